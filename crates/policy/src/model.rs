@@ -1,0 +1,162 @@
+//! What may happen: the merged policy, interpreted once. Everything after this crate works on these types.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::pattern::PathPattern;
+
+/// Where a rule was written, so that a refusal can name it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Origin {
+    /// `preset coding-agent`, the path of a policy file, or `command line`.
+    pub source: String,
+    /// 1-based line in that source; 0 where the source has no lines.
+    pub line: u32,
+}
+
+/// A value together with where it was written.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Rule<T> {
+    /// What the rule says.
+    pub value: T,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// A policy after `extends`, merging and the ceiling. Deny by default: an empty list grants nothing.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Policy {
+    /// Who is running, and which source said so.
+    pub identity: Option<Rule<Identity>>,
+    /// The directory the task works on.
+    pub workspace: Workspace,
+    /// Files outside the workspace.
+    pub files: Files,
+    /// The variables of the task.
+    pub environment: Environment,
+    /// Which programs may start; `None`: any program in an executable tree.
+    pub commands: Option<Commands>,
+    /// What the workspace's own programs may do.
+    pub from_workspace: bool,
+    /// Bounds on resources.
+    pub limits: Limits,
+    /// Switches for special needs.
+    pub runtime: Runtime,
+    /// Claims that were checked when the policy loaded.
+    pub expect: Expect,
+    /// SHA-256 over all documents that were merged, in hex.
+    pub hash: String,
+    /// The documents in the order they were merged, first to last.
+    pub sources: Vec<String>,
+}
+
+/// A name, or a SPIFFE ID.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// A plain name: 1 to 64 of `[a-z0-9._-]`, starting with a letter or digit.
+    Name(String),
+    /// A SPIFFE ID (SPIFFE-ID.md: scheme `spiffe`, trust domain, path).
+    Spiffe(String),
+}
+
+/// How the workspace reaches the task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Copy-on-write; lands by `ringfence apply`.
+    #[default]
+    Review,
+    /// Copy-on-write, thrown away.
+    Discard,
+    /// The host's files themselves.
+    Direct,
+    /// Read-only.
+    Read,
+    /// An empty directory, no host directory behind it.
+    Temporary,
+}
+
+/// `[workspace]`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Workspace {
+    /// Absolute path; `None` where no document names one (the caller then takes the current directory).
+    pub path: Option<Rule<PathBuf>>,
+    /// How the task sees it.
+    pub mode: Mode,
+    /// Readable, never writable. Relative patterns are relative to the workspace.
+    pub protect: Vec<Rule<PathPattern>>,
+    /// Follow git's links (worktrees, submodules, alternates) out of the workspace.
+    pub git: bool,
+}
+
+/// One granted path: absolute, `~` and `$VARS` expanded, not resolved through symlinks, no glob.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Grant {
+    /// The path as the host names it.
+    pub path: PathBuf,
+    /// Written with a trailing `?`: no error if it does not exist.
+    pub optional: bool,
+}
+
+/// `[files]`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Files {
+    /// Readable trees or files; not executable.
+    pub read: Vec<Rule<Grant>>,
+    /// Readable and executable trees or files.
+    pub exec: Vec<Rule<Grant>>,
+    /// Readable and writable trees or files.
+    pub write: Vec<Rule<Grant>>,
+    /// Hidden even inside a grant.
+    pub deny: Vec<Rule<PathPattern>>,
+}
+
+/// `[environment]`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Environment {
+    /// Names taken over from the invoker.
+    pub pass: Vec<Rule<String>>,
+    /// Names and values set. A value written `path:P?` is kept only where P exists; it holds P, expanded.
+    pub set: BTreeMap<String, Rule<EnvironmentValue>>,
+}
+
+/// The value of one variable.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvironmentValue {
+    /// Literal text.
+    Text(String),
+    /// A path; the variable is left out where the path does not exist and `optional` is set.
+    Path(Grant),
+}
+
+/// `[commands]`, program-only form.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Commands {
+    /// A bare name (looked up in the executable trees) or an absolute path.
+    pub allow: Vec<Rule<String>>,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Limits {
+    /// Size of the private /tmp in bytes.
+    pub tmp: Option<Rule<u64>>,
+}
+
+/// `[runtime]`.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Runtime {
+    /// Programs in /tmp may be executed.
+    pub tmp_exec: bool,
+}
+
+/// `[expect]`, kept for `check`.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Expect {
+    /// Actions that must be allowed.
+    pub allow: Vec<Rule<String>>,
+    /// Actions that must be refused.
+    pub refuse: Vec<Rule<String>>,
+}
