@@ -1,1 +1,257 @@
-//! placeholder
+//! What the kernel is told: policy, survey and host in, a complete printable list of steps out.
+//!
+//! Every decision is made here, without a descriptor, a privilege or a look at the host, so that all of it can be tested
+//! as data. [`confine`](../ringfence_confine) only carries it out.
+
+#![forbid(unsafe_code)]
+
+pub mod bpf;
+mod environment;
+mod grants;
+mod host;
+mod landlock;
+mod mounts;
+mod print;
+mod refused;
+mod steps;
+mod survey;
+pub mod syscalls;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use ringfence_policy::{Mode, Policy};
+
+pub use host::{Host, Invoker};
+pub use landlock::{Landlock, Right};
+pub use refused::Refused;
+pub use steps::{Flags, Step, Tree};
+pub use survey::{Found, GitDirectory, Kind, Link, Loader, Marked, Place, Program, Survey};
+
+/// What one run asks for, beside the policy.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// Names given to `--allow-degraded`.
+    pub allow_degraded: BTreeSet<String>,
+    /// Where the copy-on-write layers go; the run's own directory.
+    pub layers: PathBuf,
+    /// For a sandbox started by root: an unused kernel id.
+    pub unused_id: u32,
+    /// 32 hexadecimal digits for /etc/machine-id.
+    pub machine_id: String,
+}
+
+/// Which ids the task has, here and there (user_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Ids {
+    /// User id inside.
+    pub inside_uid: u32,
+    /// Group id inside.
+    pub inside_gid: u32,
+    /// The kernel's user id for it.
+    pub outside_uid: u32,
+    /// The kernel's group id for it.
+    pub outside_gid: u32,
+    /// Idmapped mounts turn this owner on disk into the task, and back.
+    pub owner_uid: u32,
+    /// The same for the group.
+    pub owner_gid: u32,
+    /// Whether mounts are idmapped: only where root starts the sandbox.
+    pub mapped: bool,
+}
+
+/// A directory that is worked on copy-on-write.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Layer {
+    /// `workspace`, or `git` and a number.
+    pub name: String,
+    /// The host's directory, which is only read.
+    pub host: PathBuf,
+    /// Holds `upper` and `work`.
+    pub directory: PathBuf,
+    /// Device number of the host's directory.
+    pub device: u64,
+    /// Its inode number.
+    pub inode: u64,
+}
+
+/// Something the host cannot do that was done another way, or left out by leave.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Degraded {
+    /// Name, as `--allow-degraded` takes it.
+    pub name: String,
+    /// What is different, in one sentence.
+    pub effect: String,
+}
+
+/// The complete list of what is done. Nothing is decided after it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Plan {
+    /// `namespace`.
+    pub tier: &'static str,
+    /// Ids of the task.
+    pub ids: Ids,
+    /// Supplementary groups that stay.
+    pub groups: Vec<u32>,
+    /// Trees of the host that are taken hold of before anything is built.
+    pub trees: Vec<Tree>,
+    /// How the root is built, in order.
+    pub steps: Vec<Step>,
+    /// Copy-on-write directories.
+    pub layers: Vec<Layer>,
+    /// The second lock, or `None` where the kernel has no Landlock.
+    pub landlock: Option<Landlock>,
+    /// The filter.
+    #[serde(skip)]
+    pub filter: Vec<bpf::Instruction>,
+    /// Whether `vm.memfd_noexec` is set.
+    pub memfd_noexec: bool,
+    /// Host name inside.
+    pub host_name: &'static str,
+    /// The variables of the task.
+    #[serde(serialize_with = "print::variables")]
+    pub environment: BTreeMap<OsString, OsString>,
+    /// Where the command starts.
+    pub directory: PathBuf,
+    /// The command.
+    #[serde(serialize_with = "print::words")]
+    pub command: Vec<OsString>,
+    /// Mode of the workspace.
+    pub mode: Mode,
+    /// Path of the workspace.
+    pub workspace: PathBuf,
+    /// What this host could not do.
+    pub degraded: Vec<Degraded>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// [`Refused`] names the part that cannot be enforced here, its cause and the remedy.
+pub fn plan(
+    policy: &Policy,
+    survey: &Survey,
+    host: &Host,
+    invoker: &Invoker,
+    request: &Request,
+) -> Result<Plan, Refused> {
+    let mut degraded = check_host(policy, host)?;
+    let ids = ids(survey, invoker, request);
+    let grants = grants::collect(policy, survey, &ids)?;
+    let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
+    let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
+    let mut notes = survey.notes.clone();
+    notes.extend(layout.notes);
+    // The sysctl belongs to root even in a pid namespace of one's own (tried on 6.18).
+    let memfd_noexec = host.memfd_noexec && invoker.root;
+    if !memfd_noexec {
+        notes.push("vm.memfd_noexec cannot be set here: memfd_create works only with MFD_NOEXEC_SEAL".into());
+    }
+    Ok(Plan {
+        tier: "namespace",
+        groups: if invoker.root { Vec::new() } else { invoker.groups.clone() },
+        trees: layout.trees,
+        steps: layout.steps,
+        layers: layout.layers,
+        landlock,
+        filter: syscalls::program(memfd_noexec),
+        memfd_noexec,
+        host_name: "ringfence",
+        environment: environment::build(policy, survey, invoker, &grants),
+        directory: directory(survey, invoker)?,
+        command: request.command.clone(),
+        mode: policy.workspace.mode,
+        workspace: survey.workspace.real.clone(),
+        degraded,
+        notes,
+        ids,
+    })
+}
+
+/// What cannot be done without is refused here; what has a substitute is named.
+fn check_host(policy: &Policy, host: &Host) -> Result<Vec<Degraded>, Refused> {
+    if let Some(cause) = &host.no_user_namespaces {
+        return Err(Refused::host(
+            "user namespaces",
+            cause,
+            "allow them (`sysctl user.max_user_namespaces=15000`, or `sysctl \
+             kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu); tier `landlock`, which needs none, is not \
+             built yet",
+        ));
+    }
+    if !host.proc {
+        return Err(Refused::host(
+            "a fresh /proc",
+            "this host masks parts of /proc, so the kernel lets nobody mount a new one",
+            "run outside the container, or start it with an unmasked /proc; tier `landlock`, which needs none, is \
+             not built yet",
+        ));
+    }
+    if !host.seccomp {
+        return Err(Refused::host(
+            "seccomp",
+            "this kernel has no system call filters",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ));
+    }
+    let copy_on_write = matches!(policy.workspace.mode, Mode::Review | Mode::Discard);
+    if copy_on_write && !host.overlay {
+        return Err(Refused::host(
+            "overlayfs",
+            "this kernel cannot mount an overlay in a user namespace (Linux 5.11)",
+            "choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`",
+        ));
+    }
+    Ok(Vec::new())
+}
+
+/// The ids of the task. A sandbox started by root never has kernel uid 0 and never shows uid 0 inside.
+fn ids(survey: &Survey, invoker: &Invoker, request: &Request) -> Ids {
+    const NOT_ROOT: u32 = 1000;
+    let owner = &survey.workspace;
+    if !invoker.root {
+        // An ordinary user, mapped to the same number. uid 0 of somebody else's namespace is shown as an ordinary one.
+        let inside = |id| if id == 0 { NOT_ROOT } else { id };
+        return Ids {
+            inside_uid: inside(invoker.uid),
+            inside_gid: inside(invoker.gid),
+            outside_uid: invoker.uid,
+            outside_gid: invoker.gid,
+            owner_uid: invoker.uid,
+            owner_gid: invoker.gid,
+            mapped: false,
+        };
+    }
+    Ids {
+        inside_uid: if owner.uid == 0 { NOT_ROOT } else { owner.uid },
+        inside_gid: if owner.gid == 0 { NOT_ROOT } else { owner.gid },
+        outside_uid: request.unused_id,
+        outside_gid: request.unused_id,
+        owner_uid: owner.uid,
+        owner_gid: owner.gid,
+        mapped: true,
+    }
+}
+
+/// The command starts where the invoker stands, which must be in the workspace.
+fn directory(survey: &Survey, invoker: &Invoker) -> Result<PathBuf, Refused> {
+    if invoker.cwd.starts_with(&survey.workspace.real) {
+        return Ok(invoker.cwd.clone());
+    }
+    Err(Refused::workspace(
+        format!(
+            "the current directory {} is outside the workspace {}",
+            invoker.cwd.display(),
+            survey.workspace.real.display()
+        ),
+        format!(
+            "change to {} first, or name another directory with `--workspace`",
+            survey.workspace.real.display()
+        ),
+    ))
+}

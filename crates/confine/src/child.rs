@@ -1,0 +1,246 @@
+//! What runs in the new namespaces, from clone to exec. The order of construction is the order of this page.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use ringfence_plan::{Plan, Step};
+use ringfence_sys::clone::{Forked, clone};
+use ringfence_sys::{exec, fds, network, seccomp, signals};
+use rustix::fs::{self, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
+
+use crate::parent::{Prepared, Stream};
+use crate::report::{Message, STEPS, Stage, TREES, send};
+use crate::root::{self, Root};
+use crate::{init, landlock};
+
+/// What the child got from its parent, beside the plan.
+pub(crate) struct Inherited<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) prepared: &'a Prepared,
+    /// Trees that only root could take hold of; the rest are `None` and taken here.
+    pub(crate) trees: Vec<Option<OwnedFd>>,
+    pub(crate) report: OwnedFd,
+    /// Its other end is the parent's life.
+    pub(crate) alive: OwnedFd,
+    pub(crate) streams: [Stream; 3],
+}
+
+type Outcome<T> = Result<T, (u32, Errno)>;
+
+/// Builds the boundary, starts the task and becomes its init. Never returns.
+pub(crate) fn run(mut inherited: Inherited<'_>) -> ! {
+    match build(&mut inherited) {
+        Ok(task) => init::run(task, inherited.report),
+        Err((stage, errno)) => {
+            send(inherited.report.as_fd(), Message::Failed { stage, errno });
+            exec::exit_now(125)
+        }
+    }
+}
+
+fn build(inherited: &mut Inherited<'_>) -> Outcome<process::Pid> {
+    let plan = inherited.plan;
+    die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
+    if plan.ids.mapped { wait_for_maps(&inherited.alive) } else { write_own_maps(plan) }
+        .map_err(at(Stage::Identity))?;
+    write_memfd_rule(plan).map_err(at(Stage::Identity))?;
+    take_trees(inherited)?;
+    take_ids(plan).map_err(at(Stage::Identity))?;
+    // Changing ids cleared the death signal and may have missed a death.
+    die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
+    process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Stage::Guard))?;
+    build_root(plan, &mut inherited.trees)?;
+    set_names(plan).map_err(at(Stage::Names))?;
+    raise_loopback().map_err(at(Stage::Network))?;
+    process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .map_err(at(Stage::Limits))?;
+    drop_privileges().map_err(at(Stage::Privileges))?;
+    match clone(0).map_err(at(Stage::Fork))? {
+        Forked::Parent(pid, _) => Ok(pid),
+        Forked::Child => task(inherited),
+    }
+}
+
+/// The task's last steps. Never returns.
+fn task(inherited: &Inherited<'_>) -> ! {
+    let report = inherited.report.as_fd();
+    let errno = match enter(inherited) {
+        Ok(()) => execute(inherited.prepared),
+        Err((stage, errno)) => {
+            send(report, Message::Failed { stage, errno });
+            exec::exit_now(125)
+        }
+    };
+    send(report, Message::NotExecuted { errno });
+    exec::exit_now(if errno == Errno::NOENT { 127 } else { 126 })
+}
+
+fn enter(inherited: &Inherited<'_>) -> Outcome<()> {
+    let plan = inherited.plan;
+    process::chdir(&plan.directory).map_err(at(Stage::Directory))?;
+    streams(&inherited.streams).map_err(at(Stage::Descriptors))?;
+    fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
+    process::umask(inherited.prepared.umask);
+    if let Some(rules) = &plan.landlock {
+        landlock::restrict(rules).map_err(at(Stage::Landlock))?;
+    }
+    signals::reset();
+    seccomp::install(&inherited.prepared.filter).map_err(at(Stage::Filter))
+}
+
+/// Tries the candidates in order, as a shell searches PATH: a refusal is remembered, a missing one is not.
+fn execute(prepared: &Prepared) -> Errno {
+    let mut worst = Errno::NOENT;
+    for candidate in &prepared.candidates {
+        let errno = exec::execve(candidate, &prepared.arguments, &prepared.environment);
+        if errno != Errno::NOENT && errno != Errno::NOTDIR {
+            worst = errno;
+            if errno != Errno::ACCESS {
+                break;
+            }
+        }
+    }
+    worst
+}
+
+fn die_with_parent(alive: &OwnedFd) -> Result<(), Errno> {
+    process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // getppid() is 0 here whoever lives; the pipe's other end is only in the parent.
+    let mut poll = [rustix::event::PollFd::new(alive, rustix::event::PollFlags::empty())];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut poll, Some(&now))?;
+    if poll.iter().any(|entry| entry.revents().contains(rustix::event::PollFlags::HUP)) {
+        exec::exit_now(125);
+    }
+    Ok(())
+}
+
+/// The parent, being root, writes the maps and then one byte.
+fn wait_for_maps(alive: &OwnedFd) -> Result<(), Errno> {
+    let mut byte = [0];
+    match rustix::io::read(alive, &mut byte)? {
+        1 => Ok(()),
+        _ => exec::exit_now(125),
+    }
+}
+
+/// A process may map its own id in a namespace it just made (user_namespaces(7)).
+fn write_own_maps(plan: &Plan) -> Result<(), Errno> {
+    let ids = &plan.ids;
+    write_file("/proc/self/setgroups", "deny")?;
+    write_file("/proc/self/uid_map", &format!("{} {} 1", ids.inside_uid, ids.outside_uid))?;
+    write_file("/proc/self/gid_map", &format!("{} {} 1", ids.inside_gid, ids.outside_gid))
+}
+
+fn write_memfd_rule(plan: &Plan) -> Result<(), Errno> {
+    if plan.memfd_noexec { write_file("/proc/sys/vm/memfd_noexec", "2") } else { Ok(()) }
+}
+
+fn take_trees(inherited: &mut Inherited<'_>) -> Outcome<()> {
+    for (index, (slot, tree)) in inherited.trees.iter_mut().zip(&inherited.plan.trees).enumerate() {
+        if slot.is_none() {
+            let number = u32::try_from(index).unwrap_or(u32::MAX - TREES);
+            *slot = Some(root::open(tree, true).map_err(|errno| (TREES + number, errno))?);
+        }
+    }
+    Ok(())
+}
+
+/// Root's sandboxes leave kernel uid 0 and every group here; for others nothing changes.
+fn take_ids(plan: &Plan) -> Result<(), Errno> {
+    let ids = &plan.ids;
+    if ids.mapped {
+        thread::set_thread_groups(&[])?;
+    }
+    let (uid, gid) = (Uid::from_raw(ids.inside_uid), Gid::from_raw(ids.inside_gid));
+    thread::set_thread_res_gid(gid, gid, gid)?;
+    thread::set_thread_res_uid(uid, uid, uid)
+}
+
+fn build_root(plan: &Plan, trees: &mut [Option<OwnedFd>]) -> Outcome<()> {
+    process::umask(Mode::empty());
+    let (size, mode) = plan
+        .steps
+        .iter()
+        .find_map(|step| match step {
+            Step::Tmpfs { path, size, mode, .. } if path == std::path::Path::new("/") => Some((*size, *mode)),
+            _ => None,
+        })
+        .ok_or((Stage::Root as u32, Errno::INVAL))?;
+    let root = Root::new(size, mode).map_err(at(Stage::Root))?;
+    for (index, step) in plan.steps.iter().enumerate() {
+        // The root is sealed last; what only the construction needed goes before.
+        if matches!(step, Step::Seal { path, .. } if path == std::path::Path::new("/")) {
+            root.clean().map_err(at(Stage::Root))?;
+        }
+        let number = u32::try_from(index).unwrap_or(TREES - STEPS - 1);
+        root.carry_out(step, trees).map_err(|errno| (STEPS + number, errno))?;
+    }
+    pivot(&root).map_err(at(Stage::Pivot))
+}
+
+/// The old root is put under the new one for a moment and detached with all that is below it (pivot_root(2), NOTES).
+fn pivot(root: &Root) -> Result<(), Errno> {
+    process::fchdir(root.fd())?;
+    process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", rustix::mount::UnmountFlags::DETACH)?;
+    process::chdir(c"/")
+}
+
+fn set_names(plan: &Plan) -> Result<(), Errno> {
+    rustix::system::sethostname(plan.host_name.as_bytes())?;
+    thread::set_name(c"ringfence-init")
+}
+
+fn raise_loopback() -> Result<(), Errno> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    network::loopback_up(socket.as_fd())
+}
+
+/// No capability in any set, none to be gained, no new privileges.
+fn drop_privileges() -> Result<(), Errno> {
+    thread::clear_ambient_capability_set()?;
+    for bit in 0..64 {
+        let Some(capability) = CapabilitySet::from_bits(1 << bit) else { continue };
+        match thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let none = CapabilitySet::empty();
+    thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    thread::set_no_new_privs(true)
+}
+
+fn streams(streams: &[Stream; 3]) -> Result<(), Errno> {
+    let mut opened: Vec<OwnedFd> = Vec::with_capacity(3);
+    for stream in streams {
+        // Copies above 2 first, so that no stream is overwritten before it is used.
+        let copy = match stream {
+            Stream::Pass(fd) => rustix::io::fcntl_dupfd_cloexec(fd, 3)?,
+            Stream::Null => {
+                let null = fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::fcntl_dupfd_cloexec(&null, 3)?
+            }
+        };
+        opened.push(copy);
+    }
+    let [stdin, stdout, stderr] = &opened[..] else { return Err(Errno::BADF) };
+    rustix::stdio::dup2_stdin(stdin)?;
+    rustix::stdio::dup2_stdout(stdout)?;
+    rustix::stdio::dup2_stderr(stderr)
+}
+
+fn write_file(path: &str, text: &str) -> Result<(), Errno> {
+    let path = CString::new(path).map_err(|_| Errno::INVAL)?;
+    let file = fs::openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, text.as_bytes()).map(drop)
+}
+
+fn at(stage: Stage) -> impl Fn(Errno) -> (u32, Errno) {
+    move |errno| (stage as u32, errno)
+}

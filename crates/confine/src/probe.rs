@@ -1,0 +1,92 @@
+//! Asks the kernel what it can do, cheaply enough for every start.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::{Host, Invoker};
+use rustix::process::{getegid, geteuid, getgroups};
+
+/// Name of the variable by which tests lower what the host seems to have; read in debug builds only.
+pub const TEST_VARIABLE: &str = "RINGFENCE_TEST_HOST";
+
+/// What this host can do.
+#[must_use]
+pub fn host() -> Host {
+    let mut host = Host {
+        kernel: kernel(),
+        no_user_namespaces: no_user_namespaces(),
+        landlock: ringfence_sys::landlock::abi(),
+        seccomp: ringfence_sys::seccomp::available(),
+        overlay: kernel() >= (5, 11),
+        proc: true,
+        memfd_noexec: kernel() >= (6, 6) && Path::new("/proc/sys/vm/memfd_noexec").exists(),
+    };
+    if cfg!(debug_assertions) {
+        lower(&mut host, &std::env::var(TEST_VARIABLE).unwrap_or_default());
+    }
+    host
+}
+
+fn lower(host: &mut Host, what: &str) {
+    for word in what.split(',') {
+        match word {
+            "no-userns" => host.no_user_namespaces = Some("hidden by a test".into()),
+            "no-landlock" => host.landlock = 0,
+            "no-seccomp" => host.seccomp = false,
+            "no-overlay" => host.overlay = false,
+            "no-proc" => host.proc = false,
+            "no-memfd-noexec" => host.memfd_noexec = false,
+            _ => {
+                if let Some(abi) = word.strip_prefix("abi").and_then(|number| number.parse().ok()) {
+                    host.landlock = host.landlock.min(abi);
+                }
+            }
+        }
+    }
+}
+
+fn kernel() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers =
+        release.split(|character: char| !character.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn no_user_namespaces() -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    if read("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
+        return Some("user.max_user_namespaces is 0".into());
+    }
+    if !geteuid().is_root() && read("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
+        return Some("kernel.unprivileged_userns_clone is 0".into());
+    }
+    None
+}
+
+/// Who is asking. `home` and `state` are decided by the caller.
+#[must_use]
+pub fn invoker(
+    home: PathBuf,
+    cwd: PathBuf,
+    state: PathBuf,
+    variables: BTreeMap<OsString, OsString>,
+) -> Invoker {
+    Invoker {
+        uid: geteuid().as_raw(),
+        gid: getegid().as_raw(),
+        groups: getgroups().unwrap_or_default().into_iter().map(rustix::fs::Gid::as_raw).collect(),
+        root: geteuid().is_root() && initial_user_namespace(),
+        home,
+        cwd,
+        state,
+        variables,
+    }
+}
+
+/// Only the initial user namespace maps all ids onto themselves (user_namespaces(7)).
+fn initial_user_namespace() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}

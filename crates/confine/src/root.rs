@@ -1,0 +1,349 @@
+//! Carries out the steps of the plan that build the sandbox's root.
+//!
+//! Mount points are found with RESOLVE_BENEATH and without links below the new root; trees of the host are found by a
+//! path without links and must still be the inode that was surveyed. So nothing that changes meanwhile can lead a mount astray.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use ringfence_plan::{Flags, Kind, Step, Tree};
+use ringfence_sys::mount::{self, Attributes};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+
+const EMPTY: &CStr = c"";
+
+/// Parts of /proc that may be read but never written, beside those that only their owner can write.
+const PROC_READ_ONLY: &[&str] = &["sys", "irq", "bus", "fs", "sysrq-trigger"];
+/// Parts of /proc that tell of the host's kernel or memory.
+const PROC_HIDDEN: &[&str] = &[
+    "kcore",
+    "keys",
+    "key-users",
+    "timer_list",
+    "sched_debug",
+    "latency_stats",
+    "kmsg",
+    "kallsyms",
+    "kpagecount",
+    "kpageflags",
+    "kpagecgroup",
+    "vmcore",
+    "slabinfo",
+    "vmallocinfo",
+    "modules",
+    "mdstat",
+    "config.gz",
+    "acpi",
+    "scsi",
+    "dynamic_debug",
+];
+
+/// The new root while it is built.
+pub(crate) struct Root {
+    root: OwnedFd,
+    /// Unreadable stand-ins for what is hidden.
+    no_file: OwnedFd,
+    no_directory: OwnedFd,
+}
+
+/// Takes hold of a tree of the host as a detached mount.
+pub(crate) fn open(tree: &Tree, verify: bool) -> Result<OwnedFd, Errno> {
+    let place = fs::openat2(
+        CWD,
+        &tree.host,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )?;
+    if verify && tree.inode != 0 {
+        let stat = fs::fstat(&place)?;
+        // Somebody exchanged it between the survey and now.
+        if (stat.st_dev, stat.st_ino) != (tree.device, tree.inode) {
+            return Err(Errno::STALE);
+        }
+    }
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if tree.recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(&place, EMPTY, flags)
+}
+
+impl Root {
+    /// A tmpfs on top of the old root, with the two stand-ins.
+    pub(crate) fn new(size: u64, mode: u32) -> Result<Self, Errno> {
+        let root = tmpfs(size, mode)?;
+        move_mount(&root, EMPTY, CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        let hidden = tmpfs(1 << 16, 0o700)?;
+        fs::mkdirat(&hidden, c"directory", Mode::from_raw_mode(0o000))?;
+        drop(fs::openat(
+            &hidden,
+            c"file",
+            OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o000),
+        )?);
+        fs::mkdirat(&root, c".hidden", Mode::from_raw_mode(0o700))?;
+        let at = fs::openat(&root, c".hidden", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        attach(hidden.as_fd(), at.as_fd())?;
+        let no_file = stand_in(&root, c".hidden/file")?;
+        let no_directory = stand_in(&root, c".hidden/directory")?;
+        Ok(Self { root, no_file, no_directory })
+    }
+
+    /// The root's own descriptor.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Takes away what only the construction needed.
+    pub(crate) fn clean(&self) -> Result<(), Errno> {
+        fs::unlinkat(&self.root, c".hidden", AtFlags::REMOVEDIR).or_else(|_| {
+            rustix::process::fchdir(&self.root)?;
+            unmount(c".hidden", UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+            fs::unlinkat(&self.root, c".hidden", AtFlags::REMOVEDIR)
+        })
+    }
+
+    /// Carries out one step. `trees` are the detached mounts of the plan's trees.
+    pub(crate) fn carry_out(&self, step: &Step, trees: &mut [Option<OwnedFd>]) -> Result<(), Errno> {
+        match step {
+            Step::Directory { path, mode } => {
+                fs::mkdirat(&self.root, relative(path), Mode::from_raw_mode(*mode))
+            }
+            Step::File { path, contents } => self.write(path, contents),
+            Step::Symlink { path, target } => fs::symlinkat(target, &self.root, relative(path)),
+            Step::Tmpfs { path, .. } if path == Path::new("/") => Ok(()),
+            Step::Tmpfs { path, size, mode, flags } => {
+                let made = tmpfs(*size, *mode)?;
+                set(made.as_fd(), *flags, false)?;
+                attach(made.as_fd(), self.find(path)?.as_fd())
+            }
+            Step::Bind { tree, path, flags } => {
+                let tree = take(trees, *tree)?;
+                set(tree.as_fd(), *flags, true)?;
+                attach(tree.as_fd(), self.find(path)?.as_fd())
+            }
+            Step::Device { path } => self.device(path),
+            Step::Terminals { path } => self.terminals(path),
+            Step::Processes { path } => self.processes(path),
+            Step::Overlay { path, lower, layer, flags } => {
+                let lower = take(trees, *lower)?;
+                let layer = take(trees, *layer)?;
+                self.overlay(path, lower.as_fd(), layer.as_fd(), *flags)
+            }
+            Step::Hide { path, kind, .. } => {
+                // Cloned again for each use: a detached mount can be attached once.
+                let source = if *kind == Kind::Directory { &self.no_directory } else { &self.no_file };
+                let mask = clone(source.as_fd(), false)?;
+                attach(mask.as_fd(), self.find(path)?.as_fd())
+            }
+            Step::Pin { path, flags } => {
+                let at = self.find(path)?;
+                let own = clone(at.as_fd(), true)?;
+                let attributes = Attributes { set: attributes(*flags), clear: 0, private: true };
+                mount::set_attributes(own.as_fd(), EMPTY, true, attributes, None)?;
+                attach(own.as_fd(), at.as_fd())
+            }
+            Step::Seal { path, flags } => {
+                let at = if path == Path::new("/") {
+                    fs::openat(&self.root, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?
+                } else {
+                    self.find(path)?
+                };
+                let attributes =
+                    Attributes { set: attributes(*flags) & !mount::NO_EXEC, clear: 0, private: false };
+                mount::set_attributes(at.as_fd(), EMPTY, false, attributes, None)
+            }
+        }
+    }
+
+    /// Finds a mount point below the new root, through no link.
+    fn find(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        fs::openat2(
+            &self.root,
+            relative(path),
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        )
+    }
+
+    fn write(&self, path: &Path, contents: &str) -> Result<(), Errno> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = fs::openat(&self.root, relative(path), flags, Mode::from_raw_mode(0o644))?;
+        let mut rest = contents.as_bytes();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest)?;
+            rest = rest.get(written..).ok_or(Errno::IO)?;
+        }
+        Ok(())
+    }
+
+    fn device(&self, path: &Path) -> Result<(), Errno> {
+        let host = fs::openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let stat = fs::fstat(&host)?;
+        let number = (fs::major(stat.st_rdev), fs::minor(stat.st_rdev));
+        // Numbers of Documentation/admin-guide/devices.txt: null zero full random urandom, and tty.
+        let harmless = matches!(number, (1, 3 | 5 | 7 | 8 | 9) | (5, 0));
+        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || !harmless {
+            return Err(Errno::NODEV);
+        }
+        let own = clone(host.as_fd(), false)?;
+        let attributes = Attributes { set: mount::NO_SUID | mount::NO_EXEC, clear: 0, private: true };
+        mount::set_attributes(own.as_fd(), EMPTY, false, attributes, None)?;
+        attach(own.as_fd(), self.find(path)?.as_fd())
+    }
+
+    fn terminals(&self, path: &Path) -> Result<(), Errno> {
+        let context = fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_flag(&context, c"newinstance")?;
+        fsconfig_set_string(&context, c"ptmxmode", c"0666")?;
+        fsconfig_set_string(&context, c"mode", c"0600")?;
+        fsconfig_create(&context)?;
+        // No nodev here: terminals are devices.
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let made = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+        attach(made.as_fd(), self.find(path)?.as_fd())
+    }
+
+    fn processes(&self, path: &Path) -> Result<(), Errno> {
+        let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_create(&context)?;
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let made = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+        attach(made.as_fd(), self.find(path)?.as_fd())?;
+        for name in PROC_READ_ONLY {
+            let step = Step::Pin { path: path.join(name), flags: Flags { read_only: true, no_exec: true } };
+            ignore_missing(self.carry_out(&step, &mut []))?;
+        }
+        for name in PROC_HIDDEN {
+            let path = path.join(name);
+            let at = match self.find(&path) {
+                Ok(at) => at,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno),
+            };
+            let directory = FileType::from_raw_mode(fs::fstat(&at)?.st_mode) == FileType::Directory;
+            let mask =
+                clone(if directory { self.no_directory.as_fd() } else { self.no_file.as_fd() }, false)?;
+            attach(mask.as_fd(), at.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// Layers are attached for a moment, since older kernels make no overlay over a detached mount.
+    fn overlay(
+        &self,
+        path: &Path,
+        lower: BorrowedFd<'_>,
+        layer: BorrowedFd<'_>,
+        flags: Flags,
+    ) -> Result<(), Errno> {
+        let at = self.find(path)?;
+        for name in [c".lower", c".layer"] {
+            fs::mkdirat(&self.root, name, Mode::from_raw_mode(0o700))?;
+        }
+        let place = |name: &CStr| fs::openat(&self.root, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        attach(lower, place(c".lower")?.as_fd())?;
+        attach(layer, place(c".layer")?.as_fd())?;
+        let made = self.overlay_of(lower, layer);
+        rustix::process::fchdir(&self.root)?;
+        for name in [c".lower", c".layer"] {
+            unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+            fs::unlinkat(&self.root, name, AtFlags::REMOVEDIR)?;
+        }
+        let made = made?;
+        set(made.as_fd(), flags, false)?;
+        attach(made.as_fd(), at.as_fd())
+    }
+
+    fn overlay_of(&self, lower: BorrowedFd<'_>, layer: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        let open = |name: &CStr| {
+            fs::openat(layer, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        };
+        let (upper, work) = (open(c"upper")?, open(c"work")?);
+        let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // Names of descriptors, not paths of the host: they are what /proc/self/mountinfo shows.
+        let name = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
+        fsconfig_set_string(&context, c"lowerdir", name(lower))?;
+        fsconfig_set_string(&context, c"upperdir", name(upper.as_fd()))?;
+        fsconfig_set_string(&context, c"workdir", name(work.as_fd()))?;
+        fsconfig_set_flag(&context, c"userxattr")?;
+        // The layer is read back by this kernel or lost with it; syncing it at the end would only delay the exit.
+        fsconfig_set_flag(&context, c"volatile")?;
+        fsconfig_create(&context)?;
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+    }
+}
+
+fn stand_in(root: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let at = fs::openat(root, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let own = clone(at.as_fd(), false)?;
+    set(own.as_fd(), Flags { read_only: true, no_exec: true }, false)?;
+    // Kept attached somewhere of its own is not needed: a clone of a detached mount is refused before Linux 6.15, so the
+    // flags are set on each use's source instead, which is this attached file.
+    attach(own.as_fd(), at.as_fd())?;
+    Ok(own)
+}
+
+fn tmpfs(size: u64, mode: u32) -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, c"size", size.to_string())?;
+    fsconfig_set_string(&context, c"mode", format!("{mode:o}"))?;
+    fsconfig_create(&context)?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+fn clone(at: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(at, EMPTY, flags)
+}
+
+fn attach(mount: BorrowedFd<'_>, at: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, EMPTY, at, EMPTY, flags)
+}
+
+fn set(mount: BorrowedFd<'_>, flags: Flags, recursive: bool) -> Result<(), Errno> {
+    let attributes =
+        Attributes { set: attributes(flags) | mount::NO_SUID | mount::NO_DEVICES, clear: 0, private: true };
+    mount::set_attributes(mount, EMPTY, recursive, attributes, None)
+}
+
+fn attributes(flags: Flags) -> u64 {
+    let mut set = 0;
+    if flags.read_only {
+        set |= mount::READ_ONLY;
+    }
+    if flags.no_exec {
+        set |= mount::NO_EXEC;
+    }
+    set
+}
+
+fn take(trees: &mut [Option<OwnedFd>], index: usize) -> Result<OwnedFd, Errno> {
+    trees.get_mut(index).and_then(Option::take).ok_or(Errno::BADF)
+}
+
+fn ignore_missing(result: Result<(), Errno>) -> Result<(), Errno> {
+    if result == Err(Errno::NOENT) { Ok(()) } else { result }
+}
+
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}

@@ -1,0 +1,236 @@
+//! What exists of the paths that are to be hidden or protected.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::{Invoker, Kind, Marked, Refused, Survey};
+use ringfence_policy::{Mode, PathPattern, PatternSet, Policy, known_secrets};
+use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode as Permissions, OFlags};
+
+use super::place::resolve;
+
+/// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
+const GIT_OBEYS: &[&str] = &[
+    "hooks",
+    "config",
+    "config.worktree",
+    "info/attributes",
+    "objects/info/alternates",
+    "commondir",
+    "gitdir",
+];
+
+pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> Result<(), Refused> {
+    let shown = super::shown(policy, survey);
+    let workspace = survey.workspace.real.clone();
+    let mut hidden: BTreeMap<PathBuf, Marked> = BTreeMap::new();
+    secrets(policy, invoker, &shown, &mut hidden);
+    if shown.iter().any(|tree| invoker.state.starts_with(tree)) {
+        hide(&mut hidden, &invoker.state, "ringfence's own state");
+    }
+    let deny: Vec<&PathPattern> = policy.files.deny.iter().map(|rule| &rule.value).collect();
+    let protect: Vec<&PathPattern> = policy.workspace.protect.iter().map(|rule| &rule.value).collect();
+    let of_host = policy.workspace.mode != Mode::Temporary;
+    for rule in &policy.files.deny {
+        if rule.value.literal().is_some() {
+            hide(&mut hidden, &rule.value.base(&workspace), &format!("files.deny `{}`", rule.value.text()));
+        }
+    }
+    let mut protected = Vec::new();
+    if of_host {
+        for rule in &policy.workspace.protect {
+            if rule.value.literal().is_some() {
+                protect_path(survey, &mut protected, &rule.value.base(&workspace), rule.value.text());
+            }
+        }
+    }
+    walk_patterns(policy, &deny, &protect, &shown, &workspace, &mut hidden, &mut protected)?;
+    for git in survey.git.iter().filter(|git| !git.read_only) {
+        for name in GIT_OBEYS {
+            let path = git.place.real.join(name);
+            if let Some(kind) = kind(&path) {
+                protected.push(Marked { path, kind, because: "what git executes or obeys".into() });
+            }
+        }
+    }
+    survey.hidden = hidden.into_values().collect();
+    survey.protected = protected;
+    if policy.files.deny.iter().any(|rule| rule.value.literal().is_none()) {
+        survey.notes.push(
+            "`files.deny` patterns hide what exists at the start; files that appear later are not hidden"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// Known secret locations inside a grant. A grant that names the very path opens it.
+fn secrets(policy: &Policy, invoker: &Invoker, shown: &[PathBuf], hidden: &mut BTreeMap<PathBuf, Marked>) {
+    let files = &policy.files;
+    let named: Vec<&Path> = files
+        .read
+        .iter()
+        .chain(&files.exec)
+        .chain(&files.write)
+        .map(|rule| rule.value.path.as_path())
+        .collect();
+    for pattern in known_secrets(&invoker.home) {
+        let base = pattern.base(Path::new("/"));
+        let because = format!("known secret location {}", pattern.text());
+        if pattern.literal().is_some() {
+            if !named.contains(&base.as_path()) && inside(shown, &base) {
+                hide(hidden, &base, &because);
+            }
+            continue;
+        }
+        // A wildcard within one directory: looked up there, where a grant shows it.
+        if !shown.iter().any(|tree| base.starts_with(tree)) {
+            continue;
+        }
+        for (path, _) in entries(&base) {
+            if pattern.matches(Path::new("/"), &path) && !named.contains(&path.as_path()) {
+                hide(hidden, &path, &because);
+            }
+        }
+    }
+}
+
+/// Whether the path, or what it leads to, lies in a shown tree.
+fn inside(shown: &[PathBuf], path: &Path) -> bool {
+    let lexically = |path: &Path| shown.iter().any(|tree| path.starts_with(tree));
+    lexically(path)
+        || resolve(path, false).is_ok_and(|place| !place.links.is_empty() && lexically(&place.real))
+}
+
+fn hide(hidden: &mut BTreeMap<PathBuf, Marked>, path: &Path, because: &str) {
+    // A link is followed: what it leads to is hidden, by whichever name it is reached.
+    if let Ok(place) = resolve(path, false) {
+        let kind = if place.kind == Kind::Directory { Kind::Directory } else { Kind::File };
+        hidden.entry(place.real.clone()).or_insert(Marked {
+            path: place.real,
+            kind,
+            because: because.into(),
+        });
+    }
+}
+
+fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, text: &str) {
+    match kind(path) {
+        Some(kind) => protected.push(Marked {
+            path: path.to_path_buf(),
+            kind,
+            because: format!("workspace.protect `{text}`"),
+        }),
+        None => survey.absent_protected.push(text.to_owned()),
+    }
+}
+
+/// What is at a path, itself and not what a link leads to; a link cannot be held by a mount and counts as absent.
+fn kind(path: &Path) -> Option<Kind> {
+    let stat = fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Some(Kind::Directory),
+        FileType::RegularFile => Some(Kind::File),
+        _ => None,
+    }
+}
+
+/// One walk of the workspace, and of trees that the policy's own author granted, for all patterns with wildcards.
+fn walk_patterns(
+    policy: &Policy,
+    deny: &[&PathPattern],
+    protect: &[&PathPattern],
+    shown: &[PathBuf],
+    workspace: &Path,
+    hidden: &mut BTreeMap<PathBuf, Marked>,
+    protected: &mut Vec<Marked>,
+) -> Result<(), Refused> {
+    let wild = |list: &[&PathPattern]| {
+        list.iter()
+            .filter(|pattern| pattern.literal().is_none())
+            .map(|pattern| (*pattern).clone())
+            .collect::<Vec<_>>()
+    };
+    let (deny, protect) = (wild(deny), wild(protect));
+    if deny.is_empty() && protect.is_empty() {
+        return Ok(());
+    }
+    let own = |source: &str| !source.starts_with("preset ");
+    let mut roots: Vec<PathBuf> = policy
+        .files
+        .read
+        .iter()
+        .chain(&policy.files.write)
+        .filter(|rule| own(&rule.origin.source))
+        .filter_map(|rule| resolve(&rule.value.path, false).ok())
+        .filter(|place| place.kind == Kind::Directory && shown.contains(&place.real))
+        .map(|place| place.real)
+        .collect();
+    if shown.iter().any(|tree| tree == workspace) {
+        roots.push(workspace.to_path_buf());
+    }
+    for root in roots {
+        // Relative patterns count from the tree they are looked for in.
+        let set = |list: &[PathPattern]| {
+            PatternSet::new(list, &root).map_err(|error| {
+                Refused::host("patterns this large", error.to_string(), "use fewer or shorter patterns")
+            })
+        };
+        let (deny_set, protect_set) = (set(&deny)?, set(&protect)?);
+        let is_workspace = root == workspace;
+        walk(&root, &mut |path, file_type| {
+            if let Some(number) = deny_set.matching_itself(path) {
+                let text = deny.get(number).map_or("", PathPattern::text);
+                hide(hidden, path, &format!("files.deny `{text}`"));
+                return false;
+            }
+            if is_workspace
+                && let Some(number) = protect_set.matching_itself(path)
+                && let Some(kind) = kind(path)
+            {
+                let text = protect.get(number).map_or("", PathPattern::text);
+                protected.push(Marked {
+                    path: path.to_path_buf(),
+                    kind,
+                    because: format!("workspace.protect `{text}`"),
+                });
+                return false;
+            }
+            file_type == FileType::Directory
+        });
+    }
+    Ok(())
+}
+
+/// Visits everything below `root`, links not followed; `visit` says whether to descend.
+fn walk(root: &Path, visit: &mut dyn FnMut(&Path, FileType) -> bool) {
+    let mut pending = vec![root.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        for (path, file_type) in entries(&directory) {
+            if visit(&path, file_type) {
+                pending.push(path);
+            }
+        }
+    }
+}
+
+fn entries(directory: &Path) -> Vec<(PathBuf, FileType)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(file) = fs::openat(CWD, directory, flags, Permissions::empty()) else { return Vec::new() };
+    let Ok(listing) = Dir::read_from(&file) else { return Vec::new() };
+    listing
+        .filter_map(Result::ok)
+        .filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."))
+        .map(|entry| {
+            let path = directory.join(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
+            let file_type = match entry.file_type() {
+                // Some file systems do not say.
+                FileType::Unknown => fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+                known => known,
+            };
+            (path, file_type)
+        })
+        .collect()
+}

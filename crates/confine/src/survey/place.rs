@@ -1,0 +1,113 @@
+//! Where a path leads: through which links, to what.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use ringfence_plan::{Kind, Link, Place};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+/// As many links as the kernel follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Finds out. `filesystem`: also which file system, which only root's sandboxes need to know.
+///
+/// # Errors
+/// The kernel's: ENOENT, ENOTDIR, EACCES, ELOOP.
+pub fn resolve(path: &Path, filesystem: bool) -> Result<Place, Errno> {
+    match open(path) {
+        Ok(file) => describe(path.to_path_buf(), Vec::new(), &file, filesystem),
+        Err(Errno::LOOP) => {
+            let (real, links) = follow(path)?;
+            let file = open(&real)?;
+            describe(real, links, &file, filesystem)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let file = fs::openat2(CWD, path, flags, Mode::empty(), resolve)?;
+    // O_PATH|O_NOFOLLOW opens a final link itself where the kernel lets NO_SYMLINKS pass it.
+    if FileType::from_raw_mode(fs::fstat(&file)?.st_mode) == FileType::Symlink {
+        Err(Errno::LOOP)
+    } else {
+        Ok(file)
+    }
+}
+
+fn describe(real: PathBuf, links: Vec<Link>, file: &OwnedFd, filesystem: bool) -> Result<Place, Errno> {
+    let stat = fs::fstat(file)?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::RegularFile => Kind::File,
+        FileType::Socket => Kind::Socket,
+        _ => Kind::Special,
+    };
+    Ok(Place {
+        // Without `.`, doubled and trailing slashes, so that paths compare by component.
+        real: real.components().collect(),
+        links,
+        kind,
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mode: stat.st_mode & 0o7777,
+        filesystem: if filesystem { fs::fstatfs(file)?.f_type } else { 0 },
+    })
+}
+
+fn follow(path: &Path) -> Result<(PathBuf, Vec<Link>), Errno> {
+    let mut rest: VecDeque<OsString> = parts(path);
+    let mut real = PathBuf::from("/");
+    let mut links = Vec::new();
+    let mut parent = fs::stat("/")?;
+    while let Some(part) = rest.pop_front() {
+        if part == ".." {
+            real.pop();
+            parent = fs::stat(&real)?;
+            continue;
+        }
+        let next = real.join(&part);
+        let stat = fs::statat(CWD, &next, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            real = next;
+            parent = stat;
+            continue;
+        }
+        if links.len() == MOST_LINKS {
+            return Err(Errno::LOOP);
+        }
+        let target = PathBuf::from(OsStr::from_bytes(fs::readlinkat(CWD, &next, Vec::new())?.to_bytes()));
+        links.push(Link { path: next, target: target.clone(), system: system(&stat, &parent) });
+        if target.is_absolute() {
+            real = PathBuf::from("/");
+            parent = fs::stat("/")?;
+        }
+        let mut target = parts(&target);
+        target.extend(rest);
+        rest = target;
+    }
+    Ok((real, links))
+}
+
+/// Root made it, where only root can.
+fn system(link: &Stat, parent: &Stat) -> bool {
+    link.st_uid == 0 && parent.st_uid == 0 && parent.st_mode & 0o022 == 0
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_os_string()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}

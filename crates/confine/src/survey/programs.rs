@@ -1,0 +1,101 @@
+//! Programs that `commands.allow` names: where they are, and what the kernel opens to run them.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::{Invoker, Kind, Loader, Place, Program, Refused, Survey};
+use ringfence_policy::Commands;
+
+use super::place::resolve;
+
+const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Directories of the invoker's PATH and the usual ones, each with its resolved form, as far as they exist.
+pub(super) fn search_path(invoker: &Invoker) -> Vec<(PathBuf, PathBuf)> {
+    let own = invoker.variables.get(OsStr::new("PATH")).map_or(&b""[..], |path| path.as_bytes());
+    let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for entry in own.split(|byte| *byte == b':').chain(USUAL.as_bytes().split(|byte| *byte == b':')) {
+        let path = Path::new(OsStr::from_bytes(entry));
+        if !path.is_absolute() || found.iter().any(|(asked, _)| asked == path) {
+            continue;
+        }
+        if let Ok(place) = resolve(path, false)
+            && place.kind == Kind::Directory
+        {
+            found.push((path.to_path_buf(), place.real));
+        }
+    }
+    found
+}
+
+pub(super) fn find(commands: &Commands, survey: &Survey, invoker: &Invoker) -> Result<Vec<Program>, Refused> {
+    let mut programs = Vec::new();
+    for rule in &commands.allow {
+        let name = &rule.value;
+        let places: Vec<Place> = if name.starts_with('/') {
+            resolve(Path::new(name), invoker.root).into_iter().collect()
+        } else {
+            survey
+                .search_path
+                .iter()
+                .filter_map(|(_, directory)| resolve(&directory.join(name), invoker.root).ok())
+                .filter(|place| place.kind == Kind::File && place.mode & 0o111 != 0)
+                .collect()
+        };
+        if places.is_empty() {
+            return Err(Refused::rule(
+                &rule.origin,
+                format!("`{name}` is not a program in any directory of PATH"),
+                "install it, write its absolute path, or remove it from `commands.allow`",
+            ));
+        }
+        for place in places {
+            let loader = loader(&place.real, invoker.root);
+            programs.push(Program { name: name.clone(), origin: rule.origin.clone(), place, loader });
+        }
+    }
+    Ok(programs)
+}
+
+/// The interpreter that the kernel opens as well: named by `#!` (execve(2)) or by PT_INTERP (elf(5)).
+fn loader(path: &Path, filesystem: bool) -> Option<Loader> {
+    let file = std::fs::File::open(path).ok()?;
+    let mut head = [0u8; 256];
+    let length = file.read_at(&mut head, 0).ok()?;
+    let head = head.get(..length)?;
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
+        let interpreter = line.split(u8::is_ascii_whitespace).next()?;
+        let path = Path::new(OsStr::from_bytes(interpreter));
+        return Some(Loader::Script(
+            resolve(path, false).map_or_else(|_| path.to_path_buf(), |place| place.real),
+        ));
+    }
+    let path = elf_interpreter(&file, head)?;
+    resolve(Path::new(OsStr::from_bytes(&path)), filesystem).ok().map(Loader::Dynamic)
+}
+
+fn elf_interpreter(file: &std::fs::File, head: &[u8]) -> Option<Vec<u8>> {
+    const PT_INTERP: u32 = 3;
+    if head.get(..5)? != b"\x7fELF\x02" {
+        return None;
+    }
+    let offset = u64::from_le_bytes(head.get(32..40)?.try_into().ok()?);
+    let size = u16::from_le_bytes(head.get(54..56)?.try_into().ok()?);
+    let count = u16::from_le_bytes(head.get(56..58)?.try_into().ok()?);
+    for index in 0..u64::from(count.min(64)) {
+        let mut header = [0u8; 56];
+        file.read_exact_at(&mut header, offset.checked_add(index * u64::from(size))?).ok()?;
+        if u32::from_le_bytes(header.get(..4)?.try_into().ok()?) == PT_INTERP {
+            let at = u64::from_le_bytes(header.get(8..16)?.try_into().ok()?);
+            let length = u64::from_le_bytes(header.get(32..40)?.try_into().ok()?).min(4096);
+            let mut path = vec![0; usize::try_from(length).ok()?];
+            file.read_exact_at(&mut path, at).ok()?;
+            path.truncate(path.iter().position(|byte| *byte == 0).unwrap_or(path.len()));
+            return Some(path);
+        }
+    }
+    None
+}

@@ -1,0 +1,73 @@
+//! The variables of the task, built from nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use ringfence_policy::{EnvironmentValue, Policy};
+
+use crate::Invoker;
+use crate::grants::{Access, Grants};
+use crate::survey::Survey;
+
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(crate) fn build(
+    policy: &Policy,
+    survey: &Survey,
+    invoker: &Invoker,
+    grants: &Grants,
+) -> BTreeMap<OsString, OsString> {
+    let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
+    let mut set = |name: &str, value: &OsStr| {
+        variables.insert(name.into(), value.to_os_string());
+    };
+    set("HOME", invoker.home.as_os_str());
+    set("USER", OsStr::new("task"));
+    set("LOGNAME", OsStr::new("task"));
+    set("SHELL", OsStr::new("/bin/sh"));
+    set("TMPDIR", OsStr::new("/tmp"));
+    set("PATH", &search_path(invoker, survey, grants));
+    for name in &policy.environment.pass {
+        if let Some(value) = invoker.variables.get(OsStr::new(&name.value)) {
+            set(&name.value, value);
+        }
+    }
+    for (name, rule) in &policy.environment.set {
+        match &rule.value {
+            EnvironmentValue::Text(text) => set(name, OsStr::new(text)),
+            EnvironmentValue::Path(grant) => {
+                let visible = grants.mounts.iter().any(|granted| granted.place.real.starts_with(&grant.path))
+                    || grants.covering(&grant.path).is_some();
+                if !grant.optional || visible {
+                    set(name, grant.path.as_os_str());
+                }
+            }
+        }
+    }
+    variables
+}
+
+/// The invoker's PATH as far as it lies in executable trees, in its order; then the usual directories.
+fn search_path(invoker: &Invoker, survey: &Survey, grants: &Grants) -> OsString {
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    let mut add = |entry: &[u8]| {
+        let path = Path::new(OsStr::from_bytes(entry));
+        let executable = survey
+            .resolve(path)
+            .and_then(|real| grants.covering(real))
+            .is_some_and(|granted| granted.access == Access::Execute);
+        if path.is_absolute() && executable && !entries.iter().any(|have| have == entry) {
+            entries.push(entry.to_vec());
+        }
+    };
+    if let Some(path) = invoker.variables.get(OsStr::new("PATH")) {
+        path.as_bytes().split(|byte| *byte == b':').for_each(&mut add);
+    }
+    USUAL_PATH.as_bytes().split(|byte| *byte == b':').for_each(&mut add);
+    if entries.is_empty() {
+        return USUAL_PATH.into();
+    }
+    OsString::from_vec(entries.join(&b':'))
+}

@@ -1,0 +1,46 @@
+//! What this host can do and who asks, as data: `confine` fills it, the plan is made from it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Capabilities of the kernel (DESIGN's table of what a host must have).
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Host {
+    /// Kernel version as major and minor number.
+    pub kernel: (u32, u32),
+    /// Why user namespaces cannot be made, or `None` if nothing is known to forbid them.
+    pub no_user_namespaces: Option<String>,
+    /// Highest Landlock ABI; 0: none.
+    pub landlock: u32,
+    /// seccomp filters.
+    pub seccomp: bool,
+    /// overlayfs.
+    pub overlay: bool,
+    /// A proc that can be mounted, as far as can be known before trying.
+    pub proc: bool,
+    /// `vm.memfd_noexec`, and whether it leaves flagless memfds usable (Linux 6.6).
+    pub memfd_noexec: bool,
+}
+
+/// Who runs ringfence.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Invoker {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// Supplementary groups; they stay, since dropping them needs privilege.
+    pub groups: Vec<u32>,
+    /// uid 0 of the initial user namespace.
+    pub root: bool,
+    /// Home directory.
+    pub home: PathBuf,
+    /// Current directory.
+    pub cwd: PathBuf,
+    /// Where runs are recorded; never visible inside.
+    pub state: PathBuf,
+    /// Environment; only what the policy passes reaches the task.
+    #[serde(skip)]
+    pub variables: BTreeMap<OsString, OsString>,
+}

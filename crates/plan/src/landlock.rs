@@ -1,0 +1,120 @@
+//! The second lock for files (landlock(7)): holds even where a mount flag would not.
+
+use std::path::PathBuf;
+
+use ringfence_policy::{Mode, Policy};
+
+use crate::grants::{Access, Grants};
+use crate::survey::{Loader, Survey};
+use crate::{Degraded, Host, Invoker, Refused};
+
+/// What a rule allows below its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Right {
+    /// Opening files for reading, listing directories.
+    Read,
+    /// Everything that changes files and names; device files cannot be made.
+    Write,
+    /// Starting programs.
+    Execute,
+    /// Writing to what is there, without making or removing names, and ioctls of devices.
+    Device,
+}
+
+/// The rules, by path inside the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Landlock {
+    /// The ABI they are meant for: the host's highest.
+    pub abi: u32,
+    /// Right and path; a rule on a directory holds for everything below, across mounts.
+    pub rules: Vec<(Right, PathBuf)>,
+    /// Signals and abstract sockets end at the sandbox (ABI 6).
+    pub scoped: bool,
+}
+
+pub(crate) fn rules(
+    policy: &Policy,
+    survey: &Survey,
+    host: &Host,
+    grants: &Grants,
+    invoker: &Invoker,
+    degraded: &mut Vec<Degraded>,
+) -> Result<Option<Landlock>, Refused> {
+    check_interpreters(survey)?;
+    if host.landlock == 0 {
+        if policy.commands.is_some() {
+            return Err(Refused::host(
+                "Landlock",
+                "`commands.allow` needs its execute right",
+                "boot with `lsm=landlock,...` (Linux 5.13 or later), or remove `[commands]`",
+            ));
+        }
+        degraded.push(Degraded {
+            name: "landlock".into(),
+            effect: "this kernel has no Landlock: the mounts alone hold the files".into(),
+        });
+        return Ok(None);
+    }
+    let mut rules = vec![
+        (Right::Read, "/".into()),
+        (Right::Write, PathBuf::from("/tmp")),
+        (Right::Write, "/dev/shm".into()),
+        (Right::Device, "/dev".into()),
+        (Right::Device, "/proc".into()),
+    ];
+    let workspace = &survey.workspace.real;
+    let copies = survey.git.iter().filter(|git| !git.read_only).map(|git| &git.place.real);
+    if policy.workspace.mode != Mode::Read {
+        rules.push((Right::Write, workspace.clone()));
+        rules.extend(copies.map(|path| (Right::Write, path.clone())));
+    }
+    if grants.covering(&invoker.home).is_none() && !invoker.home.starts_with(workspace) {
+        rules.push((Right::Write, invoker.home.clone()));
+    }
+    for granted in &grants.mounts {
+        match granted.access {
+            Access::Read => {}
+            Access::Write => rules.push((Right::Write, granted.place.real.clone())),
+            Access::Execute if policy.commands.is_some() => {}
+            Access::Execute => rules.push((Right::Execute, granted.place.real.clone())),
+        }
+    }
+    for program in &survey.programs {
+        rules.push((Right::Execute, program.place.real.clone()));
+        if let Some(Loader::Dynamic(place)) = &program.loader {
+            rules.push((Right::Execute, place.real.clone()));
+        }
+    }
+    if policy.from_workspace {
+        rules.push((Right::Execute, workspace.clone()));
+    }
+    if policy.runtime.tmp_exec {
+        rules.push((Right::Execute, "/tmp".into()));
+    }
+    rules.sort();
+    rules.dedup();
+    Ok(Some(Landlock { abi: host.landlock, rules, scoped: host.landlock >= 6 }))
+}
+
+/// A script needs its interpreter, and granting that behind the author's back would grant any code.
+fn check_interpreters(survey: &Survey) -> Result<(), Refused> {
+    for program in &survey.programs {
+        let Some(Loader::Script(interpreter)) = &program.loader else { continue };
+        let listed = survey.programs.iter().any(|other| {
+            other.place.real == *interpreter || std::path::Path::new(&other.name) == interpreter
+        });
+        if !listed {
+            return Err(Refused::rule(
+                &program.origin,
+                format!(
+                    "`{}` is a script for {}, which `commands.allow` does not name",
+                    program.name,
+                    interpreter.display()
+                ),
+                format!("add \"{}\", which then runs any script", interpreter.display()),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,450 @@
+//! The root of the sandbox, as a list of steps: void first, then what is granted, then what is taken away again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ringfence_policy::{Mode, Policy};
+
+use crate::grants::{self, Access, Grants};
+use crate::steps::{Flags, Step, Tree};
+use crate::survey::{Kind, Loader, Place, Survey};
+use crate::{Host, Ids, Invoker, Layer, Refused, Request};
+
+/// Room for directories, links and synthetic files of the void.
+const ROOT_SIZE: u64 = 16 << 20;
+/// Default size of the private /tmp, of the home and of /dev/shm.
+const TMP_SIZE: u64 = 1 << 30;
+
+const READ: Flags = Flags { read_only: true, no_exec: true };
+const EXECUTE: Flags = Flags { read_only: true, no_exec: false };
+const WRITE: Flags = Flags { read_only: false, no_exec: true };
+
+pub(crate) struct Layout {
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) notes: Vec<String>,
+}
+
+pub(crate) fn layout(
+    policy: &Policy,
+    survey: &Survey,
+    invoker: &Invoker,
+    request: &Request,
+    ids: &Ids,
+    grants: &Grants,
+    _host: &Host,
+) -> Result<Layout, Refused> {
+    check_workspace(policy, survey, invoker, ids)?;
+    let mut builder = Builder::default();
+    builder.system(request, ids);
+    let tmp = policy.limits.tmp.as_ref().map_or(TMP_SIZE, |rule| rule.value);
+    let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();
+    wanted.insert(
+        "/tmp".into(),
+        Wanted::Private { size: tmp, no_exec: !policy.runtime.tmp_exec, mode: 0o1777 },
+    );
+    if covered_home(survey, grants, invoker, policy) {
+        // A grant or the workspace is the home, or holds it.
+    } else {
+        wanted.insert(invoker.home.clone(), Wanted::Private { size: tmp, no_exec: true, mode: 0o700 });
+    }
+    for granted in &grants.mounts {
+        let flags = match granted.access {
+            Access::Read => READ,
+            Access::Execute => EXECUTE,
+            Access::Write => WRITE,
+        };
+        wanted.insert(
+            granted.place.real.clone(),
+            Wanted::Host { place: granted.place.clone(), flags, mapped: granted.mapped },
+        );
+    }
+    builder.commands(policy, survey, grants, &mut wanted);
+    builder.workspace(policy, survey, ids, &mut wanted);
+    for (path, what) in wanted {
+        builder.place(&path, what, &request.layers, ids);
+    }
+    for (path, target) in &grants.links {
+        builder.link(path, target);
+    }
+    builder.protect(policy, survey, grants)?;
+    for marked in &survey.hidden {
+        if builder.shows_host_file(&marked.path) {
+            builder.steps.push(Step::Hide {
+                path: marked.path.clone(),
+                kind: marked.kind,
+                because: marked.because.clone(),
+            });
+        }
+    }
+    builder.steps.push(Step::Seal { path: "/dev".into(), flags: READ });
+    builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
+    Ok(Layout { trees: builder.trees, steps: builder.steps, layers: builder.layers, notes: builder.notes })
+}
+
+/// Workspaces that cannot be one.
+fn check_workspace(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &Ids) -> Result<(), Refused> {
+    let place = &survey.workspace;
+    let shown = place.real.display();
+    let mode = policy.workspace.mode;
+    if mode == Mode::Temporary {
+        return Ok(());
+    }
+    if place.kind != Kind::Directory {
+        return Err(Refused::workspace(format!("{shown} is not a directory"), "name a directory"));
+    }
+    let system = [
+        "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+        "/var",
+    ];
+    if system.iter().any(|path| place.real == Path::new(path)) && place.real != invoker.home {
+        return Err(Refused::workspace(
+            format!("{shown} is a directory of the system"),
+            "change to the project's directory, or name it with `--workspace`",
+        ));
+    }
+    let copy_on_write = matches!(mode, Mode::Review | Mode::Discard);
+    if place.real == invoker.home || invoker.home.starts_with(&place.real) {
+        return Err(Refused::workspace(
+            format!("{shown} is or holds the home directory, with everything that is private in it"),
+            "change to the project's directory, or name it with `--workspace`",
+        ));
+    }
+    if invoker.state.starts_with(&place.real) && copy_on_write {
+        return Err(Refused::workspace(
+            format!("{shown} holds ringfence's own state directory {}", invoker.state.display()),
+            "set RINGFENCE_STATE to a directory outside the workspace",
+        ));
+    }
+    if ids.mapped && mode != Mode::Read && !grants::can_be_mapped(place) {
+        return Err(Refused::workspace(
+            format!(
+                "{shown} is on {}, which cannot be idmapped for a task that root starts",
+                grants::filesystem(place)
+            ),
+            "start ringfence as the user who owns it, put it on ext4, xfs, btrfs or tmpfs, or choose \
+             `workspace.mode = \"read\"` or `\"temporary\"`",
+        ));
+    }
+    Ok(())
+}
+
+fn covered_home(survey: &Survey, grants: &Grants, invoker: &Invoker, policy: &Policy) -> bool {
+    grants.covering(&invoker.home).is_some()
+        || (policy.workspace.mode != Mode::Temporary && invoker.home.starts_with(&survey.workspace.real))
+}
+
+/// What is to be mounted at a path.
+enum Wanted {
+    Private { size: u64, no_exec: bool, mode: u32 },
+    Host { place: Place, flags: Flags, mapped: bool },
+    CopyOnWrite { place: Place, flags: Flags, mapped: bool, name: String },
+}
+
+#[derive(Default)]
+struct Builder {
+    trees: Vec<Tree>,
+    steps: Vec<Step>,
+    layers: Vec<Layer>,
+    notes: Vec<String>,
+    /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
+    mounted: BTreeMap<PathBuf, bool>,
+    made: BTreeSet<PathBuf>,
+}
+
+impl Builder {
+    /// The void and what every process expects of a system.
+    fn system(&mut self, request: &Request, ids: &Ids) {
+        self.tmpfs("/", ROOT_SIZE, 0o755, Flags::default());
+        for (path, mode) in [("/proc", 0o555), ("/dev", 0o755), ("/etc", 0o755), ("/var", 0o755)] {
+            self.directory(Path::new(path), mode);
+        }
+        self.steps.push(Step::Processes { path: "/proc".into() });
+        self.mounted.insert("/proc".into(), false);
+        self.tmpfs("/dev", 1 << 20, 0o755, WRITE);
+        for device in ["null", "zero", "full", "random", "urandom", "tty"] {
+            let path = Path::new("/dev").join(device);
+            self.file(&path, "");
+            self.steps.push(Step::Device { path });
+        }
+        for (name, target) in [
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+            ("ptmx", "pts/ptmx"),
+        ] {
+            self.link(&Path::new("/dev").join(name), Path::new(target));
+        }
+        self.directory(Path::new("/dev/pts"), 0o755);
+        self.steps.push(Step::Terminals { path: "/dev/pts".into() });
+        self.directory(Path::new("/dev/shm"), 0o755);
+        self.tmpfs("/dev/shm", TMP_SIZE, 0o1777, WRITE);
+        self.link(Path::new("/var/tmp"), Path::new("/tmp"));
+        for (name, contents) in synthetic(request, ids) {
+            self.file(&Path::new("/etc").join(name), &contents);
+        }
+    }
+
+    /// A policy that names programs takes the execute right from the directories of PATH, and gives it back to
+    /// those programs alone; Landlock says the same a second time. Without it, `ld.so /usr/bin/x` would start x.
+    fn commands(
+        &mut self,
+        policy: &Policy,
+        survey: &Survey,
+        grants: &Grants,
+        wanted: &mut BTreeMap<PathBuf, Wanted>,
+    ) {
+        if policy.commands.is_none() {
+            return;
+        }
+        for (_, directory) in &survey.search_path {
+            let Some(granted) = grants.covering(directory) else { continue };
+            if granted.access != Access::Execute {
+                continue;
+            }
+            let place = Place {
+                real: directory.clone(),
+                links: Vec::new(),
+                kind: Kind::Directory,
+                device: 0,
+                inode: 0,
+                ..granted.place.clone()
+            };
+            wanted.insert(directory.clone(), Wanted::Host { place, flags: READ, mapped: granted.mapped });
+        }
+        for program in &survey.programs {
+            let loader = match &program.loader {
+                Some(Loader::Dynamic(place)) => Some(place),
+                _ => None,
+            };
+            for place in std::iter::once(&program.place).chain(loader) {
+                if let Some(granted) = grants.covering(&place.real) {
+                    let mapped = granted.mapped;
+                    wanted.insert(
+                        place.real.clone(),
+                        Wanted::Host { place: place.clone(), flags: EXECUTE, mapped },
+                    );
+                }
+            }
+        }
+    }
+
+    fn workspace(
+        &mut self,
+        policy: &Policy,
+        survey: &Survey,
+        ids: &Ids,
+        wanted: &mut BTreeMap<PathBuf, Wanted>,
+    ) {
+        let mode = policy.workspace.mode;
+        let no_exec = !policy.from_workspace;
+        let mut want = |place: &Place, name: &str, read_only: bool| {
+            let flags = Flags { read_only: read_only || mode == Mode::Read, no_exec };
+            let mapped = ids.mapped && grants::can_be_mapped(place);
+            let what = match mode {
+                Mode::Review | Mode::Discard if !read_only => {
+                    Wanted::CopyOnWrite { place: place.clone(), flags, mapped, name: name.into() }
+                }
+                _ => Wanted::Host { place: place.clone(), flags, mapped },
+            };
+            wanted.insert(place.real.clone(), what);
+        };
+        if mode == Mode::Temporary {
+            let size = policy.limits.tmp.as_ref().map_or(TMP_SIZE, |rule| rule.value);
+            wanted.insert(survey.workspace.real.clone(), Wanted::Private { size, no_exec, mode: 0o755 });
+            return;
+        }
+        want(&survey.workspace, "workspace", false);
+        for (index, git) in survey.git.iter().enumerate() {
+            want(&git.place, &format!("git{index}"), git.read_only);
+        }
+    }
+
+    fn place(&mut self, path: &Path, what: Wanted, layers: &Path, ids: &Ids) {
+        let kind = match &what {
+            Wanted::Host { place, .. } => place.kind,
+            _ => Kind::Directory,
+        };
+        if path != Path::new("/") {
+            self.mount_point(path, kind);
+        }
+        match what {
+            Wanted::Private { size, no_exec, mode } => {
+                let path = path.to_path_buf();
+                self.mounted.insert(path.clone(), true);
+                self.steps.push(Step::Tmpfs { path, size, mode, flags: Flags { read_only: false, no_exec } });
+            }
+            Wanted::Host { place, flags, mapped } => {
+                let tree = self.tree(&place, mapped, true);
+                self.mounted.insert(path.to_path_buf(), false);
+                self.steps.push(Step::Bind { tree, path: path.to_path_buf(), flags });
+            }
+            Wanted::CopyOnWrite { place, flags, mapped, name } => {
+                let lower = self.tree(&place, mapped, false);
+                let directory = layers.join(&name);
+                let layer = self.trees.len();
+                self.trees.push(Tree {
+                    host: directory.clone(),
+                    kind: Kind::Directory,
+                    device: 0,
+                    inode: 0,
+                    recursive: false,
+                    mapped: ids.mapped,
+                });
+                self.layers.push(Layer {
+                    name,
+                    host: place.real.clone(),
+                    directory,
+                    device: place.device,
+                    inode: place.inode,
+                });
+                self.mounted.insert(path.to_path_buf(), false);
+                self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });
+            }
+        }
+    }
+
+    /// Existing protected paths are bound read-only; every directory from the workspace down to them is held.
+    fn protect(&mut self, policy: &Policy, survey: &Survey, grants: &Grants) -> Result<(), Refused> {
+        let mode = policy.workspace.mode;
+        if matches!(mode, Mode::Read | Mode::Temporary) {
+            return Ok(());
+        }
+        if mode == Mode::Direct && !survey.absent_protected.is_empty() {
+            let origin = policy.workspace.protect.first().map(|rule| rule.origin.clone());
+            return Err(Refused::rule(
+                &origin.unwrap_or(ringfence_policy::Origin { source: "workspace.protect".into(), line: 0 }),
+                format!(
+                    "`{}` does not exist, and in mode `direct` nothing can yet keep the task from creating it",
+                    survey.absent_protected.join("`, `")
+                ),
+                "choose `workspace.mode = \"review\"` or create it",
+            ));
+        }
+        let roots: Vec<&Path> = std::iter::once(&survey.workspace)
+            .chain(survey.git.iter().map(|git| &git.place))
+            .map(|place| place.real.as_path())
+            .collect();
+        let mut held = BTreeSet::new();
+        let mut pins: BTreeMap<PathBuf, Flags> = BTreeMap::new();
+        let no_exec = !policy.from_workspace;
+        for marked in &survey.protected {
+            let Some(root) = roots
+                .iter()
+                .filter(|root| marked.path.starts_with(root))
+                .max_by_key(|root| root.as_os_str().len())
+            else {
+                continue;
+            };
+            for ancestor in marked.path.ancestors().skip(1).take_while(|ancestor| ancestor != root) {
+                held.insert(ancestor.to_path_buf());
+            }
+            // A grant mounted on the path itself is already read-only or meant to be written.
+            if grants.mounts.iter().any(|granted| granted.place.real == marked.path) {
+                continue;
+            }
+            pins.insert(marked.path.clone(), Flags { read_only: true, no_exec });
+        }
+        for path in held {
+            pins.entry(path).or_default();
+        }
+        self.steps.extend(pins.into_iter().map(|(path, flags)| Step::Pin { path, flags }));
+        Ok(())
+    }
+
+    /// Whether the host's files can be seen at `path`: what lies in the void or in a private directory needs no hiding.
+    fn shows_host_file(&self, path: &Path) -> bool {
+        path.ancestors().find_map(|ancestor| self.mounted.get(ancestor)).is_some_and(|own| !own)
+    }
+
+    fn tree(&mut self, place: &Place, mapped: bool, recursive: bool) -> usize {
+        self.trees.push(Tree {
+            host: place.real.clone(),
+            kind: place.kind,
+            device: place.device,
+            inode: place.inode,
+            recursive: recursive && place.kind == Kind::Directory,
+            mapped,
+        });
+        self.trees.len() - 1
+    }
+
+    fn tmpfs(&mut self, path: &str, size: u64, mode: u32, flags: Flags) {
+        self.mounted.insert(path.into(), true);
+        self.steps.push(Step::Tmpfs { path: path.into(), size, mode, flags });
+    }
+
+    /// Makes the mount point and the directories above it, where they lie on a file system of our own. On the host's
+    /// nothing is ever created: there the path exists already.
+    fn mount_point(&mut self, path: &Path, kind: Kind) {
+        if !self.own(path) {
+            return;
+        }
+        if kind == Kind::Directory { self.directory(path, 0o755) } else { self.file(path, "") }
+    }
+
+    fn own(&self, path: &Path) -> bool {
+        path.ancestors().skip(1).find_map(|ancestor| self.mounted.get(ancestor)).is_some_and(|own| *own)
+    }
+
+    fn directory(&mut self, path: &Path, mode: u32) {
+        if path == Path::new("/")
+            || self.mounted.contains_key(path)
+            || self.made.contains(path)
+            || !self.own(path)
+        {
+            return;
+        }
+        if let Some(parent) = path.parent() {
+            self.directory(parent, 0o755);
+        }
+        self.made.insert(path.to_path_buf());
+        self.steps.push(Step::Directory { path: path.to_path_buf(), mode });
+    }
+
+    fn file(&mut self, path: &Path, contents: &str) {
+        if self.made.contains(path) || !self.own(path) {
+            return;
+        }
+        if let Some(parent) = path.parent() {
+            self.directory(parent, 0o755);
+        }
+        self.made.insert(path.to_path_buf());
+        self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.into() });
+    }
+
+    fn link(&mut self, path: &Path, target: &Path) {
+        if self.made.contains(path) || self.mounted.contains_key(path) || !self.own(path) {
+            return;
+        }
+        if let Some(parent) = path.parent() {
+            self.directory(parent, 0o755);
+        }
+        self.made.insert(path.to_path_buf());
+        self.steps.push(Step::Symlink { path: path.to_path_buf(), target: target.to_path_buf() });
+    }
+}
+
+/// Files of /etc that would name the host or its users.
+fn synthetic(request: &Request, ids: &Ids) -> [(&'static str, String); 7] {
+    let Ids { inside_uid: uid, inside_gid: gid, .. } = ids;
+    [
+        (
+            "passwd",
+            format!(
+                "root:x:0:0:root:/:/usr/sbin/nologin\ntask:x:{uid}:{gid}:task:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
+            ),
+        ),
+        ("group", format!("root:x:0:\ntask:x:{gid}:\nnogroup:x:65534:\n")),
+        ("hosts", "127.0.0.1 localhost ringfence\n::1 localhost ringfence\n".into()),
+        ("hostname", "ringfence\n".into()),
+        ("machine-id", format!("{}\n", request.machine_id)),
+        (
+            "nsswitch.conf",
+            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".into(),
+        ),
+        ("resolv.conf", "# no network: policy grants none\n".into()),
+    ]
+}

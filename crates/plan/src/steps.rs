@@ -1,0 +1,127 @@
+//! The vocabulary of a plan: each step is one thing the kernel is told.
+
+use std::path::PathBuf;
+
+use crate::survey::Kind;
+
+/// Flags of a mount. nosuid is always set; nodev everywhere but on the device files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Flags {
+    /// Nothing can be written.
+    pub read_only: bool,
+    /// Nothing can be executed.
+    pub no_exec: bool,
+}
+
+/// A tree of the host, opened before the task's ids are taken, verified by device and inode.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Tree {
+    /// Resolved path on the host.
+    pub host: PathBuf,
+    /// What it must be.
+    pub kind: Kind,
+    /// Device number it must have; 0: made by ringfence for this run, not checked.
+    pub device: u64,
+    /// Inode number it must have.
+    pub inode: u64,
+    /// Mounts below it come along.
+    pub recursive: bool,
+    /// Idmapped from the workspace's owner to the task.
+    pub mapped: bool,
+}
+
+/// One step. Paths are absolute inside the sandbox; none leads through a symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "step")]
+pub enum Step {
+    /// A directory on a file system of our own.
+    Directory {
+        /// Where.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A file on a file system of our own.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// What it holds; empty for a mount point.
+        contents: String,
+    },
+    /// A symbolic link on a file system of our own.
+    Symlink {
+        /// Where.
+        path: PathBuf,
+        /// What it says.
+        target: PathBuf,
+    },
+    /// A new tmpfs.
+    Tmpfs {
+        /// Where.
+        path: PathBuf,
+        /// Bytes.
+        size: u64,
+        /// Permission bits of its root.
+        mode: u32,
+        /// Flags.
+        flags: Flags,
+    },
+    /// One of the plan's trees.
+    Bind {
+        /// Index into [`crate::Plan::trees`].
+        tree: usize,
+        /// Where.
+        path: PathBuf,
+        /// Flags.
+        flags: Flags,
+    },
+    /// A device file of the host.
+    Device {
+        /// Where; the same on the host.
+        path: PathBuf,
+    },
+    /// A new devpts.
+    Terminals {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A new proc of this pid namespace.
+    Processes {
+        /// Where.
+        path: PathBuf,
+    },
+    /// An overlay: the lower tree is only read.
+    Overlay {
+        /// Where.
+        path: PathBuf,
+        /// Index of the lower tree.
+        lower: usize,
+        /// Index of the tree that holds `upper` and `work`.
+        layer: usize,
+        /// Flags.
+        flags: Flags,
+    },
+    /// Shows an empty, unreadable file or directory in place of what is there.
+    Hide {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        kind: Kind,
+        /// The rule.
+        because: String,
+    },
+    /// Binds a path onto itself, so that it can be neither renamed nor removed, and with flags.
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Flags; none: only its name is held.
+        flags: Flags,
+    },
+    /// Sets flags on what is mounted at a path.
+    Seal {
+        /// Where.
+        path: PathBuf,
+        /// Flags.
+        flags: Flags,
+    },
+}

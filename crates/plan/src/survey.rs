@@ -1,0 +1,141 @@
+//! What the host's files look like where the policy mentions them: gathered once, before the plan, by `confine`.
+
+use std::path::{Path, PathBuf};
+
+use ringfence_policy::{Grant, Origin, Rule};
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A unix socket.
+    Socket,
+    /// A FIFO or a device.
+    Special,
+}
+
+/// A symbolic link met on the way to a path.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Link {
+    /// Where the link is; the path before it is resolved.
+    pub path: PathBuf,
+    /// What it says.
+    pub target: PathBuf,
+    /// It and its directory belong to root: part of the system's layout, not of somebody's choosing.
+    pub system: bool,
+}
+
+/// A path as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Place {
+    /// Resolved path, free of links.
+    pub real: PathBuf,
+    /// Links on the way, in order.
+    pub links: Vec<Link>,
+    /// What it is.
+    pub kind: Kind,
+    /// Device number, checked again when the mount is made.
+    pub device: u64,
+    /// Inode number, checked likewise.
+    pub inode: u64,
+    /// Owner.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// File system type, by its magic number (statfs(2)).
+    pub filesystem: i64,
+}
+
+/// A granted path and what was found there.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The grant.
+    pub grant: Rule<Grant>,
+    /// `None`: missing, and optional.
+    pub place: Option<Place>,
+}
+
+/// A program named in `commands.allow`.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// As the policy names it.
+    pub name: String,
+    /// Who named it.
+    pub origin: Origin,
+    /// The file.
+    pub place: Place,
+    /// What the kernel opens to run it: the dynamic loader, or the interpreter of a script.
+    pub loader: Option<Loader>,
+}
+
+/// What a program needs to start.
+#[derive(Clone, Debug)]
+pub enum Loader {
+    /// The ELF interpreter.
+    Dynamic(Place),
+    /// `#!`: the interpreter as the script names it.
+    Script(PathBuf),
+}
+
+/// A path to hide or to hold read-only, found inside a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    /// Real path.
+    pub path: PathBuf,
+    /// What is there.
+    pub kind: Kind,
+    /// The rule that asks for it, in words.
+    pub because: String,
+}
+
+/// A git directory outside the workspace which belongs to it, proven by its pointer back.
+#[derive(Clone, Debug)]
+pub struct GitDirectory {
+    /// The directory.
+    pub place: Place,
+    /// Object stores are only read; the directory of a worktree or submodule is worked on.
+    pub read_only: bool,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The workspace.
+    pub workspace: Place,
+    /// `files.read`, in order.
+    pub read: Vec<Found>,
+    /// `files.exec`.
+    pub exec: Vec<Found>,
+    /// `files.write`.
+    pub write: Vec<Found>,
+    /// `commands.allow`; empty where the policy has none.
+    pub programs: Vec<Program>,
+    /// Directories of the invoker's PATH and the usual ones that exist, each with its resolved form.
+    pub search_path: Vec<(PathBuf, PathBuf)>,
+    /// `files.deny`, known secrets, sockets of the host, the state directory: what exists of them inside grants.
+    pub hidden: Vec<Marked>,
+    /// `workspace.protect`: what exists of it.
+    pub protected: Vec<Marked>,
+    /// `workspace.protect` literals that do not exist.
+    pub absent_protected: Vec<String>,
+    /// Where git's links lead.
+    pub git: Vec<GitDirectory>,
+    /// Home directories (the invoker's, the workspace owner's): their files are somebody's own.
+    pub homes: Vec<PathBuf>,
+    /// What a reader of the plan should know.
+    pub notes: Vec<String>,
+}
+
+impl Survey {
+    /// The resolved form of a directory of PATH.
+    #[must_use]
+    pub fn resolve(&self, directory: &Path) -> Option<&Path> {
+        self.search_path.iter().find(|(asked, _)| asked == directory).map(|(_, real)| real.as_path())
+    }
+}

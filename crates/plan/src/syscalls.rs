@@ -1,0 +1,233 @@
+//! The list of system calls and the conditions on their arguments.
+//!
+//! The answers are data (`syscalls.toml`). What is here is what a table cannot say: bits of arguments. Arguments that the
+//! kernel reads as 32 bits are compared as 32 bits, or garbage in the upper half would slip past (CVE-2019-10063).
+
+use crate::bpf::{self, Case, Entry, Instruction, Match, Verdict};
+
+/// How a system call is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// It runs.
+    Allow,
+    /// EPERM.
+    Refuse,
+    /// ENOSYS.
+    Absent,
+}
+
+/// One line of the list.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Syscall {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number on this architecture.
+    pub number: u32,
+    /// Its answer.
+    pub answer: Answer,
+    /// Why.
+    pub why: &'static str,
+}
+
+include!(concat!(env!("OUT_DIR"), "/syscalls.rs"));
+
+/// The whole list, for `plan` and the documentation.
+#[must_use]
+pub fn list() -> &'static [Syscall] {
+    SYSCALLS
+}
+
+/// The program for the kernel. `memfd_exec_checked`: the kernel itself makes memfds without exec (vm.memfd_noexec);
+/// where that cannot be set, memfd_create is absent unless it asks for MFD_NOEXEC_SEAL.
+#[must_use]
+pub fn program(memfd_exec_checked: bool) -> Vec<Instruction> {
+    let entries = SYSCALLS.iter().map(|call| Entry {
+        number: call.number,
+        cases: match (call.answer, call.name) {
+            (Answer::Refuse, _) => always(EPERM),
+            (Answer::Absent, _) => always(ENOSYS),
+            (Answer::Allow, "memfd_create") if !memfd_exec_checked => sealed_memfd(),
+            (Answer::Allow, name) => conditions(name),
+        },
+    });
+    bpf::compile(entries.collect(), ENOSYS)
+}
+
+const EPERM: Verdict = Verdict::Errno(libc::EPERM as u16);
+const ENOSYS: Verdict = Verdict::Errno(libc::ENOSYS as u16);
+const EAFNOSUPPORT: Verdict = Verdict::Errno(libc::EAFNOSUPPORT as u16);
+const EPROTONOSUPPORT: Verdict = Verdict::Errno(libc::EPROTONOSUPPORT as u16);
+
+const SET_ID: u32 = 0o6000;
+const NEW_NAMESPACES: &[i32] = &[
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWCGROUP,
+    0x80, // CLONE_NEWTIME
+];
+
+fn always(verdict: Verdict) -> Vec<Case> {
+    vec![Case { when: vec![], verdict }]
+}
+
+fn sealed_memfd() -> Vec<Case> {
+    // MFD_EXEC is 0x10, MFD_NOEXEC_SEAL 0x8 (linux/memfd.h).
+    let mut cases = vec![bits(1, 0x10, 0x10, EPERM), bits(1, 0x8, 0x8, Verdict::Allow)];
+    cases.extend(always(ENOSYS));
+    cases
+}
+
+fn conditions(name: &str) -> Vec<Case> {
+    let mut cases = match name {
+        "clone" => NEW_NAMESPACES.iter().map(|flag| bits(0, *flag as u32, *flag as u32, EPERM)).collect(),
+        "chmod" | "fchmod" => set_id(1),
+        "fchmodat" | "fchmodat2" | "mknodat" => set_id(2),
+        "mknod" | "creat" => set_id(1),
+        "open" => creating(1, 2),
+        "openat" => creating(2, 3),
+        "memfd_create" => vec![bits(1, 0x10, 0x10, EPERM)], // MFD_EXEC
+        "ioctl" => [libc::TIOCSTI, 0x541C /* TIOCLINUX */, libc::TIOCSETD, libc::TIOCCONS]
+            .iter()
+            .map(|request| bits(1, u32::MAX, *request as u32, EPERM))
+            .collect(),
+        "socket" => return socket(),
+        "socketpair" => return socket_pair(),
+        "personality" => return personality(),
+        "prctl" => vec![
+            // PR_SET_MM rewrites what /proc shows of a process; PR_SET_DUMPABLE and the rest stay.
+            bits(0, u32::MAX, libc::PR_SET_MM as u32, EPERM),
+        ],
+        _ => vec![],
+    };
+    cases.extend(always(Verdict::Allow));
+    cases
+}
+
+fn bits(argument: u8, mask: u32, value: u32, verdict: Verdict) -> Case {
+    Case { when: vec![Match { argument, upper: false, mask, value }], verdict }
+}
+
+/// Refuses a mode argument that holds a set-user-id or set-group-id bit.
+fn set_id(argument: u8) -> Vec<Case> {
+    [0o4000, 0o2000].map(|bit| bits(argument, bit, bit, EPERM)).to_vec()
+}
+
+/// The same for an open that creates; without O_CREAT or O_TMPFILE the mode is ignored and may be garbage.
+fn creating(flags: u8, mode: u8) -> Vec<Case> {
+    let create = [libc::O_CREAT as u32, (libc::O_TMPFILE & !libc::O_DIRECTORY) as u32];
+    let bit = |argument, bit: u32| Match { argument, upper: false, mask: bit, value: bit };
+    create
+        .iter()
+        .flat_map(|flag| {
+            [SET_ID & 0o4000, SET_ID & 0o2000]
+                .map(|mode_bit| Case { when: vec![bit(flags, *flag), bit(mode, mode_bit)], verdict: EPERM })
+        })
+        .collect()
+}
+
+/// unix (not datagram: its address can come with any message, past `connect`), inet, inet6, and netlink for routes only.
+fn socket() -> Vec<Case> {
+    let family = |family: i32| Match { argument: 0, upper: false, mask: u32::MAX, value: family as u32 };
+    let route = Match { argument: 2, upper: false, mask: u32::MAX, value: libc::NETLINK_ROUTE as u32 };
+    vec![
+        unix_datagram(),
+        Case { when: vec![family(libc::AF_UNIX)], verdict: Verdict::Allow },
+        Case { when: vec![family(libc::AF_INET)], verdict: Verdict::Allow },
+        Case { when: vec![family(libc::AF_INET6)], verdict: Verdict::Allow },
+        Case { when: vec![family(libc::AF_NETLINK), route], verdict: Verdict::Allow },
+        Case { when: vec![], verdict: EAFNOSUPPORT },
+    ]
+}
+
+fn socket_pair() -> Vec<Case> {
+    let unix = Match { argument: 0, upper: false, mask: u32::MAX, value: libc::AF_UNIX as u32 };
+    vec![
+        unix_datagram(),
+        Case { when: vec![unix], verdict: Verdict::Allow },
+        Case { when: vec![], verdict: EAFNOSUPPORT },
+    ]
+}
+
+fn unix_datagram() -> Case {
+    let unix = Match { argument: 0, upper: false, mask: u32::MAX, value: libc::AF_UNIX as u32 };
+    // SOCK_TYPE_MASK is 0xf (linux/net.h); the rest are SOCK_CLOEXEC and SOCK_NONBLOCK.
+    let datagram = Match { argument: 1, upper: false, mask: 0xf, value: libc::SOCK_DGRAM as u32 };
+    Case { when: vec![unix, datagram], verdict: EPROTONOSUPPORT }
+}
+
+/// Linux, its 32-bit reporting twin, both with ADDR_NO_RANDOMIZE for debuggers, and the question.
+fn personality() -> Vec<Case> {
+    let mut cases: Vec<_> = [0, 0x0008, 0x0004_0000, 0x0004_0008, 0xffff_ffff]
+        .map(|value| bits(0, u32::MAX, value, Verdict::Allow))
+        .to_vec();
+    cases.extend(always(EPERM));
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpf::{ARCHITECTURE, interpret};
+
+    const ALLOW: u32 = 0x7fff_0000;
+
+    fn judge(name: &str, arguments: [u64; 6]) -> u32 {
+        let number = SYSCALLS.iter().find(|call| call.name == name).unwrap().number;
+        interpret(&program(true), ARCHITECTURE, number, arguments).unwrap()
+    }
+
+    #[test]
+    fn the_answers_of_the_table_reach_the_program() {
+        let program = program(true);
+        for call in SYSCALLS {
+            let verdict = interpret(&program, ARCHITECTURE, call.number, [0; 6]).unwrap();
+            match call.answer {
+                Answer::Refuse => assert_eq!(verdict, 0x5_0000 | libc::EPERM as u32, "{}", call.name),
+                Answer::Absent => assert_eq!(verdict, 0x5_0000 | libc::ENOSYS as u32, "{}", call.name),
+                Answer::Allow if call.name.starts_with("socket") => {}
+                Answer::Allow => assert_eq!(verdict, ALLOW, "{}", call.name),
+            }
+        }
+        assert_eq!(interpret(&program, ARCHITECTURE, 900, [0; 6]), Some(0x5_0000 | libc::ENOSYS as u32));
+    }
+
+    #[test]
+    fn garbage_in_the_upper_half_changes_nothing() {
+        let high = 1u64 << 32;
+        assert_ne!(judge("ioctl", [0, 0x5412 | high, 0, 0, 0, 0]), ALLOW);
+        assert_ne!(judge("socket", [40 | high, 3, 0, 0, 0, 0]), ALLOW);
+        assert_ne!(judge("clone", [libc::CLONE_NEWUSER as u64 | high, 0, 0, 0, 0, 0]), ALLOW);
+        assert_ne!(judge("chmod", [0, 0o4755 | high, 0, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn set_id_bits_are_refused_only_where_they_count() {
+        let create = libc::O_CREAT as u64;
+        assert_ne!(judge("openat", [0, 0, create, 0o6755, 0, 0]), ALLOW);
+        assert_eq!(judge("openat", [0, 0, 0, 0o6755, 0, 0]), ALLOW);
+        assert_ne!(judge("openat", [0, 0, libc::O_TMPFILE as u64, 0o2755, 0, 0]), ALLOW);
+        assert_eq!(judge("openat", [0, 0, libc::O_DIRECTORY as u64, 0o2755, 0, 0]), ALLOW);
+        assert_eq!(judge("fchmod", [0, 0o1755, 0, 0, 0, 0]), ALLOW);
+        assert_ne!(judge("mknodat", [0, 0, 0o104_755, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn socket_families() {
+        let of = |family: i32, kind: i32, protocol: i32| {
+            judge("socket", [family as u64, kind as u64, protocol as u64, 0, 0, 0])
+        };
+        assert_eq!(of(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0), ALLOW);
+        assert_ne!(of(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0), ALLOW);
+        assert_eq!(of(libc::AF_INET, libc::SOCK_DGRAM, 0), ALLOW);
+        assert_eq!(of(libc::AF_NETLINK, libc::SOCK_RAW, 0), ALLOW);
+        assert_ne!(of(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_NETFILTER), ALLOW);
+        for family in [libc::AF_VSOCK, libc::AF_PACKET, libc::AF_ALG] {
+            assert_ne!(of(family, libc::SOCK_STREAM, 0), ALLOW);
+        }
+    }
+}

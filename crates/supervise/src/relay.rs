@@ -1,0 +1,88 @@
+//! Moves bytes between a descriptor of the invoker and a pipe of the task, in bounded memory.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::PollFlags;
+use rustix::io::{self, Errno, ioctl_fionbio};
+
+/// What is moved at a time.
+const BUFFER: usize = 64 * 1024;
+
+/// One direction of one descriptor. An end that is closed is `None`.
+#[derive(Debug)]
+pub struct Relay {
+    from: Option<OwnedFd>,
+    to: Option<OwnedFd>,
+    /// Read and not yet written.
+    pending: Vec<u8>,
+    /// The task writes to `from`; otherwise it reads from `to`. Its end is non-blocking, the invoker's is left as it is.
+    outwards: bool,
+}
+
+impl Relay {
+    pub(crate) fn inwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
+        ioctl_fionbio(&to, true)?;
+        Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: false })
+    }
+
+    pub(crate) fn outwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
+        ioctl_fionbio(&from, true)?;
+        Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: true })
+    }
+
+    /// What to wait for next, if anything.
+    pub(crate) fn wants(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let (from, to) = (self.from.as_ref()?, self.to.as_ref()?);
+        Some(if self.pending.is_empty() {
+            (from.as_fd(), PollFlags::IN)
+        } else {
+            (to.as_fd(), PollFlags::OUT)
+        })
+    }
+
+    /// Moves what can be moved now; whether anything was.
+    pub(crate) fn step(&mut self) -> bool {
+        let read = self.pending.is_empty() && self.read();
+        let written = !self.pending.is_empty() && self.write();
+        read || written
+    }
+
+    /// After the task's end: everything that is still in its pipe.
+    pub(crate) fn drain(&mut self) {
+        while self.outwards && self.step() {}
+    }
+
+    fn read(&mut self) -> bool {
+        let Some(from) = &self.from else { return false };
+        let mut buffer = vec![0; BUFFER];
+        match io::read(from, &mut buffer) {
+            Ok(0) => self.close(),
+            Ok(length) => {
+                buffer.truncate(length);
+                self.pending = buffer;
+                return true;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.close(),
+        }
+        false
+    }
+
+    fn write(&mut self) -> bool {
+        let Some(to) = &self.to else { return false };
+        match io::write(to, &self.pending) {
+            Ok(length) => {
+                self.pending.drain(..length.min(self.pending.len()));
+                return true;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.close(),
+        }
+        false
+    }
+
+    /// Closing both ends tells the task that nothing more comes, or that nobody listens.
+    fn close(&mut self) {
+        (self.from, self.to, self.pending) = (None, None, Vec::new());
+    }
+}

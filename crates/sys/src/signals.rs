@@ -1,0 +1,106 @@
+//! sigprocmask(2), sigwaitinfo(2), signalfd(2): signals are waited for, never handled asynchronously.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use crate::{Errno, check};
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct Set(libc::sigset_t);
+
+impl std::fmt::Debug for Set {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Set")
+    }
+}
+
+impl Set {
+    /// No signal.
+    #[must_use]
+    pub fn empty() -> Self {
+        // SAFETY: all-zero is a valid place for sigemptyset to write to.
+        let mut set = unsafe { std::mem::zeroed() };
+        // SAFETY: set is a valid sigset_t.
+        unsafe { libc::sigemptyset(&raw mut set) };
+        Self(set)
+    }
+
+    /// Every signal.
+    #[must_use]
+    pub fn all() -> Self {
+        let mut set = Self::empty();
+        // SAFETY: set.0 is a valid sigset_t.
+        unsafe { libc::sigfillset(&raw mut set.0) };
+        set
+    }
+
+    /// These signals.
+    #[must_use]
+    pub fn of(signals: &[i32]) -> Self {
+        let mut set = Self::empty();
+        for &signal in signals {
+            // SAFETY: set.0 is a valid sigset_t; a bad number is refused with -1 and changes nothing.
+            unsafe { libc::sigaddset(&raw mut set.0, signal) };
+        }
+        set
+    }
+}
+
+/// Blocks exactly `set` in the calling thread.
+///
+/// # Errors
+/// None in practice; the kernel's word is passed on.
+pub fn block_only(set: &Set) -> Result<(), Errno> {
+    // SAFETY: set.0 is a valid sigset_t; no old mask is asked for.
+    let result = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set.0, std::ptr::null_mut()) };
+    check(libc::c_long::from(result)).map(drop)
+}
+
+/// Every signal back to its default action, none blocked: what a new program expects.
+pub fn reset() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is a valid disposition; KILL, STOP and reserved numbers are refused harmlessly.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let _ = block_only(&Set::empty());
+}
+
+/// Waits for one of `set`, which must be blocked, and returns its number.
+///
+/// # Errors
+/// EINTR.
+pub fn wait(set: &Set) -> Result<i32, Errno> {
+    // SAFETY: set.0 is a valid sigset_t; no details are asked for.
+    let result = unsafe { libc::sigwaitinfo(&raw const set.0, std::ptr::null_mut()) };
+    check(libc::c_long::from(result)).map(|_| result)
+}
+
+/// A descriptor that becomes readable when one of `set`, which must be blocked, arrives.
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOMEM.
+pub fn descriptor(set: &Set) -> Result<OwnedFd, Errno> {
+    // SAFETY: set.0 is a valid sigset_t; -1 asks for a new descriptor.
+    let result = unsafe { libc::signalfd(-1, &raw const set.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    check(libc::c_long::from(result))?;
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+/// The signal number in a record read from [`descriptor`] (`struct signalfd_siginfo` starts with it).
+#[must_use]
+pub fn number(record: &[u8]) -> Option<i32> {
+    let first: [u8; 4] = record.get(..4)?.try_into().ok()?;
+    Some(i32::from_ne_bytes(first))
+}
+
+/// Bytes of one such record.
+pub const RECORD: usize = size_of::<libc::signalfd_siginfo>();
+
+/// Whether a record tells of kill(2) and its like, not of the terminal or the kernel (`ssi_code` follows the number and
+/// errno; SI_USER and below, sigaction(2)).
+#[must_use]
+pub fn from_process(record: &[u8]) -> bool {
+    let code: Option<[u8; 4]> = record.get(8..12).and_then(|part| part.try_into().ok());
+    code.is_some_and(|code| i32::from_ne_bytes(code) <= 0)
+}
