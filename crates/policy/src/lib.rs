@@ -1,1 +1,56 @@
-//! placeholder
+//! What may happen: a policy is read, merged and checked here, and every later crate works on the result.
+//!
+//! The way through this crate: [`load`] collects the documents (`load`), each is read as it was written (`document`,
+//! `reader`), they become one (`merge`), keys that nothing enforces yet are refused (`later`), the administrator's
+//! bound is held against it (`ceiling`), what contradicts itself or opens too much is refused (`lint`), and what the
+//! policy claims about itself is judged (`expect`, `decision`). Every error shows file, line, text and mend
+//! (`diagnostic`). Nothing here touches the host but through [`Files`].
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+
+mod ceiling;
+mod context;
+mod decision;
+mod diagnostic;
+mod document;
+mod environment;
+mod expect;
+mod host;
+mod identity;
+mod idna;
+mod later;
+mod lint;
+mod load;
+mod merge;
+pub mod model;
+mod path;
+pub mod pattern;
+mod presets;
+mod print;
+mod reader;
+mod secrets;
+mod sizes;
+mod suggest;
+
+pub use crate::context::{Context, Files, HostFiles};
+pub use crate::decision::{Access, Decision, Judge, Reason, decide_connect, decide_file, decide_run};
+pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
+pub use crate::expect::Action;
+pub use crate::host::{Endpoint, HostPattern};
+pub use crate::lint::{check_grant, check_workspace};
+pub use crate::load::{Source, load};
+pub use crate::model::*;
+pub use crate::pattern::{PathPattern, PatternSet};
+pub use crate::presets::presets;
+pub use crate::print::print_merged;
+pub use crate::secrets::{known_secrets, opened_secrets, why_secret};
+
+/// The JSON Schema of policy files, from the same definition that reads them.
+#[cfg(feature = "schema")]
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(document::Document);
+    // The tables say what may be there; only the version must be.
+    schema.insert("required".to_owned(), serde_json::json!(["version"]));
+    schema.insert("title".to_owned(), serde_json::json!("ringfence policy"));
+    schema.to_value()
+}

@@ -24,7 +24,7 @@ pub struct Rule<T> {
 }
 
 /// A policy after `extends`, merging and the ceiling. Deny by default: an empty list grants nothing.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Policy {
     /// Who is running, and which source said so.
     pub identity: Option<Rule<Identity>>,
@@ -34,7 +34,7 @@ pub struct Policy {
     pub files: Files,
     /// The variables of the task.
     pub environment: Environment,
-    /// Which programs may start; `None`: any program in an executable tree.
+    /// Which programs may start; `None` (no document has a `commands.allow`): any program in an executable tree.
     pub commands: Option<Commands>,
     /// What the workspace's own programs may do.
     pub from_workspace: bool,
@@ -48,6 +48,10 @@ pub struct Policy {
     pub hash: String,
     /// The documents in the order they were merged, first to last.
     pub sources: Vec<String>,
+    /// The invoker's home, which `~` stood for; the known secrets are below it.
+    pub home: PathBuf,
+    /// Where the single values were written that carry no rule of their own, by key (`workspace.mode`).
+    pub origins: BTreeMap<String, Origin>,
 }
 
 /// A name, or a SPIFFE ID.
@@ -78,7 +82,7 @@ pub enum Mode {
 }
 
 /// `[workspace]`.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Workspace {
     /// Absolute path; `None` where no document names one (the caller then takes the current directory).
     pub path: Option<Rule<PathBuf>>,
@@ -100,7 +104,7 @@ pub struct Grant {
 }
 
 /// `[files]`.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Files {
     /// Readable trees or files; not executable.
     pub read: Vec<Rule<Grant>>,
@@ -113,7 +117,7 @@ pub struct Files {
 }
 
 /// `[environment]`.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Environment {
     /// Names taken over from the invoker.
     pub pass: Vec<Rule<String>>,
@@ -139,7 +143,7 @@ pub struct Commands {
 }
 
 /// `[limits]`.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Limits {
     /// Size of the private /tmp in bytes.
     pub tmp: Option<Rule<u64>>,

@@ -1,0 +1,198 @@
+//! The administrator's ceiling: a policy that no other may exceed. Whatever is above it is an error that names
+//! both lines; what it denies, protects or limits holds for every policy.
+
+use std::path::Path;
+
+use crate::diagnostic::{Place, Problem, Report};
+use crate::document::Document;
+use crate::load::Loader;
+use crate::merge::{Collected, Merged};
+use crate::model::{Grant, Mode};
+use crate::reader::At;
+
+/// Reads the ceiling, if there is one, and holds the policy against it.
+pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut Report) {
+    let first = report.names().len();
+    let Some(ceiling) = loader.ceiling(report) else { return };
+    let start = Place { source: first, start: 0, end: 0 };
+    let bound = Bound { ceiling: &ceiling, start };
+    bound.files(policy, report);
+    bound.mode(policy, report);
+    bound.lists(policy, report);
+    bound.switches(policy, report);
+    bound.limits(policy, report);
+    for pattern in &ceiling.deny.items {
+        policy.deny.add_pattern(pattern.clone());
+    }
+    for pattern in &ceiling.protect.items {
+        policy.protect.add_pattern(pattern.clone());
+    }
+}
+
+/// Keys that say nothing about the most that others may do are a mistake in a ceiling.
+pub(crate) fn check_keys(document: &Document, report: &mut Report) {
+    let path = document.workspace.as_ref().and_then(|workspace| workspace.path.as_ref()).map(|at| at.place);
+    let set = document.environment.as_ref().and_then(|environment| environment.set.as_ref());
+    let set = set.and_then(|set| set.0.first()).map(|(name, _)| name.place);
+    let expect = document.expect.as_ref().and_then(|expect| expect.allow.as_ref().or(expect.refuse.as_ref()));
+    for (key, place) in [
+        ("identity", document.identity.as_ref().map(|at| at.place)),
+        ("workspace.path", path),
+        ("environment.set", set),
+        ("expect", expect.map(|at| at.place)),
+    ] {
+        if let Some(place) = place {
+            let problem = Problem::new(place, format!("`{key}` has no meaning in a ceiling"));
+            report.push(problem.label("this bounds nothing").help("remove it".to_owned()));
+        }
+    }
+}
+
+struct Bound<'a> {
+    ceiling: &'a Merged,
+    /// The beginning of the ceiling: shown where it has no line about something.
+    start: Place,
+}
+
+impl Bound<'_> {
+    fn files(&self, policy: &Merged, report: &mut Report) {
+        let (read, exec, write) = (&self.ceiling.read, &self.ceiling.exec, &self.ceiling.write);
+        // Executable and writable trees are readable too.
+        self.grants("files.read", &policy.read, &[read, exec, write], report);
+        self.grants("files.exec", &policy.exec, &[exec], report);
+        self.grants("files.write", &policy.write, &[write], report);
+    }
+
+    /// Each grant must lie at or below one of the ceiling's grants of at least that right.
+    fn grants(
+        &self,
+        key: &'static str,
+        grants: &Collected<Grant>,
+        covers: &[&Collected<Grant>],
+        report: &mut Report,
+    ) {
+        for grant in &grants.items {
+            let path = &grant.value.path;
+            if covers.iter().any(|cover| cover.covering(path).is_some()) {
+                continue;
+            }
+            let (place, label) = match self.nearest(path) {
+                Some(lower) => (lower.place, format!("the ceiling allows less here: no `{key}`")),
+                None => (self.list(key), format!("the ceiling's `{key}` does not hold it")),
+            };
+            let title = format!("`{}` in `{key}` is above the ceiling", path.display());
+            let problem = Problem::new(grant.place, title).label("granted here").related(place, label);
+            let help = format!("remove it, or have the administrator add it to the ceiling's `{key}`");
+            report.push(problem.help(help));
+        }
+    }
+
+    /// A grant of another right that covers the path: the line a reader will look for.
+    fn nearest(&self, path: &Path) -> Option<&At<Grant>> {
+        [&self.ceiling.read, &self.ceiling.exec, &self.ceiling.write]
+            .iter()
+            .find_map(|list| list.covering(path))
+    }
+
+    fn list(&self, key: &str) -> Place {
+        self.ceiling.lists.get(key).copied().unwrap_or(self.start)
+    }
+
+    fn mode(&self, policy: &Merged, report: &mut Report) {
+        let value = |mode: &Option<At<Mode>>| mode.as_ref().map(|at| at.value).unwrap_or_default();
+        let (wanted, most) = (value(&policy.mode), value(&self.ceiling.mode));
+        if reach(wanted) <= reach(most) {
+            return;
+        }
+        let bound = self.ceiling.mode.as_ref().map_or(self.start, |at| at.place);
+        let label = format!("the ceiling allows at most `{}`", name(most));
+        let title = format!("`workspace.mode` is `{}`, which is above the ceiling", name(wanted));
+        let problem = match &policy.mode {
+            Some(mode) => Problem::new(mode.place, title).label("set here").related(bound, label),
+            None => Problem::new(bound, format!("{title} (it is the default)")).label(label),
+        };
+        report.push(problem.help(format!("write `mode = \"{}\"`", name(most))));
+    }
+
+    /// Programs and passed variables: bounded where the ceiling has a list.
+    fn lists(&self, policy: &Merged, report: &mut Report) {
+        if let Some(most) = &self.ceiling.commands {
+            let bound = self.list("commands.allow");
+            match &policy.commands {
+                None => {
+                    let problem = Problem::new(bound, "any program may start, which is above the ceiling");
+                    let help = "write a `commands.allow` that names only programs of the ceiling's";
+                    report.push(problem.label("the ceiling allows only these").help(help.to_owned()));
+                }
+                Some(commands) => self.names("commands.allow", &commands.items, most, report),
+            }
+        }
+        if self.ceiling.lists.contains_key("environment.pass") {
+            self.names("environment.pass", &policy.pass.items, &self.ceiling.pass, report);
+        }
+    }
+
+    fn names(&self, key: &str, names: &[At<String>], most: &Collected<String>, report: &mut Report) {
+        for name in names.iter().filter(|name| most.get(name.value.as_ref()).is_none()) {
+            let problem =
+                Problem::new(name.place, format!("`{}` in `{key}` is above the ceiling", name.value));
+            let problem =
+                problem.label("allowed here").related(self.list(key), "the ceiling does not name it");
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
+    fn switches(&self, policy: &Merged, report: &mut Report) {
+        let ceiling = self.ceiling;
+        for (key, wanted, most) in [
+            ("commands.from_workspace", &policy.from_workspace, &ceiling.from_workspace),
+            ("workspace.git", &policy.git, &ceiling.git),
+            ("runtime.tmp_exec", &policy.tmp_exec, &ceiling.tmp_exec),
+        ] {
+            let Some(wanted) = wanted.as_ref().filter(|at| at.value) else { continue };
+            if most.as_ref().is_some_and(|at| at.value) {
+                continue;
+            }
+            let bound = most.as_ref().map_or(self.start, |at| at.place);
+            let label =
+                if most.is_some() { "the ceiling forbids it" } else { "the ceiling does not allow it" };
+            let problem = Problem::new(wanted.place, format!("`{key} = true` is above the ceiling"));
+            report.push(problem.label("set here").related(bound, label).help("remove it".to_owned()));
+        }
+    }
+
+    fn limits(&self, policy: &mut Merged, report: &mut Report) {
+        let Some(most) = &self.ceiling.tmp else { return };
+        match &policy.tmp {
+            Some(wanted) if wanted.value > most.value => {
+                let title = format!("`limits.tmp` of {} bytes is above the ceiling", wanted.value);
+                let label = format!("the ceiling allows {} bytes", most.value);
+                let problem = Problem::new(wanted.place, title).label("set here").related(most.place, label);
+                report.push(problem.help("write the ceiling's limit or a smaller one".to_owned()));
+            }
+            Some(_) => {}
+            None => policy.tmp = Some(most.clone()),
+        }
+    }
+}
+
+/// How much of the host a mode lets a task change.
+fn reach(mode: Mode) -> u8 {
+    match mode {
+        Mode::Read | Mode::Temporary => 0,
+        Mode::Discard => 1,
+        Mode::Review => 2,
+        Mode::Direct => 3,
+    }
+}
+
+fn name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Read => "read",
+        Mode::Temporary => "temporary",
+        Mode::Discard => "discard",
+        Mode::Review => "review",
+        Mode::Direct => "direct",
+    }
+}

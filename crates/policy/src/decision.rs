@@ -1,0 +1,339 @@
+//! What the merged policy says about one action, and by which rule. Pure: it looks at names, not at the host's files.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use crate::diagnostic::escape;
+use crate::model::{Grant, Mode, Origin, Policy, Rule};
+use crate::path::normal;
+use crate::pattern::{PathPattern, PatternSet};
+use crate::secrets::{known_secrets, why_secret};
+
+/// What is done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Look into it.
+    Read,
+    /// Change, create or remove it.
+    Write,
+    /// Start it as a program.
+    Exec,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may happen.
+    Allow {
+        /// What allows it.
+        by: Reason,
+    },
+    /// It may not.
+    Refuse {
+        /// What refuses it.
+        by: Reason,
+    },
+}
+
+impl Decision {
+    /// May it happen?
+    pub fn is_allow(&self) -> bool {
+        matches!(self, Self::Allow { .. })
+    }
+
+    /// What decided.
+    pub fn reason(&self) -> &Reason {
+        match self {
+            Self::Allow { by } | Self::Refuse { by } => by,
+        }
+    }
+}
+
+/// What decided: a line of a policy, or how every sandbox is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A rule of the policy.
+    Rule {
+        /// The list or key it is in, `files.deny`.
+        key: &'static str,
+        /// The rule as text.
+        text: String,
+        /// Where it was written.
+        origin: Origin,
+    },
+    /// Not a rule; the sentence says what.
+    BuiltIn(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule { key, text, origin } => write!(formatter, "`{}` in `{key}` ({origin})", escape(text)),
+            Self::BuiltIn(sentence) => write!(formatter, "{}", escape(sentence)),
+        }
+    }
+}
+
+/// Decides about one file. For many questions make one [`Judge`].
+pub fn decide_file(policy: &Policy, workspace: &Path, path: &Path, access: Access) -> Decision {
+    Judge::new(policy, workspace).file(path, access)
+}
+
+/// Decides about one program, by name or path. For many questions make one [`Judge`].
+pub fn decide_run(policy: &Policy, workspace: &Path, program: &str) -> Decision {
+    Judge::new(policy, workspace).run(program)
+}
+
+/// Decides about one connection: nothing in this build grants any.
+pub fn decide_connect(host: &str) -> Decision {
+    Decision::Refuse { by: Reason::BuiltIn(format!("no network: nothing can reach `{host}`")) }
+}
+
+/// A policy, indexed so that a question costs the depth of its path.
+pub struct Judge<'a> {
+    policy: &'a Policy,
+    workspace: &'a Path,
+    read: Index<'a>,
+    exec: Index<'a>,
+    write: Index<'a>,
+    deny: Patterns<'a>,
+    protect: Patterns<'a>,
+    secrets: Vec<PathPattern>,
+    secret_set: Option<PatternSet>,
+}
+
+type Index<'a> = HashMap<&'a Path, &'a Rule<Grant>>;
+
+impl<'a> Judge<'a> {
+    /// Indexes a policy for one workspace.
+    pub fn new(policy: &'a Policy, workspace: &'a Path) -> Self {
+        let index =
+            |rules: &'a [Rule<Grant>]| rules.iter().map(|rule| (rule.value.path.as_path(), rule)).collect();
+        let secrets = known_secrets(&policy.home);
+        let secret_set = PatternSet::new(&secrets, workspace).ok();
+        Self {
+            policy,
+            workspace,
+            read: index(&policy.files.read),
+            exec: index(&policy.files.exec),
+            write: index(&policy.files.write),
+            deny: Patterns::new("files.deny", &policy.files.deny, workspace),
+            protect: Patterns::new("workspace.protect", &policy.workspace.protect, workspace),
+            secrets,
+            secret_set,
+        }
+    }
+
+    /// Decides about one file by its absolute path.
+    pub fn file(&self, path: &Path, access: Access) -> Decision {
+        let path = match normal(path) {
+            Ok(path) => path,
+            Err(invalid) => return refuse(invalid.message),
+        };
+        if let Some(by) = self.deny.matching(&path) {
+            return Decision::Refuse { by };
+        }
+        if let Some(decision) = self.secret(&path) {
+            return decision;
+        }
+        let in_workspace = path.starts_with(self.workspace);
+        if in_workspace {
+            if access == Access::Write
+                && let Some(by) = self.protect.matching(&path)
+            {
+                return Decision::Refuse { by };
+            }
+            if let Some(decision) = self.in_workspace(access) {
+                return decision;
+            }
+        }
+        if let Some((key, rule)) = self.grant(&path, access) {
+            let text = rule.value.path.display().to_string();
+            return Decision::Allow { by: Reason::Rule { key, text, origin: rule.origin.clone() } };
+        }
+        self.own(&path, access).unwrap_or_else(|| self.ungranted(&path, access, in_workspace))
+    }
+
+    /// Decides about one program: a name that is looked up, or a path.
+    pub fn run(&self, program: &str) -> Decision {
+        let path = match program.contains('/') {
+            true => Some(self.workspace.join(program)),
+            false => None,
+        };
+        if let Some(path) = &path {
+            let decision = self.file(path, Access::Exec);
+            if !decision.is_allow() {
+                return decision;
+            }
+        }
+        let Some(commands) = &self.policy.commands else {
+            return match path {
+                Some(path) => self.file(&path, Access::Exec),
+                None => self.any_program(),
+            };
+        };
+        let name = Path::new(program).file_name();
+        let listed = commands.allow.iter().find(|entry| {
+            let entry = Path::new(&entry.value);
+            match &path {
+                // An entry that is a path means that file only; a name means it in any executable tree.
+                Some(path) if entry.is_absolute() => entry == path,
+                _ => entry.file_name() == name,
+            }
+        });
+        match listed {
+            Some(entry) => Decision::Allow {
+                by: Reason::Rule {
+                    key: "commands.allow",
+                    text: entry.value.clone(),
+                    origin: entry.origin.clone(),
+                },
+            },
+            // What the workspace built is allowed as such: no list could know its names beforehand.
+            None if self.policy.from_workspace
+                && path.is_some_and(|path| path.starts_with(self.workspace)) =>
+            {
+                allow("`commands.from_workspace` allows what the workspace holds")
+            }
+            None => refuse(format!("`commands.allow` does not name `{program}`")),
+        }
+    }
+
+    fn any_program(&self) -> Decision {
+        match self.policy.files.exec.first() {
+            Some(_) => allow("no `commands.allow`: any program in an executable tree may start"),
+            None if self.policy.from_workspace => {
+                allow("`commands.from_workspace` allows what the workspace holds")
+            }
+            None => refuse("no executable tree: `files.exec` is empty".to_owned()),
+        }
+    }
+
+    /// A known secret stays hidden unless a grant, or the workspace, names it or something in it.
+    fn secret(&self, path: &Path) -> Option<Decision> {
+        let Some(set) = &self.secret_set else {
+            return Some(refuse("the known secrets could not be compiled".to_owned()));
+        };
+        let (secret, number) =
+            path.ancestors().find_map(|path| set.matching_itself(path).map(|number| (path, number)))?;
+        let named = |index: &Index<'_>| {
+            path.ancestors()
+                .take_while(|above| above.starts_with(secret))
+                .any(|above| index.contains_key(above))
+        };
+        let workspace = self.policy.workspace.path.as_ref().is_some_and(|rule| {
+            rule.value.starts_with(secret) && path.starts_with(&rule.value) && rule.value == self.workspace
+        });
+        if workspace || [&self.read, &self.exec, &self.write].into_iter().any(named) {
+            return None;
+        }
+        let pattern = self.secrets.get(number)?;
+        Some(refuse(format!(
+            "`{pattern}` is a known secret ({}); only a grant that names it opens it",
+            why_secret(pattern)
+        )))
+    }
+
+    fn in_workspace(&self, access: Access) -> Option<Decision> {
+        let origin = |key: &str| self.policy.origins.get(key).cloned();
+        match access {
+            Access::Read => Some(allow("it is in the workspace")),
+            Access::Write if self.policy.workspace.mode != Mode::Read => {
+                Some(allow("it is in the workspace, which may be changed"))
+            }
+            Access::Exec if self.policy.from_workspace => Some(match origin("commands.from_workspace") {
+                Some(origin) => Decision::Allow {
+                    by: Reason::Rule { key: "commands.from_workspace", text: "true".to_owned(), origin },
+                },
+                None => allow("`commands.from_workspace` allows what the workspace holds"),
+            }),
+            _ => None,
+        }
+    }
+
+    fn grant(&self, path: &Path, access: Access) -> Option<(&'static str, &'a Rule<Grant>)> {
+        let find = |key: &'static str, index: &Index<'a>| {
+            path.ancestors().find_map(|path| index.get(path).map(|rule| (key, *rule)))
+        };
+        let (read, exec, write) =
+            (("files.read", &self.read), ("files.exec", &self.exec), ("files.write", &self.write));
+        let lists: &[(&'static str, &Index<'a>)] = match access {
+            Access::Read => &[read, exec, write],
+            Access::Write => &[write],
+            Access::Exec => &[exec],
+        };
+        lists.iter().find_map(|(key, index)| find(key, index))
+    }
+
+    /// What each sandbox has of its own.
+    fn own(&self, path: &Path, access: Access) -> Option<Decision> {
+        const DEVICES: &[&str] =
+            &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+        const MADE: &[&str] = &[
+            "/etc/passwd",
+            "/etc/group",
+            "/etc/hosts",
+            "/etc/hostname",
+            "/etc/machine-id",
+            "/etc/nsswitch.conf",
+            "/etc/resolv.conf",
+        ];
+        let is_one_of = |list: &[&str]| list.iter().any(|own| Path::new(own) == path);
+        match access {
+            Access::Exec if path.starts_with("/tmp") && self.policy.runtime.tmp_exec => {
+                Some(allow("`runtime.tmp_exec` allows programs in the sandbox's own /tmp"))
+            }
+            Access::Exec => None,
+            _ if path.starts_with("/tmp") => Some(allow("it is in the sandbox's own /tmp")),
+            _ if is_one_of(DEVICES) => Some(allow("it is a device that every sandbox has")),
+            Access::Read if is_one_of(MADE) => Some(allow("the sandbox makes its own")),
+            Access::Read if path.starts_with("/proc") => Some(allow("it is in the sandbox's own /proc")),
+            _ => None,
+        }
+    }
+
+    fn ungranted(&self, path: &Path, access: Access, in_workspace: bool) -> Decision {
+        let shown = path.display();
+        refuse(match access {
+            Access::Read => format!("no rule of `files` covers `{shown}`"),
+            Access::Write if in_workspace => "`workspace.mode` is `read`".to_owned(),
+            Access::Write => format!("no rule of `files.write` covers `{shown}`"),
+            Access::Exec if in_workspace => "`commands.from_workspace` is false".to_owned(),
+            Access::Exec => format!("no rule of `files.exec` covers `{shown}`"),
+        })
+    }
+}
+
+/// A list of patterns and its compiled form.
+struct Patterns<'a> {
+    key: &'static str,
+    rules: &'a [Rule<PathPattern>],
+    workspace: &'a Path,
+    /// `None`: too large to be compiled together; then each is asked.
+    set: Option<PatternSet>,
+}
+
+impl<'a> Patterns<'a> {
+    fn new(key: &'static str, rules: &'a [Rule<PathPattern>], workspace: &'a Path) -> Self {
+        let set = PatternSet::new(rules.iter().map(|rule| &rule.value), workspace).ok();
+        Self { key, rules, workspace, set }
+    }
+
+    fn matching(&self, path: &Path) -> Option<Reason> {
+        let rule = match &self.set {
+            Some(set) => self.rules.get(set.matching(path)?),
+            None => self.rules.iter().find(|rule| rule.value.matches(self.workspace, path)),
+        }?;
+        let text = rule.value.text().to_owned();
+        Some(Reason::Rule { key: self.key, text, origin: rule.origin.clone() })
+    }
+}
+
+fn allow(sentence: &str) -> Decision {
+    Decision::Allow { by: Reason::BuiltIn(sentence.to_owned()) }
+}
+
+fn refuse(sentence: String) -> Decision {
+    Decision::Refuse { by: Reason::BuiltIn(sentence) }
+}

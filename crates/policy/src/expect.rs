@@ -1,0 +1,116 @@
+//! The `[expect]` table: claims about the merged policy that are checked each time it loads.
+
+use std::path::{Path, PathBuf};
+
+use crate::context::Context;
+use crate::decision::{Access, Decision, Judge, decide_connect};
+use crate::diagnostic::{Invalid, Problem, Report};
+use crate::host::{Endpoint, HostPattern};
+use crate::merge::Merged;
+use crate::model::Policy;
+use crate::path::{check_characters, expand, normal};
+use crate::reader::{At, quoted};
+use crate::suggest::nearest;
+
+/// One action as a policy writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// `run PROG [ARGS]`
+    Run(String),
+    /// `read PATH`, `write PATH`, `exec PATH`
+    File(Access, PathBuf),
+    /// `connect HOST:PORT`, `https METHOD HOST/PATH`, `http METHOD HOST/PATH`
+    Connect(String),
+}
+
+const VERBS: &[&str] = &["run", "read", "write", "exec", "connect", "https", "http"];
+
+/// Judges each claim; one that does not hold is an error at its line.
+pub(crate) fn check(policy: &Policy, merged: &Merged, context: &Context, report: &mut Report) {
+    if merged.expect_allow.is_empty() && merged.expect_refuse.is_empty() {
+        return;
+    }
+    let workspace = merged.workspace().unwrap_or(&context.cwd);
+    let judge = Judge::new(policy, workspace);
+    let claims = merged.expect_allow.iter().map(|claim| (claim, true));
+    for (claim, allowed) in claims.chain(merged.expect_refuse.iter().map(|claim| (claim, false))) {
+        match Action::parse(&claim.value, workspace, context) {
+            Err(invalid) => report.push(invalid.at(claim.place)),
+            Ok(action) => {
+                let decision = action.judge(&judge);
+                if decision.is_allow() != allowed {
+                    report.push(broken(claim, allowed, &decision));
+                }
+            }
+        }
+    }
+}
+
+fn broken(claim: &At<String>, allowed: bool, decision: &Decision) -> Problem {
+    let (wanted, found) = if allowed { ("allow", "refuses") } else { ("refuse", "allows") };
+    Problem::new(claim.place, format!("the policy must {wanted} `{}`, but {found} it", claim.value))
+        .label(format!("{found} it: {}", decision.reason()))
+        .help(format!("change the rule that decides, or remove this line from `expect.{wanted}`"))
+}
+
+impl Action {
+    /// Reads an action; relative paths are relative to the workspace.
+    pub fn parse(text: &str, workspace: &Path, context: &Context) -> Result<Self, Invalid> {
+        check_characters(text)?;
+        let (verb, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let rest = rest.trim();
+        if !VERBS.contains(&verb) {
+            let help = match nearest(verb, VERBS.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the verbs are {}", quoted(VERBS)),
+            };
+            return Err(Invalid::new(format!("`{verb}` is not an action")).help(help));
+        }
+        if rest.is_empty() {
+            return Err(Invalid::new(format!("`{text}` does not say what to {verb}")));
+        }
+        let file = |access| Ok(Self::File(access, normal(&workspace.join(expand(rest, context)?))?));
+        match verb {
+            "run" => Ok(Self::Run(program(rest, context)?)),
+            "read" => file(Access::Read),
+            "write" => file(Access::Write),
+            "exec" => file(Access::Exec),
+            "connect" => Ok(Self::Connect(Endpoint::parse(rest)?.to_string())),
+            _ => request(text, rest),
+        }
+    }
+
+    fn judge(&self, judge: &Judge<'_>) -> Decision {
+        match self {
+            Self::Run(program) => judge.run(program),
+            Self::File(access, path) => judge.file(path, *access),
+            Self::Connect(host) => decide_connect(host),
+        }
+    }
+}
+
+/// The program of a command line; arguments do not decide yet.
+fn program(command: &str, context: &Context) -> Result<String, Invalid> {
+    let program = command.split_whitespace().next().unwrap_or_default();
+    if !program.starts_with(['~', '$']) {
+        return Ok(program.to_owned());
+    }
+    let path = expand(program, context)?;
+    path.into_os_string().into_string().map_err(|_| Invalid::new(format!("`{program}` is not UTF-8")))
+}
+
+/// `METHOD HOST/PATH`
+fn request(text: &str, rest: &str) -> Result<Action, Invalid> {
+    let example = "write it as `https GET api.example.org/path`";
+    let invalid = |why: &str| Invalid::new(format!("`{text}` {why}")).help(example);
+    let (method, target) = rest.split_once(' ').ok_or_else(|| invalid("has no host"))?;
+    if !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+        return Err(invalid("has no method in upper case"));
+    }
+    let (host, _) = target.trim().split_once('/').ok_or_else(|| invalid("has no path"))?;
+    let endpoint = Endpoint::parse(host)?;
+    if matches!(endpoint.host, HostPattern::Below(_) | HostPattern::Network(..)) {
+        return Err(invalid("names no single host"));
+    }
+    Ok(Action::Connect(endpoint.to_string()))
+}

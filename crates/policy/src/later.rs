@@ -1,0 +1,435 @@
+//! Keys whose enforcement comes later: their values are checked as the format demands, then refused by name.
+//! A value that asks for nothing more than what already holds is accepted. Nothing is ever ignored.
+
+use crate::diagnostic::{Invalid, Place, Problem, Report};
+use crate::document::{
+    ApprovalsTable, Children, CommandsTable, CredentialTable, Document, EnvironmentTable, FilesTable,
+    LimitsTable, NetworkRule, NetworkTable, NetworkTableRule, RuntimeTable, StepTable,
+};
+use crate::environment::{pass_name, set_name};
+use crate::host::{Endpoint, HostPattern, parse_port};
+use crate::identity;
+use crate::lint::engine_socket;
+use crate::path::{Scope, absolute, check_characters};
+use crate::pattern::PathPattern;
+use crate::reader::{At, List, Named, choice, quoted};
+use crate::sizes::{duration, size};
+
+/// The error for something that this build cannot enforce.
+pub(crate) fn not_yet(what: &str, place: Place) -> Problem {
+    Problem::new(place, format!("{what} is not yet enforceable"))
+        .label("this build cannot enforce it")
+        .help("remove it: a rule that cannot be enforced is refused, never ignored".to_owned())
+}
+
+/// Checks all that `merge` does not take over.
+pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report) {
+    let mut check = Check { scope, report };
+    if let Some(workspace) = &document.workspace {
+        check.text("workspace.quota", workspace.quota.as_ref(), |text| size(text).map(drop));
+        check.patterns("workspace.outputs", workspace.outputs.as_ref());
+        check.switch("workspace.snapshot", workspace.snapshot.as_ref(), false);
+    }
+    if let Some(files) = &document.files {
+        check.files(files);
+    }
+    if let Some(commands) = &document.commands {
+        check.commands(commands);
+    }
+    if let Some(network) = &document.network {
+        check.network(network);
+    }
+    for (name, credential) in document.credentials.iter().flat_map(|Named(entries)| entries) {
+        check.credential(name, credential);
+    }
+    if let Some(leaks) = &document.leaks {
+        check.words("leaks.scan", leaks.scan.as_ref(), &["egress", "workspace", "output"]);
+        check.word("leaks.action", leaks.action.as_ref(), &[("block", true), ("mask", true), ("warn", true)]);
+    }
+    if let Some(limits) = &document.limits {
+        check.limits(limits);
+    }
+    if let Some(runtime) = &document.runtime {
+        check.runtime(runtime);
+    }
+    for (name, step) in document.step.iter().flat_map(|Named(entries)| entries) {
+        check.step(name, step);
+    }
+    if let Some(approvals) = &document.approvals {
+        check.approvals(approvals);
+    }
+}
+
+struct Check<'a> {
+    scope: &'a Scope<'a>,
+    report: &'a mut Report,
+}
+
+impl Check<'_> {
+    /// Reports a bad value, or else that the key comes later.
+    fn refuse(&mut self, key: &str, place: Place, valid: Result<(), Invalid>) {
+        self.report.push(match valid {
+            Ok(()) => not_yet(&format!("`{key}`"), place),
+            Err(invalid) => invalid.at(place),
+        });
+    }
+
+    fn text(&mut self, key: &str, value: Option<&At<String>>, read: impl Fn(&str) -> Result<(), Invalid>) {
+        if let Some(value) = value {
+            self.refuse(key, value.place, read(&value.value));
+        }
+    }
+
+    /// A switch of which only one position is what this build does.
+    fn switch(&mut self, key: &str, value: Option<&At<bool>>, holds: bool) {
+        if let Some(value) = value.filter(|value| value.value != holds) {
+            self.refuse(&format!("{key} = {}", value.value), value.place, Ok(()));
+        }
+    }
+
+    /// One of a few words, each with whether it already holds.
+    fn word(&mut self, key: &str, value: Option<&At<String>>, options: &[(&str, bool)]) {
+        if let Some(value) = value
+            && choice(key, value, options, self.report) == Some(false)
+        {
+            self.refuse(&format!("{key} = \"{}\"", value.value), value.place, Ok(()));
+        }
+    }
+
+    /// A list of a few words; only the empty one already holds.
+    fn words(&mut self, key: &str, list: Option<&List<String>>, options: &[&str]) {
+        let options: Vec<(&str, ())> = options.iter().map(|word| (*word, ())).collect();
+        let Some(list) = list else { return };
+        let read = list.value.iter().filter_map(|word| choice(key, word, &options, self.report)).count();
+        if read == list.value.len() && read > 0 {
+            self.refuse(key, list.place, Ok(()));
+        }
+    }
+
+    /// A list; only the empty one already holds.
+    fn list<T>(&mut self, key: &str, list: Option<&List<T>>, read: impl Fn(&T) -> Result<(), Invalid>) {
+        let Some(list) = list else { return };
+        let mut valid = true;
+        for entry in &list.value {
+            if let Err(invalid) = read(&entry.value) {
+                valid = false;
+                self.report.push(invalid.at(entry.place));
+            }
+        }
+        if valid && !list.value.is_empty() {
+            self.refuse(key, list.place, Ok(()));
+        }
+    }
+
+    fn patterns(&mut self, key: &str, list: Option<&List<String>>) {
+        let context = self.scope.context;
+        self.list(key, list, |text| PathPattern::parse(text, context).map(drop));
+    }
+
+    fn integer(&mut self, key: &str, value: Option<&At<i64>>, most: i64) {
+        if let Some(value) = value {
+            let valid = if (1..=most).contains(&value.value) {
+                Ok(())
+            } else {
+                Err(Invalid::new(format!("`{key}` cannot be {}", value.value))
+                    .help(format!("write 1 to {most}")))
+            };
+            self.refuse(key, value.place, valid);
+        }
+    }
+
+    fn files(&mut self, files: &FilesTable) {
+        self.patterns("files.decoy", files.decoy.as_ref());
+    }
+
+    fn commands(&mut self, commands: &CommandsTable) {
+        self.list("commands.deny", commands.deny.as_ref(), |text| command(text));
+        // Shells are not told apart from other programs yet: that they may start is what holds.
+        self.switch("commands.shell", commands.shell.as_ref(), true);
+        self.switch("commands.pin", commands.pin.as_ref(), false);
+        match commands.children.as_ref().map(|children| (&children.value, children.place)) {
+            None => {}
+            Some((Children::Text(text), place)) => {
+                let text = At::new(text.clone(), place);
+                self.word("commands.children", Some(&text), &[("same", true), ("free", false)]);
+            }
+            Some((Children::List(list), place)) => {
+                let list = At::new(list.clone(), place);
+                self.list("commands.children", Some(&list), |text| command(text));
+                if list.value.is_empty() {
+                    self.refuse("commands.children = []", place, Ok(()));
+                }
+            }
+        }
+    }
+
+    fn network(&mut self, network: &NetworkTable) {
+        self.words("network.registries", network.registries.as_ref(), &["cargo", "pip", "npm", "apt"]);
+        if let Some(list) = &network.allow {
+            let before = list.value.iter().filter(|entry| self.network_rule(entry)).count();
+            if before == list.value.len() && before > 0 {
+                self.refuse("network.allow", list.place, Ok(()));
+            }
+        }
+        // Nothing can be reached, so whatever is denied here already is. Only a bad host is wrong.
+        for host in network.deny.iter().flat_map(|list| &list.value) {
+            if let Err(invalid) = Endpoint::parse(&host.value) {
+                self.report.push(invalid.at(host.place));
+            }
+        }
+        self.list("network.publish", network.publish.as_ref(), |port| {
+            parse_port("network.publish", &port.to_string()).map(drop)
+        });
+        let options = [("auto", true), ("none", true), ("all", false)];
+        self.word("network.inspect", network.inspect.as_ref(), &options);
+    }
+
+    /// Is the rule valid? What is wrong with it is reported.
+    fn network_rule(&mut self, rule: &At<NetworkRule>) -> bool {
+        let read = match &rule.value {
+            NetworkRule::Text(text) => {
+                Endpoint::parse(text).map(drop).map_err(|invalid| invalid.at(rule.place))
+            }
+            NetworkRule::Table(table) => self.network_table(table, rule.place),
+        };
+        let valid = read.is_ok();
+        if let Err(problem) = read {
+            self.report.push(problem);
+        }
+        valid
+    }
+
+    fn network_table(&self, rule: &NetworkTableRule, place: Place) -> Result<(), Problem> {
+        fn each(
+            list: Option<&List<String>>,
+            read: impl Fn(&str) -> Result<(), Invalid>,
+        ) -> Result<(), Problem> {
+            list.iter()
+                .flat_map(|list| &list.value)
+                .try_for_each(|entry| read(&entry.value).map_err(|invalid| invalid.at(entry.place)))
+        }
+        let targets = [rule.host.is_some(), rule.unix.is_some(), rule.host_loopback.is_some()];
+        if targets.iter().filter(|present| **present).count() != 1 {
+            let problem =
+                Problem::new(place, "a network rule needs exactly one of `host`, `unix`, `host_loopback`");
+            return Err(problem.help("write one rule for each".to_owned()));
+        }
+        if let Some(host) = &rule.host {
+            let read = if rule.port.is_some() {
+                HostPattern::parse(&host.value).map(drop)
+            } else {
+                Endpoint::parse(&host.value).map(drop)
+            };
+            read.map_err(|invalid| invalid.at(host.place))?;
+        }
+        for port in rule.port.iter().chain(&rule.host_loopback) {
+            parse_port("network.allow", &port.value.to_string()).map_err(|invalid| invalid.at(port.place))?;
+        }
+        if let Some(unix) = &rule.unix {
+            let path = absolute(&unix.value, self.scope).map_err(|invalid| invalid.at(unix.place))?;
+            if let Some(invalid) = engine_socket(&path, self.scope.context) {
+                return Err(invalid.at(unix.place));
+            }
+        }
+        if let Some(bytes) = &rule.bytes_out {
+            size(&bytes.value).map_err(|invalid| invalid.at(bytes.place))?;
+        }
+        if let Some(protocol) = &rule.protocol {
+            let known = ["tcp", "tls", "http", "postgres", "mysql", "redis", "ssh"];
+            if !known.contains(&protocol.value.as_str()) {
+                let problem =
+                    Problem::new(protocol.place, format!("the protocol `{}` is not known", protocol.value));
+                return Err(problem.help(format!("write one of {}", quoted(&known))));
+            }
+        }
+        each(rule.methods.as_ref(), |method| {
+            if !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+                return Ok(());
+            }
+            Err(Invalid::new(format!("`{method}` is not an HTTP method"))
+                .help("write it in upper case, `GET`"))
+        })?;
+        each(rule.paths.as_ref(), |path| {
+            if !path.starts_with('/') {
+                return Err(
+                    Invalid::new(format!("`{path}` is not an HTTP path")).help(format!("write `/{path}`"))
+                );
+            }
+            PathPattern::parse(path, self.scope.context).map(drop)
+        })
+    }
+
+    fn credential(&mut self, name: &At<String>, credential: &At<CredentialTable>) {
+        let found = self.credential_problems(name, credential);
+        if found.is_empty() {
+            self.refuse(&format!("credentials.{}", name.value), name.place, Ok(()));
+        }
+        for problem in found {
+            self.report.push(problem);
+        }
+    }
+
+    fn credential_problems(&self, name: &At<String>, credential: &At<CredentialTable>) -> Vec<Problem> {
+        let mut found = Vec::new();
+        if let Err(invalid) = identity::name(&name.value) {
+            found.push(
+                Problem::new(name.place, format!("`{}` is not the name of a credential", name.value))
+                    .help(invalid.help),
+            );
+        }
+        let value = &credential.value;
+        for (key, present) in [
+            ("source", value.source.is_some()),
+            ("hosts", value.hosts.is_some()),
+            ("inject", value.inject.is_some()),
+        ] {
+            if !present {
+                found.push(Problem::new(
+                    credential.place,
+                    format!("`credentials.{}.{key}` is missing", name.value),
+                ));
+            }
+        }
+        if let Some(source) = &value.source {
+            let table = &source.value;
+            let ways =
+                [table.env.is_some(), table.file.is_some(), table.command.is_some(), table.spiffe.is_some()];
+            if ways.iter().filter(|present| **present).count() != 1 {
+                let problem = Problem::new(source.place, "a secret comes from exactly one source");
+                found.push(
+                    problem.help(format!("write one of {}", quoted(&["env", "file", "command", "spiffe"]))),
+                );
+            }
+            let checked = [
+                table.env.as_ref().map(|at| set_name(&at.value).map_err(|invalid| invalid.at(at.place))),
+                table.file.as_ref().map(|at| {
+                    absolute(&at.value, self.scope).map(drop).map_err(|invalid| invalid.at(at.place))
+                }),
+                table
+                    .spiffe
+                    .as_ref()
+                    .map(|at| identity::spiffe(&at.value).map(drop).map_err(|invalid| invalid.at(at.place))),
+            ];
+            found.extend(checked.into_iter().flatten().filter_map(Result::err));
+        }
+        for host in value.hosts.iter().flat_map(|list| &list.value) {
+            found.extend(Endpoint::parse(&host.value).err().map(|invalid| invalid.at(host.place)));
+        }
+        if let Some(inject) = &value.inject {
+            found.extend(header(&inject.value).err().map(|invalid| invalid.at(inject.place)));
+        }
+        if let Some(env) = value.expose.as_ref().and_then(|expose| expose.value.env.as_ref()) {
+            found.extend(set_name(&env.value).err().map(|invalid| invalid.at(env.place)));
+        }
+        found
+    }
+
+    fn limits(&mut self, limits: &LimitsTable) {
+        for (key, value) in [
+            ("limits.memory", &limits.memory),
+            ("limits.file_size", &limits.file_size),
+            ("limits.output", &limits.output),
+        ] {
+            self.text(key, value.as_ref(), |text| size(text).map(drop));
+        }
+        self.text("limits.time", limits.time.as_ref(), |text| duration(text).map(drop));
+        if let Some(cpu) = &limits.cpu {
+            let valid = if cpu.value.is_finite() && cpu.value > 0.0 && cpu.value <= 65_536.0 {
+                Ok(())
+            } else {
+                Err(Invalid::new(format!("`limits.cpu` cannot be {}", cpu.value)).help("write 0.01 to 65536"))
+            };
+            self.refuse("limits.cpu", cpu.place, valid);
+        }
+        // PID_MAX_LIMIT (man 5 proc) and the largest fs.nr_open.
+        self.integer("limits.processes", limits.processes.as_ref(), 4_194_304);
+        self.integer("limits.open_files", limits.open_files.as_ref(), 1_073_741_816);
+        self.switch("limits.exact", limits.exact.as_ref(), false);
+    }
+
+    fn runtime(&mut self, runtime: &RuntimeTable) {
+        self.switch("runtime.user_namespaces", runtime.user_namespaces.as_ref(), false);
+        self.switch("runtime.io_uring", runtime.io_uring.as_ref(), false);
+        self.words("runtime.debug", runtime.debug.as_ref(), &["ptrace"]);
+        self.word("runtime.terminal", runtime.terminal.as_ref(), &[("raw", true), ("filtered", false)]);
+    }
+
+    /// The tables of a step are checked as if they stood at the top, then the step is refused as a whole.
+    fn step(&mut self, name: &At<String>, step: &At<StepTable>) {
+        if let Some(network) = &step.value.network {
+            self.network(network);
+        }
+        if let Some(commands) = &step.value.commands {
+            self.commands(commands);
+        }
+        if let Some(limits) = &step.value.limits {
+            self.limits(limits);
+        }
+        if let Some(files) = &step.value.files {
+            self.files(files);
+        }
+        if let Some(environment) = &step.value.environment {
+            self.environment(environment);
+        }
+        match identity::name(&name.value) {
+            Ok(_) => self.refuse(&format!("step.{}", name.value), name.place, Ok(())),
+            Err(invalid) => {
+                let problem = Problem::new(name.place, format!("`{}` is not the name of a step", name.value));
+                self.report.push(problem.help(invalid.help));
+            }
+        }
+    }
+
+    fn environment(&mut self, environment: &EnvironmentTable) {
+        let passed =
+            environment.pass.iter().flat_map(|list| &list.value).map(|name| (name, pass_name(&name.value)));
+        let set =
+            environment.set.iter().flat_map(|set| &set.0).map(|(name, _)| (name, set_name(&name.value)));
+        for (name, read) in passed.chain(set) {
+            if let Err(invalid) = read {
+                self.report.push(invalid.at(name.place));
+            }
+        }
+    }
+
+    fn approvals(&mut self, approvals: &ApprovalsTable) {
+        self.word("approvals.on_refusal", approvals.on_refusal.as_ref(), &[("fail", true), ("ask", false)]);
+        if let Some(grantable) = &approvals.grantable {
+            self.patterns("approvals.grantable.read", grantable.read.as_ref());
+            self.patterns("approvals.grantable.exec", grantable.exec.as_ref());
+            self.patterns("approvals.grantable.write", grantable.write.as_ref());
+            self.list("approvals.grantable.hosts", grantable.hosts.as_ref(), |host| {
+                Endpoint::parse(host).map(drop)
+            });
+            self.list("approvals.grantable.commands", grantable.commands.as_ref(), |text| command(text));
+        }
+    }
+}
+
+/// The form of a command with argument patterns.
+fn command(text: &str) -> Result<(), Invalid> {
+    check_characters(text)?;
+    match text.split_whitespace().next() {
+        Some(_) => Ok(()),
+        None => Err(Invalid::new("a command is empty").help("remove it")),
+    }
+}
+
+/// The form of a header with a secret in it: `Name: value {secret}`.
+fn header(text: &str) -> Result<(), Invalid> {
+    let example = "write it as `Authorization: Bearer {secret}`";
+    if let Some(character) = text.chars().find(|character| !matches!(character, ' '..='~')) {
+        // A line break here would add headers, or whole requests, of the policy's choice (CWE-113).
+        let message = format!("a header cannot hold the character U+{:04X}", character as u32);
+        return Err(Invalid::new(message).help(example));
+    }
+    let name = text.split_once(": ").map(|(name, _)| name).unwrap_or_default();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(Invalid::new(format!("`{text}` does not start with the name of a header")).help(example));
+    }
+    if text.matches("{secret}").count() != 1 || name.contains("{secret}") {
+        return Err(Invalid::new(format!("`{text}` must hold `{{secret}}` once, in its value")).help(example));
+    }
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! Rules that contradict each other, can never apply, or open more than a policy may open at all.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::context::Context;
+use crate::diagnostic::{Invalid, Place, Problem, Report};
+use crate::merge::{Collected, Merged};
+use crate::model::Grant;
+use crate::pattern::PatternSet;
+use crate::reader::At;
+
+/// Sockets whose holder commands a container engine or the session, and what each equals.
+const SOCKETS: &[(&str, &str)] = &[
+    ("/run/docker.sock", "docker"),
+    ("/run/docker", "docker"),
+    ("/var/lib/docker", "docker"),
+    ("~/.docker/run", "docker"),
+    ("~/.docker/desktop", "docker"),
+    ("~/.colima", "docker"),
+    ("/run/podman", "podman"),
+    ("~/.local/share/containers", "podman"),
+    ("/run/containerd", "containerd"),
+    ("/var/lib/containerd", "containerd"),
+    ("/run/crio", "CRI-O"),
+    ("/run/k3s", "k3s"),
+    ("/run/buildkit", "BuildKit"),
+    ("/run/libvirt", "libvirt"),
+    ("/run/snapd.socket", "snapd"),
+    ("/run/snapd-snap.socket", "snapd"),
+    ("/run/systemd", "systemd"),
+    ("/run/dbus", "D-Bus"),
+    ("/run/user", "the session: D-Bus, systemd, ssh-agent, rootless docker and podman"),
+];
+
+/// Variables that lead to such a socket.
+const SOCKET_VARIABLES: &[(&str, &str)] = &[
+    ("SSH_AUTH_SOCK", "ssh-agent"),
+    ("DOCKER_HOST", "docker"),
+    ("CONTAINER_HOST", "podman"),
+    ("XDG_RUNTIME_DIR", "the session: D-Bus, systemd, ssh-agent, rootless docker and podman"),
+];
+
+/// Checks the merged policy.
+pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
+    let forbidden = Forbidden::new(context);
+    for (list, writable) in [(&merged.read, false), (&merged.exec, false), (&merged.write, true)] {
+        for grant in &list.items {
+            if let Some(invalid) = forbidden.grant(&grant.value.path, writable) {
+                report.push(invalid.at(grant.place));
+            }
+        }
+    }
+    if let Some(path) = &merged.path
+        && let Some(invalid) = check_workspace(&path.value, context)
+    {
+        report.push(invalid.at(path.place));
+    }
+    check_denied(merged, &context.cwd, report);
+    check_write_and_exec(merged, report);
+    check_commands(merged, report);
+}
+
+/// Why this path may not be granted by any policy, if so. The plan asks again about what a symlink leads to.
+pub fn check_grant(path: &Path, writable: bool, context: &Context) -> Option<Invalid> {
+    Forbidden::new(context).grant(&plain(path), writable)
+}
+
+/// Why this directory cannot be a workspace, if so.
+pub fn check_workspace(path: &Path, context: &Context) -> Option<Invalid> {
+    check_grant(path, true, context).map(|invalid| {
+        let message = invalid.message.replacen("cannot be granted", "cannot be the workspace", 1);
+        Invalid::new(message).help("choose a directory that holds only what the task works on")
+    })
+}
+
+/// An error if the path is a socket that equals root on the host, or in a directory of such sockets.
+pub(crate) fn engine_socket(path: &Path, context: &Context) -> Option<Invalid> {
+    Forbidden::new(context).socket(path)
+}
+
+/// What no policy may grant, made once: ten thousand grants are held against it.
+struct Forbidden {
+    sockets: Vec<(PathBuf, &'static str)>,
+    /// `None`: users such as `games` live in a system directory, where nothing is secret.
+    home: Option<PathBuf>,
+    state: Option<PathBuf>,
+    config: Option<PathBuf>,
+}
+
+impl Forbidden {
+    fn new(context: &Context) -> Self {
+        let absolute = |path: &Path| path.is_absolute().then(|| plain(path));
+        let home = absolute(&context.home);
+        let fixed = SOCKETS.iter().filter_map(|(socket, engine)| match socket.strip_prefix("~/") {
+            Some(rest) => Some((home.as_ref()?.join(rest), *engine)),
+            None => Some((PathBuf::from(socket), *engine)),
+        });
+        let by_variable = SOCKET_VARIABLES.iter().filter_map(|(name, engine)| {
+            let value = context.variables.get(*name)?;
+            let socket = absolute(Path::new(value.strip_prefix("unix://").unwrap_or(value)))?;
+            socket.parent().is_some().then_some((socket, *engine))
+        });
+        let sockets = fixed.chain(by_variable).collect();
+        let system =
+            |home: &PathBuf| ["/usr", "/bin", "/sbin", "/lib"].iter().any(|root| home.starts_with(root));
+        Self {
+            sockets,
+            home: home.filter(|home| !system(home)),
+            state: absolute(&context.state_dir),
+            config: absolute(&context.config_dir),
+        }
+    }
+
+    fn grant(&self, path: &Path, writable: bool) -> Option<Invalid> {
+        if let Some(invalid) = self.socket(path) {
+            return Some(invalid);
+        }
+        let below = |directory: &str| inside(path, Path::new(directory));
+        let is_in =
+            |directory: &Option<PathBuf>| directory.as_ref().is_some_and(|directory| inside(path, directory));
+        let holds = |inner: &Option<PathBuf>| inner.as_ref().is_some_and(|inner| inside(inner, path));
+        let opens = match path.to_str() {
+            Some("/") => "the whole host: every secret, every device, every other user's files",
+            _ if below("/proc") => {
+                "the host's processes, their memory and environment; the sandbox has its own /proc"
+            }
+            _ if below("/dev") => "the host's devices and shared memory; the sandbox has its own /dev",
+            Some("/sys") => "the kernel's controls and devices",
+            _ if writable && below("/sys") => "the kernel's controls and devices",
+            Some("/run" | "/var/run") => "the sockets of the host's services, docker and D-Bus among them",
+            Some("/tmp" | "/var/tmp") => {
+                "the temporary files and sockets of all users; the sandbox has its own /tmp"
+            }
+            _ if self.home.as_deref() == Some(path) => {
+                "the whole home: keys, histories, credentials, what shells execute"
+            }
+            _ if holds(&self.home) => "every file in the home below it: keys, histories, credentials",
+            _ if holds(&self.state) || is_in(&self.state) => {
+                "the state directory: records, keys and what other sandboxes hold"
+            }
+            _ if is_in(&self.config) => "the administrator's ceiling",
+            _ if writable && holds(&self.config) => "the administrator's ceiling, for writing",
+            _ => return None,
+        };
+        let help = match path.to_str() {
+            Some("/proc" | "/dev") => "remove it",
+            _ => "grant the directories below it that the task needs",
+        };
+        Some(
+            Invalid::new(format!("`{}` cannot be granted: it would open {opens}", path.display())).help(help),
+        )
+    }
+
+    fn socket(&self, path: &Path) -> Option<Invalid> {
+        // /var/run is a symlink to /run (FHS 3.0, section 5.13); both names mean the same socket.
+        let alias = inside(path, Path::new("/var/run")).then(|| path.strip_prefix("/var").ok()).flatten();
+        let alias = alias.map(|rest| Path::new("/").join(rest));
+        let names =
+            |socket: &Path| inside(path, socket) || alias.as_deref().is_some_and(|path| inside(path, socket));
+        let (_, engine) = self.sockets.iter().find(|(socket, _)| names(socket))?;
+        let message =
+            format!("`{}` equals root on the host: whoever reaches it commands {engine}", path.display());
+        Some(Invalid::new(message).help("remove it; no part of a sandbox can limit what is done through it"))
+    }
+}
+
+/// The same path without `//` and `/./`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+/// `Path::starts_with` for two plain paths, without taking them apart: it is asked thirty times for each grant.
+fn inside(path: &Path, directory: &Path) -> bool {
+    let (path, directory) = (path.as_os_str().as_bytes(), directory.as_os_str().as_bytes());
+    match path.strip_prefix(directory) {
+        Some(rest) => rest.is_empty() || directory == b"/" || rest.starts_with(b"/"),
+        None => false,
+    }
+}
+
+/// A deny that hides a whole grant: one of the two is a mistake.
+fn check_denied(merged: &Merged, cwd: &Path, report: &mut Report) {
+    let denied = &merged.deny.items;
+    let Some(first) = denied.first() else { return };
+    let workspace = merged.workspace().unwrap_or(cwd);
+    let set = match PatternSet::new(denied.iter().map(|pattern| &pattern.value), workspace) {
+        Ok(set) => set,
+        Err(invalid) => return report.push(invalid.at(first.place)),
+    };
+    let mut contradict = |path: &Path, place: Place| {
+        if let Some(deny) = set.matching(path).and_then(|number| denied.get(number)) {
+            let title = format!("`{}` is granted and denied as a whole", path.display());
+            let problem =
+                Problem::new(place, title).label("this can never apply").related(deny.place, "denied here");
+            report.push(problem.help("remove the one that is not meant; a deny always wins".to_owned()));
+        }
+    };
+    for list in [&merged.read, &merged.exec, &merged.write] {
+        for grant in &list.items {
+            contradict(&grant.value.path, grant.place);
+        }
+    }
+    for program in absolute_programs(merged) {
+        contradict(Path::new(&program.value), program.place);
+    }
+}
+
+/// What can be written must not be executable, or a task could run what it just wrote.
+fn check_write_and_exec(merged: &Merged, report: &mut Report) {
+    let mut both = |above: &At<Grant>, below: &At<Grant>, problem: Problem| {
+        let own = |grant: &At<Grant>| merged.workspace().is_some_and(|own| grant.value.path.starts_with(own));
+        if !(own(above) && own(below)) {
+            report.push(
+                problem.help(
+                    "keep the two apart; to run what the task builds, make it the workspace and set \
+                 `commands.from_workspace = true`"
+                        .to_owned(),
+                ),
+            );
+        }
+    };
+    let pairs = |outer: &Collected<Grant>, inner: &At<Grant>| outer.covering(&inner.value.path).cloned();
+    for write in &merged.write.items {
+        if let Some(exec) = pairs(&merged.exec, write) {
+            let title = format!("`{}` would be writable and executable", write.value.path.display());
+            let problem =
+                Problem::new(write.place, title).label("writable").related(exec.place, "executable");
+            both(&exec, write, problem);
+        }
+    }
+    for exec in &merged.exec.items {
+        // The same path was found by the loop above.
+        if let Some(write) = pairs(&merged.write, exec).filter(|write| write.value.path != exec.value.path) {
+            let title = format!("`{}` would be writable and executable", exec.value.path.display());
+            let problem =
+                Problem::new(exec.place, title).label("executable").related(write.place, "writable");
+            both(&write, exec, problem);
+        }
+    }
+}
+
+/// A program that lies in no executable tree can never start.
+fn check_commands(merged: &Merged, report: &mut Report) {
+    for program in absolute_programs(merged) {
+        let path = Path::new(&program.value);
+        let workspace = || merged.workspace().is_none_or(|workspace| path.starts_with(workspace));
+        let from_workspace = merged.from_workspace.as_ref().is_some_and(|at| at.value) && workspace();
+        if merged.exec.covering(path).is_none() && !from_workspace {
+            let title = format!("`{}` can never start: no executable tree holds it", program.value);
+            let help = format!("add it to `files.exec`: `exec = [\"{}\"]`", program.value);
+            report.push(Problem::new(program.place, title).label("not in `files.exec`").help(help));
+        }
+    }
+}
+
+fn absolute_programs(merged: &Merged) -> impl Iterator<Item = &At<String>> {
+    merged
+        .commands
+        .iter()
+        .flat_map(|commands| &commands.items)
+        .filter(|program| program.value.starts_with('/'))
+}

@@ -1,0 +1,430 @@
+//! Documents become one policy: lists add up, tables merge by key, single values are replaced by the later one,
+//! and what restricts can only be tightened. Every value keeps the place where it was written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::{Invalid, Place, Problem, Report};
+use crate::document::{Document, EnvironmentTable, FilesTable, IdentityTable, SetValue, WorkspaceTable};
+use crate::environment::{pass_name, set_name, set_value};
+use crate::identity;
+use crate::later::not_yet;
+use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
+use crate::path::{Scope, absolute, check_characters, first_wildcard, grant, normal};
+use crate::pattern::PathPattern;
+use crate::reader::{At, List, choice};
+use crate::sizes::size;
+use crate::suggest::nearest;
+
+/// What all documents so far say together.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    pub(crate) identity: Option<At<Identity>>,
+    pub(crate) path: Option<At<PathBuf>>,
+    pub(crate) mode: Option<At<Mode>>,
+    pub(crate) git: Option<At<bool>>,
+    pub(crate) protect: Collected<PathPattern>,
+    pub(crate) read: Collected<Grant>,
+    pub(crate) exec: Collected<Grant>,
+    pub(crate) write: Collected<Grant>,
+    pub(crate) deny: Collected<PathPattern>,
+    pub(crate) pass: Collected<String>,
+    pub(crate) set: BTreeMap<String, At<EnvironmentValue>>,
+    /// `None`: no document has the list.
+    pub(crate) commands: Option<Collected<String>>,
+    pub(crate) from_workspace: Option<At<bool>>,
+    pub(crate) tmp: Option<At<u64>>,
+    pub(crate) tmp_exec: Option<At<bool>>,
+    pub(crate) expect_allow: Vec<At<String>>,
+    pub(crate) expect_refuse: Vec<At<String>>,
+    /// Where each list was last written, for errors about what is not in it.
+    pub(crate) lists: BTreeMap<&'static str, Place>,
+}
+
+/// A list without duplicates, found by their text or path.
+#[derive(Debug)]
+pub(crate) struct Collected<T> {
+    pub(crate) items: Vec<At<T>>,
+    index: HashMap<OsString, usize>,
+}
+
+impl<T> Default for Collected<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), index: HashMap::new() }
+    }
+}
+
+impl<T> Collected<T> {
+    /// Adds an item, or answers the one that is there under the same key.
+    fn add(&mut self, key: &OsStr, item: At<T>) -> Option<(&mut At<T>, At<T>)> {
+        if let Some(at) = self.index.get(key) {
+            return self.items.get_mut(*at).map(|present| (present, item));
+        }
+        self.index.insert(key.to_owned(), self.items.len());
+        self.items.push(item);
+        None
+    }
+
+    pub(crate) fn get(&self, key: &OsStr) -> Option<&At<T>> {
+        self.items.get(*self.index.get(key)?)
+    }
+}
+
+impl Collected<Grant> {
+    fn add_grant(&mut self, item: At<Grant>) {
+        let path = item.value.path.clone();
+        // The same path with and without `?`: the stricter one holds, a missing path is an error.
+        if let Some((present, item)) = self.add(path.as_os_str(), item)
+            && present.value.optional
+            && !item.value.optional
+        {
+            *present = item;
+        }
+    }
+
+    /// The grant of this path or of the nearest directory above it. Costs the depth of the path, not the list.
+    pub(crate) fn covering(&self, path: &Path) -> Option<&At<Grant>> {
+        path.ancestors().find_map(|path| self.get(path.as_os_str()))
+    }
+}
+
+impl Collected<PathPattern> {
+    pub(crate) fn add_pattern(&mut self, item: At<PathPattern>) {
+        let key = OsString::from(item.value.text());
+        self.add(&key, item);
+    }
+}
+
+impl Collected<String> {
+    fn add_text(&mut self, item: At<String>) {
+        let key = OsString::from(&item.value);
+        self.add(&key, item);
+    }
+}
+
+/// The allow-type lists, which `lists.replace` may start anew.
+const REPLACEABLE: &[&str] = &[
+    "files.read",
+    "files.exec",
+    "files.write",
+    "environment.pass",
+    "commands.allow",
+    "network.allow",
+    "network.registries",
+];
+
+/// The lists that restrict.
+const TIGHTEN_ONLY: &[&str] =
+    &["files.deny", "files.decoy", "workspace.protect", "network.deny", "commands.deny"];
+
+impl Merged {
+    /// Merges one document on top.
+    pub(crate) fn add(&mut self, document: &Document, scope: &Scope<'_>, report: &mut Report) {
+        if let Some(lists) = &document.lists {
+            self.replace(lists.replace.as_ref(), report);
+        }
+        if let Some(identity) = &document.identity {
+            self.add_identity(identity, report);
+        }
+        if let Some(workspace) = &document.workspace {
+            self.add_workspace(workspace, scope, report);
+        }
+        if let Some(files) = &document.files {
+            self.add_files(files, scope, report);
+        }
+        if let Some(environment) = &document.environment {
+            self.add_environment(environment, scope, report);
+        }
+        if let Some(commands) = &document.commands {
+            self.add_commands(commands.allow.as_ref(), scope, report);
+            replace_by(&mut self.from_workspace, commands.from_workspace.as_ref());
+        }
+        if let Some(written) = document.limits.as_ref().and_then(|limits| limits.tmp.as_ref()) {
+            self.add_tmp(written, report);
+        }
+        if let Some(runtime) = &document.runtime {
+            replace_by(&mut self.tmp_exec, runtime.tmp_exec.as_ref());
+        }
+        if let Some(expect) = &document.expect {
+            self.expect_allow.extend(expect.allow.iter().flat_map(|list| list.value.iter().cloned()));
+            self.expect_refuse.extend(expect.refuse.iter().flat_map(|list| list.value.iter().cloned()));
+        }
+    }
+
+    fn replace(&mut self, names: Option<&List<String>>, report: &mut Report) {
+        for name in names.iter().flat_map(|names| &names.value) {
+            match name.value.as_str() {
+                "files.read" => self.read = Collected::default(),
+                "files.exec" => self.exec = Collected::default(),
+                "files.write" => self.write = Collected::default(),
+                "environment.pass" => self.pass = Collected::default(),
+                // The list still exists: an empty one allows nothing, an absent one anything.
+                "commands.allow" => self.commands = self.commands.as_ref().map(|_| Collected::default()),
+                // No document can have an entry in these yet.
+                "network.allow" | "network.registries" => {}
+                text if TIGHTEN_ONLY.contains(&text) => {
+                    let problem = Problem::new(name.place, format!("`{text}` can only be tightened"));
+                    let help = format!("only a list that allows can start anew, such as `{}`", "files.read");
+                    report.push(problem.label("this list restricts").help(help));
+                }
+                text => {
+                    let problem =
+                        Problem::new(name.place, format!("`{text}` is not a list that can be replaced"));
+                    let help = match nearest(text, REPLACEABLE.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("the lists are {}", crate::reader::quoted(REPLACEABLE)),
+                    };
+                    report.push(problem.label("no such list").help(help));
+                }
+            }
+        }
+    }
+
+    fn add_identity(&mut self, written: &At<IdentityTable>, report: &mut Report) {
+        let value = &written.value;
+        let read = match (&value.name, &value.spiffe) {
+            (Some(name), None) => valid(name, identity::name(&name.value), report),
+            (None, Some(id)) => valid(id, identity::spiffe(&id.value), report),
+            (name, id) => {
+                let problem = Problem::new(written.place, "an identity is either a `name` or a `spiffe` ID");
+                report.push(problem.label(if name.is_some() { "both are here" } else { "neither is here" }));
+                // Say what is wrong with each as well, so that the mend need not be tried twice.
+                if let (Some(name), Some(id)) = (name, id) {
+                    valid(name, identity::name(&name.value), report);
+                    valid(id, identity::spiffe(&id.value), report);
+                }
+                None
+            }
+        };
+        replace_by(&mut self.identity, read.as_ref());
+    }
+
+    fn add_workspace(&mut self, written: &WorkspaceTable, scope: &Scope<'_>, report: &mut Report) {
+        if let Some(path) = &written.path {
+            let read = match first_wildcard(&path.value) {
+                None => absolute(&path.value, scope),
+                Some(_) => Err(Invalid::new("the workspace is one directory, not a pattern")),
+            };
+            // A preset stands nowhere, so `.` there would mean whatever directory the caller is in.
+            let read = valid(path, read, report).filter(|_| !scope.preset);
+            replace_by(&mut self.path, read.as_ref());
+        }
+        if let Some(mode) = &written.mode {
+            let options = [
+                ("review", Mode::Review),
+                ("discard", Mode::Discard),
+                ("direct", Mode::Direct),
+                ("read", Mode::Read),
+                ("temporary", Mode::Temporary),
+            ];
+            let read = choice("workspace.mode", mode, &options, report).map(|value| mode.with(value));
+            replace_by(&mut self.mode, read.as_ref());
+        }
+        replace_by(&mut self.git, written.git.as_ref());
+        add_patterns(&mut self.protect, written.protect.as_ref(), scope, report);
+    }
+
+    fn add_files(&mut self, written: &FilesTable, scope: &Scope<'_>, report: &mut Report) {
+        let lists = [
+            ("files.read", &written.read, &mut self.read),
+            ("files.exec", &written.exec, &mut self.exec),
+            ("files.write", &written.write, &mut self.write),
+        ];
+        for (name, written, merged) in lists {
+            let Some(list) = written else { continue };
+            self.lists.insert(name, list.place);
+            for text in &list.value {
+                if let Some(read) = valid(text, grant(&text.value, scope), report) {
+                    merged.add_grant(read);
+                }
+            }
+        }
+        add_patterns(&mut self.deny, written.deny.as_ref(), scope, report);
+    }
+
+    fn add_environment(&mut self, written: &EnvironmentTable, scope: &Scope<'_>, report: &mut Report) {
+        for name in written.pass.iter().flat_map(|list| &list.value) {
+            if let Some(name) = valid(name, pass_name(&name.value).map(|()| name.value.clone()), report) {
+                self.pass.add_text(name);
+            }
+        }
+        if let Some(list) = &written.pass {
+            self.lists.insert("environment.pass", list.place);
+        }
+        for (name, value) in written.set.iter().flat_map(|set| &set.0) {
+            let read = set_name(&name.value)
+                .map_err(|invalid| invalid.at(name.place))
+                .and_then(|()| variable(&name.value, value, scope));
+            match read {
+                Ok(read) => drop(self.set.insert(name.value.clone(), value.with(read))),
+                Err(problem) => report.push(problem),
+            }
+        }
+    }
+
+    fn add_commands(&mut self, written: Option<&List<String>>, scope: &Scope<'_>, report: &mut Report) {
+        let Some(list) = written else { return };
+        self.lists.insert("commands.allow", list.place);
+        let merged = self.commands.get_or_insert_default();
+        for entry in &list.value {
+            match program(entry, scope) {
+                Ok(read) => merged.add_text(entry.with(read)),
+                Err(problem) => report.push(problem),
+            }
+        }
+    }
+
+    /// The smaller limit holds, whoever wrote it.
+    fn add_tmp(&mut self, written: &At<String>, report: &mut Report) {
+        if let Some(read) = valid(written, size(&written.value), report)
+            && self.tmp.as_ref().is_none_or(|present| read.value < present.value)
+        {
+            self.tmp = Some(read);
+        }
+    }
+
+    /// The workspace's directory as far as policy knows it.
+    pub(crate) fn workspace(&self) -> Option<&Path> {
+        self.path.as_ref().map(|path| path.value.as_path())
+    }
+
+    /// The result type, with the place of each value as file and line.
+    pub(crate) fn finish(&self, home: &Path, hash: String, sources: Vec<String>, report: &Report) -> Policy {
+        let mut origins = BTreeMap::new();
+        let mut note = |key: &str, place: Option<Place>| {
+            if let Some(place) = place {
+                origins.insert(key.to_owned(), report.origin(place));
+            }
+        };
+        note("workspace.mode", self.mode.as_ref().map(|at| at.place));
+        note("workspace.git", self.git.as_ref().map(|at| at.place));
+        note(
+            "commands.allow",
+            self.commands.as_ref().and_then(|_| self.lists.get("commands.allow").copied()),
+        );
+        note("commands.from_workspace", self.from_workspace.as_ref().map(|at| at.place));
+        note("runtime.tmp_exec", self.tmp_exec.as_ref().map(|at| at.place));
+        let value = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
+        Policy {
+            identity: self.identity.as_ref().map(|at| rule(at, report)),
+            workspace: model::Workspace {
+                path: self.path.as_ref().map(|at| rule(at, report)),
+                mode: self.mode.as_ref().map(|at| at.value).unwrap_or_default(),
+                protect: rules(&self.protect.items, report),
+                git: value(&self.git),
+            },
+            files: model::Files {
+                read: rules(&self.read.items, report),
+                exec: rules(&self.exec.items, report),
+                write: rules(&self.write.items, report),
+                deny: rules(&self.deny.items, report),
+            },
+            environment: model::Environment {
+                pass: rules(&self.pass.items, report),
+                set: self.set.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
+            },
+            commands: self
+                .commands
+                .as_ref()
+                .map(|commands| model::Commands { allow: rules(&commands.items, report) }),
+            from_workspace: value(&self.from_workspace),
+            limits: model::Limits { tmp: self.tmp.as_ref().map(|at| rule(at, report)) },
+            runtime: model::Runtime { tmp_exec: value(&self.tmp_exec) },
+            expect: model::Expect {
+                allow: rules(&self.expect_allow, report),
+                refuse: rules(&self.expect_refuse, report),
+            },
+            hash,
+            sources,
+            home: home.to_owned(),
+            origins,
+        }
+    }
+}
+
+fn rule<T: Clone>(at: &At<T>, report: &Report) -> Rule<T> {
+    Rule { value: at.value.clone(), origin: report.origin(at.place) }
+}
+
+fn rules<T: Clone>(items: &[At<T>], report: &Report) -> Vec<Rule<T>> {
+    items.iter().map(|at| rule(at, report)).collect()
+}
+
+fn replace_by<T: Clone>(present: &mut Option<At<T>>, later: Option<&At<T>>) {
+    if let Some(later) = later {
+        *present = Some(later.clone());
+    }
+}
+
+/// The value with its place, or a problem at that place.
+fn valid<T, U>(written: &At<T>, read: Result<U, Invalid>, report: &mut Report) -> Option<At<U>> {
+    match read {
+        Ok(value) => Some(written.with(value)),
+        Err(invalid) => {
+            report.push(invalid.at(written.place));
+            None
+        }
+    }
+}
+
+fn add_patterns(
+    merged: &mut Collected<PathPattern>,
+    written: Option<&List<String>>,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) {
+    for text in written.iter().flat_map(|list| &list.value) {
+        if let Some(pattern) = valid(text, PathPattern::parse(&text.value, scope.context), report) {
+            merged.add_pattern(pattern);
+        }
+    }
+}
+
+fn variable(name: &str, value: &At<SetValue>, scope: &Scope<'_>) -> Result<EnvironmentValue, Problem> {
+    match &value.value {
+        SetValue::Text(text) => {
+            set_value(name, text).map_err(|invalid| invalid.at(value.place))?;
+            Ok(EnvironmentValue::Text(text.clone()))
+        }
+        SetValue::Path(table) => {
+            let Some(path) = &table.path else {
+                return Err(Problem::new(value.place, format!("the path of `{name}` is missing"))
+                    .help("write `{ path = \"..\" }`".to_owned()));
+            };
+            let optional = table.optional.as_ref().is_some_and(|optional| optional.value);
+            let path = absolute(&path.value, scope).map_err(|invalid| invalid.at(path.place))?;
+            Ok(EnvironmentValue::Path(Grant { path, optional }))
+        }
+    }
+}
+
+/// Reads an entry of `commands.allow`: a bare name or an absolute path.
+fn program(entry: &At<String>, scope: &Scope<'_>) -> Result<String, Problem> {
+    let text = entry.value.as_str();
+    let invalid = |invalid: Invalid| invalid.at(entry.place);
+    check_characters(text).map_err(invalid)?;
+    let mut words = text.split_whitespace();
+    let Some(first) = words.next() else {
+        return Err(Problem::new(entry.place, "a command is empty").help("remove it".to_owned()));
+    };
+    if words.next().is_some() || first.len() != text.len() || first_wildcard(text).is_some() {
+        let help = match first_wildcard(first) {
+            None => format!("write the program alone, `{first}`: it may then run with any arguments"),
+            Some(_) => "list the programs one by one".to_owned(),
+        };
+        return Err(not_yet("a command with arguments or patterns", entry.place).help(help));
+    }
+    if text.starts_with(['/', '~', '$']) {
+        let path = absolute(text, scope).and_then(|path| normal(&path)).map_err(invalid)?;
+        return path
+            .into_os_string()
+            .into_string()
+            .map_err(|_| Problem::new(entry.place, "a path is not UTF-8"));
+    }
+    if text.contains('/') || matches!(text, "." | "..") {
+        return Err(Problem::new(entry.place, format!("`{text}` is neither a name nor an absolute path"))
+            .help("programs of the workspace are allowed by `commands.from_workspace = true`".to_owned()));
+    }
+    Ok(text.to_owned())
+}

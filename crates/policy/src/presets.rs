@@ -1,0 +1,14 @@
+//! The policies that are shipped in the binary.
+
+/// Name and text of each preset, in the order in which they are listed.
+pub fn presets() -> &'static [(&'static str, &'static str)] {
+    &[
+        ("default", include_str!("../../../presets/default.toml")),
+        ("coding-agent", include_str!("../../../presets/coding-agent.toml")),
+    ]
+}
+
+/// The text of one preset. Its name always means this text, never a file of that name.
+pub(crate) fn preset(name: &str) -> Option<&'static str> {
+    presets().iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}

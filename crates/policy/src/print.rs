@@ -1,0 +1,180 @@
+//! The merged policy as TOML, each line with where it came from; it is itself a policy again.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::diagnostic::escape;
+use crate::model::{EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
+
+/// `ringfence plan --policy-only`.
+pub fn print_merged(policy: &Policy) -> String {
+    let mut out = Printer { text: String::new(), policy };
+    out.line("# the merged policy; hash ", &policy.hash);
+    for source in &policy.sources {
+        out.line("# merged from ", &escape(source));
+    }
+    out.line("version = 1", "");
+    if let Some(identity) = &policy.identity {
+        let value = match &identity.value {
+            Identity::Name(name) => format!("{{ name = {} }}", quoted(name)),
+            Identity::Spiffe(id) => format!("{{ spiffe = {} }}", quoted(id)),
+        };
+        out.key("identity", &value, Some(&identity.origin));
+    }
+    out.workspace();
+    out.files();
+    out.environment();
+    out.commands();
+    if let Some(tmp) = &policy.limits.tmp {
+        out.table("limits");
+        out.key("tmp", &quoted(&size(tmp.value)), Some(&tmp.origin));
+    }
+    if policy.runtime.tmp_exec {
+        out.table("runtime");
+        out.key("tmp_exec", "true", policy.origins.get("runtime.tmp_exec"));
+    }
+    if !policy.expect.allow.is_empty() || !policy.expect.refuse.is_empty() {
+        out.table("expect");
+        out.list("allow", &policy.expect.allow, |claim| claim.clone());
+        out.list("refuse", &policy.expect.refuse, |claim| claim.clone());
+    }
+    out.text
+}
+
+struct Printer<'a> {
+    text: String,
+    policy: &'a Policy,
+}
+
+impl Printer<'_> {
+    fn line(&mut self, start: &str, rest: &str) {
+        self.text.push_str(start);
+        self.text.push_str(rest);
+        self.text.push('\n');
+    }
+
+    fn table(&mut self, name: &str) {
+        self.text.push('\n');
+        self.line("[", &format!("{name}]"));
+    }
+
+    fn key(&mut self, key: &str, value: &str, origin: Option<&Origin>) {
+        let from = origin.map(|origin| format!(" # from {origin}")).unwrap_or_default();
+        self.line(key, &format!(" = {value}{from}"));
+    }
+
+    fn list<T>(&mut self, key: &str, rules: &[Rule<T>], text: impl Fn(&T) -> String) {
+        if rules.is_empty() {
+            return;
+        }
+        self.line(key, " = [");
+        for rule in rules {
+            self.line("  ", &format!("{}, # from {}", quoted(&text(&rule.value)), rule.origin));
+        }
+        self.line("]", "");
+    }
+
+    fn workspace(&mut self) {
+        let workspace = &self.policy.workspace;
+        self.table("workspace");
+        if let Some(path) = &workspace.path {
+            self.key("path", &quoted(&spelled(&path.value)), Some(&path.origin));
+        }
+        let mode = match workspace.mode {
+            Mode::Review => "review",
+            Mode::Discard => "discard",
+            Mode::Direct => "direct",
+            Mode::Read => "read",
+            Mode::Temporary => "temporary",
+        };
+        self.key("mode", &quoted(mode), self.policy.origins.get("workspace.mode"));
+        if workspace.git {
+            self.key("git", "true", self.policy.origins.get("workspace.git"));
+        }
+        self.list("protect", &workspace.protect, |pattern| pattern.text().to_owned());
+    }
+
+    fn files(&mut self) {
+        let files = &self.policy.files;
+        self.table("files");
+        self.list("read", &files.read, grant);
+        self.list("exec", &files.exec, grant);
+        self.list("write", &files.write, grant);
+        self.list("deny", &files.deny, |pattern| pattern.text().to_owned());
+    }
+
+    fn environment(&mut self) {
+        let environment = &self.policy.environment;
+        if environment.pass.is_empty() && environment.set.is_empty() {
+            return;
+        }
+        self.table("environment");
+        self.list("pass", &environment.pass, |name| name.clone());
+        if environment.set.is_empty() {
+            return;
+        }
+        self.table("environment.set");
+        for (name, rule) in &environment.set {
+            let value = match &rule.value {
+                EnvironmentValue::Text(text) => quoted(text),
+                EnvironmentValue::Path(path) => {
+                    let optional = if path.optional { ", optional = true" } else { "" };
+                    format!("{{ path = {}{optional} }}", quoted(&spelled(&path.path)))
+                }
+            };
+            self.key(name, &value, Some(&rule.origin));
+        }
+    }
+
+    fn commands(&mut self) {
+        self.table("commands");
+        let from_workspace = self.policy.from_workspace.to_string();
+        self.key("from_workspace", &from_workspace, self.policy.origins.get("commands.from_workspace"));
+        match &self.policy.commands {
+            // An empty list allows nothing, an absent one anything: the difference must be printed.
+            Some(commands) if commands.allow.is_empty() => {
+                self.key("allow", "[]", self.policy.origins.get("commands.allow"));
+            }
+            Some(commands) => self.list("allow", &commands.allow, |program| match program.starts_with('/') {
+                true => spelled(Path::new(program)),
+                false => program.clone(),
+            }),
+            None => {}
+        }
+    }
+}
+
+fn grant(grant: &Grant) -> String {
+    let optional = if grant.optional { "?" } else { "" };
+    format!("{}{optional}", spelled(&grant.path))
+}
+
+/// A path so that reading it back gives the same path.
+fn spelled(path: &Path) -> String {
+    path.to_string_lossy().replace('$', "$$")
+}
+
+/// The largest unit that divides the size.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.iter().find(|(unit, _)| bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{bytes}B"), |(unit, name)| format!("{}{name}", bytes / unit))
+}
+
+/// A basic string of TOML, safe for a terminal too.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(character);
+            }
+            ' '..='~' => quoted.push(character),
+            _ if character.is_alphanumeric() => quoted.push(character),
+            _ => drop(write!(quoted, "\\U{:08X}", character as u32)),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

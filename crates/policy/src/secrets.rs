@@ -1,0 +1,209 @@
+//! Where secrets are known to lie (promise 3). They stay hidden below a granted directory; only a grant that names
+//! the file or directory itself, or something in it, opens it.
+
+use std::path::Path;
+
+use crate::context::Context;
+use crate::model::{Grant, Policy, Rule};
+use crate::pattern::{PathPattern, PatternSet};
+
+/// Each place and why it is one. `~` is the invoker's home.
+const KNOWN: &[(&str, &str)] = &[
+    ("~/.ssh", "private keys of SSH, and the hosts they open"),
+    ("~/.gnupg", "private keys of GnuPG"),
+    ("~/.aws", "access keys and session tokens of AWS"),
+    ("~/.azure", "token caches of the Azure CLI"),
+    ("~/.config/gcloud", "tokens of the Google Cloud CLI"),
+    ("~/.config/doctl", "token of the DigitalOcean CLI"),
+    ("~/.config/hcloud", "token of the Hetzner CLI"),
+    ("~/.oci", "keys of the Oracle Cloud CLI"),
+    ("~/.kube", "client certificates and tokens of Kubernetes clusters"),
+    ("~/.docker/config.json", "registry passwords of docker"),
+    ("~/.docker/run", "docker's sockets: they equal root on the host"),
+    ("~/.docker/desktop", "docker's sockets: they equal root on the host"),
+    ("~/.config/containers/auth.json", "registry passwords of podman"),
+    ("~/.netrc", "passwords of curl, git and ftp by host"),
+    ("~/.npmrc", "tokens of npm"),
+    ("~/.yarnrc.yml", "tokens of yarn"),
+    ("~/.pypirc", "upload passwords of Python's index"),
+    ("~/.config/pip/pip.conf", "index addresses with passwords in them"),
+    ("~/.gem/credentials", "tokens of RubyGems"),
+    ("~/.bundle/config", "tokens of private gem servers"),
+    ("~/.composer/auth.json", "tokens of PHP's Composer"),
+    ("~/.m2/settings.xml", "passwords of Maven repositories"),
+    ("~/.gradle/gradle.properties", "passwords and signing keys of Gradle"),
+    ("~/.cargo/credentials", "token of the crate registry (old name)"),
+    ("~/.cargo/credentials.toml", "token of the crate registry"),
+    ("~/.git-credentials", "passwords that git stored in the clear"),
+    ("~/.config/git/credentials", "passwords that git stored in the clear"),
+    ("~/.config/gh", "tokens of the GitHub CLI"),
+    ("~/.config/hub", "token of the old GitHub CLI"),
+    ("~/.config/glab-cli", "tokens of the GitLab CLI"),
+    ("~/.vault-token", "token of Vault"),
+    ("~/.terraform.d/credentials.tfrc.json", "tokens of Terraform"),
+    ("~/.terraformrc", "tokens of Terraform"),
+    ("~/.config/op", "sessions of 1Password's CLI"),
+    ("~/.config/sops", "private keys of sops and age"),
+    ("~/.config/age", "private keys of age"),
+    ("~/.password-store", "the password store"),
+    ("~/.local/share/keyrings", "the desktop's keyring"),
+    ("~/.local/share/kwalletd", "the desktop's wallet"),
+    ("~/.mozilla", "cookies and passwords of Firefox"),
+    ("~/.thunderbird", "mail and its passwords"),
+    ("~/.config/google-chrome", "cookies and passwords of Chrome"),
+    ("~/.config/chromium", "cookies and passwords of Chromium"),
+    ("~/.config/BraveSoftware", "cookies and passwords of Brave"),
+    ("~/.config/microsoft-edge", "cookies and passwords of Edge"),
+    ("~/.claude.json", "tokens of an agent"),
+    ("~/.claude/.credentials.json", "tokens of an agent"),
+    ("~/.codex/auth.json", "tokens of an agent"),
+    ("~/.gemini/oauth_creds.json", "tokens of an agent"),
+    ("~/.config/github-copilot", "tokens of an agent"),
+    ("~/.pgpass", "passwords of PostgreSQL"),
+    ("~/.my.cnf", "passwords of MySQL"),
+    ("~/.*_history", "what was typed into shells and clients, passwords included"),
+    ("~/.lesshst", "what was searched for in files"),
+    ("~/.viminfo", "what was edited and yanked"),
+    ("~/.local/share/fish/fish_history", "what was typed into fish"),
+    ("~/.Xauthority", "the key to the screen"),
+    ("/etc/shadow", "password hashes"),
+    ("/etc/shadow-", "password hashes, the copy before the last change"),
+    ("/etc/gshadow", "group password hashes"),
+    ("/etc/gshadow-", "group password hashes, the copy before the last change"),
+    ("/etc/sudoers", "who may become root, and how"),
+    ("/etc/sudoers.d", "who may become root, and how"),
+    ("/etc/security/opasswd", "old password hashes"),
+    ("/etc/ssh/*_key", "the host's private keys"),
+    ("/etc/ssl/private", "private keys of servers"),
+    ("/etc/pki/tls/private", "private keys of servers"),
+    ("/etc/letsencrypt", "private keys of servers"),
+    ("/etc/krb5.keytab", "the host's Kerberos key"),
+    ("/etc/NetworkManager/system-connections", "passwords of networks"),
+    ("/etc/wireguard", "private keys of tunnels"),
+    ("/etc/kubernetes", "keys of the cluster"),
+    ("/etc/rancher", "keys of the cluster"),
+    ("/var/lib/kubelet", "keys and secrets of all pods of the node"),
+    ("/run/secrets", "secrets of a container or pod"),
+    ("/var/run/secrets", "secrets of a container or pod"),
+    ("/run/credentials", "credentials of systemd services"),
+    ("/run/user", "sockets of the session: D-Bus, agents, rootless docker"),
+    ("/var/run/user", "sockets of the session: D-Bus, agents, rootless docker"),
+    ("/run/docker.sock", "docker's socket: it equals root on the host"),
+    ("/var/run/docker.sock", "docker's socket: it equals root on the host"),
+    ("/run/podman", "podman's socket: it equals root on the host"),
+    ("/var/run/podman", "podman's socket: it equals root on the host"),
+    ("/run/containerd", "containerd's socket: it equals root on the host"),
+    ("/var/run/containerd", "containerd's socket: it equals root on the host"),
+    ("/run/crio", "CRI-O's socket: it equals root on the host"),
+    ("/var/run/crio", "CRI-O's socket: it equals root on the host"),
+];
+
+/// The places as patterns, for one home.
+pub fn known_secrets(home: &Path) -> Vec<PathPattern> {
+    KNOWN.iter().filter_map(|(text, _)| pattern(text, home)).collect()
+}
+
+/// Why a place is among the known secrets, by the text of its pattern.
+pub fn why_secret(pattern: &PathPattern) -> &'static str {
+    KNOWN.iter().find(|(text, _)| *text == pattern.text()).map_or("a known secret", |(_, why)| why)
+}
+
+/// The known secrets that a grant opens on purpose, each with that grant.
+pub fn opened_secrets(policy: &Policy) -> Vec<(&Rule<Grant>, PathPattern)> {
+    let secrets = known_secrets(&policy.home);
+    let Ok(set) = PatternSet::new(&secrets, Path::new("/")) else { return Vec::new() };
+    let grants = policy.files.read.iter().chain(&policy.files.exec).chain(&policy.files.write);
+    grants
+        .filter_map(|grant| {
+            let secret = secrets.get(set.matching(&grant.value.path)?)?;
+            Some((grant, secret.clone()))
+        })
+        .collect()
+}
+
+fn pattern(text: &str, home: &Path) -> Option<PathPattern> {
+    let context = Context::default();
+    match text.strip_prefix("~/") {
+        Some(rest) => Some(PathPattern::parse(rest, &context).ok()?.below(home, text.to_owned())),
+        None => PathPattern::parse(text, &context).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_a_pattern() {
+        assert_eq!(known_secrets(Path::new("/home/u")).len(), KNOWN.len());
+        for secret in known_secrets(Path::new("/home/u")) {
+            assert!(secret.base(Path::new("relative")).is_absolute(), "{secret}");
+            assert_ne!(why_secret(&secret), "a known secret");
+        }
+    }
+
+    #[test]
+    fn se05_se06_se16_are_known() {
+        let home = Path::new("/home/[u]");
+        let set = PatternSet::new(&known_secrets(home), Path::new("/")).unwrap();
+        let below_home = [
+            ".ssh/id_ed25519",
+            ".ssh/id_rsa",
+            ".aws/credentials",
+            ".aws/config",
+            ".config/gcloud/credentials.db",
+            ".config/gcloud/application_default_credentials.json",
+            ".azure/msal_token_cache.json",
+            ".kube/config",
+            ".docker/config.json",
+            ".npmrc",
+            ".pypirc",
+            ".netrc",
+            ".git-credentials",
+            ".config/gh/hosts.yml",
+            ".cargo/credentials.toml",
+            ".gnupg/secring.gpg",
+            ".vault-token",
+            ".terraform.d/credentials.tfrc.json",
+            ".config/op/config",
+            ".password-store",
+            ".mozilla",
+            ".config/google-chrome",
+            ".local/share/keyrings/login.keyring",
+            ".claude.json",
+            ".codex/auth.json",
+            ".gemini/oauth_creds.json",
+            ".bash_history",
+            ".zsh_history",
+            ".python_history",
+            ".psql_history",
+            ".mysql_history",
+            ".node_repl_history",
+            ".lesshst",
+            ".viminfo",
+            ".local/share/fish/fish_history",
+        ];
+        for name in below_home {
+            assert!(set.matches(&home.join(name)), "{name}");
+        }
+        for path in [
+            "/var/run/secrets/kubernetes.io/serviceaccount/token",
+            "/run/secrets/x",
+            "/run/credentials/unit/x",
+            "/etc/kubernetes/admin.conf",
+            "/etc/shadow",
+            "/etc/ssh/ssh_host_ed25519_key",
+            "/run/user/1000/bus",
+        ] {
+            assert!(set.matches(Path::new(path)), "{path}");
+        }
+        for path in [
+            "/etc/ssh/ssh_host_ed25519_key.pub",
+            "/etc/ssl/certs/x.pem",
+            "/home/[u]/.cargo/registry/x",
+            "/usr",
+        ] {
+            assert!(!set.matches(Path::new(path)), "{path}");
+        }
+    }
+}

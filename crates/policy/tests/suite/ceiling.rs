@@ -1,0 +1,241 @@
+//! The administrator's bound: nothing exceeds it, and one that cannot be read is never taken for none.
+
+use std::io;
+use std::path::Path;
+
+use ringfence_policy::{Diagnostics, Files, Mode, Policy, load};
+
+use super::support::{Memory, context, file, memory, preset, same, trimmed};
+
+fn below(ceiling: &str, policy: &str) -> Result<Policy, Diagnostics> {
+    let ceiling = format!("version = 1\n{ceiling}");
+    let policy = format!("version = 1\n{policy}");
+    let files = memory(&[("/etc/ringfence/ceiling.toml", &ceiling), ("/work/p.toml", &policy)]);
+    load(&[file("p.toml")], &context(), &files)
+}
+
+#[track_caller]
+fn refused(ceiling: &str, policy: &str) -> String {
+    match below(ceiling, policy) {
+        Ok(_) => panic!("accepted: {policy}"),
+        Err(found) => trimmed(&found),
+    }
+}
+
+#[track_caller]
+fn accepted(ceiling: &str, policy: &str) -> Policy {
+    below(ceiling, policy).unwrap_or_else(|found| panic!("{found}"))
+}
+
+#[test]
+fn both_lines_are_named() {
+    same(
+        &refused(
+            "[workspace]\nmode = \"discard\"\n[files]\nread = [\"/srv\"]\nwrite = []\n[limits]\ntmp = \"1MiB\"\n",
+            "[workspace]\nmode = \"direct\"\n[files]\nread = [\"/srv/x\", \"/other\"]\nwrite = [\"/srv/y\"]\n[limits]\ntmp = \"2MiB\"\n[runtime]\ntmp_exec = true\n",
+        ),
+        r#"
+        error: `workspace.mode` is `direct`, which is above the ceiling
+         --> p.toml:3:8
+          |
+        3 | mode = "direct"
+          |        ^^^^^^^^ set here
+          |
+         ::: /etc/ringfence/ceiling.toml:3:8
+          |
+        3 | mode = "discard"
+          |        --------- the ceiling allows at most `discard`
+          |
+          = help: write `mode = "discard"`
+
+        error: `/other` in `files.read` is above the ceiling
+         --> p.toml:5:19
+          |
+        5 | read = ["/srv/x", "/other"]
+          |                   ^^^^^^^^ granted here
+          |
+         ::: /etc/ringfence/ceiling.toml:5:8
+          |
+        5 | read = ["/srv"]
+          |        -------- the ceiling's `files.read` does not hold it
+          |
+          = help: remove it, or have the administrator add it to the ceiling's `files.read`
+
+        error: `/srv/y` in `files.write` is above the ceiling
+         --> p.toml:6:10
+          |
+        6 | write = ["/srv/y"]
+          |          ^^^^^^^^ granted here
+          |
+         ::: /etc/ringfence/ceiling.toml:5:9
+          |
+        5 | read = ["/srv"]
+          |         ------ the ceiling allows less here: no `files.write`
+          |
+          = help: remove it, or have the administrator add it to the ceiling's `files.write`
+
+        error: `limits.tmp` of 2097152 bytes is above the ceiling
+         --> p.toml:8:7
+          |
+        8 | tmp = "2MiB"
+          |       ^^^^^^ set here
+          |
+         ::: /etc/ringfence/ceiling.toml:8:7
+          |
+        8 | tmp = "1MiB"
+          |       ------ the ceiling allows 1048576 bytes
+          |
+          = help: write the ceiling's limit or a smaller one
+
+        error: `runtime.tmp_exec = true` is above the ceiling
+          --> p.toml:10:12
+           |
+        10 | tmp_exec = true
+           |            ^^^^ set here
+           |
+          ::: /etc/ringfence/ceiling.toml:1:1
+           |
+         1 | version = 1
+           | - the ceiling does not allow it
+           |
+           = help: remove it
+        "#,
+    );
+}
+
+#[test]
+fn rights_include_reading_and_trees_what_is_below() {
+    let ceiling = "[files]\nread = [\"/r\"]\nexec = [\"/e\"]\nwrite = [\"/w\"]\n";
+    accepted(
+        ceiling,
+        "[files]\nread = [\"/r/a/b\", \"/e\", \"/w/x\"]\nexec = [\"/e/x\"]\nwrite = [\"/w\"]\n",
+    );
+    for policy in [
+        "read = [\"/rr\"]",
+        "read = [\"/\"]",
+        "exec = [\"/r\"]",
+        "exec = [\"/w\"]",
+        "write = [\"/e\"]",
+        "write = [\"/r/x\"]",
+    ] {
+        refused(ceiling, &format!("[files]\n{policy}\n"));
+    }
+    // A ceiling bounds; it may name roots that no policy could be granted itself.
+    accepted("[files]\nread = [\"/\"]\n", "[files]\nread = [\"/srv\"]\n");
+    refused("[files]\nread = [\"/\"]\n", "[files]\nread = [\"/\"]\n");
+    // Absent lists allow nothing, as everywhere.
+    refused("", "[files]\nread = [\"/srv\"]\n");
+}
+
+#[test]
+fn modes_are_ordered_by_what_they_can_change() {
+    let order = [&["read", "temporary"][..], &["discard"], &["review"], &["direct"]];
+    for (most_rank, most) in order.iter().enumerate() {
+        for (rank, wanted) in order.iter().enumerate() {
+            for (most, wanted) in most.iter().flat_map(|most| wanted.iter().map(move |wanted| (most, wanted)))
+            {
+                let [ceiling, policy] =
+                    [most, wanted].map(|mode| format!("[workspace]\nmode = \"{mode}\"\n"));
+                assert_eq!(below(&ceiling, &policy).is_ok(), rank <= most_rank, "{wanted} below {most}");
+            }
+        }
+    }
+    assert!(refused("", "[workspace]\nmode = \"direct\"\n").contains("at most `review`"));
+    assert!(
+        refused("[workspace]\nmode = \"read\"\n", "")
+            .contains("is `review`, which is above the ceiling (it is the default)")
+    );
+}
+
+#[test]
+fn programs_and_variables_where_the_ceiling_has_a_list() {
+    let ceiling = "[commands]\nallow = [\"git\", \"cargo\"]\n[environment]\npass = [\"LANG\"]\n";
+    accepted(ceiling, "[commands]\nallow = [\"git\"]\n[environment]\npass = [\"LANG\"]\n");
+    let found =
+        refused(ceiling, "[commands]\nallow = [\"git\", \"curl\"]\n[environment]\npass = [\"TERM\"]\n");
+    assert!(found.contains("`curl` in `commands.allow` is above the ceiling\n --> p.toml:3:17"), "{found}");
+    assert!(found.contains("::: /etc/ringfence/ceiling.toml:3:9"), "{found}");
+    assert!(found.contains("`TERM` in `environment.pass` is above the ceiling"), "{found}");
+    assert!(refused(ceiling, "").contains("any program may start, which is above the ceiling"));
+    accepted("", "[commands]\nallow = [\"curl\"]\n[environment]\npass = [\"TERM\"]\n");
+}
+
+#[test]
+fn switches_only_where_the_ceiling_has_them() {
+    for (table, key) in [("commands", "from_workspace"), ("workspace", "git"), ("runtime", "tmp_exec")] {
+        let text = |value| format!("[{table}]\n{key} = {value}\n");
+        accepted(&text(true), &text(true));
+        accepted("", &text(false));
+        assert!(refused("", &text(true)).contains(&format!("`{table}.{key} = true` is above the ceiling")));
+        assert!(refused(&text(false), &text(true)).contains("the ceiling forbids it"));
+    }
+}
+
+#[test]
+fn what_the_ceiling_restricts_holds_for_all() {
+    let policy = accepted(
+        "[files]\nread = [\"/srv\"]\ndeny = [\"**/x\"]\n[workspace]\nprotect = [\"y\"]\n[limits]\ntmp = \"1MiB\"\n",
+        "[files]\nread = [\"/srv\"]\n",
+    );
+    assert_eq!(policy.files.deny[0].origin.to_string(), "/etc/ringfence/ceiling.toml:4");
+    assert_eq!(policy.workspace.protect[0].value.text(), "y");
+    assert_eq!(policy.limits.tmp.unwrap().value, 1 << 20);
+    assert_eq!(policy.workspace.mode, Mode::Review);
+    assert_eq!(policy.sources.last().unwrap(), "/etc/ringfence/ceiling.toml");
+    let found =
+        refused("[files]\nread = [\"/srv\"]\ndeny = [\"/srv/a\"]\n", "[files]\nread = [\"/srv/a/b\"]\n");
+    assert!(found.contains("`/srv/a/b` is granted and denied as a whole\n --> p.toml:3:9"), "{found}");
+    assert!(found.contains("::: /etc/ringfence/ceiling.toml:4:9"), "{found}");
+}
+
+#[test]
+fn a_ceiling_may_extend_presets_and_bounds_them_all() {
+    let ceiling = "version = 1\nextends = [\"coding-agent\"]\n[files]\nread = [\"/srv\"]\n";
+    let files = memory(&[("/etc/ringfence/ceiling.toml", ceiling)]);
+    for name in ["default", "coding-agent"] {
+        let policy = load(&[preset(name)], &context(), &files).unwrap_or_else(|found| panic!("{found}"));
+        assert!(policy.workspace.protect.iter().any(|rule| rule.value.text() == ".git/hooks"), "{name}");
+    }
+    let files = memory(&[("/etc/ringfence/ceiling.toml", "version = 1\n[files]\nexec = [\"/usr\"]\n")]);
+    assert!(load(&[preset("default")], &context(), &files).is_err());
+}
+
+#[test]
+fn a_broken_ceiling_is_an_error_and_so_is_one_that_depends_on_the_invoker() {
+    for (ceiling, why) in [
+        ("x = ", "not valid TOML"),
+        ("[files]\nreed = []", "did you mean `files.read`?"),
+        ("[files]\nread = [\"$SDK\"]", "a variable that the invoker chooses"),
+        ("[limits]\nmemory = \"1GiB\"", "not yet enforceable"),
+        ("identity = { name = \"a\" }", "has no meaning in a ceiling"),
+        ("[workspace]\npath = \"/srv\"", "has no meaning in a ceiling"),
+        ("[environment.set]\nA = \"1\"", "has no meaning in a ceiling"),
+        ("[expect]\nallow = [\"read /x\"]", "has no meaning in a ceiling"),
+    ] {
+        let found = refused(ceiling, "");
+        assert!(found.contains(why) && found.contains("/etc/ringfence/ceiling.toml:"), "{ceiling}\n{found}");
+    }
+}
+
+/// A policy that can be read below a ceiling that cannot.
+struct Unreadable(io::ErrorKind);
+
+impl Files for Unreadable {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if path.starts_with("/etc") { Err(self.0.into()) } else { Ok(b"version = 1\n".to_vec()) }
+    }
+    fn exists(&self, _: &Path) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_ceiling_that_cannot_be_read_is_not_the_absence_of_one() {
+    // NotFound although it exists: a dangling symlink.
+    for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound, io::ErrorKind::Other] {
+        let found = load(&[file("p.toml")], &context(), &Unreadable(kind)).unwrap_err().to_string();
+        assert!(found.contains("cannot read the policy `/etc/ringfence/ceiling.toml`"), "{kind}: {found}");
+    }
+    let none = Memory::default();
+    assert!(load(&[preset("default")], &context(), &none).is_ok(), "without a ceiling nothing is bounded");
+}

@@ -1,0 +1,132 @@
+//! What a later build will enforce is refused by name; what asks for nothing more than what holds is accepted.
+
+use super::support::{bad, good, same};
+
+/// Each key of the format that nothing enforces yet, with a valid value.
+const LATER: &[(&str, &str)] = &[
+    ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
+    ("workspace.outputs", "[workspace]\noutputs = [\"dist/**\"]"),
+    ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
+    ("files.decoy", "[files]\ndecoy = [\"~/.aws/credentials\"]"),
+    ("a command with arguments or patterns", "[commands]\nallow = [\"git status\"]"),
+    ("a command with arguments or patterns", "[commands]\nallow = [\"python*\"]"),
+    ("commands.deny", "[commands]\ndeny = [\"git push *\"]"),
+    ("commands.shell = false", "[commands]\nshell = false"),
+    ("commands.children = \"free\"", "[commands]\nchildren = \"free\""),
+    ("commands.children", "[commands]\nchildren = [\"cc\"]"),
+    ("commands.children = []", "[commands]\nchildren = []"),
+    ("commands.pin = true", "[commands]\npin = true"),
+    ("network.registries", "[network]\nregistries = [\"cargo\"]"),
+    ("network.allow", "[network]\nallow = [\"packages.example.org:443\"]"),
+    (
+        "network.allow",
+        "[network]\nallow = [{ host = \"api.example.org\", methods = [\"GET\"], paths = [\"/repos/acme/**\"], bytes_out = \"10MiB\" }]",
+    ),
+    (
+        "network.allow",
+        "[network]\nallow = [{ host = \"db.example.org\", port = 5432, protocol = \"postgres\" }]",
+    ),
+    ("network.allow", "[network]\nallow = [{ unix = \"/run/postgresql/.s.PGSQL.5432\" }]"),
+    ("network.allow", "[network]\nallow = [{ host_loopback = 3000 }]"),
+    ("network.publish", "[network]\npublish = [8080]"),
+    ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
+    ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
+    ("limits.memory", "[limits]\nmemory = \"4GiB\""),
+    ("limits.cpu", "[limits]\ncpu = 2.0"),
+    ("limits.cpu", "[limits]\ncpu = 2"),
+    ("limits.processes", "[limits]\nprocesses = 256"),
+    ("limits.open_files", "[limits]\nopen_files = 1024"),
+    ("limits.file_size", "[limits]\nfile_size = \"1GiB\""),
+    ("limits.output", "[limits]\noutput = \"64MiB\""),
+    ("limits.time", "[limits]\ntime = \"30m\""),
+    ("limits.exact = true", "[limits]\nexact = true"),
+    ("runtime.user_namespaces = true", "[runtime]\nuser_namespaces = true"),
+    ("runtime.debug", "[runtime]\ndebug = [\"ptrace\"]"),
+    ("runtime.io_uring = true", "[runtime]\nio_uring = true"),
+    ("runtime.terminal = \"filtered\"", "[runtime]\nterminal = \"filtered\""),
+    ("step.fetch", "[step.fetch.network]\nallow = []"),
+    ("approvals.on_refusal = \"ask\"", "[approvals]\non_refusal = \"ask\""),
+    ("approvals.grantable.read", "[approvals]\ngrantable = { read = [\"~/projects/**\"] }"),
+    ("approvals.grantable.hosts", "[approvals]\ngrantable = { hosts = [\"*.example.org\"] }"),
+];
+
+#[test]
+fn each_later_key_is_refused_by_name() {
+    for (what, text) in LATER {
+        let found = bad(text);
+        let expected = format!("{what}` is not yet enforceable").replace("patterns`", "patterns");
+        assert!(found.contains(&expected), "{text}\n{found}");
+        assert_eq!(found.matches("error:").count(), 1, "{text}\n{found}");
+    }
+    same(
+        &bad("[limits]\nmemory = \"4GiB\"\n"),
+        r#"
+        error: `limits.memory` is not yet enforceable
+         --> p.toml:3:10
+          |
+        3 | memory = "4GiB"
+          |          ^^^^^^ this build cannot enforce it
+          |
+          = help: remove it: a rule that cannot be enforced is refused, never ignored
+        "#,
+    );
+    same(
+        &bad("[commands]\nallow = [\"cargo\", \"git status\"]\n"),
+        r#"
+        error: a command with arguments or patterns is not yet enforceable
+         --> p.toml:3:19
+          |
+        3 | allow = ["cargo", "git status"]
+          |                   ^^^^^^^^^^^^ this build cannot enforce it
+          |
+          = help: write the program alone, `git`: it may then run with any arguments
+        "#,
+    );
+}
+
+#[test]
+fn a_bad_value_gets_its_own_error_first() {
+    for (text, why) in [
+        ("[workspace]\nquota = \"2GB\"", "the unit is not known"),
+        ("[workspace]\noutputs = [\"../x\"]", "holds `..`"),
+        ("[network]\nregistries = [\"cargoo\"]", "did you mean `cargo`?"),
+        ("[network]\nallow = [{ host = \"a.example\", unix = \"/x\" }]", "exactly one of"),
+        ("[network]\nallow = [{}]", "exactly one of"),
+        ("[network]\nallow = [{ host = \"a.example\", port = 0 }]", "not a port"),
+        ("[network]\nallow = [{ host = \"a.example:80\", port = 80 }]", "not an IPv6 address"),
+        ("[network]\nallow = [{ host = \"a.example\", methods = [\"get\"] }]", "upper case"),
+        ("[network]\nallow = [{ host = \"a.example\", paths = [\"x\"] }]", "write `/x`"),
+        ("[network]\nallow = [{ host = \"a.example\", bytes_out = \"1\" }]", "unit is missing"),
+        ("[network]\nallow = [{ host = \"a.example\", protocol = \"gopher\" }]", "not known"),
+        ("[network]\nallow = [{ host_loopback = 70000 }]", "not a port"),
+        ("[network]\nallow = [\"localhost:5432\"]", "write `{ host_loopback = 5432 }`"),
+        ("[network]\ndeny = [\"*\"]", "a star stands only"),
+        ("[network]\npublish = [0]", "not a port"),
+        ("[network]\ninspect = \"some\"", "expected one of"),
+        ("[leaks]\nscan = [\"ingress\"]", "did you mean `egress`?"),
+        ("[leaks]\naction = \"ignore\"", "expected one of"),
+        ("[runtime]\ndebug = [\"gdb\"]", "expected one of"),
+        ("[runtime]\nterminal = \"cooked\"", "expected one of"),
+        ("[approvals]\non_refusal = \"allow\"", "expected one of"),
+        ("[approvals]\ngrantable = { read = [\"a**\"] }", "stand alone"),
+        ("[commands]\nallow = [\"\"]", "a command is empty"),
+        ("[commands]\nallow = [\"./run.sh\"]", "commands.from_workspace = true"),
+        ("[commands]\nallow = [\"..\"]", "neither a name"),
+    ] {
+        let found = bad(text);
+        assert!(found.contains(why), "{text}\n{found}");
+        assert!(!found.contains("not yet enforceable"), "{text}\n{found}");
+    }
+}
+
+#[test]
+fn what_already_holds_is_accepted() {
+    good(
+        "[workspace]\nsnapshot = false\noutputs = []\n[files]\ndecoy = []\n\
+         [commands]\ndeny = []\nshell = true\nchildren = \"same\"\npin = false\n\
+         [network]\nallow = []\nregistries = []\npublish = []\ninspect = \"auto\"\ndeny = [\"upload.example.org\", \"*.example.com:80\"]\n\
+         [credentials]\n[leaks]\nscan = []\naction = \"block\"\n[limits]\nexact = false\n\
+         [runtime]\nuser_namespaces = false\ndebug = []\nio_uring = false\nterminal = \"raw\"\n\
+         [step]\n[approvals]\non_refusal = \"fail\"\ngrantable = { read = [], hosts = [] }\n[expect]\n",
+    );
+}
