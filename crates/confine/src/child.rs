@@ -12,7 +12,7 @@ use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::parent::{Prepared, Stream};
-use crate::report::{Message, STEPS, Stage, TREES, send};
+use crate::report::{Message, STEPS, Stage, TREES, send, send_listener};
 use crate::root::{self, Root};
 use crate::{init, landlock};
 
@@ -88,7 +88,8 @@ fn enter(inherited: &Inherited<'_>) -> Outcome<()> {
         landlock::restrict(rules).map_err(at(Stage::Landlock))?;
     }
     signals::reset();
-    seccomp::install(&inherited.prepared.filter).map_err(at(Stage::Filter))
+    let listener = seccomp::install_with_listener(&inherited.prepared.filter).map_err(at(Stage::Filter))?;
+    send_listener(inherited.report.as_fd(), &listener).map_err(at(Stage::Filter))
 }
 
 /// Tries the candidates in order, as a shell searches PATH: a refusal is remembered, a missing one is not.

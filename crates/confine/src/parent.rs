@@ -11,6 +11,7 @@ use ringfence_sys::mount::{self, Attributes};
 use ringfence_sys::seccomp::Instruction;
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 
@@ -68,7 +69,8 @@ pub struct Failure {
 pub fn start(plan: &Plan, streams: [Stream; 3]) -> Result<Boundary, Failure> {
     let prepared = prepare(plan)?;
     let trees = if plan.ids.mapped { map_trees(plan)? } else { plan.trees.iter().map(|_| None).collect() };
-    let (report_in, report_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
+    let (report_in, report_out) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(fail("socketpair"))?;
     let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
     match clone(SANDBOX_NAMESPACES).map_err(no_namespaces)? {
         Forked::Child => {
@@ -110,14 +112,15 @@ impl Boundary {
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Waits until nothing of the sandbox is left, and returns what was reported meanwhile, in order.
-    pub fn wait(&self) -> Vec<Message> {
-        let mut messages = Vec::new();
-        while let Some(message) = report::receive(&self.report) {
-            messages.push(message);
-        }
+    /// The next report, with the descriptor that came along; waits for it. `None` once nobody is left to report.
+    #[must_use]
+    pub fn report(&self) -> Option<(Message, Option<OwnedFd>)> {
+        report::receive(self.report.as_fd())
+    }
+
+    /// Waits until nothing of the sandbox is left.
+    pub fn wait(&self) {
         reap(self.init);
-        messages
     }
 }
 

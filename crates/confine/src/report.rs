@@ -1,10 +1,15 @@
-//! The one-struct pipe on which init and the task say what became of them.
+//! The socket on which init and the task say what became of them, one fixed struct a message.
 
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
 
-/// Bytes of a message; far below PIPE_BUF, so that writes are never torn (pipe(7)).
+/// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
 const SIZE: usize = 12;
 
 /// What is said.
@@ -26,6 +31,8 @@ pub enum Message {
     Exited(u32),
     /// The command was ended by this signal.
     Signalled(u32),
+    /// The system call filter is in place; its listener comes along.
+    Listening,
 }
 
 /// Steps of the construction that are not in the plan's list.
@@ -59,6 +66,7 @@ impl Message {
             Self::NotExecuted { errno } => (2, 0, errno.raw_os_error().unsigned_abs()),
             Self::Exited(status) => (3, status, 0),
             Self::Signalled(signal) => (4, signal, 0),
+            Self::Listening => (5, 0, 0),
         };
         let mut out = [0; SIZE];
         for (slot, byte) in out.iter_mut().zip([kind, a, b].into_iter().flat_map(u32::to_ne_bytes)) {
@@ -76,25 +84,46 @@ impl Message {
             2 => Some(Self::NotExecuted { errno: errno(word(8)?) }),
             3 => Some(Self::Exited(word(4)?)),
             4 => Some(Self::Signalled(word(4)?)),
+            5 => Some(Self::Listening),
             _ => None,
         }
     }
 }
 
 /// Says it; a reader that is gone is no reason to go on.
-pub(crate) fn send(pipe: BorrowedFd<'_>, message: Message) {
-    let _ = rustix::io::write(pipe, &message.encode());
+pub(crate) fn send(socket: BorrowedFd<'_>, message: Message) {
+    let _ = rustix::net::send(socket, &message.encode(), SendFlags::NOSIGNAL);
 }
 
-/// The next message, or `None` at the end.
-pub(crate) fn receive(pipe: &OwnedFd) -> Option<Message> {
+/// Hands over the listener of the system call filter.
+pub(crate) fn send_listener(socket: BorrowedFd<'_>, listener: &OwnedFd) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = [listener.as_fd()];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(Errno::NOBUFS);
+    }
+    let message = Message::Listening.encode();
+    rustix::net::sendmsg(socket, &[IoSlice::new(&message)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// The next message, with the descriptor that came along, or `None` at the end.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Option<(Message, Option<OwnedFd>)> {
     let mut bytes = [0; SIZE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {
-        return match rustix::io::read(pipe.as_fd(), &mut bytes) {
-            Ok(SIZE) => Message::decode(bytes),
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Ok(received) if received.bytes == SIZE => {}
             Err(Errno::INTR) => continue,
+            _ => return None,
+        }
+        let fd = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
-        };
+        });
+        return Some((Message::decode(bytes)?, fd));
     }
 }
 

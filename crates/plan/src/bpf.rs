@@ -23,6 +23,8 @@ pub enum Verdict {
     Allow,
     /// Fail with this errno.
     Errno(u16),
+    /// Ask the supervisor, who answers in its place.
+    Notify,
     /// Kill the whole process.
     Kill,
 }
@@ -67,6 +69,7 @@ const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 const RET_KILL_PROCESS: u32 = 0x8000_0000;
 const RET_ERRNO: u32 = 0x0005_0000;
+const RET_USER_NOTIF: u32 = 0x7fc0_0000;
 const RET_ALLOW: u32 = 0x7fff_0000;
 
 /// `AUDIT_ARCH_*` of this build (`linux/audit.h`).
@@ -168,6 +171,7 @@ fn code(verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Allow => RET_ALLOW,
         Verdict::Errno(errno) => RET_ERRNO | u32::from(errno),
+        Verdict::Notify => RET_USER_NOTIF,
         Verdict::Kill => RET_KILL_PROCESS,
     }
 }

@@ -2,16 +2,21 @@
 
 #![forbid(unsafe_code)]
 
+mod connections;
 mod descriptors;
 mod relay;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use ringfence_confine::{Boundary, FORWARDED, Message};
 use ringfence_sys::signals;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use connections::Connections;
+
+pub use connections::Refusal;
 pub use descriptors::{Standard, Unfit, standard};
 pub use relay::Relay;
 
@@ -25,52 +30,131 @@ pub fn take_signals() -> Result<OwnedFd, Errno> {
     signals::descriptor(&set)
 }
 
-/// Runs until the sandbox has ended, and returns what init and task reported.
+/// What became of a sandbox.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// What init and the task reported, in order.
+    pub messages: Vec<Message>,
+    /// Connects that were refused.
+    pub refused: Vec<Refusal>,
+}
+
+/// How often those who wait for a peer are looked at again.
+const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+
+/// Runs until the sandbox has ended. `own`: mount points of its own file systems.
 ///
 /// # Errors
 /// The kernel's; the sandbox is ended first.
-pub fn run(boundary: &Boundary, signals: &OwnedFd, mut relays: Vec<Relay>) -> Result<Vec<Message>, Errno> {
-    let outcome = watch(boundary, signals, &mut relays);
+pub fn run(boundary: &Boundary, signals: &OwnedFd, relays: Vec<Relay>, own: Vec<PathBuf>) -> Result<Ended, Errno> {
+    let mut watch = Watch { boundary, signals, relays, own, connections: None, ended: Ended::default() };
+    let outcome = watch.run();
     if outcome.is_err() {
         boundary.kill();
     }
-    let messages = boundary.wait();
+    while watch.report() {}
+    boundary.wait();
     // What the task wrote last is still in the pipes.
-    for relay in &mut relays {
+    for relay in &mut watch.relays {
         relay.drain();
     }
-    outcome.map(|()| messages)
+    if let Some(connections) = &mut watch.connections {
+        watch.ended.refused = std::mem::take(&mut connections.refused);
+    }
+    outcome.map(|()| watch.ended)
 }
 
-fn watch(boundary: &Boundary, signals: &OwnedFd, relays: &mut [Relay]) -> Result<(), Errno> {
-    loop {
-        let mut polled =
-            vec![PollFd::new(&boundary.pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        let waiting: Vec<(usize, _)> =
-            relays.iter().enumerate().filter_map(|(index, relay)| Some((index, relay.wants()?))).collect();
-        polled.extend(waiting.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)));
-        match poll(&mut polled, None) {
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno),
-        }
-        let mut ready = polled.iter().map(|entry| !entry.revents().is_empty());
-        let (ended, signalled) = (ready.next() == Some(true), ready.next() == Some(true));
-        let moved: Vec<usize> =
-            waiting.iter().zip(ready).filter_map(|((index, _), ready)| ready.then_some(*index)).collect();
-        drop(waiting);
-        for index in moved {
-            if let Some(relay) = relays.get_mut(index) {
-                relay.step();
+struct Watch<'a> {
+    boundary: &'a Boundary,
+    signals: &'a OwnedFd,
+    relays: Vec<Relay>,
+    own: Vec<PathBuf>,
+    connections: Option<Connections>,
+    ended: Ended,
+}
+
+impl Watch<'_> {
+    fn run(&mut self) -> Result<(), Errno> {
+        let mut reporting = true;
+        loop {
+            let ready = self.poll(reporting)?;
+            if ready.report && !self.report() {
+                reporting = false;
+            }
+            for index in ready.relays {
+                if let Some(relay) = self.relays.get_mut(index) {
+                    relay.step();
+                }
+            }
+            if ready.signals {
+                forward(self.boundary, self.signals);
+            }
+            if let Some(connections) = &mut self.connections {
+                if ready.connections {
+                    connections.serve();
+                }
+                connections.retry();
+            }
+            if ready.ended {
+                return Ok(());
             }
         }
-        if signalled {
-            forward(boundary, signals);
+    }
+
+    fn poll(&self, reporting: bool) -> Result<Ready, Errno> {
+        let mut polled = vec![
+            PollFd::new(&self.boundary.pidfd, PollFlags::IN),
+            PollFd::new(self.signals, PollFlags::IN),
+            PollFd::new(&self.boundary.report, if reporting { PollFlags::IN } else { PollFlags::empty() }),
+        ];
+        // A listener whose last task is gone says HUP for ever; then init's end is near and nothing is left to serve.
+        let listener = self.connections.as_ref().map(Connections::listener);
+        polled.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
+        let waiting: Vec<(usize, _)> =
+            self.relays.iter().enumerate().filter_map(|(index, relay)| Some((index, relay.wants()?))).collect();
+        polled.extend(waiting.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)));
+        let busy = self.connections.as_ref().is_some_and(Connections::busy);
+        match poll(&mut polled, busy.then_some(&RETRY)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
         }
-        if ended {
-            return Ok(());
+        let mut events = polled.iter().map(PollFd::revents);
+        let mut next = || events.next().unwrap_or(PollFlags::empty());
+        let (ended, signals, report) = (next(), next(), next());
+        let connections = if listener.is_some() { next() } else { PollFlags::empty() };
+        let relays = waiting.iter().filter_map(|(index, _)| (!next().is_empty()).then_some(*index)).collect();
+        Ok(Ready {
+            ended: !ended.is_empty(),
+            signals: !signals.is_empty(),
+            report: !report.is_empty() && reporting,
+            connections: connections.contains(PollFlags::IN),
+            relays,
+        })
+    }
+
+    /// Takes one report; `false` once there will be no more.
+    fn report(&mut self) -> bool {
+        match self.boundary.report() {
+            Some((Message::Listening, Some(listener))) => {
+                self.connections = Some(Connections::new(listener, std::mem::take(&mut self.own)));
+                true
+            }
+            Some((message, _)) => {
+                self.ended.messages.push(message);
+                true
+            }
+            None => false,
         }
     }
+}
+
+/// Which descriptors have something to say.
+struct Ready {
+    ended: bool,
+    signals: bool,
+    report: bool,
+    connections: bool,
+    relays: Vec<usize>,
 }
 
 /// Hands on what was sent to this process. What the terminal sends reaches the task by itself, and is left to it.

@@ -9,10 +9,12 @@ pub mod clone;
 pub mod exec;
 pub mod fds;
 pub mod landlock;
+pub mod memory;
 pub mod mount;
 pub mod network;
 pub mod seccomp;
 pub mod signals;
+pub mod socket;
 
 pub use rustix::io::Errno;
 

@@ -1,5 +1,7 @@
 //! seccomp(2): installing a filter, asking what the kernel knows.
 
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
 use crate::{Errno, check};
 
 /// One classic BPF instruction (`struct sock_filter`).
@@ -16,20 +18,6 @@ pub struct Instruction {
     pub k: u32,
 }
 
-/// Installs `program` on the calling thread. no_new_privs must be set.
-///
-/// # Errors
-/// EINVAL for a bad program, EACCES without no_new_privs, ENOSYS where the kernel has no seccomp.
-pub fn install(program: &[Instruction]) -> Result<(), Errno> {
-    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
-    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
-    // SAFETY: Instruction has the layout of sock_filter; the kernel only reads it, during the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&program))
-    };
-    check(result).map(drop)
-}
-
 /// Whether the kernel offers filters at all.
 #[must_use]
 pub fn available() -> bool {
@@ -39,4 +27,84 @@ pub fn available() -> bool {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, std::ptr::from_ref(&action))
     };
     result == 0
+}
+
+/// Installs `program` and returns the listener that its notifications arrive on (seccomp_unotify(2)).
+///
+/// # Errors
+/// As [`install`]; EBUSY where a filter of this process has a listener already.
+pub fn install_with_listener(program: &[Instruction]) -> Result<OwnedFd, Errno> {
+    // Without the second flag (Linux 5.19) a signal makes the caller ask again; that is only slower.
+    let killable = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let fd = set_filter(program, killable).or_else(|errno| match errno {
+        Errno::INVAL => set_filter(program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER),
+        errno => Err(errno),
+    })?;
+    let fd = libc::c_int::try_from(fd).map_err(|_| Errno::BADF)?;
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn set_filter(program: &[Instruction], flags: libc::c_ulong) -> Result<libc::c_long, Errno> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: Instruction has the layout of sock_filter; the kernel only reads it, during the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&program))
+    };
+    check(result)
+}
+
+/// A system call that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Notification {
+    /// Names this one call.
+    pub id: u64,
+    /// The thread that made it, in the listener's pid namespace.
+    pub thread: i32,
+    /// Number of the call.
+    pub number: i32,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
+
+/// Takes the next waiting call.
+///
+/// # Errors
+/// ENOENT where the caller was killed meanwhile, EINTR.
+pub fn receive(listener: BorrowedFd<'_>) -> Result<Notification, Errno> {
+    // SAFETY: all-zero is what the kernel demands of the buffer.
+    let mut request: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the request writes one seccomp_notif, which the buffer is.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut request) };
+    check(libc::c_long::from(result))?;
+    Ok(Notification {
+        id: request.id,
+        thread: request.pid.cast_signed(),
+        number: request.data.nr,
+        arguments: request.data.args,
+    })
+}
+
+/// Whether the caller still waits: what was read from it belongs to it only if so.
+#[must_use]
+pub fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
+    // SAFETY: the request reads one u64.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) };
+    result == 0
+}
+
+/// Answers with a return value or an error; the call itself is never made.
+///
+/// # Errors
+/// ENOENT where the caller was killed meanwhile.
+pub fn answer(listener: BorrowedFd<'_>, id: u64, outcome: Result<i64, Errno>) -> Result<(), Errno> {
+    let mut response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags: 0 };
+    match outcome {
+        Ok(value) => response.val = value,
+        Err(errno) => response.error = -errno.raw_os_error(),
+    }
+    // SAFETY: the request reads one seccomp_notif_resp.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut response) };
+    check(libc::c_long::from(result)).map(drop)
 }

@@ -1,0 +1,19 @@
+//! process_vm_readv(2): what a waiting task put into its memory.
+
+use crate::{Errno, check};
+
+/// Reads `buffer.len()` bytes at `address` of a process; short reads are errors.
+///
+/// # Errors
+/// EPERM without the right to trace it, EFAULT for memory that is not there, ESRCH.
+pub fn read(process: i32, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(usize::try_from(address).map_err(|_| Errno::FAULT)?),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: the local vector is the buffer, writable for its length; the remote one is checked by the kernel.
+    let result = unsafe { libc::process_vm_readv(process, &raw const local, 1, &raw const remote, 1, 0) };
+    let length = check(result as libc::c_long)?;
+    if usize::try_from(length) == Ok(buffer.len()) { Ok(()) } else { Err(Errno::FAULT) }
+}
