@@ -1,1 +1,22 @@
-fn main() {}
+//! The binary: grammar, dispatch, terminal. What a run does, in order, is in `run.rs`.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod clock;
+mod commands;
+mod environment;
+mod failure;
+mod ids;
+mod layers;
+mod outcome;
+mod run;
+mod source;
+mod terminal;
+mod trust;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,128 @@
+//! The grammar of the command line, and which file answers which verb.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::commands;
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "Examples:
+  ringfence run -- cargo test              run a command; the workspace changes only by `ringfence apply`
+  ringfence diff --stat                    what the last run changed
+  ringfence apply                          let it land
+  ringfence run --preset coding-agent -- bash
+  ringfence plan -- make                   what the kernel would be told, without doing it
+  ringfence check ringfence.toml           read a policy and say what is wrong with it
+
+Exit status of `run`: the command's own; 125 an error of ringfence, 126 refused by policy, 127 not found.";
+
+/// A narrow, explained boundary around agents and other non-human identities.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a command inside a boundary made from a policy
+    Run(commands::run::Arguments),
+    /// Print what the kernel would be told, step by step
+    Plan(commands::plan::Arguments),
+    /// Read a policy and say what is wrong with it
+    Check(commands::check::Arguments),
+    /// Accept the policy file of a workspace as it is now
+    Trust(commands::trust::Arguments),
+    /// List the shipped policies, or print one
+    Presets(commands::presets::Arguments),
+    /// Print the JSON Schema of policy files
+    Schema,
+    /// Show what a run changed in its workspace
+    Diff(commands::diff::Arguments),
+    /// Let the changes of a run land in the workspace, all or nothing
+    Apply(commands::apply::Arguments),
+    /// Throw the changes of a run away
+    Discard(commands::discard::Arguments),
+    /// Print completions for a shell
+    Completions(commands::completions::Arguments),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Where the policy comes from, for every verb that needs one.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct PolicyArguments {
+    /// A policy file; may be given several times, later ones count more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// A shipped policy (see `ringfence presets`); may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) preset: Vec<String>,
+    /// The directory to work on, instead of the policy's or the current one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Run although the host cannot do this part; the record says so
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_degraded: Vec<String>,
+}
+
+/// Presets and files in the order they stood on the command line.
+pub(crate) fn sources(arguments: &PolicyArguments, words: &[OsString]) -> Vec<ringfence_policy::Source> {
+    use ringfence_policy::Source;
+    let mut presets = arguments.preset.iter();
+    let mut files = arguments.policy.iter();
+    let mut sources = Vec::new();
+    for word in words {
+        let word = word.to_string_lossy();
+        if word == "--" {
+            break;
+        }
+        if word == "--preset" || word.starts_with("--preset=") {
+            sources.extend(presets.next().map(|name| Source::Preset(name.clone())));
+        } else if word == "--policy" || word.starts_with("--policy=") {
+            sources.extend(files.next().map(|path| Source::File(path.clone())));
+        }
+    }
+    // Whatever the words did not tell in order still counts.
+    sources.extend(presets.map(|name| Source::Preset(name.clone())));
+    sources.extend(files.map(|path| Source::File(path.clone())));
+    sources
+}
+
+/// The command as `clap` knows it, for completions and the manual page.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are no errors; everything else is one of ours.
+            return ExitCode::from(if error.use_stderr() { Failure::OURS } else { 0 });
+        }
+    };
+    let outcome = match cli.verb {
+        Verb::Run(arguments) => commands::run::run(arguments),
+        Verb::Plan(arguments) => commands::plan::run(&arguments),
+        Verb::Check(arguments) => commands::check::run(&arguments),
+        Verb::Trust(arguments) => commands::trust::run(&arguments),
+        Verb::Presets(arguments) => commands::presets::run(&arguments),
+        Verb::Schema => commands::schema(),
+        Verb::Diff(arguments) => commands::diff::run(&arguments),
+        Verb::Apply(arguments) => commands::apply::run(&arguments),
+        Verb::Discard(arguments) => commands::discard::run(&arguments),
+        Verb::Completions(arguments) => commands::completions::run(&arguments),
+        Verb::Man => commands::man(),
+    };
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => failure.print(),
+    }
+}

@@ -1,0 +1,48 @@
+//! `ringfence check`: reads a policy, its presets, the ceiling and its expectations, and says what is wrong.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ringfence_policy::{HostFiles, Source};
+
+use crate::failure::Failure;
+use crate::{environment, source, terminal};
+
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// The policy file; without it, the one that `run` would take
+    file: Option<PathBuf>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let invoker = environment::invoker()?;
+    let path = match &arguments.file {
+        Some(path) => path.clone(),
+        None => source::find(&invoker)
+            .ok_or_else(|| Failure::new("there is no ringfence.toml here or above").hint("name the file to check"))?,
+    };
+    let outcome = ringfence_policy::load(&[Source::File(path.clone())], &environment::context(&invoker), &HostFiles);
+    match outcome {
+        Ok(policy) if arguments.json => {
+            super::print_json(&serde_json::json!({ "valid": true, "hash": policy.hash, "sources": policy.sources }))?;
+            Ok(0)
+        }
+        Err(diagnostics) if arguments.json => {
+            super::print_json(&serde_json::json!({ "valid": false, "diagnostics": diagnostics.to_json() }))?;
+            Ok(Failure::OURS)
+        }
+        Ok(policy) => {
+            terminal::print(&format!("{}: valid", terminal::escape(&path)));
+            for (grant, secret) in ringfence_policy::opened_secrets(&policy) {
+                let origin = &grant.origin;
+                let text = format!("note: {}:{} opens the known secret location {}", origin.source, origin.line, secret.text());
+                terminal::print(&terminal::escape(&text));
+            }
+            Ok(0)
+        }
+        Err(diagnostics) => Err(Failure::report(diagnostics.render(terminal::colour()))),
+    }
+}

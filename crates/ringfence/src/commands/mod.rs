@@ -1,0 +1,37 @@
+//! One file a verb.
+
+pub(crate) mod apply;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod diff;
+pub(crate) mod discard;
+pub(crate) mod plan;
+pub(crate) mod presets;
+pub(crate) mod run;
+pub(crate) mod trust;
+
+use crate::failure::{Context, Failure};
+use crate::{cli, terminal};
+
+/// The JSON Schema of policy files, generated from the model by `cargo xtask generate`.
+const SCHEMA: &str = include_str!("../../../../docs/policy.schema.json");
+
+/// Prints the schema.
+pub(crate) fn schema() -> Result<u8, Failure> {
+    terminal::print(SCHEMA);
+    Ok(0)
+}
+
+/// Prints the manual page.
+pub(crate) fn man() -> Result<u8, Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(cli::command()).render(&mut page).context("writing the manual page")?;
+    terminal::print(&String::from_utf8_lossy(&page));
+    Ok(0)
+}
+
+/// A value as JSON on stdout.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    terminal::print(&serde_json::to_string_pretty(value).context("writing JSON")?);
+    Ok(())
+}

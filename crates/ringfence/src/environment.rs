@@ -1,0 +1,77 @@
+//! Who is asking and where things are: read once, here, from the process' own environment.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::Invoker;
+use ringfence_policy::Context;
+
+use crate::failure::{Context as _, Failure};
+
+/// Where an administrator's ceiling is.
+const CONFIG: &str = "/etc/ringfence";
+
+/// Refuses to run with more rights than the invoker has.
+pub(crate) fn refuse_setuid() -> Result<(), Failure> {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    if getuid() == geteuid() && getgid() == getegid() {
+        return Ok(());
+    }
+    Err(Failure::new("this binary is set-user-id or set-group-id, which it must never be")
+        .hint("remove the bit: chmod u-s,g-s ringfence"))
+}
+
+/// The invoker of this process.
+pub(crate) fn invoker() -> Result<Invoker, Failure> {
+    let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    let home = home(&variables)?;
+    let cwd = std::env::current_dir().context("the current directory")?;
+    let state = state(&variables, &home, &cwd);
+    Ok(ringfence_confine::probe::invoker(home, cwd, state, variables))
+}
+
+/// What paths and variables in a policy mean.
+pub(crate) fn context(invoker: &Invoker) -> Context {
+    Context {
+        home: invoker.home.clone(),
+        cwd: invoker.cwd.clone(),
+        variables: invoker
+            .variables
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())))
+            .collect(),
+        config_dir: CONFIG.into(),
+        state_dir: invoker.state.clone(),
+    }
+}
+
+/// $HOME if it is the invoker's own, else what the user database says.
+fn home(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
+    let uid = rustix::process::geteuid().as_raw();
+    let own = |path: &Path| path.is_absolute() && path.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid);
+    let named = variables.get(OsStr::new("HOME")).map(PathBuf::from);
+    let listed = || {
+        let text = std::fs::read_to_string("/etc/passwd").ok()?;
+        let line = text.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()))?.to_owned();
+        line.split(':').nth(5).map(PathBuf::from)
+    };
+    let home = named.filter(|path| own(path)).or_else(|| listed().filter(|path| own(path)));
+    let home = home.ok_or_else(|| {
+        Failure::new("no home directory: $HOME is not a directory of yours, nor is the one in /etc/passwd")
+            .hint("set HOME to a directory that you own")
+    })?;
+    home.canonicalize().context(format!("the home directory {}", home.display()))
+}
+
+fn state(variables: &BTreeMap<OsString, OsString>, home: &Path, cwd: &Path) -> PathBuf {
+    let set = |name: &str| variables.get(OsStr::new(name)).filter(|value| !value.is_empty()).map(|value| cwd.join(value));
+    let state = set("RINGFENCE_STATE")
+        .or_else(|| set("XDG_STATE_HOME").map(|path| path.join("ringfence")))
+        .unwrap_or_else(|| home.join(".local/state/ringfence"));
+    // Compared with resolved paths later, so resolved as far as it exists.
+    let missing: Vec<&OsStr> = state.ancestors().take_while(|path| !path.exists()).filter_map(Path::file_name).collect();
+    let existing = state.ancestors().find(|path| path.exists()).and_then(|path| path.canonicalize().ok());
+    existing.map_or(state.clone(), |base| missing.iter().rev().fold(base, |path, name| path.join(name)))
+}

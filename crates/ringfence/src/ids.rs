@@ -1,0 +1,58 @@
+//! An unused kernel id for a sandbox that root starts, held for as long as the sandbox lives.
+
+use std::fs::File;
+use std::ops::Range;
+
+use ringfence_record::State;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+
+use crate::failure::{Context, Failure};
+
+/// Above every range that systemd gives to containers, below the sign bit (systemd, UIDS-GIDS.md).
+const UNUSED: Range<u32> = 0x7000_0000..0x7ffe_0000;
+
+/// The id, and the lock that keeps other sandboxes from it.
+pub(crate) fn reserve(state: &State) -> Result<(u32, File), Failure> {
+    let directory = state.path().join("ids");
+    std::fs::create_dir_all(&directory).context(format!("making {}", directory.display()))?;
+    for _ in 0..64 {
+        let id = random()?;
+        if listed(id) {
+            continue;
+        }
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = openat(CWD, directory.join(id.to_string()), flags, Mode::from_raw_mode(0o600))
+            .context("reserving a kernel id")?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Ok((id, File::from(file)));
+        }
+    }
+    Err(Failure::new("no unused kernel id was found for the task"))
+}
+
+/// Gives it back.
+pub(crate) fn release(state: &State, id: u32) {
+    let _ = std::fs::remove_file(state.path().join("ids").join(id.to_string()));
+}
+
+fn random() -> Result<u32, Failure> {
+    let mut bytes = [0u8; 4];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context("random numbers")?;
+    Ok(UNUSED.start + u32::from_ne_bytes(bytes) % (UNUSED.end - UNUSED.start))
+}
+
+/// Whether somebody has that id already, by the files that give ids away.
+fn listed(id: u32) -> bool {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let user = |text: &str| text.lines().any(|line| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(id));
+    let range = |text: &str| {
+        text.lines().any(|line| {
+            let mut fields = line.split(':').skip(1).map(str::parse::<u32>);
+            match (fields.next(), fields.next()) {
+                (Some(Ok(start)), Some(Ok(count))) => (start..start.saturating_add(count)).contains(&id),
+                _ => false,
+            }
+        })
+    };
+    user(&read("/etc/passwd")) || user(&read("/etc/group")) || range(&read("/etc/subuid")) || range(&read("/etc/subgid"))
+}

@@ -1,0 +1,82 @@
+//! The copy-on-write directories of a run: made before it, looked at after it.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::Path;
+
+use ringfence_plan::Plan;
+use ringfence_policy::{Mode, Policy};
+use ringfence_record::RunDirectory;
+use serde_json::{Value, json};
+
+use crate::clock::Instant;
+use crate::failure::{Context, Failure};
+
+/// Makes `upper` and `work` of each layer, for the owner whose files they will hold.
+pub(crate) fn make(plan: &Plan) -> Result<(), Failure> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    for layer in &plan.layers {
+        for name in ["upper", "work"] {
+            let path = layer.directory.join(name);
+            builder.create(&path).context(format!("making {}", path.display()))?;
+            if plan.ids.mapped {
+                chown(&path, Some(plan.ids.owner_uid), Some(plan.ids.owner_gid))
+                    .context(format!("giving {} to the workspace's owner", path.display()))?;
+            }
+        }
+        // The overlay's root shows the mode of `upper`.
+        let mode = std::fs::metadata(&layer.host).context(format!("looking at {}", layer.host.display()))?.permissions();
+        std::fs::set_permissions(layer.directory.join("upper"), mode).context("the layer's mode")?;
+    }
+    Ok(())
+}
+
+/// The layers as the run's record keeps them.
+pub(crate) fn describe(plan: &Plan, policy: &Policy, started: Instant) -> Value {
+    let protect: Vec<&str> = policy.workspace.protect.iter().map(|rule| rule.value.text()).collect();
+    plan.layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "name": layer.name,
+                "host": layer.host,
+                "upper": layer.directory.join("upper"),
+                "started": { "sec": started.0, "nsec": started.1 },
+                "device": layer.device,
+                "inode": layer.inode,
+                "protect": protect,
+            })
+        })
+        .collect()
+}
+
+/// After the run: what is empty or thrown away goes; the number of changes of what waits for review.
+pub(crate) fn settle(plan: &Plan, run: &RunDirectory) -> Result<Option<u64>, Failure> {
+    if plan.layers.is_empty() {
+        return Ok(None);
+    }
+    let empty = plan.layers.iter().all(|layer| {
+        std::fs::read_dir(layer.directory.join("upper")).is_ok_and(|mut entries| entries.next().is_none())
+    });
+    if empty {
+        for layer in &plan.layers {
+            remove_empty(&layer.directory);
+        }
+        let _ = std::fs::remove_dir(run.path.join("layers"));
+        return Ok(Some(0));
+    }
+    if plan.mode == Mode::Discard {
+        crate::commands::discard::remove(run)?;
+        return Ok(None);
+    }
+    crate::commands::diff::count(run).map(Some)
+}
+
+/// The directories that overlayfs makes for itself (Documentation/filesystems/overlayfs.rst).
+fn remove_empty(layer: &Path) {
+    let _ = std::fs::set_permissions(layer.join("work/work"), std::fs::Permissions::from_mode(0o700));
+    let _ = std::fs::remove_file(layer.join("work/work/incompat/volatile/dirty"));
+    for name in ["work/work/incompat/volatile", "work/work/incompat", "work/work", "work/index", "work", "upper", ""] {
+        let _ = std::fs::remove_dir(layer.join(name));
+    }
+}

@@ -1,0 +1,88 @@
+//! Which policy counts: named on the command line, found in the workspace and trusted, or the preset `default`.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::Invoker;
+use ringfence_policy::{Files, HostFiles, Policy, Source};
+
+use crate::cli::{PolicyArguments, sources};
+use crate::environment;
+use crate::failure::Failure;
+use crate::terminal;
+use crate::trust;
+
+/// Name of a policy file in a workspace.
+pub(crate) const FILE: &str = "ringfence.toml";
+
+/// Loads the policy that the arguments, the environment or the current directory name.
+pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Policy, Failure> {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut named = sources(arguments, &words);
+    if named.is_empty()
+        && let Some(path) = invoker.variables.get(OsStr::new("RINGFENCE_POLICY")).filter(|path| !path.is_empty())
+    {
+        named.push(Source::File(path.into()));
+    }
+    if !named.is_empty() {
+        return read(&named, invoker, &HostFiles);
+    }
+    match find(invoker) {
+        Some(path) => {
+            let files = Recording::default();
+            trust::check_before(&path, invoker)?;
+            let policy = read(&[Source::File(path.clone())], invoker, &files)?;
+            trust::check(&path, &files.read.into_inner(), invoker)?;
+            Ok(policy)
+        }
+        None => read(&[Source::Preset("default".into())], invoker, &HostFiles),
+    }
+}
+
+/// Reads and merges; errors are a finished report.
+pub(crate) fn read(sources: &[Source], invoker: &Invoker, files: &dyn Files) -> Result<Policy, Failure> {
+    ringfence_policy::load(sources, &environment::context(invoker), files)
+        .map_err(|diagnostics| Failure::report(diagnostics.render(terminal::colour())))
+}
+
+/// A policy file here or above, up to the home directory, a mount point or a change of owner.
+pub(crate) fn find(invoker: &Invoker) -> Option<PathBuf> {
+    let start = invoker.cwd.metadata().ok()?;
+    for directory in invoker.cwd.ancestors() {
+        let metadata = directory.metadata().ok()?;
+        if (metadata.dev(), metadata.uid()) != (start.dev(), start.uid()) {
+            return None;
+        }
+        let path = directory.join(FILE);
+        // A dangling link or a FIFO of that name is found too, and refused when it is read.
+        if path.symlink_metadata().is_ok() {
+            return Some(path);
+        }
+        if directory == invoker.home {
+            return None;
+        }
+    }
+    None
+}
+
+/// Remembers every file that was read, so that trust covers what a policy extends as well.
+#[derive(Default)]
+pub(crate) struct Recording {
+    pub(crate) read: RefCell<BTreeMap<PathBuf, Vec<u8>>>,
+}
+
+impl Files for Recording {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let content = HostFiles.read(path)?;
+        self.read.borrow_mut().insert(path.to_path_buf(), content.clone());
+        Ok(content)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        HostFiles.exists(path)
+    }
+}

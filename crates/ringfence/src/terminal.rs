@@ -1,0 +1,44 @@
+//! What people read: stderr for words of ours, stdout for results; nothing that acts on a terminal passes.
+
+use std::ffi::OsStr;
+use std::io::{IsTerminal, Write};
+
+/// Writes a line of ours.
+pub(crate) fn error(text: &str) {
+    let mut out = anstream::stderr().lock();
+    let _ = writeln!(out, "{text}");
+}
+
+/// Writes a result. A reader that went away ends quietly.
+pub(crate) fn print(text: &str) {
+    let mut out = anstream::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+    let _ = out.flush();
+}
+
+/// A bold label; `anstream` strips it where there is no terminal or NO_COLOR is set.
+pub(crate) fn label(text: &str) -> String {
+    format!("\u{1b}[1mringfence: {text}\u{1b}[0m")
+}
+
+/// Whether errors are read by a person with colours.
+pub(crate) fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Text without bytes that act on a terminal or mislead its reader; line breaks stay.
+pub(crate) fn escape(text: impl AsRef<OsStr>) -> String {
+    let mut out = String::new();
+    for character in text.as_ref().to_string_lossy().chars() {
+        let misleading = matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if (character.is_control() && character != '\n') || misleading {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
