@@ -13,5 +13,5 @@ mod time;
 pub use event::{Event, Severity};
 pub use log::{Log, Verdict, digest, verify};
 pub use report::Report;
-pub use state::{RunDirectory, RunRecord, State, Status};
+pub use state::{RunDirectory, RunRecord, State};
 pub use time::rfc3339;

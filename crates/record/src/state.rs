@@ -4,8 +4,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{self, CWD, Mode, OFlags};
+
 use crate::log::Log;
-use crate::report::replace;
 
 /// Letters of a run's id: no vowels that make words, none that look alike.
 const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -14,20 +15,6 @@ const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 #[derive(Clone, Debug)]
 pub struct State {
     directory: PathBuf,
-}
-
-/// What became of a run's changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It goes on, or its supervisor was killed.
-    Running,
-    /// It ended; its changes, if any, wait.
-    Ended,
-    /// Its changes landed.
-    Applied,
-    /// Its changes were thrown away.
-    Discarded,
 }
 
 /// What is known of a run without its log.
@@ -45,8 +32,6 @@ pub struct RunRecord {
     pub mode: String,
     /// Its copy-on-write layers, as the workspace crate describes them.
     pub layers: serde_json::Value,
-    /// What became of it.
-    pub status: Status,
     /// The supervisor's process id.
     pub supervisor: u32,
 }
@@ -154,12 +139,14 @@ impl RunDirectory {
         self.path.join("events.jsonl")
     }
 
-    /// Writes the run's record, whole or not at all.
+    /// Writes the run's record, once.
     ///
     /// # Errors
     /// The file system's.
     pub fn write(&self, record: &RunRecord) -> std::io::Result<()> {
-        replace(&self.path.join("run.json"), serde_json::to_string(record)?.as_bytes(), 0o600)
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = fs::openat(CWD, self.path.join("run.json"), flags, Mode::from_raw_mode(0o600))?;
+        std::io::Write::write_all(&mut std::fs::File::from(file), serde_json::to_string(record)?.as_bytes())
     }
 
     /// Reads it back.

@@ -62,7 +62,6 @@ pub(crate) fn settle(plan: &Plan, run: &RunDirectory) -> Result<Option<u64>, Fai
         for layer in &plan.layers {
             remove_empty(&layer.directory);
         }
-        let _ = std::fs::remove_dir(run.path.join("layers"));
         return Ok(Some(0));
     }
     if plan.mode == Mode::Discard {

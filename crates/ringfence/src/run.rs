@@ -7,7 +7,7 @@ use std::time::Instant;
 use ringfence_confine::{probe, survey};
 use ringfence_plan::{Invoker, Plan, Request, Step};
 use ringfence_policy::Policy;
-use ringfence_record::{Event, Report, RunDirectory, RunRecord, Severity, State, Status};
+use ringfence_record::{Event, Report, RunDirectory, RunRecord, Severity, State};
 use ringfence_supervise::Ended;
 use serde_json::json;
 
@@ -104,9 +104,8 @@ impl Run {
     fn go(&mut self, arguments: &Arguments, tick: clock::Instant, report: &mut Report) -> Result<u8, Failure> {
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
-        let layers = self.directory.path.join("layers");
         let command = arguments.command.clone();
-        let plan = make_plan_as(&self.policy, &self.invoker, &arguments.policy, command, &layers, unused)?;
+        let plan = make_plan_as(&self.policy, &self.invoker, &arguments.policy, command, &self.directory.path, unused)?;
         self.describe(&plan, report);
         layers::make(&plan)?;
         let standard = ringfence_supervise::standard().context("the standard streams")?;
@@ -149,7 +148,6 @@ impl Run {
             workspace: plan.workspace.clone(),
             mode: mode(plan),
             layers: layers::describe(plan, &self.policy, started),
-            status: Status::Running,
             supervisor: std::process::id(),
         }
     }
@@ -199,9 +197,6 @@ impl Run {
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let detail = json!({ "exit": status, "signal": outcome.signal, "limit": null, "refusals": report.refusals });
         log.append(&Event::new("sandbox.end", Severity::Informational, detail)).context("the run's log")?;
-        let mut record = self.directory.read().context("the run's record")?;
-        record.status = Status::Ended;
-        self.directory.write(&record).context("the run's record")?;
         if !arguments.quiet {
             self.say(ended, changes);
         }

@@ -58,9 +58,7 @@ pub fn run(boundary: &Boundary, signals: &OwnedFd, relays: Vec<Relay>, own: Vec<
     for relay in &mut watch.relays {
         relay.drain();
     }
-    if let Some(connections) = &mut watch.connections {
-        watch.ended.refused = std::mem::take(&mut connections.refused);
-    }
+    watch.keep_refusals();
     outcome.map(|()| watch.ended)
 }
 
@@ -95,6 +93,9 @@ impl Watch<'_> {
                 }
                 connections.retry();
             }
+            if ready.unheard {
+                self.keep_refusals();
+            }
             if ready.ended {
                 return Ok(());
             }
@@ -105,9 +106,10 @@ impl Watch<'_> {
         let mut polled = vec![
             PollFd::new(&self.boundary.pidfd, PollFlags::IN),
             PollFd::new(self.signals, PollFlags::IN),
-            PollFd::new(&self.boundary.report, if reporting { PollFlags::IN } else { PollFlags::empty() }),
         ];
-        // A listener whose last task is gone says HUP for ever; then init's end is near and nothing is left to serve.
+        if reporting {
+            polled.push(PollFd::new(&self.boundary.report, PollFlags::IN));
+        }
         let listener = self.connections.as_ref().map(Connections::listener);
         polled.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
         let waiting: Vec<(usize, _)> =
@@ -120,16 +122,26 @@ impl Watch<'_> {
         }
         let mut events = polled.iter().map(PollFd::revents);
         let mut next = || events.next().unwrap_or(PollFlags::empty());
-        let (ended, signals, report) = (next(), next(), next());
+        let (ended, signals) = (next(), next());
+        let report = if reporting { next() } else { PollFlags::empty() };
         let connections = if listener.is_some() { next() } else { PollFlags::empty() };
         let relays = waiting.iter().filter_map(|(index, _)| (!next().is_empty()).then_some(*index)).collect();
         Ok(Ready {
             ended: !ended.is_empty(),
             signals: !signals.is_empty(),
-            report: !report.is_empty() && reporting,
+            report: !report.is_empty(),
             connections: connections.contains(PollFlags::IN),
+            // Nobody is left who could ask.
+            unheard: connections.contains(PollFlags::HUP) && !connections.contains(PollFlags::IN),
             relays,
         })
+    }
+
+    /// Ends the serving of connects: its last caller is gone.
+    fn keep_refusals(&mut self) {
+        if let Some(connections) = self.connections.take() {
+            self.ended.refused.extend(connections.refused);
+        }
     }
 
     /// Takes one report; `false` once there will be no more.
@@ -154,6 +166,7 @@ struct Ready {
     signals: bool,
     report: bool,
     connections: bool,
+    unheard: bool,
     relays: Vec<usize>,
 }
 
