@@ -377,16 +377,23 @@ impl Read for Children {
     }
 }
 
+/// The parser's words for a key or table that is there twice.
+const DUPLICATE: &str = "duplicate key";
+
 /// Reads one document; everything wrong with its form goes to the report. `None`: it is not TOML.
 pub(crate) fn parse(source: usize, report: &mut Report) -> Option<Document> {
     let text = report.text(source)?;
     let (root, errors) = DeTable::parse_recoverable(&text.text);
     if !errors.is_empty() {
-        for error in &errors {
-            let span = error.span().unwrap_or(0..0);
-            let place = Place { source, start: span.start, end: span.end };
-            let title = format!("not valid TOML: {}", error.message());
-            report.push(Problem::new(place, title).label(syntax_label(error.message())));
+        // Behind the first error of form the parser guesses; duplicates are certain, so all of them are shown.
+        let first = errors.iter().position(|error| error.message() != DUPLICATE);
+        for (index, error) in errors.iter().enumerate() {
+            if error.message() == DUPLICATE || first == Some(index) {
+                let span = error.span().unwrap_or(0..0);
+                let place = Place { source, start: span.start, end: span.end };
+                let title = format!("not valid TOML: {}", error.message());
+                report.push(Problem::new(place, title).label(syntax_label(error.message())));
+            }
         }
         return None;
     }
@@ -407,7 +414,7 @@ pub(crate) fn parse(source: usize, report: &mut Report) -> Option<Document> {
 
 fn syntax_label(message: &str) -> &'static str {
     match message {
-        "duplicate key" => "written a second time here",
+        DUPLICATE => "written a second time here",
         _ if message.contains("recurs") => "nested too deeply",
         _ => "here",
     }

@@ -204,6 +204,9 @@ fn check_denied(merged: &Merged, cwd: &Path, report: &mut Report) {
     for program in absolute_programs(merged) {
         contradict(Path::new(&program.value), program.place);
     }
+    if let Some(path) = &merged.path {
+        contradict(&path.value, path.place);
+    }
 }
 
 /// What can be written must not be executable, or a task could run what it just wrote.

@@ -146,6 +146,10 @@ fn a_deny_that_hides_a_whole_grant() {
     assert!(bad(relative).contains("denied as a whole"));
     let program = "[files]\nexec = [\"/srv\"]\ndeny = [\"/srv/bin\"]\n[commands]\nallow = [\"/srv/bin/x\"]\n";
     assert!(bad(program).contains("`/srv/bin/x` is granted and denied"));
+    assert!(
+        bad("[workspace]\npath = \"/srv/x\"\n[files]\ndeny = [\"/srv\"]\n")
+            .contains("`/srv/x` is granted and denied")
+    );
     // Without `workspace.path` the current directory is the workspace.
     assert!(bad("[files]\nread = [\"/work/x/y\"]\ndeny = [\"x\"]\n").contains("denied as a whole"));
     // A deny below a grant is what denies are for.

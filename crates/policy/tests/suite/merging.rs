@@ -254,4 +254,10 @@ fn the_hash_covers_every_document_and_its_bounds() {
     for other in [hash("# a\n", "# c\n"), hash("# b\n", "# a\n"), hash("# a\n# b\n", "")] {
         assert_ne!(base, other);
     }
+    // The same bytes in a row, parted elsewhere.
+    let parted = |first: &str, second: &str| {
+        let files = memory(&[("/work/a.toml", first), ("/work/b.toml", second)]);
+        load(&[file("a.toml"), file("b.toml")], &context(), &files).unwrap().hash
+    };
+    assert_ne!(parted("version = 1\n#", "#\nversion = 1\n"), parted("version = 1\n##", "\nversion = 1\n"));
 }
