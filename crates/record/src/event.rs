@@ -1,78 +1,286 @@
-//! One decision or action. OCSF's class and activity follow from its kind, by one table.
+//! The kinds of event and what each of them says.
 
-use std::time::SystemTime;
+use serde::{Deserialize, Serialize};
 
-use serde_json::{Map, Value, json};
-
-use crate::time::{milliseconds, rfc3339};
-
-/// How much it matters (OCSF `severity_id`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Severity {
-    /// A fact.
-    Informational = 1,
-    /// A refusal.
-    Medium = 3,
-    /// An incident.
-    High = 4,
+/// What happened. One variant a kind, so that a kind and its details cannot be mixed up.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// A sandbox begins: written before the command's first instruction.
+    SandboxStart {
+        /// SHA-256 of the merged policy.
+        policy: String,
+        /// Where its parts come from.
+        sources: Vec<Source>,
+        /// `namespace` or `landlock`.
+        tier: String,
+        /// The command and its arguments.
+        command: Vec<String>,
+        /// The workspace on the host.
+        workspace: String,
+        /// `review`, `discard`, `direct`, `read` or `temporary`.
+        mode: String,
+        /// What this host cannot do, and was allowed to be missing or is done another way.
+        degraded: Vec<Degraded>,
+    },
+    /// A sandbox ended and nothing of it runs any more.
+    SandboxEnd {
+        /// Exit status of `ringfence run`.
+        exit: i32,
+        /// The signal that ended the command.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        /// The limit that ended it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<String>,
+        /// How long it ran.
+        duration_ms: u64,
+        /// Refusals known so far.
+        refusals: u64,
+    },
+    /// A policy could not be loaded.
+    PolicyError {
+        /// Which file or preset.
+        source: String,
+        /// Why.
+        message: String,
+    },
+    /// A command was refused.
+    ExecDeny {
+        /// The command and its arguments.
+        command: Vec<String>,
+        /// The rule, or the lack of one.
+        rule: String,
+        /// Lines of policy that would allow it.
+        remedy: Vec<String>,
+    },
+    /// A connection was refused.
+    NetDeny {
+        /// Path of the unix socket.
+        unix: String,
+        /// The process that asked.
+        process: i32,
+        /// The rule, or the lack of one.
+        rule: String,
+    },
+    /// Something is missing that the policy asks for, by leave.
+    Degraded(Degraded),
+    /// Changes of a workspace landed on the host.
+    WorkspaceApply {
+        /// The workspace on the host.
+        workspace: String,
+        /// How many landed.
+        landed: u64,
+        /// How many were held back.
+        held: u64,
+        /// Where what they replaced is kept.
+        undo: String,
+    },
+    /// Changes of a workspace were thrown away.
+    WorkspaceDiscard {
+        /// The workspace on the host.
+        workspace: String,
+    },
+    /// An apply was refused as a whole; nothing changed.
+    ApplyRefuse {
+        /// The workspace on the host.
+        workspace: String,
+        /// Which paths, and why.
+        changes: Vec<Change>,
+    },
+    /// A change needs a look: held back, or it runs on the host by itself.
+    ApplyFlag {
+        /// The workspace on the host.
+        workspace: String,
+        /// Which paths, and why.
+        changes: Vec<Change>,
+    },
 }
 
-/// What happened.
-#[derive(Clone, Debug)]
-pub struct Event {
-    kind: &'static str,
-    severity: Severity,
-    detail: Map<String, Value>,
+/// A part of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// A file, or `preset:NAME`.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub sha256: String,
 }
 
-/// Kind, class_uid, activity_id (OCSF 1.8.0).
-const CLASSES: &[(&str, u32, u32)] = &[
-    ("sandbox.start", 6002, 3),
-    ("sandbox.end", 6002, 4),
-    ("degraded", 6002, 99),
-    ("exec.deny", 1007, 1),
-    ("net.deny", 4001, 5),
-    ("policy.error", 6008, 1),
-    ("workspace.apply", 6003, 3),
-    ("workspace.discard", 6003, 4),
-    ("apply.refuse", 6003, 3),
-    ("apply.flag", 6003, 3),
-];
+/// Something the host cannot do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degraded {
+    /// Name, as `--allow-degraded` takes it.
+    pub name: String,
+    /// What is different, in one sentence.
+    pub effect: String,
+}
 
-impl Event {
-    /// An event of a known kind; `detail` is what is particular about it.
-    #[must_use]
-    pub fn new(kind: &'static str, severity: Severity, detail: Value) -> Self {
-        let detail = match detail {
-            Value::Object(detail) => detail,
-            other => Map::from_iter([("value".to_owned(), other)]),
-        };
-        Self { kind, severity, detail }
+/// A path of the workspace and what is said about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Relative to the workspace, escaped.
+    pub path: String,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+/// Who is running, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// A name or a SPIFFE ID.
+    pub name: String,
+    /// `policy`, `ceiling` or `workload-api`.
+    pub asserted_by: String,
+}
+
+/// The name of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum Kind {
+    /// `sandbox.start`
+    SandboxStart,
+    /// `sandbox.end`
+    SandboxEnd,
+    /// `policy.error`
+    PolicyError,
+    /// `exec.deny`
+    ExecDeny,
+    /// `net.deny`
+    NetDeny,
+    /// `degraded`
+    Degraded,
+    /// `workspace.apply`
+    WorkspaceApply,
+    /// `workspace.discard`
+    WorkspaceDiscard,
+    /// `apply.refuse`
+    ApplyRefuse,
+    /// `apply.flag`
+    ApplyFlag,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::SandboxStart,
+        Self::SandboxEnd,
+        Self::PolicyError,
+        Self::ExecDeny,
+        Self::NetDeny,
+        Self::Degraded,
+        Self::WorkspaceApply,
+        Self::WorkspaceDiscard,
+        Self::ApplyRefuse,
+        Self::ApplyFlag,
+    ];
+
+    /// As it is written in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SandboxStart => "sandbox.start",
+            Self::SandboxEnd => "sandbox.end",
+            Self::PolicyError => "policy.error",
+            Self::ExecDeny => "exec.deny",
+            Self::NetDeny => "net.deny",
+            Self::Degraded => "degraded",
+            Self::WorkspaceApply => "workspace.apply",
+            Self::WorkspaceDiscard => "workspace.discard",
+            Self::ApplyRefuse => "apply.refuse",
+            Self::ApplyFlag => "apply.flag",
+        }
     }
 
-    /// The line without its link to the line before.
-    pub(crate) fn to_json(&self, run: &str, sequence: u64, now: SystemTime) -> Map<String, Value> {
-        let (class, activity) = CLASSES
-            .iter()
-            .find(|(kind, ..)| *kind == self.kind)
-            .map_or((0, 0), |(_, class, activity)| (*class, *activity));
-        let mut line = Map::new();
-        let mut put = |name: &str, value: Value| {
-            line.insert(name.to_owned(), value);
-        };
-        put("kind", json!(self.kind));
-        put("seq", json!(sequence));
-        put("when", json!(rfc3339(now)));
-        put("time", json!(milliseconds(now)));
-        put("run", json!(run));
-        put("class_uid", json!(class));
-        put("category_uid", json!(class / 1000));
-        put("activity_id", json!(activity));
-        put("type_uid", json!(class * 100 + activity));
-        put("severity_id", json!(self.severity as u8));
-        put("metadata", json!({ "version": "1.8.0", "product": { "name": "ringfence" }, "sequence": sequence, "correlation_uid": run }));
-        put("detail", Value::Object(self.detail.clone()));
-        line
+    /// How much it matters.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::SandboxStart | Self::SandboxEnd | Self::WorkspaceApply | Self::WorkspaceDiscard => {
+                Severity::Informational
+            }
+            Self::PolicyError | Self::Degraded => Severity::Low,
+            Self::ExecDeny | Self::NetDeny | Self::ApplyFlag => Severity::Medium,
+            Self::ApplyRefuse => Severity::High,
+        }
+    }
+
+    /// Must it be on disk before its effect (promise 5: grants, uses of credentials, applies, incidents)?
+    pub fn durable(self) -> bool {
+        matches!(self, Self::WorkspaceApply | Self::WorkspaceDiscard | Self::ApplyRefuse | Self::ApplyFlag)
+    }
+}
+
+impl From<Kind> for &'static str {
+    fn from(kind: Kind) -> Self {
+        kind.name()
+    }
+}
+
+impl TryFrom<String> for Kind {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or(format!("unknown kind of event `{name}`"))
+    }
+}
+
+impl Event {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::SandboxStart { .. } => Kind::SandboxStart,
+            Self::SandboxEnd { .. } => Kind::SandboxEnd,
+            Self::PolicyError { .. } => Kind::PolicyError,
+            Self::ExecDeny { .. } => Kind::ExecDeny,
+            Self::NetDeny { .. } => Kind::NetDeny,
+            Self::Degraded(_) => Kind::Degraded,
+            Self::WorkspaceApply { .. } => Kind::WorkspaceApply,
+            Self::WorkspaceDiscard { .. } => Kind::WorkspaceDiscard,
+            Self::ApplyRefuse { .. } => Kind::ApplyRefuse,
+            Self::ApplyFlag { .. } => Kind::ApplyFlag,
+        }
+    }
+}
+
+/// How much an event matters; the numbers are OCSF's `severity_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing is wrong.
+    Informational = 1,
+    /// Worth knowing.
+    Low = 2,
+    /// Somebody should look.
+    Medium = 3,
+    /// Somebody should act.
+    High = 4,
+    /// At once.
+    Critical = 5,
+}
+
+impl Severity {
+    /// `severity_id`.
+    pub fn id(self) -> u32 {
+        match self {
+            Self::Informational => 1,
+            Self::Low => 2,
+            Self::Medium => 3,
+            Self::High => 4,
+            Self::Critical => 5,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::try_from(kind.name().to_owned()), Ok(kind));
+        }
+        assert!(Kind::try_from("sandbox".to_owned()).is_err());
     }
 }

@@ -1,17 +1,30 @@
-//! What is written down: the state directory, the events of a run, and its report.
+//! What happened: the events of a run as a hash chain, its report, and the directory that holds both.
 //!
-//! Events are JSON lines in OCSF classes, each carrying the hash of the line before it.
+//! An [`Event`] is written by a [`Writer`] with one `write(2)`, so that it is with the kernel before its effect is
+//! visible and no death of ours loses it (promise 5). [`verify`] reads the file back and says whether it is whole. The
+//! files live in a [`RunDir`] of the [`State`] directory, beside the [`RunRecord`] that says what the run was.
 
 #![forbid(unsafe_code)]
 
+mod atomic;
+mod chain;
+mod error;
 mod event;
-mod log;
+mod ocsf;
+mod process;
 mod report;
+mod run;
 mod state;
 mod time;
+mod writer;
 
-pub use event::{Event, Severity};
-pub use log::{Log, Verdict, digest, verify};
+pub use chain::{Head, Line, MAX_LINE, Verdict, read, verify, verify_against};
+pub use error::Error;
+pub use event::{Change, Degraded, Event, Identity, Kind, Severity, Source};
+pub use ocsf::{Class, SCHEMA_VERSION, class_of};
+pub use process::Process;
 pub use report::Report;
-pub use state::{RunDirectory, RunRecord, State};
-pub use time::rfc3339;
+pub use run::{RunDir, RunRecord, Status};
+pub use state::{Found, State};
+pub use time::Timestamp;
+pub use writer::Writer;

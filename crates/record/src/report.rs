@@ -1,60 +1,48 @@
-//! The one JSON object that `ringfence run --report` writes.
+//! `ringfence run --report FILE`: one JSON object about one run, for a program to read.
 
 use std::path::Path;
 
-use rustix::fs::{self, CWD, Mode, OFlags, RenameFlags};
+use serde::{Deserialize, Serialize};
 
-/// What became of a run.
-#[derive(Clone, Debug, Default, serde::Serialize)]
+use crate::atomic;
+use crate::error::Error;
+use crate::event::Degraded;
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Report {
-    /// Its id.
-    pub run: String,
+    /// The run; `None` if none began.
+    pub run: Option<String>,
     /// Exit status of `ringfence run`.
-    pub exit: u8,
+    pub exit: i32,
     /// The signal that ended the command.
-    pub signal: Option<u32>,
+    pub signal: Option<i32>,
     /// The limit that ended it.
     pub limit: Option<String>,
-    /// Refusals known, at least.
+    /// Refusals known so far.
     pub refusals: u64,
-    /// Wall-clock time in milliseconds.
+    /// How long it took, start-up included.
     pub duration_ms: u64,
-    /// `namespace` or `landlock`.
-    pub tier: String,
-    /// What the host could not do.
-    pub degraded: Vec<String>,
-    /// SHA-256 of the policy.
-    pub policy: String,
-    /// Mode of the workspace.
-    pub mode: String,
-    /// Changed paths, where the mode is copy-on-write.
+    /// `namespace` or `landlock`; `None` if nothing ran.
+    pub tier: Option<String>,
+    /// What this host could not do.
+    pub degraded: Vec<Degraded>,
+    /// SHA-256 of the merged policy.
+    pub policy: Option<String>,
+    /// `review`, `discard`, `direct`, `read` or `temporary`.
+    pub mode: Option<String>,
+    /// Paths changed in the workspace, where that is known.
     pub changes: Option<u64>,
-    /// What kept the command from running.
+    /// Why nothing ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl Report {
-    /// Writes it beside the path and renames it into place; a link at that path is replaced, never followed.
-    ///
-    /// # Errors
-    /// The file's.
-    pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        replace(path, text.as_bytes(), 0o644)
+    /// Writes it as a whole, or not at all. A symlink in the last component is refused.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| Error::malformed(path, error))?;
+        text.push(b'\n');
+        atomic::replace(path, &text, false)
     }
-}
-
-/// Writes a file whole or not at all.
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = fs::openat(CWD, &name, flags, Mode::from_raw_mode(mode))?;
-    let written = std::io::Write::write_all(&mut std::fs::File::from(file), bytes)
-        .and_then(|()| Ok(fs::renameat_with(CWD, &name, CWD, path, RenameFlags::empty())?));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&name);
-    }
-    written
 }

@@ -1,205 +1,166 @@
-//! The state directory: one directory a run, its record, its log and its layers.
+//! The state directory: `runs/ID/` for each run, reachable by its owner alone.
 
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{self, CWD, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::log::Log;
+use crate::error::Error;
+use crate::run::{RunDir, RunRecord};
+use crate::time::Timestamp;
 
-/// Letters of a run's id: no vowels that make words, none that look alike.
-const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-
-/// Where runs are recorded; only the invoker may look into it.
+/// The state directory.
 #[derive(Clone, Debug)]
 pub struct State {
-    directory: PathBuf,
+    path: PathBuf,
+    runs: PathBuf,
 }
 
-/// What is known of a run without its log.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
-pub struct RunRecord {
-    /// Its id.
-    pub id: String,
-    /// When it started, RFC 3339.
-    pub started: String,
-    /// The command.
-    pub command: Vec<String>,
-    /// The host's directory it worked on.
-    pub workspace: PathBuf,
-    /// How: `review`, `discard`, ...
-    pub mode: String,
-    /// Its copy-on-write layers, as the workspace crate describes them.
-    pub layers: serde_json::Value,
-    /// The supervisor's process id.
-    pub supervisor: u32,
-}
-
-/// The directory of one run.
-#[derive(Clone, Debug)]
-pub struct RunDirectory {
-    /// The run's id.
-    pub id: String,
-    /// Absolute path.
-    pub path: PathBuf,
-}
+/// A run and what it says about itself, if that can be read.
+pub type Found = (RunDir, Result<RunRecord, Error>);
 
 impl State {
-    /// Opens the state directory, making it if need be.
-    ///
-    /// # Errors
-    /// The file system's; `PermissionDenied` if it is a link, another user's, or open to others.
-    pub fn open(directory: &Path) -> std::io::Result<Self> {
-        let runs = directory.join("runs");
-        if !runs.is_dir() {
-            let mut builder = std::fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(&runs)?;
-        }
-        let metadata = std::fs::symlink_metadata(directory)?;
-        let bad = |why: &str| Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, format!("{} {why}", directory.display())));
-        if !metadata.is_dir() {
-            return bad("is not a directory");
-        }
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return bad("belongs to another user");
-        }
-        if metadata.mode() & 0o077 != 0 {
-            return bad("is open to others: chmod 700 it");
-        }
-        Ok(Self { directory: directory.to_path_buf() })
+    /// Where it is: `$RINGFENCE_STATE`, else `$XDG_STATE_HOME/ringfence`, else `~/.local/state/ringfence`. Variables that
+    /// are empty or not absolute do not count. `None` if nothing is left.
+    pub fn location(own: Option<&OsStr>, xdg: Option<&OsStr>, home: Option<&Path>) -> Option<PathBuf> {
+        let absolute = |value: &OsStr| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+        own.and_then(absolute).or_else(|| xdg.and_then(absolute).map(|xdg| xdg.join("ringfence"))).or_else(
+            || home.filter(|home| home.is_absolute()).map(|home| home.join(".local/state/ringfence")),
+        )
     }
 
-    /// Its path.
-    #[must_use]
+    /// Opens it, and makes it with mode 0700 where it is missing.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let runs = path.join("runs");
+        // The usual case first: it is there, two opens and two stats.
+        if let Err(error) = own_directory(path) {
+            if !matches!(error, Error::System { errno: Errno::NOENT, .. }) {
+                return Err(error);
+            }
+            make_parents(path)?;
+            own_directory(path)?;
+        }
+        match rustix::fs::mkdir(&runs, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Error::system("create", &runs)(errno)),
+        }
+        own_directory(&runs)?;
+        Ok(Self { path: path.to_owned(), runs })
+    }
+
+    /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.directory
+        &self.path
     }
 
-    /// Makes the directory of a new run. Ids sort by time.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn new_run(&self) -> std::io::Result<RunDirectory> {
-        for _ in 0..16 {
-            let id = new_id();
-            let path = self.directory.join("runs").join(&id);
-            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(RunDirectory { id, path }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+    /// Makes the directory of a new run.
+    pub fn new_run(&self) -> Result<RunDir, Error> {
+        let mut path = self.runs.clone();
+        for _ in 0..100 {
+            let id = new_id(Timestamp::now()).map_err(Error::system("read random bytes for", &path))?;
+            path = self.runs.join(&id);
+            match rustix::fs::mkdir(&path, Mode::RWXU) {
+                Ok(()) => return Ok(RunDir { id, path }),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Error::system("create", &path)(errno)),
             }
         }
-        Err(std::io::Error::other("no free run id"))
+        Err(Error::system("create", &path)(Errno::EXIST))
     }
 
-    /// Every run, oldest first.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn runs(&self) -> std::io::Result<Vec<RunDirectory>> {
-        let mut runs = Vec::new();
-        for entry in std::fs::read_dir(self.directory.join("runs"))? {
-            let entry = entry?;
-            if let Ok(id) = entry.file_name().into_string() {
-                runs.push(RunDirectory { id, path: entry.path() });
+    /// Every run, the oldest first.
+    pub fn runs(&self) -> Result<Vec<Found>, Error> {
+        Ok(self.directories()?.into_iter().map(read_record).collect())
+    }
+
+    /// The run that an id, a prefix of one, or `last` means. With a workspace: only runs in it.
+    pub fn find(&self, name: &str, workspace: Option<&Path>) -> Result<(RunDir, RunRecord), Error> {
+        let wanted = |found: &Found| match (&found.1, workspace) {
+            (Ok(record), Some(workspace)) => record.workspace == workspace,
+            (Err(_), Some(_)) => false,
+            (_, None) => true,
+        };
+        let mut directories = self.directories()?;
+        if name == "last" {
+            while let Some(directory) = directories.pop() {
+                let found = read_record(directory);
+                if wanted(&found) && (found.1.is_ok() || workspace.is_none()) {
+                    return found.1.map(|record| (found.0, record));
+                }
+            }
+            return Err(Error::NoRun(name.to_owned()));
+        }
+        directories.retain(|directory| !name.is_empty() && directory.id.starts_with(name));
+        let mut found: Vec<_> = directories.into_iter().map(read_record).filter(wanted).collect();
+        match (found.pop(), found.len()) {
+            (None, _) => Err(Error::NoRun(name.to_owned())),
+            (Some((directory, record)), 0) => Ok((directory, record?)),
+            (Some(_), others) => Err(Error::Ambiguous { name: name.to_owned(), count: others + 1 }),
+        }
+    }
+
+    fn directories(&self) -> Result<Vec<RunDir>, Error> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.runs).map_err(Error::io("read", &self.runs))? {
+            let entry = entry.map_err(Error::io("read", &self.runs))?;
+            let Ok(id) = entry.file_name().into_string() else { continue };
+            if id.len() == ID_LENGTH && id.bytes().all(|byte| DIGITS.contains(&byte)) {
+                found.push(RunDir { path: entry.path(), id });
             }
         }
-        runs.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(runs)
+        found.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(found)
     }
+}
 
-    /// The run whose id begins so.
-    ///
-    /// # Errors
-    /// The file system's; `NotFound`, `InvalidInput` where several begin so.
-    pub fn find(&self, prefix: &str) -> std::io::Result<RunDirectory> {
-        let mut runs: Vec<_> = self.runs()?.into_iter().filter(|run| run.id.starts_with(prefix)).collect();
-        let error = |kind, text: String| Err(std::io::Error::new(kind, text));
-        match (runs.pop(), runs.len()) {
-            (Some(run), 0) => Ok(run),
-            (None, _) => error(std::io::ErrorKind::NotFound, format!("no run begins with `{prefix}`")),
-            (Some(_), more) => error(std::io::ErrorKind::InvalidInput, format!("{} runs begin with `{prefix}`", more + 1)),
+fn read_record(directory: RunDir) -> Found {
+    let record = directory.record();
+    (directory, record)
+}
+
+/// Opens a directory that must be ours alone: no symlink, our uid, no rights for others.
+fn own_directory(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(directory) => directory,
+        // With O_DIRECTORY a symlink answers ENOTDIR, not ELOOP (open(2)).
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            return Err(Error::not_ours(path, "is a symlink or not a directory"));
         }
+        Err(errno) => return Err(Error::system("open", path)(errno)),
+    };
+    let stat = rustix::fs::fstat(&directory).map_err(Error::system("stat", path))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Error::not_ours(path, "is not a directory"));
     }
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(Error::not_ours(path, "belongs to another user"));
+    }
+    if stat.st_mode & 0o077 != 0 {
+        return Err(Error::not_ours(path, "is open to other users; run `chmod 700` on it"));
+    }
+    Ok(directory)
 }
 
-impl RunDirectory {
-    /// The run's log.
-    ///
-    /// # Errors
-    /// As [`Log::open`].
-    pub fn log(&self) -> std::io::Result<Log> {
-        Log::open(&self.log_path(), &self.id)
-    }
+fn make_parents(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
 
-    /// Where the log is.
-    #[must_use]
-    pub fn log_path(&self) -> PathBuf {
-        self.path.join("events.jsonl")
-    }
-
-    /// Writes the run's record, once.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn write(&self, record: &RunRecord) -> std::io::Result<()> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = fs::openat(CWD, self.path.join("run.json"), flags, Mode::from_raw_mode(0o600))?;
-        std::io::Write::write_all(&mut std::fs::File::from(file), serde_json::to_string(record)?.as_bytes())
-    }
-
-    /// Reads it back.
-    ///
-    /// # Errors
-    /// The file system's; `InvalidData`.
-    pub fn read(&self) -> std::io::Result<RunRecord> {
-        let text = std::fs::read_to_string(self.path.join("run.json"))?;
-        serde_json::from_str(&text).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
-    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))
 }
 
-/// Nine letters of milliseconds since the epoch, four of chance.
-fn new_id() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut random = [0u8; 4];
-    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
-    let time = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    let letter = |value: u64| LETTERS.get((value & 31) as usize).map_or('0', |byte| char::from(*byte));
-    let time = (0..9).rev().map(|place| letter(time >> (place * 5)));
-    let chance = random.iter().map(|byte| letter(u64::from(*byte)));
-    time.chain(chance).collect()
-}
+/// Without `i`, `l`, `o`, `u`, which are misread; in the order of their bytes, so that ids sort as text.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// 9 digits of time (milliseconds, until the year 3084) and 4 random ones.
+const ID_LENGTH: usize = 13;
 
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn a_state_directory_open_to_others_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("state");
-        State::open(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(State::open(&path).is_err());
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(State::open(&link).is_err());
-    }
-
-    #[test]
-    fn runs_sort_by_time_and_are_found_by_prefix() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = State::open(&directory.path().join("s")).unwrap();
-        let first = state.new_run().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        let second = state.new_run().unwrap();
-        assert_eq!(state.runs().unwrap().last().unwrap().id, second.id);
-        assert_eq!(state.find(&first.id).unwrap().id, first.id);
-        assert!(state.find("").is_err());
-        assert!(state.find("zz").is_err());
-    }
+fn new_id(now: Timestamp) -> Result<String, Errno> {
+    let mut random = [0_u8; 4];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    let digit = |value: u64| DIGITS.get(usize::from((value & 31) as u8)).copied().map_or('0', char::from);
+    let time = u64::try_from(now.milliseconds()).unwrap_or(0);
+    let time = (0..9).rev().map(|place| digit(time >> (5 * place)));
+    Ok(time.chain(random.iter().map(|byte| digit(u64::from(*byte)))).collect())
 }

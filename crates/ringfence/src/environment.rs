@@ -50,7 +50,9 @@ pub(crate) fn context(invoker: &Invoker) -> Context {
 /// $HOME if it is the invoker's own, else what the user database says.
 fn home(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
     let uid = rustix::process::geteuid().as_raw();
-    let own = |path: &Path| path.is_absolute() && path.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid);
+    let own = |path: &Path| {
+        path.is_absolute() && path.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid)
+    };
     let named = variables.get(OsStr::new("HOME")).map(PathBuf::from);
     let listed = || {
         let text = std::fs::read_to_string("/etc/passwd").ok()?;
@@ -66,12 +68,15 @@ fn home(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
 }
 
 fn state(variables: &BTreeMap<OsString, OsString>, home: &Path, cwd: &Path) -> PathBuf {
-    let set = |name: &str| variables.get(OsStr::new(name)).filter(|value| !value.is_empty()).map(|value| cwd.join(value));
+    let set = |name: &str| {
+        variables.get(OsStr::new(name)).filter(|value| !value.is_empty()).map(|value| cwd.join(value))
+    };
     let state = set("RINGFENCE_STATE")
         .or_else(|| set("XDG_STATE_HOME").map(|path| path.join("ringfence")))
         .unwrap_or_else(|| home.join(".local/state/ringfence"));
     // Compared with resolved paths later, so resolved as far as it exists.
-    let missing: Vec<&OsStr> = state.ancestors().take_while(|path| !path.exists()).filter_map(Path::file_name).collect();
+    let missing: Vec<&OsStr> =
+        state.ancestors().take_while(|path| !path.exists()).filter_map(Path::file_name).collect();
     let existing = state.ancestors().find(|path| path.exists()).and_then(|path| path.canonicalize().ok());
     existing.map_or(state.clone(), |base| missing.iter().rev().fold(base, |path, name| path.join(name)))
 }

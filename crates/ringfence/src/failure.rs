@@ -48,6 +48,10 @@ impl Failure {
         &self.text
     }
 
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     pub(crate) fn status(&self) -> u8 {
         self.status
     }

@@ -44,7 +44,9 @@ fn random() -> Result<u32, Failure> {
 /// Whether somebody has that id already, by the files that give ids away.
 fn listed(id: u32) -> bool {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let user = |text: &str| text.lines().any(|line| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(id));
+    let user = |text: &str| {
+        text.lines().any(|line| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(id))
+    };
     let range = |text: &str| {
         text.lines().any(|line| {
             let mut fields = line.split(':').skip(1).map(str::parse::<u32>);
@@ -54,5 +56,8 @@ fn listed(id: u32) -> bool {
             }
         })
     };
-    user(&read("/etc/passwd")) || user(&read("/etc/group")) || range(&read("/etc/subuid")) || range(&read("/etc/subgid"))
+    user(&read("/etc/passwd"))
+        || user(&read("/etc/group"))
+        || range(&read("/etc/subuid"))
+        || range(&read("/etc/subgid"))
 }

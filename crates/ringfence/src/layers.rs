@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ringfence_plan::Plan;
 use ringfence_policy::{Mode, Policy};
-use ringfence_record::RunDirectory;
+use ringfence_record::{RunDir, RunRecord};
 use serde_json::{Value, json};
 
 use crate::clock::Instant;
@@ -25,7 +25,9 @@ pub(crate) fn make(plan: &Plan) -> Result<(), Failure> {
             }
         }
         // The overlay's root shows the mode of `upper`.
-        let mode = std::fs::metadata(&layer.host).context(format!("looking at {}", layer.host.display()))?.permissions();
+        let mode = std::fs::metadata(&layer.host)
+            .context(format!("looking at {}", layer.host.display()))?
+            .permissions();
         std::fs::set_permissions(layer.directory.join("upper"), mode).context("the layer's mode")?;
     }
     Ok(())
@@ -51,7 +53,7 @@ pub(crate) fn describe(plan: &Plan, policy: &Policy, started: Instant) -> Value 
 }
 
 /// After the run: what is empty or thrown away goes; the number of changes of what waits for review.
-pub(crate) fn settle(plan: &Plan, run: &RunDirectory) -> Result<Option<u64>, Failure> {
+pub(crate) fn settle(plan: &Plan, run: &RunDir, record: &RunRecord) -> Result<Option<u64>, Failure> {
     if plan.layers.is_empty() {
         return Ok(None);
     }
@@ -65,17 +67,22 @@ pub(crate) fn settle(plan: &Plan, run: &RunDirectory) -> Result<Option<u64>, Fai
         return Ok(Some(0));
     }
     if plan.mode == Mode::Discard {
-        crate::commands::discard::remove(run)?;
+        crate::commands::discard::remove(run, record)?;
         return Ok(None);
     }
-    crate::commands::diff::count(run).map(Some)
+    crate::commands::diff::count(record).map(Some)
 }
 
 /// The directories that overlayfs makes for itself (Documentation/filesystems/overlayfs.rst).
 fn remove_empty(layer: &Path) {
-    let _ = std::fs::set_permissions(layer.join("work/work"), std::fs::Permissions::from_mode(0o700));
+    // They carry no permission at all.
+    for name in ["work/work", "work/work/incompat", "work/work/incompat/volatile"] {
+        let _ = std::fs::set_permissions(layer.join(name), std::fs::Permissions::from_mode(0o700));
+    }
     let _ = std::fs::remove_file(layer.join("work/work/incompat/volatile/dirty"));
-    for name in ["work/work/incompat/volatile", "work/work/incompat", "work/work", "work/index", "work", "upper", ""] {
+    for name in
+        ["work/work/incompat/volatile", "work/work/incompat", "work/work", "work/index", "work", "upper", ""]
+    {
         let _ = std::fs::remove_dir(layer.join(name));
     }
 }

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 /// How it went.
 pub(crate) struct Outcome {
     pub(crate) result: Result<u8, Failure>,
-    pub(crate) signal: Option<u32>,
+    pub(crate) signal: Option<i32>,
 }
 
 pub(crate) fn judge(plan: &Plan, invoker: &Invoker, ended: &Ended) -> Outcome {
@@ -26,10 +26,13 @@ pub(crate) fn judge(plan: &Plan, invoker: &Invoker, ended: &Ended) -> Outcome {
         }
     }
     match ended.messages.last() {
-        Some(Message::Exited(status)) => Outcome { result: Ok(u8::try_from(status & 0xff).unwrap_or(1)), signal: None },
-        Some(Message::Signalled(signal)) => {
-            Outcome { result: Ok(u8::try_from(128 + (signal & 0x7f)).unwrap_or(255)), signal: Some(*signal) }
+        Some(Message::Exited(status)) => {
+            Outcome { result: Ok(u8::try_from(status & 0xff).unwrap_or(1)), signal: None }
         }
+        Some(Message::Signalled(signal)) => Outcome {
+            result: Ok(u8::try_from(128 + (signal & 0x7f)).unwrap_or(255)),
+            signal: i32::try_from(*signal).ok(),
+        },
         _ => Outcome { result: Ok(137), signal: Some(9) },
     }
 }
@@ -43,11 +46,15 @@ fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {
              container or with an unmasked /proc (tier `landlock`, which needs none, is not built yet)"
         }
         (Some("overlay"), _) => "choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`",
-        (Some("opening"), Errno::STALE) => "it was exchanged for another file while the sandbox was set up; run again",
+        (Some("opening"), Errno::STALE) => {
+            "it was exchanged for another file while the sandbox was set up; run again"
+        }
         (Some("installing"), Errno::BUSY) => {
             "a filter of this process already has a listener, as inside another sandbox; run outside of it"
         }
-        (Some("opening"), Errno::INVAL) => "file systems are mounted below it, which copy-on-write cannot show; use mode `direct`",
+        (Some("opening"), Errno::INVAL) => {
+            "file systems are mounted below it, which copy-on-write cannot show; use mode `direct`"
+        }
         _ => return failure,
     };
     failure.hint(hint)
@@ -62,17 +69,29 @@ fn not_executed(plan: &Plan, invoker: &Invoker, errno: Errno) -> Failure {
             let failure = Failure::new(format!("{shown}: command not found")).with_status(Failure::NOT_FOUND);
             match on_host {
                 Some(path) if path.exists() => failure
-                    .hint(format!("{} exists on this host, but no rule makes it or its interpreter visible", path.display()))
-                    .hint(format!("to allow it: files.exec = [\"{}\"]", path.parent().unwrap_or(Path::new("/")).display())),
+                    .hint(format!(
+                        "{} exists on this host, but no rule makes it or its interpreter visible",
+                        path.display()
+                    ))
+                    .hint(format!(
+                        "to allow it: files.exec = [\"{}\"]",
+                        path.parent().unwrap_or(Path::new("/")).display()
+                    )),
                 _ => failure,
             }
         }
-        Errno::NOEXEC => Failure::new(format!("{shown}: not a program of this machine, and without `#!` no script"))
-            .with_status(Failure::REFUSED)
-            .hint("name its interpreter, as in `ringfence run -- sh SCRIPT`"),
+        Errno::NOEXEC => {
+            Failure::new(format!("{shown}: not a program of this machine, and without `#!` no script"))
+                .with_status(Failure::REFUSED)
+                .hint("name its interpreter, as in `ringfence run -- sh SCRIPT`")
+        }
         Errno::ACCESS | Errno::PERM | Errno::ISDIR => {
             let directory = on_host.as_ref().is_some_and(|path| path.is_dir());
-            let failure = if directory { format!("{shown}: is a directory") } else { format!("{shown}: may not be executed") };
+            let failure = if directory {
+                format!("{shown}: is a directory")
+            } else {
+                format!("{shown}: may not be executed")
+            };
             let failure = Failure::new(failure).with_status(Failure::REFUSED);
             if directory {
                 failure

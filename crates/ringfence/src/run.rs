@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ringfence_confine::{probe, survey};
-use ringfence_plan::{Invoker, Plan, Request, Step};
-use ringfence_policy::Policy;
-use ringfence_record::{Event, Report, RunDirectory, RunRecord, Severity, State};
+use ringfence_plan::{Invoker, Plan, Request, Step, Survey};
+use ringfence_policy::{Mode, Policy};
+use ringfence_record::{
+    Event, Identity, Process, Report, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
+};
 use ringfence_supervise::Ended;
-use serde_json::json;
 
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
@@ -21,13 +22,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let begun = Instant::now();
     let tick = clock::coarse();
     environment::refuse_setuid()?;
-    let mut report = Report { tier: "namespace".into(), ..Report::default() };
+    let mut report = Report::default();
     let outcome = prepare_and_run(&arguments, tick, &mut report);
     report.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    report.exit = match &outcome {
-        Ok(status) => *status,
-        Err(failure) => failure.status(),
-    };
+    report.exit = i32::from(outcome.as_ref().map_or_else(Failure::status, |status| *status));
     report.error = outcome.as_ref().err().map(|failure| failure.text().to_owned());
     if let Some(path) = &arguments.report {
         report.write(path).context(format!("writing the report {}", path.display()))?;
@@ -38,14 +36,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
 fn prepare_and_run(arguments: &Arguments, tick: clock::Instant, report: &mut Report) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let policy = source::load(&arguments.policy, &invoker)?;
-    report.policy.clone_from(&policy.hash);
+    report.policy = Some(policy.hash.clone());
     let state = State::open(&invoker.state).context("the state directory")?;
     let directory = state.new_run().context("the run's directory")?;
-    let mut run = Run { policy, invoker, state, directory, started: false };
+    let mut run = Run { policy, invoker, state, directory, started: false, begun: Instant::now() };
     let outcome = run.go(arguments, tick, report);
     if !run.started {
         // Nothing ran: nothing is left behind.
-        let _ = std::fs::remove_dir_all(&run.directory.path);
+        let _ = std::fs::remove_dir_all(run.directory.path());
     }
     outcome
 }
@@ -72,6 +70,7 @@ fn make_plan_as(
     let workspace = workspace(policy, invoker, arguments);
     let host = probe::host();
     let survey = survey::survey(policy, invoker, &workspace)?;
+    check_resolved(policy, &survey, invoker)?;
     let mut random = [0u8; 16];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).context("random numbers")?;
     let request = Request {
@@ -82,6 +81,29 @@ fn make_plan_as(
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
     };
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
+}
+
+/// What no policy may grant, it may not grant through a link either.
+fn check_resolved(policy: &Policy, survey: &Survey, invoker: &Invoker) -> Result<(), Failure> {
+    let context = environment::context(invoker);
+    let forbidden =
+        |invalid: ringfence_policy::Invalid, what: &str| Failure::new(format!("{what}: {invalid}"));
+    if policy.workspace.mode != Mode::Temporary
+        && let Some(invalid) = ringfence_policy::check_workspace(&survey.workspace.real, &context)
+    {
+        return Err(forbidden(invalid, "workspace")
+            .hint("change to the project's directory, or name it with `--workspace`"));
+    }
+    for (list, writable) in [(&survey.read, false), (&survey.exec, false), (&survey.write, true)] {
+        for found in list {
+            let Some(place) = found.place.as_ref().filter(|place| !place.links.is_empty()) else { continue };
+            if let Some(invalid) = ringfence_policy::check_grant(&place.real, writable, &context) {
+                let origin = &found.grant.origin;
+                return Err(forbidden(invalid, &format!("{}:{}", origin.source, origin.line)));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) -> PathBuf {
@@ -96,24 +118,37 @@ struct Run {
     policy: Policy,
     invoker: Invoker,
     state: State,
-    directory: RunDirectory,
+    directory: RunDir,
     started: bool,
+    begun: Instant,
 }
 
 impl Run {
-    fn go(&mut self, arguments: &Arguments, tick: clock::Instant, report: &mut Report) -> Result<u8, Failure> {
+    fn go(
+        &mut self,
+        arguments: &Arguments,
+        tick: clock::Instant,
+        report: &mut Report,
+    ) -> Result<u8, Failure> {
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let command = arguments.command.clone();
-        let plan = make_plan_as(&self.policy, &self.invoker, &arguments.policy, command, &self.directory.path, unused)?;
+        let plan = make_plan_as(
+            &self.policy,
+            &self.invoker,
+            &arguments.policy,
+            command,
+            self.directory.path(),
+            unused,
+        )?;
         self.describe(&plan, report);
         layers::make(&plan)?;
         let standard = ringfence_supervise::standard().context("the standard streams")?;
         let signals = ringfence_supervise::take_signals().context("signals")?;
-        let mut log = self.directory.log().context("the run's log")?;
-        let started = clock::after(tick);
-        self.directory.write(&self.record(&plan, started)).context("the run's record")?;
-        log.append(&self.start_event(&plan)).context("the run's log")?;
+        let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
+        let mut record = self.record(&plan, clock::after(tick));
+        record.head = Some(log.append(&self.start_event(&plan)).context("the run's log")?);
+        self.directory.write_record(&record, false).context("the run's record")?;
         self.started = true;
         let boundary = ringfence_confine::start(&plan, standard.streams).map_err(|failure| {
             let error = Failure::new(failure.to_string());
@@ -127,14 +162,14 @@ impl Run {
         if let Some((id, _lock)) = reserved {
             ids::release(&self.state, id);
         }
-        self.end(&plan, &ended, &mut log, arguments, report)
+        self.end(&plan, &ended, &mut log, record, arguments, report)
     }
 
     fn describe(&self, plan: &Plan, report: &mut Report) {
-        report.run.clone_from(&self.directory.id);
-        report.tier = plan.tier.into();
-        report.degraded = plan.degraded.iter().map(|degraded| degraded.name.clone()).collect();
-        report.mode = mode(plan);
+        report.run = Some(self.directory.id().to_owned());
+        report.tier = Some(plan.tier.to_owned());
+        report.degraded = degraded(plan);
+        report.mode = Some(mode(plan));
         for degraded in &plan.degraded {
             terminal::error(&format!("{} {}", terminal::label("note:"), degraded.effect));
         }
@@ -142,61 +177,93 @@ impl Run {
 
     fn record(&self, plan: &Plan, started: clock::Instant) -> RunRecord {
         RunRecord {
-            id: self.directory.id.clone(),
-            started: ringfence_record::rfc3339(std::time::SystemTime::now()),
-            command: plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            id: self.directory.id().to_owned(),
+            started: Timestamp::now(),
+            command: words(plan),
+            identity: self.identity(),
             workspace: plan.workspace.clone(),
             mode: mode(plan),
             layers: layers::describe(plan, &self.policy, started),
-            supervisor: std::process::id(),
+            status: Status::Running,
+            supervisor: Process::own(),
+            head: None,
         }
     }
 
+    /// Who is running, as the policy says.
+    fn identity(&self) -> Option<Identity> {
+        self.policy.identity.as_ref().map(|rule| Identity {
+            name: match &rule.value {
+                ringfence_policy::Identity::Name(name) | ringfence_policy::Identity::Spiffe(name) => {
+                    name.clone()
+                }
+            },
+            asserted_by: "policy".into(),
+        })
+    }
+
     fn start_event(&self, plan: &Plan) -> Event {
-        Event::new(
-            "sandbox.start",
-            Severity::Informational,
-            json!({
-                "identity": self.policy.identity,
-                "policy": self.policy.hash,
-                "sources": self.policy.sources,
-                "tier": plan.tier,
-                "command": plan.command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>(),
-                "workspace": plan.workspace,
-                "mode": plan.mode,
-                "degraded": plan.degraded,
-                "uid": self.invoker.uid,
-            }),
-        )
+        Event::SandboxStart {
+            policy: self.policy.hash.clone(),
+            // One hash covers them all.
+            sources: self
+                .policy
+                .sources
+                .iter()
+                .map(|name| Source { name: name.clone(), sha256: String::new() })
+                .collect(),
+            tier: plan.tier.to_owned(),
+            command: words(plan),
+            workspace: plan.workspace.display().to_string(),
+            mode: mode(plan),
+            degraded: degraded(plan),
+        }
     }
 
     fn end(
         &self,
         plan: &Plan,
         ended: &Ended,
-        log: &mut ringfence_record::Log,
+        log: &mut Writer,
+        mut record: RunRecord,
         arguments: &Arguments,
         report: &mut Report,
     ) -> Result<u8, Failure> {
         let outcome = outcome::judge(plan, &self.invoker, ended);
         for refusal in &ended.refused {
-            let detail = json!({ "unix": refusal.path, "process": refusal.process, "rule": "sockets need a grant of their own" });
-            log.append(&Event::new("net.deny", Severity::Medium, detail)).context("the run's log")?;
+            let event = Event::NetDeny {
+                unix: refusal.path.display().to_string(),
+                process: refusal.process,
+                rule: "a socket of the host needs a grant of its own".into(),
+            };
+            log.append(&event).context("the run's log")?;
         }
         if let Err(failure) = &outcome.result
             && failure.status() != Failure::OURS
         {
-            let detail = json!({ "command": plan.command.first().map(|word| word.to_string_lossy()), "cause": failure.text() });
-            log.append(&Event::new("exec.deny", Severity::Medium, detail)).context("the run's log")?;
+            let event = Event::ExecDeny {
+                command: words(plan),
+                rule: failure.text().to_owned(),
+                remedy: failure.hints().to_vec(),
+            };
+            log.append(&event).context("the run's log")?;
             report.refusals += 1;
         }
         report.refusals += ended.refused.len() as u64;
         report.signal = outcome.signal;
-        let changes = layers::settle(plan, &self.directory)?;
+        let changes = layers::settle(plan, &self.directory, &record)?;
         report.changes = changes;
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
-        let detail = json!({ "exit": status, "signal": outcome.signal, "limit": null, "refusals": report.refusals });
-        log.append(&Event::new("sandbox.end", Severity::Informational, detail)).context("the run's log")?;
+        let event = Event::SandboxEnd {
+            exit: i32::from(status),
+            signal: outcome.signal,
+            limit: None,
+            duration_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            refusals: report.refusals,
+        };
+        record.head = Some(log.append(&event).context("the run's log")?);
+        record.status = Status::Ended;
+        self.directory.write_record(&record, false).context("the run's record")?;
         if !arguments.quiet {
             self.say(ended, changes);
         }
@@ -209,20 +276,38 @@ impl Run {
             let text = format!(
                 "{} connection(s) to unix sockets of the host refused; see {}",
                 ended.refused.len(),
-                self.directory.log_path().display()
+                self.directory.events().display()
             );
             terminal::error(&format!("{} {text}", terminal::label("run:")));
         }
         if let Some(changes @ 1..) = changes {
-            let (id, things) = (&self.directory.id, if changes == 1 { "change waits" } else { "changes wait" });
-            let text = format!("{changes} {things}: `ringfence diff {id} --stat`, then `ringfence apply {id}` or `ringfence discard {id}`");
+            let (id, things) =
+                (self.directory.id(), if changes == 1 { "change waits" } else { "changes wait" });
+            let text = format!(
+                "{changes} {things}: `ringfence diff {id} --stat`, then `ringfence apply {id}` or `ringfence discard {id}`"
+            );
             terminal::error(&format!("{} {text}", terminal::label("run:")));
         }
     }
 }
 
+fn words(plan: &Plan) -> Vec<String> {
+    plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+fn degraded(plan: &Plan) -> Vec<ringfence_record::Degraded> {
+    let one = |degraded: &ringfence_plan::Degraded| ringfence_record::Degraded {
+        name: degraded.name.clone(),
+        effect: degraded.effect.clone(),
+    };
+    plan.degraded.iter().map(one).collect()
+}
+
 fn mode(plan: &Plan) -> String {
-    serde_json::to_value(plan.mode).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(plan.mode)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// Mount points of file systems that are the sandbox's own: sockets on them are too.

@@ -24,7 +24,8 @@ pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Pol
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut named = sources(arguments, &words);
     if named.is_empty()
-        && let Some(path) = invoker.variables.get(OsStr::new("RINGFENCE_POLICY")).filter(|path| !path.is_empty())
+        && let Some(path) =
+            invoker.variables.get(OsStr::new("RINGFENCE_POLICY")).filter(|path| !path.is_empty())
     {
         named.push(Source::File(path.into()));
     }

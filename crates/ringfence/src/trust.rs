@@ -18,7 +18,11 @@ struct Trusted {
 }
 
 /// Accepts the files as they are.
-pub(crate) fn accept(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>, invoker: &Invoker) -> Result<(), Failure> {
+pub(crate) fn accept(
+    path: &Path,
+    files: &BTreeMap<PathBuf, Vec<u8>>,
+    invoker: &Invoker,
+) -> Result<(), Failure> {
     let trusted = Trusted { files: texts(files) };
     let at = place(path, invoker);
     let directory = invoker.state.join("trust");
@@ -26,7 +30,9 @@ pub(crate) fn accept(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>, invoker: &
     std::fs::create_dir_all(&directory).context(format!("making {}", directory.display()))?;
     let text = serde_json::to_string_pretty(&trusted).context("writing what is trusted")?;
     let new = at.with_extension("new");
-    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &at)).context(format!("writing {}", at.display()))
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, &at))
+        .context(format!("writing {}", at.display()))
 }
 
 /// Refuses a file that differs from what was accepted, before any of it is interpreted.
@@ -38,11 +44,19 @@ pub(crate) fn check_before(path: &Path, invoker: &Invoker) -> Result<(), Failure
 }
 
 /// Refuses files that differ from what was accepted.
-pub(crate) fn check(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>, invoker: &Invoker) -> Result<(), Failure> {
+pub(crate) fn check(
+    path: &Path,
+    files: &BTreeMap<PathBuf, Vec<u8>>,
+    invoker: &Invoker,
+) -> Result<(), Failure> {
     compare(path, trusted(path, invoker).as_ref(), files)
 }
 
-fn compare(path: &Path, trusted: Option<&Trusted>, files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<(), Failure> {
+fn compare(
+    path: &Path,
+    trusted: Option<&Trusted>,
+    files: &BTreeMap<PathBuf, Vec<u8>>,
+) -> Result<(), Failure> {
     let Some(trusted) = trusted else {
         return Err(Failure::new(format!("{} was found here, and nobody has accepted it", path.display()))
             .hint(format!("read it, then `ringfence trust {}`", path.display()))
@@ -55,15 +69,22 @@ fn compare(path: &Path, trusted: Option<&Trusted>, files: &BTreeMap<PathBuf, Vec
         if before != text || !trusted.files.contains_key(file) {
             let diff = similar::TextDiff::from_lines(before, text);
             changes.push_str(
-                &diff.unified_diff().header(&format!("{} (accepted)", file.display()), &file.display().to_string()).to_string(),
+                &diff
+                    .unified_diff()
+                    .header(&format!("{} (accepted)", file.display()), &file.display().to_string())
+                    .to_string(),
             );
         }
     }
     if changes.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(format!("{} changed since it was accepted:\n{}", path.display(), escape(changes.trim_end())))
-        .hint(format!("if that is meant, `ringfence trust {}`", path.display())))
+    Err(Failure::new(format!(
+        "{} changed since it was accepted:\n{}",
+        path.display(),
+        escape(changes.trim_end())
+    ))
+    .hint(format!("if that is meant, `ringfence trust {}`", path.display())))
 }
 
 fn trusted(path: &Path, invoker: &Invoker) -> Option<Trusted> {
@@ -84,12 +105,23 @@ fn place(path: &Path, invoker: &Invoker) -> PathBuf {
     }
     // File names end at 255 bytes; longer paths keep their end, which tells them apart best, and a digest.
     if name.len() > 200 {
-        let digest = ringfence_record::digest(path.as_os_str().as_bytes());
+        let digest = digest(path.as_os_str().as_bytes());
         name = format!("{}-{digest}", name.split_off(name.len() - 120));
     }
     invoker.state.join("trust").join(format!("{name}.json"))
 }
 
 fn texts(files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBuf, String> {
-    files.iter().map(|(path, content)| (path.clone(), String::from_utf8_lossy(content).into_owned())).collect()
+    files
+        .iter()
+        .map(|(path, content)| (path.clone(), String::from_utf8_lossy(content).into_owned()))
+        .collect()
+}
+
+/// FNV-1a, 64 bits: tells long paths of one user apart; what counts is the text that is compared.
+fn digest(bytes: &[u8]) -> String {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }

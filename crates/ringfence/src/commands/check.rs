@@ -21,13 +21,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let path = match &arguments.file {
         Some(path) => path.clone(),
-        None => source::find(&invoker)
-            .ok_or_else(|| Failure::new("there is no ringfence.toml here or above").hint("name the file to check"))?,
+        None => source::find(&invoker).ok_or_else(|| {
+            Failure::new("there is no ringfence.toml here or above").hint("name the file to check")
+        })?,
     };
-    let outcome = ringfence_policy::load(&[Source::File(path.clone())], &environment::context(&invoker), &HostFiles);
+    let outcome =
+        ringfence_policy::load(&[Source::File(path.clone())], &environment::context(&invoker), &HostFiles);
     match outcome {
         Ok(policy) if arguments.json => {
-            super::print_json(&serde_json::json!({ "valid": true, "hash": policy.hash, "sources": policy.sources }))?;
+            super::print_json(
+                &serde_json::json!({ "valid": true, "hash": policy.hash, "sources": policy.sources }),
+            )?;
             Ok(0)
         }
         Err(diagnostics) if arguments.json => {
@@ -38,7 +42,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             terminal::print(&format!("{}: valid", terminal::escape(&path)));
             for (grant, secret) in ringfence_policy::opened_secrets(&policy) {
                 let origin = &grant.origin;
-                let text = format!("note: {}:{} opens the known secret location {}", origin.source, origin.line, secret.text());
+                let text = format!(
+                    "note: {}:{} opens the known secret location {}",
+                    origin.source,
+                    origin.line,
+                    secret.text()
+                );
                 terminal::print(&terminal::escape(&text));
             }
             Ok(0)

@@ -38,7 +38,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if command.is_empty() {
         command.push("COMMAND".into());
     }
-    let plan = run::make_plan(&policy, &invoker, &arguments.policy, command, &invoker.state.join("runs/RUN"))?;
+    let plan =
+        run::make_plan(&policy, &invoker, &arguments.policy, command, &invoker.state.join("runs/RUN"))?;
     if arguments.json {
         super::print_json(&plan)?;
     } else {

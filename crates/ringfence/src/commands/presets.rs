@@ -22,7 +22,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let Some((_, text)) = presets.iter().find(|(known, _)| known == name) else {
         let known: Vec<_> = presets.iter().map(|(name, _)| *name).collect();
-        return Err(Failure::new(format!("there is no preset `{name}`")).hint(format!("presets: {}", known.join(", "))));
+        return Err(Failure::new(format!("there is no preset `{name}`"))
+            .hint(format!("presets: {}", known.join(", "))));
     };
     terminal::print(text);
     Ok(0)

@@ -19,8 +19,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let path = match &arguments.file {
         Some(path) => std::path::absolute(path).context(format!("the path {}", path.display()))?,
-        None => source::find(&invoker)
-            .ok_or_else(|| Failure::new("there is no ringfence.toml here or above").hint("name the file to trust"))?,
+        None => source::find(&invoker).ok_or_else(|| {
+            Failure::new("there is no ringfence.toml here or above").hint("name the file to trust")
+        })?,
     };
     // Only what can be read as a policy is accepted; what it extends is accepted with it.
     let files = Recording::default();

@@ -1,0 +1,44 @@
+//! Where each kind of event stands in OCSF: one table.
+
+use crate::event::Kind;
+
+/// The release of the schema that is written against.
+pub const SCHEMA_VERSION: &str = "1.8.0";
+
+/// Class and activity of an event in OCSF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// `class_uid`; its category is the thousands.
+    pub class: u32,
+    /// `activity_id`.
+    pub activity: u32,
+}
+
+impl Class {
+    /// `category_uid`.
+    pub fn category(self) -> u32 {
+        self.class / 1000
+    }
+
+    /// `type_uid`.
+    pub fn type_uid(self) -> u32 {
+        self.class * 100 + self.activity
+    }
+}
+
+/// The table. A kind without a line does not compile.
+pub fn class_of(kind: Kind) -> Class {
+    let (class, activity) = match kind {
+        Kind::SandboxStart => (6002, 3),     // Application Lifecycle: Start
+        Kind::SandboxEnd => (6002, 4),       // Application Lifecycle: Stop
+        Kind::PolicyError => (6008, 1),      // Application Error: General Error
+        Kind::ExecDeny => (1007, 1),         // Process Activity: Launch
+        Kind::NetDeny => (4001, 5),          // Network Activity: Refuse
+        Kind::Degraded => (6002, 99),        // Application Lifecycle: Other
+        Kind::WorkspaceApply => (6003, 3),   // API Activity: Update
+        Kind::WorkspaceDiscard => (6003, 4), // API Activity: Delete
+        Kind::ApplyRefuse => (6003, 3),
+        Kind::ApplyFlag => (6003, 3),
+    };
+    Class { class, activity }
+}
