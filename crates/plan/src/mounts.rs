@@ -1,6 +1,7 @@
 //! The root of the sandbox, as a list of steps: void first, then what is granted, then what is taken away again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use ringfence_policy::{Mode, Policy};
@@ -149,8 +150,8 @@ struct Builder {
     layers: Vec<Layer>,
     notes: Vec<String>,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
-    mounted: BTreeMap<PathBuf, bool>,
-    made: BTreeSet<PathBuf>,
+    mounted: HashMap<OsString, bool>,
+    made: HashSet<OsString>,
 }
 
 impl Builder {
@@ -273,12 +274,12 @@ impl Builder {
         match what {
             Wanted::Private { size, no_exec, mode } => {
                 let path = path.to_path_buf();
-                self.mounted.insert(path.clone(), true);
+                self.mounted.insert(path.clone().into_os_string(), true);
                 self.steps.push(Step::Tmpfs { path, size, mode, flags: Flags { read_only: false, no_exec } });
             }
             Wanted::Host { place, flags, mapped } => {
                 let tree = self.tree(&place, mapped, true);
-                self.mounted.insert(path.to_path_buf(), false);
+                self.mounted.insert(path.as_os_str().to_owned(), false);
                 self.steps.push(Step::Bind { tree, path: path.to_path_buf(), flags });
             }
             Wanted::CopyOnWrite { place, flags, mapped, name } => {
@@ -300,7 +301,7 @@ impl Builder {
                     device: place.device,
                     inode: place.inode,
                 });
-                self.mounted.insert(path.to_path_buf(), false);
+                self.mounted.insert(path.as_os_str().to_owned(), false);
                 self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });
             }
         }
@@ -356,7 +357,7 @@ impl Builder {
 
     /// Whether the host's files can be seen at `path`: what lies in the void or in a private directory needs no hiding.
     fn shows_host_file(&self, path: &Path) -> bool {
-        path.ancestors().find_map(|ancestor| self.mounted.get(ancestor)).is_some_and(|own| !own)
+        path.ancestors().find_map(|ancestor| self.mounted.get(ancestor.as_os_str())).is_some_and(|own| !own)
     }
 
     fn tree(&mut self, place: &Place, mapped: bool, recursive: bool) -> usize {
@@ -386,13 +387,13 @@ impl Builder {
     }
 
     fn own(&self, path: &Path) -> bool {
-        path.ancestors().skip(1).find_map(|ancestor| self.mounted.get(ancestor)).is_some_and(|own| *own)
+        path.ancestors().skip(1).find_map(|ancestor| self.mounted.get(ancestor.as_os_str())).is_some_and(|own| *own)
     }
 
     fn directory(&mut self, path: &Path, mode: u32) {
         if path == Path::new("/")
-            || self.mounted.contains_key(path)
-            || self.made.contains(path)
+            || self.mounted.contains_key(path.as_os_str())
+            || self.made.contains(path.as_os_str())
             || !self.own(path)
         {
             return;
@@ -400,29 +401,29 @@ impl Builder {
         if let Some(parent) = path.parent() {
             self.directory(parent, 0o755);
         }
-        self.made.insert(path.to_path_buf());
+        self.made.insert(path.as_os_str().to_owned());
         self.steps.push(Step::Directory { path: path.to_path_buf(), mode });
     }
 
     fn file(&mut self, path: &Path, contents: &str) {
-        if self.made.contains(path) || !self.own(path) {
+        if self.made.contains(path.as_os_str()) || !self.own(path) {
             return;
         }
         if let Some(parent) = path.parent() {
             self.directory(parent, 0o755);
         }
-        self.made.insert(path.to_path_buf());
+        self.made.insert(path.as_os_str().to_owned());
         self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.into() });
     }
 
     fn link(&mut self, path: &Path, target: &Path) {
-        if self.made.contains(path) || self.mounted.contains_key(path) || !self.own(path) {
+        if self.made.contains(path.as_os_str()) || self.mounted.contains_key(path.as_os_str()) || !self.own(path) {
             return;
         }
         if let Some(parent) = path.parent() {
             self.directory(parent, 0o755);
         }
-        self.made.insert(path.to_path_buf());
+        self.made.insert(path.as_os_str().to_owned());
         self.steps.push(Step::Symlink { path: path.to_path_buf(), target: target.to_path_buf() });
     }
 }

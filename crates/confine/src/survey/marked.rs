@@ -8,6 +8,7 @@ use ringfence_plan::{Invoker, Kind, Marked, Refused, Survey};
 use ringfence_policy::{Mode, PathPattern, PatternSet, Policy, known_secrets};
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode as Permissions, OFlags};
 
+use super::Shown;
 use super::place::resolve;
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
@@ -22,11 +23,11 @@ const GIT_OBEYS: &[&str] = &[
 ];
 
 pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> Result<(), Refused> {
-    let shown = super::shown(policy, survey);
+    let shown = Shown::of(policy, survey);
     let workspace = survey.workspace.real.clone();
     let mut hidden: BTreeMap<PathBuf, Marked> = BTreeMap::new();
     secrets(policy, invoker, &shown, &mut hidden);
-    if shown.iter().any(|tree| invoker.state.starts_with(tree)) {
+    if shown.covers(&invoker.state) {
         hide(&mut hidden, &invoker.state, "ringfence's own state");
     }
     let deny: Vec<&PathPattern> = policy.files.deny.iter().map(|rule| &rule.value).collect();
@@ -66,7 +67,7 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
 }
 
 /// Known secret locations inside a grant. A grant that names the very path opens it.
-fn secrets(policy: &Policy, invoker: &Invoker, shown: &[PathBuf], hidden: &mut BTreeMap<PathBuf, Marked>) {
+fn secrets(policy: &Policy, invoker: &Invoker, shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
     let files = &policy.files;
     let named: Vec<&Path> = files
         .read
@@ -85,7 +86,7 @@ fn secrets(policy: &Policy, invoker: &Invoker, shown: &[PathBuf], hidden: &mut B
             continue;
         }
         // A wildcard within one directory: looked up there, where a grant shows it.
-        if !shown.iter().any(|tree| base.starts_with(tree)) {
+        if !shown.covers(&base) {
             continue;
         }
         for (path, _) in entries(&base) {
@@ -97,10 +98,8 @@ fn secrets(policy: &Policy, invoker: &Invoker, shown: &[PathBuf], hidden: &mut B
 }
 
 /// Whether the path, or what it leads to, lies in a shown tree.
-fn inside(shown: &[PathBuf], path: &Path) -> bool {
-    let lexically = |path: &Path| shown.iter().any(|tree| path.starts_with(tree));
-    lexically(path)
-        || resolve(path, false).is_ok_and(|place| !place.links.is_empty() && lexically(&place.real))
+fn inside(shown: &Shown, path: &Path) -> bool {
+    shown.covers(path) || resolve(path, false).is_ok_and(|place| !place.links.is_empty() && shown.covers(&place.real))
 }
 
 fn hide(hidden: &mut BTreeMap<PathBuf, Marked>, path: &Path, because: &str) {
@@ -141,7 +140,7 @@ fn walk_patterns(
     policy: &Policy,
     deny: &[&PathPattern],
     protect: &[&PathPattern],
-    shown: &[PathBuf],
+    shown: &Shown,
     workspace: &Path,
     hidden: &mut BTreeMap<PathBuf, Marked>,
     protected: &mut Vec<Marked>,
@@ -164,10 +163,10 @@ fn walk_patterns(
         .chain(&policy.files.write)
         .filter(|rule| own(&rule.origin.source))
         .filter_map(|rule| resolve(&rule.value.path, false).ok())
-        .filter(|place| place.kind == Kind::Directory && shown.contains(&place.real))
+        .filter(|place| place.kind == Kind::Directory && shown.is(&place.real))
         .map(|place| place.real)
         .collect();
-    if shown.iter().any(|tree| tree == workspace) {
+    if shown.is(workspace) {
         roots.push(workspace.to_path_buf());
     }
     for root in roots {

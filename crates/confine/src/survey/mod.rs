@@ -7,7 +7,9 @@ mod marked;
 mod place;
 mod programs;
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::Path;
 
 use ringfence_plan::{Found, Invoker, Place, Refused, Survey};
 use ringfence_policy::{Grant, Mode, Policy, Rule};
@@ -83,10 +85,23 @@ fn found(rule: &Rule<Grant>, invoker: &Invoker) -> Result<Found, Refused> {
 }
 
 /// Every path whose content the sandbox may show: the workspace, the grants, git's directories.
-fn shown(policy: &Policy, survey: &Survey) -> Vec<PathBuf> {
-    let granted =
-        survey.read.iter().chain(&survey.exec).chain(&survey.write).filter_map(|found| found.place.as_ref());
-    let workspace = (policy.workspace.mode != Mode::Temporary).then_some(&survey.workspace);
-    let git = survey.git.iter().map(|git| &git.place);
-    granted.chain(workspace).chain(git).map(|place| place.real.clone()).collect()
+struct Shown(HashSet<OsString>);
+
+impl Shown {
+    fn of(policy: &Policy, survey: &Survey) -> Self {
+        let granted = survey.read.iter().chain(&survey.exec).chain(&survey.write).filter_map(|found| found.place.as_ref());
+        let workspace = (policy.workspace.mode != Mode::Temporary).then_some(&survey.workspace);
+        let git = survey.git.iter().map(|git| &git.place);
+        Self(granted.chain(workspace).chain(git).map(|place| place.real.clone().into_os_string()).collect())
+    }
+
+    /// Whether the path is one of them or lies below one.
+    fn covers(&self, path: &Path) -> bool {
+        path.ancestors().any(|ancestor| self.0.contains(ancestor.as_os_str()))
+    }
+
+    /// Whether the path is one of them.
+    fn is(&self, path: &Path) -> bool {
+        self.0.contains(path.as_os_str())
+    }
 }
