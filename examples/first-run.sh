@@ -2,7 +2,7 @@
 # A first look from inside: real work goes through, everything else does not exist.
 # Run it with: cargo run -q -p ringfence -- run -- sh examples/first-run.sh
 say() { printf '\n== %s\n' "$1"; }
-try() { printf '$ %s\n' "$*"; sh -c "$*" 2>&1 | head -3 | sed 's/^/  /'; }
+try() { printf '$ %s\n' "$*"; sh -c "$*" 2>&1 | tail -4 | sed 's/^/  /'; }
 
 say "real work: a file is written, compiled and run in the workspace"
 printf '#include <stdio.h>\nint main(void) { puts("hello from inside"); return 0; }\n' > first-run.c

@@ -47,6 +47,7 @@ fn build(inherited: &mut Inherited<'_>) -> Outcome<process::Pid> {
     if plan.ids.mapped { wait_for_maps(&inherited.alive) } else { write_own_maps(plan) }
         .map_err(at(Stage::Identity))?;
     write_memfd_rule(plan).map_err(at(Stage::Identity))?;
+    allow_descriptors(plan).map_err(at(Stage::Limits))?;
     take_trees(inherited)?;
     take_ids(plan).map_err(at(Stage::Identity))?;
     // Changing ids cleared the death signal and may have missed a death.
@@ -84,6 +85,7 @@ fn enter(inherited: &Inherited<'_>) -> Outcome<()> {
     streams(&inherited.streams).map_err(at(Stage::Descriptors))?;
     fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
     process::umask(inherited.prepared.umask);
+    process::setrlimit(Resource::Nofile, inherited.prepared.descriptors).map_err(at(Stage::Limits))?;
     if let Some(rules) = &plan.landlock {
         landlock::restrict(rules).map_err(at(Stage::Landlock))?;
     }
@@ -138,6 +140,17 @@ fn write_own_maps(plan: &Plan) -> Result<(), Errno> {
 
 fn write_memfd_rule(plan: &Plan) -> Result<(), Errno> {
     if plan.memfd_noexec { write_file("/proc/sys/vm/memfd_noexec", "2") } else { Ok(()) }
+}
+
+/// Each tree is a descriptor until it is mounted; the task gets the invoker's limit back.
+fn allow_descriptors(plan: &Plan) -> Result<(), Errno> {
+    let needed = 64 + 2 * plan.trees.len() as u64;
+    let limit = process::getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        let current = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+        process::setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum })?;
+    }
+    Ok(())
 }
 
 fn take_trees(inherited: &mut Inherited<'_>) -> Outcome<()> {

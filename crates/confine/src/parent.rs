@@ -13,7 +13,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit};
 
 use crate::child::{self, Inherited};
 use crate::report::{self, Message, STEPS, TREES};
@@ -36,6 +36,8 @@ pub struct Prepared {
     pub(crate) candidates: Vec<CString>,
     pub(crate) filter: Vec<Instruction>,
     pub(crate) umask: Mode,
+    /// The invoker's limit on open files.
+    pub(crate) descriptors: Rlimit,
 }
 
 /// A sandbox that was made.
@@ -70,7 +72,8 @@ pub fn start(plan: &Plan, streams: [Stream; 3]) -> Result<Boundary, Failure> {
     let prepared = prepare(plan)?;
     let trees = if plan.ids.mapped { map_trees(plan)? } else { plan.trees.iter().map(|_| None).collect() };
     let (report_in, report_out) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(fail("socketpair"))?;
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(fail("socketpair"))?;
     let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
     match clone(SANDBOX_NAMESPACES).map_err(no_namespaces)? {
         Forked::Child => {
@@ -189,6 +192,7 @@ fn prepare(plan: &Plan) -> Result<Prepared, Failure> {
         candidates,
         filter,
         umask,
+        descriptors: getrlimit(Resource::Nofile),
     })
 }
 

@@ -36,6 +36,8 @@ pub struct Request {
     pub command: Vec<OsString>,
     /// Names given to `--allow-degraded`.
     pub allow_degraded: BTreeSet<String>,
+    /// The workspace was named for this run: the command starts there if the invoker stands elsewhere.
+    pub enter: bool,
     /// Where the copy-on-write layers go; the run's own directory.
     pub layers: PathBuf,
     /// For a sandbox started by root: an unused kernel id.
@@ -140,7 +142,7 @@ pub fn plan(
     invoker: &Invoker,
     request: &Request,
 ) -> Result<Plan, Refused> {
-    let mut degraded = check_host(policy, host)?;
+    let mut degraded = check_host(policy, host, request)?;
     let ids = ids(survey, invoker, request);
     let grants = grants::collect(policy, survey, &ids)?;
     let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
@@ -163,7 +165,7 @@ pub fn plan(
         memfd_noexec,
         host_name: "ringfence",
         environment: environment::build(policy, survey, invoker, &grants),
-        directory: directory(survey, invoker)?,
+        directory: directory(policy, survey, invoker, request)?,
         command: request.command.clone(),
         mode: policy.workspace.mode,
         workspace: survey.workspace.real.clone(),
@@ -174,7 +176,14 @@ pub fn plan(
 }
 
 /// What cannot be done without is refused here; what has a substitute is named.
-fn check_host(policy: &Policy, host: &Host) -> Result<Vec<Degraded>, Refused> {
+fn check_host(policy: &Policy, host: &Host, request: &Request) -> Result<Vec<Degraded>, Refused> {
+    if let Some(name) = request.allow_degraded.first() {
+        return Err(Refused {
+            part: "--allow-degraded".into(),
+            cause: format!("`{name}` is nothing that this version can run without"),
+            remedy: "remove it; what has a substitute is done that way, said and recorded".into(),
+        });
+    }
     if let Some(cause) = &host.no_user_namespaces {
         return Err(Refused::host(
             "user namespaces",
@@ -239,19 +248,30 @@ fn ids(survey: &Survey, invoker: &Invoker, request: &Request) -> Ids {
 }
 
 /// The command starts where the invoker stands, which must be in the workspace.
-fn directory(survey: &Survey, invoker: &Invoker) -> Result<PathBuf, Refused> {
-    if invoker.cwd.starts_with(&survey.workspace.real) {
+fn directory(
+    policy: &Policy,
+    survey: &Survey,
+    invoker: &Invoker,
+    request: &Request,
+) -> Result<PathBuf, Refused> {
+    let workspace = &survey.workspace.real;
+    let inside = invoker.cwd.starts_with(workspace);
+    // An empty workspace has no directories below it yet.
+    if policy.workspace.mode == Mode::Temporary && inside || request.enter && !inside {
+        return Ok(workspace.clone());
+    }
+    if inside {
         return Ok(invoker.cwd.clone());
     }
     Err(Refused::workspace(
         format!(
             "the current directory {} is outside the workspace {}",
             invoker.cwd.display(),
-            survey.workspace.real.display()
+            workspace.display()
         ),
         format!(
-            "change to {} first, or name another directory with `--workspace`",
-            survey.workspace.real.display()
+            "change to {} first, or name the workspace for this run with `--workspace DIR`",
+            workspace.display()
         ),
     ))
 }

@@ -387,7 +387,10 @@ impl Builder {
     }
 
     fn own(&self, path: &Path) -> bool {
-        path.ancestors().skip(1).find_map(|ancestor| self.mounted.get(ancestor.as_os_str())).is_some_and(|own| *own)
+        path.ancestors()
+            .skip(1)
+            .find_map(|ancestor| self.mounted.get(ancestor.as_os_str()))
+            .is_some_and(|own| *own)
     }
 
     fn directory(&mut self, path: &Path, mode: u32) {
@@ -417,7 +420,10 @@ impl Builder {
     }
 
     fn link(&mut self, path: &Path, target: &Path) {
-        if self.made.contains(path.as_os_str()) || self.mounted.contains_key(path.as_os_str()) || !self.own(path) {
+        if self.made.contains(path.as_os_str())
+            || self.mounted.contains_key(path.as_os_str())
+            || !self.own(path)
+        {
             return;
         }
         if let Some(parent) = path.parent() {

@@ -76,6 +76,7 @@ fn make_plan_as(
     let request = Request {
         command,
         allow_degraded: arguments.allow_degraded.iter().cloned().collect(),
+        enter: arguments.workspace.is_some(),
         layers: layers.to_path_buf(),
         unused_id,
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
@@ -151,6 +152,7 @@ impl Run {
         self.directory.write_record(&record, false).context("the run's record")?;
         self.started = true;
         let boundary = ringfence_confine::start(&plan, standard.streams).map_err(|failure| {
+            self.started = false;
             let error = Failure::new(failure.to_string());
             match failure.remedy {
                 Some(remedy) => error.hint(remedy),

@@ -129,11 +129,18 @@ impl Connections {
         drop(held);
         match outcome {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {
-                if self.waiting.len() >= MOST_WAITING || (errno == Errno::AGAIN && socket_path(&bytes).is_some()) {
+                if self.waiting.len() >= MOST_WAITING
+                    || (errno == Errno::AGAIN && socket_path(&bytes).is_some())
+                {
                     // A full queue on a path would need the path judged again; the caller may do so by asking again.
                     return Err(Errno::CONNREFUSED);
                 }
-                self.waiting.push(Waiting { id: call.id, socket, address: bytes, again: errno == Errno::AGAIN });
+                self.waiting.push(Waiting {
+                    id: call.id,
+                    socket,
+                    address: bytes,
+                    again: errno == Errno::AGAIN,
+                });
                 Ok(None)
             }
             outcome => outcome.map(Some),
@@ -142,7 +149,8 @@ impl Connections {
 
     /// Finds the socket as the task would, and refuses it unless it lies on a file system of the sandbox's own.
     fn judge(&mut self, process: i32, path: &Path) -> Result<OwnedFd, Errno> {
-        let root = fs::openat(CWD, format!("/proc/{process}/root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let root =
+            fs::openat(CWD, format!("/proc/{process}/root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let absolute = if path.is_absolute() {
             path.to_path_buf()
         } else {

@@ -46,7 +46,12 @@ const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 ///
 /// # Errors
 /// The kernel's; the sandbox is ended first.
-pub fn run(boundary: &Boundary, signals: &OwnedFd, relays: Vec<Relay>, own: Vec<PathBuf>) -> Result<Ended, Errno> {
+pub fn run(
+    boundary: &Boundary,
+    signals: &OwnedFd,
+    relays: Vec<Relay>,
+    own: Vec<PathBuf>,
+) -> Result<Ended, Errno> {
     let mut watch = Watch { boundary, signals, relays, own, connections: None, ended: Ended::default() };
     let outcome = watch.run();
     if outcome.is_err() {
@@ -103,17 +108,19 @@ impl Watch<'_> {
     }
 
     fn poll(&self, reporting: bool) -> Result<Ready, Errno> {
-        let mut polled = vec![
-            PollFd::new(&self.boundary.pidfd, PollFlags::IN),
-            PollFd::new(self.signals, PollFlags::IN),
-        ];
+        let mut polled =
+            vec![PollFd::new(&self.boundary.pidfd, PollFlags::IN), PollFd::new(self.signals, PollFlags::IN)];
         if reporting {
             polled.push(PollFd::new(&self.boundary.report, PollFlags::IN));
         }
         let listener = self.connections.as_ref().map(Connections::listener);
         polled.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
-        let waiting: Vec<(usize, _)> =
-            self.relays.iter().enumerate().filter_map(|(index, relay)| Some((index, relay.wants()?))).collect();
+        let waiting: Vec<(usize, _)> = self
+            .relays
+            .iter()
+            .enumerate()
+            .filter_map(|(index, relay)| Some((index, relay.wants()?)))
+            .collect();
         polled.extend(waiting.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)));
         let busy = self.connections.as_ref().is_some_and(Connections::busy);
         match poll(&mut polled, busy.then_some(&RETRY)) {

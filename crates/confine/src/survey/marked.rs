@@ -99,7 +99,8 @@ fn secrets(policy: &Policy, invoker: &Invoker, shown: &Shown, hidden: &mut BTree
 
 /// Whether the path, or what it leads to, lies in a shown tree.
 fn inside(shown: &Shown, path: &Path) -> bool {
-    shown.covers(path) || resolve(path, false).is_ok_and(|place| !place.links.is_empty() && shown.covers(&place.real))
+    shown.covers(path)
+        || resolve(path, false).is_ok_and(|place| !place.links.is_empty() && shown.covers(&place.real))
 }
 
 fn hide(hidden: &mut BTreeMap<PathBuf, Marked>, path: &Path, because: &str) {

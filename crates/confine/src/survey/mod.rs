@@ -89,7 +89,12 @@ struct Shown(HashSet<OsString>);
 
 impl Shown {
     fn of(policy: &Policy, survey: &Survey) -> Self {
-        let granted = survey.read.iter().chain(&survey.exec).chain(&survey.write).filter_map(|found| found.place.as_ref());
+        let granted = survey
+            .read
+            .iter()
+            .chain(&survey.exec)
+            .chain(&survey.write)
+            .filter_map(|found| found.place.as_ref());
         let workspace = (policy.workspace.mode != Mode::Temporary).then_some(&survey.workspace);
         let git = survey.git.iter().map(|git| &git.place);
         Self(granted.chain(workspace).chain(git).map(|place| place.real.clone().into_os_string()).collect())
