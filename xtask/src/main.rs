@@ -1,1 +1,47 @@
-fn main() {}
+//! The project's own tasks, one file a verb.
+#![forbid(unsafe_code)]
+
+mod attack;
+mod bench;
+mod budget;
+mod command;
+mod dist;
+mod elf;
+mod generate;
+mod licences;
+mod packages;
+mod suites;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask VERB
+  test [--long] [--only SUITE]...
+                         everything that must hold before a change lands
+  attack ...             the attack table (--group, --id, --as, --jobs, --json, --control-only)
+  dist                   the static release binary
+  bench [--runs N] [--json]
+  budget                 the CI budget
+  generate [--check]     files that are made from the code";
+
+fn main() -> ExitCode {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let verb = if args.is_empty() { String::new() } else { args.remove(0) };
+    let done = match verb.as_str() {
+        "test" => test::test(&args),
+        "attack" => attack::attack(&args),
+        "dist" => dist::dist(),
+        "bench" => bench::bench(&args),
+        "budget" => Ok(budget::budget()),
+        "generate" => generate::generate(&args),
+        // What the attack table starts inside a world.
+        "attack-worker" => ringfence_attacks::work(args.first().map_or("", String::as_str))
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        _ => Err(USAGE.to_owned()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,188 @@
+//! Judges every clause of a row against what was seen.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::Broken;
+use crate::places::REPORT;
+use crate::places::RunTokens;
+use crate::table::Check;
+use crate::table::Clause;
+use crate::table::Row;
+use crate::verdict::Report;
+use crate::verdict::Verdict;
+use crate::worker::Seen;
+use crate::worker::World;
+
+const HOST_LIMIT: f64 = 60.0;
+
+/// A clause that holds, one that does not (with what was seen), or one that cannot be judged here.
+enum Judged {
+    Holds,
+    Fails(String),
+    Skipped,
+}
+
+/// Goes through the clauses in their order.
+pub(crate) fn report(world: &World, row: &Row, seen: Seen, control: bool) -> Result<Report, Broken> {
+    let refused = matches!(seen.ended.exit, 125 | 126);
+    let may_not_start = row.may_refuse && refused && !seen.text.trim().is_empty();
+    let mut failed = Vec::new();
+    let mut waiting = Vec::new();
+    let mut verdict = Verdict::Held;
+    if !seen.begun && !may_not_start {
+        verdict = Verdict::NotJudged;
+        let last = seen.text.trim().lines().next().unwrap_or("no message").to_owned();
+        failed.push(format!("the attempt did not start (exit {}): {last}", seen.ended.exit));
+    } else if seen.ended.timed_out && !control && !has_deadline(row) {
+        verdict = Verdict::NotJudged;
+        failed.push(format!("did not end within {:.0} s", seen.ended.seconds));
+    } else {
+        if !control && let Some(then) = &row.premise.then {
+            world.shell(then, HOST_LIMIT, &seen.tokens)?;
+        }
+        for clause in &row.clauses {
+            if let Some(stage) = &clause.stage {
+                waiting.push(format!("{stage}: {}", clause.text));
+                continue;
+            }
+            if let Judged::Fails(why) = judge(world, clause, &seen, control)? {
+                failed.push(format!("{} -> {why}", clause.text));
+            }
+        }
+        failed.extend(seen.left);
+        if !failed.is_empty() {
+            verdict = Verdict::Through;
+        }
+    }
+    let output = seen.text.chars().take(6000).collect();
+    Ok(Report { id: row.id.clone(), verdict, why: failed, waiting, output, seconds: seen.ended.seconds })
+}
+
+fn has_deadline(row: &Row) -> bool {
+    row.clauses.iter().any(|clause| matches!(clause.check, Check::Within(_)))
+}
+
+fn judge(world: &World, clause: &Clause, seen: &Seen, control: bool) -> Result<Judged, Broken> {
+    let places = &world.places;
+    Ok(match &clause.check {
+        Check::Shows(text) => {
+            let wanted = places.fill(text, &seen.tokens);
+            unless(seen.text.contains(&wanted), || "not in the output".to_owned())
+        }
+        Check::Hides(text) => {
+            let hidden = places.fill(text, &seen.tokens);
+            let line = seen.text.lines().find(|line| line.contains(&hidden));
+            line.map_or(Judged::Holds, |line| Judged::Fails(line.chars().take(200).collect()))
+        }
+        Check::ExitIs(wanted) => {
+            unless(seen.ended.exit == *wanted, || format!("exit status {}", seen.ended.exit))
+        }
+        Check::ExitNotZero => unless(seen.ended.exit != 0, || "exit status 0".to_owned()),
+        Check::Within(seconds) => {
+            unless(seen.ended.seconds <= *seconds, || format!("{:.1} s", seen.ended.seconds))
+        }
+        Check::Host(script) if control && needs_ringfence(script) => Judged::Skipped,
+        Check::Host(script) => {
+            let ended = world.shell(script, HOST_LIMIT, &seen.tokens)?;
+            unless(ended.exit == 0, || {
+                let text = ended.text();
+                let shown: String = text.trim().chars().take(200).collect();
+                if shown.is_empty() { format!("exit status {}", ended.exit) } else { shown }
+            })
+        }
+        Check::During(script) => match seen.during.iter().find(|(known, _)| known == script) {
+            Some((_, held)) => unless(*held, || "failed while the attempt ran".to_owned()),
+            None => Judged::Fails("the attempt had ended before the look".to_owned()),
+        },
+        Check::Diff(_) | Check::Apply(_) if control => Judged::Skipped,
+        Check::Diff(text) => {
+            let ended = world.shell(&command("diff --stat", &seen.tokens), HOST_LIMIT, &seen.tokens)?;
+            let shown = ended.text();
+            let wanted = places.fill(text, &seen.tokens);
+            unless(ended.exit == 0 && shown.contains(&wanted), || {
+                format!("exit status {}: {}", ended.exit, shown.trim().chars().take(200).collect::<String>())
+            })
+        }
+        Check::Apply(wanted) => apply(world, *wanted, &seen.tokens)?,
+        Check::ExitAny | Check::Note | Check::Event => Judged::Skipped,
+    })
+}
+
+fn apply(world: &World, wanted: Option<bool>, run: &RunTokens) -> Result<Judged, Broken> {
+    // A refusal means something only if there is something to apply.
+    let known = world.shell(&command("diff --stat", run), HOST_LIMIT, run)?;
+    if known.exit != 0 {
+        let said: String = known.text().trim().chars().take(120).collect();
+        return Ok(Judged::Fails(format!("there is nothing to apply: {said}")));
+    }
+    let work = world.places.work();
+    let before = crate::footprint::files(&work, &[]);
+    let ended = world.shell(&command("apply", run), HOST_LIMIT, run)?;
+    let said: String = ended.text().trim().chars().take(160).collect();
+    if ended.exit != 0 {
+        let changed = crate::footprint::changed(&before, &crate::footprint::files(&work, &[]));
+        if !changed.is_empty() && wanted.is_some() {
+            return Ok(Judged::Fails(format!("refused, yet it changed {}", changed.join(", "))));
+        }
+    }
+    Ok(match wanted {
+        Some(true) => unless(ended.exit == 0, || format!("exit status {}: {said}", ended.exit)),
+        Some(false) => unless(ended.exit != 0, || "it was applied".to_owned()),
+        None => Judged::Skipped,
+    })
+}
+
+fn command(verb: &str, run: &RunTokens) -> String {
+    let id = run.id.as_deref().unwrap_or_default();
+    format!("@RF@ {verb} {id}")
+}
+
+fn needs_ringfence(script: &str) -> bool {
+    script.contains("@RF@") || script.contains("@SBX@")
+}
+
+fn unless(holds: bool, why: impl FnOnce() -> String) -> Judged {
+    if holds { Judged::Holds } else { Judged::Fails(why()) }
+}
+
+/// The id of the last run: from its report, else the newest directory among the recorded runs.
+pub(crate) fn run_id(state: &Path) -> Option<String> {
+    let report = fs::read_to_string(REPORT).ok();
+    let value = report.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let named = value.and_then(|value| {
+        ["run", "id", "sandbox"].iter().find_map(|key| value.get(key)?.as_str().map(str::to_owned))
+    });
+    named.or_else(|| {
+        let newest = newest(&state.join("runs"), &|path| path.is_dir(), 1)?;
+        newest.file_name()?.to_str().map(str::to_owned)
+    })
+}
+
+/// The newest log below the state directory.
+pub(crate) fn newest_log(state: &Path) -> Option<String> {
+    let found = newest(state, &|path| path.extension().is_some_and(|end| end == "jsonl"), 5)?;
+    Some(found.display().to_string())
+}
+
+fn newest(root: &Path, wanted: &dyn Fn(&Path) -> bool, depth: usize) -> Option<std::path::PathBuf> {
+    let mut best: Option<(SystemTime, std::path::PathBuf)> = None;
+    let mut open = vec![(root.to_owned(), depth)];
+    while let Some((directory, depth)) = open.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Ok(data) = fs::symlink_metadata(&path) else { continue };
+            if data.is_dir() && depth > 1 {
+                open.push((path.clone(), depth - 1));
+            }
+            if let Ok(time) = data.modified()
+                && wanted(&path)
+                && best.as_ref().is_none_or(|(known, _)| time >= *known)
+            {
+                best = Some((time, path));
+            }
+        }
+    }
+    best.map(|(_, path)| path)
+}

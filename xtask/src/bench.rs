@@ -1,0 +1,225 @@
+//! `cargo xtask bench`: interleaved comparisons, so that what else the machine does hits both sides alike.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+use std::process::ExitCode;
+use std::process::Stdio;
+use std::time::Instant;
+
+use crate::command::shown;
+use crate::dist;
+
+/// The ratio that the project promises for a cold start, and how far the bound in CI is from it.
+const COLD_START: f64 = 0.8;
+const GENEROUS: f64 = 10.0;
+
+/// Two commands, timed in turns.
+pub(crate) struct Comparison {
+    name: String,
+    line: [String; 2],
+    /// Milliseconds of each run, sorted.
+    times: [Vec<f64>; 2],
+    /// The ratio of each pair, sorted.
+    ratios: Vec<f64>,
+}
+
+/// Runs two commands in turns, after one run of each that does not count. A command that fails ends it.
+pub(crate) fn compare(
+    name: &str,
+    first: impl Fn() -> Command,
+    second: impl Fn() -> Command,
+    runs: usize,
+) -> Result<Comparison, String> {
+    time(first())?;
+    time(second())?;
+    let mut times = [Vec::new(), Vec::new()];
+    let mut ratios = Vec::new();
+    for turn in 0..runs {
+        // Who goes first changes, so that neither always finds the caches as the other left them.
+        let (a, b) = if turn % 2 == 0 {
+            let a = time(first())?;
+            (a, time(second())?)
+        } else {
+            let b = time(second())?;
+            (time(first())?, b)
+        };
+        times[0].push(a);
+        times[1].push(b);
+        ratios.push(a / b);
+    }
+    times.iter_mut().chain([&mut ratios]).for_each(|list| list.sort_by(f64::total_cmp));
+    Ok(Comparison { name: name.to_owned(), line: [shown(&first()), shown(&second())], times, ratios })
+}
+
+fn time(mut command: Command) -> Result<f64, String> {
+    let line = shown(&command);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let status = command.status().map_err(|e| format!("{line}: {e}"))?;
+    let took = start.elapsed().as_secs_f64() * 1e3;
+    if status.success() { Ok(took) } else { Err(format!("{line}: {status}")) }
+}
+
+impl Comparison {
+    /// The ratio of the medians, first to second.
+    pub(crate) fn ratio(&self) -> f64 {
+        quantile(&self.times[0], 0.5) / quantile(&self.times[1], 0.5)
+    }
+
+    /// For a reader.
+    pub(crate) fn table(&self) -> String {
+        let mut text = format!("{}\n  {:>10} {:>10} {:>10}  command\n", self.name, "median ms", "p10", "p90");
+        for (times, line) in self.times.iter().zip(&self.line) {
+            let [low, middle, high] = [0.1, 0.5, 0.9].map(|part| quantile(times, part));
+            writeln!(text, "  {middle:>10.2} {low:>10.2} {high:>10.2}  {line}").ok();
+        }
+        let [low, middle, high] = [0.1, 0.5, 0.9].map(|part| quantile(&self.ratios, part));
+        let runs = self.ratios.len();
+        let ratio = self.ratio();
+        writeln!(text, "  ratio of medians {ratio:.3}; of {runs} pairs: {middle:.3} ({low:.3} to {high:.3})")
+            .ok();
+        text
+    }
+
+    /// For a program.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let sides: Vec<serde_json::Value> = self
+            .times
+            .iter()
+            .zip(&self.line)
+            .map(|(times, line)| {
+                let [low, middle, high] = [0.1, 0.5, 0.9].map(|part| quantile(times, part));
+                serde_json::json!({ "command": line, "median_ms": middle, "p10_ms": low, "p90_ms": high })
+            })
+            .collect();
+        serde_json::json!({ "name": self.name, "runs": self.ratios.len(), "ratio": self.ratio(), "sides": sides })
+    }
+}
+
+/// A quantile of a sorted list, between neighbours by their distance.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    #[expect(clippy::cast_precision_loss, reason = "lists of a few dozen entries")]
+    let at = part * last as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and the last index"
+    )]
+    let low = at.floor() as usize;
+    let high = (low + 1).min(last);
+    sorted[low] + (sorted[high] - sorted[low]) * at.fract()
+}
+
+/// Runs the verb.
+pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
+    let (mut json, mut runs) = (false, 50);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--json" => json = true,
+            "--runs" => {
+                let value = args.next().and_then(|text| text.parse().ok());
+                runs = value.ok_or("`--runs` needs a number")?;
+            }
+            _ => return Err("usage: bench [--runs N] [--json]".to_owned()),
+        }
+    }
+    let binary = dist::build()?;
+    let cold = cold_start(&binary, runs)?;
+    if json {
+        println!("{}", serde_json::json!([cold.json()]));
+    } else {
+        print!("{}", cold.table());
+        println!("  promised: {COLD_START} at most");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The cold start within ten times of what is promised: a change of kind is noticed in CI, noise is not.
+pub(crate) fn start_up_bound(binary: &Path, runs: usize) -> Result<(), String> {
+    let cold = cold_start(binary, runs)?;
+    print!("{}", cold.table());
+    let (ratio, bound) = (cold.ratio(), COLD_START * GENEROUS);
+    if ratio <= bound {
+        Ok(())
+    } else {
+        Err(format!("cold start: {ratio:.2} times bwrap, more than {bound}"))
+    }
+}
+
+/// `ringfence run --preset default -- /bin/true` against bubblewrap with the same grants.
+fn cold_start(binary: &Path, runs: usize) -> Result<Comparison, String> {
+    let scratch = std::env::temp_dir().join(format!("ringfence-bench.{}", std::process::id()));
+    let workspace = scratch.join("workspace");
+    std::fs::create_dir_all(&workspace).map_err(|e| e.to_string())?;
+    let compared = cold_start_in(&scratch, &workspace, binary, runs);
+    std::fs::remove_dir_all(&scratch).ok();
+    compared
+}
+
+fn cold_start_in(scratch: &Path, workspace: &Path, binary: &Path, runs: usize) -> Result<Comparison, String> {
+    let ours = || {
+        let mut command = Command::new(binary);
+        command.args(["run", "--preset", "default", "--", "/bin/true"]).current_dir(workspace);
+        command.env("RINGFENCE_STATE", scratch.join("state"));
+        command
+    };
+    let grants = granted(binary, workspace)?;
+    let theirs = || bubblewrap(&grants, workspace);
+    compare("cold start of /bin/true", ours, theirs, runs)
+}
+
+/// The directories and files that the plan of the preset binds.
+fn granted(binary: &Path, workspace: &Path) -> Result<Vec<String>, String> {
+    let mut command = Command::new(binary);
+    command.args(["plan", "--preset", "default", "--json"]).current_dir(workspace);
+    let text = crate::command::capture(&mut command)?;
+    let plan: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("ringfence plan: {e}"))?;
+    let trees = plan["trees"].as_array().ok_or("ringfence plan names no trees")?;
+    let hosts = trees.iter().filter_map(|tree| tree["host"].as_str().map(str::to_owned));
+    // The workspace's layer exists only while a run does; its bind is counted as the workspace's.
+    let hosts = hosts.filter(|host| Path::new(host).exists());
+    let found: Vec<String> = hosts
+        .filter(|host| !["/dev", "/proc"].iter().any(|start| Path::new(host).starts_with(start)))
+        .collect();
+    if found.is_empty() { Err("ringfence plan names no tree".to_owned()) } else { Ok(found) }
+}
+
+/// Links of the root that lead into /usr.
+const LINKS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+fn bubblewrap(grants: &[String], workspace: &Path) -> Command {
+    let mut command = Command::new("bwrap");
+    command.args(["--unshare-all", "--die-with-parent", "--new-session"]);
+    for grant in grants.iter().filter(|grant| Path::new(grant) != workspace) {
+        command.args(["--ro-bind", grant, grant]);
+    }
+    for link in LINKS.iter().filter(|link| !grants.iter().any(|grant| grant == *link)) {
+        if let Ok(target) = std::fs::read_link(link) {
+            command.arg("--symlink").arg(target).arg(link);
+        }
+    }
+    command.args(["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--bind"]);
+    command.arg(workspace).arg(workspace).arg("--chdir").arg(workspace).arg("/bin/true");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_between_neighbours() {
+        assert!((quantile(&[1.0, 2.0, 3.0], 0.5) - 2.0).abs() < 1e-9);
+        assert!((quantile(&[1.0, 2.0], 0.5) - 1.5).abs() < 1e-9);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn a_command_that_fails_is_no_measurement() {
+        assert!(compare("x", || Command::new("true"), || Command::new("false"), 1).is_err());
+        assert!(compare("x", || Command::new("true"), || Command::new("true"), 3).is_ok());
+    }
+}

@@ -1,0 +1,41 @@
+//! `cargo xtask dist`: the static release binary.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::ExitCode;
+
+use crate::command::capture;
+use crate::command::cargo;
+use crate::command::run;
+use crate::command::target;
+use crate::elf;
+
+const MUSL: &str = "x86_64-unknown-linux-musl";
+const GLIBC: &str = "x86_64-unknown-linux-gnu";
+
+/// Runs the verb.
+pub(crate) fn dist() -> Result<ExitCode, String> {
+    let binary = build()?;
+    let size = fs::metadata(&binary).map_err(|e| e.to_string())?.len();
+    println!("{} {size} bytes, static", binary.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds it and checks that it is static: with musl where that target is installed, else with a static glibc.
+pub(crate) fn build() -> Result<PathBuf, String> {
+    let sysroot = capture(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let musl = Path::new(sysroot.trim()).join("lib/rustlib").join(MUSL).is_dir();
+    let (triple, flags) = if musl { (MUSL, "") } else { (GLIBC, "-C target-feature=+crt-static") };
+    run(cargo()
+        .args(["build", "--release", "--locked", "--package", "ringfence", "--target", triple])
+        .env("RUSTFLAGS", flags))?;
+    let binary = target().join(triple).join("release/ringfence");
+    let bytes = fs::read(&binary).map_err(|e| format!("{}: {e}", binary.display()))?;
+    if elf::is_static(&bytes)? {
+        Ok(binary)
+    } else {
+        Err(format!("{} needs a loader or a library", binary.display()))
+    }
+}

@@ -1,0 +1,60 @@
+//! The system programs that the tests use: installed by root where apt is, named otherwise.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::command::exists;
+use crate::command::is_root;
+use crate::command::run;
+
+/// Program and Debian package. The product itself needs none of them.
+const PROGRAMS: [(&str, &str); 12] = [
+    ("bash", "bash"),
+    ("bwrap", "bubblewrap"),
+    ("curl", "curl"),
+    ("gcc", "gcc"),
+    ("git", "git"),
+    ("make", "make"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("python3", "python3"),
+    ("setpriv", "util-linux"),
+    ("strace", "strace"),
+    ("unshare", "util-linux"),
+];
+
+/// Installs or names what is missing.
+pub(crate) fn ensure() -> Result<(), String> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !is_root() || !exists("apt-get") {
+        return Err(format!("missing packages: {list}; install them with: apt-get install {list}"));
+    }
+    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    run(Command::new("apt-get")
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive"))?;
+    let left = self::missing();
+    if left.is_empty() { Ok(()) } else { Err(format!("still missing: {}", left.join(" "))) }
+}
+
+fn missing() -> Vec<&'static str> {
+    let mut missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !exists(program)).map(|(_, package)| *package).collect();
+    // The sandbox sees the system's Python, not one of the invoker's home.
+    let python = Path::new("/usr/bin/python3");
+    if !python.is_file() {
+        missing.push("python3");
+    }
+    let pytest = Command::new(python).args(["-c", "import pytest"]).output();
+    if !pytest.is_ok_and(|done| done.status.success()) {
+        missing.push("python3-pytest");
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    missing
+}

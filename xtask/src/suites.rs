@@ -1,0 +1,196 @@
+//! The test suite, as the caller and, if that is root, once more as an unprivileged user.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::command::capture;
+use crate::command::cargo;
+use crate::command::exists;
+use crate::command::root;
+use crate::command::run;
+use crate::command::target;
+use crate::command::tee;
+
+/// The uid of the unprivileged run; the namespace's own passwd names it.
+const USER: u32 = 65499;
+const SCRIPT: &str = include_str!("user.sh");
+
+/// Tests that passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// Builds the binary and all test programs.
+pub(crate) fn build() -> Result<(), String> {
+    run(cargo().args(["build", "--quiet", "--workspace", "--locked"]))?;
+    run(cargo().args(["test", "--quiet", "--workspace", "--locked", "--no-run"]))
+}
+
+/// Runs the suite as whoever called.
+pub(crate) fn as_caller() -> Result<Count, String> {
+    let mut command = cargo();
+    if exists("cargo-nextest") {
+        command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--color=never"]);
+    } else {
+        command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    }
+    counted(&mut command)
+}
+
+/// Runs the suite, as it is built, as an ordinary user in namespaces of its own.
+pub(crate) fn as_user() -> Result<Count, String> {
+    let scratch = std::env::temp_dir().join(format!("ringfence-user.{}", std::process::id()));
+    fs::create_dir_all(&scratch).map_err(|e| e.to_string())?;
+    fs::set_permissions(&scratch, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
+    let count = in_namespaces(&scratch);
+    fs::remove_dir_all(&scratch).ok();
+    count
+}
+
+fn in_namespaces(scratch: &Path) -> Result<Count, String> {
+    let script = scratch.join("user.sh");
+    fs::write(&script, SCRIPT).map_err(|e| e.to_string())?;
+    let kept = [root(), target()];
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash"])
+        .arg(&script)
+        .env("XT_ROOT", root())
+        .env("XT_SCRATCH", scratch)
+        .env("XT_UID", USER.to_string())
+        .env("XT_KEEP", words(&kept)?)
+        .env("XT_HIDDEN", words(&hidden(&kept))?)
+        .env("XT_TMP", words(&test_tmp())?)
+        .env("XT_CARGO", home("CARGO_HOME", ".cargo"))
+        .env("XT_RUSTUP", home("RUSTUP_HOME", ".rustup"));
+    if !exists("cargo-nextest") {
+        return one_by_one(command);
+    }
+    let binaries = scratch.join("binaries.json");
+    let metadata = scratch.join("metadata.json");
+    let list =
+        ["nextest", "list", "--workspace", "--locked", "--list-type=binaries-only", "--message-format=json"];
+    fs::write(&binaries, capture(cargo().args(list))?).map_err(|e| e.to_string())?;
+    let about = ["metadata", "--format-version=1", "--locked", "--all-features"];
+    fs::write(&metadata, capture(cargo().args(about))?).map_err(|e| e.to_string())?;
+    command
+        .args(["cargo-nextest", "nextest", "run", "--no-fail-fast", "--color=never"])
+        .arg("--binaries-metadata")
+        .arg(&binaries)
+        .arg("--cargo-metadata")
+        .arg(&metadata)
+        .arg("--workspace-remap")
+        .arg(root());
+    counted(&mut command)
+}
+
+/// Without nextest: each test program itself.
+fn one_by_one(mut command: Command) -> Result<Count, String> {
+    let text =
+        capture(cargo().args(["test", "--workspace", "--locked", "--no-run", "--message-format=json"]))?;
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs: Vec<String> = messages
+        .filter(|message| message["profile"]["test"] == true)
+        .filter_map(|message| message["executable"].as_str().map(str::to_owned))
+        .collect();
+    let script = "status=0; for program; do \"$program\" || status=1; done; exit $status";
+    command.args(["bash", "-c", script, "bash"]).args(programs);
+    counted(&mut command)
+}
+
+/// Runs a test runner and adds up what it says; a runner that fails without a failed test is an error.
+fn counted(command: &mut Command) -> Result<Count, String> {
+    let (success, text) = tee(command)?;
+    let count = read(&text);
+    match (success, count) {
+        (_, Count { passed: 0, failed: 0 }) => Err("the runner ran no test".to_owned()),
+        (false, Count { failed: 0, .. }) => Err("the runner failed".to_owned()),
+        (_, count) => Ok(count),
+    }
+}
+
+/// `N passed` and `N failed` of nextest's summary, or of each `test result:` line.
+fn read(text: &str) -> Count {
+    let mut count = Count::default();
+    for line in text.lines().map(str::trim_start) {
+        let rest = line.strip_prefix("Summary [").or_else(|| line.strip_prefix("test result:"));
+        let Some(rest) = rest else { continue };
+        let words: Vec<&str> = rest.split([' ', ',', ';']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let number: usize = pair[0].parse().unwrap_or_default();
+            match pair[1] {
+                "passed" => count.passed += number,
+                "failed" | "timed" => count.failed += number,
+                _ => {}
+            }
+        }
+    }
+    count
+}
+
+/// Ancestors of what is kept that only root may enter.
+fn hidden(kept: &[PathBuf]) -> Vec<PathBuf> {
+    let mut hidden: Vec<PathBuf> = Vec::new();
+    for path in kept {
+        let mut ancestors: Vec<&Path> = path.ancestors().skip(1).collect();
+        ancestors.reverse();
+        let closed = ancestors.into_iter().find(|directory| {
+            fs::metadata(directory).is_ok_and(|data| data.permissions().mode() & 0o005 != 0o005)
+        });
+        if let Some(closed) = closed.map(Path::to_owned)
+            && !hidden.contains(&closed)
+        {
+            hidden.push(closed);
+        }
+    }
+    hidden
+}
+
+/// The directory for temporary files that cargo compiles into integration tests.
+fn test_tmp() -> Vec<PathBuf> {
+    let directory = target().join("tmp");
+    if directory.is_dir() { vec![directory] } else { Vec::new() }
+}
+
+fn home(variable: &str, default: &str) -> PathBuf {
+    let user = std::env::var_os("HOME").unwrap_or_default();
+    std::env::var_os(variable).map_or_else(|| Path::new(&user).join(default), PathBuf::from)
+}
+
+/// Paths as words of a shell; the script splits at blanks.
+fn words(paths: &[PathBuf]) -> Result<String, String> {
+    let texts: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    match texts.iter().find(|text| text.contains(char::is_whitespace)) {
+        Some(text) => Err(format!("`{text}`: a path with blanks cannot be handed to the unprivileged run")),
+        None => Ok(texts.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_are_read() {
+        let nextest =
+            "     Summary [   0.9s] 12 tests run: 9 passed (1 slow), 2 failed, 1 timed out, 3 skipped\n";
+        assert_eq!(read(nextest), Count { passed: 9, failed: 3 });
+        let libtest =
+            "test result: ok. 3 passed; 0 failed; 0 ignored\ntest result: FAILED. 1 passed; 2 failed;\n";
+        assert_eq!(read(libtest), Count { passed: 4, failed: 2 });
+    }
+}
