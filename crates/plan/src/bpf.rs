@@ -237,7 +237,7 @@ mod tests {
             .to_vec();
         let program = compile(entries.clone(), Verdict::Errno(38));
         for number in 0..600 {
-            let expected = entries.iter().any(|entry| entry.number == number).then_some(number).unwrap_or(38);
+            let expected = if entries.iter().any(|entry| entry.number == number) { number } else { 38 };
             assert_eq!(
                 interpret(&program, ARCHITECTURE, number, [0; 6]),
                 Some(RET_ERRNO | expected),

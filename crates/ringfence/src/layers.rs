@@ -67,7 +67,7 @@ pub(crate) fn settle(plan: &Plan, run: &RunDir, record: &RunRecord) -> Result<Op
         return Ok(Some(0));
     }
     if plan.mode == Mode::Discard {
-        crate::commands::discard::remove(run, record)?;
+        crate::commands::waiting::remove(run, &crate::commands::waiting::layers(record)?)?;
         return Ok(None);
     }
     crate::commands::diff::count(record).map(Some)

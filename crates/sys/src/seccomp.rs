@@ -76,7 +76,8 @@ pub fn receive(listener: BorrowedFd<'_>) -> Result<Notification, Errno> {
     // SAFETY: all-zero is what the kernel demands of the buffer.
     let mut request: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the request writes one seccomp_notif, which the buffer is.
-    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut request) };
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut request) };
     check(libc::c_long::from(result))?;
     Ok(Notification {
         id: request.id,
@@ -90,7 +91,8 @@ pub fn receive(listener: BorrowedFd<'_>) -> Result<Notification, Errno> {
 #[must_use]
 pub fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the request reads one u64.
-    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) };
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw const id) };
     result == 0
 }
 
@@ -105,6 +107,7 @@ pub fn answer(listener: BorrowedFd<'_>, id: u64, outcome: Result<i64, Errno>) ->
         Err(errno) => response.error = -errno.raw_os_error(),
     }
     // SAFETY: the request reads one seccomp_notif_resp.
-    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut response) };
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut response) };
     check(libc::c_long::from(result)).map(drop)
 }

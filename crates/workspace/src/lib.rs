@@ -1,1 +1,45 @@
-//! placeholder
+//! What a task changed in its copy-on-write workspace, and whether it lands on the host (promise 6).
+//!
+//! The task wrote into the *upper* directory of an overlay; the host's directory, the *lower*, has not changed.
+//! [`diff`] walks the upper, so it costs what changed. [`plan_apply`] judges the whole and refuses it where a part must
+//! not land. [`apply()`] lands it: new content is built in a directory of its own inside the workspace, swapped in by
+//! renames, and what it replaced is kept. [`recover`] makes an interrupted apply all or nothing. [`discard`] forgets.
+//!
+//! The upper holds whatever a hostile task could make, and the host's directory may change at any moment: every step
+//! goes through a descriptor of the workspace's root, beneath it and along no symlink (`man 2 openat2`).
+
+#![forbid(unsafe_code)]
+
+mod apply;
+mod assess;
+mod beneath;
+mod change;
+mod content;
+mod escape;
+mod git;
+mod journal;
+mod keep;
+mod layer;
+mod lines;
+mod link;
+mod name;
+mod operation;
+mod overlay;
+mod recover;
+mod refuse;
+mod remove;
+mod render;
+mod rules;
+mod shift;
+mod stage;
+mod walk;
+
+pub use apply::{Applied, Progress, apply, apply_watched};
+pub use assess::{Apply, diff, plan_apply, plan_apply_naming};
+pub use change::{Change, Content, FileType, Flag, HoldReason, Kind};
+pub use escape::escape;
+pub use layer::{Layer, Timestamp};
+pub use recover::{Recovered, recover};
+pub use refuse::{Failure, Reason, Refusal, Refused};
+pub use remove::{discard, remove_tree};
+pub use render::{render_held, render_json, render_stat};

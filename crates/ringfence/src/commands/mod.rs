@@ -9,6 +9,7 @@ pub(crate) mod plan;
 pub(crate) mod presets;
 pub(crate) mod run;
 pub(crate) mod trust;
+pub(crate) mod waiting;
 
 use crate::failure::{Context, Failure};
 use crate::{cli, terminal};

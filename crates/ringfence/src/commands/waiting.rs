@@ -1,0 +1,80 @@
+//! Runs whose changes wait for a decision: which one is meant, and its layers.
+
+use ringfence_plan::Invoker;
+use ringfence_record::{RunDir, RunRecord, State, Status};
+use ringfence_workspace::Layer;
+
+use crate::failure::{Context, Failure};
+
+/// A run with its layers.
+pub(crate) struct Waiting {
+    pub(crate) directory: RunDir,
+    pub(crate) record: RunRecord,
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// The run that is named, or the last one here whose changes wait.
+pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Failure> {
+    let state = State::open(&invoker.state).context("the state directory")?;
+    let (directory, record) = match name {
+        Some(name) => state.find(name, None).map_err(|error| Failure::new(error.to_string()))?,
+        None => last(&state, invoker)?,
+    };
+    if record.running() {
+        return Err(Failure::new(format!("run {} goes on", record.id)).hint("wait for its end"));
+    }
+    let layers = layers(&record)?;
+    // An apply that was interrupted comes first: all of it, or nothing.
+    ringfence_workspace::recover(&directory.journal()).map_err(|refused| Failure::new(refused.to_string().trim_end()))?;
+    if !layers.iter().any(|layer| layer.upper.exists()) {
+        let state = match record.status {
+            Status::Applied => "have landed already",
+            Status::Discarded => "were thrown away",
+            _ => "are none",
+        };
+        return Err(Failure::new(format!("the changes of run {} {state}", record.id)));
+    }
+    Ok(Waiting { directory, record, layers })
+}
+
+fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {
+    let here = |record: &RunRecord| invoker.cwd.starts_with(&record.workspace) && record.status != Status::Discarded;
+    let waits = |record: &RunRecord| layers(record).is_ok_and(|layers| layers.iter().any(|layer| layer.upper.exists()));
+    let mut runs = state.runs().context("the state directory")?;
+    while let Some((directory, record)) = runs.pop() {
+        if let Ok(record) = record
+            && here(&record)
+            && waits(&record)
+        {
+            return Ok((directory, record));
+        }
+    }
+    Err(Failure::new("no run in this directory has changes that wait").hint("name the run, by the beginning of its id"))
+}
+
+/// The layers of a run's record.
+pub(crate) fn layers(record: &RunRecord) -> Result<Vec<Layer>, Failure> {
+    serde_json::from_value(record.layers.clone()).context(format!("the record of run {}", record.id))
+}
+
+impl Waiting {
+    /// Writes the record, and waits for the disk.
+    pub(crate) fn write(&self) -> Result<(), Failure> {
+        self.directory.write_record(&self.record, true).context("the run's record")
+    }
+
+    /// Removes the layers with everything in them.
+    pub(crate) fn remove_layers(&self) -> Result<(), Failure> {
+        remove(&self.directory, &self.layers)
+    }
+}
+
+/// Removes a run's layers.
+pub(crate) fn remove(directory: &RunDir, layers: &[Layer]) -> Result<(), Failure> {
+    for layer in layers {
+        let path = directory.path().join(&layer.name);
+        ringfence_workspace::remove_tree(&path)
+            .map_err(|failures| Failure::new(failures.first().map_or_else(String::new, ToString::to_string)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,378 @@
+//! Lands the whole of a run's changes on the host, or nothing.
+//!
+//! 1. The journal names every step. 2. What is new is built in a directory of its own inside the workspace. 3. Each step
+//! is one rename: new and old are swapped, so that what was replaced is in our hands when it is compared with what was
+//! judged. 4. The journal says that all landed. 5. What was replaced is kept for undo. Until 4 everything is taken back.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::assess::{Apply, STAGE, whole};
+use crate::beneath::{Tree, change_mode, look_at};
+use crate::change::Change;
+use crate::journal::{Journal, Place, Story, UNDO};
+use crate::keep;
+use crate::layer::Identity;
+use crate::operation::{Action, Operation};
+use crate::overlay::Upper;
+use crate::recover::{Sites, parent};
+use crate::refuse::{Reason, Refusal, Refused};
+use crate::shift::{Spot, shift, swap};
+use crate::stage::{self, Site};
+
+/// More objects than this are synced by one `syncfs` instead of one by one.
+const FEW: usize = 256;
+
+/// What landed.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The changes that are on the host now.
+    pub landed: Vec<Change>,
+    /// The changes that were held back.
+    pub held: Vec<Change>,
+    /// Where what they replaced is kept, each under the number of its step in the journal.
+    pub undo: PathBuf,
+    /// What could not be cleared up after everything landed; [`crate::recover`] tries again.
+    pub left: Vec<Refusal>,
+}
+
+/// How far an apply is: for a progress display, and for tests that interrupt it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The journal names all steps, this many.
+    Planned(usize),
+    /// The new object of a step is built.
+    Staged(usize),
+    /// Everything new is on disk.
+    Ready,
+    /// A step is about to be taken.
+    Landing(usize),
+    /// Its rename is done.
+    Moved(usize),
+    /// All landed.
+    Landed,
+    /// What was replaced is kept.
+    Kept,
+    /// The end.
+    Done,
+}
+
+/// Lands it. The journal directory is made if it is missing; it must be on a file system of ours, and belongs to this
+/// apply alone.
+pub fn apply(plan: Apply, journal_dir: &Path) -> Result<Applied, Refused> {
+    apply_watched(plan, journal_dir, &mut |_| {})
+}
+
+/// The same, telling how far it is.
+pub fn apply_watched(
+    plan: Apply,
+    journal_dir: &Path,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Applied, Refused> {
+    let Apply { layers, changes, operations } = plan;
+    let at_journal = |reason| Refused::one("", journal_dir, reason);
+    let token = token().map_err(|errno| at_journal(Reason::failed("read random bytes")(errno)))?;
+    let places: Vec<Place> = layers
+        .iter()
+        .map(|layer| Place {
+            name: layer.name.clone(),
+            host: layer.host.clone(),
+            device: layer.device,
+            inode: layer.inode,
+        })
+        .collect();
+    let sites = Sites::open(&places, &token)?;
+    for (layer, host) in layers.iter().zip(&sites.hosts) {
+        if let Some(reason) = whole(layer, host) {
+            return Err(Refused::one(&layer.name, Path::new(""), reason));
+        }
+    }
+    let mut uppers = Vec::new();
+    for layer in &layers {
+        let upper = Upper::open(&layer.upper);
+        uppers.push(upper.map_err(|errno| {
+            Refused::one(&layer.name, &layer.upper, Reason::failed("open the layer")(errno))
+        })?);
+    }
+    clear_rolled_back(journal_dir).map_err(at_journal)?;
+    let mut journal =
+        Journal::create(journal_dir, &token, places, &operations).map_err(|errno| match errno {
+            Errno::EXIST => at_journal(Reason::JournalExists),
+            errno => at_journal(Reason::failed("write the journal")(errno)),
+        })?;
+    watch(Progress::Planned(operations.len()));
+    let mut story = Story { stage: token, planned: true, operations, ..Story::default() };
+    let mut work = Work { sites: &sites, uppers: &uppers, changes: &changes, journal: &mut journal, watch };
+    if let Err(refusal) = work.land(&mut story) {
+        let mut refusals = vec![refusal];
+        refusals.extend(sites.roll_back(&journal, &story));
+        if refusals.len() == 1 {
+            if let Err(errno) = journal.done(false) {
+                refusals.push(Refusal::new("", journal_dir, Reason::failed("write the journal")(errno)));
+            }
+        }
+        return Err(Refused { refusals });
+    }
+    watch(Progress::Landed);
+    let mut left = sites.finish(&journal, &story);
+    watch(Progress::Kept);
+    if left.is_empty() {
+        if let Err(errno) = journal.done(true) {
+            left.push(Refusal::new("", journal_dir, Reason::failed("write the journal")(errno)));
+        }
+    }
+    watch(Progress::Done);
+    let (held, landed) = changes.into_iter().partition(|change| change.held.is_some());
+    Ok(Applied { landed, held, undo: journal_dir.join(UNDO), left })
+}
+
+struct Work<'a> {
+    sites: &'a Sites,
+    uppers: &'a [Upper],
+    changes: &'a [Change],
+    journal: &'a mut Journal,
+    watch: &'a mut dyn FnMut(Progress),
+}
+
+impl Work<'_> {
+    /// Everything up to the point of no return. On an error the caller rolls back.
+    fn land(&mut self, story: &mut Story) -> Result<(), Refusal> {
+        let stages = self.stages(story)?;
+        self.build(story, &stages)?;
+        self.keep_copies(story, &stages)?;
+        self.sync(story, &stages)?;
+        self.journal.ready().map_err(|errno| self.failed("write the journal")(errno))?;
+        story.ready = true;
+        (self.watch)(Progress::Ready);
+        let mut moved = BTreeSet::new();
+        for operation in &story.operations {
+            (self.watch)(Progress::Landing(operation.number));
+            self.step(operation, stages.get(operation.layer), &mut moved)?;
+        }
+        self.sync(story, &stages)?;
+        self.journal.landed().map_err(|errno| self.failed("write the journal")(errno))?;
+        story.landed = true;
+        Ok(())
+    }
+
+    fn stages(&self, story: &Story) -> Result<Vec<Tree>, Refusal> {
+        let mut stages = Vec::new();
+        for (host, place) in self.sites.hosts.iter().zip(&self.sites.places) {
+            stages.push(stage::make(host, &story.stage).map_err(|errno| {
+                Refusal::new(
+                    &place.name,
+                    Path::new(""),
+                    Reason::failed("make a directory in the workspace")(errno),
+                )
+            })?);
+        }
+        Ok(stages)
+    }
+
+    fn build(&mut self, story: &mut Story, stages: &[Tree]) -> Result<(), Refusal> {
+        for operation in &story.operations {
+            if !matches!(operation.action, Action::Create | Action::Replace) {
+                continue;
+            }
+            let (Some((host, place)), Some(upper), Some(stage)) =
+                (self.sites.site(operation), self.uppers.get(operation.layer), stages.get(operation.layer))
+            else {
+                continue;
+            };
+            let site = Site { upper, host, stage, sync: self.changes.len() <= FEW };
+            let identity = stage::build(&site, operation, self.below(operation))
+                .map_err(|(path, reason)| Refusal::new(&place.name, &path, reason))?;
+            story.staged.insert(operation.number, identity);
+            self.journal
+                .staged(operation.number, identity)
+                .map_err(|errno| self.failed("write the journal")(errno))?;
+            (self.watch)(Progress::Staged(operation.number));
+        }
+        Ok(())
+    }
+
+    /// The changes at and below the path of a step: they stand together, in order.
+    fn below(&self, operation: &Operation) -> &[Change] {
+        let key = |change: &Change| (change.index, change.path.clone());
+        let start =
+            self.changes.partition_point(|change| key(change) < (operation.layer, operation.path.clone()));
+        let rest = self.changes.get(start..).unwrap_or(&[]);
+        let inside =
+            |change: &&Change| change.index == operation.layer && change.path.starts_with(&operation.path);
+        rest.get(..rest.iter().take_while(inside).count()).unwrap_or(&[])
+    }
+
+    /// Where a rename cannot bring what is replaced to its keep, it is copied before anything happens to it.
+    fn keep_copies(&self, story: &Story, stages: &[Tree]) -> Result<(), Refusal> {
+        let undo = self.journal.undo().map_err(|errno| self.failed("open the directory for undo")(errno))?;
+        for (index, stage) in stages.iter().enumerate() {
+            if reaches(stage, &undo).map_err(|errno| self.failed("prepare undo")(errno))? {
+                continue;
+            }
+            let replaced = story.operations.iter().filter(|operation| {
+                operation.layer == index && matches!(operation.action, Action::Replace | Action::Remove)
+            });
+            for operation in replaced {
+                let Some((host, place)) = self.sites.site(operation) else { continue };
+                keep::copy(host, &operation.path, &undo, &stage::name(operation.number)).map_err(
+                    |errno| {
+                        Refusal::new(
+                            &place.name,
+                            &operation.path,
+                            Reason::failed("keep a copy for undo")(errno),
+                        )
+                    },
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one step.
+    fn step(
+        &mut self,
+        operation: &Operation,
+        stage: Option<&Tree>,
+        moved: &mut BTreeSet<(u64, u64)>,
+    ) -> Result<(), Refusal> {
+        let (Some((host, place)), Some(stage)) = (self.sites.site(operation), stage) else { return Ok(()) };
+        let refused = |reason| Refusal::new(&place.name, &operation.path, reason);
+        let failed = |doing: &'static str| move |errno| refused(step_failed(doing, errno));
+        let parent = parent(host, operation).map_err(failed("open the directory"))?;
+        let name = operation.path.file_name().ok_or_else(|| refused(Reason::ChangedOnHost))?;
+        let there = look_at(&parent, name).map_err(failed("look at the original"))?;
+        if !as_judged(operation, there.as_ref(), moved) {
+            return Err(refused(Reason::ChangedOnHost));
+        }
+        if operation.action == Action::Mode {
+            return mode(host, operation).map_err(failed("change the mode"));
+        }
+        let number = stage::name(operation.number);
+        let root = stage.root();
+        let built = Spot { directory: &root, name: number.as_os_str() };
+        let target = Spot { directory: &parent, name };
+        match operation.action {
+            Action::Replace => swap(built, target),
+            Action::Remove => shift(target, built),
+            Action::Create | Action::Mode => shift(built, target),
+        }
+        .map_err(failed("move the new version to its place"))?;
+        (self.watch)(Progress::Moved(operation.number));
+        let Some(old) = operation.old else { return Ok(()) };
+        moved.insert((old.device, old.inode));
+        // Now nobody else can touch it: is it what was judged? If not, the rollback brings it back.
+        let taken = look_at(stage.root(), number.as_os_str()).map_err(failed("look at the original"))?;
+        if taken.is_some_and(|taken| taken.same_content(&old)) {
+            return Ok(());
+        }
+        Err(refused(Reason::ChangedOnHost))
+    }
+
+    fn sync(&self, story: &Story, stages: &[Tree]) -> Result<(), Refusal> {
+        for (index, (host, stage)) in self.sites.hosts.iter().zip(stages).enumerate() {
+            let sync = || {
+                if self.changes.len() > FEW {
+                    return rustix::fs::syncfs(host.root());
+                }
+                rustix::fs::fsync(stage.root())?;
+                rustix::fs::fsync(host.root())?;
+                let parents: BTreeSet<_> = story
+                    .operations
+                    .iter()
+                    .filter(|operation| operation.layer == index)
+                    .filter_map(|operation| operation.path.parent())
+                    .collect();
+                for path in parents {
+                    // A directory that its owner may not read any more was synced with its parent's file system.
+                    match host.directory(path) {
+                        Ok(directory) => rustix::fs::fsync(directory)?,
+                        Err(Errno::ACCESS) => rustix::fs::syncfs(host.root())?,
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                Ok(())
+            };
+            sync().map_err(|errno| self.failed("sync the workspace")(errno))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, doing: &str) -> impl FnOnce(Errno) -> Refusal {
+        let (path, reason) = (self.journal.path.clone(), Reason::failed(doing));
+        move |errno| Refusal::new("", &path, reason(errno))
+    }
+}
+
+/// Is what stands there what was judged? An inode that an earlier step moved under another name got a new change time.
+fn as_judged(operation: &Operation, there: Option<&Identity>, moved: &BTreeSet<(u64, u64)>) -> bool {
+    match (operation.old, there) {
+        (None, None) => true,
+        (Some(old), Some(there)) if operation.action == Action::Mode => {
+            old.same_object(there) && old.mode == there.mode
+        }
+        (Some(old), Some(there)) if moved.contains(&(old.device, old.inode)) => old.same_content(there),
+        (Some(old), Some(there)) => old == *there,
+        _ => false,
+    }
+}
+
+/// What a failed system call of a step means.
+fn step_failed(doing: &str, errno: Errno) -> Reason {
+    match errno {
+        Errno::EXIST => Reason::ChangedOnHost,
+        Errno::LOOP | Errno::STALE | Errno::NOTDIR | Errno::NOENT => Reason::DirectoryReplaced,
+        Errno::XDEV => Reason::OtherMount,
+        errno => Reason::failed(doing)(errno),
+    }
+}
+
+fn mode(host: &Tree, operation: &Operation) -> Result<(), Errno> {
+    let handle = host.handle(&operation.path)?;
+    let found = Identity::of(&rustix::fs::fstat(&handle)?);
+    if !operation.old.is_some_and(|old| old.same_object(&found)) {
+        return Err(Errno::STALE);
+    }
+    change_mode(handle, operation.mode)
+}
+
+/// Can a rename bring something from one to the other?
+fn reaches(from: &Tree, to: &Tree) -> Result<bool, Errno> {
+    let name = std::ffi::OsStr::new("probe");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    drop(rustix::fs::openat(from.root(), name, flags, Mode::empty())?);
+    let (from_root, to_root) = (from.root(), to.root());
+    let moved = shift(Spot { directory: &from_root, name }, Spot { directory: &to_root, name });
+    let (directory, outcome) = match moved {
+        Ok(()) => (to_root, Ok(true)),
+        Err(Errno::XDEV) => (from_root, Ok(false)),
+        Err(errno) => (from_root, Err(errno)),
+    };
+    rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::empty())?;
+    outcome
+}
+
+/// An earlier apply of this run that changed nothing leaves only its journal, which makes room for the next.
+fn clear_rolled_back(journal_dir: &Path) -> Result<(), Reason> {
+    match Journal::open(journal_dir) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Reason::failed("read the journal")(errno)),
+        Ok((_, Story { done: Some(true), .. })) => Err(Reason::JournalExists),
+        Ok((_, Story { done: None, .. })) => Err(Reason::Interrupted),
+        Ok((journal, Story { done: Some(false), .. })) => {
+            let name = crate::journal::FILE;
+            let outcome = rustix::fs::unlinkat(journal.directory.root(), name, rustix::fs::AtFlags::empty());
+            outcome.map_err(Reason::failed("remove the old journal"))
+        }
+    }
+}
+
+/// The name of the directory in which the new objects are built.
+fn token() -> Result<String, Errno> {
+    let mut random = [0_u8; 8];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    Ok(format!("{STAGE}{:016x}", u64::from_ne_bytes(random)))
+}

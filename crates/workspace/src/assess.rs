@@ -1,0 +1,201 @@
+//! Judges the changes of a run: what is shown, what is held back, what stands in the way of all.
+
+use std::path::{Path, PathBuf};
+
+use crate::beneath::{Tree, names};
+use crate::change::{Change, FileType, Kind};
+use crate::git;
+use crate::layer::{Layer, Timestamp};
+use crate::lines::{self, Budget};
+use crate::link;
+use crate::operation::{Operation, operations};
+use crate::overlay::Upper;
+use crate::refuse::{Failure, Reason, Refusal, Refused};
+use crate::rules::Rules;
+use crate::walk::walk;
+
+/// An apply that may begin: every change was judged and none stands in the way.
+#[derive(Debug)]
+pub struct Apply {
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) operations: Vec<Operation>,
+}
+
+impl Apply {
+    /// Every change, those held back too.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+}
+
+/// What the task changed, with the lines counted. The order is by layer, then by path.
+pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
+    let mut budget = Budget::new();
+    let mut all = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let (upper, host) = open(layer)?;
+        let (mut changes, _) = assess(layer, index, &upper, &host)?;
+        for change in &mut changes {
+            change.content = lines::count(change, &upper, &host, &mut budget);
+        }
+        all.append(&mut changes);
+    }
+    Ok(all)
+}
+
+/// Judges an apply of the whole.
+pub fn plan_apply(layers: &[Layer]) -> Result<Apply, Refused> {
+    plan_apply_naming(layers, &[])
+}
+
+/// The same, where the user named paths that would otherwise be held back because they run on the host. A path names
+/// what is below it too. What `protect` holds back stays held back.
+pub fn plan_apply_naming(layers: &[Layer], named: &[PathBuf]) -> Result<Apply, Refused> {
+    let mut refusals = Vec::new();
+    let mut all = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let fail = |failure: Failure| {
+            let reason = Reason::failed(failure.doing)(failure.errno);
+            Refused::one(&layer.name, &failure.path, reason)
+        };
+        let (upper, host) = open(layer).map_err(fail)?;
+        if let Some(reason) = whole(layer, &host) {
+            refusals.push(Refusal::new(&layer.name, Path::new(""), reason));
+            continue;
+        }
+        let (mut changes, obstacles) = assess(layer, index, &upper, &host).map_err(fail)?;
+        for change in &mut changes {
+            let runs = matches!(change.held, Some(crate::HoldReason::RunsOnHost { .. }));
+            if runs && named.iter().any(|path| change.path.starts_with(path)) {
+                change.held = None;
+                change.refused = refuse(change, layer, &host);
+            }
+        }
+        let landing = || changes.iter().filter(|change| change.held.is_none());
+        let refused = landing().filter_map(|change| {
+            change.refused.clone().map(|reason| Refusal::new(&layer.name, &change.path, reason))
+        });
+        refusals.extend(refused);
+        refusals.extend(
+            obstacles
+                .into_iter()
+                .filter(|obstacle| landing().any(|change| change.path.starts_with(&obstacle.path))),
+        );
+        all.append(&mut changes);
+    }
+    if !refusals.is_empty() {
+        return Err(Refused { refusals });
+    }
+    let operations = operations(&all);
+    Ok(Apply { layers: layers.to_vec(), changes: all, operations })
+}
+
+fn open(layer: &Layer) -> Result<(Upper, Tree), Failure> {
+    let upper = Upper::open(&layer.upper).map_err(Failure::of("open", &layer.upper))?;
+    let host = Tree::host(&layer.host).map_err(Failure::of("open", &layer.host))?;
+    Ok((upper, host))
+}
+
+/// The changes of one layer, judged, and what else stands in the way.
+fn assess(
+    layer: &Layer,
+    index: usize,
+    upper: &Upper,
+    host: &Tree,
+) -> Result<(Vec<Change>, Vec<Refusal>), Failure> {
+    let mut found = walk(layer, index, upper, host)?;
+    let rules = Rules::new(layer).map_err(|_| Failure {
+        doing: "compile the protected patterns of",
+        path: layer.host.clone(),
+        errno: rustix::io::Errno::INVAL,
+    })?;
+    rules.mark(&mut found.changes, upper, host);
+    for change in &mut found.changes {
+        change.refused = match change.held {
+            Some(_) => None,
+            None => refuse(change, layer, host),
+        };
+    }
+    Ok((found.changes, found.obstacles))
+}
+
+/// What stands in the way of the layer as a whole.
+pub(crate) fn whole(layer: &Layer, host: &Tree) -> Option<Reason> {
+    if (host.identity.device, host.identity.inode) != (layer.device, layer.inode) {
+        return Some(Reason::WorkspaceReplaced);
+    }
+    if Timestamp::now() < layer.started {
+        return Some(Reason::ClockSetBack);
+    }
+    let names = match names(host.root()) {
+        Ok(names) => names,
+        Err(errno) => return Some(Reason::failed("list the workspace")(errno)),
+    };
+    names.iter().any(|name| reserved(Path::new(name))).then_some(Reason::Interrupted)
+}
+
+/// Why this change forbids the whole.
+fn refuse(change: &Change, layer: &Layer, host: &Tree) -> Option<Reason> {
+    if let Some(old) = change.old {
+        if old.changed >= layer.started {
+            return Some(Reason::ChangedOnHost);
+        }
+        // Root could remove or replace what the workspace's owner could not.
+        if rustix::process::geteuid().is_root() && old.uid != host.identity.uid {
+            return Some(Reason::OtherOwner);
+        }
+    }
+    if rustix::process::geteuid().is_root()
+        && change.parent.is_some_and(|parent| parent.uid != host.identity.uid)
+    {
+        return Some(Reason::OtherOwner);
+    }
+    if change.brings() { refuse_new(change, layer) } else { None }
+}
+
+fn refuse_new(change: &Change, layer: &Layer) -> Option<Reason> {
+    let mode = change.new_mode.unwrap_or(0);
+    if change.kind == Kind::Created && !change.covered && change.origin && gone(change, layer) {
+        return Some(Reason::GoneFromHost);
+    }
+    match change.file_type {
+        FileType::Fifo | FileType::Socket | FileType::Device => return Some(Reason::Special),
+        FileType::Symlink => {
+            let target = change.target.clone().unwrap_or_default();
+            if link::leads_out(&change.path, &target) {
+                return Some(Reason::SymlinkOut { target });
+            }
+        }
+        FileType::File if mode & 0o6000 != 0 => return Some(Reason::Setuid),
+        FileType::Directory if mode & !change.old_mode.unwrap_or(0) & 0o6000 != 0 => {
+            if mode & 0o4000 != 0 || !change.inherited_group {
+                return Some(Reason::Setuid);
+            }
+        }
+        _ => {}
+    }
+    if change.capabilities {
+        return Some(Reason::Capabilities);
+    }
+    if change.path.iter().any(git::disguised) {
+        return Some(Reason::DisguisedGit);
+    }
+    reserved(&change.path).then_some(Reason::ReservedName)
+}
+
+/// It was copied from the host, where it is not any more. A file may have been renamed by the task instead: then the
+/// host's directory did not change. Directories of the host cannot be renamed in an overlay (EXDEV).
+fn gone(change: &Change, layer: &Layer) -> bool {
+    change.file_type == FileType::Directory
+        || change.parent.is_some_and(|parent| parent.changed >= layer.started)
+}
+
+/// What an apply builds in stands in the workspace under a name of this form.
+pub(crate) const STAGE: &str = ".ringfence-apply-";
+
+fn reserved(path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+
+    path.iter().next().is_some_and(|first| first.as_bytes().starts_with(STAGE.as_bytes()))
+}

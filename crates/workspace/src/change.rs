@@ -1,0 +1,192 @@
+//! One change that a task made, as it is shown and judged.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::layer::Identity;
+use crate::name;
+use crate::refuse::Reason;
+
+/// A path that differs between the host's directory and what the task sees.
+#[derive(Clone, Debug, Serialize)]
+pub struct Change {
+    /// Name of the layer.
+    pub layer: String,
+    /// Relative to the layer's directory.
+    #[serde(with = "name")]
+    pub path: PathBuf,
+    /// In what way.
+    pub kind: Kind,
+    /// Type now, or of what was deleted.
+    pub file_type: FileType,
+    /// Type on the host, where that was another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_type: Option<FileType>,
+    /// Permission bits on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_mode: Option<u32>,
+    /// Permission bits now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_mode: Option<u32>,
+    /// Bytes on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_size: Option<u64>,
+    /// Bytes now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_size: Option<u64>,
+    /// Where a symlink points now.
+    #[serde(serialize_with = "name::optional::serialize", skip_serializing_if = "Option::is_none")]
+    pub target: Option<PathBuf>,
+    /// How the content changed, where `diff` looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// Why it does not land with the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HoldReason>,
+    /// Lands, but deserves a look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flag: Option<Flag>,
+    /// Why nothing lands as long as this is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Reason>,
+    /// A change of a directory above brings this one about.
+    #[serde(skip)]
+    pub(crate) covered: bool,
+    /// Index of the layer.
+    #[serde(skip)]
+    pub(crate) index: usize,
+    /// What is on the host.
+    #[serde(skip)]
+    pub(crate) old: Option<Identity>,
+    /// What is in the upper.
+    #[serde(skip)]
+    pub(crate) new: Option<Identity>,
+    /// The host's directory it is in; absent below a covering change.
+    #[serde(skip)]
+    pub(crate) parent: Option<Identity>,
+    /// The upper says that it was copied from the host.
+    #[serde(skip)]
+    pub(crate) origin: bool,
+    /// The upper gives it file capabilities.
+    #[serde(skip)]
+    pub(crate) capabilities: bool,
+    /// It inherited the set-group-id bit from its directory.
+    #[serde(skip)]
+    pub(crate) inherited_group: bool,
+}
+
+impl Change {
+    /// Would something new stand at this path?
+    pub(crate) fn brings(&self) -> bool {
+        self.kind != Kind::Deleted
+    }
+}
+
+/// In what way a path differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Not on the host.
+    Created,
+    /// Other content.
+    Modified,
+    /// Only on the host.
+    Deleted,
+    /// A file where a directory was, a symlink where a file was, and so on.
+    TypeChanged,
+    /// Other permission bits, the same content.
+    ModeChanged,
+}
+
+impl Kind {
+    /// One letter, as in `git diff --name-status`; `m` is a change of the mode alone.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Created => 'A',
+            Self::Modified => 'M',
+            Self::Deleted => 'D',
+            Self::TypeChanged => 'T',
+            Self::ModeChanged => 'm',
+        }
+    }
+}
+
+/// Type of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileType {
+    /// Regular file.
+    File,
+    /// Directory.
+    Directory,
+    /// Symbolic link.
+    Symlink,
+    /// Named pipe.
+    Fifo,
+    /// Socket.
+    Socket,
+    /// Device, or whatever else there may be.
+    Device,
+}
+
+impl FileType {
+    pub(crate) fn of(mode: u32) -> Self {
+        match rustix::fs::FileType::from_raw_mode(mode) {
+            rustix::fs::FileType::RegularFile => Self::File,
+            rustix::fs::FileType::Directory => Self::Directory,
+            rustix::fs::FileType::Symlink => Self::Symlink,
+            rustix::fs::FileType::Fifo => Self::Fifo,
+            rustix::fs::FileType::Socket => Self::Socket,
+            _ => Self::Device,
+        }
+    }
+}
+
+/// How the content of a file changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Text.
+    Text {
+        /// Lines that are new.
+        added: u64,
+        /// Lines that are gone.
+        removed: u64,
+    },
+    /// Not text, or too much of it to look at.
+    Binary,
+}
+
+/// Why a change is held back while the rest lands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "because")]
+pub enum HoldReason {
+    /// `workspace.protect` names it.
+    Protected {
+        /// The pattern.
+        pattern: String,
+    },
+    /// It would run on the host by itself.
+    RunsOnHost {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl HoldReason {
+    /// In one sentence.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Protected { pattern } => format!("protected by `{pattern}`"),
+            Self::RunsOnHost { reason } => reason.clone(),
+        }
+    }
+}
+
+/// Lands, but deserves a look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flag {
+    /// Why, in one sentence.
+    pub reason: String,
+}

@@ -1,0 +1,198 @@
+//! What git runs or follows by itself, found inside whatever is, or could be taken for, a git directory.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::beneath::Tree;
+use crate::change::{Change, FileType};
+use crate::content::fill;
+use crate::layer::Layer;
+use crate::overlay::Upper;
+
+/// A part of a git directory that runs or redirects something, and why it is held back.
+struct Part {
+    what: What,
+    why: &'static str,
+}
+
+enum What {
+    /// A file of this name, at any depth: submodules and worktrees have their own.
+    Named(&'static str),
+    /// Everything in a directory of this name, at any depth.
+    In(&'static str),
+    /// This path.
+    At(&'static str),
+}
+
+const PARTS: &[Part] = &[
+    Part { what: What::In("hooks"), why: "a git hook: git runs it on the host" },
+    Part { what: What::Named("config"), why: "git configuration: it names programs that git runs" },
+    Part { what: What::Named("config.worktree"), why: "git configuration: it names programs that git runs" },
+    Part { what: What::Named("commondir"), why: "makes git take its configuration from another place" },
+    Part { what: What::At("objects/info/alternates"), why: "makes git read objects of another repository" },
+    Part { what: What::At("objects/info/http-alternates"), why: "makes git fetch objects from elsewhere" },
+    Part { what: What::At("rebase-merge"), why: "commands in it run at the next `git rebase --continue`" },
+    Part { what: What::At("rebase-apply"), why: "commands in it run at the next `git rebase --continue`" },
+    Part { what: What::At("sequencer"), why: "it decides what the next `git cherry-pick --continue` does" },
+];
+
+/// Below these, names are those of branches and objects and mean nothing else.
+const DATA: &[&str] = &["refs", "logs", "objects"];
+
+/// Why git makes this change dangerous on the host, or `None`.
+pub(crate) fn danger(change: &Change, layer: &Layer, upper: &Upper, host: &Tree) -> Option<&'static str> {
+    let names: Vec<&OsStr> = change.path.iter().collect();
+    let own = names.iter().position(|name| *name == ".git");
+    let inside = match own {
+        Some(at) => names.get(at + 1..),
+        None if layer.is_git() => Some(&names[..]),
+        None => None,
+    };
+    match inside {
+        Some([]) if change.file_type == FileType::Directory => None,
+        Some([]) => git_file(change, layer, upper),
+        Some(inside) => within(inside, change, upper).or_else(|| bare(&names, upper, host)),
+        None => bare(&names, upper, host),
+    }
+}
+
+/// Is this a name that a case-folding, normalising or otherwise lenient file system takes for `.git`, but not `.git`
+/// itself (CVE-2014-9390)? Git refuses to check such names out.
+pub(crate) fn disguised(name: &OsStr) -> bool {
+    if name == ".git" {
+        return false;
+    }
+    let folded: String = String::from_utf8_lossy(name.as_bytes())
+        .chars()
+        .filter(|character| !ignorable(*character))
+        .flat_map(char::to_lowercase)
+        .collect();
+    // NTFS: trailing dots and spaces go, `:` starts a stream, `~1` is the short name.
+    let folded = folded.split(':').next().unwrap_or("").trim_end_matches(['.', ' ']);
+    matches!(folded, ".git" | "git~1")
+}
+
+/// HFS+ leaves these out when it compares names.
+fn ignorable(character: char) -> bool {
+    matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A part of a git directory.
+fn within(inside: &[&OsStr], change: &Change, upper: &Upper) -> Option<&'static str> {
+    if let Some(why) = listed(inside) {
+        let harmless =
+            change.path.file_name() == Some(OsStr::new("commondir")) && plain_worktree(change, inside, upper);
+        return (!harmless).then_some(why);
+    }
+    let link = change.file_type == FileType::Symlink && inside != ["HEAD"];
+    link.then_some("a symlink in a git directory: git follows it")
+}
+
+fn listed(inside: &[&OsStr]) -> Option<&'static str> {
+    let data = inside.iter().position(|name| DATA.iter().any(|data| name == data));
+    let before_data = inside.get(..data.unwrap_or(inside.len())).unwrap_or(&[]);
+    let path: PathBuf = inside.iter().collect();
+    let part = PARTS.iter().find(|part| match part.what {
+        What::Named(name) => data.is_none() && inside.last().is_some_and(|last| *last == name),
+        What::In(name) => before_data.iter().any(|part| *part == name),
+        What::At(at) => path.starts_with(at) || Path::new("modules").join(at) == path,
+    })?;
+    Some(part.why)
+}
+
+/// A directory that is not called `.git` but looks like a git directory: a bare repository, or what a `.git` file names.
+fn bare(names: &[&OsStr], upper: &Upper, host: &Tree) -> Option<&'static str> {
+    let candidates = names.iter().enumerate().filter(|(_, name)| {
+        let parts = PARTS.iter().map(|part| match part.what {
+            What::Named(name) | What::In(name) => name,
+            What::At(at) => at.split('/').next().unwrap_or(at),
+        });
+        parts.into_iter().any(|part| **name == part)
+    });
+    candidates.into_iter().find_map(|(at, _)| {
+        let (above, inside) = names.split_at_checked(at)?;
+        let why = listed(inside)?;
+        let above: PathBuf = above.iter().collect();
+        let there = |name: &str| {
+            let path = above.join(name);
+            matches!(upper.look(&path), Ok(Some(_))) || matches!(host.look(&path), Ok(Some(_)))
+        };
+        (there("HEAD") && (there("objects") || there("commondir"))).then_some(why)
+    })
+}
+
+/// `commondir` as `git worktree add` writes it.
+fn plain_worktree(change: &Change, inside: &[&OsStr], upper: &Upper) -> bool {
+    let [worktrees, _, _] = inside else { return false };
+    *worktrees == "worktrees"
+        && small_file(change, upper).is_some_and(|text| text == b"../..\n" || text == b"../..")
+}
+
+/// `.git` that is no directory: allowed is a file that names a directory inside this layer.
+fn git_file(change: &Change, layer: &Layer, upper: &Upper) -> Option<&'static str> {
+    const WHY: &str = "makes git take another directory for the repository";
+    let named = small_file(change, upper).and_then(|text| {
+        let text = text.strip_prefix(b"gitdir: ")?;
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        Some(PathBuf::from(OsStr::from_bytes(text)))
+    });
+    let inside = named.is_some_and(|named| match named.strip_prefix(&layer.host) {
+        Ok(below) => below.components().all(|part| matches!(part, std::path::Component::Normal(_))),
+        Err(_) => !crate::link::leads_out(&change.path, &named),
+    });
+    (!inside).then_some(WHY)
+}
+
+fn small_file(change: &Change, upper: &Upper) -> Option<Vec<u8>> {
+    let size = change.new_size.filter(|size| *size <= 4096 && change.file_type == FileType::File)?;
+    let mut text = vec![0; usize::try_from(size).ok()?];
+    let whole = fill(upper.file(&change.path).ok()?, 0, &mut text).ok()?;
+    whole.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disguises() {
+        for name in
+            [".Git", ".GIT", "git~1", ".git.", ".git ", ".g\u{200c}it", ".git::$INDEX_ALLOCATION", "GIT~1"]
+        {
+            assert!(disguised(OsStr::new(name)), "{name:?}");
+        }
+        for name in [".git", ".gitignore", "git", ".github", "git~2", ".gitmodules"] {
+            assert!(!disguised(OsStr::new(name)), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_is_listed_and_branch_names_are_not() {
+        let list = |path: &str| listed(&Path::new(path).iter().collect::<Vec<_>>()).is_some();
+        for path in [
+            "hooks",
+            "hooks/post-checkout",
+            "config",
+            "modules/x/config",
+            "modules/x/y/hooks/pre-push",
+            "worktrees/x/config.worktree",
+            "worktrees/x/commondir",
+            "objects/info/alternates",
+            "rebase-merge/git-rebase-todo",
+        ] {
+            assert!(list(path), "{path}");
+        }
+        for path in [
+            "HEAD",
+            "index",
+            "refs/heads/config",
+            "logs/refs/heads/hooks",
+            "refs/heads/hooks/x",
+            "objects/ab/cd",
+            "info/exclude",
+        ] {
+            assert!(!list(path), "{path}");
+        }
+    }
+}

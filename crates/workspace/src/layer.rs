@@ -1,0 +1,101 @@
+//! A directory that was worked on copy-on-write: where it is on the host, and where the changes are.
+
+use std::path::PathBuf;
+
+use rustix::fs::Stat;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::name;
+
+/// One copy-on-write directory of a run, as `run.json` keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// `workspace`, or `git` and a number: a git directory outside the workspace.
+    pub name: String,
+    /// The host's directory, absolute and without symlinks.
+    #[serde(with = "name")]
+    pub host: PathBuf,
+    /// The overlay's upper directory.
+    #[serde(with = "name")]
+    pub upper: PathBuf,
+    /// [`Timestamp::now`] when the task started. Whatever changed on the host then or later is a conflict.
+    pub started: Timestamp,
+    /// Device number of the host's directory.
+    pub device: u64,
+    /// Its inode number.
+    pub inode: u64,
+    /// Patterns, relative to the host's directory; a match covers everything below it.
+    pub protect: Vec<String>,
+}
+
+impl Layer {
+    /// Is the directory itself a git directory?
+    pub(crate) fn is_git(&self) -> bool {
+        self.name.starts_with("git")
+    }
+}
+
+/// A moment as the kernel stamps files with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Timestamp {
+    /// Seconds since 1970.
+    pub sec: i64,
+    /// Nanoseconds.
+    pub nsec: i64,
+}
+
+impl Timestamp {
+    /// The coarse clock of the kernel, from which files get their times.
+    pub fn now() -> Self {
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        Self { sec: now.tv_sec, nsec: now.tv_nsec }
+    }
+}
+
+/// What says whether a file is still the one that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
+    pub(crate) modified: Timestamp,
+    pub(crate) changed: Timestamp,
+}
+
+impl Identity {
+    #[expect(clippy::unnecessary_cast, reason = "the fields of stat differ between architectures")]
+    pub(crate) fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: Timestamp { sec: stat.st_mtime, nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) },
+            changed: Timestamp { sec: stat.st_ctime, nsec: i64::try_from(stat.st_ctime_nsec).unwrap_or(0) },
+        }
+    }
+
+    /// The same object, whatever happened to it.
+    pub(crate) fn same_object(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// The same object with the same content, as far as a rename leaves that visible: it sets the change time. The
+    /// content of a directory is not its size and time but its entries.
+    pub(crate) fn same_content(&self, other: &Self) -> bool {
+        let directory = self.mode & 0o170_000 == 0o040_000;
+        self.same_object(other)
+            && self.mode == other.mode
+            && (directory || (self.size, self.modified) == (other.size, other.modified))
+    }
+
+    pub(crate) fn owner_may_enter(&self) -> bool {
+        self.mode & 0o700 == 0o700
+    }
+}

@@ -1,0 +1,195 @@
+//! The upper directory of an overlay, as the kernel left it: whiteouts, opaque directories, copies
+//! (Documentation/filesystems/overlayfs.rst; marks are `user.overlay.*`, since the mount has `userxattr`).
+//!
+//! A task cannot forge the marks: what it sets as `user.overlay.X` is stored as `user.overlay.overlay.X` since Linux 6.7
+//! and refused before. Marks that the mount's options rule out mean that something else wrote here.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, OFlags};
+use rustix::io::Errno;
+
+use crate::beneath::{Tree, by_descriptor, change_mode};
+use crate::change::FileType;
+use crate::layer::Identity;
+
+/// An upper directory. Directories and files that their owner may not read are opened to him and closed again when this
+/// is dropped.
+pub(crate) struct Upper {
+    tree: Tree,
+    unlocked: RefCell<Vec<(PathBuf, u32)>>,
+}
+
+impl Upper {
+    pub(crate) fn open(path: &Path) -> Result<Self, Errno> {
+        Ok(Self { tree: Tree::own(path)?, unlocked: RefCell::default() })
+    }
+
+    pub(crate) fn directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.with_access(path, |tree| tree.directory(path))
+    }
+
+    /// Opens a regular file.
+    pub(crate) fn file(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.with_access(path, |tree| tree.file(path))
+    }
+
+    pub(crate) fn look(&self, path: &Path) -> Result<Option<Identity>, Errno> {
+        self.with_access(path, |tree| tree.look(path))
+    }
+
+    /// Where a symlink points.
+    pub(crate) fn target(&self, path: &Path) -> Result<PathBuf, Errno> {
+        let handle = self.with_access(path, |tree| tree.handle(path))?;
+        link_target(handle)
+    }
+
+    /// The marks on an entry of an open directory.
+    pub(crate) fn marks(&self, path: &Path, directory: impl AsFd, found: &Identity) -> Result<Marks, Errno> {
+        let kind = FileType::of(found.mode);
+        if kind != FileType::File && kind != FileType::Directory {
+            return Ok(Marks::default());
+        }
+        let entry = by_descriptor(&directory, path.file_name().unwrap_or(OsStr::new("")));
+        let names = attributes(&entry)?;
+        let has = |name: &str| names.iter().any(|known| known == name.as_bytes());
+        let opaque = match has("user.overlay.opaque") {
+            true => self.with_access(path, |_| attribute(&entry, "user.overlay.opaque"))?,
+            false => None,
+        };
+        Ok(Marks {
+            opaque: opaque.as_deref() == Some(b"y"),
+            origin: has("user.overlay.origin"),
+            capabilities: kind == FileType::File && has("security.capability"),
+            whiteout: kind == FileType::File && found.size == 0 && has("user.overlay.whiteout"),
+            // `x` says that a directory may hold whiteouts made of attributes.
+            strange: has("user.overlay.redirect")
+                || has("user.overlay.metacopy")
+                || !matches!(opaque.as_deref(), None | Some(b"y" | b"x")),
+        })
+    }
+
+    fn with_access<T>(
+        &self,
+        path: &Path,
+        mut act: impl FnMut(&Tree) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        match act(&self.tree) {
+            Err(Errno::ACCESS) => {
+                self.unlock(path)?;
+                act(&self.tree)
+            }
+            other => other,
+        }
+    }
+
+    /// Gives the owner what he needs to read this path, from the root down.
+    fn unlock(&self, path: &Path) -> Result<(), Errno> {
+        let mut way: Vec<&Path> = path.ancestors().collect();
+        way.reverse();
+        for step in way {
+            let handle = match step.as_os_str().is_empty() {
+                true => rustix::fs::openat(
+                    self.tree.root(),
+                    ".",
+                    OFlags::PATH | OFlags::CLOEXEC,
+                    rustix::fs::Mode::empty(),
+                )?,
+                false => self.tree.handle(step)?,
+            };
+            let found = Identity::of(&rustix::fs::fstat(&handle)?);
+            let needed = match FileType::of(found.mode) {
+                FileType::Directory => 0o700,
+                FileType::File => 0o400,
+                _ => continue,
+            };
+            if found.mode & needed != needed {
+                change_mode(&handle, found.mode | needed)?;
+                self.unlocked.borrow_mut().push((step.to_owned(), found.mode));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Upper {
+    /// The last that was opened is closed first, so that each can still be reached.
+    fn drop(&mut self) {
+        while let Some((path, mode)) = self.unlocked.get_mut().pop() {
+            let handle = match path.as_os_str().is_empty() {
+                true => self.tree.directory(&path),
+                false => self.tree.handle(&path),
+            };
+            // It was ours a moment ago. If it cannot be closed again it is merely readable to its owner.
+            let _ = handle.and_then(|handle| change_mode(handle, mode));
+        }
+    }
+}
+
+/// What an entry's extended attributes say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// Nothing of the lower directory shows through.
+    pub(crate) opaque: bool,
+    /// It was copied up.
+    pub(crate) origin: bool,
+    /// It has file capabilities.
+    pub(crate) capabilities: bool,
+    /// A whiteout made of an attribute.
+    pub(crate) whiteout: bool,
+    /// A mark that this mount never sets.
+    pub(crate) strange: bool,
+}
+
+/// A whiteout made of a device file.
+pub(crate) fn is_whiteout(directory: impl AsFd, name: &OsStr) -> Result<bool, Errno> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    Ok(kind == rustix::fs::FileType::CharacterDevice && stat.st_rdev == 0)
+}
+
+/// Where the symlink behind a descriptor points.
+pub(crate) fn link_target(handle: impl AsFd) -> Result<PathBuf, Errno> {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    let target = rustix::fs::readlinkat(handle, "", Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+}
+
+/// The names of the extended attributes of a path whose last component is not followed.
+fn attributes(path: &Path) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut few = [0_u8; 512];
+    // XATTR_LIST_MAX (xattr(7)); most files have none or one.
+    let mut many = Vec::new();
+    let list = match rustix::fs::llistxattr(path, &mut few) {
+        Ok(length) => few.get(..length),
+        Err(Errno::RANGE) => {
+            many.resize(65_536, 0_u8);
+            let length = rustix::fs::llistxattr(path, &mut many)?;
+            many.get(..length)
+        }
+        Err(Errno::OPNOTSUPP) => None,
+        Err(errno) => return Err(errno),
+    };
+    Ok(list
+        .unwrap_or(&[])
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect())
+}
+
+/// An extended attribute of a path whose last component is not followed. Only its first bytes matter here.
+fn attribute(path: &Path, name: &str) -> Result<Option<Vec<u8>>, Errno> {
+    let mut value = [0_u8; 64];
+    match rustix::fs::lgetxattr(path, name, &mut value) {
+        Ok(length) => Ok(Some(value.get(..length).unwrap_or(&[]).to_vec())),
+        Err(Errno::RANGE) => Ok(Some(b"long".to_vec())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

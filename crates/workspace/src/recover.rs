@@ -1,0 +1,300 @@
+//! Makes an apply all or nothing, whatever interrupted it: takes every step back, or finishes.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use crate::beneath::{Tree, change_mode, look_at};
+use crate::change::FileType;
+use crate::journal::{FILE, Journal, Place, Story, UNDO};
+use crate::keep;
+use crate::layer::Identity;
+use crate::operation::{Action, Operation};
+use crate::refuse::{Reason, Refusal, Refused};
+use crate::remove::remove_at;
+use crate::shift::{Spot, shift, swap};
+use crate::stage;
+
+/// What became of an interrupted apply.
+#[derive(Clone, Debug)]
+pub enum Recovered {
+    /// There was none.
+    Nothing,
+    /// The host is as it was before.
+    RolledBack,
+    /// The whole landed.
+    Finished,
+}
+
+/// Finishes or rolls back the apply whose journal is in this directory. It can be called at any time, and again. An
+/// error names what could not be put back because the host changed meanwhile, and where it is kept.
+pub fn recover(journal_dir: &Path) -> Result<Recovered, Refused> {
+    let failed = |doing: &'static str| {
+        let reason = Reason::failed(doing);
+        move |errno| Refused::one("", journal_dir, reason(errno))
+    };
+    match rustix::fs::lstat(journal_dir.join(FILE)) {
+        Ok(_) => {}
+        Err(Errno::NOENT) => return Ok(Recovered::Nothing),
+        Err(errno) => return Err(failed("look at the journal")(errno)),
+    }
+    let (mut journal, story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
+    if story.done.is_some() {
+        return Ok(Recovered::Nothing);
+    }
+    if !story.planned {
+        // Nothing of ours was made on the host.
+        journal.done(false).map_err(failed("write the journal"))?;
+        return Ok(Recovered::RolledBack);
+    }
+    let sites = Sites::open(&story.layers, &story.stage)?;
+    let landed = story.landed;
+    let left = match landed {
+        true => sites.finish(&journal, &story),
+        false => sites.roll_back(&journal, &story),
+    };
+    if left.is_empty() {
+        journal.done(landed).map_err(failed("write the journal"))?;
+        return Ok(if landed { Recovered::Finished } else { Recovered::RolledBack });
+    }
+    Err(Refused { refusals: left })
+}
+
+/// The host's directories of one apply, locked.
+pub(crate) struct Sites {
+    pub(crate) places: Vec<Place>,
+    pub(crate) hosts: Vec<Tree>,
+    stage: String,
+}
+
+impl Sites {
+    /// Opens and locks them. They must be the directories that were judged.
+    pub(crate) fn open(places: &[Place], stage: &str) -> Result<Self, Refused> {
+        let mut hosts = Vec::new();
+        for place in places {
+            let refused = |reason| Refused::one(&place.name, Path::new(""), reason);
+            let host = Tree::host(&place.host)
+                .map_err(|errno| refused(Reason::failed("open the workspace")(errno)))?;
+            if (host.identity.device, host.identity.inode) != (place.device, place.inode) {
+                return Err(refused(Reason::WorkspaceReplaced));
+            }
+            match rustix::fs::flock(host.root(), FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => hosts.push(host),
+                Err(Errno::WOULDBLOCK) => return Err(refused(Reason::Busy)),
+                Err(errno) => return Err(refused(Reason::failed("lock the workspace")(errno))),
+            }
+        }
+        Ok(Self { places: places.to_vec(), hosts, stage: stage.to_owned() })
+    }
+
+    /// Takes back every step that was taken, in reverse order.
+    pub(crate) fn roll_back(&self, journal: &Journal, story: &Story) -> Vec<Refusal> {
+        let mut left = Vec::new();
+        let stages = self.stages(&mut left);
+        for operation in story.operations.iter().rev() {
+            let Some((host, place)) = self.site(operation) else { continue };
+            let outcome = match (operation.action, stages.get(&operation.layer)) {
+                (Action::Mode, _) => mode_back(host, operation),
+                (_, Some(stage)) => step_back(host, stage, operation, story.staged.get(&operation.number)),
+                // Without a place to build in, no other step was taken.
+                (_, None) => Ok(Back::Clean),
+            };
+            let reason = match outcome {
+                Ok(Back::Clean) => continue,
+                Ok(Back::Keep) => {
+                    match stages.get(&operation.layer).map(|stage| keep_one(stage, journal, operation)) {
+                        Some(Ok(kept)) => Reason::Left { kept },
+                        Some(Err(errno)) => Reason::failed("keep what could not be put back")(errno),
+                        None => continue,
+                    }
+                }
+                Err(errno) => Reason::failed("put back the original")(errno),
+            };
+            left.push(Refusal::new(&place.name, &operation.path, reason));
+        }
+        // While something could not be put back or kept, nothing is removed.
+        if left.iter().all(|refusal| matches!(refusal.reason, Reason::Left { .. })) {
+            self.remove_stages(&mut left);
+        }
+        self.sync(&mut left);
+        left
+    }
+
+    /// Moves what was replaced to where it is kept, and clears up.
+    pub(crate) fn finish(&self, journal: &Journal, story: &Story) -> Vec<Refusal> {
+        let mut left = Vec::new();
+        let stages = self.stages(&mut left);
+        for operation in story.operations.iter().filter(|operation| operation.old.is_some()) {
+            let (Some(stage), Some((_, place))) = (stages.get(&operation.layer), self.site(operation)) else {
+                continue;
+            };
+            if let Err(errno) = keep_one(stage, journal, operation) {
+                let reason = Reason::failed("keep what was replaced")(errno);
+                left.push(Refusal::new(&place.name, &operation.path, reason));
+            }
+        }
+        if left.is_empty() {
+            self.remove_stages(&mut left);
+            self.sync(&mut left);
+        }
+        left
+    }
+
+    pub(crate) fn site(&self, operation: &Operation) -> Option<(&Tree, &Place)> {
+        Some((self.hosts.get(operation.layer)?, self.places.get(operation.layer)?))
+    }
+
+    fn stages(&self, left: &mut Vec<Refusal>) -> BTreeMap<usize, Tree> {
+        let mut stages = BTreeMap::new();
+        for (index, (host, place)) in self.hosts.iter().zip(&self.places).enumerate() {
+            match stage::open(host, &self.stage) {
+                Ok(stage) => {
+                    stages.insert(index, stage);
+                }
+                Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    let reason = Reason::failed("open the directory of the interrupted apply")(errno);
+                    left.push(Refusal::new(&place.name, Path::new(&self.stage), reason));
+                }
+            }
+        }
+        stages
+    }
+
+    fn remove_stages(&self, left: &mut Vec<Refusal>) {
+        for (host, place) in self.hosts.iter().zip(&self.places) {
+            for failure in remove_at(host.root(), OsStr::new(&self.stage), Path::new(&self.stage))
+                .err()
+                .unwrap_or_default()
+            {
+                left.push(Refusal::new(
+                    &place.name,
+                    &failure.path,
+                    Reason::failed(failure.doing)(failure.errno),
+                ));
+            }
+        }
+    }
+
+    fn sync(&self, left: &mut Vec<Refusal>) {
+        for (host, place) in self.hosts.iter().zip(&self.places) {
+            if let Err(errno) = rustix::fs::syncfs(host.root()) {
+                left.push(Refusal::new(
+                    &place.name,
+                    Path::new(""),
+                    Reason::failed("sync the workspace")(errno),
+                ));
+            }
+        }
+    }
+}
+
+enum Back {
+    /// As if the step had not been taken.
+    Clean,
+    /// Its place is taken by something else: the object in the stage must not be removed with it.
+    Keep,
+}
+
+/// Takes one step back, as far as it was taken: what stands where is told by inode numbers.
+fn step_back(
+    host: &Tree,
+    stage: &Tree,
+    operation: &Operation,
+    new: Option<&Identity>,
+) -> Result<Back, Errno> {
+    let number = stage::name(operation.number);
+    let built = Spot { directory: &stage.root(), name: number.as_os_str() };
+    let aside = look_at(stage.root(), number.as_os_str())?;
+    let parent = match parent(host, operation) {
+        Ok(parent) => parent,
+        // The directory is gone or another one. What was taken from it is kept.
+        Err(_) if taken(aside.as_ref(), new) => return Ok(Back::Keep),
+        Err(_) => return Ok(Back::Clean),
+    };
+    let place = Spot { directory: &parent, name: operation.path.file_name().ok_or(Errno::INVAL)? };
+    let there = look_at(place.directory, place.name)?;
+    let landed = matches!((&there, new), (Some(there), Some(new)) if there.same_object(new));
+    let back = match (operation.action, landed, aside.is_some()) {
+        (Action::Replace, true, true) => swap(built, place).map(|()| ())?,
+        (Action::Create, true, false) => shift(place, built)?,
+        (Action::Replace | Action::Remove, false, true) if taken(aside.as_ref(), new) => {
+            if there.is_some() {
+                return Ok(Back::Keep);
+            }
+            shift(built, place)?;
+        }
+        _ => {}
+    };
+    let () = back;
+    restore_mode(place, operation)?;
+    // What landed and was edited on the host since is somebody's work now.
+    let edited = landed && matches!((&there, new), (Some(there), Some(new)) if !there.same_content(new));
+    Ok(if edited { Back::Keep } else { Back::Clean })
+}
+
+/// Is the object in the stage one that was taken from the host?
+fn taken(aside: Option<&Identity>, new: Option<&Identity>) -> bool {
+    match (aside, new) {
+        (Some(aside), Some(new)) => !aside.same_object(new),
+        // A step without a new object: whatever is there was taken. One whose object was not built yet took nothing.
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+fn mode_back(host: &Tree, operation: &Operation) -> Result<Back, Errno> {
+    let parent = match parent(host, operation) {
+        Ok(parent) => parent,
+        Err(_) => return Ok(Back::Clean),
+    };
+    let place = Spot { directory: &parent, name: operation.path.file_name().ok_or(Errno::INVAL)? };
+    restore_mode(place, operation)?;
+    Ok(Back::Clean)
+}
+
+/// A directory of the host gets back the mode it had, if it has the one that we gave it.
+fn restore_mode(place: Spot<'_, OwnedFd>, operation: &Operation) -> Result<(), Errno> {
+    let Some(old) = operation.old.filter(|old| FileType::of(old.mode) == FileType::Directory) else {
+        return Ok(());
+    };
+    let Some(there) = look_at(place.directory, place.name)? else { return Ok(()) };
+    let ours = there.mode & 0o7777 == operation.mode || there.mode == old.mode | 0o700;
+    if there.same_object(&old) && there.mode != old.mode && ours {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(place.directory, place.name, flags, rustix::fs::Mode::empty())?;
+        if Identity::of(&rustix::fs::fstat(&handle)?).same_object(&old) {
+            change_mode(handle, old.mode)?;
+        }
+    }
+    Ok(())
+}
+
+/// The directory that a step is done in, if it is still the one that was judged.
+pub(crate) fn parent(host: &Tree, operation: &Operation) -> Result<OwnedFd, Errno> {
+    let parent = host.parent(&operation.path)?;
+    let found = Identity::of(&rustix::fs::fstat(&parent)?);
+    if found.same_object(&operation.parent) { Ok(parent) } else { Err(Errno::STALE) }
+}
+
+/// Moves the object that a step took from the host to where it is kept; copies it where a rename cannot.
+fn keep_one(stage: &Tree, journal: &Journal, operation: &Operation) -> Result<PathBuf, Errno> {
+    let number = stage::name(operation.number);
+    let undo = journal.undo()?;
+    let kept = journal.path.join(UNDO).join(&number);
+    if look_at(stage.root(), number.as_os_str())?.is_none() {
+        return Ok(kept);
+    }
+    let from = Spot { directory: &stage.root(), name: number.as_os_str() };
+    let to = Spot { directory: &undo.root(), name: number.as_os_str() };
+    match shift(from, to) {
+        // A copy was made before anything landed, or is cut short and made again.
+        Err(Errno::XDEV | Errno::EXIST) => keep::copy(stage, &number, &undo, &number)?,
+        other => other?,
+    }
+    Ok(kept)
+}

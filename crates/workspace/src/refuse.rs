@@ -1,0 +1,202 @@
+//! Why an apply is refused as a whole: each path with its reason and a remedy.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use serde::Serialize;
+
+use crate::escape::escape;
+use crate::name;
+
+/// An apply that did not take place. Nothing on the host changed, unless a reason says that something is left.
+#[derive(Clone, Debug, Default, Serialize, thiserror::Error)]
+pub struct Refused {
+    /// Every reason that was found.
+    pub refusals: Vec<Refusal>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "nothing was applied:")?;
+        for refusal in &self.refusals {
+            writeln!(out, "  {}: {}", escape(&refusal.path), refusal.reason.text())?;
+        }
+        let mut remedies: Vec<_> = self.refusals.iter().map(|refusal| refusal.reason.remedy()).collect();
+        remedies.sort_unstable();
+        remedies.dedup();
+        for remedy in remedies {
+            writeln!(out, "hint: {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Refused {
+    pub(crate) fn one(layer: &str, path: &Path, reason: Reason) -> Self {
+        Self { refusals: vec![Refusal::new(layer, path, reason)] }
+    }
+}
+
+/// One path that stands in the way.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusal {
+    /// Name of the layer.
+    pub layer: String,
+    /// Relative to the layer's directory; empty: the directory itself.
+    #[serde(with = "name")]
+    pub path: PathBuf,
+    /// Why.
+    #[serde(flatten)]
+    pub reason: Reason,
+    /// The same as a sentence.
+    pub text: String,
+    /// What can be done.
+    pub remedy: &'static str,
+}
+
+impl Refusal {
+    pub(crate) fn new(layer: &str, path: &Path, reason: Reason) -> Self {
+        let (text, remedy) = (reason.text(), reason.remedy());
+        Self { layer: layer.to_owned(), path: path.to_owned(), reason, text, remedy }
+    }
+}
+
+/// Why a change must not land.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Reason {
+    /// A symlink that leads out of the workspace.
+    SymlinkOut {
+        /// Where to.
+        #[serde(with = "name")]
+        target: PathBuf,
+    },
+    /// A FIFO, a socket or a device.
+    Special,
+    /// Set-user-id or set-group-id.
+    Setuid,
+    /// File capabilities.
+    Capabilities,
+    /// A name that some file systems take for `.git`.
+    DisguisedGit,
+    /// A name that an apply itself uses.
+    ReservedName,
+    /// The path is too long to exist on the host.
+    TooDeep,
+    /// The upper holds marks that this overlay never sets.
+    StrangeLayer,
+    /// Changed on the host, or made there, since the task started.
+    ChangedOnHost,
+    /// Removed on the host since the task started.
+    GoneFromHost,
+    /// A directory on the way was renamed, replaced, or had its attributes changed.
+    DirectoryReplaced,
+    /// The workspace itself is another directory now.
+    WorkspaceReplaced,
+    /// The clock of the host runs behind the start of the task.
+    ClockSetBack,
+    /// Started as root: the file is not the workspace owner's.
+    OtherOwner,
+    /// Something is mounted there.
+    OtherMount,
+    /// The layer changed after it was judged.
+    LayerChanged,
+    /// Another apply is at work in this workspace.
+    Busy,
+    /// An apply was interrupted and not recovered.
+    Interrupted,
+    /// The journal directory already holds one.
+    JournalExists,
+    /// A system call failed.
+    Failed {
+        /// What was tried.
+        doing: String,
+        /// Why it failed.
+        error: String,
+    },
+    /// Undoing it failed: the original is kept in the journal directory.
+    Left {
+        /// Where.
+        #[serde(with = "name")]
+        kept: PathBuf,
+    },
+}
+
+impl Reason {
+    pub(crate) fn failed(doing: &str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self::Failed { doing: doing.to_owned(), error: errno.to_string() }
+    }
+
+    /// In one sentence.
+    pub fn text(&self) -> String {
+        match self {
+            Self::SymlinkOut { target } => format!("a symlink out of the workspace, to {}", escape(target)),
+            Self::Special => "a FIFO, a socket or a device".into(),
+            Self::Setuid => "has the set-user-id or set-group-id bit".into(),
+            Self::Capabilities => "has file capabilities".into(),
+            Self::DisguisedGit => "a name that some file systems take for `.git`".into(),
+            Self::ReservedName => "a name that apply itself uses".into(),
+            Self::TooDeep => "the path is too long for the host".into(),
+            Self::StrangeLayer => "carries overlay marks that ringfence never makes".into(),
+            Self::ChangedOnHost => "changed on the host since the task started".into(),
+            Self::GoneFromHost => "removed on the host since the task started".into(),
+            Self::DirectoryReplaced => "replaced or renamed on the host since the task started".into(),
+            Self::WorkspaceReplaced => "the workspace is not the directory that the task worked on".into(),
+            Self::ClockSetBack => "the clock was set back since the task started".into(),
+            Self::OtherOwner => "does not belong to the owner of the workspace".into(),
+            Self::OtherMount => "something is mounted there on the host".into(),
+            Self::LayerChanged => "changed after it was judged".into(),
+            Self::Busy => "another apply is at work here".into(),
+            Self::Interrupted => "an earlier apply was interrupted here".into(),
+            Self::JournalExists => "an apply of this run is on record already".into(),
+            Self::Failed { doing, error } => format!("cannot {doing}: {error}"),
+            Self::Left { kept } => format!("could not be put back; it is kept as {}", escape(kept)),
+        }
+    }
+
+    /// What can be done, in one sentence.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::SymlinkOut { .. } => {
+                "make the link relative and keep it inside, or remove it in another run"
+            }
+            Self::Special | Self::Setuid | Self::Capabilities => {
+                "copy what is wanted out of the run's layer by hand, or remove it in another run"
+            }
+            Self::DisguisedGit | Self::ReservedName | Self::TooDeep => "rename or remove it in another run",
+            Self::StrangeLayer => "discard this run, and report it: a task should not be able to do this",
+            Self::ChangedOnHost | Self::GoneFromHost | Self::DirectoryReplaced => {
+                "compare both versions; take the wanted parts by hand, or discard and run again"
+            }
+            Self::WorkspaceReplaced => "move the directory back to where it was, or discard the run",
+            Self::ClockSetBack => "set the clock right, then apply",
+            Self::OtherOwner => "apply as the user who owns the file, or give it to the workspace's owner",
+            Self::OtherMount => "unmount it, or take the wanted parts by hand",
+            Self::LayerChanged => "wait until nothing of the run is alive, then look at the diff again",
+            Self::Busy => "wait for it to end",
+            Self::Interrupted => "run `ringfence apply` on the run it belongs to, which recovers it first",
+            Self::JournalExists => "look at the run's record; it was applied before",
+            Self::Failed { .. } => "mend the cause, then apply again",
+            Self::Left { .. } => "put it back by hand",
+        }
+    }
+}
+
+/// Something could not be read or written.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {errno}", escape(.path))]
+pub struct Failure {
+    /// A verb: `open`, `read`.
+    pub doing: &'static str,
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub errno: Errno,
+}
+
+impl Failure {
+    pub(crate) fn of(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self { doing, path: path.to_owned(), errno }
+    }
+}

@@ -1,0 +1,188 @@
+//! Changes as a reader sees them: the dangerous first, bulk summed up, every name escaped.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::change::{Change, Content, FileType, Kind};
+use crate::escape::escape;
+
+/// More changes of one kind in one directory than this are one line, so that bulk does not push single changes away.
+const BULK: usize = 50;
+/// A name takes at most this much of a line before the numbers.
+const WIDTH: usize = 60;
+
+/// One line a change, in the spirit of `git diff --stat`.
+pub fn render_stat(changes: &[Change]) -> String {
+    let mut out = String::new();
+    let mut single: Vec<&Change> = Vec::new();
+    let mut bulk: BTreeMap<(&str, &Path, Kind), Vec<&Change>> = BTreeMap::new();
+    for change in changes {
+        if rank(change) < ORDINARY {
+            single.push(change);
+        } else {
+            let directory = change.path.parent().unwrap_or(Path::new(""));
+            bulk.entry((&change.layer, directory, change.kind)).or_default().push(change);
+        }
+    }
+    let (many, few): (Vec<_>, Vec<_>) = bulk.into_iter().partition(|(_, changes)| changes.len() > BULK);
+    single.extend(few.into_iter().flat_map(|(_, changes)| changes));
+    single.sort_by(|one, other| {
+        (rank(one), &one.layer, &one.path).cmp(&(rank(other), &other.layer, &other.path))
+    });
+    let width = single.iter().map(|change| shown(change).chars().count()).max().unwrap_or(0).min(WIDTH);
+    for change in &single {
+        line(&mut out, change, width);
+    }
+    for ((layer, directory, kind), changes) in many {
+        let place = escape(directory.join(""));
+        let (added, removed) = lines(changes.iter().copied());
+        let layer = prefix(layer);
+        let _ = writeln!(
+            out,
+            "  {} {layer}{place} | {} files, +{added} -{removed}",
+            kind.letter(),
+            changes.len()
+        );
+    }
+    total(&mut out, changes);
+    out
+}
+
+/// What is held back or flagged, with the reasons; empty if nothing is.
+pub fn render_held(changes: &[Change]) -> String {
+    let mut out = String::new();
+    for change in changes {
+        if let Some(held) = &change.held {
+            let _ = writeln!(out, "held back: {} ({})", shown(change), held.text());
+        }
+    }
+    for change in changes {
+        if let Some(flag) = &change.flag {
+            let _ = writeln!(out, "look at: {} ({})", shown(change), flag.reason);
+        }
+    }
+    out
+}
+
+/// The same as data. `shown` is the path as it may be printed.
+pub fn render_json(changes: &[Change]) -> Value {
+    changes
+        .iter()
+        .map(|change| {
+            let mut value = json!(change);
+            if let Some(object) = value.as_object_mut() {
+                object.insert("shown".into(), escape(&change.path).into());
+            }
+            value
+        })
+        .collect()
+}
+
+const ORDINARY: u8 = 4;
+
+/// The dangerous first.
+fn rank(change: &Change) -> u8 {
+    let executable = |mode: Option<u32>| mode.is_some_and(|mode| mode & 0o111 != 0);
+    match change {
+        Change { refused: Some(_), .. } => 0,
+        Change { held: Some(_), .. } => 1,
+        Change { flag: Some(_), .. } => 2,
+        Change {
+            file_type: FileType::Symlink,
+            kind: Kind::Created | Kind::Modified | Kind::TypeChanged,
+            ..
+        } => 3,
+        Change { kind: Kind::TypeChanged, .. } => 3,
+        Change { file_type: FileType::File, .. }
+            if executable(change.new_mode) && !executable(change.old_mode) =>
+        {
+            3
+        }
+        _ => ORDINARY,
+    }
+}
+
+fn line(out: &mut String, change: &Change, width: usize) {
+    let mark = match rank(change) {
+        0 => '!',
+        1 => 'H',
+        2 => '*',
+        _ => ' ',
+    };
+    let _ = write!(out, "{mark} {} {:width$} | {}", change.kind.letter(), shown(change), amount(change));
+    let why = match change {
+        Change { refused: Some(reason), .. } => format!("  refused: {}", reason.text()),
+        Change { held: Some(held), .. } => format!("  held back: {}", held.text()),
+        Change { flag: Some(flag), .. } => format!("  look at: {}", flag.reason),
+        _ => String::new(),
+    };
+    let _ = writeln!(out, "{why}");
+}
+
+fn amount(change: &Change) -> String {
+    let mode = match (change.old_mode, change.new_mode) {
+        (Some(old), Some(new)) if old != new && change.file_type != FileType::Symlink => {
+            format!("mode {old:o} -> {new:o}")
+        }
+        (None, Some(new)) if new & 0o6111 != 0 && change.file_type == FileType::File => {
+            format!("mode {new:o}")
+        }
+        _ => String::new(),
+    };
+    let size = |size: Option<u64>| size.unwrap_or(0);
+    let content = match (&change.content, &change.target, change.file_type) {
+        (Some(Content::Text { added, removed }), _, _) => format!("+{added} -{removed}"),
+        (Some(Content::Binary), _, _) => {
+            format!("bin {} -> {} bytes", size(change.old_size), size(change.new_size))
+        }
+        (None, Some(target), _) => format!("link -> {}", escape(target)),
+        (None, None, FileType::Directory) => "directory".into(),
+        (None, None, FileType::Fifo) => "FIFO".into(),
+        (None, None, FileType::Socket) => "socket".into(),
+        (None, None, FileType::Device) => "device".into(),
+        (None, None, FileType::Symlink) => "link".into(),
+        (None, None, FileType::File) => String::new(),
+    };
+    [content, mode].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn total(out: &mut String, changes: &[Change]) {
+    if changes.is_empty() {
+        return;
+    }
+    let count = |wanted: &dyn Fn(&Change) -> bool| changes.iter().filter(|change| wanted(change)).count();
+    let (added, removed) = lines(changes);
+    let _ = write!(out, " {} changes, +{added} -{removed} lines", changes.len());
+    let deleted = count(&|change| change.kind == Kind::Deleted);
+    for (number, what) in [
+        (deleted, "deleted"),
+        (count(&|change| change.held.is_some()), "held back"),
+        (count(&|change| change.flag.is_some()), "to look at"),
+        (count(&|change| change.refused.is_some()), "refused"),
+    ] {
+        if number > 0 {
+            let _ = write!(out, ", {number} {what}");
+        }
+    }
+    out.push('\n');
+}
+
+fn lines<'a>(changes: impl IntoIterator<Item = &'a Change>) -> (u64, u64) {
+    changes.into_iter().fold((0, 0), |(added, removed), change| match change.content {
+        Some(Content::Text { added: more, removed: less }) => (added + more, removed + less),
+        _ => (added, removed),
+    })
+}
+
+fn shown(change: &Change) -> String {
+    let slash = if change.file_type == FileType::Directory { "/" } else { "" };
+    format!("{}{}{slash}", prefix(&change.layer), escape(&change.path))
+}
+
+/// The workspace goes without saying.
+fn prefix(layer: &str) -> String {
+    if layer == "workspace" { String::new() } else { format!("[{}] ", escape(layer)) }
+}

@@ -1,0 +1,199 @@
+//! Which changes are held back and which are flagged: the patterns of `workspace.protect`, what git runs, and a list of
+//! files that programs on the host run by themselves.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::beneath::Tree;
+use crate::change::{Change, FileType, Flag, HoldReason, Kind};
+use crate::git;
+use crate::layer::Layer;
+use crate::overlay::Upper;
+
+/// A kind of file that something on the host runs without being asked again.
+struct Rule {
+    patterns: &'static [&'static str],
+    hold: bool,
+    why: &'static str,
+}
+
+/// Held: what an editor, a shell or an agent runs when its user merely opens or enters the directory. Flagged: what runs
+/// when he next builds, tests, commits or pushes; holding that back would hold back the work itself.
+const RULES: &[Rule] = &[
+    Rule {
+        patterns: &["**/.vscode/{tasks,settings,launch,mcp}.json", "**/*.code-workspace"],
+        hold: true,
+        why: "the editor runs it when the directory is opened",
+    },
+    Rule { patterns: &["**/.idea"], hold: true, why: "the editor runs it when the directory is opened" },
+    Rule { patterns: &["**/.envrc"], hold: true, why: "direnv runs it when the directory is entered" },
+    Rule {
+        patterns: &["**/.devcontainer", "**/.devcontainer.json"],
+        hold: true,
+        why: "it starts containers and runs commands on the host",
+    },
+    Rule {
+        patterns: &[
+            "**/.cursor/{mcp,hooks,environment}.json",
+            "**/.mcp.json",
+            "**/.gemini/settings.json",
+            "**/.codex/config.toml",
+            "**/.claude/settings*.json",
+            "**/.claude/hooks",
+        ],
+        hold: true,
+        why: "an agent on the host starts the programs it names",
+    },
+    Rule {
+        patterns: &["ringfence.toml", "**/ringfence.toml"],
+        hold: false,
+        why: "a policy: it must be trusted again",
+    },
+    Rule {
+        patterns: &["**/.github/workflows", "**/.gitlab-ci.yml", "**/.ci"],
+        hold: false,
+        why: "runs in CI when it is pushed",
+    },
+    Rule { patterns: &["**/.gitmodules", "**/.gitattributes"], hold: false, why: "directs git" },
+    Rule {
+        patterns: &["**/.pre-commit-config.yaml", "**/.husky", "**/lefthook.yml"],
+        hold: false,
+        why: "runs on the host at the next commit",
+    },
+    Rule {
+        patterns: &[
+            "**/Makefile",
+            "**/GNUmakefile",
+            "**/build.rs",
+            "**/conftest.py",
+            "**/setup.py",
+            "**/package.json",
+            "**/.cargo/config.toml",
+            "**/CMakeLists.txt",
+            "**/justfile",
+        ],
+        hold: false,
+        why: "runs on the host at the next build or test",
+    },
+];
+
+/// The rules of one layer, compiled.
+pub(crate) struct Rules<'a> {
+    layer: &'a Layer,
+    protect: GlobSet,
+    /// Directories above what is protected; a symlink there would lead around it.
+    above: GlobSet,
+    /// Which pattern each of `above` belongs to.
+    above_of: Vec<usize>,
+    listed: GlobSet,
+    /// Which rule each of `listed` belongs to.
+    listed_of: Vec<usize>,
+}
+
+impl<'a> Rules<'a> {
+    /// `Err` is the pattern that is none.
+    pub(crate) fn new(layer: &'a Layer) -> Result<Self, String> {
+        let mut above = GlobSetBuilder::new();
+        let mut above_of = Vec::new();
+        for (index, pattern) in layer.protect.iter().enumerate() {
+            let pattern = pattern.trim_matches('/');
+            let cuts = pattern.match_indices('/').filter_map(|(at, _)| pattern.get(..at));
+            for cut in cuts.filter(|cut| !cut.is_empty() && !cut.ends_with("**")) {
+                above.add(glob(cut)?);
+                above_of.push(index);
+            }
+        }
+        let mut listed = GlobSetBuilder::new();
+        let mut listed_of = Vec::new();
+        for (index, rule) in RULES.iter().enumerate() {
+            for pattern in rule.patterns {
+                listed.add(glob(pattern)?);
+                listed_of.push(index);
+            }
+        }
+        let mut protect = GlobSetBuilder::new();
+        for pattern in &layer.protect {
+            protect.add(glob(pattern.trim_matches('/'))?);
+        }
+        let build = |set: GlobSetBuilder| set.build().map_err(|error| error.to_string());
+        Ok(Self {
+            layer,
+            protect: build(protect)?,
+            above: build(above)?,
+            above_of,
+            listed: build(listed)?,
+            listed_of,
+        })
+    }
+
+    /// Marks the changes of this layer, which are sorted by path.
+    pub(crate) fn mark(&self, changes: &mut [Change], upper: &Upper, host: &Tree) {
+        for change in changes.iter_mut() {
+            change.held = self.held(change, upper, host);
+            if change.held.is_none() && change.brings() {
+                change.flag = self.listed(change, false).map(|why| Flag { reason: why.to_owned() });
+            }
+        }
+        spread(changes);
+    }
+
+    fn held(&self, change: &Change, upper: &Upper, host: &Tree) -> Option<HoldReason> {
+        let protected = change.path.ancestors().find_map(|path| self.protect.matches(path).first().copied());
+        let around = (change.file_type == FileType::Symlink)
+            .then(|| self.above.matches(&change.path).first().and_then(|at| self.above_of.get(*at).copied()))
+            .flatten();
+        if let Some(pattern) = protected.or(around).and_then(|at| self.layer.protect.get(at)) {
+            return Some(HoldReason::Protected { pattern: pattern.clone() });
+        }
+        if !change.brings() {
+            return None;
+        }
+        let why = git::danger(change, self.layer, upper, host).or_else(|| self.listed(change, true))?;
+        Some(HoldReason::RunsOnHost { reason: why.to_owned() })
+    }
+
+    fn listed(&self, change: &Change, hold: bool) -> Option<&'static str> {
+        let mut matches = change.path.ancestors().flat_map(|path| self.listed.matches(path));
+        matches.find_map(|at| {
+            let rule = self.listed_of.get(at).and_then(|rule| RULES.get(*rule))?;
+            (rule.hold == hold).then_some(rule.why)
+        })
+    }
+}
+
+/// A directory that is held holds what is in it; a removal that would take something protected along is held as a whole.
+fn spread(changes: &mut [Change]) {
+    let mut top: Option<usize> = None;
+    for at in 0..changes.len() {
+        let Some(change) = changes.get(at) else { break };
+        if !change.covered {
+            top = Some(at);
+            continue;
+        }
+        let taken = change.kind == Kind::Deleted;
+        if let (true, Some(held), Some(above)) =
+            (taken, change.held.clone(), top.and_then(|top| changes.get_mut(top)))
+        {
+            above.held.get_or_insert(held);
+        }
+    }
+    let mut holder: Option<(std::path::PathBuf, HoldReason)> = None;
+    for change in changes {
+        match (&holder, &change.held) {
+            (Some((path, reason)), _) if change.covered && change.path.starts_with(path) => {
+                change.held.get_or_insert(reason.clone());
+                change.flag = None;
+            }
+            (_, Some(reason)) => holder = Some((change.path.clone(), reason.clone())),
+            (_, None) => holder = None,
+        }
+    }
+}
+
+fn glob(pattern: &str) -> Result<globset::Glob, String> {
+    // A pattern in another case may name the same file on a file system that folds case.
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .case_insensitive(true)
+        .build()
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,200 @@
+//! Builds what is new in a directory of its own inside the workspace, from where one rename brings it to its place.
+//!
+//! That directory has mode 0700 and belongs to whoever applies, so that nobody else gets between building and placing.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::beneath::Tree;
+use crate::change::{Change, FileType};
+use crate::content;
+use crate::keep::times;
+use crate::layer::Identity;
+use crate::operation::{Action, Operation};
+use crate::overlay::Upper;
+use crate::refuse::Reason;
+
+/// Makes the directory. What is there under its name is not used.
+pub(crate) fn make(host: &Tree, name: &str) -> Result<Tree, Errno> {
+    rustix::fs::mkdirat(host.root(), name, Mode::RWXU)?;
+    open(host, name)
+}
+
+/// Opens it, and makes sure that it is ours alone.
+pub(crate) fn open(host: &Tree, name: &str) -> Result<Tree, Errno> {
+    let stage = Tree::of(host.directory(Path::new(name))?)?;
+    let ours = stage.identity.uid == rustix::process::geteuid().as_raw() && stage.identity.mode & 0o077 == 0;
+    if ours { Ok(stage) } else { Err(Errno::PERM) }
+}
+
+/// Where the new object of a step is built.
+pub(crate) fn name(number: usize) -> PathBuf {
+    PathBuf::from(number.to_string())
+}
+
+/// What building needs.
+pub(crate) struct Site<'a> {
+    pub(crate) upper: &'a Upper,
+    pub(crate) host: &'a Tree,
+    pub(crate) stage: &'a Tree,
+    /// Sync each file; otherwise the caller syncs the file system.
+    pub(crate) sync: bool,
+}
+
+/// Builds the new object of a step. `changes` are those at and below its path.
+pub(crate) fn build(
+    site: &Site<'_>,
+    operation: &Operation,
+    changes: &[Change],
+) -> Result<Identity, (PathBuf, Reason)> {
+    let owner = Owner::of(site.host, operation);
+    let mut directories = Vec::new();
+    for change in changes.iter().filter(|change| change.brings() && change.held.is_none()) {
+        let failed = |doing: &'static str| {
+            let path = change.path.clone();
+            move |errno| (path, Reason::failed(doing)(errno))
+        };
+        let below = change.path.strip_prefix(&operation.path).unwrap_or(Path::new(""));
+        let path = match below.as_os_str().is_empty() {
+            true => name(operation.number),
+            false => name(operation.number).join(below),
+        };
+        match one(site, operation, change, &path, &owner) {
+            Err(Errno::STALE) => return Err((change.path.clone(), Reason::LayerChanged)),
+            other => other.map_err(failed("build the new version"))?,
+        }
+        if change.file_type == FileType::Directory {
+            directories.push((path, change));
+        }
+    }
+    let failed = |doing: &'static str| move |errno| (operation.path.clone(), Reason::failed(doing)(errno));
+    for (path, change) in directories.into_iter().rev() {
+        let finish = || {
+            let directory = site.stage.directory(&path)?;
+            let mode = change.new_mode.unwrap_or(0o700) & 0o777 | owner.directory_bits;
+            attributes(&directory, mode, change.new.as_ref(), &owner)?;
+            if site.sync { rustix::fs::fsync(&directory) } else { Ok(()) }
+        };
+        finish().map_err(failed("build the new version"))?;
+    }
+    let found = site.stage.look(&name(operation.number)).map_err(failed("look at the new version"))?;
+    found.ok_or_else(|| failed("find the new version")(Errno::NOENT))
+}
+
+/// Whose the new objects are.
+struct Owner {
+    user: Option<Uid>,
+    group: Option<Gid>,
+    /// Set-group-id, where the directory on the host passes it on.
+    directory_bits: u32,
+}
+
+impl Owner {
+    fn of(host: &Tree, operation: &Operation) -> Self {
+        let root = rustix::process::geteuid().is_root();
+        let inherits = operation.parent.mode & 0o2000 != 0;
+        let group = match operation.old {
+            Some(old) => Some(old.gid),
+            None if inherits => Some(operation.parent.gid),
+            None => root.then_some(host.identity.gid),
+        };
+        Self {
+            user: root.then_some(Uid::from_raw(host.identity.uid)),
+            group: group.map(Gid::from_raw),
+            directory_bits: if inherits { 0o2000 } else { 0 },
+        }
+    }
+}
+
+/// `ESTALE`: the layer is not what was judged.
+fn one(
+    site: &Site<'_>,
+    operation: &Operation,
+    change: &Change,
+    path: &Path,
+    owner: &Owner,
+) -> Result<(), Errno> {
+    let parent = site.stage.parent(path)?;
+    let name = path.file_name().unwrap_or(OsStr::new(""));
+    match change.file_type {
+        FileType::Directory => rustix::fs::mkdirat(&parent, name, Mode::RWXU),
+        FileType::Symlink => {
+            let target = site.upper.target(&change.path)?;
+            if Some(&target) != change.target.as_ref() {
+                return Err(Errno::STALE);
+            }
+            rustix::fs::symlinkat(&target, &parent, name)?;
+            if owner.user.is_some() {
+                rustix::fs::chownat(&parent, name, owner.user, owner.group, AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            let modified = change.new.map(|new| new.modified).unwrap_or_default();
+            rustix::fs::utimensat(&parent, name, &times(modified), AtFlags::SYMLINK_NOFOLLOW)
+        }
+        FileType::File => {
+            let source = site.upper.file(&change.path)?;
+            unchanged(&source, change)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&parent, name, flags, Mode::RUSR | Mode::WUSR)?;
+            content::copy(&source, &file, change.new.map_or(0, |new| new.size))?;
+            unchanged(&source, change)?;
+            if operation.action == Action::Replace && operation.path == change.path {
+                keep_attributes(site.host, operation, &file)?;
+            }
+            attributes(&file, change.new_mode.unwrap_or(0) & 0o777, change.new.as_ref(), owner)?;
+            if site.sync { rustix::fs::fsync(&file) } else { Ok(()) }
+        }
+        // Refused before.
+        FileType::Fifo | FileType::Socket | FileType::Device => Err(Errno::INVAL),
+    }
+}
+
+/// Is this still what was judged? Its mode does not count: it may have been opened up for reading.
+fn unchanged(source: &OwnedFd, change: &Change) -> Result<(), Errno> {
+    let now = Identity::of(&rustix::fs::fstat(source)?);
+    let same = change
+        .new
+        .is_some_and(|new| new.same_object(&now) && (new.size, new.modified) == (now.size, now.modified));
+    if same { Ok(()) } else { Err(Errno::STALE) }
+}
+
+fn attributes(file: impl AsFd, mode: u32, new: Option<&Identity>, owner: &Owner) -> Result<(), Errno> {
+    if owner.user.is_some() || owner.group.is_some() {
+        match rustix::fs::fchown(&file, owner.user, owner.group) {
+            // Only root may give a file to any group; the file's own group stays then.
+            Err(Errno::PERM) if owner.user.is_none() => {}
+            other => other?,
+        }
+    }
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+    rustix::fs::futimens(&file, &times(new.map(|new| new.modified).unwrap_or_default()))
+}
+
+/// The access list and the user's attributes of the file on the host stay on its new version; those a task sets do not
+/// land.
+fn keep_attributes(host: &Tree, operation: &Operation, file: &OwnedFd) -> Result<(), Errno> {
+    if operation.old.is_none_or(|old| FileType::of(old.mode) != FileType::File) {
+        return Ok(());
+    }
+    let Ok(old) = host.file(&operation.path) else { return Ok(()) };
+    let mut list = vec![0_u8; 65_536];
+    let length = match rustix::fs::flistxattr(&old, &mut list) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    let mut value = Vec::new();
+    for name in list.get(..length).unwrap_or(&[]).split(|byte| *byte == 0) {
+        let kept = name == b"system.posix_acl_access" || name.starts_with(b"user.");
+        if !kept || name.starts_with(b"user.overlay.") {
+            continue;
+        }
+        value.resize(65_536, 0_u8);
+        let length = rustix::fs::fgetxattr(&old, name, &mut value)?;
+        rustix::fs::fsetxattr(file, name, value.get(..length).unwrap_or(&[]), XattrFlags::empty())?;
+    }
+    Ok(())
+}
