@@ -78,6 +78,8 @@ pub struct Layer {
     pub device: u64,
     /// Its inode number.
     pub inode: u64,
+    /// Patterns of what `apply` holds back.
+    pub protect: Vec<String>,
 }
 
 /// Something the host cannot do that was done another way, or left out by leave.

@@ -37,7 +37,8 @@ pub(crate) fn layout(
     _host: &Host,
 ) -> Result<Layout, Refused> {
     check_workspace(policy, survey, invoker, ids)?;
-    let mut builder = Builder::default();
+    let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
+    let mut builder = Builder { protect: protect.chain(survey.hooks.clone()).collect(), ..Builder::default() };
     builder.system(request, ids);
     let tmp = policy.limits.tmp.as_ref().map_or(TMP_SIZE, |rule| rule.value);
     let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();
@@ -149,6 +150,8 @@ struct Builder {
     steps: Vec<Step>,
     layers: Vec<Layer>,
     notes: Vec<String>,
+    /// Patterns of what `apply` holds back.
+    protect: Vec<String>,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
     mounted: HashMap<OsString, bool>,
     made: HashSet<OsString>,
@@ -300,6 +303,7 @@ impl Builder {
                     directory,
                     device: place.device,
                     inode: place.inode,
+                    protect: self.protect.clone(),
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });

@@ -66,6 +66,7 @@ impl Case {
                 hidden: vec![],
                 protected: vec![],
                 absent_protected: vec![],
+                hooks: None,
                 git: vec![],
                 homes: vec!["/home/u".into()],
                 notes: vec![],

@@ -4,7 +4,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 
 use ringfence_plan::Plan;
-use ringfence_policy::{Mode, Policy};
+use ringfence_policy::Mode;
 use ringfence_record::{RunDir, RunRecord};
 use serde_json::{Value, json};
 
@@ -34,8 +34,7 @@ pub(crate) fn make(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// The layers as the run's record keeps them.
-pub(crate) fn describe(plan: &Plan, policy: &Policy, started: Instant) -> Value {
-    let protect: Vec<&str> = policy.workspace.protect.iter().map(|rule| rule.value.text()).collect();
+pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
     plan.layers
         .iter()
         .map(|layer| {
@@ -46,7 +45,7 @@ pub(crate) fn describe(plan: &Plan, policy: &Policy, started: Instant) -> Value 
                 "started": { "sec": started.0, "nsec": started.1 },
                 "device": layer.device,
                 "inode": layer.inode,
-                "protect": protect,
+                "protect": layer.protect,
             })
         })
         .collect()

@@ -185,7 +185,7 @@ impl Run {
             identity: self.identity(),
             workspace: plan.workspace.clone(),
             mode: mode(plan),
-            layers: layers::describe(plan, &self.policy, started),
+            layers: layers::describe(plan, started),
             status: Status::Running,
             supervisor: Process::own(),
             head: None,

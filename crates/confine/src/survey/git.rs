@@ -38,6 +38,15 @@ pub(super) fn follow(survey: &mut Survey, invoker: &Invoker) {
     }
 }
 
+/// Where the workspace's repository keeps its hooks, if its configuration says so (git-config(1), core.hooksPath).
+pub(super) fn hooks_path(workspace: &Path) -> Option<PathBuf> {
+    let value = small(&workspace.join(".git/config"))?.lines().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        key.trim().eq_ignore_ascii_case("hookspath").then(|| value.trim().trim_matches('"').to_owned())
+    })?;
+    (!value.is_empty()).then(|| normal(&workspace.join(value)))
+}
+
 /// A linked worktree: DIR/gitdir names our `.git`, DIR/commondir the repository (gitrepository-layout(5)).
 fn worktree(directory: &Path, pointer: &Path) -> Option<PathBuf> {
     let back = small(&directory.join("gitdir"))?;

@@ -8,8 +8,8 @@ use ringfence_plan::{Invoker, Kind, Marked, Refused, Survey};
 use ringfence_policy::{Mode, PathPattern, PatternSet, Policy, known_secrets};
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode as Permissions, OFlags};
 
-use super::Shown;
 use super::place::resolve;
+use super::{Shown, git};
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
 const GIT_OBEYS: &[&str] = &[
@@ -45,6 +45,13 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
                 protect_path(survey, &mut protected, &rule.value.base(&workspace), rule.value.text());
             }
         }
+        if let Some(hooks) = git::hooks_path(&workspace)
+            && hooks.starts_with(&workspace)
+            && protects_hooks(&protect, &workspace)
+        {
+            survey.hooks = hooks.strip_prefix(&workspace).ok().map(|path| path.display().to_string());
+            protect_path(survey, &mut protected, &hooks, "core.hooksPath of the repository");
+        }
     }
     walk_patterns(policy, &deny, &protect, &shown, &workspace, &mut hidden, &mut protected)?;
     for git in survey.git.iter().filter(|git| !git.read_only) {
@@ -66,6 +73,11 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
     Ok(())
 }
 
+/// Whether the policy means the repository's hooks, by any pattern.
+fn protects_hooks(protect: &[&PathPattern], workspace: &Path) -> bool {
+    protect.iter().any(|pattern| pattern.matches(workspace, &workspace.join(".git/hooks")))
+}
+
 /// Known secret locations inside a grant. A grant that names the very path opens it.
 fn secrets(policy: &Policy, invoker: &Invoker, shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
     let files = &policy.files;
@@ -80,7 +92,9 @@ fn secrets(policy: &Policy, invoker: &Invoker, shown: &Shown, hidden: &mut BTree
         let base = pattern.base(Path::new("/"));
         let because = format!("known secret location {}", pattern.text());
         if pattern.literal().is_some() {
-            if !named.contains(&base.as_path()) && inside(shown, &base) {
+            // A directory full of secrets is not opened by its name; a file in it is, by its own.
+            let opened = named.contains(&base.as_path()) && !base.is_dir();
+            if !opened && inside(shown, &base) {
                 hide(hidden, &base, &because);
             }
             continue;
@@ -179,8 +193,19 @@ fn walk_patterns(
         };
         let (deny_set, protect_set) = (set(&deny)?, set(&protect)?);
         let is_workspace = root == workspace;
+        for pattern in &deny {
+            let base = pattern.base(&root);
+            if base != root && base.is_dir() && pattern.matches(&root, &base.join("\u{1}")) {
+                hide(hidden, &base, &format!("files.deny `{}`", pattern.text()));
+            }
+        }
         walk(&root, &mut |path, file_type| {
-            if let Some(number) = deny_set.matching_itself(path) {
+            // A directory whose every child is denied is hidden itself, or an empty one would take new files.
+            let all_below = || deny_set.matching_itself(&path.join("\u{1}"));
+            let directory = file_type == FileType::Directory;
+            if let Some(number) =
+                deny_set.matching_itself(path).or_else(|| if directory { all_below() } else { None })
+            {
                 let text = deny.get(number).map_or("", PathPattern::text);
                 hide(hidden, path, &format!("files.deny `{text}`"));
                 return false;

@@ -34,6 +34,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path) -> Result<Su
         hidden: Vec::new(),
         protected: Vec::new(),
         absent_protected: Vec::new(),
+        hooks: None,
         git: Vec::new(),
         notes: Vec::new(),
     };

@@ -76,7 +76,11 @@ fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failur
         }))?;
         return Ok(0);
     }
-    terminal::print(&format!("{} landed; what they replaced is kept in {}", changes(applied.landed.len()), applied.undo.display()));
+    terminal::print(&format!(
+        "{} landed; what they replaced is kept in {}",
+        changes(applied.landed.len()),
+        applied.undo.display()
+    ));
     if !applied.held.is_empty() {
         terminal::print(&format!("{} held back:", changes(applied.held.len())));
         terminal::print(&ringfence_workspace::render_held(&applied.held));
@@ -92,7 +96,10 @@ fn reasons(refused: &Refused) -> Vec<Change> {
     refused
         .refusals
         .iter()
-        .map(|refusal| Change { path: ringfence_workspace::escape(&refusal.path), reason: refusal.text.clone() })
+        .map(|refusal| Change {
+            path: ringfence_workspace::escape(&refusal.path),
+            reason: refusal.text.clone(),
+        })
         .collect()
 }
 

@@ -28,10 +28,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return Ok(0);
     }
     terminal::print(&ringfence_workspace::render_stat(&changes));
-    let held = ringfence_workspace::render_held(&changes);
-    if !held.is_empty() {
-        terminal::print(&held);
-    }
     Ok(0)
 }
 

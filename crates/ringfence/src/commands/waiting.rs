@@ -25,7 +25,8 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
     }
     let layers = layers(&record)?;
     // An apply that was interrupted comes first: all of it, or nothing.
-    ringfence_workspace::recover(&directory.journal()).map_err(|refused| Failure::new(refused.to_string().trim_end()))?;
+    ringfence_workspace::recover(&directory.journal())
+        .map_err(|refused| Failure::new(refused.to_string().trim_end()))?;
     if !layers.iter().any(|layer| layer.upper.exists()) {
         let state = match record.status {
             Status::Applied => "have landed already",
@@ -38,8 +39,11 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
 }
 
 fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {
-    let here = |record: &RunRecord| invoker.cwd.starts_with(&record.workspace) && record.status != Status::Discarded;
-    let waits = |record: &RunRecord| layers(record).is_ok_and(|layers| layers.iter().any(|layer| layer.upper.exists()));
+    let here =
+        |record: &RunRecord| invoker.cwd.starts_with(&record.workspace) && record.status != Status::Discarded;
+    let waits = |record: &RunRecord| {
+        layers(record).is_ok_and(|layers| layers.iter().any(|layer| layer.upper.exists()))
+    };
     let mut runs = state.runs().context("the state directory")?;
     while let Some((directory, record)) = runs.pop() {
         if let Ok(record) = record
@@ -49,7 +53,8 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
             return Ok((directory, record));
         }
     }
-    Err(Failure::new("no run in this directory has changes that wait").hint("name the run, by the beginning of its id"))
+    Err(Failure::new("no run in this directory has changes that wait")
+        .hint("name the run, by the beginning of its id"))
 }
 
 /// The layers of a run's record.
@@ -73,8 +78,9 @@ impl Waiting {
 pub(crate) fn remove(directory: &RunDir, layers: &[Layer]) -> Result<(), Failure> {
     for layer in layers {
         let path = directory.path().join(&layer.name);
-        ringfence_workspace::remove_tree(&path)
-            .map_err(|failures| Failure::new(failures.first().map_or_else(String::new, ToString::to_string)))?;
+        ringfence_workspace::remove_tree(&path).map_err(|failures| {
+            Failure::new(failures.first().map_or_else(String::new, ToString::to_string))
+        })?;
     }
     Ok(())
 }
