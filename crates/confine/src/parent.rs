@@ -200,7 +200,7 @@ fn prepare(plan: &Plan) -> Result<Prepared, Failure> {
 fn candidates(plan: &Plan) -> Vec<Vec<u8>> {
     let Some(command) = plan.command.first() else { return Vec::new() };
     let name = command.as_bytes();
-    if name.contains(&b'/') {
+    if name.contains(&b'/') || name.is_empty() {
         return vec![name.to_vec()];
     }
     let path = plan.environment.get(OsStr::new("PATH")).map_or(&b""[..], |path| path.as_bytes());

@@ -16,7 +16,7 @@ const SIZE: usize = 12;
 /// What is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A stage of the construction failed; the number is a [`Stage`] or, from 100, the index of a step of the plan.
+    /// A stage of the construction failed; the number names it for [`crate::stage`]; from 100 it is the index of a step of the plan.
     Failed {
         /// Which.
         stage: u32,

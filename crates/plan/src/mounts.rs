@@ -38,7 +38,8 @@ pub(crate) fn layout(
 ) -> Result<Layout, Refused> {
     check_workspace(policy, survey, invoker, ids)?;
     let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
-    let mut builder = Builder { protect: protect.chain(survey.hooks.clone()).collect(), ..Builder::default() };
+    let mut builder =
+        Builder { protect: protect.chain(survey.hooks.clone()).collect(), ..Builder::default() };
     builder.system(request, ids);
     let tmp = policy.limits.tmp.as_ref().map_or(TMP_SIZE, |rule| rule.value);
     let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();

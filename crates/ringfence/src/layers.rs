@@ -16,8 +16,8 @@ pub(crate) fn make(plan: &Plan) -> Result<(), Failure> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     for layer in &plan.layers {
-        for name in ["upper", "work"] {
-            let path = layer.directory.join(name);
+        // The task's own id is all that will ever go through them.
+        for path in [layer.directory.clone(), layer.directory.join("upper"), layer.directory.join("work")] {
             builder.create(&path).context(format!("making {}", path.display()))?;
             if plan.ids.mapped {
                 chown(&path, Some(plan.ids.owner_uid), Some(plan.ids.owner_gid))

@@ -144,7 +144,8 @@ impl Run {
         )?;
         self.describe(&plan, report);
         layers::make(&plan)?;
-        let standard = ringfence_supervise::standard().context("the standard streams")?;
+        let owner = plan.ids.mapped.then_some((plan.ids.outside_uid, plan.ids.outside_gid));
+        let standard = ringfence_supervise::standard(owner).context("the standard streams")?;
         let signals = ringfence_supervise::take_signals().context("signals")?;
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
         let mut record = self.record(&plan, clock::after(tick));

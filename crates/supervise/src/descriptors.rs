@@ -6,7 +6,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use ringfence_confine::Stream;
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
+use rustix::fs::{FileType, Gid, OFlags, Uid, fchown, fcntl_getfl, fstat, major, minor};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -42,14 +42,15 @@ pub enum Unfit {
     },
 }
 
-/// Looks at this process' own descriptors 0 to 2.
+/// Looks at this process' own descriptors 0 to 2. With `owner`, the task has that kernel uid and gid and not the invoker's:
+/// then pipes are relayed too, through pipes that it may open again.
 ///
 /// # Errors
 /// [`Unfit`].
-pub fn standard() -> Result<Standard, Unfit> {
+pub fn standard(owner: Option<(u32, u32)>) -> Result<Standard, Unfit> {
     let mut relays = Vec::new();
     let mut one = |number: usize, fd: BorrowedFd<'_>| {
-        stream(number, fd, &mut relays).map_err(|fault| match fault {
+        stream(number, fd, owner, &mut relays).map_err(|fault| match fault {
             Fault::Kind(what) => Unfit::Kind { number, what },
             Fault::Kernel(errno) => Unfit::Kernel { number, errno },
         })
@@ -70,7 +71,12 @@ impl From<Errno> for Fault {
     }
 }
 
-fn stream(number: usize, fd: BorrowedFd<'_>, relays: &mut Vec<Relay>) -> Result<Stream, Fault> {
+fn stream(
+    number: usize,
+    fd: BorrowedFd<'_>,
+    owner: Option<(u32, u32)>,
+    relays: &mut Vec<Relay>,
+) -> Result<Stream, Fault> {
     let stat = match fstat(fd) {
         Ok(stat) => stat,
         // Closed by the invoker: the task gets its own /dev/null instead, so that no file it opens lands there.
@@ -82,19 +88,28 @@ fn stream(number: usize, fd: BorrowedFd<'_>, relays: &mut Vec<Relay>) -> Result<
     }
     let null = (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo => Ok(Stream::Pass(fcntl_dupfd_cloexec(fd, 3)?)),
+        FileType::Fifo if owner.is_none() => Ok(Stream::Pass(fcntl_dupfd_cloexec(fd, 3)?)),
         FileType::CharacterDevice if null => Ok(Stream::Null),
         FileType::CharacterDevice if rustix::termios::isatty(fd) => {
             Ok(Stream::Pass(fcntl_dupfd_cloexec(fd, 3)?))
         }
         FileType::Directory => Err(Fault::Kind("a directory")),
         FileType::BlockDevice => Err(Fault::Kind("a block device")),
-        _ => relayed(number, fcntl_dupfd_cloexec(fd, 3)?, relays),
+        _ => relayed(number, fcntl_dupfd_cloexec(fd, 3)?, owner, relays),
     }
 }
 
-fn relayed(number: usize, own: OwnedFd, relays: &mut Vec<Relay>) -> Result<Stream, Fault> {
+fn relayed(
+    number: usize,
+    own: OwnedFd,
+    owner: Option<(u32, u32)>,
+    relays: &mut Vec<Relay>,
+) -> Result<Stream, Fault> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    if let Some((uid, gid)) = owner {
+        // Both ends are one inode.
+        fchown(&reader, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
     if number == 0 {
         relays.push(Relay::inwards(own, writer)?);
         Ok(Stream::Pass(reader))

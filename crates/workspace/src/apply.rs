@@ -1,10 +1,14 @@
 //! Lands the whole of a run's changes on the host, or nothing.
 //!
-//! 1. The journal names every step. 2. What is new is built in a directory of its own inside the workspace. 3. Each step
-//! is one rename: new and old are swapped, so that what was replaced is in our hands when it is compared with what was
-//! judged. 4. The journal says that all landed. 5. What was replaced is kept for undo. Until 4 everything is taken back.
+//! 1. The journal names every step.
+//! 2. What is new is built in a directory of its own inside the workspace.
+//! 3. Each step is one rename: new and old are swapped, so that what was replaced is in our hands when it is compared
+//!    with what was judged.
+//! 4. The journal says that all landed. Until then everything is taken back.
+//! 5. What was replaced is kept for undo.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -19,7 +23,7 @@ use crate::keep;
 use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
-use crate::recover::{Sites, parent};
+use crate::recover::{Sites, only_left, parent};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::shift::{Spot, shift, swap};
 use crate::stage::{self, Site};
@@ -110,20 +114,20 @@ pub fn apply_watched(
     if let Err(refusal) = work.land(&mut story) {
         let mut refusals = vec![refusal];
         refusals.extend(sites.roll_back(&journal, &story));
-        if refusals.len() == 1 {
-            if let Err(errno) = journal.done(false) {
-                refusals.push(Refusal::new("", journal_dir, Reason::failed("write the journal")(errno)));
-            }
+        if only_left(refusals.get(1..).unwrap_or(&[]))
+            && let Err(errno) = journal.done(false)
+        {
+            refusals.push(Refusal::new("", journal_dir, Reason::failed("write the journal")(errno)));
         }
         return Err(Refused { refusals });
     }
     watch(Progress::Landed);
     let mut left = sites.finish(&journal, &story);
     watch(Progress::Kept);
-    if left.is_empty() {
-        if let Err(errno) = journal.done(true) {
-            left.push(Refusal::new("", journal_dir, Reason::failed("write the journal")(errno)));
-        }
+    if left.is_empty()
+        && let Err(errno) = journal.done(true)
+    {
+        left.push(Refusal::new("", journal_dir, Reason::failed("write the journal")(errno)));
     }
     watch(Progress::Done);
     let (held, landed) = changes.into_iter().partition(|change| change.held.is_some());
@@ -252,9 +256,8 @@ impl Work<'_> {
             return mode(host, operation).map_err(failed("change the mode"));
         }
         let number = stage::name(operation.number);
-        let root = stage.root();
-        let built = Spot { directory: &root, name: number.as_os_str() };
-        let target = Spot { directory: &parent, name };
+        let built = Spot { directory: stage.root(), name: number.as_os_str() };
+        let target = Spot { directory: parent.as_fd(), name };
         match operation.action {
             Action::Replace => swap(built, target),
             Action::Remove => shift(target, built),
@@ -344,12 +347,11 @@ fn reaches(from: &Tree, to: &Tree) -> Result<bool, Errno> {
     let name = std::ffi::OsStr::new("probe");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     drop(rustix::fs::openat(from.root(), name, flags, Mode::empty())?);
-    let (from_root, to_root) = (from.root(), to.root());
-    let moved = shift(Spot { directory: &from_root, name }, Spot { directory: &to_root, name });
+    let moved = shift(Spot { directory: from.root(), name }, Spot { directory: to.root(), name });
     let (directory, outcome) = match moved {
-        Ok(()) => (to_root, Ok(true)),
-        Err(Errno::XDEV) => (from_root, Ok(false)),
-        Err(errno) => (from_root, Err(errno)),
+        Ok(()) => (to.root(), Ok(true)),
+        Err(Errno::XDEV) => (from.root(), Ok(false)),
+        Err(errno) => (from.root(), Err(errno)),
     };
     rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::empty())?;
     outcome

@@ -168,10 +168,11 @@ fn refuse_new(change: &Change, layer: &Layer) -> Option<Reason> {
             }
         }
         FileType::File if mode & 0o6000 != 0 => return Some(Reason::Setuid),
-        FileType::Directory if mode & !change.old_mode.unwrap_or(0) & 0o6000 != 0 => {
-            if mode & 0o4000 != 0 || !change.inherited_group {
-                return Some(Reason::Setuid);
-            }
+        FileType::Directory
+            if mode & !change.old_mode.unwrap_or(0) & 0o6000 != 0
+                && (mode & 0o4000 != 0 || !change.inherited_group) =>
+        {
+            return Some(Reason::Setuid);
         }
         _ => {}
     }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::beneath::{Tree, change_mode, look_at};
+use crate::beneath::{Tree, change_mode, look_at, names};
 use crate::change::FileType;
 use crate::journal::{FILE, Journal, Place, Story, UNDO};
 use crate::keep;
@@ -33,10 +33,8 @@ pub enum Recovered {
 /// Finishes or rolls back the apply whose journal is in this directory. It can be called at any time, and again. An
 /// error names what could not be put back because the host changed meanwhile, and where it is kept.
 pub fn recover(journal_dir: &Path) -> Result<Recovered, Refused> {
-    let failed = |doing: &'static str| {
-        let reason = Reason::failed(doing);
-        move |errno| Refused::one("", journal_dir, reason(errno))
-    };
+    let failed =
+        |doing: &'static str| move |errno| Refused::one("", journal_dir, Reason::failed(doing)(errno));
     match rustix::fs::lstat(journal_dir.join(FILE)) {
         Ok(_) => {}
         Err(Errno::NOENT) => return Ok(Recovered::Nothing),
@@ -57,11 +55,19 @@ pub fn recover(journal_dir: &Path) -> Result<Recovered, Refused> {
         true => sites.finish(&journal, &story),
         false => sites.roll_back(&journal, &story),
     };
-    if left.is_empty() {
+    if only_left(&left) {
         journal.done(landed).map_err(failed("write the journal"))?;
-        return Ok(if landed { Recovered::Finished } else { Recovered::RolledBack });
     }
-    Err(Refused { refusals: left })
+    match (left.is_empty(), landed) {
+        (true, true) => Ok(Recovered::Finished),
+        (true, false) => Ok(Recovered::RolledBack),
+        (false, _) => Err(Refused { refusals: left }),
+    }
+}
+
+/// Is everything done that can be, and at most something kept for a look?
+pub(crate) fn only_left(refusals: &[Refusal]) -> bool {
+    refusals.iter().all(|refusal| matches!(refusal.reason, Reason::Left { .. }))
 }
 
 /// The host's directories of one apply, locked.
@@ -95,7 +101,8 @@ impl Sites {
     pub(crate) fn roll_back(&self, journal: &Journal, story: &Story) -> Vec<Refusal> {
         let mut left = Vec::new();
         let stages = self.stages(&mut left);
-        for operation in story.operations.iter().rev() {
+        // Before everything new was built no step was taken, and what stands in the stage is new.
+        for operation in story.operations.iter().rev().filter(|_| story.ready) {
             let Some((host, place)) = self.site(operation) else { continue };
             let outcome = match (operation.action, stages.get(&operation.layer)) {
                 (Action::Mode, _) => mode_back(host, operation),
@@ -106,7 +113,8 @@ impl Sites {
             let reason = match outcome {
                 Ok(Back::Clean) => continue,
                 Ok(Back::Keep) => {
-                    match stages.get(&operation.layer).map(|stage| keep_one(stage, journal, operation)) {
+                    match stages.get(&operation.layer).map(|stage| keep_one(stage, journal, operation, false))
+                    {
                         Some(Ok(kept)) => Reason::Left { kept },
                         Some(Err(errno)) => Reason::failed("keep what could not be put back")(errno),
                         None => continue,
@@ -117,7 +125,7 @@ impl Sites {
             left.push(Refusal::new(&place.name, &operation.path, reason));
         }
         // While something could not be put back or kept, nothing is removed.
-        if left.iter().all(|refusal| matches!(refusal.reason, Reason::Left { .. })) {
+        if only_left(&left) {
             self.remove_stages(&mut left);
         }
         self.sync(&mut left);
@@ -132,10 +140,14 @@ impl Sites {
             let (Some(stage), Some((_, place))) = (stages.get(&operation.layer), self.site(operation)) else {
                 continue;
             };
-            if let Err(errno) = keep_one(stage, journal, operation) {
+            if let Err(errno) = keep_one(stage, journal, operation, true) {
                 let reason = Reason::failed("keep what was replaced")(errno);
                 left.push(Refusal::new(&place.name, &operation.path, reason));
             }
+        }
+        if let Err(errno) = journal.undo().and_then(|undo| rustix::fs::fsync(undo.root())) {
+            let reason = Reason::failed("sync what was replaced")(errno);
+            left.push(Refusal::new("", &journal.path, reason));
         }
         if left.is_empty() {
             self.remove_stages(&mut left);
@@ -208,7 +220,7 @@ fn step_back(
     new: Option<&Identity>,
 ) -> Result<Back, Errno> {
     let number = stage::name(operation.number);
-    let built = Spot { directory: &stage.root(), name: number.as_os_str() };
+    let built = Spot { directory: stage.root(), name: number.as_os_str() };
     let aside = look_at(stage.root(), number.as_os_str())?;
     let parent = match parent(host, operation) {
         Ok(parent) => parent,
@@ -216,11 +228,11 @@ fn step_back(
         Err(_) if taken(aside.as_ref(), new) => return Ok(Back::Keep),
         Err(_) => return Ok(Back::Clean),
     };
-    let place = Spot { directory: &parent, name: operation.path.file_name().ok_or(Errno::INVAL)? };
+    let place = Spot { directory: parent.as_fd(), name: operation.path.file_name().ok_or(Errno::INVAL)? };
     let there = look_at(place.directory, place.name)?;
     let landed = matches!((&there, new), (Some(there), Some(new)) if there.same_object(new));
-    let back = match (operation.action, landed, aside.is_some()) {
-        (Action::Replace, true, true) => swap(built, place).map(|()| ())?,
+    match (operation.action, landed, aside.is_some()) {
+        (Action::Replace, true, true) => swap(built, place)?,
         (Action::Create, true, false) => shift(place, built)?,
         (Action::Replace | Action::Remove, false, true) if taken(aside.as_ref(), new) => {
             if there.is_some() {
@@ -229,12 +241,38 @@ fn step_back(
             shift(built, place)?;
         }
         _ => {}
-    };
-    let () = back;
+    }
     restore_mode(place, operation)?;
     // What landed and was edited on the host since is somebody's work now.
-    let edited = landed && matches!((&there, new), (Some(there), Some(new)) if !there.same_content(new));
+    let edited = match (&there, new) {
+        (Some(there), Some(new)) if landed => {
+            !there.same_content(new) || touched(stage, &number, there, new)?
+        }
+        _ => false,
+    };
     Ok(if edited { Back::Keep } else { Back::Clean })
+}
+
+/// Did anybody change something in a directory since it was built? It is back in the stage, where nobody reaches it.
+fn touched(stage: &Tree, number: &Path, there: &Identity, new: &Identity) -> Result<bool, Errno> {
+    if FileType::of(new.mode) != FileType::Directory {
+        return Ok(false);
+    }
+    let mut queue = vec![number.to_owned()];
+    while let Some(path) = queue.pop() {
+        // Closed to its owner: it was built so, and nobody got in.
+        let Ok(directory) = stage.directory(&path) else { continue };
+        for name in names(&directory)? {
+            let Some(found) = look_at(&directory, &name)? else { continue };
+            if found.changed > new.changed {
+                return Ok(true);
+            }
+            if FileType::of(found.mode) == FileType::Directory {
+                queue.push(path.join(name));
+            }
+        }
+    }
+    Ok(there.modified != new.modified)
 }
 
 /// Is the object in the stage one that was taken from the host?
@@ -248,17 +286,14 @@ fn taken(aside: Option<&Identity>, new: Option<&Identity>) -> bool {
 }
 
 fn mode_back(host: &Tree, operation: &Operation) -> Result<Back, Errno> {
-    let parent = match parent(host, operation) {
-        Ok(parent) => parent,
-        Err(_) => return Ok(Back::Clean),
-    };
-    let place = Spot { directory: &parent, name: operation.path.file_name().ok_or(Errno::INVAL)? };
+    let Ok(parent) = parent(host, operation) else { return Ok(Back::Clean) };
+    let place = Spot { directory: parent.as_fd(), name: operation.path.file_name().ok_or(Errno::INVAL)? };
     restore_mode(place, operation)?;
     Ok(Back::Clean)
 }
 
 /// A directory of the host gets back the mode it had, if it has the one that we gave it.
-fn restore_mode(place: Spot<'_, OwnedFd>, operation: &Operation) -> Result<(), Errno> {
+fn restore_mode(place: Spot<'_>, operation: &Operation) -> Result<(), Errno> {
     let Some(old) = operation.old.filter(|old| FileType::of(old.mode) == FileType::Directory) else {
         return Ok(());
     };
@@ -282,17 +317,18 @@ pub(crate) fn parent(host: &Tree, operation: &Operation) -> Result<OwnedFd, Errn
 }
 
 /// Moves the object that a step took from the host to where it is kept; copies it where a rename cannot.
-fn keep_one(stage: &Tree, journal: &Journal, operation: &Operation) -> Result<PathBuf, Errno> {
+fn keep_one(stage: &Tree, journal: &Journal, operation: &Operation, landed: bool) -> Result<PathBuf, Errno> {
     let number = stage::name(operation.number);
     let undo = journal.undo()?;
     let kept = journal.path.join(UNDO).join(&number);
     if look_at(stage.root(), number.as_os_str())?.is_none() {
         return Ok(kept);
     }
-    let from = Spot { directory: &stage.root(), name: number.as_os_str() };
-    let to = Spot { directory: &undo.root(), name: number.as_os_str() };
+    let from = Spot { directory: stage.root(), name: number.as_os_str() };
+    let to = Spot { directory: undo.root(), name: number.as_os_str() };
     match shift(from, to) {
-        // A copy was made before anything landed, or is cut short and made again.
+        // Where a rename cannot reach, the copy was made before anything landed.
+        Err(Errno::XDEV) if landed && look_at(undo.root(), number.as_os_str())?.is_some() => {}
         Err(Errno::XDEV | Errno::EXIST) => keep::copy(stage, &number, &undo, &number)?,
         other => other?,
     }

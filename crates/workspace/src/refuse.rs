@@ -115,7 +115,7 @@ pub enum Reason {
         /// Why it failed.
         error: String,
     },
-    /// Undoing it failed: the original is kept in the journal directory.
+    /// Taken back, but the host had changed meanwhile: one of two versions is kept in the journal directory.
     Left {
         /// Where.
         #[serde(with = "name")]
@@ -124,8 +124,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub(crate) fn failed(doing: &str) -> impl FnOnce(Errno) -> Self {
-        move |errno| Self::Failed { doing: doing.to_owned(), error: errno.to_string() }
+    pub(crate) fn failed(doing: &str) -> impl FnOnce(Errno) -> Self + use<> {
+        let doing = doing.to_owned();
+        move |errno| Self::Failed { doing, error: errno.to_string() }
     }
 
     /// In one sentence.
@@ -151,7 +152,9 @@ impl Reason {
             Self::Interrupted => "an earlier apply was interrupted here".into(),
             Self::JournalExists => "an apply of this run is on record already".into(),
             Self::Failed { doing, error } => format!("cannot {doing}: {error}"),
-            Self::Left { kept } => format!("could not be put back; it is kept as {}", escape(kept)),
+            Self::Left { kept } => {
+                format!("changed during the apply; the other version is kept as {}", escape(kept))
+            }
         }
     }
 
@@ -178,7 +181,7 @@ impl Reason {
             Self::Interrupted => "run `ringfence apply` on the run it belongs to, which recovers it first",
             Self::JournalExists => "look at the run's record; it was applied before",
             Self::Failed { .. } => "mend the cause, then apply again",
-            Self::Left { .. } => "put it back by hand",
+            Self::Left { .. } => "compare both versions and take what is wanted by hand",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Renames between directories that are already open, and never over something.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -11,31 +11,23 @@ use crate::change::FileType;
 use crate::layer::Identity;
 
 /// A name in an open directory.
-pub(crate) struct Spot<'a, D: AsFd> {
-    pub(crate) directory: &'a D,
+#[derive(Clone, Copy)]
+pub(crate) struct Spot<'a> {
+    pub(crate) directory: BorrowedFd<'a>,
     pub(crate) name: &'a OsStr,
 }
 
-// Not derived: a descriptor behind a reference need not be `Copy`.
-impl<D: AsFd> Clone for Spot<'_, D> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<D: AsFd> Copy for Spot<'_, D> {}
-
 /// Moves to a name that is free; `EEXIST` if it is not.
-pub(crate) fn shift(from: Spot<'_, impl AsFd>, to: Spot<'_, impl AsFd>) -> Result<(), Errno> {
+pub(crate) fn shift(from: Spot<'_>, to: Spot<'_>) -> Result<(), Errno> {
     rename(from, to, RenameFlags::NOREPLACE)
 }
 
 /// Swaps two objects.
-pub(crate) fn swap(one: Spot<'_, impl AsFd>, other: Spot<'_, impl AsFd>) -> Result<(), Errno> {
+pub(crate) fn swap(one: Spot<'_>, other: Spot<'_>) -> Result<(), Errno> {
     rename(one, other, RenameFlags::EXCHANGE)
 }
 
-fn rename(from: Spot<'_, impl AsFd>, to: Spot<'_, impl AsFd>, flags: RenameFlags) -> Result<(), Errno> {
+fn rename(from: Spot<'_>, to: Spot<'_>, flags: RenameFlags) -> Result<(), Errno> {
     let act = || rustix::fs::renameat_with(from.directory, from.name, to.directory, to.name, flags);
     match act() {
         // Moving a directory changes its `..`, so its owner needs the right to write it (rename(2)).
@@ -52,7 +44,7 @@ fn rename(from: Spot<'_, impl AsFd>, to: Spot<'_, impl AsFd>, flags: RenameFlags
 }
 
 /// Lets the owner write a directory; the descriptor and mode to close it again.
-fn open_up(spot: Spot<'_, impl AsFd>) -> Option<(OwnedFd, u32)> {
+fn open_up(spot: Spot<'_>) -> Option<(OwnedFd, u32)> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = rustix::fs::openat(spot.directory, spot.name, flags, Mode::empty()).ok()?;
     let found = Identity::of(&rustix::fs::fstat(&handle).ok()?);

@@ -24,9 +24,9 @@ pub use place::resolve;
 pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path) -> Result<Survey, Refused> {
     let place = workspace_place(policy, workspace, invoker)?;
     let mut survey = Survey {
-        read: find(&policy.files.read, invoker)?,
-        exec: find(&policy.files.exec, invoker)?,
-        write: find(&policy.files.write, invoker)?,
+        read: find(&policy.files.read, invoker, &place)?,
+        exec: find(&policy.files.exec, invoker, &place)?,
+        write: find(&policy.files.write, invoker, &place)?,
         search_path: programs::search_path(invoker),
         homes: vec![invoker.home.clone()],
         workspace: place,
@@ -64,14 +64,20 @@ fn workspace_place(policy: &Policy, workspace: &Path, invoker: &Invoker) -> Resu
     Err(Refused::workspace(format!("{} {cause}", workspace.display()), hint))
 }
 
-fn find(rules: &[Rule<Grant>], invoker: &Invoker) -> Result<Vec<Found>, Refused> {
-    rules.iter().map(|rule| found(rule, invoker)).collect()
+fn find(rules: &[Rule<Grant>], invoker: &Invoker, workspace: &Place) -> Result<Vec<Found>, Refused> {
+    rules.iter().map(|rule| found(rule, invoker, workspace)).collect()
 }
 
-fn found(rule: &Rule<Grant>, invoker: &Invoker) -> Result<Found, Refused> {
+fn found(rule: &Rule<Grant>, invoker: &Invoker, workspace: &Place) -> Result<Found, Refused> {
     let path = &rule.value.path;
     let cause = match resolve(path, invoker.root) {
-        Ok(place) => return Ok(Found { grant: rule.clone(), place: Some(place) }),
+        Ok(mut place) => {
+            // Where tasks of root write, links are root's as well, and still somebody's choosing.
+            for link in &mut place.links {
+                link.system &= !link.path.starts_with(&invoker.home) && !link.path.starts_with(&workspace.real);
+            }
+            return Ok(Found { grant: rule.clone(), place: Some(place) });
+        }
         Err(_) if rule.value.optional => return Ok(Found { grant: rule.clone(), place: None }),
         Err(Errno::NOENT | Errno::NOTDIR) => "does not exist",
         Err(Errno::LOOP) => "is a loop of symbolic links",

@@ -1,0 +1,177 @@
+//! What the diff says.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use ringfence_workspace::{Content, FileType, Kind, render_json, render_stat};
+
+use crate::support::{Case, change, kind};
+
+const SETUP: &str =
+    "mkdir -p src deep/er; echo one > README.md; printf 'a\\nb\\nc\\n' > src/main.txt; echo x > deep/er/x;
+    ln -s README.md link; echo run > tool; chmod 755 tool; echo gone > gone";
+
+#[test]
+fn nothing_done_is_no_change() {
+    assert!(Case::new(SETUP, "cat README.md src/main.txt > /dev/null").diff().is_empty());
+}
+
+#[test]
+fn every_kind_is_named() {
+    let case = Case::new(
+        SETUP,
+        "echo two > README.md; echo new > src/new; rm gone; chmod 700 tool; rm link; ln -s tool link; mkdir fresh;
+         echo y > fresh/y; rm -r deep; echo now-a-file > deep",
+    );
+    let changes = case.diff();
+    assert_eq!(
+        case.summary(),
+        [
+            "M README.md",
+            "T deep",
+            "D deep/er",
+            "D deep/er/x",
+            "A fresh",
+            "A fresh/y",
+            "D gone",
+            "M link",
+            "A src/new",
+            "m tool"
+        ]
+    );
+    let tool = change(&changes, "tool");
+    assert_eq!((tool.old_mode, tool.new_mode), (Some(0o755), Some(0o700)));
+    assert_eq!(change(&changes, "link").target.as_deref(), Some("tool".as_ref()));
+    assert_eq!(change(&changes, "deep").old_type, Some(FileType::Directory));
+    assert_eq!(change(&changes, "README.md").content, Some(Content::Text { added: 1, removed: 1 }));
+}
+
+#[test]
+fn same_content_and_mode_is_no_change() {
+    let case = Case::new(
+        SETUP,
+        "touch README.md; cp -p src/main.txt t; cat t > src/main.txt; rm t; chmod 755 tool; touch deep/er; rm gone; echo gone > gone",
+    );
+    assert_eq!(case.summary(), Vec::<String>::new());
+}
+
+#[test]
+fn an_opaque_directory_deletes_what_it_hides() {
+    let case = Case::new(
+        "mkdir -p d/sub; echo 1 > d/one; echo 2 > d/two; echo 3 > d/sub/three",
+        "rm -r d; mkdir d; echo 2 > d/two; echo 4 > d/four",
+    );
+    assert_eq!(case.summary(), ["A d/four", "D d/one", "D d/sub", "D d/sub/three"]);
+}
+
+#[test]
+fn a_renamed_file_and_hard_links_are_shown() {
+    let case = Case::new(SETUP, "mv README.md READ; ln src/main.txt second; echo x >> second");
+    assert_eq!(case.summary(), ["A READ", "D README.md", "A second", "M src/main.txt"]);
+}
+
+#[test]
+fn a_task_that_deletes_everything_is_shown_as_such() {
+    let case = Case::new(SETUP, "find . -mindepth 1 -delete");
+    let changes = case.diff();
+    assert!(changes.iter().all(|change| change.kind == Kind::Deleted));
+    assert_eq!(changes.len(), 9);
+    assert!(render_stat(&changes).contains("9 deleted"));
+    assert_eq!(case.read("README.md"), "one\n");
+}
+
+#[test]
+fn unreadable_things_are_read_and_closed_again() {
+    let case = Case::new(
+        "mkdir -p there; echo x > there/x",
+        "echo c > none; chmod 000 none; mkdir -p nodir/in; echo d > nodir/in/x; chmod 000 nodir/in nodir there; ",
+    );
+    let changes = case.diff();
+    assert_eq!(kind(&changes, "there"), Kind::ModeChanged);
+    assert_eq!(kind(&changes, "nodir/in/x"), Kind::Created);
+    assert_eq!(change(&changes, "none").content, Some(Content::Text { added: 1, removed: 0 }));
+    for name in ["none", "nodir", "there"] {
+        let mode = fs::symlink_metadata(case.layer.upper.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0, "{name}");
+    }
+}
+
+#[test]
+fn names_never_reach_a_terminal_raw() {
+    let case = Case::new(
+        "",
+        r#"touch $'a\nrm -rf important' $'b\n+++ /dev/null' $'\e]0;title\a' $'invoice_\u202Etxt.sh' $'README\u200b.md' \
+             $'\xff\xfe' $'caf\xe9' $'c1\u009b31m'; mkdir $'\x80dir'; touch $'\x80dir/f'; ln -s $'x\e[8m' link"#,
+    );
+    let changes = case.diff();
+    let shown = render_stat(&changes);
+    assert!(shown.lines().all(|line| !line.chars().any(char::is_control)), "{shown:?}");
+    assert!(!shown.contains(['\u{202e}', '\u{200b}', '\u{9b}']), "{shown:?}");
+    assert!(!shown.lines().any(|line| line.starts_with("rm -rf") || line.starts_with("+++")));
+    assert_eq!(shown.lines().count(), changes.len() + 1);
+    for part in ["\\u{202e}", "\\u{200b}", "\\xff\\xfe", "caf\\xe9", "\\x80dir/f", "a\\nrm -rf important"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let json = render_json(&changes);
+    let raw = json.as_array().unwrap().iter().find(|change| change["shown"] == "\\xff\\xfe").unwrap();
+    assert_eq!(raw["path"], serde_json::json!([255, 254]));
+}
+
+#[test]
+fn bulk_does_not_push_single_changes_away() {
+    let case =
+        Case::new(SETUP, "mkdir many; for i in $(seq 3000); do : > many/f$i; done; echo pwn > src/main.txt");
+    let shown = render_stat(&case.diff());
+    assert!(shown.contains("src/main.txt"), "{shown}");
+    assert!(shown.contains("3000 files"), "{shown}");
+    assert!(shown.lines().count() < 10, "{shown}");
+}
+
+#[test]
+fn the_dangerous_comes_first() {
+    let case = Case::new(
+        SETUP,
+        "echo two > README.md; ln -s /etc/passwd zzz; mkdir .vscode; echo {} > .vscode/tasks.json; touch Makefile",
+    );
+    let shown = render_stat(&case.diff());
+    let at = |text: &str| {
+        shown.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {shown}"))
+    };
+    assert!(at("zzz") < at("tasks.json"), "{shown}");
+    assert!(at("tasks.json") < at("Makefile"), "{shown}");
+    assert!(at("Makefile") < at("README.md"), "{shown}");
+    assert!(shown.contains("! A zzz"), "{shown}");
+}
+
+#[test]
+fn binary_is_a_size_and_a_terabyte_of_hole_takes_no_time() {
+    let start = std::time::Instant::now();
+    let case = Case::new("printf 'a\\0b' > bin", "printf 'a\\0bc' > bin; truncate -s 1T huge");
+    let changes = case.diff();
+    assert_eq!(change(&changes, "huge").new_size, Some(1 << 40));
+    let shown = render_stat(&changes);
+    assert!(shown.contains("bin 3 -> 4 bytes"), "{shown}");
+    assert!(start.elapsed().as_secs() < 10);
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_is_shown_and_refused() {
+    let case =
+        Case::new("", "for i in $(seq 1500); do mkdir dddddddd && cd dddddddd; done; echo pwn > bottom");
+    assert!(case.diff().len() > 300);
+    let refused = case.apply().unwrap_err();
+    assert!(refused.refusals.iter().any(|refusal| refusal.reason == ringfence_workspace::Reason::TooDeep));
+    assert_eq!(fs::read_dir(&case.host).unwrap().count(), 0);
+    ringfence_workspace::discard(&case.layers()).unwrap();
+    assert!(!case.layer.upper.exists());
+}
+
+#[test]
+fn a_layer_survives_json() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let mut layer = Case::before("").layer.clone();
+    layer.host.push(std::ffi::OsString::from_vec(vec![255, b'/', b'x']));
+    let text = serde_json::to_string(&layer).unwrap();
+    assert_eq!(serde_json::from_str::<ringfence_workspace::Layer>(&text).unwrap(), layer);
+}

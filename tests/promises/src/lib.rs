@@ -1,0 +1,139 @@
+//! A place of its own for each test: a home, a workspace and a state directory, and the real binary to run there.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A fresh home with a workspace in it; gone when dropped.
+#[derive(Debug)]
+pub struct Place {
+    /// Holds everything.
+    pub base: tempfile::TempDir,
+    /// $HOME.
+    pub home: PathBuf,
+    /// Current directory of what is run.
+    pub workspace: PathBuf,
+    /// $RINGFENCE_STATE.
+    pub state: PathBuf,
+}
+
+/// What a run printed and how it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Exit status.
+    pub status: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a test that cannot make its place has failed")]
+impl Place {
+    /// Makes it.
+    #[must_use]
+    pub fn new() -> Self {
+        let base = tempfile::Builder::new().prefix("rf-").tempdir().expect("a temporary directory");
+        let root = base.path().canonicalize().expect("its path");
+        let (home, workspace, state) = (root.join("home"), root.join("home/w"), root.join("state"));
+        fs::create_dir_all(&workspace).expect("a workspace");
+        Self { base, home, workspace, state }
+    }
+
+    /// Writes a file below the workspace, or anywhere if absolute.
+    pub fn write(&self, path: impl AsRef<Path>, text: &str) -> PathBuf {
+        let path = self.workspace.join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+        fs::write(&path, text).expect("a file");
+        path
+    }
+
+    /// A file of the workspace, or anywhere if absolute.
+    #[must_use]
+    pub fn read(&self, path: impl AsRef<Path>) -> Option<String> {
+        fs::read_to_string(self.workspace.join(path)).ok()
+    }
+
+    /// The binary with these arguments, in the workspace.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(&self.workspace).stdin(Stdio::null());
+        command.env("HOME", &self.home).env("RINGFENCE_STATE", &self.state);
+        command.env_remove("RINGFENCE_POLICY").env_remove("XDG_STATE_HOME");
+        command
+    }
+
+    /// Runs it.
+    #[must_use]
+    pub fn ringfence(&self, arguments: &[&str]) -> Outcome {
+        outcome(self.command(arguments).output().expect("the binary starts"))
+    }
+
+    /// Runs a shell script inside, under the preset `default` and these lines of policy.
+    #[must_use]
+    pub fn run(&self, policy: &str, script: &str) -> Outcome {
+        let path = self.policy(policy);
+        self.ringfence(&["run", "--quiet", "--policy", &path, "--workspace", ".", "--", "sh", "-c", script])
+    }
+
+    /// Writes a policy file outside the workspace.
+    #[must_use]
+    pub fn policy(&self, lines: &str) -> String {
+        let path = self.base.path().join("policy.toml");
+        fs::write(&path, format!("version = 1\nextends = [\"default\"]\n{lines}\n")).expect("a policy");
+        path.display().to_string()
+    }
+
+    /// Every path below the home, and below the state directory, with sizes: what must be as before.
+    #[must_use]
+    pub fn listing(&self) -> Vec<(PathBuf, u64)> {
+        let mut found = Vec::new();
+        let mut pending = vec![self.home.clone(), self.state.clone()];
+        while let Some(directory) = pending.pop() {
+            for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+                let Ok(metadata) = entry.path().symlink_metadata() else { continue };
+                if metadata.is_dir() {
+                    pending.push(entry.path());
+                }
+                found.push((entry.path(), if metadata.is_dir() { 0 } else { metadata.len() }));
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn outcome(output: Output) -> Outcome {
+    Outcome {
+        status: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The binary under test: $RINGFENCE_BINARY, else the debug build, made by the test runner before.
+#[must_use]
+#[expect(clippy::panic, reason = "a test without the binary has failed")]
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("RINGFENCE_BINARY") {
+        return path.into();
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let found = own.ancestors().map(|directory| directory.join("ringfence")).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no `ringfence` beside {}: cargo build -p ringfence", own.display()))
+}
+
+/// Whether this is root of the initial user namespace.
+#[must_use]
+pub fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}

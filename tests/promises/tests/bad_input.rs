@@ -1,0 +1,134 @@
+//! Bad policies, workspaces and commands: a clear error, nothing started, nothing left behind.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ringfence_promises::Place;
+
+/// Runs and demands this status, a word in the error, no start and no trace.
+fn refused(place: &Place, arguments: &[&str], status: i32, word: &str) {
+    let before = place.listing();
+    let outcome = place.ringfence(arguments);
+    assert_eq!(outcome.status, status, "{arguments:?}: {}", outcome.err);
+    assert!(outcome.err.contains(word), "{word} is missing in {}", outcome.err);
+    assert!(!outcome.err.contains('\u{1b}') && !outcome.out.contains("started"), "{outcome:?}");
+    let traces: Vec<_> = place.listing().into_iter().filter(|(path, _)| !path.starts_with(&place.state)).collect();
+    let before: Vec<_> = before.into_iter().filter(|(path, _)| !path.starts_with(&place.state)).collect();
+    assert_eq!(traces, before);
+}
+
+#[test]
+fn policies() {
+    let place = Place::new();
+    let big = format!("version = 1\n# {}", "x".repeat(10 << 20));
+    let deep = format!("version = 1\nx = {}{}", "[".repeat(5000), "]".repeat(5000));
+    for (text, word) in [
+        ("this is not TOML", "policy.toml:1"),
+        (big.as_str(), "1 MiB"),
+        (deep.as_str(), "error"),
+        ("version = 1\n[files]\nread = [\"/usr\\u0000/../etc\"]", "policy.toml:3"),
+        ("version = 1\n[files]\nread = [\"/a\\nb\"]", "policy.toml:3"),
+        ("version = 1\n[files]\nread = [\"/a\\u001b[2J\"]", "policy.toml:3"),
+        ("version = 1\n[files]\nread = [\"/nonexistent\"]", "does not exist"),
+        ("version = 99", "version"),
+    ] {
+        let path = place.base.path().join("policy.toml");
+        std::fs::write(&path, text).unwrap();
+        refused(&place, &["run", "--policy", path.to_str().unwrap(), "--workspace", ".", "--", "echo", "started"], 125, word);
+    }
+}
+
+#[test]
+fn grants_that_lead_nowhere() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("loop", place.home.join("loop")).unwrap();
+    std::os::unix::fs::symlink("/etc", place.home.join("elsewhere")).unwrap();
+    for (grant, word) in [("~/loop", "loop"), ("~/gone", "does not exist"), ("~/elsewhere", "symbolic link")] {
+        let policy = place.policy(&format!("[files]\nread = [\"{grant}\"]"));
+        refused(&place, &["run", "--policy", &policy, "--workspace", ".", "--", "echo", "started"], 125, word);
+    }
+}
+
+#[test]
+fn workspaces() {
+    let place = Place::new();
+    let fifo = place.home.join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    std::os::unix::fs::symlink("self", place.home.join("self")).unwrap();
+    for (path, word) in [("/", "workspace"), ("/etc", "workspace"), ("../fifo", "not a directory"), ("../self", "loop"), ("../gone", "does not exist"), ("..", "home")] {
+        refused(&place, &["run", "--workspace", path, "--", "echo", "started"], 125, word);
+    }
+}
+
+#[test]
+fn a_workspace_full_of_hostile_links_stays_a_workspace() {
+    let place = Place::new();
+    place.write(place.base.path().join("outside"), "canary");
+    for (name, target) in [("a", "/"), ("b", "../../outside"), (".git", "/etc"), ("c", "c"), ("usr", "/usr"), (".env", "/etc/passwd")] {
+        std::os::unix::fs::symlink(target, place.workspace.join(name)).unwrap();
+    }
+    let outcome = place.ringfence(&["run", "--preset", "coding-agent", "--", "sh", "-c", "cat b a/../../outside a/etc/shadow; echo fine > ok; cat ok"]);
+    assert_eq!(outcome.out, "fine\n", "{}", outcome.err);
+}
+
+#[test]
+fn a_workspace_that_changes_during_set_up_is_never_another() {
+    let place = Place::new();
+    let (real, other) = (place.home.join("real"), place.base.path().join("other"));
+    std::fs::create_dir_all(&real).unwrap();
+    place.write(other.join("secret"), "canary");
+    let swapped = place.home.join("data");
+    std::os::unix::fs::symlink(&real, &swapped).unwrap();
+    let stop = AtomicBool::new(false);
+    let policy = place.policy("[files]\nread = [\"~/real\", \"~/data\"]");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let next = place.home.join("next");
+            while !stop.load(Ordering::Relaxed) {
+                for target in [&other, &real] {
+                    std::os::unix::fs::symlink(target, &next).unwrap();
+                    std::fs::rename(&next, &swapped).unwrap();
+                }
+            }
+        });
+        // Also where an assertion fails, or the other thread would swap for ever.
+        let _stopper = Stopper(&stop);
+        for _ in 0..40 {
+            let outcome = place.ringfence(&["run", "--quiet", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", "cat ~/data/secret ~/real/secret"]);
+            assert!(!outcome.out.contains("canary"), "{outcome:?}");
+        }
+    });
+}
+
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn commands() {
+    let place = Place::new();
+    let script = |name: &str, text: &str| {
+        let path = place.write(name, text);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    script("plain", "echo started\n");
+    script("broken", "#!/no/such/interpreter\n");
+    std::fs::create_dir(place.workspace.join("directory")).unwrap();
+    place.write("data", "not a program");
+    for (command, status, word) in [
+        ("no-such-command", 127, "not found"),
+        ("./no-such-file", 127, "not found"),
+        ("./directory", 126, "is a directory"),
+        ("./data", 126, "may not be executed"),
+        ("./plain", 126, "#!"),
+        ("./broken", 127, "interpreter"),
+        ("", 127, "not found"),
+    ] {
+        refused(&place, &["run", "--", command], status, word);
+    }
+    refused(&place, &["run", "echo", "started"], 125, "--");
+    refused(&place, &["run", "--"], 125, "COMMAND");
+}

@@ -1,0 +1,32 @@
+//! The ten promises, one file each, and what surrounds them, on the real binary.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+mod bad_input;
+mod commands;
+mod descriptors;
+mod modes;
+mod p01_fail_closed;
+mod p02_no_path_out;
+mod p03_no_secrets_in;
+mod p04_nothing_outlives;
+mod p05_nothing_lost;
+mod p06_nothing_unseen;
+mod p07_explained;
+mod p08_near_zero_cost;
+mod p09_no_helpers;
+mod p10_enforcer_confined;
+
+/// Each promise has its file, and each file is part of this program.
+#[test]
+fn no_promise_is_forgotten() {
+    let own = include_str!("main.rs");
+    for number in 1..=10 {
+        let prefix = format!("mod p{number:02}_");
+        assert!(own.contains(&prefix), "{prefix}");
+    }
+    let security = include_str!("../../../SECURITY.md");
+    for number in 1..=10 {
+        assert!(security.contains(&format!("\n{number}. **")), "SECURITY.md lacks promise {number}");
+    }
+}

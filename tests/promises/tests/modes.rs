@@ -1,0 +1,79 @@
+//! The five modes of a workspace, `protect`, and what is left on the host: nothing.
+
+use ringfence_promises::Place;
+
+fn mode(name: &str, more: &str) -> String {
+    format!("[workspace]\nmode = \"{name}\"\n{more}")
+}
+
+#[test]
+fn each_mode_gives_the_host_what_it_says() {
+    for (name, readable, writable, lands) in [
+        ("review", true, true, false),
+        ("discard", true, true, false),
+        ("direct", true, true, true),
+        ("read", true, false, false),
+        ("temporary", false, true, false),
+    ] {
+        let place = Place::new();
+        place.write("a", "host");
+        let outcome = place.run(&mode(name, ""), "cat a 2>/dev/null; echo x > new 2>/dev/null && cat new");
+        assert_eq!(outcome.out.contains("host"), readable, "{name}: {}", outcome.err);
+        assert_eq!(outcome.out.contains('x'), writable, "{name}: {}", outcome.err);
+        assert_eq!(place.workspace.join("new").exists(), lands, "{name}");
+        assert!(name == "review" || place.ringfence(&["diff"]).status == 125, "{name}: something waits");
+    }
+}
+
+#[test]
+fn a_step_cannot_poison_the_next() {
+    for name in ["read", "temporary"] {
+        let place = Place::new();
+        place.write("Makefile", "all:\n\t@echo built by $(CC)\n");
+        let poison = "echo 'all: ; @echo poisoned' > Makefile; echo 'CC=evil' > ~/.makerc; mkdir -p ~/bin /tmp/x; echo evil > /tmp/make; true";
+        assert_eq!(place.run(&mode(name, ""), poison).status, 0);
+        let outcome = place.run(&mode("read", ""), "make -s CC=cc; ls -A ~ /tmp | grep -c -e makerc -e make$");
+        assert!(outcome.out.starts_with("built by cc\n") && outcome.out.ends_with("0\n"), "{name}: {outcome:?}");
+    }
+}
+
+#[test]
+fn protected_paths_survive_every_way_around() {
+    let place = Place::new();
+    place.write(".github/workflows/ci.yml", "ok");
+    place.write(".git/hooks/keep", "ok");
+    let policy = mode("direct", "protect = [\".github\", \".git/hooks\"]");
+    let script = "mv .github g2; mv .git git2; rm -rf .github .git/hooks; echo pwn > .github/workflows/ci.yml; echo pwn > .git/hooks/post; \
+                  ln .github/workflows/ci.yml l && echo pwn > l; mkdir -p x && mv .git/hooks x; chmod -R 777 .github; true";
+    let outcome = place.run(&policy, script);
+    assert_eq!(place.read(".github/workflows/ci.yml").as_deref(), Some("ok"), "{}", outcome.err);
+    assert_eq!(place.read(".git/hooks/keep").as_deref(), Some("ok"));
+    assert!(!place.workspace.join(".git/hooks/post").exists() && !place.workspace.join("g2").exists());
+    // What does not exist cannot be held in a direct workspace, and the policy is refused.
+    assert_eq!(place.run(&mode("direct", "protect = [\".envrc\"]"), "true").status, 125);
+}
+
+#[test]
+fn nothing_is_left_on_the_host() {
+    let place = Place::new();
+    place.write(place.home.join("data/x"), "x");
+    place.write(".env", "secret");
+    let before = place.listing();
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounted = mounts();
+    let policy = mode("direct", "protect = [\".env\"]\n[files]\nread = [\"~/data\", \"~/missing?\"]\ndeny = [\"nothing/here\"]");
+    assert_eq!(place.run(&policy, "ls ~/data; echo t > /tmp/t; echo h > ~/h; mkdir ~/missing; true").status, 0);
+    let after: Vec<_> = place.listing().into_iter().filter(|(path, _)| !path.starts_with(&place.state)).collect();
+    assert_eq!(after, before);
+    assert_eq!(mounts(), mounted);
+}
+
+#[test]
+fn tmp_is_private_and_not_executable() {
+    let place = Place::new();
+    let script = "cp /bin/true /tmp/t; /tmp/t && echo ran; cp /bin/true ./t && ./t && echo built; cp /bin/true ~/t; ~/t && echo home";
+    assert_eq!(place.run("", script).out, "built\n");
+    assert_eq!(place.run("[runtime]\ntmp_exec = true", "cp /bin/true /tmp/t; /tmp/t && echo ran").out, "ran\n");
+    let outcome = place.run("[limits]\ntmp = \"1MiB\"", "head -c 2000000 /dev/zero > /tmp/x; stat -c %s /tmp/x");
+    assert!(outcome.out.trim().parse::<u64>().unwrap() <= 1 << 20, "{}", outcome.out);
+}

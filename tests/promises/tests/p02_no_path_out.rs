@@ -1,0 +1,71 @@
+//! Promise 2: no route, socket, descriptor or /proc entry that was not granted.
+
+use std::os::unix::net::UnixListener;
+
+use ringfence_promises::Place;
+
+#[test]
+fn only_its_own_loopback() {
+    let place = Place::new();
+    let script = "cat /proc/net/dev | tail -n +3 | cut -d: -f1; cat /proc/net/route | tail -n +2";
+    assert_eq!(place.run("", script).out.trim(), "lo");
+}
+
+#[test]
+fn sockets_of_the_host_below_a_grant_are_refused_and_recorded() {
+    let place = Place::new();
+    let socket = place.write(place.base.path().join("ro/x"), "").with_file_name("svc.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let policy = format!("[files]\nread = [\"{}\"]", socket.parent().unwrap().display());
+    let connect = format!("python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{}\")'", socket.display());
+    let outcome = place.run(&policy, &connect);
+    assert!(outcome.status != 0 && outcome.err.contains("PermissionError"), "{outcome:?}");
+    let runs: Vec<_> = std::fs::read_dir(place.state.join("runs")).unwrap().flatten().collect();
+    let events = std::fs::read_to_string(runs[0].path().join("events.jsonl")).unwrap();
+    assert!(events.contains("net.deny") && events.contains("svc.sock"), "{events}");
+}
+
+#[test]
+fn the_task_reaches_its_own_sockets_by_path_name_and_number() {
+    let place = Place::new();
+    let script = r#"python3 -c '
+import socket, os
+s = socket.socket(socket.AF_UNIX); s.bind("/tmp/x"); s.listen(); os.chdir("/tmp")
+for name in ("/tmp/x", "x", "./x"):
+    socket.socket(socket.AF_UNIX).connect(name)
+t = socket.create_server(("127.0.0.1", 0)); socket.create_connection(t.getsockname())
+print("all")'"#;
+    assert_eq!(place.run("", script).out, "all\n");
+}
+
+#[test]
+fn a_blocking_connect_to_a_full_queue_ends_and_the_supervisor_lives() {
+    let place = Place::new();
+    let script = r#"python3 -c '
+import socket
+t = socket.socket(); t.bind(("127.0.0.1", 0)); t.listen(0)
+held = []
+for n in range(4):
+    c = socket.socket(); c.settimeout(0.3)
+    try: c.connect(t.getsockname())
+    except OSError: pass
+    held.append(c)
+print("done")'"#;
+    let outcome = place.run("", script);
+    assert_eq!(outcome.out, "done\n", "{}", outcome.err);
+}
+
+#[test]
+fn processes_of_the_host_are_not_there() {
+    let place = Place::new();
+    let own = std::process::id();
+    let outcome = place.run("", &format!("ls -d /proc/{own} 2>&1; ls /proc | grep -c '^[0-9]'"));
+    assert!(outcome.out.contains("No such file"), "{}", outcome.out);
+}
+
+#[test]
+fn init_tells_nothing_of_the_invoker() {
+    let place = Place::new();
+    let outcome = place.run("", "cat /proc/1/environ /proc/1/maps /proc/1/cmdline 2>/dev/null | tr -d '\\0'; ls -l /proc/1/fd/* 2>/dev/null");
+    assert_eq!(outcome.out, "");
+}

@@ -1,0 +1,68 @@
+//! Promise 3: the environment is built from nothing, known secret places stay shut, `deny` wins.
+
+use ringfence_promises::Place;
+
+#[test]
+fn the_environment_is_built_from_nothing() {
+    let place = Place::new();
+    let policy = place.policy("[environment]\nset = { CI = \"1\" }");
+    let output = place
+        .command(&["run", "--policy", &policy, "--workspace", ".", "--", "env"])
+        .env("MY_SECRET", "canary")
+        .env("SSH_AUTH_SOCK", "/tmp/agent")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("canary") && !text.contains("SSH_AUTH_SOCK"), "{text}");
+    assert!(text.contains("CI=1\n") && text.contains("HOME="), "{text}");
+}
+
+#[test]
+fn known_secrets_are_hidden_below_a_grant() {
+    let place = Place::new();
+    place.write(place.home.join("tools/x"), "fine");
+    place.write(place.home.join(".config/gh/hosts.yml"), "canary");
+    place.write(place.home.join(".aws/credentials"), "canary");
+    let policy = "[files]\nread = [\"~/.config\", \"~/.aws\", \"~/tools\"]";
+    let outcome = place.run(policy, "cat ~/tools/x ~/.config/gh/hosts.yml ~/.aws/credentials");
+    assert!(outcome.out == "fine" && outcome.status != 0, "{outcome:?}");
+    // The very file, by its name.
+    let outcome = place.run("[files]\nread = [\"~/.aws/credentials\"]", "cat ~/.aws/credentials");
+    assert_eq!(outcome.out, "canary", "{}", outcome.err);
+}
+
+#[test]
+fn a_secret_moved_into_a_grant_by_a_link_is_hidden_too() {
+    let place = Place::new();
+    place.write("keys/id", "canary");
+    std::os::unix::fs::symlink(place.workspace.join("keys"), place.home.join(".ssh")).unwrap();
+    let outcome = place.run("", "cat keys/id");
+    assert!(!outcome.out.contains("canary") && outcome.status != 0, "{outcome:?}");
+}
+
+#[test]
+fn deny_wins_by_every_name() {
+    let place = Place::new();
+    place.write(".env", "canary");
+    place.write("a/b/.env", "canary");
+    std::fs::create_dir(place.workspace.join("private")).unwrap();
+    for mode in ["review", "direct"] {
+        let policy = format!("[workspace]\nmode = \"{mode}\"\n[files]\ndeny = [\"**/.env\", \"private/**\"]");
+        let script = "cat .env ./a/../.env a/b/.env; ln .env x && cat x; mv .env y && cat y; mv a c; cat c/b/.env; \
+                      echo new > private/new && echo written; cp -r . /tmp/copy; cat /tmp/copy/.env; true";
+        let outcome = place.run(&policy, script);
+        assert!(!outcome.out.contains("canary") && !outcome.out.contains("written"), "{mode}: {}", outcome.out);
+        assert_eq!(place.read(".env").as_deref(), Some("canary"));
+        if place.workspace.join("c").exists() {
+            std::fs::rename(place.workspace.join("c"), place.workspace.join("a")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_was_not_granted_does_not_exist() {
+    let place = Place::new();
+    place.write(place.home.join("private.txt"), "canary");
+    let outcome = place.run("", "ls -A ~; cat ~/private.txt /etc/shadow /root/.bashrc; ls /home /var/log");
+    assert!(!outcome.out.contains("canary") && !outcome.out.contains("private.txt"), "{}", outcome.out);
+}

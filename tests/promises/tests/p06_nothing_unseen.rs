@@ -1,0 +1,85 @@
+//! Promise 6: in `review` the host changes only by `apply`, whole or not at all.
+
+use ringfence_promises::Place;
+
+#[test]
+fn nothing_changes_until_apply_and_then_all_of_it() {
+    let place = Place::new();
+    for (name, text) in [("change", "1\n"), ("remove", "x"), ("keep", "k")] {
+        place.write(name, text);
+    }
+    let before = place.listing();
+    assert_eq!(place.run("", "echo 2 > change; rm remove; mkdir -p d/e; echo n > d/e/new; ln -s ../keep d/link").status, 0);
+    let host = |list: &[(std::path::PathBuf, u64)]| list.iter().filter(|(path, _)| path.starts_with(&place.workspace)).cloned().collect::<Vec<_>>();
+    assert_eq!(host(&place.listing()), host(&before));
+    let diff = place.ringfence(&["diff", "--stat"]);
+    for part in ["change", "remove", "d/e/new", "d/link"] {
+        assert!(diff.out.contains(part), "{part}: {}", diff.out);
+    }
+    let applied = place.ringfence(&["apply"]);
+    assert_eq!(applied.status, 0, "{}", applied.err);
+    assert_eq!(place.read("change").as_deref(), Some("2\n"));
+    assert_eq!(place.read("d/e/new").as_deref(), Some("n\n"));
+    assert!(place.read("remove").is_none());
+    // What was replaced is kept.
+    let kept = place.listing().into_iter().any(|(path, _)| path.starts_with(&place.state) && std::fs::read_to_string(path).is_ok_and(|text| text == "1\n"));
+    assert!(kept, "the old content is gone");
+    assert_eq!(place.ringfence(&["apply"]).status, 125);
+}
+
+/// One bad change refuses the whole.
+#[test]
+fn apply_refuses_what_must_not_land() {
+    for (script, word) in [
+        ("ln -s /etc/passwd evil", "symlink"),
+        ("ln -s ../../outside evil", "symlink"),
+        ("mkfifo evil", "FIFO"),
+        ("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"evil\")'", "socket"),
+    ] {
+        let place = Place::new();
+        place.write("a", "before");
+        assert_eq!(place.run("", &format!("echo after > a; {script}")).status, 0);
+        let refused = place.ringfence(&["apply"]);
+        assert_eq!(refused.status, 126, "{script}: {}", refused.out);
+        assert!(refused.err.contains("evil") && refused.err.to_lowercase().contains(&word.to_lowercase()), "{}", refused.err);
+        assert_eq!(place.read("a").as_deref(), Some("before"), "{script}");
+    }
+}
+
+#[test]
+fn apply_refuses_what_changed_on_the_host() {
+    for change in ["echo theirs > a", "rm a", "rm a; mkdir a"] {
+        let place = Place::new();
+        place.write("a", "before");
+        assert_eq!(place.run("", "echo mine > a; echo other > b").status, 0);
+        let status = std::process::Command::new("sh").args(["-c", change]).current_dir(&place.workspace).status().unwrap();
+        assert!(status.success());
+        let refused = place.ringfence(&["apply"]);
+        assert_eq!(refused.status, 126, "{change}: {}", refused.out);
+        assert!(place.read("b").is_none(), "{change}: part of it landed");
+    }
+}
+
+#[test]
+fn protected_paths_and_hooks_are_held_back() {
+    let place = Place::new();
+    let policy = "[workspace]\nprotect = [\".github\"]";
+    let script = "mkdir -p .github/workflows; echo x > .github/workflows/ci.yml; git init -q .; echo x > .git/hooks/post-commit; echo fine > ok";
+    assert_eq!(place.run(policy, script).status, 0);
+    let applied = place.ringfence(&["apply"]);
+    assert_eq!(applied.status, 0, "{}", applied.err);
+    assert!(applied.out.contains("held back") && applied.out.contains(".github"), "{}", applied.out);
+    assert_eq!(place.read("ok").as_deref(), Some("fine\n"));
+    for path in [".github/workflows/ci.yml", ".git/hooks/post-commit", ".git/config"] {
+        assert!(place.read(path).is_none(), "{path}");
+    }
+}
+
+#[test]
+fn discard_leaves_nothing() {
+    let place = Place::new();
+    assert_eq!(place.run("", "mkdir -p deep/er; echo x > deep/er/x; chmod 000 deep").status, 0);
+    assert_eq!(place.ringfence(&["discard"]).status, 0);
+    assert!(!place.listing().iter().any(|(path, _)| path.ends_with("upper") || path.ends_with("work")));
+    assert!(!place.workspace.join("deep").exists());
+}

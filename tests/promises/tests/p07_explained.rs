@@ -1,0 +1,52 @@
+//! Promise 7, as far as it goes now: refusals of policies, hosts and commands name the cause and the remedy.
+
+use ringfence_promises::Place;
+
+#[test]
+fn a_bad_policy_shows_file_line_text_and_remedy() {
+    let place = Place::new();
+    let outcome = place.run("[files]\nreed = [\"/usr\"]", "true");
+    assert_eq!(outcome.status, 125);
+    for part in ["policy.toml:4", "reed", "read"] {
+        assert!(outcome.err.contains(part), "{part} is missing in {}", outcome.err);
+    }
+}
+
+#[test]
+fn a_command_outside_every_executable_tree_is_explained() {
+    let place = Place::new();
+    let tool = place.write(place.base.path().join("bin/mytool"), "#!/bin/sh\necho hi\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let outcome = place.run("", "true");
+    assert_eq!(outcome.status, 0, "{}", outcome.err);
+    let outcome = place.ringfence(&["run", "--", tool.to_str().unwrap()]);
+    assert_eq!(outcome.status, 127);
+    assert!(outcome.err.contains("files.exec"), "{}", outcome.err);
+}
+
+#[test]
+fn an_untrusted_policy_is_never_taken_nor_passed_over() {
+    let place = Place::new();
+    let file = place.write("ringfence.toml", "version = 1\nextends = [\"default\"]\n");
+    let outcome = place.ringfence(&["run", "--", "true"]);
+    assert!(outcome.status == 125 && outcome.err.contains("ringfence trust"), "{}", outcome.err);
+    assert_eq!(place.ringfence(&["trust"]).status, 0);
+    assert_eq!(place.ringfence(&["run", "--", "true"]).status, 0);
+    std::fs::write(&file, "version = 1\nextends = [\"default\"]\n[workspace]\nmode = \"direct\"\n").unwrap();
+    let outcome = place.ringfence(&["run", "--", "sh", "-c", "echo ran"]);
+    assert!(outcome.status == 125 && outcome.out.is_empty(), "{outcome:?}");
+    assert!(outcome.err.contains("+mode = \"direct\""), "{}", outcome.err);
+}
+
+#[test]
+fn the_plan_is_complete_and_needs_no_privilege() {
+    let place = Place::new();
+    let text = place.ringfence(&["plan", "--", "true"]);
+    assert!(text.status == 0 && text.out.contains("overlay"), "{text:?}");
+    let json = place.ringfence(&["plan", "--json", "--", "true"]);
+    let plan: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert!(plan["steps"].as_array().unwrap().len() > 20 && plan["landlock"]["rules"].is_array());
+    let merged = place.ringfence(&["plan", "--policy-only"]);
+    assert!(merged.out.contains("preset default"), "{}", merged.out);
+    assert_eq!(place.listing().iter().filter(|(path, _)| path.starts_with(&place.state)).count(), 0);
+}

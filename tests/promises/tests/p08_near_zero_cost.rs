@@ -1,0 +1,38 @@
+//! Promise 8: a start is cheap; the bound is ten times the target of 6 ms, the figure is printed.
+
+use std::time::Instant;
+
+use ringfence_promises::Place;
+
+#[test]
+fn a_start_takes_less_than_ten_times_the_target() {
+    let place = Place::new();
+    let mut times: Vec<f64> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            assert_eq!(place.ringfence(&["run", "--quiet", "--", "true"]).status, 0);
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("median start of an unoptimised build: {:.1} ms", times[7]);
+    assert!(times[7] < 60.0, "{:.1} ms", times[7]);
+}
+
+#[test]
+fn ten_thousand_rules_start_and_a_thousand_trees_are_refused() {
+    let place = Place::new();
+    let data = place.base.path().join("data");
+    for n in 0..1001 {
+        std::fs::create_dir_all(data.join(format!("{n}"))).unwrap();
+    }
+    let rules = |count: usize, step: usize| {
+        let list: Vec<_> = (0..count).map(|n| format!("\"{}/{}\"", data.display(), n % step)).collect();
+        format!("[files]\nread = [{}]", list.join(",\n"))
+    };
+    assert_eq!(place.run(&rules(10_000, 50), "true").status, 0);
+    let outcome = place.run(&rules(300, 300), &format!("ls {} | wc -l", data.display()));
+    assert_eq!(outcome.out.trim(), "300", "{}", outcome.err);
+    let outcome = place.run(&rules(1001, 1001), "true");
+    assert!(outcome.status == 125 && outcome.err.contains("common parent"), "{}", outcome.err);
+}
