@@ -10,6 +10,7 @@ mod elf;
 mod generate;
 mod licences;
 mod packages;
+mod speed;
 mod suites;
 mod test;
 

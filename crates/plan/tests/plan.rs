@@ -300,9 +300,14 @@ fn only_what_shows_the_host_is_hidden_and_last() {
         .filter_map(|step| if let Step::Hide { path, .. } = step { path.to_str() } else { None })
         .collect();
     assert_eq!(hidden, ["/home/u/w/.env", "/usr/x"]);
-    let workspace =
-        plan.steps.iter().position(|step| matches!(step, Step::Bind { path, .. } if path == Path::new("/home/u/w")));
-    assert!(workspace.is_some() && workspace < plan.steps.iter().position(|step| matches!(step, Step::Hide { .. })));
+    let workspace = plan
+        .steps
+        .iter()
+        .position(|step| matches!(step, Step::Bind { path, .. } if path == Path::new("/home/u/w")));
+    assert!(
+        workspace.is_some()
+            && workspace < plan.steps.iter().position(|step| matches!(step, Step::Hide { .. }))
+    );
 }
 
 #[test]

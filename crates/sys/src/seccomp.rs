@@ -32,7 +32,7 @@ pub fn available() -> bool {
 /// Installs `program` and returns the listener that its notifications arrive on (seccomp_unotify(2)).
 ///
 /// # Errors
-/// As [`install`]; EBUSY where a filter of this process has a listener already.
+/// EINVAL for a bad program, EACCES without no_new_privs, ENOSYS without seccomp, EBUSY where a filter of this process has a listener already.
 pub fn install_with_listener(program: &[Instruction]) -> Result<OwnedFd, Errno> {
     // Without the second flag (Linux 5.19) a signal makes the caller ask again; that is only slower.
     let killable = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;

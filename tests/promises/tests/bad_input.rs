@@ -11,7 +11,8 @@ fn refused(place: &Place, arguments: &[&str], status: i32, word: &str) {
     assert_eq!(outcome.status, status, "{arguments:?}: {}", outcome.err);
     assert!(outcome.err.contains(word), "{word} is missing in {}", outcome.err);
     assert!(!outcome.err.contains('\u{1b}') && !outcome.out.contains("started"), "{outcome:?}");
-    let traces: Vec<_> = place.listing().into_iter().filter(|(path, _)| !path.starts_with(&place.state)).collect();
+    let traces: Vec<_> =
+        place.listing().into_iter().filter(|(path, _)| !path.starts_with(&place.state)).collect();
     let before: Vec<_> = before.into_iter().filter(|(path, _)| !path.starts_with(&place.state)).collect();
     assert_eq!(traces, before);
 }
@@ -33,7 +34,12 @@ fn policies() {
     ] {
         let path = place.base.path().join("policy.toml");
         std::fs::write(&path, text).unwrap();
-        refused(&place, &["run", "--policy", path.to_str().unwrap(), "--workspace", ".", "--", "echo", "started"], 125, word);
+        refused(
+            &place,
+            &["run", "--policy", path.to_str().unwrap(), "--workspace", ".", "--", "echo", "started"],
+            125,
+            word,
+        );
     }
 }
 
@@ -42,9 +48,15 @@ fn grants_that_lead_nowhere() {
     let place = Place::new();
     std::os::unix::fs::symlink("loop", place.home.join("loop")).unwrap();
     std::os::unix::fs::symlink("/etc", place.home.join("elsewhere")).unwrap();
-    for (grant, word) in [("~/loop", "loop"), ("~/gone", "does not exist"), ("~/elsewhere", "symbolic link")] {
+    for (grant, word) in [("~/loop", "loop"), ("~/gone", "does not exist"), ("~/elsewhere", "symbolic link")]
+    {
         let policy = place.policy(&format!("[files]\nread = [\"{grant}\"]"));
-        refused(&place, &["run", "--policy", &policy, "--workspace", ".", "--", "echo", "started"], 125, word);
+        refused(
+            &place,
+            &["run", "--policy", &policy, "--workspace", ".", "--", "echo", "started"],
+            125,
+            word,
+        );
     }
 }
 
@@ -54,7 +66,14 @@ fn workspaces() {
     let fifo = place.home.join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     std::os::unix::fs::symlink("self", place.home.join("self")).unwrap();
-    for (path, word) in [("/", "workspace"), ("/etc", "workspace"), ("../fifo", "not a directory"), ("../self", "loop"), ("../gone", "does not exist"), ("..", "home")] {
+    for (path, word) in [
+        ("/", "workspace"),
+        ("/etc", "workspace"),
+        ("../fifo", "not a directory"),
+        ("../self", "loop"),
+        ("../gone", "does not exist"),
+        ("..", "home"),
+    ] {
         refused(&place, &["run", "--workspace", path, "--", "echo", "started"], 125, word);
     }
 }
@@ -63,10 +82,25 @@ fn workspaces() {
 fn a_workspace_full_of_hostile_links_stays_a_workspace() {
     let place = Place::new();
     place.write(place.base.path().join("outside"), "canary");
-    for (name, target) in [("a", "/"), ("b", "../../outside"), (".git", "/etc"), ("c", "c"), ("usr", "/usr"), (".env", "/etc/passwd")] {
+    for (name, target) in [
+        ("a", "/"),
+        ("b", "../../outside"),
+        (".git", "/etc"),
+        ("c", "c"),
+        ("usr", "/usr"),
+        (".env", "/etc/passwd"),
+    ] {
         std::os::unix::fs::symlink(target, place.workspace.join(name)).unwrap();
     }
-    let outcome = place.ringfence(&["run", "--preset", "coding-agent", "--", "sh", "-c", "cat b a/../../outside a/etc/shadow; echo fine > ok; cat ok"]);
+    let outcome = place.ringfence(&[
+        "run",
+        "--preset",
+        "coding-agent",
+        "--",
+        "sh",
+        "-c",
+        "cat b a/../../outside a/etc/shadow; echo fine > ok; cat ok",
+    ]);
     assert_eq!(outcome.out, "fine\n", "{}", outcome.err);
 }
 
@@ -93,7 +127,18 @@ fn a_workspace_that_changes_during_set_up_is_never_another() {
         // Also where an assertion fails, or the other thread would swap for ever.
         let _stopper = Stopper(&stop);
         for _ in 0..40 {
-            let outcome = place.ringfence(&["run", "--quiet", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", "cat ~/data/secret ~/real/secret"]);
+            let outcome = place.ringfence(&[
+                "run",
+                "--quiet",
+                "--policy",
+                &policy,
+                "--workspace",
+                ".",
+                "--",
+                "sh",
+                "-c",
+                "cat ~/data/secret ~/real/secret",
+            ]);
             assert!(!outcome.out.contains("canary"), "{outcome:?}");
         }
     });

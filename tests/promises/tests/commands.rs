@@ -28,7 +28,11 @@ fn only_named_programs_start() {
 #[test]
 fn the_loader_starts_no_other_program_of_path() {
     let place = Place::new();
-    let loader = std::fs::read_dir("/lib64").unwrap().flatten().map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("ld-linux"));
+    let loader = std::fs::read_dir("/lib64")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().contains("ld-linux"));
     let script = format!("{} /usr/bin/id && echo got through", loader.unwrap().display());
     let outcome = start(&place, &allow("\"sh\""), &["sh", "-c", &script]);
     assert!(!outcome.out.contains("got through"), "{outcome:?}");
@@ -40,7 +44,11 @@ fn a_script_needs_its_interpreter_named() {
     let tool = place.write(place.base.path().join("bin/tool"), "#!/bin/sh\necho from the script\n");
     std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let exec = format!("[files]\nexec = [\"{}\"]\n", tool.parent().unwrap().display());
-    let refused = start(&place, &format!("{exec}{}", allow(&format!("\"{}\"", tool.display()))), &[tool.to_str().unwrap()]);
+    let refused = start(
+        &place,
+        &format!("{exec}{}", allow(&format!("\"{}\"", tool.display()))),
+        &[tool.to_str().unwrap()],
+    );
     assert!(refused.status == 125 && refused.err.contains("script for"), "{refused:?}");
 }
 

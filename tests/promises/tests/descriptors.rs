@@ -45,7 +45,8 @@ fn a_directory_is_refused_and_a_closed_one_is_null() {
     let output = place.command(&["run", "--", "true"]).stdin(File::open("/").unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(125));
     assert!(String::from_utf8(output.stderr).unwrap().contains("directory"));
-    let script = format!("exec '{}' run --quiet -- sh -c 'cat; echo ok' <&-", ringfence_promises::binary().display());
+    let script =
+        format!("exec '{}' run --quiet -- sh -c 'cat; echo ok' <&-", ringfence_promises::binary().display());
     let output = std::process::Command::new("sh")
         .args(["-c", &script])
         .current_dir(&place.workspace)
@@ -62,7 +63,8 @@ fn hundreds_of_megabytes_pass_whole() {
     const SIZE: usize = 200 << 20;
     let script = format!("head -c {SIZE} /dev/zero");
     // Through a pipe, as it is.
-    let mut child = place.command(&["run", "--quiet", "--", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        place.command(&["run", "--quiet", "--", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
     let mut total = 0;
     let mut buffer = vec![0; 1 << 20];
     let mut out = child.stdout.take().unwrap();
@@ -76,12 +78,18 @@ fn hundreds_of_megabytes_pass_whole() {
     assert_eq!(total, SIZE);
     // Into a file, relayed; the supervisor's memory does not grow with it.
     let target = place.base.path().join("big");
-    let child = place.command(&["run", "--quiet", "--", "sh", "-c", &script]).stdout(File::create(&target).unwrap()).spawn();
+    let child = place
+        .command(&["run", "--quiet", "--", "sh", "-c", &script])
+        .stdout(File::create(&target).unwrap())
+        .spawn();
     let mut child = child.unwrap();
     let mut most = 0;
     while child.try_wait().unwrap().is_none() {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
         most = most.max(peak.unwrap_or(0));
         std::thread::sleep(std::time::Duration::from_millis(5));
     }

@@ -32,8 +32,12 @@ fn a_step_cannot_poison_the_next() {
         place.write("Makefile", "all:\n\t@echo built by $(CC)\n");
         let poison = "echo 'all: ; @echo poisoned' > Makefile; echo 'CC=evil' > ~/.makerc; mkdir -p ~/bin /tmp/x; echo evil > /tmp/make; true";
         assert_eq!(place.run(&mode(name, ""), poison).status, 0);
-        let outcome = place.run(&mode("read", ""), "make -s CC=cc; ls -A ~ /tmp | grep -c -e makerc -e make$");
-        assert!(outcome.out.starts_with("built by cc\n") && outcome.out.ends_with("0\n"), "{name}: {outcome:?}");
+        let outcome =
+            place.run(&mode("read", ""), "make -s CC=cc; ls -A ~ /tmp | grep -c -e makerc -e make$");
+        assert!(
+            outcome.out.starts_with("built by cc\n") && outcome.out.ends_with("0\n"),
+            "{name}: {outcome:?}"
+        );
     }
 }
 
@@ -61,9 +65,16 @@ fn nothing_is_left_on_the_host() {
     let before = place.listing();
     let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mounted = mounts();
-    let policy = mode("direct", "protect = [\".env\"]\n[files]\nread = [\"~/data\", \"~/missing?\"]\ndeny = [\"nothing/here\"]");
-    assert_eq!(place.run(&policy, "ls ~/data; echo t > /tmp/t; echo h > ~/h; mkdir ~/missing; true").status, 0);
-    let after: Vec<_> = place.listing().into_iter().filter(|(path, _)| !path.starts_with(&place.state)).collect();
+    let policy = mode(
+        "direct",
+        "protect = [\".env\"]\n[files]\nread = [\"~/data\", \"~/missing?\"]\ndeny = [\"nothing/here\"]",
+    );
+    assert_eq!(
+        place.run(&policy, "ls ~/data; echo t > /tmp/t; echo h > ~/h; mkdir ~/missing; true").status,
+        0
+    );
+    let after: Vec<_> =
+        place.listing().into_iter().filter(|(path, _)| !path.starts_with(&place.state)).collect();
     assert_eq!(after, before);
     assert_eq!(mounts(), mounted);
 }
@@ -73,7 +84,11 @@ fn tmp_is_private_and_not_executable() {
     let place = Place::new();
     let script = "cp /bin/true /tmp/t; /tmp/t && echo ran; cp /bin/true ./t && ./t && echo built; cp /bin/true ~/t; ~/t && echo home";
     assert_eq!(place.run("", script).out, "built\n");
-    assert_eq!(place.run("[runtime]\ntmp_exec = true", "cp /bin/true /tmp/t; /tmp/t && echo ran").out, "ran\n");
-    let outcome = place.run("[limits]\ntmp = \"1MiB\"", "head -c 2000000 /dev/zero > /tmp/x; stat -c %s /tmp/x");
+    assert_eq!(
+        place.run("[runtime]\ntmp_exec = true", "cp /bin/true /tmp/t; /tmp/t && echo ran").out,
+        "ran\n"
+    );
+    let outcome =
+        place.run("[limits]\ntmp = \"1MiB\"", "head -c 2000000 /dev/zero > /tmp/x; stat -c %s /tmp/x");
     assert!(outcome.out.trim().parse::<u64>().unwrap() <= 1 << 20, "{}", outcome.out);
 }

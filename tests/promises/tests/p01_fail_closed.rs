@@ -21,9 +21,12 @@ fn lowered(what: &str, mode: &str) -> (i32, String, serde_json::Value) {
 
 #[test]
 fn each_missing_primitive_is_named() {
-    for (what, name) in
-        [("no-userns", "user namespaces"), ("no-seccomp", "seccomp"), ("no-overlay", "overlayfs"), ("no-proc", "/proc")]
-    {
+    for (what, name) in [
+        ("no-userns", "user namespaces"),
+        ("no-seccomp", "seccomp"),
+        ("no-overlay", "overlayfs"),
+        ("no-proc", "/proc"),
+    ] {
         let (status, text, report) = lowered(what, "review");
         assert_eq!(status, 125, "{text}");
         assert!(text.contains(name) && text.contains("hint:"), "{text}");
@@ -61,7 +64,11 @@ fn nothing_can_be_degraded_by_a_name_that_is_none() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let place = Place::new();
-    for lines in ["[limits]\nmemory = \"1GiB\"", "[network]\nallow = [\"example.org\"]", "[commands]\nallow = [\"git status\"]"] {
+    for lines in [
+        "[limits]\nmemory = \"1GiB\"",
+        "[network]\nallow = [\"example.org\"]",
+        "[commands]\nallow = [\"git status\"]",
+    ] {
         let outcome = place.run(lines, "true");
         assert_eq!(outcome.status, 125, "{lines}");
         assert!(outcome.err.contains("not yet enforceable"), "{}", outcome.err);

@@ -17,7 +17,10 @@ fn sockets_of_the_host_below_a_grant_are_refused_and_recorded() {
     let socket = place.write(place.base.path().join("ro/x"), "").with_file_name("svc.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
     let policy = format!("[files]\nread = [\"{}\"]", socket.parent().unwrap().display());
-    let connect = format!("python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{}\")'", socket.display());
+    let connect = format!(
+        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{}\")'",
+        socket.display()
+    );
     let outcome = place.run(&policy, &connect);
     assert!(outcome.status != 0 && outcome.err.contains("PermissionError"), "{outcome:?}");
     let runs: Vec<_> = std::fs::read_dir(place.state.join("runs")).unwrap().flatten().collect();

@@ -51,7 +51,11 @@ fn deny_wins_by_every_name() {
         let script = "cat .env ./a/../.env a/b/.env; ln .env x && cat x; mv .env y && cat y; mv a c; cat c/b/.env; \
                       echo new > private/new && echo written; cp -r . /tmp/copy; cat /tmp/copy/.env; true";
         let outcome = place.run(&policy, script);
-        assert!(!outcome.out.contains("canary") && !outcome.out.contains("written"), "{mode}: {}", outcome.out);
+        assert!(
+            !outcome.out.contains("canary") && !outcome.out.contains("written"),
+            "{mode}: {}",
+            outcome.out
+        );
         assert_eq!(place.read(".env").as_deref(), Some("canary"));
         if place.workspace.join("c").exists() {
             std::fs::rename(place.workspace.join("c"), place.workspace.join("a")).unwrap();

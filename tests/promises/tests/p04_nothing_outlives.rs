@@ -16,7 +16,8 @@ fn beats(place: &Place) -> Option<String> {
 fn dies(end: impl Fn(u32)) {
     let place = Place::new();
     let policy = place.policy("[workspace]\nmode = \"direct\"");
-    let mut command = place.command(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", DAEMON]);
+    let mut command =
+        place.command(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", DAEMON]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let patience = Instant::now();
     while beats(&place).is_none() {
@@ -56,7 +57,8 @@ fn when_init_is_killed() {
 #[test]
 fn when_the_command_ends() {
     let place = Place::new();
-    let script = "(setsid sh -c 'while :; do date +%s%N > beat; done' &) & while [ ! -s beat ]; do sleep 0.01; done";
+    let script =
+        "(setsid sh -c 'while :; do date +%s%N > beat; done' &) & while [ ! -s beat ]; do sleep 0.01; done";
     assert_eq!(place.run("[workspace]\nmode = \"direct\"", script).status, 0);
     let before = beats(&place);
     std::thread::sleep(Duration::from_millis(300));
@@ -68,7 +70,10 @@ fn a_signal_reaches_the_command() {
     let place = Place::new();
     let policy = place.policy("[workspace]\nmode = \"direct\"");
     let script = "trap 'echo got > term; exit 7' TERM; echo x > ready; while :; do sleep 0.05; done";
-    let mut child = place.command(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", script]).spawn().unwrap();
+    let mut child = place
+        .command(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", script])
+        .spawn()
+        .unwrap();
     while place.read("ready").is_none() {
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -9,8 +9,15 @@ fn nothing_changes_until_apply_and_then_all_of_it() {
         place.write(name, text);
     }
     let before = place.listing();
-    assert_eq!(place.run("", "echo 2 > change; rm remove; mkdir -p d/e; echo n > d/e/new; ln -s ../keep d/link").status, 0);
-    let host = |list: &[(std::path::PathBuf, u64)]| list.iter().filter(|(path, _)| path.starts_with(&place.workspace)).cloned().collect::<Vec<_>>();
+    assert_eq!(
+        place
+            .run("", "echo 2 > change; rm remove; mkdir -p d/e; echo n > d/e/new; ln -s ../keep d/link")
+            .status,
+        0
+    );
+    let host = |list: &[(std::path::PathBuf, u64)]| {
+        list.iter().filter(|(path, _)| path.starts_with(&place.workspace)).cloned().collect::<Vec<_>>()
+    };
     assert_eq!(host(&place.listing()), host(&before));
     let diff = place.ringfence(&["diff", "--stat"]);
     for part in ["change", "remove", "d/e/new", "d/link"] {
@@ -22,7 +29,9 @@ fn nothing_changes_until_apply_and_then_all_of_it() {
     assert_eq!(place.read("d/e/new").as_deref(), Some("n\n"));
     assert!(place.read("remove").is_none());
     // What was replaced is kept.
-    let kept = place.listing().into_iter().any(|(path, _)| path.starts_with(&place.state) && std::fs::read_to_string(path).is_ok_and(|text| text == "1\n"));
+    let kept = place.listing().into_iter().any(|(path, _)| {
+        path.starts_with(&place.state) && std::fs::read_to_string(path).is_ok_and(|text| text == "1\n")
+    });
     assert!(kept, "the old content is gone");
     assert_eq!(place.ringfence(&["apply"]).status, 125);
 }
@@ -41,7 +50,11 @@ fn apply_refuses_what_must_not_land() {
         assert_eq!(place.run("", &format!("echo after > a; {script}")).status, 0);
         let refused = place.ringfence(&["apply"]);
         assert_eq!(refused.status, 126, "{script}: {}", refused.out);
-        assert!(refused.err.contains("evil") && refused.err.to_lowercase().contains(&word.to_lowercase()), "{}", refused.err);
+        assert!(
+            refused.err.contains("evil") && refused.err.to_lowercase().contains(&word.to_lowercase()),
+            "{}",
+            refused.err
+        );
         assert_eq!(place.read("a").as_deref(), Some("before"), "{script}");
     }
 }
@@ -52,7 +65,11 @@ fn apply_refuses_what_changed_on_the_host() {
         let place = Place::new();
         place.write("a", "before");
         assert_eq!(place.run("", "echo mine > a; echo other > b").status, 0);
-        let status = std::process::Command::new("sh").args(["-c", change]).current_dir(&place.workspace).status().unwrap();
+        let status = std::process::Command::new("sh")
+            .args(["-c", change])
+            .current_dir(&place.workspace)
+            .status()
+            .unwrap();
         assert!(status.success());
         let refused = place.ringfence(&["apply"]);
         assert_eq!(refused.status, 126, "{change}: {}", refused.out);

@@ -8,7 +8,8 @@ use ringfence_promises::{Place, binary, root};
 #[test]
 fn it_runs_where_no_other_program_can_be_found() {
     let place = Place::new();
-    let output = place.command(&["run", "--", "/bin/echo", "alone"]).env("PATH", "/nonexistent").output().unwrap();
+    let output =
+        place.command(&["run", "--", "/bin/echo", "alone"]).env("PATH", "/nonexistent").output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "alone\n");
 }
 
@@ -17,9 +18,13 @@ fn the_task_has_no_privilege_and_never_kernel_uid_zero() {
     let place = Place::new();
     let script = "grep -E '^(Cap|NoNewPrivs)' /proc/self/status; cat /proc/self/uid_map; id -u";
     let outcome = place.run("", script);
-    assert!(!outcome.out.lines().any(|line| line.starts_with("Cap") && !line.ends_with("0000000000000000")), "{}", outcome.out);
+    assert!(
+        !outcome.out.lines().any(|line| line.starts_with("Cap") && !line.ends_with("0000000000000000")),
+        "{}",
+        outcome.out
+    );
     assert!(outcome.out.contains("NoNewPrivs:\t1"), "{}", outcome.out);
-    let map = outcome.out.lines().find(|line| line.trim_start().split_whitespace().count() == 3).unwrap();
+    let map = outcome.out.lines().find(|line| line.split_whitespace().count() == 3).unwrap();
     let fields: Vec<&str> = map.split_whitespace().collect();
     assert!(fields[1] != "0" && fields[2] == "1" && fields[0] != "0", "{map}");
 }
@@ -39,7 +44,10 @@ fn files_come_out_owned_by_the_owner_of_the_workspace() {
             std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
         }
     }
-    let outcome = place.run("[workspace]\nmode = \"direct\"", "echo x > new; cat /etc/shadow; echo x > /proc/sys/kernel/core_pattern");
+    let outcome = place.run(
+        "[workspace]\nmode = \"direct\"",
+        "echo x > new; cat /etc/shadow; echo x > /proc/sys/kernel/core_pattern",
+    );
     let metadata = place.workspace.join("new").metadata().unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), owner, "{}", outcome.err);
     let outcome = place.run("", "echo y > reviewed");
@@ -63,7 +71,8 @@ fn a_set_user_id_copy_refuses_to_run() {
     std::os::unix::fs::chown(&copy, Some(4242), Some(4242)).unwrap();
     std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o6755)).unwrap();
     std::fs::set_permissions(place.base.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let output = Command::new(&copy).args(["run", "--", "true"]).current_dir(&place.workspace).output().unwrap();
+    let output =
+        Command::new(&copy).args(["run", "--", "true"]).current_dir(&place.workspace).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(125) && text.contains("set-user-id"), "{text}");
 }

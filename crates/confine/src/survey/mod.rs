@@ -74,7 +74,8 @@ fn found(rule: &Rule<Grant>, invoker: &Invoker, workspace: &Place) -> Result<Fou
         Ok(mut place) => {
             // Where tasks of root write, links are root's as well, and still somebody's choosing.
             for link in &mut place.links {
-                link.system &= !link.path.starts_with(&invoker.home) && !link.path.starts_with(&workspace.real);
+                link.system &=
+                    !link.path.starts_with(&invoker.home) && !link.path.starts_with(&workspace.real);
             }
             return Ok(Found { grant: rule.clone(), place: Some(place) });
         }

@@ -1,0 +1,132 @@
+//! What the benchmark compares beside the cold start: native speed inside, and start-up against the size of a policy.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use crate::bench::{Comparison, compare};
+
+/// A program that keeps the kernel busy with one kind of call, and the ratio promised, inside to outside.
+const LOOPS: &[(&str, &str)] = &[
+    ("stat", "import os\nfor n in range(300000): os.stat('data')"),
+    ("open", "import os\nfor n in range(150000): os.close(os.open('data', 0))"),
+    (
+        "fork and exec",
+        "import os\nfor n in range(250):\n    os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)",
+    ),
+];
+
+/// Native speed: loops of one call, and a build of C files.
+pub(crate) fn native(binary: &Path, scratch: &Path) -> Result<Vec<Comparison>, String> {
+    let workspace = scratch.join("native");
+    std::fs::create_dir_all(&workspace).map_err(|e| e.to_string())?;
+    std::fs::write(workspace.join("data"), "x").map_err(|e| e.to_string())?;
+    write_project(&workspace)?;
+    let mut found = Vec::new();
+    for (name, code) in LOOPS {
+        let line = ["python3", "-c", code];
+        found.push(inside_and_outside(
+            &format!("{name}, inside against outside"),
+            binary,
+            scratch,
+            &workspace,
+            &line,
+            7,
+        )?);
+    }
+    let build = ["sh", "-c", "make -s clean && make -s -j2"];
+    found.push(inside_and_outside(
+        "native build, inside against outside",
+        binary,
+        scratch,
+        &workspace,
+        &build,
+        7,
+    )?);
+    Ok(found)
+}
+
+/// Start-up with many rules against start-up with ten.
+pub(crate) fn policies(binary: &Path, scratch: &Path, runs: usize) -> Result<Vec<Comparison>, String> {
+    let workspace = scratch.join("rules");
+    let data = scratch.join("data");
+    for number in 0..300 {
+        std::fs::create_dir_all(data.join(number.to_string())).map_err(|e| e.to_string())?;
+    }
+    std::fs::create_dir_all(&workspace).map_err(|e| e.to_string())?;
+    let policy = |name: &str, rules: usize, trees: usize| -> Result<std::path::PathBuf, String> {
+        let list: Vec<String> =
+            (0..rules).map(|number| format!("\"{}/{}\"", data.display(), number % trees)).collect();
+        let path = scratch.join(name);
+        let text = format!("version = 1\nextends = [\"default\"]\n[files]\nread = [{}]\n", list.join(",\n"));
+        std::fs::write(&path, text).map_err(|e| e.to_string())?;
+        Ok(path)
+    };
+    let few = policy("few.toml", 10, 10)?;
+    let many = policy("many.toml", 10_000, 50)?;
+    let trees = policy("trees.toml", 300, 300)?;
+    let start = |policy: &Path| {
+        let mut command = ringfence(binary, scratch, &workspace);
+        command.arg("--policy").arg(policy).args(["--workspace", ".", "--", "/bin/true"]);
+        command
+    };
+    Ok(vec![
+        compare(
+            "start with 10,000 rules in 50 trees against 10 rules",
+            || start(&many),
+            || start(&few),
+            runs,
+        )?,
+        compare("start with 300 trees against 10", || start(&trees), || start(&few), runs)?,
+    ])
+}
+
+fn inside_and_outside(
+    name: &str,
+    binary: &Path,
+    scratch: &Path,
+    workspace: &Path,
+    line: &[&str],
+    runs: usize,
+) -> Result<Comparison, String> {
+    let policy = scratch.join("direct.toml");
+    let text = "version = 1\nextends = [\"default\"]\n[workspace]\nmode = \"direct\"\n";
+    std::fs::write(&policy, text).map_err(|e| e.to_string())?;
+    let inside = || {
+        let mut command = ringfence(binary, scratch, workspace);
+        command.arg("--policy").arg(&policy).args(["--workspace", ".", "--"]).args(line);
+        command
+    };
+    let outside = || {
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).current_dir(workspace);
+        command
+    };
+    compare(name, inside, outside, runs)
+}
+
+fn ringfence(binary: &Path, scratch: &Path, workspace: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.args(["run", "--quiet"]).current_dir(workspace).env("RINGFENCE_STATE", scratch.join("state"));
+    command
+}
+
+/// Forty C files that take a compiler some seconds.
+fn write_project(workspace: &Path) -> Result<(), String> {
+    let mut objects = String::new();
+    for file in 0..40 {
+        let mut text = String::from("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n");
+        for function in 0..60 {
+            writeln!(
+                text,
+                "int f{file}_{function}(int a, char *b) {{ for (int i = 0; i < a; i++) b[i % 64] ^= (char)(i * {function}); \
+                 return (int)strlen(b) + printf(\"%d\", a); }}"
+            )
+            .ok();
+        }
+        std::fs::write(workspace.join(format!("f{file}.c")), text).map_err(|e| e.to_string())?;
+        write!(objects, " f{file}.o").ok();
+    }
+    let makefile = format!("CFLAGS = -O2\nall:{objects}\nclean:\n\trm -f *.o\n");
+    std::fs::write(workspace.join("Makefile"), makefile).map_err(|e| e.to_string())
+}
