@@ -16,6 +16,9 @@ const ROOT_SIZE: u64 = 16 << 20;
 /// Default size of the private /tmp, of the home and of /dev/shm.
 const TMP_SIZE: u64 = 1 << 30;
 
+/// Name of the workspace's own layer.
+const WORKSPACE: &str = "workspace";
+
 const READ: Flags = Flags { read_only: true, no_exec: true };
 const EXECUTE: Flags = Flags { read_only: true, no_exec: false };
 const WRITE: Flags = Flags { read_only: false, no_exec: true };
@@ -261,7 +264,7 @@ impl Builder {
             wanted.insert(survey.workspace.real.clone(), Wanted::Private { size, no_exec, mode: 0o755 });
             return;
         }
-        want(&survey.workspace, "workspace", false);
+        want(&survey.workspace, WORKSPACE, false);
         for (index, git) in survey.git.iter().enumerate() {
             want(&git.place, &format!("git{index}"), git.read_only);
         }
@@ -298,13 +301,14 @@ impl Builder {
                     recursive: false,
                     mapped: ids.mapped,
                 });
+                let protect = if name == WORKSPACE { self.protect.clone() } else { git_protect() };
                 self.layers.push(Layer {
                     name,
                     host: place.real.clone(),
                     directory,
                     device: place.device,
                     inode: place.inode,
-                    protect: self.protect.clone(),
+                    protect,
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });
@@ -437,6 +441,24 @@ impl Builder {
         self.made.insert(path.as_os_str().to_owned());
         self.steps.push(Step::Symlink { path: path.to_path_buf(), target: target.to_path_buf() });
     }
+}
+
+/// What `apply` holds back of a git directory outside the workspace: what git executes or obeys there
+/// (gitrepository-layout(5), git-config(1), gitattributes(5)).
+fn git_protect() -> Vec<String> {
+    let names = [
+        "hooks",
+        "config",
+        "config.worktree",
+        "info/attributes",
+        "objects/info/alternates",
+        "worktrees/*/commondir",
+        "worktrees/*/gitdir",
+        "worktrees/*/config.worktree",
+        "modules/**/hooks",
+        "modules/**/config",
+    ];
+    names.map(str::to_owned).to_vec()
 }
 
 /// Files of /etc that would name the host or its users.

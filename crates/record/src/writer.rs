@@ -27,6 +27,13 @@ pub struct Writer {
     closed: bool,
 }
 
+impl Drop for Writer {
+    /// Not left to the descriptor: a child forked meanwhile may hold a copy for a moment.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 impl Writer {
     /// Starts a new file. It must not exist.
     pub fn create(path: &Path, run: &str, identity: Option<Identity>) -> Result<Self, Error> {

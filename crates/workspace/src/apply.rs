@@ -8,7 +8,7 @@
 //! 5. What was replaced is kept for undo.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -23,7 +23,7 @@ use crate::keep;
 use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
-use crate::recover::{Sites, only_left, parent};
+use crate::recover::{Parents, Sites, only_left, parent};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::shift::{Spot, shift, swap};
 use crate::stage::{self, Site};
@@ -53,8 +53,10 @@ pub enum Progress {
     Staged(usize),
     /// Everything new is on disk.
     Ready,
-    /// A step is about to be taken.
+    /// A step is about to be judged again.
     Landing(usize),
+    /// It was, and its rename comes next.
+    Judged(usize),
     /// Its rename is done.
     Moved(usize),
     /// All landed.
@@ -110,10 +112,18 @@ pub fn apply_watched(
         })?;
     watch(Progress::Planned(operations.len()));
     let mut story = Story { stage: token, planned: true, operations, ..Story::default() };
-    let mut work = Work { sites: &sites, uppers: &uppers, changes: &changes, journal: &mut journal, watch };
+    let mut work = Work {
+        sites: &sites,
+        uppers: &uppers,
+        changes: &changes,
+        journal: &mut journal,
+        watch,
+        parents: Parents::new(),
+    };
     if let Err(refusal) = work.land(&mut story) {
+        let parents = work.parents;
         let mut refusals = vec![refusal];
-        refusals.extend(sites.roll_back(&journal, &story));
+        refusals.extend(sites.roll_back(&journal, &story, &parents, false));
         if only_left(refusals.get(1..).unwrap_or(&[]))
             && let Err(errno) = journal.done(false)
         {
@@ -140,6 +150,7 @@ struct Work<'a> {
     changes: &'a [Change],
     journal: &'a mut Journal,
     watch: &'a mut dyn FnMut(Progress),
+    parents: Parents,
 }
 
 impl Work<'_> {
@@ -247,6 +258,7 @@ impl Work<'_> {
         let refused = |reason| Refusal::new(&place.name, &operation.path, reason);
         let failed = |doing: &'static str| move |errno| refused(step_failed(doing, errno));
         let parent = parent(host, operation).map_err(failed("open the directory"))?;
+        self.remember(operation, &parent).map_err(failed("keep the directory open"))?;
         let name = operation.path.file_name().ok_or_else(|| refused(Reason::ChangedOnHost))?;
         let there = look_at(&parent, name).map_err(failed("look at the original"))?;
         if !as_judged(operation, there.as_ref(), moved) {
@@ -258,6 +270,7 @@ impl Work<'_> {
         let number = stage::name(operation.number);
         let built = Spot { directory: stage.root(), name: number.as_os_str() };
         let target = Spot { directory: parent.as_fd(), name };
+        (self.watch)(Progress::Judged(operation.number));
         match operation.action {
             Action::Replace => swap(built, target),
             Action::Remove => shift(target, built),
@@ -273,6 +286,16 @@ impl Work<'_> {
             return Ok(());
         }
         Err(refused(Reason::ChangedOnHost))
+    }
+
+    /// Keeps a directory open for taking the step back.
+    fn remember(&mut self, operation: &Operation, parent: &OwnedFd) -> Result<(), Errno> {
+        let path = operation.path.parent().unwrap_or(Path::new(""));
+        let key = (operation.layer, path.to_owned());
+        if self.parents.len() < FEW && !self.parents.contains_key(&key) {
+            self.parents.insert(key, rustix::io::fcntl_dupfd_cloexec(parent, 0)?);
+        }
+        Ok(())
     }
 
     fn sync(&self, story: &Story, stages: &[Tree]) -> Result<(), Refusal> {
@@ -339,7 +362,7 @@ fn mode(host: &Tree, operation: &Operation) -> Result<(), Errno> {
     if !operation.old.is_some_and(|old| old.same_object(&found)) {
         return Err(Errno::STALE);
     }
-    change_mode(handle, operation.mode)
+    change_mode(handle.as_fd(), operation.mode)
 }
 
 /// Can a rename bring something from one to the other?

@@ -11,6 +11,7 @@ use crate::link;
 use crate::operation::{Operation, operations};
 use crate::overlay::Upper;
 use crate::refuse::{Failure, Reason, Refusal, Refused};
+use crate::restored::Restored;
 use crate::rules::Rules;
 use crate::walk::walk;
 
@@ -35,7 +36,7 @@ pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
     let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
         let (upper, host) = open(layer)?;
-        let (mut changes, _) = assess(layer, index, &upper, &host)?;
+        let (mut changes, _) = assess(layer, index, &upper, &host, &Restored::default())?;
         for change in &mut changes {
             change.content = lines::count(change, &upper, &host, &mut budget);
         }
@@ -44,14 +45,24 @@ pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
     Ok(all)
 }
 
-/// Judges an apply of the whole.
-pub fn plan_apply(layers: &[Layer]) -> Result<Apply, Refused> {
-    plan_apply_naming(layers, &[])
+/// What an apply takes into account beside the layers.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Paths that the user named, which would otherwise be held back because they run on the host. A path names what is
+    /// below it too. What `protect` holds back stays held back.
+    pub named: Vec<PathBuf>,
+    /// Where this run's earlier applies kept their journal: traces of one that was taken back are no conflict.
+    pub journal: Option<PathBuf>,
 }
 
-/// The same, where the user named paths that would otherwise be held back because they run on the host. A path names
-/// what is below it too. What `protect` holds back stays held back.
-pub fn plan_apply_naming(layers: &[Layer], named: &[PathBuf]) -> Result<Apply, Refused> {
+/// Judges an apply of the whole.
+pub fn plan_apply(layers: &[Layer]) -> Result<Apply, Refused> {
+    plan_apply_with(layers, &Options::default())
+}
+
+/// The same with options.
+pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Refused> {
+    let restored = options.journal.as_deref().map(Restored::load).unwrap_or_default();
     let mut refusals = Vec::new();
     let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
@@ -64,12 +75,12 @@ pub fn plan_apply_naming(layers: &[Layer], named: &[PathBuf]) -> Result<Apply, R
             refusals.push(Refusal::new(&layer.name, Path::new(""), reason));
             continue;
         }
-        let (mut changes, obstacles) = assess(layer, index, &upper, &host).map_err(fail)?;
+        let (mut changes, obstacles) = assess(layer, index, &upper, &host, &restored).map_err(fail)?;
         for change in &mut changes {
             let runs = matches!(change.held, Some(crate::HoldReason::RunsOnHost { .. }));
-            if runs && named.iter().any(|path| change.path.starts_with(path)) {
+            if runs && options.named.iter().any(|path| change.path.starts_with(path)) {
                 change.held = None;
-                change.refused = refuse(change, layer, &host);
+                change.refused = refuse(change, layer, &host, &restored);
             }
         }
         let landing = || changes.iter().filter(|change| change.held.is_none());
@@ -103,8 +114,9 @@ fn assess(
     index: usize,
     upper: &Upper,
     host: &Tree,
+    restored: &Restored,
 ) -> Result<(Vec<Change>, Vec<Refusal>), Failure> {
-    let mut found = walk(layer, index, upper, host)?;
+    let mut found = walk(layer, index, upper, host, restored)?;
     let rules = Rules::new(layer).map_err(|_| Failure {
         doing: "compile the protected patterns of",
         path: layer.host.clone(),
@@ -114,7 +126,7 @@ fn assess(
     for change in &mut found.changes {
         change.refused = match change.held {
             Some(_) => None,
-            None => refuse(change, layer, host),
+            None => refuse(change, layer, host, restored),
         };
     }
     Ok((found.changes, found.obstacles))
@@ -136,9 +148,9 @@ pub(crate) fn whole(layer: &Layer, host: &Tree) -> Option<Reason> {
 }
 
 /// Why this change forbids the whole.
-fn refuse(change: &Change, layer: &Layer, host: &Tree) -> Option<Reason> {
+fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> Option<Reason> {
     if let Some(old) = change.old {
-        if old.changed >= layer.started {
+        if old.changed >= layer.started && !restored.knows(change.index, &change.path, &old) {
             return Some(Reason::ChangedOnHost);
         }
         // Root could remove or replace what the workspace's owner could not.

@@ -106,9 +106,10 @@ pub(crate) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
-/// The path of an entry by way of a descriptor, for calls that take no directory descriptor.
-pub(crate) fn by_descriptor(directory: impl AsFd, name: &OsStr) -> PathBuf {
-    let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd()));
+/// The path of an entry by way of a descriptor, for calls that take no directory descriptor. It is borrowed, since the
+/// path means nothing once the descriptor is closed.
+pub(crate) fn by_descriptor(directory: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
+    let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     if !name.is_empty() {
         path.push(name);
     }
@@ -116,7 +117,7 @@ pub(crate) fn by_descriptor(directory: impl AsFd, name: &OsStr) -> PathBuf {
 }
 
 /// Changes the mode of what a descriptor names, also one that cannot be opened for reading.
-pub(crate) fn change_mode(handle: impl AsFd, mode: u32) -> Result<(), Errno> {
+pub(crate) fn change_mode(handle: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
     rustix::fs::chmod(by_descriptor(handle, OsStr::new("")), Mode::from_raw_mode(mode & 0o7777))
 }
 

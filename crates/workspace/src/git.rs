@@ -52,7 +52,8 @@ pub(crate) fn danger(change: &Change, layer: &Layer, upper: &Upper, host: &Tree)
     match inside {
         Some([]) if change.file_type == FileType::Directory => None,
         Some([]) => git_file(change, layer, upper),
-        Some(inside) => within(inside, change, upper).or_else(|| bare(&names, upper, host)),
+        Some(inside) if plain_worktree(change, inside, upper) => None,
+        Some(inside) => within(inside, change).or_else(|| bare(&names, upper, host)),
         None => bare(&names, upper, host),
     }
 }
@@ -78,15 +79,9 @@ fn ignorable(character: char) -> bool {
     matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-/// A part of a git directory.
-fn within(inside: &[&OsStr], change: &Change, upper: &Upper) -> Option<&'static str> {
-    if let Some(why) = listed(inside) {
-        let harmless =
-            change.path.file_name() == Some(OsStr::new("commondir")) && plain_worktree(change, inside, upper);
-        return (!harmless).then_some(why);
-    }
+fn within(inside: &[&OsStr], change: &Change) -> Option<&'static str> {
     let link = change.file_type == FileType::Symlink && inside != ["HEAD"];
-    link.then_some("a symlink in a git directory: git follows it")
+    listed(inside).or(link.then_some("a symlink in a git directory: git follows it"))
 }
 
 fn listed(inside: &[&OsStr]) -> Option<&'static str> {

@@ -53,7 +53,7 @@ impl Upper {
         if kind != FileType::File && kind != FileType::Directory {
             return Ok(Marks::default());
         }
-        let entry = by_descriptor(&directory, path.file_name().unwrap_or(OsStr::new("")));
+        let entry = by_descriptor(directory.as_fd(), path.file_name().unwrap_or(OsStr::new("")));
         let names = attributes(&entry)?;
         let has = |name: &str| names.iter().any(|known| known == name.as_bytes());
         let opaque = match has("user.overlay.opaque") {
@@ -107,7 +107,7 @@ impl Upper {
                 _ => continue,
             };
             if found.mode & needed != needed {
-                change_mode(&handle, found.mode | needed)?;
+                change_mode(handle.as_fd(), found.mode | needed)?;
                 self.unlocked.borrow_mut().push((step.to_owned(), found.mode));
             }
         }
@@ -124,7 +124,7 @@ impl Drop for Upper {
                 false => self.tree.handle(&path),
             };
             // It was ours a moment ago. If it cannot be closed again it is merely readable to its owner.
-            let _ = handle.and_then(|handle| change_mode(handle, mode));
+            let _ = handle.and_then(|handle| change_mode(handle.as_fd(), mode));
         }
     }
 }

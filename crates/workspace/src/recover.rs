@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 
 use crate::beneath::{Tree, change_mode, look_at, names};
@@ -16,6 +16,7 @@ use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::remove::remove_at;
+use crate::restored::Restored;
 use crate::shift::{Spot, shift, swap};
 use crate::stage;
 
@@ -32,7 +33,19 @@ pub enum Recovered {
 
 /// Finishes or rolls back the apply whose journal is in this directory. It can be called at any time, and again. An
 /// error names what could not be put back because the host changed meanwhile, and where it is kept.
+///
+/// Where a directory was moved away meanwhile, what was done in it cannot be taken back: that is an error too, and a later
+/// call, with the directory in its place again, goes on. [`recover_leaving`] gives up on such directories instead.
 pub fn recover(journal_dir: &Path) -> Result<Recovered, Refused> {
+    recover_as(journal_dir, false)
+}
+
+/// The same for a directory that does not come back: what was taken from it is kept, what was put into it stays.
+pub fn recover_leaving(journal_dir: &Path) -> Result<Recovered, Refused> {
+    recover_as(journal_dir, true)
+}
+
+fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
     let failed =
         |doing: &'static str| move |errno| Refused::one("", journal_dir, Reason::failed(doing)(errno));
     match rustix::fs::lstat(journal_dir.join(FILE)) {
@@ -53,7 +66,7 @@ pub fn recover(journal_dir: &Path) -> Result<Recovered, Refused> {
     let landed = story.landed;
     let left = match landed {
         true => sites.finish(&journal, &story),
-        false => sites.roll_back(&journal, &story),
+        false => sites.roll_back(&journal, &story, &Parents::new(), leaving),
     };
     if only_left(&left) {
         journal.done(landed).map_err(failed("write the journal"))?;
@@ -98,21 +111,29 @@ impl Sites {
     }
 
     /// Takes back every step that was taken, in reverse order.
-    pub(crate) fn roll_back(&self, journal: &Journal, story: &Story) -> Vec<Refusal> {
+    pub(crate) fn roll_back(
+        &self,
+        journal: &Journal,
+        story: &Story,
+        parents: &Parents,
+        leaving: bool,
+    ) -> Vec<Refusal> {
         let mut left = Vec::new();
         let stages = self.stages(&mut left);
         // Before everything new was built no step was taken, and what stands in the stage is new.
         for operation in story.operations.iter().rev().filter(|_| story.ready) {
             let Some((host, place)) = self.site(operation) else { continue };
+            let parent = parent_held(host, operation, parents);
             let outcome = match (operation.action, stages.get(&operation.layer)) {
-                (Action::Mode, _) => mode_back(host, operation),
-                (_, Some(stage)) => step_back(host, stage, operation, story.staged.get(&operation.number)),
+                (Action::Mode, _) => mode_back(parent, operation),
+                (_, Some(stage)) => step_back(parent, stage, operation, story.staged.get(&operation.number)),
                 // Without a place to build in, no other step was taken.
                 (_, None) => Ok(Back::Clean),
             };
             let reason = match outcome {
                 Ok(Back::Clean) => continue,
-                Ok(Back::Keep) => {
+                Ok(Back::Moved) if !leaving => Reason::DirectoryReplaced,
+                Ok(Back::Keep | Back::Moved) => {
                     match stages.get(&operation.layer).map(|stage| keep_one(stage, journal, operation, false))
                     {
                         Some(Ok(kept)) => Reason::Left { kept },
@@ -128,8 +149,33 @@ impl Sites {
         if only_left(&left) {
             self.remove_stages(&mut left);
         }
+        if story.ready {
+            self.restore_parents(story, &mut left);
+            let mut restored = Restored::load(&journal.path);
+            restored.remember(&story.operations, &self.hosts);
+            // Without it the next apply is refused, which loses nothing.
+            let _ = restored.save(&journal.path);
+        }
         self.sync(&mut left);
         left
+    }
+
+    /// A directory that had to be opened to its owner for a step is closed again, if a kill came in between.
+    fn restore_parents(&self, story: &Story, left: &mut Vec<Refusal>) {
+        for operation in story.operations.iter().filter(|operation| !operation.parent.owner_may_enter()) {
+            let Some((host, place)) = self.site(operation) else { continue };
+            let Ok(directory) = parent(host, operation) else { continue };
+            let judged = operation.parent.mode;
+            let outcome =
+                rustix::fs::fstat(&directory).and_then(|found| match found.st_mode == judged | 0o700 {
+                    true => rustix::fs::fchmod(&directory, Mode::from_raw_mode(judged & 0o7777)),
+                    false => Ok(()),
+                });
+            if let Err(errno) = outcome {
+                let reason = Reason::failed("close the directory again")(errno);
+                left.push(Refusal::new(&place.name, &operation.path, reason));
+            }
+        }
     }
 
     /// Moves what was replaced to where it is kept, and clears up.
@@ -205,16 +251,27 @@ impl Sites {
     }
 }
 
+impl Drop for Sites {
+    /// Not left to the descriptors: a child forked meanwhile may hold copies for a moment.
+    fn drop(&mut self) {
+        for host in &self.hosts {
+            let _ = rustix::fs::flock(host.root(), FlockOperation::Unlock);
+        }
+    }
+}
+
 enum Back {
     /// As if the step had not been taken.
     Clean,
     /// Its place is taken by something else: the object in the stage must not be removed with it.
     Keep,
+    /// The directory it is in is not where it was, so it cannot be taken back.
+    Moved,
 }
 
 /// Takes one step back, as far as it was taken: what stands where is told by inode numbers.
 fn step_back(
-    host: &Tree,
+    parent: Result<OwnedFd, Errno>,
     stage: &Tree,
     operation: &Operation,
     new: Option<&Identity>,
@@ -222,10 +279,13 @@ fn step_back(
     let number = stage::name(operation.number);
     let built = Spot { directory: stage.root(), name: number.as_os_str() };
     let aside = look_at(stage.root(), number.as_os_str())?;
-    let parent = match parent(host, operation) {
+    let done = match operation.action {
+        Action::Create => aside.is_none(),
+        _ => taken(aside.as_ref(), new),
+    };
+    let parent = match parent {
         Ok(parent) => parent,
-        // The directory is gone or another one. What was taken from it is kept.
-        Err(_) if taken(aside.as_ref(), new) => return Ok(Back::Keep),
+        Err(_) if done => return Ok(Back::Moved),
         Err(_) => return Ok(Back::Clean),
     };
     let place = Spot { directory: parent.as_fd(), name: operation.path.file_name().ok_or(Errno::INVAL)? };
@@ -285,8 +345,9 @@ fn taken(aside: Option<&Identity>, new: Option<&Identity>) -> bool {
     }
 }
 
-fn mode_back(host: &Tree, operation: &Operation) -> Result<Back, Errno> {
-    let Ok(parent) = parent(host, operation) else { return Ok(Back::Clean) };
+fn mode_back(parent: Result<OwnedFd, Errno>, operation: &Operation) -> Result<Back, Errno> {
+    // In another place, or gone: whoever moved it can see its mode.
+    let Ok(parent) = parent else { return Ok(Back::Clean) };
     let place = Spot { directory: parent.as_fd(), name: operation.path.file_name().ok_or(Errno::INVAL)? };
     restore_mode(place, operation)?;
     Ok(Back::Clean)
@@ -301,9 +362,9 @@ fn restore_mode(place: Spot<'_>, operation: &Operation) -> Result<(), Errno> {
     let ours = there.mode & 0o7777 == operation.mode || there.mode == old.mode | 0o700;
     if there.same_object(&old) && there.mode != old.mode && ours {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(place.directory, place.name, flags, rustix::fs::Mode::empty())?;
+        let handle = rustix::fs::openat(place.directory, place.name, flags, Mode::empty())?;
         if Identity::of(&rustix::fs::fstat(&handle)?).same_object(&old) {
-            change_mode(handle, old.mode)?;
+            change_mode(handle.as_fd(), old.mode)?;
         }
     }
     Ok(())
@@ -314,6 +375,18 @@ pub(crate) fn parent(host: &Tree, operation: &Operation) -> Result<OwnedFd, Errn
     let parent = host.parent(&operation.path)?;
     let found = Identity::of(&rustix::fs::fstat(&parent)?);
     if found.same_object(&operation.parent) { Ok(parent) } else { Err(Errno::STALE) }
+}
+
+/// Directories in which steps were taken, as far as there are descriptors: they can be taken back even if the directory was
+/// moved since.
+pub(crate) type Parents = BTreeMap<(usize, PathBuf), OwnedFd>;
+
+fn parent_held(host: &Tree, operation: &Operation, parents: &Parents) -> Result<OwnedFd, Errno> {
+    let path = operation.path.parent().unwrap_or(Path::new("")).to_owned();
+    match parents.get(&(operation.layer, path)) {
+        Some(parent) => rustix::io::fcntl_dupfd_cloexec(parent, 0),
+        None => parent(host, operation),
+    }
 }
 
 /// Moves the object that a step took from the host to where it is kept; copies it where a rename cannot.

@@ -134,7 +134,7 @@ fn enter(directory: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let handle = rustix::fs::openat(&directory, name, flags | OFlags::PATH, Mode::empty())?;
     let mode = rustix::fs::fstat(&handle)?.st_mode;
     if mode & 0o700 != 0o700 {
-        change_mode(&handle, mode | 0o700)?;
+        change_mode(handle.as_fd(), mode | 0o700)?;
     }
     rustix::fs::openat(handle, ".", flags | OFlags::RDONLY, Mode::empty())
 }

@@ -14,6 +14,7 @@ use crate::content;
 use crate::layer::{Identity, Layer};
 use crate::overlay::{Marks, Upper, is_whiteout, link_target};
 use crate::refuse::{Failure, Reason, Refusal};
+use crate::restored::Restored;
 
 /// What a walk found.
 #[derive(Default)]
@@ -25,8 +26,14 @@ pub(crate) struct Found {
 }
 
 /// Walks one layer.
-pub(crate) fn walk(layer: &Layer, index: usize, upper: &Upper, host: &Tree) -> Result<Found, Failure> {
-    let mut walk = Walk { layer, index, upper, host, found: Found::default(), queue: Vec::new() };
+pub(crate) fn walk(
+    layer: &Layer,
+    index: usize,
+    upper: &Upper,
+    host: &Tree,
+    restored: &Restored,
+) -> Result<Found, Failure> {
+    let mut walk = Walk { layer, index, upper, host, restored, found: Found::default(), queue: Vec::new() };
     walk.queue.push(Todo::Upper { path: PathBuf::new(), lower: Lower::Merged });
     while let Some(todo) = walk.queue.pop() {
         match todo {
@@ -43,6 +50,7 @@ struct Walk<'a> {
     index: usize,
     upper: &'a Upper,
     host: &'a Tree,
+    restored: &'a Restored,
     found: Found,
     queue: Vec<Todo>,
 }
@@ -95,7 +103,8 @@ impl Walk<'_> {
         };
         if let Some(parent) = parent.filter(|_| !path.as_os_str().is_empty()) {
             // Entries made or removed set both times to the same moment; a rename or chmod sets only one.
-            if parent.changed >= self.layer.started && parent.changed != parent.modified {
+            let later = parent.changed >= self.layer.started && parent.changed != parent.modified;
+            if later && !self.restored.knows(self.index, path, &parent) {
                 self.obstacle(path, Reason::DirectoryReplaced);
             }
         }

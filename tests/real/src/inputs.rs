@@ -25,6 +25,10 @@ fn rust_crate(name: &str, version: &str) -> PathBuf {
         fetch_crate(&place.join("fetch"), name, version)?;
         fs::rename(place.join("fetch/vendor").join(name), place.join("it")).map_err(text)?;
         fs::remove_file(place.join("it/.cargo-checksum.json")).map_err(text)?;
+        // It is a project of its own, wherever the target directory lies.
+        let manifest = place.join("it/Cargo.toml");
+        let own = fs::read_to_string(&manifest).map_err(text)? + "\n[workspace]\n";
+        fs::write(&manifest, own).map_err(text)?;
         vendor(&place.join("it"))
     })
 }
@@ -51,7 +55,8 @@ pub fn python() -> PathBuf {
         run(Command::new(&pip).args(sdist).arg(&fetch))?;
         let mut archives = fs::read_dir(&fetch).map_err(text)?.flatten().map(|entry| entry.path());
         unpack(&archives.next().ok_or("pip fetched nothing")?, &place.join("it"))?;
-        let wheels = ["install", "--quiet", "--only-binary", ":all:", "--root-user-action=ignore", "--target"];
+        let wheels =
+            ["install", "--quiet", "--only-binary", ":all:", "--root-user-action=ignore", "--target"];
         run(Command::new(&pip).args(wheels).arg(place.join("it/site")).arg("pytest==9.2.0"))
     })
 }
@@ -72,19 +77,23 @@ pub fn node() -> PathBuf {
     })
 }
 
-/// The programs of the toolchain that builds this test, `bin` below it.
+/// A Rust toolchain with `bin` below it: the one this project pins, or the machine's usual one.
 ///
 /// # Panics
-/// If there is no rustc.
+/// If there is none.
 #[must_use]
 #[expect(clippy::panic, reason = "a test without its input has failed")]
 pub fn toolchain() -> PathBuf {
-    let asked = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap_or_else(|error| panic!("rustc: {error}; install rust (rustup, or package rustc)"));
-    PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim())
+    // A pinned toolchain may be a link that leads nowhere for an unprivileged caller.
+    let found = [env!("CARGO_MANIFEST_DIR"), "/"].into_iter().find_map(sysroot);
+    found
+        .unwrap_or_else(|| panic!("there is no rustc that runs: install rust (rustup, or the package rustc)"))
+}
+
+fn sysroot(seen_from: &str) -> Option<PathBuf> {
+    let asked = Command::new("rustc").args(["--print", "sysroot"]).current_dir(seen_from).output().ok()?;
+    let sysroot = Path::new(String::from_utf8_lossy(&asked.stdout).trim()).canonicalize().ok()?;
+    sysroot.join("bin/cargo").is_file().then_some(sysroot)
 }
 
 /// Copies a tree with times, modes and links: what builds by time stamp stays built.

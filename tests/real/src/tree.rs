@@ -44,7 +44,10 @@ pub fn contents(root: &Path, wanted: impl Fn(&Path) -> bool) -> BTreeMap<PathBuf
         }
         let executable = if metadata.permissions().mode() & 0o111 == 0 { "" } else { " x" };
         let what = if metadata.is_file() {
-            format!("{}{executable}", fs::read(path).map_or_else(|error| error.to_string(), |text| digest(&text)))
+            format!(
+                "{}{executable}",
+                fs::read(path).map_or_else(|error| error.to_string(), |text| digest(&text))
+            )
         } else if metadata.is_symlink() {
             fs::read_link(path).unwrap_or_default().display().to_string()
         } else {

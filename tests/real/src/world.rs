@@ -52,6 +52,14 @@ impl Default for World {
     }
 }
 
+/// An overlay leaves a directory without any permission in the run's state, which an ordinary user cannot look into.
+impl Drop for World {
+    fn drop(&mut self) {
+        let open = ["-R", "-f", "u+rwX", "--"];
+        let _ = Command::new("chmod").args(open).arg(&self.base).stderr(Stdio::null()).status();
+    }
+}
+
 #[expect(clippy::expect_used, reason = "a test that cannot make its place has failed")]
 impl World {
     /// Makes it.
@@ -154,13 +162,26 @@ impl World {
 #[must_use]
 #[expect(clippy::panic, reason = "a test that cannot start its program has failed")]
 pub fn outcome(command: &mut Command) -> Outcome {
-    let Output { status, stdout, stderr } = command
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
     let status = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     Outcome {
         status: status.unwrap_or(-1),
         out: String::from_utf8_lossy(&stdout).into_owned(),
         err: String::from_utf8_lossy(&stderr).into_owned(),
     }
+}
+
+/// The processes of this machine whose command line has these words in it; words end with NUL.
+#[must_use]
+pub fn processes(words: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if name.bytes().all(|byte| byte.is_ascii_digit()) && String::from_utf8_lossy(&line).contains(words) {
+            found.push(name);
+        }
+    }
+    found
 }

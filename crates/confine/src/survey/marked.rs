@@ -12,15 +12,8 @@ use super::place::resolve;
 use super::{Shown, git};
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
-const GIT_OBEYS: &[&str] = &[
-    "hooks",
-    "config",
-    "config.worktree",
-    "info/attributes",
-    "objects/info/alternates",
-    "commondir",
-    "gitdir",
-];
+const GIT_OBEYS: &[&str] =
+    &["hooks", "config", "config.worktree", "info/attributes", "objects/info/alternates"];
 
 pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> Result<(), Refused> {
     let shown = Shown::of(policy, survey);
@@ -54,11 +47,16 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
         }
     }
     walk_patterns(policy, &deny, &protect, &shown, &workspace, &mut hidden, &mut protected)?;
+    let direct = policy.workspace.mode == Mode::Direct;
     for git in survey.git.iter().filter(|git| !git.read_only) {
-        for name in GIT_OBEYS {
-            let path = git.place.real.join(name);
-            if let Some(kind) = kind(&path) {
-                protected.push(Marked { path, kind, because: "what git executes or obeys".into() });
+        for path in git_obeys(&git.place.real) {
+            match kind(&path) {
+                Some(kind) => {
+                    protected.push(Marked { path, kind, because: "what git executes or obeys".into() });
+                }
+                // In the view it may appear, and is held back at apply; in a direct workspace nothing could hold it.
+                None if direct => survey.absent_protected.push(path.display().to_string()),
+                None => {}
             }
         }
     }
@@ -76,6 +74,18 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
 /// Whether the policy means the repository's hooks, by any pattern.
 fn protects_hooks(protect: &[&PathPattern], workspace: &Path) -> bool {
     protect.iter().any(|pattern| pattern.matches(workspace, &workspace.join(".git/hooks")))
+}
+
+/// Those files of a repository, and of the worktrees and submodules it keeps.
+fn git_obeys(directory: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = GIT_OBEYS.iter().map(|name| directory.join(name)).collect();
+    for (worktree, _) in entries(&directory.join("worktrees")) {
+        paths.extend(["commondir", "gitdir", "config.worktree"].map(|name| worktree.join(name)));
+    }
+    for (module, _) in entries(&directory.join("modules")) {
+        paths.extend(["hooks", "config"].map(|name| module.join(name)));
+    }
+    paths
 }
 
 /// Known secret locations inside a grant. A grant that names the very path opens it.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringfence_record::{Change, Event, Status};
-use ringfence_workspace::{Applied, Refused};
+use ringfence_workspace::{Applied, Options, Refused};
 
 use crate::commands::waiting::{self, Waiting};
 use crate::failure::{Context, Failure};
@@ -32,7 +32,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let event = Event::ApplyRefuse { workspace: workspace.clone(), changes: reasons(refused) };
         log.append(&event).context("the run's log")
     };
-    let plan = match ringfence_workspace::plan_apply_naming(&run.layers, &arguments.accept) {
+    let options = Options { named: arguments.accept.clone(), journal: Some(run.directory.journal()) };
+    let plan = match ringfence_workspace::plan_apply_with(&run.layers, &options) {
         Ok(plan) => plan,
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);

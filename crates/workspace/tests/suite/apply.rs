@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use ringfence_workspace::{Reason, apply, plan_apply};
 
-use crate::support::{Case, leftovers, shell, snapshot};
+use super::support::{Case, leftovers, shell, snapshot};
 
 const SETUP: &str =
     "mkdir -p src deep/er kept; echo one > README.md; printf 'a\\nb\\n' > src/main.txt; echo x > deep/er/x;
@@ -43,7 +43,7 @@ fn times_and_modes_land_and_holes_stay_holes() {
 
 #[test]
 fn hostile_names_and_closed_directories_land() {
-    let task = r"touch $'\xff\xfe' $'caf\xe9' $'a\nb' $'\e[1m' ' ' '-rf' .wh.README.md .wh..wh..opq src/.wh..wh..opq;
+    let task = r"touch $'\xff\xfe' $'caf\xe9' $'a\nb' $'\e[1m' ' ' ./-rf .wh.README.md .wh..wh..opq src/.wh..wh..opq;
         mkdir $'\x80dir'; touch $'\x80dir/f'; echo c > none; chmod 000 none; mkdir -p nodir/in; echo d > nodir/in/x;
         chmod 000 nodir/in nodir; chmod 000 kept";
     Case::new(SETUP, task).lands_like(SETUP, task);

@@ -2,7 +2,7 @@
 
 use ringfence_workspace::{Reason, apply, plan_apply};
 
-use crate::support::{Case, snapshot};
+use super::support::{Case, snapshot};
 
 const SETUP: &str =
     "mkdir -p src/deep; echo one > README.md; echo a > src/main.txt; echo x > src/deep/x; printf aaaa > t;

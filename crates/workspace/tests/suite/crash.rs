@@ -4,15 +4,26 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ringfence_workspace::{Layer, Recovered, apply_watched, plan_apply, recover};
+use ringfence_workspace::{
+    Layer, Progress, Reason, Recovered, apply_watched, plan_apply, recover, recover_leaving,
+};
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::support::{Case, leftovers, snapshot};
+use super::support::{Case, leftovers, snapshot};
 
 const SETUP: &str = "mkdir -p d/e m; echo one > a; echo one > d/b; echo one > d/e/c; echo gone > gone; mkdir -p tree/in; echo t > tree/in/t;
     chmod 755 m; echo x > type; mkdir closed; echo c > closed/c; chmod 500 closed";
 const TASK: &str = "echo two > a; echo two > d/b; echo two > d/e/c; rm gone; rm -r tree; mkdir -p new/dir; echo n > new/dir/n;
     chmod 700 m; rm type; mkdir type; echo in > type/in; chmod 700 closed; rm -r closed; ln -s a link";
+
+/// The last moment before the point of no return: everything is in place, nothing is decided.
+fn last_move() -> usize {
+    let case = Case::new(SETUP, TASK);
+    let mut steps = Vec::new();
+    apply_watched(plan_apply(&case.layers()).unwrap(), &case.journal(), &mut |step| steps.push(step))
+        .unwrap();
+    steps.iter().rposition(|step| matches!(step, Progress::Moved(_))).unwrap()
+}
 
 /// Not a test of its own: the process that the tests kill.
 #[test]
@@ -37,7 +48,10 @@ fn child() {
 
 fn spawn(case: &Case, stop: Option<usize>) -> std::process::Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "crash::child", "--nocapture"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["--exact", "suite::crash::child", "--nocapture"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.env("RINGFENCE_TEST_JOURNAL", case.journal());
     command.env("RINGFENCE_TEST_LAYERS", serde_json::to_string(&case.layers()).unwrap());
     if let Some(stop) = stop {
@@ -74,7 +88,7 @@ fn killed_at_each_step() {
         let case = Case::new(SETUP, TASK);
         let status = spawn(&case, Some(stop)).wait().unwrap();
         if status.success() {
-            assert!(stop > 30, "only {stop} steps");
+            assert!(stop > 25, "only {stop} steps");
             assert_eq!(snapshot(&case.host), new);
             assert!(before > 20 && after > 1, "{before} before, {after} after");
             return;
@@ -103,7 +117,7 @@ fn killed_at_random_moments_and_during_the_recovery() {
         child.kill().unwrap();
         child.wait().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "crash::child"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["--exact", "suite::crash::child"]).stdout(Stdio::null()).stderr(Stdio::null());
         command.env("RINGFENCE_TEST_JOURNAL", case.journal()).env("RINGFENCE_TEST_RECOVER", "1");
         let mut child = command.spawn().unwrap();
         std::thread::sleep(Duration::from_micros(u64::from(seed >> 8) % 10_000));
@@ -120,7 +134,7 @@ fn an_interrupted_apply_is_recovered_before_the_next() {
     assert!(!status.success());
     assert_eq!(leftovers(&case.host).len(), 1);
     let refused = case.apply().unwrap_err();
-    let interrupted = ringfence_workspace::Reason::Interrupted;
+    let interrupted = Reason::Interrupted;
     assert!(refused.refusals.iter().any(|refusal| refusal.reason == interrupted), "{refused}");
     recover(&case.journal()).unwrap();
     case.apply().unwrap();
@@ -128,16 +142,8 @@ fn an_interrupted_apply_is_recovered_before_the_next() {
 
 #[test]
 fn edits_between_the_crash_and_the_recovery_are_not_lost() {
-    // Find the last step before the point of no return: everything is in place, nothing is decided.
-    let total = {
-        let case = Case::new(SETUP, TASK);
-        let mut steps = Vec::new();
-        apply_watched(plan_apply(&case.layers()).unwrap(), &case.journal(), &mut |step| steps.push(step))
-            .unwrap();
-        steps.iter().rposition(|step| matches!(step, ringfence_workspace::Progress::Moved(_))).unwrap()
-    };
     let case = Case::new(SETUP, TASK);
-    assert!(!spawn(&case, Some(total)).wait().unwrap().success());
+    assert!(!spawn(&case, Some(last_move())).wait().unwrap().success());
     assert_eq!(case.read("a"), "two\n");
     case.on_host("echo mine > a; echo mine > new/dir/mine; echo mine > gone");
     let refused = recover(&case.journal()).unwrap_err();
@@ -145,9 +151,7 @@ fn edits_between_the_crash_and_the_recovery_are_not_lost() {
         .refusals
         .iter()
         .filter_map(|refusal| match &refusal.reason {
-            ringfence_workspace::Reason::Left { kept } => {
-                Some(format!("{}={}", refusal.path.display(), snapshot_of(kept)))
-            }
+            Reason::Left { kept } => Some(format!("{}={}", refusal.path.display(), snapshot_of(kept))),
             _ => None,
         })
         .collect();
@@ -167,6 +171,33 @@ fn snapshot_of(path: &std::path::Path) -> String {
         true => format!("{:?}", snapshot(path)),
         false => std::fs::read_to_string(path).unwrap(),
     }
+}
+
+#[test]
+fn a_directory_that_was_moved_away_is_waited_for() {
+    let (old, new) = expected();
+    let interrupted = || {
+        let case = Case::new(SETUP, TASK);
+        assert!(!spawn(&case, Some(last_move())).wait().unwrap().success());
+        case.on_host("mv d elsewhere; ln -s ../outside d");
+        assert_eq!(
+            std::fs::read_to_string(case.host.join("elsewhere/b")).unwrap(),
+            "two\n",
+            "not interrupted where it should be"
+        );
+        assert!(recover(&case.journal()).is_err());
+        assert_eq!(leftovers(&case.host).len(), 1);
+        case
+    };
+    let case = interrupted();
+    case.on_host("rm d; mv elsewhere d");
+    outcome_is_all_or_nothing(&case, &old, &new);
+    assert_eq!(snapshot(&case.host), old);
+    let case = interrupted();
+    let left = recover_leaving(&case.journal()).unwrap_err();
+    assert!(left.refusals.iter().all(|refusal| matches!(refusal.reason, Reason::Left { .. })), "{left}");
+    assert!(leftovers(&case.host).is_empty());
+    assert!(matches!(recover(&case.journal()).unwrap(), Recovered::Nothing));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use ringfence_workspace::{Content, FileType, Kind, render_json, render_stat};
 
-use crate::support::{Case, change, kind};
+use super::support::{Case, change, kind};
 
 const SETUP: &str =
     "mkdir -p src deep/er; echo one > README.md; printf 'a\\nb\\nc\\n' > src/main.txt; echo x > deep/er/x;
@@ -100,7 +100,7 @@ fn unreadable_things_are_read_and_closed_again() {
 fn names_never_reach_a_terminal_raw() {
     let case = Case::new(
         "",
-        r#"touch $'a\nrm -rf important' $'b\n+++ /dev/null' $'\e]0;title\a' $'invoice_\u202Etxt.sh' $'README\u200b.md' \
+        r#"touch $'a\nrm -rf important' $'b\n+++ dev-null' $'\e]0;title\a' $'invoice_\u202Etxt.sh' $'README\u200b.md' \
              $'\xff\xfe' $'caf\xe9' $'c1\u009b31m'; mkdir $'\x80dir'; touch $'\x80dir/f'; ln -s $'x\e[8m' link"#,
     );
     let changes = case.diff();
@@ -156,8 +156,12 @@ fn binary_is_a_size_and_a_terabyte_of_hole_takes_no_time() {
 
 #[test]
 fn a_tree_deeper_than_any_path_is_shown_and_refused() {
-    let case =
-        Case::new("", "for i in $(seq 1500); do mkdir dddddddd && cd dddddddd; done; echo pwn > bottom");
+    let case = Case::new(
+        "",
+        "python3 -c 'import os
+for _ in range(1500): os.mkdir(\"dddddddd\"); os.chdir(\"dddddddd\")
+open(\"bottom\", \"w\")'",
+    );
     assert!(case.diff().len() > 300);
     let refused = case.apply().unwrap_err();
     assert!(refused.refusals.iter().any(|refusal| refusal.reason == ringfence_workspace::Reason::TooDeep));

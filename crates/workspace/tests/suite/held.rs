@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use ringfence_workspace::{HoldReason, apply, plan_apply, plan_apply_naming, render_held};
+use ringfence_workspace::{HoldReason, Options, apply, plan_apply, plan_apply_with, render_held};
 
-use crate::support::{Case, change};
+use super::support::{Case, change};
 
 fn held(case: &Case) -> Vec<String> {
     case.diff()
@@ -142,7 +142,11 @@ fn what_runs_by_itself_is_held_until_it_is_named() {
     }
     let case = Case::new("", task);
     let named = [PathBuf::from(".vscode/tasks.json"), PathBuf::from(".idea")];
-    apply(plan_apply_naming(&case.layers(), &named).unwrap(), &case.journal()).unwrap();
+    apply(
+        plan_apply_with(&case.layers(), &Options { named: named.into(), journal: None }).unwrap(),
+        &case.journal(),
+    )
+    .unwrap();
     assert_eq!((case.read(".vscode/tasks.json"), case.read(".idea/x")), ("x\n".into(), "x\n".into()));
     assert!(!case.host.join(".vscode/settings.json").exists());
 }
@@ -150,7 +154,12 @@ fn what_runs_by_itself_is_held_until_it_is_named() {
 #[test]
 fn naming_does_not_open_what_is_protected() {
     let case = Case::new("", "mkdir .vscode; echo x > .vscode/tasks.json").protect(&[".vscode"]);
-    apply(plan_apply_naming(&case.layers(), &[PathBuf::from(".vscode")]).unwrap(), &case.journal()).unwrap();
+    apply(
+        plan_apply_with(&case.layers(), &Options { named: vec![PathBuf::from(".vscode")], journal: None })
+            .unwrap(),
+        &case.journal(),
+    )
+    .unwrap();
     assert!(!case.host.join(".vscode").exists());
 }
 

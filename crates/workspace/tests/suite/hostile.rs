@@ -5,7 +5,7 @@ use std::process::Command;
 
 use ringfence_workspace::{Kind, Reason};
 
-use crate::support::{Case, change};
+use super::support::{Case, change};
 
 #[test]
 fn symlinks_out() {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringfence_workspace::{Progress, apply, apply_watched, plan_apply};
 
-use crate::support::{Case, leftovers, snapshot};
+use super::support::{Case, leftovers, snapshot};
 
 #[test]
 fn a_symlink_at_every_moment() {
@@ -25,9 +25,7 @@ fn a_symlink_at_every_moment() {
         assert_eq!(fs::read_dir(case.home.path().join("outside")).unwrap().count(), 1, "step {step}");
         fs::remove_file(case.host.join("src")).unwrap();
         fs::rename(case.host.join("s2"), case.host.join("src")).unwrap();
-        // Steps already taken inside could not be taken back through the symlink; once it is gone they are.
-        let _ = ringfence_workspace::recover(&case.journal());
-        let _ = before;
+        assert_eq!(snapshot(&case.host), before, "step {step}");
         assert!(leftovers(&case.host).is_empty(), "step {step}");
     }
 }
@@ -60,10 +58,13 @@ fn swapped_again_and_again() {
 
 #[test]
 fn a_file_swapped_right_before_its_rename_is_put_back() {
-    for swap in ["file", "symlink", "directory"] {
+    let moments = [Progress::Landing(1), Progress::Judged(1)];
+    for (swap, moment) in
+        ["file", "symlink", "directory"].iter().flat_map(|swap| moments.map(|moment| (*swap, moment)))
+    {
         let case = Case::new("echo a > a; echo b > b", "echo 2 > a; echo 2 > b");
         let outcome = apply_watched(plan_apply(&case.layers()).unwrap(), &case.journal(), &mut |progress| {
-            if progress == Progress::Landing(1) {
+            if progress == moment {
                 let b = case.host.join("b");
                 fs::rename(&b, case.host.join("mine")).unwrap();
                 match swap {
@@ -84,12 +85,45 @@ fn a_file_swapped_right_before_its_rename_is_put_back() {
 
 #[test]
 fn a_new_name_taken_at_the_last_moment_is_not_overwritten() {
-    let case = Case::new("echo a > a", "echo 2 > a; echo 2 > new");
+    for moment in [Progress::Landing(1), Progress::Judged(1)] {
+        let case = Case::new("echo a > a", "echo 2 > a; echo 2 > new");
+        let outcome = apply_watched(plan_apply(&case.layers()).unwrap(), &case.journal(), &mut |progress| {
+            if progress == moment {
+                fs::write(case.host.join("new"), "user").unwrap();
+            }
+        });
+        assert!(outcome.is_err());
+        assert_eq!((case.read("a"), case.read("new")), ("a\n".into(), "user".into()));
+    }
+}
+
+#[test]
+fn what_is_removed_is_what_was_judged() {
+    for moment in [Progress::Landing(0), Progress::Judged(0)] {
+        let case = Case::new("echo old > gone", "rm gone");
+        let outcome = apply_watched(plan_apply(&case.layers()).unwrap(), &case.journal(), &mut |progress| {
+            if progress == moment {
+                fs::write(case.host.join("other"), "user").unwrap();
+                fs::rename(case.host.join("other"), case.host.join("gone")).unwrap();
+            }
+        });
+        assert!(outcome.is_err());
+        assert_eq!(case.read("gone"), "user");
+    }
+}
+
+#[test]
+fn a_directory_moved_right_before_a_rename_takes_it_nowhere_else() {
+    // The rename goes into the directory that was judged, wherever it is now, and is taken back there.
+    let case = Case::new("mkdir src; echo a > src/a; echo b > src/b", "echo 2 > src/a; echo 2 > src/b");
     let outcome = apply_watched(plan_apply(&case.layers()).unwrap(), &case.journal(), &mut |progress| {
-        if matches!(progress, Progress::Landing(1)) {
-            fs::write(case.host.join("new"), "user").unwrap();
+        if progress == Progress::Judged(0) {
+            fs::rename(case.host.join("src"), case.host.join("s2")).unwrap();
+            symlink("../outside", case.host.join("src")).unwrap();
         }
     });
     assert!(outcome.is_err());
-    assert_eq!((case.read("a"), case.read("new")), ("a\n".into(), "user".into()));
+    assert_eq!((case.read("s2/a"), case.read("s2/b")), ("a\n".into(), "b\n".into()));
+    assert_eq!(fs::read_dir(case.home.path().join("outside")).unwrap().count(), 1);
+    assert!(leftovers(&case.host).is_empty());
 }

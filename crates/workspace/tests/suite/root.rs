@@ -7,7 +7,7 @@ use std::process::Command;
 
 use ringfence_workspace::{Reason, apply, plan_apply};
 
-use crate::support::{Case, is_root, shell};
+use super::support::{Case, is_root, shell};
 
 const NOBODY: u32 = 65_534;
 
@@ -57,9 +57,8 @@ fn files_of_others_are_neither_replaced_nor_removed() {
             chown(case.host.join(path), Some(1), Some(1)).unwrap();
         }
         let mut layer = case.layer.clone();
-        layer.started = ringfence_workspace::Timestamp::now();
         std::thread::sleep(std::time::Duration::from_millis(25));
-        layer.started.nsec += 1;
+        layer.started = ringfence_workspace::Timestamp::now();
         let refused = plan_apply(&[layer]).map(|plan| apply(plan, &case.journal()).map(|_| ())).unwrap_err();
         assert!(refused.refusals.iter().any(|refusal| refusal.reason == Reason::OtherOwner), "{refused}");
         assert!(case.host.join("a").exists() && case.host.join("d/x").exists());
@@ -67,9 +66,8 @@ fn files_of_others_are_neither_replaced_nor_removed() {
     let case = of_nobody("mkdir d; echo x > d/x", "echo y > d/y");
     chown(case.host.join("d"), Some(1), Some(1)).unwrap();
     let mut layer = case.layer.clone();
-    layer.started = ringfence_workspace::Timestamp::now();
     std::thread::sleep(std::time::Duration::from_millis(25));
-    layer.started.nsec += 1;
+    layer.started = ringfence_workspace::Timestamp::now();
     let refused = plan_apply(&[layer]).unwrap_err();
     assert!(refused.refusals.iter().any(|refusal| refusal.reason == Reason::OtherOwner), "{refused}");
 }

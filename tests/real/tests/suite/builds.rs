@@ -84,7 +84,9 @@ fn configure_make_and_make_check() {
     // What is built from sources alone, without times or names of this run in it.
     let built = |path: &Path| {
         let extension = path.extension().and_then(|name| name.to_str()).unwrap_or_default();
-        matches!(extension, "o" | "a" | "h" | "pc") || path.ends_with("Makefile") || path.ends_with("pcregrep")
+        matches!(extension, "o" | "a" | "h" | "pc")
+            || path.ends_with("Makefile")
+            || path.ends_with("pcregrep")
     };
     let logs = |path: &Path| path.extension().is_none_or(|name| name != "log" && name != "trs");
 
@@ -94,7 +96,8 @@ fn configure_make_and_make_check() {
     let outside = world.outside(CONFIGURE);
 
     assert_eq!((outside.status, inside.status), (0, 0), "{outside:#?}{inside:#?}");
-    let results = |line: &str| ["PASS: ", "FAIL: ", "ERROR: ", "# "].iter().any(|word| line.starts_with(word));
+    let results =
+        |line: &str| ["PASS: ", "FAIL: ", "ERROR: ", "# "].iter().any(|word| line.starts_with(word));
     assert!(outside.lines(results).iter().any(|line| line.starts_with("PASS: ")), "{}", outside.out);
     assert_eq!(inside.lines(results), outside.lines(results));
     assert!(files.len() >= 40, "{files:?}");
@@ -106,7 +109,8 @@ fn configure_make_and_make_check() {
 fn configure_and_make_in_review_change_nothing() {
     let world = World::with(&inputs::c());
     let before = tree::listing(&world.workspace);
-    let script = if long() { CONFIGURE } else { "./configure --quiet --disable-cpp 2>&1 && make pcre_tables.o 2>&1" };
+    let script =
+        if long() { CONFIGURE } else { "./configure --quiet --disable-cpp 2>&1 && make pcre_tables.o 2>&1" };
     let inside = world.inside("default", "", script);
     assert_eq!(inside.status, 0, "{inside:#?}");
     assert_eq!(tree::differences(&before, &tree::listing(&world.workspace)), [""; 0]);

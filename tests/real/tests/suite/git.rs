@@ -110,7 +110,11 @@ fn a_repository_of_the_host_in_coding_agent() {
         }
         let before = tree::listing(&inner.workspace);
         // `protect` of paths that do not exist needs `review` (DESIGN 4.7), so `direct` uses the smaller preset.
-        let (preset, lines) = if mode == "review" { ("coding-agent", "") } else { ("default", "[workspace]\nmode = \"direct\"\n") };
+        let (preset, lines) = if mode == "review" {
+            ("coding-agent", "")
+        } else {
+            ("default", "[workspace]\nmode = \"direct\"\n")
+        };
         let script = format!("{WHO}{work}");
         let (inside, outside) = (inner.inside(preset, lines, &script), outer.outside(&script));
         assert_eq!((outside.status, inside.status), (0, 0), "{mode}: {outside:#?}{inside:#?}");

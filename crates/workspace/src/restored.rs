@@ -1,0 +1,73 @@
+//! What an apply that was taken back left behind on the host: nothing but new change times. They are remembered beside
+//! the journal, so that the next apply of the run does not take its own traces for somebody's work.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::beneath::Tree;
+use crate::layer::Identity;
+use crate::name;
+use crate::operation::Operation;
+
+const FILE: &str = "restored.json";
+
+/// Objects of the host as they were put back.
+#[derive(Debug, Default)]
+pub(crate) struct Restored(BTreeMap<(usize, PathBuf), Identity>);
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    layer: usize,
+    #[serde(with = "name")]
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Restored {
+    /// What is not there or cannot be read is not known; then a change time counts for what it says.
+    pub(crate) fn load(journal_dir: &Path) -> Self {
+        let read = || {
+            let text = std::fs::read(journal_dir.join(FILE)).ok()?;
+            serde_json::from_slice::<Vec<Entry>>(&text).ok()
+        };
+        let entries = read().unwrap_or_default();
+        Self(entries.into_iter().map(|entry| ((entry.layer, entry.path), entry.identity)).collect())
+    }
+
+    /// Is this exactly what was put back, untouched since?
+    pub(crate) fn knows(&self, layer: usize, path: &Path, found: &Identity) -> bool {
+        self.0.get(&(layer, path.to_owned())) == Some(found)
+    }
+
+    /// Looks at everything that the steps touched, and remembers what is as it was.
+    pub(crate) fn remember(&mut self, operations: &[Operation], hosts: &[Tree]) {
+        for operation in operations {
+            let Some(host) = hosts.get(operation.layer) else { continue };
+            let parent = operation.path.parent().unwrap_or(Path::new(""));
+            let places = operation.old.map(|old| (operation.path.as_path(), old));
+            for (path, judged) in places.into_iter().chain([(parent, operation.parent)]) {
+                if path.as_os_str().is_empty() {
+                    continue;
+                }
+                if let Ok(Some(found)) = host.look(path)
+                    && found.same_content(&judged)
+                {
+                    self.0.insert((operation.layer, path.to_owned()), found);
+                }
+            }
+        }
+    }
+
+    /// Replaces the file. If that fails, the next apply is refused where it need not be.
+    pub(crate) fn save(self, journal_dir: &Path) -> Result<(), Errno> {
+        let entries: Vec<Entry> =
+            self.0.into_iter().map(|((layer, path), identity)| Entry { layer, path, identity }).collect();
+        let text = serde_json::to_vec(&entries).map_err(|_| Errno::INVAL)?;
+        let beside = journal_dir.join("restored.new");
+        std::fs::write(&beside, text).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        rustix::fs::rename(beside, journal_dir.join(FILE))
+    }
+}
