@@ -25,11 +25,11 @@ pub(crate) const SUITES: [Suite; 12] = [
     suite("licences", "licences, sources, duplicate crates", 5, "cargo xtask test --long --only licences"),
     suite("build", "binary and test programs", 180, "-"),
     suite("generated", "schema and budget table are current", 5, "cargo xtask generate --check"),
-    suite("tests", "the test suite as the caller", 120, "cargo nextest run --workspace"),
+    suite("tests", "the test suite as the caller", 300, "cargo nextest run --workspace"),
     suite(
         "tests-user",
         "the test suite as an unprivileged user (root only)",
-        120,
+        300,
         "cargo nextest run --workspace",
     ),
     suite(
@@ -38,8 +38,8 @@ pub(crate) const SUITES: [Suite; 12] = [
         120,
         "cargo xtask attack --control-all",
     ),
-    suite("dist", "the static release binary", 150, "cargo xtask dist"),
-    suite("start-up", "cold start against bwrap, 10 interleaved runs", 10, "cargo xtask bench"),
+    suite("dist", "the static release binary", 240, "cargo xtask dist"),
+    suite("start-up", "cold start against bwrap, 10 interleaved runs", 240, "cargo xtask bench"),
 ];
 
 const fn suite(name: &'static str, what: &'static str, short: u64, long: &'static str) -> Suite {

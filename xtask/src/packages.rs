@@ -8,15 +8,17 @@ use crate::command::is_root;
 use crate::command::run;
 
 /// Program and Debian package. The product itself needs none of them.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: &[(&str, &str)] = &[
     ("bash", "bash"),
     ("bwrap", "bubblewrap"),
+    ("bzip2", "bzip2"),
     ("curl", "curl"),
     ("gcc", "gcc"),
     ("git", "git"),
     ("make", "make"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("pip3", "python3-pip"),
     ("python3", "python3"),
     ("setpriv", "util-linux"),
     ("strace", "strace"),

@@ -55,7 +55,8 @@ if [ -n "$XT_TMP" ]; then
     mkdir -p "$XT_TMP"
     mount --bind "$XT_SCRATCH/tmp" "$XT_TMP"
 fi
-mount --bind "$XT_SCRATCH/home" /home
+# With what is mounted below it: the toolchain and the package client's directory.
+mount --rbind "$XT_SCRATCH/home" /home
 cd "$XT_ROOT"
 export HOME=/home/tester USER=tester LOGNAME=tester CARGO_HOME=/home/tester/.cargo RUSTUP_HOME=/home/tester/.rustup
 export PATH="$CARGO_HOME/bin:/usr/local/bin:/usr/bin:/bin" XDG_RUNTIME_DIR= TMPDIR=/tmp

@@ -49,7 +49,7 @@ pub struct Applied {
 pub enum Progress {
     /// The journal names all steps, this many.
     Planned(usize),
-    /// The new object of a step is built.
+    /// The new object of a step is built, and not yet in the journal.
     Staged(usize),
     /// Everything new is on disk.
     Ready,
@@ -202,10 +202,10 @@ impl Work<'_> {
             let identity = stage::build(&site, operation, self.below(operation))
                 .map_err(|(path, reason)| Refusal::new(&place.name, &path, reason))?;
             story.staged.insert(operation.number, identity);
+            (self.watch)(Progress::Staged(operation.number));
             self.journal
                 .staged(operation.number, identity)
                 .map_err(|errno| self.failed("write the journal")(errno))?;
-            (self.watch)(Progress::Staged(operation.number));
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ use crate::escape::escape;
 
 /// More changes of one kind in one directory than this are one line, so that bulk does not push single changes away.
 const BULK: usize = 50;
+/// With more ordinary lines than this, directories are summed up by the first part of their path.
+const LINES: usize = 200;
 /// A name takes at most this much of a line before the numbers.
 const WIDTH: usize = 60;
 
@@ -18,17 +20,15 @@ const WIDTH: usize = 60;
 pub fn render_stat(changes: &[Change]) -> String {
     let mut out = String::new();
     let mut single: Vec<&Change> = Vec::new();
-    let mut bulk: BTreeMap<(&str, &Path, Kind), Vec<&Change>> = BTreeMap::new();
-    for change in changes {
-        if rank(change) < ORDINARY {
-            single.push(change);
-        } else {
-            let directory = change.path.parent().unwrap_or(Path::new(""));
-            bulk.entry((&change.layer, directory, change.kind)).or_default().push(change);
-        }
+    let (dangerous, ordinary): (Vec<&Change>, Vec<&Change>) =
+        changes.iter().partition(|change| rank(change) < ORDINARY);
+    single.extend(dangerous);
+    let (mut many, mut few) = summed_up(&ordinary, |path| path.parent().unwrap_or(Path::new("")));
+    if many.len() + few.len() > LINES {
+        // Bulk that is spread over many directories.
+        (many, few) = summed_up(&ordinary, |path| path.iter().next().map_or(Path::new(""), Path::new));
     }
-    let (many, few): (Vec<_>, Vec<_>) = bulk.into_iter().partition(|(_, changes)| changes.len() > BULK);
-    single.extend(few.into_iter().flat_map(|(_, changes)| changes));
+    single.extend(few);
     single.sort_by(|one, other| {
         (rank(one), &one.layer, &one.path).cmp(&(rank(other), &other.layer, &other.path))
     });
@@ -37,7 +37,7 @@ pub fn render_stat(changes: &[Change]) -> String {
         line(&mut out, change, width);
     }
     for ((layer, directory, kind), changes) in many {
-        let place = escape(directory.join(""));
+        let place = if directory.as_os_str().is_empty() { "./".into() } else { escape(directory.join("")) };
         let (added, removed) = lines(changes.iter().copied());
         let layer = prefix(layer);
         let _ = writeln!(
@@ -49,6 +49,22 @@ pub fn render_stat(changes: &[Change]) -> String {
     }
     total(&mut out, changes);
     out
+}
+
+/// The changes of one kind in one place.
+type Group<'a> = ((&'a str, &'a Path, Kind), Vec<&'a Change>);
+
+/// The groups that are one line, and the changes that have their own.
+fn summed_up<'a>(
+    changes: &[&'a Change],
+    place: impl Fn(&'a Path) -> &'a Path,
+) -> (Vec<Group<'a>>, Vec<&'a Change>) {
+    let mut groups: BTreeMap<(&str, &Path, Kind), Vec<&Change>> = BTreeMap::new();
+    for change in changes {
+        groups.entry((&change.layer, place(&change.path), change.kind)).or_default().push(change);
+    }
+    let (many, few): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(_, changes)| changes.len() > BULK);
+    (many, few.into_iter().flat_map(|(_, changes)| changes).collect())
 }
 
 /// What is held back or flagged, with the reasons; empty if nothing is.

@@ -125,6 +125,13 @@ fn bulk_does_not_push_single_changes_away() {
     assert!(shown.contains("src/main.txt"), "{shown}");
     assert!(shown.contains("3000 files"), "{shown}");
     assert!(shown.lines().count() < 10, "{shown}");
+    let case = Case::new(
+        SETUP,
+        "for i in $(seq 100); do mkdir -p many/$i; for j in $(seq 20); do : > many/$i/f$j; done; done; echo pwn > src/main.txt",
+    );
+    let shown = render_stat(&case.diff());
+    assert!(shown.contains("src/main.txt") && shown.contains("2101 files"), "{shown}");
+    assert!(shown.lines().count() < 10, "{shown}");
 }
 
 #[test]

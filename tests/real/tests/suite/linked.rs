@@ -78,6 +78,22 @@ fn a_worktree_in_direct_is_refused_by_name() {
     assert!(inside.err.contains("config.worktree") && inside.err.contains("review"), "{inside:#?}");
 }
 
+/// Where all of it exists already, it is held, and commits land on the host.
+#[test]
+fn a_worktree_works_in_direct_where_what_git_obeys_exists() {
+    let world = worktree();
+    outside(
+        &world,
+        "cd ~/main/.git; mkdir -p info objects/info
+         touch config.worktree info/attributes objects/info/alternates worktrees/work/config.worktree",
+    );
+    let lines = "[workspace]\nmode = \"direct\"\ngit = true\n";
+    let inside = world.inside("default", lines, &format!("{WHO}{WORK}"));
+    assert_eq!(inside.status, 0, "{inside:#?}");
+    let left = world.outside("git log --format='%H %s' && git fsck --full 2>&1 && git status --porcelain");
+    assert_eq!((left.status, &left.out), (0, &inside.out), "{left:#?}");
+}
+
 #[test]
 fn what_git_executes_in_a_worktrees_repository_cannot_be_changed() {
     refused(
