@@ -3,6 +3,9 @@
 # XT_SCRATCH is a directory of this run, XT_CARGO and XT_RUSTUP the toolchain's homes, XT_UID the user.
 set -eu
 mount --make-rprivate /
+if [ -n "${RUSTUP_TOOLCHAIN:-}" ] && [ -d "$XT_RUSTUP/toolchains/$RUSTUP_TOOLCHAIN" ]; then
+    basename "$(readlink -f "$XT_RUSTUP/toolchains/$RUSTUP_TOOLCHAIN")" > "$XT_SCRATCH/toolchain"
+fi
 home=$XT_SCRATCH/home/tester
 mkdir -p "$home/.cargo" "$XT_SCRATCH/keep" "$XT_SCRATCH/tmp"
 n=0
@@ -57,6 +60,11 @@ if [ -n "$XT_TMP" ]; then
 fi
 # With what is mounted below it: the toolchain and the package client's directory.
 mount --rbind "$XT_SCRATCH/home" /home
+# A pinned toolchain may be a link that leads into a home only root may enter: its own name works everywhere.
+if [ -n "${RUSTUP_TOOLCHAIN:-}" ] && [ -e "$XT_SCRATCH/toolchain" ]; then
+    RUSTUP_TOOLCHAIN=$(cat "$XT_SCRATCH/toolchain")
+    export RUSTUP_TOOLCHAIN
+fi
 cd "$XT_ROOT"
 export HOME=/home/tester USER=tester LOGNAME=tester CARGO_HOME=/home/tester/.cargo RUSTUP_HOME=/home/tester/.rustup
 export PATH="$CARGO_HOME/bin:/usr/local/bin:/usr/bin:/bin" XDG_RUNTIME_DIR= TMPDIR=/tmp

@@ -59,6 +59,8 @@ fn build(inherited: &mut Inherited<'_>) -> Outcome<process::Pid> {
     process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(at(Stage::Limits))?;
     drop_privileges().map_err(at(Stage::Privileges))?;
+    // Before the task exists: it may look at /proc/1/cmdline with its first instruction.
+    exec::wipe_start();
     match clone(0).map_err(at(Stage::Fork))? {
         Forked::Parent(pid, _) => Ok(pid),
         Forked::Child => task(inherited),

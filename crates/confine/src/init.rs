@@ -21,7 +21,6 @@ pub(crate) fn run(task: Pid, report: OwnedFd) -> ! {
     // Out of the terminal's foreground group: what is typed reaches the task itself, not twice.
     let _ = process::setsid();
     keep_only(&report);
-    exec::wipe_start();
     loop {
         if let Some(message) = reap(task) {
             send(report.as_fd(), message);

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::beneath::{Tree, by_descriptor, change_mode};
@@ -25,7 +25,18 @@ pub(crate) struct Upper {
 
 impl Upper {
     pub(crate) fn open(path: &Path) -> Result<Self, Errno> {
-        Ok(Self { tree: Tree::own(path)?, unlocked: RefCell::default() })
+        match Tree::own(path) {
+            Ok(tree) => Ok(Self { tree, unlocked: RefCell::default() }),
+            // A task may change the mode of its workspace too.
+            Err(Errno::ACCESS) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let handle = rustix::fs::open(path, flags, Mode::empty())?;
+                let mode = rustix::fs::fstat(&handle)?.st_mode;
+                change_mode(handle.as_fd(), mode | 0o700)?;
+                Ok(Self { tree: Tree::own(path)?, unlocked: RefCell::new(vec![(PathBuf::new(), mode)]) })
+            }
+            Err(errno) => Err(errno),
+        }
     }
 
     pub(crate) fn directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
@@ -92,12 +103,9 @@ impl Upper {
         way.reverse();
         for step in way {
             let handle = match step.as_os_str().is_empty() {
-                true => rustix::fs::openat(
-                    self.tree.root(),
-                    ".",
-                    OFlags::PATH | OFlags::CLOEXEC,
-                    rustix::fs::Mode::empty(),
-                )?,
+                true => {
+                    rustix::fs::openat(self.tree.root(), ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?
+                }
                 false => self.tree.handle(step)?,
             };
             let found = Identity::of(&rustix::fs::fstat(&handle)?);

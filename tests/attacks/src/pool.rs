@@ -104,7 +104,8 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
     // The slow ones first, so that no job ends long after the others.
     queue.sort_by_key(|(who, row)| (std::cmp::Reverse(weight(row)), *who));
     let directory = Scratch::new()?;
-    fs::copy(std::env::current_exe()?, directory.0.join("runner"))?;
+    // Not by its path: a build meanwhile may have put another file there.
+    fs::copy("/proc/self/exe", directory.0.join("runner"))?;
     if let Some(binary) = &options.binary {
         fs::copy(binary, directory.0.join("ringfence"))
             .map_err(|error| Broken(format!("{}: {error}", binary.display())))?;

@@ -113,10 +113,15 @@ fn a_clock_that_runs_behind_is_no_excuse() {
 
 #[test]
 fn a_change_between_judging_and_landing() {
-    for change in
-        ["echo user > README.md", "rm README.md", "rm README.md; mkdir README.md", "chmod 600 README.md"]
-    {
-        let case = Case::new(SETUP, "echo a > 0; echo task > README.md; echo z > zzz");
+    for change in [
+        "echo user > README.md",
+        "rm README.md",
+        "rm README.md; mkdir README.md",
+        "chmod 600 README.md",
+        "echo xne > README.md; touch -r t README.md",
+    ] {
+        let setup = format!("{SETUP}; touch -r t README.md");
+        let case = Case::new(&setup, "echo a > 0; echo task > README.md; echo z > zzz");
         let plan = plan_apply(&case.layers()).unwrap();
         case.on_host(change);
         let before = snapshot(&case.host);

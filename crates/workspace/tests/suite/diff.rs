@@ -97,6 +97,16 @@ fn unreadable_things_are_read_and_closed_again() {
 }
 
 #[test]
+fn a_closed_workspace_is_read_and_lands() {
+    let case = Case::new(SETUP, "echo two > README.md; chmod 000 .");
+    assert_eq!(case.summary(), ["M README.md"]);
+    assert_eq!(fs::metadata(&case.layer.upper).unwrap().permissions().mode() & 0o777, 0);
+    case.apply().unwrap();
+    assert_eq!(case.read("README.md"), "two\n");
+    ringfence_workspace::discard(&case.layers()).unwrap();
+}
+
+#[test]
 fn names_never_reach_a_terminal_raw() {
     let case = Case::new(
         "",
