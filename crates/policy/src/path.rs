@@ -185,7 +185,7 @@ mod tests {
             variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             ..Context::default()
         };
-        grant(text, &Scope { context: &context, base: Path::new("/work"), preset: false, ceiling: false })
+        grant(text, &Scope { context: &context, base: Path::new("/proj"), preset: false, ceiling: false })
     }
 
     #[test]
@@ -195,8 +195,8 @@ mod tests {
             ("~", "/home/u[1]", false),
             ("~//x", "/home/u[1]/x", false),
             ("~/x?", "/home/u[1]/x", true),
-            ("data", "/work/data", false),
-            (".", "/work", false),
+            ("data", "/proj/data", false),
+            (".", "/proj", false),
             ("$SDK/bin", "/opt/sdk/bin", false),
             ("${SDK}x", "/opt/sdkx", false),
             ("/a$$b$$", "/a$b$", false),

@@ -10,7 +10,7 @@ use super::support::{Memory, context, file, memory, preset, same, trimmed};
 fn below(ceiling: &str, policy: &str) -> Result<Policy, Diagnostics> {
     let ceiling = format!("version = 1\n{ceiling}");
     let policy = format!("version = 1\n{policy}");
-    let files = memory(&[("/etc/ringfence/ceiling.toml", &ceiling), ("/work/p.toml", &policy)]);
+    let files = memory(&[("/etc/ringfence/ceiling.toml", &ceiling), ("/proj/p.toml", &policy)]);
     load(&[file("p.toml")], &context(), &files)
 }
 

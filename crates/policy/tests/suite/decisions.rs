@@ -205,5 +205,5 @@ fn relative_claims_are_about_the_workspace() {
     assert!(!judge.file(Path::new("/anywhere/sub/.env"), Access::Read).is_allow());
     assert!(judge.file(Path::new("/anywhere/.env.example"), Access::Read).is_allow());
     // Without `workspace.path` the current directory is what `.` means.
-    good("[expect]\nallow = [\"write x\", \"write /work/x\"]\nrefuse = [\"write /elsewhere/x\"]\n");
+    good("[expect]\nallow = [\"write x\", \"write /proj/x\"]\nrefuse = [\"write /elsewhere/x\"]\n");
 }

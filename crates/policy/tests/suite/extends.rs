@@ -8,31 +8,31 @@ use super::support::{bad, context, file, memory, preset, same, trimmed};
 fn the_document_itself_comes_last_and_its_bases_left_to_right() {
     let files = memory(&[
         (
-            "/work/p.toml",
+            "/proj/p.toml",
             "version = 1\nextends = [\"./a.toml\", \"./sub/b.toml\"]\n[files]\nread = [\"/p\"]\n",
         ),
-        ("/work/a.toml", "version = 1\n[workspace]\nmode = \"read\"\n[files]\nread = [\"a\"]\n"),
+        ("/proj/a.toml", "version = 1\n[workspace]\nmode = \"read\"\n[files]\nread = [\"a\"]\n"),
         (
-            "/work/sub/b.toml",
+            "/proj/sub/b.toml",
             "version = 1\nextends = [\"./c.toml\"]\n[workspace]\nmode = \"direct\"\n[files]\nread = [\"b\"]\n",
         ),
-        ("/work/sub/c.toml", "version = 1\n[workspace]\nmode = \"discard\"\n[files]\nread = [\"c\"]\n"),
+        ("/proj/sub/c.toml", "version = 1\n[workspace]\nmode = \"discard\"\n[files]\nread = [\"c\"]\n"),
     ]);
     let policy = load(&[file("p.toml")], &context(), &files).unwrap();
     assert_eq!(policy.workspace.mode, Mode::Direct);
     let read: Vec<String> =
         policy.files.read.iter().map(|rule| rule.value.path.display().to_string()).collect();
-    assert_eq!(read, ["/work/a", "/work/sub/c", "/work/sub/b", "/p"]);
-    assert_eq!(policy.sources, ["p.toml", "/work/a.toml", "/work/sub/b.toml", "/work/sub/c.toml"]);
+    assert_eq!(read, ["/proj/a", "/proj/sub/c", "/proj/sub/b", "/p"]);
+    assert_eq!(policy.sources, ["p.toml", "/proj/a.toml", "/proj/sub/b.toml", "/proj/sub/c.toml"]);
 }
 
 #[test]
 fn a_document_counts_once_where_it_is_first_named() {
     let files = memory(&[
-        ("/work/p.toml", "version = 1\nextends = [\"./a.toml\", \"./b.toml\"]\n"),
-        ("/work/a.toml", "version = 1\nextends = [\"./base.toml\"]\n[workspace]\nmode = \"read\"\n"),
-        ("/work/b.toml", "version = 1\nextends = [\"./././base.toml\"]\n"),
-        ("/work/base.toml", "version = 1\n[workspace]\nmode = \"direct\"\n"),
+        ("/proj/p.toml", "version = 1\nextends = [\"./a.toml\", \"./b.toml\"]\n"),
+        ("/proj/a.toml", "version = 1\nextends = [\"./base.toml\"]\n[workspace]\nmode = \"read\"\n"),
+        ("/proj/b.toml", "version = 1\nextends = [\"./././base.toml\"]\n"),
+        ("/proj/base.toml", "version = 1\n[workspace]\nmode = \"direct\"\n"),
     ]);
     let policy = load(&[file("p.toml")], &context(), &files).unwrap();
     assert_eq!(policy.workspace.mode, Mode::Read, "the base must not come a second time, on top of a.toml");
@@ -54,7 +54,7 @@ fn po18_what_extends_refuses() {
           |
           = help: put the file beside this one and write `./NAME.toml`
 
-        error: `extends` goes in a circle: /work/p.toml -> /work/p.toml
+        error: `extends` goes in a circle: /proj/p.toml -> /proj/p.toml
          --> p.toml:4:1
           |
         4 | "./p.toml",
@@ -110,7 +110,7 @@ fn po18_what_extends_refuses() {
            |
            = help: put the file beside this one and write `./NAME.toml`
 
-        error: cannot read the policy `/work/gone.toml`: entity not found
+        error: cannot read the policy `/proj/gone.toml`: entity not found
           --> p.toml:11:1
            |
         11 | "./gone.toml"]
@@ -123,11 +123,11 @@ fn po18_what_extends_refuses() {
 fn po18_a_preset_is_never_a_file_of_its_name() {
     let evil = "version = 1\n[files]\nread = [\"/evil\"]\n";
     let files = memory(&[
-        ("/work/s.toml", "version = 1\nextends = [\"coding-agent\"]\n"),
-        ("/work/coding-agent.toml", evil),
-        ("/work/coding-agent", evil),
-        ("/work/presets/coding-agent.toml", evil),
-        ("/work/default", evil),
+        ("/proj/s.toml", "version = 1\nextends = [\"coding-agent\"]\n"),
+        ("/proj/coding-agent.toml", evil),
+        ("/proj/coding-agent", evil),
+        ("/proj/presets/coding-agent.toml", evil),
+        ("/proj/default", evil),
     ]);
     for sources in [vec![file("s.toml")], vec![preset("coding-agent")]] {
         let policy = load(&sources, &context(), &files).unwrap();
@@ -139,20 +139,20 @@ fn po18_a_preset_is_never_a_file_of_its_name() {
 #[test]
 fn longer_circles_and_endless_chains_end() {
     let files = memory(&[
-        ("/work/p.toml", "version = 1\nextends = [\"./a.toml\"]\n"),
-        ("/work/a.toml", "version = 1\nextends = [\"./b.toml\"]\n"),
-        ("/work/b.toml", "version = 1\nextends = [\"./a.toml\"]\n"),
+        ("/proj/p.toml", "version = 1\nextends = [\"./a.toml\"]\n"),
+        ("/proj/a.toml", "version = 1\nextends = [\"./b.toml\"]\n"),
+        ("/proj/b.toml", "version = 1\nextends = [\"./a.toml\"]\n"),
     ]);
     let found = trimmed(&load(&[file("p.toml")], &context(), &files).unwrap_err());
     assert!(
-        found.contains("in a circle: /work/a.toml -> /work/b.toml -> /work/a.toml\n --> /work/b.toml:2:12"),
+        found.contains("in a circle: /proj/a.toml -> /proj/b.toml -> /proj/a.toml\n --> /proj/b.toml:2:12"),
         "{found}"
     );
 
     let chain: Vec<(String, String)> = (0..200)
-        .map(|n| (format!("/work/{n}.toml"), format!("version = 1\nextends = [\"./{}.toml\"]\n", n + 1)))
+        .map(|n| (format!("/proj/{n}.toml"), format!("version = 1\nextends = [\"./{}.toml\"]\n", n + 1)))
         .collect();
     let chain: Vec<(&str, &str)> = chain.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let found = trimmed(&load(&[file("0.toml")], &context(), &memory(&chain)).unwrap_err());
-    assert!(found.contains("a policy has too many documents\n --> /work/63.toml:2:12"), "{found}");
+    assert!(found.contains("a policy has too many documents\n --> /proj/63.toml:2:12"), "{found}");
 }

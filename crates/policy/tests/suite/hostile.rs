@@ -108,8 +108,8 @@ fn mutated_policies_are_answered() {
             }
         }
         let mut files = Memory::default();
-        files.0.insert("/work/b.toml".into(), b"version = 1\n".to_vec());
-        files.0.insert("/work/p.toml".into(), bytes);
+        files.0.insert("/proj/b.toml".into(), b"version = 1\n".to_vec());
+        files.0.insert("/proj/p.toml".into(), bytes);
         let shown = match load(&[file("p.toml")], &context(), &files) {
             Ok(policy) => print_merged(&policy),
             Err(found) => format!("{found}{}", found.to_json()),
@@ -117,7 +117,7 @@ fn mutated_policies_are_answered() {
         let hostile = |c: char| {
             (c.is_control() && c != '\n') || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         };
-        let text = files.read("/work/p.toml".as_ref()).unwrap();
+        let text = files.read("/proj/p.toml".as_ref()).unwrap();
         let found = shown.find(hostile).map(|at| shown[at..].chars().take(40).collect::<String>());
         assert!(found.is_none(), "round {round}: {:?}\n{found:?}", String::from_utf8_lossy(&text));
     }

@@ -151,7 +151,7 @@ fn a_deny_that_hides_a_whole_grant() {
             .contains("`/srv/x` is granted and denied")
     );
     // Without `workspace.path` the current directory is the workspace.
-    assert!(bad("[files]\nread = [\"/work/x/y\"]\ndeny = [\"x\"]\n").contains("denied as a whole"));
+    assert!(bad("[files]\nread = [\"/proj/x/y\"]\ndeny = [\"x\"]\n").contains("denied as a whole"));
     // A deny below a grant is what denies are for.
     good("[files]\nread = [\"/srv/a\"]\ndeny = [\"/srv/a/b\", \"**/.env\", \"/srv/*.pem\"]\n");
 }

@@ -7,7 +7,7 @@ use ringfence_policy::{EnvironmentValue, Grant, Identity, Mode, Origin, Policy, 
 use super::support::{bad, context, file, good, memory, one, preset, same, trimmed};
 
 fn two(first: &str, second: &str) -> Policy {
-    let files = [("/work/a.toml", first), ("/work/b.toml", second)];
+    let files = [("/proj/a.toml", first), ("/proj/b.toml", second)];
     let files = files.map(|(path, text)| (path, format!("version = 1\n{text}")));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let sources = [file("a.toml"), file("b.toml")];
@@ -53,10 +53,10 @@ fn every_value_of_one_document() {
     let at = |line| Origin { source: "p.toml".to_owned(), line };
     let id = Identity::Spiffe("spiffe://example.org/agents/build".to_owned());
     assert_eq!(policy.identity, Some(Rule { value: id, origin: at(2) }));
-    assert_eq!(policy.workspace.path, Some(Rule { value: PathBuf::from("/work/sub/dir"), origin: at(4) }));
+    assert_eq!(policy.workspace.path, Some(Rule { value: PathBuf::from("/proj/sub/dir"), origin: at(4) }));
     assert_eq!((policy.workspace.mode, policy.workspace.git), (Mode::Discard, true));
     assert_eq!(policy.workspace.protect[0].value.text(), ".git/hooks");
-    assert_eq!(paths(&policy.files.read), ["/home/u/a?", "/work/data"]);
+    assert_eq!(paths(&policy.files.read), ["/home/u/a?", "/proj/data"]);
     assert_eq!(paths(&policy.files.exec), ["/opt/sdk/bin"]);
     assert_eq!(paths(&policy.files.write), ["/srv/x"]);
     assert_eq!(policy.files.read[0].origin, at(9));
@@ -238,7 +238,7 @@ fn a_glob_in_a_grant_suggests_the_directory() {
 
 #[test]
 fn errors_of_all_documents_are_shown_at_once() {
-    let files = memory(&[("/work/a.toml", "version = 1\nx = 1\n"), ("/work/b.toml", "version = 1\ny = 1\n")]);
+    let files = memory(&[("/proj/a.toml", "version = 1\nx = 1\n"), ("/proj/b.toml", "version = 1\ny = 1\n")]);
     let found = load(&[file("a.toml"), file("b.toml"), preset("nope")], &context(), &files).unwrap_err();
     let found = trimmed(&found);
     assert!(found.contains("--> a.toml:2:1") && found.contains("--> b.toml:2:1"), "{found}");
@@ -256,7 +256,7 @@ fn the_hash_covers_every_document_and_its_bounds() {
     }
     // The same bytes in a row, parted elsewhere.
     let parted = |first: &str, second: &str| {
-        let files = memory(&[("/work/a.toml", first), ("/work/b.toml", second)]);
+        let files = memory(&[("/proj/a.toml", first), ("/proj/b.toml", second)]);
         load(&[file("a.toml"), file("b.toml")], &context(), &files).unwrap().hash
     };
     assert_ne!(parted("version = 1\n#", "#\nversion = 1\n"), parted("version = 1\n##", "\nversion = 1\n"));

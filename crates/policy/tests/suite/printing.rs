@@ -90,7 +90,7 @@ fn reading_it_back_gives_the_same_policy() {
     let default = load(&[preset("coding-agent")], &context(), &memory(&[])).unwrap();
     for policy in [good(""), good(odd), default] {
         let printed = print_merged(&policy);
-        let again = load(&[file("p.toml")], &context(), &memory(&[("/work/p.toml", &printed)]))
+        let again = load(&[file("p.toml")], &context(), &memory(&[("/proj/p.toml", &printed)]))
             .unwrap_or_else(|found| panic!("{printed}\n{found}"));
         assert_eq!(meaning(&again), meaning(&policy), "{printed}");
     }
@@ -109,7 +109,7 @@ fn presets_are_named_as_the_origin() {
 
 #[test]
 fn hostile_names_of_sources_stay_comments() {
-    let name = "/work/a\nread = [\"/\"]\u{1b}.toml";
+    let name = "/proj/a\nread = [\"/\"]\u{1b}.toml";
     let policy =
         load(&[file(name)], &context(), &memory(&[(name, "version = 1\n[files]\nread = [\"/x\"]\n")]))
             .unwrap();

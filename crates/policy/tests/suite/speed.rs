@@ -46,7 +46,7 @@ fn ten_thousand_rules_load_in_100_milliseconds() {
     text.push_str("]\n[expect]\nallow = [");
     (0..500).for_each(|number| writeln!(text, "\"read /r/{}/directory-{number}/x\",", number % 100).unwrap());
     text.push_str("]\n");
-    let (context, files) = (context(), memory(&[("/work/p.toml", &text)]));
+    let (context, files) = (context(), memory(&[("/proj/p.toml", &text)]));
     assert!(text.len() < 1 << 20, "{}", text.len());
     let took = best(3, || load(&[file("p.toml")], &context, &files).unwrap());
     println!("30,000 grants, 3,000 denials, 500 claims: {took:?} (target 100ms)");
@@ -61,7 +61,7 @@ fn ten_thousand_contradictions_are_found_as_fast() {
         (0..10_000).for_each(|number| writeln!(text, "\"/x/{number}\",").unwrap());
         text.push_str("]\n");
     }
-    let (context, files) = (context(), memory(&[("/work/p.toml", &text)]));
+    let (context, files) = (context(), memory(&[("/proj/p.toml", &text)]));
     let start = Instant::now();
     let found = load(&[file("p.toml")], &context, &files).unwrap_err();
     let shown = found.to_string().len();

@@ -27,7 +27,7 @@ pub(crate) fn memory(files: &[(&str, &str)]) -> Memory {
 pub(crate) fn context() -> Context {
     Context {
         home: "/home/u".into(),
-        cwd: "/work".into(),
+        cwd: "/proj".into(),
         variables: [("SDK", "/opt/sdk"), ("SSH_AUTH_SOCK", "/tmp/agent.1")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
@@ -44,9 +44,9 @@ pub(crate) fn preset(name: &str) -> Source {
     Source::Preset(name.to_owned())
 }
 
-/// Loads /work/p.toml with this text.
+/// Loads /proj/p.toml with this text.
 pub(crate) fn one(text: &str) -> Result<Policy, Diagnostics> {
-    load(&[file("p.toml")], &context(), &memory(&[("/work/p.toml", text)]))
+    load(&[file("p.toml")], &context(), &memory(&[("/proj/p.toml", text)]))
 }
 
 /// The policy of a document that must be valid; `version = 1` is put in front.
