@@ -25,7 +25,7 @@ pub struct Context {
     pub state_dir: PathBuf,
 }
 
-/// Reads policy files for [`load`](crate::load).
+/// Reads policy files for [`load`](crate::load()).
 pub trait Files {
     /// The whole content of a file. `NotFound` for a ceiling means that there is none.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;

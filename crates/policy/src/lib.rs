@@ -1,6 +1,6 @@
 //! What may happen: a policy is read, merged and checked here, and every later crate works on the result.
 //!
-//! The way through this crate: [`load`] collects the documents (`load`), each is read as it was written (`document`,
+//! The way through this crate: [`load()`] collects the documents (`load`), each is read as it was written (`document`,
 //! `reader`), they become one (`merge`), keys that nothing enforces yet are refused (`later`), the administrator's
 //! bound is held against it (`ceiling`), what contradicts itself or opens too much is refused (`lint`), and what the
 //! policy claims about itself is judged (`expect`, `decision`). Every error shows file, line, text and mend

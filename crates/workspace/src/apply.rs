@@ -40,7 +40,7 @@ pub struct Applied {
     pub held: Vec<Change>,
     /// Where what they replaced is kept, each under the number of its step in the journal.
     pub undo: PathBuf,
-    /// What could not be cleared up after everything landed; [`crate::recover`] tries again.
+    /// What could not be cleared up after everything landed; [`crate::recover()`] tries again.
     pub left: Vec<Refusal>,
 }
 

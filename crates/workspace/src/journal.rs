@@ -1,7 +1,7 @@
 //! The journal of an apply: JSON lines in the run's directory, on disk before what they announce.
 //!
 //! It names the steps before the first one is taken, the new objects once they are built, and the moment when the whole
-//! has landed. Which steps were taken is not written down: [`crate::recover`] sees it from the inode numbers, whatever
+//! has landed. Which steps were taken is not written down: [`crate::recover()`] sees it from the inode numbers, whatever
 //! order a power cut left the renames in.
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //! The task wrote into the *upper* directory of an overlay; the host's directory, the *lower*, has not changed.
 //! [`diff`] walks the upper, so it costs what changed. [`plan_apply`] judges the whole and refuses it where a part must
 //! not land. [`apply()`] lands it: new content is built in a directory of its own inside the workspace, swapped in by
-//! renames, and what it replaced is kept. [`recover`] makes an interrupted apply all or nothing. [`discard`] forgets.
+//! renames, and what it replaced is kept. [`recover()`] makes an interrupted apply all or nothing. [`discard`] forgets.
 //!
 //! The upper holds whatever a hostile task could make, and the host's directory may change at any moment: every step
 //! goes through a descriptor of the workspace's root, beneath it and along no symlink (`man 2 openat2`).

@@ -38,6 +38,8 @@ mod tests {
             ("a", "/w/inside", true),
             ("a", "b/../c", true),
             ("a", "b/../../c", true),
+            ("d/a", "b/../c", true),
+            ("d/e/a", "../b/../c", true),
         ] {
             assert_eq!(leads_out(Path::new(path), Path::new(target)), out, "{path} -> {target}");
         }

@@ -90,6 +90,22 @@ fn undo_on_another_file_system_keeps_copies() {
 }
 
 #[test]
+fn what_cannot_be_kept_is_not_replaced() {
+    // A socket can be moved, but not copied to another file system.
+    let socket = "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"d/s\")'";
+    let case = Case::new(&format!("mkdir d; echo one > a; {socket}"), "echo two > a; rm -r d");
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    let before = snapshot(&case.host);
+    let refused = apply(plan_apply(&case.layers()).unwrap(), &other.path().join("apply")).unwrap_err();
+    assert!(
+        refused.refusals.iter().any(|refusal| matches!(refusal.reason, Reason::Failed { .. })),
+        "{refused}"
+    );
+    assert_eq!(before, snapshot(&case.host));
+    assert!(leftovers(&case.host).is_empty());
+}
+
+#[test]
 fn a_second_name_outside_keeps_its_content_and_mode() {
     let case = Case::before("echo one > file; ln file ../outside/other; chmod 600 file");
     case.task("chmod 666 file");

@@ -17,8 +17,7 @@ const TASK: &str = "echo two > a; echo two > d/b; echo two > d/e/c; rm gone; rm 
     chmod 700 m; rm type; mkdir type; echo in > type/in; chmod 700 closed; rm -r closed; ln -s a link";
 
 /// The last moment before the point of no return: everything is in place, nothing is decided.
-fn last_move() -> usize {
-    let case = Case::new(SETUP, TASK);
+fn last_move(case: &Case) -> usize {
     let mut steps = Vec::new();
     apply_watched(plan_apply(&case.layers()).unwrap(), &case.journal(), &mut |step| steps.push(step))
         .unwrap();
@@ -136,6 +135,13 @@ fn an_interrupted_apply_is_recovered_before_the_next() {
     let refused = case.apply().unwrap_err();
     let interrupted = Reason::Interrupted;
     assert!(refused.refusals.iter().any(|refusal| refusal.reason == interrupted), "{refused}");
+    // Another run keeps its journal elsewhere and sees only the workspace: a layer of it that conflicts with nothing.
+    let upper = case.home.path().join("other");
+    std::fs::create_dir(&upper).unwrap();
+    std::fs::write(upper.join("fresh"), "x").unwrap();
+    let layer = Layer { upper, ..case.layer.clone() };
+    let refused = plan_apply(&[layer]).unwrap_err();
+    assert!(refused.refusals.iter().any(|refusal| refusal.reason == interrupted), "{refused}");
     recover(&case.journal()).unwrap();
     case.apply().unwrap();
 }
@@ -143,7 +149,7 @@ fn an_interrupted_apply_is_recovered_before_the_next() {
 #[test]
 fn edits_between_the_crash_and_the_recovery_are_not_lost() {
     let case = Case::new(SETUP, TASK);
-    assert!(!spawn(&case, Some(last_move())).wait().unwrap().success());
+    assert!(!spawn(&case, Some(last_move(&Case::new(SETUP, TASK)))).wait().unwrap().success());
     assert_eq!(case.read("a"), "two\n");
     case.on_host("echo mine > a; echo mine > new/dir/mine; echo mine > gone");
     let refused = recover(&case.journal()).unwrap_err();
@@ -178,7 +184,7 @@ fn a_directory_that_was_moved_away_is_waited_for() {
     let (old, new) = expected();
     let interrupted = || {
         let case = Case::new(SETUP, TASK);
-        assert!(!spawn(&case, Some(last_move())).wait().unwrap().success());
+        assert!(!spawn(&case, Some(last_move(&Case::new(SETUP, TASK)))).wait().unwrap().success());
         case.on_host("mv d elsewhere; ln -s ../outside d");
         assert_eq!(
             std::fs::read_to_string(case.host.join("elsewhere/b")).unwrap(),
@@ -198,6 +204,19 @@ fn a_directory_that_was_moved_away_is_waited_for() {
     assert!(left.refusals.iter().all(|refusal| matches!(refusal.reason, Reason::Left { .. })), "{left}");
     assert!(leftovers(&case.host).is_empty());
     assert!(matches!(recover(&case.journal()).unwrap(), Recovered::Nothing));
+}
+
+#[test]
+fn a_directory_left_open_by_a_kill_is_closed_again() {
+    let (setup, task) =
+        ("mkdir shut; echo a > shut/a; chmod 500 shut", "chmod 700 shut; echo b > shut/a; chmod 500 shut");
+    let case = Case::new(setup, task);
+    let old = snapshot(&case.host);
+    assert!(!spawn(&case, Some(last_move(&Case::new(setup, task)))).wait().unwrap().success());
+    // As if the kill had come while its owner had the right to write it.
+    case.on_host("chmod 700 shut");
+    recover(&case.journal()).unwrap();
+    assert_eq!(snapshot(&case.host), old);
 }
 
 #[test]

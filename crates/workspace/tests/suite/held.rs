@@ -99,6 +99,15 @@ fn what_git_runs_is_held_in_any_repository() {
 }
 
 #[test]
+fn a_submodule_named_like_a_branch_hides_nothing() {
+    let case = Case::new(
+        "mkdir -p .git/objects; echo x > .git/HEAD",
+        "mkdir -p .git/modules/refs/x/objects; echo x > .git/modules/refs/x/HEAD; echo x > .git/modules/refs/x/config",
+    );
+    assert_eq!(held(&case), [".git/modules/refs/x/config"]);
+}
+
+#[test]
 fn a_git_layer_is_a_git_directory_itself() {
     let mut case =
         Case::new("mkdir objects", "mkdir hooks; echo x > hooks/h; echo x > config; echo x > objects/o");

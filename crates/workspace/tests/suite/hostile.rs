@@ -1,6 +1,7 @@
 //! What a task might leave, and what must never land.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use ringfence_workspace::{Kind, Reason};
@@ -57,15 +58,21 @@ fn special_files_and_bits() {
 fn a_directory_that_inherits_its_group_lands() {
     let case = Case::new("mkdir d; chmod 2775 d", "mkdir -p d/e/f; echo x > d/e/x");
     case.apply().unwrap();
-    use std::os::unix::fs::MetadataExt;
     assert_eq!(fs::metadata(case.host.join("d/e/f")).unwrap().mode() & 0o2000, 0o2000);
 }
 
 #[test]
+fn a_link_that_climbs_out_through_another_link() {
+    // Each looks harmless: `up` stays inside, and the text of `out` climbs as far as it descended.
+    let case = Case::new("mkdir -p a/b d", "ln -s .. a/up; ln -s ../a/up/../outside/secret d/out");
+    case.refused("d/out", |reason| matches!(reason, Reason::SymlinkOut { .. }));
+}
+
+#[test]
 fn the_sticky_bit_does_not_land() {
-    let case = Case::new("", "mkdir st; chmod 1777 st");
+    let case = Case::new("mkdir old", "mkdir st; chmod 1777 st old");
     case.apply().unwrap();
-    use std::os::unix::fs::MetadataExt;
+    assert_eq!(fs::metadata(case.host.join("old")).unwrap().mode() & 0o7777, 0o777);
     assert_eq!(fs::metadata(case.host.join("st")).unwrap().mode() & 0o7777, 0o777);
 }
 
