@@ -44,7 +44,7 @@ pub(crate) fn run(mut inherited: Inherited<'_>) -> ! {
 fn build(inherited: &mut Inherited<'_>) -> Outcome<process::Pid> {
     let plan = inherited.plan;
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
-    if plan.ids.mapped { wait_for_maps(&inherited.alive) } else { write_own_maps(plan) }
+    if plan.ids.mapped { wait_for_word(&inherited.alive) } else { write_own_maps(plan) }
         .map_err(at(Stage::Identity))?;
     write_memfd_rule(plan).map_err(at(Stage::Identity))?;
     allow_descriptors(plan).map_err(at(Stage::Limits))?;
@@ -93,7 +93,8 @@ fn enter(inherited: &Inherited<'_>) -> Outcome<()> {
     }
     signals::reset();
     let listener = seccomp::install_with_listener(&inherited.prepared.filter).map_err(at(Stage::Filter))?;
-    send_listener(inherited.report.as_fd(), &listener).map_err(at(Stage::Filter))
+    send_listener(inherited.report.as_fd(), &listener).map_err(at(Stage::Filter))?;
+    wait_for_word(&inherited.alive).map_err(at(Stage::Guard))
 }
 
 /// Tries the candidates in order, as a shell searches PATH: a refusal is remembered, a missing one is not.
@@ -123,8 +124,8 @@ fn die_with_parent(alive: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The parent, being root, writes the maps and then one byte.
-fn wait_for_maps(alive: &OwnedFd) -> Result<(), Errno> {
+/// One byte of the parent: it wrote the id maps, being root, or the record that must precede the command.
+fn wait_for_word(alive: &OwnedFd) -> Result<(), Errno> {
     let mut byte = [0];
     match rustix::io::read(alive, &mut byte)? {
         1 => Ok(()),

@@ -23,6 +23,7 @@ pub(crate) fn run(task: Pid, report: OwnedFd) -> ! {
     keep_only(&report);
     loop {
         if let Some(message) = reap(task) {
+            end_all();
             send(report.as_fd(), message);
             exec::exit_now(0);
         }
@@ -35,6 +36,12 @@ pub(crate) fn run(task: Pid, report: OwnedFd) -> ! {
             _ => {}
         }
     }
+}
+
+/// Ends everything else, so that the report finds nobody who could still change something.
+fn end_all() {
+    let _ = process::kill_process_group(Pid::INIT, Signal::KILL);
+    while process::wait(WaitOptions::empty()).is_ok() {}
 }
 
 /// Collects every child that ended; the task's own end is the answer.

@@ -48,8 +48,8 @@ pub struct Boundary {
     pub pidfd: OwnedFd,
     /// Where init and task report.
     pub report: OwnedFd,
-    /// Closing it ends the sandbox while it is being built.
-    _alive: OwnedFd,
+    /// Closing it ends the sandbox while it is being built; bytes on it are the parent's word to go on.
+    alive: OwnedFd,
 }
 
 /// Why no sandbox was made.
@@ -64,7 +64,7 @@ pub struct Failure {
     pub remedy: Option<String>,
 }
 
-/// Makes the sandbox and starts the command in it. The caller must have one thread.
+/// Makes the sandbox; its command waits for [`Boundary::go`]. The caller must have one thread.
 ///
 /// # Errors
 /// [`Failure`] for what goes wrong before the clone; later failures come as [`Message::Failed`].
@@ -91,11 +91,9 @@ pub fn start(plan: &Plan, streams: [Stream; 3]) -> Result<Boundary, Failure> {
         }
         Forked::Parent(init, pidfd) => {
             drop((report_out, alive_in, streams, trees));
-            let boundary = Boundary { init, pidfd, report: report_in, _alive: alive_out };
+            let boundary = Boundary { init, pidfd, report: report_in, alive: alive_out };
             if plan.ids.mapped {
-                write_maps(plan, init)
-                    .and_then(|()| rustix::io::write(&boundary._alive, b"m").map(drop))
-                    .map_err(fail("writing the id maps"))?;
+                write_maps(plan, init).and_then(|()| boundary.say()).map_err(fail("writing the id maps"))?;
             }
             Ok(boundary)
         }
@@ -103,6 +101,21 @@ pub fn start(plan: &Plan, streams: [Stream; 3]) -> Result<Boundary, Failure> {
 }
 
 impl Boundary {
+    /// Lets the command start, once everything that must be written down before is.
+    ///
+    /// # Errors
+    /// The kernel's. A sandbox that is gone already is none: its report says why.
+    pub fn go(&self) -> Result<(), Errno> {
+        match self.say() {
+            Err(Errno::PIPE) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn say(&self) -> Result<(), Errno> {
+        rustix::io::write(&self.alive, b"!").map(drop)
+    }
+
     /// Sends a signal to init, which hands it on to the task.
     pub fn forward(&self, signal: i32) {
         if let Some(signal) = Signal::from_named_raw(signal) {
@@ -120,9 +133,12 @@ impl Boundary {
     pub fn report(&self) -> Option<(Message, Option<OwnedFd>)> {
         report::receive(self.report.as_fd())
     }
+}
 
-    /// Waits until nothing of the sandbox is left.
-    pub fn wait(&self) {
+impl Drop for Boundary {
+    /// Waits until nothing of the sandbox is left, whatever became of the caller's plans for it.
+    fn drop(&mut self) {
+        self.kill();
         reap(self.init);
     }
 }

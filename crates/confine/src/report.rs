@@ -61,6 +61,12 @@ pub(crate) const STEPS: u32 = 100;
 pub(crate) const TREES: u32 = 100_000;
 
 impl Message {
+    /// Whether init says no more: nothing but itself is left of the sandbox.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Exited(_) | Self::Signalled(_))
+    }
+
     fn encode(self) -> [u8; SIZE] {
         let (kind, a, b) = match self {
             Self::Failed { stage, errno } => (1u32, stage, errno.raw_os_error().unsigned_abs()),

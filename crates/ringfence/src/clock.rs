@@ -1,24 +1,28 @@
-//! The kernel's coarse clock, which file times come from.
+//! The kernel's clocks that file times come from.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Seconds and nanoseconds since the epoch.
 pub(crate) type Instant = (i64, i64);
 
-/// Now, as a file changed now would carry it.
-pub(crate) fn coarse() -> Instant {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::RealtimeCoarse);
-    (tv_sec, tv_nsec)
+/// Now, to the nanosecond.
+pub(crate) fn now() -> Instant {
+    read(ClockId::Realtime)
 }
 
-/// A moment whose tick is later than `tick`: whatever changed before this program started is older, whatever changes from now
-/// on is not. Waits for the next tick (1 to 10 ms) only if none has passed.
-pub(crate) fn after(tick: Instant) -> Instant {
-    loop {
-        let now = coarse();
-        if now != tick {
-            return now;
+/// Waits until a file that is changed carries a time after `start`, while what was changed before carries an earlier one.
+/// File times advance in ticks of 1 to 10 ms (inode_set_ctime_current in Linux's fs/inode.c); one has mostly passed.
+pub(crate) fn pass(start: Instant) {
+    // Not for ever: the clock may be set back.
+    for _ in 0..500 {
+        if read(ClockId::RealtimeCoarse) > start {
+            return;
         }
-        std::thread::sleep(std::time::Duration::from_micros(200));
+        std::thread::sleep(std::time::Duration::from_micros(100));
     }
+}
+
+fn read(clock: ClockId) -> Instant {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
+    (tv_sec, tv_nsec)
 }

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use ringfence_plan::Plan;
 use ringfence_policy::Mode;
-use ringfence_record::{RunDir, RunRecord};
+use ringfence_record::{RunDir, RunRecord, State};
 use serde_json::{Value, json};
 
 use crate::clock::Instant;
 use crate::failure::{Context, Failure};
+
+/// Where empty layers wait to be removed, below the state directory.
+const ASIDE: &str = "aside";
 
 /// Makes `upper` and `work` of each layer, for the owner whose files they will hold.
 pub(crate) fn make(plan: &Plan) -> Result<(), Failure> {
@@ -52,7 +55,12 @@ pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
 }
 
 /// After the run: what is empty or thrown away goes; the number of changes of what waits for review.
-pub(crate) fn settle(plan: &Plan, run: &RunDir, record: &RunRecord) -> Result<Option<u64>, Failure> {
+pub(crate) fn settle(
+    plan: &Plan,
+    state: &State,
+    run: &RunDir,
+    record: &RunRecord,
+) -> Result<Option<u64>, Failure> {
     if plan.layers.is_empty() {
         return Ok(None);
     }
@@ -60,9 +68,7 @@ pub(crate) fn settle(plan: &Plan, run: &RunDir, record: &RunRecord) -> Result<Op
         std::fs::read_dir(layer.directory.join("upper")).is_ok_and(|mut entries| entries.next().is_none())
     });
     if empty {
-        for layer in &plan.layers {
-            remove_empty(&layer.directory);
-        }
+        retire(plan, state, run)?;
         return Ok(Some(0));
     }
     if plan.mode == Mode::Discard {
@@ -70,6 +76,33 @@ pub(crate) fn settle(plan: &Plan, run: &RunDir, record: &RunRecord) -> Result<Op
         return Ok(None);
     }
     crate::commands::diff::count(record).map(Some)
+}
+
+/// Puts empty layers aside: removing their eight directories now would be a tenth of a short run. A later run has the
+/// time while its own boundary is built, see [`sweep`].
+fn retire(plan: &Plan, state: &State, run: &RunDir) -> Result<(), Failure> {
+    let aside = state.path().join(ASIDE);
+    for layer in &plan.layers {
+        let to = aside.join(format!("{}-{}", run.id(), layer.name));
+        let moved = std::fs::rename(&layer.directory, &to).or_else(|_| {
+            std::fs::create_dir_all(&aside)?;
+            std::fs::rename(&layer.directory, &to)
+        });
+        moved.context(format!("putting {} aside", layer.directory.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes a few of the layers that earlier runs put aside.
+pub(crate) fn sweep(state: &State) {
+    let Ok(entries) = std::fs::read_dir(state.path().join(ASIDE)) else { return };
+    for entry in entries.filter_map(Result::ok).take(4) {
+        remove_empty(&entry.path());
+        // What a kill left half done is still there, and removed whatever it holds.
+        if entry.path().exists() {
+            let _ = ringfence_workspace::remove_tree(&entry.path());
+        }
+    }
 }
 
 /// The directories that overlayfs makes for itself (Documentation/filesystems/overlayfs.rst).

@@ -20,10 +20,10 @@ use crate::{clock, environment, ids, layers, outcome, source, terminal};
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let begun = Instant::now();
-    let tick = clock::coarse();
+    let start = clock::now();
     environment::refuse_setuid()?;
     let mut report = Report::default();
-    let outcome = prepare_and_run(&arguments, tick, &mut report);
+    let outcome = prepare_and_run(&arguments, start, &mut report);
     report.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report.exit = i32::from(outcome.as_ref().map_or_else(Failure::status, |status| *status));
     report.error = outcome.as_ref().err().map(|failure| failure.text().to_owned());
@@ -33,14 +33,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     outcome
 }
 
-fn prepare_and_run(arguments: &Arguments, tick: clock::Instant, report: &mut Report) -> Result<u8, Failure> {
+fn prepare_and_run(arguments: &Arguments, start: clock::Instant, report: &mut Report) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let policy = source::load(&arguments.policy, &invoker)?;
     report.policy = Some(policy.hash.clone());
     let state = State::open(&invoker.state).context("the state directory")?;
     let directory = state.new_run().context("the run's directory")?;
     let mut run = Run { policy, invoker, state, directory, started: false, begun: Instant::now() };
-    let outcome = run.go(arguments, tick, report);
+    let outcome = run.go(arguments, start, report);
     if !run.started {
         // Nothing ran: nothing is left behind.
         let _ = std::fs::remove_dir_all(run.directory.path());
@@ -128,7 +128,7 @@ impl Run {
     fn go(
         &mut self,
         arguments: &Arguments,
-        tick: clock::Instant,
+        start: clock::Instant,
         report: &mut Report,
     ) -> Result<u8, Failure> {
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
@@ -147,19 +147,25 @@ impl Run {
         let owner = plan.ids.mapped.then_some((plan.ids.outside_uid, plan.ids.outside_gid));
         let standard = ringfence_supervise::standard(owner).context("the standard streams")?;
         let signals = ringfence_supervise::take_signals().context("signals")?;
-        let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
-        let mut record = self.record(&plan, clock::after(tick));
-        record.head = Some(log.append(&self.start_event(&plan)).context("the run's log")?);
-        self.directory.write_record(&record, false).context("the run's record")?;
-        self.started = true;
         let boundary = ringfence_confine::start(&plan, standard.streams).map_err(|failure| {
-            self.started = false;
             let error = Failure::new(failure.to_string());
             match failure.remedy {
                 Some(remedy) => error.hint(remedy),
                 None => error,
             }
         })?;
+        // While the boundary is built; its command starts when the record stands.
+        let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
+        let head = log.append(&self.start_event(&plan)).context("the run's log")?;
+        let mut record = self.record(&plan, start);
+        record.head = Some(head);
+        self.directory.write_record(&record, false).context("the run's record")?;
+        self.started = true;
+        layers::sweep(&self.state);
+        if !plan.layers.is_empty() {
+            clock::pass(start);
+        }
+        boundary.go().context("starting the command")?;
         let ended = ringfence_supervise::run(&boundary, &signals, standard.relays, own_mounts(&plan))
             .context("watching the sandbox")?;
         if let Some((id, _lock)) = reserved {
@@ -254,7 +260,7 @@ impl Run {
         }
         report.refusals += ended.refused.len() as u64;
         report.signal = outcome.signal;
-        let changes = layers::settle(plan, &self.directory, &record)?;
+        let changes = layers::settle(plan, &self.state, &self.directory, &record)?;
         report.changes = changes;
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {

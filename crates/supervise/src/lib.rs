@@ -42,10 +42,11 @@ pub struct Ended {
 /// How often those who wait for a peer are looked at again.
 const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
-/// Runs until the sandbox has ended. `own`: mount points of its own file systems.
+/// Runs until the command has ended, and every process it left; init itself may still be going. `own`: mount points of
+/// the sandbox's own file systems.
 ///
 /// # Errors
-/// The kernel's; the sandbox is ended first.
+/// The kernel's; dropping the boundary ends the sandbox.
 pub fn run(
     boundary: &Boundary,
     signals: &OwnedFd,
@@ -54,11 +55,6 @@ pub fn run(
 ) -> Result<Ended, Errno> {
     let mut watch = Watch { boundary, signals, relays, own, connections: None, ended: Ended::default() };
     let outcome = watch.run();
-    if outcome.is_err() {
-        boundary.kill();
-    }
-    while watch.report() {}
-    boundary.wait();
     // What the task wrote last is still in the pipes.
     for relay in &mut watch.relays {
         relay.drain();
@@ -101,7 +97,11 @@ impl Watch<'_> {
             if ready.unheard {
                 self.keep_refusals();
             }
+            if self.ended.messages.last().is_some_and(Message::is_last) {
+                return Ok(());
+            }
             if ready.ended {
+                while reporting && self.report() {}
                 return Ok(());
             }
         }

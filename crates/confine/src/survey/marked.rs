@@ -1,6 +1,7 @@
 //! What exists of the paths that are to be hidden or protected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -91,19 +92,20 @@ fn git_obeys(directory: &Path) -> Vec<PathBuf> {
 /// Known secret locations inside a grant. A grant that names the very path opens it.
 fn secrets(policy: &Policy, invoker: &Invoker, shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
     let files = &policy.files;
-    let named: Vec<&Path> = files
+    // As text: policies hold paths in one form, and comparing them by component is slow.
+    let named: HashSet<&OsStr> = files
         .read
         .iter()
         .chain(&files.exec)
         .chain(&files.write)
-        .map(|rule| rule.value.path.as_path())
+        .map(|rule| rule.value.path.as_os_str())
         .collect();
     for pattern in known_secrets(&invoker.home) {
         let base = pattern.base(Path::new("/"));
         let because = format!("known secret location {}", pattern.text());
         if pattern.literal().is_some() {
             // A directory full of secrets is not opened by its name; a file in it is, by its own.
-            let opened = named.contains(&base.as_path()) && !base.is_dir();
+            let opened = named.contains(base.as_os_str()) && !base.is_dir();
             if !opened && inside(shown, &base) {
                 hide(hidden, &base, &because);
             }
@@ -114,7 +116,7 @@ fn secrets(policy: &Policy, invoker: &Invoker, shown: &Shown, hidden: &mut BTree
             continue;
         }
         for (path, _) in entries(&base) {
-            if pattern.matches(Path::new("/"), &path) && !named.contains(&path.as_path()) {
+            if pattern.matches(Path::new("/"), &path) && !named.contains(path.as_os_str()) {
                 hide(hidden, &path, &because);
             }
         }
@@ -258,7 +260,7 @@ fn entries(directory: &Path) -> Vec<(PathBuf, FileType)> {
         .filter_map(Result::ok)
         .filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."))
         .map(|entry| {
-            let path = directory.join(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
+            let path = directory.join(OsStr::from_bytes(entry.file_name().to_bytes()));
             let file_type = match entry.file_type() {
                 // Some file systems do not say.
                 FileType::Unknown => fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
