@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use ringfence_plan::{Plan, Step};
+use ringfence_plan::{Ids, Step};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::{exec, fds, network, seccomp, signals};
 use rustix::fs::{self, CWD, Mode, OFlags};
@@ -11,17 +11,15 @@ use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
 
-use crate::parent::{Prepared, Stream};
-use crate::report::{Message, STEPS, Stage, TREES, send, send_listener};
+use crate::orders::{self, Orders};
+use crate::parent::Stream;
+use crate::report::{Message, STEPS, Stage, TREES, send, send_with};
 use crate::root::{self, Root};
+use crate::start::{Filters, Start};
 use crate::{init, landlock};
 
-/// What the child got from its parent, beside the plan.
-pub(crate) struct Inherited<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) prepared: &'a Prepared,
-    /// Trees that only root could take hold of; the rest are `None` and taken here.
-    pub(crate) trees: Vec<Option<OwnedFd>>,
+/// What init got from its parent, beside its orders.
+pub(crate) struct Inherited {
     pub(crate) report: OwnedFd,
     /// Its other end is the parent's life.
     pub(crate) alive: OwnedFd,
@@ -31,8 +29,8 @@ pub(crate) struct Inherited<'a> {
 type Outcome<T> = Result<T, (u32, Errno)>;
 
 /// Builds the boundary, starts the task and becomes its init. Never returns.
-pub(crate) fn run(mut inherited: Inherited<'_>) -> ! {
-    match build(&mut inherited) {
+pub(crate) fn run(inherited: Inherited) -> ! {
+    match build(&inherited) {
         Ok(task) => init::run(task, inherited.report),
         Err((stage, errno)) => {
             send(inherited.report.as_fd(), Message::Failed { stage, errno });
@@ -41,21 +39,21 @@ pub(crate) fn run(mut inherited: Inherited<'_>) -> ! {
     }
 }
 
-fn build(inherited: &mut Inherited<'_>) -> Outcome<process::Pid> {
-    let plan = inherited.plan;
+fn build(inherited: &Inherited) -> Outcome<process::Pid> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
-    if plan.ids.mapped { wait_for_word(&inherited.alive) } else { write_own_maps(plan) }
-        .map_err(at(Stage::Identity))?;
-    write_memfd_rule(plan).map_err(at(Stage::Identity))?;
-    allow_descriptors(plan).map_err(at(Stage::Limits))?;
-    take_trees(inherited)?;
-    take_ids(plan).map_err(at(Stage::Identity))?;
+    raise_loopback().map_err(at(Stage::Network))?;
+    let filters = Filters::new();
+    let (orders, mut trees) = orders::receive(inherited.report.as_fd()).map_err(at(Stage::Orders))?;
+    let start = Start::of(&orders, &filters).map_err(at(Stage::Orders))?;
+    write_memfd_rule(&orders).map_err(at(Stage::Identity))?;
+    allow_descriptors(&orders).map_err(at(Stage::Limits))?;
+    take_trees(&orders, &mut trees)?;
+    take_ids(&orders.ids).map_err(at(Stage::Identity))?;
     // Changing ids cleared the death signal and may have missed a death.
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Stage::Guard))?;
-    build_root(plan, &mut inherited.trees)?;
-    set_names(plan).map_err(at(Stage::Names))?;
-    raise_loopback().map_err(at(Stage::Network))?;
+    build_root(&orders, &mut trees)?;
+    set_names(&orders).map_err(at(Stage::Names))?;
     process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(at(Stage::Limits))?;
     drop_privileges().map_err(at(Stage::Privileges))?;
@@ -63,15 +61,15 @@ fn build(inherited: &mut Inherited<'_>) -> Outcome<process::Pid> {
     exec::wipe_start();
     match clone(0).map_err(at(Stage::Fork))? {
         Forked::Parent(pid, _) => Ok(pid),
-        Forked::Child => task(inherited),
+        Forked::Child => task(inherited, &orders, &start),
     }
 }
 
 /// The task's last steps. Never returns.
-fn task(inherited: &Inherited<'_>) -> ! {
+fn task(inherited: &Inherited, orders: &Orders<'_>, start: &Start) -> ! {
     let report = inherited.report.as_fd();
-    let errno = match enter(inherited) {
-        Ok(()) => execute(inherited.prepared),
+    let errno = match enter(inherited, orders, start) {
+        Ok(()) => start.execute(),
         Err((stage, errno)) => {
             send(report, Message::Failed { stage, errno });
             exec::exit_now(125)
@@ -81,38 +79,22 @@ fn task(inherited: &Inherited<'_>) -> ! {
     exec::exit_now(if errno == Errno::NOENT { 127 } else { 126 })
 }
 
-fn enter(inherited: &Inherited<'_>) -> Outcome<()> {
-    let plan = inherited.plan;
-    process::chdir(&plan.directory).map_err(at(Stage::Directory))?;
+fn enter(inherited: &Inherited, orders: &Orders<'_>, start: &Start) -> Outcome<()> {
+    process::chdir(orders.directory()).map_err(at(Stage::Directory))?;
     streams(&inherited.streams).map_err(at(Stage::Descriptors))?;
     fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
-    process::umask(inherited.prepared.umask);
-    process::setrlimit(Resource::Nofile, inherited.prepared.descriptors).map_err(at(Stage::Limits))?;
-    if let Some(rules) = &plan.landlock {
+    process::umask(start.umask);
+    process::setrlimit(Resource::Nofile, start.descriptors).map_err(at(Stage::Limits))?;
+    if let Some(rules) = orders.landlock.as_ref() {
         landlock::restrict(rules).map_err(at(Stage::Landlock))?;
     }
     signals::reset();
-    let listener = seccomp::install_with_listener(&inherited.prepared.filter).map_err(at(Stage::Filter))?;
-    send_listener(inherited.report.as_fd(), &listener).map_err(at(Stage::Filter))?;
+    let listener = seccomp::install_with_listener(&start.filter).map_err(at(Stage::Filter))?;
+    send_with(inherited.report.as_fd(), Message::Listening, &listener).map_err(at(Stage::Filter))?;
     wait_for_word(&inherited.alive).map_err(at(Stage::Guard))
 }
 
-/// Tries the candidates in order, as a shell searches PATH: a refusal is remembered, a missing one is not.
-fn execute(prepared: &Prepared) -> Errno {
-    let mut worst = Errno::NOENT;
-    for candidate in &prepared.candidates {
-        let errno = exec::execve(candidate, &prepared.arguments, &prepared.environment);
-        if errno != Errno::NOENT && errno != Errno::NOTDIR {
-            worst = errno;
-            if errno != Errno::ACCESS {
-                break;
-            }
-        }
-    }
-    worst
-}
-
-fn die_with_parent(alive: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn die_with_parent(alive: &OwnedFd) -> Result<(), Errno> {
     process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // getppid() is 0 here whoever lives; the pipe's other end is only in the parent.
     let mut poll = [rustix::event::PollFd::new(alive, rustix::event::PollFlags::empty())];
@@ -134,20 +116,19 @@ fn wait_for_word(alive: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// A process may map its own id in a namespace it just made (user_namespaces(7)).
-fn write_own_maps(plan: &Plan) -> Result<(), Errno> {
-    let ids = &plan.ids;
+pub(crate) fn write_own_maps(ids: &Ids) -> Result<(), Errno> {
     write_file("/proc/self/setgroups", "deny")?;
     write_file("/proc/self/uid_map", &format!("{} {} 1", ids.inside_uid, ids.outside_uid))?;
     write_file("/proc/self/gid_map", &format!("{} {} 1", ids.inside_gid, ids.outside_gid))
 }
 
-fn write_memfd_rule(plan: &Plan) -> Result<(), Errno> {
-    if plan.memfd_noexec { write_file("/proc/sys/vm/memfd_noexec", "2") } else { Ok(()) }
+fn write_memfd_rule(orders: &Orders<'_>) -> Result<(), Errno> {
+    if orders.memfd_noexec { write_file("/proc/sys/vm/memfd_noexec", "2") } else { Ok(()) }
 }
 
 /// Each tree is a descriptor until it is mounted; the task gets the invoker's limit back.
-fn allow_descriptors(plan: &Plan) -> Result<(), Errno> {
-    let needed = 64 + 2 * plan.trees.len() as u64;
+fn allow_descriptors(orders: &Orders<'_>) -> Result<(), Errno> {
+    let needed = 64 + 2 * orders.trees.len() as u64;
     let limit = process::getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
         let current = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
@@ -156,8 +137,8 @@ fn allow_descriptors(plan: &Plan) -> Result<(), Errno> {
     Ok(())
 }
 
-fn take_trees(inherited: &mut Inherited<'_>) -> Outcome<()> {
-    for (index, (slot, tree)) in inherited.trees.iter_mut().zip(&inherited.plan.trees).enumerate() {
+fn take_trees(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>]) -> Outcome<()> {
+    for (index, (slot, tree)) in trees.iter_mut().zip(orders.trees.iter()).enumerate() {
         if slot.is_none() {
             let number = u32::try_from(index).unwrap_or(u32::MAX - TREES);
             *slot = Some(root::open(tree, true).map_err(|errno| (TREES + number, errno))?);
@@ -167,8 +148,7 @@ fn take_trees(inherited: &mut Inherited<'_>) -> Outcome<()> {
 }
 
 /// Root's sandboxes leave kernel uid 0 and every group here; for others nothing changes.
-fn take_ids(plan: &Plan) -> Result<(), Errno> {
-    let ids = &plan.ids;
+fn take_ids(ids: &Ids) -> Result<(), Errno> {
     if ids.mapped {
         thread::set_thread_groups(&[])?;
     }
@@ -177,9 +157,9 @@ fn take_ids(plan: &Plan) -> Result<(), Errno> {
     thread::set_thread_res_uid(uid, uid, uid)
 }
 
-fn build_root(plan: &Plan, trees: &mut [Option<OwnedFd>]) -> Outcome<()> {
+fn build_root(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>]) -> Outcome<()> {
     process::umask(Mode::empty());
-    let (size, mode) = plan
+    let (size, mode) = orders
         .steps
         .iter()
         .find_map(|step| match step {
@@ -188,7 +168,7 @@ fn build_root(plan: &Plan, trees: &mut [Option<OwnedFd>]) -> Outcome<()> {
         })
         .ok_or((Stage::Root as u32, Errno::INVAL))?;
     let root = Root::new(size, mode).map_err(at(Stage::Root))?;
-    for (index, step) in plan.steps.iter().enumerate() {
+    for (index, step) in orders.steps.iter().enumerate() {
         // The root is sealed last; what only the construction needed goes before.
         if matches!(step, Step::Seal { path, .. } if path == std::path::Path::new("/")) {
             root.clean().map_err(at(Stage::Root))?;
@@ -207,8 +187,8 @@ fn pivot(root: &Root) -> Result<(), Errno> {
     process::chdir(c"/")
 }
 
-fn set_names(plan: &Plan) -> Result<(), Errno> {
-    rustix::system::sethostname(plan.host_name.as_bytes())?;
+fn set_names(orders: &Orders<'_>) -> Result<(), Errno> {
+    rustix::system::sethostname(orders.host_name.as_bytes())?;
     thread::set_name(c"ringfence-init")
 }
 

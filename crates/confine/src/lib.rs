@@ -1,19 +1,24 @@
 //! Builds the boundary: carries out a plan between clone and exec, and decides nothing.
 //!
-//! [`probe`] and [`survey`] look at the host before the plan is made; [`start`] makes the sandbox; what runs in the new
-//! processes is in `child` (the order of construction is the order of that page), `root` and `init`.
+//! [`begin`] makes the namespaces; meanwhile [`probe`] and [`survey`] look at the host and the plan is made; init gets it as
+//! `orders`. What runs in the new processes is in `child` (the order of construction is the order of that page), `root` and
+//! `init`.
 
 #![forbid(unsafe_code)]
 
 mod child;
 mod init;
 mod landlock;
+mod nascent;
+mod orders;
 mod parent;
 pub mod probe;
 mod report;
 mod root;
+mod start;
 pub mod survey;
 
 pub use init::FORWARDED;
-pub use parent::{Boundary, Failure, Prepared, Stream, stage, start};
+pub use nascent::{Nascent, begin};
+pub use parent::{Boundary, Failure, Stream, stage};
 pub use report::Message;

@@ -1,21 +1,17 @@
-//! The supervisor's side: takes hold of what only it can, clones, and hands over.
+//! The supervisor's side of a sandbox: takes hold of what only it can, and says when to go on.
 
-use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 use ringfence_plan::{Plan, Tree};
-use ringfence_sys::clone::{Forked, SANDBOX_NAMESPACES, USER_NAMESPACE, clone};
-use ringfence_sys::exec::{self, Vectors};
+use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
+use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
-use ringfence_sys::seccomp::Instruction;
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit};
+use rustix::process::{Pid, Signal, WaitOptions};
 
-use crate::child::{self, Inherited};
 use crate::report::{self, Message, STEPS, TREES};
 use crate::root;
 
@@ -28,28 +24,18 @@ pub enum Stream {
     Null,
 }
 
-/// Everything the child needs in the form the kernel takes, so that little is left to do after the clone.
-#[derive(Debug)]
-pub struct Prepared {
-    pub(crate) arguments: Vectors,
-    pub(crate) environment: Vectors,
-    pub(crate) candidates: Vec<CString>,
-    pub(crate) filter: Vec<Instruction>,
-    pub(crate) umask: Mode,
-    /// The invoker's limit on open files.
-    pub(crate) descriptors: Rlimit,
-}
-
 /// A sandbox that was made.
 #[derive(Debug)]
 pub struct Boundary {
-    init: Pid,
+    pub(crate) init: Pid,
+    /// Not yet reaped.
+    pub(crate) maker: Option<Pid>,
     /// Readable when init has ended, and with it the whole sandbox.
     pub pidfd: OwnedFd,
     /// Where init and task report.
     pub report: OwnedFd,
     /// Closing it ends the sandbox while it is being built; bytes on it are the parent's word to go on.
-    alive: OwnedFd,
+    pub(crate) alive: OwnedFd,
 }
 
 /// Why no sandbox was made.
@@ -64,48 +50,15 @@ pub struct Failure {
     pub remedy: Option<String>,
 }
 
-/// Makes the sandbox; its command waits for [`Boundary::go`]. The caller must have one thread.
-///
-/// # Errors
-/// [`Failure`] for what goes wrong before the clone; later failures come as [`Message::Failed`].
-pub fn start(plan: &Plan, streams: [Stream; 3]) -> Result<Boundary, Failure> {
-    let prepared = prepare(plan)?;
-    let trees = if plan.ids.mapped { map_trees(plan)? } else { plan.trees.iter().map(|_| None).collect() };
-    let (report_in, report_out) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(fail("socketpair"))?;
-    let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
-    match clone(SANDBOX_NAMESPACES).map_err(no_namespaces)? {
-        Forked::Child => {
-            // The child's copy would keep the pipe open after the parent's death.
-            drop(alive_out);
-            drop(report_in);
-            child::run(Inherited {
-                plan,
-                prepared: &prepared,
-                trees,
-                report: report_out,
-                alive: alive_in,
-                streams,
-            })
-        }
-        Forked::Parent(init, pidfd) => {
-            drop((report_out, alive_in, streams, trees));
-            let boundary = Boundary { init, pidfd, report: report_in, alive: alive_out };
-            if plan.ids.mapped {
-                write_maps(plan, init).and_then(|()| boundary.say()).map_err(fail("writing the id maps"))?;
-            }
-            Ok(boundary)
-        }
-    }
-}
-
 impl Boundary {
     /// Lets the command start, once everything that must be written down before is.
     ///
     /// # Errors
     /// The kernel's. A sandbox that is gone already is none: its report says why.
-    pub fn go(&self) -> Result<(), Errno> {
+    pub fn go(&mut self) -> Result<(), Errno> {
+        if let Some(maker) = self.maker.take() {
+            reap(maker);
+        }
         match self.say() {
             Err(Errno::PIPE) => Ok(()),
             other => other,
@@ -139,6 +92,9 @@ impl Drop for Boundary {
     /// Waits until nothing of the sandbox is left, whatever became of the caller's plans for it.
     fn drop(&mut self) {
         self.kill();
+        if let Some(maker) = self.maker.take() {
+            reap(maker);
+        }
         reap(self.init);
     }
 }
@@ -156,7 +112,8 @@ pub fn stage(plan: &Plan, stage: u32) -> String {
     }
     let text = match stage {
         1 => "taking the sandbox's ids",
-        2 | 3 => "tying the sandbox's life to this process",
+        2 => "making the sandbox's namespaces",
+        3 => "tying the sandbox's life to this process",
         4 => "making the root",
         5 => "changing the root",
         6 => "setting the host name",
@@ -167,66 +124,30 @@ pub fn stage(plan: &Plan, stage: u32) -> String {
         11 => "changing to the working directory",
         12 => "entering the Landlock domain",
         13 => "installing the system call filter",
+        15 => "reading the plan",
         _ => "passing the descriptors",
     };
     text.into()
 }
 
-fn fail(part: &'static str) -> impl Fn(Errno) -> Failure {
+pub(crate) fn fail(part: &'static str) -> impl Fn(Errno) -> Failure {
     move |errno| Failure { part: part.to_owned(), errno, remedy: None }
 }
 
-fn reap(pid: Pid) {
+pub(crate) fn reap(pid: Pid) {
     while matches!(rustix::process::waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
 }
 
-fn prepare(plan: &Plan) -> Result<Prepared, Failure> {
-    let string = |bytes: Vec<u8>| {
-        CString::new(bytes).map_err(|_| Failure {
-            part: "an argument or variable holds a NUL byte".into(),
-            errno: Errno::INVAL,
-            remedy: None,
-        })
-    };
-    let arguments =
-        plan.command.iter().map(|word| string(word.clone().into_vec())).collect::<Result<_, _>>()?;
-    let mut variables = Vec::with_capacity(plan.environment.len());
-    for (name, value) in &plan.environment {
-        let mut line = name.as_bytes().to_vec();
-        line.push(b'=');
-        line.extend(value.as_bytes());
-        variables.push(string(line)?);
+/// What the kernel could not be told is refused while it can still be said.
+pub(crate) fn check(plan: &Plan) -> Result<(), Failure> {
+    let variables = plan.environment.iter().flat_map(|(name, value)| [name, value]);
+    if plan.command.iter().chain(variables).any(|word| word.as_bytes().contains(&0)) {
+        return Err(fail("an argument or variable holds a NUL byte")(Errno::INVAL));
     }
-    let candidates = candidates(plan).into_iter().map(string).collect::<Result<_, _>>()?;
-    let filter =
-        plan.filter.iter().map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k }).collect();
-    let umask = rustix::process::umask(Mode::empty());
-    rustix::process::umask(umask);
-    Ok(Prepared {
-        arguments: Vectors::new(arguments),
-        environment: Vectors::new(variables),
-        candidates,
-        filter,
-        umask,
-        descriptors: getrlimit(Resource::Nofile),
-    })
+    Ok(())
 }
 
-/// Where the command may be: itself if it has a slash, else in each directory of the sandbox's PATH.
-fn candidates(plan: &Plan) -> Vec<Vec<u8>> {
-    let Some(command) = plan.command.first() else { return Vec::new() };
-    let name = command.as_bytes();
-    if name.contains(&b'/') || name.is_empty() {
-        return vec![name.to_vec()];
-    }
-    let path = plan.environment.get(OsStr::new("PATH")).map_or(&b""[..], |path| path.as_bytes());
-    path.split(|byte| *byte == b':')
-        .filter(|directory| directory.starts_with(b"/"))
-        .map(|directory| [directory, b"/", name].concat())
-        .collect()
-}
-
-fn no_namespaces(errno: Errno) -> Failure {
+pub(crate) fn no_namespaces(errno: Errno) -> Failure {
     let remedy = match errno {
         Errno::PERM => {
             "user namespaces are forbidden here: in a container, run it with a seccomp profile that allows \
@@ -239,7 +160,7 @@ fn no_namespaces(errno: Errno) -> Failure {
 }
 
 /// Root takes hold of the trees that are idmapped while it still may; the rest is left to the child.
-fn map_trees(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
+pub(crate) fn map_trees(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let map = user_namespace(plan).map_err(|errno| Failure {
         part: "making the user namespace that describes the id mapping".into(),
         errno,
@@ -298,7 +219,7 @@ fn user_namespace(plan: &Plan) -> Result<OwnedFd, Errno> {
     }
 }
 
-fn write_maps(plan: &Plan, init: Pid) -> Result<(), Errno> {
+pub(crate) fn write_maps(plan: &Plan, init: Pid) -> Result<(), Errno> {
     let ids = &plan.ids;
     let number = init.as_raw_nonzero();
     write(&format!("/proc/{number}/uid_map"), &format!("{} {} 1", ids.inside_uid, ids.outside_uid))?;

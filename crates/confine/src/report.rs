@@ -34,6 +34,8 @@ pub enum Message {
     Signalled(u32),
     /// The system call filter is in place; its listener comes along.
     Listening,
+    /// Init exists, with this process id; a descriptor that names it comes along.
+    Made(u32),
 }
 
 /// Steps of the construction that are not in the plan's list.
@@ -41,6 +43,7 @@ pub enum Message {
 #[repr(u32)]
 pub(crate) enum Stage {
     Identity = 1,
+    Namespaces = 2,
     Guard = 3,
     Root = 4,
     Pivot = 5,
@@ -53,6 +56,7 @@ pub(crate) enum Stage {
     Landlock = 12,
     Filter = 13,
     Descriptors = 14,
+    Orders = 15,
 }
 
 /// Where steps of the plan begin in [`Message::Failed`].
@@ -74,6 +78,7 @@ impl Message {
             Self::Exited(status) => (3, status, 0),
             Self::Signalled(signal) => (4, signal, 0),
             Self::Listening => (5, 0, 0),
+            Self::Made(pid) => (6, pid, 0),
         };
         let mut out = [0; SIZE];
         for (slot, byte) in out.iter_mut().zip([kind, a, b].into_iter().flat_map(u32::to_ne_bytes)) {
@@ -92,6 +97,7 @@ impl Message {
             3 => Some(Self::Exited(word(4)?)),
             4 => Some(Self::Signalled(word(4)?)),
             5 => Some(Self::Listening),
+            6 => Some(Self::Made(word(4)?)),
             _ => None,
         }
     }
@@ -102,15 +108,15 @@ pub(crate) fn send(socket: BorrowedFd<'_>, message: Message) {
     let _ = rustix::net::send(socket, &message.encode(), SendFlags::NOSIGNAL);
 }
 
-/// Hands over the listener of the system call filter.
-pub(crate) fn send_listener(socket: BorrowedFd<'_>, listener: &OwnedFd) -> Result<(), Errno> {
+/// Says it and hands over a descriptor.
+pub(crate) fn send_with(socket: BorrowedFd<'_>, message: Message, descriptor: &OwnedFd) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds = [listener.as_fd()];
+    let fds = [descriptor.as_fd()];
     if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
         return Err(Errno::NOBUFS);
     }
-    let message = Message::Listening.encode();
+    let message = message.encode();
     rustix::net::sendmsg(socket, &[IoSlice::new(&message)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 

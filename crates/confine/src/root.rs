@@ -3,9 +3,10 @@
 //! Mount points are found with RESOLVE_BENEATH and without links below the new root; trees of the host are found by a
 //! path without links and must still be the inode that was surveyed. So nothing that changes meanwhile can lead a mount astray.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Flags, Kind, Step, Tree};
 use ringfence_sys::mount::{self, Attributes};
@@ -50,6 +51,8 @@ pub(crate) struct Root {
     /// Unreadable stand-ins for what is hidden.
     no_file: OwnedFd,
     no_directory: OwnedFd,
+    /// The file that was made last: mostly the mount point of the next step.
+    made: RefCell<Option<(PathBuf, OwnedFd)>>,
 }
 
 /// Takes hold of a tree of the host as a detached mount.
@@ -94,7 +97,7 @@ impl Root {
         attach(hidden.as_fd(), at.as_fd())?;
         let no_file = stand_in(&root, c".hidden/file")?;
         let no_directory = stand_in(&root, c".hidden/directory")?;
-        Ok(Self { root, no_file, no_directory })
+        Ok(Self { root, no_file, no_directory, made: RefCell::new(None) })
     }
 
     /// The root's own descriptor.
@@ -166,6 +169,11 @@ impl Root {
 
     /// Finds a mount point below the new root, through no link.
     fn find(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        if let Some((made, file)) = self.made.take()
+            && made.as_os_str() == path.as_os_str()
+        {
+            return Ok(file);
+        }
         fs::openat2(
             &self.root,
             relative(path),
@@ -183,6 +191,7 @@ impl Root {
             let written = rustix::io::write(&file, rest)?;
             rest = rest.get(written..).ok_or(Errno::IO)?;
         }
+        self.made.replace(Some((path.to_path_buf(), file)));
         Ok(())
     }
 

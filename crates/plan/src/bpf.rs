@@ -4,7 +4,7 @@
 //! architecture at 4, arguments from 16, eight bytes each.
 
 /// One instruction, laid out as `struct sock_filter`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Instruction {
     /// Operation.
     pub code: u16,

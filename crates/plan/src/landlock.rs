@@ -9,7 +9,7 @@ use crate::survey::{Loader, Survey};
 use crate::{Degraded, Host, Invoker, Refused};
 
 /// What a rule allows below its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Right {
     /// Opening files for reading, listing directories.
@@ -23,11 +23,12 @@ pub enum Right {
 }
 
 /// The rules, by path inside the sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Landlock {
     /// The ABI they are meant for: the host's highest.
     pub abi: u32,
     /// Right and path; a rule on a directory holds for everything below, across mounts.
+    #[serde(with = "crate::wire::rules")]
     pub rules: Vec<(Right, PathBuf)>,
     /// Signals and abstract sockets end at the sandbox (ABI 6).
     pub scoped: bool,

@@ -16,6 +16,7 @@ mod refused;
 mod steps;
 mod survey;
 pub mod syscalls;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -47,7 +48,7 @@ pub struct Request {
 }
 
 /// Which ids the task has, here and there (user_namespaces(7)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ids {
     /// User id inside.
     pub inside_uid: u32,
@@ -71,8 +72,10 @@ pub struct Layer {
     /// `workspace`, or `git` and a number.
     pub name: String,
     /// The host's directory, which is only read.
+    #[serde(with = "wire::path")]
     pub host: PathBuf,
     /// Holds `upper` and `work`.
+    #[serde(with = "wire::path")]
     pub directory: PathBuf,
     /// Device number of the host's directory.
     pub device: u64,
@@ -108,10 +111,7 @@ pub struct Plan {
     pub layers: Vec<Layer>,
     /// The second lock, or `None` where the kernel has no Landlock.
     pub landlock: Option<Landlock>,
-    /// The filter.
-    #[serde(skip)]
-    pub filter: Vec<bpf::Instruction>,
-    /// Whether `vm.memfd_noexec` is set.
+    /// Whether `vm.memfd_noexec` is set; the system call filter is [`syscalls::program`] of that.
     pub memfd_noexec: bool,
     /// Host name inside.
     pub host_name: &'static str,
@@ -119,6 +119,7 @@ pub struct Plan {
     #[serde(serialize_with = "print::variables")]
     pub environment: BTreeMap<OsString, OsString>,
     /// Where the command starts.
+    #[serde(with = "wire::path")]
     pub directory: PathBuf,
     /// The command.
     #[serde(serialize_with = "print::words")]
@@ -126,6 +127,7 @@ pub struct Plan {
     /// Mode of the workspace.
     pub mode: Mode,
     /// Path of the workspace.
+    #[serde(with = "wire::path")]
     pub workspace: PathBuf,
     /// What this host could not do.
     pub degraded: Vec<Degraded>,
@@ -163,7 +165,6 @@ pub fn plan(
         steps: layout.steps,
         layers: layout.layers,
         landlock,
-        filter: syscalls::program(memfd_noexec),
         memfd_noexec,
         host_name: "ringfence",
         environment: environment::build(policy, survey, invoker, &grants),
@@ -221,32 +222,39 @@ fn check_host(policy: &Policy, host: &Host, request: &Request) -> Result<Vec<Deg
     Ok(Vec::new())
 }
 
+/// An id as the task sees it: never 0.
+const fn shown(id: u32) -> u32 {
+    if id == 0 { 1000 } else { id }
+}
+
+/// The ids where an ordinary user starts the sandbox: the same numbers on both sides. uid 0 of somebody else's namespace
+/// is shown as an ordinary one. `None` for root, whose task has an id of its own.
+#[must_use]
+pub fn own_ids(invoker: &Invoker) -> Option<Ids> {
+    let (uid, gid) = (invoker.uid, invoker.gid);
+    (!invoker.root).then_some(Ids {
+        inside_uid: shown(uid),
+        inside_gid: shown(gid),
+        outside_uid: uid,
+        outside_gid: gid,
+        owner_uid: uid,
+        owner_gid: gid,
+        mapped: false,
+    })
+}
+
 /// The ids of the task. A sandbox started by root never has kernel uid 0 and never shows uid 0 inside.
 fn ids(survey: &Survey, invoker: &Invoker, request: &Request) -> Ids {
-    const NOT_ROOT: u32 = 1000;
     let owner = &survey.workspace;
-    if !invoker.root {
-        // An ordinary user, mapped to the same number. uid 0 of somebody else's namespace is shown as an ordinary one.
-        let inside = |id| if id == 0 { NOT_ROOT } else { id };
-        return Ids {
-            inside_uid: inside(invoker.uid),
-            inside_gid: inside(invoker.gid),
-            outside_uid: invoker.uid,
-            outside_gid: invoker.gid,
-            owner_uid: invoker.uid,
-            owner_gid: invoker.gid,
-            mapped: false,
-        };
-    }
-    Ids {
-        inside_uid: if owner.uid == 0 { NOT_ROOT } else { owner.uid },
-        inside_gid: if owner.gid == 0 { NOT_ROOT } else { owner.gid },
+    own_ids(invoker).unwrap_or(Ids {
+        inside_uid: shown(owner.uid),
+        inside_gid: shown(owner.gid),
         outside_uid: request.unused_id,
         outside_gid: request.unused_id,
         owner_uid: owner.uid,
         owner_gid: owner.gid,
         mapped: true,
-    }
+    })
 }
 
 /// The command starts where the invoker stands, which must be in the workspace.

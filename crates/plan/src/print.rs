@@ -59,7 +59,7 @@ impl fmt::Display for Plan {
             count(Answer::Allow),
             count(Answer::Refuse),
             count(Answer::Absent),
-            self.filter.len()
+            syscalls::program(self.memfd_noexec).len()
         )?;
         writeln!(
             out,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::survey::Kind;
 
 /// Flags of a mount. nosuid is always set; nodev everywhere but on the device files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Flags {
     /// Nothing can be written.
     pub read_only: bool,
@@ -14,9 +14,10 @@ pub struct Flags {
 }
 
 /// A tree of the host, opened before the task's ids are taken, verified by device and inode.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tree {
     /// Resolved path on the host.
+    #[serde(with = "crate::wire::path")]
     pub host: PathBuf,
     /// What it must be.
     pub kind: Kind,
@@ -31,12 +32,13 @@ pub struct Tree {
 }
 
 /// One step. Paths are absolute inside the sandbox; none leads through a symbolic link.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case", tag = "step")]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// A directory on a file system of our own.
     Directory {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// Permission bits.
         mode: u32,
@@ -44,6 +46,7 @@ pub enum Step {
     /// A file on a file system of our own.
     File {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// What it holds; empty for a mount point.
         contents: String,
@@ -51,13 +54,16 @@ pub enum Step {
     /// A symbolic link on a file system of our own.
     Symlink {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// What it says.
+        #[serde(with = "crate::wire::path")]
         target: PathBuf,
     },
     /// A new tmpfs.
     Tmpfs {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// Bytes.
         size: u64,
@@ -71,6 +77,7 @@ pub enum Step {
         /// Index into [`crate::Plan::trees`].
         tree: usize,
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// Flags.
         flags: Flags,
@@ -78,21 +85,25 @@ pub enum Step {
     /// A device file of the host.
     Device {
         /// Where; the same on the host.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
     },
     /// A new devpts.
     Terminals {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
     },
     /// A new proc of this pid namespace.
     Processes {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
     },
     /// An overlay: the lower tree is only read.
     Overlay {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// Index of the lower tree.
         lower: usize,
@@ -104,6 +115,7 @@ pub enum Step {
     /// Shows an empty, unreadable file or directory in place of what is there.
     Hide {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// What is there.
         kind: Kind,
@@ -113,6 +125,7 @@ pub enum Step {
     /// Binds a path onto itself, so that it can be neither renamed nor removed, and with flags.
     Pin {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// Flags; none: only its name is held.
         flags: Flags,
@@ -120,6 +133,7 @@ pub enum Step {
     /// Sets flags on what is mounted at a path.
     Seal {
         /// Where.
+        #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// Flags.
         flags: Flags,

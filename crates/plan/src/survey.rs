@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ringfence_policy::{Grant, Origin, Rule};
 
 /// What a path names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A directory.

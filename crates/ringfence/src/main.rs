@@ -17,6 +17,11 @@ mod trust;
 
 use std::process::ExitCode;
 
+/// musl's own is slow, and made for threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }

@@ -1,16 +1,17 @@
 //! What a run does, in order: load the policy, look, plan, confine, supervise, record, report.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ringfence_confine::{probe, survey};
+use ringfence_confine::{Nascent, probe, survey};
 use ringfence_plan::{Invoker, Plan, Request, Step, Survey};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{
     Event, Identity, Process, Report, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
 };
-use ringfence_supervise::Ended;
+use ringfence_supervise::{Ended, Relay};
 
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
@@ -20,10 +21,9 @@ use crate::{clock, environment, ids, layers, outcome, source, terminal};
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let begun = Instant::now();
-    let start = clock::now();
     environment::refuse_setuid()?;
     let mut report = Report::default();
-    let outcome = prepare_and_run(&arguments, start, &mut report);
+    let outcome = prepare_and_run(&arguments, &mut report);
     report.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report.exit = i32::from(outcome.as_ref().map_or_else(Failure::status, |status| *status));
     report.error = outcome.as_ref().err().map(|failure| failure.text().to_owned());
@@ -33,14 +33,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     outcome
 }
 
-fn prepare_and_run(arguments: &Arguments, start: clock::Instant, report: &mut Report) -> Result<u8, Failure> {
+fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let policy = source::load(&arguments.policy, &invoker)?;
+    let signals = ringfence_supervise::take_signals().context("signals")?;
+    let standard = ringfence_supervise::standard(invoker.root).context("the standard streams")?;
+    let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker), standard.streams)
+        .map_err(not_confined)?;
+    // From here on there are two ways at once: what follows, and the making of the namespaces.
+    let policy: &Policy = Box::leak(Box::new(source::load(&arguments.policy, &invoker)?));
     report.policy = Some(policy.hash.clone());
     let state = State::open(&invoker.state).context("the state directory")?;
     let directory = state.new_run().context("the run's directory")?;
     let mut run = Run { policy, invoker, state, directory, started: false, begun: Instant::now() };
-    let outcome = run.go(arguments, start, report);
+    let world = World { nascent, signals, relays: standard.relays };
+    let outcome = run.go(arguments, world, report);
     if !run.started {
         // Nothing ran: nothing is left behind.
         let _ = std::fs::remove_dir_all(run.directory.path());
@@ -115,8 +121,23 @@ fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) ->
     }
 }
 
+fn not_confined(failure: ringfence_confine::Failure) -> Failure {
+    let error = Failure::new(failure.to_string());
+    match failure.remedy {
+        Some(remedy) => error.hint(remedy),
+        None => error,
+    }
+}
+
+/// What was taken hold of before the policy was read.
+struct World {
+    nascent: Nascent,
+    signals: OwnedFd,
+    relays: Vec<Relay>,
+}
+
 struct Run {
-    policy: Policy,
+    policy: &'static Policy,
     invoker: Invoker,
     state: State,
     directory: RunDir,
@@ -125,53 +146,46 @@ struct Run {
 }
 
 impl Run {
-    fn go(
-        &mut self,
-        arguments: &Arguments,
-        start: clock::Instant,
-        report: &mut Report,
-    ) -> Result<u8, Failure> {
+    fn go(&mut self, arguments: &Arguments, world: World, report: &mut Report) -> Result<u8, Failure> {
+        let World { nascent, signals, relays } = world;
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let command = arguments.command.clone();
-        let plan = make_plan_as(
-            &self.policy,
+        // Never freed: the process ends with the run, and freeing a thousand strings would only delay that.
+        let plan: &Plan = Box::leak(Box::new(make_plan_as(
+            self.policy,
             &self.invoker,
             &arguments.policy,
             command,
             self.directory.path(),
             unused,
-        )?;
-        self.describe(&plan, report);
-        layers::make(&plan)?;
-        let owner = plan.ids.mapped.then_some((plan.ids.outside_uid, plan.ids.outside_gid));
-        let standard = ringfence_supervise::standard(owner).context("the standard streams")?;
-        let signals = ringfence_supervise::take_signals().context("signals")?;
-        let boundary = ringfence_confine::start(&plan, standard.streams).map_err(|failure| {
-            let error = Failure::new(failure.to_string());
-            match failure.remedy {
-                Some(remedy) => error.hint(remedy),
-                None => error,
-            }
-        })?;
+        )?));
+        self.describe(plan, report);
+        layers::make(plan)?;
+        if plan.ids.mapped {
+            ringfence_supervise::give(&relays, plan.ids.outside_uid, plan.ids.outside_gid)
+                .context("the standard streams")?;
+        }
+        let mut boundary = nascent.build(plan).map_err(not_confined)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
-        let head = log.append(&self.start_event(&plan)).context("the run's log")?;
-        let mut record = self.record(&plan, start);
+        let head = log.append(&self.start_event(plan)).context("the run's log")?;
+        let border = clock::border(self.directory.path(), plan.layers.iter().map(|layer| &*layer.host));
+        let mut record = self.record(plan, border.moment);
         record.head = Some(head);
         self.directory.write_record(&record, false).context("the run's record")?;
         self.started = true;
         layers::sweep(&self.state);
         if !plan.layers.is_empty() {
-            clock::pass(start);
+            border.pass();
         }
         boundary.go().context("starting the command")?;
-        let ended = ringfence_supervise::run(&boundary, &signals, standard.relays, own_mounts(&plan))
+        let ended = ringfence_supervise::run(&boundary, &signals, relays, own_mounts(plan))
             .context("watching the sandbox")?;
         if let Some((id, _lock)) = reserved {
             ids::release(&self.state, id);
         }
-        self.end(&plan, &ended, &mut log, record, arguments, report)
+        self.end(plan, &ended, &mut log, record, arguments, report)
     }
 
     fn describe(&self, plan: &Plan, report: &mut Report) {

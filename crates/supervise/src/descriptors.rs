@@ -42,15 +42,15 @@ pub enum Unfit {
     },
 }
 
-/// Looks at this process' own descriptors 0 to 2. With `owner`, the task has that kernel uid and gid and not the invoker's:
-/// then pipes are relayed too, through pipes that it may open again.
+/// Looks at this process' own descriptors 0 to 2. With `foreign`, the task will have another kernel uid than the invoker:
+/// then pipes are relayed too, through pipes that [`give`] makes its own.
 ///
 /// # Errors
 /// [`Unfit`].
-pub fn standard(owner: Option<(u32, u32)>) -> Result<Standard, Unfit> {
+pub fn standard(foreign: bool) -> Result<Standard, Unfit> {
     let mut relays = Vec::new();
     let mut one = |number: usize, fd: BorrowedFd<'_>| {
-        stream(number, fd, owner, &mut relays).map_err(|fault| match fault {
+        stream(number, fd, foreign, &mut relays).map_err(|fault| match fault {
             Fault::Kind(what) => Unfit::Kind { number, what },
             Fault::Kernel(errno) => Unfit::Kernel { number, errno },
         })
@@ -74,7 +74,7 @@ impl From<Errno> for Fault {
 fn stream(
     number: usize,
     fd: BorrowedFd<'_>,
-    owner: Option<(u32, u32)>,
+    foreign: bool,
     relays: &mut Vec<Relay>,
 ) -> Result<Stream, Fault> {
     let stat = match fstat(fd) {
@@ -88,28 +88,28 @@ fn stream(
     }
     let null = (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo if owner.is_none() => Ok(Stream::Pass(fcntl_dupfd_cloexec(fd, 3)?)),
+        FileType::Fifo if !foreign => Ok(Stream::Pass(fcntl_dupfd_cloexec(fd, 3)?)),
         FileType::CharacterDevice if null => Ok(Stream::Null),
         FileType::CharacterDevice if rustix::termios::isatty(fd) => {
             Ok(Stream::Pass(fcntl_dupfd_cloexec(fd, 3)?))
         }
         FileType::Directory => Err(Fault::Kind("a directory")),
         FileType::BlockDevice => Err(Fault::Kind("a block device")),
-        _ => relayed(number, fcntl_dupfd_cloexec(fd, 3)?, owner, relays),
+        _ => relayed(number, fcntl_dupfd_cloexec(fd, 3)?, relays),
     }
 }
 
-fn relayed(
-    number: usize,
-    own: OwnedFd,
-    owner: Option<(u32, u32)>,
-    relays: &mut Vec<Relay>,
-) -> Result<Stream, Fault> {
+/// Lets a kernel uid and gid open the pipes of the relays again, by /proc/self/fd or /dev/stdin.
+///
+/// # Errors
+/// The kernel's.
+pub fn give(relays: &[Relay], uid: u32, gid: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    relays.iter().filter_map(Relay::pipe).try_for_each(|pipe| fchown(pipe, uid, gid))
+}
+
+fn relayed(number: usize, own: OwnedFd, relays: &mut Vec<Relay>) -> Result<Stream, Fault> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    if let Some((uid, gid)) = owner {
-        // Both ends are one inode.
-        fchown(&reader, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    }
     if number == 0 {
         relays.push(Relay::inwards(own, writer)?);
         Ok(Stream::Pass(reader))

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use connections::Connections;
 
 pub use connections::Refusal;
-pub use descriptors::{Standard, Unfit, standard};
+pub use descriptors::{Standard, Unfit, give, standard};
 pub use relay::Relay;
 
 /// Signals that are taken by descriptor while a sandbox runs.

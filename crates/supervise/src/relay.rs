@@ -30,6 +30,11 @@ impl Relay {
         Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: true })
     }
 
+    /// The end of the task's pipe that is kept here: both ends are one inode.
+    pub(crate) fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        if self.outwards { self.from.as_ref() } else { self.to.as_ref() }.map(AsFd::as_fd)
+    }
+
     /// What to wait for next, if anything.
     pub(crate) fn wants(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let (from, to) = (self.from.as_ref()?, self.to.as_ref()?);

@@ -35,12 +35,36 @@ pub enum Forked {
 /// # Errors
 /// EPERM where user namespaces are forbidden, ENOSPC past their limit, ENOSYS where a filter hides the call.
 pub fn clone(namespaces: u64) -> Result<Forked, Errno> {
+    fork(namespaces, libc::SIGCHLD)
+}
+
+/// The same, but the new process is the caller's sibling: their common parent waits for it (clone(2), CLONE_PARENT).
+///
+/// # Errors
+/// EINVAL in pid 1.
+pub fn clone_sibling() -> Result<Forked, Errno> {
+    // The kernel gives it the caller's own exit signal, and takes no other.
+    fork(libc::CLONE_PARENT as u64, 0)
+}
+
+/// unshare(2): new namespaces for the caller; a new pid namespace for its next child.
+///
+/// # Errors
+/// Like [`clone`].
+pub fn unshare(namespaces: u64) -> Result<(), Errno> {
+    let mask = libc::c_int::try_from(namespaces).map_err(|_| Errno::INVAL)?;
+    // SAFETY: takes a number and no memory; the caller's descriptors stay its own.
+    let result = unsafe { libc::unshare(mask) };
+    check(result.into()).map(drop)
+}
+
+fn fork(flags: u64, exit_signal: libc::c_int) -> Result<Forked, Errno> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: all-zero is a valid clone_args.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = exit_signal as u64;
     // SAFETY: args is valid for its size; no stack is given, so the child runs on a copy of this one.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match Pid::from_raw(i32::try_from(check(result)?).unwrap_or(0)) {
