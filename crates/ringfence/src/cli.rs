@@ -16,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   ringfence run --preset coding-agent -- bash
   ringfence plan -- make                   what the kernel would be told, without doing it
   ringfence check ringfence.toml           read a policy and say what is wrong with it
+  ringfence doctor                         what this host can do, and what would change it
 
 Exit status of `run`: the command's own; 125 an error of ringfence, 126 refused by policy, 127 not found.";
 
@@ -47,6 +48,8 @@ enum Verb {
     Apply(commands::apply::Arguments),
     /// Throw the changes of a run away
     Discard(commands::discard::Arguments),
+    /// Say what this host can do, what it cannot, why, and what would change it
+    Doctor(commands::doctor::Arguments),
     /// Print completions for a shell
     Completions(commands::completions::Arguments),
     /// Print the manual page
@@ -118,6 +121,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Diff(arguments) => commands::diff::run(&arguments),
         Verb::Apply(arguments) => commands::apply::run(&arguments),
         Verb::Discard(arguments) => commands::discard::run(&arguments),
+        Verb::Doctor(arguments) => commands::doctor::run(&arguments),
         Verb::Completions(arguments) => commands::completions::run(&arguments),
         Verb::Man => commands::man(),
     };

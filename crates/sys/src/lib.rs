@@ -8,6 +8,7 @@
 pub mod clone;
 pub mod exec;
 pub mod fds;
+pub mod fork;
 pub mod landlock;
 pub mod memory;
 pub mod mount;
