@@ -38,11 +38,16 @@ impl std::fmt::Display for Answer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Works => formatter.write_str("works"),
-            Self::Fails(errno) => write!(formatter, "{errno}"),
+            Self::Fails(errno) => formatter.write_str(&words(*errno)),
             Self::Killed(signal) => write!(formatter, "killed by signal {signal}"),
             Self::Late => write!(formatter, "no answer within {LIMIT} s"),
         }
     }
+}
+
+/// The kernel's words, without the number that only repeats them.
+pub(crate) fn words(errno: Errno) -> String {
+    errno.to_string().split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Runs `action` in a child with these new namespaces, its ids mapped where there is a user namespace among them.

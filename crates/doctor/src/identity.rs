@@ -18,7 +18,6 @@ const DANGEROUS: &[&str] = &[
     "sudo",    // root by a password
     "wheel",
     "admin",
-    "root",
     "shadow", // hashes of passwords
     "adm",    // logs
     "systemd-journal",

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use rustix::thread::set_no_new_privs;
 
-use crate::attempt::{Answer, USER, attempt, with_child};
+use crate::attempt::{Answer, USER, attempt, with_child, words};
 use crate::surroundings::{Around, Surroundings, read};
 use crate::{Check, remedy};
 
@@ -143,13 +143,13 @@ fn trace(around: &Surroundings, namespaces: bool) -> Check {
     });
     let errno = match outcome {
         Ok(Ok(())) => return Check::good(TRACE, "its memory and descriptors can be read"),
-        Err(errno) => return Check::unknown(TRACE, errno.to_string()),
+        Err(errno) => return Check::unknown(TRACE, words(errno)),
         Ok(Err(errno)) => errno,
     };
     let effect = "every connection of a task to a unix socket is refused";
     let yama = read("/proc/sys/kernel/yama/ptrace_scope");
     if matches!(yama.trim(), "2" | "3") && !around.filtered {
-        let found = format!("kernel.yama.ptrace_scope is {} ({errno})", yama.trim());
+        let found = format!("kernel.yama.ptrace_scope is {} ({})", yama.trim(), words(errno));
         let mut remedy = remedy::sysctl("kernel.yama.ptrace_scope=1");
         if yama.trim() == "3" {
             remedy = vec!["remove kernel.yama.ptrace_scope=3 from /etc/sysctl.d and reboot".into()];
@@ -163,6 +163,10 @@ fn trace(around: &Surroundings, namespaces: bool) -> Check {
             "docker run --cap-add SYS_PTRACE ...   # or a seccomp profile that allows pidfd_getfd".into(),
         ];
     }
-    Check::degraded(TRACE, format!("{who} refuses process_vm_readv or pidfd_getfd ({errno})"), effect)
-        .with_remedy(remedy)
+    Check::degraded(
+        TRACE,
+        format!("{who} refuses process_vm_readv or pidfd_getfd ({})", words(errno)),
+        effect,
+    )
+    .with_remedy(remedy)
 }

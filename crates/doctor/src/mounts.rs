@@ -14,7 +14,7 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
-use crate::attempt::{Answer, MOUNT, PROCESSES, USER, attempt, with_child};
+use crate::attempt::{Answer, MOUNT, PROCESSES, USER, attempt, with_child, words};
 use crate::namespaces::untried;
 use crate::scratch::Scratch;
 use crate::surroundings::{Surroundings, read};
@@ -53,7 +53,7 @@ pub(crate) fn check(
         checks.push(proc(around, host));
         checks.push(overlay(around, host, scratch));
     } else {
-        checks.extend([PROC, OVERLAY].map(|name| Check::unknown(name, "not tried: nothing can be mounted")));
+        checks.extend([PROC, OVERLAY].map(|name| Check::unknown(name, "nothing can be mounted")));
     }
     if invoker.root {
         checks.push(mapped(&invoker.cwd));
@@ -76,10 +76,15 @@ fn mounts(around: &Surroundings) -> Check {
                     "a Landlock domain or another security module around this process refuses them".into()
                 }
             };
-            let mut remedy = remedy::surroundings(around);
-            if !around.contained() {
-                remedy.push("nobody can leave a Landlock domain: tools such as nono, landrun, sandlock or codex put one".into());
-            }
+            let remedy = if around.contained() {
+                remedy::surroundings(around)
+            } else {
+                vec![
+                    "start ringfence outside of what put this process there: nobody can leave a Landlock domain \
+                     (nono, landrun, sandlock, codex and others make one)"
+                        .into(),
+                ]
+            };
             Check::missing(MOUNTS, format!("{who} ({answer})")).with_remedy(remedy)
         }
     }
@@ -108,7 +113,7 @@ fn masked(around: &Surroundings, hidden: &[String]) -> Check {
         [] => "no unmasked /proc is in sight, so the kernel lets nobody mount a new one".to_owned(),
         [first, rest @ ..] => {
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            format!("{first}{more} is covered by a mount, so the kernel lets nobody mount a new one")
+            format!("mounts cover {first}{more}, so the kernel lets nobody mount a new one")
         }
     };
     let mut remedy = remedy::surroundings(around);
@@ -139,7 +144,7 @@ fn overlay(around: &Surroundings, host: &Host, scratch: Option<&Scratch>) -> Che
         .with_remedy(vec!["boot Linux 6.1 or later".into(), OTHER_MODES.into()]);
     }
     let Some((scratch, places)) = scratch.and_then(|scratch| Some((scratch, places(scratch)?))) else {
-        return Check::unknown(OVERLAY, "not tried: the state directory cannot be written");
+        return Check::unknown(OVERLAY, "the state directory cannot be written");
     };
     let answer = attempt(MOUNT, || lay(&places));
     let kind = file_system(scratch.path()).unwrap_or_else(|| "its file system".into());
@@ -198,16 +203,15 @@ fn mapped(directory: &Path) -> Check {
     });
     match outcome.and_then(|inner| inner) {
         Ok(()) => Check::good(MAPPED, format!("{kind}, where this directory lies, can be idmapped")),
-        Err(Errno::INVAL) => Check::missing(
-            MAPPED,
-            format!("{kind}, where {} lies, cannot be idmapped", directory.display()),
-        )
-        .with_effect("what root's sandboxes would write here is refused")
-        .with_remedy(vec![
+        Err(Errno::INVAL) => {
+            Check::missing(MAPPED, format!("{kind}, where {} lies, cannot be idmapped", directory.display()))
+                .with_effect("what root's sandboxes would write here is refused")
+                .with_remedy(vec![
             "work on ext4, xfs, btrfs or tmpfs; or start ringfence as the files' owner, who needs no mapping"
                 .into(),
-        ]),
-        Err(errno) => Check::missing(MAPPED, errno.to_string())
+        ])
+        }
+        Err(errno) => Check::missing(MAPPED, words(errno))
             .with_remedy(vec!["start ringfence as the files' owner, who needs no mapping".into()]),
     }
 }
@@ -222,10 +226,10 @@ fn fuse() -> Check {
         Answer::Fails(Errno::NOENT) => Check::degraded(FUSE, "it is not there", effect).with_remedy(vec![
             "sudo modprobe fuse   # in a container: docker run --device /dev/fuse ...".into(),
         ]),
-        Answer::Fails(errno @ (Errno::ACCESS | Errno::PERM)) => {
+        Answer::Fails(Errno::ACCESS | Errno::PERM) => {
             let mode = Path::new(FUSE).metadata().map(|metadata| metadata.mode() & 0o777).unwrap_or_default();
             let allowed = mode & 0o006 == 0o006;
-            let found = format!("it cannot be opened: mode {mode:04o}, owner root ({errno})");
+            let found = format!("it cannot be opened: mode {mode:04o}, owner root ({answer})");
             let remedy = if allowed {
                 vec!["let the container have the device: docker run --device /dev/fuse ...".to_owned()]
             } else {

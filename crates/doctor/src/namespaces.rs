@@ -29,7 +29,7 @@ pub(crate) fn check(around: &Surroundings, host: &Host, binary: &Path, checks: &
 
 /// What nobody could try.
 pub(crate) fn untried(name: &'static str) -> Check {
-    Check::unknown(name, "not tried: it needs a user namespace")
+    Check::unknown(name, "it needs a user namespace")
 }
 
 fn others(around: &Surroundings) -> Check {
@@ -75,7 +75,6 @@ fn limit(name: &str) -> String {
 /// Who refuses user namespaces, and what changes that; the most certain evidence first.
 fn cause(answer: Answer, around: &Surroundings, host: &Host, binary: &Path) -> (String, Vec<String>) {
     let refused = matches!(answer, Answer::Fails(Errno::PERM | Errno::ACCESS));
-    let restricted = read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").trim() == "1";
     if let Some(cause) = &host.no_user_namespaces {
         return (cause.clone(), switched_off(cause, around));
     }
@@ -95,7 +94,7 @@ fn cause(answer: Answer, around: &Surroundings, host: &Host, binary: &Path) -> (
         Answer::Fails(Errno::NOSYS) if around.filtered => {
             ("a seccomp filter hides clone3, as Docker's default does".into(), remedy::surroundings(around))
         }
-        _ if refused && restricted && !around.root && !(around.filtered && around.contained()) => (
+        _ if refused && around.profile_needed && !around.root && !(around.filtered && around.contained()) => (
             "kernel.apparmor_restrict_unprivileged_userns is 1: AppArmor allows them only to programs with a profile"
                 .into(),
             remedy::apparmor(binary),
@@ -159,4 +158,65 @@ fn unmapped() -> bool {
 fn in_chroot() -> bool {
     let mounts = read("/proc/self/mountinfo");
     !mounts.is_empty() && !mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::surroundings::Around;
+
+    fn told(answer: Answer, around: &Surroundings) -> String {
+        let host = Host { no_user_namespaces: None, ..ringfence_confine::probe::host() };
+        let (found, remedy) = cause(answer, around, &host, Path::new("/usr/bin/ringfence"));
+        format!("{found}\n{}", remedy.join("\n"))
+    }
+
+    fn around() -> Surroundings {
+        Surroundings {
+            around: Vec::new(),
+            root: false,
+            nested: false,
+            filtered: false,
+            container_confines: true,
+            no_new_privileges: false,
+            apparmor: None,
+            profile_needed: false,
+        }
+    }
+
+    #[test]
+    fn ubuntu_gets_its_profile() {
+        let text = told(Answer::Fails(Errno::PERM), &Surroundings { profile_needed: true, ..around() });
+        assert!(
+            text.contains("apparmor_restrict_unprivileged_userns") && text.contains("  userns,"),
+            "{text}"
+        );
+        let text =
+            told(Answer::Fails(Errno::PERM), &Surroundings { profile_needed: true, root: true, ..around() });
+        assert!(!text.contains("  userns,"), "root needs none: {text}");
+    }
+
+    #[test]
+    fn containers_get_their_flags() {
+        for (place, answer, flag) in [
+            (Around::Docker, Errno::NOSYS, "--security-opt seccomp=unconfined"),
+            (Around::Docker, Errno::PERM, "systempaths=unconfined"),
+            (Around::Podman, Errno::PERM, "unmask=ALL"),
+            (Around::Kubernetes, Errno::PERM, "procMount: Unmasked"),
+            (Around::Ringfence, Errno::NOSYS, "without a second ringfence"),
+            (Around::GVisor, Errno::PERM, "--runtime=runc"),
+        ] {
+            let around =
+                Surroundings { around: vec![place], filtered: true, profile_needed: true, ..around() };
+            let text = told(Answer::Fails(answer), &around);
+            assert!(text.contains("seccomp filter") && text.contains(flag), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_and_modules_are_told_apart() {
+        assert!(told(Answer::Fails(Errno::NOSPC), &around()).contains("enclosing user namespace"));
+        let confined = Surroundings { apparmor: Some("x (enforce)".into()), ..around() };
+        assert!(told(Answer::Fails(Errno::ACCESS), &confined).contains("`x (enforce)`"));
+    }
 }

@@ -25,26 +25,21 @@ const BUBBLEWRAP: &str = "start ringfence outside of bwrap; or bwrap without --d
 /// Nothing inside another sandbox can undo it.
 const RINGFENCE: &str = "run the command without a second ringfence: the boundary around it holds already";
 
-/// What would loosen the containers and sandboxes around this process.
+/// What would loosen the innermost container or sandbox around this process.
 pub(crate) fn surroundings(around: &Surroundings) -> Vec<String> {
-    let one = |around: &Around| match around {
-        Around::Ringfence => Some(RINGFENCE),
-        Around::Bubblewrap => Some(BUBBLEWRAP),
-        Around::Kubernetes => Some(KUBERNETES),
-        Around::Docker => Some(DOCKER),
-        Around::Podman => Some(PODMAN),
-        Around::GVisor => Some("run it outside of gVisor (`docker run --runtime=runc ...`)"),
-        Around::Container => Some("let the container nest: lxc config set NAME security.nesting=true"),
-        Around::Wsl => None,
-    };
-    let found: Vec<String> = around.around.iter().filter_map(one).map(str::to_owned).collect();
-    if found.is_empty() {
-        return vec![
+    let text = match around.confining() {
+        Some(Around::Ringfence) => RINGFENCE,
+        Some(Around::Bubblewrap) => BUBBLEWRAP,
+        Some(Around::GVisor) => "run it outside of gVisor (`docker run --runtime=runc ...`)",
+        Some(Around::Kubernetes) => KUBERNETES,
+        Some(Around::Podman) => PODMAN,
+        Some(Around::Docker) => DOCKER,
+        Some(Around::Container) => "let the container nest: lxc config set NAME security.nesting=true",
+        Some(Around::Wsl) | None => {
             "start ringfence outside of what confines this process; in a systemd unit: RestrictNamespaces=no"
-                .into(),
-        ];
-    }
-    found
+        }
+    };
+    vec![text.to_owned()]
 }
 
 /// Sets a sysctl now and for later boots.

@@ -6,17 +6,17 @@ use ringfence_plan::Invoker;
 
 use crate::Check;
 
-/// What is around this process.
+/// What is around this process; the innermost first, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Around {
     Ringfence,
     Bubblewrap,
+    GVisor,
     Kubernetes,
-    Docker,
     Podman,
+    Docker,
     /// LXC, systemd-nspawn, or whatever says `container=`.
     Container,
-    GVisor,
     Wsl,
 }
 
@@ -26,7 +26,7 @@ impl Around {
             Self::Ringfence => "inside a ringfence sandbox",
             Self::Bubblewrap => "inside bwrap",
             Self::Kubernetes => "in a Kubernetes pod",
-            Self::Docker => "in a Docker container",
+            Self::Docker => "in a Docker container, or an image made for one",
             Self::Podman => "in a Podman container",
             Self::Container => "in a container",
             Self::GVisor => "under gVisor, whose kernel is not Linux",
@@ -42,28 +42,33 @@ pub(crate) struct Surroundings {
     pub(crate) root: bool,
     /// In a user namespace of somebody's own.
     pub(crate) nested: bool,
+    /// A container's pid 1 is itself filtered or without privileges: a mark of one may also lie in an image that a
+    /// machine was made from.
+    pub(crate) container_confines: bool,
     /// A system call filter is in force on this process.
     pub(crate) filtered: bool,
     pub(crate) no_new_privileges: bool,
     /// AppArmor's label, where it confines this process.
     pub(crate) apparmor: Option<String>,
+    /// Ubuntu's switch: only programs with a profile may make user namespaces.
+    pub(crate) profile_needed: bool,
 }
 
 impl Surroundings {
     pub(crate) fn look(invoker: &Invoker) -> Self {
-        let status = read("/proc/self/status");
-        let field = |name: &str| {
-            let mut lines = status.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            lines.next().map(str::trim)
-        };
+        let (status, init) = (read("/proc/self/status"), read("/proc/1/status"));
         let label = read("/proc/self/attr/current");
         let label = label.trim_matches(['\n', '\0']);
         Self {
             around: around(),
             root: invoker.root,
             nested: !read("/proc/self/uid_map").split_whitespace().eq(["0", "0", "4294967295"]),
-            filtered: field("Seccomp") == Some("2"),
-            no_new_privileges: field("NoNewPrivs") == Some("1"),
+            container_confines: field(&init, "Seccomp") == Some("2")
+                || !may_administer(&init)
+                || label.ends_with("(enforce)"),
+            filtered: field(&status, "Seccomp") == Some("2"),
+            no_new_privileges: field(&status, "NoNewPrivs") == Some("1"),
+            profile_needed: read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").trim() == "1",
             apparmor: label.ends_with("(enforce)").then(|| label.to_owned()),
         }
     }
@@ -72,9 +77,17 @@ impl Surroundings {
         self.around.contains(&around)
     }
 
-    /// In something that may refuse what the host's kernel allows.
+    /// The innermost thing around this process that may refuse what the host's kernel allows.
+    pub(crate) fn confining(&self) -> Option<Around> {
+        self.around.iter().copied().find(|around| match around {
+            Around::Wsl => false,
+            Around::Ringfence | Around::Bubblewrap | Around::GVisor => true,
+            _ => self.container_confines,
+        })
+    }
+
     pub(crate) fn contained(&self) -> bool {
-        self.around.iter().any(|around| *around != Around::Wsl)
+        self.confining().is_some()
     }
 
     pub(crate) fn check(&self) -> Check {
@@ -98,6 +111,17 @@ impl Surroundings {
     }
 }
 
+/// A field of /proc/PID/status.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// CAP_SYS_ADMIN can be had: containers take it away by default.
+fn may_administer(status: &str) -> bool {
+    let bounds = field(status, "CapBnd").and_then(|bits| u64::from_str_radix(bits, 16).ok());
+    bounds.is_none_or(|bits| bits & (1 << 21) != 0)
+}
+
 fn around() -> Vec<Around> {
     let init = read("/proc/1/comm");
     let group = read("/proc/1/cgroup");
@@ -108,6 +132,7 @@ fn around() -> Vec<Around> {
     // A run calls its init so, and only that pid 1 is seen inside.
     add(init.trim() == "ringfence-init", Around::Ringfence);
     add(init.trim() == "bwrap", Around::Bubblewrap);
+    add(gvisor(), Around::GVisor);
     let kubernetes = variable("KUBERNETES_SERVICE_HOST") || group.contains("kubepods");
     add(kubernetes, Around::Kubernetes);
     let podman = exists("/run/.containerenv") || group.contains("libpod");
@@ -115,7 +140,6 @@ fn around() -> Vec<Around> {
     let docker = exists("/.dockerenv") || group.contains("docker");
     add(docker && !kubernetes && !podman, Around::Docker);
     add(variable("container") && !kubernetes && !podman && !docker, Around::Container);
-    add(gvisor(), Around::GVisor);
     let release = read("/proc/sys/kernel/osrelease").to_lowercase();
     add(release.contains("microsoft"), Around::Wsl);
     found

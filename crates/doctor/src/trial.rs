@@ -36,7 +36,8 @@ pub(crate) fn check(binary: &Path, scratch: &Scratch) -> (Check, Option<String>)
     };
     let ended = || status.map_or_else(|| "it was killed".into(), |status| format!("it ended with {status}"));
     let found = text("error").or_else(|| lines("error").into_iter().next()).unwrap_or_else(ended);
-    (Check::missing(NAME, found).with_remedy(lines("hint")), None)
+    // Its name says the effect.
+    (Check::missing(NAME, found).with_effect("").with_remedy(lines("hint")), None)
 }
 
 /// Its exit status (`None`: killed), or nothing where it took too long.

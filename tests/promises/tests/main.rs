@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod descriptors;
+mod doctor;
 mod modes;
 mod p01_fail_closed;
 mod p02_no_path_out;

@@ -58,9 +58,9 @@ fn human(report: &Report) -> String {
 }
 
 fn describe(check: &Check, text: &mut String) {
-    let _ = writeln!(text, "  {:<17} {}", check.name, terminal::escape(&check.found));
+    let _ = writeln!(text, "  {:<18} {}", check.name, terminal::escape(&check.found));
     if !check.effect.is_empty() {
-        let _ = writeln!(text, "  {:<17} so: {}", "", terminal::escape(&check.effect));
+        let _ = writeln!(text, "  {:<18} so: {}", "", terminal::escape(&check.effect));
     }
     for remedy in &check.remedy {
         for line in terminal::escape(remedy).lines() {
