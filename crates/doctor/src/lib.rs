@@ -1,7 +1,7 @@
 //! What this host can do, what it cannot, why, and what would change it.
 //!
 //! Each check tries the thing itself in a child of its own, with a time limit; the files of /proc only explain a
-//! refusal. Whether `run` works is not deduced from them: [`trial`] runs `true` and sees.
+//! refusal. Whether `run` works is not deduced from them: the last check runs `true` and sees.
 
 #![forbid(unsafe_code)]
 
