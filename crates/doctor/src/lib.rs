@@ -137,7 +137,7 @@ pub fn examine(binary: &Path, invoker: &Invoker) -> Report {
     checks.push(identity::check(invoker));
     let (trial, tier) = match &scratch {
         Ok(scratch) => trial::check(binary, scratch),
-        Err(error) => (scratch::missing(&invoker.state, error), None),
+        Err(cause) => (scratch::missing(cause), None),
     };
     let works = trial.state == State::Good;
     checks.push(trial);

@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use ringfence_record::State;
+
 use crate::Check;
 
 /// Gone when dropped, with every directory that was made for it.
@@ -14,11 +16,15 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    pub(crate) fn new(state: &Path) -> io::Result<Self> {
-        let made = state.ancestors().take_while(|path| !path.exists()).map(Path::to_path_buf).collect();
-        let path = state.join(format!("doctor-{}", std::process::id()));
-        let scratch = Self { path, made };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&scratch.path)?;
+    /// Opens the state directory as a run does, by the same rules, and makes a directory in it.
+    pub(crate) fn new(state: &Path) -> Result<Self, String> {
+        let runs = state.join("runs");
+        let made = runs.ancestors().take_while(|path| !path.exists()).map(Path::to_path_buf).collect();
+        let scratch = Self { path: state.join(format!("doctor-{}", std::process::id())), made };
+        State::open(state).map_err(|error| error.to_string())?;
+        let path = &scratch.path;
+        let create = std::fs::DirBuilder::new().mode(0o700).create(path);
+        create.map_err(|error| format!("making {}: {error}", path.display()))?;
         Ok(scratch)
     }
 
@@ -45,7 +51,7 @@ impl Drop for Scratch {
 }
 
 /// There is no place for the records of runs.
-pub(crate) fn missing(state: &Path, error: &io::Error) -> Check {
-    Check::missing("state directory", format!("{} cannot be written: {error}", state.display()))
-        .with_remedy(vec!["export RINGFENCE_STATE=DIRECTORY   # one that you own".into()])
+pub(crate) fn missing(cause: &str) -> Check {
+    Check::missing("state directory", cause)
+        .with_remedy(vec!["export RINGFENCE_STATE=DIRECTORY   # one that you own, with mode 0700".into()])
 }

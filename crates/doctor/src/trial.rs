@@ -20,8 +20,8 @@ const LIMIT: i64 = 10;
 pub(crate) fn check(binary: &Path, scratch: &Scratch) -> (Check, Option<String>) {
     let status = match run(binary, scratch) {
         Ok(Some(status)) => status,
-        Ok(None) => return (Check::missing(NAME, format!("it did not end within {LIMIT} s")), None),
-        Err(error) => return (Check::missing(NAME, format!("starting {}: {error}", binary.display())), None),
+        Ok(None) => return (failed(format!("it did not end within {LIMIT} s")), None),
+        Err(error) => return (failed(format!("starting {}: {error}", binary.display())), None),
     };
     let report = std::fs::read_to_string(scratch.path().join("report.json")).unwrap_or_default();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap_or_default();
@@ -36,8 +36,12 @@ pub(crate) fn check(binary: &Path, scratch: &Scratch) -> (Check, Option<String>)
     };
     let ended = || status.map_or_else(|| "it was killed".into(), |status| format!("it ended with {status}"));
     let found = text("error").or_else(|| lines("error").into_iter().next()).unwrap_or_else(ended);
-    // Its name says the effect.
-    (Check::missing(NAME, found).with_effect("").with_remedy(lines("hint")), None)
+    (failed(found).with_remedy(lines("hint")), None)
+}
+
+/// Its name says the effect.
+fn failed(found: String) -> Check {
+    Check::missing(NAME, found).with_effect("")
 }
 
 /// Its exit status (`None`: killed), or nothing where it took too long.

@@ -284,6 +284,10 @@ fn a_state_directory_that_cannot_be_is_named() {
     let mut place = Place::new();
     place.state = "/proc/nothing".into();
     look(&place, &[]).blames("state directory", "/proc/nothing", "RINGFENCE_STATE");
+    place.state = place.base.path().join("open");
+    std::fs::create_dir(&place.state).unwrap();
+    std::fs::set_permissions(&place.state, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    look(&place, &[]).blames("state directory", "open to other users", "RINGFENCE_STATE");
 }
 
 /// What a debug build hides from itself is hidden from both.
