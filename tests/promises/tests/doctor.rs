@@ -87,8 +87,10 @@ fn under(place: &Place, wrapper: &[&str], arguments: &[&str]) -> Output {
 /// Looks, and holds the exit status against a run.
 fn look(place: &Place, wrapper: &[&str]) -> Seen {
     let string = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let before = place.listing();
     let json = under(place, wrapper, &["doctor", "--json"]);
     let text = under(place, wrapper, &["doctor"]);
+    assert_eq!(place.listing(), before, "{wrapper:?} left something");
     let run = under(place, wrapper, &["run", "--quiet", "--preset", "default", "--", "/bin/true"]);
     let errors = string(json.stderr);
     let report = serde_json::from_slice(&json.stdout);
