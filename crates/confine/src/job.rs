@@ -1,0 +1,236 @@
+//! One command in the sandbox: from init's fork to its exec. The order is the order of this page.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use ringfence_plan::{Landlock, bpf, syscalls};
+use ringfence_sys::clone::{Forked, clone};
+use ringfence_sys::exec::{self, Vectors};
+use ringfence_sys::seccomp::{self, Instruction};
+use ringfence_sys::{fds, signals};
+use rustix::fs::{self, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{self, Pid, Resource, Rlimit, getrlimit};
+use rustix::{pty, termios};
+
+use crate::child::{Outcome, at};
+use crate::init;
+use crate::landlock;
+use crate::orders::{Job, Orders, Size, Stream};
+use crate::report::{Message, Stage, send, send_with};
+
+/// The likely system call filter, made while there is nothing else to do.
+#[derive(Debug)]
+pub(crate) struct Filters {
+    usual: Vec<bpf::Instruction>,
+}
+
+impl Filters {
+    pub(crate) fn new() -> Self {
+        Self { usual: syscalls::program(false) }
+    }
+}
+
+/// What every command of this sandbox enters, and what the invoker had that the construction changes for a while.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    landlock: Option<Landlock>,
+    filter: Vec<Instruction>,
+    umask: Mode,
+    descriptors: Rlimit,
+    /// The sandbox ends with its first command.
+    pub(crate) single: bool,
+}
+
+impl Rules {
+    pub(crate) fn of(orders: &Orders<'_>, filters: &Filters) -> Self {
+        let other;
+        let filter = if orders.memfd_noexec {
+            other = syscalls::program(true);
+            &other
+        } else {
+            &filters.usual
+        };
+        let umask = process::umask(Mode::empty());
+        process::umask(umask);
+        Self {
+            landlock: orders.landlock.clone().into_owned(),
+            filter: filter
+                .iter()
+                .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
+                .collect(),
+            umask,
+            descriptors: getrlimit(Resource::Nofile),
+            single: orders.single,
+        }
+    }
+}
+
+/// A pseudo-terminal of the sandbox's own devpts.
+pub(crate) struct Pair {
+    pub(crate) master: OwnedFd,
+    slave: OwnedFd,
+}
+
+impl Pair {
+    /// Makes one of this size.
+    pub(crate) fn new(size: Size) -> Result<Self, Errno> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let master = fs::openat(CWD, c"/dev/pts/ptmx", flags, Mode::empty())?;
+        pty::unlockpt(&master)?;
+        let slave =
+            pty::ioctl_tiocgptpeer(&master, pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY | pty::OpenptFlags::CLOEXEC)?;
+        let size = termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        termios::tcsetwinsize(&slave, size)?;
+        Ok(Self { master, slave })
+    }
+}
+
+/// The new process of a command. Never returns.
+pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<Pair>, report: &OwnedFd) -> ! {
+    // A session of its own: the invoker's terminal is not its controlling one.
+    if let Err(errno) = process::setsid() {
+        fail(report, job.id, (Stage::Terminal as u32, errno));
+    }
+    let Some(Pair { master, slave }) = pair else { task(rules, job, passed, None, report) };
+    drop(master);
+    // The leader of the session stays its member, or what the terminal stops would be an orphan that cannot be stopped
+    // (setpgid(2), credentials(7)).
+    match process::ioctl_tiocsctty(&slave).and_then(|()| clone(0)) {
+        Ok(Forked::Child) => task(rules, job, passed, Some(slave), report),
+        Ok(Forked::Parent(pid, _)) => {
+            drop((slave, passed));
+            init::lead(pid, job.id, report)
+        }
+        Err(errno) => fail(report, job.id, (Stage::Terminal as u32, errno)),
+    }
+}
+
+fn task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>, report: &OwnedFd) -> ! {
+    let (arguments, environment, candidates) = match vectors(job) {
+        Ok(vectors) => vectors,
+        Err(errno) => fail(report, job.id, (Stage::Orders as u32, errno)),
+    };
+    if let Err(fault) = enter(rules, job, passed, slave, report) {
+        fail(report, job.id, fault);
+    }
+    let errno = execute(&candidates, &arguments, &environment);
+    send(report.as_fd(), Message::NotExecuted { job: job.id, errno });
+    exec::exit_now(if errno == Errno::NOENT { 127 } else { 126 })
+}
+
+fn fail(report: &OwnedFd, job: u32, (stage, errno): (u32, Errno)) -> ! {
+    send(report.as_fd(), Message::Failed { stage, errno, job });
+    exec::exit_now(125)
+}
+
+fn enter(
+    rules: &Rules,
+    job: &Job,
+    passed: Vec<OwnedFd>,
+    slave: Option<OwnedFd>,
+    report: &OwnedFd,
+) -> Outcome<()> {
+    process::chdir(OsStr::from_bytes(job.directory.as_bytes())).map_err(at(Stage::Directory))?;
+    if let Some(slave) = &slave {
+        foreground(slave).map_err(at(Stage::Terminal))?;
+    }
+    streams(&job.streams, passed, slave).map_err(at(Stage::Descriptors))?;
+    fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
+    process::umask(rules.umask);
+    process::setrlimit(Resource::Nofile, rules.descriptors).map_err(at(Stage::Limits))?;
+    if let Some(rules) = &rules.landlock {
+        landlock::restrict(rules).map_err(at(Stage::Landlock))?;
+    }
+    signals::reset();
+    let listener = seccomp::install_with_listener(&rules.filter).map_err(at(Stage::Filter))?;
+    send_with(report.as_fd(), Message::Listening { job: job.id }, &listener).map_err(at(Stage::Filter))
+}
+
+/// A process group of its own, and the terminal's foreground one. SIGTTOU is blocked still.
+fn foreground(slave: &OwnedFd) -> Result<(), Errno> {
+    process::setpgid(None, None)?;
+    termios::tcsetpgrp(slave, process::getpid())
+}
+
+fn streams(streams: &[Stream; 3], passed: Vec<OwnedFd>, slave: Option<OwnedFd>) -> Result<(), Errno> {
+    let mut passed = passed.into_iter();
+    let mut opened: Vec<OwnedFd> = Vec::with_capacity(3);
+    for stream in streams {
+        // Copies above 2 first, so that no stream is overwritten before it is used.
+        let copy = match stream {
+            Stream::Passed => {
+                rustix::io::fcntl_dupfd_cloexec(passed.next().ok_or(Errno::BADF)?, 3)?
+            }
+            Stream::Terminal => {
+                rustix::io::fcntl_dupfd_cloexec(slave.as_ref().ok_or(Errno::BADF)?, 3)?
+            }
+            Stream::Null => {
+                let null = fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::fcntl_dupfd_cloexec(&null, 3)?
+            }
+        };
+        opened.push(copy);
+    }
+    // Init has no descriptors 0 to 2: these may be among them.
+    drop((passed, slave));
+    let [stdin, stdout, stderr] = &opened[..] else { return Err(Errno::BADF) };
+    rustix::stdio::dup2_stdin(stdin)?;
+    rustix::stdio::dup2_stdout(stdout)?;
+    rustix::stdio::dup2_stderr(stderr)
+}
+
+/// EINVAL for a NUL byte, which the supervisor has looked for already.
+fn vectors(job: &Job) -> Result<(Vectors, Vectors, Vec<CString>), Errno> {
+    let string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::INVAL);
+    let arguments = job.command.iter().map(|word| string(word.clone().into_vec())).collect::<Result<_, _>>()?;
+    let variable = |(name, value): (&std::ffi::OsString, &std::ffi::OsString)| {
+        string([name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let environment = job.environment.iter().map(variable).collect::<Result<_, _>>()?;
+    let candidates = candidates(job).into_iter().map(string).collect::<Result<_, _>>()?;
+    Ok((Vectors::new(arguments), Vectors::new(environment), candidates))
+}
+
+/// Where the command may be: itself if it has a slash, else in each directory of the sandbox's PATH.
+fn candidates(job: &Job) -> Vec<Vec<u8>> {
+    let Some(command) = job.command.first() else { return Vec::new() };
+    let name = command.as_bytes();
+    if name.contains(&b'/') || name.is_empty() {
+        return vec![name.to_vec()];
+    }
+    let path = job.environment.get(OsStr::new("PATH")).map_or(&b""[..], |path| path.as_bytes());
+    path.split(|byte| *byte == b':')
+        .filter(|directory| directory.starts_with(b"/"))
+        .map(|directory| [directory, b"/", name].concat())
+        .collect()
+}
+
+/// Tries the candidates in order, as a shell searches PATH: a refusal is remembered, a missing one is not.
+fn execute(candidates: &[CString], arguments: &Vectors, environment: &Vectors) -> Errno {
+    let mut worst = Errno::NOENT;
+    for candidate in candidates {
+        let errno = exec::execve(candidate, arguments, environment);
+        if errno != Errno::NOENT && errno != Errno::NOTDIR {
+            worst = errno;
+            if errno != Errno::ACCESS {
+                break;
+            }
+        }
+    }
+    worst
+}
+
+/// Starts a command in a process of its own.
+pub(crate) fn start(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, report: &OwnedFd) -> Outcome<Pid> {
+    let pair = job.terminal.map(Pair::new).transpose().map_err(at(Stage::Terminal))?;
+    if let Some(pair) = &pair {
+        send_with(report.as_fd(), Message::Terminal { job: job.id }, &pair.master)
+            .map_err(at(Stage::Terminal))?;
+    }
+    match clone(0).map_err(at(Stage::Fork))? {
+        Forked::Child => run(rules, job, passed, pair, report),
+        Forked::Parent(pid, _) => Ok(pid),
+    }
+}

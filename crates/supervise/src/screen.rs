@@ -1,0 +1,207 @@
+//! The invoker's terminal while a task has a pseudo-terminal: keys go in, what the task draws comes out.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ringfence_confine::Size;
+use ringfence_terminal::Filter;
+use rustix::event::PollFlags;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{self, Errno, fcntl_dupfd_cloexec, ioctl_fionbio};
+use rustix::process::getpgrp;
+use rustix::termios::{
+    OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
+
+/// What is moved at a time: little enough that a slow terminal is not written to for long.
+const BUFFER: usize = 16 * 1024;
+
+/// Both sides of it.
+pub struct Screen {
+    /// Keys; `None` if there is no terminal to read from.
+    keys: Option<OwnedFd>,
+    output: OwnedFd,
+    /// How the terminal was set before.
+    saved: Option<Termios>,
+    raw: bool,
+    master: Option<OwnedFd>,
+    typed: Vec<u8>,
+    drawn: Vec<u8>,
+    filter: Option<Filter>,
+}
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Screen").field("raw", &self.raw).finish_non_exhaustive()
+    }
+}
+
+impl Screen {
+    /// The terminal that `output` is; keys come from `input` if it is one too, else from the controlling terminal.
+    pub(crate) fn new(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let keys = if isatty(input) {
+            Some(fcntl_dupfd_cloexec(input, 3)?)
+        } else {
+            openat(CWD, c"/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
+        };
+        Ok(Self {
+            keys,
+            output: fcntl_dupfd_cloexec(output, 3)?,
+            saved: None,
+            raw: false,
+            master: None,
+            typed: Vec::new(),
+            drawn: Vec::new(),
+            filter: Some(Filter::new()),
+        })
+    }
+
+    /// Lets everything pass as it is: what the task writes may then act on the terminal.
+    pub fn unfiltered(&mut self) {
+        self.filter = None;
+    }
+
+    /// Its size; a usual one if it does not say.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        match tcgetwinsize(&self.output) {
+            Ok(size) if size.ws_row > 0 && size.ws_col > 0 => Size { rows: size.ws_row, columns: size.ws_col },
+            _ => Size { rows: 24, columns: 80 },
+        }
+    }
+
+    /// Begins: `master` is the other side of the task's terminal.
+    pub fn attach(&mut self, master: OwnedFd) {
+        let _ = ioctl_fionbio(&master, true);
+        self.master = Some(master);
+        self.resume();
+    }
+
+    /// Keys are handed on one by one from now on, if the terminal is this process group's.
+    pub fn resume(&mut self) {
+        let Some(keys) = &self.keys else { return };
+        if self.raw || self.master.is_none() || tcgetpgrp(keys).ok() != Some(getpgrp()) {
+            return;
+        }
+        let Ok(saved) = tcgetattr(keys) else { return };
+        let mut raw = saved.clone();
+        raw.make_raw();
+        if tcsetattr(keys, OptionalActions::Now, &raw).is_ok() {
+            self.saved = Some(saved);
+            self.raw = true;
+        }
+        self.resize();
+    }
+
+    /// The terminal as it was before.
+    pub fn suspend(&mut self) {
+        if let (Some(keys), Some(saved)) = (&self.keys, self.saved.take()) {
+            let _ = tcsetattr(keys, OptionalActions::Now, &saved);
+        }
+        self.raw = false;
+    }
+
+    /// Tells the task's terminal how large this one is; the kernel tells the task.
+    pub fn resize(&self) {
+        if let (Some(master), Ok(size)) = (&self.master, tcgetwinsize(&self.output)) {
+            let _ = tcsetwinsize(master, size);
+        }
+    }
+
+    /// What to wait for next.
+    pub(crate) fn wants(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
+        let Some(master) = &self.master else { return Vec::new() };
+        let mut wants = Vec::with_capacity(3);
+        if self.drawn.is_empty() {
+            wants.push((master.as_fd(), PollFlags::IN));
+        } else {
+            wants.push((self.output.as_fd(), PollFlags::OUT));
+        }
+        match &self.keys {
+            _ if !self.typed.is_empty() => wants.push((master.as_fd(), PollFlags::OUT)),
+            Some(keys) if self.raw => wants.push((keys.as_fd(), PollFlags::IN)),
+            _ => {}
+        }
+        wants
+    }
+
+    /// Moves what can be moved now. `ready`: which of [`Self::wants`] are.
+    pub(crate) fn step(&mut self, ready: &[bool]) {
+        if ready.first() == Some(&true) {
+            self.draw();
+        }
+        if ready.get(1) == Some(&true) {
+            self.type_in();
+        }
+    }
+
+    /// After the task's end: everything that is still in its terminal, and what its leftovers need.
+    pub(crate) fn drain(&mut self) {
+        while self.master.is_some() {
+            let before = self.drawn.len();
+            self.draw();
+            if self.drawn.is_empty() && before == 0 {
+                break;
+            }
+        }
+        if let Some(filter) = &mut self.filter {
+            let mut rest = Vec::new();
+            filter.finish(&mut rest);
+            let _ = io::write(&self.output, &rest);
+        }
+        self.suspend();
+    }
+
+    fn draw(&mut self) {
+        let Some(master) = &self.master else { return };
+        if self.drawn.is_empty() {
+            let mut buffer = vec![0; BUFFER];
+            match io::read(master, &mut buffer) {
+                Ok(length @ 1..) => {
+                    let read = buffer.get(..length).unwrap_or_default();
+                    match &mut self.filter {
+                        Some(filter) => filter.push(read, &mut self.drawn),
+                        None => self.drawn.extend_from_slice(read),
+                    }
+                }
+                Err(Errno::AGAIN | Errno::INTR) => return,
+                // EIO: nobody holds the task's side any more.
+                _ => {
+                    self.master = None;
+                    return;
+                }
+            }
+        }
+        match io::write(&self.output, &self.drawn) {
+            Ok(length) => drop(self.drawn.drain(..length.min(self.drawn.len()))),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // The terminal is gone; the task's output goes nowhere.
+            Err(_) => self.drawn.clear(),
+        }
+    }
+
+    fn type_in(&mut self) {
+        let (Some(master), Some(keys)) = (&self.master, &self.keys) else { return };
+        if self.typed.is_empty() {
+            let mut buffer = [0; 1024];
+            match io::read(keys, &mut buffer) {
+                Ok(length @ 1..) => self.typed.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+                Err(Errno::AGAIN | Errno::INTR) => return,
+                _ => {
+                    self.keys = None;
+                    return;
+                }
+            }
+        }
+        match io::write(master, &self.typed) {
+            Ok(length) => drop(self.typed.drain(..length.min(self.typed.len()))),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.typed.clear(),
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.suspend();
+    }
+}

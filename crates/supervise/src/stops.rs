@@ -1,0 +1,72 @@
+//! Signals: what the invoker's terminal or another process sends, and what the sandbox makes of it.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use ringfence_sys::signals;
+use rustix::io::Errno;
+
+use crate::{GRACE, JOB, Watch};
+
+const HUP: i32 = 1;
+const CONT: i32 = 18;
+const TSTP: i32 = 20;
+const WINCH: i32 = 28;
+/// Taken by descriptor while a sandbox runs: these, and INT QUIT USR1 USR2 TERM.
+const TAKEN: &[i32] = &[HUP, 2, 3, 10, 12, 15, CONT, TSTP, WINCH];
+
+/// Takes them from now on.
+///
+/// # Errors
+/// The kernel's.
+pub fn take_signals() -> Result<OwnedFd, Errno> {
+    let set = signals::Set::of(TAKEN);
+    signals::block_only(&set)?;
+    signals::descriptor(&set)
+}
+
+impl Watch<'_> {
+    /// One signal. What a process sent is for the command; what the terminal sent is for all in its foreground.
+    pub(crate) fn signal(&mut self, signal: i32, from_process: bool) {
+        match signal {
+            WINCH => {
+                if let Some(screen) = &self.screen {
+                    screen.resize();
+                }
+            }
+            CONT => {
+                if let Some(screen) = &mut self.screen {
+                    screen.resume();
+                }
+            }
+            TSTP => {
+                self.boundary.pause(true);
+                self.stop();
+                self.boundary.pause(false);
+            }
+            _ => {
+                self.boundary.signal(JOB, signal, !from_process);
+                if signal == HUP && !from_process {
+                    self.until.get_or_insert(Instant::now() + GRACE);
+                }
+            }
+        }
+    }
+
+    /// The task's own terminal stopped it, as Ctrl-Z does: so stops the whole thing, until its shell continues it.
+    pub(crate) fn stopped_by_terminal(&mut self) {
+        self.stop();
+        self.boundary.signal(JOB, CONT, false);
+    }
+
+    fn stop(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            screen.suspend();
+        }
+        let others: Vec<i32> = TAKEN.iter().copied().filter(|signal| *signal != TSTP).collect();
+        signals::stop_self(&signals::Set::of(&others), &signals::Set::of(TAKEN));
+        if let Some(screen) = &mut self.screen {
+            screen.resume();
+        }
+    }
+}
