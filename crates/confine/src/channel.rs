@@ -54,7 +54,11 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T,
         return Err(Errno::PIPE);
     }
     let number = |at: usize| {
-        header.get(at..at + 8).and_then(|part| part.try_into().ok()).map(u64::from_ne_bytes).ok_or(Errno::BADMSG)
+        header
+            .get(at..at + 8)
+            .and_then(|part| part.try_into().ok())
+            .map(u64::from_ne_bytes)
+            .ok_or(Errno::BADMSG)
     };
     let (length, count) = (number(0)?, number(8)?);
     if length > MOST || count > MOST_DESCRIPTORS {
@@ -87,11 +91,7 @@ fn packet(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) 
 }
 
 /// One packet into `bytes`; 0 at the end.
-fn take(
-    socket: BorrowedFd<'_>,
-    bytes: &mut [u8],
-    descriptors: &mut Vec<OwnedFd>,
-) -> Result<usize, Errno> {
+fn take(socket: BorrowedFd<'_>, bytes: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> Result<usize, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(bytes)];

@@ -3,51 +3,50 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use ringfence_plan::{Ids, Step};
-use ringfence_sys::clone::{Forked, clone};
-use ringfence_sys::{exec, fds, network, seccomp, signals};
+use ringfence_plan::{Ids, Step, Tree};
+use ringfence_sys::{exec, network};
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
 
-use crate::orders::{self, Orders};
-use crate::parent::Stream;
-use crate::report::{Message, STEPS, Stage, TREES, send, send_with};
+use crate::job::{Filters, Rules};
+use crate::orders::Orders;
+use crate::report::{Message, STEPS, Stage, TREES, send};
 use crate::root::{self, Root};
-use crate::start::{Filters, Start};
-use crate::{init, landlock};
+use crate::{channel, init};
 
 /// What init got from its parent, beside its orders.
 pub(crate) struct Inherited {
+    /// Orders and requests come here, reports leave.
     pub(crate) report: OwnedFd,
     /// Its other end is the parent's life.
     pub(crate) alive: OwnedFd,
-    pub(crate) streams: [Stream; 3],
 }
 
-type Outcome<T> = Result<T, (u32, Errno)>;
+pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
 
-/// Builds the boundary, starts the task and becomes its init. Never returns.
+/// Builds the boundary and becomes its init. Never returns.
 pub(crate) fn run(inherited: Inherited) -> ! {
     match build(&inherited) {
-        Ok(task) => init::run(task, inherited.report),
+        Ok(rules) => init::run(inherited.report, rules),
         Err((stage, errno)) => {
-            send(inherited.report.as_fd(), Message::Failed { stage, errno });
+            send(inherited.report.as_fd(), Message::Failed { stage, errno, job: 0 });
             exec::exit_now(125)
         }
     }
 }
 
-fn build(inherited: &Inherited) -> Outcome<process::Pid> {
+fn build(inherited: &Inherited) -> Outcome<Rules> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     raise_loopback().map_err(at(Stage::Network))?;
     let filters = Filters::new();
-    let (orders, mut trees) = orders::receive(inherited.report.as_fd()).map_err(at(Stage::Orders))?;
-    let start = Start::of(&orders, &filters).map_err(at(Stage::Orders))?;
+    let (orders, descriptors) =
+        channel::receive::<Orders<'_>>(inherited.report.as_fd()).map_err(at(Stage::Orders))?;
+    let rules = Rules::of(&orders, &filters);
     write_memfd_rule(&orders).map_err(at(Stage::Identity))?;
     allow_descriptors(&orders).map_err(at(Stage::Limits))?;
-    take_trees(&orders, &mut trees)?;
+    let mut trees = take_trees(&orders, descriptors)?;
     take_ids(&orders.ids).map_err(at(Stage::Identity))?;
     // Changing ids cleared the death signal and may have missed a death.
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
@@ -57,41 +56,9 @@ fn build(inherited: &Inherited) -> Outcome<process::Pid> {
     process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(at(Stage::Limits))?;
     drop_privileges().map_err(at(Stage::Privileges))?;
-    // Before the task exists: it may look at /proc/1/cmdline with its first instruction.
+    // Before a task exists: it may look at /proc/1/cmdline with its first instruction.
     exec::wipe_start();
-    match clone(0).map_err(at(Stage::Fork))? {
-        Forked::Parent(pid, _) => Ok(pid),
-        Forked::Child => task(inherited, &orders, &start),
-    }
-}
-
-/// The task's last steps. Never returns.
-fn task(inherited: &Inherited, orders: &Orders<'_>, start: &Start) -> ! {
-    let report = inherited.report.as_fd();
-    let errno = match enter(inherited, orders, start) {
-        Ok(()) => start.execute(),
-        Err((stage, errno)) => {
-            send(report, Message::Failed { stage, errno });
-            exec::exit_now(125)
-        }
-    };
-    send(report, Message::NotExecuted { errno });
-    exec::exit_now(if errno == Errno::NOENT { 127 } else { 126 })
-}
-
-fn enter(inherited: &Inherited, orders: &Orders<'_>, start: &Start) -> Outcome<()> {
-    process::chdir(orders.directory()).map_err(at(Stage::Directory))?;
-    streams(&inherited.streams).map_err(at(Stage::Descriptors))?;
-    fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
-    process::umask(start.umask);
-    process::setrlimit(Resource::Nofile, start.descriptors).map_err(at(Stage::Limits))?;
-    if let Some(rules) = orders.landlock.as_ref() {
-        landlock::restrict(rules).map_err(at(Stage::Landlock))?;
-    }
-    signals::reset();
-    let listener = seccomp::install_with_listener(&start.filter).map_err(at(Stage::Filter))?;
-    send_with(inherited.report.as_fd(), Message::Listening, &listener).map_err(at(Stage::Filter))?;
-    wait_for_word(&inherited.alive).map_err(at(Stage::Guard))
+    Ok(rules)
 }
 
 pub(crate) fn die_with_parent(alive: &OwnedFd) -> Result<(), Errno> {
@@ -104,15 +71,6 @@ pub(crate) fn die_with_parent(alive: &OwnedFd) -> Result<(), Errno> {
         exec::exit_now(125);
     }
     Ok(())
-}
-
-/// One byte of the parent: it wrote the id maps, being root, or the record that must precede the command.
-fn wait_for_word(alive: &OwnedFd) -> Result<(), Errno> {
-    let mut byte = [0];
-    match rustix::io::read(alive, &mut byte)? {
-        1 => Ok(()),
-        _ => exec::exit_now(125),
-    }
 }
 
 /// A process may map its own id in a namespace it just made (user_namespaces(7)).
@@ -137,14 +95,15 @@ fn allow_descriptors(orders: &Orders<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-fn take_trees(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>]) -> Outcome<()> {
-    for (index, (slot, tree)) in trees.iter_mut().zip(orders.trees.iter()).enumerate() {
-        if slot.is_none() {
-            let number = u32::try_from(index).unwrap_or(u32::MAX - TREES);
-            *slot = Some(root::open(tree, true).map_err(|errno| (TREES + number, errno))?);
-        }
-    }
-    Ok(())
+/// The descriptors that came along are of the trees that only root could take hold of; the rest is taken here.
+fn take_trees(orders: &Orders<'_>, descriptors: Vec<OwnedFd>) -> Outcome<Vec<Option<OwnedFd>>> {
+    let mut descriptors = descriptors.into_iter();
+    let mut one = |(index, tree): (usize, &Tree)| {
+        let number = u32::try_from(index).unwrap_or(u32::MAX - TREES);
+        let taken = if tree.mapped { descriptors.next().ok_or(Errno::BADF) } else { root::open(tree, true) };
+        taken.map(Some).map_err(|errno| (TREES + number, errno))
+    };
+    orders.trees.iter().enumerate().map(&mut one).collect()
 }
 
 /// Root's sandboxes leave kernel uid 0 and every group here; for others nothing changes.
@@ -213,31 +172,12 @@ fn drop_privileges() -> Result<(), Errno> {
     thread::set_no_new_privs(true)
 }
 
-fn streams(streams: &[Stream; 3]) -> Result<(), Errno> {
-    let mut opened: Vec<OwnedFd> = Vec::with_capacity(3);
-    for stream in streams {
-        // Copies above 2 first, so that no stream is overwritten before it is used.
-        let copy = match stream {
-            Stream::Pass(fd) => rustix::io::fcntl_dupfd_cloexec(fd, 3)?,
-            Stream::Null => {
-                let null = fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-                rustix::io::fcntl_dupfd_cloexec(&null, 3)?
-            }
-        };
-        opened.push(copy);
-    }
-    let [stdin, stdout, stderr] = &opened[..] else { return Err(Errno::BADF) };
-    rustix::stdio::dup2_stdin(stdin)?;
-    rustix::stdio::dup2_stdout(stdout)?;
-    rustix::stdio::dup2_stderr(stderr)
-}
-
 fn write_file(path: &str, text: &str) -> Result<(), Errno> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     let file = fs::openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&file, text.as_bytes()).map(drop)
 }
 
-fn at(stage: Stage) -> impl Fn(Errno) -> (u32, Errno) {
+pub(crate) fn at(stage: Stage) -> impl Fn(Errno) -> (u32, Errno) {
     move |errno| (stage as u32, errno)
 }

@@ -79,8 +79,10 @@ impl Pair {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let master = fs::openat(CWD, c"/dev/pts/ptmx", flags, Mode::empty())?;
         pty::unlockpt(&master)?;
-        let slave =
-            pty::ioctl_tiocgptpeer(&master, pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY | pty::OpenptFlags::CLOEXEC)?;
+        let slave = pty::ioctl_tiocgptpeer(
+            &master,
+            pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY | pty::OpenptFlags::CLOEXEC,
+        )?;
         let size = termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         termios::tcsetwinsize(&slave, size)?;
         Ok(Self { master, slave })
@@ -160,12 +162,8 @@ fn streams(streams: &[Stream; 3], passed: Vec<OwnedFd>, slave: Option<OwnedFd>) 
     for stream in streams {
         // Copies above 2 first, so that no stream is overwritten before it is used.
         let copy = match stream {
-            Stream::Passed => {
-                rustix::io::fcntl_dupfd_cloexec(passed.next().ok_or(Errno::BADF)?, 3)?
-            }
-            Stream::Terminal => {
-                rustix::io::fcntl_dupfd_cloexec(slave.as_ref().ok_or(Errno::BADF)?, 3)?
-            }
+            Stream::Passed => rustix::io::fcntl_dupfd_cloexec(passed.next().ok_or(Errno::BADF)?, 3)?,
+            Stream::Terminal => rustix::io::fcntl_dupfd_cloexec(slave.as_ref().ok_or(Errno::BADF)?, 3)?,
             Stream::Null => {
                 let null = fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
                 rustix::io::fcntl_dupfd_cloexec(&null, 3)?
@@ -184,7 +182,8 @@ fn streams(streams: &[Stream; 3], passed: Vec<OwnedFd>, slave: Option<OwnedFd>) 
 /// EINVAL for a NUL byte, which the supervisor has looked for already.
 fn vectors(job: &Job) -> Result<(Vectors, Vectors, Vec<CString>), Errno> {
     let string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::INVAL);
-    let arguments = job.command.iter().map(|word| string(word.clone().into_vec())).collect::<Result<_, _>>()?;
+    let arguments =
+        job.command.iter().map(|word| string(word.clone().into_vec())).collect::<Result<_, _>>()?;
     let variable = |(name, value): (&std::ffi::OsString, &std::ffi::OsString)| {
         string([name.as_bytes(), b"=", value.as_bytes()].concat())
     };

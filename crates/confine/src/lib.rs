@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod channel;
 mod child;
 mod init;
+mod job;
 mod landlock;
 mod nascent;
 mod orders;
@@ -15,10 +17,9 @@ mod parent;
 pub mod probe;
 mod report;
 mod root;
-mod start;
 pub mod survey;
 
-pub use init::FORWARDED;
 pub use nascent::{Nascent, begin};
-pub use parent::{Boundary, Failure, Stream, stage};
+pub use orders::{Job, Size, Stream};
+pub use parent::{Boundary, Failure, stage};
 pub use report::Message;

@@ -3,7 +3,7 @@
 //! A short-lived process, the maker, enters the new namespaces and forks init there, as a child of the supervisor. Making
 //! a network namespace takes as long as making the plan; so each has a processor to itself.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_plan::{Ids, Plan};
 use ringfence_sys::clone::{Forked, SANDBOX_NAMESPACES, clone, clone_sibling, unshare};
@@ -15,8 +15,8 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::child::{self, Inherited};
-use crate::orders::{self, Orders};
-use crate::parent::{self, Boundary, Failure, Stream, fail, reap};
+use crate::orders::Orders;
+use crate::parent::{self, Boundary, Failure, fail, reap};
 use crate::report::{self, Message, Stage, send, send_with};
 
 /// Init, waiting for its orders. Dropped, it ends without having done anything.
@@ -38,7 +38,7 @@ struct Waiting {
 ///
 /// # Errors
 /// The kernel's, for the first fork; what fails later is told by [`Nascent::build`].
-pub fn begin(own: Option<Ids>, streams: [Stream; 3]) -> Result<Nascent, Failure> {
+pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
     let (report_in, report_out) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(fail("socketpair"))?;
@@ -51,7 +51,7 @@ pub fn begin(own: Option<Ids>, streams: [Stream; 3]) -> Result<Nascent, Failure>
             if let Ok(processors) = &processors {
                 let _ = sched_setaffinity(None, processors);
             }
-            make(own, Inherited { report: report_out, alive: alive_in, streams })
+            make(own, Inherited { report: report_out, alive: alive_in })
         }
         Forked::Parent(maker, _) => {
             if let Ok(processors) = processors {
@@ -92,18 +92,16 @@ fn make(own: Option<Ids>, inherited: Inherited) -> ! {
 }
 
 fn fault(inherited: &Inherited, errno: Errno) -> ! {
-    send(inherited.report.as_fd(), Message::Failed { stage: Stage::Namespaces as u32, errno });
+    send(inherited.report.as_fd(), Message::Failed { stage: Stage::Namespaces as u32, errno, job: 0 });
     exec::exit_now(125)
 }
 
 impl Nascent {
-    /// Hands over what init is to do; its command waits for [`Boundary::go`].
+    /// Hands over what init is to build. With `single` the sandbox ends with its first command.
     ///
     /// # Errors
     /// [`Failure`] for what goes wrong before init has its orders; later failures come as [`Message::Failed`].
-    pub fn build(mut self, plan: &Plan) -> Result<Boundary, Failure> {
-        let orders = Orders::of(plan);
-        parent::check(plan)?;
+    pub fn build(mut self, plan: &Plan, single: bool) -> Result<Boundary, Failure> {
         let boundary = self.born()?;
         let trees = if plan.ids.mapped {
             parent::write_maps(plan, boundary.init).map_err(fail("writing the id maps"))?;
@@ -111,11 +109,9 @@ impl Nascent {
         } else {
             Vec::new()
         };
-        match orders::send(boundary.report.as_fd(), &orders, &trees) {
-            // Init is gone already, and its report says why.
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(boundary),
-            Err(errno) => Err(fail("handing over the plan")(errno)),
-        }
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        boundary.tell(&Orders::of(plan, single), &trees)?;
+        Ok(boundary)
     }
 
     /// Waits for init. Its maker is ending, which nobody waits for yet.
@@ -133,7 +129,7 @@ impl Nascent {
             reap(maker);
             return Err(parent::no_namespaces(errno));
         };
-        Ok(Boundary { init, maker: Some(maker), pidfd, report, alive })
+        Ok(Boundary { init, maker: Some(maker), pidfd, report, _alive: alive })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The supervisor's side of a sandbox: takes hold of what only it can, and says when to go on.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use ringfence_plan::{Plan, Tree};
@@ -11,18 +11,12 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
+use serde::Serialize;
 
+use crate::channel;
+use crate::orders::{Job, Request};
 use crate::report::{self, Message, STEPS, TREES};
 use crate::root;
-
-/// One of the task's descriptors 0 to 2.
-#[derive(Debug)]
-pub enum Stream {
-    /// This one.
-    Pass(OwnedFd),
-    /// The sandbox's own /dev/null.
-    Null,
-}
 
 /// A sandbox that was made.
 #[derive(Debug)]
@@ -34,8 +28,8 @@ pub struct Boundary {
     pub pidfd: OwnedFd,
     /// Where init and task report.
     pub report: OwnedFd,
-    /// Closing it ends the sandbox while it is being built; bytes on it are the parent's word to go on.
-    pub(crate) alive: OwnedFd,
+    /// Closing it ends the sandbox while it is being built.
+    pub(crate) _alive: OwnedFd,
 }
 
 /// Why no sandbox was made.
@@ -51,28 +45,39 @@ pub struct Failure {
 }
 
 impl Boundary {
-    /// Lets the command start, once everything that must be written down before is.
+    /// Starts a command, once everything that must be written down before is; `passed` are its streams that are
+    /// [`Stream::Passed`].
     ///
     /// # Errors
-    /// The kernel's. A sandbox that is gone already is none: its report says why.
-    pub fn go(&mut self) -> Result<(), Errno> {
+    /// A NUL byte in its words, or the kernel's. A sandbox that is gone already is none: its report says why.
+    pub fn start(&mut self, job: &Job, passed: &[OwnedFd]) -> Result<(), Failure> {
         if let Some(maker) = self.maker.take() {
             reap(maker);
         }
-        match self.say() {
-            Err(Errno::PIPE) => Ok(()),
-            other => other,
-        }
+        check(job)?;
+        let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
+        self.tell(&Request::Start(job.clone()), &passed)
     }
 
-    fn say(&self) -> Result<(), Errno> {
-        rustix::io::write(&self.alive, b"!").map(drop)
+    /// Sends a signal to a command, or to its whole group as a terminal would.
+    pub fn signal(&self, job: u32, signal: i32, group: bool) {
+        let _ = self.tell(&Request::Signal { job, signal, group }, &[]);
     }
 
-    /// Sends a signal to init, which hands it on to the task.
-    pub fn forward(&self, signal: i32) {
-        if let Some(signal) = Signal::from_named_raw(signal) {
-            let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+    /// Stops every process, or lets them all go on.
+    pub fn pause(&self, pause: bool) {
+        let _ = self.tell(if pause { &Request::Pause } else { &Request::Resume }, &[]);
+    }
+
+    /// Asks init to end all of it in order; [`Self::kill`] does not ask.
+    pub fn end(&self) {
+        let _ = self.tell(&Request::End, &[]);
+    }
+
+    pub(crate) fn tell<T: Serialize>(&self, what: &T, passed: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+        match channel::send(self.report.as_fd(), what, passed) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(fail("telling init what to do")(errno)),
         }
     }
 
@@ -125,6 +130,7 @@ pub fn stage(plan: &Plan, stage: u32) -> String {
         12 => "entering the Landlock domain",
         13 => "installing the system call filter",
         15 => "reading the plan",
+        16 => "making a terminal",
         _ => "passing the descriptors",
     };
     text.into()
@@ -139,9 +145,9 @@ pub(crate) fn reap(pid: Pid) {
 }
 
 /// What the kernel could not be told is refused while it can still be said.
-pub(crate) fn check(plan: &Plan) -> Result<(), Failure> {
-    let variables = plan.environment.iter().flat_map(|(name, value)| [name, value]);
-    if plan.command.iter().chain(variables).any(|word| word.as_bytes().contains(&0)) {
+fn check(job: &Job) -> Result<(), Failure> {
+    let variables = job.environment.iter().flat_map(|(name, value)| [name, value]);
+    if job.command.iter().chain(variables).any(|word| word.as_bytes().contains(&0)) {
         return Err(fail("an argument or variable holds a NUL byte")(Errno::INVAL));
     }
     Ok(())
@@ -159,17 +165,14 @@ pub(crate) fn no_namespaces(errno: Errno) -> Failure {
     Failure { part: "making the sandbox's namespaces".into(), errno, remedy: Some(remedy.into()) }
 }
 
-/// Root takes hold of the trees that are idmapped while it still may; the rest is left to the child.
-pub(crate) fn map_trees(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
+/// Root takes hold of the trees that are idmapped while it still may; the rest is left to init.
+pub(crate) fn map_trees(plan: &Plan) -> Result<Vec<OwnedFd>, Failure> {
     let map = user_namespace(plan).map_err(|errno| Failure {
         part: "making the user namespace that describes the id mapping".into(),
         errno,
         remedy: None,
     })?;
-    plan.trees
-        .iter()
-        .map(|tree| if tree.mapped { map_tree(tree, &map).map(Some) } else { Ok(None) })
-        .collect()
+    plan.trees.iter().filter(|tree| tree.mapped).map(|tree| map_tree(tree, &map)).collect()
 }
 
 fn map_tree(tree: &Tree, map: &OwnedFd) -> Result<OwnedFd, Failure> {

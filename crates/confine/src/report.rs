@@ -11,31 +11,61 @@ use rustix::net::{
 };
 
 /// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
-const SIZE: usize = 12;
+const SIZE: usize = 16;
 
-/// What is said.
+/// What is said. `job` is the number a command was started under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A stage of the construction failed; the number names it for [`crate::stage`]; from 100 it is the index of a step of the plan.
+    /// A stage of the construction failed; the number names it for [`crate::stage`]; from 100 it is the index of a step of
+    /// the plan.
     Failed {
         /// Which.
         stage: u32,
         /// Why.
         errno: Errno,
+        /// Whose start it was; 0 before any.
+        job: u32,
     },
     /// The command could not be executed.
     NotExecuted {
+        /// Whose.
+        job: u32,
         /// Why.
         errno: Errno,
     },
     /// The command ended with this status.
-    Exited(u32),
+    Exited {
+        /// Whose.
+        job: u32,
+        /// 0 to 255.
+        status: u32,
+    },
     /// The command was ended by this signal.
-    Signalled(u32),
-    /// The system call filter is in place; its listener comes along.
-    Listening,
+    Signalled {
+        /// Whose.
+        job: u32,
+        /// Its number.
+        signal: u32,
+    },
+    /// The command was stopped by its terminal.
+    Stopped {
+        /// Whose.
+        job: u32,
+    },
+    /// The command's system call filter is in place; its listener comes along.
+    Listening {
+        /// Whose.
+        job: u32,
+    },
+    /// The command has a pseudo-terminal; its other side comes along.
+    Terminal {
+        /// Whose.
+        job: u32,
+    },
     /// Init exists, with this process id; a descriptor that names it comes along.
     Made(u32),
+    /// The boundary stands; commands can start.
+    Ready,
 }
 
 /// Steps of the construction that are not in the plan's list.
@@ -57,6 +87,7 @@ pub(crate) enum Stage {
     Filter = 13,
     Descriptors = 14,
     Orders = 15,
+    Terminal = 16,
 }
 
 /// Where steps of the plan begin in [`Message::Failed`].
@@ -65,23 +96,30 @@ pub(crate) const STEPS: u32 = 100;
 pub(crate) const TREES: u32 = 100_000;
 
 impl Message {
-    /// Whether init says no more: nothing but itself is left of the sandbox.
+    /// The job whose command has ended with this, if one has.
     #[must_use]
-    pub fn is_last(&self) -> bool {
-        matches!(self, Self::Exited(_) | Self::Signalled(_))
+    pub fn ends(&self) -> Option<u32> {
+        match self {
+            Self::Exited { job, .. } | Self::Signalled { job, .. } => Some(*job),
+            _ => None,
+        }
     }
 
     fn encode(self) -> [u8; SIZE] {
-        let (kind, a, b) = match self {
-            Self::Failed { stage, errno } => (1u32, stage, errno.raw_os_error().unsigned_abs()),
-            Self::NotExecuted { errno } => (2, 0, errno.raw_os_error().unsigned_abs()),
-            Self::Exited(status) => (3, status, 0),
-            Self::Signalled(signal) => (4, signal, 0),
-            Self::Listening => (5, 0, 0),
-            Self::Made(pid) => (6, pid, 0),
+        let raw = |errno: Errno| errno.raw_os_error().unsigned_abs();
+        let words = match self {
+            Self::Failed { stage, errno, job } => [1u32, stage, raw(errno), job],
+            Self::NotExecuted { job, errno } => [2, job, raw(errno), 0],
+            Self::Exited { job, status } => [3, job, status, 0],
+            Self::Signalled { job, signal } => [4, job, signal, 0],
+            Self::Listening { job } => [5, job, 0, 0],
+            Self::Made(pid) => [6, pid, 0, 0],
+            Self::Ready => [7, 0, 0, 0],
+            Self::Stopped { job } => [8, job, 0, 0],
+            Self::Terminal { job } => [9, job, 0, 0],
         };
         let mut out = [0; SIZE];
-        for (slot, byte) in out.iter_mut().zip([kind, a, b].into_iter().flat_map(u32::to_ne_bytes)) {
+        for (slot, byte) in out.iter_mut().zip(words.into_iter().flat_map(u32::to_ne_bytes)) {
             *slot = byte;
         }
         out
@@ -90,16 +128,24 @@ impl Message {
     fn decode(bytes: [u8; SIZE]) -> Option<Self> {
         let word =
             |at: usize| bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_ne_bytes);
-        let errno = |raw: u32| Errno::from_raw_os_error(i32::try_from(raw).unwrap_or(5));
-        match word(0)? {
-            1 => Some(Self::Failed { stage: word(4)?, errno: errno(word(8)?) }),
-            2 => Some(Self::NotExecuted { errno: errno(word(8)?) }),
-            3 => Some(Self::Exited(word(4)?)),
-            4 => Some(Self::Signalled(word(4)?)),
-            5 => Some(Self::Listening),
-            6 => Some(Self::Made(word(4)?)),
-            _ => None,
-        }
+        let (kind, job, value) = (word(0)?, word(4)?, word(8)?);
+        // Error numbers end at 4095 (include/linux/err.h).
+        let errno = || {
+            let raw = i32::try_from(value).ok().filter(|raw| (1..4096).contains(raw));
+            Errno::from_raw_os_error(raw.unwrap_or(5))
+        };
+        Some(match kind {
+            1 => Self::Failed { stage: job, errno: errno(), job: word(12)? },
+            2 => Self::NotExecuted { job, errno: errno() },
+            3 => Self::Exited { job, status: value },
+            4 => Self::Signalled { job, signal: value },
+            5 => Self::Listening { job },
+            6 => Self::Made(job),
+            7 => Self::Ready,
+            8 => Self::Stopped { job },
+            9 => Self::Terminal { job },
+            _ => return None,
+        })
     }
 }
 
@@ -147,10 +193,15 @@ mod tests {
     #[test]
     fn messages_survive_the_pipe() {
         for message in [
-            Message::Failed { stage: 107, errno: Errno::PERM },
-            Message::NotExecuted { errno: Errno::NOENT },
-            Message::Exited(3),
-            Message::Signalled(9),
+            Message::Failed { stage: 107, errno: Errno::PERM, job: 6 },
+            Message::NotExecuted { job: 7, errno: Errno::NOENT },
+            Message::Exited { job: 1, status: 3 },
+            Message::Signalled { job: 2, signal: 9 },
+            Message::Stopped { job: 3 },
+            Message::Listening { job: 4 },
+            Message::Terminal { job: 5 },
+            Message::Made(70_000),
+            Message::Ready,
         ] {
             assert_eq!(Message::decode(message.encode()), Some(message));
         }

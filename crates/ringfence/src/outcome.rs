@@ -20,16 +20,16 @@ pub(crate) fn judge(plan: &Plan, invoker: &Invoker, ended: &Ended) -> Outcome {
     let failed = |failure| Outcome { result: Err(failure), signal: None };
     for message in &ended.messages {
         match message {
-            Message::Failed { stage, errno } => return failed(construction(plan, *stage, *errno)),
-            Message::NotExecuted { errno } => return failed(not_executed(plan, invoker, *errno)),
+            Message::Failed { stage, errno, .. } => return failed(construction(plan, *stage, *errno)),
+            Message::NotExecuted { errno, .. } => return failed(not_executed(plan, invoker, *errno)),
             _ => {}
         }
     }
     match ended.messages.last() {
-        Some(Message::Exited(status)) => {
+        Some(Message::Exited { status, .. }) => {
             Outcome { result: Ok(u8::try_from(status & 0xff).unwrap_or(1)), signal: None }
         }
-        Some(Message::Signalled(signal)) => Outcome {
+        Some(Message::Signalled { signal, .. }) => Outcome {
             result: Ok(u8::try_from(128 + (signal & 0x7f)).unwrap_or(255)),
             signal: i32::try_from(*signal).ok(),
         },

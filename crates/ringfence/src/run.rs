@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ringfence_confine::{Nascent, probe, survey};
+use ringfence_confine::{Job, Nascent, probe, survey};
 use ringfence_plan::{Invoker, Plan, Request, Step, Survey};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{
     Event, Identity, Process, Report, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
 };
-use ringfence_supervise::{Ended, Relay};
+use ringfence_supervise::{Ended, Screen, Standard};
 
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
@@ -37,15 +37,14 @@ fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Fai
     let invoker = environment::invoker()?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let standard = ringfence_supervise::standard(invoker.root).context("the standard streams")?;
-    let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker), standard.streams)
-        .map_err(not_confined)?;
+    let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;
     // From here on there are two ways at once: what follows, and the making of the namespaces.
     let policy: &Policy = Box::leak(Box::new(source::load(&arguments.policy, &invoker)?));
     report.policy = Some(policy.hash.clone());
     let state = State::open(&invoker.state).context("the state directory")?;
     let directory = state.new_run().context("the run's directory")?;
     let mut run = Run { policy, invoker, state, directory, started: false, begun: Instant::now() };
-    let world = World { nascent, signals, relays: standard.relays };
+    let world = World { nascent, signals, standard };
     let outcome = run.go(arguments, world, report);
     if !run.started {
         // Nothing ran: nothing is left behind.
@@ -133,7 +132,7 @@ fn not_confined(failure: ringfence_confine::Failure) -> Failure {
 struct World {
     nascent: Nascent,
     signals: OwnedFd,
-    relays: Vec<Relay>,
+    standard: Standard,
 }
 
 struct Run {
@@ -147,7 +146,7 @@ struct Run {
 
 impl Run {
     fn go(&mut self, arguments: &Arguments, world: World, report: &mut Report) -> Result<u8, Failure> {
-        let World { nascent, signals, relays } = world;
+        let World { nascent, signals, standard } = world;
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let command = arguments.command.clone();
@@ -163,10 +162,10 @@ impl Run {
         self.describe(plan, report);
         layers::make(plan)?;
         if plan.ids.mapped {
-            ringfence_supervise::give(&relays, plan.ids.outside_uid, plan.ids.outside_gid)
+            ringfence_supervise::give(&standard.relays, plan.ids.outside_uid, plan.ids.outside_gid)
                 .context("the standard streams")?;
         }
-        let mut boundary = nascent.build(plan).map_err(not_confined)?;
+        let mut boundary = nascent.build(plan, true).map_err(not_confined)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
         let head = log.append(&self.start_event(plan)).context("the run's log")?;
@@ -179,8 +178,10 @@ impl Run {
         if !plan.layers.is_empty() {
             border.pass();
         }
-        boundary.go().context("starting the command")?;
-        let ended = ringfence_supervise::run(&boundary, &signals, relays, own_mounts(plan))
+        boundary.start(&job(plan, &standard), &standard.passed).map_err(not_confined)?;
+        drop(standard.passed);
+        let (relays, screen) = (standard.relays, standard.screen);
+        let ended = ringfence_supervise::run(&boundary, &signals, relays, screen, own_mounts(plan))
             .context("watching the sandbox")?;
         if let Some((id, _lock)) = reserved {
             ids::release(&self.state, id);
@@ -331,6 +332,18 @@ fn mode(plan: &Plan) -> String {
         .ok()
         .and_then(|value| value.as_str().map(str::to_owned))
         .unwrap_or_default()
+}
+
+/// The plan's command, as init is told to start it.
+fn job(plan: &Plan, standard: &Standard) -> Job {
+    Job {
+        id: 0,
+        command: plan.command.clone(),
+        environment: plan.environment.clone(),
+        directory: plan.directory.clone().into_os_string(),
+        streams: standard.streams,
+        terminal: standard.screen.as_ref().map(Screen::size),
+    }
 }
 
 /// Mount points of file systems that are the sandbox's own: sockets on them are too.

@@ -1,24 +1,30 @@
-//! Descriptors 0 to 2: which pass as they are, which are relayed, which are refused.
+//! Descriptors 0 to 2: which pass as they are, which are relayed, which become a pseudo-terminal, which are refused.
 //!
-//! A pipe or a terminal passes. A regular file does not: the task could open it again with other rights through /proc, and
-//! a socket or a directory would be a way out.
+//! A pipe passes. A terminal does not: the task could write sequences to it that act, or push input. A regular file does
+//! not: the task could open it again with other rights through /proc; a socket or a directory would be a way out.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_confine::Stream;
-use rustix::fs::{FileType, Gid, OFlags, Uid, fchown, fcntl_getfl, fstat, major, minor};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchown, fcntl_getfl, fstat, major, minor, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::isatty;
 
 use crate::Relay;
+use crate::screen::Screen;
 
 /// What the task gets, and what has to be moved for it.
 #[derive(Debug)]
 pub struct Standard {
-    /// Descriptors 0, 1 and 2 of the task.
+    /// Kinds of descriptors 0, 1 and 2 of the task.
     pub streams: [Stream; 3],
-    /// For [`crate::run`].
+    /// Those that are [`Stream::Passed`], in order.
+    pub passed: Vec<OwnedFd>,
+    /// Bytes that are moved.
     pub relays: Vec<Relay>,
+    /// The invoker's terminal, if the task is to have one.
+    pub screen: Option<Screen>,
 }
 
 /// A descriptor that cannot be passed on.
@@ -48,16 +54,34 @@ pub enum Unfit {
 /// # Errors
 /// [`Unfit`].
 pub fn standard(foreign: bool) -> Result<Standard, Unfit> {
-    let mut relays = Vec::new();
-    let mut one = |number: usize, fd: BorrowedFd<'_>| {
-        stream(number, fd, foreign, &mut relays).map_err(|fault| match fault {
+    let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    // A program that shows itself on a terminal gets one; in a pipe's midst nobody else's keys are taken.
+    let shown = isatty(own[1]);
+    let mut standard =
+        Standard { streams: [Stream::Null; 3], passed: Vec::new(), relays: Vec::new(), screen: None };
+    for (number, fd) in own.into_iter().enumerate() {
+        let stream = standard.stream(number, fd, foreign, shown).map_err(|fault| match fault {
             Fault::Kind(what) => Unfit::Kind { number, what },
             Fault::Kernel(errno) => Unfit::Kernel { number, errno },
-        })
-    };
-    let streams =
-        [one(0, rustix::stdio::stdin())?, one(1, rustix::stdio::stdout())?, one(2, rustix::stdio::stderr())?];
-    Ok(Standard { streams, relays })
+        })?;
+        if let Some(slot) = standard.streams.get_mut(number) {
+            *slot = stream;
+        }
+    }
+    if shown {
+        let screen = Screen::new(own[0], own[1]).map_err(|errno| Unfit::Kernel { number: 1, errno })?;
+        standard.screen = Some(screen);
+    }
+    Ok(standard)
+}
+
+/// Lets a kernel uid and gid open the pipes of the relays again, by /proc/self/fd or /dev/stdin.
+///
+/// # Errors
+/// The kernel's.
+pub fn give(relays: &[Relay], uid: u32, gid: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    relays.iter().filter_map(Relay::pipe).try_for_each(|pipe| fchown(pipe, uid, gid))
 }
 
 enum Fault {
@@ -71,50 +95,57 @@ impl From<Errno> for Fault {
     }
 }
 
-fn stream(
-    number: usize,
-    fd: BorrowedFd<'_>,
-    foreign: bool,
-    relays: &mut Vec<Relay>,
-) -> Result<Stream, Fault> {
-    let stat = match fstat(fd) {
-        Ok(stat) => stat,
-        // Closed by the invoker: the task gets its own /dev/null instead, so that no file it opens lands there.
-        Err(Errno::BADF) => return Ok(Stream::Null),
-        Err(errno) => return Err(errno.into()),
-    };
-    if fcntl_getfl(fd)?.contains(OFlags::PATH) {
-        return Err(Fault::Kind("a bare path"));
-    }
-    let null = (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo if !foreign => Ok(Stream::Pass(fcntl_dupfd_cloexec(fd, 3)?)),
-        FileType::CharacterDevice if null => Ok(Stream::Null),
-        FileType::CharacterDevice if rustix::termios::isatty(fd) => {
-            Ok(Stream::Pass(fcntl_dupfd_cloexec(fd, 3)?))
+impl Standard {
+    fn stream(
+        &mut self,
+        number: usize,
+        fd: BorrowedFd<'_>,
+        foreign: bool,
+        shown: bool,
+    ) -> Result<Stream, Fault> {
+        let stat = match fstat(fd) {
+            Ok(stat) => stat,
+            // Closed by the invoker: the task gets its own /dev/null instead, so that no file it opens lands there.
+            Err(Errno::BADF) => return Ok(Stream::Null),
+            Err(errno) => return Err(errno.into()),
+        };
+        if fcntl_getfl(fd)?.contains(OFlags::PATH) {
+            return Err(Fault::Kind("a bare path"));
         }
-        FileType::Directory => Err(Fault::Kind("a directory")),
-        FileType::BlockDevice => Err(Fault::Kind("a block device")),
-        _ => relayed(number, fcntl_dupfd_cloexec(fd, 3)?, relays),
+        let null = (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Fifo if !foreign => self.pass(fcntl_dupfd_cloexec(fd, 3)?),
+            FileType::CharacterDevice if null => Ok(Stream::Null),
+            FileType::CharacterDevice if isatty(fd) && shown => Ok(Stream::Terminal),
+            // Only what is typed: through a descriptor that was opened for writing too, it could be written to.
+            FileType::CharacterDevice if isatty(fd) && number == 0 => self.pass(reading(fd)?),
+            FileType::Directory => Err(Fault::Kind("a directory")),
+            FileType::BlockDevice => Err(Fault::Kind("a block device")),
+            _ => self.relay(number, fcntl_dupfd_cloexec(fd, 3)?),
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "one arm of a match whose others can fail")]
+    fn pass(&mut self, fd: OwnedFd) -> Result<Stream, Fault> {
+        self.passed.push(fd);
+        Ok(Stream::Passed)
+    }
+
+    fn relay(&mut self, number: usize, own: OwnedFd) -> Result<Stream, Fault> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        if number == 0 {
+            self.relays.push(Relay::inwards(own, writer)?);
+            self.pass(reader)
+        } else {
+            self.relays.push(Relay::outwards(reader, own)?);
+            self.pass(writer)
+        }
     }
 }
 
-/// Lets a kernel uid and gid open the pipes of the relays again, by /proc/self/fd or /dev/stdin.
-///
-/// # Errors
-/// The kernel's.
-pub fn give(relays: &[Relay], uid: u32, gid: u32) -> Result<(), Errno> {
-    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    relays.iter().filter_map(Relay::pipe).try_for_each(|pipe| fchown(pipe, uid, gid))
-}
-
-fn relayed(number: usize, own: OwnedFd, relays: &mut Vec<Relay>) -> Result<Stream, Fault> {
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    if number == 0 {
-        relays.push(Relay::inwards(own, writer)?);
-        Ok(Stream::Pass(reader))
-    } else {
-        relays.push(Relay::outwards(reader, own)?);
-        Ok(Stream::Pass(writer))
-    }
+/// The same terminal, opened for reading only.
+fn reading(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    use std::os::fd::AsRawFd;
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    openat(CWD, format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()), flags, Mode::empty())
 }

@@ -5,11 +5,14 @@
 mod connections;
 mod descriptors;
 mod relay;
+mod screen;
+mod stops;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use ringfence_confine::{Boundary, FORWARDED, Message};
+use ringfence_confine::{Boundary, Message};
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -19,16 +22,8 @@ use connections::Connections;
 pub use connections::Refusal;
 pub use descriptors::{Standard, Unfit, give, standard};
 pub use relay::Relay;
-
-/// Signals that are taken by descriptor while a sandbox runs.
-///
-/// # Errors
-/// The kernel's.
-pub fn take_signals() -> Result<OwnedFd, Errno> {
-    let set = signals::Set::of(FORWARDED);
-    signals::block_only(&set)?;
-    signals::descriptor(&set)
-}
+pub use screen::Screen;
+pub use stops::take_signals;
 
 /// What became of a sandbox.
 #[derive(Debug, Default)]
@@ -40,7 +35,11 @@ pub struct Ended {
 }
 
 /// How often those who wait for a peer are looked at again.
-const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+const RETRY: Duration = Duration::from_millis(5);
+/// How long a command may take to end itself after its terminal is gone.
+const GRACE: Duration = Duration::from_secs(1);
+/// The job that a sandbox of one command has.
+const JOB: u32 = 0;
 
 /// Runs until the command has ended, and every process it left; init itself may still be going. `own`: mount points of
 /// the sandbox's own file systems.
@@ -51,13 +50,18 @@ pub fn run(
     boundary: &Boundary,
     signals: &OwnedFd,
     relays: Vec<Relay>,
+    screen: Option<Screen>,
     own: Vec<PathBuf>,
 ) -> Result<Ended, Errno> {
-    let mut watch = Watch { boundary, signals, relays, own, connections: None, ended: Ended::default() };
+    let ended = Ended::default();
+    let mut watch = Watch { boundary, signals, relays, screen, own, connections: None, until: None, ended };
     let outcome = watch.run();
     // What the task wrote last is still in the pipes.
     for relay in &mut watch.relays {
         relay.drain();
+    }
+    if let Some(screen) = &mut watch.screen {
+        screen.drain();
     }
     watch.keep_refusals();
     outcome.map(|()| watch.ended)
@@ -67,8 +71,11 @@ struct Watch<'a> {
     boundary: &'a Boundary,
     signals: &'a OwnedFd,
     relays: Vec<Relay>,
+    screen: Option<Screen>,
     own: Vec<PathBuf>,
     connections: Option<Connections>,
+    /// When the sandbox is ended, whatever its command does.
+    until: Option<Instant>,
     ended: Ended,
 }
 
@@ -85,8 +92,11 @@ impl Watch<'_> {
                     relay.step();
                 }
             }
+            if let Some(screen) = &mut self.screen {
+                screen.step(&ready.screen);
+            }
             if ready.signals {
-                forward(self.boundary, self.signals);
+                self.take_signals();
             }
             if let Some(connections) = &mut self.connections {
                 if ready.connections {
@@ -97,7 +107,10 @@ impl Watch<'_> {
             if ready.unheard {
                 self.keep_refusals();
             }
-            if self.ended.messages.last().is_some_and(Message::is_last) {
+            if self.until.is_some_and(|until| until <= Instant::now()) {
+                self.boundary.kill();
+            }
+            if self.ended.messages.last().is_some_and(|message| message.ends() == Some(JOB)) {
                 return Ok(());
             }
             if ready.ended {
@@ -122,8 +135,9 @@ impl Watch<'_> {
             .filter_map(|(index, relay)| Some((index, relay.wants()?)))
             .collect();
         polled.extend(waiting.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)));
-        let busy = self.connections.as_ref().is_some_and(Connections::busy);
-        match poll(&mut polled, busy.then_some(&RETRY)) {
+        let screen = self.screen.as_ref().map(Screen::wants).unwrap_or_default();
+        polled.extend(screen.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+        match poll(&mut polled, self.patience().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -141,7 +155,16 @@ impl Watch<'_> {
             // Nobody is left who could ask.
             unheard: connections.contains(PollFlags::HUP) && !connections.contains(PollFlags::IN),
             relays,
+            screen: screen.iter().map(|_| !next().is_empty()).collect(),
         })
+    }
+
+    /// How long to wait at most.
+    fn patience(&self) -> Option<Timespec> {
+        let busy = self.connections.as_ref().is_some_and(Connections::busy).then_some(RETRY);
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let least = busy.into_iter().chain(left).min()?;
+        Timespec::try_from(least).ok()
     }
 
     /// Ends the serving of connects: its last caller is gone.
@@ -154,15 +177,29 @@ impl Watch<'_> {
     /// Takes one report; `false` once there will be no more.
     fn report(&mut self) -> bool {
         match self.boundary.report() {
-            Some((Message::Listening, Some(listener))) => {
+            Some((Message::Listening { .. }, Some(listener))) => {
                 self.connections = Some(Connections::new(listener, std::mem::take(&mut self.own)));
-                true
             }
-            Some((message, _)) => {
-                self.ended.messages.push(message);
-                true
+            Some((Message::Terminal { .. }, Some(master))) => {
+                if let Some(screen) = &mut self.screen {
+                    screen.attach(master);
+                }
             }
-            None => false,
+            Some((Message::Stopped { .. }, _)) => self.stopped_by_terminal(),
+            Some((Message::Ready, _)) => {}
+            Some((message, _)) => self.ended.messages.push(message),
+            None => return false,
+        }
+        true
+    }
+
+    fn take_signals(&mut self) {
+        let mut record = [0; signals::RECORD];
+        while let Ok(length) = rustix::io::read(self.signals.as_fd(), &mut record) {
+            let Some(record) = record.get(..length) else { return };
+            if let Some(signal) = signals::number(record) {
+                self.signal(signal, signals::from_process(record));
+            }
         }
     }
 }
@@ -175,17 +212,5 @@ struct Ready {
     connections: bool,
     unheard: bool,
     relays: Vec<usize>,
-}
-
-/// Hands on what was sent to this process. What the terminal sends reaches the task by itself, and is left to it.
-fn forward(boundary: &Boundary, signals: &OwnedFd) {
-    let mut record = [0; signals::RECORD];
-    while let Ok(length) = rustix::io::read(signals.as_fd(), &mut record) {
-        let Some(record) = record.get(..length) else { return };
-        if let Some(signal) = signals::number(record)
-            && signals::from_process(record)
-        {
-            boundary.forward(signal);
-        }
-    }
+    screen: Vec<bool>,
 }

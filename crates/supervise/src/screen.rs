@@ -64,7 +64,9 @@ impl Screen {
     #[must_use]
     pub fn size(&self) -> Size {
         match tcgetwinsize(&self.output) {
-            Ok(size) if size.ws_row > 0 && size.ws_col > 0 => Size { rows: size.ws_row, columns: size.ws_col },
+            Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
+                Size { rows: size.ws_row, columns: size.ws_col }
+            }
             _ => Size { rows: 24, columns: 80 },
         }
     }

@@ -65,6 +65,23 @@ pub fn reset() {
     let _ = block_only(&Set::empty());
 }
 
+/// Ends this process by a signal, as if it had not been waited for; by a status that says so if that fails.
+pub fn end_by(signal: i32) -> ! {
+    reset();
+    // SAFETY: takes a number; a signal to oneself.
+    unsafe { libc::raise(signal) };
+    crate::exec::exit_now(128 + signal)
+}
+
+/// Stops this process as its terminal would, until it is continued; `others` stay blocked
+/// meanwhile, and `taken` after that. A process that no shell could continue is not stopped (setpgid(2), orphaned groups).
+pub fn stop_self(others: &Set, taken: &Set) {
+    let _ = block_only(others);
+    // SAFETY: takes a number; a signal to oneself, whose default action is to stop.
+    unsafe { libc::raise(libc::SIGTSTP) };
+    let _ = block_only(taken);
+}
+
 /// Waits for one of `set`, which must be blocked, and returns its number.
 ///
 /// # Errors

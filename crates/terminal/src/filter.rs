@@ -38,7 +38,8 @@ impl Filter {
     pub fn push(&mut self, input: &[u8], output: &mut Vec<u8>) {
         let mut rest = input;
         while !rest.is_empty() {
-            let used = if self.sequence.open { self.inside(rest, output) } else { self.outside(rest, output) };
+            let used =
+                if self.sequence.open { self.inside(rest, output) } else { self.outside(rest, output) };
             rest = rest.get(used..).unwrap_or_default();
         }
     }

@@ -19,37 +19,37 @@ use Usual::{Act, Off, On, Stays};
 
 /// DEC private modes. Those a terminal must leave first come first.
 const PRIVATE: &[(u16, Usual)] = &[
-    (2026, Off),  // output held back until it is complete
-    (1049, Off),  // alternate screen, cursor saved
-    (1047, Off),  // alternate screen
-    (47, Off),    // alternate screen
-    (1, Off),     // cursor keys send SS3
-    (3, Stays),   // 132 columns: resizes the window
-    (4, Stays),   // smooth scrolling
-    (5, Off),     // reverse video
-    (6, Off),     // origin at the scrolling region
-    (7, On),      // wrap at the right margin
-    (9, Off),     // mouse: presses, as X10
-    (12, Off),    // cursor blinks
-    (25, On),     // cursor is shown
-    (45, Off),    // backspace wraps to the line before
-    (66, Off),    // keypad sends SS3
-    (69, Off),    // left and right margins
-    (1000, Off),  // mouse: presses and releases
-    (1002, Off),  // mouse: drags
-    (1003, Off),  // mouse: all motion
-    (1004, Off),  // focus in and out
-    (1005, Off),  // mouse: coordinates in UTF-8
-    (1006, Off),  // mouse: coordinates in decimal
-    (1007, On),   // the wheel sends cursor keys on the alternate screen; terminals begin either way, on does no harm
-    (1015, Off),  // mouse: coordinates in decimal, as urxvt
-    (1016, Off),  // mouse: coordinates in pixels
-    (1034, On),   // Meta sets the eighth bit; readline sends terminfo's `smm`
-    (1048, Act),  // saves and restores the cursor
-    (2004, Off),  // pasted text is bracketed
-    (2027, Off),  // width of grapheme clusters
-    (2031, Off),  // tells of dark and light
-    (2048, Off),  // tells of a new size
+    (2026, Off), // output held back until it is complete
+    (1049, Off), // alternate screen, cursor saved
+    (1047, Off), // alternate screen
+    (47, Off),   // alternate screen
+    (1, Off),    // cursor keys send SS3
+    (3, Stays),  // 132 columns: resizes the window
+    (4, Stays),  // smooth scrolling
+    (5, Off),    // reverse video
+    (6, Off),    // origin at the scrolling region
+    (7, On),     // wrap at the right margin
+    (9, Off),    // mouse: presses, as X10
+    (12, Off),   // cursor blinks
+    (25, On),    // cursor is shown
+    (45, Off),   // backspace wraps to the line before
+    (66, Off),   // keypad sends SS3
+    (69, Off),   // left and right margins
+    (1000, Off), // mouse: presses and releases
+    (1002, Off), // mouse: drags
+    (1003, Off), // mouse: all motion
+    (1004, Off), // focus in and out
+    (1005, Off), // mouse: coordinates in UTF-8
+    (1006, Off), // mouse: coordinates in decimal
+    (1007, On), // the wheel sends cursor keys on the alternate screen; terminals begin either way, on does no harm
+    (1015, Off), // mouse: coordinates in decimal, as urxvt
+    (1016, Off), // mouse: coordinates in pixels
+    (1034, On), // Meta sets the eighth bit; readline sends terminfo's `smm`
+    (1048, Act), // saves and restores the cursor
+    (2004, Off), // pasted text is bracketed
+    (2027, Off), // width of grapheme clusters
+    (2031, Off), // tells of dark and light
+    (2048, Off), // tells of a new size
 ];
 
 /// ANSI modes. Not here: 2 (locks the keyboard), 12 (echo).

@@ -52,7 +52,9 @@ pub(crate) fn csi(params: &Params, intermediates: &[u8], action: char) -> Result
 fn standard(params: &Params, action: char) -> Result<(), Kind> {
     match (action, only(params)) {
         // Cursor, erase, insert, delete, scroll, tabs, attributes, margins, device attributes.
-        ('@' | 'A'..='M' | 'P' | 'S' | 'X' | 'Z' | '`' | 'a' | 'c'..='g' | 'm' | 'r' | 's' | 'u', _) => Ok(()),
+        ('@' | 'A'..='M' | 'P' | 'S' | 'X' | 'Z' | '`' | 'a' | 'c'..='g' | 'm' | 'r' | 's' | 'u', _) => {
+            Ok(())
+        }
         ('T', Some(_)) => Ok(()),
         // Five parameters: the terminal waits for the program to track the mouse.
         ('T', None) => Err(Kind::Device),
@@ -161,9 +163,9 @@ const fn command(number: &[u8]) -> Kind {
         b"9" | b"99" | b"777" => Kind::Notification,
         b"1337" | b"5113" => Kind::FileTransfer,
         b"7" | b"133" | b"633" => Kind::Shell,
-        b"4" | b"5" | b"6" | b"10" | b"11" | b"12" | b"13" | b"14" | b"15" | b"16" | b"17" | b"18" | b"19"
-        | b"104" | b"105" | b"106" | b"110" | b"111" | b"112" | b"113" | b"114" | b"115" | b"116" | b"117"
-        | b"118" | b"119" => Kind::Colour,
+        b"4" | b"5" | b"6" | b"10" | b"11" | b"12" | b"13" | b"14" | b"15" | b"16" | b"17" | b"18"
+        | b"19" | b"104" | b"105" | b"106" | b"110" | b"111" | b"112" | b"113" | b"114" | b"115" | b"116"
+        | b"117" | b"118" | b"119" => Kind::Colour,
         // A font is named and asked for (CVE-2022-45063); a pointer shape; programs around the terminal.
         b"22" | b"46" | b"50" | b"51" | b"60" | b"61" => Kind::Device,
         _ => Kind::Unknown,

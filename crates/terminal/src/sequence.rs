@@ -79,7 +79,9 @@ impl Sequence {
     /// Whether all terminals read it as the parser did.
     fn plain(&self) -> bool {
         let digits = self.raw.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).max();
-        !self.overlong && digits <= Some(MAX_DIGITS) && self.raw.iter().skip(1).all(|byte| (0x20..0x7f).contains(byte))
+        !self.overlong
+            && digits <= Some(MAX_DIGITS)
+            && self.raw.iter().skip(1).all(|byte| (0x20..0x7f).contains(byte))
     }
 }
 

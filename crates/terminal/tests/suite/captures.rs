@@ -36,7 +36,8 @@ fn capture(terminal: &str, command: &str) -> Option<Vec<u8>> {
 }
 
 fn exists(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(program).exists()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(program).exists()))
 }
 
 /// The output is the input but for sequences of these kinds.
@@ -62,7 +63,10 @@ fn terminals() -> Vec<&'static str> {
         let places = ["/usr/share/terminfo", "/lib/terminfo", "/etc/terminfo"];
         places.iter().any(|place| Path::new(place).join(&name[..1]).join(name).exists())
     };
-    ["xterm-256color", "screen-256color", "tmux-256color", "linux", "vt100"].into_iter().filter(known).collect()
+    ["xterm-256color", "screen-256color", "tmux-256color", "linux", "vt100"]
+        .into_iter()
+        .filter(known)
+        .collect()
 }
 
 #[test]
@@ -71,7 +75,11 @@ fn editors_and_pagers() {
         // Vim saves and restores the title, and asks for the terminal's name and the cursor's style.
         let expected = [Kind::Title, Kind::Report, Kind::Keys];
         unchanged_but(terminal, "vim -u NONE -c \"call setline(1,range(50))\" -c redraw -c qa!", &expected);
-        unchanged_but(terminal, "vim -c \"set nocp title t_RV=\" -c \"syntax on\" -c redraw -c qa!", &expected);
+        unchanged_but(
+            terminal,
+            "vim -c \"set nocp title t_RV=\" -c \"syntax on\" -c redraw -c qa!",
+            &expected,
+        );
         unchanged_but(terminal, "less -F -X /etc/passwd", &[]);
         unchanged_but(terminal, "seq 100 | LESS=E less", &[]);
     }
@@ -102,11 +110,61 @@ fn shells_and_lines() {
 #[test]
 fn every_capability_a_program_may_send() {
     for terminal in terminals() {
-        for name in ["smcup", "rmcup", "civis", "cnorm", "cvvis", "sgr0", "smacs", "rmacs", "enacs", "smkx", "rmkx", "smir",
-            "rmir", "bold", "rev", "smso", "rmso", "el", "el1", "ed", "clear", "home", "ri", "ind", "sc", "rc", "tbc", "hts",
-            "flash", "bel", "smam", "rmam", "smm", "rmm", "reset", "init", "is2", "rs2", "csr 2 10", "cup 3 4", "setaf 4",
-            "setab 200", "rep 65 20", "ech 4", "ich 4", "dch 4", "il 4", "dl 4", "indn 4", "rin 4", "op", "Ss 2", "Se"]
-        {
+        for name in [
+            "smcup",
+            "rmcup",
+            "civis",
+            "cnorm",
+            "cvvis",
+            "sgr0",
+            "smacs",
+            "rmacs",
+            "enacs",
+            "smkx",
+            "rmkx",
+            "smir",
+            "rmir",
+            "bold",
+            "rev",
+            "smso",
+            "rmso",
+            "el",
+            "el1",
+            "ed",
+            "clear",
+            "home",
+            "ri",
+            "ind",
+            "sc",
+            "rc",
+            "tbc",
+            "hts",
+            "flash",
+            "bel",
+            "smam",
+            "rmam",
+            "smm",
+            "rmm",
+            "reset",
+            "init",
+            "is2",
+            "rs2",
+            "csr 2 10",
+            "cup 3 4",
+            "setaf 4",
+            "setab 200",
+            "rep 65 20",
+            "ech 4",
+            "ich 4",
+            "dch 4",
+            "il 4",
+            "dl 4",
+            "indn 4",
+            "rin 4",
+            "op",
+            "Ss 2",
+            "Se",
+        ] {
             // The titles xterm's entry pushes; the keyboard of the Linux console has none.
             let expected = if name.ends_with("cup") { vec![Kind::Title] } else { vec![] };
             let Some(bytes) = capture(terminal, &format!("tput {name} || true")) else { continue };

@@ -20,7 +20,16 @@ fn end(input: &str) -> String {
 
 #[test]
 fn nothing_set_nothing_undone() {
-    for input in ["", "text", "\x1b[2J\x1b[H", "\x1b[6n", "\x1b7\x1b8", "\x1b[?1048h", "\x1b[m\x1b[0m\x1b(B\x1b>", "\x1b[r"] {
+    for input in [
+        "",
+        "text",
+        "\x1b[2J\x1b[H",
+        "\x1b[6n",
+        "\x1b7\x1b8",
+        "\x1b[?1048h",
+        "\x1b[m\x1b[0m\x1b(B\x1b>",
+        "\x1b[r",
+    ] {
         assert_eq!(end(input), "", "{input:?}");
     }
 }

@@ -9,11 +9,29 @@ use super::{filtered, shown};
 
 /// Pieces that meet in ways nobody would write down.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
-    let introducers = ["\x1b", "\x1b[", "\x1b]", "\x1bP", "\x1b_", "\x1b^", "\x1bX", "\x1bk", "\x1b(", "\x1b[?", "\x1b[>"];
-    let ends = ["\x07", "\x1b\\", "\x18", "\x1a", "m", "h", "l", "u", "t", "n", "q", "$p", "b", "c", "r", "H", "\x7f", " q"];
+    let introducers =
+        ["\x1b", "\x1b[", "\x1b]", "\x1bP", "\x1b_", "\x1b^", "\x1bX", "\x1bk", "\x1b(", "\x1b[?", "\x1b[>"];
+    let ends = [
+        "\x07", "\x1b\\", "\x18", "\x1a", "m", "h", "l", "u", "t", "n", "q", "$p", "b", "c", "r", "H",
+        "\x7f", " q",
+    ];
     let whole = [
-        "\x1b[?1049h", "\x1b[?1049l", "\x1b[>1u", "\x1b[<1u", "\x1b[=1u", "\x1b[31m", "\x1b]11;?", "\x1b]52;c;?\x07",
-        "\x1b[?6h", "\x1b[2;5r", "\x1b]4;1;?\x1b\\", "\x1bP$qm\x1b\\", "\x1bPtmux;\x1b", "\x1b[21t", "\x1b[3g", "\x0e",
+        "\x1b[?1049h",
+        "\x1b[?1049l",
+        "\x1b[>1u",
+        "\x1b[<1u",
+        "\x1b[=1u",
+        "\x1b[31m",
+        "\x1b]11;?",
+        "\x1b]52;c;?\x07",
+        "\x1b[?6h",
+        "\x1b[2;5r",
+        "\x1b]4;1;?\x1b\\",
+        "\x1bP$qm\x1b\\",
+        "\x1bPtmux;\x1b",
+        "\x1b[21t",
+        "\x1b[3g",
+        "\x0e",
     ];
     prop_oneof![
         4 => proptest::sample::select(introducers.to_vec()).prop_map(|text| text.as_bytes().to_vec()),

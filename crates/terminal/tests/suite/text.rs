@@ -6,7 +6,13 @@ use super::{pushed, shown};
 
 #[test]
 fn text_is_not_changed() {
-    for text in ["", "plain\r\n\ttabs\x08\x07\x0b\x0c", "é ß « » \u{a0} ° 漢字 🦀 \u{301}", "padding\0\0", "\x0eqqq\x0f"] {
+    for text in [
+        "",
+        "plain\r\n\ttabs\x08\x07\x0b\x0c",
+        "é ß « » \u{a0} ° 漢字 🦀 \u{301}",
+        "padding\0\0",
+        "\x0eqqq\x0f",
+    ] {
         assert_eq!(pushed(text.as_bytes()), (text.as_bytes().to_vec(), vec![]));
     }
 }
