@@ -15,11 +15,11 @@ mod nascent;
 mod orders;
 mod parent;
 pub mod probe;
-mod report;
+pub mod report;
 mod root;
 pub mod survey;
 
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
-pub use parent::{Boundary, Failure, stage};
+pub use parent::{Boundary, Failure, stage, stage_of_job};
 pub use report::Message;

@@ -115,7 +115,13 @@ pub fn stage(plan: &Plan, stage: u32) -> String {
     if stage >= STEPS {
         return plan.describe((stage - STEPS) as usize);
     }
-    let text = match stage {
+    stage_of_job(stage).into()
+}
+
+/// The same for what is not in a plan's lists: a command's own start.
+#[must_use]
+pub fn stage_of_job(stage: u32) -> &'static str {
+    match stage {
         1 => "taking the sandbox's ids",
         2 => "making the sandbox's namespaces",
         3 => "tying the sandbox's life to this process",
@@ -132,8 +138,7 @@ pub fn stage(plan: &Plan, stage: u32) -> String {
         15 => "reading the plan",
         16 => "making a terminal",
         _ => "passing the descriptors",
-    };
-    text.into()
+    }
 }
 
 pub(crate) fn fail(part: &'static str) -> impl Fn(Errno) -> Failure {

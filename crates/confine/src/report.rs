@@ -105,6 +105,21 @@ impl Message {
         }
     }
 
+    /// The same about a job of another number.
+    #[must_use]
+    pub fn of_job(self, id: u32) -> Self {
+        match self {
+            Self::Failed { stage, errno, .. } => Self::Failed { stage, errno, job: id },
+            Self::NotExecuted { errno, .. } => Self::NotExecuted { job: id, errno },
+            Self::Exited { status, .. } => Self::Exited { job: id, status },
+            Self::Signalled { signal, .. } => Self::Signalled { job: id, signal },
+            Self::Stopped { .. } => Self::Stopped { job: id },
+            Self::Listening { .. } => Self::Listening { job: id },
+            Self::Terminal { .. } => Self::Terminal { job: id },
+            other @ (Self::Made(_) | Self::Ready) => other,
+        }
+    }
+
     fn encode(self) -> [u8; SIZE] {
         let raw = |errno: Errno| errno.raw_os_error().unsigned_abs();
         let words = match self {
@@ -156,10 +171,20 @@ pub(crate) fn send(socket: BorrowedFd<'_>, message: Message) {
 
 /// Says it and hands over a descriptor.
 pub(crate) fn send_with(socket: BorrowedFd<'_>, message: Message, descriptor: &OwnedFd) -> Result<(), Errno> {
+    tell(socket, message, Some(descriptor))
+}
+
+/// Says it, with a descriptor or without one.
+///
+/// # Errors
+/// The kernel's; EAGAIN on a socket that does not wait and whose reader does not read.
+pub fn tell(socket: BorrowedFd<'_>, message: Message, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds = [descriptor.as_fd()];
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+    let fds = descriptor.map(|descriptor| [descriptor.as_fd()]);
+    if let Some(fds) = &fds
+        && !ancillary.push(SendAncillaryMessage::ScmRights(fds))
+    {
         return Err(Errno::NOBUFS);
     }
     let message = message.encode();
@@ -167,7 +192,8 @@ pub(crate) fn send_with(socket: BorrowedFd<'_>, message: Message, descriptor: &O
 }
 
 /// The next message, with the descriptor that came along, or `None` at the end.
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> Option<(Message, Option<OwnedFd>)> {
+#[must_use]
+pub fn receive(socket: BorrowedFd<'_>) -> Option<(Message, Option<OwnedFd>)> {
     let mut bytes = [0; SIZE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {

@@ -45,6 +45,20 @@ pub enum Event {
         /// Why.
         message: String,
     },
+    /// A command begins in a sandbox that holds many.
+    ExecStart {
+        /// Its number in this sandbox.
+        job: u32,
+        /// The command and its arguments.
+        command: Vec<String>,
+    },
+    /// It ended.
+    ExecEnd {
+        /// Its number in this sandbox.
+        job: u32,
+        /// Exit status; 128 and the signal's number for one that a signal ended.
+        exit: i32,
+    },
     /// A command was refused.
     ExecDeny {
         /// The command and its arguments.
@@ -143,6 +157,10 @@ pub enum Kind {
     SandboxEnd,
     /// `policy.error`
     PolicyError,
+    /// `exec.start`
+    ExecStart,
+    /// `exec.end`
+    ExecEnd,
     /// `exec.deny`
     ExecDeny,
     /// `net.deny`
@@ -161,10 +179,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
+        Self::ExecStart,
+        Self::ExecEnd,
         Self::ExecDeny,
         Self::NetDeny,
         Self::Degraded,
@@ -180,6 +200,8 @@ impl Kind {
             Self::SandboxStart => "sandbox.start",
             Self::SandboxEnd => "sandbox.end",
             Self::PolicyError => "policy.error",
+            Self::ExecStart => "exec.start",
+            Self::ExecEnd => "exec.end",
             Self::ExecDeny => "exec.deny",
             Self::NetDeny => "net.deny",
             Self::Degraded => "degraded",
@@ -193,9 +215,12 @@ impl Kind {
     /// How much it matters.
     pub fn severity(self) -> Severity {
         match self {
-            Self::SandboxStart | Self::SandboxEnd | Self::WorkspaceApply | Self::WorkspaceDiscard => {
-                Severity::Informational
-            }
+            Self::SandboxStart
+            | Self::SandboxEnd
+            | Self::ExecStart
+            | Self::ExecEnd
+            | Self::WorkspaceApply
+            | Self::WorkspaceDiscard => Severity::Informational,
             Self::PolicyError | Self::Degraded => Severity::Low,
             Self::ExecDeny | Self::NetDeny | Self::ApplyFlag => Severity::Medium,
             Self::ApplyRefuse => Severity::High,
@@ -232,6 +257,8 @@ impl Event {
             Self::SandboxStart { .. } => Kind::SandboxStart,
             Self::SandboxEnd { .. } => Kind::SandboxEnd,
             Self::PolicyError { .. } => Kind::PolicyError,
+            Self::ExecStart { .. } => Kind::ExecStart,
+            Self::ExecEnd { .. } => Kind::ExecEnd,
             Self::ExecDeny { .. } => Kind::ExecDeny,
             Self::NetDeny { .. } => Kind::NetDeny,
             Self::Degraded(_) => Kind::Degraded,

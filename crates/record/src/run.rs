@@ -74,6 +74,9 @@ impl RunDir {
 pub struct RunRecord {
     /// The run.
     pub id: String,
+    /// The name it was started under, if it holds many commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// The command and its arguments, made printable.

@@ -32,6 +32,18 @@ pub(crate) struct Cli {
 enum Verb {
     /// Run a command inside a boundary made from a policy
     Run(commands::run::Arguments),
+    /// An interactive run: a shell inside the boundary
+    Shell(commands::shell::Arguments),
+    /// Start a named sandbox that holds many commands
+    Start(commands::start::Arguments),
+    /// Run a command in a named sandbox
+    Exec(commands::exec::Arguments),
+    /// List the sandboxes that live
+    Ps(commands::ps::Arguments),
+    /// Print what a named sandbox's first command wrote
+    Logs(commands::logs::Arguments),
+    /// End a named sandbox with everything in it
+    Stop(commands::stop::Arguments),
     /// Print what the kernel would be told, step by step
     Plan(commands::plan::Arguments),
     /// Read a policy and say what is wrong with it
@@ -113,6 +125,12 @@ pub(crate) fn main() -> ExitCode {
     };
     let outcome = match cli.verb {
         Verb::Run(arguments) => commands::run::run(arguments),
+        Verb::Shell(arguments) => commands::shell::run(arguments),
+        Verb::Start(arguments) => commands::start::run(arguments),
+        Verb::Exec(arguments) => commands::exec::run(&arguments),
+        Verb::Ps(arguments) => commands::ps::run(&arguments),
+        Verb::Logs(arguments) => commands::logs::run(&arguments),
+        Verb::Stop(arguments) => commands::stop::run(&arguments),
         Verb::Plan(arguments) => commands::plan::run(&arguments),
         Verb::Check(arguments) => commands::check::run(&arguments),
         Verb::Trust(arguments) => commands::trust::run(&arguments),

@@ -9,6 +9,7 @@ mod environment;
 mod failure;
 mod ids;
 mod layers;
+mod named;
 mod outcome;
 mod run;
 mod source;

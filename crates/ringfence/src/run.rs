@@ -1,17 +1,18 @@
 //! What a run does, in order: load the policy, look, plan, confine, supervise, record, report.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ringfence_confine::{Job, Nascent, probe, survey};
+use ringfence_confine::{Boundary, Job, Nascent, probe, survey};
 use ringfence_plan::{Invoker, Plan, Request, Step, Survey};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{
     Event, Identity, Process, Report, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
 };
-use ringfence_supervise::{Ended, Screen, Standard};
+use ringfence_supervise::{Refusal, Relay, Screen, Standard};
 
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
@@ -39,17 +40,10 @@ fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Fai
     let standard = ringfence_supervise::standard(invoker.root).context("the standard streams")?;
     let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;
     // From here on there are two ways at once: what follows, and the making of the namespaces.
-    let policy: &Policy = Box::leak(Box::new(source::load(&arguments.policy, &invoker)?));
-    report.policy = Some(policy.hash.clone());
-    let state = State::open(&invoker.state).context("the state directory")?;
-    let directory = state.new_run().context("the run's directory")?;
-    let mut run = Run { policy, invoker, state, directory, started: false, begun: Instant::now() };
-    let world = World { nascent, signals, standard };
-    let outcome = run.go(arguments, world, report);
-    if !run.started {
-        // Nothing ran: nothing is left behind.
-        let _ = std::fs::remove_dir_all(run.directory.path());
-    }
+    let mut run = Run::new(&arguments.policy, invoker, None)?;
+    report.policy = Some(run.policy.hash.clone());
+    let outcome = run.go(arguments, nascent, &signals, standard, report);
+    run.clear();
     outcome
 }
 
@@ -120,7 +114,7 @@ fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) ->
     }
 }
 
-fn not_confined(failure: ringfence_confine::Failure) -> Failure {
+pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
     let error = Failure::new(failure.to_string());
     match failure.remedy {
         Some(remedy) => error.hint(remedy),
@@ -128,33 +122,56 @@ fn not_confined(failure: ringfence_confine::Failure) -> Failure {
     }
 }
 
-/// What was taken hold of before the policy was read.
-struct World {
-    nascent: Nascent,
-    signals: OwnedFd,
-    standard: Standard,
-}
-
-struct Run {
+/// A run that is being made, or goes on.
+pub(crate) struct Run {
     policy: &'static Policy,
-    invoker: Invoker,
-    state: State,
-    directory: RunDir,
+    pub(crate) invoker: Invoker,
+    pub(crate) state: State,
+    pub(crate) directory: RunDir,
+    /// The name of one that holds many commands.
+    pub(crate) name: Option<String>,
     started: bool,
     begun: Instant,
 }
 
+/// A boundary with its record; no command runs in it yet.
+pub(crate) struct Open {
+    pub(crate) plan: &'static Plan,
+    pub(crate) boundary: Boundary,
+    pub(crate) log: Writer,
+    record: RunRecord,
+    reserved: Option<(u32, File)>,
+}
+
 impl Run {
-    fn go(&mut self, arguments: &Arguments, world: World, report: &mut Report) -> Result<u8, Failure> {
-        let World { nascent, signals, standard } = world;
+    /// Loads the policy and makes the run's directory.
+    pub(crate) fn new(
+        arguments: &PolicyArguments,
+        invoker: Invoker,
+        name: Option<String>,
+    ) -> Result<Self, Failure> {
+        // Never freed: the process ends with the run, and freeing a thousand strings would only delay that.
+        let policy: &Policy = Box::leak(Box::new(source::load(arguments, &invoker)?));
+        let state = State::open(&invoker.state).context("the state directory")?;
+        let directory = state.new_run().context("the run's directory")?;
+        Ok(Self { policy, invoker, state, directory, name, started: false, begun: Instant::now() })
+    }
+
+    /// Plans, builds, records. With `relays`, what the task's kernel ids must be able to open again.
+    pub(crate) fn open(
+        &mut self,
+        arguments: &PolicyArguments,
+        command: Vec<OsString>,
+        nascent: Nascent,
+        relays: &[Relay],
+        report: &mut Report,
+    ) -> Result<Open, Failure> {
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
-        let command = arguments.command.clone();
-        // Never freed: the process ends with the run, and freeing a thousand strings would only delay that.
         let plan: &Plan = Box::leak(Box::new(make_plan_as(
             self.policy,
             &self.invoker,
-            &arguments.policy,
+            arguments,
             command,
             self.directory.path(),
             unused,
@@ -162,10 +179,10 @@ impl Run {
         self.describe(plan, report);
         layers::make(plan)?;
         if plan.ids.mapped {
-            ringfence_supervise::give(&standard.relays, plan.ids.outside_uid, plan.ids.outside_gid)
+            ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)
                 .context("the standard streams")?;
         }
-        let mut boundary = nascent.build(plan, true).map_err(not_confined)?;
+        let boundary = nascent.build(plan, self.name.is_none()).map_err(not_confined)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
         let head = log.append(&self.start_event(plan)).context("the run's log")?;
@@ -178,15 +195,37 @@ impl Run {
         if !plan.layers.is_empty() {
             border.pass();
         }
-        boundary.start(&job(plan, &standard), &standard.passed).map_err(not_confined)?;
+        Ok(Open { plan, boundary, log, record, reserved })
+    }
+
+    /// Where nothing ran, nothing is left behind.
+    pub(crate) fn clear(&self) {
+        if !self.started {
+            let _ = std::fs::remove_dir_all(self.directory.path());
+        }
+    }
+
+    fn go(
+        &mut self,
+        arguments: &Arguments,
+        nascent: Nascent,
+        signals: &OwnedFd,
+        standard: Standard,
+        report: &mut Report,
+    ) -> Result<u8, Failure> {
+        let command = arguments.command.clone();
+        let mut open = self.open(&arguments.policy, command, nascent, &standard.relays, report)?;
+        open.boundary.start(&job(open.plan, &standard), &standard.passed).map_err(not_confined)?;
         drop(standard.passed);
         let (relays, screen) = (standard.relays, standard.screen);
-        let ended = ringfence_supervise::run(&boundary, &signals, relays, screen, own_mounts(plan))
+        let ended = ringfence_supervise::run(&open.boundary, signals, relays, screen, own_mounts(open.plan))
             .context("watching the sandbox")?;
-        if let Some((id, _lock)) = reserved {
-            ids::release(&self.state, id);
+        let outcome = outcome::judge(open.plan, &self.invoker, &ended);
+        let (result, changes) = self.end(open, &ended.refused, outcome, report)?;
+        if !arguments.quiet {
+            self.say(&ended.refused, changes);
         }
-        self.end(plan, &ended, &mut log, record, arguments, report)
+        result
     }
 
     fn describe(&self, plan: &Plan, report: &mut Report) {
@@ -202,6 +241,7 @@ impl Run {
     fn record(&self, plan: &Plan, started: clock::Instant) -> RunRecord {
         RunRecord {
             id: self.directory.id().to_owned(),
+            name: self.name.clone(),
             started: Timestamp::now(),
             command: words(plan),
             identity: self.identity(),
@@ -244,17 +284,16 @@ impl Run {
         }
     }
 
-    fn end(
+    /// Writes down how it ended. The number of changes that wait comes along.
+    pub(crate) fn end(
         &self,
-        plan: &Plan,
-        ended: &Ended,
-        log: &mut Writer,
-        mut record: RunRecord,
-        arguments: &Arguments,
+        open: Open,
+        refused: &[Refusal],
+        outcome: outcome::Outcome,
         report: &mut Report,
-    ) -> Result<u8, Failure> {
-        let outcome = outcome::judge(plan, &self.invoker, ended);
-        for refusal in &ended.refused {
+    ) -> Result<(Result<u8, Failure>, Option<u64>), Failure> {
+        let Open { plan, boundary, mut log, mut record, reserved } = open;
+        for refusal in refused {
             let event = Event::NetDeny {
                 unix: refusal.path.display().to_string(),
                 process: refusal.process,
@@ -273,10 +312,9 @@ impl Run {
             log.append(&event).context("the run's log")?;
             report.refusals += 1;
         }
-        report.refusals += ended.refused.len() as u64;
+        report.refusals += refused.len() as u64;
         report.signal = outcome.signal;
-        let changes = layers::settle(plan, &self.state, &self.directory, &record)?;
-        report.changes = changes;
+        let settled = layers::settle(plan, &self.state, &self.directory, &record);
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {
             exit: i32::from(status),
@@ -288,18 +326,22 @@ impl Run {
         record.head = Some(log.append(&event).context("the run's log")?);
         record.status = Status::Ended;
         self.directory.write_record(&record, false).context("the run's record")?;
-        if !arguments.quiet {
-            self.say(ended, changes);
+        drop(boundary);
+        if let Some((id, _lock)) = reserved {
+            ids::release(&self.state, id);
         }
-        outcome.result
+        // What went wrong with the command is told before what went wrong after it.
+        let changes = if outcome.result.is_ok() { settled? } else { settled.unwrap_or(None) };
+        report.changes = changes;
+        Ok((outcome.result, changes))
     }
 
     /// One line each, and only where there is something to say.
-    fn say(&self, ended: &Ended, changes: Option<u64>) {
-        if !ended.refused.is_empty() {
+    pub(crate) fn say(&self, refused: &[Refusal], changes: Option<u64>) {
+        if !refused.is_empty() {
             let text = format!(
                 "{} connection(s) to unix sockets of the host refused; see {}",
-                ended.refused.len(),
+                refused.len(),
                 self.directory.events().display()
             );
             terminal::error(&format!("{} {text}", terminal::label("run:")));
@@ -315,7 +357,7 @@ impl Run {
     }
 }
 
-fn words(plan: &Plan) -> Vec<String> {
+pub(crate) fn words(plan: &Plan) -> Vec<String> {
     plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
@@ -347,7 +389,7 @@ fn job(plan: &Plan, standard: &Standard) -> Job {
 }
 
 /// Mount points of file systems that are the sandbox's own: sockets on them are too.
-fn own_mounts(plan: &Plan) -> Vec<PathBuf> {
+pub(crate) fn own_mounts(plan: &Plan) -> Vec<PathBuf> {
     plan.steps
         .iter()
         .filter_map(|step| match step {

@@ -3,6 +3,7 @@
 //! A pipe passes. A terminal does not: the task could write sequences to it that act, or push input. A regular file does
 //! not: the task could open it again with other rights through /proc; a socket or a directory would be a way out.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_confine::Stream;
@@ -96,6 +97,20 @@ impl From<Errno> for Fault {
 }
 
 impl Standard {
+    /// No input; both outputs go to a file, by a relay.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn kept(file: &File) -> Result<Self, Errno> {
+        let mut standard =
+            Self { streams: [Stream::Null; 3], passed: Vec::new(), relays: Vec::new(), screen: None };
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        standard.passed = vec![fcntl_dupfd_cloexec(&writer, 3)?, writer];
+        standard.streams = [Stream::Null, Stream::Passed, Stream::Passed];
+        standard.relays.push(Relay::outwards(reader, fcntl_dupfd_cloexec(file, 3)?)?);
+        Ok(standard)
+    }
+
     fn stream(
         &mut self,
         number: usize,

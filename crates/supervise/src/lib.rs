@@ -5,14 +5,17 @@
 mod connections;
 mod descriptors;
 mod relay;
+mod remote;
+mod sandbox;
 mod screen;
+mod serve;
 mod stops;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Boundary, Message};
+use ringfence_confine::Message;
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -22,7 +25,10 @@ use connections::Connections;
 pub use connections::Refusal;
 pub use descriptors::{Standard, Unfit, give, standard};
 pub use relay::Relay;
+pub use remote::{Ask, Remote};
+pub use sandbox::Sandbox;
 pub use screen::Screen;
+pub use serve::{Happening, Server, Template};
 pub use stops::take_signals;
 
 /// What became of a sandbox.
@@ -47,7 +53,7 @@ const JOB: u32 = 0;
 /// # Errors
 /// The kernel's; dropping the boundary ends the sandbox.
 pub fn run(
-    boundary: &Boundary,
+    boundary: &dyn Sandbox,
     signals: &OwnedFd,
     relays: Vec<Relay>,
     screen: Option<Screen>,
@@ -68,7 +74,7 @@ pub fn run(
 }
 
 struct Watch<'a> {
-    boundary: &'a Boundary,
+    boundary: &'a dyn Sandbox,
     signals: &'a OwnedFd,
     relays: Vec<Relay>,
     screen: Option<Screen>,
@@ -117,14 +123,19 @@ impl Watch<'_> {
                 while reporting && self.report() {}
                 return Ok(());
             }
+            // Whoever keeps the sandbox is gone.
+            if !reporting && self.boundary.ended().is_none() {
+                return Ok(());
+            }
         }
     }
 
     fn poll(&self, reporting: bool) -> Result<Ready, Errno> {
-        let mut polled =
-            vec![PollFd::new(&self.boundary.pidfd, PollFlags::IN), PollFd::new(self.signals, PollFlags::IN)];
+        let (ended, reports) = (self.boundary.ended(), self.boundary.reports());
+        let mut polled = vec![PollFd::new(self.signals, PollFlags::IN)];
+        polled.extend(ended.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         if reporting {
-            polled.push(PollFd::new(&self.boundary.report, PollFlags::IN));
+            polled.push(PollFd::from_borrowed_fd(reports, PollFlags::IN));
         }
         let listener = self.connections.as_ref().map(Connections::listener);
         polled.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
@@ -143,7 +154,8 @@ impl Watch<'_> {
         }
         let mut events = polled.iter().map(PollFd::revents);
         let mut next = || events.next().unwrap_or(PollFlags::empty());
-        let (ended, signals) = (next(), next());
+        let signals = next();
+        let ended = if ended.is_some() { next() } else { PollFlags::empty() };
         let report = if reporting { next() } else { PollFlags::empty() };
         let connections = if listener.is_some() { next() } else { PollFlags::empty() };
         let relays = waiting.iter().filter_map(|(index, _)| (!next().is_empty()).then_some(*index)).collect();

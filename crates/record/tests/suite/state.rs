@@ -9,6 +9,7 @@ use ringfence_record::{Error, Process, Report, RunDir, RunRecord, State, Status,
 
 fn record(run: &RunDir, workspace: &str) -> RunRecord {
     RunRecord {
+        name: None,
         id: run.id().to_owned(),
         started: Timestamp::now(),
         command: vec!["true".into()],

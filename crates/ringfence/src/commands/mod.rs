@@ -6,9 +6,15 @@ pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod discard;
 pub(crate) mod doctor;
+pub(crate) mod exec;
+pub(crate) mod logs;
 pub(crate) mod plan;
 pub(crate) mod presets;
+pub(crate) mod ps;
 pub(crate) mod run;
+pub(crate) mod shell;
+pub(crate) mod start;
+pub(crate) mod stop;
 pub(crate) mod trust;
 pub(crate) mod waiting;
 

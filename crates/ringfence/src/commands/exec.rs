@@ -1,0 +1,78 @@
+//! `ringfence exec`: a command in a sandbox that another process keeps.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use ringfence_confine::Message;
+use ringfence_record::State;
+use ringfence_supervise::{Ask, Screen};
+use rustix::io::Errno;
+
+use crate::failure::{Context, Failure};
+use crate::{environment, named};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence exec dev -- cargo test
+  ringfence exec dev -- sh -c 'python3 -m http.server 8000 >server.log 2>&1 &'
+  ringfence exec dev -- curl -s localhost:8000
+
+What a command leaves running goes on until `ringfence stop`. Exit status: the command's own; 125 an error of
+ringfence, 126 refused, 127 not found.")]
+pub(crate) struct Arguments {
+    /// The sandbox
+    name: String,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let invoker = environment::invoker()?;
+    let state = State::open(&invoker.state).context("the state directory")?;
+    let remote = named::call(&named::find(&state, &arguments.name)?)?;
+    let signals = ringfence_supervise::take_signals().context("signals")?;
+    let standard = ringfence_supervise::standard(invoker.root).context("the standard streams")?;
+    let ask = Ask::Exec {
+        command: arguments.command.clone(),
+        directory: invoker.cwd.into_os_string(),
+        term: std::env::var_os("TERM"),
+        streams: standard.streams,
+        terminal: standard.screen.as_ref().map(Screen::size),
+    };
+    remote.ask(&ask, &standard.passed).map_err(|errno| match errno {
+        Errno::MSGSIZE => Failure::new("the command line is too long: 128 KiB at most")
+            .hint("put it into a script in the workspace"),
+        errno => Failure::new(format!("asking the sandbox: {errno}")),
+    })?;
+    drop(standard.passed);
+    let ended = ringfence_supervise::run(&remote, &signals, standard.relays, standard.screen, Vec::new())
+        .context("waiting for the command")?;
+    status(&ended.messages, arguments)
+}
+
+fn status(messages: &[Message], arguments: &Arguments) -> Result<u8, Failure> {
+    let command = arguments.command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    for message in messages {
+        match message {
+            Message::Failed { stage, errno, .. } => {
+                let stage = ringfence_confine::stage_of_job(*stage);
+                return Err(Failure::new(format!("the command could not be started: {stage}: {errno}")));
+            }
+            Message::NotExecuted { errno: Errno::NOENT | Errno::NOTDIR, .. } => {
+                return Err(
+                    Failure::new(format!("{command}: command not found")).with_status(Failure::NOT_FOUND)
+                );
+            }
+            Message::NotExecuted { errno, .. } => {
+                return Err(Failure::new(format!("{command}: {errno}")).with_status(Failure::REFUSED));
+            }
+            _ => {}
+        }
+    }
+    match messages.last() {
+        Some(Message::Exited { status, .. }) => Ok(u8::try_from(status & 0xff).unwrap_or(1)),
+        Some(Message::Signalled { signal, .. }) => Ok(u8::try_from(128 + (signal & 0x7f)).unwrap_or(255)),
+        _ => Err(Failure::new(format!("the sandbox `{}` ended before the command did", arguments.name))),
+    }
+}

@@ -1,0 +1,71 @@
+//! `ringfence logs`: what the first command of a named sandbox wrote.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::time::Duration;
+
+use clap::Args;
+use ringfence_record::State;
+use ringfence_terminal::Filter;
+
+use crate::failure::{Context, Failure};
+use crate::{environment, named};
+
+/// The file in the run's directory.
+pub(crate) const FILE: &str = "output.log";
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence logs web
+  ringfence logs web --follow
+  ringfence logs 1m85          a run that has ended, by the beginning of its id")]
+pub(crate) struct Arguments {
+    /// The sandbox, or the beginning of a run's id
+    name: String,
+    /// Go on as long as the sandbox lives
+    #[arg(long, short)]
+    follow: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let invoker = environment::invoker()?;
+    let state = State::open(&invoker.state).context("the state directory")?;
+    let run = match named::find(&state, &arguments.name) {
+        Ok(run) => run,
+        Err(none) => state.find(&arguments.name, None).map_err(|_| none)?.0,
+    };
+    let path = run.path().join(FILE);
+    let mut file = File::open(&path).map_err(|_| {
+        Failure::new(format!("run {} has kept no output", run.id()))
+            .hint("only the command that `ringfence start NAME -- COMMAND` names is kept")
+    })?;
+    let mut out = std::io::stdout().lock();
+    // A file or a pipe gets it as it was written.
+    let mut filter = out.is_terminal().then(Filter::new);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = file.read(&mut buffer).context(format!("reading {}", path.display()))?;
+        let read = buffer.get(..length).unwrap_or_default();
+        let mut shown = Vec::new();
+        match &mut filter {
+            Some(filter) => filter.push(read, &mut shown),
+            None => shown.extend_from_slice(read),
+        }
+        if out.write_all(&shown).and_then(|()| out.flush()).is_err() {
+            // A reader that went away ends quietly.
+            return Ok(0);
+        }
+        if length == 0 {
+            if !arguments.follow || named::find(&state, &arguments.name).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    let mut rest = Vec::new();
+    if let Some(filter) = &mut filter {
+        filter.finish(&mut rest);
+    }
+    let _ = out.write_all(&rest);
+    Ok(0)
+}

@@ -1,0 +1,155 @@
+//! `ringfence ps`: the sandboxes that live, and what runs in them.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use ringfence_record::{RunRecord, State, Timestamp};
+use serde::Serialize;
+
+use crate::commands::print_json;
+use crate::failure::{Context, Failure};
+use crate::terminal::escape;
+use crate::{environment, terminal};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence ps
+  ringfence ps --tree")]
+pub(crate) struct Arguments {
+    /// Show the processes of each
+    #[arg(long)]
+    tree: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A sandbox that lives.
+#[derive(Serialize)]
+struct Shown {
+    run: String,
+    name: Option<String>,
+    supervisor: i32,
+    seconds: i64,
+    mode: String,
+    workspace: String,
+    command: Vec<String>,
+    processes: Vec<Process>,
+}
+
+/// A process of it, by its number on the host.
+#[derive(Serialize)]
+struct Process {
+    pid: i32,
+    parent: i32,
+    command: String,
+    #[serde(skip)]
+    depth: usize,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let invoker = environment::invoker()?;
+    let state = State::open(&invoker.state).context("the state directory")?;
+    let runs = state.runs().context("the state directory")?;
+    let children = children();
+    let mut shown: Vec<Shown> = runs
+        .into_iter()
+        .filter_map(|(_, record)| record.ok())
+        .filter(RunRecord::running)
+        .filter_map(|record| describe(record, &children))
+        .collect();
+    shown.sort_by(|one, other| one.run.cmp(&other.run));
+    if arguments.json {
+        print_json(&shown)?;
+    } else {
+        terminal::print(&table(&shown, arguments.tree));
+    }
+    Ok(0)
+}
+
+fn describe(record: RunRecord, children: &BTreeMap<i32, Vec<(i32, String)>>) -> Option<Shown> {
+    let supervisor = record.supervisor?.pid;
+    let mut processes = Vec::new();
+    // Init itself is no command.
+    for (init, _) in children.get(&supervisor).into_iter().flatten() {
+        below(*init, 0, children, &mut processes);
+    }
+    Some(Shown {
+        run: record.id,
+        name: record.name,
+        supervisor,
+        seconds: (Timestamp::now().milliseconds() - record.started.milliseconds()) / 1000,
+        mode: record.mode,
+        workspace: record.workspace.display().to_string(),
+        command: record.command,
+        processes,
+    })
+}
+
+fn below(parent: i32, depth: usize, children: &BTreeMap<i32, Vec<(i32, String)>>, found: &mut Vec<Process>) {
+    // A tree that is changing while it is read has no end for sure.
+    if depth > 256 {
+        return;
+    }
+    for (pid, command) in children.get(&parent).into_iter().flatten() {
+        found.push(Process { pid: *pid, parent, command: command.clone(), depth });
+        below(*pid, depth + 1, children, found);
+    }
+}
+
+/// Every process by its parent, with its command line.
+fn children() -> BTreeMap<i32, Vec<(i32, String)>> {
+    let mut children: BTreeMap<i32, Vec<(i32, String)>> = BTreeMap::new();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return children };
+    for entry in entries.filter_map(Result::ok) {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Some((head, rest)) = stat.rsplit_once(')') else { continue };
+        let Some(parent) = rest.split_whitespace().nth(1).and_then(|field| field.parse().ok()) else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<_> = line
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty())
+            .map(String::from_utf8_lossy)
+            .collect();
+        let name = head.split_once('(').map_or("", |(_, name)| name);
+        let command = if words.is_empty() { format!("[{name}]") } else { words.join(" ") };
+        children.entry(parent).or_default().push((pid, command));
+    }
+    children
+}
+
+fn table(shown: &[Shown], tree: bool) -> String {
+    let mut out = format!(
+        "{:<16} {:<13} {:>7} {:>9} {:>5}  {:<9}  {}\n",
+        "NAME", "RUN", "PID", "TIME", "PROCS", "MODE", "COMMAND"
+    );
+    for one in shown {
+        let (hours, minutes, seconds) = (one.seconds / 3600, one.seconds / 60 % 60, one.seconds % 60);
+        out.push_str(&format!(
+            "{:<16} {:<13} {:>7} {:>9} {:>5}  {:<9}  {}\n",
+            one.name.as_deref().unwrap_or("-"),
+            one.run,
+            one.supervisor,
+            format!("{hours}:{minutes:02}:{seconds:02}"),
+            one.processes.len(),
+            one.mode,
+            line(&one.command.join(" "))
+        ));
+        for process in one.processes.iter().filter(|_| tree) {
+            let indent = "  ".repeat(process.depth + 1);
+            out.push_str(&format!("{indent}{} {}\n", process.pid, line(&process.command)));
+        }
+    }
+    out
+}
+
+/// One line that acts on no terminal.
+fn line(text: &str) -> String {
+    let short: String = text.chars().take(120).collect();
+    escape(short.replace('\n', " "))
+}

@@ -1,0 +1,151 @@
+//! `ringfence start`: a sandbox that holds many commands, kept by a process of its own.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use clap::Args;
+use ringfence_confine::Job;
+use ringfence_record::{Event, Report};
+use ringfence_supervise::{Happening, Server, Standard, Template};
+use ringfence_sys::clone::{Forked, clone};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::cli::PolicyArguments;
+use crate::failure::{Context, Failure};
+use crate::named::{self, Claim};
+use crate::outcome::Outcome;
+use crate::run::{Open, Run, not_confined, own_mounts};
+use crate::{environment, terminal};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence start dev                            an empty sandbox; commands come by `exec`
+  ringfence start web --preset coding-agent -- npm run dev
+  ringfence exec web -- curl -s localhost:5173
+  ringfence logs web
+  ringfence stop web
+
+Everything in it ends with `stop`, or when its keeper is killed; changes of the workspace wait for `apply` as after `run`.")]
+pub(crate) struct Arguments {
+    /// Its name
+    name: String,
+    #[command(flatten)]
+    policy: PolicyArguments,
+    /// A command to start with; its output is kept for `ringfence logs`
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
+    environment::refuse_setuid()?;
+    let (ready, begun) = pipe_with(PipeFlags::CLOEXEC).context("a pipe")?;
+    match clone(0).context("fork")? {
+        Forked::Child => {
+            drop(ready);
+            keep(arguments, begun)
+        }
+        Forked::Parent(keeper, _) => {
+            drop(begun);
+            let mut word = [0; 64];
+            let length = rustix::io::read(&ready, &mut word).unwrap_or(0);
+            if length == 0 {
+                // It has said why.
+                let ended = rustix::process::waitpid(Some(keeper), rustix::process::WaitOptions::empty());
+                let status = ended.ok().flatten().and_then(|(_, status)| status.exit_status());
+                return Ok(status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Failure::OURS));
+            }
+            let run = String::from_utf8_lossy(word.get(..length).unwrap_or_default()).into_owned();
+            terminal::print(&format!("sandbox `{}` is up, run {run}", arguments.name));
+            Ok(0)
+        }
+    }
+}
+
+/// The keeper: a supervisor without a terminal.
+fn keep(arguments: Arguments, begun: OwnedFd) -> Result<u8, Failure> {
+    rustix::process::setsid().context("a session of its own")?;
+    let invoker = environment::invoker()?;
+    let signals = ringfence_supervise::take_signals().context("signals")?;
+    let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;
+    let mut run = Run::new(&arguments.policy, invoker, Some(arguments.name.clone()))?;
+    let outcome = serve(&mut run, arguments, nascent, &signals, begun);
+    run.clear();
+    outcome
+}
+
+fn serve(
+    run: &mut Run,
+    arguments: Arguments,
+    nascent: ringfence_confine::Nascent,
+    signals: &OwnedFd,
+    begun: OwnedFd,
+) -> Result<u8, Failure> {
+    let mut claim = Claim::take(&run.state, &arguments.name)?;
+    let standard = kept_output(run)?;
+    let mut report = Report::default();
+    let command = arguments.command;
+    let mut open = run.open(&arguments.policy, command.clone(), nascent, &standard.relays, &mut report)?;
+    let socket = named::listener(&run.directory)?;
+    let refused = {
+        let Open { plan, boundary, log, .. } = &mut open;
+        let template = Template {
+            environment: plan.environment.clone(),
+            directory: plan.directory.clone(),
+            workspace: plan.workspace.clone(),
+            own: own_mounts(plan),
+            foreign: plan.ids.mapped.then_some((plan.ids.outside_uid, plan.ids.outside_gid)),
+        };
+        let first = Job {
+            id: 0,
+            command,
+            environment: plan.environment.clone(),
+            directory: plan.directory.clone().into_os_string(),
+            streams: standard.streams,
+            terminal: None,
+        };
+        let mut tell = |happening: Happening<'_>| log.append(&event(&happening)).is_ok();
+        let mut server = Server::new(boundary, signals, socket, template, &mut tell);
+        if !first.command.is_empty() {
+            server.start(first, &standard.passed, standard.relays).map_err(not_confined)?;
+        }
+        drop(standard.passed);
+        claim.lead_to(&run.directory)?;
+        rustix::io::write(&begun, run.directory.id().as_bytes()).context("saying that it is up")?;
+        drop(begun);
+        leave_streams()?;
+        server.run().context("keeping the sandbox")?
+    };
+    let (result, _) = run.end(open, &refused, Outcome { result: Ok(0), signal: None }, &mut report)?;
+    drop(claim);
+    result
+}
+
+fn event(happening: &Happening<'_>) -> Event {
+    match happening {
+        Happening::Started { job, command } => Event::ExecStart {
+            job: *job,
+            command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        },
+        Happening::Ended { job, exit } => Event::ExecEnd { job: *job, exit: *exit },
+    }
+}
+
+/// Output goes to a file of the run.
+fn kept_output(run: &Run) -> Result<Standard, Failure> {
+    let path = run.directory.path().join(crate::commands::logs::FILE);
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = openat(CWD, &path, flags, Mode::from_raw_mode(0o600))
+        .context(format!("making {}", path.display()))?;
+    Standard::kept(&File::from(file)).context("the kept output")
+}
+
+fn leave_streams() -> Result<(), Failure> {
+    let null =
+        openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).context("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)
+        .and_then(|()| rustix::stdio::dup2_stdout(&null))
+        .and_then(|()| rustix::stdio::dup2_stderr(&null))
+        .context("the standard streams")
+}

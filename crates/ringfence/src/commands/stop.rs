@@ -1,0 +1,32 @@
+//! `ringfence stop`: ends a named sandbox with everything in it.
+
+use clap::Args;
+use ringfence_record::State;
+use ringfence_supervise::{Ask, Sandbox};
+
+use crate::failure::{Context, Failure};
+use crate::{environment, named, terminal};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence stop dev
+  ringfence stop dev --grace 0      at once")]
+pub(crate) struct Arguments {
+    /// The sandbox
+    name: String,
+    /// Seconds that commands have after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=3600))]
+    grace: u32,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let invoker = environment::invoker()?;
+    let state = State::open(&invoker.state).context("the state directory")?;
+    let run = named::find(&state, &arguments.name)?;
+    let remote = named::call(&run)?;
+    remote.ask(&Ask::Stop { grace: arguments.grace * 1000 }, &[]).context("asking the sandbox to end")?;
+    // The connection ends with its keeper.
+    while remote.report().is_some() {}
+    terminal::print(&format!("sandbox `{}` has ended, run {}", arguments.name, run.id()));
+    Ok(0)
+}

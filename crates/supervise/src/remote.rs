@@ -1,0 +1,135 @@
+//! A command in a sandbox that another process keeps: what its clients ask, one packet a request.
+
+use std::ffi::OsString;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ringfence_confine::{Message, Size, Stream, report};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Sandbox;
+
+/// Bytes of the longest request; a longer command line is refused.
+const LONGEST: usize = 128 << 10;
+
+/// What a client asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// Start a command. Its streams that are [`Stream::Passed`] come along.
+    Exec {
+        /// The command and its arguments.
+        command: Vec<OsString>,
+        /// Where the client stands.
+        directory: OsString,
+        /// Its `TERM`.
+        term: Option<OsString>,
+        /// Descriptors 0 to 2.
+        streams: [Stream; 3],
+        /// Its terminal's size, if the command is to have one.
+        terminal: Option<Size>,
+    },
+    /// Send a signal to the client's command.
+    Signal {
+        /// Its number.
+        signal: i32,
+        /// To its whole group.
+        group: bool,
+    },
+    /// End the sandbox; commands get SIGTERM first, and this many milliseconds.
+    Stop {
+        /// Milliseconds.
+        grace: u32,
+    },
+}
+
+/// The client's side of a connection.
+#[derive(Debug)]
+pub struct Remote {
+    socket: OwnedFd,
+}
+
+impl Remote {
+    /// Over a connected socket of kind SEQPACKET.
+    #[must_use]
+    pub fn new(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// EMSGSIZE for a command line that is too long, or the kernel's.
+    pub fn ask(&self, what: &Ask, passed: &[OwnedFd]) -> Result<(), Errno> {
+        let bytes = postcard::to_stdvec(what).map_err(|_| Errno::INVAL)?;
+        if bytes.len() > LONGEST {
+            return Err(Errno::MSGSIZE);
+        }
+        let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !passed.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&passed)) {
+            return Err(Errno::NOBUFS);
+        }
+        rustix::net::sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+            .map(drop)
+    }
+}
+
+/// What a client asks next, with its descriptors. Never waits: a client may send what it likes, whenever it likes.
+///
+/// # Errors
+/// EPIPE at the end, EBADMSG for what is no request.
+pub(crate) fn asked(socket: &OwnedFd) -> Result<(Ask, Vec<OwnedFd>), Errno> {
+    let mut bytes = vec![0; LONGEST];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = rustix::net::recvmsg(socket, &mut parts, &mut ancillary, flags)?;
+    let passed = ancillary
+        .drain()
+        .flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    if received.bytes == 0 {
+        return Err(Errno::PIPE);
+    }
+    let bytes = bytes.get(..received.bytes).unwrap_or_default();
+    Ok((postcard::from_bytes(bytes).map_err(|_| Errno::BADMSG)?, passed))
+}
+
+impl Sandbox for Remote {
+    fn ended(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn reports(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn report(&self) -> Option<(Message, Option<OwnedFd>)> {
+        report::receive(self.socket.as_fd())
+    }
+
+    fn signal(&self, _job: u32, signal: i32, group: bool) {
+        let _ = self.ask(&Ask::Signal { signal, group }, &[]);
+    }
+
+    /// Only this client's command: the sandbox has others.
+    fn pause(&self, pause: bool) {
+        let signal = if pause { 19 } else { 18 }; // SIGSTOP, SIGCONT
+        let _ = self.ask(&Ask::Signal { signal, group: true }, &[]);
+    }
+
+    fn kill(&self) {
+        let _ = self.ask(&Ask::Signal { signal: 9, group: true }, &[]);
+    }
+}

@@ -1,0 +1,47 @@
+//! A sandbox as the watching loop sees it: kept by this process, or by another one.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ringfence_confine::{Boundary, Message};
+
+/// What can be heard from it and asked of it.
+pub trait Sandbox {
+    /// Readable when it has ended. `None`: the end of the reports tells.
+    fn ended(&self) -> Option<BorrowedFd<'_>>;
+    /// Readable when there is a report.
+    fn reports(&self) -> BorrowedFd<'_>;
+    /// The next report, with the descriptor that came along; `None` at their end.
+    fn report(&self) -> Option<(Message, Option<OwnedFd>)>;
+    /// Sends a signal to a command, or to its whole group as a terminal would.
+    fn signal(&self, job: u32, signal: i32, group: bool);
+    /// Stops what a Ctrl-Z outside of its own terminal concerns, or lets it go on.
+    fn pause(&self, pause: bool);
+    /// Ends it at once.
+    fn kill(&self);
+}
+
+impl Sandbox for Boundary {
+    fn ended(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.pidfd.as_fd())
+    }
+
+    fn reports(&self) -> BorrowedFd<'_> {
+        self.report.as_fd()
+    }
+
+    fn report(&self) -> Option<(Message, Option<OwnedFd>)> {
+        Self::report(self)
+    }
+
+    fn signal(&self, job: u32, signal: i32, group: bool) {
+        Self::signal(self, job, signal, group);
+    }
+
+    fn pause(&self, pause: bool) {
+        Self::pause(self, pause);
+    }
+
+    fn kill(&self) {
+        Self::kill(self);
+    }
+}

@@ -1,0 +1,386 @@
+//! Keeps a sandbox that holds many commands: takes clients on a socket, starts what they ask, tells them how it ended.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ringfence_confine::{Boundary, Failure, Job, Message, Stream, report};
+use ringfence_sys::signals;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Gid, OFlags, Uid, fchown, fcntl_getfl, fstat, major, minor};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with, sockopt};
+use rustix::termios::isatty;
+
+use crate::connections::{Connections, Refusal};
+use crate::remote::{Ask, asked};
+use crate::{RETRY, Relay};
+
+/// Clients at one time; more wait in the socket's queue.
+const MOST_CLIENTS: usize = 512;
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+/// What is written down.
+#[derive(Debug)]
+pub enum Happening<'a> {
+    /// A command begins.
+    Started {
+        /// Its number.
+        job: u32,
+        /// The command and its arguments.
+        command: &'a [OsString],
+    },
+    /// It ended.
+    Ended {
+        /// Its number.
+        job: u32,
+        /// Exit status, or 128 and the signal's number.
+        exit: i32,
+    },
+}
+
+/// What every command of the sandbox gets.
+#[derive(Debug)]
+pub struct Template {
+    /// Its variables.
+    pub environment: BTreeMap<OsString, OsString>,
+    /// Where it starts, unless its client stands in the workspace.
+    pub directory: PathBuf,
+    /// The workspace; paths there are the same inside.
+    pub workspace: PathBuf,
+    /// Mount points of the sandbox's own file systems.
+    pub own: Vec<PathBuf>,
+    /// The kernel ids of the task, if they are not the invoker's.
+    pub foreign: Option<(u32, u32)>,
+}
+
+/// The sandbox, and whom it serves.
+pub struct Server<'a> {
+    boundary: &'a mut Boundary,
+    signals: &'a OwnedFd,
+    socket: OwnedFd,
+    relays: Vec<Relay>,
+    template: Template,
+    clients: Vec<Client>,
+    connections: BTreeMap<u32, Connections>,
+    next: u32,
+    running: usize,
+    until: Option<Instant>,
+    /// Refusals of commands that ended.
+    refused: Vec<Refusal>,
+    tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
+}
+
+struct Client {
+    socket: OwnedFd,
+    job: Option<u32>,
+}
+
+impl<'a> Server<'a> {
+    /// `socket` listens; `tell` writes down and says whether it could.
+    pub fn new(
+        boundary: &'a mut Boundary,
+        signals: &'a OwnedFd,
+        socket: OwnedFd,
+        template: Template,
+        tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
+    ) -> Self {
+        Self {
+            boundary,
+            signals,
+            socket,
+            relays: Vec::new(),
+            template,
+            clients: Vec::new(),
+            connections: BTreeMap::new(),
+            next: 0,
+            running: 0,
+            until: None,
+            refused: Vec::new(),
+            tell,
+        }
+    }
+
+    /// Starts a command that no client waits for; `relays` move its streams.
+    ///
+    /// # Errors
+    /// As [`Boundary::start`].
+    pub fn start(&mut self, mut job: Job, passed: &[OwnedFd], relays: Vec<Relay>) -> Result<(), Failure> {
+        job.id = self.next;
+        self.next += 1;
+        self.relays.extend(relays);
+        if !(self.tell)(Happening::Started { job: job.id, command: &job.command }) {
+            // What cannot be written down does not happen.
+            return Err(Failure { part: "writing the run's log".into(), errno: Errno::IO, remedy: None });
+        }
+        self.running += 1;
+        self.boundary.start(&job, passed)
+    }
+
+    /// Serves until the sandbox has ended; what was refused meanwhile.
+    ///
+    /// # Errors
+    /// The kernel's; dropping the boundary ends the sandbox.
+    pub fn run(mut self) -> Result<Vec<Refusal>, Errno> {
+        loop {
+            let ready = self.poll()?;
+            if ready.report && !self.report() || ready.ended {
+                break;
+            }
+            if ready.signals {
+                self.take_signals();
+            }
+            for relay in &mut self.relays {
+                relay.step();
+            }
+            if ready.knocked {
+                self.accept();
+            }
+            self.serve(&ready.clients);
+            self.connect(&ready.connections);
+            if self.until.is_some_and(|until| self.running == 0 || until <= Instant::now()) {
+                self.boundary.end();
+                self.until = None;
+            }
+        }
+        for relay in &mut self.relays {
+            relay.drain();
+        }
+        for (_, connections) in std::mem::take(&mut self.connections) {
+            self.refused.extend(connections.refused);
+        }
+        Ok(self.refused)
+    }
+
+    fn poll(&self) -> Result<Ready, Errno> {
+        let mut polled = vec![
+            PollFd::new(&self.boundary.pidfd, PollFlags::IN),
+            PollFd::new(&self.boundary.report, PollFlags::IN),
+            PollFd::new(self.signals, PollFlags::IN),
+        ];
+        let room = self.clients.len() < MOST_CLIENTS;
+        polled.push(PollFd::new(&self.socket, if room { PollFlags::IN } else { PollFlags::empty() }));
+        polled.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
+        polled.extend(self.connections.values().map(|one| PollFd::new(one.listener(), PollFlags::IN)));
+        let relays: Vec<_> = self.relays.iter().filter_map(Relay::wants).collect();
+        polled.extend(relays.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+        match poll(&mut polled, self.patience().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let mut events = polled.iter().map(PollFd::revents);
+        let mut next = || events.next().unwrap_or(PollFlags::empty());
+        let [ended, report, signals, knocked] =
+            [next(), next(), next(), next()].map(|flags| !flags.is_empty());
+        Ok(Ready {
+            ended,
+            report,
+            signals,
+            knocked: knocked && room,
+            clients: self.clients.iter().map(|_| !next().is_empty()).collect(),
+            connections: self.connections.keys().map(|job| (*job, next())).collect(),
+        })
+    }
+
+    fn patience(&self) -> Option<Timespec> {
+        let busy = self.connections.values().any(Connections::busy).then_some(RETRY);
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        Timespec::try_from(busy.into_iter().chain(left).min()?).ok()
+    }
+
+    /// Takes one report; `false` once there will be no more.
+    fn report(&mut self) -> bool {
+        let Some((message, descriptor)) = self.boundary.report() else { return false };
+        match message {
+            Message::Listening { job } => {
+                if let Some(listener) = descriptor {
+                    self.connections.insert(job, Connections::new(listener, self.template.own.clone()));
+                }
+            }
+            Message::Ready | Message::Made(_) => {}
+            Message::Exited { job, status } => self.ended(job, i32::try_from(status).unwrap_or(255), message),
+            Message::Signalled { job, signal } => {
+                self.ended(job, 128 + i32::try_from(signal).unwrap_or(0), message);
+            }
+            Message::Failed { job, .. }
+            | Message::NotExecuted { job, .. }
+            | Message::Stopped { job }
+            | Message::Terminal { job } => self.pass_on(job, message, descriptor.as_ref()),
+        }
+        true
+    }
+
+    fn ended(&mut self, job: u32, exit: i32, message: Message) {
+        self.running = self.running.saturating_sub(1);
+        (self.tell)(Happening::Ended { job, exit });
+        self.pass_on(job, message, None);
+        self.clients.retain(|client| client.job != Some(job));
+    }
+
+    /// Tells the client whose command it is; to it, its command is the only one. One that does not listen is dropped.
+    fn pass_on(&mut self, job: u32, message: Message, descriptor: Option<&OwnedFd>) {
+        self.clients.retain(|client| {
+            client.job != Some(job)
+                || report::tell(client.socket.as_fd(), message.of_job(0), descriptor).is_ok()
+        });
+    }
+
+    fn take_signals(&mut self) {
+        let mut record = [0; signals::RECORD];
+        while let Ok(length) = rustix::io::read(self.signals.as_fd(), &mut record) {
+            let ends =
+                record.get(..length).and_then(signals::number).is_some_and(|n| matches!(n, 2 | 3 | TERM));
+            if ends {
+                self.stop(Duration::from_secs(2));
+            }
+        }
+    }
+
+    fn stop(&mut self, grace: Duration) {
+        for job in 0..self.next {
+            self.boundary.signal(job, TERM, true);
+        }
+        self.until.get_or_insert(Instant::now() + grace);
+    }
+
+    fn accept(&mut self) {
+        let Ok(socket) = accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) else {
+            return;
+        };
+        // Nobody but its owner; the directory's mode says so already.
+        if sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.uid == rustix::process::geteuid()) {
+            self.clients.push(Client { socket, job: None });
+        }
+    }
+
+    fn serve(&mut self, ready: &[bool]) {
+        let mut clients = std::mem::take(&mut self.clients);
+        let mut index = 0;
+        clients.retain_mut(|client| {
+            let asks = ready.get(index) == Some(&true);
+            index += 1;
+            !asks || self.answer(client)
+        });
+        clients.append(&mut self.clients);
+        self.clients = clients;
+    }
+
+    /// Whether the client stays.
+    fn answer(&mut self, client: &mut Client) -> bool {
+        match asked(&client.socket) {
+            Ok((Ask::Exec { command, directory, term, streams, terminal }, passed))
+                if client.job.is_none() =>
+            {
+                let wanted = streams.iter().filter(|stream| **stream == Stream::Passed).count();
+                if command.is_empty()
+                    || wanted != passed.len()
+                    || !passed.iter().all(fit)
+                    || self.until.is_some()
+                {
+                    return false;
+                }
+                if let Some((uid, gid)) = self.template.foreign {
+                    for fd in &passed {
+                        let _ = fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                    }
+                }
+                let job = Job {
+                    id: 0,
+                    command,
+                    environment: self.environment_for(term),
+                    directory: self.directory_for(Path::new(&directory)),
+                    streams,
+                    terminal,
+                };
+                client.job = Some(self.next);
+                self.start(job, &passed, Vec::new()).is_ok()
+            }
+            Ok((Ask::Signal { signal, group }, _)) => {
+                if let Some(job) = client.job {
+                    self.boundary.signal(job, signal, group);
+                }
+                true
+            }
+            Ok((Ask::Stop { grace }, _)) => {
+                self.stop(Duration::from_millis(grace.into()));
+                true
+            }
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            // Gone, or confused: its command goes with it.
+            _ => {
+                if let Some(job) = client.job {
+                    self.boundary.signal(job, KILL, true);
+                }
+                false
+            }
+        }
+    }
+
+    /// What the sandbox was started with; the kind of terminal is the client's.
+    fn environment_for(&self, term: Option<OsString>) -> BTreeMap<OsString, OsString> {
+        let mut environment = self.template.environment.clone();
+        let plain = |term: &OsStr| {
+            term.len() <= 64
+                && term.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-+._".contains(byte))
+        };
+        if let Some(term) = term.filter(|term| plain(term)) {
+            environment.insert("TERM".into(), term);
+        }
+        environment
+    }
+
+    /// Where the client stands, if that is in the workspace; paths there are the same inside.
+    fn directory_for(&self, directory: &Path) -> OsString {
+        let inside = directory.starts_with(&self.template.workspace)
+            && !directory.components().any(|part| part == std::path::Component::ParentDir);
+        if inside {
+            directory.as_os_str().to_owned()
+        } else {
+            self.template.directory.clone().into_os_string()
+        }
+    }
+
+    fn connect(&mut self, ready: &[(u32, PollFlags)]) {
+        for (job, flags) in ready {
+            let Some(connections) = self.connections.get_mut(job) else { continue };
+            if flags.contains(PollFlags::IN) {
+                connections.serve();
+            } else if flags.contains(PollFlags::HUP) {
+                // The last who could ask is gone.
+                if let Some(connections) = self.connections.remove(job) {
+                    self.refused.extend(connections.refused);
+                }
+                continue;
+            }
+            connections.retry();
+        }
+    }
+}
+
+/// A pipe, or a terminal that can only be read: what [`crate::standard`] makes.
+fn fit(fd: &OwnedFd) -> bool {
+    let Ok(stat) = fstat(fd) else { return false };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => true,
+        FileType::CharacterDevice => {
+            (major(stat.st_rdev), minor(stat.st_rdev)) != (5, 0)
+                && isatty(fd)
+                && fcntl_getfl(fd).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY)
+        }
+        _ => false,
+    }
+}
+
+/// Which descriptors have something to say.
+struct Ready {
+    ended: bool,
+    report: bool,
+    signals: bool,
+    knocked: bool,
+    clients: Vec<bool>,
+    connections: Vec<(u32, PollFlags)>,
+}
