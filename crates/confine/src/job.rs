@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use ringfence_plan::{Landlock, bpf, syscalls};
+use ringfence_plan::{Landlock, Limits, bpf, syscalls};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::exec::{self, Vectors};
 use ringfence_sys::seccomp::{self, Instruction};
@@ -39,6 +39,7 @@ pub(crate) struct Rules {
     filter: Vec<Instruction>,
     umask: Mode,
     descriptors: Rlimit,
+    limits: Limits,
     /// The sandbox ends with its first command.
     pub(crate) single: bool,
 }
@@ -62,6 +63,7 @@ impl Rules {
                 .collect(),
             umask,
             descriptors: getrlimit(Resource::Nofile),
+            limits: orders.limits,
             single: orders.single,
         }
     }
@@ -141,13 +143,31 @@ fn enter(
     streams(&job.streams, passed, slave).map_err(at(Stage::Descriptors))?;
     fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
     process::umask(rules.umask);
-    process::setrlimit(Resource::Nofile, rules.descriptors).map_err(at(Stage::Limits))?;
+    limit(rules).map_err(at(Stage::Limits))?;
     if let Some(rules) = &rules.landlock {
         landlock::restrict(rules).map_err(at(Stage::Landlock))?;
     }
     signals::reset();
     let listener = seccomp::install_with_listener(&rules.filter).map_err(at(Stage::Filter))?;
     send_with(report.as_fd(), Message::Listening { job: job.id }, &listener).map_err(at(Stage::Filter))
+}
+
+/// Never RLIMIT_AS: programs reserve far more address space than they use.
+fn limit(rules: &Rules) -> Result<(), Errno> {
+    let both = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
+    let open = rules.limits.open_files.map(|most| {
+        let less = |own: Option<u64>| Some(own.map_or(most, |own| own.min(most)));
+        Rlimit { current: less(rules.descriptors.current), maximum: less(rules.descriptors.maximum) }
+    });
+    process::setrlimit(Resource::Nofile, open.unwrap_or(rules.descriptors))?;
+    if let Some(bytes) = rules.limits.file_size {
+        process::setrlimit(Resource::Fsize, both(bytes))?;
+    }
+    // Counted in this user namespace alone (since Linux 5.14): a bound for what happens between two looks.
+    if let Some(count) = rules.limits.processes.filter(|_| !rules.limits.exact) {
+        process::setrlimit(Resource::Nproc, both(count.saturating_mul(2) + 256))?;
+    }
+    Ok(())
 }
 
 /// A process group of its own, and the terminal's foreground one. SIGTTOU is blocked still.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use ringfence_plan::{Ids, Landlock, Plan, Step, Tree};
+use ringfence_plan::{Ids, Landlock, Limits, Plan, Step, Tree};
 use serde::{Deserialize, Serialize};
 
 /// The fields of [`Plan`] of the same names.
@@ -16,6 +16,7 @@ pub(crate) struct Orders<'a> {
     pub(crate) landlock: Cow<'a, Option<Landlock>>,
     pub(crate) memfd_noexec: bool,
     pub(crate) host_name: Cow<'a, str>,
+    pub(crate) limits: Limits,
     /// The sandbox ends with its first job.
     pub(crate) single: bool,
 }
@@ -29,6 +30,7 @@ impl<'a> Orders<'a> {
             landlock: Cow::Borrowed(&plan.landlock),
             memfd_noexec: plan.memfd_noexec,
             host_name: Cow::Borrowed(plan.host_name),
+            limits: plan.limits,
             single,
         }
     }

@@ -45,8 +45,14 @@ pub struct Failure {
 }
 
 impl Boundary {
+    /// Init's process id.
+    #[must_use]
+    pub fn init(&self) -> Pid {
+        self.init
+    }
+
     /// Starts a command, once everything that must be written down before is; `passed` are its streams that are
-    /// [`Stream::Passed`].
+    /// [`crate::Stream::Passed`].
     ///
     /// # Errors
     /// A NUL byte in its words, or the kernel's. A sandbox that is gone already is none: its report says why.

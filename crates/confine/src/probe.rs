@@ -20,6 +20,7 @@ pub fn host() -> Host {
         seccomp: ringfence_sys::seccomp::available(),
         overlay: kernel() >= (5, 11),
         proc: true,
+        no_control_groups: None,
         memfd_noexec: kernel() >= (6, 6) && Path::new("/proc/sys/vm/memfd_noexec").exists(),
     };
     if cfg!(debug_assertions) {

@@ -19,6 +19,8 @@ pub struct Host {
     pub overlay: bool,
     /// A proc that can be mounted, as far as can be known before trying.
     pub proc: bool,
+    /// Why no control group can be made for what the policy limits, or `None` if one can or none is needed.
+    pub no_control_groups: Option<String>,
     /// `vm.memfd_noexec`, and whether it leaves flagless memfds usable (Linux 6.6).
     pub memfd_noexec: bool,
 }

@@ -85,6 +85,27 @@ pub struct Layer {
     pub protect: Vec<String>,
 }
 
+/// Bounds on resources; `None`: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Limits {
+    /// Memory of all processes together, in bytes.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Open files of one process.
+    pub open_files: Option<u64>,
+    /// Size of one file in bytes.
+    pub file_size: Option<u64>,
+    /// Bytes on stdout and stderr together.
+    pub output: Option<u64>,
+    /// Wall-clock time in milliseconds.
+    pub time: Option<u64>,
+    /// Memory, processors and processes are held by a control group; else memory and processes are looked at every 100 ms.
+    pub exact: bool,
+}
+
 /// Something the host cannot do that was done another way, or left out by leave.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Degraded {
@@ -113,6 +134,8 @@ pub struct Plan {
     pub landlock: Option<Landlock>,
     /// Whether `vm.memfd_noexec` is set; the system call filter is [`syscalls::program`] of that.
     pub memfd_noexec: bool,
+    /// Bounds on resources.
+    pub limits: Limits,
     /// Host name inside.
     pub host_name: &'static str,
     /// The variables of the task.
@@ -151,6 +174,7 @@ pub fn plan(
     let grants = grants::collect(policy, survey, &ids)?;
     let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
+    let limits = limits(policy, host, &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     // The sysctl belongs to root even in a pid namespace of one's own (tried on 6.18).
@@ -166,6 +190,7 @@ pub fn plan(
         layers: layout.layers,
         landlock,
         memfd_noexec,
+        limits,
         host_name: "ringfence",
         environment: environment::build(policy, survey, invoker, &grants),
         directory: directory(policy, survey, invoker, request)?,
@@ -176,6 +201,41 @@ pub fn plan(
         notes,
         ids,
     })
+}
+
+/// What needs a control group and has none is looked at instead, and said; a processor cannot be held by looking.
+fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<Limits, Refused> {
+    let value = |rule: &Option<ringfence_policy::Rule<u64>>| rule.as_ref().map(|rule| rule.value);
+    let asked = &policy.limits;
+    let mut limits = Limits {
+        memory: value(&asked.memory),
+        cpu: value(&asked.cpu),
+        processes: value(&asked.processes),
+        open_files: value(&asked.open_files),
+        file_size: value(&asked.file_size),
+        output: value(&asked.output),
+        time: value(&asked.time),
+        exact: true,
+    };
+    if let Some(cause) = &host.no_control_groups
+        && (limits.memory.is_some() || limits.processes.is_some() || limits.cpu.is_some())
+    {
+        let key = if asked.exact { "limits.exact" } else { "limits.cpu" };
+        if asked.exact || limits.cpu.is_some() {
+            return Err(Refused::host(
+                &format!("control groups, which `{key}` needs"),
+                cause,
+                "start ringfence where control groups are delegated, as by `systemd-run --user --scope -p Delegate=yes \
+                 ringfence ...`, or as root; or remove the key",
+            ));
+        }
+        limits.exact = false;
+        degraded.push(Degraded {
+            name: "polled".into(),
+            effect: format!("{cause}: memory and processes are looked at every 100 ms, and may be over their limits for that long"),
+        });
+    }
+    Ok(limits)
 }
 
 /// What cannot be done without is refused here; what has a substitute is named.

@@ -78,6 +78,7 @@ impl Case {
                 seccomp: true,
                 overlay: true,
                 proc: true,
+                no_control_groups: None,
                 memfd_noexec: true,
             },
             invoker: Invoker {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::diagnostic::{Place, Problem, Report};
 use crate::document::Document;
+use crate::limits;
 use crate::load::Loader;
 use crate::merge::{Collected, Merged};
 use crate::model::{Grant, Mode};
@@ -146,9 +147,10 @@ impl Bound<'_> {
     fn switches(&self, policy: &Merged, report: &mut Report) {
         let ceiling = self.ceiling;
         for (key, wanted, most) in [
-            ("commands.from_workspace", &policy.from_workspace, &ceiling.from_workspace),
-            ("workspace.git", &policy.git, &ceiling.git),
-            ("runtime.tmp_exec", &policy.tmp_exec, &ceiling.tmp_exec),
+            ("commands.from_workspace = true", &policy.from_workspace, &ceiling.from_workspace),
+            ("workspace.git = true", &policy.git, &ceiling.git),
+            ("runtime.tmp_exec = true", &policy.tmp_exec, &ceiling.tmp_exec),
+            ("runtime.terminal = \"raw\"", &policy.terminal_raw, &ceiling.terminal_raw),
         ] {
             let Some(wanted) = wanted.as_ref().filter(|at| at.value) else { continue };
             if most.as_ref().is_some_and(|at| at.value) {
@@ -157,22 +159,21 @@ impl Bound<'_> {
             let bound = most.as_ref().map_or(self.start, |at| at.place);
             let label =
                 if most.is_some() { "the ceiling forbids it" } else { "the ceiling does not allow it" };
-            let problem = Problem::new(wanted.place, format!("`{key} = true` is above the ceiling"));
+            let problem = Problem::new(wanted.place, format!("`{key}` is above the ceiling"));
             report.push(problem.label("set here").related(bound, label).help("remove it".to_owned()));
         }
     }
 
     fn limits(&self, policy: &mut Merged, report: &mut Report) {
-        let Some(most) = &self.ceiling.tmp else { return };
-        match &policy.tmp {
-            Some(wanted) if wanted.value > most.value => {
-                let title = format!("`limits.tmp` of {} bytes is above the ceiling", wanted.value);
-                let label = format!("the ceiling allows {} bytes", most.value);
-                let problem = Problem::new(wanted.place, title).label("set here").related(most.place, label);
-                report.push(problem.help("write the ceiling's limit or a smaller one".to_owned()));
+        for (key, most) in &self.ceiling.limits {
+            match policy.limits.get(key) {
+                Some(wanted) if wanted.value > most.value => report.push(limits::above(key, wanted, most)),
+                Some(_) => {}
+                None => drop(policy.limits.insert(*key, most.clone())),
             }
-            Some(_) => {}
-            None => policy.tmp = Some(most.clone()),
+        }
+        if self.ceiling.exact.as_ref().is_some_and(|exact| exact.value) {
+            policy.exact.clone_from(&self.ceiling.exact);
         }
     }
 }

@@ -9,11 +9,12 @@ use crate::document::{
 use crate::environment::{pass_name, set_name};
 use crate::host::{Endpoint, HostPattern, parse_port};
 use crate::identity;
+use crate::limits;
 use crate::lint::engine_socket;
 use crate::path::{Scope, absolute, check_characters};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, Named, choice, quoted};
-use crate::sizes::{duration, size};
+use crate::sizes::size;
 
 /// The error for something that this build cannot enforce.
 pub(crate) fn not_yet(what: &str, place: Place) -> Problem {
@@ -45,9 +46,6 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
     if let Some(leaks) = &document.leaks {
         check.words("leaks.scan", leaks.scan.as_ref(), &["egress", "workspace", "output"]);
         check.word("leaks.action", leaks.action.as_ref(), &[("block", true), ("mask", true), ("warn", true)]);
-    }
-    if let Some(limits) = &document.limits {
-        check.limits(limits);
     }
     if let Some(runtime) = &document.runtime {
         check.runtime(runtime);
@@ -124,18 +122,6 @@ impl Check<'_> {
     fn patterns(&mut self, key: &str, list: Option<&List<String>>) {
         let context = self.scope.context;
         self.list(key, list, |text| PathPattern::parse(text, context).map(drop));
-    }
-
-    fn integer(&mut self, key: &str, value: Option<&At<i64>>, most: i64) {
-        if let Some(value) = value {
-            let valid = if (1..=most).contains(&value.value) {
-                Ok(())
-            } else {
-                Err(Invalid::new(format!("`{key}` cannot be {}", value.value))
-                    .help(format!("write 1 to {most}")))
-            };
-            self.refuse(key, value.place, valid);
-        }
     }
 
     fn files(&mut self, files: &FilesTable) {
@@ -324,26 +310,11 @@ impl Check<'_> {
         found
     }
 
+    /// Of a step; at the top they are enforced.
     fn limits(&mut self, limits: &LimitsTable) {
-        for (key, value) in [
-            ("limits.memory", &limits.memory),
-            ("limits.file_size", &limits.file_size),
-            ("limits.output", &limits.output),
-        ] {
-            self.text(key, value.as_ref(), |text| size(text).map(drop));
+        for (key, read) in limits::read(limits, self.report) {
+            self.refuse(&format!("limits.{key}"), read.place, Ok(()));
         }
-        self.text("limits.time", limits.time.as_ref(), |text| duration(text).map(drop));
-        if let Some(cpu) = &limits.cpu {
-            let valid = if cpu.value.is_finite() && cpu.value > 0.0 && cpu.value <= 65_536.0 {
-                Ok(())
-            } else {
-                Err(Invalid::new(format!("`limits.cpu` cannot be {}", cpu.value)).help("write 0.01 to 65536"))
-            };
-            self.refuse("limits.cpu", cpu.place, valid);
-        }
-        // PID_MAX_LIMIT (man 5 proc) and the largest fs.nr_open.
-        self.integer("limits.processes", limits.processes.as_ref(), 4_194_304);
-        self.integer("limits.open_files", limits.open_files.as_ref(), 1_073_741_816);
         self.switch("limits.exact", limits.exact.as_ref(), false);
     }
 
@@ -351,7 +322,6 @@ impl Check<'_> {
         self.switch("runtime.user_namespaces", runtime.user_namespaces.as_ref(), false);
         self.switch("runtime.io_uring", runtime.io_uring.as_ref(), false);
         self.words("runtime.debug", runtime.debug.as_ref(), &["ptrace"]);
-        self.word("runtime.terminal", runtime.terminal.as_ref(), &[("raw", true), ("filtered", false)]);
     }
 
     /// The tables of a step are checked as if they stood at the top, then the step is refused as a whole.

@@ -19,6 +19,7 @@ mod host;
 mod identity;
 mod idna;
 mod later;
+mod limits;
 mod lint;
 mod load;
 mod merge;

@@ -6,15 +6,17 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
-use crate::document::{Document, EnvironmentTable, FilesTable, IdentityTable, SetValue, WorkspaceTable};
+use crate::document::{
+    Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, SetValue, WorkspaceTable,
+};
 use crate::environment::{pass_name, set_name, set_value};
 use crate::identity;
 use crate::later::not_yet;
+use crate::limits;
 use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
 use crate::path::{Scope, absolute, check_characters, first_wildcard, grant, normal};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, choice};
-use crate::sizes::size;
 use crate::suggest::nearest;
 
 /// What all documents so far say together.
@@ -34,8 +36,11 @@ pub(crate) struct Merged {
     /// `None`: no document has the list.
     pub(crate) commands: Option<Collected<String>>,
     pub(crate) from_workspace: Option<At<bool>>,
-    pub(crate) tmp: Option<At<u64>>,
+    /// Bounds by key, in the units of [`model::Limits`].
+    pub(crate) limits: BTreeMap<&'static str, At<u64>>,
+    pub(crate) exact: Option<At<bool>>,
     pub(crate) tmp_exec: Option<At<bool>>,
+    pub(crate) terminal_raw: Option<At<bool>>,
     pub(crate) expect_allow: Vec<At<String>>,
     pub(crate) expect_refuse: Vec<At<String>>,
     /// Where each list was last written, for errors about what is not in it.
@@ -140,11 +145,16 @@ impl Merged {
             self.add_commands(commands.allow.as_ref(), scope, report);
             replace_by(&mut self.from_workspace, commands.from_workspace.as_ref());
         }
-        if let Some(written) = document.limits.as_ref().and_then(|limits| limits.tmp.as_ref()) {
-            self.add_tmp(written, report);
+        if let Some(written) = &document.limits {
+            self.add_limits(written, report);
         }
         if let Some(runtime) = &document.runtime {
             replace_by(&mut self.tmp_exec, runtime.tmp_exec.as_ref());
+            if let Some(written) = &runtime.terminal {
+                let options = [("raw", true), ("filtered", false)];
+                let read = choice("runtime.terminal", written, &options, report).map(|raw| written.with(raw));
+                replace_by(&mut self.terminal_raw, read.as_ref());
+            }
         }
         if let Some(expect) = &document.expect {
             self.expect_allow.extend(expect.allow.iter().flat_map(|list| list.value.iter().cloned()));
@@ -275,18 +285,38 @@ impl Merged {
         }
     }
 
-    /// The smaller limit holds, whoever wrote it.
-    fn add_tmp(&mut self, written: &At<String>, report: &mut Report) {
-        if let Some(read) = valid(written, size(&written.value), report)
-            && self.tmp.as_ref().is_none_or(|present| read.value < present.value)
+    /// Bounds are only ever tightened: the smaller one holds, whoever wrote it.
+    fn add_limits(&mut self, written: &LimitsTable, report: &mut Report) {
+        for (key, read) in limits::read(written, report) {
+            if self.limits.get(key).is_none_or(|present| read.value < present.value) {
+                self.limits.insert(key, read);
+            }
+        }
+        if let Some(exact) = &written.exact
+            && (exact.value || self.exact.is_none())
         {
-            self.tmp = Some(read);
+            self.exact = Some(exact.clone());
         }
     }
 
     /// The workspace's directory as far as policy knows it.
     pub(crate) fn workspace(&self) -> Option<&Path> {
         self.path.as_ref().map(|path| path.value.as_path())
+    }
+
+    fn finish_limits(&self, report: &Report) -> model::Limits {
+        let one = |key: &str| self.limits.get(key).map(|at| rule(at, report));
+        model::Limits {
+            memory: one("memory"),
+            cpu: one("cpu"),
+            processes: one("processes"),
+            open_files: one("open_files"),
+            file_size: one("file_size"),
+            tmp: one("tmp"),
+            output: one("output"),
+            time: one("time"),
+            exact: self.exact.as_ref().is_some_and(|at| at.value),
+        }
     }
 
     /// The result type, with the place of each value as file and line.
@@ -304,6 +334,8 @@ impl Merged {
             self.commands.as_ref().and_then(|_| self.lists.get("commands.allow").copied()),
         );
         note("commands.from_workspace", self.from_workspace.as_ref().map(|at| at.place));
+        note("runtime.terminal", self.terminal_raw.as_ref().map(|at| at.place));
+        note("limits.exact", self.exact.as_ref().map(|at| at.place));
         note("runtime.tmp_exec", self.tmp_exec.as_ref().map(|at| at.place));
         let value = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
         Policy {
@@ -329,8 +361,11 @@ impl Merged {
                 .as_ref()
                 .map(|commands| model::Commands { allow: rules(&commands.items, report) }),
             from_workspace: value(&self.from_workspace),
-            limits: model::Limits { tmp: self.tmp.as_ref().map(|at| rule(at, report)) },
-            runtime: model::Runtime { tmp_exec: value(&self.tmp_exec) },
+            limits: self.finish_limits(report),
+            runtime: model::Runtime {
+                tmp_exec: value(&self.tmp_exec),
+                terminal_raw: value(&self.terminal_raw),
+            },
             expect: model::Expect {
                 allow: rules(&self.expect_allow, report),
                 refuse: rules(&self.expect_refuse, report),

@@ -145,8 +145,24 @@ pub struct Commands {
 /// `[limits]`.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Limits {
+    /// Memory of all processes together, in bytes.
+    pub memory: Option<Rule<u64>>,
+    /// Thousandths of a processor.
+    pub cpu: Option<Rule<u64>>,
+    /// Processes and threads.
+    pub processes: Option<Rule<u64>>,
+    /// Open files of one process.
+    pub open_files: Option<Rule<u64>>,
+    /// Size of one file in bytes.
+    pub file_size: Option<Rule<u64>>,
     /// Size of the private /tmp in bytes.
     pub tmp: Option<Rule<u64>>,
+    /// Bytes on stdout and stderr together.
+    pub output: Option<Rule<u64>>,
+    /// Wall-clock time in milliseconds.
+    pub time: Option<Rule<u64>>,
+    /// A host that can only poll is refused.
+    pub exact: bool,
 }
 
 /// `[runtime]`.
@@ -154,6 +170,8 @@ pub struct Limits {
 pub struct Runtime {
     /// Programs in /tmp may be executed.
     pub tmp_exec: bool,
+    /// What the task writes to a terminal may act on it.
+    pub terminal_raw: bool,
 }
 
 /// `[expect]`, kept for `check`.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::diagnostic::escape;
+use crate::limits;
 use crate::model::{EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
 
 /// `ringfence plan --policy-only`.
@@ -25,14 +26,8 @@ pub fn print_merged(policy: &Policy) -> String {
     out.files();
     out.environment();
     out.commands();
-    if let Some(tmp) = &policy.limits.tmp {
-        out.table("limits");
-        out.key("tmp", &quoted(&size(tmp.value)), Some(&tmp.origin));
-    }
-    if policy.runtime.tmp_exec {
-        out.table("runtime");
-        out.key("tmp_exec", "true", policy.origins.get("runtime.tmp_exec"));
-    }
+    out.limits();
+    out.runtime();
     if !policy.expect.allow.is_empty() || !policy.expect.refuse.is_empty() {
         out.table("expect");
         out.list("allow", &policy.expect.allow, |claim| claim.clone());
@@ -51,6 +46,34 @@ impl Printer<'_> {
         self.text.push_str(start);
         self.text.push_str(rest);
         self.text.push('\n');
+    }
+
+    fn limits(&mut self) {
+        let limits = &self.policy.limits;
+        let set: Vec<_> =
+            limits::KEYS.into_iter().filter_map(|key| Some((key, limits::of(limits, key)?))).collect();
+        if !set.is_empty() || limits.exact {
+            self.table("limits");
+        }
+        for (key, rule) in set {
+            self.key(key, &limits::shown(key, rule.value), Some(&rule.origin));
+        }
+        if limits.exact {
+            self.key("exact", "true", self.policy.origins.get("limits.exact"));
+        }
+    }
+
+    fn runtime(&mut self) {
+        let runtime = &self.policy.runtime;
+        if runtime.tmp_exec || runtime.terminal_raw {
+            self.table("runtime");
+        }
+        if runtime.tmp_exec {
+            self.key("tmp_exec", "true", self.policy.origins.get("runtime.tmp_exec"));
+        }
+        if runtime.terminal_raw {
+            self.key("terminal", "\"raw\"", self.policy.origins.get("runtime.terminal"));
+        }
     }
 
     fn table(&mut self, name: &str) {
@@ -152,13 +175,6 @@ fn grant(grant: &Grant) -> String {
 /// A path so that reading it back gives the same path.
 fn spelled(path: &Path) -> String {
     path.to_string_lossy().replace('$', "$$")
-}
-
-/// The largest unit that divides the size.
-fn size(bytes: u64) -> String {
-    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let unit = units.iter().find(|(unit, _)| bytes.is_multiple_of(*unit));
-    unit.map_or_else(|| format!("{bytes}B"), |(unit, name)| format!("{}{name}", bytes / unit))
 }
 
 /// A basic string of TOML, safe for a terminal too.

@@ -7,6 +7,7 @@ mod clock;
 mod commands;
 mod environment;
 mod failure;
+mod groups;
 mod ids;
 mod layers;
 mod named;

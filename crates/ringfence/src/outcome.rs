@@ -4,8 +4,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_confine::Message;
+use ringfence_limits::Exceeded;
 use ringfence_plan::{Invoker, Plan};
-use ringfence_supervise::Ended;
+use ringfence_record::Report;
+use ringfence_supervise::{Ended, Limiter};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
@@ -35,6 +37,22 @@ pub(crate) fn judge(plan: &Plan, invoker: &Invoker, ended: &Ended) -> Outcome {
         },
         _ => Outcome { result: Ok(137), signal: Some(9) },
     }
+}
+
+/// A limit that was reached is the cause, whatever became of the command then.
+pub(crate) fn limited(
+    outcome: Outcome,
+    plan: &Plan,
+    limiter: Option<&Limiter>,
+    report: &mut Report,
+) -> Outcome {
+    const LIMITED: u8 = 137;
+    const XFSZ: u8 = 128 + 25; // SIGXFSZ, or a shell that saw it
+    let file = plan.limits.file_size.filter(|_| outcome.result.as_ref().is_ok_and(|status| *status == XFSZ));
+    let exceeded = limiter.and_then(Limiter::exceeded).cloned().or_else(|| file.map(Exceeded::file_size));
+    let Some(exceeded) = exceeded else { return outcome };
+    report.limit = Some(exceeded.limit.into());
+    Outcome { result: Err(Failure::new(exceeded.to_string()).with_status(LIMITED)), ..outcome }
 }
 
 fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {

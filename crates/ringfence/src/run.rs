@@ -12,12 +12,12 @@ use ringfence_policy::{Mode, Policy};
 use ringfence_record::{
     Event, Identity, Process, Report, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
 };
-use ringfence_supervise::{Refusal, Relay, Screen, Standard};
+use ringfence_supervise::{Limiter, Refusal, Relay, Screen, Standard};
 
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
 use crate::failure::{Context, Failure};
-use crate::{clock, environment, ids, layers, outcome, source, terminal};
+use crate::{clock, environment, groups, ids, layers, outcome, source, terminal};
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -67,7 +67,8 @@ fn make_plan_as(
     unused_id: u32,
 ) -> Result<Plan, Failure> {
     let workspace = workspace(policy, invoker, arguments);
-    let host = probe::host();
+    let mut host = probe::host();
+    host.no_control_groups = groups::place(policy).err();
     let survey = survey::survey(policy, invoker, &workspace)?;
     check_resolved(policy, &survey, invoker)?;
     let mut random = [0u8; 16];
@@ -139,6 +140,7 @@ pub(crate) struct Open {
     pub(crate) plan: &'static Plan,
     pub(crate) boundary: Boundary,
     pub(crate) log: Writer,
+    pub(crate) limiter: Option<Limiter>,
     record: RunRecord,
     reserved: Option<(u32, File)>,
 }
@@ -183,6 +185,7 @@ impl Run {
                 .context("the standard streams")?;
         }
         let boundary = nascent.build(plan, self.name.is_none()).map_err(not_confined)?;
+        let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
         let head = log.append(&self.start_event(plan)).context("the run's log")?;
@@ -192,10 +195,11 @@ impl Run {
         self.directory.write_record(&record, false).context("the run's record")?;
         self.started = true;
         layers::sweep(&self.state);
+        groups::sweep(&self.state);
         if !plan.layers.is_empty() {
             border.pass();
         }
-        Ok(Open { plan, boundary, log, record, reserved })
+        Ok(Open { plan, boundary, log, limiter, record, reserved })
     }
 
     /// Where nothing ran, nothing is left behind.
@@ -210,17 +214,25 @@ impl Run {
         arguments: &Arguments,
         nascent: Nascent,
         signals: &OwnedFd,
-        standard: Standard,
+        mut standard: Standard,
         report: &mut Report,
     ) -> Result<u8, Failure> {
         let command = arguments.command.clone();
+        if let Some(screen) = standard.screen.as_mut().filter(|_| self.policy.runtime.terminal_raw) {
+            screen.unfiltered();
+        }
+        if self.policy.limits.output.is_some() {
+            standard.count_output(self.invoker.root).context("the standard streams")?;
+        }
         let mut open = self.open(&arguments.policy, command, nascent, &standard.relays, report)?;
         open.boundary.start(&job(open.plan, &standard), &standard.passed).map_err(not_confined)?;
         drop(standard.passed);
-        let (relays, screen) = (standard.relays, standard.screen);
-        let ended = ringfence_supervise::run(&open.boundary, signals, relays, screen, own_mounts(open.plan))
-            .context("watching the sandbox")?;
+        let (relays, screen, limiter) = (standard.relays, standard.screen, open.limiter.as_mut());
+        let ended =
+            ringfence_supervise::run(&open.boundary, signals, relays, screen, own_mounts(open.plan), limiter)
+                .context("watching the sandbox")?;
         let outcome = outcome::judge(open.plan, &self.invoker, &ended);
+        let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
         let (result, changes) = self.end(open, &ended.refused, outcome, report)?;
         if !arguments.quiet {
             self.say(&ended.refused, changes);
@@ -292,7 +304,7 @@ impl Run {
         outcome: outcome::Outcome,
         report: &mut Report,
     ) -> Result<(Result<u8, Failure>, Option<u64>), Failure> {
-        let Open { plan, boundary, mut log, mut record, reserved } = open;
+        let Open { plan, boundary, mut log, limiter, mut record, reserved } = open;
         for refusal in refused {
             let event = Event::NetDeny {
                 unix: refusal.path.display().to_string(),
@@ -302,7 +314,7 @@ impl Run {
             log.append(&event).context("the run's log")?;
         }
         if let Err(failure) = &outcome.result
-            && failure.status() != Failure::OURS
+            && matches!(failure.status(), Failure::REFUSED | Failure::NOT_FOUND)
         {
             let event = Event::ExecDeny {
                 command: words(plan),
@@ -319,7 +331,7 @@ impl Run {
         let event = Event::SandboxEnd {
             exit: i32::from(status),
             signal: outcome.signal,
-            limit: None,
+            limit: report.limit.clone(),
             duration_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             refusals: report.refusals,
         };
@@ -327,6 +339,7 @@ impl Run {
         record.status = Status::Ended;
         self.directory.write_record(&record, false).context("the run's record")?;
         drop(boundary);
+        groups::release(limiter, &self.state, &self.directory);
         if let Some((id, _lock)) = reserved {
             ids::release(&self.state, id);
         }

@@ -111,6 +111,30 @@ impl Standard {
         Ok(standard)
     }
 
+    /// From now on the task's output can be counted: no pipe of the invoker's passes as it is. `foreign` as for [`standard`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn count_output(&mut self, foreign: bool) -> Result<(), Errno> {
+        if foreign {
+            // Relayed already.
+            return Ok(());
+        }
+        let mut passed = std::mem::take(&mut self.passed).into_iter();
+        for (number, stream) in self.streams.into_iter().enumerate() {
+            let Some(fd) = (stream == Stream::Passed).then(|| passed.next()).flatten() else { continue };
+            let own = self.relays.iter().filter_map(Relay::pipe).any(|pipe| same_pipe(pipe, fd.as_fd()));
+            if number == 0 || own {
+                self.passed.push(fd);
+            } else {
+                let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+                self.relays.push(Relay::outwards(reader, fd)?);
+                self.passed.push(writer);
+            }
+        }
+        Ok(())
+    }
+
     fn stream(
         &mut self,
         number: usize,
@@ -155,6 +179,13 @@ impl Standard {
             self.relays.push(Relay::outwards(reader, own)?);
             self.pass(writer)
         }
+    }
+}
+
+fn same_pipe(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    match (fstat(one), fstat(other)) {
+        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
     }
 }
 

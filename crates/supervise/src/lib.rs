@@ -4,6 +4,7 @@
 
 mod connections;
 mod descriptors;
+mod limiter;
 mod relay;
 mod remote;
 mod sandbox;
@@ -24,6 +25,7 @@ use connections::Connections;
 
 pub use connections::Refusal;
 pub use descriptors::{Standard, Unfit, give, standard};
+pub use limiter::Limiter;
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
 pub use sandbox::Sandbox;
@@ -58,18 +60,24 @@ pub fn run(
     relays: Vec<Relay>,
     screen: Option<Screen>,
     own: Vec<PathBuf>,
+    limiter: Option<&mut Limiter>,
 ) -> Result<Ended, Errno> {
     let ended = Ended::default();
-    let mut watch = Watch { boundary, signals, relays, screen, own, connections: None, until: None, ended };
+    let mut watch =
+        Watch { boundary, signals, relays, screen, own, limiter, connections: None, until: None, ended };
     let outcome = watch.run();
-    // What the task wrote last is still in the pipes.
-    for relay in &mut watch.relays {
+    // What the task wrote last is still in the pipes; no more is wanted of one that wrote too much.
+    let enough = watch.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());
+    for relay in watch.relays.iter_mut().filter(|_| !enough) {
         relay.drain();
     }
     if let Some(screen) = &mut watch.screen {
         screen.drain();
     }
     watch.keep_refusals();
+    if let Some(limiter) = &mut watch.limiter {
+        limiter.look();
+    }
     outcome.map(|()| watch.ended)
 }
 
@@ -79,6 +87,7 @@ struct Watch<'a> {
     relays: Vec<Relay>,
     screen: Option<Screen>,
     own: Vec<PathBuf>,
+    limiter: Option<&'a mut Limiter>,
     connections: Option<Connections>,
     /// When the sandbox is ended, whatever its command does.
     until: Option<Instant>,
@@ -113,7 +122,9 @@ impl Watch<'_> {
             if ready.unheard {
                 self.keep_refusals();
             }
-            if self.until.is_some_and(|until| until <= Instant::now()) {
+            let written = self.written();
+            let over = self.limiter.as_mut().is_some_and(|limiter| limiter.check(written));
+            if over || self.until.is_some_and(|until| until <= Instant::now()) {
                 self.boundary.kill();
             }
             if self.ended.messages.last().is_some_and(|message| message.ends() == Some(JOB)) {
@@ -171,11 +182,18 @@ impl Watch<'_> {
         })
     }
 
+    /// Bytes of output so far.
+    fn written(&self) -> u64 {
+        let relayed: u64 = self.relays.iter().map(Relay::written).sum();
+        relayed + self.screen.as_ref().map_or(0, Screen::written)
+    }
+
     /// How long to wait at most.
     fn patience(&self) -> Option<Timespec> {
         let busy = self.connections.as_ref().is_some_and(Connections::busy).then_some(RETRY);
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
-        let least = busy.into_iter().chain(left).min()?;
+        let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
+        let least = busy.into_iter().chain(left).chain(limit).min()?;
         Timespec::try_from(least).ok()
     }
 

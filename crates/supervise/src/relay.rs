@@ -17,22 +17,29 @@ pub struct Relay {
     pending: Vec<u8>,
     /// The task writes to `from`; otherwise it reads from `to`. Its end is non-blocking, the invoker's is left as it is.
     outwards: bool,
+    /// Bytes written so far.
+    moved: u64,
 }
 
 impl Relay {
     pub(crate) fn inwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
         ioctl_fionbio(&to, true)?;
-        Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: false })
+        Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: false, moved: 0 })
     }
 
     pub(crate) fn outwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
         ioctl_fionbio(&from, true)?;
-        Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: true })
+        Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: true, moved: 0 })
     }
 
     /// The end of the task's pipe that is kept here: both ends are one inode.
     pub(crate) fn pipe(&self) -> Option<BorrowedFd<'_>> {
         if self.outwards { self.from.as_ref() } else { self.to.as_ref() }.map(AsFd::as_fd)
+    }
+
+    /// Bytes of the task's output that passed.
+    pub(crate) fn written(&self) -> u64 {
+        if self.outwards { self.moved } else { 0 }
     }
 
     /// What to wait for next, if anything.
@@ -77,6 +84,7 @@ impl Relay {
         let Some(to) = &self.to else { return false };
         match io::write(to, &self.pending) {
             Ok(length) => {
+                self.moved += length as u64;
                 self.pending.drain(..length.min(self.pending.len()));
                 return true;
             }

@@ -26,6 +26,8 @@ pub struct Screen {
     master: Option<OwnedFd>,
     typed: Vec<u8>,
     drawn: Vec<u8>,
+    /// Bytes that the task wrote.
+    written: u64,
     filter: Option<Filter>,
 }
 
@@ -51,6 +53,7 @@ impl Screen {
             master: None,
             typed: Vec::new(),
             drawn: Vec::new(),
+            written: 0,
             filter: Some(Filter::new()),
         })
     }
@@ -109,6 +112,11 @@ impl Screen {
         }
     }
 
+    /// Bytes that the task wrote.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// What to wait for next.
     pub(crate) fn wants(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         let Some(master) = &self.master else { return Vec::new() };
@@ -160,6 +168,7 @@ impl Screen {
             match io::read(master, &mut buffer) {
                 Ok(length @ 1..) => {
                     let read = buffer.get(..length).unwrap_or_default();
+                    self.written += length as u64;
                     match &mut self.filter {
                         Some(filter) => filter.push(read, &mut self.drawn),
                         None => self.drawn.extend_from_slice(read),

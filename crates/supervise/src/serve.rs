@@ -17,7 +17,7 @@ use rustix::termios::isatty;
 
 use crate::connections::{Connections, Refusal};
 use crate::remote::{Ask, asked};
-use crate::{RETRY, Relay};
+use crate::{Limiter, RETRY, Relay};
 
 /// Clients at one time; more wait in the socket's queue.
 const MOST_CLIENTS: usize = 512;
@@ -72,6 +72,7 @@ pub struct Server<'a> {
     until: Option<Instant>,
     /// Refusals of commands that ended.
     refused: Vec<Refusal>,
+    limiter: Option<&'a mut Limiter>,
     tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
 }
 
@@ -87,6 +88,7 @@ impl<'a> Server<'a> {
         signals: &'a OwnedFd,
         socket: OwnedFd,
         template: Template,
+        limiter: Option<&'a mut Limiter>,
         tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
     ) -> Self {
         Self {
@@ -101,6 +103,7 @@ impl<'a> Server<'a> {
             running: 0,
             until: None,
             refused: Vec::new(),
+            limiter,
             tell,
         }
     }
@@ -142,6 +145,10 @@ impl<'a> Server<'a> {
             }
             self.serve(&ready.clients);
             self.connect(&ready.connections);
+            let written = self.relays.iter().map(Relay::written).sum();
+            if self.limiter.as_mut().is_some_and(|limiter| limiter.check(written)) {
+                self.boundary.kill();
+            }
             if self.until.is_some_and(|until| self.running == 0 || until <= Instant::now()) {
                 self.boundary.end();
                 self.until = None;
@@ -152,6 +159,9 @@ impl<'a> Server<'a> {
         }
         for (_, connections) in std::mem::take(&mut self.connections) {
             self.refused.extend(connections.refused);
+        }
+        if let Some(limiter) = self.limiter {
+            limiter.look();
         }
         Ok(self.refused)
     }
@@ -189,7 +199,8 @@ impl<'a> Server<'a> {
     fn patience(&self) -> Option<Timespec> {
         let busy = self.connections.values().any(Connections::busy).then_some(RETRY);
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
-        Timespec::try_from(busy.into_iter().chain(left).min()?).ok()
+        let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
+        Timespec::try_from(busy.into_iter().chain(left).chain(limit).min()?).ok()
     }
 
     /// Takes one report; `false` once there will be no more.

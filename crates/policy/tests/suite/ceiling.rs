@@ -74,7 +74,7 @@ fn both_lines_are_named() {
           |
           = help: remove it, or have the administrator add it to the ceiling's `files.write`
 
-        error: `limits.tmp` of 2097152 bytes is above the ceiling
+        error: `limits.tmp` of "2MiB" is above the ceiling
          --> p.toml:8:7
           |
         8 | tmp = "2MiB"
@@ -83,7 +83,7 @@ fn both_lines_are_named() {
          ::: /etc/ringfence/ceiling.toml:8:7
           |
         8 | tmp = "1MiB"
-          |       ------ the ceiling allows 1048576 bytes
+          |       ------ the ceiling allows "1MiB"
           |
           = help: write the ceiling's limit or a smaller one
 
@@ -206,7 +206,7 @@ fn a_broken_ceiling_is_an_error_and_so_is_one_that_depends_on_the_invoker() {
         ("x = ", "not valid TOML"),
         ("[files]\nreed = []", "did you mean `files.read`?"),
         ("[files]\nread = [\"$SDK\"]", "a variable that the invoker chooses"),
-        ("[limits]\nmemory = \"1GiB\"", "not yet enforceable"),
+        ("[workspace]\nquota = \"1GiB\"", "not yet enforceable"),
         ("identity = { name = \"a\" }", "has no meaning in a ceiling"),
         ("[workspace]\npath = \"/srv\"", "has no meaning in a ceiling"),
         ("[environment.set]\nA = \"1\"", "has no meaning in a ceiling"),

@@ -261,3 +261,33 @@ fn the_hash_covers_every_document_and_its_bounds() {
     };
     assert_ne!(parted("version = 1\n#", "#\nversion = 1\n"), parted("version = 1\n##", "\nversion = 1\n"));
 }
+
+#[test]
+fn limits_are_only_tightened_and_nonsense_is_none() {
+    let policy = good(
+        "[limits]\nmemory = \"64MiB\"\ncpu = 1.5\nprocesses = 8\nopen_files = 64\nfile_size = \"1MiB\"\noutput = \"2KiB\"\ntime = \"2s\"\nexact = true\n",
+    );
+    let value = |rule: &Option<Rule<u64>>| rule.as_ref().map(|rule| rule.value);
+    let limits = &policy.limits;
+    assert_eq!(value(&limits.memory), Some(64 << 20));
+    assert_eq!(value(&limits.cpu), Some(1500));
+    assert_eq!(value(&limits.processes), Some(8));
+    assert_eq!(value(&limits.open_files), Some(64));
+    assert_eq!(value(&limits.file_size), Some(1 << 20));
+    assert_eq!(value(&limits.output), Some(2048));
+    assert_eq!(value(&limits.time), Some(2000));
+    assert!(limits.exact);
+    for (text, why) in [
+        ("memory = \"99999999999GiB\"", "63 bits"),
+        ("memory = \"0B\"", "zero"),
+        ("cpu = 0.0", "write 0.01 to 65536"),
+        ("cpu = nan", "write 0.01 to 65536"),
+        ("processes = 0", "write 1 to"),
+        ("open_files = -1", "write 1 to"),
+        ("time = \"1y\"", "unit is not known"),
+        ("output = 5", "string"),
+    ] {
+        let found = bad(&format!("[limits]\n{text}\n"));
+        assert!(found.contains(why), "{text}\n{found}");
+    }
+}

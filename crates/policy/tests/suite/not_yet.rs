@@ -31,19 +31,9 @@ const LATER: &[(&str, &str)] = &[
     ("network.publish", "[network]\npublish = [8080]"),
     ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
-    ("limits.memory", "[limits]\nmemory = \"4GiB\""),
-    ("limits.cpu", "[limits]\ncpu = 2.0"),
-    ("limits.cpu", "[limits]\ncpu = 2"),
-    ("limits.processes", "[limits]\nprocesses = 256"),
-    ("limits.open_files", "[limits]\nopen_files = 1024"),
-    ("limits.file_size", "[limits]\nfile_size = \"1GiB\""),
-    ("limits.output", "[limits]\noutput = \"64MiB\""),
-    ("limits.time", "[limits]\ntime = \"30m\""),
-    ("limits.exact = true", "[limits]\nexact = true"),
     ("runtime.user_namespaces = true", "[runtime]\nuser_namespaces = true"),
     ("runtime.debug", "[runtime]\ndebug = [\"ptrace\"]"),
     ("runtime.io_uring = true", "[runtime]\nio_uring = true"),
-    ("runtime.terminal = \"filtered\"", "[runtime]\nterminal = \"filtered\""),
     ("step.fetch", "[step.fetch.network]\nallow = []"),
     ("approvals.on_refusal = \"ask\"", "[approvals]\non_refusal = \"ask\""),
     ("approvals.grantable.read", "[approvals]\ngrantable = { read = [\"~/projects/**\"] }"),
@@ -59,13 +49,13 @@ fn each_later_key_is_refused_by_name() {
         assert_eq!(found.matches("error:").count(), 1, "{text}\n{found}");
     }
     same(
-        &bad("[limits]\nmemory = \"4GiB\"\n"),
+        &bad("[workspace]\nquota = \"4GiB\"\n"),
         r#"
-        error: `limits.memory` is not yet enforceable
-         --> p.toml:3:10
+        error: `workspace.quota` is not yet enforceable
+         --> p.toml:3:9
           |
-        3 | memory = "4GiB"
-          |          ^^^^^^ this build cannot enforce it
+        3 | quota = "4GiB"
+          |         ^^^^^^ this build cannot enforce it
           |
           = help: remove it: a rule that cannot be enforced is refused, never ignored
         "#,

@@ -15,7 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::cli::PolicyArguments;
 use crate::failure::{Context, Failure};
 use crate::named::{self, Claim};
-use crate::outcome::Outcome;
+use crate::outcome::{self, Outcome};
 use crate::run::{Open, Run, not_confined, own_mounts};
 use crate::{environment, terminal};
 
@@ -89,7 +89,7 @@ fn serve(
     let mut open = run.open(&arguments.policy, command.clone(), nascent, &standard.relays, &mut report)?;
     let socket = named::listener(&run.directory)?;
     let refused = {
-        let Open { plan, boundary, log, .. } = &mut open;
+        let Open { plan, boundary, log, limiter, .. } = &mut open;
         let template = Template {
             environment: plan.environment.clone(),
             directory: plan.directory.clone(),
@@ -106,7 +106,7 @@ fn serve(
             terminal: None,
         };
         let mut tell = |happening: Happening<'_>| log.append(&event(&happening)).is_ok();
-        let mut server = Server::new(boundary, signals, socket, template, &mut tell);
+        let mut server = Server::new(boundary, signals, socket, template, limiter.as_mut(), &mut tell);
         if !first.command.is_empty() {
             server.start(first, &standard.passed, standard.relays).map_err(not_confined)?;
         }
@@ -117,7 +117,9 @@ fn serve(
         leave_streams()?;
         server.run().context("keeping the sandbox")?
     };
-    let (result, _) = run.end(open, &refused, Outcome { result: Ok(0), signal: None }, &mut report)?;
+    let ended = Outcome { result: Ok(0), signal: None };
+    let outcome = outcome::limited(ended, open.plan, open.limiter.as_ref(), &mut report);
+    let (result, _) = run.end(open, &refused, outcome, &mut report)?;
     drop(claim);
     result
 }

@@ -1,0 +1,117 @@
+//! Where no control group can be made: looks at the processes of a sandbox every 100 ms.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use ringfence_plan::Limits;
+use rustix::process::Pid;
+
+use crate::Exceeded;
+
+/// Looks for memory and processes. Init's descendants are all there are: whoever loses its parent becomes init's child.
+#[derive(Debug)]
+pub struct Watcher {
+    init: Pid,
+    memory: Option<u64>,
+    processes: Option<u64>,
+}
+
+impl Watcher {
+    /// Of the sandbox that this process is pid 1 of.
+    #[must_use]
+    pub fn new(limits: &Limits, init: Pid) -> Self {
+        Self { init, memory: limits.memory, processes: limits.processes }
+    }
+
+    /// Looks once.
+    #[must_use]
+    pub fn exceeded(&self) -> Option<Exceeded> {
+        let found = descendants(self.init.as_raw_nonzero().get());
+        if let Some(limit) = self.processes
+            && found.iter().map(|pid| threads(*pid)).sum::<u64>() > limit
+        {
+            return Some(Exceeded::processes(limit));
+        }
+        let limit = self.memory?;
+        let used: u64 = found.iter().map(|pid| memory(*pid)).sum();
+        (used > limit).then(|| Exceeded::memory(limit))
+    }
+}
+
+/// All processes below that one, by one look at /proc.
+fn descendants(init: i32) -> BTreeSet<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        if let Some(parent) = parent {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut open = vec![init];
+    while let Some(pid) = open.pop() {
+        for child in children.get(&pid).into_iter().flatten() {
+            if found.insert(*child) {
+                open.push(*child);
+            }
+        }
+    }
+    found
+}
+
+fn threads(pid: i32) -> u64 {
+    status(pid, "Threads:").unwrap_or(1)
+}
+
+/// Proportional set size; what is shared counts once over all (proc(5), smaps_rollup). The resident size where that may not be
+/// read: more, never less.
+fn memory(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes =
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).or_else(|| status(pid, "VmRSS:"));
+    kilobytes.unwrap_or(0u64).saturating_mul(1024)
+}
+
+fn status(pid: i32, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    struct Ends(Child);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn grandchildren_count_and_memory_adds_up() {
+        let script = "sleep 30 & python3 -c 'x = bytearray(64 << 20); import time; print(flush=True); time.sleep(30)'; wait";
+        let mut shell = Ends(
+            Command::new("sh").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap(),
+        );
+        std::io::Read::read_exact(shell.0.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let root = Pid::from_child(&shell.0);
+        let watcher =
+            |memory, processes| Watcher::new(&Limits { memory, processes, ..Limits::default() }, root);
+        assert_eq!(watcher(Some(16 << 20), None).exceeded(), Some(Exceeded::memory(16 << 20)));
+        assert_eq!(watcher(Some(4 << 30), Some(100)).exceeded(), None);
+        assert_eq!(watcher(None, Some(1)).exceeded(), Some(Exceeded::processes(1)));
+        for pid in descendants(root.as_raw_nonzero().get()) {
+            let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL);
+        }
+    }
+}

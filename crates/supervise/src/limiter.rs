@@ -1,0 +1,96 @@
+//! What ends a sandbox before its command does: time, output, memory, processes.
+
+use std::time::{Duration, Instant};
+
+use ringfence_confine::Boundary;
+use ringfence_limits::{Exceeded, Failure, Group, Place, Watcher};
+use ringfence_plan::Limits;
+
+/// How often counters are looked at.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// The limits of one sandbox.
+#[derive(Debug)]
+pub struct Limiter {
+    group: Option<Group>,
+    watcher: Option<Watcher>,
+    /// When time is up, and how many milliseconds that was.
+    until: Option<(Instant, u64)>,
+    output: Option<u64>,
+    next: Instant,
+    exceeded: Option<Exceeded>,
+}
+
+impl Limiter {
+    /// Puts init, and with it everything it starts from now on, into a control group at `place`; without one, processes are
+    /// looked at. `name` is the group's.
+    ///
+    /// # Errors
+    /// [`Failure`]: the sandbox must not go on.
+    pub fn new(
+        limits: &Limits,
+        place: Option<&Place>,
+        boundary: &Boundary,
+        name: &str,
+    ) -> Result<Self, Failure> {
+        let counted = limits.memory.is_some() || limits.processes.is_some();
+        let group = place.map(|place| Group::create(place, limits, name)).transpose()?;
+        if let Some(group) = &group {
+            group.add(boundary.init())?;
+        }
+        let watcher = (group.is_none() && counted).then(|| Watcher::new(limits, boundary.init()));
+        Ok(Self {
+            group,
+            watcher,
+            until: limits.time.map(|time| (Instant::now() + Duration::from_millis(time), time)),
+            output: limits.output,
+            next: Instant::now(),
+            exceeded: None,
+        })
+    }
+
+    /// Its group's directories, for whoever cleans up after a kill.
+    #[must_use]
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
+    /// Which limit was reached, if one was.
+    #[must_use]
+    pub fn exceeded(&self) -> Option<&Exceeded> {
+        self.exceeded.as_ref()
+    }
+
+    /// How long to wait at most before [`Self::check`].
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let look = (self.group.is_some() || self.watcher.is_some()).then_some(self.next);
+        let until = self.until.map(|(until, _)| until);
+        look.into_iter().chain(until).min().map(|next| next.saturating_duration_since(now))
+    }
+
+    /// Looks at what is due; `written` is the output so far. Whether the sandbox must end now.
+    pub(crate) fn check(&mut self, written: u64) -> bool {
+        if self.exceeded.is_some() {
+            return true;
+        }
+        let now = Instant::now();
+        if let Some(limit) = self.output.filter(|limit| written > *limit) {
+            self.exceeded = Some(Exceeded::output(limit));
+        } else if let Some((_, time)) = self.until.filter(|(until, _)| *until <= now) {
+            self.exceeded = Some(Exceeded::time(time));
+        } else if self.next <= now {
+            self.next = now + EVERY;
+            self.look();
+        }
+        self.exceeded.is_some()
+    }
+
+    /// A last look, after the end: a kill by the kernel is the end itself.
+    pub(crate) fn look(&mut self) {
+        if self.exceeded.is_none() {
+            let counted = self.group.as_ref().and_then(Group::exceeded);
+            self.exceeded = counted.or_else(|| self.watcher.as_ref()?.exceeded());
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Named sandboxes: many commands in one, one after another and side by side; nothing outlives `stop`.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use ringfence_promises::Place;
+
+/// Stops the sandbox however the test ends.
+struct Named<'a>(&'a Place, &'a str);
+
+impl<'a> Named<'a> {
+    fn start(place: &'a Place, name: &'a str, command: &[&str]) -> Self {
+        let mut arguments = vec!["start", name, "--preset", "default"];
+        if !command.is_empty() {
+            arguments.push("--");
+            arguments.extend(command);
+        }
+        let outcome = place.ringfence(&arguments);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        Self(place, name)
+    }
+
+    fn exec(&self, script: &str) -> ringfence_promises::Outcome {
+        self.0.ringfence(&["exec", self.1, "--", "sh", "-c", script])
+    }
+}
+
+impl Drop for Named<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.ringfence(&["stop", self.1, "--grace", "0"]);
+    }
+}
+
+fn supervisor(place: &Place) -> u32 {
+    let outcome = place.ringfence(&["ps", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+    u32::try_from(shown[0]["supervisor"].as_u64().unwrap()).unwrap()
+}
+
+#[test]
+fn commands_share_one_boundary_and_keep_their_own_ends() {
+    let place = Place::new();
+    let dev = Named::start(&place, "dev", &[]);
+    assert_eq!(dev.exec("echo one > /tmp/shared; exit 3").status, 3);
+    let outcome = dev.exec("cat /tmp/shared; cat /etc/shadow 2>/dev/null | wc -c; pwd");
+    assert_eq!(outcome.out, format!("one\n0\n{}\n", place.workspace.display()), "{outcome:?}");
+    assert_eq!(dev.exec("kill -9 $$").status, 137);
+    let missing = place.ringfence(&["exec", "dev", "--", "no-such-program"]);
+    assert_eq!(missing.status, 127, "{missing:?}");
+    let mut child = place
+        .command(&["exec", "dev", "--", "tr", "a-z", "A-Z"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"through a pipe").unwrap();
+    assert_eq!(child.wait_with_output().unwrap().stdout, b"THROUGH A PIPE");
+}
+
+#[test]
+fn a_server_outlives_its_command_and_not_the_sandbox() {
+    let place = Place::new();
+    let web = Named::start(&place, "web", &[]);
+    let outcome = web.exec("python3 -m http.server 8123 >/tmp/log 2>&1 & sleep 0.1");
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let got = web.exec("for i in 1 2 3 4 5 6 7 8 9; do curl -sf -o /dev/null localhost:8123 && echo up && break; sleep 0.3; done");
+    assert_eq!(got.out, "up\n", "{got:?}");
+    let tree = place.ringfence(&["ps", "--tree"]);
+    assert!(tree.out.contains("web") && tree.out.contains("python3 -m http.server"), "{tree:?}");
+    let stopped = place.ringfence(&["stop", "web"]);
+    assert_eq!(stopped.status, 0, "{stopped:?}");
+    assert!(!place.ringfence(&["ps"]).out.contains("web"));
+    assert_eq!(web.exec("true").status, 125);
+}
+
+#[test]
+fn what_the_first_command_writes_is_kept() {
+    let place = Place::new();
+    let _job = Named::start(&place, "job", &["sh", "-c", "echo out; echo err >&2; sleep 20"]);
+    let mut logs = place.ringfence(&["logs", "job"]);
+    for _ in 0..50 {
+        if logs.out.contains("err") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        logs = place.ringfence(&["logs", "job"]);
+    }
+    assert_eq!(logs.out, "out\nerr\n", "{logs:?}");
+}
+
+#[test]
+fn names_are_unique_while_they_live_and_no_paths() {
+    let place = Place::new();
+    let dev = Named::start(&place, "dev", &[]);
+    let again = place.ringfence(&["start", "dev"]);
+    assert_eq!(again.status, 125, "{again:?}");
+    assert!(again.err.contains("running already"), "{again:?}");
+    drop(dev);
+    drop(Named::start(&place, "dev", &[]));
+    for name in ["../dev", "a/b", "", ".hidden", "a b"] {
+        assert_eq!(place.ringfence(&["start", name]).status, 125, "{name}");
+    }
+    let none = place.ringfence(&["exec", "nobody", "--", "true"]);
+    assert!(none.status == 125 && none.err.contains("no sandbox `nobody` is running"), "{none:?}");
+}
+
+#[test]
+fn a_killed_keeper_takes_everything_along_and_leaves_the_name_free() {
+    let place = Place::new();
+    let dev = Named::start(&place, "dev", &[]);
+    assert_eq!(
+        dev.exec("(setsid sh -c 'while :; do date +%N > beat; done' &) ; sleep 0.3; cat beat | wc -l").out,
+        "1\n"
+    );
+    let keeper = supervisor(&place);
+    let status = std::process::Command::new("kill").args(["-9", &keeper.to_string()]).status().unwrap();
+    assert!(status.success());
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    let marked = format!("{}", place.workspace.display());
+    let alive = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.display().to_string() == marked)
+            && entry.path().file_name().is_some_and(|pid| *pid != *std::process::id().to_string())
+    });
+    assert!(!alive, "something still runs in the workspace");
+    assert_eq!(dev.exec("true").status, 125);
+    drop(Named::start(&place, "dev", &[]));
+}
+
+#[test]
+fn a_confused_client_changes_nothing() {
+    let place = Place::new();
+    let dev = Named::start(&place, "dev", &[]);
+    let run = std::fs::read_dir(place.state.join("runs")).unwrap().next().unwrap().unwrap().path();
+    // A stream socket cannot connect at all; garbage on the right kind is dropped.
+    assert!(UnixStream::connect(run.join("control.sock")).is_err());
+    let script = "import socket, sys, os\n\
+        for garbage in (b'', b'x', b'\\x00' * 70000, os.urandom(3000), b'\\xff' * 16):\n\
+        \x20   s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect(sys.argv[1]); s.send(garbage); s.close()\n\
+        held = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(100)]\n\
+        for s in held: s.connect(sys.argv[1])\n\
+        import subprocess; sys.exit(subprocess.run(sys.argv[2:]).returncode)\n";
+    let binary = place.command(&[]).get_program().to_owned();
+    let mut command = std::process::Command::new("python3");
+    command
+        .args(["-c", script])
+        .arg(run.join("control.sock"))
+        .arg(binary)
+        .args(["exec", "dev", "--", "sh", "-c", "exit 9"]);
+    command.current_dir(&place.workspace).env("HOME", &place.home).env("RINGFENCE_STATE", &place.state);
+    assert_eq!(command.status().unwrap().code(), Some(9));
+    assert_eq!(dev.exec("exit 4").status, 4);
+}
