@@ -16,14 +16,17 @@ fn capture(terminal: &str, command: &str) -> Option<Vec<u8>> {
     }
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
-    let status = Command::new("script")
-        .args(["--quiet", "--flush", "--log-out"])
+    // What a program waits for is typed; what waits still is ended.
+    let keys = directory.path().join("keys");
+    std::fs::write(&keys, "qqqq").unwrap();
+    let status = Command::new("timeout")
+        .args(["5", "script", "--quiet", "--flush", "--log-out"])
         .arg(&log)
         .args(["--command", &format!("stty cols 80 rows 24; {command}")])
         .env("TERM", terminal)
         .env("HOME", directory.path())
         .current_dir(directory.path())
-        .stdin(std::process::Stdio::null())
+        .stdin(std::fs::File::open(keys).unwrap())
         .stdout(std::process::Stdio::null())
         .status()
         .unwrap();
