@@ -135,7 +135,7 @@ fn all_modes(private: bool, params: &Params, on: bool) -> Result<(), Kind> {
     let refused = params.iter().flatten().find(|number| !modes::allowed(private, **number, on));
     match (private, refused) {
         (_, None) => Ok(()),
-        (false, Some(2)) | (true, Some(8 | 67 | 1035..=1039 | 1050..=1061)) => Err(Kind::Keys),
+        (false, Some(2)) | (true, Some(8 | 67 | 1035..=1039 | 1050..=1061 | 7727)) => Err(Kind::Keys),
         (true, Some(3 | 40 | 1042 | 1043)) => Err(Kind::Window),
         (true, Some(18 | 19)) => Err(Kind::Print),
         (true, Some(2 | 42)) => Err(Kind::Encoding),
