@@ -17,6 +17,8 @@ pub(crate) const fn escape(intermediates: &[u8], last: u8) -> Result<(), Kind> {
         // Save and restore the cursor, index, next line, tab stop, reverse index, keypad. RIS too: `reset` needs it, and
         // it leads only to where the terminal began.
         ([], b'7' | b'8' | b'D' | b'E' | b'H' | b'M' | b'=' | b'>' | b'c') => Ok(()),
+        // The visible bell of screen and tmux.
+        ([], b'g') => Ok(()),
         // Line sizes and the alignment pattern.
         (b"#", b'3'..=b'6' | b'8') => Ok(()),
         // ASCII, UK, line drawing and the alternate ROM, into G0 to G3.

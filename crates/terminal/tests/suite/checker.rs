@@ -81,7 +81,7 @@ impl Perform for Checker {
     fn esc_dispatch(&mut self, intermediates: &[u8], ignore: bool, byte: u8) {
         let refused = match intermediates {
             // An end of string that follows a question for a colour.
-            [] => !b"78DEHMc=>\\".contains(&byte),
+            [] => !b"78DEHMcg=>\\".contains(&byte),
             [b'(' | b')' | b'*' | b'+'] => !b"012AB".contains(&byte),
             [b'#'] => !b"34568".contains(&byte),
             _ => true,

@@ -7,7 +7,7 @@ use super::{pushed, shown};
 /// What full-screen programs, prompts and `tput` send.
 const KEPT: &[&str] = &[
     // Escape sequences.
-    "\x1b7\x1b8\x1bD\x1bE\x1bH\x1bM\x1bc\x1b=\x1b>",
+    "\x1b7\x1b8\x1bD\x1bE\x1bH\x1bM\x1bc\x1bg\x1b=\x1b>",
     "\x1b(0\x1b(A\x1b(B\x1b)0\x1b*B\x1b+B\x1b#8\x1b#3",
     // Cursor, erase, insert, delete, scroll, tabs, margins.
     "\x1b[A\x1b[2B\x1b[3C\x1b[4D\x1b[5E\x1b[6F\x1b[7G\x1b[8;9H\x1b[H\x1b[999;999H\x1b[10;10f",
