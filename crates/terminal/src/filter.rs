@@ -80,6 +80,12 @@ impl Filter {
                 return content;
             }
         }
+        let parameters = self.sequence.parameters(input);
+        if !parameters.is_empty() {
+            let (sequence, ledger) = (&mut self.sequence, &mut self.ledger);
+            self.parser.advance(&mut Actor { sequence, ledger, output, byte: b'0' }, parameters);
+            return parameters.len();
+        }
         let Some(byte) = input.first() else { return 0 };
         match byte {
             &ESC => {

@@ -46,6 +46,20 @@ impl Sequence {
         !self.overlong
     }
 
+    /// Keeps the digits and separators that come next, if this is a control sequence: at once, since most of what is
+    /// read are these, and none is the last.
+    pub(crate) fn parameters<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
+        if self.raw.get(1) != Some(&b'[') {
+            return &[];
+        }
+        let length = input.iter().position(|byte| !matches!(byte, b'0'..=b';')).unwrap_or(input.len());
+        let parameters = input.get(..length).unwrap_or_default();
+        let room = MAX_SEQUENCE.saturating_sub(self.raw.len());
+        self.overlong |= length > room;
+        self.raw.extend_from_slice(parameters.get(..room).unwrap_or(parameters));
+        parameters
+    }
+
     /// OSC, DCS, SOS, PM, APC, and the title of screen: content follows, up to a control.
     pub(crate) fn is_string(&self) -> bool {
         matches!(self.raw.get(1), Some(b']' | b'P' | b'X' | b'^' | b'_' | b'k'))
