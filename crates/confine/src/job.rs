@@ -143,7 +143,7 @@ fn enter(
     streams(&job.streams, passed, slave).map_err(at(Stage::Descriptors))?;
     fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
     process::umask(rules.umask);
-    limit(rules).map_err(at(Stage::Limits))?;
+    limit(rules, job.terminal.is_some()).map_err(at(Stage::Limits))?;
     if let Some(rules) = &rules.landlock {
         landlock::restrict(rules).map_err(at(Stage::Landlock))?;
     }
@@ -153,7 +153,7 @@ fn enter(
 }
 
 /// Never RLIMIT_AS: programs reserve far more address space than they use.
-fn limit(rules: &Rules) -> Result<(), Errno> {
+fn limit(rules: &Rules, led: bool) -> Result<(), Errno> {
     let both = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
     let open = rules.limits.open_files.map(|most| {
         let less = |own: Option<u64>| Some(own.map_or(most, |own| own.min(most)));
@@ -163,9 +163,10 @@ fn limit(rules: &Rules) -> Result<(), Errno> {
     if let Some(bytes) = rules.limits.file_size {
         process::setrlimit(Resource::Fsize, both(bytes))?;
     }
-    // Counted in this user namespace alone (since Linux 5.14): a bound for what happens between two looks.
+    // Counted in this user namespace alone (since Linux 5.14): init, a terminal's leader, and one more than allowed, by which
+    // whoever looks sees that it was too many.
     if let Some(count) = rules.limits.processes.filter(|_| !rules.limits.exact) {
-        process::setrlimit(Resource::Nproc, both(count.saturating_mul(2) + 256))?;
+        process::setrlimit(Resource::Nproc, both(count.saturating_add(if led { 3 } else { 2 })))?;
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::Limits;
+use rustix::fs::statfs;
 use rustix::process::Pid;
 
 use crate::Exceeded;
@@ -14,13 +16,17 @@ pub struct Watcher {
     init: Pid,
     memory: Option<u64>,
     processes: Option<u64>,
+    /// The sandbox's own file systems in memory, seen from here.
+    held: Vec<PathBuf>,
 }
 
 impl Watcher {
-    /// Of the sandbox that this process is pid 1 of.
+    /// Of the sandbox that this process is pid 1 of; `held` are mount points inside of file systems in memory.
     #[must_use]
-    pub fn new(limits: &Limits, init: Pid) -> Self {
-        Self { init, memory: limits.memory, processes: limits.processes }
+    pub fn new(limits: &Limits, init: Pid, held: &[PathBuf]) -> Self {
+        let root = PathBuf::from(format!("/proc/{}/root", init.as_raw_nonzero()));
+        let held = held.iter().map(|path| root.join(path.strip_prefix("/").unwrap_or(path))).collect();
+        Self { init, memory: limits.memory, processes: limits.processes, held }
     }
 
     /// Looks once.
@@ -33,7 +39,8 @@ impl Watcher {
             return Some(Exceeded::processes(limit));
         }
         let limit = self.memory?;
-        let used: u64 = found.iter().map(|pid| memory(*pid)).sum();
+        let files: u64 = self.held.iter().map(|path| filled(path)).sum();
+        let used = files + found.iter().map(|pid| memory(*pid)).sum::<u64>();
         (used > limit).then(|| Exceeded::memory(limit))
     }
 }
@@ -61,6 +68,18 @@ fn descendants(init: i32) -> BTreeSet<i32> {
         }
     }
     found
+}
+
+/// Bytes that files take in a file system; 0 where it is none of its own.
+fn filled(path: &Path) -> u64 {
+    const TMPFS: i64 = 0x0102_1994; // statfs(2)
+    match statfs(path) {
+        Ok(found) if i64::from(found.f_type) == TMPFS => found
+            .f_blocks
+            .saturating_sub(found.f_bfree)
+            .saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0)),
+        _ => 0,
+    }
 }
 
 fn threads(pid: i32) -> u64 {
@@ -106,7 +125,7 @@ mod tests {
         std::io::Read::read_exact(shell.0.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         let root = Pid::from_child(&shell.0);
         let watcher =
-            |memory, processes| Watcher::new(&Limits { memory, processes, ..Limits::default() }, root);
+            |memory, processes| Watcher::new(&Limits { memory, processes, ..Limits::default() }, root, &[]);
         assert_eq!(watcher(Some(16 << 20), None).exceeded(), Some(Exceeded::memory(16 << 20)));
         assert_eq!(watcher(Some(4 << 30), Some(100)).exceeded(), None);
         assert_eq!(watcher(None, Some(1)).exceeded(), Some(Exceeded::processes(1)));

@@ -59,6 +59,13 @@ pub enum Event {
         /// Exit status; 128 and the signal's number for one that a signal ended.
         exit: i32,
     },
+    /// A limit ended the sandbox.
+    LimitHit {
+        /// Its key in `[limits]`.
+        limit: String,
+        /// What the task did, in one sentence.
+        what: String,
+    },
     /// A command was refused.
     ExecDeny {
         /// The command and its arguments.
@@ -161,6 +168,8 @@ pub enum Kind {
     ExecStart,
     /// `exec.end`
     ExecEnd,
+    /// `limit.hit`
+    LimitHit,
     /// `exec.deny`
     ExecDeny,
     /// `net.deny`
@@ -179,12 +188,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
         Self::ExecStart,
         Self::ExecEnd,
+        Self::LimitHit,
         Self::ExecDeny,
         Self::NetDeny,
         Self::Degraded,
@@ -202,6 +212,7 @@ impl Kind {
             Self::PolicyError => "policy.error",
             Self::ExecStart => "exec.start",
             Self::ExecEnd => "exec.end",
+            Self::LimitHit => "limit.hit",
             Self::ExecDeny => "exec.deny",
             Self::NetDeny => "net.deny",
             Self::Degraded => "degraded",
@@ -222,7 +233,7 @@ impl Kind {
             | Self::WorkspaceApply
             | Self::WorkspaceDiscard => Severity::Informational,
             Self::PolicyError | Self::Degraded => Severity::Low,
-            Self::ExecDeny | Self::NetDeny | Self::ApplyFlag => Severity::Medium,
+            Self::LimitHit | Self::ExecDeny | Self::NetDeny | Self::ApplyFlag => Severity::Medium,
             Self::ApplyRefuse => Severity::High,
         }
     }
@@ -259,6 +270,7 @@ impl Event {
             Self::PolicyError { .. } => Kind::PolicyError,
             Self::ExecStart { .. } => Kind::ExecStart,
             Self::ExecEnd { .. } => Kind::ExecEnd,
+            Self::LimitHit { .. } => Kind::LimitHit,
             Self::ExecDeny { .. } => Kind::ExecDeny,
             Self::NetDeny { .. } => Kind::NetDeny,
             Self::Degraded(_) => Kind::Degraded,

@@ -48,7 +48,8 @@ pub(crate) fn limiter(
         return Ok(None);
     }
     let place = if limits.exact { place(policy).map_err(Failure::new)? } else { None };
-    let limiter = Limiter::new(limits, place.as_ref(), boundary, run.id()).context("the limits")?;
+    let limiter = Limiter::new(limits, place.as_ref(), boundary, run.id(), &crate::run::own_mounts(plan))
+        .context("the limits")?;
     if let Some(group) = limiter.group() {
         note(state, run, group).context("the note of the control group")?;
     }

@@ -324,6 +324,10 @@ impl Run {
             log.append(&event).context("the run's log")?;
             report.refusals += 1;
         }
+        if let (Some(limit), Err(failure)) = (&report.limit, &outcome.result) {
+            let event = Event::LimitHit { limit: limit.clone(), what: failure.text().to_owned() };
+            log.append(&event).context("the run's log")?;
+        }
         report.refusals += refused.len() as u64;
         report.signal = outcome.signal;
         let settled = layers::settle(plan, &self.state, &self.directory, &record);

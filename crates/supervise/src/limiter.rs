@@ -1,5 +1,6 @@
 //! What ends a sandbox before its command does: time, output, memory, processes.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringfence_confine::Boundary;
@@ -23,7 +24,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// Puts init, and with it everything it starts from now on, into a control group at `place`; without one, processes are
-    /// looked at. `name` is the group's.
+    /// looked at, and the files in `held`, mount points of file systems in memory. `name` is the group's.
     ///
     /// # Errors
     /// [`Failure`]: the sandbox must not go on.
@@ -32,13 +33,14 @@ impl Limiter {
         place: Option<&Place>,
         boundary: &Boundary,
         name: &str,
+        held: &[PathBuf],
     ) -> Result<Self, Failure> {
         let counted = limits.memory.is_some() || limits.processes.is_some();
         let group = place.map(|place| Group::create(place, limits, name)).transpose()?;
         if let Some(group) = &group {
             group.add(boundary.init())?;
         }
-        let watcher = (group.is_none() && counted).then(|| Watcher::new(limits, boundary.init()));
+        let watcher = (group.is_none() && counted).then(|| Watcher::new(limits, boundary.init(), held));
         Ok(Self {
             group,
             watcher,

@@ -65,7 +65,7 @@ fn nothing_can_be_degraded_by_a_name_that_is_none() {
 fn keys_of_later_versions_are_refused() {
     let place = Place::new();
     for lines in [
-        "[limits]\nmemory = \"1GiB\"",
+        "[workspace]\nquota = \"1GiB\"",
         "[network]\nallow = [\"example.org\"]",
         "[commands]\nallow = [\"git status\"]",
     ] {
