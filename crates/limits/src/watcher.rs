@@ -72,9 +72,9 @@ fn descendants(init: i32) -> BTreeSet<i32> {
 
 /// Bytes that files take in a file system; 0 where it is none of its own.
 fn filled(path: &Path) -> u64 {
-    const TMPFS: i64 = 0x0102_1994; // statfs(2)
+    const TMPFS: u64 = 0x0102_1994; // statfs(2)
     match statfs(path) {
-        Ok(found) if i64::from(found.f_type) == TMPFS => found
+        Ok(found) if u64::try_from(found.f_type) == Ok(TMPFS) => found
             .f_blocks
             .saturating_sub(found.f_bfree)
             .saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0)),
