@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("gcc", "gcc"),
     ("git", "git"),
+    ("less", "less"),
     ("make", "make"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -23,6 +24,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("strace", "strace"),
     ("unshare", "util-linux"),
+    ("vim", "vim"),
 ];
 
 /// Installs or names what is missing.

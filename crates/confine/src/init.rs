@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use ringfence_sys::{exec, fds, signals};
+use ringfence_sys::{exec, fds, memory, signals};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{self, Pid, Signal, WaitOptions};
 
@@ -50,7 +50,10 @@ impl Init {
     fn answer(&mut self) {
         match channel::receive::<Request>(self.report.as_fd()) {
             Ok((Request::Start(job), passed)) => match job::start(&self.rules, &job, passed, &self.report) {
-                Ok(pid) => drop(self.jobs.insert(pid, job.id)),
+                Ok(pid) => {
+                    self.jobs.insert(pid, job.id);
+                    memory::forget_code();
+                }
                 Err((stage, errno)) => {
                     send(self.report.as_fd(), Message::Failed { stage, errno, job: job.id });
                     self.ended(Message::Exited { job: job.id, status: 125 });

@@ -83,6 +83,15 @@ impl State {
             (Err(_), Some(_)) => false,
             (_, None) => true,
         };
+        // A whole id needs no search; there may be thousands.
+        if is_id(name) {
+            let directory = RunDir { id: name.to_owned(), path: self.runs.join(name) };
+            let found = read_record(directory);
+            if wanted(&found) && found.0.path.is_dir() {
+                return found.1.map(|record| (found.0, record));
+            }
+            return Err(Error::NoRun(name.to_owned()));
+        }
         let mut directories = self.directories()?;
         if name == "last" {
             while let Some(directory) = directories.pop() {
@@ -107,13 +116,17 @@ impl State {
         for entry in std::fs::read_dir(&self.runs).map_err(Error::io("read", &self.runs))? {
             let entry = entry.map_err(Error::io("read", &self.runs))?;
             let Ok(id) = entry.file_name().into_string() else { continue };
-            if id.len() == ID_LENGTH && id.bytes().all(|byte| DIGITS.contains(&byte)) {
+            if is_id(&id) {
                 found.push(RunDir { path: entry.path(), id });
             }
         }
         found.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(found)
     }
+}
+
+fn is_id(name: &str) -> bool {
+    name.len() == ID_LENGTH && name.bytes().all(|byte| DIGITS.contains(&byte))
 }
 
 fn read_record(directory: RunDir) -> Found {

@@ -65,6 +65,7 @@ pub fn run(
     let ended = Ended::default();
     let mut watch =
         Watch { boundary, signals, relays, screen, own, limiter, connections: None, until: None, ended };
+    ringfence_sys::memory::forget_code();
     let outcome = watch.run();
     // What the task wrote last is still in the pipes; no more is wanted of one that wrote too much.
     let enough = watch.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());

@@ -129,6 +129,7 @@ impl<'a> Server<'a> {
     /// # Errors
     /// The kernel's; dropping the boundary ends the sandbox.
     pub fn run(mut self) -> Result<Vec<Refusal>, Errno> {
+        ringfence_sys::memory::forget_code();
         loop {
             let ready = self.poll()?;
             if ready.report && !self.report() || ready.ended {

@@ -34,6 +34,15 @@ impl Set {
         set
     }
 
+    /// Every signal but this one.
+    #[must_use]
+    pub fn all_but(signal: i32) -> Self {
+        let mut set = Self::all();
+        // SAFETY: set.0 is a valid sigset_t; a bad number is refused with -1 and changes nothing.
+        unsafe { libc::sigdelset(&raw mut set.0, signal) };
+        set
+    }
+
     /// These signals.
     #[must_use]
     pub fn of(signals: &[i32]) -> Self {
@@ -58,16 +67,26 @@ pub fn block_only(set: &Set) -> Result<(), Errno> {
 
 /// Every signal back to its default action, none blocked: what a new program expects.
 pub fn reset() {
-    for signal in 1..=64 {
-        // SAFETY: SIG_DFL is a valid disposition; KILL, STOP and reserved numbers are refused harmlessly.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
+    reset_actions();
     let _ = block_only(&Set::empty());
+}
+
+fn reset_actions() {
+    // `struct kernel_sigaction` (linux/signal_types.h): handler, flags, restorer, mask; all zero is SIG_DFL. The C library's
+    // own function leaves out the signals it keeps for itself, which an invoker may have ignored.
+    let default = [0_u64; 4];
+    for signal in 1..=64_i32 {
+        let none = std::ptr::null::<u64>();
+        // SAFETY: the kernel reads one such struct; KILL and STOP are refused harmlessly.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8) };
+    }
 }
 
 /// Ends this process by a signal, as if it had not been waited for; by a status that says so if that fails.
 pub fn end_by(signal: i32) -> ! {
-    reset();
+    reset_actions();
+    // No other one that waits: the hang-up of a terminal comes at the same time.
+    let _ = block_only(&Set::all_but(signal));
     // SAFETY: takes a number; a signal to oneself.
     unsafe { libc::raise(signal) };
     crate::exec::exit_now(128 + signal)

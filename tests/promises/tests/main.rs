@@ -19,6 +19,7 @@ mod p07_explained;
 mod p08_near_zero_cost;
 mod p09_no_helpers;
 mod p10_enforcer_confined;
+mod terminal;
 
 /// Each promise has its file, and each file is part of this program.
 #[test]
