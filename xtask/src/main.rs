@@ -20,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   test [--long] [--only SUITE]...
                          everything that must hold before a change lands
   attack ...             the attack table (--group, --id, --as, --jobs, --json, --control-only)
+  chaos [ROUNDS]         kills at random moments, 500 without a number
   dist                   the static release binary
   bench [--runs N] [--json]
   budget                 the CI budget
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let done = match verb.as_str() {
         "test" => test::test(&args),
         "attack" => attack::attack(&args),
+        "chaos" => suites::chaos(args.first().map_or("500", String::as_str)),
         "dist" => dist::dist(),
         "bench" => bench::bench(&args),
         "budget" => Ok(budget::budget()),

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
+use std::process::ExitCode;
 
 use serde_json::Value;
 
@@ -49,6 +50,14 @@ pub(crate) fn as_caller() -> Result<Count, String> {
         command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     }
     counted(&mut command)
+}
+
+/// The long form of the kills at random moments.
+pub(crate) fn chaos(rounds: &str) -> Result<ExitCode, String> {
+    run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
+    let mut command = cargo();
+    command.args(["test", "--locked", "-p", "ringfence-promises", "chaos", "--", "--nocapture"]);
+    run(command.env("RINGFENCE_CHAOS", rounds)).map(|()| ExitCode::SUCCESS)
 }
 
 /// Runs the suite, as it is built, as an ordinary user in namespaces of its own.

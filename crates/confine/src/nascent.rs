@@ -44,7 +44,7 @@ pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
             .map_err(fail("socketpair"))?;
     let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
     let processors = sched_getaffinity(None);
-    match clone(0).map_err(fail("fork"))? {
+    match clone(0).map_err(parent::no_namespaces)? {
         Forked::Child => {
             // The child's copy would keep the pipe open after the parent's death.
             drop((alive_out, report_in));

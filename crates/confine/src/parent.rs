@@ -170,8 +170,13 @@ pub(crate) fn no_namespaces(errno: Errno) -> Failure {
             "user namespaces are forbidden here: in a container, run it with a seccomp profile that allows \
                         them; on Ubuntu, `sysctl kernel.apparmor_restrict_unprivileged_userns=0`"
         }
-        Errno::NOSPC | Errno::USERS => "the limit is reached: raise `sysctl user.max_user_namespaces`",
-        _ => "this kernel has no user namespaces or clone3 (Linux 5.3)",
+        Errno::NOSPC | Errno::USERS => {
+            "a limit of `sysctl user | grep max_.*_namespaces` is reached: raise it; `ringfence doctor` says which"
+        }
+        Errno::NOSYS => {
+            "a filter hides clone3 here, as another sandbox does (ringfence itself among them): run outside of it"
+        }
+        _ => "`ringfence doctor` tries each part and says which is refused",
     };
     Failure { part: "making the sandbox's namespaces".into(), errno, remedy: Some(remedy.into()) }
 }

@@ -76,6 +76,17 @@ impl State {
         Ok(self.directories()?.into_iter().map(read_record).collect())
     }
 
+    /// Directories of runs that were killed before their record stood: nothing ran in them. Those of the last minute are
+    /// left out, whose record may be coming.
+    pub fn unrecorded(&self) -> Result<Vec<PathBuf>, Error> {
+        let old = |path: &Path| {
+            let changed = path.symlink_metadata().and_then(|data| data.modified());
+            changed.is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() >= 60))
+        };
+        let without = |path: &PathBuf| !path.join("run.json").exists() && old(path);
+        Ok(self.directories()?.into_iter().map(|directory| directory.path).filter(without).collect())
+    }
+
     /// The run that an id, a prefix of one, or `last` means. With a workspace: only runs in it.
     pub fn find(&self, name: &str, workspace: Option<&Path>) -> Result<(RunDir, RunRecord), Error> {
         let wanted = |found: &Found| match (&found.1, workspace) {

@@ -107,6 +107,13 @@ pub(crate) fn sweep(state: &State) {
     }
 }
 
+/// Removes what killed runs left that never began. It looks at every run, so only verbs that do so anyway call it.
+pub(crate) fn sweep_unrecorded(state: &State) {
+    for path in state.unrecorded().unwrap_or_default() {
+        let _ = ringfence_workspace::remove_tree(&path);
+    }
+}
+
 /// The directories that overlayfs makes for itself (Documentation/filesystems/overlayfs.rst).
 fn remove_empty(layer: &Path) {
     // They carry no permission at all.

@@ -50,6 +50,8 @@ struct Process {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
+    crate::layers::sweep_unrecorded(&state);
+    crate::groups::sweep(&state);
     let runs = state.runs().context("the state directory")?;
     let children = children();
     let mut shown: Vec<Shown> = runs

@@ -44,6 +44,7 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
     let waits = |record: &RunRecord| {
         layers(record).is_ok_and(|layers| layers.iter().any(|layer| layer.upper.exists()))
     };
+    crate::layers::sweep_unrecorded(state);
     let mut runs = state.runs().context("the state directory")?;
     while let Some((directory, record)) = runs.pop() {
         if let Ok(record) = record
