@@ -15,6 +15,9 @@ use rustix::termios::isatty;
 use crate::Relay;
 use crate::screen::Screen;
 
+/// Bytes of output that are kept in a file.
+const KEPT: u64 = 64 << 20;
+
 /// What the task gets, and what has to be moved for it.
 #[derive(Debug)]
 pub struct Standard {
@@ -97,7 +100,7 @@ impl From<Errno> for Fault {
 }
 
 impl Standard {
-    /// No input; both outputs go to a file, by a relay.
+    /// No input; both outputs go to a file, by a relay: the first 64 MiB of them.
     ///
     /// # Errors
     /// The kernel's.
@@ -107,7 +110,9 @@ impl Standard {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         standard.passed = vec![fcntl_dupfd_cloexec(&writer, 3)?, writer];
         standard.streams = [Stream::Null, Stream::Passed, Stream::Passed];
-        standard.relays.push(Relay::outwards(reader, fcntl_dupfd_cloexec(file, 3)?)?);
+        let mut relay = Relay::outwards(reader, fcntl_dupfd_cloexec(file, 3)?)?;
+        relay.keep(KEPT);
+        standard.relays.push(relay);
         Ok(standard)
     }
 

@@ -1,8 +1,9 @@
 //! Moves bytes between a descriptor of the invoker and a pipe of the task, in bounded memory.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{self, Errno, ioctl_fionbio};
 
 /// What is moved at a time.
@@ -19,17 +20,38 @@ pub struct Relay {
     outwards: bool,
     /// Bytes written so far.
     moved: u64,
+    /// What is written at a time: less where a write could wait for a reader.
+    most: usize,
+    /// Bytes after which the rest is thrown away.
+    room: Option<u64>,
 }
 
 impl Relay {
     pub(crate) fn inwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
         ioctl_fionbio(&to, true)?;
-        Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: false, moved: 0 })
+        Ok(Self {
+            from: Some(from),
+            to: Some(to),
+            pending: Vec::new(),
+            outwards: false,
+            moved: 0,
+            most: BUFFER,
+            room: None,
+        })
     }
 
     pub(crate) fn outwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
         ioctl_fionbio(&from, true)?;
-        Ok(Self { from: Some(from), to: Some(to), pending: Vec::new(), outwards: true, moved: 0 })
+        let (to, most) = never_waiting(to);
+        Ok(Self {
+            from: Some(from),
+            to: Some(to),
+            pending: Vec::new(),
+            outwards: true,
+            moved: 0,
+            most,
+            room: None,
+        })
     }
 
     /// The end of the task's pipe that is kept here: both ends are one inode.
@@ -40,6 +62,11 @@ impl Relay {
     /// Bytes of the task's output that passed.
     pub(crate) fn written(&self) -> u64 {
         if self.outwards { self.moved } else { 0 }
+    }
+
+    /// Keeps only this many bytes.
+    pub(crate) fn keep(&mut self, bytes: u64) {
+        self.room = Some(bytes);
     }
 
     /// What to wait for next, if anything.
@@ -82,7 +109,12 @@ impl Relay {
 
     fn write(&mut self) -> bool {
         let Some(to) = &self.to else { return false };
-        match io::write(to, &self.pending) {
+        if self.room.is_some_and(|room| self.moved >= room) {
+            self.pending.clear();
+            return true;
+        }
+        let part = self.pending.get(..self.most).unwrap_or(&self.pending);
+        match io::write(to, part) {
             Ok(length) => {
                 self.moved += length as u64;
                 self.pending.drain(..length.min(self.pending.len()));
@@ -97,5 +129,22 @@ impl Relay {
     /// Closing both ends tells the task that nothing more comes, or that nobody listens.
     fn close(&mut self) {
         (self.from, self.to, self.pending) = (None, None, Vec::new());
+    }
+}
+
+/// The same pipe or terminal, opened so that writing never waits: a reader that does not read must not keep the supervisor
+/// from what else it watches. Where that cannot be had, little enough is written at a time: what poll(2) calls writable takes
+/// a page (pipe(7), PIPE_BUF).
+pub(crate) fn never_waiting(to: OwnedFd) -> (OwnedFd, usize) {
+    let waits = fstat(&to).is_ok_and(|stat| {
+        matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::CharacterDevice)
+    });
+    if !waits {
+        return (to, BUFFER);
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match openat(CWD, format!("/proc/self/fd/{}", to.as_raw_fd()), flags, Mode::empty()) {
+        Ok(own) => (own, BUFFER),
+        Err(_) => (to, 4096),
     }
 }

@@ -12,7 +12,9 @@ use rustix::termios::{
     OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
-/// What is moved at a time: little enough that a slow terminal is not written to for long.
+use crate::relay::never_waiting;
+
+/// What is read at a time: little enough that a slow terminal is not written to for long.
 const BUFFER: usize = 16 * 1024;
 
 /// Both sides of it.
@@ -20,6 +22,8 @@ pub struct Screen {
     /// Keys; `None` if there is no terminal to read from.
     keys: Option<OwnedFd>,
     output: OwnedFd,
+    /// What is written at a time.
+    most: usize,
     /// How the terminal was set before.
     saved: Option<Termios>,
     raw: bool,
@@ -45,9 +49,11 @@ impl Screen {
         } else {
             openat(CWD, c"/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
         };
+        let (output, most) = never_waiting(fcntl_dupfd_cloexec(output, 3)?);
         Ok(Self {
             keys,
-            output: fcntl_dupfd_cloexec(output, 3)?,
+            output,
+            most,
             saved: None,
             raw: false,
             master: None,
@@ -182,7 +188,8 @@ impl Screen {
                 }
             }
         }
-        match io::write(&self.output, &self.drawn) {
+        let part = self.drawn.get(..self.most).unwrap_or(&self.drawn);
+        match io::write(&self.output, part) {
             Ok(length) => drop(self.drawn.drain(..length.min(self.drawn.len()))),
             Err(Errno::AGAIN | Errno::INTR) => {}
             // The terminal is gone; the task's output goes nowhere.

@@ -86,6 +86,28 @@ fn time_is_up_for_whoever_ignores_it() {
 }
 
 #[test]
+fn a_reader_that_does_not_read_holds_nothing_up() {
+    let place = Place::new();
+    let policy = place.policy("[limits]\ntime = \"500ms\"\noutput = \"1GiB\"");
+    let mut child = place
+        .command(&["run", "--policy", &policy, "--", "yes"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = std::time::Instant::now();
+    // Nobody reads, and the pipe is full after 64 KiB.
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "time is not up");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(137));
+}
+
+#[test]
 fn open_files_are_counted_by_the_kernel() {
     let (outcome, _) =
         limited("open_files = 20", "", "ulimit -n; ulimit -Hn; ulimit -n 1000 2>/dev/null; ulimit -n");

@@ -18,7 +18,9 @@ pub(crate) const FILE: &str = "output.log";
 #[command(after_help = "Examples:
   ringfence logs web
   ringfence logs web --follow
-  ringfence logs 1m85          a run that has ended, by the beginning of its id")]
+  ringfence logs 1m85          a run that has ended, by the beginning of its id
+
+The first 64 MiB are kept.")]
 pub(crate) struct Arguments {
     /// The sandbox, or the beginning of a run's id
     name: String,
