@@ -20,7 +20,12 @@ struct Init {
     report: OwnedFd,
     rules: Rules,
     /// Commands by the process that stands for them: itself, or the leader of its terminal's session.
-    jobs: HashMap<Pid, u32>,
+    jobs: HashMap<Pid, Running>,
+}
+
+struct Running {
+    job: u32,
+    led: bool,
 }
 
 /// Never returns.
@@ -51,7 +56,7 @@ impl Init {
         match channel::receive::<Request>(self.report.as_fd()) {
             Ok((Request::Start(job), passed)) => match job::start(&self.rules, &job, passed, &self.report) {
                 Ok(pid) => {
-                    self.jobs.insert(pid, job.id);
+                    self.jobs.insert(pid, Running { job: job.id, led: job.terminal.is_some() });
                     memory::forget_code();
                 }
                 Err((stage, errno)) => {
@@ -73,7 +78,7 @@ impl Init {
 
     fn signal(&self, job: u32, signal: i32, group: bool) {
         let Some(signal) = Signal::from_named_raw(signal) else { return };
-        for (pid, _) in self.jobs.iter().filter(|(_, id)| **id == job) {
+        for (pid, _) in self.jobs.iter().filter(|(_, running)| running.job == job) {
             // The process that stands for a command leads its group, or hands on what it gets.
             let _ = if group {
                 process::kill_process_group(*pid, signal)
@@ -85,8 +90,13 @@ impl Init {
 
     /// Collects every child that ended.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG) {
-            if let Some(job) = self.jobs.remove(&pid) {
+        while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            if status.stopped() {
+                // A task may stop the leader of its session, which must see it end.
+                if self.jobs.get(&pid).is_some_and(|running| running.led) {
+                    let _ = process::kill_process(pid, Signal::CONT);
+                }
+            } else if let Some(Running { job, .. }) = self.jobs.remove(&pid) {
                 self.ended(message(job, status));
             }
         }

@@ -16,7 +16,7 @@ pub struct Watcher {
     init: Pid,
     memory: Option<u64>,
     processes: Option<u64>,
-    /// The sandbox's own file systems in memory, seen from here.
+    /// Mount points inside of the sandbox's own file systems in memory.
     held: Vec<PathBuf>,
 }
 
@@ -24,9 +24,7 @@ impl Watcher {
     /// Of the sandbox that this process is pid 1 of; `held` are mount points inside of file systems in memory.
     #[must_use]
     pub fn new(limits: &Limits, init: Pid, held: &[PathBuf]) -> Self {
-        let root = PathBuf::from(format!("/proc/{}/root", init.as_raw_nonzero()));
-        let held = held.iter().map(|path| root.join(path.strip_prefix("/").unwrap_or(path))).collect();
-        Self { init, memory: limits.memory, processes: limits.processes, held }
+        Self { init, memory: limits.memory, processes: limits.processes, held: held.to_vec() }
     }
 
     /// Looks once.
@@ -39,9 +37,21 @@ impl Watcher {
             return Some(Exceeded::processes(limit));
         }
         let limit = self.memory?;
-        let files: u64 = self.held.iter().map(|path| filled(path)).sum();
+        let files = self.files(&found);
         let used = files + found.iter().map(|pid| memory(*pid)).sum::<u64>();
         (used > limit).then(|| Exceeded::memory(limit))
+    }
+
+    /// Bytes in files, seen through a process that lets itself be looked at; init does not. The file systems are no larger
+    /// than the limit, should none do.
+    fn files(&self, processes: &BTreeSet<i32>) -> u64 {
+        let seen = |pid: &i32| {
+            let root = PathBuf::from(format!("/proc/{pid}/root"));
+            root.read_link().is_ok().then(|| {
+                self.held.iter().map(|path| filled(&root.join(path.strip_prefix("/").unwrap_or(path)))).sum()
+            })
+        };
+        processes.iter().find_map(seen).unwrap_or(0)
     }
 }
 

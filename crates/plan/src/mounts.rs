@@ -30,6 +30,13 @@ pub(crate) struct Layout {
     pub(crate) notes: Vec<String>,
 }
 
+/// Size of a file system in memory: no larger than the memory that the task may have at all.
+fn in_memory(policy: &Policy) -> u64 {
+    let limits = &policy.limits;
+    let tmp = limits.tmp.as_ref().map_or(TMP_SIZE, |rule| rule.value);
+    limits.memory.as_ref().map_or(tmp, |memory| tmp.min(memory.value))
+}
+
 pub(crate) fn layout(
     policy: &Policy,
     survey: &Survey,
@@ -43,8 +50,8 @@ pub(crate) fn layout(
     let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
     let mut builder =
         Builder { protect: protect.chain(survey.hooks.clone()).collect(), ..Builder::default() };
-    builder.system(request, ids);
-    let tmp = policy.limits.tmp.as_ref().map_or(TMP_SIZE, |rule| rule.value);
+    let tmp = in_memory(policy);
+    builder.system(request, ids, tmp);
     let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();
     wanted.insert(
         "/tmp".into(),
@@ -163,7 +170,7 @@ struct Builder {
 
 impl Builder {
     /// The void and what every process expects of a system.
-    fn system(&mut self, request: &Request, ids: &Ids) {
+    fn system(&mut self, request: &Request, ids: &Ids, shared: u64) {
         self.tmpfs("/", ROOT_SIZE, 0o755, Flags::default());
         for (path, mode) in [("/proc", 0o555), ("/dev", 0o755), ("/etc", 0o755), ("/var", 0o755)] {
             self.directory(Path::new(path), mode);
@@ -188,7 +195,7 @@ impl Builder {
         self.directory(Path::new("/dev/pts"), 0o755);
         self.steps.push(Step::Terminals { path: "/dev/pts".into() });
         self.directory(Path::new("/dev/shm"), 0o755);
-        self.tmpfs("/dev/shm", TMP_SIZE, 0o1777, WRITE);
+        self.tmpfs("/dev/shm", shared.min(TMP_SIZE), 0o1777, WRITE);
         self.link(Path::new("/var/tmp"), Path::new("/tmp"));
         for (name, contents) in synthetic(request, ids) {
             self.file(&Path::new("/etc").join(name), &contents);
@@ -260,7 +267,7 @@ impl Builder {
             wanted.insert(place.real.clone(), what);
         };
         if mode == Mode::Temporary {
-            let size = policy.limits.tmp.as_ref().map_or(TMP_SIZE, |rule| rule.value);
+            let size = in_memory(policy);
             wanted.insert(survey.workspace.real.clone(), Wanted::Private { size, no_exec, mode: 0o755 });
             return;
         }

@@ -30,7 +30,7 @@ pub use relay::Relay;
 pub use remote::{Ask, Remote};
 pub use sandbox::Sandbox;
 pub use screen::Screen;
-pub use serve::{Happening, Server, Template};
+pub use serve::{Happening, Served, Server, Template};
 pub use stops::take_signals;
 
 /// What became of a sandbox.

@@ -76,6 +76,13 @@ pub struct Server<'a> {
     tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
 }
 
+/// What became of it. Clients that wait for its end see that when this is dropped.
+pub struct Served {
+    /// Connects that were refused.
+    pub refused: Vec<Refusal>,
+    _clients: Vec<Client>,
+}
+
 struct Client {
     socket: OwnedFd,
     job: Option<u32>,
@@ -124,11 +131,11 @@ impl<'a> Server<'a> {
         self.boundary.start(&job, passed)
     }
 
-    /// Serves until the sandbox has ended; what was refused meanwhile.
+    /// Serves until the sandbox has ended.
     ///
     /// # Errors
     /// The kernel's; dropping the boundary ends the sandbox.
-    pub fn run(mut self) -> Result<Vec<Refusal>, Errno> {
+    pub fn run(mut self) -> Result<Served, Errno> {
         ringfence_sys::memory::forget_code();
         loop {
             let ready = self.poll()?;
@@ -164,7 +171,7 @@ impl<'a> Server<'a> {
         if let Some(limiter) = self.limiter {
             limiter.look();
         }
-        Ok(self.refused)
+        Ok(Served { refused: self.refused, _clients: self.clients })
     }
 
     fn poll(&self) -> Result<Ready, Errno> {

@@ -110,7 +110,8 @@ fn a_killed_keeper_takes_everything_along_and_leaves_the_name_free() {
     let place = Place::new();
     let dev = Named::start(&place, "dev", &[]);
     assert_eq!(
-        dev.exec("(setsid sh -c 'while :; do date +%N > beat; done' &) ; sleep 0.3; ls beat").out,
+        dev.exec("(setsid sh -c 'while :; do date +%N > beat; done' >/dev/null 2>&1 &) ; sleep 0.3; ls beat")
+            .out,
         "beat\n"
     );
     let keeper = supervisor(&place);

@@ -140,6 +140,20 @@ fn full_screen_programs_work() {
 }
 
 #[test]
+fn the_leader_of_the_session_is_not_held_by_its_task() {
+    let place = Place::new();
+    let begun = Instant::now();
+    let shown = inside(&place, "", &["sh", "-c", "kill -STOP $PPID; sleep 0.3; exit 6"], json!([]));
+    assert_eq!(shown.status, Some(6), "{shown:?}");
+    // Landlock's scope refuses the signal; without it (before Linux 6.12) the command ends with its leader.
+    let shown = inside(&place, "", &["sh", "-c", "kill -9 $PPID; sleep 1; echo lives"], json!([]));
+    assert_eq!(shown.status, Some(if shown.out.contains("lives") { 0 } else { 137 }), "{shown:?}");
+    let shown = inside(&place, "", &["sh", "-c", "kill -9 1; kill -STOP 1; kill -9 -1; echo no"], json!([]));
+    assert!(shown.status.is_some(), "{shown:?}");
+    assert!(begun.elapsed() < Duration::from_secs(12));
+}
+
+#[test]
 fn a_terminal_that_is_closed_ends_everything() {
     let place = Place::new();
     let daemon = "trap '' HUP; (setsid sh -c 'trap \"\" HUP TERM; while :; do date +%s%N > beat; done' &); echo go; while :; do sleep 1; done";

@@ -88,7 +88,7 @@ fn serve(
     let command = arguments.command;
     let mut open = run.open(&arguments.policy, command.clone(), nascent, &standard.relays, &mut report)?;
     let socket = named::listener(&run.directory)?;
-    let refused = {
+    let served = {
         let Open { plan, boundary, log, limiter, .. } = &mut open;
         let template = Template {
             environment: plan.environment.clone(),
@@ -119,8 +119,10 @@ fn serve(
     };
     let ended = Outcome { result: Ok(0), signal: None };
     let outcome = outcome::limited(ended, open.plan, open.limiter.as_ref(), &mut report);
-    let (result, _) = run.end(open, &refused, outcome, &mut report)?;
+    let (result, _) = run.end(open, &served.refused, outcome, &mut report)?;
+    // Whoever waits for the end finds the name free.
     drop(claim);
+    drop(served);
     result
 }
 
