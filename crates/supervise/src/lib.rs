@@ -103,7 +103,9 @@ impl Watch<'_> {
             if ready.report && !self.report() {
                 reporting = false;
             }
-            for index in ready.relays {
+            // Nothing more is wanted of a task whose end is only a moment away.
+            let enough = self.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());
+            for index in ready.relays.into_iter().filter(|_| !enough) {
                 if let Some(relay) = self.relays.get_mut(index) {
                     relay.step();
                 }
