@@ -135,9 +135,10 @@ fn counted(command: &mut Command) -> Result<Count, String> {
 /// `N passed` and `N failed` of nextest's summary, or of each `test result:` line.
 fn read(text: &str) -> Count {
     let mut count = Count::default();
+    // The output of a test that failed holds a result of its own.
+    let mark = if text.contains("Summary [") { "Summary [" } else { "test result:" };
     for line in text.lines().map(str::trim_start) {
-        let rest = line.strip_prefix("Summary [").or_else(|| line.strip_prefix("test result:"));
-        let Some(rest) = rest else { continue };
+        let Some(rest) = line.strip_prefix(mark) else { continue };
         let words: Vec<&str> = rest.split([' ', ',', ';']).filter(|word| !word.is_empty()).collect();
         for pair in words.windows(2) {
             let number: usize = pair[0].parse().unwrap_or_default();
