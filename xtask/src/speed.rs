@@ -46,6 +46,59 @@ pub(crate) fn native(binary: &Path, scratch: &Path) -> Result<Vec<Comparison>, S
     Ok(found)
 }
 
+/// What passes between a task and its invoker, against the same without ringfence; and a command in a sandbox that lives.
+pub(crate) fn live(binary: &Path, scratch: &Path, runs: usize) -> Result<Vec<Comparison>, String> {
+    let workspace = scratch.join("live");
+    std::fs::create_dir_all(&workspace).map_err(|e| e.to_string())?;
+    let file = workspace.join("big");
+    std::fs::write(&file, vec![b'x'; 1 << 28]).map_err(|e| e.to_string())?;
+    let policy = |name: &str, more: &str| -> Result<std::path::PathBuf, String> {
+        let path = scratch.join(name);
+        let text = format!("version = 1\nextends = [\"default\"]\n{more}");
+        std::fs::write(&path, text).map_err(|e| e.to_string())?;
+        Ok(path)
+    };
+    let (plain, counted) =
+        (policy("plain.toml", "")?, policy("counted.toml", "[limits]\noutput = \"1TiB\"\n")?);
+    let mut found = Vec::new();
+    for (name, policy) in [("a pipe", &plain), ("a relayed pipe", &counted)] {
+        let piped = |head: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("{head} cat big | cat > /dev/null")]).current_dir(&workspace);
+            command.env("RINGFENCE_STATE", scratch.join("state"));
+            command
+        };
+        let head = format!("{} run --quiet --policy {} --", binary.display(), policy.display());
+        let name = format!("256 MiB through {name}, inside against outside");
+        found.push(compare(&name, || piped(&head), || piped(""), 7)?);
+    }
+    found.push(exec(binary, scratch, &workspace, runs)?);
+    Ok(found)
+}
+
+/// `ringfence exec` against the same program and the client's own start.
+fn exec(binary: &Path, scratch: &Path, workspace: &Path, runs: usize) -> Result<Comparison, String> {
+    let verb = |words: &[&str]| {
+        let mut command = Command::new(binary);
+        command.args(words).current_dir(workspace).env("RINGFENCE_STATE", scratch.join("state"));
+        command
+    };
+    let started = verb(&["start", "bench", "--preset", "default"]).status().map_err(|e| e.to_string())?;
+    if !started.success() {
+        return Err("`ringfence start` failed".to_owned());
+    }
+    let inside = || verb(&["exec", "bench", "--", "/bin/true"]);
+    let outside = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("/bin/true; exec {} presets", binary.display())]);
+        command
+    };
+    let compared =
+        compare("exec in a sandbox that lives, against a shell that runs the program and a client", inside, outside, runs);
+    verb(&["stop", "bench", "--grace", "0"]).status().map_err(|e| e.to_string())?;
+    compared
+}
+
 /// Start-up with many rules against start-up with ten.
 pub(crate) fn policies(binary: &Path, scratch: &Path, runs: usize) -> Result<Vec<Comparison>, String> {
     let workspace = scratch.join("rules");

@@ -29,7 +29,18 @@ pub(crate) fn invoker() -> Result<Invoker, Failure> {
     let home = home(&variables)?;
     let cwd = std::env::current_dir().context("the current directory")?;
     let state = state(&variables, &home, &cwd);
+    recordable(&home, "the home directory")?;
+    recordable(&state, "the state directory")?;
     Ok(ringfence_confine::probe::invoker(home, cwd, state, variables))
+}
+
+/// Records are JSON: a path in them is text.
+pub(crate) fn recordable(path: &Path, what: &str) -> Result<(), Failure> {
+    if path.to_str().is_some() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{what} {} holds bytes that are not UTF-8", path.display()))
+        .hint("rename it: a run's record could not name it"))
 }
 
 /// What paths and variables in a policy mean.

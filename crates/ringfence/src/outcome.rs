@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ringfence_confine::Message;
 use ringfence_limits::Exceeded;
-use ringfence_plan::{Invoker, Plan};
+use ringfence_plan::{Invoker, Plan, Right};
 use ringfence_record::Report;
 use ringfence_supervise::{Ended, Limiter};
 use rustix::io::Errno;
@@ -78,6 +78,12 @@ fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {
     failure.hint(hint)
 }
 
+/// Whether a rule makes the path executable already.
+fn granted(plan: &Plan, path: &Path) -> bool {
+    let rules = plan.landlock.iter().flat_map(|landlock| &landlock.rules);
+    rules.filter(|(right, _)| *right == Right::Execute).any(|(_, tree)| path.starts_with(tree))
+}
+
 fn not_executed(plan: &Plan, invoker: &Invoker, errno: Errno) -> Failure {
     let name = plan.command.first().cloned().unwrap_or_default();
     let shown = name.to_string_lossy().into_owned();
@@ -86,6 +92,11 @@ fn not_executed(plan: &Plan, invoker: &Invoker, errno: Errno) -> Failure {
         Errno::NOENT | Errno::NOTDIR => {
             let failure = Failure::new(format!("{shown}: command not found")).with_status(Failure::NOT_FOUND);
             match on_host {
+                Some(path) if path.exists() && granted(plan, &path) => failure.hint(format!(
+                    "{} is granted, but the interpreter or loader it names is not visible: `extends = [\"default\"]` grants \
+                     the usual ones, and $PATH inside must lead to it",
+                    path.display()
+                )),
                 Some(path) if path.exists() => failure
                     .hint(format!(
                         "{} exists on this host, but no rule makes it or its interpreter visible",

@@ -24,6 +24,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let begun = Instant::now();
     environment::refuse_setuid()?;
     let mut report = Report::default();
+    if let Some(path) = &arguments.report {
+        // A place that cannot be written is found out before anything runs.
+        report.write(path).context(format!("writing the report {}", path.display()))?;
+    }
     let outcome = prepare_and_run(&arguments, &mut report);
     report.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report.exit = i32::from(outcome.as_ref().map_or_else(Failure::status, |status| *status));
@@ -70,6 +74,10 @@ fn make_plan_as(
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
     let survey = survey::survey(policy, invoker, &workspace)?;
+    environment::recordable(&survey.workspace.real, "the workspace")?;
+    for git in &survey.git {
+        environment::recordable(&git.place.real, "the git directory")?;
+    }
     check_resolved(policy, &survey, invoker)?;
     let mut random = [0u8; 16];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).context("random numbers")?;
@@ -233,7 +241,15 @@ impl Run {
                 .context("watching the sandbox")?;
         let outcome = outcome::judge(open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
-        let (result, changes) = self.end(open, &ended.refused, outcome, report)?;
+        let (mut result, changes) = self.end(open, &ended.refused, outcome, report)?;
+        if let Some(errno) = ended.lost {
+            let failure = Failure::new(format!("a part of the command's output was lost: {errno}"));
+            // The command could not know; its own failure says more.
+            match result {
+                Ok(0) => result = Err(failure),
+                _ => drop(failure.print()),
+            }
+        }
         if !arguments.quiet {
             self.say(&ended.refused, changes);
         }

@@ -9,14 +9,17 @@ pub(crate) fn error(text: &str) {
     let _ = writeln!(out, "{text}");
 }
 
-/// Writes a result. A reader that went away ends quietly.
+/// Writes a result. A reader that went away ends quietly; what cannot be written ends the program.
 pub(crate) fn print(text: &str) {
     let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    if !text.ends_with('\n') {
-        let _ = out.write_all(b"\n");
+    let end: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end)).and_then(|()| out.flush());
+    if let Err(fault) = written
+        && fault.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        error(&format!("{} standard output: {fault}", label("error:")));
+        std::process::exit(i32::from(crate::failure::Failure::OURS));
     }
-    let _ = out.flush();
 }
 
 /// A bold label; `anstream` strips it where there is no terminal or NO_COLOR is set.

@@ -40,6 +40,8 @@ pub struct Ended {
     pub messages: Vec<Message>,
     /// Connects that were refused.
     pub refused: Vec<Refusal>,
+    /// Why a part of the output was lost.
+    pub lost: Option<Errno>,
 }
 
 /// How often those who wait for a peer are looked at again.
@@ -76,6 +78,7 @@ pub fn run(
         screen.drain();
     }
     watch.keep_refusals();
+    watch.ended.lost = watch.relays.iter().find_map(Relay::fault);
     if let Some(limiter) = &mut watch.limiter {
         limiter.look();
     }

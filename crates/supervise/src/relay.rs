@@ -24,6 +24,8 @@ pub struct Relay {
     most: usize,
     /// Bytes after which the rest is thrown away.
     room: Option<u64>,
+    /// Why something was lost.
+    fault: Option<Errno>,
 }
 
 impl Relay {
@@ -37,6 +39,7 @@ impl Relay {
             moved: 0,
             most: BUFFER,
             room: None,
+            fault: None,
         })
     }
 
@@ -51,6 +54,7 @@ impl Relay {
             moved: 0,
             most,
             room: None,
+            fault: None,
         })
     }
 
@@ -62,6 +66,11 @@ impl Relay {
     /// Bytes of the task's output that passed.
     pub(crate) fn written(&self) -> u64 {
         if self.outwards { self.moved } else { 0 }
+    }
+
+    /// Why the task's output was lost, if it was.
+    pub(crate) fn fault(&self) -> Option<Errno> {
+        self.fault.filter(|_| self.outwards)
     }
 
     /// Keeps only this many bytes.
@@ -121,7 +130,13 @@ impl Relay {
                 return true;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.close(),
+            Err(errno) => {
+                // A reader that went away is told to the task by its own pipe.
+                if errno != Errno::PIPE {
+                    self.fault = Some(errno);
+                }
+                self.close();
+            }
         }
         false
     }

@@ -119,6 +119,13 @@ fn unlink(directory: impl AsFd, name: &OsStr) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),
         Err(Errno::ISDIR) => {}
+        // A read-only file system says so before it looks whether there is anything.
+        Err(Errno::ROFS) => {
+            return match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => Ok(true),
+                _ => Err(Errno::ROFS),
+            };
+        }
         Err(errno) => return Err(errno),
     }
     match rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR) {

@@ -177,3 +177,60 @@ fn commands() {
     refused(&place, &["run", "echo", "started"], 125, "--");
     refused(&place, &["run", "--"], 125, "COMMAND");
 }
+
+#[test]
+fn a_name_that_no_record_can_hold_is_refused_with_its_cause() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let odd = place.workspace.join(std::ffi::OsStr::from_bytes(b"x\xffy"));
+    std::fs::create_dir(&odd).unwrap();
+    for mode in ["review", "direct", "read"] {
+        let policy = place.policy(&format!("[workspace]\nmode = \"{mode}\""));
+        let mut command = place.command(&["run", "--policy", &policy, "--", "true"]);
+        let done = command.current_dir(&odd).output().unwrap();
+        let err = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(125), "{mode}: {err}");
+        assert!(err.contains("not UTF-8") && err.contains("hint:") && !err.contains("panicked"), "{err}");
+    }
+    let mut command = place.command(&["run", "--preset", "default", "--", "true"]);
+    let done =
+        command.env("RINGFENCE_STATE", place.base.path().join(odd.file_name().unwrap())).output().unwrap();
+    assert_eq!(done.status.code(), Some(125), "{done:?}");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let place = Place::new();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for arguments in [
+        &["run", "--quiet", "--preset", "default", "--", "sh", "-c", "echo lost"][..],
+        &["presets"],
+        &["schema"],
+    ] {
+        let done = place.command(arguments).stdout(full()).output().unwrap();
+        let err = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(125), "{arguments:?}: {err}");
+        assert!(err.contains("No space left"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_stops_the_run_before_it_begins() {
+    let place = Place::new();
+    let policy = place.policy("[workspace]\nmode = \"direct\"");
+    for report in ["/dev/stdout", "/no/such/directory/report.json", "."] {
+        let arguments = ["run", "--policy", &policy, "--report", report, "--", "sh", "-c", "echo ran > mark"];
+        let outcome = place.ringfence(&arguments);
+        assert_eq!(outcome.status, 125, "{report}: {outcome:?}");
+        assert!(place.read("mark").is_none(), "{report}: it ran");
+    }
+}
+
+#[test]
+fn the_schema_knows_the_keys() {
+    let schema: serde_json::Value = serde_json::from_str(&Place::new().ringfence(&["schema"]).out).unwrap();
+    for key in ["version", "workspace", "files", "limits", "runtime"] {
+        assert!(schema["properties"][key].is_object(), "{key}");
+    }
+    assert_eq!(schema["additionalProperties"], false);
+}
