@@ -93,8 +93,12 @@ fn exec(binary: &Path, scratch: &Path, workspace: &Path, runs: usize) -> Result<
         command.args(["-c", &format!("/bin/true; exec {} presets", binary.display())]);
         command
     };
-    let compared =
-        compare("exec in a sandbox that lives, against a shell that runs the program and a client", inside, outside, runs);
+    let compared = compare(
+        "exec in a sandbox that lives, against a shell that runs the program and a client",
+        inside,
+        outside,
+        runs,
+    );
     verb(&["stop", "bench", "--grace", "0"]).status().map_err(|e| e.to_string())?;
     compared
 }

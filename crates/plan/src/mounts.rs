@@ -82,6 +82,7 @@ pub(crate) fn layout(
         builder.link(path, target);
     }
     builder.protect(policy, survey, grants)?;
+    builder.hold_hidden(policy, survey, grants);
     for marked in &survey.hidden {
         if builder.shows_host_file(&marked.path) {
             builder.steps.push(Step::Hide {
@@ -118,7 +119,7 @@ fn check_workspace(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &Id
         ));
     }
     let copy_on_write = matches!(mode, Mode::Review | Mode::Discard);
-    if place.real == invoker.home || invoker.home.starts_with(&place.real) {
+    if survey.known_homes.iter().any(|home| home.starts_with(&place.real)) {
         return Err(Refused::workspace(
             format!("{shown} is or holds the home directory, with everything that is private in it"),
             "change to the project's directory, or name it with `--workspace`",
@@ -369,6 +370,30 @@ impl Builder {
         }
         self.steps.extend(pins.into_iter().map(|(path, flags)| Step::Pin { path, flags }));
         Ok(())
+    }
+
+    /// What is hidden below something that is written on the host keeps its place: a directory above it that is renamed would
+    /// take the mask along and leave the name free.
+    fn hold_hidden(&mut self, policy: &Policy, survey: &Survey, grants: &Grants) {
+        let direct = (policy.workspace.mode == Mode::Direct).then_some(&survey.workspace.real);
+        let written = grants.mounts.iter().filter(|granted| granted.access == Access::Write);
+        let roots: Vec<&PathBuf> = written.map(|granted| &granted.place.real).chain(direct).collect();
+        let mut held: BTreeSet<PathBuf> = BTreeSet::new();
+        for marked in &survey.hidden {
+            let Some(root) = roots.iter().find(|root| marked.path.starts_with(root)) else { continue };
+            let above = marked.path.ancestors().skip(1).take_while(|ancestor| ancestor != root);
+            held.extend(above.map(Path::to_path_buf));
+        }
+        let pinned: BTreeSet<&PathBuf> = self
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Pin { path, .. } | Step::Bind { path, .. } => Some(path),
+                _ => None,
+            })
+            .collect();
+        held.retain(|path| !pinned.contains(path));
+        self.steps.extend(held.into_iter().map(|path| Step::Pin { path, flags: Flags::default() }));
     }
 
     /// Whether the host's files can be seen at `path`: what lies in the void or in a private directory needs no hiding.

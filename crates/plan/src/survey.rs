@@ -130,6 +130,9 @@ pub struct Survey {
     pub git: Vec<GitDirectory>,
     /// Home directories (the invoker's, the workspace owner's): their files are somebody's own.
     pub homes: Vec<PathBuf>,
+    /// Home directories whose known secrets are hidden: the invoker's, by $HOME and by the user database, the workspace's
+    /// owner's, and for root everybody's.
+    pub known_homes: Vec<PathBuf>,
     /// What a reader of the plan should know.
     pub notes: Vec<String>,
 }

@@ -136,30 +136,33 @@ fn creating(flags: u8, mode: u8) -> Vec<Case> {
 fn socket() -> Vec<Case> {
     let family = |family: i32| Match { argument: 0, upper: false, mask: u32::MAX, value: family as u32 };
     let route = Match { argument: 2, upper: false, mask: u32::MAX, value: libc::NETLINK_ROUTE as u32 };
-    vec![
-        unix_datagram(),
-        Case { when: vec![family(libc::AF_UNIX)], verdict: Verdict::Allow },
+    let mut cases = unix();
+    cases.extend([
         Case { when: vec![family(libc::AF_INET)], verdict: Verdict::Allow },
         Case { when: vec![family(libc::AF_INET6)], verdict: Verdict::Allow },
         Case { when: vec![family(libc::AF_NETLINK), route], verdict: Verdict::Allow },
         Case { when: vec![], verdict: EAFNOSUPPORT },
-    ]
+    ]);
+    cases
 }
 
 fn socket_pair() -> Vec<Case> {
-    let unix = Match { argument: 0, upper: false, mask: u32::MAX, value: libc::AF_UNIX as u32 };
-    vec![
-        unix_datagram(),
-        Case { when: vec![unix], verdict: Verdict::Allow },
-        Case { when: vec![], verdict: EAFNOSUPPORT },
-    ]
+    let mut cases = unix();
+    cases.extend(always(EAFNOSUPPORT));
+    cases
 }
 
-fn unix_datagram() -> Case {
-    let unix = Match { argument: 0, upper: false, mask: u32::MAX, value: libc::AF_UNIX as u32 };
+/// Streams and sequenced packets, whose peer `connect` names. Any other kind is a datagram socket, also SOCK_RAW, which the
+/// kernel turns into one (unix_create in net/unix/af_unix.c).
+fn unix() -> Vec<Case> {
+    let family = || Match { argument: 0, upper: false, mask: u32::MAX, value: libc::AF_UNIX as u32 };
     // SOCK_TYPE_MASK is 0xf (linux/net.h); the rest are SOCK_CLOEXEC and SOCK_NONBLOCK.
-    let datagram = Match { argument: 1, upper: false, mask: 0xf, value: libc::SOCK_DGRAM as u32 };
-    Case { when: vec![unix, datagram], verdict: EPROTONOSUPPORT }
+    let kind = |kind: i32| Match { argument: 1, upper: false, mask: 0xf, value: kind as u32 };
+    vec![
+        Case { when: vec![family(), kind(libc::SOCK_STREAM)], verdict: Verdict::Allow },
+        Case { when: vec![family(), kind(libc::SOCK_SEQPACKET)], verdict: Verdict::Allow },
+        Case { when: vec![family()], verdict: EPROTONOSUPPORT },
+    ]
 }
 
 /// Linux, its 32-bit reporting twin, both with ADDR_NO_RANDOMIZE for debuggers, and the question.
@@ -226,6 +229,11 @@ mod tests {
         };
         assert_eq!(of(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0), ALLOW);
         assert_ne!(of(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0), ALLOW);
+        for kind in [0, libc::SOCK_RAW, libc::SOCK_RDM, 6, 10, 15] {
+            assert_ne!(of(libc::AF_UNIX, kind, 0), ALLOW, "{kind}");
+            assert_ne!(judge("socketpair", [1, kind as u64, 0, 0, 0, 0]), ALLOW, "{kind}");
+        }
+        assert_eq!(of(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_NONBLOCK, 0), ALLOW);
         assert_eq!(of(libc::AF_INET, libc::SOCK_DGRAM, 0), ALLOW);
         assert_eq!(of(libc::AF_NETLINK, libc::SOCK_RAW, 0), ALLOW);
         assert_ne!(of(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_NETFILTER), ALLOW);

@@ -69,6 +69,7 @@ impl Case {
                 hooks: None,
                 git: vec![],
                 homes: vec!["/home/u".into()],
+                known_homes: vec!["/home/u".into()],
                 notes: vec![],
             },
             host: Host {
@@ -105,6 +106,7 @@ impl Case {
     fn root(mut self) -> Self {
         (self.invoker.root, self.invoker.uid, self.invoker.gid) = (true, 0, 0);
         (self.invoker.home, self.survey.homes) = ("/root".into(), vec!["/root".into()]);
+        self.survey.known_homes = vec!["/root".into()];
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{self, Errno, ioctl_fionbio};
 
@@ -97,7 +97,16 @@ impl Relay {
 
     /// After the task's end: everything that is still in its pipe.
     pub(crate) fn drain(&mut self) {
-        while self.outwards && self.step() {}
+        while self.outwards {
+            if self.step() {
+                continue;
+            }
+            // All of it, however slow its reader is: nothing else is left to watch.
+            match &self.to {
+                Some(to) if !self.pending.is_empty() => wait_for_room(to),
+                _ => return,
+            }
+        }
     }
 
     fn read(&mut self) -> bool {
@@ -145,6 +154,11 @@ impl Relay {
     fn close(&mut self) {
         (self.from, self.to, self.pending) = (None, None, Vec::new());
     }
+}
+
+/// Waits until more can be written, or nobody reads any more.
+pub(crate) fn wait_for_room(to: &OwnedFd) {
+    let _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
 }
 
 /// The same pipe or terminal, opened so that writing never waits: a reader that does not read must not keep the supervisor

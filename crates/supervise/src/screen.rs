@@ -12,7 +12,7 @@ use rustix::termios::{
     OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
-use crate::relay::never_waiting;
+use crate::relay::{never_waiting, wait_for_room};
 
 /// What is read at a time: little enough that a slow terminal is not written to for long.
 const BUFFER: usize = 16 * 1024;
@@ -152,10 +152,12 @@ impl Screen {
 
     /// After the task's end: everything that is still in its terminal, and what its leftovers need.
     pub(crate) fn drain(&mut self) {
-        while self.master.is_some() {
-            let before = self.drawn.len();
+        loop {
+            let before = self.written;
             self.draw();
-            if self.drawn.is_empty() && before == 0 {
+            if !self.drawn.is_empty() {
+                wait_for_room(&self.output);
+            } else if self.master.is_none() || self.written == before {
                 break;
             }
         }
@@ -168,8 +170,8 @@ impl Screen {
     }
 
     fn draw(&mut self) {
-        let Some(master) = &self.master else { return };
         if self.drawn.is_empty() {
+            let Some(master) = &self.master else { return };
             let mut buffer = vec![0; BUFFER];
             match io::read(master, &mut buffer) {
                 Ok(length @ 1..) => {

@@ -51,10 +51,16 @@ pub(crate) fn danger(change: &Change, layer: &Layer, upper: &Upper, host: &Tree)
     };
     match inside {
         Some([]) if change.file_type == FileType::Directory => None,
-        Some([]) => git_file(change, layer, upper),
+        Some([]) => git_file(change, layer, upper, host),
         Some(inside) if plain_worktree(change, inside, upper) => None,
-        Some(inside) => within(inside, change).or_else(|| bare(&names, upper, host)),
-        None => bare(&names, upper, host),
+        Some(inside) => {
+            // A repository's own `HEAD`, or a worktree's, makes nothing of it that it was not; a submodule's may.
+            let module = inside.first().is_some_and(|name| *name == "modules");
+            within(inside, change)
+                .or_else(|| bare(&names, upper, host))
+                .or_else(|| module.then(|| completes(change, upper, host)).flatten())
+        }
+        None => bare(&names, upper, host).or_else(|| completes(change, upper, host)),
     }
 }
 
@@ -117,6 +123,21 @@ fn bare(names: &[&OsStr], upper: &Upper, host: &Tree) -> Option<&'static str> {
     })
 }
 
+/// `HEAD` in a directory that has hooks or configuration already, perhaps by an earlier apply: with it, git takes the
+/// directory for its own. One that has a `HEAD` on the host was a git directory before.
+fn completes(change: &Change, upper: &Upper, host: &Tree) -> Option<&'static str> {
+    const WHY: &str = "makes a directory with hooks or configuration one that git takes for its own";
+    if change.path.file_name() != Some(OsStr::new("HEAD")) || matches!(host.look(&change.path), Ok(Some(_))) {
+        return None;
+    }
+    let above = change.path.parent().unwrap_or(Path::new(""));
+    let there = |name: &str| {
+        let path = above.join(name);
+        matches!(upper.look(&path), Ok(Some(_))) || matches!(host.look(&path), Ok(Some(_)))
+    };
+    ["config", "config.worktree", "commondir", "hooks"].into_iter().any(there).then_some(WHY)
+}
+
 /// `commondir` as `git worktree add` writes it.
 fn plain_worktree(change: &Change, inside: &[&OsStr], upper: &Upper) -> bool {
     let [worktrees, _, _] = inside else { return false };
@@ -124,19 +145,46 @@ fn plain_worktree(change: &Change, inside: &[&OsStr], upper: &Upper) -> bool {
         && small_file(change, upper).is_some_and(|text| text == b"../..\n" || text == b"../..")
 }
 
-/// `.git` that is no directory: allowed is a file that names a directory inside this layer.
-fn git_file(change: &Change, layer: &Layer, upper: &Upper) -> Option<&'static str> {
+/// `.git` that is no directory: allowed is a file that names a directory inside this layer, in a `.git` directory: a worktree
+/// or a submodule. What is in one is judged by its own path, whenever it came.
+fn git_file(change: &Change, layer: &Layer, upper: &Upper, host: &Tree) -> Option<&'static str> {
     const WHY: &str = "makes git take another directory for the repository";
     let named = small_file(change, upper).and_then(|text| {
         let text = text.strip_prefix(b"gitdir: ")?;
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         Some(PathBuf::from(OsStr::from_bytes(text)))
     });
-    let inside = named.is_some_and(|named| match named.strip_prefix(&layer.host) {
-        Ok(below) => below.components().all(|part| matches!(part, std::path::Component::Normal(_))),
-        Err(_) => !crate::link::leads_out(&change.path, &named),
+    let inside = named.and_then(|named| match named.strip_prefix(&layer.host) {
+        Ok(below) => below
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)))
+            .then(|| below.to_path_buf()),
+        Err(_) if crate::link::leads_out(&change.path, &named) => None,
+        Err(_) => resolved(change.path.parent().unwrap_or(Path::new("")), &named),
     });
-    (!inside).then_some(WHY)
+    let repository = inside.as_ref().and_then(|inside| {
+        let at = inside.iter().position(|name| name == ".git")?;
+        Some(inside.iter().take(at + 1).collect::<PathBuf>())
+    });
+    let there = repository.is_some_and(|path| {
+        matches!(host.look(&path), Ok(Some(_))) || matches!(upper.look(&path), Ok(Some(_)))
+    });
+    (!there).then_some(WHY)
+}
+
+/// A relative path taken from a directory, by its text alone; `None` above the layer.
+fn resolved(from: &Path, named: &Path) -> Option<PathBuf> {
+    use std::path::Component;
+    let mut at = from.to_path_buf();
+    for part in named.components() {
+        match part {
+            Component::Normal(name) => at.push(name),
+            Component::ParentDir if at.pop() => {}
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(at)
 }
 
 fn small_file(change: &Change, upper: &Upper) -> Option<Vec<u8>> {

@@ -20,7 +20,9 @@ impl fmt::Display for Refused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "nothing was applied:")?;
         for refusal in &self.refusals {
-            writeln!(out, "  {}: {}", escape(&refusal.path), refusal.reason.text())?;
+            let path = escape(&refusal.path);
+            let path = if path.is_empty() { "the workspace" } else { &path };
+            writeln!(out, "  {path}: {}", refusal.reason.text())?;
         }
         let mut remedies: Vec<_> = self.refusals.iter().map(|refusal| refusal.reason.remedy()).collect();
         remedies.sort_unstable();

@@ -24,6 +24,11 @@ const RULES: &[Rule] = &[
         hold: true,
         why: "the editor runs it when the directory is opened",
     },
+    Rule {
+        patterns: &["**/.hg/hgrc"],
+        hold: true,
+        why: "Mercurial configuration: it names programs that hg runs",
+    },
     Rule { patterns: &["**/.idea"], hold: true, why: "the editor runs it when the directory is opened" },
     Rule { patterns: &["**/.envrc"], hold: true, why: "direnv runs it when the directory is entered" },
     Rule {
@@ -87,6 +92,10 @@ pub(crate) struct Rules<'a> {
     listed: GlobSet,
     /// Which rule each of `listed` belongs to.
     listed_of: Vec<usize>,
+    /// Directories above what is listed and held; a symlink there would lead around it.
+    around: GlobSet,
+    /// Which rule each of `around` belongs to.
+    around_of: Vec<usize>,
 }
 
 impl<'a> Rules<'a> {
@@ -104,10 +113,17 @@ impl<'a> Rules<'a> {
         }
         let mut listed = GlobSetBuilder::new();
         let mut listed_of = Vec::new();
+        let (mut around, mut around_of) = (GlobSetBuilder::new(), Vec::new());
         for (index, rule) in RULES.iter().enumerate() {
             for pattern in rule.patterns {
                 listed.add(glob(pattern)?);
                 listed_of.push(index);
+                // A symlink in the place of a directory above would lead around it.
+                let cuts = pattern.match_indices('/').filter_map(|(at, _)| pattern.get(..at));
+                for cut in cuts.filter(|cut| rule.hold && !cut.ends_with("**")) {
+                    around.add(glob(cut)?);
+                    around_of.push(index);
+                }
             }
         }
         let mut protect = GlobSetBuilder::new();
@@ -122,6 +138,8 @@ impl<'a> Rules<'a> {
             above_of,
             listed: build(listed)?,
             listed_of,
+            around: build(around)?,
+            around_of,
         })
     }
 
@@ -147,8 +165,16 @@ impl<'a> Rules<'a> {
         if !change.brings() {
             return None;
         }
-        let why = git::danger(change, self.layer, upper, host).or_else(|| self.listed(change, true))?;
+        let why = git::danger(change, self.layer, upper, host)
+            .or_else(|| self.listed(change, true))
+            .or_else(|| self.around(change))?;
         Some(HoldReason::RunsOnHost { reason: why.to_owned() })
+    }
+
+    fn around(&self, change: &Change) -> Option<&'static str> {
+        let link = change.file_type == FileType::Symlink;
+        let at = link.then(|| self.around.matches(&change.path).first().copied()).flatten()?;
+        self.around_of.get(at).and_then(|rule| RULES.get(*rule)).map(|rule| rule.why)
     }
 
     fn listed(&self, change: &Change, hold: bool) -> Option<&'static str> {

@@ -72,3 +72,20 @@ fn init_tells_nothing_of_the_invoker() {
     let outcome = place.run("", "cat /proc/1/environ /proc/1/maps /proc/1/cmdline 2>/dev/null | tr -d '\\0'; ls -l /proc/1/fd/* 2>/dev/null");
     assert_eq!(outcome.out, "");
 }
+
+#[test]
+fn no_message_reaches_a_datagram_socket_of_the_host() {
+    use std::os::unix::net::UnixDatagram;
+    let place = Place::new();
+    let served = place.home.join("served");
+    std::fs::create_dir(&served).unwrap();
+    let socket = UnixDatagram::bind(served.join("log.sock")).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let script = "python3 - <<'END'\nimport socket, os\nto = os.path.expanduser('~/served/log.sock')\n\
+        for kind in range(1, 11):\n    for make in (lambda: socket.socket(socket.AF_UNIX, kind), lambda: socket.socketpair(socket.AF_UNIX, kind)[0]):\n\
+        \x20       try:\n            s = make(); s.sendto(b'escaped', to); print('SENT', kind)\n        except OSError as error: pass\nEND";
+    let policy = format!("[files]\nread = [\"{}\"]", served.display());
+    let outcome = place.run(&policy, script);
+    assert!(!outcome.out.contains("SENT"), "{outcome:?}");
+    assert!(socket.recv(&mut [0; 16]).is_err(), "the host got a message");
+}

@@ -70,3 +70,30 @@ fn what_was_not_granted_does_not_exist() {
     let outcome = place.run("", "ls -A ~; cat ~/private.txt /etc/shadow /root/.bashrc; ls /home /var/log");
     assert!(!outcome.out.contains("canary") && !outcome.out.contains("private.txt"), "{}", outcome.out);
 }
+
+#[test]
+fn a_denied_file_keeps_its_place_in_a_direct_workspace() {
+    let place = Place::new();
+    place.write("conf/secret.key", "true key");
+    let policy = "[workspace]\nmode = \"direct\"\n[files]\ndeny = [\"conf/secret.key\"]";
+    let outcome = place
+        .run(policy, "mv conf conf2; mkdir -p conf; echo FORGED > conf/secret.key; cat conf*/secret.key");
+    assert_eq!(place.read("conf/secret.key").as_deref(), Some("true key"), "{outcome:?}");
+    assert!(!outcome.out.contains("true key"));
+}
+
+#[test]
+fn denied_patterns_hold_in_executable_trees_and_for_single_files() {
+    let place = Place::new();
+    let app = place.home.join("app");
+    place.write(app.join("sub/.env"), "SECRET");
+    place.write(app.join("ok"), "fine");
+    place.write(place.home.join("one/.env"), "SECRET");
+    let policy = format!(
+        "[files]\nexec = [\"{}\"]\nread = [\"{}\"]\ndeny = [\"**/.env\"]",
+        app.display(),
+        place.home.join("one/.env").display()
+    );
+    let outcome = place.run(&policy, "cat ~/app/ok ~/app/sub/.env ~/one/.env; true");
+    assert!(outcome.out.contains("fine") && !outcome.out.contains("SECRET"), "{outcome:?}");
+}

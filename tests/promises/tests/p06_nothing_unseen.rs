@@ -100,3 +100,20 @@ fn discard_leaves_nothing() {
     assert!(!place.listing().iter().any(|(path, _)| path.ends_with("upper") || path.ends_with("work")));
     assert!(!place.workspace.join("deep").exists());
 }
+
+#[test]
+fn a_mount_below_the_workspace_is_refused_and_not_shown_empty() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.workspace.join("with space/m")).unwrap();
+    let binary = ringfence_promises::binary().display().to_string();
+    let script = format!(
+        "mount -t tmpfs below 'with space/m' && echo x > 'with space/m/f' && {binary} run --preset default -- sh -c 'echo y > \"with space/m/f\"'"
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(if ringfence_promises::root() { &["-m"][..] } else { &["-Urm"] });
+    command.args(["sh", "-c", &script]).current_dir(&place.workspace);
+    let done = command.env("HOME", &place.home).env("RINGFENCE_STATE", &place.state).output().unwrap();
+    let err = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(125), "{err}");
+    assert!(err.contains("mount") && err.contains("hint:"), "{err}");
+}

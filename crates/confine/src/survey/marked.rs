@@ -20,7 +20,9 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
     let shown = Shown::of(policy, survey);
     let workspace = survey.workspace.real.clone();
     let mut hidden: BTreeMap<PathBuf, Marked> = BTreeMap::new();
-    secrets(policy, invoker, &shown, &mut hidden);
+    for home in &survey.known_homes {
+        secrets(policy, home, &shown, &mut hidden);
+    }
     if shown.covers(&invoker.state) {
         hide(&mut hidden, &invoker.state, "ringfence's own state");
     }
@@ -90,7 +92,7 @@ fn git_obeys(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Known secret locations inside a grant. A grant that names the very path opens it.
-fn secrets(policy: &Policy, invoker: &Invoker, shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
+fn secrets(policy: &Policy, home: &Path, shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
     let files = &policy.files;
     // As text: policies hold paths in one form, and comparing them by component is slow.
     let named: HashSet<&OsStr> = files
@@ -100,7 +102,7 @@ fn secrets(policy: &Policy, invoker: &Invoker, shown: &Shown, hidden: &mut BTree
         .chain(&files.write)
         .map(|rule| rule.value.path.as_os_str())
         .collect();
-    for pattern in known_secrets(&invoker.home) {
+    for pattern in known_secrets(home) {
         let base = pattern.base(Path::new("/"));
         let because = format!("known secret location {}", pattern.text());
         if pattern.literal().is_some() {
@@ -183,10 +185,22 @@ fn walk_patterns(
         return Ok(());
     }
     let own = |source: &str| !source.starts_with("preset ");
+    let files = policy.files.read.iter().chain(&policy.files.exec).chain(&policy.files.write);
+    let files = files.filter(|rule| own(&rule.origin.source));
+    for place in files.filter_map(|rule| resolve(&rule.value.path, false).ok()) {
+        // A file that is granted by its own name is denied by a pattern all the same.
+        let at = place.real.parent().unwrap_or(Path::new("/"));
+        if place.kind != Kind::Directory
+            && let Some(pattern) = deny.iter().find(|pattern| pattern.matches(at, &place.real))
+        {
+            hide(hidden, &place.real, &format!("files.deny `{}`", pattern.text()));
+        }
+    }
     let mut roots: Vec<PathBuf> = policy
         .files
         .read
         .iter()
+        .chain(&policy.files.exec)
         .chain(&policy.files.write)
         .filter(|rule| own(&rule.origin.source))
         .filter_map(|rule| resolve(&rule.value.path, false).ok())

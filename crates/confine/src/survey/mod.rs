@@ -3,13 +3,15 @@
 //! Costs a few system calls a rule. Only patterns with wildcards walk a tree, all of them in one walk.
 
 mod git;
+mod homes;
 mod marked;
 mod place;
 mod programs;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Found, Invoker, Place, Refused, Survey};
 use ringfence_policy::{Grant, Mode, Policy, Rule};
@@ -23,12 +25,16 @@ pub use place::resolve;
 /// A path that must exist and does not, a workspace that cannot be one.
 pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path) -> Result<Survey, Refused> {
     let place = workspace_place(policy, workspace, invoker)?;
+    if invoker.root && matches!(policy.workspace.mode, Mode::Review | Mode::Discard) {
+        no_mounts_below(&place.real)?;
+    }
     let mut survey = Survey {
         read: find(&policy.files.read, invoker, &place)?,
         exec: find(&policy.files.exec, invoker, &place)?,
         write: find(&policy.files.write, invoker, &place)?,
         search_path: programs::search_path(invoker),
         homes: vec![invoker.home.clone()],
+        known_homes: homes::known(invoker, place.uid),
         workspace: place,
         programs: Vec::new(),
         hidden: Vec::new(),
@@ -62,6 +68,34 @@ fn workspace_place(policy: &Policy, workspace: &Path, invoker: &Invoker) -> Resu
         None => "name an existing directory with `--workspace`".into(),
     };
     Err(Refused::workspace(format!("{} {cause}", workspace.display()), hint))
+}
+
+/// A copy-on-write view shows one file system. The kernel refuses an ordinary user's view of more; root's it would make.
+fn no_mounts_below(workspace: &Path) -> Result<(), Refused> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let points =
+        table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    let below = points.map(unescaped).find(|point| point != workspace && point.starts_with(workspace));
+    match below {
+        Some(point) => Err(Refused::workspace(
+            format!("{} is a mount below the workspace, which copy-on-write cannot show", point.display()),
+            "choose `workspace.mode = \"direct\"` or \"read\", or unmount it",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A path as the kernel lists it: blanks and backslashes are written in octal (proc(5), mountinfo).
+fn unescaped(listed: &[u8]) -> PathBuf {
+    let mut out = Vec::with_capacity(listed.len());
+    let mut rest = listed;
+    while let Some((first, after)) = rest.split_first() {
+        let code = (*first == b'\\').then(|| after.get(..3)).flatten();
+        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 8).ok());
+        out.push(code.unwrap_or(*first));
+        rest = if code.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    PathBuf::from(OsString::from_vec(out))
 }
 
 fn find(rules: &[Rule<Grant>], invoker: &Invoker, workspace: &Place) -> Result<Vec<Found>, Refused> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringfence_record::{Change, Event, Status};
-use ringfence_workspace::{Applied, Options, Refused};
+use ringfence_workspace::{Applied, Options, Reason, Refused};
 
 use crate::commands::waiting::{self, Waiting};
 use crate::failure::{Context, Failure};
@@ -108,5 +108,8 @@ fn refusal(refused: &Refused, json: bool) -> Failure {
     if json && let Ok(text) = serde_json::to_string_pretty(refused) {
         terminal::print(&text);
     }
-    Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED)
+    // What the host could not do is no refusal.
+    let broken = refused.refusals.iter().all(|refusal| matches!(refusal.reason, Reason::Failed { .. }));
+    let status = if broken { Failure::OURS } else { Failure::REFUSED };
+    Failure::new(refused.to_string().trim_end()).with_status(status)
 }

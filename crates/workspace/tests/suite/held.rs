@@ -81,6 +81,7 @@ fn what_git_runs_is_held_in_any_repository() {
             ".git/hooks/post-checkout",
             ".git/rebase-merge",
             ".git/rebase-merge/git-rebase-todo",
+            "bare.git/HEAD",
             "bare.git/config",
             "bare.git/hooks",
             "bare.git/hooks/h",
@@ -104,7 +105,7 @@ fn a_submodule_named_like_a_branch_hides_nothing() {
         "mkdir -p .git/objects; echo x > .git/HEAD",
         "mkdir -p .git/modules/refs/x/objects; echo x > .git/modules/refs/x/HEAD; echo x > .git/modules/refs/x/config",
     );
-    assert_eq!(held(&case), [".git/modules/refs/x/config"]);
+    assert_eq!(held(&case), [".git/modules/refs/x/HEAD", ".git/modules/refs/x/config"]);
 }
 
 #[test]
@@ -179,4 +180,30 @@ fn what_is_held_may_be_anything() {
     plan_apply(&case.layers()).unwrap();
     case.apply().unwrap();
     assert_eq!(fs::read_dir(case.host.join(".git")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_git_directory_in_two_parts_does_not_land() {
+    // The first apply: no git directory yet, only files of these names.
+    let case = Case::new("", "mkdir -p lib/hooks; echo x > lib/config; echo x > lib/hooks/post-checkout");
+    case.apply().unwrap();
+    let second = "mkdir -p lib/objects lib/refs sub; echo ref: x > lib/HEAD; printf 'gitdir: ../lib\\n' > sub/.git; printf 'gitdir: lib\\n' > .git";
+    let setup = "mkdir -p lib/hooks; echo x > lib/config; echo x > lib/hooks/post-checkout";
+    assert_eq!(held(&Case::new(setup, second)), [".git", "lib/HEAD", "sub/.git"]);
+}
+
+#[test]
+fn a_link_does_not_lead_around_what_is_held() {
+    let case = Case::new(
+        "mkdir .claude; echo x > .claude/settings.json",
+        "rm -r .claude; mkdir conf; echo x > conf/settings.json; ln -s conf .claude; mkdir p; ln -s ../conf p/.vscode; ln -s conf plain",
+    );
+    assert_eq!(held(&case), [".claude", ".claude/settings.json", "p/.vscode"]);
+}
+
+#[test]
+fn a_submodule_in_two_parts_does_not_land() {
+    let setup = "mkdir -p .git/objects .git/refs; echo x > .git/HEAD; mkdir -p .git/modules/logs; echo x > .git/modules/logs/config";
+    let case = Case::new(setup, "mkdir -p .git/modules/logs/objects; echo x > .git/modules/logs/HEAD");
+    assert_eq!(held(&case), [".git/modules/logs/HEAD"]);
 }

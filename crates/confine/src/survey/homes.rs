@@ -1,0 +1,49 @@
+//! Whose home directories hold secrets that a task must not see.
+
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::Invoker;
+
+/// The invoker's, by $HOME and by the user database; the workspace owner's, whose private files a sandbox of root's can read;
+/// for root everybody's. Directories of the system that serve as homes of its users are none.
+pub(super) fn known(invoker: &Invoker, owner: u32) -> Vec<PathBuf> {
+    let mut homes = vec![invoker.home.clone()];
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    for (uid, home) in users.lines().filter_map(entry) {
+        let meant = uid == invoker.uid || uid == owner || invoker.root;
+        if meant && !system(home) && !homes.iter().any(|known| known == home) {
+            homes.push(home.to_path_buf());
+        }
+    }
+    homes
+}
+
+/// User id and home of a line (passwd(5)).
+fn entry(line: &str) -> Option<(u32, &Path)> {
+    let mut fields = line.split(':');
+    let uid = fields.nth(2)?.parse().ok()?;
+    let home = Path::new(fields.nth(2)?);
+    home.is_absolute().then_some((uid, home))
+}
+
+fn system(home: &Path) -> bool {
+    let below = ["/bin", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr", "/nonexistent"];
+    home == Path::new("/") || below.iter().any(|place| home.starts_with(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_have_homes_and_services_have_not() {
+        assert_eq!(
+            entry("alice:x:1000:1000:Alice:/home/alice:/bin/sh"),
+            Some((1000, Path::new("/home/alice")))
+        );
+        assert_eq!(entry("broken:x:y:0::/:"), None);
+        assert!(
+            system(Path::new("/")) && system(Path::new("/usr/sbin")) && !system(Path::new("/home/alice"))
+        );
+    }
+}
