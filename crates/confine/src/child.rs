@@ -2,10 +2,11 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use ringfence_plan::{Ids, Step, Tree};
 use ringfence_sys::{exec, network};
-use rustix::fs::{self, CWD, Mode, OFlags};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
@@ -29,7 +30,7 @@ pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
 /// Builds the boundary and becomes its init. Never returns.
 pub(crate) fn run(inherited: Inherited) -> ! {
     match build(&inherited) {
-        Ok(rules) => init::run(inherited.report, rules),
+        Ok((rules, own)) => init::run(inherited.report, rules, &own),
         Err((stage, errno)) => {
             send(inherited.report.as_fd(), Message::Failed { stage, errno, job: 0 });
             exec::exit_now(125)
@@ -37,7 +38,7 @@ pub(crate) fn run(inherited: Inherited) -> ! {
     }
 }
 
-fn build(inherited: &Inherited) -> Outcome<Rules> {
+fn build(inherited: &Inherited) -> Outcome<(Rules, Vec<u64>)> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     raise_loopback().map_err(at(Stage::Network))?;
     let filters = Filters::new();
@@ -52,13 +53,14 @@ fn build(inherited: &Inherited) -> Outcome<Rules> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Stage::Guard))?;
     build_root(&orders, &mut trees)?;
+    let own = own_mounts(&orders).map_err(at(Stage::Root))?;
     set_names(&orders).map_err(at(Stage::Names))?;
     process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(at(Stage::Limits))?;
     drop_privileges().map_err(at(Stage::Privileges))?;
     // Before a task exists: it may look at /proc/1/cmdline with its first instruction.
     exec::wipe_start();
-    Ok(rules)
+    Ok((rules, own))
 }
 
 pub(crate) fn die_with_parent(alive: &OwnedFd) -> Result<(), Errno> {
@@ -136,6 +138,21 @@ fn build_root(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>]) -> Outcome<()>
         root.carry_out(step, trees).map_err(|errno| (STEPS + number, errno))?;
     }
     pivot(&root).map_err(at(Stage::Pivot))
+}
+
+/// Ids of the file systems that are the sandbox's own, while nobody can have renamed what leads to them.
+fn own_mounts(orders: &Orders<'_>) -> Result<Vec<u64>, Errno> {
+    let paths = orders.steps.iter().filter_map(|step| match step {
+        Step::Tmpfs { path, .. } | Step::Overlay { path, .. } => Some(path),
+        _ => None,
+    });
+    let id = |path: &PathBuf| {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let stat = fs::statx(CWD, path, flags, StatxFlags::MNT_ID)?;
+        // Without ids (before Linux 5.8) no socket is its own.
+        Ok((stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id))
+    };
+    paths.filter_map(|path| id(path).transpose()).collect()
 }
 
 /// The old root is put under the new one for a moment and detached with all that is below it (pivot_root(2), NOTES).

@@ -29,12 +29,15 @@ struct Running {
 }
 
 /// Never returns.
-pub(crate) fn run(report: OwnedFd, rules: Rules) -> ! {
+pub(crate) fn run(report: OwnedFd, rules: Rules, own: &[u64]) -> ! {
     // Everything blocked: pid 1 is not to be interrupted, and what is not waited for stays pending.
     let _ = signals::block_only(&signals::Set::all());
     let Ok(children) = signals::descriptor(&signals::Set::of(&[CHILD])) else { exec::exit_now(125) };
     let _ = process::setsid();
     keep_only(&[&report, &children]);
+    for id in own {
+        send(report.as_fd(), Message::Own(*id));
+    }
     send(report.as_fd(), Message::Ready);
     let mut init = Init { report, rules, jobs: HashMap::new() };
     loop {

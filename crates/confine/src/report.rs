@@ -64,6 +64,9 @@ pub enum Message {
     },
     /// Init exists, with this process id; a descriptor that names it comes along.
     Made(u32),
+    /// A mount of the sandbox's own, by its id (statx(2), STATX_MNT_ID): told before any command starts, so that none can put
+    /// something else in its place.
+    Own(u64),
     /// The boundary stands; commands can start.
     Ready,
 }
@@ -116,7 +119,7 @@ impl Message {
             Self::Stopped { .. } => Self::Stopped { job: id },
             Self::Listening { .. } => Self::Listening { job: id },
             Self::Terminal { .. } => Self::Terminal { job: id },
-            other @ (Self::Made(_) | Self::Ready) => other,
+            other @ (Self::Made(_) | Self::Own(_) | Self::Ready) => other,
         }
     }
 
@@ -130,6 +133,7 @@ impl Message {
             Self::Listening { job } => [5, job, 0, 0],
             Self::Made(pid) => [6, pid, 0, 0],
             Self::Ready => [7, 0, 0, 0],
+            Self::Own(id) => [10, (id & 0xffff_ffff) as u32, (id >> 32) as u32, 0],
             Self::Stopped { job } => [8, job, 0, 0],
             Self::Terminal { job } => [9, job, 0, 0],
         };
@@ -157,6 +161,7 @@ impl Message {
             5 => Self::Listening { job },
             6 => Self::Made(job),
             7 => Self::Ready,
+            10 => Self::Own(u64::from(job) | u64::from(value) << 32),
             8 => Self::Stopped { job },
             9 => Self::Terminal { job },
             _ => return None,
@@ -227,6 +232,7 @@ mod tests {
             Message::Listening { job: 4 },
             Message::Terminal { job: 5 },
             Message::Made(70_000),
+            Message::Own(0x1234_5678_9abc_def0),
             Message::Ready,
         ] {
             assert_eq!(Message::decode(message.encode()), Some(message));

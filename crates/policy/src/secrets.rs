@@ -14,6 +14,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("~/.aws", "access keys and session tokens of AWS"),
     ("~/.azure", "token caches of the Azure CLI"),
     ("~/.config/gcloud", "tokens of the Google Cloud CLI"),
+    ("~/.local/share/uv/credentials", "passwords and tokens of uv"),
+    ("~/.config/uv", "index addresses with passwords in them"),
     ("~/.config/doctl", "token of the DigitalOcean CLI"),
     ("~/.config/hcloud", "token of the Hetzner CLI"),
     ("~/.oci", "keys of the Oracle Cloud CLI"),

@@ -236,9 +236,8 @@ impl Run {
         open.boundary.start(&job(open.plan, &standard), &standard.passed).map_err(not_confined)?;
         drop(standard.passed);
         let (relays, screen, limiter) = (standard.relays, standard.screen, open.limiter.as_mut());
-        let ended =
-            ringfence_supervise::run(&open.boundary, signals, relays, screen, own_mounts(open.plan), limiter)
-                .context("watching the sandbox")?;
+        let ended = ringfence_supervise::run(&open.boundary, signals, relays, screen, limiter)
+            .context("watching the sandbox")?;
         let outcome = outcome::judge(open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
         let (mut result, changes) = self.end(open, &ended.refused, outcome, report)?;

@@ -37,9 +37,8 @@ pub struct Refusal {
 #[derive(Debug)]
 pub(crate) struct Connections {
     listener: OwnedFd,
-    /// File systems of the sandbox's own: sockets there are its own too.
-    own: Vec<PathBuf>,
-    own_mounts: Option<Vec<u64>>,
+    /// Mounts of the sandbox's own, by id: sockets there are its own too.
+    own: Vec<u64>,
     waiting: Vec<Waiting>,
     pub(crate) refused: Vec<Refusal>,
 }
@@ -55,8 +54,8 @@ struct Waiting {
 }
 
 impl Connections {
-    pub(crate) fn new(listener: OwnedFd, own: Vec<PathBuf>) -> Self {
-        Self { listener, own, own_mounts: None, waiting: Vec::new(), refused: Vec::new() }
+    pub(crate) fn new(listener: OwnedFd, own: Vec<u64>) -> Self {
+        Self { listener, own, waiting: Vec::new(), refused: Vec::new() }
     }
 
     pub(crate) fn listener(&self) -> &OwnedFd {
@@ -159,11 +158,7 @@ impl Connections {
         };
         let found = open(&root, &absolute)?;
         let mount = mount_of(&found)?;
-        if self.own_mounts.is_none() {
-            let own = self.own.iter().filter_map(|path| mount_of(&open(&root, path).ok()?).ok()).collect();
-            self.own_mounts = Some(own);
-        }
-        if self.own_mounts.as_ref().is_some_and(|own| own.contains(&mount)) {
+        if self.own.contains(&mount) {
             return Ok(found);
         }
         if self.refused.len() < MOST_WAITING {

@@ -10,7 +10,8 @@ use ringfence_confine::Stream;
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchown, fcntl_getfl, fstat, major, minor, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::termios::isatty;
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr};
 
 use crate::Relay;
 use crate::screen::Screen;
@@ -29,6 +30,30 @@ pub struct Standard {
     pub relays: Vec<Relay>,
     /// The invoker's terminal, if the task is to have one.
     pub screen: Option<Screen>,
+    /// How a terminal was set that only its keys are passed of.
+    pub keys: Option<Keys>,
+}
+
+/// A terminal that a task reads and may set: as it was before when this is dropped.
+#[derive(Debug)]
+pub struct Keys {
+    terminal: OwnedFd,
+    saved: Termios,
+}
+
+impl Keys {
+    fn of(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Ok(Self { terminal: fcntl_dupfd_cloexec(fd, 3)?, saved: tcgetattr(fd)? })
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        // From the background it would only stop this process (SIGTTOU).
+        if tcgetpgrp(&self.terminal).is_ok_and(|front| front == getpgrp()) {
+            let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.saved);
+        }
+    }
 }
 
 /// A descriptor that cannot be passed on.
@@ -61,8 +86,13 @@ pub fn standard(foreign: bool) -> Result<Standard, Unfit> {
     let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     // A program that shows itself on a terminal gets one; in a pipe's midst nobody else's keys are taken.
     let shown = isatty(own[1]);
-    let mut standard =
-        Standard { streams: [Stream::Null; 3], passed: Vec::new(), relays: Vec::new(), screen: None };
+    let mut standard = Standard {
+        streams: [Stream::Null; 3],
+        passed: Vec::new(),
+        relays: Vec::new(),
+        screen: None,
+        keys: None,
+    };
     for (number, fd) in own.into_iter().enumerate() {
         let stream = standard.stream(number, fd, foreign, shown).map_err(|fault| match fault {
             Fault::Kind(what) => Unfit::Kind { number, what },
@@ -105,8 +135,13 @@ impl Standard {
     /// # Errors
     /// The kernel's.
     pub fn kept(file: &File) -> Result<Self, Errno> {
-        let mut standard =
-            Self { streams: [Stream::Null; 3], passed: Vec::new(), relays: Vec::new(), screen: None };
+        let mut standard = Self {
+            streams: [Stream::Null; 3],
+            passed: Vec::new(),
+            relays: Vec::new(),
+            screen: None,
+            keys: None,
+        };
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         standard.passed = vec![fcntl_dupfd_cloexec(&writer, 3)?, writer];
         standard.streams = [Stream::Null, Stream::Passed, Stream::Passed];
@@ -162,7 +197,10 @@ impl Standard {
             FileType::CharacterDevice if null => Ok(Stream::Null),
             FileType::CharacterDevice if isatty(fd) && shown => Ok(Stream::Terminal),
             // Only what is typed: through a descriptor that was opened for writing too, it could be written to.
-            FileType::CharacterDevice if isatty(fd) && number == 0 => self.pass(reading(fd)?),
+            FileType::CharacterDevice if isatty(fd) && number == 0 => {
+                self.keys = Some(Keys::of(fd)?);
+                self.pass(reading(fd)?)
+            }
             FileType::Directory => Err(Fault::Kind("a directory")),
             FileType::BlockDevice => Err(Fault::Kind("a block device")),
             _ => self.relay(number, fcntl_dupfd_cloexec(fd, 3)?),

@@ -13,7 +13,6 @@ mod serve;
 mod stops;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringfence_confine::Message;
@@ -51,8 +50,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The job that a sandbox of one command has.
 const JOB: u32 = 0;
 
-/// Runs until the command has ended, and every process it left; init itself may still be going. `own`: mount points of
-/// the sandbox's own file systems.
+/// Runs until the command has ended, and every process it left; init itself may still be going.
 ///
 /// # Errors
 /// The kernel's; dropping the boundary ends the sandbox.
@@ -61,12 +59,20 @@ pub fn run(
     signals: &OwnedFd,
     relays: Vec<Relay>,
     screen: Option<Screen>,
-    own: Vec<PathBuf>,
     limiter: Option<&mut Limiter>,
 ) -> Result<Ended, Errno> {
     let ended = Ended::default();
-    let mut watch =
-        Watch { boundary, signals, relays, screen, own, limiter, connections: None, until: None, ended };
+    let mut watch = Watch {
+        boundary,
+        signals,
+        relays,
+        screen,
+        own: Vec::new(),
+        limiter,
+        connections: None,
+        until: None,
+        ended,
+    };
     ringfence_sys::memory::forget_code();
     let outcome = watch.run();
     // What the task wrote last is still in the pipes; no more is wanted of one that wrote too much.
@@ -90,7 +96,8 @@ struct Watch<'a> {
     signals: &'a OwnedFd,
     relays: Vec<Relay>,
     screen: Option<Screen>,
-    own: Vec<PathBuf>,
+    /// Ids of the sandbox's own mounts.
+    own: Vec<u64>,
     limiter: Option<&'a mut Limiter>,
     connections: Option<Connections>,
     /// When the sandbox is ended, whatever its command does.
@@ -214,7 +221,7 @@ impl Watch<'_> {
     fn report(&mut self) -> bool {
         match self.boundary.report() {
             Some((Message::Listening { .. }, Some(listener))) => {
-                self.connections = Some(Connections::new(listener, std::mem::take(&mut self.own)));
+                self.connections = Some(Connections::new(listener, self.own.clone()));
             }
             Some((Message::Terminal { .. }, Some(master))) => {
                 if let Some(screen) = &mut self.screen {
@@ -222,6 +229,7 @@ impl Watch<'_> {
                 }
             }
             Some((Message::Stopped { .. }, _)) => self.stopped_by_terminal(),
+            Some((Message::Own(id), _)) => self.own.push(id),
             Some((Message::Ready, _)) => {}
             Some((message, _)) => self.ended.messages.push(message),
             None => return false,

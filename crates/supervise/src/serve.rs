@@ -52,8 +52,6 @@ pub struct Template {
     pub directory: PathBuf,
     /// The workspace; paths there are the same inside.
     pub workspace: PathBuf,
-    /// Mount points of the sandbox's own file systems.
-    pub own: Vec<PathBuf>,
     /// The kernel ids of the task, if they are not the invoker's.
     pub foreign: Option<(u32, u32)>,
 }
@@ -65,6 +63,8 @@ pub struct Server<'a> {
     socket: OwnedFd,
     relays: Vec<Relay>,
     template: Template,
+    /// Ids of the sandbox's own mounts.
+    own: Vec<u64>,
     clients: Vec<Client>,
     connections: BTreeMap<u32, Connections>,
     next: u32,
@@ -104,6 +104,7 @@ impl<'a> Server<'a> {
             socket,
             relays: Vec::new(),
             template,
+            own: Vec::new(),
             clients: Vec::new(),
             connections: BTreeMap::new(),
             next: 0,
@@ -217,9 +218,10 @@ impl<'a> Server<'a> {
         match message {
             Message::Listening { job } => {
                 if let Some(listener) = descriptor {
-                    self.connections.insert(job, Connections::new(listener, self.template.own.clone()));
+                    self.connections.insert(job, Connections::new(listener, self.own.clone()));
                 }
             }
+            Message::Own(id) => self.own.push(id),
             Message::Ready | Message::Made(_) => {}
             Message::Exited { job, status } => self.ended(job, i32::try_from(status).unwrap_or(255), message),
             Message::Signalled { job, signal } => {

@@ -89,3 +89,28 @@ fn no_message_reaches_a_datagram_socket_of_the_host() {
     assert!(!outcome.out.contains("SENT"), "{outcome:?}");
     assert!(socket.recv(&mut [0; 16]).is_err(), "the host got a message");
 }
+
+#[test]
+fn a_directory_of_the_host_does_not_pass_for_the_sandboxs_own() {
+    use std::os::unix::net::UnixListener;
+    let place = Place::new();
+    let served = place.home.join("served");
+    let project = place.home.join("src/proj");
+    std::fs::create_dir(&served).unwrap();
+    std::fs::create_dir_all(&project).unwrap();
+    let listener = UnixListener::bind(served.join("s.sock")).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let policy = place.policy(&format!("[files]\nread = [\"{}\"]", served.display()));
+    // The way to the workspace's mount is exchanged before the first connect.
+    let script = "mv ~/src ~/src2; mkdir ~/src; ln -s ~/served ~/src/proj; python3 -c \"import socket, os; \
+        s = socket.socket(socket.AF_UNIX); s.connect(os.path.expanduser('~/served/s.sock')); print('CONNECTED')\"";
+    let mut command =
+        place.command(&["run", "--quiet", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", script]);
+    let done = command.current_dir(&project).output().unwrap();
+    let out = String::from_utf8_lossy(&done.stdout);
+    assert!(!out.contains("CONNECTED") && listener.accept().is_err(), "{done:?}");
+    // The sandbox's own still answer.
+    let own = "python3 - <<'END'\nimport socket\na = socket.socket(socket.AF_UNIX); a.bind('/tmp/x'); a.listen()\n\
+        b = socket.socket(socket.AF_UNIX); b.connect('/tmp/x'); print('own')\nEND";
+    assert_eq!(place.run("", own).out, "own\n");
+}

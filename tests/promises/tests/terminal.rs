@@ -154,6 +154,16 @@ fn the_leader_of_the_session_is_not_held_by_its_task() {
 }
 
 #[test]
+fn a_task_in_a_pipe_leaves_the_terminal_as_it_was() {
+    let place = Place::new();
+    let binary = ringfence_promises::binary().display().to_string();
+    let script =
+        format!("{binary} run --quiet --preset default -- sh -c 'stty -isig -icanon -echo; echo set' | cat");
+    let shown = on_terminal(&place, &["bash", "-c", &script], json!([]));
+    assert!(shown.out.contains("set") && shown.same, "{shown:?}");
+}
+
+#[test]
 fn a_terminal_that_is_closed_ends_everything() {
     let place = Place::new();
     let daemon = "trap '' HUP; (setsid sh -c 'trap \"\" HUP TERM; while :; do date +%s%N > beat; done' &); echo go; while :; do sleep 1; done";

@@ -46,9 +46,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         errno => Failure::new(format!("asking the sandbox: {errno}")),
     })?;
     drop(standard.passed);
-    let ended =
-        ringfence_supervise::run(&remote, &signals, standard.relays, standard.screen, Vec::new(), None)
-            .context("waiting for the command")?;
+    let ended = ringfence_supervise::run(&remote, &signals, standard.relays, standard.screen, None)
+        .context("waiting for the command")?;
     status(&ended.messages, arguments)
 }
 

@@ -16,7 +16,7 @@ use crate::cli::PolicyArguments;
 use crate::failure::{Context, Failure};
 use crate::named::{self, Claim};
 use crate::outcome::{self, Outcome};
-use crate::run::{Open, Run, not_confined, own_mounts};
+use crate::run::{Open, Run, not_confined};
 use crate::{environment, terminal};
 
 #[derive(Args, Debug)]
@@ -94,7 +94,6 @@ fn serve(
             environment: plan.environment.clone(),
             directory: plan.directory.clone(),
             workspace: plan.workspace.clone(),
-            own: own_mounts(plan),
             foreign: plan.ids.mapped.then_some((plan.ids.outside_uid, plan.ids.outside_gid)),
         };
         let first = Job {
