@@ -1,4 +1,4 @@
-//! Turns `syscalls.toml` into a table of numbers and answers, so that nothing is parsed at start-up.
+//! Turns `syscalls.toml` and `enforcer.toml` into tables of numbers and answers, so that nothing is parsed at start-up.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,7 +13,43 @@ struct Line {
     arch: Option<String>,
 }
 
+/// A call of the supervisor: its reason, and the architecture that alone has it.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Own {
+    Everywhere(String),
+    Somewhere { why: String, arch: String },
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
+    task()?;
+    enforcer()
+}
+
+fn enforcer() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=src/enforcer.toml");
+    let lines: BTreeMap<String, Own> = toml::from_str(&std::fs::read_to_string("src/enforcer.toml")?)?;
+    let mut table = String::from("static ENFORCER: &[(u32, &str)] = &[\n");
+    for (name, line) in lines {
+        let (why, arch) = match line {
+            Own::Everywhere(why) => (why, None),
+            Own::Somewhere { why, arch } => (why, Some(arch)),
+        };
+        if why.is_empty() {
+            return Err(format!("enforcer.toml: {name} has no reason").into());
+        }
+        if let Some(arch) = arch {
+            writeln!(table, "#[cfg(target_arch = {arch:?})]")?;
+        }
+        writeln!(table, "(libc::SYS_{name} as u32, {name:?}),")?;
+    }
+    table.push_str("];\n");
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("enforcer.rs"), table)?;
+    Ok(())
+}
+
+fn task() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/syscalls.toml");
     let lines: BTreeMap<String, Line> = toml::from_str(&std::fs::read_to_string("src/syscalls.toml")?)?;
     let mut table = String::from("pub(crate) static SYSCALLS: &[Syscall] = &[\n");

@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use ringfence_plan::{Ids, Step, Tree};
 use ringfence_sys::{exec, network};
@@ -30,15 +29,15 @@ pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
 /// Builds the boundary and becomes its init. Never returns.
 pub(crate) fn run(inherited: Inherited) -> ! {
     match build(&inherited) {
-        Ok((rules, own)) => init::run(inherited.report, rules, &own),
+        Ok((rules, own)) => init::run(inherited.report, rules, own),
         Err((stage, errno)) => {
-            send(inherited.report.as_fd(), Message::Failed { stage, errno, job: 0 });
+            send(inherited.report.as_fd(), &Message::Failed { stage, errno, job: 0 });
             exec::exit_now(125)
         }
     }
 }
 
-fn build(inherited: &Inherited) -> Outcome<(Rules, Vec<u64>)> {
+fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     raise_loopback().map_err(at(Stage::Network))?;
     let filters = Filters::new();
@@ -140,19 +139,31 @@ fn build_root(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>]) -> Outcome<()>
     pivot(&root).map_err(at(Stage::Pivot))
 }
 
-/// Ids of the file systems that are the sandbox's own, while nobody can have renamed what leads to them.
-fn own_mounts(orders: &Orders<'_>) -> Result<Vec<u64>, Errno> {
-    let paths = orders.steps.iter().filter_map(|step| match step {
-        Step::Tmpfs { path, .. } | Step::Overlay { path, .. } => Some(path),
-        _ => None,
-    });
-    let id = |path: &PathBuf| {
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        let stat = fs::statx(CWD, path, flags, StatxFlags::MNT_ID)?;
+/// File systems that are the sandbox's own.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    /// Their mounts, by id: sockets there are the sandbox's own too.
+    pub(crate) mounts: Vec<u64>,
+    /// Those in memory, where that is looked at.
+    pub(crate) memory: Vec<OwnedFd>,
+}
+
+/// Looked up while nobody can have renamed what leads to them.
+fn own_mounts(orders: &Orders<'_>) -> Result<Own, Errno> {
+    let mut own = Own::default();
+    for step in orders.steps.iter() {
+        let (Step::Tmpfs { path, .. } | Step::Overlay { path, .. }) = step else { continue };
+        let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
         // Without ids (before Linux 5.8) no socket is its own.
-        Ok((stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id))
-    };
-    paths.filter_map(|path| id(path).transpose()).collect()
+        if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
+            own.mounts.push(stat.stx_mnt_id);
+        }
+        if orders.watched && matches!(step, Step::Tmpfs { .. }) {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            own.memory.push(fs::openat(CWD, path, flags, Mode::empty())?);
+        }
+    }
+    Ok(own)
 }
 
 /// The old root is put under the new one for a moment and detached with all that is below it (pivot_root(2), NOTES).
@@ -174,7 +185,8 @@ fn raise_loopback() -> Result<(), Errno> {
     network::loopback_up(socket.as_fd())
 }
 
-/// No capability in any set, none to be gained, no new privileges.
+/// No new privileges, and no capability in any set, none to be gained; but one that init keeps: to read what a task that
+/// forbids it (PR_SET_DUMPABLE) asks it to judge.
 fn drop_privileges() -> Result<(), Errno> {
     thread::clear_ambient_capability_set()?;
     for bit in 0..64 {
@@ -184,9 +196,14 @@ fn drop_privileges() -> Result<(), Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    let none = CapabilitySet::empty();
-    thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    keep_capabilities(CapabilitySet::SYS_PTRACE)?;
     thread::set_no_new_privs(true)
+}
+
+/// These and no others.
+pub(crate) fn keep_capabilities(kept: CapabilitySet) -> Result<(), Errno> {
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    thread::set_capabilities(None, sets)
 }
 
 fn write_file(path: &str, text: &str) -> Result<(), Errno> {

@@ -1,16 +1,27 @@
-//! pid 1 of the sandbox: starts commands, reaps, reports how they ended. When it goes, the kernel ends the rest.
+//! pid 1 of the sandbox: starts commands, judges what they connect to, reaps, reports how they ended. When it goes, the
+//! kernel ends the rest. It sees what the task sees and holds no right that it lacks but to read its memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use ringfence_limits::Watcher;
 use ringfence_sys::{exec, fds, memory, signals};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{self, Pid, Signal, WaitOptions};
 
 use crate::channel;
-use crate::job::{self, Rules};
+use crate::child::Own;
+use crate::connections::Connections;
+use crate::job::{self, Rules, Told};
 use crate::orders::Request;
-use crate::report::{Message, send};
+use crate::report::{self, Message, send};
+
+/// How often those who wait for a peer are looked at again.
+const RETRY: Duration = Duration::from_millis(5);
+/// How often memory and processes are looked at.
+const EVERY: Duration = Duration::from_millis(100);
 
 const CHILD: i32 = 17; // SIGCHLD
 /// What the leader of a terminal's session hands on to its command.
@@ -18,9 +29,16 @@ const HANDED_ON: &[i32] = &[1, 2, 3, 10, 12, 15, 18]; // HUP INT QUIT USR1 USR2 
 
 struct Init {
     report: OwnedFd,
+    /// Both ends of where new processes hand over the listeners of their filters.
+    inbox: (OwnedFd, OwnedFd),
     rules: Rules,
+    own: Own,
     /// Commands by the process that stands for them: itself, or the leader of its terminal's session.
     jobs: HashMap<Pid, Running>,
+    connections: BTreeMap<u32, Connections>,
+    /// Number of the next refusal.
+    refusal: u32,
+    watcher: Option<Watch>,
 }
 
 struct Running {
@@ -28,46 +46,141 @@ struct Running {
     led: bool,
 }
 
+struct Watch {
+    watcher: Watcher,
+    next: Instant,
+}
+
 /// Never returns.
-pub(crate) fn run(report: OwnedFd, rules: Rules, own: &[u64]) -> ! {
+pub(crate) fn run(report: OwnedFd, rules: Rules, mut own: Own) -> ! {
     // Everything blocked: pid 1 is not to be interrupted, and what is not waited for stays pending.
     let _ = signals::block_only(&signals::Set::all());
     let Ok(children) = signals::descriptor(&signals::Set::of(&[CHILD])) else { exec::exit_now(125) };
+    let inbox = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let Ok(inbox) = inbox else { exec::exit_now(125) };
     let _ = process::setsid();
-    keep_only(&[&report, &children]);
-    for id in own {
-        send(report.as_fd(), Message::Own(*id));
-    }
-    send(report.as_fd(), Message::Ready);
-    let mut init = Init { report, rules, jobs: HashMap::new() };
+    let memory = std::mem::take(&mut own.memory);
+    let mut kept = vec![&report, &children, &inbox.0, &inbox.1];
+    kept.extend(&memory);
+    keep_only(&kept);
+    send(report.as_fd(), &Message::Ready);
+    let watcher = rules
+        .watched
+        .then(|| Watch { watcher: Watcher::new(&rules.limits, Pid::INIT, memory), next: Instant::now() });
+    let mut init = Init {
+        report,
+        inbox,
+        rules,
+        own,
+        jobs: HashMap::new(),
+        connections: BTreeMap::new(),
+        refusal: 0,
+        watcher,
+    };
     loop {
-        let mut polled = [PollFd::new(&init.report, PollFlags::IN), PollFd::new(&children, PollFlags::IN)];
-        let _ = poll(&mut polled, None);
-        let [asked, ended] = polled.map(|entry| entry.revents());
-        if !ended.is_empty() {
-            let _ = rustix::io::read(&children, &mut [0; signals::RECORD]);
-            init.reap();
-        }
-        if !asked.is_empty() {
-            init.answer();
-        }
+        init.turn(&children);
     }
 }
 
 impl Init {
+    fn turn(&mut self, children: &OwnedFd) {
+        let mut polled = vec![
+            PollFd::new(children, PollFlags::IN),
+            PollFd::new(&self.report, PollFlags::IN),
+            PollFd::new(&self.inbox.0, PollFlags::IN),
+        ];
+        for connections in self.connections.values() {
+            let wanted = if connections.room() { PollFlags::IN } else { PollFlags::empty() };
+            polled.push(PollFd::new(connections.listener(), wanted));
+        }
+        let _ = poll(&mut polled, self.patience().as_ref());
+        let events: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+        let [ended, asked, told, listeners @ ..] = &events[..] else { return };
+        if !ended.is_empty() {
+            let _ = rustix::io::read(children, &mut [0; signals::RECORD]);
+            self.reap();
+        }
+        if !asked.is_empty() {
+            self.answer();
+        }
+        self.connect(listeners);
+        if !told.is_empty() {
+            self.listen();
+        }
+        self.watch();
+    }
+
+    /// How long to wait at most.
+    fn patience(&self) -> Option<Timespec> {
+        let busy = self.connections.values().any(Connections::busy).then_some(RETRY);
+        let next = self.watcher.as_ref().filter(|_| !self.jobs.is_empty());
+        let next = next.map(|watch| watch.next.saturating_duration_since(Instant::now()));
+        Timespec::try_from(busy.into_iter().chain(next).min()?).ok()
+    }
+
+    /// A new filter is in place.
+    fn listen(&mut self) {
+        if let Some((Message::Listening { job }, Some(listener))) = report::receive(self.inbox.0.as_fd()) {
+            self.connections.insert(job, Connections::new(listener));
+        }
+    }
+
+    /// `events` are those of the listeners, in order.
+    fn connect(&mut self, events: &[PollFlags]) {
+        let mut events = events.iter();
+        let (own, report, refusal) = (&self.own.mounts, &self.report, &mut self.refusal);
+        self.connections.retain(|_, connections| {
+            let events = events.next().copied().unwrap_or(PollFlags::empty());
+            if events.contains(PollFlags::IN) {
+                if let Some(refused) = connections.serve(own, *refusal) {
+                    *refusal = refusal.wrapping_add(1);
+                    send(report.as_fd(), &Message::Refused(refused));
+                }
+            } else if events.contains(PollFlags::HUP) {
+                // The last who could ask is gone.
+                return false;
+            }
+            connections.retry();
+            true
+        });
+    }
+
+    /// Looks at memory and processes, if that is due.
+    fn watch(&mut self) {
+        let Some(watch) = &mut self.watcher else { return };
+        let now = Instant::now();
+        if watch.next > now {
+            return;
+        }
+        watch.next = now + EVERY;
+        let Some(exceeded) = watch.watcher.exceeded() else { return };
+        let message = match exceeded.limit {
+            "processes" => Message::ManyProcesses,
+            _ => Message::MuchMemory,
+        };
+        send(self.report.as_fd(), &message);
+        end_all();
+    }
+
     fn answer(&mut self) {
         match channel::receive::<Request>(self.report.as_fd()) {
-            Ok((Request::Start(job), passed)) => match job::start(&self.rules, &job, passed, &self.report) {
-                Ok(pid) => {
-                    self.jobs.insert(pid, Running { job: job.id, led: job.terminal.is_some() });
-                    memory::forget_code();
+            Ok((Request::Start(job), passed)) => {
+                let told = Told { report: &self.report, inbox: &self.inbox.1 };
+                match job::start(&self.rules, &job, passed, told) {
+                    Ok(pid) => {
+                        self.jobs.insert(pid, Running { job: job.id, led: job.terminal.is_some() });
+                        memory::forget_code();
+                    }
+                    Err((stage, errno)) => {
+                        send(self.report.as_fd(), &Message::Failed { stage, errno, job: job.id });
+                        self.ended(&Message::Exited { job: job.id, status: 125 });
+                    }
                 }
-                Err((stage, errno)) => {
-                    send(self.report.as_fd(), Message::Failed { stage, errno, job: job.id });
-                    self.ended(Message::Exited { job: job.id, status: 125 });
-                }
-            },
+            }
             Ok((Request::Signal { job, signal, group }, _)) => self.signal(job, signal, group),
+            Ok((Request::Written { number }, _)) => {
+                self.connections.values_mut().any(|connections| connections.written(number));
+            }
             Ok((Request::Pause, _)) => all(Signal::STOP),
             Ok((Request::Resume, _)) => all(Signal::CONT),
             Ok((Request::End, _)) => {
@@ -100,12 +213,12 @@ impl Init {
                     let _ = process::kill_process(pid, Signal::CONT);
                 }
             } else if let Some(Running { job, .. }) = self.jobs.remove(&pid) {
-                self.ended(message(job, status));
+                self.ended(&message(job, status));
             }
         }
     }
 
-    fn ended(&self, message: Message) {
+    fn ended(&self, message: &Message) {
         if self.rules.single {
             end_all();
         }
@@ -163,7 +276,7 @@ fn follow(task: Pid, job: u32, report: &OwnedFd) {
         process::waitpid(Some(task), WaitOptions::NOHANG | WaitOptions::UNTRACED)
     {
         if status.stopped() {
-            send(report.as_fd(), Message::Stopped { job });
+            send(report.as_fd(), &Message::Stopped { job });
         } else if let Some(status) = status.exit_status() {
             exec::exit_now(status)
         } else if let Some(signal) = status.terminating_signal() {

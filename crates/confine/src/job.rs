@@ -12,9 +12,10 @@ use ringfence_sys::{fds, signals};
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{self, Pid, Resource, Rlimit, getrlimit};
+use rustix::thread::CapabilitySet;
 use rustix::{pty, termios};
 
-use crate::child::{Outcome, at};
+use crate::child::{Outcome, at, keep_capabilities};
 use crate::init;
 use crate::landlock;
 use crate::orders::{Job, Orders, Size, Stream};
@@ -39,9 +40,11 @@ pub(crate) struct Rules {
     filter: Vec<Instruction>,
     umask: Mode,
     descriptors: Rlimit,
-    limits: Limits,
+    pub(crate) limits: Limits,
     /// The sandbox ends with its first command.
     pub(crate) single: bool,
+    /// Memory and processes are looked at.
+    pub(crate) watched: bool,
 }
 
 impl Rules {
@@ -65,6 +68,7 @@ impl Rules {
             descriptors: getrlimit(Resource::Nofile),
             limits: orders.limits,
             single: orders.single,
+            watched: orders.watched,
         }
     }
 }
@@ -91,18 +95,31 @@ impl Pair {
     }
 }
 
+/// Whom a new process tells what became of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// The supervisor.
+    pub(crate) report: &'a OwnedFd,
+    /// Init.
+    pub(crate) inbox: &'a OwnedFd,
+}
+
 /// The new process of a command. Never returns.
-pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<Pair>, report: &OwnedFd) -> ! {
+pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<Pair>, told: Told<'_>) -> ! {
+    let report = told.report;
+    if let Err(errno) = keep_capabilities(CapabilitySet::empty()) {
+        fail(report, job.id, (Stage::Privileges as u32, errno));
+    }
     // A session of its own: the invoker's terminal is not its controlling one.
     if let Err(errno) = process::setsid() {
         fail(report, job.id, (Stage::Terminal as u32, errno));
     }
-    let Some(Pair { master, slave }) = pair else { task(rules, job, passed, None, report) };
+    let Some(Pair { master, slave }) = pair else { task(rules, job, passed, None, told) };
     drop(master);
     // The leader of the session stays its member, or what the terminal stops would be an orphan that cannot be stopped
     // (setpgid(2), credentials(7)).
     match process::ioctl_tiocsctty(&slave).and_then(|()| clone(0)) {
-        Ok(Forked::Child) => task(rules, job, passed, Some(slave), report),
+        Ok(Forked::Child) => task(rules, job, passed, Some(slave), told),
         Ok(Forked::Parent(pid, _)) => {
             drop((slave, passed));
             init::lead(pid, job.id, report)
@@ -111,21 +128,22 @@ pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<P
     }
 }
 
-fn task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>, report: &OwnedFd) -> ! {
+fn task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>, told: Told<'_>) -> ! {
+    let Told { report, inbox } = told;
     let (arguments, environment, candidates) = match vectors(job) {
         Ok(vectors) => vectors,
         Err(errno) => fail(report, job.id, (Stage::Orders as u32, errno)),
     };
-    if let Err(fault) = enter(rules, job, passed, slave, report) {
+    if let Err(fault) = enter(rules, job, passed, slave, inbox) {
         fail(report, job.id, fault);
     }
     let errno = execute(&candidates, &arguments, &environment);
-    send(report.as_fd(), Message::NotExecuted { job: job.id, errno });
+    send(report.as_fd(), &Message::NotExecuted { job: job.id, errno });
     exec::exit_now(if errno == Errno::NOENT { 127 } else { 126 })
 }
 
 fn fail(report: &OwnedFd, job: u32, (stage, errno): (u32, Errno)) -> ! {
-    send(report.as_fd(), Message::Failed { stage, errno, job });
+    send(report.as_fd(), &Message::Failed { stage, errno, job });
     exec::exit_now(125)
 }
 
@@ -134,7 +152,7 @@ fn enter(
     job: &Job,
     passed: Vec<OwnedFd>,
     slave: Option<OwnedFd>,
-    report: &OwnedFd,
+    inbox: &OwnedFd,
 ) -> Outcome<()> {
     process::chdir(OsStr::from_bytes(job.directory.as_bytes())).map_err(at(Stage::Directory))?;
     if let Some(slave) = &slave {
@@ -149,7 +167,7 @@ fn enter(
     }
     signals::reset();
     let listener = seccomp::install_with_listener(&rules.filter).map_err(at(Stage::Filter))?;
-    send_with(report.as_fd(), Message::Listening { job: job.id }, &listener).map_err(at(Stage::Filter))
+    send_with(inbox.as_fd(), &Message::Listening { job: job.id }, &listener).map_err(at(Stage::Filter))
 }
 
 /// Never RLIMIT_AS: programs reserve far more address space than they use.
@@ -243,14 +261,14 @@ fn execute(candidates: &[CString], arguments: &Vectors, environment: &Vectors) -
 }
 
 /// Starts a command in a process of its own.
-pub(crate) fn start(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, report: &OwnedFd) -> Outcome<Pid> {
+pub(crate) fn start(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, told: Told<'_>) -> Outcome<Pid> {
     let pair = job.terminal.map(Pair::new).transpose().map_err(at(Stage::Terminal))?;
     if let Some(pair) = &pair {
-        send_with(report.as_fd(), Message::Terminal { job: job.id }, &pair.master)
+        send_with(told.report.as_fd(), &Message::Terminal { job: job.id }, &pair.master)
             .map_err(at(Stage::Terminal))?;
     }
     match clone(0).map_err(at(Stage::Fork))? {
-        Forked::Child => run(rules, job, passed, pair, report),
+        Forked::Child => run(rules, job, passed, pair, told),
         Forked::Parent(pid, _) => Ok(pid),
     }
 }

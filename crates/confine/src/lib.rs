@@ -8,7 +8,11 @@
 
 mod channel;
 mod child;
+mod connections;
+mod enclosure;
 mod init;
+#[cfg(debug_assertions)]
+mod intruder;
 mod job;
 mod landlock;
 mod nascent;
@@ -19,7 +23,8 @@ pub mod report;
 mod root;
 pub mod survey;
 
+pub use enclosure::{Enclosure, enclose};
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
 pub use parent::{Boundary, Failure, stage, stage_of_job};
-pub use report::Message;
+pub use report::{Message, Refusal};

@@ -82,7 +82,7 @@ fn make(own: Option<Ids>, inherited: Inherited) -> ! {
         Ok(Forked::Child) => child::run(inherited),
         Ok(Forked::Parent(init, pidfd)) => {
             let made = Message::Made(init.as_raw_nonzero().get().unsigned_abs());
-            match send_with(inherited.report.as_fd(), made, &pidfd) {
+            match send_with(inherited.report.as_fd(), &made, &pidfd) {
                 Ok(()) => exec::exit_now(0),
                 Err(errno) => fault(&inherited, errno),
             }
@@ -92,16 +92,17 @@ fn make(own: Option<Ids>, inherited: Inherited) -> ! {
 }
 
 fn fault(inherited: &Inherited, errno: Errno) -> ! {
-    send(inherited.report.as_fd(), Message::Failed { stage: Stage::Namespaces as u32, errno, job: 0 });
+    send(inherited.report.as_fd(), &Message::Failed { stage: Stage::Namespaces as u32, errno, job: 0 });
     exec::exit_now(125)
 }
 
 impl Nascent {
-    /// Hands over what init is to build. With `single` the sandbox ends with its first command.
+    /// Hands over what init is to build. With `single` the sandbox ends with its first command; `watched`, init looks at
+    /// memory and processes itself.
     ///
     /// # Errors
     /// [`Failure`] for what goes wrong before init has its orders; later failures come as [`Message::Failed`].
-    pub fn build(mut self, plan: &Plan, single: bool) -> Result<Boundary, Failure> {
+    pub fn build(mut self, plan: &Plan, single: bool, watched: bool) -> Result<Boundary, Failure> {
         let boundary = self.born()?;
         let trees = if plan.ids.mapped {
             parent::write_maps(plan, boundary.init).map_err(fail("writing the id maps"))?;
@@ -110,7 +111,7 @@ impl Nascent {
             Vec::new()
         };
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
-        boundary.tell(&Orders::of(plan, single), &trees)?;
+        boundary.tell(&Orders::of(plan, single, watched), &trees)?;
         Ok(boundary)
     }
 

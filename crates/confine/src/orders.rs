@@ -19,10 +19,12 @@ pub(crate) struct Orders<'a> {
     pub(crate) limits: Limits,
     /// The sandbox ends with its first job.
     pub(crate) single: bool,
+    /// Memory and processes are looked at, for want of a control group.
+    pub(crate) watched: bool,
 }
 
 impl<'a> Orders<'a> {
-    pub(crate) fn of(plan: &'a Plan, single: bool) -> Self {
+    pub(crate) fn of(plan: &'a Plan, single: bool, watched: bool) -> Self {
         Self {
             ids: plan.ids,
             trees: Cow::Borrowed(&plan.trees),
@@ -32,6 +34,7 @@ impl<'a> Orders<'a> {
             host_name: Cow::Borrowed(plan.host_name),
             limits: plan.limits,
             single,
+            watched,
         }
     }
 }
@@ -84,6 +87,11 @@ pub(crate) enum Request {
     Pause,
     /// Let them all go on.
     Resume,
+    /// A refusal is written down.
+    Written {
+        /// Its number.
+        number: u32,
+    },
     /// End every process, and init.
     End,
 }

@@ -75,6 +75,11 @@ impl Boundary {
         let _ = self.tell(if pause { &Request::Pause } else { &Request::Resume }, &[]);
     }
 
+    /// A refusal is written down: it may take effect.
+    pub fn written(&self, number: u32) {
+        let _ = self.tell(&Request::Written { number }, &[]);
+    }
+
     /// Asks init to end all of it in order; [`Self::kill`] does not ask.
     pub fn end(&self) {
         let _ = self.tell(&Request::End, &[]);

@@ -1,8 +1,11 @@
-//! The socket on which init and the task say what became of them, one fixed struct a message.
+//! The socket on which init and the task say what became of them, one packet a message.
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -12,9 +15,24 @@ use rustix::net::{
 
 /// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
 const SIZE: usize = 16;
+/// Bytes of a name behind one: a whole path (PATH_MAX), or a path below a working directory.
+const NAME: usize = 4096 + 128;
+
+/// A connect that is refused, once it is written down: then [`crate::Boundary::written`] is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Names this one.
+    pub number: u32,
+    /// The process that asked, as the sandbox counts.
+    pub process: i32,
+    /// What it runs.
+    pub program: PathBuf,
+    /// The socket's path as the task named it.
+    pub path: PathBuf,
+}
 
 /// What is said. `job` is the number a command was started under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A stage of the construction failed; the number names it for [`crate::stage`]; from 100 it is the index of a step of
     /// the plan.
@@ -52,11 +70,17 @@ pub enum Message {
         /// Whose.
         job: u32,
     },
-    /// The command's system call filter is in place; its listener comes along.
+    /// The command's system call filter is in place; its listener comes along. Init alone hears this.
     Listening {
         /// Whose.
         job: u32,
     },
+    /// A connect is refused as soon as that is written down.
+    Refused(Refusal),
+    /// More memory than allowed is used, as far as looking tells.
+    MuchMemory,
+    /// More processes than allowed are there.
+    ManyProcesses,
     /// The command has a pseudo-terminal; its other side comes along.
     Terminal {
         /// Whose.
@@ -64,9 +88,6 @@ pub enum Message {
     },
     /// Init exists, with this process id; a descriptor that names it comes along.
     Made(u32),
-    /// A mount of the sandbox's own, by its id (statx(2), STATX_MNT_ID): told before any command starts, so that none can put
-    /// something else in its place.
-    Own(u64),
     /// The boundary stands; commands can start.
     Ready,
 }
@@ -119,63 +140,84 @@ impl Message {
             Self::Stopped { .. } => Self::Stopped { job: id },
             Self::Listening { .. } => Self::Listening { job: id },
             Self::Terminal { .. } => Self::Terminal { job: id },
-            other @ (Self::Made(_) | Self::Own(_) | Self::Ready) => other,
+            other => other,
         }
     }
 
-    fn encode(self) -> [u8; SIZE] {
-        let raw = |errno: Errno| errno.raw_os_error().unsigned_abs();
-        let words = match self {
-            Self::Failed { stage, errno, job } => [1u32, stage, raw(errno), job],
-            Self::NotExecuted { job, errno } => [2, job, raw(errno), 0],
-            Self::Exited { job, status } => [3, job, status, 0],
-            Self::Signalled { job, signal } => [4, job, signal, 0],
-            Self::Listening { job } => [5, job, 0, 0],
-            Self::Made(pid) => [6, pid, 0, 0],
-            Self::Ready => [7, 0, 0, 0],
-            Self::Own(id) => [10, (id & 0xffff_ffff) as u32, (id >> 32) as u32, 0],
-            Self::Stopped { job } => [8, job, 0, 0],
-            Self::Terminal { job } => [9, job, 0, 0],
+    fn encode(&self) -> Vec<u8> {
+        let raw = |errno: &Errno| errno.raw_os_error().unsigned_abs();
+        let (words, names) = match self {
+            Self::Failed { stage, errno, job } => ([1u32, *stage, raw(errno), *job], None),
+            Self::NotExecuted { job, errno } => ([2, *job, raw(errno), 0], None),
+            Self::Exited { job, status } => ([3, *job, *status, 0], None),
+            Self::Signalled { job, signal } => ([4, *job, *signal, 0], None),
+            Self::Listening { job } => ([5, *job, 0, 0], None),
+            Self::Made(pid) => ([6, *pid, 0, 0], None),
+            Self::Ready => ([7, 0, 0, 0], None),
+            Self::Stopped { job } => ([8, *job, 0, 0], None),
+            Self::Terminal { job } => ([9, *job, 0, 0], None),
+            Self::MuchMemory => ([10, 0, 0, 0], None),
+            Self::ManyProcesses => ([11, 0, 0, 0], None),
+            Self::Refused(Refusal { number, process, program, path }) => {
+                let bytes = |path: &'_ PathBuf| {
+                    let bytes = path.as_os_str().as_bytes();
+                    bytes.get(..NAME).unwrap_or(bytes).to_vec()
+                };
+                let (program, path) = (bytes(program), bytes(path));
+                let length = u32::try_from(program.len()).unwrap_or(0);
+                ([12, *number, process.unsigned_abs(), length], Some([program, path].concat()))
+            }
         };
-        let mut out = [0; SIZE];
-        for (slot, byte) in out.iter_mut().zip(words.into_iter().flat_map(u32::to_ne_bytes)) {
-            *slot = byte;
-        }
-        out
+        words.into_iter().flat_map(u32::to_ne_bytes).chain(names.into_iter().flatten()).collect()
     }
 
-    fn decode(bytes: [u8; SIZE]) -> Option<Self> {
+    fn decode(bytes: &[u8]) -> Option<Self> {
         let word =
             |at: usize| bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_ne_bytes);
-        let (kind, job, value) = (word(0)?, word(4)?, word(8)?);
+        let (kind, job, value, last) = (word(0)?, word(4)?, word(8)?, word(12)?);
         // Error numbers end at 4095 (include/linux/err.h).
         let errno = || {
             let raw = i32::try_from(value).ok().filter(|raw| (1..4096).contains(raw));
             Errno::from_raw_os_error(raw.unwrap_or(5))
         };
         Some(match kind {
-            1 => Self::Failed { stage: job, errno: errno(), job: word(12)? },
+            1 => Self::Failed { stage: job, errno: errno(), job: last },
             2 => Self::NotExecuted { job, errno: errno() },
             3 => Self::Exited { job, status: value },
             4 => Self::Signalled { job, signal: value },
             5 => Self::Listening { job },
             6 => Self::Made(job),
             7 => Self::Ready,
-            10 => Self::Own(u64::from(job) | u64::from(value) << 32),
             8 => Self::Stopped { job },
             9 => Self::Terminal { job },
+            10 => Self::MuchMemory,
+            11 => Self::ManyProcesses,
+            12 => {
+                let name = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+                let (program, path) = bytes.get(SIZE..)?.split_at_checked(usize::try_from(last).ok()?)?;
+                Self::Refused(Refusal {
+                    number: job,
+                    process: i32::try_from(value).ok()?,
+                    program: name(program),
+                    path: name(path),
+                })
+            }
             _ => return None,
         })
     }
 }
 
 /// Says it; a reader that is gone is no reason to go on.
-pub(crate) fn send(socket: BorrowedFd<'_>, message: Message) {
+pub(crate) fn send(socket: BorrowedFd<'_>, message: &Message) {
     let _ = rustix::net::send(socket, &message.encode(), SendFlags::NOSIGNAL);
 }
 
 /// Says it and hands over a descriptor.
-pub(crate) fn send_with(socket: BorrowedFd<'_>, message: Message, descriptor: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn send_with(
+    socket: BorrowedFd<'_>,
+    message: &Message,
+    descriptor: &OwnedFd,
+) -> Result<(), Errno> {
     tell(socket, message, Some(descriptor))
 }
 
@@ -183,7 +225,7 @@ pub(crate) fn send_with(socket: BorrowedFd<'_>, message: Message, descriptor: &O
 ///
 /// # Errors
 /// The kernel's; EAGAIN on a socket that does not wait and whose reader does not read.
-pub fn tell(socket: BorrowedFd<'_>, message: Message, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
+pub fn tell(socket: BorrowedFd<'_>, message: &Message, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fds = descriptor.map(|descriptor| [descriptor.as_fd()]);
@@ -199,21 +241,23 @@ pub fn tell(socket: BorrowedFd<'_>, message: Message, descriptor: Option<&OwnedF
 /// The next message, with the descriptor that came along, or `None` at the end.
 #[must_use]
 pub fn receive(socket: BorrowedFd<'_>) -> Option<(Message, Option<OwnedFd>)> {
-    let mut bytes = [0; SIZE];
+    let mut bytes = [0; SIZE + 2 * NAME];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut bytes)];
         match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Ok(received) if received.bytes == SIZE => {}
-            Err(Errno::INTR) => continue,
+            Ok(received) if received.bytes >= SIZE => {
+                let fd = ancillary.drain().find_map(|message| match message {
+                    RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+                    _ => None,
+                });
+                return Some((Message::decode(bytes.get(..received.bytes)?)?, fd));
+            }
+            // A peer that ended without reading all it was sent is told first; what it said comes after that.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             _ => return None,
         }
-        let fd = ancillary.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
-        return Some((Message::decode(bytes)?, fd));
     }
 }
 
@@ -232,11 +276,22 @@ mod tests {
             Message::Listening { job: 4 },
             Message::Terminal { job: 5 },
             Message::Made(70_000),
-            Message::Own(0x1234_5678_9abc_def0),
+            Message::MuchMemory,
+            Message::ManyProcesses,
+            Message::Refused(Refusal {
+                number: 7,
+                process: 1 << 20,
+                program: "/usr/bin/x".into(),
+                path: "/run/y".into(),
+            }),
             Message::Ready,
         ] {
-            assert_eq!(Message::decode(message.encode()), Some(message));
+            assert_eq!(Message::decode(&message.encode()), Some(message));
         }
-        assert_eq!(Message::decode([9; SIZE]), None);
+        assert_eq!(Message::decode(&[9; SIZE]), None);
+        // A length that lies.
+        let [kind, number, process] = [12u32, 0, 0].map(u32::to_ne_bytes);
+        let lie = [kind, number, process, 9u32.to_ne_bytes()].concat();
+        assert_eq!(Message::decode(&[&lie[..], b"short"].concat()), None);
     }
 }

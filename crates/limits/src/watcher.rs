@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
 
 use ringfence_plan::Limits;
-use rustix::fs::statfs;
+use rustix::fs::fstatfs;
 use rustix::process::Pid;
 
 use crate::Exceeded;
@@ -16,15 +16,15 @@ pub struct Watcher {
     init: Pid,
     memory: Option<u64>,
     processes: Option<u64>,
-    /// Mount points inside of the sandbox's own file systems in memory.
-    held: Vec<PathBuf>,
+    /// The sandbox's own file systems in memory.
+    held: Vec<OwnedFd>,
 }
 
 impl Watcher {
-    /// Of the sandbox that this process is pid 1 of; `held` are mount points inside of file systems in memory.
+    /// Of everything below this process, which is not counted itself; `held` are file systems in memory.
     #[must_use]
-    pub fn new(limits: &Limits, init: Pid, held: &[PathBuf]) -> Self {
-        Self { init, memory: limits.memory, processes: limits.processes, held: held.to_vec() }
+    pub fn new(limits: &Limits, init: Pid, held: Vec<OwnedFd>) -> Self {
+        Self { init, memory: limits.memory, processes: limits.processes, held }
     }
 
     /// Looks once.
@@ -37,21 +37,9 @@ impl Watcher {
             return Some(Exceeded::processes(limit));
         }
         let limit = self.memory?;
-        let files = self.files(&found);
+        let files: u64 = self.held.iter().map(filled).sum();
         let used = files + found.iter().map(|pid| memory(*pid)).sum::<u64>();
         (used > limit).then(|| Exceeded::memory(limit))
-    }
-
-    /// Bytes in files, seen through a process that lets itself be looked at; init does not. The file systems are no larger
-    /// than the limit, should none do.
-    fn files(&self, processes: &BTreeSet<i32>) -> u64 {
-        let seen = |pid: &i32| {
-            let root = PathBuf::from(format!("/proc/{pid}/root"));
-            root.read_link().is_ok().then(|| {
-                self.held.iter().map(|path| filled(&root.join(path.strip_prefix("/").unwrap_or(path)))).sum()
-            })
-        };
-        processes.iter().find_map(seen).unwrap_or(0)
     }
 }
 
@@ -80,16 +68,12 @@ fn descendants(init: i32) -> BTreeSet<i32> {
     found
 }
 
-/// Bytes that files take in a file system; 0 where it is none of its own.
-fn filled(path: &Path) -> u64 {
-    const TMPFS: u64 = 0x0102_1994; // statfs(2)
-    match statfs(path) {
-        Ok(found) if u64::try_from(found.f_type) == Ok(TMPFS) => found
-            .f_blocks
-            .saturating_sub(found.f_bfree)
-            .saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0)),
-        _ => 0,
-    }
+/// Bytes that files take in a file system.
+fn filled(at: &OwnedFd) -> u64 {
+    fstatfs(at).map_or(0, |found| {
+        let blocks = found.f_blocks.saturating_sub(found.f_bfree);
+        blocks.saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0))
+    })
 }
 
 fn threads(pid: i32) -> u64 {
@@ -134,8 +118,9 @@ mod tests {
         );
         std::io::Read::read_exact(shell.0.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         let root = Pid::from_child(&shell.0);
-        let watcher =
-            |memory, processes| Watcher::new(&Limits { memory, processes, ..Limits::default() }, root, &[]);
+        let watcher = |memory, processes| {
+            Watcher::new(&Limits { memory, processes, ..Limits::default() }, root, Vec::new())
+        };
         assert_eq!(watcher(Some(16 << 20), None).exceeded(), Some(Exceeded::memory(16 << 20)));
         assert_eq!(watcher(Some(4 << 30), Some(100)).exceeded(), None);
         assert_eq!(watcher(None, Some(1)).exceeded(), Some(Exceeded::processes(1)));

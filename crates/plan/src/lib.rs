@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bpf;
+pub mod enforcer;
 mod environment;
 mod grants;
 mod host;

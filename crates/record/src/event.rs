@@ -79,8 +79,12 @@ pub enum Event {
     NetDeny {
         /// Path of the unix socket.
         unix: String,
-        /// The process that asked.
+        /// The process that asked, as the sandbox counts; 0 for many.
         process: i32,
+        /// What it runs.
+        program: String,
+        /// How often, beyond what other events tell.
+        times: u64,
         /// The rule, or the lack of one.
         rule: String,
     },

@@ -23,7 +23,7 @@ pub use error::Error;
 pub use event::{Change, Degraded, Event, Identity, Kind, Severity, Source};
 pub use ocsf::{Class, SCHEMA_VERSION, class_of};
 pub use process::Process;
-pub use report::Report;
+pub use report::{Report, ReportFile};
 pub use run::{RunDir, RunRecord, Status};
 pub use state::{Found, State};
 pub use time::Timestamp;

@@ -1,12 +1,17 @@
 //! `ringfence run --report FILE`: one JSON object about one run, for a program to read.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic;
 use crate::error::Error;
 use crate::event::Degraded;
+
+const NOT_A_FILE: &str = "is not a regular file";
 
 /// What came of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -38,11 +43,46 @@ pub struct Report {
     pub error: Option<String>,
 }
 
-impl Report {
-    /// Writes it as a whole, or not at all. A symlink in the last component is refused.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| Error::malformed(path, error))?;
+/// The file it goes to, opened before anything of the run can be in its way.
+#[derive(Debug)]
+pub struct ReportFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl ReportFile {
+    /// Opens or makes it; until the run has ended it says that it did not. A symlink in the last component and what is no
+    /// regular file are refused.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)) {
+            Ok(file) => file,
+            Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(Error::not_ours(path, NOT_A_FILE)),
+            Err(errno) => return Err(Error::system("open", path)(errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(Error::system("stat", path))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::not_ours(path, NOT_A_FILE));
+        }
+        let own = Self { file: File::from(file), path: path.to_owned() };
+        let unfinished = "the run did not come to its end".to_owned();
+        own.write(&Report { exit: 125, error: Some(unfinished), ..Report::default() })?;
+        Ok(own)
+    }
+
+    /// Writes it. Whatever is at its path by now, the file is the one that was opened.
+    pub fn write(&self, report: &Report) -> Result<(), Error> {
+        let mut text =
+            serde_json::to_vec_pretty(report).map_err(|error| Error::malformed(&self.path, error))?;
         text.push(b'\n');
-        atomic::replace(path, &text, false)
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.write_all_at(&text, 0))
+            .map_err(Error::io("write", &self.path))?;
+        let (own, there) = (rustix::fs::fstat(&self.file), rustix::fs::lstat(&self.path));
+        match (own, there) {
+            (Ok(own), Ok(there)) if (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino) => Ok(()),
+            _ => Err(Error::not_ours(&self.path, "was removed or replaced while the run went on")),
+        }
     }
 }

@@ -34,6 +34,11 @@ pub(crate) fn place(policy: &Policy) -> Result<Option<Place>, String> {
     ringfence_limits::probe(&controllers).map(Some)
 }
 
+/// Whether init looks at memory and processes, for want of a group.
+pub(crate) fn watched(plan: &Plan) -> bool {
+    !plan.limits.exact && (plan.limits.memory.is_some() || plan.limits.processes.is_some())
+}
+
 /// Holds the sandbox to its limits, if it has any that the supervisor sees to.
 pub(crate) fn limiter(
     policy: &Policy,
@@ -48,8 +53,7 @@ pub(crate) fn limiter(
         return Ok(None);
     }
     let place = if limits.exact { place(policy).map_err(Failure::new)? } else { None };
-    let limiter = Limiter::new(limits, place.as_ref(), boundary, run.id(), &crate::run::own_mounts(plan))
-        .context("the limits")?;
+    let limiter = Limiter::new(limits, place.as_ref(), boundary, run.id()).context("the limits")?;
     if let Some(group) = limiter.group() {
         note(state, run, group).context("the note of the control group")?;
     }

@@ -1,7 +1,7 @@
 //! The copy-on-write directories of a run: made before it, looked at after it.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::Plan;
 use ringfence_policy::Mode;
@@ -11,8 +11,17 @@ use serde_json::{Value, json};
 use crate::clock::Instant;
 use crate::failure::{Context, Failure};
 
-/// Where empty layers wait to be removed, below the state directory.
+/// Where layers wait to be removed, below the state directory.
 const ASIDE: &str = "aside";
+
+/// Where layers wait to be removed.
+pub(crate) fn aside(state: &State) -> std::io::Result<PathBuf> {
+    let aside = state.path().join(ASIDE);
+    match std::fs::create_dir(&aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(aside),
+    }
+}
 
 /// Makes `upper` and `work` of each layer, for the owner whose files they will hold.
 pub(crate) fn make(plan: &Plan) -> Result<(), Failure> {
@@ -72,7 +81,11 @@ pub(crate) fn settle(
         return Ok(Some(0));
     }
     if plan.mode == Mode::Discard {
-        crate::commands::waiting::remove(run, &crate::commands::waiting::layers(record)?)?;
+        retire(plan, state, run);
+        // A directory that its task closed to everybody is left to a later run: the supervisor may not change modes any more.
+        for layer in &plan.layers {
+            let _ = ringfence_workspace::remove_tree(&put_aside(state, run, &layer.name));
+        }
         return Ok(None);
     }
     crate::commands::diff::count(record).map(Some)
@@ -81,18 +94,16 @@ pub(crate) fn settle(
 /// Puts empty layers aside: removing their eight directories now would be a tenth of a short run. A later run has the
 /// time while its own boundary is built, see [`sweep`].
 fn retire(plan: &Plan, state: &State, run: &RunDir) {
-    let aside = state.path().join(ASIDE);
     for layer in &plan.layers {
-        let to = aside.join(format!("{}-{}", run.id(), layer.name));
-        let moved = std::fs::rename(&layer.directory, &to).or_else(|_| {
-            std::fs::create_dir_all(&aside)?;
-            std::fs::rename(&layer.directory, &to)
-        });
-        if moved.is_err() {
+        if std::fs::rename(&layer.directory, put_aside(state, run, &layer.name)).is_err() {
             // A Landlock domain of somebody else's may forbid to move directories.
             remove_empty(&layer.directory);
         }
     }
+}
+
+fn put_aside(state: &State, run: &RunDir, layer: &str) -> PathBuf {
+    state.path().join(ASIDE).join(format!("{}-{layer}", run.id()))
 }
 
 /// Removes a few of the layers that earlier runs put aside.

@@ -12,6 +12,7 @@ mod ids;
 mod layers;
 mod named;
 mod outcome;
+mod refusals;
 mod run;
 mod source;
 mod terminal;

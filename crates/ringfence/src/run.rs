@@ -6,17 +6,19 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ringfence_confine::{Boundary, Job, Nascent, probe, survey};
-use ringfence_plan::{Invoker, Plan, Request, Step, Survey};
+use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe, survey};
+use ringfence_limits::Group;
+use ringfence_plan::{Invoker, Plan, Request, Survey};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{
-    Event, Identity, Process, Report, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
+    Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
 };
 use ringfence_supervise::{Limiter, Refusal, Relay, Screen, Standard};
 
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
 use crate::failure::{Context, Failure};
+use crate::refusals::Refusals;
 use crate::{clock, environment, groups, ids, layers, outcome, source, terminal};
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -24,16 +26,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let begun = Instant::now();
     environment::refuse_setuid()?;
     let mut report = Report::default();
-    if let Some(path) = &arguments.report {
-        // A place that cannot be written is found out before anything runs.
-        report.write(path).context(format!("writing the report {}", path.display()))?;
-    }
+    // A place that cannot be written is found out before anything runs.
+    let file = arguments.report.as_deref().map(ReportFile::create).transpose().context("the report")?;
     let outcome = prepare_and_run(&arguments, &mut report);
     report.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report.exit = i32::from(outcome.as_ref().map_or_else(Failure::status, |status| *status));
     report.error = outcome.as_ref().err().map(|failure| failure.text().to_owned());
-    if let Some(path) = &arguments.report {
-        report.write(path).context(format!("writing the report {}", path.display()))?;
+    if let Some(file) = file {
+        file.write(&report).context("the report")?;
     }
     outcome
 }
@@ -149,6 +149,7 @@ pub(crate) struct Open {
     pub(crate) boundary: Boundary,
     pub(crate) log: Writer,
     pub(crate) limiter: Option<Limiter>,
+    pub(crate) refusals: Refusals,
     record: RunRecord,
     reserved: Option<(u32, File)>,
 }
@@ -192,7 +193,8 @@ impl Run {
             ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)
                 .context("the standard streams")?;
         }
-        let boundary = nascent.build(plan, self.name.is_none()).map_err(not_confined)?;
+        let boundary =
+            nascent.build(plan, self.name.is_none(), groups::watched(plan)).map_err(not_confined)?;
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
@@ -207,7 +209,7 @@ impl Run {
         if !plan.layers.is_empty() {
             border.pass();
         }
-        Ok(Open { plan, boundary, log, limiter, record, reserved })
+        Ok(Open { plan, boundary, log, limiter, refusals: Refusals::default(), record, reserved })
     }
 
     /// Where nothing ran, nothing is left behind.
@@ -233,14 +235,18 @@ impl Run {
             standard.count_output(self.invoker.root).context("the standard streams")?;
         }
         let mut open = self.open(&arguments.policy, command, nascent, &standard.relays, report)?;
+        self.enclose(&open)?;
         open.boundary.start(&job(open.plan, &standard), &standard.passed).map_err(not_confined)?;
         drop(standard.passed);
         let (relays, screen, limiter) = (standard.relays, standard.screen, open.limiter.as_mut());
-        let ended = ringfence_supervise::run(&open.boundary, signals, relays, screen, limiter)
+        let (boundary, log, refusals) = (&open.boundary, &mut open.log, &mut open.refusals);
+        let mut tell = |refusal: &Refusal| refusals.note(refusal, log);
+        let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell)
             .context("watching the sandbox")?;
         let outcome = outcome::judge(open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
-        let (mut result, changes) = self.end(open, &ended.refused, outcome, report)?;
+        let refused = open.refusals.total();
+        let (mut result, changes) = self.end(open, outcome, report)?;
         if let Some(errno) = ended.lost {
             let failure = Failure::new(format!("a part of the command's output was lost: {errno}"));
             // The command could not know; its own failure says more.
@@ -250,9 +256,28 @@ impl Run {
             }
         }
         if !arguments.quiet {
-            self.say(&ended.refused, changes);
+            self.say(refused, changes);
         }
         result
+    }
+
+    /// From here on this process reaches of the host only what it takes to write down how the run goes and to tidy up.
+    pub(crate) fn enclose(&self, open: &Open) -> Result<(), Failure> {
+        let mut enclosure = Enclosure {
+            own: vec![self.directory.path().to_owned()],
+            names: open.plan.layers.iter().map(|layer| layer.host.clone()).collect(),
+            notes: ["groups", "ids", "names"].map(|name| self.state.path().join(name)).to_vec(),
+            groups: Vec::new(),
+            task: open.plan.ids.mapped.then_some(open.plan.ids.outside_uid),
+        };
+        if !open.plan.layers.is_empty() {
+            enclosure.own.push(layers::aside(&self.state).context("the state directory")?);
+        }
+        for group in open.limiter.iter().filter_map(Limiter::group).flat_map(Group::directories) {
+            enclosure.groups.push(group.clone());
+            enclosure.notes.extend(group.parent().map(Path::to_owned));
+        }
+        ringfence_confine::enclose(&enclosure).map_err(not_confined)
     }
 
     fn describe(&self, plan: &Plan, report: &mut Report) {
@@ -315,19 +340,11 @@ impl Run {
     pub(crate) fn end(
         &self,
         open: Open,
-        refused: &[Refusal],
         outcome: outcome::Outcome,
         report: &mut Report,
     ) -> Result<(Result<u8, Failure>, Option<u64>), Failure> {
-        let Open { plan, boundary, mut log, limiter, mut record, reserved } = open;
-        for refusal in refused {
-            let event = Event::NetDeny {
-                unix: refusal.path.display().to_string(),
-                process: refusal.process,
-                rule: "a socket of the host needs a grant of its own".into(),
-            };
-            log.append(&event).context("the run's log")?;
-        }
+        let Open { plan, boundary, mut log, limiter, refusals, mut record, reserved } = open;
+        refusals.sum_up(&mut log)?;
         if let Err(failure) = &outcome.result
             && matches!(failure.status(), Failure::REFUSED | Failure::NOT_FOUND)
         {
@@ -343,7 +360,7 @@ impl Run {
             let event = Event::LimitHit { limit: limit.clone(), what: failure.text().to_owned() };
             log.append(&event).context("the run's log")?;
         }
-        report.refusals += refused.len() as u64;
+        report.refusals += refusals.total();
         report.signal = outcome.signal;
         let settled = layers::settle(plan, &self.state, &self.directory, &record);
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
@@ -369,11 +386,10 @@ impl Run {
     }
 
     /// One line each, and only where there is something to say.
-    pub(crate) fn say(&self, refused: &[Refusal], changes: Option<u64>) {
-        if !refused.is_empty() {
+    pub(crate) fn say(&self, refused: u64, changes: Option<u64>) {
+        if refused > 0 {
             let text = format!(
-                "{} connection(s) to unix sockets of the host refused; see {}",
-                refused.len(),
+                "{refused} connection(s) to unix sockets of the host refused; see {}",
                 self.directory.events().display()
             );
             terminal::error(&format!("{} {text}", terminal::label("run:")));
@@ -418,15 +434,4 @@ fn job(plan: &Plan, standard: &Standard) -> Job {
         streams: standard.streams,
         terminal: standard.screen.as_ref().map(Screen::size),
     }
-}
-
-/// Mount points of file systems that are the sandbox's own: sockets on them are too.
-pub(crate) fn own_mounts(plan: &Plan) -> Vec<PathBuf> {
-    plan.steps
-        .iter()
-        .filter_map(|step| match step {
-            Step::Tmpfs { path, .. } | Step::Overlay { path, .. } => Some(path.clone()),
-            _ => None,
-        })
-        .collect()
 }

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-mod connections;
 mod descriptors;
 mod limiter;
 mod relay;
@@ -20,13 +19,11 @@ use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use connections::Connections;
-
-pub use connections::Refusal;
 pub use descriptors::{Standard, Unfit, give, standard};
 pub use limiter::Limiter;
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
+pub use ringfence_confine::Refusal;
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};
@@ -37,20 +34,17 @@ pub use stops::take_signals;
 pub struct Ended {
     /// What init and the task reported, in order.
     pub messages: Vec<Message>,
-    /// Connects that were refused.
-    pub refused: Vec<Refusal>,
     /// Why a part of the output was lost.
     pub lost: Option<Errno>,
 }
 
-/// How often those who wait for a peer are looked at again.
-const RETRY: Duration = Duration::from_millis(5);
 /// How long a command may take to end itself after its terminal is gone.
 const GRACE: Duration = Duration::from_secs(1);
 /// The job that a sandbox of one command has.
 const JOB: u32 = 0;
 
-/// Runs until the command has ended, and every process it left; init itself may still be going.
+/// Runs until the command has ended, and every process it left; init itself may still be going. `tell` writes a refusal down
+/// before it takes effect, and says whether it could.
 ///
 /// # Errors
 /// The kernel's; dropping the boundary ends the sandbox.
@@ -60,19 +54,10 @@ pub fn run(
     relays: Vec<Relay>,
     screen: Option<Screen>,
     limiter: Option<&mut Limiter>,
+    tell: &mut dyn FnMut(&Refusal) -> bool,
 ) -> Result<Ended, Errno> {
     let ended = Ended::default();
-    let mut watch = Watch {
-        boundary,
-        signals,
-        relays,
-        screen,
-        own: Vec::new(),
-        limiter,
-        connections: None,
-        until: None,
-        ended,
-    };
+    let mut watch = Watch { boundary, signals, relays, screen, limiter, tell, until: None, ended };
     ringfence_sys::memory::forget_code();
     let outcome = watch.run();
     // What the task wrote last is still in the pipes; no more is wanted of one that wrote too much.
@@ -83,7 +68,6 @@ pub fn run(
     if let Some(screen) = &mut watch.screen {
         screen.drain();
     }
-    watch.keep_refusals();
     watch.ended.lost = watch.relays.iter().find_map(Relay::fault);
     if let Some(limiter) = &mut watch.limiter {
         limiter.look();
@@ -96,10 +80,8 @@ struct Watch<'a> {
     signals: &'a OwnedFd,
     relays: Vec<Relay>,
     screen: Option<Screen>,
-    /// Ids of the sandbox's own mounts.
-    own: Vec<u64>,
     limiter: Option<&'a mut Limiter>,
-    connections: Option<Connections>,
+    tell: &'a mut dyn FnMut(&Refusal) -> bool,
     /// When the sandbox is ended, whatever its command does.
     until: Option<Instant>,
     ended: Ended,
@@ -125,15 +107,6 @@ impl Watch<'_> {
             }
             if ready.signals {
                 self.take_signals();
-            }
-            if let Some(connections) = &mut self.connections {
-                if ready.connections {
-                    connections.serve();
-                }
-                connections.retry();
-            }
-            if ready.unheard {
-                self.keep_refusals();
             }
             let written = self.written();
             let over = self.limiter.as_mut().is_some_and(|limiter| limiter.check(written));
@@ -161,8 +134,6 @@ impl Watch<'_> {
         if reporting {
             polled.push(PollFd::from_borrowed_fd(reports, PollFlags::IN));
         }
-        let listener = self.connections.as_ref().map(Connections::listener);
-        polled.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
         let waiting: Vec<(usize, _)> = self
             .relays
             .iter()
@@ -181,15 +152,11 @@ impl Watch<'_> {
         let signals = next();
         let ended = if ended.is_some() { next() } else { PollFlags::empty() };
         let report = if reporting { next() } else { PollFlags::empty() };
-        let connections = if listener.is_some() { next() } else { PollFlags::empty() };
         let relays = waiting.iter().filter_map(|(index, _)| (!next().is_empty()).then_some(*index)).collect();
         Ok(Ready {
             ended: !ended.is_empty(),
             signals: !signals.is_empty(),
             report: !report.is_empty(),
-            connections: connections.contains(PollFlags::IN),
-            // Nobody is left who could ask.
-            unheard: connections.contains(PollFlags::HUP) && !connections.contains(PollFlags::IN),
             relays,
             screen: screen.iter().map(|_| !next().is_empty()).collect(),
         })
@@ -203,25 +170,27 @@ impl Watch<'_> {
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Timespec> {
-        let busy = self.connections.as_ref().is_some_and(Connections::busy).then_some(RETRY);
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
-        let least = busy.into_iter().chain(left).chain(limit).min()?;
+        let least = left.into_iter().chain(limit).min()?;
         Timespec::try_from(least).ok()
-    }
-
-    /// Ends the serving of connects: its last caller is gone.
-    fn keep_refusals(&mut self) {
-        if let Some(connections) = self.connections.take() {
-            self.ended.refused.extend(connections.refused);
-        }
     }
 
     /// Takes one report; `false` once there will be no more.
     fn report(&mut self) -> bool {
         match self.boundary.report() {
-            Some((Message::Listening { .. }, Some(listener))) => {
-                self.connections = Some(Connections::new(listener, self.own.clone()));
+            Some((Message::Refused(refusal), _)) => {
+                if (self.tell)(&refusal) {
+                    self.boundary.written(refusal.number);
+                } else {
+                    // What cannot be written down does not go on.
+                    self.boundary.kill();
+                }
+            }
+            Some((message @ (Message::MuchMemory | Message::ManyProcesses), _)) => {
+                if let Some(limiter) = &mut self.limiter {
+                    limiter.told(&message);
+                }
             }
             Some((Message::Terminal { .. }, Some(master))) => {
                 if let Some(screen) = &mut self.screen {
@@ -229,7 +198,6 @@ impl Watch<'_> {
                 }
             }
             Some((Message::Stopped { .. }, _)) => self.stopped_by_terminal(),
-            Some((Message::Own(id), _)) => self.own.push(id),
             Some((Message::Ready, _)) => {}
             Some((message, _)) => self.ended.messages.push(message),
             None => return false,
@@ -253,8 +221,6 @@ struct Ready {
     ended: bool,
     signals: bool,
     report: bool,
-    connections: bool,
-    unheard: bool,
     relays: Vec<usize>,
     screen: Vec<bool>,
 }

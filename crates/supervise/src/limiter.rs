@@ -1,10 +1,9 @@
 //! What ends a sandbox before its command does: time, output, memory, processes.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ringfence_confine::Boundary;
-use ringfence_limits::{Exceeded, Failure, Group, Place, Watcher};
+use ringfence_confine::{Boundary, Message};
+use ringfence_limits::{Exceeded, Failure, Group, Place};
 use ringfence_plan::Limits;
 
 /// How often counters are looked at.
@@ -14,7 +13,8 @@ const EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Limiter {
     group: Option<Group>,
-    watcher: Option<Watcher>,
+    /// What init looks at, for want of a group.
+    watched: Option<Limits>,
     /// When time is up, and how many milliseconds that was.
     until: Option<(Instant, u64)>,
     output: Option<u64>,
@@ -23,8 +23,8 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Puts init, and with it everything it starts from now on, into a control group at `place`; without one, processes are
-    /// looked at, and the files in `held`, mount points of file systems in memory. `name` is the group's.
+    /// Puts init, and with it everything it starts from now on, into a control group at `place`, under this name; without one,
+    /// init looks at its processes, and says so in time.
     ///
     /// # Errors
     /// [`Failure`]: the sandbox must not go on.
@@ -33,17 +33,15 @@ impl Limiter {
         place: Option<&Place>,
         boundary: &Boundary,
         name: &str,
-        held: &[PathBuf],
     ) -> Result<Self, Failure> {
-        let counted = limits.memory.is_some() || limits.processes.is_some();
         let group = place.map(|place| Group::create(place, limits, name)).transpose()?;
         if let Some(group) = &group {
             group.add(boundary.init())?;
         }
-        let watcher = (group.is_none() && counted).then(|| Watcher::new(limits, boundary.init(), held));
+        let watched = group.is_none().then_some(*limits);
         Ok(Self {
             group,
-            watcher,
+            watched,
             until: limits.time.map(|time| (Instant::now() + Duration::from_millis(time), time)),
             output: limits.output,
             next: Instant::now(),
@@ -66,7 +64,7 @@ impl Limiter {
     /// How long to wait at most before [`Self::check`].
     pub(crate) fn patience(&self) -> Option<Duration> {
         let now = Instant::now();
-        let look = (self.group.is_some() || self.watcher.is_some()).then_some(self.next);
+        let look = self.group.is_some().then_some(self.next);
         let until = self.until.map(|(until, _)| until);
         look.into_iter().chain(until).min().map(|next| next.saturating_duration_since(now))
     }
@@ -91,8 +89,17 @@ impl Limiter {
     /// A last look, after the end: a kill by the kernel is the end itself.
     pub(crate) fn look(&mut self) {
         if self.exceeded.is_none() {
-            let counted = self.group.as_ref().and_then(Group::exceeded);
-            self.exceeded = counted.or_else(|| self.watcher.as_ref()?.exceeded());
+            self.exceeded = self.group.as_ref().and_then(Group::exceeded);
         }
+    }
+
+    /// What init saw.
+    pub(crate) fn told(&mut self, message: &Message) {
+        let Some(limits) = &self.watched else { return };
+        let seen = match message {
+            Message::ManyProcesses => limits.processes.map(Exceeded::processes),
+            _ => limits.memory.map(Exceeded::memory),
+        };
+        self.exceeded = self.exceeded.take().or(seen);
     }
 }

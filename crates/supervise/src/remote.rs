@@ -129,6 +129,9 @@ impl Sandbox for Remote {
         let _ = self.ask(&Ask::Signal { signal, group: true }, &[]);
     }
 
+    /// Refusals are its keeper's.
+    fn written(&self, _number: u32) {}
+
     fn kill(&self) {
         let _ = self.ask(&Ask::Signal { signal: 9, group: true }, &[]);
     }

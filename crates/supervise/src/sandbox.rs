@@ -16,6 +16,8 @@ pub trait Sandbox {
     fn signal(&self, job: u32, signal: i32, group: bool);
     /// Stops what a Ctrl-Z outside of its own terminal concerns, or lets it go on.
     fn pause(&self, pause: bool);
+    /// A refusal is written down.
+    fn written(&self, number: u32);
     /// Ends it at once.
     fn kill(&self);
 }
@@ -39,6 +41,10 @@ impl Sandbox for Boundary {
 
     fn pause(&self, pause: bool) {
         Self::pause(self, pause);
+    }
+
+    fn written(&self, number: u32) {
+        Self::written(self, number);
     }
 
     fn kill(&self) {

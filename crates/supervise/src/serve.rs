@@ -15,9 +15,8 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use rustix::termios::isatty;
 
-use crate::connections::{Connections, Refusal};
 use crate::remote::{Ask, asked};
-use crate::{Limiter, RETRY, Relay};
+use crate::{Limiter, Refusal, Relay};
 
 /// Clients at one time; more wait in the socket's queue.
 const MOST_CLIENTS: usize = 512;
@@ -41,6 +40,8 @@ pub enum Happening<'a> {
         /// Exit status, or 128 and the signal's number.
         exit: i32,
     },
+    /// A connect is going to be refused.
+    Refused(&'a Refusal),
 }
 
 /// What every command of the sandbox gets.
@@ -63,23 +64,16 @@ pub struct Server<'a> {
     socket: OwnedFd,
     relays: Vec<Relay>,
     template: Template,
-    /// Ids of the sandbox's own mounts.
-    own: Vec<u64>,
     clients: Vec<Client>,
-    connections: BTreeMap<u32, Connections>,
     next: u32,
     running: usize,
     until: Option<Instant>,
-    /// Refusals of commands that ended.
-    refused: Vec<Refusal>,
     limiter: Option<&'a mut Limiter>,
     tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
 }
 
 /// What became of it. Clients that wait for its end see that when this is dropped.
 pub struct Served {
-    /// Connects that were refused.
-    pub refused: Vec<Refusal>,
     _clients: Vec<Client>,
 }
 
@@ -104,13 +98,10 @@ impl<'a> Server<'a> {
             socket,
             relays: Vec::new(),
             template,
-            own: Vec::new(),
             clients: Vec::new(),
-            connections: BTreeMap::new(),
             next: 0,
             running: 0,
             until: None,
-            refused: Vec::new(),
             limiter,
             tell,
         }
@@ -153,7 +144,6 @@ impl<'a> Server<'a> {
                 self.accept();
             }
             self.serve(&ready.clients);
-            self.connect(&ready.connections);
             let written = self.relays.iter().map(Relay::written).sum();
             if self.limiter.as_mut().is_some_and(|limiter| limiter.check(written)) {
                 self.boundary.kill();
@@ -166,13 +156,10 @@ impl<'a> Server<'a> {
         for relay in &mut self.relays {
             relay.drain();
         }
-        for (_, connections) in std::mem::take(&mut self.connections) {
-            self.refused.extend(connections.refused);
-        }
         if let Some(limiter) = self.limiter {
             limiter.look();
         }
-        Ok(Served { refused: self.refused, _clients: self.clients })
+        Ok(Served { _clients: self.clients })
     }
 
     fn poll(&self) -> Result<Ready, Errno> {
@@ -184,7 +171,6 @@ impl<'a> Server<'a> {
         let room = self.clients.len() < MOST_CLIENTS;
         polled.push(PollFd::new(&self.socket, if room { PollFlags::IN } else { PollFlags::empty() }));
         polled.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
-        polled.extend(self.connections.values().map(|one| PollFd::new(one.listener(), PollFlags::IN)));
         let relays: Vec<_> = self.relays.iter().filter_map(Relay::wants).collect();
         polled.extend(relays.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
         match poll(&mut polled, self.patience().as_ref()) {
@@ -201,41 +187,48 @@ impl<'a> Server<'a> {
             signals,
             knocked: knocked && room,
             clients: self.clients.iter().map(|_| !next().is_empty()).collect(),
-            connections: self.connections.keys().map(|job| (*job, next())).collect(),
         })
     }
 
     fn patience(&self) -> Option<Timespec> {
-        let busy = self.connections.values().any(Connections::busy).then_some(RETRY);
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
-        Timespec::try_from(busy.into_iter().chain(left).chain(limit).min()?).ok()
+        Timespec::try_from(left.into_iter().chain(limit).min()?).ok()
     }
 
     /// Takes one report; `false` once there will be no more.
     fn report(&mut self) -> bool {
         let Some((message, descriptor)) = self.boundary.report() else { return false };
         match message {
-            Message::Listening { job } => {
-                if let Some(listener) = descriptor {
-                    self.connections.insert(job, Connections::new(listener, self.own.clone()));
+            Message::Refused(refusal) => {
+                if (self.tell)(Happening::Refused(&refusal)) {
+                    self.boundary.written(refusal.number);
+                } else {
+                    // What cannot be written down does not go on.
+                    self.boundary.kill();
                 }
             }
-            Message::Own(id) => self.own.push(id),
-            Message::Ready | Message::Made(_) => {}
-            Message::Exited { job, status } => self.ended(job, i32::try_from(status).unwrap_or(255), message),
+            Message::MuchMemory | Message::ManyProcesses => {
+                if let Some(limiter) = &mut self.limiter {
+                    limiter.told(&message);
+                }
+            }
+            Message::Ready | Message::Made(_) | Message::Listening { .. } => {}
+            Message::Exited { job, status } => {
+                self.ended(job, i32::try_from(status).unwrap_or(255), &message);
+            }
             Message::Signalled { job, signal } => {
-                self.ended(job, 128 + i32::try_from(signal).unwrap_or(0), message);
+                self.ended(job, 128 + i32::try_from(signal).unwrap_or(0), &message);
             }
             Message::Failed { job, .. }
             | Message::NotExecuted { job, .. }
             | Message::Stopped { job }
-            | Message::Terminal { job } => self.pass_on(job, message, descriptor.as_ref()),
+            | Message::Terminal { job } => self.pass_on(job, &message, descriptor.as_ref()),
         }
         true
     }
 
-    fn ended(&mut self, job: u32, exit: i32, message: Message) {
+    fn ended(&mut self, job: u32, exit: i32, message: &Message) {
         self.running = self.running.saturating_sub(1);
         (self.tell)(Happening::Ended { job, exit });
         self.pass_on(job, message, None);
@@ -243,10 +236,10 @@ impl<'a> Server<'a> {
     }
 
     /// Tells the client whose command it is; to it, its command is the only one. One that does not listen is dropped.
-    fn pass_on(&mut self, job: u32, message: Message, descriptor: Option<&OwnedFd>) {
+    fn pass_on(&mut self, job: u32, message: &Message, descriptor: Option<&OwnedFd>) {
         self.clients.retain(|client| {
             client.job != Some(job)
-                || report::tell(client.socket.as_fd(), message.of_job(0), descriptor).is_ok()
+                || report::tell(client.socket.as_fd(), &message.clone().of_job(0), descriptor).is_ok()
         });
     }
 
@@ -364,22 +357,6 @@ impl<'a> Server<'a> {
             self.template.directory.clone().into_os_string()
         }
     }
-
-    fn connect(&mut self, ready: &[(u32, PollFlags)]) {
-        for (job, flags) in ready {
-            let Some(connections) = self.connections.get_mut(job) else { continue };
-            if flags.contains(PollFlags::IN) {
-                connections.serve();
-            } else if flags.contains(PollFlags::HUP) {
-                // The last who could ask is gone.
-                if let Some(connections) = self.connections.remove(job) {
-                    self.refused.extend(connections.refused);
-                }
-                continue;
-            }
-            connections.retry();
-        }
-    }
 }
 
 /// A pipe, or a terminal that can only be read: what [`crate::standard`] makes.
@@ -403,5 +380,4 @@ struct Ready {
     signals: bool,
     knocked: bool,
     clients: Vec<bool>,
-    connections: Vec<(u32, PollFlags)>,
 }

@@ -45,6 +45,14 @@ pub fn install_with_listener(program: &[Instruction]) -> Result<OwnedFd, Errno> 
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Installs `program` on the calling thread.
+///
+/// # Errors
+/// EINVAL for a bad program, EACCES without no_new_privs, ENOSYS without seccomp.
+pub fn install(program: &[Instruction]) -> Result<(), Errno> {
+    set_filter(program, 0).map(drop)
+}
+
 fn set_filter(program: &[Instruction], flags: libc::c_ulong) -> Result<libc::c_long, Errno> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };

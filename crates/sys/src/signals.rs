@@ -111,6 +111,34 @@ pub fn wait(set: &Set) -> Result<i32, Errno> {
     check(libc::c_long::from(result)).map(|_| result)
 }
 
+/// Runs `call`, whose sleep in the kernel ends with EINTR after this time, and again and again until it returns. All signals
+/// are blocked but SIGALRM, which does nothing else; no other timer of the process may use it.
+pub fn interrupted_after<T>(time: std::time::Duration, call: impl FnOnce() -> T) -> T {
+    extern "C" fn nothing(_signal: libc::c_int) {}
+    let micros = libc::suseconds_t::from(i32::try_from(time.as_micros()).unwrap_or(999_999).min(999_999));
+    let every = libc::timeval { tv_sec: 0, tv_usec: micros };
+    let never = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let timer = |value| {
+        let timer = libc::itimerval { it_interval: value, it_value: value };
+        // SAFETY: the kernel reads one itimerval; the old one is not asked for.
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    };
+    // SAFETY: all-zero is a valid sigaction: no flags (no SA_RESTART among them), an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+    // SAFETY: the handler touches nothing, so it may run at any instruction.
+    unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
+    let mut before = Set::empty();
+    let waited = Set::all_but(libc::SIGALRM);
+    // SAFETY: both are valid sets.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const waited.0, &raw mut before.0) };
+    timer(every);
+    let outcome = call();
+    timer(never);
+    let _ = block_only(&before);
+    outcome
+}
+
 /// A descriptor that becomes readable when one of `set`, which must be blocked, arrives.
 ///
 /// # Errors

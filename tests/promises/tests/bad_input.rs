@@ -72,7 +72,8 @@ fn workspaces() {
         ("../fifo", "not a directory"),
         ("../self", "loop"),
         ("../gone", "does not exist"),
-        ("..", "home"),
+        ("..", "the whole home"),
+        ("../w/..", "the whole home"),
     ] {
         refused(&place, &["run", "--workspace", path, "--", "echo", "started"], 125, word);
     }

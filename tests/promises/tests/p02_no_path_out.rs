@@ -26,6 +26,59 @@ fn sockets_of_the_host_below_a_grant_are_refused_and_recorded() {
     let runs: Vec<_> = std::fs::read_dir(place.state.join("runs")).unwrap().flatten().collect();
     let events = std::fs::read_to_string(runs[0].path().join("events.jsonl")).unwrap();
     assert!(events.contains("net.deny") && events.contains("svc.sock"), "{events}");
+    assert!(events.contains("python3"), "which program: {events}");
+}
+
+#[test]
+fn no_refusal_is_lost_behind_many_others() {
+    let place = Place::new();
+    let socket = place.write(place.base.path().join("ro/x"), "").with_file_name("svc.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let directory = socket.parent().unwrap().display().to_string();
+    let policy = place.policy(&format!("[files]\nread = [\"{directory}\"]"));
+    std::os::unix::fs::symlink(&socket, socket.with_file_name("other.sock")).unwrap();
+    let script = format!(
+        "import socket\nfor n in range(1501):\n try: socket.socket(socket.AF_UNIX).connect('{directory}/' + ('other.sock' if n == 1500 else 'svc.sock'))\n except PermissionError: pass"
+    );
+    let report = place.base.path().join("report.json");
+    let arguments =
+        ["run", "--policy", &policy, "--report", report.to_str().unwrap(), "--", "python3", "-c", &script];
+    let outcome = place.ringfence(&arguments);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let report: serde_json::Value = serde_json::from_str(&place.read(report).unwrap()).unwrap();
+    assert_eq!(report["refusals"], 1501);
+    let runs: Vec<_> = std::fs::read_dir(place.state.join("runs")).unwrap().flatten().collect();
+    let events = std::fs::read_to_string(runs[0].path().join("events.jsonl")).unwrap();
+    assert!(events.contains("other.sock") && events.contains("1499"), "{events}");
+    assert!(events.lines().count() < 10, "repeated ones are counted: {events}");
+}
+
+#[test]
+fn a_task_that_makes_its_socket_blocking_again_holds_nobody_up() {
+    let place = Place::new();
+    let script = r#"python3 -c '
+import fcntl, os, socket, threading, time
+t = socket.socket(socket.AF_UNIX); t.bind("\0full"); t.listen(0)
+held = [socket.socket(socket.AF_UNIX) for n in range(2)]
+for c in held:
+    c.setblocking(False)
+    try: c.connect("\0full")
+    except OSError: pass
+s = socket.socket(socket.AF_UNIX)
+for n in range(2):
+    if os.fork() == 0:
+        while True: fcntl.fcntl(s, fcntl.F_SETFL, os.O_RDWR)
+def stuck():
+    while True:
+        try: s.connect("\0full")
+        except OSError: pass
+threading.Thread(target=stuck, daemon=True).start()
+time.sleep(0.5)
+began = time.monotonic()
+free = socket.create_server(("127.0.0.1", 0)); socket.create_connection(free.getsockname())
+print("answered" if time.monotonic() - began < 5 else "held up", flush=True)
+os.kill(0, 9)'"#;
+    assert_eq!(place.run("", script).out, "answered\n");
 }
 
 #[test]

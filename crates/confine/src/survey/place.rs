@@ -44,8 +44,7 @@ fn describe(real: PathBuf, links: Vec<Link>, file: &OwnedFd, filesystem: bool) -
         _ => Kind::Special,
     };
     Ok(Place {
-        // Without `.`, doubled and trailing slashes, so that paths compare by component.
-        real: real.components().collect(),
+        real: plain(&real),
         links,
         kind,
         device: stat.st_dev,
@@ -55,6 +54,20 @@ fn describe(real: PathBuf, links: Vec<Link>, file: &OwnedFd, filesystem: bool) -
         mode: stat.st_mode & 0o7777,
         filesystem: if filesystem { fs::fstatfs(file)?.f_type } else { 0 },
     })
+}
+
+/// Without `.`, `..`, doubled and trailing slashes, so that paths compare by component. No link is on the way, so that `..` is
+/// what stands before it.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 fn follow(path: &Path) -> Result<(PathBuf, Vec<Link>), Errno> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use ringfence_record::{Error, Process, Report, RunDir, RunRecord, State, Status, Timestamp};
+use ringfence_record::{Error, Process, Report, ReportFile, RunDir, RunRecord, State, Status, Timestamp};
 
 fn record(run: &RunDir, workspace: &str) -> RunRecord {
     RunRecord {
@@ -159,15 +159,27 @@ fn a_report_is_one_object_and_follows_no_link() {
         error: None,
     };
     let path = home.path().join("report.json");
-    report.write(&path).unwrap();
-    assert_eq!(serde_json::from_slice::<Report>(&fs::read(&path).unwrap()).unwrap(), report);
-    report.write(&path).unwrap();
+    let read = || serde_json::from_slice::<Report>(&fs::read(&path).unwrap()).unwrap();
+    for long in ["a longer report was there before ".repeat(100), String::new()] {
+        fs::write(&path, long).unwrap();
+        let file = ReportFile::create(&path).unwrap();
+        assert_eq!(
+            (read().exit, read().error.is_some()),
+            (125, true),
+            "until the end it says that it is not"
+        );
+        file.write(&report).unwrap();
+        assert_eq!(read(), report);
+    }
+    let file = ReportFile::create(&path).unwrap();
+    fs::rename(&path, home.path().join("moved")).unwrap();
+    assert!(file.write(&report).is_err(), "a report that nobody finds is an error");
     let (secret, link) = (home.path().join("secret"), home.path().join("link"));
     fs::write(&secret, "CANARY").unwrap();
     symlink(&secret, &link).unwrap();
-    assert!(report.write(&link).is_err());
-    assert!(report.write(home.path()).is_err());
-    assert!(report.write(Path::new("/nonexistent/x")).is_err());
+    for path in [&link, home.path(), Path::new("/nonexistent/x"), Path::new("/dev/null")] {
+        assert!(ReportFile::create(path).is_err(), "{}", path.display());
+    }
     assert_eq!(fs::read(&secret).unwrap(), b"CANARY");
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
 }

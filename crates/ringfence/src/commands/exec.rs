@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use ringfence_confine::Message;
+use ringfence_confine::{Enclosure, Message};
 use ringfence_record::State;
 use ringfence_supervise::{Ask, Screen};
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
+use crate::run::not_confined;
 use crate::{environment, named};
 
 #[derive(Args, Debug)]
@@ -40,14 +41,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         streams: standard.streams,
         terminal: standard.screen.as_ref().map(Screen::size),
     };
+    // What comes back is the sandbox's.
+    ringfence_confine::enclose(&Enclosure::default()).map_err(not_confined)?;
     remote.ask(&ask, &standard.passed).map_err(|errno| match errno {
         Errno::MSGSIZE => Failure::new("the command line is too long: 128 KiB at most")
             .hint("put it into a script in the workspace"),
         errno => Failure::new(format!("asking the sandbox: {errno}")),
     })?;
     drop(standard.passed);
-    let ended = ringfence_supervise::run(&remote, &signals, standard.relays, standard.screen, None)
-        .context("waiting for the command")?;
+    let ended =
+        ringfence_supervise::run(&remote, &signals, standard.relays, standard.screen, None, &mut |_| true)
+            .context("waiting for the command")?;
     status(&ended.messages, arguments)
 }
 

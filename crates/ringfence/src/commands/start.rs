@@ -88,8 +88,12 @@ fn serve(
     let command = arguments.command;
     let mut open = run.open(&arguments.policy, command.clone(), nascent, &standard.relays, &mut report)?;
     let socket = named::listener(&run.directory)?;
+    claim.lead_to(&run.directory)?;
     let served = {
-        let Open { plan, boundary, log, limiter, .. } = &mut open;
+        let null = openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let null = null.context("/dev/null")?;
+        run.enclose(&open)?;
+        let Open { plan, boundary, log, limiter, refusals, .. } = &mut open;
         let template = Template {
             environment: plan.environment.clone(),
             directory: plan.directory.clone(),
@@ -104,34 +108,34 @@ fn serve(
             streams: standard.streams,
             terminal: None,
         };
-        let mut tell = |happening: Happening<'_>| log.append(&event(&happening)).is_ok();
+        let mut tell = |happening: Happening<'_>| match happening {
+            Happening::Refused(refusal) => refusals.note(refusal, log),
+            Happening::Started { job, command } => log.append(&started(job, command)).is_ok(),
+            Happening::Ended { job, exit } => log.append(&Event::ExecEnd { job, exit }).is_ok(),
+        };
         let mut server = Server::new(boundary, signals, socket, template, limiter.as_mut(), &mut tell);
         if !first.command.is_empty() {
             server.start(first, &standard.passed, standard.relays).map_err(not_confined)?;
         }
         drop(standard.passed);
-        claim.lead_to(&run.directory)?;
         rustix::io::write(&begun, run.directory.id().as_bytes()).context("saying that it is up")?;
         drop(begun);
-        leave_streams()?;
+        leave_streams(&null)?;
         server.run().context("keeping the sandbox")?
     };
     let ended = Outcome { result: Ok(0), signal: None };
     let outcome = outcome::limited(ended, open.plan, open.limiter.as_ref(), &mut report);
-    let (result, _) = run.end(open, &served.refused, outcome, &mut report)?;
+    let (result, _) = run.end(open, outcome, &mut report)?;
     // Whoever waits for the end finds the name free.
     drop(claim);
     drop(served);
     result
 }
 
-fn event(happening: &Happening<'_>) -> Event {
-    match happening {
-        Happening::Started { job, command } => Event::ExecStart {
-            job: *job,
-            command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-        },
-        Happening::Ended { job, exit } => Event::ExecEnd { job: *job, exit: *exit },
+fn started(job: u32, command: &[OsString]) -> Event {
+    Event::ExecStart {
+        job,
+        command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
     }
 }
 
@@ -144,11 +148,9 @@ fn kept_output(run: &Run) -> Result<Standard, Failure> {
     Standard::kept(&File::from(file)).context("the kept output")
 }
 
-fn leave_streams() -> Result<(), Failure> {
-    let null =
-        openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).context("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)
-        .and_then(|()| rustix::stdio::dup2_stdout(&null))
-        .and_then(|()| rustix::stdio::dup2_stderr(&null))
+fn leave_streams(null: &OwnedFd) -> Result<(), Failure> {
+    rustix::stdio::dup2_stdin(null)
+        .and_then(|()| rustix::stdio::dup2_stdout(null))
+        .and_then(|()| rustix::stdio::dup2_stderr(null))
         .context("the standard streams")
 }

@@ -1,20 +1,24 @@
-//! connect(2) of the task, judged and made by the supervisor.
+//! connect(2) of the task, judged and made by init.
 //!
 //! The address is in the task's memory and may change after it was judged, so the call is never let through: it is read
 //! once, judged, and made on a copy of the task's socket. Inside the network namespace every address is the sandbox's own;
 //! what needs judging are path names of unix sockets, which know no namespace but the mounts.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ringfence_sys::seccomp::{self, Notification};
-use ringfence_sys::{memory, socket};
+use ringfence_sys::{memory, signals, socket};
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use crate::report::Refusal;
 
 const AF_UNIX: u16 = 1;
 /// `sun_path` starts behind the family (unix(7)).
@@ -23,24 +27,18 @@ const PATH_AT: usize = 2;
 const LONGEST: usize = 128;
 /// Calls that wait for a peer at one time; more are refused.
 const MOST_WAITING: usize = 1024;
+/// Refusals that are not written down yet; who asks more waits.
+const MOST_UNWRITTEN: usize = 32;
+/// How long one attempt may sleep.
+const PATIENCE: Duration = Duration::from_millis(5);
 
-/// A connect that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The socket's path as the task named it.
-    pub path: PathBuf,
-    /// The process that asked.
-    pub process: i32,
-}
-
-/// Answers connects until the sandbox ends.
+/// Answers connects of one command and what it started, until the last of them is gone.
 #[derive(Debug)]
 pub(crate) struct Connections {
     listener: OwnedFd,
-    /// Mounts of the sandbox's own, by id: sockets there are its own too.
-    own: Vec<u64>,
     waiting: Vec<Waiting>,
-    pub(crate) refused: Vec<Refusal>,
+    /// Refusals that are being written down, by their number.
+    unwritten: BTreeMap<u32, u64>,
 }
 
 /// A blocking connect which has not found its peer yet.
@@ -51,11 +49,21 @@ struct Waiting {
     address: Vec<u8>,
     /// A unix socket whose peer's queue is full is tried again; for others the kernel goes on by itself.
     again: bool,
+    /// The peer's own file, where it was named by path.
+    _held: Option<OwnedFd>,
+}
+
+/// What becomes of a call.
+enum Verdict {
+    Done,
+    Later,
+    /// EACCES, as soon as it is written down.
+    Refuse(Refusal),
 }
 
 impl Connections {
-    pub(crate) fn new(listener: OwnedFd, own: Vec<u64>) -> Self {
-        Self { listener, own, waiting: Vec::new(), refused: Vec::new() }
+    pub(crate) fn new(listener: OwnedFd) -> Self {
+        Self { listener, waiting: Vec::new(), unwritten: BTreeMap::new() }
     }
 
     pub(crate) fn listener(&self) -> &OwnedFd {
@@ -67,14 +75,34 @@ impl Connections {
         !self.waiting.is_empty()
     }
 
-    /// Takes one call and answers it, now or later.
-    pub(crate) fn serve(&mut self) {
-        let Ok(call) = seccomp::receive(self.listener.as_fd()) else { return };
-        let outcome = self.connect(&call);
-        if let Some(outcome) = outcome.transpose() {
-            // A caller that is gone needs no answer.
-            let _ = seccomp::answer(self.listener.as_fd(), call.id, outcome.map(|()| 0));
-        }
+    /// Whether another call can be taken.
+    pub(crate) fn room(&self) -> bool {
+        self.unwritten.len() < MOST_UNWRITTEN
+    }
+
+    /// Takes one call and answers it, now or later; a refusal is to be written down first, under this number. `own` are the
+    /// mounts of the sandbox's own, by id: sockets there are its own too.
+    pub(crate) fn serve(&mut self, own: &[u64], number: u32) -> Option<Refusal> {
+        let call = seccomp::receive(self.listener.as_fd()).ok()?;
+        let outcome = match self.connect(&call, own) {
+            Ok(Verdict::Later) => return None,
+            Ok(Verdict::Refuse(refusal)) => {
+                self.unwritten.insert(number, call.id);
+                return Some(Refusal { number, ..refusal });
+            }
+            Ok(Verdict::Done) => Ok(0),
+            Err(errno) => Err(errno),
+        };
+        // A caller that is gone needs no answer.
+        let _ = seccomp::answer(self.listener.as_fd(), call.id, outcome);
+        None
+    }
+
+    /// The refusal of this number is written down; whether it was one of these.
+    pub(crate) fn written(&mut self, number: u32) -> bool {
+        let Some(id) = self.unwritten.remove(&number) else { return false };
+        let _ = seccomp::answer(self.listener.as_fd(), id, Err(Errno::ACCESS));
+        true
     }
 
     /// Looks again at everybody who waits.
@@ -99,8 +127,7 @@ impl Connections {
         });
     }
 
-    /// `None`: the answer comes later.
-    fn connect(&mut self, call: &Notification) -> Result<Option<()>, Errno> {
+    fn connect(&mut self, call: &Notification, own: &[u64]) -> Result<Verdict, Errno> {
         let [descriptor, address, length, ..] = call.arguments;
         // The kernel reads the length as 32 bits.
         let length = usize::try_from(length & 0xffff_ffff).map_err(|_| Errno::INVAL)?;
@@ -113,71 +140,72 @@ impl Connections {
         let pidfd = pidfd_open(Pid::from_raw(process).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
         let descriptor = i32::try_from(descriptor & 0xffff_ffff).map_err(|_| Errno::BADF)?;
         let socket = pidfd_getfd(&pidfd, descriptor, PidfdGetfdFlags::empty())?;
+        let found = socket_path(&bytes).map(|path| find(process, path));
         // Only now is it sure that all of this was the caller's, and not a successor's with the same number.
         if !seccomp::still_waits(self.listener.as_fd(), call.id) {
             return Err(Errno::SRCH);
         }
         let mut held = None;
-        if let Some(path) = socket_path(&bytes) {
-            let found = self.judge(process, path)?;
+        if let Some(found) = found {
+            let (found, path) = found?;
+            if !own.contains(&mount_of(&found)?) {
+                return Ok(Verdict::Refuse(Refusal { number: 0, process, program: program(process), path }));
+            }
             bytes = address_of(&found);
             held = Some(found);
         }
         let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
-        let outcome = attempt(&socket, &bytes);
-        drop(held);
-        match outcome {
+        match attempt(&socket, &bytes) {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {
-                if self.waiting.len() >= MOST_WAITING
-                    || (errno == Errno::AGAIN && socket_path(&bytes).is_some())
-                {
-                    // A full queue on a path would need the path judged again; the caller may do so by asking again.
+                if self.waiting.len() >= MOST_WAITING {
                     return Err(Errno::CONNREFUSED);
                 }
-                self.waiting.push(Waiting {
-                    id: call.id,
-                    socket,
-                    address: bytes,
-                    again: errno == Errno::AGAIN,
-                });
-                Ok(None)
+                let again = errno == Errno::AGAIN;
+                self.waiting.push(Waiting { id: call.id, socket, address: bytes, again, _held: held });
+                Ok(Verdict::Later)
             }
-            outcome => outcome.map(Some),
+            outcome => outcome.map(|()| Verdict::Done),
         }
-    }
-
-    /// Finds the socket as the task would, and refuses it unless it lies on a file system of the sandbox's own.
-    fn judge(&mut self, process: i32, path: &Path) -> Result<OwnedFd, Errno> {
-        let root =
-            fs::openat(CWD, format!("/proc/{process}/root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let absolute = if path.is_absolute() {
-            path.to_path_buf()
-        } else {
-            let cwd = fs::readlinkat(CWD, format!("/proc/{process}/cwd"), Vec::new())?;
-            Path::new(OsStr::from_bytes(cwd.as_bytes())).join(path)
-        };
-        let found = open(&root, &absolute)?;
-        let mount = mount_of(&found)?;
-        if self.own.contains(&mount) {
-            return Ok(found);
-        }
-        if self.refused.len() < MOST_WAITING {
-            self.refused.push(Refusal { path: absolute, process });
-        }
-        Err(Errno::ACCESS)
     }
 }
 
-/// Connects without waiting, whatever the socket's own mode is.
+/// Finds the socket as the task would; with the path it means.
+fn find(process: i32, path: &Path) -> Result<(OwnedFd, PathBuf), Errno> {
+    let root =
+        fs::openat(CWD, format!("/proc/{process}/root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let absolute = if path.is_absolute() {
+        path.to_path_buf()
+    } else {
+        let cwd = fs::readlinkat(CWD, format!("/proc/{process}/cwd"), Vec::new())?;
+        Path::new(OsStr::from_bytes(cwd.as_bytes())).join(path)
+    };
+    Ok((open(&root, &absolute)?, absolute))
+}
+
+/// What runs there, for the record; empty where that cannot be told.
+fn program(process: i32) -> PathBuf {
+    let name = fs::readlinkat(CWD, format!("/proc/{process}/exe"), Vec::new()).unwrap_or_default();
+    PathBuf::from(OsStr::from_bytes(name.as_bytes()))
+}
+
+/// Connects without waiting, whatever the socket's own mode is. That mode is the task's to change at any moment, so sleep is
+/// cut short too.
 fn attempt(socket: &OwnedFd, address: &[u8]) -> Result<(), Errno> {
     let flags = fs::fcntl_getfl(socket)?;
-    if flags.contains(OFlags::NONBLOCK) {
-        return socket::connect(socket.as_fd(), address);
+    let waits = !flags.contains(OFlags::NONBLOCK);
+    if waits {
+        fs::fcntl_setfl(socket, flags | OFlags::NONBLOCK)?;
     }
-    fs::fcntl_setfl(socket, flags | OFlags::NONBLOCK)?;
-    let outcome = socket::connect(socket.as_fd(), address);
-    fs::fcntl_setfl(socket, flags)?;
-    outcome
+    let outcome = signals::interrupted_after(PATIENCE, || socket::connect(socket.as_fd(), address));
+    if waits {
+        fs::fcntl_setfl(socket, flags)?;
+    }
+    match outcome {
+        // A unix socket has not begun yet; for others the kernel goes on.
+        Err(Errno::INTR) if family(address) == Some(AF_UNIX) => Err(Errno::AGAIN),
+        Err(Errno::INTR) => Err(Errno::INPROGRESS),
+        outcome => outcome,
+    }
 }
 
 /// Whether a connect that was begun has come to an end, and which.
@@ -192,10 +220,12 @@ fn finished(socket: &OwnedFd) -> Result<(), Errno> {
 
 /// The path in a unix address; `None` for other families and for abstract names.
 fn socket_path(address: &[u8]) -> Option<&Path> {
-    let (family, rest) = address.split_at_checked(PATH_AT)?;
-    let family: [u8; 2] = family.try_into().ok()?;
-    let path = rest.split(|byte| *byte == 0).next()?;
-    (u16::from_ne_bytes(family) == AF_UNIX && !path.is_empty()).then(|| Path::new(OsStr::from_bytes(path)))
+    let path = address.get(PATH_AT..)?.split(|byte| *byte == 0).next()?;
+    (family(address) == Some(AF_UNIX) && !path.is_empty()).then(|| Path::new(OsStr::from_bytes(path)))
+}
+
+fn family(address: &[u8]) -> Option<u16> {
+    address.get(..PATH_AT)?.try_into().ok().map(u16::from_ne_bytes)
 }
 
 /// The address of a socket that is held open, whatever its name leads to by now.
