@@ -63,22 +63,28 @@ pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
         .collect()
 }
 
-/// After the run: what is empty or thrown away goes; the number of changes of what waits for review.
-pub(crate) fn settle(
-    plan: &Plan,
-    state: &State,
-    run: &RunDir,
-    record: &RunRecord,
-) -> Result<Option<u64>, Failure> {
+/// What became of a run's layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// There were none, or they are thrown away.
+    None,
+    /// So many changes wait.
+    Changes(u64),
+    /// Some do.
+    Uncounted,
+}
+
+/// After the run: what is empty or thrown away goes; the rest waits for review.
+pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecord) -> Settled {
     if plan.layers.is_empty() {
-        return Ok(None);
+        return Settled::None;
     }
     let empty = plan.layers.iter().all(|layer| {
         std::fs::read_dir(layer.directory.join("upper")).is_ok_and(|mut entries| entries.next().is_none())
     });
     if empty {
         retire(plan, state, run);
-        return Ok(Some(0));
+        return Settled::Changes(0);
     }
     if plan.mode == Mode::Discard {
         retire(plan, state, run);
@@ -86,9 +92,11 @@ pub(crate) fn settle(
         for layer in &plan.layers {
             let _ = ringfence_workspace::remove_tree(&put_aside(state, run, &layer.name));
         }
-        return Ok(None);
+        return Settled::None;
     }
-    crate::commands::diff::count(record).map(Some)
+    let layers = crate::commands::waiting::layers(record).ok();
+    let count = layers.and_then(|layers| ringfence_workspace::count(&layers).ok());
+    count.map_or(Settled::Uncounted, Settled::Changes)
 }
 
 /// Puts empty layers aside: removing their eight directories now would be a tenth of a short run. A later run has the

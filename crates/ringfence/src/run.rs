@@ -18,6 +18,7 @@ use ringfence_supervise::{Limiter, Refusal, Relay, Screen, Standard};
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
 use crate::failure::{Context, Failure};
+use crate::layers::Settled;
 use crate::refusals::Refusals;
 use crate::{clock, environment, groups, ids, layers, outcome, source, terminal};
 
@@ -336,13 +337,13 @@ impl Run {
         }
     }
 
-    /// Writes down how it ended. The number of changes that wait comes along.
+    /// Writes down how it ended. What became of its layers comes along.
     pub(crate) fn end(
         &self,
         open: Open,
         outcome: outcome::Outcome,
         report: &mut Report,
-    ) -> Result<(Result<u8, Failure>, Option<u64>), Failure> {
+    ) -> Result<(Result<u8, Failure>, Settled), Failure> {
         let Open { plan, boundary, mut log, limiter, refusals, mut record, reserved } = open;
         refusals.sum_up(&mut log)?;
         if let Err(failure) = &outcome.result
@@ -379,14 +380,15 @@ impl Run {
         if let Some((id, _lock)) = reserved {
             ids::release(&self.state, id);
         }
-        // What went wrong with the command is told before what went wrong after it.
-        let changes = if outcome.result.is_ok() { settled? } else { settled.unwrap_or(None) };
-        report.changes = changes;
-        Ok((outcome.result, changes))
+        report.changes = match settled {
+            Settled::Changes(count) => Some(count),
+            _ => None,
+        };
+        Ok((outcome.result, settled))
     }
 
     /// One line each, and only where there is something to say.
-    pub(crate) fn say(&self, refused: u64, changes: Option<u64>) {
+    pub(crate) fn say(&self, refused: u64, changes: Settled) {
         if refused > 0 {
             let text = format!(
                 "{refused} connection(s) to unix sockets of the host refused; see {}",
@@ -394,11 +396,16 @@ impl Run {
             );
             terminal::error(&format!("{} {text}", terminal::label("run:")));
         }
-        if let Some(changes @ 1..) = changes {
-            let (id, things) =
-                (self.directory.id(), if changes == 1 { "change waits" } else { "changes wait" });
+        let waiting = match changes {
+            Settled::None | Settled::Changes(0) => None,
+            Settled::Changes(1) => Some("1 change waits".into()),
+            Settled::Changes(count) => Some(format!("{count} changes wait")),
+            Settled::Uncounted => Some("changes wait".into()),
+        };
+        if let Some(waiting) = waiting {
+            let id = self.directory.id();
             let text = format!(
-                "{changes} {things}: `ringfence diff {id} --stat`, then `ringfence apply {id}` or `ringfence discard {id}`"
+                "{waiting}: `ringfence diff {id} --stat`, then `ringfence apply {id}` or `ringfence discard {id}`"
             );
             terminal::error(&format!("{} {text}", terminal::label("run:")));
         }

@@ -45,6 +45,19 @@ pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
     Ok(all)
 }
 
+/// How many changes there are, by names and attributes; a file whose contents cannot be compared counts as changed.
+///
+/// # Errors
+/// [`Failure`]: a directory of a layer that its task closed, where modes may not be changed.
+pub fn count(layers: &[Layer]) -> Result<u64, Failure> {
+    let mut all = 0;
+    for (index, layer) in layers.iter().enumerate() {
+        let (upper, host) = open(layer)?;
+        all += assess(layer, index, &upper, &host, &Restored::default())?.0.len() as u64;
+    }
+    Ok(all)
+}
+
 /// What an apply takes into account beside the layers.
 #[derive(Clone, Debug, Default)]
 pub struct Options {

@@ -36,7 +36,7 @@ mod stage;
 mod walk;
 
 pub use apply::{Applied, Progress, apply, apply_watched};
-pub use assess::{Apply, Options, diff, plan_apply, plan_apply_with};
+pub use assess::{Apply, Options, count, diff, plan_apply, plan_apply_with};
 pub use change::{Change, Content, FileType, Flag, HoldReason, Kind};
 pub use escape::escape;
 pub use layer::{Layer, Timestamp};

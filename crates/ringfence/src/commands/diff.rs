@@ -1,7 +1,6 @@
 //! `ringfence diff`: what a run changed in its workspace.
 
 use clap::Args;
-use ringfence_record::RunRecord;
 
 use crate::commands::waiting;
 use crate::failure::{Context, Failure};
@@ -29,10 +28,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     terminal::print(&ringfence_workspace::render_stat(&changes));
     Ok(0)
-}
-
-/// How many changes a run's layers hold.
-pub(crate) fn count(record: &RunRecord) -> Result<u64, Failure> {
-    let changes = ringfence_workspace::diff(&waiting::layers(record)?).context("looking at the changes")?;
-    Ok(changes.len() as u64)
 }

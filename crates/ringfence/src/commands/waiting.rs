@@ -71,17 +71,12 @@ impl Waiting {
 
     /// Removes the layers with everything in them.
     pub(crate) fn remove_layers(&self) -> Result<(), Failure> {
-        remove(&self.directory, &self.layers)
+        for layer in &self.layers {
+            let path = self.directory.path().join(&layer.name);
+            ringfence_workspace::remove_tree(&path).map_err(|failures| {
+                Failure::new(failures.first().map_or_else(String::new, ToString::to_string))
+            })?;
+        }
+        Ok(())
     }
-}
-
-/// Removes a run's layers.
-pub(crate) fn remove(directory: &RunDir, layers: &[Layer]) -> Result<(), Failure> {
-    for layer in layers {
-        let path = directory.path().join(&layer.name);
-        ringfence_workspace::remove_tree(&path).map_err(|failures| {
-            Failure::new(failures.first().map_or_else(String::new, ToString::to_string))
-        })?;
-    }
-    Ok(())
 }
