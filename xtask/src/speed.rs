@@ -1,7 +1,7 @@
 //! What the benchmark compares beside the cold start: native speed inside, and start-up against the size of a policy.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bench::{Comparison, compare};
@@ -52,7 +52,7 @@ pub(crate) fn live(binary: &Path, scratch: &Path, runs: usize) -> Result<Vec<Com
     std::fs::create_dir_all(&workspace).map_err(|e| e.to_string())?;
     let file = workspace.join("big");
     std::fs::write(&file, vec![b'x'; 1 << 28]).map_err(|e| e.to_string())?;
-    let policy = |name: &str, more: &str| -> Result<std::path::PathBuf, String> {
+    let policy = |name: &str, more: &str| -> Result<PathBuf, String> {
         let path = scratch.join(name);
         let text = format!("version = 1\nextends = [\"default\"]\n{more}");
         std::fs::write(&path, text).map_err(|e| e.to_string())?;
@@ -106,22 +106,21 @@ fn exec(binary: &Path, scratch: &Path, workspace: &Path, runs: usize) -> Result<
 /// Start-up with many rules against start-up with ten.
 pub(crate) fn policies(binary: &Path, scratch: &Path, runs: usize) -> Result<Vec<Comparison>, String> {
     let workspace = scratch.join("rules");
-    let data = scratch.join("data");
-    for number in 0..300 {
-        std::fs::create_dir_all(data.join(number.to_string())).map_err(|e| e.to_string())?;
-    }
     std::fs::create_dir_all(&workspace).map_err(|e| e.to_string())?;
-    let policy = |name: &str, rules: usize, trees: usize| -> Result<std::path::PathBuf, String> {
-        let list: Vec<String> =
-            (0..rules).map(|number| format!("\"{}/{}\"", data.display(), number % trees)).collect();
+    let trees: Vec<PathBuf> = (0..300).map(|number| scratch.join("data").join(number.to_string())).collect();
+    for tree in &trees {
+        std::fs::create_dir_all(tree).map_err(|e| e.to_string())?;
+    }
+    let policy = |name: &str, granted: &[PathBuf]| -> Result<PathBuf, String> {
+        let list: Vec<String> = granted.iter().map(|path| format!("\"{}\"", path.display())).collect();
         let path = scratch.join(name);
         let text = format!("version = 1\nextends = [\"default\"]\n[files]\nread = [{}]\n", list.join(",\n"));
         std::fs::write(&path, text).map_err(|e| e.to_string())?;
         Ok(path)
     };
-    let few = policy("few.toml", 10, 10)?;
-    let many = policy("many.toml", 10_000, 50)?;
-    let trees = policy("trees.toml", 300, 300)?;
+    let few = policy("few.toml", &trees[..10])?;
+    let many = policy("many.toml", &with_files(&trees[..50], 10_000)?)?;
+    let trees = policy("trees.toml", &trees)?;
     let start = |policy: &Path| {
         let mut command = ringfence(binary, scratch, &workspace);
         command.arg("--policy").arg(policy).args(["--workspace", ".", "--", "/bin/true"]);
@@ -136,6 +135,17 @@ pub(crate) fn policies(binary: &Path, scratch: &Path, runs: usize) -> Result<Vec
         )?,
         compare("start with 300 trees against 10", || start(&trees), || start(&few), runs)?,
     ])
+}
+
+/// The trees and so many new files in them that `total` paths come together; no path twice, neighbours in different trees.
+fn with_files(trees: &[PathBuf], total: usize) -> Result<Vec<PathBuf>, String> {
+    let mut paths = trees.to_vec();
+    for (number, tree) in trees.iter().cycle().enumerate().take(total - trees.len()) {
+        let path = tree.join(format!("file{number}"));
+        std::fs::write(&path, "").map_err(|e| e.to_string())?;
+        paths.push(path);
+    }
+    Ok(paths)
 }
 
 fn inside_and_outside(
