@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe, survey};
+use ringfence_confine::survey::{self, Look};
+use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
 use ringfence_plan::{Invoker, Plan, Request, Survey};
 use ringfence_policy::{Mode, Policy};
@@ -60,7 +61,7 @@ pub(crate) fn make_plan(
     command: Vec<OsString>,
     layers: &Path,
 ) -> Result<Plan, Failure> {
-    make_plan_as(policy, invoker, arguments, command, layers, 0x7000_0000)
+    make_plan_as(policy, invoker, arguments, command, layers, 0x7000_0000, Look::Everything)
 }
 
 fn make_plan_as(
@@ -70,11 +71,12 @@ fn make_plan_as(
     command: Vec<OsString>,
     layers: &Path,
     unused_id: u32,
+    look: Look,
 ) -> Result<Plan, Failure> {
     let workspace = workspace(policy, invoker, arguments);
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
-    let survey = survey::survey(policy, invoker, &workspace)?;
+    let survey = survey::survey(policy, invoker, &workspace, look)?;
     environment::recordable(&survey.workspace.real, "the workspace")?;
     for git in &survey.git {
         environment::recordable(&git.place.real, "the git directory")?;
@@ -187,6 +189,7 @@ impl Run {
             command,
             self.directory.path(),
             unused,
+            Look::Needed,
         )?));
         self.describe(plan, report);
         layers::make(plan)?;

@@ -235,3 +235,27 @@ fn the_schema_knows_the_keys() {
     }
     assert_eq!(schema["additionalProperties"], false);
 }
+
+/// What lies below a granted directory is granted with it: such a rule can neither open more nor stop a run, and `plan`
+/// says what is odd about it.
+#[test]
+fn grants_below_a_grant_add_nothing() {
+    let place = Place::new();
+    place.write(place.home.join("data/sub/key.pem"), "hidden");
+    place.write(place.home.join("data/sub/plain"), "shown");
+    place.write(place.home.join("outside"), "canary");
+    std::os::unix::fs::symlink("../outside", place.home.join("data/link")).unwrap();
+    let policy =
+        "[files]\nread = [\"~/data/sub\", \"~/data/gone\", \"~/data/link\", \"~/data\"]\ndeny = [\"*.pem\"]";
+    let outcome = place.run(policy, "cat ~/data/sub/plain; cat ~/data/link ~/data/sub/key.pem; true");
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "shown"), "{}", outcome.err);
+    let policy = place.policy(policy);
+    let plan = place.ringfence(&["plan", "--policy", &policy, "--workspace", ".", "--", "true"]);
+    assert_eq!(plan.status, 0, "{}", plan.err);
+    for part in [
+        "data/gone is granted with a directory above it, but does not exist",
+        "/outside, which no rule names",
+    ] {
+        assert!(plan.out.contains(part), "{part} is missing in {}", plan.out);
+    }
+}

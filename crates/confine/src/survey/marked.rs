@@ -1,6 +1,6 @@
 //! What exists of the paths that are to be hidden or protected.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -94,21 +94,18 @@ fn git_obeys(directory: &Path) -> Vec<PathBuf> {
 /// Known secret locations inside a grant. A grant that names the very path opens it.
 fn secrets(policy: &Policy, home: &Path, shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
     let files = &policy.files;
-    // As text: policies hold paths in one form, and comparing them by component is slow.
-    let named: HashSet<&OsStr> = files
-        .read
-        .iter()
-        .chain(&files.exec)
-        .chain(&files.write)
-        .map(|rule| rule.value.path.as_os_str())
-        .collect();
+    // As text: policies hold paths in one form. Asked only of what a grant shows, so no index is made.
+    let named = |path: &Path| {
+        let mut rules = files.read.iter().chain(&files.exec).chain(&files.write);
+        rules.any(|rule| rule.value.path.as_os_str() == path.as_os_str())
+    };
     for pattern in known_secrets(home) {
         let base = pattern.base(Path::new("/"));
         let because = format!("known secret location {}", pattern.text());
         if pattern.literal().is_some() {
             // A directory full of secrets is not opened by its name; a file in it is, by its own.
-            let opened = named.contains(base.as_os_str()) && !base.is_dir();
-            if !opened && inside(shown, &base) {
+            let opened = || named(&base) && !base.is_dir();
+            if inside(shown, &base) && !opened() {
                 hide(hidden, &base, &because);
             }
             continue;
@@ -118,7 +115,7 @@ fn secrets(policy: &Policy, home: &Path, shown: &Shown, hidden: &mut BTreeMap<Pa
             continue;
         }
         for (path, _) in entries(&base) {
-            if pattern.matches(Path::new("/"), &path) && !named.contains(path.as_os_str()) {
+            if pattern.matches(Path::new("/"), &path) && !named(&path) {
                 hide(hidden, &path, &because);
             }
         }
@@ -204,7 +201,7 @@ fn walk_patterns(
         .chain(&policy.files.write)
         .filter(|rule| own(&rule.origin.source))
         .filter_map(|rule| resolve(&rule.value.path, false).ok())
-        .filter(|place| place.kind == Kind::Directory && shown.is(&place.real))
+        .filter(|place| place.kind == Kind::Directory && shown.covers(&place.real))
         .map(|place| place.real)
         .collect();
     if shown.is(workspace) {

@@ -1,8 +1,9 @@
 //! Looks at the host's files where the policy mentions them, once, before the plan is made.
 //!
-//! Costs a few system calls a rule. Only patterns with wildcards walk a tree, all of them in one walk.
+//! Costs a few system calls a granted tree. Only patterns with wildcards walk a tree, all of them in one walk.
 
 mod git;
+mod grants;
 mod homes;
 mod marked;
 mod place;
@@ -13,25 +14,36 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Found, Invoker, Place, Refused, Survey};
-use ringfence_policy::{Grant, Mode, Policy, Rule};
+use ringfence_plan::{Invoker, Place, Refused, Survey};
+use ringfence_policy::{Mode, Policy};
 use rustix::io::Errno;
 
+use grants::Looked;
 pub use place::resolve;
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// What the plan depends on.
+    Needed,
+    /// Also rules below a granted directory, which change nothing: what is odd about them becomes a note.
+    Everything,
+}
 
 /// Looks. `workspace` is the directory to work on, as the invoker or the policy names it.
 ///
 /// # Errors
 /// A path that must exist and does not, a workspace that cannot be one.
-pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path) -> Result<Survey, Refused> {
+pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) -> Result<Survey, Refused> {
     let place = workspace_place(policy, workspace, invoker)?;
     if invoker.root && matches!(policy.workspace.mode, Mode::Review | Mode::Discard) {
         no_mounts_below(&place.real)?;
     }
+    let Looked { lists: [read, exec, write], covered } = grants::look(policy, invoker, &place)?;
     let mut survey = Survey {
-        read: find(&policy.files.read, invoker, &place)?,
-        exec: find(&policy.files.exec, invoker, &place)?,
-        write: find(&policy.files.write, invoker, &place)?,
+        read,
+        exec,
+        write,
         search_path: programs::search_path(invoker),
         homes: vec![invoker.home.clone()],
         known_homes: homes::known(invoker, place.uid),
@@ -51,6 +63,10 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path) -> Result<Su
         git::follow(&mut survey, invoker);
     }
     marked::mark(policy, invoker, &mut survey)?;
+    if look == Look::Everything {
+        let shown = Shown::of(policy, &survey);
+        survey.notes.extend(covered.into_iter().filter_map(|rule| grants::note(rule, &shown)));
+    }
     Ok(survey)
 }
 
@@ -96,34 +112,6 @@ fn unescaped(listed: &[u8]) -> PathBuf {
         rest = if code.is_some() { after.get(3..).unwrap_or_default() } else { after };
     }
     PathBuf::from(OsString::from_vec(out))
-}
-
-fn find(rules: &[Rule<Grant>], invoker: &Invoker, workspace: &Place) -> Result<Vec<Found>, Refused> {
-    rules.iter().map(|rule| found(rule, invoker, workspace)).collect()
-}
-
-fn found(rule: &Rule<Grant>, invoker: &Invoker, workspace: &Place) -> Result<Found, Refused> {
-    let path = &rule.value.path;
-    let cause = match resolve(path, invoker.root) {
-        Ok(mut place) => {
-            // Where tasks of root write, links are root's as well, and still somebody's choosing.
-            for link in &mut place.links {
-                link.system &=
-                    !link.path.starts_with(&invoker.home) && !link.path.starts_with(&workspace.real);
-            }
-            return Ok(Found { grant: rule.clone(), place: Some(place) });
-        }
-        Err(_) if rule.value.optional => return Ok(Found { grant: rule.clone(), place: None }),
-        Err(Errno::NOENT | Errno::NOTDIR) => "does not exist",
-        Err(Errno::LOOP) => "is a loop of symbolic links",
-        Err(Errno::ACCESS) => "cannot be reached: permission denied",
-        Err(_) => "cannot be looked at",
-    };
-    Err(Refused::rule(
-        &rule.origin,
-        format!("{} {cause}", path.display()),
-        format!("write \"{}?\" if it need not exist", path.display()),
-    ))
 }
 
 /// Every path whose content the sandbox may show: the workspace, the grants, git's directories.

@@ -1,0 +1,148 @@
+//! Which grants are looked at. What lies below a granted directory is granted with it: looking again would add nothing.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use ringfence_plan::{Found, Invoker, Kind, Place, Refused};
+use ringfence_policy::{Grant, Mode, Policy, Rule};
+use rustix::io::Errno;
+
+use super::Shown;
+use super::place::resolve;
+
+/// The three lists of `files`, as far as they were looked at; what is below a granted directory is left out.
+#[derive(Default)]
+pub(super) struct Looked<'a> {
+    pub(super) lists: [Vec<Found>; 3],
+    /// Rules that were not looked at.
+    pub(super) covered: Vec<&'a Rule<Grant>>,
+}
+
+/// Kinds of grants, by their place in [`Looked::lists`]; each includes reading.
+const READ: usize = 0;
+
+/// Looks at rules from short to long, so that a directory comes before all that lies below it.
+pub(super) fn look<'a>(
+    policy: &'a Policy,
+    invoker: &Invoker,
+    workspace: &Place,
+) -> Result<Looked<'a>, Refused> {
+    let lists = [&policy.files.read, &policy.files.exec, &policy.files.write];
+    let mut order: Vec<(usize, usize, usize)> = Vec::with_capacity(lists.iter().map(|list| list.len()).sum());
+    for (kind, list) in lists.iter().enumerate() {
+        let length = |rule: &Rule<Grant>| rule.value.path.as_os_str().len();
+        // Of one path, reading comes last: the other kinds include it.
+        order.extend(list.iter().enumerate().map(|(number, rule)| (length(rule), usize::MAX - kind, number)));
+    }
+    order.sort_unstable();
+    let mut trees = Trees::default();
+    if policy.workspace.mode != Mode::Temporary {
+        trees.add(&workspace.real, READ);
+    }
+    let mut looked = Looked::default();
+    let mut found = [const { Vec::new() }; 3];
+    for (_, kind, number) in order {
+        let kind = usize::MAX - kind;
+        let Some(rule) = lists.get(kind).and_then(|list| list.get(number)) else { continue };
+        if trees.hold(&rule.value.path, kind) {
+            looked.covered.push(rule);
+            continue;
+        }
+        let outcome = find(rule, invoker, workspace);
+        if let Ok(Found { place: Some(place), .. }) = &outcome
+            && place.links.is_empty()
+            && place.kind == Kind::Directory
+        {
+            trees.add(&rule.value.path, kind);
+        }
+        if let Some(list) = found.get_mut(kind) {
+            list.push((number, outcome));
+        }
+    }
+    // In the order of the policy again, so that its first mistake is the one that is named.
+    for (list, mut outcomes) in looked.lists.iter_mut().zip(found) {
+        outcomes.sort_unstable_by_key(|(number, _)| *number);
+        *list = outcomes.into_iter().map(|(_, outcome)| outcome).collect::<Result<_, _>>()?;
+    }
+    Ok(looked)
+}
+
+/// Granted directories that were found where they are named, without links.
+#[derive(Default)]
+struct Trees<'a> {
+    kinds: HashMap<&'a OsStr, usize>,
+    /// Whether any of them has a name of so many bytes: most questions are answered without a look at a name.
+    lengths: Vec<bool>,
+}
+
+impl<'a> Trees<'a> {
+    fn add(&mut self, path: &'a Path, kind: usize) {
+        let path = path.as_os_str();
+        if self.lengths.len() <= path.len() {
+            self.lengths.resize(path.len() + 1, false);
+        }
+        if let Some(known) = self.lengths.get_mut(path.len()) {
+            *known = true;
+        }
+        self.kinds.entry(path).or_insert(kind);
+    }
+
+    /// Whether the nearest directory at or above the path grants this kind too.
+    fn hold(&self, path: &Path, kind: usize) -> bool {
+        let bytes = path.as_os_str().as_bytes();
+        let ends = (1..bytes.len()).rev().filter(|at| bytes.get(*at) == Some(&b'/'));
+        std::iter::once(bytes.len())
+            .chain(ends)
+            .filter(|end| self.lengths.get(*end) == Some(&true))
+            .find_map(|end| self.kinds.get(OsStr::from_bytes(bytes.get(..end)?)))
+            .is_some_and(|have| *have == kind || kind == READ)
+    }
+}
+
+/// What a reader would not expect of a rule that was not looked at.
+pub(super) fn note(rule: &Rule<Grant>, shown: &Shown) -> Option<String> {
+    let path = rule.value.path.display();
+    let what = match resolve(&rule.value.path, false) {
+        Ok(place) if shown.covers(&place.real) => return None,
+        Ok(place) => format!(
+            "leads through a symbolic link to {}, which no rule names: grant that itself if it is meant",
+            place.real.display()
+        ),
+        Err(_) if rule.value.optional => return None,
+        Err(errno) => format!("is granted with a directory above it, but {}", cause(errno)),
+    };
+    Some(format!("{}: {path} {what}", rule.origin))
+}
+
+/// Looks at one.
+fn find(rule: &Rule<Grant>, invoker: &Invoker, workspace: &Place) -> Result<Found, Refused> {
+    let path = &rule.value.path;
+    let errno = match resolve(path, invoker.root) {
+        Ok(mut place) => {
+            // Where tasks of root write, links are root's as well, and still somebody's choosing.
+            for link in &mut place.links {
+                link.system &=
+                    !link.path.starts_with(&invoker.home) && !link.path.starts_with(&workspace.real);
+            }
+            return Ok(Found { grant: rule.clone(), place: Some(place) });
+        }
+        Err(_) if rule.value.optional => return Ok(Found { grant: rule.clone(), place: None }),
+        Err(errno) => errno,
+    };
+    Err(Refused::rule(
+        &rule.origin,
+        format!("{} {}", path.display(), cause(errno)),
+        format!("write \"{}?\" if it need not exist", path.display()),
+    ))
+}
+
+fn cause(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => "does not exist",
+        Errno::LOOP => "is a loop of symbolic links",
+        Errno::ACCESS => "cannot be reached: permission denied",
+        _ => "cannot be looked at",
+    }
+}
