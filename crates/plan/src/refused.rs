@@ -33,7 +33,7 @@ impl Refused {
         remedy: impl Into<String>,
     ) -> Self {
         let part = match origin.line {
-            0 => origin.source.clone(),
+            0 => origin.source.to_string(),
             line => format!("{}:{line}", origin.source),
         };
         Self { part, cause: cause.into(), remedy: remedy.into() }

@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
+use crate::collected::Collected;
 use crate::diagnostic::{Place, Problem, Report};
 use crate::document::Document;
 use crate::limits;
 use crate::load::Loader;
-use crate::merge::{Collected, Merged};
+use crate::merge::Merged;
 use crate::model::{Grant, Mode};
 use crate::reader::At;
 
@@ -23,10 +24,10 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.switches(policy, report);
     bound.limits(policy, report);
     for pattern in &ceiling.deny.items {
-        policy.deny.add_pattern(pattern.clone());
+        policy.deny.add(pattern.clone());
     }
     for pattern in &ceiling.protect.items {
-        policy.protect.add_pattern(pattern.clone());
+        policy.protect.add(pattern.clone());
     }
 }
 

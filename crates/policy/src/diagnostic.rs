@@ -145,7 +145,7 @@ fn shown<'a>(
 #[derive(Debug)]
 pub struct SourceText {
     /// `preset default`, or the path as the caller wrote it.
-    pub name: String,
+    pub name: Arc<str>,
     /// Empty where it could not be read.
     pub text: String,
     starts: Vec<usize>,
@@ -155,7 +155,7 @@ impl SourceText {
     pub(crate) fn new(name: String, text: String) -> Self {
         let mut starts = vec![0];
         starts.extend(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1));
-        Self { name, text, starts }
+        Self { name: name.into(), text, starts }
     }
 
     fn line(&self, at: usize) -> u32 {
@@ -285,13 +285,13 @@ impl Report {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        self.sources.iter().map(|source| source.name.clone()).collect()
+        self.sources.iter().map(|source| source.name.to_string()).collect()
     }
 
     pub(crate) fn origin(&self, place: Place) -> Origin {
         match self.sources.get(place.source) {
             Some(source) => Origin { source: source.name.clone(), line: source.line(place.start) },
-            None => Origin { source: "built in".to_owned(), line: 0 },
+            None => Origin { source: "built in".into(), line: 0 },
         }
     }
 

@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
 
 mod ceiling;
+mod collected;
 mod context;
 mod decision;
 mod diagnostic;

@@ -3,9 +3,10 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::collected::Collected;
 use crate::context::Context;
 use crate::diagnostic::{Invalid, Place, Problem, Report};
-use crate::merge::{Collected, Merged};
+use crate::merge::Merged;
 use crate::model::Grant;
 use crate::pattern::PatternSet;
 use crate::reader::At;

@@ -1,10 +1,10 @@
 //! Documents become one policy: lists add up, tables merge by key, single values are replaced by the later one,
 //! and what restricts can only be tightened. Every value keeps the place where it was written.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::collected::Collected;
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
     Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, SetValue, WorkspaceTable,
@@ -45,67 +45,6 @@ pub(crate) struct Merged {
     pub(crate) expect_refuse: Vec<At<String>>,
     /// Where each list was last written, for errors about what is not in it.
     pub(crate) lists: BTreeMap<&'static str, Place>,
-}
-
-/// A list without duplicates, found by their text or path.
-#[derive(Debug)]
-pub(crate) struct Collected<T> {
-    pub(crate) items: Vec<At<T>>,
-    index: HashMap<OsString, usize>,
-}
-
-impl<T> Default for Collected<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), index: HashMap::new() }
-    }
-}
-
-impl<T> Collected<T> {
-    /// Adds an item, or answers the one that is there under the same key.
-    fn add(&mut self, key: &OsStr, item: At<T>) -> Option<(&mut At<T>, At<T>)> {
-        if let Some(at) = self.index.get(key) {
-            return self.items.get_mut(*at).map(|present| (present, item));
-        }
-        self.index.insert(key.to_owned(), self.items.len());
-        self.items.push(item);
-        None
-    }
-
-    pub(crate) fn get(&self, key: &OsStr) -> Option<&At<T>> {
-        self.items.get(*self.index.get(key)?)
-    }
-}
-
-impl Collected<Grant> {
-    fn add_grant(&mut self, item: At<Grant>) {
-        let path = item.value.path.clone();
-        // The same path with and without `?`: the stricter one holds, a missing path is an error.
-        if let Some((present, item)) = self.add(path.as_os_str(), item)
-            && present.value.optional
-            && !item.value.optional
-        {
-            *present = item;
-        }
-    }
-
-    /// The grant of this path or of the nearest directory above it. Costs the depth of the path, not the list.
-    pub(crate) fn covering(&self, path: &Path) -> Option<&At<Grant>> {
-        path.ancestors().find_map(|path| self.get(path.as_os_str()))
-    }
-}
-
-impl Collected<PathPattern> {
-    pub(crate) fn add_pattern(&mut self, item: At<PathPattern>) {
-        let key = OsString::from(item.value.text());
-        self.add(&key, item);
-    }
-}
-
-impl Collected<String> {
-    fn add_text(&mut self, item: At<String>) {
-        let key = OsString::from(&item.value);
-        self.add(&key, item);
-    }
 }
 
 /// The allow-type lists, which `lists.replace` may start anew.
@@ -244,6 +183,7 @@ impl Merged {
         for (name, written, merged) in lists {
             let Some(list) = written else { continue };
             self.lists.insert(name, list.place);
+            merged.reserve(list.value.len());
             for text in &list.value {
                 if let Some(read) = valid(text, grant(&text.value, scope), report) {
                     merged.add_grant(read);
@@ -256,7 +196,7 @@ impl Merged {
     fn add_environment(&mut self, written: &EnvironmentTable, scope: &Scope<'_>, report: &mut Report) {
         for name in written.pass.iter().flat_map(|list| &list.value) {
             if let Some(name) = valid(name, pass_name(&name.value).map(|()| name.value.clone()), report) {
-                self.pass.add_text(name);
+                self.pass.add(name);
             }
         }
         if let Some(list) = &written.pass {
@@ -279,7 +219,7 @@ impl Merged {
         let merged = self.commands.get_or_insert_default();
         for entry in &list.value {
             match program(entry, scope) {
-                Ok(read) => merged.add_text(entry.with(read)),
+                Ok(read) => drop(merged.add(entry.with(read))),
                 Err(problem) => report.push(problem),
             }
         }
@@ -320,7 +260,13 @@ impl Merged {
     }
 
     /// The result type, with the place of each value as file and line.
-    pub(crate) fn finish(&self, home: &Path, hash: String, sources: Vec<String>, report: &Report) -> Policy {
+    pub(crate) fn finish(
+        &mut self,
+        home: &Path,
+        hash: String,
+        sources: Vec<String>,
+        report: &Report,
+    ) -> Policy {
         let mut origins = BTreeMap::new();
         let mut note = |key: &str, place: Option<Place>| {
             if let Some(place) = place {
@@ -347,9 +293,9 @@ impl Merged {
                 git: value(&self.git),
             },
             files: model::Files {
-                read: rules(&self.read.items, report),
-                exec: rules(&self.exec.items, report),
-                write: rules(&self.write.items, report),
+                read: moved(&mut self.read.items, report),
+                exec: moved(&mut self.exec.items, report),
+                write: moved(&mut self.write.items, report),
                 deny: rules(&self.deny.items, report),
             },
             environment: model::Environment {
@@ -386,6 +332,14 @@ fn rules<T: Clone>(items: &[At<T>], report: &Report) -> Vec<Rule<T>> {
     items.iter().map(|at| rule(at, report)).collect()
 }
 
+/// The same without a copy: there may be ten thousand.
+fn moved<T>(items: &mut Vec<At<T>>, report: &Report) -> Vec<Rule<T>> {
+    std::mem::take(items)
+        .into_iter()
+        .map(|at| Rule { value: at.value, origin: report.origin(at.place) })
+        .collect()
+}
+
 fn replace_by<T: Clone>(present: &mut Option<At<T>>, later: Option<&At<T>>) {
     if let Some(later) = later {
         *present = Some(later.clone());
@@ -411,7 +365,7 @@ fn add_patterns(
 ) {
     for text in written.iter().flat_map(|list| &list.value) {
         if let Some(pattern) = valid(text, PathPattern::parse(&text.value, scope.context), report) {
-            merged.add_pattern(pattern);
+            merged.add(pattern);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::pattern::PathPattern;
 
@@ -9,7 +10,7 @@ use crate::pattern::PathPattern;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Origin {
     /// `preset coding-agent`, the path of a policy file, or `command line`.
-    pub source: String,
+    pub source: Arc<str>,
     /// 1-based line in that source; 0 where the source has no lines.
     pub line: u32,
 }

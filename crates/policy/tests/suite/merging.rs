@@ -50,7 +50,7 @@ fn every_value_of_one_document() {
          [commands]\nallow = [\"cargo\", \"$SDK/bin/cc\"]\nfrom_workspace = true\n\
          [limits]\ntmp = \"1GiB\"\n[runtime]\ntmp_exec = true\n",
     );
-    let at = |line| Origin { source: "p.toml".to_owned(), line };
+    let at = |line| Origin { source: "p.toml".into(), line };
     let id = Identity::Spiffe("spiffe://example.org/agents/build".to_owned());
     assert_eq!(policy.identity, Some(Rule { value: id, origin: at(2) }));
     assert_eq!(policy.workspace.path, Some(Rule { value: PathBuf::from("/proj/sub/dir"), origin: at(4) }));
@@ -115,7 +115,7 @@ fn the_smaller_limit_holds() {
         assert_eq!(two(&first, &second).limits.tmp.unwrap().value, 1 << 30);
     }
     let policy = two("[limits]\ntmp = \"1GiB\"\n", "[limits]\ntmp = \"2GiB\"\n");
-    assert_eq!(policy.limits.tmp.unwrap().origin.source, "a.toml");
+    assert_eq!(&*policy.limits.tmp.unwrap().origin.source, "a.toml");
 }
 
 #[test]
