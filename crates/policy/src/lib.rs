@@ -22,6 +22,7 @@ mod idna;
 mod later;
 mod limits;
 mod lint;
+mod lists;
 mod load;
 mod merge;
 pub mod model;

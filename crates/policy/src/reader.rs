@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Place, Problem, Report};
+use crate::lists::Lists;
 use crate::suggest::nearest;
 
 /// A value and where it was written.
@@ -39,6 +40,9 @@ pub(crate) struct Named<T>(pub(crate) Vec<(At<String>, T)>);
 pub(crate) struct Input<'a> {
     pub(crate) value: &'a Spanned<DeValue<'a>>,
     pub(crate) source: usize,
+    /// The document, and the lists that the parser did not see.
+    pub(crate) text: &'a str,
+    pub(crate) lists: Option<&'a Lists>,
     /// The key for messages, `files.read`; built only when something is wrong.
     pub(crate) key: &'a Key<'a>,
 }
@@ -149,8 +153,18 @@ impl<T: Read> Read for Vec<T> {
         let DeValue::Array(array) = input.value.get_ref() else {
             return input.wrong("a list", report);
         };
-        let entry = |value| T::read(&Input { value, source: input.source, key: input.key }, report);
-        Some(array.iter().filter_map(entry).collect())
+        let mut entries = Vec::new();
+        let mut entry = |value: &Spanned<DeValue<'_>>| T::read(&Input { value, ..*input }, report);
+        if let Some(strings) = input.lists.and_then(|lists| lists.opening_at(input.value.span().start)) {
+            entries.reserve_exact(strings.len());
+            entries.extend(strings.iter().filter_map(|span| {
+                let text = input.text.get(span.start + 1..span.end - 1)?;
+                entry(&Spanned::new(span.clone(), DeValue::String(text.into())))
+            }));
+        } else {
+            entries.extend(array.iter().filter_map(entry));
+        }
+        Some(entries)
     }
 }
 
@@ -160,7 +174,7 @@ impl<T: Read> Read for Named<T> {
         let mut entries = Vec::with_capacity(table.len());
         for (name, value) in table {
             let key = Key { parent: Some(input.key), name: name.get_ref() };
-            if let Some(entry) = T::read(&Input { value, source: input.source, key: &key }, report) {
+            if let Some(entry) = T::read(&Input { value, key: &key, ..*input }, report) {
                 entries.push((At::new(name.get_ref().to_string(), place(input.source, name)), entry));
             }
         }
@@ -228,7 +242,7 @@ macro_rules! table {
                 let mut read = Self::default();
                 for (name, value) in input.table(report)? {
                     let key = crate::reader::Key { parent: Some(input.key), name: name.get_ref() };
-                    let field = crate::reader::Input { value, source: input.source, key: &key };
+                    let field = crate::reader::Input { value, key: &key, ..*input };
                     match name.get_ref().as_ref() {
                         $(stringify!($field) => read.$field = crate::reader::Read::read(&field, report),)*
                         _ => crate::reader::unknown(input, name, &[$(stringify!($field)),*], report),
