@@ -153,7 +153,7 @@ impl<T: Read> Read for Vec<T> {
         let DeValue::Array(array) = input.value.get_ref() else {
             return input.wrong("a list", report);
         };
-        let mut entries = Vec::new();
+        let mut entries = Self::new();
         let mut entry = |value: &Spanned<DeValue<'_>>| T::read(&Input { value, ..*input }, report);
         if let Some(strings) = input.lists.and_then(|lists| lists.opening_at(input.value.span().start)) {
             entries.reserve_exact(strings.len());
