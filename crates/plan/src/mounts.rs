@@ -49,7 +49,7 @@ pub(crate) fn layout(
     check_workspace(policy, survey, invoker, ids)?;
     let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
     let mut builder =
-        Builder { protect: protect.chain(survey.hooks.clone()).collect(), ..Builder::default() };
+        Builder { protect: protect.chain(survey.obeyed.iter().cloned()).collect(), ..Builder::default() };
     let tmp = in_memory(policy);
     builder.system(request, ids, tmp);
     let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();

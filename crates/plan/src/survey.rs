@@ -124,8 +124,8 @@ pub struct Survey {
     pub protected: Vec<Marked>,
     /// `workspace.protect` literals that do not exist.
     pub absent_protected: Vec<String>,
-    /// Where the repository keeps its hooks if not in `.git/hooks`, relative to the workspace.
-    pub hooks: Option<String>,
+    /// What else git executes or obeys in the workspace, by its configuration or through links: patterns relative to it.
+    pub obeyed: Vec<String>,
     /// Where git's links lead.
     pub git: Vec<GitDirectory>,
     /// Home directories (the invoker's, the workspace owner's): their files are somebody's own.

@@ -66,7 +66,7 @@ impl Case {
                 hidden: vec![],
                 protected: vec![],
                 absent_protected: vec![],
-                hooks: None,
+                obeyed: vec![],
                 git: vec![],
                 homes: vec!["/home/u".into()],
                 known_homes: vec!["/home/u".into()],

@@ -92,6 +92,64 @@ fn protected_paths_and_hooks_are_held_back() {
     }
 }
 
+/// Git's configuration, the repository's and the user's, and links make git run and obey files of the tree.
+#[test]
+fn what_git_obeys_by_another_name_is_held_back() {
+    for (setup, evil) in [
+        ("git config include.path ../.gitconfig", ".gitconfig"),
+        ("git config includeIf.gitdir:/x.path ../conf/inc", "conf/inc"),
+        ("git config --global core.hooksPath .githooks", ".githooks/pre-commit"),
+        ("printf '[core] hooksPath = hooks.d # c' >> .git/config", "hooks.d/pre-commit"),
+        ("git config filter.x.clean './tools/clean --fast'", "tools/clean"),
+        ("rm -r .git/hooks; mkdir gh; ln -s ../gh .git/hooks", "gh/pre-commit"),
+        ("mkdir scripts; echo > scripts/pc; ln -s ../../scripts/pc .git/hooks/pre-commit", "scripts/pc"),
+        ("mkdir kept; echo > kept/f; ln -s kept .guarded", "kept/f"),
+        ("mkdir 'a[b]'; git config core.hooksPath 'a[b]'", "a[b]/pre-commit"),
+    ] {
+        let place = Place::new();
+        let host = |script: &str| {
+            let mut command = std::process::Command::new("sh");
+            command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
+            assert!(command.status().unwrap().success(), "{script}");
+        };
+        host(&format!("git init -q .; mkdir -p .git/hooks; {setup}"));
+        let script = format!("mkdir -p \"$(dirname '{evil}')\"; echo evil > '{evil}'; echo fine > ok");
+        let ran = place.run("[workspace]\nprotect = [\".guarded\"]", &script);
+        assert_eq!(ran.status, 0, "{setup}: {}", ran.err);
+        let applied = place.ringfence(&["apply"]);
+        // What the policy names could not even be written inside.
+        let held = applied.out.contains("held back") || setup.contains(".guarded");
+        assert!(applied.status == 0 && held, "{setup}: {} {}", applied.out, applied.err);
+        assert_eq!(place.read("ok").as_deref(), Some("fine\n"), "{setup}");
+        assert!(place.read(evil).is_none_or(|text| !text.contains("evil")), "{setup}");
+        // Asked for, they are read-only inside as well; where nothing could hold them, nothing runs.
+        let policy = "[workspace]\nprotect = [\".git/hooks\", \".git/config\", \".guarded\"]";
+        for mode in ["review", "direct"] {
+            let ran = place.run(&format!("{policy}\nmode = \"{mode}\""), &format!("{script}; cat '{evil}'"));
+            let unharmed = place.read(evil).is_none_or(|text| !text.contains("evil"));
+            assert!(unharmed, "{setup} in {mode}: {} {}", ran.out, ran.err);
+            assert!(
+                mode == "review" || ran.status == 125 || !ran.out.contains("evil"),
+                "{setup}: {}",
+                ran.out
+            );
+        }
+    }
+}
+
+/// A pattern that finds nothing in a direct workspace would hold nothing.
+#[test]
+fn a_direct_workspace_takes_no_pattern_that_holds_nothing() {
+    let place = Place::new();
+    place.write("ci-1.yml", "1");
+    let policy = |pattern: &str| format!("[workspace]\nmode = \"direct\"\nprotect = [\"{pattern}\"]");
+    let refused = place.run(&policy("**/hooks/*.sh"), "true");
+    assert_eq!(refused.status, 125, "{}", refused.out);
+    assert!(refused.err.contains("**/hooks/*.sh"), "{}", refused.err);
+    assert_ne!(place.run(&policy("ci-*.yml"), "echo 2 > ci-1.yml").status, 0);
+    assert_eq!(place.read("ci-1.yml").as_deref(), Some("1"));
+}
+
 #[test]
 fn discard_leaves_nothing() {
     let place = Place::new();

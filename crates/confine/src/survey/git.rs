@@ -38,15 +38,6 @@ pub(super) fn follow(survey: &mut Survey, invoker: &Invoker) {
     }
 }
 
-/// Where the workspace's repository keeps its hooks, if its configuration says so (git-config(1), core.hooksPath).
-pub(super) fn hooks_path(workspace: &Path) -> Option<PathBuf> {
-    let value = small(&workspace.join(".git/config"))?.lines().find_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        key.trim().eq_ignore_ascii_case("hookspath").then(|| value.trim().trim_matches('"').to_owned())
-    })?;
-    (!value.is_empty()).then(|| normal(&workspace.join(value)))
-}
-
 /// A linked worktree: DIR/gitdir names our `.git`, DIR/commondir the repository (gitrepository-layout(5)).
 fn worktree(directory: &Path, pointer: &Path) -> Option<PathBuf> {
     let back = small(&directory.join("gitdir"))?;
@@ -109,7 +100,7 @@ fn push(survey: &mut Survey, place: Place, read_only: bool) {
 }
 
 /// The text of a small regular file.
-fn small(path: &Path) -> Option<String> {
+pub(super) fn small(path: &Path) -> Option<String> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
     if !metadata.is_file() || metadata.len() > LONGEST {
         return None;
@@ -118,7 +109,7 @@ fn small(path: &Path) -> Option<String> {
 }
 
 /// Without `.` and `..`, by text alone.
-fn normal(path: &Path) -> PathBuf {
+pub(super) fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

@@ -7,11 +7,19 @@ use ringfence_plan::Invoker;
 /// The invoker's, by $HOME and by the user database; the workspace owner's, whose private files a sandbox of root's can read;
 /// for root everybody's. Directories of the system that serve as homes of its users are none.
 pub(super) fn known(invoker: &Invoker, owner: u32) -> Vec<PathBuf> {
+    homes(invoker, |uid| uid == invoker.uid || uid == owner || invoker.root)
+}
+
+/// Of those who work in the workspace: the invoker and its owner.
+pub(super) fn workers(invoker: &Invoker, owner: u32) -> Vec<PathBuf> {
+    homes(invoker, |uid| uid == invoker.uid || uid == owner)
+}
+
+fn homes(invoker: &Invoker, meant: impl Fn(u32) -> bool) -> Vec<PathBuf> {
     let mut homes = vec![invoker.home.clone()];
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     for (uid, home) in users.lines().filter_map(entry) {
-        let meant = uid == invoker.uid || uid == owner || invoker.root;
-        if meant && !system(home) && !homes.iter().any(|known| known == home) {
+        if meant(uid) && !system(home) && !homes.iter().any(|known| known == home) {
             homes.push(home.to_path_buf());
         }
     }

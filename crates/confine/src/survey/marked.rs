@@ -9,8 +9,9 @@ use ringfence_plan::{Invoker, Kind, Marked, Refused, Survey};
 use ringfence_policy::{Mode, PathPattern, PatternSet, Policy, known_secrets};
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode as Permissions, OFlags};
 
+use super::gitconfig::{self, Obeyed};
 use super::place::resolve;
-use super::{Shown, git};
+use super::{Shown, homes};
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
 const GIT_OBEYS: &[&str] =
@@ -41,16 +42,13 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
                 protect_path(survey, &mut protected, &rule.value.base(&workspace), rule.value.text());
             }
         }
-        if let Some(hooks) = git::hooks_path(&workspace)
-            && hooks.starts_with(&workspace)
-            && protects_hooks(&protect, &workspace)
-        {
-            survey.hooks = hooks.strip_prefix(&workspace).ok().map(|path| path.display().to_string());
-            protect_path(survey, &mut protected, &hooks, "core.hooksPath of the repository");
-        }
+        obeyed_by_git(invoker, survey, &mut protected, &protect);
     }
     walk_patterns(policy, &deny, &protect, &shown, &workspace, &mut hidden, &mut protected)?;
     let direct = policy.workspace.mode == Mode::Direct;
+    if direct {
+        patterns_in_direct(policy, survey, &protected);
+    }
     for git in survey.git.iter().filter(|git| !git.read_only) {
         for path in git_obeys(&git.place.real) {
             match kind(&path) {
@@ -74,9 +72,89 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
     Ok(())
 }
 
-/// Whether the policy means the repository's hooks, by any pattern.
-fn protects_hooks(protect: &[&PathPattern], workspace: &Path) -> bool {
-    protect.iter().any(|pattern| pattern.matches(workspace, &workspace.join(".git/hooks")))
+/// In a direct workspace mounts hold what is there; a pattern that finds nothing holds nothing.
+fn patterns_in_direct(policy: &Policy, survey: &mut Survey, protected: &[Marked]) {
+    let patterns = policy.workspace.protect.iter().map(|rule| &rule.value);
+    let mut found = false;
+    for pattern in patterns.filter(|pattern| pattern.literal().is_none()) {
+        let because = format!("workspace.protect `{}`", pattern.text());
+        if protected.iter().any(|marked| marked.because == because) {
+            found = true;
+        } else {
+            survey.absent_protected.push(pattern.text().to_owned());
+        }
+    }
+    if found {
+        survey.notes.push(
+            "in mode `direct`, `workspace.protect` patterns hold what exists at the start; what is new is not held".into(),
+        );
+    }
+    if policy.workspace.protect.iter().any(|rule| rule.value.text().contains(".git")) {
+        survey
+            .notes
+            .push("in mode `direct` nothing keeps the task from making a new `.git/commondir`".into());
+    }
+}
+
+/// What git executes or obeys in the workspace by other names than those in `.git`. Always held back at an apply; where the
+/// policy protects git's own names, as these are.
+fn obeyed_by_git(
+    invoker: &Invoker,
+    survey: &mut Survey,
+    protected: &mut Vec<Marked>,
+    protect: &[&PathPattern],
+) {
+    let workspace = survey.workspace.real.clone();
+    let own = workspace.join(".git");
+    let mut directories = vec![own.clone()];
+    directories.extend(survey.git.iter().map(|git| git.place.real.clone()));
+    let Obeyed { hooks, files } =
+        gitconfig::obeyed(&workspace, &directories, &homes::workers(invoker, survey.workspace.uid));
+    // Single hooks are often links to scripts in the tree.
+    let linked = directories.iter().flat_map(|directory| {
+        let own = ["hooks", "config", "info/attributes"].map(|name| directory.join(name));
+        own.into_iter().chain(entries(&directory.join("hooks")).into_iter().map(|(path, _)| path))
+    });
+    let linked = linked.filter(|path| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()));
+    let asked = |name: &str| protect.iter().any(|pattern| pattern.matches(&workspace, &own.join(name)));
+    let (of_hooks, of_config) = (asked("hooks"), asked("config"));
+    let common = own.join("commondir");
+    if (of_hooks || of_config) && kind(&common).is_some() {
+        protect_path(survey, protected, &common, ".git/commondir");
+    }
+    let all = hooks.into_iter().chain(linked).map(|path| (path, of_hooks, "a hook of git"));
+    let all = all.chain(files.into_iter().map(|path| (path, of_config, "git's configuration names it")));
+    for (path, asked, why) in all.collect::<Vec<_>>() {
+        let real = resolve(&path, false).map_or(path.clone(), |place| place.real);
+        for path in [&path, &real] {
+            if path == &workspace {
+                survey.notes.push(
+                    "core.hooksPath is the workspace itself: its hooks cannot be told from its files".into(),
+                );
+            } else if let Ok(inside) = path.strip_prefix(&workspace)
+                && !path.starts_with(&own)
+                && let Some(pattern) = as_pattern(inside)
+                && !survey.obeyed.contains(&pattern)
+            {
+                if asked {
+                    protect_path(survey, protected, path, why);
+                }
+                survey.obeyed.push(pattern);
+            }
+        }
+    }
+}
+
+/// The pattern that means this path only.
+fn as_pattern(path: &Path) -> Option<String> {
+    let mut pattern = String::from("/");
+    for character in path.to_str()?.chars() {
+        match character {
+            '*' | '?' | '[' | ']' | '{' | '}' | '\\' => pattern.extend(['[', character, ']']),
+            plain => pattern.push(plain),
+        }
+    }
+    Some(pattern)
 }
 
 /// Those files of a repository, and of the worktrees and submodules it keeps.
@@ -148,6 +226,17 @@ fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, t
             because: format!("workspace.protect `{text}`"),
         }),
         None => survey.absent_protected.push(text.to_owned()),
+    }
+    // What a link leads to is what counts in the end; the link itself is held back by its name.
+    if let Ok(place) = resolve(path, false)
+        && !place.links.is_empty()
+        && let Ok(inside) = place.real.strip_prefix(&survey.workspace.real)
+        && let Some(pattern) = as_pattern(inside).filter(|_| place.real != survey.workspace.real)
+        && let Some(kind) = kind(&place.real)
+    {
+        let because = format!("workspace.protect `{text}`, which leads here");
+        protected.push(Marked { path: place.real, kind, because });
+        survey.obeyed.push(pattern);
     }
 }
 

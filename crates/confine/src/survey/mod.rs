@@ -3,6 +3,7 @@
 //! Costs a few system calls a granted tree. Only patterns with wildcards walk a tree, all of them in one walk.
 
 mod git;
+mod gitconfig;
 mod grants;
 mod homes;
 mod marked;
@@ -52,7 +53,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         hidden: Vec::new(),
         protected: Vec::new(),
         absent_protected: Vec::new(),
-        hooks: None,
+        obeyed: Vec::new(),
         git: Vec::new(),
         notes: Vec::new(),
     };
