@@ -14,8 +14,12 @@ use crate::reader::At;
 
 /// Reads the ceiling, if there is one, and holds the policy against it.
 pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut Report) {
-    let first = report.names().len();
+    let (first, wrong) = (report.names().len(), report.count());
     let Some(ceiling) = loader.ceiling(report) else { return };
+    // What is above a ceiling that cannot be read is not known.
+    if report.count() > wrong {
+        return;
+    }
     let start = Place { source: first, start: 0, end: 0 };
     let bound = Bound { ceiling: &ceiling, start };
     bound.files(policy, report);
@@ -50,6 +54,9 @@ pub(crate) fn check_keys(document: &Document, report: &mut Report) {
     }
 }
 
+/// So many grants of a list are shown one by one.
+const SHOWN: usize = 3;
+
 struct Bound<'a> {
     ceiling: &'a Merged,
     /// The beginning of the ceiling: shown where it has no line about something.
@@ -73,11 +80,11 @@ impl Bound<'_> {
         covers: &[&Collected<Grant>],
         report: &mut Report,
     ) {
-        for grant in &grants.items {
+        let above =
+            |grant: &&At<Grant>| !covers.iter().any(|cover| cover.covering(&grant.value.path).is_some());
+        let mut above = grants.items.iter().filter(above);
+        for grant in above.by_ref().take(SHOWN) {
             let path = &grant.value.path;
-            if covers.iter().any(|cover| cover.covering(path).is_some()) {
-                continue;
-            }
             let (place, label) = match self.nearest(path) {
                 Some(lower) => (lower.place, format!("the ceiling allows less here: no `{key}`")),
                 None => (self.list(key), format!("the ceiling's `{key}` does not hold it")),
@@ -86,6 +93,12 @@ impl Bound<'_> {
             let problem = Problem::new(grant.place, title).label("granted here").related(place, label);
             let help = format!("remove it, or have the administrator add it to the ceiling's `{key}`");
             report.push(problem.help(help));
+        }
+        if let Some(next) = above.next() {
+            let title = format!("{} more grants in `{key}` are above the ceiling", above.count() + 1);
+            let help = "a ceiling bounds presets too: `extends = [\"default\"]` in it allows what that preset grants";
+            let problem = Problem::new(next.place, title).label("the first of them");
+            report.push(problem.related(self.list(key), "the ceiling's grants").help(help.to_owned()));
         }
     }
 

@@ -1,10 +1,10 @@
 //! What the caller knows and this crate does not look up by itself: the invoker's home, variables, and files.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
 use std::io;
 use std::io::Read;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The most that a policy file may hold: 10,000 rules are a fifth of it.
@@ -13,8 +13,10 @@ const LARGEST: u64 = 1 << 20;
 /// What paths and variables in a policy mean.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
-    /// What `~` stands for. A ceiling relies on it too, so take it from the user database, not from `$HOME`.
+    /// What `~` stands for.
     pub home: PathBuf,
+    /// What it stands for in a ceiling: the user database's, since `$HOME` is the invoker's to choose.
+    pub listed_home: Option<PathBuf>,
     /// The current directory, absolute.
     pub cwd: PathBuf,
     /// The invoker's variables, for `$NAME` in paths.
@@ -29,6 +31,8 @@ pub struct Context {
 pub trait Files {
     /// The whole content of a file. `NotFound` for a ceiling means that there is none.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The same for a ceiling: a file that only root can change.
+    fn read_ceiling(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Is there anything of that name, a dangling symlink included?
     fn exists(&self, path: &Path) -> bool;
 }
@@ -39,6 +43,40 @@ pub struct HostFiles;
 
 impl Files for HostFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Self::content(path, false)
+    }
+
+    fn read_ceiling(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if let Some(directory) = path.parent() {
+            roots(&directory.metadata()?)?;
+        }
+        Self::content(path, true)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok()
+    }
+}
+
+/// Is it root's, and nobody else's to write?
+fn roots(metadata: &Metadata) -> io::Result<()> {
+    let others = metadata.mode() & 0o022 != 0;
+    if !others && (metadata.uid() == 0 || metadata.uid() == UNMAPPED && in_user_namespace()) {
+        return Ok(());
+    }
+    Err(io::Error::other("others than root can change it; a ceiling and its directory must be root's alone"))
+}
+
+/// Whom users outside of a user namespace are shown as (user_namespaces(7)).
+const UNMAPPED: u32 = 65534;
+
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+impl HostFiles {
+    fn content(path: &Path, ceiling: bool) -> io::Result<Vec<u8>> {
         // O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever; std adds O_CLOEXEC.
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -53,15 +91,14 @@ impl Files for HostFiles {
             };
             return Err(io::Error::other(format!("it is {name}; a policy must be a regular file")));
         }
+        if ceiling {
+            roots(&metadata)?;
+        }
         let mut content = Vec::with_capacity(usize::try_from(metadata.len().min(LARGEST)).unwrap_or(0) + 1);
         file.take(LARGEST + 1).read_to_end(&mut content)?;
         if content.len() as u64 > LARGEST {
             return Err(io::Error::other("it is larger than 1 MiB, the most that a policy may be"));
         }
         Ok(content)
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        path.symlink_metadata().is_ok()
     }
 }

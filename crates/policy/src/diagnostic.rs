@@ -303,6 +303,11 @@ impl Report {
         }
     }
 
+    /// How much is wrong so far.
+    pub(crate) fn count(&self) -> usize {
+        self.problems.len() + self.more
+    }
+
     /// `Err` with all that was found, if anything was.
     pub(crate) fn stop(&mut self) -> Result<(), Diagnostics> {
         if self.problems.is_empty() {

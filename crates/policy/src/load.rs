@@ -32,7 +32,7 @@ pub enum Source {
 /// Reads, merges and checks policies in the order given, later ones on top, all below the ceiling.
 pub fn load(sources: &[Source], context: &Context, files: &dyn Files) -> Result<Policy, Diagnostics> {
     let mut report = Report::default();
-    let mut loader = Loader::new(context, files, false);
+    let mut loader = Loader::new(context, files);
     for source in sources {
         loader.source(source, &mut report);
     }
@@ -51,7 +51,8 @@ pub fn load(sources: &[Source], context: &Context, files: &dyn Files) -> Result<
 pub(crate) struct Loader<'a> {
     context: &'a Context,
     files: &'a dyn Files,
-    ceiling: bool,
+    /// What paths of a ceiling mean, while one is read.
+    ceiling: Option<Context>,
     /// Those being read right now, outermost first: a document among them extends itself.
     open: Vec<String>,
     seen: HashSet<String>,
@@ -68,22 +69,23 @@ struct Loaded {
 }
 
 impl<'a> Loader<'a> {
-    fn new(context: &'a Context, files: &'a dyn Files, ceiling: bool) -> Self {
+    fn new(context: &'a Context, files: &'a dyn Files) -> Self {
         let (open, seen, loaded, names) = Default::default();
-        Self { context, files, ceiling, open, seen, loaded, hash: Sha256::new(), names }
+        Self { context, files, ceiling: None, open, seen, loaded, hash: Sha256::new(), names }
     }
 
     /// Reads the ceiling's documents after the policy's; `None` if there is no ceiling.
     pub(crate) fn ceiling(&mut self, report: &mut Report) -> Option<Merged> {
         let path = self.context.config_dir.join("ceiling.toml");
         let name = path.display().to_string();
-        self.ceiling = true;
         self.seen.clear();
-        let text = match self.files.read(&path) {
+        let text = match self.files.read_ceiling(&path) {
             // A dangling symlink is a ceiling that cannot be read, not the absence of one.
             Err(error) if error.kind() == ErrorKind::NotFound && !self.files.exists(&path) => return None,
             read => read,
         };
+        let home = self.context.listed_home.clone().unwrap_or_default();
+        self.ceiling = Some(Context { home, ..self.context.clone() });
         self.seen.insert(name.clone());
         self.open.push(name.clone());
         let base = self.context.config_dir.clone();
@@ -95,8 +97,10 @@ impl<'a> Loader<'a> {
     fn merge(&mut self, report: &mut Report) -> Merged {
         let mut merged = Merged::default();
         for loaded in std::mem::take(&mut self.loaded) {
+            // What an administrator wrote; presets grant toolchains in whatever home there is.
+            let own = self.ceiling.as_ref().filter(|_| loaded.ceiling && !loaded.preset);
             let scope = Scope {
-                context: self.context,
+                context: own.unwrap_or(self.context),
                 base: &loaded.base,
                 preset: loaded.preset,
                 ceiling: loaded.ceiling,
@@ -178,7 +182,9 @@ impl<'a> Loader<'a> {
 
     fn file(&mut self, path: &Path, shown: &str, from: Option<Place>, report: &mut Report) {
         if self.enter(&path.to_string_lossy(), from, report) {
-            let text = self.files.read(path).map_err(|error| error.to_string());
+            let read =
+                if self.ceiling.is_some() { self.files.read_ceiling(path) } else { self.files.read(path) };
+            let text = read.map_err(|error| error.to_string());
             let base = path.parent().unwrap_or(Path::new("/")).to_owned();
             self.document(shown, text, base, false, from, report);
         }
@@ -223,7 +229,7 @@ impl<'a> Loader<'a> {
             for entry in document.extends.iter().flat_map(|list| &list.value) {
                 self.extend(entry, &base, preset, report);
             }
-            self.loaded.push(Loaded { document, base, preset, ceiling: self.ceiling });
+            self.loaded.push(Loaded { document, base, preset, ceiling: self.ceiling.is_some() });
         }
         self.open.pop();
     }

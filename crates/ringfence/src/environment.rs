@@ -47,6 +47,8 @@ pub(crate) fn recordable(path: &Path, what: &str) -> Result<(), Failure> {
 pub(crate) fn context(invoker: &Invoker) -> Context {
     Context {
         home: invoker.home.clone(),
+        // Only a ceiling asks.
+        listed_home: Path::new(CONFIG).symlink_metadata().ok().and_then(|_| listed_home()),
         cwd: invoker.cwd.clone(),
         variables: invoker
             .variables
@@ -58,6 +60,15 @@ pub(crate) fn context(invoker: &Invoker) -> Context {
     }
 }
 
+/// What the user database says (passwd(5)).
+fn listed_home() -> Option<PathBuf> {
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
+    let home = PathBuf::from(line.split(':').nth(5)?);
+    home.is_absolute().then(|| home.canonicalize().unwrap_or(home))
+}
+
 /// $HOME if it is the invoker's own, else what the user database says.
 fn home(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
     let uid = rustix::process::geteuid().as_raw();
@@ -65,12 +76,7 @@ fn home(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
         path.is_absolute() && path.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid)
     };
     let named = variables.get(OsStr::new("HOME")).map(PathBuf::from);
-    let listed = || {
-        let text = std::fs::read_to_string("/etc/passwd").ok()?;
-        let line = text.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()))?.to_owned();
-        line.split(':').nth(5).map(PathBuf::from)
-    };
-    let home = named.filter(|path| own(path)).or_else(|| listed().filter(|path| own(path)));
+    let home = named.filter(|path| own(path)).or_else(|| listed_home().filter(|path| own(path)));
     let home = home.ok_or_else(|| {
         Failure::new("no home directory: $HOME is not a directory of yours, nor is the one in /etc/passwd")
             .hint("set HOME to a directory that you own")
@@ -79,11 +85,14 @@ fn home(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
 }
 
 fn state(variables: &BTreeMap<OsString, OsString>, home: &Path, cwd: &Path) -> PathBuf {
-    let set = |name: &str| {
-        variables.get(OsStr::new(name)).filter(|value| !value.is_empty()).map(|value| cwd.join(value))
-    };
+    let set =
+        |name: &str| variables.get(OsStr::new(name)).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // A relative $XDG_STATE_HOME is to be ignored (XDG Base Directory Specification).
     let state = set("RINGFENCE_STATE")
-        .or_else(|| set("XDG_STATE_HOME").map(|path| path.join("ringfence")))
+        .map(|path| cwd.join(path))
+        .or_else(|| {
+            set("XDG_STATE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("ringfence"))
+        })
         .unwrap_or_else(|| home.join(".local/state/ringfence"));
     // Compared with resolved paths later, so resolved as far as it exists.
     let missing: Vec<&OsStr> =

@@ -83,6 +83,10 @@ impl Files for Recording {
         Ok(content)
     }
 
+    fn read_ceiling(&self, path: &Path) -> io::Result<Vec<u8>> {
+        HostFiles.read_ceiling(path)
+    }
+
     fn exists(&self, path: &Path) -> bool {
         HostFiles.exists(path)
     }

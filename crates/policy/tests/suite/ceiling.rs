@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use ringfence_policy::{Diagnostics, Files, Mode, Policy, load};
+use ringfence_policy::{Context, Diagnostics, Files, Mode, Policy, load};
 
 use super::support::{Memory, context, file, memory, preset, same, trimmed};
 
@@ -212,15 +212,39 @@ fn a_broken_ceiling_is_an_error_and_so_is_one_that_depends_on_the_invoker() {
         ("[environment.set]\nA = \"1\"", "has no meaning in a ceiling"),
         ("[expect]\nallow = [\"read /x\"]", "has no meaning in a ceiling"),
     ] {
-        let found = refused(ceiling, "");
+        // Not what is above it: that is not known.
+        let found = refused(ceiling, "[files]\nread = [\"/srv\"]\n");
+        assert!(!found.contains("above the ceiling"), "{found}");
         assert!(found.contains(why) && found.contains("/etc/ringfence/ceiling.toml:"), "{ceiling}\n{found}");
     }
+}
+
+#[test]
+fn home_in_a_ceiling_is_the_user_databases() {
+    let ceiling = "version = 1\n[files]\nread = [\"/home\", \"/srv\"]\ndeny = [\"~/vault\"]\n";
+    let files = memory(&[("/etc/ringfence/ceiling.toml", ceiling), ("/proj/p.toml", "version = 1\n")]);
+    let moved = Context { home: "/srv/fake".into(), ..context() };
+    let policy = load(&[file("p.toml")], &moved, &files).unwrap();
+    assert_eq!(policy.files.deny[0].value.base(Path::new("/")), Path::new("/home/u/vault"));
+    let nobody = Context { listed_home: None, ..moved };
+    let found = load(&[file("p.toml")], &nobody, &files).unwrap_err().to_string();
+    assert!(found.contains("the home directory is not known"), "{found}");
+}
+
+#[test]
+fn many_grants_above_are_summed_up() {
+    let found = refused("[files]\nread = [\"/srv\"]\n", "extends = [\"default\"]\n");
+    assert!(found.matches("is above the ceiling").count() < 12, "{found}");
+    assert!(found.contains("more grants in `files.exec` are above the ceiling"), "{found}");
 }
 
 /// A policy that can be read below a ceiling that cannot.
 struct Unreadable(io::ErrorKind);
 
 impl Files for Unreadable {
+    fn read_ceiling(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.read(path)
+    }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         if path.starts_with("/etc") { Err(self.0.into()) } else { Ok(b"version = 1\n".to_vec()) }
     }

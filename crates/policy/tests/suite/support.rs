@@ -11,6 +11,9 @@ use ringfence_policy::{Context, Diagnostics, Files, Policy, Source, load};
 pub(crate) struct Memory(pub(crate) BTreeMap<PathBuf, Vec<u8>>);
 
 impl Files for Memory {
+    fn read_ceiling(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.read(path)
+    }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.0.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
@@ -27,6 +30,7 @@ pub(crate) fn memory(files: &[(&str, &str)]) -> Memory {
 pub(crate) fn context() -> Context {
     Context {
         home: "/home/u".into(),
+        listed_home: Some("/home/u".into()),
         cwd: "/proj".into(),
         variables: [("SDK", "/opt/sdk"), ("SSH_AUTH_SOCK", "/tmp/agent.1")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
