@@ -35,9 +35,10 @@ impl RunDir {
         self.path.join("events.jsonl")
     }
 
-    /// Where an apply keeps its journal and what it replaced.
-    pub fn journal(&self) -> PathBuf {
-        self.path.join("apply")
+    /// Where its applies keep their journals and what they replaced, the first one first.
+    pub fn journals(&self) -> impl Iterator<Item = PathBuf> {
+        let number = |number: u32| if number == 1 { "apply".into() } else { format!("apply-{number}") };
+        (1..).map(move |at| self.path.join(number(at)))
     }
 
     /// Starts its events.

@@ -25,6 +25,7 @@ use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
 use crate::recover::{Parents, Sites, only_left, parent};
 use crate::refuse::{Reason, Refusal, Refused};
+use crate::restored::Restored;
 use crate::shift::{Spot, shift, swap};
 use crate::stage::{self, Site};
 
@@ -132,6 +133,12 @@ pub fn apply_watched(
         return Err(Refused { refusals });
     }
     watch(Progress::Landed);
+    if changes.iter().any(|change| change.held.is_some()) {
+        let mut traces = Restored::default();
+        traces.remember_landed(&changes, &sites.hosts);
+        // Without it the next apply is refused, which loses nothing.
+        let _ = traces.save(journal_dir);
+    }
     let mut left = sites.finish(&journal, &story);
     watch(Progress::Kept);
     if left.is_empty()

@@ -64,8 +64,8 @@ pub struct Options {
     /// Paths that the user named, which would otherwise be held back because they run on the host. A path names what is
     /// below it too. What `protect` holds back stays held back.
     pub named: Vec<PathBuf>,
-    /// Where this run's earlier applies kept their journal: traces of one that was taken back are no conflict.
-    pub journal: Option<PathBuf>,
+    /// Where this run's earlier applies kept their journals, the first one first: their own traces are no conflict.
+    pub journals: Vec<PathBuf>,
 }
 
 /// Judges an apply of the whole.
@@ -75,7 +75,7 @@ pub fn plan_apply(layers: &[Layer]) -> Result<Apply, Refused> {
 
 /// The same with options.
 pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Refused> {
-    let restored = options.journal.as_deref().map(Restored::load).unwrap_or_default();
+    let restored = Restored::load_all(&options.journals);
     let mut refusals = Vec::new();
     let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {

@@ -40,7 +40,7 @@ pub use assess::{Apply, Options, count, diff, plan_apply, plan_apply_with};
 pub use change::{Change, Content, FileType, Flag, HoldReason, Kind};
 pub use escape::escape;
 pub use layer::{Layer, Timestamp};
-pub use recover::{Recovered, recover, recover_leaving};
+pub use recover::{Recovered, landed, recover, recover_leaving};
 pub use refuse::{Failure, Reason, Refusal, Refused};
 pub use remove::{discard, remove_tree};
 pub use render::{render_held, render_json, render_stat};

@@ -45,6 +45,11 @@ pub fn recover_leaving(journal_dir: &Path) -> Result<Recovered, Refused> {
     recover_as(journal_dir, true)
 }
 
+/// Whether the apply whose journal is in this directory landed, all of it; another one needs a directory of its own.
+pub fn landed(journal_dir: &Path) -> bool {
+    Journal::open(journal_dir).is_ok_and(|(_, story)| story.done == Some(true))
+}
+
 fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
     let failed =
         |doing: &'static str| move |errno| Refused::one("", journal_dir, Reason::failed(doing)(errno));
@@ -225,6 +230,10 @@ impl Sites {
 
     fn remove_stages(&self, left: &mut Vec<Refusal>) {
         for (host, place) in self.hosts.iter().zip(&self.places) {
+            // On a file system that became read-only, removing what is not there fails too.
+            if matches!(look_at(host.root(), OsStr::new(&self.stage)), Ok(None)) {
+                continue;
+            }
             for failure in remove_at(host.root(), OsStr::new(&self.stage), Path::new(&self.stage))
                 .err()
                 .unwrap_or_default()

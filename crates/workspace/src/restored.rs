@@ -1,5 +1,5 @@
-//! What an apply that was taken back left behind on the host: nothing but new change times. They are remembered beside
-//! the journal, so that the next apply of the run does not take its own traces for somebody's work.
+//! What earlier applies of a run left behind on the host: new change times where one was taken back, directories where one
+//! landed. They are remembered beside the journal, so that the next does not take its own traces for somebody's work.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,14 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::beneath::Tree;
+use crate::change::{Change, FileType};
 use crate::layer::Identity;
 use crate::name;
 use crate::operation::Operation;
 
 const FILE: &str = "restored.json";
 
-/// Objects of the host as they were put back.
+/// Objects of the host as they were put back, or made.
 #[derive(Debug, Default)]
 pub(crate) struct Restored(BTreeMap<(usize, PathBuf), Identity>);
 
@@ -35,6 +36,28 @@ impl Restored {
         };
         let entries = read().unwrap_or_default();
         Self(entries.into_iter().map(|entry| ((entry.layer, entry.path), entry.identity)).collect())
+    }
+
+    /// The same of several applies, later ones on top.
+    pub(crate) fn load_all(journal_dirs: &[PathBuf]) -> Self {
+        Self(journal_dirs.iter().flat_map(|journal| Self::load(journal).0).collect())
+    }
+
+    /// Looks at every directory that has changes in it or is one, as all of them stand now.
+    pub(crate) fn remember_landed(&mut self, changes: &[Change], hosts: &[Tree]) {
+        let directories = changes.iter().flat_map(|change| {
+            let own = change.file_type == FileType::Directory;
+            let path = if own { Some(change.path.as_path()) } else { change.path.parent() };
+            path.into_iter().flat_map(Path::ancestors).map(|path| (change.index, path))
+        });
+        for (layer, path) in directories.filter(|(_, path)| !path.as_os_str().is_empty()) {
+            let key = (layer, path.to_owned());
+            if !self.0.contains_key(&key)
+                && let Some(Ok(Some(found))) = hosts.get(layer).map(|host| host.look(path))
+            {
+                self.0.insert(key, found);
+            }
+        }
     }
 
     /// Is this exactly what was put back, untouched since?

@@ -175,3 +175,62 @@ fn a_mount_below_the_workspace_is_refused_and_not_shown_empty() {
     assert_eq!(done.status.code(), Some(125), "{err}");
     assert!(err.contains("mount") && err.contains("hint:"), "{err}");
 }
+
+/// What was held back lands later, one by one, and only it is left meanwhile.
+#[test]
+fn what_was_held_back_can_land_later() {
+    let place = Place::new();
+    let script = "mkdir -p .vscode sub; echo {} > .vscode/tasks.json; echo v > .envrc; echo fine > sub/ok";
+    assert_eq!(place.run("", script).status, 0);
+    let first = place.ringfence(&["apply"]);
+    assert!(first.status == 0 && first.out.contains("--accept"), "{} {}", first.out, first.err);
+    let diff = place.ringfence(&["diff", "--stat"]);
+    assert!(diff.out.contains(".envrc") && !diff.out.contains("sub/ok"), "{}", diff.out);
+    let second = place.ringfence(&["apply", "--accept", ".envrc"]);
+    assert_eq!(second.status, 0, "{}", second.err);
+    assert_eq!(place.read(".envrc").as_deref(), Some("v\n"));
+    assert!(place.read(".vscode/tasks.json").is_none());
+    let third = place.ringfence(&["apply", "--accept", ".vscode"]);
+    assert_eq!(third.status, 0, "{}", third.err);
+    assert_eq!(place.read(".vscode/tasks.json").as_deref(), Some("{}\n"));
+    assert_eq!(place.ringfence(&["diff"]).status, 125, "nothing is left");
+}
+
+/// Runs a script where a namespace of the test's own may mount; `$RF` is the binary.
+fn with_mounts(place: &Place, script: &str) -> (i32, String) {
+    let mut command = std::process::Command::new("unshare");
+    command.args(if ringfence_promises::root() { &["-m"][..] } else { &["-Urm"] });
+    command.args(["sh", "-c", script]).current_dir(&place.workspace);
+    command.env("HOME", &place.home).env("RINGFENCE_STATE", &place.state);
+    let done = command.env("RF", ringfence_promises::binary()).output().unwrap();
+    let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (done.status.code().unwrap_or(-1), text)
+}
+
+/// An apply that the host does not let happen changes nothing, and the run can still be thrown away.
+#[test]
+fn a_read_only_workspace_takes_nothing_and_keeps_nothing_up() {
+    let place = Place::new();
+    assert_eq!(place.run("", "echo x > new").status, 0);
+    let readonly = "mount --bind . . && mount -o remount,bind,ro . && cd \"$PWD\" &&";
+    let (status, text) = with_mounts(&place, &format!("{readonly} $RF apply"));
+    assert_eq!(status, 125, "{text}");
+    assert!(text.contains("Read-only file system") && !text.contains("cannot remove"), "{text}");
+    let (status, text) = with_mounts(&place, &format!("{readonly} $RF discard"));
+    assert_eq!(status, 0, "{text}");
+    assert_eq!(place.ringfence(&["apply"]).status, 125);
+    assert!(place.read("new").is_none());
+}
+
+/// The one verb that frees a full disk works on it.
+#[test]
+fn a_full_disk_can_be_freed() {
+    let place = Place::new();
+    std::fs::create_dir_all(&place.state).unwrap();
+    let script = "mount -t tmpfs -o size=256k,mode=700 full $RINGFENCE_STATE && \
+                  $RF run --quiet --preset default -- sh -c 'head -c 1M /dev/zero > big'; \
+                  head -c 1M /dev/zero > $RINGFENCE_STATE/rest; \
+                  $RF discard && test ! -e $RINGFENCE_STATE/runs/*/workspace";
+    let (status, text) = with_mounts(&place, script);
+    assert_eq!(status, 0, "{text}");
+}

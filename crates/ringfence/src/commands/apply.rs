@@ -26,13 +26,14 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let mut run = waiting::find(&invoker, arguments.run.as_deref())?;
+    run.whole()?;
     let mut log = run.directory.resume_events(run.record.identity.clone()).context("the run's log")?;
     let workspace = run.record.workspace.display().to_string();
     let refuse = |log: &mut ringfence_record::Writer, refused: &Refused| {
         let event = Event::ApplyRefuse { workspace: workspace.clone(), changes: reasons(refused) };
         log.append(&event).context("the run's log")
     };
-    let options = Options { named: arguments.accept.clone(), journal: Some(run.directory.journal()) };
+    let options = Options { named: arguments.accept.clone(), journals: run.journals() };
     let plan = match ringfence_workspace::plan_apply_with(&run.layers, &options) {
         Ok(plan) => plan,
         Err(refused) => {
@@ -47,11 +48,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         workspace: workspace.clone(),
         landed: plan.changes().len() as u64 - held,
         held,
-        undo: run.directory.journal().display().to_string(),
+        undo: run.journal.display().to_string(),
     };
     run.record.head = Some(log.append(&event).context("the run's log")?);
     run.write()?;
-    match ringfence_workspace::apply(plan, &run.directory.journal()) {
+    match ringfence_workspace::apply(plan, &run.journal) {
         Ok(applied) => finish(&mut run, &applied, arguments.json),
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
@@ -77,14 +78,27 @@ fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failur
         }))?;
         return Ok(0);
     }
+    let replaced = if applied.landed.len() == 1 { "it" } else { "they" };
     terminal::print(&format!(
-        "{} landed; what they replaced is kept in {}",
+        "{} landed; what {replaced} replaced is kept in {}",
         changes(applied.landed.len()),
         applied.undo.display()
     ));
     if !applied.held.is_empty() {
         terminal::print(&format!("{} held back:", changes(applied.held.len())));
         terminal::print(&ringfence_workspace::render_held(&applied.held));
+        let id = &run.record.id;
+        let accepted = |change: &&ringfence_workspace::Change| {
+            matches!(change.held, Some(ringfence_workspace::HoldReason::RunsOnHost { .. }))
+        };
+        if let Some(change) = applied.held.iter().find(accepted) {
+            let path = ringfence_workspace::escape(&change.path);
+            terminal::print(&format!(
+                "to land one after a look: `ringfence apply {id} --accept {path}`; to drop the rest: `ringfence discard {id}`"
+            ));
+        } else {
+            terminal::print(&format!("to drop them: `ringfence discard {id}`"));
+        }
     }
     Ok(0)
 }

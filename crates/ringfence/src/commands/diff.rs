@@ -20,7 +20,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let run = waiting::find(&invoker, arguments.run.as_deref())?;
+    let mut run = waiting::find(&invoker, arguments.run.as_deref())?;
+    run.whole()?;
     let changes = ringfence_workspace::diff(&run.layers).context("looking at the changes")?;
     if arguments.json {
         super::print_json(&ringfence_workspace::render_json(&changes))?;

@@ -3,7 +3,7 @@
 use clap::Args;
 use ringfence_record::{Event, Status};
 
-use crate::commands::waiting;
+use crate::commands::waiting::{self, Waiting};
 use crate::failure::{Context, Failure};
 use crate::{environment, terminal};
 
@@ -16,12 +16,23 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let mut run = waiting::find(&invoker, arguments.run.as_deref())?;
+    // A full disk takes no word about it before the changes are gone.
+    let noted = note(&mut run);
+    run.remove_layers()?;
+    if noted.is_err() {
+        note(&mut run)?;
+    }
+    terminal::print(&format!("the changes of {} are gone", run.record.id));
+    // Nothing that it left on the host is lost with the layer: the journal is elsewhere.
+    run.whole()
+        .map_err(|failure| failure.hint(format!("to try again: `ringfence discard {}`", run.record.id)))?;
+    Ok(0)
+}
+
+fn note(run: &mut Waiting) -> Result<(), Failure> {
     let mut log = run.directory.resume_events(run.record.identity.clone()).context("the run's log")?;
     let event = Event::WorkspaceDiscard { workspace: run.record.workspace.display().to_string() };
     run.record.head = Some(log.append(&event).context("the run's log")?);
     run.record.status = Status::Discarded;
-    run.write()?;
-    run.remove_layers()?;
-    terminal::print(&format!("the changes of {} are gone", run.record.id));
-    Ok(0)
+    run.write()
 }

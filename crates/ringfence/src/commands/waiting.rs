@@ -1,5 +1,7 @@
 //! Runs whose changes wait for a decision: which one is meant, and its layers.
 
+use std::path::PathBuf;
+
 use ringfence_plan::Invoker;
 use ringfence_record::{RunDir, RunRecord, State, Status};
 use ringfence_workspace::Layer;
@@ -9,6 +11,10 @@ use crate::failure::{Context, Failure};
 /// A run with its layers.
 pub(crate) struct Waiting {
     pub(crate) directory: RunDir,
+    /// Of the next apply.
+    pub(crate) journal: PathBuf,
+    /// Why an interrupted apply could neither be finished nor taken back.
+    interrupted: Option<Failure>,
     pub(crate) record: RunRecord,
     pub(crate) layers: Vec<Layer>,
 }
@@ -24,10 +30,15 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         return Err(Failure::new(format!("run {} goes on", record.id)).hint("wait for its end"));
     }
     let layers = layers(&record)?;
+    let journal =
+        directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
-    ringfence_workspace::recover(&directory.journal())
-        .map_err(|refused| Failure::new(refused.to_string().trim_end()))?;
+    let recovered = ringfence_workspace::recover(&journal);
+    let interrupted = recovered.err().map(|refused| Failure::new(refused.to_string().trim_end()));
     if !layers.iter().any(|layer| layer.upper.exists()) {
+        if let Some(interrupted) = interrupted {
+            return Err(interrupted);
+        }
         let state = match record.status {
             Status::Applied => "have landed already",
             Status::Discarded => "were thrown away",
@@ -35,7 +46,7 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         };
         return Err(Failure::new(format!("the changes of run {} {state}", record.id)));
     }
-    Ok(Waiting { directory, record, layers })
+    Ok(Waiting { directory, journal, interrupted, record, layers })
 }
 
 fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {
@@ -64,6 +75,17 @@ pub(crate) fn layers(record: &RunRecord) -> Result<Vec<Layer>, Failure> {
 }
 
 impl Waiting {
+    /// Of all applies so far, and of the next.
+    pub(crate) fn journals(&self) -> Vec<PathBuf> {
+        let earlier = self.directory.journals().take_while(|journal| *journal != self.journal);
+        earlier.chain([self.journal.clone()]).collect()
+    }
+
+    /// Stops where an earlier apply is in between.
+    pub(crate) fn whole(&mut self) -> Result<(), Failure> {
+        self.interrupted.take().map_or(Ok(()), Err)
+    }
+
     /// Writes the record, and waits for the disk.
     pub(crate) fn write(&self) -> Result<(), Failure> {
         self.directory.write_record(&self.record, true).context("the run's record")

@@ -153,7 +153,7 @@ fn what_runs_by_itself_is_held_until_it_is_named() {
     let case = Case::new("", task);
     let named = [PathBuf::from(".vscode/tasks.json"), PathBuf::from(".idea")];
     apply(
-        plan_apply_with(&case.layers(), &Options { named: named.into(), journal: None }).unwrap(),
+        plan_apply_with(&case.layers(), &Options { named: named.into(), journals: Vec::new() }).unwrap(),
         &case.journal(),
     )
     .unwrap();
@@ -165,8 +165,11 @@ fn what_runs_by_itself_is_held_until_it_is_named() {
 fn naming_does_not_open_what_is_protected() {
     let case = Case::new("", "mkdir .vscode; echo x > .vscode/tasks.json").protect(&[".vscode"]);
     apply(
-        plan_apply_with(&case.layers(), &Options { named: vec![PathBuf::from(".vscode")], journal: None })
-            .unwrap(),
+        plan_apply_with(
+            &case.layers(),
+            &Options { named: vec![PathBuf::from(".vscode")], journals: Vec::new() },
+        )
+        .unwrap(),
         &case.journal(),
     )
     .unwrap();
