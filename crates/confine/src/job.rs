@@ -3,6 +3,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use ringfence_plan::{Landlock, Limits, bpf, syscalls};
 use ringfence_sys::clone::{Forked, clone};
@@ -17,6 +18,7 @@ use rustix::{pty, termios};
 
 use crate::child::{Outcome, at, keep_capabilities};
 use crate::init;
+use crate::interpreter::interpreter;
 use crate::landlock;
 use crate::orders::{Job, Orders, Size, Stream};
 use crate::report::{Message, Stage, send, send_with};
@@ -138,7 +140,9 @@ fn task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>, 
         fail(report, job.id, fault);
     }
     let errno = execute(&candidates, &arguments, &environment);
-    send(report.as_fd(), &Message::NotExecuted { job: job.id, errno });
+    let there = candidates.iter().map(|path| Path::new(OsStr::from_bytes(path.as_bytes())));
+    let needs = there.filter(|_| errno == Errno::NOENT).find_map(interpreter);
+    send(report.as_fd(), &Message::NotExecuted { job: job.id, errno, needs });
     exec::exit_now(if errno == Errno::NOENT { 127 } else { 126 })
 }
 

@@ -12,6 +12,7 @@ mod connections;
 mod enclosure;
 mod init;
 #[cfg(debug_assertions)]
+mod interpreter;
 mod intruder;
 mod job;
 mod landlock;

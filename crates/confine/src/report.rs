@@ -50,6 +50,8 @@ pub enum Message {
         job: u32,
         /// Why.
         errno: Errno,
+        /// The interpreter or loader that its file names.
+        needs: Option<PathBuf>,
     },
     /// The command ended with this status.
     Exited {
@@ -134,7 +136,7 @@ impl Message {
     pub fn of_job(self, id: u32) -> Self {
         match self {
             Self::Failed { stage, errno, .. } => Self::Failed { stage, errno, job: id },
-            Self::NotExecuted { errno, .. } => Self::NotExecuted { job: id, errno },
+            Self::NotExecuted { errno, needs, .. } => Self::NotExecuted { job: id, errno, needs },
             Self::Exited { status, .. } => Self::Exited { job: id, status },
             Self::Signalled { signal, .. } => Self::Signalled { job: id, signal },
             Self::Stopped { .. } => Self::Stopped { job: id },
@@ -146,9 +148,13 @@ impl Message {
 
     fn encode(&self) -> Vec<u8> {
         let raw = |errno: &Errno| errno.raw_os_error().unsigned_abs();
+        let bytes = |path: &'_ PathBuf| {
+            let bytes = path.as_os_str().as_bytes();
+            bytes.get(..NAME).unwrap_or(bytes).to_vec()
+        };
         let (words, names) = match self {
             Self::Failed { stage, errno, job } => ([1u32, *stage, raw(errno), *job], None),
-            Self::NotExecuted { job, errno } => ([2, *job, raw(errno), 0], None),
+            Self::NotExecuted { job, errno, needs } => ([2, *job, raw(errno), 0], needs.as_ref().map(bytes)),
             Self::Exited { job, status } => ([3, *job, *status, 0], None),
             Self::Signalled { job, signal } => ([4, *job, *signal, 0], None),
             Self::Listening { job } => ([5, *job, 0, 0], None),
@@ -159,10 +165,6 @@ impl Message {
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
             Self::Refused(Refusal { number, process, program, path }) => {
-                let bytes = |path: &'_ PathBuf| {
-                    let bytes = path.as_os_str().as_bytes();
-                    bytes.get(..NAME).unwrap_or(bytes).to_vec()
-                };
                 let (program, path) = (bytes(program), bytes(path));
                 let length = u32::try_from(program.len()).unwrap_or(0);
                 ([12, *number, process.unsigned_abs(), length], Some([program, path].concat()))
@@ -180,9 +182,14 @@ impl Message {
             let raw = i32::try_from(value).ok().filter(|raw| (1..4096).contains(raw));
             Errno::from_raw_os_error(raw.unwrap_or(5))
         };
+        let name = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        let behind = bytes.get(SIZE..)?;
         Some(match kind {
             1 => Self::Failed { stage: job, errno: errno(), job: last },
-            2 => Self::NotExecuted { job, errno: errno() },
+            2 => {
+                let needs = (!behind.is_empty()).then(|| name(behind));
+                Self::NotExecuted { job, errno: errno(), needs }
+            }
             3 => Self::Exited { job, status: value },
             4 => Self::Signalled { job, signal: value },
             5 => Self::Listening { job },
@@ -193,8 +200,7 @@ impl Message {
             10 => Self::MuchMemory,
             11 => Self::ManyProcesses,
             12 => {
-                let name = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-                let (program, path) = bytes.get(SIZE..)?.split_at_checked(usize::try_from(last).ok()?)?;
+                let (program, path) = behind.split_at_checked(usize::try_from(last).ok()?)?;
                 Self::Refused(Refusal {
                     number: job,
                     process: i32::try_from(value).ok()?,
@@ -269,7 +275,8 @@ mod tests {
     fn messages_survive_the_pipe() {
         for message in [
             Message::Failed { stage: 107, errno: Errno::PERM, job: 6 },
-            Message::NotExecuted { job: 7, errno: Errno::NOENT },
+            Message::NotExecuted { job: 7, errno: Errno::NOENT, needs: None },
+            Message::NotExecuted { job: 8, errno: Errno::NOENT, needs: Some("/lib/ld".into()) },
             Message::Exited { job: 1, status: 3 },
             Message::Signalled { job: 2, signal: 9 },
             Message::Stopped { job: 3 },

@@ -11,6 +11,7 @@ mod groups;
 mod ids;
 mod layers;
 mod named;
+mod not_executed;
 mod outcome;
 mod refusals;
 mod run;

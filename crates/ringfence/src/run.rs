@@ -247,7 +247,7 @@ impl Run {
         let mut tell = |refusal: &Refusal| refusals.note(refusal, log);
         let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell)
             .context("watching the sandbox")?;
-        let outcome = outcome::judge(open.plan, &self.invoker, &ended);
+        let outcome = outcome::judge(self.policy, open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
         let refused = open.refusals.total();
         let (mut result, changes) = self.end(open, outcome, report)?;
@@ -349,9 +349,12 @@ impl Run {
     ) -> Result<(Result<u8, Failure>, Settled), Failure> {
         let Open { plan, boundary, mut log, limiter, refusals, mut record, reserved } = open;
         refusals.sum_up(&mut log)?;
-        if let Err(failure) = &outcome.result
-            && matches!(failure.status(), Failure::REFUSED | Failure::NOT_FOUND)
-        {
+        // A command that is nowhere was not refused.
+        let refused = |failure: &&Failure| {
+            failure.status() == Failure::REFUSED
+                || failure.status() == Failure::NOT_FOUND && !failure.hints().is_empty()
+        };
+        if let Some(failure) = outcome.result.as_ref().err().filter(refused) {
             let event = Event::ExecDeny {
                 command: words(plan),
                 rule: failure.text().to_owned(),

@@ -50,3 +50,42 @@ fn the_plan_is_complete_and_needs_no_privilege() {
     assert!(merged.out.contains("preset default"), "{}", merged.out);
     assert_eq!(place.listing().iter().filter(|(path, _)| path.starts_with(&place.state)).count(), 0);
 }
+
+/// The one cause of a command that does not start, not a list of what it might be.
+#[test]
+fn what_does_not_start_says_why() {
+    let place = Place::new();
+    place.write("lost", "#!/nonexist/sh\n");
+    place.write("own", "#!/bin/sh\n");
+    place.write("plain", "x");
+    for name in ["lost", "own"] {
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(place.workspace.join(name), executable).unwrap();
+    }
+    let default = "extends = [\"default\"]";
+    for (policy, command, status, part) in [
+        (default, "./lost", 127, "interpreter /nonexist/sh, which does not exist"),
+        (default, "./plain", 126, "chmod +x"),
+        (default, "nosuch", 127, "command not found"),
+        (
+            &format!("{default}\nenvironment.set.PATH = \"/opt\"")[..],
+            "ls",
+            127,
+            "does not lead there: /opt (",
+        ),
+        (&format!("{default}\ncommands.allow = [\"git\"]"), "ls", 126, "`commands.allow` ("),
+        (&format!("{default}\ncommands.from_workspace = false"), "./own", 126, "from_workspace = true"),
+        ("files.exec = [\"/usr/bin\"]", "ls", 127, "which no rule makes visible"),
+        ("files.read = [\"/etc/hosts\"]", "ls", 127, "files.exec = [\"/usr/bin\"]"),
+    ] {
+        let file = place.write(place.base.path().join("p.toml"), &format!("version = 1\n{policy}\n"));
+        let report = place.base.path().join("report.json");
+        let [file, report] = [file, report].map(|path| path.display().to_string());
+        let ran = place.ringfence(&["run", "--policy", &file, "--report", &report, "--", command]);
+        assert_eq!(ran.status, status, "{policy} {command}: {}", ran.err);
+        assert!(ran.err.contains(part), "{policy} {command}: {}", ran.err);
+        let report: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+        assert_eq!(report["refusals"], u32::from(command != "nosuch"), "{policy} {command}");
+    }
+}

@@ -63,10 +63,13 @@ fn status(messages: &[Message], arguments: &Arguments) -> Result<u8, Failure> {
                 let stage = ringfence_confine::stage_of_job(*stage);
                 return Err(Failure::new(format!("the command could not be started: {stage}: {errno}")));
             }
-            Message::NotExecuted { errno: Errno::NOENT | Errno::NOTDIR, .. } => {
-                return Err(
-                    Failure::new(format!("{command}: command not found")).with_status(Failure::NOT_FOUND)
-                );
+            Message::NotExecuted { errno: Errno::NOENT | Errno::NOTDIR, needs, .. } => {
+                let failure =
+                    Failure::new(format!("{command}: command not found")).with_status(Failure::NOT_FOUND);
+                return Err(match needs {
+                    Some(needs) => failure.hint(format!("it needs {}, which is not there", needs.display())),
+                    None => failure,
+                });
             }
             Message::NotExecuted { errno, .. } => {
                 return Err(Failure::new(format!("{command}: {errno}")).with_status(Failure::REFUSED));

@@ -1,0 +1,143 @@
+//! Why a command did not start, looked for on the host: the kernel's ENOENT and EACCES name no cause.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::{Invoker, Plan, Right};
+use ringfence_policy::Policy;
+use rustix::io::Errno;
+
+use crate::failure::Failure;
+
+/// `needs` is the interpreter or loader that the command's file names, as far as the task could see it.
+pub(crate) fn why(
+    policy: &Policy,
+    plan: &Plan,
+    invoker: &Invoker,
+    errno: Errno,
+    needs: Option<&Path>,
+) -> Failure {
+    let name = plan.command.first().cloned().unwrap_or_default();
+    let shown = name.to_string_lossy().into_owned();
+    if name.is_empty() {
+        return Failure::new("command not found: its name is empty").with_status(Failure::NOT_FOUND);
+    }
+    let on_host = host_path(&name, plan, invoker).filter(|path| path.exists());
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => {
+            let failure = Failure::new(format!("{shown}: command not found")).with_status(Failure::NOT_FOUND);
+            match on_host {
+                Some(path) => not_found(failure, policy, plan, (&name, &path), needs),
+                None => failure,
+            }
+        }
+        Errno::NOEXEC => {
+            Failure::new(format!("{shown}: not a program of this machine, and without `#!` no script"))
+                .with_status(Failure::REFUSED)
+                .hint("name its interpreter, as in `ringfence run -- sh SCRIPT`")
+        }
+        Errno::ACCESS | Errno::PERM | Errno::ISDIR => match on_host {
+            Some(path) if path.is_dir() => {
+                Failure::new(format!("{shown}: is a directory")).with_status(Failure::REFUSED)
+            }
+            path => {
+                let failure = Failure::new(format!("{shown}: may not be executed"));
+                failure.with_status(Failure::REFUSED).hint(forbidden(policy, plan, &name, path.as_deref()))
+            }
+        },
+        other => Failure::new(format!("{shown}: {other}")).with_status(Failure::REFUSED),
+    }
+}
+
+fn not_found(
+    failure: Failure,
+    policy: &Policy,
+    plan: &Plan,
+    (name, path): (&OsStr, &Path),
+    needs: Option<&Path>,
+) -> Failure {
+    let to_allow = |path: &Path| {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        format!("to allow it: files.exec = [\"{}\"]", directory.display())
+    };
+    if !granted(plan, path) {
+        let text = format!("{} exists on this host, but no rule makes it visible", path.display());
+        return failure.hint(text).hint(to_allow(path));
+    }
+    if !name.as_bytes().contains(&b'/') && !searched(plan).any(|directory| directory.join(name).exists()) {
+        let origin = policy.environment.set.get("PATH").map(|rule| format!(" ({})", rule.origin));
+        return failure.hint(format!(
+            "it is {}, but $PATH inside does not lead there: {}{}",
+            path.display(),
+            plan.environment.get(OsStr::new("PATH")).map(|path| path.to_string_lossy()).unwrap_or_default(),
+            origin.unwrap_or_default()
+        ));
+    }
+    match needs {
+        Some(interpreter) if !interpreter.exists() => failure.hint(format!(
+            "{} names the interpreter {}, which does not exist on this host",
+            path.display(),
+            interpreter.display()
+        )),
+        Some(interpreter) if !granted(plan, interpreter) => {
+            let text = format!("{} needs {}, which no rule makes visible", path.display(), interpreter.display());
+            failure.hint(text).hint(format!("{}, or extends = [\"default\"]", to_allow(interpreter)))
+        }
+        _ => failure.hint(format!(
+            "{} is granted, but something it needs is not visible: `extends = [\"default\"]` grants the usual",
+            path.display()
+        )),
+    }
+}
+
+/// The one reason why a file that is there may not be executed.
+fn forbidden(policy: &Policy, plan: &Plan, name: &OsStr, path: Option<&Path>) -> String {
+    let executable =
+        |path: &Path| path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
+    let named = |rule: &ringfence_policy::Rule<String>| {
+        let listed = Path::new(&rule.value);
+        path.is_some_and(|path| path == listed || path.file_name() == Some(listed.as_os_str()))
+            || name == listed
+    };
+    let own = path.is_some_and(|path| path.starts_with(&plan.workspace));
+    match (path, &policy.commands) {
+        (Some(path), _) if !executable(path) => "it lacks the execute permission: chmod +x".into(),
+        _ if own && !policy.from_workspace => {
+            "it lies in the workspace; to allow it: commands.from_workspace = true".into()
+        }
+        (_, Some(commands)) if !own && !commands.allow.iter().any(named) => {
+            let origin =
+                commands.allow.first().map(|rule| &rule.origin).or(policy.origins.get("commands.allow"));
+            let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
+            format!("`commands.allow`{origin} does not name it")
+        }
+        _ => "no rule of `files.exec` covers it".into(),
+    }
+}
+
+/// Whether a rule makes the path executable.
+fn granted(plan: &Plan, path: &Path) -> bool {
+    let rules = plan.landlock.iter().flat_map(|landlock| &landlock.rules);
+    let real = path.canonicalize().unwrap_or(path.to_path_buf());
+    rules
+        .filter(|(right, _)| *right == Right::Execute)
+        .any(|(_, tree)| real.starts_with(tree) || path.starts_with(tree))
+}
+
+/// The directories of $PATH inside.
+fn searched(plan: &Plan) -> impl Iterator<Item = PathBuf> {
+    let path = plan.environment.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+    std::env::split_paths(&path).collect::<Vec<_>>().into_iter()
+}
+
+/// Where the command is on the host: where it was named, or found by the search path inside or the invoker's.
+fn host_path(name: &OsStr, plan: &Plan, invoker: &Invoker) -> Option<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        return Some(plan.directory.join(name));
+    }
+    let outside = invoker.variables.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+    let outside = std::env::split_paths(&outside).collect::<Vec<_>>();
+    searched(plan).chain(outside).map(|directory| directory.join(name)).find(|path| path.is_file())
+}
