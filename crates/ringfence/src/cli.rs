@@ -22,7 +22,7 @@ Exit status of `run`: the command's own; 125 an error of ringfence, 126 refused 
 
 /// A narrow, explained boundary around agents and other non-human identities.
 #[derive(Debug, Parser)]
-#[command(name = "ringfence", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "ringfence", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -64,9 +64,8 @@ enum Verb {
     Doctor(commands::doctor::Arguments),
     /// Print completions for a shell
     Completions(commands::completions::Arguments),
-    /// Print the manual page
-    #[command(hide = true)]
-    Man,
+    /// Print a manual page, as in `ringfence man run | man -l -`
+    Man(commands::man::Arguments),
 }
 
 /// Where the policy comes from, for every verb that needs one.
@@ -141,7 +140,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Discard(arguments) => commands::discard::run(&arguments),
         Verb::Doctor(arguments) => commands::doctor::run(&arguments),
         Verb::Completions(arguments) => commands::completions::run(&arguments),
-        Verb::Man => commands::man(),
+        Verb::Man(arguments) => commands::man::run(&arguments),
     };
     match outcome {
         Ok(status) => ExitCode::from(status),

@@ -117,6 +117,13 @@ fn forbidden(policy: &Policy, plan: &Plan, name: &OsStr, path: Option<&Path>) ->
     }
 }
 
+/// Whether no search path leads to the command.
+pub(crate) fn nowhere(plan: &Plan) -> bool {
+    let Some(name) = plan.command.first() else { return true };
+    let there = |directory: PathBuf| directory.join(name).exists();
+    if name.as_bytes().contains(&b'/') { !there(plan.directory.clone()) } else { !searched(plan).any(there) }
+}
+
 /// Whether a rule makes the path executable.
 fn granted(plan: &Plan, path: &Path) -> bool {
     let rules = plan.landlock.iter().flat_map(|landlock| &landlock.rules);

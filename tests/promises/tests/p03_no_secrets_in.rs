@@ -97,3 +97,21 @@ fn denied_patterns_hold_in_executable_trees_and_for_single_files() {
     let outcome = place.run(&policy, "cat ~/app/ok ~/app/sub/.env ~/one/.env; true");
     assert!(outcome.out.contains("fine") && !outcome.out.contains("SECRET"), "{outcome:?}");
 }
+
+/// Settings that presets grant are hidden where somebody keeps a secret in them, unless the policy itself names them.
+#[test]
+fn settings_with_a_secret_in_them_are_hidden() {
+    let place = Place::new();
+    let git = place.write(place.home.join(".gitconfig"), "[user]\nname = plain\n");
+    let cargo = place.write(place.home.join(".cargo/config.toml"), "[registry]\ntoken = \"canary\"\n");
+    let script = "cat ~/.gitconfig ~/.cargo/config.toml";
+    let seen = place.run("", script);
+    assert!(seen.out.contains("plain") && !seen.out.contains("canary"), "{}", seen.out);
+    std::fs::write(git, "[http]\nextraHeader = canary\n").unwrap();
+    assert!(!place.run("", script).out.contains("canary"));
+    let plan = place.ringfence(&["plan", "--", "true"]);
+    assert!(plan.out.contains("config.toml is hidden: line 2"), "{}", plan.out);
+    let policy = format!("[files]\nread = [\"{}\"]", cargo.display());
+    let seen = place.run(&policy, script);
+    assert_eq!(seen.out.matches("canary").count(), 1, "{}", seen.out);
+}

@@ -11,7 +11,7 @@ use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode as Permissions, OFlags}
 
 use super::gitconfig::{self, Obeyed};
 use super::place::resolve;
-use super::{Shown, homes};
+use super::{Shown, homes, settings};
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
 const GIT_OBEYS: &[&str] =
@@ -23,6 +23,13 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
     let mut hidden: BTreeMap<PathBuf, Marked> = BTreeMap::new();
     for home in &survey.known_homes {
         secrets(policy, home, &shown, &mut hidden);
+        for (path, line) in settings::secrets(policy, home, &shown) {
+            survey.notes.push(format!(
+                "{} is hidden: line {line} holds a password or token; a rule of the policy's own that names the file shows it",
+                path.display()
+            ));
+            hide(&mut hidden, &path, "a password or token is written in it");
+        }
     }
     if shown.covers(&invoker.state) {
         hide(&mut hidden, &invoker.state, "ringfence's own state");
@@ -201,7 +208,7 @@ fn secrets(policy: &Policy, home: &Path, shown: &Shown, hidden: &mut BTreeMap<Pa
 }
 
 /// Whether the path, or what it leads to, lies in a shown tree.
-fn inside(shown: &Shown, path: &Path) -> bool {
+pub(super) fn inside(shown: &Shown, path: &Path) -> bool {
     shown.covers(path)
         || resolve(path, false).is_ok_and(|place| !place.links.is_empty() && shown.covers(&place.real))
 }

@@ -9,6 +9,7 @@ mod homes;
 mod marked;
 mod place;
 mod programs;
+mod settings;
 
 use std::collections::HashSet;
 use std::ffi::OsString;

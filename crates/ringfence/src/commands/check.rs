@@ -19,14 +19,15 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let path = match &arguments.file {
-        Some(path) => path.clone(),
-        None => source::find(&invoker).ok_or_else(|| {
-            Failure::new("there is no ringfence.toml here or above").hint("name the file to check")
-        })?,
+    let file = arguments.file.clone().or_else(|| source::find(&invoker));
+    let (source, shown) = match file {
+        Some(path) => (Source::File(path.clone()), terminal::escape(&path)),
+        None => {
+            let shown = "preset default (there is no ringfence.toml here or above)";
+            (Source::Preset("default".into()), shown.to_owned())
+        }
     };
-    let outcome =
-        ringfence_policy::load(&[Source::File(path.clone())], &environment::context(&invoker), &HostFiles);
+    let outcome = ringfence_policy::load(&[source], &environment::context(&invoker), &HostFiles);
     match outcome {
         Ok(policy) if arguments.json => {
             super::print_json(
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             Ok(Failure::OURS)
         }
         Ok(policy) => {
-            terminal::print(&format!("{}: valid", terminal::escape(&path)));
+            terminal::print(&format!("{shown}: valid"));
             for (grant, secret) in ringfence_policy::opened_secrets(&policy) {
                 let origin = &grant.origin;
                 let text = format!(

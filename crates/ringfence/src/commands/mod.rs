@@ -8,6 +8,7 @@ pub(crate) mod discard;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod logs;
+pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod presets;
 pub(crate) mod ps;
@@ -19,7 +20,7 @@ pub(crate) mod trust;
 pub(crate) mod waiting;
 
 use crate::failure::{Context, Failure};
-use crate::{cli, terminal};
+use crate::terminal;
 
 /// The JSON Schema of policy files, generated from the model by `cargo xtask generate`.
 const SCHEMA: &str = include_str!("../../../../docs/policy.schema.json");
@@ -27,14 +28,6 @@ const SCHEMA: &str = include_str!("../../../../docs/policy.schema.json");
 /// Prints the schema.
 pub(crate) fn schema() -> Result<u8, Failure> {
     terminal::print(SCHEMA);
-    Ok(0)
-}
-
-/// Prints the manual page.
-pub(crate) fn man() -> Result<u8, Failure> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(cli::command()).render(&mut page).context("writing the manual page")?;
-    terminal::print(&String::from_utf8_lossy(&page));
     Ok(0)
 }
 

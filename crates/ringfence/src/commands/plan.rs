@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::PolicyArguments;
 use crate::failure::Failure;
-use crate::{environment, run, source, terminal};
+use crate::{environment, not_executed, run, source, terminal};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -44,6 +44,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         super::print_json(&plan)?;
     } else {
         terminal::print(&plan.to_string());
+        if !arguments.command.is_empty() && not_executed::nowhere(&plan) {
+            let name = plan.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+            terminal::error(&format!(
+                "{} {}: no such command on this host: `run` would end with 127",
+                terminal::label("note:"),
+                terminal::escape(&*name)
+            ));
+        }
     }
     Ok(0)
 }
