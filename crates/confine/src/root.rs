@@ -305,9 +305,14 @@ fn stand_in(root: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     Ok(own)
 }
 
+/// As many names as any root's skeleton needs, and a task with a small /tmp.
+const FEWEST_FILES: u64 = 16_384;
+
 fn tmpfs(size: u64, mode: u32) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, c"size", size.to_string())?;
+    // Empty files cost the kernel about as much each; by default half of the host's pages may be files.
+    fsconfig_set_string(&context, c"nr_inodes", (size / 1024).max(FEWEST_FILES).to_string())?;
     fsconfig_set_string(&context, c"mode", format!("{mode:o}"))?;
     fsconfig_create(&context)?;
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
