@@ -23,6 +23,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("setpriv", "util-linux"),
     ("strace", "strace"),
+    ("tmux", "tmux"),
+    ("top", "procps"),
     ("unshare", "util-linux"),
     ("vim", "vim"),
 ];

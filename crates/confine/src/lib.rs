@@ -11,8 +11,8 @@ mod child;
 mod connections;
 mod enclosure;
 mod init;
-#[cfg(debug_assertions)]
 mod interpreter;
+#[cfg(debug_assertions)]
 mod intruder;
 mod job;
 mod landlock;

@@ -40,6 +40,8 @@ pub struct Ended {
 
 /// How long a command may take to end itself after its terminal is gone.
 const GRACE: Duration = Duration::from_secs(1);
+/// How often a process in the background looks whether the terminal is its own again.
+const LOOK: Duration = Duration::from_millis(200);
 /// The job that a sandbox of one command has.
 const JOB: u32 = 0;
 
@@ -104,6 +106,10 @@ impl Watch<'_> {
             }
             if let Some(screen) = &mut self.screen {
                 screen.step(&ready.screen);
+                screen.look();
+                if screen.gone() {
+                    self.hang_up();
+                }
             }
             if ready.signals {
                 self.take_signals();
@@ -172,7 +178,8 @@ impl Watch<'_> {
     fn patience(&self) -> Option<Timespec> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
-        let least = left.into_iter().chain(limit).min()?;
+        let terminal = self.screen.as_ref().filter(|screen| screen.waits()).map(|_| LOOK);
+        let least = left.into_iter().chain(limit).chain(terminal).min()?;
         Timespec::try_from(least).ok()
     }
 

@@ -27,6 +27,8 @@ pub struct Screen {
     /// How the terminal was set before.
     saved: Option<Termios>,
     raw: bool,
+    /// Nobody looks at it any more.
+    gone: bool,
     master: Option<OwnedFd>,
     typed: Vec<u8>,
     drawn: Vec<u8>,
@@ -56,6 +58,7 @@ impl Screen {
             most,
             saved: None,
             raw: false,
+            gone: false,
             master: None,
             typed: Vec::new(),
             drawn: Vec::new(),
@@ -101,6 +104,26 @@ impl Screen {
             self.raw = true;
         }
         self.resize();
+    }
+
+    /// Whether the terminal is another process group's for now: nothing tells when it is ours again, since a shell's `fg`
+    /// continues only what is stopped.
+    pub(crate) fn waits(&self) -> bool {
+        self.keys.is_some() && self.master.is_some() && !self.raw && !self.gone
+    }
+
+    /// Looks whose it is.
+    pub(crate) fn look(&mut self) {
+        let Some(keys) = self.keys.as_ref().filter(|_| self.waits()) else { return };
+        match tcgetpgrp(keys) {
+            Ok(_) => self.resume(),
+            Err(_) => self.gone = true,
+        }
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn gone(&self) -> bool {
+        self.gone
     }
 
     /// The terminal as it was before.
@@ -194,8 +217,11 @@ impl Screen {
         match io::write(&self.output, part) {
             Ok(length) => drop(self.drawn.drain(..length.min(self.drawn.len()))),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // The terminal is gone; the task's output goes nowhere.
-            Err(_) => self.drawn.clear(),
+            // The task's output goes nowhere.
+            Err(_) => {
+                self.gone = true;
+                self.drawn.clear();
+            }
         }
     }
 
@@ -206,7 +232,9 @@ impl Screen {
             match io::read(keys, &mut buffer) {
                 Ok(length @ 1..) => self.typed.extend_from_slice(buffer.get(..length).unwrap_or_default()),
                 Err(Errno::AGAIN | Errno::INTR) => return,
+                // Without line editing no key makes an end of file.
                 _ => {
+                    self.gone = true;
                     self.keys = None;
                     return;
                 }

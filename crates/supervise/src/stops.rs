@@ -29,6 +29,8 @@ impl Watch<'_> {
     /// One signal. What a process sent is for the command; what the terminal sent is for all in its foreground.
     pub(crate) fn signal(&mut self, signal: i32, from_process: bool) {
         match signal {
+            // As nohup(1), and a shell for what it starts in the background, want it.
+            _ if signals::ignored(signal) => {}
             WINCH => {
                 if let Some(screen) = &self.screen {
                     screen.resize();
@@ -50,6 +52,14 @@ impl Watch<'_> {
                     self.until.get_or_insert(Instant::now() + GRACE);
                 }
             }
+        }
+    }
+
+    /// The terminal is closed, which the kernel tells only its session's leader.
+    pub(crate) fn hang_up(&mut self) {
+        if self.until.is_none() && !signals::ignored(HUP) {
+            self.boundary.signal(JOB, HUP, true);
+            self.until = Some(Instant::now() + GRACE);
         }
     }
 

@@ -65,6 +65,18 @@ pub fn block_only(set: &Set) -> Result<(), Errno> {
     check(libc::c_long::from(result)).map(drop)
 }
 
+/// Whether this process was started with the signal ignored, as nohup(1) does it; a blocked one is queued all the same.
+#[must_use]
+pub fn ignored(signal: i32) -> bool {
+    // SAFETY: all-zero is a valid sigaction to write to.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: no new action is given; action is valid for writing.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Every signal back to its default action, none blocked: what a new program expects.
 pub fn reset() {
     reset_actions();

@@ -8,6 +8,7 @@ mod chaos;
 mod commands;
 mod descriptors;
 mod doctor;
+mod interactive;
 mod limits;
 mod modes;
 mod named;

@@ -1,0 +1,299 @@
+//! A person at a terminal, which is tmux: full-screen programs, job control, prompts, and the terminal going away.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ringfence_promises::{Place, binary};
+
+/// Generous: what is waited for comes, or never does.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A tmux server of the test's own with one pane, in which a shell waits.
+struct Tmux {
+    socket: PathBuf,
+    place: Place,
+}
+
+impl Tmux {
+    fn new() -> Self {
+        let place = Place::new();
+        let tmux = Self { socket: place.base.path().join("tmux"), place };
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(&tmux.socket).args([
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "80",
+            "-y",
+            "24",
+        ]);
+        command.args(["env", "PS1=outside> ", "HISTFILE=/dev/null", "bash", "--norc", "--noprofile", "-i"]);
+        command.current_dir(&tmux.place.workspace).env("HOME", &tmux.place.home);
+        command.env("RINGFENCE_STATE", &tmux.place.state).env("RF", binary()).env("LC_ALL", "C.UTF-8");
+        command.env_remove("TMUX").stdin(Stdio::null());
+        let made = command.output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        tmux.wait_for("outside>");
+        tmux
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let done = Command::new("tmux").arg("-S").arg(&self.socket).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// Keys as tmux names them.
+    fn press(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    /// Types text as it is.
+    fn text(&self, text: &str) {
+        self.tmux(&["send-keys", "-l", text]);
+    }
+
+    /// Types a line.
+    fn line(&self, text: &str) {
+        self.text(text);
+        self.press(&["Enter"]);
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// Waits until the screen is as wanted.
+    #[track_caller]
+    fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let begun = Instant::now();
+        loop {
+            let screen = self.screen();
+            if wanted(&screen) {
+                return screen;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{what} never came; the screen:\n{screen}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) -> String {
+        self.wait(text, |screen| screen.contains(text))
+    }
+
+    /// Waits for a line of exactly this.
+    #[track_caller]
+    fn wait_line(&self, text: &str) -> String {
+        self.wait(text, |screen| screen.lines().any(|line| line.trim_end() == text))
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
+    }
+}
+
+/// Whether a process with this word in its command line lives.
+fn lives(word: &str) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    processes.flatten().any(|process| {
+        let cmdline = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        cmdline.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    })
+}
+
+#[test]
+fn vim_opens_resizes_and_saves() {
+    let tmux = Tmux::new();
+    tmux.place.write("note.txt", "first line\n");
+    let policy = tmux.place.policy("[workspace]\nmode = \"direct\"");
+    tmux.line(&format!("clear; $RF run --quiet --policy {policy} --workspace . -- vim -u NONE -N note.txt"));
+    tmux.wait_for("first line");
+    tmux.text(":echo 'size' &lines 'x' &columns");
+    tmux.press(&["Enter"]);
+    tmux.wait_for("size 24 x 80");
+    tmux.tmux(&["resize-window", "-x", "100", "-y", "30"]);
+    tmux.text(":echo 'size' &lines 'x' &columns");
+    tmux.press(&["Enter"]);
+    tmux.wait_for("size 30 x 100");
+    tmux.text("Gosecond line");
+    tmux.press(&["Escape"]);
+    tmux.line(":wq");
+    tmux.wait_for("outside>");
+    assert_eq!(tmux.place.read("note.txt").as_deref(), Some("first line\nsecond line\n"));
+}
+
+#[test]
+fn less_scrolls_and_quits() {
+    let tmux = Tmux::new();
+    let lines: String = (1..=500).map(|number| format!("line {number}\n")).collect();
+    tmux.place.write("long", &lines);
+    tmux.line("clear; $RF run --quiet --preset default -- less long");
+    tmux.wait_line("line 23");
+    tmux.press(&["G"]);
+    tmux.wait_line("line 500");
+    tmux.text("?line 250");
+    tmux.press(&["Enter"]);
+    tmux.wait_line("line 250");
+    tmux.press(&["q"]);
+    tmux.wait_for("outside>");
+    tmux.line("echo status=$?");
+    tmux.wait_line("status=0");
+}
+
+#[test]
+fn top_draws_the_sandbox_only() {
+    let tmux = Tmux::new();
+    tmux.line("clear; $RF run --quiet --preset default -- top -d 0.3");
+    let screen = tmux.wait_for("%CPU");
+    let after = screen.lines().skip_while(|line| !line.contains("%CPU")).skip(1);
+    let tasks = after.filter(|line| !line.trim().is_empty()).count();
+    assert!(screen.contains("top") && tasks <= 3, "{screen}");
+    // It draws again by itself.
+    let first = tmux.screen();
+    tmux.wait("a second drawing", |screen| screen != first);
+    tmux.press(&["q"]);
+    tmux.wait_for("outside>");
+}
+
+#[test]
+fn keys_that_stop_and_end_reach_what_is_in_front() {
+    let tmux = Tmux::new();
+    tmux.line("clear; $RF run --quiet --preset default -- sh -c 'echo up; exec sleep 600'");
+    tmux.wait_line("up");
+    tmux.press(&["C-c"]);
+    tmux.line("echo status=$?");
+    tmux.wait_line("status=130");
+    // The whole stops, goes on in the background, comes back.
+    tmux.line("clear; $RF run --quiet --preset default -- sh -c 'echo up; read x; echo got $x; exit 5'");
+    tmux.wait_line("up");
+    tmux.press(&["C-z"]);
+    tmux.wait_for("Stopped");
+    tmux.line("bg; sleep 0.3; jobs");
+    tmux.wait_for("Running");
+    tmux.line("fg");
+    tmux.wait("fg", |screen| screen.lines().any(|line| line.trim_end().ends_with("fg")));
+    tmux.line("hello");
+    tmux.wait_line("got hello");
+    tmux.line("echo status=$?");
+    tmux.wait_line("status=5");
+}
+
+#[test]
+fn a_shell_inside_has_jobs_of_its_own() {
+    let tmux = Tmux::new();
+    tmux.line("clear; $RF run --quiet --preset default -- bash --norc --noprofile -i");
+    tmux.wait_for("bash-");
+    tmux.line("PS1='inside> '; clear");
+    tmux.wait_for("inside>");
+    tmux.line("sleep 600");
+    tmux.press(&["C-z"]);
+    tmux.wait_for("Stopped");
+    tmux.line("bg; jobs");
+    tmux.wait_for("Running");
+    tmux.line("fg");
+    tmux.press(&["C-c"]);
+    tmux.line("echo status=$?");
+    tmux.wait_line("status=130");
+    tmux.line("exit 3");
+    tmux.wait_for("outside>");
+    tmux.line("echo status=$?");
+    tmux.wait_line("status=3");
+}
+
+#[test]
+fn a_prompt_for_a_password_shows_nothing() {
+    let tmux = Tmux::new();
+    let ask = "import getpass; print(len(getpass.getpass(\"secret: \")), \"letters\")";
+    tmux.line(&format!("clear; $RF run --quiet --preset default -- /usr/bin/python3 -c '{ask}'"));
+    tmux.wait_line("secret:");
+    tmux.line("hunter2");
+    let screen = tmux.wait_line("7 letters");
+    assert!(!screen.contains("hunter2"), "{screen}");
+    // And the terminal shows what is typed again.
+    tmux.line("echo back");
+    tmux.wait_for("outside> echo back");
+}
+
+#[test]
+fn interpreters_talk_and_leave_a_sane_terminal() {
+    let tmux = Tmux::new();
+    for (program, prompt) in [("/usr/bin/python3", ">>>"), ("node", ">")] {
+        tmux.line(&format!("clear; $RF run --quiet --preset default -- {program}"));
+        tmux.wait(prompt, |screen| screen.lines().any(|line| line.trim() == prompt));
+        tmux.line("6 * 7000000");
+        tmux.wait_line("42000000");
+        // Up and again: they read keys, not lines.
+        tmux.press(&["Up"]);
+        tmux.line(" + 1");
+        tmux.wait_line("42000001");
+        tmux.press(&["C-d"]);
+        tmux.wait("the shell", |screen| screen.trim_end().ends_with("outside>"));
+        tmux.line("stty -a | grep -ow 'isig icanon iexten echo'");
+        tmux.wait_line("isig icanon iexten echo");
+    }
+}
+
+/// Whatever the task does about hang-ups, and wherever its processes went.
+#[test]
+fn a_terminal_that_closes_ends_everything() {
+    for (close, number) in [("kill-pane", "7301"), ("kill-server", "7302")] {
+        let tmux = Tmux::new();
+        let word = format!("{number}.{}", std::process::id());
+        let task = format!(
+            "trap \"\" HUP TERM INT; (setsid sh -c \"trap \\\"\\\" HUP; sleep {word}\" &) ; sleep {word} & echo up; while :; do sleep {word}; done"
+        );
+        tmux.place.write("task", &task);
+        tmux.line("clear; $RF run --quiet --preset default -- bash task");
+        tmux.wait_line("up");
+        let begun = Instant::now();
+        while !lives(&word) {
+            assert!(begun.elapsed() < PATIENCE, "it never began");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        tmux.tmux(&[close]);
+        let begun = Instant::now();
+        while lives(&word) {
+            assert!(begun.elapsed() < PATIENCE, "it lives on after {close}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn nohup_outlives_the_terminal() {
+    let tmux = Tmux::new();
+    let policy = tmux.place.policy("[workspace]\nmode = \"direct\"");
+    let script = "echo > began; while test ! -e go; do sleep 0.05; done; echo > done";
+    tmux.line(&format!("nohup $RF run --quiet --policy {policy} --workspace . -- sh -c '{script}' &"));
+    let appears = |name: &str| {
+        let begun = Instant::now();
+        while tmux.place.read(name).is_none() {
+            assert!(begun.elapsed() < PATIENCE, "{name} never came");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    appears("began");
+    tmux.tmux(&["kill-pane"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    tmux.place.write("go", "");
+    appears("done");
+}
+
+#[test]
+fn a_shell_inside_is_one_word() {
+    let tmux = Tmux::new();
+    tmux.line("clear; SHELL=/bin/bash $RF shell --preset default");
+    tmux.wait("a prompt", |screen| screen.trim_end().ends_with(['$', '#']));
+    tmux.line("clear; echo pid=$$ host=$(hostname)");
+    tmux.wait_for("host=ringfence");
+    tmux.line("exit 4");
+    tmux.wait_for("outside>");
+    tmux.line("echo status=$?");
+    tmux.wait_line("status=4");
+}
