@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("npm", "npm"),
     ("pip3", "python3-pip"),
     ("python3", "python3"),
+    ("runc", "runc"),
     ("setpriv", "util-linux"),
     ("strace", "strace"),
     ("tmux", "tmux"),

@@ -179,7 +179,8 @@ pub(crate) fn no_namespaces(errno: Errno) -> Failure {
             "a limit of `sysctl user | grep max_.*_namespaces` is reached: raise it; `ringfence doctor` says which"
         }
         Errno::NOSYS => {
-            "a filter hides clone3 here, as another sandbox does (ringfence itself among them): run outside of it"
+            "a filter hides clone3 here, as Docker's default and other sandboxes do (ringfence among them): run outside of it, \
+             or with a seccomp profile that allows user namespaces; `ringfence doctor` says more"
         }
         _ => "`ringfence doctor` tries each part and says which is refused",
     };
@@ -198,13 +199,17 @@ pub(crate) fn map_trees(plan: &Plan) -> Result<Vec<OwnedFd>, Failure> {
 
 fn map_tree(tree: &Tree, map: &OwnedFd) -> Result<OwnedFd, Failure> {
     let fail = |errno| {
-        Failure {
-        part: format!("idmapping {}", tree.host.display()),
-        errno,
-        remedy: (errno == Errno::INVAL).then(|| {
-            "its file system cannot be idmapped: use ext4, xfs, btrfs or tmpfs, or start ringfence as the files' owner".into()
-        }),
-    }
+        let remedy = match errno {
+            Errno::INVAL => {
+                "its file system cannot be idmapped: use ext4, xfs, btrfs or tmpfs, or start ringfence as the files' owner"
+            }
+            Errno::PERM => {
+                "root may not do this here, as in a container or a user namespace: start ringfence as the files' owner, \
+                 an ordinary user, who needs no mapping"
+            }
+            _ => return Failure { part: format!("idmapping {}", tree.host.display()), errno, remedy: None },
+        };
+        Failure { part: format!("idmapping {}", tree.host.display()), errno, remedy: Some(remedy.into()) }
     };
     let detached = root::open(tree, true).map_err(fail)?;
     let attributes = Attributes { private: true, ..Attributes::default() };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
 use ringfence_policy::Context;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::failure::{Context as _, Failure};
 
@@ -21,6 +22,30 @@ pub(crate) fn refuse_setuid() -> Result<(), Failure> {
     }
     Err(Failure::new("this binary is set-user-id or set-group-id, which it must never be")
         .hint("remove the bit: chmod u-s,g-s ringfence"))
+}
+
+/// Root of a container may lack what root needs to keep its tasks from being root.
+pub(crate) fn refuse_powerless_root(invoker: &Invoker) -> Result<(), Failure> {
+    const NEEDED: &[(CapabilitySet, &str)] = &[
+        (CapabilitySet::CHOWN, "CAP_CHOWN"),
+        (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
+        (CapabilitySet::FOWNER, "CAP_FOWNER"),
+        (CapabilitySet::KILL, "CAP_KILL"),
+        (CapabilitySet::SETGID, "CAP_SETGID"),
+        (CapabilitySet::SETUID, "CAP_SETUID"),
+        (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
+    ];
+    if !invoker.root {
+        return Ok(());
+    }
+    let have = capabilities(None).context("looking at the capabilities")?.effective;
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(one, _)| !have.contains(*one)).map(|(_, name)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("started by root without {}, as in a container", missing.join(", ")))
+        .hint("start it as an ordinary user, as in `docker run --user 1000`, who needs none of them"))
 }
 
 /// The invoker of this process.

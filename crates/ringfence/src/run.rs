@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
+    environment::refuse_powerless_root(&invoker)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let standard = ringfence_supervise::standard(invoker.root).context("the standard streams")?;
     let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;

@@ -6,6 +6,7 @@ mod bad_input;
 mod ceiling;
 mod chaos;
 mod commands;
+mod container;
 mod descriptors;
 mod doctor;
 mod interactive;

@@ -67,6 +67,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
 fn keep(arguments: Arguments, begun: OwnedFd) -> Result<u8, Failure> {
     rustix::process::setsid().context("a session of its own")?;
     let invoker = environment::invoker()?;
+    environment::refuse_powerless_root(&invoker)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;
     let mut run = Run::new(&arguments.policy, invoker, Some(arguments.name.clone()))?;

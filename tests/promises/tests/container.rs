@@ -1,0 +1,161 @@
+//! Inside a container made by runc: it works, or is refused with the cause, and `doctor` says the same.
+
+use std::path::Path;
+use std::process::Command;
+
+use ringfence_promises::{Place, binary, root};
+use serde_json::{Value, json};
+
+/// What Docker gives root by default.
+const USUAL: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+struct Container {
+    uid: u32,
+    capabilities: Vec<&'static str>,
+    masked: bool,
+    /// As Docker's default profile answers what makes namespaces and mounts (moby's profiles/seccomp/default.json).
+    filtered: bool,
+}
+
+/// Runs words in it; without root, in a rootless one. The status, and everything that was printed.
+fn inside(container: &Container, words: &[&str]) -> (i32, String) {
+    let place = Place::new();
+    let bundle = place.base.path().join("bundle");
+    let rootfs = bundle.join("rootfs");
+    for directory in ["usr", "etc", "tmp", "home", "w", "rf", "proc", "dev", "sys"] {
+        std::fs::create_dir_all(rootfs.join(directory)).unwrap();
+    }
+    for link in ["bin", "sbin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(Path::new("usr").join(link), rootfs.join(link)).unwrap();
+    }
+    if root() {
+        for path in [rootfs.join("home"), place.workspace.clone()] {
+            std::os::unix::fs::chown(path, Some(container.uid), Some(container.uid)).unwrap();
+        }
+        // The way to both must be open to that user.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(place.base.path(), open).unwrap();
+    }
+    let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let mut made = Command::new("runc");
+    made.arg("spec").args((!root()).then_some("--rootless")).current_dir(&bundle);
+    assert!(made.status().unwrap().success(), "runc is not installed: apt-get install runc");
+    let file = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    words.insert(0, "/rf".into());
+    let process = config["process"].as_object_mut().unwrap();
+    process.insert("terminal".into(), false.into());
+    process.insert("args".into(), json!(words));
+    process.insert("cwd".into(), "/w".into());
+    process.insert("env".into(), json!(["PATH=/usr/bin:/bin", "HOME=/home"]));
+    process.insert("noNewPrivileges".into(), false.into());
+    if root() {
+        process.insert("user".into(), json!({ "uid": container.uid, "gid": container.uid }));
+        let own = if container.uid == 0 { container.capabilities.clone() } else { Vec::new() };
+        process.insert(
+            "capabilities".into(),
+            json!({ "bounding": container.capabilities, "effective": own, "permitted": own }),
+        );
+    }
+    config["root"] = json!({ "path": "rootfs", "readonly": false });
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+    let bind = |from: &Path, to: &str, how: &str| json!({ "destination": to, "type": "bind", "source": from, "options": ["rbind", how] });
+    mounts.push(bind(Path::new("/usr"), "/usr", "ro"));
+    mounts.push(bind(Path::new("/etc"), "/etc", "ro"));
+    mounts.push(bind(&place.workspace, "/w", "rw"));
+    // The file alone: what is around it is the test's.
+    std::fs::remove_dir(rootfs.join("rf")).unwrap();
+    std::fs::write(rootfs.join("rf"), "").unwrap();
+    mounts.push(bind(&binary(), "/rf", "ro"));
+    let linux = config["linux"].as_object_mut().unwrap();
+    linux.remove("resources");
+    if !container.masked {
+        linux.insert("maskedPaths".into(), json!([]));
+        linux.insert("readonlyPaths".into(), json!([]));
+    }
+    if container.filtered {
+        let refused = [
+            "unshare",
+            "mount",
+            "umount2",
+            "setns",
+            "fsopen",
+            "fsmount",
+            "move_mount",
+            "open_tree",
+            "mount_setattr",
+            "pivot_root",
+        ];
+        let namespaces =
+            json!({ "index": 0, "value": 0x7E02_0000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" });
+        linux.insert(
+            "seccomp".into(),
+            json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "syscalls": [
+                { "names": all_but(&refused), "action": "SCMP_ACT_ALLOW" },
+                { "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 },
+                { "names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [namespaces] },
+            ] }),
+        );
+    }
+    std::fs::write(&file, config.to_string()).unwrap();
+    let mut run = Command::new("runc");
+    run.arg("--root").arg(place.base.path().join("runc")).args(["run", "-b"]).arg(&bundle);
+    run.arg(format!("rf{}", place.base.path().file_name().unwrap().to_string_lossy()));
+    let done = run.env("XDG_RUNTIME_DIR", place.base.path()).output().unwrap();
+    let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (done.status.code().unwrap_or(-1), text)
+}
+
+/// Every system call that the library behind runc knows by name would be long; these are what a shell and the program use.
+fn all_but(refused: &[&str]) -> Vec<String> {
+    let header = std::fs::read_to_string("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").unwrap();
+    let names =
+        header.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_whitespace().next());
+    let own = |name: &&str| !refused.contains(name) && !matches!(*name, "clone" | "clone3");
+    names.filter(own).map(str::to_owned).collect()
+}
+
+const RUN: &[&str] = &["run", "--preset", "default", "--", "sh", "-c", "echo works; echo x > new"];
+
+#[test]
+fn it_works_in_a_container_or_says_why_not() {
+    let usual = || USUAL.to_vec();
+    let plain = |uid| Container { uid, capabilities: usual(), masked: false, filtered: false };
+    let powerful = Container { capabilities: [usual(), vec!["CAP_SYS_ADMIN"]].concat(), ..plain(0) };
+    let mut cases = vec![(plain(1000), ""), (Container { masked: true, ..plain(1000) }, "/proc")];
+    if root() {
+        cases.extend([
+            (Container { filtered: true, ..plain(1000) }, "clone3"),
+            (plain(0), "CAP_SYS_ADMIN"),
+            (Container { capabilities: vec!["CAP_KILL"], ..plain(0) }, "CAP_CHOWN"),
+            (powerful, ""),
+        ]);
+    }
+    for (number, (container, cause)) in cases.iter().enumerate() {
+        let (status, text) = inside(container, RUN);
+        let (verdict, doctor) = inside(container, &["doctor"]);
+        if cause.is_empty() {
+            assert!(status == 0 && text.contains("works"), "case {number}: {status} {text}");
+        } else {
+            assert!(status == 125 && !text.contains("works"), "case {number}: {status} {text}");
+            assert!(text.contains(cause) && text.contains("hint:"), "case {number}: {text}");
+        }
+        assert_eq!(verdict == 0, status == 0, "case {number}: doctor disagrees: {doctor}\n{text}");
+    }
+}
