@@ -62,6 +62,17 @@ impl Tmux {
         self.press(&["Enter"]);
     }
 
+    /// Presses a key until it shows: a shell that is just starting its job may take it for its own.
+    #[track_caller]
+    fn insist(&self, key: &str, text: &str) {
+        let begun = Instant::now();
+        while !self.screen().contains(text) {
+            assert!(begun.elapsed() < PATIENCE, "{text} never came; the screen:\n{}", self.screen());
+            self.press(&[key]);
+            std::thread::sleep(Duration::from_millis(700));
+        }
+    }
+
     fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
     }
@@ -172,8 +183,7 @@ fn keys_that_stop_and_end_reach_what_is_in_front() {
     // The whole stops, goes on in the background, comes back.
     tmux.line("clear; $RF run --quiet --preset default -- sh -c 'echo up; read x; echo got $x; exit 5'");
     tmux.wait_line("up");
-    tmux.press(&["C-z"]);
-    tmux.wait_for("Stopped");
+    tmux.insist("C-z", "Stopped");
     tmux.line("bg; sleep 0.3; jobs");
     tmux.wait_for("Running");
     tmux.line("fg");
@@ -192,12 +202,11 @@ fn a_shell_inside_has_jobs_of_its_own() {
     tmux.line("PS1='inside> '; clear");
     tmux.wait_for("inside>");
     tmux.line("sleep 600");
-    tmux.press(&["C-z"]);
-    tmux.wait_for("Stopped");
+    tmux.insist("C-z", "Stopped");
     tmux.line("bg; jobs");
     tmux.wait_for("Running");
-    tmux.line("fg");
-    tmux.press(&["C-c"]);
+    tmux.line("clear; fg");
+    tmux.insist("C-c", "^C");
     tmux.line("echo status=$?");
     tmux.wait_line("status=130");
     tmux.line("exit 3");
