@@ -66,12 +66,11 @@ fn inside(container: &Container, words: &[&str]) -> (i32, String) {
     process.insert("noNewPrivileges".into(), false.into());
     if root() {
         process.insert("user".into(), json!({ "uid": container.uid, "gid": container.uid }));
-        let own = if container.uid == 0 { container.capabilities.clone() } else { Vec::new() };
-        process.insert(
-            "capabilities".into(),
-            json!({ "bounding": container.capabilities, "effective": own, "permitted": own }),
-        );
     }
+    // A rootless one's own user is its root.
+    let own = if container.uid == 0 || !root() { container.capabilities.clone() } else { Vec::new() };
+    let all = json!({ "bounding": container.capabilities, "effective": own, "permitted": own });
+    process.insert("capabilities".into(), all);
     config["root"] = json!({ "path": "rootfs", "readonly": false });
     let mounts = config["mounts"].as_array_mut().unwrap();
     mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
