@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use ringfence_limits::Watcher;
-use ringfence_sys::{exec, fds, memory, signals};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ringfence_sys::{exec, fds, signals};
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{self, Pid, Signal, WaitOptions};
 
@@ -17,6 +17,7 @@ use crate::connections::Connections;
 use crate::job::{self, Rules, Told};
 use crate::orders::Request;
 use crate::report::{self, Message, send};
+use crate::rest::Rest;
 
 /// How often those who wait for a peer are looked at again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -39,6 +40,7 @@ struct Init {
     /// Number of the next refusal.
     refusal: u32,
     watcher: Option<Watch>,
+    rest: Rest,
 }
 
 struct Running {
@@ -52,7 +54,7 @@ struct Watch {
 }
 
 /// Never returns.
-pub(crate) fn run(report: OwnedFd, rules: Rules, mut own: Own) -> ! {
+pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     // Everything blocked: pid 1 is not to be interrupted, and what is not waited for stays pending.
     let _ = signals::block_only(&signals::Set::all());
     let Ok(children) = signals::descriptor(&signals::Set::of(&[CHILD])) else { exec::exit_now(125) };
@@ -64,6 +66,7 @@ pub(crate) fn run(report: OwnedFd, rules: Rules, mut own: Own) -> ! {
     kept.extend(&memory);
     keep_only(&kept);
     send(report.as_fd(), &Message::Ready);
+    rules.prepare();
     let watcher = rules
         .watched
         .then(|| Watch { watcher: Watcher::new(&rules.limits, Pid::INIT, memory), next: Instant::now() });
@@ -76,6 +79,7 @@ pub(crate) fn run(report: OwnedFd, rules: Rules, mut own: Own) -> ! {
         connections: BTreeMap::new(),
         refusal: 0,
         watcher,
+        rest: Rest::default(),
     };
     loop {
         init.turn(&children);
@@ -93,7 +97,7 @@ impl Init {
             let wanted = if connections.room() { PollFlags::IN } else { PollFlags::empty() };
             polled.push(PollFd::new(connections.listener(), wanted));
         }
-        let _ = poll(&mut polled, self.patience().as_ref());
+        let _ = self.rest.poll(&mut polled, self.patience());
         let events: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
         let [ended, asked, told, listeners @ ..] = &events[..] else { return };
         if !ended.is_empty() {
@@ -111,11 +115,11 @@ impl Init {
     }
 
     /// How long to wait at most.
-    fn patience(&self) -> Option<Timespec> {
+    fn patience(&self) -> Option<Duration> {
         let busy = self.connections.values().any(Connections::busy).then_some(RETRY);
         let next = self.watcher.as_ref().filter(|_| !self.jobs.is_empty());
         let next = next.map(|watch| watch.next.saturating_duration_since(Instant::now()));
-        Timespec::try_from(busy.into_iter().chain(next).min()?).ok()
+        busy.into_iter().chain(next).min()
     }
 
     /// A new filter is in place.
@@ -169,7 +173,6 @@ impl Init {
                 match job::start(&self.rules, &job, passed, told) {
                     Ok(pid) => {
                         self.jobs.insert(pid, Running { job: job.id, led: job.terminal.is_some() });
-                        memory::forget_code();
                     }
                     Err((stage, errno)) => {
                         send(self.report.as_fd(), &Message::Failed { stage, errno, job: job.id });

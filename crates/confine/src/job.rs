@@ -19,7 +19,7 @@ use rustix::{pty, termios};
 use crate::child::{Outcome, at, keep_capabilities};
 use crate::init;
 use crate::interpreter::interpreter;
-use crate::landlock;
+use crate::landlock::Domain;
 use crate::orders::{Job, Orders, Size, Stream};
 use crate::report::{Message, Stage, send, send_with};
 
@@ -39,6 +39,8 @@ impl Filters {
 #[derive(Debug)]
 pub(crate) struct Rules {
     landlock: Option<Landlock>,
+    /// Made of it once the root stands; with what went wrong.
+    domain: Option<Result<Domain, Errno>>,
     filter: Vec<Instruction>,
     umask: Mode,
     descriptors: Rlimit,
@@ -62,6 +64,7 @@ impl Rules {
         process::umask(umask);
         Self {
             landlock: orders.landlock.clone().into_owned(),
+            domain: None,
             filter: filter
                 .iter()
                 .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
@@ -72,6 +75,13 @@ impl Rules {
             single: orders.single,
             watched: orders.watched,
         }
+    }
+}
+
+impl Rules {
+    /// The part that takes a while, while the supervisor writes its record.
+    pub(crate) fn prepare(&mut self) {
+        self.domain = self.landlock.as_ref().map(Domain::new);
     }
 }
 
@@ -166,8 +176,11 @@ fn enter(
     fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
     process::umask(rules.umask);
     limit(rules, job.terminal.is_some()).map_err(at(Stage::Limits))?;
-    if let Some(rules) = &rules.landlock {
-        landlock::restrict(rules).map_err(at(Stage::Landlock))?;
+    match (&rules.landlock, &rules.domain) {
+        (None, _) => {}
+        (Some(_), Some(Ok(domain))) => domain.enter().map_err(at(Stage::Landlock))?,
+        (Some(_), Some(Err(errno))) => return Err((Stage::Landlock as u32, *errno)),
+        (Some(_), None) => return Err((Stage::Landlock as u32, Errno::INVAL)),
     }
     signals::reset();
     let listener = seccomp::install_with_listener(&rules.filter).map_err(at(Stage::Filter))?;

@@ -1,24 +1,35 @@
 //! Landlock on the task (landlock(7)): rules from the plan, every right the kernel knows handled.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, RestrictionStatus,
-    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use ringfence_plan::{Landlock, Right};
 use rustix::io::Errno;
 
-/// Puts the calling thread into the domain. no_new_privs is set already.
-pub(crate) fn restrict(plan: &Landlock) -> Result<(), Errno> {
-    match try_restrict(plan) {
-        Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => Ok(()),
-        Ok(_) => Err(Errno::OPNOTSUPP),
-        Err(_) => Err(Errno::PERM),
+/// The rules, bound to what their paths were when the sandbox began: no command can put something else there for the next.
+#[derive(Debug)]
+pub(crate) struct Domain(OwnedFd);
+
+impl Domain {
+    /// Makes it; whatever the kernel cannot hold is an error.
+    pub(crate) fn new(plan: &Landlock) -> Result<Self, Errno> {
+        let ruleset = create(plan).map_err(|_| Errno::PERM)?;
+        let ruleset = Option::<OwnedFd>::from(ruleset).ok_or(Errno::OPNOTSUPP)?;
+        // Out of the way of a command's streams.
+        rustix::io::fcntl_dupfd_cloexec(ruleset, 3).map(Self)
+    }
+
+    /// Puts the calling thread into it. no_new_privs is set already.
+    pub(crate) fn enter(&self) -> Result<(), Errno> {
+        ringfence_sys::landlock::restrict_self(self.0.as_fd())
     }
 }
 
-fn try_restrict(plan: &Landlock) -> Result<RestrictionStatus, RulesetError> {
+fn create(plan: &Landlock) -> Result<RulesetCreated, RulesetError> {
     let abi = ABI::from(i32::try_from(plan.abi).unwrap_or(0));
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -26,7 +37,7 @@ fn try_restrict(plan: &Landlock) -> Result<RestrictionStatus, RulesetError> {
     if plan.scoped {
         ruleset = ruleset.scope(Scope::from_all(abi))?;
     }
-    let mut created = ruleset.create()?.no_new_privs(false);
+    let mut created = ruleset.create()?;
     for (right, path) in &plan.rules {
         let Ok(file) = PathFd::new(path) else {
             // What is not there needs no right: an optional grant's mount point may be hidden by a deny.
@@ -37,7 +48,7 @@ fn try_restrict(plan: &Landlock) -> Result<RestrictionStatus, RulesetError> {
             created = created.add_rule(PathBeneath::new(file, access))?;
         }
     }
-    created.restrict_self()
+    Ok(created)
 }
 
 fn rights(right: Right, abi: ABI, path: &Path) -> BitFlags<AccessFs> {

@@ -21,6 +21,7 @@ mod orders;
 mod parent;
 pub mod probe;
 pub mod report;
+mod rest;
 mod root;
 pub mod survey;
 
@@ -29,3 +30,4 @@ pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
 pub use parent::{Boundary, Failure, stage, stage_of_job};
 pub use report::{Message, Refusal};
+pub use rest::Rest;

@@ -14,9 +14,9 @@ mod stops;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::Message;
+use ringfence_confine::{Message, Rest};
 use ringfence_sys::signals;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 pub use descriptors::{Standard, Unfit, give, standard};
@@ -59,8 +59,8 @@ pub fn run(
     tell: &mut dyn FnMut(&Refusal) -> bool,
 ) -> Result<Ended, Errno> {
     let ended = Ended::default();
-    let mut watch = Watch { boundary, signals, relays, screen, limiter, tell, until: None, ended };
-    ringfence_sys::memory::forget_code();
+    let mut watch =
+        Watch { boundary, signals, relays, screen, limiter, tell, until: None, ended, rest: Rest::default() };
     let outcome = watch.run();
     // What the task wrote last is still in the pipes; no more is wanted of one that wrote too much.
     let enough = watch.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());
@@ -87,6 +87,7 @@ struct Watch<'a> {
     /// When the sandbox is ended, whatever its command does.
     until: Option<Instant>,
     ended: Ended,
+    rest: Rest,
 }
 
 impl Watch<'_> {
@@ -149,10 +150,7 @@ impl Watch<'_> {
         polled.extend(waiting.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)));
         let screen = self.screen.as_ref().map(Screen::wants).unwrap_or_default();
         polled.extend(screen.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
-        match poll(&mut polled, self.patience().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
+        self.rest.poll(&mut polled, self.patience())?;
         let mut events = polled.iter().map(PollFd::revents);
         let mut next = || events.next().unwrap_or(PollFlags::empty());
         let signals = next();
@@ -175,12 +173,11 @@ impl Watch<'_> {
     }
 
     /// How long to wait at most.
-    fn patience(&self) -> Option<Timespec> {
+    fn patience(&self) -> Option<Duration> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
         let terminal = self.screen.as_ref().filter(|screen| screen.waits()).map(|_| LOOK);
-        let least = left.into_iter().chain(limit).chain(terminal).min()?;
-        Timespec::try_from(least).ok()
+        left.into_iter().chain(limit).chain(terminal).min()
     }
 
     /// Takes one report; `false` once there will be no more.

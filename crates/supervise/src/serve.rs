@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Boundary, Failure, Job, Message, Stream, report};
+use ringfence_confine::{Boundary, Failure, Job, Message, Rest, Stream, report};
 use ringfence_sys::signals;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Gid, OFlags, Uid, fchown, fcntl_getfl, fstat, major, minor};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
@@ -70,6 +70,7 @@ pub struct Server<'a> {
     until: Option<Instant>,
     limiter: Option<&'a mut Limiter>,
     tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
+    rest: Rest,
 }
 
 /// What became of it. Clients that wait for its end see that when this is dropped.
@@ -104,6 +105,7 @@ impl<'a> Server<'a> {
             until: None,
             limiter,
             tell,
+            rest: Rest::default(),
         }
     }
 
@@ -128,7 +130,6 @@ impl<'a> Server<'a> {
     /// # Errors
     /// The kernel's; dropping the boundary ends the sandbox.
     pub fn run(mut self) -> Result<Served, Errno> {
-        ringfence_sys::memory::forget_code();
         loop {
             let ready = self.poll()?;
             if ready.report && !self.report() || ready.ended {
@@ -173,10 +174,7 @@ impl<'a> Server<'a> {
         polled.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
         let relays: Vec<_> = self.relays.iter().filter_map(Relay::wants).collect();
         polled.extend(relays.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
-        match poll(&mut polled, self.patience().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
+        self.rest.poll(&mut polled, self.patience())?;
         let mut events = polled.iter().map(PollFd::revents);
         let mut next = || events.next().unwrap_or(PollFlags::empty());
         let [ended, report, signals, knocked] =
@@ -190,10 +188,10 @@ impl<'a> Server<'a> {
         })
     }
 
-    fn patience(&self) -> Option<Timespec> {
+    fn patience(&self) -> Option<Duration> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
-        Timespec::try_from(left.into_iter().chain(limit).min()?).ok()
+        left.into_iter().chain(limit).min()
     }
 
     /// Takes one report; `false` once there will be no more.

@@ -1,6 +1,17 @@
-//! landlock_create_ruleset(2): only the question which ABI there is; the rest is the `landlock` crate's.
+//! landlock(7): the question which ABI there is, and entering a domain; rulesets are the `landlock` crate's.
 
-use crate::check;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::{Errno, check};
+
+/// Puts the calling thread into a ruleset's domain, for good; no_new_privs must be set.
+///
+/// # Errors
+/// EPERM without no_new_privs, E2BIG for more than 16 domains.
+pub fn restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes a descriptor and flags, and touches no memory of ours.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) }).map(drop)
+}
 
 /// The highest ABI of this kernel; 0 where Landlock is missing or not enabled.
 #[must_use]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 use ringfence_confine::{Enclosure, Message};
 use ringfence_record::State;
-use ringfence_supervise::{Ask, Screen};
+use ringfence_supervise::{Ask, Sandbox, Screen};
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
@@ -41,14 +41,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         streams: standard.streams,
         terminal: standard.screen.as_ref().map(Screen::size),
     };
-    // What comes back is the sandbox's.
-    ringfence_confine::enclose(&Enclosure::default()).map_err(not_confined)?;
     remote.ask(&ask, &standard.passed).map_err(|errno| match errno {
         Errno::MSGSIZE => Failure::new("the command line is too long: 128 KiB at most")
             .hint("put it into a script in the workspace"),
         errno => Failure::new(format!("asking the sandbox: {errno}")),
     })?;
     drop(standard.passed);
+    // What comes back is the sandbox's; while it starts the command there is time.
+    if let Err(failure) = ringfence_confine::enclose(&Enclosure::default()) {
+        remote.kill();
+        return Err(not_confined(failure));
+    }
     let ended =
         ringfence_supervise::run(&remote, &signals, standard.relays, standard.screen, None, &mut |_| true)
             .context("waiting for the command")?;
