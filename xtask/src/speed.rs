@@ -16,6 +16,14 @@ const LOOPS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Enters a Landlock domain that allows everything below the current directory and nothing else (landlock(7)).
+const ONE_RULE: &str = "import ctypes, os, struct
+call = ctypes.CDLL(None).syscall
+every = (1 << 15) - 1
+ruleset = call(444, struct.pack('Q', every), 8, 0)
+assert call(445, ruleset, 1, struct.pack('=Qi', every, os.open('.', os.O_PATH)), 0) == 0
+assert ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) == 0 and call(446, ruleset, 0) == 0";
+
 /// Native speed: loops of one call, and a build of C files.
 pub(crate) fn native(binary: &Path, scratch: &Path) -> Result<Vec<Comparison>, String> {
     let workspace = scratch.join("native");
@@ -34,6 +42,15 @@ pub(crate) fn native(binary: &Path, scratch: &Path) -> Result<Vec<Comparison>, S
             7,
         )?);
     }
+    let floor = ["python3", "-c", &format!("{ONE_RULE}\n{}", LOOPS[1].1)];
+    let plain = ["python3", "-c", LOOPS[1].1];
+    let outside = |line: [&str; 3]| {
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).current_dir(&workspace);
+        command
+    };
+    let name = "open, in a Landlock domain of one rule against none: what the kernel takes for any";
+    found.push(compare(name, || outside(floor), || outside(plain), 7)?);
     let build = ["sh", "-c", "make -s clean && make -s -j2"];
     found.push(inside_and_outside(
         "native build, inside against outside",
@@ -76,7 +93,7 @@ pub(crate) fn live(binary: &Path, scratch: &Path, runs: usize) -> Result<Vec<Com
     Ok(found)
 }
 
-/// `ringfence exec` against the same program and the client's own start.
+/// `ringfence exec` without its client's own start, against the same program without ringfence.
 fn exec(binary: &Path, scratch: &Path, workspace: &Path, runs: usize) -> Result<Comparison, String> {
     let verb = |words: &[&str]| {
         let mut command = Command::new(binary);
@@ -88,19 +105,43 @@ fn exec(binary: &Path, scratch: &Path, workspace: &Path, runs: usize) -> Result<
         return Err("`ringfence start` failed".to_owned());
     }
     let inside = || verb(&["exec", "bench", "--", "/bin/true"]);
-    let outside = || {
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("/bin/true; exec {} presets", binary.display())]);
-        command
-    };
-    let compared = compare(
-        "exec in a sandbox that lives, against a shell that runs the program and a client",
-        inside,
-        outside,
-        runs,
-    );
+    let client = compare("a client's own start", inside, || verb(&["presets"]), runs);
+    let program = compare("the program", inside, || Command::new("/bin/true"), runs);
+    let name = "exec in a sandbox that lives, less a client's own start, against fork and exec";
+    let compared = program.and_then(|program| Ok(program.less(name, &client?)));
     verb(&["stop", "bench", "--grace", "0"]).status().map_err(|e| e.to_string())?;
     compared
+}
+
+/// KiB of all that stays beside a task that sleeps, shared pages counted by their shares (proc(5), Pss).
+pub(crate) fn beside(binary: &Path, scratch: &Path) -> Result<u64, String> {
+    let mut run = ringfence(binary, scratch, scratch);
+    let mut supervisor = run
+        .args(["--preset", "default", "--workspace", "native", "--", "sleep", "60"])
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let mut total = Ok(0);
+    let mut processes = vec![supervisor.id()];
+    while let Some(process) = processes.pop() {
+        let file = |name: &str| {
+            std::fs::read_to_string(format!("/proc/{process}/{name}")).map_err(|e| e.to_string())
+        };
+        let children = file(&format!("task/{process}/children"))?;
+        processes.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        if file("comm")?.trim() != "sleep" {
+            let rollup = file("smaps_rollup");
+            let own = rollup.and_then(|text| {
+                let line = text.lines().find_map(|line| {
+                    line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok()
+                });
+                line.ok_or_else(|| "no Pss".to_owned())
+            });
+            total = total.and_then(|sum| own.map(|own| sum + own));
+        }
+    }
+    supervisor.kill().and_then(|()| supervisor.wait()).map_err(|e| e.to_string())?;
+    total
 }
 
 /// Start-up with many rules against start-up with ten.

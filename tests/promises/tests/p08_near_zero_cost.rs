@@ -37,3 +37,27 @@ fn ten_thousand_rules_start_and_a_thousand_trees_are_refused() {
     let outcome = place.run(&rules(1001, 1001), "true");
     assert!(outcome.status == 125 && outcome.err.contains("common parent"), "{}", outcome.err);
 }
+
+/// The target is 2 MiB in an optimised build, shared pages counted by their shares; pages of the process are more than that.
+#[test]
+fn little_stays_beside_a_sleeping_task() {
+    let place = Place::new();
+    let mut command = place.command(&["run", "--preset", "default", "--", "sleep", "60"]);
+    let mut supervisor = command.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let (mut pages, mut count, mut processes) = (0, 0, vec![supervisor.id()]);
+    while let Some(process) = processes.pop() {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap();
+        let children = read(&format!("task/{process}/children"));
+        processes.extend(children.split_whitespace().map(|child| child.parse::<u32>().unwrap()));
+        if read("comm").trim() != "sleep" {
+            count += 1;
+            pages += read("statm").split_whitespace().nth(1).unwrap().parse::<u64>().unwrap();
+        }
+    }
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
+    let kib = pages * 4;
+    println!("beside a sleeping task, unoptimised build: {kib} KiB in {count} processes");
+    assert!(count == 2 && kib < 20 * 1024, "{kib} KiB in {count} processes");
+}
