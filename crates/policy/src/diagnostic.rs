@@ -154,7 +154,7 @@ pub struct SourceText {
 impl SourceText {
     pub(crate) fn new(name: String, text: String) -> Self {
         let mut starts = vec![0];
-        starts.extend(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1));
+        starts.extend(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1));
         Self { name: name.into(), text, starts }
     }
 
@@ -265,6 +265,29 @@ impl Problem {
     }
 }
 
+/// Finds lines from where the last one was found.
+pub(crate) struct Origins<'a> {
+    report: &'a Report,
+    /// Number of a source, and of the last line in it.
+    last: Option<(usize, &'a SourceText, u32)>,
+}
+
+impl Origins<'_> {
+    pub(crate) fn next(&mut self, place: Place) -> Origin {
+        let near = self.last.filter(|(source, ..)| *source == place.source).and_then(|(_, text, line)| {
+            let starts = text.starts.get(usize::try_from(line).ok()?.checked_sub(1)?..)?;
+            let begins = |at: usize| starts.get(at).is_some_and(|start| *start <= place.start);
+            // The same line or the next.
+            let down = u32::from(begins(1));
+            (begins(0) && !begins(2)).then(|| Origin { source: text.name.clone(), line: line + down })
+        });
+        let origin = near.unwrap_or_else(|| self.report.origin(place));
+        let source = self.report.sources.get(place.source).filter(|source| !source.text.is_empty());
+        self.last = source.map(|source| (place.source, &**source, origin.line));
+        origin
+    }
+}
+
 /// Collects the sources and what is wrong in them.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -293,6 +316,11 @@ impl Report {
             Some(source) => Origin { source: source.name.clone(), line: source.line(place.start) },
             None => Origin { source: "built in".into(), line: 0 },
         }
+    }
+
+    /// The same for many places, mostly in the order of their documents.
+    pub(crate) fn origins(&self) -> Origins<'_> {
+        Origins { report: self, last: None }
     }
 
     pub(crate) fn push(&mut self, problem: Problem) {

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memchr2, memmem};
+
 /// Shorter documents are not worth a second look.
 const WORTH: usize = 16 << 10;
 
@@ -31,19 +33,19 @@ pub(crate) fn take(text: &str) -> Option<(String, Lists)> {
 }
 
 pub(crate) fn take_any(text: &str) -> Option<(String, Lists)> {
-    if text.contains("\"\"\"") || text.contains("'''") {
+    if [&b"\"\"\""[..], b"'''"].iter().any(|quotes| memmem::find(text.as_bytes(), quotes).is_some()) {
         return None;
     }
     let mut lists = Lists::default();
     let mut blanked = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(line) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let length = line.find('\n').map_or(line.len(), |end| end + 1);
+        let length = memchr(b'\n', line.as_bytes()).map_or(line.len(), |end| end + 1);
         let end = match opens(line.get(..length)?).map(|open| at + open) {
             Some(open) => match strings(text.as_bytes(), open + 1) {
                 Some((taken, close)) => {
                     blanked.push_str(text.get(at..=open)?);
-                    blanked.extend(std::iter::repeat_n(' ', close - open - 1));
+                    blanked.push_str(&" ".repeat(close - open - 1));
                     lists.taken.push((open, taken));
                     at = close;
                     continue;
@@ -89,8 +91,9 @@ fn strings(text: &[u8], mut at: usize) -> Option<(Vec<Range<usize>>, usize)> {
 /// Behind the closing quote of a string of visible ASCII without escapes.
 fn string_end(text: &[u8], at: usize) -> Option<usize> {
     let rest = text.get(at..)?.strip_prefix(b"\"")?;
-    let length = rest.iter().position(|byte| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'))?;
-    (rest.get(length) == Some(&b'"')).then_some(at + length + 2)
+    let length = memchr2(b'"', b'\\', rest)?;
+    let plain = rest.get(..length)?.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    (plain && rest.get(length) == Some(&b'"')).then_some(at + length + 2)
 }
 
 /// Behind blanks, line ends and comments.

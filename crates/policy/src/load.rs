@@ -109,7 +109,7 @@ impl<'a> Loader<'a> {
             if loaded.ceiling && !loaded.preset {
                 ceiling::check_keys(&loaded.document, report);
             }
-            merged.add(&loaded.document, &scope, report);
+            merged.add(loaded.document, &scope, report);
         }
         merged
     }

@@ -64,7 +64,7 @@ const TIGHTEN_ONLY: &[&str] =
 
 impl Merged {
     /// Merges one document on top.
-    pub(crate) fn add(&mut self, document: &Document, scope: &Scope<'_>, report: &mut Report) {
+    pub(crate) fn add(&mut self, document: Document, scope: &Scope<'_>, report: &mut Report) {
         if let Some(lists) = &document.lists {
             self.replace(lists.replace.as_ref(), report);
         }
@@ -74,7 +74,7 @@ impl Merged {
         if let Some(workspace) = &document.workspace {
             self.add_workspace(workspace, scope, report);
         }
-        if let Some(files) = &document.files {
+        if let Some(files) = document.files {
             self.add_files(files, scope, report);
         }
         if let Some(environment) = &document.environment {
@@ -174,19 +174,20 @@ impl Merged {
         add_patterns(&mut self.protect, written.protect.as_ref(), scope, report);
     }
 
-    fn add_files(&mut self, written: &FilesTable, scope: &Scope<'_>, report: &mut Report) {
+    fn add_files(&mut self, written: FilesTable, scope: &Scope<'_>, report: &mut Report) {
         let lists = [
-            ("files.read", &written.read, &mut self.read),
-            ("files.exec", &written.exec, &mut self.exec),
-            ("files.write", &written.write, &mut self.write),
+            ("files.read", written.read, &mut self.read),
+            ("files.exec", written.exec, &mut self.exec),
+            ("files.write", written.write, &mut self.write),
         ];
         for (name, written, merged) in lists {
             let Some(list) = written else { continue };
             self.lists.insert(name, list.place);
             merged.reserve(list.value.len());
-            for text in &list.value {
-                if let Some(read) = valid(text, grant(&text.value, scope), report) {
-                    merged.add_grant(read);
+            for At { value, place } in list.value {
+                match grant(value, scope) {
+                    Ok(value) => merged.add_grant(At { value, place }),
+                    Err(invalid) => report.push(invalid.at(place)),
                 }
             }
         }
@@ -334,10 +335,9 @@ fn rules<T: Clone>(items: &[At<T>], report: &Report) -> Vec<Rule<T>> {
 
 /// The same without a copy: there may be ten thousand.
 fn moved<T>(items: &mut Vec<At<T>>, report: &Report) -> Vec<Rule<T>> {
-    std::mem::take(items)
-        .into_iter()
-        .map(|at| Rule { value: at.value, origin: report.origin(at.place) })
-        .collect()
+    let mut origins = report.origins();
+    let rule = |at: At<T>| Rule { value: at.value, origin: origins.next(at.place) };
+    std::mem::take(items).into_iter().map(rule).collect()
 }
 
 fn replace_by<T: Clone>(present: &mut Option<At<T>>, later: Option<&At<T>>) {

@@ -21,14 +21,13 @@ pub(crate) struct Scope<'a> {
 }
 
 /// Reads an entry of `files.read`, `files.exec` or `files.write`.
-pub(crate) fn grant(text: &str, scope: &Scope<'_>) -> Result<Grant, Invalid> {
-    let (written, optional) = match text.strip_suffix('?') {
-        Some(written) => (written, true),
-        None => (text, false),
-    };
-    if is_plain(written) {
-        return Ok(Grant { path: PathBuf::from(written), optional });
+pub(crate) fn grant(mut text: String, scope: &Scope<'_>) -> Result<Grant, Invalid> {
+    let optional = text.ends_with('?');
+    if is_plain(text.get(..text.len() - usize::from(optional)).unwrap_or_default()) {
+        text.truncate(text.len() - usize::from(optional));
+        return Ok(Grant { path: PathBuf::from(text), optional });
     }
+    let written = text.strip_suffix('?').unwrap_or(&text);
     check_characters(written)?;
     if let Some(wildcard) = first_wildcard(written) {
         let parent = written.get(..wildcard).and_then(|before| before.rfind('/')).unwrap_or(0);
@@ -205,7 +204,10 @@ mod tests {
             variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             ..Context::default()
         };
-        grant(text, &Scope { context: &context, base: Path::new("/proj"), preset: false, ceiling: false })
+        grant(
+            text.to_owned(),
+            &Scope { context: &context, base: Path::new("/proj"), preset: false, ceiling: false },
+        )
     }
 
     #[test]

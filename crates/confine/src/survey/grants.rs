@@ -30,11 +30,12 @@ pub(super) fn look<'a>(
     workspace: &Place,
 ) -> Result<Looked<'a>, Refused> {
     let lists = [&policy.files.read, &policy.files.exec, &policy.files.write];
-    let mut order: Vec<(usize, usize, usize)> = Vec::with_capacity(lists.iter().map(|list| list.len()).sum());
-    for (kind, list) in lists.iter().enumerate() {
-        let length = |rule: &Rule<Grant>| rule.value.path.as_os_str().len();
-        // Of one path, reading comes last: the other kinds include it.
-        order.extend(list.iter().enumerate().map(|(number, rule)| (length(rule), usize::MAX - kind, number)));
+    // One number each, which sorts faster than three: the length of the path; the kind, where of one path reading comes last,
+    // since the others include it; and the place in the list.
+    let mut order: Vec<u64> = Vec::with_capacity(lists.iter().map(|list| list.len()).sum());
+    for (kind, list) in (0u64..).zip(lists) {
+        let length = |rule: &Rule<Grant>| rule.value.path.as_os_str().len() as u64;
+        order.extend((0u64..).zip(list).map(|(number, rule)| length(rule) << 40 | (2 - kind) << 32 | number));
     }
     order.sort_unstable();
     let mut trees = Trees::default();
@@ -43,8 +44,8 @@ pub(super) fn look<'a>(
     }
     let mut looked = Looked::default();
     let mut found = [const { Vec::new() }; 3];
-    for (_, kind, number) in order {
-        let kind = usize::MAX - kind;
+    for key in order {
+        let (kind, number) = (2 - (key >> 32 & 3) as usize, (key & u64::from(u32::MAX)) as usize);
         let Some(rule) = lists.get(kind).and_then(|list| list.get(number)) else { continue };
         if trees.hold(&rule.value.path, kind) {
             looked.covered.push(rule);
