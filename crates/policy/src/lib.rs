@@ -46,7 +46,9 @@ pub use crate::model::*;
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
-pub use crate::secrets::{known_secrets, opened_secrets, why_secret};
+pub use crate::secrets::{
+    known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,
+};
 
 /// The JSON Schema of policy files, from the same definition that reads them.
 #[cfg(feature = "schema")]

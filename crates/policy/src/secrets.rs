@@ -105,6 +105,21 @@ pub fn known_secrets(home: &Path) -> Vec<PathPattern> {
     KNOWN.iter().filter_map(|(text, _)| pattern(text, home)).collect()
 }
 
+/// Those outside of any home.
+pub fn known_secrets_of_host() -> Vec<PathPattern> {
+    let host = KNOWN.iter().filter(|(text, _)| !text.starts_with('~'));
+    host.filter_map(|(text, _)| pattern(text, Path::new("/"))).collect()
+}
+
+/// Those in a home, as far as it has the name that they begin with: most homes have few of them.
+pub fn known_secrets_in(home: &Path, has: impl Fn(&str) -> bool) -> Vec<PathPattern> {
+    let begins = |text: &str| {
+        let first = text.strip_prefix("~/").and_then(|rest| rest.split('/').next());
+        first.is_some_and(|first| first.contains('*') || has(first))
+    };
+    KNOWN.iter().filter(|(text, _)| begins(text)).filter_map(|(text, _)| pattern(text, home)).collect()
+}
+
 /// Why a place is among the known secrets, by the text of its pattern.
 pub fn why_secret(pattern: &PathPattern) -> &'static str {
     KNOWN.iter().find(|(text, _)| *text == pattern.text()).map_or("a known secret", |(_, why)| why)
@@ -137,7 +152,13 @@ mod tests {
 
     #[test]
     fn every_line_is_a_pattern() {
-        assert_eq!(known_secrets(Path::new("/home/u")).len(), KNOWN.len());
+        let home = Path::new("/home/u");
+        assert_eq!(known_secrets(home).len(), KNOWN.len());
+        let (host, own) = (known_secrets_of_host().len(), known_secrets_in(home, |_| true).len());
+        assert!(host + own == KNOWN.len() && host > 10 && own > 10);
+        let few: Vec<String> =
+            known_secrets_in(home, |name| name == ".ssh").iter().map(|one| one.text().to_owned()).collect();
+        assert_eq!(few, ["~/.ssh", "~/.*_history"]);
         for secret in known_secrets(Path::new("/home/u")) {
             assert!(secret.base(Path::new("relative")).is_absolute(), "{secret}");
             assert_ne!(why_secret(&secret), "a known secret");

@@ -1,8 +1,11 @@
 //! Whose home directories hold secrets that a task must not see.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+use rustix::io::Errno;
 
 /// The invoker's, by $HOME and by the user database; the workspace owner's, whose private files a sandbox of root's can read;
 /// for root everybody's. Directories of the system that serve as homes of its users are none.
@@ -24,6 +27,35 @@ fn homes(invoker: &Invoker, meant: impl Fn(u32) -> bool) -> Vec<PathBuf> {
         }
     }
     homes
+}
+
+/// What lies directly in a home, so that the hundred places where secrets may lie are not all looked up.
+pub(super) enum Names {
+    Listed(HashSet<Vec<u8>>),
+    /// It cannot be listed, and may have anything.
+    Unknown,
+}
+
+impl Names {
+    /// `None`: there is no such home.
+    pub(super) fn of(home: &Path) -> Option<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let listing = match openat(CWD, home, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return None,
+            listing => listing.and_then(Dir::new),
+        };
+        let listed: Result<_, Errno> = listing.and_then(|listing| {
+            listing.map(|entry| entry.map(|entry| entry.file_name().to_bytes().to_vec())).collect()
+        });
+        Some(listed.map_or(Self::Unknown, Self::Listed))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Listed(names) => names.contains(name.as_bytes()),
+            Self::Unknown => true,
+        }
+    }
 }
 
 /// User id and home of a line (passwd(5)).

@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Kind, Marked, Refused, Survey};
-use ringfence_policy::{Mode, PathPattern, PatternSet, Policy, known_secrets};
+use ringfence_policy::{Mode, PathPattern, PatternSet, Policy, known_secrets_in, known_secrets_of_host};
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode as Permissions, OFlags};
 
 use super::gitconfig::{self, Obeyed};
+use super::homes::Names;
 use super::place::resolve;
 use super::{Shown, homes, settings};
 
@@ -21,9 +22,11 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
     let shown = Shown::of(policy, survey);
     let workspace = survey.workspace.real.clone();
     let mut hidden: BTreeMap<PathBuf, Marked> = BTreeMap::new();
+    secrets(policy, &known_secrets_of_host(), &shown, &mut hidden);
     for home in &survey.known_homes {
-        secrets(policy, home, &shown, &mut hidden);
-        for (path, line) in settings::secrets(policy, home, &shown) {
+        let Some(names) = Names::of(home) else { continue };
+        secrets(policy, &known_secrets_in(home, |name| names.has(name)), &shown, &mut hidden);
+        for (path, line) in settings::secrets(policy, home, &names, &shown) {
             survey.notes.push(format!(
                 "{} is hidden: line {line} holds a password or token; a rule of the policy's own that names the file shows it",
                 path.display()
@@ -177,14 +180,14 @@ fn git_obeys(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Known secret locations inside a grant. A grant that names the very path opens it.
-fn secrets(policy: &Policy, home: &Path, shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
+fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
     let files = &policy.files;
     // As text: policies hold paths in one form. Asked only of what a grant shows, so no index is made.
     let named = |path: &Path| {
         let mut rules = files.read.iter().chain(&files.exec).chain(&files.write);
         rules.any(|rule| rule.value.path.as_os_str() == path.as_os_str())
     };
-    for pattern in known_secrets(home) {
+    for pattern in known {
         let base = pattern.base(Path::new("/"));
         let because = format!("known secret location {}", pattern.text());
         if pattern.literal().is_some() {

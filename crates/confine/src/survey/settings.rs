@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use ringfence_policy::Policy;
 
 use super::Shown;
+use super::homes::Names;
 use super::marked::inside;
 
 /// Settings that tools need and presets grant, in which some people keep a secret all the same: each that does, and where.
-pub(super) fn secrets(policy: &Policy, home: &Path, shown: &Shown) -> Vec<(PathBuf, usize)> {
+pub(super) fn secrets(policy: &Policy, home: &Path, names: &Names, shown: &Shown) -> Vec<(PathBuf, usize)> {
     let files = &policy.files;
     let own = |path: &Path| {
         let mut rules = files.read.iter().chain(&files.exec).chain(&files.write);
@@ -16,6 +17,7 @@ pub(super) fn secrets(policy: &Policy, home: &Path, shown: &Shown) -> Vec<(PathB
     };
     SETTINGS
         .iter()
+        .filter(|name| names.has(name.split('/').next().unwrap_or_default()))
         .map(|name| home.join(name))
         .filter(|path| inside(shown, path) && !own(path))
         .filter_map(|path| {
