@@ -93,7 +93,10 @@ impl Screen {
     /// Keys are handed on one by one from now on, if the terminal is this process group's.
     pub fn resume(&mut self) {
         let Some(keys) = &self.keys else { return };
-        if self.raw || self.master.is_none() || tcgetpgrp(keys).ok() != Some(getpgrp()) {
+        // A terminal that controls nobody, or not this session, has no foreground to wait for.
+        let ours = matches!(tcgetpgrp(keys), Ok(group) if group == getpgrp())
+            || matches!(tcgetpgrp(keys), Err(Errno::NOTTY));
+        if self.raw || self.master.is_none() || !ours {
             return;
         }
         let Ok(saved) = tcgetattr(keys) else { return };
@@ -116,8 +119,8 @@ impl Screen {
     pub(crate) fn look(&mut self) {
         let Some(keys) = self.keys.as_ref().filter(|_| self.waits()) else { return };
         match tcgetpgrp(keys) {
-            Ok(_) => self.resume(),
-            Err(_) => self.gone = true,
+            Err(Errno::IO) => self.gone = true,
+            _ => self.resume(),
         }
     }
 

@@ -223,3 +223,25 @@ fn shell(place: &Place, script: &str) -> String {
     command.env("HOME", &place.home).env("RINGFENCE_STATE", &place.state);
     String::from_utf8(command.output().unwrap().stdout).unwrap()
 }
+
+/// As programs make one that do not know about sessions.
+#[test]
+fn a_terminal_that_controls_nobody_is_one_too() {
+    let place = Place::new();
+    let driver = "import os, pty, subprocess, sys, time\n\
+        master, slave = pty.openpty()\n\
+        child = subprocess.Popen(sys.argv[1:], stdin=slave, stdout=slave, stderr=slave)\n\
+        os.close(slave)\n\
+        seen = b''\n\
+        while b'up' not in seen: seen += os.read(master, 1000)\n\
+        time.sleep(1.5)\n\
+        os.write(master, b'word\\r')\n\
+        while b'got word' not in seen: seen += os.read(master, 1000)\n\
+        sys.exit(child.wait())\n";
+    let mut command = std::process::Command::new("timeout");
+    command.args(["20", "python3", "-c", driver]).arg(ringfence_promises::binary());
+    command.args(["run", "--quiet", "--preset", "default", "--"]);
+    command.args(["sh", "-c", "echo up; read x; echo got $x; exit 6"]).current_dir(&place.workspace);
+    command.env("HOME", &place.home).env("RINGFENCE_STATE", &place.state);
+    assert_eq!(command.status().unwrap().code(), Some(6));
+}
