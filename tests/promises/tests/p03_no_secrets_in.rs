@@ -115,3 +115,16 @@ fn settings_with_a_secret_in_them_are_hidden() {
     let seen = place.run(&policy, script);
     assert_eq!(seen.out.matches("canary").count(), 1, "{}", seen.out);
 }
+
+/// However much else there is.
+#[test]
+fn secrets_are_hidden_in_a_crowded_home() {
+    let place = Place::new();
+    place.write(place.home.join(".config/gh/hosts.yml"), "canary");
+    place.write(place.home.join(".config/plain"), "shown");
+    for number in 0..1000 {
+        place.write(place.home.join(format!("file{number}")), "");
+    }
+    let seen = place.run("[files]\nread = [\"~/.config\"]", "cat ~/.config/plain ~/.config/gh/hosts.yml");
+    assert_eq!(seen.out, "shown", "{}", seen.err);
+}

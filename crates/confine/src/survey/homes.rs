@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
-use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+use rustix::fs::{CWD, Dir, DirEntry, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 /// The invoker's, by $HOME and by the user database; the workspace owner's, whose private files a sandbox of root's can read;
@@ -32,9 +32,12 @@ fn homes(invoker: &Invoker, meant: impl Fn(u32) -> bool) -> Vec<PathBuf> {
 /// What lies directly in a home, so that the hundred places where secrets may lie are not all looked up.
 pub(super) enum Names {
     Listed(HashSet<Vec<u8>>),
-    /// It cannot be listed, and may have anything.
+    /// It cannot be listed, or not in little time, and may have anything.
     Unknown,
 }
+
+/// Listing more costs as much as looking up all places.
+const MOST_NAMES: usize = 300;
 
 impl Names {
     /// `None`: there is no such home.
@@ -44,10 +47,13 @@ impl Names {
             Err(Errno::NOENT) => return None,
             listing => listing.and_then(Dir::new),
         };
-        let listed: Result<_, Errno> = listing.and_then(|listing| {
-            listing.map(|entry| entry.map(|entry| entry.file_name().to_bytes().to_vec())).collect()
-        });
-        Some(listed.map_or(Self::Unknown, Self::Listed))
+        let names = |entry: Result<DirEntry, Errno>| entry.map(|entry| entry.file_name().to_bytes().to_vec());
+        let listed: Result<HashSet<_>, Errno> =
+            listing.and_then(|listing| listing.take(MOST_NAMES).map(names).collect());
+        Some(match listed {
+            Ok(listed) if listed.len() < MOST_NAMES => Self::Listed(listed),
+            _ => Self::Unknown,
+        })
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
