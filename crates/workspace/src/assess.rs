@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::beneath::{Tree, names};
-use crate::change::{Change, FileType, Kind};
+use crate::change::{Change, FileType, HoldReason, Kind};
 use crate::git;
 use crate::layer::{Layer, Timestamp};
 use crate::lines::{self, Budget};
@@ -12,7 +12,7 @@ use crate::operation::{Operation, operations};
 use crate::overlay::Upper;
 use crate::refuse::{Failure, Reason, Refusal, Refused};
 use crate::restored::Restored;
-use crate::rules::Rules;
+use crate::rules::{Rules, spread};
 use crate::walk::walk;
 
 /// An apply that may begin: every change was judged and none stands in the way.
@@ -64,6 +64,8 @@ pub struct Options {
     /// Paths that the user named, which would otherwise be held back because they run on the host. A path names what is
     /// below it too. What `protect` holds back stays held back.
     pub named: Vec<PathBuf>,
+    /// Paths that the user left out, with what is below them: they are held back, whatever else would become of them.
+    pub left: Vec<PathBuf>,
     /// Where this run's earlier applies kept their journals, the first one first: their own traces are no conflict.
     pub journals: Vec<PathBuf>,
 }
@@ -90,7 +92,14 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
         }
         let (mut changes, obstacles) = assess(layer, index, &upper, &host, &restored).map_err(fail)?;
         for change in &mut changes {
-            let runs = matches!(change.held, Some(crate::HoldReason::RunsOnHost { .. }));
+            if options.left.iter().any(|path| change.path.starts_with(path)) {
+                change.held.get_or_insert(HoldReason::LeftOut);
+                change.refused = None;
+            }
+        }
+        spread(&mut changes);
+        for change in &mut changes {
+            let runs = matches!(change.held, Some(HoldReason::RunsOnHost { .. }));
             if runs && options.named.iter().any(|path| change.path.starts_with(path)) {
                 change.held = None;
                 change.refused = refuse(change, layer, &host, &restored);

@@ -172,6 +172,8 @@ pub enum HoldReason {
         /// Why.
         reason: String,
     },
+    /// The user left it out.
+    LeftOut,
 }
 
 impl HoldReason {
@@ -180,6 +182,7 @@ impl HoldReason {
         match self {
             Self::Protected { pattern } => format!("protected by `{pattern}`"),
             Self::RunsOnHost { reason } => reason.clone(),
+            Self::LeftOut => "left out by name".into(),
         }
     }
 }

@@ -187,7 +187,7 @@ impl<'a> Rules<'a> {
 }
 
 /// A directory that is held holds what is in it; a removal that would take something protected along is held as a whole.
-fn spread(changes: &mut [Change]) {
+pub(crate) fn spread(changes: &mut [Change]) {
     let mut top: Option<usize> = None;
     for at in 0..changes.len() {
         let Some(change) = changes.get(at) else { break };

@@ -234,3 +234,23 @@ fn a_full_disk_can_be_freed() {
     let (status, text) = with_mounts(&place, script);
     assert_eq!(status, 0, "{text}");
 }
+
+/// One bad path does not keep the good ones from landing.
+#[test]
+fn what_must_not_land_can_be_left_out() {
+    let place = Place::new();
+    place.write("gone/keep", "k");
+    let script = "mkdir -p venv/bin; ln -s /usr/bin/python3 venv/bin/python3; echo x > venv/cfg; echo y > code; rm -r gone";
+    assert_eq!(place.run("", script).status, 0);
+    let refused = place.ringfence(&["apply"]);
+    assert!(refused.status == 126 && refused.err.contains("--leave venv/bin/python3"), "{}", refused.err);
+    let applied = place.ringfence(&["apply", "--leave", "venv/bin", "--leave", "gone/keep"]);
+    assert_eq!(applied.status, 0, "{}", applied.err);
+    assert!(applied.out.contains("left out by name"), "{}", applied.out);
+    assert_eq!(place.read("code").as_deref(), Some("y\n"));
+    assert_eq!(place.read("venv/cfg").as_deref(), Some("x\n"));
+    assert_eq!(place.read("gone/keep").as_deref(), Some("k"));
+    assert!(!place.workspace.join("venv/bin").exists());
+    let diff = place.ringfence(&["diff", "--stat"]);
+    assert!(diff.out.contains("venv/bin/python3") && !diff.out.contains("code"), "{}", diff.out);
+}

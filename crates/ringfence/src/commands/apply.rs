@@ -18,6 +18,9 @@ pub(crate) struct Arguments {
     /// protects stays held back
     #[arg(long, value_name = "PATH")]
     accept: Vec<PathBuf>,
+    /// Do not land this path, nor what is below it: it stays with the run
+    #[arg(long, value_name = "PATH")]
+    leave: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -33,13 +36,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let event = Event::ApplyRefuse { workspace: workspace.clone(), changes: reasons(refused) };
         log.append(&event).context("the run's log")
     };
-    let options = Options { named: arguments.accept.clone(), journals: run.journals() };
+    let options =
+        Options { named: arguments.accept.clone(), left: arguments.leave.clone(), journals: run.journals() };
     let plan = match ringfence_workspace::plan_apply_with(&run.layers, &options) {
         Ok(plan) => plan,
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
             run.write()?;
-            return Err(refusal(&refused, arguments.json));
+            return Err(with_way_out(refusal(&refused, arguments.json), &run, &refused));
         }
     };
     // On disk before the first file lands.
@@ -116,6 +120,20 @@ fn reasons(refused: &Refused) -> Vec<Change> {
             reason: refusal.text.clone(),
         })
         .collect()
+}
+
+/// What is refused for its own sake may stay behind.
+fn with_way_out(failure: Failure, run: &Waiting, refused: &Refused) -> Failure {
+    let mut own = refused.refusals.iter().filter(|refusal| {
+        !refusal.path.as_os_str().is_empty() && !matches!(refusal.reason, Reason::Failed { .. })
+    });
+    let Some(first) = own.next() else { return failure };
+    let more = if own.next().is_some() { " --leave ..." } else { "" };
+    failure.hint(format!(
+        "to land the rest: `ringfence apply {} --leave {}{more}`",
+        run.record.id,
+        ringfence_workspace::escape(&first.path)
+    ))
 }
 
 fn refusal(refused: &Refused, json: bool) -> Failure {

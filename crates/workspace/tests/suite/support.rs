@@ -90,7 +90,7 @@ impl Case {
     }
 
     pub(crate) fn apply(&self) -> Result<ringfence_workspace::Applied, Refused> {
-        let options = Options { named: Vec::new(), journals: vec![self.journal()] };
+        let options = Options { named: Vec::new(), left: Vec::new(), journals: vec![self.journal()] };
         ringfence_workspace::apply(plan_apply_with(&self.layers(), &options)?, &self.journal())
     }
 
