@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::change::{Change, Content, FileType, Kind};
+use crate::change::{Change, Content, FileType, HoldReason, Kind};
 use crate::escape::escape;
 
 /// More changes of one kind in one directory than this are one line, so that bulk does not push single changes away.
@@ -70,7 +70,14 @@ fn summed_up<'a>(
 /// What is held back or flagged, with the reasons; empty if nothing is.
 pub fn render_held(changes: &[Change]) -> String {
     let mut out = String::new();
+    // What the user left out he knows: a tree of it is one line.
+    let mut left: Option<&Change> = None;
     for change in changes {
+        let below = left.is_some_and(|top| top.index == change.index && change.path.starts_with(&top.path));
+        if below && change.held == Some(HoldReason::LeftOut) {
+            continue;
+        }
+        left = (change.held == Some(HoldReason::LeftOut)).then_some(change);
         if let Some(held) = &change.held {
             let _ = writeln!(out, "held back: {} ({})", shown(change), held.text());
         }
