@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Sandbox;
 
 /// Bytes of the longest request; a longer command line is refused.
-const LONGEST: usize = 128 << 10;
+pub(crate) const LONGEST: usize = 128 << 10;
 
 /// What a client asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,15 +81,14 @@ impl Remote {
     }
 }
 
-/// What a client asks next, with its descriptors. Never waits: a client may send what it likes, whenever it likes.
+/// What a client asks next, with its descriptors. `bytes` has room for [`LONGEST`]. Never waits: a client may send what it likes, whenever it likes.
 ///
 /// # Errors
 /// EPIPE at the end, EBADMSG for what is no request.
-pub(crate) fn asked(socket: &OwnedFd) -> Result<(Ask, Vec<OwnedFd>), Errno> {
-    let mut bytes = vec![0; LONGEST];
+pub(crate) fn asked(socket: &OwnedFd, bytes: &mut [u8]) -> Result<(Ask, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let mut parts = [IoSliceMut::new(bytes)];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let received = rustix::net::recvmsg(socket, &mut parts, &mut ancillary, flags)?;
     let passed = ancillary

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use rustix::termios::isatty;
 
-use crate::remote::{Ask, asked};
+use crate::remote::{Ask, LONGEST, asked};
 use crate::{Limiter, Refusal, Relay};
 
 /// Clients at one time; more wait in the socket's queue.
@@ -71,6 +71,8 @@ pub struct Server<'a> {
     limiter: Option<&'a mut Limiter>,
     tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
     rest: Rest,
+    /// Room for one; made once, since it is large.
+    request: Vec<u8>,
 }
 
 /// What became of it. Clients that wait for its end see that when this is dropped.
@@ -106,6 +108,7 @@ impl<'a> Server<'a> {
             limiter,
             tell,
             rest: Rest::default(),
+            request: vec![0; LONGEST],
         }
     }
 
@@ -283,7 +286,7 @@ impl<'a> Server<'a> {
 
     /// Whether the client stays.
     fn answer(&mut self, client: &mut Client) -> bool {
-        match asked(&client.socket) {
+        match asked(&client.socket, &mut self.request) {
             Ok((Ask::Exec { command, directory, term, streams, terminal }, passed))
                 if client.job.is_none() =>
             {
