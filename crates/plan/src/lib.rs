@@ -84,6 +84,8 @@ pub struct Layer {
     pub inode: u64,
     /// Patterns of what `apply` holds back.
     pub protect: Vec<String>,
+    /// Patterns of what it holds back until it is accepted by name.
+    pub obeyed: Vec<String>,
 }
 
 /// Bounds on resources; `None`: none.

@@ -49,7 +49,8 @@ pub(crate) fn layout(
     check_workspace(policy, survey, invoker, ids)?;
     let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
     let mut builder =
-        Builder { protect: protect.chain(survey.obeyed.iter().cloned()).collect(), ..Builder::default() };
+        Builder { protect: protect.chain(survey.led_to.iter().cloned()).collect(), ..Builder::default() };
+    builder.obeyed.clone_from(&survey.obeyed);
     let tmp = in_memory(policy);
     builder.system(request, ids, tmp);
     let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();
@@ -164,6 +165,7 @@ struct Builder {
     notes: Vec<String>,
     /// Patterns of what `apply` holds back.
     protect: Vec<String>,
+    obeyed: Vec<String>,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
     mounted: HashMap<OsString, bool>,
     made: HashSet<OsString>,
@@ -309,7 +311,10 @@ impl Builder {
                     recursive: false,
                     mapped: ids.mapped,
                 });
-                let protect = if name == WORKSPACE { self.protect.clone() } else { git_protect() };
+                let (protect, obeyed) = match &*name {
+                    WORKSPACE => (self.protect.clone(), self.obeyed.clone()),
+                    _ => (git_protect(), Vec::new()),
+                };
                 self.layers.push(Layer {
                     name,
                     host: place.real.clone(),
@@ -317,6 +322,7 @@ impl Builder {
                     device: place.device,
                     inode: place.inode,
                     protect,
+                    obeyed,
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });

@@ -124,7 +124,9 @@ pub struct Survey {
     pub protected: Vec<Marked>,
     /// `workspace.protect` literals that do not exist.
     pub absent_protected: Vec<String>,
-    /// What else git executes or obeys in the workspace, by its configuration or through links: patterns relative to it.
+    /// Where protected paths lead in the workspace, through links or by git's configuration: patterns relative to it.
+    pub led_to: Vec<String>,
+    /// What else git executes or obeys there, and the policy does not protect.
     pub obeyed: Vec<String>,
     /// Where git's links lead.
     pub git: Vec<GitDirectory>,

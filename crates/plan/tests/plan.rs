@@ -66,6 +66,7 @@ impl Case {
                 hidden: vec![],
                 protected: vec![],
                 absent_protected: vec![],
+                led_to: vec![],
                 obeyed: vec![],
                 git: vec![],
                 homes: vec!["/home/u".into()],

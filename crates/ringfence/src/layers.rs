@@ -58,6 +58,7 @@ pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
                 "device": layer.device,
                 "inode": layer.inode,
                 "protect": layer.protect,
+                "obeyed": layer.obeyed,
             })
         })
         .collect()

@@ -100,7 +100,11 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
         spread(&mut changes);
         for change in &mut changes {
             let runs = matches!(change.held, Some(HoldReason::RunsOnHost { .. }));
-            if runs && options.named.iter().any(|path| change.path.starts_with(path)) {
+            // A new directory comes along with what is named in it; the rest of it stays held.
+            let new = change.kind == Kind::Created && change.file_type == FileType::Directory;
+            let named =
+                |path: &PathBuf| change.path.starts_with(path) || new && path.starts_with(&change.path);
+            if runs && options.named.iter().any(named) {
                 change.held = None;
                 change.refused = refuse(change, layer, &host, &restored);
             }

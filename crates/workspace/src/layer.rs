@@ -27,6 +27,9 @@ pub struct Layer {
     pub inode: u64,
     /// Patterns, relative to the host's directory; a match covers everything below it.
     pub protect: Vec<String>,
+    /// Patterns of what git executes or obeys by other names than its own: held until it is accepted.
+    #[serde(default)]
+    pub obeyed: Vec<String>,
 }
 
 impl Layer {

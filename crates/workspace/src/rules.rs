@@ -103,7 +103,7 @@ impl<'a> Rules<'a> {
     pub(crate) fn new(layer: &'a Layer) -> Result<Self, String> {
         let mut above = GlobSetBuilder::new();
         let mut above_of = Vec::new();
-        for (index, pattern) in layer.protect.iter().enumerate() {
+        for (index, pattern) in layer.protect.iter().chain(&layer.obeyed).enumerate() {
             let pattern = pattern.trim_matches('/');
             let cuts = pattern.match_indices('/').filter_map(|(at, _)| pattern.get(..at));
             for cut in cuts.filter(|cut| !cut.is_empty() && !cut.ends_with("**")) {
@@ -127,7 +127,7 @@ impl<'a> Rules<'a> {
             }
         }
         let mut protect = GlobSetBuilder::new();
-        for pattern in &layer.protect {
+        for pattern in layer.protect.iter().chain(&layer.obeyed) {
             protect.add(glob(pattern.trim_matches('/'))?);
         }
         let build = |set: GlobSetBuilder| set.build().map_err(|error| error.to_string());
@@ -159,11 +159,16 @@ impl<'a> Rules<'a> {
         let around = (change.file_type == FileType::Symlink)
             .then(|| self.above.matches(&change.path).first().and_then(|at| self.above_of.get(*at).copied()))
             .flatten();
-        if let Some(pattern) = protected.or(around).and_then(|at| self.layer.protect.get(at)) {
+        let at = protected.or(around);
+        if let Some(pattern) = at.and_then(|at| self.layer.protect.get(at)) {
             return Some(HoldReason::Protected { pattern: pattern.clone() });
         }
         if !change.brings() {
             return None;
+        }
+        if at.is_some() {
+            let reason = "git's configuration or a link makes git run or obey it".to_owned();
+            return Some(HoldReason::RunsOnHost { reason });
         }
         let why = git::danger(change, self.layer, upper, host)
             .or_else(|| self.listed(change, true))

@@ -122,6 +122,13 @@ fn what_git_obeys_by_another_name_is_held_back() {
         assert!(applied.status == 0 && held, "{setup}: {} {}", applied.out, applied.err);
         assert_eq!(place.read("ok").as_deref(), Some("fine\n"), "{setup}");
         assert!(place.read(evil).is_none_or(|text| !text.contains("evil")), "{setup}");
+        // Its owner may want it.
+        if !setup.contains(".guarded") {
+            let accepted = place.ringfence(&["apply", "--accept", evil]);
+            assert_eq!(accepted.status, 0, "{setup}: {}", accepted.err);
+            assert_eq!(place.read(evil).as_deref(), Some("evil\n"), "{setup}");
+            host(&format!("echo harmless > '{evil}'"));
+        }
         // Asked for, they are read-only inside as well; where nothing could hold them, nothing runs.
         let policy = "[workspace]\nprotect = [\".git/hooks\", \".git/config\", \".guarded\"]";
         for mode in ["review", "direct"] {

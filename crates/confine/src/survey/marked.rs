@@ -145,11 +145,14 @@ fn obeyed_by_git(
                 && !path.starts_with(&own)
                 && let Some(pattern) = as_pattern(inside)
                 && !survey.obeyed.contains(&pattern)
+                && !survey.led_to.contains(&pattern)
             {
                 if asked {
                     protect_path(survey, protected, path, why);
+                    survey.led_to.push(pattern);
+                } else {
+                    survey.obeyed.push(pattern);
                 }
-                survey.obeyed.push(pattern);
             }
         }
     }
@@ -246,7 +249,7 @@ fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, t
     {
         let because = format!("workspace.protect `{text}`, which leads here");
         protected.push(Marked { path: place.real, kind, because });
-        survey.obeyed.push(pattern);
+        survey.led_to.push(pattern);
     }
 }
 

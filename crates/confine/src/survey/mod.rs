@@ -54,6 +54,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         hidden: Vec::new(),
         protected: Vec::new(),
         absent_protected: Vec::new(),
+        led_to: Vec::new(),
         obeyed: Vec::new(),
         git: Vec::new(),
         notes: Vec::new(),

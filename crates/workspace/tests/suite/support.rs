@@ -46,6 +46,7 @@ impl Case {
             device: stat.dev(),
             inode: stat.ino(),
             protect: Vec::new(),
+            obeyed: Vec::new(),
         };
         Self { home, host, layer }
     }
