@@ -1,4 +1,4 @@
-//! Turns `syscalls.toml` and `enforcer.toml` into tables of numbers and answers, so that nothing is parsed at start-up.
+//! Turns `syscalls.toml`, `enforcer.toml` and `server.toml` into tables of numbers and answers, so that nothing is parsed at start-up.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -23,20 +23,22 @@ enum Own {
 
 fn main() -> Result<(), Box<dyn Error>> {
     task()?;
-    enforcer()
+    own("enforcer", "ENFORCER")?;
+    own("server", "SERVER")
 }
 
-fn enforcer() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=src/enforcer.toml");
-    let lines: BTreeMap<String, Own> = toml::from_str(&std::fs::read_to_string("src/enforcer.toml")?)?;
-    let mut table = String::from("static ENFORCER: &[(u32, &str)] = &[\n");
+/// The list of one of our own processes.
+fn own(list: &str, table: &str) -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=src/{list}.toml");
+    let lines: BTreeMap<String, Own> = toml::from_str(&std::fs::read_to_string(format!("src/{list}.toml"))?)?;
+    let mut table = format!("static {table}: &[(u32, &str)] = &[\n");
     for (name, line) in lines {
         let (why, arch) = match line {
             Own::Everywhere(why) => (why, None),
             Own::Somewhere { why, arch } => (why, Some(arch)),
         };
         if why.is_empty() {
-            return Err(format!("enforcer.toml: {name} has no reason").into());
+            return Err(format!("{list}.toml: {name} has no reason").into());
         }
         if let Some(arch) = arch {
             writeln!(table, "#[cfg(target_arch = {arch:?})]")?;
@@ -45,7 +47,7 @@ fn enforcer() -> Result<(), Box<dyn Error>> {
     }
     table.push_str("];\n");
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("enforcer.rs"), table)?;
+    std::fs::write(out.join(format!("{list}.rs")), table)?;
     Ok(())
 }
 

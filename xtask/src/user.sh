@@ -65,6 +65,11 @@ if [ -n "${RUSTUP_TOOLCHAIN:-}" ] && [ -e "$XT_SCRATCH/toolchain" ]; then
     RUSTUP_TOOLCHAIN=$(cat "$XT_SCRATCH/toolchain")
     export RUSTUP_TOOLCHAIN
 fi
+# Where udev is at work, everybody may open it.
+if [ -e /dev/fuse ]; then
+    mknod -m 666 "$XT_SCRATCH/fuse" c 10 229
+    mount --bind "$XT_SCRATCH/fuse" /dev/fuse
+fi
 cd "$XT_ROOT"
 export HOME=/home/tester USER=tester LOGNAME=tester CARGO_HOME=/home/tester/.cargo RUSTUP_HOME=/home/tester/.rustup
 export PATH="$CARGO_HOME/bin:/usr/local/bin:/usr/bin:/bin" XDG_RUNTIME_DIR= TMPDIR=/tmp

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use ringfence_plan::{Ids, Step, Tree};
 use ringfence_sys::{exec, network};
@@ -12,7 +13,7 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::job::{Filters, Rules};
 use crate::orders::Orders;
-use crate::report::{Message, STEPS, Stage, TREES, send};
+use crate::report::{self, Message, STEPS, Stage, TREES, send};
 use crate::root::{self, Root};
 use crate::{channel, init};
 
@@ -22,6 +23,8 @@ pub(crate) struct Inherited {
     pub(crate) report: OwnedFd,
     /// Its other end is the parent's life.
     pub(crate) alive: OwnedFd,
+    /// The root comes from here, if its server makes it.
+    pub(crate) root: OwnedFd,
 }
 
 pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
@@ -51,7 +54,7 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     // Changing ids cleared the death signal and may have missed a death.
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Stage::Guard))?;
-    build_root(&orders, &mut trees)?;
+    build_root(&orders, &mut trees, &inherited.root)?;
     let own = own_mounts(&orders).map_err(at(Stage::Root))?;
     set_names(&orders).map_err(at(Stage::Names))?;
     process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
@@ -108,7 +111,7 @@ fn take_trees(orders: &Orders<'_>, descriptors: Vec<OwnedFd>) -> Outcome<Vec<Opt
 }
 
 /// Root's sandboxes leave kernel uid 0 and every group here; for others nothing changes.
-fn take_ids(ids: &Ids) -> Result<(), Errno> {
+pub(crate) fn take_ids(ids: &Ids) -> Result<(), Errno> {
     if ids.mapped {
         thread::set_thread_groups(&[])?;
     }
@@ -117,26 +120,26 @@ fn take_ids(ids: &Ids) -> Result<(), Errno> {
     thread::set_thread_res_uid(uid, uid, uid)
 }
 
-fn build_root(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>]) -> Outcome<()> {
+fn build_root(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>], server: &OwnedFd) -> Outcome<()> {
     process::umask(Mode::empty());
-    let (size, mode) = orders
-        .steps
-        .iter()
-        .find_map(|step| match step {
-            Step::Tmpfs { path, size, mode, .. } if path == std::path::Path::new("/") => Some((*size, *mode)),
-            _ => None,
-        })
-        .ok_or((Stage::Root as u32, Errno::INVAL))?;
-    let root = Root::new(size, mode).map_err(at(Stage::Root))?;
+    let in_memory = orders.steps.iter().find_map(|step| match step {
+        Step::Tmpfs { path, size, mode, .. } if path == Path::new("/") => Some((*size, *mode)),
+        _ => None,
+    });
+    let mount = match in_memory {
+        Some((size, mode)) => root::tmpfs(size, mode),
+        // Its server says why there is none.
+        None => match report::receive(server.as_fd()) {
+            Some((Message::Ready, Some(mount))) => Ok(mount),
+            _ => Err(Errno::PIPE),
+        },
+    };
+    let root = mount.and_then(Root::new).map_err(at(Stage::Root))?;
     for (index, step) in orders.steps.iter().enumerate() {
-        // The root is sealed last; what only the construction needed goes before.
-        if matches!(step, Step::Seal { path, .. } if path == std::path::Path::new("/")) {
-            root.clean().map_err(at(Stage::Root))?;
-        }
         let number = u32::try_from(index).unwrap_or(TREES - STEPS - 1);
         root.carry_out(step, trees).map_err(|errno| (STEPS + number, errno))?;
     }
-    pivot(&root).map_err(at(Stage::Pivot))
+    root.enter().map_err(at(Stage::Pivot))
 }
 
 /// File systems that are the sandbox's own.
@@ -144,6 +147,8 @@ fn build_root(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>]) -> Outcome<()>
 pub(crate) struct Own {
     /// Their mounts, by id: sockets there are the sandbox's own too.
     pub(crate) mounts: Vec<u64>,
+    /// Those that show the void: a name that is not there was refused.
+    pub(crate) void: Vec<u64>,
     /// Those in memory, where that is looked at.
     pub(crate) memory: Vec<OwnedFd>,
 }
@@ -151,12 +156,20 @@ pub(crate) struct Own {
 /// Looked up while nobody can have renamed what leads to them.
 fn own_mounts(orders: &Orders<'_>) -> Result<Own, Errno> {
     let mut own = Own::default();
+    // Without ids (before Linux 5.8) no socket is its own.
+    let id = |path: &Path| -> Result<Option<u64>, Errno> {
+        let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
+        Ok((stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id))
+    };
+    if orders.void {
+        own.void.extend(id(Path::new("/"))?);
+    }
     for step in orders.steps.iter() {
         let (Step::Tmpfs { path, .. } | Step::Overlay { path, .. }) = step else { continue };
-        let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
-        // Without ids (before Linux 5.8) no socket is its own.
-        if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
-            own.mounts.push(stat.stx_mnt_id);
+        let id = id(path)?;
+        own.mounts.extend(id);
+        if matches!(step, Step::Tmpfs { over: true, .. }) {
+            own.void.extend(id);
         }
         if orders.watched && matches!(step, Step::Tmpfs { .. }) {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -164,14 +177,6 @@ fn own_mounts(orders: &Orders<'_>) -> Result<Own, Errno> {
         }
     }
     Ok(own)
-}
-
-/// The old root is put under the new one for a moment and detached with all that is below it (pivot_root(2), NOTES).
-fn pivot(root: &Root) -> Result<(), Errno> {
-    process::fchdir(root.fd())?;
-    process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", rustix::mount::UnmountFlags::DETACH)?;
-    process::chdir(c"/")
 }
 
 fn set_names(orders: &Orders<'_>) -> Result<(), Errno> {
@@ -187,7 +192,7 @@ fn raise_loopback() -> Result<(), Errno> {
 
 /// No new privileges, and no capability in any set, none to be gained; but one that init keeps: to read what a task that
 /// forbids it (PR_SET_DUMPABLE) asks it to judge.
-fn drop_privileges() -> Result<(), Errno> {
+pub(crate) fn drop_privileges() -> Result<(), Errno> {
     thread::clear_ambient_capability_set()?;
     for bit in 0..64 {
         let Some(capability) = CapabilitySet::from_bits(1 << bit) else { continue };

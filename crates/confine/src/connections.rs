@@ -5,7 +5,7 @@
 //! what needs judging are path names of unix sockets, which know no namespace but the mounts.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use crate::report::Refusal;
+use crate::report::{Refusal, Refused};
 
 const AF_UNIX: u16 = 1;
 /// `sun_path` starts behind the family (unix(7)).
@@ -149,7 +149,8 @@ impl Connections {
         if let Some(found) = found {
             let (found, path) = found?;
             if !own.contains(&mount_of(&found)?) {
-                return Ok(Verdict::Refuse(Refusal { number: 0, process, program: program(process), path }));
+                let what = Refused::Connect { path: path.into_os_string() };
+                return Ok(Verdict::Refuse(Refusal { number: 0, process, program: program(process), what }));
             }
             bytes = address_of(&found);
             held = Some(found);
@@ -183,9 +184,9 @@ fn find(process: i32, path: &Path) -> Result<(OwnedFd, PathBuf), Errno> {
 }
 
 /// What runs there, for the record; empty where that cannot be told.
-fn program(process: i32) -> PathBuf {
+fn program(process: i32) -> OsString {
     let name = fs::readlinkat(CWD, format!("/proc/{process}/exe"), Vec::new()).unwrap_or_default();
-    PathBuf::from(OsStr::from_bytes(name.as_bytes()))
+    OsStr::from_bytes(name.as_bytes()).to_owned()
 }
 
 /// Connects without waiting, whatever the socket's own mode is. That mode is the task's to change at any moment, so sleep is

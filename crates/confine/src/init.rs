@@ -289,7 +289,7 @@ fn follow(task: Pid, job: u32, report: &OwnedFd) {
 }
 
 /// Closes the streams too, or their other ends would never see an end of file.
-fn keep_only(kept: &[&OwnedFd]) {
+pub(crate) fn keep_only(kept: &[&OwnedFd]) {
     let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
     kept.sort_unstable();
     let mut from = 0;

@@ -49,6 +49,8 @@ pub(crate) struct Rules {
     pub(crate) single: bool,
     /// Memory and processes are looked at.
     pub(crate) watched: bool,
+    /// The root has a server.
+    served: bool,
 }
 
 impl Rules {
@@ -74,6 +76,7 @@ impl Rules {
             limits: orders.limits,
             single: orders.single,
             watched: orders.watched,
+            served: orders.void,
         }
     }
 }
@@ -198,10 +201,11 @@ fn limit(rules: &Rules, led: bool) -> Result<(), Errno> {
     if let Some(bytes) = rules.limits.file_size {
         process::setrlimit(Resource::Fsize, both(bytes))?;
     }
-    // Counted in this user namespace alone (since Linux 5.14): init, a terminal's leader, and one more than allowed, by which
-    // whoever looks sees that it was too many.
+    // Counted in this user namespace alone (since Linux 5.14): init, the root's server, a terminal's leader, and one more than
+    // allowed, by which whoever looks sees that it was too many.
     if let Some(count) = rules.limits.processes.filter(|_| !rules.limits.exact) {
-        process::setrlimit(Resource::Nproc, both(count.saturating_add(if led { 3 } else { 2 })))?;
+        let own = 2 + u64::from(led) + u64::from(rules.served);
+        process::setrlimit(Resource::Nproc, both(count.saturating_add(own)))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod caller;
 mod channel;
 mod child;
 mod connections;
@@ -24,10 +25,11 @@ pub mod report;
 mod rest;
 mod root;
 pub mod survey;
+mod void;
 
 pub use enclosure::{Enclosure, enclose};
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
 pub use parent::{Boundary, Failure, stage, stage_of_job};
-pub use report::{Message, Refusal};
+pub use report::{Message, Purpose, Refusal, Refused};
 pub use rest::Rest;

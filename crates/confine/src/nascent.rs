@@ -1,8 +1,9 @@
 //! A sandbox whose plan is not known yet: its namespaces are made while policy and host are still being looked at.
 //!
-//! A short-lived process, the maker, enters the new namespaces and forks init there, as a child of the supervisor. Making
-//! a network namespace takes as long as making the plan; so each has a processor to itself.
+//! A short-lived process, the maker, enters the new namespaces and forks init and the root's server there, as children of the
+//! supervisor. Making a network namespace takes as long as making the plan; so each has a processor to itself.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_plan::{Ids, Plan};
@@ -15,9 +16,10 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::child::{self, Inherited};
-use crate::orders::Orders;
-use crate::parent::{self, Boundary, Failure, fail, reap};
+use crate::orders::{Orders, VoidOrders};
+use crate::parent::{self, Boundary, Failure, Server, fail, reap};
 use crate::report::{self, Message, Stage, send, send_with};
+use crate::void;
 
 /// Init, waiting for its orders. Dropped, it ends without having done anything.
 #[derive(Debug)]
@@ -30,6 +32,14 @@ pub struct Nascent {
 struct Waiting {
     maker: Pid,
     report: OwnedFd,
+    void: OwnedFd,
+    alive: OwnedFd,
+}
+
+/// What the maker's children get, and how they are told apart.
+struct Ends {
+    report: OwnedFd,
+    void: OwnedFd,
     alive: OwnedFd,
 }
 
@@ -39,25 +49,24 @@ struct Waiting {
 /// # Errors
 /// The kernel's, for the first fork; what fails later is told by [`Nascent::build`].
 pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
-    let (report_in, report_out) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(fail("socketpair"))?;
+    let (report_in, report_out) = sockets().map_err(fail("socketpair"))?;
+    let (void_in, void_out) = sockets().map_err(fail("socketpair"))?;
     let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
     let processors = sched_getaffinity(None);
     match clone(0).map_err(parent::no_namespaces)? {
         Forked::Child => {
             // The child's copy would keep the pipe open after the parent's death.
-            drop((alive_out, report_in));
+            drop((alive_out, report_in, void_in));
             if let Ok(processors) = &processors {
                 let _ = sched_setaffinity(None, processors);
             }
-            make(own, Inherited { report: report_out, alive: alive_in })
+            make(own, Ends { report: report_out, void: void_out, alive: alive_in })
         }
         Forked::Parent(maker, _) => {
             if let Ok(processors) = processors {
                 start_elsewhere(maker, processors);
             }
-            Ok(Nascent { waiting: Some(Waiting { maker, report: report_in, alive: alive_out }) })
+            Ok(Nascent { waiting: Some(Waiting { maker, report: report_in, void: void_in, alive: alive_out }) })
         }
     }
 }
@@ -70,29 +79,47 @@ fn start_elsewhere(maker: Pid, mut processors: CpuSet) {
     }
 }
 
-/// The maker. Never returns.
-fn make(own: Option<Ids>, inherited: Inherited) -> ! {
-    let entered = child::die_with_parent(&inherited.alive)
-        .and_then(|()| unshare(SANDBOX_NAMESPACES))
-        .and_then(|()| own.map_or(Ok(()), |ids| child::write_own_maps(&ids)));
-    if let Err(errno) = entered {
-        fault(&inherited, errno)
-    }
-    match clone_sibling() {
-        Ok(Forked::Child) => child::run(inherited),
-        Ok(Forked::Parent(init, pidfd)) => {
-            let made = Message::Made(init.as_raw_nonzero().get().unsigned_abs());
-            match send_with(inherited.report.as_fd(), &made, &pidfd) {
-                Ok(()) => exec::exit_now(0),
-                Err(errno) => fault(&inherited, errno),
-            }
-        }
-        Err(errno) => fault(&inherited, errno),
-    }
+fn sockets() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
-fn fault(inherited: &Inherited, errno: Errno) -> ! {
-    send(inherited.report.as_fd(), &Message::Failed { stage: Stage::Namespaces as u32, errno, job: 0 });
+/// The maker. Never returns.
+fn make(own: Option<Ids>, ends: Ends) -> ! {
+    let entered = child::die_with_parent(&ends.alive)
+        .and_then(|()| unshare(SANDBOX_NAMESPACES))
+        .and_then(|()| own.map_or(Ok(()), |ids| child::write_own_maps(&ids)))
+        .and_then(|()| sockets());
+    let (root_in, root_out) = match entered {
+        Ok(pair) => pair,
+        Err(errno) => fault(&ends.report, errno),
+    };
+    let (init, init_pidfd) = match clone_sibling() {
+        Ok(Forked::Child) => {
+            drop((ends.void, root_out));
+            child::run(Inherited { report: ends.report, alive: ends.alive, root: root_in })
+        }
+        Ok(Forked::Parent(init, pidfd)) => (init, pidfd),
+        Err(errno) => fault(&ends.report, errno),
+    };
+    let (server, server_pidfd) = match clone_sibling() {
+        Ok(Forked::Child) => {
+            drop((ends.report, root_in, init_pidfd));
+            void::run(&void::Inherited { told: ends.void, alive: ends.alive, root: root_out })
+        }
+        Ok(Forked::Parent(server, pidfd)) => (server, pidfd),
+        Err(errno) => fault(&ends.report, errno),
+    };
+    for (pid, pidfd) in [(init, init_pidfd), (server, server_pidfd)] {
+        let made = Message::Made(pid.as_raw_nonzero().get().unsigned_abs());
+        if let Err(errno) = send_with(ends.report.as_fd(), &made, &pidfd) {
+            fault(&ends.report, errno)
+        }
+    }
+    exec::exit_now(0)
+}
+
+fn fault(report: &OwnedFd, errno: Errno) -> ! {
+    send(report.as_fd(), &Message::Failed { stage: Stage::Namespaces as u32, errno, job: 0 });
     exec::exit_now(125)
 }
 
@@ -103,34 +130,60 @@ impl Nascent {
     /// # Errors
     /// [`Failure`] for what goes wrong before init has its orders; later failures come as [`Message::Failed`].
     pub fn build(mut self, plan: &Plan, single: bool, watched: bool) -> Result<Boundary, Failure> {
-        let boundary = self.born()?;
+        let mut boundary = self.born()?;
         let trees = if plan.ids.mapped {
             parent::write_maps(plan, boundary.init).map_err(fail("writing the id maps"))?;
             parent::map_trees(plan)?
         } else {
             Vec::new()
         };
+        if let Some(nodes) = &plan.void {
+            boundary.serve_root(&VoidOrders { ids: plan.ids, nodes: nodes.into() })?;
+        } else {
+            boundary.server.socket = None;
+            boundary.server.dismiss();
+        }
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
         boundary.tell(&Orders::of(plan, single, watched), &trees)?;
         Ok(boundary)
     }
 
-    /// Waits for init. Its maker is ending, which nobody waits for yet.
+    /// Waits for init and the root's server. Their maker is ending, which nobody waits for yet.
     fn born(&mut self) -> Result<Boundary, Failure> {
-        let Waiting { maker, report, alive } =
+        let Waiting { maker, report, void, alive } =
             self.waiting.take().ok_or_else(|| fail("making the sandbox")(Errno::INVAL))?;
-        let (errno, init) = match report::receive(report.as_fd()) {
-            Some((Message::Made(pid), Some(pidfd))) => {
-                (Errno::SRCH, i32::try_from(pid).ok().and_then(Pid::from_raw).zip(Some(pidfd)))
+        let next = || match report::receive(report.as_fd()) {
+            Some((Message::Made(pid), Some(pidfd))) => i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .map(|pid| (pid, pidfd))
+                .ok_or_else(|| parent::no_namespaces(Errno::SRCH)),
+            Some((Message::Failed { stage, errno, .. }, _)) if stage == Stage::Namespaces as u32 => {
+                Err(parent::no_namespaces(errno))
             }
-            Some((Message::Failed { errno, .. }, _)) => (errno, None),
-            _ => (Errno::CHILD, None),
+            Some((Message::Failed { stage, errno, .. }, _)) => {
+                Err(fail(parent::stage_of_job(stage))(errno))
+            }
+            _ => Err(parent::no_namespaces(Errno::CHILD)),
         };
-        let Some((init, pidfd)) = init else {
-            reap(maker);
-            return Err(parent::no_namespaces(errno));
-        };
-        Ok(Boundary { init, maker: Some(maker), pidfd, report, _alive: alive })
+        let born = next().and_then(|init| match next() {
+            Ok(server) => Ok((init, server)),
+            Err(failure) => {
+                let _ = rustix::process::pidfd_send_signal(&init.1, rustix::process::Signal::KILL);
+                reap(init.0);
+                Err(failure)
+            }
+        });
+        match born {
+            Ok(((init, pidfd), (server, server_pidfd))) => {
+                let server = Server { pid: Cell::new(Some(server)), pidfd: server_pidfd, socket: Some(void) };
+                Ok(Boundary { init, maker: Some(maker), pidfd, report, server, _alive: alive })
+            }
+            Err(failure) => {
+                reap(maker);
+                Err(failure)
+            }
+        }
     }
 }
 

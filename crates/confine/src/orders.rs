@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use ringfence_plan::{Ids, Landlock, Limits, Plan, Step, Tree};
+use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
 use serde::{Deserialize, Serialize};
 
 /// The fields of [`Plan`] of the same names.
@@ -13,6 +13,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) ids: Ids,
     pub(crate) trees: Cow<'a, [Tree]>,
     pub(crate) steps: Cow<'a, [Step]>,
+    /// The root comes from its server.
+    pub(crate) void: bool,
     pub(crate) landlock: Cow<'a, Option<Landlock>>,
     pub(crate) memfd_noexec: bool,
     pub(crate) host_name: Cow<'a, str>,
@@ -29,6 +31,7 @@ impl<'a> Orders<'a> {
             ids: plan.ids,
             trees: Cow::Borrowed(&plan.trees),
             steps: Cow::Borrowed(&plan.steps),
+            void: plan.void.is_some(),
             landlock: Cow::Borrowed(&plan.landlock),
             memfd_noexec: plan.memfd_noexec,
             host_name: Cow::Borrowed(plan.host_name),
@@ -37,6 +40,13 @@ impl<'a> Orders<'a> {
             watched,
         }
     }
+}
+
+/// What the root's server is told, for a sandbox that has one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct VoidOrders<'a> {
+    pub(crate) ids: Ids,
+    pub(crate) nodes: Cow<'a, [Node]>,
 }
 
 /// One command in a sandbox.

@@ -1,5 +1,6 @@
 //! The supervisor's side of a sandbox: takes hold of what only it can, and says when to go on.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -9,13 +10,14 @@ use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde::Serialize;
 
 use crate::channel;
-use crate::orders::{Job, Request};
-use crate::report::{self, Message, STEPS, TREES};
+use crate::orders::{Job, Request, VoidOrders};
+use crate::report::{self, Message, Refusal, Refused, STEPS, TREES};
 use crate::root;
 
 /// A sandbox that was made.
@@ -28,8 +30,28 @@ pub struct Boundary {
     pub pidfd: OwnedFd,
     /// Where init and task report.
     pub report: OwnedFd,
+    pub(crate) server: Server,
     /// Closing it ends the sandbox while it is being built.
     pub(crate) _alive: OwnedFd,
+}
+
+/// The root's server, as long as there is one.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Not yet reaped.
+    pub(crate) pid: Cell<Option<Pid>>,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) socket: Option<OwnedFd>,
+}
+
+impl Server {
+    /// It is not wanted, or its sandbox ends, or it has ended: init cannot end before it is reaped (pid_namespaces(7)).
+    pub(crate) fn dismiss(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        if let Some(pid) = self.pid.take() {
+            reap(pid);
+        }
+    }
 }
 
 /// Why no sandbox was made.
@@ -49,6 +71,12 @@ impl Boundary {
     #[must_use]
     pub fn init(&self) -> Pid {
         self.init
+    }
+
+    /// Process id of the root's server, if there is one.
+    #[must_use]
+    pub fn server(&self) -> Option<Pid> {
+        self.server.pid.get()
     }
 
     /// Starts a command, once everything that must be written down before is; `passed` are its streams that are
@@ -76,8 +104,38 @@ impl Boundary {
     }
 
     /// A refusal is written down: it may take effect.
-    pub fn written(&self, number: u32) {
-        let _ = self.tell(&Request::Written { number }, &[]);
+    pub fn written(&self, refusal: &Refusal) {
+        let number = refusal.number;
+        match (&refusal.what, &self.server.socket) {
+            (Refused::File { .. }, Some(socket)) => {
+                let _ = rustix::net::send(socket, &number.to_ne_bytes(), SendFlags::NOSIGNAL);
+            }
+            _ => drop(self.tell(&Request::Written { number }, &[])),
+        }
+    }
+
+    /// Where the root's server reports, if there is one.
+    #[must_use]
+    pub fn looks(&self) -> Option<BorrowedFd<'_>> {
+        self.server.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Its next report; `None` once it is gone.
+    #[must_use]
+    pub fn look(&self) -> Option<Message> {
+        let message = report::receive(self.looks()?).map(|(message, _)| message);
+        if message.is_none() {
+            self.server.dismiss();
+        }
+        message
+    }
+
+    pub(crate) fn serve_root(&self, orders: &VoidOrders<'_>) -> Result<(), Failure> {
+        let Some(socket) = &self.server.socket else { return Ok(()) };
+        match channel::send(socket.as_fd(), orders, &[]) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(fail("telling the root's server what to show")(errno)),
+        }
     }
 
     /// Asks init to end all of it in order; [`Self::kill`] does not ask.
@@ -111,6 +169,7 @@ impl Drop for Boundary {
         if let Some(maker) = self.maker.take() {
             reap(maker);
         }
+        self.server.dismiss();
         reap(self.init);
     }
 }
@@ -148,6 +207,7 @@ pub fn stage_of_job(stage: u32) -> &'static str {
         13 => "installing the system call filter",
         15 => "reading the plan",
         16 => "making a terminal",
+        17 => "serving the root",
         _ => "passing the descriptors",
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Host, Invoker};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{getegid, geteuid, getgroups};
 
 /// Name of the variable by which tests lower what the host seems to have; read in debug builds only.
@@ -19,6 +20,7 @@ pub fn host() -> Host {
         landlock: landlock(),
         seccomp: ringfence_sys::seccomp::available(),
         overlay: kernel() >= (5, 11),
+        no_fuse: no_fuse(),
         proc: true,
         no_control_groups: None,
         memfd_noexec: kernel() >= (6, 6) && Path::new("/proc/sys/vm/memfd_noexec").exists(),
@@ -44,6 +46,7 @@ fn lower(host: &mut Host, what: &str) {
             "no-userns" => host.no_user_namespaces = Some("hidden by a test".into()),
             "no-seccomp" => host.seccomp = false,
             "no-overlay" => host.overlay = false,
+            "no-fuse" => host.no_fuse = Some("/dev/fuse: hidden by a test".into()),
             "no-proc" => host.proc = false,
             "no-memfd-noexec" => host.memfd_noexec = false,
             _ => {
@@ -53,6 +56,13 @@ fn lower(host: &mut Host, what: &str) {
             }
         }
     }
+}
+
+/// Whether the device opens; what is opened is nothing until it is mounted.
+fn no_fuse() -> Option<String> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let errno = open("/dev/fuse", flags, Mode::empty()).err()?;
+    Some(format!("/dev/fuse: {errno}"))
 }
 
 fn kernel() -> (u32, u32) {

@@ -1,6 +1,6 @@
 //! The socket on which init and the task say what became of them, one packet a message.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,24 +12,60 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
 const SIZE: usize = 16;
 /// Bytes of a name behind one: a whole path (PATH_MAX), or a path below a working directory.
 const NAME: usize = 4096 + 128;
 
-/// A connect that is refused, once it is written down: then [`crate::Boundary::written`] is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something is refused, once it is written down: then [`crate::Boundary::written`] is due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Names this one.
+    /// Names this one, among those of its kind.
     pub number: u32,
     /// The process that asked, as the sandbox counts.
     pub process: i32,
     /// What it runs.
-    pub program: PathBuf,
-    /// The socket's path as the task named it.
-    pub path: PathBuf,
+    pub program: OsString,
+    /// What it asked for.
+    pub what: Refused,
 }
+
+/// What was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refused {
+    /// A connect to a unix socket.
+    Connect {
+        /// Its path as the task named it.
+        path: OsString,
+    },
+    /// A name where nothing is granted.
+    File {
+        /// Where the way ended.
+        path: OsString,
+        /// The whole path as the task named it, which may have lied.
+        asked: Option<OsString>,
+        /// What it was going to do there.
+        purpose: Purpose,
+    },
+}
+
+/// What a task was going to do with a file, as far as its system call tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Ask about it, or go through it.
+    Look,
+    /// Read it.
+    Read,
+    /// Change, make or remove it.
+    Write,
+    /// Start it.
+    Execute,
+}
+
+/// Bytes behind the numbers of a message: three names, or so many counts.
+const LONGEST: usize = 3 * NAME + 64;
 
 /// What is said. `job` is the number a command was started under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +113,15 @@ pub enum Message {
         /// Whose.
         job: u32,
     },
-    /// A connect is refused as soon as that is written down.
+    /// Something is refused as soon as that is written down.
     Refused(Refusal),
+    /// Refusals of the root's server were repeated.
+    Again {
+        /// Which, and how often.
+        counts: Vec<(u32, u64)>,
+        /// How often something else was refused, which is told of only so.
+        others: u64,
+    },
     /// More memory than allowed is used, as far as looking tells.
     MuchMemory,
     /// More processes than allowed are there.
@@ -114,6 +157,7 @@ pub(crate) enum Stage {
     Descriptors = 14,
     Orders = 15,
     Terminal = 16,
+    Void = 17,
 }
 
 /// Where steps of the plan begin in [`Message::Failed`].
@@ -164,10 +208,9 @@ impl Message {
             Self::Terminal { job } => ([9, *job, 0, 0], None),
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
-            Self::Refused(Refusal { number, process, program, path }) => {
-                let (program, path) = (bytes(program), bytes(path));
-                let length = u32::try_from(program.len()).unwrap_or(0);
-                ([12, *number, process.unsigned_abs(), length], Some([program, path].concat()))
+            Self::Refused(refusal) => ([12, 0, 0, 0], postcard::to_stdvec(refusal).ok()),
+            Self::Again { counts, others } => {
+                ([13, 0, 0, 0], postcard::to_stdvec(&(counts, others)).ok())
             }
         };
         words.into_iter().flat_map(u32::to_ne_bytes).chain(names.into_iter().flatten()).collect()
@@ -199,14 +242,10 @@ impl Message {
             9 => Self::Terminal { job },
             10 => Self::MuchMemory,
             11 => Self::ManyProcesses,
-            12 => {
-                let (program, path) = behind.split_at_checked(usize::try_from(last).ok()?)?;
-                Self::Refused(Refusal {
-                    number: job,
-                    process: i32::try_from(value).ok()?,
-                    program: name(program),
-                    path: name(path),
-                })
+            12 => Self::Refused(postcard::from_bytes(behind).ok()?),
+            13 => {
+                let (counts, others) = postcard::from_bytes(behind).ok()?;
+                Self::Again { counts, others }
             }
             _ => return None,
         })
@@ -247,7 +286,7 @@ pub fn tell(socket: BorrowedFd<'_>, message: &Message, descriptor: Option<&Owned
 /// The next message, with the descriptor that came along, or `None` at the end.
 #[must_use]
 pub fn receive(socket: BorrowedFd<'_>) -> Option<(Message, Option<OwnedFd>)> {
-    let mut bytes = [0; SIZE + 2 * NAME];
+    let mut bytes = [0; SIZE + LONGEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -289,16 +328,22 @@ mod tests {
                 number: 7,
                 process: 1 << 20,
                 program: "/usr/bin/x".into(),
-                path: "/run/y".into(),
+                what: Refused::Connect { path: "/run/y".into() },
             }),
+            Message::Again { counts: vec![(1, 2)], others: 3 },
             Message::Ready,
         ] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }
         assert_eq!(Message::decode(&[9; SIZE]), None);
-        // A length that lies.
-        let [kind, number, process] = [12u32, 0, 0].map(u32::to_ne_bytes);
-        let lie = [kind, number, process, 9u32.to_ne_bytes()].concat();
-        assert_eq!(Message::decode(&[&lie[..], b"short"].concat()), None);
+        // Cut short.
+        let refused = Message::Refused(Refusal {
+            number: 7,
+            process: 1,
+            program: "/usr/bin/x".into(),
+            what: Refused::File { path: "/y".into(), asked: None, purpose: Purpose::Look },
+        });
+        let bytes = refused.encode();
+        assert_eq!(Message::decode(&bytes[..bytes.len() - 1]), None);
     }
 }

@@ -23,14 +23,16 @@ impl Rest {
     /// # Errors
     /// The kernel's.
     pub fn poll(&self, polled: &mut [PollFd<'_>], patience: Option<Duration>) -> Result<(), Errno> {
+        let mut left = patience;
         if !self.resting.get() && patience.is_none_or(|patience| patience > SOON) {
             if wait(polled, Some(SOON))? {
                 return Ok(());
             }
             memory::forget_code();
             self.resting.set(true);
+            left = patience.map(|patience| patience.saturating_sub(SOON));
         }
-        if wait(polled, patience.map(|patience| patience.saturating_sub(SOON)))? {
+        if wait(polled, left)? {
             self.resting.set(false);
         }
         Ok(())
@@ -44,5 +46,24 @@ fn wait(polled: &mut [PollFd<'_>], patience: Option<Duration>) -> Result<bool, E
         Ok(number) => Ok(number > 0),
         Err(Errno::INTR) => Ok(true),
         Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn it_waits_as_long_as_it_is_told() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let rest = Rest::default();
+        // Shorter than the time after which code is given back, longer, and once that has happened.
+        for patience in [50, 150, 50, 150].map(Duration::from_millis) {
+            let begun = Instant::now();
+            rest.poll(&mut [PollFd::new(&reader, rustix::event::PollFlags::IN)], Some(patience)).unwrap();
+            assert!(begun.elapsed() >= patience, "{:?} of {patience:?}", begun.elapsed());
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Flags, Kind, Step, Tree};
 use ringfence_sys::mount::{self, Attributes};
-use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -48,6 +48,8 @@ const PROC_HIDDEN: &[&str] = &[
 /// The new root while it is built.
 pub(crate) struct Root {
     root: OwnedFd,
+    /// In memory, on top of the root, where no search below the root comes by: what the construction needs for a moment.
+    scratch: OwnedFd,
     /// Unreadable stand-ins for what is hidden.
     no_file: OwnedFd,
     no_directory: OwnedFd,
@@ -80,38 +82,34 @@ pub(crate) fn open(tree: &Tree, verify: bool) -> Result<OwnedFd, Errno> {
 }
 
 impl Root {
-    /// A tmpfs on top of the old root, with the two stand-ins.
-    pub(crate) fn new(size: u64, mode: u32) -> Result<Self, Errno> {
-        let root = tmpfs(size, mode)?;
-        move_mount(&root, EMPTY, CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-        let hidden = tmpfs(1 << 16, 0o700)?;
-        fs::mkdirat(&hidden, c"directory", Mode::from_raw_mode(0o000))?;
-        drop(fs::openat(
-            &hidden,
-            c"file",
-            OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::from_raw_mode(0o000),
-        )?);
-        fs::mkdirat(&root, c".hidden", Mode::from_raw_mode(0o700))?;
-        let at = fs::openat(&root, c".hidden", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        attach(hidden.as_fd(), at.as_fd())?;
-        let no_file = stand_in(&root, c".hidden/file")?;
-        let no_directory = stand_in(&root, c".hidden/directory")?;
-        Ok(Self { root, no_file, no_directory, made: RefCell::new(None) })
+    /// Attaches `root`, detached still, on top of the old root, and makes the two stand-ins.
+    pub(crate) fn new(root: OwnedFd) -> Result<Self, Errno> {
+        let scratch = tmpfs(1 << 16, 0o700)?;
+        for mount in [&root, &scratch] {
+            move_mount(mount, EMPTY, CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        }
+        for name in [c"directory", c"lower", c"layer"] {
+            fs::mkdirat(&scratch, name, Mode::from_raw_mode(0o000))?;
+        }
+        let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC;
+        drop(fs::openat(&scratch, c"file", flags, Mode::from_raw_mode(0o000))?);
+        let no_file = stand_in(&scratch, c"file")?;
+        let no_directory = stand_in(&scratch, c"directory")?;
+        Ok(Self { root, scratch, no_file, no_directory, made: RefCell::new(None) })
     }
 
-    /// The root's own descriptor.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
-    }
-
-    /// Takes away what only the construction needed.
-    pub(crate) fn clean(&self) -> Result<(), Errno> {
-        fs::unlinkat(&self.root, c".hidden", AtFlags::REMOVEDIR).or_else(|_| {
-            rustix::process::fchdir(&self.root)?;
-            unmount(c".hidden", UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
-            fs::unlinkat(&self.root, c".hidden", AtFlags::REMOVEDIR)
-        })
+    /// Takes away what only the construction needed, enters the root and leaves the old one: that is put under the new root for
+    /// a moment and detached with all that is below it (pivot_root(2), NOTES).
+    pub(crate) fn enter(self) -> Result<(), Errno> {
+        rustix::process::fchdir(&self.root)?;
+        unmount(c".", UnmountFlags::DETACH)?;
+        rustix::process::pivot_root(c".", c".")?;
+        unmount(c".", UnmountFlags::DETACH)?;
+        rustix::process::chdir(c"/")?;
+        // Nothing may lie on the root: the way up from below would lead there.
+        let id = |path: &CStr| fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID);
+        let (root, up) = (id(c".")?, id(c"dev/..")?);
+        if root.stx_mnt_id == up.stx_mnt_id && root.stx_ino == up.stx_ino { Ok(()) } else { Err(Errno::BUSY) }
     }
 
     /// Carries out one step. `trees` are the detached mounts of the plan's trees.
@@ -123,8 +121,11 @@ impl Root {
             Step::File { path, contents } => self.write(path, contents),
             Step::Symlink { path, target } => fs::symlinkat(target, &self.root, relative(path)),
             Step::Tmpfs { path, .. } if path == Path::new("/") => Ok(()),
-            Step::Tmpfs { path, size, mode, flags } => {
+            Step::Tmpfs { path, size, mode, flags, over } => {
                 let made = tmpfs(*size, *mode)?;
+                if *over {
+                    return self.lay_over(path, made.as_fd(), *mode, *flags);
+                }
                 set(made.as_fd(), *flags, false)?;
                 attach(made.as_fd(), self.find(path)?.as_fd())
             }
@@ -249,7 +250,6 @@ impl Root {
         Ok(())
     }
 
-    /// Layers are attached for a moment, since older kernels make no overlay over a detached mount.
     fn overlay(
         &self,
         path: &Path,
@@ -258,41 +258,58 @@ impl Root {
         flags: Flags,
     ) -> Result<(), Errno> {
         let at = self.find(path)?;
-        for name in [c".lower", c".layer"] {
-            fs::mkdirat(&self.root, name, Mode::from_raw_mode(0o700))?;
-        }
-        let place = |name: &CStr| fs::openat(&self.root, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        attach(lower, place(c".lower")?.as_fd())?;
-        attach(layer, place(c".layer")?.as_fd())?;
-        let made = self.overlay_of(lower, layer);
-        rustix::process::fchdir(&self.root)?;
-        for name in [c".lower", c".layer"] {
-            unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
-            fs::unlinkat(&self.root, name, AtFlags::REMOVEDIR)?;
-        }
-        let made = made?;
+        let made = self.while_attached(&[(c"lower", lower), (c"layer", layer)], || overlay_of(lower, layer))?;
         set(made.as_fd(), flags, false)?;
         attach(made.as_fd(), at.as_fd())
     }
 
-    fn overlay_of(&self, lower: BorrowedFd<'_>, layer: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-        let open = |name: &CStr| {
-            fs::openat(layer, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        };
-        let (upper, work) = (open(c"upper")?, open(c"work")?);
-        let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        // Names of descriptors, not paths of the host: they are what /proc/self/mountinfo shows.
-        let name = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
-        fsconfig_set_string(&context, c"lowerdir", name(lower))?;
-        fsconfig_set_string(&context, c"upperdir", name(upper.as_fd()))?;
-        fsconfig_set_string(&context, c"workdir", name(work.as_fd()))?;
-        fsconfig_set_flag(&context, c"userxattr")?;
-        // The layer is read back by this kernel or lost with it; syncing it at the end would only delay the exit.
-        fsconfig_set_flag(&context, c"volatile")?;
-        fsconfig_create(&context)?;
-        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+    /// What is made in it lies in memory; what is not in it is looked for in the root, which sees that.
+    fn lay_over(&self, path: &Path, made: BorrowedFd<'_>, mode: u32, flags: Flags) -> Result<(), Errno> {
+        let at = self.find(path)?;
+        for name in [c"upper", c"work"] {
+            fs::mkdirat(made, name, Mode::from_raw_mode(mode))?;
+        }
+        let overlay = self.while_attached(&[(c"layer", made)], || overlay_of(at.as_fd(), made))?;
+        set(overlay.as_fd(), flags, false)?;
+        attach(overlay.as_fd(), at.as_fd())
     }
+
+    /// Layers are attached for a moment, since older kernels make no overlay over a detached mount.
+    fn while_attached<T>(
+        &self,
+        layers: &[(&CStr, BorrowedFd<'_>)],
+        make: impl FnOnce() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        for (name, layer) in layers {
+            let at = fs::openat(&self.scratch, *name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            attach(*layer, at.as_fd())?;
+        }
+        let made = make();
+        rustix::process::fchdir(&self.scratch)?;
+        for (name, _) in layers {
+            unmount(*name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+        }
+        made
+    }
+}
+
+fn overlay_of(lower: BorrowedFd<'_>, layer: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let open = |name: &CStr| {
+        fs::openat(layer, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    };
+    let (upper, work) = (open(c"upper")?, open(c"work")?);
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // Names of descriptors, not paths of the host: they are what /proc/self/mountinfo shows.
+    let name = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    fsconfig_set_string(&context, c"lowerdir", name(lower))?;
+    fsconfig_set_string(&context, c"upperdir", name(upper.as_fd()))?;
+    fsconfig_set_string(&context, c"workdir", name(work.as_fd()))?;
+    fsconfig_set_flag(&context, c"userxattr")?;
+    // The layer is read back by this kernel or lost with it; syncing it at the end would only delay the exit.
+    fsconfig_set_flag(&context, c"volatile")?;
+    fsconfig_create(&context)?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
 }
 
 fn stand_in(root: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
@@ -308,7 +325,7 @@ fn stand_in(root: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
 /// As many names as any root's skeleton needs, and a task with a small /tmp.
 const FEWEST_FILES: u64 = 16_384;
 
-fn tmpfs(size: u64, mode: u32) -> Result<OwnedFd, Errno> {
+pub(crate) fn tmpfs(size: u64, mode: u32) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, c"size", size.to_string())?;
     // Empty files cost the kernel about as much each; by default half of the host's pages may be files.

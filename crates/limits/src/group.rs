@@ -14,8 +14,8 @@ use crate::{Exceeded, Place};
 const PREFIX: &str = "ringfence-";
 /// Length of the period of a processor quota in microseconds (Documentation/scheduler/sched-bwc.rst).
 const PERIOD: u64 = 100_000;
-/// Init and the leader of a terminal's session are no processes of the task.
-const OWN: u64 = 2;
+/// Init, the root's server and the leader of a terminal's session are no processes of the task.
+const OWN: u64 = 3;
 
 /// Why a group could not be made; nothing of it is left.
 #[derive(Debug, thiserror::Error)]

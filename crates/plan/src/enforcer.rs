@@ -1,12 +1,20 @@
-//! The filter that the supervisor itself enters before it hears the first byte from a sandbox.
+//! The filters that our own processes enter before they hear the first byte from a sandbox.
 
 use crate::bpf::{self, Case, Entry, Instruction, Match, Verdict};
 
 include!(concat!(env!("OUT_DIR"), "/enforcer.rs"));
+include!(concat!(env!("OUT_DIR"), "/server.rs"));
 
 const EPERM: Verdict = Verdict::Errno(libc::EPERM as u16);
 
-/// The program for the kernel. `process` is the supervisor's own number; `task` the kernel uid that root's sandbox has, if it
+/// The program for the root's server.
+#[must_use]
+pub fn server() -> Vec<Instruction> {
+    let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, 0, None) };
+    bpf::compile(SERVER.iter().map(entry).collect(), EPERM)
+}
+
+/// The program for the supervisor. `process` is the supervisor's own number; `task` the kernel uid that root's sandbox has, if it
 /// has another than the invoker's.
 #[must_use]
 pub fn program(process: u32, task: Option<u32>) -> Vec<Instruction> {

@@ -17,6 +17,8 @@ pub struct Host {
     pub seccomp: bool,
     /// overlayfs.
     pub overlay: bool,
+    /// Why the root cannot be a FUSE file system, or `None` if it can as far as is known.
+    pub no_fuse: Option<String>,
     /// A proc that can be mounted, as far as can be known before trying.
     pub proc: bool,
     /// Why no control group can be made for what the policy limits, or `None` if one can or none is needed.

@@ -17,6 +17,7 @@ mod refused;
 mod steps;
 mod survey;
 pub mod syscalls;
+mod void;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub use host::{Host, Invoker};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use steps::{Flags, Step, Tree};
+pub use void::{Content, Node};
 pub use survey::{Found, GitDirectory, Kind, Link, Loader, Marked, Place, Program, Survey};
 
 /// What one run asks for, beside the policy.
@@ -131,6 +133,8 @@ pub struct Plan {
     pub trees: Vec<Tree>,
     /// How the root is built, in order.
     pub steps: Vec<Step>,
+    /// What the root shows where nothing is mounted, seeing who looks; `None` where it is a tmpfs, which sees nothing.
+    pub void: Option<Vec<Node>>,
     /// Copy-on-write directories.
     pub layers: Vec<Layer>,
     /// The second lock, or `None` where the kernel has no Landlock.
@@ -180,6 +184,9 @@ pub fn plan(
     let limits = limits(policy, host, &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
+    if let Some(cause) = &host.no_fuse {
+        notes.push(format!("{cause}: what is not granted is refused as ever, but who looks for it is not seen"));
+    }
     // The sysctl belongs to root even in a pid namespace of one's own (tried on 6.18).
     let memfd_noexec = host.memfd_noexec && invoker.root;
     if !memfd_noexec {
@@ -190,6 +197,7 @@ pub fn plan(
         groups: if invoker.root { Vec::new() } else { invoker.groups.clone() },
         trees: layout.trees,
         steps: layout.steps,
+        void: layout.void,
         layers: layout.layers,
         landlock,
         memfd_noexec,

@@ -9,6 +9,7 @@ use ringfence_policy::{Mode, Policy};
 use crate::grants::{self, Access, Grants};
 use crate::steps::{Flags, Step, Tree};
 use crate::survey::{Kind, Loader, Place, Survey};
+use crate::void::{Content, Node};
 use crate::{Host, Ids, Invoker, Layer, Refused, Request};
 
 /// Room for directories, links and synthetic files of the void.
@@ -26,6 +27,7 @@ const WRITE: Flags = Flags { read_only: false, no_exec: true };
 pub(crate) struct Layout {
     pub(crate) trees: Vec<Tree>,
     pub(crate) steps: Vec<Step>,
+    pub(crate) void: Option<Vec<Node>>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) notes: Vec<String>,
 }
@@ -44,24 +46,27 @@ pub(crate) fn layout(
     request: &Request,
     ids: &Ids,
     grants: &Grants,
-    _host: &Host,
+    host: &Host,
 ) -> Result<Layout, Refused> {
     check_workspace(policy, survey, invoker, ids)?;
     let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
     let mut builder =
         Builder { protect: protect.chain(survey.led_to.iter().cloned()).collect(), ..Builder::default() };
     builder.obeyed.clone_from(&survey.obeyed);
+    builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
     builder.system(request, ids, tmp);
     let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();
     wanted.insert(
         "/tmp".into(),
-        Wanted::Private { size: tmp, no_exec: !policy.runtime.tmp_exec, mode: 0o1777 },
+        Wanted::Private { size: tmp, no_exec: !policy.runtime.tmp_exec, mode: 0o1777, over: false },
     );
     if covered_home(survey, grants, invoker, policy) {
         // A grant or the workspace is the home, or holds it.
     } else {
-        wanted.insert(invoker.home.clone(), Wanted::Private { size: tmp, no_exec: true, mode: 0o700 });
+        // Much is looked for in a home; in /tmp nothing but what the task itself put there.
+        let home = Wanted::Private { size: tmp, no_exec: true, mode: 0o700, over: builder.void.is_some() };
+        wanted.insert(invoker.home.clone(), home);
     }
     for granted in &grants.mounts {
         let flags = match granted.access {
@@ -95,7 +100,8 @@ pub(crate) fn layout(
     }
     builder.steps.push(Step::Seal { path: "/dev".into(), flags: READ });
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
-    Ok(Layout { trees: builder.trees, steps: builder.steps, layers: builder.layers, notes: builder.notes })
+    let Builder { trees, steps, void, layers, notes, .. } = builder;
+    Ok(Layout { trees, steps, void, layers, notes })
 }
 
 /// Workspaces that cannot be one.
@@ -152,7 +158,7 @@ fn covered_home(survey: &Survey, grants: &Grants, invoker: &Invoker, policy: &Po
 
 /// What is to be mounted at a path.
 enum Wanted {
-    Private { size: u64, no_exec: bool, mode: u32 },
+    Private { size: u64, no_exec: bool, mode: u32, over: bool },
     Host { place: Place, flags: Flags, mapped: bool },
     CopyOnWrite { place: Place, flags: Flags, mapped: bool, name: String },
 }
@@ -161,6 +167,8 @@ enum Wanted {
 struct Builder {
     trees: Vec<Tree>,
     steps: Vec<Step>,
+    /// What the root itself shows, if it is no tmpfs.
+    void: Option<Vec<Node>>,
     layers: Vec<Layer>,
     notes: Vec<String>,
     /// Patterns of what `apply` holds back.
@@ -174,7 +182,10 @@ struct Builder {
 impl Builder {
     /// The void and what every process expects of a system.
     fn system(&mut self, request: &Request, ids: &Ids, shared: u64) {
-        self.tmpfs("/", ROOT_SIZE, 0o755, Flags::default());
+        match self.void {
+            Some(_) => drop(self.mounted.insert("/".into(), true)),
+            None => self.tmpfs("/", ROOT_SIZE, 0o755, Flags::default()),
+        }
         for (path, mode) in [("/proc", 0o555), ("/dev", 0o755), ("/etc", 0o755), ("/var", 0o755)] {
             self.directory(Path::new(path), mode);
         }
@@ -271,7 +282,8 @@ impl Builder {
         };
         if mode == Mode::Temporary {
             let size = in_memory(policy);
-            wanted.insert(survey.workspace.real.clone(), Wanted::Private { size, no_exec, mode: 0o755 });
+            let empty = Wanted::Private { size, no_exec, mode: 0o755, over: false };
+            wanted.insert(survey.workspace.real.clone(), empty);
             return;
         }
         want(&survey.workspace, WORKSPACE, false);
@@ -289,10 +301,11 @@ impl Builder {
             self.mount_point(path, kind);
         }
         match what {
-            Wanted::Private { size, no_exec, mode } => {
+            Wanted::Private { size, no_exec, mode, over } => {
                 let path = path.to_path_buf();
                 self.mounted.insert(path.clone().into_os_string(), true);
-                self.steps.push(Step::Tmpfs { path, size, mode, flags: Flags { read_only: false, no_exec } });
+                let flags = Flags { read_only: false, no_exec };
+                self.steps.push(Step::Tmpfs { path, size, mode, flags, over });
             }
             Wanted::Host { place, flags, mapped } => {
                 let tree = self.tree(&place, mapped, true);
@@ -421,7 +434,7 @@ impl Builder {
 
     fn tmpfs(&mut self, path: &str, size: u64, mode: u32, flags: Flags) {
         self.mounted.insert(path.into(), true);
-        self.steps.push(Step::Tmpfs { path: path.into(), size, mode, flags });
+        self.steps.push(Step::Tmpfs { path: path.into(), size, mode, flags, over: false });
     }
 
     /// Makes the mount point and the directories above it, where they lie on a file system of our own. On the host's
@@ -452,7 +465,10 @@ impl Builder {
             self.directory(parent, 0o755);
         }
         self.made.insert(path.as_os_str().to_owned());
-        self.steps.push(Step::Directory { path: path.to_path_buf(), mode });
+        match self.void_at(path) {
+            Some(void) => void.push(Node { path: path.to_path_buf(), content: Content::Directory { mode } }),
+            None => self.steps.push(Step::Directory { path: path.to_path_buf(), mode }),
+        }
     }
 
     fn file(&mut self, path: &Path, contents: &str) {
@@ -463,7 +479,13 @@ impl Builder {
             self.directory(parent, 0o755);
         }
         self.made.insert(path.as_os_str().to_owned());
-        self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.into() });
+        match self.void_at(path) {
+            Some(void) => {
+                let content = Content::File { mode: 0o644, bytes: contents.into() };
+                void.push(Node { path: path.to_path_buf(), content });
+            }
+            None => self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.into() }),
+        }
     }
 
     fn link(&mut self, path: &Path, target: &Path) {
@@ -477,7 +499,18 @@ impl Builder {
             self.directory(parent, 0o755);
         }
         self.made.insert(path.as_os_str().to_owned());
-        self.steps.push(Step::Symlink { path: path.to_path_buf(), target: target.to_path_buf() });
+        let target = target.to_path_buf();
+        match self.void_at(path) {
+            Some(void) => void.push(Node { path: path.to_path_buf(), content: Content::Link { target } }),
+            None => self.steps.push(Step::Symlink { path: path.to_path_buf(), target }),
+        }
+    }
+
+    /// Where the nodes of the root go, if `path` lies in it and it is no tmpfs.
+    fn void_at(&mut self, path: &Path) -> Option<&mut Vec<Node>> {
+        let void = self.void.as_mut()?;
+        let on = path.ancestors().skip(1).find(|above| self.mounted.contains_key(above.as_os_str()))?;
+        (on == Path::new("/")).then_some(void)
     }
 }
 

@@ -9,6 +9,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 
 use crate::steps::{Flags, Step, Tree};
 use crate::syscalls::{self, Answer};
+use crate::void::{Content, Node};
 use crate::{Plan, Right};
 
 impl fmt::Display for Plan {
@@ -36,7 +37,13 @@ impl fmt::Display for Plan {
         for (name, value) in &self.environment {
             writeln!(out, "  {}={}", name.to_string_lossy(), escape(value))?;
         }
-        writeln!(out, "\nroot")?;
+        match &self.void {
+            Some(_) => writeln!(out, "\nroot, which sees who looks for what is not in it")?,
+            None => writeln!(out, "\nroot")?,
+        }
+        for node in self.void.iter().flatten() {
+            writeln!(out, "  {}", describe_node(node))?;
+        }
         for step in &self.steps {
             writeln!(out, "  {}", describe(step, &self.trees))?;
         }
@@ -93,8 +100,9 @@ fn describe(step: &Step, trees: &[Tree]) -> String {
         Step::File { path, contents } if contents.is_empty() => format!("touch    {}", escape(path)),
         Step::File { path, contents } => format!("write    {} ({} bytes)", escape(path), contents.len()),
         Step::Symlink { path, target } => format!("link     {} -> {}", escape(path), escape(target)),
-        Step::Tmpfs { path, size, flags, .. } => {
-            format!("tmpfs    {} {} MiB{}", escape(path), size >> 20, flags_text(*flags))
+        Step::Tmpfs { path, size, flags, over, .. } => {
+            let over = if *over { ", over the root's" } else { "" };
+            format!("tmpfs    {} {} MiB{}{over}", escape(path), size >> 20, flags_text(*flags))
         }
         Step::Bind { tree, path, flags } => {
             let from = host(tree);
@@ -113,6 +121,15 @@ fn describe(step: &Step, trees: &[Tree]) -> String {
         }
         Step::Pin { path, .. } => format!("hold     {}", escape(path)),
         Step::Seal { path, flags } => format!("seal     {}{}", escape(path), flags_text(*flags)),
+    }
+}
+
+fn describe_node(Node { path, content }: &Node) -> String {
+    let path = escape(path);
+    match content {
+        Content::Directory { mode } => format!("has      {path}/ {mode:o}"),
+        Content::File { bytes, .. } => format!("has      {path} ({} bytes)", bytes.len()),
+        Content::Link { target } => format!("has      {path} -> {}", escape(target)),
     }
 }
 

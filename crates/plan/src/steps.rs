@@ -71,6 +71,8 @@ pub enum Step {
         mode: u32,
         /// Flags.
         flags: Flags,
+        /// It lies over what is there, which sees names that are not in it looked for.
+        over: bool,
     },
     /// One of the plan's trees.
     Bind {

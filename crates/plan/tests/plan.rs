@@ -79,6 +79,7 @@ impl Case {
                 landlock: 7,
                 seccomp: true,
                 overlay: true,
+                no_fuse: Some("none".into()),
                 proc: true,
                 no_control_groups: None,
                 memfd_noexec: true,

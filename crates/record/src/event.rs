@@ -75,6 +75,24 @@ pub enum Event {
         /// Lines of policy that would allow it.
         remedy: Vec<String>,
     },
+    /// A file was refused.
+    FileDeny {
+        /// Where the way ended.
+        path: String,
+        /// The whole path as the task named it, where that is longer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        asked: Option<String>,
+        /// `look`, `read`, `write` or `execute`: what the task was going to do, as far as can be told.
+        purpose: String,
+        /// The process that asked, as the sandbox counts; 0 for many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often at least, beyond what other events tell.
+        times: u64,
+        /// The rule, or the lack of one.
+        rule: String,
+    },
     /// A connection was refused.
     NetDeny {
         /// Path of the unix socket.
@@ -176,6 +194,8 @@ pub enum Kind {
     LimitHit,
     /// `exec.deny`
     ExecDeny,
+    /// `file.deny`
+    FileDeny,
     /// `net.deny`
     NetDeny,
     /// `degraded`
@@ -192,7 +212,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -200,6 +220,7 @@ impl Kind {
         Self::ExecEnd,
         Self::LimitHit,
         Self::ExecDeny,
+        Self::FileDeny,
         Self::NetDeny,
         Self::Degraded,
         Self::WorkspaceApply,
@@ -218,6 +239,7 @@ impl Kind {
             Self::ExecEnd => "exec.end",
             Self::LimitHit => "limit.hit",
             Self::ExecDeny => "exec.deny",
+            Self::FileDeny => "file.deny",
             Self::NetDeny => "net.deny",
             Self::Degraded => "degraded",
             Self::WorkspaceApply => "workspace.apply",
@@ -236,7 +258,7 @@ impl Kind {
             | Self::ExecEnd
             | Self::WorkspaceApply
             | Self::WorkspaceDiscard => Severity::Informational,
-            Self::PolicyError | Self::Degraded => Severity::Low,
+            Self::PolicyError | Self::Degraded | Self::FileDeny => Severity::Low,
             Self::LimitHit | Self::ExecDeny | Self::NetDeny | Self::ApplyFlag => Severity::Medium,
             Self::ApplyRefuse => Severity::High,
         }
@@ -276,6 +298,7 @@ impl Event {
             Self::ExecEnd { .. } => Kind::ExecEnd,
             Self::LimitHit { .. } => Kind::LimitHit,
             Self::ExecDeny { .. } => Kind::ExecDeny,
+            Self::FileDeny { .. } => Kind::FileDeny,
             Self::NetDeny { .. } => Kind::NetDeny,
             Self::Degraded(_) => Kind::Degraded,
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,

@@ -1,62 +1,166 @@
 //! What was refused while a sandbox ran: written down when it happens, repeated ones counted.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::Path;
 
+use ringfence_policy::{Access, Judge, Policy};
 use ringfence_record::{Event, Writer};
-use ringfence_supervise::Refusal;
+use ringfence_supervise::{Notice, Purpose, Refusal, Refused};
 
 use crate::failure::{Context, Failure};
 
-/// Sockets that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
+/// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
 const MOST: usize = 4096;
 
 /// The refusals of one run.
-#[derive(Debug, Default)]
 pub(crate) struct Refusals {
+    policy: &'static Policy,
+    workspace: &'static Path,
+    /// Made at the first refusal.
+    judge: OnceCell<Judge<'static>>,
     total: u64,
-    /// How often each was asked for again.
-    again: BTreeMap<PathBuf, u64>,
-    /// Those of sockets beyond [`MOST`].
+    /// How often each connect was repeated, by its event.
+    connects: BTreeMap<String, (Event, u64)>,
+    /// The same of files, by the number that the root's server gave it.
+    files: BTreeMap<u32, (Event, u64)>,
+    /// Those beyond [`MOST`].
     others: u64,
 }
 
 impl Refusals {
-    /// How many.
+    /// Of one run.
+    pub(crate) fn new(policy: &'static Policy, workspace: &'static Path) -> Self {
+        Self {
+            policy,
+            workspace,
+            judge: OnceCell::new(),
+            total: 0,
+            connects: BTreeMap::new(),
+            files: BTreeMap::new(),
+            others: 0,
+        }
+    }
+
+    /// How many connects, for now.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
     /// Writes one down; `false` if that failed.
-    pub(crate) fn note(&mut self, refusal: &Refusal, log: &mut Writer) -> bool {
-        self.total += 1;
-        if let Some(again) = self.again.get_mut(&refusal.path) {
-            *again += 1;
-            return true;
+    pub(crate) fn note(&mut self, notice: &Notice<'_>, log: &mut Writer) -> bool {
+        match notice {
+            Notice::Refusal(refusal) => match self.first(refusal) {
+                Some(event) => log.append(&event).is_ok(),
+                None => true,
+            },
+            Notice::Again { counts, others } => {
+                self.others = self.others.saturating_add(*others);
+                for (number, times) in *counts {
+                    if let Some((_, again)) = self.files.get_mut(number) {
+                        *again = again.saturating_add(*times);
+                    }
+                }
+                true
+            }
         }
-        if self.again.len() >= MOST {
-            self.others += 1;
-            return true;
+    }
+
+    /// The event of one that was not told before.
+    fn first(&mut self, refusal: &Refusal) -> Option<Event> {
+        let event = self.event(refusal);
+        match &refusal.what {
+            Refused::Connect { path } => {
+                self.total += 1;
+                let key = path.to_string_lossy().into_owned();
+                if let Some((_, again)) = self.connects.get_mut(&key) {
+                    *again += 1;
+                    return None;
+                }
+                if self.connects.len() >= MOST {
+                    self.others += 1;
+                    return None;
+                }
+                self.connects.insert(key, (event.clone(), 0));
+            }
+            Refused::File { .. } => {
+                if self.files.len() >= MOST {
+                    self.others += 1;
+                    return None;
+                }
+                self.files.insert(refusal.number, (event.clone(), 0));
+            }
         }
-        self.again.insert(refusal.path.clone(), 0);
-        let path = refusal.path.display().to_string();
-        log.append(&event(path, refusal.process, refusal.program.display().to_string(), 1)).is_ok()
+        Some(event)
+    }
+
+    fn event(&self, refusal: &Refusal) -> Event {
+        let text = |name: &OsStr| name.to_string_lossy().into_owned();
+        let (process, program) = (refusal.process, text(&refusal.program));
+        match &refusal.what {
+            Refused::Connect { path } => Event::NetDeny {
+                unix: text(path),
+                process,
+                program,
+                times: 1,
+                rule: "a socket of the host needs a grant of its own".into(),
+            },
+            Refused::File { path, asked, purpose } => Event::FileDeny {
+                path: text(path),
+                rule: self.rule(Path::new(asked.as_ref().unwrap_or(path)), *purpose),
+                asked: asked.as_deref().map(text),
+                purpose: word(*purpose).into(),
+                process,
+                program,
+                times: 1,
+            },
+        }
+    }
+
+    fn rule(&self, path: &Path, purpose: Purpose) -> String {
+        let access = match purpose {
+            Purpose::Look | Purpose::Read => Access::Read,
+            Purpose::Write => Access::Write,
+            Purpose::Execute => Access::Exec,
+        };
+        let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
+        judge.file(path, access).reason().to_string()
     }
 
     /// At the end: how often each was repeated, and what had no event of its own.
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
-        let repeated = self.again.iter().filter(|(_, times)| **times > 0);
-        let mut events: Vec<Event> = repeated
-            .map(|(path, times)| event(path.display().to_string(), 0, String::new(), *times))
-            .collect();
+        let known = self.connects.values().chain(self.files.values());
+        let mut events: Vec<Event> = known.filter_map(|(event, again)| repeated(event, *again)).collect();
         if self.others > 0 {
-            events.push(event("(other sockets)".into(), 0, String::new(), self.others));
+            events.push(Event::FileDeny {
+                path: "(others)".into(),
+                asked: None,
+                purpose: word(Purpose::Look).into(),
+                process: 0,
+                program: String::new(),
+                times: self.others,
+                rule: "too many to be told of one by one".into(),
+            });
         }
         events.iter().try_for_each(|event| log.append(event).map(drop).context("the run's log"))
     }
 }
 
-fn event(unix: String, process: i32, program: String, times: u64) -> Event {
-    let rule = "a socket of the host needs a grant of its own".into();
-    Event::NetDeny { unix, process, program, times, rule }
+/// What is said of one that was asked for again.
+fn repeated(event: &Event, again: u64) -> Option<Event> {
+    let mut event = event.clone();
+    if let Event::FileDeny { process, times, .. } | Event::NetDeny { process, times, .. } = &mut event {
+        (*process, *times) = (0, again);
+    }
+    (again > 0).then_some(event)
+}
+
+fn word(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Look => "look",
+        Purpose::Read => "read",
+        Purpose::Write => "write",
+        Purpose::Execute => "execute",
+    }
 }

@@ -14,7 +14,7 @@ use ringfence_policy::{Mode, Policy};
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
 };
-use ringfence_supervise::{Limiter, Refusal, Relay, Screen, Standard};
+use ringfence_supervise::{Limiter, Notice, Relay, Screen, Standard};
 
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
@@ -214,7 +214,7 @@ impl Run {
         if !plan.layers.is_empty() {
             border.pass();
         }
-        Ok(Open { plan, boundary, log, limiter, refusals: Refusals::default(), record, reserved })
+        Ok(Open { plan, boundary, log, limiter, refusals: Refusals::new(self.policy, &plan.workspace), record, reserved })
     }
 
     /// Where nothing ran, nothing is left behind.
@@ -245,7 +245,7 @@ impl Run {
         drop(standard.passed);
         let (relays, screen, limiter) = (standard.relays, standard.screen, open.limiter.as_mut());
         let (boundary, log, refusals) = (&open.boundary, &mut open.log, &mut open.refusals);
-        let mut tell = |refusal: &Refusal| refusals.note(refusal, log);
+        let mut tell = |notice: Notice<'_>| refusals.note(&notice, log);
         let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell)
             .context("watching the sandbox")?;
         let outcome = outcome::judge(self.policy, open.plan, &self.invoker, &ended);

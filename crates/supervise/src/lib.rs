@@ -23,11 +23,25 @@ pub use descriptors::{Standard, Unfit, give, standard};
 pub use limiter::Limiter;
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
-pub use ringfence_confine::Refusal;
+pub use ringfence_confine::{Purpose, Refusal, Refused};
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};
 pub use stops::take_signals;
+
+/// What is to be written down.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// Something is going to be refused.
+    Refusal(&'a Refusal),
+    /// The root's server refused some of it again.
+    Again {
+        /// Numbers of refusals, and how often.
+        counts: &'a [(u32, u64)],
+        /// How often something was refused that is told of only so.
+        others: u64,
+    },
+}
 
 /// What became of a sandbox.
 #[derive(Debug, Default)]
@@ -42,6 +56,8 @@ pub struct Ended {
 const GRACE: Duration = Duration::from_secs(1);
 /// How often a process in the background looks whether the terminal is its own again.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a sandbox may take to end once its root is not served any more.
+const BLIND: Duration = Duration::from_millis(100);
 /// The job that a sandbox of one command has.
 const JOB: u32 = 0;
 
@@ -56,11 +72,12 @@ pub fn run(
     relays: Vec<Relay>,
     screen: Option<Screen>,
     limiter: Option<&mut Limiter>,
-    tell: &mut dyn FnMut(&Refusal) -> bool,
+    tell: &mut dyn FnMut(Notice<'_>) -> bool,
 ) -> Result<Ended, Errno> {
     let ended = Ended::default();
+    let rest = Rest::default();
     let mut watch =
-        Watch { boundary, signals, relays, screen, limiter, tell, until: None, ended, rest: Rest::default() };
+        Watch { boundary, signals, relays, screen, limiter, tell, until: None, blind: false, ended, rest };
     let outcome = watch.run();
     // What the task wrote last is still in the pipes; no more is wanted of one that wrote too much.
     let enough = watch.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());
@@ -83,7 +100,9 @@ struct Watch<'a> {
     relays: Vec<Relay>,
     screen: Option<Screen>,
     limiter: Option<&'a mut Limiter>,
-    tell: &'a mut dyn FnMut(&Refusal) -> bool,
+    tell: &'a mut dyn FnMut(Notice<'_>) -> bool,
+    /// The root's server is gone.
+    blind: bool,
     /// When the sandbox is ended, whatever its command does.
     until: Option<Instant>,
     ended: Ended,
@@ -97,6 +116,9 @@ impl Watch<'_> {
             let ready = self.poll(reporting)?;
             if ready.report && !self.report() {
                 reporting = false;
+            }
+            if ready.look {
+                self.look();
             }
             // Nothing more is wanted of a task whose end is only a moment away.
             let enough = self.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());
@@ -141,6 +163,8 @@ impl Watch<'_> {
         if reporting {
             polled.push(PollFd::from_borrowed_fd(reports, PollFlags::IN));
         }
+        let looks = self.boundary.looks().filter(|_| !self.blind);
+        polled.extend(looks.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let waiting: Vec<(usize, _)> = self
             .relays
             .iter()
@@ -156,11 +180,13 @@ impl Watch<'_> {
         let signals = next();
         let ended = if ended.is_some() { next() } else { PollFlags::empty() };
         let report = if reporting { next() } else { PollFlags::empty() };
+        let look = looks.is_some() && !next().is_empty();
         let relays = waiting.iter().filter_map(|(index, _)| (!next().is_empty()).then_some(*index)).collect();
         Ok(Ready {
             ended: !ended.is_empty(),
             signals: !signals.is_empty(),
             report: !report.is_empty(),
+            look,
             relays,
             screen: screen.iter().map(|_| !next().is_empty()).collect(),
         })
@@ -183,14 +209,7 @@ impl Watch<'_> {
     /// Takes one report; `false` once there will be no more.
     fn report(&mut self) -> bool {
         match self.boundary.report() {
-            Some((Message::Refused(refusal), _)) => {
-                if (self.tell)(&refusal) {
-                    self.boundary.written(refusal.number);
-                } else {
-                    // What cannot be written down does not go on.
-                    self.boundary.kill();
-                }
-            }
+            Some((Message::Refused(refusal), _)) => self.refused(&refusal),
             Some((message @ (Message::MuchMemory | Message::ManyProcesses), _)) => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(&message);
@@ -209,6 +228,34 @@ impl Watch<'_> {
         true
     }
 
+    fn refused(&mut self, refusal: &Refusal) {
+        if (self.tell)(Notice::Refusal(refusal)) {
+            self.boundary.written(refusal);
+        } else {
+            // What cannot be written down does not go on.
+            self.boundary.kill();
+        }
+    }
+
+    /// Takes one report of the root's server.
+    fn look(&mut self) {
+        match self.boundary.look() {
+            Some(Message::Refused(refusal)) => self.refused(&refusal),
+            Some(Message::Again { counts, others }) => {
+                if !(self.tell)(Notice::Again { counts: &counts, others }) {
+                    self.boundary.kill();
+                }
+            }
+            Some(message @ Message::Failed { .. }) => self.ended.messages.push(message),
+            Some(_) => {}
+            None => {
+                // At the end of all; or it was killed, and nothing can be found any more.
+                self.blind = true;
+                self.until.get_or_insert(Instant::now() + BLIND);
+            }
+        }
+    }
+
     fn take_signals(&mut self) {
         let mut record = [0; signals::RECORD];
         while let Ok(length) = rustix::io::read(self.signals.as_fd(), &mut record) {
@@ -225,6 +272,7 @@ struct Ready {
     ended: bool,
     signals: bool,
     report: bool,
+    look: bool,
     relays: Vec<usize>,
     screen: Vec<bool>,
 }

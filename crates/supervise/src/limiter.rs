@@ -37,6 +37,8 @@ impl Limiter {
         let group = place.map(|place| Group::create(place, limits, name)).transpose()?;
         if let Some(group) = &group {
             group.add(boundary.init())?;
+            // What the task makes it do counts too.
+            boundary.server().map_or(Ok(()), |server| group.add(server))?;
         }
         let watched = group.is_none().then_some(*limits);
         Ok(Self {

@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ringfence_confine::{Message, Size, Stream, report};
+use ringfence_confine::{Message, Refusal, Size, Stream, report};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -129,7 +129,15 @@ impl Sandbox for Remote {
     }
 
     /// Refusals are its keeper's.
-    fn written(&self, _number: u32) {}
+    fn written(&self, _refusal: &Refusal) {}
+
+    fn looks(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn look(&self) -> Option<Message> {
+        None
+    }
 
     fn kill(&self) {
         let _ = self.ask(&Ask::Signal { signal: 9, group: true }, &[]);

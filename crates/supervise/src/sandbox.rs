@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ringfence_confine::{Boundary, Message};
+use ringfence_confine::{Boundary, Message, Refusal};
 
 /// What can be heard from it and asked of it.
 pub trait Sandbox {
@@ -12,12 +12,16 @@ pub trait Sandbox {
     fn reports(&self) -> BorrowedFd<'_>;
     /// The next report, with the descriptor that came along; `None` at their end.
     fn report(&self) -> Option<(Message, Option<OwnedFd>)>;
+    /// Readable when the root's server has a report, if it is this process's.
+    fn looks(&self) -> Option<BorrowedFd<'_>>;
+    /// Its next report; `None` once it is gone.
+    fn look(&self) -> Option<Message>;
     /// Sends a signal to a command, or to its whole group as a terminal would.
     fn signal(&self, job: u32, signal: i32, group: bool);
     /// Stops what a Ctrl-Z outside of its own terminal concerns, or lets it go on.
     fn pause(&self, pause: bool);
     /// A refusal is written down.
-    fn written(&self, number: u32);
+    fn written(&self, refusal: &Refusal);
     /// Ends it at once.
     fn kill(&self);
 }
@@ -35,6 +39,14 @@ impl Sandbox for Boundary {
         Self::report(self)
     }
 
+    fn looks(&self) -> Option<BorrowedFd<'_>> {
+        Self::looks(self)
+    }
+
+    fn look(&self) -> Option<Message> {
+        Self::look(self)
+    }
+
     fn signal(&self, job: u32, signal: i32, group: bool) {
         Self::signal(self, job, signal, group);
     }
@@ -43,8 +55,8 @@ impl Sandbox for Boundary {
         Self::pause(self, pause);
     }
 
-    fn written(&self, number: u32) {
-        Self::written(self, number);
+    fn written(&self, refusal: &Refusal) {
+        Self::written(self, refusal);
     }
 
     fn kill(&self) {

@@ -16,7 +16,7 @@ use rustix::net::{SocketFlags, accept_with, sockopt};
 use rustix::termios::isatty;
 
 use crate::remote::{Ask, LONGEST, asked};
-use crate::{Limiter, Refusal, Relay};
+use crate::{Limiter, Notice, Refusal, Relay};
 
 /// Clients at one time; more wait in the socket's queue.
 const MOST_CLIENTS: usize = 512;
@@ -40,8 +40,8 @@ pub enum Happening<'a> {
         /// Exit status, or 128 and the signal's number.
         exit: i32,
     },
-    /// A connect is going to be refused.
-    Refused(&'a Refusal),
+    /// Something was refused.
+    Noticed(Notice<'a>),
 }
 
 /// What every command of the sandbox gets.
@@ -138,6 +138,9 @@ impl<'a> Server<'a> {
             if ready.report && !self.report() || ready.ended {
                 break;
             }
+            if ready.look {
+                self.look();
+            }
             if ready.signals {
                 self.take_signals();
             }
@@ -174,6 +177,8 @@ impl<'a> Server<'a> {
         ];
         let room = self.clients.len() < MOST_CLIENTS;
         polled.push(PollFd::new(&self.socket, if room { PollFlags::IN } else { PollFlags::empty() }));
+        let looks = self.boundary.looks();
+        polled.extend(looks.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         polled.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
         let relays: Vec<_> = self.relays.iter().filter_map(Relay::wants).collect();
         polled.extend(relays.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
@@ -182,9 +187,11 @@ impl<'a> Server<'a> {
         let mut next = || events.next().unwrap_or(PollFlags::empty());
         let [ended, report, signals, knocked] =
             [next(), next(), next(), next()].map(|flags| !flags.is_empty());
+        let look = looks.is_some() && !next().is_empty();
         Ok(Ready {
             ended,
             report,
+            look,
             signals,
             knocked: knocked && room,
             clients: self.clients.iter().map(|_| !next().is_empty()).collect(),
@@ -201,20 +208,13 @@ impl<'a> Server<'a> {
     fn report(&mut self) -> bool {
         let Some((message, descriptor)) = self.boundary.report() else { return false };
         match message {
-            Message::Refused(refusal) => {
-                if (self.tell)(Happening::Refused(&refusal)) {
-                    self.boundary.written(refusal.number);
-                } else {
-                    // What cannot be written down does not go on.
-                    self.boundary.kill();
-                }
-            }
+            Message::Refused(refusal) => self.refused(&refusal),
             Message::MuchMemory | Message::ManyProcesses => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(&message);
                 }
             }
-            Message::Ready | Message::Made(_) | Message::Listening { .. } => {}
+            Message::Ready | Message::Made(_) | Message::Listening { .. } | Message::Again { .. } => {}
             Message::Exited { job, status } => {
                 self.ended(job, i32::try_from(status).unwrap_or(255), &message);
             }
@@ -227,6 +227,32 @@ impl<'a> Server<'a> {
             | Message::Terminal { job } => self.pass_on(job, &message, descriptor.as_ref()),
         }
         true
+    }
+
+    fn refused(&mut self, refusal: &Refusal) {
+        if (self.tell)(Happening::Noticed(Notice::Refusal(refusal))) {
+            self.boundary.written(refusal);
+        } else {
+            // What cannot be written down does not go on.
+            self.boundary.kill();
+        }
+    }
+
+    /// Takes one report of the root's server; without it, nothing can be found any more.
+    fn look(&mut self) {
+        let told = match self.boundary.look() {
+            Some(Message::Refused(refusal)) => {
+                self.refused(&refusal);
+                true
+            }
+            Some(Message::Again { counts, others }) => {
+                (self.tell)(Happening::Noticed(Notice::Again { counts: &counts, others }))
+            }
+            _ => false,
+        };
+        if !told {
+            self.boundary.kill();
+        }
     }
 
     fn ended(&mut self, job: u32, exit: i32, message: &Message) {
@@ -378,6 +404,7 @@ fn fit(fd: &OwnedFd) -> bool {
 struct Ready {
     ended: bool,
     report: bool,
+    look: bool,
     signals: bool,
     knocked: bool,
     clients: Vec<bool>,

@@ -110,7 +110,7 @@ fn serve(
             terminal: None,
         };
         let mut tell = |happening: Happening<'_>| match happening {
-            Happening::Refused(refusal) => refusals.note(refusal, log),
+            Happening::Noticed(notice) => refusals.note(&notice, log),
             Happening::Started { job, command } => log.append(&started(job, command)).is_ok(),
             Happening::Ended { job, exit } => log.append(&Event::ExecEnd { job, exit }).is_ok(),
         };

@@ -1,0 +1,263 @@
+//! The root's server: a process of the sandbox that answers who looks for what is not granted, and tells the supervisor first.
+//!
+//! It alone holds the FUSE descriptor: when it dies, every caller is told so at once instead of waiting for ever. It never
+//! goes through the root itself, or it would wait for its own answer.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ringfence_plan::{Ids, enforcer};
+use ringfence_sys::seccomp::{self, Instruction};
+use ringfence_sys::{exec, signals};
+use ringfence_void::{First, LONGEST_REQUEST, Ledger, Look, Server};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen,
+};
+use rustix::net::RecvFlags;
+use rustix::process::{self, DumpableBehavior};
+
+use crate::child::{self, Outcome, at};
+use crate::orders::VoidOrders;
+use crate::report::{Message, Refusal, Refused, Stage, send, send_with};
+use crate::rest::Rest;
+use crate::{caller, channel, init};
+
+/// Init asks for nothing of its own: it looks for what a task connects to, and tells of that itself.
+const INIT: i32 = 1;
+/// How soon what was counted is told.
+const SOON: Duration = Duration::from_millis(50);
+/// Counts in one message.
+const MOST_COUNTS: usize = 256;
+/// Requests that are answered before the supervisor is listened to again.
+const BATCH: usize = 64;
+
+/// What it got from its maker.
+pub(crate) struct Inherited {
+    /// Orders come here, reports leave.
+    pub(crate) told: OwnedFd,
+    /// Its other end is the supervisor's life.
+    pub(crate) alive: OwnedFd,
+    /// The root leaves here, for init.
+    pub(crate) root: OwnedFd,
+}
+
+/// Never returns.
+pub(crate) fn run(inherited: &Inherited) -> ! {
+    match prepare(inherited) {
+        Ok(Some(mut void)) => loop {
+            if void.turn().is_err() {
+                exec::exit_now(0)
+            }
+        },
+        // Not wanted.
+        Ok(None) => exec::exit_now(0),
+        Err((stage, errno)) => {
+            send(inherited.told.as_fd(), &Message::Failed { stage, errno, job: 0 });
+            exec::exit_now(125)
+        }
+    }
+}
+
+struct Void<'a> {
+    told: &'a OwnedFd,
+    fuse: OwnedFd,
+    proc: OwnedFd,
+    server: Server,
+    ledger: Ledger,
+    /// Looks that are being written down.
+    unwritten: BTreeMap<u32, Look>,
+    /// When what was counted is told.
+    due: Option<Instant>,
+    rest: Rest,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
+    let failed = || at(Stage::Void);
+    child::die_with_parent(&inherited.alive).map_err(failed())?;
+    signals::block_only(&signals::Set::all()).map_err(failed())?;
+    let Ok((orders, _)) = channel::receive::<VoidOrders<'_>>(inherited.told.as_fd()) else { return Ok(None) };
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // Before the ids are taken: for root, only kernel uid 0 may.
+    let fuse = openat(CWD, c"/dev/fuse", flags, Mode::empty()).map_err(failed())?;
+    child::take_ids(&orders.ids).map_err(failed())?;
+    child::die_with_parent(&inherited.alive).map_err(failed())?;
+    process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed())?;
+    let proc = mount(c"proc", &[]).map_err(failed())?;
+    let root = mount_fuse(&fuse, &orders.ids).map_err(failed())?;
+    send_with(inherited.root.as_fd(), &Message::Ready, &root).map_err(failed())?;
+    drop(root);
+    rustix::thread::set_name(c"ringfence-void").map_err(failed())?;
+    init::keep_only(&[&inherited.told, &fuse, &proc]);
+    child::drop_privileges().map_err(failed())?;
+    exec::wipe_start();
+    let server = Server::new(&orders.nodes, (orders.ids.inside_uid, orders.ids.inside_gid));
+    let program: Vec<Instruction> = enforcer::server()
+        .iter()
+        .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
+        .collect();
+    seccomp::install(&program).map_err(failed())?;
+    Ok(Some(Void {
+        told: &inherited.told,
+        fuse,
+        proc,
+        server,
+        ledger: Ledger::default(),
+        unwritten: BTreeMap::new(),
+        due: None,
+        rest: Rest::default(),
+        request: vec![0; LONGEST_REQUEST],
+        answer: Vec::new(),
+    }))
+}
+
+/// A detached mount (mount(8), fuse.txt).
+fn mount_fuse(fuse: &OwnedFd, ids: &Ids) -> Result<OwnedFd, Errno> {
+    let (descriptor, uid, gid) =
+        (fuse.as_raw_fd().to_string(), ids.inside_uid.to_string(), ids.inside_gid.to_string());
+    mount(
+        c"fuse",
+        &[
+            (c"fd", Some(&descriptor)),
+            (c"rootmode", Some("40000")),
+            (c"user_id", Some(&uid)),
+            (c"group_id", Some(&gid)),
+            // The kernel checks modes itself, without asking.
+            (c"default_permissions", None),
+            (c"allow_other", None),
+            (c"source", Some("void")),
+        ],
+    )
+}
+
+fn mount(kind: &std::ffi::CStr, options: &[(&std::ffi::CStr, Option<&str>)]) -> Result<OwnedFd, Errno> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (name, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(&context, *name, *value)?,
+            None => fsconfig_set_flag(&context, *name)?,
+        }
+    }
+    fsconfig_create(&context)?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+impl Void<'_> {
+    /// Errors end it.
+    fn turn(&mut self) -> Result<(), Errno> {
+        let mut polled = [PollFd::new(&self.fuse, PollFlags::IN), PollFd::new(self.told, PollFlags::IN)];
+        let patience = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+        self.rest.poll(&mut polled, patience)?;
+        let [asked, told] = polled.map(|polled| !polled.revents().is_empty());
+        if told {
+            self.listen()?;
+        }
+        if asked {
+            for _ in 0..BATCH {
+                if !self.serve()? {
+                    break;
+                }
+            }
+        }
+        self.tell_counts();
+        Ok(())
+    }
+
+    /// Whether there was a request.
+    fn serve(&mut self) -> Result<bool, Errno> {
+        let length = match rustix::io::read(&self.fuse, &mut self.request[..]) {
+            Ok(length) => length,
+            // None, or one whose caller is gone.
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::INTR | Errno::NOENT) => return Ok(true),
+            Err(errno) => return Err(errno),
+        };
+        let request = self.request.get(..length).unwrap_or_default();
+        match self.server.serve(request, &mut self.answer) {
+            Some(look) => self.judge(look),
+            None => self.reply(),
+        }
+        Ok(true)
+    }
+
+    /// Nothing is due for some requests, and nobody waits for the answers to others any more.
+    fn reply(&self) {
+        if !self.answer.is_empty() {
+            let _ = rustix::io::write(&self.fuse, &self.answer);
+        }
+    }
+
+    fn judge(&mut self, look: Look) {
+        if look.thread == INIT {
+            return self.refuse(&look);
+        }
+        let program = caller::program(&self.proc, look.thread);
+        match self.ledger.note(&[look.path.as_os_str().as_bytes(), program.as_bytes()]) {
+            First::New(number) => {
+                let refusal = self.describe(number, &look, program);
+                self.unwritten.insert(number, look);
+                send(self.told.as_fd(), &Message::Refused(refusal));
+            }
+            First::Again | First::Beyond => {
+                self.due.get_or_insert_with(|| Instant::now() + SOON);
+                self.refuse(&look);
+            }
+        }
+    }
+
+    fn describe(&self, number: u32, look: &Look, program: OsString) -> Refusal {
+        let (purpose, named) = caller::intent(&self.proc, look.thread);
+        let asked = named.and_then(|named| caller::whole(&look.path, &named)).map(PathBuf::into_os_string);
+        Refusal {
+            number,
+            process: caller::process(&self.proc, look.thread),
+            program,
+            what: Refused::File { path: look.path.clone().into_os_string(), asked, purpose },
+        }
+    }
+
+    fn refuse(&mut self, look: &Look) {
+        Server::refuse(look, &mut self.answer);
+        self.reply();
+    }
+
+    /// Refusals that are written down take effect.
+    fn listen(&mut self) -> Result<(), Errno> {
+        let mut number = [0; 4];
+        loop {
+            match rustix::net::recv(self.told, &mut number[..], RecvFlags::DONTWAIT) {
+                Ok((_, 4)) => {
+                    if let Some(look) = self.unwritten.remove(&u32::from_ne_bytes(number)) {
+                        self.refuse(&look);
+                    }
+                }
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+                // The supervisor is gone.
+                Ok(_) => return Err(Errno::PIPE),
+            }
+        }
+    }
+
+    fn tell_counts(&mut self) {
+        if self.due.is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        let (counts, others) = self.ledger.counts(MOST_COUNTS);
+        send(self.told.as_fd(), &Message::Again { counts, others });
+        self.due = self.ledger.dirty().then(|| Instant::now() + SOON);
+    }
+}

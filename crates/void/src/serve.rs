@@ -1,0 +1,211 @@
+//! One request, one answer; nothing is remembered of either.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::tree::{Entry, Tree};
+use crate::wire::{
+    Answer, FOR_EVER, KEEP_CACHE, Operation, Request, VERSION, WANTED, fail, long, word,
+};
+
+/// Names that every start of a program looks for and nothing grants: never told, and remembered by the kernel for ever.
+const ALWAYS_ASKED: &[&str] = &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug"];
+/// Seconds for which the kernel answers by itself that a name is not there.
+const ABSENT_FOR: u64 = 1;
+/// Bytes of one answer to a listing.
+const LISTING: usize = 64 << 10;
+const BLOCK: u32 = 4096;
+
+/// Something was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The request: [`Server::refuse`] answers it.
+    pub unique: u64,
+    /// The thread that asked, as the sandbox counts; 0: unknown.
+    pub thread: i32,
+    /// What it asked for.
+    pub path: PathBuf,
+    /// What it came upon.
+    pub act: Act,
+}
+
+/// What was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A name where nothing is granted.
+    Absent,
+}
+
+/// Serves one tree.
+#[derive(Debug)]
+pub struct Server {
+    tree: Tree,
+    owner: (u32, u32),
+}
+
+impl Server {
+    /// `owner` are the user and group ids that all of it belongs to, as the sandbox counts.
+    #[must_use]
+    pub fn new(nodes: &[ringfence_plan::Node], owner: (u32, u32)) -> Self {
+        Self { tree: Tree::new(nodes), owner }
+    }
+
+    /// Answers one request in `answer`, which stays empty where none is due. A look is to be written down, and answered by
+    /// [`Self::refuse`]. Bytes that are no request have no answer.
+    #[must_use]
+    pub fn serve(&self, request: &[u8], answer: &mut Vec<u8>) -> Option<Look> {
+        answer.clear();
+        let request = Request::parse(request)?;
+        match request.operation {
+            Operation::Lookup => return self.lookup(&request, answer),
+            // A look that is interrupted is answered as soon as it is written down, and not before.
+            Operation::Forget | Operation::Destroy | Operation::Interrupt => {}
+            Operation::Init => init(&request, answer),
+            Operation::Release => Answer::new(answer, request.unique).finish(0),
+            Operation::Statistics => self.statistics(&request, answer),
+            Operation::Change => fail(answer, request.unique, libc::EROFS),
+            Operation::Other => fail(answer, request.unique, libc::ENOSYS),
+            Operation::Attributes => self.attributes(&request, answer),
+            Operation::ReadLink | Operation::Open | Operation::Read => self.file(&request, answer),
+            Operation::ReadDirectory | Operation::ReadDirectoryPlus => self.list(&request, answer),
+        }
+        None
+    }
+
+    /// Says that a name is not there.
+    pub fn refuse(look: &Look, answer: &mut Vec<u8>) {
+        absent(answer, look.unique, ABSENT_FOR);
+    }
+
+    fn lookup(&self, request: &Request<'_>, answer: &mut Vec<u8>) -> Option<Look> {
+        let unique = request.unique;
+        let (Some(parent), Some(name)) = (self.tree.get(request.node), request.name()) else {
+            fail(answer, unique, libc::ENOENT);
+            return None;
+        };
+        if let Some(number) = parent.children.get(name) {
+            let mut answer = Answer::new(answer, unique);
+            self.entry(*number, &mut answer);
+            answer.finish(0);
+            return None;
+        }
+        let path = parent.path.join(OsStr::from_bytes(name));
+        if ALWAYS_ASKED.iter().any(|asked| path.as_os_str() == *asked) {
+            absent(answer, unique, FOR_EVER);
+            return None;
+        }
+        Some(Look { unique, thread: request.thread, path, act: Act::Absent })
+    }
+
+    /// struct fuse_entry_out.
+    fn entry(&self, number: u64, answer: &mut Answer<'_>) {
+        let Some(entry) = self.tree.get(number) else { return };
+        answer.longs(&[number, 0, FOR_EVER, FOR_EVER]).words(&[0, 0]);
+        self.attr(number, entry, answer);
+    }
+
+    /// struct fuse_attr.
+    fn attr(&self, number: u64, entry: &Entry, answer: &mut Answer<'_>) {
+        let size = entry.bytes().len() as u64;
+        let links = if entry.children.is_empty() { 1 } else { 2 };
+        answer
+            .longs(&[number, size, size.div_ceil(512), 0, 0, 0])
+            .words(&[0, 0, 0, entry.mode(), links, self.owner.0, self.owner.1, 0, BLOCK, 0]);
+    }
+
+    fn attributes(&self, request: &Request<'_>, answer: &mut Vec<u8>) {
+        let Some(entry) = self.tree.get(request.node) else {
+            return fail(answer, request.unique, libc::ENOENT);
+        };
+        let mut answer = Answer::new(answer, request.unique);
+        answer.longs(&[FOR_EVER]).words(&[0, 0]);
+        self.attr(request.node, entry, &mut answer);
+        answer.finish(0);
+    }
+
+    fn file(&self, request: &Request<'_>, answer: &mut Vec<u8>) {
+        let unique = request.unique;
+        let Some(entry) = self.tree.get(request.node) else { return fail(answer, unique, libc::ENOENT) };
+        let mut out = Answer::new(answer, unique);
+        match request.operation {
+            Operation::ReadLink => {
+                out.raw(entry.bytes());
+            }
+            Operation::Open => {
+                out.longs(&[0]).words(&[KEEP_CACHE, 0]);
+            }
+            _ => {
+                let (Some(offset), Some(size)) = (long(request.body, 8), word(request.body, 16)) else {
+                    return fail(answer, unique, libc::EINVAL);
+                };
+                let bytes = entry.bytes();
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let end = start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)).min(bytes.len());
+                out.raw(bytes.get(start..end).unwrap_or_default());
+            }
+        }
+        out.finish(0);
+    }
+
+    /// struct fuse_dirent, or fuse_direntplus; the offset behind an entry is its place in the list.
+    fn list(&self, request: &Request<'_>, answer: &mut Vec<u8>) {
+        let unique = request.unique;
+        let (Some(entry), Some(offset), Some(size)) =
+            (self.tree.get(request.node), long(request.body, 8), word(request.body, 16))
+        else {
+            return fail(answer, unique, libc::EINVAL);
+        };
+        let plus = request.operation == Operation::ReadDirectoryPlus;
+        let most = usize::try_from(size).unwrap_or(0).min(LISTING);
+        let mut out = Answer::new(answer, unique);
+        let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (index, (name, number)) in entry.children.iter().enumerate().skip(skipped) {
+            let Some(child) = self.tree.get(*number) else { continue };
+            // Sizes of fuse_entry_out and of fuse_dirent.
+            let needed = if plus { 128 } else { 0 } + 24 + name.len().next_multiple_of(8);
+            if out.len() + needed > most {
+                break;
+            }
+            if plus {
+                self.entry(*number, &mut out);
+            }
+            let length = u32::try_from(name.len()).unwrap_or(0);
+            out.longs(&[*number, index as u64 + 1]).words(&[length, child.mode() >> 12]).raw(name);
+            out.pad();
+        }
+        out.finish(0);
+    }
+
+    /// struct fuse_kstatfs.
+    fn statistics(&self, request: &Request<'_>, answer: &mut Vec<u8>) {
+        let mut answer = Answer::new(answer, request.unique);
+        answer.longs(&[0, 0, 0, self.tree.len(), 0]).words(&[BLOCK, 255, BLOCK, 0, 0, 0, 0, 0, 0, 0]);
+        answer.finish(0);
+    }
+}
+
+/// An entry without a number: the kernel remembers so long that there is none.
+fn absent(answer: &mut Vec<u8>, unique: u64, seconds: u64) {
+    let mut answer = Answer::new(answer, unique);
+    answer.longs(&[0, 0, seconds, 0]).words(&[0, 0]).raw(&[0; 88]);
+    answer.finish(0);
+}
+
+/// struct fuse_init_in and fuse_init_out.
+fn init(request: &Request<'_>, answer: &mut Vec<u8>) {
+    let (Some(major), Some(minor), Some(offered)) =
+        (word(request.body, 0), word(request.body, 4), word(request.body, 12))
+    else {
+        return fail(answer, request.unique, libc::EPROTO);
+    };
+    if major != VERSION.0 || minor < VERSION.1 {
+        return fail(answer, request.unique, libc::EPROTO);
+    }
+    let mut answer = Answer::new(answer, request.unique);
+    // Version, read-ahead, flags, requests in the background and where that is many, the longest write.
+    answer.words(&[VERSION.0, VERSION.1, 64 << 10, offered & WANTED, 12 << 16 | 16, BLOCK]);
+    // Granularity of times, pages of a request, and room for later.
+    answer.words(&[1_000_000_000, 0, 0, 0]).raw(&[0; 24]);
+    answer.finish(0);
+}

@@ -1,0 +1,95 @@
+//! The tree that is served. A node's number is its place in the list, and stays so: programs compare inode numbers.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::{Content, Node};
+
+/// The root's number (FUSE_ROOT_ID); others follow.
+pub(crate) const ROOT: u64 = 1;
+
+#[derive(Debug)]
+pub(crate) struct Tree {
+    nodes: Vec<Entry>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Where it is shown.
+    pub(crate) path: PathBuf,
+    pub(crate) content: Content,
+    pub(crate) children: BTreeMap<Vec<u8>, u64>,
+}
+
+impl Tree {
+    pub(crate) fn new(nodes: &[Node]) -> Self {
+        let root = Entry {
+            path: PathBuf::from("/"),
+            content: Content::Directory { mode: 0o755 },
+            children: BTreeMap::new(),
+        };
+        let mut tree = Self { nodes: vec![root] };
+        for node in nodes {
+            tree.add(&node.path, node.content.clone());
+        }
+        tree
+    }
+
+    /// Puts a node at `path`, with the directories above it; one that is there stays as it is.
+    fn add(&mut self, path: &Path, content: Content) {
+        let mut at = ROOT;
+        let mut names = path.strip_prefix("/").unwrap_or(path).components().peekable();
+        while let Some(name) = names.next() {
+            let name = name.as_os_str().as_bytes();
+            let Some(parent) = self.get(at) else { return };
+            if let Some(child) = parent.children.get(name) {
+                at = *child;
+                continue;
+            }
+            let path = parent.path.join(OsStr::from_bytes(name));
+            let content = match names.peek() {
+                None => content.clone(),
+                Some(_) => Content::Directory { mode: 0o755 },
+            };
+            self.nodes.push(Entry { path, content, children: BTreeMap::new() });
+            let number = self.nodes.len() as u64;
+            if let Some(parent) = self.get_mut(at) {
+                parent.children.insert(name.to_vec(), number);
+            }
+            at = number;
+        }
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Entry> {
+        self.nodes.get(usize::try_from(number.checked_sub(ROOT)?).ok()?)
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.nodes.get_mut(usize::try_from(number.checked_sub(ROOT)?).ok()?)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+}
+
+impl Entry {
+    /// File type and permissions, as in st_mode.
+    pub(crate) fn mode(&self) -> u32 {
+        match &self.content {
+            Content::Directory { mode } => libc::S_IFDIR | mode,
+            Content::File { mode, .. } => libc::S_IFREG | mode,
+            Content::Link { .. } => libc::S_IFLNK | 0o777,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::Directory { .. } => &[],
+            Content::File { bytes, .. } => bytes,
+            Content::Link { target } => target.as_os_str().as_bytes(),
+        }
+    }
+}
