@@ -100,24 +100,25 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
     init::keep_only(&[&inherited.told, &fuse, &proc]);
     child::drop_privileges().map_err(failed())?;
     exec::wipe_start();
-    let server = Server::new(&orders.nodes, (orders.ids.inside_uid, orders.ids.inside_gid));
-    let program: Vec<Instruction> = enforcer::server()
-        .iter()
-        .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
-        .collect();
-    seccomp::install(&program).map_err(failed())?;
-    Ok(Some(Void {
+    let void = Void {
         told: &inherited.told,
         fuse,
         proc,
-        server,
+        server: Server::new(&orders.nodes, (orders.ids.inside_uid, orders.ids.inside_gid)),
+        // Its keys are random: they are drawn before that is forbidden.
         ledger: Ledger::default(),
         unwritten: BTreeMap::new(),
         due: None,
         rest: Rest::default(),
         request: vec![0; LONGEST_REQUEST],
         answer: Vec::new(),
-    }))
+    };
+    let program: Vec<Instruction> = enforcer::server()
+        .iter()
+        .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
+        .collect();
+    seccomp::install(&program).map_err(failed())?;
+    Ok(Some(void))
 }
 
 /// A detached mount (mount(8), fuse.txt).
