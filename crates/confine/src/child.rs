@@ -135,6 +135,9 @@ fn build_root(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>], server: &Owned
         },
     };
     let root = mount.and_then(Root::new).map_err(at(Stage::Root))?;
+    for (directory, names) in orders.void.iter().flatten() {
+        root.foresee(Path::new(directory), *names).map_err(at(Stage::Root))?;
+    }
     for (index, step) in orders.steps.iter().enumerate() {
         let number = u32::try_from(index).unwrap_or(TREES - STEPS - 1);
         root.carry_out(step, trees).map_err(|errno| (STEPS + number, errno))?;
@@ -161,7 +164,7 @@ fn own_mounts(orders: &Orders<'_>) -> Result<Own, Errno> {
         let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
         Ok((stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id))
     };
-    if orders.void {
+    if orders.void.is_some() {
         own.void.extend(id(Path::new("/"))?);
     }
     for step in orders.steps.iter() {
@@ -192,7 +195,13 @@ fn raise_loopback() -> Result<(), Errno> {
 
 /// No new privileges, and no capability in any set, none to be gained; but one that init keeps: to read what a task that
 /// forbids it (PR_SET_DUMPABLE) asks it to judge.
-pub(crate) fn drop_privileges() -> Result<(), Errno> {
+fn drop_privileges() -> Result<(), Errno> {
+    gain_no_privileges()?;
+    keep_capabilities(CapabilitySet::SYS_PTRACE)
+}
+
+/// What a process has now is all that it can ever have.
+pub(crate) fn gain_no_privileges() -> Result<(), Errno> {
     thread::clear_ambient_capability_set()?;
     for bit in 0..64 {
         let Some(capability) = CapabilitySet::from_bits(1 << bit) else { continue };
@@ -201,7 +210,6 @@ pub(crate) fn drop_privileges() -> Result<(), Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    keep_capabilities(CapabilitySet::SYS_PTRACE)?;
     thread::set_no_new_privs(true)
 }
 

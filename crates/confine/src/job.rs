@@ -76,7 +76,7 @@ impl Rules {
             limits: orders.limits,
             single: orders.single,
             watched: orders.watched,
-            served: orders.void,
+            served: orders.void.is_some(),
         }
     }
 }

@@ -66,7 +66,9 @@ pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
             if let Ok(processors) = processors {
                 start_elsewhere(maker, processors);
             }
-            Ok(Nascent { waiting: Some(Waiting { maker, report: report_in, void: void_in, alive: alive_out }) })
+            Ok(Nascent {
+                waiting: Some(Waiting { maker, report: report_in, void: void_in, alive: alive_out }),
+            })
         }
     }
 }
@@ -161,9 +163,7 @@ impl Nascent {
             Some((Message::Failed { stage, errno, .. }, _)) if stage == Stage::Namespaces as u32 => {
                 Err(parent::no_namespaces(errno))
             }
-            Some((Message::Failed { stage, errno, .. }, _)) => {
-                Err(fail(parent::stage_of_job(stage))(errno))
-            }
+            Some((Message::Failed { stage, errno, .. }, _)) => Err(fail(parent::stage_of_job(stage))(errno)),
             _ => Err(parent::no_namespaces(Errno::CHILD)),
         };
         let born = next().and_then(|init| match next() {

@@ -1,8 +1,9 @@
 //! What init is told: first the part of a plan that it carries out, then which commands to start and what to do with them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::path::Path;
 
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,9 @@ pub(crate) struct Orders<'a> {
     pub(crate) ids: Ids,
     pub(crate) trees: Cow<'a, [Tree]>,
     pub(crate) steps: Cow<'a, [Step]>,
-    /// The root comes from its server.
-    pub(crate) void: bool,
+    /// The root comes from its server; directories of it from which several names are wanted, parents first,
+    /// and how many.
+    pub(crate) void: Option<Vec<(OsString, usize)>>,
     pub(crate) landlock: Cow<'a, Option<Landlock>>,
     pub(crate) memfd_noexec: bool,
     pub(crate) host_name: Cow<'a, str>,
@@ -31,7 +33,7 @@ impl<'a> Orders<'a> {
             ids: plan.ids,
             trees: Cow::Borrowed(&plan.trees),
             steps: Cow::Borrowed(&plan.steps),
-            void: plan.void.is_some(),
+            void: plan.void.as_deref().map(crowded),
             landlock: Cow::Borrowed(&plan.landlock),
             memfd_noexec: plan.memfd_noexec,
             host_name: Cow::Borrowed(plan.host_name),
@@ -40,6 +42,20 @@ impl<'a> Orders<'a> {
             watched,
         }
     }
+}
+
+/// A name that is looked for alone costs as much as a whole listing.
+const SEVERAL: usize = 2;
+
+fn crowded(nodes: &[Node]) -> Vec<(OsString, usize)> {
+    let mut names: BTreeMap<&Path, BTreeSet<&Path>> = BTreeMap::new();
+    for path in nodes.iter().flat_map(|node| node.path.ancestors()) {
+        if let Some(parent) = path.parent() {
+            names.entry(parent).or_default().insert(path);
+        }
+    }
+    let crowded = names.into_iter().filter(|(_, names)| names.len() >= SEVERAL);
+    crowded.map(|(directory, names)| (directory.as_os_str().to_owned(), names.len())).collect()
 }
 
 /// What the root's server is told, for a sandbox that has one.

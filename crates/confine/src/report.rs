@@ -209,9 +209,7 @@ impl Message {
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
             Self::Refused(refusal) => ([12, 0, 0, 0], postcard::to_stdvec(refusal).ok()),
-            Self::Again { counts, others } => {
-                ([13, 0, 0, 0], postcard::to_stdvec(&(counts, others)).ok())
-            }
+            Self::Again { counts, others } => ([13, 0, 0, 0], postcard::to_stdvec(&(counts, others)).ok()),
         };
         words.into_iter().flat_map(u32::to_ne_bytes).chain(names.into_iter().flatten()).collect()
     }

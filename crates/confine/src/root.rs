@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,25 @@ impl Root {
         let no_file = stand_in(&scratch, c"file")?;
         let no_directory = stand_in(&scratch, c"directory")?;
         Ok(Self { root, scratch, no_file, no_directory, made: RefCell::new(None) })
+    }
+
+    /// Asks for all `count` names of a directory at once, which the kernel then remembers.
+    pub(crate) fn foresee(&self, directory: &Path, count: usize) -> Result<(), Errno> {
+        let path = if directory == Path::new("/") { Path::new(".") } else { relative(directory) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = fs::openat(&self.root, path, flags, Mode::empty())?;
+        let mut room = [MaybeUninit::uninit(); 32 << 10];
+        let mut names = fs::RawDir::new(directory, &mut room);
+        let mut seen = 0;
+        // That there are no more is not asked.
+        while seen < count {
+            match names.next() {
+                Some(name) => drop(name?),
+                None => break,
+            }
+            seen += 1;
+        }
+        Ok(())
     }
 
     /// Takes away what only the construction needed, enters the root and leaves the old one: that is put under the new root for
@@ -258,7 +278,8 @@ impl Root {
         flags: Flags,
     ) -> Result<(), Errno> {
         let at = self.find(path)?;
-        let made = self.while_attached(&[(c"lower", lower), (c"layer", layer)], || overlay_of(lower, layer))?;
+        let made =
+            self.while_attached(&[(c"lower", lower), (c"layer", layer)], || overlay_of(lower, layer))?;
         set(made.as_fd(), flags, false)?;
         attach(made.as_fd(), at.as_fd())
     }

@@ -18,11 +18,12 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen,
 };
 use rustix::net::RecvFlags;
 use rustix::process::{self, DumpableBehavior};
+use rustix::thread::CapabilitySet;
 
 use crate::child::{self, Outcome, at};
 use crate::orders::VoidOrders;
@@ -83,25 +84,35 @@ struct Void<'a> {
 
 fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
     let failed = || at(Stage::Void);
-    child::die_with_parent(&inherited.alive).map_err(failed())?;
+    let Inherited { told, alive, root } = inherited;
+    child::die_with_parent(alive).map_err(failed())?;
     signals::block_only(&signals::Set::all()).map_err(failed())?;
-    let Ok((orders, _)) = channel::receive::<VoidOrders<'_>>(inherited.told.as_fd()) else { return Ok(None) };
+    // All that does not need the orders first: init waits for what comes behind.
+    rustix::thread::set_name(c"ringfence-void").map_err(failed())?;
+    process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed())?;
+    let proc = mount(c"proc", &[]).map_err(failed())?;
+    init::keep_only(&[told, alive, root, &proc]);
+    child::gain_no_privileges().map_err(failed())?;
+    exec::wipe_start();
+    let program: Vec<Instruction> = enforcer::server()
+        .iter()
+        .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
+        .collect();
+    let Ok((orders, _)) = channel::receive::<VoidOrders<'_>>(told.as_fd()) else { return Ok(None) };
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     // Before the ids are taken: for root, only kernel uid 0 may.
     let fuse = openat(CWD, c"/dev/fuse", flags, Mode::empty()).map_err(failed())?;
     child::take_ids(&orders.ids).map_err(failed())?;
-    child::die_with_parent(&inherited.alive).map_err(failed())?;
+    // Changing ids cleared the death signal and may have missed a death; and it may have made the process dumpable.
+    child::die_with_parent(alive).map_err(failed())?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed())?;
-    let proc = mount(c"proc", &[]).map_err(failed())?;
-    let root = mount_fuse(&fuse, &orders.ids).map_err(failed())?;
-    send_with(inherited.root.as_fd(), &Message::Ready, &root).map_err(failed())?;
-    drop(root);
-    rustix::thread::set_name(c"ringfence-void").map_err(failed())?;
-    init::keep_only(&[&inherited.told, &fuse, &proc]);
-    child::drop_privileges().map_err(failed())?;
-    exec::wipe_start();
+    let made = mount_fuse(&fuse, &orders.ids).map_err(failed())?;
+    send_with(root.as_fd(), &Message::Ready, &made).map_err(failed())?;
+    drop(made);
+    child::keep_capabilities(CapabilitySet::SYS_PTRACE).map_err(failed())?;
+    init::keep_only(&[told, &fuse, &proc]);
     let void = Void {
-        told: &inherited.told,
+        told,
         fuse,
         proc,
         server: Server::new(&orders.nodes, (orders.ids.inside_uid, orders.ids.inside_gid)),
@@ -113,10 +124,6 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
         request: vec![0; LONGEST_REQUEST],
         answer: Vec::new(),
     };
-    let program: Vec<Instruction> = enforcer::server()
-        .iter()
-        .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
-        .collect();
     seccomp::install(&program).map_err(failed())?;
     Ok(Some(void))
 }

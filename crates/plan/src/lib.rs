@@ -30,8 +30,8 @@ pub use host::{Host, Invoker};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use steps::{Flags, Step, Tree};
-pub use void::{Content, Node};
 pub use survey::{Found, GitDirectory, Kind, Link, Loader, Marked, Place, Program, Survey};
+pub use void::{Content, Node};
 
 /// What one run asks for, beside the policy.
 #[derive(Clone, Debug)]
@@ -185,7 +185,9 @@ pub fn plan(
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {
-        notes.push(format!("{cause}: what is not granted is refused as ever, but who looks for it is not seen"));
+        notes.push(format!(
+            "{cause}: what is not granted is refused as ever, but who looks for it is not seen"
+        ));
     }
     // The sysctl belongs to root even in a pid namespace of one's own (tried on 6.18).
     let memfd_noexec = host.memfd_noexec && invoker.root;

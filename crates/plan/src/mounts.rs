@@ -169,6 +169,8 @@ struct Builder {
     steps: Vec<Step>,
     /// What the root itself shows, if it is no tmpfs.
     void: Option<Vec<Node>>,
+    /// The directory through which that is seen too.
+    over: Option<PathBuf>,
     layers: Vec<Layer>,
     notes: Vec<String>,
     /// Patterns of what `apply` holds back.
@@ -302,9 +304,14 @@ impl Builder {
         }
         match what {
             Wanted::Private { size, no_exec, mode, over } => {
+                // A home below /tmp lies over that, which sees nothing.
+                let over = over && self.void_at(path).is_some();
                 let path = path.to_path_buf();
                 self.mounted.insert(path.clone().into_os_string(), true);
                 let flags = Flags { read_only: false, no_exec };
+                if over {
+                    self.over = Some(path.clone());
+                }
                 self.steps.push(Step::Tmpfs { path, size, mode, flags, over });
             }
             Wanted::Host { place, flags, mapped } => {
@@ -506,11 +513,11 @@ impl Builder {
         }
     }
 
-    /// Where the nodes of the root go, if `path` lies in it and it is no tmpfs.
+    /// Where the nodes of the root go, if it is no tmpfs and `path` lies in it, or in what lies over it.
     fn void_at(&mut self, path: &Path) -> Option<&mut Vec<Node>> {
         let void = self.void.as_mut()?;
         let on = path.ancestors().skip(1).find(|above| self.mounted.contains_key(above.as_os_str()))?;
-        (on == Path::new("/")).then_some(void)
+        (on == Path::new("/") || self.over.as_deref() == Some(on)).then_some(void)
     }
 }
 

@@ -214,7 +214,15 @@ impl Run {
         if !plan.layers.is_empty() {
             border.pass();
         }
-        Ok(Open { plan, boundary, log, limiter, refusals: Refusals::new(self.policy, &plan.workspace), record, reserved })
+        Ok(Open {
+            plan,
+            boundary,
+            log,
+            limiter,
+            refusals: Refusals::new(self.policy, &plan.workspace),
+            record,
+            reserved,
+        })
     }
 
     /// Where nothing ran, nothing is left behind.

@@ -5,9 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::tree::{Entry, Tree};
-use crate::wire::{
-    Answer, FOR_EVER, KEEP_CACHE, Operation, Request, VERSION, WANTED, fail, long, word,
-};
+use crate::wire::{Answer, FOR_EVER, KEEP_CACHE, Operation, Request, VERSION, WANTED, fail, long, word};
 
 /// Names that every start of a program looks for and nothing grants: never told, and remembered by the kernel for ever.
 const ALWAYS_ASKED: &[&str] = &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug"];
@@ -109,9 +107,18 @@ impl Server {
     fn attr(&self, number: u64, entry: &Entry, answer: &mut Answer<'_>) {
         let size = entry.bytes().len() as u64;
         let links = if entry.children.is_empty() { 1 } else { 2 };
-        answer
-            .longs(&[number, size, size.div_ceil(512), 0, 0, 0])
-            .words(&[0, 0, 0, entry.mode(), links, self.owner.0, self.owner.1, 0, BLOCK, 0]);
+        answer.longs(&[number, size, size.div_ceil(512), 0, 0, 0]).words(&[
+            0,
+            0,
+            0,
+            entry.mode(),
+            links,
+            self.owner.0,
+            self.owner.1,
+            0,
+            BLOCK,
+            0,
+        ]);
     }
 
     fn attributes(&self, request: &Request<'_>, answer: &mut Vec<u8>) {
