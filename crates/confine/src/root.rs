@@ -110,7 +110,7 @@ impl Root {
         // That there are no more is not asked.
         while seen < count {
             match names.next() {
-                Some(name) => drop(name?),
+                Some(name) => _ = name?,
                 None => break,
             }
             seen += 1;
