@@ -83,11 +83,12 @@ pub struct Job {
 }
 
 /// One of a command's descriptors 0 to 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stream {
     /// A descriptor that is handed over.
     Passed,
     /// The sandbox's own /dev/null.
+    #[default]
     Null,
     /// The pseudo-terminal.
     Terminal,

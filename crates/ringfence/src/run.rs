@@ -44,7 +44,7 @@ fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Fai
     let invoker = environment::invoker()?;
     environment::refuse_powerless_root(&invoker)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
-    let standard = ringfence_supervise::standard(invoker.root).context("the standard streams")?;
+    let standard = ringfence_supervise::standard().context("the standard streams")?;
     let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;
     // From here on there are two ways at once: what follows, and the making of the namespaces.
     let mut run = Run::new(&arguments.policy, invoker, None)?;
@@ -241,11 +241,8 @@ impl Run {
         report: &mut Report,
     ) -> Result<u8, Failure> {
         let command = arguments.command.clone();
-        if let Some(screen) = standard.screen.as_mut().filter(|_| self.policy.runtime.terminal_raw) {
-            screen.unfiltered();
-        }
-        if self.policy.limits.output.is_some() {
-            standard.count_output(self.invoker.root).context("the standard streams")?;
+        if self.policy.runtime.terminal_raw {
+            standard.unfiltered();
         }
         let mut open = self.open(&arguments.policy, command, nascent, &standard.relays, report)?;
         self.enclose(&open)?;

@@ -202,7 +202,8 @@ impl Watch<'_> {
     fn patience(&self) -> Option<Duration> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
-        let terminal = self.screen.as_ref().filter(|screen| screen.waits()).map(|_| LOOK);
+        let waits = self.screen.as_ref().is_some_and(Screen::waits) || self.relays.iter().any(Relay::waits);
+        let terminal = waits.then_some(LOOK);
         left.into_iter().chain(limit).chain(terminal).min()
     }
 

@@ -2,15 +2,18 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use ringfence_terminal::Filter;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{self, Errno, ioctl_fionbio};
+use rustix::termios::isatty;
+
+use crate::screen::in_front;
 
 /// What is moved at a time.
 const BUFFER: usize = 64 * 1024;
 
 /// One direction of one descriptor. An end that is closed is `None`.
-#[derive(Debug)]
 pub struct Relay {
     from: Option<OwnedFd>,
     to: Option<OwnedFd>,
@@ -26,36 +29,56 @@ pub struct Relay {
     room: Option<u64>,
     /// Why something was lost.
     fault: Option<Errno>,
+    /// Keys: they are somebody else's while the terminal is.
+    keys: bool,
+    /// What the task writes reaches a terminal.
+    filter: Option<Filter>,
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Relay").field("outwards", &self.outwards).finish_non_exhaustive()
+    }
 }
 
 impl Relay {
     pub(crate) fn inwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
         ioctl_fionbio(&to, true)?;
-        Ok(Self {
-            from: Some(from),
-            to: Some(to),
-            pending: Vec::new(),
-            outwards: false,
-            moved: 0,
-            most: BUFFER,
-            room: None,
-            fault: None,
-        })
+        let keys = isatty(&from);
+        let (from, _) = never_waiting(from, OFlags::RDONLY);
+        Ok(Self { keys, ..Self::new(from, to, false) })
     }
 
     pub(crate) fn outwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
         ioctl_fionbio(&from, true)?;
-        let (to, most) = never_waiting(to);
-        Ok(Self {
+        let filter = isatty(&to).then(Filter::new);
+        let (to, most) = never_waiting(to, OFlags::WRONLY);
+        Ok(Self { filter, most, ..Self::new(from, to, true) })
+    }
+
+    fn new(from: OwnedFd, to: OwnedFd, outwards: bool) -> Self {
+        Self {
             from: Some(from),
             to: Some(to),
             pending: Vec::new(),
-            outwards: true,
+            outwards,
             moved: 0,
-            most,
+            most: BUFFER,
             room: None,
             fault: None,
-        })
+            keys: false,
+            filter: None,
+        }
+    }
+
+    /// Lets everything pass as it is.
+    pub(crate) fn unfiltered(&mut self) {
+        self.filter = None;
+    }
+
+    /// Whether it waits for its terminal to be this process group's: nothing tells when that is so.
+    pub(crate) fn waits(&self) -> bool {
+        self.keys && self.pending.is_empty() && self.from.as_ref().is_some_and(|from| !in_front(from))
     }
 
     /// The end of the task's pipe that is kept here: both ends are one inode.
@@ -81,6 +104,9 @@ impl Relay {
     /// What to wait for next, if anything.
     pub(crate) fn wants(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let (from, to) = (self.from.as_ref()?, self.to.as_ref()?);
+        if self.waits() {
+            return None;
+        }
         Some(if self.pending.is_empty() {
             (from.as_fd(), PollFlags::IN)
         } else {
@@ -104,8 +130,14 @@ impl Relay {
             // All of it, however slow its reader is: nothing else is left to watch.
             match &self.to {
                 Some(to) if !self.pending.is_empty() => wait_for_room(to),
-                _ => return,
+                _ => break,
             }
+        }
+        // A sequence that never ended is not drawn; what the task switched on is switched off.
+        if let (Some(mut filter), Some(to)) = (self.filter.take(), &self.to) {
+            let mut rest = Vec::new();
+            filter.finish(&mut rest);
+            let _ = io::write(to, &rest);
         }
     }
 
@@ -116,7 +148,10 @@ impl Relay {
             Ok(0) => self.close(),
             Ok(length) => {
                 buffer.truncate(length);
-                self.pending = buffer;
+                match &mut self.filter {
+                    Some(filter) => filter.push(&buffer, &mut self.pending),
+                    None => self.pending = buffer,
+                }
                 return true;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -161,19 +196,19 @@ pub(crate) fn wait_for_room(to: &OwnedFd) {
     let _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
 }
 
-/// The same pipe or terminal, opened so that writing never waits: a reader that does not read must not keep the supervisor
-/// from what else it watches. Where that cannot be had, little enough is written at a time: what poll(2) calls writable takes
-/// a page (pipe(7), PIPE_BUF).
-pub(crate) fn never_waiting(to: OwnedFd) -> (OwnedFd, usize) {
-    let waits = fstat(&to).is_ok_and(|stat| {
+/// The same pipe or terminal, opened so that reading or writing never waits: a reader that does not read, or another one that
+/// was faster, must not keep the supervisor from what else it watches. Where that cannot be had, little enough is written at a
+/// time: what poll(2) calls writable takes a page (pipe(7), PIPE_BUF).
+pub(crate) fn never_waiting(fd: OwnedFd, access: OFlags) -> (OwnedFd, usize) {
+    let waits = fstat(&fd).is_ok_and(|stat| {
         matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::CharacterDevice)
     });
     if !waits {
-        return (to, BUFFER);
+        return (fd, BUFFER);
     }
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    match openat(CWD, format!("/proc/self/fd/{}", to.as_raw_fd()), flags, Mode::empty()) {
+    let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match openat(CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty()) {
         Ok(own) => (own, BUFFER),
-        Err(_) => (to, 4096),
+        Err(_) => (fd, 4096),
     }
 }

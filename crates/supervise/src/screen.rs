@@ -51,7 +51,7 @@ impl Screen {
         } else {
             openat(CWD, c"/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
         };
-        let (output, most) = never_waiting(fcntl_dupfd_cloexec(output, 3)?);
+        let (output, most) = never_waiting(fcntl_dupfd_cloexec(output, 3)?, OFlags::WRONLY);
         Ok(Self {
             keys,
             output,
@@ -93,10 +93,7 @@ impl Screen {
     /// Keys are handed on one by one from now on, if the terminal is this process group's.
     pub fn resume(&mut self) {
         let Some(keys) = &self.keys else { return };
-        // A terminal that controls nobody, or not this session, has no foreground to wait for.
-        let ours = matches!(tcgetpgrp(keys), Ok(group) if group == getpgrp())
-            || matches!(tcgetpgrp(keys), Err(Errno::NOTTY));
-        if self.raw || self.master.is_none() || !ours {
+        if self.raw || self.master.is_none() || !in_front(keys) {
             return;
         }
         let Ok(saved) = tcgetattr(keys) else { return };
@@ -254,5 +251,13 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         self.suspend();
+    }
+}
+
+/// Whether a terminal is this process group's. One that controls nobody, or not this session, has no foreground to wait for.
+pub(crate) fn in_front(terminal: &OwnedFd) -> bool {
+    match tcgetpgrp(terminal) {
+        Ok(group) => group == getpgrp(),
+        Err(errno) => errno == Errno::NOTTY,
     }
 }

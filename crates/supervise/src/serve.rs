@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use ringfence_confine::{Boundary, Failure, Job, Message, Rest, Stream, report};
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{FileType, Gid, OFlags, Uid, fchown, fcntl_getfl, fstat, major, minor};
+use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
-use rustix::termios::isatty;
 
 use crate::remote::{Ask, LONGEST, asked};
 use crate::{Limiter, Notice, Refusal, Relay};
@@ -386,18 +385,9 @@ impl<'a> Server<'a> {
     }
 }
 
-/// A pipe, or a terminal that can only be read: what [`crate::standard`] makes.
+/// A pipe: what [`crate::standard`] makes.
 fn fit(fd: &OwnedFd) -> bool {
-    let Ok(stat) = fstat(fd) else { return false };
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo => true,
-        FileType::CharacterDevice => {
-            (major(stat.st_rdev), minor(stat.st_rdev)) != (5, 0)
-                && isatty(fd)
-                && fcntl_getfl(fd).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY)
-        }
-        _ => false,
-    }
+    fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
 }
 
 /// Which descriptors have something to say.

@@ -62,7 +62,7 @@ fn hundreds_of_megabytes_pass_whole() {
     let place = Place::new();
     const SIZE: usize = 200 << 20;
     let script = format!("head -c {SIZE} /dev/zero");
-    // Through a pipe, as it is.
+    // Through a pipe.
     let mut child =
         place.command(&["run", "--quiet", "--", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
     let mut total = 0;
@@ -118,4 +118,46 @@ fn inherited_descriptors_do_not_pass() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(!text.contains("canary") && !text.split_whitespace().any(|fd| fd == "9"), "{text}");
+}
+
+/// What the task writes into its input reaches nobody of the caller's, and its input cannot be set for others.
+#[test]
+fn a_pipe_of_the_callers_is_not_handed_over() {
+    let place = Place::new();
+    let inside = "(echo PWNED > /proc/self/fd/0); \
+        python3 -c \"import fcntl, os; fcntl.fcntl(0, fcntl.F_SETFL, os.O_NONBLOCK)\"; echo said";
+    let script = format!(
+        "cd \"$BASE\" && mkfifo p q && exec 6<>p 7<>q 8<p; cd -; '{}' run --quiet -- sh -c '{inside}' <&8 >&7; \
+         timeout 1 cat <&6; timeout 1 cat <&7; grep flags /proc/self/fdinfo/8",
+        ringfence_promises::binary().display(),
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(&place.workspace)
+        .env("BASE", place.base.path())
+        .env("HOME", &place.home)
+        .env("RINGFENCE_STATE", &place.state)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("said") && !text.contains("PWNED"), "{text}");
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+    assert_eq!(u32::from_str_radix(flags, 8).unwrap() & 0o4000, 0, "O_NONBLOCK in {text}");
+}
+
+#[test]
+fn two_streams_into_one_pipe_keep_their_order() {
+    let place = Place::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let script = "for i in 1 2 3 4 5 6 7 8; do echo $i; echo $i >&2; done";
+    let mut child = place
+        .command(&["run", "--quiet", "--", "sh", "-c", script])
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(text, (1..=8).map(|number| format!("{number}\n{number}\n")).collect::<String>());
 }

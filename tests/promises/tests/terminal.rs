@@ -245,3 +245,49 @@ fn a_terminal_that_controls_nobody_is_one_too() {
     command.env("HOME", &place.home).env("RINGFENCE_STATE", &place.state);
     assert_eq!(command.status().unwrap().code(), Some(6));
 }
+
+/// Its output is elsewhere: what it writes to the terminal as its errors is filtered all the same, and the terminal that its
+/// keys come from is not its to set.
+#[test]
+fn a_terminal_beside_a_pipe_is_filtered_and_not_handed_over() {
+    let place = Place::new();
+    let binary = ringfence_promises::binary().display().to_string();
+    let inside = "printf \"\\033]0;title\\007\\033[1mseen\" >&2; stty -echo rows 7 </dev/stdin && echo set >&2; \
+        read line; echo \"got $line\" >&2; test -t 0 || test -t 1 || test -t 2 || echo none >&2";
+    let script = format!("{binary} run --quiet --preset default -- sh -c '{inside}' | cat; stty size");
+    let shown = on_terminal(&place, &["bash", "-c", &script], json!([["seen", "word\n"]]));
+    for part in ["seen", "got word", "none", "24 80"] {
+        assert!(shown.out.contains(part), "{part}: {shown:?}");
+    }
+    assert!(!shown.out.contains("title") && !shown.out.contains("\nset") && shown.same, "{shown:?}");
+}
+
+/// Neither a command in the background nor what one leaves running reads the keys of the shell.
+#[test]
+fn keys_of_the_shell_are_not_read_from_the_background() {
+    let place = Place::new();
+    let binary = ringfence_promises::binary().display().to_string();
+    let script = format!(
+        "set -m; {binary} run --quiet --preset default --workspace . -- sh -c 'echo up; exec cat' >log 2>&1 & \
+         until grep -q up log; do sleep 0.1; done; \
+         for i in 1 2 3 4 5 6; do echo ask$i; read x; echo \"read $x\"; done; cat log; kill %1; wait"
+    );
+    let words = ["one", "two", "three", "four", "five", "six"];
+    let steps: Vec<Value> =
+        (1..).zip(words).map(|(number, word)| json!([format!("ask{number}"), format!("{word}\n")])).collect();
+    let shown = on_terminal(&place, &["bash", "-c", &script], json!(steps));
+    for word in words {
+        assert!(shown.out.contains(&format!("read {word}")), "{word}: {shown:?}");
+    }
+
+    assert_eq!(place.ringfence(&["start", "keys", "--preset", "default"]).status, 0);
+    let script = format!(
+        "{binary} exec keys -- sh -c 'exec 3<&0; cat <&3 >/tmp/keys 2>&1 & echo up' | cat; \
+         sleep 0.3; echo ask; read x; echo \"read $x\""
+    );
+    let shown = on_terminal(&place, &["bash", "-c", &script], json!([["ask", "hidden\n"]]));
+    let kept = place.ringfence(&["exec", "keys", "--", "cat", "/tmp/keys"]);
+    let stopped = place.ringfence(&["stop", "keys", "--grace", "0"]);
+    assert!(shown.out.contains("read hidden"), "{shown:?}");
+    assert_eq!((kept.status, kept.out.as_str(), stopped.status), (0, "", 0), "{kept:?}");
+}

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
     let remote = named::call(&named::find(&state, &arguments.name)?)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
-    let standard = ringfence_supervise::standard(invoker.root).context("the standard streams")?;
+    let standard = ringfence_supervise::standard().context("the standard streams")?;
     let ask = Ask::Exec {
         command: arguments.command.clone(),
         directory: invoker.cwd.into_os_string(),
