@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use ringfence_plan::Limits;
 use rustix::fs::fstatfs;
@@ -38,7 +40,8 @@ impl Watcher {
         }
         let limit = self.memory?;
         let files: u64 = self.held.iter().map(filled).sum();
-        let used = files + found.iter().map(|pid| memory(*pid)).sum::<u64>();
+        // What is mapped too counts twice: more, never less.
+        let used = files + unnamed(&found) + segments() + found.iter().map(|pid| memory(*pid)).sum::<u64>();
         (used > limit).then(|| Exceeded::memory(limit))
     }
 }
@@ -74,6 +77,33 @@ fn filled(at: &OwnedFd) -> u64 {
         let blocks = found.f_blocks.saturating_sub(found.f_bfree);
         blocks.saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0))
     })
+}
+
+/// Bytes in files without a name that processes have open (memfd_create(2)). Nothing is known of a process that made itself
+/// undumpable.
+fn unnamed(processes: &BTreeSet<i32>) -> u64 {
+    let mut files = BTreeMap::new();
+    for pid in processes {
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok) {
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            if target.as_os_str().as_bytes().starts_with(b"/memfd:")
+                && let Ok(found) = fs::metadata(entry.path())
+            {
+                files.insert((found.dev(), found.ino()), found.blocks().saturating_mul(512));
+            }
+        }
+    }
+    files.values().sum()
+}
+
+/// Bytes in System V shared memory, attached or not; its size where what is used of it is not told (proc_sysvipc(5)).
+fn segments() -> u64 {
+    let text = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let header = lines.next().unwrap_or_default();
+    let column = |name: &str| header.iter().position(|column| *column == name);
+    let (size, used) = (column("size"), column("rss"));
+    lines.filter_map(|line| line.get(used.or(size)?)?.parse::<u64>().ok()).fold(0, u64::saturating_add)
 }
 
 fn threads(pid: i32) -> u64 {

@@ -20,17 +20,39 @@ struct Rule {
 /// when he next builds, tests, commits or pushes; holding that back would hold back the work itself.
 const RULES: &[Rule] = &[
     Rule {
-        patterns: &["**/.vscode/{tasks,settings,launch,mcp}.json", "**/*.code-workspace"],
+        patterns: &[
+            "**/.vscode/{tasks,settings,launch,mcp}.json",
+            "**/*.code-workspace",
+            "**/.zed/{tasks,settings,debug}.json",
+            "**/.nvim.lua",
+            "**/{.nvimrc,.exrc,.vimrc,_vimrc}",
+            "**/{.dir-locals,.dir-locals-2}.el",
+        ],
         hold: true,
         why: "the editor runs it when the directory is opened",
     },
     Rule {
-        patterns: &["**/.hg/hgrc"],
+        patterns: &["**/.hg/{hgrc,hgrc-not-shared}"],
         hold: true,
         why: "Mercurial configuration: it names programs that hg runs",
     },
+    Rule {
+        patterns: &["**/.jj/repo/config.toml", "**/.jj/repo/store/git_target"],
+        hold: true,
+        why: "Jujutsu configuration: it names programs that jj runs",
+    },
     Rule { patterns: &["**/.idea"], hold: true, why: "the editor runs it when the directory is opened" },
     Rule { patterns: &["**/.envrc"], hold: true, why: "direnv runs it when the directory is entered" },
+    Rule {
+        patterns: &[
+            "**/{mise,.mise}*.toml",
+            "**/{mise,.mise}/config*.toml",
+            "**/.config/mise*.toml",
+            "**/.config/mise/config*.toml",
+        ],
+        hold: true,
+        why: "mise runs what it names when the directory is entered",
+    },
     Rule {
         patterns: &["**/.devcontainer", "**/.devcontainer.json"],
         hold: true,
@@ -42,6 +64,8 @@ const RULES: &[Rule] = &[
             "**/.mcp.json",
             "**/.gemini/settings.json",
             "**/.codex/config.toml",
+            "**/opencode.{json,jsonc}",
+            "**/.opencode/{plugin,plugins,tool,tools}",
             "**/.claude/settings*.json",
             "**/.claude/hooks",
         ],

@@ -56,6 +56,20 @@ fn a_fork_bomb_ends() {
     }
 }
 
+/// Files without a name that nobody maps, and System V segments that nobody is attached to any more.
+#[test]
+fn memory_that_nobody_maps_counts() {
+    let memfd = "python3 -c 'import os, time; f = os.memfd_create(\"x\"); \
+        [os.pwrite(f, b\"x\" * (1 << 20), n << 20) for n in range(200)]; time.sleep(10)'";
+    let segment = "python3 -c 'import ctypes as c, time; l = c.CDLL(None); l.shmat.restype = c.c_void_p; \
+        i = l.shmget(7, 200 << 20, 0o1600); a = l.shmat(i, None, 0); c.memset(a, 1, 200 << 20); \
+        l.shmdt(c.c_void_p(a)); time.sleep(10)'";
+    for host in HOSTS {
+        ends("memory", "memory = \"64MiB\"", host, memfd);
+        ends("memory", "memory = \"64MiB\"", host, segment);
+    }
+}
+
 #[test]
 fn memory_in_files_counts() {
     for host in HOSTS {

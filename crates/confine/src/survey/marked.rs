@@ -201,12 +201,9 @@ fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut B
             }
             continue;
         }
-        // A wildcard within one directory: looked up there, where a grant shows it.
-        if !shown.covers(&base) {
-            continue;
-        }
+        // A wildcard within one directory: looked up there, since a link may lead into a grant from anywhere.
         for (path, _) in entries(&base) {
-            if pattern.matches(Path::new("/"), &path) && !named(&path) {
+            if pattern.matches(Path::new("/"), &path) && inside(shown, &path) && !named(&path) {
                 hide(hidden, &path, &because);
             }
         }

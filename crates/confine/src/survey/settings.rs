@@ -33,19 +33,28 @@ const SETTINGS: &[&str] = &[".cargo/config.toml", ".cargo/config", ".gitconfig",
 /// Keys of cargo and git whose value is one (the reference of cargo's configuration; git-config(1), git-send-email(1)).
 const SECRET_KEYS: &[&str] = &["token", "secret-key", "password", "extraheader", "smtppass"];
 
-/// Whether a line of settings has such a key, or an address with a password in it.
+/// Whether a line of settings has such a key, or an address with a password in it. More than one setting may stand in a line:
+/// after a section's name, in a table of TOML, in a helper's commands.
 fn is_secret(line: &str) -> bool {
     let line = line.trim_start();
     if line.starts_with(['#', ';']) {
         return false;
     }
-    let key = line.split('=').next().unwrap_or_default().trim().trim_matches('"').to_ascii_lowercase();
-    let named = line.contains('=') && SECRET_KEYS.contains(&key.rsplit('.').next().unwrap_or_default());
-    let address = line.split("://").skip(1).any(|rest| {
-        let authority = rest.split(['/', '"', ' ']).next().unwrap_or_default();
-        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':') || user.len() >= 20)
-    });
-    named || address
+    let named =
+        line.split(['{', ',', ']', ';', '&']).filter_map(|part| part.split_once('=')).any(|(key, value)| {
+            let key = key.trim().trim_matches(['"', '\'']).to_ascii_lowercase();
+            let last = key.rsplit(['.', ' ', '\t', '"', '\'']).next().unwrap_or_default();
+            // Without a scheme, as curl takes it.
+            SECRET_KEYS.contains(&last)
+                || (last.ends_with("proxy") && has_password(value.trim().trim_start_matches('"')))
+        });
+    named || line.split("://").skip(1).any(has_password)
+}
+
+/// Whether an address, from its authority on, names a password or a token.
+fn has_password(rest: &str) -> bool {
+    let authority = rest.split(['/', '"', ' ']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':') || user.len() >= 20)
 }
 
 #[cfg(test)]
@@ -61,6 +70,11 @@ mod tests {
             "[url \"https://me:pw@host/\"]",
             "[url \"https://ghp_0123456789abcdef0123@host/\"]",
             "index = \"sparse+https://u:p@host/index/\"",
+            "[http \"https://host/\"] extraHeader = Authorization: Basic x",
+            "own = { index = \"https://host/\", token = \"x\" }",
+            "own = {\"token\"=\"x\"}",
+            "proxy = \"user:word@host:3128\"",
+            "\thelper = \"!f() { echo username=me; echo password=x; }; f\"",
         ] {
             assert!(is_secret(line), "{line}");
         }
