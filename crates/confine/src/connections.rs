@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
+use crate::child::Own;
 use crate::report::{Refusal, Refused};
 
 const AF_UNIX: u16 = 1;
@@ -37,8 +38,8 @@ const PATIENCE: Duration = Duration::from_millis(5);
 pub(crate) struct Connections {
     listener: OwnedFd,
     waiting: Vec<Waiting>,
-    /// Refusals that are being written down, by their number.
-    unwritten: BTreeMap<u32, u64>,
+    /// Refusals that are being written down, by their number; and what their callers are told.
+    unwritten: BTreeMap<u32, (u64, Errno)>,
 }
 
 /// A blocking connect which has not found its peer yet.
@@ -57,8 +58,8 @@ struct Waiting {
 enum Verdict {
     Done,
     Later,
-    /// EACCES, as soon as it is written down.
-    Refuse(Refusal),
+    /// This error, as soon as it is written down.
+    Refuse(Refusal, Errno),
 }
 
 impl Connections {
@@ -80,14 +81,13 @@ impl Connections {
         self.unwritten.len() < MOST_UNWRITTEN
     }
 
-    /// Takes one call and answers it, now or later; a refusal is to be written down first, under this number. `own` are the
-    /// mounts of the sandbox's own, by id: sockets there are its own too.
-    pub(crate) fn serve(&mut self, own: &[u64], number: u32) -> Option<Refusal> {
+    /// Takes one call and answers it, now or later; a refusal is to be written down first, under this number.
+    pub(crate) fn serve(&mut self, own: &Own, number: u32) -> Option<Refusal> {
         let call = seccomp::receive(self.listener.as_fd()).ok()?;
         let outcome = match self.connect(&call, own) {
             Ok(Verdict::Later) => return None,
-            Ok(Verdict::Refuse(refusal)) => {
-                self.unwritten.insert(number, call.id);
+            Ok(Verdict::Refuse(refusal, errno)) => {
+                self.unwritten.insert(number, (call.id, errno));
                 return Some(Refusal { number, ..refusal });
             }
             Ok(Verdict::Done) => Ok(0),
@@ -100,8 +100,8 @@ impl Connections {
 
     /// The refusal of this number is written down; whether it was one of these.
     pub(crate) fn written(&mut self, number: u32) -> bool {
-        let Some(id) = self.unwritten.remove(&number) else { return false };
-        let _ = seccomp::answer(self.listener.as_fd(), id, Err(Errno::ACCESS));
+        let Some((id, errno)) = self.unwritten.remove(&number) else { return false };
+        let _ = seccomp::answer(self.listener.as_fd(), id, Err(errno));
         true
     }
 
@@ -127,7 +127,7 @@ impl Connections {
         });
     }
 
-    fn connect(&mut self, call: &Notification, own: &[u64]) -> Result<Verdict, Errno> {
+    fn connect(&mut self, call: &Notification, own: &Own) -> Result<Verdict, Errno> {
         let [descriptor, address, length, ..] = call.arguments;
         // The kernel reads the length as 32 bits.
         let length = usize::try_from(length & 0xffff_ffff).map_err(|_| Errno::INVAL)?;
@@ -148,9 +148,19 @@ impl Connections {
         let mut held = None;
         if let Some(found) = found {
             let (found, path) = found?;
-            if !own.contains(&mount_of(&found)?) {
-                let what = Refused::Connect { path: path.into_os_string() };
-                return Ok(Verdict::Refuse(Refusal { number: 0, process, program: program(process), what }));
+            let refuse = |errno| {
+                let what = Refused::Connect { path: path.clone().into_os_string() };
+                Ok(Verdict::Refuse(Refusal { number: 0, process, program: program(process), what }, errno))
+            };
+            let found = match found {
+                Found::Socket(found) => found,
+                Found::Nothing(above) if own.void.contains(&mount_of(&above)?) => {
+                    return refuse(Errno::NOENT);
+                }
+                Found::Nothing(_) => return Err(Errno::NOENT),
+            };
+            if !own.mounts.contains(&mount_of(&found)?) {
+                return refuse(Errno::ACCESS);
             }
             bytes = address_of(&found);
             held = Some(found);
@@ -170,8 +180,15 @@ impl Connections {
     }
 }
 
+/// What is at a path.
+enum Found {
+    Socket(OwnedFd),
+    /// What is there of the way to it.
+    Nothing(OwnedFd),
+}
+
 /// Finds the socket as the task would; with the path it means.
-fn find(process: i32, path: &Path) -> Result<(OwnedFd, PathBuf), Errno> {
+fn find(process: i32, path: &Path) -> Result<(Found, PathBuf), Errno> {
     let root =
         fs::openat(CWD, format!("/proc/{process}/root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let absolute = if path.is_absolute() {
@@ -180,7 +197,17 @@ fn find(process: i32, path: &Path) -> Result<(OwnedFd, PathBuf), Errno> {
         let cwd = fs::readlinkat(CWD, format!("/proc/{process}/cwd"), Vec::new())?;
         Path::new(OsStr::from_bytes(cwd.as_bytes())).join(path)
     };
-    Ok((open(&root, &absolute)?, absolute))
+    let found = match open(&root, &absolute) {
+        Err(Errno::NOENT) => Found::Nothing(way(&root, &absolute)?),
+        found => Found::Socket(found?),
+    };
+    Ok((found, absolute))
+}
+
+/// The last of the directories above a path that is there.
+fn way(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let found = path.ancestors().skip(1).find_map(|above| open(root, above).ok());
+    found.ok_or(Errno::NOENT)
 }
 
 /// What runs there, for the record; empty where that cannot be told.

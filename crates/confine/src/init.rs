@@ -132,7 +132,7 @@ impl Init {
     /// `events` are those of the listeners, in order.
     fn connect(&mut self, events: &[PollFlags]) {
         let mut events = events.iter();
-        let (own, report, refusal) = (&self.own.mounts, &self.report, &mut self.refusal);
+        let (own, report, refusal) = (&self.own, &self.report, &mut self.refusal);
         self.connections.retain(|_, connections| {
             let events = events.next().copied().unwrap_or(PollFlags::empty());
             if events.contains(PollFlags::IN) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ringfence_policy::{Mode, Policy};
 
 use crate::grants::{Access, Grants};
+use crate::mounts::{VAR_TMP, shows_var_tmp};
 use crate::survey::{Loader, Survey};
 use crate::{Degraded, Host, Invoker, Refused};
 
@@ -64,6 +65,12 @@ pub(crate) fn rules(
         (Right::Device, "/dev".into()),
         (Right::Device, "/proc".into()),
     ];
+    if shows_var_tmp(survey, grants, invoker) {
+        rules.push((Right::Write, VAR_TMP.into()));
+        if policy.runtime.tmp_exec {
+            rules.push((Right::Execute, VAR_TMP.into()));
+        }
+    }
     let workspace = &survey.workspace.real;
     let copies = survey.git.iter().filter(|git| !git.read_only).map(|git| &git.place.real);
     if policy.workspace.mode != Mode::Read {

@@ -61,6 +61,13 @@ pub(crate) fn layout(
         "/tmp".into(),
         Wanted::Private { size: tmp, no_exec: !policy.runtime.tmp_exec, mode: 0o1777, over: false },
     );
+    if shows_var_tmp(survey, grants, invoker) {
+        let size = tmp;
+        let own = Wanted::Private { size, no_exec: !policy.runtime.tmp_exec, mode: 0o1777, over: false };
+        wanted.insert(VAR_TMP.into(), own);
+    } else {
+        builder.link(Path::new(VAR_TMP), Path::new("/tmp"));
+    }
     if covered_home(survey, grants, invoker, policy) {
         // A grant or the workspace is the home, or holds it.
     } else {
@@ -151,10 +158,21 @@ fn check_workspace(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &Id
     Ok(())
 }
 
+/// Whether something of the host's lies below it, so that it is no link to /tmp.
+pub(crate) fn shows_var_tmp(survey: &Survey, grants: &Grants, invoker: &Invoker) -> bool {
+    let shown = grants.mounts.iter().map(|granted| granted.place.real.as_path());
+    let own = [survey.workspace.real.as_path(), invoker.home.as_path()];
+    let git = survey.git.iter().map(|git| git.place.real.as_path());
+    let links = grants.links.keys().map(PathBuf::as_path);
+    shown.chain(own).chain(git).chain(links).any(|path| path.starts_with(VAR_TMP))
+}
+
 fn covered_home(survey: &Survey, grants: &Grants, invoker: &Invoker, policy: &Policy) -> bool {
     grants.covering(&invoker.home).is_some()
         || (policy.workspace.mode != Mode::Temporary && invoker.home.starts_with(&survey.workspace.real))
 }
+
+pub(crate) const VAR_TMP: &str = "/var/tmp";
 
 /// What is to be mounted at a path.
 enum Wanted {
@@ -212,7 +230,6 @@ impl Builder {
         self.steps.push(Step::Terminals { path: "/dev/pts".into() });
         self.directory(Path::new("/dev/shm"), 0o755);
         self.tmpfs("/dev/shm", shared.min(TMP_SIZE), 0o1777, WRITE);
-        self.link(Path::new("/var/tmp"), Path::new("/tmp"));
         for (name, contents) in synthetic(request, ids) {
             self.file(&Path::new("/etc").join(name), &contents);
         }

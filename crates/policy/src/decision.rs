@@ -92,7 +92,7 @@ pub fn decide_connect(host: &str) -> Decision {
 
 /// A policy, indexed so that a question costs the depth of its path.
 pub struct Judge<'a> {
-    policy: &'a Policy,
+    pub(crate) policy: &'a Policy,
     workspace: &'a Path,
     read: Index<'a>,
     exec: Index<'a>,
@@ -153,6 +153,20 @@ impl<'a> Judge<'a> {
             return Decision::Allow { by: Reason::Rule { key, text, origin: rule.origin.clone() } };
         }
         self.own(&path, access).unwrap_or_else(|| self.ungranted(&path, access, in_workspace))
+    }
+
+    /// Whether a path lies in the workspace.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        path.starts_with(self.workspace)
+    }
+
+    /// Whether what is written there goes into the sandbox's own home, and nowhere else: it has one where neither a grant nor
+    /// the workspace is the home, or holds it.
+    pub fn scratch(&self, path: &Path) -> bool {
+        let home = &self.policy.home;
+        let covered = |path: &Path| self.grant(path, Access::Read).is_some();
+        let own = !covered(home) && (self.policy.workspace.mode == Mode::Temporary || !self.holds(home));
+        own && path.starts_with(home) && !covered(path) && !self.holds(path)
     }
 
     /// Decides about one program: a name that is looked up, or a path.
@@ -285,7 +299,9 @@ impl<'a> Judge<'a> {
                 Some(allow("`runtime.tmp_exec` allows programs in the sandbox's own /tmp"))
             }
             Access::Exec => None,
-            _ if path.starts_with("/tmp") => Some(allow("it is in the sandbox's own /tmp")),
+            _ if path.starts_with("/tmp") || path.starts_with("/var/tmp") => {
+                Some(allow("it is in the sandbox's own /tmp"))
+            }
             _ if is_one_of(DEVICES) => Some(allow("it is a device that every sandbox has")),
             Access::Read if is_one_of(MADE) => Some(allow("the sandbox makes its own")),
             Access::Read if path.starts_with("/proc") => Some(allow("it is in the sandbox's own /proc")),

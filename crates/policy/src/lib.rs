@@ -31,6 +31,7 @@ pub mod pattern;
 mod presets;
 mod print;
 mod reader;
+mod remedy;
 mod secrets;
 mod sizes;
 mod suggest;

@@ -173,12 +173,12 @@ fn grant(grant: &Grant) -> String {
 }
 
 /// A path so that reading it back gives the same path.
-fn spelled(path: &Path) -> String {
+pub(crate) fn spelled(path: &Path) -> String {
     path.to_string_lossy().replace('$', "$$")
 }
 
 /// A basic string of TOML, safe for a terminal too.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         match character {

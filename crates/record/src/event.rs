@@ -92,6 +92,8 @@ pub enum Event {
         times: u64,
         /// The rule, or the lack of one.
         rule: String,
+        /// Lines of policy that would allow it; none if a rule has to go first.
+        remedy: Vec<String>,
     },
     /// A connection was refused.
     NetDeny {

@@ -62,6 +62,8 @@ enum Verb {
     Discard(commands::discard::Arguments),
     /// Say what this host can do, what it cannot, why, and what would change it
     Doctor(commands::doctor::Arguments),
+    /// Say what was refused in a run, why, and what would allow it
+    Explain(commands::explain::Arguments),
     /// Print completions for a shell
     Completions(commands::completions::Arguments),
     /// Print a manual page, as in `ringfence man run | man -l -`
@@ -139,6 +141,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Apply(arguments) => commands::apply::run(&arguments),
         Verb::Discard(arguments) => commands::discard::run(&arguments),
         Verb::Doctor(arguments) => commands::doctor::run(&arguments),
+        Verb::Explain(arguments) => commands::explain::run(&arguments),
         Verb::Completions(arguments) => commands::completions::run(&arguments),
         Verb::Man(arguments) => commands::man::run(&arguments),
     };

@@ -10,6 +10,7 @@ use ringfence_record::{Event, Writer};
 use ringfence_supervise::{Notice, Purpose, Refusal, Refused};
 
 use crate::failure::{Context, Failure};
+use crate::host::Host;
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
 const MOST: usize = 4096;
@@ -20,7 +21,6 @@ pub(crate) struct Refusals {
     workspace: &'static Path,
     /// Made at the first refusal.
     judge: OnceCell<Judge<'static>>,
-    total: u64,
     /// How often each connect was repeated, by its event.
     connects: BTreeMap<String, (Event, u64)>,
     /// The same of files, by the number that the root's server gave it.
@@ -36,16 +36,21 @@ impl Refusals {
             policy,
             workspace,
             judge: OnceCell::new(),
-            total: 0,
             connects: BTreeMap::new(),
             files: BTreeMap::new(),
             others: 0,
         }
     }
 
-    /// How many connects, for now.
-    pub(crate) fn total(&self) -> u64 {
-        self.total
+    /// How many different things of the host were refused, and how often, for now. Most names that programs look for are
+    /// nowhere: those do not count.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let host = Host::new();
+        let there = |event: &Event| target(event).is_none_or(|path| host.has(Path::new(path)) != Some(false));
+        let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
+        events.fold((0, self.others), |(things, times), (_, again)| {
+            (things + 1, times.saturating_add(again + 1))
+        })
     }
 
     /// Writes one down; `false` if that failed.
@@ -69,10 +74,9 @@ impl Refusals {
 
     /// The event of one that was not told before.
     fn first(&mut self, refusal: &Refusal) -> Option<Event> {
-        let event = self.event(refusal);
+        let event = self.event(refusal)?;
         match &refusal.what {
             Refused::Connect { path } => {
-                self.total += 1;
                 let key = path.to_string_lossy().into_owned();
                 if let Some((_, again)) = self.connects.get_mut(&key) {
                     *again += 1;
@@ -95,37 +99,36 @@ impl Refusals {
         Some(event)
     }
 
-    fn event(&self, refusal: &Refusal) -> Event {
+    /// `None`: it is not refused, there only is nothing yet.
+    fn event(&self, refusal: &Refusal) -> Option<Event> {
         let text = |name: &OsStr| name.to_string_lossy().into_owned();
         let (process, program) = (refusal.process, text(&refusal.program));
         match &refusal.what {
-            Refused::Connect { path } => Event::NetDeny {
+            Refused::Connect { path } => Some(Event::NetDeny {
                 unix: text(path),
                 process,
                 program,
                 times: 1,
                 rule: "a socket of the host needs a grant of its own".into(),
-            },
-            Refused::File { path, asked, purpose } => Event::FileDeny {
-                path: text(path),
-                rule: self.rule(Path::new(asked.as_ref().unwrap_or(path)), *purpose),
-                asked: asked.as_deref().map(text),
-                purpose: word(*purpose).into(),
-                process,
-                program,
-                times: 1,
-            },
+            }),
+            Refused::File { path, asked, purpose } => {
+                let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
+                let whole = Path::new(asked.as_ref().unwrap_or(path));
+                let access = access(*purpose);
+                let decision = judge.file(whole, access);
+                let own = access == Access::Write && judge.scratch(whole);
+                (!decision.is_allow() && !own).then(|| Event::FileDeny {
+                    path: text(path),
+                    asked: asked.as_deref().map(text),
+                    purpose: word(*purpose).into(),
+                    process,
+                    program,
+                    times: 1,
+                    rule: decision.reason().to_string(),
+                    remedy: judge.remedy(whole, access),
+                })
+            }
         }
-    }
-
-    fn rule(&self, path: &Path, purpose: Purpose) -> String {
-        let access = match purpose {
-            Purpose::Look | Purpose::Read => Access::Read,
-            Purpose::Write => Access::Write,
-            Purpose::Execute => Access::Exec,
-        };
-        let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
-        judge.file(path, access).reason().to_string()
     }
 
     /// At the end: how often each was repeated, and what had no event of its own.
@@ -141,9 +144,19 @@ impl Refusals {
                 program: String::new(),
                 times: self.others,
                 rule: "too many to be told of one by one".into(),
+                remedy: Vec::new(),
             });
         }
         events.iter().try_for_each(|event| log.append(event).map(drop).context("the run's log"))
+    }
+}
+
+/// What it was about.
+fn target(event: &Event) -> Option<&str> {
+    match event {
+        Event::FileDeny { path, asked, .. } => Some(asked.as_ref().unwrap_or(path)),
+        Event::NetDeny { unix, .. } => Some(unix),
+        _ => None,
     }
 }
 
@@ -154,6 +167,14 @@ fn repeated(event: &Event, again: u64) -> Option<Event> {
         (*process, *times) = (0, again);
     }
     (again > 0).then_some(event)
+}
+
+fn access(purpose: Purpose) -> Access {
+    match purpose {
+        Purpose::Look | Purpose::Read => Access::Read,
+        Purpose::Write => Access::Write,
+        Purpose::Execute => Access::Exec,
+    }
 }
 
 fn word(purpose: Purpose) -> &'static str {

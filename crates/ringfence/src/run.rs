@@ -119,7 +119,8 @@ fn check_resolved(policy: &Policy, survey: &Survey, invoker: &Invoker) -> Result
     Ok(())
 }
 
-fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) -> PathBuf {
+/// The directory that is worked on.
+pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) -> PathBuf {
     match (&arguments.workspace, &policy.workspace.path) {
         (Some(path), _) => invoker.cwd.join(path),
         (None, Some(rule)) => rule.value.clone(),
@@ -255,7 +256,7 @@ impl Run {
             .context("watching the sandbox")?;
         let outcome = outcome::judge(self.policy, open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
-        let refused = open.refusals.total();
+        let (refused, _) = open.refusals.totals();
         let (mut result, changes) = self.end(open, outcome, report)?;
         if let Some(errno) = ended.lost {
             let failure = Failure::new(format!("a part of the command's output was lost: {errno}"));
@@ -373,7 +374,7 @@ impl Run {
             let event = Event::LimitHit { limit: limit.clone(), what: failure.text().to_owned() };
             log.append(&event).context("the run's log")?;
         }
-        report.refusals += refusals.total();
+        report.refusals += refusals.totals().1;
         report.signal = outcome.signal;
         let settled = layers::settle(plan, &self.state, &self.directory, &record);
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
@@ -402,10 +403,8 @@ impl Run {
     /// One line each, and only where there is something to say.
     pub(crate) fn say(&self, refused: u64, changes: Settled) {
         if refused > 0 {
-            let text = format!(
-                "{refused} connection(s) to unix sockets of the host refused; see {}",
-                self.directory.events().display()
-            );
+            let things = if refused == 1 { "1 thing" } else { &format!("{refused} things") };
+            let text = format!("{things} of the host refused: `ringfence explain {}`", self.directory.id());
             terminal::error(&format!("{} {text}", terminal::label("run:")));
         }
         let waiting = match changes {

@@ -41,7 +41,30 @@ impl Place {
     /// Makes it.
     #[must_use]
     pub fn new() -> Self {
-        let base = tempfile::Builder::new().prefix("rf-").tempdir().expect("a temporary directory");
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// One that is not in /tmp, of which each sandbox has its own: below the home of whoever tests.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn in_home() -> Self {
+        Self::below(Path::new(&std::env::var_os("HOME").expect("a home")))
+    }
+
+    /// One in /var/tmp, which sandboxes have of their own too.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn in_var_tmp() -> Self {
+        Self::below(Path::new("/var/tmp"))
+    }
+
+    fn below(directory: &Path) -> Self {
+        let base =
+            tempfile::Builder::new().prefix("rf-").tempdir_in(directory).expect("a temporary directory");
         let root = base.path().canonicalize().expect("its path");
         let (home, workspace, state) = (root.join("home"), root.join("home/w"), root.join("state"));
         fs::create_dir_all(&workspace).expect("a workspace");

@@ -92,3 +92,12 @@ fn tmp_is_private_and_not_executable() {
         place.run("[limits]\ntmp = \"1MiB\"", "head -c 2000000 /dev/zero > /tmp/x; stat -c %s /tmp/x");
     assert!(outcome.out.trim().parse::<u64>().unwrap() <= 1 << 20, "{}", outcome.out);
 }
+
+#[test]
+fn a_home_or_a_workspace_may_lie_in_var_tmp() {
+    let place = Place::in_var_tmp();
+    let script = "touch ~/own /var/tmp/own x && echo made && ls /var/tmp | wc -l";
+    let outcome = place.ringfence(&["run", "-q", "--", "sh", "-c", script]);
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "made\n2\n"), "{outcome:?}");
+    assert!(!place.home.join("own").exists() && !place.workspace.join("x").exists());
+}

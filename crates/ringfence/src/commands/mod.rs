@@ -7,6 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod discard;
 pub(crate) mod doctor;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod plan;

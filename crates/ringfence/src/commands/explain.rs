@@ -1,0 +1,137 @@
+//! `ringfence explain`: what was refused in a run, why, and what would allow it; or what a policy says beforehand.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ringfence_policy::{Access, Decision, Judge};
+use ringfence_record::State;
+use serde::Serialize;
+
+use crate::cli::PolicyArguments;
+use crate::explanation::{Explained, render};
+use crate::failure::{Context, Failure};
+use crate::{environment, named, source, terminal};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence explain                           the last run
+  ringfence explain 1m85 --json
+  ringfence explain --path ~/.ssh/config      what the policy here says of a file
+  ringfence explain --preset coding-agent --command git
+
+The lines under `to allow it` can be put into the policy as they are.")]
+pub(crate) struct Arguments {
+    /// The run, by the beginning of its id, or a sandbox's name; without it, the last one
+    #[arg(conflicts_with_all = ["path", "host", "command"])]
+    run: Option<String>,
+    /// What the policy says of this file
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "command"])]
+    path: Option<PathBuf>,
+    /// What it says of connections to this host
+    #[arg(long, value_name = "HOST", conflicts_with = "command")]
+    host: Option<String>,
+    /// What it says of starting this program
+    #[arg(long, value_name = "COMMAND")]
+    command: Option<String>,
+    /// Also list names that the host does not have either
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    policy: PolicyArguments,
+}
+
+/// What a policy says of one action.
+#[derive(Debug, Serialize)]
+struct Answer {
+    action: &'static str,
+    target: String,
+    allowed: bool,
+    rule: String,
+    remedy: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    if arguments.path.is_some() || arguments.host.is_some() || arguments.command.is_some() {
+        return beforehand(arguments);
+    }
+    let invoker = environment::invoker()?;
+    let state = State::open(&invoker.state).context("the state directory")?;
+    let name = arguments.run.as_deref().unwrap_or("last");
+    let run = match named::find(&state, name) {
+        Ok(run) => run,
+        Err(_) => {
+            let found = state.find(name, None);
+            found
+                .map_err(|error| {
+                    Failure::new(error.to_string()).hint("`ringfence run -- COMMAND` makes one")
+                })?
+                .0
+        }
+    };
+    let explained = Explained::of(&run, &environment::context(&invoker))?;
+    if arguments.json {
+        super::print_json(&explained)?;
+    } else {
+        terminal::print(&render(&explained, run.id(), arguments.all));
+    }
+    Ok(0)
+}
+
+fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
+    let invoker = environment::invoker()?;
+    let policy = source::load(&arguments.policy, &invoker)?;
+    let workspace = crate::run::workspace(&policy, &invoker, &arguments.policy);
+    let judge = Judge::new(&policy, &workspace);
+    let mut answers = Vec::new();
+    if let Some(path) = &arguments.path {
+        let path = real(&invoker.cwd.join(path));
+        let target = path.display().to_string();
+        for (action, access) in [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)]
+        {
+            answers.push(answer(action, &target, &judge.file(&path, access), judge.remedy(&path, access)));
+        }
+    }
+    if let Some(host) = &arguments.host {
+        answers.push(answer("connect", host, &ringfence_policy::decide_connect(host), Vec::new()));
+    }
+    if let Some(command) = &arguments.command {
+        let program = command.split_whitespace().next().unwrap_or_default();
+        answers.push(answer("start", program, &judge.run(program), Vec::new()));
+    }
+    if arguments.json {
+        super::print_json(&answers)?;
+        return Ok(0);
+    }
+    if arguments.path.as_ref().is_some_and(|path| judge.scratch(&real(&invoker.cwd.join(path)))) {
+        terminal::print("(what is written there stays in the sandbox's own home, and is gone afterwards)");
+    }
+    for one in &answers {
+        let word = if one.allowed { "allowed" } else { "refused" };
+        let mut text = format!("{} {}: {word}: {}", one.action, one.target, one.rule);
+        if !one.remedy.is_empty() {
+            text.push_str(&format!("\n    to allow it: {}", one.remedy.join(" ")));
+        }
+        terminal::print(&terminal::escape(&text));
+    }
+    Ok(0)
+}
+
+fn answer(action: &'static str, target: &str, decision: &Decision, remedy: Vec<String>) -> Answer {
+    let (allowed, rule) = (decision.is_allow(), decision.reason().to_string());
+    Answer { action, target: target.to_owned(), allowed, rule, remedy }
+}
+
+/// What a path leads to, as far as it is there: that is what a boundary holds.
+fn real(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match found {
+        Some((above, real)) => match path.strip_prefix(above) {
+            Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+            _ => real,
+        },
+        None => path.to_path_buf(),
+    }
+}

@@ -1,0 +1,243 @@
+//! The refusals of a run, as its events tell them: each once, with what would allow it and what speaks against that.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use ringfence_policy::Context as PolicyContext;
+use ringfence_record::RunDir;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::failure::{Context, Failure};
+use crate::host::Host;
+use crate::terminal::escape;
+
+/// One thing that was refused, by whichever programs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Explanation {
+    /// `file`, `socket` or `limit`.
+    pub(crate) kind: &'static str,
+    /// The path, or the key in `[limits]`.
+    pub(crate) target: String,
+    /// `look`, `read`, `write`, `execute` or `connect`; for a limit, what happened.
+    pub(crate) purpose: String,
+    /// Programs that asked.
+    pub(crate) programs: Vec<String>,
+    /// How often at least.
+    pub(crate) times: u64,
+    /// Whether the host has it; `null`: it was not looked for.
+    pub(crate) on_host: Option<bool>,
+    /// The rule, or the lack of one.
+    pub(crate) rule: String,
+    /// Lines of policy that would allow it; none if no line does.
+    pub(crate) remedy: Vec<String>,
+    /// Why these lines would be unwise, or why there are none.
+    pub(crate) caution: Option<String>,
+}
+
+/// All of a run.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Explained {
+    /// In the order they first happened.
+    pub(crate) refusals: Vec<Explanation>,
+    /// Refusals of the run that are told of only as a number.
+    pub(crate) others: u64,
+    /// What could not be seen on this host.
+    pub(crate) unseen: Vec<String>,
+}
+
+impl Explained {
+    /// Reads a run's events, those written so far if it still runs.
+    ///
+    /// # Errors
+    /// They cannot be read, or are no events.
+    pub(crate) fn of(run: &RunDir, context: &PolicyContext) -> Result<Self, Failure> {
+        let path = run.events();
+        let file = std::fs::File::open(&path).context(format!("reading {}", path.display()))?;
+        let (host, mut explained, mut places) = (Host::new(), Self::default(), BTreeMap::new());
+        for line in BufReader::new(file).lines() {
+            let line = line.context(format!("reading {}", path.display()))?;
+            let event: Value =
+                serde_json::from_str(&line).context(format!("the events of run {}", run.id()))?;
+            explained.add(&event, &mut places, &host, context);
+        }
+        Ok(explained)
+    }
+
+    fn add(
+        &mut self,
+        event: &Value,
+        places: &mut BTreeMap<(String, String), usize>,
+        host: &Host,
+        context: &PolicyContext,
+    ) {
+        let (kind, detail) =
+            (event.get("kind").and_then(Value::as_str).unwrap_or_default(), event.get("detail"));
+        let text =
+            |name: &str| detail.and_then(|detail| detail.get(name)?.as_str()).unwrap_or_default().to_owned();
+        let (shown, target, purpose) = match kind {
+            "file.deny" if text("path") == "(others)" => {
+                self.others += times(detail);
+                return;
+            }
+            "file.deny" => {
+                let asked = text("asked");
+                ("file", if asked.is_empty() { text("path") } else { asked }, text("purpose"))
+            }
+            "net.deny" => ("socket", text("unix"), "connect".to_owned()),
+            "limit.hit" => ("limit", text("limit"), text("what")),
+            "sandbox.start" => return self.unseen = unseen(detail),
+            _ => return,
+        };
+        let place = *places.entry((target.clone(), purpose.clone())).or_insert_with(|| {
+            self.refusals.push(explain(shown, target, purpose, text("rule"), lines(detail), host, context));
+            self.refusals.len() - 1
+        });
+        let Some(explanation) = self.refusals.get_mut(place) else { return };
+        explanation.times += times(detail);
+        let program = text("program");
+        if !program.is_empty() && !explanation.programs.contains(&program) {
+            explanation.programs.push(program);
+        }
+    }
+}
+
+fn explain(
+    kind: &'static str,
+    target: String,
+    purpose: String,
+    rule: String,
+    mut remedy: Vec<String>,
+    host: &Host,
+    context: &PolicyContext,
+) -> Explanation {
+    let on_host = if kind == "limit" { None } else { host.has(Path::new(&target)) };
+    let forbidden = (kind != "limit")
+        .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
+        .flatten();
+    let caution = if let Some(invalid) = forbidden {
+        remedy.clear();
+        Some(invalid.message)
+    } else if on_host == Some(false) {
+        remedy.clear();
+        Some("the host has nothing of that name, so there is nothing to grant".to_owned())
+    } else if rule.contains("is a known secret") {
+        Some("unwise: whatever reads it can use it elsewhere".to_owned())
+    } else if kind == "socket" {
+        Some("this version has no grant for sockets of the host".to_owned())
+    } else if kind == "limit" {
+        Some("raise the limit only if the task needs more".to_owned())
+    } else if remedy.is_empty() {
+        Some("this rule stands above every grant: only its removal would allow it".to_owned())
+    } else {
+        None
+    };
+    Explanation { kind, target, purpose, programs: Vec::new(), times: 0, on_host, rule, remedy, caution }
+}
+
+fn times(detail: Option<&Value>) -> u64 {
+    detail.and_then(|detail| detail.get("times")?.as_u64()).unwrap_or(1)
+}
+
+fn lines(detail: Option<&Value>) -> Vec<String> {
+    let lines = detail.and_then(|detail| detail.get("remedy")?.as_array());
+    lines.into_iter().flatten().filter_map(|line| Some(line.as_str()?.to_owned())).collect()
+}
+
+/// What a start event says of the root's server: without it no refusal of a file was seen.
+fn unseen(detail: Option<&Value>) -> Vec<String> {
+    let degraded = detail.and_then(|detail| detail.get("degraded")?.as_array());
+    let effect =
+        |one: &Value| (one.get("name")? == "void").then(|| Some(one.get("effect")?.as_str()?.to_owned()))?;
+    degraded.into_iter().flatten().filter_map(effect).collect()
+}
+
+/// For people. `all`: also what the host does not have either.
+pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
+    let mut out = String::new();
+    let nowhere = |one: &&Explanation| one.on_host == Some(false) && !all;
+    let hidden = explained.refusals.iter().filter(nowhere).count();
+    for one in explained.refusals.iter().filter(|one| !nowhere(one)) {
+        out.push_str(&paragraph(one));
+    }
+    for unseen in &explained.unseen {
+        out.push_str(&format!("not seen in this run: {}\n", escape(unseen)));
+    }
+    if hidden > 0 {
+        let plural = if hidden == 1 { "name" } else { "names" };
+        out.push_str(&format!(
+            "{hidden} more {plural} looked for that the host does not have either (--all lists them)\n"
+        ));
+    }
+    if explained.others > 0 {
+        out.push_str(&format!("{} more refusals, too many to be told of one by one\n", explained.others));
+    }
+    let free = explained.refusals.iter().filter(|one| one.caution.is_none()).count();
+    if free > 1 {
+        let granted = together(&explained.refusals);
+        out.push_str(&format!(
+            "\nTo allow all of these that are not unwise, add to the policy:\n\n{granted}"
+        ));
+    }
+    if out.is_empty() {
+        out = format!("run {run}: nothing was refused\n");
+    }
+    out
+}
+
+fn paragraph(one: &Explanation) -> String {
+    let line = |text: &str| escape(text.replace('\n', "\\n"));
+    let who = match one.programs.as_slice() {
+        [] => "the task".to_owned(),
+        [program] => line(program),
+        [program, others @ ..] => format!("{} and {} more", line(program), others.len()),
+    };
+    let did = match one.purpose.as_str() {
+        "look" => "looked for",
+        "read" => "tried to read",
+        "write" => "tried to write",
+        "execute" => "tried to start",
+        "connect" => "tried to connect to",
+        _ => "reached",
+    };
+    let times = if one.times > 1 { format!(" (at least {} times)", one.times) } else { String::new() };
+    let mut out = match one.kind {
+        "limit" => format!("limits.{}: {}\n", line(&one.target), line(&one.purpose)),
+        _ => format!("{who} {did} {}{times}\n    refused: {}\n", line(&one.target), line(&one.rule)),
+    };
+    if !one.remedy.is_empty() {
+        let lines: Vec<String> = one.remedy.iter().map(|text| line(text)).collect();
+        out.push_str(&format!("    to allow it: {}\n", lines.join(" ")));
+    }
+    if let Some(caution) = &one.caution {
+        out.push_str(&format!("    {}\n", line(caution)));
+    }
+    out
+}
+
+/// The lines of all that is not cautioned against, by table and key.
+fn together(refusals: &[Explanation]) -> String {
+    let mut tables: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    for one in refusals.iter().filter(|one| one.caution.is_none()) {
+        let [table, line] = one.remedy.as_slice() else { continue };
+        let Some((key, value)) = line.split_once(" = ") else { continue };
+        let values = tables.entry(table).or_default().entry(key).or_default();
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    let mut out = String::new();
+    for (table, keys) in tables {
+        out.push_str(&format!("{table}\n"));
+        for (key, values) in keys {
+            let list = values.iter().filter_map(|value| value.strip_prefix('[')?.strip_suffix(']'));
+            let list: Vec<_> = list.collect();
+            match values.first() {
+                Some(first) if list.is_empty() => out.push_str(&format!("{key} = {first}\n")),
+                _ => out.push_str(&format!("{key} = [{}]\n", list.join(", "))),
+            }
+        }
+    }
+    out
+}

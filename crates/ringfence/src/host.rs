@@ -1,0 +1,80 @@
+//! What the host has, without waking what is not there: a look must not mount a file system or wait for a server.
+
+use std::cell::OnceCell;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::io::Errno;
+
+/// File systems whose answers come from elsewhere, or make something happen.
+const ELSEWHERE: &[&str] =
+    &["autofs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "coda", "lustre", "glusterfs"];
+
+/// Looks for names on it.
+pub(crate) struct Host {
+    /// Mount points of such file systems.
+    elsewhere: OnceCell<Vec<PathBuf>>,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        Self { elsewhere: OnceCell::new() }
+    }
+
+    /// Whether there is anything of that name; `None` if it is not looked for, or this user may not see it.
+    pub(crate) fn has(&self, path: &Path) -> Option<bool> {
+        let elsewhere = self.elsewhere.get_or_init(elsewhere);
+        if elsewhere.iter().any(|mount| path.starts_with(mount)) {
+            return None;
+        }
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        match statx(CWD, path, flags, StatxFlags::TYPE) {
+            Ok(_) => Some(true),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL) => Some(false),
+            Err(_) => None,
+        }
+    }
+}
+
+/// By mountinfo (proc_pid_mountinfo(5)): the fifth field is the place, the kind follows a lone hyphen.
+fn elsewhere() -> Vec<PathBuf> {
+    let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines()
+        .filter_map(|line| {
+            let (place, kind) = (line.split(' ').nth(4)?, line.split_once(" - ")?.1.split(' ').next()?);
+            let foreign = ELSEWHERE.contains(&kind) || kind.starts_with("fuse.");
+            foreign.then(|| PathBuf::from(unescaped(place)))
+        })
+        .collect()
+}
+
+/// Blanks, tabs, line breaks and backslashes are written as three octal digits.
+fn unescaped(text: &str) -> std::ffi::OsString {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\');
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { behind.get(3..).unwrap_or_default() } else { behind };
+    }
+    std::ffi::OsStr::from_bytes(&bytes).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_and_what_is_not() {
+        let host = Host::new();
+        assert_eq!(host.has(Path::new("/proc/self")), Some(true));
+        assert_eq!(host.has(Path::new("/no-such-name")), Some(false));
+        assert_eq!(host.has(Path::new("/proc/version/x")), Some(false));
+        let never = Host { elsewhere: OnceCell::from(vec![PathBuf::from("/proc")]) };
+        assert_eq!(never.has(Path::new("/proc/self")), None);
+        assert_eq!(unescaped("/a\\040b\\134"), "/a b\\");
+    }
+}
