@@ -225,6 +225,7 @@ fn a_prompt_for_a_password_shows_nothing() {
     let screen = tmux.wait_line("7 letters");
     assert!(!screen.contains("hunter2"), "{screen}");
     // And the terminal shows what is typed again.
+    tmux.wait_line("outside>");
     tmux.line("echo back");
     tmux.wait_for("outside> echo back");
 }
