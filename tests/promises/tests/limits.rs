@@ -57,9 +57,10 @@ fn a_fork_bomb_ends() {
 }
 
 /// Files without a name that nobody maps, and System V segments that nobody is attached to any more.
+/// 9 is MFD_CLOEXEC | MFD_NOEXEC_SEAL: without the second, an ordinary user makes none (see `syscalls::program`).
 #[test]
 fn memory_that_nobody_maps_counts() {
-    let memfd = "python3 -c 'import os, time; f = os.memfd_create(\"x\"); \
+    let memfd = "python3 -c 'import os, time; f = os.memfd_create(\"x\", 9); \
         [os.pwrite(f, b\"x\" * (1 << 20), n << 20) for n in range(200)]; time.sleep(10)'";
     let segment = "python3 -c 'import ctypes as c, time; l = c.CDLL(None); l.shmat.restype = c.c_void_p; \
         i = l.shmget(7, 200 << 20, 0o1600); a = l.shmat(i, None, 0); c.memset(a, 1, 200 << 20); \
