@@ -97,7 +97,10 @@ impl Init {
             let wanted = if connections.room() { PollFlags::IN } else { PollFlags::empty() };
             polled.push(PollFd::new(connections.listener(), wanted));
         }
-        let _ = self.rest.poll(&mut polled, self.patience());
+        // Who cannot wait cannot see a command end either: better all of it ends.
+        if self.rest.poll(&mut polled, self.patience()).is_err() {
+            exec::exit_now(125)
+        }
         let events: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
         let [ended, asked, told, listeners @ ..] = &events[..] else { return };
         if !ended.is_empty() {

@@ -100,6 +100,7 @@ fn conditions(name: &str) -> Vec<Case> {
         "socket" => return socket(),
         "socketpair" => return socket_pair(),
         "personality" => return personality(),
+        "prlimit64" => return limits(),
         "prctl" => vec![
             // PR_SET_MM rewrites what /proc shows of a process; PR_SET_DUMPABLE and the rest stay.
             bits(0, u32::MAX, libc::PR_SET_MM as u32, EPERM),
@@ -174,6 +175,16 @@ fn personality() -> Vec<Case> {
     cases
 }
 
+/// Its own, and the question. Init and the root's server have the task's ids: without descriptors or time of their own, they could
+/// neither end a run nor tell of it.
+fn limits() -> Vec<Case> {
+    let nowhere = [false, true].map(|upper| Match { argument: 2, upper, mask: u32::MAX, value: 0 });
+    let mut cases =
+        vec![bits(0, u32::MAX, 0, Verdict::Allow), Case { when: nowhere.to_vec(), verdict: Verdict::Allow }];
+    cases.extend(always(EPERM));
+    cases
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +231,16 @@ mod tests {
         assert_eq!(judge("openat", [0, 0, libc::O_DIRECTORY as u64, 0o2755, 0, 0]), ALLOW);
         assert_eq!(judge("fchmod", [0, 0o1755, 0, 0, 0, 0]), ALLOW);
         assert_ne!(judge("mknodat", [0, 0, 0o104_755, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn only_its_own_limits_are_its_to_set() {
+        let [own, new] = [0, 0x7fff_0000_1000];
+        assert_eq!(judge("prlimit64", [own, 7, new, 0, 0, 0]), ALLOW);
+        assert_eq!(judge("prlimit64", [2, 7, 0, new, 0, 0]), ALLOW);
+        for pointer in [new, 1, 1 << 32] {
+            assert_ne!(judge("prlimit64", [1, 7, pointer, 0, 0, 0]), ALLOW);
+        }
     }
 
     #[test]
