@@ -18,6 +18,7 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &Ended) -> Outcome {
+    const KILLED: u8 = 128 + 9;
     let failed = |failure| Outcome { result: Err(failure), signal: None };
     for message in &ended.messages {
         match message {
@@ -36,7 +37,11 @@ pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &End
             result: Ok(u8::try_from(128 + (signal & 0x7f)).unwrap_or(255)),
             signal: i32::try_from(*signal).ok(),
         },
-        _ => Outcome { result: Ok(137), signal: Some(9) },
+        _ if ended.blind => {
+            let why = "the process that serves the sandbox's root was killed, and the sandbox with it: without it nothing is found";
+            Outcome { result: Err(Failure::new(why).with_status(KILLED)), signal: Some(9) }
+        }
+        _ => Outcome { result: Ok(KILLED), signal: Some(9) },
     }
 }
 

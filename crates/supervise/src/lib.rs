@@ -50,6 +50,8 @@ pub struct Ended {
     pub messages: Vec<Message>,
     /// Why a part of the output was lost.
     pub lost: Option<Errno>,
+    /// It was ended because its root was not served any more.
+    pub blind: bool,
 }
 
 /// How long a command may take to end itself after its terminal is gone.
@@ -139,7 +141,9 @@ impl Watch<'_> {
             }
             let written = self.written();
             let over = self.limiter.as_mut().is_some_and(|limiter| limiter.check(written));
-            if over || self.until.is_some_and(|until| until <= Instant::now()) {
+            let late = self.until.is_some_and(|until| until <= Instant::now());
+            if over || late {
+                self.ended.blind |= late && self.blind;
                 self.boundary.kill();
             }
             if self.ended.messages.last().is_some_and(|message| message.ends() == Some(JOB)) {
