@@ -24,6 +24,7 @@ mod p08_near_zero_cost;
 mod p09_no_helpers;
 mod p10_enforcer_confined;
 mod terminal;
+mod void;
 
 /// Each promise has its file, and each file is part of this program.
 #[test]
