@@ -107,7 +107,7 @@ impl Boundary {
     pub fn written(&self, refusal: &Refusal) {
         let number = refusal.number;
         match (&refusal.what, &self.server.socket) {
-            (Refused::File { .. }, Some(socket)) => {
+            (Refused::File { .. } | Refused::Decoy { .. }, Some(socket)) => {
                 let _ = rustix::net::send(socket, &number.to_ne_bytes(), SendFlags::NOSIGNAL);
             }
             _ => drop(self.tell(&Request::Written { number }, &[])),

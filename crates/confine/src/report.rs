@@ -49,6 +49,11 @@ pub enum Refused {
         /// What it was going to do there.
         purpose: Purpose,
     },
+    /// A bait that is opened: that is not refused, but told all the same.
+    Decoy {
+        /// Which.
+        path: OsString,
+    },
 }
 
 /// What a task was going to do with a file, as far as its system call tells.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use ringfence_plan::{Ids, enforcer};
 use ringfence_sys::seccomp::{self, Instruction};
 use ringfence_sys::{exec, signals};
-use ringfence_void::{First, LONGEST_REQUEST, Ledger, Look, Server};
+use ringfence_void::{Act, First, LONGEST_REQUEST, Ledger, Look, Server};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -33,6 +33,8 @@ use crate::{caller, channel, init};
 
 /// Init asks for nothing of its own: it looks for what a task connects to, and tells of that itself.
 const INIT: i32 = 1;
+/// Their numbers begin here, far from those of refusals.
+const INCIDENTS: u32 = 1 << 31;
 /// How soon what was counted is told.
 const SOON: Duration = Duration::from_millis(50);
 /// Counts in one message.
@@ -73,6 +75,8 @@ struct Void<'a> {
     proc: OwnedFd,
     server: Server,
     ledger: Ledger,
+    /// Decoys that were opened: no flood of refusals takes their room.
+    incidents: Ledger,
     /// Looks that are being written down.
     unwritten: BTreeMap<u32, Look>,
     /// When what was counted is told.
@@ -118,6 +122,7 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
         server: Server::new(&orders.nodes, (orders.ids.inside_uid, orders.ids.inside_gid)),
         // Its keys are random: they are drawn before that is forbidden.
         ledger: Ledger::default(),
+        incidents: Ledger::starting(INCIDENTS),
         unwritten: BTreeMap::new(),
         due: None,
         rest: Rest::default(),
@@ -209,10 +214,11 @@ impl Void<'_> {
 
     fn judge(&mut self, look: Look) {
         if look.thread == INIT {
-            return self.refuse(&look);
+            return self.finish(&look);
         }
         let program = caller::program(&self.proc, look.thread);
-        match self.ledger.note(&[look.path.as_os_str().as_bytes(), program.as_bytes()]) {
+        let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
+        match ledger.note(&[look.path.as_os_str().as_bytes(), program.as_bytes()]) {
             First::New(number) => {
                 let refusal = self.describe(number, &look, program);
                 self.unwritten.insert(number, look);
@@ -220,24 +226,24 @@ impl Void<'_> {
             }
             First::Again | First::Beyond => {
                 self.due.get_or_insert_with(|| Instant::now() + SOON);
-                self.refuse(&look);
+                self.finish(&look);
             }
         }
     }
 
     fn describe(&self, number: u32, look: &Look, program: OsString) -> Refusal {
+        let process = caller::process(&self.proc, look.thread);
+        let path = look.path.clone().into_os_string();
+        if look.act == Act::Opened {
+            return Refusal { number, process, program, what: Refused::Decoy { path } };
+        }
         let (purpose, named) = caller::intent(&self.proc, look.thread);
         let asked = named.and_then(|named| caller::whole(&look.path, &named)).map(PathBuf::into_os_string);
-        Refusal {
-            number,
-            process: caller::process(&self.proc, look.thread),
-            program,
-            what: Refused::File { path: look.path.clone().into_os_string(), asked, purpose },
-        }
+        Refusal { number, process, program, what: Refused::File { path, asked, purpose } }
     }
 
-    fn refuse(&mut self, look: &Look) {
-        Server::refuse(look, &mut self.answer);
+    fn finish(&mut self, look: &Look) {
+        Server::finish(look, &mut self.answer);
         self.reply();
     }
 
@@ -248,7 +254,7 @@ impl Void<'_> {
             match rustix::net::recv(self.told, &mut number[..], RecvFlags::DONTWAIT) {
                 Ok((_, 4)) => {
                     if let Some(look) = self.unwritten.remove(&u32::from_ne_bytes(number)) {
-                        self.refuse(&look);
+                        self.finish(&look);
                     }
                 }
                 Err(Errno::AGAIN) => return Ok(()),
@@ -264,8 +270,14 @@ impl Void<'_> {
         if self.due.is_none_or(|due| due > Instant::now()) {
             return;
         }
-        let (counts, others) = self.ledger.counts(MOST_COUNTS);
-        send(self.told.as_fd(), &Message::Again { counts, others });
-        self.due = self.ledger.dirty().then(|| Instant::now() + SOON);
+        let mut dirty = false;
+        for ledger in [&mut self.ledger, &mut self.incidents] {
+            if ledger.dirty() {
+                let (counts, others) = ledger.counts(MOST_COUNTS);
+                send(self.told.as_fd(), &Message::Again { counts, others });
+                dirty |= ledger.dirty();
+            }
+        }
+        self.due = dirty.then(|| Instant::now() + SOON);
     }
 }

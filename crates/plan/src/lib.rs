@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bpf;
+mod decoys;
 pub mod enforcer;
 mod environment;
 mod grants;
@@ -48,6 +49,8 @@ pub struct Request {
     pub unused_id: u32,
     /// 32 hexadecimal digits for /etc/machine-id.
     pub machine_id: String,
+    /// What the policy's decoys hold.
+    pub decoys: BTreeMap<PathBuf, String>,
 }
 
 /// Which ids the task has, here and there (user_namespaces(7)).

@@ -105,6 +105,7 @@ pub(crate) fn layout(
             });
         }
     }
+    builder.decoys(policy, request, host)?;
     builder.steps.push(Step::Seal { path: "/dev".into(), flags: READ });
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
     let Builder { trees, steps, void, layers, notes, .. } = builder;
@@ -182,7 +183,7 @@ enum Wanted {
 }
 
 #[derive(Default)]
-struct Builder {
+pub(crate) struct Builder {
     trees: Vec<Tree>,
     steps: Vec<Step>,
     /// What the root itself shows, if it is no tmpfs.
@@ -477,7 +478,7 @@ impl Builder {
             .is_some_and(|own| *own)
     }
 
-    fn directory(&mut self, path: &Path, mode: u32) {
+    pub(crate) fn directory(&mut self, path: &Path, mode: u32) {
         if path == Path::new("/")
             || self.mounted.contains_key(path.as_os_str())
             || self.made.contains(path.as_os_str())
@@ -505,7 +506,7 @@ impl Builder {
         self.made.insert(path.as_os_str().to_owned());
         match self.void_at(path) {
             Some(void) => {
-                let content = Content::File { mode: 0o644, bytes: contents.into() };
+                let content = Content::File { mode: 0o644, bytes: contents.into(), decoy: false };
                 void.push(Node { path: path.to_path_buf(), content });
             }
             None => self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.into() }),
@@ -530,8 +531,13 @@ impl Builder {
         }
     }
 
+    /// Whether something is mounted there.
+    pub(crate) fn shown(&self, path: &Path) -> bool {
+        self.mounted.contains_key(path.as_os_str())
+    }
+
     /// Where the nodes of the root go, if it is no tmpfs and `path` lies in it, or in what lies over it.
-    fn void_at(&mut self, path: &Path) -> Option<&mut Vec<Node>> {
+    pub(crate) fn void_at(&mut self, path: &Path) -> Option<&mut Vec<Node>> {
         let void = self.void.as_mut()?;
         let on = path.ancestors().skip(1).find(|above| self.mounted.contains_key(above.as_os_str()))?;
         (on == Path::new("/") || self.over.as_deref() == Some(on)).then_some(void)

@@ -128,6 +128,7 @@ fn describe_node(Node { path, content }: &Node) -> String {
     let path = escape(path);
     match content {
         Content::Directory { mode } => format!("has      {path}/ {mode:o}"),
+        Content::File { decoy: true, .. } => format!("decoy    {path}"),
         Content::File { bytes, .. } => format!("has      {path} ({} bytes)", bytes.len()),
         Content::Link { target } => format!("has      {path} -> {}", escape(target)),
     }

@@ -27,6 +27,8 @@ pub enum Content {
         mode: u32,
         /// What it holds; empty for a mount point.
         bytes: Vec<u8>,
+        /// Opening it is told of.
+        decoy: bool,
     },
     /// A symbolic link.
     Link {

@@ -30,6 +30,9 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     for pattern in &ceiling.deny.items {
         policy.deny.add(pattern.clone());
     }
+    for path in &ceiling.decoy.items {
+        policy.decoy.add(path.clone());
+    }
     for pattern in &ceiling.protect.items {
         policy.protect.add(pattern.clone());
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::path::Path;
+use std::path::PathBuf;
 
 use crate::model::Grant;
 use crate::pattern::PathPattern;
@@ -23,6 +24,12 @@ impl Keyed for Grant {
 impl Keyed for PathPattern {
     fn key(&self) -> &OsStr {
         self.text().as_ref()
+    }
+}
+
+impl Keyed for PathBuf {
+    fn key(&self) -> &OsStr {
+        self.as_os_str()
     }
 }
 

@@ -134,6 +134,10 @@ impl<'a> Judge<'a> {
         if let Some(by) = self.deny.matching(&path) {
             return Decision::Refuse { by };
         }
+        if let Some(rule) = self.policy.files.decoy.iter().find(|rule| rule.value == path) {
+            let (text, origin) = (rule.value.display().to_string(), rule.origin.clone());
+            return Decision::Refuse { by: Reason::Rule { key: "files.decoy", text, origin } };
+        }
         if let Some(decision) = self.secret(&path) {
             return decision;
         }

@@ -3,8 +3,8 @@
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
-    ApprovalsTable, Children, CommandsTable, CredentialTable, Document, EnvironmentTable, FilesTable,
-    LimitsTable, NetworkRule, NetworkTable, NetworkTableRule, RuntimeTable, StepTable,
+    ApprovalsTable, Children, CommandsTable, CredentialTable, Document, EnvironmentTable, LimitsTable,
+    NetworkRule, NetworkTable, NetworkTableRule, RuntimeTable, StepTable,
 };
 use crate::environment::{pass_name, set_name};
 use crate::host::{Endpoint, HostPattern, parse_port};
@@ -30,9 +30,6 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
         check.text("workspace.quota", workspace.quota.as_ref(), |text| size(text).map(drop));
         check.patterns("workspace.outputs", workspace.outputs.as_ref());
         check.switch("workspace.snapshot", workspace.snapshot.as_ref(), false);
-    }
-    if let Some(files) = &document.files {
-        check.files(files);
     }
     if let Some(commands) = &document.commands {
         check.commands(commands);
@@ -122,10 +119,6 @@ impl Check<'_> {
     fn patterns(&mut self, key: &str, list: Option<&List<String>>) {
         let context = self.scope.context;
         self.list(key, list, |text| PathPattern::parse(text, context).map(drop));
-    }
-
-    fn files(&mut self, files: &FilesTable) {
-        self.patterns("files.decoy", files.decoy.as_ref());
     }
 
     fn commands(&mut self, commands: &CommandsTable) {
@@ -336,7 +329,7 @@ impl Check<'_> {
             self.limits(limits);
         }
         if let Some(files) = &step.value.files {
-            self.files(files);
+            self.patterns("files.decoy", files.decoy.as_ref());
         }
         if let Some(environment) = &step.value.environment {
             self.environment(environment);

@@ -31,6 +31,7 @@ pub(crate) struct Merged {
     pub(crate) exec: Collected<Grant>,
     pub(crate) write: Collected<Grant>,
     pub(crate) deny: Collected<PathPattern>,
+    pub(crate) decoy: Collected<PathBuf>,
     pub(crate) pass: Collected<String>,
     pub(crate) set: BTreeMap<String, At<EnvironmentValue>>,
     /// `None`: no document has the list.
@@ -192,6 +193,15 @@ impl Merged {
             }
         }
         add_patterns(&mut self.deny, written.deny.as_ref(), scope, report);
+        for path in written.decoy.iter().flat_map(|list| &list.value) {
+            let read = match first_wildcard(&path.value) {
+                None => absolute(&path.value, scope),
+                Some(_) => Err(Invalid::new("a decoy is one file, not a pattern")),
+            };
+            if let Some(read) = valid(path, read, report) {
+                self.decoy.add(read);
+            }
+        }
     }
 
     fn add_environment(&mut self, written: &EnvironmentTable, scope: &Scope<'_>, report: &mut Report) {
@@ -298,6 +308,7 @@ impl Merged {
                 exec: moved(&mut self.exec.items, report),
                 write: moved(&mut self.write.items, report),
                 deny: rules(&self.deny.items, report),
+                decoy: rules(&self.decoy.items, report),
             },
             environment: model::Environment {
                 pass: rules(&self.pass.items, report),

@@ -115,6 +115,8 @@ pub struct Files {
     pub write: Vec<Rule<Grant>>,
     /// Hidden even inside a grant.
     pub deny: Vec<Rule<PathPattern>>,
+    /// Files that a bait is shown for.
+    pub decoy: Vec<Rule<PathBuf>>,
 }
 
 /// `[environment]`.

@@ -124,6 +124,7 @@ impl Printer<'_> {
         self.list("exec", &files.exec, grant);
         self.list("write", &files.write, grant);
         self.list("deny", &files.deny, |pattern| pattern.text().to_owned());
+        self.list("decoy", &files.decoy, |path| spelled(path));
     }
 
     fn environment(&mut self) {

@@ -10,8 +10,10 @@ impl Judge<'_> {
     /// The fewest lines of policy, as TOML, that allow this; none if it is allowed, or if a rule has to go first.
     pub fn remedy(&self, path: &Path, access: Access) -> Vec<String> {
         let decision = self.file(path, access);
-        let denied =
-            matches!(decision.reason(), Reason::Rule { key: "files.deny" | "workspace.protect", .. });
+        let denied = matches!(
+            decision.reason(),
+            Reason::Rule { key: "files.deny" | "files.decoy" | "workspace.protect", .. }
+        );
         if decision.is_allow() || denied {
             return Vec::new();
         }

@@ -95,6 +95,19 @@ pub enum Event {
         /// Lines of policy that would allow it; none if a rule has to go first.
         remedy: Vec<String>,
     },
+    /// A decoy was opened: whoever did looks for secrets.
+    DecoyOpen {
+        /// Which.
+        path: String,
+        /// The process that opened it, as the sandbox counts; 0 for many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often at least, beyond what other events tell.
+        times: u64,
+        /// The rule that put it there.
+        rule: String,
+    },
     /// A connection was refused.
     NetDeny {
         /// Path of the unix socket.
@@ -198,6 +211,8 @@ pub enum Kind {
     ExecDeny,
     /// `file.deny`
     FileDeny,
+    /// `decoy.open`
+    DecoyOpen,
     /// `net.deny`
     NetDeny,
     /// `degraded`
@@ -214,7 +229,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -223,6 +238,7 @@ impl Kind {
         Self::LimitHit,
         Self::ExecDeny,
         Self::FileDeny,
+        Self::DecoyOpen,
         Self::NetDeny,
         Self::Degraded,
         Self::WorkspaceApply,
@@ -242,6 +258,7 @@ impl Kind {
             Self::LimitHit => "limit.hit",
             Self::ExecDeny => "exec.deny",
             Self::FileDeny => "file.deny",
+            Self::DecoyOpen => "decoy.open",
             Self::NetDeny => "net.deny",
             Self::Degraded => "degraded",
             Self::WorkspaceApply => "workspace.apply",
@@ -262,13 +279,20 @@ impl Kind {
             | Self::WorkspaceDiscard => Severity::Informational,
             Self::PolicyError | Self::Degraded | Self::FileDeny => Severity::Low,
             Self::LimitHit | Self::ExecDeny | Self::NetDeny | Self::ApplyFlag => Severity::Medium,
-            Self::ApplyRefuse => Severity::High,
+            Self::ApplyRefuse | Self::DecoyOpen => Severity::High,
         }
     }
 
     /// Must it be on disk before its effect (promise 5: grants, uses of credentials, applies, incidents)?
     pub fn durable(self) -> bool {
-        matches!(self, Self::WorkspaceApply | Self::WorkspaceDiscard | Self::ApplyRefuse | Self::ApplyFlag)
+        matches!(
+            self,
+            Self::WorkspaceApply
+                | Self::WorkspaceDiscard
+                | Self::ApplyRefuse
+                | Self::ApplyFlag
+                | Self::DecoyOpen
+        )
     }
 }
 
@@ -301,6 +325,7 @@ impl Event {
             Self::LimitHit { .. } => Kind::LimitHit,
             Self::ExecDeny { .. } => Kind::ExecDeny,
             Self::FileDeny { .. } => Kind::FileDeny,
+            Self::DecoyOpen { .. } => Kind::DecoyOpen,
             Self::NetDeny { .. } => Kind::NetDeny,
             Self::Degraded(_) => Kind::Degraded,
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,

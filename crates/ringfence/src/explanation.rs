@@ -16,11 +16,11 @@ use crate::terminal::escape;
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
-    /// `file`, `socket` or `limit`.
+    /// `file`, `socket`, `decoy` or `limit`.
     pub(crate) kind: &'static str,
     /// The path, or the key in `[limits]`.
     pub(crate) target: String,
-    /// `look`, `read`, `write`, `execute` or `connect`; for a limit, what happened.
+    /// `look`, `read`, `write`, `execute`, `connect` or `open`; for a limit, what happened.
     pub(crate) purpose: String,
     /// Programs that asked.
     pub(crate) programs: Vec<String>,
@@ -85,6 +85,7 @@ impl Explained {
                 let asked = text("asked");
                 ("file", if asked.is_empty() { text("path") } else { asked }, text("purpose"))
             }
+            "decoy.open" => ("decoy", text("path"), "open".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
             "limit.hit" => ("limit", text("limit"), text("what")),
             "sandbox.start" => return self.unseen = unseen(detail),
@@ -116,7 +117,9 @@ fn explain(
     let forbidden = (kind != "limit")
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
-    let caution = if let Some(invalid) = forbidden {
+    let caution = if kind == "decoy" {
+        Some("an incident: nothing but a search for secrets opens it".to_owned())
+    } else if let Some(invalid) = forbidden {
         remedy.clear();
         Some(invalid.message)
     } else if on_host == Some(false) {
@@ -156,7 +159,7 @@ fn unseen(detail: Option<&Value>) -> Vec<String> {
 /// For people. `all`: also what the host does not have either.
 pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
-    let nowhere = |one: &&Explanation| one.on_host == Some(false) && !all;
+    let nowhere = |one: &&Explanation| one.kind != "decoy" && one.on_host == Some(false) && !all;
     let hidden = explained.refusals.iter().filter(nowhere).count();
     for one in explained.refusals.iter().filter(|one| !nowhere(one)) {
         out.push_str(&paragraph(one));
@@ -199,11 +202,15 @@ fn paragraph(one: &Explanation) -> String {
         "write" => "tried to write",
         "execute" => "tried to start",
         "connect" => "tried to connect to",
+        "open" => "opened the decoy",
         _ => "reached",
     };
     let times = if one.times > 1 { format!(" (at least {} times)", one.times) } else { String::new() };
     let mut out = match one.kind {
         "limit" => format!("limits.{}: {}\n", line(&one.target), line(&one.purpose)),
+        "decoy" => {
+            format!("{who} {did} {}{times}\n    put there by {}\n", line(&one.target), line(&one.rule))
+        }
         _ => format!("{who} {did} {}{times}\n    refused: {}\n", line(&one.target), line(&one.rule)),
     };
     if !one.remedy.is_empty() {

@@ -5,6 +5,7 @@
 mod cli;
 mod clock;
 mod commands;
+mod decoys;
 mod environment;
 mod explanation;
 mod failure;

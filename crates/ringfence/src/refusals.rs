@@ -25,6 +25,8 @@ pub(crate) struct Refusals {
     connects: BTreeMap<String, (Event, u64)>,
     /// The same of files, by the number that the root's server gave it.
     files: BTreeMap<u32, (Event, u64)>,
+    /// Decoys that were opened, and by what, in their order.
+    decoys: Vec<(String, String)>,
     /// Those beyond [`MOST`].
     others: u64,
 }
@@ -38,6 +40,7 @@ impl Refusals {
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
             files: BTreeMap::new(),
+            decoys: Vec::new(),
             others: 0,
         }
     }
@@ -51,6 +54,11 @@ impl Refusals {
         events.fold((0, self.others), |(things, times), (_, again)| {
             (things + 1, times.saturating_add(again + 1))
         })
+    }
+
+    /// The decoys that were opened, each with the program that did.
+    pub(crate) fn decoys(&self) -> &[(String, String)] {
+        &self.decoys
     }
 
     /// Writes one down; `false` if that failed.
@@ -88,8 +96,10 @@ impl Refusals {
                 }
                 self.connects.insert(key, (event.clone(), 0));
             }
-            Refused::File { .. } => {
-                if self.files.len() >= MOST {
+            Refused::File { .. } | Refused::Decoy { .. } => {
+                if let Event::DecoyOpen { path, program, .. } = &event {
+                    self.decoys.push((path.clone(), program.clone()));
+                } else if self.files.len() >= MOST {
                     self.others += 1;
                     return None;
                 }
@@ -111,6 +121,11 @@ impl Refusals {
                 times: 1,
                 rule: "a socket of the host needs a grant of its own".into(),
             }),
+            Refused::Decoy { path } => {
+                let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
+                let rule = judge.file(Path::new(path), Access::Read).reason().to_string();
+                Some(Event::DecoyOpen { path: text(path), process, program, times: 1, rule })
+            }
             Refused::File { path, asked, purpose } => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
                 let whole = Path::new(asked.as_ref().unwrap_or(path));
@@ -156,6 +171,7 @@ fn target(event: &Event) -> Option<&str> {
     match event {
         Event::FileDeny { path, asked, .. } => Some(asked.as_ref().unwrap_or(path)),
         Event::NetDeny { unix, .. } => Some(unix),
+        Event::DecoyOpen { path, .. } => Some(path),
         _ => None,
     }
 }
@@ -163,7 +179,10 @@ fn target(event: &Event) -> Option<&str> {
 /// What is said of one that was asked for again.
 fn repeated(event: &Event, again: u64) -> Option<Event> {
     let mut event = event.clone();
-    if let Event::FileDeny { process, times, .. } | Event::NetDeny { process, times, .. } = &mut event {
+    if let Event::FileDeny { process, times, .. }
+    | Event::NetDeny { process, times, .. }
+    | Event::DecoyOpen { process, times, .. } = &mut event
+    {
         (*process, *times) = (0, again);
     }
     (again > 0).then_some(event)

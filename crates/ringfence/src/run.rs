@@ -1,5 +1,6 @@
 //! What a run does, in order: load the policy, look, plan, confine, supervise, record, report.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -18,6 +19,7 @@ use ringfence_supervise::{Limiter, Notice, Relay, Screen, Standard};
 
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
+use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::Settled;
 use crate::refusals::Refusals;
@@ -62,7 +64,17 @@ pub(crate) fn make_plan(
     command: Vec<OsString>,
     layers: &Path,
 ) -> Result<Plan, Failure> {
-    make_plan_as(policy, invoker, arguments, command, layers, 0x7000_0000, Look::Everything)
+    let decoys = decoys::make(policy).context("random numbers")?;
+    let given = Given { layers, unused_id: 0x7000_0000, look: Look::Everything, decoys: &decoys };
+    make_plan_as(policy, invoker, arguments, command, &given)
+}
+
+/// What a run brings to its plan.
+struct Given<'a> {
+    layers: &'a Path,
+    unused_id: u32,
+    look: Look,
+    decoys: &'a BTreeMap<PathBuf, Decoy>,
 }
 
 fn make_plan_as(
@@ -70,14 +82,12 @@ fn make_plan_as(
     invoker: &Invoker,
     arguments: &PolicyArguments,
     command: Vec<OsString>,
-    layers: &Path,
-    unused_id: u32,
-    look: Look,
+    given: &Given<'_>,
 ) -> Result<Plan, Failure> {
     let workspace = workspace(policy, invoker, arguments);
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
-    let survey = survey::survey(policy, invoker, &workspace, look)?;
+    let survey = survey::survey(policy, invoker, &workspace, given.look)?;
     environment::recordable(&survey.workspace.real, "the workspace")?;
     for git in &survey.git {
         environment::recordable(&git.place.real, "the git directory")?;
@@ -89,9 +99,10 @@ fn make_plan_as(
         command,
         allow_degraded: arguments.allow_degraded.iter().cloned().collect(),
         enter: arguments.workspace.is_some(),
-        layers: layers.to_path_buf(),
-        unused_id,
+        layers: given.layers.to_path_buf(),
+        unused_id: given.unused_id,
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
+        decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
 }
@@ -184,15 +195,12 @@ impl Run {
     ) -> Result<Open, Failure> {
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
-        let plan: &Plan = Box::leak(Box::new(make_plan_as(
-            self.policy,
-            &self.invoker,
-            arguments,
-            command,
-            self.directory.path(),
-            unused,
-            Look::Needed,
-        )?));
+        let decoys = decoys::make(self.policy).context("random numbers")?;
+        let layers = self.directory.path();
+        let given = Given { layers, unused_id: unused, look: Look::Needed, decoys: &decoys };
+        let plan: &Plan =
+            Box::leak(Box::new(make_plan_as(self.policy, &self.invoker, arguments, command, &given)?));
+        decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         self.describe(plan, report);
         layers::make(plan)?;
         if plan.ids.mapped {
@@ -257,6 +265,7 @@ impl Run {
         let outcome = outcome::judge(self.policy, open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
         let (refused, _) = open.refusals.totals();
+        let opened: Vec<_> = open.refusals.decoys().to_vec();
         let (mut result, changes) = self.end(open, outcome, report)?;
         if let Some(errno) = ended.lost {
             let failure = Failure::new(format!("a part of the command's output was lost: {errno}"));
@@ -269,6 +278,7 @@ impl Run {
         if !arguments.quiet {
             self.say(refused, changes);
         }
+        self.say_opened(&opened);
         result
     }
 
@@ -398,6 +408,15 @@ impl Run {
             _ => None,
         };
         Ok((outcome.result, settled))
+    }
+
+    /// An incident is told whatever was asked for.
+    pub(crate) fn say_opened(&self, opened: &[(String, String)]) {
+        for (path, program) in opened.iter().take(3) {
+            let text =
+                format!("{program} opened the decoy {path}: `ringfence explain {}`", self.directory.id());
+            terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::escape(text)));
+        }
     }
 
     /// One line each, and only where there is something to say.

@@ -26,9 +26,17 @@ pub struct Ledger {
     /// How often each was asked again since that was told.
     again: HashMap<u32, u64>,
     others: u64,
+    /// The first one's number.
+    first: u32,
 }
 
 impl Ledger {
+    /// One whose numbers begin there, for refusals that no others may crowd out.
+    #[must_use]
+    pub fn starting(first: u32) -> Self {
+        Self { first, ..Self::default() }
+    }
+
     /// Takes one down.
     pub fn note(&mut self, refusal: &[&[u8]]) -> First {
         let key = (self.keys.0.hash_one(refusal), self.keys.1.hash_one(refusal));
@@ -37,7 +45,8 @@ impl Ledger {
             *count = count.saturating_add(1);
             return First::Again;
         }
-        let Some(number) = u32::try_from(self.known.len()).ok().filter(|_| self.known.len() < MOST) else {
+        let count = u32::try_from(self.known.len()).ok().filter(|_| self.known.len() < MOST);
+        let Some(number) = count.and_then(|count| self.first.checked_add(count)) else {
             self.others = self.others.saturating_add(1);
             return First::Beyond;
         };

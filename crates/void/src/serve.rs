@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::tree::{Entry, Tree};
 use crate::wire::{Answer, FOR_EVER, KEEP_CACHE, Operation, Request, VERSION, WANTED, fail, long, word};
@@ -18,7 +19,7 @@ const BLOCK: u32 = 4096;
 /// Something was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// The request: [`Server::refuse`] answers it.
+    /// The request: [`Server::finish`] answers it.
     pub unique: u64,
     /// The thread that asked, as the sandbox counts; 0: unknown.
     pub thread: i32,
@@ -33,6 +34,8 @@ pub struct Look {
 pub enum Act {
     /// A name where nothing is granted.
     Absent,
+    /// A file that is a bait, which is opened.
+    Opened,
 }
 
 /// Serves one tree.
@@ -40,17 +43,20 @@ pub enum Act {
 pub struct Server {
     tree: Tree,
     owner: (u32, u32),
+    /// Seconds since 1970: when all of it came to be.
+    since: u64,
 }
 
 impl Server {
     /// `owner` are the user and group ids that all of it belongs to, as the sandbox counts.
     #[must_use]
     pub fn new(nodes: &[ringfence_plan::Node], owner: (u32, u32)) -> Self {
-        Self { tree: Tree::new(nodes), owner }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+        Self { tree: Tree::new(nodes), owner, since }
     }
 
     /// Answers one request in `answer`, which stays empty where none is due. A look is to be written down, and answered by
-    /// [`Self::refuse`]. Bytes that are no request have no answer.
+    /// [`Self::finish`]. Bytes that are no request have no answer.
     #[must_use]
     pub fn serve(&self, request: &[u8], answer: &mut Vec<u8>) -> Option<Look> {
         answer.clear();
@@ -65,15 +71,30 @@ impl Server {
             Operation::Change => fail(answer, request.unique, libc::EROFS),
             Operation::Other => fail(answer, request.unique, libc::ENOSYS),
             Operation::Attributes => self.attributes(&request, answer),
+            Operation::Open if self.tree.get(request.node).is_some_and(Entry::is_decoy) => {
+                return self.opened(&request);
+            }
             Operation::ReadLink | Operation::Open | Operation::Read => self.file(&request, answer),
             Operation::ReadDirectory | Operation::ReadDirectoryPlus => self.list(&request, answer),
         }
         None
     }
 
-    /// Says that a name is not there.
-    pub fn refuse(look: &Look, answer: &mut Vec<u8>) {
-        absent(answer, look.unique, ABSENT_FOR);
+    /// Says that a name is not there; or that the bait is open.
+    pub fn finish(look: &Look, answer: &mut Vec<u8>) {
+        match look.act {
+            Act::Absent => absent(answer, look.unique, ABSENT_FOR),
+            Act::Opened => {
+                let mut answer = Answer::new(answer, look.unique);
+                answer.longs(&[0]).words(&[KEEP_CACHE, 0]);
+                answer.finish(0);
+            }
+        }
+    }
+
+    fn opened(&self, request: &Request<'_>) -> Option<Look> {
+        let path = self.tree.get(request.node)?.path.clone();
+        Some(Look { unique: request.unique, thread: request.thread, path, act: Act::Opened })
     }
 
     fn lookup(&self, request: &Request<'_>, answer: &mut Vec<u8>) -> Option<Look> {
@@ -107,7 +128,8 @@ impl Server {
     fn attr(&self, number: u64, entry: &Entry, answer: &mut Answer<'_>) {
         let size = entry.bytes().len() as u64;
         let links = if entry.children.is_empty() { 1 } else { 2 };
-        answer.longs(&[number, size, size.div_ceil(512), 0, 0, 0]).words(&[
+        let since = self.since;
+        answer.longs(&[number, size, size.div_ceil(512), since, since, since]).words(&[
             0,
             0,
             0,

@@ -85,6 +85,10 @@ impl Entry {
         }
     }
 
+    pub(crate) fn is_decoy(&self) -> bool {
+        matches!(self.content, Content::File { decoy: true, .. })
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.content {
             Content::Directory { .. } => &[],

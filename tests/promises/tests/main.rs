@@ -7,6 +7,7 @@ mod ceiling;
 mod chaos;
 mod commands;
 mod container;
+mod decoys;
 mod descriptors;
 mod doctor;
 mod interactive;

@@ -1,6 +1,6 @@
 //! Several documents become one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_policy::{EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule, load};
 
@@ -38,6 +38,19 @@ fn po01_an_empty_list_is_not_everything() {
     assert_eq!(policy.commands.map(|commands| commands.allow), Some(Vec::new()));
     good("[network]\nallow = []\n[files]\nread = []\n[commands]\nallow = [\"cat\", \"curl\"]\n");
     assert!(good("[commands]\nfrom_workspace = true\n").commands.is_none());
+}
+
+#[test]
+fn decoys_add_up_and_are_single_files() {
+    let policy = two("[files]\ndecoy = [\"~/.netrc\"]\n", "[files]\ndecoy = [\"~/.netrc\", \"/srv/x\"]\n");
+    let paths: Vec<_> = policy.files.decoy.iter().map(|rule| rule.value.as_path()).collect();
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    assert!(
+        paths.contains(&Path::new("/home/u/.netrc")) && paths.contains(&Path::new("/srv/x")),
+        "{paths:?}"
+    );
+    let refused = bad("[files]\ndecoy = [\"~/.ssh/*\"]\n");
+    assert!(refused.contains("a decoy is one file, not a pattern"), "{refused}");
 }
 
 #[test]

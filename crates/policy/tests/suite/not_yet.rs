@@ -7,7 +7,6 @@ const LATER: &[(&str, &str)] = &[
     ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
     ("workspace.outputs", "[workspace]\noutputs = [\"dist/**\"]"),
     ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
-    ("files.decoy", "[files]\ndecoy = [\"~/.aws/credentials\"]"),
     ("a command with arguments or patterns", "[commands]\nallow = [\"git status\"]"),
     ("a command with arguments or patterns", "[commands]\nallow = [\"python*\"]"),
     ("commands.deny", "[commands]\ndeny = [\"git push *\"]"),

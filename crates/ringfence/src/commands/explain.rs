@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ringfence_plan::Invoker;
 use ringfence_policy::{Access, Decision, Judge};
 use ringfence_record::State;
 use serde::Serialize;
@@ -87,7 +88,7 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     let judge = Judge::new(&policy, &workspace);
     let mut answers = Vec::new();
     if let Some(path) = &arguments.path {
-        let path = real(&invoker.cwd.join(path));
+        let path = real(&whole(path, &invoker));
         let target = path.display().to_string();
         for (action, access) in [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)]
         {
@@ -105,7 +106,7 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         super::print_json(&answers)?;
         return Ok(0);
     }
-    if arguments.path.as_ref().is_some_and(|path| judge.scratch(&real(&invoker.cwd.join(path)))) {
+    if arguments.path.as_ref().is_some_and(|path| judge.scratch(&real(&whole(path, &invoker)))) {
         terminal::print("(what is written there stays in the sandbox's own home, and is gone afterwards)");
     }
     for one in &answers {
@@ -122,6 +123,14 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
 fn answer(action: &'static str, target: &str, decision: &Decision, remedy: Vec<String>) -> Answer {
     let (allowed, rule) = (decision.is_allow(), decision.reason().to_string());
     Answer { action, target: target.to_owned(), allowed, rule, remedy }
+}
+
+/// `~` as the policy means it: a path may come from there, quoted.
+fn whole(path: &Path, invoker: &Invoker) -> PathBuf {
+    match path.strip_prefix("~") {
+        Ok(rest) => invoker.home.join(rest),
+        Err(_) => invoker.cwd.join(path),
+    }
 }
 
 /// What a path leads to, as far as it is there: that is what a boundary holds.
