@@ -123,6 +123,9 @@ pub struct Degraded {
     pub effect: String,
 }
 
+/// The name of what is missing where the root does not see who looks for what is not granted.
+pub const VOID: &str = "void";
+
 /// The complete list of what is done. Nothing is decided after it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Plan {
@@ -188,9 +191,12 @@ pub fn plan(
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {
-        notes.push(format!(
-            "{cause}: what is not granted is refused as ever, but who looks for it is not seen"
-        ));
+        degraded.push(Degraded {
+            name: VOID.into(),
+            effect: format!(
+                "{cause}: what is not granted is refused as ever, but who looks for it is not seen"
+            ),
+        });
     }
     // The sysctl belongs to root even in a pid namespace of one's own (tried on 6.18).
     let memfd_noexec = host.memfd_noexec && invoker.root;

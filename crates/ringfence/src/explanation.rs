@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use ringfence_plan::VOID;
 use ringfence_policy::Context as PolicyContext;
 use ringfence_record::RunDir;
 use serde::Serialize;
@@ -152,7 +153,7 @@ fn lines(detail: Option<&Value>) -> Vec<String> {
 fn unseen(detail: Option<&Value>) -> Vec<String> {
     let degraded = detail.and_then(|detail| detail.get("degraded")?.as_array());
     let effect =
-        |one: &Value| (one.get("name")? == "void").then(|| Some(one.get("effect")?.as_str()?.to_owned()))?;
+        |one: &Value| (one.get("name")? == VOID).then(|| Some(one.get("effect")?.as_str()?.to_owned()))?;
     degraded.into_iter().flatten().filter_map(effect).collect()
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
-use ringfence_plan::{Invoker, Plan, Request, Survey};
+use ringfence_plan::{Invoker, Plan, Request, Survey, VOID};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
@@ -264,6 +264,7 @@ impl Run {
             .context("watching the sandbox")?;
         let outcome = outcome::judge(self.policy, open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
+        let plan = open.plan;
         let (refused, _) = open.refusals.totals();
         let opened: Vec<_> = open.refusals.decoys().to_vec();
         let (mut result, changes) = self.end(open, outcome, report)?;
@@ -276,6 +277,9 @@ impl Run {
             }
         }
         if !arguments.quiet {
+            for unseen in plan.degraded.iter().filter(|degraded| degraded.name == VOID) {
+                terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));
+            }
             self.say(refused, changes);
         }
         self.say_opened(&opened);
@@ -306,7 +310,8 @@ impl Run {
         report.tier = Some(plan.tier.to_owned());
         report.degraded = degraded(plan);
         report.mode = Some(mode(plan));
-        for degraded in &plan.degraded {
+        // It keeps the boundary as it is: told at the end, where it was not asked for quiet.
+        for degraded in plan.degraded.iter().filter(|degraded| degraded.name != VOID) {
             terminal::error(&format!("{} {}", terminal::label("note:"), degraded.effect));
         }
     }

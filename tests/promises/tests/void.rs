@@ -334,3 +334,31 @@ fn a_run_ends_with_its_server() {
         assert!(log(&place).iter().any(|event| event["kind"] == "sandbox.end"), "{script}");
     }
 }
+
+#[test]
+fn where_nobody_watches_that_is_said_everywhere() {
+    let place = Place::new();
+    let policy = place.policy("");
+    let without = |arguments: &[&str]| {
+        let done = place.command(arguments).env("RINGFENCE_TEST_HOST", "no-fuse").output().unwrap();
+        let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (done.status.code(), text.concat())
+    };
+    let unseen = "who looks for it is not seen";
+    let script = "cat /etc/shadow || echo gone";
+    let run = ["run", "--policy", &policy, "--report", "report.json", "--", "sh", "-c", script];
+    let (status, told) = without(&run);
+    assert!(status == Some(0) && told.contains("gone") && told.contains(unseen), "{told}");
+    let report: Value = serde_json::from_str(&place.read("report.json").unwrap()).unwrap();
+    let start = &log(&place)[0];
+    for degraded in [&report["degraded"], &start["detail"]["degraded"]] {
+        assert!(degraded.as_array().unwrap().iter().any(|one| one["name"] == "void"), "{degraded}");
+    }
+    assert!(refusals(&place).is_empty());
+    for arguments in [&["plan", "--policy", &policy, "--", "true"][..], &["explain"]] {
+        let (_, told) = without(arguments);
+        assert!(told.contains(unseen), "{arguments:?}: {told}");
+    }
+    let (status, told) = without(&["run", "--quiet", "--policy", &policy, "--", "true"]);
+    assert_eq!((status, told.as_str()), (Some(0), ""));
+}
