@@ -134,7 +134,7 @@ fn build_root(orders: &Orders<'_>, trees: &mut [Option<OwnedFd>], server: &Owned
             _ => Err(Errno::PIPE),
         },
     };
-    let root = mount.and_then(Root::new).map_err(at(Stage::Root))?;
+    let root = mount.and_then(|mount| Root::new(mount, in_memory.is_none())).map_err(at(Stage::Root))?;
     for (directory, names) in orders.void.iter().flatten() {
         root.foresee(Path::new(directory), *names).map_err(at(Stage::Root))?;
     }

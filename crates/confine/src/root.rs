@@ -3,7 +3,7 @@
 //! Mount points are found with RESOLVE_BENEATH and without links below the new root; trees of the host are found by a
 //! path without links and must still be the inode that was surveyed. So nothing that changes meanwhile can lead a mount astray.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -51,7 +51,11 @@ pub(crate) struct Root {
     root: OwnedFd,
     /// In memory, on top of the root, where no search below the root comes by: what the construction needs for a moment.
     scratch: OwnedFd,
-    /// Unreadable stand-ins for what is hidden.
+    /// Whether the root sees who looks.
+    watched: bool,
+    /// It alone, without what is mounted on it; made at the first use.
+    bare: OnceCell<OwnedFd>,
+    /// Unreadable stand-ins for what is hidden, where nobody sees who looks.
     no_file: OwnedFd,
     no_directory: OwnedFd,
     /// The file that was made last: mostly the mount point of the next step.
@@ -84,19 +88,27 @@ pub(crate) fn open(tree: &Tree, verify: bool) -> Result<OwnedFd, Errno> {
 
 impl Root {
     /// Attaches `root`, detached still, on top of the old root, and makes the two stand-ins.
-    pub(crate) fn new(root: OwnedFd) -> Result<Self, Errno> {
+    pub(crate) fn new(root: OwnedFd, watched: bool) -> Result<Self, Errno> {
         let scratch = tmpfs(1 << 16, 0o700)?;
         for mount in [&root, &scratch] {
             move_mount(mount, EMPTY, CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         }
-        for name in [c"directory", c"lower", c"layer"] {
+        for name in [c"directory", c"lower", c"layer", c"bare"] {
             fs::mkdirat(&scratch, name, Mode::from_raw_mode(0o000))?;
         }
         let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC;
         drop(fs::openat(&scratch, c"file", flags, Mode::from_raw_mode(0o000))?);
         let no_file = stand_in(&scratch, c"file")?;
         let no_directory = stand_in(&scratch, c"directory")?;
-        Ok(Self { root, scratch, no_file, no_directory, made: RefCell::new(None) })
+        Ok(Self {
+            root,
+            scratch,
+            watched,
+            bare: OnceCell::new(),
+            no_file,
+            no_directory,
+            made: RefCell::new(None),
+        })
     }
 
     /// Asks for all `count` names of a directory at once, which the kernel then remembers.
@@ -164,8 +176,11 @@ impl Root {
             }
             Step::Hide { path, kind, .. } => {
                 // Cloned again for each use: a detached mount can be attached once.
-                let source = if *kind == Kind::Directory { &self.no_directory } else { &self.no_file };
-                let mask = clone(source.as_fd(), false)?;
+                let mask = match kind {
+                    _ if self.watched => clone(self.watched_at(path)?.as_fd(), false)?,
+                    Kind::Directory => clone(self.no_directory.as_fd(), false)?,
+                    _ => clone(self.no_file.as_fd(), false)?,
+                };
                 attach(mask.as_fd(), self.find(path)?.as_fd())
             }
             Step::Pin { path, flags } => {
@@ -201,6 +216,28 @@ impl Root {
             OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
             Mode::empty(),
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        )
+    }
+
+    /// What the root itself has at a path that a grant covers.
+    fn watched_at(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let bare = match self.bare.get() {
+            Some(bare) => bare,
+            None => {
+                let own = clone(self.root.as_fd(), false)?;
+                set(own.as_fd(), Flags { read_only: true, no_exec: true }, false)?;
+                let at = fs::openat(&self.scratch, c"bare", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                // Attached: a detached mount cannot be cloned before Linux 6.15.
+                attach(own.as_fd(), at.as_fd())?;
+                self.bare.get_or_init(|| own)
+            }
+        };
+        fs::openat2(
+            bare,
+            relative(path),
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
         )
     }
 

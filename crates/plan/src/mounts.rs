@@ -98,6 +98,10 @@ pub(crate) fn layout(
     builder.hold_hidden(policy, survey, grants);
     for marked in &survey.hidden {
         if builder.shows_host_file(&marked.path) {
+            if let Some(void) = &mut builder.void {
+                let content = Content::Hidden { directory: marked.kind == Kind::Directory };
+                void.push(Node { path: marked.path.clone(), content });
+            }
             builder.steps.push(Step::Hide {
                 path: marked.path.clone(),
                 kind: marked.kind,

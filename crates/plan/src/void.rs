@@ -30,6 +30,12 @@ pub enum Content {
         /// Opening it is told of.
         decoy: bool,
     },
+    /// What lies inside of a grant and is hidden there: whatever is asked of it is refused, and told. It is bound over what it
+    /// hides, which lies below the same name; here a grant covers it.
+    Hidden {
+        /// A directory or a file.
+        directory: bool,
+    },
     /// A symbolic link.
     Link {
         /// What it says.

@@ -131,7 +131,7 @@ impl<'a> Judge<'a> {
             Ok(path) => path,
             Err(invalid) => return refuse(invalid.message),
         };
-        if let Some(by) = self.deny.matching(&path) {
+        if let Some(by) = self.deny.matching(&path).or_else(|| self.denied_in_grant(&path)) {
             return Decision::Refuse { by };
         }
         if let Some(rule) = self.policy.files.decoy.iter().find(|rule| rule.value == path) {
@@ -157,6 +157,27 @@ impl<'a> Judge<'a> {
             return Decision::Allow { by: Reason::Rule { key, text, origin: rule.origin.clone() } };
         }
         self.own(&path, access).unwrap_or_else(|| self.ungranted(&path, access, in_workspace))
+    }
+
+    /// Patterns with wildcards count from each tree that the policy's own author grants, too.
+    fn denied_in_grant(&self, path: &Path) -> Option<Reason> {
+        let files = &self.policy.files;
+        let wild = || files.deny.iter().filter(|rule| rule.value.literal().is_none());
+        wild().next()?;
+        for at in path.ancestors() {
+            let mut granted =
+                [&self.read, &self.exec, &self.write].into_iter().filter_map(|index| index.get(at));
+            if !granted.any(|rule| !rule.origin.source.starts_with("preset ")) {
+                continue;
+            }
+            // A file that is granted by its own name is one of those in its directory.
+            let root = if at == path && !at.is_dir() { at.parent().unwrap_or(at) } else { at };
+            if let Some(rule) = wild().find(|rule| rule.value.matches(root, path)) {
+                let text = rule.value.text().to_owned();
+                return Some(Reason::Rule { key: "files.deny", text, origin: rule.origin.clone() });
+            }
+        }
+        None
     }
 
     /// Whether a path lies in the workspace.

@@ -36,6 +36,8 @@ pub enum Act {
     Absent,
     /// A file that is a bait, which is opened.
     Opened,
+    /// What a grant would show if it were not hidden.
+    Hidden,
 }
 
 /// Serves one tree.
@@ -72,7 +74,12 @@ impl Server {
             Operation::Other => fail(answer, request.unique, libc::ENOSYS),
             Operation::Attributes => self.attributes(&request, answer),
             Operation::Open if self.tree.get(request.node).is_some_and(Entry::is_decoy) => {
-                return self.opened(&request);
+                return self.look(&request, Act::Opened);
+            }
+            Operation::Open | Operation::Read | Operation::ReadDirectory | Operation::ReadDirectoryPlus
+                if self.tree.get(request.node).is_some_and(Entry::is_hidden) =>
+            {
+                return self.look(&request, Act::Hidden);
             }
             Operation::ReadLink | Operation::Open | Operation::Read => self.file(&request, answer),
             Operation::ReadDirectory | Operation::ReadDirectoryPlus => self.list(&request, answer),
@@ -80,10 +87,11 @@ impl Server {
         None
     }
 
-    /// Says that a name is not there; or that the bait is open.
+    /// Says that a name is not there; or that it is nobody's to read; or that the bait is open.
     pub fn finish(look: &Look, answer: &mut Vec<u8>) {
         match look.act {
             Act::Absent => absent(answer, look.unique, ABSENT_FOR),
+            Act::Hidden => fail(answer, look.unique, libc::EACCES),
             Act::Opened => {
                 let mut answer = Answer::new(answer, look.unique);
                 answer.longs(&[0]).words(&[KEEP_CACHE, 0]);
@@ -92,9 +100,9 @@ impl Server {
         }
     }
 
-    fn opened(&self, request: &Request<'_>) -> Option<Look> {
+    fn look(&self, request: &Request<'_>, act: Act) -> Option<Look> {
         let path = self.tree.get(request.node)?.path.clone();
-        Some(Look { unique: request.unique, thread: request.thread, path, act: Act::Opened })
+        Some(Look { unique: request.unique, thread: request.thread, path, act })
     }
 
     fn lookup(&self, request: &Request<'_>, answer: &mut Vec<u8>) -> Option<Look> {
@@ -110,6 +118,9 @@ impl Server {
             return None;
         }
         let path = parent.path.join(OsStr::from_bytes(name));
+        if parent.is_hidden() {
+            return Some(Look { unique, thread: request.thread, path, act: Act::Hidden });
+        }
         if ALWAYS_ASKED.iter().any(|asked| path.as_os_str() == *asked) {
             absent(answer, unique, FOR_EVER);
             return None;

@@ -81,6 +81,9 @@ impl Entry {
         match &self.content {
             Content::Directory { mode } => libc::S_IFDIR | mode,
             Content::File { mode, .. } => libc::S_IFREG | mode,
+            // The kernel asks nobody where the mode refuses.
+            Content::Hidden { directory: true } => libc::S_IFDIR | 0o500,
+            Content::Hidden { directory: false } => libc::S_IFREG | 0o400,
             Content::Link { .. } => libc::S_IFLNK | 0o777,
         }
     }
@@ -89,9 +92,13 @@ impl Entry {
         matches!(self.content, Content::File { decoy: true, .. })
     }
 
+    pub(crate) fn is_hidden(&self) -> bool {
+        matches!(self.content, Content::Hidden { .. })
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.content {
-            Content::Directory { .. } => &[],
+            Content::Directory { .. } | Content::Hidden { .. } => &[],
             Content::File { bytes, .. } => bytes,
             Content::Link { target } => target.as_os_str().as_bytes(),
         }

@@ -362,3 +362,53 @@ fn where_nobody_watches_that_is_said_everywhere() {
     let (status, told) = without(&["run", "--quiet", "--policy", &policy, "--", "true"]);
     assert_eq!((status, told.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn what_is_hidden_inside_of_a_grant_is_told() {
+    for host in ["", "no-fuse"] {
+        let place = Place::in_home();
+        for path in [".env", "sub/secret/x", "kept"] {
+            place.write(path, "real");
+        }
+        let data = place.base.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join(".env"), "real").unwrap();
+        let policy = place.policy(&format!(
+            "[files]\ndeny = [\"**/.env\", \"sub/secret\"]\nread = [\"{}\"]",
+            data.display()
+        ));
+        let script = format!(
+            "cat .env; ls sub/secret; cat sub/secret/x; stat sub/secret/x; cat {}/.env; cat kept; ls -A . sub; \
+             rm -f .env; mv sub/secret y; true > sub/secret/new",
+            data.display()
+        );
+        let arguments = ["run", "--quiet", "--policy", &policy, "--", "sh", "-c", &script];
+        let done = place.command(&arguments).env("RINGFENCE_TEST_HOST", host).output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(told.matches("ermission denied").count(), 6, "{host}: {told}");
+        let shown = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert_eq!(shown, "real.:\n.env\nkept\nsub\n\nsub:\nsecret\n", "{host}: {told}");
+        if !host.is_empty() || !watched() {
+            assert!(refusals(&place).is_empty());
+            continue;
+        }
+        for (path, program, purpose, rule) in [
+            (place.workspace.join(".env"), "/cat", "read", "`**/.env` in `files.deny`"),
+            (place.workspace.join("sub/secret"), "/ls", "look", "`sub/secret` in `files.deny`"),
+            (place.workspace.join("sub/secret/x"), "/cat", "read", "`sub/secret` in `files.deny`"),
+            (data.join(".env"), "/cat", "read", "`**/.env` in `files.deny`"),
+            (place.workspace.join("sub/secret/new"), "sh", "write", "`sub/secret` in `files.deny`"),
+        ] {
+            let path = path.to_str().unwrap();
+            let told = of(&place, path);
+            assert!(!told.is_empty(), "{path}: {:?}", refusals(&place));
+            let event = &told[0];
+            let name = event["program"].as_str().unwrap();
+            assert!(name.ends_with(program) || program == "sh", "{event}");
+            assert_eq!(event["purpose"], purpose, "{event}");
+            assert!(event["rule"].as_str().unwrap().starts_with(rule), "{event}");
+            let explained = place.ringfence(&["explain", "--all"]).out;
+            assert!(explained.contains(path) && explained.contains(rule), "{explained}");
+        }
+    }
+}
