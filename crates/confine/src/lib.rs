@@ -17,6 +17,7 @@ mod interpreter;
 mod intruder;
 mod job;
 mod landlock;
+mod mounter;
 mod nascent;
 mod orders;
 mod parent;
@@ -28,6 +29,7 @@ pub mod survey;
 mod void;
 
 pub use enclosure::{Enclosure, enclose};
+pub use mounter::Opening;
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
 pub use parent::{Boundary, Failure, stage, stage_of_job};

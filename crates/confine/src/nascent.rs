@@ -19,7 +19,7 @@ use crate::child::{self, Inherited};
 use crate::orders::{Orders, VoidOrders};
 use crate::parent::{self, Boundary, Failure, Server, fail, reap};
 use crate::report::{self, Message, Stage, send, send_with};
-use crate::void;
+use crate::{mounter, void};
 
 /// Init, waiting for its orders. Dropped, it ends without having done anything.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ struct Waiting {
     maker: Pid,
     report: OwnedFd,
     void: OwnedFd,
+    mounter: OwnedFd,
     alive: OwnedFd,
 }
 
@@ -40,6 +41,7 @@ struct Waiting {
 struct Ends {
     report: OwnedFd,
     void: OwnedFd,
+    mounter: OwnedFd,
     alive: OwnedFd,
 }
 
@@ -51,23 +53,30 @@ struct Ends {
 pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
     let (report_in, report_out) = sockets().map_err(fail("socketpair"))?;
     let (void_in, void_out) = sockets().map_err(fail("socketpair"))?;
+    let (mounter_in, mounter_out) = sockets().map_err(fail("socketpair"))?;
     let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
     let processors = sched_getaffinity(None);
     match clone(0).map_err(parent::no_namespaces)? {
         Forked::Child => {
             // The child's copy would keep the pipe open after the parent's death.
-            drop((alive_out, report_in, void_in));
+            drop((alive_out, report_in, void_in, mounter_in));
             if let Ok(processors) = &processors {
                 let _ = sched_setaffinity(None, processors);
             }
-            make(own, Ends { report: report_out, void: void_out, alive: alive_in })
+            make(own, Ends { report: report_out, void: void_out, mounter: mounter_out, alive: alive_in })
         }
         Forked::Parent(maker, _) => {
             if let Ok(processors) = processors {
                 start_elsewhere(maker, processors);
             }
             Ok(Nascent {
-                waiting: Some(Waiting { maker, report: report_in, void: void_in, alive: alive_out }),
+                waiting: Some(Waiting {
+                    maker,
+                    report: report_in,
+                    void: void_in,
+                    mounter: mounter_in,
+                    alive: alive_out,
+                }),
             })
         }
     }
@@ -81,7 +90,7 @@ fn start_elsewhere(maker: Pid, mut processors: CpuSet) {
     }
 }
 
-fn sockets() -> Result<(OwnedFd, OwnedFd), Errno> {
+pub(crate) fn sockets() -> Result<(OwnedFd, OwnedFd), Errno> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
@@ -97,7 +106,7 @@ fn make(own: Option<Ids>, ends: Ends) -> ! {
     };
     let (init, init_pidfd) = match clone_sibling() {
         Ok(Forked::Child) => {
-            drop((ends.void, root_out));
+            drop((ends.void, ends.mounter, root_out));
             child::run(Inherited { report: ends.report, alive: ends.alive, root: root_in })
         }
         Ok(Forked::Parent(init, pidfd)) => (init, pidfd),
@@ -105,7 +114,7 @@ fn make(own: Option<Ids>, ends: Ends) -> ! {
     };
     let (server, server_pidfd) = match clone_sibling() {
         Ok(Forked::Child) => {
-            drop((ends.report, root_in, init_pidfd));
+            drop((ends.report, ends.mounter, root_in, init_pidfd));
             void::run(&void::Inherited { told: ends.void, alive: ends.alive, root: root_out })
         }
         Ok(Forked::Parent(server, pidfd)) => (server, pidfd),
@@ -117,7 +126,9 @@ fn make(own: Option<Ids>, ends: Ends) -> ! {
             fault(&ends.report, errno)
         }
     }
-    exec::exit_now(0)
+    // Their ends are theirs alone, or nobody would hear that they are gone.
+    drop((ends.report, ends.void, root_in, root_out));
+    mounter::run(ends.mounter)
 }
 
 fn fault(report: &OwnedFd, errno: Errno) -> ! {
@@ -127,11 +138,17 @@ fn fault(report: &OwnedFd, errno: Errno) -> ! {
 
 impl Nascent {
     /// Hands over what init is to build. With `single` the sandbox ends with its first command; `watched`, init looks at
-    /// memory and processes itself.
+    /// memory and processes itself. With `grants`, more of the host can be shown while it runs.
     ///
     /// # Errors
     /// [`Failure`] for what goes wrong before init has its orders; later failures come as [`Message::Failed`].
-    pub fn build(mut self, plan: &Plan, single: bool, watched: bool) -> Result<Boundary, Failure> {
+    pub fn build(
+        mut self,
+        plan: &Plan,
+        single: bool,
+        watched: bool,
+        grants: bool,
+    ) -> Result<Boundary, Failure> {
         let mut boundary = self.born()?;
         let trees = if plan.ids.mapped {
             parent::write_maps(plan, boundary.init).map_err(fail("writing the id maps"))?;
@@ -139,6 +156,12 @@ impl Nascent {
         } else {
             Vec::new()
         };
+        if grants {
+            // Before init leaves the old root.
+            boundary.park(&plan.ids)?;
+        } else {
+            boundary.mounter = None;
+        }
         if let Some(nodes) = &plan.void {
             boundary.serve_root(&VoidOrders { ids: plan.ids, nodes: nodes.into() })?;
         } else {
@@ -152,7 +175,7 @@ impl Nascent {
 
     /// Waits for init and the root's server. Their maker is ending, which nobody waits for yet.
     fn born(&mut self) -> Result<Boundary, Failure> {
-        let Waiting { maker, report, void, alive } =
+        let Waiting { maker, report, void, mounter, alive } =
             self.waiting.take().ok_or_else(|| fail("making the sandbox")(Errno::INVAL))?;
         let next = || match report::receive(report.as_fd()) {
             Some((Message::Made(pid), Some(pidfd))) => i32::try_from(pid)
@@ -177,9 +200,11 @@ impl Nascent {
         match born {
             Ok(((init, pidfd), (server, server_pidfd))) => {
                 let server = Server { pid: Cell::new(Some(server)), pidfd: server_pidfd, socket: Some(void) };
-                Ok(Boundary { init, maker: Some(maker), pidfd, report, server, _alive: alive })
+                let mounter = Some(mounter);
+                Ok(Boundary { init, maker: Some(maker), pidfd, report, server, mounter, _alive: alive })
             }
             Err(failure) => {
+                drop(mounter);
                 reap(maker);
                 Err(failure)
             }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use ringfence_plan::{Plan, Tree};
+use ringfence_plan::{Content, Ids, Node, Plan, Tree};
 use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use serde::Serialize;
 
 use crate::channel;
+use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, VoidOrders};
 use crate::report::{self, Message, Refusal, Refused, STEPS, TREES};
 use crate::root;
@@ -31,6 +32,8 @@ pub struct Boundary {
     /// Where init and task report.
     pub report: OwnedFd,
     pub(crate) server: Server,
+    /// Who can show more of the host, if that may be.
+    pub(crate) mounter: Option<OwnedFd>,
     /// Closing it ends the sandbox while it is being built.
     pub(crate) _alive: OwnedFd,
 }
@@ -85,7 +88,9 @@ impl Boundary {
     /// # Errors
     /// A NUL byte in its words, or the kernel's. A sandbox that is gone already is none: its report says why.
     pub fn start(&mut self, job: &Job, passed: &[OwnedFd]) -> Result<(), Failure> {
-        if let Some(maker) = self.maker.take() {
+        if self.mounter.is_none()
+            && let Some(maker) = self.maker.take()
+        {
             reap(maker);
         }
         check(job)?;
@@ -130,6 +135,59 @@ impl Boundary {
         message
     }
 
+    /// The maker stays, with what can be seen of the host now.
+    pub(crate) fn park(&self, ids: &Ids) -> Result<(), Failure> {
+        let failed = fail("keeping a way to grant more later");
+        let socket = self.mounter.as_ref().ok_or_else(|| failed(Errno::BADF))?;
+        channel::send(socket.as_fd(), &Order::Park(*ids), &[]).map_err(&failed)?;
+        match report::receive(socket.as_fd()) {
+            Some((Message::Ready, _)) => Ok(()),
+            Some((Message::Failed { errno, .. }, _)) => Err(failed(errno)),
+            _ => Err(failed(Errno::PIPE)),
+        }
+    }
+
+    /// Where openings and closings are reported, if there can be any.
+    #[must_use]
+    pub fn openings(&self) -> Option<BorrowedFd<'_>> {
+        self.mounter.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The next such report; `None` once nobody makes any.
+    #[must_use]
+    pub fn opened(&self) -> Option<Message> {
+        report::receive(self.openings()?).map(|(message, _)| message)
+    }
+
+    /// Makes the root show a mount point; [`Message::Shown`] says when it does.
+    ///
+    /// # Errors
+    /// The kernel's, or ENOTCONN: nobody serves the root.
+    pub fn show(&self, opening: &Opening) -> Result<(), Errno> {
+        let socket = self.looks().ok_or(Errno::NOTCONN)?;
+        let content = Content::Hidden { directory: opening.directory };
+        let node = Node { path: opening.path.clone(), content };
+        let bytes = postcard::to_stdvec(&node).map_err(|_| Errno::INVAL)?;
+        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// Shows something of the host.
+    ///
+    /// # Errors
+    /// The kernel's, or ENOTCONN: that may not be here.
+    pub fn open(&self, opening: &Opening) -> Result<(), Errno> {
+        let socket = self.openings().ok_or(Errno::NOTCONN)?;
+        channel::send(socket, &Order::Open(opening.clone()), &[])
+    }
+
+    /// Takes it away.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn close(&self, number: u32) -> Result<(), Errno> {
+        channel::send(self.openings().ok_or(Errno::NOTCONN)?, &Order::Close(number), &[])
+    }
+
     pub(crate) fn serve_root(&self, orders: &VoidOrders<'_>) -> Result<(), Failure> {
         let Some(socket) = &self.server.socket else { return Ok(()) };
         match channel::send(socket.as_fd(), orders, &[]) {
@@ -166,6 +224,7 @@ impl Drop for Boundary {
     /// Waits until nothing of the sandbox is left, whatever became of the caller's plans for it.
     fn drop(&mut self) {
         self.kill();
+        self.mounter = None;
         if let Some(maker) = self.maker.take() {
             reap(maker);
         }
@@ -208,6 +267,7 @@ pub fn stage_of_job(stage: u32) -> &'static str {
         15 => "reading the plan",
         16 => "making a terminal",
         17 => "serving the root",
+        18 => "showing more of the host",
         _ => "passing the descriptors",
     }
 }

@@ -138,6 +138,25 @@ pub enum Message {
     },
     /// Init exists, with this process id; a descriptor that names it comes along.
     Made(u32),
+    /// Something of the host is shown from now on.
+    Opened {
+        /// Which.
+        number: u32,
+    },
+    /// It is not shown any more.
+    Closed {
+        /// Which.
+        number: u32,
+    },
+    /// The root shows one more name.
+    Shown,
+    /// What a client asked for is done, or is not; in words.
+    Answer {
+        /// Done.
+        done: bool,
+        /// In words, or as JSON.
+        text: String,
+    },
     /// The boundary stands; commands can start.
     Ready,
 }
@@ -163,6 +182,7 @@ pub(crate) enum Stage {
     Orders = 15,
     Terminal = 16,
     Void = 17,
+    Mounter = 18,
 }
 
 /// Where steps of the plan begin in [`Message::Failed`].
@@ -214,6 +234,13 @@ impl Message {
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
             Self::Refused(refusal) => ([12, 0, 0, 0], postcard::to_stdvec(refusal).ok()),
+            Self::Opened { number } => ([14, *number, 0, 0], None),
+            Self::Closed { number } => ([15, *number, 0, 0], None),
+            Self::Shown => ([16, 0, 0, 0], None),
+            Self::Answer { done, text } => {
+                let text = text.as_bytes();
+                ([17, u32::from(*done), 0, 0], Some(text.get(..2 * NAME).unwrap_or(text).to_vec()))
+            }
             Self::Again { counts, others } => ([13, 0, 0, 0], postcard::to_stdvec(&(counts, others)).ok()),
         };
         words.into_iter().flat_map(u32::to_ne_bytes).chain(names.into_iter().flatten()).collect()
@@ -250,6 +277,10 @@ impl Message {
                 let (counts, others) = postcard::from_bytes(behind).ok()?;
                 Self::Again { counts, others }
             }
+            14 => Self::Opened { number: job },
+            15 => Self::Closed { number: job },
+            16 => Self::Shown,
+            17 => Self::Answer { done: job != 0, text: String::from_utf8_lossy(behind).into_owned() },
             _ => return None,
         })
     }
@@ -327,6 +358,10 @@ mod tests {
             Message::Made(70_000),
             Message::MuchMemory,
             Message::ManyProcesses,
+            Message::Opened { number: 9 },
+            Message::Closed { number: 10 },
+            Message::Shown,
+            Message::Answer { done: true, text: "so it is".into() },
             Message::Refused(Refusal {
                 number: 7,
                 process: 1 << 20,

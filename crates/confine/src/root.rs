@@ -56,8 +56,7 @@ pub(crate) struct Root {
     /// It alone, without what is mounted on it; made at the first use.
     bare: OnceCell<OwnedFd>,
     /// Unreadable stand-ins for what is hidden, where nobody sees who looks.
-    no_file: OwnedFd,
-    no_directory: OwnedFd,
+    masks: Masks,
     /// The file that was made last: mostly the mount point of the next step.
     made: RefCell<Option<(PathBuf, OwnedFd)>>,
 }
@@ -93,22 +92,11 @@ impl Root {
         for mount in [&root, &scratch] {
             move_mount(mount, EMPTY, CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         }
-        for name in [c"directory", c"lower", c"layer", c"bare"] {
+        for name in [c"lower", c"layer", c"bare"] {
             fs::mkdirat(&scratch, name, Mode::from_raw_mode(0o000))?;
         }
-        let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC;
-        drop(fs::openat(&scratch, c"file", flags, Mode::from_raw_mode(0o000))?);
-        let no_file = stand_in(&scratch, c"file")?;
-        let no_directory = stand_in(&scratch, c"directory")?;
-        Ok(Self {
-            root,
-            scratch,
-            watched,
-            bare: OnceCell::new(),
-            no_file,
-            no_directory,
-            made: RefCell::new(None),
-        })
+        let masks = Masks::below(&scratch)?;
+        Ok(Self { root, scratch, watched, bare: OnceCell::new(), masks, made: RefCell::new(None) })
     }
 
     /// Asks for all `count` names of a directory at once, which the kernel then remembers.
@@ -175,11 +163,10 @@ impl Root {
                 self.overlay(path, lower.as_fd(), layer.as_fd(), *flags)
             }
             Step::Hide { path, kind, .. } => {
-                // Cloned again for each use: a detached mount can be attached once.
-                let mask = match kind {
-                    _ if self.watched => clone(self.watched_at(path)?.as_fd(), false)?,
-                    Kind::Directory => clone(self.no_directory.as_fd(), false)?,
-                    _ => clone(self.no_file.as_fd(), false)?,
+                let mask = if self.watched {
+                    clone(self.watched_at(path)?.as_fd(), false)?
+                } else {
+                    self.masks.one(*kind == Kind::Directory)?
                 };
                 attach(mask.as_fd(), self.find(path)?.as_fd())
             }
@@ -300,9 +287,7 @@ impl Root {
                 Err(errno) => return Err(errno),
             };
             let directory = FileType::from_raw_mode(fs::fstat(&at)?.st_mode) == FileType::Directory;
-            let mask =
-                clone(if directory { self.no_directory.as_fd() } else { self.no_file.as_fd() }, false)?;
-            attach(mask.as_fd(), at.as_fd())?;
+            attach(self.masks.one(directory)?.as_fd(), at.as_fd())?;
         }
         Ok(())
     }
@@ -370,6 +355,42 @@ fn overlay_of(lower: BorrowedFd<'_>, layer: BorrowedFd<'_>) -> Result<OwnedFd, E
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
 }
 
+/// Stand-ins for what stays hidden in what is granted later.
+pub(crate) struct Masks {
+    file: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl Masks {
+    /// On top of the caller's root, where no search comes by.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let scratch = tmpfs(1 << 16, 0o700)?;
+        move_mount(&scratch, EMPTY, CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        Self::below(&scratch)
+    }
+
+    fn below(scratch: &OwnedFd) -> Result<Self, Errno> {
+        fs::mkdirat(scratch, c"directory", Mode::from_raw_mode(0o000))?;
+        let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC;
+        drop(fs::openat(scratch, c"file", flags, Mode::from_raw_mode(0o000))?);
+        Ok(Self { file: stand_in(scratch, c"file")?, directory: stand_in(scratch, c"directory")? })
+    }
+
+    pub(crate) fn of(file: OwnedFd, directory: OwnedFd) -> Self {
+        Self { file, directory }
+    }
+
+    /// The file, then the directory.
+    pub(crate) fn both(&self) -> [&OwnedFd; 2] {
+        [&self.file, &self.directory]
+    }
+
+    /// Cloned for each use: a detached mount can be attached once.
+    pub(crate) fn one(&self, directory: bool) -> Result<OwnedFd, Errno> {
+        clone(if directory { self.directory.as_fd() } else { self.file.as_fd() }, false)
+    }
+}
+
 fn stand_in(root: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let at = fs::openat(root, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let own = clone(at.as_fd(), false)?;
@@ -403,12 +424,12 @@ fn clone(at: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
     open_tree(at, EMPTY, flags)
 }
 
-fn attach(mount: BorrowedFd<'_>, at: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn attach(mount: BorrowedFd<'_>, at: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, EMPTY, at, EMPTY, flags)
 }
 
-fn set(mount: BorrowedFd<'_>, flags: Flags, recursive: bool) -> Result<(), Errno> {
+pub(crate) fn set(mount: BorrowedFd<'_>, flags: Flags, recursive: bool) -> Result<(), Errno> {
     let attributes =
         Attributes { set: attributes(flags) | mount::NO_SUID | mount::NO_DEVICES, clear: 0, private: true };
     mount::set_attributes(mount, EMPTY, recursive, attributes, None)

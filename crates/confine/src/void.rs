@@ -39,6 +39,8 @@ const INCIDENTS: u32 = 1 << 31;
 const SOON: Duration = Duration::from_millis(50);
 /// Counts in one message.
 const MOST_COUNTS: usize = 256;
+/// Bytes of the longest packet from the supervisor: a name that is to be shown, PATH_MAX and a little.
+const TOLD: usize = 5 << 10;
 /// Requests that are answered before the supervisor is listened to again.
 const BATCH: usize = 64;
 
@@ -249,13 +251,19 @@ impl Void<'_> {
 
     /// Refusals that are written down take effect.
     fn listen(&mut self) -> Result<(), Errno> {
-        let mut number = [0; 4];
+        let mut told = [0; TOLD];
         loop {
-            match rustix::net::recv(self.told, &mut number[..], RecvFlags::DONTWAIT) {
+            match rustix::net::recv(self.told, &mut told[..], RecvFlags::DONTWAIT) {
                 Ok((_, 4)) => {
-                    if let Some(look) = self.unwritten.remove(&u32::from_ne_bytes(number)) {
+                    let number = told.first_chunk().copied().map(u32::from_ne_bytes);
+                    if let Some(look) = number.and_then(|number| self.unwritten.remove(&number)) {
                         self.finish(&look);
                     }
+                }
+                Ok((_, length @ 5..)) => {
+                    let node = told.get(..length).and_then(|bytes| postcard::from_bytes(bytes).ok());
+                    self.server.add(&node.ok_or(Errno::BADMSG)?);
+                    send(self.told.as_fd(), &Message::Shown);
                 }
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::load::Loader;
 use crate::merge::Merged;
 use crate::model::{Grant, Mode};
+use crate::pattern::PathPattern;
 use crate::reader::At;
 
 /// Reads the ceiling, if there is one, and holds the policy against it.
@@ -23,6 +24,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     let start = Place { source: first, start: 0, end: 0 };
     let bound = Bound { ceiling: &ceiling, start };
     bound.files(policy, report);
+    bound.grantable(policy, report);
     bound.mode(policy, report);
     bound.lists(policy, report);
     bound.switches(policy, report);
@@ -102,6 +104,30 @@ impl Bound<'_> {
             let help = "a ceiling bounds presets too: `extends = [\"default\"]` in it allows what that preset grants";
             let problem = Problem::new(next.place, title).label("the first of them");
             report.push(problem.related(self.list(key), "the ceiling's grants").help(help.to_owned()));
+        }
+    }
+
+    /// What may be granted later must be granted by the ceiling, or be grantable there.
+    fn grantable(&self, policy: &Merged, report: &mut Report) {
+        let ceiling = self.ceiling;
+        for pattern in &policy.grantable.items {
+            let base = pattern.value.base(Path::new("/"));
+            let granted = [&ceiling.read, &ceiling.exec, &ceiling.write];
+            let same = |most: &At<PathPattern>| {
+                most.value.text() == pattern.value.text() && most.value.base(Path::new("/")) == base
+            };
+            if granted.iter().any(|list| list.covering(&base).is_some())
+                || ceiling.grantable.items.iter().any(same)
+            {
+                continue;
+            }
+            let title =
+                format!("`{}` in `approvals.grantable.read` is above the ceiling", pattern.value.text());
+            let problem = Problem::new(pattern.place, title).label("grantable here");
+            let label = "the ceiling neither grants it nor has the same line";
+            let problem = problem.related(self.list("approvals.grantable.read"), label);
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
         }
     }
 

@@ -66,6 +66,13 @@ pub enum Reason {
     BuiltIn(String),
 }
 
+impl Reason {
+    /// Whether it stands above every grant.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(self, Self::Rule { key: "files.deny" | "files.decoy" | "workspace.protect", .. })
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -32,6 +32,8 @@ pub(crate) struct Merged {
     pub(crate) write: Collected<Grant>,
     pub(crate) deny: Collected<PathPattern>,
     pub(crate) decoy: Collected<PathBuf>,
+    /// What may be granted for reading while the sandbox runs.
+    pub(crate) grantable: Collected<PathPattern>,
     pub(crate) pass: Collected<String>,
     pub(crate) set: BTreeMap<String, At<EnvironmentValue>>,
     /// `None`: no document has the list.
@@ -94,6 +96,23 @@ impl Merged {
                 let options = [("raw", true), ("filtered", false)];
                 let read = choice("runtime.terminal", written, &options, report).map(|raw| written.with(raw));
                 replace_by(&mut self.terminal_raw, read.as_ref());
+            }
+        }
+        let grantable = document.approvals.as_ref().and_then(|approvals| approvals.grantable.as_ref());
+        if let Some(list) = grantable.and_then(|grantable| grantable.read.as_ref()) {
+            self.lists.insert("approvals.grantable.read", list.place);
+            for text in &list.value {
+                let read = PathPattern::parse(&text.value, scope.context);
+                let read = read.and_then(|read| match read.is_absolute() {
+                    true => Ok(read),
+                    false => {
+                        Err(Invalid::new("what may be granted while a sandbox runs is an absolute path")
+                            .help("the workspace is granted as it is; begin with `/` or `~`"))
+                    }
+                });
+                if let Some(read) = valid(text, read, report) {
+                    self.grantable.add(read);
+                }
             }
         }
         if let Some(expect) = &document.expect {
@@ -310,6 +329,7 @@ impl Merged {
                 deny: rules(&self.deny.items, report),
                 decoy: rules(&self.decoy.items, report),
             },
+            approvals: model::Approvals { read: rules(&self.grantable.items, report) },
             environment: model::Environment {
                 pass: rules(&self.pass.items, report),
                 set: self.set.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),

@@ -33,6 +33,8 @@ pub struct Policy {
     pub workspace: Workspace,
     /// Files outside the workspace.
     pub files: Files,
+    /// What may be granted while the sandbox runs.
+    pub approvals: Approvals,
     /// The variables of the task.
     pub environment: Environment,
     /// Which programs may start; `None` (no document has a `commands.allow`): any program in an executable tree.
@@ -117,6 +119,13 @@ pub struct Files {
     pub deny: Vec<Rule<PathPattern>>,
     /// Files that a bait is shown for.
     pub decoy: Vec<Rule<PathBuf>>,
+}
+
+/// `[approvals]`.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Approvals {
+    /// What may be granted for reading while the sandbox runs. Relative patterns are relative to the workspace.
+    pub read: Vec<Rule<PathPattern>>,
 }
 
 /// `[environment]`.

@@ -61,6 +61,11 @@ impl PathPattern {
         self.glob.is_none().then_some(&self.base)
     }
 
+    /// Whether it means the same whatever the workspace is.
+    pub(crate) fn is_absolute(&self) -> bool {
+        self.base.is_absolute()
+    }
+
     /// The longest directory that every match is in, or the plain path itself: where a walk starts.
     pub fn base(&self, workspace: &Path) -> PathBuf {
         workspace.join(&self.base)

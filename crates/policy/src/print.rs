@@ -24,6 +24,7 @@ pub fn print_merged(policy: &Policy) -> String {
     }
     out.workspace();
     out.files();
+    out.approvals();
     out.environment();
     out.commands();
     out.limits();
@@ -125,6 +126,14 @@ impl Printer<'_> {
         self.list("write", &files.write, grant);
         self.list("deny", &files.deny, |pattern| pattern.text().to_owned());
         self.list("decoy", &files.decoy, |path| spelled(path));
+    }
+
+    fn approvals(&mut self) {
+        let approvals = &self.policy.approvals;
+        if !approvals.read.is_empty() {
+            self.table("approvals.grantable");
+            self.list("read", &approvals.read, |pattern| pattern.text().to_owned());
+        }
     }
 
     fn environment(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::decision::{Access, Judge, Reason};
+use crate::decision::{Access, Judge};
 use crate::model::Mode;
 use crate::print::{quoted, spelled};
 
@@ -10,11 +10,7 @@ impl Judge<'_> {
     /// The fewest lines of policy, as TOML, that allow this; none if it is allowed, or if a rule has to go first.
     pub fn remedy(&self, path: &Path, access: Access) -> Vec<String> {
         let decision = self.file(path, access);
-        let denied = matches!(
-            decision.reason(),
-            Reason::Rule { key: "files.deny" | "files.decoy" | "workspace.protect", .. }
-        );
-        if decision.is_allow() || denied {
+        if decision.is_allow() || decision.reason().stands() {
             return Vec::new();
         }
         let workspace = self.holds(path);

@@ -108,6 +108,27 @@ pub enum Event {
         /// The rule that put it there.
         rule: String,
     },
+    /// Its owner granted more while it runs.
+    Grant {
+        /// On the host and in the sandbox.
+        path: String,
+        /// `read`.
+        access: String,
+        /// For so long; none: until the sandbox ends.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+        /// The owner's words.
+        why: String,
+        /// The rule that lets it be granted.
+        rule: String,
+    },
+    /// Such a grant has ended; what a task has open already it keeps.
+    Revoke {
+        /// Which.
+        path: String,
+        /// `revoked`, `expired`, or why it never came to be.
+        cause: String,
+    },
     /// A connection was refused.
     NetDeny {
         /// Path of the unix socket.
@@ -213,6 +234,10 @@ pub enum Kind {
     FileDeny,
     /// `decoy.open`
     DecoyOpen,
+    /// `grant`
+    Grant,
+    /// `revoke`
+    Revoke,
     /// `net.deny`
     NetDeny,
     /// `degraded`
@@ -229,7 +254,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -239,6 +264,8 @@ impl Kind {
         Self::ExecDeny,
         Self::FileDeny,
         Self::DecoyOpen,
+        Self::Grant,
+        Self::Revoke,
         Self::NetDeny,
         Self::Degraded,
         Self::WorkspaceApply,
@@ -259,6 +286,8 @@ impl Kind {
             Self::ExecDeny => "exec.deny",
             Self::FileDeny => "file.deny",
             Self::DecoyOpen => "decoy.open",
+            Self::Grant => "grant",
+            Self::Revoke => "revoke",
             Self::NetDeny => "net.deny",
             Self::Degraded => "degraded",
             Self::WorkspaceApply => "workspace.apply",
@@ -276,9 +305,12 @@ impl Kind {
             | Self::ExecStart
             | Self::ExecEnd
             | Self::WorkspaceApply
+            | Self::Revoke
             | Self::WorkspaceDiscard => Severity::Informational,
             Self::PolicyError | Self::Degraded | Self::FileDeny => Severity::Low,
-            Self::LimitHit | Self::ExecDeny | Self::NetDeny | Self::ApplyFlag => Severity::Medium,
+            Self::LimitHit | Self::ExecDeny | Self::NetDeny | Self::Grant | Self::ApplyFlag => {
+                Severity::Medium
+            }
             Self::ApplyRefuse | Self::DecoyOpen => Severity::High,
         }
     }
@@ -292,6 +324,8 @@ impl Kind {
                 | Self::ApplyRefuse
                 | Self::ApplyFlag
                 | Self::DecoyOpen
+                | Self::Grant
+                | Self::Revoke
         )
     }
 }
@@ -326,6 +360,8 @@ impl Event {
             Self::ExecDeny { .. } => Kind::ExecDeny,
             Self::FileDeny { .. } => Kind::FileDeny,
             Self::DecoyOpen { .. } => Kind::DecoyOpen,
+            Self::Grant { .. } => Kind::Grant,
+            Self::Revoke { .. } => Kind::Revoke,
             Self::NetDeny { .. } => Kind::NetDeny,
             Self::Degraded(_) => Kind::Degraded,
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,

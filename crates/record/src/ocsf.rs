@@ -38,6 +38,8 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::ExecDeny => (1007, 1),         // Process Activity: Launch
         Kind::FileDeny => (1001, 14),        // File System Activity: Open
         Kind::DecoyOpen => (2004, 1),        // Detection Finding: Create
+        Kind::Grant => (3005, 1),            // User Access Management: Assign Privileges
+        Kind::Revoke => (3005, 2),           // User Access Management: Revoke Privileges
         Kind::NetDeny => (4001, 5),          // Network Activity: Refuse
         Kind::Degraded => (6002, 99),        // Application Lifecycle: Other
         Kind::WorkspaceApply => (6003, 3),   // API Activity: Update

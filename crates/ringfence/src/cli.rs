@@ -44,6 +44,10 @@ enum Verb {
     Logs(commands::logs::Arguments),
     /// End a named sandbox with everything in it
     Stop(commands::stop::Arguments),
+    /// Show a sandbox more of the host while it runs, for a time
+    Grant(commands::grant::Arguments),
+    /// Take such a grant away
+    Revoke(commands::grant::Revocation),
     /// Print what the kernel would be told, step by step
     Plan(commands::plan::Arguments),
     /// Read a policy and say what is wrong with it
@@ -132,6 +136,8 @@ pub(crate) fn main() -> ExitCode {
         Verb::Ps(arguments) => commands::ps::run(&arguments),
         Verb::Logs(arguments) => commands::logs::run(&arguments),
         Verb::Stop(arguments) => commands::stop::run(&arguments),
+        Verb::Grant(arguments) => commands::grant::run(&arguments),
+        Verb::Revoke(arguments) => commands::grant::revoke(&arguments),
         Verb::Plan(arguments) => commands::plan::run(&arguments),
         Verb::Check(arguments) => commands::check::run(&arguments),
         Verb::Trust(arguments) => commands::trust::run(&arguments),

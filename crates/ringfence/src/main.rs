@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod cli;
 mod clock;
 mod commands;

@@ -1,5 +1,6 @@
 //! What a run does, in order: load the policy, look, plan, confine, supervise, record, report.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,15 +16,16 @@ use ringfence_policy::{Mode, Policy};
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
 };
-use ringfence_supervise::{Limiter, Notice, Relay, Screen, Standard};
+use ringfence_supervise::{Desk, Limiter, Notice, Relay, Screen, Standard};
 
+use crate::approvals::{self, Approvals};
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::Settled;
 use crate::refusals::Refusals;
-use crate::{clock, environment, groups, ids, layers, outcome, source, terminal};
+use crate::{clock, environment, groups, ids, layers, named, outcome, source, terminal};
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -149,7 +151,7 @@ pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
 
 /// A run that is being made, or goes on.
 pub(crate) struct Run {
-    policy: &'static Policy,
+    pub(crate) policy: &'static Policy,
     pub(crate) invoker: Invoker,
     pub(crate) state: State,
     pub(crate) directory: RunDir,
@@ -207,8 +209,9 @@ impl Run {
             ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)
                 .context("the standard streams")?;
         }
-        let boundary =
-            nascent.build(plan, self.name.is_none(), groups::watched(plan)).map_err(not_confined)?;
+        let boundary = nascent
+            .build(plan, self.name.is_none(), groups::watched(plan), approvals::any(self.policy))
+            .map_err(not_confined)?;
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
@@ -254,13 +257,18 @@ impl Run {
             standard.unfiltered();
         }
         let mut open = self.open(&arguments.policy, command, nascent, &standard.relays, report)?;
+        let grantable = approvals::any(self.policy);
+        let socket = if grantable { Some(named::listener(&self.directory)?) } else { None };
         self.enclose(&open)?;
         open.boundary.start(&job(open.plan, &standard), &standard.passed).map_err(not_confined)?;
         drop(standard.passed);
         let (relays, screen, limiter) = (standard.relays, standard.screen, open.limiter.as_mut());
         let (boundary, log, refusals) = (&open.boundary, &mut open.log, &mut open.refusals);
-        let mut tell = |notice: Notice<'_>| refusals.note(&notice, log);
-        let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell)
+        let log = RefCell::new(log);
+        let mut tell = |notice: Notice<'_>| refusals.note(&notice, &mut log.borrow_mut());
+        let mut clerk = Approvals::new(self.policy, open.plan, environment::context(&self.invoker), &log);
+        let desk = socket.map(|socket| Desk::new(boundary, socket, &mut clerk));
+        let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell, desk)
             .context("watching the sandbox")?;
         let outcome = outcome::judge(self.policy, open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
@@ -295,6 +303,8 @@ impl Run {
             groups: Vec::new(),
             task: open.plan.ids.mapped.then_some(open.plan.ids.outside_uid),
         };
+        // What is granted later is searched for what stays hidden in it.
+        enclosure.names.extend(ringfence_policy::grantable_bases(self.policy));
         if !open.plan.layers.is_empty() {
             enclosure.own.push(layers::aside(&self.state).context("the state directory")?);
         }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod descriptors;
+mod grants;
 mod limiter;
 mod relay;
 mod remote;
@@ -20,10 +21,11 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 pub use descriptors::{Standard, Unfit, give, standard};
+pub use grants::{Clerk, Desk, Grants, Wish};
 pub use limiter::Limiter;
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
-pub use ringfence_confine::{Purpose, Refusal, Refused};
+pub use ringfence_confine::{Opening, Purpose, Refusal, Refused};
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};
@@ -68,18 +70,30 @@ const JOB: u32 = 0;
 ///
 /// # Errors
 /// The kernel's; dropping the boundary ends the sandbox.
-pub fn run(
-    boundary: &dyn Sandbox,
-    signals: &OwnedFd,
+pub fn run<'a>(
+    boundary: &'a dyn Sandbox,
+    signals: &'a OwnedFd,
     relays: Vec<Relay>,
     screen: Option<Screen>,
-    limiter: Option<&mut Limiter>,
-    tell: &mut dyn FnMut(Notice<'_>) -> bool,
+    limiter: Option<&'a mut Limiter>,
+    tell: &'a mut dyn FnMut(Notice<'_>) -> bool,
+    desk: Option<Desk<'a>>,
 ) -> Result<Ended, Errno> {
     let ended = Ended::default();
     let rest = Rest::default();
-    let mut watch =
-        Watch { boundary, signals, relays, screen, limiter, tell, until: None, blind: false, ended, rest };
+    let mut watch = Watch {
+        boundary,
+        signals,
+        relays,
+        screen,
+        limiter,
+        tell,
+        desk,
+        until: None,
+        blind: false,
+        ended,
+        rest,
+    };
     let outcome = watch.run();
     // What the task wrote last is still in the pipes; no more is wanted of one that wrote too much.
     let enough = watch.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());
@@ -103,6 +117,8 @@ struct Watch<'a> {
     screen: Option<Screen>,
     limiter: Option<&'a mut Limiter>,
     tell: &'a mut dyn FnMut(Notice<'_>) -> bool,
+    /// Takes who wants to grant something, where the policy lets that be.
+    desk: Option<Desk<'a>>,
     /// The root's server is gone.
     blind: bool,
     /// When the sandbox is ended, whatever its command does.
@@ -121,6 +137,9 @@ impl Watch<'_> {
             }
             if ready.look {
                 self.look();
+            }
+            if self.desk.as_mut().is_some_and(|desk| !desk.step(&ready.desk)) {
+                self.boundary.kill();
             }
             // Nothing more is wanted of a task whose end is only a moment away.
             let enough = self.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());
@@ -178,6 +197,8 @@ impl Watch<'_> {
         polled.extend(waiting.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)));
         let screen = self.screen.as_ref().map(Screen::wants).unwrap_or_default();
         polled.extend(screen.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+        let desk = self.desk.as_ref().map(Desk::wants).unwrap_or_default();
+        polled.extend(desk.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
         self.rest.poll(&mut polled, self.patience())?;
         let mut events = polled.iter().map(PollFd::revents);
         let mut next = || events.next().unwrap_or(PollFlags::empty());
@@ -193,6 +214,7 @@ impl Watch<'_> {
             look,
             relays,
             screen: screen.iter().map(|_| !next().is_empty()).collect(),
+            desk: desk.iter().map(|_| !next().is_empty()).collect(),
         })
     }
 
@@ -208,7 +230,8 @@ impl Watch<'_> {
         let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
         let waits = self.screen.as_ref().is_some_and(Screen::waits) || self.relays.iter().any(Relay::waits);
         let terminal = waits.then_some(LOOK);
-        left.into_iter().chain(limit).chain(terminal).min()
+        let grants = self.desk.as_ref().and_then(Desk::patience);
+        left.into_iter().chain(limit).chain(terminal).chain(grants).min()
     }
 
     /// Takes one report; `false` once there will be no more.
@@ -251,6 +274,11 @@ impl Watch<'_> {
                     self.boundary.kill();
                 }
             }
+            Some(message @ Message::Shown) => {
+                if self.desk.as_mut().is_some_and(|desk| !desk.told(&message)) {
+                    self.boundary.kill();
+                }
+            }
             Some(message @ Message::Failed { .. }) => self.ended.messages.push(message),
             Some(_) => {}
             None => {
@@ -280,4 +308,5 @@ struct Ready {
     look: bool,
     relays: Vec<usize>,
     screen: Vec<bool>,
+    desk: Vec<bool>,
 }

@@ -41,6 +41,20 @@ pub enum Ask {
         /// To its whole group.
         group: bool,
     },
+    /// Show something of the host for reading.
+    Grant {
+        /// Absolute, without links.
+        path: OsString,
+        /// Seconds; `None` until the sandbox ends.
+        seconds: Option<u64>,
+        /// The owner's words.
+        why: String,
+    },
+    /// Take a grant away, or all of them.
+    Revoke {
+        /// Which.
+        path: Option<OsString>,
+    },
     /// End the sandbox; commands get SIGTERM first, and this many milliseconds.
     Stop {
         /// Milliseconds.

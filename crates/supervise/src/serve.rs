@@ -12,8 +12,8 @@ use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with, sockopt};
 
+use crate::grants::{self, Grants};
 use crate::remote::{Ask, LONGEST, asked};
 use crate::{Limiter, Notice, Refusal, Relay};
 
@@ -69,6 +69,8 @@ pub struct Server<'a> {
     until: Option<Instant>,
     limiter: Option<&'a mut Limiter>,
     tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
+    /// Where the policy lets something be granted.
+    grants: Option<Grants<'a>>,
     rest: Rest,
     /// Room for one; made once, since it is large.
     request: Vec<u8>,
@@ -93,6 +95,7 @@ impl<'a> Server<'a> {
         template: Template,
         limiter: Option<&'a mut Limiter>,
         tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
+        grants: Option<Grants<'a>>,
     ) -> Self {
         Self {
             boundary,
@@ -106,6 +109,7 @@ impl<'a> Server<'a> {
             until: None,
             limiter,
             tell,
+            grants,
             rest: Rest::default(),
             request: vec![0; LONGEST],
         }
@@ -140,6 +144,7 @@ impl<'a> Server<'a> {
             if ready.look {
                 self.look();
             }
+            self.open_and_close(ready.opened);
             if ready.signals {
                 self.take_signals();
             }
@@ -178,6 +183,8 @@ impl<'a> Server<'a> {
         polled.push(PollFd::new(&self.socket, if room { PollFlags::IN } else { PollFlags::empty() }));
         let looks = self.boundary.looks();
         polled.extend(looks.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let openings = self.boundary.openings();
+        polled.extend(openings.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         polled.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
         let relays: Vec<_> = self.relays.iter().filter_map(Relay::wants).collect();
         polled.extend(relays.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
@@ -187,10 +194,12 @@ impl<'a> Server<'a> {
         let [ended, report, signals, knocked] =
             [next(), next(), next(), next()].map(|flags| !flags.is_empty());
         let look = looks.is_some() && !next().is_empty();
+        let opened = openings.is_some() && !next().is_empty();
         Ok(Ready {
             ended,
             report,
             look,
+            opened,
             signals,
             knocked: knocked && room,
             clients: self.clients.iter().map(|_| !next().is_empty()).collect(),
@@ -200,7 +209,23 @@ impl<'a> Server<'a> {
     fn patience(&self) -> Option<Duration> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = self.limiter.as_ref().and_then(|limiter| limiter.patience());
-        left.into_iter().chain(limit).min()
+        let grants = self.grants.as_ref().and_then(Grants::patience);
+        left.into_iter().chain(limit).chain(grants).min()
+    }
+
+    /// What is granted beside the policy's own grants.
+    fn open_and_close(&mut self, opened: bool) {
+        let Some(grants) = &mut self.grants else { return };
+        let fine = !opened
+            || match self.boundary.opened() {
+                Some(message) => grants.told(self.boundary, &message),
+                None => grants.orphaned(),
+            };
+        if fine {
+            grants.expire(self.boundary);
+        } else {
+            self.boundary.kill();
+        }
     }
 
     /// Takes one report; `false` once there will be no more.
@@ -213,7 +238,14 @@ impl<'a> Server<'a> {
                     limiter.told(&message);
                 }
             }
-            Message::Ready | Message::Made(_) | Message::Listening { .. } | Message::Again { .. } => {}
+            Message::Ready
+            | Message::Made(_)
+            | Message::Listening { .. }
+            | Message::Again { .. }
+            | Message::Opened { .. }
+            | Message::Closed { .. }
+            | Message::Shown
+            | Message::Answer { .. } => {}
             Message::Exited { job, status } => {
                 self.ended(job, i32::try_from(status).unwrap_or(255), &message);
             }
@@ -243,6 +275,9 @@ impl<'a> Server<'a> {
             Some(Message::Refused(refusal)) => {
                 self.refused(&refusal);
                 true
+            }
+            Some(message @ Message::Shown) => {
+                self.grants.as_mut().is_none_or(|grants| grants.told(self.boundary, &message))
             }
             Some(Message::Again { counts, others }) => {
                 (self.tell)(Happening::Noticed(Notice::Again { counts: &counts, others }))
@@ -288,13 +323,7 @@ impl<'a> Server<'a> {
     }
 
     fn accept(&mut self) {
-        let Ok(socket) = accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) else {
-            return;
-        };
-        // Nobody but its owner; the directory's mode says so already.
-        if sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.uid == rustix::process::geteuid()) {
-            self.clients.push(Client { socket, job: None });
-        }
+        self.clients.extend(grants::accept(&self.socket).map(|socket| Client { socket, job: None }));
     }
 
     fn serve(&mut self, ready: &[bool]) {
@@ -345,6 +374,10 @@ impl<'a> Server<'a> {
                 }
                 true
             }
+            Ok((ask @ (Ask::Grant { .. } | Ask::Revoke { .. }), _)) => match &mut self.grants {
+                Some(grants) => grants.answer(self.boundary, ask, &client.socket),
+                None => grants::refuse(&client.socket),
+            },
             Ok((Ask::Stop { grace }, _)) => {
                 self.stop(Duration::from_millis(grace.into()));
                 true
@@ -395,6 +428,7 @@ struct Ready {
     ended: bool,
     report: bool,
     look: bool,
+    opened: bool,
     signals: bool,
     knocked: bool,
     clients: Vec<bool>,

@@ -57,6 +57,11 @@ impl Server {
         Self { tree: Tree::new(nodes), owner, since }
     }
 
+    /// Shows one more name.
+    pub fn add(&mut self, node: &ringfence_plan::Node) {
+        self.tree.add(&node.path, &node.content);
+    }
+
     /// Answers one request in `answer`, which stays empty where none is due. A look is to be written down, and answered by
     /// [`Self::finish`]. Bytes that are no request have no answer.
     #[must_use]

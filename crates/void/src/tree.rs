@@ -32,13 +32,13 @@ impl Tree {
         };
         let mut tree = Self { nodes: vec![root] };
         for node in nodes {
-            tree.add(&node.path, node.content.clone());
+            tree.add(&node.path, &node.content);
         }
         tree
     }
 
     /// Puts a node at `path`, with the directories above it; one that is there stays as it is.
-    fn add(&mut self, path: &Path, content: Content) {
+    pub(crate) fn add(&mut self, path: &Path, content: &Content) {
         let mut at = ROOT;
         let mut names = path.strip_prefix("/").unwrap_or(path).components().peekable();
         while let Some(name) = names.next() {

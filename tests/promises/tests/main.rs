@@ -10,6 +10,7 @@ mod container;
 mod decoys;
 mod descriptors;
 mod doctor;
+mod grants;
 mod interactive;
 mod limits;
 mod modes;

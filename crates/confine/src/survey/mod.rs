@@ -2,6 +2,7 @@
 //!
 //! Costs a few system calls a granted tree. Only patterns with wildcards walk a tree, all of them in one walk.
 
+mod below;
 mod git;
 mod gitconfig;
 mod grants;
@@ -20,6 +21,7 @@ use ringfence_plan::{Invoker, Place, Refused, Survey};
 use ringfence_policy::{Mode, Policy};
 use rustix::io::Errno;
 
+pub use below::denied_below;
 use grants::Looked;
 pub use place::resolve;
 

@@ -35,7 +35,7 @@ const LATER: &[(&str, &str)] = &[
     ("runtime.io_uring = true", "[runtime]\nio_uring = true"),
     ("step.fetch", "[step.fetch.network]\nallow = []"),
     ("approvals.on_refusal = \"ask\"", "[approvals]\non_refusal = \"ask\""),
-    ("approvals.grantable.read", "[approvals]\ngrantable = { read = [\"~/projects/**\"] }"),
+    ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
     ("approvals.grantable.hosts", "[approvals]\ngrantable = { hosts = [\"*.example.org\"] }"),
 ];
 

@@ -52,9 +52,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         remote.kill();
         return Err(not_confined(failure));
     }
-    let ended =
-        ringfence_supervise::run(&remote, &signals, standard.relays, standard.screen, None, &mut |_| true)
-            .context("waiting for the command")?;
+    let ended = ringfence_supervise::run(
+        &remote,
+        &signals,
+        standard.relays,
+        standard.screen,
+        None,
+        &mut |_| true,
+        None,
+    )
+    .context("waiting for the command")?;
     status(&ended.messages, arguments)
 }
 

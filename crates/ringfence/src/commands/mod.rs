@@ -8,6 +8,7 @@ pub(crate) mod discard;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod grant;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod plan;

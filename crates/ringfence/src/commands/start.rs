@@ -1,5 +1,6 @@
 //! `ringfence start`: a sandbox that holds many commands, kept by a process of its own.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -7,11 +8,12 @@ use std::os::fd::OwnedFd;
 use clap::Args;
 use ringfence_confine::Job;
 use ringfence_record::{Event, Report};
-use ringfence_supervise::{Happening, Server, Standard, Template};
+use ringfence_supervise::{Grants, Happening, Server, Standard, Template};
 use ringfence_sys::clone::{Forked, clone};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::approvals::{self, Approvals};
 use crate::cli::PolicyArguments;
 use crate::failure::{Context, Failure};
 use crate::named::{self, Claim};
@@ -95,6 +97,10 @@ fn serve(
         let null = null.context("/dev/null")?;
         run.enclose(&open)?;
         let Open { plan, boundary, log, limiter, refusals, .. } = &mut open;
+        let log = RefCell::new(log);
+        let context = environment::context(&run.invoker);
+        let mut clerk = Approvals::new(run.policy, plan, context, &log);
+        let grants = approvals::any(run.policy).then(|| Grants::new(&mut clerk));
         let template = Template {
             environment: plan.environment.clone(),
             directory: plan.directory.clone(),
@@ -110,11 +116,12 @@ fn serve(
             terminal: None,
         };
         let mut tell = |happening: Happening<'_>| match happening {
-            Happening::Noticed(notice) => refusals.note(&notice, log),
-            Happening::Started { job, command } => log.append(&started(job, command)).is_ok(),
-            Happening::Ended { job, exit } => log.append(&Event::ExecEnd { job, exit }).is_ok(),
+            Happening::Noticed(notice) => refusals.note(&notice, &mut log.borrow_mut()),
+            Happening::Started { job, command } => log.borrow_mut().append(&started(job, command)).is_ok(),
+            Happening::Ended { job, exit } => log.borrow_mut().append(&Event::ExecEnd { job, exit }).is_ok(),
         };
-        let mut server = Server::new(boundary, signals, socket, template, limiter.as_mut(), &mut tell);
+        let mut server =
+            Server::new(boundary, signals, socket, template, limiter.as_mut(), &mut tell, grants);
         if !first.command.is_empty() {
             server.start(first, &standard.passed, standard.relays).map_err(not_confined)?;
         }

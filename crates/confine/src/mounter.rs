@@ -1,0 +1,274 @@
+//! What is granted while a sandbox runs: the process that made the namespaces stays, keeps a copy of the mounts in which the host is
+//! still seen, and carries trees from there into the sandbox. It is outside of the sandbox's pid namespace: no task can reach it.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use ringfence_plan::{Flags, Ids, Kind, Tree};
+use ringfence_sys::clone::{Forked, clone, unshare};
+use ringfence_sys::exec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_behavior};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde::{Deserialize, Serialize};
+
+use crate::report::{self, Message, Stage, send, send_with};
+use crate::root::{self, Masks};
+use crate::{channel, child, init, nascent};
+
+/// How long the mount point may take to appear: the kernel remembers for a second that a name is not there.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const STEP: Duration = Duration::from_millis(10);
+/// How long one opening may take in all.
+const LIMIT: Timespec = Timespec { tv_sec: 4, tv_nsec: 0 };
+/// CLONE_NEWNS (namespaces(7)).
+const MOUNTS: u64 = 0x0002_0000;
+const READ: Flags = Flags { read_only: true, no_exec: true };
+
+/// Something of the host that is shown from now on, for reading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// Its number.
+    pub number: u32,
+    /// On the host and in the sandbox; without links.
+    pub path: PathBuf,
+    /// A directory or a file.
+    pub directory: bool,
+    /// The mount point is made where the task may write; else the root shows it.
+    pub own: bool,
+    /// What lies below and stays hidden: the path, and whether it is a directory.
+    pub hidden: Vec<(PathBuf, bool)>,
+}
+
+/// What the mounter is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Stay, and keep what is seen of the host now.
+    Park(Ids),
+    Open(Opening),
+    Close(u32),
+}
+
+struct Mounter {
+    socket: OwnedFd,
+    ids: Ids,
+    sandbox: OwnedFd,
+    masks: Masks,
+    /// What is open: its mount, and the mount point to be removed afterwards.
+    open: BTreeMap<u32, (OwnedFd, Option<(PathBuf, bool)>)>,
+}
+
+/// Waits for what it is told; ends with its teller. Never returns.
+pub(crate) fn run(socket: OwnedFd) -> ! {
+    let Ok((Order::Park(ids), _)) = channel::receive::<Order>(socket.as_fd()) else { exec::exit_now(0) };
+    match park(socket, ids) {
+        Ok(mut mounter) => {
+            send(mounter.socket.as_fd(), &Message::Ready);
+            while let Ok((order, _)) = channel::receive::<Order>(mounter.socket.as_fd()) {
+                mounter.obey(order);
+            }
+            exec::exit_now(0)
+        }
+        Err((socket, errno)) => {
+            send(socket.as_fd(), &Message::Failed { stage: Stage::Mounter as u32, errno, job: 0 });
+            exec::exit_now(125)
+        }
+    }
+}
+
+/// Before init leaves the old root: afterwards nothing of the host could be found from here.
+fn park(socket: OwnedFd, ids: Ids) -> Result<Mounter, (OwnedFd, Errno)> {
+    let parked = || {
+        rustix::thread::set_name(c"ringfence-mount")?;
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        child::gain_no_privileges()?;
+        let sandbox = fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        unshare(MOUNTS)?;
+        Ok((sandbox, masks(&ids)?))
+    };
+    match parked() {
+        Ok((sandbox, masks)) => {
+            let [file, directory] = masks.both();
+            // The caller's streams among the rest: whoever reads those waits for all who hold them.
+            init::keep_only(&[&socket, &sandbox, file, directory]);
+            Ok(Mounter { socket, ids, sandbox, masks, open: BTreeMap::new() })
+        }
+        Err(errno) => Err((socket, errno)),
+    }
+}
+
+/// Made by a process with the task's ids, since root's own are nobody's in the sandbox.
+fn masks(ids: &Ids) -> Result<Masks, Errno> {
+    let (ours, theirs) = nascent::sockets()?;
+    match clone(0)? {
+        Forked::Child => {
+            let made = child::take_ids(ids).and_then(|()| Masks::new()).and_then(|masks| {
+                masks.both().iter().try_for_each(|mask| send_with(theirs.as_fd(), &Message::Ready, mask))
+            });
+            exec::exit_now(made.map_or_else(Errno::raw_os_error, |()| 0))
+        }
+        Forked::Parent(pid, _) => {
+            drop(theirs);
+            let next = || report::receive(ours.as_fd()).and_then(|(_, mask)| mask);
+            let made = next().zip(next());
+            status(pid)?;
+            made.map(|(file, directory)| Masks::of(file, directory)).ok_or(Errno::PIPE)
+        }
+    }
+}
+
+impl Mounter {
+    fn obey(&mut self, order: Order) {
+        let (number, done, outcome) = match order {
+            Order::Park(_) => return,
+            Order::Open(opening) => {
+                (opening.number, Message::Opened { number: opening.number }, self.open(opening))
+            }
+            Order::Close(number) => (number, Message::Closed { number }, self.close(number)),
+        };
+        let message = match outcome {
+            Ok(()) => done,
+            Err(errno) => Message::Failed { stage: Stage::Mounter as u32, errno, job: number },
+        };
+        send(self.socket.as_fd(), &message);
+    }
+
+    fn open(&mut self, opening: Opening) -> Result<(), Errno> {
+        let Opening { number, path, directory, own, hidden } = opening;
+        let kind = if directory { Kind::Directory } else { Kind::File };
+        let tree =
+            Tree { host: path.clone(), kind, device: 0, inode: 0, recursive: directory, mapped: false };
+        let mount = root::open(&tree, false)?;
+        let masks = hidden
+            .iter()
+            .map(|(path, directory)| Ok((path, self.masks.one(*directory)?)))
+            .collect::<Result<Vec<_>, Errno>>()?;
+        self.inside(|| {
+            let at = mount_point(&path, directory, own)?;
+            root::set(mount.as_fd(), READ, true)?;
+            root::attach(mount.as_fd(), at.as_fd())?;
+            let covered = masks.iter().try_for_each(|(path, mask)| {
+                root::attach(mask.as_fd(), find(path, OFlags::empty())?.as_fd())
+            });
+            // What could not be hidden is not shown either.
+            if covered.is_err() {
+                take_away(&mount)?;
+            }
+            covered
+        })?;
+        self.open.insert(number, (mount, own.then_some((path, directory))));
+        Ok(())
+    }
+
+    fn close(&mut self, number: u32) -> Result<(), Errno> {
+        let Some((mount, made)) = self.open.remove(&number) else { return Ok(()) };
+        self.inside(|| {
+            take_away(&mount)?;
+            if let Some((path, directory)) = made {
+                // The task may have put something there, or moved it: then it is its own.
+                let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+                let _ = fs::unlinkat(CWD, &path, flags);
+            }
+            Ok(())
+        })
+    }
+
+    /// In a process of the sandbox, with the task's ids, that ends by itself or is ended.
+    fn inside(&self, act: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+        match clone(0)? {
+            Forked::Child => {
+                let outcome = set_dumpable_behavior(DumpableBehavior::NotDumpable)
+                    .and_then(|()| {
+                        move_into_link_name_space(self.sandbox.as_fd(), Some(LinkNameSpaceType::Mount))
+                    })
+                    .and_then(|()| child::take_ids(&self.ids))
+                    .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
+                    .and_then(|()| act());
+                exec::exit_now(outcome.map_or_else(Errno::raw_os_error, |()| 0))
+            }
+            Forked::Parent(pid, pidfd) => {
+                let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&LIMIT));
+                if ended != Ok(1) {
+                    let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+                }
+                status(pid)
+            }
+        }
+    }
+}
+
+/// Its exit status is an error number.
+fn status(pid: Pid) -> Result<(), Errno> {
+    loop {
+        match rustix::process::waitpid(Some(pid), WaitOptions::empty()) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(ended) => {
+                return match ended.and_then(|(_, status)| status.exit_status()) {
+                    Some(0) => Ok(()),
+                    Some(errno) => Err(Errno::from_raw_os_error(errno)),
+                    // A task of the same sandbox may have killed it.
+                    None => Err(Errno::TIMEDOUT),
+                };
+            }
+        }
+    }
+}
+
+/// By its own root, wherever the task moved the directories above it to.
+fn take_away(mount: &OwnedFd) -> Result<(), Errno> {
+    match rustix::process::fchdir(mount) {
+        Ok(()) => unmount(c".", UnmountFlags::DETACH | UnmountFlags::NOFOLLOW),
+        // A file: the sandbox's own /proc leads to it.
+        Err(Errno::NOTDIR) => unmount(format!("/proc/self/fd/{}", mount.as_raw_fd()), UnmountFlags::DETACH),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn find(path: &Path, more: OFlags) -> Result<OwnedFd, Errno> {
+    fs::openat2(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | more,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )
+}
+
+/// Through no link: what leads there may be the task's own.
+fn mount_point(path: &Path, directory: bool, own: bool) -> Result<OwnedFd, Errno> {
+    if !own {
+        let mut waited = Duration::ZERO;
+        loop {
+            match find(path, OFlags::empty()) {
+                Err(Errno::NOENT) if waited < PATIENCE => std::thread::sleep(STEP),
+                other => return other,
+            }
+            waited += STEP;
+        }
+    }
+    let mut at = PathBuf::new();
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.next() {
+        let parent = if at.as_os_str().is_empty() { None } else { Some(find(&at, OFlags::DIRECTORY)?) };
+        at.push(part);
+        let (Component::Normal(name), Some(parent)) = (part, parent) else { continue };
+        let made = if parts.peek().is_some() || directory {
+            fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+        } else {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)).map(drop)
+        };
+        match made {
+            // On the root, which shows what leads there.
+            Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    find(path, OFlags::empty())
+}

@@ -1,0 +1,127 @@
+//! `ringfence grant` and `ringfence revoke`: more for a sandbox while it runs, for a time.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ringfence_confine::Message;
+use ringfence_record::State;
+use ringfence_supervise::{Ask, Sandbox};
+use serde::Serialize;
+
+use crate::failure::{Context, Failure};
+use crate::{environment, named, terminal};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence grant dev --read ~/projects/other --for 10m
+  ringfence grant last --read /srv/data/x.csv --why 'the quarterly report'
+
+The policy says what may be granted: approvals.grantable = { read = [\"~/projects/**\"] }. Nothing else can be.
+What is granted can be read, not changed and not executed. `ringfence revoke` takes it away sooner.")]
+pub(crate) struct Arguments {
+    /// A sandbox's name, a run, or `last`
+    run: String,
+    /// The file or directory, with all that is below it and not hidden by `files.deny`
+    #[arg(long, value_name = "PATH")]
+    read: PathBuf,
+    /// How long: `90s`, `10m`, `2h`; without it, until the sandbox ends
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    time: Option<u64>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    why: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence revoke dev --read ~/projects/other
+  ringfence revoke last                     all that was granted to it
+
+What a task has open already, or stands in, it keeps until it lets go of it; `ringfence stop` ends a named sandbox.")]
+pub(crate) struct Revocation {
+    /// A sandbox's name, a run, or `last`
+    run: String,
+    /// What was granted; without it, all
+    #[arg(long, value_name = "PATH")]
+    read: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    done: bool,
+    run: &'a str,
+    text: &'a str,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let path = real(&arguments.read)?;
+    let ask = Ask::Grant { path, seconds: arguments.time, why: arguments.why.clone() };
+    tell(&arguments.run, &ask, arguments.json)
+}
+
+pub(crate) fn revoke(arguments: &Revocation) -> Result<u8, Failure> {
+    // What was granted may be gone from the host since.
+    let path = arguments.read.as_deref().map(|path| real(path).or_else(|_| whole(path).map(PathBuf::into)));
+    tell(&arguments.run, &Ask::Revoke { path: path.transpose()? }, arguments.json)
+}
+
+fn whole(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(environment::invoker()?.cwd.join(path))
+}
+
+/// As a boundary knows it: without links.
+fn real(path: &Path) -> Result<OsString, Failure> {
+    path.canonicalize().map(PathBuf::into).context(path.display().to_string())
+}
+
+fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
+    let invoker = environment::invoker()?;
+    let state = State::open(&invoker.state).context("the state directory")?;
+    let run = match named::find(&state, name) {
+        Ok(run) => run,
+        Err(_) => state.find(name, None).map_err(|error| Failure::new(error.to_string()))?.0,
+    };
+    let remote = named::call(&run).map_err(|_| {
+        Failure::new(format!(
+            "run {} takes no grants: it has ended, or its policy lets nothing be granted",
+            run.id()
+        ))
+        .hint("`approvals.grantable = { read = [...] }` in its policy says what may be granted while it runs")
+    })?;
+    remote.ask(ask, &[]).context("asking the sandbox")?;
+    let Some((Message::Answer { done, text }, _)) = remote.report() else {
+        return Err(Failure::new("the sandbox ended before it answered"));
+    };
+    if json {
+        super::print_json(&Told { done, run: run.id(), text: &text })?;
+        return Ok(if done { 0 } else { Failure::REFUSED });
+    }
+    if !done {
+        return Err(Failure::new(text).with_status(Failure::REFUSED));
+    }
+    terminal::print(&terminal::escape(text));
+    Ok(0)
+}
+
+/// `90s`, `10m`, `2h`, `1d`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no time: write `90s`, `10m` or `2h`");
+    let split = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|seconds| (1..=30 * 86_400).contains(seconds)).ok_or_else(wrong)
+}

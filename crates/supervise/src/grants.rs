@@ -1,0 +1,326 @@
+//! What is granted while a sandbox runs: asked by its owner's clients, decided and written down by a clerk, opened and taken away
+//! by the boundary.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ringfence_confine::{Boundary, Message, Opening, report};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with, sockopt};
+
+use crate::remote::{Ask, LONGEST, asked};
+
+/// Grants at one time.
+const MOST: usize = 256;
+/// Clients at one time, of a sandbox that takes nothing but grants from them.
+const MOST_CLIENTS: usize = 32;
+
+/// Decides about grants, and writes them down before they take effect.
+pub trait Clerk {
+    /// What is opened for that wish.
+    ///
+    /// # Errors
+    /// Why it is not, in words.
+    fn grant(&mut self, number: u32, wish: &Wish) -> Result<Opening, String>;
+
+    /// A grant has ended; `false` if that could not be written down.
+    fn ended(&mut self, number: u32, path: &Path, cause: &str) -> bool;
+}
+
+/// What an owner wants to grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// On the host and in the sandbox.
+    pub path: PathBuf,
+    /// Seconds; `None` until the sandbox ends.
+    pub seconds: Option<u64>,
+    /// In the owner's words.
+    pub why: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The root is told to show a mount point.
+    Showing,
+    Opening,
+    Open,
+    Closing,
+}
+
+struct Live {
+    opening: Opening,
+    state: State,
+    until: Option<Instant>,
+    /// Why it is being taken away.
+    cause: String,
+    /// Who waits for what becomes of it.
+    clients: Vec<OwnedFd>,
+}
+
+/// The grants of a sandbox.
+pub struct Grants<'a> {
+    clerk: &'a mut dyn Clerk,
+    live: Vec<Live>,
+    next: u32,
+}
+
+impl<'a> Grants<'a> {
+    /// None so far.
+    pub fn new(clerk: &'a mut dyn Clerk) -> Self {
+        Self { clerk, live: Vec::new(), next: 0 }
+    }
+
+    /// Somebody wants one.
+    pub(crate) fn ask(&mut self, boundary: &Boundary, wish: &Wish, client: &OwnedFd) {
+        let other = self.live.iter().map(|live| &live.opening.path);
+        let overlaps = |path: &&PathBuf| path.starts_with(&wish.path) || wish.path.starts_with(path);
+        let denied = if self.live.len() >= MOST {
+            Err(format!("{MOST} grants are open: revoke some first"))
+        } else if let Some(path) = other.into_iter().find(overlaps) {
+            Err(format!("`{}` is granted already: revoke that first", path.display()))
+        } else {
+            self.clerk.grant(self.next, wish)
+        };
+        let opening = match denied {
+            Ok(opening) => opening,
+            Err(why) => return answer(client, false, &why),
+        };
+        self.next += 1;
+        let until = wish.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let (state, sent) = if opening.own {
+            (State::Opening, boundary.open(&opening))
+        } else {
+            (State::Showing, boundary.show(&opening))
+        };
+        let clients = client.try_clone().into_iter().collect();
+        let live = Live { opening, state, until, cause: String::new(), clients };
+        match sent {
+            Ok(()) => self.live.push(live),
+            Err(errno) => drop(self.fail(live, errno)),
+        }
+    }
+
+    /// The owner wants one to end, or all.
+    pub(crate) fn revoke(&mut self, boundary: &Boundary, path: Option<&Path>, client: &OwnedFd) {
+        let concerned = |live: &&mut Live| path.is_none_or(|path| live.opening.path == path);
+        let mut found = 0;
+        for live in self.live.iter_mut().filter(concerned) {
+            found += 1;
+            live.clients.extend(client.try_clone());
+            live.close(boundary, "revoked");
+        }
+        if found == 0 {
+            match path {
+                Some(path) => answer(client, false, &format!("nothing is granted at `{}`", path.display())),
+                None => answer(client, true, "nothing was granted"),
+            }
+        }
+    }
+
+    /// A report about one; `false`: something cannot be taken away, and the sandbox must not go on.
+    pub(crate) fn told(&mut self, boundary: &Boundary, message: &Message) -> bool {
+        match message {
+            Message::Shown => {
+                let Some(at) = self.live.iter().position(|live| live.state == State::Showing) else {
+                    return true;
+                };
+                let mut live = self.live.remove(at);
+                live.state = State::Opening;
+                match boundary.open(&live.opening) {
+                    Ok(()) => self.live.push(live),
+                    Err(errno) => return self.fail(live, errno),
+                }
+                true
+            }
+            Message::Opened { number } => {
+                if let Some(live) = self.live.iter_mut().find(|live| live.opening.number == *number) {
+                    live.state = State::Open;
+                    let text = format!("`{}` can be read from now on", live.opening.path.display());
+                    live.clients.drain(..).for_each(|client| answer(&client, true, &text));
+                    if !live.cause.is_empty() {
+                        live.close(boundary, "revoked");
+                    }
+                }
+                true
+            }
+            Message::Closed { number } => match self.take(*number) {
+                Some(live) => self.end(
+                    &live,
+                    true,
+                    "it is not shown any more; what a task has open already, or stands in, it keeps",
+                ),
+                None => true,
+            },
+            Message::Failed { errno, job, .. } => match self.take(*job) {
+                Some(live) if live.state == State::Closing => {
+                    self.end(&live, false, &format!("it could not be taken away: {errno}"));
+                    false
+                }
+                Some(live) => self.fail(live, *errno),
+                None => true,
+            },
+            _ => true,
+        }
+    }
+
+    /// Nobody is left who could take one away; `false`: there was something to take.
+    pub(crate) fn orphaned(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Ends what has lasted long enough.
+    pub(crate) fn expire(&mut self, boundary: &Boundary) {
+        let now = Instant::now();
+        for live in self.live.iter_mut().filter(|live| live.until.is_some_and(|until| until <= now)) {
+            live.close(boundary, "expired");
+        }
+    }
+
+    /// How long until the next one ends.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let open = self.live.iter().filter(|live| live.state == State::Open);
+        let next = open.filter_map(|live| live.until).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn take(&mut self, number: u32) -> Option<Live> {
+        let at = self.live.iter().position(|live| live.opening.number == number)?;
+        Some(self.live.remove(at))
+    }
+
+    /// It never came to be.
+    fn fail(&mut self, live: Live, errno: Errno) -> bool {
+        let why = match errno {
+            Errno::LOOP => "a symbolic link leads there: name what it leads to".to_owned(),
+            Errno::NOTCONN => "its root is in memory, which can show nothing new (no /dev/fuse)".to_owned(),
+            Errno::TIMEDOUT => "it took too long, or a task ended the process that did it".to_owned(),
+            errno => errno.to_string(),
+        };
+        let live = Live { cause: format!("not possible: {why}"), ..live };
+        self.end(&live, false, &why)
+    }
+
+    fn end(&mut self, live: &Live, done: bool, text: &str) -> bool {
+        for client in &live.clients {
+            answer(client, done, &format!("`{}`: {text}", live.opening.path.display()));
+        }
+        self.clerk.ended(live.opening.number, &live.opening.path, &live.cause)
+    }
+}
+
+impl Live {
+    /// Once; what is still being opened is closed when it is.
+    fn close(&mut self, boundary: &Boundary, cause: &str) {
+        if self.cause.is_empty() {
+            cause.clone_into(&mut self.cause);
+        }
+        if self.state == State::Open && boundary.close(self.opening.number).is_ok() {
+            self.state = State::Closing;
+        }
+    }
+}
+
+fn answer(client: &OwnedFd, done: bool, text: &str) {
+    let _ = report::tell(client.as_fd(), &Message::Answer { done, text: text.to_owned() }, None);
+}
+
+/// Where no policy lets anything be granted. The client stays: it may ask for something else.
+pub(crate) fn refuse(client: &OwnedFd) -> bool {
+    answer(
+        client,
+        false,
+        "no rule of `approvals.grantable` in its policy lets anything be granted while it runs",
+    );
+    true
+}
+
+/// Takes the clients of a sandbox that has one command.
+pub struct Desk<'a> {
+    boundary: &'a Boundary,
+    socket: OwnedFd,
+    clients: Vec<OwnedFd>,
+    grants: Grants<'a>,
+    request: Vec<u8>,
+}
+
+impl<'a> Desk<'a> {
+    /// `socket` listens.
+    pub fn new(boundary: &'a Boundary, socket: OwnedFd, clerk: &'a mut dyn Clerk) -> Self {
+        Self { boundary, socket, clients: Vec::new(), grants: Grants::new(clerk), request: vec![0; LONGEST] }
+    }
+
+    /// What is to be polled, in the order that [`Self::step`] takes.
+    pub(crate) fn wants(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
+        let room = if self.clients.len() < MOST_CLIENTS { PollFlags::IN } else { PollFlags::empty() };
+        let mut wanted = vec![(self.socket.as_fd(), room)];
+        wanted.extend(self.boundary.openings().map(|fd| (fd, PollFlags::IN)));
+        wanted.extend(self.clients.iter().map(|client| (client.as_fd(), PollFlags::IN)));
+        wanted
+    }
+
+    /// `false`: the sandbox must not go on.
+    pub(crate) fn step(&mut self, ready: &[bool]) -> bool {
+        let mut ready = ready.iter().copied();
+        let knocked = ready.next().unwrap_or(false);
+        if self.boundary.openings().is_some() && ready.next().unwrap_or(false) {
+            let fine = match self.boundary.opened() {
+                Some(message) => self.told(&message),
+                None => self.grants.orphaned(),
+            };
+            if !fine {
+                return false;
+            }
+        }
+        let mut clients = std::mem::take(&mut self.clients);
+        clients.retain(|client| !ready.next().unwrap_or(false) || self.answer(client));
+        self.clients = clients;
+        if knocked {
+            self.clients.extend(accept(&self.socket));
+        }
+        self.grants.expire(self.boundary);
+        true
+    }
+
+    pub(crate) fn told(&mut self, message: &Message) -> bool {
+        self.grants.told(self.boundary, message)
+    }
+
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.grants.patience()
+    }
+
+    /// Whether the client stays.
+    fn answer(&mut self, client: &OwnedFd) -> bool {
+        match asked(client, &mut self.request) {
+            Ok((ask, _)) => self.grants.answer(self.boundary, ask, client),
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            Err(_) => false,
+        }
+    }
+}
+
+impl Grants<'_> {
+    /// Whether it was about grants.
+    pub(crate) fn answer(&mut self, boundary: &Boundary, ask: Ask, client: &OwnedFd) -> bool {
+        let path = |path: OsString| PathBuf::from(path);
+        match ask {
+            Ask::Grant { path: wanted, seconds, why } => {
+                self.ask(boundary, &Wish { path: path(wanted), seconds, why }, client);
+            }
+            Ask::Revoke { path: wanted } => self.revoke(boundary, wanted.map(path).as_deref(), client),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Nobody but the sandbox's owner; the directory's mode says so already.
+pub(crate) fn accept(socket: &OwnedFd) -> Option<OwnedFd> {
+    let client = accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()?;
+    sockopt::socket_peercred(&client)
+        .is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+        .then_some(client)
+}

@@ -1,0 +1,217 @@
+//! What an owner grants while a sandbox runs: only what the policy lets be granted, only to be read, and no longer than said.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use ringfence_promises::{Outcome, Place};
+use serde_json::Value;
+
+/// A place whose sandbox may be granted `~/projects` and a directory beside the home, and denies `.env` everywhere.
+struct Granting {
+    place: Place,
+    policy: String,
+    /// Beside the home: on the root that nobody but its server makes names in.
+    data: String,
+    projects: String,
+}
+
+impl Granting {
+    fn new() -> Self {
+        let place = Place::in_home();
+        let data = place.base.path().join("data");
+        for directory in [place.home.join("projects/a/.ssh"), data.clone()] {
+            std::fs::create_dir_all(&directory).unwrap();
+        }
+        for path in [place.home.join("projects/a/f"), place.home.join("projects/a/.env"), data.join("f")] {
+            std::fs::write(path, "secret\n").unwrap();
+        }
+        let (data, projects) =
+            (data.display().to_string(), place.home.join("projects").display().to_string());
+        let policy = place.policy(&format!(
+            "[files]\ndeny = [\"**/.env\"]\n[approvals]\ngrantable = {{ read = [\"~/projects/**\", \"{data}\", \"~/.ssh/**\"] }}"
+        ));
+        Self { place, policy, data, projects }
+    }
+
+    /// Runs a script inside that says `up` first, and waits for that.
+    fn start(&self, script: &str) -> Child {
+        let script = format!("touch up; {script}");
+        let mut command =
+            self.place.command(&["run", "--quiet", "--policy", &self.policy, "--", "sh", "-c", &script]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let since = Instant::now();
+        while !self.up() {
+            assert!(since.elapsed() < Duration::from_secs(10), "the sandbox does not come up");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child
+    }
+
+    /// Whether the script has begun: its file is in the run's layer.
+    fn up(&self) -> bool {
+        let runs = std::fs::read_dir(self.place.state.join("runs")).into_iter().flatten().flatten();
+        runs.filter(|run| !run.path().ends_with("last")).any(|run| {
+            let layer = run.path();
+            walk(&layer).iter().any(|path| path.ends_with("up"))
+        })
+    }
+
+    fn grant(&self, path: &str, more: &[&str]) -> Outcome {
+        self.place.ringfence(&[&["grant", "last", "--read", path], more].concat())
+    }
+
+    fn events(&self, kind: &str) -> Vec<Value> {
+        let runs = std::fs::read_dir(self.place.state.join("runs")).unwrap().flatten();
+        let logs = runs.filter_map(|run| std::fs::read_to_string(run.path().join("events.jsonl")).ok());
+        logs.flat_map(|log| log.lines().map(str::to_owned).collect::<Vec<_>>())
+            .map(|line| serde_json::from_str::<Value>(&line).unwrap())
+            .filter(|event| event["kind"] == kind)
+            .map(|event| event["detail"].clone())
+            .collect()
+    }
+}
+
+fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(walk(&entry.path()));
+        }
+        found.push(entry.path());
+    }
+    found
+}
+
+fn text(child: Child) -> (String, String) {
+    let done = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&done.stdout), text(&done.stderr))
+}
+
+#[test]
+fn what_is_granted_is_read_until_it_is_taken_away() {
+    let granting = Granting::new();
+    let (data, projects) = (&granting.data, &granting.projects);
+    // Looked for before: what the kernel remembers of that must not outlast the grant.
+    let child = granting.start(&format!(
+        "cat {data}/f {projects}/a/f; touch asked; \
+         until cat {data}/f {projects}/a/f 2> /dev/null | grep -c . | grep -q 2; do sleep 0.05; done; \
+         cat {projects}/a/.env; echo x > {projects}/a/n; cp /bin/true ~/t; {projects}/a/f; echo seen; \
+         while cat {projects}/a/f > /dev/null 2>&1; do sleep 0.05; done; echo expired; \
+         while cat {data}/f > /dev/null 2>&1; do sleep 0.05; done; echo revoked; cat {data}/f"
+    ));
+    let given = granting.grant(&format!("{projects}/a"), &["--for", "2s", "--why", "to try"]);
+    assert_eq!(given.status, 0, "{given:?}");
+    assert_eq!(granting.grant(data, &[]).status, 0);
+    std::thread::sleep(Duration::from_millis(2500));
+    let taken = granting.place.ringfence(&["revoke", "last", "--read", data]);
+    assert_eq!(taken.status, 0, "{taken:?}");
+    let (out, err) = text(child);
+    assert_eq!(out, "seen\nexpired\nrevoked\n", "{err}");
+    for told in [".env: Permission denied", "/a/n: Read-only file system", "/a/f: Permission denied"] {
+        assert!(err.contains(told), "{told}: {err}");
+    }
+    let grants = granting.events("grant");
+    assert_eq!(grants.len(), 2, "{grants:?}");
+    assert_eq!(grants[0]["path"], format!("{projects}/a"));
+    assert_eq!((&grants[0]["seconds"], &grants[0]["why"]), (&Value::from(2), &Value::from("to try")));
+    let causes: Vec<_> = granting.events("revoke").iter().map(|event| event["cause"].clone()).collect();
+    assert_eq!(causes, ["expired", "revoked"]);
+}
+
+#[test]
+fn nothing_else_can_be_granted() {
+    let granting = Granting::new();
+    let (data, projects) = (&granting.data, &granting.projects);
+    std::fs::create_dir_all(granting.place.home.join(".ssh")).unwrap();
+    std::fs::write(granting.place.home.join(".ssh/id_rsa"), "key").unwrap();
+    std::os::unix::fs::symlink("/etc", format!("{projects}/link")).unwrap();
+    let mut child = granting.start("sleep 60");
+    for (path, why) in [
+        ("/etc/shadow", "no rule of `approvals.grantable.read` covers"),
+        (&format!("{projects}/link/shadow"), "no rule of `approvals.grantable.read` covers"),
+        (&format!("{}/.ssh/id_rsa", granting.place.home.display()), "is a known secret"),
+        (&format!("{projects}/a/.env"), "in `files.deny`"),
+        ("/usr/bin", "no rule of"),
+        (&granting.place.workspace.display().to_string(), "no rule of"),
+    ] {
+        let refused = granting.grant(path, &[]);
+        assert_eq!(refused.status, 126, "{path}: {refused:?}");
+        assert!(refused.err.contains(why), "{path}: {}", refused.err);
+    }
+    assert_eq!(granting.grant(&format!("{projects}/absent"), &[]).status, 125);
+    assert_eq!(granting.grant(&format!("{projects}/a"), &["--json"]).status, 0);
+    for again in ["a", "a/f"] {
+        let refused = granting.grant(&format!("{projects}/{again}"), &[]);
+        assert!(refused.err.contains("is granted already"), "{refused:?}");
+    }
+    assert_eq!(granting.place.ringfence(&["revoke", "last", "--read", data]).status, 126);
+    assert_eq!(granting.events("grant").len(), 1);
+    let _ = rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    );
+    child.wait().unwrap();
+    let over = granting.grant(data, &[]);
+    assert!(over.status == 125 && over.err.contains("takes no grants"), "{over:?}");
+    let none = granting.place.run("", "true");
+    assert_eq!(none.status, 0);
+    assert!(granting.grant(data, &[]).err.contains("takes no grants"));
+}
+
+#[test]
+fn a_task_cannot_keep_what_it_was_granted_by_moving_it() {
+    let granting = Granting::new();
+    let projects = &granting.projects;
+    let child = granting.start(&format!(
+        "until cat {projects}/a/f 2> /dev/null; do sleep 0.02; done; mv {projects} ~/moved; cat ~/moved/a/f; \
+         while cat ~/moved/a/f > /dev/null 2>&1; do sleep 0.02; done; cat ~/moved/a/f {projects}/a/f; \
+         ln -s /tmp {projects} || ls -la ~; echo over; sleep 1; cat {projects}/a/f"
+    ));
+    assert_eq!(granting.grant(&format!("{projects}/a"), &["--for", "1s"]).status, 0);
+    std::thread::sleep(Duration::from_millis(1500));
+    // Where a link of the task leads, nothing is put.
+    let refused = granting.grant(&format!("{projects}/a"), &[]);
+    assert_eq!(refused.status, 126, "{refused:?}");
+    let (out, err) = text(child);
+    assert_eq!(out, "secret\nsecret\nover\n", "{err}");
+}
+
+#[test]
+fn a_named_sandbox_is_granted_more_too() {
+    let granting = Granting::new();
+    let place = &granting.place;
+    let file = format!("{}/f", granting.data);
+    assert_eq!(place.ringfence(&["start", "dev", "--policy", &granting.policy]).status, 0);
+    let read = || place.ringfence(&["exec", "dev", "--", "cat", &file]);
+    assert_ne!(read().status, 0);
+    let given = place.ringfence(&["grant", "dev", "--read", &file, "--for", "1h"]);
+    assert_eq!(given.status, 0, "{given:?}");
+    assert_eq!(read().out, "secret\n");
+    assert_eq!(place.ringfence(&["revoke", "dev"]).status, 0);
+    assert_ne!(read().status, 0);
+    assert_eq!(place.ringfence(&["stop", "dev", "--grace", "0"]).status, 0);
+    let plain = place.policy("");
+    assert_eq!(place.ringfence(&["start", "plain", "--policy", &plain]).status, 0);
+    let refused = place.ringfence(&["grant", "plain", "--read", &file]);
+    assert!(refused.status == 126 && refused.err.contains("approvals.grantable"), "{refused:?}");
+    assert_eq!(place.ringfence(&["stop", "plain", "--grace", "0"]).status, 0);
+}
+
+#[test]
+fn who_opens_ends_with_the_supervisor() {
+    let granting = Granting::new();
+    let mut child = granting.start("sleep 60");
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    assert_eq!(children.split_whitespace().count(), 3, "init, the root's server, the mounter: {children}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let since = Instant::now();
+    let left =
+        || children.split_whitespace().filter(|pid| std::fs::exists(format!("/proc/{pid}")).unwrap()).count();
+    while left() > 0 {
+        assert!(since.elapsed() < Duration::from_secs(5), "{} are left", left());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
