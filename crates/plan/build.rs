@@ -1,4 +1,4 @@
-//! Turns `syscalls.toml`, `enforcer.toml` and `server.toml` into tables of numbers and answers, so that nothing is parsed at start-up.
+//! Turns `syscalls.toml`, `enforcer.toml`, `server.toml` and `mounter.toml` into tables of numbers and answers, so that nothing is parsed at start-up.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -24,7 +24,8 @@ enum Own {
 fn main() -> Result<(), Box<dyn Error>> {
     task()?;
     own("enforcer", "ENFORCER")?;
-    own("server", "SERVER")
+    own("server", "SERVER")?;
+    own("mounter", "MOUNTER")
 }
 
 /// The list of one of our own processes.

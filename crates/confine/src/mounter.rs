@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use ringfence_plan::{Flags, Ids, Kind, Tree};
+use ringfence_plan::{Flags, Ids, Kind, Tree, enforcer};
 use ringfence_sys::clone::{Forked, clone, unshare};
 use ringfence_sys::exec;
+use ringfence_sys::seccomp::{self, Instruction};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -96,6 +97,13 @@ fn park(socket: OwnedFd, ids: Ids) -> Result<Mounter, (OwnedFd, Errno)> {
             let [file, directory] = masks.both();
             // The caller's streams among the rest: whoever reads those waits for all who hold them.
             init::keep_only(&[&socket, &sandbox, file, directory]);
+            let program: Vec<Instruction> = enforcer::mounter()
+                .iter()
+                .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
+                .collect();
+            if let Err(errno) = seccomp::install(&program) {
+                return Err((socket, errno));
+            }
             Ok(Mounter { socket, ids, sandbox, masks, open: BTreeMap::new() })
         }
         Err(errno) => Err((socket, errno)),

@@ -4,6 +4,7 @@ use crate::bpf::{self, Case, Entry, Instruction, Match, Verdict};
 
 include!(concat!(env!("OUT_DIR"), "/enforcer.rs"));
 include!(concat!(env!("OUT_DIR"), "/server.rs"));
+include!(concat!(env!("OUT_DIR"), "/mounter.rs"));
 
 const EPERM: Verdict = Verdict::Errno(libc::EPERM as u16);
 
@@ -12,6 +13,13 @@ const EPERM: Verdict = Verdict::Errno(libc::EPERM as u16);
 pub fn server() -> Vec<Instruction> {
     let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, 0, None) };
     bpf::compile(SERVER.iter().map(entry).collect(), EPERM)
+}
+
+/// The program for the mounter.
+#[must_use]
+pub fn mounter() -> Vec<Instruction> {
+    let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, 0, None) };
+    bpf::compile(MOUNTER.iter().map(entry).collect(), EPERM)
 }
 
 /// The program for the supervisor. `process` is the supervisor's own number; `task` the kernel uid that root's sandbox has, if it
