@@ -94,6 +94,9 @@ pub enum Event {
         rule: String,
         /// Lines of policy that would allow it; none if a rule has to go first.
         remedy: Vec<String>,
+        /// Whether its owner may grant it while the sandbox runs.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        grantable: bool,
     },
     /// A decoy was opened: whoever did looks for secrets.
     DecoyOpen {

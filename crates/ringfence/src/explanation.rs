@@ -33,6 +33,8 @@ pub(crate) struct Explanation {
     pub(crate) rule: String,
     /// Lines of policy that would allow it; none if no line does.
     pub(crate) remedy: Vec<String>,
+    /// Whether `ringfence grant` can show it to the sandbox while that runs.
+    pub(crate) grantable: bool,
     /// Why these lines would be unwise, or why there are none.
     pub(crate) caution: Option<String>,
 }
@@ -98,6 +100,8 @@ impl Explained {
         });
         let Some(explanation) = self.refusals.get_mut(place) else { return };
         explanation.times += times(detail);
+        explanation.grantable |= explanation.on_host == Some(true)
+            && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
         let program = text("program");
         if !program.is_empty() && !explanation.programs.contains(&program) {
             explanation.programs.push(program);
@@ -137,7 +141,18 @@ fn explain(
     } else {
         None
     };
-    Explanation { kind, target, purpose, programs: Vec::new(), times: 0, on_host, rule, remedy, caution }
+    Explanation {
+        kind,
+        target,
+        purpose,
+        programs: Vec::new(),
+        times: 0,
+        on_host,
+        rule,
+        remedy,
+        grantable: false,
+        caution,
+    }
 }
 
 fn times(detail: Option<&Value>) -> u64 {
@@ -163,7 +178,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let nowhere = |one: &&Explanation| one.kind != "decoy" && one.on_host == Some(false) && !all;
     let hidden = explained.refusals.iter().filter(nowhere).count();
     for one in explained.refusals.iter().filter(|one| !nowhere(one)) {
-        out.push_str(&paragraph(one));
+        out.push_str(&paragraph(one, run));
     }
     for unseen in &explained.unseen {
         out.push_str(&format!("not seen in this run: {}\n", escape(unseen)));
@@ -190,7 +205,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     out
 }
 
-fn paragraph(one: &Explanation) -> String {
+fn paragraph(one: &Explanation, run: &str) -> String {
     let line = |text: &str| escape(text.replace('\n', "\\n"));
     let who = match one.programs.as_slice() {
         [] => "the task".to_owned(),
@@ -217,6 +232,11 @@ fn paragraph(one: &Explanation) -> String {
     if !one.remedy.is_empty() {
         let lines: Vec<String> = one.remedy.iter().map(|text| line(text)).collect();
         out.push_str(&format!("    to allow it: {}\n", lines.join(" ")));
+    }
+    if one.grantable {
+        // To be pasted: no name of a file may end the quotes.
+        let path = line(&one.target).replace('\'', "'\\''");
+        out.push_str(&format!("    while it runs: ringfence grant {run} --read '{path}' --for 10m\n"));
     }
     if let Some(caution) = &one.caution {
         out.push_str(&format!("    {}\n", line(caution)));

@@ -141,6 +141,9 @@ impl Refusals {
                     times: 1,
                     rule: decision.reason().to_string(),
                     remedy: judge.remedy(whole, access),
+                    grantable: access != Access::Exec
+                        && access != Access::Write
+                        && judge.grantable(whole).is_ok(),
                 })
             }
         }
@@ -160,6 +163,7 @@ impl Refusals {
                 times: self.others,
                 rule: "too many to be told of one by one".into(),
                 remedy: Vec::new(),
+                grantable: false,
             });
         }
         events.iter().try_for_each(|event| log.append(event).map(drop).context("the run's log"))
