@@ -69,6 +69,19 @@ pub enum Purpose {
     Execute,
 }
 
+impl Purpose {
+    /// `look`, `read`, `write` or `execute`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Execute => "execute",
+        }
+    }
+}
+
 /// Bytes behind the numbers of a message: three names, or so many counts.
 const LONGEST: usize = 3 * NAME + 64;
 

@@ -220,7 +220,8 @@ impl Void<'_> {
         }
         let program = caller::program(&self.proc, look.thread);
         let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
-        match ledger.note(&[look.path.as_os_str().as_bytes(), program.as_bytes()]) {
+        let noted = ledger.note(&[look.path.as_os_str().as_bytes(), program.as_bytes()]);
+        match noted {
             First::New(number) => {
                 let refusal = self.describe(number, &look, program);
                 self.unwritten.insert(number, look);
@@ -233,14 +234,17 @@ impl Void<'_> {
         }
     }
 
-    fn describe(&self, number: u32, look: &Look, program: OsString) -> Refusal {
+    fn describe(&mut self, number: u32, look: &Look, program: OsString) -> Refusal {
         let process = caller::process(&self.proc, look.thread);
         let path = look.path.clone().into_os_string();
         if look.act == Act::Opened {
             return Refusal { number, process, program, what: Refused::Decoy { path } };
         }
         let (purpose, named) = caller::intent(&self.proc, look.thread);
-        let asked = named.and_then(|named| caller::whole(&look.path, &named)).map(PathBuf::into_os_string);
+        let asked = named.and_then(|named| caller::whole(&look.path, &named));
+        let whole = asked.as_deref().unwrap_or(&look.path);
+        self.server.told.add(whole, purpose.word(), look.act == Act::Hidden);
+        let asked = asked.map(PathBuf::into_os_string);
         Refusal { number, process, program, what: Refused::File { path, asked, purpose } }
     }
 

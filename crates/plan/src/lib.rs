@@ -18,6 +18,7 @@ mod refused;
 mod steps;
 mod survey;
 pub mod syscalls;
+mod told;
 mod void;
 mod wire;
 
@@ -32,6 +33,7 @@ pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use steps::{Flags, Step, Tree};
 pub use survey::{Found, GitDirectory, Kind, Link, Loader, Marked, Place, Program, Survey};
+pub use told::REFUSALS;
 pub use void::{Content, Node};
 
 /// What one run asks for, beside the policy.

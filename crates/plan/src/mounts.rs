@@ -110,6 +110,7 @@ pub(crate) fn layout(
         }
     }
     builder.decoys(policy, request, host)?;
+    builder.refusals();
     builder.steps.push(Step::Seal { path: "/dev".into(), flags: READ });
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
     let Builder { trees, steps, void, layers, notes, .. } = builder;

@@ -130,6 +130,7 @@ fn describe_node(Node { path, content }: &Node) -> String {
         Content::Directory { mode } => format!("has      {path}/ {mode:o}"),
         Content::File { decoy: true, .. } => format!("decoy    {path}"),
         Content::File { bytes, .. } => format!("has      {path} ({} bytes)", bytes.len()),
+        Content::Refusals => format!("has      {path} (what was refused)"),
         Content::Hidden { .. } => format!("refuses  {path}"),
         Content::Link { target } => format!("has      {path} -> {}", escape(target)),
     }

@@ -36,6 +36,8 @@ pub enum Content {
         /// A directory or a file.
         directory: bool,
     },
+    /// What was refused so far, a line each.
+    Refusals,
     /// A symbolic link.
     Link {
         /// What it says.

@@ -135,7 +135,7 @@ impl Refusals {
                 (!decision.is_allow() && !own).then(|| Event::FileDeny {
                     path: text(path),
                     asked: asked.as_deref().map(text),
-                    purpose: word(*purpose).into(),
+                    purpose: purpose.word().into(),
                     process,
                     program,
                     times: 1,
@@ -157,7 +157,7 @@ impl Refusals {
             events.push(Event::FileDeny {
                 path: "(others)".into(),
                 asked: None,
-                purpose: word(Purpose::Look).into(),
+                purpose: Purpose::Look.word().into(),
                 process: 0,
                 program: String::new(),
                 times: self.others,
@@ -197,14 +197,5 @@ fn access(purpose: Purpose) -> Access {
         Purpose::Look | Purpose::Read => Access::Read,
         Purpose::Write => Access::Write,
         Purpose::Execute => Access::Exec,
-    }
-}
-
-fn word(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Look => "look",
-        Purpose::Read => "read",
-        Purpose::Write => "write",
-        Purpose::Execute => "execute",
     }
 }

@@ -1,13 +1,15 @@
-//! The file system that stands where the policy grants nothing: it answers the kernel's FUSE requests from a tree that never
-//! changes, and says which names were looked for in vain. Bytes in, bytes out: who reads and writes them is `confine`'s.
+//! The file system that stands where the policy grants nothing: it answers the kernel's FUSE requests from a tree that only
+//! grows, and says which names were looked for in vain. Bytes in, bytes out: who reads and writes them is `confine`'s.
 
 #![forbid(unsafe_code)]
 
 mod ledger;
 mod serve;
+mod told;
 mod tree;
 mod wire;
 
 pub use ledger::{First, Ledger};
 pub use serve::{Act, Look, Server};
+pub use told::Told;
 pub use wire::LONGEST_REQUEST;

@@ -3,10 +3,15 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use ringfence_plan::Content;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::told::Told;
 use crate::tree::{Entry, Tree};
-use crate::wire::{Answer, FOR_EVER, KEEP_CACHE, Operation, Request, VERSION, WANTED, fail, long, word};
+use crate::wire::{
+    Answer, DIRECT, FOR_EVER, KEEP_CACHE, Operation, Request, VERSION, WANTED, fail, long, word,
+};
 
 /// Names that every start of a program looks for and nothing grants: never told, and remembered by the kernel for ever.
 const ALWAYS_ASKED: &[&str] = &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug"];
@@ -47,6 +52,8 @@ pub struct Server {
     owner: (u32, u32),
     /// Seconds since 1970: when all of it came to be.
     since: u64,
+    /// What the task may know of what was refused.
+    pub told: Told,
 }
 
 impl Server {
@@ -54,7 +61,7 @@ impl Server {
     #[must_use]
     pub fn new(nodes: &[ringfence_plan::Node], owner: (u32, u32)) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-        Self { tree: Tree::new(nodes), owner, since }
+        Self { tree: Tree::new(nodes), owner, since, told: Told::default() }
     }
 
     /// Shows one more name.
@@ -178,13 +185,17 @@ impl Server {
                 out.raw(entry.bytes());
             }
             Operation::Open => {
-                out.longs(&[0]).words(&[KEEP_CACHE, 0]);
+                let flags = if matches!(entry.content, Content::Refusals) { DIRECT } else { KEEP_CACHE };
+                out.longs(&[0]).words(&[flags, 0]);
             }
             _ => {
                 let (Some(offset), Some(size)) = (long(request.body, 8), word(request.body, 16)) else {
                     return fail(answer, unique, libc::EINVAL);
                 };
-                let bytes = entry.bytes();
+                let bytes = match entry.content {
+                    Content::Refusals => self.told.bytes(),
+                    _ => entry.bytes(),
+                };
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 let end = start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)).min(bytes.len());
                 out.raw(bytes.get(start..end).unwrap_or_default());

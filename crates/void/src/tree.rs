@@ -81,6 +81,7 @@ impl Entry {
         match &self.content {
             Content::Directory { mode } => libc::S_IFDIR | mode,
             Content::File { mode, .. } => libc::S_IFREG | mode,
+            Content::Refusals => libc::S_IFREG | 0o444,
             // The kernel asks nobody where the mode refuses.
             Content::Hidden { directory: true } => libc::S_IFDIR | 0o500,
             Content::Hidden { directory: false } => libc::S_IFREG | 0o400,
@@ -98,7 +99,7 @@ impl Entry {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.content {
-            Content::Directory { .. } | Content::Hidden { .. } => &[],
+            Content::Directory { .. } | Content::Hidden { .. } | Content::Refusals => &[],
             Content::File { bytes, .. } => bytes,
             Content::Link { target } => target.as_os_str().as_bytes(),
         }

@@ -15,6 +15,8 @@ pub(crate) const FOR_EVER: u64 = u64::MAX;
 
 /// FUSE_PARALLEL_DIROPS | FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS | FUSE_NO_OPENDIR_SUPPORT.
 pub(crate) const WANTED: u32 = 1 << 18 | 1 << 13 | 1 << 23 | 1 << 24;
+/// FOPEN_DIRECT_IO: each read is asked, whatever the size.
+pub(crate) const DIRECT: u32 = 1;
 /// FOPEN_KEEP_CACHE: contents never change.
 pub(crate) const KEEP_CACHE: u32 = 1 << 1;
 

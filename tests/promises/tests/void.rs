@@ -200,7 +200,8 @@ fn the_root_shows_grants_and_what_leads_there() {
     assert_eq!(lines[..3], [workspace.as_str(), &home, "/"], "{}", outcome.out);
     assert!(outcome.out.ends_with("/etc\nlisted\n"), "{}", outcome.out);
     // Of the host's, only what some preset grants or what leads there.
-    for path in ["/root", "/boot", "/sys", "/home", "/run", "/srv", "/etc/shadow", "/etc/ssh", "/etc/sudoers"]
+    for path in
+        ["/root", "/boot", "/sys", "/home", "/run/lock", "/srv", "/etc/shadow", "/etc/ssh", "/etc/sudoers"]
     {
         assert!(!lines.contains(&path) || workspace.starts_with(path), "{path}: {}", outcome.out);
     }
@@ -411,4 +412,46 @@ fn what_is_hidden_inside_of_a_grant_is_told() {
             assert!(explained.contains(path) && explained.contains(rule), "{explained}");
         }
     }
+}
+
+#[test]
+fn a_task_reads_what_it_was_refused_and_no_more() {
+    if !watched() {
+        return;
+    }
+    let place = Place::in_home();
+    place.write(".env", "real");
+    let binary = place.base.path().join("bin");
+    std::fs::create_dir(&binary).unwrap();
+    std::fs::copy(ringfence_promises::binary(), binary.join("ringfence")).unwrap();
+    let policy = format!("[files]\ndeny = [\"**/.env\"]\nexec = [\"{}\"]", binary.display());
+    let script = format!(
+        "cat /run/ringfence/refusals; cat /etc/shadow /etc/shadow .env /made-up/deep 2> /dev/null; \
+         cat /run/ringfence/refusals; echo --; {0}/ringfence explain --self; \
+         true > /run/ringfence/refusals; rm -f /run/ringfence/refusals; ls /run/ringfence",
+        binary.display()
+    );
+    let outcome = place.run(&policy, &script);
+    let (lines, told) = outcome.out.split_once("--\n").unwrap_or_else(|| panic!("{outcome:?}"));
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let env = place.workspace.join(".env");
+    for (path, by) in [
+        ("/etc/shadow", "nothing grants it"),
+        (env.to_str().unwrap(), "the policy hides it"),
+        ("/made-up/deep", "nothing grants it"),
+    ] {
+        let found: Vec<_> =
+            lines.iter().filter(|line| line["refused"] == path && line["to"] == "read").collect();
+        let [line] = &found[..] else { panic!("{path}: {lines:?}") };
+        assert_eq!(line["by"], by);
+        assert!(line["again"].as_str().unwrap().starts_with("useless"));
+        assert!(told.contains(&format!("read {path}: refused, {by}")), "{told}");
+    }
+    // Of the policy, of the host, and of what nobody asked for, nothing is told.
+    for word in ["files.", "policy.toml", "grant_", "secret", "host"] {
+        assert!(!outcome.out.contains(word), "{word}: {}", outcome.out);
+    }
+    assert!(told.ends_with("refusals\n"), "{told}");
+    let outside = place.ringfence(&["explain", "--self"]);
+    assert!(outside.status == 125 && outside.err.contains("/run/ringfence/refusals"), "{outside:?}");
 }

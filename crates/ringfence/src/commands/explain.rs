@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfence_plan::Invoker;
+use ringfence_plan::{Invoker, REFUSALS};
 use ringfence_policy::{Access, Decision, Judge};
 use ringfence_record::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::PolicyArguments;
 use crate::explanation::{Explained, render};
@@ -17,6 +17,7 @@ use crate::{environment, named, source, terminal};
 #[command(after_help = "Examples:
   ringfence explain                           the last run
   ringfence explain 1m85 --json
+  ringfence explain --self                    from inside of a sandbox: what it was refused
   ringfence explain --path ~/.ssh/config      what the policy here says of a file
   ringfence explain --preset coding-agent --command git
 
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// The run, by the beginning of its id, or a sandbox's name; without it, the last one
     #[arg(conflicts_with_all = ["path", "host", "command"])]
     run: Option<String>,
+    /// From inside of a sandbox: what it was refused, a line each
+    #[arg(long = "self", conflicts_with_all = ["run", "path", "host", "command", "all"])]
+    own: bool,
     /// What the policy says of this file
     #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "command"])]
     path: Option<PathBuf>,
@@ -55,6 +59,9 @@ struct Answer {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    if arguments.own {
+        return own(arguments.json);
+    }
     if arguments.path.is_some() || arguments.host.is_some() || arguments.command.is_some() {
         return beforehand(arguments);
     }
@@ -77,6 +84,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         super::print_json(&explained)?;
     } else {
         terminal::print(&render(&explained, run.id(), arguments.all));
+    }
+    Ok(0)
+}
+
+/// A line of what a sandbox tells its task.
+#[derive(Deserialize)]
+struct Line {
+    refused: String,
+    to: String,
+    by: String,
+    again: String,
+}
+
+/// Says no more than the task knows: which names it tried, and that they stay refused.
+fn own(json: bool) -> Result<u8, Failure> {
+    let text = std::fs::read_to_string(REFUSALS).map_err(|error| {
+        Failure::new(format!("{REFUSALS}: {error}")).hint(
+            "it is there inside of a sandbox whose host has /dev/fuse; outside, `ringfence explain` tells of the last run",
+        )
+    })?;
+    if json {
+        terminal::print(text.trim_end());
+        return Ok(0);
+    }
+    for line in text.lines() {
+        let line: Line = serde_json::from_str(line).context(REFUSALS)?;
+        let Line { refused, to, by, again } = line;
+        let refused = refused.replace('\n', "\\n");
+        terminal::print(&terminal::escape(format!("{to} {refused}: refused, {by}; to ask again is {again}")));
+    }
+    if text.is_empty() {
+        terminal::print("nothing was refused so far");
     }
     Ok(0)
 }
