@@ -128,3 +128,36 @@ fn secrets_are_hidden_in_a_crowded_home() {
     let seen = place.run("[files]\nread = [\"~/.config\"]", "cat ~/.config/plain ~/.config/gh/hosts.yml");
     assert_eq!(seen.out, "shown", "{}", seen.err);
 }
+
+/// What a walk of an earlier run remembers of a tree must not hide what came later.
+#[test]
+fn what_appears_between_two_runs_is_hidden_too() {
+    let place = Place::in_home();
+    let deny = "[files]\ndeny = [\"**/.env\", \"**/keys/*\"]";
+    let kept = place.state.join("walks");
+    for directory in ["a", "a/b", "c", "keys"] {
+        place.write(format!("{directory}/file"), "plain");
+    }
+    // Long enough ago to be remembered.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let look = "cat .env a/b/.env new/.env keys/one; true";
+    assert_eq!(place.run(deny, look).out, "");
+    assert!(kept.read_dir().unwrap().next().is_some(), "nothing was remembered");
+    for path in [".env", "a/b/.env", "new/.env", "keys/one"] {
+        place.write(path, "secret");
+    }
+    std::fs::rename(place.workspace.join("c"), place.workspace.join("d")).unwrap();
+    place.write("d/.env", "secret");
+    std::fs::write(place.workspace.join("moved"), "secret").unwrap();
+    assert_eq!(place.run(deny, look).out, "");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::fs::rename(place.workspace.join("moved"), place.workspace.join("a/.env")).unwrap();
+    assert_eq!(place.run(deny, "cat d/.env a/.env; true").out, "");
+    // Whoever else could write there decides nothing: what others may write is not believed.
+    for entry in kept.read_dir().unwrap().flatten() {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(entry.path(), mode).unwrap();
+        std::fs::write(entry.path(), "").unwrap();
+    }
+    assert_eq!(place.run(deny, "cat d/.env a/.env; true").out, "");
+}

@@ -1,17 +1,18 @@
 //! What exists of the paths that are to be hidden or protected.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Kind, Marked, Refused, Survey};
-use ringfence_policy::{Mode, PathPattern, PatternSet, Policy, known_secrets_in, known_secrets_of_host};
-use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode as Permissions, OFlags};
+use ringfence_policy::{
+    Mode, PathPattern, PatternSet, Policy, Rule, known_secrets_in, known_secrets_of_host,
+};
+use rustix::fs::{self, AtFlags, CWD, FileType};
 
 use super::gitconfig::{self, Obeyed};
 use super::homes::Names;
 use super::place::resolve;
+use super::walk::{Seen, entries, walk};
 use super::{Shown, homes, settings};
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
@@ -37,7 +38,6 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
     if shown.covers(&invoker.state) {
         hide(&mut hidden, &invoker.state, "ringfence's own state");
     }
-    let deny: Vec<&PathPattern> = policy.files.deny.iter().map(|rule| &rule.value).collect();
     let protect: Vec<&PathPattern> = policy.workspace.protect.iter().map(|rule| &rule.value).collect();
     let of_host = policy.workspace.mode != Mode::Temporary;
     for rule in &policy.files.deny {
@@ -54,7 +54,8 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
         }
         obeyed_by_git(invoker, survey, &mut protected, &protect);
     }
-    walk_patterns(policy, &deny, &protect, &shown, &workspace, &mut hidden, &mut protected)?;
+    let store = invoker.state.join("walks");
+    walk_patterns(policy, &shown, &workspace, &mut hidden, &mut protected, &store)?;
     let direct = policy.workspace.mode == Mode::Direct;
     if direct {
         patterns_in_direct(policy, survey, &protected);
@@ -263,20 +264,20 @@ fn kind(path: &Path) -> Option<Kind> {
 /// One walk of the workspace, and of trees that the policy's own author granted, for all patterns with wildcards.
 fn walk_patterns(
     policy: &Policy,
-    deny: &[&PathPattern],
-    protect: &[&PathPattern],
     shown: &Shown,
     workspace: &Path,
     hidden: &mut BTreeMap<PathBuf, Marked>,
     protected: &mut Vec<Marked>,
+    store: &Path,
 ) -> Result<(), Refused> {
-    let wild = |list: &[&PathPattern]| {
+    let wild = |list: &[Rule<PathPattern>]| {
         list.iter()
+            .map(|rule| &rule.value)
             .filter(|pattern| pattern.literal().is_none())
-            .map(|pattern| (*pattern).clone())
+            .cloned()
             .collect::<Vec<_>>()
     };
-    let (deny, protect) = (wild(deny), wild(protect));
+    let (deny, protect) = (wild(&policy.files.deny), wild(&policy.workspace.protect));
     if deny.is_empty() && protect.is_empty() {
         return Ok(());
     }
@@ -321,7 +322,13 @@ fn walk_patterns(
                 hide(hidden, &base, &format!("files.deny `{}`", pattern.text()));
             }
         }
-        walk(&root, &mut |path, file_type| {
+        let wanted: Vec<String> = [(&deny, "hide"), (&protect, "protect")]
+            .into_iter()
+            .flat_map(|(list, why)| list.iter().map(move |pattern| (pattern, why)))
+            .filter(|(_, why)| is_workspace || *why == "hide")
+            .map(|(pattern, why)| format!("{why} {} {}", pattern.base(&root).display(), pattern.text()))
+            .collect();
+        walk(&root, &wanted, Some(store), &mut |path, file_type| {
             // A directory whose every child is denied is hidden itself, or an empty one would take new files.
             let all_below = || deny_set.matching_itself(&path.join("\u{1}"));
             let directory = file_type == FileType::Directory;
@@ -330,7 +337,7 @@ fn walk_patterns(
             {
                 let text = deny.get(number).map_or("", PathPattern::text);
                 hide(hidden, path, &format!("files.deny `{text}`"));
-                return false;
+                return Seen::Marked;
             }
             if is_workspace
                 && let Some(number) = protect_set.matching_itself(path)
@@ -342,42 +349,10 @@ fn walk_patterns(
                     kind,
                     because: format!("workspace.protect `{text}`"),
                 });
-                return false;
+                return Seen::Marked;
             }
-            file_type == FileType::Directory
+            if directory { Seen::Below } else { Seen::Nothing }
         });
     }
     Ok(())
-}
-
-/// Visits everything below `root`, links not followed; `visit` says whether to descend.
-fn walk(root: &Path, visit: &mut dyn FnMut(&Path, FileType) -> bool) {
-    let mut pending = vec![root.to_path_buf()];
-    while let Some(directory) = pending.pop() {
-        for (path, file_type) in entries(&directory) {
-            if visit(&path, file_type) {
-                pending.push(path);
-            }
-        }
-    }
-}
-
-fn entries(directory: &Path) -> Vec<(PathBuf, FileType)> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(file) = fs::openat(CWD, directory, flags, Permissions::empty()) else { return Vec::new() };
-    let Ok(listing) = Dir::read_from(&file) else { return Vec::new() };
-    listing
-        .filter_map(Result::ok)
-        .filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."))
-        .map(|entry| {
-            let path = directory.join(OsStr::from_bytes(entry.file_name().to_bytes()));
-            let file_type = match entry.file_type() {
-                // Some file systems do not say.
-                FileType::Unknown => fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
-                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
-                known => known,
-            };
-            (path, file_type)
-        })
-        .collect()
 }

@@ -11,6 +11,7 @@ mod marked;
 mod place;
 mod programs;
 mod settings;
+mod walk;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
