@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ringfence_sys::seccomp::{self, Notification};
 use ringfence_sys::{memory, signals, socket};
+use ringfence_void::{First, Ledger};
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -82,8 +83,12 @@ impl Connections {
     }
 
     /// Takes one call and answers it, now or later; a refusal is to be written down first, under this number.
-    pub(crate) fn serve(&mut self, own: &Own, number: u32) -> Option<Refusal> {
+    /// Calls that are refused whatever they say are told once for each program, then counted.
+    pub(crate) fn serve(&mut self, own: &Own, number: u32, calls: &mut Ledger) -> Option<Refusal> {
         let call = seccomp::receive(self.listener.as_fd()).ok()?;
+        if i64::from(call.number) != libc::SYS_connect {
+            return self.refuse(&call, calls);
+        }
         let outcome = match self.connect(&call, own) {
             Ok(Verdict::Later) => return None,
             Ok(Verdict::Refuse(refusal, errno)) => {
@@ -95,6 +100,18 @@ impl Connections {
         };
         // A caller that is gone needs no answer.
         let _ = seccomp::answer(self.listener.as_fd(), call.id, outcome);
+        None
+    }
+
+    fn refuse(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
+        let process = group(call.thread).unwrap_or(call.thread);
+        let program = program(process);
+        if let First::New(number) = calls.note(&[&call.number.to_ne_bytes(), program.as_bytes()]) {
+            let what = Refused::Syscall { number: call.number, arguments: call.arguments };
+            self.unwritten.insert(number, (call.id, Errno::PERM));
+            return Some(Refusal { number, process, program, what });
+        }
+        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::PERM));
         None
     }
 

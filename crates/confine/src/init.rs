@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_limits::Watcher;
 use ringfence_sys::{exec, fds, signals};
+use ringfence_void::Ledger;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{self, Pid, Signal, WaitOptions};
@@ -24,6 +25,11 @@ const RETRY: Duration = Duration::from_millis(5);
 /// How often memory and processes are looked at.
 const EVERY: Duration = Duration::from_millis(100);
 
+/// Numbers of refused system calls begin here, far from those of connects and of files.
+const CALLS: u32 = 1 << 30;
+/// Counts in one message.
+const MOST_COUNTS: usize = 256;
+
 const CHILD: i32 = 17; // SIGCHLD
 /// What the leader of a terminal's session hands on to its command.
 const HANDED_ON: &[i32] = &[1, 2, 3, 10, 12, 15, 18]; // HUP INT QUIT USR1 USR2 TERM CONT
@@ -39,6 +45,9 @@ struct Init {
     connections: BTreeMap<u32, Connections>,
     /// Number of the next refusal.
     refusal: u32,
+    /// System calls that were refused, and when their counts are told.
+    calls: Ledger,
+    due: Option<Instant>,
     watcher: Option<Watch>,
     rest: Rest,
 }
@@ -78,6 +87,9 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         jobs: HashMap::new(),
         connections: BTreeMap::new(),
         refusal: 0,
+        // Its keys are random: they are drawn while the boundary is being built.
+        calls: Ledger::starting(CALLS),
+        due: None,
         watcher,
         rest: Rest::default(),
     };
@@ -115,6 +127,24 @@ impl Init {
             self.listen();
         }
         self.watch();
+        self.tell_counts();
+    }
+
+    /// Now and then: a flood is told of in a few messages.
+    fn tell_counts(&mut self) {
+        if !self.calls.dirty() {
+            return;
+        }
+        let due = *self.due.get_or_insert_with(|| Instant::now() + EVERY);
+        if due <= Instant::now() {
+            self.tell_some_counts();
+            self.due = None;
+        }
+    }
+
+    fn tell_some_counts(&mut self) {
+        let (counts, others) = self.calls.counts(MOST_COUNTS);
+        send(self.report.as_fd(), &Message::Again { counts, others });
     }
 
     /// How long to wait at most.
@@ -122,7 +152,8 @@ impl Init {
         let busy = self.connections.values().any(Connections::busy).then_some(RETRY);
         let next = self.watcher.as_ref().filter(|_| !self.jobs.is_empty());
         let next = next.map(|watch| watch.next.saturating_duration_since(Instant::now()));
-        busy.into_iter().chain(next).min()
+        let due = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+        busy.into_iter().chain(next).chain(due).min()
     }
 
     /// A new filter is in place.
@@ -136,11 +167,12 @@ impl Init {
     fn connect(&mut self, events: &[PollFlags]) {
         let mut events = events.iter();
         let (own, report, refusal) = (&self.own, &self.report, &mut self.refusal);
+        let calls = &mut self.calls;
         self.connections.retain(|_, connections| {
             let events = events.next().copied().unwrap_or(PollFlags::empty());
             if events.contains(PollFlags::IN) {
-                if let Some(refused) = connections.serve(own, *refusal) {
-                    *refusal = refusal.wrapping_add(1);
+                if let Some(refused) = connections.serve(own, *refusal, calls) {
+                    *refusal = refusal.wrapping_add(1) % CALLS;
                     send(report.as_fd(), &Message::Refused(refused));
                 }
             } else if events.contains(PollFlags::HUP) {
@@ -224,9 +256,12 @@ impl Init {
         }
     }
 
-    fn ended(&self, message: &Message) {
+    fn ended(&mut self, message: &Message) {
         if self.rules.single {
             end_all();
+        }
+        while self.calls.dirty() {
+            self.tell_some_counts();
         }
         send(self.report.as_fd(), message);
         if self.rules.single {

@@ -49,6 +49,13 @@ pub enum Refused {
         /// What it was going to do there.
         purpose: Purpose,
     },
+    /// A system call.
+    Syscall {
+        /// Its number.
+        number: i32,
+        /// Its arguments, as numbers: where they point is not looked at.
+        arguments: [u64; 6],
+    },
     /// A bait that is opened: that is not refused, but told all the same.
     Decoy {
         /// Which.

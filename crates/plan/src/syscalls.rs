@@ -11,7 +11,7 @@ use crate::bpf::{self, Case, Entry, Instruction, Match, Verdict};
 pub enum Answer {
     /// It runs.
     Allow,
-    /// EPERM.
+    /// EPERM, once init has told of it.
     Refuse,
     /// ENOSYS.
     Absent,
@@ -45,13 +45,25 @@ pub fn program(memfd_exec_checked: bool) -> Vec<Instruction> {
     let entries = SYSCALLS.iter().map(|call| Entry {
         number: call.number,
         cases: match (call.answer, call.name) {
-            (Answer::Refuse, _) => always(EPERM),
+            (Answer::Refuse, _) => always(Verdict::Notify),
             (Answer::Absent, _) => always(ENOSYS),
             (Answer::Allow, "memfd_create") if !memfd_exec_checked => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
         },
     });
     bpf::compile(entries.collect(), ENOSYS)
+}
+
+/// The name of a call that is refused, and why; `None` for `connect`, which is judged, and for what nobody asks init about.
+#[must_use]
+pub fn refused(number: i32) -> Option<(&'static str, &'static str)> {
+    let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
+    match (call.answer, call.name) {
+        (Answer::Refuse, name) => Some((name, call.why)),
+        (_, "clone") => Some(("clone", "new namespaces are attack surface of the kernel")),
+        (_, "prlimit64") => Some(("prlimit64", "the limits of another process are not its to set")),
+        _ => None,
+    }
 }
 
 const EPERM: Verdict = Verdict::Errno(libc::EPERM as u16);
@@ -84,7 +96,9 @@ fn sealed_memfd() -> Vec<Case> {
 
 fn conditions(name: &str) -> Vec<Case> {
     let mut cases = match name {
-        "clone" => NEW_NAMESPACES.iter().map(|flag| bits(0, *flag as u32, *flag as u32, EPERM)).collect(),
+        "clone" => {
+            NEW_NAMESPACES.iter().map(|flag| bits(0, *flag as u32, *flag as u32, Verdict::Notify)).collect()
+        }
         "chmod" | "fchmod" => set_id(1),
         "fchmodat" | "fchmodat2" | "mknodat" => set_id(2),
         "mknod" | "creat" => set_id(1),
@@ -181,7 +195,7 @@ fn limits() -> Vec<Case> {
     let nowhere = [false, true].map(|upper| Match { argument: 2, upper, mask: u32::MAX, value: 0 });
     let mut cases =
         vec![bits(0, u32::MAX, 0, Verdict::Allow), Case { when: nowhere.to_vec(), verdict: Verdict::Allow }];
-    cases.extend(always(EPERM));
+    cases.extend(always(Verdict::Notify));
     cases
 }
 
@@ -203,7 +217,8 @@ mod tests {
         for call in SYSCALLS {
             let verdict = interpret(&program, ARCHITECTURE, call.number, [0; 6]).unwrap();
             match call.answer {
-                Answer::Refuse => assert_eq!(verdict, 0x5_0000 | libc::EPERM as u32, "{}", call.name),
+                // SECCOMP_RET_USER_NOTIF: init tells, and answers EPERM.
+                Answer::Refuse => assert_eq!(verdict, 0x7fc0_0000, "{}", call.name),
                 Answer::Absent => assert_eq!(verdict, 0x5_0000 | libc::ENOSYS as u32, "{}", call.name),
                 Answer::Allow if call.name.starts_with("socket") => {}
                 Answer::Allow if call.name == "connect" => assert_eq!(verdict, 0x7fc0_0000),

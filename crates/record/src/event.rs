@@ -98,6 +98,21 @@ pub enum Event {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         grantable: bool,
     },
+    /// A system call was refused.
+    SyscallDeny {
+        /// Its name.
+        name: String,
+        /// Its six arguments, in hexadecimal.
+        arguments: Vec<String>,
+        /// The process that made it, as the sandbox counts; 0 for many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often at least, beyond what other events tell.
+        times: u64,
+        /// Why it is refused.
+        rule: String,
+    },
     /// A decoy was opened: whoever did looks for secrets.
     DecoyOpen {
         /// Which.
@@ -235,6 +250,8 @@ pub enum Kind {
     ExecDeny,
     /// `file.deny`
     FileDeny,
+    /// `syscall.deny`
+    SyscallDeny,
     /// `decoy.open`
     DecoyOpen,
     /// `grant`
@@ -257,7 +274,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -266,6 +283,7 @@ impl Kind {
         Self::LimitHit,
         Self::ExecDeny,
         Self::FileDeny,
+        Self::SyscallDeny,
         Self::DecoyOpen,
         Self::Grant,
         Self::Revoke,
@@ -288,6 +306,7 @@ impl Kind {
             Self::LimitHit => "limit.hit",
             Self::ExecDeny => "exec.deny",
             Self::FileDeny => "file.deny",
+            Self::SyscallDeny => "syscall.deny",
             Self::DecoyOpen => "decoy.open",
             Self::Grant => "grant",
             Self::Revoke => "revoke",
@@ -311,9 +330,12 @@ impl Kind {
             | Self::Revoke
             | Self::WorkspaceDiscard => Severity::Informational,
             Self::PolicyError | Self::Degraded | Self::FileDeny => Severity::Low,
-            Self::LimitHit | Self::ExecDeny | Self::NetDeny | Self::Grant | Self::ApplyFlag => {
-                Severity::Medium
-            }
+            Self::LimitHit
+            | Self::ExecDeny
+            | Self::NetDeny
+            | Self::Grant
+            | Self::SyscallDeny
+            | Self::ApplyFlag => Severity::Medium,
             Self::ApplyRefuse | Self::DecoyOpen => Severity::High,
         }
     }
@@ -362,6 +384,7 @@ impl Event {
             Self::LimitHit { .. } => Kind::LimitHit,
             Self::ExecDeny { .. } => Kind::ExecDeny,
             Self::FileDeny { .. } => Kind::FileDeny,
+            Self::SyscallDeny { .. } => Kind::SyscallDeny,
             Self::DecoyOpen { .. } => Kind::DecoyOpen,
             Self::Grant { .. } => Kind::Grant,
             Self::Revoke { .. } => Kind::Revoke,

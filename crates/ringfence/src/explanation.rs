@@ -17,11 +17,11 @@ use crate::terminal::escape;
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
-    /// `file`, `socket`, `decoy` or `limit`.
+    /// `file`, `socket`, `syscall`, `decoy` or `limit`.
     pub(crate) kind: &'static str,
-    /// The path, or the key in `[limits]`.
+    /// The path, the call's name, or the key in `[limits]`.
     pub(crate) target: String,
-    /// `look`, `read`, `write`, `execute`, `connect` or `open`; for a limit, what happened.
+    /// `look`, `read`, `write`, `execute`, `connect`, `call` or `open`; for a limit, what happened.
     pub(crate) purpose: String,
     /// Programs that asked.
     pub(crate) programs: Vec<String>,
@@ -89,6 +89,7 @@ impl Explained {
                 ("file", if asked.is_empty() { text("path") } else { asked }, text("purpose"))
             }
             "decoy.open" => ("decoy", text("path"), "open".to_owned()),
+            "syscall.deny" => ("syscall", text("name"), "call".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
             "limit.hit" => ("limit", text("limit"), text("what")),
             "sandbox.start" => return self.unseen = unseen(detail),
@@ -118,8 +119,9 @@ fn explain(
     host: &Host,
     context: &PolicyContext,
 ) -> Explanation {
-    let on_host = if kind == "limit" { None } else { host.has(Path::new(&target)) };
-    let forbidden = (kind != "limit")
+    let nowhere = matches!(kind, "limit" | "syscall");
+    let on_host = if nowhere { None } else { host.has(Path::new(&target)) };
+    let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
     let caution = if kind == "decoy" {
@@ -134,6 +136,8 @@ fn explain(
         Some("unwise: whatever reads it can use it elsewhere".to_owned())
     } else if kind == "socket" {
         Some("this version has no grant for sockets of the host".to_owned())
+    } else if kind == "syscall" {
+        Some("no policy of this version allows it".to_owned())
     } else if kind == "limit" {
         Some("raise the limit only if the task needs more".to_owned())
     } else if remedy.is_empty() {
@@ -218,6 +222,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "write" => "tried to write",
         "execute" => "tried to start",
         "connect" => "tried to connect to",
+        "call" => "made the system call",
         "open" => "opened the decoy",
         _ => "reached",
     };

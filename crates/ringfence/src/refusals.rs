@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 
+use ringfence_plan::syscalls;
 use ringfence_policy::{Access, Judge, Policy};
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{Notice, Purpose, Refusal, Refused};
@@ -49,7 +50,8 @@ impl Refusals {
     /// nowhere: those do not count.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let host = Host::new();
-        let there = |event: &Event| target(event).is_none_or(|path| host.has(Path::new(path)) != Some(false));
+        let there =
+            |event: &Event| target(event).is_some_and(|path| host.has(Path::new(path)) != Some(false));
         let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
         events.fold((0, self.others), |(things, times), (_, again)| {
             (things + 1, times.saturating_add(again + 1))
@@ -96,7 +98,7 @@ impl Refusals {
                 }
                 self.connects.insert(key, (event.clone(), 0));
             }
-            Refused::File { .. } | Refused::Decoy { .. } => {
+            Refused::File { .. } | Refused::Decoy { .. } | Refused::Syscall { .. } => {
                 if let Event::DecoyOpen { path, program, .. } = &event {
                     self.decoys.push((path.clone(), program.clone()));
                 } else if self.files.len() >= MOST {
@@ -121,6 +123,17 @@ impl Refusals {
                 times: 1,
                 rule: "a socket of the host needs a grant of its own".into(),
             }),
+            Refused::Syscall { number, arguments } => {
+                let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
+                Some(Event::SyscallDeny {
+                    name: name.into(),
+                    arguments: arguments.iter().map(|argument| format!("{argument:#x}")).collect(),
+                    process,
+                    program,
+                    times: 1,
+                    rule: format!("the list of system calls: {why}"),
+                })
+            }
             Refused::Decoy { path } => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
                 let rule = judge.file(Path::new(path), Access::Read).reason().to_string();
@@ -185,6 +198,7 @@ fn repeated(event: &Event, again: u64) -> Option<Event> {
     let mut event = event.clone();
     if let Event::FileDeny { process, times, .. }
     | Event::NetDeny { process, times, .. }
+    | Event::SyscallDeny { process, times, .. }
     | Event::DecoyOpen { process, times, .. } = &mut event
     {
         (*process, *times) = (0, again);

@@ -238,6 +238,11 @@ impl Watch<'_> {
     fn report(&mut self) -> bool {
         match self.boundary.report() {
             Some((Message::Refused(refusal), _)) => self.refused(&refusal),
+            Some((Message::Again { counts, others }, _)) => {
+                if !(self.tell)(Notice::Again { counts: &counts, others }) {
+                    self.boundary.kill();
+                }
+            }
             Some((message @ (Message::MuchMemory | Message::ManyProcesses), _)) => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(&message);

@@ -233,6 +233,11 @@ impl<'a> Server<'a> {
         let Some((message, descriptor)) = self.boundary.report() else { return false };
         match message {
             Message::Refused(refusal) => self.refused(&refusal),
+            Message::Again { counts, others } => {
+                if !(self.tell)(Happening::Noticed(Notice::Again { counts: &counts, others })) {
+                    self.boundary.kill();
+                }
+            }
             Message::MuchMemory | Message::ManyProcesses => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(&message);
@@ -241,7 +246,6 @@ impl<'a> Server<'a> {
             Message::Ready
             | Message::Made(_)
             | Message::Listening { .. }
-            | Message::Again { .. }
             | Message::Opened { .. }
             | Message::Closed { .. }
             | Message::Shown

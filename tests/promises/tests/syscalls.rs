@@ -1,0 +1,118 @@
+//! System calls that the list refuses are told of: which, with which arguments, by whom, and how often.
+
+use std::time::{Duration, Instant};
+
+use ringfence_promises::{Outcome, Place};
+use serde_json::Value;
+
+/// What python needs to make a system call by its number.
+const CALL: &str = "import ctypes, os, sys, threading\n\
+                    libc = ctypes.CDLL(None, use_errno=True)\n\
+                    def call(*words):\n  \
+                      ctypes.set_errno(0)\n  \
+                      libc.syscall(*[ctypes.c_long(word) for word in words])\n  \
+                      return ctypes.get_errno()\n";
+
+fn python(place: &Place, script: &str) -> Outcome {
+    place.write("try.py", &format!("{CALL}{script}\n"));
+    place.run("", "exec python3 -I -S try.py")
+}
+
+/// Refused calls of the only run: name, arguments, program, how often.
+fn told(place: &Place) -> Vec<(String, Vec<String>, String, u64)> {
+    log(place)
+        .into_iter()
+        .filter(|event| event["kind"] == "syscall.deny")
+        .map(|event| {
+            let detail = &event["detail"];
+            let arguments = detail["arguments"].as_array().unwrap().iter();
+            (
+                detail["name"].as_str().unwrap().to_owned(),
+                arguments.map(|word| word.as_str().unwrap().to_owned()).collect(),
+                detail["program"].as_str().unwrap().to_owned(),
+                detail["times"].as_u64().unwrap(),
+            )
+        })
+        .collect()
+}
+
+fn log(place: &Place) -> Vec<Value> {
+    let runs: Vec<_> = std::fs::read_dir(place.state.join("runs")).unwrap().flatten().collect();
+    assert_eq!(runs.len(), 1, "one run a place");
+    let text = std::fs::read_to_string(runs[0].path().join("events.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Numbers that are the same on every architecture (asm-generic/unistd.h), and those of this one.
+const IO_URING_SETUP: i64 = 425;
+const OPEN_TREE: i64 = 428;
+#[cfg(target_arch = "x86_64")]
+const PTRACE_UNSHARE: [i64; 2] = [101, 272];
+#[cfg(target_arch = "aarch64")]
+const PTRACE_UNSHARE: [i64; 2] = [117, 97];
+
+#[test]
+fn a_refused_call_is_told_with_its_arguments() {
+    let place = Place::new();
+    let [ptrace, unshare] = PTRACE_UNSHARE;
+    let outcome = python(
+        &place,
+        &format!(
+            "print([call({ptrace}, 16, 1, 2, 3), call({unshare}, 0x10020000), call({IO_URING_SETUP}, 8, 0x7fff0000), \
+             call({OPEN_TREE}, -100, 5, 1)])"
+        ),
+    );
+    // EPERM each, as if nobody had been asked.
+    assert_eq!(outcome.out, "[1, 1, 1, 1]\n", "{}", outcome.err);
+    let told = told(&place);
+    for (name, first) in [
+        ("ptrace", &["0x10", "0x1", "0x2", "0x3"][..]),
+        ("unshare", &["0x10020000"]),
+        ("io_uring_setup", &["0x8", "0x7fff0000"]),
+        ("open_tree", &["0xffffffffffffff9c", "0x5", "0x1"]),
+    ] {
+        let found: Vec<_> = told.iter().filter(|(called, ..)| called == name).collect();
+        let [(_, arguments, program, times)] = &found[..] else { panic!("{name}: {told:?}") };
+        assert_eq!(arguments[..first.len()], *first, "{name}");
+        assert_eq!((arguments.len(), *times), (6, 1), "{name}");
+        assert!(program.contains("python3"), "{program}");
+    }
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(
+        explained.contains("made the system call unshare\n    refused: the list of system calls: "),
+        "{explained}"
+    );
+}
+
+#[test]
+fn a_flood_of_calls_is_counted_and_holds_nobody_else_up() {
+    let place = Place::new();
+    let [_, unshare] = PTRACE_UNSHARE;
+    place.write(
+        "flood.py",
+        &format!(
+            "{CALL}def flood():\n  for number in range(5000): call({unshare}, number)\n\
+             threads = [threading.Thread(target=flood) for _ in range(4)]\n\
+             [thread.start() for thread in threads]; [thread.join() for thread in threads]\nprint('flooded')\n"
+        ),
+    );
+    place.write(
+        "meet.py",
+        "import socket\nserver = socket.socket(socket.AF_UNIX); server.bind('/tmp/s'); server.listen(200)\n\
+         for _ in range(200): socket.socket(socket.AF_UNIX).connect('/tmp/s')\nprint('met')\n",
+    );
+    let since = Instant::now();
+    let script =
+        "python3 -I -S flood.py & python3 -I -S meet.py; for i in 1 2 3 4 5; do /bin/true; done; wait";
+    let outcome = place.run("", script);
+    let mut lines: Vec<&str> = outcome.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["flooded", "met"], "{}", outcome.err);
+    println!("20,000 refused calls beside 200 connects: {:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(30));
+    let told = told(&place);
+    assert!(told.len() <= 2, "{told:?}");
+    let times: u64 = told.iter().map(|(.., times)| times).sum();
+    assert_eq!(times, 20_000);
+    assert!(log(&place).len() < 40);
+}
