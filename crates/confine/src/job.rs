@@ -31,7 +31,7 @@ pub(crate) struct Filters {
 
 impl Filters {
     pub(crate) fn new() -> Self {
-        Self { usual: syscalls::program(false) }
+        Self { usual: syscalls::program(false, false) }
     }
 }
 
@@ -56,8 +56,8 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn of(orders: &Orders<'_>, filters: &Filters) -> Self {
         let other;
-        let filter = if orders.memfd_noexec {
-            other = syscalls::program(true);
+        let filter = if orders.memfd_noexec || orders.debug {
+            other = syscalls::program(orders.memfd_noexec, orders.debug);
             &other
         } else {
             &filters.usual

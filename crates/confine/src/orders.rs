@@ -19,6 +19,7 @@ pub(crate) struct Orders<'a> {
     pub(crate) void: Option<Vec<(OsString, usize)>>,
     pub(crate) landlock: Cow<'a, Option<Landlock>>,
     pub(crate) memfd_noexec: bool,
+    pub(crate) debug: bool,
     pub(crate) host_name: Cow<'a, str>,
     pub(crate) limits: Limits,
     /// The sandbox ends with its first job.
@@ -36,6 +37,7 @@ impl<'a> Orders<'a> {
             void: plan.void.as_deref().map(crowded),
             landlock: Cow::Borrowed(&plan.landlock),
             memfd_noexec: plan.memfd_noexec,
+            debug: plan.debug,
             host_name: Cow::Borrowed(plan.host_name),
             limits: plan.limits,
             single,

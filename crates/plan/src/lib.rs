@@ -147,8 +147,10 @@ pub struct Plan {
     pub layers: Vec<Layer>,
     /// The second lock, or `None` where the kernel has no Landlock.
     pub landlock: Option<Landlock>,
-    /// Whether `vm.memfd_noexec` is set; the system call filter is [`syscalls::program`] of that.
+    /// Whether `vm.memfd_noexec` is set; the system call filter is [`syscalls::program`] of that and the next.
     pub memfd_noexec: bool,
+    /// Whether the task may look into its own processes.
+    pub debug: bool,
     /// Bounds on resources.
     pub limits: Limits,
     /// Host name inside.
@@ -214,6 +216,7 @@ pub fn plan(
         layers: layout.layers,
         landlock,
         memfd_noexec,
+        debug: policy.runtime.debug,
         limits,
         host_name: "ringfence",
         environment: environment::build(policy, survey, invoker, &grants),

@@ -66,7 +66,7 @@ impl fmt::Display for Plan {
             count(Answer::Allow),
             count(Answer::Refuse),
             count(Answer::Absent),
-            syscalls::program(self.memfd_noexec).len()
+            syscalls::program(self.memfd_noexec, self.debug).len()
         )?;
         writeln!(
             out,

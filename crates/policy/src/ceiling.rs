@@ -192,6 +192,7 @@ impl Bound<'_> {
         for (key, wanted, most) in [
             ("commands.from_workspace = true", &policy.from_workspace, &ceiling.from_workspace),
             ("workspace.git = true", &policy.git, &ceiling.git),
+            ("runtime.debug = [\"ptrace\"]", &policy.debug, &ceiling.debug),
             ("runtime.tmp_exec = true", &policy.tmp_exec, &ceiling.tmp_exec),
             ("runtime.terminal = \"raw\"", &policy.terminal_raw, &ceiling.terminal_raw),
         ] {

@@ -314,7 +314,6 @@ impl Check<'_> {
     fn runtime(&mut self, runtime: &RuntimeTable) {
         self.switch("runtime.user_namespaces", runtime.user_namespaces.as_ref(), false);
         self.switch("runtime.io_uring", runtime.io_uring.as_ref(), false);
-        self.words("runtime.debug", runtime.debug.as_ref(), &["ptrace"]);
     }
 
     /// The tables of a step are checked as if they stood at the top, then the step is refused as a whole.

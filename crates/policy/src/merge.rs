@@ -43,6 +43,7 @@ pub(crate) struct Merged {
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
     pub(crate) tmp_exec: Option<At<bool>>,
+    pub(crate) debug: Option<At<bool>>,
     pub(crate) terminal_raw: Option<At<bool>>,
     pub(crate) expect_allow: Vec<At<String>>,
     pub(crate) expect_refuse: Vec<At<String>>,
@@ -92,6 +93,10 @@ impl Merged {
         }
         if let Some(runtime) = &document.runtime {
             replace_by(&mut self.tmp_exec, runtime.tmp_exec.as_ref());
+            for word in runtime.debug.iter().flat_map(|list| &list.value) {
+                let read = choice("runtime.debug", word, &[("ptrace", true)], report).map(|on| word.with(on));
+                replace_by(&mut self.debug, read.as_ref());
+            }
             if let Some(written) = &runtime.terminal {
                 let options = [("raw", true), ("filtered", false)];
                 let read = choice("runtime.terminal", written, &options, report).map(|raw| written.with(raw));
@@ -312,6 +317,7 @@ impl Merged {
         note("commands.from_workspace", self.from_workspace.as_ref().map(|at| at.place));
         note("runtime.terminal", self.terminal_raw.as_ref().map(|at| at.place));
         note("limits.exact", self.exact.as_ref().map(|at| at.place));
+        note("runtime.debug", self.debug.as_ref().map(|at| at.place));
         note("runtime.tmp_exec", self.tmp_exec.as_ref().map(|at| at.place));
         let value = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
         Policy {
@@ -342,6 +348,7 @@ impl Merged {
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),
+                debug: value(&self.debug),
                 terminal_raw: value(&self.terminal_raw),
             },
             expect: model::Expect {

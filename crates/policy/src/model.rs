@@ -182,6 +182,8 @@ pub struct Limits {
 pub struct Runtime {
     /// Programs in /tmp may be executed.
     pub tmp_exec: bool,
+    /// The task may trace its own processes.
+    pub debug: bool,
     /// What the task writes to a terminal may act on it.
     pub terminal_raw: bool,
 }

@@ -66,8 +66,11 @@ impl Printer<'_> {
 
     fn runtime(&mut self) {
         let runtime = &self.policy.runtime;
-        if runtime.tmp_exec || runtime.terminal_raw {
+        if runtime.tmp_exec || runtime.debug || runtime.terminal_raw {
             self.table("runtime");
+        }
+        if runtime.debug {
+            self.key("debug", "[\"ptrace\"]", self.policy.origins.get("runtime.debug"));
         }
         if runtime.tmp_exec {
             self.key("tmp_exec", "true", self.policy.origins.get("runtime.tmp_exec"));

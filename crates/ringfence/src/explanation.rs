@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use ringfence_plan::VOID;
+use ringfence_plan::{VOID, syscalls};
 use ringfence_policy::Context as PolicyContext;
 use ringfence_record::RunDir;
 use serde::Serialize;
@@ -136,6 +136,9 @@ fn explain(
         Some("unwise: whatever reads it can use it elsewhere".to_owned())
     } else if kind == "socket" {
         Some("this version has no grant for sockets of the host".to_owned())
+    } else if kind == "syscall" && syscalls::DEBUG.contains(&target.as_str()) {
+        remedy = vec!["[runtime]".into(), "debug = [\"ptrace\"]".into()];
+        None
     } else if kind == "syscall" {
         Some("no policy of this version allows it".to_owned())
     } else if kind == "limit" {

@@ -116,3 +116,27 @@ fn a_flood_of_calls_is_counted_and_holds_nobody_else_up() {
     assert_eq!(times, 20_000);
     assert!(log(&place).len() < 40);
 }
+
+/// The price of debuggers: the task's programs reach each other, and nothing else.
+#[test]
+fn a_debugger_reaches_the_tasks_own_processes_alone() {
+    let place = Place::new();
+    let [ptrace, _] = PTRACE_UNSHARE;
+    // PTRACE_SEIZE is 0x4206; process_vm_readv is one argument too many for it, so the file stands for it.
+    place.write(
+        "trace.py",
+        &format!(
+            "{CALL}child = os.fork()\nif child == 0:\n  import time; time.sleep(20)\n\
+             print(call({ptrace}, 0x4206, child, 0, 0)); print([call({ptrace}, 0x4206, pid, 0, 0) for pid in (1, 2)])\n\
+             def read(pid):\n  try: open(f'/proc/{{pid}}/mem', 'rb').read(1); return 'read'\n  except OSError as error: return error.errno\n\
+             print([read(pid) for pid in (1, 2)])\nos.kill(child, 9)\n"
+        ),
+    );
+    let traced = |policy: &str| place.run(policy, "exec python3 -I -S trace.py");
+    let outcome = traced("[runtime]\ndebug = [\"ptrace\"]");
+    assert_eq!(outcome.out, "0\n[1, 1]\n[13, 13]\n", "{}", outcome.err);
+    let outcome = traced("");
+    assert_eq!(outcome.out, "1\n[1, 1]\n[13, 13]\n", "{}", outcome.err);
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(explained.contains("to allow it: [runtime] debug = [\"ptrace\"]"), "{explained}");
+}
