@@ -403,7 +403,8 @@ fn parse_rest(
         for (index, error) in errors.iter().enumerate() {
             if error.message() == DUPLICATE || first == Some(index) {
                 let span = error.span().unwrap_or(0..0);
-                let place = Place { source, start: span.start, end: span.end };
+                let at = |at| lists.map_or(at, |lists: &Lists| lists.place(at));
+                let place = Place { source, start: at(span.start), end: at(span.end) };
                 let title = format!("not valid TOML: {}", error.message());
                 report.push(Problem::new(place, title).label(syntax_label(error.message())));
             }

@@ -27,6 +27,7 @@ mod lists;
 mod load;
 mod merge;
 pub mod model;
+mod near;
 mod path;
 pub mod pattern;
 mod presets;

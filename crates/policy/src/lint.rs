@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::merge::Merged;
 use crate::model::Grant;
+use crate::near::Near;
 use crate::pattern::PatternSet;
 use crate::reader::At;
 
@@ -87,7 +88,20 @@ struct Forbidden {
     home: Option<PathBuf>,
     state: Option<PathBuf>,
     config: Option<PathBuf>,
+    /// All of these: what is not near is not forbidden.
+    near: Near,
 }
+
+/// Directories whose own rules stand in [`Forbidden::refusal`], and whether they hold for what lies below.
+const SYSTEM: &[(&str, bool)] = &[
+    ("/proc", true),
+    ("/dev", true),
+    ("/sys", true),
+    ("/run", false),
+    ("/var/run", true),
+    ("/tmp", false),
+    ("/var/tmp", false),
+];
 
 impl Forbidden {
     fn new(context: &Context) -> Self {
@@ -102,18 +116,24 @@ impl Forbidden {
             let socket = absolute(Path::new(value.strip_prefix("unix://").unwrap_or(value)))?;
             socket.parent().is_some().then_some((socket, *engine))
         });
-        let sockets = fixed.chain(by_variable).collect();
+        let sockets: Vec<_> = fixed.chain(by_variable).collect();
         let system =
             |home: &PathBuf| ["/usr", "/bin", "/sbin", "/lib"].iter().any(|root| home.starts_with(root));
-        Self {
-            sockets,
-            home: home.filter(|home| !system(home)),
-            state: absolute(&context.state_dir),
-            config: absolute(&context.config_dir),
-        }
+        let home = home.filter(|home| !system(home));
+        let (state, config) = (absolute(&context.state_dir), absolute(&context.config_dir));
+        let mut near = Near::default();
+        SYSTEM.iter().for_each(|(path, whole)| near.add(Path::new(path), *whole));
+        sockets.iter().for_each(|(path, _)| near.add(path, true));
+        home.iter().for_each(|path| near.add(path, false));
+        state.iter().chain(&config).for_each(|path| near.add(path, true));
+        Self { sockets, home, state, config, near }
     }
 
     fn grant(&self, path: &Path, writable: bool) -> Option<Invalid> {
+        if self.near.has(path) { self.refusal(path, writable) } else { None }
+    }
+
+    fn refusal(&self, path: &Path, writable: bool) -> Option<Invalid> {
         if let Some(invalid) = self.socket(path) {
             return Some(invalid);
         }

@@ -3,7 +3,7 @@
 //!
 //! Taken is only what can be nothing else. In a document without multi-line strings, a line that begins `key = [` opens a
 //! list, wherever it stands; what follows must be strings without escapes, commas and comments up to the bracket. The parser
-//! then sees blanks there, in the same number, so that every other place stays what it was.
+//! then sees an empty list, and [`Lists::place`] tells where in the document a place of the rest is.
 
 use std::ops::Range;
 
@@ -12,52 +12,65 @@ use memchr::{memchr, memchr2, memmem};
 /// Shorter documents are not worth a second look.
 const WORTH: usize = 16 << 10;
 
-/// What was taken out.
+/// What was taken out, in the order of the document.
 #[derive(Debug, Default)]
-pub(crate) struct Lists {
-    /// Where each list opens, and the strings in it with their quotes; in the order of the document.
-    taken: Vec<(usize, Vec<Range<usize>>)>,
+pub(crate) struct Lists(Vec<Taken>);
+
+#[derive(Debug)]
+struct Taken {
+    /// Where the list opens in the rest.
+    open: usize,
+    /// Bytes that are missing behind it, those of earlier lists among them.
+    missing: usize,
+    /// The strings with their quotes, in the document. There may be very many.
+    strings: Vec<Range<u32>>,
 }
 
 impl Lists {
-    /// The strings of the list that opens at this byte, if it was taken out.
-    pub(crate) fn opening_at(&self, at: usize) -> Option<&[Range<usize>]> {
-        let number = self.taken.binary_search_by_key(&at, |(open, _)| *open).ok()?;
-        self.taken.get(number).map(|(_, strings)| strings.as_slice())
+    /// The strings of the list that opens at this byte of the rest, if it was taken out.
+    pub(crate) fn opening_at(&self, at: usize) -> Option<&[Range<u32>]> {
+        let number = self.0.binary_search_by_key(&at, |taken| taken.open).ok()?;
+        self.0.get(number).map(|taken| taken.strings.as_slice())
+    }
+
+    /// Where a byte of the rest is in the document.
+    pub(crate) fn place(&self, at: usize) -> usize {
+        let before = self.0.partition_point(|taken| taken.open < at);
+        at + before.checked_sub(1).and_then(|last| self.0.get(last)).map_or(0, |taken| taken.missing)
     }
 }
 
-/// The document with blanks in place of its long lists, and the lists; `None`: it has none.
+/// The document without the strings of its long lists, and the lists; `None`: it has none.
 pub(crate) fn take(text: &str) -> Option<(String, Lists)> {
     if text.len() < WORTH { None } else { take_any(text) }
 }
 
 pub(crate) fn take_any(text: &str) -> Option<(String, Lists)> {
-    if [&b"\"\"\""[..], b"'''"].iter().any(|quotes| memmem::find(text.as_bytes(), quotes).is_some()) {
+    let quotes = [&b"\"\"\""[..], b"'''"];
+    if u32::try_from(text.len()).is_err()
+        || quotes.iter().any(|quotes| memmem::find(text.as_bytes(), quotes).is_some())
+    {
         return None;
     }
-    let mut lists = Lists::default();
-    let mut blanked = String::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(line) = text.get(at..).filter(|rest| !rest.is_empty()) {
+    let mut lists = Vec::new();
+    let mut rest = String::new();
+    let (mut at, mut missing) = (0, 0);
+    while let Some(line) = text.get(at..).filter(|line| !line.is_empty()) {
         let length = memchr(b'\n', line.as_bytes()).map_or(line.len(), |end| end + 1);
-        let end = match opens(line.get(..length)?).map(|open| at + open) {
-            Some(open) => match strings(text.as_bytes(), open + 1) {
-                Some((taken, close)) => {
-                    blanked.push_str(text.get(at..=open)?);
-                    blanked.push_str(&" ".repeat(close - open - 1));
-                    lists.taken.push((open, taken));
-                    at = close;
-                    continue;
-                }
-                None => at + length,
-            },
-            None => at + length,
-        };
-        blanked.push_str(text.get(at..end)?);
-        at = end;
+        let opened = opens(line.get(..length)?).map(|open| at + open);
+        if let Some(open) = opened
+            && let Some((strings, close)) = strings(text.as_bytes(), open + 1)
+        {
+            rest.push_str(text.get(at..=open)?);
+            missing += close - open - 1;
+            lists.push(Taken { open: rest.len() - 1, missing, strings });
+            at = close;
+        } else {
+            rest.push_str(line.get(..length)?);
+            at += length;
+        }
     }
-    (!lists.taken.is_empty()).then_some((blanked, lists))
+    (!lists.is_empty()).then_some((rest, Lists(lists)))
 }
 
 /// Where the bracket is in a line that begins with a bare key, `=` and `[`.
@@ -69,7 +82,7 @@ fn opens(line: &str) -> Option<usize> {
 }
 
 /// The strings of a list from behind its bracket, and where it ends; `None`: something else is in it.
-fn strings(text: &[u8], mut at: usize) -> Option<(Vec<Range<usize>>, usize)> {
+fn strings(text: &[u8], mut at: usize) -> Option<(Vec<Range<u32>>, usize)> {
     let mut taken = Vec::new();
     loop {
         at = skip_blanks(text, at)?;
@@ -78,7 +91,7 @@ fn strings(text: &[u8], mut at: usize) -> Option<(Vec<Range<usize>>, usize)> {
         }
         let start = at;
         at = string_end(text, at)?;
-        taken.push(start..at);
+        taken.push(u32::try_from(start).ok()?..u32::try_from(at).ok()?);
         at = skip_blanks(text, at)?;
         match text.get(at)? {
             b',' => at += 1,
@@ -116,10 +129,12 @@ mod tests {
     use super::*;
 
     fn taken(text: &str) -> Vec<Vec<&str>> {
-        let Some((blanked, lists)) = take_any(text) else { return Vec::new() };
-        assert_eq!(blanked.len(), text.len());
-        let strings = |list: &Vec<Range<usize>>| list.iter().map(|span| &text[span.clone()]).collect();
-        lists.taken.iter().map(|(_, list)| strings(list)).collect()
+        let Some((rest, lists)) = take_any(text) else { return Vec::new() };
+        for (at, byte) in rest.bytes().enumerate() {
+            assert_eq!(text.as_bytes()[lists.place(at)], byte, "byte {at} of {rest:?}");
+        }
+        let string = |span: &Range<u32>| &text[span.start as usize..span.end as usize];
+        lists.0.iter().map(|taken| taken.strings.iter().map(string).collect()).collect()
     }
 
     #[test]

@@ -49,7 +49,14 @@ pub(crate) struct Input<'a> {
 
 impl Input<'_> {
     pub(crate) fn place(&self) -> Place {
-        place(self.source, self.value)
+        self.place_of(self.value)
+    }
+
+    /// Where in the document something of the rest is.
+    pub(crate) fn place_of<T>(&self, value: &Spanned<T>) -> Place {
+        let span = value.span();
+        let at = |at| self.lists.map_or(at, |lists| lists.place(at));
+        Place { source: self.source, start: at(span.start), end: at(span.end) }
     }
 
     /// Reports that the value has another type than it must.
@@ -154,14 +161,17 @@ impl<T: Read> Read for Vec<T> {
             return input.wrong("a list", report);
         };
         let mut entries = Self::new();
-        let mut entry = |value: &Spanned<DeValue<'_>>| T::read(&Input { value, ..*input }, report);
         if let Some(strings) = input.lists.and_then(|lists| lists.opening_at(input.value.span().start)) {
             entries.reserve_exact(strings.len());
             entries.extend(strings.iter().filter_map(|span| {
+                let span = usize::try_from(span.start).ok()?..usize::try_from(span.end).ok()?;
                 let text = input.text.get(span.start + 1..span.end - 1)?;
-                entry(&Spanned::new(span.clone(), DeValue::String(text.into())))
+                let value = &Spanned::new(span, DeValue::String(text.into()));
+                // Its place is the document's already.
+                T::read(&Input { value, lists: None, ..*input }, report)
             }));
         } else {
+            let entry = |value| T::read(&Input { value, ..*input }, report);
             entries.extend(array.iter().filter_map(entry));
         }
         Some(entries)
@@ -175,16 +185,11 @@ impl<T: Read> Read for Named<T> {
         for (name, value) in table {
             let key = Key { parent: Some(input.key), name: name.get_ref() };
             if let Some(entry) = T::read(&Input { value, key: &key, ..*input }, report) {
-                entries.push((At::new(name.get_ref().to_string(), place(input.source, name)), entry));
+                entries.push((At::new(name.get_ref().to_string(), input.place_of(name)), entry));
             }
         }
         Some(Self(entries))
     }
-}
-
-pub(crate) fn place<T>(source: usize, value: &Spanned<T>) -> Place {
-    let span = value.span();
-    Place { source, start: span.start, end: span.end }
 }
 
 /// Reports a key that the table does not have.
@@ -200,7 +205,7 @@ pub(crate) fn unknown(
         Some(near) => format!("did you mean `{}`?", Key { parent: Some(input.key), name: near }),
         None => format!("the keys here are {}", quoted(keys)),
     };
-    let problem = Problem::new(place(input.source, name), format!("unknown key `{key}`"));
+    let problem = Problem::new(input.place_of(name), format!("unknown key `{key}`"));
     report.push(problem.label("no such key").help(help));
 }
 
