@@ -11,7 +11,6 @@ mod suite {
     mod sequences;
     mod strings;
     mod text;
-    mod throughput;
 
     use ringfence_terminal::{Filter, Kind};
 

