@@ -13,12 +13,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{self, Pid, Signal, WaitOptions};
 
 use crate::channel;
-use crate::child::Own;
+use crate::child::{Outcome, Own};
 use crate::connections::Connections;
 use crate::job::{self, Rules, Told};
-use crate::orders::Request;
+use crate::orders::{Job, Request};
 use crate::report::{self, Message, send};
 use crate::rest::Rest;
+use crate::spare::Spare;
 
 /// How often those who wait for a peer are looked at again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -29,6 +30,9 @@ const EVERY: Duration = Duration::from_millis(100);
 const CALLS: u32 = 1 << 30;
 /// Counts in one message.
 const MOST_COUNTS: usize = 256;
+
+/// How long nothing has happened when a spare process is made.
+const QUIET: Duration = Duration::from_millis(1);
 
 const CHILD: i32 = 17; // SIGCHLD
 /// What the leader of a terminal's session hands on to its command.
@@ -50,6 +54,11 @@ struct Init {
     due: Option<Instant>,
     watcher: Option<Watch>,
     rest: Rest,
+    spare: Option<Spare>,
+    /// Whether one is to be made: after each command, so that a task that kills them causes no more than one each.
+    wanted: bool,
+    /// How many there were.
+    spares: u32,
 }
 
 struct Running {
@@ -92,6 +101,9 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         due: None,
         watcher,
         rest: Rest::default(),
+        spare: None,
+        wanted: false,
+        spares: 0,
     };
     loop {
         init.turn(&children);
@@ -114,6 +126,9 @@ impl Init {
             exec::exit_now(125)
         }
         let events: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+        if self.wanted && events.iter().all(PollFlags::is_empty) {
+            self.make_spare();
+        }
         let [ended, asked, told, listeners @ ..] = &events[..] else { return };
         if !ended.is_empty() {
             let _ = rustix::io::read(children, &mut [0; signals::RECORD]);
@@ -153,7 +168,29 @@ impl Init {
         let next = self.watcher.as_ref().filter(|_| !self.jobs.is_empty());
         let next = next.map(|watch| watch.next.saturating_duration_since(Instant::now()));
         let due = self.due.map(|due| due.saturating_duration_since(Instant::now()));
-        busy.into_iter().chain(next).chain(due).min()
+        let quiet = self.wanted.then_some(QUIET);
+        busy.into_iter().chain(next).chain(due).chain(quiet).min()
+    }
+
+    /// Its number counts down from where no command's number gets.
+    fn make_spare(&mut self) {
+        self.wanted = false;
+        let told = Told { report: &self.report, inbox: &self.inbox.1 };
+        self.spare = Spare::new(&self.rules, u32::MAX - self.spares, told).ok();
+        self.spares = (self.spares + 1) % CALLS;
+    }
+
+    /// A command with a terminal needs a leader besides; every other one can be what is there already.
+    fn start(&mut self, job: &Job, passed: Vec<OwnedFd>) -> Outcome<Pid> {
+        // One process more would be counted against a limit.
+        self.wanted = !self.rules.single && self.rules.limits.processes.is_none();
+        if job.terminal.is_none()
+            && let Some(spare) = self.spare.take()
+            && let Ok(pid) = spare.become_job(job, &passed)
+        {
+            return Ok(pid);
+        }
+        job::start(&self.rules, job, passed, Told { report: &self.report, inbox: &self.inbox.1 })
     }
 
     /// A new filter is in place.
@@ -203,18 +240,15 @@ impl Init {
 
     fn answer(&mut self) {
         match channel::receive::<Request>(self.report.as_fd()) {
-            Ok((Request::Start(job), passed)) => {
-                let told = Told { report: &self.report, inbox: &self.inbox.1 };
-                match job::start(&self.rules, &job, passed, told) {
-                    Ok(pid) => {
-                        self.jobs.insert(pid, Running { job: job.id, led: job.terminal.is_some() });
-                    }
-                    Err((stage, errno)) => {
-                        send(self.report.as_fd(), &Message::Failed { stage, errno, job: job.id });
-                        self.ended(&Message::Exited { job: job.id, status: 125 });
-                    }
+            Ok((Request::Start(job), passed)) => match self.start(&job, passed) {
+                Ok(pid) => {
+                    self.jobs.insert(pid, Running { job: job.id, led: job.terminal.is_some() });
                 }
-            }
+                Err((stage, errno)) => {
+                    send(self.report.as_fd(), &Message::Failed { stage, errno, job: job.id });
+                    self.ended(&Message::Exited { job: job.id, status: 125 });
+                }
+            },
             Ok((Request::Signal { job, signal, group }, _)) => self.signal(job, signal, group),
             Ok((Request::Written { number }, _)) => {
                 self.connections.values_mut().any(|connections| connections.written(number));
@@ -250,6 +284,12 @@ impl Init {
                 if self.jobs.get(&pid).is_some_and(|running| running.led) {
                     let _ = process::kill_process(pid, Signal::CONT);
                 }
+                // Nobody who means well stops what is no command yet.
+                if let Some(spare) = self.spare.take_if(|spare| spare.pid == pid) {
+                    spare.end();
+                }
+            } else if self.spare.take_if(|spare| spare.pid == pid).is_some() {
+                // The next command is started without.
             } else if let Some(Running { job, .. }) = self.jobs.remove(&pid) {
                 self.ended(&message(job, status));
             }

@@ -122,12 +122,8 @@ pub(crate) struct Told<'a> {
 /// The new process of a command. Never returns.
 pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<Pair>, told: Told<'_>) -> ! {
     let report = told.report;
-    if let Err(errno) = keep_capabilities(CapabilitySet::empty()) {
-        fail(report, job.id, (Stage::Privileges as u32, errno));
-    }
-    // A session of its own: the invoker's terminal is not its controlling one.
-    if let Err(errno) = process::setsid() {
-        fail(report, job.id, (Stage::Terminal as u32, errno));
+    if let Err(fault) = be_nobody() {
+        fail(report, job.id, fault);
     }
     let Some(Pair { master, slave }) = pair else { task(rules, job, passed, None, told) };
     drop(master);
@@ -143,15 +139,39 @@ pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<P
     }
 }
 
+/// Without a right, and in a session of its own: the invoker's terminal is not its controlling one.
+fn be_nobody() -> Outcome<()> {
+    keep_capabilities(CapabilitySet::empty()).map_err(at(Stage::Privileges))?;
+    process::setsid().map(drop).map_err(at(Stage::Terminal))
+}
+
+/// All that can be done before there is a command; its filter's listener goes to init under this number.
+pub(crate) fn enclose(rules: &Rules, number: u32, told: Told<'_>) -> Outcome<()> {
+    be_nobody()?;
+    lock(rules, number, told.inbox)
+}
+
+/// What [`enclose`]d becomes the command. Never returns.
+pub(crate) fn become_task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, told: Told<'_>) -> ! {
+    match take(rules, job, passed, None) {
+        Ok(()) => start_program(job, told.report),
+        Err(fault) => fail(told.report, job.id, fault),
+    }
+}
+
 fn task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>, told: Told<'_>) -> ! {
-    let Told { report, inbox } = told;
+    let entered = take(rules, job, passed, slave).and_then(|()| lock(rules, job.id, told.inbox));
+    match entered {
+        Ok(()) => start_program(job, told.report),
+        Err(fault) => fail(told.report, job.id, fault),
+    }
+}
+
+fn start_program(job: &Job, report: &OwnedFd) -> ! {
     let (arguments, environment, candidates) = match vectors(job) {
         Ok(vectors) => vectors,
         Err(errno) => fail(report, job.id, (Stage::Orders as u32, errno)),
     };
-    if let Err(fault) = enter(rules, job, passed, slave, inbox) {
-        fail(report, job.id, fault);
-    }
     let errno = execute(&candidates, &arguments, &environment);
     let there = candidates.iter().map(|path| Path::new(OsStr::from_bytes(path.as_bytes())));
     let needs = there.filter(|_| errno == Errno::NOENT).find_map(interpreter);
@@ -164,13 +184,8 @@ fn fail(report: &OwnedFd, job: u32, (stage, errno): (u32, Errno)) -> ! {
     exec::exit_now(125)
 }
 
-fn enter(
-    rules: &Rules,
-    job: &Job,
-    passed: Vec<OwnedFd>,
-    slave: Option<OwnedFd>,
-    inbox: &OwnedFd,
-) -> Outcome<()> {
+/// What is the command's own: its directory, streams, limits and signals.
+fn take(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>) -> Outcome<()> {
     process::chdir(OsStr::from_bytes(job.directory.as_bytes())).map_err(at(Stage::Directory))?;
     if let Some(slave) = &slave {
         foreground(slave).map_err(at(Stage::Terminal))?;
@@ -179,15 +194,20 @@ fn enter(
     fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
     process::umask(rules.umask);
     limit(rules, job.terminal.is_some()).map_err(at(Stage::Limits))?;
+    signals::reset();
+    Ok(())
+}
+
+/// What is the same for all of them: the Landlock domain and the filter.
+fn lock(rules: &Rules, number: u32, inbox: &OwnedFd) -> Outcome<()> {
     match (&rules.landlock, &rules.domain) {
         (None, _) => {}
         (Some(_), Some(Ok(domain))) => domain.enter().map_err(at(Stage::Landlock))?,
         (Some(_), Some(Err(errno))) => return Err((Stage::Landlock as u32, *errno)),
         (Some(_), None) => return Err((Stage::Landlock as u32, Errno::INVAL)),
     }
-    signals::reset();
     let listener = seccomp::install_with_listener(&rules.filter).map_err(at(Stage::Filter))?;
-    send_with(inbox.as_fd(), &Message::Listening { job: job.id }, &listener).map_err(at(Stage::Filter))
+    send_with(inbox.as_fd(), &Message::Listening { job: number }, &listener).map_err(at(Stage::Filter))
 }
 
 /// Never RLIMIT_AS: programs reserve far more address space than they use.

@@ -25,6 +25,7 @@ pub mod probe;
 pub mod report;
 mod rest;
 mod root;
+mod spare;
 pub mod survey;
 mod void;
 

@@ -123,6 +123,13 @@ pub fn wait(set: &Set) -> Result<i32, Errno> {
     check(libc::c_long::from(result)).map(|_| result)
 }
 
+/// Takes every blocked signal that is pending, so that none of them acts later.
+pub fn forget_pending() {
+    let (all, now) = (Set::all(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    // SAFETY: both are valid for reading; no details are asked for.
+    while unsafe { libc::sigtimedwait(&raw const all.0, std::ptr::null_mut(), &raw const now) } > 0 {}
+}
+
 /// Runs `call`, whose sleep in the kernel ends with EINTR after this time, and again and again until it returns. All signals
 /// are blocked but SIGALRM, which does nothing else; no other timer of the process may use it.
 pub fn interrupted_after<T>(time: std::time::Duration, call: impl FnOnce() -> T) -> T {

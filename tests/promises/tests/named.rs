@@ -152,3 +152,43 @@ fn a_confused_client_changes_nothing() {
     assert_eq!(command.status().unwrap().code(), Some(9));
     assert_eq!(dev.exec("exit 4").status, 4);
 }
+
+/// The process that the next command becomes, from the host; waits until there is one.
+fn ready(place: &Place) -> i64 {
+    let start = std::time::Instant::now();
+    loop {
+        let outcome = place.ringfence(&["ps", "--json"]);
+        let shown: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+        let processes = shown[0]["processes"].as_array().unwrap();
+        let ready = processes.iter().find(|process| process["command"] == "[ringfence-ready]");
+        if let Some(pid) = ready.and_then(|process| process["pid"].as_i64()) {
+            return pid;
+        }
+        assert!(start.elapsed().as_secs() < 10, "no process waits for a command: {outcome:?}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn the_process_that_waits_for_a_command_is_within_the_boundary_and_can_be_lost() {
+    let place = Place::new();
+    let dev = Named::start(&place, "dev", &[]);
+    assert_eq!(dev.exec("exit 3").status, 3);
+    let pid = ready(&place);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned();
+    assert_eq!((line("Seccomp:"), line("CapEff:")), ("2".into(), "0000000000000000".into()), "{status}");
+    // Its memory is nobody's, or whoever gets there would be the next command.
+    let theirs = dev.exec("for f in mem environ maps fd; do ls /proc/[0-9]*/$f/ >/dev/null 2>&1; done; \
+        for p in /proc/[0-9]*; do grep -q ringfence-ready $p/comm && head -c 1 $p/environ $p/mem && echo READ; done; true");
+    assert!(!theirs.out.contains("READ"), "{theirs:?}");
+    // Each is as good as the first: the number of lost ones changes nothing.
+    for signal in ["STOP", "KILL", "TERM"] {
+        let pid = ready(&place).to_string();
+        assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        for status in [4, 5] {
+            assert_eq!(dev.exec(&format!("cat /dev/null && exit {status}")).status, status, "after {signal}");
+        }
+    }
+    assert_eq!(dev.exec("ulimit -n; umask; pwd").status, 0);
+}

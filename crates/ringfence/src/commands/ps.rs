@@ -14,7 +14,9 @@ use crate::{environment, terminal};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ringfence ps
-  ringfence ps --tree")]
+  ringfence ps --tree
+
+`[ringfence-ready]` is the process that the next `ringfence exec` becomes.")]
 pub(crate) struct Arguments {
     /// Show the processes of each
     #[arg(long)]
