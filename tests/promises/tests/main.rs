@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod agreement;
 mod bad_input;
 mod ceiling;
 mod chaos;

@@ -1,0 +1,161 @@
+//! What `explain` says beforehand is what the boundary does: both are asked about the same files, under policies made by chance.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_promises::Place;
+use serde_json::Value;
+
+/// Policies; `RINGFENCE_AGREEMENT` asks for more.
+const CASES: u64 = 24;
+const FILES: [&str; 4] = ["plain", ".env", "x.pem", "keys/one"];
+const ACTIONS: [&str; 3] = ["read", "write", "execute"];
+/// Tries each action with each path, and says which worked.
+const TRY: &str = "import os, sys\n\
+    def works(act):\n  \
+      try: act(); return 1\n  \
+      except OSError: return 0\n\
+    for path in open('paths').read().splitlines():\n  \
+      read = works(lambda: open(path, 'rb').read(1))\n  \
+      write = works(lambda: open(path, 'r+b').close())\n  \
+      run = works(lambda: os.waitpid(os.posix_spawn(path, [path], {}), 0))\n  \
+      print(read, write, run, path)\n";
+
+/// Numbers that are the same each time (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+
+    /// Some of a list, each quoted for TOML.
+    fn some(&mut self, list: &[String], one_in: u64) -> String {
+        let chosen = list.iter().filter(|_| self.next(one_in) == 0).map(|text| format!("{text:?}"));
+        chosen.collect::<Vec<_>>().join(", ")
+    }
+}
+
+struct World {
+    place: Place,
+    /// Directories that hold each of [`FILES`].
+    directories: Vec<PathBuf>,
+}
+
+impl World {
+    fn new() -> Self {
+        let place = Place::in_home();
+        let data = place.base.path().join("data");
+        let mut directories = vec![data.clone(), data.join("a"), data.join("a/sub"), data.join("b")];
+        directories.extend([place.home.join("docs"), place.workspace.clone(), place.workspace.join("src")]);
+        for directory in &directories {
+            for file in FILES {
+                script(&directory.join(file));
+            }
+        }
+        for secret in [".ssh/id_rsa", ".netrc"] {
+            script(&place.home.join(secret));
+        }
+        Self { place, directories }
+    }
+
+    fn policy(&self, chance: &mut Chance) -> String {
+        let mut grants: Vec<String> =
+            self.directories[..5].iter().map(|path| path.display().to_string()).collect();
+        grants.push(grants[1].clone() + "/plain");
+        grants.push(grants[3].clone() + "/keys/one");
+        let deny = ["**/.env", "**/*.pem", "**/keys/*", "src/plain", "**/sub"].map(str::to_owned);
+        let protect = ["src", "src/keys", "plain"].map(str::to_owned);
+        let modes = ["review", "discard", "direct", "read"];
+        let mode = modes[usize::try_from(chance.next(4)).unwrap()];
+        let mut text =
+            format!("[workspace]\nmode = \"{mode}\"\nprotect = [{}]\n[files]\n", chance.some(&protect, 3));
+        for (key, one_in) in [("read", 2), ("exec", 4), ("write", 4)] {
+            writeln!(text, "{key} = [{}]", chance.some(&grants, one_in)).unwrap();
+        }
+        let literal = [format!("{}/a", grants[0]), format!("{}/b/plain", grants[0])];
+        let deny = [chance.some(&deny, 3), chance.some(&literal, 4)];
+        writeln!(
+            text,
+            "deny = [{}]",
+            deny.iter().filter(|list| !list.is_empty()).cloned().collect::<Vec<_>>().join(", ")
+        )
+        .unwrap();
+        text
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        let files = self.directories.iter().flat_map(|directory| FILES.map(|file| directory.join(file)));
+        files.chain([".ssh/id_rsa", ".netrc"].map(|secret| self.place.home.join(secret))).collect()
+    }
+}
+
+/// Something that can be read, written and started by whoever gets there.
+fn script(path: &Path) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, "#!/bin/sh\nexit 0\n").unwrap();
+    for path in path.ancestors().take(3) {
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777));
+    }
+}
+
+/// What `explain` allows of a file.
+fn foretold(place: &Place, policy: &str, path: &Path) -> BTreeMap<String, (bool, String)> {
+    let path = path.display().to_string();
+    let said =
+        place.ringfence(&["explain", "--policy", policy, "--workspace", ".", "--path", &path, "--json"]);
+    assert_eq!(said.status, 0, "{said:?}");
+    let answers: Vec<Value> = serde_json::from_str(&said.out).unwrap();
+    let word = |answer: &Value, key: &str| answer[key].as_str().unwrap().to_owned();
+    answers
+        .iter()
+        .map(|answer| (word(answer, "action"), (answer["allowed"].as_bool().unwrap(), word(answer, "rule"))))
+        .collect()
+}
+
+#[test]
+fn what_is_foretold_is_what_happens() {
+    let cases =
+        std::env::var("RINGFENCE_AGREEMENT").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
+    let (mut tried, mut allowed, mut wrong) = (0, 0, String::new());
+    for seed in 1..=cases {
+        let world = World::new();
+        let lines = world.policy(&mut Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        let place = &world.place;
+        place.write("try.py", TRY);
+        let paths = world.paths();
+        let list: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        place.write("paths", &list.join("\n"));
+        let done = place.run(&lines, "exec python3 -I -S try.py");
+        // What may be both written and executed is refused as a whole.
+        if done.status == 125 && done.err.contains("error:") {
+            continue;
+        }
+        assert_eq!(done.status, 0, "seed {seed}:\n{lines}\n{done:?}");
+        tried += 1;
+        let policy = place.policy(&lines);
+        for (path, line) in paths.iter().zip(done.out.lines()) {
+            let foretold = foretold(place, &policy, path);
+            for (action, happened) in ACTIONS.iter().zip(line.split(' ')) {
+                let (may, rule) = &foretold[*action];
+                allowed += u32::from(*may);
+                if *may != (happened == "1") {
+                    writeln!(
+                        wrong,
+                        "seed {seed}: {action} {}: foretold {may} ({rule})\n{lines}",
+                        path.display()
+                    )
+                    .unwrap();
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+    println!("{tried} policies of {cases} were run, {allowed} actions allowed");
+    assert!(tried * 3 >= cases && allowed > 100, "{tried} policies of {cases}, {allowed} actions allowed");
+}
