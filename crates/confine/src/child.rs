@@ -85,7 +85,7 @@ pub(crate) fn write_own_maps(ids: &Ids) -> Result<(), Errno> {
 }
 
 fn write_memfd_rule(orders: &Orders<'_>) -> Result<(), Errno> {
-    if orders.memfd_noexec { write_file("/proc/sys/vm/memfd_noexec", "2") } else { Ok(()) }
+    if orders.filter.memfd_noexec { write_file("/proc/sys/vm/memfd_noexec", "2") } else { Ok(()) }
 }
 
 /// Each tree is a descriptor until it is mounted; the task gets the invoker's limit back.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Landlock, Limits, bpf, syscalls};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::exec::{self, Vectors};
@@ -31,7 +32,7 @@ pub(crate) struct Filters {
 
 impl Filters {
     pub(crate) fn new() -> Self {
-        Self { usual: syscalls::program(false, false) }
+        Self { usual: syscalls::program(Variant::default()) }
     }
 }
 
@@ -56,11 +57,11 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn of(orders: &Orders<'_>, filters: &Filters) -> Self {
         let other;
-        let filter = if orders.memfd_noexec || orders.debug {
-            other = syscalls::program(orders.memfd_noexec, orders.debug);
-            &other
-        } else {
+        let filter = if orders.filter == Variant::default() {
             &filters.usual
+        } else {
+            other = syscalls::program(orders.filter);
+            &other
         };
         let umask = process::umask(Mode::empty());
         process::umask(umask);

@@ -31,9 +31,10 @@ impl Domain {
 
 fn create(plan: &Landlock) -> Result<RulesetCreated, RulesetError> {
     let abi = ABI::from(i32::try_from(plan.abi).unwrap_or(0));
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(abi))?;
+    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    if plan.files {
+        ruleset = ruleset.handle_access(AccessFs::from_all(abi))?;
+    }
     if plan.scoped {
         ruleset = ruleset.scope(Scope::from_all(abi))?;
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
+use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,7 @@ pub(crate) struct Orders<'a> {
     /// and how many.
     pub(crate) void: Option<Vec<(OsString, usize)>>,
     pub(crate) landlock: Cow<'a, Option<Landlock>>,
-    pub(crate) memfd_noexec: bool,
-    pub(crate) debug: bool,
+    pub(crate) filter: Variant,
     pub(crate) host_name: Cow<'a, str>,
     pub(crate) limits: Limits,
     /// The sandbox ends with its first job.
@@ -36,8 +36,7 @@ impl<'a> Orders<'a> {
             steps: Cow::Borrowed(&plan.steps),
             void: plan.void.as_deref().map(crowded),
             landlock: Cow::Borrowed(&plan.landlock),
-            memfd_noexec: plan.memfd_noexec,
-            debug: plan.debug,
+            filter: plan.filter,
             host_name: Cow::Borrowed(plan.host_name),
             limits: plan.limits,
             single,

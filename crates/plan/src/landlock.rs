@@ -31,6 +31,8 @@ pub struct Landlock {
     /// Right and path; a rule on a directory holds for everything below, across mounts.
     #[serde(with = "crate::wire::rules")]
     pub rules: Vec<(Right, PathBuf)>,
+    /// Rights on files are held; not where the task may mount, which a domain with such rights forbids.
+    pub files: bool,
     /// Signals and abstract sockets end at the sandbox (ABI 6).
     pub scoped: bool,
 }
@@ -57,6 +59,18 @@ pub(crate) fn rules(
             effect: "this kernel has no Landlock: the mounts alone hold the files".into(),
         });
         return Ok(None);
+    }
+    let scoped = host.landlock >= 6;
+    if policy.runtime.user_namespaces {
+        if policy.commands.is_some() {
+            return Err(Refused {
+                part: "commands.allow".into(),
+                cause: "it needs Landlock's execute right, which `runtime.user_namespaces` gives up".into(),
+                remedy: "remove one of the two".into(),
+            });
+        }
+        let scopes = Landlock { abi: host.landlock, rules: Vec::new(), files: false, scoped };
+        return Ok(scoped.then_some(scopes));
     }
     let mut rules = vec![
         (Right::Read, "/".into()),
@@ -102,7 +116,7 @@ pub(crate) fn rules(
     }
     rules.sort();
     rules.dedup();
-    Ok(Some(Landlock { abi: host.landlock, rules, scoped: host.landlock >= 6 }))
+    Ok(Some(Landlock { abi: host.landlock, rules, files: true, scoped }))
 }
 
 /// A script needs its interpreter, and granting that behind the author's back would grant any code.

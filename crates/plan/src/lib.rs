@@ -147,10 +147,8 @@ pub struct Plan {
     pub layers: Vec<Layer>,
     /// The second lock, or `None` where the kernel has no Landlock.
     pub landlock: Option<Landlock>,
-    /// Whether `vm.memfd_noexec` is set; the system call filter is [`syscalls::program`] of that and the next.
-    pub memfd_noexec: bool,
-    /// Whether the task may look into its own processes.
-    pub debug: bool,
+    /// What [`syscalls::program`] makes the filter of; `vm.memfd_noexec` is set if it says so.
+    pub filter: syscalls::Variant,
     /// Bounds on resources.
     pub limits: Limits,
     /// Host name inside.
@@ -207,6 +205,7 @@ pub fn plan(
     if !memfd_noexec {
         notes.push("vm.memfd_noexec cannot be set here: memfd_create works only with MFD_NOEXEC_SEAL".into());
     }
+    notes.extend(prices(policy));
     Ok(Plan {
         tier: "namespace",
         groups: if invoker.root { Vec::new() } else { invoker.groups.clone() },
@@ -215,8 +214,12 @@ pub fn plan(
         void: layout.void,
         layers: layout.layers,
         landlock,
-        memfd_noexec,
-        debug: policy.runtime.debug,
+        filter: syscalls::Variant {
+            memfd_noexec,
+            debug: policy.runtime.debug,
+            user_namespaces: policy.runtime.user_namespaces,
+            io_uring: policy.runtime.io_uring,
+        },
         limits,
         host_name: "ringfence",
         environment: environment::build(policy, survey, invoker, &grants),
@@ -228,6 +231,23 @@ pub fn plan(
         notes,
         ids,
     })
+}
+
+/// What a switch costs is said wherever it is on.
+fn prices(policy: &Policy) -> impl Iterator<Item = String> {
+    let said = [
+        (
+            policy.runtime.user_namespaces,
+            "runtime.user_namespaces gives up Landlock's rights on files (what is in a domain can never mount) and the masks of /proc: mounts alone hold files, \
+             and the kernel's code for namespaces and mounts can be reached",
+        ),
+        (
+            policy.runtime.io_uring,
+            "runtime.io_uring lets operations pass that no filter sees: unix sockets of the host below a grant can be connected to, \
+             and set-id bits be set",
+        ),
+    ];
+    said.into_iter().filter(|(on, _)| *on).map(|(_, price)| price.to_owned())
 }
 
 /// What needs a control group and has none is looked at instead, and said; a processor cannot be held by looking.

@@ -55,7 +55,7 @@ pub(crate) fn layout(
     builder.obeyed.clone_from(&survey.obeyed);
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
-    builder.system(request, ids, tmp);
+    builder.system(request, ids, tmp, !policy.runtime.user_namespaces);
     let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();
     wanted.insert(
         "/tmp".into(),
@@ -207,7 +207,7 @@ pub(crate) struct Builder {
 
 impl Builder {
     /// The void and what every process expects of a system.
-    fn system(&mut self, request: &Request, ids: &Ids, shared: u64) {
+    fn system(&mut self, request: &Request, ids: &Ids, shared: u64, masked: bool) {
         match self.void {
             Some(_) => drop(self.mounted.insert("/".into(), true)),
             None => self.tmpfs("/", ROOT_SIZE, 0o755, Flags::default()),
@@ -215,7 +215,7 @@ impl Builder {
         for (path, mode) in [("/proc", 0o555), ("/dev", 0o755), ("/etc", 0o755), ("/var", 0o755)] {
             self.directory(Path::new(path), mode);
         }
-        self.steps.push(Step::Processes { path: "/proc".into() });
+        self.steps.push(Step::Processes { path: "/proc".into(), masked });
         self.mounted.insert("/proc".into(), false);
         self.tmpfs("/dev", 1 << 20, 0o755, WRITE);
         for device in ["null", "zero", "full", "random", "urandom", "tty"] {

@@ -49,7 +49,8 @@ impl fmt::Display for Plan {
         }
         match &self.landlock {
             Some(landlock) => {
-                writeln!(out, "\nlandlock ABI {}", landlock.abi)?;
+                let files = if landlock.files { "" } else { ", no rights on files" };
+                writeln!(out, "\nlandlock ABI {}{files}", landlock.abi)?;
                 for (right, path) in &landlock.rules {
                     writeln!(out, "  {:8} {}", right_name(*right), escape(path))?;
                 }
@@ -66,12 +67,12 @@ impl fmt::Display for Plan {
             count(Answer::Allow),
             count(Answer::Refuse),
             count(Answer::Absent),
-            syscalls::program(self.memfd_noexec, self.debug).len()
+            syscalls::program(self.filter).len()
         )?;
         writeln!(
             out,
             "also          no_new_privs, no capabilities, core dumps off, descriptors above 2 closed{}",
-            if self.memfd_noexec { ", vm.memfd_noexec = 2" } else { "" }
+            if self.filter.memfd_noexec { ", vm.memfd_noexec = 2" } else { "" }
         )?;
         for degraded in &self.degraded {
             writeln!(out, "degraded      {}: {}", degraded.name, degraded.effect)?;
@@ -111,7 +112,9 @@ fn describe(step: &Step, trees: &[Tree]) -> String {
         }
         Step::Device { path } => format!("device   {}", escape(path)),
         Step::Terminals { path } => format!("devpts   {}", escape(path)),
-        Step::Processes { path } => format!("proc     {} masked", escape(path)),
+        Step::Processes { path, masked } => {
+            format!("proc     {}{}", escape(path), if *masked { " masked" } else { " as it is" })
+        }
         Step::Overlay { path, lower, flags, .. } => {
             format!("overlay  {} over {}{}{}", escape(path), host(lower), flags_text(*flags), mapped(lower))
         }

@@ -101,6 +101,8 @@ pub enum Step {
         /// Where.
         #[serde(with = "crate::wire::path")]
         path: PathBuf,
+        /// What tells of the host is covered. Then nobody inside can mount another one.
+        masked: bool,
     },
     /// An overlay: the lower tree is only read.
     Overlay {

@@ -38,19 +38,41 @@ pub fn list() -> &'static [Syscall] {
     SYSCALLS
 }
 
-/// The program for the kernel. `memfd_exec_checked`: the kernel itself makes memfds without exec (vm.memfd_noexec);
-/// where that cannot be set, memfd_create is absent unless it asks for MFD_NOEXEC_SEAL. `debug`: the task may look into its own
-/// processes. A tracer changes no verdict: the filter judges after it (since Linux 4.8); init and the root's server have a right that
-/// it lacks, are not dumpable, and lie outside of its Landlock domain.
+/// What differs from sandbox to sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Variant {
+    /// The kernel itself makes memfds without exec (`vm.memfd_noexec`); where that cannot be set, memfd_create is absent unless it
+    /// asks for MFD_NOEXEC_SEAL.
+    pub memfd_noexec: bool,
+    /// `runtime.debug`: the task may look into its own processes. A tracer changes no verdict: the filter judges after it (since
+    /// Linux 4.8); init and the root's server have a right that it lacks, are not dumpable, and lie outside of its Landlock domain.
+    pub debug: bool,
+    /// `runtime.user_namespaces`. What a new mount namespace inherits is locked as a whole: it can be covered, never uncovered or
+    /// made writable (mount_namespaces(7), "Restrictions on mount namespaces").
+    pub user_namespaces: bool,
+    /// `runtime.io_uring`: its operations pass no filter.
+    pub io_uring: bool,
+}
+
+impl Variant {
+    fn grants(self, name: &str) -> bool {
+        self.debug && DEBUG.contains(&name)
+            || self.io_uring && IO_URING.contains(&name)
+            || self.user_namespaces && (NAMESPACES.contains(&name) || name == "clone3")
+    }
+}
+
+/// The program for the kernel.
 #[must_use]
-pub fn program(memfd_exec_checked: bool, debug: bool) -> Vec<Instruction> {
+pub fn program(variant: Variant) -> Vec<Instruction> {
     let entries = SYSCALLS.iter().map(|call| Entry {
         number: call.number,
         cases: match (call.answer, call.name) {
-            (Answer::Refuse, name) if debug && DEBUG.contains(&name) => always(Verdict::Allow),
+            (_, name) if variant.grants(name) => always(Verdict::Allow),
             (Answer::Refuse, _) => always(Verdict::Notify),
             (Answer::Absent, _) => always(ENOSYS),
-            (Answer::Allow, "memfd_create") if !memfd_exec_checked => sealed_memfd(),
+            (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
+            (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
         },
     });
@@ -59,6 +81,31 @@ pub fn program(memfd_exec_checked: bool, debug: bool) -> Vec<Instruction> {
 
 /// What `runtime.debug` grants.
 pub const DEBUG: [&str; 4] = ["ptrace", "process_vm_readv", "process_vm_writev", "kcmp"];
+
+/// What `runtime.io_uring` grants.
+pub const IO_URING: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
+
+/// What `runtime.user_namespaces` grants; for the rest of it, capabilities in the new namespace are asked by the kernel.
+pub const NAMESPACES: [&str; 18] = [
+    "unshare",
+    "setns",
+    "mount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "move_mount",
+    "open_tree",
+    "open_tree_attr",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "mount_setattr",
+    "statmount",
+    "listmount",
+    "sethostname",
+    "setdomainname",
+];
 
 /// The name of a call that is refused, and why; `None` for `connect`, which is judged, and for what nobody asks init about.
 #[must_use]
@@ -211,15 +258,17 @@ mod tests {
     use crate::bpf::{ARCHITECTURE, interpret};
 
     const ALLOW: u32 = 0x7fff_0000;
+    const USUAL: Variant =
+        Variant { memfd_noexec: true, debug: false, user_namespaces: false, io_uring: false };
 
     fn judge(name: &str, arguments: [u64; 6]) -> u32 {
         let number = SYSCALLS.iter().find(|call| call.name == name).unwrap().number;
-        interpret(&program(true, false), ARCHITECTURE, number, arguments).unwrap()
+        interpret(&program(USUAL), ARCHITECTURE, number, arguments).unwrap()
     }
 
     #[test]
     fn the_answers_of_the_table_reach_the_program() {
-        let program = program(true, false);
+        let program = program(USUAL);
         for call in SYSCALLS {
             let verdict = interpret(&program, ARCHITECTURE, call.number, [0; 6]).unwrap();
             match call.answer {
@@ -234,15 +283,35 @@ mod tests {
         assert_eq!(interpret(&program, ARCHITECTURE, 900, [0; 6]), Some(0x5_0000 | libc::ENOSYS as u32));
     }
 
-    #[test]
-    fn debugging_opens_four_calls() {
+    /// Calls that a variant opens.
+    fn opened(variant: Variant) -> Vec<&'static str> {
         let opened = SYSCALLS.iter().filter(|call| {
-            let judge = |debug| interpret(&program(true, debug), ARCHITECTURE, call.number, [0; 6]);
-            judge(true) != judge(false)
+            let judge = |variant| interpret(&program(variant), ARCHITECTURE, call.number, [0; 6]);
+            judge(variant) != judge(USUAL)
         });
         let mut opened: Vec<_> = opened.map(|call| call.name).collect();
         opened.sort_unstable();
-        assert_eq!(opened, ["kcmp", "process_vm_readv", "process_vm_writev", "ptrace"]);
+        opened
+    }
+
+    #[test]
+    fn what_is_granted_opens_its_own_calls_and_no_others() {
+        let debug = opened(Variant { debug: true, ..USUAL });
+        assert_eq!(debug, ["kcmp", "process_vm_readv", "process_vm_writev", "ptrace"]);
+        let ring = opened(Variant { io_uring: true, ..USUAL });
+        assert_eq!(ring, ["io_uring_enter", "io_uring_register", "io_uring_setup"]);
+        let namespaces = opened(Variant { user_namespaces: true, ..USUAL });
+        assert_eq!(namespaces.len(), NAMESPACES.len() + 1, "{namespaces:?}");
+        for never in ["bpf", "keyctl", "open_by_handle_at", "ptrace", "init_module", "setdomain", "reboot"] {
+            assert!(!namespaces.contains(&never), "{never}");
+        }
+        let clone = |variant| {
+            let number = SYSCALLS.iter().find(|call| call.name == "clone").unwrap().number;
+            let flags = [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0];
+            interpret(&program(variant), ARCHITECTURE, number, flags).unwrap()
+        };
+        assert_eq!(clone(Variant { user_namespaces: true, ..USUAL }), ALLOW);
+        assert_ne!(clone(USUAL), ALLOW);
     }
 
     #[test]

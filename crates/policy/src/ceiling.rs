@@ -193,6 +193,8 @@ impl Bound<'_> {
             ("commands.from_workspace = true", &policy.from_workspace, &ceiling.from_workspace),
             ("workspace.git = true", &policy.git, &ceiling.git),
             ("runtime.debug = [\"ptrace\"]", &policy.debug, &ceiling.debug),
+            ("runtime.user_namespaces = true", &policy.user_namespaces, &ceiling.user_namespaces),
+            ("runtime.io_uring = true", &policy.io_uring, &ceiling.io_uring),
             ("runtime.tmp_exec = true", &policy.tmp_exec, &ceiling.tmp_exec),
             ("runtime.terminal = \"raw\"", &policy.terminal_raw, &ceiling.terminal_raw),
         ] {

@@ -4,7 +4,7 @@
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
     ApprovalsTable, Children, CommandsTable, CredentialTable, Document, EnvironmentTable, LimitsTable,
-    NetworkRule, NetworkTable, NetworkTableRule, RuntimeTable, StepTable,
+    NetworkRule, NetworkTable, NetworkTableRule, StepTable,
 };
 use crate::environment::{pass_name, set_name};
 use crate::host::{Endpoint, HostPattern, parse_port};
@@ -43,9 +43,6 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
     if let Some(leaks) = &document.leaks {
         check.words("leaks.scan", leaks.scan.as_ref(), &["egress", "workspace", "output"]);
         check.word("leaks.action", leaks.action.as_ref(), &[("block", true), ("mask", true), ("warn", true)]);
-    }
-    if let Some(runtime) = &document.runtime {
-        check.runtime(runtime);
     }
     for (name, step) in document.step.iter().flat_map(|Named(entries)| entries) {
         check.step(name, step);
@@ -309,11 +306,6 @@ impl Check<'_> {
             self.refuse(&format!("limits.{key}"), read.place, Ok(()));
         }
         self.switch("limits.exact", limits.exact.as_ref(), false);
-    }
-
-    fn runtime(&mut self, runtime: &RuntimeTable) {
-        self.switch("runtime.user_namespaces", runtime.user_namespaces.as_ref(), false);
-        self.switch("runtime.io_uring", runtime.io_uring.as_ref(), false);
     }
 
     /// The tables of a step are checked as if they stood at the top, then the step is refused as a whole.

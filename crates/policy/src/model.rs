@@ -184,6 +184,10 @@ pub struct Runtime {
     pub tmp_exec: bool,
     /// The task may trace its own processes.
     pub debug: bool,
+    /// The task may make namespaces and mounts of its own.
+    pub user_namespaces: bool,
+    /// The task may use io_uring.
+    pub io_uring: bool,
     /// What the task writes to a terminal may act on it.
     pub terminal_raw: bool,
 }

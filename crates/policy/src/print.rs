@@ -66,17 +66,19 @@ impl Printer<'_> {
 
     fn runtime(&mut self) {
         let runtime = &self.policy.runtime;
-        if runtime.tmp_exec || runtime.debug || runtime.terminal_raw {
-            self.table("runtime");
-        }
-        if runtime.debug {
-            self.key("debug", "[\"ptrace\"]", self.policy.origins.get("runtime.debug"));
-        }
-        if runtime.tmp_exec {
-            self.key("tmp_exec", "true", self.policy.origins.get("runtime.tmp_exec"));
-        }
-        if runtime.terminal_raw {
-            self.key("terminal", "\"raw\"", self.policy.origins.get("runtime.terminal"));
+        let switches = [
+            ("user_namespaces", runtime.user_namespaces, "true"),
+            ("debug", runtime.debug, "[\"ptrace\"]"),
+            ("io_uring", runtime.io_uring, "true"),
+            ("tmp_exec", runtime.tmp_exec, "true"),
+            ("terminal", runtime.terminal_raw, "\"raw\""),
+        ];
+        let on = switches.iter().filter(|(_, on, _)| *on);
+        for (number, (key, _, value)) in on.enumerate() {
+            if number == 0 {
+                self.table("runtime");
+            }
+            self.key(key, value, self.policy.origins.get(&format!("runtime.{key}")));
         }
     }
 

@@ -78,7 +78,7 @@ impl<'a> Approvals<'a> {
                 Step::Bind { path, .. }
                 | Step::Overlay { path, .. }
                 | Step::Hide { path, .. }
-                | Step::Processes { path }
+                | Step::Processes { path, .. }
                 | Step::Device { path }
                 | Step::Terminals { path } => Some((path.as_path(), false)),
                 _ => None,

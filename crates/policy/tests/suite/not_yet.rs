@@ -30,8 +30,6 @@ const LATER: &[(&str, &str)] = &[
     ("network.publish", "[network]\npublish = [8080]"),
     ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
-    ("runtime.user_namespaces = true", "[runtime]\nuser_namespaces = true"),
-    ("runtime.io_uring = true", "[runtime]\nio_uring = true"),
     ("step.fetch", "[step.fetch.network]\nallow = []"),
     ("approvals.on_refusal = \"ask\"", "[approvals]\non_refusal = \"ask\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
