@@ -1,4 +1,4 @@
-//! connect(2) of the task, judged and made by init.
+//! connect(2) of the task, judged and made by init; other calls that wait are handed to who judges them.
 //!
 //! The address is in the task's memory and may change after it was judged, so the call is never let through: it is read
 //! once, judged, and made on a copy of the task's socket. Inside the network namespace every address is the sandbox's own;
@@ -20,6 +20,7 @@ use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::child::Own;
+use crate::guard::{self, Guard};
 use crate::report::{Refusal, Refused};
 
 const AF_UNIX: u16 = 1;
@@ -41,6 +42,8 @@ pub(crate) struct Connections {
     waiting: Vec<Waiting>,
     /// Refusals that are being written down, by their number; and what their callers are told.
     unwritten: BTreeMap<u32, (u64, Errno)>,
+    /// What the guard knows it by.
+    own: u32,
 }
 
 /// A blocking connect which has not found its peer yet.
@@ -64,8 +67,8 @@ enum Verdict {
 }
 
 impl Connections {
-    pub(crate) fn new(listener: OwnedFd) -> Self {
-        Self { listener, waiting: Vec::new(), unwritten: BTreeMap::new() }
+    pub(crate) fn new(listener: OwnedFd, own: u32) -> Self {
+        Self { listener, waiting: Vec::new(), unwritten: BTreeMap::new(), own }
     }
 
     pub(crate) fn listener(&self) -> &OwnedFd {
@@ -84,8 +87,17 @@ impl Connections {
 
     /// Takes one call and answers it, now or later; a refusal is to be written down first, under this number.
     /// Calls that are refused whatever they say are told once for each program, then counted.
-    pub(crate) fn serve(&mut self, own: &Own, number: u32, calls: &mut Ledger) -> Option<Refusal> {
+    pub(crate) fn serve(
+        &mut self,
+        own: &Own,
+        number: u32,
+        calls: &mut Ledger,
+        guard: Option<&mut Guard>,
+    ) -> Option<Refusal> {
         let call = seccomp::receive(self.listener.as_fd()).ok()?;
+        if let Some(guard) = guard.filter(|_| Guard::judges(&call)) {
+            return self.execute(&call, number, guard);
+        }
         if i64::from(call.number) != libc::SYS_connect {
             return self.refuse(&call, calls);
         }
@@ -101,6 +113,20 @@ impl Connections {
         // A caller that is gone needs no answer.
         let _ = seccomp::answer(self.listener.as_fd(), call.id, outcome);
         None
+    }
+
+    fn execute(&mut self, call: &Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
+        match guard.judge(self.listener.as_fd(), self.own, call) {
+            guard::Verdict::Gone => None,
+            guard::Verdict::Fails(errno) => {
+                let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
+                None
+            }
+            guard::Verdict::Refused(refusal) => {
+                self.unwritten.insert(number, (call.id, Errno::ACCESS));
+                Some(Refusal { number, ..refusal })
+            }
+        }
     }
 
     fn refuse(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
@@ -228,7 +254,7 @@ fn way(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// What runs there, for the record; empty where that cannot be told.
-fn program(process: i32) -> OsString {
+pub(crate) fn program(process: i32) -> OsString {
     let name = fs::readlinkat(CWD, format!("/proc/{process}/exe"), Vec::new()).unwrap_or_default();
     OsStr::from_bytes(name.as_bytes()).to_owned()
 }
@@ -291,7 +317,7 @@ fn mount_of(file: &OwnedFd) -> Result<u64, Errno> {
 }
 
 /// The process a thread belongs to; pidfd_open(2) takes no other number.
-fn group(thread: i32) -> Result<i32, Errno> {
+pub(crate) fn group(thread: i32) -> Result<i32, Errno> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
     let line = status.lines().find_map(|line| line.strip_prefix("Tgid:")).ok_or(Errno::SRCH)?;
     line.trim().parse().map_err(|_| Errno::SRCH)

@@ -15,6 +15,7 @@ use rustix::process::{self, Pid, Signal, WaitOptions};
 use crate::channel;
 use crate::child::{Outcome, Own};
 use crate::connections::Connections;
+use crate::guard::Guard;
 use crate::job::{self, Rules, Told};
 use crate::orders::{Job, Request};
 use crate::report::{self, Message, send};
@@ -54,6 +55,8 @@ struct Init {
     due: Option<Instant>,
     watcher: Option<Watch>,
     rest: Rest,
+    /// Where arguments are looked at.
+    guard: Option<Guard>,
     spare: Option<Spare>,
     /// Whether one is to be made: after each command, so that a task that kills them causes no more than one each.
     wanted: bool,
@@ -85,6 +88,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     keep_only(&kept);
     send(report.as_fd(), &Message::Ready);
     rules.prepare();
+    let guard = rules.guard.take().map(|guard| Guard::new(guard, rules.debug));
     let watcher = rules
         .watched
         .then(|| Watch { watcher: Watcher::new(&rules.limits, Pid::INIT, memory), next: Instant::now() });
@@ -101,6 +105,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         due: None,
         watcher,
         rest: Rest::default(),
+        guard,
         spare: None,
         wanted: false,
         spares: 0,
@@ -142,6 +147,7 @@ impl Init {
             self.listen();
         }
         self.watch();
+        self.guard.iter_mut().for_each(Guard::look);
         self.tell_counts();
     }
 
@@ -169,7 +175,8 @@ impl Init {
         let next = next.map(|watch| watch.next.saturating_duration_since(Instant::now()));
         let due = self.due.map(|due| due.saturating_duration_since(Instant::now()));
         let quiet = self.wanted.then_some(QUIET);
-        busy.into_iter().chain(next).chain(due).chain(quiet).min()
+        let guard = self.guard.as_ref().and_then(Guard::patience);
+        busy.into_iter().chain(next).chain(due).chain(quiet).chain(guard).min()
     }
 
     /// Its number counts down from where no command's number gets.
@@ -196,7 +203,7 @@ impl Init {
     /// A new filter is in place.
     fn listen(&mut self) {
         if let Some((Message::Listening { job }, Some(listener))) = report::receive(self.inbox.0.as_fd()) {
-            self.connections.insert(job, Connections::new(listener));
+            self.connections.insert(job, Connections::new(listener, job));
         }
     }
 
@@ -205,15 +212,17 @@ impl Init {
         let mut events = events.iter();
         let (own, report, refusal) = (&self.own, &self.report, &mut self.refusal);
         let calls = &mut self.calls;
-        self.connections.retain(|_, connections| {
+        let guard = &mut self.guard;
+        self.connections.retain(|number, connections| {
             let events = events.next().copied().unwrap_or(PollFlags::empty());
             if events.contains(PollFlags::IN) {
-                if let Some(refused) = connections.serve(own, *refusal, calls) {
+                if let Some(refused) = connections.serve(own, *refusal, calls, guard.as_mut()) {
                     *refusal = refusal.wrapping_add(1) % CALLS;
                     send(report.as_fd(), &Message::Refused(refused));
                 }
             } else if events.contains(PollFlags::HUP) {
                 // The last who could ask is gone.
+                guard.iter_mut().for_each(|guard| guard.forget(*number));
                 return false;
             }
             connections.retry();
@@ -279,7 +288,11 @@ impl Init {
     /// Collects every child that ended.
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-            if status.stopped() {
+            if let Some(late) = self.guard.as_mut().and_then(|guard| guard.told(pid, status)) {
+                if let Some(refusal) = late {
+                    send(self.report.as_fd(), &Message::Refused(refusal));
+                }
+            } else if status.stopped() {
                 // A task may stop the leader of its session, which must see it end.
                 if self.jobs.get(&pid).is_some_and(|running| running.led) {
                     let _ = process::kill_process(pid, Signal::CONT);

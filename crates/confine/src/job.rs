@@ -7,13 +7,14 @@ use std::path::Path;
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Landlock, Limits, bpf, syscalls};
+use ringfence_policy::CommandRules;
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::exec::{self, Vectors};
 use ringfence_sys::seccomp::{self, Instruction};
 use ringfence_sys::{fds, signals};
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{self, Pid, Resource, Rlimit, getrlimit};
+use rustix::process::{self, DumpableBehavior, Pid, Resource, Rlimit, getrlimit};
 use rustix::thread::CapabilitySet;
 use rustix::{pty, termios};
 
@@ -52,6 +53,12 @@ pub(crate) struct Rules {
     pub(crate) watched: bool,
     /// The root has a server.
     served: bool,
+    /// What programs are judged by; init takes it.
+    pub(crate) guard: Option<CommandRules>,
+    /// There are such.
+    guarded: bool,
+    /// The task may trace its own.
+    pub(crate) debug: bool,
 }
 
 impl Rules {
@@ -78,6 +85,9 @@ impl Rules {
             single: orders.single,
             watched: orders.watched,
             served: orders.void.is_some(),
+            guard: orders.guard.clone().into_owned(),
+            guarded: orders.filter.guarded,
+            debug: orders.filter.debug,
         }
     }
 }
@@ -155,7 +165,7 @@ pub(crate) fn enclose(rules: &Rules, number: u32, told: Told<'_>) -> Outcome<()>
 /// What [`enclose`]d becomes the command. Never returns.
 pub(crate) fn become_task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, told: Told<'_>) -> ! {
     match take(rules, job, passed, None) {
-        Ok(()) => start_program(job, told.report),
+        Ok(()) => start_program(rules, job, told.report),
         Err(fault) => fail(told.report, job.id, fault),
     }
 }
@@ -163,16 +173,20 @@ pub(crate) fn become_task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, told: 
 fn task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>, told: Told<'_>) -> ! {
     let entered = take(rules, job, passed, slave).and_then(|()| lock(rules, job.id, told.inbox));
     match entered {
-        Ok(()) => start_program(job, told.report),
+        Ok(()) => start_program(rules, job, told.report),
         Err(fault) => fail(told.report, job.id, fault),
     }
 }
 
-fn start_program(job: &Job, report: &OwnedFd) -> ! {
+fn start_program(rules: &Rules, job: &Job, report: &OwnedFd) -> ! {
     let (arguments, environment, candidates) = match vectors(job) {
         Ok(vectors) => vectors,
         Err(errno) => fail(report, job.id, (Stage::Orders as u32, errno)),
     };
+    // Init has no right of its own over this image, which began outside of the sandbox, and must read what is executed.
+    if rules.guarded {
+        let _ = process::set_dumpable_behavior(DumpableBehavior::Dumpable);
+    }
     let errno = execute(&candidates, &arguments, &environment);
     let there = candidates.iter().map(|path| Path::new(OsStr::from_bytes(path.as_bytes())));
     let needs = there.filter(|_| errno == Errno::NOENT).find_map(interpreter);

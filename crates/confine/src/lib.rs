@@ -11,6 +11,7 @@ mod channel;
 mod child;
 mod connections;
 mod enclosure;
+mod guard;
 mod init;
 mod interpreter;
 #[cfg(debug_assertions)]
@@ -34,5 +35,5 @@ pub use mounter::Opening;
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
 pub use parent::{Boundary, Failure, stage, stage_of_job};
-pub use report::{Message, Purpose, Refusal, Refused};
+pub use report::{Command, Message, Purpose, Refusal, Refused};
 pub use rest::Rest;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
+use ringfence_policy::CommandRules;
 use serde::{Deserialize, Serialize};
 
 /// The fields of [`Plan`] of the same names.
@@ -20,6 +21,7 @@ pub(crate) struct Orders<'a> {
     pub(crate) void: Option<Vec<(OsString, usize)>>,
     pub(crate) landlock: Cow<'a, Option<Landlock>>,
     pub(crate) filter: Variant,
+    pub(crate) guard: Cow<'a, Option<CommandRules>>,
     pub(crate) host_name: Cow<'a, str>,
     pub(crate) limits: Limits,
     /// The sandbox ends with its first job.
@@ -37,6 +39,7 @@ impl<'a> Orders<'a> {
             void: plan.void.as_deref().map(crowded),
             landlock: Cow::Borrowed(&plan.landlock),
             filter: plan.filter,
+            guard: Cow::Borrowed(&plan.guard),
             host_name: Cow::Borrowed(plan.host_name),
             limits: plan.limits,
             single,

@@ -56,11 +56,28 @@ pub enum Refused {
         /// Its arguments, as numbers: where they point is not looked at.
         arguments: [u64; 6],
     },
+    /// A program with arguments.
+    Command(Command),
     /// A bait that is opened: that is not refused, but told all the same.
     Decoy {
         /// Which.
         path: OsString,
     },
+}
+
+/// A program that was to be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Its file, without links; empty where that could not be read.
+    pub file: OsString,
+    /// Its arguments, from the name on, as many as fit.
+    pub arguments: Vec<OsString>,
+    /// The directory of the process.
+    pub directory: OsString,
+    /// By which rule, or for lack of which.
+    pub rule: String,
+    /// It was changed after it was judged: the process is ended.
+    pub incident: bool,
 }
 
 /// What a task was going to do with a file, as far as its system call tells.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ringfence_policy::{Mode, Policy};
 
 use crate::grants::{Access, Grants};
+use crate::guard;
 use crate::mounts::{VAR_TMP, shows_var_tmp};
 use crate::survey::{Loader, Survey};
 use crate::{Degraded, Host, Invoker, Refused};
@@ -45,7 +46,6 @@ pub(crate) fn rules(
     invoker: &Invoker,
     degraded: &mut Vec<Degraded>,
 ) -> Result<Option<Landlock>, Refused> {
-    check_interpreters(survey)?;
     if host.landlock == 0 {
         if policy.commands.is_some() {
             return Err(Refused::host(
@@ -98,7 +98,7 @@ pub(crate) fn rules(
         match granted.access {
             Access::Read => {}
             Access::Write => rules.push((Right::Write, granted.place.real.clone())),
-            Access::Execute if policy.commands.is_some() => {}
+            Access::Execute if guard::listed(policy) => {}
             Access::Execute => rules.push((Right::Execute, granted.place.real.clone())),
         }
     }
@@ -106,6 +106,11 @@ pub(crate) fn rules(
         rules.push((Right::Execute, program.place.real.clone()));
         if let Some(Loader::Dynamic(place)) = &program.loader {
             rules.push((Right::Execute, place.real.clone()));
+        }
+        // They run nothing but what the guard lets them.
+        for interpreter in guard::interpreters(program, survey) {
+            rules.push((Right::Execute, interpreter.place.real.clone()));
+            rules.extend(interpreter.loader.iter().map(|place| (Right::Execute, place.real.clone())));
         }
     }
     if policy.from_workspace {
@@ -117,26 +122,4 @@ pub(crate) fn rules(
     rules.sort();
     rules.dedup();
     Ok(Some(Landlock { abi: host.landlock, rules, files: true, scoped }))
-}
-
-/// A script needs its interpreter, and granting that behind the author's back would grant any code.
-fn check_interpreters(survey: &Survey) -> Result<(), Refused> {
-    for program in &survey.programs {
-        let Some(Loader::Script(interpreter)) = &program.loader else { continue };
-        let listed = survey.programs.iter().any(|other| {
-            other.place.real == *interpreter || std::path::Path::new(&other.name) == interpreter
-        });
-        if !listed {
-            return Err(Refused::rule(
-                &program.origin,
-                format!(
-                    "`{}` is a script for {}, which `commands.allow` does not name",
-                    program.name,
-                    interpreter.display()
-                ),
-                format!("add \"{}\", which then runs any script", interpreter.display()),
-            ));
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ mod decoys;
 pub mod enforcer;
 mod environment;
 mod grants;
+mod guard;
 mod host;
 mod landlock;
 mod mounts;
@@ -26,13 +27,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use ringfence_policy::{Mode, Policy};
+use ringfence_policy::{CommandRules, Mode, Policy};
 
 pub use host::{Host, Invoker};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use steps::{Flags, Step, Tree};
-pub use survey::{Found, GitDirectory, Kind, Link, Loader, Marked, Place, Program, Survey};
+pub use survey::{Found, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, Survey};
 pub use told::REFUSALS;
 pub use void::{Content, Node};
 
@@ -149,6 +150,9 @@ pub struct Plan {
     pub landlock: Option<Landlock>,
     /// What [`syscalls::program`] makes the filter of; `vm.memfd_noexec` is set if it says so.
     pub filter: syscalls::Variant,
+    /// What programs and arguments are judged by, one by one; `None`: Landlock's execute rights hold alone.
+    #[serde(serialize_with = "print::guard")]
+    pub guard: Option<CommandRules>,
     /// Bounds on resources.
     pub limits: Limits,
     /// Host name inside.
@@ -190,6 +194,7 @@ pub fn plan(
     let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
+    let guard = guard::rules(policy, survey)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {
@@ -219,7 +224,9 @@ pub fn plan(
             debug: policy.runtime.debug,
             user_namespaces: policy.runtime.user_namespaces,
             io_uring: policy.runtime.io_uring,
+            guarded: guard.is_some(),
         },
+        guard,
         limits,
         host_name: "ringfence",
         environment: environment::build(policy, survey, invoker, &grants),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ringfence_policy::{Mode, Policy};
 
 use crate::grants::{self, Access, Grants};
+use crate::guard;
 use crate::steps::{Flags, Step, Tree};
 use crate::survey::{Kind, Loader, Place, Survey};
 use crate::void::{Content, Node};
@@ -250,7 +251,7 @@ impl Builder {
         grants: &Grants,
         wanted: &mut BTreeMap<PathBuf, Wanted>,
     ) {
-        if policy.commands.is_none() {
+        if !guard::listed(policy) {
             return;
         }
         for (_, directory) in &survey.search_path {
@@ -273,7 +274,9 @@ impl Builder {
                 Some(Loader::Dynamic(place)) => Some(place),
                 _ => None,
             };
-            for place in std::iter::once(&program.place).chain(loader) {
+            let interpreters = guard::interpreters(program, survey);
+            let interpreters = interpreters.iter().flat_map(|one| [Some(&one.place), one.loader.as_ref()]);
+            for place in std::iter::once(&program.place).chain(loader).chain(interpreters.flatten()) {
                 if let Some(granted) = grants.covering(&place.real) {
                     let mapped = granted.mapped;
                     wanted.insert(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
+use ringfence_policy::CommandRules;
 use serde::Serializer;
 use serde::ser::{SerializeMap, SerializeSeq};
 
@@ -69,6 +70,9 @@ impl fmt::Display for Plan {
             count(Answer::Absent),
             syscalls::program(self.filter).len()
         )?;
+        for line in self.guard.iter().flat_map(CommandRules::describe) {
+            writeln!(out, "each exec     {line}")?;
+        }
         writeln!(
             out,
             "also          no_new_privs, no capabilities, core dumps off, descriptors above 2 closed{}",
@@ -196,6 +200,10 @@ pub(crate) fn variables<S: Serializer>(
         out.serialize_entry(&name.to_string_lossy(), &value.to_string_lossy())?;
     }
     out.end()
+}
+
+pub(crate) fn guard<S: Serializer>(rules: &Option<CommandRules>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(rules.iter().flat_map(CommandRules::describe))
 }
 
 pub(crate) fn words<S: Serializer>(words: &[OsString], serializer: S) -> Result<S::Ok, S::Error> {

@@ -61,10 +61,10 @@ pub struct Found {
     pub place: Option<Place>,
 }
 
-/// A program named in `commands.allow`.
+/// A program that an entry of `[commands]` names.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// As the policy names it.
+    /// The entry, with its arguments.
     pub name: String,
     /// Who named it.
     pub origin: Origin,
@@ -72,6 +72,19 @@ pub struct Program {
     pub place: Place,
     /// What the kernel opens to run it: the dynamic loader, or the interpreter of a script.
     pub loader: Option<Loader>,
+    /// What runs a script: the interpreter of its `#!` line, then what that starts (env(1)).
+    pub interpreters: Vec<Interpreter>,
+}
+
+/// A program that runs a script.
+#[derive(Clone, Debug)]
+pub struct Interpreter {
+    /// The file.
+    pub place: Place,
+    /// Its own loader.
+    pub loader: Option<Place>,
+    /// The arguments that it gets before the script.
+    pub before: Vec<Vec<u8>>,
 }
 
 /// What a program needs to start.
@@ -114,8 +127,10 @@ pub struct Survey {
     pub exec: Vec<Found>,
     /// `files.write`.
     pub write: Vec<Found>,
-    /// `commands.allow`; empty where the policy has none.
+    /// `commands.allow` and the list of `commands.children`; empty where the policy has none.
     pub programs: Vec<Program>,
+    /// What is there of `commands.deny`.
+    pub denied: Vec<Program>,
     /// Directories of the invoker's PATH and the usual ones that exist, each with its resolved form.
     pub search_path: Vec<(PathBuf, PathBuf)>,
     /// `files.deny`, known secrets, sockets of the host, the state directory: what exists of them inside grants.

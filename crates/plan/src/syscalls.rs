@@ -52,6 +52,8 @@ pub struct Variant {
     pub user_namespaces: bool,
     /// `runtime.io_uring`: its operations pass no filter.
     pub io_uring: bool,
+    /// Init judges what is executed.
+    pub guarded: bool,
 }
 
 impl Variant {
@@ -71,6 +73,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (_, name) if variant.grants(name) => always(Verdict::Allow),
             (Answer::Refuse, _) => always(Verdict::Notify),
             (Answer::Absent, _) => always(ENOSYS),
+            (Answer::Allow, "execve" | "execveat") if variant.guarded => always(Verdict::Notify),
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
@@ -259,7 +262,7 @@ mod tests {
 
     const ALLOW: u32 = 0x7fff_0000;
     const USUAL: Variant =
-        Variant { memfd_noexec: true, debug: false, user_namespaces: false, io_uring: false };
+        Variant { memfd_noexec: true, debug: false, user_namespaces: false, io_uring: false, guarded: false };
 
     fn judge(name: &str, arguments: [u64; 6]) -> u32 {
         let number = SYSCALLS.iter().find(|call| call.name == name).unwrap().number;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{
-    Found, Host, Invoker, Kind, Link, Loader, Marked, Place, Plan, Program, Refused, Request, Right, Step,
-    Survey, plan,
+    Found, Host, Interpreter, Invoker, Kind, Link, Loader, Marked, Place, Plan, Program, Refused, Request,
+    Right, Step, Survey, plan,
 };
-use ringfence_policy::{Commands, Grant, Mode, Origin, Policy, Rule};
+use ringfence_policy::{Commands, Execution, Grant, Mode, Origin, Policy, Rule};
 
 const EXT4: i64 = 0xEF53;
 const OVERLAYFS: i64 = 0x794C_7630;
@@ -62,6 +62,7 @@ impl Case {
                 exec: vec![found("/usr")],
                 write: vec![],
                 programs: vec![],
+                denied: vec![],
                 search_path: vec![("/usr/bin".into(), "/usr/bin".into())],
                 hidden: vec![],
                 protected: vec![],
@@ -326,6 +327,7 @@ fn named_programs_alone_may_be_executed() {
         origin: origin(),
         place: file("/usr/bin/make"),
         loader: Some(Loader::Dynamic(file("/usr/lib/ld.so"))),
+        interpreters: vec![],
     }];
     let plan = case.plan().unwrap();
     let binds = binds(&plan);
@@ -338,9 +340,25 @@ fn named_programs_alone_may_be_executed() {
         .map(|(_, path)| path.to_str().unwrap())
         .collect();
     assert_eq!(execute, ["/usr/bin/make", "/usr/lib/ld.so"]);
-    // A script would open its interpreter to any code.
+    assert_eq!(plan.guard, None);
+    // The interpreter of a script is for that alone, which somebody must look at.
     case.survey.programs[0].loader = Some(Loader::Script("/usr/bin/sh".into()));
-    assert!(case.plan().unwrap_err().cause.contains("/usr/bin/sh"));
+    case.survey.programs[0].interpreters =
+        vec![Interpreter { place: file("/usr/bin/sh"), loader: None, before: vec![] }];
+    case.policy.commands = Some(Commands { allow: vec![Rule { value: "make".into(), origin: origin() }] });
+    let plan = case.plan().unwrap();
+    assert!(plan.landlock.unwrap().rules.contains(&(Right::Execute, "/usr/bin/sh".into())));
+    let rules = plan.guard.unwrap();
+    let ask = |file: &str, words: &[&str]| {
+        let arguments: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let execution =
+            Execution { file: file.as_bytes(), arguments: &arguments, directory: b"/", first: false };
+        (rules.script(&execution).is_ok(), rules.judge(&execution).is_ok())
+    };
+    assert_eq!(ask("/usr/bin/make", &["make", "x"]), (true, true));
+    assert_eq!(ask("/usr/bin/sh", &["sh", "/usr/bin/make", "x"]), (false, true));
+    assert_eq!(ask("/usr/bin/sh", &["sh", "/w/make"]), (false, false));
+    assert_eq!(ask("/usr/bin/sh", &["sh", "-c", "/usr/bin/make"]), (false, false));
 }
 
 #[test]

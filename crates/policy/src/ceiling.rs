@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::collected::Collected;
 use crate::diagnostic::{Place, Problem, Report};
 use crate::document::Document;
+use crate::guarded;
 use crate::limits;
 use crate::load::Loader;
 use crate::merge::Merged;
@@ -29,6 +30,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.lists(policy, report);
     bound.switches(policy, report);
     bound.limits(policy, report);
+    policy.guard.bound(&ceiling.guard, start, ceiling.commands.is_some(), report);
     for pattern in &ceiling.deny.items {
         policy.deny.add(pattern.clone());
     }
@@ -177,7 +179,11 @@ impl Bound<'_> {
     }
 
     fn names(&self, key: &str, names: &[At<String>], most: &Collected<String>, report: &mut Report) {
-        for name in names.iter().filter(|name| most.get(name.value.as_ref()).is_none()) {
+        let above = |name: &&At<String>| {
+            let same = most.get(name.value.as_ref()).is_some();
+            !same && (key != "commands.allow" || !guarded::covered(&name.value, &most.items))
+        };
+        for name in names.iter().filter(above) {
             let problem =
                 Problem::new(name.place, format!("`{}` in `{key}` is above the ceiling", name.value));
             let problem =

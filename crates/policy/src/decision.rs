@@ -87,7 +87,7 @@ pub fn decide_file(policy: &Policy, workspace: &Path, path: &Path, access: Acces
     Judge::new(policy, workspace).file(path, access)
 }
 
-/// Decides about one program, by name or path. For many questions make one [`Judge`].
+/// Decides about one command line. For many questions make one [`Judge`].
 pub fn decide_run(policy: &Policy, workspace: &Path, program: &str) -> Decision {
     Judge::new(policy, workspace).run(program)
 }
@@ -201,52 +201,12 @@ impl<'a> Judge<'a> {
         own && path.starts_with(home) && !covered(path) && !self.holds(path)
     }
 
-    /// Decides about one program: a name that is looked up, or a path.
-    pub fn run(&self, program: &str) -> Decision {
-        let path = match program.contains('/') {
-            true => Some(self.workspace.join(program)),
-            false => None,
-        };
-        if let Some(path) = &path {
-            let decision = self.file(path, Access::Exec);
-            if !decision.is_allow() {
-                return decision;
-            }
-        }
-        let Some(commands) = &self.policy.commands else {
-            return match path {
-                Some(path) => self.file(&path, Access::Exec),
-                None => self.any_program(),
-            };
-        };
-        let name = Path::new(program).file_name();
-        let listed = commands.allow.iter().find(|entry| {
-            let entry = Path::new(&entry.value);
-            match &path {
-                // An entry that is a path means that file only; a name means it in any executable tree.
-                Some(path) if entry.is_absolute() => entry == path,
-                _ => entry.file_name() == name,
-            }
-        });
-        match listed {
-            Some(entry) => Decision::Allow {
-                by: Reason::Rule {
-                    key: "commands.allow",
-                    text: entry.value.clone(),
-                    origin: entry.origin.clone(),
-                },
-            },
-            // What the workspace built is allowed as such: no list could know its names beforehand.
-            None if self.policy.from_workspace
-                && path.is_some_and(|path| path.starts_with(self.workspace)) =>
-            {
-                allow("`commands.from_workspace` allows what the workspace holds")
-            }
-            None => refuse(format!("`commands.allow` does not name `{program}`")),
-        }
+    /// The workspace.
+    pub(crate) fn root(&self) -> &Path {
+        self.workspace
     }
 
-    fn any_program(&self) -> Decision {
+    pub(crate) fn any_program(&self) -> Decision {
         match self.policy.files.exec.first() {
             Some(_) => allow("no `commands.allow`: any program in an executable tree may start"),
             None if self.policy.from_workspace => {

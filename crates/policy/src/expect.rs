@@ -89,14 +89,18 @@ impl Action {
     }
 }
 
-/// The program of a command line; arguments do not decide yet.
+/// A command line; what stands for a path in its program is spelled out.
 fn program(command: &str, context: &Context) -> Result<String, Invalid> {
     let program = command.split_whitespace().next().unwrap_or_default();
     if !program.starts_with(['~', '$']) {
-        return Ok(program.to_owned());
+        return Ok(command.to_owned());
     }
     let path = expand(program, context)?;
-    path.into_os_string().into_string().map_err(|_| Invalid::new(format!("`{program}` is not UTF-8")))
+    let rest = command.strip_prefix(program).unwrap_or_default();
+    match path.into_os_string().into_string() {
+        Ok(path) => Ok(format!("{path}{rest}")),
+        Err(_) => Err(Invalid::new(format!("`{program}` is not UTF-8"))),
+    }
 }
 
 /// `METHOD HOST/PATH`

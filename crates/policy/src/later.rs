@@ -3,8 +3,8 @@
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
-    ApprovalsTable, Children, CommandsTable, CredentialTable, Document, EnvironmentTable, LimitsTable,
-    NetworkRule, NetworkTable, NetworkTableRule, StepTable,
+    ApprovalsTable, CommandsTable, CredentialTable, Document, EnvironmentTable, LimitsTable, NetworkRule,
+    NetworkTable, NetworkTableRule, StepTable,
 };
 use crate::environment::{pass_name, set_name};
 use crate::host::{Endpoint, HostPattern, parse_port};
@@ -119,24 +119,7 @@ impl Check<'_> {
     }
 
     fn commands(&mut self, commands: &CommandsTable) {
-        self.list("commands.deny", commands.deny.as_ref(), |text| command(text));
-        // Shells are not told apart from other programs yet: that they may start is what holds.
-        self.switch("commands.shell", commands.shell.as_ref(), true);
         self.switch("commands.pin", commands.pin.as_ref(), false);
-        match commands.children.as_ref().map(|children| (&children.value, children.place)) {
-            None => {}
-            Some((Children::Text(text), place)) => {
-                let text = At::new(text.clone(), place);
-                self.word("commands.children", Some(&text), &[("same", true), ("free", false)]);
-            }
-            Some((Children::List(list), place)) => {
-                let list = At::new(list.clone(), place);
-                self.list("commands.children", Some(&list), |text| command(text));
-                if list.value.is_empty() {
-                    self.refuse("commands.children = []", place, Ok(()));
-                }
-            }
-        }
     }
 
     fn network(&mut self, network: &NetworkTable) {

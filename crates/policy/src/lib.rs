@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
 
+mod argv;
 mod ceiling;
 mod collected;
+mod command;
 mod context;
 mod decision;
 mod diagnostic;
@@ -17,6 +19,7 @@ mod document;
 mod environment;
 mod expect;
 mod grantable;
+mod guarded;
 mod host;
 mod identity;
 mod idna;
@@ -34,10 +37,13 @@ mod presets;
 mod print;
 mod reader;
 mod remedy;
+mod rules;
 mod secrets;
+mod shells;
 mod sizes;
 mod suggest;
 
+pub use crate::argv::CommandPattern;
 pub use crate::context::{Context, Files, HostFiles};
 pub use crate::decision::{Access, Decision, Judge, Reason, decide_connect, decide_file, decide_run};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
@@ -50,6 +56,7 @@ pub use crate::model::*;
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
+pub use crate::rules::{CommandRules, Execution, Named, needed as guard_needed};
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,
 };

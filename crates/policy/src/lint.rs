@@ -3,9 +3,11 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::argv::CommandPattern;
 use crate::collected::Collected;
 use crate::context::Context;
 use crate::diagnostic::{Invalid, Place, Problem, Report};
+use crate::guarded;
 use crate::merge::Merged;
 use crate::model::Grant;
 use crate::near::Near;
@@ -61,6 +63,7 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_denied(merged, &context.cwd, report);
     check_write_and_exec(merged, report);
     check_commands(merged, report);
+    check_unreachable(merged, report);
 }
 
 /// Why this path may not be granted by any policy, if so. The plan asks again about what a symlink leads to.
@@ -280,10 +283,33 @@ fn check_commands(merged: &Merged, report: &mut Report) {
     }
 }
 
-fn absolute_programs(merged: &Merged) -> impl Iterator<Item = &At<String>> {
-    merged
-        .commands
-        .iter()
-        .flat_map(|commands| &commands.items)
-        .filter(|program| program.value.starts_with('/'))
+fn absolute_programs(merged: &Merged) -> impl Iterator<Item = At<String>> {
+    merged.commands.iter().flat_map(|commands| &commands.items).filter_map(|entry| {
+        let program = CommandPattern::parse(&entry.value, "/").ok()?.program;
+        program.starts_with('/').then(|| entry.with(program))
+    })
+}
+
+/// What is denied whole can never start.
+fn check_unreachable(merged: &Merged, report: &mut Report) {
+    if merged.commands.is_none()
+        && let Some(place) = merged.guard.listed()
+    {
+        let problem = Problem::new(place, "a list of `commands.children` needs `commands.allow`");
+        report.push(
+            problem.help("without it, any program may start: list what may, or remove this".to_owned()),
+        );
+    }
+    let denied = &merged.guard.deny.items;
+    for entry in merged.commands.iter().flat_map(|commands| &commands.items) {
+        let Some(deny) =
+            denied.iter().find(|deny| guarded::covered(&entry.value, std::slice::from_ref(*deny)))
+        else {
+            continue;
+        };
+        let title = format!("`{}` can never start: `commands.deny` refuses it", entry.value);
+        let problem =
+            Problem::new(entry.place, title).label("allowed here").related(deny.place, "denied here");
+        report.push(problem.help("remove one of the two lines".to_owned()));
+    }
 }

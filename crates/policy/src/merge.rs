@@ -10,11 +10,11 @@ use crate::document::{
     Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, SetValue, WorkspaceTable,
 };
 use crate::environment::{pass_name, set_name, set_value};
+use crate::guarded;
 use crate::identity;
-use crate::later::not_yet;
 use crate::limits;
 use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
-use crate::path::{Scope, absolute, check_characters, first_wildcard, grant, normal};
+use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, choice};
 use crate::suggest::nearest;
@@ -39,6 +39,7 @@ pub(crate) struct Merged {
     /// `None`: no document has the list.
     pub(crate) commands: Option<Collected<String>>,
     pub(crate) from_workspace: Option<At<bool>>,
+    pub(crate) guard: guarded::Keys,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -89,6 +90,7 @@ impl Merged {
         if let Some(commands) = &document.commands {
             self.add_commands(commands.allow.as_ref(), scope, report);
             replace_by(&mut self.from_workspace, commands.from_workspace.as_ref());
+            self.guard.add(commands, scope, report);
         }
         if let Some(written) = &document.limits {
             self.add_limits(written, report);
@@ -257,7 +259,7 @@ impl Merged {
         self.lists.insert("commands.allow", list.place);
         let merged = self.commands.get_or_insert_default();
         for entry in &list.value {
-            match program(entry, scope) {
+            match guarded::program(entry, scope) {
                 Ok(read) => drop(merged.add(entry.with(read))),
                 Err(problem) => report.push(problem),
             }
@@ -351,6 +353,7 @@ impl Merged {
                 .as_ref()
                 .map(|commands| model::Commands { allow: rules(&commands.items, report) }),
             from_workspace: value(&self.from_workspace),
+            guard: self.guard.finish(report),
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),
@@ -371,11 +374,11 @@ impl Merged {
     }
 }
 
-fn rule<T: Clone>(at: &At<T>, report: &Report) -> Rule<T> {
+pub(crate) fn rule<T: Clone>(at: &At<T>, report: &Report) -> Rule<T> {
     Rule { value: at.value.clone(), origin: report.origin(at.place) }
 }
 
-fn rules<T: Clone>(items: &[At<T>], report: &Report) -> Vec<Rule<T>> {
+pub(crate) fn rules<T: Clone>(items: &[At<T>], report: &Report) -> Vec<Rule<T>> {
     items.iter().map(|at| rule(at, report)).collect()
 }
 
@@ -386,7 +389,7 @@ fn moved<T>(items: &mut Vec<At<T>>, report: &Report) -> Vec<Rule<T>> {
     std::mem::take(items).into_iter().map(rule).collect()
 }
 
-fn replace_by<T: Clone>(present: &mut Option<At<T>>, later: Option<&At<T>>) {
+pub(crate) fn replace_by<T: Clone>(present: &mut Option<At<T>>, later: Option<&At<T>>) {
     if let Some(later) = later {
         *present = Some(later.clone());
     }
@@ -432,34 +435,4 @@ fn variable(name: &str, value: &At<SetValue>, scope: &Scope<'_>) -> Result<Envir
             Ok(EnvironmentValue::Path(Grant { path, optional }))
         }
     }
-}
-
-/// Reads an entry of `commands.allow`: a bare name or an absolute path.
-fn program(entry: &At<String>, scope: &Scope<'_>) -> Result<String, Problem> {
-    let text = entry.value.as_str();
-    let invalid = |invalid: Invalid| invalid.at(entry.place);
-    check_characters(text).map_err(invalid)?;
-    let mut words = text.split_whitespace();
-    let Some(first) = words.next() else {
-        return Err(Problem::new(entry.place, "a command is empty").help("remove it".to_owned()));
-    };
-    if words.next().is_some() || first.len() != text.len() || first_wildcard(text).is_some() {
-        let help = match first_wildcard(first) {
-            None => format!("write the program alone, `{first}`: it may then run with any arguments"),
-            Some(_) => "list the programs one by one".to_owned(),
-        };
-        return Err(not_yet("a command with arguments or patterns", entry.place).help(help));
-    }
-    if text.starts_with(['/', '~', '$']) {
-        let path = absolute(text, scope).and_then(|path| normal(&path)).map_err(invalid)?;
-        return path
-            .into_os_string()
-            .into_string()
-            .map_err(|_| Problem::new(entry.place, "a path is not UTF-8"));
-    }
-    if text.contains('/') || matches!(text, "." | "..") {
-        return Err(Problem::new(entry.place, format!("`{text}` is neither a name nor an absolute path"))
-            .help("programs of the workspace are allowed by `commands.from_workspace = true`".to_owned()));
-    }
-    Ok(text.to_owned())
 }

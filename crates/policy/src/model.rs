@@ -41,6 +41,8 @@ pub struct Policy {
     pub commands: Option<Commands>,
     /// What the workspace's own programs may do.
     pub from_workspace: bool,
+    /// What each execution is looked at for.
+    pub guard: Guard,
     /// Bounds on resources.
     pub limits: Limits,
     /// Switches for special needs.
@@ -147,11 +149,55 @@ pub enum EnvironmentValue {
     Path(Grant),
 }
 
-/// `[commands]`, program-only form.
+/// `commands.allow`.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Commands {
-    /// A bare name (looked up in the executable trees) or an absolute path.
+    /// Entries that [`crate::CommandPattern`] reads: a bare name (looked up in the executable trees) or an absolute path, and
+    /// what its arguments may be.
     pub allow: Vec<Rule<String>>,
+}
+
+/// The rest of `[commands]`.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Guard {
+    /// Entries of the same form, which stand above every other rule.
+    pub deny: Vec<Rule<String>>,
+    /// Whether shells, and code on command lines, may run; `None`: they may.
+    pub shell: Option<Rule<bool>>,
+    /// What a command may start.
+    pub children: Children,
+}
+
+impl Guard {
+    /// Whether shells, and code on command lines, may run.
+    #[must_use]
+    pub fn shell(&self) -> bool {
+        self.shell.as_ref().is_none_or(|rule| rule.value)
+    }
+}
+
+/// `commands.children`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Children {
+    /// What the command itself may be.
+    #[default]
+    Same,
+    /// Any program in an executable tree.
+    Free,
+    /// These too.
+    Programs(Vec<Rule<String>>),
+}
+
+impl Children {
+    /// The list, if it is one.
+    #[must_use]
+    pub fn programs(&self) -> &[Rule<String>] {
+        match self {
+            Self::Programs(programs) => programs,
+            Self::Same | Self::Free => &[],
+        }
+    }
 }
 
 /// `[limits]`.

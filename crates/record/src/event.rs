@@ -74,6 +74,31 @@ pub enum Event {
         rule: String,
         /// Lines of policy that would allow it.
         remedy: Vec<String>,
+        /// Its file, where that was looked at.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        file: String,
+        /// The directory of the process.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        directory: String,
+        /// The process that asked, as the sandbox counts; 0 for many, and for the sandbox's own command.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often, beyond what other events tell.
+        times: u64,
+    },
+    /// A program was changed between its judgement and its start; its process was ended.
+    ExecTamper {
+        /// The command that was judged.
+        command: Vec<String>,
+        /// Its file.
+        file: String,
+        /// The process, as the sandbox counts.
+        process: i32,
+        /// What it runs instead.
+        program: String,
+        /// Why it was ended.
+        rule: String,
     },
     /// A file was refused.
     FileDeny {
@@ -248,6 +273,8 @@ pub enum Kind {
     LimitHit,
     /// `exec.deny`
     ExecDeny,
+    /// `exec.tamper`
+    ExecTamper,
     /// `file.deny`
     FileDeny,
     /// `syscall.deny`
@@ -274,7 +301,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -282,6 +309,7 @@ impl Kind {
         Self::ExecEnd,
         Self::LimitHit,
         Self::ExecDeny,
+        Self::ExecTamper,
         Self::FileDeny,
         Self::SyscallDeny,
         Self::DecoyOpen,
@@ -305,6 +333,7 @@ impl Kind {
             Self::ExecEnd => "exec.end",
             Self::LimitHit => "limit.hit",
             Self::ExecDeny => "exec.deny",
+            Self::ExecTamper => "exec.tamper",
             Self::FileDeny => "file.deny",
             Self::SyscallDeny => "syscall.deny",
             Self::DecoyOpen => "decoy.open",
@@ -336,7 +365,7 @@ impl Kind {
             | Self::Grant
             | Self::SyscallDeny
             | Self::ApplyFlag => Severity::Medium,
-            Self::ApplyRefuse | Self::DecoyOpen => Severity::High,
+            Self::ApplyRefuse | Self::DecoyOpen | Self::ExecTamper => Severity::High,
         }
     }
 
@@ -349,6 +378,7 @@ impl Kind {
                 | Self::ApplyRefuse
                 | Self::ApplyFlag
                 | Self::DecoyOpen
+                | Self::ExecTamper
                 | Self::Grant
                 | Self::Revoke
         )
@@ -383,6 +413,7 @@ impl Event {
             Self::ExecEnd { .. } => Kind::ExecEnd,
             Self::LimitHit { .. } => Kind::LimitHit,
             Self::ExecDeny { .. } => Kind::ExecDeny,
+            Self::ExecTamper { .. } => Kind::ExecTamper,
             Self::FileDeny { .. } => Kind::FileDeny,
             Self::SyscallDeny { .. } => Kind::SyscallDeny,
             Self::DecoyOpen { .. } => Kind::DecoyOpen,

@@ -10,6 +10,7 @@ use ringfence_record::RunDir;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::executions;
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::terminal::escape;
@@ -17,7 +18,7 @@ use crate::terminal::escape;
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
-    /// `file`, `socket`, `syscall`, `decoy` or `limit`.
+    /// `file`, `socket`, `command`, `syscall`, `decoy` or `limit`.
     pub(crate) kind: &'static str,
     /// The path, the call's name, or the key in `[limits]`.
     pub(crate) target: String,
@@ -88,6 +89,9 @@ impl Explained {
                 let asked = text("asked");
                 ("file", if asked.is_empty() { text("path") } else { asked }, text("purpose"))
             }
+            "exec.deny" | "exec.tamper" => {
+                ("command", command(detail), kind.trim_start_matches("exec.").to_owned())
+            }
             "decoy.open" => ("decoy", text("path"), "open".to_owned()),
             "syscall.deny" => ("syscall", text("name"), "call".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
@@ -119,12 +123,16 @@ fn explain(
     host: &Host,
     context: &PolicyContext,
 ) -> Explanation {
-    let nowhere = matches!(kind, "limit" | "syscall");
+    let nowhere = matches!(kind, "limit" | "syscall" | "command");
     let on_host = if nowhere { None } else { host.has(Path::new(&target)) };
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
-    let caution = if kind == "decoy" {
+    let caution = if purpose == "tamper" {
+        Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
+    } else if kind == "command" && remedy.is_empty() {
+        Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
+    } else if kind == "decoy" {
         Some("an incident: nothing but a search for secrets opens it".to_owned())
     } else if let Some(invalid) = forbidden {
         remedy.clear();
@@ -160,6 +168,12 @@ fn explain(
         grantable: false,
         caution,
     }
+}
+
+/// As one line.
+fn command(detail: Option<&Value>) -> String {
+    let words = detail.and_then(|detail| detail.get("command")?.as_array());
+    executions::line(words.into_iter().flatten().filter_map(Value::as_str))
 }
 
 fn times(detail: Option<&Value>) -> u64 {
@@ -227,6 +241,8 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "connect" => "tried to connect to",
         "call" => "made the system call",
         "open" => "opened the decoy",
+        "deny" => "tried to start",
+        "tamper" => "was going to start",
         _ => "reached",
     };
     let times = if one.times > 1 { format!(" (at least {} times)", one.times) } else { String::new() };

@@ -8,6 +8,7 @@ mod clock;
 mod commands;
 mod decoys;
 mod environment;
+mod executions;
 mod explanation;
 mod failure;
 mod groups;

@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Plan, Right};
-use ringfence_policy::Policy;
+use ringfence_policy::{Judge, Policy};
 use rustix::io::Errno;
 
+use crate::executions;
 use crate::failure::Failure;
 
 /// `needs` is the interpreter or loader that the command's file names, as far as the task could see it.
@@ -96,24 +97,24 @@ fn not_found(
 fn forbidden(policy: &Policy, plan: &Plan, name: &OsStr, path: Option<&Path>) -> String {
     let executable =
         |path: &Path| path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
-    let named = |rule: &ringfence_policy::Rule<String>| {
-        let listed = Path::new(&rule.value);
-        path.is_some_and(|path| path == listed || path.file_name() == Some(listed.as_os_str()))
-            || name == listed
-    };
     let own = path.is_some_and(|path| path.starts_with(&plan.workspace));
     match (path, &policy.commands) {
         (Some(path), _) if !executable(path) => "it lacks the execute permission: chmod +x".into(),
         _ if own && !policy.from_workspace => {
             "it lies in the workspace; to allow it: commands.from_workspace = true".into()
         }
-        (_, Some(commands)) if !own && !commands.allow.iter().any(named) => {
-            let origin =
-                commands.allow.first().map(|rule| &rule.origin).or(policy.origins.get("commands.allow"));
-            let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
-            format!("`commands.allow`{origin} does not name it")
+        (path, commands) => {
+            let line = path.map_or(name.to_string_lossy(), |path| path.to_string_lossy());
+            let arguments = plan.command.iter().skip(1).map(|word| word.to_string_lossy());
+            let line = executions::line(std::iter::once(line).chain(arguments));
+            let decision = Judge::new(policy, &plan.workspace).run(&line);
+            if !decision.is_allow() {
+                return decision.reason().to_string();
+            }
+            let commands =
+                commands.as_ref().map(|_| "a rule of `commands` refuses what it leads to".to_owned());
+            commands.unwrap_or("no rule of `files.exec` covers it".to_owned())
         }
-        _ => "no rule of `files.exec` covers it".into(),
     }
 }
 

@@ -8,8 +8,9 @@ use std::path::Path;
 use ringfence_plan::syscalls;
 use ringfence_policy::{Access, Judge, Policy};
 use ringfence_record::{Event, Writer};
-use ringfence_supervise::{Notice, Purpose, Refusal, Refused};
+use ringfence_supervise::{Command, Notice, Purpose, Refusal, Refused};
 
+use crate::executions as commands;
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 
@@ -24,6 +25,8 @@ pub(crate) struct Refusals {
     judge: OnceCell<Judge<'static>>,
     /// How often each connect was repeated, by its event.
     connects: BTreeMap<String, (Event, u64)>,
+    /// The same of commands, by their words and the rule.
+    commands: BTreeMap<String, (Event, u64)>,
     /// The same of files, by the number that the root's server gave it.
     files: BTreeMap<u32, (Event, u64)>,
     /// Decoys that were opened, and by what, in their order.
@@ -40,6 +43,7 @@ impl Refusals {
             workspace,
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
+            commands: BTreeMap::new(),
             files: BTreeMap::new(),
             decoys: Vec::new(),
             others: 0,
@@ -53,9 +57,16 @@ impl Refusals {
         let there =
             |event: &Event| target(event).is_some_and(|path| host.has(Path::new(path)) != Some(false));
         let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
-        events.fold((0, self.others), |(things, times), (_, again)| {
+        let commands = self.commands.values();
+        events.chain(commands).fold((0, self.others), |(things, times), (_, again)| {
             (things + 1, times.saturating_add(again + 1))
         })
+    }
+
+    /// Whether a command was refused with these words.
+    pub(crate) fn told(&self, words: &[String]) -> bool {
+        let same = |event: &Event| matches!(event, Event::ExecDeny { command, .. } if command == words);
+        self.commands.values().any(|(event, _)| same(event))
     }
 
     /// The decoys that were opened, each with the program that did.
@@ -98,6 +109,20 @@ impl Refusals {
                 }
                 self.connects.insert(key, (event.clone(), 0));
             }
+            Refused::Command(Command { incident: true, .. }) => {}
+            Refused::Command(command) => {
+                let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();
+                let key = format!("{}\n{}\n{}", command.rule, words.join(" "), command.file.display());
+                if let Some((_, again)) = self.commands.get_mut(&key) {
+                    *again += 1;
+                    return None;
+                }
+                if self.commands.len() >= MOST {
+                    self.others += 1;
+                    return None;
+                }
+                self.commands.insert(key, (event.clone(), 0));
+            }
             Refused::File { .. } | Refused::Decoy { .. } | Refused::Syscall { .. } => {
                 if let Event::DecoyOpen { path, program, .. } = &event {
                     self.decoys.push((path.clone(), program.clone()));
@@ -123,6 +148,7 @@ impl Refusals {
                 times: 1,
                 rule: "a socket of the host needs a grant of its own".into(),
             }),
+            Refused::Command(command) => Some(commands::event(command, process, program)),
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
                 Some(Event::SyscallDeny {
@@ -164,7 +190,7 @@ impl Refusals {
 
     /// At the end: how often each was repeated, and what had no event of its own.
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
-        let known = self.connects.values().chain(self.files.values());
+        let known = self.connects.values().chain(self.commands.values()).chain(self.files.values());
         let mut events: Vec<Event> = known.filter_map(|(event, again)| repeated(event, *again)).collect();
         if self.others > 0 {
             events.push(Event::FileDeny {
@@ -197,6 +223,7 @@ fn target(event: &Event) -> Option<&str> {
 fn repeated(event: &Event, again: u64) -> Option<Event> {
     let mut event = event.clone();
     if let Event::FileDeny { process, times, .. }
+    | Event::ExecDeny { process, times, .. }
     | Event::NetDeny { process, times, .. }
     | Event::SyscallDeny { process, times, .. }
     | Event::DecoyOpen { process, times, .. } = &mut event

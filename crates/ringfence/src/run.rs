@@ -386,11 +386,17 @@ impl Run {
             failure.status() == Failure::REFUSED
                 || failure.status() == Failure::NOT_FOUND && !failure.hints().is_empty()
         };
-        if let Some(failure) = outcome.result.as_ref().err().filter(refused) {
+        let told = refusals.told(&words(plan));
+        if let Some(failure) = outcome.result.as_ref().err().filter(refused).filter(|_| !told) {
             let event = Event::ExecDeny {
                 command: words(plan),
                 rule: failure.text().to_owned(),
                 remedy: failure.hints().to_vec(),
+                file: String::new(),
+                directory: String::new(),
+                process: 0,
+                program: String::new(),
+                times: 1,
             };
             log.append(&event).context("the run's log")?;
             report.refusals += 1;

@@ -25,7 +25,7 @@ pub use grants::{Clerk, Desk, Grants, Wish};
 pub use limiter::Limiter;
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
-pub use ringfence_confine::{Opening, Purpose, Refusal, Refused};
+pub use ringfence_confine::{Command, Opening, Purpose, Refusal, Refused};
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};

@@ -13,6 +13,7 @@ pub mod landlock;
 pub mod memory;
 pub mod mount;
 pub mod network;
+pub mod ptrace;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;

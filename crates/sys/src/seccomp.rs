@@ -104,6 +104,19 @@ pub fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     result == 0
 }
 
+/// Lets the call be made as it stands in the caller's memory by then.
+///
+/// # Errors
+/// ENOENT where the caller was killed meanwhile.
+pub fn proceed(listener: BorrowedFd<'_>, id: u64) -> Result<(), Errno> {
+    // SECCOMP_USER_NOTIF_FLAG_CONTINUE (linux/seccomp.h).
+    let mut response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags: 1 };
+    // SAFETY: the request reads one seccomp_notif_resp.
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut response) };
+    check(libc::c_long::from(result)).map(drop)
+}
+
 /// Answers with a return value or an error; the call itself is never made.
 ///
 /// # Errors

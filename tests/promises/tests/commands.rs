@@ -38,18 +38,165 @@ fn the_loader_starts_no_other_program_of_path() {
     assert!(!outcome.out.contains("got through"), "{outcome:?}");
 }
 
-#[test]
-fn a_script_needs_its_interpreter_named() {
-    let place = Place::new();
-    let tool = place.write(place.base.path().join("bin/tool"), "#!/bin/sh\necho from the script\n");
+/// A script in an executable tree, and the line that makes it one.
+fn script(place: &Place, text: &str) -> (std::path::PathBuf, String) {
+    let tool = place.write(place.base.path().join("bin/tool"), text);
     std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let exec = format!("[files]\nexec = [\"{}\"]\n", tool.parent().unwrap().display());
-    let refused = start(
+    (tool, exec)
+}
+
+#[test]
+fn a_script_opens_its_interpreter_for_itself_alone() {
+    let place = Place::in_home();
+    let (tool, exec) =
+        script(&place, "#!/bin/sh -u\nprintf 'script %s;' \"$@\"\nsh -c 'echo other'\n$CHILD\n");
+    let path = tool.to_str().unwrap();
+    let policy = format!("{exec}{}", allow(&format!("\"{path} *\", \"env\"")));
+    let outcome = start(&place, &policy, &[path, "a b"]);
+    assert!(outcome.out == "script a b;" && outcome.err.contains("denied"), "{outcome:?}");
+    assert_eq!(start(&place, &policy, &["env", path, "x"]).out, "script x;");
+    for command in
+        [&[path][..], &["sh", "-c", "echo no"], &["env", "sh", path, "x"], &["env", "sh", "-u", "x"]]
+    {
+        let outcome = start(&place, &policy, command);
+        assert!(outcome.status == 126 && outcome.out.is_empty(), "{command:?}: {outcome:?}");
+    }
+    // env(1) finds the interpreter; that runs the script, and no other.
+    let (tool, exec) = script(&place, "#!/usr/bin/env -S perl -w\nprint \"perl @ARGV\"\n");
+    let path = tool.to_str().unwrap();
+    let policy = format!("{exec}{}", allow(&format!("\"{path}\"")));
+    assert_eq!(start(&place, &policy, &[path, "x"]).out, "perl x");
+    for command in [&["perl", "-e", "print 1"][..], &["/usr/bin/env", "perl", "-w", path]] {
+        assert_eq!(start(&place, &policy, command).out, "", "{command:?}");
+    }
+}
+
+#[test]
+fn a_script_that_the_task_can_write_is_its_interpreter() {
+    let place = Place::new();
+    let own = place.write("own.sh", "#!/bin/sh\necho own\n");
+    std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let with = |list: &str| format!("[commands]\nallow = [{list}]\nfrom_workspace = true");
+    assert_eq!(start(&place, &with("\"sh ./*.sh\""), &["./own.sh"]).out, "own\n");
+    for list in ["\"true x\"", "\"sh ./other.sh\"", &format!("\"{}\", \"true x\"", own.display())] {
+        let outcome = start(&place, &with(list), &["./own.sh"]);
+        assert!(outcome.status != 0 && outcome.out.is_empty(), "{list}: {outcome:?}");
+    }
+}
+
+#[test]
+fn arguments_decide() {
+    let place = Place::new();
+    place.write("x", "content");
+    place.write("d/y", "deep");
+    let policy = allow("\"cat ./*\", \"echo (-n|-e) *\", \"sh -c *\", \"true\"");
+    assert_eq!(start(&place, &policy, &["cat", "x"]).out, "content");
+    assert_eq!(start(&place, &policy, &["/usr/bin/echo", "-n", "-n", "a"]).out, "a");
+    for command in
+        [&["cat", "d/y"][..], &["cat"], &["cat", "x", "x"], &["cat", "/etc/hosts"], &["echo", "--", "a"]]
+    {
+        let outcome = start(&place, &policy, command);
+        let why = outcome.err.contains("not with these arguments") && outcome.err.contains("commands.allow");
+        assert!(outcome.status == 126 && why && outcome.out.is_empty(), "{command:?}: {outcome:?}");
+    }
+    let outcome =
+        start(&place, &policy, &["sh", "-c", "cat d/y; cat x; /bin/sh x; true a b && command -p cat x"]);
+    assert!(outcome.out == "contentcontent" && outcome.err.contains("denied"), "{outcome:?}");
+}
+
+#[test]
+fn denials_stand_above_and_are_explained_and_written_down() {
+    let place = Place::new();
+    let policy = "[commands]\ndeny = [\"ls /\", \"id\"]";
+    let outcome = start(
         &place,
-        &format!("{exec}{}", allow(&format!("\"{}\"", tool.display()))),
-        &[tool.to_str().unwrap()],
+        policy,
+        &["sh", "-c", "ls --color=never / && echo got; (exec -a x id) ; env id --password=hunter2; ls"],
     );
-    assert!(refused.status == 125 && refused.err.contains("script for"), "{refused:?}");
+    assert!(
+        outcome.status == 0 && !outcome.out.contains("got") && !outcome.out.contains("uid="),
+        "{outcome:?}"
+    );
+    let explained = place.ringfence(&["explain"]);
+    for part in [
+        "tried to start ls --color=never /",
+        "`ls /` in `commands.deny`",
+        "tried to start id",
+        "password=***",
+    ] {
+        assert!(explained.out.contains(part), "{part}: {explained:?}");
+    }
+    assert!(!explained.out.contains("hunter2"));
+    let path = place.policy(policy);
+    let asked = |command: &str| place.ringfence(&["explain", "--policy", &path, "--command", command]).out;
+    assert!(asked("ls -l /").contains("refused: `ls /` in `commands.deny`"), "{}", asked("ls -l /"));
+    assert!(asked("ls x").contains("allowed"), "{}", asked("ls x"));
+}
+
+#[test]
+fn children_have_the_rules_that_are_written_for_them() {
+    let place = Place::new();
+    let with =
+        |children: &str| format!("[commands]\nallow = [\"sh\"]\nchildren = {children}\ndeny = [\"ls /\"]\n");
+    let run =
+        |children: &str| start(&place, &with(children), &["sh", "-c", "expr 1 + 1; basename /a; ls /"]).out;
+    assert_eq!(run("\"same\""), "");
+    assert_eq!(run("[\"basename\"]"), "a\n");
+    assert_eq!(run("\"free\""), "2\na\n");
+    for children in ["[\"basename\"]", "\"free\""] {
+        assert_eq!(start(&place, &with(children), &["basename", "/a"]).status, 126, "{children}");
+    }
+}
+
+#[test]
+fn no_shell_and_no_code_on_a_command_line() {
+    let place = Place::new();
+    place.write("x.py", "print('file')");
+    place.write("m.mk", "a:\n\techo out; true\n");
+    let run = |command: &[&str]| start(&place, "[commands]\nshell = false", command);
+    assert_eq!(run(&["python3", "x.py"]).out, "file\n");
+    assert_eq!(run(&["env", "expr", "1", "+", "1"]).out, "2\n");
+    for command in [
+        &["sh", "-c", "echo no"][..],
+        &["bash", "x.sh"],
+        &["python3", "-c", "print('no')"],
+        &["python3"],
+        &["perl", "-e", "print 'no'"],
+        &["env", "-S", "echo no"],
+        &["env", "sh", "-c", "echo no"],
+        &["find", ".", "-exec", "echo", "no", ";"],
+        &["awk", "BEGIN{system(\"echo no\")}"],
+        &["xargs", "echo", "no"],
+        &["nice", "sh", "-c", "echo no"],
+        &["make", "-sf", "m.mk"],
+        &["/usr/bin/ldd", "/bin/true"],
+    ] {
+        let outcome = run(command);
+        assert!(
+            outcome.status != 0 && !outcome.out.contains("no") && outcome.out.is_empty(),
+            "{command:?}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn what_fails_to_start_holds_nobody_up() {
+    let place = Place::new();
+    place.write("text", "no program");
+    let script = "import os, subprocess, time\n\
+        began = time.monotonic()\n\
+        for command in ['/usr/bin/nowhere', './text', '/usr', '/etc/hosts']:\n\
+        \x20   try: os.execv(command, ['x'])\n\
+        \x20   except OSError as error: print(error.errno, end=' ')\n\
+        try: os.execv('/usr/bin/true', ['x' * 200000] * 3)\n\
+        except OSError as error: print(error.errno, end=' ')\n\
+        subprocess.run(['true'], check=True)\n\
+        time.sleep(0.3)\n\
+        print(open('/proc/self/status').read().split('TracerPid:')[1].split()[0])\n";
+    place.write("t.py", script);
+    let outcome = start(&place, "[commands]\ndeny = [\"ls\"]", &["python3", "t.py"]);
+    assert_eq!((outcome.out.as_str(), outcome.status), ("2 13 13 13 7 0\n", 0), "{outcome:?}");
 }
 
 #[test]

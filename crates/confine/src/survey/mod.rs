@@ -54,6 +54,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         known_homes: homes::known(invoker, place.uid),
         workspace: place,
         programs: Vec::new(),
+        denied: Vec::new(),
         hidden: Vec::new(),
         protected: Vec::new(),
         absent_protected: Vec::new(),
@@ -63,8 +64,11 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         notes: Vec::new(),
     };
     if let Some(commands) = &policy.commands {
-        survey.programs = programs::find(commands, &survey, invoker)?;
+        survey.programs = programs::find(&commands.allow, &survey, invoker)?;
+        let children = programs::find(policy.guard.children.programs(), &survey, invoker)?;
+        survey.programs.extend(children);
     }
+    survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker);
     if policy.workspace.git && policy.workspace.mode != Mode::Temporary {
         git::follow(&mut survey, invoker);
     }

@@ -1,12 +1,13 @@
-//! Programs that `commands.allow` names: where they are, and what the kernel opens to run them.
+//! Programs that the lists of `[commands]` name: where they are, and what the kernel opens to run them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Invoker, Kind, Loader, Place, Program, Refused, Survey};
-use ringfence_policy::Commands;
+use ringfence_plan::{Interpreter, Invoker, Kind, Loader, Place, Program, Refused, Survey};
+use ringfence_policy::{CommandPattern, Rule};
 
 use super::place::resolve;
 
@@ -30,33 +31,108 @@ pub(super) fn search_path(invoker: &Invoker) -> Vec<(PathBuf, PathBuf)> {
     found
 }
 
-pub(super) fn find(commands: &Commands, survey: &Survey, invoker: &Invoker) -> Result<Vec<Program>, Refused> {
+/// The programs of these entries.
+pub(super) fn find(
+    entries: &[Rule<String>],
+    survey: &Survey,
+    invoker: &Invoker,
+) -> Result<Vec<Program>, Refused> {
     let mut programs = Vec::new();
-    for rule in &commands.allow {
-        let name = &rule.value;
-        let places: Vec<Place> = if name.starts_with('/') {
-            resolve(Path::new(name), invoker.root).into_iter().collect()
-        } else {
-            survey
-                .search_path
-                .iter()
-                .filter_map(|(_, directory)| resolve(&directory.join(name), invoker.root).ok())
-                .filter(|place| place.kind == Kind::File && place.mode & 0o111 != 0)
-                .collect()
-        };
-        if places.is_empty() {
+    let mut known: BTreeMap<String, Vec<Program>> = BTreeMap::new();
+    for rule in entries {
+        let name = program_of(rule);
+        if !known.contains_key(&name) {
+            known.insert(name.clone(), named(&name, rule, survey, invoker));
+        }
+        let found = known.get(&name).map(Vec::as_slice).unwrap_or_default();
+        if found.is_empty() {
             return Err(Refused::rule(
                 &rule.origin,
                 format!("`{name}` is not a program in any directory of PATH"),
-                "install it, write its absolute path, or remove it from `commands.allow`",
+                "install it, write its absolute path, or remove it from the list",
             ));
         }
-        for place in places {
-            let loader = loader(&place.real, invoker.root);
-            programs.push(Program { name: name.clone(), origin: rule.origin.clone(), place, loader });
-        }
+        programs.extend(found.iter().map(|program| Program {
+            name: rule.value.clone(),
+            origin: rule.origin.clone(),
+            ..program.clone()
+        }));
     }
     Ok(programs)
+}
+
+/// What is there of programs that are denied: they need not be.
+pub(super) fn find_denied(entries: &[Rule<String>], survey: &Survey, invoker: &Invoker) -> Vec<Program> {
+    entries.iter().flat_map(|rule| named(&program_of(rule), rule, survey, invoker)).collect()
+}
+
+/// Every entry was read when the policy was.
+fn program_of(rule: &Rule<String>) -> String {
+    CommandPattern::parse(&rule.value, "/").map_or_else(|_| rule.value.clone(), |pattern| pattern.program)
+}
+
+fn named(name: &str, rule: &Rule<String>, survey: &Survey, invoker: &Invoker) -> Vec<Program> {
+    let places: Vec<Place> = if name.starts_with('/') {
+        resolve(Path::new(name), invoker.root).into_iter().collect()
+    } else {
+        survey
+            .search_path
+            .iter()
+            .filter_map(|(_, directory)| resolve(&directory.join(name), invoker.root).ok())
+            .filter(|place| place.kind == Kind::File && place.mode & 0o111 != 0)
+            .collect()
+    };
+    let mut programs = Vec::new();
+    for place in places {
+        let loader = loader(&place.real, invoker.root);
+        let interpreters = match &loader {
+            Some(Loader::Script(_)) => interpreters(&place.real, survey, invoker),
+            _ => Vec::new(),
+        };
+        programs.push(Program {
+            name: rule.value.clone(),
+            origin: rule.origin.clone(),
+            place,
+            loader,
+            interpreters,
+        });
+    }
+    programs
+}
+
+/// What the kernel starts for a script, and what env(1) starts after that; none where one of them is a script itself.
+fn interpreters(script: &Path, survey: &Survey, invoker: &Invoker) -> Vec<Interpreter> {
+    let mut head = [0; 256];
+    let read = std::fs::File::open(script).and_then(|file| file.read_at(&mut head, 0)).unwrap_or(0);
+    let line = head.get(..read).and_then(|head| head.strip_prefix(b"#!")).unwrap_or_default();
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
+    let (name, argument) = match line.iter().position(|byte| matches!(byte, b' ' | b'\t')) {
+        Some(at) => line.split_at(at),
+        None => (line, &b""[..]),
+    };
+    let argument = argument.trim_ascii();
+    let before: Vec<Vec<u8>> = if argument.is_empty() { Vec::new() } else { vec![argument.to_vec()] };
+    let one = |path: &Path, before: Vec<Vec<u8>>| {
+        let place = resolve(path, invoker.root).ok()?;
+        let loader = match loader(&place.real, invoker.root) {
+            Some(Loader::Script(_)) => return None,
+            Some(Loader::Dynamic(loader)) => Some(loader),
+            None => None,
+        };
+        Some(Interpreter { place, loader, before })
+    };
+    let Some(first) = one(Path::new(OsStr::from_bytes(name)), before) else { return Vec::new() };
+    let env = name.ends_with(b"/env");
+    let mut found = vec![first];
+    if env {
+        let words = argument.strip_prefix(b"-S").unwrap_or(argument).trim_ascii();
+        let mut words = words.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let name = words.next().unwrap_or_default();
+        let before: Vec<Vec<u8>> = words.map(<[u8]>::to_vec).collect();
+        let places = survey.search_path.iter().map(|(_, directory)| directory.join(OsStr::from_bytes(name)));
+        found.extend(places.filter_map(|path| one(&path, before.clone())));
+    }
+    found
 }
 
 /// The interpreter that the kernel opens as well: named by `#!` (execve(2)) or by PT_INTERP (elf(5)).

@@ -128,7 +128,7 @@ fn programs() {
     let some = "[files]\nexec = [\"/usr\", \"/opt\"]\n[commands]\nallow = [\"git\", \"/usr/bin/cc\"]\n";
     assert_eq!(runs(some, "git"), (true, "`git` in `commands.allow` (p.toml:5)".to_owned()));
     assert!(runs(some, "/usr/bin/git").0 && runs(some, "/usr/bin/cc").0 && runs(some, "cc").0);
-    assert_eq!(runs(some, "curl"), (false, "`commands.allow` does not name `curl`".to_owned()));
+    assert_eq!(runs(some, "curl"), (false, "`commands.allow` (p.toml:5) does not name `curl`".to_owned()));
     assert!(!runs(some, "/opt/cc").0, "a path means that file only");
     assert!(!runs(some, "/srv/git").0, "not in an executable tree");
     let own = "[commands]\nallow = [\"git\"]\nfrom_workspace = true\n";

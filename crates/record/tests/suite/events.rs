@@ -39,7 +39,16 @@ fn log(home: &Path) -> PathBuf {
     let mut writer = Writer::create(&path, "run1", identity()).unwrap();
     for event in [
         start(),
-        Event::ExecDeny { command: vec!["x".into()], rule: "none".into(), remedy: Vec::new() },
+        Event::ExecDeny {
+            command: vec!["x".into()],
+            rule: "none".into(),
+            remedy: Vec::new(),
+            file: "/usr/bin/x".into(),
+            directory: "/w".into(),
+            process: 7,
+            program: "/bin/sh".into(),
+            times: 1,
+        },
         end(),
     ] {
         writer.append(&event).unwrap();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_plan::{Invoker, REFUSALS};
-use ringfence_policy::{Access, Decision, Judge};
+use ringfence_policy::{Access, Children, Decision, Judge};
 use ringfence_record::State;
 use serde::{Deserialize, Serialize};
 
@@ -138,8 +138,10 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         answers.push(answer("connect", host, &ringfence_policy::decide_connect(host), Vec::new()));
     }
     if let Some(command) = &arguments.command {
-        let program = command.split_whitespace().next().unwrap_or_default();
-        answers.push(answer("start", program, &judge.run(program), Vec::new()));
+        answers.push(answer("start", command, &judge.run(command), Vec::new()));
+        if policy.guard.children != Children::Same {
+            answers.push(answer("be started by a command", command, &judge.child(command), Vec::new()));
+        }
     }
     if arguments.json {
         super::print_json(&answers)?;

@@ -1,0 +1,284 @@
+//! The file that an execve leads to, and what the kernel will run for it.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+
+/// What the kernel reads of a file to know what it is (BINPRM_BUF_SIZE).
+const HEAD: usize = 256;
+/// Scripts for scripts (execve(2)), and links on one path (path_resolution(7)).
+const MOST_SCRIPTS: usize = 4;
+const MOST_LINKS: usize = 40;
+
+/// Where a path begins: the caller's root and directory, or a descriptor of it.
+#[derive(Debug)]
+pub(super) struct From {
+    root: OwnedFd,
+    directory: OwnedFd,
+    /// Path of the directory.
+    pub(super) directory_path: Vec<u8>,
+}
+
+impl From {
+    pub(super) fn of(thread: i32) -> Result<Self, Errno> {
+        let open = |what: &str| {
+            let path = format!("/proc/{thread}/{what}");
+            fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        };
+        let (root, directory) = (open("root")?, open("cwd")?);
+        let directory_path = path_of(&directory)?;
+        Ok(Self { root, directory, directory_path })
+    }
+
+    /// The same, but relative to a descriptor of the caller.
+    pub(super) fn at(mut self, thread: i32, descriptor: i32) -> Result<Self, Errno> {
+        self.directory = descriptor_of(thread, descriptor)?;
+        self.directory_path = path_of(&self.directory)?;
+        Ok(self)
+    }
+
+    fn open(&self, thread: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
+        match self.plain(path) {
+            Err(Errno::LOOP) => magic(thread, path),
+            found => found,
+        }
+    }
+
+    fn plain(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let begin = if path.starts_with(b"/") { &self.root } else { &self.directory };
+        let path = OsStr::from_bytes(path);
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        // Its root is the sandbox's: absolute links mean the same from here. Magic links lead where the caller's would not.
+        fs::openat2(begin, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
+    }
+}
+
+/// One file of what runs.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Its path without links.
+    pub(super) real: Vec<u8>,
+    /// The name that it was found by.
+    pub(super) named: Vec<u8>,
+    /// What stands behind the interpreter in its `#!` line.
+    argument: Option<Vec<u8>>,
+    device: u64,
+    inode: u64,
+}
+
+/// What an execve runs: the file; for a script then its interpreter, and so on to a program of the machine.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) links: Vec<Link>,
+}
+
+impl Chain {
+    /// Follows it.
+    ///
+    /// # Errors
+    /// As the kernel would answer; EACCES for what cannot be read, because it could not be confirmed either.
+    pub(super) fn follow(from: &From, thread: i32, path: &[u8]) -> Result<Self, Errno> {
+        Self::from_file(from, thread, from.open(thread, path)?, path.to_vec())
+    }
+
+    pub(super) fn from_file(from: &From, thread: i32, file: OwnedFd, named: Vec<u8>) -> Result<Self, Errno> {
+        let mut links = Vec::new();
+        let (mut file, mut named) = (file, named);
+        loop {
+            let (link, interpreter) = look(&file, named)?;
+            links.push(link);
+            match interpreter {
+                None => return Ok(Self { links }),
+                Some(_) if links.len() > MOST_SCRIPTS => return Err(Errno::LOOP),
+                Some(interpreter) => {
+                    file = from.open(thread, &interpreter)?;
+                    named = interpreter;
+                }
+            }
+        }
+    }
+
+    /// The arguments that the kernel hands to the last of them.
+    pub(super) fn arguments(&self, given: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        (0..self.links.len())
+            .fold(given.to_vec(), |given, number| Self::arguments_of(&self.links, number, given))
+    }
+
+    /// What becomes of arguments where the kernel goes from this script to its interpreter.
+    pub(super) fn arguments_of(links: &[Link], number: usize, mut given: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let (Some(script), Some(interpreter)) = (links.get(number), links.get(number + 1)) else {
+            return given;
+        };
+        let rest = given.split_off(given.len().min(1));
+        let mut arguments = vec![interpreter.named.clone()];
+        arguments.extend(script.argument.clone());
+        arguments.push(script.named.clone());
+        arguments.extend(rest);
+        arguments
+    }
+
+    /// Whether this process runs the last of them.
+    pub(super) fn runs(&self, process: i32) -> bool {
+        let stat = fs::stat(format!("/proc/{process}/exe"));
+        self.links
+            .last()
+            .zip(stat.ok())
+            .is_some_and(|(link, stat)| (link.device, link.inode) == (stat.st_dev, stat.st_ino))
+    }
+}
+
+/// A descriptor of the caller's.
+pub(super) fn descriptor_of(thread: i32, number: i32) -> Result<OwnedFd, Errno> {
+    fs::openat(CWD, format!("/proc/{thread}/fd/{number}"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// What the caller means by its own magic links: its program, and its descriptors.
+fn magic(thread: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let text = std::str::from_utf8(path).map_err(|_| Errno::ACCESS)?;
+    let number = |rest: &str| rest.parse::<u16>().map_err(|_| Errno::ACCESS).map(i32::from);
+    if let Some(rest) = text.strip_prefix("/dev/fd/").or_else(|| text.strip_prefix("/proc/self/fd/")) {
+        return descriptor_of(thread, number(rest)?);
+    }
+    let own = text.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/exe")).ok_or(Errno::ACCESS)?;
+    let process = if own == "self" { thread } else { own.parse().map_err(|_| Errno::ACCESS)? };
+    fs::openat(CWD, format!("/proc/{process}/exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn look(file: &OwnedFd, named: Vec<u8>) -> Result<(Link, Option<Vec<u8>>), Errno> {
+    let stat = fs::fstat(file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::ACCESS);
+    }
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    fs::accessat(CWD, &own, Access::EXEC_OK | Access::READ_OK, AtFlags::empty())?;
+    let real = path_of(file)?;
+    let readable = fs::openat(CWD, &own, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
+    let mut head = [0; HEAD];
+    let length = rustix::io::pread(&readable, &mut head, 0)?;
+    let head = head.get(..length).unwrap_or_default();
+    let link = |argument| Link { real, named, argument, device: stat.st_dev, inode: stat.st_ino };
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let (interpreter, argument) = shebang(line, length == HEAD).ok_or(Errno::NOEXEC)?;
+        return Ok((link(argument), Some(interpreter)));
+    }
+    // 64 bits, little endian, and this machine (elf(5)): anything else the kernel refuses, or hands to a program that the host
+    // registered for it (binfmt_misc), which nobody here has judged.
+    #[cfg(target_arch = "x86_64")]
+    const MACHINE: u16 = 62;
+    #[cfg(target_arch = "aarch64")]
+    const MACHINE: u16 = 183;
+    let machine = head.get(18..20).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
+    if head.starts_with(b"\x7fELF\x02\x01") && machine == Some(MACHINE) {
+        Ok((link(None), None))
+    } else {
+        Err(Errno::NOEXEC)
+    }
+}
+
+/// As fs/binfmt_script.c reads it: a path, and behind blanks one argument, to the end of the line.
+fn shebang(line: &[u8], cut: bool) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let end = line.iter().position(|byte| *byte == b'\n');
+    let text = line.get(..end.unwrap_or(line.len()))?;
+    let from = text.iter().position(|byte| !blank(byte))?;
+    let text = text.get(from..)?;
+    let to = text.iter().rposition(|byte| !blank(byte))? + 1;
+    let text = text.get(..to)?;
+    let name = text.iter().position(|byte| blank(byte) || *byte == 0).unwrap_or(text.len());
+    // A name that does not end in what the kernel reads may be longer.
+    if cut && end.is_none() && name == text.len() {
+        return None;
+    }
+    let (interpreter, rest) = text.split_at_checked(name)?;
+    let rest = rest.get(rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len())..)?;
+    let rest = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+    if interpreter.is_empty() {
+        return None;
+    }
+    Some((interpreter.to_vec(), (!rest.is_empty()).then(|| rest.to_vec())))
+}
+
+fn path_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let path = fs::readlinkat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new())?;
+    let path = path.into_bytes();
+    // Not a path: a file without a name (memfd_create(2)), or one that was removed.
+    if !path.starts_with(b"/") || path.starts_with(b"/memfd:") || path.ends_with(b" (deleted)") {
+        return Err(Errno::ACCESS);
+    }
+    Ok(path)
+}
+
+/// Whether nothing that the task can do makes this path lead elsewhere, or its file say something else: each directory on the
+/// way, and the file, lie on mounts that are read-only.
+pub(super) fn settled(path: &[u8], directory: &[u8]) -> bool {
+    let path = Path::new(OsStr::from_bytes(path));
+    let whole = Path::new(OsStr::from_bytes(directory)).join(path);
+    if whole.components().any(|part| part.as_os_str() == "..") {
+        return false;
+    }
+    let mut left: Vec<_> = whole.components().rev().map(|part| part.as_os_str().to_owned()).collect();
+    let (mut at, mut links) = (PathBuf::new(), 0);
+    while let Some(name) = left.pop() {
+        if name == "/" {
+            at = PathBuf::from("/");
+        } else if name == ".." {
+            at.pop();
+        } else {
+            at.push(&name);
+        }
+        match fs::readlink(&at, Vec::new()) {
+            Ok(target) => {
+                links += 1;
+                if links > MOST_LINKS {
+                    return false;
+                }
+                at.pop();
+                let target = Path::new(OsStr::from_bytes(target.as_bytes())).to_owned();
+                left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
+            }
+            Err(Errno::INVAL) if sealed(&at) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+fn sealed(path: &Path) -> bool {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let stat = fs::openat(CWD, path, flags, Mode::empty()).and_then(|file| fs::fstatvfs(file.as_fd()));
+    stat.is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_are_read_as_the_kernel_reads_them() {
+        let read = |line: &str| {
+            shebang(line.as_bytes(), false).map(|(name, rest)| {
+                let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+                (text(name), rest.map(text).unwrap_or_default())
+            })
+        };
+        let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
+        assert_eq!(read("/bin/sh\nx"), pair("/bin/sh", ""));
+        assert_eq!(read(" \t/bin/sh -e  x \t\n"), pair("/bin/sh", "-e  x"));
+        assert_eq!(read("/usr/bin/env -S a b"), pair("/usr/bin/env", "-S a b"));
+        assert_eq!(read("  \n/bin/sh"), None);
+        assert_eq!(shebang(b"/very/long", true), None);
+    }
+
+    #[test]
+    fn what_can_be_written_is_not_settled() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("x");
+        std::fs::write(&file, "").unwrap();
+        assert!(!settled(file.as_os_str().as_bytes(), b"/"));
+        assert!(!settled(b"/proc/../x", b"/") && !settled(b"/nowhere/at/all", b"/"));
+    }
+}

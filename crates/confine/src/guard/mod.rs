@@ -1,0 +1,286 @@
+//! The exec guard: each execve of the task is judged before it is made, and confirmed when it has been made.
+//!
+//! Path and arguments are in the task's memory, which other threads may change while init looks. So they are read once and
+//! judged; the thread is then seized, and stops at the end of its execve, where the new image has one thread and its arguments
+//! are final. If what runs is not what was judged, somebody changed it in between, and the process ends there. An execve that fails
+//! stops nowhere; its thread is let go with its next call, or after a while.
+
+mod file;
+mod words;
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use ringfence_policy::{CommandRules, Execution};
+use ringfence_sys::ptrace;
+use ringfence_sys::seccomp::{self, Notification};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitStatus, kill_process};
+
+use crate::connections::{group, program};
+use crate::report::{Command, Refusal, Refused};
+use file::{Chain, From};
+
+/// How long a thread is held that does not come to the end of its execve: it failed, or it reads from a slow disk.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Bytes of arguments in one report.
+const TOLD: usize = 2048;
+
+/// The rules, and who is on the way.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    rules: CommandRules,
+    /// The task may trace its own, and a traced thread cannot be seized.
+    debug: bool,
+    /// By thread.
+    held: HashMap<i32, Held>,
+    /// Listeners whose first program has started.
+    begun: HashSet<u32>,
+}
+
+/// A thread whose execve was let go.
+#[derive(Debug)]
+struct Held {
+    chain: Chain,
+    /// What /proc will show of them.
+    line: Vec<u8>,
+    command: Command,
+    listener: u32,
+    until: Instant,
+    interrupted: bool,
+}
+
+/// What becomes of a call.
+pub(crate) enum Verdict {
+    /// It goes on, or its caller is gone.
+    Gone,
+    /// This error, at once: the kernel would say the same.
+    Fails(Errno),
+    /// EACCES, as soon as it is written down.
+    Refused(Refusal),
+}
+
+/// What was asked for.
+struct Asked {
+    command: Command,
+    chain: Chain,
+    arguments: Vec<Vec<u8>>,
+    directory: Vec<u8>,
+}
+
+impl Guard {
+    pub(crate) fn new(rules: CommandRules, debug: bool) -> Self {
+        Self { rules, debug, held: HashMap::new(), begun: HashSet::new() }
+    }
+
+    /// Whether this call is one to judge.
+    pub(crate) fn judges(call: &Notification) -> bool {
+        [libc::SYS_execve, libc::SYS_execveat].contains(&i64::from(call.number))
+    }
+
+    /// Judges a call that waits.
+    pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
+        let asked = match ask(call) {
+            Ok(asked) => asked,
+            Err(errno @ (Errno::FAULT | Errno::PERM)) => return unreadable(call, errno),
+            Err(errno) => return Verdict::Fails(errno),
+        };
+        // Only now is it sure that all of this was the caller's, and not a successor's with the same number.
+        if !seccomp::still_waits(listener, call.id) {
+            return Verdict::Gone;
+        }
+        let first = !self.begun.contains(&number);
+        if let Err(why) = self.decide(&asked, first) {
+            return refuse(call, asked.command, why);
+        }
+        if !self.held.contains_key(&call.thread)
+            && let Err(errno) = ptrace::seize(call.thread)
+        {
+            return match errno {
+                Errno::SRCH => Verdict::Gone,
+                // Who may trace it could change it at any time after, too.
+                Errno::PERM if self.debug => {
+                    let _ = seccomp::proceed(listener, call.id);
+                    Verdict::Gone
+                }
+                _ => refuse(
+                    call,
+                    asked.command,
+                    "it is traced, so that its arguments cannot be confirmed".into(),
+                ),
+            };
+        }
+        let Asked { command, chain, arguments, .. } = asked;
+        let line =
+            chain.arguments(&arguments).into_iter().flat_map(|word| [word, vec![0]].concat()).collect();
+        let until = Instant::now() + PATIENCE;
+        let held = Held { chain, line, command, listener: number, until, interrupted: false };
+        self.held.insert(call.thread, held);
+        let _ = seccomp::proceed(listener, call.id);
+        Verdict::Gone
+    }
+
+    fn decide(&self, asked: &Asked, first: bool) -> Result<(), String> {
+        let directory = asked.directory.as_slice();
+        let mut given = asked.arguments.clone();
+        let mut why = None;
+        // A script is itself only where nothing can stand in its place; else it is its interpreter, with a file as argument.
+        for (number, link) in asked.chain.links.iter().enumerate() {
+            let last = number + 1 == asked.chain.links.len();
+            let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
+            let execution = Execution { file: &link.real, arguments: &arguments, directory, first };
+            if last {
+                let verdict = self.rules.judge(&execution);
+                return verdict.map_err(|sentence| why.unwrap_or(sentence));
+            }
+            self.rules.denied(&execution)?;
+            if file::settled(&link.named, directory) && file::settled(&link.real, b"/") {
+                match self.rules.script(&execution) {
+                    Ok(()) => return Ok(()),
+                    Err(sentence) => why = Some(sentence),
+                }
+            }
+            given = Chain::arguments_of(&asked.chain.links, number, given);
+        }
+        Err("nothing is to be run".into())
+    }
+
+    /// What a wait told of a process; `None`: it is no matter of the guard's. A refusal is one that came too late: it is ended.
+    pub(crate) fn told(&mut self, pid: Pid, status: WaitStatus) -> Option<Option<Refusal>> {
+        let thread = pid.as_raw_nonzero().get();
+        if !status.stopped() {
+            self.held.remove(&thread);
+            return None;
+        }
+        let raw = status.as_raw();
+        let (signal, event) = (raw >> 8 & 0xff, raw >> 16);
+        if event == ptrace::EXEC {
+            return Some(self.confirm(pid, thread));
+        }
+        let held = self.held.remove(&thread);
+        if held.is_none() && event == 0 {
+            return None;
+        }
+        // Its execve failed. A stop that is no signal's goes on as what it is.
+        let _ = ptrace::detach(thread, if event == 0 { signal } else { 0 });
+        Some(None)
+    }
+
+    fn confirm(&mut self, pid: Pid, thread: i32) -> Option<Refusal> {
+        let former = ptrace::former(thread).unwrap_or(thread);
+        // Another thread may have had the number that the process has, and is gone.
+        let leader = self.held.remove(&thread);
+        let held = if former == thread { leader } else { self.held.remove(&former) };
+        let same = held.as_ref().is_some_and(|held| {
+            std::fs::read(format!("/proc/{thread}/cmdline")).is_ok_and(|line| line == held.line)
+                && held.chain.runs(thread)
+        });
+        if let Some(held) = held.as_ref().filter(|_| same) {
+            self.begun.insert(held.listener);
+            let _ = ptrace::detach(thread, 0);
+            return None;
+        }
+        let mut command = held.map(|held| held.command).unwrap_or_default();
+        command.rule = "what runs is not what was judged: somebody changed it in between".into();
+        command.incident = true;
+        let what = Refused::Command(command);
+        let refusal = Refusal { number: 0, process: thread, program: program(thread), what };
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = ptrace::detach(thread, 9);
+        Some(refusal)
+    }
+
+    /// Lets go who does not come to an end.
+    pub(crate) fn look(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for (thread, held) in &mut self.held {
+            if held.until <= now && !held.interrupted {
+                held.interrupted = true;
+                let _ = ptrace::interrupt(*thread);
+            }
+        }
+    }
+
+    /// How long until then.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let waiting = self.held.values().filter(|held| !held.interrupted);
+        waiting.map(|held| held.until.saturating_duration_since(Instant::now())).min()
+    }
+
+    /// Nobody is left behind this listener.
+    pub(crate) fn forget(&mut self, listener: u32) {
+        self.begun.remove(&listener);
+    }
+}
+
+fn ask(call: &Notification) -> Result<Asked, Errno> {
+    let thread = call.thread;
+    let at = i64::from(call.number) == libc::SYS_execveat;
+    let [first, second, third, _, flags, _] = call.arguments;
+    let (path, vector) = if at { (second, third) } else { (first, second) };
+    let path = words::path(thread, path)?;
+    let arguments = words::vector(thread, vector)?;
+    let mut from = From::of(thread)?;
+    // The kernel reads a descriptor and flags as 32 bits.
+    let descriptor = (first as u32).cast_signed();
+    let relative = at && descriptor != libc::AT_FDCWD && !path.starts_with(b"/");
+    let empty = at && flags as u32 == libc::AT_EMPTY_PATH.unsigned_abs() && path.is_empty();
+    if at && flags as u32 != 0 && flags as u32 != libc::AT_EMPTY_PATH.unsigned_abs() {
+        return Err(Errno::INVAL);
+    }
+    let directory = from.directory_path.clone();
+    let chain = if empty {
+        let file = file::descriptor_of(thread, descriptor)?;
+        Chain::from_file(&from, thread, file, format!("/dev/fd/{descriptor}").into_bytes())?
+    } else if relative {
+        from = from.at(thread, descriptor)?;
+        let mut chain = Chain::follow(&from, thread, &path)?;
+        if let Some(link) = chain.links.first_mut() {
+            link.named = [format!("/dev/fd/{descriptor}/").as_bytes(), &path].concat();
+        }
+        chain
+    } else {
+        Chain::follow(&from, thread, &path)?
+    };
+    let command = Command {
+        file: OsStr::from_bytes(chain.links.first().map_or(&path, |link| &link.real)).to_owned(),
+        arguments: shortened(&arguments),
+        directory: OsStr::from_bytes(&directory).to_owned(),
+        rule: String::new(),
+        incident: false,
+    };
+    Ok(Asked { command, chain, arguments, directory })
+}
+
+/// So many of them as fit a report.
+fn shortened(arguments: &[Vec<u8>]) -> Vec<OsString> {
+    let mut left = TOLD;
+    let mut told = Vec::new();
+    for argument in arguments {
+        let Some(rest) = left.checked_sub(argument.len() + 8) else {
+            told.push("...".into());
+            break;
+        };
+        left = rest;
+        told.push(OsStr::from_bytes(argument).to_owned());
+    }
+    told
+}
+
+fn unreadable(call: &Notification, errno: Errno) -> Verdict {
+    let rule = format!("its arguments cannot be read ({errno})");
+    refuse(call, Command::default(), rule)
+}
+
+fn refuse(call: &Notification, mut command: Command, rule: String) -> Verdict {
+    command.rule = rule;
+    let process = group(call.thread).unwrap_or(call.thread);
+    let what = Refused::Command(command);
+    Verdict::Refused(Refusal { number: 0, process, program: program(process), what })
+}

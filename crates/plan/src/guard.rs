@@ -1,0 +1,77 @@
+//! What the exec guard judges by: the policy's rules, with the files that the survey found for them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use ringfence_policy::{Children, CommandPattern, CommandRules, Named, Policy, Rule};
+
+use crate::Refused;
+use crate::survey::{Interpreter, Loader, Program, Survey};
+
+/// Whether only listed programs may start at all: then Landlock and the mounts hold the list, too.
+pub(crate) fn listed(policy: &Policy) -> bool {
+    policy.commands.is_some() && policy.guard.children != Children::Free
+}
+
+pub(crate) fn rules(policy: &Policy, survey: &Survey) -> Result<Option<CommandRules>, Refused> {
+    let lists = policy.commands.iter().flat_map(|commands| &commands.allow);
+    let lists = lists.chain(policy.guard.children.programs()).chain(&policy.guard.deny);
+    let entries: HashMap<&str, &Rule<String>> = lists.map(|entry| (entry.value.as_str(), entry)).collect();
+    let mut loaders: Vec<&Path> = Vec::new();
+    let name = |program: &'_ Program| {
+        let mut interpreted = Vec::new();
+        for interpreter in interpreters(program, survey) {
+            interpreted.push((interpreter.place.real.clone(), interpreter.before.clone()));
+        }
+        interpreted
+    };
+    let with: Vec<_> = survey.programs.iter().map(|program| (program, name(program))).collect();
+    let allow: Vec<Named<'_>> = with
+        .iter()
+        .filter_map(|(program, interpreted)| {
+            let interpreted =
+                interpreted.iter().map(|(path, before)| (path.as_path(), before.clone())).collect();
+            Some(Named { entry: entries.get(program.name.as_str())?, file: &program.place.real, interpreted })
+        })
+        .collect();
+    let deny: Vec<Named<'_>> = survey
+        .denied
+        .iter()
+        .filter_map(|program| {
+            let entry = entries.get(program.name.as_str())?;
+            Some(Named { entry, file: &program.place.real, interpreted: Vec::new() })
+        })
+        .collect();
+    for program in survey.programs.iter().chain(&survey.denied) {
+        if let Some(Loader::Dynamic(place)) = &program.loader {
+            loaders.push(&place.real);
+        }
+    }
+    loaders.sort_unstable();
+    loaders.dedup();
+    let rules = CommandRules::of(policy, &survey.workspace.real, &allow, &deny, &loaders);
+    // In a mount namespace of its own a task could show another program under an allowed one's path.
+    if let Some(origin) = policy.origins.get("runtime.user_namespaces")
+        && policy.runtime.user_namespaces
+        && rules.is_some()
+    {
+        return Err(Refused::rule(
+            origin,
+            "`runtime.user_namespaces` lets the task mount, so that a path says nothing about the program behind it, which \
+             arguments, `deny`, `shell`, `children` and scripts in `[commands]` need",
+            "remove it, or list plain programs in `commands.allow` alone",
+        ));
+    }
+    Ok(rules)
+}
+
+/// What runs a script that is listed, as far as the list does not name it itself.
+pub(crate) fn interpreters<'a>(program: &'a Program, survey: &Survey) -> Vec<&'a Interpreter> {
+    let open = |interpreter: &&Interpreter| {
+        survey.programs.iter().any(|other| {
+            other.place.real == interpreter.place.real
+                && CommandPattern::parse(&other.name, "/").is_ok_and(|pattern| pattern.any_arguments())
+        })
+    };
+    program.interpreters.iter().filter(|interpreter| !open(interpreter)).collect()
+}

@@ -1,0 +1,602 @@
+//! Patterns for a program and its arguments: the entries of `commands.allow` and `commands.deny`. The grammar is written
+//! down in `docs/commands.md`; this is all of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Invalid;
+
+/// Items of one pattern, and words of one group: more is nobody's intent.
+const MOST_ITEMS: usize = 64;
+
+/// One entry, read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandPattern {
+    /// A name or a path, as it was written.
+    pub program: String,
+    /// What follows; `None`: any arguments.
+    items: Option<Vec<Item>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Item {
+    /// One argument.
+    Word(Word),
+    /// `**`: any more.
+    Rest,
+    /// `(a|b *)`: any of these, in any order, any number of times.
+    Group(Vec<Vec<Word>>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Word {
+    Literal(Vec<u8>),
+    Glob(Vec<Piece>),
+    /// Absolute, or below the workspace; the argument is made absolute before it is compared.
+    Path {
+        absolute: bool,
+        pieces: Vec<Piece>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Piece {
+    Text(Vec<u8>),
+    /// `?`: one byte, no slash.
+    One,
+    /// `*`: bytes without a slash.
+    Name,
+    /// `**`: any bytes.
+    Any,
+}
+
+/// What relative paths in patterns and arguments are relative to.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The workspace.
+    pub workspace: &'a [u8],
+    /// The directory of the process.
+    pub directory: &'a [u8],
+}
+
+/// How a pattern is held against arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum As {
+    /// All of the arguments, as they are.
+    Allow,
+    /// The arguments begin so; options before the first word, with a value each, are looked past.
+    Deny,
+}
+
+impl CommandPattern {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// What is wrong, and the mend.
+    pub fn parse(text: &str, home: &str) -> Result<Self, Invalid> {
+        let mut tokens = Tokens::of(text)?.into_iter();
+        let program = match tokens.next() {
+            Some(Token::Word(word)) => match literal(&word) {
+                Some(program) if !program.is_empty() => program,
+                _ => {
+                    return Err(Invalid::new(format!("the program of `{text}` is a pattern"))
+                        .help("list the programs one by one"));
+                }
+            },
+            Some(_) => {
+                return Err(
+                    Invalid::new(format!("`{text}` names no program")).help("a program's name comes first")
+                );
+            }
+            None => return Err(Invalid::new("a command is empty").help("remove it")),
+        };
+        let mut items = Vec::new();
+        let mut any = true;
+        while let Some(token) = tokens.next() {
+            any = false;
+            match token {
+                Token::Word(word) if word.iter().all(|piece| *piece == Mark::Star) && word.len() == 2 => {
+                    items.push(Item::Rest);
+                }
+                Token::Word(word) => items.push(Item::Word(read_word(&word, home, text)?)),
+                Token::Open => {
+                    let group = group(&mut tokens, home, text)?;
+                    if !group.is_empty() {
+                        items.push(Item::Group(group));
+                    }
+                }
+                Token::Bar | Token::Close => {
+                    return Err(
+                        Invalid::new(format!("`{text}` closes a group that it did not open")).help(QUOTE)
+                    );
+                }
+            }
+        }
+        if items.len() > MOST_ITEMS {
+            return Err(Invalid::new(format!("`{text}` has more than {MOST_ITEMS} parts"))
+                .help("write `**` for the rest"));
+        }
+        Ok(Self { program, items: (!any).then_some(items) })
+    }
+
+    /// The same for another program.
+    #[must_use]
+    pub fn of_program(self, program: String) -> Self {
+        Self { program, ..self }
+    }
+
+    /// Whether every argument list is meant.
+    #[must_use]
+    pub fn any_arguments(&self) -> bool {
+        self.items.as_ref().is_none_or(|items| items.as_slice() == [Item::Rest])
+    }
+
+    /// The first argument, where only one is meant: patterns are found by it.
+    #[must_use]
+    pub fn first_word(&self) -> Option<&[u8]> {
+        match self.items.as_deref()?.first()? {
+            Item::Word(Word::Literal(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// Whether these arguments, without the program, are meant.
+    #[must_use]
+    pub fn matches(&self, arguments: &[&[u8]], place: Place<'_>, how: As) -> bool {
+        let Some(items) = &self.items else { return true };
+        let width = arguments.len() + 1;
+        // reached[item][argument]: the items before `item` can mean the arguments before `argument`.
+        let mut reached = vec![vec![false; width]; items.len() + 1];
+        let set = |reached: &mut Vec<Vec<bool>>, item: usize, at: usize| {
+            if let Some(cell) = reached.get_mut(item).and_then(|row| row.get_mut(at)) {
+                *cell = true;
+            }
+        };
+        set(&mut reached, 0, 0);
+        if how == As::Deny {
+            for at in options(arguments) {
+                set(&mut reached, 0, at);
+            }
+        }
+        for (number, item) in items.iter().enumerate() {
+            for at in 0..width {
+                if !reached.get(number).and_then(|row| row.get(at)).is_some_and(|cell| *cell) {
+                    continue;
+                }
+                match item {
+                    Item::Word(word) => {
+                        if arguments.get(at).is_some_and(|argument| word.matches(argument, place, how)) {
+                            set(&mut reached, number + 1, at + 1);
+                        }
+                    }
+                    Item::Rest => (at..width).for_each(|at| set(&mut reached, number + 1, at)),
+                    Item::Group(alternatives) => {
+                        set(&mut reached, number + 1, at);
+                        for words in alternatives {
+                            let given = arguments.get(at..at + words.len()).unwrap_or_default();
+                            let fits = given.len() == words.len()
+                                && words
+                                    .iter()
+                                    .zip(given)
+                                    .all(|(word, argument)| word.matches(argument, place, how));
+                            if fits {
+                                set(&mut reached, number, at + words.len());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let Some(last) = reached.last() else { return false };
+        match how {
+            As::Allow => last.last() == Some(&true),
+            As::Deny => last.contains(&true),
+        }
+    }
+
+    /// Whether all that `other` means is meant, as far as can be told from their text.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self == other || self.program == other.program && self.any_arguments()
+    }
+}
+
+/// Where the first word may be behind options, each with at most one value.
+pub(crate) fn options(arguments: &[&[u8]]) -> Vec<usize> {
+    let mut found = vec![false; arguments.len() + 1];
+    if let Some(first) = found.first_mut() {
+        *first = true;
+    }
+    for (at, argument) in arguments.iter().enumerate() {
+        if found.get(at) == Some(&true) && argument.starts_with(b"-") {
+            for next in [at + 1, at + 2] {
+                if let Some(cell) = found.get_mut(next) {
+                    *cell = true;
+                }
+            }
+        }
+    }
+    found.iter().enumerate().filter(|(_, found)| **found).map(|(at, _)| at).collect()
+}
+
+impl Word {
+    fn matches(&self, argument: &[u8], place: Place<'_>, how: As) -> bool {
+        match self {
+            Self::Literal(text) => text == argument,
+            Self::Glob(pieces) => {
+                // No wildcard turns a name into an option.
+                let leads = matches!(pieces.first(), Some(Piece::Text(_)));
+                (leads || !argument.starts_with(b"-")) && fits(pieces, argument)
+            }
+            Self::Path { absolute, pieces } => {
+                let Some(path) = normal(argument, place, how) else { return false };
+                if *absolute {
+                    return fits(pieces, &path);
+                }
+                let Some(below) = path.strip_prefix(place.workspace) else { return false };
+                match below.strip_prefix(b"/") {
+                    Some(below) => fits(pieces, below),
+                    // The workspace itself.
+                    None => below.is_empty() && fits(pieces, b""),
+                }
+            }
+        }
+    }
+}
+
+/// An argument as an absolute path without `.`; one with `..` may lead anywhere through links, so it fits no permission,
+/// and every denial that it may mean.
+fn normal(argument: &[u8], place: Place<'_>, how: As) -> Option<Vec<u8>> {
+    if argument.is_empty() || argument.starts_with(b"-") {
+        return None;
+    }
+    let whole = match argument.starts_with(b"/") {
+        true => argument.to_vec(),
+        false => [place.directory, b"/", argument].concat(),
+    };
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in whole.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." if how == As::Allow => return None,
+            b".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    let mut path = Vec::with_capacity(whole.len());
+    for name in names {
+        path.push(b'/');
+        path.extend(name);
+    }
+    if path.is_empty() {
+        path.push(b'/');
+    }
+    Some(path)
+}
+
+fn fits(pieces: &[Piece], text: &[u8]) -> bool {
+    // As many states as bytes: no pattern costs more than its length times the argument's.
+    let mut at = vec![false; text.len() + 1];
+    if let Some(first) = at.first_mut() {
+        *first = true;
+    }
+    for piece in pieces {
+        let mut next = vec![false; text.len() + 1];
+        let mut open = false;
+        for (index, reached) in at.iter().enumerate() {
+            let slash = index.checked_sub(1).and_then(|before| text.get(before)) == Some(&b'/');
+            let mut mark = |at: usize| {
+                if let Some(cell) = next.get_mut(at) {
+                    *cell = true;
+                }
+            };
+            match piece {
+                Piece::Text(bytes) if *reached => {
+                    if text.get(index..).is_some_and(|rest| rest.starts_with(bytes)) {
+                        mark(index + bytes.len());
+                    }
+                }
+                Piece::One if *reached => {
+                    if text.get(index).is_some_and(|byte| *byte != b'/') {
+                        mark(index + 1);
+                    }
+                }
+                Piece::Text(_) | Piece::One => {}
+                Piece::Name => {
+                    open = *reached || open && !slash;
+                    if open {
+                        mark(index);
+                    }
+                }
+                Piece::Any => {
+                    open |= *reached;
+                    if open {
+                        mark(index);
+                    }
+                }
+            }
+        }
+        at = next;
+    }
+    at.last() == Some(&true)
+}
+
+const QUOTE: &str = "put single quotes around `(`, `|`, `)`, `*`, `?` and blanks that are meant as they are";
+
+/// A character of a word: as it is, or a wildcard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Plain(char),
+    Star,
+    Question,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Word(Vec<Mark>),
+    Open,
+    Bar,
+    Close,
+}
+
+struct Tokens;
+
+impl Tokens {
+    fn of(text: &str) -> Result<Vec<Token>, Invalid> {
+        let (mut tokens, mut word, mut quoted, mut depth) = (Vec::new(), None::<Vec<Mark>>, false, 0_u32);
+        for character in text.chars() {
+            if character == '\'' {
+                quoted = !quoted;
+                word.get_or_insert_default();
+                continue;
+            }
+            if quoted {
+                word.get_or_insert_default().push(Mark::Plain(character));
+                continue;
+            }
+            let token = match character {
+                '(' if word.is_none() && depth == 0 => Token::Open,
+                '|' if depth == 1 => Token::Bar,
+                ')' if depth == 1 => Token::Close,
+                '(' | ')' | '|' => {
+                    return Err(
+                        Invalid::new(format!("`{character}` in `{text}` is out of place")).help(QUOTE)
+                    );
+                }
+                character if character.is_whitespace() => {
+                    tokens.extend(word.take().map(Token::Word));
+                    continue;
+                }
+                '*' => {
+                    word.get_or_insert_default().push(Mark::Star);
+                    continue;
+                }
+                '?' => {
+                    word.get_or_insert_default().push(Mark::Question);
+                    continue;
+                }
+                character => {
+                    word.get_or_insert_default().push(Mark::Plain(character));
+                    continue;
+                }
+            };
+            tokens.extend(word.take().map(Token::Word));
+            match token {
+                Token::Open => depth += 1,
+                Token::Close => depth -= 1,
+                _ => {}
+            }
+            tokens.push(token);
+        }
+        if quoted || depth > 0 {
+            let what = if quoted { "a quote" } else { "a group" };
+            return Err(Invalid::new(format!("`{text}` leaves {what} open")).help(QUOTE));
+        }
+        tokens.extend(word.map(Token::Word));
+        Ok(tokens)
+    }
+}
+
+fn group(
+    tokens: &mut impl Iterator<Item = Token>,
+    home: &str,
+    text: &str,
+) -> Result<Vec<Vec<Word>>, Invalid> {
+    let mut alternatives: Vec<Vec<Word>> = vec![Vec::new()];
+    for token in tokens {
+        match token {
+            Token::Word(word) => {
+                let word = read_word(&word, home, text)?;
+                if let Some(words) = alternatives.last_mut() {
+                    words.push(word);
+                }
+            }
+            Token::Bar => alternatives.push(Vec::new()),
+            Token::Close => break,
+            Token::Open => return Err(Invalid::new(format!("`{text}` has a group in a group")).help(QUOTE)),
+        }
+    }
+    if alternatives.len() > MOST_ITEMS || alternatives.iter().any(|words| words.len() > MOST_ITEMS) {
+        return Err(Invalid::new(format!("a group of `{text}` has more than {MOST_ITEMS} parts")));
+    }
+    if alternatives.len() == 1 && alternatives.first().is_some_and(Vec::is_empty) {
+        return Ok(Vec::new());
+    }
+    if alternatives.iter().any(Vec::is_empty) {
+        return Err(Invalid::new(format!("a group of `{text}` has an empty alternative")).help(
+            "a group may be left out as it is: each of its alternatives comes any number of times, or never",
+        ));
+    }
+    Ok(alternatives)
+}
+
+fn literal(word: &[Mark]) -> Option<String> {
+    word.iter()
+        .map(|mark| match mark {
+            Mark::Plain(character) => Some(*character),
+            Mark::Star | Mark::Question => None,
+        })
+        .collect()
+}
+
+fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
+    let plain = |at: usize| match word.get(at) {
+        Some(Mark::Plain(character)) => Some(*character),
+        _ => None,
+    };
+    let (path, skipped) = match (plain(0), plain(1)) {
+        (Some('/'), _) => (Some(true), 0),
+        (Some('~'), Some('/')) => (Some(true), 1),
+        (Some('.'), Some('/')) => (Some(false), 2),
+        _ => (None, 0),
+    };
+    let mut pieces = pieces(word.get(skipped..).unwrap_or_default());
+    if path.is_some() {
+        let spelled: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| match piece {
+                Piece::Text(text) => text.clone(),
+                _ => b"*".to_vec(),
+            })
+            .collect();
+        if spelled.split(|byte| *byte == b'/').any(|name| name == b".." || name == b".") {
+            return Err(Invalid::new(format!("a path in `{text}` holds `.` or `..`"))
+                .help("write the path that is meant"));
+        }
+    }
+    match path {
+        Some(absolute) => {
+            if skipped == 1 {
+                pieces.insert(0, Piece::Text(home.as_bytes().to_vec()));
+            }
+            Ok(Word::Path { absolute, pieces })
+        }
+        None => Ok(match literal(word) {
+            Some(text) => Word::Literal(text.into_bytes()),
+            None => match pieces.as_slice() {
+                // One argument, whatever it is, but an option.
+                [Piece::Name] => Word::Glob(vec![Piece::Any]),
+                _ => Word::Glob(pieces),
+            },
+        }),
+    }
+}
+
+fn pieces(word: &[Mark]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut marks = word.iter().peekable();
+    while let Some(mark) = marks.next() {
+        match mark {
+            Mark::Plain(character) => {
+                let mut bytes = [0; 4];
+                let bytes = character.encode_utf8(&mut bytes).as_bytes();
+                match pieces.last_mut() {
+                    Some(Piece::Text(text)) => text.extend(bytes),
+                    _ => pieces.push(Piece::Text(bytes.to_vec())),
+                }
+            }
+            Mark::Question => pieces.push(Piece::One),
+            Mark::Star if marks.next_if(|mark| **mark == Mark::Star).is_some() => pieces.push(Piece::Any),
+            Mark::Star => pieces.push(Piece::Name),
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'_> = Place { workspace: b"/w", directory: b"/w/sub" };
+
+    fn says(pattern: &str, line: &str, how: As) -> bool {
+        let pattern = CommandPattern::parse(pattern, "/home/u").unwrap();
+        let arguments: Vec<&[u8]> = line.split_whitespace().skip(1).map(str::as_bytes).collect();
+        pattern.matches(&arguments, PLACE, how)
+    }
+
+    fn allows(pattern: &str, line: &str) -> bool {
+        says(pattern, line, As::Allow)
+    }
+
+    #[test]
+    fn each_form_means_what_the_grammar_says() {
+        for (pattern, yes, no) in [
+            ("git", &["git", "git push --force"][..], &[][..]),
+            ("git ()", &["git"], &["git x"]),
+            ("git status", &["git status"], &["git", "git status -s", "git statu", "git -C / status"]),
+            (
+                "git diff *",
+                &["git diff a/b"],
+                &["git diff", "git diff a b", "git diff --ext-diff", "git diff -"],
+            ),
+            ("git diff **", &["git diff", "git diff a --stat b"], &["git -c a diff"]),
+            ("git diff ** --", &["git diff --", "git diff a --"], &["git diff a"]),
+            ("x a*.c", &["x a.c", "x ab.c"], &["x a/b.c", "x b.c"]),
+            ("x *.c", &["x b.c"], &["x -b.c", "x d/b.c"]),
+            ("x -o*", &["x -o", "x -ofile"], &["x -p"]),
+            ("x --to=**", &["x --to=a/b"], &["x --t=a"]),
+            ("x a?c", &["x abc"], &["x ac", "x a/c", "x abbc"]),
+            ("x '*' 'a b'", &[], &["x * a b"]),
+            (
+                "git log (--oneline|-n *|--stat) *",
+                &["git log m", "git log -n 3 m", "git log --stat -n 3 --oneline m"],
+                &["git log --all m", "git log -n m", "git log m --stat"],
+            ),
+            (
+                "cat ./**",
+                &["cat /w/a/b", "cat x", "cat ./x"],
+                &["cat ../x", "cat /etc/passwd", "cat -n", "cat ../../etc"],
+            ),
+            ("cat ./*.txt", &["cat /w/a.txt"], &["cat a.txt", "cat /w/sub/a.txt"]),
+            (
+                "cat /etc/*",
+                &["cat /etc/hosts", "cat //etc/./hosts"],
+                &["cat /etc/a/b", "cat /etc/../etc/hosts"],
+            ),
+            ("cat ~/x", &["cat /home/u/x"], &["cat ~/x"]),
+        ] {
+            yes.iter().for_each(|line| assert!(allows(pattern, line), "{pattern}: {line}"));
+            no.iter().for_each(|line| assert!(!allows(pattern, line), "{pattern}: {line}"));
+        }
+        let quoted = CommandPattern::parse("x '*' 'a b' ''", "/h").unwrap();
+        assert!(quoted.matches(&[b"*", b"a b", b""], PLACE, As::Allow));
+    }
+
+    #[test]
+    fn denials_look_past_options_and_hold_whatever_follows() {
+        for line in [
+            "git push",
+            "git push a",
+            "git -C . push",
+            "git -c a=b --no-pager push x",
+            "git --git-dir=x push",
+        ] {
+            assert!(says("git push", line, As::Deny), "{line}");
+        }
+        for line in ["git commit -m push", "git status", "git"] {
+            assert!(!says("git push", line, As::Deny), "{line}");
+        }
+        assert!(says("rm ./src/**", "rm -r ../src/x", As::Deny) && says("rm -rf", "rm -rf x", As::Deny));
+        assert!(says("curl", "curl x", As::Deny) && !says("git push *", "git push", As::Deny));
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused() {
+        for text in
+            ["", "  ", "* x", "git (a", "git a)", "git 'a", "git ((a))", "git (a|)", "g|t", "x ./../y", "(a)"]
+        {
+            assert!(CommandPattern::parse(text, "/h").is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_pattern_runs_away() {
+        let pattern = format!("x {}", "*a**".repeat(60));
+        let pattern = CommandPattern::parse(&pattern, "/h").unwrap();
+        let long = vec![b'a'; 4096];
+        assert!(pattern.matches(&[&long], PLACE, As::Allow));
+        let many = CommandPattern::parse("x ** (a|b c) ** d", "/h").unwrap();
+        let arguments = vec![&b"a"[..]; 10_000];
+        assert!(!many.matches(&arguments, PLACE, As::Allow));
+    }
+}

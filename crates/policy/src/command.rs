@@ -1,0 +1,162 @@
+//! Decides about a command line by its words, before anything is looked up on the host.
+
+use std::path::Path;
+
+use crate::argv::{As, CommandPattern, Place};
+use crate::decision::{Access, Decision, Judge, Reason};
+use crate::model::{Children, Policy, Rule};
+use crate::shells::Shells;
+
+/// A line, split.
+struct Line<'a> {
+    program: &'a str,
+    arguments: Vec<&'a [u8]>,
+}
+
+impl Judge<'_> {
+    /// Decides about a program and its arguments: the program is a name that is looked up, or a path.
+    pub fn run(&self, line: &str) -> Decision {
+        let words = words(line);
+        let [program, arguments @ ..] = words.as_slice() else {
+            return refuse("there is no command".to_owned());
+        };
+        let arguments = arguments.iter().map(String::as_bytes).collect();
+        self.command(&Line { program, arguments })
+    }
+
+    /// The same of what a command starts.
+    pub fn child(&self, line: &str) -> Decision {
+        let decision = self.run(line);
+        let first = words(line);
+        let listed = matches!(decision.reason(), Reason::BuiltIn(_)) && !decision.is_allow();
+        match (&self.policy.guard.children, first.split_first()) {
+            (Children::Free, Some((program, _))) if listed && !self.shell_refuses(line) => self.any(program),
+            (Children::Programs(list), Some((program, arguments))) if listed && !self.shell_refuses(line) => {
+                let arguments = arguments.iter().map(String::as_bytes).collect();
+                self.listed(list, "commands.children", &Line { program, arguments }).unwrap_or(decision)
+            }
+            _ => decision,
+        }
+    }
+
+    fn command(&self, line: &Line<'_>) -> Decision {
+        let path = line.program.contains('/').then(|| self.root().join(line.program));
+        if let Some(path) = &path {
+            let decision = self.file(path, Access::Exec);
+            if !decision.is_allow() {
+                return decision;
+            }
+        }
+        let guard = &self.policy.guard;
+        if let Some(Decision::Allow { by }) = self.matching(&guard.deny, "commands.deny", line, As::Deny) {
+            return Decision::Refuse { by };
+        }
+        if let Err(why) = self.shell(line) {
+            return refuse(why);
+        }
+        let Some(commands) = &self.policy.commands else {
+            return self.any(line.program);
+        };
+        if let Some(decision) = self.listed(&commands.allow, "commands.allow", line) {
+            return decision;
+        }
+        // What the workspace built is allowed as such: no list could know its names beforehand.
+        if self.policy.from_workspace && path.is_some_and(|path| self.holds(&path)) {
+            return allow("`commands.from_workspace` allows what the workspace holds");
+        }
+        let named = commands.allow.iter().any(|entry| self.names(entry, line.program));
+        let list = list_at(self.policy);
+        refuse(match named {
+            true => format!("{list} names `{}`, but not with these arguments", line.program),
+            false => format!("{list} does not name `{}`", line.program),
+        })
+    }
+
+    fn any(&self, program: &str) -> Decision {
+        match program.contains('/') {
+            true => self.file(&self.root().join(program), Access::Exec),
+            false => self.any_program(),
+        }
+    }
+
+    fn shell(&self, line: &Line<'_>) -> Result<(), String> {
+        let guard = &self.policy.guard;
+        if guard.shell() {
+            return Ok(());
+        }
+        let name = line.program.rsplit('/').next().unwrap_or_default();
+        Shells::new(guard.shell.as_ref().map(|rule| &rule.origin)).judge(name.as_bytes(), &line.arguments)
+    }
+
+    fn shell_refuses(&self, line: &str) -> bool {
+        let words = words(line);
+        words.split_first().is_some_and(|(program, arguments)| {
+            let arguments = arguments.iter().map(String::as_bytes).collect();
+            self.shell(&Line { program, arguments }).is_err()
+        })
+    }
+
+    fn listed(&self, list: &[Rule<String>], key: &'static str, line: &Line<'_>) -> Option<Decision> {
+        self.matching(list, key, line, As::Allow)
+    }
+
+    fn matching(
+        &self,
+        list: &[Rule<String>],
+        key: &'static str,
+        line: &Line<'_>,
+        how: As,
+    ) -> Option<Decision> {
+        let workspace = self.root().as_os_str().as_encoded_bytes();
+        let place = Place { workspace, directory: workspace };
+        let home = self.policy.home.to_string_lossy();
+        let found = list.iter().find(|entry| {
+            self.names(entry, line.program)
+                && CommandPattern::parse(&entry.value, &home)
+                    .is_ok_and(|pattern| pattern.matches(&line.arguments, place, how))
+        })?;
+        let (text, origin) = (found.value.clone(), found.origin.clone());
+        Some(Decision::Allow { by: Reason::Rule { key, text, origin } })
+    }
+
+    /// An entry that is a path means that file only; a name means it in any executable tree.
+    fn names(&self, entry: &Rule<String>, program: &str) -> bool {
+        let Ok(pattern) = CommandPattern::parse(&entry.value, "/") else { return false };
+        let entry = Path::new(&pattern.program);
+        match program.contains('/') {
+            true if entry.is_absolute() => entry == self.root().join(program),
+            _ => entry.file_name() == Path::new(program).file_name(),
+        }
+    }
+}
+
+/// The list, and where it was written.
+pub(crate) fn list_at(policy: &Policy) -> String {
+    let origin = policy.origins.get("commands.allow").map(|origin| format!(" ({origin})"));
+    format!("`commands.allow`{}", origin.unwrap_or_default())
+}
+
+/// Splits at blanks; single quotes hold together, as in patterns.
+pub(crate) fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
+    for character in line.chars() {
+        match character {
+            '\'' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            character if character.is_whitespace() && !quoted => words.extend(word.take()),
+            character => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+fn refuse(sentence: String) -> Decision {
+    Decision::Refuse { by: Reason::BuiltIn(sentence) }
+}
+
+fn allow(sentence: &str) -> Decision {
+    Decision::Allow { by: Reason::BuiltIn(sentence.to_owned()) }
+}

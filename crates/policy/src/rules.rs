@@ -1,0 +1,501 @@
+//! What may be executed, compiled: which file, under which name, with which arguments. Pure: who asks has looked the file up.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::argv::{As, CommandPattern, Place, options};
+use crate::command::list_at;
+use crate::model::{Children, Origin, Policy, Rule};
+use crate::shells::Shells;
+
+/// One file that holds many programs: its name when called, or its first argument, says which. An entry for one of them is none
+/// for the others.
+const MULTICALL: &[&str] = &[
+    "busybox",
+    "toybox",
+    "coreutils",
+    "gnu-coreutils",
+    "rustup",
+    "rustup-init",
+    "llvm",
+    "sbase-box",
+    "ubase-box",
+];
+
+/// An execution that is asked for, or one that has taken place.
+#[derive(Clone, Copy, Debug)]
+pub struct Execution<'a> {
+    /// The file, without links.
+    pub file: &'a [u8],
+    /// All arguments, from the name on.
+    pub arguments: &'a [&'a [u8]],
+    /// The directory of the process.
+    pub directory: &'a [u8],
+    /// The command that was given to the sandbox itself, not what that starts.
+    pub first: bool,
+}
+
+/// A file that an entry names, as it was found.
+#[derive(Clone, Debug)]
+pub struct Named<'a> {
+    /// The entry as the policy has it.
+    pub entry: &'a Rule<String>,
+    /// The file, without links.
+    pub file: &'a Path,
+    /// How the kernel runs it, where it is a script: interpreter and the arguments before the script, then what those start.
+    pub interpreted: Vec<(&'a Path, Vec<Vec<u8>>)>,
+}
+
+/// The rules of one sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRules {
+    workspace: Vec<u8>,
+    /// `commands.allow`, for messages.
+    listed_at: String,
+    /// `None`: no `commands.allow`.
+    allow: Option<Table>,
+    /// What is added to it for all but the first.
+    children: Option<Table>,
+    free: bool,
+    deny: Table,
+    /// Interpreters of scripts that are allowed as themselves, each with what stands before the script, and the script's names.
+    scripts: BTreeMap<Vec<u8>, Vec<Script>>,
+    shells: Option<Shells>,
+    /// Dynamic loaders: a program that starts any other.
+    loaders: Vec<Vec<u8>>,
+    /// Where what the task wrote may be executed.
+    own: Vec<Vec<u8>>,
+    /// Variables that the policy names itself.
+    pub variables: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Script {
+    before: Vec<Vec<u8>>,
+    file: Vec<u8>,
+}
+
+/// Entries, found by the file and the first argument.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Table {
+    entries: Vec<Entry>,
+    files: BTreeMap<Vec<u8>, Index>,
+    /// By the last name of a file.
+    names: BTreeMap<Vec<u8>, Index>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Index {
+    words: BTreeMap<Vec<u8>, Vec<u32>>,
+    others: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    pattern: CommandPattern,
+    /// For messages.
+    told: String,
+}
+
+impl Table {
+    fn add(&mut self, entry: &Rule<String>, key: &str, home: &str, files: &[&Path], by_name: bool) {
+        // Every entry was read when the policy was.
+        let Ok(pattern) = CommandPattern::parse(&entry.value, home) else { return };
+        let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let word = pattern.first_word().map(<[u8]>::to_vec);
+        let name = last(pattern.program.as_bytes()).to_vec();
+        let index = |index: &mut Index| match &word {
+            Some(word) => index.words.entry(word.clone()).or_default().push(number),
+            None => index.others.push(number),
+        };
+        for file in files {
+            index(self.files.entry(bytes(file).to_vec()).or_default());
+        }
+        if by_name {
+            index(self.names.entry(name).or_default());
+        }
+        self.entries.push(Entry { pattern, told: told(&entry.value, key, &entry.origin) });
+    }
+
+    /// The first entry that means this; or, if some name the program, that they do.
+    fn find(&self, execution: &Execution<'_>, workspace: &[u8], how: As) -> Result<&Entry, bool> {
+        let (called, arguments) = called(execution);
+        let place = Place { workspace, directory: execution.directory };
+        let indices =
+            [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
+        let mut named = false;
+        for index in indices.into_iter().flatten() {
+            let at: Vec<usize> = match how {
+                As::Allow => vec![0],
+                As::Deny => options(arguments),
+            };
+            let words = at.iter().filter_map(|at| index.words.get(*arguments.get(*at)?)).flatten();
+            for number in words.chain(&index.others) {
+                let Some(entry) = self.entries.get(*number as usize) else { continue };
+                let own = last(entry.pattern.program.as_bytes()) == called || !many(execution.file);
+                named |= own;
+                if own && entry.pattern.matches(arguments, place, how) {
+                    return Ok(entry);
+                }
+            }
+            named |= !index.words.is_empty() && !many(execution.file);
+        }
+        Err(named)
+    }
+}
+
+impl CommandRules {
+    /// The rules of a policy that needs somebody to look at arguments; `None`: Landlock alone holds them. `allow` and `children` are
+    /// the programs of those lists, `deny` those of `commands.deny` that are there.
+    #[must_use]
+    pub fn of(
+        policy: &Policy,
+        workspace: &Path,
+        allow: &[Named<'_>],
+        deny: &[Named<'_>],
+        loaders: &[&Path],
+    ) -> Option<Self> {
+        let keys = &policy.guard;
+        let scripts = allow.iter().any(|named| !named.interpreted.is_empty());
+        if !needed(policy) && !scripts {
+            return None;
+        }
+        let home = policy.home.to_string_lossy();
+        let table = |entries: &[Rule<String>], key: &str, found: &[Named<'_>], by_name: bool| {
+            let mut files: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+            for named in found {
+                files.entry(&named.entry.value).or_default().push(named.file);
+            }
+            let mut table = Table::default();
+            for entry in entries {
+                let files = files.get(entry.value.as_str()).map(Vec::as_slice).unwrap_or_default();
+                table.add(entry, key, &home, files, by_name);
+            }
+            table
+        };
+        let listed = match &keys.children {
+            Children::Programs(programs) => Some(table(programs, "commands.children", allow, false)),
+            Children::Same | Children::Free => None,
+        };
+        let mut interpreted: BTreeMap<Vec<u8>, Vec<Script>> = BTreeMap::new();
+        for named in allow {
+            for (interpreter, before) in &named.interpreted {
+                let script = Script { before: before.clone(), file: bytes(named.file).to_vec() };
+                interpreted.entry(bytes(interpreter).to_vec()).or_default().push(script);
+            }
+        }
+        let environment = &policy.environment;
+        let passed = environment.pass.iter().map(|rule| rule.value.as_bytes().to_vec());
+        let set = environment.set.keys().map(|name| name.as_bytes().to_vec());
+        let mut own = Vec::new();
+        if policy.from_workspace {
+            own.push(bytes(workspace).to_vec());
+        }
+        if policy.runtime.tmp_exec {
+            own.extend([b"/tmp".to_vec(), b"/var/tmp".to_vec()]);
+        }
+        Some(Self {
+            listed_at: list_at(policy),
+            workspace: bytes(workspace).to_vec(),
+            allow: policy.commands.as_ref().map(|list| table(&list.allow, "commands.allow", allow, false)),
+            children: listed,
+            free: keys.children == Children::Free,
+            deny: table(&keys.deny, "commands.deny", deny, true),
+            scripts: interpreted,
+            shells: (!keys.shell()).then(|| Shells::new(keys.shell.as_ref().map(|rule| &rule.origin))),
+            loaders: loaders.iter().map(|loader| bytes(loader).to_vec()).collect(),
+            own,
+            variables: passed.chain(set).collect(),
+        })
+    }
+
+    /// What is looked for, in words: one line a list.
+    #[must_use]
+    pub fn describe(&self) -> Vec<String> {
+        let count = |table: &Table| table.entries.len();
+        let mut lines = Vec::new();
+        match &self.allow {
+            Some(allow) => lines.push(format!("{} entries of `commands.allow`", count(allow))),
+            None => lines.push("any program in an executable tree".to_owned()),
+        }
+        if let Some(children) = &self.children {
+            lines.push(format!("{} more of `commands.children`", count(children)));
+        }
+        if self.free {
+            lines.push("what a command starts is free".to_owned());
+        }
+        if count(&self.deny) > 0 {
+            lines.push(format!("{} entries of `commands.deny`", count(&self.deny)));
+        }
+        if self.shells.is_some() {
+            lines.push("no shells, no code on command lines".to_owned());
+        }
+        for (interpreter, scripts) in &self.scripts {
+            let interpreter = String::from_utf8_lossy(interpreter);
+            lines.push(format!("{interpreter} for {} listed scripts alone", scripts.len()));
+        }
+        lines
+    }
+
+    /// Judges an execution. What starts a script is judged by [`Self::script`] first.
+    ///
+    /// # Errors
+    /// By which rule, or for lack of which, it is refused; in one sentence.
+    pub fn judge(&self, execution: &Execution<'_>) -> Result<(), String> {
+        self.denied(execution)?;
+        if let Ok(()) = self.runs_script(execution) {
+            return Ok(());
+        }
+        if let Some(shells) = &self.shells {
+            let (called, arguments) = called(execution);
+            for name in [called, last(execution.file)] {
+                shells.judge(name, arguments)?;
+            }
+        }
+        self.listed(execution)
+    }
+
+    /// Judges a script as itself: where nothing that the task writes could stand in its place. Only a list can say that it is one.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
+    pub fn script(&self, execution: &Execution<'_>) -> Result<(), String> {
+        self.denied(execution)?;
+        self.named(execution).map_err(|named| self.unlisted(execution, named))
+    }
+
+    /// An entry of `commands.deny` stands above all.
+    ///
+    /// # Errors
+    /// Which.
+    pub fn denied(&self, execution: &Execution<'_>) -> Result<(), String> {
+        match self.deny.find(execution, &self.workspace, As::Deny) {
+            Ok(entry) => Err(entry.told.clone()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether an interpreter is started as the kernel, or what that started, runs a script that is allowed.
+    fn runs_script(&self, execution: &Execution<'_>) -> Result<(), ()> {
+        let arguments = execution.arguments.get(1..).unwrap_or_default();
+        let scripts = self.scripts.get(execution.file).into_iter().flatten();
+        for script in scripts {
+            let given = arguments.get(..script.before.len()).unwrap_or_default();
+            if given.len() != script.before.len() || !given.iter().zip(&script.before).all(|(a, b)| a == b) {
+                continue;
+            }
+            let Some(rest) = arguments
+                .get(script.before.len()..)
+                .filter(|rest| rest.first() == Some(&script.file.as_slice()))
+            else {
+                continue;
+            };
+            let as_script = Execution { file: &script.file, arguments: rest, ..*execution };
+            if self.script(&as_script).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(())
+    }
+
+    /// Whether a list names it; if not, whether one names its program at least.
+    fn named(&self, execution: &Execution<'_>) -> Result<(), bool> {
+        let mut named = false;
+        let lists = [self.allow.as_ref(), self.children.as_ref().filter(|_| !execution.first)];
+        for list in lists.into_iter().flatten() {
+            match list.find(execution, &self.workspace, As::Allow) {
+                Ok(_) => return Ok(()),
+                Err(some) => named |= some,
+            }
+        }
+        Err(named)
+    }
+
+    fn listed(&self, execution: &Execution<'_>) -> Result<(), String> {
+        let Err(named) = self.named(execution) else { return Ok(()) };
+        if self.loaders.iter().any(|loader| loader == execution.file) {
+            let shown = String::from_utf8_lossy(execution.file);
+            return Err(format!(
+                "`{shown}` is the dynamic loader, which starts any program: `commands.allow` must name it"
+            ));
+        }
+        if self.allow.is_none() || self.free && !execution.first {
+            return Ok(());
+        }
+        if self.own.iter().any(|own| below(execution.file, own)) {
+            return Ok(());
+        }
+        Err(self.unlisted(execution, named))
+    }
+
+    fn unlisted(&self, execution: &Execution<'_>, named: bool) -> String {
+        let (list, shown) = (&self.listed_at, String::from_utf8_lossy(execution.file));
+        match named {
+            true => format!("{list} names `{shown}`, but not with these arguments"),
+            false => format!("{list} does not name `{shown}`"),
+        }
+    }
+}
+
+/// Whether a policy needs somebody to look at each execution: Landlock knows files, not arguments.
+#[must_use]
+pub fn needed(policy: &Policy) -> bool {
+    let keys = &policy.guard;
+    let lists = policy.commands.iter().flat_map(|commands| &commands.allow).chain(keys.children.programs());
+    let arguments = |rule: &Rule<String>| {
+        CommandPattern::parse(&rule.value, "/").is_ok_and(|pattern| !pattern.any_arguments())
+    };
+    // Lists that name everything alike need no guard for what they start.
+    let children = keys.children != Children::Same && policy.commands.is_some();
+    children || !keys.deny.is_empty() || !keys.shell() || lists.into_iter().any(arguments)
+}
+
+fn told(text: &str, key: &str, origin: &Origin) -> String {
+    format!("`{text}` in `{key}` ({origin})")
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}
+
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+fn below(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+fn many(file: &[u8]) -> bool {
+    MULTICALL.iter().any(|name| name.as_bytes() == last(file))
+}
+
+/// The name and the arguments that decide: of the program within a file of many.
+fn called<'a>(execution: &Execution<'a>) -> (&'a [u8], &'a [&'a [u8]]) {
+    let rest = execution.arguments.get(1..).unwrap_or_default();
+    if !many(execution.file) {
+        return (last(execution.file), rest);
+    }
+    let name = last(execution.arguments.first().copied().unwrap_or_default());
+    match rest {
+        [applet, rest @ ..] if name == last(execution.file) => (last(applet), rest),
+        _ => (name, rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(text: &str) -> Rule<String> {
+        Rule { value: text.to_owned(), origin: Origin { source: "p.toml".into(), line: 3 } }
+    }
+
+    struct World {
+        policy: Policy,
+        /// Program and file.
+        there: Vec<(&'static str, &'static str)>,
+    }
+
+    impl World {
+        fn rules(&self) -> CommandRules {
+            let entries: Vec<&Rule<String>> = self
+                .policy
+                .commands
+                .iter()
+                .flat_map(|commands| &commands.allow)
+                .chain(self.policy.guard.children.programs())
+                .collect();
+            let find = |entry: &'_ Rule<String>| {
+                let program = CommandPattern::parse(&entry.value, "/").unwrap().program;
+                self.there.iter().find(|(name, _)| *name == program).map(|(_, file)| Path::new(*file))
+            };
+            let named: Vec<_> = entries
+                .iter()
+                .filter_map(|entry| Some(Named { entry, file: find(entry)?, interpreted: Vec::new() }))
+                .collect();
+            let denied: Vec<_> = self
+                .policy
+                .guard
+                .deny
+                .iter()
+                .filter_map(|entry| Some(Named { entry, file: find(entry)?, interpreted: Vec::new() }))
+                .collect();
+            CommandRules::of(&self.policy, Path::new("/w"), &named, &denied, &[Path::new("/lib/ld.so")])
+                .unwrap()
+        }
+    }
+
+    fn world(allow: &[&str], deny: &[&str], children: Children) -> World {
+        let mut policy = Policy {
+            commands: Some(crate::model::Commands { allow: allow.iter().map(|text| rule(text)).collect() }),
+            ..Policy::default()
+        };
+        policy.guard.deny = deny.iter().map(|text| rule(text)).collect();
+        policy.guard.children = children;
+        let there = vec![
+            ("git", "/usr/bin/git"),
+            ("cc", "/usr/bin/gcc-12"),
+            ("ls", "/bin/busybox"),
+            ("as", "/usr/bin/as"),
+        ];
+        World { policy, there }
+    }
+
+    fn ask(rules: &CommandRules, file: &str, line: &str, first: bool) -> Result<(), String> {
+        let arguments: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        rules.judge(&Execution { file: file.as_bytes(), arguments: &arguments, directory: b"/w", first })
+    }
+
+    #[test]
+    fn the_file_decides_and_its_arguments() {
+        let rules =
+            world(&["git status **", "git diff", "cc"], &["git status --bad"], Children::Same).rules();
+        assert_eq!(ask(&rules, "/usr/bin/git", "x status -s", true), Ok(()));
+        assert_eq!(ask(&rules, "/usr/bin/gcc-12", "anything -o x", false), Ok(()));
+        let refused = ask(&rules, "/usr/bin/git", "git push", true).unwrap_err();
+        assert!(refused.contains("but not with these arguments"), "{refused}");
+        assert!(ask(&rules, "/w/git", "git status", true).unwrap_err().contains("does not name"));
+        assert!(ask(&rules, "/usr/bin/git", "git status --bad", true).unwrap_err().contains("(p.toml:3)"));
+        assert!(ask(&rules, "/lib/ld.so", "ld.so /usr/bin/git", true).unwrap_err().contains("loader"));
+    }
+
+    #[test]
+    fn denials_hold_under_every_name() {
+        let rules = world(&["git", "cc"], &["git push", "cc"], Children::Free).rules();
+        assert!(ask(&rules, "/usr/bin/git", "git -C . push", false).is_err());
+        assert!(ask(&rules, "/w/git", "x push", false).is_err());
+        assert!(ask(&rules, "/usr/bin/gcc-12", "gcc-12 -v", false).is_err());
+        assert!(ask(&rules, "/usr/bin/anything", "x", false).is_ok());
+        assert!(ask(&rules, "/usr/bin/anything", "x", true).is_err());
+    }
+
+    #[test]
+    fn one_file_of_many_programs_is_not_all_of_them() {
+        let rules = world(&["ls", "git status"], &[], Children::Same).rules();
+        assert_eq!(ask(&rules, "/bin/busybox", "ls -l", true), Ok(()));
+        assert_eq!(ask(&rules, "/bin/busybox", "busybox ls -l", true), Ok(()));
+        assert!(ask(&rules, "/bin/busybox", "sh -c ls", true).is_err());
+        assert!(ask(&rules, "/bin/busybox", "busybox sh ls", true).is_err());
+    }
+
+    #[test]
+    fn children_may_be_listed() {
+        let rules = world(&["cc"], &[], Children::Programs(vec![rule("as")])).rules();
+        assert!(ask(&rules, "/usr/bin/as", "as", true).is_err());
+        assert_eq!(ask(&rules, "/usr/bin/as", "as", false), Ok(()));
+    }
+
+    #[test]
+    fn many_rules_are_found_at_once() {
+        let list: Vec<String> = (0..10_000).map(|number| format!("git word{number} *")).collect();
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        let rules = world(&list, &[], Children::Same).rules();
+        assert_eq!(ask(&rules, "/usr/bin/git", "git word9999 x", true), Ok(()));
+        assert!(ask(&rules, "/usr/bin/git", "git word9999", true).is_err());
+        let index = rules.allow.unwrap().files.remove(&b"/usr/bin/git"[..]).unwrap();
+        assert!(index.others.is_empty() && index.words.len() == 10_000);
+    }
+}

@@ -1,0 +1,119 @@
+//! What is written down of a program that was refused.
+
+use std::path::Path;
+
+use ringfence_record::Event;
+use ringfence_supervise::Command;
+
+/// Names behind which a secret stands, in options and variables.
+const SECRET: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "token",
+    "secret",
+    "apikey",
+    "api-key",
+    "api_key",
+    "credential",
+    "authorization",
+    "auth",
+    "bearer",
+    "private-key",
+];
+
+/// The event of one.
+pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
+    let words: Vec<String> =
+        command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let (file, rule) = (command.file.to_string_lossy().into_owned(), command.rule.clone());
+    if command.incident {
+        return Event::ExecTamper { command: masked(&words), file, process, program, rule };
+    }
+    Event::ExecDeny {
+        remedy: remedy(&words, Path::new(&command.file), &rule),
+        command: masked(&words),
+        rule,
+        file,
+        directory: command.directory.to_string_lossy().into_owned(),
+        process,
+        program,
+        times: 1,
+    }
+}
+
+/// The line that would allow it; none where a rule has to go first.
+fn remedy(words: &[String], file: &Path, rule: &str) -> Vec<String> {
+    if !rule.starts_with("`commands.allow`") {
+        return Vec::new();
+    }
+    let Some(program) = file.file_name() else { return Vec::new() };
+    let mut entry = vec![program.to_string_lossy().into_owned()];
+    entry.extend(words.iter().skip(1).cloned());
+    let text = line(entry.iter()).replace('\\', "\\\\").replace('"', "\\\"");
+    vec!["[commands]".into(), format!("allow = [\"{text}\"]")]
+}
+
+/// Words as one line, of which the grammar makes the same words.
+pub(crate) fn line(words: impl Iterator<Item = impl AsRef<str>>) -> String {
+    words.map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as the grammar of patterns takes it for itself.
+fn quoted(word: &str) -> String {
+    let plain = |character: char| !character.is_whitespace() && !"'()|*?".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', ""))
+    }
+}
+
+/// Without what looks like a secret: behind an option or a name that says so, and in the authority of a URL.
+pub(crate) fn masked(words: &[String]) -> Vec<String> {
+    let mut next = false;
+    let mut out = Vec::with_capacity(words.len());
+    for word in words {
+        let hide = std::mem::take(&mut next);
+        let lower = word.to_ascii_lowercase();
+        let (name, value) =
+            lower.split_once(['=', ':']).map_or((lower.as_str(), None), |(name, rest)| (name, Some(rest)));
+        let secret = SECRET.iter().any(|own| name.ends_with(own));
+        if hide {
+            out.push("***".to_owned());
+        } else if secret && value.is_some_and(|value| !value.is_empty()) {
+            out.push(format!("{}***", word.get(..=name.len()).unwrap_or_default()));
+        } else {
+            next = secret && name.starts_with('-');
+            out.push(without_password(word));
+        }
+    }
+    out
+}
+
+/// `scheme://user:password@host` without the password.
+fn without_password(word: &str) -> String {
+    let parts = word.split_once("://").and_then(|(scheme, rest)| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end)?;
+        let (user, host) = authority.rsplit_once('@')?;
+        let (user, _) = user.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{host}{path}"))
+    });
+    parts.unwrap_or_else(|| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_written_down() {
+        let line = "x --token abc --password=hunter2 -H Authorization:Bearer API_TOKEN=q https://u:p@h/x?y a=b --auth";
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let shown = masked(&words).join(" ");
+        let expected =
+            "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
+        assert_eq!(shown, expected);
+    }
+}

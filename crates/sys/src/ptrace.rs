@@ -1,0 +1,54 @@
+//! ptrace(2): a thread is held across one execve, and no longer.
+
+use crate::{Errno, check};
+
+/// The event of a finished execve, and of a stop that is no signal.
+pub const EXEC: i32 = libc::PTRACE_EVENT_EXEC;
+
+fn request(request: libc::c_uint, thread: i32, address: usize, data: usize) -> Result<libc::c_long, Errno> {
+    let (address, data) = (
+        std::ptr::without_provenance_mut::<libc::c_void>(address),
+        std::ptr::without_provenance_mut::<libc::c_void>(data),
+    );
+    // SAFETY: the requests of this file take numbers, not memory of ours, but for the one that says so itself.
+    check(unsafe { libc::ptrace(request, thread, address, data) })
+}
+
+/// Attaches without stopping it: it stops at the end of an execve, and dies with the caller.
+///
+/// # Errors
+/// EPERM where it is traced already or may not be, ESRCH where it is gone.
+pub fn seize(thread: i32) -> Result<(), Errno> {
+    let options = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_EXITKILL;
+    request(libc::PTRACE_SEIZE, thread, 0, options.unsigned_abs() as usize).map(drop)
+}
+
+/// Lets a stopped thread go, with this signal or, with 0, none.
+///
+/// # Errors
+/// ESRCH where it is gone, or not stopped.
+pub fn detach(thread: i32, signal: i32) -> Result<(), Errno> {
+    request(libc::PTRACE_DETACH, thread, 0, signal.unsigned_abs() as usize).map(drop)
+}
+
+/// Stops it as soon as it runs no system call.
+///
+/// # Errors
+/// ESRCH where it is gone.
+pub fn interrupt(thread: i32) -> Result<(), Errno> {
+    request(libc::PTRACE_INTERRUPT, thread, 0, 0).map(drop)
+}
+
+/// At the end of an execve: the number that the thread had before.
+///
+/// # Errors
+/// ESRCH where it is gone, or not stopped.
+pub fn former(thread: i32) -> Result<i32, Errno> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: writes one unsigned long that outlives the call.
+    let result = unsafe {
+        libc::ptrace(libc::PTRACE_GETEVENTMSG, thread, std::ptr::null_mut::<libc::c_void>(), &raw mut message)
+    };
+    check(result)?;
+    i32::try_from(message).map_err(|_| Errno::SRCH)
+}
