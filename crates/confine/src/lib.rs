@@ -37,3 +37,4 @@ pub use orders::{Job, Size, Stream};
 pub use parent::{Boundary, Failure, stage, stage_of_job};
 pub use report::{Command, Message, Purpose, Refusal, Refused};
 pub use rest::Rest;
+pub use ringfence_void::Decision;

@@ -163,7 +163,7 @@ impl Nascent {
             boundary.mounter = None;
         }
         if let Some(nodes) = &plan.void {
-            boundary.serve_root(&VoidOrders { ids: plan.ids, nodes: nodes.into() })?;
+            boundary.serve_root(&VoidOrders { ids: plan.ids, nodes: nodes.into(), asks: plan.asks })?;
         } else {
             boundary.server.socket = None;
             boundary.server.dismiss();

@@ -8,6 +8,7 @@ use std::path::Path;
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
 use ringfence_policy::CommandRules;
+use ringfence_void::Decision;
 use serde::{Deserialize, Serialize};
 
 /// The fields of [`Plan`] of the same names.
@@ -67,6 +68,21 @@ fn crowded(nodes: &[Node]) -> Vec<(OsString, usize)> {
 pub(crate) struct VoidOrders<'a> {
     pub(crate) ids: Ids,
     pub(crate) nodes: Cow<'a, [Node]>,
+    /// The owner is asked about some of what is not there.
+    pub(crate) asks: bool,
+}
+
+/// What the root's server is told afterwards.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Tell {
+    /// A refusal is written down: it takes effect.
+    Written(u32),
+    /// Show one more name.
+    Show(Node),
+    /// This look came upon something that the owner may be asked about.
+    Offer { number: u32, path: OsString, directory: bool },
+    /// The owner has spoken.
+    Decide { path: OsString, decision: Decision },
 }
 
 /// One command in a sandbox.

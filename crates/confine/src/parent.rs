@@ -3,11 +3,13 @@
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use ringfence_plan::{Content, Ids, Node, Plan, Tree};
 use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
+use ringfence_void::Decision;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -17,7 +19,7 @@ use serde::Serialize;
 
 use crate::channel;
 use crate::mounter::{Opening, Order};
-use crate::orders::{Job, Request, VoidOrders};
+use crate::orders::{Job, Request, Tell, VoidOrders};
 use crate::report::{self, Message, Refusal, Refused, STEPS, TREES};
 use crate::root;
 
@@ -111,12 +113,36 @@ impl Boundary {
     /// A refusal is written down: it may take effect.
     pub fn written(&self, refusal: &Refusal) {
         let number = refusal.number;
-        match (&refusal.what, &self.server.socket) {
-            (Refused::File { .. } | Refused::Decoy { .. }, Some(socket)) => {
-                let _ = rustix::net::send(socket, &number.to_ne_bytes(), SendFlags::NOSIGNAL);
+        match &refusal.what {
+            Refused::File { .. } | Refused::Decoy { .. } => drop(self.tell_server(&Tell::Written(number))),
+            // It waits for what the owner says.
+            Refused::Asked { .. } => {}
+            Refused::Connect { .. } | Refused::Syscall { .. } | Refused::Command(_) => {
+                drop(self.tell(&Request::Written { number }, &[]));
             }
-            _ => drop(self.tell(&Request::Written { number }, &[])),
         }
+    }
+
+    fn tell_server(&self, tell: &Tell) -> Result<(), Errno> {
+        let socket = self.looks().ok_or(Errno::NOTCONN)?;
+        let bytes = postcard::to_stdvec(tell).map_err(|_| Errno::INVAL)?;
+        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// What was looked for is something that the owner may be asked about: instead of [`Self::written`].
+    ///
+    /// # Errors
+    /// The kernel's, or ENOTCONN: nobody serves the root.
+    pub fn offer(&self, refusal: &Refusal, path: &Path, directory: bool) -> Result<(), Errno> {
+        self.tell_server(&Tell::Offer { number: refusal.number, path: path.into(), directory })
+    }
+
+    /// What the owner says of it.
+    ///
+    /// # Errors
+    /// As [`Self::offer`].
+    pub fn decide(&self, path: &Path, decision: Decision) -> Result<(), Errno> {
+        self.tell_server(&Tell::Decide { path: path.into(), decision })
     }
 
     /// Where the root's server reports, if there is one.
@@ -164,11 +190,8 @@ impl Boundary {
     /// # Errors
     /// The kernel's, or ENOTCONN: nobody serves the root.
     pub fn show(&self, opening: &Opening) -> Result<(), Errno> {
-        let socket = self.looks().ok_or(Errno::NOTCONN)?;
         let content = Content::Hidden { directory: opening.directory };
-        let node = Node { path: opening.path.clone(), content };
-        let bytes = postcard::to_stdvec(&node).map_err(|_| Errno::INVAL)?;
-        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL).map(drop)
+        self.tell_server(&Tell::Show(Node { path: opening.path.clone(), content }))
     }
 
     /// Shows something of the host.

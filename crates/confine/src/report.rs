@@ -58,6 +58,13 @@ pub enum Refused {
     },
     /// A program with arguments.
     Command(Command),
+    /// Something that the owner may be asked about, and that somebody waits for.
+    Asked {
+        /// Which.
+        path: OsString,
+        /// What it is to be used for.
+        purpose: Purpose,
+    },
     /// A bait that is opened: that is not refused, but told all the same.
     Decoy {
         /// Which.

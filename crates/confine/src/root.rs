@@ -162,6 +162,10 @@ impl Root {
                 let layer = take(trees, *layer)?;
                 self.overlay(path, lower.as_fd(), layer.as_fd(), *flags)
             }
+            Step::Watch { path } => {
+                let window = clone(self.watched_at(path)?.as_fd(), false)?;
+                attach(window.as_fd(), self.find(path)?.as_fd())
+            }
             Step::Hide { path, kind, .. } => {
                 let mask = if self.watched {
                     clone(self.watched_at(path)?.as_fd(), false)?

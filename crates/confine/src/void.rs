@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfence_plan::{Ids, enforcer};
 use ringfence_sys::seccomp::{self, Instruction};
 use ringfence_sys::{exec, signals};
-use ringfence_void::{Act, First, LONGEST_REQUEST, Ledger, Look, Server};
+use ringfence_void::{Act, Decision, First, LONGEST_REQUEST, Ledger, Look, Server};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -26,8 +26,8 @@ use rustix::process::{self, DumpableBehavior};
 use rustix::thread::CapabilitySet;
 
 use crate::child::{self, Outcome, at};
-use crate::orders::VoidOrders;
-use crate::report::{Message, Refusal, Refused, Stage, send, send_with};
+use crate::orders::{Tell, VoidOrders};
+use crate::report::{Message, Purpose, Refusal, Refused, Stage, send, send_with};
 use crate::rest::Rest;
 use crate::{caller, channel, init};
 
@@ -35,6 +35,8 @@ use crate::{caller, channel, init};
 const INIT: i32 = 1;
 /// Their numbers begin here, far from those of refusals.
 const INCIDENTS: u32 = 1 << 31;
+/// And those of questions here.
+const QUESTIONS: u32 = 3 << 30;
 /// How soon what was counted is told.
 const SOON: Duration = Duration::from_millis(50);
 /// Counts in one message.
@@ -81,6 +83,8 @@ struct Void<'a> {
     incidents: Ledger,
     /// Looks that are being written down.
     unwritten: BTreeMap<u32, Look>,
+    /// Questions so far.
+    questions: u32,
     /// When what was counted is told.
     due: Option<Instant>,
     rest: Rest,
@@ -121,11 +125,12 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
         told,
         fuse,
         proc,
-        server: Server::new(&orders.nodes, (orders.ids.inside_uid, orders.ids.inside_gid)),
+        server: Server::new(&orders.nodes, (orders.ids.inside_uid, orders.ids.inside_gid), orders.asks),
         // Its keys are random: they are drawn before that is forbidden.
         ledger: Ledger::default(),
         incidents: Ledger::starting(INCIDENTS),
         unwritten: BTreeMap::new(),
+        questions: 0,
         due: None,
         rest: Rest::default(),
         request: vec![0; LONGEST_REQUEST],
@@ -219,6 +224,14 @@ impl Void<'_> {
             return self.finish(&look);
         }
         let program = caller::program(&self.proc, look.thread);
+        if look.act == Act::Asked {
+            let number = QUESTIONS + self.questions % QUESTIONS;
+            self.questions = self.questions.wrapping_add(1);
+            let (purpose, _) = caller::intent(&self.proc, look.thread);
+            let what = Refused::Asked { path: look.path.into_os_string(), purpose };
+            let process = caller::process(&self.proc, look.thread);
+            return send(self.told.as_fd(), &Message::Refused(Refusal { number, process, program, what }));
+        }
         let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
         let noted = ledger.note(&[look.path.as_os_str().as_bytes(), program.as_bytes()]);
         match noted {
@@ -249,31 +262,55 @@ impl Void<'_> {
     }
 
     fn finish(&mut self, look: &Look) {
-        Server::finish(look, &mut self.answer);
+        self.server.finish(look, &mut self.answer);
         self.reply();
     }
 
-    /// Refusals that are written down take effect.
+    /// Refusals that are written down take effect, and what the owner says.
     fn listen(&mut self) -> Result<(), Errno> {
         let mut told = [0; TOLD];
         loop {
             match rustix::net::recv(self.told, &mut told[..], RecvFlags::DONTWAIT) {
-                Ok((_, 4)) => {
-                    let number = told.first_chunk().copied().map(u32::from_ne_bytes);
-                    if let Some(look) = number.and_then(|number| self.unwritten.remove(&number)) {
-                        self.finish(&look);
-                    }
-                }
-                Ok((_, length @ 5..)) => {
-                    let node = told.get(..length).and_then(|bytes| postcard::from_bytes(bytes).ok());
-                    self.server.add(&node.ok_or(Errno::BADMSG)?);
-                    send(self.told.as_fd(), &Message::Shown);
+                // The supervisor is gone.
+                Ok((_, 0)) => return Err(Errno::PIPE),
+                Ok((_, length)) => {
+                    let tell = told.get(..length).and_then(|bytes| postcard::from_bytes(bytes).ok());
+                    self.obey(tell.ok_or(Errno::BADMSG)?);
                 }
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
-                // The supervisor is gone.
-                Ok(_) => return Err(Errno::PIPE),
+            }
+        }
+    }
+
+    fn obey(&mut self, tell: Tell) {
+        match tell {
+            Tell::Written(number) => {
+                if let Some(look) = self.unwritten.remove(&number) {
+                    self.finish(&look);
+                }
+            }
+            Tell::Show(node) => {
+                self.server.add(&node);
+                send(self.told.as_fd(), &Message::Shown);
+            }
+            Tell::Offer { number, path, directory } => {
+                if let Some(look) = self.unwritten.remove(&number) {
+                    self.server.offer(Path::new(&path), directory, &look, &mut self.answer);
+                    self.reply();
+                }
+            }
+            Tell::Decide { path, decision } => {
+                let path = Path::new(&path);
+                if decision == Decision::Refused {
+                    self.server.told.add(path, Purpose::Read.word(), false);
+                }
+                let (waiting, error) = self.server.decide(path, decision);
+                for unique in waiting {
+                    Server::refuse(unique, error, &mut self.answer);
+                    self.reply();
+                }
             }
         }
     }

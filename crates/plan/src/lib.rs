@@ -21,6 +21,7 @@ mod survey;
 pub mod syscalls;
 mod told;
 mod void;
+mod windows;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,6 +145,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What the root shows where nothing is mounted, seeing who looks; `None` where it is a tmpfs, which sees nothing.
     pub void: Option<Vec<Node>>,
+    /// The owner is asked about what `approvals.grantable` covers, as soon as somebody uses it.
+    pub asks: bool,
     /// Copy-on-write directories.
     pub layers: Vec<Layer>,
     /// The second lock, or `None` where the kernel has no Landlock.
@@ -198,6 +201,13 @@ pub fn plan(
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {
+        if policy.approvals.ask {
+            return Err(Refused::host(
+                "a root that sees who looks, which `approvals.on_refusal = \"ask\"` needs",
+                cause,
+                "make /dev/fuse usable, or choose `on_refusal = \"fail\"`",
+            ));
+        }
         degraded.push(Degraded {
             name: VOID.into(),
             effect: format!(
@@ -217,6 +227,7 @@ pub fn plan(
         trees: layout.trees,
         steps: layout.steps,
         void: layout.void,
+        asks: policy.approvals.ask,
         layers: layout.layers,
         landlock,
         filter: syscalls::Variant {

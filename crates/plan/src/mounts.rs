@@ -11,6 +11,7 @@ use crate::guard;
 use crate::steps::{Flags, Step, Tree};
 use crate::survey::{Kind, Loader, Place, Survey};
 use crate::void::{Content, Node};
+use crate::windows::windows;
 use crate::{Host, Ids, Invoker, Layer, Refused, Request};
 
 /// Room for directories, links and synthetic files of the void.
@@ -75,6 +76,7 @@ pub(crate) fn layout(
         // Much is looked for in a home; in /tmp nothing but what the task itself put there.
         let home = Wanted::Private { size: tmp, no_exec: true, mode: 0o700, over: builder.void.is_some() };
         wanted.insert(invoker.home.clone(), home);
+        wanted.extend(windows(policy, &invoker.home).into_iter().map(|path| (path, Wanted::Window)));
     }
     for granted in &grants.mounts {
         let flags = match granted.access {
@@ -183,9 +185,25 @@ pub(crate) const VAR_TMP: &str = "/var/tmp";
 
 /// What is to be mounted at a path.
 enum Wanted {
-    Private { size: u64, no_exec: bool, mode: u32, over: bool },
-    Host { place: Place, flags: Flags, mapped: bool },
-    CopyOnWrite { place: Place, flags: Flags, mapped: bool, name: String },
+    Private {
+        size: u64,
+        no_exec: bool,
+        mode: u32,
+        over: bool,
+    },
+    /// The root, which sees who looks.
+    Window,
+    Host {
+        place: Place,
+        flags: Flags,
+        mapped: bool,
+    },
+    CopyOnWrite {
+        place: Place,
+        flags: Flags,
+        mapped: bool,
+        name: String,
+    },
 }
 
 #[derive(Default)]
@@ -196,6 +214,8 @@ pub(crate) struct Builder {
     void: Option<Vec<Node>>,
     /// The directory through which that is seen too.
     over: Option<PathBuf>,
+    /// Directories of it that lie over what lies over it.
+    windows: BTreeSet<PathBuf>,
     layers: Vec<Layer>,
     notes: Vec<String>,
     /// Patterns of what `apply` holds back.
@@ -329,6 +349,11 @@ impl Builder {
             self.mount_point(path, kind);
         }
         match what {
+            Wanted::Window => {
+                self.mounted.insert(path.as_os_str().to_owned(), true);
+                self.windows.insert(path.to_owned());
+                self.steps.push(Step::Watch { path: path.to_owned() });
+            }
             Wanted::Private { size, no_exec, mode, over } => {
                 // A home below /tmp lies over that, which sees nothing.
                 let over = over && self.void_at(path).is_some();
@@ -548,7 +573,8 @@ impl Builder {
     pub(crate) fn void_at(&mut self, path: &Path) -> Option<&mut Vec<Node>> {
         let void = self.void.as_mut()?;
         let on = path.ancestors().skip(1).find(|above| self.mounted.contains_key(above.as_os_str()))?;
-        (on == Path::new("/") || self.over.as_deref() == Some(on)).then_some(void)
+        (on == Path::new("/") || self.over.as_deref() == Some(on) || self.windows.contains(on))
+            .then_some(void)
     }
 }
 

@@ -122,6 +122,7 @@ fn describe(step: &Step, trees: &[Tree]) -> String {
         Step::Overlay { path, lower, flags, .. } => {
             format!("overlay  {} over {}{}{}", escape(path), host(lower), flags_text(*flags), mapped(lower))
         }
+        Step::Watch { path } => format!("watch    {}", escape(path)),
         Step::Hide { path, because, .. } => format!("hide     {} ({because})", escape(path)),
         Step::Pin { path, flags } if flags.read_only => {
             format!("protect  {}{}", escape(path), flags_text(*flags))
@@ -134,6 +135,7 @@ fn describe(step: &Step, trees: &[Tree]) -> String {
 fn describe_node(Node { path, content }: &Node) -> String {
     let path = escape(path);
     match content {
+        Content::Asked { .. } => format!("asked    {path}"),
         Content::Directory { mode } => format!("has      {path}/ {mode:o}"),
         Content::File { decoy: true, .. } => format!("decoy    {path}"),
         Content::File { bytes, .. } => format!("has      {path} ({} bytes)", bytes.len()),

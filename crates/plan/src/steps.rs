@@ -116,6 +116,12 @@ pub enum Step {
         /// Flags.
         flags: Flags,
     },
+    /// Binds a directory of the root over what lies over it, so that the root sees who looks there.
+    Watch {
+        /// Where.
+        #[serde(with = "crate::wire::path")]
+        path: PathBuf,
+    },
     /// Shows an empty, unreadable file or directory in place of what is there.
     Hide {
         /// Where.

@@ -36,6 +36,11 @@ pub enum Content {
         /// A directory or a file.
         directory: bool,
     },
+    /// What the owner is asked about as soon as somebody uses it. Nothing is there until it is granted, and mounted.
+    Asked {
+        /// A directory or a file.
+        directory: bool,
+    },
     /// What was refused so far, a line each.
     Refusals,
     /// A symbolic link.

@@ -330,7 +330,6 @@ impl Check<'_> {
     }
 
     fn approvals(&mut self, approvals: &ApprovalsTable) {
-        self.word("approvals.on_refusal", approvals.on_refusal.as_ref(), &[("fail", true), ("ask", false)]);
         if let Some(grantable) = &approvals.grantable {
             self.patterns("approvals.grantable.exec", grantable.exec.as_ref());
             self.patterns("approvals.grantable.write", grantable.write.as_ref());

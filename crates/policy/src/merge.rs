@@ -34,6 +34,8 @@ pub(crate) struct Merged {
     pub(crate) decoy: Collected<PathBuf>,
     /// What may be granted for reading while the sandbox runs.
     pub(crate) grantable: Collected<PathPattern>,
+    /// Whether the owner is asked.
+    pub(crate) ask: Option<At<bool>>,
     pub(crate) pass: Collected<String>,
     pub(crate) set: BTreeMap<String, At<EnvironmentValue>>,
     /// `None`: no document has the list.
@@ -108,6 +110,12 @@ impl Merged {
                 let read = choice("runtime.terminal", written, &options, report).map(|raw| written.with(raw));
                 replace_by(&mut self.terminal_raw, read.as_ref());
             }
+        }
+        if let Some(written) = document.approvals.as_ref().and_then(|approvals| approvals.on_refusal.as_ref())
+        {
+            let options = [("fail", false), ("ask", true)];
+            let read = choice("approvals.on_refusal", written, &options, report).map(|ask| written.with(ask));
+            replace_by(&mut self.ask, read.as_ref());
         }
         let grantable = document.approvals.as_ref().and_then(|approvals| approvals.grantable.as_ref());
         if let Some(list) = grantable.and_then(|grantable| grantable.read.as_ref()) {
@@ -323,6 +331,7 @@ impl Merged {
         note("commands.from_workspace", self.from_workspace.as_ref().map(|at| at.place));
         note("runtime.terminal", self.terminal_raw.as_ref().map(|at| at.place));
         note("limits.exact", self.exact.as_ref().map(|at| at.place));
+        note("approvals.on_refusal", self.ask.as_ref().map(|at| at.place));
         note("runtime.debug", self.debug.as_ref().map(|at| at.place));
         note("runtime.user_namespaces", self.user_namespaces.as_ref().map(|at| at.place));
         note("runtime.io_uring", self.io_uring.as_ref().map(|at| at.place));
@@ -343,7 +352,7 @@ impl Merged {
                 deny: rules(&self.deny.items, report),
                 decoy: rules(&self.decoy.items, report),
             },
-            approvals: model::Approvals { read: rules(&self.grantable.items, report) },
+            approvals: model::Approvals { read: rules(&self.grantable.items, report), ask: value(&self.ask) },
             environment: model::Environment {
                 pass: rules(&self.pass.items, report),
                 set: self.set.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),

@@ -128,6 +128,8 @@ pub struct Files {
 pub struct Approvals {
     /// What may be granted for reading while the sandbox runs. Relative patterns are relative to the workspace.
     pub read: Vec<Rule<PathPattern>>,
+    /// Whoever uses such a thing waits, and the owner is asked.
+    pub ask: bool,
 }
 
 /// `[environment]`.

@@ -135,6 +135,10 @@ impl Printer<'_> {
 
     fn approvals(&mut self) {
         let approvals = &self.policy.approvals;
+        if approvals.ask {
+            self.table("approvals");
+            self.key("on_refusal", "\"ask\"", self.policy.origins.get("approvals.on_refusal"));
+        }
         if !approvals.read.is_empty() {
             self.table("approvals.grantable");
             self.list("read", &approvals.read, |pattern| pattern.text().to_owned());

@@ -151,6 +151,17 @@ pub enum Event {
         /// The rule that put it there.
         rule: String,
     },
+    /// Somebody waits for what its owner may grant.
+    Ask {
+        /// On the host and in the sandbox.
+        path: String,
+        /// `look`, `read`, `write` or `execute`.
+        purpose: String,
+        /// Who waits, as the sandbox counts.
+        process: i32,
+        /// What it runs.
+        program: String,
+    },
     /// Its owner granted more while it runs.
     Grant {
         /// On the host and in the sandbox.
@@ -281,6 +292,8 @@ pub enum Kind {
     SyscallDeny,
     /// `decoy.open`
     DecoyOpen,
+    /// `ask`
+    Ask,
     /// `grant`
     Grant,
     /// `revoke`
@@ -301,7 +314,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -313,6 +326,7 @@ impl Kind {
         Self::FileDeny,
         Self::SyscallDeny,
         Self::DecoyOpen,
+        Self::Ask,
         Self::Grant,
         Self::Revoke,
         Self::NetDeny,
@@ -337,6 +351,7 @@ impl Kind {
             Self::FileDeny => "file.deny",
             Self::SyscallDeny => "syscall.deny",
             Self::DecoyOpen => "decoy.open",
+            Self::Ask => "ask",
             Self::Grant => "grant",
             Self::Revoke => "revoke",
             Self::NetDeny => "net.deny",
@@ -356,6 +371,7 @@ impl Kind {
             | Self::ExecStart
             | Self::ExecEnd
             | Self::WorkspaceApply
+            | Self::Ask
             | Self::Revoke
             | Self::WorkspaceDiscard => Severity::Informational,
             Self::PolicyError | Self::Degraded | Self::FileDeny => Severity::Low,
@@ -417,6 +433,7 @@ impl Event {
             Self::FileDeny { .. } => Kind::FileDeny,
             Self::SyscallDeny { .. } => Kind::SyscallDeny,
             Self::DecoyOpen { .. } => Kind::DecoyOpen,
+            Self::Ask { .. } => Kind::Ask,
             Self::Grant { .. } => Kind::Grant,
             Self::Revoke { .. } => Kind::Revoke,
             Self::NetDeny { .. } => Kind::NetDeny,

@@ -40,6 +40,7 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::FileDeny => (1001, 14),        // File System Activity: Open
         Kind::SyscallDeny => (1003, 4),      // Kernel Activity: Invoke
         Kind::DecoyOpen => (2004, 1),        // Detection Finding: Create
+        Kind::Ask => (3005, 99),             // User Access Management: Other
         Kind::Grant => (3005, 1),            // User Access Management: Assign Privileges
         Kind::Revoke => (3005, 2),           // User Access Management: Revoke Privileges
         Kind::NetDeny => (4001, 5),          // Network Activity: Refuse

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use crate::terminal;
 use ringfence_confine::survey;
 use ringfence_plan::{Plan, Step};
-use ringfence_policy::{Context as PolicyContext, Judge, Policy, check_grant};
+use ringfence_policy::{Access, Context as PolicyContext, Judge, Policy, check_grant};
 use ringfence_record::{Event, Writer};
-use ringfence_supervise::{Clerk, Opening, Wish};
+use ringfence_supervise::{Clerk, Opening, Refusal, Refused, Wish};
 
 /// Decides for one run. The log is also others' to write.
 pub(crate) struct Approvals<'a> {
@@ -15,6 +16,21 @@ pub(crate) struct Approvals<'a> {
     plan: &'a Plan,
     context: PolicyContext,
     log: &'a RefCell<&'a mut Writer>,
+    /// The run's id, for whoever answers from elsewhere.
+    run: &'a str,
+    /// No terminal shows the owner a question.
+    silent: bool,
+}
+
+/// What a mount shows.
+#[derive(Clone, Copy)]
+enum Shown {
+    /// The root itself.
+    Root,
+    /// What is the sandbox's own and may be written.
+    Own,
+    /// What is granted as it is, or what nobody can grant.
+    Host,
 }
 
 /// Whether anything may be granted while it runs.
@@ -29,12 +45,13 @@ impl<'a> Approvals<'a> {
         plan: &'a Plan,
         context: PolicyContext,
         log: &'a RefCell<&'a mut Writer>,
+        (run, silent): (&'a str, bool),
     ) -> Self {
-        Self { policy, plan, context, log }
+        Self { policy, plan, context, log, run, silent }
     }
 
-    /// How it would be shown; the policy has been asked.
-    fn opening(&self, number: u32, path: &Path) -> Result<Opening, String> {
+    /// Whether a directory would be shown, and whether in a mount of the sandbox's own; the policy has been asked.
+    fn place(&self, path: &Path) -> Result<(bool, bool), String> {
         let shown = path.display();
         let found = path.symlink_metadata().map_err(|error| format!("`{shown}`: {error}"))?;
         let directory = found.is_dir();
@@ -53,14 +70,21 @@ impl<'a> Approvals<'a> {
                 );
             }
             None => false,
-            Some((_, true)) => true,
-            Some((at, false)) => {
+            Some((_, Shown::Root)) => false,
+            Some((_, Shown::Own)) => true,
+            Some((at, Shown::Host)) => {
                 return Err(format!("`{shown}` lies in `{}`, which is granted as it is", at.display()));
             }
         };
+        Ok((directory, own))
+    }
+
+    /// How it would be shown.
+    fn opening(&self, number: u32, path: &Path) -> Result<Opening, String> {
+        let (directory, own) = self.place(path)?;
         let hidden = if directory {
             survey::denied_below(self.policy, path).map_err(|error| {
-                format!("`{shown}` cannot be searched for what `files.deny` hides in it: {error}")
+                format!("`{}` cannot be searched for what `files.deny` hides in it: {error}", path.display())
             })?
         } else {
             Vec::new()
@@ -68,19 +92,21 @@ impl<'a> Approvals<'a> {
         Ok(Opening { number, path: path.to_path_buf(), directory, own, hidden })
     }
 
-    /// Mounts other than the root, each with whether it is the sandbox's own and may be written.
-    fn mounts(&self) -> impl Iterator<Item = (&Path, bool)> {
+    /// Mounts other than the root.
+    fn mounts(&self) -> impl Iterator<Item = (&Path, Shown)> {
         self.plan
             .steps
             .iter()
             .filter_map(|step| match step {
-                Step::Tmpfs { path, flags, .. } => Some((path.as_path(), !flags.read_only)),
-                Step::Bind { path, .. }
+                Step::Tmpfs { path, flags, .. } if !flags.read_only => Some((path.as_path(), Shown::Own)),
+                Step::Watch { path } => Some((path.as_path(), Shown::Root)),
+                Step::Tmpfs { path, .. }
+                | Step::Bind { path, .. }
                 | Step::Overlay { path, .. }
                 | Step::Hide { path, .. }
                 | Step::Processes { path, .. }
                 | Step::Device { path }
-                | Step::Terminals { path } => Some((path.as_path(), false)),
+                | Step::Terminals { path } => Some((path.as_path(), Shown::Host)),
                 _ => None,
             })
             .filter(|(path, _)| *path != Path::new("/"))
@@ -106,6 +132,53 @@ impl Clerk for Approvals<'_> {
             Ok(_) => Ok(opening),
             Err(error) => Err(format!("it could not be written down: {error}")),
         }
+    }
+
+    fn offer(&self, path: &Path) -> Option<bool> {
+        if !self.plan.asks || check_grant(path, false, &self.context).is_some() {
+            return None;
+        }
+        Judge::new(self.policy, &self.plan.workspace).grantable(path).ok()?;
+        // What lies over the root looks names up in a way that must not be held.
+        self.place(path).ok().filter(|(_, own)| !own).map(|(directory, _)| directory)
+    }
+
+    fn asked(&mut self, refusal: &Refusal) -> bool {
+        let Refused::Asked { path, purpose } = &refusal.what else { return true };
+        let event = Event::Ask {
+            path: path.to_string_lossy().into_owned(),
+            purpose: purpose.word().into(),
+            process: refusal.process,
+            program: refusal.program.to_string_lossy().into_owned(),
+        };
+        if self.silent {
+            let text = format!(
+                "{} waits for {}: `ringfence grant {} --read {}` within 60 seconds",
+                refusal.program.display(),
+                path.display(),
+                self.run,
+                path.display()
+            );
+            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
+        }
+        self.log.borrow_mut().append(&event).is_ok()
+    }
+
+    fn declined(&mut self, refusal: &Refusal, why: &str) -> bool {
+        let Refused::Asked { path, purpose } = &refusal.what else { return true };
+        let judge = Judge::new(self.policy, &self.plan.workspace);
+        let event = Event::FileDeny {
+            path: path.to_string_lossy().into_owned(),
+            asked: None,
+            purpose: purpose.word().into(),
+            process: refusal.process,
+            program: refusal.program.to_string_lossy().into_owned(),
+            times: 1,
+            rule: format!("the owner was asked: {why}"),
+            remedy: judge.remedy(Path::new(path), Access::Read),
+            grantable: true,
+        };
+        self.log.borrow_mut().append(&event).is_ok()
     }
 
     fn ended(&mut self, _: u32, path: &Path, cause: &str) -> bool {

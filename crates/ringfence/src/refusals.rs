@@ -123,7 +123,10 @@ impl Refusals {
                 }
                 self.commands.insert(key, (event.clone(), 0));
             }
-            Refused::File { .. } | Refused::Decoy { .. } | Refused::Syscall { .. } => {
+            Refused::File { .. }
+            | Refused::Decoy { .. }
+            | Refused::Syscall { .. }
+            | Refused::Asked { .. } => {
                 if let Event::DecoyOpen { path, program, .. } = &event {
                     self.decoys.push((path.clone(), program.clone()));
                 } else if self.files.len() >= MOST {
@@ -160,6 +163,8 @@ impl Refusals {
                     rule: format!("the list of system calls: {why}"),
                 })
             }
+            // Its owner decides, and that is written down.
+            Refused::Asked { .. } => None,
             Refused::Decoy { path } => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
                 let rule = judge.file(Path::new(path), Access::Read).reason().to_string();

@@ -266,7 +266,13 @@ impl Run {
         let (boundary, log, refusals) = (&open.boundary, &mut open.log, &mut open.refusals);
         let log = RefCell::new(log);
         let mut tell = |notice: Notice<'_>| refusals.note(&notice, &mut log.borrow_mut());
-        let mut clerk = Approvals::new(self.policy, open.plan, environment::context(&self.invoker), &log);
+        let mut clerk = Approvals::new(
+            self.policy,
+            open.plan,
+            environment::context(&self.invoker),
+            &log,
+            (self.directory.id(), screen.is_none()),
+        );
         let desk = socket.map(|socket| Desk::new(boundary, socket, &mut clerk));
         let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell, desk)
             .context("watching the sandbox")?;

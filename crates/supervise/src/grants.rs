@@ -6,13 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Boundary, Message, Opening, report};
+use ringfence_confine::{Boundary, Decision, Message, Opening, Refusal, report};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
 
+use crate::questions::{Choice, Question, Questions};
 use crate::remote::{Ask, LONGEST, asked};
 
+/// Names that questions may be about, in all: each stays a name of the root.
+const MOST_OFFERS: usize = 4096;
 /// Grants at one time.
 const MOST: usize = 256;
 /// Clients at one time, of a sandbox that takes nothing but grants from them.
@@ -28,6 +31,15 @@ pub trait Clerk {
 
     /// A grant has ended; `false` if that could not be written down.
     fn ended(&mut self, number: u32, path: &Path, cause: &str) -> bool;
+
+    /// Whether the owner may be asked about this path of the host, and is it a directory.
+    fn offer(&self, path: &Path) -> Option<bool>;
+
+    /// Somebody waits for it; `false` if that could not be written down.
+    fn asked(&mut self, refusal: &Refusal) -> bool;
+
+    /// It was not granted; `false` if that could not be written down.
+    fn declined(&mut self, refusal: &Refusal, why: &str) -> bool;
 }
 
 /// What an owner wants to grant.
@@ -65,16 +77,60 @@ pub struct Grants<'a> {
     clerk: &'a mut dyn Clerk,
     live: Vec<Live>,
     next: u32,
+    questions: Questions,
+    offers: usize,
 }
 
 impl<'a> Grants<'a> {
     /// None so far.
     pub fn new(clerk: &'a mut dyn Clerk) -> Self {
-        Self { clerk, live: Vec::new(), next: 0 }
+        Self { clerk, live: Vec::new(), next: 0, questions: Questions::default(), offers: 0 }
     }
 
-    /// Somebody wants one.
-    pub(crate) fn ask(&mut self, boundary: &Boundary, wish: &Wish, client: &OwnedFd) {
+    /// Takes a refusal that the owner may be asked about instead. `None`: it is none of those; `Some(false)`: it could not be
+    /// written down.
+    pub(crate) fn take_up(&mut self, boundary: &Boundary, refusal: &Refusal) -> Option<bool> {
+        if let Some(path) = Questions::about(refusal) {
+            if !self.clerk.asked(refusal) {
+                return Some(false);
+            }
+            let full = !self.questions.add(path, refusal);
+            return Some(!full || self.decline(boundary, refusal, path, "too many questions wait"));
+        }
+        let path = Questions::could_be_about(refusal)?;
+        let directory = self.clerk.offer(path).filter(|_| self.offers < MOST_OFFERS)?;
+        self.offers += 1;
+        Some(boundary.offer(refusal, path, directory).is_ok())
+    }
+
+    /// What the owner is to be asked next.
+    pub(crate) fn question(&self) -> Option<&Question> {
+        self.questions.first()
+    }
+
+    /// What the owner said of a question; `false`: it could not be written down.
+    pub(crate) fn decide(&mut self, boundary: &Boundary, path: &Path, choice: Choice) -> bool {
+        match choice {
+            Choice::Refuse(why) => match self.questions.take(path) {
+                Some(question) => self.decline(boundary, &question.refusal, path, why),
+                None => true,
+            },
+            Choice::Grant(seconds) => {
+                self.questions.answered(path);
+                let why = "asked while somebody waited for it".to_owned();
+                self.ask(boundary, &Wish { path: path.to_path_buf(), seconds, why }, None)
+            }
+        }
+    }
+
+    fn decline(&mut self, boundary: &Boundary, refusal: &Refusal, path: &Path, why: &str) -> bool {
+        let written = self.clerk.declined(refusal, why);
+        let _ = boundary.decide(path, Decision::Refused);
+        written
+    }
+
+    /// Somebody wants one; `false`: what became of it could not be written down.
+    pub(crate) fn ask(&mut self, boundary: &Boundary, wish: &Wish, client: Option<&OwnedFd>) -> bool {
         let other = self.live.iter().map(|live| &live.opening.path);
         let overlaps = |path: &&PathBuf| path.starts_with(&wish.path) || wish.path.starts_with(path);
         let denied = if self.live.len() >= MOST {
@@ -85,8 +141,17 @@ impl<'a> Grants<'a> {
             self.clerk.grant(self.next, wish)
         };
         let opening = match denied {
-            Ok(opening) => opening,
-            Err(why) => return answer(client, false, &why),
+            // Its name is there already, for whoever waits for it.
+            Ok(opening) => Opening { own: opening.own && !self.questions.has(&wish.path), ..opening },
+            Err(why) => {
+                if let Some(client) = client {
+                    answer(client, false, &why);
+                }
+                return match self.questions.take(&wish.path) {
+                    Some(question) => self.decline(boundary, &question.refusal, &wish.path, &why),
+                    None => true,
+                };
+            }
         };
         self.next += 1;
         let until = wish.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
@@ -95,11 +160,14 @@ impl<'a> Grants<'a> {
         } else {
             (State::Showing, boundary.show(&opening))
         };
-        let clients = client.try_clone().into_iter().collect();
+        let clients = client.and_then(|client| client.try_clone().ok()).into_iter().collect();
         let live = Live { opening, state, until, cause: String::new(), clients };
         match sent {
-            Ok(()) => self.live.push(live),
-            Err(errno) => drop(self.fail(live, errno)),
+            Ok(()) => {
+                self.live.push(live);
+                true
+            }
+            Err(errno) => self.fail(boundary, live, errno),
         }
     }
 
@@ -111,6 +179,12 @@ impl<'a> Grants<'a> {
             found += 1;
             live.clients.extend(client.try_clone());
             live.close(boundary, "revoked");
+        }
+        let asked: Vec<PathBuf> = self.questions.waiting().map(Path::to_owned).collect();
+        for asked in asked.iter().filter(|asked| path.is_none_or(|path| *asked == path)) {
+            found += 1;
+            self.decide(boundary, asked, Choice::Refuse("the owner refused it"));
+            answer(client, true, &format!("`{}` is refused to whoever waits for it", asked.display()));
         }
         if found == 0 {
             match path {
@@ -131,13 +205,16 @@ impl<'a> Grants<'a> {
                 live.state = State::Opening;
                 match boundary.open(&live.opening) {
                     Ok(()) => self.live.push(live),
-                    Err(errno) => return self.fail(live, errno),
+                    Err(errno) => return self.fail(boundary, live, errno),
                 }
                 true
             }
             Message::Opened { number } => {
                 if let Some(live) = self.live.iter_mut().find(|live| live.opening.number == *number) {
                     live.state = State::Open;
+                    for question in self.questions.below(&live.opening.path) {
+                        let _ = boundary.decide(&question.path, Decision::Granted);
+                    }
                     let text = format!("`{}` can be read from now on", live.opening.path.display());
                     live.clients.drain(..).for_each(|client| answer(&client, true, &text));
                     if !live.cause.is_empty() {
@@ -147,11 +224,15 @@ impl<'a> Grants<'a> {
                 true
             }
             Message::Closed { number } => match self.take(*number) {
-                Some(live) => self.end(
-                    &live,
-                    true,
-                    "it is not shown any more; what a task has open already, or stands in, it keeps",
-                ),
+                Some(live) => {
+                    // Whoever looks there next asks again.
+                    let _ = boundary.decide(&live.opening.path, Decision::Ended);
+                    self.end(
+                        &live,
+                        true,
+                        "it is not shown any more; what a task has open already, or stands in, it keeps",
+                    )
+                }
                 None => true,
             },
             Message::Failed { errno, job, .. } => match self.take(*job) {
@@ -159,7 +240,7 @@ impl<'a> Grants<'a> {
                     self.end(&live, false, &format!("it could not be taken away: {errno}"));
                     false
                 }
-                Some(live) => self.fail(live, *errno),
+                Some(live) => self.fail(boundary, live, *errno),
                 None => true,
             },
             _ => true,
@@ -171,18 +252,22 @@ impl<'a> Grants<'a> {
         self.live.is_empty()
     }
 
-    /// Ends what has lasted long enough.
-    pub(crate) fn expire(&mut self, boundary: &Boundary) {
+    /// Ends what has lasted long enough, and refuses what nobody answered. `false`: that could not be written down.
+    pub(crate) fn expire(&mut self, boundary: &Boundary) -> bool {
         let now = Instant::now();
         for live in self.live.iter_mut().filter(|live| live.until.is_some_and(|until| until <= now)) {
             live.close(boundary, "expired");
         }
+        let late = self.questions.late();
+        late.into_iter().all(|question| {
+            self.decline(boundary, &question.refusal, &question.path, "nobody answered in time")
+        })
     }
 
     /// How long until the next one ends.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let open = self.live.iter().filter(|live| live.state == State::Open);
-        let next = open.filter_map(|live| live.until).min()?;
+        let next = open.filter_map(|live| live.until).chain(self.questions.until()).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -192,7 +277,7 @@ impl<'a> Grants<'a> {
     }
 
     /// It never came to be.
-    fn fail(&mut self, live: Live, errno: Errno) -> bool {
+    fn fail(&mut self, boundary: &Boundary, live: Live, errno: Errno) -> bool {
         let why = match errno {
             Errno::LOOP => "a symbolic link leads there: name what it leads to".to_owned(),
             Errno::NOTCONN => "its root is in memory, which can show nothing new (no /dev/fuse)".to_owned(),
@@ -200,7 +285,11 @@ impl<'a> Grants<'a> {
             errno => errno.to_string(),
         };
         let live = Live { cause: format!("not possible: {why}"), ..live };
-        self.end(&live, false, &why)
+        let declined = match self.questions.take(&live.opening.path) {
+            Some(question) => self.decline(boundary, &question.refusal, &live.opening.path, &why),
+            None => true,
+        };
+        self.end(&live, false, &why) && declined
     }
 
     fn end(&mut self, live: &Live, done: bool, text: &str) -> bool {
@@ -280,8 +369,20 @@ impl<'a> Desk<'a> {
         if knocked {
             self.clients.extend(accept(&self.socket));
         }
-        self.grants.expire(self.boundary);
-        true
+        self.grants.expire(self.boundary)
+    }
+
+    /// As [`Grants::take_up`].
+    pub(crate) fn take_up(&mut self, refusal: &Refusal) -> Option<bool> {
+        self.grants.take_up(self.boundary, refusal)
+    }
+
+    pub(crate) fn question(&self) -> Option<&Question> {
+        self.grants.question()
+    }
+
+    pub(crate) fn decide(&mut self, path: &Path, choice: Choice) -> bool {
+        self.grants.decide(self.boundary, path, choice)
     }
 
     pub(crate) fn told(&mut self, message: &Message) -> bool {
@@ -308,7 +409,7 @@ impl Grants<'_> {
         let path = |path: OsString| PathBuf::from(path);
         match ask {
             Ask::Grant { path: wanted, seconds, why } => {
-                self.ask(boundary, &Wish { path: path(wanted), seconds, why }, client);
+                self.ask(boundary, &Wish { path: path(wanted), seconds, why }, Some(client));
             }
             Ask::Revoke { path: wanted } => self.revoke(boundary, wanted.map(path).as_deref(), client),
             _ => return false,

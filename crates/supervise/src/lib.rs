@@ -5,6 +5,8 @@
 mod descriptors;
 mod grants;
 mod limiter;
+mod prompt;
+mod questions;
 mod relay;
 mod remote;
 mod sandbox;
@@ -23,6 +25,7 @@ use rustix::io::Errno;
 pub use descriptors::{Standard, Unfit, give, standard};
 pub use grants::{Clerk, Desk, Grants, Wish};
 pub use limiter::Limiter;
+pub use questions::{Choice, Question};
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
 pub use ringfence_confine::{Command, Opening, Purpose, Refusal, Refused};
@@ -155,6 +158,9 @@ impl Watch<'_> {
                     self.hang_up();
                 }
             }
+            if !self.question() {
+                self.boundary.kill();
+            }
             if ready.signals {
                 self.take_signals();
             }
@@ -262,6 +268,12 @@ impl Watch<'_> {
     }
 
     fn refused(&mut self, refusal: &Refusal) {
+        if let Some(fine) = self.desk.as_mut().and_then(|desk| desk.take_up(refusal)) {
+            if !fine {
+                self.boundary.kill();
+            }
+            return;
+        }
         if (self.tell)(Notice::Refusal(refusal)) {
             self.boundary.written(refusal);
         } else {
@@ -292,6 +304,21 @@ impl Watch<'_> {
                 self.until.get_or_insert(Instant::now() + BLIND);
             }
         }
+    }
+
+    /// Puts the next question to the owner, takes an answer. `false`: it could not be written down.
+    fn question(&mut self) -> bool {
+        let (Some(desk), Some(screen)) = (&mut self.desk, &mut self.screen) else { return true };
+        let answered = screen.answer();
+        let fine = match (&answered, desk.question()) {
+            (Some(choice), Some(question)) => {
+                let path = question.path.clone();
+                desk.decide(&path, *choice)
+            }
+            _ => true,
+        };
+        screen.ask(desk.question());
+        fine
     }
 
     fn take_signals(&mut self) {

@@ -12,6 +12,8 @@ use rustix::termios::{
     OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
+use crate::prompt::{self, Prompt};
+use crate::questions::{Choice, Question};
 use crate::relay::{never_waiting, wait_for_room};
 
 /// What is read at a time: little enough that a slow terminal is not written to for long.
@@ -35,6 +37,8 @@ pub struct Screen {
     /// Bytes that the task wrote.
     written: u64,
     filter: Option<Filter>,
+    /// A question that is on it: nothing is drawn, and keys are the owner's words to us.
+    prompt: Option<Prompt>,
 }
 
 impl std::fmt::Debug for Screen {
@@ -64,6 +68,7 @@ impl Screen {
             drawn: Vec::new(),
             written: 0,
             filter: Some(Filter::new()),
+            prompt: None,
         })
     }
 
@@ -146,9 +151,43 @@ impl Screen {
         self.written
     }
 
+    /// Puts a question to the owner, or takes it back.
+    pub(crate) fn ask(&mut self, question: Option<&Question>) {
+        if self.prompt.as_ref().is_some_and(|prompt| Some(&prompt.path) != question.map(|one| &one.path)) {
+            self.prompt = None;
+            self.say("\r\n");
+        }
+        let able = self.raw && self.keys.is_some() && self.drawn.is_empty();
+        if let Some(question) = question.filter(|_| able && self.prompt.is_none()) {
+            self.say(&prompt::text(question));
+            self.prompt = Some(Prompt::new(question.path.clone()));
+        }
+    }
+
+    /// What the owner said to the question that is on the screen.
+    pub(crate) fn answer(&mut self) -> Option<Choice> {
+        let choice = self.prompt.as_mut()?.choice.take()?;
+        self.prompt = None;
+        Some(choice)
+    }
+
+    fn say(&self, text: &str) {
+        let mut rest = text.as_bytes();
+        while let Some(part) = rest.get(..self.most.min(rest.len())).filter(|part| !part.is_empty()) {
+            match io::write(&self.output, part) {
+                Ok(length) => rest = rest.get(length..).unwrap_or_default(),
+                Err(Errno::AGAIN | Errno::INTR) => wait_for_room(&self.output),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// What to wait for next.
     pub(crate) fn wants(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         let Some(master) = &self.master else { return Vec::new() };
+        if let (Some(_), Some(keys)) = (&self.prompt, &self.keys) {
+            return vec![(keys.as_fd(), PollFlags::IN)];
+        }
         let mut wants = Vec::with_capacity(3);
         if self.drawn.is_empty() {
             wants.push((master.as_fd(), PollFlags::IN));
@@ -165,6 +204,12 @@ impl Screen {
 
     /// Moves what can be moved now. `ready`: which of [`Self::wants`] are.
     pub(crate) fn step(&mut self, ready: &[bool]) {
+        if self.prompt.is_some() {
+            if ready.first() == Some(&true) {
+                self.take_words();
+            }
+            return;
+        }
         if ready.first() == Some(&true) {
             self.draw();
         }
@@ -221,6 +266,24 @@ impl Screen {
             Err(_) => {
                 self.gone = true;
                 self.drawn.clear();
+            }
+        }
+    }
+
+    fn take_words(&mut self) {
+        let Some(keys) = &self.keys else { return };
+        let mut buffer = [0; 64];
+        match io::read(keys, &mut buffer) {
+            Ok(length @ 1..) => {
+                let typed = buffer.get(..length).unwrap_or_default();
+                let echo = self.prompt.as_mut().map(|prompt| prompt.typed(typed)).unwrap_or_default();
+                self.say(&echo);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            _ => {
+                self.gone = true;
+                self.keys = None;
+                self.prompt = None;
             }
         }
     }

@@ -221,9 +221,7 @@ impl<'a> Server<'a> {
                 Some(message) => grants.told(self.boundary, &message),
                 None => grants.orphaned(),
             };
-        if fine {
-            grants.expire(self.boundary);
-        } else {
+        if !(fine && grants.expire(self.boundary)) {
             self.boundary.kill();
         }
     }
@@ -265,6 +263,13 @@ impl<'a> Server<'a> {
     }
 
     fn refused(&mut self, refusal: &Refusal) {
+        let taken = self.grants.as_mut().and_then(|grants| grants.take_up(self.boundary, refusal));
+        if let Some(fine) = taken {
+            if !fine {
+                self.boundary.kill();
+            }
+            return;
+        }
         if (self.tell)(Happening::Noticed(Notice::Refusal(refusal))) {
             self.boundary.written(refusal);
         } else {

@@ -3,12 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+mod asked;
 mod ledger;
 mod serve;
 mod told;
 mod tree;
 mod wire;
 
+pub use asked::Decision;
 pub use ledger::{First, Ledger};
 pub use serve::{Act, Look, Server};
 pub use told::Told;

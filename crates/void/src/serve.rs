@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ringfence_plan::Content;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::asked::{Asked, Decision, Turn};
 use crate::told::Told;
 use crate::tree::{Entry, Tree};
 use crate::wire::{
@@ -15,8 +16,6 @@ use crate::wire::{
 
 /// Names that every start of a program looks for and nothing grants: never told, and remembered by the kernel for ever.
 const ALWAYS_ASKED: &[&str] = &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug"];
-/// Seconds for which the kernel answers by itself that a name is not there.
-const ABSENT_FOR: u64 = 1;
 /// Bytes of one answer to a listing.
 const LISTING: usize = 64 << 10;
 const BLOCK: u32 = 4096;
@@ -43,6 +42,8 @@ pub enum Act {
     Opened,
     /// What a grant would show if it were not hidden.
     Hidden,
+    /// What the owner is to be asked about.
+    Asked,
 }
 
 /// Serves one tree.
@@ -54,14 +55,19 @@ pub struct Server {
     since: u64,
     /// What the task may know of what was refused.
     pub told: Told,
+    /// Seconds for which the kernel answers by itself that a name is not there.
+    absent_for: u64,
+    asked: Asked,
 }
 
 impl Server {
-    /// `owner` are the user and group ids that all of it belongs to, as the sandbox counts.
+    /// `owner` are the user and group ids that all of it belongs to, as the sandbox counts. Where the owner is asked, the kernel does not
+    /// remember that a name is not there.
     #[must_use]
-    pub fn new(nodes: &[ringfence_plan::Node], owner: (u32, u32)) -> Self {
+    pub fn new(nodes: &[ringfence_plan::Node], owner: (u32, u32), asks: bool) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-        Self { tree: Tree::new(nodes), owner, since, told: Told::default() }
+        let (told, absent_for, asked) = (Told::default(), u64::from(!asks), Asked::default());
+        Self { tree: Tree::new(nodes), owner, since, told, absent_for, asked }
     }
 
     /// Shows one more name.
@@ -69,21 +75,65 @@ impl Server {
         self.tree.add(&node.path, &node.content);
     }
 
+    /// Shows a name that the owner is asked about, and answers the look that came upon it.
+    pub fn offer(&mut self, path: &std::path::Path, directory: bool, look: &Look, answer: &mut Vec<u8>) {
+        self.tree.add(path, &Content::Asked { directory });
+        match self.tree.find(&look.path) {
+            Some(number) if look.act == Act::Absent => {
+                let mut answer = Answer::new(answer, look.unique);
+                self.entry(number, &mut answer);
+                answer.finish(0);
+            }
+            _ => self.finish(look, answer),
+        }
+    }
+
+    /// The owner has spoken: requests that are answered with an error now.
+    pub fn decide(&mut self, path: &std::path::Path, decision: Decision) -> (Vec<u64>, i32) {
+        match self.tree.find(path) {
+            Some(number) if self.tree.get(number).is_some_and(Entry::is_asked) => {
+                self.asked.decide(number, decision)
+            }
+            _ => (Vec::new(), 0),
+        }
+    }
+
+    /// Answers a request with an error number of errno(3).
+    pub fn refuse(unique: u64, error: i32, answer: &mut Vec<u8>) {
+        fail(answer, unique, error);
+    }
+
     /// Answers one request in `answer`, which stays empty where none is due. A look is to be written down, and answered by
     /// [`Self::finish`]. Bytes that are no request have no answer.
     #[must_use]
-    pub fn serve(&self, request: &[u8], answer: &mut Vec<u8>) -> Option<Look> {
+    pub fn serve(&mut self, request: &[u8], answer: &mut Vec<u8>) -> Option<Look> {
         answer.clear();
         let request = Request::parse(request)?;
         match request.operation {
             Operation::Lookup => return self.lookup(&request, answer),
             // A look that is interrupted is answered as soon as it is written down, and not before.
-            Operation::Forget | Operation::Destroy | Operation::Interrupt => {}
+            Operation::Forget | Operation::Destroy => {}
+            Operation::Interrupt => {
+                if let Some(unique) = long(request.body, 0) {
+                    self.asked.interrupt(unique, answer);
+                }
+            }
+
             Operation::Init => init(&request, answer),
             Operation::Release => Answer::new(answer, request.unique).finish(0),
             Operation::Statistics => self.statistics(&request, answer),
             Operation::Change => fail(answer, request.unique, libc::EROFS),
             Operation::Other => fail(answer, request.unique, libc::ENOSYS),
+            // Init waits for nobody; and nothing else is held, since an overlay asks for more while it looks a name up.
+            Operation::Attributes
+            | Operation::Open
+            | Operation::Read
+            | Operation::ReadDirectory
+            | Operation::ReadDirectoryPlus
+                if request.thread > 1 && self.tree.get(request.node).is_some_and(Entry::is_asked) =>
+            {
+                return self.ask(&request, answer);
+            }
             Operation::Attributes => self.attributes(&request, answer),
             Operation::Open if self.tree.get(request.node).is_some_and(Entry::is_decoy) => {
                 return self.look(&request, Act::Opened);
@@ -100,9 +150,10 @@ impl Server {
     }
 
     /// Says that a name is not there; or that it is nobody's to read; or that the bait is open.
-    pub fn finish(look: &Look, answer: &mut Vec<u8>) {
+    pub fn finish(&self, look: &Look, answer: &mut Vec<u8>) {
         match look.act {
-            Act::Absent => absent(answer, look.unique, ABSENT_FOR),
+            Act::Absent => absent(answer, look.unique, self.absent_for),
+            Act::Asked => fail(answer, look.unique, libc::ENOENT),
             Act::Hidden => fail(answer, look.unique, libc::EACCES),
             Act::Opened => {
                 let mut answer = Answer::new(answer, look.unique);
@@ -117,19 +168,33 @@ impl Server {
         Some(Look { unique: request.unique, thread: request.thread, path, act })
     }
 
+    fn ask(&mut self, request: &Request<'_>, answer: &mut Vec<u8>) -> Option<Look> {
+        match self.asked.used(request.node, request.unique) {
+            Turn::Ask => return self.look(request, Act::Asked),
+            Turn::Wait => {}
+            Turn::Fail(error) => fail(answer, request.unique, error),
+        }
+        None
+    }
+
     fn lookup(&self, request: &Request<'_>, answer: &mut Vec<u8>) -> Option<Look> {
         let unique = request.unique;
         let (Some(parent), Some(name)) = (self.tree.get(request.node), request.name()) else {
             fail(answer, unique, libc::ENOENT);
             return None;
         };
-        if let Some(number) = parent.children.get(name) {
+        let child = parent.children.get(name).filter(|number| !self.asked.refused(**number));
+        if let Some(number) = child {
             let mut answer = Answer::new(answer, unique);
             self.entry(*number, &mut answer);
             answer.finish(0);
             return None;
         }
         let path = parent.path.join(OsStr::from_bytes(name));
+        if parent.is_asked() {
+            absent(answer, unique, 0);
+            return None;
+        }
         if parent.is_hidden() {
             return Some(Look { unique, thread: request.thread, path, act: Act::Hidden });
         }
@@ -143,7 +208,9 @@ impl Server {
     /// struct fuse_entry_out.
     fn entry(&self, number: u64, answer: &mut Answer<'_>) {
         let Some(entry) = self.tree.get(number) else { return };
-        answer.longs(&[number, 0, FOR_EVER, FOR_EVER]).words(&[0, 0]);
+        let (name, attributes) =
+            if entry.is_asked() { (self.asked.remembered(number), 0) } else { (FOR_EVER, FOR_EVER) };
+        answer.longs(&[number, 0, name, attributes]).words(&[0, 0]);
         self.attr(number, entry, answer);
     }
 
@@ -217,7 +284,8 @@ impl Server {
         let mut out = Answer::new(answer, unique);
         let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
         for (index, (name, number)) in entry.children.iter().enumerate().skip(skipped) {
-            let Some(child) = self.tree.get(*number) else { continue };
+            let shown = |child: &&Entry| !child.is_asked() || self.asked.granted(*number);
+            let Some(child) = self.tree.get(*number).filter(shown) else { continue };
             // Sizes of fuse_entry_out and of fuse_dirent.
             let needed = if plus { 128 } else { 0 } + 24 + name.len().next_multiple_of(8);
             if out.len() + needed > most {

@@ -62,6 +62,15 @@ impl Tree {
         }
     }
 
+    /// The node at a path.
+    pub(crate) fn find(&self, path: &Path) -> Option<u64> {
+        let names = path.strip_prefix("/").unwrap_or(path).components();
+        let below = |at, name: std::path::Component<'_>| {
+            self.get(at)?.children.get(name.as_os_str().as_bytes()).copied()
+        };
+        names.into_iter().try_fold(ROOT, below)
+    }
+
     pub(crate) fn get(&self, number: u64) -> Option<&Entry> {
         self.nodes.get(usize::try_from(number.checked_sub(ROOT)?).ok()?)
     }
@@ -82,6 +91,8 @@ impl Entry {
             Content::Directory { mode } => libc::S_IFDIR | mode,
             Content::File { mode, .. } => libc::S_IFREG | mode,
             Content::Refusals => libc::S_IFREG | 0o444,
+            Content::Asked { directory: true } => libc::S_IFDIR | 0o555,
+            Content::Asked { directory: false } => libc::S_IFREG | 0o444,
             // The kernel asks nobody where the mode refuses.
             Content::Hidden { directory: true } => libc::S_IFDIR | 0o500,
             Content::Hidden { directory: false } => libc::S_IFREG | 0o400,
@@ -93,13 +104,20 @@ impl Entry {
         matches!(self.content, Content::File { decoy: true, .. })
     }
 
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self.content, Content::Asked { .. })
+    }
+
     pub(crate) fn is_hidden(&self) -> bool {
         matches!(self.content, Content::Hidden { .. })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.content {
-            Content::Directory { .. } | Content::Hidden { .. } | Content::Refusals => &[],
+            Content::Directory { .. }
+            | Content::Hidden { .. }
+            | Content::Asked { .. }
+            | Content::Refusals => &[],
             Content::File { bytes, .. } => bytes,
             Content::Link { target } => target.as_os_str().as_bytes(),
         }

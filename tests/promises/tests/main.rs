@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 mod agreement;
+mod asked;
 mod bad_input;
 mod ceiling;
 mod chaos;

@@ -24,7 +24,6 @@ const LATER: &[(&str, &str)] = &[
     ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
     ("step.fetch", "[step.fetch.network]\nallow = []"),
-    ("approvals.on_refusal = \"ask\"", "[approvals]\non_refusal = \"ask\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
     ("approvals.grantable.hosts", "[approvals]\ngrantable = { hosts = [\"*.example.org\"] }"),
 ];

@@ -99,7 +99,7 @@ fn serve(
         let Open { plan, boundary, log, limiter, refusals, .. } = &mut open;
         let log = RefCell::new(log);
         let context = environment::context(&run.invoker);
-        let mut clerk = Approvals::new(run.policy, plan, context, &log);
+        let mut clerk = Approvals::new(run.policy, plan, context, &log, (run.directory.id(), true));
         let grants = approvals::any(run.policy).then(|| Grants::new(&mut clerk));
         let template = Template {
             environment: plan.environment.clone(),

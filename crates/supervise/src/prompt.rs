@@ -1,0 +1,111 @@
+//! A question on the owner's terminal: a line of words, ended by a key that no program waits for by accident.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ringfence_confine::Refused;
+
+use crate::questions::{Choice, Question};
+
+/// Keys that come sooner were meant for the task.
+const DEAF: Duration = Duration::from_millis(500);
+const MINUTES: u64 = 10;
+
+/// What is being typed.
+#[derive(Debug)]
+pub(crate) struct Prompt {
+    pub(crate) path: PathBuf,
+    since: Instant,
+    word: String,
+    pub(crate) choice: Option<Choice>,
+}
+
+/// The question, with how to answer it. Names are the task's: nothing of them acts on a terminal.
+pub(crate) fn text(question: &Question) -> String {
+    let program = question.refusal.program.to_string_lossy();
+    let does = match &question.refusal.what {
+        Refused::Asked { purpose, .. } => purpose.word(),
+        _ => "use",
+    };
+    format!(
+        "\r\n\x1b[0mringfence: {} (process {}) wants to {does} {}\r\n\
+         ringfence: `y` grants reading it to this sandbox, `t` for {MINUTES} minutes, `n` refuses; then Enter: ",
+        plain(&program),
+        question.refusal.process,
+        plain(&question.path.to_string_lossy()),
+    )
+}
+
+fn plain(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() { '?' } else { one }).take(300).collect()
+}
+
+impl Prompt {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, since: Instant::now(), word: String::new(), choice: None }
+    }
+
+    /// Takes keys; what is to be drawn of them.
+    pub(crate) fn typed(&mut self, keys: &[u8]) -> String {
+        if self.since.elapsed() < DEAF {
+            return String::new();
+        }
+        let mut echo = String::new();
+        for key in keys {
+            match key {
+                // Ctrl-C, Ctrl-D.
+                3 | 4 => self.choice = Some(Choice::Refuse("the owner refused it")),
+                b'\r' | b'\n' => self.choice = self.chosen(),
+                8 | 127 if self.word.pop().is_some() => echo.push_str("\x08 \x08"),
+                b' '..=b'~' if self.word.len() < 16 => {
+                    self.word.push(char::from(*key));
+                    echo.push(char::from(*key));
+                }
+                _ => {}
+            }
+            if self.choice.is_some() {
+                echo.push_str("\r\n");
+                break;
+            }
+            if matches!(key, b'\r' | b'\n') {
+                self.word.clear();
+                echo.push_str("\r\nringfence: `y`, `t` or `n`: ");
+            }
+        }
+        echo
+    }
+
+    fn chosen(&self) -> Option<Choice> {
+        match self.word.trim() {
+            "y" | "yes" => Some(Choice::Grant(None)),
+            "t" => Some(Choice::Grant(Some(MINUTES * 60))),
+            "n" | "no" => Some(Choice::Refuse("the owner refused it")),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(keys: &[&[u8]]) -> Option<Choice> {
+        let mut prompt = Prompt::new("/x".into());
+        prompt.typed(b"y\r");
+        assert_eq!(prompt.choice, None, "keys that were on their way");
+        prompt.since -= DEAF;
+        keys.iter().for_each(|keys| drop(prompt.typed(keys)));
+        prompt.choice
+    }
+
+    #[test]
+    fn only_a_word_and_enter_answer() {
+        assert_eq!(after(&[b"y"]), None);
+        assert_eq!(after(&[b"y", b"\r"]), Some(Choice::Grant(None)));
+        assert_eq!(after(&[b"x\r", b"t\r"]), Some(Choice::Grant(Some(600))));
+        assert_eq!(after(&[b"\r", b"yy\r"]), None);
+        assert_eq!(after(&[b"y\x7fn\r"]), Some(Choice::Refuse("the owner refused it")));
+        assert_eq!(after(&[b"y\x03"]), Some(Choice::Refuse("the owner refused it")));
+        assert_eq!(after(&[b"\x1b[A\r"]), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! What somebody in the sandbox waits for, until the owner says something or the time is over.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ringfence_confine::{Purpose, Refusal, Refused};
+
+/// How long the owner has.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Questions at one time.
+const MOST: usize = 64;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What it is about.
+    pub path: PathBuf,
+    /// Who waits, and what for.
+    pub refusal: Refusal,
+    /// It is refused then.
+    pub until: Instant,
+    /// The owner has said yes, and it is being opened.
+    answered: bool,
+}
+
+/// What the owner says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// For so many seconds; `None`: until the sandbox ends.
+    Grant(Option<u64>),
+    /// In words.
+    Refuse(&'static str),
+}
+
+/// All of them, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Questions(Vec<Question>);
+
+impl Questions {
+    /// What it is a question about, if it is one.
+    pub(crate) fn about(refusal: &Refusal) -> Option<&Path> {
+        match &refusal.what {
+            Refused::Asked { path, .. } => Some(Path::new(path)),
+            _ => None,
+        }
+    }
+
+    /// What a refusal could become a question about: only what is to be read can be granted.
+    pub(crate) fn could_be_about(refusal: &Refusal) -> Option<&Path> {
+        match &refusal.what {
+            Refused::File { path, asked, purpose: Purpose::Look | Purpose::Read } => {
+                Some(Path::new(asked.as_ref().unwrap_or(path)))
+            }
+            _ => None,
+        }
+    }
+
+    /// `false`: there are too many.
+    pub(crate) fn add(&mut self, path: &Path, refusal: &Refusal) -> bool {
+        let room = self.0.len() < MOST;
+        if room {
+            let until = Instant::now() + PATIENCE;
+            let refusal = refusal.clone();
+            self.0.push(Question { path: path.to_path_buf(), refusal, until, answered: false });
+        }
+        room
+    }
+
+    pub(crate) fn first(&self) -> Option<&Question> {
+        self.0.iter().find(|question| !question.answered)
+    }
+
+    /// What is being waited for.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().filter(|question| !question.answered).map(|question| question.path.as_path())
+    }
+
+    pub(crate) fn answered(&mut self, path: &Path) {
+        self.0.iter_mut().filter(|question| question.path == path).for_each(|one| one.answered = true);
+    }
+
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.0.iter().any(|question| question.path == path)
+    }
+
+    pub(crate) fn take(&mut self, path: &Path) -> Option<Question> {
+        let at = self.0.iter().position(|question| question.path == path)?;
+        Some(self.0.remove(at))
+    }
+
+    /// Those that something which is open now answers.
+    pub(crate) fn below(&mut self, path: &Path) -> Vec<Question> {
+        self.0.extract_if(.., |question| question.path.starts_with(path)).collect()
+    }
+
+    pub(crate) fn late(&mut self) -> Vec<Question> {
+        let now = Instant::now();
+        self.0.extract_if(.., |question| !question.answered && question.until <= now).collect()
+    }
+
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.0.iter().filter(|question| !question.answered).map(|question| question.until).min()
+    }
+}

@@ -1,0 +1,201 @@
+//! `approvals.on_refusal = "ask"`: whoever uses what may be granted waits for its owner, and nobody else does.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ringfence_promises::{Outcome, Place};
+use serde_json::Value;
+
+/// A place whose owner is asked about `~/projects` and a directory beside the home.
+struct Asking {
+    place: Place,
+    policy: String,
+    data: String,
+    projects: String,
+}
+
+impl Asking {
+    fn new() -> Self {
+        let place = Place::in_home();
+        let data = place.base.path().join("data");
+        let projects = place.home.join("projects");
+        for directory in [projects.join("a/deep"), data.clone()] {
+            std::fs::create_dir_all(&directory).unwrap();
+        }
+        for file in [projects.join("a/one"), projects.join("a/deep/two"), data.join("one"), data.join("two")]
+        {
+            std::fs::write(file, "granted\n").unwrap();
+        }
+        let (data, projects) = (data.display().to_string(), projects.display().to_string());
+        let policy = place.policy(&format!(
+            "[approvals]\non_refusal = \"ask\"\ngrantable = {{ read = [\"~/projects/**\", \"{data}/**\"] }}"
+        ));
+        Self { place, policy, data, projects }
+    }
+
+    fn start(&self, script: &str) -> Child {
+        let mut command =
+            self.place.command(&["run", "--quiet", "--policy", &self.policy, "--", "sh", "-c", script]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn grant(&self, path: &str, more: &[&str]) -> Outcome {
+        self.place.ringfence(&[&["grant", "last", "--read", path], more].concat())
+    }
+
+    fn events(&self, kind: &str) -> Vec<Value> {
+        let runs = std::fs::read_dir(self.place.state.join("runs")).into_iter().flatten().flatten();
+        let logs = runs.filter_map(|run| std::fs::read_to_string(run.path().join("events.jsonl")).ok());
+        logs.flat_map(|log| log.lines().map(str::to_owned).collect::<Vec<_>>())
+            // The last line may be only half there.
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+            .filter(|event| event["kind"] == kind)
+            .map(|event| event["detail"].clone())
+            .collect()
+    }
+
+    /// Waits until somebody waits for this path.
+    #[track_caller]
+    fn wait_for(&self, path: &str) {
+        let since = Instant::now();
+        while !self.events("ask").iter().any(|event| event["path"] == path) {
+            assert!(since.elapsed() < Duration::from_secs(20), "nobody asks for {path}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn text(child: Child) -> (String, String) {
+    let done = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&done.stdout), text(&done.stderr))
+}
+
+#[test]
+fn who_waits_goes_on_as_soon_as_it_is_granted() {
+    let asking = Asking::new();
+    let (data, projects) = (&asking.data, &asking.projects);
+    let child = asking.start(&format!(
+        "cat {data}/one {projects}/a/one; echo x > {data}/one; ls {data}; cat {projects}/a/deep/two; sh {projects}/a/one"
+    ));
+    for path in [format!("{data}/one"), format!("{projects}/a/one"), format!("{projects}/a/deep/two")] {
+        asking.wait_for(&path);
+        let given = asking.grant(&path, &["--why", "it is needed"]);
+        assert_eq!(given.status, 0, "{given:?}");
+    }
+    let (out, err) = text(child);
+    assert_eq!(out, "granted\ngranted\none\ngranted\n", "{err}");
+    assert!(err.contains("Read-only file system"), "{err}");
+    assert!(err.contains("waits for") && err.contains("ringfence grant"), "the owner is told: {err}");
+    assert_eq!(asking.events("grant").len(), 3);
+    let asked = &asking.events("ask")[0];
+    assert!(asked["program"].as_str().unwrap().ends_with("/cat") && asked["purpose"] == "read", "{asked}");
+}
+
+/// In the directory that somebody waits in, and elsewhere.
+#[test]
+fn nobody_else_waits_and_a_caller_can_be_killed() {
+    let asking = Asking::new();
+    let data = &asking.data;
+    let child = asking.start(&format!(
+        "cat {data}/one & waits=$!; sleep 0.5; \
+         ls {data}/none {data}/. /etc/none 2>&1 | grep -c 'No such'; ls {data} | wc -l; cat /etc/hostname >/dev/null; \
+         kill -9 $waits; wait $waits; echo killed $?; \
+         cat {data}/two & waits=$!; sleep 0.5; kill -TERM $waits; wait $waits; echo ended $?"
+    ));
+    let begun = Instant::now();
+    let (out, err) = text(child);
+    assert_eq!(out, "2\n0\nkilled 137\nended 143\n", "{err}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_may_not_be_granted_is_refused_at_once_and_time_is_limited_by_the_owner() {
+    let asking = Asking::new();
+    let (data, projects) = (&asking.data, &asking.projects);
+    let child = asking.start(&format!(
+        "cat ~/.ssh/id_rsa /etc/shadow; echo x > {data}/new; cat {data}/none; echo at once; \
+         cat {projects}/a/one; while cat {projects}/a/one >/dev/null 2>&1 && test ! -e stop; do sleep 0.1; done; echo over"
+    ));
+    let path = format!("{projects}/a/one");
+    asking.wait_for(&path);
+    assert_eq!(asking.grant(&path, &["--for", "1s"]).status, 0);
+    // It has expired, and the next one asks anew.
+    let since = Instant::now();
+    while asking.events("ask").len() < 2 {
+        assert!(since.elapsed() < Duration::from_secs(20), "nobody asks again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(asking.events("revoke").len(), 1);
+    let refused = asking.place.ringfence(&["revoke", "last", "--read", &path]);
+    assert_eq!(refused.status, 0, "{refused:?}");
+    let (out, err) = text(child);
+    assert_eq!(out, "at once\ngranted\nover\n", "{err}");
+    let denied = asking.events("file.deny");
+    let rule = |event: &&Value| event["rule"].as_str().unwrap().contains("the owner was asked");
+    assert_eq!(denied.iter().filter(rule).count(), 1, "{denied:?}");
+}
+
+#[test]
+fn a_policy_that_asks_about_nothing_or_cannot_ask_is_an_error() {
+    let place = Place::new();
+    let nothing = place.run("[approvals]\non_refusal = \"ask\"", "echo ran");
+    assert_eq!((nothing.status, nothing.out.as_str()), (125, ""), "{nothing:?}");
+    assert!(nothing.err.contains("grantable"), "{nothing:?}");
+    let policy = place.policy("[approvals]\non_refusal = \"ask\"\ngrantable = { read = [\"/srv/**\"] }");
+    let mut command = place.command(&["run", "--policy", &policy, "--", "echo", "ran"]);
+    let blind = command.env("RINGFENCE_TEST_HOST", "no-fuse").output().unwrap();
+    let err = String::from_utf8_lossy(&blind.stderr).into_owned();
+    assert!(blind.status.code() == Some(125) && err.contains("on_refusal"), "{err}");
+}
+
+/// Under a terminal of its own (script(1) is not always there; python is).
+#[test]
+fn the_terminal_asks_and_takes_words_only() {
+    let asking = Asking::new();
+    let (data, projects) = (&asking.data, &asking.projects);
+    let script = r#"
+import os, pty, select, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+seen = b""
+def until(text, most=20):
+    global seen
+    end = time.time() + most
+    while text not in seen and time.time() < end:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try: seen += os.read(terminal, 4096)
+            except OSError: break
+    if text not in seen: print("never came:", text)
+    seen = seen.split(text, 1)[-1]
+def words(text):
+    time.sleep(0.7)
+    os.write(terminal, text)
+until(b"READY"); until(b"wants to read"); until(b"Enter: ")
+os.write(terminal, b"y\r")           # too soon: it was meant for the task
+words(b"what\r"); until(b"`y`, `t` or `n`")
+words(b"y\r"); until(b"granted")
+until(b"wants to"); until(b"Enter: ")
+words(b"n\r"); until(b"No such file")
+until(b"wants to"); until(b"Enter: ")
+words(b"t\r"); until(b"granted")
+os.write(terminal, b"typed\r"); until(b"got typed")
+_, status = os.waitpid(pid, 0)
+print("status", os.waitstatus_to_exitcode(status))
+"#;
+    let inside = format!(
+        "stty -echo; echo READY; cat {data}/one; cat {data}/two; cat {projects}/a/one; read line; echo got $line"
+    );
+    let run =
+        asking.place.command(&["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &inside]);
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(script).arg(run.get_program()).args(run.get_args());
+    command.current_dir(&asking.place.workspace).env("HOME", &asking.place.home);
+    command.env("RINGFENCE_STATE", &asking.place.state).env("TERM", "xterm");
+    let done = command.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "status 0\n", "{done:?}");
+    let grants = asking.events("grant");
+    let seconds: Vec<_> = grants.iter().map(|grant| grant["seconds"].as_u64()).collect();
+    assert_eq!(seconds, [None, Some(600)], "{grants:?}");
+}
