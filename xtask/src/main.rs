@@ -21,6 +21,7 @@ const USAGE: &str = "usage: cargo xtask VERB
                          everything that must hold before a change lands
   attack ...             the attack table (--group, --id, --as, --jobs, --json, --control-only)
   chaos [ROUNDS]         kills at random moments, 500 without a number
+  races [ROUNDS]         programs changed while they are judged, 2500 of each of four kinds without a number
   dist                   the static release binary
   bench [--runs N] [--json]
   budget                 the CI budget
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         "test" => test::test(&args),
         "attack" => attack::attack(&args),
         "chaos" => suites::chaos(args.first().map_or("500", String::as_str)),
+        "races" => suites::races(args.first().map_or("2500", String::as_str)),
         "dist" => dist::dist(),
         "bench" => bench::bench(&args),
         "budget" => Ok(budget::budget()),

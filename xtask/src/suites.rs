@@ -60,6 +60,14 @@ pub(crate) fn chaos(rounds: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_CHAOS", rounds)).map(|()| ExitCode::SUCCESS)
 }
 
+/// The long form of the races between a program's judgement and its start: so many of each of the four kinds.
+pub(crate) fn races(rounds: &str) -> Result<ExitCode, String> {
+    run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
+    let mut command = cargo();
+    command.args(["test", "--locked", "-p", "ringfence-promises", "races", "--", "--nocapture"]);
+    run(command.env("RINGFENCE_RACES", rounds)).map(|()| ExitCode::SUCCESS)
+}
+
 /// Runs the suite, as it is built, as an ordinary user in namespaces of its own.
 pub(crate) fn as_user() -> Result<Count, String> {
     let scratch = std::env::temp_dir().join(format!("ringfence-user.{}", std::process::id()));

@@ -83,8 +83,20 @@ pub struct Command {
     pub directory: OsString,
     /// By which rule, or for lack of which.
     pub rule: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a program that was to be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// It is refused.
+    #[default]
+    Refused,
     /// It was changed after it was judged: the process is ended.
-    pub incident: bool,
+    Changed,
+    /// It runs without these variables.
+    Cleaned(Vec<OsString>),
 }
 
 /// What a task was going to do with a file, as far as its system call tells.

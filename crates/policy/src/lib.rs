@@ -42,6 +42,7 @@ mod secrets;
 mod shells;
 mod sizes;
 mod suggest;
+mod variables;
 
 pub use crate::argv::CommandPattern;
 pub use crate::context::{Context, Files, HostFiles};

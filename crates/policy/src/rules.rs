@@ -9,6 +9,7 @@ use crate::argv::{As, CommandPattern, Place, options};
 use crate::command::list_at;
 use crate::model::{Children, Origin, Policy, Rule};
 use crate::shells::Shells;
+use crate::variables;
 
 /// One file that holds many programs: its name when called, or its first argument, says which. An entry for one of them is none
 /// for the others.
@@ -68,7 +69,7 @@ pub struct CommandRules {
     /// Where what the task wrote may be executed.
     own: Vec<Vec<u8>>,
     /// Variables that the policy names itself.
-    pub variables: Vec<Vec<u8>>,
+    variables: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,6 +265,23 @@ impl CommandRules {
     pub fn script(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
         self.named(execution).map_err(|named| self.unlisted(execution, named))
+    }
+
+    /// What has to be taken out of an environment, as the kernel lays one out: where each of the variables begins, and their
+    /// names. Nothing where no list limits what may start.
+    #[must_use]
+    pub fn cleaned(&self, environment: &[u8], first: bool) -> Vec<(usize, Vec<u8>)> {
+        let limited = self.allow.is_some() && (first || !self.free) || self.shells.is_some();
+        let mut found = Vec::new();
+        let mut at = 0;
+        for variable in environment.split(|byte| *byte == 0).filter(|_| limited) {
+            let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
+            if variables::why(name).is_some() && !self.variables.iter().any(|own| own == name) {
+                found.push((at, name.to_vec()));
+            }
+            at += variable.len() + 1;
+        }
+        found
     }
 
     /// An entry of `commands.deny` stands above all.

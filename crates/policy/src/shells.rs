@@ -89,7 +89,7 @@ impl Shells {
 }
 
 /// Whether a name fits one of the list, in which `*` stands for any characters.
-fn fits(pattern: &str, name: &str) -> bool {
+pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((head, "")) => name.starts_with(head),

@@ -100,6 +100,21 @@ pub enum Event {
         /// Why it was ended.
         rule: String,
     },
+    /// A program runs without some of the variables that it was to have.
+    ExecClean {
+        /// The command.
+        command: Vec<String>,
+        /// Its file.
+        file: String,
+        /// The variables.
+        variables: Vec<String>,
+        /// The process, as the sandbox counts; 0 for many.
+        process: i32,
+        /// How often, beyond what other events tell.
+        times: u64,
+        /// Why.
+        rule: String,
+    },
     /// A file was refused.
     FileDeny {
         /// Where the way ended.
@@ -286,6 +301,8 @@ pub enum Kind {
     ExecDeny,
     /// `exec.tamper`
     ExecTamper,
+    /// `exec.clean`
+    ExecClean,
     /// `file.deny`
     FileDeny,
     /// `syscall.deny`
@@ -314,7 +331,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -323,6 +340,7 @@ impl Kind {
         Self::LimitHit,
         Self::ExecDeny,
         Self::ExecTamper,
+        Self::ExecClean,
         Self::FileDeny,
         Self::SyscallDeny,
         Self::DecoyOpen,
@@ -348,6 +366,7 @@ impl Kind {
             Self::LimitHit => "limit.hit",
             Self::ExecDeny => "exec.deny",
             Self::ExecTamper => "exec.tamper",
+            Self::ExecClean => "exec.clean",
             Self::FileDeny => "file.deny",
             Self::SyscallDeny => "syscall.deny",
             Self::DecoyOpen => "decoy.open",
@@ -374,7 +393,7 @@ impl Kind {
             | Self::Ask
             | Self::Revoke
             | Self::WorkspaceDiscard => Severity::Informational,
-            Self::PolicyError | Self::Degraded | Self::FileDeny => Severity::Low,
+            Self::PolicyError | Self::Degraded | Self::FileDeny | Self::ExecClean => Severity::Low,
             Self::LimitHit
             | Self::ExecDeny
             | Self::NetDeny
@@ -430,6 +449,7 @@ impl Event {
             Self::LimitHit { .. } => Kind::LimitHit,
             Self::ExecDeny { .. } => Kind::ExecDeny,
             Self::ExecTamper { .. } => Kind::ExecTamper,
+            Self::ExecClean { .. } => Kind::ExecClean,
             Self::FileDeny { .. } => Kind::FileDeny,
             Self::SyscallDeny { .. } => Kind::SyscallDeny,
             Self::DecoyOpen { .. } => Kind::DecoyOpen,

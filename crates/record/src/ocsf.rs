@@ -37,6 +37,7 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::LimitHit => (6002, 99),        // Application Lifecycle: Other
         Kind::ExecDeny => (1007, 1),         // Process Activity: Launch
         Kind::ExecTamper => (2004, 1),       // Detection Finding: Create
+        Kind::ExecClean => (1007, 1),        // Process Activity: Launch
         Kind::FileDeny => (1001, 14),        // File System Activity: Open
         Kind::SyscallDeny => (1003, 4),      // Kernel Activity: Invoke
         Kind::DecoyOpen => (2004, 1),        // Detection Finding: Create

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringfence_record::Event;
-use ringfence_supervise::Command;
+use ringfence_supervise::{Command, Fate};
 
 /// Names behind which a secret stands, in options and variables.
 const SECRET: &[&str] = &[
@@ -27,8 +27,13 @@ pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
     let words: Vec<String> =
         command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let (file, rule) = (command.file.to_string_lossy().into_owned(), command.rule.clone());
-    if command.incident {
-        return Event::ExecTamper { command: masked(&words), file, process, program, rule };
+    match &command.fate {
+        Fate::Refused => {}
+        Fate::Changed => return Event::ExecTamper { command: masked(&words), file, process, program, rule },
+        Fate::Cleaned(names) => {
+            let variables = names.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+            return Event::ExecClean { command: masked(&words), file, variables, process, times: 1, rule };
+        }
     }
     Event::ExecDeny {
         remedy: remedy(&words, Path::new(&command.file), &rule),

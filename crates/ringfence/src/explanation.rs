@@ -89,6 +89,11 @@ impl Explained {
                 let asked = text("asked");
                 ("file", if asked.is_empty() { text("path") } else { asked }, text("purpose"))
             }
+            "exec.clean" => {
+                let names = detail.and_then(|detail| detail.get("variables")?.as_array());
+                let names: Vec<_> = names.into_iter().flatten().filter_map(Value::as_str).collect();
+                ("command", format!("{}, without {}", command(detail), names.join(", ")), "clean".to_owned())
+            }
             "exec.deny" | "exec.tamper" => {
                 ("command", command(detail), kind.trim_start_matches("exec.").to_owned())
             }
@@ -128,7 +133,9 @@ fn explain(
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
-    let caution = if purpose == "tamper" {
+    let caution = if purpose == "clean" {
+        Some("to keep them, name them in `environment.pass` or `environment.set`".to_owned())
+    } else if purpose == "tamper" {
         Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
     } else if kind == "command" && remedy.is_empty() {
         Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
@@ -243,6 +250,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "open" => "opened the decoy",
         "deny" => "tried to start",
         "tamper" => "was going to start",
+        "clean" => "started",
         _ => "reached",
     };
     let times = if one.times > 1 { format!(" (at least {} times)", one.times) } else { String::new() };

@@ -8,7 +8,7 @@ use std::path::Path;
 use ringfence_plan::syscalls;
 use ringfence_policy::{Access, Judge, Policy};
 use ringfence_record::{Event, Writer};
-use ringfence_supervise::{Command, Notice, Purpose, Refusal, Refused};
+use ringfence_supervise::{Command, Fate, Notice, Purpose, Refusal, Refused};
 
 use crate::executions as commands;
 use crate::failure::{Context, Failure};
@@ -57,7 +57,8 @@ impl Refusals {
         let there =
             |event: &Event| target(event).is_some_and(|path| host.has(Path::new(path)) != Some(false));
         let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
-        let commands = self.commands.values();
+        let refused = |(event, _): &&(Event, u64)| matches!(event, Event::ExecDeny { .. });
+        let commands = self.commands.values().filter(refused);
         events.chain(commands).fold((0, self.others), |(things, times), (_, again)| {
             (things + 1, times.saturating_add(again + 1))
         })
@@ -109,10 +110,13 @@ impl Refusals {
                 }
                 self.connects.insert(key, (event.clone(), 0));
             }
-            Refused::Command(Command { incident: true, .. }) => {}
+            Refused::Command(Command { fate: Fate::Changed, .. }) => {}
             Refused::Command(command) => {
                 let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();
-                let key = format!("{}\n{}\n{}", command.rule, words.join(" "), command.file.display());
+                let key = match &command.fate {
+                    Fate::Cleaned(names) => format!("{names:?}\n{}", command.file.display()),
+                    _ => format!("{}\n{}\n{}", command.rule, words.join(" "), command.file.display()),
+                };
                 if let Some((_, again)) = self.commands.get_mut(&key) {
                     *again += 1;
                     return None;
@@ -229,6 +233,7 @@ fn repeated(event: &Event, again: u64) -> Option<Event> {
     let mut event = event.clone();
     if let Event::FileDeny { process, times, .. }
     | Event::ExecDeny { process, times, .. }
+    | Event::ExecClean { process, times, .. }
     | Event::NetDeny { process, times, .. }
     | Event::SyscallDeny { process, times, .. }
     | Event::DecoyOpen { process, times, .. } = &mut event

@@ -28,7 +28,7 @@ pub use limiter::Limiter;
 pub use questions::{Choice, Question};
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
-pub use ringfence_confine::{Command, Opening, Purpose, Refusal, Refused};
+pub use ringfence_confine::{Command, Fate, Opening, Purpose, Refusal, Refused};
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};

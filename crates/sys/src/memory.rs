@@ -18,6 +18,22 @@ pub fn read(process: i32, address: u64, buffer: &mut [u8]) -> Result<(), Errno> 
     if usize::try_from(length) == Ok(buffer.len()) { Ok(()) } else { Err(Errno::FAULT) }
 }
 
+/// Writes all of `bytes` to `address` of a process.
+///
+/// # Errors
+/// Like [`read`].
+pub fn write(process: i32, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(usize::try_from(address).map_err(|_| Errno::FAULT)?),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: the local vector is only read, for its length; the remote one is checked by the kernel.
+    let result = unsafe { libc::process_vm_writev(process, &raw const local, 1, &raw const remote, 1, 0) };
+    let length = check(result as libc::c_long)?;
+    if usize::try_from(length) == Ok(bytes.len()) { Ok(()) } else { Err(Errno::FAULT) }
+}
+
 /// Gives the program's own code back to the page cache, from which it comes again as it is used: a process that sleeps for
 /// hours needs none of what its start took (madvise(2), MADV_DONTNEED on a private mapping of a file that nobody wrote to).
 pub fn forget_code() {

@@ -181,6 +181,54 @@ fn no_shell_and_no_code_on_a_command_line() {
 }
 
 #[test]
+fn variables_make_no_other_program_of_it() {
+    let place = Place::new();
+    place.write("start.py", "print('got in')");
+    let script = "export PYTHONSTARTUP=start.py LD_PRELOAD=./x.so BASH_ENV=./e GIT_EXTERNAL_DIFF=./d KEPT=1 LUA_INIT=2; env";
+    let with = |more: &str| format!("[commands]\nallow = [\"sh -c *\", \"env\"]\n{more}");
+    let outcome = start(&place, &with(""), &["sh", "-c", script]);
+    let lines: Vec<&str> = outcome.out.lines().collect();
+    for gone in ["PYTHONSTARTUP=", "LD_PRELOAD=", "BASH_ENV=", "GIT_EXTERNAL_DIFF=", "LUA_INIT="] {
+        assert!(!lines.iter().any(|line| line.starts_with(gone)), "{outcome:?}");
+    }
+    assert!(lines.contains(&"KEPT=1") && outcome.err.is_empty(), "{outcome:?}");
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(explained.contains("started env, without") && explained.contains("PYTHONSTARTUP"), "{explained}");
+    // What the policy names itself stays, and where no program is limited, all do.
+    let outcome = start(&place, &with("[environment]\nset = { LUA_INIT = \"1\" }"), &["sh", "-c", script]);
+    assert!(outcome.out.contains("LUA_INIT=2") && !outcome.out.contains("\nPYTHONSTARTUP"), "{outcome:?}");
+    let outcome = start(&place, "[commands]\ndeny = [\"ls\"]", &["sh", "-c", script]);
+    assert!(outcome.out.contains("PYTHONSTARTUP=start.py"), "{outcome:?}");
+}
+
+/// Rounds of each kind of race; `RINGFENCE_RACES` asks for more: `cargo xtask races` for ten thousand in all.
+const ROUNDS: u32 = 150;
+
+#[test]
+fn races_let_nothing_through() {
+    let more = std::env::var("RINGFENCE_RACES").ok().and_then(|text| text.parse().ok());
+    let rounds: u32 = more.unwrap_or(ROUNDS);
+    let place = Place::new();
+    place.write("race.c", include_str!("race.c"));
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-O1", "-pthread", "-o", "race", "race.c"]).current_dir(&place.workspace);
+    assert!(cc.status().unwrap().success());
+    let race = place.workspace.join("race").display().to_string();
+    // Landlock lets all of them run: what holds is the guard alone.
+    let policy = "[commands]\ndeny = [\"id\", \"echo through\"]\nfrom_workspace = true";
+    for kind in ["argument", "path", "link", "file"] {
+        let outcome = start(&place, policy, &[&race, kind, &rounds.to_string()]);
+        let count = |word: &str| outcome.out.lines().filter(|line| *line == word).count();
+        println!("{kind}: {} started, {}", count("fine"), outcome.out.lines().last().unwrap_or_default());
+        assert_eq!((outcome.status, count("through")), (0, 0), "{kind}: {}", outcome.err);
+        let last = outcome.out.lines().last().unwrap_or_default();
+        assert!(last.starts_with(&format!("{rounds} rounds")), "{kind}: {last}");
+        // Some were caught, and some innocent rounds went on.
+        assert!(!last.contains(" 0 ran") && !last.contains(" 0 refused, 0 ended"), "{kind}: {last}");
+    }
+}
+
+#[test]
 fn what_fails_to_start_holds_nobody_up() {
     let place = Place::new();
     place.write("text", "no program");

@@ -5,6 +5,7 @@
 //! are final. If what runs is not what was judged, somebody changed it in between, and the process ends there. An execve that fails
 //! stops nowhere; its thread is let go with its next call, or after a while.
 
+mod environment;
 mod file;
 mod words;
 
@@ -21,7 +22,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::connections::{group, program};
-use crate::report::{Command, Refusal, Refused};
+use crate::report::{Command, Fate, Refusal, Refused};
 use file::{Chain, From};
 
 /// How long a thread is held that does not come to the end of its execve: it failed, or it reads from a slow disk.
@@ -148,7 +149,7 @@ impl Guard {
         Err("nothing is to be run".into())
     }
 
-    /// What a wait told of a process; `None`: it is no matter of the guard's. A refusal is one that came too late: it is ended.
+    /// What a wait told of a process; `None`: it is no matter of the guard's. A report is of one that was changed meanwhile, or of variables.
     pub(crate) fn told(&mut self, pid: Pid, status: WaitStatus) -> Option<Option<Refusal>> {
         let thread = pid.as_raw_nonzero().get();
         if !status.stopped() {
@@ -178,14 +179,27 @@ impl Guard {
             std::fs::read(format!("/proc/{thread}/cmdline")).is_ok_and(|line| line == held.line)
                 && held.chain.runs(thread)
         });
-        if let Some(held) = held.as_ref().filter(|_| same) {
+        let first = held.as_ref().is_some_and(|held| !self.begun.contains(&held.listener));
+        let cleaned = if same { environment::clean(&self.rules, thread, first) } else { Err(Errno::ACCESS) };
+        if let (Some(held), Ok(cleaned)) = (&held, &cleaned) {
             self.begun.insert(held.listener);
+            let told = (!cleaned.is_empty()).then(|| {
+                let names = cleaned.iter().map(|name| OsStr::from_bytes(name).to_owned()).collect();
+                let rule = "a variable that turns one program into another".to_owned();
+                let command = Command { rule, fate: Fate::Cleaned(names), ..held.command.clone() };
+                Refusal {
+                    number: 0,
+                    process: thread,
+                    program: program(thread),
+                    what: Refused::Command(command),
+                }
+            });
             let _ = ptrace::detach(thread, 0);
-            return None;
+            return told;
         }
         let mut command = held.map(|held| held.command).unwrap_or_default();
         command.rule = "what runs is not what was judged: somebody changed it in between".into();
-        command.incident = true;
+        command.fate = Fate::Changed;
         let what = Refused::Command(command);
         let refusal = Refusal { number: 0, process: thread, program: program(thread), what };
         let _ = kill_process(pid, Signal::KILL);
@@ -253,7 +267,7 @@ fn ask(call: &Notification) -> Result<Asked, Errno> {
         arguments: shortened(&arguments),
         directory: OsStr::from_bytes(&directory).to_owned(),
         rule: String::new(),
-        incident: false,
+        fate: Fate::Refused,
     };
     Ok(Asked { command, chain, arguments, directory })
 }
