@@ -17,6 +17,7 @@ mod interactive;
 mod limits;
 mod modes;
 mod named;
+mod npm;
 mod p01_fail_closed;
 mod p02_no_path_out;
 mod p03_no_secrets_in;
