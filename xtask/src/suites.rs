@@ -52,12 +52,12 @@ pub(crate) fn as_caller() -> Result<Count, String> {
     counted(&mut command)
 }
 
-/// The long form of the kills at random moments.
+/// The long forms of the kills at random moments and of many sandboxes at once.
 pub(crate) fn chaos(rounds: &str) -> Result<ExitCode, String> {
     run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
     let mut command = cargo();
-    command.args(["test", "--locked", "-p", "ringfence-promises", "chaos", "--", "--nocapture"]);
-    run(command.env("RINGFENCE_CHAOS", rounds)).map(|()| ExitCode::SUCCESS)
+    command.args(["test", "--locked", "-p", "ringfence-promises", "--", "--nocapture", "chaos::", "many::"]);
+    run(command.env("RINGFENCE_CHAOS", rounds).env("RINGFENCE_MANY", "1000")).map(|()| ExitCode::SUCCESS)
 }
 
 /// The long form of the races between a program's judgement and its start: so many of each of the four kinds.

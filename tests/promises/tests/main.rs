@@ -15,6 +15,7 @@ mod doctor;
 mod grants;
 mod interactive;
 mod limits;
+mod many;
 mod modes;
 mod named;
 mod npm;
