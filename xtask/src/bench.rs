@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::command::is_root;
 use crate::command::shown;
+use crate::crawl;
 use crate::dist;
 use crate::speed;
 
@@ -17,6 +18,7 @@ use crate::speed;
 const COLD_START: f64 = 0.8;
 const GENEROUS: f64 = 10.0;
 const BESIDE: &str = "memory beside a sleeping task, in shares";
+const REFUSALS: &str = "names looked for in vain a second, each told";
 
 /// Two commands, timed in turns.
 pub(crate) struct Comparison {
@@ -151,13 +153,15 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
         let live = [1.0 / 0.9, 1.0 / 0.9, 1.5].map(Some).into_iter();
         all.extend(speed::live(&binary, &scratch, runs)?.into_iter().zip(live));
         all.extend(speed::policies(&binary, &scratch, runs)?.into_iter().zip([1.5, 3.0].map(Some)));
-        Ok((all, speed::beside(&binary, &scratch)?))
+        all.push((crawl::neighbour(&binary, &scratch)?, Some(1.05)));
+        Ok((all, speed::beside(&binary, &scratch)?, crawl::refusals(&binary, &scratch)?))
     });
     std::fs::remove_dir_all(&scratch).ok();
-    let (all, beside) = all?;
+    let (all, beside, refusals) = all?;
     if json {
         let mut rows: Vec<_> = all.iter().map(|(one, _)| one.json()).collect();
         rows.push(serde_json::json!({ "name": BESIDE, "pss_kib": beside }));
+        rows.push(serde_json::json!({ "name": REFUSALS, "per_second": refusals }));
         println!("{}", serde_json::json!(rows));
         return Ok(ExitCode::SUCCESS);
     }
@@ -168,6 +172,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
         }
     }
     println!("{BESIDE}\n  {beside} KiB; target: 2048 at most");
+    println!("{REFUSALS}\n  {refusals:.0}");
     Ok(ExitCode::SUCCESS)
 }
 

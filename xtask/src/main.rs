@@ -5,6 +5,7 @@ mod attack;
 mod bench;
 mod budget;
 mod command;
+mod crawl;
 mod dist;
 mod elf;
 mod generate;

@@ -5,13 +5,10 @@ use crate::{Errno, check};
 /// The event of a finished execve, and of a stop that is no signal.
 pub const EXEC: i32 = libc::PTRACE_EVENT_EXEC;
 
-fn request(request: libc::c_uint, thread: i32, address: usize, data: usize) -> Result<libc::c_long, Errno> {
-    let (address, data) = (
-        std::ptr::without_provenance_mut::<libc::c_void>(address),
-        std::ptr::without_provenance_mut::<libc::c_void>(data),
-    );
+/// The numbers of requests have other types from C library to C library; the kernel takes a long.
+fn request(request: i64, thread: i32, address: usize, data: usize) -> Result<libc::c_long, Errno> {
     // SAFETY: the requests of this file take numbers, not memory of ours, but for the one that says so itself.
-    check(unsafe { libc::ptrace(request, thread, address, data) })
+    check(unsafe { libc::syscall(libc::SYS_ptrace, request, thread, address, data) })
 }
 
 /// Attaches without stopping it: it stops at the end of an execve, and dies with the caller.
@@ -20,7 +17,7 @@ fn request(request: libc::c_uint, thread: i32, address: usize, data: usize) -> R
 /// EPERM where it is traced already or may not be, ESRCH where it is gone.
 pub fn seize(thread: i32) -> Result<(), Errno> {
     let options = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_EXITKILL;
-    request(libc::PTRACE_SEIZE, thread, 0, options.unsigned_abs() as usize).map(drop)
+    request(i64::from(libc::PTRACE_SEIZE), thread, 0, options.unsigned_abs() as usize).map(drop)
 }
 
 /// Lets a stopped thread go, with this signal or, with 0, none.
@@ -28,7 +25,7 @@ pub fn seize(thread: i32) -> Result<(), Errno> {
 /// # Errors
 /// ESRCH where it is gone, or not stopped.
 pub fn detach(thread: i32, signal: i32) -> Result<(), Errno> {
-    request(libc::PTRACE_DETACH, thread, 0, signal.unsigned_abs() as usize).map(drop)
+    request(i64::from(libc::PTRACE_DETACH), thread, 0, signal.unsigned_abs() as usize).map(drop)
 }
 
 /// Stops it as soon as it runs no system call.
@@ -36,7 +33,7 @@ pub fn detach(thread: i32, signal: i32) -> Result<(), Errno> {
 /// # Errors
 /// ESRCH where it is gone.
 pub fn interrupt(thread: i32) -> Result<(), Errno> {
-    request(libc::PTRACE_INTERRUPT, thread, 0, 0).map(drop)
+    request(i64::from(libc::PTRACE_INTERRUPT), thread, 0, 0).map(drop)
 }
 
 /// At the end of an execve: the number that the thread had before.
@@ -45,10 +42,9 @@ pub fn interrupt(thread: i32) -> Result<(), Errno> {
 /// ESRCH where it is gone, or not stopped.
 pub fn former(thread: i32) -> Result<i32, Errno> {
     let mut message: libc::c_ulong = 0;
+    let number = i64::from(libc::PTRACE_GETEVENTMSG);
     // SAFETY: writes one unsigned long that outlives the call.
-    let result = unsafe {
-        libc::ptrace(libc::PTRACE_GETEVENTMSG, thread, std::ptr::null_mut::<libc::c_void>(), &raw mut message)
-    };
+    let result = unsafe { libc::syscall(libc::SYS_ptrace, number, thread, 0_usize, &raw mut message) };
     check(result)?;
     i32::try_from(message).map_err(|_| Errno::SRCH)
 }

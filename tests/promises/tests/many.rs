@@ -37,9 +37,8 @@ fn each_of_many_sandboxes_tells_its_own() {
     let before = mounts();
     let begun = Instant::now();
     let start = |number: usize| -> Child {
-        let script = format!(
-            "cat /nowhere-{number} 2>/dev/null; echo ready; read end; cat /again-{number}; true"
-        );
+        let script =
+            format!("cat /nowhere-{number} 2>/dev/null; echo ready; read end; cat /again-{number}; true");
         let mut command =
             place.command(&["run", "--quiet", "--preset", "default", "--", "sh", "-c", &script]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()

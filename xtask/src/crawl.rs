@@ -1,0 +1,49 @@
+//! What it costs to be refused: names that are looked for in vain, and who works beside a crawler.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::bench::{Comparison, compare};
+use crate::command::capture;
+
+/// Looks for so many different names, and says how many a second.
+const CRAWL: &str = "import os, time
+since = time.perf_counter()
+for number in range(20000):
+    try: os.stat(f'/nothing-{number}')
+    except OSError: pass
+print(20000 / (time.perf_counter() - since))";
+
+/// Asks for what is granted while a child of it does something else.
+const BESIDE: &str = "import os, signal, sys
+child = os.fork()
+if child == 0:
+    number = 0
+    while True:
+        number += 1
+        if sys.argv[1] == 'crawl':
+            try: os.stat(f'/nothing-{number}')
+            except OSError: pass
+        else: sum(range(50))
+for _ in range(300000): os.stat('/usr/bin/env')
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)";
+
+fn inside(binary: &Path, scratch: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(binary);
+    command.args(["run", "--quiet", "--preset", "default", "--", "python3", "-I", "-S", "-c"]).args(words);
+    command.current_dir(scratch).env("RINGFENCE_STATE", scratch.join("state"));
+    command
+}
+
+/// Refusals per second, of one process.
+pub(crate) fn refusals(binary: &Path, scratch: &Path) -> Result<f64, String> {
+    let text = capture(&mut inside(binary, scratch, &[CRAWL]))?;
+    text.trim().parse().map_err(|_| format!("no figure: {text}"))
+}
+
+/// A process that does not crawl beside one that does, against the same beside one that only computes.
+pub(crate) fn neighbour(binary: &Path, scratch: &Path) -> Result<Comparison, String> {
+    let beside = |what: &'static str| move || inside(binary, scratch, &[BESIDE, what]);
+    compare("stat beside a crawler, against beside one that computes", beside("crawl"), beside("compute"), 9)
+}
