@@ -29,10 +29,11 @@ for _ in range(300000): os.stat('/usr/bin/env')
 os.kill(child, signal.SIGKILL)
 os.waitpid(child, 0)";
 
+/// Beside the state directory, which no workspace may hold.
 fn inside(binary: &Path, scratch: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(binary);
     command.args(["run", "--quiet", "--preset", "default", "--", "python3", "-I", "-S", "-c"]).args(words);
-    command.current_dir(scratch).env("RINGFENCE_STATE", scratch.join("state"));
+    command.current_dir(scratch.join("native")).env("RINGFENCE_STATE", scratch.join("state"));
     command
 }
 

@@ -230,8 +230,13 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if out.is_empty() {
         out = format!("run {run}: nothing was refused\n");
     }
+    out.push_str(PLAIN);
     out
 }
+
+/// What no part of the boundary sees, since the kernel answers by itself: mount flags and Landlock.
+const PLAIN: &str = "\n(\"Read-only file system\" and \"Permission denied\" for what is granted in another way or protected are not listed: \
+                     `ringfence explain --path PATH` names their rule)\n";
 
 fn paragraph(one: &Explanation, run: &str) -> String {
     let line = |text: &str| escape(text.replace('\n', "\\n"));

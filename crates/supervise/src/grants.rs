@@ -115,6 +115,13 @@ impl<'a> Grants<'a> {
                 Some(question) => self.decline(boundary, &question.refusal, path, why),
                 None => true,
             },
+            Choice::RefuseAll => {
+                self.offers = MOST_OFFERS;
+                self.questions.all().into_iter().all(|question| {
+                    let why = "the owner refused all that could be asked about";
+                    self.decline(boundary, &question.refusal, &question.path, why)
+                })
+            }
             Choice::Grant(seconds) => {
                 self.questions.answered(path);
                 let why = "asked while somebody waited for it".to_owned();

@@ -28,16 +28,18 @@ pub(crate) fn text(question: &Question) -> String {
         _ => "use",
     };
     format!(
-        "\r\n\x1b[0mringfence: {} (process {}) wants to {does} {}\r\n\
-         ringfence: `y` grants reading it to this sandbox, `t` for {MINUTES} minutes, `n` refuses; then Enter: ",
+        "\r\n\x0f\x1b(B\x1b[0mringfence: {} (process {}) wants to {does} {}\r\n\
+         ringfence: `y` grants reading it to this sandbox, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
         plain(&program),
         question.refusal.process,
         plain(&question.path.to_string_lossy()),
     )
 }
 
+/// The whole of it, in letters that stand for themselves: what is granted must be what is read.
 fn plain(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '?' } else { one }).take(300).collect()
+    let shown = |one: char| one.is_ascii_graphic() || one == ' ' || one.is_alphanumeric();
+    text.chars().map(|one| if shown(one) { one } else { '?' }).collect()
 }
 
 impl Prompt {
@@ -69,7 +71,7 @@ impl Prompt {
             }
             if matches!(key, b'\r' | b'\n') {
                 self.word.clear();
-                echo.push_str("\r\nringfence: `y`, `t` or `n`: ");
+                echo.push_str("\r\nringfence: `y`, `t`, `n` or `x`: ");
             }
         }
         echo
@@ -79,6 +81,7 @@ impl Prompt {
         match self.word.trim() {
             "y" | "yes" => Some(Choice::Grant(None)),
             "t" => Some(Choice::Grant(Some(MINUTES * 60))),
+            "x" => Some(Choice::RefuseAll),
             "n" | "no" => Some(Choice::Refuse("the owner refused it")),
             _ => None,
         }
@@ -102,10 +105,16 @@ mod tests {
     fn only_a_word_and_enter_answer() {
         assert_eq!(after(&[b"y"]), None);
         assert_eq!(after(&[b"y", b"\r"]), Some(Choice::Grant(None)));
-        assert_eq!(after(&[b"x\r", b"t\r"]), Some(Choice::Grant(Some(600))));
+        assert_eq!(after(&[b"z\r", b"t\r"]), Some(Choice::Grant(Some(600))));
         assert_eq!(after(&[b"\r", b"yy\r"]), None);
         assert_eq!(after(&[b"y\x7fn\r"]), Some(Choice::Refuse("the owner refused it")));
         assert_eq!(after(&[b"y\x03"]), Some(Choice::Refuse("the owner refused it")));
         assert_eq!(after(&[b"\x1b[A\r"]), None);
+        assert_eq!(after(&[b"x\r"]), Some(Choice::RefuseAll));
+    }
+
+    #[test]
+    fn names_do_not_act_or_turn_around() {
+        assert_eq!(plain("/a b/\u{202e}gpj.é\x1b]52;c;x\x07"), "/a b/?gpj.é?]52;c;x?");
     }
 }

@@ -30,6 +30,8 @@ pub enum Choice {
     Grant(Option<u64>),
     /// In words.
     Refuse(&'static str),
+    /// This one, those that wait, and whatever else could be asked about.
+    RefuseAll,
 }
 
 /// All of them, oldest first.
@@ -96,6 +98,10 @@ impl Questions {
     pub(crate) fn late(&mut self) -> Vec<Question> {
         let now = Instant::now();
         self.0.extract_if(.., |question| !question.answered && question.until <= now).collect()
+    }
+
+    pub(crate) fn all(&mut self) -> Vec<Question> {
+        self.0.extract_if(.., |question| !question.answered).collect()
     }
 
     pub(crate) fn until(&self) -> Option<Instant> {

@@ -22,8 +22,13 @@ impl Asking {
         for directory in [projects.join("a/deep"), data.clone()] {
             std::fs::create_dir_all(&directory).unwrap();
         }
-        for file in [projects.join("a/one"), projects.join("a/deep/two"), data.join("one"), data.join("two")]
-        {
+        for file in [
+            projects.join("a/one"),
+            projects.join("a/deep/two"),
+            data.join("one"),
+            data.join("two"),
+            projects.join("a/deep/three"),
+        ] {
             std::fs::write(file, "granted\n").unwrap();
         }
         let (data, projects) = (data.display().to_string(), projects.display().to_string());
@@ -174,18 +179,20 @@ def words(text):
     os.write(terminal, text)
 until(b"READY"); until(b"wants to read"); until(b"Enter: ")
 os.write(terminal, b"y\r")           # too soon: it was meant for the task
-words(b"what\r"); until(b"`y`, `t` or `n`")
+words(b"what\r"); until(b"`y`, `t`, `n` or `x`")
 words(b"y\r"); until(b"granted")
 until(b"wants to"); until(b"Enter: ")
 words(b"n\r"); until(b"No such file")
 until(b"wants to"); until(b"Enter: ")
 words(b"t\r"); until(b"granted")
+until(b"wants to"); until(b"Enter: ")
+words(b"x\r"); until(b"No such file"); until(b"AFTER")
 os.write(terminal, b"typed\r"); until(b"got typed")
 _, status = os.waitpid(pid, 0)
 print("status", os.waitstatus_to_exitcode(status))
 "#;
     let inside = format!(
-        "stty -echo; echo READY; cat {data}/one; cat {data}/two; cat {projects}/a/one; read line; echo got $line"
+        "stty -echo; echo READY; cat {data}/one; cat {data}/two; cat {projects}/a/one; cat {projects}/a/deep/two; cat {projects}/a/deep/three; echo AFTER; read line; echo got $line"
     );
     let run =
         asking.place.command(&["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &inside]);
