@@ -14,6 +14,7 @@ mod failure;
 mod groups;
 mod host;
 mod ids;
+mod lasting;
 mod layers;
 mod named;
 mod not_executed;

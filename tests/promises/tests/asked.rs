@@ -206,3 +206,44 @@ print("status", os.waitstatus_to_exitcode(status))
     let seconds: Vec<_> = grants.iter().map(|grant| grant["seconds"].as_u64()).collect();
     assert_eq!(seconds, [None, Some(600)], "{grants:?}");
 }
+
+#[test]
+fn a_grant_for_always_is_a_line_of_the_policy() {
+    let asking = Asking::new();
+    let place = &asking.place;
+    let wanted = format!("{}/one", asking.data);
+    let text = std::fs::read_to_string(&asking.policy).unwrap();
+    let own = place.write("ringfence.toml", &format!("# Mine.\n{text}"));
+    assert_eq!(place.ringfence(&["trust"]).status, 0);
+    let run = |script: &str| {
+        let mut command = place.command(&["run", "--quiet", "--", "sh", "-c", script]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let child = run(&format!("cat {wanted}"));
+    asking.wait_for(&wanted);
+    let given = asking.grant(&wanted, &["--always", "ringfence.toml"]);
+    assert!(given.status == 0 && given.out.contains("later sandboxes"), "{given:?}");
+    assert_eq!(text_of(child), "granted\n");
+    let now = std::fs::read_to_string(&own).unwrap();
+    assert!(now.starts_with("# Mine.\n") && now.contains(&wanted), "{now}");
+    // Trusted still, and nobody is asked any more.
+    assert_eq!(text_of(run(&format!("cat {wanted}"))), "granted\n");
+    assert_eq!(asking.events("ask").len(), 1);
+    // What is no policy afterwards is not written.
+    let broken = place.write("broken.toml", "version = 1\nfiles = 3\n");
+    let child = run(&format!("cat {}/two", asking.data));
+    asking.wait_for(&format!("{}/two", asking.data));
+    let refused = asking.grant(&format!("{}/two", asking.data), &["--always", "broken.toml"]);
+    assert_eq!(refused.status, 125, "{refused:?}");
+    assert_eq!(std::fs::read_to_string(broken).unwrap(), "version = 1\nfiles = 3\n");
+    assert_eq!(text_of(child), "granted\n");
+    let names: Vec<_> =
+        std::fs::read_dir(&place.workspace).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+fn text_of(child: Child) -> String {
+    let (out, err) = text(child);
+    assert!(err.is_empty() || err.contains("waits for"), "{err}");
+    out
+}

@@ -10,12 +10,13 @@ use ringfence_supervise::{Ask, Sandbox};
 use serde::Serialize;
 
 use crate::failure::{Context, Failure};
-use crate::{environment, named, terminal};
+use crate::{environment, lasting, named, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ringfence grant dev --read ~/projects/other --for 10m
   ringfence grant last --read /srv/data/x.csv --why 'the quarterly report'
+  ringfence grant dev --read ~/projects/other --always ringfence.toml
 
 The policy says what may be granted: approvals.grantable = { read = [\"~/projects/**\"] }. Nothing else can be.
 What is granted can be read, not changed and not executed. `ringfence revoke` takes it away sooner.")]
@@ -28,6 +29,9 @@ pub(crate) struct Arguments {
     /// How long: `90s`, `10m`, `2h`; without it, until the sandbox ends
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     time: Option<u64>,
+    /// Grant it to later sandboxes too: adds it to `files.read` of this policy file
+    #[arg(long, value_name = "FILE", conflicts_with = "time")]
+    always: Option<PathBuf>,
     /// Why, for the record
     #[arg(long, value_name = "TEXT", default_value = "")]
     why: String,
@@ -62,8 +66,18 @@ struct Told<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let path = real(&arguments.read)?;
-    let ask = Ask::Grant { path, seconds: arguments.time, why: arguments.why.clone() };
-    tell(&arguments.run, &ask, arguments.json)
+    let ask = Ask::Grant { path: path.clone(), seconds: arguments.time, why: arguments.why.clone() };
+    let status = tell(&arguments.run, &ask, arguments.json)?;
+    if let Some(file) = arguments.always.as_deref().filter(|_| status == 0) {
+        let invoker = environment::invoker()?;
+        let file = std::path::absolute(file).context(file.display().to_string())?;
+        let added = lasting::add(&file, Path::new(&path), &invoker)?;
+        if !arguments.json {
+            let did = if added { "grants it to later sandboxes too" } else { "had that grant already" };
+            terminal::print(&terminal::escape(format!("{} {did}", file.display())));
+        }
+    }
+    Ok(status)
 }
 
 pub(crate) fn revoke(arguments: &Revocation) -> Result<u8, Failure> {
