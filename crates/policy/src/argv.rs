@@ -168,7 +168,11 @@ impl CommandPattern {
                             set(&mut reached, number + 1, at + 1);
                         }
                     }
-                    Item::Rest => (at..width).for_each(|at| set(&mut reached, number + 1, at)),
+                    // All that follow: those of later ones are among them.
+                    Item::Rest => {
+                        (at..width).for_each(|at| set(&mut reached, number + 1, at));
+                        break;
+                    }
                     Item::Group(alternatives) => {
                         set(&mut reached, number + 1, at);
                         for words in alternatives {

@@ -54,6 +54,11 @@ impl Keys {
         replace_by(&mut self.children, read.map(|read| children.with(read)).as_ref());
     }
 
+    /// Where the key was written.
+    pub(crate) fn children_at(&self) -> Option<Place> {
+        self.children.as_ref().map(|at| at.place)
+    }
+
     /// Where a list of children was written, if one was.
     pub(crate) fn listed(&self) -> Option<Place> {
         let listed = self.children.as_ref().filter(|at| matches!(at.value, Listed::Programs(_)));
@@ -133,7 +138,7 @@ fn spelled(program: &str) -> String {
 }
 
 /// What stands behind the program, with the blank before it.
-fn behind(text: &str) -> &str {
+pub(crate) fn behind(text: &str) -> &str {
     let text = text.trim();
     let mut quoted = false;
     let end = text.char_indices().find(|(_, character)| {

@@ -328,6 +328,7 @@ impl Merged {
             "commands.allow",
             self.commands.as_ref().and_then(|_| self.lists.get("commands.allow").copied()),
         );
+        note("commands.children", self.guard.children_at());
         note("commands.from_workspace", self.from_workspace.as_ref().map(|at| at.place));
         note("runtime.terminal", self.terminal_raw.as_ref().map(|at| at.place));
         note("limits.exact", self.exact.as_ref().map(|at| at.place));

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::diagnostic::escape;
+use crate::guarded;
 use crate::limits;
-use crate::model::{EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
+use crate::model::{Children, EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
 
 /// `ringfence plan --policy-only`.
 pub fn print_merged(policy: &Policy) -> String {
@@ -177,11 +178,23 @@ impl Printer<'_> {
             Some(commands) if commands.allow.is_empty() => {
                 self.key("allow", "[]", self.policy.origins.get("commands.allow"));
             }
-            Some(commands) => self.list("allow", &commands.allow, |program| match program.starts_with('/') {
-                true => spelled(Path::new(program)),
-                false => program.clone(),
-            }),
+            Some(commands) => self.list("allow", &commands.allow, |entry| command(entry)),
             None => {}
+        }
+        let guard = &self.policy.guard;
+        if !guard.deny.is_empty() {
+            self.list("deny", &guard.deny, |entry| command(entry));
+        }
+        if let Some(shell) = &guard.shell {
+            self.key("shell", &shell.value.to_string(), Some(&shell.origin));
+        }
+        match &guard.children {
+            Children::Same => {}
+            Children::Free => self.key("children", "\"free\"", self.policy.origins.get("commands.children")),
+            Children::Programs(list) if list.is_empty() => {
+                self.key("children", "[]", self.policy.origins.get("commands.children"));
+            }
+            Children::Programs(list) => self.list("children", list, |entry| command(entry)),
         }
     }
 }
@@ -189,6 +202,15 @@ impl Printer<'_> {
 fn grant(grant: &Grant) -> String {
     let optional = if grant.optional { "?" } else { "" };
     format!("{}{optional}", spelled(&grant.path))
+}
+
+/// An entry of `[commands]`: only a path at its beginning is read for variables.
+fn command(entry: &str) -> String {
+    let rest = guarded::behind(entry);
+    match entry.strip_suffix(rest) {
+        Some(program) if program.starts_with(['/', '\'']) => format!("{}{rest}", program.replace('$', "$$")),
+        _ => entry.to_owned(),
+    }
 }
 
 /// A path so that reading it back gives the same path.

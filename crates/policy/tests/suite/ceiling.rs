@@ -157,6 +157,15 @@ fn programs_and_variables_where_the_ceiling_has_a_list() {
     assert!(found.contains("::: /etc/ringfence/ceiling.toml:3:9"), "{found}");
     assert!(found.contains("`TERM` in `environment.pass` is above the ceiling"), "{found}");
     assert!(refused(ceiling, "").contains("any program may start, which is above the ceiling"));
+    // A program of the ceiling's with any arguments covers those with fewer; not the other way round.
+    let ceiling = "[commands]\nallow = [\"git\", \"cargo build **\"]\n";
+    accepted(ceiling, "[commands]\nallow = [\"git status **\", \"cargo build **\"]\n");
+    assert!(refused(ceiling, "[commands]\nallow = [\"cargo\"]\n").contains("`cargo` in `commands.allow`"));
+    let children = "[commands]\nallow = [\"git\"]\nchildren = \"free\"\n";
+    assert!(refused(ceiling, children).contains("`commands.children` is above the ceiling"));
+    accepted("[commands]\nallow = [\"git\"]\nchildren = \"free\"\n", children);
+    let held = accepted("[commands]\ndeny = [\"git push\"]\nshell = false\n", "[commands]\nshell = true\n");
+    assert!(held.guard.deny.len() == 1 && !held.guard.shell());
     accepted("", "[commands]\nallow = [\"curl\"]\n[environment]\npass = [\"TERM\"]\n");
 }
 
