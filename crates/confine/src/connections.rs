@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ringfence_plan::syscalls;
 use ringfence_sys::seccomp::{self, Notification};
 use ringfence_sys::{memory, signals, socket};
 use ringfence_void::{First, Ledger};
@@ -132,12 +133,13 @@ impl Connections {
     fn refuse(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
         let process = group(call.thread).unwrap_or(call.thread);
         let program = program(process);
+        let errno = Errno::from_raw_os_error(syscalls::errno(call.number, &call.arguments));
         if let First::New(number) = calls.note(&[&call.number.to_ne_bytes(), program.as_bytes()]) {
             let what = Refused::Syscall { number: call.number, arguments: call.arguments };
-            self.unwritten.insert(number, (call.id, Errno::PERM));
+            self.unwritten.insert(number, (call.id, errno));
             return Some(Refusal { number, process, program, what });
         }
-        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::PERM));
+        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
         None
     }
 

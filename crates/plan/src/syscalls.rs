@@ -110,22 +110,35 @@ pub const NAMESPACES: [&str; 18] = [
     "setdomainname",
 ];
 
-/// The name of a call that is refused, and why; `None` for `connect`, which is judged, and for what nobody asks init about.
+/// The name of a call that is refused, and why; `None` for what is judged each time, and for what nobody asks init about.
 #[must_use]
 pub fn refused(number: i32) -> Option<(&'static str, &'static str)> {
     let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
     match (call.answer, call.name) {
         (Answer::Refuse, name) => Some((name, call.why)),
+        (Answer::Absent, _) | (_, "connect" | "execve" | "execveat") => None,
         (_, "clone") => Some(("clone", "new namespaces are attack surface of the kernel")),
         (_, "prlimit64") => Some(("prlimit64", "the limits of another process are not its to set")),
-        _ => None,
+        // Allowed, but for these arguments: the line of the table says which are not.
+        (Answer::Allow, name) => Some((name, call.why)),
     }
 }
 
-const EPERM: Verdict = Verdict::Errno(libc::EPERM as u16);
+/// What a call that is told of answers: what the kernel says to such arguments where it has no such thing (socket(2)), else EPERM.
+#[must_use]
+pub fn errno(number: i32, arguments: &[u64; 6]) -> i32 {
+    let socket = [libc::SYS_socket, libc::SYS_socketpair].contains(&i64::from(number));
+    let family = arguments.first().map_or(0, |family| *family as u32);
+    match family {
+        _ if !socket => libc::EPERM,
+        unix if unix == libc::AF_UNIX.unsigned_abs() => libc::EPROTONOSUPPORT,
+        _ => libc::EAFNOSUPPORT,
+    }
+}
+
 const ENOSYS: Verdict = Verdict::Errno(libc::ENOSYS as u16);
-const EAFNOSUPPORT: Verdict = Verdict::Errno(libc::EAFNOSUPPORT as u16);
-const EPROTONOSUPPORT: Verdict = Verdict::Errno(libc::EPROTONOSUPPORT as u16);
+/// Init tells of it, and answers as the kernel would: [`errno`].
+const TOLD: Verdict = Verdict::Notify;
 
 const SET_ID: u32 = 0o6000;
 const NEW_NAMESPACES: &[i32] = &[
@@ -145,7 +158,7 @@ fn always(verdict: Verdict) -> Vec<Case> {
 
 fn sealed_memfd() -> Vec<Case> {
     // MFD_EXEC is 0x10, MFD_NOEXEC_SEAL 0x8 (linux/memfd.h).
-    let mut cases = vec![bits(1, 0x10, 0x10, EPERM), bits(1, 0x8, 0x8, Verdict::Allow)];
+    let mut cases = vec![bits(1, 0x10, 0x10, TOLD), bits(1, 0x8, 0x8, Verdict::Allow)];
     cases.extend(always(ENOSYS));
     cases
 }
@@ -160,10 +173,10 @@ fn conditions(name: &str) -> Vec<Case> {
         "mknod" | "creat" => set_id(1),
         "open" => creating(1, 2),
         "openat" => creating(2, 3),
-        "memfd_create" => vec![bits(1, 0x10, 0x10, EPERM)], // MFD_EXEC
+        "memfd_create" => vec![bits(1, 0x10, 0x10, TOLD)], // MFD_EXEC
         "ioctl" => [libc::TIOCSTI, 0x541C /* TIOCLINUX */, libc::TIOCSETD, libc::TIOCCONS]
             .iter()
-            .map(|request| bits(1, u32::MAX, *request as u32, EPERM))
+            .map(|request| bits(1, u32::MAX, *request as u32, TOLD))
             .collect(),
         // A path leads to sockets of the host below a grant, which neither mounts nor Landlock before ABI 9 refuse.
         "connect" => return always(Verdict::Notify),
@@ -173,7 +186,7 @@ fn conditions(name: &str) -> Vec<Case> {
         "prlimit64" => return limits(),
         "prctl" => vec![
             // PR_SET_MM rewrites what /proc shows of a process; PR_SET_DUMPABLE and the rest stay.
-            bits(0, u32::MAX, libc::PR_SET_MM as u32, EPERM),
+            bits(0, u32::MAX, libc::PR_SET_MM as u32, TOLD),
         ],
         _ => vec![],
     };
@@ -187,7 +200,7 @@ fn bits(argument: u8, mask: u32, value: u32, verdict: Verdict) -> Case {
 
 /// Refuses a mode argument that holds a set-user-id or set-group-id bit.
 fn set_id(argument: u8) -> Vec<Case> {
-    [0o4000, 0o2000].map(|bit| bits(argument, bit, bit, EPERM)).to_vec()
+    [0o4000, 0o2000].map(|bit| bits(argument, bit, bit, TOLD)).to_vec()
 }
 
 /// The same for an open that creates; without O_CREAT or O_TMPFILE the mode is ignored and may be garbage.
@@ -198,7 +211,7 @@ fn creating(flags: u8, mode: u8) -> Vec<Case> {
         .iter()
         .flat_map(|flag| {
             [SET_ID & 0o4000, SET_ID & 0o2000]
-                .map(|mode_bit| Case { when: vec![bit(flags, *flag), bit(mode, mode_bit)], verdict: EPERM })
+                .map(|mode_bit| Case { when: vec![bit(flags, *flag), bit(mode, mode_bit)], verdict: TOLD })
         })
         .collect()
 }
@@ -212,14 +225,14 @@ fn socket() -> Vec<Case> {
         Case { when: vec![family(libc::AF_INET)], verdict: Verdict::Allow },
         Case { when: vec![family(libc::AF_INET6)], verdict: Verdict::Allow },
         Case { when: vec![family(libc::AF_NETLINK), route], verdict: Verdict::Allow },
-        Case { when: vec![], verdict: EAFNOSUPPORT },
+        Case { when: vec![], verdict: TOLD },
     ]);
     cases
 }
 
 fn socket_pair() -> Vec<Case> {
     let mut cases = unix();
-    cases.extend(always(EAFNOSUPPORT));
+    cases.extend(always(TOLD));
     cases
 }
 
@@ -232,7 +245,7 @@ fn unix() -> Vec<Case> {
     vec![
         Case { when: vec![family(), kind(libc::SOCK_STREAM)], verdict: Verdict::Allow },
         Case { when: vec![family(), kind(libc::SOCK_SEQPACKET)], verdict: Verdict::Allow },
-        Case { when: vec![family()], verdict: EPROTONOSUPPORT },
+        Case { when: vec![family()], verdict: TOLD },
     ]
 }
 
@@ -241,7 +254,7 @@ fn personality() -> Vec<Case> {
     let mut cases: Vec<_> = [0, 0x0008, 0x0004_0000, 0x0004_0008, 0xffff_ffff]
         .map(|value| bits(0, u32::MAX, value, Verdict::Allow))
         .to_vec();
-    cases.extend(always(EPERM));
+    cases.extend(always(TOLD));
     cases
 }
 

@@ -179,7 +179,8 @@ impl Refusals {
                 let whole = Path::new(asked.as_ref().unwrap_or(path));
                 let access = access(*purpose);
                 let decision = judge.file(whole, access);
-                let own = access == Access::Write && judge.scratch(whole);
+                // A name that is made in the sandbox's own home; where the way to it is missing, it is not.
+                let own = access == Access::Write && judge.scratch(whole) && asked.is_none();
                 (!decision.is_allow() && !own).then(|| Event::FileDeny {
                     path: text(path),
                     asked: asked.as_deref().map(text),

@@ -106,7 +106,22 @@ fn judge(world: &World, clause: &Clause, seen: &Seen, control: bool) -> Result<J
             })
         }
         Check::Apply(wanted) => apply(world, *wanted, &seen.tokens)?,
-        Check::ExitAny | Check::Note | Check::Event => Judged::Skipped,
+        Check::Event(..) if control => Judged::Skipped,
+        Check::Event(kind, text) => event(world, kind, &places.fill(text, &seen.tokens), &seen.tokens),
+        Check::ExitAny | Check::Note => Judged::Skipped,
+    })
+}
+
+/// In the log of the row's own run.
+fn event(world: &World, kind: &str, text: &str, run: &RunTokens) -> Judged {
+    let Some(id) = &run.id else { return Judged::Fails("there is no run".to_owned()) };
+    let log = world.places.state().join("runs").join(id).join("events.jsonl");
+    let log = fs::read_to_string(&log).unwrap_or_default();
+    let kind = format!("\"kind\":\"{kind}\"");
+    let found = log.lines().any(|line| line.contains(&kind) && line.contains(text));
+    unless(found, || {
+        let kinds = log.lines().filter_map(|line| line.split("\"kind\":\"").nth(1)?.split('"').next());
+        format!("not in the record, which has {}", kinds.collect::<Vec<_>>().join(", "))
     })
 }
 

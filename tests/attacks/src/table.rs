@@ -111,8 +111,8 @@ pub(crate) enum Check {
     Diff(String),
     /// `ringfence apply` is run: `Some(true)` must succeed, `Some(false)` must refuse.
     Apply(Option<bool>),
-    /// An audit event.
-    Event,
+    /// The run's record has an event of this kind, with this text in it.
+    Event(String, String),
     /// For the reader.
     Note,
 }
@@ -204,7 +204,10 @@ fn clause(text: &str) -> Result<Clause, String> {
         "during" => Check::During(owned),
         "diff" => Check::Diff(owned),
         "note" => Check::Note,
-        "event" | "event@namespace" => Check::Event,
+        "event" | "event@namespace" => {
+            let (kind, text) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
+            Check::Event(kind.to_owned(), text.to_owned())
+        }
         "within" => Check::Within(value.parse().map_err(|_| format!("seconds: `{value}`"))?),
         "exit" => match value {
             "any" => Check::ExitAny,
@@ -218,11 +221,6 @@ fn clause(text: &str) -> Result<Clause, String> {
             _ => return Err(format!("apply is ok, refused or any, not `{value}`")),
         }),
         _ => return Err(format!("`{kind}` is no kind of clause")),
-    };
-    // Refusals become events when the void and the notifier see them; until then the clause waits.
-    let stage = match (&check, stage) {
-        (Check::Event, None) => Some("void".to_owned()),
-        (_, stage) => stage,
     };
     Ok(Clause { text: text.to_owned(), stage, check })
 }
@@ -259,6 +257,7 @@ mod tests {
         assert!(clause("outt:x").is_err());
         assert!(clause("exit:x").is_err());
         assert!(clause("[nowhere] host:true").is_err());
-        assert!(matches!(clause("event:file.deny").unwrap().stage.as_deref(), Some("void")));
+        let event = clause("event@namespace:file.deny @OUT@/x").unwrap();
+        assert!(matches!(event.check, Check::Event(kind, text) if kind == "file.deny" && text == "@OUT@/x"));
     }
 }

@@ -140,3 +140,22 @@ fn a_debugger_reaches_the_tasks_own_processes_alone() {
     let explained = place.ringfence(&["explain"]).out;
     assert!(explained.contains("to allow it: [runtime] debug = [\"ptrace\"]"), "{explained}");
 }
+
+/// Programs that try one kind of socket after another must hear what the kernel would say.
+#[test]
+fn calls_refused_for_an_argument_are_told_with_the_answer_that_is_usual() {
+    let place = Place::new();
+    let script = "import socket\n\
+        for family, kind in ((38, 5), (40, 1), (17, 3), (1, 2)):\n  \
+          try: socket.socket(family, kind); print('made')\n  \
+          except OSError as error: print(error.errno)\n\
+        os.chmod('try.py', 0o644)\n\
+        try: os.chmod('try.py', 0o4755)\n\
+        except OSError as error: print(error.errno)\n";
+    let outcome = python(&place, script);
+    // EAFNOSUPPORT three times, EPROTONOSUPPORT for a unix datagram, EPERM for a set-id bit.
+    assert_eq!(outcome.out, "97\n97\n97\n93\n1\n", "{outcome:?}");
+    let told: Vec<String> = told(&place).into_iter().map(|(name, ..)| name).collect();
+    assert!(told.iter().any(|name| name == "socket"), "{told:?}");
+    assert!(told.iter().any(|name| name.ends_with("chmod") || name.starts_with("fchmodat")), "{told:?}");
+}
