@@ -267,14 +267,19 @@ impl CommandRules {
         self.named(execution).map_err(|named| self.unlisted(execution, named))
     }
 
+    /// Whether anything has to be taken out of environments.
+    #[must_use]
+    pub fn cleans(&self, first: bool) -> bool {
+        self.allow.is_some() && (first || !self.free) || self.shells.is_some()
+    }
+
     /// What has to be taken out of an environment, as the kernel lays one out: where each of the variables begins, and their
     /// names. Nothing where no list limits what may start.
     #[must_use]
     pub fn cleaned(&self, environment: &[u8], first: bool) -> Vec<(usize, Vec<u8>)> {
-        let limited = self.allow.is_some() && (first || !self.free) || self.shells.is_some();
         let mut found = Vec::new();
         let mut at = 0;
-        for variable in environment.split(|byte| *byte == 0).filter(|_| limited) {
+        for variable in environment.split(|byte| *byte == 0).filter(|_| self.cleans(first)) {
             let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
             if variables::why(name).is_some() && !self.variables.iter().any(|own| own == name) {
                 found.push((at, name.to_vec()));

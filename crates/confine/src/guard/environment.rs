@@ -6,6 +6,9 @@ use rustix::io::Errno;
 
 /// Takes them out of the image, by spoiling the first letter of each name; with their names.
 pub(super) fn clean(rules: &CommandRules, process: i32, first: bool) -> Result<Vec<Vec<u8>>, Errno> {
+    if !rules.cleans(first) {
+        return Ok(Vec::new());
+    }
     let read = |what: &str| std::fs::read(format!("/proc/{process}/{what}")).map_err(|_| Errno::ACCESS);
     let found = rules.cleaned(&read("environ")?, first);
     if found.is_empty() {
