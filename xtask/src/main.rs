@@ -8,6 +8,7 @@ mod command;
 mod crawl;
 mod dist;
 mod elf;
+mod fuzz;
 mod generate;
 mod licences;
 mod packages;
@@ -23,6 +24,8 @@ const USAGE: &str = "usage: cargo xtask VERB
   attack ...             the attack table (--group, --id, --as, --jobs, --json, --control-only)
   chaos [ROUNDS]         kills at random moments, 500 without a number
   races [ROUNDS]         programs changed while they are judged, 2500 of each of four kinds without a number
+  fuzz [--seconds N] [TARGET]...
+                         parsers of hostile bytes, a minute each without a number
   dist                   the static release binary
   bench [--runs N] [--json]
   budget                 the CI budget
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         "attack" => attack::attack(&args),
         "chaos" => suites::chaos(args.first().map_or("500", String::as_str)),
         "races" => suites::races(args.first().map_or("2500", String::as_str)),
+        "fuzz" => fuzz::fuzz(&args),
         "dist" => dist::dist(),
         "bench" => bench::bench(&args),
         "budget" => Ok(budget::budget()),
