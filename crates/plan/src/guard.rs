@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ringfence_policy::{Children, CommandPattern, CommandRules, Named, Policy, Rule};
+use ringfence_policy::{Children, CommandPattern, CommandRules, Digest, Named, Policy, Rule};
 
 use crate::Refused;
 use crate::survey::{Interpreter, Loader, Program, Survey};
@@ -31,7 +31,12 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey) -> Result<Option<CommandRu
         .filter_map(|(program, interpreted)| {
             let interpreted =
                 interpreted.iter().map(|(path, before)| (path.as_path(), before.clone())).collect();
-            Some(Named { entry: entries.get(program.name.as_str())?, file: &program.place.real, interpreted })
+            Some(Named {
+                entry: entries.get(program.name.as_str())?,
+                file: &program.place.real,
+                interpreted,
+                pinned: pinned(program),
+            })
         })
         .collect();
     let deny: Vec<Named<'_>> = survey
@@ -39,7 +44,7 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey) -> Result<Option<CommandRu
         .iter()
         .filter_map(|program| {
             let entry = entries.get(program.name.as_str())?;
-            Some(Named { entry, file: &program.place.real, interpreted: Vec::new() })
+            Some(Named { entry, file: &program.place.real, interpreted: Vec::new(), pinned: Vec::new() })
         })
         .collect();
     for program in survey.programs.iter().chain(&survey.denied) {
@@ -63,6 +68,10 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey) -> Result<Option<CommandRu
         ));
     }
     Ok(rules)
+}
+
+fn pinned(program: &Program) -> Vec<(&Path, Digest)> {
+    program.pinned.iter().map(|(path, digest)| (path.as_path(), *digest)).collect()
 }
 
 /// What runs a script that is listed, as far as the list does not name it itself.

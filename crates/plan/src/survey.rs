@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Grant, Origin, Rule};
+use ringfence_policy::{Digest, Grant, Origin, Rule};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -74,6 +74,8 @@ pub struct Program {
     pub loader: Option<Loader>,
     /// What runs a script: the interpreter of its `#!` line, then what that starts (env(1)).
     pub interpreters: Vec<Interpreter>,
+    /// What the file and those of the interpreters hold, where the policy pins them.
+    pub pinned: Vec<(PathBuf, Digest)>,
 }
 
 /// A program that runs a script.

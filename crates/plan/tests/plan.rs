@@ -328,6 +328,7 @@ fn named_programs_alone_may_be_executed() {
         place: file("/usr/bin/make"),
         loader: Some(Loader::Dynamic(file("/usr/lib/ld.so"))),
         interpreters: vec![],
+        pinned: vec![],
     }];
     let plan = case.plan().unwrap();
     let binds = binds(&plan);

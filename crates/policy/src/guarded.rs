@@ -15,6 +15,7 @@ pub(crate) struct Keys {
     pub(crate) deny: Collected<String>,
     pub(crate) shell: Option<At<bool>>,
     children: Option<At<Listed>>,
+    pub(crate) pin: Option<At<bool>>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +34,7 @@ impl Keys {
             }
         }
         replace_by(&mut self.shell, commands.shell.as_ref());
+        replace_by(&mut self.pin, commands.pin.as_ref());
         let Some(children) = &commands.children else { return };
         let read = match &children.value {
             Written::Text(text) => {
@@ -69,6 +71,7 @@ impl Keys {
         model::Guard {
             deny: rules(&self.deny.items, report),
             shell: self.shell.as_ref().map(|at| rule(at, report)),
+            pin: self.pin.as_ref().map(|at| rule(at, report)),
             children: match self.children.as_ref().map(|at| &at.value) {
                 None | Some(Listed::Same) => Children::Same,
                 Some(Listed::Free) => Children::Free,
@@ -84,6 +87,9 @@ impl Keys {
         }
         if ceiling.shell.as_ref().is_some_and(|at| !at.value) {
             self.shell.clone_from(&ceiling.shell);
+        }
+        if ceiling.pin.as_ref().is_some_and(|at| at.value) {
+            self.pin.clone_from(&ceiling.pin);
         }
         // A ceiling without a list of programs bounds none of them.
         let Some(children) = self.children.as_ref().filter(|_| listed) else { return };

@@ -3,8 +3,8 @@
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
-    ApprovalsTable, CommandsTable, CredentialTable, Document, EnvironmentTable, LimitsTable, NetworkRule,
-    NetworkTable, NetworkTableRule, StepTable,
+    ApprovalsTable, CredentialTable, Document, EnvironmentTable, LimitsTable, NetworkRule, NetworkTable,
+    NetworkTableRule, StepTable,
 };
 use crate::environment::{pass_name, set_name};
 use crate::host::{Endpoint, HostPattern, parse_port};
@@ -30,9 +30,6 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
         check.text("workspace.quota", workspace.quota.as_ref(), |text| size(text).map(drop));
         check.patterns("workspace.outputs", workspace.outputs.as_ref());
         check.switch("workspace.snapshot", workspace.snapshot.as_ref(), false);
-    }
-    if let Some(commands) = &document.commands {
-        check.commands(commands);
     }
     if let Some(network) = &document.network {
         check.network(network);
@@ -116,10 +113,6 @@ impl Check<'_> {
     fn patterns(&mut self, key: &str, list: Option<&List<String>>) {
         let context = self.scope.context;
         self.list(key, list, |text| PathPattern::parse(text, context).map(drop));
-    }
-
-    fn commands(&mut self, commands: &CommandsTable) {
-        self.switch("commands.pin", commands.pin.as_ref(), false);
     }
 
     fn network(&mut self, network: &NetworkTable) {
@@ -295,9 +288,6 @@ impl Check<'_> {
     fn step(&mut self, name: &At<String>, step: &At<StepTable>) {
         if let Some(network) = &step.value.network {
             self.network(network);
-        }
-        if let Some(commands) = &step.value.commands {
-            self.commands(commands);
         }
         if let Some(limits) = &step.value.limits {
             self.limits(limits);

@@ -305,6 +305,16 @@ fn check_unreachable(merged: &Merged, report: &mut Report) {
             problem.help("without it, any program may start: list what may, or remove this".to_owned()),
         );
     }
+    if merged.commands.is_none()
+        && let Some(pin) = merged.guard.pin.as_ref().filter(|at| at.value)
+    {
+        let problem = Problem::new(pin.place, "`commands.pin` needs `commands.allow`");
+        report.push(
+            problem.help(
+                "only programs that are listed can be remembered: list them, or remove this".to_owned(),
+            ),
+        );
+    }
     let denied = &merged.guard.deny.items;
     for entry in merged.commands.iter().flat_map(|commands| &commands.items) {
         let Some(deny) =

@@ -168,9 +168,17 @@ pub struct Guard {
     pub shell: Option<Rule<bool>>,
     /// What a command may start.
     pub children: Children,
+    /// Whether listed programs must be what they were at the start.
+    pub pin: Option<Rule<bool>>,
 }
 
 impl Guard {
+    /// Whether listed programs must be what they were at the start.
+    #[must_use]
+    pub fn pin(&self) -> bool {
+        self.pin.as_ref().is_some_and(|rule| rule.value)
+    }
+
     /// Whether shells, and code on command lines, may run.
     #[must_use]
     pub fn shell(&self) -> bool {

@@ -188,6 +188,9 @@ impl Printer<'_> {
         if let Some(shell) = &guard.shell {
             self.key("shell", &shell.value.to_string(), Some(&shell.origin));
         }
+        if let Some(pin) = &guard.pin {
+            self.key("pin", &pin.value.to_string(), Some(&pin.origin));
+        }
         match &guard.children {
             Children::Same => {}
             Children::Free => self.key("children", "\"free\"", self.policy.origins.get("commands.children")),

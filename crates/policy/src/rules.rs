@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::argv::{As, CommandPattern, Place, options};
 use crate::command::list_at;
@@ -38,6 +39,23 @@ pub struct Execution<'a> {
     pub first: bool,
 }
 
+/// SHA-256 of a file.
+pub type Digest = [u8; 32];
+
+/// SHA-256 of what is read.
+///
+/// # Errors
+/// The reader's.
+pub fn digest(mut file: impl std::io::Read) -> std::io::Result<Digest> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().into()),
+            length => hash.update(buffer.get(..length).unwrap_or_default()),
+        }
+    }
+}
+
 /// A file that an entry names, as it was found.
 #[derive(Clone, Debug)]
 pub struct Named<'a> {
@@ -47,6 +65,8 @@ pub struct Named<'a> {
     pub file: &'a Path,
     /// How the kernel runs it, where it is a script: interpreter and the arguments before the script, then what those start.
     pub interpreted: Vec<(&'a Path, Vec<Vec<u8>>)>,
+    /// What is in these files, where the policy pins them.
+    pub pinned: Vec<(&'a Path, Digest)>,
 }
 
 /// The rules of one sandbox.
@@ -68,6 +88,8 @@ pub struct CommandRules {
     loaders: Vec<Vec<u8>>,
     /// Where what the task wrote may be executed.
     own: Vec<Vec<u8>>,
+    /// What files must hold, by their path.
+    pins: BTreeMap<Vec<u8>, Digest>,
     /// Variables that the policy names itself.
     variables: Vec<Vec<u8>>,
 }
@@ -208,6 +230,11 @@ impl CommandRules {
             shells: (!keys.shell()).then(|| Shells::new(keys.shell.as_ref().map(|rule| &rule.origin))),
             loaders: loaders.iter().map(|loader| bytes(loader).to_vec()).collect(),
             own,
+            pins: allow
+                .iter()
+                .flat_map(|named| &named.pinned)
+                .map(|(path, digest)| (bytes(path).to_vec(), *digest))
+                .collect(),
             variables: passed.chain(set).collect(),
         })
     }
@@ -265,6 +292,12 @@ impl CommandRules {
     pub fn script(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
         self.named(execution).map_err(|named| self.unlisted(execution, named))
+    }
+
+    /// What a file must hold, if that is known.
+    #[must_use]
+    pub fn pinned(&self, file: &[u8]) -> Option<&Digest> {
+        self.pins.get(file)
     }
 
     /// Whether anything has to be taken out of environments.
@@ -372,7 +405,7 @@ pub fn needed(policy: &Policy) -> bool {
     };
     // Lists that name everything alike need no guard for what they start.
     let children = keys.children != Children::Same && policy.commands.is_some();
-    children || !keys.deny.is_empty() || !keys.shell() || lists.into_iter().any(arguments)
+    children || !keys.deny.is_empty() || !keys.shell() || keys.pin() || lists.into_iter().any(arguments)
 }
 
 fn told(text: &str, key: &str, origin: &Origin) -> String {
@@ -437,14 +470,18 @@ mod tests {
             };
             let named: Vec<_> = entries
                 .iter()
-                .filter_map(|entry| Some(Named { entry, file: find(entry)?, interpreted: Vec::new() }))
+                .filter_map(|entry| {
+                    Some(Named { entry, file: find(entry)?, interpreted: Vec::new(), pinned: Vec::new() })
+                })
                 .collect();
             let denied: Vec<_> = self
                 .policy
                 .guard
                 .deny
                 .iter()
-                .filter_map(|entry| Some(Named { entry, file: find(entry)?, interpreted: Vec::new() }))
+                .filter_map(|entry| {
+                    Some(Named { entry, file: find(entry)?, interpreted: Vec::new(), pinned: Vec::new() })
+                })
                 .collect();
             CommandRules::of(&self.policy, Path::new("/w"), &named, &denied, &[Path::new("/lib/ld.so")])
                 .unwrap()

@@ -201,6 +201,27 @@ fn variables_make_no_other_program_of_it() {
     assert!(outcome.out.contains("PYTHONSTARTUP=start.py"), "{outcome:?}");
 }
 
+#[test]
+fn a_pinned_program_is_what_it_was_at_the_start() {
+    let place = Place::in_home();
+    let (tool, exec) = script(&place, "#!/bin/sh\necho first\n");
+    let path = tool.to_str().unwrap();
+    for (pin, second) in [("true", (126, "")), ("false", (0, "second\n"))] {
+        std::fs::write(&tool, "#!/bin/sh\necho first\n").unwrap();
+        let policy = place.policy(&format!("{exec}[commands]\nallow = [\"{path}\"]\npin = {pin}"));
+        assert_eq!(place.ringfence(&["start", "pinned", "--policy", &policy]).status, 0);
+        let run = || place.ringfence(&["exec", "pinned", "--", path]);
+        let first = run();
+        std::fs::write(&tool, "#!/bin/sh\necho second\n").unwrap();
+        let outcome = run();
+        let explained = place.ringfence(&["explain", "pinned"]);
+        let _ = place.ringfence(&["stop", "pinned", "--grace", "0"]);
+        assert_eq!((first.status, first.out.as_str()), (0, "first\n"), "{first:?}");
+        assert_eq!((outcome.status, outcome.out.as_str()), second, "{outcome:?}");
+        assert_eq!(explained.out.contains("changed since the start"), pin == "true", "{explained:?}");
+    }
+}
+
 /// Rounds of each kind of race; `RINGFENCE_RACES` asks for more: `cargo xtask races` for ten thousand in all.
 const ROUNDS: u32 = 150;
 

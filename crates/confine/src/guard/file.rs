@@ -1,10 +1,12 @@
 //! The file that an execve leads to, and what the kernel will run for it.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ringfence_policy::{Digest, digest};
 use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
@@ -68,7 +70,34 @@ pub(super) struct Link {
     argument: Option<Vec<u8>>,
     device: u64,
     inode: u64,
+    file: OwnedFd,
 }
+
+impl Link {
+    /// SHA-256 of the file; remembered for as long as nobody changed it.
+    pub(super) fn digest(&self, known: &mut Known) -> Result<Digest, Errno> {
+        let stat = fs::fstat(&self.file)?;
+        let now = [
+            stat.st_ctime,
+            stat.st_ctime_nsec as i64,
+            stat.st_mtime,
+            stat.st_mtime_nsec as i64,
+            stat.st_size,
+        ];
+        match known.get(&(self.device, self.inode)) {
+            Some((then, digest)) if *then == now => Ok(*digest),
+            _ => {
+                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                let digest = std::fs::File::open(path).and_then(digest).map_err(|_| Errno::IO)?;
+                known.insert((self.device, self.inode), (now, digest));
+                Ok(digest)
+            }
+        }
+    }
+}
+
+/// What files held, with the times and the size that they had.
+pub(super) type Known = HashMap<(u64, u64), ([i64; 5], Digest)>;
 
 /// What an execve runs: the file; for a script then its interpreter, and so on to a program of the machine.
 #[derive(Debug)]
@@ -89,7 +118,7 @@ impl Chain {
         let mut links = Vec::new();
         let (mut file, mut named) = (file, named);
         loop {
-            let (link, interpreter) = look(&file, named)?;
+            let (link, interpreter) = look(file, named)?;
             links.push(link);
             match interpreter {
                 None => return Ok(Self { links }),
@@ -148,19 +177,19 @@ fn magic(thread: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
     fs::openat(CWD, format!("/proc/{process}/exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn look(file: &OwnedFd, named: Vec<u8>) -> Result<(Link, Option<Vec<u8>>), Errno> {
-    let stat = fs::fstat(file)?;
+fn look(file: OwnedFd, named: Vec<u8>) -> Result<(Link, Option<Vec<u8>>), Errno> {
+    let stat = fs::fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Errno::ACCESS);
     }
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
     fs::accessat(CWD, &own, Access::EXEC_OK | Access::READ_OK, AtFlags::empty())?;
-    let real = path_of(file)?;
+    let real = path_of(&file)?;
     let readable = fs::openat(CWD, &own, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mut head = [0; HEAD];
     let length = rustix::io::pread(&readable, &mut head, 0)?;
     let head = head.get(..length).unwrap_or_default();
-    let link = |argument| Link { real, named, argument, device: stat.st_dev, inode: stat.st_ino };
+    let link = |argument| Link { real, named, argument, device: stat.st_dev, inode: stat.st_ino, file };
     if let Some(line) = head.strip_prefix(b"#!") {
         let (interpreter, argument) = shebang(line, length == HEAD).ok_or(Errno::NOEXEC)?;
         return Ok((link(argument), Some(interpreter)));

@@ -40,6 +40,8 @@ pub(crate) struct Guard {
     held: HashMap<i32, Held>,
     /// Listeners whose first program has started.
     begun: HashSet<u32>,
+    /// What pinned files held when they were last looked at.
+    known: file::Known,
 }
 
 /// A thread whose execve was let go.
@@ -74,7 +76,7 @@ struct Asked {
 
 impl Guard {
     pub(crate) fn new(rules: CommandRules, debug: bool) -> Self {
-        Self { rules, debug, held: HashMap::new(), begun: HashSet::new() }
+        Self { rules, debug, held: HashMap::new(), begun: HashSet::new(), known: file::Known::new() }
     }
 
     /// Whether this call is one to judge.
@@ -94,7 +96,7 @@ impl Guard {
             return Verdict::Gone;
         }
         let first = !self.begun.contains(&number);
-        if let Err(why) = self.decide(&asked, first) {
+        if let Err(why) = self.decide(&asked, first).and_then(|()| self.unchanged(&asked.chain)) {
             return refuse(call, asked.command, why);
         }
         if !self.held.contains_key(&call.thread)
@@ -147,6 +149,18 @@ impl Guard {
             given = Chain::arguments_of(&asked.chain.links, number, given);
         }
         Err("nothing is to be run".into())
+    }
+
+    /// Whether pinned files hold what they held at the start.
+    fn unchanged(&mut self, chain: &Chain) -> Result<(), String> {
+        for link in &chain.links {
+            let Some(pinned) = self.rules.pinned(&link.real) else { continue };
+            if link.digest(&mut self.known).as_ref() != Ok(pinned) {
+                let shown = String::from_utf8_lossy(&link.real);
+                return Err(format!("`commands.pin`: what `{shown}` holds changed since the start"));
+            }
+        }
+        Ok(())
     }
 
     /// What a wait told of a process; `None`: it is no matter of the guard's. A report is of one that was changed meanwhile, or of variables.

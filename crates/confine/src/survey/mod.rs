@@ -67,6 +67,9 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         survey.programs = programs::find(&commands.allow, &survey, invoker)?;
         let children = programs::find(policy.guard.children.programs(), &survey, invoker)?;
         survey.programs.extend(children);
+        if policy.guard.pin() {
+            programs::pin(&mut survey.programs)?;
+        }
     }
     survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker);
     if policy.workspace.git && policy.workspace.mode != Mode::Temporary {

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Interpreter, Invoker, Kind, Loader, Place, Program, Refused, Survey};
-use ringfence_policy::{CommandPattern, Rule};
+use ringfence_policy::{CommandPattern, Digest, Rule, digest};
 
 use super::place::resolve;
 
@@ -61,6 +61,27 @@ pub(super) fn find(
     Ok(programs)
 }
 
+/// Reads what the programs hold, for a policy that pins them.
+pub(super) fn pin(programs: &mut [Program]) -> Result<(), Refused> {
+    let mut known: BTreeMap<PathBuf, Digest> = BTreeMap::new();
+    for program in programs {
+        let interpreters = program.interpreters.iter().map(|interpreter| &interpreter.place.real);
+        let files: Vec<PathBuf> = std::iter::once(&program.place.real).chain(interpreters).cloned().collect();
+        for file in files {
+            let digest = match known.get(&file) {
+                Some(digest) => *digest,
+                None => std::fs::File::open(&file).and_then(digest).map_err(|error| {
+                    let cause = format!("{} cannot be read to pin it: {error}", file.display());
+                    Refused::rule(&program.origin, cause, "make it readable, or remove `commands.pin`")
+                })?,
+            };
+            known.insert(file.clone(), digest);
+            program.pinned.push((file, digest));
+        }
+    }
+    Ok(())
+}
+
 /// What is there of programs that are denied: they need not be.
 pub(super) fn find_denied(entries: &[Rule<String>], survey: &Survey, invoker: &Invoker) -> Vec<Program> {
     entries.iter().flat_map(|rule| named(&program_of(rule), rule, survey, invoker)).collect()
@@ -95,6 +116,7 @@ fn named(name: &str, rule: &Rule<String>, survey: &Survey, invoker: &Invoker) ->
             place,
             loader,
             interpreters,
+            pinned: Vec::new(),
         });
     }
     programs

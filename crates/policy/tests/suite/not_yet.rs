@@ -7,7 +7,6 @@ const LATER: &[(&str, &str)] = &[
     ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
     ("workspace.outputs", "[workspace]\noutputs = [\"dist/**\"]"),
     ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
-    ("commands.pin = true", "[commands]\npin = true"),
     ("network.registries", "[network]\nregistries = [\"cargo\"]"),
     ("network.allow", "[network]\nallow = [\"packages.example.org:443\"]"),
     (
