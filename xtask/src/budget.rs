@@ -24,7 +24,7 @@ pub(crate) const SUITES: [Suite; 12] = [
     suite("docs", "rustdoc, warnings are errors", 60, "-"),
     suite("licences", "licences, sources, duplicate crates", 5, "cargo xtask test --long --only licences"),
     suite("build", "binary and test programs", 180, "-"),
-    suite("generated", "schema and budget table are current", 5, "cargo xtask generate --check"),
+    suite("generated", "schema and budget table are current", 15, "cargo xtask generate --check"),
     suite("tests", "the test suite as the caller", 300, "cargo nextest run --workspace"),
     suite(
         "tests-user",

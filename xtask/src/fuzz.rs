@@ -18,7 +18,10 @@ pub(crate) fn fuzz(args: &[String]) -> Result<ExitCode, String> {
             }
             (target, _) if TARGETS.contains(&target) => chosen.push(target.to_owned()),
             _ => {
-                return Err(format!("usage: fuzz [--seconds N] [TARGET]...; targets: {}", TARGETS.join(", ")));
+                return Err(format!(
+                    "usage: fuzz [--seconds N] [TARGET]...; targets: {}",
+                    TARGETS.join(", ")
+                ));
             }
         }
     }

@@ -100,6 +100,10 @@ fn what_is_granted_is_read_until_it_is_taken_away() {
          while cat {projects}/a/f > /dev/null 2>&1; do sleep 0.05; done; echo expired; \
          while cat {data}/f > /dev/null 2>&1; do sleep 0.05; done; echo revoked; cat {data}/f"
     ));
+    let since = Instant::now();
+    while granting.events("file.deny").is_empty() && since.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let explained = granting.place.ringfence(&["explain", "last"]);
     if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok() {
         assert!(explained.out.contains(&format!("--read '{data}/f' --for 10m")), "{explained:?}");

@@ -186,6 +186,8 @@ fn the_process_that_waits_for_a_command_is_within_the_boundary_and_can_be_lost()
     for signal in ["STOP", "KILL", "TERM"] {
         let pid = ready(&place).to_string();
         assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        // A command that is handed to it while it dies ends with it.
+        std::thread::sleep(std::time::Duration::from_millis(300));
         for status in [4, 5] {
             assert_eq!(dev.exec(&format!("cat /dev/null && exit {status}")).status, status, "after {signal}");
         }
