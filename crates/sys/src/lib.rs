@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "this crate exists to hold it")]
 
 pub mod clone;
+pub mod divert;
 pub mod exec;
 pub mod fds;
 pub mod fork;
@@ -17,6 +18,8 @@ pub mod ptrace;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;
+
+mod netlink;
 
 pub use rustix::io::Errno;
 
