@@ -21,6 +21,8 @@ mod expect;
 mod grantable;
 mod guarded;
 mod host;
+mod http;
+mod http_path;
 mod identity;
 mod idna;
 mod later;
@@ -51,6 +53,8 @@ pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape
 pub use crate::expect::Action;
 pub use crate::grantable::grantable_bases;
 pub use crate::host::{Endpoint, HostPattern};
+pub use crate::http::{HttpPattern, HttpRefusal, HttpRequest, HttpRule, decide_http};
+pub use crate::http_path::{Ambiguous, HttpPath, LONGEST_TARGET};
 pub use crate::lint::{check_grant, check_workspace};
 pub use crate::load::{Source, load};
 pub use crate::model::*;
