@@ -1,0 +1,13 @@
+//! What the gateway looks at in connections: so far the first message of TLS, for connections that are passed through.
+//!
+//! [`Peek`] takes the bytes of a connection as they come, until its ClientHello is whole; [`ClientHello::judge`] holds
+//! it against the name that was asked for. Nothing here reads a socket or keeps time: the caller does, and ends a
+//! connection whose ClientHello is not whole in time. All memory is bounded by [`LARGEST_HELLO`].
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+
+mod hello;
+mod peek;
+
+pub use hello::{ClientHello, Malformed, Mismatch};
+pub use peek::{LARGEST_HELLO, Peek, Step};
