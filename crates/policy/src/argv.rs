@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Invalid;
+use crate::tokens::{Mark, QUOTE, Token, Tokens};
 
 /// Items of one pattern, and words of one group: more is nobody's intent.
 const MOST_ITEMS: usize = 64;
@@ -322,82 +323,6 @@ fn fits(pieces: &[Piece], text: &[u8]) -> bool {
         at = next;
     }
     at.last() == Some(&true)
-}
-
-const QUOTE: &str = "put single quotes around `(`, `|`, `)`, `*`, `?` and blanks that are meant as they are";
-
-/// A character of a word: as it is, or a wildcard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
-    Plain(char),
-    Star,
-    Question,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Word(Vec<Mark>),
-    Open,
-    Bar,
-    Close,
-}
-
-struct Tokens;
-
-impl Tokens {
-    fn of(text: &str) -> Result<Vec<Token>, Invalid> {
-        let (mut tokens, mut word, mut quoted, mut depth) = (Vec::new(), None::<Vec<Mark>>, false, 0_u32);
-        for character in text.chars() {
-            if character == '\'' {
-                quoted = !quoted;
-                word.get_or_insert_default();
-                continue;
-            }
-            if quoted {
-                word.get_or_insert_default().push(Mark::Plain(character));
-                continue;
-            }
-            let token = match character {
-                '(' if word.is_none() && depth == 0 => Token::Open,
-                '|' if depth == 1 => Token::Bar,
-                ')' if depth == 1 => Token::Close,
-                '(' | ')' | '|' => {
-                    return Err(
-                        Invalid::new(format!("`{character}` in `{text}` is out of place")).help(QUOTE)
-                    );
-                }
-                character if character.is_whitespace() => {
-                    tokens.extend(word.take().map(Token::Word));
-                    continue;
-                }
-                '*' => {
-                    word.get_or_insert_default().push(Mark::Star);
-                    continue;
-                }
-                '?' => {
-                    word.get_or_insert_default().push(Mark::Question);
-                    continue;
-                }
-                character => {
-                    word.get_or_insert_default().push(Mark::Plain(character));
-                    continue;
-                }
-            };
-            tokens.extend(word.take().map(Token::Word));
-            match token {
-                Token::Open => depth += 1,
-                Token::Close => depth -= 1,
-                _ => {}
-            }
-            tokens.push(token);
-        }
-        if quoted || depth > 0 {
-            let what = if quoted { "a quote" } else { "a group" };
-            return Err(Invalid::new(format!("`{text}` leaves {what} open")).help(QUOTE));
-        }
-        tokens.extend(word.map(Token::Word));
-        Ok(tokens)
-    }
 }
 
 fn group(

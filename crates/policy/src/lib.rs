@@ -44,6 +44,7 @@ mod secrets;
 mod shells;
 mod sizes;
 mod suggest;
+mod tokens;
 mod variables;
 
 pub use crate::argv::CommandPattern;

@@ -194,3 +194,14 @@ fn the_process_that_waits_for_a_command_is_within_the_boundary_and_can_be_lost()
     }
     assert_eq!(dev.exec("ulimit -n; umask; pwd").status, 0);
 }
+
+#[test]
+fn one_of_them_is_shown_alone() {
+    let place = Place::new();
+    let (one, two) = (Named::start(&place, "one", &[]), Named::start(&place, "two", &["sleep", "777"]));
+    let outcome = place.ringfence(&["ps", "--tree", "two"]);
+    assert!(outcome.out.contains("sleep 777") && !outcome.out.contains("one"), "{outcome:?}");
+    let missing = place.ringfence(&["ps", "three"]);
+    assert!(missing.status == 125 && missing.err.contains("no sandbox `three` lives"), "{missing:?}");
+    drop((one, two));
+}

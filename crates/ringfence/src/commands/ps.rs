@@ -15,9 +15,12 @@ use crate::{environment, terminal};
 #[command(after_help = "Examples:
   ringfence ps
   ringfence ps --tree
+  ringfence ps --tree dev
 
 `[ringfence-ready]` is the process that the next `ringfence exec` becomes.")]
 pub(crate) struct Arguments {
+    /// A sandbox's name or a run's id; without one, all that live
+    run: Option<String>,
     /// Show the processes of each
     #[arg(long)]
     tree: bool,
@@ -63,6 +66,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         .filter_map(|record| describe(record, &children))
         .collect();
     shown.sort_by(|one, other| one.run.cmp(&other.run));
+    if let Some(wanted) = &arguments.run {
+        shown.retain(|one| one.run == *wanted || one.name.as_ref() == Some(wanted));
+        if shown.is_empty() {
+            return Err(Failure::new(format!("no sandbox `{wanted}` lives"))
+                .hint("`ringfence ps` lists those that do"));
+        }
+    }
     if arguments.json {
         print_json(&shown)?;
     } else {
