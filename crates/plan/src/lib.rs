@@ -23,6 +23,7 @@ mod told;
 mod void;
 mod windows;
 mod wire;
+mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -12,7 +12,7 @@ use crate::steps::{Flags, Step, Tree};
 use crate::survey::{Kind, Loader, Place, Survey};
 use crate::void::{Content, Node};
 use crate::windows::windows;
-use crate::{Host, Ids, Invoker, Layer, Refused, Request};
+use crate::{Host, Ids, Invoker, Layer, Refused, Request, workspace};
 
 /// Room for directories, links and synthetic files of the void.
 const ROOT_SIZE: u64 = 16 << 20;
@@ -50,7 +50,7 @@ pub(crate) fn layout(
     grants: &Grants,
     host: &Host,
 ) -> Result<Layout, Refused> {
-    check_workspace(policy, survey, invoker, ids)?;
+    workspace::check(policy, survey, invoker, ids)?;
     let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
     let mut builder =
         Builder { protect: protect.chain(survey.led_to.iter().cloned()).collect(), ..Builder::default() };
@@ -118,53 +118,6 @@ pub(crate) fn layout(
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
     let Builder { trees, steps, void, layers, notes, .. } = builder;
     Ok(Layout { trees, steps, void, layers, notes })
-}
-
-/// Workspaces that cannot be one.
-fn check_workspace(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &Ids) -> Result<(), Refused> {
-    let place = &survey.workspace;
-    let shown = place.real.display();
-    let mode = policy.workspace.mode;
-    if mode == Mode::Temporary {
-        return Ok(());
-    }
-    if place.kind != Kind::Directory {
-        return Err(Refused::workspace(format!("{shown} is not a directory"), "name a directory"));
-    }
-    let system = [
-        "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
-        "/var",
-    ];
-    if system.iter().any(|path| place.real == Path::new(path)) && place.real != invoker.home {
-        return Err(Refused::workspace(
-            format!("{shown} is a directory of the system"),
-            "change to the project's directory, or name it with `--workspace`",
-        ));
-    }
-    let copy_on_write = matches!(mode, Mode::Review | Mode::Discard);
-    if survey.known_homes.iter().any(|home| home.starts_with(&place.real)) {
-        return Err(Refused::workspace(
-            format!("{shown} is or holds the home directory, with everything that is private in it"),
-            "change to the project's directory, or name it with `--workspace`",
-        ));
-    }
-    if invoker.state.starts_with(&place.real) && copy_on_write {
-        return Err(Refused::workspace(
-            format!("{shown} holds ringfence's own state directory {}", invoker.state.display()),
-            "set RINGFENCE_STATE to a directory outside the workspace",
-        ));
-    }
-    if ids.mapped && mode != Mode::Read && !grants::can_be_mapped(place) {
-        return Err(Refused::workspace(
-            format!(
-                "{shown} is on {}, which cannot be idmapped for a task that root starts",
-                grants::filesystem(place)
-            ),
-            "start ringfence as the user who owns it, put it on ext4, xfs, btrfs or tmpfs, or choose \
-             `workspace.mode = \"read\"` or `\"temporary\"`",
-        ));
-    }
-    Ok(())
 }
 
 /// Whether something of the host's lies below it, so that it is no link to /tmp.

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use clap::Args;
 use ringfence_confine::Job;
 use ringfence_record::{Event, Report};
 use ringfence_supervise::{Grants, Happening, Server, Standard, Template};
 use ringfence_sys::clone::{Forked, clone};
+use ringfence_sys::fds::close_range;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -68,6 +69,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
 /// The keeper: a supervisor without a terminal.
 fn keep(arguments: Arguments, begun: OwnedFd) -> Result<u8, Failure> {
     rustix::process::setsid().context("a session of its own")?;
+    // A lock or a pipe of whoever called would be held for as long as the sandbox lives. Nothing else is open yet.
+    let own = begun.as_raw_fd().unsigned_abs();
+    for (first, last) in [(3, own.saturating_sub(1)), (own.saturating_add(1).max(3), u32::MAX)] {
+        if first <= last {
+            close_range(first, last).context("closing the caller's descriptors")?;
+        }
+    }
     let invoker = environment::invoker()?;
     environment::refuse_powerless_root(&invoker)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;

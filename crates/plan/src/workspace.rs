@@ -1,0 +1,55 @@
+//! Workspaces that cannot be one.
+
+use std::path::Path;
+
+use ringfence_policy::{Mode, Policy};
+
+use crate::survey::{Kind, Survey};
+use crate::{Ids, Invoker, Refused, grants};
+
+/// Refuses it.
+pub(crate) fn check(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &Ids) -> Result<(), Refused> {
+    let place = &survey.workspace;
+    let shown = place.real.display();
+    let mode = policy.workspace.mode;
+    if mode == Mode::Temporary {
+        return Ok(());
+    }
+    if place.kind != Kind::Directory {
+        return Err(Refused::workspace(format!("{shown} is not a directory"), "name a directory"));
+    }
+    let system = [
+        "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+        "/var",
+    ];
+    if system.iter().any(|path| place.real == Path::new(path)) && place.real != invoker.home {
+        return Err(Refused::workspace(
+            format!("{shown} is a directory of the system"),
+            "change to the project's directory, or name it with `--workspace`",
+        ));
+    }
+    let copy_on_write = matches!(mode, Mode::Review | Mode::Discard);
+    if survey.known_homes.iter().any(|home| home.starts_with(&place.real)) {
+        return Err(Refused::workspace(
+            format!("{shown} is or holds the home directory, with everything that is private in it"),
+            "change to the project's directory, or name it with `--workspace`",
+        ));
+    }
+    if invoker.state.starts_with(&place.real) && copy_on_write {
+        return Err(Refused::workspace(
+            format!("{shown} holds ringfence's own state directory {}", invoker.state.display()),
+            "set RINGFENCE_STATE to a directory outside the workspace",
+        ));
+    }
+    if ids.mapped && mode != Mode::Read && !grants::can_be_mapped(place) {
+        return Err(Refused::workspace(
+            format!(
+                "{shown} is on {}, which cannot be idmapped for a task that root starts",
+                grants::filesystem(place)
+            ),
+            "start ringfence as the user who owns it, put it on ext4, xfs, btrfs or tmpfs, or choose \
+             `workspace.mode = \"read\"` or `\"temporary\"`",
+        ));
+    }
+    Ok(())
+}
