@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
 
+use crate::hosted::Judge;
 use crate::job::{Filters, Rules};
 use crate::orders::Orders;
 use crate::report::{self, Message, STEPS, Stage, TREES, send};
@@ -154,6 +155,8 @@ pub(crate) struct Own {
     pub(crate) void: Vec<u64>,
     /// Those in memory, where that is looked at.
     pub(crate) memory: Vec<OwnedFd>,
+    /// In tier `landlock`, by paths.
+    pub(crate) hosted: Option<Judge>,
 }
 
 /// Looked up while nobody can have renamed what leads to them.

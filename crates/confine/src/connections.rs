@@ -22,7 +22,8 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use crate::child::Own;
 use crate::guard::{self, Guard};
-use crate::report::{Refusal, Refused};
+use crate::hosted::{Judge, Judged};
+use crate::report::{Purpose, Refusal, Refused};
 
 const AF_UNIX: u16 = 1;
 /// `sun_path` starts behind the family (unix(7)).
@@ -99,6 +100,9 @@ impl Connections {
         if let Some(guard) = guard.filter(|_| Guard::judges(&call)) {
             return self.execute(&call, number, guard);
         }
+        if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
+            return self.change(&call, judge, calls);
+        }
         if i64::from(call.number) != libc::SYS_connect {
             return self.refuse(&call, calls);
         }
@@ -128,6 +132,32 @@ impl Connections {
                 Some(Refusal { number, ..refusal })
             }
         }
+    }
+
+    /// A call that init makes, in tier `landlock`.
+    fn change(&mut self, call: &Notification, judge: &Judge, calls: &mut Ledger) -> Option<Refusal> {
+        let listener = self.listener.as_fd();
+        let outcome = match judge.make(call, || seccomp::still_waits(listener, call.id)) {
+            Ok(Judged::Done(value)) => Ok(value),
+            Ok(Judged::Refused(path)) => {
+                let process = group(call.thread).unwrap_or(call.thread);
+                let program = program(process);
+                let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), program.as_bytes()];
+                if let First::New(number) = calls.note(&what) {
+                    let purpose = match i64::from(call.number) {
+                        libc::SYS_inotify_add_watch => Purpose::Read,
+                        _ => Purpose::Write,
+                    };
+                    let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
+                    self.unwritten.insert(number, (call.id, Errno::PERM));
+                    return Some(Refusal { number, process, program, what });
+                }
+                Err(Errno::PERM)
+            }
+            Err(errno) => Err(errno),
+        };
+        let _ = seccomp::answer(self.listener.as_fd(), call.id, outcome);
+        None
     }
 
     fn refuse(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
@@ -204,7 +234,11 @@ impl Connections {
                 }
                 Found::Nothing(_) => return Err(Errno::NOENT),
             };
-            if !own.mounts.contains(&mount_of(&found)?) {
+            let its_own = match &own.hosted {
+                Some(judge) => judge.own_socket(found.try_clone().map_err(|_| Errno::MFILE)?)?,
+                None => own.mounts.contains(&mount_of(&found)?),
+            };
+            if !its_own {
                 return refuse(Errno::ACCESS);
             }
             bytes = address_of(&found);

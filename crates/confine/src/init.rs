@@ -16,6 +16,7 @@ use crate::channel;
 use crate::child::{Outcome, Own};
 use crate::connections::Connections;
 use crate::guard::Guard;
+use crate::hosted;
 use crate::job::{self, Rules, Told};
 use crate::orders::{Job, Request};
 use crate::report::{self, Message, send};
@@ -35,7 +36,9 @@ const MOST_COUNTS: usize = 256;
 /// How long nothing has happened when a spare process is made.
 const QUIET: Duration = Duration::from_millis(1);
 
-const CHILD: i32 = 17; // SIGCHLD
+pub(crate) const CHILD: i32 = 17; // SIGCHLD
+/// What the warden's death sends, in tier `landlock`.
+pub(crate) const TERM: i32 = 15; // SIGTERM
 /// What the leader of a terminal's session hands on to its command.
 const HANDED_ON: &[i32] = &[1, 2, 3, 10, 12, 15, 18]; // HUP INT QUIT USR1 USR2 TERM CONT
 
@@ -78,7 +81,8 @@ struct Watch {
 pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     // Everything blocked: pid 1 is not to be interrupted, and what is not waited for stays pending.
     let _ = signals::block_only(&signals::Set::all());
-    let Ok(children) = signals::descriptor(&signals::Set::of(&[CHILD])) else { exec::exit_now(125) };
+    let waited: &[i32] = if rules.hosted { &[CHILD, TERM] } else { &[CHILD] };
+    let Ok(children) = signals::descriptor(&signals::Set::of(waited)) else { exec::exit_now(125) };
     let inbox = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let Ok(inbox) = inbox else { exec::exit_now(125) };
     let _ = process::setsid();
@@ -89,9 +93,10 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     send(report.as_fd(), &Message::Ready);
     rules.prepare();
     let guard = rules.guard.take().map(|guard| Guard::new(guard, rules.debug));
-    let watcher = rules
-        .watched
-        .then(|| Watch { watcher: Watcher::new(&rules.limits, Pid::INIT, memory), next: Instant::now() });
+    let watcher = rules.watched.then(|| Watch {
+        watcher: Watcher::new(&rules.limits, process::getpid(), memory),
+        next: Instant::now(),
+    });
     let mut init = Init {
         report,
         inbox,
@@ -136,7 +141,12 @@ impl Init {
         }
         let [ended, asked, told, listeners @ ..] = &events[..] else { return };
         if !ended.is_empty() {
-            let _ = rustix::io::read(children, &mut [0; signals::RECORD]);
+            let mut record = [0; signals::RECORD];
+            let _ = rustix::io::read(children, &mut record);
+            if signals::number(&record) == Some(TERM) {
+                self.end_all();
+                exec::exit_now(125)
+            }
             self.reap();
         }
         if !asked.is_empty() {
@@ -244,7 +254,7 @@ impl Init {
             _ => Message::MuchMemory,
         };
         send(self.report.as_fd(), &message);
-        end_all();
+        self.end_all();
     }
 
     fn answer(&mut self) {
@@ -262,14 +272,19 @@ impl Init {
             Ok((Request::Written { number }, _)) => {
                 self.connections.values_mut().any(|connections| connections.written(number));
             }
-            Ok((Request::Pause, _)) => all(Signal::STOP),
-            Ok((Request::Resume, _)) => all(Signal::CONT),
+            Ok((Request::Pause, _)) => self.all(Signal::STOP),
+            Ok((Request::Resume, _)) => self.all(Signal::CONT),
             Ok((Request::End, _)) => {
-                end_all();
+                self.end_all();
                 exec::exit_now(0)
             }
             // The supervisor is gone, or speaks no more of ours.
-            Err(_) => exec::exit_now(125),
+            Err(_) => {
+                if self.rules.hosted {
+                    self.end_all();
+                }
+                exec::exit_now(125)
+            }
         }
     }
 
@@ -311,7 +326,7 @@ impl Init {
 
     fn ended(&mut self, message: &Message) {
         if self.rules.single {
-            end_all();
+            self.end_all();
         }
         while self.calls.dirty() {
             self.tell_some_counts();
@@ -323,21 +338,32 @@ impl Init {
     }
 }
 
+impl Init {
+    fn all(&self, signal: Signal) {
+        if self.rules.hosted {
+            hosted::signal_descendants(signal);
+        } else {
+            // kill(-1, ...): in a pid namespace of one's own that is everybody in it.
+            let _ = process::kill_process_group(Pid::INIT, signal);
+        }
+    }
+
+    /// Ends everything else, so that the report finds nobody who could still change something.
+    fn end_all(&self) {
+        if self.rules.hosted {
+            hosted::end_descendants();
+        } else {
+            self.all(Signal::KILL);
+            while process::wait(WaitOptions::empty()).is_ok() {}
+        }
+    }
+}
+
 fn message(job: u32, status: process::WaitStatus) -> Message {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(status), _) => Message::Exited { job, status: status.unsigned_abs() },
         (_, signal) => Message::Signalled { job, signal: signal.unwrap_or(9).unsigned_abs() },
     }
-}
-
-fn all(signal: Signal) {
-    let _ = process::kill_process_group(Pid::INIT, signal);
-}
-
-/// Ends everything else, so that the report finds nobody who could still change something.
-fn end_all() {
-    all(Signal::KILL);
-    while process::wait(WaitOptions::empty()).is_ok() {}
 }
 
 /// The leader of a terminal's session: waits for its command, hands signals on, says when the terminal stopped it. Ends as

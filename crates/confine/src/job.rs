@@ -59,6 +59,8 @@ pub(crate) struct Rules {
     guarded: bool,
     /// The task may trace its own.
     pub(crate) debug: bool,
+    /// Tier `landlock`: no namespace is the sandbox's own.
+    pub(crate) hosted: bool,
 }
 
 impl Rules {
@@ -88,6 +90,7 @@ impl Rules {
             guard: orders.guard.clone().into_owned(),
             guarded: orders.filter.guarded,
             debug: orders.filter.debug,
+            hosted: orders.filter.hosted,
         }
     }
 }
@@ -109,7 +112,7 @@ impl Pair {
     /// Makes one of this size.
     pub(crate) fn new(size: Size) -> Result<Self, Errno> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let master = fs::openat(CWD, c"/dev/pts/ptmx", flags, Mode::empty())?;
+        let master = fs::openat(CWD, c"/dev/ptmx", flags, Mode::empty())?;
         pty::unlockpt(&master)?;
         let slave = pty::ioctl_tiocgptpeer(
             &master,
@@ -238,7 +241,8 @@ fn limit(rules: &Rules, led: bool) -> Result<(), Errno> {
     }
     // Counted in this user namespace alone (since Linux 5.14): init, the root's server, a terminal's leader, and one more than
     // allowed, by which whoever looks sees that it was too many.
-    if let Some(count) = rules.limits.processes.filter(|_| !rules.limits.exact) {
+    // In tier `landlock` everything that the user runs would be counted.
+    if let Some(count) = rules.limits.processes.filter(|_| !rules.limits.exact && !rules.hosted) {
         let own = 2 + u64::from(led) + u64::from(rules.served);
         process::setrlimit(Resource::Nproc, both(count.saturating_add(own)))?;
     }

@@ -1,13 +1,16 @@
 //! Landlock on the task (landlock(7)): rules from the plan, every right the kernel knows handled.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use ringfence_plan::{Landlock, Right};
+use rustix::fs::{self, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// The rules, bound to what their paths were when the sandbox began: no command can put something else there for the next.
@@ -40,28 +43,79 @@ fn create(plan: &Landlock) -> Result<RulesetCreated, RulesetError> {
     }
     let mut created = ruleset.create()?;
     for (right, path) in &plan.rules {
-        let Ok(file) = PathFd::new(path) else {
-            // What is not there needs no right: an optional grant's mount point may be hidden by a deny.
+        if plan.except.iter().any(|hidden| path.starts_with(hidden)) {
             continue;
+        }
+        created = if plan.except.iter().any(|hidden| hidden.starts_with(path)) {
+            beside(created, *right, abi, path, &plan.except)?
+        } else {
+            let Ok(file) = PathFd::new(path) else {
+                // What is not there needs no right: an optional grant's mount point may be hidden by a deny.
+                continue;
+            };
+            add(created, file, rights(*right, abi, path.is_dir()))?
         };
-        let access = rights(*right, abi, path);
-        if !access.is_empty() {
-            created = created.add_rule(PathBeneath::new(file, access))?;
+    }
+    Ok(created)
+}
+
+fn add(
+    created: RulesetCreated,
+    file: impl AsFd,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    if access.is_empty() { Ok(created) } else { created.add_rule(PathBeneath::new(file, access)) }
+}
+
+/// Adds a right for everything in a directory that does not lead to what is hidden; names can be listed everywhere. What appears
+/// there later has no right.
+fn beside(
+    mut created: RulesetCreated,
+    right: Right,
+    abi: ABI,
+    path: &Path,
+    except: &[PathBuf],
+) -> Result<RulesetCreated, RulesetError> {
+    let Ok(directory) = open(CWD.as_fd(), path.as_os_str(), OFlags::DIRECTORY) else { return Ok(created) };
+    created = add(created, directory.as_fd(), AccessFs::ReadDir.into())?;
+    let Ok(entries) = Dir::read_from(&directory) else { return Ok(created) };
+    for entry in entries.filter_map(Result::ok) {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        let child = path.join(name);
+        if [".", ".."].map(OsStr::new).contains(&name) || except.contains(&child) {
+            continue;
+        }
+        if except.iter().any(|hidden| hidden.starts_with(&child)) {
+            created = beside(created, right, abi, &child, except)?;
+            continue;
+        }
+        let Ok(file) = open(directory.as_fd(), name, OFlags::PATH) else { continue };
+        let kind = fs::fstat(&file).map(|found| FileType::from_raw_mode(found.st_mode));
+        // A link is nothing by itself, and what it leads to has a rule of its own or none.
+        if let Ok(kind) = kind
+            && kind != FileType::Symlink
+        {
+            created = add(created, file, rights(right, abi, kind == FileType::Directory))?;
         }
     }
     Ok(created)
 }
 
-fn rights(right: Right, abi: ABI, path: &Path) -> BitFlags<AccessFs> {
+fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    fs::openat(directory, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn rights(right: Right, abi: ABI, directory: bool) -> BitFlags<AccessFs> {
     let all = AccessFs::from_all(abi);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let devices = AccessFs::MakeChar | AccessFs::MakeBlock;
     let access = match right {
         Right::Read => read,
         Right::Write => all & !(devices | AccessFs::Execute | AccessFs::IoctlDev),
+        Right::Layer => all & !(AccessFs::MakeBlock | AccessFs::Execute | AccessFs::IoctlDev),
         Right::Execute => read | AccessFs::Execute,
         Right::Device => AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev | read,
     };
     // A rule on a file may hold only what applies to files.
-    if path.is_dir() { access & all } else { access & AccessFs::from_file(abi) }
+    if directory { access & all } else { access & AccessFs::from_file(abi) }
 }

@@ -12,6 +12,7 @@ mod child;
 mod connections;
 mod enclosure;
 mod guard;
+mod hosted;
 mod init;
 mod interpreter;
 #[cfg(debug_assertions)]
@@ -31,6 +32,7 @@ pub mod survey;
 mod void;
 
 pub use enclosure::{Enclosure, enclose};
+pub use hosted::begin as begin_hosted;
 pub use mounter::Opening;
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};

@@ -165,12 +165,19 @@ impl Nascent {
         if let Some(nodes) = &plan.void {
             boundary.serve_root(&VoidOrders { ids: plan.ids, nodes: nodes.into(), asks: plan.asks })?;
         } else {
-            boundary.server.socket = None;
-            boundary.server.dismiss();
+            boundary.server.take().iter().for_each(Server::dismiss);
         }
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
         boundary.tell(&Orders::of(plan, single, watched), &trees)?;
         Ok(boundary)
+    }
+
+    /// Only whether they can be made.
+    ///
+    /// # Errors
+    /// [`Failure`], as of [`Self::build`].
+    pub fn attempt(mut self) -> Result<(), Failure> {
+        self.born().map(drop)
     }
 
     /// Waits for init and the root's server. Their maker is ending, which nobody waits for yet.
@@ -200,8 +207,17 @@ impl Nascent {
         match born {
             Ok(((init, pidfd), (server, server_pidfd))) => {
                 let server = Server { pid: Cell::new(Some(server)), pidfd: server_pidfd, socket: Some(void) };
-                let mounter = Some(mounter);
-                Ok(Boundary { init, maker: Some(maker), pidfd, report, server, mounter, _alive: alive })
+                Ok(Boundary {
+                    init,
+                    maker: Some(maker),
+                    hosted: false,
+                    warden: None,
+                    pidfd,
+                    report,
+                    server: Some(server),
+                    mounter: Some(mounter),
+                    _alive: alive,
+                })
             }
             Err(failure) => {
                 drop(mounter);

@@ -29,11 +29,15 @@ pub struct Boundary {
     pub(crate) init: Pid,
     /// Not yet reaped.
     pub(crate) maker: Option<Pid>,
-    /// Readable when init has ended, and with it the whole sandbox.
+    /// Tier `landlock`: init is no child of this process.
+    pub(crate) hosted: bool,
+    /// There: who outlives init, and ends when nothing is left. Not yet reaped.
+    pub(crate) warden: Option<Pid>,
+    /// Readable when the whole sandbox has ended: init's, or the warden's.
     pub pidfd: OwnedFd,
     /// Where init and task report.
     pub report: OwnedFd,
-    pub(crate) server: Server,
+    pub(crate) server: Option<Server>,
     /// Who can show more of the host, if that may be.
     pub(crate) mounter: Option<OwnedFd>,
     /// Closing it ends the sandbox while it is being built.
@@ -71,6 +75,17 @@ pub struct Failure {
     pub remedy: Option<String>,
 }
 
+impl Failure {
+    /// Whether the kernel lets nobody here make the namespaces of a sandbox.
+    #[must_use]
+    pub fn no_namespaces(&self) -> bool {
+        self.part == NAMESPACES
+    }
+}
+
+/// What is being done then.
+const NAMESPACES: &str = "making the sandbox's namespaces";
+
 impl Boundary {
     /// Init's process id.
     #[must_use]
@@ -81,7 +96,7 @@ impl Boundary {
     /// Process id of the root's server, if there is one.
     #[must_use]
     pub fn server(&self) -> Option<Pid> {
-        self.server.pid.get()
+        self.server.as_ref()?.pid.get()
     }
 
     /// Starts a command, once everything that must be written down before is; `passed` are its streams that are
@@ -114,6 +129,10 @@ impl Boundary {
     pub fn written(&self, refusal: &Refusal) {
         let number = refusal.number;
         match &refusal.what {
+            // Where the root has no server, init alone refuses.
+            Refused::File { .. } if self.server.is_none() => {
+                drop(self.tell(&Request::Written { number }, &[]));
+            }
             Refused::File { .. } | Refused::Decoy { .. } => drop(self.tell_server(&Tell::Written(number))),
             // It waits for what the owner says.
             Refused::Asked { .. } => {}
@@ -148,7 +167,7 @@ impl Boundary {
     /// Where the root's server reports, if there is one.
     #[must_use]
     pub fn looks(&self) -> Option<BorrowedFd<'_>> {
-        self.server.socket.as_ref().map(AsFd::as_fd)
+        self.server.as_ref()?.socket.as_ref().map(AsFd::as_fd)
     }
 
     /// Its next report; `None` once it is gone.
@@ -156,7 +175,7 @@ impl Boundary {
     pub fn look(&self) -> Option<Message> {
         let message = report::receive(self.looks()?).map(|(message, _)| message);
         if message.is_none() {
-            self.server.dismiss();
+            self.server.iter().for_each(Server::dismiss);
         }
         message
     }
@@ -212,8 +231,8 @@ impl Boundary {
     }
 
     pub(crate) fn serve_root(&self, orders: &VoidOrders<'_>) -> Result<(), Failure> {
-        let Some(socket) = &self.server.socket else { return Ok(()) };
-        match channel::send(socket.as_fd(), orders, &[]) {
+        let Some(socket) = self.looks() else { return Ok(()) };
+        match channel::send(socket, orders, &[]) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(fail("telling the root's server what to show")(errno)),
         }
@@ -231,9 +250,18 @@ impl Boundary {
         }
     }
 
-    /// Ends the whole sandbox at once.
+    /// Ends the whole sandbox at once. The warden must live to do so.
     pub fn kill(&self) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let signal = if self.hosted { Signal::TERM } else { Signal::KILL };
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// In tier `landlock`: ends all of it and waits until what is to be kept of it is in order.
+    pub fn finish(&mut self) {
+        if let Some(warden) = self.warden.take() {
+            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::TERM);
+            reap(warden);
+        }
     }
 
     /// The next report, with the descriptor that came along; waits for it. `None` once nobody is left to report.
@@ -246,12 +274,15 @@ impl Boundary {
 impl Drop for Boundary {
     /// Waits until nothing of the sandbox is left, whatever became of the caller's plans for it.
     fn drop(&mut self) {
+        if self.hosted {
+            return self.finish();
+        }
         self.kill();
         self.mounter = None;
         if let Some(maker) = self.maker.take() {
             reap(maker);
         }
-        self.server.dismiss();
+        self.server.iter().for_each(Server::dismiss);
         reap(self.init);
     }
 }
@@ -327,7 +358,7 @@ pub(crate) fn no_namespaces(errno: Errno) -> Failure {
         }
         _ => "`ringfence doctor` tries each part and says which is refused",
     };
-    Failure { part: "making the sandbox's namespaces".into(), errno, remedy: Some(remedy.into()) }
+    Failure { part: NAMESPACES.into(), errno, remedy: Some(remedy.into()) }
 }
 
 /// Root takes hold of the trees that are idmapped while it still may; the rest is left to init.

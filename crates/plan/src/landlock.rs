@@ -20,6 +20,8 @@ pub enum Right {
     Write,
     /// Starting programs.
     Execute,
+    /// Everything that changes files and names, and whiteouts, which are devices: nobody's but our own.
+    Layer,
     /// Writing to what is there, without making or removing names, and ioctls of devices.
     Device,
 }
@@ -32,6 +34,9 @@ pub struct Landlock {
     /// Right and path; a rule on a directory holds for everything below, across mounts.
     #[serde(with = "crate::wire::rules")]
     pub rules: Vec<(Right, PathBuf)>,
+    /// What lies at and below these has no right from a rule above it: that rule is made for everything beside the way to them.
+    #[serde(with = "crate::wire::paths")]
+    pub except: Vec<PathBuf>,
     /// Rights on files are held; not where the task may mount, which a domain with such rights forbids.
     pub files: bool,
     /// Signals and abstract sockets end at the sandbox (ABI 6).
@@ -69,7 +74,8 @@ pub(crate) fn rules(
                 remedy: "remove one of the two".into(),
             });
         }
-        let scopes = Landlock { abi: host.landlock, rules: Vec::new(), files: false, scoped };
+        let scopes =
+            Landlock { abi: host.landlock, rules: Vec::new(), except: Vec::new(), files: false, scoped };
         return Ok(scoped.then_some(scopes));
     }
     let mut rules = vec![
@@ -121,5 +127,5 @@ pub(crate) fn rules(
     }
     rules.sort();
     rules.dedup();
-    Ok(Some(Landlock { abi: host.landlock, rules, files: true, scoped }))
+    Ok(Some(Landlock { abi: host.landlock, rules, except: Vec::new(), files: true, scoped }))
 }

@@ -12,6 +12,7 @@ mod environment;
 mod grants;
 mod guard;
 mod host;
+mod hosted;
 mod landlock;
 mod mounts;
 mod print;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 use ringfence_policy::{CommandRules, Mode, Policy};
 
 pub use host::{Host, Invoker};
+pub use hosted::Hosted;
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use steps::{Flags, Step, Tree};
@@ -50,6 +52,8 @@ pub struct Request {
     pub enter: bool,
     /// Where the copy-on-write layers go; the run's own directory.
     pub layers: PathBuf,
+    /// The same in tier `landlock`, where another user than the invoker must come by it.
+    pub aside: PathBuf,
     /// For a sandbox started by root: an unused kernel id.
     pub unused_id: u32,
     /// 32 hexadecimal digits for /etc/machine-id.
@@ -119,6 +123,17 @@ pub struct Limits {
     pub exact: bool,
 }
 
+impl Plan {
+    /// Where the task finds what is at the workspace's own path on the host.
+    #[must_use]
+    pub fn inside(&self) -> PathBuf {
+        match &self.hosted {
+            Some(hosted) => hosted.workspace.clone(),
+            None => self.workspace.clone(),
+        }
+    }
+}
+
 /// Something the host cannot do that was done another way, or left out by leave.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Degraded {
@@ -131,10 +146,13 @@ pub struct Degraded {
 /// The name of what is missing where the root does not see who looks for what is not granted.
 pub const VOID: &str = "void";
 
+/// The name of what is different in tier `landlock`.
+pub const TIER: &str = "tier";
+
 /// The complete list of what is done. Nothing is decided after it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Plan {
-    /// `namespace`.
+    /// `namespace` or `landlock`.
     pub tier: &'static str,
     /// Ids of the task.
     pub ids: Ids,
@@ -175,6 +193,8 @@ pub struct Plan {
     /// Path of the workspace.
     #[serde(with = "wire::path")]
     pub workspace: PathBuf,
+    /// In tier `landlock`: what stands in for the mounts.
+    pub hosted: Option<Hosted>,
     /// What this host could not do.
     pub degraded: Vec<Degraded>,
     /// What a reader should know.
@@ -192,7 +212,13 @@ pub fn plan(
     invoker: &Invoker,
     request: &Request,
 ) -> Result<Plan, Refused> {
-    let mut degraded = check_host(policy, host, request)?;
+    let cause = hosted::cause(host);
+    check_leave(request, cause.is_some())?;
+    if let Some(cause) = cause {
+        hosted::check_host(host, &cause)?;
+        return hosted::plan(policy, survey, host, invoker, request, Vec::new());
+    }
+    let mut degraded = check_host(policy, host)?;
     let ids = ids(survey, invoker, request);
     let grants = grants::collect(policy, survey, &ids)?;
     let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
@@ -237,6 +263,7 @@ pub fn plan(
             user_namespaces: policy.runtime.user_namespaces,
             io_uring: policy.runtime.io_uring,
             guarded: guard.is_some(),
+            hosted: false,
         },
         guard,
         limits,
@@ -246,6 +273,7 @@ pub fn plan(
         command: request.command.clone(),
         mode: policy.workspace.mode,
         workspace: survey.workspace.real.clone(),
+        hosted: None,
         degraded,
         notes,
         ids,
@@ -304,32 +332,20 @@ fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<
     Ok(limits)
 }
 
-/// What cannot be done without is refused here; what has a substitute is named.
-fn check_host(policy: &Policy, host: &Host, request: &Request) -> Result<Vec<Degraded>, Refused> {
-    if let Some(name) = request.allow_degraded.first() {
-        return Err(Refused {
+/// Only what can be left out by leave is.
+fn check_leave(request: &Request, hosted: bool) -> Result<(), Refused> {
+    let unknown = request.allow_degraded.iter().find(|name| !(hosted && hosted::allows(name)));
+    unknown.map_or(Ok(()), |name| {
+        Err(Refused {
             part: "--allow-degraded".into(),
-            cause: format!("`{name}` is nothing that this version can run without"),
+            cause: format!("`{name}` is nothing that this version can run without here"),
             remedy: "remove it; what has a substitute is done that way, said and recorded".into(),
-        });
-    }
-    if let Some(cause) = &host.no_user_namespaces {
-        return Err(Refused::host(
-            "user namespaces",
-            cause,
-            "allow them (`sysctl user.max_user_namespaces=15000`, or `sysctl \
-             kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu); tier `landlock`, which needs none, is not \
-             built yet",
-        ));
-    }
-    if !host.proc {
-        return Err(Refused::host(
-            "a fresh /proc",
-            "this host masks parts of /proc, so the kernel lets nobody mount a new one",
-            "run outside the container, or start it with an unmasked /proc; tier `landlock`, which needs none, is \
-             not built yet",
-        ));
-    }
+        })
+    })
+}
+
+/// What cannot be done without is refused here; what has a substitute is named.
+fn check_host(policy: &Policy, host: &Host) -> Result<Vec<Degraded>, Refused> {
     if !host.seccomp {
         return Err(Refused::host(
             "seccomp",

@@ -20,7 +20,7 @@ const ROOT_SIZE: u64 = 16 << 20;
 const TMP_SIZE: u64 = 1 << 30;
 
 /// Name of the workspace's own layer.
-const WORKSPACE: &str = "workspace";
+pub(crate) const WORKSPACE: &str = "workspace";
 
 const READ: Flags = Flags { read_only: true, no_exec: true };
 const EXECUTE: Flags = Flags { read_only: true, no_exec: false };
@@ -51,9 +51,7 @@ pub(crate) fn layout(
     host: &Host,
 ) -> Result<Layout, Refused> {
     workspace::check(policy, survey, invoker, ids)?;
-    let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
-    let mut builder =
-        Builder { protect: protect.chain(survey.led_to.iter().cloned()).collect(), ..Builder::default() };
+    let mut builder = Builder { protect: protect(policy, survey), ..Builder::default() };
     builder.obeyed.clone_from(&survey.obeyed);
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
@@ -118,6 +116,12 @@ pub(crate) fn layout(
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
     let Builder { trees, steps, void, layers, notes, .. } = builder;
     Ok(Layout { trees, steps, void, layers, notes })
+}
+
+/// Patterns of what `apply` holds back.
+pub(crate) fn protect(policy: &Policy, survey: &Survey) -> Vec<String> {
+    let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
+    protect.chain(survey.led_to.iter().cloned()).collect()
 }
 
 /// Whether something of the host's lies below it, so that it is no link to /tmp.

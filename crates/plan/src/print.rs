@@ -8,6 +8,7 @@ use ringfence_policy::CommandRules;
 use serde::Serializer;
 use serde::ser::{SerializeMap, SerializeSeq};
 
+use crate::hosted::COPY;
 use crate::steps::{Flags, Step, Tree};
 use crate::syscalls::{self, Answer};
 use crate::void::{Content, Node};
@@ -30,7 +31,16 @@ impl fmt::Display for Plan {
             let groups: Vec<_> = self.groups.iter().map(u32::to_string).collect();
             writeln!(out, "groups      {} (they stay)", groups.join(" "))?;
         }
-        writeln!(out, "namespaces  user mount pid ipc uts net cgroup; host name `{}`", self.host_name)?;
+        match &self.hosted {
+            None => {
+                writeln!(
+                    out,
+                    "namespaces  user mount pid ipc uts net cgroup; host name `{}`",
+                    self.host_name
+                )?;
+            }
+            Some(_) => writeln!(out, "namespaces  the host's")?,
+        }
         writeln!(out, "workspace   {} ({})", escape(&self.workspace), mode(self.mode))?;
         writeln!(out, "command     {}", shown(&self.command))?;
         writeln!(out, "in          {}", escape(&self.directory))?;
@@ -39,6 +49,7 @@ impl fmt::Display for Plan {
             writeln!(out, "  {}={}", name.to_string_lossy(), escape(value))?;
         }
         match &self.void {
+            None if self.hosted.is_some() => writeln!(out, "\nroot, which is the host's")?,
             Some(_) => writeln!(out, "\nroot, which sees who looks for what is not in it")?,
             None => writeln!(out, "\nroot")?,
         }
@@ -48,12 +59,27 @@ impl fmt::Display for Plan {
         for step in &self.steps {
             writeln!(out, "  {}", describe(step, &self.trees))?;
         }
+        if let Some(hosted) = &self.hosted {
+            for path in &hosted.own {
+                writeln!(out, "  mkdir    {}", escape(path))?;
+            }
+            for layer in &self.layers {
+                let copy = layer.directory.join(COPY);
+                writeln!(out, "  copy     {} to {}", escape(&layer.host), escape(&copy))?;
+            }
+            for (path, target) in &hosted.links {
+                writeln!(out, "  link     {} -> {}", escape(path), escape(target))?;
+            }
+        }
         match &self.landlock {
             Some(landlock) => {
                 let files = if landlock.files { "" } else { ", no rights on files" };
                 writeln!(out, "\nlandlock ABI {}{files}", landlock.abi)?;
                 for (right, path) in &landlock.rules {
                     writeln!(out, "  {:8} {}", right_name(*right), escape(path))?;
+                }
+                for path in &landlock.except {
+                    writeln!(out, "  not      {}", escape(path))?;
                 }
                 if landlock.scoped {
                     writeln!(out, "  signals and abstract sockets end at the sandbox")?;
@@ -160,6 +186,7 @@ fn right_name(right: Right) -> &'static str {
         Right::Write => "write",
         Right::Execute => "execute",
         Right::Device => "use",
+        Right::Layer => "layer",
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Variant {
     pub io_uring: bool,
     /// Init judges what is executed.
     pub guarded: bool,
+    /// Tier `landlock`: there are no namespaces and no mounts, so calls that reach past Landlock are init's to make, or refused.
+    pub hosted: bool,
 }
 
 impl Variant {
@@ -75,12 +77,65 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Absent, _) => always(ENOSYS),
             (Answer::Allow, "execve" | "execveat") if variant.guarded => always(Verdict::Notify),
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
+            (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
+            (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
+            (Answer::Allow, name) if variant.hosted && closer(name).is_some() => {
+                closer(name).unwrap_or_default()
+            }
             (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
         },
     });
     bpf::compile(entries.collect(), ENOSYS)
 }
+
+/// In tier `landlock`, init makes these on a file that it found itself: Landlock knows no right to change attributes. Set-id
+/// bits are never set.
+const HOSTED: [&str; 22] = [
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "chown",
+    "fchown",
+    "lchown",
+    "fchownat",
+    "utime",
+    "utimes",
+    "utimensat",
+    "futimesat",
+    "setxattr",
+    "lsetxattr",
+    "fsetxattr",
+    "setxattrat",
+    "removexattr",
+    "lremovexattr",
+    "fremovexattr",
+    "removexattrat",
+    "file_setattr",
+    "inotify_add_watch",
+];
+
+/// In tier `landlock`, what is shared with the rest of the host: System V memory, message queues and their kin.
+const SHARED: [&str; 17] = [
+    "shmget",
+    "shmat",
+    "shmctl",
+    "shmdt",
+    "semget",
+    "semop",
+    "semtimedop",
+    "semctl",
+    "msgget",
+    "msgsnd",
+    "msgrcv",
+    "msgctl",
+    "mq_open",
+    "mq_unlink",
+    "mq_notify",
+    "process_mrelease",
+    "process_madvise",
+];
 
 /// What `runtime.debug` grants.
 pub const DEBUG: [&str; 4] = ["ptrace", "process_vm_readv", "process_vm_writev", "kcmp"];
@@ -117,11 +172,21 @@ pub fn refused(number: i32) -> Option<(&'static str, &'static str)> {
     match (call.answer, call.name) {
         (Answer::Refuse, name) => Some((name, call.why)),
         (Answer::Absent, _) | (_, "connect" | "execve" | "execveat") => None,
+        (Answer::Allow, name) if HOSTED.contains(&name) || SHARED.contains(&name) => {
+            Some((name, "tier `landlock`: it reaches what is not granted, past Landlock"))
+        }
         (_, "clone") => Some(("clone", "new namespaces are attack surface of the kernel")),
         (_, "prlimit64") => Some(("prlimit64", "the limits of another process are not its to set")),
         // Allowed, but for these arguments: the line of the table says which are not.
         (Answer::Allow, name) => Some((name, call.why)),
     }
+}
+
+/// Whether init makes this call itself, in tier `landlock`.
+#[must_use]
+pub fn hosted(number: i32) -> bool {
+    let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number));
+    call.is_some_and(|call| HOSTED.contains(&call.name))
 }
 
 /// What a call that is told of answers: what the kernel says to such arguments where it has no such thing (socket(2)), else EPERM.
@@ -154,6 +219,41 @@ const NEW_NAMESPACES: &[i32] = &[
 
 fn always(verdict: Verdict) -> Vec<Case> {
     vec![Case { when: vec![], verdict }]
+}
+
+/// Conditions of tier `landlock` that differ: processes, sockets and inode flags of others are within reach there.
+fn closer(name: &str) -> Option<Vec<Case>> {
+    let own = |argument| vec![bits(argument, u32::MAX, 0, Verdict::Allow), otherwise()];
+    let mut cases = match name {
+        // Of a process: 0 is the caller. prlimit64 is the same everywhere.
+        "sched_setaffinity" | "sched_setparam" | "sched_setscheduler" | "sched_setattr" => {
+            return Some(own(0));
+        }
+        // PRIO_PROCESS and IOPRIO_WHO_PROCESS of the caller.
+        "setpriority" => return Some(of_caller(0)),
+        "ioprio_set" => return Some(of_caller(1)),
+        "socket" => {
+            let mut cases = unix();
+            cases.push(otherwise());
+            return Some(cases);
+        }
+        // FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR: they need a descriptor that reads, no more.
+        "ioctl" => {
+            [0x4008_6602, 0x4004_6602, 0x401c_5820].map(|request| bits(1, u32::MAX, request, TOLD)).to_vec()
+        }
+        _ => return None,
+    };
+    cases.extend(conditions(name));
+    Some(cases)
+}
+
+fn of_caller(which: u32) -> Vec<Case> {
+    let is = |argument, value| Match { argument, upper: false, mask: u32::MAX, value };
+    vec![Case { when: vec![is(0, which), is(1, 0)], verdict: Verdict::Allow }, otherwise()]
+}
+
+fn otherwise() -> Case {
+    Case { when: vec![], verdict: TOLD }
 }
 
 fn sealed_memfd() -> Vec<Case> {
@@ -274,8 +374,14 @@ mod tests {
     use crate::bpf::{ARCHITECTURE, interpret};
 
     const ALLOW: u32 = 0x7fff_0000;
-    const USUAL: Variant =
-        Variant { memfd_noexec: true, debug: false, user_namespaces: false, io_uring: false, guarded: false };
+    const USUAL: Variant = Variant {
+        memfd_noexec: true,
+        debug: false,
+        user_namespaces: false,
+        io_uring: false,
+        guarded: false,
+        hosted: false,
+    };
 
     fn judge(name: &str, arguments: [u64; 6]) -> u32 {
         let number = SYSCALLS.iter().find(|call| call.name == name).unwrap().number;

@@ -45,3 +45,45 @@ pub(crate) mod rules {
         Ok(rules.into_iter().map(|Rule(right, path)| (right, path)).collect())
     }
 }
+
+/// For a list of paths.
+pub(crate) mod paths {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct One(#[serde(with = "super::path")] PathBuf);
+
+    pub(crate) fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(paths.iter().map(|path| One(path.clone())))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        Ok(Vec::<One>::deserialize(deserializer)?.into_iter().map(|One(path)| path).collect())
+    }
+}
+
+/// For a list of links and where they lead.
+pub(crate) mod links {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Link(#[serde(with = "super::path")] PathBuf, #[serde(with = "super::path")] PathBuf);
+
+    pub(crate) fn serialize<S: Serializer>(
+        links: &[(PathBuf, PathBuf)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(links.iter().map(|(path, target)| Link(path.clone(), target.clone())))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(PathBuf, PathBuf)>, D::Error> {
+        let links = Vec::<Link>::deserialize(deserializer)?;
+        Ok(links.into_iter().map(|Link(path, target)| (path, target)).collect())
+    }
+}

@@ -99,6 +99,7 @@ impl Case {
                 command: vec!["true".into()],
                 allow_degraded: BTreeSet::new(),
                 enter: false,
+                aside: "/aside".into(),
                 layers: "/home/u/.local/state/ringfence/runs/r".into(),
                 unused_id: 0x7000_0001,
                 machine_id: "0".repeat(32),

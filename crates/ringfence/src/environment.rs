@@ -24,8 +24,8 @@ pub(crate) fn refuse_setuid() -> Result<(), Failure> {
         .hint("remove the bit: chmod u-s,g-s ringfence"))
 }
 
-/// Root of a container may lack what root needs to keep its tasks from being root.
-pub(crate) fn refuse_powerless_root(invoker: &Invoker) -> Result<(), Failure> {
+/// Root of a container may lack what root needs to make namespaces whose tasks are not root: what it lacks.
+pub(crate) fn powerless_root(invoker: &Invoker) -> Result<Option<String>, Failure> {
     const NEEDED: &[(CapabilitySet, &str)] = &[
         (CapabilitySet::CHOWN, "CAP_CHOWN"),
         (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
@@ -36,16 +36,13 @@ pub(crate) fn refuse_powerless_root(invoker: &Invoker) -> Result<(), Failure> {
         (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
     ];
     if !invoker.root {
-        return Ok(());
+        return Ok(None);
     }
     let have = capabilities(None).context("looking at the capabilities")?.effective;
     let missing: Vec<&str> =
         NEEDED.iter().filter(|(one, _)| !have.contains(*one)).map(|(_, name)| *name).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("started by root without {}, as in a container", missing.join(", ")))
-        .hint("start it as an ordinary user, as in `docker run --user 1000`, who needs none of them"))
+    Ok((!missing.is_empty())
+        .then(|| format!("started by root without {}, as in a container", missing.join(", "))))
 }
 
 /// The invoker of this process.

@@ -6,6 +6,7 @@ mod approvals;
 mod cli;
 mod clock;
 mod commands;
+mod copies;
 mod decoys;
 mod environment;
 mod executions;

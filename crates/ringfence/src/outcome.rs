@@ -67,7 +67,7 @@ fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {
     let hint = match (what.split_whitespace().next(), errno) {
         (Some("proc"), Errno::PERM) => {
             "this host masks parts of /proc, as containers do, and the kernel then refuses a fresh one; run outside the \
-             container or with an unmasked /proc (tier `landlock`, which needs none, is not built yet)"
+             container or with an unmasked /proc"
         }
         (Some("overlay"), _) => "choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`",
         (Some("opening"), Errno::STALE) => {

@@ -25,7 +25,7 @@ use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::Settled;
 use crate::refusals::Refusals;
-use crate::{clock, environment, groups, ids, layers, named, outcome, source, terminal};
+use crate::{clock, copies, environment, groups, ids, layers, named, outcome, source, terminal};
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -46,16 +46,26 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    environment::refuse_powerless_root(&invoker)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let standard = ringfence_supervise::standard().context("the standard streams")?;
-    let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;
     // From here on there are two ways at once: what follows, and the making of the namespaces.
+    let nascent = begin(&invoker)?;
     let mut run = Run::new(&arguments.policy, invoker, None)?;
     report.policy = Some(run.policy.hash.clone());
     let outcome = run.go(arguments, nascent, &signals, standard, report);
     run.clear();
     outcome
+}
+
+/// Namespaces that are being made, or why there will be none.
+pub(crate) type Namespaces = Result<Nascent, String>;
+
+/// Begins to make them.
+pub(crate) fn begin(invoker: &Invoker) -> Result<Namespaces, Failure> {
+    match environment::powerless_root(invoker)? {
+        Some(cause) => Ok(Err(cause)),
+        None => ringfence_confine::begin(ringfence_plan::own_ids(invoker)).map(Ok).map_err(not_confined),
+    }
 }
 
 /// Looks at the host and plans; what it needs of a run that is not one yet is made up.
@@ -67,16 +77,35 @@ pub(crate) fn make_plan(
     layers: &Path,
 ) -> Result<Plan, Failure> {
     let decoys = decoys::make(policy).context("random numbers")?;
-    let given = Given { layers, unused_id: 0x7000_0000, look: Look::Everything, decoys: &decoys };
+    let aside = aside("RUN");
+    // As a run would find out.
+    let namespaces =
+        begin(invoker)?.and_then(|nascent| nascent.attempt().map_err(|failure| failure.to_string()));
+    let given = Given {
+        layers,
+        aside: &aside,
+        unused_id: 0x7000_0000,
+        look: Look::Everything,
+        decoys: &decoys,
+        no_namespaces: namespaces.err(),
+    };
     make_plan_as(policy, invoker, arguments, command, &given)
 }
 
 /// What a run brings to its plan.
 struct Given<'a> {
     layers: &'a Path,
+    aside: &'a Path,
     unused_id: u32,
     look: Look,
     decoys: &'a BTreeMap<PathBuf, Decoy>,
+    /// Why none can be made, where that was tried.
+    no_namespaces: Option<String>,
+}
+
+/// Where another user than the invoker comes by a run's own directories.
+fn aside(run: &str) -> PathBuf {
+    Path::new("/var/tmp").join(format!("ringfence-{run}"))
 }
 
 fn make_plan_as(
@@ -89,6 +118,7 @@ fn make_plan_as(
     let workspace = workspace(policy, invoker, arguments);
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
+    host.no_user_namespaces = given.no_namespaces.clone().or(host.no_user_namespaces);
     let survey = survey::survey(policy, invoker, &workspace, given.look)?;
     environment::recordable(&survey.workspace.real, "the workspace")?;
     for git in &survey.git {
@@ -102,6 +132,7 @@ fn make_plan_as(
         allow_degraded: arguments.allow_degraded.iter().cloned().collect(),
         enter: arguments.workspace.is_some(),
         layers: given.layers.to_path_buf(),
+        aside: given.aside.to_path_buf(),
         unused_id: given.unused_id,
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
@@ -191,32 +222,30 @@ impl Run {
         &mut self,
         arguments: &PolicyArguments,
         command: Vec<OsString>,
-        nascent: Nascent,
+        namespaces: Namespaces,
         relays: &[Relay],
         report: &mut Report,
     ) -> Result<Open, Failure> {
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let decoys = decoys::make(self.policy).context("random numbers")?;
-        let layers = self.directory.path();
-        let given = Given { layers, unused_id: unused, look: Look::Needed, decoys: &decoys };
-        let plan: &Plan =
-            Box::leak(Box::new(make_plan_as(self.policy, &self.invoker, arguments, command, &given)?));
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
+        let aside = aside(self.directory.id());
+        let mut given = Given {
+            layers: self.directory.path(),
+            aside: &aside,
+            unused_id: unused,
+            look: Look::Needed,
+            decoys: &decoys,
+            no_namespaces: None,
+        };
+        let (plan, boundary, border) = self.stand(arguments, command, namespaces, relays, &mut given)?;
         self.describe(plan, report);
-        layers::make(plan)?;
-        if plan.ids.mapped {
-            ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)
-                .context("the standard streams")?;
-        }
-        let boundary = nascent
-            .build(plan, self.name.is_none(), groups::watched(plan), approvals::any(self.policy))
-            .map_err(not_confined)?;
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
         let head = log.append(&self.start_event(plan)).context("the run's log")?;
-        let border = clock::border(self.directory.path(), plan.layers.iter().map(|layer| &*layer.host));
+        let border = border.unwrap_or_else(|| self.border(plan));
         let mut record = self.record(plan, border.moment);
         record.head = Some(head);
         self.directory.write_record(&record, false).context("the run's record")?;
@@ -237,6 +266,46 @@ impl Run {
         })
     }
 
+    fn border(&self, plan: &Plan) -> clock::Border {
+        clock::border(self.directory.path(), plan.layers.iter().map(|layer| &*layer.host))
+    }
+
+    /// Plans, and builds what is planned; where the namespaces turn out to be refused, both once more without them.
+    fn stand(
+        &self,
+        arguments: &PolicyArguments,
+        command: Vec<OsString>,
+        namespaces: Namespaces,
+        relays: &[Relay],
+        given: &mut Given<'_>,
+    ) -> Result<(&'static Plan, Boundary, Option<clock::Border>), Failure> {
+        let mut nascent = namespaces.map_err(|cause| given.no_namespaces = Some(cause)).ok();
+        loop {
+            let plan = make_plan_as(self.policy, &self.invoker, arguments, command.clone(), given)?;
+            let plan: &Plan = Box::leak(Box::new(plan));
+            let (single, watched) = (self.name.is_none(), groups::watched(plan));
+            if plan.ids.mapped || plan.hosted.is_some() && plan.ids.outside_uid != self.invoker.uid {
+                ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)
+                    .context("the standard streams")?;
+            }
+            let Some(nascent) = nascent.take().filter(|_| plan.hosted.is_none()) else {
+                // What changes on the host while it is copied is a change since then.
+                let border = self.border(plan);
+                copies::make(plan, &self.invoker)?;
+                let settle = || copies::settle(plan);
+                let boundary =
+                    ringfence_confine::begin_hosted(plan, single, watched, &settle).map_err(not_confined)?;
+                return Ok((plan, boundary, Some(border)));
+            };
+            layers::make(plan)?;
+            match nascent.build(plan, single, watched, approvals::any(self.policy)) {
+                Ok(boundary) => return Ok((plan, boundary, None)),
+                Err(failure) if failure.no_namespaces() => given.no_namespaces = Some(failure.to_string()),
+                Err(failure) => return Err(not_confined(failure)),
+            }
+        }
+    }
+
     /// Where nothing ran, nothing is left behind.
     pub(crate) fn clear(&self) {
         if !self.started {
@@ -247,7 +316,7 @@ impl Run {
     fn go(
         &mut self,
         arguments: &Arguments,
-        nascent: Nascent,
+        nascent: Namespaces,
         signals: &OwnedFd,
         mut standard: Standard,
         report: &mut Report,
@@ -291,7 +360,7 @@ impl Run {
             }
         }
         if !arguments.quiet {
-            for unseen in plan.degraded.iter().filter(|degraded| degraded.name == VOID) {
+            for unseen in plan.degraded.iter().filter(|one| one.name == VOID && plan.hosted.is_none()) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));
             }
             self.say(refused, changes);
@@ -309,6 +378,10 @@ impl Run {
             groups: Vec::new(),
             task: open.plan.ids.mapped.then_some(open.plan.ids.outside_uid),
         };
+        if let Some(hosted) = &open.plan.hosted {
+            enclosure.own.push(hosted.base.clone());
+            enclosure.notes.extend(hosted.base.parent().map(Path::to_owned));
+        }
         // What is granted later is searched for what stays hidden in it.
         enclosure.names.extend(ringfence_policy::grantable_bases(self.policy));
         if !open.plan.layers.is_empty() {
@@ -385,7 +458,8 @@ impl Run {
         outcome: outcome::Outcome,
         report: &mut Report,
     ) -> Result<(Result<u8, Failure>, Settled), Failure> {
-        let Open { plan, boundary, mut log, limiter, refusals, mut record, reserved } = open;
+        let Open { plan, mut boundary, mut log, limiter, refusals, mut record, reserved } = open;
+        boundary.finish();
         refusals.sum_up(&mut log)?;
         // A command that is nowhere was not refused.
         let refused = |failure: &&Failure| {
@@ -413,6 +487,7 @@ impl Run {
         }
         report.refusals += refusals.totals().1;
         report.signal = outcome.signal;
+        copies::clear(plan);
         let settled = layers::settle(plan, &self.state, &self.directory, &record);
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {

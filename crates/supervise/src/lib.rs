@@ -32,7 +32,7 @@ pub use ringfence_confine::{Command, Fate, Opening, Purpose, Refusal, Refused};
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};
-pub use stops::take_signals;
+pub use stops::{asked_to_end, take_signals};
 
 /// What is to be written down.
 #[derive(Debug)]

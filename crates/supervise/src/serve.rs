@@ -50,8 +50,10 @@ pub struct Template {
     pub environment: BTreeMap<OsString, OsString>,
     /// Where it starts, unless its client stands in the workspace.
     pub directory: PathBuf,
-    /// The workspace; paths there are the same inside.
+    /// The workspace.
     pub workspace: PathBuf,
+    /// Where paths in it are inside.
+    pub inside: PathBuf,
     /// The kernel ids of the task, if they are not the invoker's.
     pub foreign: Option<(u32, u32)>,
 }
@@ -415,14 +417,15 @@ impl<'a> Server<'a> {
         environment
     }
 
-    /// Where the client stands, if that is in the workspace; paths there are the same inside.
+    /// Where the client stands, if that is in the workspace.
     fn directory_for(&self, directory: &Path) -> OsString {
-        let inside = directory.starts_with(&self.template.workspace)
-            && !directory.components().any(|part| part == std::path::Component::ParentDir);
-        if inside {
-            directory.as_os_str().to_owned()
-        } else {
-            self.template.directory.clone().into_os_string()
+        let plain = !directory.components().any(|part| part == std::path::Component::ParentDir);
+        match directory.strip_prefix(&self.template.workspace) {
+            Ok(below) if plain && below.as_os_str().is_empty() => {
+                self.template.inside.clone().into_os_string()
+            }
+            Ok(below) if plain => self.template.inside.join(below).into_os_string(),
+            _ => self.template.directory.clone().into_os_string(),
         }
     }
 }

@@ -25,6 +25,15 @@ pub fn take_signals() -> Result<OwnedFd, Errno> {
     signals::descriptor(&set)
 }
 
+/// Whether somebody wants an end, before there is a sandbox whose command could be told.
+#[must_use]
+pub fn asked_to_end() -> bool {
+    const INT: i32 = 2;
+    const QUIT: i32 = 3;
+    const TERM: i32 = 15;
+    signals::pending(&[HUP, INT, QUIT, TERM])
+}
+
 impl Watch<'_> {
     /// One signal. What a process sent is for the command; what the terminal sent is for all in its foreground.
     pub(crate) fn signal(&mut self, signal: i32, from_process: bool) {

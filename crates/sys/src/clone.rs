@@ -4,7 +4,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use rustix::process::Pid;
 
-use crate::{Errno, check};
+use crate::{Errno, check, last_errno};
 
 /// The namespaces of a sandbox (clone(2)).
 pub const SANDBOX_NAMESPACES: u64 = (libc::CLONE_NEWUSER
@@ -66,7 +66,14 @@ fn fork(flags: u64, exit_signal: libc::c_int) -> Result<Forked, Errno> {
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = exit_signal as u64;
     // SAFETY: args is valid for its size; no stack is given, so the child runs on a copy of this one.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    let mut result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    // Containers hide clone3, whose flags a filter cannot see.
+    if result == -1 && last_errno() == Errno::NOSYS {
+        let flags = args.flags | args.exit_signal;
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: as above; clone(2) stores the pidfd where the parent's thread id would go.
+        result = unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut pidfd, none, none) };
+    }
     match Pid::from_raw(i32::try_from(check(result)?).unwrap_or(0)) {
         None => Ok(Forked::Child),
         Some(pid) => {

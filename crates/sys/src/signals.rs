@@ -130,6 +130,16 @@ pub fn forget_pending() {
     while unsafe { libc::sigtimedwait(&raw const all.0, std::ptr::null_mut(), &raw const now) } > 0 {}
 }
 
+/// Whether one of these, which are blocked, has arrived and was not taken yet.
+#[must_use]
+pub fn pending(signals: &[i32]) -> bool {
+    let mut set = Set::empty();
+    // SAFETY: set.0 is valid for writing.
+    let known = unsafe { libc::sigpending(&raw mut set.0) } == 0;
+    // SAFETY: set.0 is a valid sigset_t; a bad number is answered with -1.
+    known && signals.iter().any(|signal| unsafe { libc::sigismember(&raw const set.0, *signal) } == 1)
+}
+
 /// Runs `call`, whose sleep in the kernel ends with EINTR after this time, and again and again until it returns. All signals
 /// are blocked but SIGALRM, which does nothing else; no other timer of the process may use it.
 pub fn interrupted_after<T>(time: std::time::Duration, call: impl FnOnce() -> T) -> T {

@@ -19,7 +19,7 @@ use crate::cli::PolicyArguments;
 use crate::failure::{Context, Failure};
 use crate::named::{self, Claim};
 use crate::outcome::{self, Outcome};
-use crate::run::{Open, Run, not_confined};
+use crate::run::{Namespaces, Open, Run, begin, not_confined};
 use crate::{environment, terminal};
 
 #[derive(Args, Debug)]
@@ -77,9 +77,8 @@ fn keep(arguments: Arguments, begun: OwnedFd) -> Result<u8, Failure> {
         }
     }
     let invoker = environment::invoker()?;
-    environment::refuse_powerless_root(&invoker)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
-    let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;
+    let nascent = begin(&invoker)?;
     let mut run = Run::new(&arguments.policy, invoker, Some(arguments.name.clone()))?;
     let outcome = serve(&mut run, arguments, nascent, &signals, begun);
     run.clear();
@@ -89,7 +88,7 @@ fn keep(arguments: Arguments, begun: OwnedFd) -> Result<u8, Failure> {
 fn serve(
     run: &mut Run,
     arguments: Arguments,
-    nascent: ringfence_confine::Nascent,
+    nascent: Namespaces,
     signals: &OwnedFd,
     begun: OwnedFd,
 ) -> Result<u8, Failure> {
@@ -113,6 +112,7 @@ fn serve(
             environment: plan.environment.clone(),
             directory: plan.directory.clone(),
             workspace: plan.workspace.clone(),
+            inside: plan.inside(),
             foreign: plan.ids.mapped.then_some((plan.ids.outside_uid, plan.ids.outside_gid)),
         };
         let first = Job {

@@ -30,6 +30,7 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         return Err(Failure::new(format!("run {} goes on", record.id)).hint("wait for its end"));
     }
     let layers = layers(&record)?;
+    crate::copies::catch_up(&layers)?;
     let journal =
         directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
@@ -94,8 +95,8 @@ impl Waiting {
     /// Removes the layers with everything in them.
     pub(crate) fn remove_layers(&self) -> Result<(), Failure> {
         for layer in &self.layers {
-            let path = self.directory.path().join(&layer.name);
-            ringfence_workspace::remove_tree(&path).map_err(|failures| {
+            let Some(path) = layer.upper.parent() else { continue };
+            ringfence_workspace::remove_tree(path).map_err(|failures| {
                 Failure::new(failures.first().map_or_else(String::new, ToString::to_string))
             })?;
         }

@@ -1,0 +1,194 @@
+//! Tier `landlock`: a sandbox without namespaces. No kernel object ends with it, so a warden stands above init, and each of the
+//! two ends everything below if the other or the supervisor dies.
+
+mod attributes;
+mod descendants;
+mod judge;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ringfence_plan::{Landlock, Plan, Right};
+use ringfence_sys::clone::{Forked, clone};
+use ringfence_sys::{exec, signals};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{self, DumpableBehavior, Pid, Resource, Rlimit, Signal, WaitOptions};
+use rustix::thread::{self, CapabilitySet, Gid, Uid};
+
+use crate::child::{Outcome, Own, at, keep_capabilities};
+use crate::init::{self, CHILD, TERM};
+use crate::job::{Filters, Rules};
+use crate::landlock::Domain;
+use crate::nascent::sockets;
+use crate::orders::Orders;
+use crate::parent::{Boundary, Failure, fail, reap, stage_of_job};
+use crate::report::{self, Message, Stage, send, send_with};
+
+pub(crate) use descendants::{end as end_descendants, signal as signal_descendants};
+pub(crate) use judge::{Judge, Judged};
+
+/// Makes the boundary of a plan of tier `landlock`. `settle` is called when nothing of it runs any more, whatever ended it. The
+/// caller must have one thread, and have blocked the signals it takes by descriptor.
+///
+/// # Errors
+/// [`Failure`], for what goes wrong before init exists; later failures come as [`Message::Failed`].
+pub fn begin(plan: &Plan, single: bool, watched: bool, settle: &dyn Fn()) -> Result<Boundary, Failure> {
+    let (report_in, report_out) = sockets().map_err(fail("socketpair"))?;
+    let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
+    let (warden, pidfd) = match clone(0).map_err(fail("making a process"))? {
+        Forked::Child => {
+            drop((report_in, alive_out));
+            warden(plan, single, watched, report_out, alive_in, settle)
+        }
+        Forked::Parent(warden, pidfd) => (warden, pidfd),
+    };
+    drop(report_out);
+    let failed = |failure: Failure| {
+        let _ = process::pidfd_send_signal(&pidfd, Signal::TERM);
+        reap(warden);
+        failure
+    };
+    let init = match report::receive(report_in.as_fd()) {
+        Some((Message::Made(pid), _)) => i32::try_from(pid).ok().and_then(Pid::from_raw),
+        Some((Message::Failed { stage, errno, .. }, _)) => {
+            return Err(failed(fail(stage_of_job(stage))(errno)));
+        }
+        _ => None,
+    };
+    let Some(init) = init else {
+        return Err(failed(fail("making the sandbox's first process")(Errno::CHILD)));
+    };
+    Ok(Boundary {
+        init,
+        maker: None,
+        hosted: true,
+        warden: Some(warden),
+        pidfd,
+        report: report_in,
+        server: None,
+        mounter: None,
+        _alive: alive_out,
+    })
+}
+
+/// Never returns.
+fn warden(plan: &Plan, single: bool, watched: bool, report: OwnedFd, alive: OwnedFd, settle: &dyn Fn()) -> ! {
+    let rules = Rules::of(&Orders::of(plan, single, watched), &Filters::new());
+    let waited = enter(plan)
+        .and_then(|()| signals::descriptor(&signals::Set::of(&[CHILD, TERM])).map_err(at(Stage::Guard)));
+    let waited = match waited {
+        Ok(waited) => waited,
+        Err((stage, errno)) => fault(&report, stage, errno),
+    };
+    let (init, pidfd) = match clone(0) {
+        Ok(Forked::Child) => {
+            drop((waited, alive));
+            become_init(plan, report, rules)
+        }
+        Ok(Forked::Parent(pid, pidfd)) => (pid, pidfd),
+        Err(errno) => fault(&report, Stage::Fork as u32, errno),
+    };
+    let number = init.as_raw_nonzero().get().unsigned_abs();
+    let told = send_with(report.as_fd(), &Message::Made(number), &pidfd);
+    drop((report, pidfd));
+    if told.is_ok() {
+        wait(init, &waited, &alive);
+    }
+    descendants::end();
+    settle();
+    exec::exit_now(0)
+}
+
+fn fault(report: &OwnedFd, stage: u32, errno: Errno) -> ! {
+    send(report.as_fd(), &Message::Failed { stage, errno, job: 0 });
+    exec::exit_now(125)
+}
+
+/// What warden and init share: the task's ids, no right of root's, and a Landlock domain that is the task's own but for /proc,
+/// terminals and the layers. The task's domain lies within it, or init could not read what it judges (ptrace(2), landlock(7)).
+fn enter(plan: &Plan) -> Outcome<()> {
+    take_ids(plan).map_err(at(Stage::Identity))?;
+    signals::block_only(&signals::Set::all()).map_err(at(Stage::Guard))?;
+    die_with_parent().map_err(at(Stage::Guard))?;
+    process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Stage::Guard))?;
+    process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .map_err(at(Stage::Limits))?;
+    thread::set_no_new_privs(true).map_err(at(Stage::Privileges))?;
+    keep_capabilities(CapabilitySet::empty()).map_err(at(Stage::Privileges))?;
+    let own = plan.landlock.as_ref().map(|rules| outer(plan, rules));
+    let domain =
+        own.as_ref().map(Domain::new).unwrap_or(Err(Errno::OPNOTSUPP)).map_err(at(Stage::Landlock))?;
+    domain.enter().map_err(at(Stage::Landlock))?;
+    let _ = thread::set_name(c"ringfence-ward");
+    Ok(())
+}
+
+fn outer(plan: &Plan, task: &Landlock) -> Landlock {
+    let mut outer = task.clone();
+    outer.rules.push((Right::Read, "/proc".into()));
+    outer.rules.extend(["/dev/ptmx", "/dev/pts"].map(|path| (Right::Device, path.into())));
+    outer.rules.extend(plan.layers.iter().map(|layer| (Right::Layer, layer.directory.clone())));
+    outer
+}
+
+/// Started by root, the task is the workspace's owner.
+fn take_ids(plan: &Plan) -> Result<(), Errno> {
+    let ids = &plan.ids;
+    if process::geteuid().as_raw() == ids.outside_uid && process::getegid().as_raw() == ids.outside_gid {
+        return Ok(());
+    }
+    thread::set_thread_groups(&[])?;
+    let (uid, gid) = (Uid::from_raw(ids.outside_uid), Gid::from_raw(ids.outside_gid));
+    thread::set_thread_res_gid(gid, gid, gid)?;
+    thread::set_thread_res_uid(uid, uid, uid)
+}
+
+/// Its death is heard of, and orphans come here (prctl(2)).
+fn die_with_parent() -> Result<(), Errno> {
+    process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    process::set_child_subreaper(Some(process::getpid()))
+}
+
+/// Until init or the supervisor is gone.
+fn wait(init: Pid, waited: &OwnedFd, alive: &OwnedFd) {
+    loop {
+        let mut polled = [PollFd::new(waited, PollFlags::IN), PollFd::new(alive, PollFlags::empty())];
+        if !matches!(poll(&mut polled, None::<&Timespec>), Ok(_) | Err(Errno::INTR)) {
+            return;
+        }
+        let [signal, alive] = &polled;
+        if !alive.revents().is_empty() {
+            return;
+        }
+        if signal.revents().is_empty() {
+            continue;
+        }
+        let mut record = [0; signals::RECORD];
+        let _ = rustix::io::read(waited, &mut record);
+        if signals::number(&record) == Some(TERM) {
+            return;
+        }
+        while let Ok(Some((pid, _))) = process::wait(WaitOptions::NOHANG) {
+            if pid == init {
+                return;
+            }
+        }
+    }
+}
+
+/// Never returns.
+fn become_init(plan: &Plan, report: OwnedFd, rules: Rules) -> ! {
+    // The warden may be gone already.
+    let parent = process::getppid();
+    if let Err(errno) = die_with_parent() {
+        fault(&report, Stage::Guard as u32, errno);
+    }
+    if process::getppid() != parent {
+        exec::exit_now(125);
+    }
+    let _ = thread::set_name(c"ringfence-init");
+    exec::wipe_start();
+    let own = Own { hosted: Judge::of(plan), ..Own::default() };
+    init::run(report, rules, own)
+}

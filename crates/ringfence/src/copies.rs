@@ -1,0 +1,152 @@
+//! What tier `landlock` has in place of mounts: directories of the run's own, and copies of what is worked on.
+
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::{DirBuilderExt, chown, symlink};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ringfence_plan::{Invoker, Plan};
+use ringfence_policy::Mode;
+use ringfence_workspace::{Copied, Layer};
+
+use crate::failure::{Context, Failure};
+use crate::layers;
+
+/// A copy that takes longer is told of.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Makes them all, for the user that the task will be.
+pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
+    let Some(hosted) = &plan.hosted else { return Ok(()) };
+    let foreign = plan.ids.outside_uid != invoker.uid;
+    if foreign {
+        // Everybody may go through, nobody else may list it. Whoever was faster with the name is an error.
+        let made = std::fs::DirBuilder::new().mode(0o711).create(&hosted.base);
+        made.context(format!("making {}", hosted.base.display()))?;
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    let own = |path: &Path| match foreign {
+        true => chown(path, Some(plan.ids.outside_uid), Some(plan.ids.outside_gid)),
+        false => Ok(()),
+    };
+    for path in &hosted.own {
+        builder.create(path).and_then(|()| own(path)).context(format!("making {}", path.display()))?;
+    }
+    for (path, target) in &hosted.links {
+        if let Some(parent) = path.parent() {
+            builder.create(parent).context(format!("making {}", parent.display()))?;
+            for above in
+                parent.ancestors().take_while(|above| hosted.own.iter().any(|own| above.starts_with(own)))
+            {
+                own(above).context(format!("giving {} to the task", above.display()))?;
+            }
+        }
+        symlink(target, path).context(format!("making {}", path.display()))?;
+    }
+    if plan.mode == Mode::Temporary {
+        let path = &hosted.workspace;
+        for path in path.parent().into_iter().chain([path.as_path()]) {
+            builder.create(path).and_then(|()| own(path)).context(format!("making {}", path.display()))?;
+        }
+        return Ok(());
+    }
+    layers::make(plan)?;
+    for layer in &plan.layers {
+        let copy = layer.directory.join("copy");
+        for path in [&copy, &layer.directory.join("upper"), &layer.directory] {
+            builder.create(path).and_then(|()| own(path)).context(format!("making {}", path.display()))?;
+        }
+        let mut told = Told { begun: Instant::now(), next: PATIENCE, shown: false };
+        let copied =
+            ringfence_workspace::copy(&layer.host, &layer.directory, &hosted.hidden, foreign, &mut |done| {
+                told.tell(done)
+            });
+        told.end();
+        copied.map_err(|failure| {
+            Failure::new(format!("the copy of the workspace: {failure}"))
+                .hint("choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`, which need none")
+        })?;
+        if foreign {
+            // The manifest is the task's user's too: who captures is that.
+            own(&layer.directory.join("manifest")).context("the copy's manifest")?;
+        }
+    }
+    Ok(())
+}
+
+/// How far a copy is, for a person.
+struct Told {
+    begun: Instant,
+    next: Duration,
+    shown: bool,
+}
+
+impl Told {
+    /// Whether to go on: not once the user asked for an end.
+    fn tell(&mut self, done: Copied) -> bool {
+        if ringfence_supervise::asked_to_end() {
+            return false;
+        }
+        let passed = self.begun.elapsed();
+        if passed >= self.next && std::io::stderr().is_terminal() {
+            self.next = passed + EVERY;
+            self.shown = true;
+            let text = format!(
+                "\r\u{1b}[Kringfence: copying the workspace: {} entries, {} MiB",
+                done.entries,
+                done.bytes >> 20
+            );
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
+        true
+    }
+
+    fn end(&self) {
+        if self.shown {
+            let _ = std::io::stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
+
+/// When nothing runs any more, in whatever way it ended: what changed is kept, what was the run's own goes. It is called in a
+/// process that can reach nothing else; what goes wrong is seen by who looks at the changes, see [`catch_up`].
+pub(crate) fn settle(plan: &Plan) {
+    let Some(hosted) = &plan.hosted else { return };
+    for path in &hosted.own {
+        let _ = ringfence_workspace::remove_tree(path);
+    }
+    if plan.mode == Mode::Temporary
+        && let Some(parent) = hosted.workspace.parent()
+    {
+        let _ = ringfence_workspace::remove_tree(parent);
+    }
+    for layer in plan.layers.iter().filter(|_| plan.mode != Mode::Discard) {
+        let _ = ringfence_workspace::capture(&layer.directory);
+    }
+}
+
+/// Afterwards, by the supervisor: what is empty by now.
+pub(crate) fn clear(plan: &Plan) {
+    let Some(hosted) = &plan.hosted else { return };
+    let workspace = hosted.workspace.parent().filter(|_| plan.mode == Mode::Temporary);
+    for path in hosted.own.iter().map(|path| path.as_path()).chain(workspace) {
+        let _ = std::fs::remove_dir(path);
+    }
+    if plan.layers.iter().all(|layer| !layer.directory.exists()) {
+        let _ = std::fs::remove_dir(&hosted.base);
+    }
+}
+
+/// Where everybody who could have kept the changes was killed, they are kept now.
+pub(crate) fn catch_up(layers: &[Layer]) -> Result<(), Failure> {
+    for directory in layers.iter().filter_map(|layer| layer.upper.parent()) {
+        if ringfence_workspace::captures(directory) {
+            ringfence_workspace::capture(directory)
+                .map_err(|failure| Failure::new(format!("what the run changed: {failure}")))?;
+        }
+    }
+    Ok(())
+}
