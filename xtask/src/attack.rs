@@ -10,7 +10,7 @@ use crate::command::target;
 
 /// How to call it.
 pub(crate) const USAGE: &str = "attack [--group GROUP] [--id ID]... [--as user|root|both] [--jobs N] [--json]
-         [--binary FILE] [--control-only] [--control-all]";
+         [--tier namespace|landlock] [--binary FILE] [--control-only] [--control-all]";
 
 /// Runs the verb.
 pub(crate) fn attack(args: &[String]) -> Result<ExitCode, String> {
@@ -30,6 +30,13 @@ pub(crate) fn attack(args: &[String]) -> Result<ExitCode, String> {
                     "root" => vec![Who::Root],
                     "both" => vec![Who::User, Who::Root],
                     other => return Err(format!("`--as` is user, root or both, not `{other}`")),
+                };
+            }
+            "--tier" => {
+                options.hosted = match value()?.as_str() {
+                    "namespace" => false,
+                    "landlock" => true,
+                    other => return Err(format!("`--tier` is namespace or landlock, not `{other}`")),
                 };
             }
             "--json" => json = true,
@@ -63,5 +70,6 @@ pub(crate) fn options() -> Options {
         jobs: 4,
         binary: Some(target().join("debug/ringfence")),
         control_all: false,
+        hosted: false,
     }
 }

@@ -116,8 +116,8 @@ const HOSTED: [&str; 22] = [
     "inotify_add_watch",
 ];
 
-/// In tier `landlock`, what is shared with the rest of the host: System V memory, message queues and their kin.
-const SHARED: [&str; 17] = [
+/// In tier `landlock`, what is shared with the rest of the host: System V memory, message queues and their kin, names of files.
+const SHARED: [&str; 18] = [
     "shmget",
     "shmat",
     "shmctl",
@@ -135,6 +135,7 @@ const SHARED: [&str; 17] = [
     "mq_notify",
     "process_mrelease",
     "process_madvise",
+    "name_to_handle_at",
 ];
 
 /// What `runtime.debug` grants.

@@ -78,6 +78,8 @@ pub struct Options {
     pub binary: Option<PathBuf>,
     /// Control runs of the rows that are judged without one, too.
     pub control_all: bool,
+    /// The host seems to allow no namespaces, so that tier `landlock` is what holds.
+    pub hosted: bool,
 }
 
 /// Runs the table.
@@ -115,7 +117,7 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
     std::thread::scope(|scope| {
         for job in 0..options.jobs.max(1) {
             let (queue, reports, directory) = (&queue, &reports, &directory.0);
-            scope.spawn(move || work_off(job, directory, queue, reports));
+            scope.spawn(move || work_off((job, options.hosted), directory, queue, reports));
         }
     });
     let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +126,8 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
 }
 
 fn wanted(row: &Row, options: &Options) -> bool {
-    options.group.as_ref().is_none_or(|group| *group == row.group)
+    !(options.hosted && row.only_namespace)
+        && options.group.as_ref().is_none_or(|group| *group == row.group)
         && (options.ids.is_empty() || options.ids.contains(&row.id))
 }
 
@@ -162,7 +165,12 @@ fn weight(row: &Row) -> u64 {
 
 type Reports = BTreeMap<(Who, String), Report>;
 
-fn work_off(job: u32, directory: &Path, queue: &Mutex<VecDeque<(Who, &Row)>>, reports: &Mutex<Reports>) {
+fn work_off(
+    job: (u32, bool),
+    directory: &Path,
+    queue: &Mutex<VecDeque<(Who, &Row)>>,
+    reports: &Mutex<Reports>,
+) {
     let mut worlds: BTreeMap<Who, World> = BTreeMap::new();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -185,7 +193,7 @@ fn work_off(job: u32, directory: &Path, queue: &Mutex<VecDeque<(Who, &Row)>>, re
 
 fn ask(
     worlds: &mut BTreeMap<Who, World>,
-    job: u32,
+    job: (u32, bool),
     directory: &Path,
     who: Who,
     row: &Row,
@@ -212,7 +220,7 @@ struct World {
 }
 
 impl World {
-    fn start(job: u32, directory: &Path, who: Who) -> Result<Self, Broken> {
+    fn start((job, hosted): (u32, bool), directory: &Path, who: Who) -> Result<Self, Broken> {
         let root = rustix::process::getuid().is_root();
         let own = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let (uid, gid) = match (who, root) {
@@ -260,6 +268,7 @@ impl World {
             .env("RF_AS", kind)
             .env("RF_UID", inner.0.to_string())
             .env("RF_GID", inner.1.to_string())
+            .env("RF_TIER", if hosted { "landlock" } else { "namespace" })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .current_dir("/")

@@ -25,6 +25,8 @@ pub(crate) const STAGES: [&str; 13] = [
 /// One attack.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// It means something in tier `namespace` alone.
+    pub(crate) only_namespace: bool,
     /// Short name, such as `FR01`.
     pub id: String,
     /// Group, such as `file-read`.
@@ -84,6 +86,8 @@ pub(crate) struct Clause {
     pub(crate) text: String,
     /// The part of the product that the clause waits for, if it is not the row's.
     pub(crate) stage: Option<String>,
+    /// It is judged in tier `namespace` alone.
+    pub(crate) only_namespace: bool,
     /// What is checked.
     pub(crate) check: Check,
 }
@@ -132,7 +136,7 @@ pub fn rows() -> Result<Vec<Row>, Broken> {
 
 fn row(line: &str) -> Result<Row, String> {
     let columns: Vec<&str> = line.split('\t').collect();
-    let [id, group, technique, _source, premise, attempt, expected, _tier, stage, policy, control, why] =
+    let [id, group, technique, _source, premise, attempt, expected, tier, stage, policy, control, why] =
         columns.as_slice()
     else {
         return Err(format!("{} columns instead of {COLUMNS}", columns.len()));
@@ -156,6 +160,7 @@ fn row(line: &str) -> Result<Row, String> {
         technique: (*technique).to_owned(),
         premise: parse_premise(premise)?,
         attempt: (*attempt).to_owned(),
+        only_namespace: *tier == "namespace",
         clauses: expected.split(" ;; ").map(clause).collect::<Result<_, _>>()?,
         stage: (*stage).to_owned(),
         policy: policy.split(" ;; ").filter(|line| !line.is_empty()).map(str::to_owned).collect(),
@@ -196,6 +201,11 @@ fn clause(text: &str) -> Result<Clause, String> {
         return Err(format!("no part is called `{stage}`"));
     }
     let (kind, value) = body.split_once(':').ok_or_else(|| format!("no kind in clause `{body}`"))?;
+    let (kind, only_namespace) = match kind.split_once('@') {
+        Some((kind, "namespace")) => (kind, true),
+        Some(_) => return Err(format!("`{kind}` is no kind of clause")),
+        None => (kind, false),
+    };
     let owned = value.to_owned();
     let check = match kind {
         "out" => Check::Shows(owned),
@@ -204,7 +214,7 @@ fn clause(text: &str) -> Result<Clause, String> {
         "during" => Check::During(owned),
         "diff" => Check::Diff(owned),
         "note" => Check::Note,
-        "event" | "event@namespace" => {
+        "event" => {
             let (kind, text) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
             Check::Event(kind.to_owned(), text.to_owned())
         }
@@ -222,7 +232,7 @@ fn clause(text: &str) -> Result<Clause, String> {
         }),
         _ => return Err(format!("`{kind}` is no kind of clause")),
     };
-    Ok(Clause { text: text.to_owned(), stage, check })
+    Ok(Clause { text: text.to_owned(), stage, only_namespace, check })
 }
 
 #[cfg(test)]

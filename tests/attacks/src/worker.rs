@@ -78,6 +78,8 @@ pub fn work(who: &str) -> Result<(), Broken> {
 pub(crate) struct World {
     /// Run without the boundary.
     control: bool,
+    /// Tier `landlock`.
+    pub(crate) hosted: bool,
     pub(crate) places: Places,
     services: Child,
     requests: ChildStdin,
@@ -128,7 +130,16 @@ impl World {
         }
         let host_process = bystander()?;
         let places = Places { home: PathBuf::from(home), uid, host_process: host_process.id() };
-        Ok(Self { control: who.contains("control"), places, services, requests, answers, host_process })
+        let hosted = std::env::var_os("RF_TIER").is_some_and(|tier| tier == "landlock");
+        Ok(Self {
+            control: who.contains("control"),
+            hosted,
+            places,
+            services,
+            requests,
+            answers,
+            host_process,
+        })
     }
 
     fn report(&mut self, row: &Row) -> Result<Report, Broken> {
@@ -194,7 +205,15 @@ impl World {
             .env("RINGFENCE_STATE", self.places.state())
             .env("T", TEMPLATE)
             .current_dir(cwd);
+        if self.hosted {
+            command.env("RINGFENCE_TEST_HOST", "no-userns");
+        }
         command
+    }
+
+    /// Root's files are root's: nothing less than root could work on them.
+    fn leave(&self) -> &'static str {
+        if self.hosted && self.places.uid == 0 { " --allow-degraded root-uid" } else { "" }
     }
 
     fn prepare(&self, row: &Row) -> Result<RunTokens, Broken> {
@@ -217,7 +236,7 @@ impl World {
         let mentions_log =
             row.attempt.contains("@LOG@") || row.clauses.iter().any(|c| c.text.contains("@LOG@"));
         if mentions_log && !self.control {
-            self.shell("@RF@ run --policy @POL@ -- true", LIMIT, &run)?;
+            self.shell(&format!("@RF@ run{} --policy @POL@ -- true", self.leave()), LIMIT, &run)?;
             run.log = judge::newest_log(&self.places.state());
         }
         if self.control {
@@ -249,8 +268,9 @@ impl World {
             } else {
                 "bash -c \"$1\""
             };
+            let leave = self.leave();
             let script =
-                format!("{launch}\nexec {terminal}@RF@ run --policy @POL@ --report {REPORT} -- {own}");
+                format!("{launch}\nexec {terminal}@RF@ run{leave} --policy @POL@ --report {REPORT} -- {own}");
             command
                 .arg("-c")
                 .arg(self.places.fill(&script, &run))

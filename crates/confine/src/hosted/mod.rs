@@ -49,12 +49,16 @@ pub fn begin(plan: &Plan, single: bool, watched: bool, settle: &dyn Fn()) -> Res
         reap(warden);
         failure
     };
-    let init = match report::receive(report_in.as_fd()) {
-        Some((Message::Made(pid), _)) => i32::try_from(pid).ok().and_then(Pid::from_raw),
-        Some((Message::Failed { stage, errno, .. }, _)) => {
-            return Err(failed(fail(stage_of_job(stage))(errno)));
+    let init = loop {
+        match report::receive(report_in.as_fd()) {
+            Some((Message::Made(pid), _)) => break i32::try_from(pid).ok().and_then(Pid::from_raw),
+            // Init was faster.
+            Some((Message::Ready, _)) => {}
+            Some((Message::Failed { stage, errno, .. }, _)) => {
+                return Err(failed(fail(stage_of_job(stage))(errno)));
+            }
+            _ => break None,
         }
-        _ => None,
     };
     let Some(init) = init else {
         return Err(failed(fail("making the sandbox's first process")(Errno::CHILD)));
