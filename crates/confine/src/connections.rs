@@ -139,6 +139,7 @@ impl Connections {
         let listener = self.listener.as_fd();
         let outcome = match judge.make(call, || seccomp::still_waits(listener, call.id)) {
             Ok(Judged::Done(value)) => Ok(value),
+            Ok(Judged::Never) => return self.refuse(call, calls),
             Ok(Judged::Refused(path)) => {
                 let process = group(call.thread).unwrap_or(call.thread);
                 let program = program(process);

@@ -151,7 +151,7 @@ impl Nascent {
     ) -> Result<Boundary, Failure> {
         let mut boundary = self.born()?;
         let trees = if plan.ids.mapped {
-            parent::write_maps(plan, boundary.init).map_err(fail("writing the id maps"))?;
+            parent::write_maps(plan, boundary.init).map_err(parent::no_namespaces)?;
             parent::map_trees(plan)?
         } else {
             Vec::new()

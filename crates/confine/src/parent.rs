@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::channel;
 use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, Tell, VoidOrders};
-use crate::report::{self, Message, Refusal, Refused, STEPS, TREES};
+use crate::report::{self, Message, Refusal, Refused, STEPS, Stage, TREES};
 use crate::root;
 
 /// A sandbox that was made.
@@ -113,6 +113,18 @@ impl Boundary {
         check(job)?;
         let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
         self.tell(&Request::Start(job.clone()), &passed)
+    }
+
+    /// Waits until the boundary stands; else what could not be built, and the kernel's answer.
+    ///
+    /// # Errors
+    /// The stage, for [`stage`], and the error; ECHILD where init is gone without a word.
+    pub fn stands(&self) -> Result<(), (u32, Errno)> {
+        match self.report() {
+            Some((Message::Ready, _)) => Ok(()),
+            Some((Message::Failed { stage, errno, .. }, _)) => Err((stage, errno)),
+            _ => Err((Stage::Root as u32, Errno::CHILD)),
+        }
     }
 
     /// Sends a signal to a command, or to its whole group as a terminal would.

@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Host, Invoker};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, open, statx};
 use rustix::process::{getegid, geteuid, getgroups};
+use rustix::thread::{self, SecureComputingMode};
 
 /// Name of the variable by which tests lower what the host seems to have; read in debug builds only.
 pub const TEST_VARIABLE: &str = "RINGFENCE_TEST_HOST";
@@ -38,6 +39,28 @@ pub fn landlock() -> u32 {
     let hidden = cfg!(debug_assertions)
         && std::env::var(TEST_VARIABLE).is_ok_and(|what| what.split(',').any(|word| word == "no-landlock"));
     if hidden { 0 } else { found }
+}
+
+/// Whether somebody else's boundary is around this process, so that what the kernel offers may still be refused: a filter, a
+/// Landlock domain, which needs no_new_privs, or the masks of a container.
+#[must_use]
+pub fn contained() -> bool {
+    let filtered = !matches!(thread::secure_computing_mode(), Ok(SecureComputingMode::Disabled));
+    filtered || !matches!(thread::no_new_privs(), Ok(false)) || masked()
+}
+
+/// Whether parts of /proc are covered, as container engines do: then nobody may mount a new one.
+#[must_use]
+pub fn masked() -> bool {
+    let mount = |path: &str| {
+        let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID).ok()?;
+        (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
+    };
+    let whole = mount("/proc");
+    ["/proc/kcore", "/proc/sys", "/proc/sysrq-trigger"]
+        .iter()
+        .filter_map(|path| mount(path))
+        .any(|own| Some(own) != whole)
 }
 
 fn lower(host: &mut Host, what: &str) {

@@ -20,7 +20,7 @@ mod trial;
 use std::path::Path;
 
 use ringfence_confine::probe;
-use ringfence_plan::Invoker;
+use ringfence_plan::{Host, Invoker};
 
 use crate::scratch::Scratch;
 use crate::surroundings::Surroundings;
@@ -69,6 +69,15 @@ impl Check {
 
     fn missing(name: &'static str, found: impl Into<String>) -> Self {
         Self::new(name, State::Missing, found).with_effect("`ringfence run` is refused")
+    }
+
+    /// What tier `namespace` cannot do without. Where the other one can be had, that is used.
+    fn of_namespaces(host: &Host, name: &'static str, found: impl Into<String>) -> Self {
+        if host.landlock >= ringfence_plan::SCOPES && host.seccomp {
+            let effect = "tier `landlock` is used: the same policy, less of it seen (docs/tiers.md)";
+            return Self::degraded(name, found, effect);
+        }
+        Self::missing(name, found)
     }
 
     fn unknown(name: &'static str, found: impl Into<String>) -> Self {

@@ -43,10 +43,10 @@ pub(crate) fn check(
         checks.extend([MOUNTS, OVERLAY, FUSE].map(untried));
         // What hides parts of it can be seen without trying.
         let hidden = hidden();
-        checks.push(if hidden.is_empty() { untried(PROC) } else { masked(around, &hidden) });
+        checks.push(if hidden.is_empty() { untried(PROC) } else { masked(around, host, &hidden) });
         return;
     }
-    let mounts = mounts(around);
+    let mounts = mounts(around, host);
     let can = mounts.state == crate::State::Good;
     checks.push(mounts);
     if can {
@@ -56,12 +56,12 @@ pub(crate) fn check(
         checks.extend([PROC, OVERLAY].map(|name| Check::unknown(name, "nothing can be mounted")));
     }
     if invoker.root {
-        checks.push(mapped(&invoker.cwd));
+        checks.push(mapped(&invoker.cwd, host));
     }
     checks.push(fuse());
 }
 
-fn mounts(around: &Surroundings) -> Check {
+fn mounts(around: &Surroundings, host: &Host) -> Check {
     let answer = attempt(MOUNT, || attach(&tmpfs()?, c"/"));
     match answer {
         Answer::Works => Check::good(MOUNTS, "a tmpfs was mounted"),
@@ -85,14 +85,14 @@ fn mounts(around: &Surroundings) -> Check {
                         .into(),
                 ]
             };
-            Check::missing(MOUNTS, format!("{who} ({answer})")).with_remedy(remedy)
+            Check::of_namespaces(host, MOUNTS, format!("{who} ({answer})")).with_remedy(remedy)
         }
     }
 }
 
 fn proc(around: &Surroundings, host: &Host) -> Check {
     if !host.proc {
-        return masked(around, &hidden());
+        return masked(around, host, &hidden());
     }
     let answer = attempt(PROCESSES, || {
         let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -101,14 +101,14 @@ fn proc(around: &Surroundings, host: &Host) -> Check {
     });
     match answer {
         Answer::Works => Check::good(PROC, "mounted"),
-        Answer::Fails(Errno::PERM) => masked(around, &hidden()),
+        Answer::Fails(Errno::PERM) => masked(around, host, &hidden()),
         Answer::Late => Check::unknown(PROC, answer.to_string()),
-        _ => Check::missing(PROC, answer.to_string()).with_remedy(remedy::surroundings(around)),
+        _ => Check::of_namespaces(host, PROC, answer.to_string()).with_remedy(remedy::surroundings(around)),
     }
 }
 
 /// The kernel gives a user namespace a fresh proc only where an unmasked one is in sight.
-fn masked(around: &Surroundings, hidden: &[String]) -> Check {
+fn masked(around: &Surroundings, host: &Host, hidden: &[String]) -> Check {
     let found = match hidden {
         [] => "no unmasked /proc is in sight, so the kernel lets nobody mount a new one".to_owned(),
         [first, rest @ ..] => {
@@ -121,7 +121,7 @@ fn masked(around: &Surroundings, hidden: &[String]) -> Check {
         remedy =
             vec!["start ringfence where nothing is mounted on parts of /proc (`findmnt -R /proc`)".into()];
     }
-    Check::missing(PROC, found).with_remedy(remedy)
+    Check::of_namespaces(host, PROC, found).with_remedy(remedy)
 }
 
 /// What is mounted below /proc. binfmt_misc covers nothing, being mounted on an empty directory.
@@ -192,7 +192,7 @@ fn file_system(path: &Path) -> Option<String> {
 }
 
 /// Root's sandboxes only: the directory that would be worked on, shown with another owner.
-fn mapped(directory: &Path) -> Check {
+fn mapped(directory: &Path, host: &Host) -> Check {
     let kind = file_system(directory).unwrap_or_else(|| "its file system".into());
     let outcome = with_child(USER, |pid, _, _| {
         let map = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
@@ -211,7 +211,7 @@ fn mapped(directory: &Path) -> Check {
                 .into(),
         ])
         }
-        Err(errno) => Check::missing(MAPPED, words(errno))
+        Err(errno) => Check::of_namespaces(host, MAPPED, words(errno))
             .with_remedy(vec!["start ringfence as the files' owner, who needs no mapping".into()]),
     }
 }

@@ -21,9 +21,9 @@ pub(crate) fn check(around: &Surroundings, host: &Host, binary: &Path, checks: &
         Check::good(NAME, "made, and ids mapped")
     } else {
         let (found, remedy) = cause(answer, around, host, binary);
-        Check::missing(NAME, found).with_remedy(remedy)
+        Check::of_namespaces(host, NAME, found).with_remedy(remedy)
     });
-    checks.push(if works { others(around) } else { untried(OTHERS) });
+    checks.push(if works { others(around, host) } else { untried(OTHERS) });
     works
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn untried(name: &'static str) -> Check {
     Check::unknown(name, "it needs a user namespace")
 }
 
-fn others(around: &Surroundings) -> Check {
+fn others(around: &Surroundings, host: &Host) -> Check {
     let all = [
         ("mount", UnshareFlags::NEWNS),
         ("pid", UnshareFlags::NEWPID),
@@ -60,7 +60,7 @@ fn others(around: &Surroundings) -> Check {
     } else {
         remedy::surroundings(around)
     };
-    Check::missing(OTHERS, found).with_remedy(remedy)
+    Check::of_namespaces(host, OTHERS, found).with_remedy(remedy)
 }
 
 fn limit(name: &str) -> String {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The Landlock ABI whose scopes keep signals and abstract sockets inside (Linux 6.12).
-const SCOPES: u32 = 6;
+pub const SCOPES: u32 = 6;
 
 /// The name by which root may stay root here.
 const ROOT: &str = "root-uid";

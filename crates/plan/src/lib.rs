@@ -33,7 +33,7 @@ use std::path::PathBuf;
 use ringfence_policy::{CommandRules, Mode, Policy};
 
 pub use host::{Host, Invoker};
-pub use hosted::Hosted;
+pub use hosted::{Hosted, SCOPES};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use steps::{Flags, Step, Tree};

@@ -173,6 +173,9 @@ pub fn refused(number: i32) -> Option<(&'static str, &'static str)> {
     match (call.answer, call.name) {
         (Answer::Refuse, name) => Some((name, call.why)),
         (Answer::Absent, _) | (_, "connect" | "execve" | "execveat") => None,
+        (Answer::Allow, "chmod" | "fchmod" | "fchmodat" | "fchmodat2") => {
+            Some((call.name, "set-id bits are never set"))
+        }
         (Answer::Allow, name) if HOSTED.contains(&name) || SHARED.contains(&name) => {
             Some((name, "tier `landlock`: it reaches what is not granted, past Landlock"))
         }

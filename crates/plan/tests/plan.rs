@@ -238,9 +238,10 @@ fn a_host_that_lacks_something_is_refused_by_its_name() {
         change(&mut case.host);
         case.plan().unwrap_err().part
     };
-    assert!(refused(|host| host.no_user_namespaces = Some("x".into())).contains("user namespaces"));
+    let old = |host: &mut Host| (host.no_user_namespaces, host.landlock) = (Some("x".into()), 5);
+    assert!(refused(old).contains("tier `landlock`"));
     assert!(refused(|host| host.seccomp = false).contains("seccomp"));
-    assert!(refused(|host| host.proc = false).contains("/proc"));
+    assert!(refused(|host| (host.proc, host.seccomp) = (false, false)).contains("seccomp"));
     assert!(refused(|host| host.overlay = false).contains("overlayfs"));
     let mut case = Case::new(Mode::Direct);
     (case.host.overlay, case.host.landlock) = (false, 0);

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfence_plan::{Invoker, Plan};
@@ -115,13 +115,10 @@ impl Told {
 /// process that can reach nothing else; what goes wrong is seen by who looks at the changes, see [`catch_up`].
 pub(crate) fn settle(plan: &Plan) {
     let Some(hosted) = &plan.hosted else { return };
-    for path in &hosted.own {
-        let _ = ringfence_workspace::remove_tree(path);
-    }
-    if plan.mode == Mode::Temporary
-        && let Some(parent) = hosted.workspace.parent()
-    {
-        let _ = ringfence_workspace::remove_tree(parent);
+    // What holds them is the supervisor's.
+    let temporary = (plan.mode == Mode::Temporary).then_some(&hosted.workspace);
+    for path in hosted.own.iter().chain(temporary) {
+        let _ = ringfence_workspace::empty_tree(path);
     }
     for layer in plan.layers.iter().filter(|_| plan.mode != Mode::Discard) {
         let _ = ringfence_workspace::capture(&layer.directory);
@@ -131,8 +128,8 @@ pub(crate) fn settle(plan: &Plan) {
 /// Afterwards, by the supervisor: what is empty by now.
 pub(crate) fn clear(plan: &Plan) {
     let Some(hosted) = &plan.hosted else { return };
-    let workspace = hosted.workspace.parent().filter(|_| plan.mode == Mode::Temporary);
-    for path in hosted.own.iter().map(|path| path.as_path()).chain(workspace) {
+    let workspace = hosted.workspace.ancestors().take(2).filter(|_| plan.mode == Mode::Temporary);
+    for path in hosted.own.iter().map(PathBuf::as_path).chain(workspace) {
         let _ = std::fs::remove_dir(path);
     }
     if plan.layers.iter().all(|layer| !layer.directory.exists()) {

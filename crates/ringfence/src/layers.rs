@@ -80,6 +80,12 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
     if plan.layers.is_empty() {
         return Settled::None;
     }
+    // Who was to see to it was killed: what changed is found out by whoever looks.
+    if plan.mode != Mode::Discard
+        && plan.layers.iter().any(|layer| ringfence_workspace::captures(&layer.directory))
+    {
+        return Settled::Uncounted;
+    }
     let empty = plan.layers.iter().all(|layer| {
         std::fs::read_dir(layer.directory.join("upper")).is_ok_and(|mut entries| entries.next().is_none())
     });

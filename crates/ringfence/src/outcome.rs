@@ -61,7 +61,7 @@ pub(crate) fn limited(
     Outcome { result: Err(Failure::new(exceeded.to_string()).with_status(LIMITED)), ..outcome }
 }
 
-fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {
+pub(crate) fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {
     let what = ringfence_confine::stage(plan, stage);
     let failure = Failure::new(format!("the boundary could not be built: {}: {errno}", what.trim()));
     let hint = match (what.split_whitespace().next(), errno) {

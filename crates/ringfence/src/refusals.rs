@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use ringfence_plan::syscalls;
+use ringfence_plan::{Plan, syscalls};
 use ringfence_policy::{Access, Judge, Policy};
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{Command, Fate, Notice, Purpose, Refusal, Refused};
@@ -21,6 +21,8 @@ const MOST: usize = 4096;
 pub(crate) struct Refusals {
     policy: &'static Policy,
     workspace: &'static Path,
+    /// Nothing lies over the host's own files.
+    hosted: bool,
     /// Made at the first refusal.
     judge: OnceCell<Judge<'static>>,
     /// How often each connect was repeated, by its event.
@@ -37,10 +39,11 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     /// Of one run.
-    pub(crate) fn new(policy: &'static Policy, workspace: &'static Path) -> Self {
+    pub(crate) fn new(policy: &'static Policy, plan: &'static Plan) -> Self {
         Self {
             policy,
-            workspace,
+            workspace: &plan.workspace,
+            hosted: plan.hosted.is_some(),
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -180,16 +183,24 @@ impl Refusals {
                 let access = access(*purpose);
                 let decision = judge.file(whole, access);
                 // A name that is made in the sandbox's own home; where the way to it is missing, it is not.
-                let own = access == Access::Write && judge.scratch(whole) && asked.is_none();
-                (!decision.is_allow() && !own).then(|| Event::FileDeny {
+                let own = !self.hosted && access == Access::Write && judge.scratch(whole) && asked.is_none();
+                // There, attributes of what the other tier shows a copy of are refused too.
+                (self.hosted || !decision.is_allow() && !own).then(|| Event::FileDeny {
                     path: text(path),
                     asked: asked.as_deref().map(text),
                     purpose: purpose.word().into(),
                     process,
                     program,
                     times: 1,
-                    rule: decision.reason().to_string(),
-                    remedy: judge.remedy(whole, access),
+                    rule: if decision.is_allow() {
+                        "tier `landlock`: only `files.write` and the workspace are the task's own".into()
+                    } else {
+                        decision.reason().to_string()
+                    },
+                    remedy: match decision.is_allow() {
+                        true => vec!["[files]".into(), format!("write = [{:?}]", text(path))],
+                        false => judge.remedy(whole, access),
+                    },
                     grantable: access != Access::Exec
                         && access != Access::Write
                         && judge.grantable(whole).is_ok(),

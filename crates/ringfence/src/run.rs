@@ -25,6 +25,8 @@ use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::Settled;
 use crate::refusals::Refusals;
+use rustix::io::Errno;
+
 use crate::{clock, copies, environment, groups, ids, layers, named, outcome, source, terminal};
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -119,6 +121,8 @@ fn make_plan_as(
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
     host.no_user_namespaces = given.no_namespaces.clone().or(host.no_user_namespaces);
+    // Only guessed, where nothing is built.
+    host.proc &= given.look == Look::Needed || !probe::masked();
     let survey = survey::survey(policy, invoker, &workspace, given.look)?;
     environment::recordable(&survey.workspace.real, "the workspace")?;
     for git in &survey.git {
@@ -260,7 +264,7 @@ impl Run {
             boundary,
             log,
             limiter,
-            refusals: Refusals::new(self.policy, &plan.workspace),
+            refusals: Refusals::new(self.policy, plan),
             record,
             reserved,
         })
@@ -299,6 +303,15 @@ impl Run {
             };
             layers::make(plan)?;
             match nascent.build(plan, single, watched, approvals::any(self.policy)) {
+                // Where something else is around, what is refused is known only when it was tried.
+                Ok(boundary) if probe::contained() => match boundary.stands() {
+                    Ok(()) => return Ok((plan, boundary, None)),
+                    Err((stage, errno @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS | Errno::PIPE))) => {
+                        let what = ringfence_confine::stage(plan, stage);
+                        given.no_namespaces = Some(format!("{}: {errno}", what.trim()));
+                    }
+                    Err((stage, errno)) => return Err(outcome::construction(plan, stage, errno)),
+                },
                 Ok(boundary) => return Ok((plan, boundary, None)),
                 Err(failure) if failure.no_namespaces() => given.no_namespaces = Some(failure.to_string()),
                 Err(failure) => return Err(not_confined(failure)),

@@ -67,8 +67,8 @@ fn fork(flags: u64, exit_signal: libc::c_int) -> Result<Forked, Errno> {
     args.exit_signal = exit_signal as u64;
     // SAFETY: args is valid for its size; no stack is given, so the child runs on a copy of this one.
     let mut result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
-    // Containers hide clone3, whose flags a filter cannot see.
-    if result == -1 && last_errno() == Errno::NOSYS {
+    // Containers hide or refuse clone3, whose flags a filter cannot see.
+    if result == -1 && matches!(last_errno(), Errno::NOSYS | Errno::PERM) && flags & SANDBOX_NAMESPACES == 0 {
         let flags = args.flags | args.exit_signal;
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: as above; clone(2) stores the pidfd where the parent's thread id would go.

@@ -44,5 +44,5 @@ pub use escape::escape;
 pub use layer::{Layer, Timestamp};
 pub use recover::{Recovered, landed, recover, recover_leaving};
 pub use refuse::{Failure, Reason, Refusal, Refused};
-pub use remove::{discard, remove_tree};
+pub use remove::{discard, empty_tree, remove_tree};
 pub use render::{render_held, render_json, render_stat};

@@ -47,6 +47,16 @@ pub fn remove_tree(path: &Path) -> Result<(), Vec<Failure>> {
     remove_at(above.root(), name, path)
 }
 
+/// Removes everything in a directory of ours, which stays.
+pub fn empty_tree(path: &Path) -> Result<(), Vec<Failure>> {
+    let root = Tree::own(path).map_err(|errno| vec![Failure::of("open", path)(errno)])?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(root.root(), ".", flags, Mode::empty())
+        .map_err(|errno| vec![Failure::of("open", path)(errno)])?;
+    let failures = empty(&root, path);
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
 /// The same for a name in an open directory; `shown` is for messages.
 pub(crate) fn remove_at(above: impl AsFd, name: &OsStr, shown: &Path) -> Result<(), Vec<Failure>> {
     let one = |doing| move |errno| vec![Failure::of(doing, shown)(errno)];

@@ -40,6 +40,7 @@ fn inside(container: &Container, words: &[&str]) -> (i32, String) {
     for directory in ["usr", "etc", "tmp", "home", "w", "rf", "proc", "dev", "sys"] {
         std::fs::create_dir_all(rootfs.join(directory)).unwrap();
     }
+    place.write(".env", "SECRET");
     for link in ["bin", "sbin", "lib", "lib64"] {
         std::os::unix::fs::symlink(Path::new("usr").join(link), rootfs.join(link)).unwrap();
     }
@@ -130,31 +131,60 @@ fn all_but(refused: &[&str]) -> Vec<String> {
     names.filter(own).map(str::to_owned).collect()
 }
 
-const RUN: &[&str] = &["run", "--preset", "default", "--", "sh", "-c", "echo works; echo x > new"];
+/// What is written, read and reached there; its last line says that it came so far.
+const WORK: &str = "echo x > new && chmod 640 new && ls -l new; cat /w/.env; cat /proc/1/environ; echo x > /etc/x; kill -9 1; sleep 5 & echo DONE";
+
+/// What a container allows, and what becomes of a run there.
+enum Expected {
+    /// This tier; the second: only by leave, since everything is root's.
+    Tier(&'static str, bool),
+}
 
 #[test]
-fn it_works_in_a_container_or_says_why_not() {
+fn it_works_in_a_container_in_the_tier_that_can_be_had() {
     let usual = || USUAL.to_vec();
     let plain = |uid| Container { uid, capabilities: usual(), masked: false, filtered: false };
+    let docker = |uid| Container { masked: true, filtered: true, ..plain(uid) };
     let powerful = Container { capabilities: [usual(), vec!["CAP_SYS_ADMIN"]].concat(), ..plain(0) };
-    let mut cases = vec![(plain(1000), ""), (Container { masked: true, ..plain(1000) }, "/proc")];
+    let (namespace, landlock, root_too) = (
+        Expected::Tier("namespace", false),
+        Expected::Tier("landlock", false),
+        Expected::Tier("landlock", true),
+    );
+    let mut cases = vec![(plain(1000), namespace), (Container { masked: true, ..plain(1000) }, landlock)];
     if root() {
+        let landlock = || Expected::Tier("landlock", false);
         cases.extend([
-            (Container { filtered: true, ..plain(1000) }, "clone3"),
-            (plain(0), "CAP_SYS_ADMIN"),
-            (Container { capabilities: vec!["CAP_KILL"], ..plain(0) }, "CAP_CHOWN"),
-            (powerful, ""),
+            (Container { filtered: true, ..plain(1000) }, landlock()),
+            (docker(1000), landlock()),
+            (Container { capabilities: Vec::new(), ..docker(1000) }, landlock()),
+            (docker(0), root_too),
+            (Container { capabilities: vec!["CAP_KILL"], ..plain(0) }, Expected::Tier("landlock", true)),
+            (powerful, Expected::Tier("namespace", false)),
         ]);
     }
-    for (number, (container, cause)) in cases.iter().enumerate() {
-        let (status, text) = inside(container, RUN);
+    for (number, (container, Expected::Tier(tier, by_leave))) in cases.iter().enumerate() {
+        let run = ["run", "--preset", "coding-agent", "--report", "/w/report.json"];
+        let words = ["--", "sh", "-c", WORK];
+        let (status, text) = inside(container, &[&run[..], &words[..]].concat());
         let (verdict, doctor) = inside(container, &["doctor"]);
-        if cause.is_empty() {
-            assert!(status == 0 && text.contains("works"), "case {number}: {status} {text}");
+        let (status, text) = if *by_leave {
+            assert!(
+                status == 125 && !text.contains("DONE") && text.contains("root-uid"),
+                "case {number}: {status} {text}"
+            );
+            assert_eq!(verdict, 1, "case {number}: {doctor}");
+            inside(container, &[&run[..], &["--allow-degraded", "root-uid"], &words[..]].concat())
         } else {
-            assert!(status == 125 && !text.contains("works"), "case {number}: {status} {text}");
-            assert!(text.contains(cause) && text.contains("hint:"), "case {number}: {text}");
-        }
-        assert_eq!(verdict == 0, status == 0, "case {number}: doctor disagrees: {doctor}\n{text}");
+            assert!(verdict == 0 && doctor.contains(&format!("tier `{tier}`")), "case {number}: {doctor}");
+            (status, text)
+        };
+        assert!(
+            status == 0 && text.contains("DONE") && text.contains("-rw-r-----"),
+            "case {number}: {status} {text}"
+        );
+        assert!(!text.contains("SECRET") && !text.contains("PATH="), "case {number}: {text}");
+        assert_eq!(text.contains("tier `landlock`"), *tier == "landlock", "case {number}: {text}");
+        assert!(text.contains("1 change waits"), "case {number}: {text}");
     }
 }

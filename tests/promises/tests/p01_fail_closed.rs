@@ -22,10 +22,11 @@ fn lowered(what: &str, mode: &str) -> (i32, String, serde_json::Value) {
 #[test]
 fn each_missing_primitive_is_named() {
     for (what, name) in [
-        ("no-userns", "user namespaces"),
+        ("no-userns,abi5", "tier `landlock`"),
+        ("no-userns,no-landlock", "tier `landlock`"),
         ("no-seccomp", "seccomp"),
         ("no-overlay", "overlayfs"),
-        ("no-proc", "/proc"),
+        ("no-proc,abi5", "/proc"),
     ] {
         let (status, text, report) = lowered(what, "review");
         assert_eq!(status, 125, "{text}");

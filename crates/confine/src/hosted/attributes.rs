@@ -40,8 +40,10 @@ impl Judge {
         if !waits() {
             return Err(Errno::SRCH);
         }
-        let sets_id = matches!(change, Change::Mode(mode) if mode & 0o6000 != 0);
-        if sets_id || !self.written(&target) {
+        if matches!(change, Change::Mode(mode) if mode & 0o6000 != 0) {
+            return Ok(Judged::Never);
+        }
+        if !self.written(&target) {
             return Ok(Judged::Refused(target.path().to_owned()));
         }
         apply(&target, &change).map(|()| Judged::Done(0))

@@ -32,6 +32,8 @@ pub(crate) enum Judged {
     Done(i64),
     /// It is not the task's to make on this.
     Refused(PathBuf),
+    /// It is nobody's to make.
+    Never,
 }
 
 /// A file, as it was found.

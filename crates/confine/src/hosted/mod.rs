@@ -96,6 +96,8 @@ fn warden(plan: &Plan, single: bool, watched: bool, report: OwnedFd, alive: Owne
     let number = init.as_raw_nonzero().get().unsigned_abs();
     let told = send_with(report.as_fd(), &Message::Made(number), &pidfd);
     drop((report, pidfd));
+    // Nothing of the caller's is held: neither its streams nor its locks.
+    init::keep_only(&[&waited, &alive]);
     if told.is_ok() {
         wait(init, &waited, &alive);
     }

@@ -99,6 +99,10 @@ impl Waiting {
             ringfence_workspace::remove_tree(path).map_err(|failures| {
                 Failure::new(failures.first().map_or_else(String::new, ToString::to_string))
             })?;
+            // One that was made for another user lies elsewhere.
+            if let Some(base) = path.parent().filter(|base| *base != self.directory.path()) {
+                let _ = std::fs::remove_dir(base);
+            }
         }
         Ok(())
     }
