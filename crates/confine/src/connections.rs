@@ -22,7 +22,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use crate::child::Own;
 use crate::guard::{self, Guard};
-use crate::hosted::{Judge, Judged};
+use crate::hosted::{self, Judge, Judged};
 use crate::report::{Purpose, Refusal, Refused};
 
 const AF_UNIX: u16 = 1;
@@ -246,7 +246,16 @@ impl Connections {
             held = Some(found);
         }
         let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
-        match attempt(&socket, &bytes) {
+        let outcome = attempt(&socket, &bytes);
+        // A name in its own directory may have been moved there from one that others write to.
+        if held.is_some() && own.hosted.is_some() && outcome.is_ok() {
+            let peer = sockopt::socket_peercred(&socket)?.pid;
+            if !hosted::is_descendant(peer) {
+                let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
+                return Err(Errno::CONNREFUSED);
+            }
+        }
+        match outcome {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {
                 if self.waiting.len() >= MOST_WAITING {
                     return Err(Errno::CONNREFUSED);

@@ -54,7 +54,7 @@ fn what_is_not_granted_is_neither_read_nor_changed() {
         format!("echo x > {path}"),
         format!("echo x >> {path}"),
         format!("chmod 600 {path}"),
-        format!("chmod 600 ../secret"),
+        "chmod 600 ../secret".into(),
         format!("touch -d 2001-01-01 {path}"),
         format!("touch -h -d 2001-01-01 {path}"),
         format!("chown {} {path}", old.uid()),

@@ -69,6 +69,19 @@ fn send(found: Found, signal: Signal) {
     }
 }
 
+/// Whether a process is one of them, or this one.
+pub(crate) fn is_descendant(pid: Pid) -> bool {
+    let own = process::getpid().as_raw_nonzero().get();
+    let mut at = pid.as_raw_nonzero().get();
+    while at != own {
+        match look(at) {
+            Some(found) if found.parent > 0 => at = found.parent,
+            _ => return false,
+        }
+    }
+    true
+}
+
 fn all() -> Vec<Found> {
     let own = process::getpid().as_raw_nonzero().get();
     let mut children: BTreeMap<i32, Vec<Found>> = BTreeMap::new();
