@@ -17,7 +17,7 @@ pub(crate) struct Suite {
 const SLACK: u64 = 3;
 
 /// Every suite of `cargo xtask test`, in its order.
-pub(crate) const SUITES: [Suite; 12] = [
+pub(crate) const SUITES: [Suite; 14] = [
     suite("packages", "system programs installed where missing", 60, "-"),
     suite("format", "cargo fmt --check", 5, "-"),
     suite("lint", "clippy on all targets, warnings are errors", 120, "-"),
@@ -37,6 +37,18 @@ pub(crate) const SUITES: [Suite; 12] = [
         "the attack table as an ordinary user and as root",
         120,
         "cargo xtask attack --control-all",
+    ),
+    suite(
+        "tier-landlock",
+        "real builds, tests and repositories where namespaces are refused",
+        120,
+        "RINGFENCE_REAL_TIER=landlock cargo nextest run -p ringfence-real",
+    ),
+    suite(
+        "attacks-landlock",
+        "the attack table there, as an ordinary user and as root",
+        150,
+        "cargo xtask attack --tier landlock --control-all",
     ),
     suite("dist", "the static release binary", 240, "cargo xtask dist"),
     suite("start-up", "cold start against bwrap, 10 interleaved runs", 240, "cargo xtask bench"),

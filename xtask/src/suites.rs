@@ -52,6 +52,38 @@ pub(crate) fn as_caller() -> Result<Count, String> {
     counted(&mut command)
 }
 
+/// What is the same in tier `landlock`; the rest is of mounts, or of paths that a copy does not keep.
+const SAME: [&str; 9] = [
+    "cargo_builds_the_same_files_in_direct",
+    "cargo_fails_inside_as_it_does_outside",
+    "configure_and_make_in_review_change_nothing",
+    "configure_make_and_make_check",
+    "a_repository_of_the_host_in_coding_agent",
+    "everything_in_direct",
+    "poison::",
+    "node_test_of_pino",
+    "npm_runs_scripts",
+];
+
+/// Real programs where namespaces are refused.
+pub(crate) fn in_tier_landlock() -> Result<Count, String> {
+    let mut command = cargo();
+    if exists("cargo-nextest") {
+        command.args([
+            "nextest",
+            "run",
+            "-p",
+            "ringfence-real",
+            "--locked",
+            "--no-fail-fast",
+            "--color=never",
+        ]);
+    } else {
+        command.args(["test", "-p", "ringfence-real", "--locked", "--no-fail-fast", "--"]);
+    }
+    counted(command.args(SAME).env("RINGFENCE_REAL_TIER", "landlock"))
+}
+
 /// The long forms of the kills at random moments and of many sandboxes at once.
 pub(crate) fn chaos(rounds: &str) -> Result<ExitCode, String> {
     run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;

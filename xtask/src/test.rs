@@ -111,7 +111,9 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
     if is_root() {
         tally.suite("tests-user", suites::as_user);
     }
-    tally.suite("attacks", || attacks(long));
+    tally.suite("attacks", || attacks(long, false));
+    tally.suite("tier-landlock", suites::in_tier_landlock);
+    tally.suite("attacks-landlock", || attacks(long, true));
     let mut binary = None;
     tally.check("dist", || {
         binary = Some(dist::build()?);
@@ -123,8 +125,8 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
     Ok(tally.end())
 }
 
-fn attacks(long: bool) -> Result<Count, String> {
-    let options = ringfence_attacks::Options { control_all: long, ..attack::options() };
+fn attacks(long: bool, hosted: bool) -> Result<Count, String> {
+    let options = ringfence_attacks::Options { control_all: long, hosted, ..attack::options() };
     let summary = ringfence_attacks::run(&options).map_err(|error| error.to_string())?;
     print!("{}", summary.table());
     Ok(Count { passed: summary.passed(), failed: summary.failed() })

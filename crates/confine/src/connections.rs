@@ -56,6 +56,8 @@ struct Waiting {
     address: Vec<u8>,
     /// A unix socket whose peer's queue is full is tried again; for others the kernel goes on by itself.
     again: bool,
+    /// The peer must be of this sandbox, which only the connection tells.
+    own_peer: bool,
     /// The peer's own file, where it was named by path.
     _held: Option<OwnedFd>,
 }
@@ -193,6 +195,7 @@ impl Connections {
             } else {
                 finished(&waiting.socket)
             };
+            let outcome = outcome.and_then(|()| check_peer(&waiting.socket, waiting.own_peer));
             match outcome {
                 Err(Errno::AGAIN | Errno::INPROGRESS | Errno::ALREADY) => true,
                 outcome => {
@@ -246,27 +249,35 @@ impl Connections {
             held = Some(found);
         }
         let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
-        let outcome = attempt(&socket, &bytes);
-        // A name in its own directory may have been moved there from one that others write to.
-        if held.is_some() && own.hosted.is_some() && outcome.is_ok() {
-            let peer = sockopt::socket_peercred(&socket)?.pid;
-            if !hosted::is_descendant(peer) {
-                let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
-                return Err(Errno::CONNREFUSED);
-            }
-        }
-        match outcome {
+        let own_peer = held.is_some() && own.hosted.is_some();
+        match attempt(&socket, &bytes).and_then(|()| check_peer(&socket, own_peer)) {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {
                 if self.waiting.len() >= MOST_WAITING {
                     return Err(Errno::CONNREFUSED);
                 }
                 let again = errno == Errno::AGAIN;
-                self.waiting.push(Waiting { id: call.id, socket, address: bytes, again, _held: held });
+                self.waiting.push(Waiting {
+                    id: call.id,
+                    socket,
+                    address: bytes,
+                    again,
+                    own_peer,
+                    _held: held,
+                });
                 Ok(Verdict::Later)
             }
             outcome => outcome.map(|()| Verdict::Done),
         }
     }
+}
+
+/// A name in the task's own directory may have been moved there from one that others write to, too.
+fn check_peer(socket: &OwnedFd, own: bool) -> Result<(), Errno> {
+    if own && !hosted::is_descendant(sockopt::socket_peercred(socket)?.pid) {
+        let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+        return Err(Errno::CONNREFUSED);
+    }
+    Ok(())
 }
 
 /// What is at a path.
