@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self as kernel, AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::beneath::{MAX_PATH, Tree, by_descriptor, change_mode, look_at, names};
 use crate::change::FileType;
@@ -81,11 +82,23 @@ pub fn copy(
         copier.finish(&path, &identity)?;
     }
     copier.manifest.flush().map_err(failed)?;
-    let done = copier.done;
-    drop(copier);
-    // What the task does from now on carries a later time: clocks of files tick every 10 ms at most.
-    std::thread::sleep(std::time::Duration::from_millis(11));
-    Ok(done)
+    stamp(copier.manifest.get_ref()).map_err(Failure::of("stamp", &manifest))?;
+    Ok(copier.done)
+}
+
+/// Gives the manifest a change time that is later than that of every copy and not later than that of any change from now on. Times
+/// of files tick every 1 to 10 ms; since Linux 6.13 a file that was looked at gets an exact one, and no file an earlier one after that
+/// (Documentation/filesystems/multigrain-ts.rst).
+fn stamp(manifest: &File) -> Result<(), Errno> {
+    let now = clock_gettime(ClockId::Realtime);
+    kernel::fstat(manifest)?;
+    kernel::fchmod(manifest, Mode::RUSR | Mode::WUSR)?;
+    let given = Identity::of(&kernel::fstat(manifest)?).changed;
+    if given < (Timestamp { sec: now.tv_sec, nsec: now.tv_nsec }) {
+        std::thread::sleep(std::time::Duration::from_millis(11));
+        kernel::fchmod(manifest, Mode::RUSR | Mode::WUSR)?;
+    }
+    Ok(())
 }
 
 struct Copier<'a> {
@@ -321,7 +334,7 @@ impl Capture {
                         further.push(path);
                     }
                 }
-                Some(_) if found.changed <= self.border => {}
+                Some(_) if found.changed < self.border => {}
                 _ => self.take(&directory, name, &path, &found)?,
             }
         }
