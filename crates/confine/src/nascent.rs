@@ -16,6 +16,7 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::child::{self, Inherited};
+use crate::gateway::Gateway;
 use crate::orders::{Orders, VoidOrders};
 use crate::parent::{self, Boundary, Failure, Server, fail, reap};
 use crate::report::{self, Message, Stage, send, send_with};
@@ -168,8 +169,16 @@ impl Nascent {
             boundary.server.socket = None;
             boundary.server.dismiss();
         }
-        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
-        boundary.tell(&Orders::of(plan, single, watched), &trees)?;
+        let giving = match &plan.network {
+            Some(rules) => {
+                let (gateway, giving) = Gateway::start(rules, plan)?;
+                boundary.gateway = Some(gateway);
+                Some(giving)
+            }
+            None => None,
+        };
+        let passed: Vec<BorrowedFd<'_>> = giving.iter().chain(&trees).map(AsFd::as_fd).collect();
+        boundary.tell(&Orders::of(plan, single, watched), &passed)?;
         Ok(boundary)
     }
 
@@ -201,7 +210,8 @@ impl Nascent {
             Ok(((init, pidfd), (server, server_pidfd))) => {
                 let server = Server { pid: Cell::new(Some(server)), pidfd: server_pidfd, socket: Some(void) };
                 let mounter = Some(mounter);
-                Ok(Boundary { init, maker: Some(maker), pidfd, report, server, mounter, _alive: alive })
+                let maker = Some(maker);
+                Ok(Boundary { init, maker, pidfd, report, server, mounter, gateway: None, _alive: alive })
             }
             Err(failure) => {
                 drop(mounter);

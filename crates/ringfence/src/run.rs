@@ -290,6 +290,12 @@ impl Run {
                 _ => drop(failure.print()),
             }
         }
+        if ended.cut_off {
+            terminal::error(&format!(
+                "{} the gateway ended before the command: the network was cut off",
+                terminal::label("run:")
+            ));
+        }
         if !arguments.quiet {
             for unseen in plan.degraded.iter().filter(|degraded| degraded.name == VOID) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));
