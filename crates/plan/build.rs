@@ -1,4 +1,4 @@
-//! Turns `syscalls.toml`, `enforcer.toml`, `server.toml` and `mounter.toml` into tables of numbers and answers, so that nothing is parsed at start-up.
+//! Turns `syscalls.toml`, `enforcer.toml`, `server.toml`, `mounter.toml` and `gateway.toml` into tables of numbers and answers, so that nothing is parsed at start-up.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     task()?;
     own("enforcer", "ENFORCER")?;
     own("server", "SERVER")?;
-    own("mounter", "MOUNTER")
+    own("mounter", "MOUNTER")?;
+    own("gateway", "GATEWAY")
 }
 
 /// The list of one of our own processes.

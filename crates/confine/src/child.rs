@@ -16,7 +16,7 @@ use crate::job::{Filters, Rules};
 use crate::orders::Orders;
 use crate::report::{self, Message, STEPS, Stage, TREES, send};
 use crate::root::{self, Root};
-use crate::{channel, init};
+use crate::{channel, gateway, init};
 
 /// What init got from its parent, beside its orders.
 pub(crate) struct Inherited {
@@ -50,6 +50,11 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     let rules = Rules::of(&orders, &filters);
     write_memfd_rule(&orders).map_err(at(Stage::Identity))?;
     allow_descriptors(&orders).map_err(at(Stage::Limits))?;
+    let mut descriptors = descriptors.into_iter();
+    if orders.network.is_some() {
+        let giving = descriptors.next().ok_or(Errno::BADF).map_err(at(Stage::Divert))?;
+        gateway::divert(&giving).map_err(at(Stage::Divert))?;
+    }
     let mut trees = take_trees(&orders, descriptors)?;
     take_ids(&orders.ids).map_err(at(Stage::Identity))?;
     // Changing ids cleared the death signal and may have missed a death.
@@ -101,8 +106,10 @@ fn allow_descriptors(orders: &Orders<'_>) -> Result<(), Errno> {
 }
 
 /// The descriptors that came along are of the trees that only root could take hold of; the rest is taken here.
-fn take_trees(orders: &Orders<'_>, descriptors: Vec<OwnedFd>) -> Outcome<Vec<Option<OwnedFd>>> {
-    let mut descriptors = descriptors.into_iter();
+fn take_trees(
+    orders: &Orders<'_>,
+    mut descriptors: impl Iterator<Item = OwnedFd>,
+) -> Outcome<Vec<Option<OwnedFd>>> {
     let mut one = |(index, tree): (usize, &Tree)| {
         let number = u32::try_from(index).unwrap_or(u32::MAX - TREES);
         let taken = if tree.mapped { descriptors.next().ok_or(Errno::BADF) } else { root::open(tree, true) };

@@ -23,6 +23,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::child::Own;
 use crate::guard::{self, Guard};
 use crate::hosted::{self, Judge, Judged};
+use crate::reach::Reach;
 use crate::report::{Purpose, Refusal, Refused};
 
 const AF_UNIX: u16 = 1;
@@ -97,6 +98,7 @@ impl Connections {
         number: u32,
         calls: &mut Ledger,
         guard: Option<&mut Guard>,
+        reach: Option<&mut Reach>,
     ) -> Option<Refusal> {
         let call = seccomp::receive(self.listener.as_fd()).ok()?;
         if let Some(guard) = guard.filter(|_| Guard::judges(&call)) {
@@ -108,7 +110,7 @@ impl Connections {
         if i64::from(call.number) != libc::SYS_connect {
             return self.refuse(&call, calls);
         }
-        let outcome = match self.connect(&call, own) {
+        let outcome = match self.connect(&call, own, reach) {
             Ok(Verdict::Later) => return None,
             Ok(Verdict::Refuse(refusal, errno)) => {
                 self.unwritten.insert(number, (call.id, errno));
@@ -206,7 +208,12 @@ impl Connections {
         });
     }
 
-    fn connect(&mut self, call: &Notification, own: &Own) -> Result<Verdict, Errno> {
+    fn connect(
+        &mut self,
+        call: &Notification,
+        own: &Own,
+        reach: Option<&mut Reach>,
+    ) -> Result<Verdict, Errno> {
         let [descriptor, address, length, ..] = call.arguments;
         // The kernel reads the length as 32 bits.
         let length = usize::try_from(length & 0xffff_ffff).map_err(|_| Errno::INVAL)?;
@@ -248,9 +255,19 @@ impl Connections {
             bytes = address_of(&found);
             held = Some(found);
         }
+        if let Some(reach) = &reach
+            && let Some(what) = reach.refuses(&socket, &bytes)
+        {
+            let refusal = Refusal { number: 0, process, program: program(process), what };
+            return Ok(Verdict::Refuse(refusal, Errno::CONNREFUSED));
+        }
         let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
         let own_peer = held.is_some() && own.hosted.is_some();
-        match attempt(&socket, &bytes).and_then(|()| check_peer(&socket, own_peer)) {
+        let outcome = attempt(&socket, &bytes).and_then(|()| check_peer(&socket, own_peer));
+        if let Some(reach) = reach {
+            reach.note(&socket, process, || program(process));
+        }
+        match outcome {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {
                 if self.waiting.len() >= MOST_WAITING {
                     return Err(Errno::CONNREFUSED);

@@ -19,6 +19,7 @@ use crate::guard::Guard;
 use crate::hosted;
 use crate::job::{self, Rules, Told};
 use crate::orders::{Job, Request};
+use crate::reach::Reach;
 use crate::report::{self, Message, send};
 use crate::rest::Rest;
 use crate::spare::Spare;
@@ -60,6 +61,8 @@ struct Init {
     rest: Rest,
     /// Where arguments are looked at.
     guard: Option<Guard>,
+    /// Where there is a network.
+    reach: Option<Reach>,
     spare: Option<Spare>,
     /// Whether one is to be made: after each command, so that a task that kills them causes no more than one each.
     wanted: bool,
@@ -93,6 +96,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     send(report.as_fd(), &Message::Ready);
     rules.prepare();
     let guard = rules.guard.take().map(|guard| Guard::new(guard, rules.debug));
+    let reach = rules.network.take().map(Reach::new);
     let watcher = rules.watched.then(|| Watch {
         watcher: Watcher::new(&rules.limits, process::getpid(), memory),
         next: Instant::now(),
@@ -111,6 +115,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         watcher,
         rest: Rest::default(),
         guard,
+        reach,
         spare: None,
         wanted: false,
         spares: 0,
@@ -222,11 +227,12 @@ impl Init {
         let mut events = events.iter();
         let (own, report, refusal) = (&self.own, &self.report, &mut self.refusal);
         let calls = &mut self.calls;
-        let guard = &mut self.guard;
+        let (guard, reach) = (&mut self.guard, &mut self.reach);
         self.connections.retain(|number, connections| {
             let events = events.next().copied().unwrap_or(PollFlags::empty());
             if events.contains(PollFlags::IN) {
-                if let Some(refused) = connections.serve(own, *refusal, calls, guard.as_mut()) {
+                if let Some(refused) = connections.serve(own, *refusal, calls, guard.as_mut(), reach.as_mut())
+                {
                     *refusal = refusal.wrapping_add(1) % CALLS;
                     send(report.as_fd(), &Message::Refused(refused));
                 }
@@ -271,6 +277,12 @@ impl Init {
             Ok((Request::Signal { job, signal, group }, _)) => self.signal(job, signal, group),
             Ok((Request::Written { number }, _)) => {
                 self.connections.values_mut().any(|connections| connections.written(number));
+            }
+            Ok((Request::Who(mut refusal), _)) => {
+                if let Some(reach) = &self.reach {
+                    reach.identify(&mut refusal);
+                }
+                send(self.report.as_fd(), &Message::Refused(refusal));
             }
             Ok((Request::Pause, _)) => self.all(Signal::STOP),
             Ok((Request::Resume, _)) => self.all(Signal::CONT),

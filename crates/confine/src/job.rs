@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Landlock, Limits, bpf, syscalls};
-use ringfence_policy::CommandRules;
+use ringfence_policy::{CommandRules, NetworkRules};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::exec::{self, Vectors};
 use ringfence_sys::seccomp::{self, Instruction};
@@ -55,7 +55,9 @@ pub(crate) struct Rules {
     served: bool,
     /// What programs are judged by; init takes it.
     pub(crate) guard: Option<CommandRules>,
-    /// There are such.
+    /// What connections are judged by; init takes it.
+    pub(crate) network: Option<NetworkRules>,
+    /// Programs are judged.
     guarded: bool,
     /// The task may trace its own.
     pub(crate) debug: bool,
@@ -88,6 +90,7 @@ impl Rules {
             watched: orders.watched,
             served: orders.void.is_some(),
             guard: orders.guard.clone().into_owned(),
+            network: orders.network.clone().into_owned(),
             guarded: orders.filter.guarded,
             debug: orders.filter.debug,
             hosted: orders.filter.hosted,

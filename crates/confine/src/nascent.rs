@@ -16,6 +16,7 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::child::{self, Inherited};
+use crate::gateway::Gateway;
 use crate::orders::{Orders, VoidOrders};
 use crate::parent::{self, Boundary, Failure, Server, fail, reap};
 use crate::report::{self, Message, Stage, send, send_with};
@@ -167,8 +168,16 @@ impl Nascent {
         } else {
             boundary.server.take().iter().for_each(Server::dismiss);
         }
-        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
-        boundary.tell(&Orders::of(plan, single, watched), &trees)?;
+        let giving = match &plan.network {
+            Some(rules) => {
+                let (gateway, giving) = Gateway::start(rules, plan)?;
+                boundary.gateway = Some(gateway);
+                Some(giving)
+            }
+            None => None,
+        };
+        let passed: Vec<BorrowedFd<'_>> = giving.iter().chain(&trees).map(AsFd::as_fd).collect();
+        boundary.tell(&Orders::of(plan, single, watched), &passed)?;
         Ok(boundary)
     }
 
@@ -216,6 +225,7 @@ impl Nascent {
                     report,
                     server: Some(server),
                     mounter: Some(mounter),
+                    gateway: None,
                     _alive: alive,
                 })
             }

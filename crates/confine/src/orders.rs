@@ -7,9 +7,11 @@ use std::path::Path;
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
-use ringfence_policy::CommandRules;
+use ringfence_policy::{CommandRules, NetworkRules};
 use ringfence_void::Decision;
 use serde::{Deserialize, Serialize};
+
+use crate::report::Refusal;
 
 /// The fields of [`Plan`] of the same names.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) landlock: Cow<'a, Option<Landlock>>,
     pub(crate) filter: Variant,
     pub(crate) guard: Cow<'a, Option<CommandRules>>,
+    /// There is a gateway; the descriptor that leads to it comes first.
+    pub(crate) network: Cow<'a, Option<NetworkRules>>,
     pub(crate) host_name: Cow<'a, str>,
     pub(crate) limits: Limits,
     /// The sandbox ends with its first job.
@@ -41,6 +45,7 @@ impl<'a> Orders<'a> {
             landlock: Cow::Borrowed(&plan.landlock),
             filter: plan.filter,
             guard: Cow::Borrowed(&plan.guard),
+            network: Cow::Borrowed(&plan.network),
             host_name: Cow::Borrowed(plan.host_name),
             limits: plan.limits,
             single,
@@ -134,6 +139,8 @@ pub(crate) enum Request {
     Pause,
     /// Let them all go on.
     Resume,
+    /// The gateway refused something: tell of it, with who asked.
+    Who(Refusal),
     /// A refusal is written down.
     Written {
         /// Its number.

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use serde::Serialize;
 
 use crate::channel;
+use crate::gateway::{self, Gateway, GatewayTell};
 use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, Tell, VoidOrders};
 use crate::report::{self, Message, Refusal, Refused, STEPS, Stage, TREES};
@@ -40,6 +41,8 @@ pub struct Boundary {
     pub(crate) server: Option<Server>,
     /// Who can show more of the host, if that may be.
     pub(crate) mounter: Option<OwnedFd>,
+    /// The only way out, if there is one.
+    pub(crate) gateway: Option<Gateway>,
     /// Closing it ends the sandbox while it is being built.
     pub(crate) _alive: OwnedFd,
 }
@@ -111,6 +114,9 @@ impl Boundary {
             reap(maker);
         }
         check(job)?;
+        if let Some(gateway) = &mut self.gateway {
+            gateway.wait()?;
+        }
         let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
         self.tell(&Request::Start(job.clone()), &passed)
     }
@@ -146,9 +152,17 @@ impl Boundary {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
             Refused::File { .. } | Refused::Decoy { .. } => drop(self.tell_server(&Tell::Written(number))),
+            Refused::Network { .. } if number >= gateway::NUMBERS => {
+                if let Some(gateway) = &self.gateway {
+                    gateway.tell(&GatewayTell::Written(number));
+                }
+            }
             // It waits for what the owner says.
             Refused::Asked { .. } => {}
-            Refused::Connect { .. } | Refused::Syscall { .. } | Refused::Command(_) => {
+            Refused::Connect { .. }
+            | Refused::Network { .. }
+            | Refused::Syscall { .. }
+            | Refused::Command(_) => {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
         }
@@ -190,6 +204,26 @@ impl Boundary {
             self.server.iter().for_each(Server::dismiss);
         }
         message
+    }
+
+    /// Where the gateway reports, if there is one.
+    #[must_use]
+    pub fn ways(&self) -> Option<BorrowedFd<'_>> {
+        self.gateway.as_ref().map(|gateway| gateway.socket.as_fd())
+    }
+
+    /// Takes its next report: what it refused is told by init, which knows who asked. `false`: it is gone, and with it
+    /// every way out.
+    #[must_use]
+    pub fn way(&self) -> bool {
+        match self.ways().and_then(report::receive) {
+            Some((Message::Refused(refusal), _)) => {
+                drop(self.tell(&Request::Who(refusal), &[]));
+                true
+            }
+            Some(_) => true,
+            None => false,
+        }
     }
 
     /// The maker stays, with what can be seen of the host now.
@@ -334,6 +368,8 @@ pub fn stage_of_job(stage: u32) -> &'static str {
         16 => "making a terminal",
         17 => "serving the root",
         18 => "showing more of the host",
+        19 => "leading the network to the gateway (nf_tables with NAT)",
+        20 => "starting the gateway",
         _ => "passing the descriptors",
     }
 }

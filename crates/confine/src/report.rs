@@ -40,6 +40,17 @@ pub enum Refused {
         /// Its path as the task named it.
         path: OsString,
     },
+    /// A connection, or the question for a name.
+    Network {
+        /// The name, or an address.
+        host: String,
+        /// The port; 0: only the name was asked for.
+        port: u16,
+        /// Why.
+        rule: String,
+        /// The port it came from, in the sandbox; 0: not known.
+        source: u16,
+    },
     /// A name where nothing is granted.
     File {
         /// Where the way ended.
@@ -239,6 +250,8 @@ pub(crate) enum Stage {
     Terminal = 16,
     Void = 17,
     Mounter = 18,
+    Divert = 19,
+    Gateway = 20,
 }
 
 /// Where steps of the plan begin in [`Message::Failed`].
@@ -269,6 +282,12 @@ impl Message {
             Self::Terminal { .. } => Self::Terminal { job: id },
             other => other,
         }
+    }
+
+    /// The gateway could not be started.
+    #[must_use]
+    pub fn no_gateway(errno: Errno) -> Self {
+        Self::Failed { stage: Stage::Gateway as u32, errno, job: 0 }
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -5,6 +5,7 @@ use crate::bpf::{self, Case, Entry, Instruction, Match, Verdict};
 include!(concat!(env!("OUT_DIR"), "/enforcer.rs"));
 include!(concat!(env!("OUT_DIR"), "/server.rs"));
 include!(concat!(env!("OUT_DIR"), "/mounter.rs"));
+include!(concat!(env!("OUT_DIR"), "/gateway.rs"));
 
 const EPERM: Verdict = Verdict::Errno(libc::EPERM as u16);
 
@@ -20,6 +21,29 @@ pub fn server() -> Vec<Instruction> {
 pub fn mounter() -> Vec<Instruction> {
     let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, 0, None) };
     bpf::compile(MOUNTER.iter().map(entry).collect(), EPERM)
+}
+
+/// The program for the gateway. `process` is its own number.
+#[must_use]
+pub fn gateway(process: u32) -> Vec<Instruction> {
+    let entry = |(number, name): &(u32, &str)| {
+        let cases = match *name {
+            "socket" => one_of(0, &[libc::AF_INET.unsigned_abs(), libc::AF_INET6.unsigned_abs()]),
+            "ioctl" => one_of(1, &[libc::FIONBIO as u32]),
+            name => cases(name, process, None),
+        };
+        Entry { number: *number, cases }
+    };
+    bpf::compile(GATEWAY.iter().map(entry).collect(), EPERM)
+}
+
+/// Only with one of these values.
+fn one_of(argument: u8, values: &[u32]) -> Vec<Case> {
+    let one = |value: &u32| {
+        let when = vec![Match { argument, upper: false, mask: u32::MAX, value: *value }];
+        Case { when, verdict: Verdict::Allow }
+    };
+    values.iter().map(one).chain([otherwise(EPERM)]).collect()
 }
 
 /// The program for the supervisor. `process` is the supervisor's own number; `task` the kernel uid that root's sandbox has, if it

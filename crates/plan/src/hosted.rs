@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Mode, Policy};
+use ringfence_policy::{Mode, NetworkRules, Policy};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
@@ -201,6 +201,7 @@ pub(crate) fn plan(
         landlock: Some(landlock),
         filter: syscalls::Variant { debug: policy.runtime.debug, hosted: true, ..Default::default() },
         guard: None,
+        network: None,
         limits,
         host_name: "",
         environment: variables,
@@ -259,6 +260,9 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
             "rules for single commands need mounts that cannot be written",
             elsewhere,
         );
+    }
+    if NetworkRules::of(policy).is_some() {
+        return refused("network.allow", "the gateway is led to by a network namespace of the sandbox's own", elsewhere);
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use ringfence_policy::{CommandRules, Mode, Policy};
+use ringfence_policy::{CommandRules, Mode, NetworkRules, Policy, Protocol};
 
 pub use host::{Host, Invoker};
 pub use hosted::{Hosted, SCOPES};
@@ -175,6 +175,8 @@ pub struct Plan {
     /// What programs and arguments are judged by, one by one; `None`: Landlock's execute rights hold alone.
     #[serde(serialize_with = "print::guard")]
     pub guard: Option<CommandRules>,
+    /// What can be reached, by the gateway; `None`: there is no network and no gateway.
+    pub network: Option<NetworkRules>,
     /// Bounds on resources.
     pub limits: Limits,
     /// Host name inside.
@@ -200,6 +202,9 @@ pub struct Plan {
     /// What a reader should know.
     pub notes: Vec<String>,
 }
+
+/// Where the task asks for names.
+pub const RESOLVER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 18, 0, 1);
 
 /// Makes the plan.
 ///
@@ -248,6 +253,7 @@ pub fn plan(
         notes.push("vm.memfd_noexec cannot be set here: memfd_create works only with MFD_NOEXEC_SEAL".into());
     }
     notes.extend(prices(policy));
+    notes.extend(uninspected(policy));
     Ok(Plan {
         tier: "namespace",
         groups: if invoker.root { Vec::new() } else { invoker.groups.clone() },
@@ -266,6 +272,7 @@ pub fn plan(
             hosted: false,
         },
         guard,
+        network: NetworkRules::of(policy),
         limits,
         host_name: "ringfence",
         environment: environment::build(policy, survey, invoker, &grants),
@@ -277,6 +284,18 @@ pub fn plan(
         degraded,
         notes,
         ids,
+    })
+}
+
+/// What passes without being looked into is said.
+fn uninspected(policy: &Policy) -> Option<String> {
+    let blind = |protocol| policy.network.allow.iter().filter(|rule| rule.value.protocol == protocol).count();
+    let (tls, tcp) = (blind(Protocol::Tls), blind(Protocol::Tcp));
+    (tls + tcp > 0).then(|| {
+        format!(
+            "network: {tls} destinations are held to the server's name in TLS and {tcp} to their address alone; \
+             what is said to them is not looked into"
+        )
     })
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn layout(
     builder.obeyed.clone_from(&survey.obeyed);
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
-    builder.system(request, ids, tmp, !policy.runtime.user_namespaces);
+    builder.system(policy, request, ids, tmp, !policy.runtime.user_namespaces);
     let mut wanted: BTreeMap<PathBuf, Wanted> = BTreeMap::new();
     wanted.insert(
         "/tmp".into(),
@@ -185,7 +185,7 @@ pub(crate) struct Builder {
 
 impl Builder {
     /// The void and what every process expects of a system.
-    fn system(&mut self, request: &Request, ids: &Ids, shared: u64, masked: bool) {
+    fn system(&mut self, policy: &Policy, request: &Request, ids: &Ids, shared: u64, masked: bool) {
         match self.void {
             Some(_) => drop(self.mounted.insert("/".into(), true)),
             None => self.tmpfs("/", ROOT_SIZE, 0o755, Flags::default()),
@@ -214,7 +214,7 @@ impl Builder {
         self.steps.push(Step::Terminals { path: "/dev/pts".into() });
         self.directory(Path::new("/dev/shm"), 0o755);
         self.tmpfs("/dev/shm", shared.min(TMP_SIZE), 0o1777, WRITE);
-        for (name, contents) in synthetic(request, ids) {
+        for (name, contents) in synthetic(policy, request, ids) {
             self.file(&Path::new("/etc").join(name), &contents);
         }
     }
@@ -553,8 +553,16 @@ fn git_protect() -> Vec<String> {
     names.map(str::to_owned).to_vec()
 }
 
+/// Names are asked of the gateway, at an address outside of 127.0.0.0/8, which stays the sandbox's own.
+fn resolver(policy: &Policy) -> String {
+    if policy.network.allow.is_empty() {
+        return "# no network: policy grants none\n".into();
+    }
+    format!("# the gateway, which answers names that the policy allows\nnameserver {}\n", crate::RESOLVER)
+}
+
 /// Files of /etc that would name the host or its users.
-fn synthetic(request: &Request, ids: &Ids) -> [(&'static str, String); 7] {
+fn synthetic(policy: &Policy, request: &Request, ids: &Ids) -> [(&'static str, String); 7] {
     let Ids { inside_uid: uid, inside_gid: gid, .. } = ids;
     [
         (
@@ -571,6 +579,6 @@ fn synthetic(request: &Request, ids: &Ids) -> [(&'static str, String); 7] {
             "nsswitch.conf",
             "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".into(),
         ),
-        ("resolv.conf", "# no network: policy grants none\n".into()),
+        ("resolv.conf", resolver(policy)),
     ]
 }

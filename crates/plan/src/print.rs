@@ -96,6 +96,15 @@ impl fmt::Display for Plan {
             count(Answer::Absent),
             syscalls::program(self.filter).len()
         )?;
+        match &self.network {
+            Some(rules) => {
+                writeln!(out, "network       by the gateway alone, names asked of {}", crate::RESOLVER)?;
+                for line in rules.describe() {
+                    writeln!(out, "  {line}")?;
+                }
+            }
+            None => writeln!(out, "network       none but its own loopback")?,
+        }
         for line in self.guard.iter().flat_map(CommandRules::describe) {
             writeln!(out, "each exec     {line}")?;
         }

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::load::Loader;
 use crate::merge::Merged;
 use crate::model::{Grant, Mode};
+use crate::network::{Destination, Protocol, covers};
 use crate::pattern::PathPattern;
 use crate::reader::At;
 
@@ -26,6 +27,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     let bound = Bound { ceiling: &ceiling, start };
     bound.files(policy, report);
     bound.grantable(policy, report);
+    bound.network(policy, report);
     bound.mode(policy, report);
     bound.lists(policy, report);
     bound.switches(policy, report);
@@ -34,6 +36,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     for pattern in &ceiling.deny.items {
         policy.deny.add(pattern.clone());
     }
+    policy.unreach.extend(ceiling.unreach.iter().cloned());
     for path in &ceiling.decoy.items {
         policy.decoy.add(path.clone());
     }
@@ -128,6 +131,24 @@ impl Bound<'_> {
             let problem = Problem::new(pattern.place, title).label("grantable here");
             let label = "the ceiling neither grants it nor has the same line";
             let problem = problem.related(self.list("approvals.grantable.read"), label);
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
+    /// Each destination must be covered by one of the ceiling's, with the same port.
+    fn network(&self, policy: &Merged, report: &mut Report) {
+        let within = |destination: &Destination| {
+            self.ceiling.reach.iter().any(|most| {
+                most.value.endpoint.port == destination.endpoint.port
+                    && covers(&most.value.endpoint.host, &destination.endpoint.host)
+                    && (most.value.protocol == destination.protocol || most.value.protocol == Protocol::Tcp)
+            })
+        };
+        for destination in policy.reach.iter().filter(|at| !within(&at.value)).take(SHOWN) {
+            let title = format!("`{}` in `network.allow` is above the ceiling", destination.value.endpoint);
+            let problem = Problem::new(destination.place, title).label("allowed here");
+            let problem = problem.related(self.list("network.allow"), "the ceiling does not allow it");
             report
                 .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
         }

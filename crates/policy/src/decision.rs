@@ -92,11 +92,6 @@ pub fn decide_run(policy: &Policy, workspace: &Path, program: &str) -> Decision 
     Judge::new(policy, workspace).run(program)
 }
 
-/// Decides about one connection: nothing in this build grants any.
-pub fn decide_connect(host: &str) -> Decision {
-    Decision::Refuse { by: Reason::BuiltIn(format!("no network: nothing can reach `{host}`")) }
-}
-
 /// A policy, indexed so that a question costs the depth of its path.
 pub struct Judge<'a> {
     pub(crate) policy: &'a Policy,

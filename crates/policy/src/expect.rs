@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
-use crate::decision::{Access, Decision, Judge, decide_connect};
+use crate::decision::{Access, Decision, Judge};
 use crate::diagnostic::{Invalid, Problem, Report};
 use crate::host::{Endpoint, HostPattern};
 use crate::merge::Merged;
 use crate::model::Policy;
+use crate::network::decide_connect;
 use crate::path::{check_characters, expand, normal};
 use crate::reader::{At, quoted};
 use crate::suggest::nearest;
@@ -20,7 +21,7 @@ pub enum Action {
     /// `read PATH`, `write PATH`, `exec PATH`
     File(Access, PathBuf),
     /// `connect HOST:PORT`, `https METHOD HOST/PATH`, `http METHOD HOST/PATH`
-    Connect(String),
+    Connect(Endpoint),
 }
 
 const VERBS: &[&str] = &["run", "read", "write", "exec", "connect", "https", "http"];
@@ -75,7 +76,7 @@ impl Action {
             "read" => file(Access::Read),
             "write" => file(Access::Write),
             "exec" => file(Access::Exec),
-            "connect" => Ok(Self::Connect(Endpoint::parse(rest)?.to_string())),
+            "connect" => Ok(Self::Connect(Endpoint::parse(rest)?)),
             _ => request(text, rest),
         }
     }
@@ -84,7 +85,7 @@ impl Action {
         match self {
             Self::Run(program) => judge.run(program),
             Self::File(access, path) => judge.file(path, *access),
-            Self::Connect(host) => decide_connect(host),
+            Self::Connect(endpoint) => decide_connect(judge.policy, endpoint),
         }
     }
 }
@@ -116,5 +117,5 @@ fn request(text: &str, rest: &str) -> Result<Action, Invalid> {
     if matches!(endpoint.host, HostPattern::Below(_) | HostPattern::Network(..)) {
         return Err(invalid("names no single host"));
     }
-    Ok(Action::Connect(endpoint.to_string()))
+    Ok(Action::Connect(endpoint))
 }

@@ -4,11 +4,13 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::diagnostic::Invalid;
 use crate::idna::a_label;
 
 /// Which host a rule is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum HostPattern {
     /// This name, in lower case, as A-labels, without the trailing dot.
     Name(String),
@@ -21,7 +23,7 @@ pub enum HostPattern {
 }
 
 /// A host and the port there.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The host.
     pub host: HostPattern,
@@ -115,7 +117,7 @@ fn refuse_urls(text: &str) -> Result<(), Invalid> {
 }
 
 /// Splits `host:port`, `[v6]:port`, `[v6/bits]:port`; leaves `::1` and `10.0.0.0/8` whole.
-fn split_port(text: &str) -> Result<(&str, Option<&str>), Invalid> {
+pub(crate) fn split_port(text: &str) -> Result<(&str, Option<&str>), Invalid> {
     if let Some(rest) = text.strip_prefix('[') {
         let Some((inside, behind)) = rest.split_once(']') else {
             return Err(Invalid::new(format!("`{text}` has `[` without `]`"))

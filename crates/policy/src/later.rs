@@ -117,16 +117,13 @@ impl Check<'_> {
 
     fn network(&mut self, network: &NetworkTable) {
         self.words("network.registries", network.registries.as_ref(), &["cargo", "pip", "npm", "apt"]);
-        if let Some(list) = &network.allow {
-            let before = list.value.iter().filter(|entry| self.network_rule(entry)).count();
-            if before == list.value.len() && before > 0 {
-                self.refuse("network.allow", list.place, Ok(()));
-            }
-        }
-        // Nothing can be reached, so whatever is denied here already is. Only a bad host is wrong.
-        for host in network.deny.iter().flat_map(|list| &list.value) {
-            if let Err(invalid) = Endpoint::parse(&host.value) {
-                self.report.push(invalid.at(host.place));
+        for entry in network.allow.iter().flat_map(|list| &list.value).filter(|entry| !now(&entry.value)) {
+            if let NetworkRule::Table(table) = &entry.value
+                && self.network_rule(entry)
+            {
+                for (key, place) in to_come(table) {
+                    self.refuse(&format!("network.allow.{key}"), place, Ok(()));
+                }
             }
         }
         self.list("network.publish", network.publish.as_ref(), |port| {
@@ -330,6 +327,34 @@ impl Check<'_> {
         }
     }
 }
+
+/// Is all of the rule enforced?
+pub(crate) fn now(rule: &NetworkRule) -> bool {
+    match rule {
+        NetworkRule::Text(_) => true,
+        NetworkRule::Table(table) => table.host.is_some() && to_come(table).is_empty(),
+    }
+}
+
+/// What of a rule is not enforced yet.
+fn to_come(rule: &NetworkTableRule) -> Vec<(&'static str, Place)> {
+    let protocol = rule.protocol.as_ref().filter(|word| PROTOCOLS.contains(&word.value.as_str()));
+    let list = |list: &Option<List<String>>| list.as_ref().map(|list| list.place);
+    [
+        ("methods", list(&rule.methods)),
+        ("paths", list(&rule.paths)),
+        ("bytes_out", rule.bytes_out.as_ref().map(|at| at.place)),
+        ("unix", rule.unix.as_ref().map(|at| at.place)),
+        ("host_loopback", rule.host_loopback.as_ref().map(|at| at.place)),
+        ("protocol", protocol.map(|at| at.place)),
+    ]
+    .into_iter()
+    .filter_map(|(key, place)| Some((key, place?)))
+    .collect()
+}
+
+/// Protocols that are known, and not looked into yet.
+const PROTOCOLS: &[&str] = &["postgres", "mysql", "redis", "ssh"];
 
 /// The form of a command with argument patterns.
 fn command(text: &str) -> Result<(), Invalid> {

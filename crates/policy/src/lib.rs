@@ -32,11 +32,14 @@ mod lists;
 mod load;
 mod merge;
 pub mod model;
+mod names;
 mod near;
+mod network;
 mod path;
 pub mod pattern;
 mod presets;
 mod print;
+mod ranges;
 mod reader;
 mod remedy;
 mod rules;
@@ -49,7 +52,7 @@ mod variables;
 
 pub use crate::argv::CommandPattern;
 pub use crate::context::{Context, Files, HostFiles};
-pub use crate::decision::{Access, Decision, Judge, Reason, decide_connect, decide_file, decide_run};
+pub use crate::decision::{Access, Decision, Judge, Reason, decide_file, decide_run};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
 pub use crate::expect::Action;
 pub use crate::grantable::grantable_bases;
@@ -59,6 +62,10 @@ pub use crate::http_path::{Ambiguous, HttpPath, LONGEST_TARGET};
 pub use crate::lint::{check_grant, check_workspace};
 pub use crate::load::{Source, load};
 pub use crate::model::*;
+pub use crate::names::Names;
+pub use crate::network::{
+    Denied, Destination, NetworkJudge, NetworkRules, Peer, Protocol, decide_connect, network_remedy,
+};
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;

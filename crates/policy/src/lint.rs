@@ -315,6 +315,17 @@ fn check_unreachable(merged: &Merged, report: &mut Report) {
             ),
         );
     }
+    for destination in &merged.reach {
+        let Some(deny) = merged.unreach.iter().find(|deny| deny.value.whole(&destination.value.endpoint))
+        else {
+            continue;
+        };
+        let title =
+            format!("`{}` can never be reached: `network.deny` refuses it", destination.value.endpoint);
+        let problem =
+            Problem::new(destination.place, title).label("allowed here").related(deny.place, "denied here");
+        report.push(problem.help("remove one of the two lines".to_owned()));
+    }
     let denied = &merged.guard.deny.items;
     for entry in merged.commands.iter().flat_map(|commands| &commands.items) {
         let Some(deny) =

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use crate::collected::Collected;
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
-    Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, SetValue, WorkspaceTable,
+    Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, NetworkTable, SetValue,
+    WorkspaceTable,
 };
 use crate::environment::{pass_name, set_name, set_value};
 use crate::guarded;
 use crate::identity;
+use crate::later;
 use crate::limits;
 use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
+use crate::network::{Denied, Destination};
 use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, choice};
@@ -42,6 +45,8 @@ pub(crate) struct Merged {
     pub(crate) commands: Option<Collected<String>>,
     pub(crate) from_workspace: Option<At<bool>>,
     pub(crate) guard: guarded::Keys,
+    pub(crate) reach: Vec<At<Destination>>,
+    pub(crate) unreach: Vec<At<Denied>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -93,6 +98,9 @@ impl Merged {
             self.add_commands(commands.allow.as_ref(), scope, report);
             replace_by(&mut self.from_workspace, commands.from_workspace.as_ref());
             self.guard.add(commands, scope, report);
+        }
+        if let Some(network) = &document.network {
+            self.add_network(network, report);
         }
         if let Some(written) = &document.limits {
             self.add_limits(written, report);
@@ -149,8 +157,9 @@ impl Merged {
                 "environment.pass" => self.pass = Collected::default(),
                 // The list still exists: an empty one allows nothing, an absent one anything.
                 "commands.allow" => self.commands = self.commands.as_ref().map(|_| Collected::default()),
-                // No document can have an entry in these yet.
-                "network.allow" | "network.registries" => {}
+                "network.allow" => self.reach = Vec::new(),
+                // No document can have an entry in it yet.
+                "network.registries" => {}
                 text if TIGHTEN_ONLY.contains(&text) => {
                     let problem = Problem::new(name.place, format!("`{text}` can only be tightened"));
                     let help = format!("only a list that allows can start anew, such as `{}`", "files.read");
@@ -274,6 +283,24 @@ impl Merged {
         }
     }
 
+    /// What is wrong with an entry that comes later is told by `later`.
+    fn add_network(&mut self, written: &NetworkTable, report: &mut Report) {
+        if let Some(list) = &written.allow {
+            self.lists.insert("network.allow", list.place);
+            for entry in list.value.iter().filter(|entry| later::now(&entry.value)) {
+                match Destination::read(entry) {
+                    Ok(read) => self.reach.push(entry.with(read)),
+                    Err(problem) => report.push(problem),
+                }
+            }
+        }
+        for entry in written.deny.iter().flat_map(|list| &list.value) {
+            if let Some(read) = valid(entry, Denied::parse(&entry.value), report) {
+                self.unreach.push(read);
+            }
+        }
+    }
+
     /// Bounds are only ever tightened: the smaller one holds, whoever wrote it.
     fn add_limits(&mut self, written: &LimitsTable, report: &mut Report) {
         for (key, read) in limits::read(written, report) {
@@ -364,6 +391,7 @@ impl Merged {
                 .map(|commands| model::Commands { allow: rules(&commands.items, report) }),
             from_workspace: value(&self.from_workspace),
             guard: self.guard.finish(report),
+            network: model::Network { allow: rules(&self.reach, report), deny: rules(&self.unreach, report) },
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),

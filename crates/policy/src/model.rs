@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::network::{Denied, Destination};
 use crate::pattern::PathPattern;
 
 /// Where a rule was written, so that a refusal can name it.
@@ -43,6 +44,8 @@ pub struct Policy {
     pub from_workspace: bool,
     /// What each execution is looked at for.
     pub guard: Guard,
+    /// What can be reached.
+    pub network: Network,
     /// Bounds on resources.
     pub limits: Limits,
     /// Switches for special needs.
@@ -208,6 +211,15 @@ impl Children {
             Self::Same | Self::Free => &[],
         }
     }
+}
+
+/// `[network]`. Both empty: there is none.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Network {
+    /// What may be reached.
+    pub allow: Vec<Rule<Destination>>,
+    /// What may not, whatever allows it.
+    pub deny: Vec<Rule<Denied>>,
 }
 
 /// `[limits]`.

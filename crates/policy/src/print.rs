@@ -5,8 +5,10 @@ use std::path::Path;
 
 use crate::diagnostic::escape;
 use crate::guarded;
+use crate::host::Endpoint;
 use crate::limits;
 use crate::model::{Children, EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
+use crate::network::Denied;
 
 /// `ringfence plan --policy-only`.
 pub fn print_merged(policy: &Policy) -> String {
@@ -28,6 +30,7 @@ pub fn print_merged(policy: &Policy) -> String {
     out.approvals();
     out.environment();
     out.commands();
+    out.network();
     out.limits();
     out.runtime();
     if !policy.expect.allow.is_empty() || !policy.expect.refuse.is_empty() {
@@ -48,6 +51,25 @@ impl Printer<'_> {
         self.text.push_str(start);
         self.text.push_str(rest);
         self.text.push('\n');
+    }
+
+    fn network(&mut self) {
+        let network = &self.policy.network;
+        if network.allow.is_empty() && network.deny.is_empty() {
+            return;
+        }
+        self.table("network");
+        if !network.allow.is_empty() {
+            self.line("allow", " = [");
+            for rule in &network.allow {
+                let Endpoint { host, port } = &rule.value.endpoint;
+                let (host, word) = (quoted(&host.to_string()), rule.value.protocol.word());
+                let text = format!("{{ host = {host}, port = {port}, protocol = \"{word}\" }}");
+                self.line("  ", &format!("{text}, # from {}", rule.origin));
+            }
+            self.line("]", "");
+        }
+        self.list("deny", &network.deny, Denied::to_string);
     }
 
     fn limits(&mut self) {

@@ -200,8 +200,15 @@ pub enum Event {
     },
     /// A connection was refused.
     NetDeny {
-        /// Path of the unix socket.
+        /// Path of the unix socket, for one to such.
+        #[serde(skip_serializing_if = "String::is_empty")]
         unix: String,
+        /// The name, or address, for one to a host.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        host: String,
+        /// The port; 0: only the name was asked for.
+        #[serde(skip_serializing_if = "is_zero")]
+        port: u16,
         /// The process that asked, as the sandbox counts; 0 for many.
         process: i32,
         /// What it runs.
@@ -210,6 +217,14 @@ pub enum Event {
         times: u64,
         /// The rule, or the lack of one.
         rule: String,
+        /// Lines of policy that would allow it; none if a rule has to go first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        remedy: Vec<String>,
+    },
+    /// The gateway ended before its sandbox, which has no network since.
+    NetDown {
+        /// What that means, in one sentence.
+        what: String,
     },
     /// Something is missing that the policy asks for, by leave.
     Degraded(Degraded),
@@ -243,6 +258,11 @@ pub enum Event {
         /// Which paths, and why.
         changes: Vec<Change>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// A part of a policy.
@@ -317,6 +337,8 @@ pub enum Kind {
     Revoke,
     /// `net.deny`
     NetDeny,
+    /// `net.down`
+    NetDown,
     /// `degraded`
     Degraded,
     /// `workspace.apply`
@@ -331,7 +353,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -348,6 +370,7 @@ impl Kind {
         Self::Grant,
         Self::Revoke,
         Self::NetDeny,
+        Self::NetDown,
         Self::Degraded,
         Self::WorkspaceApply,
         Self::WorkspaceDiscard,
@@ -374,6 +397,7 @@ impl Kind {
             Self::Grant => "grant",
             Self::Revoke => "revoke",
             Self::NetDeny => "net.deny",
+            Self::NetDown => "net.down",
             Self::Degraded => "degraded",
             Self::WorkspaceApply => "workspace.apply",
             Self::WorkspaceDiscard => "workspace.discard",
@@ -397,6 +421,7 @@ impl Kind {
             Self::LimitHit
             | Self::ExecDeny
             | Self::NetDeny
+            | Self::NetDown
             | Self::Grant
             | Self::SyscallDeny
             | Self::ApplyFlag => Severity::Medium,
@@ -457,6 +482,7 @@ impl Event {
             Self::Grant { .. } => Kind::Grant,
             Self::Revoke { .. } => Kind::Revoke,
             Self::NetDeny { .. } => Kind::NetDeny,
+            Self::NetDown { .. } => Kind::NetDown,
             Self::Degraded(_) => Kind::Degraded,
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,
             Self::WorkspaceDiscard { .. } => Kind::WorkspaceDiscard,

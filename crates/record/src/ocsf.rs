@@ -45,6 +45,7 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::Grant => (3005, 1),            // User Access Management: Assign Privileges
         Kind::Revoke => (3005, 2),           // User Access Management: Revoke Privileges
         Kind::NetDeny => (4001, 5),          // Network Activity: Refuse
+        Kind::NetDown => (6002, 99),         // Application Lifecycle: Other
         Kind::Degraded => (6002, 99),        // Application Lifecycle: Other
         Kind::WorkspaceApply => (6003, 3),   // API Activity: Update
         Kind::WorkspaceDiscard => (6003, 4), // API Activity: Delete

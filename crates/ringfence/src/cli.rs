@@ -1,10 +1,13 @@
 //! The grammar of the command line, and which file answers which verb.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use ringfence_confine::gateway::NAME;
 
 use crate::commands;
 use crate::failure::Failure;
@@ -120,6 +123,10 @@ pub(crate) fn command() -> clap::Command {
 }
 
 pub(crate) fn main() -> ExitCode {
+    // Started by a supervisor, under a name that nobody types.
+    if std::env::args_os().next().is_some_and(|word| word.as_bytes() == NAME.to_bytes()) {
+        return ExitCode::from(ringfence_gateway::run());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -99,6 +99,13 @@ impl Explained {
             }
             "decoy.open" => ("decoy", text("path"), "open".to_owned()),
             "syscall.deny" => ("syscall", text("name"), "call".to_owned()),
+            "net.deny" if !text("host").is_empty() => {
+                let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
+                let purpose = if port == 0 { "ask" } else { "connect" };
+                let target = if port == 0 { text("host") } else { format!("{}:{port}", text("host")) };
+                ("host", target, purpose.to_owned())
+            }
+            "net.down" => ("network", text("what"), "down".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
             "limit.hit" => ("limit", text("limit"), text("what")),
             "sandbox.start" => return self.unseen = unseen(detail),
@@ -128,7 +135,7 @@ fn explain(
     host: &Host,
     context: &PolicyContext,
 ) -> Explanation {
-    let nowhere = matches!(kind, "limit" | "syscall" | "command");
+    let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network");
     let on_host = if nowhere { None } else { host.has(Path::new(&target)) };
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
@@ -156,6 +163,10 @@ fn explain(
         None
     } else if kind == "syscall" {
         Some("no policy of this version allows it".to_owned())
+    } else if kind == "network" {
+        Some("run it again; if that repeats itself, report it".to_owned())
+    } else if kind == "host" && remedy.is_empty() {
+        Some("no line of `network.allow` would change that".to_owned())
     } else if kind == "limit" {
         Some("raise the limit only if the task needs more".to_owned())
     } else if remedy.is_empty() {
@@ -251,6 +262,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "write" => "tried to write",
         "execute" => "tried to start",
         "connect" => "tried to connect to",
+        "ask" => "asked for the name",
         "call" => "made the system call",
         "open" => "opened the decoy",
         "deny" => "tried to start",
@@ -261,6 +273,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
     let times = if one.times > 1 { format!(" (at least {} times)", one.times) } else { String::new() };
     let mut out = match one.kind {
         "limit" => format!("limits.{}: {}\n", line(&one.target), line(&one.purpose)),
+        "network" => format!("{}\n", line(&one.target)),
         "decoy" => {
             format!("{who} {did} {}{times}\n    put there by {}\n", line(&one.target), line(&one.rule))
         }

@@ -57,8 +57,9 @@ impl Refusals {
     /// nowhere: those do not count.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let host = Host::new();
-        let there =
-            |event: &Event| target(event).is_some_and(|path| host.has(Path::new(path)) != Some(false));
+        let there = |event: &Event| {
+            hosts(event) || target(event).is_some_and(|path| host.has(Path::new(path)) != Some(false))
+        };
         let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
         let refused = |(event, _): &&(Event, u64)| matches!(event, Event::ExecDeny { .. });
         let commands = self.commands.values().filter(refused);
@@ -94,6 +95,10 @@ impl Refusals {
                 }
                 true
             }
+            Notice::NoNetwork => {
+                let what = "the gateway has ended: from here on every connection is refused";
+                log.append(&Event::NetDown { what: what.into() }).is_ok()
+            }
         }
     }
 
@@ -103,6 +108,18 @@ impl Refusals {
         match &refusal.what {
             Refused::Connect { path } => {
                 let key = path.to_string_lossy().into_owned();
+                if let Some((_, again)) = self.connects.get_mut(&key) {
+                    *again += 1;
+                    return None;
+                }
+                if self.connects.len() >= MOST {
+                    self.others += 1;
+                    return None;
+                }
+                self.connects.insert(key, (event.clone(), 0));
+            }
+            Refused::Network { host, port, rule, .. } => {
+                let key = format!("{port}\n{host}\n{rule}\n{}", refusal.program.display());
                 if let Some((_, again)) = self.connects.get_mut(&key) {
                     *again += 1;
                     return None;
@@ -153,10 +170,23 @@ impl Refusals {
         match &refusal.what {
             Refused::Connect { path } => Some(Event::NetDeny {
                 unix: text(path),
+                host: String::new(),
+                port: 0,
                 process,
                 program,
                 times: 1,
                 rule: "a socket of the host needs a grant of its own".into(),
+                remedy: Vec::new(),
+            }),
+            Refused::Network { host, port, rule, .. } => Some(Event::NetDeny {
+                unix: String::new(),
+                host: host.clone(),
+                port: *port,
+                process,
+                program,
+                times: 1,
+                remedy: ringfence_policy::network_remedy(host, *port, rule),
+                rule: rule.clone(),
             }),
             Refused::Command(command) => Some(commands::event(command, process, program)),
             Refused::Syscall { number, arguments } => {
@@ -228,6 +258,11 @@ impl Refusals {
         }
         events.iter().try_for_each(|event| log.append(event).map(drop).context("the run's log"))
     }
+}
+
+/// Whether it is about the network.
+fn hosts(event: &Event) -> bool {
+    matches!(event, Event::NetDeny { host, .. } if !host.is_empty())
 }
 
 /// What it was about.

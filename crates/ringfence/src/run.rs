@@ -372,6 +372,12 @@ impl Run {
                 _ => drop(failure.print()),
             }
         }
+        if ended.cut_off {
+            terminal::error(&format!(
+                "{} the gateway ended before the command: the network was cut off",
+                terminal::label("run:")
+            ));
+        }
         if !arguments.quiet {
             for unseen in plan.degraded.iter().filter(|one| one.name == VOID && plan.hosted.is_none()) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));

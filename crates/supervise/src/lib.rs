@@ -46,6 +46,8 @@ pub enum Notice<'a> {
         /// How often something was refused that is told of only so.
         others: u64,
     },
+    /// The gateway is gone: the sandbox has no network any more.
+    NoNetwork,
 }
 
 /// What became of a sandbox.
@@ -57,6 +59,8 @@ pub struct Ended {
     pub lost: Option<Errno>,
     /// It was ended because its root was not served any more.
     pub blind: bool,
+    /// Its gateway had ended before it.
+    pub cut_off: bool,
 }
 
 /// How long a command may take to end itself after its terminal is gone.
@@ -141,6 +145,9 @@ impl Watch<'_> {
             if ready.look {
                 self.look();
             }
+            if ready.way && !self.boundary.way() {
+                self.cut_off();
+            }
             if self.desk.as_mut().is_some_and(|desk| !desk.step(&ready.desk)) {
                 self.boundary.kill();
             }
@@ -194,6 +201,8 @@ impl Watch<'_> {
         }
         let looks = self.boundary.looks().filter(|_| !self.blind);
         polled.extend(looks.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let ways = self.boundary.ways().filter(|_| !self.ended.cut_off);
+        polled.extend(ways.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let waiting: Vec<(usize, _)> = self
             .relays
             .iter()
@@ -212,12 +221,14 @@ impl Watch<'_> {
         let ended = if ended.is_some() { next() } else { PollFlags::empty() };
         let report = if reporting { next() } else { PollFlags::empty() };
         let look = looks.is_some() && !next().is_empty();
+        let way = ways.is_some() && !next().is_empty();
         let relays = waiting.iter().filter_map(|(index, _)| (!next().is_empty()).then_some(*index)).collect();
         Ok(Ready {
             ended: !ended.is_empty(),
             signals: !signals.is_empty(),
             report: !report.is_empty(),
             look,
+            way,
             relays,
             screen: screen.iter().map(|_| !next().is_empty()).collect(),
             desk: desk.iter().map(|_| !next().is_empty()).collect(),
@@ -306,6 +317,14 @@ impl Watch<'_> {
         }
     }
 
+    /// Its listeners went with the gateway: every connection is refused by the kernel.
+    fn cut_off(&mut self) {
+        self.ended.cut_off = true;
+        if !(self.tell)(Notice::NoNetwork) {
+            self.boundary.kill();
+        }
+    }
+
     /// Puts the next question to the owner, takes an answer. `false`: it could not be written down.
     fn question(&mut self) -> bool {
         let (Some(desk), Some(screen)) = (&mut self.desk, &mut self.screen) else { return true };
@@ -338,6 +357,7 @@ struct Ready {
     signals: bool,
     report: bool,
     look: bool,
+    way: bool,
     relays: Vec<usize>,
     screen: Vec<bool>,
     desk: Vec<bool>,

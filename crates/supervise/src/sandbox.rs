@@ -16,6 +16,14 @@ pub trait Sandbox {
     fn looks(&self) -> Option<BorrowedFd<'_>>;
     /// Its next report; `None` once it is gone.
     fn look(&self) -> Option<Message>;
+    /// Readable when the gateway has a report, if there is one and it is this process's.
+    fn ways(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    /// Takes that; `false` once the gateway is gone.
+    fn way(&self) -> bool {
+        false
+    }
     /// Sends a signal to a command, or to its whole group as a terminal would.
     fn signal(&self, job: u32, signal: i32, group: bool);
     /// Stops what a Ctrl-Z outside of its own terminal concerns, or lets it go on.
@@ -45,6 +53,14 @@ impl Sandbox for Boundary {
 
     fn look(&self) -> Option<Message> {
         Self::look(self)
+    }
+
+    fn ways(&self) -> Option<BorrowedFd<'_>> {
+        Self::ways(self)
+    }
+
+    fn way(&self) -> bool {
+        Self::way(self)
     }
 
     fn signal(&self, job: u32, signal: i32, group: bool) {

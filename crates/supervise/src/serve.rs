@@ -73,6 +73,8 @@ pub struct Server<'a> {
     tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
     /// Where the policy lets something be granted.
     grants: Option<Grants<'a>>,
+    /// The gateway is gone.
+    cut_off: bool,
     rest: Rest,
     /// Room for one; made once, since it is large.
     request: Vec<u8>,
@@ -112,6 +114,7 @@ impl<'a> Server<'a> {
             limiter,
             tell,
             grants,
+            cut_off: false,
             rest: Rest::default(),
             request: vec![0; LONGEST],
         }
@@ -145,6 +148,12 @@ impl<'a> Server<'a> {
             }
             if ready.look {
                 self.look();
+            }
+            if ready.way && !self.boundary.way() {
+                self.cut_off = true;
+                if !(self.tell)(Happening::Noticed(Notice::NoNetwork)) {
+                    self.boundary.kill();
+                }
             }
             self.open_and_close(ready.opened);
             if ready.signals {
@@ -185,6 +194,8 @@ impl<'a> Server<'a> {
         polled.push(PollFd::new(&self.socket, if room { PollFlags::IN } else { PollFlags::empty() }));
         let looks = self.boundary.looks();
         polled.extend(looks.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let ways = self.boundary.ways().filter(|_| !self.cut_off);
+        polled.extend(ways.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let openings = self.boundary.openings();
         polled.extend(openings.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         polled.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
@@ -196,11 +207,13 @@ impl<'a> Server<'a> {
         let [ended, report, signals, knocked] =
             [next(), next(), next(), next()].map(|flags| !flags.is_empty());
         let look = looks.is_some() && !next().is_empty();
+        let way = ways.is_some() && !next().is_empty();
         let opened = openings.is_some() && !next().is_empty();
         Ok(Ready {
             ended,
             report,
             look,
+            way,
             opened,
             signals,
             knocked: knocked && room,
@@ -440,6 +453,7 @@ struct Ready {
     ended: bool,
     report: bool,
     look: bool,
+    way: bool,
     opened: bool,
     signals: bool,
     knocked: bool,

@@ -72,6 +72,7 @@ pub fn begin(plan: &Plan, single: bool, watched: bool, settle: &dyn Fn()) -> Res
         report: report_in,
         server: None,
         mounter: None,
+        gateway: None,
         _alive: alive_out,
     })
 }

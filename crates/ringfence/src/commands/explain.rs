@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_plan::{Invoker, REFUSALS};
-use ringfence_policy::{Access, Children, Decision, Judge};
+use ringfence_policy::{Access, Children, Decision, Endpoint, HostPattern, Judge, network_remedy};
 use ringfence_record::State;
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +135,18 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         }
     }
     if let Some(host) = &arguments.host {
-        answers.push(answer("connect", host, &ringfence_policy::decide_connect(host), Vec::new()));
+        let endpoint =
+            Endpoint::parse(host).map_err(|invalid| Failure::new(format!("`--host {host}`: {invalid}")))?;
+        let decision = ringfence_policy::decide_connect(&policy, &endpoint);
+        let remedy = match (&decision, &endpoint.host) {
+            (Decision::Refuse { by }, HostPattern::Name(_) | HostPattern::Address(_)) => network_remedy(
+                endpoint.host.to_string().trim_matches(['[', ']']),
+                endpoint.port,
+                &by.to_string(),
+            ),
+            _ => Vec::new(),
+        };
+        answers.push(answer("connect", &endpoint.to_string(), &decision, remedy));
     }
     if let Some(command) = &arguments.command {
         answers.push(answer("start", command, &judge.run(command), Vec::new()));

@@ -1,0 +1,157 @@
+//! The gateway as its sandbox and the supervisor see it: how it is started, and what is said to it and by it.
+//!
+//! It is this very program, started anew with an empty environment: it parses hostile bytes, and holds nothing of the
+//! supervisor's memory or descriptors.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use ringfence_plan::{Ids, Plan};
+use ringfence_policy::NetworkRules;
+use ringfence_sys::clone::{Forked, clone};
+use ringfence_sys::divert::Listeners;
+use ringfence_sys::exec::{self, Vectors};
+use ringfence_sys::{fds, signals};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
+
+use crate::parent::{Failure, fail, reap};
+use crate::report::{self, Message};
+use crate::{channel, nascent};
+
+/// The first word of its command line.
+pub const NAME: &CStr = c"ringfence-gateway";
+/// Numbers of what it refuses begin here, far from those of init.
+pub const NUMBERS: u32 = 1 << 31;
+
+/// What it is told first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GatewayOrders {
+    /// What it judges by.
+    pub rules: NetworkRules,
+    /// The kernel ids it takes, where root starts it.
+    pub ids: Option<(u32, u32)>,
+}
+
+/// What it is told afterwards.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum GatewayTell {
+    /// A refusal is written down: it takes effect.
+    Written(u32),
+}
+
+/// The gateway of one sandbox. Ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pid: Pid,
+    pidfd: OwnedFd,
+    pub(crate) socket: OwnedFd,
+    ready: bool,
+}
+
+impl Gateway {
+    /// Starts it; the other end of where it waits for listeners goes to init.
+    pub(crate) fn start(rules: &NetworkRules, plan: &Plan) -> Result<(Self, OwnedFd), Failure> {
+        let failed = fail("starting the gateway");
+        let (socket, told) = nascent::sockets().map_err(&failed)?;
+        let (giving, taking) = nascent::sockets().map_err(&failed)?;
+        let program = CString::new("/proc/self/exe").map_err(|_| failed(Errno::INVAL))?;
+        let (words, nothing) = (Vectors::new(vec![NAME.to_owned()]), Vectors::new(Vec::new()));
+        let (pid, pidfd) = match clone(0).map_err(&failed)? {
+            Forked::Child => {
+                drop((socket, giving));
+                exec::exit_now(become_it(&told, &taking, || exec::execve(&program, &words, &nothing)))
+            }
+            Forked::Parent(pid, pidfd) => (pid, pidfd),
+        };
+        drop((told, taking));
+        let gateway = Self { pid, pidfd, socket, ready: false };
+        let Ids { outside_uid, outside_gid, mapped, .. } = plan.ids;
+        let ids = mapped.then_some((outside_uid, outside_gid));
+        channel::send(gateway.socket.as_fd(), &GatewayOrders { rules: rules.clone(), ids }, &[])
+            .map_err(&failed)?;
+        Ok((gateway, giving))
+    }
+
+    /// Waits until it is confined and serves; `Ok` too if the sandbox is gone, whose report says why.
+    pub(crate) fn wait(&mut self) -> Result<(), Failure> {
+        if self.ready {
+            return Ok(());
+        }
+        self.ready = true;
+        match report::receive(self.socket.as_fd()) {
+            Some((Message::Ready, _)) => Ok(()),
+            // No listeners came.
+            Some((Message::Failed { errno: Errno::PIPE, .. }, _)) => Ok(()),
+            Some((Message::Failed { errno, .. }, _)) => Err(fail("starting the gateway")(errno)),
+            _ => Err(fail("starting the gateway")(Errno::CHILD)),
+        }
+    }
+
+    pub(crate) fn tell(&self, tell: &GatewayTell) {
+        if let Ok(bytes) = postcard::to_stdvec(tell) {
+            let _ = rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL);
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        reap(self.pid);
+    }
+}
+
+/// The two sockets become descriptors 0 and 1, all others close. Returns only on failure.
+fn become_it(told: &OwnedFd, taking: &OwnedFd, exec: impl FnOnce() -> Errno) -> i32 {
+    let prepare = || -> Result<(), Errno> {
+        // Above the two, so that neither overwrites the other.
+        let told = rustix::io::fcntl_dupfd_cloexec(told, 10)?;
+        let taking = rustix::io::fcntl_dupfd_cloexec(taking, 10)?;
+        rustix::stdio::dup2_stdin(&told)?;
+        rustix::stdio::dup2_stdout(&taking)?;
+        fds::cloexec_from(2)?;
+        // What a terminal sends to a whole group is not for it.
+        signals::block_only(&signals::Set::all())
+    };
+    if prepare().is_ok() {
+        let _ = exec();
+    }
+    125
+}
+
+/// In the sandbox, before its privileges go: makes the listeners, leads everything to them, hands them out.
+pub(crate) fn divert(giving: &OwnedFd) -> Result<(), Errno> {
+    let listeners = Listeners::new()?;
+    listeners.divert()?;
+    let all = [&listeners.streams, &listeners.questions, &listeners.long_questions];
+    let all: Vec<BorrowedFd<'_>> = all.into_iter().flatten().map(AsFd::as_fd).collect();
+    channel::send(giving.as_fd(), &(), &all)
+}
+
+/// In the gateway: its orders, which come on descriptor 0.
+///
+/// # Errors
+/// The kernel's, or EBADMSG.
+pub fn gateway_orders(told: BorrowedFd<'_>) -> Result<GatewayOrders, Errno> {
+    channel::receive::<GatewayOrders>(told).map(|(orders, _)| orders)
+}
+
+/// In the gateway: its listeners, which come on descriptor 1, in the order of [`Listeners`]: two for connections, two for
+/// questions, two for questions over TCP.
+///
+/// # Errors
+/// EPIPE if there is no sandbox.
+pub fn gateway_listeners(taking: BorrowedFd<'_>) -> Result<[OwnedFd; 6], Errno> {
+    let ((), descriptors) = channel::receive::<()>(taking)?;
+    descriptors.try_into().map_err(|_| Errno::BADMSG)
+}
+
+/// In the gateway: whether a descriptor is a socket, as it is if the supervisor started it.
+#[must_use]
+pub fn started_by_supervisor(told: BorrowedFd<'_>) -> bool {
+    let _ = told.as_raw_fd();
+    rustix::net::sockopt::socket_type(told).is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
+}

@@ -1,0 +1,97 @@
+//! Connections to addresses: those that no rule allows are refused here, as a network would; and who asked is remembered,
+//! since the gateway sees only ports.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use ringfence_policy::{Names, NetworkJudge, NetworkRules, Peer};
+use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
+
+use crate::report::{Refusal, Refused};
+
+/// Questions for names go to the gateway whatever their address.
+const DNS: u16 = 53;
+
+/// The network as init knows it.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    judge: NetworkJudge,
+    /// Names that the policy writes out, with their addresses.
+    names: Names,
+    callers: HashMap<u16, (i32, OsString)>,
+}
+
+impl Reach {
+    pub(crate) fn new(rules: NetworkRules) -> Self {
+        Self { names: Names::new(rules.names()), judge: NetworkJudge::new(rules), callers: HashMap::new() }
+    }
+
+    /// Why a connection of this socket to this address is refused; `None`: the kernel and the gateway see to it.
+    pub(crate) fn refuses(&self, socket: &OwnedFd, address: &[u8]) -> Option<Refused> {
+        let asked = parse(address)?;
+        let (to, port) = (asked.ip().to_canonical(), asked.port());
+        let stream = sockopt::socket_type(socket).is_ok_and(|kind| kind == SocketType::STREAM);
+        if !stream || port == DNS || to.is_loopback() || to.is_unspecified() {
+            return None;
+        }
+        let judged = match to {
+            IpAddr::V4(to) if Names::is_one(to) => match self.names.name(to) {
+                Some(name) => {
+                    self.judge.connect(&Peer::Name(name), port).map_err(|rule| (name.to_owned(), rule))
+                }
+                // A name that a pattern covers: only the gateway knows which.
+                None => return None,
+            },
+            to => self.judge.connect(&Peer::Address(to), port).map_err(|rule| (to.to_string(), rule)),
+        };
+        let (host, rule) = judged.err()?;
+        Some(Refused::Network { host, port, rule, source: 0 })
+    }
+
+    /// Remembers who uses the socket's port.
+    pub(crate) fn note(&mut self, socket: &OwnedFd, process: i32, program: impl FnOnce() -> OsString) {
+        let own = getsockname(socket).ok().and_then(|own| SocketAddr::try_from(own).ok());
+        if let Some(port) = own.map(|own| own.port()).filter(|port| *port != 0) {
+            self.callers.insert(port, (process, program()));
+        }
+    }
+
+    /// Adds who asked to what the gateway refused.
+    pub(crate) fn identify(&self, refusal: &mut Refusal) {
+        if let Refused::Network { source, .. } = &refusal.what
+            && let Some((process, program)) = self.callers.get(source)
+        {
+            (refusal.process, refusal.program) = (*process, program.clone());
+        }
+    }
+}
+
+/// An address of one of the two families of a network (ip(7), ipv6(7)).
+fn parse(address: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes(address.get(..2)?.try_into().ok()?);
+    let port = u16::from_be_bytes(address.get(2..4)?.try_into().ok()?);
+    if family == AddressFamily::INET.as_raw() {
+        let four: [u8; 4] = address.get(4..8)?.try_into().ok()?;
+        return Some(SocketAddr::new(four.into(), port));
+    }
+    let sixteen: [u8; 16] = address.get(8..24)?.try_into().ok()?;
+    (family == AddressFamily::INET6.as_raw()).then(|| SocketAddr::new(sixteen.into(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_reads_them() {
+        let four = [&2_u16.to_ne_bytes()[..], &443_u16.to_be_bytes(), &[203, 0, 113, 5], &[0; 8]].concat();
+        assert_eq!(parse(&four), Some("203.0.113.5:443".parse().unwrap()));
+        let six =
+            [&10_u16.to_ne_bytes()[..], &80_u16.to_be_bytes(), &[0; 4], &[0; 15], &[1], &[0; 4]].concat();
+        assert_eq!(parse(&six), Some("[::1]:80".parse().unwrap()));
+        assert_eq!(parse(&four[..7]), None);
+        assert_eq!(parse(&[0; 16]), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! One connection of the task: whose address it goes to, whether it may, and what is carried.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringfence_inspect::{Peek, Step};
+use ringfence_policy::{Names, Peer, Protocol};
+use ringfence_sys::divert::original_destination;
+use rustix::net::sockopt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::Gateway;
+use crate::upstream::{self, NoWay};
+use crate::{http, relay};
+
+/// How long a client may take to say what it must say first.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A fatal alert of TLS: access_denied (RFC 8446, section 6.2). Clients say it in words.
+const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
+
+/// Where a connection goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The name that was asked for, unless the task went to an address.
+    pub(crate) name: Option<String>,
+    /// Where the task connected to.
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    /// The port in the sandbox that it came from.
+    pub(crate) source: u16,
+}
+
+impl Target {
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        self.name.as_deref().map_or(Peer::Address(self.address), Peer::Name)
+    }
+
+    /// As a record names it.
+    pub(crate) fn host(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.address.to_string())
+    }
+}
+
+/// Serves it to its end.
+pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream) {
+    let source = stream.peer_addr().map_or(0, |peer| peer.port());
+    let Ok(asked) = original_destination(stream.as_fd()) else {
+        let why = "the gateway is no proxy: programs connect to where they want to go";
+        gateway.refusals.tell("the gateway itself", 0, why.to_owned(), source).await;
+        return reset(&stream);
+    };
+    let target = match target(&gateway, asked, source) {
+        Ok(target) => target,
+        Err((host, why)) => {
+            gateway.refusals.tell(&host, asked.port(), why, source).await;
+            return reset(&stream);
+        }
+    };
+    let _ = stream.set_nodelay(true);
+    match gateway.judge.connect(&target.peer(), target.port) {
+        Err(why) => refuse(&gateway, &stream, &target, why).await,
+        Ok(Protocol::Tcp) => carry(&gateway, stream, &target, Vec::new()).await,
+        Ok(Protocol::Tls) => tls(&gateway, stream, &target).await,
+        Ok(Protocol::Http) => http::serve(gateway, stream, target).await,
+    }
+}
+
+fn target(gateway: &Gateway, asked: SocketAddr, source: u16) -> Result<Target, (String, String)> {
+    let (address, port) = (asked.ip().to_canonical(), asked.port());
+    let name = match address {
+        IpAddr::V4(own) if Names::is_one(own) => {
+            let names = gateway.names.borrow();
+            let name = names.name(own).map(str::to_owned);
+            Some(name.ok_or_else(|| (own.to_string(), "no name has this address".to_owned()))?)
+        }
+        _ => None,
+    };
+    Ok(Target { name, address, port, source })
+}
+
+/// Written down, then reset: that is how a network says no in the middle.
+pub(crate) async fn refuse(gateway: &Gateway, stream: &TcpStream, target: &Target, why: String) {
+    gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+    reset(stream);
+}
+
+pub(crate) fn reset(stream: &TcpStream) {
+    let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+/// Connects and carries; `said` is what the client said already.
+async fn carry(gateway: &Gateway, stream: TcpStream, target: &Target, said: Vec<u8>) {
+    match upstream::connect(gateway, &target.peer(), target.port).await {
+        Ok(mut up) => {
+            if said.is_empty() || up.write_all(&said).await.is_ok() {
+                drop(said);
+                relay::both(&gateway.buffer, &stream, &up).await;
+            }
+        }
+        Err(NoWay::Refused(why)) => refuse(gateway, &stream, target, why).await,
+        Err(NoWay::Failed) => reset(&stream),
+    }
+}
+
+/// Lets TLS through whose first message names the very server that was asked for.
+async fn tls(gateway: &Gateway, mut stream: TcpStream, target: &Target) {
+    let mut peek = Peek::default();
+    let mut buffer = [0; 2048];
+    let hello = async {
+        loop {
+            let length = stream.read(&mut buffer).await.ok()?;
+            if length == 0 {
+                return None;
+            }
+            match peek.push(buffer.get(..length).unwrap_or_default()) {
+                Ok(Step::More) => {}
+                Ok(Step::Hello(hello)) => return Some(Ok(hello)),
+                Err(why) => return Some(Err(why.to_string())),
+            }
+        }
+    };
+    let judged = match timeout(PATIENCE, hello).await {
+        Ok(Some(Ok(hello))) => match (&target.name, hello.sni.is_none() && !hello.encrypted) {
+            (Some(name), _) => hello.judge(name).map_err(|why| why.to_string()),
+            // An address has no name that could be sent.
+            (None, true) => Ok(()),
+            (None, false) => {
+                Err("the TLS ClientHello names a server, and an address was asked for".to_owned())
+            }
+        },
+        Ok(Some(Err(why))) => Err(why),
+        // Gone, or silent.
+        Ok(None) | Err(_) => return reset(&stream),
+    };
+    match judged {
+        Ok(()) => carry(gateway, stream, target, peek.into_bytes()).await,
+        Err(why) => {
+            gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+            let _ = stream.try_write(&ACCESS_DENIED);
+            let _ = stream.shutdown().await;
+            drain(&mut stream).await;
+        }
+    }
+}
+
+/// What is unread when a socket closes would turn the alert into a reset.
+async fn drain(stream: &mut TcpStream) {
+    let mut rest = [0; 1024];
+    let mut most = 64;
+    let read = async {
+        while most > 0 && stream.read(&mut rest).await.is_ok_and(|length| length > 0) {
+            most -= 1;
+        }
+    };
+    let _ = timeout(Duration::from_secs(1), read).await;
+}

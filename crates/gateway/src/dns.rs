@@ -1,0 +1,212 @@
+//! Names: answered out of the policy, never asked of anybody. What a name holds leaves the sandbox nowhere.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::base::iana::{Class, Opcode, Rcode, Rtype};
+use domain::base::{Message, MessageBuilder, Name, ToName, Ttl};
+use domain::rdata::{A, Ptr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::Gateway;
+
+/// A question is short; a longer one is none of ours.
+const LONGEST: usize = 1024;
+/// Questions over UDP that are being answered at one time; more are dropped, as a network may.
+const MOST: usize = 256;
+/// A name's address stays; clients may ask again now and then.
+const TTL: Ttl = Ttl::from_secs(60);
+/// Between two questions on one connection.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Answers what comes by UDP.
+pub(crate) async fn answer_all(gateway: Rc<Gateway>, socket: Rc<UdpSocket>) {
+    let room = Arc::new(Semaphore::new(MOST));
+    let mut packet = [0; LONGEST];
+    loop {
+        let (length, from) = match socket.recv_from(&mut packet).await {
+            Ok(received) => received,
+            // An error about an answer that nobody took.
+            Err(_) => continue,
+        };
+        let question = packet.get(..length).unwrap_or_default();
+        match judge(&gateway, question) {
+            Some(Judged::Answer(answer)) => drop(socket.try_send_to(&answer, from)),
+            Some(Judged::Refused { name, why, answer }) => {
+                let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+                let (gateway, socket) = (Rc::clone(&gateway), Rc::clone(&socket));
+                tokio::task::spawn_local(async move {
+                    gateway.refusals.tell(&name, 0, why, from.port()).await;
+                    let _ = socket.try_send_to(&answer, from);
+                    drop(place);
+                });
+            }
+            None => {}
+        }
+    }
+}
+
+/// Answers what comes on one connection, each question behind its length (RFC 7766).
+pub(crate) async fn converse(gateway: Rc<Gateway>, mut stream: TcpStream) {
+    let source = stream.peer_addr().map_or(0, |peer: SocketAddr| peer.port());
+    let mut packet = vec![0; LONGEST];
+    while let Ok(Ok(length)) = timeout(PATIENCE, stream.read_u16()).await {
+        let Some(question) = packet.get_mut(..usize::from(length)) else { return };
+        let Ok(Ok(_)) = timeout(PATIENCE, stream.read_exact(question)).await else { return };
+        let answer = match judge(&gateway, question) {
+            Some(Judged::Answer(answer)) => answer,
+            Some(Judged::Refused { name, why, answer }) => {
+                gateway.refusals.tell(&name, 0, why, source).await;
+                answer
+            }
+            None => return,
+        };
+        let Ok(length) = u16::try_from(answer.len()) else { return };
+        let whole = [&length.to_be_bytes()[..], &answer].concat();
+        let Ok(Ok(())) = timeout(PATIENCE, stream.write_all(&whole)).await else { return };
+    }
+}
+
+/// What becomes of a question.
+enum Judged {
+    Answer(Vec<u8>),
+    /// Answered so once it is written down.
+    Refused {
+        name: String,
+        why: String,
+        answer: Vec<u8>,
+    },
+}
+
+/// `None`: it is no question.
+fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
+    let message = Message::from_slice(packet).ok()?;
+    let header = message.header();
+    if header.qr() {
+        return None;
+    }
+    let error = |code| error(message, code);
+    if header.opcode() != Opcode::QUERY {
+        return error(Rcode::NOTIMP).map(Judged::Answer);
+    }
+    let Ok(question) = message.sole_question() else { return error(Rcode::FORMERR).map(Judged::Answer) };
+    let name = text(question.qname());
+    let refused = |name: &str, why: String, code| {
+        Some(Judged::Refused { name: name.to_owned(), why, answer: error(code)? })
+    };
+    if question.qclass() != Class::IN {
+        return refused(&name, "only the class IN is answered".to_owned(), Rcode::REFUSED);
+    }
+    if question.qtype() == Rtype::PTR {
+        return match reverse(&name)
+            .and_then(|address| gateway.names.borrow().name(address).map(str::to_owned))
+        {
+            Some(own) => {
+                let own = Name::<Vec<u8>>::vec_from_str(&own).ok()?;
+                answer(message, |builder| builder.push((question.qname(), TTL, Ptr::new(own))).is_ok())
+                    .map(Judged::Answer)
+            }
+            None => refused(&name, "no name of `network.allow` has this address".to_owned(), Rcode::NXDOMAIN),
+        };
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
+        return refused(&name, "it is no host name".to_owned(), Rcode::REFUSED);
+    }
+    if let Err(why) = gateway.judge.knows(&name) {
+        // Where a service of an allowed host is looked for: that there is none says nothing new.
+        let service =
+            name.split_inclusive('.').take_while(|label| label.starts_with('_')).map(str::len).sum();
+        if let Some(host) =
+            name.get(service..).filter(|host| service > 0 && gateway.judge.knows(host).is_ok())
+        {
+            let _ = host;
+            return error(Rcode::NXDOMAIN).map(Judged::Answer);
+        }
+        return refused(&name, why, Rcode::NXDOMAIN);
+    }
+    match question.qtype() {
+        Rtype::A => {
+            let Some(address) = gateway.names.borrow_mut().address(&name) else {
+                let why = "every address that stands for a name is given: no further name is answered";
+                return refused(&name, why.to_owned(), Rcode::SERVFAIL);
+            };
+            answer(message, |builder| builder.push((question.qname(), TTL, A::new(address))).is_ok())
+                .map(Judged::Answer)
+        }
+        // Nothing of that kind, so that clients take the address.
+        Rtype::AAAA
+        | Rtype::HTTPS
+        | Rtype::SVCB
+        | Rtype::CNAME
+        | Rtype::SOA
+        | Rtype::NS
+        | Rtype::DS
+        | Rtype::SRV => answer(message, |_| true).map(Judged::Answer),
+        kind => refused(&name, format!("records of the type {kind} are not answered"), Rcode::REFUSED),
+    }
+}
+
+/// In lower case, without a dot at its end; `.` is empty. What is no plain byte is shown as `\DDD`.
+fn text(name: impl ToName) -> String {
+    let mut text = String::new();
+    for label in name.iter_labels().filter(|label| !label.is_root()) {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for byte in label.iter() {
+            match byte {
+                b'.' | b'\\' => text.extend(['\\', char::from(byte)]),
+                b'!'..=b'~' => text.push(char::from(byte.to_ascii_lowercase())),
+                byte => text.push_str(&format!("\\{byte:03}")),
+            }
+        }
+    }
+    text
+}
+
+/// The address of `5.0.18.198.in-addr.arpa`.
+fn reverse(name: &str) -> Option<Ipv4Addr> {
+    let mut parts: Vec<&str> = name.strip_suffix(".in-addr.arpa")?.split('.').collect();
+    parts.reverse();
+    match parts.join(".").parse().ok()? {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+type Builder = domain::base::message_builder::AnswerBuilder<Vec<u8>>;
+
+fn answer(question: &Message<[u8]>, write: impl FnOnce(&mut Builder) -> bool) -> Option<Vec<u8>> {
+    let mut builder = MessageBuilder::new_vec().start_answer(question, Rcode::NOERROR).ok()?;
+    builder.header_mut().set_ra(true);
+    builder.header_mut().set_aa(true);
+    write(&mut builder).then(|| builder.finish())
+}
+
+fn error(question: &Message<[u8]>, code: Rcode) -> Option<Vec<u8>> {
+    let mut builder = MessageBuilder::new_vec().start_answer(question, code).ok()?;
+    builder.header_mut().set_ra(true);
+    Some(builder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_hosts() {
+        let name = |text: &str| Name::<Vec<u8>>::vec_from_str(text).unwrap();
+        assert_eq!(text(name("API.Example.org.")), "api.example.org");
+        assert_eq!(text(name(".")), "");
+        assert_eq!(text(name("a\\.b.example")), "a\\.b.example");
+        assert_eq!(text(name("a\\000b.example")), "a\\000b.example");
+        assert_eq!(reverse("5.1.18.198.in-addr.arpa"), Some(Ipv4Addr::new(198, 18, 1, 5)));
+        assert_eq!(reverse("1.18.198.in-addr.arpa"), None);
+        assert_eq!(reverse("example.org"), None);
+    }
+}

@@ -1,0 +1,159 @@
+//! The only way out of a sandbox, as a process of its own: it answers names, judges connections and carries their bytes.
+//!
+//! The way through this crate: [`run()`] takes orders and listeners and confines itself (`enclosure`), then serves: `dns`
+//! answers names with addresses of the sandbox's own, `connection` judges what comes to those, `resolver` asks
+//! where a name leads, `upstream` connects to what was vetted, `relay` and `http` carry. What is refused is written down by
+//! the supervisor before it takes effect (`refusals`).
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod dns;
+mod enclosure;
+mod http;
+mod refusals;
+mod relay;
+mod resolver;
+mod upstream;
+
+use std::cell::RefCell;
+use std::net::TcpListener as StdListener;
+use std::net::UdpSocket as StdSocket;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfence_confine::gateway::{gateway_listeners, gateway_orders, started_by_supervisor};
+use ringfence_confine::{Message, report};
+use ringfence_policy::{Names, NetworkJudge};
+use rustix::io::Errno;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::task::LocalSet;
+
+use crate::refusals::Refusals;
+use crate::relay::Buffer;
+use crate::resolver::Resolver;
+
+/// Descriptors that are kept for other things than connections.
+const RESERVED: usize = 128;
+/// Connections at one time, however many descriptors there are; who comes later waits in the listener's queue.
+const MOST_CONNECTIONS: usize = 16_384;
+
+/// What every part of it shares. One thread serves all.
+struct Gateway {
+    judge: NetworkJudge,
+    names: RefCell<Names>,
+    resolver: Resolver,
+    refusals: Refusals,
+    buffer: Buffer,
+}
+
+/// Serves until its supervisor is gone. The exit status.
+pub fn run() -> u8 {
+    let told = rustix::stdio::stdin();
+    if !started_by_supervisor(told) {
+        return 125;
+    }
+    match prepare() {
+        Ok(ready) => {
+            ready.serve();
+            0
+        }
+        Err(errno) => {
+            let _ = report::tell(told, &Message::no_gateway(errno), None);
+            125
+        }
+    }
+}
+
+struct Ready {
+    runtime: tokio::runtime::Runtime,
+    gateway: Gateway,
+    told: OwnedFd,
+    listeners: [OwnedFd; 6],
+    connections: usize,
+}
+
+fn prepare() -> Result<Ready, Errno> {
+    let (told, taking) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+    enclosure::die_with_supervisor(told)?;
+    let orders = gateway_orders(told)?;
+    let resolver = Resolver::of_host();
+    let ports = orders.rules.ports();
+    let names = Names::new(orders.rules.names());
+    let judge = NetworkJudge::new(orders.rules);
+    let connections = enclosure::raise_descriptors();
+    let told = rustix::io::fcntl_dupfd_cloexec(told, 3)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Errno::NOMEM)?;
+    let listeners = gateway_listeners(taking)?;
+    // What is behind it comes from the sandbox.
+    enclosure::enter(orders.ids, &ports, told.as_fd())?;
+    let gateway = Gateway {
+        judge,
+        names: RefCell::new(names),
+        resolver,
+        refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
+        buffer: Buffer::default(),
+    };
+    let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
+    Ok(Ready { runtime, gateway, told, listeners, connections })
+}
+
+impl Ready {
+    fn serve(self) {
+        let Self { runtime, gateway, told, listeners, connections } = self;
+        let gateway = Rc::new(gateway);
+        LocalSet::new().block_on(&runtime, async move {
+            let room = Arc::new(Semaphore::new(connections));
+            let [streams, streams6, questions, questions6, long, long6] = listeners;
+            for listener in [streams, streams6] {
+                let (gateway, room) = (Rc::clone(&gateway), Arc::clone(&room));
+                tokio::task::spawn_local(accept(listener, room, move |stream| {
+                    connection::serve(Rc::clone(&gateway), stream)
+                }));
+            }
+            for listener in [long, long6] {
+                let (gateway, room) = (Rc::clone(&gateway), Arc::clone(&room));
+                tokio::task::spawn_local(accept(listener, room, move |stream| {
+                    dns::converse(Rc::clone(&gateway), stream)
+                }));
+            }
+            for socket in [questions, questions6] {
+                if let Ok(socket) = UdpSocket::from_std(StdSocket::from(socket)) {
+                    tokio::task::spawn_local(dns::answer_all(Rc::clone(&gateway), Rc::new(socket)));
+                }
+            }
+            // What it says is heard only while the runtime runs.
+            if report::tell(told.as_fd(), &Message::Ready, None).is_err() {
+                return;
+            }
+            gateway.refusals.listen(told).await;
+        });
+    }
+}
+
+/// Takes connections for as long as there is room, each served beside the others.
+async fn accept<F, S>(listener: OwnedFd, room: Arc<Semaphore>, serve: S)
+where
+    F: Future<Output = ()> + 'static,
+    S: Fn(tokio::net::TcpStream) -> F,
+{
+    let Ok(listener) = TcpListener::from_std(StdListener::from(listener)) else { return };
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let served = serve(stream);
+                tokio::task::spawn_local(async move {
+                    served.await;
+                    drop(place);
+                });
+            }
+            // No descriptor is free, or who connected is gone.
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}

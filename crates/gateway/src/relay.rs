@@ -1,0 +1,137 @@
+//! Moves the bytes of a connection both ways: small ones through one buffer that all connections share, streams within the
+//! kernel.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Bytes of the buffer.
+const BUFFER: usize = 64 << 10;
+/// After so many bytes in one direction it counts as a stream.
+const STREAM: usize = 256 << 10;
+/// Bytes that a pipe may hold, where the host lets it.
+const PIPE: usize = 512 << 10;
+/// How long a connection may be silent.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What every connection reads into. Nothing stays in it while somebody waits.
+#[derive(Debug)]
+pub(crate) struct Buffer(RefCell<Vec<u8>>);
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self(RefCell::new(vec![0; BUFFER]))
+    }
+}
+
+/// Until both sides have ended, or one breaks.
+pub(crate) async fn both(buffer: &Buffer, task: &TcpStream, up: &TcpStream) {
+    let alive = Alive(Cell::new(Instant::now()));
+    // An error of one direction ends the other too.
+    let _ = tokio::try_join!(one(buffer, task, up, &alive), one(buffer, up, task, &alive));
+}
+
+async fn one(buffer: &Buffer, from: &TcpStream, to: &TcpStream, alive: &Alive) -> io::Result<()> {
+    let mut moved = 0;
+    loop {
+        alive.waited(|| from.readable()).await?;
+        let (length, rest) = match pass(buffer, from, to) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            passed => passed?,
+        };
+        if length == 0 {
+            break;
+        }
+        write_all(to, &rest, alive).await?;
+        moved += length;
+        if moved >= STREAM
+            && let Ok(pipe) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+        {
+            let _ = fcntl_setpipe_size(&pipe.1, PIPE);
+            within_kernel(from, to, &pipe, alive).await?;
+            break;
+        }
+    }
+    rustix::net::shutdown(to, rustix::net::Shutdown::Write).or_else(|errno| match errno {
+        // The other side was faster.
+        rustix::io::Errno::NOTCONN => Ok(()),
+        errno => Err(errno.into()),
+    })
+}
+
+/// Moves what is there through the buffer: how much was read, and what could not be written yet.
+fn pass(buffer: &Buffer, from: &TcpStream, to: &TcpStream) -> io::Result<(usize, Vec<u8>)> {
+    let mut buffer = buffer.0.borrow_mut();
+    let length = from.try_read(&mut buffer)?;
+    let read = buffer.get(..length).unwrap_or_default();
+    let written = match to.try_write(read) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        written => written?,
+    };
+    Ok((length, read.get(written..).unwrap_or_default().to_vec()))
+}
+
+async fn write_all(to: &TcpStream, mut rest: &[u8], alive: &Alive) -> io::Result<()> {
+    while !rest.is_empty() {
+        alive.waited(|| to.writable()).await?;
+        match to.try_write(rest) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            written => rest = rest.get(written?..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+/// To the end of the stream. The pipe is empty whenever this reads.
+async fn within_kernel(
+    from: &TcpStream,
+    to: &TcpStream,
+    pipe: &(OwnedFd, OwnedFd),
+    alive: &Alive,
+) -> io::Result<()> {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    let (out, into) = pipe;
+    loop {
+        alive.waited(|| from.readable()).await?;
+        let read = || Ok(splice(from.as_fd(), None, into, None, PIPE, flags)?);
+        let mut left = match from.try_io(Interest::READABLE, read) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            read => read?,
+        };
+        if left == 0 {
+            return Ok(());
+        }
+        while left > 0 {
+            alive.waited(|| to.writable()).await?;
+            let write = || Ok(splice(out, None, to.as_fd(), None, left, flags)?);
+            match to.try_io(Interest::WRITABLE, write) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => left -= written?.min(left),
+            }
+        }
+    }
+}
+
+/// When something last moved, in either direction.
+struct Alive(Cell<Instant>);
+
+impl Alive {
+    async fn waited<F: Future<Output = io::Result<()>>>(&self, ready: impl Fn() -> F) -> io::Result<()> {
+        loop {
+            if let Ok(ready) = timeout(IDLE, ready()).await {
+                self.0.set(Instant::now());
+                return ready;
+            }
+            if self.0.get().elapsed() >= IDLE {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
+    }
+}

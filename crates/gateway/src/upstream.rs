@@ -1,0 +1,58 @@
+//! The way to where a connection may go: looked up, vetted, and connected to exactly that.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ringfence_policy::Peer;
+use rustix::net::sockopt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::Gateway;
+
+/// For an address that is not the last one, and for the last.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(30));
+
+/// Why there is no way.
+pub(crate) enum NoWay {
+    /// Policy refuses it, in words.
+    Refused(String),
+    /// The network does.
+    Failed,
+}
+
+/// Connects to a peer that the rules allow at this port.
+pub(crate) async fn connect(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Result<TcpStream, NoWay> {
+    let addresses = match peer {
+        // The rules were about the address itself.
+        Peer::Address(address) => vec![*address],
+        Peer::Name(name) => vetted(gateway, name, port).await?,
+    };
+    let last = addresses.len();
+    for (number, address) in addresses.into_iter().enumerate() {
+        let patience = if number + 1 == last { PATIENCE.1 } else { PATIENCE.0 };
+        if let Ok(Ok(stream)) = timeout(patience, TcpStream::connect(SocketAddr::new(address, port))).await {
+            let _ = stream.set_nodelay(true);
+            let _ = sockopt::set_socket_keepalive(&stream, true);
+            return Ok(stream);
+        }
+    }
+    Err(NoWay::Failed)
+}
+
+/// The addresses of a name that policy lets it lead to.
+async fn vetted(gateway: &Gateway, name: &str, port: u16) -> Result<Vec<IpAddr>, NoWay> {
+    let found = gateway.resolver.lookup(name).await.map_err(|_| NoWay::Failed)?;
+    let mut refused = None;
+    let mut fine = Vec::new();
+    for address in found {
+        match gateway.judge.vet(name, address, port) {
+            Ok(()) => fine.push(address),
+            Err(why) => refused = Some(why),
+        }
+    }
+    match refused {
+        Some(why) if fine.is_empty() => Err(NoWay::Refused(why)),
+        _ => Ok(fine),
+    }
+}

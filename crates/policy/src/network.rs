@@ -1,0 +1,543 @@
+//! What `[network]` grants: rules as they are written, and the judge of one name or one connection.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::{Decision, Reason};
+use crate::diagnostic::{Invalid, Place, Problem};
+use crate::document::{NetworkRule, NetworkTableRule};
+use crate::host::{Endpoint, HostPattern, parse_port, split_port};
+use crate::model::{Policy, Rule};
+use crate::ranges::{closed, holds, inner, special, why};
+use crate::reader::{At, quoted};
+
+/// What must be spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Anything: nothing but the address is looked at.
+    Tcp,
+    /// TLS, to the very name that was asked for.
+    Tls,
+    /// HTTP without TLS, each request to the very name that was asked for.
+    Http,
+}
+
+impl Protocol {
+    /// What a port means where no rule says more.
+    fn of_port(port: u16) -> Self {
+        match port {
+            443 => Self::Tls,
+            80 => Self::Http,
+            _ => Self::Tcp,
+        }
+    }
+
+    /// As a policy writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// One destination of `network.allow`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// What must be spoken there.
+    pub protocol: Protocol,
+}
+
+/// One line of `network.deny`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// Where.
+    pub host: HostPattern,
+    /// One port; `None`: all of them.
+    pub port: Option<u16>,
+}
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.port {
+            Some(port) => Endpoint { host: self.host.clone(), port }.fmt(formatter),
+            None => self.host.fmt(formatter),
+        }
+    }
+}
+
+impl Destination {
+    /// Reads one entry of `network.allow`.
+    pub(crate) fn read(rule: &At<NetworkRule>) -> Result<Self, Problem> {
+        match &rule.value {
+            NetworkRule::Text(text) => {
+                let endpoint = Endpoint::parse(text).map_err(|invalid| invalid.at(rule.place))?;
+                Self::of(endpoint, None, rule.place)
+            }
+            NetworkRule::Table(table) => Self::of_table(table, rule.place),
+        }
+    }
+
+    fn of_table(table: &NetworkTableRule, place: Place) -> Result<Self, Problem> {
+        let Some(host) = &table.host else {
+            return Err(Problem::new(place, "a network rule needs a `host`"));
+        };
+        let endpoint = match &table.port {
+            Some(port) => {
+                let number = parse_port("network.allow", &port.value.to_string())
+                    .map_err(|invalid| invalid.at(port.place))?;
+                HostPattern::parse(&host.value).map(|host| Endpoint { host, port: number })
+            }
+            None => Endpoint::parse(&host.value),
+        };
+        let endpoint = endpoint.map_err(|invalid| invalid.at(host.place))?;
+        let tls = table.tls.as_ref().filter(|tls| tls.value).map(|_| Protocol::Tls);
+        let word = match &table.protocol {
+            None => None,
+            Some(word) => Some(match word.value.as_str() {
+                "tcp" => Protocol::Tcp,
+                "tls" => Protocol::Tls,
+                "http" => Protocol::Http,
+                other => {
+                    let title = format!("the protocol `{other}` is not known");
+                    let known = quoted(&["tcp", "tls", "http"]);
+                    return Err(Problem::new(word.place, title).help(format!("write one of {known}")));
+                }
+            }),
+        };
+        if let (Some(Protocol::Tls), Some(other)) = (tls, word)
+            && other != Protocol::Tls
+        {
+            let title = format!("`tls = true` and `protocol = \"{}\"` contradict each other", other.word());
+            return Err(Problem::new(place, title).help("remove one of the two".to_owned()));
+        }
+        Self::of(endpoint, tls.or(word), place)
+    }
+
+    fn of(mut endpoint: Endpoint, protocol: Option<Protocol>, place: Place) -> Result<Self, Problem> {
+        if let HostPattern::Address(address) = &mut endpoint.host {
+            *address = address.to_canonical();
+        }
+        if let Some((first, bits)) = block(&endpoint.host)
+            && let Some(what) = closed(first, bits)
+        {
+            let problem = Problem::new(place, format!("`{endpoint}` is {what}, which no rule opens"));
+            let help = match first {
+                _ if what.contains("loopback") => {
+                    format!("for a service of the host write `{{ host_loopback = {} }}`", endpoint.port)
+                }
+                _ => "remove it".to_owned(),
+            };
+            return Err(problem.help(help));
+        }
+        let protocol = protocol.unwrap_or(Protocol::of_port(endpoint.port));
+        Ok(Self { endpoint, protocol })
+    }
+}
+
+impl Denied {
+    /// Reads one entry of `network.deny`: without a port, all of them.
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        let endpoint = Endpoint::parse(text)?;
+        let port = split_port(text)?.1.map(|_| endpoint.port);
+        Ok(Self { host: endpoint.host, port })
+    }
+
+    /// Is all of the destination denied?
+    pub(crate) fn whole(&self, destination: &Endpoint) -> bool {
+        self.port.is_none_or(|port| port == destination.port) && covers(&self.host, &destination.host)
+    }
+}
+
+/// Does the first stand for everything that the second stands for?
+pub(crate) fn covers(most: &HostPattern, host: &HostPattern) -> bool {
+    match (most, host) {
+        (HostPattern::Name(most), HostPattern::Name(name)) => most == name,
+        (HostPattern::Below(most), HostPattern::Name(name)) => below(name, most),
+        (HostPattern::Below(most), HostPattern::Below(other)) => other == most || below(other, most),
+        _ => match (block(most), block(host)) {
+            (Some((most, wide)), Some((first, bits))) => wide <= bits && holds(most, wide, first),
+            _ => false,
+        },
+    }
+}
+
+fn below(name: &str, parent: &str) -> bool {
+    name.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+}
+
+/// The addresses of a pattern: the first, and how many leading bits they share.
+fn block(host: &HostPattern) -> Option<(IpAddr, u8)> {
+    match host {
+        HostPattern::Address(address @ IpAddr::V4(_)) => Some((*address, 32)),
+        HostPattern::Address(address @ IpAddr::V6(_)) => Some((*address, 128)),
+        HostPattern::Network(first, bits) => Some((*first, *bits)),
+        HostPattern::Name(_) | HostPattern::Below(_) => None,
+    }
+}
+
+/// Who is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer<'a> {
+    /// A name in lower case, without a dot at its end.
+    Name(&'a str),
+    /// An address itself.
+    Address(IpAddr),
+}
+
+/// A rule and its words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Line {
+    host: HostPattern,
+    port: Option<u16>,
+    protocol: Protocol,
+    by: String,
+}
+
+/// All rules about the network, as who judges gets them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NetworkRules {
+    allow: Vec<Line>,
+    deny: Vec<Line>,
+}
+
+/// The same, indexed: a question costs the labels of its name, not the number of rules.
+#[derive(Debug)]
+pub struct NetworkJudge {
+    allow: Index,
+    deny: Index,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    lines: Vec<Line>,
+    names: HashMap<String, Vec<usize>>,
+    below: HashMap<String, Vec<usize>>,
+    blocks: Vec<(IpAddr, u8, usize)>,
+}
+
+impl Index {
+    fn new(lines: Vec<Line>) -> Self {
+        let mut index = Self { lines, ..Self::default() };
+        for (number, line) in index.lines.iter().enumerate() {
+            match &line.host {
+                HostPattern::Name(name) => index.names.entry(name.clone()).or_default().push(number),
+                HostPattern::Below(name) => index.below.entry(name.clone()).or_default().push(number),
+                host => index.blocks.extend(block(host).map(|(first, bits)| (first, bits, number))),
+            }
+        }
+        index
+    }
+
+    /// Numbers of the lines about a name.
+    fn about(&self, name: &str) -> impl Iterator<Item = usize> {
+        let exact = self.names.get(name).into_iter().flatten();
+        let parents = name
+            .match_indices('.')
+            .filter(|(dot, _)| *dot > 0)
+            .filter_map(|(dot, _)| self.below.get(name.get(dot + 1..)?));
+        exact.chain(parents.flatten()).copied()
+    }
+
+    fn line(&self, number: usize) -> Option<&Line> {
+        self.lines.get(number)
+    }
+
+    /// The first line about a peer and a port. For addresses that are special, only one that opens them.
+    fn find(&self, peer: &Peer<'_>, port: u16, opening: bool) -> Option<usize> {
+        let fits =
+            |number: &usize| self.line(*number).is_some_and(|line| line.port.is_none_or(|own| own == port));
+        match peer {
+            Peer::Name(name) => self.about(name).find(fits),
+            Peer::Address(address) => {
+                let address = inner(*address);
+                let found = self.blocks.iter().filter(|(first, bits, _)| holds(*first, *bits, address));
+                let opens = |(first, bits, _): &&(IpAddr, u8, usize)| {
+                    !opening || special(address, Some((*first, *bits))).is_none()
+                };
+                found.filter(opens).map(|(_, _, number)| *number).find(fits)
+            }
+        }
+    }
+}
+
+impl NetworkRules {
+    /// The rules of a policy; `None`: it grants no network, and nothing of this is needed.
+    pub fn of(policy: &Policy) -> Option<Self> {
+        let network = &policy.network;
+        if network.allow.is_empty() {
+            return None;
+        }
+        let allow = network.allow.iter().map(|rule| Line {
+            host: rule.value.endpoint.host.clone(),
+            port: Some(rule.value.endpoint.port),
+            protocol: rule.value.protocol,
+            by: allowed_by(rule).to_string(),
+        });
+        let deny = network.deny.iter().map(|rule| Line {
+            host: rule.value.host.clone(),
+            port: rule.value.port,
+            protocol: Protocol::Tcp,
+            by: denied_by(rule).to_string(),
+        });
+        Some(Self { allow: allow.collect(), deny: deny.collect() })
+    }
+
+    /// For a reader, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        let line = |word: &str, line: &Line| {
+            let port = line.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let must = match line.protocol {
+                Protocol::Tcp => "",
+                Protocol::Tls => ", TLS to that name",
+                Protocol::Http => ", HTTP to that name",
+            };
+            format!("{word:8} {}{port}{must}", line.host)
+        };
+        let allowed = self.allow.iter().map(|rule| line("allow", rule));
+        allowed.chain(self.deny.iter().map(|rule| line("deny", rule))).collect()
+    }
+
+    /// Names that are written out.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.allow.iter().filter_map(|line| match &line.host {
+            HostPattern::Name(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Each port that something can be reached at.
+    pub fn ports(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = self.allow.iter().filter_map(|line| line.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+}
+
+impl NetworkJudge {
+    /// Indexes the rules.
+    pub fn new(rules: NetworkRules) -> Self {
+        Self { allow: Index::new(rules.allow), deny: Index::new(rules.deny) }
+    }
+
+    /// May the name be asked for: is there a port at which it can be reached?
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn knows(&self, name: &str) -> Result<(), String> {
+        let mut denied = None;
+        for number in self.allow.about(name) {
+            let Some(port) = self.allow.line(number).and_then(|line| line.port) else { continue };
+            match self.deny.find(&Peer::Name(name), port, false) {
+                None => return Ok(()),
+                Some(number) => denied = self.deny.line(number),
+            }
+        }
+        Err(denied
+            .map_or_else(|| format!("no rule of `network.allow` covers `{name}`"), |line| line.by.clone()))
+    }
+
+    /// May a connection go there, and what must be spoken on it?
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn connect(&self, peer: &Peer<'_>, port: u16) -> Result<Protocol, String> {
+        if let Some(line) = self.deny.find(peer, port, false).and_then(|number| self.deny.line(number)) {
+            return Err(line.by.clone());
+        }
+        if let Some(line) = self.allow.find(peer, port, true).and_then(|number| self.allow.line(number)) {
+            return Ok(line.protocol);
+        }
+        let Peer::Address(address) = peer else {
+            let Peer::Name(name) = peer else { return Err(String::new()) };
+            return Err(format!("no rule of `network.allow` covers `{name}:{port}`"));
+        };
+        Err(match why(*address) {
+            Some(what) => format!("`{address}` is {what}"),
+            None => format!("no rule of `network.allow` covers the address `{address}`, port {port}"),
+        })
+    }
+
+    /// May a name that is allowed lead to this address?
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn vet(&self, name: &str, address: IpAddr, port: u16) -> Result<(), String> {
+        let peer = Peer::Address(address);
+        if let Some(line) = self.deny.find(&peer, port, false).and_then(|number| self.deny.line(number)) {
+            return Err(format!("`{name}` leads to `{address}`: {}", line.by));
+        }
+        match why(address) {
+            Some(what) if self.allow.find(&peer, port, true).is_none() => {
+                Err(format!("`{name}` leads to `{address}`, {what}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn allowed_by(rule: &Rule<Destination>) -> Reason {
+    let text = rule.value.endpoint.to_string();
+    Reason::Rule { key: "network.allow", text, origin: rule.origin.clone() }
+}
+
+fn denied_by(rule: &Rule<Denied>) -> Reason {
+    Reason::Rule { key: "network.deny", text: rule.value.to_string(), origin: rule.origin.clone() }
+}
+
+/// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
+/// stands for the usual one.
+pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
+    let port = if port == 0 { 443 } else { port };
+    // The name is allowed already, and the address that it leads to is not.
+    let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
+    let host = leads.unwrap_or(host);
+    let written = match host.parse() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        _ => format!("{host}:{port}"),
+    };
+    let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
+    if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
+        return Vec::new();
+    }
+    vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
+}
+
+/// Decides about one connection, so far as that can be known before a name is looked up.
+pub fn decide_connect(policy: &Policy, endpoint: &Endpoint) -> Decision {
+    let Some(rules) = NetworkRules::of(policy) else {
+        let by = Reason::BuiltIn(format!("no network: nothing can reach `{endpoint}`"));
+        return Decision::Refuse { by };
+    };
+    let judge = NetworkJudge::new(rules);
+    let peer = match &endpoint.host {
+        HostPattern::Name(name) => Peer::Name(name),
+        HostPattern::Address(address) => Peer::Address(*address),
+        // A pattern is allowed only by one that covers it.
+        host => {
+            let covered = |rule: &&Rule<Destination>| {
+                rule.value.endpoint.port == endpoint.port && covers(&rule.value.endpoint.host, host)
+            };
+            if let Some(rule) = policy.network.deny.iter().find(|rule| rule.value.whole(endpoint)) {
+                return Decision::Refuse { by: denied_by(rule) };
+            }
+            return match policy.network.allow.iter().find(covered) {
+                Some(rule) => Decision::Allow { by: allowed_by(rule) },
+                None => Decision::Refuse {
+                    by: Reason::BuiltIn(format!("no rule of `network.allow` covers `{endpoint}`")),
+                },
+            };
+        }
+    };
+    let rule = |list: &Index, opening| list.find(&peer, endpoint.port, opening);
+    if let Some(rule) = rule(&judge.deny, false).and_then(|number| policy.network.deny.get(number)) {
+        return Decision::Refuse { by: denied_by(rule) };
+    }
+    match rule(&judge.allow, true).and_then(|number| policy.network.allow.get(number)) {
+        Some(rule) => Decision::Allow { by: allowed_by(rule) },
+        None => {
+            let why = judge.connect(&peer, endpoint.port).err().unwrap_or_default();
+            Decision::Refuse { by: Reason::BuiltIn(why) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(allow: &[&str], deny: &[&str]) -> NetworkJudge {
+        let allow = allow.iter().map(|text| {
+            let endpoint = Endpoint::parse(text).unwrap();
+            let protocol = Protocol::of_port(endpoint.port);
+            Line { host: endpoint.host, port: Some(endpoint.port), protocol, by: (*text).to_owned() }
+        });
+        let deny = deny.iter().map(|text| {
+            let denied = Denied::parse(text).unwrap();
+            Line { host: denied.host, port: denied.port, protocol: Protocol::Tcp, by: format!("deny {text}") }
+        });
+        NetworkJudge::new(NetworkRules { allow: allow.collect(), deny: deny.collect() })
+    }
+
+    #[test]
+    fn names_and_ports_are_judged() {
+        let judge = judge(
+            &[
+                "a.example",
+                "*.b.example:80",
+                "c.example:22",
+                "10.1.0.0/16:5432",
+                "[2001:db8::1]:443",
+                "0.0.0.0/0:25",
+            ],
+            &["x.b.example", "y.b.example:81", "10.1.9.9"],
+        );
+        let ask = |name: &str, port| judge.connect(&Peer::Name(name), port);
+        assert_eq!(ask("a.example", 443), Ok(Protocol::Tls));
+        assert_eq!(ask("q.b.example", 80), Ok(Protocol::Http));
+        assert_eq!(ask("p.q.b.example", 80), Ok(Protocol::Http));
+        assert_eq!(ask("c.example", 22), Ok(Protocol::Tcp));
+        assert_eq!(ask("y.b.example", 80), Ok(Protocol::Http));
+        for (name, port) in [
+            ("a.example", 80),
+            ("b.example", 80),
+            ("evilb.example", 80),
+            ("q.b.example", 443),
+            ("z.a.example", 443),
+            ("x.b.example", 80),
+            (".b.example", 80),
+            ("example", 443),
+            ("", 443),
+        ] {
+            assert!(ask(name, port).is_err(), "{name}:{port}");
+        }
+        assert_eq!(judge.knows("x.b.example"), Err("deny x.b.example".to_owned()));
+        assert_eq!(judge.knows("y.b.example"), Ok(()));
+        let to = |address: &str, port| judge.connect(&Peer::Address(address.parse().unwrap()), port);
+        assert_eq!(to("10.1.2.3", 5432), Ok(Protocol::Tcp));
+        assert_eq!(to("::ffff:10.1.2.3", 5432), Ok(Protocol::Tcp));
+        assert_eq!(to("2001:db8::1", 443), Ok(Protocol::Tls));
+        assert_eq!(to("203.0.113.1", 25), Ok(Protocol::Tcp));
+        for (address, port) in [
+            ("10.1.9.9", 5432),
+            ("10.1.2.3", 443),
+            ("10.2.0.1", 25),
+            ("127.0.0.1", 25),
+            ("169.254.169.254", 25),
+        ] {
+            assert!(to(address, port).is_err(), "{address}:{port}");
+        }
+    }
+
+    #[test]
+    fn a_name_leads_nowhere_special_by_itself() {
+        let judge = judge(&["a.example:5432", "10.1.0.0/16:5432"], &["203.0.113.9"]);
+        let vet = |address: &str, port| judge.vet("a.example", address.parse().unwrap(), port);
+        assert_eq!(vet("203.0.113.10", 5432), Ok(()));
+        assert_eq!(vet("10.1.0.5", 5432), Ok(()));
+        for address in ["10.2.0.5", "127.0.0.1", "::1", "::ffff:192.168.0.1", "203.0.113.9", "64:ff9b::a00:1"]
+        {
+            assert!(vet(address, 5432).is_err(), "{address}");
+        }
+        assert!(vet("10.1.0.5", 443).is_err(), "another port");
+    }
+
+    #[test]
+    fn one_pattern_covers_another() {
+        let covers = |most: &str, host: &str| {
+            covers(&HostPattern::parse(most).unwrap(), &HostPattern::parse(host).unwrap())
+        };
+        assert!(covers("*.a.example", "b.a.example") && covers("*.a.example", "*.a.example"));
+        assert!(covers("*.a.example", "*.b.a.example") && covers("10.0.0.0/8", "10.1.0.0/16"));
+        assert!(!covers("*.a.example", "a.example") && !covers("a.example", "*.a.example"));
+        assert!(!covers("*.a.example", "*.xa.example") && !covers("10.1.0.0/16", "10.0.0.0/8"));
+        assert!(!covers("0.0.0.0/0", "a.example") && !covers("10.0.0.0/8", "::1"));
+    }
+}
