@@ -3,8 +3,9 @@
 //! It is this very program, started anew with an empty environment: it parses hostile bytes, and holds nothing of the
 //! supervisor's memory or descriptors.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_plan::{Ids, Plan};
 use ringfence_policy::NetworkRules;
@@ -48,7 +49,8 @@ pub(crate) struct Gateway {
     pid: Pid,
     pidfd: OwnedFd,
     pub(crate) socket: OwnedFd,
-    ready: bool,
+    /// It said that it serves.
+    ready: Cell<bool>,
 }
 
 impl Gateway {
@@ -67,7 +69,7 @@ impl Gateway {
             Forked::Parent(pid, pidfd) => (pid, pidfd),
         };
         drop((told, taking));
-        let gateway = Self { pid, pidfd, socket, ready: false };
+        let gateway = Self { pid, pidfd, socket, ready: Cell::new(false) };
         let Ids { outside_uid, outside_gid, mapped, .. } = plan.ids;
         let ids = mapped.then_some((outside_uid, outside_gid));
         channel::send(gateway.socket.as_fd(), &GatewayOrders { rules: rules.clone(), ids }, &[])
@@ -76,18 +78,26 @@ impl Gateway {
     }
 
     /// Waits until it is confined and serves; `Ok` too if the sandbox is gone, whose report says why.
-    pub(crate) fn wait(&mut self) -> Result<(), Failure> {
-        if self.ready {
+    pub(crate) fn wait(&self) -> Result<(), Failure> {
+        if self.ready.get() {
             return Ok(());
         }
-        self.ready = true;
-        match report::receive(self.socket.as_fd()) {
-            Some((Message::Ready, _)) => Ok(()),
+        match self.heard() {
+            Some(Message::Ready) => Ok(()),
             // No listeners came.
-            Some((Message::Failed { errno: Errno::PIPE, .. }, _)) => Ok(()),
-            Some((Message::Failed { errno, .. }, _)) => Err(fail("starting the gateway")(errno)),
+            Some(Message::Failed { errno: Errno::PIPE, .. }) => Ok(()),
+            Some(Message::Failed { errno, .. }) => Err(fail("starting the gateway")(errno)),
             _ => Err(fail("starting the gateway")(Errno::CHILD)),
         }
+    }
+
+    /// Its next report; `None` once it is gone.
+    pub(crate) fn heard(&self) -> Option<Message> {
+        let message = report::receive(self.socket.as_fd()).map(|(message, _)| message);
+        if message == Some(Message::Ready) {
+            self.ready.set(true);
+        }
+        message
     }
 
     pub(crate) fn tell(&self, tell: &GatewayTell) {
@@ -152,6 +162,5 @@ pub fn gateway_listeners(taking: BorrowedFd<'_>) -> Result<[OwnedFd; 6], Errno> 
 /// In the gateway: whether a descriptor is a socket, as it is if the supervisor started it.
 #[must_use]
 pub fn started_by_supervisor(told: BorrowedFd<'_>) -> bool {
-    let _ = told.as_raw_fd();
     rustix::net::sockopt::socket_type(told).is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
 }
