@@ -11,7 +11,7 @@ use crate::limits;
 use crate::load::Loader;
 use crate::merge::Merged;
 use crate::model::{Grant, Mode};
-use crate::network::{Destination, Protocol, covers};
+use crate::network::{Destination, Protocol, Registry, covers};
 use crate::pattern::PathPattern;
 use crate::reader::At;
 
@@ -28,6 +28,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.files(policy, report);
     bound.grantable(policy, report);
     bound.network(policy, report);
+    bound.registries(policy, report);
     bound.mode(policy, report);
     bound.lists(policy, report);
     bound.switches(policy, report);
@@ -149,6 +150,17 @@ impl Bound<'_> {
             let title = format!("`{}` in `network.allow` is above the ceiling", destination.value.endpoint);
             let problem = Problem::new(destination.place, title).label("allowed here");
             let problem = problem.related(self.list("network.allow"), "the ceiling does not allow it");
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
+    fn registries(&self, policy: &Merged, report: &mut Report) {
+        let above = |at: &&At<Registry>| self.ceiling.registries.iter().all(|most| most.value != at.value);
+        for registry in policy.registries.iter().filter(above) {
+            let title = format!("`{}` in `network.registries` is above the ceiling", registry.value.word());
+            let problem = Problem::new(registry.place, title).label("allowed here");
+            let problem = problem.related(self.list("network.registries"), "the ceiling does not name it");
             report
                 .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
         }

@@ -116,7 +116,6 @@ impl Check<'_> {
     }
 
     fn network(&mut self, network: &NetworkTable) {
-        self.words("network.registries", network.registries.as_ref(), &["cargo", "pip", "npm", "apt"]);
         for entry in network.allow.iter().flat_map(|list| &list.value).filter(|entry| !now(&entry.value)) {
             if let NetworkRule::Table(table) = &entry.value
                 && self.network_rule(entry)

@@ -64,7 +64,7 @@ pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
 pub use crate::network::{
-    Denied, Destination, NetworkJudge, NetworkRules, Peer, Protocol, decide_connect, network_remedy,
+    Denied, Destination, NetworkJudge, NetworkRules, Peer, Protocol, Registry, decide_connect, network_remedy,
 };
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;

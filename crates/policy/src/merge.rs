@@ -16,7 +16,7 @@ use crate::identity;
 use crate::later;
 use crate::limits;
 use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
-use crate::network::{Denied, Destination};
+use crate::network::{Denied, Destination, Registry};
 use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, choice};
@@ -47,6 +47,7 @@ pub(crate) struct Merged {
     pub(crate) guard: guarded::Keys,
     pub(crate) reach: Vec<At<Destination>>,
     pub(crate) unreach: Vec<At<Denied>>,
+    pub(crate) registries: Vec<At<Registry>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -158,8 +159,7 @@ impl Merged {
                 // The list still exists: an empty one allows nothing, an absent one anything.
                 "commands.allow" => self.commands = self.commands.as_ref().map(|_| Collected::default()),
                 "network.allow" => self.reach = Vec::new(),
-                // No document can have an entry in it yet.
-                "network.registries" => {}
+                "network.registries" => self.registries = Vec::new(),
                 text if TIGHTEN_ONLY.contains(&text) => {
                     let problem = Problem::new(name.place, format!("`{text}` can only be tightened"));
                     let help = format!("only a list that allows can start anew, such as `{}`", "files.read");
@@ -294,6 +294,17 @@ impl Merged {
                 }
             }
         }
+        if let Some(list) = &written.registries {
+            self.lists.insert("network.registries", list.place);
+            for word in &list.value {
+                let read = choice("network.registries", word, &Registry::WORDS, report);
+                if let Some(read) =
+                    read.filter(|read| self.registries.iter().all(|known| known.value != *read))
+                {
+                    self.registries.push(word.with(read));
+                }
+            }
+        }
         for entry in written.deny.iter().flat_map(|list| &list.value) {
             if let Some(read) = valid(entry, Denied::parse(&entry.value), report) {
                 self.unreach.push(read);
@@ -391,7 +402,11 @@ impl Merged {
                 .map(|commands| model::Commands { allow: rules(&commands.items, report) }),
             from_workspace: value(&self.from_workspace),
             guard: self.guard.finish(report),
-            network: model::Network { allow: rules(&self.reach, report), deny: rules(&self.unreach, report) },
+            network: model::Network {
+                registries: rules(&self.registries, report),
+                allow: rules(&self.reach, report),
+                deny: rules(&self.unreach, report),
+            },
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),

@@ -54,6 +54,48 @@ pub struct Destination {
     pub protocol: Protocol,
 }
 
+/// A package client whose own configuration says which hosts it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registry {
+    /// cargo
+    Cargo,
+    /// pip
+    Pip,
+    /// npm
+    Npm,
+    /// apt
+    Apt,
+}
+
+impl Registry {
+    /// Each, as a policy names it.
+    pub(crate) const WORDS: [(&str, Self); 4] =
+        [("cargo", Self::Cargo), ("pip", Self::Pip), ("npm", Self::Npm), ("apt", Self::Apt)];
+
+    /// As a policy names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cargo => "cargo",
+            Self::Pip => "pip",
+            Self::Npm => "npm",
+            Self::Apt => "apt",
+        }
+    }
+
+    /// Where its hosts are looked for.
+    pub fn configured_in(self) -> &'static str {
+        match self {
+            Self::Cargo => {
+                "`$CARGO_HOME/config.toml` (`[registries]`, `[source]`), or fetch something once outside"
+            }
+            Self::Pip => "`index-url` in `pip.conf`",
+            Self::Npm => "`registry` in `~/.npmrc`",
+            Self::Apt => "`/etc/apt/sources.list.d`",
+        }
+    }
+}
+
 /// One line of `network.deny`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denied {
@@ -73,6 +115,12 @@ impl std::fmt::Display for Denied {
 }
 
 impl Destination {
+    /// With the protocol that the port stands for.
+    pub fn usual(endpoint: Endpoint) -> Self {
+        let protocol = Protocol::of_port(endpoint.port);
+        Self { endpoint, protocol }
+    }
+
     /// Reads one entry of `network.allow`.
     pub(crate) fn read(rule: &At<NetworkRule>) -> Result<Self, Problem> {
         match &rule.value {

@@ -55,10 +55,11 @@ impl Printer<'_> {
 
     fn network(&mut self) {
         let network = &self.policy.network;
-        if network.allow.is_empty() && network.deny.is_empty() {
+        if network.allow.is_empty() && network.deny.is_empty() && network.registries.is_empty() {
             return;
         }
         self.table("network");
+        self.list("registries", &network.registries, |registry| registry.word().to_owned());
         if !network.allow.is_empty() {
             self.line("allow", " = [");
             for rule in &network.allow {

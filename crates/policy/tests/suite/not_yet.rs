@@ -7,7 +7,6 @@ const LATER: &[(&str, &str)] = &[
     ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
     ("workspace.outputs", "[workspace]\noutputs = [\"dist/**\"]"),
     ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
-    ("network.registries", "[network]\nregistries = [\"cargo\"]"),
     ("network.allow.methods", "[network]\nallow = [{ host = \"api.example.org\", methods = [\"GET\"] }]"),
     (
         "network.allow.paths",
