@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::network::{Denied, Destination, Registry};
+use crate::destination::{Denied, Destination, Registry};
 use crate::pattern::PathPattern;
 
 /// Where a rule was written, so that a refusal can name it.
@@ -221,6 +221,8 @@ pub struct Network {
     pub registries: Vec<Rule<Registry>>,
     /// What may be reached.
     pub allow: Vec<Rule<Destination>>,
+    /// Sockets of the host that may be reached.
+    pub unix: Vec<Rule<PathBuf>>,
     /// What may not, whatever allows it.
     pub deny: Vec<Rule<Denied>>,
 }

@@ -317,3 +317,63 @@ fn a_kept_sandbox_has_its_network_for_every_command() {
     assert!(outcome.out.contains("path=/one") && outcome.out.contains("path=/two"), "{outcome:?}");
     assert!(world.refused("denied.example", 0, "no rule"), "{:#?}", world.events());
 }
+
+#[test]
+fn a_service_of_the_host_is_found_under_its_own_name_and_no_other_is() {
+    let world = World::new();
+    let script = r#"
+curl -sm9 http://host.ringfence.internal:8000/granted
+curl -sm9 http://host.ringfence.internal/other; echo other $?
+curl -sm9 http://127.0.0.1:8000/; echo own $?"#;
+    let outcome = world.run("allow = [{ host_loopback = 8000 }]", script);
+    assert!(outcome.out.contains("LOOPBACK host=host.ringfence.internal:8000 path=/granted"), "{outcome:?}");
+    assert!(outcome.out.contains("other 7") && outcome.out.contains("own 7"), "{outcome:?}");
+    assert!(world.refused("host.ringfence.internal", 80, "no rule"), "{:#?}", world.events());
+}
+
+#[test]
+fn a_socket_of_the_host_is_carried_where_it_is_granted_and_takes_no_descriptors() {
+    let world = World::new();
+    let sockets = world.base.join("run");
+    std::fs::create_dir(&sockets).unwrap();
+    let granted = sockets.join("granted.sock").display().to_string();
+    let other = sockets.join("other.sock").display().to_string();
+    let policy = world.policy(&format!("allow = [{{ unix = \"{granted}\" }}]"));
+    let client = world.place.write(
+        world.place.base.path().join("client.py"),
+        &format!(
+            "import socket, os, array, threading\n\
+             s = socket.socket(socket.AF_UNIX); s.connect('{granted}')\n\
+             s.sendmsg([b'with a descriptor'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0]))])\n\
+             print(s.recv(99))\n\
+             os.chdir('/'); s = socket.socket(socket.AF_UNIX); s.connect('{granted}'.lstrip('/'))\n\
+             threading.Thread(target=lambda: (s.sendall(b'x' * 3000000), s.shutdown(socket.SHUT_WR))).start(); n = 0\n\
+             while part := s.recv(65536): n += len(part)\n\
+             print(n)\n\
+             try: socket.socket(socket.AF_UNIX).connect('{other}'); print('REACHED')\n\
+             except OSError as error: print(type(error).__name__)\n"
+        ),
+    );
+    let server = format!(
+        "import socket, threading, os\n\
+         def talk(c):\n\
+        \x20   data, ancillary, flags, _ = c.recvmsg(9999, 9999)\n\
+        \x20   c.sendall(b'descriptors: %d' % len(ancillary)) if data.startswith(b'with') else c.sendall(data)\n\
+        \x20   while part := c.recv(65536): c.sendall(part)\n\
+        \x20   c.close()\n\
+         for name in ('{granted}', '{other}'):\n\
+        \x20   l = socket.socket(socket.AF_UNIX); l.bind(name); l.listen(); os.chmod(name, 0o600)\n\
+        \x20   def loop(l=l):\n\
+        \x20       while True: threading.Thread(target=talk, args=(l.accept()[0],), daemon=True).start()\n\
+        \x20   threading.Thread(target=loop, daemon=True).start()\n\
+         import time; time.sleep(60)\n"
+    );
+    let server = world.place.write(world.place.base.path().join("server.py"), &server);
+    let outcome = world.host(&format!(
+        "python3 {} & sleep 0.7; \"$RF\" run -q --policy {policy} --workspace . -- python3 -c \"$(cat {})\"; kill %1",
+        server.display(),
+        client.display()
+    ));
+    assert!(outcome.out.contains("b'descriptors: 0'\n3000000\n"), "{outcome:?}");
+    assert!(outcome.out.contains("Error") && !outcome.out.contains("REACHED"), "{outcome:?}");
+}

@@ -51,6 +51,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
                 );
                 terminal::print(&terminal::escape(&text));
             }
+            for rule in &policy.network.unix {
+                let (origin, path) = (&rule.origin, rule.value.display());
+                let text = format!(
+                    "note: {}:{} {path} is not inspected, and its server takes whoever connects for you, who started the sandbox",
+                    origin.source, origin.line
+                );
+                terminal::print(&terminal::escape(&text));
+            }
             for rule in &policy.network.allow {
                 let what = match rule.value.protocol {
                     Protocol::Http => continue,
