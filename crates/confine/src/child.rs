@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
 
+use crate::gateway::Led;
 use crate::hosted::Judge;
 use crate::job::{Filters, Rules};
 use crate::orders::Orders;
@@ -51,9 +52,10 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     write_memfd_rule(&orders).map_err(at(Stage::Identity))?;
     allow_descriptors(&orders).map_err(at(Stage::Limits))?;
     let mut descriptors = descriptors.into_iter();
-    if orders.network.is_some() {
+    let mut led = Vec::new();
+    if let Some(rules) = &*orders.network {
         let giving = descriptors.next().ok_or(Errno::BADF).map_err(at(Stage::Divert))?;
-        gateway::divert(&giving).map_err(at(Stage::Divert))?;
+        led = gateway::divert(&giving, rules.unix()).map_err(at(Stage::Divert))?;
     }
     let mut trees = take_trees(&orders, descriptors)?;
     take_ids(&orders.ids).map_err(at(Stage::Identity))?;
@@ -61,7 +63,7 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Stage::Guard))?;
     build_root(&orders, &mut trees, &inherited.root)?;
-    let own = own_mounts(&orders).map_err(at(Stage::Root))?;
+    let own = Own { led, ..own_mounts(&orders).map_err(at(Stage::Root))? };
     set_names(&orders).map_err(at(Stage::Names))?;
     process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(at(Stage::Limits))?;
@@ -164,6 +166,8 @@ pub(crate) struct Own {
     pub(crate) memory: Vec<OwnedFd>,
     /// In tier `landlock`, by paths.
     pub(crate) hosted: Option<Judge>,
+    /// Sockets of the host that are granted.
+    pub(crate) led: Vec<Led>,
 }
 
 /// Looked up while nobody can have renamed what leads to them.

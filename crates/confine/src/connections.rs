@@ -21,6 +21,7 @@ use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::child::Own;
+use crate::gateway::Led;
 use crate::guard::{self, Guard};
 use crate::hosted::{self, Judge, Judged};
 use crate::reach::Reach;
@@ -226,7 +227,11 @@ impl Connections {
         let pidfd = pidfd_open(Pid::from_raw(process).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
         let descriptor = i32::try_from(descriptor & 0xffff_ffff).map_err(|_| Errno::BADF)?;
         let socket = pidfd_getfd(&pidfd, descriptor, PidfdGetfdFlags::empty())?;
-        let found = socket_path(&bytes).map(|path| find(process, path));
+        let led = socket_path(&bytes).and_then(|path| led(process, path, &own.led));
+        let found = if led.is_some() { None } else { socket_path(&bytes).map(|path| find(process, path)) };
+        if let Some(led) = led {
+            bytes.clone_from(&led.address);
+        }
         // Only now is it sure that all of this was the caller's, and not a successor's with the same number.
         if !seccomp::still_waits(self.listener.as_fd(), call.id) {
             return Err(Errno::SRCH);
@@ -297,6 +302,29 @@ fn check_peer(socket: &OwnedFd, own: bool) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The granted socket of the host that a path names, in the words of the rule: nothing of it is in the sandbox's files.
+fn led<'a>(process: i32, path: &Path, led: &'a [Led]) -> Option<&'a Led> {
+    if led.is_empty() {
+        return None;
+    }
+    let absolute = absolute(process, path).ok()?;
+    // Both names are in use for one directory (FHS 3.0, section 5.13).
+    let plain = |path: &Path| match path.strip_prefix("/var/run") {
+        Ok(rest) => Path::new("/run").join(rest),
+        Err(_) => path.components().collect(),
+    };
+    let asked = plain(&absolute);
+    led.iter().find(|led| plain(&led.path) == asked)
+}
+
+fn absolute(process: i32, path: &Path) -> Result<PathBuf, Errno> {
+    if path.is_absolute() {
+        return Ok(path.to_path_buf());
+    }
+    let cwd = fs::readlinkat(CWD, format!("/proc/{process}/cwd"), Vec::new())?;
+    Ok(Path::new(OsStr::from_bytes(cwd.as_bytes())).join(path))
+}
+
 /// What is at a path.
 enum Found {
     Socket(OwnedFd),
@@ -308,12 +336,7 @@ enum Found {
 fn find(process: i32, path: &Path) -> Result<(Found, PathBuf), Errno> {
     let root =
         fs::openat(CWD, format!("/proc/{process}/root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let absolute = if path.is_absolute() {
-        path.to_path_buf()
-    } else {
-        let cwd = fs::readlinkat(CWD, format!("/proc/{process}/cwd"), Vec::new())?;
-        Path::new(OsStr::from_bytes(cwd.as_bytes())).join(path)
-    };
+    let absolute = absolute(process, path)?;
     let found = match open(&root, &absolute) {
         Err(Errno::NOENT) => Found::Nothing(way(&root, &absolute)?),
         found => Found::Socket(found?),

@@ -3,8 +3,10 @@
 //! It is this very program, started anew with an empty environment: it parses hostile bytes, and holds nothing of the
 //! supervisor's memory or descriptors.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Plan};
 use ringfence_policy::NetworkRules;
@@ -13,8 +15,11 @@ use ringfence_sys::divert::Listeners;
 use ringfence_sys::exec::{self, Vectors};
 use ringfence_sys::{fds, signals};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 use rustix::process::{Pid, Signal};
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
 use crate::parent::{Failure, fail, reap};
@@ -48,7 +53,8 @@ pub(crate) struct Gateway {
     pid: Pid,
     pidfd: OwnedFd,
     pub(crate) socket: OwnedFd,
-    ready: bool,
+    /// It said that it serves.
+    ready: Cell<bool>,
 }
 
 impl Gateway {
@@ -67,27 +73,36 @@ impl Gateway {
             Forked::Parent(pid, pidfd) => (pid, pidfd),
         };
         drop((told, taking));
-        let gateway = Self { pid, pidfd, socket, ready: false };
+        let gateway = Self { pid, pidfd, socket, ready: Cell::new(false) };
         let Ids { outside_uid, outside_gid, mapped, .. } = plan.ids;
-        let ids = mapped.then_some((outside_uid, outside_gid));
+        // A server on a socket of the host sees who connects: that is the invoker.
+        let ids = (mapped && rules.unix().is_empty()).then_some((outside_uid, outside_gid));
         channel::send(gateway.socket.as_fd(), &GatewayOrders { rules: rules.clone(), ids }, &[])
             .map_err(&failed)?;
         Ok((gateway, giving))
     }
 
     /// Waits until it is confined and serves; `Ok` too if the sandbox is gone, whose report says why.
-    pub(crate) fn wait(&mut self) -> Result<(), Failure> {
-        if self.ready {
+    pub(crate) fn wait(&self) -> Result<(), Failure> {
+        if self.ready.get() {
             return Ok(());
         }
-        self.ready = true;
-        match report::receive(self.socket.as_fd()) {
-            Some((Message::Ready, _)) => Ok(()),
+        match self.heard() {
+            Some(Message::Ready) => Ok(()),
             // No listeners came.
-            Some((Message::Failed { errno: Errno::PIPE, .. }, _)) => Ok(()),
-            Some((Message::Failed { errno, .. }, _)) => Err(fail("starting the gateway")(errno)),
+            Some(Message::Failed { errno: Errno::PIPE, .. }) => Ok(()),
+            Some(Message::Failed { errno, .. }) => Err(fail("starting the gateway")(errno)),
             _ => Err(fail("starting the gateway")(Errno::CHILD)),
         }
+    }
+
+    /// Its next report; `None` once it is gone.
+    pub(crate) fn heard(&self) -> Option<Message> {
+        let message = report::receive(self.socket.as_fd()).map(|(message, _)| message);
+        if message == Some(Message::Ready) {
+            self.ready.set(true);
+        }
+        message
     }
 
     pub(crate) fn tell(&self, tell: &GatewayTell) {
@@ -123,12 +138,37 @@ fn become_it(told: &OwnedFd, taking: &OwnedFd, exec: impl FnOnce() -> Errno) -> 
 }
 
 /// In the sandbox, before its privileges go: makes the listeners, leads everything to them, hands them out.
-pub(crate) fn divert(giving: &OwnedFd) -> Result<(), Errno> {
+/// For each socket of the host that is granted there is one without a name in the file system: where a connect to that
+/// path leads.
+pub(crate) fn divert(giving: &OwnedFd, unix: &[PathBuf]) -> Result<Vec<Led>, Errno> {
     let listeners = Listeners::new()?;
     listeners.divert()?;
+    let led: Vec<(OwnedFd, Led)> = unix.iter().map(|path| lead(path)).collect::<Result<_, _>>()?;
     let all = [&listeners.streams, &listeners.questions, &listeners.long_questions];
-    let all: Vec<BorrowedFd<'_>> = all.into_iter().flatten().map(AsFd::as_fd).collect();
-    channel::send(giving.as_fd(), &(), &all)
+    let all = all.into_iter().flatten().chain(led.iter().map(|(listener, _)| listener));
+    let all: Vec<BorrowedFd<'_>> = all.map(AsFd::as_fd).collect();
+    channel::send(giving.as_fd(), &(), &all)?;
+    Ok(led.into_iter().map(|(_, led)| led).collect())
+}
+
+/// A path of the host, and the address that a connect to it is made with.
+#[derive(Debug)]
+pub(crate) struct Led {
+    pub(crate) path: PathBuf,
+    pub(crate) address: Vec<u8>,
+}
+
+fn lead(path: &Path) -> Result<(OwnedFd, Led), Errno> {
+    const BACKLOG: i32 = 512;
+    let mut random = [0; 12];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    let name = [&b"ringfence-"[..], &random].concat();
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(&listener, &SocketAddrUnix::new_abstract_name(&name)?)?;
+    listen(&listener, BACKLOG)?;
+    let address = [&AddressFamily::UNIX.as_raw().to_ne_bytes()[..], &[0], &name].concat();
+    Ok((listener, Led { path: path.to_owned(), address }))
 }
 
 /// In the gateway: its orders, which come on descriptor 0.
@@ -140,18 +180,18 @@ pub fn gateway_orders(told: BorrowedFd<'_>) -> Result<GatewayOrders, Errno> {
 }
 
 /// In the gateway: its listeners, which come on descriptor 1, in the order of [`Listeners`]: two for connections, two for
-/// questions, two for questions over TCP.
+/// questions, two for questions over TCP; behind them, one for each unix socket of the rules.
 ///
 /// # Errors
 /// EPIPE if there is no sandbox.
-pub fn gateway_listeners(taking: BorrowedFd<'_>) -> Result<[OwnedFd; 6], Errno> {
-    let ((), descriptors) = channel::receive::<()>(taking)?;
-    descriptors.try_into().map_err(|_| Errno::BADMSG)
+pub fn gateway_listeners(taking: BorrowedFd<'_>) -> Result<([OwnedFd; 6], Vec<OwnedFd>), Errno> {
+    let ((), mut descriptors) = channel::receive::<()>(taking)?;
+    let unix = if descriptors.len() >= 6 { descriptors.split_off(6) } else { Vec::new() };
+    Ok((descriptors.try_into().map_err(|_| Errno::BADMSG)?, unix))
 }
 
 /// In the gateway: whether a descriptor is a socket, as it is if the supervisor started it.
 #[must_use]
 pub fn started_by_supervisor(told: BorrowedFd<'_>) -> bool {
-    let _ = told.as_raw_fd();
-    rustix::net::sockopt::socket_type(told).is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
+    rustix::net::sockopt::socket_type(told).is_ok_and(|kind| kind == SocketType::SEQPACKET)
 }

@@ -114,7 +114,7 @@ impl Boundary {
             reap(maker);
         }
         check(job)?;
-        if let Some(gateway) = &mut self.gateway {
+        if let Some(gateway) = &self.gateway {
             gateway.wait()?;
         }
         let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
@@ -216,8 +216,8 @@ impl Boundary {
     /// every way out.
     #[must_use]
     pub fn way(&self) -> bool {
-        match self.ways().and_then(report::receive) {
-            Some((Message::Refused(refusal), _)) => {
+        match self.gateway.as_ref().and_then(Gateway::heard) {
+            Some(Message::Refused(refusal)) => {
                 drop(self.tell(&Request::Who(refusal), &[]));
                 true
             }

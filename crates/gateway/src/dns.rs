@@ -29,11 +29,8 @@ pub(crate) async fn answer_all(gateway: Rc<Gateway>, socket: Rc<UdpSocket>) {
     let room = Arc::new(Semaphore::new(MOST));
     let mut packet = [0; LONGEST];
     loop {
-        let (length, from) = match socket.recv_from(&mut packet).await {
-            Ok(received) => received,
-            // An error about an answer that nobody took.
-            Err(_) => continue,
-        };
+        // An error is about an answer that nobody took.
+        let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
         let question = packet.get(..length).unwrap_or_default();
         match judge(&gateway, question) {
             Some(Judged::Answer(answer)) => drop(socket.try_send_to(&answer, from)),
@@ -121,10 +118,7 @@ fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
         // Where a service of an allowed host is looked for: that there is none says nothing new.
         let service =
             name.split_inclusive('.').take_while(|label| label.starts_with('_')).map(str::len).sum();
-        if let Some(host) =
-            name.get(service..).filter(|host| service > 0 && gateway.judge.knows(host).is_ok())
-        {
-            let _ = host;
+        if service > 0 && name.get(service..).is_some_and(|host| gateway.judge.knows(host).is_ok()) {
             return error(Rcode::NXDOMAIN).map(Judged::Answer);
         }
         return refused(&name, why, Rcode::NXDOMAIN);

@@ -8,6 +8,7 @@ use landlock::{
 };
 use ringfence_confine::probe;
 use ringfence_plan::enforcer;
+use ringfence_policy::NetworkRules;
 use ringfence_sys::seccomp::{self, Instruction};
 use ringfence_sys::{exec, fds};
 use rustix::io::Errno;
@@ -41,7 +42,11 @@ pub(crate) fn raise_descriptors() -> usize {
 
 /// No file, no other process, no program; connections to these ports alone, where the kernel has Landlock for that.
 /// `ids`: what it becomes, if root started it.
-pub(crate) fn enter(ids: Option<(u32, u32)>, ports: &[u16], told: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn enter(
+    ids: Option<(u32, u32)>,
+    rules: &NetworkRules,
+    told: BorrowedFd<'_>,
+) -> Result<(), Errno> {
     thread::set_name(c"ringfence-gate")?;
     let null = rustix::fs::open(
         "/dev/null",
@@ -70,14 +75,14 @@ pub(crate) fn enter(ids: Option<(u32, u32)>, ports: &[u16], told: BorrowedFd<'_>
     exec::wipe_start();
     let abi = probe::landlock();
     if abi > 0 {
-        match restrict(ABI::from(i32::try_from(abi).unwrap_or(0)), abi >= NETWORK_ABI, ports) {
+        match restrict(ABI::from(i32::try_from(abi).unwrap_or(0)), abi >= NETWORK_ABI, &rules.ports()) {
             Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => {}
             Ok(_) => return Err(Errno::OPNOTSUPP),
             Err(_) => return Err(Errno::PERM),
         }
     }
     let own = process::getpid().as_raw_nonzero().get().unsigned_abs();
-    let program: Vec<Instruction> = enforcer::gateway(own)
+    let program: Vec<Instruction> = enforcer::gateway(own, !rules.unix().is_empty())
         .iter()
         .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
         .collect();

@@ -14,12 +14,14 @@ mod http;
 mod refusals;
 mod relay;
 mod resolver;
+mod socket;
 mod upstream;
 
 use std::cell::RefCell;
 use std::net::TcpListener as StdListener;
 use std::net::UdpSocket as StdSocket;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +75,8 @@ struct Ready {
     gateway: Gateway,
     told: OwnedFd,
     listeners: [OwnedFd; 6],
+    /// Sockets of the host, and where connections for them come.
+    unix: Vec<(PathBuf, OwnedFd)>,
     connections: usize,
 }
 
@@ -81,30 +85,29 @@ fn prepare() -> Result<Ready, Errno> {
     enclosure::die_with_supervisor(told)?;
     let orders = gateway_orders(told)?;
     let resolver = Resolver::of_host();
-    let ports = orders.rules.ports();
     let names = Names::new(orders.rules.names());
-    let judge = NetworkJudge::new(orders.rules);
     let connections = enclosure::raise_descriptors();
     let told = rustix::io::fcntl_dupfd_cloexec(told, 3)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Errno::NOMEM)?;
-    let listeners = gateway_listeners(taking)?;
+    let (listeners, unix) = gateway_listeners(taking)?;
     // What is behind it comes from the sandbox.
-    enclosure::enter(orders.ids, &ports, told.as_fd())?;
+    enclosure::enter(orders.ids, &orders.rules, told.as_fd())?;
+    let unix = orders.rules.unix().iter().cloned().zip(unix).collect();
     let gateway = Gateway {
-        judge,
+        judge: NetworkJudge::new(orders.rules),
         names: RefCell::new(names),
         resolver,
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
         buffer: Buffer::default(),
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
-    Ok(Ready { runtime, gateway, told, listeners, connections })
+    Ok(Ready { runtime, gateway, told, listeners, unix, connections })
 }
 
 impl Ready {
     fn serve(self) {
-        let Self { runtime, gateway, told, listeners, connections } = self;
+        let Self { runtime, gateway, told, listeners, unix, connections } = self;
         let gateway = Rc::new(gateway);
         LocalSet::new().block_on(&runtime, async move {
             let room = Arc::new(Semaphore::new(connections));
@@ -125,6 +128,14 @@ impl Ready {
                 if let Ok(socket) = UdpSocket::from_std(StdSocket::from(socket)) {
                     tokio::task::spawn_local(dns::answer_all(Rc::clone(&gateway), Rc::new(socket)));
                 }
+            }
+            for (path, listener) in unix {
+                tokio::task::spawn_local(socket::serve(
+                    path,
+                    listener,
+                    Rc::clone(&gateway),
+                    Arc::clone(&room),
+                ));
             }
             // What it says is heard only while the runtime runs.
             if report::tell(told.as_fd(), &Message::Ready, None).is_err() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 /// Bytes of the buffer.
@@ -30,14 +30,52 @@ impl Default for Buffer {
     }
 }
 
+/// What the two kinds of streams have in common.
+pub(crate) trait Stream: AsFd {
+    async fn readable(&self) -> io::Result<()>;
+    async fn writable(&self) -> io::Result<()>;
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn try_write(&self, buffer: &[u8]) -> io::Result<usize>;
+    fn try_io<R>(&self, interest: Interest, io: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
+}
+
+macro_rules! stream {
+    ($kind:ty) => {
+        impl Stream for $kind {
+            async fn readable(&self) -> io::Result<()> {
+                Self::readable(self).await
+            }
+
+            async fn writable(&self) -> io::Result<()> {
+                Self::writable(self).await
+            }
+
+            fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                Self::try_read(self, buffer)
+            }
+
+            fn try_write(&self, buffer: &[u8]) -> io::Result<usize> {
+                Self::try_write(self, buffer)
+            }
+
+            fn try_io<R>(&self, interest: Interest, io: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+                Self::try_io(self, interest, io)
+            }
+        }
+    };
+}
+
+stream!(TcpStream);
+stream!(UnixStream);
+
 /// Until both sides have ended, or one breaks.
-pub(crate) async fn both(buffer: &Buffer, task: &TcpStream, up: &TcpStream) {
+pub(crate) async fn both(buffer: &Buffer, task: &impl Stream, up: &impl Stream) {
     let alive = Alive(Cell::new(Instant::now()));
     // An error of one direction ends the other too.
     let _ = tokio::try_join!(one(buffer, task, up, &alive), one(buffer, up, task, &alive));
 }
 
-async fn one(buffer: &Buffer, from: &TcpStream, to: &TcpStream, alive: &Alive) -> io::Result<()> {
+async fn one(buffer: &Buffer, from: &impl Stream, to: &impl Stream, alive: &Alive) -> io::Result<()> {
     let mut moved = 0;
     loop {
         alive.waited(|| from.readable()).await?;
@@ -66,7 +104,7 @@ async fn one(buffer: &Buffer, from: &TcpStream, to: &TcpStream, alive: &Alive) -
 }
 
 /// Moves what is there through the buffer: how much was read, and what could not be written yet.
-fn pass(buffer: &Buffer, from: &TcpStream, to: &TcpStream) -> io::Result<(usize, Vec<u8>)> {
+fn pass(buffer: &Buffer, from: &impl Stream, to: &impl Stream) -> io::Result<(usize, Vec<u8>)> {
     let mut buffer = buffer.0.borrow_mut();
     let length = from.try_read(&mut buffer)?;
     let read = buffer.get(..length).unwrap_or_default();
@@ -77,7 +115,7 @@ fn pass(buffer: &Buffer, from: &TcpStream, to: &TcpStream) -> io::Result<(usize,
     Ok((length, read.get(written..).unwrap_or_default().to_vec()))
 }
 
-async fn write_all(to: &TcpStream, mut rest: &[u8], alive: &Alive) -> io::Result<()> {
+async fn write_all(to: &impl Stream, mut rest: &[u8], alive: &Alive) -> io::Result<()> {
     while !rest.is_empty() {
         alive.waited(|| to.writable()).await?;
         match to.try_write(rest) {
@@ -91,8 +129,8 @@ async fn write_all(to: &TcpStream, mut rest: &[u8], alive: &Alive) -> io::Result
 
 /// To the end of the stream. The pipe is empty whenever this reads.
 async fn within_kernel(
-    from: &TcpStream,
-    to: &TcpStream,
+    from: &impl Stream,
+    to: &impl Stream,
     pipe: &(OwnedFd, OwnedFd),
     alive: &Alive,
 ) -> io::Result<()> {

@@ -1,9 +1,9 @@
 //! The way to where a connection may go: looked up, vetted, and connected to exactly that.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use ringfence_policy::Peer;
+use ringfence_policy::{HOST, Peer};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -26,6 +26,8 @@ pub(crate) async fn connect(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Re
     let addresses = match peer {
         // The rules were about the address itself.
         Peer::Address(address) => vec![*address],
+        // A service of the host itself, which the rule is about.
+        Peer::Name(HOST) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         Peer::Name(name) => vetted(gateway, name, port).await?,
     };
     let last = addresses.len();

@@ -23,12 +23,16 @@ pub fn mounter() -> Vec<Instruction> {
     bpf::compile(MOUNTER.iter().map(entry).collect(), EPERM)
 }
 
-/// The program for the gateway. `process` is its own number.
+/// The program for the gateway. `process` is its own number; `unix`, it connects to sockets of the host.
 #[must_use]
-pub fn gateway(process: u32) -> Vec<Instruction> {
+pub fn gateway(process: u32, unix: bool) -> Vec<Instruction> {
+    let mut families = vec![libc::AF_INET.unsigned_abs(), libc::AF_INET6.unsigned_abs()];
+    if unix {
+        families.push(libc::AF_UNIX.unsigned_abs());
+    }
     let entry = |(number, name): &(u32, &str)| {
         let cases = match *name {
-            "socket" => one_of(0, &[libc::AF_INET.unsigned_abs(), libc::AF_INET6.unsigned_abs()]),
+            "socket" => one_of(0, &families),
             "ioctl" => one_of(1, &[libc::FIONBIO as u32]),
             name => cases(name, process, None),
         };

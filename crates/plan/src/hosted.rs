@@ -262,7 +262,11 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         );
     }
     if NetworkRules::of(policy).is_some() {
-        return refused("network.allow", "the gateway is led to by a network namespace of the sandbox's own", elsewhere);
+        return refused(
+            "network.allow",
+            "the gateway is led to by a network namespace of the sandbox's own",
+            elsewhere,
+        );
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);

@@ -555,7 +555,7 @@ fn git_protect() -> Vec<String> {
 
 /// Names are asked of the gateway, at an address outside of 127.0.0.0/8, which stays the sandbox's own.
 fn resolver(policy: &Policy) -> String {
-    if policy.network.allow.is_empty() {
+    if policy.network.allow.is_empty() && policy.network.unix.is_empty() {
         return "# no network: policy grants none\n".into();
     }
     format!("# the gateway, which answers names that the policy allows\nnameserver {}\n", crate::RESOLVER)

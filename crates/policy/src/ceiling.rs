@@ -1,9 +1,10 @@
 //! The administrator's ceiling: a policy that no other may exceed. Whatever is above it is an error that names
 //! both lines; what it denies, protects or limits holds for every policy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::collected::Collected;
+use crate::destination::{Destination, Protocol, Registry, covers};
 use crate::diagnostic::{Place, Problem, Report};
 use crate::document::Document;
 use crate::guarded;
@@ -11,7 +12,6 @@ use crate::limits;
 use crate::load::Loader;
 use crate::merge::Merged;
 use crate::model::{Grant, Mode};
-use crate::network::{Destination, Protocol, covers};
 use crate::pattern::PathPattern;
 use crate::reader::At;
 
@@ -28,6 +28,8 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.files(policy, report);
     bound.grantable(policy, report);
     bound.network(policy, report);
+    bound.registries(policy, report);
+    bound.unix(policy, report);
     bound.mode(policy, report);
     bound.lists(policy, report);
     bound.switches(policy, report);
@@ -149,6 +151,28 @@ impl Bound<'_> {
             let title = format!("`{}` in `network.allow` is above the ceiling", destination.value.endpoint);
             let problem = Problem::new(destination.place, title).label("allowed here");
             let problem = problem.related(self.list("network.allow"), "the ceiling does not allow it");
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
+    fn unix(&self, policy: &Merged, report: &mut Report) {
+        let above = |at: &&At<PathBuf>| self.ceiling.unix.iter().all(|most| most.value != at.value);
+        for socket in policy.unix.iter().filter(above) {
+            let title = format!("`{}` in `network.allow` is above the ceiling", socket.value.display());
+            let problem = Problem::new(socket.place, title).label("allowed here");
+            let problem = problem.related(self.list("network.allow"), "the ceiling does not name it");
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
+    fn registries(&self, policy: &Merged, report: &mut Report) {
+        let above = |at: &&At<Registry>| self.ceiling.registries.iter().all(|most| most.value != at.value);
+        for registry in policy.registries.iter().filter(above) {
+            let title = format!("`{}` in `network.registries` is above the ceiling", registry.value.word());
+            let problem = Problem::new(registry.place, title).label("allowed here");
+            let problem = problem.related(self.list("network.registries"), "the ceiling does not name it");
             report
                 .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
         }

@@ -116,7 +116,6 @@ impl Check<'_> {
     }
 
     fn network(&mut self, network: &NetworkTable) {
-        self.words("network.registries", network.registries.as_ref(), &["cargo", "pip", "npm", "apt"]);
         for entry in network.allow.iter().flat_map(|list| &list.value).filter(|entry| !now(&entry.value)) {
             if let NetworkRule::Table(table) = &entry.value
                 && self.network_rule(entry)
@@ -332,7 +331,10 @@ impl Check<'_> {
 pub(crate) fn now(rule: &NetworkRule) -> bool {
     match rule {
         NetworkRule::Text(_) => true,
-        NetworkRule::Table(table) => table.host.is_some() && to_come(table).is_empty(),
+        NetworkRule::Table(table) => {
+            let targets = [table.host.is_some(), table.unix.is_some(), table.host_loopback.is_some()];
+            targets.iter().filter(|there| **there).count() == 1 && to_come(table).is_empty()
+        }
     }
 }
 
@@ -344,8 +346,6 @@ fn to_come(rule: &NetworkTableRule) -> Vec<(&'static str, Place)> {
         ("methods", list(&rule.methods)),
         ("paths", list(&rule.paths)),
         ("bytes_out", rule.bytes_out.as_ref().map(|at| at.place)),
-        ("unix", rule.unix.as_ref().map(|at| at.place)),
-        ("host_loopback", rule.host_loopback.as_ref().map(|at| at.place)),
         ("protocol", protocol.map(|at| at.place)),
     ]
     .into_iter()

@@ -14,6 +14,7 @@ mod collected;
 mod command;
 mod context;
 mod decision;
+mod destination;
 mod diagnostic;
 mod document;
 mod environment;
@@ -53,6 +54,7 @@ mod variables;
 pub use crate::argv::CommandPattern;
 pub use crate::context::{Context, Files, HostFiles};
 pub use crate::decision::{Access, Decision, Judge, Reason, decide_file, decide_run};
+pub use crate::destination::{Denied, Destination, HOST, Protocol, Registry};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
 pub use crate::expect::Action;
 pub use crate::grantable::grantable_bases;
@@ -63,9 +65,7 @@ pub use crate::lint::{check_grant, check_workspace};
 pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
-pub use crate::network::{
-    Denied, Destination, NetworkJudge, NetworkRules, Peer, Protocol, decide_connect, network_remedy,
-};
+pub use crate::network::{NetworkJudge, NetworkRules, Peer, decide_connect, network_remedy};
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::collected::Collected;
+use crate::destination::{self, Denied, Destination, Registry};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
-    Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, NetworkTable, SetValue,
+    Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, NetworkRule, NetworkTable, SetValue,
     WorkspaceTable,
 };
 use crate::environment::{pass_name, set_name, set_value};
@@ -16,7 +17,6 @@ use crate::identity;
 use crate::later;
 use crate::limits;
 use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
-use crate::network::{Denied, Destination};
 use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, choice};
@@ -46,7 +46,9 @@ pub(crate) struct Merged {
     pub(crate) from_workspace: Option<At<bool>>,
     pub(crate) guard: guarded::Keys,
     pub(crate) reach: Vec<At<Destination>>,
+    pub(crate) unix: Vec<At<PathBuf>>,
     pub(crate) unreach: Vec<At<Denied>>,
+    pub(crate) registries: Vec<At<Registry>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -100,7 +102,7 @@ impl Merged {
             self.guard.add(commands, scope, report);
         }
         if let Some(network) = &document.network {
-            self.add_network(network, report);
+            self.add_network(network, scope, report);
         }
         if let Some(written) = &document.limits {
             self.add_limits(written, report);
@@ -157,9 +159,8 @@ impl Merged {
                 "environment.pass" => self.pass = Collected::default(),
                 // The list still exists: an empty one allows nothing, an absent one anything.
                 "commands.allow" => self.commands = self.commands.as_ref().map(|_| Collected::default()),
-                "network.allow" => self.reach = Vec::new(),
-                // No document can have an entry in it yet.
-                "network.registries" => {}
+                "network.allow" => (self.reach, self.unix) = (Vec::new(), Vec::new()),
+                "network.registries" => self.registries = Vec::new(),
                 text if TIGHTEN_ONLY.contains(&text) => {
                     let problem = Problem::new(name.place, format!("`{text}` can only be tightened"));
                     let help = format!("only a list that allows can start anew, such as `{}`", "files.read");
@@ -284,13 +285,31 @@ impl Merged {
     }
 
     /// What is wrong with an entry that comes later is told by `later`.
-    fn add_network(&mut self, written: &NetworkTable, report: &mut Report) {
+    fn add_network(&mut self, written: &NetworkTable, scope: &Scope<'_>, report: &mut Report) {
         if let Some(list) = &written.allow {
             self.lists.insert("network.allow", list.place);
             for entry in list.value.iter().filter(|entry| later::now(&entry.value)) {
+                if let Some(unix) = unix_of(&entry.value) {
+                    match destination::socket(unix, scope) {
+                        Ok(path) => self.unix.push(entry.with(path)),
+                        Err(problem) => report.push(problem),
+                    }
+                    continue;
+                }
                 match Destination::read(entry) {
                     Ok(read) => self.reach.push(entry.with(read)),
                     Err(problem) => report.push(problem),
+                }
+            }
+        }
+        if let Some(list) = &written.registries {
+            self.lists.insert("network.registries", list.place);
+            for word in &list.value {
+                let read = choice("network.registries", word, &Registry::WORDS, report);
+                if let Some(read) =
+                    read.filter(|read| self.registries.iter().all(|known| known.value != *read))
+                {
+                    self.registries.push(word.with(read));
                 }
             }
         }
@@ -391,7 +410,12 @@ impl Merged {
                 .map(|commands| model::Commands { allow: rules(&commands.items, report) }),
             from_workspace: value(&self.from_workspace),
             guard: self.guard.finish(report),
-            network: model::Network { allow: rules(&self.reach, report), deny: rules(&self.unreach, report) },
+            network: model::Network {
+                registries: rules(&self.registries, report),
+                allow: rules(&self.reach, report),
+                unix: rules(&self.unix, report),
+                deny: rules(&self.unreach, report),
+            },
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),
@@ -409,6 +433,13 @@ impl Merged {
             home: home.to_owned(),
             origins,
         }
+    }
+}
+
+fn unix_of(rule: &NetworkRule) -> Option<&At<String>> {
+    match rule {
+        NetworkRule::Table(table) => table.unix.as_ref(),
+        NetworkRule::Text(_) => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::network::{Denied, Destination};
+use crate::destination::{Denied, Destination, Registry};
 use crate::pattern::PathPattern;
 
 /// Where a rule was written, so that a refusal can name it.
@@ -216,8 +216,13 @@ impl Children {
 /// `[network]`. Both empty: there is none.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Network {
+    /// Clients whose registries may be reached; which hosts these are is found out where the policy is used, and added to
+    /// `allow`.
+    pub registries: Vec<Rule<Registry>>,
     /// What may be reached.
     pub allow: Vec<Rule<Destination>>,
+    /// Sockets of the host that may be reached.
+    pub unix: Vec<Rule<PathBuf>>,
     /// What may not, whatever allows it.
     pub deny: Vec<Rule<Denied>>,
 }

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
 use crate::guarded;
-use crate::host::Endpoint;
+use crate::host::{Endpoint, HostPattern};
 use crate::limits;
 use crate::model::{Children, EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
-use crate::network::Denied;
 
 /// `ringfence plan --policy-only`.
 pub fn print_merged(policy: &Policy) -> String {
@@ -55,17 +55,30 @@ impl Printer<'_> {
 
     fn network(&mut self) {
         let network = &self.policy.network;
-        if network.allow.is_empty() && network.deny.is_empty() {
+        if network.unix.is_empty()
+            && network.allow.is_empty()
+            && network.deny.is_empty()
+            && network.registries.is_empty()
+        {
             return;
         }
         self.table("network");
-        if !network.allow.is_empty() {
+        self.list("registries", &network.registries, |registry| registry.word().to_owned());
+        if !network.allow.is_empty() || !network.unix.is_empty() {
             self.line("allow", " = [");
             for rule in &network.allow {
                 let Endpoint { host, port } = &rule.value.endpoint;
+                if *host == HostPattern::Name(HOST.to_owned()) {
+                    self.line("  ", &format!("{{ host_loopback = {port} }}, # from {}", rule.origin));
+                    continue;
+                }
                 let (host, word) = (quoted(&host.to_string()), rule.value.protocol.word());
                 let text = format!("{{ host = {host}, port = {port}, protocol = \"{word}\" }}");
                 self.line("  ", &format!("{text}, # from {}", rule.origin));
+            }
+            for rule in &network.unix {
+                let path = quoted(&spelled(&rule.value));
+                self.line("  ", &format!("{{ unix = {path} }}, # from {}", rule.origin));
             }
             self.line("]", "");
         }

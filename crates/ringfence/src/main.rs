@@ -21,6 +21,7 @@ mod named;
 mod not_executed;
 mod outcome;
 mod refusals;
+mod registries;
 mod run;
 mod source;
 mod terminal;

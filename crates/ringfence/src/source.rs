@@ -13,6 +13,7 @@ use ringfence_policy::{Files, HostFiles, Policy, Source};
 use crate::cli::{PolicyArguments, sources};
 use crate::environment;
 use crate::failure::Failure;
+use crate::registries;
 use crate::terminal;
 use crate::trust;
 
@@ -46,8 +47,10 @@ pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Pol
 
 /// Reads and merges; errors are a finished report.
 pub(crate) fn read(sources: &[Source], invoker: &Invoker, files: &dyn Files) -> Result<Policy, Failure> {
-    ringfence_policy::load(sources, &environment::context(invoker), files)
-        .map_err(|diagnostics| Failure::report(diagnostics.render(terminal::colour())))
+    let mut policy = ringfence_policy::load(sources, &environment::context(invoker), files)
+        .map_err(|diagnostics| Failure::report(diagnostics.render(terminal::colour())))?;
+    registries::resolve(&mut policy, invoker)?;
+    Ok(policy)
 }
 
 /// A policy file here or above, up to the home directory, a mount point or a change of owner.

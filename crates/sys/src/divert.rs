@@ -58,6 +58,7 @@ impl Listeners {
     /// families; EEXIST if it was done before. The rules come as a whole or not at all, and before the routes.
     pub fn divert(&self) -> Result<(), Errno> {
         ruleset(self.ports).exchange(Some(netlink::NETFILTER))?;
+        own_address().exchange(None)?;
         routes().exchange(None)
     }
 }
@@ -91,18 +92,37 @@ fn pair(kind: SocketType) -> Result<([OwnedFd; 2], u16), Errno> {
     Ok(([first, second], port))
 }
 
+/// An address beside the loopback's, which glibc wants to see before it asks for addresses of IPv4 (AI_ADDRCONFIG in
+/// getaddrinfo(3)); nothing is there.
+const OWN: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+
+fn own_address() -> Messages {
+    const NEW_ADDRESS: u16 = 20;
+    let (address, local) = (1, 2);
+    let [family, whole, flags, host_scope] = [AddressFamily::INET.as_raw() as u8, 32, 0, 254];
+    let mut messages = Messages::default();
+    let fixed = [[family, whole, flags, host_scope], LOOPBACK.to_ne_bytes()].concat();
+    messages.add(NEW_ADDRESS, CREATE | EXCLUSIVE | ACK, &fixed, |inner| {
+        inner.raw(local, &OWN.octets());
+        inner.raw(address, &OWN.octets());
+    });
+    messages
+}
+
+/// The index of lo in every namespace.
+const LOOPBACK: u32 = 1;
+
 /// `local default dev lo` in the table that is asked first, for each family.
 fn routes() -> Messages {
     const NEW_ROUTE: u16 = 24;
     const OUT_INTERFACE: u16 = 4;
     let (local_table, boot, host_scope, local) = (255, 3, 254, 2);
-    let loopback = 1_u32; // The index of lo in every namespace.
     let mut messages = Messages::default();
     for (family, scope) in [(AddressFamily::INET, host_scope), (AddressFamily::INET6, 0)] {
         let family = family.as_raw() as u8;
         let fixed = [family, 0, 0, 0, local_table, boot, scope, local, 0, 0, 0, 0];
         messages.add(NEW_ROUTE, CREATE | EXCLUSIVE | ACK, &fixed, |inner| {
-            inner.raw(OUT_INTERFACE, &loopback.to_ne_bytes());
+            inner.raw(OUT_INTERFACE, &LOOPBACK.to_ne_bytes());
         });
     }
     messages

@@ -2,9 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod world;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+pub use world::World;
 
 /// A fresh home with a workspace in it; gone when dropped.
 #[derive(Debug)]

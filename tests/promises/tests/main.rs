@@ -19,6 +19,7 @@ mod limits;
 mod many;
 mod modes;
 mod named;
+mod network;
 mod npm;
 mod p01_fail_closed;
 mod p02_no_path_out;

@@ -7,7 +7,6 @@ const LATER: &[(&str, &str)] = &[
     ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
     ("workspace.outputs", "[workspace]\noutputs = [\"dist/**\"]"),
     ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
-    ("network.registries", "[network]\nregistries = [\"cargo\"]"),
     ("network.allow.methods", "[network]\nallow = [{ host = \"api.example.org\", methods = [\"GET\"] }]"),
     (
         "network.allow.paths",
@@ -18,8 +17,6 @@ const LATER: &[(&str, &str)] = &[
         "network.allow.protocol",
         "[network]\nallow = [{ host = \"db.example.org\", port = 5432, protocol = \"postgres\" }]",
     ),
-    ("network.allow.unix", "[network]\nallow = [{ unix = \"/run/postgresql/.s.PGSQL.5432\" }]"),
-    ("network.allow.host_loopback", "[network]\nallow = [{ host_loopback = 3000 }]"),
     ("network.publish", "[network]\npublish = [8080]"),
     ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),

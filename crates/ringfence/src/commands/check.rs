@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ringfence_policy::{HostFiles, Source};
+use ringfence_policy::{HostFiles, Protocol, Source};
 
 use crate::failure::Failure;
 use crate::{environment, source, terminal};
@@ -49,6 +49,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
                     origin.line,
                     secret.text()
                 );
+                terminal::print(&terminal::escape(&text));
+            }
+            for rule in &policy.network.unix {
+                let (origin, path) = (&rule.origin, rule.value.display());
+                let text = format!(
+                    "note: {}:{} {path} is not inspected, and its server takes whoever connects for you, who started the sandbox",
+                    origin.source, origin.line
+                );
+                terminal::print(&terminal::escape(&text));
+            }
+            for rule in &policy.network.allow {
+                let what = match rule.value.protocol {
+                    Protocol::Http => continue,
+                    Protocol::Tls => {
+                        "only the server's name in TLS is looked at; behind it, the server may lead elsewhere"
+                    }
+                    Protocol::Tcp => "only the address is looked at",
+                };
+                let (origin, endpoint) = (&rule.origin, &rule.value.endpoint);
+                let text =
+                    format!("note: {}:{} {endpoint} is not inspected: {what}", origin.source, origin.line);
                 terminal::print(&terminal::escape(&text));
             }
             Ok(0)

@@ -1,0 +1,253 @@
+//! Destinations as a policy writes them: where to, what is spoken there, and what one pattern covers of another.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{Invalid, Place, Problem};
+use crate::document::{NetworkRule, NetworkTableRule};
+use crate::host::{Endpoint, HostPattern, parse_port, split_port};
+use crate::lint::engine_socket;
+use crate::path::{Scope, absolute};
+use crate::ranges::{closed, holds};
+use crate::reader::{At, quoted};
+
+/// The name under which a sandbox finds services of the host's own loopback, where those are granted.
+pub const HOST: &str = "host.ringfence.internal";
+
+/// What must be spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Anything: nothing but the address is looked at.
+    Tcp,
+    /// TLS, to the very name that was asked for.
+    Tls,
+    /// HTTP without TLS, each request to the very name that was asked for.
+    Http,
+}
+
+impl Protocol {
+    /// What a port means where no rule says more.
+    pub(crate) fn of_port(port: u16) -> Self {
+        match port {
+            443 => Self::Tls,
+            80 => Self::Http,
+            _ => Self::Tcp,
+        }
+    }
+
+    /// As a policy writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// One destination of `network.allow`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// What must be spoken there.
+    pub protocol: Protocol,
+}
+
+/// A package client whose own configuration says which hosts it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registry {
+    /// cargo
+    Cargo,
+    /// pip
+    Pip,
+    /// npm
+    Npm,
+    /// apt
+    Apt,
+}
+
+impl Registry {
+    /// Each, as a policy names it.
+    pub(crate) const WORDS: [(&str, Self); 4] =
+        [("cargo", Self::Cargo), ("pip", Self::Pip), ("npm", Self::Npm), ("apt", Self::Apt)];
+
+    /// As a policy names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cargo => "cargo",
+            Self::Pip => "pip",
+            Self::Npm => "npm",
+            Self::Apt => "apt",
+        }
+    }
+
+    /// Where its hosts are looked for.
+    pub fn configured_in(self) -> &'static str {
+        match self {
+            Self::Cargo => {
+                "`$CARGO_HOME/config.toml` (`[registries]`, `[source]`), or fetch something once outside"
+            }
+            Self::Pip => "`index-url` in `pip.conf`",
+            Self::Npm => "`registry` in `~/.npmrc`",
+            Self::Apt => "`/etc/apt/sources.list.d`",
+        }
+    }
+}
+
+/// One line of `network.deny`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// Where.
+    pub host: HostPattern,
+    /// One port; `None`: all of them.
+    pub port: Option<u16>,
+}
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.port {
+            Some(port) => Endpoint { host: self.host.clone(), port }.fmt(formatter),
+            None => self.host.fmt(formatter),
+        }
+    }
+}
+
+impl Destination {
+    /// With the protocol that the port stands for.
+    pub fn usual(endpoint: Endpoint) -> Self {
+        let protocol = Protocol::of_port(endpoint.port);
+        Self { endpoint, protocol }
+    }
+
+    /// Reads one entry of `network.allow`.
+    pub(crate) fn read(rule: &At<NetworkRule>) -> Result<Self, Problem> {
+        match &rule.value {
+            NetworkRule::Text(text) => {
+                let endpoint = Endpoint::parse(text).map_err(|invalid| invalid.at(rule.place))?;
+                Self::of(endpoint, None, rule.place)
+            }
+            NetworkRule::Table(table) => Self::of_table(table, rule.place),
+        }
+    }
+
+    fn of_table(table: &NetworkTableRule, place: Place) -> Result<Self, Problem> {
+        if let Some(port) = &table.host_loopback {
+            let port = parse_port("network.allow", &port.value.to_string())
+                .map_err(|invalid| invalid.at(port.place))?;
+            let endpoint = Endpoint { host: HostPattern::Name(HOST.to_owned()), port };
+            return Ok(Self { endpoint, protocol: Protocol::Tcp });
+        }
+        let Some(host) = &table.host else {
+            return Err(Problem::new(place, "a network rule needs a `host`"));
+        };
+        let endpoint = match &table.port {
+            Some(port) => {
+                let number = parse_port("network.allow", &port.value.to_string())
+                    .map_err(|invalid| invalid.at(port.place))?;
+                HostPattern::parse(&host.value).map(|host| Endpoint { host, port: number })
+            }
+            None => Endpoint::parse(&host.value),
+        };
+        let endpoint = endpoint.map_err(|invalid| invalid.at(host.place))?;
+        let tls = table.tls.as_ref().filter(|tls| tls.value).map(|_| Protocol::Tls);
+        let word = match &table.protocol {
+            None => None,
+            Some(word) => Some(match word.value.as_str() {
+                "tcp" => Protocol::Tcp,
+                "tls" => Protocol::Tls,
+                "http" => Protocol::Http,
+                other => {
+                    let title = format!("the protocol `{other}` is not known");
+                    let known = quoted(&["tcp", "tls", "http"]);
+                    return Err(Problem::new(word.place, title).help(format!("write one of {known}")));
+                }
+            }),
+        };
+        if let (Some(Protocol::Tls), Some(other)) = (tls, word)
+            && other != Protocol::Tls
+        {
+            let title = format!("`tls = true` and `protocol = \"{}\"` contradict each other", other.word());
+            return Err(Problem::new(place, title).help("remove one of the two".to_owned()));
+        }
+        Self::of(endpoint, tls.or(word), place)
+    }
+
+    fn of(mut endpoint: Endpoint, protocol: Option<Protocol>, place: Place) -> Result<Self, Problem> {
+        if endpoint.host == HostPattern::Name(HOST.to_owned()) {
+            let problem = Problem::new(place, format!("`{HOST}` stands for the host's own loopback"));
+            return Err(problem.help(format!("write `{{ host_loopback = {} }}`", endpoint.port)));
+        }
+        if let HostPattern::Address(address) = &mut endpoint.host {
+            *address = address.to_canonical();
+        }
+        if let Some((first, bits)) = block(&endpoint.host)
+            && let Some(what) = closed(first, bits)
+        {
+            let problem = Problem::new(place, format!("`{endpoint}` is {what}, which no rule opens"));
+            let help = match first {
+                _ if what.contains("loopback") => {
+                    format!("for a service of the host write `{{ host_loopback = {} }}`", endpoint.port)
+                }
+                _ => "remove it".to_owned(),
+            };
+            return Err(problem.help(help));
+        }
+        let protocol = protocol.unwrap_or(Protocol::of_port(endpoint.port));
+        Ok(Self { endpoint, protocol })
+    }
+}
+
+impl Denied {
+    /// Reads one entry of `network.deny`: without a port, all of them.
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        let endpoint = Endpoint::parse(text)?;
+        let port = split_port(text)?.1.map(|_| endpoint.port);
+        Ok(Self { host: endpoint.host, port })
+    }
+
+    /// Is all of the destination denied?
+    pub(crate) fn whole(&self, destination: &Endpoint) -> bool {
+        self.port.is_none_or(|port| port == destination.port) && covers(&self.host, &destination.host)
+    }
+}
+
+/// Does the first stand for everything that the second stands for?
+pub(crate) fn covers(most: &HostPattern, host: &HostPattern) -> bool {
+    match (most, host) {
+        (HostPattern::Name(most), HostPattern::Name(name)) => most == name,
+        (HostPattern::Below(most), HostPattern::Name(name)) => below(name, most),
+        (HostPattern::Below(most), HostPattern::Below(other)) => other == most || below(other, most),
+        _ => match (block(most), block(host)) {
+            (Some((most, wide)), Some((first, bits))) => wide <= bits && holds(most, wide, first),
+            _ => false,
+        },
+    }
+}
+
+fn below(name: &str, parent: &str) -> bool {
+    name.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+}
+
+/// The addresses of a pattern: the first, and how many leading bits they share.
+pub(crate) fn block(host: &HostPattern) -> Option<(IpAddr, u8)> {
+    match host {
+        HostPattern::Address(address @ IpAddr::V4(_)) => Some((*address, 32)),
+        HostPattern::Address(address @ IpAddr::V6(_)) => Some((*address, 128)),
+        HostPattern::Network(first, bits) => Some((*first, *bits)),
+        HostPattern::Name(_) | HostPattern::Below(_) => None,
+    }
+}
+
+/// Reads the path of a socket of the host; it must not equal root there.
+pub(crate) fn socket(unix: &At<String>, scope: &Scope<'_>) -> Result<PathBuf, Problem> {
+    let path = absolute(&unix.value, scope).map_err(|invalid| invalid.at(unix.place))?;
+    match engine_socket(&path, scope.context) {
+        Some(invalid) => Err(invalid.at(unix.place)),
+        None => Ok(path),
+    }
+}

@@ -1,0 +1,379 @@
+//! The network: what the policy names is reached by unchanged programs, and nothing else is.
+
+use ringfence_promises::{World, root};
+
+const ALLOWED: &str = "allow = [\"allowed.example:80\", \"allowed.example:443\", \"allowed.example:7000\", \
+                       \"allowed.example:7001\", \"six.example:80\", \"*.wild.example:8000\", \"alias.example:80\"]\n\
+                       deny = [\"bad.wild.example\"]";
+
+#[test]
+fn programs_reach_what_is_named_and_know_nothing_of_it() {
+    let world = World::new();
+    let script = r#"
+curl -sm9 http://allowed.example/curl
+curl -sm9 http://six.example/six
+curl -sm9 http://alias.example/alias
+curl -sm9 http://www.wild.example:8000/wild
+curl -sm9 --cacert $BASE/ca.pem https://allowed.example/tls
+python3 -c 'import ssl, os, urllib.request as u; c = ssl.create_default_context(cafile=os.environ["BASE"] + "/ca.pem")
+print(u.urlopen("https://allowed.example/python", context=c).read().decode(), end="")'
+NODE_EXTRA_CA_CERTS=$BASE/ca.pem node -e 'fetch("https://allowed.example/node").then(r => r.text()).then(t => process.stdout.write(t))'
+exec 3<>/dev/tcp/allowed.example/7000; read -r line <&3; echo "$line"; echo me >&3; cat <&3"#;
+    let outcome = world.run(ALLOWED, script);
+    for line in [
+        "ALLOWED host=allowed.example path=/curl",
+        "ALLOWED6 host=six.example path=/six",
+        "ALLOWED host=alias.example path=/alias",
+        "ALLOWED host=www.wild.example:8000 path=/wild",
+        "ALLOWED host=allowed.example path=/tls",
+        "ALLOWED host=allowed.example path=/python",
+        "ALLOWED host=allowed.example path=/node",
+        "hello first",
+        "heard me",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+}
+
+#[test]
+fn git_clones_over_https() {
+    let world = World::new();
+    let script = format!(
+        "git init -q $BASE/made && cd $BASE/made && echo content > file && git add file && \
+         git -c user.name=w -c user.email=w@w commit -qm made && git clone -q --bare . $BASE/site/made.git && \
+         git -C $BASE/site/made.git update-server-info && cd - >/dev/null && \
+         \"$RF\" run --quiet --policy {} --workspace . -- \
+         sh -c 'git -c http.sslCAInfo=$BASE/ca.pem clone -q https://allowed.example/site/made.git /tmp/c && cat /tmp/c/file'",
+        world.policy(ALLOWED)
+    );
+    let outcome = world.host(&script);
+    assert!(outcome.out.contains("content"), "{outcome:?}");
+}
+
+#[test]
+fn nothing_else_is_reached_asked_for_or_waited_for() {
+    let world = World::new();
+    let script = r#"
+curl -sm9 http://denied.example/; echo name $?
+curl -sm9 http://203.0.113.20/; echo address $?
+curl -gsm9 'http://[2001:db8::20]/'; echo six $?
+curl -sm9 http://allowed.example:8000/; echo port $?
+curl -sm9 http://www.wild.example/; echo wild $?
+curl -sm9 http://bad.wild.example:8000/; echo bad $?
+curl -sm9 http://wild.example:8000/; echo parent $?
+curl -sm9 http://127.1.2.3/; echo own $?
+python3 - <<'END'
+import socket, struct, time
+begun = time.monotonic()
+for family, to in ((socket.AF_INET, "203.0.113.20"), (socket.AF_INET6, "2001:db8::20")):
+    for port in (443, 9):
+        s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(5); s.connect((to, port)); s.send(b"out")
+        try: print("UDP", s.recv(9))
+        except ConnectionRefusedError: pass
+# Another server of names is this one too: nothing is asked of it.
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)
+s.sendto(struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + b"\x06secret\x06denied\x07example\x00\x00\x01\x00\x01", ("203.0.113.53", 53))
+print("code", s.recv(999)[3] & 15)
+print("quick", time.monotonic() - begun < 3)
+END"#;
+    let outcome = world.run(ALLOWED, script);
+    for line in [
+        "name 6",
+        "address 7",
+        "six 7",
+        "port 7",
+        "wild ",
+        "bad 6",
+        "parent 6",
+        "own 7",
+        "code 3",
+        "quick True",
+    ] {
+        // curl: 6 is an unknown name, 7 a refused connection.
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+    assert!(
+        !outcome.out.contains("UDP") && !outcome.out.contains("DENIED") && !outcome.out.contains("wild 0"),
+        "{outcome:?}"
+    );
+    assert!(!world.log("hits.log").contains("DENIED"), "{}", world.log("hits.log"));
+    assert_eq!(world.log("dns.log"), "", "a question went out");
+    for (host, port, rule) in [
+        ("denied.example", 0, "no rule of `network.allow` covers"),
+        ("203.0.113.20", 80, "no rule of `network.allow` covers the address"),
+        ("2001:db8::20", 80, "no rule of `network.allow` covers the address"),
+        ("allowed.example", 8000, "no rule of `network.allow` covers"),
+        ("www.wild.example", 80, "no rule of `network.allow` covers"),
+        ("bad.wild.example", 0, "`network.deny`"),
+        ("secret.denied.example", 0, "no rule of `network.allow` covers"),
+    ] {
+        assert!(world.refused(host, port, rule), "{host}:{port}: {:#?}", world.events());
+    }
+    let events = world.events();
+    let by_curl = |event: &&serde_json::Value| {
+        event["detail"]["host"] == "denied.example"
+            && event["detail"]["program"].as_str().is_some_and(|program| program.ends_with("curl"))
+            && event["detail"]["process"].as_i64().is_some_and(|process| process > 1)
+    };
+    assert!(events.iter().any(|event| by_curl(&event)), "who asked: {events:#?}");
+}
+
+#[test]
+fn a_name_leads_to_no_private_address_unless_a_rule_names_that() {
+    let world = World::new();
+    let names = ["loop.example", "loop6.example", "meta.example", "private.example", "mapped.example"];
+    let allow: Vec<String> = names.iter().map(|name| format!("\"{name}:80\", \"{name}:8000\"")).collect();
+    let allow = format!("allow = [{}, \"10.9.0.0/16:8000\", \"0.0.0.0/0:80\"]", allow.join(", "));
+    let script = "for n in loop loop6 meta private mapped; do for p in 80 8000; do \
+                  curl -sm9 http://$n.example:$p/$n$p; echo; done; done; curl -sm9 http://169.254.169.254/; echo $?; \
+                  curl -sm9 http://10.9.8.7:8000/direct; curl -sm9 http://203.0.113.10/wide";
+    let outcome = world.run(&allow, script);
+    assert_eq!(
+        world.log("hits.log"),
+        "PRIVATE GET /private8000 private.example:8000\nPRIVATE GET /mapped8000 mapped.example:8000\n\
+         PRIVATE GET /direct 10.9.8.7:8000\nALLOWED GET /wide 203.0.113.10\n",
+        "{outcome:?}"
+    );
+    assert!(world.refused("loop.example", 80, "a loopback address"));
+    assert!(world.refused("meta.example", 80, "serve metadata"));
+    assert!(world.refused("mapped.example", 80, "a private address"));
+    assert!(world.refused("169.254.169.254", 80, "serve metadata"));
+}
+
+#[test]
+fn what_is_spoken_must_be_for_the_name_that_was_asked_for() {
+    let world = World::new();
+    let script = r#"
+A=$(getent ahostsv4 allowed.example | cut -d' ' -f1 | head -1)
+curl -skm9 --resolve denied.example:443:$A https://denied.example/; echo sni $?
+curl -skm9 https://$A/; echo nameless $?
+curl -sm9 http://allowed.example:443/; echo plain $?
+curl -sm9 -H 'Host: denied.example' http://allowed.example/host
+curl -sm9 http://allowed.example/first --next -H 'Host: denied.example' http://allowed.example/second
+printf 'GET http://denied.example/absolute HTTP/1.1\r\nHost: allowed.example\r\n\r\n' | timeout 5 bash -c 'exec 3<>/dev/tcp/allowed.example/80; cat >&3; head -1 <&3'
+printf 'GET /twice HTTP/1.1\r\nHost: allowed.example\r\nHost: denied.example\r\n\r\n' | timeout 5 bash -c 'exec 3<>/dev/tcp/allowed.example/80; cat >&3; head -1 <&3'
+printf 'SSH-2.0-x\r\n\r\n' | timeout 5 bash -c 'exec 3<>/dev/tcp/allowed.example/80; cat >&3; head -1 <&3'
+printf 'CONNECT denied.example:80 HTTP/1.1\r\nHost: allowed.example\r\n\r\n' | timeout 5 bash -c 'exec 3<>/dev/tcp/allowed.example/80; cat >&3; head -1 <&3'
+printf 'POST /smuggle HTTP/1.1\r\nHost: allowed.example\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: denied.example\r\n\r\n' | timeout 5 bash -c 'exec 3<>/dev/tcp/allowed.example/80; cat >&3; head -1 <&3'
+"#;
+    let outcome = world.run(ALLOWED, script);
+    // 35: TLS ended by an alert.
+    for line in ["sni 35", "nameless 35", "plain "] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+    assert!(outcome.out.contains("403"), "{outcome:?}");
+    let hits = world.log("hits.log");
+    assert!(hits.contains("GET /first allowed.example"), "{hits}");
+    for never in ["denied.example", "/host", "/second", "/absolute", "/twice", "/admin", "CONNECT"] {
+        assert!(!hits.contains(never), "{never}: {hits}");
+    }
+    assert!(world.refused("allowed.example", 443, "`denied.example` (SNI)"), "{:#?}", world.events());
+    assert!(world.refused("allowed.example", 443, "names no server"));
+    assert!(world.refused("allowed.example", 443, "does not start with a TLS ClientHello"));
+    assert!(world.refused("allowed.example", 80, "names another host, `denied.example`"));
+    assert!(world.refused("allowed.example", 80, "names several hosts"));
+}
+
+#[test]
+fn its_own_loopback_stays_its_own() {
+    let world = World::new();
+    let script = r#"python3 - <<'END'
+import socket
+for address in (("127.0.0.1", 8080), ("127.0.0.1", 8443), ("::1", 8080)):
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    server = socket.create_server(address, family=family)
+    client = socket.create_connection(address); client.send(b"own")
+    print(server.accept()[0].recv(9))
+    u = socket.socket(family, socket.SOCK_DGRAM); u.bind(address)
+    socket.socket(family, socket.SOCK_DGRAM).sendto(b"udp", address); print(u.recv(9))
+END
+curl -sm5 http://127.0.0.1/; echo host $?"#;
+    let outcome = world.run(ALLOWED, script);
+    assert_eq!(outcome.out.matches("own").count(), 3, "{outcome:?}");
+    assert_eq!(outcome.out.matches("udp").count(), 3, "{outcome:?}");
+    assert!(outcome.out.contains("host 7"), "the host's loopback: {outcome:?}");
+}
+
+#[test]
+fn much_goes_through_unchanged_both_ways_and_ends_as_it_should() {
+    let world = World::new();
+    let script = r#"
+head -c 30000000 /dev/urandom > big; sha256sum < big | cut -d' ' -f1
+curl -sm60 --data-binary @big http://allowed.example/post
+curl -sm60 --cacert $BASE/ca.pem --data-binary @big https://allowed.example/post
+python3 - <<'END'
+import hashlib, socket, threading
+s = socket.create_connection(("allowed.example", 7001))
+def send():
+    with open("big", "rb") as f: s.sendfile(f)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=send).start()
+d = hashlib.sha256()
+while part := s.recv(1 << 16): d.update(part)
+print(d.hexdigest())
+END"#;
+    let outcome = world.run(ALLOWED, script);
+    let lines: Vec<&str> = outcome.out.lines().collect();
+    assert!(lines.len() == 4 && lines.iter().all(|line| *line == lines[0]), "{outcome:?}");
+}
+
+#[test]
+fn many_connections_at_once_hold_nobody_up() {
+    let world = World::new();
+    let script = r#"python3 - <<'END'
+import resource, socket, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (900, 900))
+held = [socket.create_connection(("allowed.example", 7000)) for n in range(400)]
+# Some never say what they must say first.
+silent = [socket.create_connection(("allowed.example", 443)) for n in range(100)]
+begun = time.monotonic()
+s = socket.create_connection(("allowed.example", 80)); s.sendall(b"GET /late HTTP/1.1\r\nHost: allowed.example\r\n\r\n")
+print(s.recv(15), time.monotonic() - begun < 5)
+print(sum(h.recv(99) == b"hello first\n" for h in held))
+END"#;
+    let outcome = world.run(ALLOWED, script);
+    assert!(outcome.out.contains("b'HTTP/1.1 200 OK' True\n400\n"), "{outcome:?}");
+}
+
+#[test]
+fn kinds_of_questions_that_no_rule_needs_are_not_answered() {
+    let world = World::new();
+    let script = r#"python3 - <<'END'
+import socket, struct
+def question(name, kind, number=7):
+    labels = b"".join(bytes([len(p)]) + p for p in name.encode().split(b".")) + b"\0"
+    return struct.pack(">6H", number, 0x100, 1, 0, 0, 0) + labels + struct.pack(">2H", kind, 1)
+def ask(name, kind):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.connect(("198.18.0.1", 53))
+    s.send(question(name, kind)); a = s.recv(999); return a[3] & 15, struct.unpack(">H", a[6:8])[0]
+for kind in (1, 28, 65, 64, 16, 255, 10):
+    print(kind, *ask("allowed.example", kind))
+print("srv", *ask("_http._tcp.allowed.example", 33))
+s = socket.create_connection(("192.0.2.1", 53)); q = question("ALLOWED.example", 1)
+for n in range(2):
+    s.sendall(struct.pack(">H", len(q)) + q); a = s.recv(999); print("tcp", a[5] & 15, socket.inet_ntoa(a[-4:]))
+print(socket.gethostbyaddr("198.18.1.0")[0])
+for junk in (b"", b"x", b"\0" * 12, bytes(range(256)) * 3, q[:20]):
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.sendto(junk, ("198.18.0.1", 53))
+print("still", *ask("allowed.example", 1))
+END"#;
+    let outcome = world.run(ALLOWED, script);
+    assert_eq!(
+        outcome.out,
+        "1 0 1\n28 0 0\n65 0 0\n64 0 0\n16 5 0\n255 5 0\n10 5 0\nsrv 3 0\ntcp 0 198.18.1.0\ntcp 0 198.18.1.0\nallowed.example\nstill 0 1\n",
+        "{outcome:?}"
+    );
+    assert!(world.refused("allowed.example", 0, "TXT"), "{:#?}", world.events());
+}
+
+#[test]
+fn without_the_gateway_there_is_no_network_and_the_run_says_so() {
+    let world = World::new();
+    let policy = world.policy(ALLOWED);
+    let script = format!(
+        "\"$RF\" run --policy {policy} --workspace . -- bash -c 'exec 3<>/dev/tcp/allowed.example/7000; read -r l <&3; \
+         echo $l; touch /tmp/x; sleep 3; cat <&3; curl -sm5 http://203.0.113.10/; curl -sm5 http://allowed.example/; echo after $?' & \
+         sleep 1.5; for g in $(ps -o pid= --ppid $!); do grep -q ringfence-gate /proc/$g/comm && kill -9 $g; done; wait $!"
+    );
+    let outcome = world.host(&script);
+    assert!(outcome.out.contains("hello first") && outcome.out.contains("after "), "{outcome:?}");
+    assert!(!outcome.out.contains("after 0"), "{outcome:?}");
+    assert!(outcome.err.contains("the network was cut off"), "{outcome:?}");
+    assert!(world.events().iter().any(|event| event["kind"] == "net.down"), "{:#?}", world.events());
+}
+
+#[test]
+fn the_gateway_is_confined_and_is_not_there_without_need() {
+    let world = World::new();
+    let look = "sleep 1; for g in $(ps -o pid= --ppid $!); do grep -q ringfence-gate /proc/$g/comm || continue; echo GATEWAY; \
+                grep -E '^(NoNewPrivs|Seccomp|CapEff|CapPrm|Uid):' /proc/$g/status; stat -c 'owner %u' /proc/$g/environ; \
+                ls -l /proc/$g/fd 2>&1 | grep -v -E 'socket:|anon_inode|/dev/null|total' | sed 's/^/fd /'; done; wait $!";
+    let with = format!("\"$RF\" run -q --policy {} --workspace . -- sleep 2 & {look}", world.policy(ALLOWED));
+    let outcome = world.host(&with);
+    for line in
+        ["GATEWAY", "NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000"]
+    {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+    if root() {
+        assert!(outcome.out.contains("owner 0"), "not dumpable: {outcome:?}");
+        assert!(!outcome.out.contains("Uid:\t0"), "{outcome:?}");
+        assert!(!outcome.out.contains("fd "), "{outcome:?}");
+    }
+    let without = format!("\"$RF\" run -q --preset default --workspace . -- sleep 2 & {look}");
+    assert!(!world.host(&without).out.contains("GATEWAY"));
+}
+
+#[test]
+fn a_kept_sandbox_has_its_network_for_every_command() {
+    let world = World::new();
+    let script = format!(
+        "\"$RF\" start kept --policy {} --workspace . && \"$RF\" exec kept -- curl -sm9 http://allowed.example/one; \
+         \"$RF\" exec kept -- curl -sm9 http://denied.example/; \"$RF\" exec kept -- curl -sm9 http://allowed.example/two; \
+         \"$RF\" stop kept",
+        world.policy(ALLOWED)
+    );
+    let outcome = world.host(&script);
+    assert!(outcome.out.contains("path=/one") && outcome.out.contains("path=/two"), "{outcome:?}");
+    assert!(world.refused("denied.example", 0, "no rule"), "{:#?}", world.events());
+}
+
+#[test]
+fn a_service_of_the_host_is_found_under_its_own_name_and_no_other_is() {
+    let world = World::new();
+    let script = r#"
+curl -sm9 http://host.ringfence.internal:8000/granted
+curl -sm9 http://host.ringfence.internal/other; echo other $?
+curl -sm9 http://127.0.0.1:8000/; echo own $?"#;
+    let outcome = world.run("allow = [{ host_loopback = 8000 }]", script);
+    assert!(outcome.out.contains("LOOPBACK host=host.ringfence.internal:8000 path=/granted"), "{outcome:?}");
+    assert!(outcome.out.contains("other 7") && outcome.out.contains("own 7"), "{outcome:?}");
+    assert!(world.refused("host.ringfence.internal", 80, "no rule"), "{:#?}", world.events());
+}
+
+#[test]
+fn a_socket_of_the_host_is_carried_where_it_is_granted_and_takes_no_descriptors() {
+    let world = World::new();
+    let sockets = world.base.join("run");
+    std::fs::create_dir(&sockets).unwrap();
+    let granted = sockets.join("granted.sock").display().to_string();
+    let other = sockets.join("other.sock").display().to_string();
+    let policy = world.policy(&format!("allow = [{{ unix = \"{granted}\" }}]"));
+    let client = world.place.write(
+        world.place.base.path().join("client.py"),
+        &format!(
+            "import socket, os, array, threading\n\
+             s = socket.socket(socket.AF_UNIX); s.connect('{granted}')\n\
+             s.sendmsg([b'with a descriptor'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0]))])\n\
+             print(s.recv(99))\n\
+             os.chdir('/'); s = socket.socket(socket.AF_UNIX); s.connect('{granted}'.lstrip('/'))\n\
+             threading.Thread(target=lambda: (s.sendall(b'x' * 3000000), s.shutdown(socket.SHUT_WR))).start(); n = 0\n\
+             while part := s.recv(65536): n += len(part)\n\
+             print(n)\n\
+             try: socket.socket(socket.AF_UNIX).connect('{other}'); print('REACHED')\n\
+             except OSError as error: print(type(error).__name__)\n"
+        ),
+    );
+    let server = format!(
+        "import socket, threading, os\n\
+         def talk(c):\n\
+        \x20   data, ancillary, flags, _ = c.recvmsg(9999, 9999)\n\
+        \x20   c.sendall(b'descriptors: %d' % len(ancillary)) if data.startswith(b'with') else c.sendall(data)\n\
+        \x20   while part := c.recv(65536): c.sendall(part)\n\
+        \x20   c.close()\n\
+         for name in ('{granted}', '{other}'):\n\
+        \x20   l = socket.socket(socket.AF_UNIX); l.bind(name); l.listen(); os.chmod(name, 0o600)\n\
+        \x20   def loop(l=l):\n\
+        \x20       while True: threading.Thread(target=talk, args=(l.accept()[0],), daemon=True).start()\n\
+        \x20   threading.Thread(target=loop, daemon=True).start()\n\
+         import time; time.sleep(60)\n"
+    );
+    let server = world.place.write(world.place.base.path().join("server.py"), &server);
+    let outcome = world.host(&format!(
+        "python3 {} & sleep 0.7; \"$RF\" run -q --policy {policy} --workspace . -- python3 -c \"$(cat {})\"; kill %1",
+        server.display(),
+        client.display()
+    ));
+    assert!(outcome.out.contains("b'descriptors: 0'\n3000000\n"), "{outcome:?}");
+    assert!(outcome.out.contains("Error") && !outcome.out.contains("REACHED"), "{outcome:?}");
+}
