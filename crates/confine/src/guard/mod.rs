@@ -7,6 +7,7 @@
 
 mod environment;
 mod file;
+mod pipes;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -40,6 +41,8 @@ pub(crate) struct Guard {
     held: HashMap<i32, Held>,
     /// Listeners whose first program has started.
     begun: HashSet<u32>,
+    /// What the first program of each was given to read from, where the policy asks.
+    given: HashMap<u32, pipes::Pipes>,
     /// What pinned files held when they were last looked at.
     known: file::Known,
 }
@@ -76,7 +79,14 @@ struct Asked {
 
 impl Guard {
     pub(crate) fn new(rules: CommandRules, debug: bool) -> Self {
-        Self { rules, debug, held: HashMap::new(), begun: HashSet::new(), known: file::Known::new() }
+        Self {
+            rules,
+            debug,
+            held: HashMap::new(),
+            begun: HashSet::new(),
+            given: HashMap::new(),
+            known: file::Known::new(),
+        }
     }
 
     /// Whether this call is one to judge.
@@ -96,7 +106,8 @@ impl Guard {
             return Verdict::Gone;
         }
         let first = !self.begun.contains(&number);
-        if let Err(why) = self.decide(&asked, first).and_then(|()| self.unchanged(&asked.chain)) {
+        let verdict = self.decide(&asked, first).and_then(|()| self.unchanged(&asked.chain));
+        if let Err(why) = verdict.and_then(|()| self.unpiped(call.thread, number)) {
             return refuse(call, asked.command, why);
         }
         if !self.held.contains_key(&call.thread)
@@ -151,6 +162,19 @@ impl Guard {
         Err("nothing is to be run".into())
     }
 
+    /// Whether it begins with no pipe but those that the command itself was given.
+    fn unpiped(&mut self, thread: i32, listener: u32) -> Result<(), String> {
+        let Some(why) = self.rules.piped() else { return Ok(()) };
+        let kept =
+            pipes::kept(thread).map_err(|errno| format!("its descriptors cannot be read ({errno})"))?;
+        if !self.begun.contains(&listener) {
+            self.given.insert(listener, kept);
+            return Ok(());
+        }
+        let given = self.given.get(&listener);
+        if given.is_some_and(|given| kept.is_subset(given)) || kept.is_empty() { Ok(()) } else { Err(why) }
+    }
+
     /// Whether pinned files hold what they held at the start.
     fn unchanged(&mut self, chain: &Chain) -> Result<(), String> {
         for link in &chain.links {
@@ -193,6 +217,7 @@ impl Guard {
             std::fs::read(format!("/proc/{thread}/cmdline")).is_ok_and(|line| line == held.line)
                 && held.chain.runs(thread)
         });
+        let same = same && held.as_ref().is_some_and(|held| self.unpiped(thread, held.listener).is_ok());
         let first = held.as_ref().is_some_and(|held| !self.begun.contains(&held.listener));
         let cleaned = if same { environment::clean(&self.rules, thread, first) } else { Err(Errno::ACCESS) };
         if let (Some(held), Ok(cleaned)) = (&held, &cleaned) {
@@ -244,6 +269,7 @@ impl Guard {
     /// Nobody is left behind this listener.
     pub(crate) fn forget(&mut self, listener: u32) {
         self.begun.remove(&listener);
+        self.given.remove(&listener);
     }
 }
 
