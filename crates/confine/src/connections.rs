@@ -96,8 +96,13 @@ impl Connections {
         guard: Option<&mut Guard>,
     ) -> Option<Refusal> {
         let call = seccomp::receive(self.listener.as_fd()).ok()?;
-        if let Some(guard) = guard.filter(|_| Guard::judges(&call)) {
-            return self.execute(&call, number, guard);
+        if let Some(guard) = guard {
+            if guard.ends(self.listener.as_fd(), &call) {
+                return None;
+            }
+            if Guard::judges(&call) {
+                return self.execute(&call, number, guard);
+            }
         }
         if i64::from(call.number) != libc::SYS_connect {
             return self.refuse(&call, calls);

@@ -73,7 +73,9 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (_, name) if variant.grants(name) => always(Verdict::Allow),
             (Answer::Refuse, _) => always(Verdict::Notify),
             (Answer::Absent, _) => always(ENOSYS),
-            (Answer::Allow, "execve" | "execveat") if variant.guarded => always(Verdict::Notify),
+            (Answer::Allow, "execve" | "execveat" | "exit_group") if variant.guarded => {
+                always(Verdict::Notify)
+            }
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
@@ -116,7 +118,7 @@ pub fn refused(number: i32) -> Option<(&'static str, &'static str)> {
     let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
     match (call.answer, call.name) {
         (Answer::Refuse, name) => Some((name, call.why)),
-        (Answer::Absent, _) | (_, "connect" | "execve" | "execveat") => None,
+        (Answer::Absent, _) | (_, "connect" | "execve" | "execveat" | "exit_group") => None,
         (_, "clone") => Some(("clone", "new namespaces are attack surface of the kernel")),
         (_, "prlimit64") => Some(("prlimit64", "the limits of another process are not its to set")),
         // Allowed, but for these arguments: the line of the table says which are not.

@@ -309,6 +309,12 @@ impl CommandRules {
         ))
     }
 
+    /// Whether any file has to hold what it held at the start.
+    #[must_use]
+    pub fn pins(&self) -> bool {
+        !self.pins.is_empty()
+    }
+
     /// What a file must hold, if that is known.
     #[must_use]
     pub fn pinned(&self, file: &[u8]) -> Option<&Digest> {

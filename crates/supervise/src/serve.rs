@@ -238,6 +238,11 @@ impl<'a> Server<'a> {
                     self.boundary.kill();
                 }
             }
+            Message::Process(process) => {
+                if !(self.tell)(Happening::Noticed(Notice::Process(&process))) {
+                    self.boundary.kill();
+                }
+            }
             Message::MuchMemory | Message::ManyProcesses => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(&message);
@@ -414,6 +419,7 @@ impl<'a> Server<'a> {
             file: OsString::new(),
             arguments: command.to_vec(),
             directory: directory.to_owned(),
+            parent: 0,
             rule,
             fate: Fate::Refused,
         };

@@ -303,6 +303,48 @@ fn what_fails_to_start_holds_nobody_up() {
 }
 
 #[test]
+fn each_program_is_told_of_from_its_start_to_its_end() {
+    let place = Place::new();
+    place.write(
+        "t.py",
+        "import os, signal, subprocess, threading\n\
+        subprocess.run(['sh', '-c', 'exec true --password=hunter2'])\n\
+        subprocess.run(['sh', '-c', 'exit 3'])\n\
+        child = subprocess.Popen(['sleep', '60']); threading.Event().wait(0.3); child.send_signal(signal.SIGKILL); child.wait()\n\
+        try: subprocess.run(['id'])\n\
+        except PermissionError: pass\n\
+        os.chdir('/usr')\n\
+        threading.Thread(target=lambda: os._exit(7)).start()\n\
+        threading.Event().wait()\n",
+    );
+    let policy = "[commands]\nallow = [\"/usr/bin/python3\", \"sh\", \"true\", \"sleep\"]\npin = true\n";
+    assert_eq!(start(&place, policy, &["/usr/bin/python3", "t.py"]).status, 7);
+    let run = place.ringfence(&["ps", "--tree", "last", "--json"]);
+    let lived: Vec<serde_json::Value> = serde_json::from_str(&run.out).unwrap();
+    let find = |command: &str| {
+        let found = lived.iter().find(|one| one["command"].as_str().unwrap().starts_with(command));
+        found.unwrap_or_else(|| panic!("{command}: {lived:#?}"))
+    };
+    let python = find("/usr/bin/python3 t.py");
+    assert!(
+        python["exit"] == 7 && python["depth"] == 0 && python["memory_kib"].as_u64() > Some(1000),
+        "{python}"
+    );
+    assert_eq!(python["refused"], serde_json::json!(["id"]));
+    let file = std::fs::read(python["file"].as_str().unwrap()).unwrap();
+    let digest: String =
+        <sha2::Sha256 as sha2::Digest>::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(python["sha256"], digest.as_str());
+    assert!(find("true '--password=***")["exit"] == 0 && !run.out.contains("hunter2"), "{}", run.out);
+    let three = find("sh -c");
+    assert_eq!((&three["exit"], &three["parent"]), (&3.into(), &python["process"]), "{three}");
+    let killed = find("sleep 60");
+    assert!(killed["exit"].is_null() && killed["file"].as_str().unwrap().ends_with("sleep"), "{killed}");
+    let shown = place.ringfence(&["ps", "--tree", "last"]).out;
+    assert!(shown.contains("(exit 3, ") && shown.contains("    refused: id"), "{shown}");
+}
+
+#[test]
 fn an_empty_list_starts_nothing() {
     let place = Place::new();
     assert_eq!(start(&place, &allow(""), &["true"]).status, 126);
