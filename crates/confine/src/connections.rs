@@ -102,8 +102,13 @@ impl Connections {
         reach: Option<&mut Reach>,
     ) -> Option<Refusal> {
         let call = seccomp::receive(self.listener.as_fd()).ok()?;
-        if let Some(guard) = guard.filter(|_| Guard::judges(&call)) {
-            return self.execute(&call, number, guard);
+        if let Some(guard) = guard {
+            if guard.ends(self.listener.as_fd(), &call) {
+                return None;
+            }
+            if Guard::judges(&call) {
+                return self.execute(&call, number, guard);
+            }
         }
         if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
             return self.change(&call, judge, calls);

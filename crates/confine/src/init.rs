@@ -163,7 +163,15 @@ impl Init {
         }
         self.watch();
         self.guard.iter_mut().for_each(Guard::look);
+        self.tell_processes();
         self.tell_counts();
+    }
+
+    /// Programs that have started and ended.
+    fn tell_processes(&mut self) {
+        for process in self.guard.iter_mut().flat_map(Guard::processes) {
+            send(self.report.as_fd(), &Message::Process(process));
+        }
     }
 
     /// Now and then: a flood is told of in a few messages.
@@ -319,7 +327,12 @@ impl Init {
                 if let Some(refusal) = late {
                     send(self.report.as_fd(), &Message::Refused(refusal));
                 }
-            } else if status.stopped() {
+                continue;
+            }
+            if !status.stopped() {
+                self.guard.iter_mut().for_each(|guard| guard.reaped(pid, status));
+            }
+            if status.stopped() {
                 // A task may stop the leader of its session, which must see it end.
                 if self.jobs.get(&pid).is_some_and(|running| running.led) {
                     let _ = process::kill_process(pid, Signal::CONT);
@@ -343,6 +356,7 @@ impl Init {
         while self.calls.dirty() {
             self.tell_some_counts();
         }
+        self.tell_processes();
         send(self.report.as_fd(), message);
         if self.rules.single {
             exec::exit_now(0);

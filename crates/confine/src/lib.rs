@@ -39,6 +39,6 @@ pub use mounter::Opening;
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
 pub use parent::{Boundary, Failure, stage, stage_of_job};
-pub use report::{Command, Fate, Message, Purpose, Refusal, Refused};
+pub use report::{Command, Fate, Life, Message, Process, Purpose, Refusal, Refused};
 pub use rest::Rest;
 pub use ringfence_void::Decision;

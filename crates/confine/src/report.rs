@@ -92,10 +92,50 @@ pub struct Command {
     pub arguments: Vec<OsString>,
     /// The directory of the process.
     pub directory: OsString,
+    /// The process that it is a child of; 0 where that is not known.
+    pub parent: i32,
     /// By which rule, or for lack of which.
     pub rule: String,
     /// What became of it.
     pub fate: Fate,
+}
+
+/// A process that runs what the guard let start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number, as the sandbox counts.
+    pub process: i32,
+    /// What there is to tell.
+    pub life: Life,
+}
+
+/// The beginning or the end of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Life {
+    /// It starts.
+    Began {
+        /// What starts.
+        command: Command,
+        /// What its file holds, where the policy pins programs.
+        digest: Option<[u8; 32]>,
+    },
+    /// It has ended.
+    Ended {
+        /// Its file.
+        file: OsString,
+        /// The status that it ended with; none where a signal ended it, or nobody saw.
+        exit: Option<i32>,
+        /// The signal that ended it, where that was seen.
+        signal: Option<i32>,
+        /// How long it ran.
+        milliseconds: u64,
+        /// Milliseconds of processor time.
+        user: Option<u64>,
+        /// The same of the kernel for it.
+        system: Option<u64>,
+        /// The most memory that it held, in KiB.
+        memory: Option<u64>,
+    },
 }
 
 /// What became of a program that was to be started.
@@ -187,6 +227,8 @@ pub enum Message {
     },
     /// Something is refused as soon as that is written down.
     Refused(Refusal),
+    /// A program has started, or ended.
+    Process(Process),
     /// Refusals of the root's server were repeated.
     Again {
         /// Which, and how often.
@@ -309,6 +351,7 @@ impl Message {
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
             Self::Refused(refusal) => ([12, 0, 0, 0], postcard::to_stdvec(refusal).ok()),
+            Self::Process(process) => ([18, 0, 0, 0], postcard::to_stdvec(process).ok()),
             Self::Opened { number } => ([14, *number, 0, 0], None),
             Self::Closed { number } => ([15, *number, 0, 0], None),
             Self::Shown => ([16, 0, 0, 0], None),
@@ -356,6 +399,7 @@ impl Message {
             15 => Self::Closed { number: job },
             16 => Self::Shown,
             17 => Self::Answer { done: job != 0, text: String::from_utf8_lossy(behind).into_owned() },
+            18 => Self::Process(postcard::from_bytes(behind).ok()?),
             _ => return None,
         })
     }

@@ -75,7 +75,9 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (_, name) if variant.grants(name) => always(Verdict::Allow),
             (Answer::Refuse, _) => always(Verdict::Notify),
             (Answer::Absent, _) => always(ENOSYS),
-            (Answer::Allow, "execve" | "execveat") if variant.guarded => always(Verdict::Notify),
+            (Answer::Allow, "execve" | "execveat" | "exit_group") if variant.guarded => {
+                always(Verdict::Notify)
+            }
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
             (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
@@ -172,7 +174,7 @@ pub fn refused(number: i32) -> Option<(&'static str, &'static str)> {
     let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
     match (call.answer, call.name) {
         (Answer::Refuse, name) => Some((name, call.why)),
-        (Answer::Absent, _) | (_, "connect" | "execve" | "execveat") => None,
+        (Answer::Absent, _) | (_, "connect" | "execve" | "execveat" | "exit_group") => None,
         (Answer::Allow, "chmod" | "fchmod" | "fchmodat" | "fchmodat2") => {
             Some((call.name, "set-id bits are never set"))
         }

@@ -14,6 +14,8 @@ const MOST_ITEMS: usize = 64;
 pub struct CommandPattern {
     /// A name or a path, as it was written.
     pub program: String,
+    /// Written with a `?` behind the program: no error where it is not installed.
+    pub optional: bool,
     /// What follows; `None`: any arguments.
     items: Option<Vec<Item>>,
 }
@@ -75,9 +77,9 @@ impl CommandPattern {
     /// What is wrong, and the mend.
     pub fn parse(text: &str, home: &str) -> Result<Self, Invalid> {
         let mut tokens = Tokens::of(text)?.into_iter();
-        let program = match tokens.next() {
-            Some(Token::Word(word)) => match literal(&word) {
-                Some(program) if !program.is_empty() => program,
+        let (program, optional) = match tokens.next() {
+            Some(Token::Word(word)) => match program(&word) {
+                (Some(program), optional) if !program.is_empty() => (program, optional),
                 _ => {
                     return Err(Invalid::new(format!("the program of `{text}` is a pattern"))
                         .help("list the programs one by one"));
@@ -116,7 +118,7 @@ impl CommandPattern {
             return Err(Invalid::new(format!("`{text}` has more than {MOST_ITEMS} parts"))
                 .help("write `**` for the rest"));
         }
-        Ok(Self { program, items: (!any).then_some(items) })
+        Ok(Self { program, optional, items: (!any).then_some(items) })
     }
 
     /// The same for another program.
@@ -201,7 +203,7 @@ impl CommandPattern {
     /// Whether all that `other` means is meant, as far as can be told from their text.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self == other || self.program == other.program && self.any_arguments()
+        self.program == other.program && (self.items == other.items || self.any_arguments())
     }
 }
 
@@ -358,6 +360,14 @@ fn group(
     Ok(alternatives)
 }
 
+/// Its name, and whether it may be missing.
+fn program(word: &[Mark]) -> (Option<String>, bool) {
+    match word {
+        [name @ .., Mark::Question] => (literal(name), true),
+        name => (literal(name), false),
+    }
+}
+
 fn literal(word: &[Mark]) -> Option<String> {
     word.iter()
         .map(|mark| match mark {
@@ -489,6 +499,10 @@ mod tests {
         }
         let quoted = CommandPattern::parse("x '*' 'a b' ''", "/h").unwrap();
         assert!(quoted.matches(&[b"*", b"a b", b""], PLACE, As::Allow));
+        let optional = CommandPattern::parse("clang? -c *", "/h").unwrap();
+        assert!(optional.optional && optional.program == "clang" && !optional.any_arguments());
+        let named = CommandPattern::parse("'x?'", "/h").unwrap();
+        assert!(!named.optional && named.program == "x?");
     }
 
     #[test]

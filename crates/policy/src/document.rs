@@ -130,6 +130,8 @@ table! {
         deny: List<String>,
         /// May shells and interpreters take code on the command line?
         shell: At<bool>,
+        /// May a command read what another one writes, and run beside others?
+        pipes: At<bool>,
         /// May the task run what it built in the workspace?
         from_workspace: At<bool>,
         /// What a granted program may start: `same` rules, `free`, or a list.

@@ -14,6 +14,7 @@ use crate::reader::{At, choice};
 pub(crate) struct Keys {
     pub(crate) deny: Collected<String>,
     pub(crate) shell: Option<At<bool>>,
+    pub(crate) pipes: Option<At<bool>>,
     children: Option<At<Listed>>,
     pub(crate) pin: Option<At<bool>>,
 }
@@ -34,6 +35,7 @@ impl Keys {
             }
         }
         replace_by(&mut self.shell, commands.shell.as_ref());
+        replace_by(&mut self.pipes, commands.pipes.as_ref());
         replace_by(&mut self.pin, commands.pin.as_ref());
         let Some(children) = &commands.children else { return };
         let read = match &children.value {
@@ -71,6 +73,7 @@ impl Keys {
         model::Guard {
             deny: rules(&self.deny.items, report),
             shell: self.shell.as_ref().map(|at| rule(at, report)),
+            pipes: self.pipes.as_ref().map(|at| rule(at, report)),
             pin: self.pin.as_ref().map(|at| rule(at, report)),
             children: match self.children.as_ref().map(|at| &at.value) {
                 None | Some(Listed::Same) => Children::Same,
@@ -87,6 +90,9 @@ impl Keys {
         }
         if ceiling.shell.as_ref().is_some_and(|at| !at.value) {
             self.shell.clone_from(&ceiling.shell);
+        }
+        if ceiling.pipes.as_ref().is_some_and(|at| !at.value) {
+            self.pipes.clone_from(&ceiling.pipes);
         }
         if ceiling.pin.as_ref().is_some_and(|at| at.value) {
             self.pin.clone_from(&ceiling.pin);
@@ -134,7 +140,8 @@ pub(crate) fn program(entry: &At<String>, scope: &Scope<'_>) -> Result<String, P
     } else {
         name.to_owned()
     };
-    Ok(format!("{}{}", spelled(&program), behind(text)))
+    let optional = if pattern.optional { "?" } else { "" };
+    Ok(format!("{}{optional}{}", spelled(&program), behind(text)))
 }
 
 /// A program so that reading it back gives the same.

@@ -169,6 +169,8 @@ pub struct Guard {
     pub deny: Vec<Rule<String>>,
     /// Whether shells, and code on command lines, may run; `None`: they may.
     pub shell: Option<Rule<bool>>,
+    /// Whether commands may be joined by pipes, and several run at a time; `None`: they may.
+    pub pipes: Option<Rule<bool>>,
     /// What a command may start.
     pub children: Children,
     /// Whether listed programs must be what they were at the start.
@@ -180,6 +182,12 @@ impl Guard {
     #[must_use]
     pub fn pin(&self) -> bool {
         self.pin.as_ref().is_some_and(|rule| rule.value)
+    }
+
+    /// Whether commands may be joined by pipes, and several run at a time.
+    #[must_use]
+    pub fn pipes(&self) -> bool {
+        self.pipes.as_ref().is_none_or(|rule| rule.value)
     }
 
     /// Whether shells, and code on command lines, may run.

@@ -5,6 +5,9 @@ pub fn presets() -> &'static [(&'static str, &'static str)] {
     &[
         ("default", include_str!("../../../presets/default.toml")),
         ("coding-agent", include_str!("../../../presets/coding-agent.toml")),
+        ("ci-step", include_str!("../../../presets/ci-step.toml")),
+        ("analyst", include_str!("../../../presets/analyst.toml")),
+        ("support-agent", include_str!("../../../presets/support-agent.toml")),
     ]
 }
 

@@ -220,6 +220,9 @@ impl Printer<'_> {
         if !guard.deny.is_empty() {
             self.list("deny", &guard.deny, |entry| command(entry));
         }
+        if let Some(pipes) = &guard.pipes {
+            self.key("pipes", &pipes.value.to_string(), Some(&pipes.origin));
+        }
         if let Some(shell) = &guard.shell {
             self.key("shell", &shell.value.to_string(), Some(&shell.origin));
         }

@@ -84,6 +84,8 @@ pub struct CommandRules {
     /// Interpreters of scripts that are allowed as themselves, each with what stands before the script, and the script's names.
     scripts: BTreeMap<Vec<u8>, Vec<Script>>,
     shells: Option<Shells>,
+    /// Where `commands.pipes = false` was written.
+    no_pipes: Option<String>,
     /// Dynamic loaders: a program that starts any other.
     loaders: Vec<Vec<u8>>,
     /// Where what the task wrote may be executed.
@@ -228,6 +230,7 @@ impl CommandRules {
             deny: table(&keys.deny, "commands.deny", deny, true),
             scripts: interpreted,
             shells: (!keys.shell()).then(|| Shells::new(keys.shell.as_ref().map(|rule| &rule.origin))),
+            no_pipes: keys.pipes.as_ref().filter(|rule| !rule.value).map(|rule| rule.origin.to_string()),
             loaders: loaders.iter().map(|loader| bytes(loader).to_vec()).collect(),
             own,
             pins: allow
@@ -259,6 +262,9 @@ impl CommandRules {
         }
         if self.shells.is_some() {
             lines.push("no shells, no code on command lines".to_owned());
+        }
+        if self.no_pipes.is_some() {
+            lines.push("no pipes between commands".to_owned());
         }
         for (interpreter, scripts) in &self.scripts {
             let interpreter = String::from_utf8_lossy(interpreter);
@@ -292,6 +298,21 @@ impl CommandRules {
     pub fn script(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
         self.named(execution).map_err(|named| self.unlisted(execution, named))
+    }
+
+    /// Why no program may begin with a pipe to read from that its command was not given, if that is so.
+    #[must_use]
+    pub fn piped(&self) -> Option<String> {
+        let origin = self.no_pipes.as_ref()?;
+        Some(format!(
+            "`commands.pipes = false` ({origin}): what it is to read comes from another program, through a pipe"
+        ))
+    }
+
+    /// Whether any file has to hold what it held at the start.
+    #[must_use]
+    pub fn pins(&self) -> bool {
+        !self.pins.is_empty()
     }
 
     /// What a file must hold, if that is known.
@@ -405,7 +426,12 @@ pub fn needed(policy: &Policy) -> bool {
     };
     // Lists that name everything alike need no guard for what they start.
     let children = keys.children != Children::Same && policy.commands.is_some();
-    children || !keys.deny.is_empty() || !keys.shell() || keys.pin() || lists.into_iter().any(arguments)
+    children
+        || !keys.deny.is_empty()
+        || !keys.shell()
+        || !keys.pipes()
+        || keys.pin()
+        || lists.into_iter().any(arguments)
 }
 
 fn told(text: &str, key: &str, origin: &Origin) -> String {

@@ -59,6 +59,48 @@ pub enum Event {
         /// Exit status; 128 and the signal's number for one that a signal ended.
         exit: i32,
     },
+    /// A program starts, and somebody judged it.
+    ProcessStart {
+        /// Its process, as the sandbox counts.
+        process: i32,
+        /// The process that it is a child of; 0 where that is not known.
+        parent: i32,
+        /// Its file.
+        file: String,
+        /// SHA-256 of that, where the policy pins programs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        /// The command and its arguments.
+        command: Vec<String>,
+        /// The directory of the process.
+        directory: String,
+    },
+    /// It ended.
+    ProcessEnd {
+        /// Its process, as the sandbox counts; 0: so many more that started were not written down one by one.
+        process: i32,
+        /// Its file.
+        file: String,
+        /// Its status; none where a signal ended it, or nobody saw its end.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exit: Option<i32>,
+        /// The signal that ended it, where that was seen.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        /// How long it ran.
+        duration_ms: u64,
+        /// Time of the processor, and of the kernel, for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_ms: Option<u64>,
+        /// The same in the kernel.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        system_ms: Option<u64>,
+        /// The most memory that it held.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        memory_kib: Option<u64>,
+        /// Of how many this tells.
+        times: u64,
+    },
     /// A limit ended the sandbox.
     LimitHit {
         /// Its key in `[limits]`.
@@ -74,6 +116,9 @@ pub enum Event {
         rule: String,
         /// Lines of policy that would allow it.
         remedy: Vec<String>,
+        /// The process that who asked is a child of; none where nobody looked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent: Option<i32>,
         /// Its file, where that was looked at.
         #[serde(skip_serializing_if = "String::is_empty")]
         file: String,
@@ -315,6 +360,10 @@ pub enum Kind {
     ExecStart,
     /// `exec.end`
     ExecEnd,
+    /// `process.start`
+    ProcessStart,
+    /// `process.end`
+    ProcessEnd,
     /// `limit.hit`
     LimitHit,
     /// `exec.deny`
@@ -353,12 +402,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
         Self::ExecStart,
         Self::ExecEnd,
+        Self::ProcessStart,
+        Self::ProcessEnd,
         Self::LimitHit,
         Self::ExecDeny,
         Self::ExecTamper,
@@ -386,6 +437,8 @@ impl Kind {
             Self::PolicyError => "policy.error",
             Self::ExecStart => "exec.start",
             Self::ExecEnd => "exec.end",
+            Self::ProcessStart => "process.start",
+            Self::ProcessEnd => "process.end",
             Self::LimitHit => "limit.hit",
             Self::ExecDeny => "exec.deny",
             Self::ExecTamper => "exec.tamper",
@@ -413,6 +466,8 @@ impl Kind {
             | Self::SandboxEnd
             | Self::ExecStart
             | Self::ExecEnd
+            | Self::ProcessStart
+            | Self::ProcessEnd
             | Self::WorkspaceApply
             | Self::Ask
             | Self::Revoke
@@ -471,6 +526,8 @@ impl Event {
             Self::PolicyError { .. } => Kind::PolicyError,
             Self::ExecStart { .. } => Kind::ExecStart,
             Self::ExecEnd { .. } => Kind::ExecEnd,
+            Self::ProcessStart { .. } => Kind::ProcessStart,
+            Self::ProcessEnd { .. } => Kind::ProcessEnd,
             Self::LimitHit { .. } => Kind::LimitHit,
             Self::ExecDeny { .. } => Kind::ExecDeny,
             Self::ExecTamper { .. } => Kind::ExecTamper,

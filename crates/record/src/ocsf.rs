@@ -34,6 +34,8 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::PolicyError => (6008, 1),      // Application Error: General Error
         Kind::ExecStart => (1007, 1),        // Process Activity: Launch
         Kind::ExecEnd => (1007, 2),          // Process Activity: Terminate
+        Kind::ProcessStart => (1007, 1),     // Process Activity: Launch
+        Kind::ProcessEnd => (1007, 2),       // Process Activity: Terminate
         Kind::LimitHit => (6002, 99),        // Application Lifecycle: Other
         Kind::ExecDeny => (1007, 1),         // Process Activity: Launch
         Kind::ExecTamper => (2004, 1),       // Detection Finding: Create

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringfence_record::Event;
-use ringfence_supervise::{Command, Fate};
+use ringfence_supervise::{Command, Fate, Life, Process};
 
 /// Names behind which a secret stands, in options and variables.
 const SECRET: &[&str] = &[
@@ -39,11 +39,57 @@ pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
         remedy: remedy(&words, Path::new(&command.file), &rule),
         command: masked(&words),
         rule,
+        parent: (process != 0).then_some(command.parent),
         file,
         directory: command.directory.to_string_lossy().into_owned(),
         process,
         program,
         times: 1,
+    }
+}
+
+/// The event of a program that starts or has ended.
+pub(crate) fn life(process: &Process) -> Event {
+    let number = process.process;
+    match &process.life {
+        Life::Began { command, digest } => {
+            let words: Vec<String> =
+                command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            Event::ProcessStart {
+                process: number,
+                parent: command.parent,
+                file: command.file.to_string_lossy().into_owned(),
+                sha256: digest.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+                command: masked(&words),
+                directory: command.directory.to_string_lossy().into_owned(),
+            }
+        }
+        Life::Ended { file, exit, signal, milliseconds, user, system, memory } => Event::ProcessEnd {
+            process: number,
+            file: file.to_string_lossy().into_owned(),
+            exit: *exit,
+            signal: *signal,
+            duration_ms: *milliseconds,
+            user_ms: *user,
+            system_ms: *system,
+            memory_kib: *memory,
+            times: 1,
+        },
+    }
+}
+
+/// Of programs that were not written down one by one.
+pub(crate) fn more(times: u64) -> Event {
+    Event::ProcessEnd {
+        process: 0,
+        file: String::new(),
+        exit: None,
+        signal: None,
+        duration_ms: 0,
+        user_ms: None,
+        system_ms: None,
+        memory_kib: None,
+        times,
     }
 }
 

@@ -144,6 +144,11 @@ fn explain(
         Some("to keep them, name them in `environment.pass` or `environment.set`".to_owned())
     } else if purpose == "tamper" {
         Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
+    } else if kind == "command" && rule.contains("is in no executable tree") {
+        Some(
+            "what may be executed is what the policy shows for it: no list of commands allows more"
+                .to_owned(),
+        )
     } else if kind == "command" && remedy.is_empty() {
         Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
     } else if kind == "decoy" {

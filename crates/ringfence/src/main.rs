@@ -17,6 +17,7 @@ mod host;
 mod ids;
 mod lasting;
 mod layers;
+mod lived;
 mod named;
 mod not_executed;
 mod outcome;

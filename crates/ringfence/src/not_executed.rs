@@ -31,6 +31,9 @@ pub(crate) fn why(
             let failure = Failure::new(format!("{shown}: command not found")).with_status(Failure::NOT_FOUND);
             match on_host {
                 Some(path) => not_found(failure, policy, plan, (&name, &path), needs),
+                None if shown.contains(char::is_whitespace) => failure.hint(
+                    "a command is its words, an argument each; this one is a single word, and no shell splits it",
+                ),
                 None => failure,
             }
         }

@@ -1,14 +1,14 @@
 //! What was refused while a sandbox ran: written down when it happens, repeated ones counted.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
 use ringfence_plan::{Plan, syscalls};
 use ringfence_policy::{Access, Judge, Policy};
 use ringfence_record::{Event, Writer};
-use ringfence_supervise::{Command, Fate, Notice, Purpose, Refusal, Refused};
+use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused};
 
 use crate::executions as commands;
 use crate::failure::{Context, Failure};
@@ -16,6 +16,9 @@ use crate::host::Host;
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
 const MOST: usize = 4096;
+
+/// Programs of one run that get events of their own when they start and end.
+const MOST_PROCESSES: usize = 50_000;
 
 /// The refusals of one run.
 pub(crate) struct Refusals {
@@ -35,6 +38,10 @@ pub(crate) struct Refusals {
     decoys: Vec<(String, String)>,
     /// Those beyond [`MOST`].
     others: u64,
+    /// Programs that were written down one by one, those of them that run, and how many were not.
+    started: usize,
+    running: BTreeSet<i32>,
+    more: u64,
 }
 
 impl Refusals {
@@ -50,6 +57,9 @@ impl Refusals {
             files: BTreeMap::new(),
             decoys: Vec::new(),
             others: 0,
+            started: 0,
+            running: BTreeSet::new(),
+            more: 0,
         }
     }
 
@@ -86,6 +96,22 @@ impl Refusals {
                 Some(event) => log.append(&event).is_ok(),
                 None => true,
             },
+            Notice::Process(process) => {
+                let event = match &process.life {
+                    Life::Began { .. } if self.started >= MOST_PROCESSES => {
+                        self.more += 1;
+                        return true;
+                    }
+                    // Its beginning was not written down either.
+                    Life::Ended { .. } if !self.running.remove(&process.process) => return true,
+                    _ => commands::life(process),
+                };
+                if matches!(process.life, Life::Began { .. }) {
+                    self.started += 1;
+                    self.running.insert(process.process);
+                }
+                log.append(&event).is_ok()
+            }
             Notice::Again { counts, others } => {
                 self.others = self.others.saturating_add(*others);
                 for (number, times) in *counts {
@@ -255,6 +281,9 @@ impl Refusals {
                 remedy: Vec::new(),
                 grantable: false,
             });
+        }
+        if self.more > 0 {
+            events.push(commands::more(self.more));
         }
         events.iter().try_for_each(|event| log.append(event).map(drop).context("the run's log"))
     }

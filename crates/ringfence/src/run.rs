@@ -491,6 +491,7 @@ impl Run {
                 command: words(plan),
                 rule: failure.text().to_owned(),
                 remedy: failure.hints().to_vec(),
+                parent: None,
                 file: String::new(),
                 directory: String::new(),
                 process: 0,

@@ -28,7 +28,7 @@ pub use limiter::Limiter;
 pub use questions::{Choice, Question};
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
-pub use ringfence_confine::{Command, Fate, Opening, Purpose, Refusal, Refused};
+pub use ringfence_confine::{Command, Fate, Life, Opening, Process, Purpose, Refusal, Refused};
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};
@@ -39,6 +39,8 @@ pub use stops::{asked_to_end, take_signals};
 pub enum Notice<'a> {
     /// Something is going to be refused.
     Refusal(&'a Refusal),
+    /// A program has started, or ended.
+    Process(&'a Process),
     /// The root's server refused some of it again.
     Again {
         /// Numbers of refusals, and how often.
@@ -257,6 +259,11 @@ impl Watch<'_> {
             Some((Message::Refused(refusal), _)) => self.refused(&refusal),
             Some((Message::Again { counts, others }, _)) => {
                 if !(self.tell)(Notice::Again { counts: &counts, others }) {
+                    self.boundary.kill();
+                }
+            }
+            Some((Message::Process(process), _)) => {
+                if !(self.tell)(Notice::Process(&process)) {
                     self.boundary.kill();
                 }
             }

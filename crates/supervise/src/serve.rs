@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Boundary, Failure, Job, Message, Rest, Stream, report};
+use ringfence_confine::{Boundary, Command, Failure, Fate, Job, Message, Refused, Rest, Stream, report};
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
@@ -54,6 +54,8 @@ pub struct Template {
     pub workspace: PathBuf,
     /// Where paths in it are inside.
     pub inside: PathBuf,
+    /// Why a second command may not run beside another one; `None`: it may.
+    pub alone: Option<String>,
     /// The kernel ids of the task, if they are not the invoker's.
     pub foreign: Option<(u32, u32)>,
 }
@@ -251,6 +253,11 @@ impl<'a> Server<'a> {
                     self.boundary.kill();
                 }
             }
+            Message::Process(process) => {
+                if !(self.tell)(Happening::Noticed(Notice::Process(&process))) {
+                    self.boundary.kill();
+                }
+            }
             Message::MuchMemory | Message::ManyProcesses => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(&message);
@@ -376,6 +383,10 @@ impl<'a> Server<'a> {
                 {
                     return false;
                 }
+                if let Some(rule) = self.template.alone.clone().filter(|_| self.running > 0) {
+                    self.busy(&command, &directory, rule, client);
+                    return false;
+                }
                 if let Some((uid, gid)) = self.template.foreign {
                     for fd in &passed {
                         let _ = fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -414,6 +425,24 @@ impl<'a> Server<'a> {
                 }
                 false
             }
+        }
+    }
+
+    /// One command runs already, and no other may beside it.
+    fn busy(&mut self, command: &[OsString], directory: &OsStr, rule: String, client: &Client) {
+        let command = Command {
+            file: OsString::new(),
+            arguments: command.to_vec(),
+            directory: directory.to_owned(),
+            parent: 0,
+            rule,
+            fate: Fate::Refused,
+        };
+        let what = Refused::Command(command);
+        let refusal = Refusal { number: 0, process: 0, program: OsString::new(), what };
+        if (self.tell)(Happening::Noticed(Notice::Refusal(&refusal))) {
+            let busy = Message::NotExecuted { job: 0, errno: Errno::BUSY, needs: None };
+            let _ = report::tell(client.socket.as_fd(), &busy, None);
         }
     }
 

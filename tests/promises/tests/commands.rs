@@ -181,6 +181,40 @@ fn no_shell_and_no_code_on_a_command_line() {
 }
 
 #[test]
+fn no_command_reads_what_another_writes() {
+    let place = Place::new();
+    place.write(
+        "p.py",
+        "import os, subprocess, sys\n\
+        given = subprocess.run(['cat'], capture_output=True, text=True).stdout\n\
+        print('given', given.strip(), flush=True)\n\
+        a = subprocess.Popen(['echo', 'through'], stdout=subprocess.PIPE)\n\
+        subprocess.Popen(['cat'], stdin=a.stdout).wait()\n\
+        read, write = os.pipe()\n\
+        os.write(write, b'through'); os.close(write)\n\
+        subprocess.Popen(['cat', f'/dev/fd/{read}'], pass_fds=[read]).wait()\n",
+    );
+    for (pipes, through) in [("false", 0), ("true", 1)] {
+        let path = place.policy(&format!("[commands]\npipes = {pipes}"));
+        let run = ["run", "--quiet", "--policy", &path, "--workspace", ".", "--"];
+        let mut command = place.command(&[&run[..], &["python3", "p.py"]].concat());
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"hello\n").unwrap();
+        let done = child.wait_with_output().unwrap();
+        let out = String::from_utf8_lossy(&done.stdout).into_owned();
+        let err = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(out.starts_with("given hello\n"), "{out} {err}");
+        assert_eq!(out.contains("through"), through == 1, "{pipes}: {out} {err}");
+        assert_eq!(err.contains("PermissionError"), through == 0, "{pipes}: {err}");
+    }
+    let path = place.policy("[commands]\npipes = false");
+    let words = ["run", "--quiet", "--policy", &path, "--workspace", ".", "--", "echo a | cat"];
+    let outcome = place.ringfence(&words);
+    assert!(outcome.status == 127 && outcome.err.contains("an argument each"), "{outcome:?}");
+}
+
+#[test]
 fn variables_make_no_other_program_of_it() {
     let place = Place::new();
     place.write("start.py", "print('got in')");
@@ -266,6 +300,48 @@ fn what_fails_to_start_holds_nobody_up() {
     place.write("t.py", script);
     let outcome = start(&place, "[commands]\ndeny = [\"ls\"]", &["python3", "t.py"]);
     assert_eq!((outcome.out.as_str(), outcome.status), ("2 13 13 13 7 0\n", 0), "{outcome:?}");
+}
+
+#[test]
+fn each_program_is_told_of_from_its_start_to_its_end() {
+    let place = Place::new();
+    place.write(
+        "t.py",
+        "import os, signal, subprocess, threading\n\
+        subprocess.run(['sh', '-c', 'exec true --password=hunter2'])\n\
+        subprocess.run(['sh', '-c', 'exit 3'])\n\
+        child = subprocess.Popen(['sleep', '60']); threading.Event().wait(0.3); child.send_signal(signal.SIGKILL); child.wait()\n\
+        try: subprocess.run(['id'])\n\
+        except PermissionError: pass\n\
+        os.chdir('/usr')\n\
+        threading.Thread(target=lambda: os._exit(7)).start()\n\
+        threading.Event().wait()\n",
+    );
+    let policy = "[commands]\nallow = [\"/usr/bin/python3\", \"sh\", \"true\", \"sleep\"]\npin = true\n";
+    assert_eq!(start(&place, policy, &["/usr/bin/python3", "t.py"]).status, 7);
+    let run = place.ringfence(&["ps", "--tree", "last", "--json"]);
+    let lived: Vec<serde_json::Value> = serde_json::from_str(&run.out).unwrap();
+    let find = |command: &str| {
+        let found = lived.iter().find(|one| one["command"].as_str().unwrap().starts_with(command));
+        found.unwrap_or_else(|| panic!("{command}: {lived:#?}"))
+    };
+    let python = find("/usr/bin/python3 t.py");
+    assert!(
+        python["exit"] == 7 && python["depth"] == 0 && python["memory_kib"].as_u64() > Some(1000),
+        "{python}"
+    );
+    assert_eq!(python["refused"], serde_json::json!(["id"]));
+    let file = std::fs::read(python["file"].as_str().unwrap()).unwrap();
+    let digest: String =
+        <sha2::Sha256 as sha2::Digest>::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(python["sha256"], digest.as_str());
+    assert!(find("true '--password=***")["exit"] == 0 && !run.out.contains("hunter2"), "{}", run.out);
+    let three = find("sh -c");
+    assert_eq!((&three["exit"], &three["parent"]), (&3.into(), &python["process"]), "{three}");
+    let killed = find("sleep 60");
+    assert!(killed["exit"].is_null() && killed["file"].as_str().unwrap().ends_with("sleep"), "{killed}");
+    let shown = place.ringfence(&["ps", "--tree", "last"]).out;
+    assert!(shown.contains("(exit 3, ") && shown.contains("    refused: id"), "{shown}");
 }
 
 #[test]

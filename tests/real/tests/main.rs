@@ -13,6 +13,7 @@ mod suite {
     mod linked;
     mod owners;
     mod poison;
+    mod roles;
     mod runners;
     mod traces;
     mod trust;

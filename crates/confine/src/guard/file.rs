@@ -68,6 +68,8 @@ pub(super) struct Link {
     pub(super) named: Vec<u8>,
     /// What stands behind the interpreter in its `#!` line.
     argument: Option<Vec<u8>>,
+    /// The kernel starts nothing there, whatever the rules say.
+    pub(super) no_exec: bool,
     device: u64,
     inode: u64,
     file: OwnedFd,
@@ -183,13 +185,18 @@ fn look(file: OwnedFd, named: Vec<u8>) -> Result<(Link, Option<Vec<u8>>), Errno>
         return Err(Errno::ACCESS);
     }
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-    fs::accessat(CWD, &own, Access::EXEC_OK | Access::READ_OK, AtFlags::empty())?;
+    fs::accessat(CWD, &own, Access::READ_OK, AtFlags::empty())?;
+    if stat.st_mode & 0o111 == 0 {
+        return Err(Errno::ACCESS);
+    }
+    let no_exec = fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::NOEXEC);
     let real = path_of(&file)?;
     let readable = fs::openat(CWD, &own, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mut head = [0; HEAD];
     let length = rustix::io::pread(&readable, &mut head, 0)?;
     let head = head.get(..length).unwrap_or_default();
-    let link = |argument| Link { real, named, argument, device: stat.st_dev, inode: stat.st_ino, file };
+    let link =
+        |argument| Link { real, named, argument, no_exec, device: stat.st_dev, inode: stat.st_ino, file };
     if let Some(line) = head.strip_prefix(b"#!") {
         let (interpreter, argument) = shebang(line, length == HEAD).ok_or(Errno::NOEXEC)?;
         return Ok((link(argument), Some(interpreter)));

@@ -7,6 +7,8 @@
 
 mod environment;
 mod file;
+mod pipes;
+mod processes;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -15,14 +17,14 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use ringfence_policy::{CommandRules, Execution};
+use ringfence_policy::{CommandRules, Digest, Execution};
 use ringfence_sys::ptrace;
 use ringfence_sys::seccomp::{self, Notification};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::connections::{group, program};
-use crate::report::{Command, Fate, Refusal, Refused};
+use crate::report::{Command, Fate, Process, Refusal, Refused};
 use file::{Chain, From};
 
 /// How long a thread is held that does not come to the end of its execve: it failed, or it reads from a slow disk.
@@ -40,8 +42,11 @@ pub(crate) struct Guard {
     held: HashMap<i32, Held>,
     /// Listeners whose first program has started.
     begun: HashSet<u32>,
+    /// What the first program of each was given to read from, where the policy asks.
+    given: HashMap<u32, pipes::Pipes>,
     /// What pinned files held when they were last looked at.
     known: file::Known,
+    processes: processes::Processes,
 }
 
 /// A thread whose execve was let go.
@@ -51,6 +56,7 @@ struct Held {
     /// What /proc will show of them.
     line: Vec<u8>,
     command: Command,
+    digest: Option<Digest>,
     listener: u32,
     until: Instant,
     interrupted: bool,
@@ -76,12 +82,41 @@ struct Asked {
 
 impl Guard {
     pub(crate) fn new(rules: CommandRules, debug: bool) -> Self {
-        Self { rules, debug, held: HashMap::new(), begun: HashSet::new(), known: file::Known::new() }
+        Self {
+            rules,
+            debug,
+            held: HashMap::new(),
+            begun: HashSet::new(),
+            given: HashMap::new(),
+            known: file::Known::new(),
+            processes: processes::Processes::default(),
+        }
     }
 
     /// Whether this call is one to judge.
     pub(crate) fn judges(call: &Notification) -> bool {
         [libc::SYS_execve, libc::SYS_execveat].contains(&i64::from(call.number))
+    }
+
+    /// A process ends by itself, if this call is that; it goes on.
+    pub(crate) fn ends(&mut self, listener: BorrowedFd<'_>, call: &Notification) -> bool {
+        let ends = i64::from(call.number) == libc::SYS_exit_group;
+        if ends {
+            let [status, ..] = call.arguments;
+            self.processes.ends(call.thread, status, || seccomp::still_waits(listener, call.id));
+            let _ = seccomp::proceed(listener, call.id);
+        }
+        ends
+    }
+
+    /// A child of init's has ended.
+    pub(crate) fn reaped(&mut self, pid: Pid, status: WaitStatus) {
+        self.processes.reaped(pid.as_raw_nonzero().get(), status);
+    }
+
+    /// What has started and ended since it was asked last.
+    pub(crate) fn processes(&mut self) -> Vec<Process> {
+        self.processes.take()
     }
 
     /// Judges a call that waits.
@@ -96,7 +131,9 @@ impl Guard {
             return Verdict::Gone;
         }
         let first = !self.begun.contains(&number);
-        if let Err(why) = self.decide(&asked, first).and_then(|()| self.unchanged(&asked.chain)) {
+        let verdict = self.decide(&asked, first).and_then(|()| executable(&asked.chain));
+        let verdict = verdict.and_then(|()| self.unchanged(&asked.chain));
+        if let Err(why) = verdict.and_then(|()| self.unpiped(call.thread, number)) {
             return refuse(call, asked.command, why);
         }
         if !self.held.contains_key(&call.thread)
@@ -106,6 +143,9 @@ impl Guard {
                 Errno::SRCH => Verdict::Gone,
                 // Who may trace it could change it at any time after, too.
                 Errno::PERM if self.debug => {
+                    let digest = self.digest(&asked.chain);
+                    let process = group(call.thread).unwrap_or(call.thread);
+                    self.processes.began(process, asked.command, digest);
                     let _ = seccomp::proceed(listener, call.id);
                     Verdict::Gone
                 }
@@ -116,11 +156,12 @@ impl Guard {
                 ),
             };
         }
+        let digest = self.digest(&asked.chain);
         let Asked { command, chain, arguments, .. } = asked;
         let line =
             chain.arguments(&arguments).into_iter().flat_map(|word| [word, vec![0]].concat()).collect();
         let until = Instant::now() + PATIENCE;
-        let held = Held { chain, line, command, listener: number, until, interrupted: false };
+        let held = Held { chain, line, command, digest, listener: number, until, interrupted: false };
         self.held.insert(call.thread, held);
         let _ = seccomp::proceed(listener, call.id);
         Verdict::Gone
@@ -151,6 +192,19 @@ impl Guard {
         Err("nothing is to be run".into())
     }
 
+    /// Whether it begins with no pipe but those that the command itself was given.
+    fn unpiped(&mut self, thread: i32, listener: u32) -> Result<(), String> {
+        let Some(why) = self.rules.piped() else { return Ok(()) };
+        let kept =
+            pipes::kept(thread).map_err(|errno| format!("its descriptors cannot be read ({errno})"))?;
+        if !self.begun.contains(&listener) {
+            self.given.insert(listener, kept);
+            return Ok(());
+        }
+        let given = self.given.get(&listener);
+        if given.is_some_and(|given| kept.is_subset(given)) || kept.is_empty() { Ok(()) } else { Err(why) }
+    }
+
     /// Whether pinned files hold what they held at the start.
     fn unchanged(&mut self, chain: &Chain) -> Result<(), String> {
         for link in &chain.links {
@@ -161,6 +215,12 @@ impl Guard {
             }
         }
         Ok(())
+    }
+
+    /// What the file holds, where the policy pins programs.
+    fn digest(&mut self, chain: &Chain) -> Option<Digest> {
+        let file = chain.links.first().filter(|_| self.rules.pins())?;
+        file.digest(&mut self.known).ok()
     }
 
     /// What a wait told of a process; `None`: it is no matter of the guard's. A report is of one that was changed meanwhile, or of variables.
@@ -193,10 +253,12 @@ impl Guard {
             std::fs::read(format!("/proc/{thread}/cmdline")).is_ok_and(|line| line == held.line)
                 && held.chain.runs(thread)
         });
+        let same = same && held.as_ref().is_some_and(|held| self.unpiped(thread, held.listener).is_ok());
         let first = held.as_ref().is_some_and(|held| !self.begun.contains(&held.listener));
         let cleaned = if same { environment::clean(&self.rules, thread, first) } else { Err(Errno::ACCESS) };
         if let (Some(held), Ok(cleaned)) = (&held, &cleaned) {
             self.begun.insert(held.listener);
+            self.processes.began(thread, held.command.clone(), held.digest);
             let told = (!cleaned.is_empty()).then(|| {
                 let names = cleaned.iter().map(|name| OsStr::from_bytes(name).to_owned()).collect();
                 let rule = "a variable that turns one program into another".to_owned();
@@ -223,6 +285,7 @@ impl Guard {
 
     /// Lets go who does not come to an end.
     pub(crate) fn look(&mut self) {
+        self.processes.look();
         if self.held.is_empty() {
             return;
         }
@@ -238,12 +301,27 @@ impl Guard {
     /// How long until then.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let waiting = self.held.values().filter(|held| !held.interrupted);
-        waiting.map(|held| held.until.saturating_duration_since(Instant::now())).min()
+        let waiting = waiting.map(|held| held.until.saturating_duration_since(Instant::now()));
+        waiting.chain(self.processes.patience()).min()
     }
 
     /// Nobody is left behind this listener.
     pub(crate) fn forget(&mut self, listener: u32) {
         self.begun.remove(&listener);
+        self.given.remove(&listener);
+    }
+}
+
+/// Whether all of it lies where programs may start: the kernel would say no without a word to anybody.
+fn executable(chain: &Chain) -> Result<(), String> {
+    match chain.links.iter().find(|link| link.no_exec) {
+        None => Ok(()),
+        Some(link) => {
+            let shown = String::from_utf8_lossy(&link.real);
+            Err(format!(
+                "`{shown}` is in no executable tree: `files.exec`, or `commands.from_workspace` for the workspace"
+            ))
+        }
     }
 }
 
@@ -280,6 +358,7 @@ fn ask(call: &Notification) -> Result<Asked, Errno> {
         file: OsStr::from_bytes(chain.links.first().map_or(&path, |link| &link.real)).to_owned(),
         arguments: shortened(&arguments),
         directory: OsStr::from_bytes(&directory).to_owned(),
+        parent: 0,
         rule: String::new(),
         fate: Fate::Refused,
     };
@@ -309,6 +388,7 @@ fn unreadable(call: &Notification, errno: Errno) -> Verdict {
 fn refuse(call: &Notification, mut command: Command, rule: String) -> Verdict {
     command.rule = rule;
     let process = group(call.thread).unwrap_or(call.thread);
+    command.parent = processes::parent(process);
     let what = Refused::Command(command);
     Verdict::Refused(Refusal { number: 0, process, program: program(process), what })
 }

@@ -39,17 +39,18 @@ pub(super) fn find(
 ) -> Result<Vec<Program>, Refused> {
     let mut programs = Vec::new();
     let mut known: BTreeMap<String, Vec<Program>> = BTreeMap::new();
+    let parts = if entries.is_empty() { Vec::new() } else { parts(survey, invoker) };
     for rule in entries {
-        let name = program_of(rule);
+        let (name, optional) = program_of(rule);
         if !known.contains_key(&name) {
-            known.insert(name.clone(), named(&name, rule, survey, invoker));
+            known.insert(name.clone(), named(&name, rule, &parts, survey, invoker));
         }
         let found = known.get(&name).map(Vec::as_slice).unwrap_or_default();
-        if found.is_empty() {
+        if found.is_empty() && !optional {
             return Err(Refused::rule(
                 &rule.origin,
                 format!("`{name}` is not a program in any directory of PATH"),
-                "install it, write its absolute path, or remove it from the list",
+                "install it, write its absolute path, write `?` behind it to leave it out where it is missing, or remove it",
             ));
         }
         programs.extend(found.iter().map(|program| Program {
@@ -84,22 +85,52 @@ pub(super) fn pin(programs: &mut [Program]) -> Result<(), Refused> {
 
 /// What is there of programs that are denied: they need not be.
 pub(super) fn find_denied(entries: &[Rule<String>], survey: &Survey, invoker: &Invoker) -> Vec<Program> {
-    entries.iter().flat_map(|rule| named(&program_of(rule), rule, survey, invoker)).collect()
+    let parts = if entries.is_empty() { Vec::new() } else { parts(survey, invoker) };
+    entries.iter().flat_map(|rule| named(&program_of(rule).0, rule, &parts, survey, invoker)).collect()
 }
 
-/// Every entry was read when the policy was.
-fn program_of(rule: &Rule<String>) -> String {
-    CommandPattern::parse(&rule.value, "/").map_or_else(|_| rule.value.clone(), |pattern| pattern.program)
+/// Its name, and whether it may be missing. Every entry was read when the policy was.
+fn program_of(rule: &Rule<String>) -> (String, bool) {
+    CommandPattern::parse(&rule.value, "/")
+        .map_or_else(|_| (rule.value.clone(), false), |pattern| (pattern.program, pattern.optional))
 }
 
-fn named(name: &str, rule: &Rule<String>, survey: &Survey, invoker: &Invoker) -> Vec<Program> {
+/// Where programs lie that others start and no PATH leads to: the parts of compilers, and what rustup's names stand for.
+/// Sorted, so that two surveys agree.
+fn parts(survey: &Survey, invoker: &Invoker) -> Vec<PathBuf> {
+    let below = |directory: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let mut found: Vec<PathBuf> = ["/usr/lib/gcc", "/usr/libexec/gcc"]
+        .iter()
+        .flat_map(|root| below(Path::new(root)))
+        .flat_map(|target| below(&target))
+        .collect();
+    let rustup = invoker.variables.get(OsStr::new("RUSTUP_HOME")).map(PathBuf::from);
+    let rustup = rustup.unwrap_or_else(|| invoker.home.join(".rustup"));
+    let toolchains: Vec<PathBuf> =
+        below(&rustup.join("toolchains")).iter().map(|one| one.join("bin")).collect();
+    let rust = survey.search_path.iter().map(|(_, directory)| directory).chain(&toolchains);
+    let linkers = rust.filter_map(|bin| Some(bin.parent()?.join("lib/rustlib"))).flat_map(|lib| below(&lib));
+    found.extend(linkers.flat_map(|target| [target.join("bin"), target.join("bin/gcc-ld")]));
+    found.extend(toolchains);
+    found.sort();
+    found
+}
+
+fn named(
+    name: &str,
+    rule: &Rule<String>,
+    parts: &[PathBuf],
+    survey: &Survey,
+    invoker: &Invoker,
+) -> Vec<Program> {
     let places: Vec<Place> = if name.starts_with('/') {
         resolve(Path::new(name), invoker.root).into_iter().collect()
     } else {
-        survey
-            .search_path
-            .iter()
-            .filter_map(|(_, directory)| resolve(&directory.join(name), invoker.root).ok())
+        let path = survey.search_path.iter().map(|(_, directory)| directory).chain(parts);
+        path.filter_map(|directory| resolve(&directory.join(name), invoker.root).ok())
             .filter(|place| place.kind == Kind::File && place.mode & 0o111 != 0)
             .collect()
     };

@@ -76,7 +76,7 @@ fn po18_what_extends_refuses() {
         6 | "no-such-preset",
           | ^^^^^^^^^^^^^^^^
           |
-          = help: the presets are `default`, `coding-agent`; a file is written `./no-such-preset`
+          = help: the presets are `default`, `coding-agent`, `ci-step`, `analyst`, `support-agent`; a file is written `./no-such-preset`
 
         error: there is no preset `defalt`
          --> p.toml:7:1

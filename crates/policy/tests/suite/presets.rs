@@ -22,11 +22,15 @@ fn each_loads_and_needs_nothing_of_this_machine_but_the_system() {
         for (name, _) in presets() {
             let policy =
                 load(&[preset(name)], &context, &memory(&[])).unwrap_or_else(|found| panic!("{found}"));
-            assert_eq!(policy.workspace.mode, Mode::Review, "{name}");
-            assert!(
-                policy.workspace.path.is_none() && policy.from_workspace && policy.commands.is_none(),
-                "{name}"
-            );
+            let mode = if *name == "support-agent" { Mode::Temporary } else { Mode::Review };
+            assert_eq!(policy.workspace.mode, mode, "{name}");
+            assert!(policy.workspace.path.is_none(), "{name}");
+            // Who edits code runs what it makes; the other roles have a list, and those with a client of the user's an empty one.
+            let clients = ["analyst", "support-agent"].contains(name);
+            let listed = policy.commands.as_ref().map(|commands| commands.allow.len());
+            let expected = if clients { Some(0) } else { (*name == "ci-step").then_some(1) };
+            assert_eq!((listed, policy.from_workspace), (expected, !clients), "{name}");
+            assert_eq!((policy.guard.shell(), policy.guard.pipes()), (!clients, !clients), "{name}");
             assert!(policy.files.write.is_empty() && !policy.runtime.tmp_exec, "{name}");
             assert!(opened_secrets(&policy).is_empty(), "{name}");
             let required =

@@ -43,6 +43,7 @@ fn log(home: &Path) -> PathBuf {
             command: vec!["x".into()],
             rule: "none".into(),
             remedy: Vec::new(),
+            parent: None,
             file: "/usr/bin/x".into(),
             directory: "/w".into(),
             process: 7,

@@ -81,6 +81,13 @@ fn status(messages: &[Message], arguments: &Arguments) -> Result<u8, Failure> {
                     None => failure,
                 });
             }
+            Message::NotExecuted { errno: Errno::BUSY, .. } => {
+                return Err(Failure::new(
+                    "another command runs in it, and its policy lets one run at a time",
+                )
+                .with_status(Failure::REFUSED)
+                .hint("wait for that to end, or start a sandbox of its own (`commands.pipes = false`)"));
+            }
             Message::NotExecuted { errno, .. } => {
                 return Err(Failure::new(format!("{command}: {errno}")).with_status(Failure::REFUSED));
             }

@@ -9,17 +9,19 @@ use serde::Serialize;
 use crate::commands::print_json;
 use crate::failure::{Context, Failure};
 use crate::terminal::escape;
-use crate::{environment, terminal};
+use crate::{environment, lived, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ringfence ps
   ringfence ps --tree
   ringfence ps --tree dev
+  ringfence ps --tree last          of a run that has ended: which program started which, how long, and how it ended
 
+What a run's programs were is known where each start was judged (docs/commands.md).
 `[ringfence-ready]` is the process that the next `ringfence exec` becomes.")]
 pub(crate) struct Arguments {
-    /// A sandbox's name or a run's id; without one, all that live
+    /// A sandbox's name, a run's id, or `last`; without one, all that live
     run: Option<String>,
     /// Show the processes of each
     #[arg(long)]
@@ -69,6 +71,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if let Some(wanted) = &arguments.run {
         shown.retain(|one| one.run == *wanted || one.name.as_ref() == Some(wanted));
         if shown.is_empty() {
+            if arguments.tree {
+                return of_record(&state, wanted, arguments.json);
+            }
             return Err(Failure::new(format!("no sandbox `{wanted}` lives"))
                 .hint("`ringfence ps` lists those that do"));
         }
@@ -77,6 +82,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         print_json(&shown)?;
     } else {
         terminal::print(&table(&shown, arguments.tree));
+    }
+    Ok(0)
+}
+
+/// What ran in a run that has ended.
+fn of_record(state: &State, wanted: &str, json: bool) -> Result<u8, Failure> {
+    let found = state
+        .find(wanted, None)
+        .map_err(|error| Failure::new(error.to_string()).hint("`ringfence ps` lists those that live"))?;
+    let lived = lived::tree(&found.0)?;
+    if json {
+        print_json(&lived)?;
+    } else if lived.is_empty() {
+        terminal::print(
+            "nothing is known of its programs: no rule of its policy needed each start to be judged",
+        );
+    } else {
+        terminal::print(lived::render(&lived).trim_end());
     }
     Ok(0)
 }

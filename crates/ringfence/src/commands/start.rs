@@ -113,6 +113,12 @@ fn serve(
             directory: plan.directory.clone(),
             workspace: plan.workspace.clone(),
             inside: plan.inside(),
+            alone: run.policy.guard.pipes.as_ref().filter(|rule| !rule.value).map(|rule| {
+                format!(
+                    "`commands.pipes = false` ({}): one command at a time, and another one runs",
+                    rule.origin
+                )
+            }),
             foreign: plan.ids.mapped.then_some((plan.ids.outside_uid, plan.ids.outside_gid)),
         };
         let first = Job {

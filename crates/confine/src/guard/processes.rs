@@ -1,0 +1,163 @@
+//! What runs by leave of the guard, from its start to its end: told, not judged.
+//!
+//! Who ends by exit_group(2) is looked at in that call, when all that it used is known. Who is ended by a signal is seen by its
+//! absence, unless it is a child of init's.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use ringfence_policy::Digest;
+use rustix::process::WaitStatus;
+
+use crate::report::{Command, Life, Process};
+
+/// How often those who may be gone are looked for.
+const EVERY: Duration = Duration::from_secs(1);
+/// Milliseconds of a tick: USER_HZ is 100 on the machines that this is for (time(7)).
+const TICK: u64 = 10;
+
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    running: HashMap<i32, Running>,
+    /// What is to be told.
+    told: Vec<Process>,
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Running {
+    since: Instant,
+    file: OsString,
+    /// In ticks since the boot: another process of that number has another one.
+    started: u64,
+}
+
+/// Whose child a process is; 0 where that is not known.
+pub(super) fn parent(process: i32) -> i32 {
+    Stat::of(process).map_or(0, |stat| stat.parent)
+}
+
+/// What proc_pid_stat(5) has, in ticks.
+struct Stat {
+    parent: i32,
+    user: u64,
+    system: u64,
+    started: u64,
+}
+
+impl Stat {
+    fn of(process: i32) -> Option<Self> {
+        let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
+        let behind = text.iter().rposition(|byte| *byte == b')')?;
+        let mut fields = std::str::from_utf8(text.get(behind + 1..)?).ok()?.split_ascii_whitespace();
+        // The first field behind the name is the third.
+        let state = fields.next()?;
+        let mut number = |skipped| fields.nth(skipped)?.parse().ok();
+        let (parent, user, system, started) = (number(0)?, number(9)?, number(0)?, number(6)?);
+        let parent = i32::try_from(parent).ok()?;
+        (!matches!(state, "Z" | "X")).then_some(Self { parent, user, system, started })
+    }
+}
+
+impl Processes {
+    /// A program starts.
+    pub(super) fn began(&mut self, process: i32, mut command: Command, digest: Option<Digest>) {
+        let stat = Stat::of(process);
+        let running = Running {
+            since: Instant::now(),
+            file: command.file.clone(),
+            started: stat.as_ref().map_or(0, |stat| stat.started),
+        };
+        // What was there before has become this one.
+        self.running.insert(process, running);
+        command.parent = stat.map_or(0, |stat| stat.parent);
+        self.told.push(Process { process, life: Life::Began { command, digest } });
+    }
+
+    /// A thread ends its process with this status; what belongs to another process by now is not told of.
+    pub(super) fn ends(&mut self, thread: i32, status: u64, still: impl FnOnce() -> bool) {
+        if self.running.is_empty() {
+            return;
+        }
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{thread}/status")) else { return };
+        let field = |name: &str| -> Option<u64> {
+            let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+            rest.split_ascii_whitespace().next()?.parse().ok()
+        };
+        let Some(process) = field("Tgid:").and_then(|number| i32::try_from(number).ok()) else { return };
+        let known = self.running.get(&process).map(|running| running.started);
+        let Some(stat) =
+            Stat::of(process).filter(|stat| known.is_some_and(|known| [0, stat.started].contains(&known)))
+        else {
+            return;
+        };
+        let memory = field("VmHWM:");
+        if !still() {
+            return;
+        }
+        // The kernel keeps the lowest byte.
+        let exit = i32::try_from(status & 0xff).ok();
+        self.ended(process, exit, None, Some((stat.user, stat.system)), memory);
+    }
+
+    /// A child of init's has ended.
+    pub(super) fn reaped(&mut self, process: i32, status: WaitStatus) {
+        self.ended(process, status.exit_status(), status.terminating_signal(), None, None);
+    }
+
+    fn ended(
+        &mut self,
+        process: i32,
+        exit: Option<i32>,
+        signal: Option<i32>,
+        ticks: Option<(u64, u64)>,
+        memory: Option<u64>,
+    ) {
+        let Some(running) = self.running.remove(&process) else { return };
+        let milliseconds = |ticks: u64| ticks.saturating_mul(TICK);
+        let life = Life::Ended {
+            file: running.file,
+            exit,
+            signal,
+            milliseconds: u64::try_from(running.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            user: ticks.map(|(user, _)| milliseconds(user)),
+            system: ticks.map(|(_, system)| milliseconds(system)),
+            memory,
+        };
+        self.told.push(Process { process, life });
+    }
+
+    /// Who is gone without having said so, now and then.
+    pub(super) fn look(&mut self) {
+        if self.running.is_empty() {
+            self.next = None;
+            return;
+        }
+        let now = Instant::now();
+        if *self.next.get_or_insert(now + EVERY) > now {
+            return;
+        }
+        self.next = Some(now + EVERY);
+        let there = |process: &i32, running: &Running| {
+            Stat::of(*process).is_some_and(|stat| [0, stat.started].contains(&running.started))
+        };
+        let gone: Vec<i32> = self
+            .running
+            .iter()
+            .filter(|(process, running)| !there(process, running))
+            .map(|(process, _)| *process)
+            .collect();
+        gone.into_iter().for_each(|process| self.ended(process, None, None, None, None));
+    }
+
+    /// How long until then.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        Some(self.next?.saturating_duration_since(Instant::now()))
+    }
+
+    /// What is to be told since it was asked last.
+    pub(super) fn take(&mut self) -> Vec<Process> {
+        std::mem::take(&mut self.told)
+    }
+}
