@@ -16,7 +16,8 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::assess::{Apply, STAGE, whole};
-use crate::beneath::{Tree, change_mode, look_at};
+use crate::attributes;
+use crate::beneath::{Tree, by_descriptor, change_mode, look_at};
 use crate::change::Change;
 use crate::journal::{Journal, Place, Story, UNDO};
 use crate::keep;
@@ -368,6 +369,13 @@ fn mode(host: &Tree, operation: &Operation) -> Result<(), Errno> {
     let found = Identity::of(&rustix::fs::fstat(&handle)?);
     if !operation.old.is_some_and(|old| old.same_object(&found)) {
         return Err(Errno::STALE);
+    }
+    if !operation.settings.is_empty() {
+        change_mode(handle.as_fd(), found.mode | 0o700)?;
+        let place = by_descriptor(handle.as_fd(), std::ffi::OsStr::new(""));
+        for setting in &operation.settings {
+            attributes::set(&place, &setting.name, setting.new.as_deref())?;
+        }
     }
     change_mode(handle.as_fd(), operation.mode)
 }

@@ -6,12 +6,12 @@ use crate::beneath::{Tree, names};
 use crate::change::{Change, FileType, HoldReason, Kind};
 use crate::git;
 use crate::layer::{Layer, Timestamp};
-use crate::lines::{self, Budget};
 use crate::link;
 use crate::operation::{Operation, operations};
 use crate::overlay::Upper;
 use crate::refuse::{Failure, Reason, Refusal, Refused};
 use crate::restored::Restored;
+use crate::review::Review;
 use crate::rules::{Rules, spread};
 use crate::walk::walk;
 
@@ -32,17 +32,7 @@ impl Apply {
 
 /// What the task changed, with the lines counted. The order is by layer, then by path.
 pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
-    let mut budget = Budget::new();
-    let mut all = Vec::new();
-    for (index, layer) in layers.iter().enumerate() {
-        let (upper, host) = open(layer)?;
-        let (mut changes, _) = assess(layer, index, &upper, &host, &Restored::default())?;
-        for change in &mut changes {
-            change.content = lines::count(change, &upper, &host, &mut budget);
-        }
-        all.append(&mut changes);
-    }
-    Ok(all)
+    Ok(Review::open(layers, &[])?.changes)
 }
 
 /// How many changes there are, by names and attributes; a file whose contents cannot be compared counts as changed.
@@ -128,14 +118,14 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
     Ok(Apply { layers: layers.to_vec(), changes: all, operations })
 }
 
-fn open(layer: &Layer) -> Result<(Upper, Tree), Failure> {
+pub(crate) fn open(layer: &Layer) -> Result<(Upper, Tree), Failure> {
     let upper = Upper::open(&layer.upper).map_err(Failure::of("open", &layer.upper))?;
     let host = Tree::host(&layer.host).map_err(Failure::of("open", &layer.host))?;
     Ok((upper, host))
 }
 
 /// The changes of one layer, judged, and what else stands in the way.
-fn assess(
+pub(crate) fn assess(
     layer: &Layer,
     index: usize,
     upper: &Upper,

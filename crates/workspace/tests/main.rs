@@ -11,6 +11,7 @@ mod suite {
     mod discard;
     mod held;
     mod hostile;
+    mod patch;
     mod race;
     mod root;
     mod support;
