@@ -224,6 +224,15 @@ pub enum Event {
         /// Where what they replaced is kept.
         undo: String,
     },
+    /// What an apply replaced was put back.
+    WorkspaceUndo {
+        /// The workspace on the host.
+        workspace: String,
+        /// How many entries.
+        restored: u64,
+        /// Where what they replaced is kept.
+        kept: String,
+    },
     /// Changes of a workspace were thrown away.
     WorkspaceDiscard {
         /// The workspace on the host.
@@ -321,6 +330,8 @@ pub enum Kind {
     Degraded,
     /// `workspace.apply`
     WorkspaceApply,
+    /// `workspace.undo`
+    WorkspaceUndo,
     /// `workspace.discard`
     WorkspaceDiscard,
     /// `apply.refuse`
@@ -331,7 +342,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -350,6 +361,7 @@ impl Kind {
         Self::NetDeny,
         Self::Degraded,
         Self::WorkspaceApply,
+        Self::WorkspaceUndo,
         Self::WorkspaceDiscard,
         Self::ApplyRefuse,
         Self::ApplyFlag,
@@ -376,6 +388,7 @@ impl Kind {
             Self::NetDeny => "net.deny",
             Self::Degraded => "degraded",
             Self::WorkspaceApply => "workspace.apply",
+            Self::WorkspaceUndo => "workspace.undo",
             Self::WorkspaceDiscard => "workspace.discard",
             Self::ApplyRefuse => "apply.refuse",
             Self::ApplyFlag => "apply.flag",
@@ -392,6 +405,7 @@ impl Kind {
             | Self::WorkspaceApply
             | Self::Ask
             | Self::Revoke
+            | Self::WorkspaceUndo
             | Self::WorkspaceDiscard => Severity::Informational,
             Self::PolicyError | Self::Degraded | Self::FileDeny | Self::ExecClean => Severity::Low,
             Self::LimitHit
@@ -409,6 +423,7 @@ impl Kind {
         matches!(
             self,
             Self::WorkspaceApply
+                | Self::WorkspaceUndo
                 | Self::WorkspaceDiscard
                 | Self::ApplyRefuse
                 | Self::ApplyFlag
@@ -459,6 +474,7 @@ impl Event {
             Self::NetDeny { .. } => Kind::NetDeny,
             Self::Degraded(_) => Kind::Degraded,
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,
+            Self::WorkspaceUndo { .. } => Kind::WorkspaceUndo,
             Self::WorkspaceDiscard { .. } => Kind::WorkspaceDiscard,
             Self::ApplyRefuse { .. } => Kind::ApplyRefuse,
             Self::ApplyFlag { .. } => Kind::ApplyFlag,

@@ -156,6 +156,11 @@ pub(crate) fn whole(layer: &Layer, host: &Tree) -> Option<Reason> {
     if Timestamp::now() < layer.started {
         return Some(Reason::ClockSetBack);
     }
+    interrupted(host)
+}
+
+/// Does an earlier apply of whatever run stand half done here?
+pub(crate) fn interrupted(host: &Tree) -> Option<Reason> {
     let names = match names(host.root()) {
         Ok(names) => names,
         Err(errno) => return Some(Reason::failed("list the workspace")(errno)),

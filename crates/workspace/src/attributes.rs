@@ -43,6 +43,13 @@ pub(crate) struct Setting {
     pub(crate) new: Option<Vec<u8>>,
 }
 
+impl Setting {
+    /// The same the other way round.
+    pub(crate) fn reversed(self) -> Self {
+        Self { name: self.name, old: self.new, new: self.old }
+    }
+}
+
 /// What is the user's, and not an overlay's own.
 pub(crate) fn ours(name: &[u8]) -> bool {
     name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")

@@ -15,6 +15,15 @@ use crate::overlay::link_target;
 
 /// Copies `path` beneath `from` to the name `to` beneath `into`. What was there is left from an earlier attempt.
 pub(crate) fn copy(from: &Tree, path: &Path, into: &Tree, to: &Path) -> Result<(), Errno> {
+    tree(from, path, into, to, false)
+}
+
+/// The same, but files keep their inodes where a second name can be given to them.
+pub(crate) fn link(from: &Tree, path: &Path, into: &Tree, to: &Path) -> Result<(), Errno> {
+    tree(from, path, into, to, true)
+}
+
+fn tree(from: &Tree, path: &Path, into: &Tree, to: &Path, link: bool) -> Result<(), Errno> {
     let name = to.file_name().ok_or(Errno::INVAL)?;
     crate::remove::remove_at(into.root(), name, to)
         .map_err(|failures| failures.first().map_or(Errno::IO, |first| first.errno))?;
@@ -28,7 +37,9 @@ pub(crate) fn copy(from: &Tree, path: &Path, into: &Tree, to: &Path) -> Result<(
         let Some(found) = look_at(from.parent(&source)?, source.file_name().ok_or(Errno::INVAL)?)? else {
             return Err(Errno::NOENT);
         };
-        one(from, &source, &found, into, &target)?;
+        if !(link && linked(from, &source, &found, into, &target)) {
+            one(from, &source, &found, into, &target)?;
+        }
         if FileType::of(found.mode) == FileType::Directory {
             queue.extend(names(from.directory(&source)?)?.into_iter().map(|name| below.join(name)));
             directories.push((source, target, found));
@@ -42,6 +53,16 @@ pub(crate) fn copy(from: &Tree, path: &Path, into: &Tree, to: &Path) -> Result<(
         rustix::fs::fsync(&directory)?;
     }
     Ok(())
+}
+
+fn linked(from: &Tree, source: &Path, found: &Identity, into: &Tree, target: &Path) -> bool {
+    let act = || {
+        let (Some(name), Some(new)) = (source.file_name(), target.file_name()) else {
+            return Err(Errno::INVAL);
+        };
+        rustix::fs::linkat(from.parent(source)?, name, into.parent(target)?, new, AtFlags::empty())
+    };
+    FileType::of(found.mode) != FileType::Directory && act().is_ok()
 }
 
 fn one(from: &Tree, source: &Path, found: &Identity, into: &Tree, target: &Path) -> Result<(), Errno> {

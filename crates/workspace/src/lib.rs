@@ -40,6 +40,7 @@ mod shift;
 mod show;
 mod stage;
 mod text;
+mod undo;
 mod walk;
 mod words;
 
@@ -56,3 +57,4 @@ pub use remove::{discard, remove_tree};
 pub use render::{render_held, render_json, render_names, render_stat};
 pub use review::Review;
 pub use show::Look;
+pub use undo::{Undo, plan_undo, reverted, undoable};

@@ -72,6 +72,7 @@ pub(crate) fn operations(changes: &[Change]) -> Vec<Operation> {
         })
         .collect();
     ordered(&mut operations);
+    numbered(&mut operations);
     operations
 }
 
@@ -86,7 +87,7 @@ fn permissions(mode: u32, kind: FileType, old: Option<Identity>) -> u32 {
     mode & 0o777 | kept
 }
 
-/// Puts them in the order in which they are done, and numbers them.
+/// Puts them in the order in which they are done.
 pub(crate) fn ordered(operations: &mut [Operation]) {
     // A directory is opened up before, and closed after, what is done in it.
     let rank = |operation: &Operation| {
@@ -98,6 +99,10 @@ pub(crate) fn ordered(operations: &mut [Operation]) {
         }
     };
     operations.sort_by_key(rank);
+}
+
+/// Numbers them in their order.
+pub(crate) fn numbered(operations: &mut [Operation]) {
     for (number, operation) in operations.iter_mut().enumerate() {
         operation.number = number;
     }

@@ -75,6 +75,9 @@ fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
         false => sites.roll_back(&journal, &story, &Parents::new(), leaving),
     };
     if only_left(&left) {
+        if landed {
+            journal.stands(&sites.standing(&story.operations)).map_err(failed("write the journal"))?;
+        }
         journal.done(landed).map_err(failed("write the journal"))?;
     }
     match (left.is_empty(), landed) {
@@ -90,6 +93,7 @@ pub(crate) fn only_left(refusals: &[Refusal]) -> bool {
 }
 
 /// The host's directories of one apply, locked.
+#[derive(Debug)]
 pub(crate) struct Sites {
     pub(crate) places: Vec<Place>,
     pub(crate) hosts: Vec<Tree>,
@@ -206,6 +210,18 @@ impl Sites {
             self.sync(&mut left);
         }
         left
+    }
+
+    /// What is new on the host, as it stands now.
+    pub(crate) fn standing(&self, operations: &[Operation]) -> BTreeMap<usize, Identity> {
+        let new = operations
+            .iter()
+            .filter(|operation| matches!(operation.action, Action::Create | Action::Replace));
+        let look = |operation: &Operation| {
+            let found = self.site(operation)?.0.look(&operation.path).ok().flatten()?;
+            Some((operation.number, found))
+        };
+        new.filter_map(look).collect()
     }
 
     pub(crate) fn site(&self, operation: &Operation) -> Option<(&Tree, &Place)> {

@@ -65,6 +65,19 @@ impl Restored {
         self.0.get(&(layer, path.to_owned())) == Some(found)
     }
 
+    /// Looks at everything that the steps of an undo touched, as it stands now.
+    pub(crate) fn remember_undone(&mut self, operations: &[Operation], hosts: &[Tree]) {
+        for operation in operations {
+            let Some(host) = hosts.get(operation.layer) else { continue };
+            let above = operation.path.ancestors().filter(|path| !path.as_os_str().is_empty());
+            for path in above {
+                if let Ok(Some(found)) = host.look(path) {
+                    self.0.insert((operation.layer, path.to_owned()), found);
+                }
+            }
+        }
+    }
+
     /// Looks at everything that the steps touched, and remembers what is as it was.
     pub(crate) fn remember(&mut self, operations: &[Operation], hosts: &[Tree]) {
         for operation in operations {

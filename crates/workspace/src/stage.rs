@@ -13,7 +13,7 @@ use crate::attributes as extended;
 use crate::beneath::{Tree, by_descriptor};
 use crate::change::{Change, FileType, Kind};
 use crate::content;
-use crate::keep::times;
+use crate::keep::{self, times};
 use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
@@ -88,6 +88,12 @@ pub(crate) fn build(
     }
     let found = site.stage.look(&name(operation.number)).map_err(failed("look at the new version"))?;
     found.ok_or_else(|| failed("find the new version")(Errno::NOENT))
+}
+
+/// Brings back an object that an apply replaced: it keeps its inode, or is copied where it cannot.
+pub(crate) fn bring(kept: &Tree, then: usize, stage: &Tree, now: usize) -> Result<Identity, Errno> {
+    keep::link(kept, &name(then), stage, &name(now))?;
+    stage.look(&name(now))?.ok_or(Errno::NOENT)
 }
 
 /// Whose the new objects are.

@@ -13,6 +13,8 @@ mod suite {
     mod hostile;
     mod patch;
     mod race;
+    mod random;
     mod root;
     mod support;
+    mod undo;
 }

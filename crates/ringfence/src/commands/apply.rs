@@ -84,9 +84,10 @@ fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failur
     }
     let replaced = if applied.landed.len() == 1 { "it" } else { "they" };
     terminal::print(&format!(
-        "{} landed; what {replaced} replaced is kept in {}",
+        "{} landed; what {replaced} replaced is kept in {}; `ringfence undo {}` puts it back",
         changes(applied.landed.len()),
-        applied.undo.display()
+        applied.undo.display(),
+        run.record.id
     ));
     if !applied.held.is_empty() {
         terminal::print(&format!("{} held back:", changes(applied.held.len())));
@@ -111,7 +112,7 @@ fn changes(number: usize) -> String {
     if number == 1 { "1 change".into() } else { format!("{number} changes") }
 }
 
-fn reasons(refused: &Refused) -> Vec<Change> {
+pub(crate) fn reasons(refused: &Refused) -> Vec<Change> {
     refused
         .refusals
         .iter()

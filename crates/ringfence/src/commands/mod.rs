@@ -19,6 +19,7 @@ pub(crate) mod shell;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod trust;
+pub(crate) mod undo;
 pub(crate) mod waiting;
 
 use crate::failure::{Context, Failure};
