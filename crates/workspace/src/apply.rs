@@ -24,6 +24,7 @@ use crate::keep;
 use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
+use crate::pieces::Chosen;
 use crate::recover::{Parents, Sites, only_left, parent};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::restored::Restored;
@@ -40,6 +41,8 @@ pub struct Applied {
     pub landed: Vec<Change>,
     /// The changes that were held back.
     pub held: Vec<Change>,
+    /// Files of which only some pieces landed.
+    pub in_part: Vec<PathBuf>,
     /// Where what they replaced is kept, each under the number of its step in the journal.
     pub undo: PathBuf,
     /// What could not be cleared up after everything landed; [`crate::recover()`] tries again.
@@ -81,7 +84,7 @@ pub fn apply_watched(
     journal_dir: &Path,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Applied, Refused> {
-    let Apply { layers, changes, operations } = plan;
+    let Apply { layers, changes, operations, chosen } = plan;
     let at_journal = |reason| Refused::one("", journal_dir, reason);
     let token = token().map_err(|errno| at_journal(Reason::failed("read random bytes")(errno)))?;
     let places: Vec<Place> = layers
@@ -106,16 +109,17 @@ pub fn apply_watched(
             Refused::one(&layer.name, &layer.upper, Reason::failed("open the layer")(errno))
         })?);
     }
-    let source = Source::Layers { uppers: &uppers, changes: &changes };
+    let source = Source::Layers { uppers: &uppers, changes: &changes, chosen: &chosen };
     let left = carry_out(&sites, places, operations, &source, journal_dir, token, watch)?;
     let (held, landed) = changes.into_iter().partition(|change| change.held.is_some());
-    Ok(Applied { landed, held, undo: journal_dir.join(UNDO), left })
+    let in_part = chosen.into_iter().filter(|chosen| !chosen.merged).map(|chosen| chosen.path).collect();
+    Ok(Applied { landed, held, in_part, undo: journal_dir.join(UNDO), left })
 }
 
 /// Where what is new comes from.
 pub(crate) enum Source<'a> {
     /// The layers of a task.
-    Layers { uppers: &'a [Upper], changes: &'a [Change] },
+    Layers { uppers: &'a [Upper], changes: &'a [Change], chosen: &'a [Chosen] },
     /// What an apply replaced: by the numbers of the steps now, those of the steps then.
     Kept { kept: &'a Tree, numbers: &'a BTreeMap<usize, usize> },
 }
@@ -177,10 +181,11 @@ impl Source<'_> {
     /// What the next apply must not take for somebody's work. Without it that is refused, which loses nothing.
     fn leave_traces(&self, sites: &Sites, journal_dir: &Path) {
         let mut traces = Restored::default();
-        if let Self::Layers { changes, .. } = self
-            && changes.iter().any(|change| change.held.is_some())
+        if let Self::Layers { changes, chosen, .. } = self
+            && (!chosen.is_empty() || changes.iter().any(|change| change.held.is_some()))
         {
             traces.remember_landed(changes, &sites.hosts);
+            traces.remember_chosen(chosen, &sites.hosts);
             let _ = traces.save(journal_dir);
         }
     }
@@ -241,9 +246,9 @@ impl Work<'_> {
             };
             let refused = |path: &Path, reason| Refusal::new(&place.name, path, reason);
             let identity = match self.source {
-                Source::Layers { uppers, changes } => {
+                Source::Layers { uppers, changes, chosen } => {
                     let Some(upper) = uppers.get(operation.layer) else { continue };
-                    let site = Site { upper, host, stage, sync: self.source.few() };
+                    let site = Site { upper, host, stage, chosen, sync: self.source.few() };
                     stage::build(&site, operation, below(changes, operation))
                         .map_err(|(path, reason)| refused(&path, reason))?
                 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::attributes::{Attribute, Setting};
+use crate::danger::Danger;
 use crate::layer::Identity;
 use crate::name;
 use crate::refuse::Reason;
@@ -188,6 +189,8 @@ pub enum HoldReason {
     },
     /// It would run on the host by itself.
     RunsOnHost {
+        /// What kind of thing it is.
+        kind: Danger,
         /// Why.
         reason: String,
     },
@@ -200,7 +203,7 @@ impl HoldReason {
     pub fn text(&self) -> String {
         match self {
             Self::Protected { pattern } => format!("protected by `{pattern}`"),
-            Self::RunsOnHost { reason } => reason.clone(),
+            Self::RunsOnHost { kind, reason } => format!("{kind}: {reason}"),
             Self::LeftOut => "left out by name".into(),
         }
     }

@@ -33,6 +33,21 @@ pub struct Missing {
     pub why: String,
 }
 
+/// A path as a commit has it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Relative to the workspace.
+    pub path: PathBuf,
+    /// Git's mode and the content; `None`: it is gone.
+    pub content: Option<(&'static str, Vec<u8>)>,
+}
+
+/// A path as git's own formats write it.
+pub fn git_path(prefix: &str, path: &Path) -> Vec<u8> {
+    let whole = [prefix.as_bytes(), path.as_os_str().as_bytes()].concat();
+    quoted("", &whole)
+}
+
 /// One side of a path, as git sees it.
 struct Side {
     mode: &'static str,
@@ -115,6 +130,31 @@ impl Review {
             )?;
         }
         Ok(missing)
+    }
+
+    /// The changes as a commit has them, without what is held back or refused, and what it leaves out.
+    ///
+    /// # Errors
+    /// `FileTooLarge` for content that is too much to hold, with its path.
+    pub fn entries(&self) -> io::Result<(Vec<Entry>, Vec<Missing>)> {
+        let (mut entries, mut missing) = (Vec::new(), Vec::new());
+        let mut budget = Budget::whole();
+        for change in &self.changes {
+            if let Some(why) = outside(change) {
+                missing.push(Missing { path: change.path.clone(), why });
+                continue;
+            }
+            let (old, new) = self.both(change, &mut budget)?;
+            let path = change.path.clone();
+            match (old, new) {
+                (_, Some(side)) => entries.push(Entry { path, content: Some((side.mode, side.content)) }),
+                (Some(_), None) => entries.push(Entry { path, content: None }),
+                (None, None) => {}
+            }
+        }
+        // What goes makes room for what comes.
+        entries.sort_by_key(|entry| entry.content.is_some());
+        Ok((entries, missing))
     }
 
     fn both(&self, change: &Change, budget: &mut Budget) -> io::Result<(Option<Side>, Option<Side>)> {

@@ -167,7 +167,7 @@ impl Reason {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::SymlinkOut { .. } => {
-                "make the link relative and keep it inside, or remove it in another run"
+                "make the link relative and keep it inside, or let such links land with `--accept symlinks`"
             }
             Self::Special | Self::Setuid | Self::Capabilities => {
                 "copy what is wanted out of the run's layer by hand, or remove it in another run"
@@ -175,7 +175,7 @@ impl Reason {
             Self::DisguisedGit | Self::ReservedName | Self::TooDeep => "rename or remove it in another run",
             Self::StrangeLayer => "discard this run, and report it: a task should not be able to do this",
             Self::ChangedOnHost | Self::GoneFromHost | Self::DirectoryReplaced => {
-                "compare both versions; take the wanted parts by hand, or discard and run again"
+                "compare both versions; try `--merge`, take the wanted parts by hand, or discard and run again"
             }
             Self::WorkspaceReplaced => "move the directory back to where it was, or discard the run",
             Self::ChangedSinceApply => {

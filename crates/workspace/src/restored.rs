@@ -12,6 +12,7 @@ use crate::change::{Change, FileType};
 use crate::layer::Identity;
 use crate::name;
 use crate::operation::Operation;
+use crate::pieces::Chosen;
 
 const FILE: &str = "restored.json";
 
@@ -56,6 +57,15 @@ impl Restored {
                 && let Some(Ok(Some(found))) = hosts.get(layer).map(|host| host.look(path))
             {
                 self.0.insert(key, found);
+            }
+        }
+    }
+
+    /// Looks at files that landed in part.
+    pub(crate) fn remember_chosen(&mut self, chosen: &[Chosen], hosts: &[Tree]) {
+        for chosen in chosen {
+            if let Some(Ok(Some(found))) = hosts.get(chosen.layer).map(|host| host.look(&chosen.path)) {
+                self.0.insert((chosen.layer, chosen.path.clone()), found);
             }
         }
     }

@@ -50,7 +50,7 @@ impl Review {
             .iter()
             .filter_map(|change| change.renamed_from.as_ref().map(|from| (change.index, from)))
             .collect();
-        let mut pen = Pen { out, look, words: Instant::now() + ALL_WORDS };
+        let mut pen = Pen::new(look, out);
         let mut budget = if look.all { Budget::whole() } else { Budget::look() };
         for change in &singles {
             if change.renamed_to.is_some() && moved.contains(&(change.index, &change.path)) {
@@ -107,6 +107,9 @@ const MARKED: &str = "\u{1b}[1;4m";
 const UNMARKED: &str = "\u{1b}[22;24m";
 
 impl<'a> Pen<'a> {
+    pub(crate) fn new(look: Look, out: &'a mut dyn Write) -> Self {
+        Self { out, look, words: Instant::now() + ALL_WORDS }
+    }
     fn colour(&self, code: &'static str) -> &'static str {
         if self.look.colour { code } else { "" }
     }

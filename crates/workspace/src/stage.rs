@@ -17,6 +17,7 @@ use crate::keep::{self, times};
 use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
+use crate::pieces::Chosen;
 use crate::refuse::Reason;
 
 /// Makes the directory. What is there under its name is not used.
@@ -42,6 +43,7 @@ pub(crate) struct Site<'a> {
     pub(crate) upper: &'a Upper,
     pub(crate) host: &'a Tree,
     pub(crate) stage: &'a Tree,
+    pub(crate) chosen: &'a [Chosen],
     /// Sync each file; otherwise the caller syncs the file system.
     pub(crate) sync: bool,
 }
@@ -150,7 +152,12 @@ fn one(
             unchanged(&source, change)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&parent, name, flags, Mode::RUSR | Mode::WUSR)?;
-            content::copy(&source, &file, change.new.map_or(0, |new| new.size))?;
+            let chosen =
+                site.chosen.iter().find(|chosen| chosen.layer == change.index && chosen.path == change.path);
+            match chosen {
+                Some(chosen) => content::write_all(&file, 0, &chosen.content)?,
+                None => content::copy(&source, &file, change.new.map_or(0, |new| new.size))?,
+            }
             unchanged(&source, change)?;
             if operation.action == Action::Replace && operation.path == change.path {
                 keep_list(site.host, operation, &file)?;

@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod grant;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod pick;
 pub(crate) mod plan;
 pub(crate) mod presets;
 pub(crate) mod ps;

@@ -91,7 +91,7 @@ impl Case {
     }
 
     pub(crate) fn apply(&self) -> Result<ringfence_workspace::Applied, Refused> {
-        let options = Options { named: Vec::new(), left: Vec::new(), journals: vec![self.journal()] };
+        let options = Options { journals: vec![self.journal()], ..Options::default() };
         ringfence_workspace::apply(plan_apply_with(&self.layers(), &options)?, &self.journal())
     }
 
