@@ -81,6 +81,8 @@ struct Entry<'a> {
     old: Option<Identity>,
     parent: Option<Identity>,
     lower: Option<&'a OwnedFd>,
+    /// A directory above is opaque: nothing of the host shows through here either, marked or not.
+    hidden: bool,
 }
 
 impl Walk<'_> {
@@ -118,8 +120,9 @@ impl Walk<'_> {
                 Some(below) => look_at(below, name).map_err(Failure::of("look at", &path))?,
                 None => None,
             };
+            let hidden = lower == Lower::Hidden;
             let lower = below.as_ref();
-            self.entry(Entry { path, directory: &directory, new, old, parent, lower })?;
+            self.entry(Entry { path, directory: &directory, new, old, parent, lower, hidden })?;
         }
         if let (Lower::Hidden, Some(below)) = (lower, &below) {
             let inside: BTreeSet<&OsString> = inside.iter().collect();
@@ -166,7 +169,7 @@ impl Walk<'_> {
         }
         match (kind, entry.old.map(|old| FileType::of(old.mode))) {
             (FileType::Directory, Some(FileType::Directory)) => {
-                let lower = if marks.opaque { Lower::Hidden } else { Lower::Merged };
+                let lower = if marks.opaque || entry.hidden { Lower::Hidden } else { Lower::Merged };
                 self.queue.push(Todo::Upper { path: entry.path.clone(), lower });
                 let settings = self.settings(&entry, &marks);
                 let mode = entry.old.is_some_and(|old| old.mode & 0o7777 != entry.new.mode & 0o7777);

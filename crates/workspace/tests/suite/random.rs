@@ -179,7 +179,9 @@ fn one(seed: u64) {
 #[test]
 fn random_sequences_land_and_are_undone() {
     let wanted = std::env::var("RINGFENCE_TEST_SEQUENCES").ok().and_then(|number| number.parse().ok());
-    let (count, first) = (wanted.unwrap_or(FEW), if wanted.is_some() { 1_000_000 } else { 0 });
+    let first = std::env::var("RINGFENCE_TEST_FIRST").ok().and_then(|number| number.parse().ok());
+    let (count, first) =
+        (wanted.unwrap_or(FEW), first.unwrap_or(if wanted.is_some() { 1_000_000 } else { 0 }));
     for batch in (first..first + count).collect::<Vec<_>>().chunks(usize::try_from(BATCH).unwrap()) {
         std::thread::scope(|scope| {
             for part in batch.chunks(batch.len().div_ceil(2)) {
