@@ -31,7 +31,9 @@ pub(crate) fn danger(change: &Change, upper: &Upper, host: &Tree) -> Option<(Dan
         return scripts(change, upper, host);
     }
     let size = change.new_size.unwrap_or(0);
-    if change.new_mode.unwrap_or(0) & 0o111 == 0 || size < 4 {
+    let mode = change.new_mode.unwrap_or(0);
+    // With a set-id bit it is refused anyway.
+    if mode & 0o111 == 0 || mode & 0o6000 != 0 || size < 4 {
         return None;
     }
     let mut first = [0_u8; 4];
