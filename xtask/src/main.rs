@@ -24,6 +24,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   attack ...             the attack table (--group, --id, --as, --jobs, --json, --control-only)
   chaos [ROUNDS]         kills at random moments, 500 without a number
   races [ROUNDS]         programs changed while they are judged, 2500 of each of four kinds without a number
+  sequences [NUMBER]     random file operations natively against review, apply and undo, 5000 without a number
   fuzz [--seconds N] [TARGET]...
                          parsers of hostile bytes, a minute each without a number
   dist                   the static release binary
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         "attack" => attack::attack(&args),
         "chaos" => suites::chaos(args.first().map_or("500", String::as_str)),
         "races" => suites::races(args.first().map_or("2500", String::as_str)),
+        "sequences" => suites::sequences(args.first().map_or("5000", String::as_str)),
         "fuzz" => fuzz::fuzz(&args),
         "dist" => dist::dist(),
         "bench" => bench::bench(&args),

@@ -92,6 +92,13 @@ pub(crate) fn chaos(rounds: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_CHAOS", rounds).env("RINGFENCE_MANY", "1000")).map(|()| ExitCode::SUCCESS)
 }
 
+/// The long form of the random sequences of file operations.
+pub(crate) fn sequences(number: &str) -> Result<ExitCode, String> {
+    let mut command = cargo();
+    command.args(["test", "--locked", "-p", "ringfence-workspace", "random::", "--", "--nocapture"]);
+    run(command.env("RINGFENCE_TEST_SEQUENCES", number)).map(|()| ExitCode::SUCCESS)
+}
+
 /// The long form of the races between a program's judgement and its start: so many of each of the four kinds.
 pub(crate) fn races(rounds: &str) -> Result<ExitCode, String> {
     run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;

@@ -59,18 +59,7 @@ impl fmt::Display for Plan {
         for step in &self.steps {
             writeln!(out, "  {}", describe(step, &self.trees))?;
         }
-        if let Some(hosted) = &self.hosted {
-            for path in &hosted.own {
-                writeln!(out, "  mkdir    {}", escape(path))?;
-            }
-            for layer in &self.layers {
-                let copy = layer.directory.join(COPY);
-                writeln!(out, "  copy     {} to {}", escape(&layer.host), escape(&copy))?;
-            }
-            for (path, target) in &hosted.links {
-                writeln!(out, "  link     {} -> {}", escape(path), escape(target))?;
-            }
-        }
+        self.print_hosted(out)?;
         match &self.landlock {
             Some(landlock) => {
                 let files = if landlock.files { "" } else { ", no rights on files" };
@@ -124,6 +113,22 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// What tier `landlock` has in place of mounts.
+    fn print_hosted(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(hosted) = &self.hosted else { return Ok(()) };
+        for path in &hosted.own {
+            writeln!(out, "  mkdir    {}", escape(path))?;
+        }
+        for layer in &self.layers {
+            let copy = layer.directory.join(COPY);
+            writeln!(out, "  copy     {} to {}", escape(&layer.host), escape(&copy))?;
+        }
+        for (path, target) in &hosted.links {
+            writeln!(out, "  link     {} -> {}", escape(path), escape(target))?;
+        }
+        Ok(())
+    }
+
     /// One step of the root's construction, for a message.
     #[must_use]
     pub fn describe(&self, index: usize) -> String {

@@ -284,6 +284,15 @@ pub enum Event {
         /// Where what they replaced is kept.
         undo: String,
     },
+    /// What an apply replaced was put back.
+    WorkspaceUndo {
+        /// The workspace on the host.
+        workspace: String,
+        /// How many entries.
+        restored: u64,
+        /// Where what they replaced is kept.
+        kept: String,
+    },
     /// Changes of a workspace were thrown away.
     WorkspaceDiscard {
         /// The workspace on the host.
@@ -392,6 +401,8 @@ pub enum Kind {
     Degraded,
     /// `workspace.apply`
     WorkspaceApply,
+    /// `workspace.undo`
+    WorkspaceUndo,
     /// `workspace.discard`
     WorkspaceDiscard,
     /// `apply.refuse`
@@ -402,7 +413,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -424,6 +435,7 @@ impl Kind {
         Self::NetDown,
         Self::Degraded,
         Self::WorkspaceApply,
+        Self::WorkspaceUndo,
         Self::WorkspaceDiscard,
         Self::ApplyRefuse,
         Self::ApplyFlag,
@@ -453,6 +465,7 @@ impl Kind {
             Self::NetDown => "net.down",
             Self::Degraded => "degraded",
             Self::WorkspaceApply => "workspace.apply",
+            Self::WorkspaceUndo => "workspace.undo",
             Self::WorkspaceDiscard => "workspace.discard",
             Self::ApplyRefuse => "apply.refuse",
             Self::ApplyFlag => "apply.flag",
@@ -471,6 +484,7 @@ impl Kind {
             | Self::WorkspaceApply
             | Self::Ask
             | Self::Revoke
+            | Self::WorkspaceUndo
             | Self::WorkspaceDiscard => Severity::Informational,
             Self::PolicyError | Self::Degraded | Self::FileDeny | Self::ExecClean => Severity::Low,
             Self::LimitHit
@@ -489,6 +503,7 @@ impl Kind {
         matches!(
             self,
             Self::WorkspaceApply
+                | Self::WorkspaceUndo
                 | Self::WorkspaceDiscard
                 | Self::ApplyRefuse
                 | Self::ApplyFlag
@@ -542,6 +557,7 @@ impl Event {
             Self::NetDown { .. } => Kind::NetDown,
             Self::Degraded(_) => Kind::Degraded,
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,
+            Self::WorkspaceUndo { .. } => Kind::WorkspaceUndo,
             Self::WorkspaceDiscard { .. } => Kind::WorkspaceDiscard,
             Self::ApplyRefuse { .. } => Kind::ApplyRefuse,
             Self::ApplyFlag { .. } => Kind::ApplyFlag,

@@ -50,6 +50,7 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::NetDown => (6002, 99),         // Application Lifecycle: Other
         Kind::Degraded => (6002, 99),        // Application Lifecycle: Other
         Kind::WorkspaceApply => (6003, 3),   // API Activity: Update
+        Kind::WorkspaceUndo => (6003, 3),    // API Activity: Update
         Kind::WorkspaceDiscard => (6003, 4), // API Activity: Delete
         Kind::ApplyRefuse => (6003, 3),
         Kind::ApplyFlag => (6003, 3),

@@ -118,6 +118,8 @@ pub enum Status {
     Ended,
     /// Its changes landed.
     Applied,
+    /// Its changes landed, and what they replaced was put back.
+    Undone,
     /// Its changes were thrown away.
     Discarded,
 }

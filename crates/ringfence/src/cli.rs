@@ -65,6 +65,8 @@ enum Verb {
     Diff(commands::diff::Arguments),
     /// Let the changes of a run land in the workspace, all or nothing
     Apply(commands::apply::Arguments),
+    /// Put back what an apply replaced, all or nothing
+    Undo(commands::undo::Arguments),
     /// Throw the changes of a run away
     Discard(commands::discard::Arguments),
     /// Say what this host can do, what it cannot, why, and what would change it
@@ -152,6 +154,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Schema => commands::schema(),
         Verb::Diff(arguments) => commands::diff::run(&arguments),
         Verb::Apply(arguments) => commands::apply::run(&arguments),
+        Verb::Undo(arguments) => commands::undo::run(&arguments),
         Verb::Discard(arguments) => commands::discard::run(&arguments),
         Verb::Doctor(arguments) => commands::doctor::run(&arguments),
         Verb::Explain(arguments) => commands::explain::run(&arguments),

@@ -12,6 +12,7 @@ mod environment;
 mod executions;
 mod explanation;
 mod failure;
+mod git;
 mod groups;
 mod host;
 mod ids;

@@ -32,6 +32,11 @@ pub(crate) fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// The same for results.
+pub(crate) fn colour_out() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Text without bytes that act on a terminal or mislead its reader; line breaks stay.
 pub(crate) fn escape(text: impl AsRef<OsStr>) -> String {
     let mut out = String::new();

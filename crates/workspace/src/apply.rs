@@ -7,7 +7,7 @@
 //! 4. The journal says that all landed. Until then everything is taken back.
 //! 5. What was replaced is kept for undo.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -16,13 +16,15 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::assess::{Apply, STAGE, whole};
-use crate::beneath::{Tree, change_mode, look_at};
+use crate::attributes;
+use crate::beneath::{Tree, by_descriptor, change_mode, look_at};
 use crate::change::Change;
 use crate::journal::{Journal, Place, Story, UNDO};
 use crate::keep;
 use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
+use crate::pieces::Chosen;
 use crate::recover::{Parents, Sites, only_left, parent};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::restored::Restored;
@@ -39,6 +41,8 @@ pub struct Applied {
     pub landed: Vec<Change>,
     /// The changes that were held back.
     pub held: Vec<Change>,
+    /// Files of which only some pieces landed.
+    pub in_part: Vec<PathBuf>,
     /// Where what they replaced is kept, each under the number of its step in the journal.
     pub undo: PathBuf,
     /// What could not be cleared up after everything landed; [`crate::recover()`] tries again.
@@ -80,7 +84,7 @@ pub fn apply_watched(
     journal_dir: &Path,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Applied, Refused> {
-    let Apply { layers, changes, operations } = plan;
+    let Apply { layers, changes, operations, chosen } = plan;
     let at_journal = |reason| Refused::one("", journal_dir, reason);
     let token = token().map_err(|errno| at_journal(Reason::failed("read random bytes")(errno)))?;
     let places: Vec<Place> = layers
@@ -105,6 +109,32 @@ pub fn apply_watched(
             Refused::one(&layer.name, &layer.upper, Reason::failed("open the layer")(errno))
         })?);
     }
+    let source = Source::Layers { uppers: &uppers, changes: &changes, chosen: &chosen };
+    let left = carry_out(&sites, places, operations, &source, journal_dir, token, watch)?;
+    let (held, landed) = changes.into_iter().partition(|change| change.held.is_some());
+    let in_part = chosen.into_iter().filter(|chosen| !chosen.merged).map(|chosen| chosen.path).collect();
+    Ok(Applied { landed, held, in_part, undo: journal_dir.join(UNDO), left })
+}
+
+/// Where what is new comes from.
+pub(crate) enum Source<'a> {
+    /// The layers of a task.
+    Layers { uppers: &'a [Upper], changes: &'a [Change], chosen: &'a [Chosen] },
+    /// What an apply replaced: by the numbers of the steps now, those of the steps then.
+    Kept { kept: &'a Tree, numbers: &'a BTreeMap<usize, usize> },
+}
+
+/// Takes all steps or none, and says what could not be cleared up.
+pub(crate) fn carry_out(
+    sites: &Sites,
+    places: Vec<Place>,
+    operations: Vec<Operation>,
+    source: &Source<'_>,
+    journal_dir: &Path,
+    token: String,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Vec<Refusal>, Refused> {
+    let at_journal = |reason| Refused::one("", journal_dir, reason);
     clear_rolled_back(journal_dir).map_err(at_journal)?;
     let mut journal =
         Journal::create(journal_dir, &token, places, &operations).map_err(|errno| match errno {
@@ -113,14 +143,7 @@ pub fn apply_watched(
         })?;
     watch(Progress::Planned(operations.len()));
     let mut story = Story { stage: token, planned: true, operations, ..Story::default() };
-    let mut work = Work {
-        sites: &sites,
-        uppers: &uppers,
-        changes: &changes,
-        journal: &mut journal,
-        watch,
-        parents: Parents::new(),
-    };
+    let mut work = Work { sites, source, journal: &mut journal, watch, parents: Parents::new() };
     if let Err(refusal) = work.land(&mut story) {
         let parents = work.parents;
         let mut refusals = vec![refusal];
@@ -133,28 +156,44 @@ pub fn apply_watched(
         return Err(Refused { refusals });
     }
     watch(Progress::Landed);
-    if changes.iter().any(|change| change.held.is_some()) {
-        let mut traces = Restored::default();
-        traces.remember_landed(&changes, &sites.hosts);
-        // Without it the next apply is refused, which loses nothing.
-        let _ = traces.save(journal_dir);
-    }
+    source.leave_traces(sites, journal_dir);
     let mut left = sites.finish(&journal, &story);
     watch(Progress::Kept);
     if left.is_empty()
-        && let Err(errno) = journal.done(true)
+        && let Err(errno) =
+            journal.stands(&sites.standing(&story.operations)).and_then(|()| journal.done(true))
     {
         left.push(Refusal::new("", journal_dir, Reason::failed("write the journal")(errno)));
     }
     watch(Progress::Done);
-    let (held, landed) = changes.into_iter().partition(|change| change.held.is_some());
-    Ok(Applied { landed, held, undo: journal_dir.join(UNDO), left })
+    Ok(left)
+}
+
+impl Source<'_> {
+    /// Building more objects than a few, each is not synced by itself.
+    fn few(&self) -> bool {
+        match self {
+            Self::Layers { changes, .. } => changes.len() <= FEW,
+            Self::Kept { numbers, .. } => numbers.len() <= FEW,
+        }
+    }
+
+    /// What the next apply must not take for somebody's work. Without it that is refused, which loses nothing.
+    fn leave_traces(&self, sites: &Sites, journal_dir: &Path) {
+        let mut traces = Restored::default();
+        if let Self::Layers { changes, chosen, .. } = self
+            && (!chosen.is_empty() || changes.iter().any(|change| change.held.is_some()))
+        {
+            traces.remember_landed(changes, &sites.hosts);
+            traces.remember_chosen(chosen, &sites.hosts);
+            let _ = traces.save(journal_dir);
+        }
+    }
 }
 
 struct Work<'a> {
     sites: &'a Sites,
-    uppers: &'a [Upper],
-    changes: &'a [Change],
+    source: &'a Source<'a>,
     journal: &'a mut Journal,
     watch: &'a mut dyn FnMut(Progress),
     parents: Parents,
@@ -200,14 +239,26 @@ impl Work<'_> {
             if !matches!(operation.action, Action::Create | Action::Replace) {
                 continue;
             }
-            let (Some((host, place)), Some(upper), Some(stage)) =
-                (self.sites.site(operation), self.uppers.get(operation.layer), stages.get(operation.layer))
+            let (Some((host, place)), Some(stage)) =
+                (self.sites.site(operation), stages.get(operation.layer))
             else {
                 continue;
             };
-            let site = Site { upper, host, stage, sync: self.changes.len() <= FEW };
-            let identity = stage::build(&site, operation, self.below(operation))
-                .map_err(|(path, reason)| Refusal::new(&place.name, &path, reason))?;
+            let refused = |path: &Path, reason| Refusal::new(&place.name, path, reason);
+            let identity = match self.source {
+                Source::Layers { uppers, changes, chosen } => {
+                    let Some(upper) = uppers.get(operation.layer) else { continue };
+                    let site = Site { upper, host, stage, chosen, sync: self.source.few() };
+                    stage::build(&site, operation, below(changes, operation))
+                        .map_err(|(path, reason)| refused(&path, reason))?
+                }
+                Source::Kept { kept, numbers } => {
+                    let then = numbers.get(&operation.number).copied().unwrap_or(usize::MAX);
+                    let failed = Reason::failed("bring back what was replaced");
+                    stage::bring(kept, then, stage, operation.number)
+                        .map_err(|errno| refused(&operation.path, failed(errno)))?
+                }
+            };
             story.staged.insert(operation.number, identity);
             (self.watch)(Progress::Staged(operation.number));
             self.journal
@@ -215,17 +266,6 @@ impl Work<'_> {
                 .map_err(|errno| self.failed("write the journal")(errno))?;
         }
         Ok(())
-    }
-
-    /// The changes at and below the path of a step: they stand together, in order.
-    fn below(&self, operation: &Operation) -> &[Change] {
-        let key = |change: &Change| (change.index, change.path.clone());
-        let start =
-            self.changes.partition_point(|change| key(change) < (operation.layer, operation.path.clone()));
-        let rest = self.changes.get(start..).unwrap_or(&[]);
-        let inside =
-            |change: &&Change| change.index == operation.layer && change.path.starts_with(&operation.path);
-        rest.get(..rest.iter().take_while(inside).count()).unwrap_or(&[])
     }
 
     /// Where a rename cannot bring what is replaced to its keep, it is copied before anything happens to it.
@@ -308,7 +348,7 @@ impl Work<'_> {
     fn sync(&self, story: &Story, stages: &[Tree]) -> Result<(), Refusal> {
         for (index, (host, stage)) in self.sites.hosts.iter().zip(stages).enumerate() {
             let sync = || {
-                if self.changes.len() > FEW {
+                if !self.source.few() {
                     return rustix::fs::syncfs(host.root());
                 }
                 rustix::fs::fsync(stage.root())?;
@@ -340,6 +380,16 @@ impl Work<'_> {
     }
 }
 
+/// The changes at and below the path of a step: they stand together, in order.
+fn below<'a>(changes: &'a [Change], operation: &Operation) -> &'a [Change] {
+    let key = |change: &Change| (change.index, change.path.clone());
+    let start = changes.partition_point(|change| key(change) < (operation.layer, operation.path.clone()));
+    let rest = changes.get(start..).unwrap_or(&[]);
+    let inside =
+        |change: &&Change| change.index == operation.layer && change.path.starts_with(&operation.path);
+    rest.get(..rest.iter().take_while(inside).count()).unwrap_or(&[])
+}
+
 /// Is what stands there what was judged? An inode that an earlier step moved under another name got a new change time.
 fn as_judged(operation: &Operation, there: Option<&Identity>, moved: &BTreeSet<(u64, u64)>) -> bool {
     match (operation.old, there) {
@@ -368,6 +418,13 @@ fn mode(host: &Tree, operation: &Operation) -> Result<(), Errno> {
     let found = Identity::of(&rustix::fs::fstat(&handle)?);
     if !operation.old.is_some_and(|old| old.same_object(&found)) {
         return Err(Errno::STALE);
+    }
+    if !operation.settings.is_empty() {
+        change_mode(handle.as_fd(), found.mode | 0o700)?;
+        let place = by_descriptor(handle.as_fd(), std::ffi::OsStr::new(""));
+        for setting in &operation.settings {
+            attributes::set(&place, &setting.name, setting.new.as_deref())?;
+        }
     }
     change_mode(handle.as_fd(), operation.mode)
 }
@@ -403,7 +460,7 @@ fn clear_rolled_back(journal_dir: &Path) -> Result<(), Reason> {
 }
 
 /// The name of the directory in which the new objects are built.
-fn token() -> Result<String, Errno> {
+pub(crate) fn token() -> Result<String, Errno> {
     let mut random = [0_u8; 8];
     getrandom(&mut random, GetRandomFlags::empty())?;
     Ok(format!("{STAGE}{:016x}", u64::from_ne_bytes(random)))

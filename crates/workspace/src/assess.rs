@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use crate::beneath::{Tree, names};
 use crate::change::{Change, FileType, HoldReason, Kind};
+use crate::danger::Danger;
 use crate::git;
 use crate::layer::{Layer, Timestamp};
-use crate::lines::{self, Budget};
 use crate::link;
 use crate::operation::{Operation, operations};
 use crate::overlay::Upper;
+use crate::pieces::Chosen;
 use crate::refuse::{Failure, Reason, Refusal, Refused};
 use crate::restored::Restored;
+use crate::review::Review;
 use crate::rules::{Rules, spread};
 use crate::walk::walk;
 
@@ -21,6 +23,7 @@ pub struct Apply {
     pub(crate) layers: Vec<Layer>,
     pub(crate) changes: Vec<Change>,
     pub(crate) operations: Vec<Operation>,
+    pub(crate) chosen: Vec<Chosen>,
 }
 
 impl Apply {
@@ -32,17 +35,7 @@ impl Apply {
 
 /// What the task changed, with the lines counted. The order is by layer, then by path.
 pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
-    let mut budget = Budget::new();
-    let mut all = Vec::new();
-    for (index, layer) in layers.iter().enumerate() {
-        let (upper, host) = open(layer)?;
-        let (mut changes, _) = assess(layer, index, &upper, &host, &Restored::default())?;
-        for change in &mut changes {
-            change.content = lines::count(change, &upper, &host, &mut budget);
-        }
-        all.append(&mut changes);
-    }
-    Ok(all)
+    Ok(Review::open(layers, &[])?.changes)
 }
 
 /// How many changes there are, by names and attributes; a file whose contents cannot be compared counts as changed.
@@ -64,8 +57,12 @@ pub struct Options {
     /// Paths that the user named, which would otherwise be held back because they run on the host. A path names what is
     /// below it too. What `protect` holds back stays held back.
     pub named: Vec<PathBuf>,
+    /// Kinds of danger that the user accepts, wherever they are.
+    pub kinds: Vec<Danger>,
     /// Paths that the user left out, with what is below them: they are held back, whatever else would become of them.
     pub left: Vec<PathBuf>,
+    /// Versions that land instead of the task's.
+    pub chosen: Vec<Chosen>,
     /// Where this run's earlier applies kept their journals, the first one first: their own traces are no conflict.
     pub journals: Vec<PathBuf>,
 }
@@ -99,14 +96,29 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
         }
         spread(&mut changes);
         for change in &mut changes {
-            let runs = matches!(change.held, Some(HoldReason::RunsOnHost { .. }));
+            let danger = match &change.held {
+                Some(HoldReason::RunsOnHost { kind, .. }) => Some(*kind),
+                _ => None,
+            };
             // A new directory comes along with what is named in it; the rest of it stays held.
             let new = change.kind == Kind::Created && change.file_type == FileType::Directory;
             let named =
                 |path: &PathBuf| change.path.starts_with(path) || new && path.starts_with(&change.path);
-            if runs && options.named.iter().any(named) {
+            let accepted = danger.is_some_and(|kind| options.kinds.contains(&kind));
+            if accepted || danger.is_some() && options.named.iter().any(named) {
                 change.held = None;
                 change.refused = refuse(change, layer, &host, &restored);
+            }
+        }
+        for change in &mut changes {
+            let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
+            if out && options.kinds.contains(&Danger::Symlinks) {
+                change.refused = None;
+            }
+            let chosen =
+                options.chosen.iter().find(|chosen| chosen.layer == index && chosen.path == change.path);
+            if let Some(chosen) = chosen {
+                settle(change, chosen);
             }
         }
         let landing = || changes.iter().filter(|change| change.held.is_none());
@@ -125,17 +137,27 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
         return Err(Refused { refusals });
     }
     let operations = operations(&all);
-    Ok(Apply { layers: layers.to_vec(), changes: all, operations })
+    let chosen = options.chosen.clone();
+    Ok(Apply { layers: layers.to_vec(), changes: all, operations, chosen })
 }
 
-fn open(layer: &Layer) -> Result<(Upper, Tree), Failure> {
+/// What was chosen lands over what it was made from, and over nothing else.
+fn settle(change: &mut Change, chosen: &Chosen) {
+    if change.old != chosen.old || change.file_type != FileType::File {
+        change.refused = Some(Reason::ChangedOnHost);
+    } else if chosen.merged && change.refused == Some(Reason::ChangedOnHost) {
+        change.refused = None;
+    }
+}
+
+pub(crate) fn open(layer: &Layer) -> Result<(Upper, Tree), Failure> {
     let upper = Upper::open(&layer.upper).map_err(Failure::of("open", &layer.upper))?;
     let host = Tree::host(&layer.host).map_err(Failure::of("open", &layer.host))?;
     Ok((upper, host))
 }
 
 /// The changes of one layer, judged, and what else stands in the way.
-fn assess(
+pub(crate) fn assess(
     layer: &Layer,
     index: usize,
     upper: &Upper,
@@ -166,6 +188,11 @@ pub(crate) fn whole(layer: &Layer, host: &Tree) -> Option<Reason> {
     if Timestamp::now() < layer.started {
         return Some(Reason::ClockSetBack);
     }
+    interrupted(host)
+}
+
+/// Does an earlier apply of whatever run stand half done here?
+pub(crate) fn interrupted(host: &Tree) -> Option<Reason> {
     let names = match names(host.root()) {
         Ok(names) => names,
         Err(errno) => return Some(Reason::failed("list the workspace")(errno)),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::attributes::{Attribute, Setting};
+use crate::danger::Danger;
 use crate::layer::Identity;
 use crate::name;
 use crate::refuse::Reason;
@@ -38,6 +40,18 @@ pub struct Change {
     /// Where a symlink points now.
     #[serde(serialize_with = "name::optional::serialize", skip_serializing_if = "Option::is_none")]
     pub target: Option<PathBuf>,
+    /// Where it pointed on the host, if it was a symlink.
+    #[serde(serialize_with = "name::optional::serialize", skip_serializing_if = "Option::is_none")]
+    pub old_target: Option<PathBuf>,
+    /// Where it was on the host, if it seems to be the same file under another name; that one is `Deleted` beside it.
+    #[serde(serialize_with = "name::optional::serialize", skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<PathBuf>,
+    /// For what is `Deleted`: where it seems to be now.
+    #[serde(serialize_with = "name::optional::serialize", skip_serializing_if = "Option::is_none")]
+    pub renamed_to: Option<PathBuf>,
+    /// Extended attributes of the user that differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<Attribute>,
     /// How the content changed, where `diff` looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
@@ -50,6 +64,9 @@ pub struct Change {
     /// Why nothing lands as long as this is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Reason>,
+    /// For a directory that stays: the attributes with their values.
+    #[serde(skip)]
+    pub(crate) settings: Vec<Setting>,
     /// A change of a directory above brings this one about.
     #[serde(skip)]
     pub(crate) covered: bool,
@@ -97,10 +114,12 @@ pub enum Kind {
     TypeChanged,
     /// Other permission bits, the same content.
     ModeChanged,
+    /// Other extended attributes, the same content and permission bits.
+    AttributesChanged,
 }
 
 impl Kind {
-    /// One letter, as in `git diff --name-status`; `m` is a change of the mode alone.
+    /// One letter, as in `git diff --name-status`; `m` is a change of the mode alone, `x` of extended attributes alone.
     pub fn letter(self) -> char {
         match self {
             Self::Created => 'A',
@@ -108,6 +127,7 @@ impl Kind {
             Self::Deleted => 'D',
             Self::TypeChanged => 'T',
             Self::ModeChanged => 'm',
+            Self::AttributesChanged => 'x',
         }
     }
 }
@@ -169,6 +189,8 @@ pub enum HoldReason {
     },
     /// It would run on the host by itself.
     RunsOnHost {
+        /// What kind of thing it is.
+        kind: Danger,
         /// Why.
         reason: String,
     },
@@ -181,7 +203,7 @@ impl HoldReason {
     pub fn text(&self) -> String {
         match self {
             Self::Protected { pattern } => format!("protected by `{pattern}`"),
-            Self::RunsOnHost { reason } => reason.clone(),
+            Self::RunsOnHost { kind, reason } => format!("{kind}: {reason}"),
             Self::LeftOut => "left out by name".into(),
         }
     }

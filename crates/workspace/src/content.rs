@@ -86,7 +86,8 @@ pub(crate) fn fill(file: impl AsFd, mut at: u64, buffer: &mut [u8]) -> Result<bo
     Ok(true)
 }
 
-fn write_all(file: impl AsFd, mut at: u64, mut part: &[u8]) -> Result<(), Errno> {
+/// Writes all of it.
+pub(crate) fn write_all(file: impl AsFd, mut at: u64, mut part: &[u8]) -> Result<(), Errno> {
     while !part.is_empty() {
         match rustix::io::pwrite(&file, part, at) {
             Ok(0) => return Err(Errno::NOSPC),

@@ -44,6 +44,11 @@ enum Line {
     Ready,
     /// Every step was taken and is on disk: from here on it goes forward only.
     Landed,
+    /// How something new stands on the host at the end: whoever undoes it compares it with this.
+    Stands {
+        number: usize,
+        identity: Identity,
+    },
     Done {
         landed: bool,
     },
@@ -66,6 +71,7 @@ pub(crate) struct Story {
     pub(crate) layers: Vec<Place>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) staged: BTreeMap<usize, Identity>,
+    pub(crate) stands: BTreeMap<usize, Identity>,
     pub(crate) planned: bool,
     pub(crate) ready: bool,
     pub(crate) landed: bool,
@@ -142,6 +148,15 @@ impl Journal {
         self.sync()
     }
 
+    /// Before `done`, whose sync counts for it.
+    pub(crate) fn stands(&mut self, found: &BTreeMap<usize, Identity>) -> Result<(), Errno> {
+        let mut text = Vec::new();
+        for (number, identity) in found {
+            push(&mut text, &Line::Stands { number: *number, identity: *identity })?;
+        }
+        self.append(&text)
+    }
+
     pub(crate) fn done(&mut self, landed: bool) -> Result<(), Errno> {
         self.line(&Line::Done { landed })?;
         self.sync()
@@ -194,6 +209,9 @@ fn read(file: File) -> Result<(Story, u64), Errno> {
             Line::Planned { .. } => return Err(Errno::BADMSG),
             Line::Staged { number, identity } => {
                 story.staged.insert(number, identity);
+            }
+            Line::Stands { number, identity } => {
+                story.stands.insert(number, identity);
             }
             Line::Ready => story.ready = true,
             Line::Landed => story.landed = true,

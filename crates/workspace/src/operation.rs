@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::Setting;
 use crate::change::{Change, FileType, Kind};
 use crate::layer::Identity;
 use crate::name;
@@ -25,6 +26,9 @@ pub(crate) struct Operation {
     pub(crate) old: Option<Identity>,
     /// Permission bits of the new one.
     pub(crate) mode: u32,
+    /// With `Mode`: extended attributes too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) settings: Vec<Setting>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +40,7 @@ pub(crate) enum Action {
     Replace,
     /// The entry goes.
     Remove,
-    /// Other permission bits on a directory.
+    /// Other permission bits or attributes on a directory.
     Mode,
 }
 
@@ -49,28 +53,26 @@ pub(crate) fn operations(changes: &[Change]) -> Vec<Operation> {
             let action = match (change.kind, change.file_type) {
                 (Kind::Created, _) => Action::Create,
                 (Kind::Deleted, _) => Action::Remove,
-                (Kind::ModeChanged, FileType::Directory) => Action::Mode,
+                (Kind::ModeChanged | Kind::AttributesChanged, FileType::Directory) => Action::Mode,
                 // Also a change of the mode alone: the inode may have a second name outside the workspace.
                 _ => Action::Replace,
             };
             let mode = permissions(change.new.map_or(0, |new| new.mode), change.file_type, change.old);
             let (layer, path) = (change.index, change.path.clone());
-            Some(Operation { number: 0, layer, path, action, parent: change.parent?, old: change.old, mode })
+            Some(Operation {
+                number: 0,
+                layer,
+                path,
+                action,
+                parent: change.parent?,
+                old: change.old,
+                mode,
+                settings: change.settings.clone(),
+            })
         })
         .collect();
-    // A directory is opened up before, and closed after, what is done in it.
-    let rank = |operation: &Operation| {
-        let depth = operation.path.components().count();
-        match (operation.action, operation.mode & 0o300 == 0o300) {
-            (Action::Mode, true) => (0, depth),
-            (Action::Mode, false) => (2, usize::MAX - depth),
-            _ => (1, 0),
-        }
-    };
-    operations.sort_by_key(rank);
-    for (number, operation) in operations.iter_mut().enumerate() {
-        operation.number = number;
-    }
+    ordered(&mut operations);
+    numbered(&mut operations);
     operations
 }
 
@@ -83,4 +85,25 @@ fn permissions(mode: u32, kind: FileType, old: Option<Identity>) -> u32 {
         _ => 0,
     };
     mode & 0o777 | kept
+}
+
+/// Puts them in the order in which they are done.
+pub(crate) fn ordered(operations: &mut [Operation]) {
+    // A directory is opened up before, and closed after, what is done in it.
+    let rank = |operation: &Operation| {
+        let depth = operation.path.components().count();
+        match (operation.action, operation.mode & 0o300 == 0o300) {
+            (Action::Mode, true) => (0, depth),
+            (Action::Mode, false) => (2, usize::MAX - depth),
+            _ => (1, 0),
+        }
+    };
+    operations.sort_by_key(rank);
+}
+
+/// Numbers them in their order.
+pub(crate) fn numbered(operations: &mut [Operation]) {
+    for (number, operation) in operations.iter_mut().enumerate() {
+        operation.number = number;
+    }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::attributes;
 use crate::beneath::{Tree, by_descriptor, change_mode};
 use crate::change::FileType;
 use crate::layer::Identity;
@@ -65,7 +66,7 @@ impl Upper {
             return Ok(Marks::default());
         }
         let entry = by_descriptor(directory.as_fd(), path.file_name().unwrap_or(OsStr::new("")));
-        let names = attributes(&entry)?;
+        let names = attributes::names(&entry)?;
         let has = |name: &str| names.iter().any(|known| known == name.as_bytes());
         let opaque = match has("user.overlay.opaque") {
             true => self.with_access(path, |_| attribute(&entry, "user.overlay.opaque"))?,
@@ -80,7 +81,16 @@ impl Upper {
             strange: has("user.overlay.redirect")
                 || has("user.overlay.metacopy")
                 || !matches!(opaque.as_deref(), None | Some(b"y" | b"x")),
+            attributes: names.into_iter().filter(|name| attributes::ours(name)).collect(),
         })
+    }
+
+    /// Gives a file or directory what is the user's of the attributes of an entry here.
+    pub(crate) fn copy_attributes(&self, path: &Path, to: &Path) -> Result<(), Errno> {
+        let name = path.file_name().unwrap_or(OsStr::new(""));
+        let parent = self.directory(path.parent().unwrap_or(Path::new("")))?;
+        let entry = by_descriptor(parent.as_fd(), name);
+        self.with_access(path, |_| attributes::copy(&entry, to, attributes::ours))
     }
 
     fn with_access<T>(
@@ -138,8 +148,10 @@ impl Drop for Upper {
 }
 
 /// What an entry's extended attributes say.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Marks {
+    /// The names of those that are the user's.
+    pub(crate) attributes: Vec<Vec<u8>>,
     /// Nothing of the lower directory shows through.
     pub(crate) opaque: bool,
     /// It was copied up.
@@ -166,29 +178,6 @@ pub(crate) fn link_target(handle: impl AsFd) -> Result<PathBuf, Errno> {
 
     let target = rustix::fs::readlinkat(handle, "", Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
-}
-
-/// The names of the extended attributes of a path whose last component is not followed.
-fn attributes(path: &Path) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut few = [0_u8; 512];
-    // XATTR_LIST_MAX (xattr(7)); most files have none or one.
-    let mut many = Vec::new();
-    let list = match rustix::fs::llistxattr(path, &mut few) {
-        Ok(length) => few.get(..length),
-        Err(Errno::RANGE) => {
-            many.resize(65_536, 0_u8);
-            let length = rustix::fs::llistxattr(path, &mut many)?;
-            many.get(..length)
-        }
-        Err(Errno::OPNOTSUPP) => None,
-        Err(errno) => return Err(errno),
-    };
-    Ok(list
-        .unwrap_or(&[])
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-        .map(<[u8]>::to_vec)
-        .collect())
 }
 
 /// An extended attribute of a path whose last component is not followed. Only its first bytes matter here.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 
-use crate::beneath::{Tree, change_mode, look_at, names};
+use crate::attributes;
+use crate::beneath::{Tree, by_descriptor, change_mode, look_at, names};
 use crate::change::FileType;
 use crate::journal::{FILE, Journal, Place, Story, UNDO};
 use crate::keep;
@@ -74,6 +75,9 @@ fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
         false => sites.roll_back(&journal, &story, &Parents::new(), leaving),
     };
     if only_left(&left) {
+        if landed {
+            journal.stands(&sites.standing(&story.operations)).map_err(failed("write the journal"))?;
+        }
         journal.done(landed).map_err(failed("write the journal"))?;
     }
     match (left.is_empty(), landed) {
@@ -89,6 +93,7 @@ pub(crate) fn only_left(refusals: &[Refusal]) -> bool {
 }
 
 /// The host's directories of one apply, locked.
+#[derive(Debug)]
 pub(crate) struct Sites {
     pub(crate) places: Vec<Place>,
     pub(crate) hosts: Vec<Tree>,
@@ -205,6 +210,18 @@ impl Sites {
             self.sync(&mut left);
         }
         left
+    }
+
+    /// What is new on the host, as it stands now.
+    pub(crate) fn standing(&self, operations: &[Operation]) -> BTreeMap<usize, Identity> {
+        let new = operations
+            .iter()
+            .filter(|operation| matches!(operation.action, Action::Create | Action::Replace));
+        let look = |operation: &Operation| {
+            let found = self.site(operation)?.0.look(&operation.path).ok().flatten()?;
+            Some((operation.number, found))
+        };
+        new.filter_map(look).collect()
     }
 
     pub(crate) fn site(&self, operation: &Operation) -> Option<(&Tree, &Place)> {
@@ -358,6 +375,7 @@ fn mode_back(parent: Result<OwnedFd, Errno>, operation: &Operation) -> Result<Ba
     // In another place, or gone: whoever moved it can see its mode.
     let Ok(parent) = parent else { return Ok(Back::Clean) };
     let place = Spot { directory: parent.as_fd(), name: operation.path.file_name().ok_or(Errno::INVAL)? };
+    restore_settings(place, operation)?;
     restore_mode(place, operation)?;
     Ok(Back::Clean)
 }
@@ -375,6 +393,34 @@ fn restore_mode(place: Spot<'_>, operation: &Operation) -> Result<(), Errno> {
         if Identity::of(&rustix::fs::fstat(&handle)?).same_object(&old) {
             change_mode(handle.as_fd(), old.mode)?;
         }
+    }
+    Ok(())
+}
+
+/// A directory of the host gets back the attributes that a step gave it, as far as it has those.
+fn restore_settings(place: Spot<'_>, operation: &Operation) -> Result<(), Errno> {
+    let (Some(old), false) = (operation.old, operation.settings.is_empty()) else { return Ok(()) };
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+    let handle = match rustix::fs::openat(place.directory, place.name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let found = Identity::of(&rustix::fs::fstat(&handle)?);
+    if !found.same_object(&old) {
+        return Ok(());
+    }
+    let path = by_descriptor(handle.as_fd(), OsStr::new(""));
+    let closed = !found.owner_may_enter();
+    if closed {
+        change_mode(handle.as_fd(), found.mode | 0o700)?;
+    }
+    for setting in &operation.settings {
+        if attributes::value(&path, &setting.name)? == setting.new {
+            attributes::set(&path, &setting.name, setting.old.as_deref())?;
+        }
+    }
+    if closed {
+        change_mode(handle.as_fd(), found.mode)?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub struct Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "nothing was applied:")?;
+        writeln!(out, "nothing was changed:")?;
         for refusal in &self.refusals {
             let path = escape(&refusal.path);
             let path = if path.is_empty() { "the workspace" } else { &path };
@@ -90,6 +90,8 @@ pub enum Reason {
     StrangeLayer,
     /// Changed on the host, or made there, since the task started.
     ChangedOnHost,
+    /// Changed on the host since it landed.
+    ChangedSinceApply,
     /// Removed on the host since the task started.
     GoneFromHost,
     /// A directory on the way was renamed, replaced, or had its attributes changed.
@@ -143,6 +145,7 @@ impl Reason {
             Self::TooDeep => "the path is too long for the host".into(),
             Self::StrangeLayer => "carries overlay marks that ringfence never makes".into(),
             Self::ChangedOnHost => "changed on the host since the task started".into(),
+            Self::ChangedSinceApply => "changed on the host since it landed".into(),
             Self::GoneFromHost => "removed on the host since the task started".into(),
             Self::DirectoryReplaced => "replaced or renamed on the host since the task started".into(),
             Self::WorkspaceReplaced => "the workspace is not the directory that the task worked on".into(),
@@ -164,7 +167,7 @@ impl Reason {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::SymlinkOut { .. } => {
-                "make the link relative and keep it inside, or remove it in another run"
+                "make the link relative and keep it inside, or let such links land with `--accept symlinks`"
             }
             Self::Special | Self::Setuid | Self::Capabilities => {
                 "copy what is wanted out of the run's layer by hand, or remove it in another run"
@@ -172,9 +175,12 @@ impl Reason {
             Self::DisguisedGit | Self::ReservedName | Self::TooDeep => "rename or remove it in another run",
             Self::StrangeLayer => "discard this run, and report it: a task should not be able to do this",
             Self::ChangedOnHost | Self::GoneFromHost | Self::DirectoryReplaced => {
-                "compare both versions; take the wanted parts by hand, or discard and run again"
+                "compare both versions; try `--merge`, take the wanted parts by hand, or discard and run again"
             }
             Self::WorkspaceReplaced => "move the directory back to where it was, or discard the run",
+            Self::ChangedSinceApply => {
+                "take back by hand what changed since, or what is wanted out of the kept files"
+            }
             Self::ClockSetBack => "set the clock right, then apply",
             Self::OtherOwner => "apply as the user who owns the file, or give it to the workspace's owner",
             Self::OtherMount => "unmount it, or take the wanted parts by hand",

@@ -1,6 +1,6 @@
 //! Changes as a reader sees them: the dangerous first, bulk summed up, every name escaped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -29,6 +29,16 @@ pub fn render_stat(changes: &[Change]) -> String {
         (many, few) = summed_up(&ordinary, |path| path.iter().next().map_or(Path::new(""), Path::new));
     }
     single.extend(few);
+    // A file that moved is one line, where its new name has one.
+    let moved: BTreeSet<_> = single
+        .iter()
+        .filter_map(|change| change.renamed_from.as_ref().map(|from| (change.index, from.clone())))
+        .collect();
+    single.retain(|change| {
+        change.renamed_to.is_none()
+            || rank(change) < ORDINARY
+            || !moved.contains(&(change.index, change.path.clone()))
+    });
     single.sort_by(|one, other| {
         (rank(one), &one.layer, &one.path).cmp(&(rank(other), &other.layer, &other.path))
     });
@@ -52,10 +62,10 @@ pub fn render_stat(changes: &[Change]) -> String {
 }
 
 /// The changes of one kind in one place.
-type Group<'a> = ((&'a str, &'a Path, Kind), Vec<&'a Change>);
+pub(crate) type Group<'a> = ((&'a str, &'a Path, Kind), Vec<&'a Change>);
 
 /// The groups that are one line, and the changes that have their own.
-fn summed_up<'a>(
+pub(crate) fn summed_up<'a>(
     changes: &[&'a Change],
     place: impl Fn(&'a Path) -> &'a Path,
 ) -> (Vec<Group<'a>>, Vec<&'a Change>) {
@@ -90,6 +100,15 @@ pub fn render_held(changes: &[Change]) -> String {
     out
 }
 
+/// The paths alone, one a line.
+pub fn render_names(changes: &[Change]) -> String {
+    let mut out = String::new();
+    for change in changes {
+        let _ = writeln!(out, "{}{}", prefix(&change.layer), escape(&change.path));
+    }
+    out
+}
+
 /// The same as data. `shown` is the path as it may be printed.
 pub fn render_json(changes: &[Change]) -> Value {
     changes
@@ -104,10 +123,10 @@ pub fn render_json(changes: &[Change]) -> Value {
         .collect()
 }
 
-const ORDINARY: u8 = 4;
+pub(crate) const ORDINARY: u8 = 4;
 
 /// The dangerous first.
-fn rank(change: &Change) -> u8 {
+pub(crate) fn rank(change: &Change) -> u8 {
     let executable = |mode: Option<u32>| mode.is_some_and(|mode| mode & 0o111 != 0);
     match change {
         Change { refused: Some(_), .. } => 0,
@@ -135,17 +154,23 @@ fn line(out: &mut String, change: &Change, width: usize) {
         2 => '*',
         _ => ' ',
     };
-    let _ = write!(out, "{mark} {} {:width$} | {}", change.kind.letter(), shown(change), amount(change));
-    let why = match change {
-        Change { refused: Some(reason), .. } => format!("  refused: {}", reason.text()),
-        Change { held: Some(held), .. } => format!("  held back: {}", held.text()),
-        Change { flag: Some(flag), .. } => format!("  look at: {}", flag.reason),
-        _ => String::new(),
-    };
-    let _ = writeln!(out, "{why}");
+    let letter = if change.renamed_from.is_some() { 'R' } else { change.kind.letter() };
+    let _ = write!(out, "{mark} {letter} {:width$} | {}", shown(change), amount(change));
+    let why = why(change);
+    let _ = writeln!(out, "{}{why}", if why.is_empty() { "" } else { "  " });
 }
 
-fn amount(change: &Change) -> String {
+/// What is to be known of a change before it lands.
+pub(crate) fn why(change: &Change) -> String {
+    match change {
+        Change { refused: Some(reason), .. } => format!("refused: {}", reason.text()),
+        Change { held: Some(held), .. } => format!("held back: {}", held.text()),
+        Change { flag: Some(flag), .. } => format!("look at: {}", flag.reason),
+        _ => String::new(),
+    }
+}
+
+pub(crate) fn amount(change: &Change) -> String {
     let mode = match (change.old_mode, change.new_mode) {
         (Some(old), Some(new)) if old != new && change.file_type != FileType::Symlink => {
             format!("mode {old:o} -> {new:o}")
@@ -161,7 +186,10 @@ fn amount(change: &Change) -> String {
         (Some(Content::Binary), _, _) => {
             format!("bin {} -> {} bytes", size(change.old_size), size(change.new_size))
         }
-        (None, Some(target), _) => format!("link -> {}", escape(target)),
+        (None, Some(target), _) => match &change.old_target {
+            Some(old) if old != target => format!("link {} -> {}", escape(old), escape(target)),
+            _ => format!("link -> {}", escape(target)),
+        },
         (None, None, FileType::Directory) => "directory".into(),
         (None, None, FileType::Fifo) => "FIFO".into(),
         (None, None, FileType::Socket) => "socket".into(),
@@ -169,10 +197,15 @@ fn amount(change: &Change) -> String {
         (None, None, FileType::Symlink) => "link".into(),
         (None, None, FileType::File) => String::new(),
     };
-    [content, mode].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    let attributes = match change.attributes.len() {
+        0 => String::new(),
+        1 => "1 attribute".into(),
+        count => format!("{count} attributes"),
+    };
+    [content, mode, attributes].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-fn total(out: &mut String, changes: &[Change]) {
+pub(crate) fn total(out: &mut String, changes: &[Change]) {
     if changes.is_empty() {
         return;
     }
@@ -200,9 +233,10 @@ fn lines<'a>(changes: impl IntoIterator<Item = &'a Change>) -> (u64, u64) {
     })
 }
 
-fn shown(change: &Change) -> String {
+pub(crate) fn shown(change: &Change) -> String {
     let slash = if change.file_type == FileType::Directory { "/" } else { "" };
-    format!("{}{}{slash}", prefix(&change.layer), escape(&change.path))
+    let from = change.renamed_from.as_ref().map(|from| format!("{} -> ", escape(from))).unwrap_or_default();
+    format!("{}{from}{}{slash}", prefix(&change.layer), escape(&change.path))
 }
 
 /// The workspace goes without saying.

@@ -12,6 +12,7 @@ use crate::change::{Change, FileType};
 use crate::layer::Identity;
 use crate::name;
 use crate::operation::Operation;
+use crate::pieces::Chosen;
 
 const FILE: &str = "restored.json";
 
@@ -60,9 +61,31 @@ impl Restored {
         }
     }
 
+    /// Looks at files that landed in part.
+    pub(crate) fn remember_chosen(&mut self, chosen: &[Chosen], hosts: &[Tree]) {
+        for chosen in chosen {
+            if let Some(Ok(Some(found))) = hosts.get(chosen.layer).map(|host| host.look(&chosen.path)) {
+                self.0.insert((chosen.layer, chosen.path.clone()), found);
+            }
+        }
+    }
+
     /// Is this exactly what was put back, untouched since?
     pub(crate) fn knows(&self, layer: usize, path: &Path, found: &Identity) -> bool {
         self.0.get(&(layer, path.to_owned())) == Some(found)
+    }
+
+    /// Looks at everything that the steps of an undo touched, as it stands now.
+    pub(crate) fn remember_undone(&mut self, operations: &[Operation], hosts: &[Tree]) {
+        for operation in operations {
+            let Some(host) = hosts.get(operation.layer) else { continue };
+            let above = operation.path.ancestors().filter(|path| !path.as_os_str().is_empty());
+            for path in above {
+                if let Ok(Some(found)) = host.look(path) {
+                    self.0.insert((operation.layer, path.to_owned()), found);
+                }
+            }
+        }
     }
 
     /// Looks at everything that the steps touched, and remembers what is as it was.

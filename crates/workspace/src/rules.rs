@@ -5,14 +5,17 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::beneath::Tree;
 use crate::change::{Change, FileType, Flag, HoldReason, Kind};
+use crate::danger::Danger;
 use crate::git;
 use crate::layer::Layer;
+use crate::looks;
 use crate::overlay::Upper;
 
 /// A kind of file that something on the host runs without being asked again.
 struct Rule {
     patterns: &'static [&'static str],
     hold: bool,
+    kind: Danger,
     why: &'static str,
 }
 
@@ -29,20 +32,33 @@ const RULES: &[Rule] = &[
             "**/{.dir-locals,.dir-locals-2}.el",
         ],
         hold: true,
+        kind: Danger::Editors,
         why: "the editor runs it when the directory is opened",
     },
     Rule {
         patterns: &["**/.hg/{hgrc,hgrc-not-shared}"],
         hold: true,
+        kind: Danger::Config,
         why: "Mercurial configuration: it names programs that hg runs",
     },
     Rule {
         patterns: &["**/.jj/repo/config.toml", "**/.jj/repo/store/git_target"],
         hold: true,
+        kind: Danger::Config,
         why: "Jujutsu configuration: it names programs that jj runs",
     },
-    Rule { patterns: &["**/.idea"], hold: true, why: "the editor runs it when the directory is opened" },
-    Rule { patterns: &["**/.envrc"], hold: true, why: "direnv runs it when the directory is entered" },
+    Rule {
+        patterns: &["**/.idea"],
+        hold: true,
+        kind: Danger::Editors,
+        why: "the editor runs it when the directory is opened",
+    },
+    Rule {
+        patterns: &["**/.envrc"],
+        hold: true,
+        kind: Danger::Shell,
+        why: "direnv runs it when the directory is entered",
+    },
     Rule {
         patterns: &[
             "**/{mise,.mise}*.toml",
@@ -51,11 +67,13 @@ const RULES: &[Rule] = &[
             "**/.config/mise/config*.toml",
         ],
         hold: true,
+        kind: Danger::Shell,
         why: "mise runs what it names when the directory is entered",
     },
     Rule {
         patterns: &["**/.devcontainer", "**/.devcontainer.json"],
         hold: true,
+        kind: Danger::Shell,
         why: "it starts containers and runs commands on the host",
     },
     Rule {
@@ -70,22 +88,40 @@ const RULES: &[Rule] = &[
             "**/.claude/hooks",
         ],
         hold: true,
+        kind: Danger::Agents,
         why: "an agent on the host starts the programs it names",
     },
     Rule {
         patterns: &["ringfence.toml", "**/ringfence.toml"],
         hold: false,
+        kind: Danger::Config,
         why: "a policy: it must be trusted again",
     },
     Rule {
+        patterns: &[
+            "**/{Cargo,poetry,uv,Pipfile,composer,Gemfile,mix,pubspec,flake,deno,bun,pdm,Podfile,gradle}.lock",
+            "**/{yarn.lock,package-lock.json,npm-shrinkwrap.json,pnpm-lock.yaml,bun.lockb,go.sum,Package.resolved}",
+        ],
+        hold: true,
+        kind: Danger::Lockfiles,
+        why: "it decides which code the next build takes from elsewhere",
+    },
+    Rule {
         patterns: &["**/.github/workflows", "**/.gitlab-ci.yml", "**/.ci"],
-        hold: false,
+        hold: true,
+        kind: Danger::Ci,
         why: "runs in CI when it is pushed",
     },
-    Rule { patterns: &["**/.gitmodules", "**/.gitattributes"], hold: false, why: "directs git" },
+    Rule {
+        patterns: &["**/.gitmodules", "**/.gitattributes"],
+        hold: false,
+        kind: Danger::Config,
+        why: "directs git",
+    },
     Rule {
         patterns: &["**/.pre-commit-config.yaml", "**/.husky", "**/lefthook.yml"],
         hold: false,
+        kind: Danger::Hooks,
         why: "runs on the host at the next commit",
     },
     Rule {
@@ -101,6 +137,7 @@ const RULES: &[Rule] = &[
             "**/justfile",
         ],
         hold: false,
+        kind: Danger::Scripts,
         why: "runs on the host at the next build or test",
     },
 ];
@@ -172,7 +209,7 @@ impl<'a> Rules<'a> {
         for change in changes.iter_mut() {
             change.held = self.held(change, upper, host);
             if change.held.is_none() && change.brings() {
-                change.flag = self.listed(change, false).map(|why| Flag { reason: why.to_owned() });
+                change.flag = self.listed(change, false).map(|(_, why)| Flag { reason: why.to_owned() });
             }
         }
         spread(changes);
@@ -192,25 +229,30 @@ impl<'a> Rules<'a> {
         }
         if at.is_some() {
             let reason = "git's configuration or a link makes git run or obey it".to_owned();
-            return Some(HoldReason::RunsOnHost { reason });
+            return Some(HoldReason::RunsOnHost { kind: Danger::Hooks, reason });
         }
-        let why = git::danger(change, self.layer, upper, host)
+        let git = git::danger(change, self.layer, upper, host).map(|why| {
+            let hook = why.contains("hook") && !why.contains("configuration");
+            (if hook { Danger::Hooks } else { Danger::Config }, why)
+        });
+        let (kind, why) = git
             .or_else(|| self.listed(change, true))
-            .or_else(|| self.around(change))?;
-        Some(HoldReason::RunsOnHost { reason: why.to_owned() })
+            .or_else(|| self.around(change))
+            .or_else(|| looks::danger(change, upper, host))?;
+        Some(HoldReason::RunsOnHost { kind, reason: why.to_owned() })
     }
 
-    fn around(&self, change: &Change) -> Option<&'static str> {
+    fn around(&self, change: &Change) -> Option<(Danger, &'static str)> {
         let link = change.file_type == FileType::Symlink;
         let at = link.then(|| self.around.matches(&change.path).first().copied()).flatten()?;
-        self.around_of.get(at).and_then(|rule| RULES.get(*rule)).map(|rule| rule.why)
+        self.around_of.get(at).and_then(|rule| RULES.get(*rule)).map(|rule| (rule.kind, rule.why))
     }
 
-    fn listed(&self, change: &Change, hold: bool) -> Option<&'static str> {
+    fn listed(&self, change: &Change, hold: bool) -> Option<(Danger, &'static str)> {
         let mut matches = change.path.ancestors().flat_map(|path| self.listed.matches(path));
         matches.find_map(|at| {
             let rule = self.listed_of.get(at).and_then(|rule| RULES.get(*rule))?;
-            (rule.hold == hold).then_some(rule.why)
+            (rule.hold == hold).then_some((rule.kind, rule.why))
         })
     }
 }

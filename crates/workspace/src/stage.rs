@@ -6,16 +6,18 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use crate::beneath::Tree;
-use crate::change::{Change, FileType};
+use crate::attributes as extended;
+use crate::beneath::{Tree, by_descriptor};
+use crate::change::{Change, FileType, Kind};
 use crate::content;
-use crate::keep::times;
+use crate::keep::{self, times};
 use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
+use crate::pieces::Chosen;
 use crate::refuse::Reason;
 
 /// Makes the directory. What is there under its name is not used.
@@ -41,6 +43,7 @@ pub(crate) struct Site<'a> {
     pub(crate) upper: &'a Upper,
     pub(crate) host: &'a Tree,
     pub(crate) stage: &'a Tree,
+    pub(crate) chosen: &'a [Chosen],
     /// Sync each file; otherwise the caller syncs the file system.
     pub(crate) sync: bool,
 }
@@ -76,6 +79,10 @@ pub(crate) fn build(
         let finish = || {
             let directory = site.stage.directory(&path)?;
             let mode = change.new_mode.unwrap_or(0o700) & 0o777 | owner.directory_bits;
+            if !change.attributes.is_empty() {
+                let to = by_descriptor(directory.as_fd(), OsStr::new(""));
+                site.upper.copy_attributes(&change.path, &to)?;
+            }
             attributes(&directory, mode, change.new.as_ref(), &owner)?;
             if site.sync { rustix::fs::fsync(&directory) } else { Ok(()) }
         };
@@ -83,6 +90,12 @@ pub(crate) fn build(
     }
     let found = site.stage.look(&name(operation.number)).map_err(failed("look at the new version"))?;
     found.ok_or_else(|| failed("find the new version")(Errno::NOENT))
+}
+
+/// Brings back an object that an apply replaced: it keeps its inode, or is copied where it cannot.
+pub(crate) fn bring(kept: &Tree, then: usize, stage: &Tree, now: usize) -> Result<Identity, Errno> {
+    keep::link(kept, &name(then), stage, &name(now))?;
+    stage.look(&name(now))?.ok_or(Errno::NOENT)
 }
 
 /// Whose the new objects are.
@@ -139,10 +152,18 @@ fn one(
             unchanged(&source, change)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&parent, name, flags, Mode::RUSR | Mode::WUSR)?;
-            content::copy(&source, &file, change.new.map_or(0, |new| new.size))?;
+            let chosen =
+                site.chosen.iter().find(|chosen| chosen.layer == change.index && chosen.path == change.path);
+            match chosen {
+                Some(chosen) => content::write_all(&file, 0, &chosen.content)?,
+                None => content::copy(&source, &file, change.new.map_or(0, |new| new.size))?,
+            }
             unchanged(&source, change)?;
             if operation.action == Action::Replace && operation.path == change.path {
-                keep_attributes(site.host, operation, &file)?;
+                keep_list(site.host, operation, &file)?;
+            }
+            if !change.attributes.is_empty() || change.kind != Kind::Created {
+                site.upper.copy_attributes(&change.path, &by_descriptor(file.as_fd(), OsStr::new("")))?;
             }
             attributes(&file, change.new_mode.unwrap_or(0) & 0o777, change.new.as_ref(), owner)?;
             if site.sync { rustix::fs::fsync(&file) } else { Ok(()) }
@@ -173,28 +194,21 @@ fn attributes(file: impl AsFd, mode: u32, new: Option<&Identity>, owner: &Owner)
     rustix::fs::futimens(&file, &times(new.map(|new| new.modified).unwrap_or_default()))
 }
 
-/// The access list and the user's attributes of the file on the host stay on its new version; those a task sets do not
-/// land.
-fn keep_attributes(host: &Tree, operation: &Operation, file: &OwnedFd) -> Result<(), Errno> {
+/// The access list of the file on the host stays on its new version; one that a task sets does not land.
+fn keep_list(host: &Tree, operation: &Operation, file: &OwnedFd) -> Result<(), Errno> {
     if operation.old.is_none_or(|old| FileType::of(old.mode) != FileType::File) {
         return Ok(());
     }
-    let Ok(old) = host.file(&operation.path) else { return Ok(()) };
-    let mut list = vec![0_u8; 65_536];
-    let length = match rustix::fs::flistxattr(&old, &mut list) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => return Ok(()),
-        Err(errno) => return Err(errno),
+    let (Ok(parent), Some(name)) = (host.parent(&operation.path), operation.path.file_name()) else {
+        return Ok(());
     };
-    let mut value = Vec::new();
-    for name in list.get(..length).unwrap_or(&[]).split(|byte| *byte == 0) {
-        let kept = name == b"system.posix_acl_access" || name.starts_with(b"user.");
-        if !kept || name.starts_with(b"user.overlay.") {
-            continue;
-        }
-        value.resize(65_536, 0_u8);
-        let length = rustix::fs::fgetxattr(&old, name, &mut value)?;
-        rustix::fs::fsetxattr(file, name, value.get(..length).unwrap_or(&[]), XattrFlags::empty())?;
+    let old = by_descriptor(parent.as_fd(), name);
+    match extended::value(&old, b"system.posix_acl_access")? {
+        Some(list) => extended::set(
+            &by_descriptor(file.as_fd(), OsStr::new("")),
+            b"system.posix_acl_access",
+            Some(&list),
+        ),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::beneath::{MAX_PATH, Tree, look_at, names};
+use crate::attributes::{self, Attribute, Setting};
+use crate::beneath::{MAX_PATH, Tree, by_descriptor, look_at, names};
 use crate::change::{Change, FileType, Kind};
 use crate::content;
 use crate::layer::{Identity, Layer};
@@ -80,6 +81,8 @@ struct Entry<'a> {
     old: Option<Identity>,
     parent: Option<Identity>,
     lower: Option<&'a OwnedFd>,
+    /// A directory above is opaque: nothing of the host shows through here either, marked or not.
+    hidden: bool,
 }
 
 impl Walk<'_> {
@@ -117,8 +120,9 @@ impl Walk<'_> {
                 Some(below) => look_at(below, name).map_err(Failure::of("look at", &path))?,
                 None => None,
             };
+            let hidden = lower == Lower::Hidden;
             let lower = below.as_ref();
-            self.entry(Entry { path, directory: &directory, new, old, parent, lower })?;
+            self.entry(Entry { path, directory: &directory, new, old, parent, lower, hidden })?;
         }
         if let (Lower::Hidden, Some(below)) = (lower, &below) {
             let inside: BTreeSet<&OsString> = inside.iter().collect();
@@ -165,10 +169,16 @@ impl Walk<'_> {
         }
         match (kind, entry.old.map(|old| FileType::of(old.mode))) {
             (FileType::Directory, Some(FileType::Directory)) => {
-                let lower = if marks.opaque { Lower::Hidden } else { Lower::Merged };
+                let lower = if marks.opaque || entry.hidden { Lower::Hidden } else { Lower::Merged };
                 self.queue.push(Todo::Upper { path: entry.path.clone(), lower });
-                if entry.old.is_some_and(|old| old.mode & 0o7777 != entry.new.mode & 0o7777) {
-                    self.add(&entry, Kind::ModeChanged, marks)?;
+                let settings = self.settings(&entry, &marks);
+                let mode = entry.old.is_some_and(|old| old.mode & 0o7777 != entry.new.mode & 0o7777);
+                if mode || !settings.is_empty() {
+                    let kind = if mode { Kind::ModeChanged } else { Kind::AttributesChanged };
+                    self.add(&entry, kind, marks)?;
+                    if let Some(change) = self.found.changes.last_mut() {
+                        change.settings = settings;
+                    }
                 }
             }
             (now, Some(before)) if now != before => {
@@ -183,7 +193,7 @@ impl Walk<'_> {
             }
             (_, None) => self.add(&entry, Kind::Created, marks)?,
             (_, Some(_)) => {
-                if let Some(kind) = self.difference(&entry) {
+                if let Some(kind) = self.difference(&entry, &marks) {
                     self.add(&entry, kind, marks)?;
                 }
             }
@@ -197,7 +207,7 @@ impl Walk<'_> {
     }
 
     /// Compares two of the same type, no directories.
-    fn difference(&self, entry: &Entry<'_>) -> Option<Kind> {
+    fn difference(&self, entry: &Entry<'_>, marks: &Marks) -> Option<Kind> {
         let old = entry.old?;
         let same = match FileType::of(old.mode) {
             FileType::File => old.size == entry.new.size && self.same_file(&entry.path, old.size),
@@ -213,10 +223,21 @@ impl Walk<'_> {
         let mode =
             FileType::of(old.mode) == FileType::Symlink || old.mode & 0o7777 == entry.new.mode & 0o7777;
         match (same, mode) {
+            (true, true) if !self.settings(entry, marks).is_empty() => Some(Kind::AttributesChanged),
             (true, true) => None,
             (true, false) => Some(Kind::ModeChanged),
             (false, _) => Some(Kind::Modified),
         }
+    }
+
+    /// The attributes that differ from those of the same object on the host.
+    fn settings(&self, entry: &Entry<'_>, marks: &Marks) -> Vec<Setting> {
+        let name = entry.path.file_name().unwrap_or(OsStr::new(""));
+        let new = by_descriptor(entry.directory.as_fd(), name);
+        let same = entry.old.is_some_and(|old| FileType::of(old.mode) == FileType::of(entry.new.mode));
+        let below = entry.lower.filter(|_| same);
+        let old = below.map(|below| by_descriptor(below.as_fd(), name));
+        attributes::settings(&new, &marks.attributes, old.as_deref())
     }
 
     /// What cannot be read counts as different.
@@ -235,6 +256,10 @@ impl Walk<'_> {
         };
         let mut change = self.change(entry.path.clone(), kind, entry.old, Some(entry.new));
         change.target = target;
+        if matches!(file_type, FileType::File | FileType::Directory) {
+            let settings = self.settings(entry, &marks);
+            change.attributes = settings.iter().map(Attribute::of).collect();
+        }
         change.covered = entry.lower.is_none();
         change.parent = entry.parent;
         change.origin = marks.origin;
@@ -295,7 +320,7 @@ impl Walk<'_> {
         };
         Change {
             layer: self.layer.name.clone(),
-            path,
+            path: path.clone(),
             kind,
             file_type,
             old_type: old_type.filter(|old| *old != file_type),
@@ -304,6 +329,13 @@ impl Walk<'_> {
             old_size: size(old),
             new_size: size(new),
             target: None,
+            old_target: old_type
+                .filter(|old| *old == FileType::Symlink)
+                .and_then(|_| self.host.handle(&path).and_then(link_target).ok()),
+            renamed_from: None,
+            renamed_to: None,
+            attributes: Vec::new(),
+            settings: Vec::new(),
             content: None,
             held: None,
             flag: None,

@@ -11,7 +11,10 @@ mod suite {
     mod discard;
     mod held;
     mod hostile;
+    mod patch;
     mod race;
+    mod random;
     mod root;
     mod support;
+    mod undo;
 }

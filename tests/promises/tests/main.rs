@@ -14,6 +14,7 @@ mod descriptors;
 mod doctor;
 mod grants;
 mod interactive;
+mod landing;
 mod landlock;
 mod limits;
 mod many;

@@ -261,3 +261,50 @@ fn what_must_not_land_can_be_left_out() {
     let diff = place.ringfence(&["diff", "--stat"]);
     assert!(diff.out.contains("venv/bin/python3") && !diff.out.contains("code"), "{}", diff.out);
 }
+
+/// What landed goes back the way it came, part by part, and never over later work.
+#[test]
+fn what_was_applied_can_be_undone() {
+    let place = Place::new();
+    place.write("a", "before");
+    place.write("gone/x", "x");
+    let script = "echo after > a; rm -r gone; mkdir d; echo n > d/n; echo v > .envrc";
+    assert_eq!(place.run("", script).status, 0);
+    assert_eq!(place.ringfence(&["undo"]).status, 125, "nothing landed yet");
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    assert_eq!(place.ringfence(&["apply", "--accept", ".envrc"]).status, 0);
+    // The last part first.
+    let undone = place.ringfence(&["undo"]);
+    assert_eq!(undone.status, 0, "{}", undone.err);
+    assert!(place.read(".envrc").is_none() && place.read("d/n").is_some());
+    place.write("a", "mine");
+    let refused = place.ringfence(&["undo"]);
+    assert!(
+        refused.status == 126 && refused.err.contains("a: changed"),
+        "{} {}",
+        refused.status,
+        refused.err
+    );
+    assert!(place.read("a").as_deref() == Some("mine") && place.read("gone/x").is_none());
+    place.write("a", "after\n");
+    // The same bytes again are somebody's work too.
+    assert_eq!(place.ringfence(&["undo"]).status, 126);
+}
+
+/// After an undo the host is as before, and the run can be applied again if its changes are still there.
+#[test]
+fn an_undone_apply_can_be_applied_again() {
+    let place = Place::new();
+    place.write("a", "before");
+    assert_eq!(place.run("", "echo after > a; echo v > .envrc").status, 0);
+    for _ in 0..3 {
+        let applied = place.ringfence(&["apply"]);
+        assert_eq!(applied.status, 0, "{}", applied.err);
+        assert_eq!(place.read("a").as_deref(), Some("after\n"));
+        let undone = place.ringfence(&["undo"]);
+        assert_eq!(undone.status, 0, "{}", undone.err);
+        assert_eq!(place.read("a").as_deref(), Some("before"));
+    }
+    let again = place.ringfence(&["undo"]);
+    assert!(again.status == 125 && again.err.contains("can be undone"), "{}", again.err);
+}

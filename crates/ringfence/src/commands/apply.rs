@@ -4,23 +4,32 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringfence_record::{Change, Event, Status};
-use ringfence_workspace::{Applied, Options, Reason, Refused};
+use ringfence_workspace::{Applied, Chosen, Danger, Options, Reason, Refused, Review};
 
 use crate::commands::waiting::{self, Waiting};
 use crate::failure::{Context, Failure};
-use crate::{environment, terminal};
+use crate::{environment, git, terminal};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// The run, by the beginning of its id; without it, the last one here
     run: Option<String>,
-    /// Land this path too, although it runs on the host by itself (a hook, git's configuration); what the policy
-    /// protects stays held back
-    #[arg(long, value_name = "PATH")]
+    /// Land this path, or everything of this kind, too, although it runs on the host or decides what does: hooks, config, editors,
+    /// agents, shell, ci, scripts, lockfiles, binaries, symlinks (`./hooks` is a path); what the policy protects stays held
+    #[arg(long, value_name = "KIND|PATH")]
     accept: Vec<PathBuf>,
     /// Do not land this path, nor what is below it: it stays with the run
     #[arg(long, value_name = "PATH")]
     leave: Vec<PathBuf>,
+    /// Ask for every change and every hunk: y, n, a, d, q
+    #[arg(short, long, conflicts_with_all = ["json", "merge", "branch"])]
+    interactive: bool,
+    /// Merge text files that changed on the host meanwhile, where git knows the version from which both sides began
+    #[arg(long)]
+    merge: bool,
+    /// Do not touch the files: put the changes on this new branch of the repository, as a commit by the run's identity
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["accept", "leave", "merge"])]
+    branch: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -36,8 +45,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let event = Event::ApplyRefuse { workspace: workspace.clone(), changes: reasons(refused) };
         log.append(&event).context("the run's log")
     };
-    let options =
-        Options { named: arguments.accept.clone(), left: arguments.leave.clone(), journals: run.journals() };
+    let mut options = options(arguments, run.journals());
+    if let Some(branch) = &arguments.branch {
+        return onto_branch(&mut run, &mut log, branch, arguments.json);
+    }
+    if arguments.interactive || arguments.merge {
+        let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+        if arguments.interactive {
+            super::pick::pick(&review, &mut options)?;
+        } else {
+            options.chosen = merged(&review, &run)?;
+        }
+    }
     let plan = match ringfence_workspace::plan_apply_with(&run.layers, &options) {
         Ok(plan) => plan,
         Err(refused) => {
@@ -66,11 +85,70 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
 }
 
+fn merged(review: &Review, run: &Waiting) -> Result<Vec<Chosen>, Failure> {
+    review.merge(&|path| git::known(&run.record.workspace, path)).map_err(|(path, why)| {
+        let path = ringfence_workspace::escape(&path);
+        Failure::new(format!("{path} cannot be merged: {why}"))
+            .with_status(Failure::REFUSED)
+            .hint(format!("to land the rest: `ringfence apply {} --leave {path}`", run.record.id))
+    })
+}
+
+/// The changes as a commit; the run waits on.
+fn onto_branch(
+    run: &mut Waiting,
+    log: &mut ringfence_record::Writer,
+    branch: &str,
+    json: bool,
+) -> Result<u8, Failure> {
+    let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+    let (entries, missing) = review.entries().context("reading the changes")?;
+    let event = Event::WorkspaceApply {
+        workspace: format!("{} (branch {branch})", run.record.workspace.display()),
+        landed: entries.len() as u64,
+        held: missing.len() as u64,
+        undo: String::new(),
+    };
+    run.record.head = Some(log.append(&event).context("the run's log")?);
+    run.write()?;
+    let author = run.record.identity.as_ref().map_or("ringfence", |identity| identity.name.as_str());
+    let id = &run.record.id;
+    let command = ringfence_workspace::escape(run.record.command.join(" "));
+    let message = format!("Changes of run {id}\n\n{command}\n");
+    let (commit, count) = git::commit(&run.record.workspace, branch, author, &message, &entries)?;
+    for one in &missing {
+        let path = ringfence_workspace::escape(&one.path);
+        terminal::error(&format!("{} {path}: {}", terminal::label("not on the branch:"), one.why));
+    }
+    if json {
+        super::print_json(
+            &serde_json::json!({ "run": id, "branch": branch, "commit": commit, "entries": count }),
+        )?;
+    } else {
+        terminal::print(&format!(
+            "{} on the branch {branch} ({commit}); the files are as they were",
+            changes(count)
+        ));
+    }
+    Ok(0)
+}
+
+fn options(arguments: &Arguments, journals: Vec<PathBuf>) -> Options {
+    let mut options = Options { left: arguments.leave.clone(), journals, ..Options::default() };
+    for accepted in &arguments.accept {
+        match accepted.to_str().and_then(Danger::named) {
+            Some(kind) => options.kinds.push(kind),
+            None => options.named.push(accepted.strip_prefix(".").unwrap_or(accepted).to_owned()),
+        }
+    }
+    options
+}
+
 fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failure> {
     run.record.status = Status::Applied;
     run.write()?;
     // What was held back stays to be looked at.
-    if applied.held.is_empty() && applied.left.is_empty() {
+    if applied.held.is_empty() && applied.left.is_empty() && applied.in_part.is_empty() {
         run.remove_layers()?;
     }
     if json {
@@ -84,10 +162,15 @@ fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failur
     }
     let replaced = if applied.landed.len() == 1 { "it" } else { "they" };
     terminal::print(&format!(
-        "{} landed; what {replaced} replaced is kept in {}",
+        "{} landed; what {replaced} replaced is kept in {}; `ringfence undo {}` puts it back",
         changes(applied.landed.len()),
-        applied.undo.display()
+        applied.undo.display(),
+        run.record.id
     ));
+    for path in &applied.in_part {
+        let path = ringfence_workspace::escape(path);
+        terminal::print(&format!("{path} landed in part: the rest stays with the run"));
+    }
     if !applied.held.is_empty() {
         terminal::print(&format!("{} held back:", changes(applied.held.len())));
         terminal::print(&ringfence_workspace::render_held(&applied.held));
@@ -97,8 +180,12 @@ fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failur
         };
         if let Some(change) = applied.held.iter().find(accepted) {
             let path = ringfence_workspace::escape(&change.path);
+            let kind = match &change.held {
+                Some(ringfence_workspace::HoldReason::RunsOnHost { kind, .. }) => kind.name(),
+                _ => "KIND",
+            };
             terminal::print(&format!(
-                "to land one after a look: `ringfence apply {id} --accept {path}`; to drop the rest: `ringfence discard {id}`"
+                "to land one after a look: `ringfence apply {id} --accept {path}`, or all of its kind: `--accept {kind}`; to drop the rest: `ringfence discard {id}`"
             ));
         } else {
             terminal::print(&format!("to drop them: `ringfence discard {id}`"));
@@ -111,7 +198,7 @@ fn changes(number: usize) -> String {
     if number == 1 { "1 change".into() } else { format!("{number} changes") }
 }
 
-fn reasons(refused: &Refused) -> Vec<Change> {
+pub(crate) fn reasons(refused: &Refused) -> Vec<Change> {
     refused
         .refusals
         .iter()

@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod grant;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod pick;
 pub(crate) mod plan;
 pub(crate) mod presets;
 pub(crate) mod ps;
@@ -19,6 +20,7 @@ pub(crate) mod shell;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod trust;
+pub(crate) mod undo;
 pub(crate) mod waiting;
 
 use crate::failure::{Context, Failure};

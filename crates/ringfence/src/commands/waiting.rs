@@ -34,20 +34,88 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
     let journal =
         directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
-    let recovered = ringfence_workspace::recover(&journal);
-    let interrupted = recovered.err().map(|refused| Failure::new(refused.to_string().trim_end()));
+    let interrupted = recover(&directory, &journal).err();
     if !layers.iter().any(|layer| layer.upper.exists()) {
         if let Some(interrupted) = interrupted {
             return Err(interrupted);
         }
         let state = match record.status {
             Status::Applied => "have landed already",
+            Status::Undone => "had landed, and were undone",
             Status::Discarded => "were thrown away",
             _ => "are none",
         };
         return Err(Failure::new(format!("the changes of run {} {state}", record.id)));
     }
     Ok(Waiting { directory, journal, interrupted, record, layers })
+}
+
+/// Finishes or takes back what was interrupted: an undo of the last apply that landed, and the apply after it.
+fn recover(directory: &RunDir, next: &std::path::Path) -> Result<(), Failure> {
+    let last = directory.journals().take_while(|journal| journal != next).last();
+    for journal in last.map(|last| ringfence_workspace::reverted(&last)).into_iter().chain([next.to_owned()])
+    {
+        ringfence_workspace::recover(&journal)
+            .map_err(|refused| Failure::new(refused.to_string().trim_end()))?;
+    }
+    Ok(())
+}
+
+/// The journals of an apply and of its undo.
+fn with_undo(journal: PathBuf) -> [PathBuf; 2] {
+    let undo = ringfence_workspace::reverted(&journal);
+    [journal, undo]
+}
+
+/// A run with an apply that can be undone.
+pub(crate) struct Landed {
+    pub(crate) directory: RunDir,
+    pub(crate) record: RunRecord,
+    /// Of the last such apply.
+    pub(crate) journal: PathBuf,
+    /// Of the undos that came after it.
+    pub(crate) later: Vec<PathBuf>,
+}
+
+/// The run that is named, or the last one here with an apply that landed and was not undone.
+pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Landed, Failure> {
+    let state = State::open(&invoker.state).context("the state directory")?;
+    if let Some(name) = name {
+        let (directory, record) = state.find(name, None).map_err(|error| Failure::new(error.to_string()))?;
+        let id = directory.id().to_owned();
+        return landed(directory, record)?.ok_or_else(|| {
+            Failure::new(format!("nothing of run {id} stands on the host"))
+                .hint("what waits is applied with `ringfence apply`; what was undone is where it was before")
+        });
+    }
+    let mut runs = state.runs().context("the state directory")?;
+    while let Some((directory, record)) = runs.pop() {
+        let Ok(record) = record else { continue };
+        if invoker.cwd.starts_with(&record.workspace)
+            && let Some(found) = landed(directory, record)?
+        {
+            return Ok(found);
+        }
+    }
+    Err(Failure::new("no apply in this directory can be undone")
+        .hint("name the run, by the beginning of its id"))
+}
+
+fn landed(directory: RunDir, record: RunRecord) -> Result<Option<Landed>, Failure> {
+    if !directory.journals().next().is_some_and(|first| first.exists()) {
+        return Ok(None);
+    }
+    let next = directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
+    recover(&directory, &next)?;
+    // An apply that was interrupted may have landed just now.
+    let all: Vec<_> =
+        directory.journals().take_while(|journal| ringfence_workspace::landed(journal)).collect();
+    let Some(at) = all.iter().rposition(|journal| ringfence_workspace::undoable(journal)) else {
+        return Ok(None);
+    };
+    let Some(journal) = all.get(at).cloned() else { return Ok(None) };
+    let later = all.iter().skip(at + 1).cloned().flat_map(with_undo).collect();
+    Ok(Some(Landed { directory, record, journal, later }))
 }
 
 fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {
@@ -79,7 +147,7 @@ impl Waiting {
     /// Of all applies so far, and of the next.
     pub(crate) fn journals(&self) -> Vec<PathBuf> {
         let earlier = self.directory.journals().take_while(|journal| *journal != self.journal);
-        earlier.chain([self.journal.clone()]).collect()
+        earlier.chain([self.journal.clone()]).flat_map(with_undo).collect()
     }
 
     /// Stops where an earlier apply is in between.

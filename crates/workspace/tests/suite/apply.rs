@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use ringfence_workspace::{Reason, apply, plan_apply};
+use ringfence_workspace::{Reason, apply, plan_apply, render_stat};
 
 use super::support::{Case, leftovers, shell, snapshot};
 
@@ -123,15 +123,20 @@ fn names_of_one_inode_are_both_replaced() {
 }
 
 #[test]
-fn attributes_of_the_host_stay_and_those_of_the_task_do_not_land() {
-    let case = Case::new(
-        "echo one > a; python3 -c 'import os; os.setxattr(\"a\", \"user.mine\", b\"1\")'",
-        "python3 -c 'import os; os.setxattr(\"a\", \"user.theirs\", b\"1\")'; echo two > a",
-    );
-    case.apply().unwrap();
-    let mut list = vec![0; 1000];
-    let length = rustix::fs::listxattr(case.host.join("a"), &mut list).unwrap();
-    assert_eq!(&list[..length], b"user.mine\0");
+fn attributes_of_the_user_land_on_files_and_directories() {
+    let set = |path: &str, name: &str| format!("os.setxattr({path:?}, {name:?}, b\"1\"); ");
+    let python = |body: String| format!("python3 -c 'import os; {body}'");
+    let before = set("a", "user.mine") + &set("a", "user.gone") + &set("d", "user.mine");
+    let task = set("a", "user.theirs")
+        + "os.removexattr(\"a\", \"user.gone\"); "
+        + &set("d", "user.theirs")
+        + &set("n", "user.new");
+    let setup = format!("mkdir d; echo one > a; {}", python(before));
+    let script = format!("mkdir n; {}; chmod 500 d", python(task));
+    let case = Case::new(&setup, &script);
+    assert_eq!(case.summary(), ["x a", "m d", "A n"]);
+    assert!(render_stat(&case.diff()).contains("2 attributes"));
+    case.lands_like(&setup, &script);
 }
 
 #[test]

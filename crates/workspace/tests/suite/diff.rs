@@ -64,6 +64,16 @@ fn an_opaque_directory_deletes_what_it_hides() {
     assert_eq!(case.summary(), ["A d/four", "D d/one", "D d/sub", "D d/sub/three"]);
 }
 
+/// The kernel marks the directory alone that was made anew, and none of those in it.
+#[test]
+fn what_an_opaque_directory_hides_stays_hidden_further_down() {
+    let case = Case::new(
+        "mkdir -p d/sub/deep; echo 1 > d/sub/one; echo 2 > d/sub/deep/two",
+        "rm -r d; mkdir -p d/sub/deep",
+    );
+    assert_eq!(case.summary(), ["D d/sub/deep/two", "D d/sub/one"]);
+}
+
 #[test]
 fn a_renamed_file_and_hard_links_are_shown() {
     let case = Case::new(SETUP, "mv README.md READ; ln src/main.txt second; echo x >> second");

@@ -153,11 +153,7 @@ fn what_runs_by_itself_is_held_until_it_is_named() {
     let case = Case::new("", task);
     let named = [PathBuf::from(".vscode/tasks.json"), PathBuf::from(".idea")];
     apply(
-        plan_apply_with(
-            &case.layers(),
-            &Options { named: named.into(), left: Vec::new(), journals: Vec::new() },
-        )
-        .unwrap(),
+        plan_apply_with(&case.layers(), &Options { named: named.into(), ..Options::default() }).unwrap(),
         &case.journal(),
     )
     .unwrap();
@@ -171,7 +167,7 @@ fn naming_does_not_open_what_is_protected() {
     apply(
         plan_apply_with(
             &case.layers(),
-            &Options { named: vec![PathBuf::from(".vscode")], left: Vec::new(), journals: Vec::new() },
+            &Options { named: vec![PathBuf::from(".vscode")], ..Options::default() },
         )
         .unwrap(),
         &case.journal(),

@@ -91,7 +91,7 @@ impl Case {
     }
 
     pub(crate) fn apply(&self) -> Result<ringfence_workspace::Applied, Refused> {
-        let options = Options { named: Vec::new(), left: Vec::new(), journals: vec![self.journal()] };
+        let options = Options { journals: vec![self.journal()], ..Options::default() };
         ringfence_workspace::apply(plan_apply_with(&self.layers(), &options)?, &self.journal())
     }
 
@@ -177,7 +177,7 @@ pub(crate) fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
             };
             let mode = if stat.is_symlink() { 0 } else { stat.mode() & 0o7777 };
             let name = path.strip_prefix(root).unwrap().to_owned();
-            all.insert(name, format!("{mode:o} {what}"));
+            all.insert(name, format!("{mode:o} {what}{}", attributes(&path)));
         }
         if closed {
             // Queued directories below are still to be read, so it stays open until the end of this process's look.
@@ -198,6 +198,20 @@ pub(crate) fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
         }
     }
     all
+}
+
+/// The user's extended attributes.
+fn attributes(path: &Path) -> String {
+    let mut list = vec![0_u8; 65_536];
+    let length = rustix::fs::llistxattr(path, &mut list).unwrap_or(0);
+    let mut names: Vec<_> =
+        list[..length].split(|byte| *byte == 0).filter(|name| name.starts_with(b"user.")).collect();
+    names.sort_unstable();
+    let value = |name: &[u8]| {
+        let mut value = vec![0_u8; 65_536];
+        rustix::fs::lgetxattr(path, name, &mut value).map(|length| value[..length].escape_ascii().to_string())
+    };
+    names.iter().map(|name| format!(" {}={:?}", name.escape_ascii(), value(name))).collect()
 }
 
 fn content(path: &Path, stat: &fs::Metadata) -> String {

@@ -1,0 +1,188 @@
+//! `ringfence apply --interactive`: change by change and hunk by hunk, what lands and what stays with the run.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+
+use ringfence_workspace::{Change, Danger, FileType, HoldReason, Kind, Look, Options, Reason, Review};
+
+use crate::failure::{Context, Failure};
+use crate::terminal;
+
+const HELP: &str = "y - yes, let it land
+n - no, leave it with the run
+a - yes, and all other hunks of this file
+d - no, and no other hunk of this file
+q - nothing of what was not asked yet
+? - this";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    All,
+    None,
+    Quit,
+}
+
+/// Asks for everything that may land, and turns the answers into options of the apply.
+pub(crate) fn pick(review: &Review, options: &mut Options) -> Result<(), Failure> {
+    let mut asker = Asker { review, look: Look { colour: terminal::colour_out(), all: true }, quit: false };
+    // What stands for all that is below it.
+    let mut whole: Vec<&PathBuf> = Vec::new();
+    for change in review.changes() {
+        if whole.iter().any(|path| change.path.starts_with(path)) || named_by_another(review, change) {
+            continue;
+        }
+        let directory = change.file_type == FileType::Directory;
+        if directory && change.kind == Kind::Created && below(review, change).next().is_some() {
+            continue;
+        }
+        if directory && change.kind == Kind::Deleted {
+            whole.push(&change.path);
+        }
+        let answer = match asker.quit {
+            true => Answer::Quit,
+            false => asker.change(change, options)?,
+        };
+        if answer != Answer::Yes {
+            options.left.push(change.path.clone());
+            options.left.extend(change.renamed_from.clone());
+        }
+    }
+    leave_hollow(review, options);
+    Ok(())
+}
+
+/// The old name of a file that moved: its new name is asked for.
+fn named_by_another(review: &Review, change: &Change) -> bool {
+    change.renamed_to.as_ref().is_some_and(|to| {
+        review
+            .changes()
+            .iter()
+            .any(|other| other.path == *to && other.renamed_from.as_ref() == Some(&change.path))
+    })
+}
+
+fn below<'a>(review: &'a Review, above: &'a Change) -> impl Iterator<Item = &'a Change> {
+    let inside = |change: &&Change| change.path != above.path && change.path.starts_with(&above.path);
+    review.changes().iter().filter(inside)
+}
+
+/// A new directory lands for what lands in it.
+fn leave_hollow(review: &Review, options: &mut Options) {
+    let left: BTreeSet<PathBuf> = options.left.iter().cloned().collect();
+    for change in review.changes() {
+        let new = change.file_type == FileType::Directory && change.kind == Kind::Created;
+        let mut inside =
+            below(review, change).filter(|change| change.file_type != FileType::Directory).peekable();
+        if new && inside.peek().is_some() && inside.all(|change| left.contains(&change.path)) {
+            options.left.push(change.path.clone());
+        }
+    }
+}
+
+struct Asker<'a> {
+    review: &'a Review,
+    look: Look,
+    quit: bool,
+}
+
+impl Asker<'_> {
+    fn change(&mut self, change: &Change, options: &mut Options) -> Result<Answer, Failure> {
+        self.say(|review, look, out| review.heading(change, look, out))?;
+        if change.file_type == FileType::Directory && change.kind == Kind::Deleted {
+            terminal::print(&format!("with {} entries in it", below(self.review, change).count()));
+        }
+        if matches!(change.held, Some(HoldReason::Protected { .. })) {
+            return Ok(Answer::No);
+        }
+        let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
+        if change.refused.is_some() && !out {
+            return Ok(Answer::No);
+        }
+        let answer = match self.review.pieces(change) {
+            Some(pieces) if change.held.is_none() => return self.hunks(change, &pieces, options),
+            Some(pieces) => {
+                for at in 0..pieces.count() {
+                    self.say(|_, look, out| pieces.show(at, look, out))?;
+                }
+                self.ask("Land this change, which is held back for what is said above")?
+            }
+            None => self.ask("Land this change")?,
+        };
+        if answer == Answer::Yes && change.held.is_some() {
+            options.named.push(change.path.clone());
+        }
+        if answer == Answer::Yes && out {
+            options.kinds.push(Danger::Symlinks);
+        }
+        Ok(answer)
+    }
+
+    fn hunks(
+        &mut self,
+        change: &Change,
+        pieces: &ringfence_workspace::Pieces<'_>,
+        options: &mut Options,
+    ) -> Result<Answer, Failure> {
+        let (mut wanted, mut rest) = (Vec::new(), None);
+        for at in 0..pieces.count() {
+            let answer = match rest {
+                Some(answer) => answer,
+                None => {
+                    self.say(|_, look, out| pieces.show(at, look, out))?;
+                    self.ask(&format!("({}/{}) Land this hunk", at + 1, pieces.count()))?
+                }
+            };
+            match answer {
+                Answer::Yes => wanted.push(at),
+                Answer::All => {
+                    wanted.push(at);
+                    rest = Some(Answer::Yes);
+                }
+                Answer::No => {}
+                Answer::None | Answer::Quit => rest = Some(Answer::No),
+            }
+        }
+        if wanted.len() == pieces.count() {
+            return Ok(Answer::Yes);
+        }
+        if wanted.is_empty() {
+            return Ok(Answer::No);
+        }
+        debug_assert_eq!(change.kind, Kind::Modified);
+        options.chosen.push(pieces.choose(&wanted));
+        Ok(Answer::Yes)
+    }
+
+    fn say(
+        &self,
+        with: impl FnOnce(&Review, Look, &mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<(), Failure> {
+        super::diff::write(|out| with(self.review, self.look, out))
+    }
+
+    /// The end of the input is `q`.
+    fn ask(&mut self, question: &str) -> Result<Answer, Failure> {
+        loop {
+            super::diff::write(|out| write!(out, "{question} [y,n,a,d,q,?]? "))?;
+            let mut line = String::new();
+            let read = std::io::stdin().lock().read_line(&mut line).context("reading the answer")?;
+            let answer = match line.trim() {
+                "y" => Answer::Yes,
+                "n" => Answer::No,
+                "a" => Answer::All,
+                "d" => Answer::None,
+                "q" => Answer::Quit,
+                _ if read == 0 => Answer::Quit,
+                _ => {
+                    terminal::print(HELP);
+                    continue;
+                }
+            };
+            self.quit = answer == Answer::Quit;
+            return Ok(answer);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `ringfence undo`: puts back what an apply replaced, all or nothing.
+
+use clap::Args;
+use ringfence_record::{Event, RunRecord, Status, Writer};
+use ringfence_workspace::{Reason, Refused, escape};
+
+use crate::commands::waiting::{self, Landed};
+use crate::failure::{Context, Failure};
+use crate::{environment, terminal};
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "What landed must be on the host as it landed: where it was changed since, nothing is undone. A run that was applied in
+parts is undone part by part, the last one first."
+)]
+pub(crate) struct Arguments {
+    /// The run, by the beginning of its id; without it, the last one here that was applied
+    run: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let invoker = environment::invoker()?;
+    let Landed { directory, mut record, journal, later } =
+        waiting::find_landed(&invoker, arguments.run.as_deref())?;
+    let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
+    let workspace = record.workspace.display().to_string();
+    let refuse = |refused: &Refused, log: &mut Writer, record: &mut RunRecord| {
+        let event =
+            Event::ApplyRefuse { workspace: workspace.clone(), changes: super::apply::reasons(refused) };
+        record.head = Some(log.append(&event).context("the run's log")?);
+        directory.write_record(record, true).context("the run's record")?;
+        let broken = refused.refusals.iter().all(|refusal| matches!(refusal.reason, Reason::Failed { .. }));
+        let status = if broken { Failure::OURS } else { Failure::REFUSED };
+        Err(Failure::new(refused.to_string().trim_end()).with_status(status))
+    };
+    let undo = match ringfence_workspace::plan_undo(&journal, &later) {
+        Ok(undo) => undo,
+        Err(refused) => return refuse(&refused, &mut log, &mut record),
+    };
+    let (paths, kept) = (undo.paths(), undo.kept());
+    let restored = paths.len();
+    // On disk before the first file is put back.
+    let event = Event::WorkspaceUndo {
+        workspace: workspace.clone(),
+        restored: u64::try_from(restored).unwrap_or(u64::MAX),
+        kept: kept.display().to_string(),
+    };
+    record.head = Some(log.append(&event).context("the run's log")?);
+    directory.write_record(&record, true).context("the run's record")?;
+    if let Err(refused) = undo.carry_out(&mut |_| {}) {
+        return refuse(&refused, &mut log, &mut record);
+    }
+    let waits = waiting::layers(&record)?.iter().any(|layer| layer.upper.exists());
+    record.status = if waits { Status::Ended } else { Status::Undone };
+    directory.write_record(&record, true).context("the run's record")?;
+    if arguments.json {
+        let paths: Vec<_> = paths.iter().map(|(_, path)| escape(path)).collect();
+        super::print_json(&serde_json::json!({ "run": record.id, "restored": paths, "kept": kept }))?;
+        return Ok(0);
+    }
+    let entries = if restored == 1 { "1 entry is".into() } else { format!("{restored} entries are") };
+    terminal::print(&format!(
+        "{entries} as before the apply of {}; what had landed is kept in {}",
+        record.id,
+        kept.display()
+    ));
+    Ok(0)
+}

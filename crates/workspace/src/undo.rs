@@ -1,0 +1,228 @@
+//! Puts back what an apply replaced: the same steps the other way round, by the same journal, all or nothing.
+//!
+//! What stands on the host must be what landed, untouched since. What the undo takes away is kept in its turn.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::apply::{Progress, Source, carry_out, token};
+use crate::assess::interrupted;
+use crate::attributes;
+use crate::beneath::{Tree, by_descriptor, look_at, names};
+use crate::change::FileType;
+use crate::journal::{Journal, Story, UNDO};
+use crate::layer::{Identity, Timestamp};
+use crate::operation::{Action, Operation, numbered, ordered};
+use crate::recover::{Sites, landed};
+use crate::refuse::{Reason, Refusal, Refused};
+use crate::restored::Restored;
+
+/// The journal of the undo, in that of the apply.
+const REVERTED: &str = "reverted";
+
+/// Where the undo of an apply keeps its journal: it is to be recovered, and given to the next apply, like one of an apply.
+pub fn reverted(journal_dir: &Path) -> PathBuf {
+    journal_dir.join(REVERTED)
+}
+
+/// Whether the apply whose journal is in this directory landed, and was not undone.
+pub fn undoable(journal_dir: &Path) -> bool {
+    landed(journal_dir) && !landed(&reverted(journal_dir))
+}
+
+/// An undo that may begin: everything was judged, and nothing stands in the way.
+#[derive(Debug)]
+pub struct Undo {
+    journal_dir: PathBuf,
+    sites: Sites,
+    token: String,
+    kept: Tree,
+    operations: Vec<Operation>,
+    /// By the numbers of the steps, those of the steps of the apply.
+    numbers: BTreeMap<usize, usize>,
+}
+
+/// Judges an undo. `later` are the journals of what came after the apply, and of its undo: their traces are no conflict.
+///
+/// # Errors
+/// [`Refused`]: it did not land, something of it was changed on the host since, or a system call failed.
+pub fn plan_undo(journal_dir: &Path, later: &[PathBuf]) -> Result<Undo, Refused> {
+    let at = |reason| Refused::one("", journal_dir, reason);
+    let failed = |doing: &'static str| move |errno| at(Reason::failed(doing)(errno));
+    let (_, story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
+    if story.done != Some(true) {
+        return Err(at(Reason::Interrupted));
+    }
+    let token = token().map_err(failed("read random bytes"))?;
+    let sites = Sites::open(&story.layers, &token)?;
+    for (place, host) in story.layers.iter().zip(&sites.hosts) {
+        if let Some(reason) = interrupted(host) {
+            return Err(Refused::one(&place.name, Path::new(""), reason));
+        }
+    }
+    let kept = Tree::own(&journal_dir.join(UNDO)).map_err(failed("open what was kept"))?;
+    // One that was taken back left its traces too.
+    let traces: Vec<_> = later.iter().cloned().chain([reverted(journal_dir)]).collect();
+    let mut operations = reverse(&story, &sites, &kept, &Restored::load_all(&traces))?;
+    let numbers = operations.iter().enumerate().map(|(now, operation)| (now, operation.number)).collect();
+    numbered(&mut operations);
+    Ok(Undo { journal_dir: journal_dir.to_owned(), sites, token, kept, operations, numbers })
+}
+
+impl Undo {
+    /// The paths that it puts back, with the names of their layers.
+    pub fn paths(&self) -> Vec<(String, PathBuf)> {
+        let path = |operation: &Operation| {
+            let place = self.sites.places.get(operation.layer)?;
+            Some((place.name.clone(), operation.path.clone()))
+        };
+        self.operations.iter().filter_map(path).collect()
+    }
+
+    /// Where what it takes away will be kept.
+    pub fn kept(&self) -> PathBuf {
+        reverted(&self.journal_dir).join(UNDO)
+    }
+
+    /// Puts it back. What could not be cleared up is returned; [`crate::recover()`] tries again.
+    ///
+    /// # Errors
+    /// [`Refused`]: something was changed meanwhile, or a system call failed; then the host is as it was.
+    pub fn carry_out(self, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Refusal>, Refused> {
+        let journal = reverted(&self.journal_dir);
+        let source = Source::Kept { kept: &self.kept, numbers: &self.numbers };
+        let places = self.sites.places.clone();
+        let operations = self.operations.clone();
+        let left = carry_out(&self.sites, places, operations, &source, &journal, self.token, watch)?;
+        if left.is_empty() {
+            // It has its place again; a second name here would only show changes made there.
+            let _ = crate::remove::remove_tree(&self.journal_dir.join(UNDO));
+        }
+        // Without them the next apply is refused, which loses nothing.
+        let mut traces = Restored::default();
+        traces.remember_undone(&self.operations, &self.sites.hosts);
+        let _ = traces.save(&journal);
+        Ok(left)
+    }
+}
+
+/// The steps back in their order, each still with its number then.
+fn reverse(
+    story: &Story,
+    sites: &Sites,
+    kept: &Tree,
+    restored: &Restored,
+) -> Result<Vec<Operation>, Refused> {
+    let (mut operations, mut refusals) = (Vec::new(), Vec::new());
+    for operation in &story.operations {
+        let Some((host, place)) = sites.site(operation) else { continue };
+        match back(story, operation, host, kept, restored) {
+            Ok(operation) => operations.push(operation),
+            Err(reason) => refusals.push(Refusal::new(&place.name, &operation.path, reason)),
+        }
+    }
+    if !refusals.is_empty() {
+        return Err(Refused { refusals });
+    }
+    ordered(&mut operations);
+    Ok(operations)
+}
+
+fn back(
+    story: &Story,
+    operation: &Operation,
+    host: &Tree,
+    kept: &Tree,
+    restored: &Restored,
+) -> Result<Operation, Reason> {
+    let look = Reason::failed("look at what landed");
+    let parent = host.parent(&operation.path).map_err(|_| Reason::DirectoryReplaced)?;
+    let above = Identity::of(&rustix::fs::fstat(&parent).map_err(Reason::failed("look at the directory"))?);
+    if !above.same_object(&operation.parent) {
+        return Err(Reason::DirectoryReplaced);
+    }
+    let name = operation.path.file_name().ok_or(Reason::ChangedOnHost)?;
+    let there = look_at(&parent, name).map_err(look)?;
+    let before = kept
+        .look(&crate::stage::name(operation.number))
+        .map_err(Reason::failed("look at what was replaced"))?;
+    let lost = || Reason::failed("find what was replaced")(Errno::NOENT);
+    let (action, mode) = match operation.action {
+        Action::Create => (Action::Remove, 0),
+        Action::Replace => (Action::Replace, before.ok_or_else(lost)?.mode & 0o7777),
+        Action::Remove => (Action::Create, before.ok_or_else(lost)?.mode & 0o7777),
+        Action::Mode => (Action::Mode, operation.old.map_or(0, |old| old.mode & 0o7777)),
+    };
+    let as_it_landed = match (operation.action, &there) {
+        (Action::Remove, there) => there.is_none(),
+        (_, None) => false,
+        (Action::Mode, Some(there)) => {
+            let path = by_descriptor(parent.as_fd(), name);
+            let same = |setting: &attributes::Setting| {
+                attributes::value(&path, &setting.name).is_ok_and(|value| value == setting.new)
+            };
+            operation.old.is_some_and(|old| old.same_object(there))
+                && there.mode & 0o7777 == operation.mode
+                && operation.settings.iter().all(same)
+        }
+        (_, Some(there)) => untouched(story, operation, host, there, restored),
+    };
+    if !as_it_landed {
+        return Err(Reason::ChangedSinceApply);
+    }
+    Ok(Operation {
+        number: operation.number,
+        layer: operation.layer,
+        path: operation.path.clone(),
+        action,
+        parent: above,
+        old: there,
+        mode,
+        settings: operation.settings.iter().cloned().map(attributes::Setting::reversed).collect(),
+    })
+}
+
+/// Is this what landed? In a directory that landed, nothing may be newer than it.
+fn untouched(
+    story: &Story,
+    operation: &Operation,
+    host: &Tree,
+    there: &Identity,
+    restored: &Restored,
+) -> bool {
+    let number = operation.number;
+    if FileType::of(there.mode) != FileType::Directory {
+        return match (story.stands.get(&number), story.staged.get(&number)) {
+            (Some(stood), _) => stood == there || restored.knows(operation.layer, &operation.path, there),
+            (None, Some(built)) => built.same_content(there),
+            (None, None) => false,
+        };
+    }
+    let Some(built) = story.stands.get(&number).or(story.staged.get(&number)) else { return false };
+    built.same_content(there) && inside(host, operation, built.changed, restored).unwrap_or(false)
+}
+
+fn inside(host: &Tree, operation: &Operation, moment: Timestamp, restored: &Restored) -> Result<bool, Errno> {
+    let mut queue = vec![operation.path.clone()];
+    while let Some(path) = queue.pop() {
+        let directory = match host.directory(&path) {
+            // Closed to its owner: it landed so, and nobody got in.
+            Err(Errno::ACCESS) => continue,
+            other => other?,
+        };
+        for name in names(&directory)? {
+            let path = path.join(&name);
+            let Some(found) = look_at(&directory, &name)? else { continue };
+            if found.changed > moment && !restored.knows(operation.layer, &path, &found) {
+                return Ok(false);
+            }
+            if FileType::of(found.mode) == FileType::Directory {
+                queue.push(path);
+            }
+        }
+    }
+    Ok(true)
+}

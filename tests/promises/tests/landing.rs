@@ -1,0 +1,180 @@
+//! What lands piece by piece, by kind, merged, or on a branch.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use ringfence_promises::Place;
+
+fn host(place: &Place, script: &str) -> String {
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+fn answered(place: &Place, answers: &str) -> (i32, String) {
+    let mut command = place.command(&["apply", "--interactive"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (done.status.code().unwrap_or(-1), text)
+}
+
+#[test]
+fn hunks_and_changes_land_as_they_are_answered() {
+    let place = Place::new();
+    host(&place, "seq 30 > f; echo keep > keep; mkdir old; echo o > old/o; echo m > moves");
+    let script = "sed -i 's/^2$/two/; s/^15$/fifteen/; s/^29$/twentynine/' f; rm keep; rm -r old; mkdir -p new/deep; echo n > new/deep/n;
+                  mv moves moved; echo v > .envrc; mkdir other; echo x > other/x";
+    assert_eq!(place.run("", script).status, 0);
+    // .envrc, f: three hunks, keep, moved, new/deep/n, old, other/x
+    let (status, text) = answered(&place, "y\ny\nn\ny\nn\ny\nn\nwhat\ny\ny\n");
+    assert_eq!(status, 0, "{text}");
+    let wanted = host(&place, "seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
+    assert_eq!(place.read("f").unwrap(), wanted, "{text}");
+    let there = |path: &str| place.workspace.join(path).exists();
+    assert!(there("keep") && there(".envrc") && there("moved") && !there("moves"), "{text}");
+    assert!(!there("new") && !there("old") && there("other/x"), "{text}");
+    // The rest waits, and lands later.
+    let diff = place.ringfence(&["diff", "--stat"]);
+    assert!(
+        diff.out.contains("f ") && diff.out.contains("new/deep/n") && !diff.out.contains("moved"),
+        "{}",
+        diff.out
+    );
+    let rest = place.ringfence(&["apply"]);
+    assert_eq!(rest.status, 0, "{}", rest.err);
+    assert!(place.read("f").unwrap().contains("fifteen") && there("new/deep/n") && !there("keep"));
+    for _ in 0..2 {
+        let undone = place.ringfence(&["undo"]);
+        assert_eq!(undone.status, 0, "{}", undone.err);
+    }
+    assert_eq!(place.read("f").unwrap(), host(&place, "seq 30"));
+    assert!(
+        there("keep")
+            && there("moves")
+            && there("old/o")
+            && !there("moved")
+            && !there("other")
+            && !there(".envrc")
+    );
+}
+
+#[test]
+fn what_was_not_answered_does_not_land() {
+    let place = Place::new();
+    host(&place, "seq 30 > f");
+    assert_eq!(place.run("", "echo 31 >> f; echo a > a; echo z > z").status, 0);
+    let (status, text) = answered(&place, "y\nq\n");
+    assert_eq!(status, 0, "{text}");
+    assert!(
+        place.read("a").is_some() && place.read("z").is_none() && !place.read("f").unwrap().contains("31")
+    );
+}
+
+#[test]
+fn each_kind_is_held_and_lands_by_its_name() {
+    let elf = "cp /bin/true tool";
+    for (script, path, kind) in [
+        (
+            "git init -q . 2> /dev/null; rm .git/hooks/*; echo x > .git/hooks/post-commit",
+            ".git/hooks/post-commit",
+            "hooks",
+        ),
+        ("mkdir .hg; echo x > .hg/hgrc", ".hg/hgrc", "config"),
+        ("mkdir .vscode; echo x > .vscode/tasks.json", ".vscode/tasks.json", "editors"),
+        ("echo x > .mcp.json", ".mcp.json", "agents"),
+        ("echo x > .envrc", ".envrc", "shell"),
+        ("mkdir -p .github/workflows; echo x > .github/workflows/ci.yml", ".github/workflows/ci.yml", "ci"),
+        ("echo '{\"scripts\":{\"postinstall\":\"x\"}}' > package.json", "package.json", "scripts"),
+        ("echo x > Cargo.lock", "Cargo.lock", "lockfiles"),
+        (elf, "tool", "binaries"),
+    ] {
+        let place = Place::new();
+        assert_eq!(place.run("", &format!("{script}; echo fine > fine")).status, 0);
+        let first = place.ringfence(&["apply"]);
+        assert_eq!(first.status, 0, "{kind}: {}", first.err);
+        assert!(place.read("fine").is_some() && !place.workspace.join(path).exists(), "{kind}");
+        assert!(first.out.contains(&format!("({kind}: ")), "{kind}: {}", first.out);
+        let other = if kind == "ci" { "hooks" } else { "ci" };
+        assert_eq!(place.ringfence(&["apply", "--accept", other]).status, 0);
+        assert!(!place.workspace.join(path).exists(), "{kind} by {other}");
+        let accepted = place.ringfence(&["apply", "--accept", kind]);
+        assert_eq!(accepted.status, 0, "{kind}: {}", accepted.err);
+        assert!(place.workspace.join(path).exists(), "{kind}");
+    }
+    let place = Place::new();
+    place.write("package.json", "{\"name\":\"x\",\"scripts\":{\"a\":\"b\"}}");
+    assert_eq!(
+        place
+            .run(
+                "",
+                "echo '{\"name\":\"y\",\"scripts\":{\"a\":\"b\"}}' > package.json; ln -s /etc/passwd out"
+            )
+            .status,
+        0
+    );
+    assert_eq!(place.ringfence(&["apply"]).status, 126);
+    let accepted = place.ringfence(&["apply", "--accept", "symlinks"]);
+    assert_eq!(accepted.status, 0, "{}", accepted.err);
+    assert!(place.read("package.json").unwrap().contains('y'), "no script changed");
+    assert!(place.workspace.join("out").is_symlink());
+}
+
+const REPOSITORY: &str = "git init -q -b main .; git config user.name x; git config user.email x@example.org;
+    seq 30 > f; printf 'a\\0b' > bin; echo gone > gone; echo ignored > .gitignore; mkdir 'd d'; echo x > 'd d/ü';
+    git add -A; git commit -qm first";
+
+#[test]
+fn both_sides_of_a_file_are_merged_on_request() {
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    assert_eq!(place.run("", "sed -i 's/^2$/two/' f; echo n > n").status, 0);
+    host(&place, "sed -i 's/^29$/twentynine/' f");
+    assert_eq!(place.ringfence(&["apply"]).status, 126);
+    let merged = place.ringfence(&["apply", "--merge"]);
+    assert_eq!(merged.status, 0, "{}", merged.err);
+    assert_eq!(place.read("f").unwrap(), host(&place, "seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'"));
+    let undone = place.ringfence(&["undo"]);
+    assert_eq!(undone.status, 0, "{}", undone.err);
+    assert_eq!(place.read("f").unwrap(), host(&place, "seq 30 | sed 's/^29$/twentynine/'"));
+    // The same lines on both sides.
+    assert_eq!(place.run("", "sed -i 's/^5$/five/' f; echo m > m").status, 0);
+    host(&place, "sed -i 's/^5$/V/' f");
+    let refused = place.ringfence(&["apply", "--merge"]);
+    assert!(refused.status == 126 && refused.err.contains("the same lines"), "{}", refused.err);
+    assert!(place.read("m").is_none() && place.read("f").unwrap().contains("V\n"));
+}
+
+#[test]
+fn a_branch_gets_the_changes_and_the_files_stay() {
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    let before = host(&place, "git status --porcelain; git rev-parse HEAD; cat f");
+    let policy = "identity = { name = \"build-agent\" }";
+    let script = "echo more >> f; printf 'a\\0c' > bin; rm gone; echo i > ignored; echo y > 'd d/ü'; echo q > 'q\"uote'; ln -s f link; echo '#!' > run; chmod 755 run; \
+                  mkdir -p .github/workflows; echo x > .github/workflows/ci.yml";
+    assert_eq!(place.run(policy, script).status, 0);
+    let hook = "mkdir -p .git/hooks; printf '#!/bin/sh\\ntouch \"$HOME/hooked\"\\n' > .git/hooks/reference-transaction; chmod 755 .git/hooks/*";
+    host(&place, hook);
+    let done = place.ringfence(&["apply", "--branch", "agent/work"]);
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(done.err.contains("ci.yml"), "{}", done.err);
+    assert!(!place.home.join("hooked").exists(), "a hook ran");
+    host(&place, "rm .git/hooks/reference-transaction");
+    assert_eq!(host(&place, "git status --porcelain; git rev-parse HEAD; cat f"), before);
+    let names = host(&place, "git -c core.quotePath=false diff --name-status main agent/work");
+    assert_eq!(names, "M\tbin\nM\td d/ü\nM\tf\nD\tgone\nA\tlink\nA\t\"q\\\"uote\"\nA\trun\n");
+    assert_eq!(host(&place, "git log -1 --format=%an agent/work"), "build-agent\n");
+    assert!(host(&place, "git ls-tree agent/work run link").contains("100755"));
+    host(&place, "git fsck --strict");
+    let again = place.ringfence(&["apply", "--branch", "agent/work"]);
+    assert!(again.status == 125 && again.err.contains("already"), "{}", again.err);
+    assert_eq!(place.ringfence(&["apply", "--branch", "../x"]).status, 125);
+    // The run waits on, for the files too.
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    assert!(place.read("f").unwrap().ends_with("more\n"));
+}
