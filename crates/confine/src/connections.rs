@@ -279,7 +279,7 @@ impl Connections {
         }
         match outcome {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {
-                if self.waiting.len() >= MOST_WAITING {
+                if self.waiting.len() >= MOST_WAITING || scarce(&socket) {
                     return Err(Errno::CONNREFUSED);
                 }
                 let again = errno == Errno::AGAIN;
@@ -328,6 +328,13 @@ fn absolute(process: i32, path: &Path) -> Result<PathBuf, Errno> {
     }
     let cwd = fs::readlinkat(CWD, format!("/proc/{process}/cwd"), Vec::new())?;
     Ok(Path::new(OsStr::from_bytes(cwd.as_bytes())).join(path))
+}
+
+/// Whether init has few descriptors left for what it does besides; the lowest free number is the next.
+fn scarce(socket: &OwnedFd) -> bool {
+    const KEPT: u64 = 128;
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    u64::try_from(socket.as_raw_fd()).map_or(true, |number| number + KEPT.min(most / 2) >= most)
 }
 
 /// What is at a path.

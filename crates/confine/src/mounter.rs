@@ -13,7 +13,7 @@ use ringfence_sys::seccomp::{self, Instruction};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree, unmount};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_behavior};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
@@ -151,26 +151,39 @@ impl Mounter {
         let kind = if directory { Kind::Directory } else { Kind::File };
         let tree =
             Tree { host: path.clone(), kind, device: 0, inode: 0, recursive: directory, mapped: false };
-        let mount = root::open(&tree, false)?;
-        let masks = hidden
-            .iter()
-            .map(|(path, directory)| Ok((path, self.masks.one(*directory)?)))
-            .collect::<Result<Vec<_>, Errno>>()?;
+        let mount = self.masked(root::open(&tree, false)?, &path, &hidden)?;
         self.inside(|| {
             let at = mount_point(&path, directory, own)?;
             root::set(mount.as_fd(), READ, true)?;
-            root::attach(mount.as_fd(), at.as_fd())?;
-            let covered = masks.iter().try_for_each(|(path, mask)| {
-                root::attach(mask.as_fd(), find(path, OFlags::empty())?.as_fd())
-            });
-            // What could not be hidden is not shown either.
-            if covered.is_err() {
-                take_away(&mount)?;
-            }
-            covered
+            root::attach(mount.as_fd(), at.as_fd())
         })?;
         self.open.insert(number, (mount, own.then_some((path, directory))));
         Ok(())
+    }
+
+    /// The tree with all that stays hidden covered already: put together here, where no task can come by it or move what leads there.
+    fn masked(&self, mount: OwnedFd, path: &Path, hidden: &[(PathBuf, bool)]) -> Result<OwnedFd, Errno> {
+        if hidden.is_empty() {
+            return Ok(mount);
+        }
+        root::set(mount.as_fd(), Flags::default(), true)?;
+        root::attach(mount.as_fd(), find(path, OFlags::empty())?.as_fd())?;
+        let cover = |(hidden, directory): &(PathBuf, bool)| {
+            let below = hidden.strip_prefix(path).map_err(|_| Errno::INVAL)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            let place = fs::openat2(&mount, below, flags, Mode::empty(), resolve)?;
+            root::attach(self.masks.one(*directory)?.as_fd(), place.as_fd())
+        };
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_RECURSIVE;
+        // What could not be hidden is not shown either.
+        let whole = hidden.iter().try_for_each(cover).and_then(|()| open_tree(&mount, c"", flags));
+        take_away(&mount)?;
+        rustix::process::fchdir(find(Path::new("/"), OFlags::DIRECTORY)?)?;
+        whole
     }
 
     fn close(&mut self, number: u32) -> Result<(), Errno> {

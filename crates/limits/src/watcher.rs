@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use ringfence_plan::Limits;
 use rustix::fs::fstatfs;
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::Exceeded;
@@ -32,7 +33,11 @@ impl Watcher {
     /// Looks once.
     #[must_use]
     pub fn exceeded(&self) -> Option<Exceeded> {
-        let found = descendants(self.init.as_raw_nonzero().get());
+        // Who makes looking impossible is over the limit, as far as anybody can tell.
+        let Ok(found) = descendants(self.init.as_raw_nonzero().get()) else {
+            let processes = || self.processes.map(Exceeded::processes);
+            return self.memory.map(Exceeded::memory).or_else(processes);
+        };
         if let Some(limit) = self.processes
             && found.iter().map(|pid| threads(*pid)).sum::<u64>() > limit
         {
@@ -47,13 +52,17 @@ impl Watcher {
 }
 
 /// All processes below that one, by one look at /proc.
-fn descendants(init: i32) -> BTreeSet<i32> {
+fn descendants(init: i32) -> std::io::Result<BTreeSet<i32>> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let stat = match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => String::from_utf8_lossy(&stat).into_owned(),
+            Err(error) if gone(&error) => continue,
+            Err(error) => return Err(error),
+        };
         let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
         if let Some(parent) = parent {
             children.entry(parent).or_default().push(pid);
@@ -68,7 +77,12 @@ fn descendants(init: i32) -> BTreeSet<i32> {
             }
         }
     }
-    found
+    Ok(found)
+}
+
+/// It has ended meanwhile.
+fn gone(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 /// Bytes that files take in a file system.
@@ -154,7 +168,7 @@ mod tests {
         assert_eq!(watcher(Some(16 << 20), None).exceeded(), Some(Exceeded::memory(16 << 20)));
         assert_eq!(watcher(Some(4 << 30), Some(100)).exceeded(), None);
         assert_eq!(watcher(None, Some(1)).exceeded(), Some(Exceeded::processes(1)));
-        for pid in descendants(root.as_raw_nonzero().get()) {
+        for pid in descendants(root.as_raw_nonzero().get()).unwrap() {
             let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL);
         }
     }

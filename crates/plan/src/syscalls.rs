@@ -79,6 +79,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
                 always(Verdict::Notify)
             }
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
+            (Answer::Allow, "clone") if variant.guarded => alone(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
             (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
             (Answer::Allow, name) if variant.hosted && closer(name).is_some() => {
@@ -223,6 +224,15 @@ const NEW_NAMESPACES: &[i32] = &[
     0x80, // CLONE_NEWTIME
 ];
 
+/// A process that shares its current directory with another one could have it changed between its judgement and the moment when an
+/// interpreter opens its script. Threads end with an execve.
+fn alone() -> Vec<Case> {
+    const SHARED: u32 = (libc::CLONE_FS | libc::CLONE_THREAD) as u32;
+    let mut cases = vec![bits(0, SHARED, libc::CLONE_FS as u32, TOLD)];
+    cases.extend(conditions("clone"));
+    cases
+}
+
 fn always(verdict: Verdict) -> Vec<Case> {
     vec![Case { when: vec![], verdict }]
 }
@@ -288,6 +298,8 @@ fn conditions(name: &str) -> Vec<Case> {
         "connect" => return always(Verdict::Notify),
         "socket" => return socket(),
         "socketpair" => return socket_pair(),
+        // A lease holds up whoever opens the file on the host.
+        "fcntl" => vec![bits(1, u32::MAX, libc::F_SETLEASE as u32, TOLD)],
         "personality" => return personality(),
         "prlimit64" => return limits(),
         "prctl" => vec![
@@ -327,9 +339,15 @@ fn socket() -> Vec<Case> {
     let family = |family: i32| Match { argument: 0, upper: false, mask: u32::MAX, value: family as u32 };
     let route = Match { argument: 2, upper: false, mask: u32::MAX, value: libc::NETLINK_ROUTE as u32 };
     let mut cases = unix();
+    // Others (MPTCP, SCTP, UDP-Lite, ping) are ways that nothing here looks at.
+    let protocol = |value: i32| Match { argument: 2, upper: false, mask: u32::MAX, value: value as u32 };
+    for inet in [libc::AF_INET, libc::AF_INET6] {
+        let known = [0, libc::IPPROTO_TCP, libc::IPPROTO_UDP];
+        cases.extend(
+            known.map(|known| Case { when: vec![family(inet), protocol(known)], verdict: Verdict::Allow }),
+        );
+    }
     cases.extend([
-        Case { when: vec![family(libc::AF_INET)], verdict: Verdict::Allow },
-        Case { when: vec![family(libc::AF_INET6)], verdict: Verdict::Allow },
         Case { when: vec![family(libc::AF_NETLINK), route], verdict: Verdict::Allow },
         Case { when: vec![], verdict: TOLD },
     ]);

@@ -147,6 +147,7 @@ impl Table {
     /// The first entry that means this; or, if some name the program, that they do.
     fn find(&self, execution: &Execution<'_>, workspace: &[u8], how: As) -> Result<&Entry, bool> {
         let (called, arguments) = called(execution);
+        let arguments = arguments.as_slice();
         let place = Place { workspace, directory: execution.directory };
         let indices =
             [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
@@ -285,7 +286,7 @@ impl CommandRules {
         if let Some(shells) = &self.shells {
             let (called, arguments) = called(execution);
             for name in [called, last(execution.file)] {
-                shells.judge(name, arguments)?;
+                shells.judge(name, &arguments)?;
             }
         }
         self.listed(execution)
@@ -455,15 +456,21 @@ fn many(file: &[u8]) -> bool {
 }
 
 /// The name and the arguments that decide: of the program within a file of many.
-fn called<'a>(execution: &Execution<'a>) -> (&'a [u8], &'a [&'a [u8]]) {
+fn called<'a>(execution: &Execution<'a>) -> (&'a [u8], Vec<&'a [u8]>) {
     let rest = execution.arguments.get(1..).unwrap_or_default();
-    if !many(execution.file) {
-        return (last(execution.file), rest);
+    let (file, name) = (last(execution.file), last(execution.arguments.first().copied().unwrap_or_default()));
+    // git does the same by its name as by its first argument, and keeps programs under such names.
+    let dashed = |name: &'a [u8]| name.strip_prefix(b"git-");
+    let of_git = dashed(file).or_else(|| dashed(name).filter(|_| file == b"git"));
+    if let Some(command) = of_git {
+        return (b"git", std::iter::once(command).chain(rest.iter().copied()).collect());
     }
-    let name = last(execution.arguments.first().copied().unwrap_or_default());
+    if !many(execution.file) {
+        return (file, rest.to_vec());
+    }
     match rest {
-        [applet, rest @ ..] if name == last(execution.file) => (last(applet), rest),
-        _ => (name, rest),
+        [applet, rest @ ..] if name == file => (last(applet), rest.to_vec()),
+        _ => (name, rest.to_vec()),
     }
 }
 

@@ -157,7 +157,7 @@ impl Clerk for Approvals<'_> {
                 refusal.program.display(),
                 path.display(),
                 self.run,
-                path.display()
+                terminal::word(&path.to_string_lossy())
             );
             terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
         }

@@ -99,9 +99,15 @@ fn remedy(words: &[String], file: &Path, rule: &str) -> Vec<String> {
         return Vec::new();
     }
     let Some(program) = file.file_name() else { return Vec::new() };
-    let mut entry = vec![program.to_string_lossy().into_owned()];
+    // What no PATH leads to is named whole.
+    let found = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
+    let known = file.parent().is_some_and(|parent| found.iter().any(|path| parent == Path::new(path)));
+    let name = if known { Path::new(program) } else { file };
+    let mut entry = vec![name.to_string_lossy().into_owned()];
     entry.extend(words.iter().skip(1).cloned());
-    let text = line(entry.iter()).replace('\\', "\\\\").replace('"', "\\\"");
+    // A program alone would be any arguments.
+    let none = if entry.len() == 1 { " ()" } else { "" };
+    let text = (line(entry.iter()) + none).replace('\\', "\\\\").replace('"', "\\\"");
     vec!["[commands]".into(), format!("allow = [\"{text}\"]")]
 }
 

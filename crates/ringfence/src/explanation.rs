@@ -290,8 +290,8 @@ fn paragraph(one: &Explanation, run: &str) -> String {
     }
     if one.grantable {
         // To be pasted: no name of a file may end the quotes.
-        let path = line(&one.target).replace('\'', "'\\''");
-        out.push_str(&format!("    while it runs: ringfence grant {run} --read '{path}' --for 10m\n"));
+        let path = crate::terminal::word(&line(&one.target));
+        out.push_str(&format!("    while it runs: ringfence grant {run} --read {} --for 10m\n", path));
     }
     if let Some(caution) = &one.caution {
         out.push_str(&format!("    {}\n", line(caution)));

@@ -26,6 +26,8 @@ pub(crate) struct Refusals {
     workspace: &'static Path,
     /// Nothing lies over the host's own files.
     hosted: bool,
+    /// Programs that were changed while they were judged.
+    tampered: usize,
     /// Made at the first refusal.
     judge: OnceCell<Judge<'static>>,
     /// How often each connect was repeated, by its event.
@@ -51,6 +53,7 @@ impl Refusals {
             policy,
             workspace: &plan.workspace,
             hosted: plan.hosted.is_some(),
+            tampered: 0,
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -156,7 +159,13 @@ impl Refusals {
                 }
                 self.connects.insert(key, (event.clone(), 0));
             }
-            Refused::Command(Command { fate: Fate::Changed, .. }) => {}
+            Refused::Command(Command { fate: Fate::Changed, .. }) => {
+                self.tampered += 1;
+                if self.tampered > MOST {
+                    self.others += 1;
+                    return None;
+                }
+            }
             Refused::Command(command) => {
                 let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();
                 let key = match &command.fate {

@@ -37,6 +37,15 @@ pub(crate) fn colour_out() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// A word of a command line that is shown to be pasted: one word to every shell, whatever a task called its file.
+pub(crate) fn word(text: &str) -> String {
+    let plain = |one: char| one.is_ascii_alphanumeric() || "_./@%+=:,-~".contains(one);
+    if !text.is_empty() && !text.starts_with(['-', '~', '=']) && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// Text without bytes that act on a terminal or mislead its reader; line breaks stay.
 pub(crate) fn escape(text: impl AsRef<OsStr>) -> String {
     let mut out = String::new();
@@ -49,4 +58,19 @@ pub(crate) fn escape(text: impl AsRef<OsStr>) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_word() {
+        assert_eq!(word("src/main.rs"), "src/main.rs");
+        for name in ["a; touch PWN #", "$(id)", "a b", "it's", "-rf", "`id`", "a\nb", "*", ""] {
+            let shown =
+                std::process::Command::new("sh").args(["-c", &format!("printf %s {}", word(name))]).output();
+            assert_eq!(shown.unwrap().stdout, name.as_bytes(), "{name}");
+        }
+    }
 }

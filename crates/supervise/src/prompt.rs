@@ -28,13 +28,18 @@ pub(crate) fn text(question: &Question) -> String {
         _ => "use",
     };
     format!(
-        "\r\n\x0f\x1b(B\x1b[0mringfence: {} (process {}) wants to {does} {}\r\n\
+        "{PLAIN}\r\n\x1b[Kringfence: {} (process {}) wants to {does} {}\r\n\x1b[K\
          ringfence: `y` grants reading it to this sandbox, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
         plain(&program),
         question.refusal.process,
         plain(&question.path.to_string_lossy()),
     )
 }
+
+/// However the task left the terminal: no alternate screen, no region of its own for scrolling or origin, characters that replace and
+/// wrap, letters as they are; then the last line, so that what follows is on it and nothing below it.
+const PLAIN: &str =
+    "\x1b[?1049l\x1b[?47l\x1b[?6l\x1b[r\x1b[?69l\x1b[?7h\x1b[4l\x0f\x1b(B\x1b[0m\x1b[?25h\x1b[999;1H";
 
 /// The whole of it, in letters that stand for themselves: what is granted must be what is read.
 fn plain(text: &str) -> String {
@@ -71,7 +76,8 @@ impl Prompt {
             }
             if matches!(key, b'\r' | b'\n') {
                 self.word.clear();
-                echo.push_str("\r\nringfence: `y`, `t`, `n` or `x`: ");
+                let path = plain(&self.path.to_string_lossy());
+                echo.push_str(&format!("\r\nringfence: {path}: `y`, `t`, `n` or `x`: "));
             }
         }
         echo

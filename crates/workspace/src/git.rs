@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::beneath::Tree;
-use crate::change::{Change, FileType};
+use crate::change::{Change, FileType, Kind};
 use crate::content::fill;
 use crate::layer::Layer;
 use crate::overlay::Upper;
@@ -57,6 +57,7 @@ pub(crate) fn danger(change: &Change, layer: &Layer, upper: &Upper, host: &Tree)
             // A repository's own `HEAD`, or a worktree's, makes nothing of it that it was not; a submodule's may.
             let module = inside.first().is_some_and(|name| *name == "modules");
             within(inside, change)
+                .or_else(|| among_data(inside, change, upper))
                 .or_else(|| bare(&names, upper, host))
                 .or_else(|| module.then(|| completes(change, upper, host)).flatten())
         }
@@ -100,6 +101,27 @@ fn listed(inside: &[&OsStr]) -> Option<&'static str> {
         What::At(at) => path.starts_with(at) || Path::new("modules").join(at) == path,
     })?;
     Some(part.why)
+}
+
+/// Below branches, logs and objects a name means nothing, unless another `.git` names that directory for its repository: then a file
+/// of these names counts that is no branch and no log by what it holds.
+fn among_data(inside: &[&OsStr], change: &Change, upper: &Upper) -> Option<&'static str> {
+    let data = inside.iter().position(|name| DATA.iter().any(|data| name == data))?;
+    let below = inside.get(data + 1..)?;
+    let last = below.last()?;
+    let obeyed = ["config", "config.worktree", "commondir", "gitdir", "alternates", "attributes"]
+        .iter()
+        .any(|name| last == name)
+        || below.iter().any(|part| *part == "hooks");
+    let held = obeyed && change.kind != Kind::Deleted && change.file_type != FileType::Directory;
+    let plain = || small_file(change, upper).is_some_and(|text| reference(&text));
+    (held && !plain()).then_some("git obeys a file of this name, wherever a repository is said to be")
+}
+
+/// What a branch holds, or a log of one (gitrepository-layout(5)): a name of an object comes first, or another branch.
+fn reference(text: &[u8]) -> bool {
+    let first = text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    first.len() >= 40 && first.iter().all(u8::is_ascii_hexdigit) || text.starts_with(b"ref: refs/")
 }
 
 /// A directory that is not called `.git` but looks like a git directory: a bare repository, or what a `.git` file names.

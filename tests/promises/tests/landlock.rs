@@ -445,6 +445,13 @@ fn root_hands_over_to_the_owner_of_the_workspace() {
     let place = Place::in_var_tmp();
     std::fs::set_permissions(place.base.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let policy = place.policy("");
+    let left = || {
+        let all =
+            std::fs::read_dir("/var/tmp").unwrap().filter_map(Result::ok).map(|entry| entry.file_name());
+        all.filter(|name| name.to_string_lossy().starts_with("ringfence-"))
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = left();
     let refused = verb(&place, &["run", "--policy", &policy, "--workspace", ".", "--", "true"]);
     assert!(refused.status == 125 && refused.err.contains("root-uid"), "{}", refused.err);
     place.write("a", "text");
@@ -458,10 +465,5 @@ fn root_hands_over_to_the_owner_of_the_workspace() {
     let applied = verb(&place, &["apply"]);
     assert_eq!(applied.status, 0, "{}", applied.err);
     assert_eq!(std::fs::metadata(place.workspace.join("b")).unwrap().uid(), 12345);
-    let left = std::fs::read_dir("/var/tmp").unwrap().filter_map(Result::ok);
-    let left: Vec<_> = left
-        .map(|entry| entry.file_name())
-        .filter(|name| name.to_string_lossy().starts_with("ringfence-"))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(left(), before, "something is left");
 }

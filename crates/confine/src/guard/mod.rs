@@ -27,6 +27,8 @@ use crate::connections::{group, program};
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use file::{Chain, From};
 
+/// Threads held at one time; more are told to try again.
+const MOST_HELD: usize = 64;
 /// How long a thread is held that does not come to the end of its execve: it failed, or it reads from a slow disk.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes of arguments in one report.
@@ -155,6 +157,11 @@ impl Guard {
                     "it is traced, so that its arguments cannot be confirmed".into(),
                 ),
             };
+        }
+        // Each keeps a few descriptors until its execve has come to an end, which a task can keep it from.
+        if self.held.len() >= MOST_HELD {
+            let _ = ptrace::detach(call.thread, 0);
+            return Verdict::Fails(Errno::AGAIN);
         }
         let digest = self.digest(&asked.chain);
         let Asked { command, chain, arguments, .. } = asked;

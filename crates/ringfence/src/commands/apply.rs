@@ -88,9 +88,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 fn merged(review: &Review, run: &Waiting) -> Result<Vec<Chosen>, Failure> {
     review.merge(&|path| git::known(&run.record.workspace, path)).map_err(|(path, why)| {
         let path = ringfence_workspace::escape(&path);
-        Failure::new(format!("{path} cannot be merged: {why}"))
-            .with_status(Failure::REFUSED)
-            .hint(format!("to land the rest: `ringfence apply {} --leave {path}`", run.record.id))
+        Failure::new(format!("{path} cannot be merged: {why}")).with_status(Failure::REFUSED).hint(format!(
+            "to land the rest: `ringfence apply {} --leave {}`",
+            run.record.id,
+            terminal::word(&path)
+        ))
     })
 }
 
@@ -179,7 +181,7 @@ fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failur
             matches!(change.held, Some(ringfence_workspace::HoldReason::RunsOnHost { .. }))
         };
         if let Some(change) = applied.held.iter().find(accepted) {
-            let path = ringfence_workspace::escape(&change.path);
+            let path = terminal::word(&ringfence_workspace::escape(&change.path));
             let kind = match &change.held {
                 Some(ringfence_workspace::HoldReason::RunsOnHost { kind, .. }) => kind.name(),
                 _ => "KIND",
@@ -219,7 +221,7 @@ fn with_way_out(failure: Failure, run: &Waiting, refused: &Refused) -> Failure {
     failure.hint(format!(
         "to land the rest: `ringfence apply {} --leave {}{more}`",
         run.record.id,
-        ringfence_workspace::escape(&first.path)
+        terminal::word(&ringfence_workspace::escape(&first.path))
     ))
 }
 

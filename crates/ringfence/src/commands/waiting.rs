@@ -7,6 +7,7 @@ use ringfence_record::{RunDir, RunRecord, State, Status};
 use ringfence_workspace::Layer;
 
 use crate::failure::{Context, Failure};
+use crate::terminal;
 
 /// A run with its layers.
 pub(crate) struct Waiting {
@@ -119,20 +120,32 @@ fn landed(directory: RunDir, record: RunRecord) -> Result<Option<Landed>, Failur
 }
 
 fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {
-    let here =
-        |record: &RunRecord| invoker.cwd.starts_with(&record.workspace) && record.status != Status::Discarded;
+    let here = |record: &RunRecord| invoker.cwd.starts_with(&record.workspace) && !record.running();
+    let of_layers = |record: &RunRecord| layers(record).is_ok_and(|layers| !layers.is_empty());
     let waits = |record: &RunRecord| {
         layers(record).is_ok_and(|layers| layers.iter().any(|layer| layer.upper.exists()))
     };
     crate::layers::sweep_unrecorded(state);
     let mut runs = state.runs().context("the state directory")?;
+    let mut newer = None;
     while let Some((directory, record)) = runs.pop() {
-        if let Ok(record) = record
-            && here(&record)
-            && waits(&record)
-        {
-            return Ok((directory, record));
+        let Some(record) = record.ok().filter(|record| here(record) && of_layers(record)) else { continue };
+        if !waits(&record) {
+            newer.get_or_insert(record);
+            continue;
         }
+        // What waits from before is landed or thrown away by its name alone.
+        let Some(newer) = newer else { return Ok((directory, record)) };
+        return Err(Failure::new(format!(
+            "the last run here ({}: {}) has no changes that wait",
+            newer.id,
+            terminal::escape(newer.command.join(" "))
+        ))
+        .hint(format!(
+            "those of an earlier one do: `ringfence diff {}` ({})",
+            record.id,
+            terminal::escape(record.command.join(" "))
+        )));
     }
     Err(Failure::new("no run in this directory has changes that wait")
         .hint("name the run, by the beginning of its id"))
