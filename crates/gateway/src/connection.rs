@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringfence_inspect::{Peek, Step};
-use ringfence_policy::{Names, Peer, Protocol};
+use ringfence_policy::{Names, Peer, Protocol, Way};
 use ringfence_sys::divert::original_destination;
 use rustix::net::sockopt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,9 +63,9 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     match gateway.judge.connect(&target.peer(), target.port) {
         Err(why) => refuse(&gateway, &stream, &target, why).await,
-        Ok(Protocol::Tcp) => carry(&gateway, stream, &target, Vec::new()).await,
-        Ok(Protocol::Tls) => tls(&gateway, stream, &target).await,
-        Ok(Protocol::Http) => http::serve(gateway, stream, target).await,
+        Ok(Way { protocol: Protocol::Tcp, .. }) => carry(&gateway, stream, &target, Vec::new()).await,
+        Ok(Way { protocol: Protocol::Tls, .. }) => tls(&gateway, stream, &target).await,
+        Ok(Way { protocol: Protocol::Http, judged }) => http::serve(gateway, stream, target, judged).await,
     }
 }
 

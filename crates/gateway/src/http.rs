@@ -14,6 +14,7 @@ use hyper::server::conn::http1::Builder as Server;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ringfence_policy::HttpRequest;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
@@ -38,11 +39,14 @@ static OF_ONE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
+/// Fields that make some servers take a request for one of another method.
+static OVERRIDES: &[&str] = &["x-http-method", "x-http-method-override", "x-method-override"];
+
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
-pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target) {
-    let way = Rc::new(Way { gateway, target, sender: Mutex::new(None) });
+pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
+    let way = Rc::new(Way { gateway, target, judged, sender: Mutex::new(None) });
     let own = Rc::clone(&way);
     let service = service_fn(move |request| {
         let way = Rc::clone(&own);
@@ -66,13 +70,16 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
 struct Way {
     gateway: Rc<Gateway>,
     target: Target,
+    /// Rules bound what requests may be.
+    judged: bool,
     sender: Mutex<Option<SendRequest<Incoming>>>,
 }
 
 impl Way {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (gateway, target) = (&self.gateway, &self.target);
-        let request = match rewritten(request, target) {
+        let rewritten = rewritten(request, target).and_then(|request| self.judge(request));
+        let request = match rewritten {
             Ok(request) => request,
             Err(why) => {
                 gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
@@ -110,6 +117,31 @@ impl Way {
                 problem(StatusCode::BAD_GATEWAY, "the server ended the connection without an answer")
             }
         }
+    }
+
+    /// Holds a request against the rules of its host, and sends on the very path that was judged.
+    fn judge(&self, mut request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+        if !self.judged {
+            return Ok(request);
+        }
+        let headers = request.headers();
+        if let Some(name) = OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
+            return Err(format!("the header `{name}` asks for another method than the one that was judged"));
+        }
+        let target = request.uri().to_string();
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let asked = HttpRequest {
+            method: request.method().as_str(),
+            target: target.as_bytes(),
+            length,
+            websocket: false,
+        };
+        let path = self.gateway.judge.request(&self.target.peer(), self.target.port, &asked)?;
+        *request.uri_mut() = path
+            .target()
+            .parse::<Uri>()
+            .map_err(|_| "the target of the request cannot be read".to_owned())?;
+        Ok(request)
     }
 
     async fn connect(&self) -> Result<SendRequest<Incoming>, NoWay> {
