@@ -121,10 +121,11 @@ impl std::fmt::Display for Denied {
 }
 
 impl Destination {
-    /// With the protocol that the port stands for.
-    pub fn usual(endpoint: Endpoint) -> Self {
-        let protocol = Protocol::of_port(endpoint.port);
-        Self { endpoint, protocol, http: None }
+    /// Where something is fetched, and nothing is sent; TLS, unless it is the port of HTTP.
+    pub fn read_only(endpoint: Endpoint) -> Self {
+        let protocol = if endpoint.port == 80 { Protocol::Http } else { Protocol::Tls };
+        let methods = ["GET", "HEAD"].map(str::to_owned).to_vec();
+        Self { endpoint, protocol, http: Some(HttpRule { methods, ..HttpRule::default() }) }
     }
 
     /// Reads one entry of `network.allow`.

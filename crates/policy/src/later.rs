@@ -341,29 +341,10 @@ pub(crate) fn now(rule: &NetworkRule) -> bool {
 /// What of a rule is not enforced yet.
 fn to_come(rule: &NetworkTableRule) -> Vec<(&'static str, Place)> {
     let protocol = rule.protocol.as_ref().filter(|word| PROTOCOLS.contains(&word.value.as_str()));
-    let list = |list: &Option<List<String>>| list.as_ref().map(|list| list.place);
-    [
-        ("methods", list(&rule.methods).filter(|_| encrypted(rule))),
-        ("paths", list(&rule.paths).filter(|_| encrypted(rule))),
-        ("bytes_out", rule.bytes_out.as_ref().map(|at| at.place)),
-        ("protocol", protocol.map(|at| at.place)),
-    ]
-    .into_iter()
-    .filter_map(|(key, place)| Some((key, place?)))
-    .collect()
-}
-
-/// Would it have to be looked into TLS for it?
-fn encrypted(rule: &NetworkTableRule) -> bool {
-    let written = rule.protocol.as_ref().map(|word| word.value.as_str());
-    let port = match (&rule.port, &rule.host) {
-        (Some(port), _) => u16::try_from(port.value).ok(),
-        (None, Some(host)) => Endpoint::parse(&host.value).ok().map(|endpoint| endpoint.port),
-        (None, None) => None,
-    };
-    rule.tls.as_ref().is_some_and(|tls| tls.value)
-        || written == Some("tls")
-        || written.is_none() && port == Some(443)
+    [("bytes_out", rule.bytes_out.as_ref().map(|at| at.place)), ("protocol", protocol.map(|at| at.place))]
+        .into_iter()
+        .filter_map(|(key, place)| Some((key, place?)))
+        .collect()
 }
 
 /// Protocols that are known, and not looked into yet.

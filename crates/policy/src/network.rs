@@ -158,6 +158,12 @@ impl NetworkRules {
         allowed.chain(sockets).chain(self.deny.iter().map(|rule| line("deny", rule))).collect()
     }
 
+    /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
+    pub fn inspected(&self) -> impl Iterator<Item = &HostPattern> {
+        let looks = |line: &&Line| line.protocol == Protocol::Tls && line.http.is_some();
+        self.allow.iter().filter(looks).map(|line| &line.host)
+    }
+
     /// Sockets of the host that are carried, by their paths.
     pub fn unix(&self) -> &[PathBuf] {
         &self.unix

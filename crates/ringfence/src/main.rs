@@ -14,6 +14,7 @@ mod failure;
 mod groups;
 mod host;
 mod ids;
+mod inspection;
 mod lasting;
 mod layers;
 mod named;

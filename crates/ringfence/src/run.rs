@@ -25,7 +25,7 @@ use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::Settled;
 use crate::refusals::Refusals;
-use crate::{clock, environment, groups, ids, layers, named, outcome, source, terminal};
+use crate::{clock, environment, groups, ids, inspection, layers, named, outcome, source, terminal};
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -67,7 +67,8 @@ pub(crate) fn make_plan(
     layers: &Path,
 ) -> Result<Plan, Failure> {
     let decoys = decoys::make(policy).context("random numbers")?;
-    let given = Given { layers, unused_id: 0x7000_0000, look: Look::Everything, decoys: &decoys };
+    let trust = inspection::example(policy);
+    let given = Given { layers, unused_id: 0x7000_0000, look: Look::Everything, decoys: &decoys, trust };
     make_plan_as(policy, invoker, arguments, command, &given)
 }
 
@@ -77,6 +78,8 @@ struct Given<'a> {
     unused_id: u32,
     look: Look,
     decoys: &'a BTreeMap<PathBuf, Decoy>,
+    /// Whom the task trusts, where TLS is looked into.
+    trust: Option<(String, String)>,
 }
 
 fn make_plan_as(
@@ -104,6 +107,7 @@ fn make_plan_as(
         layers: given.layers.to_path_buf(),
         unused_id: given.unused_id,
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
+        trust: given.trust.clone(),
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
@@ -199,7 +203,8 @@ impl Run {
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let decoys = decoys::make(self.policy).context("random numbers")?;
         let layers = self.directory.path();
-        let given = Given { layers, unused_id: unused, look: Look::Needed, decoys: &decoys };
+        let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
+        let given = Given { layers, unused_id: unused, look: Look::Needed, decoys: &decoys, trust };
         let plan: &Plan =
             Box::leak(Box::new(make_plan_as(self.policy, &self.invoker, arguments, command, &given)?));
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
@@ -210,7 +215,7 @@ impl Run {
                 .context("the standard streams")?;
         }
         let boundary = nascent
-            .build(plan, self.name.is_none(), groups::watched(plan), approvals::any(self.policy))
+            .build(plan, self.name.is_none(), groups::watched(plan), approvals::any(self.policy), gateway)
             .map_err(not_confined)?;
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
         // While the boundary is built; its command starts when the record stands.
