@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Plan};
-use ringfence_policy::NetworkRules;
+use ringfence_policy::{HostPattern, NetworkRules};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::divert::Listeners;
 use ringfence_sys::exec::{self, Vectors};
@@ -40,6 +40,20 @@ pub struct GatewayOrders {
     pub ids: Option<(u32, u32)>,
 }
 
+/// What it is told before it serves.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum GatewayFirst {
+    /// Make an authority for these hosts; trust these roots.
+    Inspect {
+        /// Hosts whose TLS is looked into.
+        hosts: Vec<HostPattern>,
+        /// Certificates, as PEM.
+        roots: String,
+    },
+    /// Serve.
+    Serve(GatewayOrders),
+}
+
 /// What it is told afterwards.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum GatewayTell {
@@ -49,17 +63,21 @@ pub enum GatewayTell {
 
 /// The gateway of one sandbox. Ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Gateway {
+pub struct Gateway {
     pid: Pid,
     pidfd: OwnedFd,
     pub(crate) socket: OwnedFd,
+    giving: Option<OwnedFd>,
     /// It said that it serves.
     ready: Cell<bool>,
 }
 
 impl Gateway {
-    /// Starts it; the other end of where it waits for listeners goes to init.
-    pub(crate) fn start(rules: &NetworkRules, plan: &Plan) -> Result<(Self, OwnedFd), Failure> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn start() -> Result<Self, Failure> {
         let failed = fail("starting the gateway");
         let (socket, told) = nascent::sockets().map_err(&failed)?;
         let (giving, taking) = nascent::sockets().map_err(&failed)?;
@@ -73,13 +91,33 @@ impl Gateway {
             Forked::Parent(pid, pidfd) => (pid, pidfd),
         };
         drop((told, taking));
-        let gateway = Self { pid, pidfd, socket, ready: Cell::new(false) };
+        Ok(Self { pid, pidfd, socket, giving: Some(giving), ready: Cell::new(false) })
+    }
+
+    /// Has it make an authority for these rules, where TLS is looked into: the certificate, as PEM. `roots`: whom it trusts
+    /// itself, as PEM.
+    ///
+    /// # Errors
+    /// It could not.
+    pub fn authority(&self, rules: &NetworkRules, roots: String) -> Result<String, Failure> {
+        let failed = fail("making an authority for the sandbox");
+        let hosts = rules.inspected().cloned().collect();
+        channel::send(self.socket.as_fd(), &GatewayFirst::Inspect { hosts, roots }, &[]).map_err(&failed)?;
+        match report::receive(self.socket.as_fd()) {
+            Some((Message::Answer { done: true, text }, _)) => Ok(text),
+            _ => Err(failed(Errno::PROTO)),
+        }
+    }
+
+    /// Tells it what to judge by. What comes out leads init to it.
+    pub(crate) fn order(&mut self, rules: &NetworkRules, plan: &Plan) -> Result<OwnedFd, Failure> {
+        let failed = fail("starting the gateway");
         let Ids { outside_uid, outside_gid, mapped, .. } = plan.ids;
         // A server on a socket of the host sees who connects: that is the invoker.
         let ids = (mapped && rules.unix().is_empty()).then_some((outside_uid, outside_gid));
-        channel::send(gateway.socket.as_fd(), &GatewayOrders { rules: rules.clone(), ids }, &[])
-            .map_err(&failed)?;
-        Ok((gateway, giving))
+        let orders = GatewayFirst::Serve(GatewayOrders { rules: rules.clone(), ids });
+        channel::send(self.socket.as_fd(), &orders, &[]).map_err(&failed)?;
+        self.giving.take().ok_or_else(|| failed(Errno::BADF))
     }
 
     /// Waits until it is confined and serves; `Ok` too if the sandbox is gone, whose report says why.
@@ -171,12 +209,12 @@ fn lead(path: &Path) -> Result<(OwnedFd, Led), Errno> {
     Ok((listener, Led { path: path.to_owned(), address }))
 }
 
-/// In the gateway: its orders, which come on descriptor 0.
+/// In the gateway: what it is told first, on descriptor 0.
 ///
 /// # Errors
 /// The kernel's, or EBADMSG.
-pub fn gateway_orders(told: BorrowedFd<'_>) -> Result<GatewayOrders, Errno> {
-    channel::receive::<GatewayOrders>(told).map(|(orders, _)| orders)
+pub fn gateway_first(told: BorrowedFd<'_>) -> Result<GatewayFirst, Errno> {
+    channel::receive::<GatewayFirst>(told).map(|(first, _)| first)
 }
 
 /// In the gateway: its listeners, which come on descriptor 1, in the order of [`Listeners`]: two for connections, two for

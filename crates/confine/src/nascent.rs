@@ -139,7 +139,8 @@ fn fault(report: &OwnedFd, errno: Errno) -> ! {
 
 impl Nascent {
     /// Hands over what init is to build. With `single` the sandbox ends with its first command; `watched`, init looks at
-    /// memory and processes itself. With `grants`, more of the host can be shown while it runs.
+    /// memory and processes itself. With `grants`, more of the host can be shown while it runs. `gateway`:
+    /// one that was started before.
     ///
     /// # Errors
     /// [`Failure`] for what goes wrong before init has its orders; later failures come as [`Message::Failed`].
@@ -149,6 +150,7 @@ impl Nascent {
         single: bool,
         watched: bool,
         grants: bool,
+        gateway: Option<Gateway>,
     ) -> Result<Boundary, Failure> {
         let mut boundary = self.born()?;
         let trees = if plan.ids.mapped {
@@ -170,7 +172,11 @@ impl Nascent {
         }
         let giving = match &plan.network {
             Some(rules) => {
-                let (gateway, giving) = Gateway::start(rules, plan)?;
+                let mut gateway = match gateway {
+                    Some(gateway) => gateway,
+                    None => Gateway::start()?,
+                };
+                let giving = gateway.order(rules, plan)?;
                 boundary.gateway = Some(gateway);
                 Some(giving)
             }

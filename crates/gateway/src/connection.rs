@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringfence_inspect::{Peek, Step};
-use ringfence_policy::{Names, Peer, Protocol};
+use ringfence_policy::{Names, Peer, Protocol, Way};
 use ringfence_sys::divert::original_destination;
 use rustix::net::sockopt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::Gateway;
 use crate::upstream::{self, NoWay};
-use crate::{http, relay};
+use crate::{http, inspect, relay};
 
 /// How long a client may take to say what it must say first.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,9 +63,9 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     match gateway.judge.connect(&target.peer(), target.port) {
         Err(why) => refuse(&gateway, &stream, &target, why).await,
-        Ok(Protocol::Tcp) => carry(&gateway, stream, &target, Vec::new()).await,
-        Ok(Protocol::Tls) => tls(&gateway, stream, &target).await,
-        Ok(Protocol::Http) => http::serve(gateway, stream, target).await,
+        Ok(Way { protocol: Protocol::Tcp, .. }) => carry(&gateway, stream, &target, Vec::new()).await,
+        Ok(Way { protocol: Protocol::Tls, judged }) => tls(gateway, stream, target, judged).await,
+        Ok(Way { protocol: Protocol::Http, judged }) => http::serve(gateway, stream, target, judged).await,
     }
 }
 
@@ -102,12 +102,12 @@ async fn carry(gateway: &Gateway, stream: TcpStream, target: &Target, said: Vec<
             }
         }
         Err(NoWay::Refused(why)) => refuse(gateway, &stream, target, why).await,
-        Err(NoWay::Failed) => reset(&stream),
+        Err(NoWay::Failed(_)) => reset(&stream),
     }
 }
 
 /// Lets TLS through whose first message names the very server that was asked for.
-async fn tls(gateway: &Gateway, mut stream: TcpStream, target: &Target) {
+async fn tls(gateway: Rc<Gateway>, mut stream: TcpStream, target: Target, judged: bool) {
     let mut peek = Peek::default();
     let mut buffer = [0; 2048];
     let hello = async {
@@ -123,7 +123,7 @@ async fn tls(gateway: &Gateway, mut stream: TcpStream, target: &Target) {
             }
         }
     };
-    let judged = match timeout(PATIENCE, hello).await {
+    let verdict = match timeout(PATIENCE, hello).await {
         Ok(Some(Ok(hello))) => match (&target.name, hello.sni.is_none() && !hello.encrypted) {
             (Some(name), _) => hello.judge(name).map_err(|why| why.to_string()),
             // An address has no name that could be sent.
@@ -136,8 +136,9 @@ async fn tls(gateway: &Gateway, mut stream: TcpStream, target: &Target) {
         // Gone, or silent.
         Ok(None) | Err(_) => return reset(&stream),
     };
-    match judged {
-        Ok(()) => carry(gateway, stream, target, peek.into_bytes()).await,
+    match verdict {
+        Ok(()) if judged => inspect::serve(gateway, stream, peek.into_bytes(), target).await,
+        Ok(()) => carry(&gateway, stream, &target, peek.into_bytes()).await,
         Err(why) => {
             gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
             let _ = stream.try_write(&ACCESS_DENIED);

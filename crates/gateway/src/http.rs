@@ -1,6 +1,7 @@
 //! HTTP on a connection: every request is parsed, held against the name that was asked for, and written anew.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,21 +10,30 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder as Client, SendRequest};
+use hyper::client::conn::http2::{Builder as Client2, SendRequest as SendRequest2};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
+use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ringfence_policy::HttpRequest;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
 use crate::connection::{Target, reset};
+use crate::inspect;
 use crate::upstream::{self, NoWay};
 
 /// Bytes of the head of one message, and fields in it.
 const HEAD: usize = 64 << 10;
 const FIELDS: usize = 200;
+/// The same of HTTP/2, and requests at one time on one connection.
+const HEAD_LIST: u32 = 64 << 10;
+const STREAMS: u32 = 128;
 /// How long a head may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,19 +48,21 @@ static OF_ONE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
+/// Fields that make some servers take a request for one of another method.
+static OVERRIDES: &[&str] = &["x-http-method", "x-http-method-override", "x-method-override"];
+
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
-pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target) {
-    let way = Rc::new(Way { gateway, target, sender: Mutex::new(None) });
+pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
+    let kind = Kind { judged, secure: false, multiplexed: false };
+    let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
     let own = Rc::clone(&way);
     let service = service_fn(move |request| {
         let way = Rc::clone(&own);
         async move { Ok::<_, Infallible>(way.answer(request).await) }
     });
-    let mut server = Server::new();
-    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD).max_headers(FIELDS);
-    server.preserve_header_case(true).auto_date_header(false).half_close(true);
+    let server = server();
     let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await
         && error.is_parse()
@@ -62,109 +74,250 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
     }
 }
 
+fn server() -> Server {
+    let mut server = Server::new();
+    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD).max_headers(FIELDS);
+    server.preserve_header_case(true).auto_date_header(false).half_close(true);
+    server
+}
+
+/// The same within TLS that was ended here.
+pub(crate) async fn serve_inspected<S>(gateway: Rc<Gateway>, stream: S, target: Target, http2: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let kind = Kind { judged: true, secure: true, multiplexed: http2 };
+    let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
+    let service = service_fn(move |request| {
+        let way = Rc::clone(&way);
+        async move { Ok::<_, Infallible>(way.answer(request).await) }
+    });
+    let stream = TokioIo::new(stream);
+    if http2 {
+        let mut server = Server2::new(Local);
+        server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
+        let _ = server.serve_connection(stream, service).await;
+    } else {
+        let _ = server().serve_connection(stream, service).await;
+    }
+}
+
+/// Runs what hyper starts beside a connection.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F> Executor<F> for Local
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// How a client's connection is.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// Rules bound what requests may be.
+    judged: bool,
+    /// It is TLS, and so is what goes on.
+    secure: bool,
+    /// HTTP/2: several requests at once.
+    multiplexed: bool,
+}
+
+/// A connection to the server.
+enum Sender {
+    One(SendRequest<Incoming>),
+    Two(SendRequest2<Incoming>),
+}
+
 /// One connection of a client, and the one that its requests are sent on by.
 struct Way {
     gateway: Rc<Gateway>,
     target: Target,
-    sender: Mutex<Option<SendRequest<Incoming>>>,
+    kind: Kind,
+    sender: Mutex<Option<Sender>>,
 }
 
 impl Way {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (gateway, target) = (&self.gateway, &self.target);
-        let request = match rewritten(request, target) {
+        let rewritten = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
+        let request = match rewritten {
             Ok(request) => request,
             Err(why) => {
                 gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
                 return problem(StatusCode::FORBIDDEN, &why);
             }
         };
-        let mut sender = self.sender.lock().await;
-        if let Some(open) = sender.as_mut()
-            && open.ready().await.is_err()
-        {
-            *sender = None;
-        }
-        if sender.is_none() {
-            match self.connect().await {
-                Ok(open) => *sender = Some(open),
-                Err(NoWay::Refused(why)) => {
-                    gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                    return problem(StatusCode::FORBIDDEN, &why);
-                }
-                Err(NoWay::Failed) => {
-                    return problem(StatusCode::BAD_GATEWAY, "the server cannot be reached");
-                }
-            }
-        }
-        let Some(open) = sender.as_mut() else {
-            return problem(StatusCode::BAD_GATEWAY, "the server cannot be reached");
-        };
-        match open.send_request(request).await {
+        match self.send(request).await {
             Ok(mut response) => {
                 leave_connection(response.headers_mut());
                 response.map(BodyExt::boxed_unsync)
             }
-            Err(_) => {
-                *sender = None;
-                problem(StatusCode::BAD_GATEWAY, "the server ended the connection without an answer")
+            Err(NoWay::Refused(why)) => {
+                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
+                problem(StatusCode::FORBIDDEN, &why)
             }
+            Err(NoWay::Failed(why)) => problem(StatusCode::BAD_GATEWAY, &why),
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Incoming>, NoWay> {
+    async fn send(&self, mut request: Request<Incoming>) -> Result<Response<Incoming>, NoWay> {
+        let ended = |_| NoWay::Failed("the server ended the connection without an answer".to_owned());
+        let mut kept = self.sender.lock().await;
+        let open = match kept.as_mut() {
+            Some(Sender::One(open)) => open.ready().await.is_ok(),
+            Some(Sender::Two(open)) => open.ready().await.is_ok(),
+            None => false,
+        };
+        if !open {
+            *kept = Some(self.connect().await?);
+        }
+        match kept.take() {
+            Some(Sender::Two(open)) => {
+                let mut own = open.clone();
+                *kept = Some(Sender::Two(open));
+                drop(kept);
+                absolute(&mut request, &self.target);
+                own.send_request(request).await.map_err(ended)
+            }
+            // Others of the same client do not wait for its answer: they get connections of their own.
+            Some(Sender::One(mut open)) if self.kind.multiplexed => {
+                drop(kept);
+                open.send_request(request).await.map_err(ended)
+            }
+            Some(Sender::One(mut open)) => {
+                let answer = open.send_request(request).await.map_err(ended)?;
+                *kept = Some(Sender::One(open));
+                Ok(answer)
+            }
+            None => Err(NoWay::Failed("the server cannot be reached".to_owned())),
+        }
+    }
+
+    /// Holds a request against the rules of its host, and sends on the very path that was judged.
+    fn judge(&self, mut request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+        if !self.kind.judged {
+            return Ok(request);
+        }
+        let headers = request.headers();
+        if let Some(name) = OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
+            return Err(format!("the header `{name}` asks for another method than the one that was judged"));
+        }
+        let target = request.uri().to_string();
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let asked = HttpRequest {
+            method: request.method().as_str(),
+            target: target.as_bytes(),
+            length,
+            websocket: false,
+        };
+        let path = self.gateway.judge.request(&self.target.peer(), self.target.port, &asked)?;
+        *request.uri_mut() = path
+            .target()
+            .parse::<Uri>()
+            .map_err(|_| "the target of the request cannot be read".to_owned())?;
+        Ok(request)
+    }
+
+    async fn connect(&self) -> Result<Sender, NoWay> {
+        let failed = |_| NoWay::Failed("the server speaks no HTTP".to_owned());
         let stream = upstream::connect(&self.gateway, &self.target.peer(), self.target.port).await?;
-        let mut client = Client::new();
-        client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
-        let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(|_| NoWay::Failed)?;
+        if !self.kind.secure {
+            let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
+            tokio::task::spawn_local(connection);
+            return Ok(Sender::One(sender));
+        }
+        let (stream, http2) =
+            inspect::connect(&self.gateway, stream, &self.target, self.kind.multiplexed).await?;
+        if http2 {
+            let mut client = Client2::new(Local);
+            client.timer(TokioTimer::new()).max_header_list_size(HEAD_LIST);
+            let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+            tokio::task::spawn_local(connection);
+            return Ok(Sender::Two(sender));
+        }
+        let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
         tokio::task::spawn_local(connection);
-        Ok(sender)
+        Ok(Sender::One(sender))
     }
 }
 
+fn client() -> Client {
+    let mut client = Client::new();
+    client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
+    client
+}
+
+/// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).
+fn absolute(request: &mut Request<Incoming>, target: &Target) {
+    let host = match (target.name.as_deref(), target.address) {
+        (Some(name), _) => name.to_owned(),
+        (None, IpAddr::V6(address)) => format!("[{address}]"),
+        (None, address) => address.to_string(),
+    };
+    let port = if target.port == 443 { String::new() } else { format!(":{}", target.port) };
+    request.headers_mut().remove(header::HOST);
+    if let Ok(uri) = format!("https://{host}{port}{}", request.uri()).parse() {
+        *request.uri_mut() = uri;
+    }
+    *request.version_mut() = Version::HTTP_2;
+}
+
 /// The request as it is sent on, or why it is not.
-fn rewritten(mut request: Request<Incoming>, target: &Target) -> Result<Request<Incoming>, String> {
+fn rewritten(
+    mut request: Request<Incoming>,
+    target: &Target,
+    secure: bool,
+) -> Result<Request<Incoming>, String> {
     if request.method() == Method::CONNECT {
         return Err("a tunnel within a connection is never allowed".to_owned());
     }
+    let own = if secure { 443 } else { 80 };
+    let named = |text: &[u8]| same(text, target, own);
+    let other = |text: &[u8]| format!("the request names another host, `{}`", String::from_utf8_lossy(text));
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.as_bytes(),
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if named(host.as_bytes()) => {}
+        (Some(host), None) => return Err(other(host.as_bytes())),
+        // HTTP/2 has it in the target.
+        (None, _) if authority.is_some() && request.version() == Version::HTTP_2 => {}
         (None, _) => return Err("the request names no host".to_owned()),
         (Some(_), Some(_)) => return Err("the request names several hosts".to_owned()),
-    };
-    let named = |text: &[u8]| same(text, target);
-    if !named(host) {
-        let host = String::from_utf8_lossy(host).into_owned();
-        return Err(format!("the request names another host, `{host}`"));
     }
-    if let Some(authority) = request.uri().authority()
-        && !named(authority.as_str().as_bytes())
-    {
-        return Err(format!("the request names another host, `{authority}`"));
+    if let Some(authority) = authority.as_ref().filter(|authority| !named(authority.as_bytes())) {
+        return Err(other(authority.as_bytes()));
     }
-    if request.uri().scheme_str().is_some_and(|scheme| scheme != "http") {
-        return Err("the request is for another scheme than `http`".to_owned());
+    let scheme = if secure { "https" } else { "http" };
+    if request.uri().scheme_str().is_some_and(|written| written != scheme) {
+        return Err(format!("the request is for another scheme than `{scheme}`"));
     }
     let mut upgrade = request.headers().get_all(header::UPGRADE).iter();
     if upgrade.any(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return Err("a WebSocket is not carried without TLS by this build".to_owned());
+        return Err("a WebSocket is not carried where requests are looked into".to_owned());
     }
     // From here on it is for the server alone: in origin form, without what was said to the gateway.
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() =
         path.parse::<Uri>().map_err(|_| "the target of the request cannot be read".to_owned())?;
     leave_connection(request.headers_mut());
-    *request.version_mut() = hyper::Version::HTTP_11;
+    if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    *request.version_mut() = Version::HTTP_11;
     Ok(request)
 }
 
 /// Is it the target's own name, or address, with its port or without one?
-fn same(text: &[u8], target: &Target) -> bool {
+fn same(text: &[u8], target: &Target, usual: u16) -> bool {
     let Ok(text) = str::from_utf8(text) else { return false };
     let text = match text.strip_suffix(&format!(":{}", target.port)) {
         Some(host) => host,
-        None if target.port == 80 => text,
+        None if target.port == usual => text,
         None => return false,
     };
     match &target.name {
@@ -225,16 +378,16 @@ mod tests {
     fn hosts_are_the_same_in_every_spelling() {
         let named = target(Some("a.example"), 80);
         for host in ["a.example", "A.Example", "a.example:80", "a.example."] {
-            assert!(same(host.as_bytes(), &named), "{host}");
+            assert!(same(host.as_bytes(), &named, 80), "{host}");
         }
         for host in
             ["b.example", "a.example:8080", "xa.example", "a.example ", "", "a.example\0", "user@a.example"]
         {
-            assert!(!same(host.as_bytes(), &named), "{host}");
+            assert!(!same(host.as_bytes(), &named, 80), "{host}");
         }
-        assert!(same(b"a.example:8080", &target(Some("a.example"), 8080)));
-        assert!(!same(b"a.example", &target(Some("a.example"), 8080)));
-        assert!(same(b"203.0.113.5", &target(None, 80)) && !same(b"a.example", &target(None, 80)));
+        assert!(same(b"a.example:8080", &target(Some("a.example"), 8080), 80));
+        assert!(!same(b"a.example", &target(Some("a.example"), 8080), 80));
+        assert!(same(b"203.0.113.5", &target(None, 80), 80) && !same(b"a.example", &target(None, 80), 80));
     }
 
     #[test]

@@ -7,10 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+mod authority;
 mod connection;
 mod dns;
 mod enclosure;
 mod http;
+mod inspect;
 mod refusals;
 mod relay;
 mod resolver;
@@ -26,7 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_confine::gateway::{gateway_listeners, gateway_orders, started_by_supervisor};
+use ringfence_confine::gateway::{GatewayFirst, gateway_first, gateway_listeners, started_by_supervisor};
 use ringfence_confine::{Message, report};
 use ringfence_policy::{Names, NetworkJudge};
 use rustix::io::Errno;
@@ -34,6 +36,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
+use crate::authority::Authority;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
@@ -50,6 +53,8 @@ struct Gateway {
     resolver: Resolver,
     refusals: Refusals,
     buffer: Buffer,
+    /// Where TLS is looked into.
+    authority: Option<Authority>,
 }
 
 /// Serves until its supervisor is gone. The exit status.
@@ -83,7 +88,15 @@ struct Ready {
 fn prepare() -> Result<Ready, Errno> {
     let (told, taking) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     enclosure::die_with_supervisor(told)?;
-    let orders = gateway_orders(told)?;
+    let mut first = gateway_first(told)?;
+    let mut authority = None;
+    if let GatewayFirst::Inspect { hosts, roots } = &first {
+        let made = Authority::new(hosts, roots).map_err(|_| Errno::INVAL)?;
+        report::tell(told, &Message::Answer { done: true, text: made.pem.clone() }, None)?;
+        authority = Some(made);
+        first = gateway_first(told)?;
+    }
+    let GatewayFirst::Serve(orders) = first else { return Err(Errno::BADMSG) };
     let resolver = Resolver::of_host();
     let names = Names::new(orders.rules.names());
     let connections = enclosure::raise_descriptors();
@@ -100,6 +113,7 @@ fn prepare() -> Result<Ready, Errno> {
         resolver,
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
         buffer: Buffer::default(),
+        authority,
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
     Ok(Ready { runtime, gateway, told, listeners, unix, connections })

@@ -18,7 +18,7 @@ pub(crate) enum NoWay {
     /// Policy refuses it, in words.
     Refused(String),
     /// The network does.
-    Failed,
+    Failed(String),
 }
 
 /// Connects to a peer that the rules allow at this port.
@@ -39,12 +39,12 @@ pub(crate) async fn connect(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Re
             return Ok(stream);
         }
     }
-    Err(NoWay::Failed)
+    Err(NoWay::Failed("the server cannot be reached".to_owned()))
 }
 
 /// The addresses of a name that policy lets it lead to.
 async fn vetted(gateway: &Gateway, name: &str, port: u16) -> Result<Vec<IpAddr>, NoWay> {
-    let found = gateway.resolver.lookup(name).await.map_err(|_| NoWay::Failed)?;
+    let found = gateway.resolver.lookup(name).await.map_err(NoWay::Failed)?;
     let mut refused = None;
     let mut fine = Vec::new();
     for address in found {

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use ringfence_policy::{EnvironmentValue, Policy};
 
-use crate::Invoker;
 use crate::grants::{Access, Grants};
 use crate::survey::Survey;
+use crate::{AUTHORITIES, AUTHORITY, Invoker, Request};
 
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -18,6 +18,7 @@ pub(crate) fn build(
     survey: &Survey,
     invoker: &Invoker,
     grants: &Grants,
+    request: &Request,
 ) -> BTreeMap<OsString, OsString> {
     let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
     let mut set = |name: &str, value: &OsStr| {
@@ -46,8 +47,27 @@ pub(crate) fn build(
             }
         }
     }
+    if request.trust.is_some() {
+        for name in TRUST {
+            variables.insert(name.into(), AUTHORITIES.into());
+        }
+        // Beside its own.
+        variables.insert("NODE_EXTRA_CA_CERTS".into(), AUTHORITY.into());
+    }
     variables
 }
+
+/// Where clients are told whom to trust: OpenSSL, Go and rustls; curl; Python's requests and pip; git; cargo; npm; AWS.
+static TRUST: &[&str] = &[
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "npm_config_cafile",
+    "AWS_CA_BUNDLE",
+];
 
 /// The invoker's PATH as far as it lies in executable trees, in its order; then the usual directories.
 fn search_path(invoker: &Invoker, survey: &Survey, grants: &Grants) -> OsString {

@@ -179,7 +179,7 @@ pub(crate) fn plan(
     };
     let limits = crate::limits(policy, host, &mut degraded)?;
     degraded.extend(said(&cause, &ids));
-    let mut variables = environment::build(policy, survey, invoker, &grants);
+    let mut variables = environment::build(policy, survey, invoker, &grants, request);
     let home = grants.covering(&invoker.home).is_some();
     for (name, path) in ["HOME", "TMPDIR"].iter().zip(&hosted.own) {
         let kept = policy.environment.set.contains_key(*name) || *name == "HOME" && home;

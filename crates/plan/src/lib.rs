@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use ringfence_policy::{CommandRules, Mode, NetworkRules, Policy, Protocol};
+use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Protocol, Rule};
 
 pub use host::{Host, Invoker};
 pub use hosted::{Hosted, SCOPES};
@@ -58,6 +58,8 @@ pub struct Request {
     pub unused_id: u32,
     /// 32 hexadecimal digits for /etc/machine-id.
     pub machine_id: String,
+    /// Where TLS is looked into: the authority of this sandbox, and all that are trusted, both as PEM.
+    pub trust: Option<(String, String)>,
     /// What the policy's decoys hold.
     pub decoys: BTreeMap<PathBuf, String>,
 }
@@ -203,6 +205,11 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+/// What the task trusts where TLS is looked into: the sandbox's own authority, and with it all others.
+pub const AUTHORITY: &str = "/etc/ringfence-authority.pem";
+/// The second of these.
+pub const AUTHORITIES: &str = "/etc/ringfence-authorities.pem";
+
 /// Where the task asks for names.
 pub const RESOLVER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 18, 0, 1);
 
@@ -254,6 +261,9 @@ pub fn plan(
     }
     notes.extend(prices(policy));
     notes.extend(uninspected(policy));
+    if request.trust.is_some() {
+        notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables trust the sandbox's own authority".into());
+    }
     Ok(Plan {
         tier: "namespace",
         groups: if invoker.root { Vec::new() } else { invoker.groups.clone() },
@@ -275,7 +285,7 @@ pub fn plan(
         network: NetworkRules::of(policy),
         limits,
         host_name: "ringfence",
-        environment: environment::build(policy, survey, invoker, &grants),
+        environment: environment::build(policy, survey, invoker, &grants, request),
         directory: directory(policy, survey, invoker, request)?,
         command: request.command.clone(),
         mode: policy.workspace.mode,
@@ -289,7 +299,10 @@ pub fn plan(
 
 /// What passes without being looked into is said.
 fn uninspected(policy: &Policy) -> Option<String> {
-    let blind = |protocol| policy.network.allow.iter().filter(|rule| rule.value.protocol == protocol).count();
+    let blind = |protocol| {
+        let blind = |rule: &&Rule<Destination>| rule.value.protocol == protocol && rule.value.http.is_none();
+        policy.network.allow.iter().filter(blind).count()
+    };
     let (tls, tcp) = (blind(Protocol::Tls), blind(Protocol::Tcp));
     (tls + tcp > 0).then(|| {
         format!(
@@ -318,7 +331,7 @@ fn prices(policy: &Policy) -> impl Iterator<Item = String> {
 
 /// What needs a control group and has none is looked at instead, and said; a processor cannot be held by looking.
 fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<Limits, Refused> {
-    let value = |rule: &Option<ringfence_policy::Rule<u64>>| rule.as_ref().map(|rule| rule.value);
+    let value = |rule: &Option<Rule<u64>>| rule.as_ref().map(|rule| rule.value);
     let asked = &policy.limits;
     let mut limits = Limits {
         memory: value(&asked.memory),

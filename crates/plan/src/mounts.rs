@@ -217,6 +217,10 @@ impl Builder {
         for (name, contents) in synthetic(policy, request, ids) {
             self.file(&Path::new("/etc").join(name), &contents);
         }
+        if let Some((own, all)) = &request.trust {
+            self.file(Path::new(crate::AUTHORITY), own);
+            self.file(Path::new(crate::AUTHORITIES), all);
+        }
     }
 
     /// A policy that names programs takes the execute right from the directories of PATH, and gives it back to

@@ -144,6 +144,7 @@ impl Bound<'_> {
             self.ceiling.reach.iter().any(|most| {
                 most.value.endpoint.port == destination.endpoint.port
                     && covers(&most.value.endpoint.host, &destination.endpoint.host)
+                    && (most.value.http.is_none() || most.value.http == destination.http)
                     && (most.value.protocol == destination.protocol || most.value.protocol == Protocol::Tcp)
             })
         };

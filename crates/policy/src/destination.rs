@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::{Invalid, Place, Problem};
 use crate::document::{NetworkRule, NetworkTableRule};
 use crate::host::{Endpoint, HostPattern, parse_port, split_port};
+use crate::http::HttpRule;
 use crate::lint::engine_socket;
 use crate::path::{Scope, absolute};
 use crate::ranges::{closed, holds};
@@ -55,6 +56,8 @@ pub struct Destination {
     pub endpoint: Endpoint,
     /// What must be spoken there.
     pub protocol: Protocol,
+    /// What requests may be, if that is bounded.
+    pub http: Option<HttpRule>,
 }
 
 /// A package client whose own configuration says which hosts it needs.
@@ -118,10 +121,11 @@ impl std::fmt::Display for Denied {
 }
 
 impl Destination {
-    /// With the protocol that the port stands for.
-    pub fn usual(endpoint: Endpoint) -> Self {
-        let protocol = Protocol::of_port(endpoint.port);
-        Self { endpoint, protocol }
+    /// Where something is fetched, and nothing is sent; TLS, unless it is the port of HTTP.
+    pub fn read_only(endpoint: Endpoint) -> Self {
+        let protocol = if endpoint.port == 80 { Protocol::Http } else { Protocol::Tls };
+        let methods = ["GET", "HEAD"].map(str::to_owned).to_vec();
+        Self { endpoint, protocol, http: Some(HttpRule { methods, ..HttpRule::default() }) }
     }
 
     /// Reads one entry of `network.allow`.
@@ -140,7 +144,7 @@ impl Destination {
             let port = parse_port("network.allow", &port.value.to_string())
                 .map_err(|invalid| invalid.at(port.place))?;
             let endpoint = Endpoint { host: HostPattern::Name(HOST.to_owned()), port };
-            return Ok(Self { endpoint, protocol: Protocol::Tcp });
+            return Ok(Self { endpoint, protocol: Protocol::Tcp, http: None });
         }
         let Some(host) = &table.host else {
             return Err(Problem::new(place, "a network rule needs a `host`"));
@@ -174,7 +178,14 @@ impl Destination {
             let title = format!("`tls = true` and `protocol = \"{}\"` contradict each other", other.word());
             return Err(Problem::new(place, title).help("remove one of the two".to_owned()));
         }
-        Self::of(endpoint, tls.or(word), place)
+        let http = requests(table)?;
+        let destination = Self::of(endpoint, tls.or(word), place)?;
+        if http.is_some() && destination.protocol == Protocol::Tcp {
+            let title = format!("what requests to `{}` may be is known only of HTTP", destination.endpoint);
+            let help = "write `protocol = \"http\"`, or remove `methods` and `paths`";
+            return Err(Problem::new(place, title).help(help.to_owned()));
+        }
+        Ok(Self { http, ..destination })
     }
 
     fn of(mut endpoint: Endpoint, protocol: Option<Protocol>, place: Place) -> Result<Self, Problem> {
@@ -198,8 +209,31 @@ impl Destination {
             return Err(problem.help(help));
         }
         let protocol = protocol.unwrap_or(Protocol::of_port(endpoint.port));
-        Ok(Self { endpoint, protocol })
+        Ok(Self { endpoint, protocol, http: None })
     }
+}
+
+/// What a rule says of requests; `None`: nothing.
+fn requests(table: &NetworkTableRule) -> Result<Option<HttpRule>, Problem> {
+    if table.methods.is_none() && table.paths.is_none() {
+        return Ok(None);
+    }
+    let mut rule = HttpRule::default();
+    for method in table.methods.iter().flat_map(|list| &list.value) {
+        rule.method(&method.value).map_err(|invalid| invalid.at(method.place))?;
+    }
+    for path in table.paths.iter().flat_map(|list| &list.value) {
+        rule.path(&path.value).map_err(|invalid| invalid.at(path.place))?;
+    }
+    for (key, list, empty) in
+        [("methods", &table.methods, rule.methods.is_empty()), ("paths", &table.paths, rule.paths.is_empty())]
+    {
+        if let Some(list) = list.as_ref().filter(|_| empty) {
+            let problem = Problem::new(list.place, format!("an empty `{key}` would allow nothing"));
+            return Err(problem.help("remove the rule, or name what it allows".to_owned()));
+        }
+    }
+    Ok(Some(rule))
 }
 
 impl Denied {

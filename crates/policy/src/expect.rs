@@ -8,7 +8,7 @@ use crate::diagnostic::{Invalid, Problem, Report};
 use crate::host::{Endpoint, HostPattern};
 use crate::merge::Merged;
 use crate::model::Policy;
-use crate::network::decide_connect;
+use crate::network::{decide_connect, decide_request};
 use crate::path::{check_characters, expand, normal};
 use crate::reader::{At, quoted};
 use crate::suggest::nearest;
@@ -20,8 +20,10 @@ pub enum Action {
     Run(String),
     /// `read PATH`, `write PATH`, `exec PATH`
     File(Access, PathBuf),
-    /// `connect HOST:PORT`, `https METHOD HOST/PATH`, `http METHOD HOST/PATH`
+    /// `connect HOST:PORT`
     Connect(Endpoint),
+    /// `https METHOD HOST/PATH`, `http METHOD HOST/PATH`
+    Request(Endpoint, String, String),
 }
 
 const VERBS: &[&str] = &["run", "read", "write", "exec", "connect", "https", "http"];
@@ -77,7 +79,7 @@ impl Action {
             "write" => file(Access::Write),
             "exec" => file(Access::Exec),
             "connect" => Ok(Self::Connect(Endpoint::parse(rest)?)),
-            _ => request(text, rest),
+            _ => request(text, rest, verb == "http"),
         }
     }
 
@@ -86,6 +88,7 @@ impl Action {
             Self::Run(program) => judge.run(program),
             Self::File(access, path) => judge.file(path, *access),
             Self::Connect(endpoint) => decide_connect(judge.policy, endpoint),
+            Self::Request(endpoint, method, target) => decide_request(judge.policy, endpoint, method, target),
         }
     }
 }
@@ -105,17 +108,20 @@ fn program(command: &str, context: &Context) -> Result<String, Invalid> {
 }
 
 /// `METHOD HOST/PATH`
-fn request(text: &str, rest: &str) -> Result<Action, Invalid> {
+fn request(text: &str, rest: &str, plain: bool) -> Result<Action, Invalid> {
     let example = "write it as `https GET api.example.org/path`";
     let invalid = |why: &str| Invalid::new(format!("`{text}` {why}")).help(example);
     let (method, target) = rest.split_once(' ').ok_or_else(|| invalid("has no host"))?;
     if !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
         return Err(invalid("has no method in upper case"));
     }
-    let (host, _) = target.trim().split_once('/').ok_or_else(|| invalid("has no path"))?;
-    let endpoint = Endpoint::parse(host)?;
+    let (host, path) = target.trim().split_once('/').ok_or_else(|| invalid("has no path"))?;
+    let mut endpoint = Endpoint::parse(host)?;
+    if plain && !host.ends_with(":443") && endpoint.port == 443 {
+        endpoint.port = 80;
+    }
     if matches!(endpoint.host, HostPattern::Below(_) | HostPattern::Network(..)) {
         return Err(invalid("names no single host"));
     }
-    Ok(Action::Connect(endpoint))
+    Ok(Action::Request(endpoint, method.to_owned(), format!("/{path}")))
 }

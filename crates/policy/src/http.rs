@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::diagnostic::Invalid;
 use crate::http_path::{Ambiguous, HttpPath};
 use crate::sizes::size;
 
 /// A pattern of paths: `*` is any text within one segment, `**` as a whole segment is one or more segments at the end
 /// and none or more before it. Without them the path itself is meant and nothing below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpPattern {
     text: String,
 }
@@ -82,7 +84,7 @@ fn wildcard<T>(pattern: &[T], text: &[T], any: impl Fn(&T) -> bool, same: impl F
 }
 
 /// The HTTP part of one network rule. Empty lists and `None` set no bound.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRule {
     /// Allowed methods, upper case.
     pub methods: Vec<String>,

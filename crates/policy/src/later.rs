@@ -341,16 +341,10 @@ pub(crate) fn now(rule: &NetworkRule) -> bool {
 /// What of a rule is not enforced yet.
 fn to_come(rule: &NetworkTableRule) -> Vec<(&'static str, Place)> {
     let protocol = rule.protocol.as_ref().filter(|word| PROTOCOLS.contains(&word.value.as_str()));
-    let list = |list: &Option<List<String>>| list.as_ref().map(|list| list.place);
-    [
-        ("methods", list(&rule.methods)),
-        ("paths", list(&rule.paths)),
-        ("bytes_out", rule.bytes_out.as_ref().map(|at| at.place)),
-        ("protocol", protocol.map(|at| at.place)),
-    ]
-    .into_iter()
-    .filter_map(|(key, place)| Some((key, place?)))
-    .collect()
+    [("bytes_out", rule.bytes_out.as_ref().map(|at| at.place)), ("protocol", protocol.map(|at| at.place))]
+        .into_iter()
+        .filter_map(|(key, place)| Some((key, place?)))
+        .collect()
 }
 
 /// Protocols that are known, and not looked into yet.

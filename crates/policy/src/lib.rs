@@ -65,7 +65,9 @@ pub use crate::lint::{check_grant, check_workspace};
 pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
-pub use crate::network::{NetworkJudge, NetworkRules, Peer, decide_connect, network_remedy};
+pub use crate::network::{
+    NetworkJudge, NetworkRules, Peer, Way, decide_connect, decide_request, network_remedy,
+};
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::argv::CommandPattern;
 use crate::collected::Collected;
 use crate::context::Context;
+use crate::destination::{Destination, Protocol};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::guarded;
 use crate::merge::Merged;
@@ -314,6 +315,13 @@ fn check_unreachable(merged: &Merged, report: &mut Report) {
                 "only programs that are listed can be remembered: list them, or remove this".to_owned(),
             ),
         );
+    }
+    let none = merged.inspect.as_ref().filter(|inspect| inspect.value == "none");
+    let looked_into = |at: &&At<Destination>| at.value.protocol == Protocol::Tls && at.value.http.is_some();
+    if let (Some(none), Some(rule)) = (none, merged.reach.iter().find(looked_into)) {
+        let title = "a rule about requests over TLS needs inspection, and `network.inspect` is `none`";
+        let problem = Problem::new(rule.place, title).label("here").related(none.place, "forbidden here");
+        report.push(problem.help("remove one of the two".to_owned()));
     }
     for destination in &merged.reach {
         let Some(deny) = merged.unreach.iter().find(|deny| deny.value.whole(&destination.value.endpoint))

@@ -49,6 +49,8 @@ pub(crate) struct Merged {
     pub(crate) unix: Vec<At<PathBuf>>,
     pub(crate) unreach: Vec<At<Denied>>,
     pub(crate) registries: Vec<At<Registry>>,
+    /// The word of `network.inspect`.
+    pub(crate) inspect: Option<At<String>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -313,6 +315,7 @@ impl Merged {
                 }
             }
         }
+        replace_by(&mut self.inspect, written.inspect.as_ref());
         for entry in written.deny.iter().flat_map(|list| &list.value) {
             if let Some(read) = valid(entry, Denied::parse(&entry.value), report) {
                 self.unreach.push(read);

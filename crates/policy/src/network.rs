@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::decision::{Decision, Reason};
 use crate::destination::{Denied, Destination, Protocol, block, covers};
 use crate::host::{Endpoint, HostPattern};
+use crate::http::{HttpPattern, HttpRequest, HttpRule, decide_http};
+use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
 
@@ -27,7 +29,18 @@ struct Line {
     host: HostPattern,
     port: Option<u16>,
     protocol: Protocol,
+    /// What requests may be; `None`: anything.
+    http: Option<HttpRule>,
     by: String,
+}
+
+/// How a connection may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// What must be spoken.
+    pub protocol: Protocol,
+    /// Each request is to be judged.
+    pub judged: bool,
 }
 
 /// All rules about the network, as who judges gets them.
@@ -81,21 +94,25 @@ impl Index {
         self.lines.get(number)
     }
 
-    /// The first line about a peer and a port. For addresses that are special, only one that opens them.
-    fn find(&self, peer: &Peer<'_>, port: u16, opening: bool) -> Option<usize> {
+    /// Numbers of all lines about a peer and a port. For addresses that are special, only one that opens them.
+    fn all(&self, peer: &Peer<'_>, port: u16, opening: bool) -> Vec<usize> {
         let fits =
             |number: &usize| self.line(*number).is_some_and(|line| line.port.is_none_or(|own| own == port));
         match peer {
-            Peer::Name(name) => self.about(name).find(fits),
+            Peer::Name(name) => self.about(name).filter(fits).collect(),
             Peer::Address(address) => {
                 let address = inner(*address);
                 let found = self.blocks.iter().filter(|(first, bits, _)| holds(*first, *bits, address));
                 let opens = |(first, bits, _): &&(IpAddr, u8, usize)| {
                     !opening || special(address, Some((*first, *bits))).is_none()
                 };
-                found.filter(opens).map(|(_, _, number)| *number).find(fits)
+                found.filter(opens).map(|(_, _, number)| *number).filter(fits).collect()
             }
         }
+    }
+
+    fn find(&self, peer: &Peer<'_>, port: u16, opening: bool) -> Option<usize> {
+        self.all(peer, port, opening).first().copied()
     }
 }
 
@@ -110,12 +127,14 @@ impl NetworkRules {
             host: rule.value.endpoint.host.clone(),
             port: Some(rule.value.endpoint.port),
             protocol: rule.value.protocol,
+            http: rule.value.http.clone(),
             by: allowed_by(rule).to_string(),
         });
         let deny = network.deny.iter().map(|rule| Line {
             host: rule.value.host.clone(),
             port: rule.value.port,
             protocol: Protocol::Tcp,
+            http: None,
             by: denied_by(rule).to_string(),
         });
         let unix = network.unix.iter().map(|rule| rule.value.clone());
@@ -131,11 +150,18 @@ impl NetworkRules {
                 Protocol::Tls => ", TLS to that name",
                 Protocol::Http => ", HTTP to that name",
             };
-            format!("{word:8} {}{port}{must}", line.host)
+            let requests = line.http.as_ref().map(describe_requests).unwrap_or_default();
+            format!("{word:8} {}{port}{must}{requests}", line.host)
         };
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
         let sockets = self.unix.iter().map(|path| format!("allow    {}, by its bytes alone", path.display()));
         allowed.chain(sockets).chain(self.deny.iter().map(|rule| line("deny", rule))).collect()
+    }
+
+    /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
+    pub fn inspected(&self) -> impl Iterator<Item = &HostPattern> {
+        let looks = |line: &&Line| line.protocol == Protocol::Tls && line.http.is_some();
+        self.allow.iter().filter(looks).map(|line| &line.host)
     }
 
     /// Sockets of the host that are carried, by their paths.
@@ -187,12 +213,19 @@ impl NetworkJudge {
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn connect(&self, peer: &Peer<'_>, port: u16) -> Result<Protocol, String> {
+    pub fn connect(&self, peer: &Peer<'_>, port: u16) -> Result<Way, String> {
         if let Some(line) = self.deny.find(peer, port, false).and_then(|number| self.deny.line(number)) {
             return Err(line.by.clone());
         }
-        if let Some(line) = self.allow.find(peer, port, true).and_then(|number| self.allow.line(number)) {
-            return Ok(line.protocol);
+        let lines: Vec<&Line> = self
+            .allow
+            .all(peer, port, true)
+            .into_iter()
+            .filter_map(|number| self.allow.line(number))
+            .collect();
+        // One that bounds nothing allows all.
+        if let Some(line) = lines.iter().find(|line| line.http.is_none()).or(lines.first()) {
+            return Ok(Way { protocol: line.protocol, judged: line.http.is_some() });
         }
         let Peer::Address(address) = peer else {
             let Peer::Name(name) = peer else { return Err(String::new()) };
@@ -201,6 +234,20 @@ impl NetworkJudge {
         Err(match why(*address) {
             Some(what) => format!("`{address}` is {what}"),
             None => format!("no rule of `network.allow` covers the address `{address}`, port {port}"),
+        })
+    }
+
+    /// May this request be made there? With the path to send on.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<HttpPath, String> {
+        let lines = self.allow.all(peer, port, true);
+        let lines = lines.into_iter().filter_map(|number| self.allow.line(number));
+        let rules: Vec<HttpRule> = lines.filter_map(|line| line.http.clone()).collect();
+        decide_http(&rules, request).map(|(_, path)| path).map_err(|refusal| {
+            let target = String::from_utf8_lossy(request.target);
+            format!("{} {}: {refusal}", request.method, target.split('?').next().unwrap_or_default())
         })
     }
 
@@ -220,6 +267,32 @@ impl NetworkJudge {
             _ => Ok(()),
         }
     }
+}
+
+/// Decides about one request: the connection it needs, then what rules say of it.
+pub fn decide_request(policy: &Policy, endpoint: &Endpoint, method: &str, target: &str) -> Decision {
+    let connection = decide_connect(policy, endpoint);
+    let (true, Some(rules)) = (connection.is_allow(), NetworkRules::of(policy)) else { return connection };
+    let judge = NetworkJudge::new(rules);
+    let peer = match &endpoint.host {
+        HostPattern::Name(name) => Peer::Name(name),
+        HostPattern::Address(address) => Peer::Address(*address),
+        HostPattern::Below(_) | HostPattern::Network(..) => return connection,
+    };
+    if !judge.connect(&peer, endpoint.port).is_ok_and(|way| way.judged) {
+        return connection;
+    }
+    let request = HttpRequest { method, target: target.as_bytes(), length: None, websocket: false };
+    match judge.request(&peer, endpoint.port, &request) {
+        Ok(_) => connection,
+        Err(why) => Decision::Refuse { by: Reason::BuiltIn(why) },
+    }
+}
+
+fn describe_requests(rule: &HttpRule) -> String {
+    let paths: Vec<&str> = rule.paths.iter().map(HttpPattern::text).collect();
+    let part = |word: &str, list: String| if list.is_empty() { list } else { format!(", {word} {list}") };
+    part("only", rule.methods.join(" ")) + &part("paths", paths.join(" "))
 }
 
 fn allowed_by(rule: &Rule<Destination>) -> Reason {
@@ -296,11 +369,18 @@ mod tests {
         let allow = allow.iter().map(|text| {
             let endpoint = Endpoint::parse(text).unwrap();
             let protocol = Protocol::of_port(endpoint.port);
-            Line { host: endpoint.host, port: Some(endpoint.port), protocol, by: (*text).to_owned() }
+            let by = (*text).to_owned();
+            Line { host: endpoint.host, port: Some(endpoint.port), protocol, http: None, by }
         });
         let deny = deny.iter().map(|text| {
             let denied = Denied::parse(text).unwrap();
-            Line { host: denied.host, port: denied.port, protocol: Protocol::Tcp, by: format!("deny {text}") }
+            Line {
+                host: denied.host,
+                port: denied.port,
+                protocol: Protocol::Tcp,
+                http: None,
+                by: format!("deny {text}"),
+            }
         });
         NetworkJudge::new(NetworkRules { allow: allow.collect(), deny: deny.collect(), unix: Vec::new() })
     }
@@ -318,7 +398,7 @@ mod tests {
             ],
             &["x.b.example", "y.b.example:81", "10.1.9.9"],
         );
-        let ask = |name: &str, port| judge.connect(&Peer::Name(name), port);
+        let ask = |name: &str, port| judge.connect(&Peer::Name(name), port).map(|way| way.protocol);
         assert_eq!(ask("a.example", 443), Ok(Protocol::Tls));
         assert_eq!(ask("q.b.example", 80), Ok(Protocol::Http));
         assert_eq!(ask("p.q.b.example", 80), Ok(Protocol::Http));
@@ -339,7 +419,9 @@ mod tests {
         }
         assert_eq!(judge.knows("x.b.example"), Err("deny x.b.example".to_owned()));
         assert_eq!(judge.knows("y.b.example"), Ok(()));
-        let to = |address: &str, port| judge.connect(&Peer::Address(address.parse().unwrap()), port);
+        let to = |address: &str, port| {
+            judge.connect(&Peer::Address(address.parse().unwrap()), port).map(|way| way.protocol)
+        };
         assert_eq!(to("10.1.2.3", 5432), Ok(Protocol::Tcp));
         assert_eq!(to("::ffff:10.1.2.3", 5432), Ok(Protocol::Tcp));
         assert_eq!(to("2001:db8::1", 443), Ok(Protocol::Tls));

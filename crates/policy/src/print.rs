@@ -7,6 +7,7 @@ use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
 use crate::guarded;
 use crate::host::{Endpoint, HostPattern};
+use crate::http::HttpRule;
 use crate::limits;
 use crate::model::{Children, EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
 
@@ -73,7 +74,8 @@ impl Printer<'_> {
                     continue;
                 }
                 let (host, word) = (quoted(&host.to_string()), rule.value.protocol.word());
-                let text = format!("{{ host = {host}, port = {port}, protocol = \"{word}\" }}");
+                let requests = rule.value.http.as_ref().map(requests).unwrap_or_default();
+                let text = format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests} }}");
                 self.line("  ", &format!("{text}, # from {}", rule.origin));
             }
             for rule in &network.unix {
@@ -238,6 +240,15 @@ impl Printer<'_> {
             Children::Programs(list) => self.list("children", list, |entry| command(entry)),
         }
     }
+}
+
+fn requests(rule: &HttpRule) -> String {
+    let list = |key: &str, words: Vec<String>| {
+        if words.is_empty() { String::new() } else { format!(", {key} = [{}]", words.join(", ")) }
+    };
+    let methods = rule.methods.iter().map(|method| quoted(method)).collect();
+    let paths = rule.paths.iter().map(|path| quoted(path.text())).collect();
+    list("methods", methods) + &list("paths", paths)
 }
 
 fn grant(grant: &Grant) -> String {

@@ -16,6 +16,7 @@ mod git;
 mod groups;
 mod host;
 mod ids;
+mod inspection;
 mod lasting;
 mod layers;
 mod lived;

@@ -37,7 +37,7 @@ pub(crate) fn resolve(policy: &mut Policy, invoker: &Invoker) -> Result<(), Fail
             )));
         }
         for endpoint in hosts.0 {
-            let value = Destination::usual(endpoint);
+            let value = Destination::read_only(endpoint);
             policy.network.allow.push(Rule { value, origin: rule.origin.clone() });
         }
     }

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ringfence_confine::gateway::Gateway;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
@@ -27,7 +28,7 @@ use crate::layers::Settled;
 use crate::refusals::Refusals;
 use rustix::io::Errno;
 
-use crate::{clock, copies, environment, groups, ids, layers, named, outcome, source, terminal};
+use crate::{clock, copies, environment, groups, ids, inspection, layers, named, outcome, source, terminal};
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -90,6 +91,7 @@ pub(crate) fn make_plan(
         look: Look::Everything,
         decoys: &decoys,
         no_namespaces: namespaces.err(),
+        trust: inspection::example(policy),
     };
     make_plan_as(policy, invoker, arguments, command, &given)
 }
@@ -103,6 +105,8 @@ struct Given<'a> {
     decoys: &'a BTreeMap<PathBuf, Decoy>,
     /// Why none can be made, where that was tried.
     no_namespaces: Option<String>,
+    /// Whom the task trusts, where TLS is looked into.
+    trust: Option<(String, String)>,
 }
 
 /// Where another user than the invoker comes by a run's own directories.
@@ -139,6 +143,7 @@ fn make_plan_as(
         aside: given.aside.to_path_buf(),
         unused_id: given.unused_id,
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
+        trust: given.trust.clone(),
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
@@ -233,6 +238,7 @@ impl Run {
         let reserved = if self.invoker.root { Some(ids::reserve(&self.state)?) } else { None };
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let decoys = decoys::make(self.policy).context("random numbers")?;
+        let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
         let mut given = Given {
@@ -242,8 +248,10 @@ impl Run {
             look: Look::Needed,
             decoys: &decoys,
             no_namespaces: None,
+            trust,
         };
-        let (plan, boundary, border) = self.stand(arguments, command, namespaces, relays, &mut given)?;
+        let (plan, boundary, border) =
+            self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
         self.describe(plan, report);
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
         // While the boundary is built; its command starts when the record stands.
@@ -282,6 +290,7 @@ impl Run {
         namespaces: Namespaces,
         relays: &[Relay],
         given: &mut Given<'_>,
+        mut gateway: Option<Gateway>,
     ) -> Result<(&'static Plan, Boundary, Option<clock::Border>), Failure> {
         let mut nascent = namespaces.map_err(|cause| given.no_namespaces = Some(cause)).ok();
         loop {
@@ -302,7 +311,7 @@ impl Run {
                 return Ok((plan, boundary, Some(border)));
             };
             layers::make(plan)?;
-            match nascent.build(plan, single, watched, approvals::any(self.policy)) {
+            match nascent.build(plan, single, watched, approvals::any(self.policy), gateway.take()) {
                 // Where something else is around, what is refused is known only when it was tried.
                 Ok(boundary) if probe::contained() => match boundary.stands() {
                     Ok(()) => return Ok((plan, boundary, None)),

@@ -13,6 +13,7 @@ mod decoys;
 mod descriptors;
 mod doctor;
 mod grants;
+mod inspection;
 mod interactive;
 mod landing;
 mod landlock;

@@ -377,3 +377,45 @@ fn a_socket_of_the_host_is_carried_where_it_is_granted_and_takes_no_descriptors(
     assert!(outcome.out.contains("b'descriptors: 0'\n3000000\n"), "{outcome:?}");
     assert!(outcome.out.contains("Error") && !outcome.out.contains("REACHED"), "{outcome:?}");
 }
+
+#[test]
+fn requests_are_held_to_methods_and_paths_and_sent_as_they_were_judged() {
+    let world = World::new();
+    let network =
+        "allow = [{ host = \"allowed.example\", port = 80, methods = [\"GET\"], paths = [\"/repo/**\"] }]";
+    let script = r#"
+curl -sm9 http://allowed.example/repo/fine?q=1
+curl -sm9 http://allowed.example/admin
+curl -sm9 -X POST -d x http://allowed.example/repo/post
+curl -sm9 -X get http://allowed.example/repo/lower
+curl -sm9 -H 'X-HTTP-Method-Override: DELETE' http://allowed.example/repo/override
+for p in /repo/../admin /repo/%2e%2e/admin /repo/..%2fadmin '/repo/..;/admin' /repo/%252e%252e/admin '/repo\..\admin' //repo/x; do
+  curl -sm9 --path-as-is "http://allowed.example$p"; done
+curl -sm9 http://allowed.example/repo/one http://allowed.example/admin http://allowed.example/repo/two"#;
+    let outcome = world.run(network, script);
+    assert!(
+        outcome.out.contains("path=/repo/fine?q=1") && outcome.out.contains("path=/repo/two"),
+        "{outcome:?}"
+    );
+    let hits = world.log("hits.log");
+    // `//repo/x` is read as `/repo/x`, and sent so.
+    assert!(hits.lines().count() == 4 && hits.contains("GET /repo/x "), "{hits}");
+    assert!(
+        outcome.out.contains("application") || outcome.out.contains("refused by the policy"),
+        "{outcome:?}"
+    );
+    assert!(world.refused("allowed.example", 80, "GET /admin: no rule for this host allows the path"));
+    assert!(world.refused("allowed.example", 80, "POST /repo/post: no rule for this host allows the method"));
+    let policy = world.policy(network);
+    for (arguments, word) in [
+        ("http://allowed.example/repo/x", "allowed"),
+        ("http://allowed.example/admin", "refused"),
+        ("http://allowed.example/repo/x --method PUT", "refused"),
+        ("https://allowed.example/repo/x", "refused"),
+    ] {
+        let all: Vec<&str> =
+            ["explain", "--policy", &policy, "--url"].into_iter().chain(arguments.split(' ')).collect();
+        let outcome = world.place.ringfence(&all);
+        assert!(outcome.out.contains(&format!(": {word}:")), "{arguments}: {outcome:?}");
+    }
+}

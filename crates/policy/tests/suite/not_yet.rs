@@ -7,11 +7,6 @@ const LATER: &[(&str, &str)] = &[
     ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
     ("workspace.outputs", "[workspace]\noutputs = [\"dist/**\"]"),
     ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
-    ("network.allow.methods", "[network]\nallow = [{ host = \"api.example.org\", methods = [\"GET\"] }]"),
-    (
-        "network.allow.paths",
-        "[network]\nallow = [{ host = \"api.example.org\", paths = [\"/repos/acme/**\"] }]",
-    ),
     ("network.allow.bytes_out", "[network]\nallow = [{ host = \"api.example.org\", bytes_out = \"10MiB\" }]"),
     (
         "network.allow.protocol",

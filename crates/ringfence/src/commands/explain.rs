@@ -35,6 +35,12 @@ pub(crate) struct Arguments {
     /// What it says of connections to this host
     #[arg(long, value_name = "HOST", conflicts_with = "command")]
     host: Option<String>,
+    /// What it says of a request to this URL
+    #[arg(long, value_name = "URL", conflicts_with_all = ["path", "host", "command"])]
+    url: Option<String>,
+    /// The method of that request
+    #[arg(long, value_name = "METHOD", default_value = "GET", requires = "url")]
+    method: String,
     /// What it says of starting this program
     #[arg(long, value_name = "COMMAND")]
     command: Option<String>,
@@ -51,7 +57,7 @@ pub(crate) struct Arguments {
 /// What a policy says of one action.
 #[derive(Debug, Serialize)]
 struct Answer {
-    action: &'static str,
+    action: String,
     target: String,
     allowed: bool,
     rule: String,
@@ -62,7 +68,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.own {
         return own(arguments.json);
     }
-    if arguments.path.is_some() || arguments.host.is_some() || arguments.command.is_some() {
+    if arguments.url.is_some()
+        || arguments.path.is_some()
+        || arguments.host.is_some()
+        || arguments.command.is_some()
+    {
         return beforehand(arguments);
     }
     let invoker = environment::invoker()?;
@@ -148,6 +158,12 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         };
         answers.push(answer("connect", &endpoint.to_string(), &decision, remedy));
     }
+    if let Some(url) = &arguments.url {
+        let (endpoint, target) = parts(url)?;
+        let decision = ringfence_policy::decide_request(&policy, &endpoint, &arguments.method, &target);
+        let action = format!("{} {target} of", arguments.method);
+        answers.push(answer(&action, &endpoint.to_string(), &decision, Vec::new()));
+    }
     if let Some(command) = &arguments.command {
         answers.push(answer("start", command, &judge.run(command), Vec::new()));
         if policy.guard.children != Children::Same {
@@ -172,9 +188,27 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn answer(action: &'static str, target: &str, decision: &Decision, remedy: Vec<String>) -> Answer {
+fn answer(action: &str, target: &str, decision: &Decision, remedy: Vec<String>) -> Answer {
     let (allowed, rule) = (decision.is_allow(), decision.reason().to_string());
-    Answer { action, target: target.to_owned(), allowed, rule, remedy }
+    Answer { action: action.to_owned(), target: target.to_owned(), allowed, rule, remedy }
+}
+
+/// Host and port of a URL, and what is asked for there.
+fn parts(url: &str) -> Result<(Endpoint, String), Failure> {
+    let invalid = |why: String| Failure::new(format!("`--url {url}`: {why}"));
+    let (port, rest) = match url.split_once("://") {
+        Some(("https", rest)) => (443, rest),
+        Some(("http", rest)) => (80, rest),
+        _ => return Err(invalid("it begins neither with `https://` nor with `http://`".to_owned())),
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let mut endpoint = Endpoint::parse(host).map_err(|error| invalid(error.to_string()))?;
+    if !host.ends_with(&format!(":{}", endpoint.port)) {
+        endpoint.port = port;
+    }
+    let slash = if target.starts_with('/') { "" } else { "/" };
+    Ok((endpoint, format!("{slash}{target}")))
 }
 
 /// `~` as the policy means it: a path may come from there, quoted.

@@ -1,0 +1,53 @@
+//! Where rules say what requests over TLS may be: the gateway makes an authority that only this sandbox trusts, before the plan
+//! puts its certificate there. The key never leaves the gateway.
+
+use std::ffi::OsStr;
+
+use ringfence_confine::gateway::Gateway;
+use ringfence_plan::Invoker;
+use ringfence_policy::{NetworkRules, Policy};
+
+use crate::failure::Failure;
+use crate::run::not_confined;
+
+/// Where distributions keep the certificates of those that are trusted.
+static ROOTS: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// A gateway that has begun, and its authority's certificate alone and with all others; none where nothing is looked into.
+#[expect(clippy::type_complexity, reason = "two optional things that come together")]
+pub(crate) fn begin(
+    policy: &Policy,
+    invoker: &Invoker,
+) -> Result<(Option<Gateway>, Option<(String, String)>), Failure> {
+    let Some(rules) = NetworkRules::of(policy).filter(|rules| rules.inspected().next().is_some()) else {
+        return Ok((None, None));
+    };
+    let roots = roots(invoker)?;
+    let gateway = Gateway::start().map_err(not_confined)?;
+    let own = gateway.authority(&rules, roots.clone()).map_err(not_confined)?;
+    let all = format!("{roots}\n{own}");
+    Ok((Some(gateway), Some((own, all))))
+}
+
+/// For a plan that is only shown.
+pub(crate) fn example(policy: &Policy) -> Option<(String, String)> {
+    let inspects = NetworkRules::of(policy).is_some_and(|rules| rules.inspected().next().is_some());
+    inspects.then(Default::default)
+}
+
+/// Whom the host trusts, as PEM.
+fn roots(invoker: &Invoker) -> Result<String, Failure> {
+    let named = invoker.variables.get(OsStr::new("SSL_CERT_FILE")).filter(|path| !path.is_empty());
+    let places = named.map(OsStr::new).into_iter().chain(ROOTS.iter().map(OsStr::new));
+    places.filter_map(|path| std::fs::read_to_string(path).ok()).find(|text| text.contains("BEGIN")).ok_or_else(|| {
+        Failure::new("no certificates of authorities are found on this host, which inspection of TLS needs").hint(
+            "install them (`ca-certificates`), or name the file in `SSL_CERT_FILE`; or remove `methods` and `paths` from rules for TLS",
+        )
+    })
+}

@@ -1,0 +1,112 @@
+//! TLS that is looked into: rules about requests hold, programs notice nothing, and nobody else is trusted.
+
+use ringfence_promises::{Outcome, World};
+
+const REPO: &str = "allow = [{ host = \"allowed.example\", methods = [\"GET\", \"HEAD\", \"POST\"], paths = [\"/repo/**\", \"/site/**\", \"/post\"] }, \
+                    { host = \"*.wild.example\", port = 8443, protocol = \"tls\", methods = [\"GET\"] }]";
+
+/// In a world whose host trusts its authority.
+fn run(world: &World, network: &str, script: &str) -> Outcome {
+    let policy = world.policy(network);
+    let script = world.place.write(world.place.base.path().join("script.sh"), script);
+    world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"",
+        script.display()
+    ))
+}
+
+#[test]
+fn programs_notice_nothing_and_rules_hold() {
+    let world = World::new();
+    let script = r#"
+curl -sm9 https://allowed.example/repo/curl
+curl -sm9 --http1.1 https://allowed.example/repo/one
+curl -sm9 -o /dev/null -w 'version %{http_version} %{ssl_verify_result}\n' https://allowed.example/repo/two
+python3 -c 'import urllib.request as u; print(u.urlopen("https://allowed.example/repo/python").read().decode(), end="")'
+node -e 'fetch("https://allowed.example/repo/node").then(r => r.text()).then(t => process.stdout.write(t))'
+curl -sm9 https://allowed.example/admin
+curl -sm9 -X DELETE https://allowed.example/repo/delete
+curl -sm9 --path-as-is https://allowed.example/repo/../admin
+curl -sm9 -H 'Host: denied.example' https://allowed.example/repo/host
+curl -sm9 --http1.1 -H 'Host: denied.example' https://allowed.example/repo/host1
+curl -sm9 -o /dev/null -w 'status %{http_code} %{content_type}\n' https://allowed.example/admin
+head -c 20000000 /dev/urandom > big; sha256sum < big | cut -d' ' -f1 > sum
+for v in --http1.1 --http2; do curl -sm60 $v --data-binary @big https://allowed.example/post | cmp - sum && echo same; done
+"#;
+    let outcome = run(&world, REPO, script);
+    for line in [
+        "path=/repo/curl",
+        "path=/repo/one",
+        "version 2 0",
+        "path=/repo/python",
+        "path=/repo/node",
+        "status 403 application/problem+json",
+        "same\nsame\n",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+    let hits = world.log("hits.log");
+    for never in ["/admin", "DELETE", "denied.example", "/repo/host"] {
+        assert!(!hits.contains(never), "{never}: {hits}");
+    }
+    assert!(world.refused("allowed.example", 443, "GET /admin: no rule for this host allows the path"));
+    assert!(world.refused(
+        "allowed.example",
+        443,
+        "DELETE /repo/delete: no rule for this host allows the method"
+    ));
+    assert!(
+        world.refused("allowed.example", 443, "names another host, `denied.example`"),
+        "{:#?}",
+        world.events()
+    );
+}
+
+#[test]
+fn the_server_is_verified_and_the_authority_speaks_for_no_other_host() {
+    let world = World::new();
+    // The host does not trust the world's authority: the gateway does not either, and says why.
+    let policy = world.policy(REPO);
+    let outcome = world.host(&format!(
+        "unset SSL_CERT_FILE; \"$RF\" run -q --policy {policy} --workspace . -- curl -sm9 -k https://allowed.example/repo/x"
+    ));
+    assert!(outcome.out.contains("TLS with the server failed"), "{outcome:?}");
+    assert!(!world.log("hits.log").contains("/repo/x"), "{}", world.log("hits.log"));
+    let script = "openssl x509 -in /etc/ringfence-authority.pem -noout -text | grep -A4 'Name Constraints'; \
+                  openssl s_client -connect allowed.example:443 -servername allowed.example -CAfile /etc/ringfence-authority.pem </dev/null 2>&1 | grep -E 'Verify return|subject='; \
+                  env | grep -E '_CA|CERT' | sort";
+    let outcome = run(&world, REPO, script);
+    for line in [
+        "critical",
+        "DNS:allowed.example",
+        "DNS:wild.example",
+        "Verify return code: 0",
+        "SSL_CERT_FILE=/etc/ringfence-authorities.pem",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+    // What no rule about requests concerns is as it was.
+    let plain = run(
+        &world,
+        "allow = [\"allowed.example\"]",
+        "ls /etc/ringfence-authority.pem; curl -sm9 --cacert $BASE/ca.pem https://allowed.example/plain",
+    );
+    assert!(plain.err.contains("No such file") && plain.out.contains("path=/plain"), "{plain:?}");
+}
+
+#[test]
+fn git_and_names_that_are_refused_before_a_request() {
+    let world = World::new();
+    let script = format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; git init -q $BASE/made && cd $BASE/made && echo content > file && git add file && \
+         git -c user.name=w -c user.email=w@w commit -qm made && git clone -q --bare . $BASE/site/made.git && \
+         git -C $BASE/site/made.git update-server-info && cd - >/dev/null && \
+         \"$RF\" run --quiet --policy {} --workspace . -- \
+         sh -c 'git clone -q https://allowed.example/site/made.git /tmp/c && cat /tmp/c/file; \
+                curl -skm9 --connect-to denied.example:443:allowed.example:443 https://denied.example/repo/x; echo sni $?'",
+        world.policy(REPO)
+    );
+    let outcome = world.host(&script);
+    assert!(outcome.out.contains("content") && outcome.out.contains("sni 35"), "{outcome:?}");
+    assert!(!world.log("hits.log").contains("denied.example"));
+}
