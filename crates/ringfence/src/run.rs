@@ -210,7 +210,7 @@ impl Run {
                 .context("the standard streams")?;
         }
         let boundary = nascent
-            .build(plan, self.name.is_none(), groups::watched(plan), approvals::any(self.policy))
+            .build(plan, self.name.is_none(), groups::watched(plan), approvals::files(self.policy))
             .map_err(not_confined)?;
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
         // While the boundary is built; its command starts when the record stands.
