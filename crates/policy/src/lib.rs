@@ -10,6 +10,7 @@
 
 mod argv;
 mod ceiling;
+mod chains;
 mod collected;
 mod command;
 mod context;
@@ -48,6 +49,7 @@ mod tokens;
 mod variables;
 
 pub use crate::argv::CommandPattern;
+pub use crate::chains::{Need, needs};
 pub use crate::context::{Context, Files, HostFiles};
 pub use crate::decision::{Access, Decision, Judge, Reason, decide_connect, decide_file, decide_run};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
