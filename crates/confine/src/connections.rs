@@ -46,6 +46,8 @@ pub(crate) struct Connections {
     waiting: Vec<Waiting>,
     /// Refusals that are being written down, by their number; and what their callers are told.
     unwritten: BTreeMap<u32, (u64, Errno)>,
+    /// Of those, the calls that may be judged again.
+    again: BTreeMap<u32, Notification>,
     /// What the guard knows it by.
     own: u32,
 }
@@ -74,7 +76,7 @@ enum Verdict {
 
 impl Connections {
     pub(crate) fn new(listener: OwnedFd, own: u32) -> Self {
-        Self { listener, waiting: Vec::new(), unwritten: BTreeMap::new(), own }
+        Self { listener, waiting: Vec::new(), unwritten: BTreeMap::new(), again: BTreeMap::new(), own }
     }
 
     pub(crate) fn listener(&self) -> &OwnedFd {
@@ -139,6 +141,7 @@ impl Connections {
             }
             guard::Verdict::Refused(refusal) => {
                 self.unwritten.insert(number, (call.id, Errno::ACCESS));
+                self.again.insert(number, *call);
                 Some(Refusal { number, ..refusal })
             }
         }
@@ -187,8 +190,21 @@ impl Connections {
     /// The refusal of this number is written down; whether it was one of these.
     pub(crate) fn written(&mut self, number: u32) -> bool {
         let Some((id, errno)) = self.unwritten.remove(&number) else { return false };
+        self.again.remove(&number);
         let _ = seccomp::answer(self.listener.as_fd(), id, Err(errno));
         true
+    }
+
+    /// The refusal of this number is judged again. `None`: it was none of these; else what became of it, under the new number.
+    pub(crate) fn judge_again(
+        &mut self,
+        number: u32,
+        new: u32,
+        guard: &mut Guard,
+    ) -> Option<Option<Refusal>> {
+        let call = self.again.remove(&number)?;
+        self.unwritten.remove(&number);
+        Some(self.execute(&call, new, guard))
     }
 
     /// Looks again at everybody who waits.

@@ -292,6 +292,13 @@ impl Init {
                 }
                 send(self.report.as_fd(), &Message::Refused(refusal));
             }
+            Ok((Request::Permit { number, granted }, _)) => {
+                self.guard.iter_mut().for_each(|guard| guard.permit(number, granted.clone()));
+            }
+            Ok((Request::Withdraw { number }, _)) => {
+                self.guard.iter_mut().for_each(|guard| guard.withdraw(number));
+            }
+            Ok((Request::Retry { number }, _)) => self.judge_again(number),
             Ok((Request::Pause, _)) => self.all(Signal::STOP),
             Ok((Request::Resume, _)) => self.all(Signal::CONT),
             Ok((Request::End, _)) => {
@@ -305,6 +312,18 @@ impl Init {
                 }
                 exec::exit_now(125)
             }
+        }
+    }
+
+    fn judge_again(&mut self, number: u32) {
+        let Some(guard) = &mut self.guard else { return };
+        let mut waiting = self.connections.values_mut();
+        let Some(judged) = waiting.find_map(|one| one.judge_again(number, self.refusal, guard)) else {
+            return;
+        };
+        if let Some(refusal) = judged {
+            self.refusal = self.refusal.wrapping_add(1) % CALLS;
+            send(self.report.as_fd(), &Message::Refused(refusal));
         }
     }
 

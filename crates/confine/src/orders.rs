@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
-use ringfence_policy::{CommandRules, NetworkRules};
+use ringfence_policy::{CommandRules, GrantedCommand, NetworkRules};
 use ringfence_void::Decision;
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +144,23 @@ pub(crate) enum Request {
     /// A refusal is written down.
     Written {
         /// Its number.
+        number: u32,
+    },
+    /// A command may start.
+    Permit {
+        /// Names this permit.
+        number: u32,
+        /// Which.
+        granted: GrantedCommand,
+    },
+    /// It may not any more.
+    Withdraw {
+        /// Which.
+        number: u32,
+    },
+    /// A command that was refused, and waits, is to be judged again.
+    Retry {
+        /// The refusal's number.
         number: u32,
     },
     /// End every process, and init.

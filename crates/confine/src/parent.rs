@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_plan::{Content, Ids, Node, Plan, Tree};
+use ringfence_policy::GrantedCommand;
 use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
@@ -166,6 +167,24 @@ impl Boundary {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
         }
+    }
+
+    /// A command may start from now on.
+    ///
+    /// # Errors
+    /// The kernel's: nobody judges any more.
+    pub fn permit(&self, number: u32, granted: GrantedCommand) -> Result<(), Failure> {
+        self.tell(&Request::Permit { number, granted }, &[])
+    }
+
+    /// It may not any more.
+    pub fn withdraw(&self, number: u32) {
+        let _ = self.tell(&Request::Withdraw { number }, &[]);
+    }
+
+    /// A command that was refused, and not told so yet, is judged again.
+    pub fn retry(&self, number: u32) {
+        let _ = self.tell(&Request::Retry { number }, &[]);
     }
 
     fn tell_server(&self, tell: &Tell) -> Result<(), Errno> {

@@ -15,7 +15,10 @@ pub(crate) fn listed(policy: &Policy) -> bool {
 
 pub(crate) fn rules(policy: &Policy, survey: &Survey) -> Result<Option<CommandRules>, Refused> {
     let lists = policy.commands.iter().flat_map(|commands| &commands.allow);
-    let lists = lists.chain(policy.guard.children.programs()).chain(&policy.guard.deny);
+    let lists = lists
+        .chain(policy.guard.children.programs())
+        .chain(&policy.guard.deny)
+        .chain(&policy.approvals.commands);
     let entries: HashMap<&str, &Rule<String>> = lists.map(|entry| (entry.value.as_str(), entry)).collect();
     let mut loaders: Vec<&Path> = Vec::new();
     let name = |program: &'_ Program| {
@@ -78,7 +81,8 @@ fn pinned(program: &Program) -> Vec<(&Path, Digest)> {
 pub(crate) fn interpreters<'a>(program: &'a Program, survey: &Survey) -> Vec<&'a Interpreter> {
     let open = |interpreter: &&Interpreter| {
         survey.programs.iter().any(|other| {
-            other.place.real == interpreter.place.real
+            !other.grantable
+                && other.place.real == interpreter.place.real
                 && CommandPattern::parse(&other.name, "/").is_ok_and(|pattern| pattern.any_arguments())
         })
     };

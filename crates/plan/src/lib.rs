@@ -240,7 +240,7 @@ pub fn plan(
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {
-        if policy.approvals.ask {
+        if policy.approvals.ask && !policy.approvals.read.is_empty() {
             return Err(Refused::host(
                 "a root that sees who looks, which `approvals.on_refusal = \"ask\"` needs",
                 cause,
@@ -270,7 +270,7 @@ pub fn plan(
         trees: layout.trees,
         steps: layout.steps,
         void: layout.void,
-        asks: policy.approvals.ask,
+        asks: policy.approvals.ask && !policy.approvals.read.is_empty(),
         layers: layout.layers,
         landlock,
         filter: syscalls::Variant {

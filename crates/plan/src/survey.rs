@@ -76,6 +76,8 @@ pub struct Program {
     pub interpreters: Vec<Interpreter>,
     /// What the file and those of the interpreters hold, where the policy pins them.
     pub pinned: Vec<(PathBuf, Digest)>,
+    /// It may start only while its owner grants that.
+    pub grantable: bool,
 }
 
 /// A program that runs a script.

@@ -331,6 +331,7 @@ fn named_programs_alone_may_be_executed() {
         loader: Some(Loader::Dynamic(file("/usr/lib/ld.so"))),
         interpreters: vec![],
         pinned: vec![],
+        grantable: false,
     }];
     let plan = case.plan().unwrap();
     let binds = binds(&plan);

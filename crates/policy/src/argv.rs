@@ -142,6 +142,26 @@ impl CommandPattern {
         }
     }
 
+    /// The arguments, where no wildcard and no group is among them.
+    pub(crate) fn literal_arguments(&self) -> Option<Vec<Vec<u8>>> {
+        let text = |pieces: &[Piece]| {
+            let parts = pieces.iter().map(|piece| match piece {
+                Piece::Text(text) => Some(text.as_slice()),
+                _ => None,
+            });
+            parts.collect::<Option<Vec<_>>>().map(|parts| parts.concat())
+        };
+        let word = |item: &Item| match item {
+            Item::Word(Word::Literal(word)) => Some(word.clone()),
+            Item::Word(Word::Path { absolute: true, pieces }) => text(pieces),
+            Item::Word(Word::Path { absolute: false, pieces }) => {
+                Some([b"./".to_vec(), text(pieces)?].concat())
+            }
+            _ => None,
+        };
+        self.items.as_ref()?.iter().map(word).collect()
+    }
+
     /// Whether these arguments, without the program, are meant.
     #[must_use]
     pub fn matches(&self, arguments: &[&[u8]], place: Place<'_>, how: As) -> bool {

@@ -30,6 +30,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.network(policy, report);
     bound.registries(policy, report);
     bound.unix(policy, report);
+    bound.grantable_commands(policy, report);
     bound.mode(policy, report);
     bound.lists(policy, report);
     bound.switches(policy, report);
@@ -111,6 +112,26 @@ impl Bound<'_> {
             let help = "a ceiling bounds presets too: `extends = [\"default\"]` in it allows what that preset grants";
             let problem = Problem::new(next.place, title).label("the first of them");
             report.push(problem.related(self.list(key), "the ceiling's grants").help(help.to_owned()));
+        }
+    }
+
+    /// The same of commands, where the ceiling has a list of them.
+    fn grantable_commands(&self, policy: &Merged, report: &mut Report) {
+        let Some(most) = &self.ceiling.commands else { return };
+        let own = &self.ceiling.grantable_commands;
+        for entry in &policy.grantable_commands.items {
+            let covered =
+                guarded::covered(&entry.value, &most.items) || guarded::covered(&entry.value, &own.items);
+            if !covered {
+                let title =
+                    format!("`{}` in `approvals.grantable.commands` is above the ceiling", entry.value);
+                let problem = Problem::new(entry.place, title).label("grantable here");
+                let label = "the ceiling neither allows it nor has the same line";
+                let problem = problem.related(self.list("commands.allow"), label);
+                report.push(
+                    problem.help("remove it, or have the administrator add it to the ceiling".to_owned()),
+                );
+            }
         }
     }
 

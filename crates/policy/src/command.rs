@@ -39,6 +39,26 @@ impl Judge<'_> {
         }
     }
 
+    /// The entry of `approvals.grantable.commands` by which a command that is refused may be granted.
+    pub fn grantable_command(&self, line: &str) -> Option<Reason> {
+        let words = words(line);
+        let (program, arguments) = words.split_first()?;
+        let arguments = arguments.iter().map(String::as_bytes).collect();
+        let line = Line { program, arguments };
+        let guard = &self.policy.guard;
+        let stands = self.matching(&guard.deny, "commands.deny", &line, As::Deny).is_some();
+        if stands
+            || self.policy.commands.is_none()
+            || self.shell(&line).is_err()
+            || self.command(&line).is_allow()
+        {
+            return None;
+        }
+        let grantable = &self.policy.approvals.commands;
+        let found = self.matching(grantable, "approvals.grantable.commands", &line, As::Allow)?;
+        Some(found.reason().clone())
+    }
+
     fn command(&self, line: &Line<'_>) -> Decision {
         let path = line.program.contains('/').then(|| self.root().join(line.program));
         if let Some(path) = &path {

@@ -11,7 +11,7 @@ use crate::host::{Endpoint, HostPattern, parse_port};
 use crate::identity;
 use crate::limits;
 use crate::lint::engine_socket;
-use crate::path::{Scope, absolute, check_characters};
+use crate::path::{Scope, absolute};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, Named, choice, quoted};
 use crate::sizes::size;
@@ -322,7 +322,6 @@ impl Check<'_> {
             self.list("approvals.grantable.hosts", grantable.hosts.as_ref(), |host| {
                 Endpoint::parse(host).map(drop)
             });
-            self.list("approvals.grantable.commands", grantable.commands.as_ref(), |text| command(text));
         }
     }
 }
@@ -349,15 +348,6 @@ fn to_come(rule: &NetworkTableRule) -> Vec<(&'static str, Place)> {
 
 /// Protocols that are known, and not looked into yet.
 const PROTOCOLS: &[&str] = &["postgres", "mysql", "redis", "ssh"];
-
-/// The form of a command with argument patterns.
-fn command(text: &str) -> Result<(), Invalid> {
-    check_characters(text)?;
-    match text.split_whitespace().next() {
-        Some(_) => Ok(()),
-        None => Err(Invalid::new("a command is empty").help("remove it")),
-    }
-}
 
 /// The form of a header with a secret in it: `Name: value {secret}`.
 fn header(text: &str) -> Result<(), Invalid> {

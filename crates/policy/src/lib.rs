@@ -10,6 +10,7 @@
 
 mod argv;
 mod ceiling;
+mod chains;
 mod collected;
 mod command;
 mod context;
@@ -52,6 +53,7 @@ mod tokens;
 mod variables;
 
 pub use crate::argv::CommandPattern;
+pub use crate::chains::{Need, needs};
 pub use crate::context::{Context, Files, HostFiles};
 pub use crate::decision::{Access, Decision, Judge, Reason, decide_file, decide_run};
 pub use crate::destination::{Denied, Destination, HOST, Protocol, Registry};
@@ -71,7 +73,9 @@ pub use crate::network::{
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
-pub use crate::rules::{CommandRules, Digest, Execution, Named, digest, needed as guard_needed};
+pub use crate::rules::{
+    CommandRules, Digest, Execution, GrantedCommand, Named, digest, needed as guard_needed,
+};
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,
 };

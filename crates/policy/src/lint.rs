@@ -65,7 +65,9 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_write_and_exec(merged, report);
     check_commands(merged, report);
     check_unreachable(merged, report);
-    if let Some(ask) = merged.ask.as_ref().filter(|ask| ask.value && merged.grantable.items.is_empty()) {
+    if let Some(ask) = merged.ask.as_ref().filter(|ask| {
+        ask.value && merged.grantable.items.is_empty() && merged.grantable_commands.items.is_empty()
+    }) {
         let problem = Problem::new(ask.place, "there is nothing that the owner could be asked about");
         let help = "name it: `grantable = { read = [\"~/projects/**\"] }`";
         report.push(problem.label("no `approvals.grantable.read`").help(help.to_owned()));

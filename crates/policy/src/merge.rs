@@ -37,6 +37,7 @@ pub(crate) struct Merged {
     pub(crate) decoy: Collected<PathBuf>,
     /// What may be granted for reading while the sandbox runs.
     pub(crate) grantable: Collected<PathPattern>,
+    pub(crate) grantable_commands: Collected<String>,
     /// Whether the owner is asked.
     pub(crate) ask: Option<At<bool>>,
     pub(crate) pass: Collected<String>,
@@ -143,6 +144,15 @@ impl Merged {
                 });
                 if let Some(read) = valid(text, read, report) {
                     self.grantable.add(read);
+                }
+            }
+        }
+        if let Some(list) = grantable.and_then(|grantable| grantable.commands.as_ref()) {
+            self.lists.insert("approvals.grantable.commands", list.place);
+            for entry in &list.value {
+                match guarded::program(entry, scope) {
+                    Ok(read) => drop(self.grantable_commands.add(entry.with(read))),
+                    Err(problem) => report.push(problem),
                 }
             }
         }
@@ -402,7 +412,11 @@ impl Merged {
                 deny: rules(&self.deny.items, report),
                 decoy: rules(&self.decoy.items, report),
             },
-            approvals: model::Approvals { read: rules(&self.grantable.items, report), ask: value(&self.ask) },
+            approvals: model::Approvals {
+                read: rules(&self.grantable.items, report),
+                commands: rules(&self.grantable_commands.items, report),
+                ask: value(&self.ask),
+            },
             environment: model::Environment {
                 pass: rules(&self.pass.items, report),
                 set: self.set.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),

@@ -131,6 +131,8 @@ pub struct Files {
 pub struct Approvals {
     /// What may be granted for reading while the sandbox runs. Relative patterns are relative to the workspace.
     pub read: Vec<Rule<PathPattern>>,
+    /// Commands that may be; entries of the same form as [`Commands::allow`].
+    pub commands: Vec<Rule<String>>,
     /// Whoever uses such a thing waits, and the owner is asked.
     pub ask: bool,
 }

@@ -1,6 +1,9 @@
 //! What may be executed, compiled: which file, under which name, with which arguments. Pure: who asks has looked the file up.
 
+mod granted;
+
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,8 @@ use crate::command::list_at;
 use crate::model::{Children, Origin, Policy, Rule};
 use crate::shells::Shells;
 use crate::variables;
+
+pub use granted::GrantedCommand;
 
 /// One file that holds many programs: its name when called, or its first argument, says which. An entry for one of them is none
 /// for the others.
@@ -80,6 +85,9 @@ pub struct CommandRules {
     /// What is added to it for all but the first.
     children: Option<Table>,
     free: bool,
+    /// What the owner may grant, and what is granted.
+    grantable: Table,
+    granted: Vec<(u32, Table)>,
     deny: Table,
     /// Interpreters of scripts that are allowed as themselves, each with what stands before the script, and the script's names.
     scripts: BTreeMap<Vec<u8>, Vec<Script>>,
@@ -228,6 +236,8 @@ impl CommandRules {
             allow: policy.commands.as_ref().map(|list| table(&list.allow, "commands.allow", allow, false)),
             children: listed,
             free: keys.children == Children::Free,
+            grantable: table(&policy.approvals.commands, "approvals.grantable.commands", allow, false),
+            granted: Vec::new(),
             deny: table(&keys.deny, "commands.deny", deny, true),
             scripts: interpreted,
             shells: (!keys.shell()).then(|| Shells::new(keys.shell.as_ref().map(|rule| &rule.origin))),
@@ -283,12 +293,7 @@ impl CommandRules {
         if let Ok(()) = self.runs_script(execution) {
             return Ok(());
         }
-        if let Some(shells) = &self.shells {
-            let (called, arguments) = called(execution);
-            for name in [called, last(execution.file)] {
-                shells.judge(name, &arguments)?;
-            }
-        }
+        self.stands(execution)?;
         self.listed(execution)
     }
 
@@ -382,7 +387,8 @@ impl CommandRules {
     fn named(&self, execution: &Execution<'_>) -> Result<(), bool> {
         let mut named = false;
         let lists = [self.allow.as_ref(), self.children.as_ref().filter(|_| !execution.first)];
-        for list in lists.into_iter().flatten() {
+        let granted = self.granted.iter().map(|(_, table)| table);
+        for list in lists.into_iter().flatten().chain(granted) {
             match list.find(execution, &self.workspace, As::Allow) {
                 Ok(_) => return Ok(()),
                 Err(some) => named |= some,
@@ -432,6 +438,7 @@ pub fn needed(policy: &Policy) -> bool {
         || !keys.shell()
         || !keys.pipes()
         || keys.pin()
+        || !policy.approvals.commands.is_empty()
         || lists.into_iter().any(arguments)
 }
 
@@ -441,6 +448,10 @@ fn told(text: &str, key: &str, origin: &Origin) -> String {
 
 fn bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_encoded_bytes()
+}
+
+fn path(bytes: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
 fn last(path: &[u8]) -> &[u8] {

@@ -1,14 +1,17 @@
 //! What an owner grants while a sandbox runs: judged by the policy, written down, then opened.
 
 use std::cell::RefCell;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::terminal;
+use crate::{executions, terminal};
 use ringfence_confine::survey;
 use ringfence_plan::{Plan, Step};
-use ringfence_policy::{Access, Context as PolicyContext, Judge, Policy, check_grant};
+use ringfence_policy::{
+    Access, Context as PolicyContext, Execution, Judge, Origin, Policy, Rule, check_grant,
+};
 use ringfence_record::{Event, Writer};
-use ringfence_supervise::{Clerk, Opening, Refusal, Refused, Wish};
+use ringfence_supervise::{Clerk, Command, Fate, GrantedCommand, Opening, Refusal, Refused, Wish};
 
 /// Decides for one run. The log is also others' to write.
 pub(crate) struct Approvals<'a> {
@@ -35,6 +38,11 @@ enum Shown {
 
 /// Whether anything may be granted while it runs.
 pub(crate) fn any(policy: &Policy) -> bool {
+    files(policy) || !policy.approvals.commands.is_empty()
+}
+
+/// Whether files may be.
+pub(crate) fn files(policy: &Policy) -> bool {
     !policy.approvals.read.is_empty()
 }
 
@@ -92,6 +100,27 @@ impl<'a> Approvals<'a> {
         Ok(Opening { number, path: path.to_path_buf(), directory, own, hidden })
     }
 
+    fn asked_to_start(&self, refusal: &Refusal, command: &Command) -> bool {
+        let words: Vec<String> =
+            command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let shown = executions::line(executions::masked(&words).iter());
+        let event = Event::Ask {
+            path: shown.clone(),
+            purpose: "start".into(),
+            process: refusal.process,
+            program: refusal.program.to_string_lossy().into_owned(),
+        };
+        if self.silent {
+            let text = format!(
+                "{} waits to start: {shown}: `ringfence grant {} --command ...` within 60 seconds",
+                refusal.program.display(),
+                self.run
+            );
+            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
+        }
+        self.log.borrow_mut().append(&event).is_ok()
+    }
+
     /// Mounts other than the root.
     fn mounts(&self) -> impl Iterator<Item = (&Path, Shown)> {
         self.plan
@@ -144,6 +173,9 @@ impl Clerk for Approvals<'_> {
     }
 
     fn asked(&mut self, refusal: &Refusal) -> bool {
+        if let Refused::Command(command) = &refusal.what {
+            return self.asked_to_start(refusal, command);
+        }
         let Refused::Asked { path, purpose } = &refusal.what else { return true };
         let event = Event::Ask {
             path: path.to_string_lossy().into_owned(),
@@ -165,6 +197,12 @@ impl Clerk for Approvals<'_> {
     }
 
     fn declined(&mut self, refusal: &Refusal, why: &str) -> bool {
+        if let Refused::Command(command) = &refusal.what {
+            let command = Command { rule: format!("the owner was asked: {why}"), ..command.clone() };
+            let program = refusal.program.to_string_lossy().into_owned();
+            let event = executions::event(&command, refusal.process, program);
+            return self.log.borrow_mut().append(&event).is_ok();
+        }
         let Refused::Asked { path, purpose } = &refusal.what else { return true };
         let judge = Judge::new(self.policy, &self.plan.workspace);
         let event = Event::FileDeny {
@@ -179,6 +217,42 @@ impl Clerk for Approvals<'_> {
             grantable: true,
         };
         self.log.borrow_mut().append(&event).is_ok()
+    }
+
+    fn permit(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedCommand, String> {
+        let none = || "no entry of `approvals.grantable.commands` covers it".to_owned();
+        let guard = self.plan.guard.as_ref().ok_or_else(none)?;
+        let origin = Origin { source: "granted".into(), line: 0 };
+        let rule = Rule { value: entry.to_owned(), origin };
+        let (granted, by) = guard.grant(&rule, &self.policy.home.to_string_lossy())?;
+        let event = Event::Grant {
+            path: entry.to_owned(),
+            access: "start".into(),
+            seconds,
+            why: why.to_owned(),
+            rule: by.to_owned(),
+        };
+        match self.log.borrow_mut().append(&event) {
+            Ok(_) => Ok(granted),
+            Err(error) => Err(format!("it could not be written down: {error}")),
+        }
+    }
+
+    fn offer_command(&self, command: &Command) -> Option<String> {
+        if !self.policy.approvals.ask || command.fate != Fate::Refused || command.file.is_empty() {
+            return None;
+        }
+        let guard = self.plan.guard.as_ref()?;
+        let words: Vec<&[u8]> = command.arguments.iter().map(|word| word.as_bytes()).collect();
+        let execution = Execution {
+            file: command.file.as_bytes(),
+            arguments: &words,
+            directory: command.directory.as_bytes(),
+            first: false,
+        };
+        let (program, _) = guard.offered(&execution)?;
+        let words: Option<Vec<&str>> = command.arguments.iter().skip(1).map(|word| word.to_str()).collect();
+        Some(executions::line(std::iter::once(program).chain(words?)))
     }
 
     fn ended(&mut self, _: u32, path: &Path, cause: &str) -> bool {

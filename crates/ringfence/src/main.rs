@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod approvals;
+mod chain;
 mod cli;
 mod clock;
 mod commands;

@@ -311,7 +311,7 @@ impl Run {
                 return Ok((plan, boundary, Some(border)));
             };
             layers::make(plan)?;
-            match nascent.build(plan, single, watched, approvals::any(self.policy), gateway.take()) {
+            match nascent.build(plan, single, watched, approvals::files(self.policy), gateway.take()) {
                 // Where something else is around, what is refused is known only when it was tried.
                 Ok(boundary) if probe::contained() => match boundary.stands() {
                     Ok(()) => return Ok((plan, boundary, None)),

@@ -6,11 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Boundary, Decision, Message, Opening, Refusal, report};
+use ringfence_confine::{
+    Boundary, Command, Decision, GrantedCommand, Message, Opening, Refusal, Refused, report,
+};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
 
+use crate::permits::{Permit, entry_of};
 use crate::questions::{Choice, Question, Questions};
 use crate::remote::{Ask, LONGEST, asked};
 
@@ -31,6 +34,15 @@ pub trait Clerk {
 
     /// A grant has ended; `false` if that could not be written down.
     fn ended(&mut self, number: u32, path: &Path, cause: &str) -> bool;
+
+    /// What is granted of this entry for commands.
+    ///
+    /// # Errors
+    /// Why it is not, in words.
+    fn permit(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedCommand, String>;
+
+    /// The entry that the owner may be asked about for this command.
+    fn offer_command(&self, command: &Command) -> Option<String>;
 
     /// Whether the owner may be asked about this path of the host, and is it a directory.
     fn offer(&self, path: &Path) -> Option<bool>;
@@ -74,17 +86,28 @@ struct Live {
 
 /// The grants of a sandbox.
 pub struct Grants<'a> {
-    clerk: &'a mut dyn Clerk,
+    pub(crate) clerk: &'a mut dyn Clerk,
     live: Vec<Live>,
-    next: u32,
-    questions: Questions,
+    pub(crate) permits: Vec<Permit>,
+    /// Commands that were not granted a moment ago, by who wanted them.
+    pub(crate) declined: Vec<(i32, PathBuf, Instant)>,
+    pub(crate) next: u32,
+    pub(crate) questions: Questions,
     offers: usize,
 }
 
 impl<'a> Grants<'a> {
     /// None so far.
     pub fn new(clerk: &'a mut dyn Clerk) -> Self {
-        Self { clerk, live: Vec::new(), next: 0, questions: Questions::default(), offers: 0 }
+        Self {
+            clerk,
+            live: Vec::new(),
+            permits: Vec::new(),
+            declined: Vec::new(),
+            next: 0,
+            questions: Questions::default(),
+            offers: 0,
+        }
     }
 
     /// Takes a refusal that the owner may be asked about instead. `None`: it is none of those; `Some(false)`: it could not be
@@ -96,6 +119,9 @@ impl<'a> Grants<'a> {
             }
             let full = !self.questions.add(path, refusal);
             return Some(!full || self.decline(boundary, refusal, path, "too many questions wait"));
+        }
+        if let Some(taken) = self.take_up_command(boundary, refusal) {
+            return Some(taken);
         }
         let path = Questions::could_be_about(refusal)?;
         let directory = self.clerk.offer(path).filter(|_| self.offers < MOST_OFFERS)?;
@@ -122,6 +148,11 @@ impl<'a> Grants<'a> {
                     self.decline(boundary, &question.refusal, &question.path, why)
                 })
             }
+            Choice::Grant(seconds) if entry_of(path).is_some() => {
+                let why = "asked while somebody waited for it";
+                let entry = entry_of(path).unwrap_or_default();
+                self.permit(boundary, (entry, why), seconds, None)
+            }
             Choice::Grant(seconds) => {
                 self.questions.answered(path);
                 let why = "asked while somebody waited for it".to_owned();
@@ -130,8 +161,23 @@ impl<'a> Grants<'a> {
         }
     }
 
-    fn decline(&mut self, boundary: &Boundary, refusal: &Refusal, path: &Path, why: &str) -> bool {
+    /// The owner has not refused all that could be asked about.
+    pub(crate) fn asks(&self) -> bool {
+        self.offers < MOST_OFFERS
+    }
+
+    /// As many as may be.
+    pub(crate) fn full(&self) -> bool {
+        self.live.len() + self.permits.len() >= MOST
+    }
+
+    pub(crate) fn decline(&mut self, boundary: &Boundary, refusal: &Refusal, path: &Path, why: &str) -> bool {
         let written = self.clerk.declined(refusal, why);
+        if matches!(refusal.what, Refused::Command(_)) {
+            self.remember_declined(refusal, path);
+            boundary.written(refusal);
+            return written;
+        }
         let _ = boundary.decide(path, Decision::Refused);
         written
     }
@@ -140,7 +186,7 @@ impl<'a> Grants<'a> {
     pub(crate) fn ask(&mut self, boundary: &Boundary, wish: &Wish, client: Option<&OwnedFd>) -> bool {
         let other = self.live.iter().map(|live| &live.opening.path);
         let overlaps = |path: &&PathBuf| path.starts_with(&wish.path) || wish.path.starts_with(path);
-        let denied = if self.live.len() >= MOST {
+        let denied = if self.full() {
             Err(format!("{MOST} grants are open: revoke some first"))
         } else if let Some(path) = other.into_iter().find(overlaps) {
             Err(format!("`{}` is granted already: revoke that first", path.display()))
@@ -181,7 +227,13 @@ impl<'a> Grants<'a> {
     /// The owner wants one to end, or all.
     pub(crate) fn revoke(&mut self, boundary: &Boundary, path: Option<&Path>, client: &OwnedFd) {
         let concerned = |live: &&mut Live| path.is_none_or(|path| live.opening.path == path);
-        let mut found = 0;
+        let mut found = match path {
+            None => self.withdraw(boundary, "revoked", |_| true).0,
+            Some(_) => 0,
+        };
+        if found > 0 {
+            answer(client, true, "no command is granted any more; what runs goes on");
+        }
         for live in self.live.iter_mut().filter(concerned) {
             found += 1;
             live.clients.extend(client.try_clone());
@@ -191,7 +243,8 @@ impl<'a> Grants<'a> {
         for asked in asked.iter().filter(|asked| path.is_none_or(|path| *asked == path)) {
             found += 1;
             self.decide(boundary, asked, Choice::Refuse("the owner refused it"));
-            answer(client, true, &format!("`{}` is refused to whoever waits for it", asked.display()));
+            let what = entry_of(asked).map_or_else(|| asked.display().to_string(), str::to_owned);
+            answer(client, true, &format!("`{what}` is refused to whoever waits for it"));
         }
         if found == 0 {
             match path {
@@ -262,6 +315,9 @@ impl<'a> Grants<'a> {
     /// Ends what has lasted long enough, and refuses what nobody answered. `false`: that could not be written down.
     pub(crate) fn expire(&mut self, boundary: &Boundary) -> bool {
         let now = Instant::now();
+        if !self.expire_commands(boundary) {
+            return false;
+        }
         for live in self.live.iter_mut().filter(|live| live.until.is_some_and(|until| until <= now)) {
             live.close(boundary, "expired");
         }
@@ -274,7 +330,8 @@ impl<'a> Grants<'a> {
     /// How long until the next one ends.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let open = self.live.iter().filter(|live| live.state == State::Open);
-        let next = open.filter_map(|live| live.until).chain(self.questions.until()).min()?;
+        let permits = self.permits.iter().filter_map(|permit| permit.until);
+        let next = open.filter_map(|live| live.until).chain(self.questions.until()).chain(permits).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -319,7 +376,7 @@ impl Live {
     }
 }
 
-fn answer(client: &OwnedFd, done: bool, text: &str) {
+pub(crate) fn answer(client: &OwnedFd, done: bool, text: &str) {
     let _ = report::tell(client.as_fd(), &Message::Answer { done, text: text.to_owned() }, None);
 }
 
@@ -418,6 +475,10 @@ impl Grants<'_> {
             Ask::Grant { path: wanted, seconds, why } => {
                 self.ask(boundary, &Wish { path: path(wanted), seconds, why }, Some(client));
             }
+            Ask::Permit { entry, seconds, why } => {
+                self.permit(boundary, (&entry, &why), seconds, Some(client));
+            }
+            Ask::Withdraw { entry } => self.revoke_command(boundary, &entry, client),
             Ask::Revoke { path: wanted } => self.revoke(boundary, wanted.map(path).as_deref(), client),
             _ => return false,
         }

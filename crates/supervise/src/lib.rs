@@ -5,6 +5,7 @@
 mod descriptors;
 mod grants;
 mod limiter;
+mod permits;
 mod prompt;
 mod questions;
 mod relay;
@@ -28,7 +29,9 @@ pub use limiter::Limiter;
 pub use questions::{Choice, Question};
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
-pub use ringfence_confine::{Command, Fate, Life, Opening, Process, Purpose, Refusal, Refused};
+pub use ringfence_confine::{
+    Command, Fate, GrantedCommand, Life, Opening, Process, Purpose, Refusal, Refused,
+};
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};

@@ -90,6 +90,11 @@ impl Questions {
         Some(self.0.remove(at))
     }
 
+    /// Those about commands, which are taken away: each is judged anew.
+    pub(crate) fn commands(&mut self) -> Vec<Question> {
+        self.0.extract_if(.., |question| matches!(question.refusal.what, Refused::Command(_))).collect()
+    }
+
     /// Those that something which is open now answers.
     pub(crate) fn below(&mut self, path: &Path) -> Vec<Question> {
         self.0.extract_if(.., |question| question.path.starts_with(path)).collect()

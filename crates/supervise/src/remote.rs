@@ -55,6 +55,20 @@ pub enum Ask {
         /// Which.
         path: Option<OsString>,
     },
+    /// Let a command start.
+    Permit {
+        /// As an entry of `commands.allow`.
+        entry: String,
+        /// Seconds; `None` until the sandbox ends.
+        seconds: Option<u64>,
+        /// The owner's words.
+        why: String,
+    },
+    /// Take that away.
+    Withdraw {
+        /// The same.
+        entry: String,
+    },
     /// End the sandbox; commands get SIGTERM first, and this many milliseconds.
     Stop {
         /// Milliseconds.

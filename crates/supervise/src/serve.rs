@@ -409,7 +409,10 @@ impl<'a> Server<'a> {
                 }
                 true
             }
-            Ok((ask @ (Ask::Grant { .. } | Ask::Revoke { .. }), _)) => match &mut self.grants {
+            Ok((
+                ask @ (Ask::Grant { .. } | Ask::Revoke { .. } | Ask::Permit { .. } | Ask::Withdraw { .. }),
+                _,
+            )) => match &mut self.grants {
                 Some(grants) => grants.answer(self.boundary, ask, &client.socket),
                 None => grants::refuse(&client.socket),
             },

@@ -345,6 +345,69 @@ fn each_program_is_told_of_from_its_start_to_its_end() {
 }
 
 #[test]
+fn explain_tells_the_rest_of_the_chain() {
+    let place = Place::in_home();
+    let (tool, exec) = script(&place, "#!/bin/sh\necho first\n");
+    let tool = tool.display().to_string();
+    let policy = place.policy(&format!(
+        "{exec}[commands]\nallow = [\"git status **\", \"{tool}\", \"make\"]\nchildren = [\"cc\"]\ndeny = [\"git push --force\"]\n\
+         [approvals]\ngrantable = {{ commands = [\"git push **\"] }}"
+    ));
+    let asked = |command: &str| place.ringfence(&["explain", "--policy", &policy, "--command", command]).out;
+    let push = asked("git push origin main");
+    for part in [
+        "start git push origin main: refused: `commands.allow`",
+        "be granted while it runs git push origin main: allowed: `git push **` in `approvals.grantable.commands`",
+        "what it needs further:",
+        "  execute /",
+        "  start further ssh: refused",
+        "  connect to the remote's host: refused",
+        "/.ssh: refused: `~/.ssh` is a known secret",
+    ] {
+        assert!(push.contains(part), "{part}: {push}");
+    }
+    assert!(!asked("git push --force origin").contains("be granted"), "{}", asked("git push --force origin"));
+    let make = asked("make all");
+    assert!(
+        make.contains("start further sh: refused") && make.contains("start further cc: allowed"),
+        "{make}"
+    );
+    let own = asked(&tool);
+    assert!(own.contains(&format!("start {tool}: allowed")) && own.contains("  be run by /"), "{own}");
+}
+
+/// What debuggers print of programs that the guard let start, and of one that it did not.
+#[test]
+fn debuggers_work_beside_the_guard() {
+    let place = Place::new();
+    place.write("p.c", "#include <unistd.h>\nint depth(int x) { return x + 1; }\nint main(void) { return depth(41) - 42; }\n");
+    let mut cc = std::process::Command::new("cc");
+    let built = cc.args(["-g", "-O0", "-o", "p", "p.c"]).current_dir(&place.workspace).status();
+    assert!(built.unwrap().success());
+    let policy = "[commands]\ndeny = [\"id\"]\n[runtime]\ndebug = [\"ptrace\"]";
+    let run = |script: &str| start(&place, policy, &["sh", "-c", script]);
+    let traced = run("strace -f -o t sh -c '/usr/bin/true; id; ./p'; grep execve t");
+    for part in ["execve(\"/usr/bin/true\", [\"/usr/bin/true\"]", "execve(\"./p\"", "EACCES"] {
+        assert!(traced.out.contains(part), "{part}: {traced:?}");
+    }
+    assert!(!traced.out.lines().any(|line| line.contains("/id\"") && line.ends_with("= 0")), "{traced:?}");
+    let gdb = run("gdb -q -nx -batch -ex 'break depth' -ex run -ex bt -ex 'print x' -ex continue ./p 2>&1");
+    for part in ["#0  depth (x=41)", "#1  0x", "$1 = 41", "exited normally"] {
+        assert!(gdb.out.contains(part), "{part}: {gdb:?}");
+    }
+    // Who was confirmed is free again, for a debugger that comes later.
+    let attached = run("sleep 30 & sleep 0.3; timeout 2 strace -p $! -o t & sleep 0.7; \
+         gdb -q -nx -batch -p $! 2>&1 | tail -1; wait $!; cat t; kill %1; \
+         sleep 30 & sleep 0.3; gdb -q -nx -batch -ex 'info proc' -p $! 2>&1; kill $!");
+    assert!(
+        attached.out.contains("nanosleep") && attached.out.contains("exe = '/usr/bin/sleep'"),
+        "{attached:?}"
+    );
+    let explained = place.ringfence(&["explain", "--json"]).out;
+    assert!(!explained.contains("\"tamper\""), "{explained}");
+}
+
+#[test]
 fn an_empty_list_starts_nothing() {
     let place = Place::new();
     assert_eq!(start(&place, &allow(""), &["true"]).status, 126);

@@ -8,6 +8,7 @@ mod bad_input;
 mod ceiling;
 mod chaos;
 mod commands;
+mod commands_granted;
 mod container;
 mod decoys;
 mod descriptors;

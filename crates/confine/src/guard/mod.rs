@@ -17,7 +17,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use ringfence_policy::{CommandRules, Digest, Execution};
+use ringfence_policy::{CommandRules, Digest, Execution, GrantedCommand};
 use ringfence_sys::ptrace;
 use ringfence_sys::seccomp::{self, Notification};
 use rustix::io::Errno;
@@ -98,6 +98,16 @@ impl Guard {
     /// Whether this call is one to judge.
     pub(crate) fn judges(call: &Notification) -> bool {
         [libc::SYS_execve, libc::SYS_execveat].contains(&i64::from(call.number))
+    }
+
+    /// A command may start from now on.
+    pub(crate) fn permit(&mut self, number: u32, granted: GrantedCommand) {
+        self.rules.permit(number, granted);
+    }
+
+    /// It may not any more.
+    pub(crate) fn withdraw(&mut self, number: u32) {
+        self.rules.withdraw(number);
     }
 
     /// A process ends by itself, if this call is that; it goes on.

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Invoker, Place, Refused, Survey};
+use ringfence_plan::{Invoker, Place, Program, Refused, Survey};
 use ringfence_policy::{Mode, Policy};
 use rustix::io::Errno;
 
@@ -67,6 +67,10 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         survey.programs = programs::find(&commands.allow, &survey, invoker)?;
         let children = programs::find(policy.guard.children.programs(), &survey, invoker)?;
         survey.programs.extend(children);
+        // The kernel must let them start, should they be granted; until then the guard does not.
+        let grantable = programs::find(&policy.approvals.commands, &survey, invoker)?;
+        let grantable = grantable.into_iter().map(|program| Program { grantable: true, ..program });
+        survey.programs.extend(grantable);
         if policy.guard.pin() {
             programs::pin(&mut survey.programs)?;
         }

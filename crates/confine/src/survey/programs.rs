@@ -148,6 +148,7 @@ fn named(
             loader,
             interpreters,
             pinned: Vec::new(),
+            grantable: false,
         });
     }
     programs

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::PolicyArguments;
 use crate::explanation::{Explained, render};
 use crate::failure::{Context, Failure};
-use crate::{environment, named, source, terminal};
+use crate::{chain, environment, named, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -62,6 +62,9 @@ struct Answer {
     allowed: bool,
     rule: String,
     remedy: Vec<String>,
+    /// Not asked for: the rest of the chain, which the command needs as well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    further: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -169,6 +172,15 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         if policy.guard.children != Children::Same {
             answers.push(answer("be started by a command", command, &judge.child(command), Vec::new()));
         }
+        if let Some(entry) = judge.grantable_command(command) {
+            let by = Decision::Allow { by: entry };
+            answers.push(answer("be granted while it runs", command, &by, Vec::new()));
+        }
+        let further = chain::of(command, &policy, &judge, &invoker).into_iter().map(|link| Answer {
+            further: true,
+            ..answer(link.action, &link.target, &link.decision, Vec::new())
+        });
+        answers.extend(further);
     }
     if arguments.json {
         super::print_json(&answers)?;
@@ -177,9 +189,15 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.path.as_ref().is_some_and(|path| judge.scratch(&real(&whole(path, &invoker)))) {
         terminal::print("(what is written there stays in the sandbox's own home, and is gone afterwards)");
     }
+    let mut led = false;
     for one in &answers {
+        if one.further && !led {
+            terminal::print("what it needs further:");
+            led = true;
+        }
         let word = if one.allowed { "allowed" } else { "refused" };
-        let mut text = format!("{} {}: {word}: {}", one.action, one.target, one.rule);
+        let indent = if one.further { "  " } else { "" };
+        let mut text = format!("{indent}{} {}: {word}: {}", one.action, one.target, one.rule);
         if !one.remedy.is_empty() {
             text.push_str(&format!("\n    to allow it: {}", one.remedy.join(" ")));
         }
@@ -190,7 +208,7 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
 
 fn answer(action: &str, target: &str, decision: &Decision, remedy: Vec<String>) -> Answer {
     let (allowed, rule) = (decision.is_allow(), decision.reason().to_string());
-    Answer { action: action.to_owned(), target: target.to_owned(), allowed, rule, remedy }
+    Answer { action: action.to_owned(), target: target.to_owned(), allowed, rule, remedy, further: false }
 }
 
 /// Host and port of a URL, and what is asked for there.

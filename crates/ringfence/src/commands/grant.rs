@@ -17,15 +17,19 @@ use crate::{environment, lasting, named, terminal};
   ringfence grant dev --read ~/projects/other --for 10m
   ringfence grant last --read /srv/data/x.csv --why 'the quarterly report'
   ringfence grant dev --read ~/projects/other --always ringfence.toml
+  ringfence grant dev --command 'git push origin main' --for 10m
 
-The policy says what may be granted: approvals.grantable = { read = [\"~/projects/**\"] }. Nothing else can be.
+The policy says what may be granted: approvals.grantable = { read = [\"~/projects/**\"], commands = [\"git push **\"] }. Nothing else can be.
 What is granted can be read, not changed and not executed. `ringfence revoke` takes it away sooner.")]
 pub(crate) struct Arguments {
     /// A sandbox's name, a run, or `last`
     run: String,
     /// The file or directory, with all that is below it and not hidden by `files.deny`
-    #[arg(long, value_name = "PATH")]
-    read: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "command")]
+    read: Option<PathBuf>,
+    /// A command that may start, as an entry of `commands.allow`
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["read", "always"])]
+    command: Option<String>,
     /// How long: `90s`, `10m`, `2h`; without it, until the sandbox ends
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     time: Option<u64>,
@@ -52,6 +56,9 @@ pub(crate) struct Revocation {
     /// What was granted; without it, all
     #[arg(long, value_name = "PATH")]
     read: Option<PathBuf>,
+    /// A command that was granted
+    #[arg(long, value_name = "COMMAND", conflicts_with = "read")]
+    command: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -65,9 +72,14 @@ struct Told<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    let path = real(&arguments.read)?;
-    let ask = Ask::Grant { path: path.clone(), seconds: arguments.time, why: arguments.why.clone() };
-    let status = tell(&arguments.run, &ask, arguments.json)?;
+    let (seconds, why) = (arguments.time, arguments.why.clone());
+    if let Some(command) = &arguments.command {
+        let ask = Ask::Permit { entry: command.clone(), seconds, why };
+        return tell(&arguments.run, &ask, arguments.json);
+    }
+    let Some(read) = &arguments.read else { return Err(Failure::new("nothing is named to be granted")) };
+    let path = real(read)?;
+    let status = tell(&arguments.run, &Ask::Grant { path: path.clone(), seconds, why }, arguments.json)?;
     if let Some(file) = arguments.always.as_deref().filter(|_| status == 0) {
         let invoker = environment::invoker()?;
         let file = std::path::absolute(file).context(file.display().to_string())?;
@@ -81,6 +93,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 pub(crate) fn revoke(arguments: &Revocation) -> Result<u8, Failure> {
+    if let Some(command) = &arguments.command {
+        return tell(&arguments.run, &Ask::Withdraw { entry: command.clone() }, arguments.json);
+    }
     // What was granted may be gone from the host since.
     let path = arguments.read.as_deref().map(|path| real(path).or_else(|_| whole(path).map(PathBuf::into)));
     tell(&arguments.run, &Ask::Revoke { path: path.transpose()? }, arguments.json)
@@ -107,7 +122,7 @@ fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
             "run {} takes no grants: it has ended, or its policy lets nothing be granted",
             run.id()
         ))
-        .hint("`approvals.grantable = { read = [...] }` in its policy says what may be granted while it runs")
+        .hint("`approvals.grantable = { read = [...], commands = [...] }` in its policy says what may be granted while it runs")
     })?;
     remote.ask(ask, &[]).context("asking the sandbox")?;
     let Some((Message::Answer { done, text }, _)) = remote.report() else {

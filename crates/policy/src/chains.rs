@@ -1,0 +1,70 @@
+//! What well-known commands need besides the leave to start: data (`chains.toml`) for whoever explains, never for a decision.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+struct List {
+    chain: Vec<Chain>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Chain {
+    programs: Vec<String>,
+    #[serde(default)]
+    words: Vec<String>,
+    #[serde(default)]
+    starts: Vec<String>,
+    network: Option<String>,
+    #[serde(default)]
+    reads: Vec<String>,
+}
+
+/// What a command needs further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need<'a> {
+    /// It starts this command.
+    Start(&'a str),
+    /// It talks to this host, in words.
+    Network(&'a str),
+    /// It reads this, if it is there; `~` is the invoker's home.
+    Read(&'a str),
+}
+
+fn list() -> &'static [Chain] {
+    static LIST: OnceLock<Vec<Chain>> = OnceLock::new();
+    // A test reads it; without it, less is explained.
+    LIST.get_or_init(|| {
+        toml::from_str::<List>(include_str!("chains.toml")).map(|list| list.chain).unwrap_or_default()
+    })
+}
+
+/// Of a program by its name, and the first of its arguments that is no option.
+pub fn needs(name: &str, word: Option<&str>) -> Vec<Need<'static>> {
+    let meant = |chain: &&Chain| {
+        let words = chain.words.iter().map(String::as_str);
+        chain.programs.iter().any(|own| own == name)
+            && (chain.words.is_empty() || word.is_some_and(|word| words.into_iter().any(|own| own == word)))
+    };
+    let mut found = Vec::new();
+    for chain in list().iter().filter(meant) {
+        found.extend(chain.starts.iter().map(|start| Need::Start(start)));
+        found.extend(chain.network.iter().map(|host| Need::Network(host)));
+        found.extend(chain.reads.iter().map(|path| Need::Read(path)));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_found_by_program_and_word() {
+        assert!(needs("git", Some("push")).contains(&Need::Start("ssh")));
+        assert!(needs("git", Some("status")).is_empty() && needs("git", None).is_empty());
+        assert_eq!(needs("make", None), [Need::Start("sh"), Need::Start("cc")]);
+    }
+}

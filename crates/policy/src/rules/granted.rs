@@ -1,0 +1,93 @@
+//! Commands that the owner grants while a sandbox runs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CommandRules, Execution, Table, called, last};
+use crate::argv::{As, CommandPattern, Place};
+use crate::model::Rule;
+
+/// An entry that holds for as long as it is granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedCommand {
+    table: Table,
+}
+
+impl CommandRules {
+    /// The name of the program that the owner may be asked about where this was refused, and the rule that lets that be.
+    #[must_use]
+    pub fn offered(&self, execution: &Execution<'_>) -> Option<(&str, &str)> {
+        self.allow.as_ref()?;
+        self.stands(execution).ok()?;
+        if self.judge(execution).is_ok() {
+            return None;
+        }
+        let entry = self.grantable.find(execution, &self.workspace, As::Allow).ok()?;
+        Some((&entry.pattern.program, &entry.told))
+    }
+
+    /// What an entry opens when it is granted, and the rule that lets it be.
+    ///
+    /// # Errors
+    /// Why it may not be, in a sentence.
+    pub fn grant(&self, entry: &Rule<String>, home: &str) -> Result<(GrantedCommand, &str), String> {
+        let shown = &entry.value;
+        if self.allow.is_none() {
+            return Err("there is no `commands.allow`: any program may start already".to_owned());
+        }
+        let wanted = CommandPattern::parse(shown, home).map_err(|invalid| invalid.to_string())?;
+        let arguments = wanted.literal_arguments();
+        let words: Option<Vec<&[u8]>> =
+            arguments.as_ref().map(|words| words.iter().map(Vec::as_slice).collect());
+        let place = Place { workspace: &self.workspace, directory: &self.workspace };
+        let covers = |most: &CommandPattern| {
+            most.program == wanted.program
+                && (most.covers(&wanted)
+                    || words.as_ref().is_some_and(|words| most.matches(words, place, As::Allow)))
+        };
+        let found = self.grantable.entries.iter().position(|most| covers(&most.pattern));
+        let rule = found.and_then(|at| Some((at, self.grantable.entries.get(at)?)));
+        let (at, rule) =
+            rule.ok_or_else(|| format!("no entry of `approvals.grantable.commands` covers `{shown}`"))?;
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        let files: Vec<&[u8]> = self
+            .grantable
+            .files
+            .iter()
+            .filter(|(_, index)| {
+                index.others.contains(&number) || index.words.values().flatten().any(|one| *one == number)
+            })
+            .map(|(file, _)| file.as_slice())
+            .collect();
+        for file in &files {
+            let program: &[u8] = wanted.program.as_bytes();
+            let all: Vec<&[u8]> = std::iter::once(program).chain(words.iter().flatten().copied()).collect();
+            let execution = Execution { file, arguments: &all, directory: &self.workspace, first: true };
+            self.stands(&execution).map_err(|told| format!("{told} stands above every grant"))?;
+            if words.is_some() && self.judge(&execution).is_ok() {
+                return Err(format!("`{shown}` is allowed already"));
+            }
+        }
+        let mut table = Table::default();
+        let files: Vec<_> = files.iter().map(|file| super::path(file)).collect();
+        table.add(entry, "granted", home, &files, false);
+        Ok((GrantedCommand { table }, &rule.told))
+    }
+
+    /// From now on it holds.
+    pub fn permit(&mut self, number: u32, granted: GrantedCommand) {
+        self.granted.push((number, granted.table));
+    }
+
+    /// From now on it does not.
+    pub fn withdraw(&mut self, number: u32) {
+        self.granted.retain(|(own, _)| *own != number);
+    }
+
+    /// Nothing that stands above every list refuses it.
+    pub(super) fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
+        self.denied(execution)?;
+        let Some(shells) = &self.shells else { return Ok(()) };
+        let (called, arguments) = called(execution);
+        [called, last(execution.file)].into_iter().try_for_each(|name| shells.judge(name, &arguments))
+    }
+}

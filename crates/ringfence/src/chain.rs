@@ -1,0 +1,96 @@
+//! What else a command needs to do its work, for `ringfence explain --command`: its file, what runs that, and what it is known to
+//! start and use.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::Invoker;
+use ringfence_policy::{Access, Decision, Endpoint, Judge, Need, Policy, decide_connect, needs};
+
+/// One link of it: what is done, to what, and what the policy says.
+pub(crate) struct Link {
+    pub(crate) action: &'static str,
+    pub(crate) target: String,
+    pub(crate) decision: Decision,
+}
+
+/// All of them, in the order in which they are needed. Empty: the host has no such program, and nothing is known of it.
+pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &Invoker) -> Vec<Link> {
+    let mut words = command.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let word = words.find(|word| !word.starts_with('-'));
+    let mut links = Vec::new();
+    if let Some(file) = found(program, invoker) {
+        let exec = |action, path: &Path| Link {
+            action,
+            target: path.display().to_string(),
+            decision: judge.file(path, Access::Exec),
+        };
+        links.push(exec("execute", &file));
+        if let Some(interpreter) = interpreter(&file) {
+            // What is listed brings its interpreter along, for itself alone; else that must be allowed with this file.
+            let listed = policy.commands.is_none() || judge.run(command).is_allow();
+            let target = format!("{} {}", interpreter.display(), file.display());
+            if listed {
+                links.push(exec("be run by", &interpreter.canonicalize().unwrap_or(interpreter)));
+            } else {
+                links.push(Link { action: "be run by", decision: judge.child(&target), target });
+            }
+        }
+    }
+    let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    for need in needs(name, word) {
+        links.push(match need {
+            Need::Start(start) => {
+                Link { action: "start further", target: start.to_owned(), decision: judge.child(start) }
+            }
+            Need::Network(host) => {
+                // Where no host is named, the program is told by its arguments or its configuration: one that no policy names.
+                let unknown = || Endpoint::parse("unknown.invalid:443");
+                let Ok(endpoint) = Endpoint::parse(host).or_else(|_| unknown()) else { continue };
+                Link {
+                    action: "connect to",
+                    target: host.to_owned(),
+                    decision: decide_connect(policy, &endpoint),
+                }
+            }
+            Need::Read(path) => {
+                let path = path
+                    .strip_prefix("~/")
+                    .map_or_else(|| PathBuf::from(path), |rest| invoker.home.join(rest));
+                Link {
+                    action: "read",
+                    target: path.display().to_string(),
+                    decision: judge.file(&path, Access::Read),
+                }
+            }
+        });
+    }
+    links
+}
+
+/// The file that its name leads to on this host, without links.
+fn found(program: &str, invoker: &Invoker) -> Option<PathBuf> {
+    let runs = |path: &PathBuf| {
+        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    let path = if program.contains('/') {
+        Some(invoker.cwd.join(program)).filter(runs)
+    } else {
+        let path = invoker.variables.get(OsStr::new("PATH"))?;
+        std::env::split_paths(path).map(|directory| directory.join(program)).find(runs)
+    };
+    path?.canonicalize().ok()
+}
+
+/// What the `#!` line of a script names.
+fn interpreter(file: &Path) -> Option<PathBuf> {
+    let mut head = [0; 256];
+    let file = std::fs::File::open(file).ok()?;
+    let read = std::os::unix::fs::FileExt::read_at(&file, &mut head, 0).ok()?;
+    let line = head.get(..read)?.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let name = line.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next()?;
+    Some(Path::new(OsStr::from_bytes(name)).to_path_buf())
+}

@@ -1,0 +1,182 @@
+//! `approvals.grantable.commands`: what may not start, until its owner lets it, and for as long.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use ringfence_promises::{Outcome, Place};
+use serde_json::Value;
+
+struct Owned {
+    place: Place,
+    policy: String,
+}
+
+impl Owned {
+    fn new(policy: &str) -> Self {
+        let place = Place::new();
+        let policy = place.policy(policy);
+        Self { place, policy }
+    }
+
+    fn run(&self, script: &str) -> Child {
+        let run = ["run", "--quiet", "--policy", &self.policy, "--workspace", ".", "--", "sh", "-c", script];
+        let mut command = self.place.command(&run);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn grant(&self, run: &str, command: &str, more: &[&str]) -> Outcome {
+        self.place.ringfence(&[&["grant", run, "--command", command], more].concat())
+    }
+
+    fn revoke(&self, run: &str, command: &str) -> Outcome {
+        self.place.ringfence(&["revoke", run, "--command", command])
+    }
+
+    fn events(&self, kind: &str) -> Vec<Value> {
+        let runs = std::fs::read_dir(self.place.state.join("runs")).into_iter().flatten().flatten();
+        let logs = runs.filter_map(|run| std::fs::read_to_string(run.path().join("events.jsonl")).ok());
+        logs.flat_map(|log| log.lines().map(str::to_owned).collect::<Vec<_>>())
+            // The last line may be only half there.
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+            .filter(|event| event["kind"] == kind)
+            .map(|event| event["detail"].clone())
+            .collect()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, command: &str) {
+        let since = Instant::now();
+        while !self.events("ask").iter().any(|event| event["path"] == command) {
+            assert!(since.elapsed() < Duration::from_secs(20), "nobody waits for {command}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn text(child: Child) -> (String, String) {
+    let done = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&done.stdout), text(&done.stderr))
+}
+
+#[test]
+fn a_command_is_granted_for_a_time_and_taken_away() {
+    let owned = Owned::new(
+        "[commands]\nallow = [\"git status **\"]\nchildren = \"free\"\ndeny = [\"git push --force\"]\n\
+         [approvals]\ngrantable = { commands = [\"git push **\"] }",
+    );
+    let place = &owned.place;
+    let host = "git init -q -b main . && git config user.name n && git config user.email n@example.org && \
+                git init -q --bare remote && git commit -q --allow-empty -m first";
+    let made = std::process::Command::new("sh").args(["-c", host]).current_dir(&place.workspace).status();
+    assert!(made.unwrap().success());
+    let start = ["start", "dev", "--policy", &owned.policy, "--workspace", "."];
+    assert_eq!(place.ringfence(&start).status, 0);
+    let push = |branch: &str| {
+        let to = format!("HEAD:refs/heads/{branch}");
+        place.ringfence(&["exec", "dev", "--", "git", "push", "./remote", &to])
+    };
+    let before = push("a");
+    let granted =
+        owned.grant("dev", "git push ./remote HEAD:refs/heads/a", &["--for", "3s", "--why", "a release"]);
+    let since = Instant::now();
+    let (during, other) = (push("a"), push("b"));
+    while since.elapsed() < Duration::from_millis(3500) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let expired = push("a");
+    let wide = owned.grant("dev", "git push **", &[]);
+    let all = push("c");
+    let forced = place.ringfence(&["exec", "dev", "--", "git", "push", "--force", "./remote", "HEAD:main"]);
+    let refused: Vec<_> = ["git push --force ./remote", "git fetch", "curl x", "git status -s", "git"]
+        .iter()
+        .map(|wish| (wish, owned.grant("dev", wish, &[])))
+        .collect();
+    let revoked = owned.revoke("dev", "git push **");
+    let (after, again) = (push("d"), owned.revoke("dev", "git push **"));
+    let _ = place.ringfence(&["stop", "dev", "--grace", "0"]);
+    assert_eq!(before.status, 126, "{before:?}");
+    assert_eq!(granted.status, 0, "{granted:?}");
+    assert!(during.status == 0 && during.err.contains("new branch"), "{during:?}");
+    assert!(other.status == 126 && expired.status == 126, "{other:?} {expired:?}");
+    assert!(wide.status == 0 && all.status == 0, "{wide:?} {all:?}");
+    assert_eq!(forced.status, 126, "{forced:?}");
+    for (wish, outcome) in refused {
+        assert_eq!(outcome.status, 126, "{wish}: {outcome:?}");
+    }
+    assert!(
+        revoked.status == 0 && after.status == 126 && again.status == 126,
+        "{revoked:?} {after:?} {again:?}"
+    );
+    let grants = owned.events("grant");
+    assert_eq!(grants.len(), 2, "{grants:?}");
+    assert_eq!(
+        (&grants[0]["access"], &grants[0]["why"], &grants[0]["seconds"]),
+        (&"start".into(), &"a release".into(), &3.into())
+    );
+    let causes: Vec<_> = owned.events("revoke").iter().map(|event| event["cause"].clone()).collect();
+    assert_eq!(causes, ["expired", "revoked"]);
+}
+
+#[test]
+fn who_waits_to_start_goes_on_as_soon_as_it_is_granted_and_nobody_else_waits() {
+    let owned = Owned::new(
+        "[commands]\nallow = [\"sh -c *\", \"sleep *\"]\ndeny = [\"basename /secret\"]\n[approvals]\non_refusal = \"ask\"\n\
+         grantable = { commands = [\"basename **\", \"dirname *\"] }",
+    );
+    let child = owned.run(
+        "basename /a/b & sleep 0.1; echo beside; wait; basename /a/b; basename /c/d; \
+         basename /secret; uname; (dirname /a/b & sleep 1; kill -9 $!; wait 2>/dev/null; echo killed); echo end",
+    );
+    owned.wait_for("basename /a/b");
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(
+        owned.events("process.end").iter().any(|event| event["file"].as_str().unwrap().ends_with("/sleep"))
+    );
+    let granted = owned.grant("last", "basename /a/b", &[]);
+    owned.wait_for("basename /c/d");
+    let refused = owned.revoke("last", "basename /c/d");
+    let (out, err) = text(child);
+    assert!(granted.status == 0 && refused.status == 0, "{granted:?} {refused:?}");
+    assert_eq!(out, "beside\nb\nb\nkilled\nend\n", "{err}");
+    assert_eq!(err.matches("ermission denied").count(), 3, "{err}");
+    let asked: Vec<_> = owned.events("ask").iter().map(|event| event["path"].clone()).collect();
+    assert_eq!(asked, ["basename /a/b", "basename /c/d", "dirname /a/b"]);
+    let denied = owned.events("exec.deny");
+    assert!(
+        denied.iter().any(|event| event["rule"] == "the owner was asked: the owner refused it"),
+        "{denied:?}"
+    );
+}
+
+#[test]
+fn what_is_asked_about_is_judged_again_when_it_is_granted() {
+    // The words change in memory while their owner thinks.
+    let owned = Owned::new(
+        "[commands]\nallow = [\"/usr/bin/python3\"]\n[approvals]\non_refusal = \"ask\"\ngrantable = { commands = [\"echo **\"] }",
+    );
+    owned.place.write(
+        "t.py",
+        "import ctypes, os, threading, time\n\
+        libc = ctypes.CDLL(None)\n\
+        word = ctypes.create_string_buffer(b'fine')\n\
+        argv = (ctypes.c_char_p * 3)(b'echo', ctypes.cast(word, ctypes.c_char_p).value, None)\n\
+        argv = (ctypes.c_void_p * 3)(ctypes.cast(ctypes.c_char_p(b'echo'), ctypes.c_void_p).value, ctypes.addressof(word), None)\n\
+        def change():\n\
+        \x20   time.sleep(0.5); word.value = b'evil'; open('changed', 'w').close()\n\
+        threading.Thread(target=change).start()\n\
+        libc.execve(b'/usr/bin/echo', argv, None)\n\
+        print('refused', flush=True); os._exit(0)\n",
+    );
+    let run =
+        ["run", "--quiet", "--policy", &owned.policy, "--workspace", ".", "--", "/usr/bin/python3", "t.py"];
+    let mut command = owned.place.command(&run);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    owned.wait_for("echo fine");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(owned.grant("last", "echo fine", &[]).status, 0);
+    owned.wait_for("echo evil");
+    assert_eq!(owned.revoke("last", "echo evil").status, 0);
+    let (out, err) = text(child);
+    assert_eq!(out, "refused\n", "{err}");
+}
