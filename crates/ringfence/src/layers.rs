@@ -76,7 +76,7 @@ pub(crate) enum Settled {
 }
 
 /// After the run: what is empty or thrown away goes; the rest waits for review.
-pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecord) -> Settled {
+pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecord, remove: bool) -> Settled {
     if plan.layers.is_empty() {
         return Settled::None;
     }
@@ -87,7 +87,7 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
         retire(plan, state, run);
         return Settled::Changes(0);
     }
-    if plan.mode == Mode::Discard {
+    if plan.mode == Mode::Discard || remove {
         retire(plan, state, run);
         // A directory that its task closed to everybody is left to a later run: the supervisor may not change modes any more.
         for layer in &plan.layers {
@@ -127,11 +127,12 @@ pub(crate) fn sweep(state: &State) {
     }
 }
 
-/// Removes what killed runs left that never began. It looks at every run, so only verbs that do so anyway call it.
+/// Removes what killed runs left that never began, and once a day what is old. It looks at every run, so only verbs that do so anyway call it.
 pub(crate) fn sweep_unrecorded(state: &State) {
     for path in state.unrecorded().unwrap_or_default() {
         let _ = ringfence_workspace::remove_tree(&path);
     }
+    crate::cleanup::daily(state);
 }
 
 /// The directories that overlayfs makes for itself (Documentation/filesystems/overlayfs.rst).

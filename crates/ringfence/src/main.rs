@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod approvals;
+mod cleanup;
 mod cli;
 mod clock;
 mod commands;

@@ -52,6 +52,11 @@ fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Fai
     let nascent = ringfence_confine::begin(ringfence_plan::own_ids(&invoker)).map_err(not_confined)?;
     // From here on there are two ways at once: what follows, and the making of the namespaces.
     let mut run = Run::new(&arguments.policy, invoker, None)?;
+    run.fate = match (arguments.keep, arguments.rm) {
+        (true, _) => Fate::Keep,
+        (_, true) => Fate::Remove,
+        _ => Fate::Wait,
+    };
     report.policy = Some(run.policy.hash.clone());
     let outcome = run.go(arguments, nascent, &signals, standard, report);
     run.clear();
@@ -149,6 +154,17 @@ pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
     }
 }
 
+/// What becomes of a run's changes, if nobody decides about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// They wait, until they are old.
+    Wait,
+    /// They wait for ever.
+    Keep,
+    /// They go when it ends.
+    Remove,
+}
+
 /// A run that is being made, or goes on.
 pub(crate) struct Run {
     pub(crate) policy: &'static Policy,
@@ -157,6 +173,8 @@ pub(crate) struct Run {
     pub(crate) directory: RunDir,
     /// The name of one that holds many commands.
     pub(crate) name: Option<String>,
+    /// What becomes of its changes.
+    pub(crate) fate: Fate,
     started: bool,
     begun: Instant,
 }
@@ -183,7 +201,16 @@ impl Run {
         let policy: &Policy = Box::leak(Box::new(source::load(arguments, &invoker)?));
         let state = State::open(&invoker.state).context("the state directory")?;
         let directory = state.new_run().context("the run's directory")?;
-        Ok(Self { policy, invoker, state, directory, name, started: false, begun: Instant::now() })
+        Ok(Self {
+            policy,
+            invoker,
+            state,
+            directory,
+            name,
+            fate: Fate::Wait,
+            started: false,
+            begun: Instant::now(),
+        })
     }
 
     /// Plans, builds, records. With `relays`, what the task's kernel ids must be able to open again.
@@ -342,6 +369,7 @@ impl Run {
             workspace: plan.workspace.clone(),
             mode: mode(plan),
             layers: layers::describe(plan, started),
+            keep: self.fate == Fate::Keep,
             status: Status::Running,
             supervisor: Process::own(),
             head: None,
@@ -413,7 +441,7 @@ impl Run {
         }
         report.refusals += refusals.totals().1;
         report.signal = outcome.signal;
-        let settled = layers::settle(plan, &self.state, &self.directory, &record);
+        let settled = layers::settle(plan, &self.state, &self.directory, &record, self.fate == Fate::Remove);
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {
             exit: i32::from(status),
@@ -423,7 +451,8 @@ impl Run {
             refusals: report.refusals,
         };
         record.head = Some(log.append(&event).context("the run's log")?);
-        record.status = Status::Ended;
+        let thrown = self.fate == Fate::Remove && settled == Settled::None;
+        record.status = if thrown { Status::Discarded } else { Status::Ended };
         self.directory.write_record(&record, false).context("the run's record")?;
         drop(boundary);
         groups::release(limiter, &self.state, &self.directory);
