@@ -55,6 +55,10 @@ pub(crate) fn layout(
     let mut builder =
         Builder { protect: protect.chain(survey.led_to.iter().cloned()).collect(), ..Builder::default() };
     builder.obeyed.clone_from(&survey.obeyed);
+    if policy.workspace.mode == Mode::Discard {
+        builder.outputs =
+            Some(policy.workspace.outputs.iter().map(|rule| rule.value.text().to_owned()).collect());
+    }
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
     builder.system(request, ids, tmp, !policy.runtime.user_namespaces);
@@ -173,6 +177,7 @@ pub(crate) struct Builder {
     notes: Vec<String>,
     /// Patterns of what `apply` holds back.
     protect: Vec<String>,
+    outputs: Option<Vec<String>>,
     obeyed: Vec<String>,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
     mounted: HashMap<OsString, bool>,
@@ -339,6 +344,10 @@ impl Builder {
                     WORKSPACE => (self.protect.clone(), self.obeyed.clone()),
                     _ => (git_protect(), Vec::new()),
                 };
+                let outputs = match &*name {
+                    WORKSPACE => self.outputs.clone(),
+                    _ => self.outputs.as_ref().map(|_| Vec::new()),
+                };
                 self.layers.push(Layer {
                     name,
                     host: place.real.clone(),
@@ -347,6 +356,7 @@ impl Builder {
                     inode: place.inode,
                     protect,
                     obeyed,
+                    outputs,
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });

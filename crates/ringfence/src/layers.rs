@@ -59,6 +59,7 @@ pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
                 "inode": layer.inode,
                 "protect": layer.protect,
                 "obeyed": layer.obeyed,
+                "outputs": layer.outputs,
             })
         })
         .collect()
@@ -87,7 +88,10 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
         retire(plan, state, run);
         return Settled::Changes(0);
     }
-    if plan.mode == Mode::Discard || remove {
+    let layers = crate::commands::waiting::layers(record).ok();
+    let count = layers.and_then(|layers| ringfence_workspace::count(&layers).ok());
+    let nothing = plan.mode == Mode::Discard && (no_outputs(plan) || count == Some(0));
+    if nothing || remove {
         retire(plan, state, run);
         // A directory that its task closed to everybody is left to a later run: the supervisor may not change modes any more.
         for layer in &plan.layers {
@@ -95,9 +99,12 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
         }
         return Settled::None;
     }
-    let layers = crate::commands::waiting::layers(record).ok();
-    let count = layers.and_then(|layers| ringfence_workspace::count(&layers).ok());
     count.map_or(Settled::Uncounted, Settled::Changes)
+}
+
+/// Does nothing of a workspace that is thrown away come out?
+fn no_outputs(plan: &Plan) -> bool {
+    plan.layers.iter().all(|layer| layer.outputs.as_ref().is_some_and(Vec::is_empty))
 }
 
 /// Puts empty layers aside: removing their eight directories now would be a tenth of a short run. A later run has the

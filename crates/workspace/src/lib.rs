@@ -29,6 +29,7 @@ mod looks;
 mod merge;
 mod name;
 mod operation;
+mod outputs;
 mod overlay;
 mod patch;
 mod pieces;
