@@ -369,6 +369,7 @@ impl Place {
                 device: place.device,
                 inode: place.inode,
                 protect: mounts::protect(policy, survey),
+                outputs: mounts::outputs(policy),
                 obeyed: survey.obeyed.clone(),
             })
             .collect()

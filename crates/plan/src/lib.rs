@@ -102,6 +102,8 @@ pub struct Layer {
     pub protect: Vec<String>,
     /// Patterns of what it holds back until it is accepted by name.
     pub obeyed: Vec<String>,
+    /// With `discard`: patterns of all that may land; `None`: everything may.
+    pub outputs: Option<Vec<String>>,
 }
 
 /// Bounds on resources; `None`: none.

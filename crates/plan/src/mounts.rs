@@ -53,6 +53,7 @@ pub(crate) fn layout(
     workspace::check(policy, survey, invoker, ids)?;
     let mut builder = Builder { protect: protect(policy, survey), ..Builder::default() };
     builder.obeyed.clone_from(&survey.obeyed);
+    builder.outputs = outputs(policy);
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
     builder.system(policy, request, ids, tmp, !policy.runtime.user_namespaces);
@@ -118,6 +119,12 @@ pub(crate) fn layout(
     Ok(Layout { trees, steps, void, layers, notes })
 }
 
+/// All that may come out of a workspace that is thrown away.
+pub(crate) fn outputs(policy: &Policy) -> Option<Vec<String>> {
+    let outputs = || policy.workspace.outputs.iter().map(|rule| rule.value.text().to_owned()).collect();
+    (policy.workspace.mode == Mode::Discard).then(outputs)
+}
+
 /// Patterns of what `apply` holds back.
 pub(crate) fn protect(policy: &Policy, survey: &Survey) -> Vec<String> {
     let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
@@ -177,6 +184,7 @@ pub(crate) struct Builder {
     notes: Vec<String>,
     /// Patterns of what `apply` holds back.
     protect: Vec<String>,
+    outputs: Option<Vec<String>>,
     obeyed: Vec<String>,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
     mounted: HashMap<OsString, bool>,
@@ -347,6 +355,10 @@ impl Builder {
                     WORKSPACE => (self.protect.clone(), self.obeyed.clone()),
                     _ => (git_protect(), Vec::new()),
                 };
+                let outputs = match &*name {
+                    WORKSPACE => self.outputs.clone(),
+                    _ => self.outputs.as_ref().map(|_| Vec::new()),
+                };
                 self.layers.push(Layer {
                     name,
                     host: place.real.clone(),
@@ -355,6 +367,7 @@ impl Builder {
                     inode: place.inode,
                     protect,
                     obeyed,
+                    outputs,
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });

@@ -32,6 +32,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.unix(policy, report);
     bound.grantable_commands(policy, report);
     bound.mode(policy, report);
+    bound.outputs(policy, report);
     bound.lists(policy, report);
     bound.switches(policy, report);
     bound.limits(policy, report);
@@ -225,6 +226,22 @@ impl Bound<'_> {
             None => Problem::new(bound, format!("{title} (it is the default)")).label(label),
         };
         report.push(problem.help(format!("write `mode = \"{}\"`", name(most))));
+    }
+
+    /// What comes out of a workspace that is otherwise thrown away, where the ceiling has none that keeps changes.
+    fn outputs(&self, policy: &Merged, report: &mut Report) {
+        let most = self.ceiling.mode.as_ref().map(|at| at.value).unwrap_or_default();
+        if reach(most) > reach(Mode::Discard) {
+            return;
+        }
+        let allowed: Vec<_> = self.ceiling.outputs.items.iter().map(|at| at.value.text()).collect();
+        for pattern in policy.outputs.items.iter().filter(|at| !allowed.contains(&at.value.text())) {
+            let title = format!("the output `{}` is above the ceiling", pattern.value.text());
+            let problem = Problem::new(pattern.place, title).label("set here");
+            let bound = self.ceiling.mode.as_ref().map_or(self.start, |at| at.place);
+            let problem = problem.related(bound, format!("the ceiling allows at most `{}`", name(most)));
+            report.push(problem.help("remove it: only `outputs` of the ceiling's come out".to_owned()));
+        }
     }
 
     /// Programs and passed variables: bounded where the ceiling has a list.

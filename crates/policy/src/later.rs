@@ -28,7 +28,6 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
     let mut check = Check { scope, report };
     if let Some(workspace) = &document.workspace {
         check.text("workspace.quota", workspace.quota.as_ref(), |text| size(text).map(drop));
-        check.patterns("workspace.outputs", workspace.outputs.as_ref());
         check.switch("workspace.snapshot", workspace.snapshot.as_ref(), false);
     }
     if let Some(network) = &document.network {

@@ -65,12 +65,34 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_write_and_exec(merged, report);
     check_commands(merged, report);
     check_unreachable(merged, report);
+    check_outputs(merged, report);
     if let Some(ask) = merged.ask.as_ref().filter(|ask| {
         ask.value && merged.grantable.items.is_empty() && merged.grantable_commands.items.is_empty()
     }) {
         let problem = Problem::new(ask.place, "there is nothing that the owner could be asked about");
         let help = "name it: `grantable = { read = [\"~/projects/**\"] }`";
         report.push(problem.label("no `approvals.grantable.read`").help(help.to_owned()));
+    }
+}
+
+/// Outputs come out of what is otherwise thrown away, and are named from the workspace.
+fn check_outputs(merged: &Merged, report: &mut Report) {
+    let discards = merged.mode.as_ref().is_some_and(|mode| mode.value == crate::model::Mode::Discard);
+    for pattern in &merged.outputs.items {
+        let problem = |title: &str| Problem::new(pattern.place, title.to_owned());
+        if !discards {
+            let problem = problem("`workspace.outputs` has no meaning in this mode");
+            report.push(
+                problem
+                    .label("nothing is thrown away")
+                    .help("write `mode = \"discard\"`, or remove it".to_owned()),
+            );
+        } else if pattern.value.text().starts_with(['/', '~', '$']) {
+            let problem = problem("an output is named from the workspace");
+            report.push(
+                problem.label("no path from the root or the home").help("write it as `dist/**`".to_owned()),
+            );
+        }
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Merged {
     pub(crate) mode: Option<At<Mode>>,
     pub(crate) git: Option<At<bool>>,
     pub(crate) protect: Collected<PathPattern>,
+    pub(crate) outputs: Collected<PathPattern>,
     pub(crate) read: Collected<Grant>,
     pub(crate) exec: Collected<Grant>,
     pub(crate) write: Collected<Grant>,
@@ -233,6 +234,10 @@ impl Merged {
         }
         replace_by(&mut self.git, written.git.as_ref());
         add_patterns(&mut self.protect, written.protect.as_ref(), scope, report);
+        if let Some(list) = &written.outputs {
+            self.lists.insert("workspace.outputs", list.place);
+        }
+        add_patterns(&mut self.outputs, written.outputs.as_ref(), scope, report);
     }
 
     fn add_files(&mut self, written: FilesTable, scope: &Scope<'_>, report: &mut Report) {
@@ -403,6 +408,7 @@ impl Merged {
                 path: self.path.as_ref().map(|at| rule(at, report)),
                 mode: self.mode.as_ref().map(|at| at.value).unwrap_or_default(),
                 protect: rules(&self.protect.items, report),
+                outputs: rules(&self.outputs.items, report),
                 git: value(&self.git),
             },
             files: model::Files {

@@ -98,6 +98,8 @@ pub struct Workspace {
     pub mode: Mode,
     /// Readable, never writable. Relative patterns are relative to the workspace.
     pub protect: Vec<Rule<PathPattern>>,
+    /// With `discard`: all that may come out, by an apply. Relative to the workspace.
+    pub outputs: Vec<Rule<PathPattern>>,
     /// Follow git's links (worktrees, submodules, alternates) out of the workspace.
     pub git: bool,
 }

@@ -159,6 +159,7 @@ impl Printer<'_> {
             self.key("git", "true", self.policy.origins.get("workspace.git"));
         }
         self.list("protect", &workspace.protect, |pattern| pattern.text().to_owned());
+        self.list("outputs", &workspace.outputs, |pattern| pattern.text().to_owned());
     }
 
     fn files(&mut self) {

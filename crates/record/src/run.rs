@@ -92,6 +92,9 @@ pub struct RunRecord {
     /// The copy-on-write layers, as the workspace crate writes them.
     #[serde(default)]
     pub layers: serde_json::Value,
+    /// Its owner asked for it to be kept: no clean-up takes its changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
     /// How far it is.
     pub status: Status,
     /// Who supervises it.

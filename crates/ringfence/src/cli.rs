@@ -41,7 +41,7 @@ enum Verb {
     Start(commands::start::Arguments),
     /// Run a command in a named sandbox
     Exec(commands::exec::Arguments),
-    /// List the sandboxes that live
+    /// List the sandboxes that live, and with --all what waits for review
     Ps(commands::ps::Arguments),
     /// Print what a named sandbox's first command wrote
     Logs(commands::logs::Arguments),
@@ -69,6 +69,8 @@ enum Verb {
     Undo(commands::undo::Arguments),
     /// Throw the changes of a run away
     Discard(commands::discard::Arguments),
+    /// Remove changes that nobody decided about, and what applies replaced, when they are old or too much
+    Prune(commands::prune::Arguments),
     /// Say what this host can do, what it cannot, why, and what would change it
     Doctor(commands::doctor::Arguments),
     /// Say what was refused in a run, why, and what would allow it
@@ -156,6 +158,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Apply(arguments) => commands::apply::run(&arguments),
         Verb::Undo(arguments) => commands::undo::run(&arguments),
         Verb::Discard(arguments) => commands::discard::run(&arguments),
+        Verb::Prune(arguments) => commands::prune::run(&arguments),
         Verb::Doctor(arguments) => commands::doctor::run(&arguments),
         Verb::Explain(arguments) => commands::explain::run(&arguments),
         Verb::Completions(arguments) => commands::completions::run(&arguments),

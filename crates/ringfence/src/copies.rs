@@ -120,7 +120,8 @@ pub(crate) fn settle(plan: &Plan) {
     for path in hosted.own.iter().chain(temporary) {
         let _ = ringfence_workspace::empty_tree(path);
     }
-    for layer in plan.layers.iter().filter(|_| plan.mode != Mode::Discard) {
+    let kept = plan.mode != Mode::Discard || !layers::no_outputs(plan);
+    for layer in plan.layers.iter().filter(|_| kept) {
         let _ = ringfence_workspace::capture(&layer.directory);
     }
 }

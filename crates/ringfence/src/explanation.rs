@@ -291,7 +291,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
     if one.grantable {
         // To be pasted: no name of a file may end the quotes.
         let path = crate::terminal::word(&line(&one.target));
-        out.push_str(&format!("    while it runs: ringfence grant {run} --read {} --for 10m\n", path));
+        out.push_str(&format!("    while it runs: ringfence grant {run} --read {path} --for 10m\n"));
     }
     if let Some(caution) = &one.caution {
         out.push_str(&format!("    {}\n", line(caution)));

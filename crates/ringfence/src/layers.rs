@@ -59,6 +59,7 @@ pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
                 "inode": layer.inode,
                 "protect": layer.protect,
                 "obeyed": layer.obeyed,
+                "outputs": layer.outputs,
             })
         })
         .collect()
@@ -76,12 +77,12 @@ pub(crate) enum Settled {
 }
 
 /// After the run: what is empty or thrown away goes; the rest waits for review.
-pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecord) -> Settled {
+pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecord, remove: bool) -> Settled {
     if plan.layers.is_empty() {
         return Settled::None;
     }
     // Who was to see to it was killed: what changed is found out by whoever looks.
-    if plan.mode != Mode::Discard
+    if (plan.mode != Mode::Discard || !no_outputs(plan))
         && plan.layers.iter().any(|layer| ringfence_workspace::captures(&layer.directory))
     {
         return Settled::Uncounted;
@@ -93,7 +94,10 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
         retire(plan, state, run);
         return Settled::Changes(0);
     }
-    if plan.mode == Mode::Discard {
+    let layers = crate::commands::waiting::layers(record).ok();
+    let count = layers.and_then(|layers| ringfence_workspace::count(&layers).ok());
+    let nothing = plan.mode == Mode::Discard && (no_outputs(plan) || count == Some(0));
+    if nothing || remove {
         retire(plan, state, run);
         // A directory that its task closed to everybody is left to a later run: the supervisor may not change modes any more.
         for layer in &plan.layers {
@@ -101,9 +105,12 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
         }
         return Settled::None;
     }
-    let layers = crate::commands::waiting::layers(record).ok();
-    let count = layers.and_then(|layers| ringfence_workspace::count(&layers).ok());
     count.map_or(Settled::Uncounted, Settled::Changes)
+}
+
+/// Does nothing of a workspace that is thrown away come out?
+pub(crate) fn no_outputs(plan: &Plan) -> bool {
+    plan.layers.iter().all(|layer| layer.outputs.as_ref().is_some_and(Vec::is_empty))
 }
 
 /// Puts empty layers aside: removing their eight directories now would be a tenth of a short run. A later run has the
@@ -133,11 +140,12 @@ pub(crate) fn sweep(state: &State) {
     }
 }
 
-/// Removes what killed runs left that never began. It looks at every run, so only verbs that do so anyway call it.
+/// Removes what killed runs left that never began, and once a day what is old. It looks at every run, so only verbs that do so anyway call it.
 pub(crate) fn sweep_unrecorded(state: &State) {
     for path in state.unrecorded().unwrap_or_default() {
         let _ = ringfence_workspace::remove_tree(&path);
     }
+    crate::cleanup::daily(state);
 }
 
 /// The directories that overlayfs makes for itself (Documentation/filesystems/overlayfs.rst).

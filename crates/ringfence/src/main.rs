@@ -4,6 +4,7 @@
 
 mod approvals;
 mod chain;
+mod cleanup;
 mod cli;
 mod clock;
 mod commands;

@@ -54,6 +54,11 @@ fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Fai
     // From here on there are two ways at once: what follows, and the making of the namespaces.
     let nascent = begin(&invoker)?;
     let mut run = Run::new(&arguments.policy, invoker, None)?;
+    run.fate = match (arguments.keep, arguments.rm) {
+        (true, _) => Fate::Keep,
+        (_, true) => Fate::Remove,
+        _ => Fate::Wait,
+    };
     report.policy = Some(run.policy.hash.clone());
     let outcome = run.go(arguments, nascent, &signals, standard, report);
     run.clear();
@@ -189,6 +194,17 @@ pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
     }
 }
 
+/// What becomes of a run's changes, if nobody decides about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// They wait, until they are old.
+    Wait,
+    /// They wait for ever.
+    Keep,
+    /// They go when it ends.
+    Remove,
+}
+
 /// A run that is being made, or goes on.
 pub(crate) struct Run {
     pub(crate) policy: &'static Policy,
@@ -197,6 +213,8 @@ pub(crate) struct Run {
     pub(crate) directory: RunDir,
     /// The name of one that holds many commands.
     pub(crate) name: Option<String>,
+    /// What becomes of its changes.
+    pub(crate) fate: Fate,
     started: bool,
     begun: Instant,
 }
@@ -223,7 +241,16 @@ impl Run {
         let policy: &Policy = Box::leak(Box::new(source::load(arguments, &invoker)?));
         let state = State::open(&invoker.state).context("the state directory")?;
         let directory = state.new_run().context("the run's directory")?;
-        Ok(Self { policy, invoker, state, directory, name, started: false, begun: Instant::now() })
+        Ok(Self {
+            policy,
+            invoker,
+            state,
+            directory,
+            name,
+            fate: Fate::Wait,
+            started: false,
+            begun: Instant::now(),
+        })
     }
 
     /// Plans, builds, records. With `relays`, what the task's kernel ids must be able to open again.
@@ -443,6 +470,7 @@ impl Run {
             workspace: plan.workspace.clone(),
             mode: mode(plan),
             layers: layers::describe(plan, started),
+            keep: self.fate == Fate::Keep,
             status: Status::Running,
             supervisor: Process::own(),
             head: None,
@@ -517,7 +545,7 @@ impl Run {
         report.refusals += refusals.totals().1;
         report.signal = outcome.signal;
         copies::clear(plan);
-        let settled = layers::settle(plan, &self.state, &self.directory, &record);
+        let settled = layers::settle(plan, &self.state, &self.directory, &record, self.fate == Fate::Remove);
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {
             exit: i32::from(status),
@@ -527,7 +555,8 @@ impl Run {
             refusals: report.refusals,
         };
         record.head = Some(log.append(&event).context("the run's log")?);
-        record.status = Status::Ended;
+        let thrown = self.fate == Fate::Remove && settled == Settled::None;
+        record.status = if thrown { Status::Discarded } else { Status::Ended };
         self.directory.write_record(&record, false).context("the run's record")?;
         drop(boundary);
         groups::release(limiter, &self.state, &self.directory);

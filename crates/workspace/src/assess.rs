@@ -9,6 +9,7 @@ use crate::git;
 use crate::layer::{Layer, Timestamp};
 use crate::link;
 use crate::operation::{Operation, operations};
+use crate::outputs;
 use crate::overlay::Upper;
 use crate::pieces::Chosen;
 use crate::refuse::{Failure, Reason, Refusal, Refused};
@@ -165,6 +166,7 @@ pub(crate) fn assess(
     restored: &Restored,
 ) -> Result<(Vec<Change>, Vec<Refusal>), Failure> {
     let mut found = walk(layer, index, upper, host, restored)?;
+    outputs::keep(layer, &mut found.changes)?;
     let rules = Rules::new(layer).map_err(|_| Failure {
         doing: "compile the protected patterns of",
         path: layer.host.clone(),

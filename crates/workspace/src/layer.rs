@@ -30,6 +30,9 @@ pub struct Layer {
     /// Patterns of what git executes or obeys by other names than its own: held until it is accepted.
     #[serde(default)]
     pub obeyed: Vec<String>,
+    /// Patterns of all that may land, and be shown; `None`: everything may.
+    #[serde(default)]
+    pub outputs: Option<Vec<String>>,
 }
 
 impl Layer {

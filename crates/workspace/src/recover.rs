@@ -51,6 +51,14 @@ pub fn landed(journal_dir: &Path) -> bool {
     Journal::open(journal_dir).is_ok_and(|(_, story)| story.done == Some(true))
 }
 
+/// Whether an apply or undo whose journal is in this directory was begun and not ended, or cannot be read.
+pub fn unfinished(journal_dir: &Path) -> bool {
+    match Journal::open(journal_dir) {
+        Ok((_, story)) => story.done.is_none(),
+        Err(errno) => errno != Errno::NOENT,
+    }
+}
+
 fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
     let failed =
         |doing: &'static str| move |errno| Refused::one("", journal_dir, Reason::failed(doing)(errno));

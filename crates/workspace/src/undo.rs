@@ -28,9 +28,9 @@ pub fn reverted(journal_dir: &Path) -> PathBuf {
     journal_dir.join(REVERTED)
 }
 
-/// Whether the apply whose journal is in this directory landed, and was not undone.
+/// Whether the apply whose journal is in this directory landed, was not undone, and what it replaced is still kept.
 pub fn undoable(journal_dir: &Path) -> bool {
-    landed(journal_dir) && !landed(&reverted(journal_dir))
+    journal_dir.join(UNDO).exists() && landed(journal_dir) && !landed(&reverted(journal_dir))
 }
 
 /// An undo that may begin: everything was judged, and nothing stands in the way.

@@ -101,3 +101,46 @@ fn a_home_or_a_workspace_may_lie_in_var_tmp() {
     assert_eq!((outcome.status, outcome.out.as_str()), (0, "made\n2\n"), "{outcome:?}");
     assert!(!place.home.join("own").exists() && !place.workspace.join("x").exists());
 }
+
+/// For a build step: only what is named comes out.
+#[test]
+fn outputs_alone_come_out_of_what_is_thrown_away() {
+    let place = Place::new();
+    place.write("src", "source");
+    place.write("dist/old", "old");
+    place.write("dist/gone", "gone");
+    let policy = mode("discard", "outputs = [\"dist/**\", \"out/*/report.txt\"]");
+    let script = "echo evil > src; echo evil > DIST; mkdir -p dist/new out/a out/b; echo x > dist/new/x; echo y > dist/old; rm dist/gone; \
+                  echo r > out/a/report.txt; echo other > out/a/other; echo other > out/b/other; echo v > .envrc; echo v > dist/.envrc";
+    let ran = place.run(&policy, script);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let names = place.ringfence(&["diff", "--name-only"]);
+    assert_eq!(
+        names.out,
+        "dist/.envrc\ndist/gone\ndist/new\ndist/new/x\ndist/old\nout\nout/a\nout/a/report.txt\n"
+    );
+    let applied = place.ringfence(&["apply"]);
+    assert_eq!(applied.status, 0, "{}", applied.err);
+    assert_eq!(place.read("src").as_deref(), Some("source"));
+    assert_eq!(
+        (place.read("dist/old").as_deref(), place.read("dist/new/x").as_deref()),
+        (Some("y\n"), Some("x\n"))
+    );
+    assert!(place.read("dist/gone").is_none() && place.read("out/a/report.txt").is_some());
+    for absent in ["DIST", "out/a/other", "out/b", ".envrc", "dist/.envrc"] {
+        assert!(!place.workspace.join(absent).exists(), "{absent}");
+    }
+    // Without an output nothing waits.
+    let place = Place::new();
+    let ran = place.run(&policy, "echo evil > src");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert_eq!(place.ringfence(&["diff"]).status, 125);
+    assert!(!place.listing().iter().any(|(path, _)| path.ends_with("upper")));
+    for (wrong, why) in [
+        ("mode = \"review\"\noutputs = [\"x\"]", "no meaning"),
+        ("mode = \"discard\"\noutputs = [\"/x\"]", "from the workspace"),
+    ] {
+        let refused = place.run(&format!("[workspace]\n{wrong}"), "true");
+        assert!(refused.status == 125 && refused.err.contains(why), "{}", refused.err);
+    }
+}

@@ -5,7 +5,6 @@ use super::support::{bad, good, same};
 /// Each key of the format that nothing enforces yet, with a valid value.
 const LATER: &[(&str, &str)] = &[
     ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
-    ("workspace.outputs", "[workspace]\noutputs = [\"dist/**\"]"),
     ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
     ("network.allow.bytes_out", "[network]\nallow = [{ host = \"api.example.org\", bytes_out = \"10MiB\" }]"),
     (

@@ -17,6 +17,7 @@ fn record(run: &RunDir, workspace: &str) -> RunRecord {
         workspace: PathBuf::from(workspace),
         mode: "review".into(),
         layers: serde_json::json!([{ "name": "workspace" }]),
+        keep: false,
         status: Status::Running,
         supervisor: Process::own(),
         head: None,

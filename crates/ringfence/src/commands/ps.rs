@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use ringfence_record::{RunRecord, State, Timestamp};
+use ringfence_record::{RunRecord, State, Status, Timestamp};
 use serde::Serialize;
 
+use crate::cleanup::size;
 use crate::commands::print_json;
 use crate::failure::{Context, Failure};
 use crate::terminal::escape;
@@ -14,6 +15,7 @@ use crate::{environment, lived, terminal};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ringfence ps
+  ringfence ps --all
   ringfence ps --tree
   ringfence ps --tree dev
   ringfence ps --tree last          of a run that has ended: which program started which, how long, and how it ended
@@ -23,6 +25,9 @@ What a run's programs were is known where each start was judged (docs/commands.m
 pub(crate) struct Arguments {
     /// A sandbox's name, a run's id, or `last`; without one, all that live
     run: Option<String>,
+    /// List too what ended: changes that wait for review, what applies replaced, and the disk they use
+    #[arg(short, long, conflicts_with = "tree")]
+    all: bool,
     /// Show the processes of each
     #[arg(long)]
     tree: bool,
@@ -70,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     shown.sort_by(|one, other| one.run.cmp(&other.run));
     if let Some(wanted) = &arguments.run {
         shown.retain(|one| one.run == *wanted || one.name.as_ref() == Some(wanted));
-        if shown.is_empty() {
+        if shown.is_empty() && !arguments.all {
             if arguments.tree {
                 return of_record(&state, wanted, arguments.json);
             }
@@ -78,8 +83,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
                 .hint("`ringfence ps` lists those that do"));
         }
     }
-    if arguments.json {
+    let ended = if arguments.all { ended(&state, arguments.run.as_deref())? } else { Vec::new() };
+    if arguments.json && arguments.all {
+        print_json(&serde_json::json!({ "live": shown, "ended": ended }))?;
+    } else if arguments.json {
         print_json(&shown)?;
+    } else if arguments.all {
+        terminal::print(&format!("{}\n{}", table(&shown, false), ended_table(&ended)));
     } else {
         terminal::print(&table(&shown, arguments.tree));
     }
@@ -102,6 +112,77 @@ fn of_record(state: &State, wanted: &str, json: bool) -> Result<u8, Failure> {
         terminal::print(lived::render(&lived).trim_end());
     }
     Ok(0)
+}
+
+/// A run that ended and left something.
+#[derive(Serialize)]
+struct Ended {
+    run: String,
+    seconds: i64,
+    /// `waits`, `interrupted` or `landed`.
+    state: &'static str,
+    /// Started with `--keep`.
+    keep: bool,
+    /// Bytes of the changes, and of what applies replaced.
+    changes: u64,
+    replaced: u64,
+    workspace: String,
+    command: Vec<String>,
+}
+
+fn ended(state: &State, wanted: Option<&str>) -> Result<Vec<Ended>, Failure> {
+    let left = crate::cleanup::taken(state)?.into_iter().filter(|one| {
+        let wanted = wanted.is_none_or(|wanted| one.record.id.starts_with(wanted));
+        wanted && (one.interrupted || !one.layers.0.is_empty() || !one.kept.0.is_empty())
+    });
+    Ok(left
+        .map(|one| Ended {
+            seconds: (Timestamp::now().milliseconds() - one.record.started.milliseconds()) / 1000,
+            state: match one.layers.0.is_empty() {
+                // Its supervisor was killed, or an apply was.
+                _ if one.interrupted || one.record.status == Status::Running => "interrupted",
+                false => "waits",
+                true => "landed",
+            },
+            keep: one.record.keep,
+            changes: one.layers.1,
+            replaced: one.kept.1,
+            workspace: one.record.workspace.display().to_string(),
+            run: one.record.id,
+            command: one.record.command,
+        })
+        .collect())
+}
+
+fn ended_table(ended: &[Ended]) -> String {
+    let mut out = format!(
+        "{:<13} {:>9} {:<12} {:>11} {:>11}  {}\n",
+        "RUN", "AGE", "STATE", "CHANGES", "REPLACED", "WORKSPACE: COMMAND"
+    );
+    let (mut changes, mut replaced) = (0, 0);
+    for one in ended {
+        let age = match one.seconds {
+            seconds if seconds >= 86_400 => format!("{} d", seconds / 86_400),
+            seconds => format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
+        };
+        let state = format!("{}{}", one.state, if one.keep { " kept" } else { "" });
+        out.push_str(&format!(
+            "{:<13} {age:>9} {state:<12} {:>11} {:>11}  {}: {}\n",
+            one.run,
+            size(one.changes),
+            size(one.replaced),
+            line(&one.workspace),
+            line(&one.command.join(" "))
+        ));
+        (changes, replaced) = (changes + one.changes, replaced + one.replaced);
+    }
+    out.push_str(&format!(
+        "{} on disk: {} of changes, {} replaced\n",
+        size(changes + replaced),
+        size(changes),
+        size(replaced)
+    ));
+    out
 }
 
 fn describe(record: RunRecord, children: &BTreeMap<i32, Vec<(i32, String)>>) -> Option<Shown> {

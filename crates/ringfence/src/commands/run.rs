@@ -24,6 +24,12 @@ pub(crate) struct Arguments {
     /// Say nothing after the run
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// Throw the changes away when the run ends
+    #[arg(long, conflicts_with = "keep")]
+    pub(crate) rm: bool,
+    /// Keep the changes until they are applied or discarded: no clean-up takes them
+    #[arg(long)]
+    pub(crate) keep: bool,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

@@ -31,5 +31,5 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     };
     let shell = std::env::var_os("SHELL").filter(usual).unwrap_or_else(|| "/bin/sh".into());
     let (policy, report) = (arguments.policy, arguments.report);
-    run::run(run::Arguments { policy, report, quiet: false, command: vec![shell] })
+    run::run(run::Arguments { policy, report, quiet: false, rm: false, keep: false, command: vec![shell] })
 }

@@ -47,6 +47,7 @@ impl Case {
             inode: stat.ino(),
             protect: Vec::new(),
             obeyed: Vec::new(),
+            outputs: None,
         };
         Self { home, host, layer }
     }

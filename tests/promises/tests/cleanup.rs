@@ -1,0 +1,64 @@
+//! What waits is listed with the disk it uses, and goes when its owner said so or it is old.
+
+use ringfence_promises::Place;
+
+#[test]
+fn what_waits_is_listed_with_its_disk() {
+    let place = Place::new();
+    place.write("a", "before");
+    assert_eq!(place.run("", "head -c 3M /dev/urandom > big").status, 0);
+    assert_eq!(place.run("", "echo after > a; echo x > .envrc").status, 0);
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    let listed = place.ringfence(&["ps", "-a"]);
+    assert_eq!(listed.status, 0, "{}", listed.err);
+    let big = listed
+        .out
+        .lines()
+        .find(|line| line.contains("/dev/urandom"))
+        .unwrap_or_else(|| panic!("{}", listed.out));
+    assert!(big.contains("waits") && big.contains("3.0 MiB"), "{big}");
+    let json = place.ringfence(&["ps", "-a", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(value["ended"].as_array().unwrap().len(), 2, "{}", json.out);
+    assert!(value["ended"][1]["replaced"].as_u64().unwrap() > 0, "{}", json.out);
+}
+
+#[test]
+fn a_run_may_leave_nothing_or_stay() {
+    let place = Place::new();
+    let run = |flag: &str, script: &str| {
+        place.ringfence(&["run", flag, "--preset", "default", "--", "sh", "-c", script])
+    };
+    let removed = run("--rm", "echo x > gone");
+    assert!(removed.status == 0 && !removed.err.contains("waits"), "{}", removed.err);
+    assert_eq!(place.ringfence(&["diff"]).status, 125);
+    assert!(!place.listing().iter().any(|(path, _)| path.ends_with("upper")));
+    assert_eq!(run("--keep", "echo x > kept").status, 0);
+    assert_eq!(place.run("", "echo y > old").status, 0);
+    let dry = place.ringfence(&["prune", "--older", "0s", "--dry-run"]);
+    assert!(dry.err.contains("would remove") && dry.status == 0, "{}", dry.err);
+    assert_eq!(place.ringfence(&["diff", "--name-only"]).out, "old\n");
+    let pruned = place.ringfence(&["prune", "--older", "0s"]);
+    assert!(pruned.status == 0 && pruned.err.contains("nobody applied"), "{}", pruned.err);
+    assert_eq!(place.ringfence(&["diff", "--name-only"]).out, "kept\n");
+    assert_eq!(place.ringfence(&["prune", "--older", "soon"]).status, 125);
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    assert_eq!(place.read("kept").as_deref(), Some("x\n"));
+}
+
+#[test]
+fn what_applies_replaced_goes_by_age_and_size_and_the_record_stays() {
+    for flags in [["--older", "0s"], ["--larger", "1KiB"]] {
+        let place = Place::new();
+        place.write("a", &"before".repeat(1000));
+        assert_eq!(place.run("", "echo after > a").status, 0);
+        assert_eq!(place.ringfence(&["apply"]).status, 0);
+        let idle = place.ringfence(&["prune"]);
+        assert!(idle.status == 0 && idle.out.contains("0 bytes"), "{}", idle.out);
+        let pruned = place.ringfence(&[&["prune"][..], &flags].concat());
+        assert!(pruned.status == 0 && pruned.err.contains("applies replaced"), "{flags:?}: {}", pruned.err);
+        assert_eq!(place.ringfence(&["undo"]).status, 125);
+        assert!(place.listing().iter().any(|(path, _)| path.ends_with("events.jsonl")));
+        assert_eq!(place.read("a").as_deref(), Some("after\n"));
+    }
+}
