@@ -468,6 +468,7 @@ mod tests {
             device: stat.dev(),
             inode: stat.ino(),
             protect: vec![],
+            outputs: None,
             obeyed: vec![],
         };
         let changes = crate::diff(&[layer]).unwrap();
