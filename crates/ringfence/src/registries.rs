@@ -163,7 +163,7 @@ impl Machine<'_> {
                 match key {
                     "index-url" | "index_url" => drop(index.get_or_insert_with(|| value.to_owned())),
                     "extra-index-url" | "extra_index_url" => {
-                        value.split_whitespace().for_each(|url| hosts.add(url))
+                        value.split_whitespace().for_each(|url| hosts.add(url));
                     }
                     _ => {}
                 }
