@@ -13,7 +13,7 @@ use crate::load::Loader;
 use crate::merge::Merged;
 use crate::model::{Grant, Mode};
 use crate::pattern::PathPattern;
-use crate::reader::At;
+use crate::reader::{At, Named};
 
 /// Reads the ceiling, if there is one, and holds the policy against it.
 pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut Report) {
@@ -60,6 +60,7 @@ pub(crate) fn check_keys(document: &Document, report: &mut Report) {
         ("workspace.path", path),
         ("environment.set", set),
         ("expect", expect.map(|at| at.place)),
+        ("step", document.step.iter().flat_map(|Named(steps)| steps).next().map(|(name, _)| name.place)),
     ] {
         if let Some(place) = place {
             let problem = Problem::new(place, format!("`{key}` has no meaning in a ceiling"));

@@ -25,6 +25,8 @@ pub struct Context {
     pub config_dir: PathBuf,
     /// Where the records of sandboxes are; never granted.
     pub state_dir: PathBuf,
+    /// The step whose additions count.
+    pub step: Option<String>,
 }
 
 /// Reads policy files for [`load`](crate::load()).

@@ -320,6 +320,14 @@ table! {
     }
 }
 
+impl From<StepTable> for Document {
+    /// A step is a document of a few tables.
+    fn from(step: StepTable) -> Self {
+        let StepTable { files, environment, commands, network, limits } = step;
+        Self { files, environment, commands, network, limits, ..Self::default() }
+    }
+}
+
 /// The value of a variable.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(untagged))]

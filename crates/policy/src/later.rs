@@ -3,13 +3,11 @@
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
-    ApprovalsTable, CredentialTable, Document, EnvironmentTable, LimitsTable, NetworkRule, NetworkTable,
-    NetworkTableRule, StepTable,
+    ApprovalsTable, CredentialTable, Document, NetworkRule, NetworkTable, NetworkTableRule, StepTable,
 };
-use crate::environment::{pass_name, set_name};
+use crate::environment::set_name;
 use crate::host::{Endpoint, HostPattern, parse_port};
 use crate::identity;
-use crate::limits;
 use crate::lint::engine_socket;
 use crate::path::{Scope, absolute};
 use crate::pattern::PathPattern;
@@ -271,46 +269,14 @@ impl Check<'_> {
         found
     }
 
-    /// Of a step; at the top they are enforced.
-    fn limits(&mut self, limits: &LimitsTable) {
-        for (key, read) in limits::read(limits, self.report) {
-            self.refuse(&format!("limits.{key}"), read.place, Ok(()));
-        }
-        self.switch("limits.exact", limits.exact.as_ref(), false);
-    }
-
-    /// The tables of a step are checked as if they stood at the top, then the step is refused as a whole.
+    /// What its tables say is merged; what of that comes later is found here.
     fn step(&mut self, name: &At<String>, step: &At<StepTable>) {
         if let Some(network) = &step.value.network {
             self.network(network);
         }
-        if let Some(limits) = &step.value.limits {
-            self.limits(limits);
-        }
-        if let Some(files) = &step.value.files {
-            self.patterns("files.decoy", files.decoy.as_ref());
-        }
-        if let Some(environment) = &step.value.environment {
-            self.environment(environment);
-        }
-        match identity::name(&name.value) {
-            Ok(_) => self.refuse(&format!("step.{}", name.value), name.place, Ok(())),
-            Err(invalid) => {
-                let problem = Problem::new(name.place, format!("`{}` is not the name of a step", name.value));
-                self.report.push(problem.help(invalid.help));
-            }
-        }
-    }
-
-    fn environment(&mut self, environment: &EnvironmentTable) {
-        let passed =
-            environment.pass.iter().flat_map(|list| &list.value).map(|name| (name, pass_name(&name.value)));
-        let set =
-            environment.set.iter().flat_map(|set| &set.0).map(|(name, _)| (name, set_name(&name.value)));
-        for (name, read) in passed.chain(set) {
-            if let Err(invalid) = read {
-                self.report.push(invalid.at(name.place));
-            }
+        if let Err(invalid) = identity::name(&name.value) {
+            let problem = Problem::new(name.place, format!("`{}` is not the name of a step", name.value));
+            self.report.push(problem.help(invalid.help));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::merge::Merged;
 use crate::model::Policy;
 use crate::path::{Scope, check_characters, normal};
 use crate::presets::{preset, presets};
-use crate::reader::At;
+use crate::reader::{At, Named};
 use crate::suggest::nearest;
 use crate::{ceiling, expect, later, lint};
 
@@ -37,6 +37,11 @@ pub fn load(sources: &[Source], context: &Context, files: &dyn Files) -> Result<
         loader.source(source, &mut report);
     }
     let mut merged = loader.merge(&mut report);
+    if let Some(step) = context.step.as_ref().filter(|_| !loader.found_step) {
+        let start = Place { source: 0, start: 0, end: 0 };
+        let problem = Problem::new(start, format!("no policy here has the step `{step}`"));
+        report.push(problem.help(format!("write `[step.{step}.network]`, or choose another `--step`")));
+    }
     ceiling::apply(&mut merged, &mut loader, &mut report);
     lint::check(&merged, context, &mut report);
     report.stop()?;
@@ -59,6 +64,8 @@ pub(crate) struct Loader<'a> {
     loaded: Vec<Loaded>,
     hash: Sha256,
     names: Vec<String>,
+    /// The step that was asked for is there.
+    found_step: bool,
 }
 
 struct Loaded {
@@ -71,7 +78,8 @@ struct Loaded {
 impl<'a> Loader<'a> {
     fn new(context: &'a Context, files: &'a dyn Files) -> Self {
         let (open, seen, loaded, names) = Default::default();
-        Self { context, files, ceiling: None, open, seen, loaded, hash: Sha256::new(), names }
+        let hash = Sha256::new();
+        Self { context, files, ceiling: None, open, seen, loaded, hash, names, found_step: false }
     }
 
     /// Reads the ceiling's documents after the policy's; `None` if there is no ceiling.
@@ -106,10 +114,19 @@ impl<'a> Loader<'a> {
                 ceiling: loaded.ceiling,
             };
             later::check(&loaded.document, &scope, report);
+            let steps = loaded.document.step.clone();
             if loaded.ceiling && !loaded.preset {
                 ceiling::check_keys(&loaded.document, report);
             }
             merged.add(loaded.document, &scope, report);
+            for (name, step) in steps.into_iter().flat_map(|Named(steps)| steps) {
+                let chosen = self.context.step.as_ref() == Some(&name.value) && !loaded.ceiling;
+                // The others must be right too.
+                let mut others = Merged::default();
+                let onto = if chosen { &mut merged } else { &mut others };
+                onto.add(step.value.into(), &scope, report);
+                self.found_step |= chosen;
+            }
         }
         merged
     }

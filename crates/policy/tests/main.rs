@@ -16,6 +16,7 @@ mod suite {
     #[cfg(feature = "schema")]
     mod schema;
     mod speed;
+    mod steps;
 }
 
 #[test]

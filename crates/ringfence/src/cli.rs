@@ -90,6 +90,9 @@ pub(crate) struct PolicyArguments {
     /// A shipped policy (see `ringfence presets`); may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) preset: Vec<String>,
+    /// A step of the policy, whose additions count for this run alone
+    #[arg(long, value_name = "NAME")]
+    pub(crate) step: Option<String>,
     /// The directory to work on, instead of the policy's or the current one
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,

@@ -79,6 +79,7 @@ pub(crate) fn context(invoker: &Invoker) -> Context {
             .collect(),
         config_dir: CONFIG.into(),
         state_dir: invoker.state.clone(),
+        step: None,
     }
 }
 

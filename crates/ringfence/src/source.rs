@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
-use ringfence_policy::{Files, HostFiles, Policy, Source};
+use ringfence_policy::{Context as PolicyContext, Files, HostFiles, Policy, Source};
 
 use crate::cli::{PolicyArguments, sources};
 use crate::environment;
@@ -22,6 +22,7 @@ pub(crate) const FILE: &str = "ringfence.toml";
 
 /// Loads the policy that the arguments, the environment or the current directory name.
 pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Policy, Failure> {
+    let step = arguments.step.as_deref();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut named = sources(arguments, &words);
     if named.is_empty()
@@ -31,23 +32,29 @@ pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Pol
         named.push(Source::File(path.into()));
     }
     if !named.is_empty() {
-        return read(&named, invoker, &HostFiles);
+        return read(&named, invoker, &HostFiles, step);
     }
     match find(invoker) {
         Some(path) => {
             let files = Recording::default();
             trust::check_before(&path, invoker)?;
-            let policy = read(&[Source::File(path.clone())], invoker, &files)?;
+            let policy = read(&[Source::File(path.clone())], invoker, &files, step)?;
             trust::check(&path, &files.read.into_inner(), invoker)?;
             Ok(policy)
         }
-        None => read(&[Source::Preset("default".into())], invoker, &HostFiles),
+        None => read(&[Source::Preset("default".into())], invoker, &HostFiles, step),
     }
 }
 
 /// Reads and merges; errors are a finished report.
-pub(crate) fn read(sources: &[Source], invoker: &Invoker, files: &dyn Files) -> Result<Policy, Failure> {
-    let mut policy = ringfence_policy::load(sources, &environment::context(invoker), files)
+pub(crate) fn read(
+    sources: &[Source],
+    invoker: &Invoker,
+    files: &dyn Files,
+    step: Option<&str>,
+) -> Result<Policy, Failure> {
+    let context = PolicyContext { step: step.map(str::to_owned), ..environment::context(invoker) };
+    let mut policy = ringfence_policy::load(sources, &context, files)
         .map_err(|diagnostics| Failure::report(diagnostics.render(terminal::colour())))?;
     registries::resolve(&mut policy, invoker)?;
     Ok(policy)

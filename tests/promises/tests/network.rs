@@ -419,3 +419,24 @@ curl -sm9 http://allowed.example/repo/one http://allowed.example/admin http://al
         assert!(outcome.out.contains(&format!(": {word}:")), "{arguments}: {outcome:?}");
     }
 }
+
+#[test]
+fn a_step_has_its_own_network_for_its_run_alone() {
+    let world = World::new();
+    let policy = world.place.policy(
+        "[network]\nallow = [\"alias.example:80\"]\n[step.fetch.network]\nallow = [\"allowed.example:80\"]\n[step.fetch.environment]\nset = { STEP = \"fetch\" }",
+    );
+    let all = "sh -c 'curl -sm9 http://allowed.example/$STEP; curl -sm9 http://alias.example/base'";
+    let run = |step: &str| {
+        world.host(&format!("exec \"$RF\" run -q --policy {policy} {step} --workspace . -- {all}"))
+    };
+    let with = run("--step fetch");
+    assert!(
+        with.out.contains("host=allowed.example path=/fetch") && with.out.contains("path=/base"),
+        "{with:?}"
+    );
+    let without = run("");
+    assert!(!without.out.contains("allowed.example") && without.out.contains("path=/base"), "{without:?}");
+    let unknown = run("--step fetsch");
+    assert!(unknown.status == 125 && unknown.err.contains("has the step `fetsch`"), "{unknown:?}");
+}

@@ -37,6 +37,7 @@ pub(crate) fn context() -> Context {
             .into(),
         config_dir: "/etc/ringfence".into(),
         state_dir: "/home/u/.local/state/ringfence".into(),
+        step: None,
     }
 }
 

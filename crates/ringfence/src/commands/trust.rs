@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     // Only what can be read as a policy is accepted; what it extends is accepted with it.
     let files = Recording::default();
-    let policy = source::read(&[Source::File(path.clone())], &invoker, &files)?;
+    let policy = source::read(&[Source::File(path.clone())], &invoker, &files, None)?;
     trust::accept(&path, &files.read.into_inner(), &invoker)?;
     terminal::print(&format!("{}: trusted as it is now ({})", terminal::escape(&path), policy.hash));
     Ok(0)
