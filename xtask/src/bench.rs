@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::process::ExitCode;
 use std::process::Stdio;
@@ -13,6 +13,7 @@ use crate::command::shown;
 use crate::crawl;
 use crate::dist;
 use crate::speed;
+use crate::starts;
 
 /// The ratio that the project promises for a cold start, and how far the bound in CI is from it.
 const COLD_START: f64 = 0.8;
@@ -131,21 +132,29 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
 
 /// Runs the verb.
 pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
-    let (mut json, mut runs) = (false, 50);
+    let (mut json, mut runs, mut only, mut given) = (false, 50, false, None);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = true,
+            // What is measured of the starts of programs, alone.
+            "--starts" => only = true,
+            "--binary" => given = Some(PathBuf::from(args.next().ok_or("`--binary` needs a path")?)),
             "--runs" => {
                 let value = args.next().and_then(|text| text.parse().ok());
                 runs = value.ok_or("`--runs` needs a number")?;
             }
-            _ => return Err("usage: bench [--runs N] [--json]".to_owned()),
+            _ => return Err("usage: bench [--runs N] [--starts] [--binary PATH] [--json]".to_owned()),
         }
     }
-    let binary = dist::build()?;
+    let binary = given.map_or_else(dist::build, Ok)?;
     let scratch = std::env::temp_dir().join(format!("ringfence-speed.{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|e| e.to_string())?;
+    if only {
+        let found = starts_of_programs(&binary, &scratch, runs, json);
+        std::fs::remove_dir_all(&scratch).ok();
+        return found.map(|()| ExitCode::SUCCESS);
+    }
     let all = cold_starts(&binary, runs).and_then(|cold| {
         let mut all: Vec<_> = cold.into_iter().map(|one| (one, Some(COLD_START))).collect();
         let targets = [Some(1.05), Some(1.05), Some(1.05), None, Some(1.03)].into_iter();
@@ -174,6 +183,28 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
     println!("{BESIDE}\n  {beside} KiB; target: 2048 at most");
     println!("{REFUSALS}\n  {refusals:.0}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it costs to judge each start, and a configure script with and without that.
+fn starts_of_programs(binary: &Path, scratch: &Path, runs: usize, json: bool) -> Result<(), String> {
+    std::fs::create_dir_all(scratch.join("native")).map_err(|e| e.to_string())?;
+    let added = starts::added(binary, scratch, runs.min(9))?;
+    let configured = starts::configure(binary, scratch, runs.min(7))?;
+    if json {
+        let mut rows: Vec<_> = configured.iter().map(Comparison::json).collect();
+        rows.extend(added.iter().map(|one| serde_json::json!({ "name": one.name, "ms": one.milliseconds })));
+        println!("{}", serde_json::json!(rows));
+        return Ok(());
+    }
+    for one in &added {
+        let missed = if one.milliseconds <= one.most { "" } else { ", missed" };
+        println!("{}\n  {:.3} ms; target: {:.2} at most{missed}", one.name, one.milliseconds, one.most);
+    }
+    for (one, target) in configured.iter().zip([1.15, 1.02]) {
+        print!("{}", one.table());
+        println!("  target: {target:.2} at most{}", if one.ratio() <= target { "" } else { ", missed" });
+    }
+    Ok(())
 }
 
 /// The cold start within ten times of what is promised: a change of kind is noticed in CI, noise is not.

@@ -10,9 +10,11 @@ mod dist;
 mod elf;
 mod fuzz;
 mod generate;
+mod gtfobins;
 mod licences;
 mod packages;
 mod speed;
+mod starts;
 mod suites;
 mod test;
 
@@ -25,10 +27,11 @@ const USAGE: &str = "usage: cargo xtask VERB
   chaos [ROUNDS]         kills at random moments, 500 without a number
   races [ROUNDS]         programs changed while they are judged, 2500 of each of four kinds without a number
   sequences [NUMBER]     random file operations natively against review, apply and undo, 5000 without a number
+  gtfobins               what GTFOBins knows, with the programs that Debian has, in a mount namespace of its own
   fuzz [--seconds N] [TARGET]...
                          parsers of hostile bytes, a minute each without a number
   dist                   the static release binary
-  bench [--runs N] [--json]
+  bench [--runs N] [--starts] [--binary PATH] [--json]
   budget                 the CI budget
   generate [--check]     files that are made from the code";
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         "chaos" => suites::chaos(args.first().map_or("500", String::as_str)),
         "races" => suites::races(args.first().map_or("2500", String::as_str)),
         "sequences" => suites::sequences(args.first().map_or("5000", String::as_str)),
+        "gtfobins" => gtfobins::gtfobins(),
         "fuzz" => fuzz::fuzz(&args),
         "dist" => dist::dist(),
         "bench" => bench::bench(&args),
