@@ -32,8 +32,8 @@ pub(crate) fn danger(change: &Change, upper: &Upper, host: &Tree) -> Option<(Dan
     }
     let size = change.new_size.unwrap_or(0);
     let mode = change.new_mode.unwrap_or(0);
-    // With a set-id bit it is refused anyway.
-    if mode & 0o111 == 0 || mode & 0o6000 != 0 || size < 4 {
+    // With a set-id bit or capabilities it is refused anyway.
+    if mode & 0o111 == 0 || mode & 0o6000 != 0 || change.capabilities || size < 4 {
         return None;
     }
     let mut first = [0_u8; 4];
