@@ -66,7 +66,7 @@ fn keys_of_later_versions_are_refused() {
     let place = Place::new();
     for lines in [
         "[workspace]\nquota = \"1GiB\"",
-        "[network]\nallow = [\"example.org\"]",
+        "[network]\npublish = [8080]",
         "[workspace]\nsnapshot = true",
     ] {
         let outcome = place.run(lines, "true");
