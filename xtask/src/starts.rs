@@ -109,7 +109,7 @@ pub(crate) fn configure(binary: &Path, scratch: &Path, pairs: usize) -> Result<V
             "./configure with the guard, inside against outside",
             || guarded(&workspace, &words),
             outside,
-            7,
+            pairs,
         )?,
         compare(
             "./configure without it, inside against outside",
