@@ -70,7 +70,7 @@ fn what_git_runs_is_held_in_any_repository() {
          echo x > .git/hooks/post-checkout; echo x > .git/config; echo x > sub/.git/config; echo x > sub/.git/hooks/h;
          echo x > sub/.git/objects/info/alternates; echo x > sub/.git/HEAD; echo x > bare.git/HEAD; echo x > bare.git/config;
          echo x > bare.git/hooks/h; echo 'gitdir: /elsewhere' > other/.git; mkdir in; echo 'gitdir: ../sub/.git' > in/.git;
-         mkdir -p .git/refs/heads .git/rebase-merge plain/hooks; echo x > .git/refs/heads/config; echo x > plain/config; echo x > plain/hooks/h;
+         mkdir -p .git/refs/heads .git/rebase-merge plain/hooks; echo 0123456789012345678901234567890123456789 > .git/refs/heads/config; echo x > plain/config; echo x > plain/hooks/h;
          echo 'exec touch pwn' > .git/rebase-merge/git-rebase-todo; echo x > .git/index",
     );
     assert_eq!(
@@ -93,7 +93,7 @@ fn what_git_runs_is_held_in_any_repository() {
         ]
     );
     case.apply().unwrap();
-    assert_eq!(case.read(".git/refs/heads/config"), "x\n");
+    assert_eq!(case.read(".git/refs/heads/config"), "0123456789012345678901234567890123456789\n");
     assert_eq!(case.read("in/.git"), "gitdir: ../sub/.git\n");
     assert!(!case.host.join(".git/hooks").exists());
     assert!(!case.host.join("bare.git/config").exists());
