@@ -14,7 +14,7 @@ use std::process::Command;
 
 use ringfence_workspace::plan_undo;
 
-use super::support::{Case, snapshot};
+use super::support::{Case, is_root, snapshot};
 
 /// Sequences in a usual run; `RINGFENCE_TEST_SEQUENCES` asks for more.
 const FEW: u64 = 60;
@@ -170,6 +170,15 @@ fn one(seed: u64) {
     let applied = case.apply();
     assert!(applied.is_ok(), "seed {seed}: {:?}", applied.err());
     assert_eq!(wanted, snapshot(&case.host), "seed {seed}: applied");
+    // To look into what is closed to its owner, that look opened it: for an undo, it was changed since.
+    let closed = |what: &String| {
+        let mode = what.split(' ').next().and_then(|mode| u32::from_str_radix(mode, 8).ok());
+        let needed = if what.contains(" directory") { 0o500 } else { 0o400 };
+        !what.contains(" -> ") && mode.is_none_or(|mode| mode & needed != needed)
+    };
+    if !is_root() && wanted.values().any(closed) {
+        return;
+    }
     if let Err(refused) = plan_undo(&case.journal(), &[]).and_then(|undo| undo.carry_out(&mut |_| {})) {
         panic!("seed {seed}: {refused}");
     }
