@@ -96,7 +96,7 @@ pub(crate) struct PolicyArguments {
     /// The directory to work on, instead of the policy's or the current one
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
-    /// Run although the host cannot do this part; the record says so
+    /// Run although the host cannot do this part; the record says so. `root-uid`: in tier `landlock`, let the task be root in its grants
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_degraded: Vec<String>,
 }

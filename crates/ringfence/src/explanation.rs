@@ -244,15 +244,15 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
         ));
     }
     if out.is_empty() {
-        out = format!("run {run}: nothing was refused\n");
+        out = format!("run {run}: nothing that is seen was refused\n");
     }
     out.push_str(PLAIN);
     out
 }
 
 /// What no part of the boundary sees, since the kernel answers by itself: mount flags and Landlock.
-const PLAIN: &str = "\n(\"Read-only file system\" and \"Permission denied\" for what is granted in another way or protected are not listed: \
-                     `ringfence explain --path PATH` names their rule)\n";
+const PLAIN: &str = "\n(\"Read-only file system\" and \"Permission denied\" for what is granted in another way or protected are not listed, nor are \
+                     programs that a plain list does not name: `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
 
 fn paragraph(one: &Explanation, run: &str) -> String {
     let line = |text: &str| escape(text.replace('\n', "\\n"));

@@ -577,6 +577,9 @@ impl Run {
                 format!("{program} opened the decoy {path}: `ringfence explain {}`", self.directory.id());
             terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::escape(text)));
         }
+        if let Some(more) = opened.len().checked_sub(3).filter(|more| *more > 0) {
+            terminal::error(&format!("{} and {more} decoys more", terminal::label("incident:")));
+        }
     }
 
     /// One line each, and only where there is something to say.

@@ -22,8 +22,8 @@ for (const socket of ["/var/run/docker.sock", process.env.SSH_AUTH_SOCK || path.
 }
 "#;
 
-#[test]
-fn an_install_script_that_pries_finds_nothing_and_is_told_of() {
+/// A home worth prying into, and a workspace with the packed package; the listener is an agent of the host's.
+fn prepare() -> (Place, std::os::unix::net::UnixListener) {
     let place = Place::in_home();
     for (file, text) in [
         (".ssh/id_rsa", "CANARY-KEY"),
@@ -34,7 +34,7 @@ fn an_install_script_that_pries_finds_nothing_and_is_told_of() {
     ] {
         place.write(place.home.join(file), text);
     }
-    let _agent = std::os::unix::net::UnixListener::bind(place.home.join("agent.sock")).unwrap();
+    let agent = std::os::unix::net::UnixListener::bind(place.home.join("agent.sock")).unwrap();
     let package = place.base.path().join("pry");
     place.write(package.join("pry.js"), PRY);
     let manifest =
@@ -45,29 +45,40 @@ fn an_install_script_that_pries_finds_nothing_and_is_told_of() {
     let packed = pack.env("HOME", place.base.path()).output().unwrap();
     assert!(packed.status.success(), "{packed:?}");
     place.write("package.json", r#"{"name": "own", "version": "1.0.0"}"#);
+    (place, agent)
+}
 
-    let policy = "[workspace]\nmode = \"direct\"\n[files]\ndecoy = [\"~/.aws/credentials\"]";
-    let install = "npm install --offline --no-audit --no-fund --cache /tmp/npm --foreground-scripts ./pry-1.0.0.tgz 2>&1";
-    let mut command = place.command(&[
-        "run",
-        "--policy",
-        &place.policy(policy),
-        "--workspace",
-        ".",
-        "--",
-        "sh",
-        "-c",
-        install,
-    ]);
+/// Installs it, and says what was printed and what the script got.
+fn install(place: &Place, policy: &str, hosted: bool) -> (String, String) {
+    let install = "npm install --offline --no-audit --no-fund --cache \"$TMPDIR/npm\" --foreground-scripts ./pry-1.0.0.tgz 2>&1";
+    let policy = place.policy(policy);
+    let mut words = vec!["run", "--policy", &policy, "--workspace", "."];
+    // Root's files are root's: nothing less than root could work on them there.
+    if hosted && ringfence_promises::root() {
+        words.extend(["--allow-degraded", "root-uid"]);
+    }
+    words.extend(["--", "sh", "-c", install]);
+    let mut command = place.command(&words);
     command.env("NPM_TOKEN", "CANARY-ENV").env("SSH_AUTH_SOCK", place.home.join("agent.sock"));
+    if hosted {
+        command.env("RINGFENCE_TEST_HOST", "no-userns");
+    }
     let done = command.output().unwrap();
     let said = [done.stdout.clone(), done.stderr.clone()].concat();
-    let said = String::from_utf8_lossy(&said);
+    let said = String::from_utf8_lossy(&said).into_owned();
     assert!(done.status.success() && said.contains("added 1 package"), "the install fails: {said}");
     let pried = place.read("node_modules/pry/pried.txt").unwrap();
     assert!(pried.ends_with("PRIED\n"), "the script did not get to its end: {pried}");
-    let got: Vec<&str> = pried.lines().filter(|line| line.starts_with("GOT")).collect();
     assert!(!pried.contains("CANARY"), "{pried}");
+    (said, pried)
+}
+
+#[test]
+fn an_install_script_that_pries_finds_nothing_and_is_told_of() {
+    let (place, _agent) = prepare();
+    let policy = "[workspace]\nmode = \"direct\"\n[files]\ndecoy = [\"~/.aws/credentials\"]";
+    let (said, pried) = install(&place, policy, false);
+    let got: Vec<&str> = pried.lines().filter(|line| line.starts_with("GOT")).collect();
     if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
         return assert!(got.is_empty(), "{got:?}");
     }
@@ -86,4 +97,13 @@ fn an_install_script_that_pries_finds_nothing_and_is_told_of() {
     let words = place.ringfence(&["explain", "last"]).out;
     let told = words.lines().find(|line| line.contains("/etc/shadow")).unwrap();
     assert!(told.contains("node"), "{told}");
+}
+
+/// There who looks is not seen; what it finds is the same.
+#[test]
+fn it_finds_nothing_in_tier_landlock_either() {
+    let (place, _agent) = prepare();
+    let (said, pried) = install(&place, "[workspace]\nmode = \"direct\"", true);
+    assert!(said.contains("tier `landlock`"), "{said}");
+    assert_eq!(pried, "PRIED\n");
 }
