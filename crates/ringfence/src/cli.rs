@@ -55,6 +55,8 @@ enum Verb {
     Plan(commands::plan::Arguments),
     /// Read a policy and say what is wrong with it
     Check(commands::check::Arguments),
+    /// Write a policy to begin with, and accept it
+    Init(commands::init::Arguments),
     /// Accept the policy file of a workspace as it is now
     Trust(commands::trust::Arguments),
     /// List the shipped policies, or print one
@@ -154,6 +156,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Revoke(arguments) => commands::grant::revoke(&arguments),
         Verb::Plan(arguments) => commands::plan::run(&arguments),
         Verb::Check(arguments) => commands::check::run(&arguments),
+        Verb::Init(arguments) => commands::init::run(&arguments),
         Verb::Trust(arguments) => commands::trust::run(&arguments),
         Verb::Presets(arguments) => commands::presets::run(&arguments),
         Verb::Schema => commands::schema(),

@@ -15,6 +15,7 @@ mod decoys;
 mod descriptors;
 mod doctor;
 mod grants;
+mod init;
 mod inspection;
 mod interactive;
 mod landing;

@@ -16,8 +16,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    accept(arguments.file.clone())
+}
+
+/// Accepts this file, or the one here or above.
+pub(crate) fn accept(file: Option<PathBuf>) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let path = match &arguments.file {
+    let path = match &file {
         Some(path) => std::path::absolute(path).context(format!("the path {}", path.display()))?,
         None => source::find(&invoker).ok_or_else(|| {
             Failure::new("there is no ringfence.toml here or above").hint("name the file to trust")
