@@ -40,9 +40,14 @@ fn a_run_may_leave_nothing_or_stay() {
     assert_eq!(place.ringfence(&["diff", "--name-only"]).out, "old\n");
     let pruned = place.ringfence(&["prune", "--older", "0s"]);
     assert!(pruned.status == 0 && pruned.err.contains("nobody applied"), "{}", pruned.err);
-    assert_eq!(place.ringfence(&["diff", "--name-only"]).out, "kept\n");
+    // An earlier run's changes are never taken in the place of the last one's, but named.
+    let last = place.ringfence(&["diff", "--name-only"]);
+    assert!(last.status == 125 && last.err.contains("no changes that wait"), "{}", last.err);
+    let kept = last.err.split("ringfence diff ").nth(1).unwrap().split('`').next().unwrap().to_owned();
+    assert_eq!(place.ringfence(&["apply"]).status, 125);
+    assert_eq!(place.ringfence(&["diff", &kept, "--name-only"]).out, "kept\n");
     assert_eq!(place.ringfence(&["prune", "--older", "soon"]).status, 125);
-    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    assert_eq!(place.ringfence(&["apply", &kept]).status, 0);
     assert_eq!(place.read("kept").as_deref(), Some("x\n"));
 }
 

@@ -106,7 +106,7 @@ fn what_is_granted_is_read_until_it_is_taken_away() {
     }
     let explained = granting.place.ringfence(&["explain", "last"]);
     if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok() {
-        assert!(explained.out.contains(&format!("--read '{data}/f' --for 10m")), "{explained:?}");
+        assert!(explained.out.contains(&format!("--read {data}/f --for 10m")), "{explained:?}");
     }
     let given = granting.grant(&format!("{projects}/a"), &["--for", "2s", "--why", "to try"]);
     assert_eq!(given.status, 0, "{given:?}");
