@@ -229,6 +229,7 @@ impl Nascent {
                     warden: None,
                     pidfd,
                     report,
+                    stood: Cell::new(false),
                     server: Some(server),
                     mounter: Some(mounter),
                     gateway: None,

@@ -39,6 +39,8 @@ pub struct Boundary {
     pub pidfd: OwnedFd,
     /// Where init and task report.
     pub report: OwnedFd,
+    /// Init has said that the boundary stands, and was heard.
+    pub(crate) stood: Cell<bool>,
     pub(crate) server: Option<Server>,
     /// Who can show more of the host, if that may be.
     pub(crate) mounter: Option<OwnedFd>,
@@ -127,8 +129,14 @@ impl Boundary {
     /// # Errors
     /// The stage, for [`stage`], and the error; ECHILD where init is gone without a word.
     pub fn stands(&self) -> Result<(), (u32, Errno)> {
+        if self.stood.get() {
+            return Ok(());
+        }
         match self.report() {
-            Some((Message::Ready, _)) => Ok(()),
+            Some((Message::Ready, _)) => {
+                self.stood.set(true);
+                Ok(())
+            }
             Some((Message::Failed { stage, errno, .. }, _)) => Err((stage, errno)),
             _ => Err((Stage::Root as u32, Errno::CHILD)),
         }

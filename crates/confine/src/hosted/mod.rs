@@ -5,6 +5,7 @@ mod attributes;
 mod descendants;
 mod judge;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 
 use ringfence_plan::{Landlock, Plan, Right};
@@ -49,11 +50,12 @@ pub fn begin(plan: &Plan, single: bool, watched: bool, settle: &dyn Fn()) -> Res
         reap(warden);
         failure
     };
+    let stood = Cell::new(false);
     let init = loop {
         match report::receive(report_in.as_fd()) {
             Some((Message::Made(pid), _)) => break i32::try_from(pid).ok().and_then(Pid::from_raw),
             // Init was faster.
-            Some((Message::Ready, _)) => {}
+            Some((Message::Ready, _)) => stood.set(true),
             Some((Message::Failed { stage, errno, .. }, _)) => {
                 return Err(failed(fail(stage_of_job(stage))(errno)));
             }
@@ -70,6 +72,7 @@ pub fn begin(plan: &Plan, single: bool, watched: bool, settle: &dyn Fn()) -> Res
         warden: Some(warden),
         pidfd,
         report: report_in,
+        stood,
         server: None,
         mounter: None,
         gateway: None,

@@ -97,6 +97,8 @@ fn serve(
     let mut report = Report::default();
     let command = arguments.command;
     let mut open = run.open(&arguments.policy, command.clone(), nascent, &standard.relays, &mut report)?;
+    // It is up only when it stands: nobody would be told later why it does not.
+    open.boundary.stands().map_err(|(stage, errno)| outcome::construction(open.plan, stage, errno))?;
     let socket = named::listener(&run.directory)?;
     claim.lead_to(&run.directory)?;
     let served = {
