@@ -51,7 +51,7 @@ pub(crate) const SUITES: [Suite; 14] = [
         "cargo xtask attack --tier landlock --control-all",
     ),
     suite("dist", "the static release binary", 240, "cargo xtask dist"),
-    suite("start-up", "cold start against bwrap, 10 interleaved runs", 240, "cargo xtask bench"),
+    suite("start-up", "cold start against bwrap, 10 interleaved runs", 120, "cargo xtask bench"),
 ];
 
 const fn suite(name: &'static str, what: &'static str, short: u64, long: &'static str) -> Suite {

@@ -19,6 +19,7 @@ use rustix::thread::CapabilitySet;
 use rustix::{pty, termios};
 
 use crate::child::{Outcome, at, keep_capabilities};
+use crate::hosted;
 use crate::init;
 use crate::interpreter::interpreter;
 use crate::landlock::Domain;
@@ -244,9 +245,14 @@ fn limit(rules: &Rules, led: bool) -> Result<(), Errno> {
     }
     // Counted in this user namespace alone (since Linux 5.14): init, the root's server, a terminal's leader, and one more than
     // allowed, by which whoever looks sees that it was too many.
-    // In tier `landlock` everything that the user runs would be counted.
-    if let Some(count) = rules.limits.processes.filter(|_| !rules.limits.exact && !rules.hosted) {
-        let own = 2 + u64::from(led) + u64::from(rules.served);
+    if let Some(count) = rules.limits.processes.filter(|_| !rules.limits.exact) {
+        // In tier `landlock` everything that the user runs is counted: what there is now comes on top.
+        let own = if rules.hosted {
+            // The supervisor, the warden and init do not show whose they are.
+            4 + hosted::threads_of_user()
+        } else {
+            2 + u64::from(led) + u64::from(rules.served)
+        };
         process::setrlimit(Resource::Nproc, both(count.saturating_add(own)))?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::process::{
     self, Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, pidfd_open, pidfd_send_signal,
@@ -80,6 +81,22 @@ pub(crate) fn is_descendant(pid: Pid) -> bool {
         }
     }
     true
+}
+
+/// Threads of all processes of this user, the sandbox's own among them: what RLIMIT_NPROC counts (getrlimit(2)).
+pub(crate) fn threads_of_user() -> u64 {
+    let own = process::getuid().as_raw();
+    let mut count = 0;
+    for entry in fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        if fs::metadata(&path).is_ok_and(|found| found.uid() == own)
+            && let Ok(status) = fs::read_to_string(path.join("status"))
+        {
+            let line = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+            count += line.and_then(|line| line.trim().parse::<u64>().ok()).unwrap_or(1);
+        }
+    }
+    count
 }
 
 fn all() -> Vec<Found> {

@@ -26,7 +26,9 @@ use crate::orders::Orders;
 use crate::parent::{Boundary, Failure, fail, reap, stage_of_job};
 use crate::report::{self, Message, Stage, send, send_with};
 
-pub(crate) use descendants::{end as end_descendants, is_descendant, signal as signal_descendants};
+pub(crate) use descendants::{
+    end as end_descendants, is_descendant, signal as signal_descendants, threads_of_user,
+};
 pub(crate) use judge::{Judge, Judged};
 
 /// Makes the boundary of a plan of tier `landlock`. `settle` is called when nothing of it runs any more, whatever ended it. The
