@@ -24,6 +24,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("pip3", "python3-pip"),
     ("python3", "python3"),
     ("runc", "runc"),
+    ("x86_64-linux-musl-gcc", "musl-tools"),
     ("setpriv", "util-linux"),
     ("sqlite3", "sqlite3"),
     ("strace", "strace"),

@@ -227,7 +227,7 @@ pub fn plan(
     request: &Request,
 ) -> Result<Plan, Refused> {
     let cause = hosted::cause(host);
-    check_leave(request, cause.is_some())?;
+    check_leave(request)?;
     if let Some(cause) = cause {
         hosted::check_host(host, &cause)?;
         return hosted::plan(policy, survey, host, invoker, request, Vec::new());
@@ -366,13 +366,13 @@ fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<
     Ok(limits)
 }
 
-/// Only what can be left out by leave is.
-fn check_leave(request: &Request, hosted: bool) -> Result<(), Refused> {
-    let unknown = request.allow_degraded.iter().find(|name| !(hosted && hosted::allows(name)));
+/// Only what can be left out by leave is. Which tier it will be may not be known yet.
+fn check_leave(request: &Request) -> Result<(), Refused> {
+    let unknown = request.allow_degraded.iter().find(|name| !hosted::allows(name));
     unknown.map_or(Ok(()), |name| {
         Err(Refused {
             part: "--allow-degraded".into(),
-            cause: format!("`{name}` is nothing that this version can run without here"),
+            cause: format!("`{name}` is nothing that this version can run without"),
             remedy: "remove it; what has a substitute is done that way, said and recorded".into(),
         })
     })

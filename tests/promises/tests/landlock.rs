@@ -412,8 +412,10 @@ fn whichever_of_ours_is_killed_nothing_runs_on() {
 fn a_bomb_and_a_hog_end() {
     let place = Place::new();
     let policy = format!("{DIRECT}\n[limits]\nprocesses = 40");
-    let bomb = run(&place, &policy, "b() { b | b & }; b; sleep 20");
-    assert_eq!(bomb.status, 137, "{}", bomb.err);
+    let bomb = run(&place, &policy, "b() { b | b & }; b; sleep 3");
+    // As an ordinary user's it gets no further than the bound: whether it is seen over it depends on what else that user runs.
+    let refused = !root() && bomb.err.contains("Cannot fork");
+    assert!(bomb.status == 137 || refused, "{} {}", bomb.status, bomb.err);
     let policy = format!("{DIRECT}\n[limits]\nmemory = \"100MiB\"");
     let hog = run(&place, &policy, "python3 -c 'import time; x = bytearray(300 << 20); time.sleep(20)'");
     assert_eq!(hog.status, 137, "{}", hog.err);
