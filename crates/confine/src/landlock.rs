@@ -43,9 +43,6 @@ fn create(plan: &Landlock) -> Result<RulesetCreated, RulesetError> {
     }
     let mut created = ruleset.create()?;
     for (right, path) in &plan.rules {
-        if plan.except.iter().any(|hidden| path.starts_with(hidden)) {
-            continue;
-        }
         created = if plan.except.iter().any(|hidden| hidden.starts_with(path)) {
             beside(created, *right, abi, path, &plan.except)?
         } else {

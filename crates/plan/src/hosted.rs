@@ -368,8 +368,8 @@ impl Place {
                 directory: base.join(mounts::WORKSPACE),
                 device: place.device,
                 inode: place.inode,
-                protect: mounts::protect(policy, survey),
-                outputs: mounts::outputs(policy),
+                protect: workspace::protect(policy, survey),
+                outputs: workspace::outputs(policy),
                 obeyed: survey.obeyed.clone(),
             })
             .collect()
@@ -458,6 +458,8 @@ fn rules(
         rules.insert((right, granted.place.real.clone()));
     }
     rules.extend(survey.git.iter().map(|git| (Right::Read, git.place.real.clone())));
+    // A rule of the policy's is none for what is hidden; the run's own directories lie in ringfence's state, which is.
+    rules.retain(|(_, path)| !denied(path));
     for path in own {
         rules.insert((Right::Write, path.clone()));
     }
@@ -471,9 +473,7 @@ fn rules(
         }
     }
     let mut except: Vec<PathBuf> = survey.hidden.iter().map(|marked| marked.path.clone()).collect();
-    except.retain(|path| {
-        rules.iter().any(|(_, rule)| path.starts_with(rule)) && !own.iter().any(|own| own.starts_with(path))
-    });
+    except.retain(|path| rules.iter().any(|(_, rule)| path.starts_with(rule)));
     Landlock { abi: host.landlock, rules: rules.into_iter().collect(), except, files: true, scoped: true }
 }
 

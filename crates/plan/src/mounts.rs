@@ -51,9 +51,9 @@ pub(crate) fn layout(
     host: &Host,
 ) -> Result<Layout, Refused> {
     workspace::check(policy, survey, invoker, ids)?;
-    let mut builder = Builder { protect: protect(policy, survey), ..Builder::default() };
+    let mut builder = Builder { protect: workspace::protect(policy, survey), ..Builder::default() };
     builder.obeyed.clone_from(&survey.obeyed);
-    builder.outputs = outputs(policy);
+    builder.outputs = workspace::outputs(policy);
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
     builder.system(policy, request, ids, tmp, !policy.runtime.user_namespaces);
@@ -117,18 +117,6 @@ pub(crate) fn layout(
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
     let Builder { trees, steps, void, layers, notes, .. } = builder;
     Ok(Layout { trees, steps, void, layers, notes })
-}
-
-/// All that may come out of a workspace that is thrown away.
-pub(crate) fn outputs(policy: &Policy) -> Option<Vec<String>> {
-    let outputs = || policy.workspace.outputs.iter().map(|rule| rule.value.text().to_owned()).collect();
-    (policy.workspace.mode == Mode::Discard).then(outputs)
-}
-
-/// Patterns of what `apply` holds back.
-pub(crate) fn protect(policy: &Policy, survey: &Survey) -> Vec<String> {
-    let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
-    protect.chain(survey.led_to.iter().cloned()).collect()
 }
 
 /// Whether something of the host's lies below it, so that it is no link to /tmp.

@@ -53,3 +53,15 @@ pub(crate) fn check(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &I
     }
     Ok(())
 }
+
+/// All that may come out of a workspace that is thrown away.
+pub(crate) fn outputs(policy: &Policy) -> Option<Vec<String>> {
+    let outputs = || policy.workspace.outputs.iter().map(|rule| rule.value.text().to_owned()).collect();
+    (policy.workspace.mode == Mode::Discard).then(outputs)
+}
+
+/// Patterns of what `apply` holds back.
+pub(crate) fn protect(policy: &Policy, survey: &Survey) -> Vec<String> {
+    let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
+    protect.chain(survey.led_to.iter().cloned()).collect()
+}

@@ -1,7 +1,7 @@
 //! What tier `landlock` has in place of mounts: directories of the run's own, and copies of what is worked on.
 
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{DirBuilderExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use ringfence_workspace::{Copied, Layer};
 
 use crate::failure::{Context, Failure};
 use crate::layers;
+
+/// Where another user than the invoker comes by the directories of root's runs; root's own.
+pub(crate) const ASIDE: &str = "/var/tmp/ringfence-root";
 
 /// A copy that takes longer is told of.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -23,7 +26,20 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
     let foreign = plan.ids.outside_uid != invoker.uid;
     if foreign {
         // Everybody may go through, nobody else may list it. Whoever was faster with the name is an error.
-        let made = std::fs::DirBuilder::new().mode(0o711).create(&hosted.base);
+        let mut open = std::fs::DirBuilder::new();
+        open.mode(0o711);
+        match open.create(ASIDE) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).context(format!("making {ASIDE}"));
+            }
+            _ => {}
+        }
+        let found = std::fs::symlink_metadata(ASIDE).context(ASIDE)?;
+        if !found.is_dir() || found.uid() != invoker.uid || found.mode() & 0o022 != 0 {
+            return Err(Failure::new(format!("{ASIDE} is not a directory of root's alone"))
+                .hint("somebody else made it: look at it, and remove it"));
+        }
+        let made = open.create(&hosted.base);
         made.context(format!("making {}", hosted.base.display()))?;
     }
     let mut builder = std::fs::DirBuilder::new();
@@ -121,8 +137,12 @@ pub(crate) fn settle(plan: &Plan) {
         let _ = ringfence_workspace::empty_tree(path);
     }
     let kept = plan.mode != Mode::Discard || !layers::no_outputs(plan);
-    for layer in plan.layers.iter().filter(|_| kept) {
-        let _ = ringfence_workspace::capture(&layer.directory);
+    for layer in &plan.layers {
+        let _ = match kept {
+            true => ringfence_workspace::capture(&layer.directory).map_err(|failure| vec![failure]),
+            // Only its owner may empty it.
+            false => ringfence_workspace::empty_tree(&layer.directory),
+        };
     }
 }
 

@@ -65,6 +65,17 @@ pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
         .collect()
 }
 
+/// What becomes of a run's changes, if nobody decides about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// They wait, until they are old.
+    Wait,
+    /// They wait for ever.
+    Keep,
+    /// They go when it ends.
+    Remove,
+}
+
 /// What became of a run's layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {

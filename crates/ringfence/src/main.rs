@@ -4,6 +4,7 @@
 
 mod approvals;
 mod chain;
+mod chosen;
 mod cleanup;
 mod cli;
 mod clock;

@@ -12,23 +12,24 @@ use ringfence_confine::gateway::Gateway;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
-use ringfence_plan::{Invoker, Plan, Request, Survey, VOID};
-use ringfence_policy::{Mode, Policy};
+use ringfence_plan::{Invoker, Plan, Request, VOID};
+use ringfence_policy::Policy;
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
 };
 use ringfence_supervise::{Desk, Limiter, Notice, Relay, Screen, Standard};
+use rustix::io::Errno;
 
 use crate::approvals::{self, Approvals};
 use crate::cli::PolicyArguments;
 use crate::commands::run::Arguments;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
-use crate::layers::Settled;
+use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
-use rustix::io::Errno;
-
-use crate::{clock, copies, environment, groups, ids, inspection, layers, named, outcome, source, terminal};
+use crate::{
+    chosen, clock, copies, environment, groups, ids, inspection, layers, named, outcome, source, terminal,
+};
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -116,7 +117,7 @@ struct Given<'a> {
 
 /// Where another user than the invoker comes by a run's own directories.
 fn aside(run: &str) -> PathBuf {
-    Path::new("/var/tmp").join(format!("ringfence-{run}"))
+    Path::new(copies::ASIDE).join(run)
 }
 
 fn make_plan_as(
@@ -126,7 +127,7 @@ fn make_plan_as(
     command: Vec<OsString>,
     given: &Given<'_>,
 ) -> Result<Plan, Failure> {
-    let workspace = workspace(policy, invoker, arguments);
+    let workspace = chosen::workspace(policy, invoker, arguments);
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
     host.no_user_namespaces = given.no_namespaces.clone().or(host.no_user_namespaces);
@@ -137,7 +138,7 @@ fn make_plan_as(
     for git in &survey.git {
         environment::recordable(&git.place.real, "the git directory")?;
     }
-    check_resolved(policy, &survey, invoker)?;
+    chosen::check_resolved(policy, &survey, invoker)?;
     let mut random = [0u8; 16];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).context("random numbers")?;
     let request = Request {
@@ -154,55 +155,12 @@ fn make_plan_as(
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
 }
 
-/// What no policy may grant, it may not grant through a link either.
-fn check_resolved(policy: &Policy, survey: &Survey, invoker: &Invoker) -> Result<(), Failure> {
-    let context = environment::context(invoker);
-    let forbidden =
-        |invalid: ringfence_policy::Invalid, what: &str| Failure::new(format!("{what}: {invalid}"));
-    if policy.workspace.mode != Mode::Temporary
-        && let Some(invalid) = ringfence_policy::check_workspace(&survey.workspace.real, &context)
-    {
-        return Err(forbidden(invalid, "workspace")
-            .hint("change to the project's directory, or name it with `--workspace`"));
-    }
-    for (list, writable) in [(&survey.read, false), (&survey.exec, false), (&survey.write, true)] {
-        for found in list {
-            let Some(place) = found.place.as_ref().filter(|place| !place.links.is_empty()) else { continue };
-            if let Some(invalid) = ringfence_policy::check_grant(&place.real, writable, &context) {
-                let origin = &found.grant.origin;
-                return Err(forbidden(invalid, &format!("{}:{}", origin.source, origin.line)));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The directory that is worked on.
-pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) -> PathBuf {
-    match (&arguments.workspace, &policy.workspace.path) {
-        (Some(path), _) => invoker.cwd.join(path),
-        (None, Some(rule)) => rule.value.clone(),
-        (None, None) => invoker.cwd.clone(),
-    }
-}
-
 pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
     let error = Failure::new(failure.to_string());
     match failure.remedy {
         Some(remedy) => error.hint(remedy),
         None => error,
     }
-}
-
-/// What becomes of a run's changes, if nobody decides about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// They wait, until they are old.
-    Wait,
-    /// They wait for ever.
-    Keep,
-    /// They go when it ends.
-    Remove,
 }
 
 /// A run that is being made, or goes on.
@@ -435,7 +393,9 @@ impl Run {
         };
         if let Some(hosted) = &open.plan.hosted {
             enclosure.own.push(hosted.base.clone());
-            enclosure.notes.extend(hosted.base.parent().map(Path::to_owned));
+            if open.plan.ids.outside_uid != self.invoker.uid {
+                enclosure.notes.extend(hosted.base.parent().map(Path::to_owned));
+            }
         }
         // What is granted later is searched for what stays hidden in it.
         enclosure.names.extend(ringfence_policy::grantable_bases(self.policy));
@@ -544,8 +504,8 @@ impl Run {
         }
         report.refusals += refusals.totals().1;
         report.signal = outcome.signal;
-        copies::clear(plan);
         let settled = layers::settle(plan, &self.state, &self.directory, &record, self.fate == Fate::Remove);
+        copies::clear(plan);
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {
             exit: i32::from(status),

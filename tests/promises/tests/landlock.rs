@@ -449,10 +449,8 @@ fn root_hands_over_to_the_owner_of_the_workspace() {
     std::fs::set_permissions(place.base.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let policy = place.policy("");
     let left = || {
-        let all =
-            std::fs::read_dir("/var/tmp").unwrap().filter_map(Result::ok).map(|entry| entry.file_name());
-        all.filter(|name| name.to_string_lossy().starts_with("ringfence-"))
-            .collect::<std::collections::BTreeSet<_>>()
+        let all = std::fs::read_dir("/var/tmp/ringfence-root").into_iter().flatten().filter_map(Result::ok);
+        all.map(|entry| entry.file_name()).collect::<std::collections::BTreeSet<_>>()
     };
     let before = left();
     let refused = verb(&place, &["run", "--policy", &policy, "--workspace", ".", "--", "true"]);
@@ -468,5 +466,8 @@ fn root_hands_over_to_the_owner_of_the_workspace() {
     let applied = verb(&place, &["apply"]);
     assert_eq!(applied.status, 0, "{}", applied.err);
     assert_eq!(std::fs::metadata(place.workspace.join("b")).unwrap().uid(), 12345);
+    let thrown = place.policy("[workspace]\nmode = \"discard\"");
+    let words = ["run", "--policy", &thrown, "--workspace", ".", "--", "sh", "-c", "echo x > c"];
+    assert_eq!(verb(&place, &words).status, 0);
     assert_eq!(left(), before, "something is left");
 }

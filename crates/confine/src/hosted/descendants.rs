@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use rustix::io::Errno;
 use rustix::process::{
     self, Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, pidfd_open, pidfd_send_signal,
 };
@@ -46,17 +47,30 @@ pub(crate) fn end() {
         known.sort_unstable();
     }
     loop {
-        let found = all();
-        for one in &found {
-            send(*one, Signal::KILL);
+        for one in all() {
+            send(one, Signal::KILL);
         }
-        while matches!(process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
-        if found.is_empty() {
-            return;
+        // What /proc does not show (hidepid) is a child at the latest when what stands between has ended.
+        for pid in children() {
+            let _ = process::kill_process(pid, Signal::KILL);
+        }
+        loop {
+            match process::wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Err(Errno::CHILD) => return,
+                Ok(None) | Err(_) => break,
+            }
         }
         // Whoever is in the kernel gets there in a moment; a disk that hangs is waited for.
         std::thread::sleep(std::time::Duration::from_micros(200));
     }
+}
+
+/// The children of this process, which has one thread; not reaped, so that their numbers are theirs.
+fn children() -> Vec<Pid> {
+    let own = process::getpid().as_raw_nonzero();
+    let text = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw)).collect()
 }
 
 /// A number may have come again since it was looked up: the descriptor names whoever has it now, and then it is looked up again.

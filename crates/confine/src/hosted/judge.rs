@@ -72,7 +72,7 @@ impl Judge {
     /// Whether it may be read.
     pub(crate) fn shown(&self, target: &Target) -> bool {
         let below = |trees: &[PathBuf]| trees.iter().any(|tree| target.path.starts_with(tree));
-        target.stands() && below(&self.shown) && !below(&self.hidden)
+        self.written(target) || target.stands() && below(&self.shown) && !below(&self.hidden)
     }
 
     /// Whether nobody but the task can have made this socket.

@@ -37,6 +37,9 @@ pub(crate) use judge::{Judge, Judged};
 /// # Errors
 /// [`Failure`], for what goes wrong before init exists; later failures come as [`Message::Failed`].
 pub fn begin(plan: &Plan, single: bool, watched: bool, settle: &dyn Fn()) -> Result<Boundary, Failure> {
+    if plan.hosted.is_none() {
+        return Err(fail("a plan of another tier")(Errno::INVAL));
+    }
     let (report_in, report_out) = sockets().map_err(fail("socketpair"))?;
     let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
     let (warden, pidfd) = match clone(0).map_err(fail("making a process"))? {
@@ -91,10 +94,11 @@ fn warden(plan: &Plan, single: bool, watched: bool, report: OwnedFd, alive: Owne
         Ok(waited) => waited,
         Err((stage, errno)) => fault(&report, stage, errno),
     };
+    let own = process::getpid();
     let (init, pidfd) = match clone(0) {
         Ok(Forked::Child) => {
             drop((waited, alive));
-            become_init(plan, report, rules)
+            become_init(plan, report, rules, own)
         }
         Ok(Forked::Parent(pid, pidfd)) => (pid, pidfd),
         Err(errno) => fault(&report, Stage::Fork as u32, errno),
@@ -190,13 +194,12 @@ fn wait(init: Pid, waited: &OwnedFd, alive: &OwnedFd) {
 }
 
 /// Never returns.
-fn become_init(plan: &Plan, report: OwnedFd, rules: Rules) -> ! {
-    // The warden may be gone already.
-    let parent = process::getppid();
+fn become_init(plan: &Plan, report: OwnedFd, rules: Rules, warden: Pid) -> ! {
     if let Err(errno) = die_with_parent() {
         fault(&report, Stage::Guard as u32, errno);
     }
-    if process::getppid() != parent {
+    // It may have been gone before.
+    if process::getppid() != Some(warden) {
         exec::exit_now(125);
     }
     let _ = thread::set_name(c"ringfence-init");
