@@ -1,6 +1,7 @@
 //! What may be executed, compiled: which file, under which name, with which arguments. Pure: who asks has looked the file up.
 
 mod granted;
+mod program;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +10,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use program::{called, many};
+
 use crate::argv::{As, CommandPattern, Place, options};
 use crate::command::list_at;
 use crate::model::{Children, Origin, Policy, Rule};
@@ -16,20 +19,6 @@ use crate::shells::Shells;
 use crate::variables;
 
 pub use granted::GrantedCommand;
-
-/// One file that holds many programs: its name when called, or its first argument, says which. An entry for one of them is none
-/// for the others.
-const MULTICALL: &[&str] = &[
-    "busybox",
-    "toybox",
-    "coreutils",
-    "gnu-coreutils",
-    "rustup",
-    "rustup-init",
-    "llvm",
-    "sbase-box",
-    "ubase-box",
-];
 
 /// An execution that is asked for, or one that has taken place.
 #[derive(Clone, Copy, Debug)]
@@ -460,29 +449,6 @@ fn last(path: &[u8]) -> &[u8] {
 
 fn below(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
-}
-
-fn many(file: &[u8]) -> bool {
-    MULTICALL.iter().any(|name| name.as_bytes() == last(file))
-}
-
-/// The name and the arguments that decide: of the program within a file of many.
-fn called<'a>(execution: &Execution<'a>) -> (&'a [u8], Vec<&'a [u8]>) {
-    let rest = execution.arguments.get(1..).unwrap_or_default();
-    let (file, name) = (last(execution.file), last(execution.arguments.first().copied().unwrap_or_default()));
-    // git does the same by its name as by its first argument, and keeps programs under such names.
-    let dashed = |name: &'a [u8]| name.strip_prefix(b"git-");
-    let of_git = dashed(file).or_else(|| dashed(name).filter(|_| file == b"git"));
-    if let Some(command) = of_git {
-        return (b"git", std::iter::once(command).chain(rest.iter().copied()).collect());
-    }
-    if !many(execution.file) {
-        return (file, rest.to_vec());
-    }
-    match rest {
-        [applet, rest @ ..] if name == file => (last(applet), rest.to_vec()),
-        _ => (name, rest.to_vec()),
-    }
 }
 
 #[cfg(test)]
