@@ -253,19 +253,26 @@ fn a_full_disk_closes_the_writer_and_leaves_an_open_end() {
 
 #[test]
 fn a_start_is_cheap() {
-    // The promise is 30 us; a hard limit of ten times that for the median, and the figure is printed.
+    // The promise is 30 us; a hard limit of ten times that, and the figure is printed. The quickest of
+    // ten batches' medians: a machine that is busy with other tests slows some batches, a costlier
+    // start slows all.
     let home = tempfile::tempdir().unwrap();
     let event = start();
-    let mut times: Vec<Duration> = (0..200)
-        .map(|number| {
-            let path = home.path().join(number.to_string());
-            let begin = Instant::now();
-            Writer::create(&path, "run1", identity()).unwrap().append(&event).unwrap();
-            begin.elapsed()
+    let mut medians: Vec<Duration> = (0..10)
+        .map(|batch| {
+            let mut times: Vec<Duration> = (0..40)
+                .map(|number| {
+                    let path = home.path().join(format!("{batch}.{number}"));
+                    let begin = Instant::now();
+                    Writer::create(&path, "run1", identity()).unwrap().append(&event).unwrap();
+                    begin.elapsed()
+                })
+                .collect();
+            times.sort();
+            times[20]
         })
         .collect();
-    times.sort();
-    let median = times[100];
-    println!("create and first event: median {median:?}, fastest {:?}", times[0]);
-    assert!(median < Duration::from_micros(600), "{median:?}");
+    medians.sort();
+    println!("create and first event: medians of ten batches {medians:?}");
+    assert!(medians[0] < Duration::from_micros(300), "{medians:?}");
 }
