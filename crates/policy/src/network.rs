@@ -103,9 +103,10 @@ impl Index {
             Peer::Address(address) => {
                 // A rule means an address as it is written, and where packets to it end up.
                 let ends = inner(*address);
-                let found = self.blocks.iter().filter(|(first, bits, _)| {
-                    holds(*first, *bits, ends) || holds(*first, *bits, *address)
-                });
+                let found = self
+                    .blocks
+                    .iter()
+                    .filter(|(first, bits, _)| holds(*first, *bits, ends) || holds(*first, *bits, *address));
                 let opens = |(first, bits, _): &&(IpAddr, u8, usize)| {
                     !opening || special(ends, Some((*first, *bits))).is_none()
                 };
@@ -444,7 +445,12 @@ mod tests {
     fn addresses_are_denied_in_every_form() {
         let judge = judge(
             &["0.0.0.0/0:80", "[::/0]:80"],
-            &["[::ffff:203.0.113.20]", "[::ffff:198.51.100.0/120]", "[64:ff9b::cb00:711e]", "[2002:cb00:7128::/48]"],
+            &[
+                "[::ffff:203.0.113.20]",
+                "[::ffff:198.51.100.0/120]",
+                "[64:ff9b::cb00:711e]",
+                "[2002:cb00:7128::/48]",
+            ],
         );
         let to = |address: &str| judge.connect(&Peer::Address(address.parse().unwrap()), 80);
         for address in [
