@@ -127,7 +127,7 @@ fn make_plan_as(
     command: Vec<OsString>,
     given: &Given<'_>,
 ) -> Result<Plan, Failure> {
-    let workspace = chosen::workspace(policy, invoker, arguments);
+    let workspace = chosen::workspace(policy, invoker, arguments.workspace.as_deref());
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
     host.no_user_namespaces = given.no_namespaces.clone().or(host.no_user_namespaces);

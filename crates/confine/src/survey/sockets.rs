@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Refused, Survey};
+use ringfence_plan::{Place, Refused, Survey};
 use ringfence_policy::{Mode, Policy};
 
 use super::resolve;
@@ -40,19 +40,41 @@ pub(super) fn check(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Every place that decides where the path leads: links on the way, and its end.
+/// Every place that decides where the path leads: links on the way, and its end, which need not exist: its server may start later.
 fn way(path: &Path) -> Vec<PathBuf> {
-    let (mut at, mut rest) = (path, Vec::<OsString>::new());
-    loop {
-        if let Ok(place) = resolve(at, false) {
-            let end = rest.iter().rev().fold(place.real, |end, name| end.join(name));
-            return place.links.into_iter().map(|link| link.path).chain([end]).collect();
-        }
-        // Its server does not run yet.
-        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
-            return vec![path.to_path_buf()];
+    let mut way = Vec::new();
+    let mut whole = path.to_path_buf();
+    // As many links as the kernel follows (path_resolution(7)).
+    for _ in 0..40 {
+        let (place, rest) = nearest(&whole);
+        let Some(place) = place else { break };
+        way.extend(place.links.into_iter().map(|link| link.path));
+        let mut rest = rest.into_iter().rev();
+        let Some(missing) = rest.next().map(|name| place.real.join(name)) else {
+            whole = place.real;
+            break;
         };
-        rest.push(name.to_os_string());
-        at = parent;
+        let rest: PathBuf = rest.collect();
+        let Ok(target) = std::fs::read_link(&missing) else {
+            whole = missing.join(rest);
+            break;
+        };
+        // A link to what does not exist.
+        whole = place.real.join(target).join(rest);
+        way.push(missing);
     }
+    way.push(whole);
+    way
+}
+
+/// What exists of a path, and the names behind it, the last one first.
+fn nearest(path: &Path) -> (Option<Place>, Vec<OsString>) {
+    let mut rest = Vec::new();
+    for at in path.ancestors() {
+        if let Ok(place) = resolve(at, false) {
+            return (Some(place), rest);
+        }
+        rest.extend(at.file_name().map(OsString::from));
+    }
+    (None, rest)
 }
