@@ -143,6 +143,11 @@ impl Gateway {
         message
     }
 
+    /// Ends it, if it has not ended.
+    pub(crate) fn dismiss(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
     pub(crate) fn tell(&self, tell: &GatewayTell) {
         if let Ok(bytes) = postcard::to_stdvec(tell) {
             let _ = rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL);
@@ -152,7 +157,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.dismiss();
         reap(self.pid);
     }
 }

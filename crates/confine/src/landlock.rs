@@ -109,6 +109,7 @@ fn rights(right: Right, abi: ABI, directory: bool) -> BitFlags<AccessFs> {
     let access = match right {
         Right::Read => read,
         Right::Write => all & !(devices | AccessFs::Execute | AccessFs::IoctlDev),
+        Right::Own => all & !(devices | AccessFs::Execute),
         Right::Layer => all & !(AccessFs::MakeBlock | AccessFs::Execute | AccessFs::IoctlDev),
         Right::Execute => read | AccessFs::Execute,
         Right::Device => AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev | read,

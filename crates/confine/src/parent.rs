@@ -250,7 +250,11 @@ impl Boundary {
                 true
             }
             Some(_) => true,
-            None => false,
+            // It may live, and say what nobody understands: then it carries nothing more.
+            None => {
+                self.gateway.iter().for_each(Gateway::dismiss);
+                false
+            }
         }
     }
 

@@ -48,8 +48,20 @@ static OF_ONE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Fields that make some servers take a request for one of another method.
-static OVERRIDES: &[&str] = &["x-http-method", "x-http-method-override", "x-method-override"];
+/// Fields that make some servers take a request for one of another method, or for another path (IIS, Symfony, Zend). Servers that
+/// hand fields on as variables (RFC 3875, section 4.1.18) read `_` as `-`.
+static OVERRIDES: &[(&str, &str)] = &[
+    ("x-http-method", "method"),
+    ("x-http-method-override", "method"),
+    ("x-method-override", "method"),
+    ("x-original-method", "method"),
+    ("x-original-uri", "path"),
+    ("x-original-url", "path"),
+    ("x-rewrite-uri", "path"),
+    ("x-rewrite-url", "path"),
+    ("x-override-url", "path"),
+    ("x-http-path-override", "path"),
+];
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
@@ -65,11 +77,8 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
     let server = server();
     let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await
-        && error.is_parse()
+        && way.no_http(&error).await
     {
-        let why = format!("what is said is no HTTP: {error}");
-        let target = &way.target;
-        way.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
         let _ = rustix::net::sockopt::set_socket_linger(&own, Some(Duration::ZERO));
     }
 }
@@ -88,8 +97,9 @@ where
 {
     let kind = Kind { judged: true, secure: true, multiplexed: http2 };
     let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
+    let own = Rc::clone(&way);
     let service = service_fn(move |request| {
-        let way = Rc::clone(&way);
+        let way = Rc::clone(&own);
         async move { Ok::<_, Infallible>(way.answer(request).await) }
     });
     let stream = TokioIo::new(stream);
@@ -97,8 +107,8 @@ where
         let mut server = Server2::new(Local);
         server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
         let _ = server.serve_connection(stream, service).await;
-    } else {
-        let _ = server().serve_connection(stream, service).await;
+    } else if let Err(error) = server().serve_connection(stream, service).await {
+        way.no_http(&error).await;
     }
 }
 
@@ -142,6 +152,16 @@ struct Way {
 }
 
 impl Way {
+    /// Tells of a client that says something else; whether it does.
+    async fn no_http(&self, error: &hyper::Error) -> bool {
+        if error.is_parse() {
+            let why = format!("what is said is no HTTP: {error}");
+            let target = &self.target;
+            self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        }
+        error.is_parse()
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (gateway, target) = (&self.gateway, &self.target);
         let rewritten = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
@@ -203,10 +223,12 @@ impl Way {
         if !self.kind.judged {
             return Ok(request);
         }
-        let headers = request.headers();
-        if let Some(name) = OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
-            return Err(format!("the header `{name}` asks for another method than the one that was judged"));
+        if let Some((name, what)) = request.headers().keys().find_map(overrides) {
+            return Err(format!("the header `{name}` asks for another {what} than the one that was judged"));
         }
+        // Fields behind the body would come after the judgement; only those that were announced are sent.
+        request.headers_mut().remove(header::TRAILER);
+        let headers = request.headers();
         let target = request.uri().to_string();
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let asked = HttpRequest {
@@ -250,6 +272,12 @@ fn client() -> Client {
     let mut client = Client::new();
     client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
     client
+}
+
+/// The field that such a name is, and what it asks for.
+fn overrides(name: &HeaderName) -> Option<(&'static str, &'static str)> {
+    let plain = name.as_str().replace('_', "-");
+    OVERRIDES.iter().find(|(known, _)| *known == plain).copied()
 }
 
 /// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).

@@ -18,6 +18,9 @@ use tokio::sync::{Semaphore, oneshot};
 const TOLD: usize = 256;
 /// Refusals on their way.
 const MOST: usize = 64;
+/// Bytes of a host and of a reason that are told: a client may name what it likes, as long as it likes, and a report is one packet.
+const HOST: usize = 1024;
+const RULE: usize = 2048;
 
 /// Those that are not written down yet, by their numbers.
 #[derive(Debug)]
@@ -39,7 +42,8 @@ impl Refusals {
         let Ok(_place) = self.room.acquire().await else { return };
         let number = NUMBERS + self.next.get() % NUMBERS;
         self.next.set(self.next.get().wrapping_add(1));
-        let what = Refused::Network { host: host.to_owned(), port, rule, source };
+        let (host, rule) = (cut(host.to_owned(), HOST), cut(rule, RULE));
+        let what = Refused::Network { host, port, rule, source };
         let refusal = Refusal { number, process: 0, program: OsString::new(), what };
         let (written, wait) = oneshot::channel();
         self.waiting.borrow_mut().insert(number, written);
@@ -78,5 +82,27 @@ impl Refusals {
                 _ => return,
             }
         }
+    }
+}
+
+/// Not longer than that; what was longer ends with an ellipsis.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('\u{2026}');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_names_is_cut() {
+        assert_eq!(cut("a.example".to_owned(), HOST), "a.example");
+        assert_eq!(cut("\u{fffd}".repeat(5), 7), "\u{fffd}\u{fffd}\u{2026}");
+        assert!(cut("x".repeat(60_000), RULE).len() <= RULE + 3);
     }
 }

@@ -170,7 +170,7 @@ pub(crate) fn plan(
         written: landlock
             .rules
             .iter()
-            .filter(|(right, _)| *right == Right::Write)
+            .filter(|(right, _)| matches!(right, Right::Write | Right::Own))
             .map(|(_, path)| path.clone())
             .collect(),
         sockets: own.iter().cloned().chain(place.own().cloned()).collect(),
@@ -468,13 +468,18 @@ fn rules(
     // A rule of the policy's is none for what is hidden; the run's own directories lie in ringfence's state, which is.
     rules.retain(|(_, path)| !denied(path));
     for path in own {
-        rules.insert((Right::Write, path.clone()));
+        rules.insert((Right::Own, path.clone()));
     }
     if policy.runtime.tmp_exec {
         rules.extend(own.get(1).map(|path| (Right::Execute, path.clone())));
     }
     if let Some(root) = place.root() {
-        rules.insert((if place.read { Right::Read } else { Right::Write }, root.clone()));
+        let right = match place.copies.is_empty() {
+            false => Right::Own,
+            true if place.read => Right::Read,
+            true => Right::Write,
+        };
+        rules.insert((right, root.clone()));
         if policy.from_workspace {
             rules.insert((Right::Execute, root.clone()));
         }

@@ -18,6 +18,9 @@ pub enum Right {
     Read,
     /// Everything that changes files and names; device files cannot be made.
     Write,
+    /// The same in tier `landlock` for directories of the run's own, and one right more, of no use there: so nothing that is not a
+    /// directory's own comes there by a rename or a link (landlock(7), LANDLOCK_ACCESS_FS_REFER), sockets of the host among it.
+    Own,
     /// Starting programs.
     Execute,
     /// Everything that changes files and names, and whiteouts, which are devices: nobody's but our own.

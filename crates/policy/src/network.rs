@@ -101,10 +101,14 @@ impl Index {
         match peer {
             Peer::Name(name) => self.about(name).filter(fits).collect(),
             Peer::Address(address) => {
-                let address = inner(*address);
-                let found = self.blocks.iter().filter(|(first, bits, _)| holds(*first, *bits, address));
+                // A rule means an address as it is written, and where packets to it end up.
+                let ends = inner(*address);
+                let found = self
+                    .blocks
+                    .iter()
+                    .filter(|(first, bits, _)| holds(*first, *bits, ends) || holds(*first, *bits, *address));
                 let opens = |(first, bits, _): &&(IpAddr, u8, usize)| {
-                    !opening || special(address, Some((*first, *bits))).is_none()
+                    !opening || special(ends, Some((*first, *bits))).is_none()
                 };
                 found.filter(opens).map(|(_, _, number)| *number).filter(fits).collect()
             }
@@ -434,6 +438,37 @@ mod tests {
             ("169.254.169.254", 25),
         ] {
             assert!(to(address, port).is_err(), "{address}:{port}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_denied_in_every_form() {
+        let judge = judge(
+            &["0.0.0.0/0:80", "[::/0]:80"],
+            &[
+                "[::ffff:203.0.113.20]",
+                "[::ffff:198.51.100.0/120]",
+                "[64:ff9b::cb00:711e]",
+                "[2002:cb00:7128::/48]",
+            ],
+        );
+        let to = |address: &str| judge.connect(&Peer::Address(address.parse().unwrap()), 80);
+        for address in [
+            "203.0.113.20",
+            "::ffff:203.0.113.20",
+            "64:ff9b::cb00:7114",
+            "198.51.100.77",
+            "64:ff9b::cb00:711e",
+            "2002:cb00:7128::9",
+        ] {
+            assert!(to(address).is_err_and(|why| why.starts_with("deny ")), "{address}");
+            assert!(judge.vet("a.example", address.parse().unwrap(), 80).is_err(), "{address}");
+        }
+        for address in ["203.0.113.21", "198.51.101.1", "203.0.113.30", "64:ff9b::cb00:711f", "2001:db8::1"] {
+            assert!(to(address).is_ok(), "{address}");
+        }
+        for address in ["64:ff9b::a00:1", "2002:a9fe:a9fe::1", "::ffff:10.0.0.1", "::1"] {
+            assert!(to(address).is_err(), "{address}: `::/0` opens nothing special");
         }
     }
 

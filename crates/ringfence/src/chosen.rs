@@ -1,11 +1,10 @@
 //! The workspace that is meant, and what a grant may lead to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Survey};
 use ringfence_policy::{Mode, Policy};
 
-use crate::cli::PolicyArguments;
 use crate::environment;
 use crate::failure::Failure;
 
@@ -32,9 +31,9 @@ pub(crate) fn check_resolved(policy: &Policy, survey: &Survey, invoker: &Invoker
     Ok(())
 }
 
-/// The directory that is worked on.
-pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) -> PathBuf {
-    match (&arguments.workspace, &policy.workspace.path) {
+/// The directory that is worked on. `named`: on the command line.
+pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, named: Option<&Path>) -> PathBuf {
+    match (named, &policy.workspace.path) {
         (Some(path), _) => invoker.cwd.join(path),
         (None, Some(rule)) => rule.value.clone(),
         (None, None) => invoker.cwd.clone(),

@@ -128,7 +128,7 @@ fn make_plan_as(
     command: Vec<OsString>,
     given: &Given<'_>,
 ) -> Result<Plan, Failure> {
-    let workspace = chosen::workspace(policy, invoker, arguments);
+    let workspace = chosen::workspace(policy, invoker, arguments.workspace.as_deref());
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
     host.no_user_namespaces = given.no_namespaces.clone().or(host.no_user_namespaces);
@@ -157,8 +157,8 @@ fn make_plan_as(
 }
 
 /// One hash covers them all.
-fn named_source(name: &String) -> Source {
-    Source { name: name.clone(), sha256: String::new() }
+fn named_source(name: &str) -> Source {
+    Source { name: name.to_owned(), sha256: String::new() }
 }
 
 pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
@@ -461,7 +461,7 @@ impl Run {
     fn start_event(&self, plan: &Plan) -> Event {
         Event::SandboxStart {
             policy: self.policy.hash.clone(),
-            sources: self.policy.sources.iter().map(named_source).collect(),
+            sources: self.policy.sources.iter().map(|name| named_source(name)).collect(),
             tier: plan.tier.to_owned(),
             command: words(plan),
             workspace: plan.workspace.display().to_string(),

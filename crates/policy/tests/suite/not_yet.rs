@@ -56,6 +56,7 @@ fn a_bad_value_gets_its_own_error_first() {
         ("[network]\nallow = [{ host = \"a.example\", protocol = \"gopher\" }]", "not known"),
         ("[network]\nallow = [{ host_loopback = 70000 }]", "not a port"),
         ("[network]\nallow = [\"localhost:5432\"]", "write `{ host_loopback = 5432 }`"),
+        ("[network]\nallow = [\"*.ringfence.internal:80\"]", "write `{ host_loopback = 80 }`"),
         ("[network]\ndeny = [\"*\"]", "a star stands only"),
         ("[network]\npublish = [0]", "not a port"),
         ("[network]\ninspect = \"some\"", "expected one of"),
