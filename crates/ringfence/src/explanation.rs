@@ -136,7 +136,7 @@ fn explain(
     context: &PolicyContext,
 ) -> Explanation {
     let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network");
-    let on_host = if nowhere { None } else { host.could_have(Path::new(&target), purpose == "write") };
+    let on_host = if nowhere { None } else { host.could_have(Path::new(&target), &purpose) };
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
@@ -219,7 +219,9 @@ fn unseen(detail: Option<&Value>) -> Vec<String> {
 /// For people. `all`: also what the host does not have either.
 pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
-    let nowhere = |one: &&Explanation| one.kind != "decoy" && one.on_host == Some(false) && !all;
+    let habit = |one: &Explanation| one.kind == "file" && Host::habit(Path::new(&one.target), &one.purpose);
+    let nowhere =
+        |one: &&Explanation| one.kind != "decoy" && (one.on_host == Some(false) || habit(one)) && !all;
     let hidden = explained.refusals.iter().filter(nowhere).count();
     for one in explained.refusals.iter().filter(|one| !nowhere(one)) {
         out.push_str(&paragraph(one, run));
@@ -230,7 +232,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if hidden > 0 {
         let plural = if hidden == 1 { "name" } else { "names" };
         out.push_str(&format!(
-            "{hidden} more {plural} looked for that the host does not have either (--all lists them)\n"
+            "{hidden} more {plural} looked for that the host does not have either, or that libraries look for by habit (--all lists them)\n"
         ));
     }
     if explained.others > 0 {
