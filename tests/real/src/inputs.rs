@@ -79,6 +79,32 @@ pub fn gtfobins() -> PathBuf {
     })
 }
 
+/// Clients and servers of HTTP and gRPC as Python packages, for the system's Python.
+#[must_use]
+pub fn web() -> PathBuf {
+    input("pip-web-1", |place| {
+        let asked = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"];
+        let python = Command::new("/usr/bin/python3").args(asked).output().map_err(text)?;
+        let version = String::from_utf8_lossy(&python.stdout).trim().to_owned();
+        let install =
+            ["install", "--quiet", "--only-binary", ":all:", "--no-compile", "--root-user-action=ignore"];
+        let packages = [
+            "requests==2.34.2",
+            "httpx[http2]==0.28.1",
+            "aiohttp==3.14.5",
+            "grpcio==1.85.3",
+            "hypercorn==0.18.0",
+            "httpbin==0.10.4",
+        ];
+        let mut pip = Command::new(pip()?);
+        pip.args(install)
+            .args(["--python-version", &version, "--target"])
+            .arg(place.join("it"))
+            .args(packages);
+        run(&mut pip)
+    })
+}
+
 /// An npm package with its own `node --test` files: pino, and its dependencies in `node_modules`.
 #[must_use]
 pub fn node() -> PathBuf {

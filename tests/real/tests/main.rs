@@ -11,6 +11,8 @@ mod suite {
     mod gtfobins;
     mod guarded;
     mod linked;
+    mod load;
+    mod network;
     mod owners;
     mod poison;
     mod roles;
