@@ -20,6 +20,8 @@ NAMES = {
     "loop.example": "127.0.0.1",
     "metadata.google.internal": META,
 }
+# Some hosts have none.
+IPV6 = os.path.exists("/proc/sys/net/ipv6")
 
 
 def netlink(kind, flags, body):
@@ -38,6 +40,8 @@ def addresses():
     netlink(16, 0, struct.pack("=BxHiII", 0, 0, 1, 1, 1))
     for text in [ALLOWED, DENIED, DENIED6, DNS, META] + EXTRA:
         family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        if family == socket.AF_INET6 and not IPV6:
+            continue
         raw = socket.inet_pton(family, text)
         prefix, flags = (128, 2) if ":" in text else (32, 0)
         parts = b"".join(struct.pack("=HH", 4 + len(raw), k) + raw for k in (1, 2))
@@ -81,6 +85,8 @@ class Web6(ThreadingHTTPServer):
 
 def web(address, port, says):
     """One web server in the background."""
+    if ":" in address and not IPV6:
+        return
     kind = Web6 if ":" in address else ThreadingHTTPServer
     server = kind((address, port), Web)
     server.daemon_threads = True
@@ -148,6 +154,8 @@ def dns():
 
 def sink(address, port):
     """Keeps what arrives at a port that nobody was granted."""
+    if ":" in address and not IPV6:
+        return
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     server = socket.socket(family, socket.SOCK_DGRAM)
     server.bind((address, port))
