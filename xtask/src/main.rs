@@ -11,6 +11,7 @@ mod elf;
 mod fuzz;
 mod generate;
 mod gtfobins;
+mod kernels;
 mod licences;
 mod packages;
 mod speed;
@@ -28,6 +29,8 @@ const USAGE: &str = "usage: cargo xtask VERB
   races [ROUNDS]         programs changed while they are judged, 2500 of each of four kinds without a number
   sequences [NUMBER]     random file operations natively against review, apply and undo, 5000 without a number
   gtfobins               what GTFOBins knows, with the programs that Debian has, in a mount namespace of its own
+  kernels [--long] [--only 6.1|6.12]
+                         Debian's kernels under QEMU, and docs/kernels.md
   fuzz [--seconds N] [TARGET]...
                          parsers of hostile bytes, a minute each without a number
   dist                   the static release binary
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         "races" => suites::races(args.first().map_or("2500", String::as_str)),
         "sequences" => suites::sequences(args.first().map_or("5000", String::as_str)),
         "gtfobins" => gtfobins::gtfobins(),
+        "kernels" => kernels::kernels(&args),
         "fuzz" => fuzz::fuzz(&args),
         "dist" => dist::dist(),
         "bench" => bench::bench(&args),

@@ -77,6 +77,8 @@ pub struct Options {
     pub jobs: u32,
     /// The binary under test; without one only the control runs are done.
     pub binary: Option<PathBuf>,
+    /// Show first that each row works without the boundary; without it a row that is refused counts as held.
+    pub control: bool,
     /// Control runs of the rows that are judged without one, too.
     pub control_all: bool,
     /// The host seems to allow no namespaces, so that tier `landlock` is what holds.
@@ -95,7 +97,8 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
     let who = possible(&options.who);
     let mut queue: Vec<(Who, &Row)> = Vec::new();
     for row in chosen.iter().filter(|row| row.stage == "run" || !options.ids.is_empty()) {
-        if let Some(control) = control(row, options.control_all)
+        if options.control
+            && let Some(control) = control(row, options.control_all)
             && !row.premise.on_host
         {
             queue.push((control, row));
@@ -123,7 +126,9 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
     });
     let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
     let who = if options.binary.is_some() { who } else { Vec::new() };
-    Ok(Summary::new(chosen, who, reports, !options.ids.is_empty(), options.control_all))
+    let mut summary = Summary::new(chosen, who, reports, !options.ids.is_empty(), options.control_all);
+    summary.controlled = options.control;
+    Ok(summary)
 }
 
 fn wanted(row: &Row, options: &Options) -> bool {

@@ -34,6 +34,8 @@ NAMES = {
     "sixtofour.example": ["2002:a9fe:a9fe::1"],
     **{name: [ALLOWED] for name in web.WRONG},
 }
+# Some hosts have none.
+IPV6 = os.path.exists("/proc/sys/net/ipv6")
 # One answer, then others.
 TURNS = {"rebind.example": [ALLOWED, "127.0.0.1", "127.0.0.1"]}
 
@@ -54,6 +56,8 @@ def addresses():
     netlink(16, 0, struct.pack("=BxHiII", 0, 0, 1, 1, 1))
     for text in [ALLOWED, DENIED, DENIED6, DNS, META] + EXTRA + CLOUDS + [MARK]:
         family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        if family == socket.AF_INET6 and not IPV6:
+            continue
         raw = socket.inet_pton(family, text)
         prefix, flags = (128, 2) if ":" in text else (32, 0)
         parts = b"".join(struct.pack("=HH", 4 + len(raw), k) + raw for k in (1, 2))
@@ -136,6 +140,8 @@ def dns():
 
 def sink(address, port):
     """Keeps what arrives at a port that nobody was granted."""
+    if ":" in address and not IPV6:
+        return
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     server = socket.socket(family, socket.SOCK_DGRAM)
     server.bind((address, port))
@@ -183,6 +189,8 @@ def serve():
     tls = web.contexts()
     for address, says in (("127.0.0.1", "HOSTSVC"), ("::1", "HOSTSVC"), (ALLOWED, "ALLOWED"), (DENIED, "DENIED"),
                           (DENIED6, "DENIED"), (META, "META"), *((address, "META") for address in CLOUDS)):
+        if ":" in address and not IPV6:
+            continue
         web.serve(address, HPORT if says == "HOSTSVC" else 80, f"CANARY-{says}")
         if says in ("ALLOWED", "DENIED"):
             web.serve(address, 443, f"CANARY-{says}", tls)
