@@ -9,8 +9,9 @@ use ringfence_limits::Watcher;
 use ringfence_sys::{exec, fds, signals};
 use ringfence_void::Ledger;
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{self, Pid, Signal, WaitOptions};
+use rustix::process::{self, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use crate::channel;
 use crate::child::{Outcome, Own};
@@ -20,7 +21,7 @@ use crate::hosted;
 use crate::job::{self, Rules, Told};
 use crate::orders::{Job, Request};
 use crate::reach::Reach;
-use crate::report::{self, Message, send};
+use crate::report::{self, Message, Stage, send};
 use crate::rest::Rest;
 use crate::spare::Spare;
 
@@ -33,6 +34,9 @@ const EVERY: Duration = Duration::from_millis(100);
 const CALLS: u32 = 1 << 30;
 /// Counts in one message.
 const MOST_COUNTS: usize = 256;
+
+/// How often those who run are ended anew, before it is given up: 200 us each.
+const ROUNDS: usize = 10_000;
 
 /// How long nothing has happened when a spare process is made.
 const QUIET: Duration = Duration::from_millis(1);
@@ -301,6 +305,21 @@ impl Init {
             Ok((Request::Retry { number }, _)) => self.judge_again(number),
             Ok((Request::Pause, _)) => self.all(Signal::STOP),
             Ok((Request::Resume, _)) => self.all(Signal::CONT),
+            Ok((Request::Quiet { end }, _)) => {
+                let yes = self.quiet(end);
+                send(self.report.as_fd(), &Message::Quiet { yes });
+            }
+            Ok((Request::Renew, _)) => {
+                let renewed = self.own.renew().and_then(|paths| self.rules.renew(&paths));
+                self.wanted = !self.rules.single && self.rules.limits.processes.is_none();
+                send(
+                    self.report.as_fd(),
+                    &match renewed {
+                        Ok(()) => Message::Renewed,
+                        Err(errno) => Message::Failed { stage: Stage::Landlock as u32, errno, job: 0 },
+                    },
+                );
+            }
             Ok((Request::End, _)) => {
                 self.end_all();
                 exec::exit_now(0)
@@ -313,6 +332,25 @@ impl Init {
                 exec::exit_now(125)
             }
         }
+    }
+
+    /// Whether nothing runs; what waits to become a command has entered what there was, and goes.
+    fn quiet(&mut self, end: bool) -> bool {
+        self.wanted = false;
+        if let Some(spare) = self.spare.take() {
+            spare.end();
+            let _ = process::waitpid(Some(spare.pid), WaitOptions::empty());
+        }
+        self.reap();
+        for _ in 0..ROUNDS {
+            if !end || childless() {
+                break;
+            }
+            hosted::signal_descendants(Signal::KILL);
+            self.reap();
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        childless()
     }
 
     fn judge_again(&mut self, number: u32) {
@@ -402,6 +440,12 @@ impl Init {
             while process::wait(WaitOptions::empty()).is_ok() {}
         }
     }
+}
+
+/// Nobody who is alive, and nobody who has ended and was not seen.
+fn childless() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    process::waitid(WaitId::All, options).is_err_and(|errno| errno == Errno::CHILD)
 }
 
 fn message(job: u32, status: process::WaitStatus) -> Message {

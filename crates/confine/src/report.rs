@@ -266,6 +266,13 @@ pub enum Message {
         /// In words, or as JSON.
         text: String,
     },
+    /// Nothing runs in the sandbox, or something does.
+    Quiet {
+        /// Nothing.
+        yes: bool,
+    },
+    /// What commands enter is made anew.
+    Renewed,
     /// The boundary stands; commands can start.
     Ready,
 }
@@ -355,6 +362,8 @@ impl Message {
             Self::Opened { number } => ([14, *number, 0, 0], None),
             Self::Closed { number } => ([15, *number, 0, 0], None),
             Self::Shown => ([16, 0, 0, 0], None),
+            Self::Quiet { yes } => ([19, u32::from(*yes), 0, 0], None),
+            Self::Renewed => ([20, 0, 0, 0], None),
             Self::Answer { done, text } => {
                 let text = text.as_bytes();
                 ([17, u32::from(*done), 0, 0], Some(text.get(..2 * NAME).unwrap_or(text).to_vec()))
@@ -400,6 +409,8 @@ impl Message {
             16 => Self::Shown,
             17 => Self::Answer { done: job != 0, text: String::from_utf8_lossy(behind).into_owned() },
             18 => Self::Process(postcard::from_bytes(behind).ok()?),
+            19 => Self::Quiet { yes: job != 0 },
+            20 => Self::Renewed,
             _ => return None,
         })
     }
@@ -480,6 +491,8 @@ mod tests {
             Message::Opened { number: 9 },
             Message::Closed { number: 10 },
             Message::Shown,
+            Message::Quiet { yes: true },
+            Message::Renewed,
             Message::Answer { done: true, text: "so it is".into() },
             Message::Refused(Refusal {
                 number: 7,

@@ -17,6 +17,7 @@ mod landlock;
 mod mounts;
 mod print;
 mod refused;
+mod restack;
 mod steps;
 mod survey;
 pub mod syscalls;
@@ -36,6 +37,7 @@ pub use host::{Host, Invoker};
 pub use hosted::{Hosted, SCOPES};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
+pub use restack::Stacked;
 pub use steps::{Flags, Step, Tree};
 pub use survey::{Found, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, Survey};
 pub use told::REFUSALS;
@@ -60,6 +62,8 @@ pub struct Request {
     pub machine_id: String,
     /// Where TLS is looked into: the authority of this sandbox, and all that are trusted, both as PEM.
     pub trust: Option<(String, String)>,
+    /// Names in each layer's directory of the changes that it begins with, the topmost first.
+    pub base: Vec<String>,
     /// What the policy's decoys hold.
     pub decoys: BTreeMap<PathBuf, String>,
 }

@@ -26,6 +26,7 @@ mod lived;
 mod named;
 mod not_executed;
 mod outcome;
+mod points;
 mod refusals;
 mod registries;
 mod run;

@@ -10,6 +10,7 @@ mod prompt;
 mod questions;
 mod relay;
 mod remote;
+mod restack;
 mod sandbox;
 mod screen;
 mod serve;
