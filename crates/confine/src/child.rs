@@ -179,6 +179,14 @@ fn mount_id(path: &Path) -> Result<Option<u64>, Errno> {
 }
 
 impl Own {
+    /// Where the task's work lies; in tier `landlock`, anywhere.
+    pub(crate) fn workspaces(&self) -> Vec<PathBuf> {
+        if self.hosted.is_some() {
+            return vec!["/".into()];
+        }
+        self.made.iter().filter(|(.., anew)| *anew).map(|(path, ..)| path.clone()).collect()
+    }
+
     /// Looks again at what is copy-on-write, while nobody else runs; where that is.
     pub(crate) fn renew(&mut self) -> Result<Vec<PathBuf>, Errno> {
         let mut paths = Vec::new();

@@ -24,6 +24,7 @@ use crate::reach::Reach;
 use crate::report::{self, Message, Stage, send};
 use crate::rest::Rest;
 use crate::spare::Spare;
+use crate::unnamed::Unnamed;
 
 /// How often those who wait for a peer are looked at again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -62,6 +63,8 @@ struct Init {
     calls: Ledger,
     due: Option<Instant>,
     watcher: Option<Watch>,
+    /// Files without a name are looked at, where the workspace has a quota.
+    unnamed: Option<Unnamed>,
     rest: Rest,
     /// Where arguments are looked at.
     guard: Option<Guard>,
@@ -105,6 +108,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         watcher: Watcher::new(&rules.limits, process::getpid(), memory),
         next: Instant::now(),
     });
+    let unnamed = rules.limits.quota.map(|_| Unnamed::new(own.workspaces(), rules.hosted));
     let mut init = Init {
         report,
         inbox,
@@ -117,6 +121,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         calls: Ledger::starting(CALLS),
         due: None,
         watcher,
+        unnamed,
         rest: Rest::default(),
         guard,
         reach,
@@ -200,10 +205,11 @@ impl Init {
         let busy = self.connections.values().any(Connections::busy).then_some(RETRY);
         let next = self.watcher.as_ref().filter(|_| !self.jobs.is_empty());
         let next = next.map(|watch| watch.next.saturating_duration_since(Instant::now()));
+        let unnamed = self.unnamed.as_ref().filter(|_| !self.jobs.is_empty()).map(Unnamed::patience);
         let due = self.due.map(|due| due.saturating_duration_since(Instant::now()));
         let quiet = self.wanted.then_some(QUIET);
         let guard = self.guard.as_ref().and_then(Guard::patience);
-        busy.into_iter().chain(next).chain(due).chain(quiet).chain(guard).min()
+        busy.into_iter().chain(next).chain(unnamed).chain(due).chain(quiet).chain(guard).min()
     }
 
     /// Its number counts down from where no command's number gets.
@@ -258,8 +264,18 @@ impl Init {
         });
     }
 
+    fn look_at_unnamed(&mut self) {
+        let Some(unnamed) = self.unnamed.as_mut().filter(|_| !self.jobs.is_empty()) else { return };
+        let leaders = self.jobs.iter().filter(|(_, running)| running.led).map(|(pid, _)| *pid);
+        let skip: Vec<Pid> = leaders.chain(self.spare.iter().map(|spare| spare.pid)).collect();
+        if let Some(message) = unnamed.look(&skip) {
+            send(self.report.as_fd(), &message);
+        }
+    }
+
     /// Looks at memory and processes, if that is due.
     fn watch(&mut self) {
+        self.look_at_unnamed();
         let Some(watch) = &mut self.watcher else { return };
         let now = Instant::now();
         if watch.next > now {

@@ -32,6 +32,7 @@ mod restack;
 mod root;
 mod spare;
 pub mod survey;
+mod unnamed;
 mod void;
 
 pub use enclosure::{Enclosure, enclose};

@@ -240,6 +240,13 @@ pub enum Message {
     MuchMemory,
     /// More processes than allowed are there.
     ManyProcesses,
+    /// So much lies in files of the workspace whose names are gone.
+    Unnamed {
+        /// MiB, rounded up.
+        mebibytes: u32,
+        /// All processes could be looked at.
+        whole: bool,
+    },
     /// The command has a pseudo-terminal; its other side comes along.
     Terminal {
         /// Whose.
@@ -357,6 +364,7 @@ impl Message {
             Self::Terminal { job } => ([9, *job, 0, 0], None),
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
+            Self::Unnamed { mebibytes, whole } => ([21, u32::from(*whole), *mebibytes, 0], None),
             Self::Refused(refusal) => ([12, 0, 0, 0], postcard::to_stdvec(refusal).ok()),
             Self::Process(process) => ([18, 0, 0, 0], postcard::to_stdvec(process).ok()),
             Self::Opened { number } => ([14, *number, 0, 0], None),
@@ -411,6 +419,7 @@ impl Message {
             18 => Self::Process(postcard::from_bytes(behind).ok()?),
             19 => Self::Quiet { yes: job != 0 },
             20 => Self::Renewed,
+            21 => Self::Unnamed { mebibytes: value, whole: job != 0 },
             _ => return None,
         })
     }
@@ -488,6 +497,7 @@ mod tests {
             Message::Made(70_000),
             Message::MuchMemory,
             Message::ManyProcesses,
+            Message::Unnamed { mebibytes: 7, whole: false },
             Message::Opened { number: 9 },
             Message::Closed { number: 10 },
             Message::Shown,

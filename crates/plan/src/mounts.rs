@@ -289,7 +289,8 @@ impl Builder {
             wanted.insert(place.real.clone(), what);
         };
         if mode == Mode::Temporary {
-            let size = in_memory(policy);
+            let quota = policy.workspace.quota.as_ref().map_or(u64::MAX, |rule| rule.value);
+            let size = in_memory(policy).min(quota);
             let empty = Wanted::Private { size, no_exec, mode: 0o755, over: false };
             wanted.insert(survey.workspace.real.clone(), empty);
             return;

@@ -27,6 +27,7 @@ mod named;
 mod not_executed;
 mod outcome;
 mod points;
+mod quota;
 mod refusals;
 mod registries;
 mod run;

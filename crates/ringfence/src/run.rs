@@ -248,7 +248,8 @@ impl Run {
         let (plan, boundary, border) =
             self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
         self.describe(plan, report);
-        let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
+        let begun = self.fork.is_some();
+        let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory, begun)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
         let head = log.append(&self.start_event(plan)).context("the run's log")?;

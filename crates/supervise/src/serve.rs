@@ -274,7 +274,7 @@ impl<'a> Server<'a> {
                     self.boundary.kill();
                 }
             }
-            Message::MuchMemory | Message::ManyProcesses => {
+            Message::MuchMemory | Message::ManyProcesses | Message::Unnamed { .. } => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(message);
                 }

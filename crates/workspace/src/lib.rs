@@ -70,4 +70,4 @@ pub use review::Review;
 pub use show::Look;
 pub use stack::{How, flatten};
 pub use undo::{Undo, plan_undo, reverted, undoable};
-pub use usage::disk_used;
+pub use usage::{Taken, disk_used, taken};
