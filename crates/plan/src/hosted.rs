@@ -199,7 +199,12 @@ pub(crate) fn plan(
         asks: false,
         layers: place.layers(policy, survey, base),
         landlock: Some(landlock),
-        filter: syscalls::Variant { debug: policy.runtime.debug, hosted: true, ..Default::default() },
+        filter: syscalls::Variant {
+            debug: policy.runtime.debug,
+            hosted: true,
+            quota: policy.workspace.quota.is_some(),
+            ..Default::default()
+        },
         guard: None,
         network: None,
         limits,

@@ -58,6 +58,8 @@ pub struct Variant {
     pub hosted: bool,
     /// `runtime.watch_writes`: init looks at calls that change files, and tells of those the kernel will refuse.
     pub watch_writes: bool,
+    /// `workspace.quota`: room on disk comes by writing, which takes time, and not by asking (fallocate(2)).
+    pub quota: bool,
 }
 
 impl Variant {
@@ -80,6 +82,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, "execve" | "execveat" | "exit_group") if variant.guarded => {
                 always(Verdict::Notify)
             }
+            (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "clone") if variant.guarded => alone(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
@@ -503,6 +506,7 @@ mod tests {
         guarded: false,
         hosted: false,
         watch_writes: false,
+        quota: false,
     };
 
     fn judge(name: &str, arguments: [u64; 6]) -> u32 {
@@ -548,6 +552,7 @@ mod tests {
         assert_eq!(debug, ["kcmp", "process_vm_readv", "process_vm_writev", "ptrace"]);
         let ring = opened(Variant { io_uring: true, ..USUAL });
         assert_eq!(ring, ["io_uring_enter", "io_uring_register", "io_uring_setup"]);
+        assert_eq!(opened(Variant { quota: true, ..USUAL }), ["fallocate"]);
         let namespaces = opened(Variant { user_namespaces: true, ..USUAL });
         assert_eq!(namespaces.len(), NAMESPACES.len() + 1, "{namespaces:?}");
         for never in ["bpf", "keyctl", "open_by_handle_at", "ptrace", "init_module", "setdomain", "reboot"] {

@@ -96,6 +96,7 @@ impl Case {
                 variables: BTreeMap::new(),
             },
             request: Request {
+                base: Vec::new(),
                 trust: None,
                 command: vec!["true".into()],
                 allow_degraded: BTreeSet::new(),

@@ -309,6 +309,10 @@ impl Bound<'_> {
                 None => drop(policy.limits.insert(*key, most.clone())),
             }
         }
+        let direct = policy.mode.as_ref().is_some_and(|mode| mode.value == Mode::Direct);
+        if direct && self.ceiling.snapshot.as_ref().is_some_and(|on| on.value) {
+            policy.snapshot.clone_from(&self.ceiling.snapshot);
+        }
         if self.ceiling.exact.as_ref().is_some_and(|exact| exact.value) {
             policy.exact.clone_from(&self.ceiling.exact);
         }

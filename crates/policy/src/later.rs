@@ -24,10 +24,6 @@ pub(crate) fn not_yet(what: &str, place: Place) -> Problem {
 /// Checks all that `merge` does not take over.
 pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report) {
     let mut check = Check { scope, report };
-    if let Some(workspace) = &document.workspace {
-        check.text("workspace.quota", workspace.quota.as_ref(), |text| size(text).map(drop));
-        check.switch("workspace.snapshot", workspace.snapshot.as_ref(), false);
-    }
     if let Some(network) = &document.network {
         check.network(network);
     }
@@ -58,19 +54,6 @@ impl Check<'_> {
             Ok(()) => not_yet(&format!("`{key}`"), place),
             Err(invalid) => invalid.at(place),
         });
-    }
-
-    fn text(&mut self, key: &str, value: Option<&At<String>>, read: impl Fn(&str) -> Result<(), Invalid>) {
-        if let Some(value) = value {
-            self.refuse(key, value.place, read(&value.value));
-        }
-    }
-
-    /// A switch of which only one position is what this build does.
-    fn switch(&mut self, key: &str, value: Option<&At<bool>>, holds: bool) {
-        if let Some(value) = value.filter(|value| value.value != holds) {
-            self.refuse(&format!("{key} = {}", value.value), value.place, Ok(()));
-        }
     }
 
     /// One of a few words, each with whether it already holds.

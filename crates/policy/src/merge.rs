@@ -20,6 +20,7 @@ use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
 use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, choice};
+use crate::sizes::size;
 use crate::suggest::nearest;
 
 /// What all documents so far say together.
@@ -46,6 +47,7 @@ pub(crate) struct Merged {
     /// `None`: no document has the list.
     pub(crate) commands: Option<Collected<String>>,
     pub(crate) from_workspace: Option<At<bool>>,
+    pub(crate) snapshot: Option<At<bool>>,
     pub(crate) guard: guarded::Keys,
     pub(crate) reach: Vec<At<Destination>>,
     pub(crate) unix: Vec<At<PathBuf>>,
@@ -235,6 +237,13 @@ impl Merged {
             replace_by(&mut self.mode, read.as_ref());
         }
         replace_by(&mut self.git, written.git.as_ref());
+        replace_by(&mut self.snapshot, written.snapshot.as_ref());
+        if let Some(quota) = &written.quota {
+            match size(&quota.value) {
+                Ok(value) => self.add_limit("quota", quota.with(value)),
+                Err(invalid) => report.push(invalid.at(quota.place)),
+            }
+        }
         add_patterns(&mut self.protect, written.protect.as_ref(), scope, report);
         if let Some(list) = &written.outputs {
             self.lists.insert("workspace.outputs", list.place);
@@ -343,14 +352,18 @@ impl Merged {
     /// Bounds are only ever tightened: the smaller one holds, whoever wrote it.
     fn add_limits(&mut self, written: &LimitsTable, report: &mut Report) {
         for (key, read) in limits::read(written, report) {
-            if self.limits.get(key).is_none_or(|present| read.value < present.value) {
-                self.limits.insert(key, read);
-            }
+            self.add_limit(key, read);
         }
         if let Some(exact) = &written.exact
             && (exact.value || self.exact.is_none())
         {
             self.exact = Some(exact.clone());
+        }
+    }
+
+    fn add_limit(&mut self, key: &'static str, read: At<u64>) {
+        if self.limits.get(key).is_none_or(|present| read.value < present.value) {
+            self.limits.insert(key, read);
         }
     }
 
@@ -389,6 +402,7 @@ impl Merged {
             }
         };
         note("workspace.mode", self.mode.as_ref().map(|at| at.place));
+        note("workspace.snapshot", self.snapshot.as_ref().map(|at| at.place));
         note("workspace.git", self.git.as_ref().map(|at| at.place));
         note(
             "commands.allow",
@@ -412,6 +426,8 @@ impl Merged {
                 mode: self.mode.as_ref().map(|at| at.value).unwrap_or_default(),
                 protect: rules(&self.protect.items, report),
                 outputs: rules(&self.outputs.items, report),
+                quota: self.limits.get("quota").map(|at| rule(at, report)),
+                snapshot: value(&self.snapshot),
                 git: value(&self.git),
             },
             files: model::Files {

@@ -100,6 +100,10 @@ pub struct Workspace {
     pub protect: Vec<Rule<PathPattern>>,
     /// With `discard`: all that may come out, by an apply. Relative to the workspace.
     pub outputs: Vec<Rule<PathPattern>>,
+    /// The most that the task may put there, in bytes.
+    pub quota: Option<Rule<u64>>,
+    /// With `direct`: what is there at the start is kept for undo.
+    pub snapshot: bool,
     /// Follow git's links (worktrees, submodules, alternates) out of the workspace.
     pub git: bool,
 }

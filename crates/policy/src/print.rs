@@ -156,6 +156,12 @@ impl Printer<'_> {
             Mode::Temporary => "temporary",
         };
         self.key("mode", &quoted(mode), self.policy.origins.get("workspace.mode"));
+        if let Some(quota) = &workspace.quota {
+            self.key("quota", &limits::shown("quota", quota.value), Some(&quota.origin));
+        }
+        if workspace.snapshot {
+            self.key("snapshot", "true", self.policy.origins.get("workspace.snapshot"));
+        }
         if workspace.git {
             self.key("git", "true", self.policy.origins.get("workspace.git"));
         }

@@ -26,6 +26,8 @@ mod lived;
 mod named;
 mod not_executed;
 mod outcome;
+mod points;
+mod quota;
 mod refusals;
 mod registries;
 mod run;

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 
 use crate::approvals::{self, Approvals};
 use crate::cli::PolicyArguments;
+use crate::commands::fork::Fork;
 use crate::commands::run::Arguments;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
@@ -29,7 +30,8 @@ use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
-    chosen, clock, copies, environment, groups, ids, inspection, layers, named, outcome, source, terminal,
+    chosen, clock, copies, environment, groups, ids, inspection, layers, named, outcome, points, source,
+    terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -99,6 +101,7 @@ pub(crate) fn make_plan(
         decoys: &decoys,
         no_namespaces: namespaces.err(),
         trust: inspection::example(policy),
+        base: Vec::new(),
     };
     make_plan_as(policy, invoker, arguments, command, &given)
 }
@@ -114,6 +117,8 @@ struct Given<'a> {
     no_namespaces: Option<String>,
     /// Whom the task trusts, where TLS is looked into.
     trust: Option<(String, String)>,
+    /// What copy-on-write directories begin with.
+    base: Vec<String>,
 }
 
 /// Where another user than the invoker comes by a run's own directories.
@@ -151,6 +156,7 @@ fn make_plan_as(
         unused_id: given.unused_id,
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
         trust: given.trust.clone(),
+        base: given.base.clone(),
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
@@ -179,6 +185,8 @@ pub(crate) struct Run {
     pub(crate) name: Option<String>,
     /// What becomes of its changes.
     pub(crate) fate: Fate,
+    /// What it begins with, if that is not the host's directory alone.
+    pub(crate) fork: Option<Fork>,
     started: bool,
     begun: Instant,
 }
@@ -212,6 +220,7 @@ impl Run {
             directory,
             name,
             fate: Fate::Wait,
+            fork: None,
             started: false,
             begun: Instant::now(),
         })
@@ -240,16 +249,19 @@ impl Run {
             decoys: &decoys,
             no_namespaces: None,
             trust,
+            base: self.fork.iter().map(|_| points::BASE.to_owned()).collect(),
         };
         let (plan, boundary, border) =
             self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
         self.describe(plan, report);
-        let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
+        let begun = self.fork.is_some();
+        let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory, begun)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
         let head = log.append(&self.start_event(plan)).context("the run's log")?;
         let border = border.unwrap_or_else(|| self.border(plan));
-        let mut record = self.record(plan, border.moment);
+        let started = self.fork.as_ref().map_or(border.moment, |fork| fork.started);
+        let mut record = self.record(plan, started);
         record.head = Some(head);
         self.directory.write_record(&record, false).context("the run's record")?;
         self.started = true;
@@ -295,6 +307,7 @@ impl Run {
             let Some(nascent) = nascent.take().filter(|_| plan.hosted.is_none()) else {
                 // What changes on the host while it is copied is a change since then.
                 let border = self.border(plan);
+                self.lay(plan)?;
                 copies::make(plan, &self.invoker)?;
                 let settle = || copies::settle(plan);
                 let boundary =
@@ -302,6 +315,7 @@ impl Run {
                 return Ok((plan, boundary, Some(border)));
             };
             layers::make(plan)?;
+            self.lay(plan)?;
             match nascent.build(plan, single, watched, approvals::files(self.policy), gateway.take()) {
                 // Where something else is around, what is refused is known only when it was tried.
                 Ok(boundary) if probe::contained() => match boundary.stands() {
@@ -317,6 +331,12 @@ impl Run {
                 Err(failure) => return Err(not_confined(failure)),
             }
         }
+    }
+
+    /// What a fork begins with comes below its layers.
+    fn lay(&self, plan: &Plan) -> Result<(), Failure> {
+        let Some(fork) = &self.fork else { return Ok(()) };
+        points::write_stack(self.directory.path(), &fork.lay(plan)?)
     }
 
     /// Where nothing ran, nothing is left behind.

@@ -23,15 +23,16 @@ pub(crate) struct Waiting {
 /// The run that is named, or the last one here whose changes wait.
 pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
-    let (directory, record) = match name {
+    let (directory, mut record) = match name {
         Some(name) => state.find(name, None).map_err(|error| Failure::new(error.to_string()))?,
         None => last(&state, invoker)?,
     };
     if record.running() {
         return Err(Failure::new(format!("run {} goes on", record.id)).hint("wait for its end"));
     }
-    let layers = layers(&record)?;
+    let mut layers = layers(&record)?;
     crate::copies::catch_up(&layers)?;
+    crate::points::settle(&directory, &mut record, &mut layers)?;
     let journal =
         directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
