@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Plan};
-use ringfence_policy::{HostPattern, NetworkRules};
+use ringfence_policy::{GrantedHost, HostPattern, NetworkRules};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::divert::Listeners;
 use ringfence_sys::exec::{self, Vectors};
@@ -59,6 +59,17 @@ pub enum GatewayFirst {
 pub enum GatewayTell {
     /// A refusal is written down: it takes effect.
     Written(u32),
+    /// A connection that was refused, and waits, is to be judged again.
+    Again(u32),
+    /// A destination may be reached.
+    Reach {
+        /// Names this grant.
+        number: u32,
+        /// Which.
+        granted: GrantedHost,
+    },
+    /// It may not any more; what is open to it ends.
+    Unreach(u32),
 }
 
 /// The gateway of one sandbox. Ends when this is dropped.

@@ -318,6 +318,12 @@ impl Init {
             Ok((Request::Withdraw { number }, _)) => {
                 self.guard.iter_mut().for_each(|guard| guard.withdraw(number));
             }
+            Ok((Request::Reach { number, granted }, _)) => {
+                self.reach.iter_mut().for_each(|reach| reach.grant(number, granted.clone()));
+            }
+            Ok((Request::Unreach { number }, _)) => {
+                self.reach.iter_mut().for_each(|reach| reach.withdraw(number));
+            }
             Ok((Request::Retry { number }, _)) => self.judge_again(number),
             Ok((Request::Pause, _)) => self.all(Signal::STOP),
             Ok((Request::Resume, _)) => self.all(Signal::CONT),

@@ -45,5 +45,5 @@ pub use parent::{Boundary, Failure, stage, stage_of_job};
 pub use report::{Command, Fate, Life, Message, Process, Purpose, Refusal, Refused};
 pub use rest::Rest;
 pub use restack::Stack;
-pub use ringfence_policy::GrantedCommand;
+pub use ringfence_policy::{GrantedCommand, GrantedHost};
 pub use ringfence_void::Decision;

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_plan::{Content, Ids, Node, Plan, Stacked, Tree};
-use ringfence_policy::GrantedCommand;
+use ringfence_policy::{GrantedCommand, GrantedHost};
 use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
@@ -192,9 +192,30 @@ impl Boundary {
         let _ = self.tell(&Request::Withdraw { number }, &[]);
     }
 
-    /// A command that was refused, and not told so yet, is judged again.
+    /// A destination may be reached from now on.
+    ///
+    /// # Errors
+    /// The kernel's: nobody judges any more.
+    pub fn reach(&self, number: u32, granted: GrantedHost) -> Result<(), Failure> {
+        self.tell(&Request::Reach { number, granted: granted.clone() }, &[])?;
+        self.gateway
+            .iter()
+            .for_each(|gateway| gateway.tell(&GatewayTell::Reach { number, granted: granted.clone() }));
+        Ok(())
+    }
+
+    /// It may not any more, and what is open to it ends.
+    pub fn unreach(&self, number: u32) {
+        self.gateway.iter().for_each(|gateway| gateway.tell(&GatewayTell::Unreach(number)));
+        let _ = self.tell(&Request::Unreach { number }, &[]);
+    }
+
+    /// A command or connection that was refused, and not told so yet, is judged again.
     pub fn retry(&self, number: u32) {
-        let _ = self.tell(&Request::Retry { number }, &[]);
+        match &self.gateway {
+            Some(gateway) if number >= gateway::NUMBERS => gateway.tell(&GatewayTell::Again(number)),
+            _ => drop(self.tell(&Request::Retry { number }, &[])),
+        }
     }
 
     fn tell_server(&self, tell: &Tell) -> Result<(), Errno> {

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Gateway;
+use crate::refusals::Heard;
 use crate::upstream::{self, NoWay};
 use crate::{http, inspect, relay};
 
@@ -61,11 +62,39 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream) {
         }
     };
     let _ = stream.set_nodelay(true);
-    match gateway.judge.connect(&target.peer(), target.port) {
-        Err(why) => refuse(&gateway, &stream, &target, why).await,
-        Ok(Way { protocol: Protocol::Tcp, .. }) => carry(&gateway, stream, &target, Vec::new()).await,
-        Ok(Way { protocol: Protocol::Tls, judged }) => tls(gateway, stream, target, judged).await,
-        Ok(Way { protocol: Protocol::Http, judged }) => http::serve(gateway, stream, target, judged).await,
+    let Some(way) = judge(&gateway, &target).await else { return reset(&stream) };
+    let Some(number) = way.granted else { return speak(gateway, stream, target, way).await };
+    // What is granted for a time ends with it, whatever is under way.
+    let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
+    let ends = Rc::clone(&gateway);
+    tokio::select! {
+        () = ends.lasts(number) => {}
+        () = speak(gateway, stream, target, way) => return,
+    }
+    // The last that holds it.
+    let _ = sockopt::set_socket_linger(&own, Some(Duration::ZERO));
+}
+
+/// How it may go on; `None`: it is refused, and that is written down.
+async fn judge(gateway: &Gateway, target: &Target) -> Option<Way> {
+    loop {
+        let why = match gateway.judge.borrow().connect(&target.peer(), target.port) {
+            Ok(way) => return Some(way),
+            Err(why) => why,
+        };
+        // Whoever is asked takes a while, and may say yes.
+        let heard = gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        if heard == Heard::Written {
+            return None;
+        }
+    }
+}
+
+async fn speak(gateway: Rc<Gateway>, stream: TcpStream, target: Target, way: Way) {
+    match way.protocol {
+        Protocol::Tcp => carry(&gateway, stream, &target, Vec::new()).await,
+        Protocol::Tls => tls(gateway, stream, target, way.judged).await,
+        Protocol::Http => http::serve(gateway, stream, target, way.judged).await,
     }
 }
 

@@ -237,7 +237,7 @@ impl Way {
             length,
             websocket: false,
         };
-        let path = self.gateway.judge.request(&self.target.peer(), self.target.port, &asked)?;
+        let path = self.gateway.judge.borrow().request(&self.target.peer(), self.target.port, &asked)?;
         *request.uri_mut() = path
             .target()
             .parse::<Uri>()

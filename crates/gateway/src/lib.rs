@@ -20,6 +20,7 @@ mod socket;
 mod upstream;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::TcpListener as StdListener;
 use std::net::UdpSocket as StdSocket;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,12 +29,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_confine::gateway::{GatewayFirst, gateway_first, gateway_listeners, started_by_supervisor};
+use ringfence_confine::gateway::{
+    GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
+};
 use ringfence_confine::{Message, report};
 use ringfence_policy::{Names, NetworkJudge};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::LocalSet;
 
 use crate::authority::Authority;
@@ -48,7 +51,9 @@ const MOST_CONNECTIONS: usize = 16_384;
 
 /// What every part of it shares. One thread serves all.
 struct Gateway {
-    judge: NetworkJudge,
+    judge: RefCell<NetworkJudge>,
+    /// What is granted for a time; connections that stand and fall with one wait for its end.
+    grants: RefCell<HashMap<u32, Rc<Notify>>>,
     names: RefCell<Names>,
     resolver: Resolver,
     refusals: Refusals,
@@ -71,6 +76,33 @@ pub fn run() -> u8 {
         Err(errno) => {
             let _ = report::tell(told, &Message::no_gateway(errno), None);
             125
+        }
+    }
+}
+
+impl Gateway {
+    /// The owner grants something, or takes it back.
+    fn told(&self, tell: GatewayTell) {
+        match tell {
+            GatewayTell::Reach { number, granted } => {
+                self.judge.borrow_mut().grant(number, granted);
+                self.grants.borrow_mut().insert(number, Rc::default());
+            }
+            GatewayTell::Unreach(number) => {
+                self.judge.borrow_mut().withdraw(number);
+                if let Some(ends) = self.grants.borrow_mut().remove(&number) {
+                    ends.notify_waiters();
+                }
+            }
+            GatewayTell::Written(_) | GatewayTell::Again(_) => {}
+        }
+    }
+
+    /// Until that grant ends.
+    async fn lasts(&self, number: u32) {
+        let ends = self.grants.borrow().get(&number).cloned();
+        if let Some(ends) = ends {
+            ends.notified().await;
         }
     }
 }
@@ -108,7 +140,8 @@ fn prepare() -> Result<Ready, Errno> {
     enclosure::enter(orders.ids, &orders.rules, told.as_fd())?;
     let unix = orders.rules.unix().iter().cloned().zip(unix).collect();
     let gateway = Gateway {
-        judge: NetworkJudge::new(orders.rules),
+        judge: RefCell::new(NetworkJudge::new(orders.rules)),
+        grants: RefCell::default(),
         names: RefCell::new(names),
         resolver,
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
@@ -155,7 +188,7 @@ impl Ready {
             if report::tell(told.as_fd(), &Message::Ready, None).is_err() {
                 return;
             }
-            gateway.refusals.listen(told).await;
+            gateway.refusals.listen(told, |tell| gateway.told(tell)).await;
         });
     }
 }

@@ -16,7 +16,7 @@ const BUFFER: usize = 64 << 10;
 /// After so many bytes in one direction it counts as a stream.
 const STREAM: usize = 256 << 10;
 /// Bytes that a pipe may hold, where the host lets it.
-const PIPE: usize = 512 << 10;
+const PIPE: usize = 1 << 20;
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(3600);
 

@@ -31,6 +31,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.registries(policy, report);
     bound.unix(policy, report);
     bound.grantable_commands(policy, report);
+    bound.grantable_hosts(policy, report);
     bound.mode(policy, report);
     bound.outputs(policy, report);
     bound.lists(policy, report);
@@ -156,6 +157,27 @@ impl Bound<'_> {
             let problem = Problem::new(pattern.place, title).label("grantable here");
             let label = "the ceiling neither grants it nor has the same line";
             let problem = problem.related(self.list("approvals.grantable.read"), label);
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
+    /// What may be granted later must be allowed by the ceiling without more, or be grantable there.
+    fn grantable_hosts(&self, policy: &Merged, report: &mut Report) {
+        let within = |host: &Destination| {
+            let all = self.ceiling.reach.iter().chain(&self.ceiling.grantable_hosts);
+            all.filter(|most| most.value.http.is_none()).any(|most| {
+                most.value.endpoint.port == host.endpoint.port
+                    && covers(&most.value.endpoint.host, &host.endpoint.host)
+                    && (most.value.protocol == host.protocol || most.value.protocol == Protocol::Tcp)
+            })
+        };
+        for host in policy.grantable_hosts.iter().filter(|at| !within(&at.value)) {
+            let title =
+                format!("`{}` in `approvals.grantable.hosts` is above the ceiling", host.value.endpoint);
+            let problem = Problem::new(host.place, title).label("grantable here");
+            let label = "the ceiling neither allows it nor has it among its own";
+            let problem = problem.related(self.list("approvals.grantable.hosts"), label);
             report
                 .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
         }

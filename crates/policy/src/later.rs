@@ -267,9 +267,6 @@ impl Check<'_> {
         if let Some(grantable) = &approvals.grantable {
             self.patterns("approvals.grantable.exec", grantable.exec.as_ref());
             self.patterns("approvals.grantable.write", grantable.write.as_ref());
-            self.list("approvals.grantable.hosts", grantable.hosts.as_ref(), |host| {
-                Endpoint::parse(host).map(drop)
-            });
         }
     }
 }

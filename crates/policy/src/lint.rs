@@ -68,7 +68,10 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_outputs(merged, report);
     check_snapshot(merged, report);
     if let Some(ask) = merged.ask.as_ref().filter(|ask| {
-        ask.value && merged.grantable.items.is_empty() && merged.grantable_commands.items.is_empty()
+        ask.value
+            && merged.grantable.items.is_empty()
+            && merged.grantable_commands.items.is_empty()
+            && merged.grantable_hosts.is_empty()
     }) {
         let problem = Problem::new(ask.place, "there is nothing that the owner could be asked about");
         let help = "name it: `grantable = { read = [\"~/projects/**\"] }`";

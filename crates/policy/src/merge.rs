@@ -40,6 +40,7 @@ pub(crate) struct Merged {
     /// What may be granted for reading while the sandbox runs.
     pub(crate) grantable: Collected<PathPattern>,
     pub(crate) grantable_commands: Collected<String>,
+    pub(crate) grantable_hosts: Vec<At<Destination>>,
     /// Whether the owner is asked.
     pub(crate) ask: Option<At<bool>>,
     pub(crate) pass: Collected<String>,
@@ -129,37 +130,8 @@ impl Merged {
                 replace_by(&mut self.terminal_raw, read.as_ref());
             }
         }
-        if let Some(written) = document.approvals.as_ref().and_then(|approvals| approvals.on_refusal.as_ref())
-        {
-            let options = [("fail", false), ("ask", true)];
-            let read = choice("approvals.on_refusal", written, &options, report).map(|ask| written.with(ask));
-            replace_by(&mut self.ask, read.as_ref());
-        }
-        let grantable = document.approvals.as_ref().and_then(|approvals| approvals.grantable.as_ref());
-        if let Some(list) = grantable.and_then(|grantable| grantable.read.as_ref()) {
-            self.lists.insert("approvals.grantable.read", list.place);
-            for text in &list.value {
-                let read = PathPattern::parse(&text.value, scope.context);
-                let read = read.and_then(|read| match read.is_absolute() {
-                    true => Ok(read),
-                    false => {
-                        Err(Invalid::new("what may be granted while a sandbox runs is an absolute path")
-                            .help("the workspace is granted as it is; begin with `/` or `~`"))
-                    }
-                });
-                if let Some(read) = valid(text, read, report) {
-                    self.grantable.add(read);
-                }
-            }
-        }
-        if let Some(list) = grantable.and_then(|grantable| grantable.commands.as_ref()) {
-            self.lists.insert("approvals.grantable.commands", list.place);
-            for entry in &list.value {
-                match guarded::program(entry, scope) {
-                    Ok(read) => drop(self.grantable_commands.add(entry.with(read))),
-                    Err(problem) => report.push(problem),
-                }
-            }
+        if let Some(approvals) = &document.approvals {
+            self.add_approvals(approvals, scope, report);
         }
         if let Some(expect) = &document.expect {
             self.expect_allow.extend(expect.allow.iter().flat_map(|list| list.value.iter().cloned()));
@@ -440,6 +412,7 @@ impl Merged {
             approvals: model::Approvals {
                 read: rules(&self.grantable.items, report),
                 commands: rules(&self.grantable_commands.items, report),
+                hosts: rules(&self.grantable_hosts, report),
                 ask: value(&self.ask),
             },
             environment: model::Environment {
@@ -508,7 +481,7 @@ pub(crate) fn replace_by<T: Clone>(present: &mut Option<At<T>>, later: Option<&A
 }
 
 /// The value with its place, or a problem at that place.
-fn valid<T, U>(written: &At<T>, read: Result<U, Invalid>, report: &mut Report) -> Option<At<U>> {
+pub(crate) fn valid<T, U>(written: &At<T>, read: Result<U, Invalid>, report: &mut Report) -> Option<At<U>> {
     match read {
         Ok(value) => Some(written.with(value)),
         Err(invalid) => {

@@ -139,6 +139,8 @@ pub struct Approvals {
     pub read: Vec<Rule<PathPattern>>,
     /// Commands that may be; entries of the same form as [`Commands::allow`].
     pub commands: Vec<Rule<String>>,
+    /// Destinations that may be.
+    pub hosts: Vec<Rule<Destination>>,
     /// Whoever uses such a thing waits, and the owner is asked.
     pub ask: bool,
 }

@@ -1,5 +1,7 @@
 //! The judge of one name or one connection, by the rules of `[network]`.
 
+mod granted;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use crate::http::{HttpPattern, HttpRequest, HttpRule, decide_http};
 use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
+
+pub use granted::GrantedHost;
 
 /// Who is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,18 @@ struct Line {
     by: String,
 }
 
+impl Line {
+    fn of(destination: &Destination, by: String) -> Self {
+        Self {
+            host: destination.endpoint.host.clone(),
+            port: Some(destination.endpoint.port),
+            protocol: destination.protocol,
+            http: destination.http.clone(),
+            by,
+        }
+    }
+}
+
 /// How a connection may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
@@ -41,6 +57,8 @@ pub struct Way {
     pub protocol: Protocol,
     /// Each request is to be judged.
     pub judged: bool,
+    /// The grant that it stands and falls with, where no rule allows it.
+    pub granted: Option<u32>,
 }
 
 /// All rules about the network, as who judges gets them.
@@ -48,6 +66,10 @@ pub struct Way {
 pub struct NetworkRules {
     allow: Vec<Line>,
     deny: Vec<Line>,
+    /// What may be granted while the sandbox runs.
+    grantable: Vec<Line>,
+    /// The owner is asked about that.
+    asks: bool,
     /// Sockets of the host by their paths.
     unix: Vec<PathBuf>,
 }
@@ -57,6 +79,9 @@ pub struct NetworkRules {
 pub struct NetworkJudge {
     allow: Index,
     deny: Index,
+    granted: granted::Granted,
+    grantable: Index,
+    asks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -124,16 +149,11 @@ impl NetworkRules {
     /// The rules of a policy; `None`: it grants no network, and nothing of this is needed.
     pub fn of(policy: &Policy) -> Option<Self> {
         let network = &policy.network;
-        if network.allow.is_empty() && network.unix.is_empty() {
+        if network.allow.is_empty() && network.unix.is_empty() && policy.approvals.hosts.is_empty() {
             return None;
         }
-        let allow = network.allow.iter().map(|rule| Line {
-            host: rule.value.endpoint.host.clone(),
-            port: Some(rule.value.endpoint.port),
-            protocol: rule.value.protocol,
-            http: rule.value.http.clone(),
-            by: allowed_by(rule).to_string(),
-        });
+        let allow = network.allow.iter().map(|rule| Line::of(&rule.value, allowed_by(rule).to_string()));
+        let grantable = policy.approvals.hosts.iter().map(|rule| Line::of(&rule.value, String::new()));
         let deny = network.deny.iter().map(|rule| Line {
             host: rule.value.host.clone(),
             port: rule.value.port,
@@ -142,11 +162,18 @@ impl NetworkRules {
             by: denied_by(rule).to_string(),
         });
         let unix = network.unix.iter().map(|rule| rule.value.clone());
-        Some(Self { allow: allow.collect(), deny: deny.collect(), unix: unix.collect() })
+        Some(Self {
+            allow: allow.collect(),
+            deny: deny.collect(),
+            grantable: grantable.collect(),
+            asks: policy.approvals.ask,
+            unix: unix.collect(),
+        })
     }
 
     /// For a reader, a line each.
     pub fn describe(&self) -> Vec<String> {
+        let later = if self.asks { "ask" } else { "grantable" };
         let line = |word: &str, line: &Line| {
             let port = line.port.map(|port| format!(":{port}")).unwrap_or_default();
             let must = match line.protocol {
@@ -159,7 +186,12 @@ impl NetworkRules {
         };
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
         let sockets = self.unix.iter().map(|path| format!("allow    {}, by its bytes alone", path.display()));
-        allowed.chain(sockets).chain(self.deny.iter().map(|rule| line("deny", rule))).collect()
+        let grantable = self.grantable.iter().map(|rule| line(later, rule));
+        allowed
+            .chain(sockets)
+            .chain(grantable)
+            .chain(self.deny.iter().map(|rule| line("deny", rule)))
+            .collect()
     }
 
     /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
@@ -183,7 +215,8 @@ impl NetworkRules {
 
     /// Each port that something can be reached at.
     pub fn ports(&self) -> Vec<u16> {
-        let mut ports: Vec<u16> = self.allow.iter().filter_map(|line| line.port).collect();
+        let mut ports: Vec<u16> =
+            self.allow.iter().chain(&self.grantable).filter_map(|line| line.port).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
@@ -193,7 +226,13 @@ impl NetworkRules {
 impl NetworkJudge {
     /// Indexes the rules.
     pub fn new(rules: NetworkRules) -> Self {
-        Self { allow: Index::new(rules.allow), deny: Index::new(rules.deny) }
+        Self {
+            allow: Index::new(rules.allow),
+            deny: Index::new(rules.deny),
+            granted: granted::Granted::default(),
+            grantable: Index::new(rules.grantable),
+            asks: rules.asks,
+        }
     }
 
     /// May the name be asked for: is there a port at which it can be reached?
@@ -202,8 +241,8 @@ impl NetworkJudge {
     /// Why not, in words.
     pub fn knows(&self, name: &str) -> Result<(), String> {
         let mut denied = None;
-        for number in self.allow.about(name) {
-            let Some(port) = self.allow.line(number).and_then(|line| line.port) else { continue };
+        let lines = self.naming().flat_map(|index| index.about(name).filter_map(|number| index.line(number)));
+        for port in lines.filter_map(|line| line.port) {
             match self.deny.find(&Peer::Name(name), port, false) {
                 None => return Ok(()),
                 Some(number) => denied = self.deny.line(number),
@@ -229,7 +268,10 @@ impl NetworkJudge {
             .collect();
         // One that bounds nothing allows all.
         if let Some(line) = lines.iter().find(|line| line.http.is_none()).or(lines.first()) {
-            return Ok(Way { protocol: line.protocol, judged: line.http.is_some() });
+            return Ok(Way { protocol: line.protocol, judged: line.http.is_some(), granted: None });
+        }
+        if let Some(way) = self.by_grant(peer, port) {
+            return Ok(way);
         }
         let Peer::Address(address) = peer else {
             let Peer::Name(name) = peer else { return Err(String::new()) };
@@ -265,7 +307,9 @@ impl NetworkJudge {
             return Err(format!("`{name}` leads to `{address}`: {}", line.by));
         }
         match why(address) {
-            Some(what) if self.allow.find(&peer, port, true).is_none() => {
+            Some(what)
+                if self.allow.find(&peer, port, true).is_none() && self.by_grant(&peer, port).is_none() =>
+            {
                 Err(format!("`{name}` leads to `{address}`, {what}"))
             }
             _ => Ok(()),
@@ -308,6 +352,14 @@ fn denied_by(rule: &Rule<Denied>) -> Reason {
     Reason::Rule { key: "network.deny", text: rule.value.to_string(), origin: rule.origin.clone() }
 }
 
+/// A host and port as a policy writes them.
+pub fn written_endpoint(host: &str, port: u16) -> String {
+    match host.parse() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}
+
 /// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
 /// stands for the usual one.
 pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
@@ -315,10 +367,7 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     // The name is allowed already, and the address that it leads to is not.
     let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
     let host = leads.unwrap_or(host);
-    let written = match host.parse() {
-        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
-        _ => format!("{host}:{port}"),
-    };
+    let written = written_endpoint(host, port);
     let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
     if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
         return Vec::new();

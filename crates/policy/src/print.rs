@@ -185,11 +185,14 @@ impl Printer<'_> {
             self.table("approvals");
             self.key("on_refusal", "\"ask\"", self.policy.origins.get("approvals.on_refusal"));
         }
-        if !approvals.read.is_empty() || !approvals.commands.is_empty() {
+        if !approvals.read.is_empty() || !approvals.commands.is_empty() || !approvals.hosts.is_empty() {
             self.table("approvals.grantable");
         }
         if !approvals.commands.is_empty() {
             self.list("commands", &approvals.commands, |entry| command(entry));
+        }
+        if !approvals.hosts.is_empty() {
+            self.list("hosts", &approvals.hosts, |host| host.endpoint.to_string());
         }
         if !approvals.read.is_empty() {
             self.list("read", &approvals.read, |pattern| pattern.text().to_owned());

@@ -26,6 +26,7 @@ mod many;
 mod modes;
 mod named;
 mod network;
+mod network_granted;
 mod npm;
 mod p01_fail_closed;
 mod p02_no_path_out;

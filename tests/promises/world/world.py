@@ -170,15 +170,16 @@ def dns():
             records = b""
             count = 0
             owner = b"\xc0\x0c"
+            lasts = 1 if name == "alias.example" else 60
             if name == "alias.example":
                 target = b"\x07allowed\x07example\x00"
-                records = owner + struct.pack(">HHIH", 5, 1, 1, len(target)) + target
+                records = owner + struct.pack(">HHIH", 5, 1, lasts, len(target)) + target
                 count, owner = 1, target
             if kind == 1 and name in FOUR:
-                records += owner + struct.pack(">HHIH", 1, 1, 1, 4) + socket.inet_aton(FOUR[name])
+                records += owner + struct.pack(">HHIH", 1, 1, lasts, 4) + socket.inet_aton(FOUR[name])
                 count += 1
             if kind == 28 and name in SIX:
-                records += owner + struct.pack(">HHIH", 28, 1, 1, 16) + socket.inet_pton(socket.AF_INET6, SIX[name])
+                records += owner + struct.pack(">HHIH", 28, 1, lasts, 16) + socket.inet_pton(socket.AF_INET6, SIX[name])
                 count += 1
             head = query[:2] + struct.pack(">5H", 0x8180 if known else 0x8183, 1, count, 0, 0)
             server.sendto(head + query[12 : at + 5] + records, who)

@@ -13,7 +13,6 @@ const LATER: &[(&str, &str)] = &[
     ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
-    ("approvals.grantable.hosts", "[approvals]\ngrantable = { hosts = [\"*.example.org\"] }"),
 ];
 
 #[test]

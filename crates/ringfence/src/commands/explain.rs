@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_plan::{Invoker, REFUSALS};
-use ringfence_policy::{Access, Children, Decision, Endpoint, HostPattern, Judge, network_remedy};
+use ringfence_policy::{Access, Children, Decision, Endpoint, HostPattern, Judge, Reason, network_remedy};
 use ringfence_record::State;
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,10 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
             _ => Vec::new(),
         };
         answers.push(answer("connect", &endpoint.to_string(), &decision, remedy));
+        if let Ok((_, by)) = policy.grant_host(&endpoint) {
+            let by = Decision::Allow { by: Reason::BuiltIn(by) };
+            answers.push(answer("be granted while it runs", &endpoint.to_string(), &by, Vec::new()));
+        }
     }
     if let Some(url) = &arguments.url {
         let (endpoint, target) = parts(url)?;
