@@ -9,6 +9,7 @@ pub mod bpf;
 mod decoys;
 pub mod enforcer;
 mod environment;
+mod exposed;
 mod grants;
 mod guard;
 mod host;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 
 use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Protocol, Rule};
 
+pub use exposed::Exposed;
 pub use host::{Host, Invoker};
 pub use hosted::{Hosted, SCOPES};
 pub use landlock::{Landlock, Right};
@@ -60,6 +62,8 @@ pub struct Request {
     pub machine_id: String,
     /// Where TLS is looked into: the authority of this sandbox, and all that are trusted, both as PEM.
     pub trust: Option<(String, String)>,
+    /// What the task sees of credentials.
+    pub exposed: Exposed,
     /// What the policy's decoys hold.
     pub decoys: BTreeMap<PathBuf, String>,
 }

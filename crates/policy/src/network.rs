@@ -50,6 +50,8 @@ pub struct NetworkRules {
     deny: Vec<Line>,
     /// Sockets of the host by their paths.
     unix: Vec<PathBuf>,
+    /// Where credentials go: each request there is looked into.
+    secret: Vec<Endpoint>,
 }
 
 /// The same, indexed: a question costs the labels of its name, not the number of rules.
@@ -57,6 +59,7 @@ pub struct NetworkRules {
 pub struct NetworkJudge {
     allow: Index,
     deny: Index,
+    secret: Vec<Endpoint>,
 }
 
 #[derive(Debug, Default)]
@@ -138,7 +141,13 @@ impl NetworkRules {
             by: denied_by(rule).to_string(),
         });
         let unix = network.unix.iter().map(|rule| rule.value.clone());
-        Some(Self { allow: allow.collect(), deny: deny.collect(), unix: unix.collect() })
+        let secret = policy.credentials.values().flat_map(|rule| rule.value.hosts.iter().cloned());
+        Some(Self {
+            allow: allow.collect(),
+            deny: deny.collect(),
+            unix: unix.collect(),
+            secret: secret.collect(),
+        })
     }
 
     /// For a reader, a line each.
@@ -161,7 +170,8 @@ impl NetworkRules {
     /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
     pub fn inspected(&self) -> impl Iterator<Item = &HostPattern> {
         let looks = |line: &&Line| line.protocol == Protocol::Tls && line.http.is_some();
-        self.allow.iter().filter(looks).map(|line| &line.host)
+        let rules = self.allow.iter().filter(looks).map(|line| &line.host);
+        rules.chain(self.secret.iter().map(|endpoint| &endpoint.host))
     }
 
     /// Sockets of the host that are carried, by their paths.
@@ -189,7 +199,12 @@ impl NetworkRules {
 impl NetworkJudge {
     /// Indexes the rules.
     pub fn new(rules: NetworkRules) -> Self {
-        Self { allow: Index::new(rules.allow), deny: Index::new(rules.deny) }
+        Self { allow: Index::new(rules.allow), deny: Index::new(rules.deny), secret: rules.secret }
+    }
+
+    /// Does a credential go there?
+    fn secret(&self, peer: &Peer<'_>, port: u16) -> bool {
+        self.secret.iter().any(|endpoint| endpoint.is(peer, port))
     }
 
     /// May the name be asked for: is there a port at which it can be reached?
@@ -225,7 +240,8 @@ impl NetworkJudge {
             .collect();
         // One that bounds nothing allows all.
         if let Some(line) = lines.iter().find(|line| line.http.is_none()).or(lines.first()) {
-            return Ok(Way { protocol: line.protocol, judged: line.http.is_some() });
+            let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
+            return Ok(Way { protocol: line.protocol, judged: secret || line.http.is_some() });
         }
         let Peer::Address(address) = peer else {
             let Peer::Name(name) = peer else { return Err(String::new()) };
@@ -244,7 +260,10 @@ impl NetworkJudge {
     pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<HttpPath, String> {
         let lines = self.allow.all(peer, port, true);
         let lines = lines.into_iter().filter_map(|number| self.allow.line(number));
-        let rules: Vec<HttpRule> = lines.filter_map(|line| line.http.clone()).collect();
+        let secret = self.secret(peer, port);
+        // One that bounds nothing, where a credential has requests looked into.
+        let free = || secret.then(|| HttpRule { websocket: true, ..HttpRule::default() });
+        let rules: Vec<HttpRule> = lines.filter_map(|line| line.http.clone().or_else(free)).collect();
         decide_http(&rules, request).map(|(_, path)| path).map_err(|refusal| {
             let target = String::from_utf8_lossy(request.target);
             format!("{} {}: {refusal}", request.method, target.split('?').next().unwrap_or_default())
@@ -382,7 +401,12 @@ mod tests {
                 by: format!("deny {text}"),
             }
         });
-        NetworkJudge::new(NetworkRules { allow: allow.collect(), deny: deny.collect(), unix: Vec::new() })
+        NetworkJudge::new(NetworkRules {
+            allow: allow.collect(),
+            deny: deny.collect(),
+            unix: Vec::new(),
+            secret: Vec::new(),
+        })
     }
 
     #[test]

@@ -1,0 +1,9 @@
+//! Secrets by their forms: placeholders that look like them, and finding them in what leaves. Nothing here touches the host.
+
+#![forbid(unsafe_code)]
+
+mod formats;
+mod placeholder;
+
+pub use formats::{Format, formats};
+pub use placeholder::placeholder;
