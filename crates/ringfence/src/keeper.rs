@@ -41,6 +41,7 @@ pub(crate) fn run() -> u8 {
 }
 
 fn serve() -> Result<(), Errno> {
+    rustix::thread::set_name(c"ringfence-keep")?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;

@@ -172,3 +172,141 @@ fn a_secret_that_is_not_there_starts_nothing() {
         assert!(outcome.err.contains(why), "{outcome:?}");
     }
 }
+
+#[test]
+fn the_secret_is_in_the_gateways_memory_alone() {
+    let world = World::new();
+    std::fs::write(world.base.join("token"), "file-secret-Zq8mT4vKx2LwP9nRb7JdYc\n").unwrap();
+    let base = world.base.display();
+    let policy = world.policy(&format!(
+        "{NETWORK}\n[credentials.tracker]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}\n\
+         [credentials.filed]\nsource = {{ file = \"{base}/token\" }}\nhosts = [\"denied.example\"]\nexpose = {{ env = \"FILED\" }}"
+    ));
+    let inside = r#"
+for i in 1 2 3; do
+  curl -sm9 -H "Authorization: Bearer $TOK" https://allowed.example/reflect > one.$i
+  curl -sm9 --http1.1 -H "Authorization: Bearer $FILED" https://denied.example/reflect > two.$i
+done
+cat one.1 two.1
+( env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; grep -rs . ~ /tmp /etc . /dev/shm /run /var/tmp ) > /tmp/all 2>/dev/null
+touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all
+"#;
+    let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
+    let script = format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; MY_TOKEN={TOKEN} \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\" > $BASE/out 2>&1 & run=$!; \
+         for i in $(seq 100); do ls $RINGFENCE_STATE/runs/*/*/upper/ready $RINGFENCE_STATE/runs/*/layers/*/upper/ready >/dev/null 2>&1 && break; \
+         find $RINGFENCE_STATE -name ready 2>/dev/null | grep -q . && break; sleep 0.1; done; \
+         for s in {TOKEN} file-secret-Zq8mT4vKx2LwP9nRb7JdYc; do python3 {} $run $s; echo; done; wait $run; \
+         grep -rlsF -e {TOKEN} -e file-secret-Zq8mT4vKx2LwP9nRb7JdYc $RINGFENCE_STATE $HOME && echo kept; true",
+        inside.display(),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/world/search.py"),
+    );
+    let outcome = world.host(&script);
+    let out = std::fs::read_to_string(world.base.join("out")).unwrap();
+    assert!(out.contains("/reflect") && out.contains("uthorization: Bearer"), "{out}");
+    for secret in [TOKEN, "file-secret-Zq8mT4vKx2LwP9nRb7JdYc"] {
+        assert!(!out.contains(secret), "{out}");
+    }
+    assert!(!outcome.out.contains("kept"), "{outcome:?}");
+    let heads = world.log("heads.log");
+    assert_eq!(heads.matches(TOKEN).count(), 3, "{heads}");
+    assert_eq!(heads.matches("file-secret-Zq8mT4vKx2LwP9nRb7JdYc").count(), 3, "{heads}");
+    let (mut gateways, mut readable) = (0, 0);
+    for line in outcome.out.lines().filter(|line| line.starts_with("process ")) {
+        let gateway = line.contains("ringfence-gate");
+        gateways += usize::from(gateway);
+        // Where the caller is no root, what cannot be dumped cannot be read either.
+        assert!(gateway || line.contains("memory=0 ") || line.contains("unreadable"), "{}", outcome.out);
+        assert!(line.ends_with("shown=0"), "{}", outcome.out);
+        readable += usize::from(line.contains("memory="));
+    }
+    assert!(gateways == 2 && readable >= 4, "{outcome:?}");
+    if ringfence_promises::root() {
+        assert!(
+            outcome.out.lines().any(|line| line.contains("ringfence-gate") && !line.contains("memory=0 ")),
+            "{}",
+            outcome.out
+        );
+    }
+}
+
+#[test]
+fn git_clones_and_pushes_with_a_placeholder() {
+    let world = World::new();
+    std::fs::write(world.base.join("expected"), TOKEN).unwrap();
+    let credentials = "[credentials.forge]\nsource = { env = \"MY_TOKEN\" }\nhosts = [\"allowed.example\"]\npaths = [\"/git/**\"]\n\
+                       inject = \"basic\"\nexpose = { git = true }";
+    let policy = world.policy(&format!("{NETWORK}\n{credentials}"));
+    let inside = "set -e; git clone -q https://allowed.example/git/one.git /tmp/c; cd /tmp/c; cat file; head -c 3000000 /dev/urandom > big; \
+                  git add big; git -c user.name=w -c user.email=w@w commit -qm big; git push -q origin HEAD; git config --list --show-origin | grep -c extraheader; \
+                  GIT_CONFIG_COUNT=0 GIT_TERMINAL_PROMPT=0 git ls-remote https://allowed.example/git/one.git && echo without; true";
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; mkdir -p $BASE/git $BASE/made && cd $BASE/made && git init -q . && echo content > file && \
+         git add file && git -c user.name=w -c user.email=w@w commit -qm made && git clone -q --bare . $BASE/git/one.git && \
+         git -C $BASE/git/one.git config http.receivepack true && cd - >/dev/null && \
+         \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c '{inside}'; git -C $BASE/git/one.git log --format=%s"
+    ));
+    nowhere(&world, &outcome);
+    assert!(outcome.out.contains("content\n") && outcome.out.contains("big\nmade\n"), "{outcome:?}");
+    assert!(!outcome.out.contains("without"), "{outcome:?}");
+}
+
+/// The official clients, from PyPI; kept beside what was built.
+fn clients() -> String {
+    let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/sdk");
+    if !std::path::Path::new(place).join("anthropic").is_dir() {
+        let install = ["-m", "pip", "install", "-q", "--target", place, "openai", "anthropic"];
+        let done = std::process::Command::new("/usr/bin/python3").args(install).status().unwrap();
+        assert!(done.success(), "the official Python clients cannot be installed");
+    }
+    std::fs::canonicalize(place).unwrap().display().to_string()
+}
+
+#[test]
+fn official_clients_stream_with_placeholders() {
+    let world = World::new();
+    std::fs::write(world.base.join("expected"), TOKEN).unwrap();
+    let place = clients();
+    let credentials = format!(
+        "[credentials.one]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\npaths = [\"/v1/chat/completions\"]\nexpose = {{ env = \"OPENAI_API_KEY\" }}\n\
+         [credentials.two]\nsource = {{ command = [\"sh\", \"-c\", \"echo {TOKEN}\"] }}\nlike = \"sk-ant-api03-{}\"\nhosts = [\"allowed.example\"]\n\
+         paths = [\"/v1/messages\"]\ninject = [\"X-Api-Key: {{secret}}\", \"bearer\"]\nexpose = {{ env = \"ANTHROPIC_API_KEY\" }}",
+        "0".repeat(95)
+    );
+    let policy = world.policy(&format!("{NETWORK}\n{credentials}"));
+    let text = std::fs::read_to_string(&policy)
+        .unwrap()
+        .replace("read = [", &format!("exec = [\"{place}\"]\nread = ["));
+    std::fs::write(&policy, text).unwrap();
+    world.place.write(
+        "ask.py",
+        r#"
+import os, time
+import anthropic, openai
+print("placeholders", os.environ["OPENAI_API_KEY"][:4], os.environ["ANTHROPIC_API_KEY"][:13])
+say = [{"role": "user", "content": "hello"}]
+def times(name, words):
+    begun, text, when = time.monotonic(), "", []
+    for word in words:
+        if word:
+            text += word
+            when.append(time.monotonic() - begun)
+    print(name, text, "streamed" if when[-1] - when[0] > 0.3 else f"at once {when}")
+one = openai.OpenAI(base_url="https://allowed.example/v1")
+times("one", (part.choices[0].delta.content for part in one.chat.completions.create(model="m", messages=say, stream=True)))
+two = anthropic.Anthropic(base_url="https://allowed.example")
+with two.messages.stream(model="m", max_tokens=9, messages=say) as stream:
+    times("two", stream.text_stream)
+"#,
+    );
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; \"$RF\" run --quiet --policy {policy} --workspace . -- env PYTHONPATH={place} /usr/bin/python3 ask.py"
+    ));
+    nowhere(&world, &outcome);
+    for line in
+        ["placeholders ghp_ sk-ant-api03-", "one first second third key ", "two first second third key "]
+    {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
+    }
+    assert_eq!(outcome.out.matches("streamed").count(), 2, "{outcome:?}");
+}

@@ -15,6 +15,8 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import services
+
 ALLOWED, DENIED, ALLOWED6, DENIED6 = "203.0.113.10", "203.0.113.20", "2001:db8::10", "2001:db8::20"
 DNS, META, PRIVATE = "203.0.113.53", "169.254.169.254", "10.9.8.7"
 FOUR = {
@@ -86,6 +88,8 @@ class Web(SimpleHTTPRequestHandler):
         if self.path.startswith("/site/"):
             self.path = self.path[5:]
             return super().do_GET()
+        if self.path.startswith("/git/"):
+            return services.git(self, BASE)
         if self.path.startswith("/reflect"):
             return self.reply(f"{self.path}\n{self.headers}".encode())
         if self.path == "/guarded":
@@ -97,6 +101,10 @@ class Web(SimpleHTTPRequestHandler):
 
     def do_POST(self):
         self.hit()
+        if self.path.startswith("/git/"):
+            return services.git(self, BASE)
+        if self.path in ("/v1/messages", "/v1/chat/completions"):
+            return services.stream(self, BASE)
         digest, left = hashlib.sha256(), int(self.headers["Content-Length"])
         while left:
             part = self.rfile.read(min(left, 1 << 16))
