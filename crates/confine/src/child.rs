@@ -63,7 +63,11 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Stage::Guard))?;
     build_root(&orders, &mut trees, &inherited.root)?;
-    let own = Own { led, ..own_mounts(&orders).map_err(at(Stage::Root))? };
+    let own = Own {
+        led,
+        watch_writes: orders.filter.watch_writes,
+        ..own_mounts(&orders).map_err(at(Stage::Root))?
+    };
     set_names(&orders).map_err(at(Stage::Names))?;
     process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(at(Stage::Limits))?;
@@ -168,6 +172,8 @@ pub(crate) struct Own {
     pub(crate) hosted: Option<Judge>,
     /// Sockets of the host that are granted.
     pub(crate) led: Vec<Led>,
+    /// Whether writes to what may only be read are told of.
+    pub(crate) watch_writes: bool,
 }
 
 /// Looked up while nobody can have renamed what leads to them.

@@ -30,7 +30,7 @@ const RETRY: Duration = Duration::from_millis(5);
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Numbers of refused system calls begin here, far from those of connects and of files.
-const CALLS: u32 = 1 << 30;
+pub(crate) const CALLS: u32 = 1 << 30;
 /// Counts in one message.
 const MOST_COUNTS: usize = 256;
 

@@ -33,6 +33,7 @@ mod root;
 mod spare;
 pub mod survey;
 mod void;
+mod written;
 
 pub use enclosure::{Enclosure, enclose};
 pub use hosted::begin as begin_hosted;

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::channel;
 use crate::gateway::{self, Gateway, GatewayTell};
+use crate::init::CALLS;
 use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, Tell, VoidOrders};
 use crate::report::{self, Message, Refusal, Refused, STEPS, Stage, TREES};
@@ -156,8 +157,8 @@ impl Boundary {
     pub fn written(&self, refusal: &Refusal) {
         let number = refusal.number;
         match &refusal.what {
-            // Where the root has no server, init alone refuses.
-            Refused::File { .. } if self.server.is_none() => {
+            // Where the root has no server, init alone refuses; and what it tells of has numbers of its own.
+            Refused::File { .. } if self.server.is_none() || number >= CALLS => {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
             Refused::File { .. } | Refused::Decoy { .. } => drop(self.tell_server(&Tell::Written(number))),

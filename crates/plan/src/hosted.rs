@@ -288,6 +288,13 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
             elsewhere,
         );
     }
+    if policy.runtime.watch_writes {
+        return refused(
+            "runtime.watch_writes",
+            "what may only be read is no mount of its own here",
+            elsewhere,
+        );
+    }
     if policy.limits.tmp.is_some() {
         return refused("limits.tmp", "the temporary directory is no file system of its own", elsewhere);
     }

@@ -286,6 +286,7 @@ pub fn plan(
             io_uring: policy.runtime.io_uring,
             guarded: guard.is_some(),
             hosted: false,
+            watch_writes: policy.runtime.watch_writes,
         },
         guard,
         network: NetworkRules::of(policy),

@@ -274,6 +274,8 @@ table! {
         debug: List<String>,
         /// The io_uring interface.
         io_uring: At<bool>,
+        /// Tell of writes to what may only be read.
+        watch_writes: At<bool>,
         /// May programs in /tmp be executed?
         tmp_exec: At<bool>,
         /// `filtered` or `raw`.

@@ -62,6 +62,7 @@ pub(crate) struct Merged {
     pub(crate) debug: Option<At<bool>>,
     pub(crate) user_namespaces: Option<At<bool>>,
     pub(crate) io_uring: Option<At<bool>>,
+    pub(crate) watch_writes: Option<At<bool>>,
     pub(crate) terminal_raw: Option<At<bool>>,
     pub(crate) expect_allow: Vec<At<String>>,
     pub(crate) expect_refuse: Vec<At<String>>,
@@ -123,6 +124,7 @@ impl Merged {
             replace_by(&mut self.tmp_exec, runtime.tmp_exec.as_ref());
             replace_by(&mut self.user_namespaces, runtime.user_namespaces.as_ref());
             replace_by(&mut self.io_uring, runtime.io_uring.as_ref());
+            replace_by(&mut self.watch_writes, runtime.watch_writes.as_ref());
             for word in runtime.debug.iter().flat_map(|list| &list.value) {
                 let read = choice("runtime.debug", word, &[("ptrace", true)], report).map(|on| word.with(on));
                 replace_by(&mut self.debug, read.as_ref());
@@ -408,6 +410,7 @@ impl Merged {
         note("runtime.debug", self.debug.as_ref().map(|at| at.place));
         note("runtime.user_namespaces", self.user_namespaces.as_ref().map(|at| at.place));
         note("runtime.io_uring", self.io_uring.as_ref().map(|at| at.place));
+        note("runtime.watch_writes", self.watch_writes.as_ref().map(|at| at.place));
         note("runtime.tmp_exec", self.tmp_exec.as_ref().map(|at| at.place));
         let value = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
         Policy {
@@ -454,6 +457,7 @@ impl Merged {
                 debug: value(&self.debug),
                 user_namespaces: value(&self.user_namespaces),
                 io_uring: value(&self.io_uring),
+                watch_writes: value(&self.watch_writes),
                 terminal_raw: value(&self.terminal_raw),
             },
             expect: model::Expect {

@@ -276,6 +276,8 @@ pub struct Runtime {
     pub user_namespaces: bool,
     /// The task may use io_uring.
     pub io_uring: bool,
+    /// Writes to what may only be read are told of, at a price for each open that writes.
+    pub watch_writes: bool,
     /// What the task writes to a terminal may act on it.
     pub terminal_raw: bool,
 }

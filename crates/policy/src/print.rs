@@ -152,6 +152,7 @@ impl Printer<'_> {
             ("user_namespaces", runtime.user_namespaces, "true"),
             ("debug", runtime.debug, "[\"ptrace\"]"),
             ("io_uring", runtime.io_uring, "true"),
+            ("watch_writes", runtime.watch_writes, "true"),
             ("tmp_exec", runtime.tmp_exec, "true"),
             ("terminal", runtime.terminal_raw, "\"raw\""),
         ];

@@ -141,7 +141,7 @@ fn explain(
     context: &PolicyContext,
 ) -> Explanation {
     let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network" | "credential");
-    let on_host = if nowhere { None } else { host.has(Path::new(&target)) };
+    let on_host = if nowhere { None } else { host.could_have(Path::new(&target), purpose == "write") };
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
@@ -258,8 +258,8 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
 }
 
 /// What no part of the boundary sees, since the kernel answers by itself: mount flags and Landlock.
-const PLAIN: &str = "\n(\"Read-only file system\" and \"Permission denied\" for what is granted in another way or protected are not listed, nor are \
-                     programs that a plain list does not name: `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
+const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the policy has `runtime.watch_writes`; programs that a plain list does not name. \
+                     `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
 
 fn paragraph(one: &Explanation, run: &str) -> String {
     let line = |text: &str| escape(text.replace('\n', "\\n"));

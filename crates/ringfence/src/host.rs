@@ -22,6 +22,14 @@ impl Host {
         Self { elsewhere: OnceCell::new() }
     }
 
+    /// The same of what was to be written, which its directory would have had.
+    pub(crate) fn could_have(&self, path: &Path, written: bool) -> Option<bool> {
+        match (self.has(path), path.parent()) {
+            (Some(false), Some(parent)) if written => self.has(parent),
+            (has, _) => has,
+        }
+    }
+
     /// Whether there is anything of that name; `None` if it is not looked for, or this user may not see it.
     pub(crate) fn has(&self, path: &Path) -> Option<bool> {
         let elsewhere = self.elsewhere.get_or_init(elsewhere);

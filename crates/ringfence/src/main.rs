@@ -31,6 +31,7 @@ mod outcome;
 mod refusals;
 mod registries;
 mod run;
+mod scribe;
 mod source;
 mod terminal;
 mod trust;

@@ -71,7 +71,10 @@ impl Refusals {
     pub(crate) fn totals(&self) -> (u64, u64) {
         let host = Host::new();
         let there = |event: &Event| {
-            hosts(event) || target(event).is_some_and(|path| host.has(Path::new(path)) != Some(false))
+            let written =
+                matches!(event, Event::FileDeny { purpose, .. } if purpose == Purpose::Write.word());
+            hosts(event)
+                || target(event).is_some_and(|path| host.could_have(Path::new(path), written) != Some(false))
         };
         let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
         let refused = |(event, _): &&(Event, u64)| matches!(event, Event::ExecDeny { .. });

@@ -28,6 +28,7 @@ use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
+use crate::scribe::Scribe;
 use crate::{
     chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, named, outcome, source,
     terminal,
@@ -160,6 +161,11 @@ fn make_plan_as(
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
+}
+
+/// One hash covers them all.
+fn named_source(name: &String) -> Source {
+    Source { name: name.clone(), sha256: String::new() }
 }
 
 pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
@@ -347,6 +353,8 @@ impl Run {
         let mut open = self.open(&arguments.policy, command, nascent, &standard.relays, report)?;
         let grantable = approvals::any(self.policy);
         let socket = if grantable { Some(named::listener(&self.directory)?) } else { None };
+        let file = source::file(&arguments.policy, &self.invoker).filter(|_| standard.screen.is_some());
+        let scribe = file.and_then(|file| Scribe::start(self.policy, open.plan, file, &self.invoker));
         self.enclose(&open)?;
         open.boundary.start(&job(open.plan, &standard), &standard.passed).map_err(not_confined)?;
         drop(standard.passed);
@@ -360,7 +368,8 @@ impl Run {
             environment::context(&self.invoker),
             &log,
             (self.directory.id(), screen.is_none()),
-        );
+        )
+        .lasting(scribe);
         let desk = socket.map(|socket| Desk::new(boundary, socket, &mut clerk));
         let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell, desk)
             .context("watching the sandbox")?;
@@ -464,13 +473,7 @@ impl Run {
     fn start_event(&self, plan: &Plan) -> Event {
         Event::SandboxStart {
             policy: self.policy.hash.clone(),
-            // One hash covers them all.
-            sources: self
-                .policy
-                .sources
-                .iter()
-                .map(|name| Source { name: name.clone(), sha256: String::new() })
-                .collect(),
+            sources: self.policy.sources.iter().map(named_source).collect(),
             tier: plan.tier.to_owned(),
             command: words(plan),
             workspace: plan.workspace.display().to_string(),

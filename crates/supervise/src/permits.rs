@@ -49,7 +49,7 @@ impl Grants<'_> {
             return Some(false);
         }
         let waiting = self.questions.waiting().filter(|name| entry_of(name).is_some()).count();
-        let full = waiting >= MOST_WAITING || !self.questions.add(&name, refusal);
+        let full = waiting >= MOST_WAITING || !self.questions.add(&name, refusal, false);
         Some(!full || self.decline(boundary, refusal, &name, "too many questions wait"))
     }
 

@@ -41,6 +41,7 @@ mod switches;
 mod syscalls;
 mod terminal;
 mod void;
+mod watch_writes;
 
 /// Each promise has its file, and each file is part of this program.
 #[test]
