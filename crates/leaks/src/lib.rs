@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod encodings;
 mod formats;
 mod placeholder;
+mod scan;
 
 pub use formats::{Format, formats};
 pub use placeholder::placeholder;
+pub use scan::{Hit, Known, Scanner, Stream};
