@@ -19,6 +19,7 @@ mod interpreter;
 #[cfg(debug_assertions)]
 mod intruder;
 mod job;
+pub mod keeper;
 mod landlock;
 mod mounter;
 mod nascent;

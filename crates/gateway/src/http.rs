@@ -6,8 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder as Client, SendRequest};
 use hyper::client::conn::http2::{Builder as Client2, SendRequest as SendRequest2};
@@ -24,7 +22,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
+use crate::body::{self, Carried, Found, Search};
 use crate::connection::{Target, reset};
+use crate::credentials::{self, Denied, Used};
 use crate::inspect;
 use crate::upstream::{self, NoWay};
 
@@ -62,8 +62,6 @@ static OVERRIDES: &[(&str, &str)] = &[
     ("x-override-url", "path"),
     ("x-http-path-override", "path"),
 ];
-
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
 pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
@@ -139,8 +137,8 @@ struct Kind {
 
 /// A connection to the server.
 enum Sender {
-    One(SendRequest<Incoming>),
-    Two(SendRequest2<Incoming>),
+    One(SendRequest<Carried>),
+    Two(SendRequest2<Carried>),
 }
 
 /// One connection of a client, and the one that its requests are sent on by.
@@ -162,7 +160,7 @@ impl Way {
         error.is_parse()
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Carried> {
         let (gateway, target) = (&self.gateway, &self.target);
         let rewritten = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
         let request = match rewritten {
@@ -172,10 +170,21 @@ impl Way {
                 return problem(StatusCode::FORBIDDEN, &why);
             }
         };
-        match self.send(request).await {
+        let (line, found) = (credentials::line(&request), Found::default());
+        let (request, used) = match self.with_secrets(request, &found).await {
+            Ok(request) => request,
+            Err(denied) => return self.denied(denied, line).await,
+        };
+        let sent = self.send(request).await;
+        // What must not leave ended the request.
+        let late = (Rc::clone(gateway), target.clone(), line.clone());
+        if let Some(denied) = found.take(move |denied| tell_late(late, denied)) {
+            return self.denied(denied, line).await;
+        }
+        match sent {
             Ok(mut response) => {
                 leave_connection(response.headers_mut());
-                response.map(BodyExt::boxed_unsync)
+                self.masked(response, used)
             }
             Err(NoWay::Refused(why)) => {
                 gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
@@ -185,7 +194,45 @@ impl Way {
         }
     }
 
-    async fn send(&self, mut request: Request<Incoming>) -> Result<Response<Incoming>, NoWay> {
+    /// The request with the secrets that belong on it, and nothing else of them in it.
+    async fn with_secrets(
+        &self,
+        mut request: Request<Incoming>,
+        found: &Found,
+    ) -> Result<(Request<Carried>, Used), Denied> {
+        let Some(credentials) = &self.gateway.credentials else {
+            return Ok((request.map(body::plain), Used::default()));
+        };
+        let used = credentials.apply(&self.gateway, &mut request, &self.target, self.kind.secure).await?;
+        let (head, own) = request.into_parts();
+        let own = match Search::new(credentials) {
+            Some(search) => body::searched(own, search, found).await?,
+            None => body::plain(own),
+        };
+        Ok((Request::from_parts(head, own), used))
+    }
+
+    async fn denied(&self, denied: Denied, line: String) -> Response<Carried> {
+        let Denied { credential, rule } = denied;
+        let why = format!("{line}: the credential `{credential}`: {rule}");
+        self.gateway.refusals.credential(&credential, &self.target, line, rule, 1).await;
+        problem(StatusCode::FORBIDDEN, &why)
+    }
+
+    /// The answer without the secrets that were on the request.
+    fn masked(&self, response: Response<Incoming>, used: Used) -> Response<Carried> {
+        let Some(credentials) = self.gateway.credentials.as_ref().filter(|_| !used.is_empty()) else {
+            return response.map(body::plain);
+        };
+        if response.status() == StatusCode::UNAUTHORIZED {
+            used.refused(credentials);
+        }
+        let (mut head, own) = response.into_parts();
+        used.mask.headers(&mut head.headers);
+        Response::from_parts(head, body::masked(own, used.mask))
+    }
+
+    async fn send(&self, mut request: Request<Carried>) -> Result<Response<Incoming>, NoWay> {
         let ended = |_| NoWay::Failed("the server ended the connection without an answer".to_owned());
         let mut kept = self.sender.lock().await;
         let open = match kept.as_mut() {
@@ -268,6 +315,13 @@ impl Way {
     }
 }
 
+/// What was found in the rest of a request whose answer had begun.
+fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), denied: Denied) {
+    tokio::task::spawn_local(async move {
+        gateway.refusals.credential(&denied.credential, &target, line, denied.rule, 1).await;
+    });
+}
+
 fn client() -> Client {
     let mut client = Client::new();
     client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
@@ -281,7 +335,7 @@ fn overrides(name: &HeaderName) -> Option<(&'static str, &'static str)> {
 }
 
 /// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).
-fn absolute(request: &mut Request<Incoming>, target: &Target) {
+fn absolute(request: &mut Request<Carried>, target: &Target) {
     let host = match (target.name.as_deref(), target.address) {
         (Some(name), _) => name.to_owned(),
         (None, IpAddr::V6(address)) => format!("[{address}]"),
@@ -378,7 +432,7 @@ fn leave_connection(headers: &mut HeaderMap) {
 }
 
 /// An answer of the gateway's own (RFC 9457).
-fn problem(status: StatusCode, why: &str) -> Response<Body> {
+fn problem(status: StatusCode, why: &str) -> Response<Carried> {
     let (title, again) = match status {
         StatusCode::FORBIDDEN => ("refused by the policy of this sandbox", "asking again will not help"),
         _ => ("no answer from the server", "asking again may help"),
@@ -386,8 +440,7 @@ fn problem(status: StatusCode, why: &str) -> Response<Body> {
     let text = serde_json::json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": why, "again": again,
     });
-    let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {}).boxed_unsync();
-    let mut response = Response::new(body);
+    let mut response = Response::new(body::whole(Bytes::from(format!("{text}\n"))));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -14,6 +14,8 @@ use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::connection::Target;
+
 /// Bytes of the longest packet from the supervisor.
 const TOLD: usize = 4096;
 /// Refusals on their way.
@@ -48,11 +50,28 @@ impl Refusals {
 
     /// Tells of one and waits until it is written down. `source`: the port it came from, 0 if not known.
     pub(crate) async fn tell(&self, host: &str, port: u16, rule: String, source: u16) -> Heard {
+        let (host, rule) = (cut(host.to_owned(), HOST), cut(rule, RULE));
+        self.told(Refused::Network { host, port, rule, source }).await
+    }
+
+    /// The same of a credential: that it was used, or, with a rule, that it was not.
+    pub(crate) async fn credential(
+        &self,
+        name: &str,
+        target: &Target,
+        request: String,
+        rule: String,
+        times: u64,
+    ) {
+        let (name, host, port, source) = (name.to_owned(), target.host(), target.port, target.source);
+        let (host, request, rule) = (cut(host, HOST), cut(request, RULE), cut(rule, RULE));
+        self.told(Refused::Credential { name, host, port, request, rule, times, source }).await;
+    }
+
+    async fn told(&self, what: Refused) -> Heard {
         let Ok(_place) = self.room.acquire().await else { return Heard::Written };
         let number = NUMBERS + self.next.get() % NUMBERS;
         self.next.set(self.next.get().wrapping_add(1));
-        let (host, rule) = (cut(host.to_owned(), HOST), cut(rule, RULE));
-        let what = Refused::Network { host, port, rule, source };
         let refusal = Refusal { number, process: 0, program: OsString::new(), what };
         let (written, wait) = oneshot::channel();
         self.waiting.borrow_mut().insert(number, written);

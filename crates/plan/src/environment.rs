@@ -54,6 +54,9 @@ pub(crate) fn build(
         // Beside its own.
         variables.insert("NODE_EXTRA_CA_CERTS".into(), AUTHORITY.into());
     }
+    for (name, placeholder) in &request.exposed.variables {
+        variables.insert(name.into(), placeholder.into());
+    }
     variables
 }
 

@@ -9,6 +9,7 @@ pub mod bpf;
 mod decoys;
 pub mod enforcer;
 mod environment;
+mod exposed;
 mod grants;
 mod guard;
 mod host;
@@ -33,6 +34,7 @@ use std::path::PathBuf;
 
 use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Protocol, Rule};
 
+pub use exposed::Exposed;
 pub use host::{Host, Invoker};
 pub use hosted::{Hosted, SCOPES};
 pub use landlock::{Landlock, Right};
@@ -64,6 +66,8 @@ pub struct Request {
     pub trust: Option<(String, String)>,
     /// Names in each layer's directory of the changes that it begins with, the topmost first.
     pub base: Vec<String>,
+    /// What the task sees of credentials.
+    pub exposed: Exposed,
     /// What the policy's decoys hold.
     pub decoys: BTreeMap<PathBuf, String>,
 }

@@ -113,6 +113,7 @@ pub(crate) fn layout(
         }
     }
     builder.decoys(policy, request, host)?;
+    builder.exposed(policy, request)?;
     builder.refusals();
     builder.steps.push(Step::Seal { path: "/dev".into(), flags: READ });
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
@@ -511,6 +512,16 @@ impl Builder {
             }
             None => self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.into() }),
         }
+    }
+
+    /// A file of the sandbox's own; `false`: there is no room for one.
+    pub(crate) fn place_file(&mut self, path: &Path, contents: &str) -> bool {
+        let known = self.void.iter().flatten().any(|node| node.path == path);
+        let room = !known && !self.made.contains(path.as_os_str()) && !self.shown(path) && self.own(path);
+        if room {
+            self.file(path, contents);
+        }
+        room
     }
 
     fn link(&mut self, path: &Path, target: &Path) {

@@ -105,6 +105,7 @@ impl Case {
                 layers: "/home/u/.local/state/ringfence/runs/r".into(),
                 unused_id: 0x7000_0001,
                 machine_id: "0".repeat(32),
+                exposed: Default::default(),
                 decoys: BTreeMap::new(),
             },
         }

@@ -60,6 +60,10 @@ pub(crate) fn check_keys(document: &Document, report: &mut Report) {
         ("identity", document.identity.as_ref().map(|at| at.place)),
         ("workspace.path", path),
         ("environment.set", set),
+        (
+            "credentials",
+            document.credentials.iter().flat_map(|Named(all)| all).next().map(|(name, _)| name.place),
+        ),
         ("expect", expect.map(|at| at.place)),
         ("step", document.step.iter().flat_map(|Named(steps)| steps).next().map(|(name, _)| name.place)),
     ] {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::argv::CommandPattern;
 use crate::collected::Collected;
 use crate::context::Context;
+use crate::credential;
 use crate::destination::{Destination, Protocol};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::guarded;
@@ -67,6 +68,7 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_unreachable(merged, report);
     check_outputs(merged, report);
     check_snapshot(merged, report);
+    credential::check(merged, report);
     if let Some(ask) = merged.ask.as_ref().filter(|ask| {
         ask.value
             && merged.grantable.items.is_empty()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::collected::Collected;
+use crate::credential::{self, Credential};
 use crate::destination::{self, Denied, Destination, Registry};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
@@ -19,7 +20,7 @@ use crate::limits;
 use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
 use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
-use crate::reader::{At, List, choice};
+use crate::reader::{At, List, Named, choice};
 use crate::sizes::size;
 use crate::suggest::nearest;
 
@@ -56,6 +57,7 @@ pub(crate) struct Merged {
     pub(crate) registries: Vec<At<Registry>>,
     /// The word of `network.inspect`.
     pub(crate) inspect: Option<At<String>>,
+    pub(crate) credentials: BTreeMap<String, At<Credential>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -111,6 +113,12 @@ impl Merged {
         }
         if let Some(network) = &document.network {
             self.add_network(network, scope, report);
+        }
+        for (name, written) in document.credentials.iter().flat_map(|Named(entries)| entries) {
+            match credential::read(name, written, scope) {
+                Ok(read) => drop(self.credentials.insert(name.value.clone(), name.with(read))),
+                Err(problems) => problems.into_iter().for_each(|problem| report.push(problem)),
+            }
         }
         if let Some(written) = &document.limits {
             self.add_limits(written, report);
@@ -431,6 +439,7 @@ impl Merged {
                 unix: rules(&self.unix, report),
                 deny: rules(&self.unreach, report),
             },
+            credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),

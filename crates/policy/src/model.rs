@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::credential::Credential;
 use crate::destination::{Denied, Destination, Registry};
 use crate::pattern::PathPattern;
 
@@ -46,6 +47,8 @@ pub struct Policy {
     pub guard: Guard,
     /// What can be reached.
     pub network: Network,
+    /// Secrets that the gateway holds, by name.
+    pub credentials: BTreeMap<String, Rule<Credential>>,
     /// Bounds on resources.
     pub limits: Limits,
     /// Switches for special needs.

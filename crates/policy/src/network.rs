@@ -72,6 +72,8 @@ pub struct NetworkRules {
     asks: bool,
     /// Sockets of the host by their paths.
     unix: Vec<PathBuf>,
+    /// Where credentials go: each request there is looked into.
+    secret: Vec<Endpoint>,
 }
 
 /// The same, indexed: a question costs the labels of its name, not the number of rules.
@@ -82,6 +84,7 @@ pub struct NetworkJudge {
     granted: granted::Granted,
     grantable: Index,
     asks: bool,
+    secret: Vec<Endpoint>,
 }
 
 #[derive(Debug, Default)]
@@ -162,12 +165,14 @@ impl NetworkRules {
             by: denied_by(rule).to_string(),
         });
         let unix = network.unix.iter().map(|rule| rule.value.clone());
+        let secret = policy.credentials.values().flat_map(|rule| rule.value.hosts.iter().cloned());
         Some(Self {
             allow: allow.collect(),
             deny: deny.collect(),
             grantable: grantable.collect(),
             asks: policy.approvals.ask,
             unix: unix.collect(),
+            secret: secret.collect(),
         })
     }
 
@@ -197,7 +202,8 @@ impl NetworkRules {
     /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
     pub fn inspected(&self) -> impl Iterator<Item = &HostPattern> {
         let looks = |line: &&Line| line.protocol == Protocol::Tls && line.http.is_some();
-        self.allow.iter().filter(looks).map(|line| &line.host)
+        let rules = self.allow.iter().filter(looks).map(|line| &line.host);
+        rules.chain(self.secret.iter().map(|endpoint| &endpoint.host))
     }
 
     /// Sockets of the host that are carried, by their paths.
@@ -232,7 +238,13 @@ impl NetworkJudge {
             granted: granted::Granted::default(),
             grantable: Index::new(rules.grantable),
             asks: rules.asks,
+            secret: rules.secret,
         }
+    }
+
+    /// Does a credential go there?
+    fn secret(&self, peer: &Peer<'_>, port: u16) -> bool {
+        self.secret.iter().any(|endpoint| endpoint.is(peer, port))
     }
 
     /// May the name be asked for: is there a port at which it can be reached?
@@ -268,7 +280,8 @@ impl NetworkJudge {
             .collect();
         // One that bounds nothing allows all.
         if let Some(line) = lines.iter().find(|line| line.http.is_none()).or(lines.first()) {
-            return Ok(Way { protocol: line.protocol, judged: line.http.is_some(), granted: None });
+            let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
+            return Ok(Way { protocol: line.protocol, judged: secret || line.http.is_some(), granted: None });
         }
         if let Some(way) = self.by_grant(peer, port) {
             return Ok(way);
@@ -290,7 +303,10 @@ impl NetworkJudge {
     pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<HttpPath, String> {
         let lines = self.allow.all(peer, port, true);
         let lines = lines.into_iter().filter_map(|number| self.allow.line(number));
-        let rules: Vec<HttpRule> = lines.filter_map(|line| line.http.clone()).collect();
+        let secret = self.secret(peer, port);
+        // One that bounds nothing, where a credential has requests looked into.
+        let free = || secret.then(|| HttpRule { websocket: true, ..HttpRule::default() });
+        let rules: Vec<HttpRule> = lines.filter_map(|line| line.http.clone().or_else(free)).collect();
         decide_http(&rules, request).map(|(_, path)| path).map_err(|refusal| {
             let target = String::from_utf8_lossy(request.target);
             format!("{} {}: {refusal}", request.method, target.split('?').next().unwrap_or_default())
@@ -435,7 +451,14 @@ mod tests {
                 by: format!("deny {text}"),
             }
         });
-        NetworkJudge::new(NetworkRules { allow: allow.collect(), deny: deny.collect(), unix: Vec::new() })
+        NetworkJudge::new(NetworkRules {
+            grantable: Vec::new(),
+            asks: false,
+            allow: allow.collect(),
+            deny: deny.collect(),
+            unix: Vec::new(),
+            secret: Vec::new(),
+        })
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::credential::{Form, SecretSource};
 use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
 use crate::guarded;
@@ -32,6 +33,7 @@ pub fn print_merged(policy: &Policy) -> String {
     out.environment();
     out.commands();
     out.network();
+    out.credentials();
     out.limits();
     out.runtime();
     if !policy.expect.allow.is_empty() || !policy.expect.refuse.is_empty() {
@@ -85,6 +87,48 @@ impl Printer<'_> {
             self.line("]", "");
         }
         self.list("deny", &network.deny, Denied::to_string);
+    }
+
+    fn credentials(&mut self) {
+        for (name, rule) in &self.policy.credentials {
+            let (credential, origin) = (&rule.value, Some(&rule.origin));
+            let listed = |texts: Vec<String>| {
+                let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+                format!("[{}]", quoted.join(", "))
+            };
+            self.table(&format!("credentials.{}", quoted(name)));
+            let source = match &credential.source {
+                SecretSource::Env(name) => format!("env = {}", quoted(name)),
+                SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
+                SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
+            };
+            self.key("source", &format!("{{ {source} }}"), origin);
+            self.key("hosts", &listed(credential.hosts.iter().map(Endpoint::to_string).collect()), origin);
+            let paths = credential.http.paths.iter().map(|path| path.text().to_owned()).collect();
+            for (key, texts) in [("methods", credential.http.methods.clone()), ("paths", paths)] {
+                if !texts.is_empty() {
+                    self.key(key, &listed(texts), origin);
+                }
+            }
+            self.key("inject", &listed(credential.inject.iter().map(Form::text).collect()), origin);
+            if let Some(expose) = &credential.expose {
+                let file = expose.file.as_ref().map(|path| spelled(path));
+                let texts = [("env", &expose.env), ("file", &file), ("text", &expose.text)];
+                let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+                let mut parts: Vec<String> =
+                    texts.map(|(key, text)| format!("{key} = {}", quoted(text))).collect();
+                if expose.git {
+                    parts.push("git = true".to_owned());
+                }
+                self.key("expose", &format!("{{ {} }}", parts.join(", ")), origin);
+            }
+            if let Some(like) = &credential.like {
+                self.key("like", &quoted(like), origin);
+            }
+            if let Some(refresh) = credential.refresh {
+                self.key("refresh", &quoted(&format!("{refresh}ms")), origin);
+            }
+        }
     }
 
     fn limits(&mut self) {

@@ -44,7 +44,7 @@ pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, named: Option<&Path>
 const ASKED: &str = "asked.json";
 
 /// Keeps which policies were named for a sandbox, for its forks.
-pub(crate) fn remember(run: &std::path::Path, named: &[Source], invoker: &Invoker) -> Result<(), Failure> {
+pub(crate) fn remember(run: &Path, named: &[Source], invoker: &Invoker) -> Result<(), Failure> {
     let one = |source: &Source| match source {
         Source::Preset(name) => ("preset", name.clone()),
         Source::File(path) => ("file", invoker.cwd.join(path).display().to_string()),
@@ -55,7 +55,7 @@ pub(crate) fn remember(run: &std::path::Path, named: &[Source], invoker: &Invoke
 }
 
 /// Those of an earlier sandbox; none: one was found, or it was the default.
-pub(crate) fn remembered(run: &std::path::Path) -> Result<Vec<Source>, Failure> {
+pub(crate) fn remembered(run: &Path) -> Result<Vec<Source>, Failure> {
     let text = match std::fs::read(run.join(ASKED)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.context("the policies that were named")?,

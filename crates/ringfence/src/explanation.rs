@@ -18,7 +18,7 @@ use crate::terminal::escape;
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
-    /// `file`, `socket`, `command`, `syscall`, `decoy` or `limit`.
+    /// `file`, `socket`, `command`, `syscall`, `credential`, `decoy` or `limit`.
     pub(crate) kind: &'static str,
     /// The path, the call's name, or the key in `[limits]`.
     pub(crate) target: String,
@@ -105,6 +105,11 @@ impl Explained {
                 let target = if port == 0 { text("host") } else { format!("{}:{port}", text("host")) };
                 ("host", target, purpose.to_owned())
             }
+            "credential.deny" => {
+                let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
+                let target = format!("{} to {}:{port}", text("credential"), text("host"));
+                ("credential", target, "send".to_owned())
+            }
             "net.down" => ("network", text("what"), "down".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
             "limit.hit" => ("limit", text("limit"), text("what")),
@@ -135,7 +140,7 @@ fn explain(
     host: &Host,
     context: &PolicyContext,
 ) -> Explanation {
-    let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network");
+    let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network" | "credential");
     let on_host = if nowhere { None } else { host.could_have(Path::new(&target), &purpose) };
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
@@ -172,6 +177,8 @@ fn explain(
         Some("run it again; if that repeats itself, report it".to_owned())
     } else if kind == "host" && remedy.is_empty() {
         Some("no line of `network.allow` would change that".to_owned())
+    } else if kind == "credential" {
+        Some("an incident, unless the task only mistook the place: a placeholder is of use at its own hosts alone".to_owned())
     } else if kind == "limit" {
         Some("raise the limit only if the task needs more".to_owned())
     } else if remedy.is_empty() {
@@ -270,6 +277,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "execute" => "tried to start",
         "connect" => "tried to connect to",
         "ask" => "asked for the name",
+        "send" => "tried to send the credential",
         "call" => "made the system call",
         "open" => "opened the decoy",
         "deny" => "tried to start",

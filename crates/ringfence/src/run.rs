@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ringfence_confine::gateway::Gateway;
+use ringfence_confine::keeper::Keeper;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
-use ringfence_plan::{Invoker, Plan, Request, VOID};
+use ringfence_plan::{Exposed, Invoker, Plan, Request, VOID};
 use ringfence_policy::Policy;
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
@@ -30,8 +31,8 @@ use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
-    chosen, clock, copies, environment, groups, ids, inspection, layers, named, outcome, points, source,
-    terminal,
+    chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, named, outcome, points,
+    source, terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -52,11 +53,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
 }
 
 fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Failure> {
-    let invoker = environment::invoker()?;
+    let mut invoker = environment::bare()?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let standard = ringfence_supervise::standard().context("the standard streams")?;
     // From here on there are two ways at once: what follows, and the making of the namespaces.
     let nascent = begin(&invoker)?;
+    invoker.variables = environment::variables();
     let mut run = Run::new(&arguments.policy, invoker, None)?;
     run.fate = match (arguments.keep, arguments.rm) {
         (true, _) => Fate::Keep,
@@ -102,6 +104,7 @@ pub(crate) fn make_plan(
         no_namespaces: namespaces.err(),
         trust: inspection::example(policy),
         base: Vec::new(),
+        exposed: credentials::example(policy),
     };
     make_plan_as(policy, invoker, arguments, command, &given)
 }
@@ -119,6 +122,8 @@ struct Given<'a> {
     trust: Option<(String, String)>,
     /// What copy-on-write directories begin with.
     base: Vec<String>,
+    /// What it sees of credentials.
+    exposed: Exposed,
 }
 
 /// Where another user than the invoker comes by a run's own directories.
@@ -157,6 +162,7 @@ fn make_plan_as(
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
         trust: given.trust.clone(),
         base: given.base.clone(),
+        exposed: given.exposed.clone(),
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
@@ -200,6 +206,8 @@ pub(crate) struct Open {
     pub(crate) refusals: Refusals,
     record: RunRecord,
     reserved: Option<(u32, File)>,
+    /// Ends with it.
+    _keeper: Option<Keeper>,
 }
 
 impl Run {
@@ -239,6 +247,7 @@ impl Run {
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let decoys = decoys::make(self.policy).context("random numbers")?;
         let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
+        let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, gateway.as_ref())?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
         let mut given = Given {
@@ -250,6 +259,7 @@ impl Run {
             no_namespaces: None,
             trust,
             base: self.fork.iter().map(|_| points::BASE.to_owned()).collect(),
+            exposed,
         };
         let (plan, boundary, border) =
             self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
@@ -278,6 +288,7 @@ impl Run {
             refusals: Refusals::new(self.policy, plan),
             record,
             reserved,
+            _keeper: keeper,
         })
     }
 
@@ -441,8 +452,8 @@ impl Run {
     fn describe(&self, plan: &Plan, report: &mut Report) {
         report.run = Some(self.directory.id().to_owned());
         report.tier = Some(plan.tier.to_owned());
-        report.degraded = degraded(plan);
-        report.mode = Some(mode(plan));
+        report.degraded = outcome::degraded(plan);
+        report.mode = Some(outcome::mode(plan));
         // It keeps the boundary as it is: told at the end, where it was not asked for quiet.
         for degraded in plan.degraded.iter().filter(|degraded| degraded.name != VOID) {
             terminal::error(&format!("{} {}", terminal::label("note:"), degraded.effect));
@@ -457,7 +468,7 @@ impl Run {
             command: words(plan),
             identity: self.identity(),
             workspace: plan.workspace.clone(),
-            mode: mode(plan),
+            mode: outcome::mode(plan),
             layers: layers::describe(plan, started),
             keep: self.fate == Fate::Keep,
             status: Status::Running,
@@ -485,8 +496,8 @@ impl Run {
             tier: plan.tier.to_owned(),
             command: words(plan),
             workspace: plan.workspace.display().to_string(),
-            mode: mode(plan),
-            degraded: degraded(plan),
+            mode: outcome::mode(plan),
+            degraded: outcome::degraded(plan),
         }
     }
 
@@ -497,7 +508,7 @@ impl Run {
         outcome: outcome::Outcome,
         report: &mut Report,
     ) -> Result<(Result<u8, Failure>, Settled), Failure> {
-        let Open { plan, mut boundary, mut log, limiter, refusals, mut record, reserved } = open;
+        let Open { plan, mut boundary, mut log, limiter, refusals, mut record, reserved, _keeper } = open;
         boundary.finish();
         refusals.sum_up(&mut log)?;
         // A command that is nowhere was not refused.
@@ -590,21 +601,6 @@ impl Run {
 
 pub(crate) fn words(plan: &Plan) -> Vec<String> {
     plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
-}
-
-fn degraded(plan: &Plan) -> Vec<ringfence_record::Degraded> {
-    let one = |degraded: &ringfence_plan::Degraded| ringfence_record::Degraded {
-        name: degraded.name.clone(),
-        effect: degraded.effect.clone(),
-    };
-    plan.degraded.iter().map(one).collect()
-}
-
-fn mode(plan: &Plan) -> String {
-    serde_json::to_value(plan.mode)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }
 
 /// The plan's command, as init is told to start it.

@@ -12,6 +12,7 @@ mod cleanup;
 mod commands;
 mod commands_granted;
 mod container;
+mod credentials;
 mod decoys;
 mod descriptors;
 mod doctor;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Index, Line, NetworkJudge, Peer, Way};
+use crate::Protocol;
 use crate::destination::{Destination, covers};
 use crate::host::Endpoint;
 use crate::model::{Policy, Rule};
@@ -73,7 +74,9 @@ impl NetworkJudge {
         let at = self.granted.index.find(peer, port, true)?;
         let line = self.granted.index.line(at)?;
         let granted = self.granted.numbers.get(at).copied();
-        Some(Way { protocol: line.protocol, judged: line.http.is_some(), granted })
+        // Where a credential goes, each request is looked into, whatever opened the way.
+        let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
+        Some(Way { protocol: line.protocol, judged: secret || line.http.is_some(), granted })
     }
 
     /// May the owner be asked about a connection that is refused?
