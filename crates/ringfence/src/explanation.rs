@@ -223,10 +223,24 @@ fn unseen(detail: Option<&Value>) -> Vec<String> {
     degraded.into_iter().flatten().filter_map(effect).collect()
 }
 
+/// How many different things of the host were refused, and decoys with the first program that opened each.
+pub(crate) fn totals(explained: &Explained) -> (u64, Vec<(String, String)>) {
+    let counts = |one: &&Explanation| {
+        let there = matches!(one.kind, "file" | "socket") && one.on_host != Some(false) && !habit(one);
+        there || one.kind == "host" || one.kind == "command" && one.purpose == "deny"
+    };
+    let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
+    let decoys = decoys.map(|one| (one.target.clone(), one.programs.first().cloned().unwrap_or_default()));
+    (explained.refusals.iter().filter(counts).count() as u64, decoys.collect())
+}
+
+fn habit(one: &Explanation) -> bool {
+    one.kind == "file" && Host::habit(Path::new(&one.target), &one.purpose)
+}
+
 /// For people. `all`: also what the host does not have either.
 pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
-    let habit = |one: &Explanation| one.kind == "file" && Host::habit(Path::new(&one.target), &one.purpose);
     let nowhere =
         |one: &&Explanation| one.kind != "decoy" && (one.on_host == Some(false) || habit(one)) && !all;
     let hidden = explained.refusals.iter().filter(nowhere).count();

@@ -35,6 +35,7 @@ mod registries;
 mod run;
 mod scribe;
 mod source;
+mod summary;
 mod terminal;
 mod trust;
 

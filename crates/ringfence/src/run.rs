@@ -32,7 +32,7 @@ use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
     chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, named, outcome, points,
-    source, terminal,
+    source, summary, terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -416,9 +416,9 @@ impl Run {
             for unseen in plan.degraded.iter().filter(|one| one.name == VOID && plan.hosted.is_none()) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));
             }
-            self.say(refused, changes);
+            summary::say(self.directory.id(), refused, changes);
         }
-        self.say_opened(&opened);
+        summary::opened(self.directory.id(), &opened);
         result
     }
 
@@ -562,40 +562,6 @@ impl Run {
             _ => None,
         };
         Ok((outcome.result, settled))
-    }
-
-    /// An incident is told whatever was asked for.
-    pub(crate) fn say_opened(&self, opened: &[(String, String)]) {
-        for (path, program) in opened.iter().take(3) {
-            let text =
-                format!("{program} opened the decoy {path}: `ringfence explain {}`", self.directory.id());
-            terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::escape(text)));
-        }
-        if let Some(more) = opened.len().checked_sub(3).filter(|more| *more > 0) {
-            terminal::error(&format!("{} and {more} decoys more", terminal::label("incident:")));
-        }
-    }
-
-    /// One line each, and only where there is something to say.
-    pub(crate) fn say(&self, refused: u64, changes: Settled) {
-        if refused > 0 {
-            let things = if refused == 1 { "1 thing" } else { &format!("{refused} things") };
-            let text = format!("{things} of the host refused: `ringfence explain {}`", self.directory.id());
-            terminal::error(&format!("{} {text}", terminal::label("run:")));
-        }
-        let waiting = match changes {
-            Settled::None | Settled::Changes(0) => None,
-            Settled::Changes(1) => Some("1 change waits".into()),
-            Settled::Changes(count) => Some(format!("{count} changes wait")),
-            Settled::Uncounted => Some("changes wait".into()),
-        };
-        if let Some(waiting) = waiting {
-            let id = self.directory.id();
-            let text = format!(
-                "{waiting}: `ringfence diff {id} --stat`, then `ringfence apply {id}` or `ringfence discard {id}`"
-            );
-            terminal::error(&format!("{} {text}", terminal::label("run:")));
-        }
     }
 }
 
