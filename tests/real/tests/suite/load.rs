@@ -46,8 +46,8 @@ wait $run && echo "gateway $least $most""#,
 /// The numbers of the line that begins with this word.
 fn numbers(outcome: &Outcome, word: &str) -> Vec<f64> {
     let line = outcome.out.lines().find_map(|line| line.strip_prefix(word));
-    let line = line.unwrap_or_else(|| panic!("no line `{word}`: {outcome:?}"));
-    line.split(' ').filter_map(|text| text.parse().ok()).collect()
+    assert!(line.is_some(), "no line `{word}`: {outcome:?}");
+    line.unwrap_or_default().split(' ').filter_map(|text| text.parse().ok()).collect()
 }
 
 #[test]
