@@ -105,6 +105,21 @@ pub fn web() -> PathBuf {
     })
 }
 
+/// Tunnels that Debian ships, and the libraries that they need, as their packages lay them out; none is installed.
+#[must_use]
+pub fn tunnels() -> PathBuf {
+    input("apt-tunnels-1", |place| {
+        let fetch = place.join("fetch");
+        fs::create_dir_all(&fetch).map_err(text)?;
+        let packages = ["dns2tcp", "iodine", "ptunnel-ng", "stunnel4", "libpcap0.8", "libwrap0"];
+        run(client("apt-get", "apt")?.args(["download", "--quiet"]).args(packages).current_dir(&fetch))?;
+        for archive in fs::read_dir(&fetch).map_err(text)?.flatten() {
+            run(client("dpkg-deb", "dpkg")?.arg("--extract").arg(archive.path()).arg(place.join("it")))?;
+        }
+        Ok(())
+    })
+}
+
 /// An npm package with its own `node --test` files: pino, and its dependencies in `node_modules`.
 #[must_use]
 pub fn node() -> PathBuf {

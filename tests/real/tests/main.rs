@@ -19,4 +19,5 @@ mod suite {
     mod runners;
     mod traces;
     mod trust;
+    mod tunnels;
 }

@@ -47,8 +47,7 @@ wait $run && echo "gateway $least $most""#,
 fn numbers(outcome: &Outcome, word: &str) -> Vec<f64> {
     let line = outcome.out.lines().find_map(|line| line.strip_prefix(word));
     assert!(line.is_some(), "no line `{word}`: {outcome:?}");
-    let line = line.unwrap_or_default();
-    line.split(' ').filter_map(|text| text.parse().ok()).collect()
+    line.unwrap_or_default().split(' ').filter_map(|text| text.parse().ok()).collect()
 }
 
 #[test]
