@@ -21,6 +21,7 @@ mod steps;
 mod survey;
 pub mod syscalls;
 mod told;
+mod tracing;
 mod void;
 mod windows;
 mod wire;
@@ -33,7 +34,7 @@ use std::path::PathBuf;
 use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Protocol, Rule};
 
 pub use host::{Host, Invoker};
-pub use hosted::{Hosted, SCOPES};
+pub use hosted::{Hosted, possible};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use steps::{Flags, Step, Tree};
@@ -239,6 +240,7 @@ pub fn plan(
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
     let guard = guard::rules(policy, survey)?;
+    tracing::check(policy, host, guard.is_some(), &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {
