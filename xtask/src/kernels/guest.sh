@@ -103,6 +103,11 @@ extends = ["default"]
 limits.memory = "512MiB"
 limits.processes = 200
 END
+cat > /tmp/network.toml <<'END'
+version = 1
+extends = ["default"]
+network.allow = ["allowed.example:80"]
+END
 cat > /tmp/guarded.toml <<'END'
 version = 1
 extends = ["default"]
@@ -128,6 +133,8 @@ trial() { # variant who tier
     local bad=$?
     grep -q '^bad$' /tmp/bad && say wrong "$1" "$2" 'what commands.allow does not list ran'
     say guard "$1" "$2" $status $bad "$(packed /tmp/out)"
+    as "$2" timeout 120 $RINGFENCE run $leave --policy /tmp/network.toml -- true > /tmp/out 2>&1
+    say network "$1" "$2" $? "$(packed /tmp/out)"
     # Its own trial has ten seconds, which an emulated processor may take.
     for attempt in 1 2 3; do
         as "$2" timeout 200 $RINGFENCE doctor --json > /tmp/out 2>&1

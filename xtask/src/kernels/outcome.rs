@@ -13,6 +13,8 @@ pub(crate) struct Seen {
     pub(crate) run: Option<(i64, Value, String)>,
     /// Exit status with what is listed, and with what is not; what the first printed.
     pub(crate) guard: Option<(i64, i64, String)>,
+    /// Exit status under a policy with `network.allow`, and what was printed.
+    pub(crate) network: Option<(i64, String)>,
     pub(crate) doctor: Option<Value>,
     /// Rows of the attack table: held, and the others with what became of them.
     pub(crate) attacks: Option<(usize, Vec<String>)>,
@@ -75,6 +77,9 @@ impl Outcome {
             ("guard", Some(who), [_, good, bad, printed]) => {
                 self.seen.entry(who).or_default().guard = Some((number(good), number(bad), text(printed)));
             }
+            ("network", Some(who), [_, status, printed]) => {
+                self.seen.entry(who).or_default().network = Some((number(status), text(printed)));
+            }
             ("doctor", Some(who), [_, _, report]) => {
                 self.seen.entry(who).or_default().doctor = serde_json::from_str(&text(report)).ok();
             }
@@ -96,6 +101,7 @@ impl Outcome {
                 wrong.extend(self.run(who, seen).map(say));
                 wrong.extend(self.doctor(who, seen).map(say));
                 wrong.extend(self.guard(who, seen).map(say));
+                wrong.extend(self.network(who, seen).map(say));
                 let rows = seen.attacks.iter().flat_map(|(_, others)| others);
                 wrong.extend(rows.map(|row| say(row.clone())));
             }
@@ -145,6 +151,17 @@ impl Outcome {
         };
         let says = (doctor["works"] == true, doctor["tier"].clone());
         (says != must).then(|| format!("doctor says {says:?}, and it must be {must:?}: {}", bad(doctor)))
+    }
+
+    /// The gateway needs namespaces, and that init may look into a task.
+    fn network(&self, who: Who, seen: &Seen) -> Option<String> {
+        let Some((status, printed)) = &seen.network else { return Some("a network was not tried".into()) };
+        let must = match (self.variant.must)(self.abi, who) {
+            Must::Work("namespace", degraded) if !degraded.contains(&"ptrace") => 0,
+            _ => 125,
+        };
+        (*status != must)
+            .then(|| format!("with `network.allow`, status must be {must}: {status}, {}", flat(printed)))
     }
 
     fn guard(&self, who: Who, seen: &Seen) -> Option<String> {
