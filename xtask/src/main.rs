@@ -11,6 +11,7 @@ mod elf;
 mod fuzz;
 mod generate;
 mod gtfobins;
+mod hosted;
 mod kernels;
 mod licences;
 mod packages;
@@ -35,7 +36,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   fuzz [--seconds N] [TARGET]...
                          parsers of hostile bytes, a minute each without a number
   dist                   the static release binary
-  bench [--runs N] [--starts] [--binary PATH] [--json]
+  bench [--runs N] [--starts | --tier-landlock] [--binary PATH] [--json]
   budget                 the CI budget
   generate [--check]     files that are made from the code";
 

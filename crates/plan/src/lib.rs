@@ -23,6 +23,7 @@ mod steps;
 mod survey;
 pub mod syscalls;
 mod told;
+mod tracing;
 mod void;
 mod windows;
 mod wire;
@@ -36,7 +37,7 @@ use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Pr
 
 pub use exposed::Exposed;
 pub use host::{Host, Invoker};
-pub use hosted::{Hosted, SCOPES};
+pub use hosted::{Hosted, possible};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use restack::Stacked;
@@ -249,6 +250,7 @@ pub fn plan(
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
     let guard = guard::rules(policy, survey)?;
+    tracing::check(policy, host, guard.is_some(), &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {

@@ -83,6 +83,7 @@ impl Case {
                 no_fuse: Some("none".into()),
                 proc: true,
                 no_control_groups: None,
+                yama: 1,
                 memfd_noexec: true,
             },
             invoker: Invoker {

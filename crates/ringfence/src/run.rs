@@ -398,6 +398,8 @@ impl Run {
         let (refused, _) = open.refusals.totals();
         let opened: Vec<_> = open.refusals.decoys().to_vec();
         let (mut result, changes) = self.end(open, outcome, report)?;
+        // Where the boundary could not be built, that is the news.
+        let cut_off = ended.cut_off && result.is_ok();
         if let Some(errno) = ended.lost {
             let failure = Failure::new(format!("a part of the command's output was lost: {errno}"));
             // The command could not know; its own failure says more.
@@ -406,7 +408,7 @@ impl Run {
                 _ => drop(failure.print()),
             }
         }
-        if ended.cut_off {
+        if cut_off {
             terminal::error(&format!(
                 "{} the gateway ended before the command: the network was cut off",
                 terminal::label("run:")

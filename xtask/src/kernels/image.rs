@@ -42,8 +42,18 @@ const PACKAGES: &[&str] = &[
 /// For the disk, before there is one.
 const DISK_MODULES: &[&str] = &["virtio_pci", "virtio_blk", "ext4"];
 /// On the disk, loaded by whoever needs them.
-const LATER_MODULES: &[&str] =
-    &["overlay", "fuse", "loop", "tun", "nf_tables", "nft_chain_nat", "nft_redir", "nft_nat", "nft_ct"];
+const LATER_MODULES: &[&str] = &[
+    "overlay",
+    "fuse",
+    "loop",
+    "tun",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_redir",
+    "nft_nat",
+    "nft_ct",
+    "nft_reject_inet",
+];
 
 const INIT: &str = include_str!("init.sh");
 const GUEST: &str = include_str!("guest.sh");

@@ -9,7 +9,7 @@ const HEAD: &str = "# Kernels
 
 What `cargo xtask kernels` saw on Debian's kernels under QEMU: the static release binary, as an ordinary user and as root. `run` is a task that
 changes its workspace and tries a file beside it; `doctor` must say the same; \"arguments\" is a policy with `commands.allow = [\"echo good\"]`,
-which needs the exec guard; \"attacks\" are rows of the attack table that held, of those that were tried. Made by the run; not edited.
+which needs the exec guard; \"network\" one with `network.allow`, which needs the gateway; \"attacks\" are rows of the attack table that held, of those that were tried. Made by the run; not edited.
 ";
 
 /// The whole file.
@@ -22,15 +22,15 @@ pub(crate) fn table(outcomes: &[Outcome], left_out: &[String], long: bool) -> St
     for outcome in outcomes {
         if outcome.release != release {
             release = &outcome.release;
-            write!(text, "\n## Linux {release}\n\n| host | as | `run` | said as degraded | arguments | attacks |\n|---|---|---|---|---|---|\n").ok();
+            write!(text, "\n## Linux {release}\n\n| host | as | `run` | said as degraded | arguments | network | attacks |\n|---|---|---|---|---|---|---|\n").ok();
         }
         let name = outcome.variant.name;
         if let Some(why) = &outcome.left_out {
-            writeln!(text, "| {name} | | not on this kernel: {} | | | |", cell(why)).ok();
+            writeln!(text, "| {name} | | not on this kernel: {} | | | | |", cell(why)).ok();
             continue;
         }
         for who in Who::BOTH {
-            let line = outcome.seen.get(&who).map_or_else(|| "not run | | |".into(), line);
+            let line = outcome.seen.get(&who).map_or_else(|| "not run | | | |".into(), line);
             writeln!(text, "| {name} | {} | {line} |", who.name()).ok();
         }
     }
@@ -59,11 +59,18 @@ fn line(seen: &Seen) -> String {
         Some((good, bad, _)) => format!("status {good}, {bad}"),
         None => "not tried".into(),
     };
+    let network = match &seen.network {
+        Some((0, _)) => "yes".into(),
+        Some((125, _)) if matches!(seen.run, Some((125, ..))) => "-".into(),
+        Some((125, printed)) => format!("refused: {}", cell(printed)),
+        Some((status, _)) => format!("status {status}"),
+        None => "not tried".into(),
+    };
     let attacks = match &seen.attacks {
         Some((held, others)) => format!("{held} of {}", held + others.len()),
         None => "-".into(),
     };
-    format!("{run} | {degraded} | {guard} | {attacks}")
+    format!("{run} | {degraded} | {guard} | {network} | {attacks}")
 }
 
 /// The cause, in a cell of a table.
