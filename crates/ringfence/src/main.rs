@@ -31,6 +31,7 @@ mod quota;
 mod refusals;
 mod registries;
 mod run;
+mod snapshot;
 mod source;
 mod terminal;
 mod trust;

@@ -29,8 +29,8 @@ use crate::failure::{Context, Failure};
 use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
 use crate::{
-    chosen, clock, copies, environment, groups, ids, inspection, layers, named, outcome, points, source,
-    terminal,
+    chosen, clock, copies, environment, groups, ids, inspection, layers, named, outcome, points, snapshot,
+    source, terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -248,6 +248,7 @@ impl Run {
         let (plan, boundary, border) =
             self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
         self.describe(plan, report);
+        snapshot::take(self.policy, plan, &self.invoker, self.directory.path())?;
         let begun = self.fork.is_some();
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory, begun)?;
         // While the boundary is built; its command starts when the record stands.
@@ -526,6 +527,7 @@ impl Run {
         report.signal = outcome.signal;
         let settled = layers::settle(plan, &self.state, &self.directory, &record, self.fate == Fate::Remove);
         copies::clear(plan);
+        snapshot::ended(self.directory.path())?;
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {
             exit: i32::from(status),
