@@ -87,10 +87,18 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
             "{} the run was interrupted: what was changed after it is not told apart, and put back too",
             terminal::label("note:")
         ));
-        // What changed up to here is before that, by any file system's clock.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        now()
+        let mut moment = now();
+        moment.sec += i64::from(moment.nsec >= 980_000_000);
+        moment.nsec = (moment.nsec + 20_000_000) % 1_000_000_000;
+        moment
     });
+    // Times of files tick: by their clock too it must have passed.
+    for _ in 0..100 {
+        if Timestamp::now() > started {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     let host = record.workspace.clone();
     let upper =
         ringfence_workspace::reverse(&host, &place, times.started).context("comparing the workspace")?;
