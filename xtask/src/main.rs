@@ -27,6 +27,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   chaos [ROUNDS]         kills at random moments, 500 without a number
   races [ROUNDS]         programs changed while they are judged, 2500 of each of four kinds without a number
   sequences [NUMBER]     random file operations natively against review, apply and undo, 5000 without a number
+  power [POINTS]         the power cut at any point of an apply, 1000 without a number; as root, on a loop device
   gtfobins               what GTFOBins knows, with the programs that Debian has, in a mount namespace of its own
   fuzz [--seconds N] [TARGET]...
                          parsers of hostile bytes, a minute each without a number
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         "chaos" => suites::chaos(args.first().map_or("500", String::as_str)),
         "races" => suites::races(args.first().map_or("2500", String::as_str)),
         "sequences" => suites::sequences(args.first().map_or("5000", String::as_str)),
+        "power" => suites::power(args.first().map_or("1000", String::as_str)),
         "gtfobins" => gtfobins::gtfobins(),
         "fuzz" => fuzz::fuzz(&args),
         "dist" => dist::dist(),
