@@ -34,6 +34,7 @@ mod refusals;
 mod registries;
 mod run;
 mod scribe;
+mod snapshot;
 mod source;
 mod summary;
 mod terminal;

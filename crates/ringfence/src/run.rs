@@ -32,7 +32,7 @@ use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
     chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, named, outcome, points,
-    source, summary, terminal,
+    snapshot, source, summary, terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -264,6 +264,7 @@ impl Run {
         let (plan, boundary, border) =
             self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
         self.describe(plan, report);
+        snapshot::take(self.policy, plan, &self.invoker, self.directory.path())?;
         let begun = self.fork.is_some();
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory, begun)?;
         // While the boundary is built; its command starts when the record stands.
@@ -542,6 +543,7 @@ impl Run {
         report.signal = outcome.signal;
         let settled = layers::settle(plan, &self.state, &self.directory, &record, self.fate == Fate::Remove);
         copies::clear(plan);
+        snapshot::ended(self.directory.path())?;
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {
             exit: i32::from(status),

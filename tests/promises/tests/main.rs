@@ -40,6 +40,7 @@ mod p08_near_zero_cost;
 mod p09_no_helpers;
 mod p10_enforcer_confined;
 mod quota;
+mod snapshot;
 mod switches;
 mod syscalls;
 mod terminal;
