@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod body;
 mod connection;
 mod dns;
 mod enclosure;
@@ -18,6 +19,7 @@ mod relay;
 mod resolver;
 mod socket;
 mod upstream;
+mod websocket;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,7 +35,7 @@ use ringfence_confine::gateway::{
     GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
 };
 use ringfence_confine::{Message, report};
-use ringfence_policy::{Names, NetworkJudge};
+use ringfence_policy::{Budget, Names, NetworkJudge};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Notify, Semaphore};
@@ -58,6 +60,8 @@ struct Gateway {
     resolver: Resolver,
     refusals: Refusals,
     buffer: Buffer,
+    /// Bytes that have left by rules that bound them.
+    spent: RefCell<HashMap<usize, u64>>,
     /// Where TLS is looked into.
     authority: Option<Authority>,
 }
@@ -96,6 +100,14 @@ impl Gateway {
             }
             GatewayTell::Written(_) | GatewayTell::Again(_) => {}
         }
+    }
+
+    /// Counts what leaves; `false`: it may not, and nothing more may.
+    fn spend(&self, budget: &Budget, bytes: usize) -> bool {
+        let mut spent = self.spent.borrow_mut();
+        let own = spent.entry(budget.number).or_default();
+        *own = own.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        *own <= budget.most
     }
 
     /// Until that grant ends.
@@ -142,6 +154,7 @@ fn prepare() -> Result<Ready, Errno> {
     let gateway = Gateway {
         judge: RefCell::new(NetworkJudge::new(orders.rules)),
         grants: RefCell::default(),
+        spent: RefCell::default(),
         names: RefCell::new(names),
         resolver,
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),

@@ -6,11 +6,6 @@ use super::support::{bad, good, same};
 const LATER: &[(&str, &str)] = &[
     ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
     ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
-    ("network.allow.bytes_out", "[network]\nallow = [{ host = \"api.example.org\", bytes_out = \"10MiB\" }]"),
-    (
-        "network.allow.protocol",
-        "[network]\nallow = [{ host = \"db.example.org\", port = 5432, protocol = \"postgres\" }]",
-    ),
     ("network.publish", "[network]\npublish = [8080]"),
     ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
