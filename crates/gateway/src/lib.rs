@@ -10,6 +10,7 @@
 mod authority;
 mod body;
 mod connection;
+mod counted;
 mod credentials;
 mod dns;
 mod enclosure;
@@ -22,6 +23,7 @@ mod resolver;
 mod socket;
 mod upstream;
 mod vault;
+mod websocket;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -37,7 +39,7 @@ use ringfence_confine::gateway::{
     GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
 };
 use ringfence_confine::{Message, report};
-use ringfence_policy::{Names, NetworkJudge};
+use ringfence_policy::{Budget, Names, NetworkJudge};
 use ringfence_sys::secret;
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
@@ -68,6 +70,8 @@ struct Gateway {
     resolver: Resolver,
     refusals: Refusals,
     buffer: Buffer,
+    /// Bytes that have left by rules that bound them.
+    spent: RefCell<HashMap<usize, u64>>,
     /// Where TLS is looked into.
     authority: Option<Authority>,
     /// What is put on requests.
@@ -108,6 +112,14 @@ impl Gateway {
             }
             GatewayTell::Written(_) | GatewayTell::Again(_) => {}
         }
+    }
+
+    /// Counts what leaves; `false`: it may not, and nothing more may.
+    fn spend(&self, budget: &Budget, bytes: usize) -> bool {
+        let mut spent = self.spent.borrow_mut();
+        let own = spent.entry(budget.number).or_default();
+        *own = own.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        *own <= budget.most
     }
 
     /// Until that grant ends.
@@ -168,6 +180,7 @@ fn prepare() -> Result<Ready, Errno> {
     let gateway = Gateway {
         judge: RefCell::new(NetworkJudge::new(orders.rules)),
         grants: RefCell::default(),
+        spent: RefCell::default(),
         names: RefCell::new(names),
         resolver,
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),

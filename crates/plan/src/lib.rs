@@ -315,11 +315,12 @@ pub fn plan(
 
 /// What passes without being looked into is said.
 fn uninspected(policy: &Policy) -> Option<String> {
-    let blind = |protocol| {
-        let blind = |rule: &&Rule<Destination>| rule.value.protocol == protocol && rule.value.http.is_none();
+    let blind = |of: fn(Protocol) -> bool| {
+        let blind = |rule: &&Rule<Destination>| of(rule.value.protocol) && rule.value.http.is_none();
         policy.network.allow.iter().filter(blind).count()
     };
-    let (tls, tcp) = (blind(Protocol::Tls), blind(Protocol::Tcp));
+    let tls = blind(|protocol| protocol == Protocol::Tls);
+    let tcp = blind(|protocol| !matches!(protocol, Protocol::Tls | Protocol::Http));
     (tls + tcp > 0).then(|| {
         format!(
             "network: {tls} destinations are held to the server's name in TLS and {tcp} to their address alone; \

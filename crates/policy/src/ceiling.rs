@@ -194,6 +194,10 @@ impl Bound<'_> {
                 most.value.endpoint.port == destination.endpoint.port
                     && covers(&most.value.endpoint.host, &destination.endpoint.host)
                     && (most.value.http.is_none() || most.value.http == destination.http)
+                    && most
+                        .value
+                        .bytes_out
+                        .is_none_or(|most| destination.bytes_out.is_some_and(|own| own <= most))
                     && (most.value.protocol == destination.protocol || most.value.protocol == Protocol::Tcp)
             })
         };

@@ -298,6 +298,12 @@ impl Merged {
             self.lists.insert("network.allow", list.place);
             for entry in list.value.iter().filter(|entry| later::now(&entry.value)) {
                 if let Some(unix) = unix_of(&entry.value) {
+                    if let NetworkRule::Table(table) = &entry.value
+                        && let Some(bytes) = &table.bytes_out
+                    {
+                        let title = "bytes to a unix socket are not counted by this build";
+                        report.push(Problem::new(bytes.place, title).help("remove `bytes_out`".to_owned()));
+                    }
                     match destination::socket(unix, scope) {
                         Ok(path) => self.unix.push(entry.with(path)),
                         Err(problem) => report.push(problem),

@@ -35,6 +35,8 @@ struct Line {
     protocol: Protocol,
     /// What requests may be; `None`: anything.
     http: Option<HttpRule>,
+    /// Bytes that may leave by it.
+    bytes_out: Option<u64>,
     by: String,
 }
 
@@ -45,13 +47,51 @@ impl Line {
             port: Some(destination.endpoint.port),
             protocol: destination.protocol,
             http: destination.http.clone(),
+            bytes_out: destination.bytes_out,
             by,
         }
     }
+
+    /// Whether each request is to be judged: by what it says, or since its bytes are counted.
+    fn judged(&self) -> bool {
+        self.http.is_some() || self.protocol == Protocol::Http && self.bytes_out.is_some()
+    }
+
+    fn budget(&self, number: usize) -> Option<Budget> {
+        Some(Budget { number, most: self.bytes_out?, by: self.by.clone() })
+    }
+}
+
+/// Bytes that may leave by one rule while a sandbox lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Of the rule.
+    pub number: usize,
+    /// Bytes.
+    pub most: u64,
+    by: String,
+}
+
+impl Budget {
+    /// Why nothing more may leave.
+    pub fn exceeded(&self) -> String {
+        format!("no more than {} bytes may leave, by {}", self.most, self.by)
+    }
+}
+
+/// How a request may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The path to send on.
+    pub path: HttpPath,
+    /// Bytes that its body may have.
+    pub size: Option<u64>,
+    /// What its bytes are counted against.
+    pub budget: Option<Budget>,
 }
 
 /// How a connection may go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
     /// What must be spoken.
     pub protocol: Protocol,
@@ -59,6 +99,8 @@ pub struct Way {
     pub judged: bool,
     /// The grant that it stands and falls with, where no rule allows it.
     pub granted: Option<u32>,
+    /// What the client's bytes are counted against, where requests are not judged.
+    pub budget: Option<Budget>,
 }
 
 /// All rules about the network, as who judges gets them.
@@ -162,6 +204,7 @@ impl NetworkRules {
             port: rule.value.port,
             protocol: Protocol::Tcp,
             http: None,
+            bytes_out: None,
             by: denied_by(rule).to_string(),
         });
         let unix = network.unix.iter().map(|rule| rule.value.clone());
@@ -185,9 +228,11 @@ impl NetworkRules {
                 Protocol::Tcp => "",
                 Protocol::Tls => ", TLS to that name",
                 Protocol::Http => ", HTTP to that name",
+                other => &format!(", {}", other.word()),
             };
+            let budget = line.bytes_out.map(|most| format!(", {most} bytes out")).unwrap_or_default();
             let requests = line.http.as_ref().map(describe_requests).unwrap_or_default();
-            format!("{word:8} {}{port}{must}{requests}", line.host)
+            format!("{word:8} {}{port}{must}{requests}{budget}", line.host)
         };
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
         let sockets = self.unix.iter().map(|path| format!("allow    {}, by its bytes alone", path.display()));
@@ -272,16 +317,12 @@ impl NetworkJudge {
         if let Some(line) = self.deny.find(peer, port, false).and_then(|number| self.deny.line(number)) {
             return Err(line.by.clone());
         }
-        let lines: Vec<&Line> = self
-            .allow
-            .all(peer, port, true)
-            .into_iter()
-            .filter_map(|number| self.allow.line(number))
-            .collect();
         // One that bounds nothing allows all.
-        if let Some(line) = lines.iter().find(|line| line.http.is_none()).or(lines.first()) {
+        if let Some((number, line)) = self.lines(peer, port).next() {
             let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
-            return Ok(Way { protocol: line.protocol, judged: secret || line.http.is_some(), granted: None });
+            let judged = secret || line.judged();
+            let budget = line.budget(number).filter(|_| !judged);
+            return Ok(Way { protocol: line.protocol, judged, granted: None, budget });
         }
         if let Some(way) = self.by_grant(peer, port) {
             return Ok(way);
@@ -296,21 +337,30 @@ impl NetworkJudge {
         })
     }
 
-    /// May this request be made there? With the path to send on.
+    /// The rules about a peer and a port, with their numbers: those that bound least first.
+    fn lines(&self, peer: &Peer<'_>, port: u16) -> impl Iterator<Item = (usize, &Line)> {
+        let numbers = self.allow.all(peer, port, true).into_iter();
+        let mut lines: Vec<_> =
+            numbers.filter_map(|number| Some((number, self.allow.line(number)?))).collect();
+        lines.sort_by_key(|(_, line)| (line.http.is_some(), line.bytes_out.is_some()));
+        lines.into_iter()
+    }
+
+    /// May this request be made there?
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<HttpPath, String> {
-        let lines = self.allow.all(peer, port, true);
-        let lines = lines.into_iter().filter_map(|number| self.allow.line(number));
-        let secret = self.secret(peer, port);
-        // One that bounds nothing, where a credential has requests looked into.
-        let free = || secret.then(|| HttpRule { websocket: true, ..HttpRule::default() });
-        let rules: Vec<HttpRule> = lines.filter_map(|line| line.http.clone().or_else(free)).collect();
-        decide_http(&rules, request).map(|(_, path)| path).map_err(|refusal| {
+    pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<Pass, String> {
+        let lines: Vec<_> = self.lines(peer, port).collect();
+        let rules: Vec<HttpRule> =
+            lines.iter().map(|(_, line)| line.http.clone().unwrap_or_default()).collect();
+        let (index, path) = decide_http(&rules, request).map_err(|refusal| {
             let target = String::from_utf8_lossy(request.target);
             format!("{} {}: {refusal}", request.method, target.split('?').next().unwrap_or_default())
-        })
+        })?;
+        let size = rules.get(index).and_then(|rule| rule.request_size);
+        let budget = lines.get(index).and_then(|(number, line)| line.budget(*number));
+        Ok(Pass { path, size, budget })
     }
 
     /// May a name that is allowed lead to this address?
@@ -334,7 +384,7 @@ impl NetworkJudge {
 }
 
 /// Decides about one request: the connection it needs, then what rules say of it.
-pub fn decide_request(policy: &Policy, endpoint: &Endpoint, method: &str, target: &str) -> Decision {
+pub fn decide_request(policy: &Policy, endpoint: &Endpoint, request: &HttpRequest<'_>) -> Decision {
     let connection = decide_connect(policy, endpoint);
     let (true, Some(rules)) = (connection.is_allow(), NetworkRules::of(policy)) else { return connection };
     let judge = NetworkJudge::new(rules);
@@ -346,8 +396,7 @@ pub fn decide_request(policy: &Policy, endpoint: &Endpoint, method: &str, target
     if !judge.connect(&peer, endpoint.port).is_ok_and(|way| way.judged) {
         return connection;
     }
-    let request = HttpRequest { method, target: target.as_bytes(), length: None, websocket: false };
-    match judge.request(&peer, endpoint.port, &request) {
+    match judge.request(&peer, endpoint.port, request) {
         Ok(_) => connection,
         Err(why) => Decision::Refuse { by: Reason::BuiltIn(why) },
     }
@@ -356,7 +405,9 @@ pub fn decide_request(policy: &Policy, endpoint: &Endpoint, method: &str, target
 fn describe_requests(rule: &HttpRule) -> String {
     let paths: Vec<&str> = rule.paths.iter().map(HttpPattern::text).collect();
     let part = |word: &str, list: String| if list.is_empty() { list } else { format!(", {word} {list}") };
-    part("only", rule.methods.join(" ")) + &part("paths", paths.join(" "))
+    let size = rule.request_size.map(|most| format!(", bodies of {most} bytes")).unwrap_or_default();
+    let websocket = if rule.websocket { ", WebSocket" } else { "" };
+    part("only", rule.methods.join(" ")) + &part("paths", paths.join(" ")) + &size + websocket
 }
 
 fn allowed_by(rule: &Rule<Destination>) -> Reason {
@@ -439,7 +490,7 @@ mod tests {
             let endpoint = Endpoint::parse(text).unwrap();
             let protocol = Protocol::of_port(endpoint.port);
             let by = (*text).to_owned();
-            Line { host: endpoint.host, port: Some(endpoint.port), protocol, http: None, by }
+            Line { host: endpoint.host, port: Some(endpoint.port), protocol, http: None, bytes_out: None, by }
         });
         let deny = deny.iter().map(|text| {
             let denied = Denied::parse(text).unwrap();
@@ -448,16 +499,14 @@ mod tests {
                 port: denied.port,
                 protocol: Protocol::Tcp,
                 http: None,
+                bytes_out: None,
                 by: format!("deny {text}"),
             }
         });
         NetworkJudge::new(NetworkRules {
-            grantable: Vec::new(),
-            asks: false,
             allow: allow.collect(),
             deny: deny.collect(),
-            unix: Vec::new(),
-            secret: Vec::new(),
+            ..NetworkRules::default()
         })
     }
 

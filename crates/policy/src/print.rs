@@ -72,12 +72,20 @@ impl Printer<'_> {
             for rule in &network.allow {
                 let Endpoint { host, port } = &rule.value.endpoint;
                 if *host == HostPattern::Name(HOST.to_owned()) {
-                    self.line("  ", &format!("{{ host_loopback = {port} }}, # from {}", rule.origin));
+                    let budget = rule
+                        .value
+                        .bytes_out
+                        .map(|most| format!(", bytes_out = \"{most}B\""))
+                        .unwrap_or_default();
+                    self.line("  ", &format!("{{ host_loopback = {port}{budget} }}, # from {}", rule.origin));
                     continue;
                 }
                 let (host, word) = (quoted(&host.to_string()), rule.value.protocol.word());
                 let requests = rule.value.http.as_ref().map(requests).unwrap_or_default();
-                let text = format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests} }}");
+                let budget =
+                    rule.value.bytes_out.map(|most| format!(", bytes_out = \"{most}B\"")).unwrap_or_default();
+                let text =
+                    format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests}{budget} }}");
                 self.line("  ", &format!("{text}, # from {}", rule.origin));
             }
             for rule in &network.unix {
@@ -308,7 +316,9 @@ fn requests(rule: &HttpRule) -> String {
     };
     let methods = rule.methods.iter().map(|method| quoted(method)).collect();
     let paths = rule.paths.iter().map(|path| quoted(path.text())).collect();
-    list("methods", methods) + &list("paths", paths)
+    let size = rule.request_size.map(|most| format!(", request_size = \"{most}B\"")).unwrap_or_default();
+    let websocket = if rule.websocket { ", websocket = true" } else { "" };
+    list("methods", methods) + &list("paths", paths) + &size + websocket
 }
 
 fn grant(grant: &Grant) -> String {

@@ -76,7 +76,7 @@ impl NetworkJudge {
         let granted = self.granted.numbers.get(at).copied();
         // Where a credential goes, each request is looked into, whatever opened the way.
         let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
-        Some(Way { protocol: line.protocol, judged: secret || line.http.is_some(), granted })
+        Some(Way { protocol: line.protocol, judged: secret || line.http.is_some(), granted, budget: None })
     }
 
     /// May the owner be asked about a connection that is refused?
@@ -114,7 +114,12 @@ mod tests {
         let hosts = ["*.b.example", "10.0.0.0/8:5432", "c.example:80"];
         let of = |text| {
             let endpoint = endpoint(text);
-            rule(Destination { protocol: Protocol::of_port(endpoint.port), endpoint, http: None })
+            rule(Destination {
+                protocol: Protocol::of_port(endpoint.port),
+                endpoint,
+                http: None,
+                bytes_out: None,
+            })
         };
         policy.approvals.hosts = hosts.map(of).to_vec();
         policy.approvals.ask = ask;
