@@ -26,6 +26,19 @@ impl Domain {
         rustix::io::fcntl_dupfd_cloexec(ruleset, 3).map(Self)
     }
 
+    /// What lies at one of these paths is another than when the domain was made: the rules for that very path hold for it too.
+    pub(crate) fn renew(&self, plan: &Landlock, paths: &[PathBuf]) -> Result<(), Errno> {
+        let abi = ABI::from(i32::try_from(plan.abi).unwrap_or(0));
+        for (right, path) in plan.rules.iter().filter(|(_, path)| plan.files && paths.contains(path)) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            let there = fs::openat2(CWD, path, flags, Mode::empty(), resolve)?;
+            let access = rights(*right, abi, true);
+            ringfence_sys::landlock::allow_beneath(self.0.as_fd(), access.bits(), there.as_fd())?;
+        }
+        Ok(())
+    }
+
     /// Puts the calling thread into it. no_new_privs is set already.
     pub(crate) fn enter(&self) -> Result<(), Errno> {
         ringfence_sys::landlock::restrict_self(self.0.as_fd())

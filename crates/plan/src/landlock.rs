@@ -10,6 +10,9 @@ use crate::mounts::{VAR_TMP, shows_var_tmp};
 use crate::survey::{Loader, Survey};
 use crate::{Degraded, Host, Invoker, Refused};
 
+/// The Landlock ABI that governs truncation (Linux 6.2).
+const TRUNCATE: u32 = 3;
+
 /// What a rule allows below its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,6 +72,15 @@ pub(crate) fn rules(
         return Ok(None);
     }
     let scoped = host.landlock >= 6;
+    if host.landlock < TRUNCATE {
+        degraded.push(Degraded {
+            name: "landlock".into(),
+            effect: format!(
+                "this kernel's Landlock (ABI {}) does not govern truncation: there the mounts alone hold files that are granted for reading",
+                host.landlock
+            ),
+        });
+    }
     if policy.runtime.user_namespaces {
         if policy.commands.is_some() {
             return Err(Refused {

@@ -56,6 +56,10 @@ pub struct Variant {
     pub guarded: bool,
     /// Tier `landlock`: there are no namespaces and no mounts, so calls that reach past Landlock are init's to make, or refused.
     pub hosted: bool,
+    /// `runtime.watch_writes`: init looks at calls that change files, and tells of those the kernel will refuse.
+    pub watch_writes: bool,
+    /// `workspace.quota`: room on disk comes by writing, which takes time, and not by asking (fallocate(2)).
+    pub quota: bool,
 }
 
 impl Variant {
@@ -78,12 +82,16 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, "execve" | "execveat" | "exit_group") if variant.guarded => {
                 always(Verdict::Notify)
             }
+            (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "clone") if variant.guarded => alone(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
             (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
             (Answer::Allow, name) if variant.hosted && closer(name).is_some() => {
                 closer(name).unwrap_or_default()
+            }
+            (Answer::Allow, name) if variant.watch_writes && written(call.number as i32).is_some() => {
+                writing(name)
             }
             (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
@@ -206,6 +214,61 @@ pub fn errno(number: i32, arguments: &[u64; 6]) -> i32 {
         unix if unix == libc::AF_UNIX.unsigned_abs() => libc::EPROTONOSUPPORT,
         _ => libc::EAFNOSUPPORT,
     }
+}
+
+/// Where a call that changes a directory or a file holds its paths: the number of the argument with the directory to begin at,
+/// if any, and of the one with the path.
+pub type Paths = &'static [(Option<u8>, u8)];
+
+/// The paths of a call that changes files, for `runtime.watch_writes`.
+#[must_use]
+pub fn written(number: i32) -> Option<Paths> {
+    let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
+    Some(match call.name {
+        "open" | "creat" | "truncate" | "mkdir" | "rmdir" | "unlink" | "mknod" => &[(None, 0)],
+        "openat" | "openat2" | "mkdirat" | "unlinkat" | "mknodat" => &[(Some(0), 1)],
+        "rename" => &[(None, 0), (None, 1)],
+        "renameat" | "renameat2" => &[(Some(0), 1), (Some(2), 3)],
+        "link" | "symlink" => &[(None, 1)],
+        "linkat" => &[(Some(2), 3)],
+        "symlinkat" => &[(Some(1), 2)],
+        _ => return None,
+    })
+}
+
+/// Of those, the opens: where their flags and their mode stand.
+#[must_use]
+pub fn opened(number: i32) -> Option<(usize, usize)> {
+    match i64::from(number) {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => Some((1, 2)),
+        libc::SYS_openat => Some((2, 3)),
+        _ => None,
+    }
+}
+
+/// Whether a call that is watched would be told of all the same, for a set-id bit in its mode.
+#[must_use]
+pub fn sets_id(number: i32, arguments: &[u64; 6]) -> bool {
+    let Some(call) = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number)) else {
+        return false;
+    };
+    let told = |case: &Case| case.verdict == TOLD && case.when.iter().all(|when| when.holds(arguments));
+    conditions(call.name).iter().any(told)
+}
+
+/// An open asks only if it can change something; how openat2(2) opens stands in memory, where no filter looks.
+fn writing(name: &str) -> Vec<Case> {
+    let flags = match name {
+        "open" => 1,
+        "openat" => 2,
+        _ => return always(Verdict::Notify),
+    };
+    let asks = [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC];
+    let mut cases: Vec<Case> =
+        asks.iter().map(|flag| bits(flags, *flag as u32, *flag as u32, Verdict::Notify)).collect();
+    cases.extend(conditions(name));
+    cases
 }
 
 const ENOSYS: Verdict = Verdict::Errno(libc::ENOSYS as u16);
@@ -442,6 +505,8 @@ mod tests {
         io_uring: false,
         guarded: false,
         hosted: false,
+        watch_writes: false,
+        quota: false,
     };
 
     fn judge(name: &str, arguments: [u64; 6]) -> u32 {
@@ -487,6 +552,7 @@ mod tests {
         assert_eq!(debug, ["kcmp", "process_vm_readv", "process_vm_writev", "ptrace"]);
         let ring = opened(Variant { io_uring: true, ..USUAL });
         assert_eq!(ring, ["io_uring_enter", "io_uring_register", "io_uring_setup"]);
+        assert_eq!(opened(Variant { quota: true, ..USUAL }), ["fallocate"]);
         let namespaces = opened(Variant { user_namespaces: true, ..USUAL });
         assert_eq!(namespaces.len(), NAMESPACES.len() + 1, "{namespaces:?}");
         for never in ["bpf", "keyctl", "open_by_handle_at", "ptrace", "init_module", "setdomain", "reboot"] {

@@ -75,7 +75,7 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
         for path in [&copy, &upper] {
             create(path)?;
         }
-        let mut told = Told { begun: Instant::now(), next: PATIENCE, shown: false };
+        let mut told = Told::new("copying the workspace");
         let copied =
             ringfence_workspace::copy(&layer.host, &layer.directory, &hosted.hidden, foreign, &mut |done| {
                 told.tell(done)
@@ -94,15 +94,20 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
 }
 
 /// How far a copy is, for a person.
-struct Told {
+pub(crate) struct Told {
+    what: &'static str,
     begun: Instant,
     next: Duration,
     shown: bool,
 }
 
 impl Told {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, begun: Instant::now(), next: PATIENCE, shown: false }
+    }
+
     /// Whether to go on: not once the user asked for an end.
-    fn tell(&mut self, done: Copied) -> bool {
+    pub(crate) fn tell(&mut self, done: Copied) -> bool {
         if ringfence_supervise::asked_to_end() {
             return false;
         }
@@ -111,7 +116,8 @@ impl Told {
             self.next = passed + EVERY;
             self.shown = true;
             let text = format!(
-                "\r\u{1b}[Kringfence: copying the workspace: {} entries, {} MiB",
+                "\r\u{1b}[Kringfence: {}: {} entries, {} MiB",
+                self.what,
                 done.entries,
                 done.bytes >> 20
             );
@@ -120,7 +126,7 @@ impl Told {
         true
     }
 
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         if self.shown {
             let _ = std::io::stderr().write_all(b"\r\x1b[K");
         }

@@ -25,14 +25,7 @@ pub(crate) const FILE: &str = "ringfence.toml";
 pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Policy, Failure> {
     let step = arguments.step.as_deref();
     let workspace = arguments.workspace.as_deref();
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut named = sources(arguments, &words);
-    if named.is_empty()
-        && let Some(path) =
-            invoker.variables.get(OsStr::new("RINGFENCE_POLICY")).filter(|path| !path.is_empty())
-    {
-        named.push(Source::File(path.into()));
-    }
+    let named = named(arguments, invoker);
     if !named.is_empty() {
         return read(&named, invoker, &HostFiles, step, workspace);
     }
@@ -46,6 +39,29 @@ pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Pol
         }
         None => read(&[Source::Preset("default".into())], invoker, &HostFiles, step, workspace),
     }
+}
+
+/// The one policy file that counts, if it is one.
+pub(crate) fn file(arguments: &PolicyArguments, invoker: &Invoker) -> Option<PathBuf> {
+    let named = named(arguments, invoker);
+    let mut files = named.iter().filter_map(|source| match source {
+        Source::File(path) => Some(invoker.cwd.join(path)),
+        Source::Preset(_) => None,
+    });
+    let file = if named.is_empty() { find(invoker) } else { files.next() };
+    file.filter(|_| files.next().is_none())
+}
+
+fn named(arguments: &PolicyArguments, invoker: &Invoker) -> Vec<Source> {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut named = sources(arguments, &words);
+    if named.is_empty()
+        && let Some(path) =
+            invoker.variables.get(OsStr::new("RINGFENCE_POLICY")).filter(|path| !path.is_empty())
+    {
+        named.push(Source::File(path.into()));
+    }
+    named
 }
 
 /// Reads and merges; errors are a finished report. `workspace`: as it is named on the command line.

@@ -505,3 +505,23 @@ fn what_a_task_can_write_configures_no_registry() {
     let outcome = host(&own);
     assert!(outcome.out.contains(": allowed"), "{outcome:?}");
 }
+
+#[test]
+fn a_name_is_asked_for_once_while_the_answer_lasts() {
+    let world = World::new();
+    let script = "for n in 1 2 3 4; do curl -sm9 http://allowed.example/$n & done; wait; \
+                  curl -sm9 http://allowed.example/5; curl -sm9 http://alias.example/a; sleep 1.2; \
+                  curl -sm9 http://alias.example/b; curl -sm9 http://loop.example/x; curl -sm9 http://loop.example/y";
+    let outcome =
+        world.run("allow = [\"allowed.example:80\", \"alias.example:80\", \"loop.example:80\"]", script);
+    let log = world.log("dns.log");
+    let asked = |name: &str| log.lines().filter(|line| *line == name).count();
+    // A and AAAA each; what the second one lasts is over before it is used again.
+    assert_eq!((asked("allowed.example"), asked("alias.example")), (2, 4), "{outcome:?}\n{log}");
+    assert!(outcome.out.contains("path=/5") && outcome.out.contains("path=/b"), "{outcome:?}");
+    // What is remembered is vetted each time all the same.
+    assert_eq!(asked("loop.example"), 2, "{log}");
+    let refused = world.events().iter().filter(|event| event["detail"]["host"] == "loop.example").count();
+    assert_eq!(refused, 2, "{:#?}", world.events());
+    assert!(!world.log("hits.log").contains("LOOPBACK"));
+}

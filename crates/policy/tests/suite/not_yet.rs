@@ -4,18 +4,10 @@ use super::support::{bad, good, same};
 
 /// Each key of the format that nothing enforces yet, with a valid value.
 const LATER: &[(&str, &str)] = &[
-    ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
-    ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
-    ("network.allow.bytes_out", "[network]\nallow = [{ host = \"api.example.org\", bytes_out = \"10MiB\" }]"),
-    (
-        "network.allow.protocol",
-        "[network]\nallow = [{ host = \"db.example.org\", port = 5432, protocol = \"postgres\" }]",
-    ),
     ("network.publish", "[network]\npublish = [8080]"),
     ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
-    ("approvals.grantable.hosts", "[approvals]\ngrantable = { hosts = [\"*.example.org\"] }"),
 ];
 
 #[test]
@@ -27,13 +19,13 @@ fn each_later_key_is_refused_by_name() {
         assert_eq!(found.matches("error:").count(), 1, "{text}\n{found}");
     }
     same(
-        &bad("[workspace]\nquota = \"4GiB\"\n"),
+        &bad("[network]\npublish = [8080]\n"),
         r#"
-        error: `workspace.quota` is not yet enforceable
-         --> p.toml:3:9
+        error: `network.publish` is not yet enforceable
+         --> p.toml:3:11
           |
-        3 | quota = "4GiB"
-          |         ^^^^^^ this build cannot enforce it
+        3 | publish = [8080]
+          |           ^^^^^^ this build cannot enforce it
           |
           = help: remove it: a rule that cannot be enforced is refused, never ignored
         "#,
