@@ -261,13 +261,12 @@ pub fn captures(layer: &Path) -> bool {
 /// The first thing that cannot be moved; then the manifest stays, and nothing is removed.
 pub fn capture(layer: &Path) -> Result<(), Failure> {
     let (root, manifest) = (layer.join(COPY), layer.join(MANIFEST));
-    let known = read_manifest(&manifest).map_err(Failure::of("read", &manifest))?;
-    let border = kernel::stat(&manifest).map(|stat| Identity::of(&stat).changed);
+    let (known, border) = read_manifest(&manifest).map_err(Failure::of("read", &manifest))?;
     let upper = layer.join(UPPER);
     let mut capture = Capture {
         copy: unlocked(&root).map_err(Failure::of("open", &root))?,
         upper: Tree::own(&upper).map_err(Failure::of("open", &upper))?,
-        border: border.map_err(Failure::of("look at", &manifest))?,
+        border,
         known,
     };
     let mut directories = vec![PathBuf::new()];
@@ -288,10 +287,17 @@ struct Known {
     mode: u32,
 }
 
-fn read_manifest(path: &Path) -> Result<BTreeMap<PathBuf, Known>, Errno> {
+/// What was copied, and when that was done. The file is no link and no FIFO, which its owner could have put there.
+fn read_manifest(path: &Path) -> Result<(BTreeMap<PathBuf, Known>, Timestamp), Errno> {
     let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = kernel::open(path, flags, Mode::empty())?;
+    let found = Identity::of(&kernel::fstat(&file)?);
+    if FileType::of(found.mode) != FileType::File {
+        return Err(Errno::INVAL);
+    }
     let mut bytes = Vec::new();
-    BufReader::new(File::open(path).map_err(io)?).read_to_end(&mut bytes).map_err(io)?;
+    BufReader::new(File::from(file)).read_to_end(&mut bytes).map_err(io)?;
     let mut known = BTreeMap::new();
     let mut parts = bytes.split(|byte| *byte == 0);
     while let (Some(numbers), Some(path)) = (parts.next(), parts.next()) {
@@ -303,7 +309,7 @@ fn read_manifest(path: &Path) -> Result<BTreeMap<PathBuf, Known>, Errno> {
         };
         known.insert(PathBuf::from(OsString::from_vec(path.to_vec())), one);
     }
-    Ok(known)
+    Ok((known, found.changed))
 }
 
 struct Capture {
@@ -386,6 +392,7 @@ impl Capture {
             }
         }
         let handle = self.upper.handle(path)?;
+        directory_of(&handle)?;
         change_mode(handle.as_fd(), found.mode)
     }
 
@@ -423,10 +430,17 @@ fn unlock(tree: &Tree, path: &Path, found: &Identity) -> Result<(), Errno> {
         return Ok(());
     }
     let handle = tree.handle(path)?;
+    directory_of(&handle)?;
     kernel::chmod(
         by_descriptor(handle.as_fd(), OsStr::new("")),
         Mode::from_raw_mode(found.mode & 0o7777 | 0o700),
     )
+}
+
+/// Root may do this where the layer is somebody else's, who could put another name of a file of root's there meanwhile.
+fn directory_of(handle: &OwnedFd) -> Result<(), Errno> {
+    let mode = kernel::fstat(handle)?.st_mode;
+    if FileType::of(mode) == FileType::Directory { Ok(()) } else { Err(Errno::NOTDIR) }
 }
 
 #[cfg(test)]
