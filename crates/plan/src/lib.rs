@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bpf;
+mod conditions;
 mod decoys;
 pub mod enforcer;
 mod environment;
