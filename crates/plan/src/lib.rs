@@ -22,6 +22,7 @@ mod refused;
 mod restack;
 mod steps;
 mod survey;
+mod synthetic;
 pub mod syscalls;
 mod told;
 mod tracing;
