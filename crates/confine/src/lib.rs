@@ -25,6 +25,7 @@ mod nascent;
 mod orders;
 mod parent;
 pub mod probe;
+pub mod publish;
 mod reach;
 pub mod report;
 mod rest;

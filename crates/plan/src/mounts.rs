@@ -111,6 +111,7 @@ pub(crate) fn layout(
             });
         }
     }
+    builder.stores(request);
     builder.decoys(policy, request, host)?;
     builder.refusals();
     builder.steps.push(Step::Seal { path: "/dev".into(), flags: READ });
@@ -213,10 +214,7 @@ impl Builder {
         for (name, contents) in synthetic(policy, request, ids) {
             self.file(&Path::new("/etc").join(name), &contents);
         }
-        if let Some((own, all)) = &request.trust {
-            self.file(Path::new(crate::AUTHORITY), own);
-            self.file(Path::new(crate::AUTHORITIES), all);
-        }
+        self.authorities(request);
     }
 
     /// A policy that names programs takes the execute right from the directories of PATH, and gives it back to
@@ -436,7 +434,11 @@ impl Builder {
     }
 
     /// Whether the host's files can be seen at `path`: what lies in the void or in a private directory needs no hiding.
-    fn shows_host_file(&self, path: &Path) -> bool {
+    pub(crate) fn push(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    pub(crate) fn shows_host_file(&self, path: &Path) -> bool {
         path.ancestors().find_map(|ancestor| self.mounted.get(ancestor.as_os_str())).is_some_and(|own| !own)
     }
 
@@ -491,7 +493,7 @@ impl Builder {
         }
     }
 
-    fn file(&mut self, path: &Path, contents: &str) {
+    pub(crate) fn file(&mut self, path: &Path, contents: impl AsRef<[u8]>) {
         if self.made.contains(path.as_os_str()) || !self.own(path) {
             return;
         }
@@ -501,10 +503,12 @@ impl Builder {
         self.made.insert(path.as_os_str().to_owned());
         match self.void_at(path) {
             Some(void) => {
-                let content = Content::File { mode: 0o644, bytes: contents.into(), decoy: false };
+                let content = Content::File { mode: 0o644, bytes: contents.as_ref().to_vec(), decoy: false };
                 void.push(Node { path: path.to_path_buf(), content });
             }
-            None => self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.into() }),
+            None => {
+                self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.as_ref().to_vec() })
+            }
         }
     }
 

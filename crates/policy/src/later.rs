@@ -4,7 +4,7 @@
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{ApprovalsTable, CredentialTable, Document, NetworkRule, NetworkTable, StepTable};
 use crate::environment::set_name;
-use crate::host::{Endpoint, parse_port};
+use crate::host::Endpoint;
 use crate::identity;
 use crate::path::{Scope, absolute};
 use crate::pattern::PathPattern;
@@ -113,10 +113,7 @@ impl Check<'_> {
         for entry in network.allow.iter().flat_map(|list| &list.value).filter(|entry| !now(&entry.value)) {
             self.network_rule(entry);
         }
-        self.list("network.publish", network.publish.as_ref(), |port| {
-            parse_port("network.publish", &port.to_string()).map(drop)
-        });
-        let options = [("auto", true), ("none", true), ("all", false)];
+        let options = [("auto", true), ("none", true), ("all", true)];
         self.word("network.inspect", network.inspect.as_ref(), &options);
     }
 

@@ -114,6 +114,8 @@ pub struct NetworkRules {
     asks: bool,
     /// Sockets of the host by their paths.
     unix: Vec<PathBuf>,
+    /// Ports of the task that the host's loopback leads to.
+    published: Vec<u16>,
 }
 
 /// The same, indexed: a question costs the labels of its name, not the number of rules.
@@ -187,7 +189,11 @@ impl NetworkRules {
     /// The rules of a policy; `None`: it grants no network, and nothing of this is needed.
     pub fn of(policy: &Policy) -> Option<Self> {
         let network = &policy.network;
-        if network.allow.is_empty() && network.unix.is_empty() && policy.approvals.hosts.is_empty() {
+        if network.allow.is_empty()
+            && network.unix.is_empty()
+            && network.publish.is_empty()
+            && policy.approvals.hosts.is_empty()
+        {
             return None;
         }
         let allow = network.allow.iter().map(|rule| Line::of(&rule.value, allowed_by(rule).to_string()));
@@ -207,6 +213,7 @@ impl NetworkRules {
             grantable: grantable.collect(),
             asks: policy.approvals.ask,
             unix: unix.collect(),
+            published: network.publish.iter().map(|rule| rule.value).collect(),
         })
     }
 
@@ -228,6 +235,8 @@ impl NetworkRules {
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
         let sockets = self.unix.iter().map(|path| format!("allow    {}, by its bytes alone", path.display()));
         let grantable = self.grantable.iter().map(|rule| line(later, rule));
+        let publish = |port: &u16| format!("publish  port {port}, on the host's loopback");
+        let sockets = sockets.chain(self.published.iter().map(publish));
         allowed
             .chain(sockets)
             .chain(grantable)
@@ -238,12 +247,17 @@ impl NetworkRules {
     /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
     pub fn inspected(&self) -> impl Iterator<Item = &HostPattern> {
         let looks = |line: &&Line| line.protocol == Protocol::Tls && line.http.is_some();
-        self.allow.iter().filter(looks).map(|line| &line.host)
+        self.allow.iter().chain(&self.grantable).filter(looks).map(|line| &line.host)
     }
 
     /// Sockets of the host that are carried, by their paths.
     pub fn unix(&self) -> &[PathBuf] {
         &self.unix
+    }
+
+    /// Ports of the task that the host's loopback leads to.
+    pub fn published(&self) -> &[u16] {
+        &self.published
     }
 
     /// Names that are written out.
@@ -334,7 +348,11 @@ impl NetworkJudge {
     /// # Errors
     /// Why not, in words.
     pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<Pass, String> {
-        let lines: Vec<_> = self.lines(peer, port).collect();
+        let mut lines: Vec<_> = self.lines(peer, port).collect();
+        if lines.is_empty() {
+            // Budgets are of rules alone.
+            lines.extend(self.granted_line(peer, port).map(|line| (usize::MAX, line)));
+        }
         let rules: Vec<HttpRule> =
             lines.iter().map(|(_, line)| line.http.clone().unwrap_or_default()).collect();
         let (index, path) = decide_http(&rules, request).map_err(|refusal| {

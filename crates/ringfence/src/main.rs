@@ -20,6 +20,7 @@ mod groups;
 mod host;
 mod ids;
 mod inspection;
+mod keystore;
 mod lasting;
 mod layers;
 mod lived;

@@ -12,7 +12,7 @@ use ringfence_confine::gateway::Gateway;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
-use ringfence_plan::{Invoker, Plan, Request, VOID};
+use ringfence_plan::{Invoker, Plan, Request, Trust, VOID};
 use ringfence_policy::Policy;
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
@@ -112,7 +112,7 @@ struct Given<'a> {
     /// Why none can be made, where that was tried.
     no_namespaces: Option<String>,
     /// Whom the task trusts, where TLS is looked into.
-    trust: Option<(String, String)>,
+    trust: Option<Trust>,
 }
 
 /// Where another user than the invoker comes by a run's own directories.

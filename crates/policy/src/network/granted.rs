@@ -76,6 +76,11 @@ impl NetworkJudge {
         Some(Way { protocol: line.protocol, judged: line.http.is_some(), granted, budget: None })
     }
 
+    /// The line of a grant.
+    pub(super) fn granted_line(&self, peer: &Peer<'_>, port: u16) -> Option<&Line> {
+        self.granted.index.line(self.granted.index.find(peer, port, true)?)
+    }
+
     /// May the owner be asked about a connection that is refused?
     pub fn asks(&self, peer: &Peer<'_>, port: u16) -> bool {
         self.asks

@@ -6,8 +6,6 @@ use super::support::{bad, good, same};
 const LATER: &[(&str, &str)] = &[
     ("workspace.quota", "[workspace]\nquota = \"2GiB\""),
     ("workspace.snapshot = true", "[workspace]\nsnapshot = true"),
-    ("network.publish", "[network]\npublish = [8080]"),
-    ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
 ];
