@@ -175,6 +175,10 @@ pub(crate) enum Request {
         /// The refusal's number.
         number: u32,
     },
+    /// Is nothing running? With `end`, what runs is ended first.
+    Quiet { end: bool },
+    /// Make anew what every command enters: what lies where it leads has changed.
+    Renew,
     /// End every process, and init.
     End,
 }

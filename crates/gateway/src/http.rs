@@ -7,8 +7,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder as Client, SendRequest};
 use hyper::client::conn::http2::{Builder as Client2, SendRequest as SendRequest2};
@@ -17,6 +15,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringfence_policy::{HttpRequest, Pass};
@@ -25,8 +24,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
-use crate::body::{Counted, Cut};
+use crate::body::{self, Carried, Found, Search};
 use crate::connection::{Target, reset};
+use crate::counted::{self, Cut};
+use crate::credentials::{self, Denied, Used};
 use crate::inspect;
 use crate::upstream::{self, NoWay};
 use crate::websocket::{self, Tunnel};
@@ -51,10 +52,20 @@ static OF_ONE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Fields that make some servers take a request for one of another method.
-static OVERRIDES: &[&str] = &["x-http-method", "x-http-method-override", "x-method-override"];
-
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+/// Fields that make some servers take a request for one of another method, or for another path (IIS, Symfony, Zend). Servers that
+/// hand fields on as variables (RFC 3875, section 4.1.18) read `_` as `-`.
+static OVERRIDES: &[(&str, &str)] = &[
+    ("x-http-method", "method"),
+    ("x-http-method-override", "method"),
+    ("x-method-override", "method"),
+    ("x-original-method", "method"),
+    ("x-original-uri", "path"),
+    ("x-original-url", "path"),
+    ("x-rewrite-uri", "path"),
+    ("x-rewrite-url", "path"),
+    ("x-override-url", "path"),
+    ("x-http-path-override", "path"),
+];
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
 pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
@@ -68,11 +79,8 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
     let server = server();
     let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await
-        && error.is_parse()
+        && way.no_http(&error).await
     {
-        let why = format!("what is said is no HTTP: {error}");
-        let target = &way.target;
-        way.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
         let _ = rustix::net::sockopt::set_socket_linger(&own, Some(Duration::ZERO));
     }
     way.carry_tunnel().await;
@@ -102,8 +110,8 @@ where
         let mut server = Server2::new(Local);
         server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
         let _ = server.serve_connection(stream, service).await;
-    } else {
-        let _ = server().serve_connection(stream, service).with_upgrades().await;
+    } else if let Err(error) = server().serve_connection(stream, service).with_upgrades().await {
+        way.no_http(&error).await;
     }
     way.carry_tunnel().await;
 }
@@ -135,8 +143,8 @@ struct Kind {
 
 /// A connection to the server.
 enum Sender {
-    One(SendRequest<Counted>),
-    Two(SendRequest2<Counted>),
+    One(SendRequest<Carried>),
+    Two(SendRequest2<Carried>),
 }
 
 /// One connection of a client, and the one that its requests are sent on by.
@@ -164,47 +172,121 @@ impl Way {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Written down, and answered so.
+    async fn refused(&self, why: &str) -> Response<Carried> {
+        let target = &self.target;
+        self.gateway.refusals.tell(&target.host(), target.port, why.to_owned(), target.source).await;
+        problem(StatusCode::FORBIDDEN, why)
+    }
+
+    /// Tells of a client that says something else; whether it does.
+    async fn no_http(&self, error: &hyper::Error) -> bool {
+        if error.is_parse() {
+            let why = format!("what is said is no HTTP: {error}");
+            let target = &self.target;
+            self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        }
+        error.is_parse()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Carried> {
         let (gateway, target) = (&self.gateway, &self.target);
         let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
         let (mut request, pass) = match judged {
             Ok(judged) => judged,
-            Err(why) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                return problem(StatusCode::FORBIDDEN, &why);
-            }
+            Err(why) => return self.refused(&why).await,
         };
-        let websocket = websocket::wants(request.headers());
-        let task = websocket.then(|| hyper::upgrade::on(&mut request));
+        let task = websocket::wants(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let (line, found) = (credentials::line(&request), Found::default());
+        let (request, used) = match self.with_secrets(request, &found).await {
+            Ok(request) => request,
+            Err(denied) => return self.denied(denied, line).await,
+        };
+        if task.is_some() && !used.is_empty() {
+            // What comes back on it could not be looked through for the secret.
+            return self.refused("a WebSocket is not carried where a secret is put on its request").await;
+        }
         let cut = Cut::default();
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
-        let sent = self.send(request.map(|body| Counted::new(body, bounds, &cut))).await;
-        let why = cut.borrow_mut().take();
-        match why.map_or(sent, |why| Err(NoWay::Refused(why))) {
+        let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
+        let late = (Rc::clone(gateway), target.clone());
+        if let Some(why) = cut.take(move |why| refuse_late(late, why)) {
+            return self.refused(&why).await;
+        }
+        // What must not leave ended the request.
+        let late = (Rc::clone(gateway), target.clone(), line.clone());
+        if let Some(denied) = found.take(move |denied| tell_late(late, denied)) {
+            return self.denied(denied, line).await;
+        }
+        match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switched(response, task, pass)
+            }
             Ok(mut response) => {
-                let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                let agreed = websocket::wants(response.headers());
                 leave_connection(response.headers_mut());
-                match (switched, task, pass) {
-                    (false, ..) => {}
-                    (true, Some(task), Some(pass)) if agreed => {
-                        let up = hyper::upgrade::on(&mut response);
-                        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
-                        websocket::announce(response.headers_mut());
-                    }
-                    _ => return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol"),
-                }
-                response.map(BodyExt::boxed_unsync)
+                self.masked(response, used)
             }
-            Err(NoWay::Refused(why)) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                problem(StatusCode::FORBIDDEN, &why)
-            }
+            Err(NoWay::Refused(why)) => self.refused(&why).await,
             Err(NoWay::Failed(why)) => problem(StatusCode::BAD_GATEWAY, &why),
         }
     }
 
-    async fn send(&self, mut request: Request<Counted>) -> Result<Response<Incoming>, NoWay> {
+    /// The server speaks something else from here on: what was asked for, or nothing.
+    fn switched(
+        &self,
+        mut response: Response<Incoming>,
+        task: Option<OnUpgrade>,
+        pass: Option<Pass>,
+    ) -> Response<Carried> {
+        let (Some(task), Some(pass), true) = (task, pass, websocket::wants(response.headers())) else {
+            return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol");
+        };
+        let up = hyper::upgrade::on(&mut response);
+        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
+        leave_connection(response.headers_mut());
+        websocket::announce(response.headers_mut());
+        response.map(body::plain)
+    }
+
+    /// The request with the secrets that belong on it, and nothing else of them in it.
+    async fn with_secrets(
+        &self,
+        mut request: Request<Incoming>,
+        found: &Found,
+    ) -> Result<(Request<Carried>, Used), Denied> {
+        let Some(credentials) = &self.gateway.credentials else {
+            return Ok((request.map(body::plain), Used::default()));
+        };
+        let used = credentials.apply(&self.gateway, &mut request, &self.target, self.kind.secure).await?;
+        let (head, own) = request.into_parts();
+        let own = match Search::new(credentials) {
+            Some(search) => body::searched(own, search, found).await?,
+            None => body::plain(own),
+        };
+        Ok((Request::from_parts(head, own), used))
+    }
+
+    async fn denied(&self, denied: Denied, line: String) -> Response<Carried> {
+        let Denied { credential, rule } = denied;
+        let why = format!("{line}: the credential `{credential}`: {rule}");
+        self.gateway.refusals.credential(&credential, &self.target, line, rule, 1).await;
+        problem(StatusCode::FORBIDDEN, &why)
+    }
+
+    /// The answer without the secrets that were on the request.
+    fn masked(&self, response: Response<Incoming>, used: Used) -> Response<Carried> {
+        let Some(credentials) = self.gateway.credentials.as_ref().filter(|_| !used.is_empty()) else {
+            return response.map(body::plain);
+        };
+        if response.status() == StatusCode::UNAUTHORIZED {
+            used.refused(credentials);
+        }
+        let (mut head, own) = response.into_parts();
+        used.mask.headers(&mut head.headers);
+        Response::from_parts(head, body::masked(own, used.mask))
+    }
+
+    async fn send(&self, mut request: Request<Carried>) -> Result<Response<Incoming>, NoWay> {
         let ended = |_| NoWay::Failed("the server ended the connection without an answer".to_owned());
         let mut kept = self.sender.lock().await;
         let open = match kept.as_mut() {
@@ -246,10 +328,12 @@ impl Way {
                 false => Ok((request, None)),
             };
         }
-        let headers = request.headers();
-        if let Some(name) = OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
-            return Err(format!("the header `{name}` asks for another method than the one that was judged"));
+        if let Some((name, what)) = request.headers().keys().find_map(overrides) {
+            return Err(format!("the header `{name}` asks for another {what} than the one that was judged"));
         }
+        // Fields behind the body would come after the judgement; only those that were announced are sent.
+        request.headers_mut().remove(header::TRAILER);
+        let headers = request.headers();
         let target = request.uri().to_string();
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let asked =
@@ -291,14 +375,34 @@ impl Way {
     }
 }
 
+/// The same of what went beyond its bounds.
+fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
+    tokio::task::spawn_local(async move {
+        gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+    });
+}
+
+/// What was found in the rest of a request whose answer had begun.
+fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), denied: Denied) {
+    tokio::task::spawn_local(async move {
+        gateway.refusals.credential(&denied.credential, &target, line, denied.rule, 1).await;
+    });
+}
+
 fn client() -> Client {
     let mut client = Client::new();
     client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
     client
 }
 
+/// The field that such a name is, and what it asks for.
+fn overrides(name: &HeaderName) -> Option<(&'static str, &'static str)> {
+    let plain = name.as_str().replace('_', "-");
+    OVERRIDES.iter().find(|(known, _)| *known == plain).copied()
+}
+
 /// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).
-fn absolute<B>(request: &mut Request<B>, target: &Target) {
+fn absolute(request: &mut Request<Carried>, target: &Target) {
     let host = match (target.name.as_deref(), target.address) {
         (Some(name), _) => name.to_owned(),
         (None, IpAddr::V6(address)) => format!("[{address}]"),
@@ -403,7 +507,7 @@ fn leave_connection(headers: &mut HeaderMap) {
 }
 
 /// An answer of the gateway's own (RFC 9457).
-fn problem(status: StatusCode, why: &str) -> Response<Body> {
+fn problem(status: StatusCode, why: &str) -> Response<Carried> {
     let (title, again) = match status {
         StatusCode::FORBIDDEN => ("refused by the policy of this sandbox", "asking again will not help"),
         _ => ("no answer from the server", "asking again may help"),
@@ -411,8 +515,7 @@ fn problem(status: StatusCode, why: &str) -> Response<Body> {
     let text = serde_json::json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": why, "again": again,
     });
-    let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {}).boxed_unsync();
-    let mut response = Response::new(body);
+    let mut response = Response::new(body::whole(Bytes::from(format!("{text}\n"))));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -10,16 +10,20 @@
 mod authority;
 mod body;
 mod connection;
+mod counted;
+mod credentials;
 mod dns;
 mod enclosure;
 mod http;
 mod inspect;
+mod mask;
 mod publish;
 mod refusals;
 mod relay;
 mod resolver;
 mod socket;
 mod upstream;
+mod vault;
 mod websocket;
 
 use std::cell::RefCell;
@@ -37,12 +41,15 @@ use ringfence_confine::gateway::{
 };
 use ringfence_confine::{Message, report};
 use ringfence_policy::{Budget, Names, NetworkJudge};
+use ringfence_sys::secret;
 use rustix::io::Errno;
+use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::LocalSet;
 
 use crate::authority::Authority;
+use crate::credentials::Credentials;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
@@ -51,6 +58,9 @@ use crate::resolver::Resolver;
 const RESERVED: usize = 128;
 /// Connections at one time, however many descriptors there are; who comes later waits in the listener's queue.
 const MOST_CONNECTIONS: usize = 16_384;
+
+/// How often uses of credentials are counted for the record.
+const COUNT: Duration = Duration::from_millis(150);
 
 /// What every part of it shares. One thread serves all.
 struct Gateway {
@@ -65,6 +75,8 @@ struct Gateway {
     spent: RefCell<HashMap<usize, u64>>,
     /// Where TLS is looked into.
     authority: Option<Authority>,
+    /// What is put on requests.
+    credentials: Option<Rc<Credentials>>,
 }
 
 /// Serves until its supervisor is gone. The exit status.
@@ -136,14 +148,28 @@ struct Ready {
 fn prepare() -> Result<Ready, Errno> {
     let (told, taking) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     enclosure::die_with_supervisor(told)?;
-    let mut first = gateway_first(told)?;
-    let mut authority = None;
-    if let GatewayFirst::Inspect { hosts, roots } = &first {
-        let made = Authority::new(hosts, roots).map_err(|_| Errno::INVAL)?;
-        report::tell(told, &Message::Answer { done: true, text: made.pem.clone() }, None)?;
-        authority = Some(made);
-        first = gateway_first(told)?;
-    }
+    let (mut authority, mut credentials) = (None, None);
+    let first = loop {
+        match gateway_first(told)? {
+            (GatewayFirst::Inspect { hosts, roots }, _) => {
+                let made = Authority::new(&hosts, &roots).map_err(|_| Errno::INVAL)?;
+                report::tell(told, &Message::Answer { done: true, text: made.pem.clone() }, None)?;
+                authority = Some(made);
+            }
+            (GatewayFirst::Hold(held, known), asked) => {
+                secret::wipe_what_is_freed();
+                process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+                process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+                let made = Credentials::new(held, asked)?;
+                for _ in 0..known {
+                    vault::take(told, &made.vault)?;
+                }
+                report::tell(told, &Message::Answer { done: true, text: String::new() }, None)?;
+                credentials = Some(Rc::new(made));
+            }
+            (first, _) => break first,
+        }
+    };
     let GatewayFirst::Serve(orders) = first else { return Err(Errno::BADMSG) };
     let resolver = Resolver::of_host();
     let names = Names::new(orders.rules.names());
@@ -169,6 +195,7 @@ fn prepare() -> Result<Ready, Errno> {
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
         buffer: Buffer::default(),
         authority,
+        credentials,
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
     Ok(Ready { runtime, gateway, told, listeners, unix, connections, published, inside })
@@ -216,6 +243,16 @@ impl Ready {
                         publish::serve(Rc::clone(&gateway), Rc::clone(&inside), port, stream)
                     }));
                 }
+            }
+            if let Some(credentials) = gateway.credentials.clone() {
+                tokio::task::spawn_local(Rc::clone(&credentials.vault).listen());
+                let gateway = Rc::clone(&gateway);
+                tokio::task::spawn_local(async move {
+                    loop {
+                        tokio::time::sleep(COUNT).await;
+                        credentials.count(&gateway).await;
+                    }
+                });
             }
             // What it says is heard only while the runtime runs.
             if report::tell(told.as_fd(), &Message::Ready, None).is_err() {

@@ -10,6 +10,7 @@ use crate::grants::{self, Access, Grants};
 use crate::guard;
 use crate::steps::{Flags, Step, Tree};
 use crate::survey::{Kind, Loader, Place, Survey};
+use crate::temporary::{VAR_TMP, shows_var_tmp};
 use crate::void::{Content, Node};
 use crate::windows::windows;
 use crate::{Host, Ids, Invoker, Layer, Refused, Request, workspace};
@@ -54,6 +55,7 @@ pub(crate) fn layout(
     let mut builder = Builder { protect: workspace::protect(policy, survey), ..Builder::default() };
     builder.obeyed.clone_from(&survey.obeyed);
     builder.outputs = workspace::outputs(policy);
+    builder.base.clone_from(&request.base);
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
     builder.system(policy, request, ids, tmp, !policy.runtime.user_namespaces);
@@ -113,6 +115,7 @@ pub(crate) fn layout(
     }
     builder.stores(request);
     builder.decoys(policy, request, host)?;
+    builder.exposed(policy, request)?;
     builder.refusals();
     builder.steps.push(Step::Seal { path: "/dev".into(), flags: READ });
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
@@ -120,21 +123,10 @@ pub(crate) fn layout(
     Ok(Layout { trees, steps, void, layers, notes })
 }
 
-/// Whether something of the host's lies below it, so that it is no link to /tmp.
-pub(crate) fn shows_var_tmp(survey: &Survey, grants: &Grants, invoker: &Invoker) -> bool {
-    let shown = grants.mounts.iter().map(|granted| granted.place.real.as_path());
-    let own = [survey.workspace.real.as_path(), invoker.home.as_path()];
-    let git = survey.git.iter().map(|git| git.place.real.as_path());
-    let links = grants.links.keys().map(PathBuf::as_path);
-    shown.chain(own).chain(git).chain(links).any(|path| path.starts_with(VAR_TMP))
-}
-
 fn covered_home(survey: &Survey, grants: &Grants, invoker: &Invoker, policy: &Policy) -> bool {
     grants.covering(&invoker.home).is_some()
         || (policy.workspace.mode != Mode::Temporary && invoker.home.starts_with(&survey.workspace.real))
 }
-
-pub(crate) const VAR_TMP: &str = "/var/tmp";
 
 /// What is to be mounted at a path.
 enum Wanted {
@@ -175,6 +167,8 @@ pub(crate) struct Builder {
     protect: Vec<String>,
     outputs: Option<Vec<String>>,
     obeyed: Vec<String>,
+    /// What copy-on-write directories begin with.
+    base: Vec<String>,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
     mounted: HashMap<OsString, bool>,
     made: HashSet<OsString>,
@@ -284,7 +278,8 @@ impl Builder {
             wanted.insert(place.real.clone(), what);
         };
         if mode == Mode::Temporary {
-            let size = in_memory(policy);
+            let quota = policy.workspace.quota.as_ref().map_or(u64::MAX, |rule| rule.value);
+            let size = in_memory(policy).min(quota);
             let empty = Wanted::Private { size, no_exec, mode: 0o755, over: false };
             wanted.insert(survey.workspace.real.clone(), empty);
             return;
@@ -356,7 +351,8 @@ impl Builder {
                     outputs,
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
-                self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });
+                let between = self.base.clone();
+                self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, between, flags });
             }
         }
     }
@@ -510,6 +506,16 @@ impl Builder {
                 self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.as_ref().to_vec() })
             }
         }
+    }
+
+    /// A file of the sandbox's own; `false`: there is no room for one.
+    pub(crate) fn place_file(&mut self, path: &Path, contents: &str) -> bool {
+        let known = self.void.iter().flatten().any(|node| node.path == path);
+        let room = !known && !self.made.contains(path.as_os_str()) && !self.shown(path) && self.own(path);
+        if room {
+            self.file(path, contents);
+        }
+        room
     }
 
     fn link(&mut self, path: &Path, target: &Path) {

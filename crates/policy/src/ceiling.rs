@@ -65,6 +65,10 @@ pub(crate) fn check_keys(document: &Document, report: &mut Report) {
         ("identity", document.identity.as_ref().map(|at| at.place)),
         ("workspace.path", path),
         ("environment.set", set),
+        (
+            "credentials",
+            document.credentials.iter().flat_map(|Named(all)| all).next().map(|(name, _)| name.place),
+        ),
         ("expect", expect.map(|at| at.place)),
         ("step", document.step.iter().flat_map(|Named(steps)| steps).next().map(|(name, _)| name.place)),
     ] {
@@ -350,6 +354,10 @@ impl Bound<'_> {
                 Some(_) => {}
                 None => drop(policy.limits.insert(*key, most.clone())),
             }
+        }
+        let direct = policy.mode.as_ref().is_some_and(|mode| mode.value == Mode::Direct);
+        if direct && self.ceiling.snapshot.as_ref().is_some_and(|on| on.value) {
+            policy.snapshot.clone_from(&self.ceiling.snapshot);
         }
         if self.ceiling.exact.as_ref().is_some_and(|exact| exact.value) {
             policy.exact.clone_from(&self.ceiling.exact);

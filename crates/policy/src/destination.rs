@@ -226,7 +226,7 @@ impl Destination {
     }
 
     fn of(mut endpoint: Endpoint, protocol: Option<Protocol>, place: Place) -> Result<Self, Problem> {
-        if endpoint.host == HostPattern::Name(HOST.to_owned()) {
+        if covers(&endpoint.host, &HostPattern::Name(HOST.to_owned())) {
             let problem = Problem::new(place, format!("`{HOST}` stands for the host's own loopback"));
             return Err(problem.help(format!("write `{{ host_loopback = {} }}`", endpoint.port)));
         }
@@ -308,13 +308,19 @@ fn below(name: &str, parent: &str) -> bool {
     name.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
-/// The addresses of a pattern: the first, and how many leading bits they share.
+/// The addresses of a pattern: the first, and how many leading bits they share. Those of IPv4 that are written as IPv6
+/// (`::ffff:0:0/96`, RFC 4291) are those of IPv4.
 pub(crate) fn block(host: &HostPattern) -> Option<(IpAddr, u8)> {
-    match host {
-        HostPattern::Address(address @ IpAddr::V4(_)) => Some((*address, 32)),
-        HostPattern::Address(address @ IpAddr::V6(_)) => Some((*address, 128)),
-        HostPattern::Network(first, bits) => Some((*first, *bits)),
-        HostPattern::Name(_) | HostPattern::Below(_) => None,
+    const MAPPED: u8 = 96;
+    let (first, bits) = match host {
+        HostPattern::Address(address @ IpAddr::V4(_)) => (*address, 32),
+        HostPattern::Address(address @ IpAddr::V6(_)) => (*address, 128),
+        HostPattern::Network(first, bits) => (*first, *bits),
+        HostPattern::Name(_) | HostPattern::Below(_) => return None,
+    };
+    match (first, first.to_canonical()) {
+        (IpAddr::V6(_), four @ IpAddr::V4(_)) if bits >= MAPPED => Some((four, bits - MAPPED)),
+        _ => Some((first, bits)),
     }
 }
 

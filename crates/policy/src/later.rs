@@ -2,14 +2,11 @@
 //! A value that asks for nothing more than what already holds is accepted. Nothing is ever ignored.
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
-use crate::document::{ApprovalsTable, CredentialTable, Document, NetworkRule, NetworkTable, StepTable};
-use crate::environment::set_name;
-use crate::host::Endpoint;
+use crate::document::{ApprovalsTable, Document, NetworkRule, NetworkTable, StepTable};
 use crate::identity;
-use crate::path::{Scope, absolute};
+use crate::path::Scope;
 use crate::pattern::PathPattern;
-use crate::reader::{At, List, Named, choice, quoted};
-use crate::sizes::size;
+use crate::reader::{At, List, Named, choice};
 
 /// The error for something that this build cannot enforce.
 pub(crate) fn not_yet(what: &str, place: Place) -> Problem {
@@ -21,15 +18,8 @@ pub(crate) fn not_yet(what: &str, place: Place) -> Problem {
 /// Checks all that `merge` does not take over.
 pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report) {
     let mut check = Check { scope, report };
-    if let Some(workspace) = &document.workspace {
-        check.text("workspace.quota", workspace.quota.as_ref(), |text| size(text).map(drop));
-        check.switch("workspace.snapshot", workspace.snapshot.as_ref(), false);
-    }
     if let Some(network) = &document.network {
         check.network(network);
-    }
-    for (name, credential) in document.credentials.iter().flat_map(|Named(entries)| entries) {
-        check.credential(name, credential);
     }
     if let Some(leaks) = &document.leaks {
         check.words("leaks.scan", leaks.scan.as_ref(), &["egress", "workspace", "output"]);
@@ -55,19 +45,6 @@ impl Check<'_> {
             Ok(()) => not_yet(&format!("`{key}`"), place),
             Err(invalid) => invalid.at(place),
         });
-    }
-
-    fn text(&mut self, key: &str, value: Option<&At<String>>, read: impl Fn(&str) -> Result<(), Invalid>) {
-        if let Some(value) = value {
-            self.refuse(key, value.place, read(&value.value));
-        }
-    }
-
-    /// A switch of which only one position is what this build does.
-    fn switch(&mut self, key: &str, value: Option<&At<bool>>, holds: bool) {
-        if let Some(value) = value.filter(|value| value.value != holds) {
-            self.refuse(&format!("{key} = {}", value.value), value.place, Ok(()));
-        }
     }
 
     /// One of a few words, each with whether it already holds.
@@ -124,71 +101,6 @@ impl Check<'_> {
         self.report.push(problem.help("write one rule for each".to_owned()));
     }
 
-    fn credential(&mut self, name: &At<String>, credential: &At<CredentialTable>) {
-        let found = self.credential_problems(name, credential);
-        if found.is_empty() {
-            self.refuse(&format!("credentials.{}", name.value), name.place, Ok(()));
-        }
-        for problem in found {
-            self.report.push(problem);
-        }
-    }
-
-    fn credential_problems(&self, name: &At<String>, credential: &At<CredentialTable>) -> Vec<Problem> {
-        let mut found = Vec::new();
-        if let Err(invalid) = identity::name(&name.value) {
-            found.push(
-                Problem::new(name.place, format!("`{}` is not the name of a credential", name.value))
-                    .help(invalid.help),
-            );
-        }
-        let value = &credential.value;
-        for (key, present) in [
-            ("source", value.source.is_some()),
-            ("hosts", value.hosts.is_some()),
-            ("inject", value.inject.is_some()),
-        ] {
-            if !present {
-                found.push(Problem::new(
-                    credential.place,
-                    format!("`credentials.{}.{key}` is missing", name.value),
-                ));
-            }
-        }
-        if let Some(source) = &value.source {
-            let table = &source.value;
-            let ways =
-                [table.env.is_some(), table.file.is_some(), table.command.is_some(), table.spiffe.is_some()];
-            if ways.iter().filter(|present| **present).count() != 1 {
-                let problem = Problem::new(source.place, "a secret comes from exactly one source");
-                found.push(
-                    problem.help(format!("write one of {}", quoted(&["env", "file", "command", "spiffe"]))),
-                );
-            }
-            let checked = [
-                table.env.as_ref().map(|at| set_name(&at.value).map_err(|invalid| invalid.at(at.place))),
-                table.file.as_ref().map(|at| {
-                    absolute(&at.value, self.scope).map(drop).map_err(|invalid| invalid.at(at.place))
-                }),
-                table
-                    .spiffe
-                    .as_ref()
-                    .map(|at| identity::spiffe(&at.value).map(drop).map_err(|invalid| invalid.at(at.place))),
-            ];
-            found.extend(checked.into_iter().flatten().filter_map(Result::err));
-        }
-        for host in value.hosts.iter().flat_map(|list| &list.value) {
-            found.extend(Endpoint::parse(&host.value).err().map(|invalid| invalid.at(host.place)));
-        }
-        if let Some(inject) = &value.inject {
-            found.extend(header(&inject.value).err().map(|invalid| invalid.at(inject.place)));
-        }
-        if let Some(env) = value.expose.as_ref().and_then(|expose| expose.value.env.as_ref()) {
-            found.extend(set_name(&env.value).err().map(|invalid| invalid.at(env.place)));
-        }
-        found
-    }
-
     /// What its tables say is merged; what of that comes later is found here.
     fn step(&mut self, name: &At<String>, step: &At<StepTable>) {
         if let Some(network) = &step.value.network {
@@ -217,23 +129,4 @@ pub(crate) fn now(rule: &NetworkRule) -> bool {
             targets.iter().filter(|there| **there).count() == 1
         }
     }
-}
-
-/// The form of a header with a secret in it: `Name: value {secret}`.
-fn header(text: &str) -> Result<(), Invalid> {
-    let example = "write it as `Authorization: Bearer {secret}`";
-    if let Some(character) = text.chars().find(|character| !matches!(character, ' '..='~')) {
-        // A line break here would add headers, or whole requests, of the policy's choice (CWE-113).
-        let message = format!("a header cannot hold the character U+{:04X}", character as u32);
-        return Err(Invalid::new(message).help(example));
-    }
-    let name = text.split_once(": ").map(|(name, _)| name).unwrap_or_default();
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Err(Invalid::new(format!("`{text}` does not start with the name of a header")).help(example));
-    }
-    if text.matches("{secret}").count() != 1 || name.contains("{secret}") {
-        return Err(Invalid::new(format!("`{text}` must hold `{{secret}}` once, in its value")).help(example));
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::collected::Collected;
+use crate::credential::{self, Credential};
 use crate::destination::{self, Denied, Destination, Registry};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
@@ -20,7 +21,8 @@ use crate::limits;
 use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
 use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
-use crate::reader::{At, List, choice};
+use crate::reader::{At, List, Named, choice};
+use crate::sizes::size;
 use crate::suggest::nearest;
 
 /// What all documents so far say together.
@@ -48,6 +50,7 @@ pub(crate) struct Merged {
     /// `None`: no document has the list.
     pub(crate) commands: Option<Collected<String>>,
     pub(crate) from_workspace: Option<At<bool>>,
+    pub(crate) snapshot: Option<At<bool>>,
     pub(crate) guard: guarded::Keys,
     pub(crate) reach: Vec<At<Destination>>,
     pub(crate) unix: Vec<At<PathBuf>>,
@@ -56,6 +59,7 @@ pub(crate) struct Merged {
     pub(crate) publish: Vec<At<u16>>,
     /// The word of `network.inspect`.
     pub(crate) inspect: Option<At<String>>,
+    pub(crate) credentials: BTreeMap<String, At<Credential>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -63,6 +67,7 @@ pub(crate) struct Merged {
     pub(crate) debug: Option<At<bool>>,
     pub(crate) user_namespaces: Option<At<bool>>,
     pub(crate) io_uring: Option<At<bool>>,
+    pub(crate) watch_writes: Option<At<bool>>,
     pub(crate) terminal_raw: Option<At<bool>>,
     pub(crate) expect_allow: Vec<At<String>>,
     pub(crate) expect_refuse: Vec<At<String>>,
@@ -111,6 +116,12 @@ impl Merged {
         if let Some(network) = &document.network {
             self.add_network(network, scope, report);
         }
+        for (name, written) in document.credentials.iter().flat_map(|Named(entries)| entries) {
+            match credential::read(name, written, scope) {
+                Ok(read) => drop(self.credentials.insert(name.value.clone(), name.with(read))),
+                Err(problems) => problems.into_iter().for_each(|problem| report.push(problem)),
+            }
+        }
         if let Some(written) = &document.limits {
             self.add_limits(written, report);
         }
@@ -118,6 +129,7 @@ impl Merged {
             replace_by(&mut self.tmp_exec, runtime.tmp_exec.as_ref());
             replace_by(&mut self.user_namespaces, runtime.user_namespaces.as_ref());
             replace_by(&mut self.io_uring, runtime.io_uring.as_ref());
+            replace_by(&mut self.watch_writes, runtime.watch_writes.as_ref());
             for word in runtime.debug.iter().flat_map(|list| &list.value) {
                 let read = choice("runtime.debug", word, &[("ptrace", true)], report).map(|on| word.with(on));
                 replace_by(&mut self.debug, read.as_ref());
@@ -207,6 +219,13 @@ impl Merged {
             replace_by(&mut self.mode, read.as_ref());
         }
         replace_by(&mut self.git, written.git.as_ref());
+        replace_by(&mut self.snapshot, written.snapshot.as_ref());
+        if let Some(quota) = &written.quota {
+            match size(&quota.value) {
+                Ok(value) => self.add_limit("quota", quota.with(value)),
+                Err(invalid) => report.push(invalid.at(quota.place)),
+            }
+        }
         add_patterns(&mut self.protect, written.protect.as_ref(), scope, report);
         if let Some(list) = &written.outputs {
             self.lists.insert("workspace.outputs", list.place);
@@ -332,14 +351,18 @@ impl Merged {
     /// Bounds are only ever tightened: the smaller one holds, whoever wrote it.
     fn add_limits(&mut self, written: &LimitsTable, report: &mut Report) {
         for (key, read) in limits::read(written, report) {
-            if self.limits.get(key).is_none_or(|present| read.value < present.value) {
-                self.limits.insert(key, read);
-            }
+            self.add_limit(key, read);
         }
         if let Some(exact) = &written.exact
             && (exact.value || self.exact.is_none())
         {
             self.exact = Some(exact.clone());
+        }
+    }
+
+    fn add_limit(&mut self, key: &'static str, read: At<u64>) {
+        if self.limits.get(key).is_none_or(|present| read.value < present.value) {
+            self.limits.insert(key, read);
         }
     }
 
@@ -389,6 +412,7 @@ impl Merged {
             }
         };
         note("workspace.mode", self.mode.as_ref().map(|at| at.place));
+        note("workspace.snapshot", self.snapshot.as_ref().map(|at| at.place));
         note("workspace.git", self.git.as_ref().map(|at| at.place));
         note(
             "commands.allow",
@@ -403,6 +427,7 @@ impl Merged {
         note("runtime.debug", self.debug.as_ref().map(|at| at.place));
         note("runtime.user_namespaces", self.user_namespaces.as_ref().map(|at| at.place));
         note("runtime.io_uring", self.io_uring.as_ref().map(|at| at.place));
+        note("runtime.watch_writes", self.watch_writes.as_ref().map(|at| at.place));
         note("runtime.tmp_exec", self.tmp_exec.as_ref().map(|at| at.place));
         let value = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
         Policy {
@@ -412,6 +437,8 @@ impl Merged {
                 mode: self.mode.as_ref().map(|at| at.value).unwrap_or_default(),
                 protect: rules(&self.protect.items, report),
                 outputs: rules(&self.outputs.items, report),
+                quota: self.limits.get("quota").map(|at| rule(at, report)),
+                snapshot: value(&self.snapshot),
                 git: value(&self.git),
             },
             files: model::Files {
@@ -445,12 +472,14 @@ impl Merged {
                 publish: rules(&self.publish, report),
                 inspect: self.inspects_all(),
             },
+            credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),
                 debug: value(&self.debug),
                 user_namespaces: value(&self.user_namespaces),
                 io_uring: value(&self.io_uring),
+                watch_writes: value(&self.watch_writes),
                 terminal_raw: value(&self.terminal_raw),
             },
             expect: model::Expect {

@@ -1,5 +1,6 @@
 //! The judge of one name or one connection, by the rules of `[network]`.
 
+mod decide;
 mod granted;
 
 use std::collections::HashMap;
@@ -8,14 +9,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decision::{Decision, Reason};
-use crate::destination::{Denied, Destination, Protocol, block, covers};
+use crate::decision::Reason;
+use crate::destination::{Denied, Destination, Protocol, block};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::{HttpPattern, HttpRequest, HttpRule, decide_http};
 use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
 
+pub use decide::{decide_connect, decide_request, network_remedy, written_endpoint};
 pub use granted::GrantedHost;
 
 /// Who is asked for.
@@ -116,6 +118,8 @@ pub struct NetworkRules {
     unix: Vec<PathBuf>,
     /// Ports of the task that the host's loopback leads to.
     published: Vec<u16>,
+    /// Where credentials go: each request there is looked into.
+    secret: Vec<Endpoint>,
 }
 
 /// The same, indexed: a question costs the labels of its name, not the number of rules.
@@ -126,6 +130,7 @@ pub struct NetworkJudge {
     granted: granted::Granted,
     grantable: Index,
     asks: bool,
+    secret: Vec<Endpoint>,
 }
 
 #[derive(Debug, Default)]
@@ -170,10 +175,14 @@ impl Index {
         match peer {
             Peer::Name(name) => self.about(name).filter(fits).collect(),
             Peer::Address(address) => {
-                let address = inner(*address);
-                let found = self.blocks.iter().filter(|(first, bits, _)| holds(*first, *bits, address));
+                // A rule means an address as it is written, and where packets to it end up.
+                let ends = inner(*address);
+                let found = self
+                    .blocks
+                    .iter()
+                    .filter(|(first, bits, _)| holds(*first, *bits, ends) || holds(*first, *bits, *address));
                 let opens = |(first, bits, _): &&(IpAddr, u8, usize)| {
-                    !opening || special(address, Some((*first, *bits))).is_none()
+                    !opening || special(ends, Some((*first, *bits))).is_none()
                 };
                 found.filter(opens).map(|(_, _, number)| *number).filter(fits).collect()
             }
@@ -207,6 +216,7 @@ impl NetworkRules {
             by: denied_by(rule).to_string(),
         });
         let unix = network.unix.iter().map(|rule| rule.value.clone());
+        let secret = policy.credentials.values().flat_map(|rule| rule.value.hosts.iter().cloned());
         Some(Self {
             allow: allow.collect(),
             deny: deny.collect(),
@@ -214,6 +224,7 @@ impl NetworkRules {
             asks: policy.approvals.ask,
             unix: unix.collect(),
             published: network.publish.iter().map(|rule| rule.value).collect(),
+            secret: secret.collect(),
         })
     }
 
@@ -247,7 +258,8 @@ impl NetworkRules {
     /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
     pub fn inspected(&self) -> impl Iterator<Item = &HostPattern> {
         let looks = |line: &&Line| line.protocol == Protocol::Tls && line.http.is_some();
-        self.allow.iter().chain(&self.grantable).filter(looks).map(|line| &line.host)
+        let rules = self.allow.iter().chain(&self.grantable).filter(looks).map(|line| &line.host);
+        rules.chain(self.secret.iter().map(|endpoint| &endpoint.host))
     }
 
     /// Sockets of the host that are carried, by their paths.
@@ -287,7 +299,13 @@ impl NetworkJudge {
             granted: granted::Granted::default(),
             grantable: Index::new(rules.grantable),
             asks: rules.asks,
+            secret: rules.secret,
         }
+    }
+
+    /// Does a credential go there?
+    fn secret(&self, peer: &Peer<'_>, port: u16) -> bool {
+        self.secret.iter().any(|endpoint| endpoint.is(peer, port))
     }
 
     /// May the name be asked for: is there a port at which it can be reached?
@@ -317,7 +335,8 @@ impl NetworkJudge {
         }
         // One that bounds nothing allows all.
         if let Some((number, line)) = self.lines(peer, port).next() {
-            let judged = line.judged();
+            let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
+            let judged = secret || line.judged();
             let budget = line.budget(number).filter(|_| !judged);
             return Ok(Way { protocol: line.protocol, judged, granted: None, budget });
         }
@@ -353,8 +372,11 @@ impl NetworkJudge {
             // Budgets are of rules alone.
             lines.extend(self.granted_line(peer, port).map(|line| (usize::MAX, line)));
         }
+        // One that bounds nothing, where a credential has requests looked into.
+        let secret = self.secret(peer, port);
+        let free = || HttpRule { websocket: secret, ..HttpRule::default() };
         let rules: Vec<HttpRule> =
-            lines.iter().map(|(_, line)| line.http.clone().unwrap_or_default()).collect();
+            lines.iter().map(|(_, line)| line.http.clone().unwrap_or_else(free)).collect();
         let (index, path) = decide_http(&rules, request).map_err(|refusal| {
             let target = String::from_utf8_lossy(request.target);
             format!("{} {}: {refusal}", request.method, target.split('?').next().unwrap_or_default())
@@ -384,25 +406,6 @@ impl NetworkJudge {
     }
 }
 
-/// Decides about one request: the connection it needs, then what rules say of it.
-pub fn decide_request(policy: &Policy, endpoint: &Endpoint, request: &HttpRequest<'_>) -> Decision {
-    let connection = decide_connect(policy, endpoint);
-    let (true, Some(rules)) = (connection.is_allow(), NetworkRules::of(policy)) else { return connection };
-    let judge = NetworkJudge::new(rules);
-    let peer = match &endpoint.host {
-        HostPattern::Name(name) => Peer::Name(name),
-        HostPattern::Address(address) => Peer::Address(*address),
-        HostPattern::Below(_) | HostPattern::Network(..) => return connection,
-    };
-    if !judge.connect(&peer, endpoint.port).is_ok_and(|way| way.judged) {
-        return connection;
-    }
-    match judge.request(&peer, endpoint.port, request) {
-        Ok(_) => connection,
-        Err(why) => Decision::Refuse { by: Reason::BuiltIn(why) },
-    }
-}
-
 fn describe_requests(rule: &HttpRule) -> String {
     let paths: Vec<&str> = rule.paths.iter().map(HttpPattern::text).collect();
     let part = |word: &str, list: String| if list.is_empty() { list } else { format!(", {word} {list}") };
@@ -418,68 +421,6 @@ fn allowed_by(rule: &Rule<Destination>) -> Reason {
 
 fn denied_by(rule: &Rule<Denied>) -> Reason {
     Reason::Rule { key: "network.deny", text: rule.value.to_string(), origin: rule.origin.clone() }
-}
-
-/// A host and port as a policy writes them.
-pub fn written_endpoint(host: &str, port: u16) -> String {
-    match host.parse() {
-        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
-        _ => format!("{host}:{port}"),
-    }
-}
-
-/// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
-/// stands for the usual one.
-pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
-    let port = if port == 0 { 443 } else { port };
-    // The name is allowed already, and the address that it leads to is not.
-    let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
-    let host = leads.unwrap_or(host);
-    let written = written_endpoint(host, port);
-    let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
-    if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
-        return Vec::new();
-    }
-    vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
-}
-
-/// Decides about one connection, so far as that can be known before a name is looked up.
-pub fn decide_connect(policy: &Policy, endpoint: &Endpoint) -> Decision {
-    let Some(rules) = NetworkRules::of(policy) else {
-        let by = Reason::BuiltIn(format!("no network: nothing can reach `{endpoint}`"));
-        return Decision::Refuse { by };
-    };
-    let judge = NetworkJudge::new(rules);
-    let peer = match &endpoint.host {
-        HostPattern::Name(name) => Peer::Name(name),
-        HostPattern::Address(address) => Peer::Address(*address),
-        // A pattern is allowed only by one that covers it.
-        host => {
-            let covered = |rule: &&Rule<Destination>| {
-                rule.value.endpoint.port == endpoint.port && covers(&rule.value.endpoint.host, host)
-            };
-            if let Some(rule) = policy.network.deny.iter().find(|rule| rule.value.whole(endpoint)) {
-                return Decision::Refuse { by: denied_by(rule) };
-            }
-            return match policy.network.allow.iter().find(covered) {
-                Some(rule) => Decision::Allow { by: allowed_by(rule) },
-                None => Decision::Refuse {
-                    by: Reason::BuiltIn(format!("no rule of `network.allow` covers `{endpoint}`")),
-                },
-            };
-        }
-    };
-    let rule = |list: &Index, opening| list.find(&peer, endpoint.port, opening);
-    if let Some(rule) = rule(&judge.deny, false).and_then(|number| policy.network.deny.get(number)) {
-        return Decision::Refuse { by: denied_by(rule) };
-    }
-    match rule(&judge.allow, true).and_then(|number| policy.network.allow.get(number)) {
-        Some(rule) => Decision::Allow { by: allowed_by(rule) },
-        None => {
-            let why = judge.connect(&peer, endpoint.port).err().unwrap_or_default();
-            Decision::Refuse { by: Reason::BuiltIn(why) }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -560,6 +501,37 @@ mod tests {
             ("169.254.169.254", 25),
         ] {
             assert!(to(address, port).is_err(), "{address}:{port}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_denied_in_every_form() {
+        let judge = judge(
+            &["0.0.0.0/0:80", "[::/0]:80"],
+            &[
+                "[::ffff:203.0.113.20]",
+                "[::ffff:198.51.100.0/120]",
+                "[64:ff9b::cb00:711e]",
+                "[2002:cb00:7128::/48]",
+            ],
+        );
+        let to = |address: &str| judge.connect(&Peer::Address(address.parse().unwrap()), 80);
+        for address in [
+            "203.0.113.20",
+            "::ffff:203.0.113.20",
+            "64:ff9b::cb00:7114",
+            "198.51.100.77",
+            "64:ff9b::cb00:711e",
+            "2002:cb00:7128::9",
+        ] {
+            assert!(to(address).is_err_and(|why| why.starts_with("deny ")), "{address}");
+            assert!(judge.vet("a.example", address.parse().unwrap(), 80).is_err(), "{address}");
+        }
+        for address in ["203.0.113.21", "198.51.101.1", "203.0.113.30", "64:ff9b::cb00:711f", "2001:db8::1"] {
+            assert!(to(address).is_ok(), "{address}");
+        }
+        for address in ["64:ff9b::a00:1", "2002:a9fe:a9fe::1", "::ffff:10.0.0.1", "::1"] {
+            assert!(to(address).is_err(), "{address}: `::/0` opens nothing special");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::credential::{Form, SecretSource};
 use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
 use crate::guarded;
@@ -32,6 +33,7 @@ pub fn print_merged(policy: &Policy) -> String {
     out.environment();
     out.commands();
     out.network();
+    out.credentials();
     out.limits();
     out.runtime();
     if !policy.expect.allow.is_empty() || !policy.expect.refuse.is_empty() {
@@ -106,6 +108,48 @@ impl Printer<'_> {
         }
     }
 
+    fn credentials(&mut self) {
+        for (name, rule) in &self.policy.credentials {
+            let (credential, origin) = (&rule.value, Some(&rule.origin));
+            let listed = |texts: Vec<String>| {
+                let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+                format!("[{}]", quoted.join(", "))
+            };
+            self.table(&format!("credentials.{}", quoted(name)));
+            let source = match &credential.source {
+                SecretSource::Env(name) => format!("env = {}", quoted(name)),
+                SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
+                SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
+            };
+            self.key("source", &format!("{{ {source} }}"), origin);
+            self.key("hosts", &listed(credential.hosts.iter().map(Endpoint::to_string).collect()), origin);
+            let paths = credential.http.paths.iter().map(|path| path.text().to_owned()).collect();
+            for (key, texts) in [("methods", credential.http.methods.clone()), ("paths", paths)] {
+                if !texts.is_empty() {
+                    self.key(key, &listed(texts), origin);
+                }
+            }
+            self.key("inject", &listed(credential.inject.iter().map(Form::text).collect()), origin);
+            if let Some(expose) = &credential.expose {
+                let file = expose.file.as_ref().map(|path| spelled(path));
+                let texts = [("env", &expose.env), ("file", &file), ("text", &expose.text)];
+                let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+                let mut parts: Vec<String> =
+                    texts.map(|(key, text)| format!("{key} = {}", quoted(text))).collect();
+                if expose.git {
+                    parts.push("git = true".to_owned());
+                }
+                self.key("expose", &format!("{{ {} }}", parts.join(", ")), origin);
+            }
+            if let Some(like) = &credential.like {
+                self.key("like", &quoted(like), origin);
+            }
+            if let Some(refresh) = credential.refresh {
+                self.key("refresh", &quoted(&format!("{refresh}ms")), origin);
+            }
+        }
+    }
+
     fn limits(&mut self) {
         let limits = &self.policy.limits;
         let set: Vec<_> =
@@ -127,6 +171,7 @@ impl Printer<'_> {
             ("user_namespaces", runtime.user_namespaces, "true"),
             ("debug", runtime.debug, "[\"ptrace\"]"),
             ("io_uring", runtime.io_uring, "true"),
+            ("watch_writes", runtime.watch_writes, "true"),
             ("tmp_exec", runtime.tmp_exec, "true"),
             ("terminal", runtime.terminal_raw, "\"raw\""),
         ];
@@ -174,6 +219,12 @@ impl Printer<'_> {
             Mode::Temporary => "temporary",
         };
         self.key("mode", &quoted(mode), self.policy.origins.get("workspace.mode"));
+        if let Some(quota) = &workspace.quota {
+            self.key("quota", &limits::shown("quota", quota.value), Some(&quota.origin));
+        }
+        if workspace.snapshot {
+            self.key("snapshot", "true", self.policy.origins.get("workspace.snapshot"));
+        }
         if workspace.git {
             self.key("git", "true", self.policy.origins.get("workspace.git"));
         }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::scribe::Scribe;
 use crate::{executions, terminal};
 use ringfence_confine::survey;
 use ringfence_plan::{Plan, Step};
@@ -26,6 +27,8 @@ pub(crate) struct Approvals<'a> {
     run: &'a str,
     /// No terminal shows the owner a question.
     silent: bool,
+    /// Writes down what is granted to later sandboxes too.
+    scribe: Option<Scribe>,
 }
 
 /// What a mount shows.
@@ -58,7 +61,12 @@ impl<'a> Approvals<'a> {
         log: &'a RefCell<&'a mut Writer>,
         (run, silent): (&'a str, bool),
     ) -> Self {
-        Self { policy, plan, context, log, run, silent }
+        Self { policy, plan, context, log, run, silent, scribe: None }
+    }
+
+    /// With somebody who can grant things to later sandboxes too.
+    pub(crate) fn lasting(self, scribe: Option<Scribe>) -> Self {
+        Self { scribe, ..self }
     }
 
     /// Whether a directory would be shown, and whether in a mount of the sandbox's own; the policy has been asked.
@@ -274,6 +282,16 @@ impl Clerk for Approvals<'_> {
         match self.log.borrow_mut().append(&event) {
             Ok(_) => Ok(granted),
             Err(error) => Err(format!("it could not be written down: {error}")),
+        }
+    }
+
+    fn lasts(&self) -> bool {
+        self.scribe.is_some()
+    }
+
+    fn keep(&mut self, path: &Path) {
+        if let Some(scribe) = &self.scribe {
+            scribe.add(path);
         }
     }
 

@@ -56,6 +56,12 @@ pub trait Clerk {
     /// Whether the owner may be asked about this path of the host, and is it a directory.
     fn offer(&self, path: &Path) -> Option<bool>;
 
+    /// Whether a file can be granted to later sandboxes too.
+    fn lasts(&self) -> bool;
+
+    /// Grants it to them.
+    fn keep(&mut self, path: &Path);
+
     /// Somebody waits for it; `false` if that could not be written down.
     fn asked(&mut self, refusal: &Refusal) -> bool;
 
@@ -126,7 +132,7 @@ impl<'a> Grants<'a> {
             if !self.clerk.asked(refusal) {
                 return Some(false);
             }
-            let full = !self.questions.add(path, refusal);
+            let full = !self.questions.add(path, refusal, self.clerk.lasts());
             return Some(!full || self.decline(boundary, refusal, path, "too many questions wait"));
         }
         if let Some(taken) = self.take_up_entry(boundary, refusal) {
@@ -165,6 +171,14 @@ impl<'a> Grants<'a> {
                 }
                 self.questions.answered(path);
                 self.ask(boundary, &Wish { path: path.to_path_buf(), seconds, why: why.to_owned() }, None)
+            }
+            Choice::Always => {
+                let granted = self.decide(boundary, path, Choice::Grant(None));
+                // Only what was opened, or is being opened.
+                if self.live.iter().any(|live| live.opening.path == path) {
+                    self.clerk.keep(path);
+                }
+                granted
             }
         }
     }

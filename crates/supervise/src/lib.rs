@@ -10,6 +10,7 @@ mod prompt;
 mod questions;
 mod relay;
 mod remote;
+mod restack;
 mod sandbox;
 mod screen;
 mod serve;
@@ -25,7 +26,7 @@ use rustix::io::Errno;
 
 pub use descriptors::{Standard, Unfit, give, standard};
 pub use grants::{Clerk, Desk, Grants, Wish};
-pub use limiter::Limiter;
+pub use limiter::{Disk, Limiter};
 pub use permits::Act;
 pub use questions::{Choice, Question};
 pub use relay::Relay;
@@ -271,7 +272,7 @@ impl Watch<'_> {
                     self.boundary.kill();
                 }
             }
-            Some((message @ (Message::MuchMemory | Message::ManyProcesses), _)) => {
+            Some((message @ (Message::MuchMemory | Message::ManyProcesses | Message::Unnamed { .. }), _)) => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(&message);
                 }

@@ -101,7 +101,7 @@ impl Grants<'_> {
         }
         let of_it = |name: &&Path| entry_of(name).is_some_and(|(own, _)| own == act);
         let full = self.questions.waiting().filter(of_it).count() >= MOST_WAITING
-            || !self.questions.add(&name, refusal);
+            || !self.questions.add(&name, refusal, false);
         Some(!full || self.decline(boundary, refusal, &name, "too many questions wait"))
     }
 

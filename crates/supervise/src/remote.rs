@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ringfence_confine::{Message, Refusal, Size, Stream, report};
+use ringfence_confine::{Message, Refusal, Size, Stack, Stream, report};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -73,6 +73,20 @@ pub enum Ask {
         act: Act,
         /// The same.
         entry: String,
+    },
+    /// Put the copy-on-write directories together anew, of these; nothing runs meanwhile.
+    Restack {
+        /// One for each.
+        stacks: Vec<Stack>,
+        /// What is written down of them.
+        record: String,
+        /// What runs is ended first; else nothing happens if something does.
+        end: bool,
+    },
+    /// Stop everything, until the client says otherwise or is gone.
+    Hold {
+        /// Stop, or go on.
+        hold: bool,
     },
     /// End the sandbox; commands get SIGTERM first, and this many milliseconds.
     Stop {

@@ -7,10 +7,12 @@ mod asked;
 mod bad_input;
 mod ceiling;
 mod chaos;
+mod checkpoints;
 mod cleanup;
 mod commands;
 mod commands_granted;
 mod container;
+mod credentials;
 mod decoys;
 mod descriptors;
 mod doctor;
@@ -38,10 +40,13 @@ mod p07_explained;
 mod p08_near_zero_cost;
 mod p09_no_helpers;
 mod p10_enforcer_confined;
+mod quota;
+mod snapshot;
 mod switches;
 mod syscalls;
 mod terminal;
 mod void;
+mod watch_writes;
 
 /// Each promise has its file, and each file is part of this program.
 #[test]

@@ -16,6 +16,8 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import services
+
 ALLOWED, DENIED, ALLOWED6, DENIED6 = "203.0.113.10", "203.0.113.20", "2001:db8::10", "2001:db8::20"
 DNS, META, PRIVATE = "203.0.113.53", "169.254.169.254", "10.9.8.7"
 FOUR = {
@@ -78,6 +80,8 @@ class Web(SimpleHTTPRequestHandler):
     def hit(self):
         host = self.headers.get("Host", "")
         note("hits.log", f"{self.server.says} {self.command} {self.path} {host}")
+        heads = "".join(f"; {name.lower()}={value}" for name, value in self.headers.items())
+        note("heads.log", f"{self.server.says} {self.command} {self.path}{heads}")
         return host
 
     def do_GET(self):
@@ -87,6 +91,14 @@ class Web(SimpleHTTPRequestHandler):
         if self.path.startswith("/site/"):
             self.path = self.path[5:]
             return super().do_GET()
+        if self.path.startswith("/git/"):
+            return services.git(self, BASE)
+        if self.path.startswith("/reflect"):
+            return self.reply(f"{self.path}\n{self.headers}".encode())
+        if self.path == "/guarded":
+            with open(os.path.join(BASE, "expected"), encoding="ascii") as f:
+                good = self.headers.get("Authorization") == f"Bearer {f.read()}"
+            return self.reply(b"good\n" if good else b"bad\n", 200 if good else 401)
         body = f"{self.server.says} host={host} path={self.path}\n".encode()
         self.reply(body)
 
@@ -111,6 +123,10 @@ class Web(SimpleHTTPRequestHandler):
 
     def do_POST(self):
         self.hit()
+        if self.path.startswith("/git/"):
+            return services.git(self, BASE)
+        if self.path in ("/v1/messages", "/v1/chat/completions"):
+            return services.stream(self, BASE)
         digest, left = hashlib.sha256(), int(self.headers.get("Content-Length", 0))
         while "chunked" in self.headers.get("Transfer-Encoding", ""):
             size = int(self.rfile.readline() or b"0", 16)
@@ -121,11 +137,13 @@ class Web(SimpleHTTPRequestHandler):
         while left:
             part = self.rfile.read(min(left, 1 << 16))
             digest.update(part)
+            if int(self.headers["Content-Length"]) < 4096:
+                note("bodies.log", part.decode("latin-1"))
             left -= len(part)
         self.reply(digest.hexdigest().encode() + b"\n")
 
-    def reply(self, body):
-        self.send_response(200)
+    def reply(self, body, status=200):
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -234,7 +252,7 @@ socket.getfqdn = lambda *_: "world"  # It would ask for names.
 
 def main():
     os.makedirs(os.path.join(BASE, "site"), exist_ok=True)
-    for name in ("hits.log", "dns.log"):
+    for name in ("hits.log", "dns.log", "heads.log", "bodies.log"):
         open(os.path.join(BASE, name), "a").close()
     addresses()
     resolver()

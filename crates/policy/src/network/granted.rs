@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Index, Line, NetworkJudge, Peer, Way};
+use crate::Protocol;
 use crate::destination::{Destination, covers};
 use crate::host::Endpoint;
 use crate::model::{Policy, Rule};
@@ -30,7 +31,7 @@ impl Policy {
         let rule = self
             .grantable_host(endpoint)
             .ok_or_else(|| format!("no rule of `approvals.grantable.hosts` covers `{endpoint}`"))?;
-        if super::decide_connect(self, endpoint).is_allow() {
+        if super::decide::decide_connect(self, endpoint).is_allow() {
             return Err(format!("`{endpoint}` is allowed already"));
         }
         let value = Destination { endpoint: endpoint.clone(), ..rule.value.clone() };
@@ -73,7 +74,9 @@ impl NetworkJudge {
         let at = self.granted.index.find(peer, port, true)?;
         let line = self.granted.index.line(at)?;
         let granted = self.granted.numbers.get(at).copied();
-        Some(Way { protocol: line.protocol, judged: line.http.is_some(), granted, budget: None })
+        // Where a credential goes, each request is looked into, whatever opened the way.
+        let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
+        Some(Way { protocol: line.protocol, judged: secret || line.http.is_some(), granted, budget: None })
     }
 
     /// The line of a grant.

@@ -138,7 +138,7 @@ fn own(json: bool) -> Result<u8, Failure> {
 fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let policy = source::load(&arguments.policy, &invoker)?;
-    let workspace = crate::chosen::workspace(&policy, &invoker, &arguments.policy);
+    let workspace = crate::chosen::workspace(&policy, &invoker, arguments.policy.workspace.as_deref());
     let judge = Judge::new(&policy, &workspace);
     let mut answers = Vec::new();
     if let Some(path) = &arguments.path {
