@@ -15,6 +15,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringfence_policy::{HttpRequest, Pass};
@@ -25,7 +26,7 @@ use tokio::sync::Mutex;
 use crate::Gateway;
 use crate::body::{self, Carried, Found, Search};
 use crate::connection::{Target, reset};
-use crate::counted::{Counted, Cut};
+use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::inspect;
 use crate::upstream::{self, NoWay};
@@ -171,6 +172,13 @@ impl Way {
         }
     }
 
+    /// Written down, and answered so.
+    async fn refused(&self, why: &str) -> Response<Carried> {
+        let target = &self.target;
+        self.gateway.refusals.tell(&target.host(), target.port, why.to_owned(), target.source).await;
+        problem(StatusCode::FORBIDDEN, why)
+    }
+
     /// Tells of a client that says something else; whether it does.
     async fn no_http(&self, error: &hyper::Error) -> bool {
         if error.is_parse() {
@@ -186,50 +194,58 @@ impl Way {
         let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
         let (mut request, pass) = match judged {
             Ok(judged) => judged,
-            Err(why) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                return problem(StatusCode::FORBIDDEN, &why);
-            }
+            Err(why) => return self.refused(&why).await,
         };
+        let task = websocket::wants(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let (line, found) = (credentials::line(&request), Found::default());
-        let websocket = websocket::wants(request.headers());
-        let task = websocket.then(|| hyper::upgrade::on(&mut request));
         let (request, used) = match self.with_secrets(request, &found).await {
             Ok(request) => request,
             Err(denied) => return self.denied(denied, line).await,
         };
+        if task.is_some() && !used.is_empty() {
+            // What comes back on it could not be looked through for the secret.
+            return self.refused("a WebSocket is not carried where a secret is put on its request").await;
+        }
         let cut = Cut::default();
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
-        let counted = |body| -> Carried { Box::pin(Counted::new(body, bounds, &cut)) };
-        let sent = self.send(request.map(counted)).await;
+        let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
+        let late = (Rc::clone(gateway), target.clone());
+        if let Some(why) = cut.take(move |why| refuse_late(late, why)) {
+            return self.refused(&why).await;
+        }
         // What must not leave ended the request.
         let late = (Rc::clone(gateway), target.clone(), line.clone());
         if let Some(denied) = found.take(move |denied| tell_late(late, denied)) {
             return self.denied(denied, line).await;
         }
-        let why = cut.borrow_mut().take();
-        match why.map_or(sent, |why| Err(NoWay::Refused(why))) {
+        match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switched(response, task, pass)
+            }
             Ok(mut response) => {
-                let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                let agreed = websocket::wants(response.headers());
                 leave_connection(response.headers_mut());
-                match (switched, task, pass) {
-                    (false, ..) => {}
-                    (true, Some(task), Some(pass)) if agreed => {
-                        let up = hyper::upgrade::on(&mut response);
-                        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
-                        websocket::announce(response.headers_mut());
-                    }
-                    _ => return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol"),
-                }
                 self.masked(response, used)
             }
-            Err(NoWay::Refused(why)) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                problem(StatusCode::FORBIDDEN, &why)
-            }
+            Err(NoWay::Refused(why)) => self.refused(&why).await,
             Err(NoWay::Failed(why)) => problem(StatusCode::BAD_GATEWAY, &why),
         }
+    }
+
+    /// The server speaks something else from here on: what was asked for, or nothing.
+    fn switched(
+        &self,
+        mut response: Response<Incoming>,
+        task: Option<OnUpgrade>,
+        pass: Option<Pass>,
+    ) -> Response<Carried> {
+        let (Some(task), Some(pass), true) = (task, pass, websocket::wants(response.headers())) else {
+            return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol");
+        };
+        let up = hyper::upgrade::on(&mut response);
+        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
+        leave_connection(response.headers_mut());
+        websocket::announce(response.headers_mut());
+        response.map(body::plain)
     }
 
     /// The request with the secrets that belong on it, and nothing else of them in it.
@@ -357,6 +373,13 @@ impl Way {
         tokio::task::spawn_local(connection.with_upgrades());
         Ok(Sender::One(sender))
     }
+}
+
+/// The same of what went beyond its bounds.
+fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
+    tokio::task::spawn_local(async move {
+        gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+    });
 }
 
 /// What was found in the rest of a request whose answer had begun.

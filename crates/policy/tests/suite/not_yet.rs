@@ -4,8 +4,6 @@ use super::support::{bad, good, same};
 
 /// Each key of the format that nothing enforces yet, with a valid value.
 const LATER: &[(&str, &str)] = &[
-    ("network.publish", "[network]\npublish = [8080]"),
-    ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
 ];
