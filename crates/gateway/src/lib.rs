@@ -13,12 +13,14 @@ mod connection;
 mod credentials;
 mod dns;
 mod enclosure;
+mod guard;
 mod http;
 mod inspect;
 mod mask;
 mod refusals;
 mod relay;
 mod resolver;
+mod search;
 mod socket;
 mod upstream;
 mod vault;
@@ -44,6 +46,7 @@ use tokio::task::LocalSet;
 
 use crate::authority::Authority;
 use crate::credentials::Credentials;
+use crate::guard::Guard;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
@@ -67,6 +70,8 @@ struct Gateway {
     authority: Option<Authority>,
     /// What is put on requests.
     credentials: Option<Rc<Credentials>>,
+    /// What must not leave.
+    guard: Option<Guard>,
 }
 
 /// Serves until its supervisor is gone. The exit status.
@@ -100,7 +105,7 @@ struct Ready {
 fn prepare() -> Result<Ready, Errno> {
     let (told, taking) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     enclosure::die_with_supervisor(told)?;
-    let (mut authority, mut credentials) = (None, None);
+    let (mut authority, mut credentials, mut guard) = (None, None, None);
     let first = loop {
         match gateway_first(told)? {
             (GatewayFirst::Inspect { hosts, roots }, _) => {
@@ -118,6 +123,11 @@ fn prepare() -> Result<Ready, Errno> {
                 }
                 report::tell(told, &Message::Answer { done: true, text: String::new() }, None)?;
                 credentials = Some(Rc::new(made));
+            }
+            (GatewayFirst::Watch(action, names), _) => {
+                secret::wipe_what_is_freed();
+                let known = names.into_iter().map(|name| Ok((name, vault::packet(told)?)));
+                guard = Some(Guard::new(action, known.collect::<Result<_, Errno>>()?));
             }
             (first, _) => break first,
         }
@@ -141,6 +151,7 @@ fn prepare() -> Result<Ready, Errno> {
         buffer: Buffer::default(),
         authority,
         credentials,
+        guard,
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
     Ok(Ready { runtime, gateway, told, listeners, unix, connections })

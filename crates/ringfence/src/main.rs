@@ -24,6 +24,7 @@ mod inspection;
 mod keeper;
 mod lasting;
 mod layers;
+mod leaks;
 mod lived;
 mod named;
 mod not_executed;

@@ -13,7 +13,8 @@ const LATER: &[(&str, &str)] = &[
     ),
     ("network.publish", "[network]\npublish = [8080]"),
     ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
-    ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
+    ("leaks.scan = \"workspace\"", "[leaks]\nscan = [\"egress\", \"workspace\"]"),
+    ("leaks.action = \"mask\"", "[leaks]\nscan = [\"egress\"]\naction = \"mask\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
     ("approvals.grantable.hosts", "[approvals]\ngrantable = { hosts = [\"*.example.org\"] }"),
 ];
