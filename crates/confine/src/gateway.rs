@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Plan};
-use ringfence_policy::{Credential, GrantedHost, HostPattern, NetworkRules};
+use ringfence_policy::{Credential, GrantedHost, HostPattern, Leaks, NetworkRules};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::divert::Listeners;
 use ringfence_sys::exec::{self, Vectors};
@@ -52,6 +52,8 @@ pub enum GatewayFirst {
     },
     /// Hold these secrets; so many come in packets of their own, and the keeper's socket along with this, if there is one.
     Hold(Vec<Held>, u32),
+    /// Look for these secrets, which come in packets of their own, in what leaves.
+    Watch(Leaks, Vec<String>),
     /// Serve.
     Serve(GatewayOrders),
 }
@@ -163,6 +165,20 @@ impl Gateway {
         }
     }
 
+    /// Has it look for secrets in what leaves: each with its name, and [`keeper::HEAD`] bytes of room in front.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn watch(&self, action: Leaks, known: &mut [(String, Vec<u8>)]) -> Result<(), Failure> {
+        let failed = fail("telling the gateway what must not leave");
+        let names = known.iter().map(|(name, _)| name.clone()).collect();
+        channel::send(self.socket.as_fd(), &GatewayFirst::Watch(action, names), &[]).map_err(&failed)?;
+        for (number, (_, bytes)) in (0..).zip(known) {
+            keeper::packet(self.socket.as_fd(), number, keeper::About::Value, bytes).map_err(&failed)?;
+        }
+        Ok(())
+    }
+
     /// Tells it what to judge by. What comes out leads init to it.
     pub(crate) fn order(&mut self, rules: &NetworkRules, plan: &Plan) -> Result<OwnedFd, Failure> {
         let failed = fail("starting the gateway");
@@ -183,7 +199,8 @@ impl Gateway {
             Some(Message::Ready) => Ok(()),
             // No listeners came.
             Some(Message::Failed { errno: Errno::PIPE, .. }) => Ok(()),
-            Some(Message::Failed { errno, .. }) => Err(fail("starting the gateway")(errno)),
+            Some(Message::Failed { errno, job: 0, .. }) => Err(fail("starting the gateway")(errno)),
+            Some(Message::Failed { errno, job, .. }) => Err(no_port(job, errno)),
             _ => Err(fail("starting the gateway")(Errno::CHILD)),
         }
     }
@@ -214,6 +231,17 @@ impl Drop for Gateway {
         self.dismiss();
         reap(self.pid);
     }
+}
+
+/// A port of the host's loopback that cannot be had.
+fn no_port(port: u32, errno: Errno) -> Failure {
+    let remedy = match errno {
+        Errno::ADDRINUSE => "something on the host listens there: publish another port, or end it",
+        Errno::ACCESS => "ports below 1024 are root's: publish one above",
+        _ => "choose another port",
+    };
+    let part = format!("taking port {port} of the host's loopback (`network.publish`)");
+    Failure { part, errno, remedy: Some(remedy.to_owned()) }
 }
 
 /// The two sockets become descriptors 0 and 1, all others close. Returns only on failure.

@@ -15,19 +15,22 @@ use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ringfence_policy::{HttpRequest, Pass};
+use ringfence_policy::{HttpRequest, Leaks, Pass};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
-use crate::body::{self, Carried, Found, Search};
+use crate::body::{self, Carried, Seen};
 use crate::connection::{Target, reset};
-use crate::counted::{Counted, Cut};
+use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
+use crate::guard;
 use crate::inspect;
+use crate::search::{Found, Search, Stop};
 use crate::upstream::{self, NoWay};
 use crate::websocket::{self, Tunnel};
 
@@ -171,6 +174,13 @@ impl Way {
         }
     }
 
+    /// Written down, and answered so.
+    async fn refused(&self, why: &str) -> Response<Carried> {
+        let target = &self.target;
+        self.gateway.refusals.tell(&target.host(), target.port, why.to_owned(), target.source).await;
+        problem(StatusCode::FORBIDDEN, why)
+    }
+
     /// Tells of a client that says something else; whether it does.
     async fn no_http(&self, error: &hyper::Error) -> bool {
         if error.is_parse() {
@@ -186,74 +196,116 @@ impl Way {
         let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
         let (mut request, pass) = match judged {
             Ok(judged) => judged,
-            Err(why) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                return problem(StatusCode::FORBIDDEN, &why);
-            }
+            Err(why) => return self.refused(&why).await,
         };
-        let (line, found) = (credentials::line(&request), Found::default());
-        let websocket = websocket::wants(request.headers());
-        let task = websocket.then(|| hyper::upgrade::on(&mut request));
-        let (request, used) = match self.with_secrets(request, &found).await {
+        let task = websocket::wants(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let (line, seen) = (credentials::line(&request), Seen::default());
+        let (request, used) = match self.with_secrets(request, &seen).await {
             Ok(request) => request,
-            Err(denied) => return self.denied(denied, line).await,
+            Err(stop) => return self.stopped(stop, line).await,
         };
+        if task.is_some() && (!used.is_empty() || gateway.guard.is_some()) {
+            // What passes on it could not be looked through for secrets.
+            let why = "a WebSocket is not carried where a secret is put on its request, or what leaves is looked through";
+            return self.refused(why).await;
+        }
+        if let Some(hit) = seen.warned() {
+            gateway.refusals.leak(&hit, target, line.clone(), true).await;
+        }
         let cut = Cut::default();
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
-        let counted = |body| -> Carried { Box::pin(Counted::new(body, bounds, &cut)) };
-        let sent = self.send(request.map(counted)).await;
-        // What must not leave ended the request.
-        let late = (Rc::clone(gateway), target.clone(), line.clone());
-        if let Some(denied) = found.take(move |denied| tell_late(late, denied)) {
-            return self.denied(denied, line).await;
+        let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
+        let late = (Rc::clone(gateway), target.clone());
+        if let Some(why) = cut.take(move |why| refuse_late(late, why)) {
+            return self.refused(&why).await;
         }
-        let why = cut.borrow_mut().take();
-        match why.map_or(sent, |why| Err(NoWay::Refused(why))) {
+        let late = (Rc::clone(gateway), target.clone(), line.clone());
+        // What must not leave ended the request.
+        if let Some(stop) = seen.take(move |found| tell_late(late, found)) {
+            return self.stopped(stop, line).await;
+        }
+        match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switched(response, task, pass)
+            }
             Ok(mut response) => {
-                let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                let agreed = websocket::wants(response.headers());
                 leave_connection(response.headers_mut());
-                match (switched, task, pass) {
-                    (false, ..) => {}
-                    (true, Some(task), Some(pass)) if agreed => {
-                        let up = hyper::upgrade::on(&mut response);
-                        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
-                        websocket::announce(response.headers_mut());
-                    }
-                    _ => return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol"),
-                }
                 self.masked(response, used)
             }
-            Err(NoWay::Refused(why)) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                problem(StatusCode::FORBIDDEN, &why)
-            }
+            Err(NoWay::Refused(why)) => self.refused(&why).await,
             Err(NoWay::Failed(why)) => problem(StatusCode::BAD_GATEWAY, &why),
         }
+    }
+
+    /// The server speaks something else from here on: what was asked for, or nothing.
+    fn switched(
+        &self,
+        mut response: Response<Incoming>,
+        task: Option<OnUpgrade>,
+        pass: Option<Pass>,
+    ) -> Response<Carried> {
+        let (Some(task), Some(pass), true) = (task, pass, websocket::wants(response.headers())) else {
+            return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol");
+        };
+        let up = hyper::upgrade::on(&mut response);
+        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
+        leave_connection(response.headers_mut());
+        websocket::announce(response.headers_mut());
+        response.map(body::plain)
     }
 
     /// The request with the secrets that belong on it, and nothing else of them in it.
     async fn with_secrets(
         &self,
         mut request: Request<Incoming>,
-        found: &Found,
-    ) -> Result<(Request<Carried>, Used), Denied> {
-        let Some(credentials) = &self.gateway.credentials else {
-            return Ok((request.map(body::plain), Used::default()));
+        seen: &Seen,
+    ) -> Result<(Request<Carried>, Used), Stop> {
+        let (gateway, target) = (&self.gateway, &self.target);
+        let credentials = gateway.credentials.as_deref();
+        let watch =
+            gateway.guard.as_ref().and_then(|guard| Some((guard.scanner(credentials)?, guard.action)));
+        if let Some((scanner, action)) = &watch
+            && let Some((hit, path)) = guard::head(scanner, credentials, &request)
+        {
+            if *action == Leaks::Block {
+                return Err(Stop::Leak(hit));
+            }
+            let line = if path { request.method().to_string() } else { credentials::line(&request) };
+            gateway.refusals.leak(&hit, target, line, true).await;
+        }
+        let used = match credentials {
+            Some(held) => {
+                held.apply(gateway, &mut request, target, self.kind.secure).await.map_err(Stop::Credential)?
+            }
+            None => Used::default(),
         };
-        let used = credentials.apply(&self.gateway, &mut request, &self.target, self.kind.secure).await?;
         let (head, own) = request.into_parts();
-        let own = match Search::new(credentials) {
-            Some(search) => body::searched(own, search, found).await?,
+        let encoding = head.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+        let own = match Search::new(credentials, watch, encoding) {
+            Some(search) => body::searched(own, search, seen).await?,
             None => body::plain(own),
         };
         Ok((Request::from_parts(head, own), used))
     }
 
-    async fn denied(&self, denied: Denied, line: String) -> Response<Carried> {
-        let Denied { credential, rule } = denied;
-        let why = format!("{line}: the credential `{credential}`: {rule}");
-        self.gateway.refusals.credential(&credential, &self.target, line, rule, 1).await;
+    async fn stopped(&self, stop: Stop, line: String) -> Response<Carried> {
+        let refusals = &self.gateway.refusals;
+        let why = match stop {
+            Stop::Credential(Denied { credential, rule }) => {
+                let why = format!("{line}: the credential `{credential}`: {rule}");
+                refusals.credential(&credential, &self.target, line, rule, 1).await;
+                why
+            }
+            Stop::Leak(hit) => {
+                // The path may hold it.
+                let method = line.split(' ').next().unwrap_or_default().to_owned();
+                refusals.leak(&hit, &self.target, method, false).await;
+                format!(
+                    "{}, {}, is in the request, and `[leaks]` of the policy lets it go nowhere",
+                    hit.name, hit.way
+                )
+            }
+        };
         problem(StatusCode::FORBIDDEN, &why)
     }
 
@@ -359,10 +411,24 @@ impl Way {
     }
 }
 
-/// What was found in the rest of a request whose answer had begun.
-fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), denied: Denied) {
+/// The same of what went beyond its bounds.
+fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
     tokio::task::spawn_local(async move {
-        gateway.refusals.credential(&denied.credential, &target, line, denied.rule, 1).await;
+        gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+    });
+}
+
+/// What was found in the rest of a request whose answer had begun.
+fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), found: Found) {
+    tokio::task::spawn_local(async move {
+        let method = line.split(' ').next().unwrap_or_default().to_owned();
+        match found {
+            Found::Stop(Stop::Credential(Denied { credential, rule })) => {
+                gateway.refusals.credential(&credential, &target, line, rule, 1).await;
+            }
+            Found::Stop(Stop::Leak(hit)) => gateway.refusals.leak(&hit, &target, method, false).await,
+            Found::Warn(hit) => gateway.refusals.leak(&hit, &target, method, true).await,
+        }
     });
 }
 

@@ -14,12 +14,15 @@ mod counted;
 mod credentials;
 mod dns;
 mod enclosure;
+mod guard;
 mod http;
 mod inspect;
 mod mask;
+mod publish;
 mod refusals;
 mod relay;
 mod resolver;
+mod search;
 mod socket;
 mod upstream;
 mod vault;
@@ -49,6 +52,7 @@ use tokio::task::LocalSet;
 
 use crate::authority::Authority;
 use crate::credentials::Credentials;
+use crate::guard::Guard;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
@@ -76,6 +80,8 @@ struct Gateway {
     authority: Option<Authority>,
     /// What is put on requests.
     credentials: Option<Rc<Credentials>>,
+    /// What must not leave.
+    guard: Option<Guard>,
 }
 
 /// Serves until its supervisor is gone. The exit status.
@@ -139,12 +145,15 @@ struct Ready {
     /// Sockets of the host, and where connections for them come.
     unix: Vec<(PathBuf, OwnedFd)>,
     connections: usize,
+    /// Ports of the host that lead to the task, and who connects there.
+    published: Vec<publish::Listening>,
+    inside: OwnedFd,
 }
 
 fn prepare() -> Result<Ready, Errno> {
     let (told, taking) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     enclosure::die_with_supervisor(told)?;
-    let (mut authority, mut credentials) = (None, None);
+    let (mut authority, mut credentials, mut guard) = (None, None, None);
     let first = loop {
         match gateway_first(told)? {
             (GatewayFirst::Inspect { hosts, roots }, _) => {
@@ -163,6 +172,11 @@ fn prepare() -> Result<Ready, Errno> {
                 report::tell(told, &Message::Answer { done: true, text: String::new() }, None)?;
                 credentials = Some(Rc::new(made));
             }
+            (GatewayFirst::Watch(action, names), _) => {
+                secret::wipe_what_is_freed();
+                let known = names.into_iter().map(|name| Ok((name, vault::packet(told)?)));
+                guard = Some(Guard::new(action, known.collect::<Result<_, Errno>>()?));
+            }
             (first, _) => break first,
         }
     };
@@ -174,6 +188,11 @@ fn prepare() -> Result<Ready, Errno> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Errno::NOMEM)?;
     let (listeners, unix) = gateway_listeners(taking)?;
+    let published = publish::listen(orders.rules.published()).map_err(|(port, errno)| {
+        let _ = report::tell(told.as_fd(), &Message::no_port(port, errno), None);
+        errno
+    })?;
+    let inside = rustix::io::fcntl_dupfd_cloexec(taking, 3)?;
     // What is behind it comes from the sandbox.
     enclosure::enter(orders.ids, &orders.rules, told.as_fd())?;
     let unix = orders.rules.unix().iter().cloned().zip(unix).collect();
@@ -187,14 +206,15 @@ fn prepare() -> Result<Ready, Errno> {
         buffer: Buffer::default(),
         authority,
         credentials,
+        guard,
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
-    Ok(Ready { runtime, gateway, told, listeners, unix, connections })
+    Ok(Ready { runtime, gateway, told, listeners, unix, connections, published, inside })
 }
 
 impl Ready {
     fn serve(self) {
-        let Self { runtime, gateway, told, listeners, unix, connections } = self;
+        let Self { runtime, gateway, told, listeners, unix, connections, published, inside } = self;
         let gateway = Rc::new(gateway);
         LocalSet::new().block_on(&runtime, async move {
             let room = Arc::new(Semaphore::new(connections));
@@ -223,6 +243,17 @@ impl Ready {
                     Rc::clone(&gateway),
                     Arc::clone(&room),
                 ));
+            }
+            if !published.is_empty() {
+                let Ok(inside) = publish::Inside::new(inside) else { return };
+                let inside = Rc::new(inside);
+                for (port, listener) in published {
+                    let (gateway, inside, room) =
+                        (Rc::clone(&gateway), Rc::clone(&inside), Arc::clone(&room));
+                    tokio::task::spawn_local(accept(listener, room, move |stream| {
+                        publish::serve(Rc::clone(&gateway), Rc::clone(&inside), port, stream)
+                    }));
+                }
             }
             if let Some(credentials) = gateway.credentials.clone() {
                 tokio::task::spawn_local(Rc::clone(&credentials.vault).listen());

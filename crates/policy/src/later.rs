@@ -3,7 +3,6 @@
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{ApprovalsTable, Document, NetworkRule, NetworkTable, StepTable};
-use crate::host::parse_port;
 use crate::identity;
 use crate::path::Scope;
 use crate::pattern::PathPattern;
@@ -23,8 +22,12 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
         check.network(network);
     }
     if let Some(leaks) = &document.leaks {
-        check.words("leaks.scan", leaks.scan.as_ref(), &["egress", "workspace", "output"]);
-        check.word("leaks.action", leaks.action.as_ref(), &[("block", true), ("mask", true), ("warn", true)]);
+        let places = [("egress", true), ("workspace", false), ("output", false)];
+        for word in leaks.scan.iter().flat_map(|list| &list.value) {
+            check.word("leaks.scan", Some(word), &places);
+        }
+        let actions = [("block", true), ("mask", false), ("warn", true)];
+        check.word("leaks.action", leaks.action.as_ref(), &actions);
     }
     for (name, step) in document.step.iter().flat_map(|Named(entries)| entries) {
         check.step(name, step);
@@ -57,16 +60,6 @@ impl Check<'_> {
         }
     }
 
-    /// A list of a few words; only the empty one already holds.
-    fn words(&mut self, key: &str, list: Option<&List<String>>, options: &[&str]) {
-        let options: Vec<(&str, ())> = options.iter().map(|word| (*word, ())).collect();
-        let Some(list) = list else { return };
-        let read = list.value.iter().filter_map(|word| choice(key, word, &options, self.report)).count();
-        if read == list.value.len() && read > 0 {
-            self.refuse(key, list.place, Ok(()));
-        }
-    }
-
     /// A list; only the empty one already holds.
     fn list<T>(&mut self, key: &str, list: Option<&List<T>>, read: impl Fn(&T) -> Result<(), Invalid>) {
         let Some(list) = list else { return };
@@ -91,10 +84,7 @@ impl Check<'_> {
         for entry in network.allow.iter().flat_map(|list| &list.value).filter(|entry| !now(&entry.value)) {
             self.network_rule(entry);
         }
-        self.list("network.publish", network.publish.as_ref(), |port| {
-            parse_port("network.publish", &port.to_string()).map(drop)
-        });
-        let options = [("auto", true), ("none", true), ("all", false)];
+        let options = [("auto", true), ("none", true), ("all", true)];
         self.word("network.inspect", network.inspect.as_ref(), &options);
     }
 

@@ -10,7 +10,7 @@ use crate::guarded;
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRule;
 use crate::limits;
-use crate::model::{Children, EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
+use crate::model::{Children, EnvironmentValue, Grant, Identity, Leaks, Mode, Origin, Policy, Rule};
 
 /// `ringfence plan --policy-only`.
 pub fn print_merged(policy: &Policy) -> String {
@@ -34,6 +34,15 @@ pub fn print_merged(policy: &Policy) -> String {
     out.commands();
     out.network();
     out.credentials();
+    if let Some(leaks) = &policy.leaks {
+        out.table("leaks");
+        out.key("scan", "[\"egress\"]", Some(&leaks.origin));
+        out.key(
+            "action",
+            if leaks.value == Leaks::Warn { "\"warn\"" } else { "\"block\"" },
+            Some(&leaks.origin),
+        );
+    }
     out.limits();
     out.runtime();
     if !policy.expect.allow.is_empty() || !policy.expect.refuse.is_empty() {
@@ -62,6 +71,7 @@ impl Printer<'_> {
             && network.allow.is_empty()
             && network.deny.is_empty()
             && network.registries.is_empty()
+            && network.publish.is_empty()
         {
             return;
         }
@@ -95,6 +105,16 @@ impl Printer<'_> {
             self.line("]", "");
         }
         self.list("deny", &network.deny, Denied::to_string);
+        if network.inspect {
+            self.key("inspect", "\"all\"", self.policy.origins.get("network.inspect"));
+        }
+        if !network.publish.is_empty() {
+            self.line("publish", " = [");
+            for port in &network.publish {
+                self.line("  ", &format!("{}, # from {}", port.value, port.origin));
+            }
+            self.line("]", "");
+        }
     }
 
     fn credentials(&mut self) {

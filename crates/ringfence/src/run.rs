@@ -13,7 +13,7 @@ use ringfence_confine::keeper::Keeper;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
-use ringfence_plan::{Exposed, Invoker, Plan, Request, VOID};
+use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
 use ringfence_policy::Policy;
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
@@ -31,8 +31,8 @@ use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
-    chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, named, outcome, points,
-    snapshot, source, summary, terminal,
+    chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, leaks, named, outcome,
+    points, snapshot, source, summary, terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -119,7 +119,7 @@ struct Given<'a> {
     /// Why none can be made, where that was tried.
     no_namespaces: Option<String>,
     /// Whom the task trusts, where TLS is looked into.
-    trust: Option<(String, String)>,
+    trust: Option<Trust>,
     /// What copy-on-write directories begin with.
     base: Vec<String>,
     /// What it sees of credentials.
@@ -248,6 +248,7 @@ impl Run {
         let decoys = decoys::make(self.policy).context("random numbers")?;
         let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
         let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, gateway.as_ref())?;
+        leaks::begin(self.policy, &self.invoker, &decoys, gateway.as_ref())?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
         let mut given = Given {
