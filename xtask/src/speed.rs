@@ -14,6 +14,13 @@ const LOOPS: &[(&str, &str)] = &[
         "fork and exec",
         "import os\nfor n in range(250):\n    os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)",
     ),
+    (
+        "read and write",
+        "import os\nfile = os.open('read', os.O_RDWR | os.O_CREAT)\npart = bytes(1 << 16)\n\
+         for n in range(1024): os.pwrite(file, part, n << 16)\n\
+         for m in range(20):\n    for n in range(1024): os.pread(file, 1 << 16, n << 16)\n\
+         for m in range(10):\n    for n in range(1024): os.pwrite(file, part, n << 16)",
+    ),
 ];
 
 /// Enters a Landlock domain that allows everything below the current directory and nothing else (landlock(7)).

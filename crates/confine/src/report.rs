@@ -51,6 +51,23 @@ pub enum Refused {
         /// The port it came from, in the sandbox; 0: not known.
         source: u16,
     },
+    /// A credential was used, or was going to be used in another way than its rule allows.
+    Credential {
+        /// Its name in the policy.
+        name: String,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The method and the path of the request, without its query.
+        request: String,
+        /// Why it was refused; empty: it was used.
+        rule: String,
+        /// How often.
+        times: u64,
+        /// The port it came from, in the sandbox; 0: not known.
+        source: u16,
+    },
     /// A name where nothing is granted.
     File {
         /// Where the way ended.
@@ -240,6 +257,13 @@ pub enum Message {
     MuchMemory,
     /// More processes than allowed are there.
     ManyProcesses,
+    /// So much lies in files of the workspace whose names are gone.
+    Unnamed {
+        /// MiB, rounded up.
+        mebibytes: u32,
+        /// All processes could be looked at.
+        whole: bool,
+    },
     /// The command has a pseudo-terminal; its other side comes along.
     Terminal {
         /// Whose.
@@ -266,6 +290,13 @@ pub enum Message {
         /// In words, or as JSON.
         text: String,
     },
+    /// Nothing runs in the sandbox, or something does.
+    Quiet {
+        /// Nothing.
+        yes: bool,
+    },
+    /// What commands enter is made anew.
+    Renewed,
     /// The boundary stands; commands can start.
     Ready,
 }
@@ -332,6 +363,12 @@ impl Message {
         Self::Failed { stage: Stage::Gateway as u32, errno, job: 0 }
     }
 
+    /// This port of the host cannot be had.
+    #[must_use]
+    pub fn no_port(port: u16, errno: Errno) -> Self {
+        Self::Failed { stage: Stage::Gateway as u32, errno, job: port.into() }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let raw = |errno: &Errno| errno.raw_os_error().unsigned_abs();
         let bytes = |path: &'_ PathBuf| {
@@ -350,11 +387,14 @@ impl Message {
             Self::Terminal { job } => ([9, *job, 0, 0], None),
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
+            Self::Unnamed { mebibytes, whole } => ([21, u32::from(*whole), *mebibytes, 0], None),
             Self::Refused(refusal) => ([12, 0, 0, 0], postcard::to_stdvec(refusal).ok()),
             Self::Process(process) => ([18, 0, 0, 0], postcard::to_stdvec(process).ok()),
             Self::Opened { number } => ([14, *number, 0, 0], None),
             Self::Closed { number } => ([15, *number, 0, 0], None),
             Self::Shown => ([16, 0, 0, 0], None),
+            Self::Quiet { yes } => ([19, u32::from(*yes), 0, 0], None),
+            Self::Renewed => ([20, 0, 0, 0], None),
             Self::Answer { done, text } => {
                 let text = text.as_bytes();
                 ([17, u32::from(*done), 0, 0], Some(text.get(..2 * NAME).unwrap_or(text).to_vec()))
@@ -400,6 +440,9 @@ impl Message {
             16 => Self::Shown,
             17 => Self::Answer { done: job != 0, text: String::from_utf8_lossy(behind).into_owned() },
             18 => Self::Process(postcard::from_bytes(behind).ok()?),
+            19 => Self::Quiet { yes: job != 0 },
+            20 => Self::Renewed,
+            21 => Self::Unnamed { mebibytes: value, whole: job != 0 },
             _ => return None,
         })
     }
@@ -477,9 +520,12 @@ mod tests {
             Message::Made(70_000),
             Message::MuchMemory,
             Message::ManyProcesses,
+            Message::Unnamed { mebibytes: 7, whole: false },
             Message::Opened { number: 9 },
             Message::Closed { number: 10 },
             Message::Shown,
+            Message::Quiet { yes: true },
+            Message::Renewed,
             Message::Answer { done: true, text: "so it is".into() },
             Message::Refused(Refusal {
                 number: 7,

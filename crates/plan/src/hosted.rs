@@ -181,7 +181,7 @@ pub(crate) fn plan(
         written: landlock
             .rules
             .iter()
-            .filter(|(right, _)| *right == Right::Write)
+            .filter(|(right, _)| matches!(right, Right::Write | Right::Own))
             .map(|(_, path)| path.clone())
             .collect(),
         sockets: own.iter().cloned().chain(place.own().cloned()).collect(),
@@ -210,7 +210,12 @@ pub(crate) fn plan(
         asks: false,
         layers: place.layers(policy, survey, base),
         landlock: Some(landlock),
-        filter: syscalls::Variant { debug: policy.runtime.debug, hosted: true, ..Default::default() },
+        filter: syscalls::Variant {
+            debug: policy.runtime.debug,
+            hosted: true,
+            quota: policy.workspace.quota.is_some(),
+            ..Default::default()
+        },
         guard: None,
         network: None,
         limits,
@@ -273,11 +278,13 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         );
     }
     if NetworkRules::of(policy).is_some() {
-        return refused(
-            "network.allow",
-            "the gateway is led to by a network namespace of the sandbox's own",
-            elsewhere,
-        );
+        let network = &policy.network;
+        let key = match (network.allow.is_empty() && network.unix.is_empty(), network.publish.is_empty()) {
+            (false, _) => "network.allow",
+            (true, false) => "network.publish",
+            (true, true) => "approvals.grantable.hosts",
+        };
+        return refused(key, "the gateway is led to by a network namespace of the sandbox's own", elsewhere);
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);
@@ -296,6 +303,13 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         return refused(
             "runtime.io_uring",
             "its operations pass the filter, which alone holds modes and owners",
+            elsewhere,
+        );
+    }
+    if policy.runtime.watch_writes {
+        return refused(
+            "runtime.watch_writes",
+            "what may only be read is no mount of its own here",
             elsewhere,
         );
     }
@@ -472,13 +486,18 @@ fn rules(
     // A rule of the policy's is none for what is hidden; the run's own directories lie in ringfence's state, which is.
     rules.retain(|(_, path)| !denied(path));
     for path in own {
-        rules.insert((Right::Write, path.clone()));
+        rules.insert((Right::Own, path.clone()));
     }
     if policy.runtime.tmp_exec {
         rules.extend(own.get(1).map(|path| (Right::Execute, path.clone())));
     }
     if let Some(root) = place.root() {
-        rules.insert((if place.read { Right::Read } else { Right::Write }, root.clone()));
+        let right = match place.copies.is_empty() {
+            false => Right::Own,
+            true if place.read => Right::Read,
+            true => Right::Write,
+        };
+        rules.insert((right, root.clone()));
         if policy.from_workspace {
             rules.insert((Right::Execute, root.clone()));
         }

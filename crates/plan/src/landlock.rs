@@ -6,8 +6,8 @@ use ringfence_policy::{Mode, Policy};
 
 use crate::grants::{Access, Grants};
 use crate::guard;
-use crate::mounts::{VAR_TMP, shows_var_tmp};
 use crate::survey::{Loader, Survey};
+use crate::temporary::{VAR_TMP, shows_var_tmp};
 use crate::{Degraded, Host, Invoker, Refused};
 
 /// The Landlock ABI that governs truncation (Linux 6.2).
@@ -21,6 +21,9 @@ pub enum Right {
     Read,
     /// Everything that changes files and names; device files cannot be made.
     Write,
+    /// The same in tier `landlock` for directories of the run's own, and one right more, of no use there: so nothing that is not a
+    /// directory's own comes there by a rename or a link (landlock(7), LANDLOCK_ACCESS_FS_REFER), sockets of the host among it.
+    Own,
     /// Starting programs.
     Execute,
     /// Everything that changes files and names, and whiteouts, which are devices: nobody's but our own.

@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bpf;
+mod conditions;
 mod decoys;
 pub mod enforcer;
 mod environment;
+mod exposed;
 mod grants;
 mod guard;
 mod host;
@@ -17,11 +19,15 @@ mod landlock;
 mod mounts;
 mod print;
 mod refused;
+mod restack;
 mod steps;
 mod survey;
+mod synthetic;
 pub mod syscalls;
+mod temporary;
 mod told;
 mod tracing;
+mod trusted;
 mod void;
 mod windows;
 mod wire;
@@ -33,10 +39,12 @@ use std::path::PathBuf;
 
 use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Protocol, Rule};
 
+pub use exposed::Exposed;
 pub use host::{Host, Invoker};
 pub use hosted::{Hosted, possible};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
+pub use restack::Stacked;
 pub use steps::{Flags, Step, Tree};
 pub use survey::{Found, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, Survey};
 pub use told::REFUSALS;
@@ -60,7 +68,11 @@ pub struct Request {
     /// 32 hexadecimal digits for /etc/machine-id.
     pub machine_id: String,
     /// Where TLS is looked into: the authority of this sandbox, and all that are trusted, both as PEM.
-    pub trust: Option<(String, String)>,
+    pub trust: Option<Trust>,
+    /// Names in each layer's directory of the changes that it begins with, the topmost first.
+    pub base: Vec<String>,
+    /// What the task sees of credentials.
+    pub exposed: Exposed,
     /// What the policy's decoys hold.
     pub decoys: BTreeMap<PathBuf, String>,
 }
@@ -124,6 +136,8 @@ pub struct Limits {
     pub output: Option<u64>,
     /// Wall-clock time in milliseconds.
     pub time: Option<u64>,
+    /// Bytes of the workspace's layers on disk; 1 KiB for each name. Looked at.
+    pub quota: Option<u64>,
     /// Memory, processors and processes are held by a control group; else memory and processes are looked at every 100 ms.
     pub exact: bool,
 }
@@ -208,10 +222,27 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+/// Whom the task trusts where TLS is looked into.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The authority of this sandbox, as PEM.
+    pub own: String,
+    /// All that are trusted, as PEM.
+    pub all: String,
+    /// The same, as Java reads it.
+    pub java: Vec<u8>,
+    /// Files of the host that programs without a setting read, by their real paths.
+    pub bundles: Vec<PathBuf>,
+    /// Such files of Java.
+    pub stores: Vec<PathBuf>,
+}
+
 /// What the task trusts where TLS is looked into: the sandbox's own authority, and with it all others.
 pub const AUTHORITY: &str = "/etc/ringfence-authority.pem";
 /// The second of these.
 pub const AUTHORITIES: &str = "/etc/ringfence-authorities.pem";
+/// The same, as Java reads it.
+pub const AUTHORITIES_OF_JAVA: &str = "/etc/ringfence-authorities.jks";
 
 /// Where the task asks for names.
 pub const RESOLVER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 18, 0, 1);
@@ -266,7 +297,7 @@ pub fn plan(
     notes.extend(prices(policy));
     notes.extend(uninspected(policy));
     if request.trust.is_some() {
-        notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables trust the sandbox's own authority".into());
+        notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables, or the system's own store, trust the sandbox's own authority".into());
     }
     Ok(Plan {
         tier: "namespace",
@@ -282,8 +313,10 @@ pub fn plan(
             debug: policy.runtime.debug,
             user_namespaces: policy.runtime.user_namespaces,
             io_uring: policy.runtime.io_uring,
+            quota: limits.quota.is_some(),
             guarded: guard.is_some(),
             hosted: false,
+            watch_writes: policy.runtime.watch_writes,
         },
         guard,
         network: NetworkRules::of(policy),
@@ -303,11 +336,12 @@ pub fn plan(
 
 /// What passes without being looked into is said.
 fn uninspected(policy: &Policy) -> Option<String> {
-    let blind = |protocol| {
-        let blind = |rule: &&Rule<Destination>| rule.value.protocol == protocol && rule.value.http.is_none();
+    let blind = |of: fn(Protocol) -> bool| {
+        let blind = |rule: &&Rule<Destination>| of(rule.value.protocol) && rule.value.http.is_none();
         policy.network.allow.iter().filter(blind).count()
     };
-    let (tls, tcp) = (blind(Protocol::Tls), blind(Protocol::Tcp));
+    let tls = blind(|protocol| protocol == Protocol::Tls);
+    let tcp = blind(|protocol| !matches!(protocol, Protocol::Tls | Protocol::Http));
     (tls + tcp > 0).then(|| {
         format!(
             "network: {tls} destinations are held to the server's name in TLS and {tcp} to their address alone; \
@@ -345,6 +379,7 @@ fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<
         file_size: value(&asked.file_size),
         output: value(&asked.output),
         time: value(&asked.time),
+        quota: quota(policy)?,
         exact: true,
     };
     if let Some(cause) = &host.no_control_groups
@@ -366,6 +401,27 @@ fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<
         });
     }
     Ok(limits)
+}
+
+/// An empty workspace in memory has that size, and whatever is copied on write is looked at.
+fn quota(policy: &Policy) -> Result<Option<u64>, Refused> {
+    let Some(rule) = &policy.workspace.quota else { return Ok(None) };
+    let refused = |cause: &str, remedy: &str| Err(Refused::rule(&rule.origin, cause, remedy));
+    match policy.workspace.mode {
+        Mode::Direct => refused(
+            "`workspace.quota` cannot be held on the host's own files",
+            "choose `workspace.mode = \"review\"`, or have the file system hold it (quotactl(2))",
+        ),
+        Mode::Review | Mode::Discard if policy.limits.exact => refused(
+            "`workspace.quota` is looked at every 25 ms, and `limits.exact` refuses that",
+            "choose `workspace.mode = \"temporary\"`, where the kernel holds it, or remove one of the two",
+        ),
+        _ if policy.runtime.io_uring => refused(
+            "`runtime.io_uring` lets a task reserve any part of a disk at once, which no quota that is looked at can hold",
+            "remove one of the two",
+        ),
+        _ => Ok(Some(rule.value)),
+    }
 }
 
 /// Only what can be left out by leave is. Which tier it will be may not be known yet.

@@ -1,6 +1,6 @@
 //! The vocabulary of a plan: each step is one thing the kernel is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::survey::Kind;
 
@@ -49,7 +49,7 @@ pub enum Step {
         #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// What it holds; empty for a mount point.
-        contents: String,
+        contents: Vec<u8>,
     },
     /// A symbolic link on a file system of our own.
     Symlink {
@@ -113,6 +113,8 @@ pub enum Step {
         lower: usize,
         /// Index of the tree that holds `upper` and `work`.
         layer: usize,
+        /// Names in it of what lies between: changes that another sandbox began with, or that this one keeps; the topmost first.
+        between: Vec<String>,
         /// Flags.
         flags: Flags,
     },
@@ -132,6 +134,15 @@ pub enum Step {
         /// The rule.
         because: String,
     },
+    /// Shows a file of the sandbox's own in place of one of the host's.
+    Cover {
+        /// Where.
+        #[serde(with = "crate::wire::path")]
+        path: PathBuf,
+        /// The file.
+        #[serde(with = "crate::wire::path")]
+        with: PathBuf,
+    },
     /// Binds a path onto itself, so that it can be neither renamed nor removed, and with flags.
     Pin {
         /// Where.
@@ -148,4 +159,27 @@ pub enum Step {
         /// Flags.
         flags: Flags,
     },
+}
+
+impl Step {
+    /// Where it makes something.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Directory { path, .. }
+            | Self::File { path, .. }
+            | Self::Symlink { path, .. }
+            | Self::Tmpfs { path, .. }
+            | Self::Bind { path, .. }
+            | Self::Device { path }
+            | Self::Terminals { path }
+            | Self::Processes { path, .. }
+            | Self::Overlay { path, .. }
+            | Self::Watch { path }
+            | Self::Hide { path, .. }
+            | Self::Cover { path, .. }
+            | Self::Pin { path, .. }
+            | Self::Seal { path, .. } => path,
+        }
+    }
 }

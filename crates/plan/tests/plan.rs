@@ -97,6 +97,7 @@ impl Case {
                 variables: BTreeMap::new(),
             },
             request: Request {
+                base: Vec::new(),
                 trust: None,
                 command: vec!["true".into()],
                 allow_degraded: BTreeSet::new(),
@@ -105,6 +106,7 @@ impl Case {
                 layers: "/home/u/.local/state/ringfence/runs/r".into(),
                 unused_id: 0x7000_0001,
                 machine_id: "0".repeat(32),
+                exposed: Default::default(),
                 decoys: BTreeMap::new(),
             },
         }

@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod commands;
 mod copies;
+mod credentials;
 mod decoys;
 mod environment;
 mod executions;
@@ -20,25 +21,38 @@ mod groups;
 mod host;
 mod ids;
 mod inspection;
+mod keeper;
+mod keystore;
 mod lasting;
 mod layers;
 mod lived;
 mod named;
 mod not_executed;
 mod outcome;
+mod points;
+mod quota;
 mod refusals;
 mod registries;
 mod run;
+mod scribe;
+mod snapshot;
 mod source;
+mod summary;
 mod terminal;
 mod trust;
 
 use std::process::ExitCode;
 
+use ringfence_sys::secret::Wiping;
+
 /// musl's own is slow, and made for threads.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: Wiping<dlmalloc::GlobalDlmalloc> = Wiping(dlmalloc::GlobalDlmalloc);
+
+#[cfg(not(target_env = "musl"))]
+#[global_allocator]
+static ALLOCATOR: Wiping<std::alloc::System> = Wiping(std::alloc::System);
 
 fn main() -> ExitCode {
     cli::main()

@@ -30,10 +30,11 @@ use crate::verdict::Verdict;
 
 /// The first unprivileged user that a world runs as; each job has its own, so that per-user quotas are not shared.
 const FIRST_USER: u32 = 65500;
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("world.sh", include_str!("../world/world.sh")),
     ("template.sh", include_str!("../world/template.sh")),
     ("world.py", include_str!("../world/world.py")),
+    ("web.py", include_str!("../world/web.py")),
     ("terminal.py", include_str!("../world/terminal.py")),
 ];
 

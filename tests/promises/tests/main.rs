@@ -7,10 +7,12 @@ mod asked;
 mod bad_input;
 mod ceiling;
 mod chaos;
+mod checkpoints;
 mod cleanup;
 mod commands;
 mod commands_granted;
 mod container;
+mod credentials;
 mod decoys;
 mod descriptors;
 mod doctor;
@@ -25,6 +27,8 @@ mod many;
 mod modes;
 mod named;
 mod network;
+mod network_bounds;
+mod network_granted;
 mod npm;
 mod p01_fail_closed;
 mod p02_no_path_out;
@@ -36,10 +40,13 @@ mod p07_explained;
 mod p08_near_zero_cost;
 mod p09_no_helpers;
 mod p10_enforcer_confined;
+mod quota;
+mod snapshot;
 mod switches;
 mod syscalls;
 mod terminal;
 mod void;
+mod watch_writes;
 
 /// Each promise has its file, and each file is part of this program.
 #[test]

@@ -95,12 +95,7 @@ fn nothing_can_be_degraded_by_a_name_that_is_none() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let place = Place::new();
-    for lines in [
-        "[workspace]\nquota = \"1GiB\"",
-        "[network]\npublish = [8080]",
-        "[leaks]\nscan = [\"egress\"]",
-        "[workspace]\nsnapshot = true",
-    ] {
+    for lines in ["[network]\npublish = [8080]", "[leaks]\nscan = [\"egress\"]"] {
         let outcome = place.run(lines, "true");
         assert_eq!(outcome.status, 125, "{lines}");
         assert!(outcome.err.contains("not yet enforceable"), "{}", outcome.err);
