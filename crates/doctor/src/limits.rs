@@ -19,6 +19,13 @@ struct Hierarchy {
     options: String,
 }
 
+impl Hierarchy {
+    /// Version 1 with this controller.
+    fn has(&self, controller: &str) -> bool {
+        self.version == 1 && self.options.split(',').any(|name| name == controller)
+    }
+}
+
 pub(crate) fn check() -> Check {
     let hierarchies = mounted(&read("/proc/self/mountinfo"));
     let own = read("/proc/self/cgroup");
@@ -33,7 +40,14 @@ pub(crate) fn check() -> Check {
         return Check::good(NAME, "version 1, writable: memory, pids");
     }
     let old = hierarchies.iter().any(|hierarchy| hierarchy.version == 1);
-    let (found, remedy) = if old {
+    let absent: Vec<&str> =
+        CONTROLLERS.into_iter().filter(|name| !hierarchies.iter().any(|one| one.has(name))).collect();
+    let (found, remedy) = if old && !absent.is_empty() {
+        (
+            format!("version 1, without the controllers {}", absent.join(" and ")),
+            "boot with systemd.unified_cgroup_hierarchy=1",
+        )
+    } else if old {
         (
             "version 1, where only root may make groups".to_owned(),
             "boot with systemd.unified_cgroup_hierarchy=1, or run as root",
@@ -80,7 +94,7 @@ fn unified(hierarchies: &[Hierarchy], own: &str) -> Result<PathBuf, &'static str
 
 fn legacy(hierarchies: &[Hierarchy], own: &str, controller: &str) -> Option<PathBuf> {
     let has = |list: &str| list.split(',').any(|name| name == controller);
-    let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.version == 1 && has(&hierarchy.options))?;
+    let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.has(controller))?;
     let path = own.lines().find_map(|line| {
         let (names, path) = line.split_once(':')?.1.split_once(':')?;
         has(names).then_some(path)
@@ -108,5 +122,6 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].version, found[0].at.as_path()), (2, Path::new("/sys/fs/cgroup")));
         assert_eq!((found[1].version, found[1].options.as_str()), (1, "rw,memory"));
+        assert!(found[1].has("memory") && !found[1].has("pids") && !found[0].has("memory"));
     }
 }

@@ -361,7 +361,7 @@ mod tests {
             )
         };
         let expected = [head("02", "01000000", "fe"), head("0a", "02000000", "00")].concat().replace(' ', "");
-        assert_eq!(hex(routes().bytes()), expected);
+        assert_eq!(hex(routes(true).bytes()), expected);
     }
 
     #[test]
