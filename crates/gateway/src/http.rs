@@ -1,5 +1,6 @@
 //! HTTP on a connection: every request is parsed, held against the name that was asked for, and written anew.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,9 +15,10 @@ use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ringfence_policy::HttpRequest;
+use ringfence_policy::{HttpRequest, Pass};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -24,9 +26,11 @@ use tokio::sync::Mutex;
 use crate::Gateway;
 use crate::body::{self, Carried, Found, Search};
 use crate::connection::{Target, reset};
+use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::inspect;
 use crate::upstream::{self, NoWay};
+use crate::websocket::{self, Tunnel};
 
 /// Bytes of the head of one message, and fields in it.
 const HEAD: usize = 64 << 10;
@@ -66,7 +70,7 @@ static OVERRIDES: &[(&str, &str)] = &[
 /// Serves requests until the client has no more, or says something that is no HTTP.
 pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
     let kind = Kind { judged, secure: false, multiplexed: false };
-    let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
+    let way = Rc::new(Way::new(gateway, target, kind));
     let own = Rc::clone(&way);
     let service = service_fn(move |request| {
         let way = Rc::clone(&own);
@@ -74,11 +78,12 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
     });
     let server = server();
     let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await
         && way.no_http(&error).await
     {
         let _ = rustix::net::sockopt::set_socket_linger(&own, Some(Duration::ZERO));
     }
+    way.carry_tunnel().await;
 }
 
 fn server() -> Server {
@@ -91,10 +96,10 @@ fn server() -> Server {
 /// The same within TLS that was ended here.
 pub(crate) async fn serve_inspected<S>(gateway: Rc<Gateway>, stream: S, target: Target, http2: bool)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let kind = Kind { judged: true, secure: true, multiplexed: http2 };
-    let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
+    let way = Rc::new(Way::new(gateway, target, kind));
     let own = Rc::clone(&way);
     let service = service_fn(move |request| {
         let way = Rc::clone(&own);
@@ -105,9 +110,10 @@ where
         let mut server = Server2::new(Local);
         server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
         let _ = server.serve_connection(stream, service).await;
-    } else if let Err(error) = server().serve_connection(stream, service).await {
+    } else if let Err(error) = server().serve_connection(stream, service).with_upgrades().await {
         way.no_http(&error).await;
     }
+    way.carry_tunnel().await;
 }
 
 /// Runs what hyper starts beside a connection.
@@ -147,9 +153,32 @@ struct Way {
     target: Target,
     kind: Kind,
     sender: Mutex<Option<Sender>>,
+    /// What the connection has become.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 impl Way {
+    fn new(gateway: Rc<Gateway>, target: Target, kind: Kind) -> Self {
+        Self { gateway, target, kind, sender: Mutex::new(None), tunnel: RefCell::default() }
+    }
+
+    /// To its end, if it has become one.
+    async fn carry_tunnel(&self) {
+        let tunnel = self.tunnel.borrow_mut().take();
+        let Some(tunnel) = tunnel else { return };
+        if let Some(why) = tunnel.carry(&self.gateway).await {
+            let target = &self.target;
+            self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        }
+    }
+
+    /// Written down, and answered so.
+    async fn refused(&self, why: &str) -> Response<Carried> {
+        let target = &self.target;
+        self.gateway.refusals.tell(&target.host(), target.port, why.to_owned(), target.source).await;
+        problem(StatusCode::FORBIDDEN, why)
+    }
+
     /// Tells of a client that says something else; whether it does.
     async fn no_http(&self, error: &hyper::Error) -> bool {
         if error.is_parse() {
@@ -162,36 +191,61 @@ impl Way {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Carried> {
         let (gateway, target) = (&self.gateway, &self.target);
-        let rewritten = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
-        let request = match rewritten {
-            Ok(request) => request,
-            Err(why) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                return problem(StatusCode::FORBIDDEN, &why);
-            }
+        let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
+        let (mut request, pass) = match judged {
+            Ok(judged) => judged,
+            Err(why) => return self.refused(&why).await,
         };
+        let task = websocket::wants(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let (line, found) = (credentials::line(&request), Found::default());
         let (request, used) = match self.with_secrets(request, &found).await {
             Ok(request) => request,
             Err(denied) => return self.denied(denied, line).await,
         };
-        let sent = self.send(request).await;
+        if task.is_some() && !used.is_empty() {
+            // What comes back on it could not be looked through for the secret.
+            return self.refused("a WebSocket is not carried where a secret is put on its request").await;
+        }
+        let cut = Cut::default();
+        let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
+        let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
+        let late = (Rc::clone(gateway), target.clone());
+        if let Some(why) = cut.take(move |why| refuse_late(late, why)) {
+            return self.refused(&why).await;
+        }
         // What must not leave ended the request.
         let late = (Rc::clone(gateway), target.clone(), line.clone());
         if let Some(denied) = found.take(move |denied| tell_late(late, denied)) {
             return self.denied(denied, line).await;
         }
         match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switched(response, task, pass)
+            }
             Ok(mut response) => {
                 leave_connection(response.headers_mut());
                 self.masked(response, used)
             }
-            Err(NoWay::Refused(why)) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                problem(StatusCode::FORBIDDEN, &why)
-            }
+            Err(NoWay::Refused(why)) => self.refused(&why).await,
             Err(NoWay::Failed(why)) => problem(StatusCode::BAD_GATEWAY, &why),
         }
+    }
+
+    /// The server speaks something else from here on: what was asked for, or nothing.
+    fn switched(
+        &self,
+        mut response: Response<Incoming>,
+        task: Option<OnUpgrade>,
+        pass: Option<Pass>,
+    ) -> Response<Carried> {
+        let (Some(task), Some(pass), true) = (task, pass, websocket::wants(response.headers())) else {
+            return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol");
+        };
+        let up = hyper::upgrade::on(&mut response);
+        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
+        leave_connection(response.headers_mut());
+        websocket::announce(response.headers_mut());
+        response.map(body::plain)
     }
 
     /// The request with the secrets that belong on it, and nothing else of them in it.
@@ -265,10 +319,14 @@ impl Way {
         }
     }
 
-    /// Holds a request against the rules of its host, and sends on the very path that was judged.
-    fn judge(&self, mut request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+    /// Holds a request against the rules of its host, and sends on the very path that was judged; with what bounds its body.
+    fn judge(&self, mut request: Request<Incoming>) -> Result<(Request<Incoming>, Option<Pass>), String> {
+        let websocket = websocket::wants(request.headers());
         if !self.kind.judged {
-            return Ok(request);
+            return match websocket {
+                true => Err("a WebSocket needs a rule with `websocket = true`".to_owned()),
+                false => Ok((request, None)),
+            };
         }
         if let Some((name, what)) = request.headers().keys().find_map(overrides) {
             return Err(format!("the header `{name}` asks for another {what} than the one that was judged"));
@@ -278,18 +336,20 @@ impl Way {
         let headers = request.headers();
         let target = request.uri().to_string();
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let asked = HttpRequest {
-            method: request.method().as_str(),
-            target: target.as_bytes(),
-            length,
-            websocket: false,
-        };
-        let path = self.gateway.judge.borrow().request(&self.target.peer(), self.target.port, &asked)?;
-        *request.uri_mut() = path
+        let asked =
+            HttpRequest { method: request.method().as_str(), target: target.as_bytes(), length, websocket };
+        let pass = self.gateway.judge.borrow().request(&self.target.peer(), self.target.port, &asked)?;
+        // The head counts as it came, which is about what is sent.
+        let head = asked.method.len() + target.len() + octets(headers);
+        if let Some(budget) = pass.budget.as_ref().filter(|budget| !self.gateway.spend(budget, head)) {
+            return Err(budget.exceeded());
+        }
+        *request.uri_mut() = pass
+            .path
             .target()
             .parse::<Uri>()
             .map_err(|_| "the target of the request cannot be read".to_owned())?;
-        Ok(request)
+        Ok((request, Some(pass)))
     }
 
     async fn connect(&self) -> Result<Sender, NoWay> {
@@ -297,7 +357,7 @@ impl Way {
         let stream = upstream::connect(&self.gateway, &self.target.peer(), self.target.port).await?;
         if !self.kind.secure {
             let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
-            tokio::task::spawn_local(connection);
+            tokio::task::spawn_local(connection.with_upgrades());
             return Ok(Sender::One(sender));
         }
         let (stream, http2) =
@@ -310,9 +370,16 @@ impl Way {
             return Ok(Sender::Two(sender));
         }
         let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        tokio::task::spawn_local(connection);
+        tokio::task::spawn_local(connection.with_upgrades());
         Ok(Sender::One(sender))
     }
+}
+
+/// The same of what went beyond its bounds.
+fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
+    tokio::task::spawn_local(async move {
+        gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+    });
 }
 
 /// What was found in the rest of a request whose answer had begun.
@@ -378,15 +445,18 @@ fn rewritten(
     if request.uri().scheme_str().is_some_and(|written| written != scheme) {
         return Err(format!("the request is for another scheme than `{scheme}`"));
     }
-    let mut upgrade = request.headers().get_all(header::UPGRADE).iter();
-    if upgrade.any(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return Err("a WebSocket is not carried where requests are looked into".to_owned());
+    let websocket = websocket::wants(request.headers());
+    if websocket && (request.version() != Version::HTTP_11 || request.method() != Method::GET) {
+        return Err("a WebSocket begins with GET by HTTP/1.1".to_owned());
     }
     // From here on it is for the server alone: in origin form, without what was said to the gateway.
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() =
         path.parse::<Uri>().map_err(|_| "the target of the request cannot be read".to_owned())?;
     leave_connection(request.headers_mut());
+    if websocket {
+        websocket::announce(request.headers_mut());
+    }
     if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok()) {
         request.headers_mut().insert(header::HOST, host);
     }
@@ -406,6 +476,11 @@ fn same(text: &[u8], target: &Target, usual: u16) -> bool {
         Some(name) => text.strip_suffix('.').unwrap_or(text).eq_ignore_ascii_case(name),
         None => text.trim_matches(['[', ']']).parse() == Ok(target.address),
     }
+}
+
+/// Bytes of fields, as HTTP/1.1 writes them.
+pub(crate) fn octets(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// Removes what is about one connection, and what the sender says is.

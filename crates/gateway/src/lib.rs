@@ -10,18 +10,21 @@
 mod authority;
 mod body;
 mod connection;
+mod counted;
 mod credentials;
 mod dns;
 mod enclosure;
 mod http;
 mod inspect;
 mod mask;
+mod publish;
 mod refusals;
 mod relay;
 mod resolver;
 mod socket;
 mod upstream;
 mod vault;
+mod websocket;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -37,7 +40,7 @@ use ringfence_confine::gateway::{
     GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
 };
 use ringfence_confine::{Message, report};
-use ringfence_policy::{Names, NetworkJudge};
+use ringfence_policy::{Budget, Names, NetworkJudge};
 use ringfence_sys::secret;
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
@@ -68,6 +71,8 @@ struct Gateway {
     resolver: Resolver,
     refusals: Refusals,
     buffer: Buffer,
+    /// Bytes that have left by rules that bound them.
+    spent: RefCell<HashMap<usize, u64>>,
     /// Where TLS is looked into.
     authority: Option<Authority>,
     /// What is put on requests.
@@ -110,6 +115,14 @@ impl Gateway {
         }
     }
 
+    /// Counts what leaves; `false`: it may not, and nothing more may.
+    fn spend(&self, budget: &Budget, bytes: usize) -> bool {
+        let mut spent = self.spent.borrow_mut();
+        let own = spent.entry(budget.number).or_default();
+        *own = own.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        *own <= budget.most
+    }
+
     /// Until that grant ends.
     async fn lasts(&self, number: u32) {
         let ends = self.grants.borrow().get(&number).cloned();
@@ -127,6 +140,9 @@ struct Ready {
     /// Sockets of the host, and where connections for them come.
     unix: Vec<(PathBuf, OwnedFd)>,
     connections: usize,
+    /// Ports of the host that lead to the task, and who connects there.
+    published: Vec<publish::Listening>,
+    inside: OwnedFd,
 }
 
 fn prepare() -> Result<Ready, Errno> {
@@ -162,12 +178,18 @@ fn prepare() -> Result<Ready, Errno> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Errno::NOMEM)?;
     let (listeners, unix) = gateway_listeners(taking)?;
+    let published = publish::listen(orders.rules.published()).map_err(|(port, errno)| {
+        let _ = report::tell(told.as_fd(), &Message::no_port(port, errno), None);
+        errno
+    })?;
+    let inside = rustix::io::fcntl_dupfd_cloexec(taking, 3)?;
     // What is behind it comes from the sandbox.
     enclosure::enter(orders.ids, &orders.rules, told.as_fd())?;
     let unix = orders.rules.unix().iter().cloned().zip(unix).collect();
     let gateway = Gateway {
         judge: RefCell::new(NetworkJudge::new(orders.rules)),
         grants: RefCell::default(),
+        spent: RefCell::default(),
         names: RefCell::new(names),
         resolver,
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
@@ -176,12 +198,12 @@ fn prepare() -> Result<Ready, Errno> {
         credentials,
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
-    Ok(Ready { runtime, gateway, told, listeners, unix, connections })
+    Ok(Ready { runtime, gateway, told, listeners, unix, connections, published, inside })
 }
 
 impl Ready {
     fn serve(self) {
-        let Self { runtime, gateway, told, listeners, unix, connections } = self;
+        let Self { runtime, gateway, told, listeners, unix, connections, published, inside } = self;
         let gateway = Rc::new(gateway);
         LocalSet::new().block_on(&runtime, async move {
             let room = Arc::new(Semaphore::new(connections));
@@ -210,6 +232,17 @@ impl Ready {
                     Rc::clone(&gateway),
                     Arc::clone(&room),
                 ));
+            }
+            if !published.is_empty() {
+                let Ok(inside) = publish::Inside::new(inside) else { return };
+                let inside = Rc::new(inside);
+                for (port, listener) in published {
+                    let (gateway, inside, room) =
+                        (Rc::clone(&gateway), Rc::clone(&inside), Arc::clone(&room));
+                    tokio::task::spawn_local(accept(listener, room, move |stream| {
+                        publish::serve(Rc::clone(&gateway), Rc::clone(&inside), port, stream)
+                    }));
+                }
             }
             if let Some(credentials) = gateway.credentials.clone() {
                 tokio::task::spawn_local(Rc::clone(&credentials.vault).listen());

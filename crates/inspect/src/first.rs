@@ -30,7 +30,7 @@ pub enum Shows {
 }
 
 /// After so many bytes it must be known.
-pub const LONGEST: usize = 1024;
+const LONGEST: usize = 1024;
 
 impl Spoken {
     /// Judges what a client said so far, from the first byte on.

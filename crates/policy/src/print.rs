@@ -62,6 +62,7 @@ impl Printer<'_> {
             && network.allow.is_empty()
             && network.deny.is_empty()
             && network.registries.is_empty()
+            && network.publish.is_empty()
         {
             return;
         }
@@ -72,12 +73,20 @@ impl Printer<'_> {
             for rule in &network.allow {
                 let Endpoint { host, port } = &rule.value.endpoint;
                 if *host == HostPattern::Name(HOST.to_owned()) {
-                    self.line("  ", &format!("{{ host_loopback = {port} }}, # from {}", rule.origin));
+                    let budget = rule
+                        .value
+                        .bytes_out
+                        .map(|most| format!(", bytes_out = \"{most}B\""))
+                        .unwrap_or_default();
+                    self.line("  ", &format!("{{ host_loopback = {port}{budget} }}, # from {}", rule.origin));
                     continue;
                 }
                 let (host, word) = (quoted(&host.to_string()), rule.value.protocol.word());
                 let requests = rule.value.http.as_ref().map(requests).unwrap_or_default();
-                let text = format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests} }}");
+                let budget =
+                    rule.value.bytes_out.map(|most| format!(", bytes_out = \"{most}B\"")).unwrap_or_default();
+                let text =
+                    format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests}{budget} }}");
                 self.line("  ", &format!("{text}, # from {}", rule.origin));
             }
             for rule in &network.unix {
@@ -87,6 +96,16 @@ impl Printer<'_> {
             self.line("]", "");
         }
         self.list("deny", &network.deny, Denied::to_string);
+        if network.inspect {
+            self.key("inspect", "\"all\"", self.policy.origins.get("network.inspect"));
+        }
+        if !network.publish.is_empty() {
+            self.line("publish", " = [");
+            for port in &network.publish {
+                self.line("  ", &format!("{}, # from {}", port.value, port.origin));
+            }
+            self.line("]", "");
+        }
     }
 
     fn credentials(&mut self) {
@@ -308,7 +327,9 @@ fn requests(rule: &HttpRule) -> String {
     };
     let methods = rule.methods.iter().map(|method| quoted(method)).collect();
     let paths = rule.paths.iter().map(|path| quoted(path.text())).collect();
-    list("methods", methods) + &list("paths", paths)
+    let size = rule.request_size.map(|most| format!(", request_size = \"{most}B\"")).unwrap_or_default();
+    let websocket = if rule.websocket { ", websocket = true" } else { "" };
+    list("methods", methods) + &list("paths", paths) + &size + websocket
 }
 
 fn grant(grant: &Grant) -> String {

@@ -27,6 +27,7 @@ mod many;
 mod modes;
 mod named;
 mod network;
+mod network_bounds;
 mod network_granted;
 mod npm;
 mod p01_fail_closed;

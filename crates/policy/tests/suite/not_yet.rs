@@ -4,13 +4,6 @@ use super::support::{bad, good, same};
 
 /// Each key of the format that nothing enforces yet, with a valid value.
 const LATER: &[(&str, &str)] = &[
-    ("network.allow.bytes_out", "[network]\nallow = [{ host = \"api.example.org\", bytes_out = \"10MiB\" }]"),
-    (
-        "network.allow.protocol",
-        "[network]\nallow = [{ host = \"db.example.org\", port = 5432, protocol = \"postgres\" }]",
-    ),
-    ("network.publish", "[network]\npublish = [8080]"),
-    ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
 ];
