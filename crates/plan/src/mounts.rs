@@ -504,7 +504,8 @@ impl Builder {
                 void.push(Node { path: path.to_path_buf(), content });
             }
             None => {
-                self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.as_ref().to_vec() });
+                self.steps
+                    .push(Step::File { path: path.to_path_buf(), contents: contents.as_ref().to_vec() });
             }
         }
     }
