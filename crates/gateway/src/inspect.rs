@@ -44,9 +44,18 @@ pub(crate) async fn connect(
     let name = ServerName::try_from(target.host()).map_err(|_| failed("the host has no name for TLS"))?;
     let connected =
         timeout(PATIENCE, TlsConnector::from(authority.client(http2)).connect(name, stream)).await;
-    let stream = connected
-        .map_err(|_| failed("the server does not end its handshake in time"))?
-        .map_err(|error| NoWay::Failed(format!("TLS with the server failed: {error}")))?;
+    let stream = match connected.map_err(|_| failed("the server does not end its handshake in time"))? {
+        Ok(stream) => stream,
+        Err(error) => {
+            let why = format!("TLS with the server failed: {error}");
+            // Somebody else may be there: that is worth a line in the record.
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+            if matches!(cause, Some(rustls::Error::InvalidCertificate(_))) {
+                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
+            }
+            return Err(NoWay::Failed(why));
+        }
+    };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok((stream, http2))
 }

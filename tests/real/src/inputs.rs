@@ -112,7 +112,12 @@ pub fn tunnels() -> PathBuf {
         let fetch = place.join("fetch");
         fs::create_dir_all(&fetch).map_err(text)?;
         let packages = ["dns2tcp", "iodine", "ptunnel-ng", "stunnel4", "libpcap0.8", "libwrap0"];
-        run(client("apt-get", "apt")?.args(["download", "--quiet"]).args(packages).current_dir(&fetch))?;
+        let download = || {
+            run(client("apt-get", "apt")?.args(["download", "--quiet"]).args(packages).current_dir(&fetch))
+        };
+        // A machine that never asked has no lists of packages.
+        download()
+            .or_else(|_| run(client("apt-get", "apt")?.args(["update", "-qq"])).and_then(|()| download()))?;
         for archive in fs::read_dir(&fetch).map_err(text)?.flatten() {
             run(client("dpkg-deb", "dpkg")?.arg("--extract").arg(archive.path()).arg(place.join("it")))?;
         }
