@@ -14,6 +14,7 @@ use crate::crawl;
 use crate::dist;
 use crate::speed;
 use crate::starts;
+use crate::trees;
 
 /// The ratio that the project promises for a cold start, and how far the bound in CI is from it.
 const COLD_START: f64 = 0.8;
@@ -132,24 +133,38 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
 
 /// Runs the verb.
 pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
-    let (mut json, mut runs, mut only, mut given) = (false, 50, false, None);
+    let (mut json, mut runs, mut only, mut given, mut files) = (false, 50, false, None, None);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = true,
             // What is measured of the starts of programs, alone.
             "--starts" => only = true,
+            // What large workspaces cost, alone.
+            "--trees" => {
+                let value = args.next().and_then(|text| text.parse().ok());
+                files = Some(value.ok_or("`--trees` needs a number of files")?);
+            }
             "--binary" => given = Some(PathBuf::from(args.next().ok_or("`--binary` needs a path")?)),
             "--runs" => {
                 let value = args.next().and_then(|text| text.parse().ok());
                 runs = value.ok_or("`--runs` needs a number")?;
             }
-            _ => return Err("usage: bench [--runs N] [--starts] [--binary PATH] [--json]".to_owned()),
+            _ => {
+                return Err(
+                    "usage: bench [--runs N] [--starts] [--trees FILES] [--binary PATH] [--json]".to_owned()
+                );
+            }
         }
     }
     let binary = given.map_or_else(dist::build, Ok)?;
     let scratch = std::env::temp_dir().join(format!("ringfence-speed.{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|e| e.to_string())?;
+    if let Some(files) = files {
+        let found = trees::trees(&binary, &scratch, files);
+        std::fs::remove_dir_all(&scratch).ok();
+        return found.map(|()| ExitCode::SUCCESS);
+    }
     if only {
         let found = starts_of_programs(&binary, &scratch, runs, json);
         std::fs::remove_dir_all(&scratch).ok();

@@ -11,6 +11,7 @@ mod clock;
 mod commands;
 mod copies;
 mod decoys;
+mod described;
 mod environment;
 mod executions;
 mod explanation;

@@ -25,6 +25,7 @@ use crate::cli::PolicyArguments;
 use crate::commands::fork::Fork;
 use crate::commands::run::Arguments;
 use crate::decoys::{self, Decoy};
+use crate::described::{degraded, mode, words};
 use crate::failure::{Context, Failure};
 use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
@@ -585,25 +586,6 @@ impl Run {
             terminal::error(&format!("{} {text}", terminal::label("run:")));
         }
     }
-}
-
-pub(crate) fn words(plan: &Plan) -> Vec<String> {
-    plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
-}
-
-fn degraded(plan: &Plan) -> Vec<ringfence_record::Degraded> {
-    let one = |degraded: &ringfence_plan::Degraded| ringfence_record::Degraded {
-        name: degraded.name.clone(),
-        effect: degraded.effect.clone(),
-    };
-    plan.degraded.iter().map(one).collect()
-}
-
-fn mode(plan: &Plan) -> String {
-    serde_json::to_value(plan.mode)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }
 
 /// The plan's command, as init is told to start it.
