@@ -124,6 +124,15 @@ pub(crate) fn races(rounds: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_RACES", rounds)).map(|()| ExitCode::SUCCESS)
 }
 
+/// The long form of the gateway's tests: every transport, ten thousand connections, Debian's tunnels.
+pub(crate) fn network() -> Result<ExitCode, String> {
+    run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
+    let mut command = cargo();
+    command.args(["test", "--locked", "-p", "ringfence-real", "--", "--nocapture"]);
+    command.args(["network::", "load::", "tunnels::"]);
+    run(command.env("RINGFENCE_LONG", "1")).map(|()| ExitCode::SUCCESS)
+}
+
 /// Runs the suite, as it is built, as an ordinary user in namespaces of its own.
 pub(crate) fn as_user() -> Result<Count, String> {
     let scratch = std::env::temp_dir().join(format!("ringfence-user.{}", std::process::id()));

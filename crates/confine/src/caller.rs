@@ -80,7 +80,7 @@ fn purpose(number: i64, arguments: &[u64]) -> (Purpose, Option<usize>) {
 }
 
 /// A string that ends with NUL in its memory; it may lie at the end of a mapping.
-fn string(thread: i32, address: u64) -> Option<OsString> {
+pub(crate) fn string(thread: i32, address: u64) -> Option<OsString> {
     let mut bytes = Vec::new();
     while bytes.len() < LONGEST {
         let at = address.checked_add(bytes.len() as u64)?;

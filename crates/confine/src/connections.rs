@@ -26,6 +26,7 @@ use crate::guard::{self, Guard};
 use crate::hosted::{self, Judge, Judged};
 use crate::reach::Reach;
 use crate::report::{Purpose, Refusal, Refused};
+use crate::written;
 
 const AF_UNIX: u16 = 1;
 /// `sun_path` starts behind the family (unix(7)).
@@ -45,7 +46,7 @@ pub(crate) struct Connections {
     listener: OwnedFd,
     waiting: Vec<Waiting>,
     /// Refusals that are being written down, by their number; and what their callers are told.
-    unwritten: BTreeMap<u32, (u64, Errno)>,
+    unwritten: BTreeMap<u32, (u64, Fate)>,
     /// Of those, the calls that may be judged again.
     again: BTreeMap<u32, Notification>,
     /// What the guard knows it by.
@@ -64,6 +65,14 @@ struct Waiting {
     own_peer: bool,
     /// The peer's own file, where it was named by path.
     _held: Option<OwnedFd>,
+}
+
+/// What a caller is told once its refusal is written down.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Fails(Errno),
+    /// The kernel refuses it by itself.
+    GoesOn,
 }
 
 /// What becomes of a call.
@@ -115,13 +124,16 @@ impl Connections {
         if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
             return self.change(&call, judge, calls);
         }
+        if own.watch_writes && syscalls::written(call.number).is_some() {
+            return self.write(&call, calls);
+        }
         if i64::from(call.number) != libc::SYS_connect {
             return self.refuse(&call, calls);
         }
         let outcome = match self.connect(&call, own, reach) {
             Ok(Verdict::Later) => return None,
             Ok(Verdict::Refuse(refusal, errno)) => {
-                self.unwritten.insert(number, (call.id, errno));
+                self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
                 return Some(Refusal { number, ..refusal });
             }
             Ok(Verdict::Done) => Ok(0),
@@ -140,7 +152,7 @@ impl Connections {
                 None
             }
             guard::Verdict::Refused(refusal) => {
-                self.unwritten.insert(number, (call.id, Errno::ACCESS));
+                self.unwritten.insert(number, (call.id, Fate::Fails(Errno::ACCESS)));
                 self.again.insert(number, *call);
                 Some(Refusal { number, ..refusal })
             }
@@ -163,7 +175,7 @@ impl Connections {
                         _ => Purpose::Write,
                     };
                     let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
-                    self.unwritten.insert(number, (call.id, Errno::PERM));
+                    self.unwritten.insert(number, (call.id, Fate::Fails(Errno::PERM)));
                     return Some(Refusal { number, process, program, what });
                 }
                 Err(Errno::PERM)
@@ -174,13 +186,32 @@ impl Connections {
         None
     }
 
+    /// A call that changes a file: told of if the kernel will refuse it, and always its to judge.
+    fn write(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
+        if syscalls::sets_id(call.number, &call.arguments) {
+            return self.refuse(call, calls);
+        }
+        if let Some(path) = written::refused(call) {
+            let process = group(call.thread).unwrap_or(call.thread);
+            let program = program(process);
+            if let First::New(number) = calls.note(&[b"w", path.as_os_str().as_bytes(), program.as_bytes()]) {
+                let what =
+                    Refused::File { path: path.into_os_string(), asked: None, purpose: Purpose::Write };
+                self.unwritten.insert(number, (call.id, Fate::GoesOn));
+                return Some(Refusal { number, process, program, what });
+            }
+        }
+        let _ = seccomp::proceed(self.listener.as_fd(), call.id);
+        None
+    }
+
     fn refuse(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
         let process = group(call.thread).unwrap_or(call.thread);
         let program = program(process);
         let errno = Errno::from_raw_os_error(syscalls::errno(call.number, &call.arguments));
         if let First::New(number) = calls.note(&[&call.number.to_ne_bytes(), program.as_bytes()]) {
             let what = Refused::Syscall { number: call.number, arguments: call.arguments };
-            self.unwritten.insert(number, (call.id, errno));
+            self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program, what });
         }
         let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
@@ -189,9 +220,12 @@ impl Connections {
 
     /// The refusal of this number is written down; whether it was one of these.
     pub(crate) fn written(&mut self, number: u32) -> bool {
-        let Some((id, errno)) = self.unwritten.remove(&number) else { return false };
+        let Some((id, fate)) = self.unwritten.remove(&number) else { return false };
         self.again.remove(&number);
-        let _ = seccomp::answer(self.listener.as_fd(), id, Err(errno));
+        let _ = match fate {
+            Fate::Fails(errno) => seccomp::answer(self.listener.as_fd(), id, Err(errno)),
+            Fate::GoesOn => seccomp::proceed(self.listener.as_fd(), id),
+        };
         true
     }
 

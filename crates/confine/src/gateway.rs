@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Plan};
-use ringfence_policy::{HostPattern, NetworkRules};
+use ringfence_policy::{Credential, GrantedHost, HostPattern, NetworkRules};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::divert::Listeners;
 use ringfence_sys::exec::{self, Vectors};
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::parent::{Failure, fail, reap};
 use crate::report::{self, Message};
-use crate::{channel, nascent};
+use crate::{channel, keeper, nascent};
 
 /// The first word of its command line.
 pub const NAME: &CStr = c"ringfence-gateway";
@@ -50,8 +50,21 @@ pub enum GatewayFirst {
         /// Certificates, as PEM.
         roots: String,
     },
+    /// Hold these secrets; so many come in packets of their own, and the keeper's socket along with this, if there is one.
+    Hold(Vec<Held>, u32),
     /// Serve.
     Serve(GatewayOrders),
+}
+
+/// A credential, as the gateway knows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Held {
+    /// Its name in the policy.
+    pub name: String,
+    /// What the policy says of it.
+    pub credential: Credential,
+    /// What the task sees; `None`: nothing.
+    pub placeholder: Option<String>,
 }
 
 /// What it is told afterwards.
@@ -59,6 +72,17 @@ pub enum GatewayFirst {
 pub enum GatewayTell {
     /// A refusal is written down: it takes effect.
     Written(u32),
+    /// A connection that was refused, and waits, is to be judged again.
+    Again(u32),
+    /// A destination may be reached.
+    Reach {
+        /// Names this grant.
+        number: u32,
+        /// Which.
+        granted: GrantedHost,
+    },
+    /// It may not any more; what is open to it ends.
+    Unreach(u32),
 }
 
 /// The gateway of one sandbox. Ends when this is dropped.
@@ -109,6 +133,36 @@ impl Gateway {
         }
     }
 
+    /// Has it hold these secrets. `known`: those that are there already, each by its number and with [`keeper::HEAD`] bytes of
+    /// room in front; the others it asks the keeper for.
+    ///
+    /// # Errors
+    /// It could not: ENOMEM where so much memory cannot be locked.
+    pub fn hold(
+        &self,
+        held: Vec<Held>,
+        known: &mut [(u32, Vec<u8>)],
+        keeper: Option<&keeper::Keeper>,
+    ) -> Result<(), Failure> {
+        let failed = fail("handing secrets to the gateway");
+        let count = u32::try_from(known.len()).map_err(|_| failed(Errno::TOOBIG))?;
+        let asked: Vec<_> = keeper.iter().map(|keeper| keeper.asked.as_fd()).collect();
+        channel::send(self.socket.as_fd(), &GatewayFirst::Hold(held, count), &asked).map_err(&failed)?;
+        for (number, bytes) in known {
+            keeper::packet(self.socket.as_fd(), *number, keeper::About::Value, bytes).map_err(&failed)?;
+        }
+        match report::receive(self.socket.as_fd()) {
+            Some((Message::Answer { done: true, .. }, _)) => Ok(()),
+            Some((Message::Failed { errno, .. }, _)) => {
+                let locked = matches!(errno, Errno::NOMEM | Errno::PERM | Errno::AGAIN);
+                let remedy =
+                    locked.then(|| "memory for secrets must be locked: raise `ulimit -l`".to_owned());
+                Err(Failure { remedy, ..failed(errno) })
+            }
+            _ => Err(failed(Errno::PROTO)),
+        }
+    }
+
     /// Tells it what to judge by. What comes out leads init to it.
     pub(crate) fn order(&mut self, rules: &NetworkRules, plan: &Plan) -> Result<OwnedFd, Failure> {
         let failed = fail("starting the gateway");
@@ -129,7 +183,8 @@ impl Gateway {
             Some(Message::Ready) => Ok(()),
             // No listeners came.
             Some(Message::Failed { errno: Errno::PIPE, .. }) => Ok(()),
-            Some(Message::Failed { errno, .. }) => Err(fail("starting the gateway")(errno)),
+            Some(Message::Failed { errno, job: 0, .. }) => Err(fail("starting the gateway")(errno)),
+            Some(Message::Failed { errno, job, .. }) => Err(no_port(job, errno)),
             _ => Err(fail("starting the gateway")(Errno::CHILD)),
         }
     }
@@ -143,6 +198,11 @@ impl Gateway {
         message
     }
 
+    /// Ends it, if it has not ended.
+    pub(crate) fn dismiss(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
     pub(crate) fn tell(&self, tell: &GatewayTell) {
         if let Ok(bytes) = postcard::to_stdvec(tell) {
             let _ = rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL);
@@ -152,9 +212,20 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.dismiss();
         reap(self.pid);
     }
+}
+
+/// A port of the host's loopback that cannot be had.
+fn no_port(port: u32, errno: Errno) -> Failure {
+    let remedy = match errno {
+        Errno::ADDRINUSE => "something on the host listens there: publish another port, or end it",
+        Errno::ACCESS => "ports below 1024 are root's: publish one above",
+        _ => "choose another port",
+    };
+    let part = format!("taking port {port} of the host's loopback (`network.publish`)");
+    Failure { part, errno, remedy: Some(remedy.to_owned()) }
 }
 
 /// The two sockets become descriptors 0 and 1, all others close. Returns only on failure.
@@ -213,8 +284,8 @@ fn lead(path: &Path) -> Result<(OwnedFd, Led), Errno> {
 ///
 /// # Errors
 /// The kernel's, or EBADMSG.
-pub fn gateway_first(told: BorrowedFd<'_>) -> Result<GatewayFirst, Errno> {
-    channel::receive::<GatewayFirst>(told).map(|(first, _)| first)
+pub fn gateway_first(told: BorrowedFd<'_>) -> Result<(GatewayFirst, Option<OwnedFd>), Errno> {
+    channel::receive::<GatewayFirst>(told).map(|(first, mut descriptors)| (first, descriptors.pop()))
 }
 
 /// In the gateway: its listeners, which come on descriptor 1, in the order of [`Listeners`]: two for connections, two for

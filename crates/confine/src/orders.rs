@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
-use ringfence_policy::{CommandRules, GrantedCommand, NetworkRules};
+use ringfence_policy::{CommandRules, GrantedCommand, GrantedHost, NetworkRules};
 use ringfence_void::Decision;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +155,18 @@ pub(crate) enum Request {
     },
     /// It may not any more.
     Withdraw {
+        /// Which.
+        number: u32,
+    },
+    /// A destination may be reached.
+    Reach {
+        /// Names this grant.
+        number: u32,
+        /// Which.
+        granted: GrantedHost,
+    },
+    /// It may not any more.
+    Unreach {
         /// Which.
         number: u32,
     },

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_plan::{Content, Ids, Node, Plan, Stacked, Tree};
-use ringfence_policy::GrantedCommand;
+use ringfence_policy::{GrantedCommand, GrantedHost};
 use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::channel;
 use crate::gateway::{self, Gateway, GatewayTell};
+use crate::init::CALLS;
 use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, Tell, VoidOrders};
 use crate::report::{self, Message, Refusal, Refused, STEPS, Stage, TREES};
@@ -157,12 +158,12 @@ impl Boundary {
     pub fn written(&self, refusal: &Refusal) {
         let number = refusal.number;
         match &refusal.what {
-            // Where the root has no server, init alone refuses.
-            Refused::File { .. } if self.server.is_none() => {
+            // Where the root has no server, init alone refuses; and what it tells of has numbers of its own.
+            Refused::File { .. } if self.server.is_none() || number >= CALLS => {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
             Refused::File { .. } | Refused::Decoy { .. } => drop(self.tell_server(&Tell::Written(number))),
-            Refused::Network { .. } if number >= gateway::NUMBERS => {
+            Refused::Network { .. } | Refused::Credential { .. } if number >= gateway::NUMBERS => {
                 if let Some(gateway) = &self.gateway {
                     gateway.tell(&GatewayTell::Written(number));
                 }
@@ -171,6 +172,7 @@ impl Boundary {
             Refused::Asked { .. } => {}
             Refused::Connect { .. }
             | Refused::Network { .. }
+            | Refused::Credential { .. }
             | Refused::Syscall { .. }
             | Refused::Command(_) => {
                 drop(self.tell(&Request::Written { number }, &[]));
@@ -191,9 +193,30 @@ impl Boundary {
         let _ = self.tell(&Request::Withdraw { number }, &[]);
     }
 
-    /// A command that was refused, and not told so yet, is judged again.
+    /// A destination may be reached from now on.
+    ///
+    /// # Errors
+    /// The kernel's: nobody judges any more.
+    pub fn reach(&self, number: u32, granted: GrantedHost) -> Result<(), Failure> {
+        self.tell(&Request::Reach { number, granted: granted.clone() }, &[])?;
+        self.gateway
+            .iter()
+            .for_each(|gateway| gateway.tell(&GatewayTell::Reach { number, granted: granted.clone() }));
+        Ok(())
+    }
+
+    /// It may not any more, and what is open to it ends.
+    pub fn unreach(&self, number: u32) {
+        self.gateway.iter().for_each(|gateway| gateway.tell(&GatewayTell::Unreach(number)));
+        let _ = self.tell(&Request::Unreach { number }, &[]);
+    }
+
+    /// A command or connection that was refused, and not told so yet, is judged again.
     pub fn retry(&self, number: u32) {
-        let _ = self.tell(&Request::Retry { number }, &[]);
+        match &self.gateway {
+            Some(gateway) if number >= gateway::NUMBERS => gateway.tell(&GatewayTell::Again(number)),
+            _ => drop(self.tell(&Request::Retry { number }, &[])),
+        }
     }
 
     fn tell_server(&self, tell: &Tell) -> Result<(), Errno> {
@@ -250,7 +273,11 @@ impl Boundary {
                 true
             }
             Some(_) => true,
-            None => false,
+            // It may live, and say what nobody understands: then it carries nothing more.
+            None => {
+                self.gateway.iter().for_each(Gateway::dismiss);
+                false
+            }
         }
     }
 

@@ -51,6 +51,23 @@ pub enum Refused {
         /// The port it came from, in the sandbox; 0: not known.
         source: u16,
     },
+    /// A credential was used, or was going to be used in another way than its rule allows.
+    Credential {
+        /// Its name in the policy.
+        name: String,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The method and the path of the request, without its query.
+        request: String,
+        /// Why it was refused; empty: it was used.
+        rule: String,
+        /// How often.
+        times: u64,
+        /// The port it came from, in the sandbox; 0: not known.
+        source: u16,
+    },
     /// A name where nothing is granted.
     File {
         /// Where the way ended.
@@ -344,6 +361,12 @@ impl Message {
     #[must_use]
     pub fn no_gateway(errno: Errno) -> Self {
         Self::Failed { stage: Stage::Gateway as u32, errno, job: 0 }
+    }
+
+    /// This port of the host cannot be had.
+    #[must_use]
+    pub fn no_port(port: u16, errno: Errno) -> Self {
+        Self::Failed { stage: Stage::Gateway as u32, errno, job: port.into() }
     }
 
     fn encode(&self) -> Vec<u8> {

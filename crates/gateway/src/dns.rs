@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::Gateway;
+use crate::credentials;
 
 /// A question is short; a longer one is none of ours.
 const LONGEST: usize = 1024;
@@ -114,11 +115,15 @@ fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
         return refused(&name, "it is no host name".to_owned(), Rcode::REFUSED);
     }
-    if let Err(why) = gateway.judge.knows(&name) {
+    if let Some(denied) = gateway.credentials.as_ref().and_then(|held| credentials::in_name(held, &name)) {
+        let why = format!("the credential `{}`: {}", denied.credential, denied.rule);
+        return refused(&name, why, Rcode::REFUSED);
+    }
+    if let Err(why) = gateway.judge.borrow().knows(&name) {
         // Where a service of an allowed host is looked for: that there is none says nothing new.
         let service =
             name.split_inclusive('.').take_while(|label| label.starts_with('_')).map(str::len).sum();
-        if service > 0 && name.get(service..).is_some_and(|host| gateway.judge.knows(host).is_ok()) {
+        if service > 0 && name.get(service..).is_some_and(|host| gateway.judge.borrow().knows(host).is_ok()) {
             return error(Rcode::NXDOMAIN).map(Judged::Answer);
         }
         return refused(&name, why, Rcode::NXDOMAIN);

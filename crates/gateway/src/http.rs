@@ -1,13 +1,12 @@
 //! HTTP on a connection: every request is parsed, held against the name that was asked for, and written anew.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder as Client, SendRequest};
 use hyper::client::conn::http2::{Builder as Client2, SendRequest as SendRequest2};
@@ -16,17 +15,22 @@ use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ringfence_policy::HttpRequest;
+use ringfence_policy::{HttpRequest, Pass};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
+use crate::body::{self, Carried, Found, Search};
 use crate::connection::{Target, reset};
+use crate::counted::{self, Cut};
+use crate::credentials::{self, Denied, Used};
 use crate::inspect;
 use crate::upstream::{self, NoWay};
+use crate::websocket::{self, Tunnel};
 
 /// Bytes of the head of one message, and fields in it.
 const HEAD: usize = 64 << 10;
@@ -48,15 +52,25 @@ static OF_ONE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Fields that make some servers take a request for one of another method.
-static OVERRIDES: &[&str] = &["x-http-method", "x-http-method-override", "x-method-override"];
-
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+/// Fields that make some servers take a request for one of another method, or for another path (IIS, Symfony, Zend). Servers that
+/// hand fields on as variables (RFC 3875, section 4.1.18) read `_` as `-`.
+static OVERRIDES: &[(&str, &str)] = &[
+    ("x-http-method", "method"),
+    ("x-http-method-override", "method"),
+    ("x-method-override", "method"),
+    ("x-original-method", "method"),
+    ("x-original-uri", "path"),
+    ("x-original-url", "path"),
+    ("x-rewrite-uri", "path"),
+    ("x-rewrite-url", "path"),
+    ("x-override-url", "path"),
+    ("x-http-path-override", "path"),
+];
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
 pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
     let kind = Kind { judged, secure: false, multiplexed: false };
-    let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
+    let way = Rc::new(Way::new(gateway, target, kind));
     let own = Rc::clone(&way);
     let service = service_fn(move |request| {
         let way = Rc::clone(&own);
@@ -64,14 +78,12 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
     });
     let server = server();
     let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await
-        && error.is_parse()
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await
+        && way.no_http(&error).await
     {
-        let why = format!("what is said is no HTTP: {error}");
-        let target = &way.target;
-        way.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
         let _ = rustix::net::sockopt::set_socket_linger(&own, Some(Duration::ZERO));
     }
+    way.carry_tunnel().await;
 }
 
 fn server() -> Server {
@@ -84,12 +96,13 @@ fn server() -> Server {
 /// The same within TLS that was ended here.
 pub(crate) async fn serve_inspected<S>(gateway: Rc<Gateway>, stream: S, target: Target, http2: bool)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let kind = Kind { judged: true, secure: true, multiplexed: http2 };
-    let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
+    let way = Rc::new(Way::new(gateway, target, kind));
+    let own = Rc::clone(&way);
     let service = service_fn(move |request| {
-        let way = Rc::clone(&way);
+        let way = Rc::clone(&own);
         async move { Ok::<_, Infallible>(way.answer(request).await) }
     });
     let stream = TokioIo::new(stream);
@@ -97,9 +110,10 @@ where
         let mut server = Server2::new(Local);
         server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
         let _ = server.serve_connection(stream, service).await;
-    } else {
-        let _ = server().serve_connection(stream, service).await;
+    } else if let Err(error) = server().serve_connection(stream, service).with_upgrades().await {
+        way.no_http(&error).await;
     }
+    way.carry_tunnel().await;
 }
 
 /// Runs what hyper starts beside a connection.
@@ -129,8 +143,8 @@ struct Kind {
 
 /// A connection to the server.
 enum Sender {
-    One(SendRequest<Incoming>),
-    Two(SendRequest2<Incoming>),
+    One(SendRequest<Carried>),
+    Two(SendRequest2<Carried>),
 }
 
 /// One connection of a client, and the one that its requests are sent on by.
@@ -139,33 +153,140 @@ struct Way {
     target: Target,
     kind: Kind,
     sender: Mutex<Option<Sender>>,
+    /// What the connection has become.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 impl Way {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    fn new(gateway: Rc<Gateway>, target: Target, kind: Kind) -> Self {
+        Self { gateway, target, kind, sender: Mutex::new(None), tunnel: RefCell::default() }
+    }
+
+    /// To its end, if it has become one.
+    async fn carry_tunnel(&self) {
+        let tunnel = self.tunnel.borrow_mut().take();
+        let Some(tunnel) = tunnel else { return };
+        if let Some(why) = tunnel.carry(&self.gateway).await {
+            let target = &self.target;
+            self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        }
+    }
+
+    /// Written down, and answered so.
+    async fn refused(&self, why: &str) -> Response<Carried> {
+        let target = &self.target;
+        self.gateway.refusals.tell(&target.host(), target.port, why.to_owned(), target.source).await;
+        problem(StatusCode::FORBIDDEN, why)
+    }
+
+    /// Tells of a client that says something else; whether it does.
+    async fn no_http(&self, error: &hyper::Error) -> bool {
+        if error.is_parse() {
+            let why = format!("what is said is no HTTP: {error}");
+            let target = &self.target;
+            self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        }
+        error.is_parse()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Carried> {
         let (gateway, target) = (&self.gateway, &self.target);
-        let rewritten = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
-        let request = match rewritten {
-            Ok(request) => request,
-            Err(why) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                return problem(StatusCode::FORBIDDEN, &why);
-            }
+        let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
+        let (mut request, pass) = match judged {
+            Ok(judged) => judged,
+            Err(why) => return self.refused(&why).await,
         };
-        match self.send(request).await {
+        let task = websocket::wants(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let (line, found) = (credentials::line(&request), Found::default());
+        let (request, used) = match self.with_secrets(request, &found).await {
+            Ok(request) => request,
+            Err(denied) => return self.denied(denied, line).await,
+        };
+        if task.is_some() && !used.is_empty() {
+            // What comes back on it could not be looked through for the secret.
+            return self.refused("a WebSocket is not carried where a secret is put on its request").await;
+        }
+        let cut = Cut::default();
+        let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
+        let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
+        let late = (Rc::clone(gateway), target.clone());
+        if let Some(why) = cut.take(move |why| refuse_late(late, why)) {
+            return self.refused(&why).await;
+        }
+        // What must not leave ended the request.
+        let late = (Rc::clone(gateway), target.clone(), line.clone());
+        if let Some(denied) = found.take(move |denied| tell_late(late, denied)) {
+            return self.denied(denied, line).await;
+        }
+        match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switched(response, task, pass)
+            }
             Ok(mut response) => {
                 leave_connection(response.headers_mut());
-                response.map(BodyExt::boxed_unsync)
+                self.masked(response, used)
             }
-            Err(NoWay::Refused(why)) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                problem(StatusCode::FORBIDDEN, &why)
-            }
+            Err(NoWay::Refused(why)) => self.refused(&why).await,
             Err(NoWay::Failed(why)) => problem(StatusCode::BAD_GATEWAY, &why),
         }
     }
 
-    async fn send(&self, mut request: Request<Incoming>) -> Result<Response<Incoming>, NoWay> {
+    /// The server speaks something else from here on: what was asked for, or nothing.
+    fn switched(
+        &self,
+        mut response: Response<Incoming>,
+        task: Option<OnUpgrade>,
+        pass: Option<Pass>,
+    ) -> Response<Carried> {
+        let (Some(task), Some(pass), true) = (task, pass, websocket::wants(response.headers())) else {
+            return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol");
+        };
+        let up = hyper::upgrade::on(&mut response);
+        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
+        leave_connection(response.headers_mut());
+        websocket::announce(response.headers_mut());
+        response.map(body::plain)
+    }
+
+    /// The request with the secrets that belong on it, and nothing else of them in it.
+    async fn with_secrets(
+        &self,
+        mut request: Request<Incoming>,
+        found: &Found,
+    ) -> Result<(Request<Carried>, Used), Denied> {
+        let Some(credentials) = &self.gateway.credentials else {
+            return Ok((request.map(body::plain), Used::default()));
+        };
+        let used = credentials.apply(&self.gateway, &mut request, &self.target, self.kind.secure).await?;
+        let (head, own) = request.into_parts();
+        let own = match Search::new(credentials) {
+            Some(search) => body::searched(own, search, found).await?,
+            None => body::plain(own),
+        };
+        Ok((Request::from_parts(head, own), used))
+    }
+
+    async fn denied(&self, denied: Denied, line: String) -> Response<Carried> {
+        let Denied { credential, rule } = denied;
+        let why = format!("{line}: the credential `{credential}`: {rule}");
+        self.gateway.refusals.credential(&credential, &self.target, line, rule, 1).await;
+        problem(StatusCode::FORBIDDEN, &why)
+    }
+
+    /// The answer without the secrets that were on the request.
+    fn masked(&self, response: Response<Incoming>, used: Used) -> Response<Carried> {
+        let Some(credentials) = self.gateway.credentials.as_ref().filter(|_| !used.is_empty()) else {
+            return response.map(body::plain);
+        };
+        if response.status() == StatusCode::UNAUTHORIZED {
+            used.refused(credentials);
+        }
+        let (mut head, own) = response.into_parts();
+        used.mask.headers(&mut head.headers);
+        Response::from_parts(head, body::masked(own, used.mask))
+    }
+
+    async fn send(&self, mut request: Request<Carried>) -> Result<Response<Incoming>, NoWay> {
         let ended = |_| NoWay::Failed("the server ended the connection without an answer".to_owned());
         let mut kept = self.sender.lock().await;
         let open = match kept.as_mut() {
@@ -198,29 +319,37 @@ impl Way {
         }
     }
 
-    /// Holds a request against the rules of its host, and sends on the very path that was judged.
-    fn judge(&self, mut request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+    /// Holds a request against the rules of its host, and sends on the very path that was judged; with what bounds its body.
+    fn judge(&self, mut request: Request<Incoming>) -> Result<(Request<Incoming>, Option<Pass>), String> {
+        let websocket = websocket::wants(request.headers());
         if !self.kind.judged {
-            return Ok(request);
+            return match websocket {
+                true => Err("a WebSocket needs a rule with `websocket = true`".to_owned()),
+                false => Ok((request, None)),
+            };
         }
+        if let Some((name, what)) = request.headers().keys().find_map(overrides) {
+            return Err(format!("the header `{name}` asks for another {what} than the one that was judged"));
+        }
+        // Fields behind the body would come after the judgement; only those that were announced are sent.
+        request.headers_mut().remove(header::TRAILER);
         let headers = request.headers();
-        if let Some(name) = OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
-            return Err(format!("the header `{name}` asks for another method than the one that was judged"));
-        }
         let target = request.uri().to_string();
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let asked = HttpRequest {
-            method: request.method().as_str(),
-            target: target.as_bytes(),
-            length,
-            websocket: false,
-        };
-        let path = self.gateway.judge.request(&self.target.peer(), self.target.port, &asked)?;
-        *request.uri_mut() = path
+        let asked =
+            HttpRequest { method: request.method().as_str(), target: target.as_bytes(), length, websocket };
+        let pass = self.gateway.judge.borrow().request(&self.target.peer(), self.target.port, &asked)?;
+        // The head counts as it came, which is about what is sent.
+        let head = asked.method.len() + target.len() + octets(headers);
+        if let Some(budget) = pass.budget.as_ref().filter(|budget| !self.gateway.spend(budget, head)) {
+            return Err(budget.exceeded());
+        }
+        *request.uri_mut() = pass
+            .path
             .target()
             .parse::<Uri>()
             .map_err(|_| "the target of the request cannot be read".to_owned())?;
-        Ok(request)
+        Ok((request, Some(pass)))
     }
 
     async fn connect(&self) -> Result<Sender, NoWay> {
@@ -228,7 +357,7 @@ impl Way {
         let stream = upstream::connect(&self.gateway, &self.target.peer(), self.target.port).await?;
         if !self.kind.secure {
             let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
-            tokio::task::spawn_local(connection);
+            tokio::task::spawn_local(connection.with_upgrades());
             return Ok(Sender::One(sender));
         }
         let (stream, http2) =
@@ -241,9 +370,23 @@ impl Way {
             return Ok(Sender::Two(sender));
         }
         let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        tokio::task::spawn_local(connection);
+        tokio::task::spawn_local(connection.with_upgrades());
         Ok(Sender::One(sender))
     }
+}
+
+/// The same of what went beyond its bounds.
+fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
+    tokio::task::spawn_local(async move {
+        gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+    });
+}
+
+/// What was found in the rest of a request whose answer had begun.
+fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), denied: Denied) {
+    tokio::task::spawn_local(async move {
+        gateway.refusals.credential(&denied.credential, &target, line, denied.rule, 1).await;
+    });
 }
 
 fn client() -> Client {
@@ -252,8 +395,14 @@ fn client() -> Client {
     client
 }
 
+/// The field that such a name is, and what it asks for.
+fn overrides(name: &HeaderName) -> Option<(&'static str, &'static str)> {
+    let plain = name.as_str().replace('_', "-");
+    OVERRIDES.iter().find(|(known, _)| *known == plain).copied()
+}
+
 /// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).
-fn absolute(request: &mut Request<Incoming>, target: &Target) {
+fn absolute(request: &mut Request<Carried>, target: &Target) {
     let host = match (target.name.as_deref(), target.address) {
         (Some(name), _) => name.to_owned(),
         (None, IpAddr::V6(address)) => format!("[{address}]"),
@@ -296,15 +445,18 @@ fn rewritten(
     if request.uri().scheme_str().is_some_and(|written| written != scheme) {
         return Err(format!("the request is for another scheme than `{scheme}`"));
     }
-    let mut upgrade = request.headers().get_all(header::UPGRADE).iter();
-    if upgrade.any(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return Err("a WebSocket is not carried where requests are looked into".to_owned());
+    let websocket = websocket::wants(request.headers());
+    if websocket && (request.version() != Version::HTTP_11 || request.method() != Method::GET) {
+        return Err("a WebSocket begins with GET by HTTP/1.1".to_owned());
     }
     // From here on it is for the server alone: in origin form, without what was said to the gateway.
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() =
         path.parse::<Uri>().map_err(|_| "the target of the request cannot be read".to_owned())?;
     leave_connection(request.headers_mut());
+    if websocket {
+        websocket::announce(request.headers_mut());
+    }
     if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok()) {
         request.headers_mut().insert(header::HOST, host);
     }
@@ -324,6 +476,11 @@ fn same(text: &[u8], target: &Target, usual: u16) -> bool {
         Some(name) => text.strip_suffix('.').unwrap_or(text).eq_ignore_ascii_case(name),
         None => text.trim_matches(['[', ']']).parse() == Ok(target.address),
     }
+}
+
+/// Bytes of fields, as HTTP/1.1 writes them.
+pub(crate) fn octets(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// Removes what is about one connection, and what the sender says is.
@@ -350,7 +507,7 @@ fn leave_connection(headers: &mut HeaderMap) {
 }
 
 /// An answer of the gateway's own (RFC 9457).
-fn problem(status: StatusCode, why: &str) -> Response<Body> {
+fn problem(status: StatusCode, why: &str) -> Response<Carried> {
     let (title, again) = match status {
         StatusCode::FORBIDDEN => ("refused by the policy of this sandbox", "asking again will not help"),
         _ => ("no answer from the server", "asking again may help"),
@@ -358,8 +515,7 @@ fn problem(status: StatusCode, why: &str) -> Response<Body> {
     let text = serde_json::json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": why, "again": again,
     });
-    let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {}).boxed_unsync();
-    let mut response = Response::new(body);
+    let mut response = Response::new(body::whole(Bytes::from(format!("{text}\n"))));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

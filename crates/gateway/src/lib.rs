@@ -8,18 +8,26 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod body;
 mod connection;
+mod counted;
+mod credentials;
 mod dns;
 mod enclosure;
 mod http;
 mod inspect;
+mod mask;
+mod publish;
 mod refusals;
 mod relay;
 mod resolver;
 mod socket;
 mod upstream;
+mod vault;
+mod websocket;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::TcpListener as StdListener;
 use std::net::UdpSocket as StdSocket;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,15 +36,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_confine::gateway::{GatewayFirst, gateway_first, gateway_listeners, started_by_supervisor};
+use ringfence_confine::gateway::{
+    GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
+};
 use ringfence_confine::{Message, report};
-use ringfence_policy::{Names, NetworkJudge};
+use ringfence_policy::{Budget, Names, NetworkJudge};
+use ringfence_sys::secret;
 use rustix::io::Errno;
+use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::LocalSet;
 
 use crate::authority::Authority;
+use crate::credentials::Credentials;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
@@ -46,15 +59,24 @@ const RESERVED: usize = 128;
 /// Connections at one time, however many descriptors there are; who comes later waits in the listener's queue.
 const MOST_CONNECTIONS: usize = 16_384;
 
+/// How often uses of credentials are counted for the record.
+const COUNT: Duration = Duration::from_millis(150);
+
 /// What every part of it shares. One thread serves all.
 struct Gateway {
-    judge: NetworkJudge,
+    judge: RefCell<NetworkJudge>,
+    /// What is granted for a time; connections that stand and fall with one wait for its end.
+    grants: RefCell<HashMap<u32, Rc<Notify>>>,
     names: RefCell<Names>,
     resolver: Resolver,
     refusals: Refusals,
     buffer: Buffer,
+    /// Bytes that have left by rules that bound them.
+    spent: RefCell<HashMap<usize, u64>>,
     /// Where TLS is looked into.
     authority: Option<Authority>,
+    /// What is put on requests.
+    credentials: Option<Rc<Credentials>>,
 }
 
 /// Serves until its supervisor is gone. The exit status.
@@ -75,6 +97,41 @@ pub fn run() -> u8 {
     }
 }
 
+impl Gateway {
+    /// The owner grants something, or takes it back.
+    fn told(&self, tell: GatewayTell) {
+        match tell {
+            GatewayTell::Reach { number, granted } => {
+                self.judge.borrow_mut().grant(number, granted);
+                self.grants.borrow_mut().insert(number, Rc::default());
+            }
+            GatewayTell::Unreach(number) => {
+                self.judge.borrow_mut().withdraw(number);
+                if let Some(ends) = self.grants.borrow_mut().remove(&number) {
+                    ends.notify_waiters();
+                }
+            }
+            GatewayTell::Written(_) | GatewayTell::Again(_) => {}
+        }
+    }
+
+    /// Counts what leaves; `false`: it may not, and nothing more may.
+    fn spend(&self, budget: &Budget, bytes: usize) -> bool {
+        let mut spent = self.spent.borrow_mut();
+        let own = spent.entry(budget.number).or_default();
+        *own = own.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        *own <= budget.most
+    }
+
+    /// Until that grant ends.
+    async fn lasts(&self, number: u32) {
+        let ends = self.grants.borrow().get(&number).cloned();
+        if let Some(ends) = ends {
+            ends.notified().await;
+        }
+    }
+}
+
 struct Ready {
     runtime: tokio::runtime::Runtime,
     gateway: Gateway,
@@ -83,19 +140,36 @@ struct Ready {
     /// Sockets of the host, and where connections for them come.
     unix: Vec<(PathBuf, OwnedFd)>,
     connections: usize,
+    /// Ports of the host that lead to the task, and who connects there.
+    published: Vec<publish::Listening>,
+    inside: OwnedFd,
 }
 
 fn prepare() -> Result<Ready, Errno> {
     let (told, taking) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     enclosure::die_with_supervisor(told)?;
-    let mut first = gateway_first(told)?;
-    let mut authority = None;
-    if let GatewayFirst::Inspect { hosts, roots } = &first {
-        let made = Authority::new(hosts, roots).map_err(|_| Errno::INVAL)?;
-        report::tell(told, &Message::Answer { done: true, text: made.pem.clone() }, None)?;
-        authority = Some(made);
-        first = gateway_first(told)?;
-    }
+    let (mut authority, mut credentials) = (None, None);
+    let first = loop {
+        match gateway_first(told)? {
+            (GatewayFirst::Inspect { hosts, roots }, _) => {
+                let made = Authority::new(&hosts, &roots).map_err(|_| Errno::INVAL)?;
+                report::tell(told, &Message::Answer { done: true, text: made.pem.clone() }, None)?;
+                authority = Some(made);
+            }
+            (GatewayFirst::Hold(held, known), asked) => {
+                secret::wipe_what_is_freed();
+                process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+                process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+                let made = Credentials::new(held, asked)?;
+                for _ in 0..known {
+                    vault::take(told, &made.vault)?;
+                }
+                report::tell(told, &Message::Answer { done: true, text: String::new() }, None)?;
+                credentials = Some(Rc::new(made));
+            }
+            (first, _) => break first,
+        }
+    };
     let GatewayFirst::Serve(orders) = first else { return Err(Errno::BADMSG) };
     let resolver = Resolver::of_host();
     let names = Names::new(orders.rules.names());
@@ -104,24 +178,32 @@ fn prepare() -> Result<Ready, Errno> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Errno::NOMEM)?;
     let (listeners, unix) = gateway_listeners(taking)?;
+    let published = publish::listen(orders.rules.published()).map_err(|(port, errno)| {
+        let _ = report::tell(told.as_fd(), &Message::no_port(port, errno), None);
+        errno
+    })?;
+    let inside = rustix::io::fcntl_dupfd_cloexec(taking, 3)?;
     // What is behind it comes from the sandbox.
     enclosure::enter(orders.ids, &orders.rules, told.as_fd())?;
     let unix = orders.rules.unix().iter().cloned().zip(unix).collect();
     let gateway = Gateway {
-        judge: NetworkJudge::new(orders.rules),
+        judge: RefCell::new(NetworkJudge::new(orders.rules)),
+        grants: RefCell::default(),
+        spent: RefCell::default(),
         names: RefCell::new(names),
         resolver,
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
         buffer: Buffer::default(),
         authority,
+        credentials,
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
-    Ok(Ready { runtime, gateway, told, listeners, unix, connections })
+    Ok(Ready { runtime, gateway, told, listeners, unix, connections, published, inside })
 }
 
 impl Ready {
     fn serve(self) {
-        let Self { runtime, gateway, told, listeners, unix, connections } = self;
+        let Self { runtime, gateway, told, listeners, unix, connections, published, inside } = self;
         let gateway = Rc::new(gateway);
         LocalSet::new().block_on(&runtime, async move {
             let room = Arc::new(Semaphore::new(connections));
@@ -151,11 +233,32 @@ impl Ready {
                     Arc::clone(&room),
                 ));
             }
+            if !published.is_empty() {
+                let Ok(inside) = publish::Inside::new(inside) else { return };
+                let inside = Rc::new(inside);
+                for (port, listener) in published {
+                    let (gateway, inside, room) =
+                        (Rc::clone(&gateway), Rc::clone(&inside), Arc::clone(&room));
+                    tokio::task::spawn_local(accept(listener, room, move |stream| {
+                        publish::serve(Rc::clone(&gateway), Rc::clone(&inside), port, stream)
+                    }));
+                }
+            }
+            if let Some(credentials) = gateway.credentials.clone() {
+                tokio::task::spawn_local(Rc::clone(&credentials.vault).listen());
+                let gateway = Rc::clone(&gateway);
+                tokio::task::spawn_local(async move {
+                    loop {
+                        tokio::time::sleep(COUNT).await;
+                        credentials.count(&gateway).await;
+                    }
+                });
+            }
             // What it says is heard only while the runtime runs.
             if report::tell(told.as_fd(), &Message::Ready, None).is_err() {
                 return;
             }
-            gateway.refusals.listen(told).await;
+            gateway.refusals.listen(told, |tell| gateway.told(tell)).await;
         });
     }
 }

@@ -42,6 +42,16 @@ pub struct Match {
     pub value: u32,
 }
 
+impl Match {
+    /// Whether these arguments meet it.
+    #[must_use]
+    pub fn holds(&self, arguments: &[u64; 6]) -> bool {
+        let argument = arguments.get(usize::from(self.argument)).copied().unwrap_or(0);
+        let half = if self.upper { argument >> 32 } else { argument } as u32;
+        half & self.mask == self.value
+    }
+}
+
 /// One alternative of a conditional answer: if all matches hold, this verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {

@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bpf;
+mod conditions;
 mod decoys;
 pub mod enforcer;
 mod environment;
+mod exposed;
 mod grants;
 mod guard;
 mod host;
@@ -20,8 +22,12 @@ mod refused;
 mod restack;
 mod steps;
 mod survey;
+mod synthetic;
 pub mod syscalls;
+mod temporary;
 mod told;
+mod tracing;
+mod trusted;
 mod void;
 mod windows;
 mod wire;
@@ -33,8 +39,9 @@ use std::path::PathBuf;
 
 use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Protocol, Rule};
 
+pub use exposed::Exposed;
 pub use host::{Host, Invoker};
-pub use hosted::{Hosted, SCOPES};
+pub use hosted::{Hosted, possible};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use restack::Stacked;
@@ -61,9 +68,11 @@ pub struct Request {
     /// 32 hexadecimal digits for /etc/machine-id.
     pub machine_id: String,
     /// Where TLS is looked into: the authority of this sandbox, and all that are trusted, both as PEM.
-    pub trust: Option<(String, String)>,
+    pub trust: Option<Trust>,
     /// Names in each layer's directory of the changes that it begins with, the topmost first.
     pub base: Vec<String>,
+    /// What the task sees of credentials.
+    pub exposed: Exposed,
     /// What the policy's decoys hold.
     pub decoys: BTreeMap<PathBuf, String>,
 }
@@ -213,10 +222,27 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+/// Whom the task trusts where TLS is looked into.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The authority of this sandbox, as PEM.
+    pub own: String,
+    /// All that are trusted, as PEM.
+    pub all: String,
+    /// The same, as Java reads it.
+    pub java: Vec<u8>,
+    /// Files of the host that programs without a setting read, by their real paths.
+    pub bundles: Vec<PathBuf>,
+    /// Such files of Java.
+    pub stores: Vec<PathBuf>,
+}
+
 /// What the task trusts where TLS is looked into: the sandbox's own authority, and with it all others.
 pub const AUTHORITY: &str = "/etc/ringfence-authority.pem";
 /// The second of these.
 pub const AUTHORITIES: &str = "/etc/ringfence-authorities.pem";
+/// The same, as Java reads it.
+pub const AUTHORITIES_OF_JAVA: &str = "/etc/ringfence-authorities.jks";
 
 /// Where the task asks for names.
 pub const RESOLVER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 18, 0, 1);
@@ -245,6 +271,7 @@ pub fn plan(
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
     let guard = guard::rules(policy, survey)?;
+    tracing::check(policy, host, guard.is_some(), &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {
@@ -270,7 +297,7 @@ pub fn plan(
     notes.extend(prices(policy));
     notes.extend(uninspected(policy));
     if request.trust.is_some() {
-        notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables trust the sandbox's own authority".into());
+        notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables, or the system's own store, trust the sandbox's own authority".into());
     }
     Ok(Plan {
         tier: "namespace",
@@ -289,6 +316,7 @@ pub fn plan(
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
             hosted: false,
+            watch_writes: policy.runtime.watch_writes,
         },
         guard,
         network: NetworkRules::of(policy),
@@ -308,11 +336,12 @@ pub fn plan(
 
 /// What passes without being looked into is said.
 fn uninspected(policy: &Policy) -> Option<String> {
-    let blind = |protocol| {
-        let blind = |rule: &&Rule<Destination>| rule.value.protocol == protocol && rule.value.http.is_none();
+    let blind = |of: fn(Protocol) -> bool| {
+        let blind = |rule: &&Rule<Destination>| of(rule.value.protocol) && rule.value.http.is_none();
         policy.network.allow.iter().filter(blind).count()
     };
-    let (tls, tcp) = (blind(Protocol::Tls), blind(Protocol::Tcp));
+    let tls = blind(|protocol| protocol == Protocol::Tls);
+    let tcp = blind(|protocol| !matches!(protocol, Protocol::Tls | Protocol::Http));
     (tls + tcp > 0).then(|| {
         format!(
             "network: {tls} destinations are held to the server's name in TLS and {tcp} to their address alone; \

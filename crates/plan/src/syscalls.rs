@@ -1,9 +1,9 @@
 //! The list of system calls and the conditions on their arguments.
 //!
-//! The answers are data (`syscalls.toml`). What is here is what a table cannot say: bits of arguments. Arguments that the
-//! kernel reads as 32 bits are compared as 32 bits, or garbage in the upper half would slip past (CVE-2019-10063).
+//! The answers are data (`syscalls.toml`), the conditions stand in `conditions.rs`.
 
-use crate::bpf::{self, Case, Entry, Instruction, Match, Verdict};
+use crate::bpf::{self, Case, Entry, Instruction, Verdict};
+use crate::conditions::{ENOSYS, TOLD, alone, always, closer, conditions, sealed_memfd, writing};
 
 /// How a system call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -56,6 +56,8 @@ pub struct Variant {
     pub guarded: bool,
     /// Tier `landlock`: there are no namespaces and no mounts, so calls that reach past Landlock are init's to make, or refused.
     pub hosted: bool,
+    /// `runtime.watch_writes`: init looks at calls that change files, and tells of those the kernel will refuse.
+    pub watch_writes: bool,
     /// `workspace.quota`: room on disk comes by writing, which takes time, and not by asking (fallocate(2)).
     pub quota: bool,
 }
@@ -87,6 +89,9 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
             (Answer::Allow, name) if variant.hosted && closer(name).is_some() => {
                 closer(name).unwrap_or_default()
+            }
+            (Answer::Allow, name) if variant.watch_writes && written(call.number as i32).is_some() => {
+                writing(name)
             }
             (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
@@ -211,188 +216,45 @@ pub fn errno(number: i32, arguments: &[u64; 6]) -> i32 {
     }
 }
 
-const ENOSYS: Verdict = Verdict::Errno(libc::ENOSYS as u16);
-/// Init tells of it, and answers as the kernel would: [`errno`].
-const TOLD: Verdict = Verdict::Notify;
+/// Where a call that changes a directory or a file holds its paths: the number of the argument with the directory to begin at,
+/// if any, and of the one with the path.
+pub type Paths = &'static [(Option<u8>, u8)];
 
-const SET_ID: u32 = 0o6000;
-const NEW_NAMESPACES: &[i32] = &[
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUTS,
-    libc::CLONE_NEWNET,
-    libc::CLONE_NEWCGROUP,
-    0x80, // CLONE_NEWTIME
-];
-
-/// A process that shares its current directory with another one could have it changed between its judgement and the moment when an
-/// interpreter opens its script. Threads end with an execve.
-fn alone() -> Vec<Case> {
-    const SHARED: u32 = (libc::CLONE_FS | libc::CLONE_THREAD) as u32;
-    let mut cases = vec![bits(0, SHARED, libc::CLONE_FS as u32, TOLD)];
-    cases.extend(conditions("clone"));
-    cases
-}
-
-fn always(verdict: Verdict) -> Vec<Case> {
-    vec![Case { when: vec![], verdict }]
-}
-
-/// Conditions of tier `landlock` that differ: processes, sockets and inode flags of others are within reach there.
-fn closer(name: &str) -> Option<Vec<Case>> {
-    let own = |argument| vec![bits(argument, u32::MAX, 0, Verdict::Allow), otherwise()];
-    let mut cases = match name {
-        // Of a process: 0 is the caller. prlimit64 is the same everywhere.
-        "sched_setaffinity" | "sched_setparam" | "sched_setscheduler" | "sched_setattr" => {
-            return Some(own(0));
-        }
-        // PRIO_PROCESS and IOPRIO_WHO_PROCESS of the caller.
-        "setpriority" => return Some(of_caller(0)),
-        "ioprio_set" => return Some(of_caller(1)),
-        "socket" => {
-            let mut cases = unix();
-            cases.push(otherwise());
-            return Some(cases);
-        }
-        // FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR: they need a descriptor that reads, no more.
-        "ioctl" => {
-            [0x4008_6602, 0x4004_6602, 0x401c_5820].map(|request| bits(1, u32::MAX, request, TOLD)).to_vec()
-        }
+/// The paths of a call that changes files, for `runtime.watch_writes`.
+#[must_use]
+pub fn written(number: i32) -> Option<Paths> {
+    let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
+    Some(match call.name {
+        "open" | "creat" | "truncate" | "mkdir" | "rmdir" | "unlink" | "mknod" => &[(None, 0)],
+        "openat" | "openat2" | "mkdirat" | "unlinkat" | "mknodat" => &[(Some(0), 1)],
+        "rename" => &[(None, 0), (None, 1)],
+        "renameat" | "renameat2" => &[(Some(0), 1), (Some(2), 3)],
+        "link" | "symlink" => &[(None, 1)],
+        "linkat" => &[(Some(2), 3)],
+        "symlinkat" => &[(Some(1), 2)],
         _ => return None,
-    };
-    cases.extend(conditions(name));
-    Some(cases)
+    })
 }
 
-fn of_caller(which: u32) -> Vec<Case> {
-    let is = |argument, value| Match { argument, upper: false, mask: u32::MAX, value };
-    vec![Case { when: vec![is(0, which), is(1, 0)], verdict: Verdict::Allow }, otherwise()]
-}
-
-fn otherwise() -> Case {
-    Case { when: vec![], verdict: TOLD }
-}
-
-fn sealed_memfd() -> Vec<Case> {
-    // MFD_EXEC is 0x10, MFD_NOEXEC_SEAL 0x8 (linux/memfd.h).
-    let mut cases = vec![bits(1, 0x10, 0x10, TOLD), bits(1, 0x8, 0x8, Verdict::Allow)];
-    cases.extend(always(ENOSYS));
-    cases
-}
-
-fn conditions(name: &str) -> Vec<Case> {
-    let mut cases = match name {
-        "clone" => {
-            NEW_NAMESPACES.iter().map(|flag| bits(0, *flag as u32, *flag as u32, Verdict::Notify)).collect()
-        }
-        "chmod" | "fchmod" => set_id(1),
-        "fchmodat" | "fchmodat2" | "mknodat" => set_id(2),
-        "mknod" | "creat" => set_id(1),
-        "open" => creating(1, 2),
-        "openat" => creating(2, 3),
-        "memfd_create" => vec![bits(1, 0x10, 0x10, TOLD)], // MFD_EXEC
-        "ioctl" => [libc::TIOCSTI, 0x541C /* TIOCLINUX */, libc::TIOCSETD, libc::TIOCCONS]
-            .iter()
-            .map(|request| bits(1, u32::MAX, *request as u32, TOLD))
-            .collect(),
-        // A path leads to sockets of the host below a grant, which neither mounts nor Landlock before ABI 9 refuse.
-        "connect" => return always(Verdict::Notify),
-        "socket" => return socket(),
-        "socketpair" => return socket_pair(),
-        // A lease holds up whoever opens the file on the host.
-        "fcntl" => vec![bits(1, u32::MAX, libc::F_SETLEASE as u32, TOLD)],
-        "personality" => return personality(),
-        "prlimit64" => return limits(),
-        "prctl" => vec![
-            // PR_SET_MM rewrites what /proc shows of a process; PR_SET_DUMPABLE and the rest stay.
-            bits(0, u32::MAX, libc::PR_SET_MM as u32, TOLD),
-        ],
-        _ => vec![],
-    };
-    cases.extend(always(Verdict::Allow));
-    cases
-}
-
-fn bits(argument: u8, mask: u32, value: u32, verdict: Verdict) -> Case {
-    Case { when: vec![Match { argument, upper: false, mask, value }], verdict }
-}
-
-/// Refuses a mode argument that holds a set-user-id or set-group-id bit.
-fn set_id(argument: u8) -> Vec<Case> {
-    [0o4000, 0o2000].map(|bit| bits(argument, bit, bit, TOLD)).to_vec()
-}
-
-/// The same for an open that creates; without O_CREAT or O_TMPFILE the mode is ignored and may be garbage.
-fn creating(flags: u8, mode: u8) -> Vec<Case> {
-    let create = [libc::O_CREAT as u32, (libc::O_TMPFILE & !libc::O_DIRECTORY) as u32];
-    let bit = |argument, bit: u32| Match { argument, upper: false, mask: bit, value: bit };
-    create
-        .iter()
-        .flat_map(|flag| {
-            [SET_ID & 0o4000, SET_ID & 0o2000]
-                .map(|mode_bit| Case { when: vec![bit(flags, *flag), bit(mode, mode_bit)], verdict: TOLD })
-        })
-        .collect()
-}
-
-/// unix (not datagram: its address can come with any message, past `connect`), inet, inet6, and netlink for routes only.
-fn socket() -> Vec<Case> {
-    let family = |family: i32| Match { argument: 0, upper: false, mask: u32::MAX, value: family as u32 };
-    let route = Match { argument: 2, upper: false, mask: u32::MAX, value: libc::NETLINK_ROUTE as u32 };
-    let mut cases = unix();
-    // Others (MPTCP, SCTP, UDP-Lite, ping) are ways that nothing here looks at.
-    let protocol = |value: i32| Match { argument: 2, upper: false, mask: u32::MAX, value: value as u32 };
-    for inet in [libc::AF_INET, libc::AF_INET6] {
-        let known = [0, libc::IPPROTO_TCP, libc::IPPROTO_UDP];
-        cases.extend(
-            known.map(|known| Case { when: vec![family(inet), protocol(known)], verdict: Verdict::Allow }),
-        );
+/// Of those, the opens: where their flags and their mode stand.
+#[must_use]
+pub fn opened(number: i32) -> Option<(usize, usize)> {
+    match i64::from(number) {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => Some((1, 2)),
+        libc::SYS_openat => Some((2, 3)),
+        _ => None,
     }
-    cases.extend([
-        Case { when: vec![family(libc::AF_NETLINK), route], verdict: Verdict::Allow },
-        Case { when: vec![], verdict: TOLD },
-    ]);
-    cases
 }
 
-fn socket_pair() -> Vec<Case> {
-    let mut cases = unix();
-    cases.extend(always(TOLD));
-    cases
-}
-
-/// Streams and sequenced packets, whose peer `connect` names. Any other kind is a datagram socket, also SOCK_RAW, which the
-/// kernel turns into one (unix_create in net/unix/af_unix.c).
-fn unix() -> Vec<Case> {
-    let family = || Match { argument: 0, upper: false, mask: u32::MAX, value: libc::AF_UNIX as u32 };
-    // SOCK_TYPE_MASK is 0xf (linux/net.h); the rest are SOCK_CLOEXEC and SOCK_NONBLOCK.
-    let kind = |kind: i32| Match { argument: 1, upper: false, mask: 0xf, value: kind as u32 };
-    vec![
-        Case { when: vec![family(), kind(libc::SOCK_STREAM)], verdict: Verdict::Allow },
-        Case { when: vec![family(), kind(libc::SOCK_SEQPACKET)], verdict: Verdict::Allow },
-        Case { when: vec![family()], verdict: TOLD },
-    ]
-}
-
-/// Linux, its 32-bit reporting twin, both with ADDR_NO_RANDOMIZE for debuggers, and the question.
-fn personality() -> Vec<Case> {
-    let mut cases: Vec<_> = [0, 0x0008, 0x0004_0000, 0x0004_0008, 0xffff_ffff]
-        .map(|value| bits(0, u32::MAX, value, Verdict::Allow))
-        .to_vec();
-    cases.extend(always(TOLD));
-    cases
-}
-
-/// Its own, and the question. Init and the root's server have the task's ids: without descriptors or time of their own, they could
-/// neither end a run nor tell of it.
-fn limits() -> Vec<Case> {
-    let nowhere = [false, true].map(|upper| Match { argument: 2, upper, mask: u32::MAX, value: 0 });
-    let mut cases =
-        vec![bits(0, u32::MAX, 0, Verdict::Allow), Case { when: nowhere.to_vec(), verdict: Verdict::Allow }];
-    cases.extend(always(Verdict::Notify));
-    cases
+/// Whether a call that is watched would be told of all the same, for a set-id bit in its mode.
+#[must_use]
+pub fn sets_id(number: i32, arguments: &[u64; 6]) -> bool {
+    let Some(call) = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number)) else {
+        return false;
+    };
+    let told = |case: &Case| case.verdict == TOLD && case.when.iter().all(|when| when.holds(arguments));
+    conditions(call.name).iter().any(told)
 }
 
 #[cfg(test)]
@@ -408,6 +270,7 @@ mod tests {
         io_uring: false,
         guarded: false,
         hosted: false,
+        watch_writes: false,
         quota: false,
     };
 
@@ -427,6 +290,10 @@ mod tests {
                 Answer::Absent => assert_eq!(verdict, 0x5_0000 | libc::ENOSYS as u32, "{}", call.name),
                 Answer::Allow if call.name.starts_with("socket") => {}
                 Answer::Allow if call.name == "connect" => assert_eq!(verdict, 0x7fc0_0000),
+                // The request 0 is unknown.
+                Answer::Allow if call.name == "ioctl" => {
+                    assert_eq!(verdict, 0x5_0000 | libc::ENOTTY as u32);
+                }
                 Answer::Allow => assert_eq!(verdict, ALLOW, "{}", call.name),
             }
         }
@@ -472,6 +339,34 @@ mod tests {
         assert_ne!(judge("socket", [40 | high, 3, 0, 0, 0, 0]), ALLOW);
         assert_ne!(judge("clone", [libc::CLONE_NEWUSER as u64 | high, 0, 0, 0, 0, 0]), ALLOW);
         assert_ne!(judge("chmod", [0, 0o4755 | high, 0, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn requests_of_file_systems_are_known_ones() {
+        let of = |request| judge("ioctl", [3, request, 0, 0, 0, 0]);
+        let (told, unknown) = (0x7fc0_0000, 0x5_0000 | libc::ENOTTY as u32);
+        // TCGETS, FIONREAD, SIOCGIFCONF, FICLONE, FICLONERANGE, FIDEDUPERANGE, FS_IOC_GETFLAGS.
+        for known in [0x5401, 0x541b, 0x8912, 0x4004_9409, 0x4020_940d, 0xc018_9436, 0x8008_6601, 0x4008_6602]
+        {
+            assert_eq!(of(known), ALLOW, "{known:x}");
+        }
+        // BTRFS_IOC_SNAP_CREATE, _V2, SUBVOL_CREATE, SNAP_DESTROY; TIOCSTI.
+        for never in [0x5000_9401, 0x5000_9417, 0x5000_940e, 0x5000_940f, 0x5412] {
+            assert_eq!(of(never), told, "{never:x}");
+        }
+        // FS_IOC_SET_ENCRYPTION_POLICY, FS_IOC_ENABLE_VERITY, BCH_IOCTL_SUBVOLUME_CREATE, FAT_IOCTL_SET_ATTRIBUTES.
+        for other in [0x800c_6613, 0x4080_6685, 0x4020_bc10, 0x4004_7211] {
+            assert_eq!(of(other), unknown, "{other:x}");
+        }
+    }
+
+    #[test]
+    fn no_connection_is_made_but_by_connect() {
+        for (name, at) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {
+            let mut arguments = [0; 6];
+            arguments[at] = libc::MSG_FASTOPEN as u64;
+            assert_eq!(judge(name, arguments), 0x5_0000 | libc::EOPNOTSUPP as u32, "{name}");
+        }
     }
 
     #[test]

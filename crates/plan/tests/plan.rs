@@ -83,6 +83,7 @@ impl Case {
                 no_fuse: Some("none".into()),
                 proc: true,
                 no_control_groups: None,
+                yama: 1,
                 memfd_noexec: true,
             },
             invoker: Invoker {
@@ -105,6 +106,7 @@ impl Case {
                 layers: "/home/u/.local/state/ringfence/runs/r".into(),
                 unused_id: 0x7000_0001,
                 machine_id: "0".repeat(32),
+                exposed: Default::default(),
                 decoys: BTreeMap::new(),
             },
         }

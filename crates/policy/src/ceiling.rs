@@ -29,13 +29,19 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.grantable(policy, report);
     bound.network(policy, report);
     bound.registries(policy, report);
+    bound.publish(policy, report);
     bound.unix(policy, report);
     bound.grantable_commands(policy, report);
+    bound.grantable_hosts(policy, report);
     bound.mode(policy, report);
     bound.outputs(policy, report);
     bound.lists(policy, report);
     bound.switches(policy, report);
     bound.limits(policy, report);
+    // What it has looked into is looked into in every policy.
+    if let Some(all) = ceiling.inspect.as_ref().filter(|at| at.value == "all") {
+        policy.inspect = Some(all.clone());
+    }
     policy.guard.bound(&ceiling.guard, start, ceiling.commands.is_some(), report);
     for pattern in &ceiling.deny.items {
         policy.deny.add(pattern.clone());
@@ -59,6 +65,10 @@ pub(crate) fn check_keys(document: &Document, report: &mut Report) {
         ("identity", document.identity.as_ref().map(|at| at.place)),
         ("workspace.path", path),
         ("environment.set", set),
+        (
+            "credentials",
+            document.credentials.iter().flat_map(|Named(all)| all).next().map(|(name, _)| name.place),
+        ),
         ("expect", expect.map(|at| at.place)),
         ("step", document.step.iter().flat_map(|Named(steps)| steps).next().map(|(name, _)| name.place)),
     ] {
@@ -161,6 +171,27 @@ impl Bound<'_> {
         }
     }
 
+    /// What may be granted later must be allowed by the ceiling without more, or be grantable there.
+    fn grantable_hosts(&self, policy: &Merged, report: &mut Report) {
+        let within = |host: &Destination| {
+            let all = self.ceiling.reach.iter().chain(&self.ceiling.grantable_hosts);
+            all.filter(|most| most.value.http.is_none()).any(|most| {
+                most.value.endpoint.port == host.endpoint.port
+                    && covers(&most.value.endpoint.host, &host.endpoint.host)
+                    && (most.value.protocol == host.protocol || most.value.protocol == Protocol::Tcp)
+            })
+        };
+        for host in policy.grantable_hosts.iter().filter(|at| !within(&at.value)) {
+            let title =
+                format!("`{}` in `approvals.grantable.hosts` is above the ceiling", host.value.endpoint);
+            let problem = Problem::new(host.place, title).label("grantable here");
+            let label = "the ceiling neither allows it nor has it among its own";
+            let problem = problem.related(self.list("approvals.grantable.hosts"), label);
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
     /// Each destination must be covered by one of the ceiling's, with the same port.
     fn network(&self, policy: &Merged, report: &mut Report) {
         let within = |destination: &Destination| {
@@ -168,6 +199,10 @@ impl Bound<'_> {
                 most.value.endpoint.port == destination.endpoint.port
                     && covers(&most.value.endpoint.host, &destination.endpoint.host)
                     && (most.value.http.is_none() || most.value.http == destination.http)
+                    && most
+                        .value
+                        .bytes_out
+                        .is_none_or(|most| destination.bytes_out.is_some_and(|own| own <= most))
                     && (most.value.protocol == destination.protocol || most.value.protocol == Protocol::Tcp)
             })
         };
@@ -186,6 +221,17 @@ impl Bound<'_> {
             let title = format!("`{}` in `network.allow` is above the ceiling", socket.value.display());
             let problem = Problem::new(socket.place, title).label("allowed here");
             let problem = problem.related(self.list("network.allow"), "the ceiling does not name it");
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
+    fn publish(&self, policy: &Merged, report: &mut Report) {
+        let above = |at: &&At<u16>| self.ceiling.publish.iter().all(|most| most.value != at.value);
+        for port in policy.publish.iter().filter(above) {
+            let title = format!("`{}` in `network.publish` is above the ceiling", port.value);
+            let problem = Problem::new(port.place, title).label("published here");
+            let problem = problem.related(self.list("network.publish"), "the ceiling does not name it");
             report
                 .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
         }

@@ -172,7 +172,11 @@ table! {
         methods: List<String>,
         /// HTTP path patterns.
         paths: List<String>,
-        /// The most bytes that may leave by this rule.
+        /// The largest body of one request, `1MiB`.
+        request_size: At<String>,
+        /// May a connection become a WebSocket?
+        websocket: At<bool>,
+        /// The most bytes that may leave by this rule while a sandbox lives, `10MiB`.
         bytes_out: At<String>,
         /// A unix socket of the host.
         unix: At<String>,
@@ -186,12 +190,20 @@ table! {
     CredentialTable {
         /// Where the secret comes from.
         source: At<CredentialSource>,
-        /// The hosts it may go to.
+        /// The hosts it may go to, `HOST` or `HOST:PORT`.
         hosts: List<String>,
-        /// The header it is put into, with `{secret}` in it.
-        inject: At<String>,
-        /// Where the task sees a placeholder.
+        /// The methods of requests that it goes with; all, if absent.
+        methods: List<String>,
+        /// Their paths, as patterns; all, if absent.
+        paths: List<String>,
+        /// How it is written on them: `bearer`, `basic`, `basic:USER`, `?NAME={secret}` or `Name: text {secret}`, or a list.
+        inject: At<Forms>,
+        /// Where the task sees a placeholder; without it every request to the hosts gets the secret.
         expose: At<ExposeTable>,
+        /// A made-up secret of the same form, for the placeholder.
+        like: At<String>,
+        /// It is fetched again after this time.
+        refresh: At<String>,
     }
 }
 
@@ -214,6 +226,12 @@ table! {
     ExposeTable {
         /// A variable of the task.
         env: At<String>,
+        /// A file that only the sandbox has.
+        file: At<String>,
+        /// What the variable or the file holds, with `{secret}` in it.
+        text: At<String>,
+        /// git uses it for the hosts.
+        git: At<bool>,
     }
 }
 
@@ -260,6 +278,8 @@ table! {
         debug: List<String>,
         /// The io_uring interface.
         io_uring: At<bool>,
+        /// Tell of writes to what may only be read.
+        watch_writes: At<bool>,
         /// May programs in /tmp be executed?
         tmp_exec: At<bool>,
         /// `filtered` or `raw`.
@@ -356,6 +376,26 @@ pub(crate) enum Children {
     Text(String),
     /// Programs.
     List(Vec<At<String>>),
+}
+
+/// How a secret is written on requests.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(untagged))]
+pub(crate) enum Forms {
+    /// One form.
+    Text(String),
+    /// Several: the task may use each of them.
+    List(Vec<At<String>>),
+}
+
+impl Read for Forms {
+    fn read(input: &Input<'_>, report: &mut Report) -> Option<Self> {
+        match input.value.get_ref() {
+            DeValue::String(_) => Some(Self::Text(String::read(input, report)?)),
+            DeValue::Array(_) => Some(Self::List(Read::read(input, report)?)),
+            _ => input.wrong("a string or a list of strings", report),
+        }
+    }
 }
 
 impl Read for SetValue {

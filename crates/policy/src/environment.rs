@@ -67,7 +67,7 @@ pub(crate) fn pass_name(name: &str) -> Result<(), Invalid> {
         || ENDS.iter().any(|end| upper.ends_with(end));
     if secret {
         return Err(Invalid::new(format!("`{name}` would carry a secret or a way out into the sandbox")).help(
-            format!("credentials come later; if the task must see a value, write it out: `set = {{ {name} = \"..\" }}`"),
+            format!("let the gateway hold it: `[credentials.NAME]` with `source = {{ env = \"{name}\" }}`; if the task must see a value, write it out: `set = {{ {name} = \"..\" }}`"),
         ));
     }
     Ok(())

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Invalid;
 use crate::idna::a_label;
+use crate::network::Peer;
 
 /// Which host a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +46,23 @@ impl Endpoint {
                 )));
         }
         Ok(Self { host, port })
+    }
+}
+
+impl Endpoint {
+    /// Does it stand for this peer at this port?
+    pub fn is(&self, peer: &Peer<'_>, port: u16) -> bool {
+        self.port == port
+            && match (&self.host, peer) {
+                (HostPattern::Name(own), Peer::Name(name)) => own == name,
+                (HostPattern::Below(own), Peer::Name(name)) => {
+                    name.strip_suffix(own.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+                }
+                (HostPattern::Address(own), Peer::Address(address)) => {
+                    own.to_canonical() == address.to_canonical()
+                }
+                _ => false,
+            }
     }
 }
 

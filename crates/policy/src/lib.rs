@@ -14,6 +14,7 @@ mod chains;
 mod collected;
 mod command;
 mod context;
+mod credential;
 mod decision;
 mod destination;
 mod diagnostic;
@@ -55,6 +56,7 @@ mod variables;
 pub use crate::argv::CommandPattern;
 pub use crate::chains::{Need, needs};
 pub use crate::context::{Context, Files, HostFiles};
+pub use crate::credential::{Credential, Expose, Form, SECRET, SecretSource};
 pub use crate::decision::{Access, Decision, Judge, Reason, decide_file, decide_run};
 pub use crate::destination::{Denied, Destination, HOST, Protocol, Registry};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
@@ -68,7 +70,8 @@ pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
 pub use crate::network::{
-    NetworkJudge, NetworkRules, Peer, Way, decide_connect, decide_request, network_remedy,
+    Budget, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, Way, decide_connect, decide_request,
+    network_remedy, written_endpoint,
 };
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;

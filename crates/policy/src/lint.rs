@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::argv::CommandPattern;
 use crate::collected::Collected;
 use crate::context::Context;
+use crate::credential;
 use crate::destination::{Destination, Protocol};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::guarded;
@@ -67,8 +68,12 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_unreachable(merged, report);
     check_outputs(merged, report);
     check_snapshot(merged, report);
+    credential::check(merged, report);
     if let Some(ask) = merged.ask.as_ref().filter(|ask| {
-        ask.value && merged.grantable.items.is_empty() && merged.grantable_commands.items.is_empty()
+        ask.value
+            && merged.grantable.items.is_empty()
+            && merged.grantable_commands.items.is_empty()
+            && merged.grantable_hosts.is_empty()
     }) {
         let problem = Problem::new(ask.place, "there is nothing that the owner could be asked about");
         let help = "name it: `grantable = { read = [\"~/projects/**\"] }`";

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::collected::Collected;
+use crate::credential::{self, Credential};
 use crate::destination::{self, Denied, Destination, Registry};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
@@ -13,13 +14,14 @@ use crate::document::{
 };
 use crate::environment::{pass_name, set_name, set_value};
 use crate::guarded;
+use crate::host::parse_port;
 use crate::identity;
 use crate::later;
 use crate::limits;
 use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
 use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
-use crate::reader::{At, List, choice};
+use crate::reader::{At, List, Named, choice};
 use crate::sizes::size;
 use crate::suggest::nearest;
 
@@ -40,6 +42,7 @@ pub(crate) struct Merged {
     /// What may be granted for reading while the sandbox runs.
     pub(crate) grantable: Collected<PathPattern>,
     pub(crate) grantable_commands: Collected<String>,
+    pub(crate) grantable_hosts: Vec<At<Destination>>,
     /// Whether the owner is asked.
     pub(crate) ask: Option<At<bool>>,
     pub(crate) pass: Collected<String>,
@@ -53,8 +56,10 @@ pub(crate) struct Merged {
     pub(crate) unix: Vec<At<PathBuf>>,
     pub(crate) unreach: Vec<At<Denied>>,
     pub(crate) registries: Vec<At<Registry>>,
+    pub(crate) publish: Vec<At<u16>>,
     /// The word of `network.inspect`.
     pub(crate) inspect: Option<At<String>>,
+    pub(crate) credentials: BTreeMap<String, At<Credential>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -62,6 +67,7 @@ pub(crate) struct Merged {
     pub(crate) debug: Option<At<bool>>,
     pub(crate) user_namespaces: Option<At<bool>>,
     pub(crate) io_uring: Option<At<bool>>,
+    pub(crate) watch_writes: Option<At<bool>>,
     pub(crate) terminal_raw: Option<At<bool>>,
     pub(crate) expect_allow: Vec<At<String>>,
     pub(crate) expect_refuse: Vec<At<String>>,
@@ -110,6 +116,12 @@ impl Merged {
         if let Some(network) = &document.network {
             self.add_network(network, scope, report);
         }
+        for (name, written) in document.credentials.iter().flat_map(|Named(entries)| entries) {
+            match credential::read(name, written, scope) {
+                Ok(read) => drop(self.credentials.insert(name.value.clone(), name.with(read))),
+                Err(problems) => problems.into_iter().for_each(|problem| report.push(problem)),
+            }
+        }
         if let Some(written) = &document.limits {
             self.add_limits(written, report);
         }
@@ -117,6 +129,7 @@ impl Merged {
             replace_by(&mut self.tmp_exec, runtime.tmp_exec.as_ref());
             replace_by(&mut self.user_namespaces, runtime.user_namespaces.as_ref());
             replace_by(&mut self.io_uring, runtime.io_uring.as_ref());
+            replace_by(&mut self.watch_writes, runtime.watch_writes.as_ref());
             for word in runtime.debug.iter().flat_map(|list| &list.value) {
                 let read = choice("runtime.debug", word, &[("ptrace", true)], report).map(|on| word.with(on));
                 replace_by(&mut self.debug, read.as_ref());
@@ -127,37 +140,8 @@ impl Merged {
                 replace_by(&mut self.terminal_raw, read.as_ref());
             }
         }
-        if let Some(written) = document.approvals.as_ref().and_then(|approvals| approvals.on_refusal.as_ref())
-        {
-            let options = [("fail", false), ("ask", true)];
-            let read = choice("approvals.on_refusal", written, &options, report).map(|ask| written.with(ask));
-            replace_by(&mut self.ask, read.as_ref());
-        }
-        let grantable = document.approvals.as_ref().and_then(|approvals| approvals.grantable.as_ref());
-        if let Some(list) = grantable.and_then(|grantable| grantable.read.as_ref()) {
-            self.lists.insert("approvals.grantable.read", list.place);
-            for text in &list.value {
-                let read = PathPattern::parse(&text.value, scope.context);
-                let read = read.and_then(|read| match read.is_absolute() {
-                    true => Ok(read),
-                    false => {
-                        Err(Invalid::new("what may be granted while a sandbox runs is an absolute path")
-                            .help("the workspace is granted as it is; begin with `/` or `~`"))
-                    }
-                });
-                if let Some(read) = valid(text, read, report) {
-                    self.grantable.add(read);
-                }
-            }
-        }
-        if let Some(list) = grantable.and_then(|grantable| grantable.commands.as_ref()) {
-            self.lists.insert("approvals.grantable.commands", list.place);
-            for entry in &list.value {
-                match guarded::program(entry, scope) {
-                    Ok(read) => drop(self.grantable_commands.add(entry.with(read))),
-                    Err(problem) => report.push(problem),
-                }
-            }
+        if let Some(approvals) = &document.approvals {
+            self.add_approvals(approvals, scope, report);
         }
         if let Some(expect) = &document.expect {
             self.expect_allow.extend(expect.allow.iter().flat_map(|list| list.value.iter().cloned()));
@@ -316,6 +300,12 @@ impl Merged {
             self.lists.insert("network.allow", list.place);
             for entry in list.value.iter().filter(|entry| later::now(&entry.value)) {
                 if let Some(unix) = unix_of(&entry.value) {
+                    if let NetworkRule::Table(table) = &entry.value
+                        && let Some(bytes) = &table.bytes_out
+                    {
+                        let title = "bytes to a unix socket are not counted by this build";
+                        report.push(Problem::new(bytes.place, title).help("remove `bytes_out`".to_owned()));
+                    }
                     match destination::socket(unix, scope) {
                         Ok(path) => self.unix.push(entry.with(path)),
                         Err(problem) => report.push(problem),
@@ -336,6 +326,17 @@ impl Merged {
                     read.filter(|read| self.registries.iter().all(|known| known.value != *read))
                 {
                     self.registries.push(word.with(read));
+                }
+            }
+        }
+        if let Some(list) = &written.publish {
+            self.lists.insert("network.publish", list.place);
+            for port in &list.value {
+                let read = parse_port("network.publish", &port.value.to_string());
+                if let Some(read) = valid(port, read, report)
+                    && self.publish.iter().all(|known| known.value != read.value)
+                {
+                    self.publish.push(read);
                 }
             }
         }
@@ -385,6 +386,17 @@ impl Merged {
         }
     }
 
+    fn inspects_all(&self) -> bool {
+        self.inspect.as_ref().is_some_and(|at| at.value == "all")
+    }
+
+    fn destinations(&self, items: &[At<Destination>], report: &Report) -> Vec<Rule<Destination>> {
+        let all = self.inspects_all();
+        let looked_into = |rule: Rule<Destination>| Rule { value: rule.value.inspected(), ..rule };
+        let read = rules(items, report).into_iter();
+        if all { read.map(looked_into).collect() } else { read.collect() }
+    }
+
     /// The result type, with the place of each value as file and line.
     pub(crate) fn finish(
         &mut self,
@@ -410,10 +422,12 @@ impl Merged {
         note("commands.from_workspace", self.from_workspace.as_ref().map(|at| at.place));
         note("runtime.terminal", self.terminal_raw.as_ref().map(|at| at.place));
         note("limits.exact", self.exact.as_ref().map(|at| at.place));
+        note("network.inspect", self.inspect.as_ref().map(|at| at.place));
         note("approvals.on_refusal", self.ask.as_ref().map(|at| at.place));
         note("runtime.debug", self.debug.as_ref().map(|at| at.place));
         note("runtime.user_namespaces", self.user_namespaces.as_ref().map(|at| at.place));
         note("runtime.io_uring", self.io_uring.as_ref().map(|at| at.place));
+        note("runtime.watch_writes", self.watch_writes.as_ref().map(|at| at.place));
         note("runtime.tmp_exec", self.tmp_exec.as_ref().map(|at| at.place));
         let value = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
         Policy {
@@ -437,6 +451,7 @@ impl Merged {
             approvals: model::Approvals {
                 read: rules(&self.grantable.items, report),
                 commands: rules(&self.grantable_commands.items, report),
+                hosts: self.destinations(&self.grantable_hosts, report),
                 ask: value(&self.ask),
             },
             environment: model::Environment {
@@ -451,16 +466,20 @@ impl Merged {
             guard: self.guard.finish(report),
             network: model::Network {
                 registries: rules(&self.registries, report),
-                allow: rules(&self.reach, report),
+                allow: self.destinations(&self.reach, report),
                 unix: rules(&self.unix, report),
                 deny: rules(&self.unreach, report),
+                publish: rules(&self.publish, report),
+                inspect: self.inspects_all(),
             },
+            credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),
                 debug: value(&self.debug),
                 user_namespaces: value(&self.user_namespaces),
                 io_uring: value(&self.io_uring),
+                watch_writes: value(&self.watch_writes),
                 terminal_raw: value(&self.terminal_raw),
             },
             expect: model::Expect {
@@ -504,7 +523,7 @@ pub(crate) fn replace_by<T: Clone>(present: &mut Option<At<T>>, later: Option<&A
 }
 
 /// The value with its place, or a problem at that place.
-fn valid<T, U>(written: &At<T>, read: Result<U, Invalid>, report: &mut Report) -> Option<At<U>> {
+pub(crate) fn valid<T, U>(written: &At<T>, read: Result<U, Invalid>, report: &mut Report) -> Option<At<U>> {
     match read {
         Ok(value) => Some(written.with(value)),
         Err(invalid) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::credential::Credential;
 use crate::destination::{Denied, Destination, Registry};
 use crate::pattern::PathPattern;
 
@@ -46,6 +47,8 @@ pub struct Policy {
     pub guard: Guard,
     /// What can be reached.
     pub network: Network,
+    /// Secrets that the gateway holds, by name.
+    pub credentials: BTreeMap<String, Rule<Credential>>,
     /// Bounds on resources.
     pub limits: Limits,
     /// Switches for special needs.
@@ -139,6 +142,8 @@ pub struct Approvals {
     pub read: Vec<Rule<PathPattern>>,
     /// Commands that may be; entries of the same form as [`Commands::allow`].
     pub commands: Vec<Rule<String>>,
+    /// Destinations that may be.
+    pub hosts: Vec<Rule<Destination>>,
     /// Whoever uses such a thing waits, and the owner is asked.
     pub ask: bool,
 }
@@ -241,6 +246,10 @@ pub struct Network {
     pub unix: Vec<Rule<PathBuf>>,
     /// What may not, whatever allows it.
     pub deny: Vec<Rule<Denied>>,
+    /// Ports of the task that the host's loopback leads to.
+    pub publish: Vec<Rule<u16>>,
+    /// All TLS is looked into.
+    pub inspect: bool,
 }
 
 /// `[limits]`.
@@ -277,6 +286,8 @@ pub struct Runtime {
     pub user_namespaces: bool,
     /// The task may use io_uring.
     pub io_uring: bool,
+    /// Writes to what may only be read are told of, at a price for each open that writes.
+    pub watch_writes: bool,
     /// What the task writes to a terminal may act on it.
     pub terminal_raw: bool,
 }

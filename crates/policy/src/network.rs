@@ -1,18 +1,24 @@
 //! The judge of one name or one connection, by the rules of `[network]`.
 
+mod decide;
+mod granted;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decision::{Decision, Reason};
-use crate::destination::{Denied, Destination, Protocol, block, covers};
+use crate::decision::Reason;
+use crate::destination::{Denied, Destination, Protocol, block};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::{HttpPattern, HttpRequest, HttpRule, decide_http};
 use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
+
+pub use decide::{decide_connect, decide_request, network_remedy, written_endpoint};
+pub use granted::GrantedHost;
 
 /// Who is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,16 +37,72 @@ struct Line {
     protocol: Protocol,
     /// What requests may be; `None`: anything.
     http: Option<HttpRule>,
+    /// Bytes that may leave by it.
+    bytes_out: Option<u64>,
     by: String,
 }
 
+impl Line {
+    fn of(destination: &Destination, by: String) -> Self {
+        Self {
+            host: destination.endpoint.host.clone(),
+            port: Some(destination.endpoint.port),
+            protocol: destination.protocol,
+            http: destination.http.clone(),
+            bytes_out: destination.bytes_out,
+            by,
+        }
+    }
+
+    /// Whether each request is to be judged: by what it says, or since its bytes are counted.
+    fn judged(&self) -> bool {
+        self.http.is_some() || self.protocol == Protocol::Http && self.bytes_out.is_some()
+    }
+
+    fn budget(&self, number: usize) -> Option<Budget> {
+        Some(Budget { number, most: self.bytes_out?, by: self.by.clone() })
+    }
+}
+
+/// Bytes that may leave by one rule while a sandbox lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Of the rule.
+    pub number: usize,
+    /// Bytes.
+    pub most: u64,
+    by: String,
+}
+
+impl Budget {
+    /// Why nothing more may leave.
+    pub fn exceeded(&self) -> String {
+        format!("no more than {} bytes may leave, by {}", self.most, self.by)
+    }
+}
+
+/// How a request may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The path to send on.
+    pub path: HttpPath,
+    /// Bytes that its body may have.
+    pub size: Option<u64>,
+    /// What its bytes are counted against.
+    pub budget: Option<Budget>,
+}
+
 /// How a connection may go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
     /// What must be spoken.
     pub protocol: Protocol,
     /// Each request is to be judged.
     pub judged: bool,
+    /// The grant that it stands and falls with, where no rule allows it.
+    pub granted: Option<u32>,
+    /// What the client's bytes are counted against, where requests are not judged.
+    pub budget: Option<Budget>,
 }
 
 /// All rules about the network, as who judges gets them.
@@ -48,8 +110,16 @@ pub struct Way {
 pub struct NetworkRules {
     allow: Vec<Line>,
     deny: Vec<Line>,
+    /// What may be granted while the sandbox runs.
+    grantable: Vec<Line>,
+    /// The owner is asked about that.
+    asks: bool,
     /// Sockets of the host by their paths.
     unix: Vec<PathBuf>,
+    /// Ports of the task that the host's loopback leads to.
+    published: Vec<u16>,
+    /// Where credentials go: each request there is looked into.
+    secret: Vec<Endpoint>,
 }
 
 /// The same, indexed: a question costs the labels of its name, not the number of rules.
@@ -57,6 +127,10 @@ pub struct NetworkRules {
 pub struct NetworkJudge {
     allow: Index,
     deny: Index,
+    granted: granted::Granted,
+    grantable: Index,
+    asks: bool,
+    secret: Vec<Endpoint>,
 }
 
 #[derive(Debug, Default)]
@@ -101,10 +175,14 @@ impl Index {
         match peer {
             Peer::Name(name) => self.about(name).filter(fits).collect(),
             Peer::Address(address) => {
-                let address = inner(*address);
-                let found = self.blocks.iter().filter(|(first, bits, _)| holds(*first, *bits, address));
+                // A rule means an address as it is written, and where packets to it end up.
+                let ends = inner(*address);
+                let found = self
+                    .blocks
+                    .iter()
+                    .filter(|(first, bits, _)| holds(*first, *bits, ends) || holds(*first, *bits, *address));
                 let opens = |(first, bits, _): &&(IpAddr, u8, usize)| {
-                    !opening || special(address, Some((*first, *bits))).is_none()
+                    !opening || special(ends, Some((*first, *bits))).is_none()
                 };
                 found.filter(opens).map(|(_, _, number)| *number).filter(fits).collect()
             }
@@ -120,53 +198,78 @@ impl NetworkRules {
     /// The rules of a policy; `None`: it grants no network, and nothing of this is needed.
     pub fn of(policy: &Policy) -> Option<Self> {
         let network = &policy.network;
-        if network.allow.is_empty() && network.unix.is_empty() {
+        if network.allow.is_empty()
+            && network.unix.is_empty()
+            && network.publish.is_empty()
+            && policy.approvals.hosts.is_empty()
+        {
             return None;
         }
-        let allow = network.allow.iter().map(|rule| Line {
-            host: rule.value.endpoint.host.clone(),
-            port: Some(rule.value.endpoint.port),
-            protocol: rule.value.protocol,
-            http: rule.value.http.clone(),
-            by: allowed_by(rule).to_string(),
-        });
+        let allow = network.allow.iter().map(|rule| Line::of(&rule.value, allowed_by(rule).to_string()));
+        let grantable = policy.approvals.hosts.iter().map(|rule| Line::of(&rule.value, String::new()));
         let deny = network.deny.iter().map(|rule| Line {
             host: rule.value.host.clone(),
             port: rule.value.port,
             protocol: Protocol::Tcp,
             http: None,
+            bytes_out: None,
             by: denied_by(rule).to_string(),
         });
         let unix = network.unix.iter().map(|rule| rule.value.clone());
-        Some(Self { allow: allow.collect(), deny: deny.collect(), unix: unix.collect() })
+        let secret = policy.credentials.values().flat_map(|rule| rule.value.hosts.iter().cloned());
+        Some(Self {
+            allow: allow.collect(),
+            deny: deny.collect(),
+            grantable: grantable.collect(),
+            asks: policy.approvals.ask,
+            unix: unix.collect(),
+            published: network.publish.iter().map(|rule| rule.value).collect(),
+            secret: secret.collect(),
+        })
     }
 
     /// For a reader, a line each.
     pub fn describe(&self) -> Vec<String> {
+        let later = if self.asks { "ask" } else { "grantable" };
         let line = |word: &str, line: &Line| {
             let port = line.port.map(|port| format!(":{port}")).unwrap_or_default();
             let must = match line.protocol {
                 Protocol::Tcp => "",
                 Protocol::Tls => ", TLS to that name",
                 Protocol::Http => ", HTTP to that name",
+                other => &format!(", {}", other.word()),
             };
+            let budget = line.bytes_out.map(|most| format!(", {most} bytes out")).unwrap_or_default();
             let requests = line.http.as_ref().map(describe_requests).unwrap_or_default();
-            format!("{word:8} {}{port}{must}{requests}", line.host)
+            format!("{word:8} {}{port}{must}{requests}{budget}", line.host)
         };
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
         let sockets = self.unix.iter().map(|path| format!("allow    {}, by its bytes alone", path.display()));
-        allowed.chain(sockets).chain(self.deny.iter().map(|rule| line("deny", rule))).collect()
+        let grantable = self.grantable.iter().map(|rule| line(later, rule));
+        let publish = |port: &u16| format!("publish  port {port}, on the host's loopback");
+        let sockets = sockets.chain(self.published.iter().map(publish));
+        allowed
+            .chain(sockets)
+            .chain(grantable)
+            .chain(self.deny.iter().map(|rule| line("deny", rule)))
+            .collect()
     }
 
     /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
     pub fn inspected(&self) -> impl Iterator<Item = &HostPattern> {
         let looks = |line: &&Line| line.protocol == Protocol::Tls && line.http.is_some();
-        self.allow.iter().filter(looks).map(|line| &line.host)
+        let rules = self.allow.iter().chain(&self.grantable).filter(looks).map(|line| &line.host);
+        rules.chain(self.secret.iter().map(|endpoint| &endpoint.host))
     }
 
     /// Sockets of the host that are carried, by their paths.
     pub fn unix(&self) -> &[PathBuf] {
         &self.unix
+    }
+
+    /// Ports of the task that the host's loopback leads to.
+    pub fn published(&self) -> &[u16] {
+        &self.published
     }
 
     /// Names that are written out.
@@ -179,7 +282,8 @@ impl NetworkRules {
 
     /// Each port that something can be reached at.
     pub fn ports(&self) -> Vec<u16> {
-        let mut ports: Vec<u16> = self.allow.iter().filter_map(|line| line.port).collect();
+        let mut ports: Vec<u16> =
+            self.allow.iter().chain(&self.grantable).filter_map(|line| line.port).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
@@ -189,7 +293,19 @@ impl NetworkRules {
 impl NetworkJudge {
     /// Indexes the rules.
     pub fn new(rules: NetworkRules) -> Self {
-        Self { allow: Index::new(rules.allow), deny: Index::new(rules.deny) }
+        Self {
+            allow: Index::new(rules.allow),
+            deny: Index::new(rules.deny),
+            granted: granted::Granted::default(),
+            grantable: Index::new(rules.grantable),
+            asks: rules.asks,
+            secret: rules.secret,
+        }
+    }
+
+    /// Does a credential go there?
+    fn secret(&self, peer: &Peer<'_>, port: u16) -> bool {
+        self.secret.iter().any(|endpoint| endpoint.is(peer, port))
     }
 
     /// May the name be asked for: is there a port at which it can be reached?
@@ -198,8 +314,8 @@ impl NetworkJudge {
     /// Why not, in words.
     pub fn knows(&self, name: &str) -> Result<(), String> {
         let mut denied = None;
-        for number in self.allow.about(name) {
-            let Some(port) = self.allow.line(number).and_then(|line| line.port) else { continue };
+        let lines = self.naming().flat_map(|index| index.about(name).filter_map(|number| index.line(number)));
+        for port in lines.filter_map(|line| line.port) {
             match self.deny.find(&Peer::Name(name), port, false) {
                 None => return Ok(()),
                 Some(number) => denied = self.deny.line(number),
@@ -217,15 +333,15 @@ impl NetworkJudge {
         if let Some(line) = self.deny.find(peer, port, false).and_then(|number| self.deny.line(number)) {
             return Err(line.by.clone());
         }
-        let lines: Vec<&Line> = self
-            .allow
-            .all(peer, port, true)
-            .into_iter()
-            .filter_map(|number| self.allow.line(number))
-            .collect();
         // One that bounds nothing allows all.
-        if let Some(line) = lines.iter().find(|line| line.http.is_none()).or(lines.first()) {
-            return Ok(Way { protocol: line.protocol, judged: line.http.is_some() });
+        if let Some((number, line)) = self.lines(peer, port).next() {
+            let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
+            let judged = secret || line.judged();
+            let budget = line.budget(number).filter(|_| !judged);
+            return Ok(Way { protocol: line.protocol, judged, granted: None, budget });
+        }
+        if let Some(way) = self.by_grant(peer, port) {
+            return Ok(way);
         }
         let Peer::Address(address) = peer else {
             let Peer::Name(name) = peer else { return Err(String::new()) };
@@ -237,18 +353,37 @@ impl NetworkJudge {
         })
     }
 
-    /// May this request be made there? With the path to send on.
+    /// The rules about a peer and a port, with their numbers: those that bound least first.
+    fn lines(&self, peer: &Peer<'_>, port: u16) -> impl Iterator<Item = (usize, &Line)> {
+        let numbers = self.allow.all(peer, port, true).into_iter();
+        let mut lines: Vec<_> =
+            numbers.filter_map(|number| Some((number, self.allow.line(number)?))).collect();
+        lines.sort_by_key(|(_, line)| (line.http.is_some(), line.bytes_out.is_some()));
+        lines.into_iter()
+    }
+
+    /// May this request be made there?
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<HttpPath, String> {
-        let lines = self.allow.all(peer, port, true);
-        let lines = lines.into_iter().filter_map(|number| self.allow.line(number));
-        let rules: Vec<HttpRule> = lines.filter_map(|line| line.http.clone()).collect();
-        decide_http(&rules, request).map(|(_, path)| path).map_err(|refusal| {
+    pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<Pass, String> {
+        let mut lines: Vec<_> = self.lines(peer, port).collect();
+        if lines.is_empty() {
+            // Budgets are of rules alone.
+            lines.extend(self.granted_line(peer, port).map(|line| (usize::MAX, line)));
+        }
+        // One that bounds nothing, where a credential has requests looked into.
+        let secret = self.secret(peer, port);
+        let free = || HttpRule { websocket: secret, ..HttpRule::default() };
+        let rules: Vec<HttpRule> =
+            lines.iter().map(|(_, line)| line.http.clone().unwrap_or_else(free)).collect();
+        let (index, path) = decide_http(&rules, request).map_err(|refusal| {
             let target = String::from_utf8_lossy(request.target);
             format!("{} {}: {refusal}", request.method, target.split('?').next().unwrap_or_default())
-        })
+        })?;
+        let size = rules.get(index).and_then(|rule| rule.request_size);
+        let budget = lines.get(index).and_then(|(number, line)| line.budget(*number));
+        Ok(Pass { path, size, budget })
     }
 
     /// May a name that is allowed lead to this address?
@@ -261,7 +396,9 @@ impl NetworkJudge {
             return Err(format!("`{name}` leads to `{address}`: {}", line.by));
         }
         match why(address) {
-            Some(what) if self.allow.find(&peer, port, true).is_none() => {
+            Some(what)
+                if self.allow.find(&peer, port, true).is_none() && self.by_grant(&peer, port).is_none() =>
+            {
                 Err(format!("`{name}` leads to `{address}`, {what}"))
             }
             _ => Ok(()),
@@ -269,30 +406,12 @@ impl NetworkJudge {
     }
 }
 
-/// Decides about one request: the connection it needs, then what rules say of it.
-pub fn decide_request(policy: &Policy, endpoint: &Endpoint, method: &str, target: &str) -> Decision {
-    let connection = decide_connect(policy, endpoint);
-    let (true, Some(rules)) = (connection.is_allow(), NetworkRules::of(policy)) else { return connection };
-    let judge = NetworkJudge::new(rules);
-    let peer = match &endpoint.host {
-        HostPattern::Name(name) => Peer::Name(name),
-        HostPattern::Address(address) => Peer::Address(*address),
-        HostPattern::Below(_) | HostPattern::Network(..) => return connection,
-    };
-    if !judge.connect(&peer, endpoint.port).is_ok_and(|way| way.judged) {
-        return connection;
-    }
-    let request = HttpRequest { method, target: target.as_bytes(), length: None, websocket: false };
-    match judge.request(&peer, endpoint.port, &request) {
-        Ok(_) => connection,
-        Err(why) => Decision::Refuse { by: Reason::BuiltIn(why) },
-    }
-}
-
 fn describe_requests(rule: &HttpRule) -> String {
     let paths: Vec<&str> = rule.paths.iter().map(HttpPattern::text).collect();
     let part = |word: &str, list: String| if list.is_empty() { list } else { format!(", {word} {list}") };
-    part("only", rule.methods.join(" ")) + &part("paths", paths.join(" "))
+    let size = rule.request_size.map(|most| format!(", bodies of {most} bytes")).unwrap_or_default();
+    let websocket = if rule.websocket { ", WebSocket" } else { "" };
+    part("only", rule.methods.join(" ")) + &part("paths", paths.join(" ")) + &size + websocket
 }
 
 fn allowed_by(rule: &Rule<Destination>) -> Reason {
@@ -304,63 +423,6 @@ fn denied_by(rule: &Rule<Denied>) -> Reason {
     Reason::Rule { key: "network.deny", text: rule.value.to_string(), origin: rule.origin.clone() }
 }
 
-/// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
-/// stands for the usual one.
-pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
-    let port = if port == 0 { 443 } else { port };
-    // The name is allowed already, and the address that it leads to is not.
-    let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
-    let host = leads.unwrap_or(host);
-    let written = match host.parse() {
-        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
-        _ => format!("{host}:{port}"),
-    };
-    let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
-    if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
-        return Vec::new();
-    }
-    vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
-}
-
-/// Decides about one connection, so far as that can be known before a name is looked up.
-pub fn decide_connect(policy: &Policy, endpoint: &Endpoint) -> Decision {
-    let Some(rules) = NetworkRules::of(policy) else {
-        let by = Reason::BuiltIn(format!("no network: nothing can reach `{endpoint}`"));
-        return Decision::Refuse { by };
-    };
-    let judge = NetworkJudge::new(rules);
-    let peer = match &endpoint.host {
-        HostPattern::Name(name) => Peer::Name(name),
-        HostPattern::Address(address) => Peer::Address(*address),
-        // A pattern is allowed only by one that covers it.
-        host => {
-            let covered = |rule: &&Rule<Destination>| {
-                rule.value.endpoint.port == endpoint.port && covers(&rule.value.endpoint.host, host)
-            };
-            if let Some(rule) = policy.network.deny.iter().find(|rule| rule.value.whole(endpoint)) {
-                return Decision::Refuse { by: denied_by(rule) };
-            }
-            return match policy.network.allow.iter().find(covered) {
-                Some(rule) => Decision::Allow { by: allowed_by(rule) },
-                None => Decision::Refuse {
-                    by: Reason::BuiltIn(format!("no rule of `network.allow` covers `{endpoint}`")),
-                },
-            };
-        }
-    };
-    let rule = |list: &Index, opening| list.find(&peer, endpoint.port, opening);
-    if let Some(rule) = rule(&judge.deny, false).and_then(|number| policy.network.deny.get(number)) {
-        return Decision::Refuse { by: denied_by(rule) };
-    }
-    match rule(&judge.allow, true).and_then(|number| policy.network.allow.get(number)) {
-        Some(rule) => Decision::Allow { by: allowed_by(rule) },
-        None => {
-            let why = judge.connect(&peer, endpoint.port).err().unwrap_or_default();
-            Decision::Refuse { by: Reason::BuiltIn(why) }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,7 +432,7 @@ mod tests {
             let endpoint = Endpoint::parse(text).unwrap();
             let protocol = Protocol::of_port(endpoint.port);
             let by = (*text).to_owned();
-            Line { host: endpoint.host, port: Some(endpoint.port), protocol, http: None, by }
+            Line { host: endpoint.host, port: Some(endpoint.port), protocol, http: None, bytes_out: None, by }
         });
         let deny = deny.iter().map(|text| {
             let denied = Denied::parse(text).unwrap();
@@ -379,10 +441,15 @@ mod tests {
                 port: denied.port,
                 protocol: Protocol::Tcp,
                 http: None,
+                bytes_out: None,
                 by: format!("deny {text}"),
             }
         });
-        NetworkJudge::new(NetworkRules { allow: allow.collect(), deny: deny.collect(), unix: Vec::new() })
+        NetworkJudge::new(NetworkRules {
+            allow: allow.collect(),
+            deny: deny.collect(),
+            ..NetworkRules::default()
+        })
     }
 
     #[test]
@@ -434,6 +501,37 @@ mod tests {
             ("169.254.169.254", 25),
         ] {
             assert!(to(address, port).is_err(), "{address}:{port}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_denied_in_every_form() {
+        let judge = judge(
+            &["0.0.0.0/0:80", "[::/0]:80"],
+            &[
+                "[::ffff:203.0.113.20]",
+                "[::ffff:198.51.100.0/120]",
+                "[64:ff9b::cb00:711e]",
+                "[2002:cb00:7128::/48]",
+            ],
+        );
+        let to = |address: &str| judge.connect(&Peer::Address(address.parse().unwrap()), 80);
+        for address in [
+            "203.0.113.20",
+            "::ffff:203.0.113.20",
+            "64:ff9b::cb00:7114",
+            "198.51.100.77",
+            "64:ff9b::cb00:711e",
+            "2002:cb00:7128::9",
+        ] {
+            assert!(to(address).is_err_and(|why| why.starts_with("deny ")), "{address}");
+            assert!(judge.vet("a.example", address.parse().unwrap(), 80).is_err(), "{address}");
+        }
+        for address in ["203.0.113.21", "198.51.101.1", "203.0.113.30", "64:ff9b::cb00:711f", "2001:db8::1"] {
+            assert!(to(address).is_ok(), "{address}");
+        }
+        for address in ["64:ff9b::a00:1", "2002:a9fe:a9fe::1", "::ffff:10.0.0.1", "::1"] {
+            assert!(to(address).is_err(), "{address}: `::/0` opens nothing special");
         }
     }
 

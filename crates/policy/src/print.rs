@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::credential::{Form, SecretSource};
 use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
 use crate::guarded;
@@ -32,6 +33,7 @@ pub fn print_merged(policy: &Policy) -> String {
     out.environment();
     out.commands();
     out.network();
+    out.credentials();
     out.limits();
     out.runtime();
     if !policy.expect.allow.is_empty() || !policy.expect.refuse.is_empty() {
@@ -60,6 +62,7 @@ impl Printer<'_> {
             && network.allow.is_empty()
             && network.deny.is_empty()
             && network.registries.is_empty()
+            && network.publish.is_empty()
         {
             return;
         }
@@ -70,12 +73,20 @@ impl Printer<'_> {
             for rule in &network.allow {
                 let Endpoint { host, port } = &rule.value.endpoint;
                 if *host == HostPattern::Name(HOST.to_owned()) {
-                    self.line("  ", &format!("{{ host_loopback = {port} }}, # from {}", rule.origin));
+                    let budget = rule
+                        .value
+                        .bytes_out
+                        .map(|most| format!(", bytes_out = \"{most}B\""))
+                        .unwrap_or_default();
+                    self.line("  ", &format!("{{ host_loopback = {port}{budget} }}, # from {}", rule.origin));
                     continue;
                 }
                 let (host, word) = (quoted(&host.to_string()), rule.value.protocol.word());
                 let requests = rule.value.http.as_ref().map(requests).unwrap_or_default();
-                let text = format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests} }}");
+                let budget =
+                    rule.value.bytes_out.map(|most| format!(", bytes_out = \"{most}B\"")).unwrap_or_default();
+                let text =
+                    format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests}{budget} }}");
                 self.line("  ", &format!("{text}, # from {}", rule.origin));
             }
             for rule in &network.unix {
@@ -85,6 +96,58 @@ impl Printer<'_> {
             self.line("]", "");
         }
         self.list("deny", &network.deny, Denied::to_string);
+        if network.inspect {
+            self.key("inspect", "\"all\"", self.policy.origins.get("network.inspect"));
+        }
+        if !network.publish.is_empty() {
+            self.line("publish", " = [");
+            for port in &network.publish {
+                self.line("  ", &format!("{}, # from {}", port.value, port.origin));
+            }
+            self.line("]", "");
+        }
+    }
+
+    fn credentials(&mut self) {
+        for (name, rule) in &self.policy.credentials {
+            let (credential, origin) = (&rule.value, Some(&rule.origin));
+            let listed = |texts: Vec<String>| {
+                let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+                format!("[{}]", quoted.join(", "))
+            };
+            self.table(&format!("credentials.{}", quoted(name)));
+            let source = match &credential.source {
+                SecretSource::Env(name) => format!("env = {}", quoted(name)),
+                SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
+                SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
+            };
+            self.key("source", &format!("{{ {source} }}"), origin);
+            self.key("hosts", &listed(credential.hosts.iter().map(Endpoint::to_string).collect()), origin);
+            let paths = credential.http.paths.iter().map(|path| path.text().to_owned()).collect();
+            for (key, texts) in [("methods", credential.http.methods.clone()), ("paths", paths)] {
+                if !texts.is_empty() {
+                    self.key(key, &listed(texts), origin);
+                }
+            }
+            self.key("inject", &listed(credential.inject.iter().map(Form::text).collect()), origin);
+            if let Some(expose) = &credential.expose {
+                let file = expose.file.as_ref().map(|path| spelled(path));
+                let texts = [("env", &expose.env), ("file", &file), ("text", &expose.text)];
+                let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+                let mut parts: Vec<String> =
+                    texts.map(|(key, text)| format!("{key} = {}", quoted(text))).collect();
+                if expose.git {
+                    parts.push("git = true".to_owned());
+                }
+                self.key("expose", &format!("{{ {} }}", parts.join(", ")), origin);
+            }
+            if let Some(like) = &credential.like {
+                self.key("like", &quoted(like), origin);
+            }
+            if let Some(refresh) = credential.refresh {
+                self.key("refresh", &quoted(&format!("{refresh}ms")), origin);
+            }
+        }
     }
 
     fn limits(&mut self) {
@@ -108,6 +171,7 @@ impl Printer<'_> {
             ("user_namespaces", runtime.user_namespaces, "true"),
             ("debug", runtime.debug, "[\"ptrace\"]"),
             ("io_uring", runtime.io_uring, "true"),
+            ("watch_writes", runtime.watch_writes, "true"),
             ("tmp_exec", runtime.tmp_exec, "true"),
             ("terminal", runtime.terminal_raw, "\"raw\""),
         ];
@@ -184,11 +248,14 @@ impl Printer<'_> {
             self.table("approvals");
             self.key("on_refusal", "\"ask\"", self.policy.origins.get("approvals.on_refusal"));
         }
-        if !approvals.read.is_empty() || !approvals.commands.is_empty() {
+        if !approvals.read.is_empty() || !approvals.commands.is_empty() || !approvals.hosts.is_empty() {
             self.table("approvals.grantable");
         }
         if !approvals.commands.is_empty() {
             self.list("commands", &approvals.commands, |entry| command(entry));
+        }
+        if !approvals.hosts.is_empty() {
+            self.list("hosts", &approvals.hosts, |host| host.endpoint.to_string());
         }
         if !approvals.read.is_empty() {
             self.list("read", &approvals.read, |pattern| pattern.text().to_owned());
@@ -260,7 +327,9 @@ fn requests(rule: &HttpRule) -> String {
     };
     let methods = rule.methods.iter().map(|method| quoted(method)).collect();
     let paths = rule.paths.iter().map(|path| quoted(path.text())).collect();
-    list("methods", methods) + &list("paths", paths)
+    let size = rule.request_size.map(|most| format!(", request_size = \"{most}B\"")).unwrap_or_default();
+    let websocket = if rule.websocket { ", websocket = true" } else { "" };
+    list("methods", methods) + &list("paths", paths) + &size + websocket
 }
 
 fn grant(grant: &Grant) -> String {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::event::{Identity, Severity};
+use crate::event::Identity;
+use crate::kind::Severity;
 use crate::time::Timestamp;
 
 /// No line is longer. A reader does not take more of a file that may not be ours.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kind::Kind;
+
 /// What happened. One variant a kind, so that a kind and its details cannot be mixed up.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
@@ -266,6 +268,42 @@ pub enum Event {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         remedy: Vec<String>,
     },
+    /// A credential was put on a request: the first time for each host before that is sent.
+    CredentialUse {
+        /// Its name in the policy.
+        credential: String,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Method and path of the request; of the first one, where this tells of several.
+        request: String,
+        /// The process that asked, as the sandbox counts; 0 for many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often, beyond what other events tell.
+        times: u64,
+    },
+    /// A credential, or its placeholder, was going where its rule does not let it.
+    CredentialDeny {
+        /// Its name in the policy.
+        credential: String,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Method and path of the request.
+        request: String,
+        /// The process that asked, as the sandbox counts; 0 for many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often, beyond what other events tell.
+        times: u64,
+        /// Why it was refused, and what would change that.
+        rule: String,
+    },
     /// The gateway ended before its sandbox, which has no network since.
     NetDown {
         /// What that means, in one sentence.
@@ -355,183 +393,6 @@ pub struct Identity {
     pub asserted_by: String,
 }
 
-/// The name of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "&'static str")]
-pub enum Kind {
-    /// `sandbox.start`
-    SandboxStart,
-    /// `sandbox.end`
-    SandboxEnd,
-    /// `policy.error`
-    PolicyError,
-    /// `exec.start`
-    ExecStart,
-    /// `exec.end`
-    ExecEnd,
-    /// `process.start`
-    ProcessStart,
-    /// `process.end`
-    ProcessEnd,
-    /// `limit.hit`
-    LimitHit,
-    /// `exec.deny`
-    ExecDeny,
-    /// `exec.tamper`
-    ExecTamper,
-    /// `exec.clean`
-    ExecClean,
-    /// `file.deny`
-    FileDeny,
-    /// `syscall.deny`
-    SyscallDeny,
-    /// `decoy.open`
-    DecoyOpen,
-    /// `ask`
-    Ask,
-    /// `grant`
-    Grant,
-    /// `revoke`
-    Revoke,
-    /// `net.deny`
-    NetDeny,
-    /// `net.down`
-    NetDown,
-    /// `degraded`
-    Degraded,
-    /// `workspace.apply`
-    WorkspaceApply,
-    /// `workspace.undo`
-    WorkspaceUndo,
-    /// `workspace.discard`
-    WorkspaceDiscard,
-    /// `apply.refuse`
-    ApplyRefuse,
-    /// `apply.flag`
-    ApplyFlag,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 25] = [
-        Self::SandboxStart,
-        Self::SandboxEnd,
-        Self::PolicyError,
-        Self::ExecStart,
-        Self::ExecEnd,
-        Self::ProcessStart,
-        Self::ProcessEnd,
-        Self::LimitHit,
-        Self::ExecDeny,
-        Self::ExecTamper,
-        Self::ExecClean,
-        Self::FileDeny,
-        Self::SyscallDeny,
-        Self::DecoyOpen,
-        Self::Ask,
-        Self::Grant,
-        Self::Revoke,
-        Self::NetDeny,
-        Self::NetDown,
-        Self::Degraded,
-        Self::WorkspaceApply,
-        Self::WorkspaceUndo,
-        Self::WorkspaceDiscard,
-        Self::ApplyRefuse,
-        Self::ApplyFlag,
-    ];
-
-    /// As it is written in the log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SandboxStart => "sandbox.start",
-            Self::SandboxEnd => "sandbox.end",
-            Self::PolicyError => "policy.error",
-            Self::ExecStart => "exec.start",
-            Self::ExecEnd => "exec.end",
-            Self::ProcessStart => "process.start",
-            Self::ProcessEnd => "process.end",
-            Self::LimitHit => "limit.hit",
-            Self::ExecDeny => "exec.deny",
-            Self::ExecTamper => "exec.tamper",
-            Self::ExecClean => "exec.clean",
-            Self::FileDeny => "file.deny",
-            Self::SyscallDeny => "syscall.deny",
-            Self::DecoyOpen => "decoy.open",
-            Self::Ask => "ask",
-            Self::Grant => "grant",
-            Self::Revoke => "revoke",
-            Self::NetDeny => "net.deny",
-            Self::NetDown => "net.down",
-            Self::Degraded => "degraded",
-            Self::WorkspaceApply => "workspace.apply",
-            Self::WorkspaceUndo => "workspace.undo",
-            Self::WorkspaceDiscard => "workspace.discard",
-            Self::ApplyRefuse => "apply.refuse",
-            Self::ApplyFlag => "apply.flag",
-        }
-    }
-
-    /// How much it matters.
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::SandboxStart
-            | Self::SandboxEnd
-            | Self::ExecStart
-            | Self::ExecEnd
-            | Self::ProcessStart
-            | Self::ProcessEnd
-            | Self::WorkspaceApply
-            | Self::Ask
-            | Self::Revoke
-            | Self::WorkspaceUndo
-            | Self::WorkspaceDiscard => Severity::Informational,
-            Self::PolicyError | Self::Degraded | Self::FileDeny | Self::ExecClean => Severity::Low,
-            Self::LimitHit
-            | Self::ExecDeny
-            | Self::NetDeny
-            | Self::NetDown
-            | Self::Grant
-            | Self::SyscallDeny
-            | Self::ApplyFlag => Severity::Medium,
-            Self::ApplyRefuse | Self::DecoyOpen | Self::ExecTamper => Severity::High,
-        }
-    }
-
-    /// Must it be on disk before its effect (promise 5: grants, uses of credentials, applies, incidents)?
-    pub fn durable(self) -> bool {
-        matches!(
-            self,
-            Self::WorkspaceApply
-                | Self::WorkspaceUndo
-                | Self::WorkspaceDiscard
-                | Self::ApplyRefuse
-                | Self::ApplyFlag
-                | Self::DecoyOpen
-                | Self::ExecTamper
-                | Self::Grant
-                | Self::Revoke
-        )
-    }
-}
-
-impl From<Kind> for &'static str {
-    fn from(kind: Kind) -> Self {
-        kind.name()
-    }
-}
-
-impl TryFrom<String> for Kind {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or(format!("unknown kind of event `{name}`"))
-    }
-}
-
 impl Event {
     /// Its kind.
     pub fn kind(&self) -> Kind {
@@ -554,6 +415,8 @@ impl Event {
             Self::Grant { .. } => Kind::Grant,
             Self::Revoke { .. } => Kind::Revoke,
             Self::NetDeny { .. } => Kind::NetDeny,
+            Self::CredentialUse { .. } => Kind::CredentialUse,
+            Self::CredentialDeny { .. } => Kind::CredentialDeny,
             Self::NetDown { .. } => Kind::NetDown,
             Self::Degraded(_) => Kind::Degraded,
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,
@@ -562,47 +425,5 @@ impl Event {
             Self::ApplyRefuse { .. } => Kind::ApplyRefuse,
             Self::ApplyFlag { .. } => Kind::ApplyFlag,
         }
-    }
-}
-
-/// How much an event matters; the numbers are OCSF's `severity_id`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Nothing is wrong.
-    Informational = 1,
-    /// Worth knowing.
-    Low = 2,
-    /// Somebody should look.
-    Medium = 3,
-    /// Somebody should act.
-    High = 4,
-    /// At once.
-    Critical = 5,
-}
-
-impl Severity {
-    /// `severity_id`.
-    pub fn id(self) -> u32 {
-        match self {
-            Self::Informational => 1,
-            Self::Low => 2,
-            Self::Medium => 3,
-            Self::High => 4,
-            Self::Critical => 5,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_read_back() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::try_from(kind.name().to_owned()), Ok(kind));
-        }
-        assert!(Kind::try_from("sandbox".to_owned()).is_err());
     }
 }

@@ -10,6 +10,7 @@ mod atomic;
 mod chain;
 mod error;
 mod event;
+mod kind;
 mod ocsf;
 mod process;
 mod report;
@@ -20,7 +21,8 @@ mod writer;
 
 pub use chain::{Head, Line, MAX_LINE, Verdict, read, verify, verify_against};
 pub use error::Error;
-pub use event::{Change, Degraded, Event, Identity, Kind, Severity, Source};
+pub use event::{Change, Degraded, Event, Identity, Source};
+pub use kind::{Kind, Severity};
 pub use ocsf::{Class, SCHEMA_VERSION, class_of};
 pub use process::Process;
 pub use report::{Report, ReportFile};

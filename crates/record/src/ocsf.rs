@@ -1,6 +1,6 @@
 //! Where each kind of event stands in OCSF: one table.
 
-use crate::event::Kind;
+use crate::kind::Kind;
 
 /// The release of the schema that is written against.
 pub const SCHEMA_VERSION: &str = "1.8.0";
@@ -47,6 +47,8 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::Grant => (3005, 1),            // User Access Management: Assign Privileges
         Kind::Revoke => (3005, 2),           // User Access Management: Revoke Privileges
         Kind::NetDeny => (4001, 5),          // Network Activity: Refuse
+        Kind::CredentialUse => (3003, 99),   // Authorize Session: Other
+        Kind::CredentialDeny => (2004, 1),   // Detection Finding: Create
         Kind::NetDown => (6002, 99),         // Application Lifecycle: Other
         Kind::Degraded => (6002, 99),        // Application Lifecycle: Other
         Kind::WorkspaceApply => (6003, 3),   // API Activity: Update

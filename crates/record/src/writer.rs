@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::chain::{Chain, Head, MAX_LINE, NONE, Step, hexadecimal};
 use crate::error::Error;
-use crate::event::{Event, Identity, Severity};
+use crate::event::{Event, Identity};
+use crate::kind::Severity;
 use crate::ocsf::{SCHEMA_VERSION, class_of};
 use crate::time::Timestamp;
 

@@ -4,14 +4,18 @@ use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::scribe::Scribe;
 use crate::{executions, terminal};
 use ringfence_confine::survey;
 use ringfence_plan::{Plan, Step};
 use ringfence_policy::{
-    Access, Context as PolicyContext, Execution, Judge, Origin, Policy, Rule, check_grant,
+    Access, Context as PolicyContext, Endpoint, Execution, Judge, Origin, Policy, Rule, check_grant,
+    network_remedy, written_endpoint,
 };
 use ringfence_record::{Event, Writer};
-use ringfence_supervise::{Clerk, Command, Fate, GrantedCommand, Opening, Refusal, Refused, Wish};
+use ringfence_supervise::{
+    Clerk, Command, Fate, GrantedCommand, GrantedHost, Opening, Refusal, Refused, Wish,
+};
 
 /// Decides for one run. The log is also others' to write.
 pub(crate) struct Approvals<'a> {
@@ -23,6 +27,8 @@ pub(crate) struct Approvals<'a> {
     run: &'a str,
     /// No terminal shows the owner a question.
     silent: bool,
+    /// Writes down what is granted to later sandboxes too.
+    scribe: Option<Scribe>,
 }
 
 /// What a mount shows.
@@ -38,7 +44,7 @@ enum Shown {
 
 /// Whether anything may be granted while it runs.
 pub(crate) fn any(policy: &Policy) -> bool {
-    files(policy) || !policy.approvals.commands.is_empty()
+    files(policy) || !policy.approvals.commands.is_empty() || !policy.approvals.hosts.is_empty()
 }
 
 /// Whether files may be.
@@ -55,7 +61,12 @@ impl<'a> Approvals<'a> {
         log: &'a RefCell<&'a mut Writer>,
         (run, silent): (&'a str, bool),
     ) -> Self {
-        Self { policy, plan, context, log, run, silent }
+        Self { policy, plan, context, log, run, silent, scribe: None }
+    }
+
+    /// With somebody who can grant things to later sandboxes too.
+    pub(crate) fn lasting(self, scribe: Option<Scribe>) -> Self {
+        Self { scribe, ..self }
     }
 
     /// Whether a directory would be shown, and whether in a mount of the sandbox's own; the policy has been asked.
@@ -100,6 +111,25 @@ impl<'a> Approvals<'a> {
         Ok(Opening { number, path: path.to_path_buf(), directory, own, hidden })
     }
 
+    fn asked_to_reach(&self, refusal: &Refusal, (host, port): (&str, u16)) -> bool {
+        let entry = written_endpoint(host, port);
+        let event = Event::Ask {
+            path: entry.clone(),
+            purpose: "connect".into(),
+            process: refusal.process,
+            program: refusal.program.to_string_lossy().into_owned(),
+        };
+        if self.silent {
+            let text = format!(
+                "{} waits to connect to {entry}: `ringfence grant {} --host {entry}` within 60 seconds",
+                refusal.program.display(),
+                self.run
+            );
+            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
+        }
+        self.log.borrow_mut().append(&event).is_ok()
+    }
+
     fn asked_to_start(&self, refusal: &Refusal, command: &Command) -> bool {
         let words: Vec<String> =
             command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -133,6 +163,7 @@ impl<'a> Approvals<'a> {
                 | Step::Bind { path, .. }
                 | Step::Overlay { path, .. }
                 | Step::Hide { path, .. }
+                | Step::Cover { path, .. }
                 | Step::Processes { path, .. }
                 | Step::Device { path }
                 | Step::Terminals { path } => Some((path.as_path(), Shown::Host)),
@@ -176,6 +207,9 @@ impl Clerk for Approvals<'_> {
         if let Refused::Command(command) = &refusal.what {
             return self.asked_to_start(refusal, command);
         }
+        if let Refused::Network { host, port, .. } = &refusal.what {
+            return self.asked_to_reach(refusal, (host, *port));
+        }
         let Refused::Asked { path, purpose } = &refusal.what else { return true };
         let event = Event::Ask {
             path: path.to_string_lossy().into_owned(),
@@ -201,6 +235,19 @@ impl Clerk for Approvals<'_> {
             let command = Command { rule: format!("the owner was asked: {why}"), ..command.clone() };
             let program = refusal.program.to_string_lossy().into_owned();
             let event = executions::event(&command, refusal.process, program);
+            return self.log.borrow_mut().append(&event).is_ok();
+        }
+        if let Refused::Network { host, port, rule, .. } = &refusal.what {
+            let event = Event::NetDeny {
+                unix: String::new(),
+                host: host.clone(),
+                port: *port,
+                process: refusal.process,
+                program: refusal.program.to_string_lossy().into_owned(),
+                times: 1,
+                rule: format!("the owner was asked: {why}"),
+                remedy: network_remedy(host, *port, rule),
+            };
             return self.log.borrow_mut().append(&event).is_ok();
         }
         let Refused::Asked { path, purpose } = &refusal.what else { return true };
@@ -236,6 +283,40 @@ impl Clerk for Approvals<'_> {
             Ok(_) => Ok(granted),
             Err(error) => Err(format!("it could not be written down: {error}")),
         }
+    }
+
+    fn lasts(&self) -> bool {
+        self.scribe.is_some()
+    }
+
+    fn keep(&mut self, path: &Path) {
+        if let Some(scribe) = &self.scribe {
+            scribe.add(path);
+        }
+    }
+
+    fn reach(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedHost, String> {
+        let endpoint = Endpoint::parse(entry).map_err(|invalid| invalid.to_string())?;
+        let (granted, by) = self.policy.grant_host(&endpoint)?;
+        let event = Event::Grant {
+            path: endpoint.to_string(),
+            access: "connect".into(),
+            seconds,
+            why: why.to_owned(),
+            rule: by,
+        };
+        match self.log.borrow_mut().append(&event) {
+            Ok(_) => Ok(granted),
+            Err(error) => Err(format!("it could not be written down: {error}")),
+        }
+    }
+
+    fn offer_host(&self, host: &str, port: u16) -> Option<String> {
+        if !self.policy.approvals.ask || port == 0 {
+            return None;
+        }
+        let endpoint = Endpoint::parse(&written_endpoint(host, port)).ok()?;
+        self.policy.grant_host(&endpoint).ok().map(|_| endpoint.to_string())
     }
 
     fn offer_command(&self, command: &Command) -> Option<String> {

@@ -1,11 +1,10 @@
 //! The workspace that is meant, and what a grant may lead to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Survey};
 use ringfence_policy::{Mode, Policy, Source};
 
-use crate::cli::PolicyArguments;
 use crate::environment;
 use crate::failure::{Context as _, Failure};
 
@@ -32,9 +31,9 @@ pub(crate) fn check_resolved(policy: &Policy, survey: &Survey, invoker: &Invoker
     Ok(())
 }
 
-/// The directory that is worked on.
-pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) -> PathBuf {
-    match (&arguments.workspace, &policy.workspace.path) {
+/// The directory that is worked on. `named`: on the command line.
+pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, named: Option<&Path>) -> PathBuf {
+    match (named, &policy.workspace.path) {
         (Some(path), _) => invoker.cwd.join(path),
         (None, Some(rule)) => rule.value.clone(),
         (None, None) => invoker.cwd.clone(),
@@ -45,7 +44,7 @@ pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyAr
 const ASKED: &str = "asked.json";
 
 /// Keeps which policies were named for a sandbox, for its forks.
-pub(crate) fn remember(run: &std::path::Path, named: &[Source], invoker: &Invoker) -> Result<(), Failure> {
+pub(crate) fn remember(run: &Path, named: &[Source], invoker: &Invoker) -> Result<(), Failure> {
     let one = |source: &Source| match source {
         Source::Preset(name) => ("preset", name.clone()),
         Source::File(path) => ("file", invoker.cwd.join(path).display().to_string()),
@@ -56,7 +55,7 @@ pub(crate) fn remember(run: &std::path::Path, named: &[Source], invoker: &Invoke
 }
 
 /// Those of an earlier sandbox; none: one was found, or it was the default.
-pub(crate) fn remembered(run: &std::path::Path) -> Result<Vec<Source>, Failure> {
+pub(crate) fn remembered(run: &Path) -> Result<Vec<Source>, Failure> {
     let text = match std::fs::read(run.join(ASKED)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.context("the policies that were named")?,

@@ -148,6 +148,12 @@ pub(crate) fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|word| word.as_bytes() == NAME.to_bytes()) {
         return ExitCode::from(ringfence_gateway::run());
     }
+    if std::env::args_os()
+        .next()
+        .is_some_and(|word| word.as_bytes() == ringfence_confine::keeper::NAME.as_bytes())
+    {
+        return ExitCode::from(crate::keeper::run());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
 use ringfence_policy::Context;
 use rustix::thread::{CapabilitySet, capabilities};
+use zeroize::Zeroize;
 
 use crate::failure::{Context as _, Failure};
 
@@ -47,13 +49,33 @@ pub(crate) fn powerless_root(invoker: &Invoker) -> Result<Option<String>, Failur
 
 /// The invoker of this process.
 pub(crate) fn invoker() -> Result<Invoker, Failure> {
-    let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-    let home = home(&variables)?;
+    let mut invoker = bare()?;
+    invoker.variables = variables();
+    Ok(invoker)
+}
+
+/// The variables of this process.
+pub(crate) fn variables() -> BTreeMap<OsString, OsString> {
+    std::env::vars_os().collect()
+}
+
+/// The invoker without variables, of which no copy is left in memory: the sandbox's init begins as a copy of it.
+pub(crate) fn bare() -> Result<Invoker, Failure> {
+    let mut variables = variables();
+    let invoker = of(&variables);
+    for value in std::mem::take(&mut variables).into_values() {
+        value.into_vec().zeroize();
+    }
+    invoker
+}
+
+fn of(variables: &BTreeMap<OsString, OsString>) -> Result<Invoker, Failure> {
+    let home = home(variables)?;
     let cwd = std::env::current_dir().context("the current directory")?;
-    let state = state(&variables, &home, &cwd);
+    let state = state(variables, &home, &cwd);
     recordable(&home, "the home directory")?;
     recordable(&state, "the state directory")?;
-    Ok(ringfence_confine::probe::invoker(home, cwd, state, variables))
+    Ok(ringfence_confine::probe::invoker(home, cwd, state, BTreeMap::new()))
 }
 
 /// Records are JSON: a path in them is text.

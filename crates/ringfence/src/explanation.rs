@@ -18,7 +18,7 @@ use crate::terminal::escape;
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
-    /// `file`, `socket`, `command`, `syscall`, `decoy` or `limit`.
+    /// `file`, `socket`, `command`, `syscall`, `credential`, `decoy` or `limit`.
     pub(crate) kind: &'static str,
     /// The path, the call's name, or the key in `[limits]`.
     pub(crate) target: String,
@@ -105,6 +105,11 @@ impl Explained {
                 let target = if port == 0 { text("host") } else { format!("{}:{port}", text("host")) };
                 ("host", target, purpose.to_owned())
             }
+            "credential.deny" => {
+                let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
+                let target = format!("{} to {}:{port}", text("credential"), text("host"));
+                ("credential", target, "send".to_owned())
+            }
             "net.down" => ("network", text("what"), "down".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
             "limit.hit" => ("limit", text("limit"), text("what")),
@@ -135,8 +140,8 @@ fn explain(
     host: &Host,
     context: &PolicyContext,
 ) -> Explanation {
-    let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network");
-    let on_host = if nowhere { None } else { host.has(Path::new(&target)) };
+    let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network" | "credential");
+    let on_host = if nowhere { None } else { host.could_have(Path::new(&target), &purpose) };
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
@@ -172,6 +177,8 @@ fn explain(
         Some("run it again; if that repeats itself, report it".to_owned())
     } else if kind == "host" && remedy.is_empty() {
         Some("no line of `network.allow` would change that".to_owned())
+    } else if kind == "credential" {
+        Some("an incident, unless the task only mistook the place: a placeholder is of use at its own hosts alone".to_owned())
     } else if kind == "limit" {
         Some("raise the limit only if the task needs more".to_owned())
     } else if remedy.is_empty() {
@@ -216,10 +223,26 @@ fn unseen(detail: Option<&Value>) -> Vec<String> {
     degraded.into_iter().flatten().filter_map(effect).collect()
 }
 
+/// How many different things of the host were refused, and decoys with the first program that opened each.
+pub(crate) fn totals(explained: &Explained) -> (u64, Vec<(String, String)>) {
+    let counts = |one: &&Explanation| {
+        let there = matches!(one.kind, "file" | "socket") && one.on_host != Some(false) && !habit(one);
+        there || one.kind == "host" || one.kind == "command" && one.purpose == "deny"
+    };
+    let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
+    let decoys = decoys.map(|one| (one.target.clone(), one.programs.first().cloned().unwrap_or_default()));
+    (explained.refusals.iter().filter(counts).count() as u64, decoys.collect())
+}
+
+fn habit(one: &Explanation) -> bool {
+    one.kind == "file" && Host::habit(Path::new(&one.target), &one.purpose)
+}
+
 /// For people. `all`: also what the host does not have either.
 pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
-    let nowhere = |one: &&Explanation| one.kind != "decoy" && one.on_host == Some(false) && !all;
+    let nowhere =
+        |one: &&Explanation| one.kind != "decoy" && (one.on_host == Some(false) || habit(one)) && !all;
     let hidden = explained.refusals.iter().filter(nowhere).count();
     for one in explained.refusals.iter().filter(|one| !nowhere(one)) {
         out.push_str(&paragraph(one, run));
@@ -230,7 +253,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if hidden > 0 {
         let plural = if hidden == 1 { "name" } else { "names" };
         out.push_str(&format!(
-            "{hidden} more {plural} looked for that the host does not have either (--all lists them)\n"
+            "{hidden} more {plural} looked for that the host does not have either, or that libraries look for by habit (--all lists them)\n"
         ));
     }
     if explained.others > 0 {
@@ -251,8 +274,8 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
 }
 
 /// What no part of the boundary sees, since the kernel answers by itself: mount flags and Landlock.
-const PLAIN: &str = "\n(\"Read-only file system\" and \"Permission denied\" for what is granted in another way or protected are not listed, nor are \
-                     programs that a plain list does not name: `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
+const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the policy has `runtime.watch_writes`; programs that a plain list does not name. \
+                     `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
 
 fn paragraph(one: &Explanation, run: &str) -> String {
     let line = |text: &str| escape(text.replace('\n', "\\n"));
@@ -268,6 +291,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "execute" => "tried to start",
         "connect" => "tried to connect to",
         "ask" => "asked for the name",
+        "send" => "tried to send the credential",
         "call" => "made the system call",
         "open" => "opened the decoy",
         "deny" => "tried to start",

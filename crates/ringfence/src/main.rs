@@ -10,8 +10,8 @@ mod cli;
 mod clock;
 mod commands;
 mod copies;
+mod credentials;
 mod decoys;
-mod described;
 mod environment;
 mod executions;
 mod explanation;
@@ -21,6 +21,8 @@ mod groups;
 mod host;
 mod ids;
 mod inspection;
+mod keeper;
+mod keystore;
 mod lasting;
 mod layers;
 mod lived;
@@ -32,17 +34,25 @@ mod quota;
 mod refusals;
 mod registries;
 mod run;
+mod scribe;
 mod snapshot;
 mod source;
+mod summary;
 mod terminal;
 mod trust;
 
 use std::process::ExitCode;
 
+use ringfence_sys::secret::Wiping;
+
 /// musl's own is slow, and made for threads.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: Wiping<dlmalloc::GlobalDlmalloc> = Wiping(dlmalloc::GlobalDlmalloc);
+
+#[cfg(not(target_env = "musl"))]
+#[global_allocator]
+static ALLOCATOR: Wiping<std::alloc::System> = Wiping(std::alloc::System);
 
 fn main() -> ExitCode {
     cli::main()

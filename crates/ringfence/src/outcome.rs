@@ -83,3 +83,20 @@ pub(crate) fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {
     };
     failure.hint(hint)
 }
+
+/// What of the host is different, for a record.
+pub(crate) fn degraded(plan: &Plan) -> Vec<ringfence_record::Degraded> {
+    let one = |degraded: &ringfence_plan::Degraded| ringfence_record::Degraded {
+        name: degraded.name.clone(),
+        effect: degraded.effect.clone(),
+    };
+    plan.degraded.iter().map(one).collect()
+}
+
+/// As a policy writes it.
+pub(crate) fn mode(plan: &Plan) -> String {
+    serde_json::to_value(plan.mode)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

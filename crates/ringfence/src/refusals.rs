@@ -71,7 +71,9 @@ impl Refusals {
     pub(crate) fn totals(&self) -> (u64, u64) {
         let host = Host::new();
         let there = |event: &Event| {
-            hosts(event) || target(event).is_some_and(|path| host.has(Path::new(path)) != Some(false))
+            let purpose = if let Event::FileDeny { purpose, .. } = event { purpose } else { "" };
+            let there = |path| !Host::habit(path, purpose) && host.could_have(path, purpose) != Some(false);
+            hosts(event) || target(event).map(Path::new).is_some_and(there)
         };
         let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
         let refused = |(event, _): &&(Event, u64)| matches!(event, Event::ExecDeny { .. });
@@ -159,6 +161,18 @@ impl Refusals {
                 }
                 self.connects.insert(key, (event.clone(), 0));
             }
+            Refused::Credential { name, host, port, rule, times, .. } => {
+                let key = format!("{port}\n{host}\n{rule}\n{name}\ncredential");
+                if let Some((_, again)) = self.connects.get_mut(&key) {
+                    *again = again.saturating_add(*times);
+                    return None;
+                }
+                if self.connects.len() >= MOST {
+                    self.others += 1;
+                    return None;
+                }
+                self.connects.insert(key, (event.clone(), times.saturating_sub(1)));
+            }
             Refused::Command(Command { fate: Fate::Changed, .. }) => {
                 self.tampered += 1;
                 if self.tampered > MOST {
@@ -221,6 +235,27 @@ impl Refusals {
                 program,
                 times: 1,
                 remedy: ringfence_policy::network_remedy(host, *port, rule),
+                rule: rule.clone(),
+            }),
+            Refused::Credential { name, host, port, request, rule, .. } if rule.is_empty() => {
+                Some(Event::CredentialUse {
+                    credential: name.clone(),
+                    host: host.clone(),
+                    port: *port,
+                    request: request.clone(),
+                    process,
+                    program,
+                    times: 1,
+                })
+            }
+            Refused::Credential { name, host, port, request, rule, .. } => Some(Event::CredentialDeny {
+                credential: name.clone(),
+                host: host.clone(),
+                port: *port,
+                request: request.clone(),
+                process,
+                program,
+                times: 1,
                 rule: rule.clone(),
             }),
             Refused::Command(command) => Some(commands::event(command, process, program)),
@@ -301,6 +336,7 @@ impl Refusals {
 /// Whether it is about the network.
 fn hosts(event: &Event) -> bool {
     matches!(event, Event::NetDeny { host, .. } if !host.is_empty())
+        || matches!(event, Event::CredentialDeny { .. })
 }
 
 /// What it was about.
@@ -320,6 +356,8 @@ fn repeated(event: &Event, again: u64) -> Option<Event> {
     | Event::ExecDeny { process, times, .. }
     | Event::ExecClean { process, times, .. }
     | Event::NetDeny { process, times, .. }
+    | Event::CredentialUse { process, times, .. }
+    | Event::CredentialDeny { process, times, .. }
     | Event::SyscallDeny { process, times, .. }
     | Event::DecoyOpen { process, times, .. } = &mut event
     {

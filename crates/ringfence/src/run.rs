@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ringfence_confine::gateway::Gateway;
+use ringfence_confine::keeper::Keeper;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
-use ringfence_plan::{Invoker, Plan, Request, VOID};
+use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
 use ringfence_policy::Policy;
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
@@ -25,13 +26,13 @@ use crate::cli::PolicyArguments;
 use crate::commands::fork::Fork;
 use crate::commands::run::Arguments;
 use crate::decoys::{self, Decoy};
-use crate::described::{degraded, mode, words};
 use crate::failure::{Context, Failure};
 use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
+use crate::scribe::Scribe;
 use crate::{
-    chosen, clock, copies, environment, groups, ids, inspection, layers, named, outcome, points, snapshot,
-    source, terminal,
+    chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, named, outcome, points,
+    snapshot, source, summary, terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -52,11 +53,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
 }
 
 fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Failure> {
-    let invoker = environment::invoker()?;
+    let mut invoker = environment::bare()?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let standard = ringfence_supervise::standard().context("the standard streams")?;
     // From here on there are two ways at once: what follows, and the making of the namespaces.
     let nascent = begin(&invoker)?;
+    invoker.variables = environment::variables();
     let mut run = Run::new(&arguments.policy, invoker, None)?;
     run.fate = match (arguments.keep, arguments.rm) {
         (true, _) => Fate::Keep,
@@ -102,6 +104,7 @@ pub(crate) fn make_plan(
         no_namespaces: namespaces.err(),
         trust: inspection::example(policy),
         base: Vec::new(),
+        exposed: credentials::example(policy),
     };
     make_plan_as(policy, invoker, arguments, command, &given)
 }
@@ -116,9 +119,11 @@ struct Given<'a> {
     /// Why none can be made, where that was tried.
     no_namespaces: Option<String>,
     /// Whom the task trusts, where TLS is looked into.
-    trust: Option<(String, String)>,
+    trust: Option<Trust>,
     /// What copy-on-write directories begin with.
     base: Vec<String>,
+    /// What it sees of credentials.
+    exposed: Exposed,
 }
 
 /// Where another user than the invoker comes by a run's own directories.
@@ -133,7 +138,7 @@ fn make_plan_as(
     command: Vec<OsString>,
     given: &Given<'_>,
 ) -> Result<Plan, Failure> {
-    let workspace = chosen::workspace(policy, invoker, arguments);
+    let workspace = chosen::workspace(policy, invoker, arguments.workspace.as_deref());
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
     host.no_user_namespaces = given.no_namespaces.clone().or(host.no_user_namespaces);
@@ -157,9 +162,15 @@ fn make_plan_as(
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
         trust: given.trust.clone(),
         base: given.base.clone(),
+        exposed: given.exposed.clone(),
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
     Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
+}
+
+/// One hash covers them all.
+fn named_source(name: &str) -> Source {
+    Source { name: name.to_owned(), sha256: String::new() }
 }
 
 pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
@@ -195,6 +206,8 @@ pub(crate) struct Open {
     pub(crate) refusals: Refusals,
     record: RunRecord,
     reserved: Option<(u32, File)>,
+    /// Ends with it.
+    _keeper: Option<Keeper>,
 }
 
 impl Run {
@@ -234,6 +247,7 @@ impl Run {
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let decoys = decoys::make(self.policy).context("random numbers")?;
         let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
+        let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, gateway.as_ref())?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
         let mut given = Given {
@@ -245,6 +259,7 @@ impl Run {
             no_namespaces: None,
             trust,
             base: self.fork.iter().map(|_| points::BASE.to_owned()).collect(),
+            exposed,
         };
         let (plan, boundary, border) =
             self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
@@ -274,6 +289,7 @@ impl Run {
             refusals: Refusals::new(self.policy, plan),
             record,
             reserved,
+            _keeper: keeper,
         })
     }
 
@@ -357,6 +373,8 @@ impl Run {
         let mut open = self.open(&arguments.policy, command, nascent, &standard.relays, report)?;
         let grantable = approvals::any(self.policy);
         let socket = if grantable { Some(named::listener(&self.directory)?) } else { None };
+        let file = source::file(&arguments.policy, &self.invoker).filter(|_| standard.screen.is_some());
+        let scribe = file.and_then(|file| Scribe::start(self.policy, open.plan, file, &self.invoker));
         self.enclose(&open)?;
         open.boundary.start(&job(open.plan, &standard), &standard.passed).map_err(not_confined)?;
         drop(standard.passed);
@@ -370,7 +388,8 @@ impl Run {
             environment::context(&self.invoker),
             &log,
             (self.directory.id(), screen.is_none()),
-        );
+        )
+        .lasting(scribe);
         let desk = socket.map(|socket| Desk::new(boundary, socket, &mut clerk));
         let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell, desk)
             .context("watching the sandbox")?;
@@ -380,6 +399,8 @@ impl Run {
         let (refused, _) = open.refusals.totals();
         let opened: Vec<_> = open.refusals.decoys().to_vec();
         let (mut result, changes) = self.end(open, outcome, report)?;
+        // Where the boundary could not be built, that is the news.
+        let cut_off = ended.cut_off && result.is_ok();
         if let Some(errno) = ended.lost {
             let failure = Failure::new(format!("a part of the command's output was lost: {errno}"));
             // The command could not know; its own failure says more.
@@ -388,7 +409,7 @@ impl Run {
                 _ => drop(failure.print()),
             }
         }
-        if ended.cut_off {
+        if cut_off {
             terminal::error(&format!(
                 "{} the gateway ended before the command: the network was cut off",
                 terminal::label("run:")
@@ -398,9 +419,9 @@ impl Run {
             for unseen in plan.degraded.iter().filter(|one| one.name == VOID && plan.hosted.is_none()) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));
             }
-            self.say(refused, changes);
+            summary::say(self.directory.id(), refused, changes);
         }
-        self.say_opened(&opened);
+        summary::opened(self.directory.id(), &opened);
         result
     }
 
@@ -434,8 +455,8 @@ impl Run {
     fn describe(&self, plan: &Plan, report: &mut Report) {
         report.run = Some(self.directory.id().to_owned());
         report.tier = Some(plan.tier.to_owned());
-        report.degraded = degraded(plan);
-        report.mode = Some(mode(plan));
+        report.degraded = outcome::degraded(plan);
+        report.mode = Some(outcome::mode(plan));
         // It keeps the boundary as it is: told at the end, where it was not asked for quiet.
         for degraded in plan.degraded.iter().filter(|degraded| degraded.name != VOID) {
             terminal::error(&format!("{} {}", terminal::label("note:"), degraded.effect));
@@ -450,7 +471,7 @@ impl Run {
             command: words(plan),
             identity: self.identity(),
             workspace: plan.workspace.clone(),
-            mode: mode(plan),
+            mode: outcome::mode(plan),
             layers: layers::describe(plan, started),
             keep: self.fate == Fate::Keep,
             status: Status::Running,
@@ -474,18 +495,12 @@ impl Run {
     fn start_event(&self, plan: &Plan) -> Event {
         Event::SandboxStart {
             policy: self.policy.hash.clone(),
-            // One hash covers them all.
-            sources: self
-                .policy
-                .sources
-                .iter()
-                .map(|name| Source { name: name.clone(), sha256: String::new() })
-                .collect(),
+            sources: self.policy.sources.iter().map(|name| named_source(name)).collect(),
             tier: plan.tier.to_owned(),
             command: words(plan),
             workspace: plan.workspace.display().to_string(),
-            mode: mode(plan),
-            degraded: degraded(plan),
+            mode: outcome::mode(plan),
+            degraded: outcome::degraded(plan),
         }
     }
 
@@ -496,7 +511,7 @@ impl Run {
         outcome: outcome::Outcome,
         report: &mut Report,
     ) -> Result<(Result<u8, Failure>, Settled), Failure> {
-        let Open { plan, mut boundary, mut log, limiter, refusals, mut record, reserved } = open;
+        let Open { plan, mut boundary, mut log, limiter, refusals, mut record, reserved, _keeper } = open;
         boundary.finish();
         refusals.sum_up(&mut log)?;
         // A command that is nowhere was not refused.
@@ -552,40 +567,10 @@ impl Run {
         };
         Ok((outcome.result, settled))
     }
+}
 
-    /// An incident is told whatever was asked for.
-    pub(crate) fn say_opened(&self, opened: &[(String, String)]) {
-        for (path, program) in opened.iter().take(3) {
-            let text =
-                format!("{program} opened the decoy {path}: `ringfence explain {}`", self.directory.id());
-            terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::escape(text)));
-        }
-        if let Some(more) = opened.len().checked_sub(3).filter(|more| *more > 0) {
-            terminal::error(&format!("{} and {more} decoys more", terminal::label("incident:")));
-        }
-    }
-
-    /// One line each, and only where there is something to say.
-    pub(crate) fn say(&self, refused: u64, changes: Settled) {
-        if refused > 0 {
-            let things = if refused == 1 { "1 thing" } else { &format!("{refused} things") };
-            let text = format!("{things} of the host refused: `ringfence explain {}`", self.directory.id());
-            terminal::error(&format!("{} {text}", terminal::label("run:")));
-        }
-        let waiting = match changes {
-            Settled::None | Settled::Changes(0) => None,
-            Settled::Changes(1) => Some("1 change waits".into()),
-            Settled::Changes(count) => Some(format!("{count} changes wait")),
-            Settled::Uncounted => Some("changes wait".into()),
-        };
-        if let Some(waiting) = waiting {
-            let id = self.directory.id();
-            let text = format!(
-                "{waiting}: `ringfence diff {id} --stat`, then `ringfence apply {id}` or `ringfence discard {id}`"
-            );
-            terminal::error(&format!("{} {text}", terminal::label("run:")));
-        }
-    }
+pub(crate) fn words(plan: &Plan) -> Vec<String> {
+    plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// The plan's command, as init is told to start it.

@@ -27,11 +27,12 @@ use rustix::io::Errno;
 pub use descriptors::{Standard, Unfit, give, standard};
 pub use grants::{Clerk, Desk, Grants, Wish};
 pub use limiter::{Disk, Limiter};
+pub use permits::Act;
 pub use questions::{Choice, Question};
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
 pub use ringfence_confine::{
-    Command, Fate, GrantedCommand, Life, Opening, Process, Purpose, Refusal, Refused,
+    Command, Fate, GrantedCommand, GrantedHost, Life, Opening, Process, Purpose, Refusal, Refused,
 };
 pub use sandbox::Sandbox;
 pub use screen::Screen;

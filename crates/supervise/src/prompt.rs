@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_confine::Refused;
 
-use crate::permits::entry_of;
+use crate::permits::{Act, entry_of};
 use crate::questions::{Choice, Question};
 
 /// Keys that come sooner were meant for the task.
@@ -18,16 +18,22 @@ pub(crate) struct Prompt {
     pub(crate) path: PathBuf,
     since: Instant,
     word: String,
+    /// Whether `a` is an answer.
+    lasting: bool,
     pub(crate) choice: Option<Choice>,
 }
 
 /// The question, with how to answer it. Names are the task's: nothing of them acts on a terminal.
 pub(crate) fn text(question: &Question) -> String {
     let program = question.refusal.program.to_string_lossy();
-    if let Some(entry) = entry_of(&question.path) {
+    if let Some((act, entry)) = entry_of(&question.path) {
+        let (wants, lets) = match act {
+            Act::Start => ("start:", "lets it start in this sandbox"),
+            Act::Reach => ("connect to", "lets this sandbox reach it"),
+        };
         return format!(
-            "\r\n\x0f\x1b(B\x1b[0mringfence: {} (process {}) wants to start: {}\r\n\
-             ringfence: `y` lets it start in this sandbox, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
+            "\r\n\x0f\x1b(B\x1b[0mringfence: {} (process {}) wants to {wants} {}\r\n\
+             ringfence: `y` {lets}, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
             plain(&program),
             question.refusal.process,
             plain(entry),
@@ -39,10 +45,11 @@ pub(crate) fn text(question: &Question) -> String {
     };
     format!(
         "{PLAIN}\r\n\x1b[Kringfence: {} (process {}) wants to {does} {}\r\n\x1b[K\
-         ringfence: `y` grants reading it to this sandbox, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
+         ringfence: `y` grants reading it to this sandbox, `t` for {MINUTES} minutes, {}`n` refuses, `x` refuses all such; then Enter: ",
         plain(&program),
         question.refusal.process,
         plain(&question.path.to_string_lossy()),
+        if question.lasting { "`a` to later ones too, " } else { "" },
     )
 }
 
@@ -58,8 +65,8 @@ fn plain(text: &str) -> String {
 }
 
 impl Prompt {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, since: Instant::now(), word: String::new(), choice: None }
+    pub(crate) fn new(path: PathBuf, lasting: bool) -> Self {
+        Self { path, since: Instant::now(), word: String::new(), lasting, choice: None }
     }
 
     /// Takes keys; what is to be drawn of them.
@@ -87,16 +94,21 @@ impl Prompt {
             if matches!(key, b'\r' | b'\n') {
                 self.word.clear();
                 let path = plain(&self.path.to_string_lossy());
-                echo.push_str(&format!("\r\nringfence: {path}: `y`, `t`, `n` or `x`: "));
+                echo.push_str(&format!("\r\nringfence: {path}: {}: ", self.keys()));
             }
         }
         echo
+    }
+
+    fn keys(&self) -> &'static str {
+        if self.lasting { "`y`, `t`, `a`, `n` or `x`" } else { "`y`, `t`, `n` or `x`" }
     }
 
     fn chosen(&self) -> Option<Choice> {
         match self.word.trim() {
             "y" | "yes" => Some(Choice::Grant(None)),
             "t" => Some(Choice::Grant(Some(MINUTES * 60))),
+            "a" if self.lasting => Some(Choice::Always),
             "x" => Some(Choice::RefuseAll),
             "n" | "no" => Some(Choice::Refuse("the owner refused it")),
             _ => None,
@@ -109,7 +121,7 @@ mod tests {
     use super::*;
 
     fn after(keys: &[&[u8]]) -> Option<Choice> {
-        let mut prompt = Prompt::new("/x".into());
+        let mut prompt = Prompt::new("/x".into(), true);
         prompt.typed(b"y\r");
         assert_eq!(prompt.choice, None, "keys that were on their way");
         prompt.since -= DEAF;
@@ -127,6 +139,7 @@ mod tests {
         assert_eq!(after(&[b"y\x03"]), Some(Choice::Refuse("the owner refused it")));
         assert_eq!(after(&[b"\x1b[A\r"]), None);
         assert_eq!(after(&[b"x\r"]), Some(Choice::RefuseAll));
+        assert_eq!(after(&[b"a\r"]), Some(Choice::Always));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Question {
     pub refusal: Refusal,
     /// It is refused then.
     pub until: Instant,
+    /// It can be granted to later sandboxes too.
+    pub lasting: bool,
     /// The owner has said yes, and it is being opened.
     answered: bool,
 }
@@ -28,6 +30,8 @@ pub struct Question {
 pub enum Choice {
     /// For so many seconds; `None`: until the sandbox ends.
     Grant(Option<u64>),
+    /// Until it ends, and to later sandboxes too.
+    Always,
     /// In words.
     Refuse(&'static str),
     /// This one, those that wait, and whatever else could be asked about.
@@ -58,12 +62,12 @@ impl Questions {
     }
 
     /// `false`: there are too many.
-    pub(crate) fn add(&mut self, path: &Path, refusal: &Refusal) -> bool {
+    pub(crate) fn add(&mut self, path: &Path, refusal: &Refusal, lasting: bool) -> bool {
         let room = self.0.len() < MOST;
         if room {
             let until = Instant::now() + PATIENCE;
             let refusal = refusal.clone();
-            self.0.push(Question { path: path.to_path_buf(), refusal, until, answered: false });
+            self.0.push(Question { path: path.to_path_buf(), refusal, until, lasting, answered: false });
         }
         room
     }
@@ -90,9 +94,9 @@ impl Questions {
         Some(self.0.remove(at))
     }
 
-    /// Those about commands, which are taken away: each is judged anew.
-    pub(crate) fn commands(&mut self) -> Vec<Question> {
-        self.0.extract_if(.., |question| matches!(question.refusal.what, Refused::Command(_))).collect()
+    /// Those that are meant, which are taken away: each is judged anew.
+    pub(crate) fn of(&mut self, meant: impl Fn(&Refusal) -> bool) -> Vec<Question> {
+        self.0.extract_if(.., |question| meant(&question.refusal)).collect()
     }
 
     /// Those that something which is open now answers.

@@ -14,6 +14,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use crate::Sandbox;
+use crate::permits::Act;
 
 /// Bytes of the longest request; a longer command line is refused.
 pub(crate) const LONGEST: usize = 128 << 10;
@@ -55,9 +56,11 @@ pub enum Ask {
         /// Which.
         path: Option<OsString>,
     },
-    /// Let a command start.
+    /// Let a command start, or a destination be reached.
     Permit {
-        /// As an entry of `commands.allow`.
+        /// Which of the two.
+        act: Act,
+        /// As an entry of `commands.allow`, or `NAME:PORT`.
         entry: String,
         /// Seconds; `None` until the sandbox ends.
         seconds: Option<u64>,
@@ -66,6 +69,8 @@ pub enum Ask {
     },
     /// Take that away.
     Withdraw {
+        /// Which of the two.
+        act: Act,
         /// The same.
         entry: String,
     },

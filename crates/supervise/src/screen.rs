@@ -160,7 +160,7 @@ impl Screen {
         let able = self.raw && self.keys.is_some() && self.drawn.is_empty();
         if let Some(question) = question.filter(|_| able && self.prompt.is_none()) {
             self.say(&prompt::text(question));
-            self.prompt = Some(Prompt::new(question.path.clone()));
+            self.prompt = Some(Prompt::new(question.path.clone(), question.lasting));
         }
     }
 

@@ -16,6 +16,7 @@ pub mod mount;
 pub mod network;
 pub mod ptrace;
 pub mod seccomp;
+pub mod secret;
 pub mod signals;
 pub mod socket;
 

@@ -159,6 +159,7 @@ fn a_policy_that_asks_about_nothing_or_cannot_ask_is_an_error() {
 fn the_terminal_asks_and_takes_words_only() {
     let asking = Asking::new();
     let (data, projects) = (&asking.data, &asking.projects);
+    std::fs::write(format!("{data}/three"), "granted\n").unwrap();
     let script = r#"
 import os, pty, select, sys, time
 pid, terminal = pty.fork()
@@ -179,12 +180,14 @@ def words(text):
     os.write(terminal, text)
 until(b"READY"); until(b"wants to read"); until(b"Enter: ")
 os.write(terminal, b"y\r")           # too soon: it was meant for the task
-words(b"what\r"); until(b"`y`, `t`, `n` or `x`")
+words(b"what\r"); until(b"`y`, `t`, `a`, `n` or `x`")
 words(b"y\r"); until(b"granted")
 until(b"wants to"); until(b"Enter: ")
 words(b"n\r"); until(b"No such file")
 until(b"wants to"); until(b"Enter: ")
 words(b"t\r"); until(b"granted")
+until(b"wants to"); until(b"Enter: ")
+words(b"a\r"); until(b"grants it to later sandboxes too")
 until(b"wants to"); until(b"Enter: ")
 words(b"x\r"); until(b"No such file"); until(b"AFTER")
 os.write(terminal, b"typed\r"); until(b"got typed")
@@ -192,7 +195,7 @@ _, status = os.waitpid(pid, 0)
 print("status", os.waitstatus_to_exitcode(status))
 "#;
     let inside = format!(
-        "stty -echo; echo READY; cat {data}/one; cat {data}/two; cat {projects}/a/one; cat {projects}/a/deep/two; cat {projects}/a/deep/three; echo AFTER; read line; echo got $line"
+        "stty -echo; echo READY; cat {data}/one; cat {data}/two; cat {projects}/a/one; cat {data}/three; cat {projects}/a/deep/two; cat {projects}/a/deep/three; echo AFTER; read line; echo got $line"
     );
     let run =
         asking.place.command(&["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &inside]);
@@ -204,7 +207,10 @@ print("status", os.waitstatus_to_exitcode(status))
     assert_eq!(String::from_utf8_lossy(&done.stdout), "status 0\n", "{done:?}");
     let grants = asking.events("grant");
     let seconds: Vec<_> = grants.iter().map(|grant| grant["seconds"].as_u64()).collect();
-    assert_eq!(seconds, [None, Some(600)], "{grants:?}");
+    assert_eq!(seconds, [None, Some(600), None], "{grants:?}");
+    // Only what was to last.
+    let policy = std::fs::read_to_string(&asking.policy).unwrap();
+    assert!(policy.contains("three") && !policy.contains("one"), "{policy}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod cleanup;
 mod commands;
 mod commands_granted;
 mod container;
+mod credentials;
 mod decoys;
 mod descriptors;
 mod doctor;
@@ -26,6 +27,8 @@ mod many;
 mod modes;
 mod named;
 mod network;
+mod network_bounds;
+mod network_granted;
 mod npm;
 mod p01_fail_closed;
 mod p02_no_path_out;
@@ -43,6 +46,7 @@ mod switches;
 mod syscalls;
 mod terminal;
 mod void;
+mod watch_writes;
 
 /// Each promise has its file, and each file is part of this program.
 #[test]

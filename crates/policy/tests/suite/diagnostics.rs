@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ringfence_policy::{Diagnostics, Files, HostFiles, Source, load};
 
-use super::support::{bad, context, file, memory, one, preset, same, trimmed};
+use super::support::{bad, context, file, good, memory, one, preset, same, trimmed};
 
 #[test]
 fn po03_misspelt_tables_and_keys_name_the_nearest() {
@@ -217,7 +217,15 @@ fn po19_a_credential_with_a_line_break() {
     assert!(found.contains("unknown key `credentials.x.source.cmd`"), "{found}");
     assert!(found.contains("a header cannot hold the character U+000D\n --> p.toml:5:10"), "{found}");
     let all = "[credentials.x]\nsource = { env = \"A\" }\nhosts = [\"a.example\"]\ninject = \"Authorization: {secret}\"\n";
-    assert!(bad(all).contains("`credentials.x` is not yet enforceable\n --> p.toml:2:14"));
+    let found = bad(all);
+    assert!(found.contains("covers `a.example:443`: the credential `x` could not be used"), "{found}");
+    assert!(found.contains("[network] allow = [\"a.example:443\"]"), "{found}");
+    let policy = good(&format!("{all}[network]\nallow = [\"a.example\"]"));
+    assert_eq!(policy.credentials["x"].value.inject[0].text(), "authorization: {secret}");
+    let plain = bad(&format!("{all}[network]\nallow = [{{ host = \"a.example\", protocol = \"tcp\" }}]"));
+    assert!(plain.contains("which is not TLS"), "{plain}");
+    let none = bad(&format!("{all}[network]\nallow = [\"a.example\"]\ninspect = \"none\""));
+    assert!(none.contains("put on requests by inspection"), "{none}");
     for (good, wrong, why) in [
         ("{ env = \"A\" }", "{ env = \"A\", file = \"/x\" }", "exactly one source"),
         ("{ env = \"A\" }", "{}", "exactly one source"),
@@ -225,7 +233,15 @@ fn po19_a_credential_with_a_line_break() {
         ("a.example", "*", "a star stands only"),
         ("Authorization: {secret}", "Authorization: x", "must hold `{secret}` once"),
         ("Authorization: {secret}", "{secret}", "name of a header"),
-        ("inject =", "# inject =", "`credentials.x.inject` is missing"),
+        ("hosts =", "# hosts =", "`credentials.x.hosts` is missing"),
+        ("source =", "# source =", "`credentials.x.source` is missing"),
+        ("\"a.example\"", "", "let the secret go nowhere"),
+        ("a.example", "10.0.0.0/8", "is a network"),
+        ("inject =", "expose = {}\ninject =", "`expose` names no place"),
+        ("inject =", "expose = { env = \"X\", text = \"y\" }\ninject =", "does not hold `{secret}`"),
+        ("inject =", "expose = { git = true }\ninject =", "basic authentication"),
+        ("inject =", "like = \"short\"\ninject =", "at least 20"),
+        ("inject =", "methods = [\"get\"]\ninject =", "upper case"),
     ] {
         let found = bad(&all.replace(good, wrong));
         assert!(found.contains(why) && !found.contains("not yet"), "{wrong}: {found}");

@@ -80,9 +80,10 @@ fn keep(arguments: Arguments, begun: OwnedFd) -> Result<u8, Failure> {
             close_range(first, last).context("closing the caller's descriptors")?;
         }
     }
-    let invoker = environment::invoker()?;
+    let mut invoker = environment::bare()?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let nascent = begin(&invoker)?;
+    invoker.variables = environment::variables();
     let mut run = Run::new(&arguments.policy, invoker, Some(arguments.name.clone()))?;
     run.fork.clone_from(&arguments.fork);
     let outcome = serve(&mut run, arguments, nascent, &signals, begun);

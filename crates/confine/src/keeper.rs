@@ -1,0 +1,129 @@
+//! Who fetches secrets: this program started anew, in the host's own world, for the sources that only that world has (files, commands).
+//! What it fetches goes straight to the gateway; neither the supervisor nor any process of the sandbox sees it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use ringfence_policy::SecretSource;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::parent::{Failure, fail};
+use crate::{channel, nascent};
+
+/// The first word of its command line.
+pub const NAME: &str = "ringfence-keeper";
+/// Bytes of the longest secret.
+pub const LONGEST: usize = 8 << 10;
+/// Bytes in front of what a packet holds: the number of the credential, and what it is about.
+pub const HEAD: usize = 5;
+
+/// One secret that it fetches.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Fetching {
+    /// The number of the credential.
+    pub number: u32,
+    /// From where; never a variable.
+    pub source: SecretSource,
+    /// It is not looked at at the start: its placeholder has this form.
+    pub like: Option<String>,
+}
+
+/// What it answers at the start, for each: a placeholder, or why there is none.
+pub type Placeholders = Vec<Result<String, String>>;
+
+/// What a packet to the gateway is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum About {
+    /// The secret.
+    Value = 1,
+    /// Why there is none.
+    Failure = 2,
+    /// The secret is another one from now on.
+    Changed = 3,
+}
+
+impl About {
+    /// From the number in a packet.
+    #[must_use]
+    pub fn of(byte: u8) -> Option<Self> {
+        [Self::Value, Self::Failure, Self::Changed].into_iter().find(|about| *about as u8 == byte)
+    }
+}
+
+/// It, as the supervisor has it. Ends when this is dropped.
+#[derive(Debug)]
+pub struct Keeper {
+    _socket: OwnedFd,
+    /// Where the gateway asks it.
+    pub asked: OwnedFd,
+}
+
+impl Keeper {
+    /// Starts it with these variables. `None`: a placeholder for each.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn start(
+        fetching: &[Fetching],
+        variables: &BTreeMap<OsString, OsString>,
+    ) -> Result<(Self, Placeholders), Failure> {
+        let failed = fail("starting who fetches secrets");
+        let (socket, told) = nascent::sockets().map_err(&failed)?;
+        let (asked, answering) = nascent::sockets().map_err(&failed)?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0(NAME)
+            .env_clear()
+            .envs(variables)
+            .stdin(Stdio::from(told))
+            .stdout(Stdio::from(answering));
+        let child =
+            command.spawn().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        // It is known by its socket, and ends with that.
+        drop((child, command));
+        channel::send(socket.as_fd(), &fetching, &[]).map_err(&failed)?;
+        let (placeholders, _) = channel::receive::<Placeholders>(socket.as_fd()).map_err(&failed)?;
+        Ok((Self { _socket: socket, asked }, placeholders))
+    }
+}
+
+/// In the keeper: what it is to fetch, on descriptor 0.
+///
+/// # Errors
+/// The kernel's, or EBADMSG.
+pub fn fetching(told: BorrowedFd<'_>) -> Result<Vec<Fetching>, Errno> {
+    channel::receive::<Vec<Fetching>>(told).map(|(fetching, _)| fetching)
+}
+
+/// In the keeper: its answer.
+///
+/// # Errors
+/// The kernel's.
+pub fn placeholders(told: BorrowedFd<'_>, placeholders: &Placeholders) -> Result<(), Errno> {
+    channel::send(told, placeholders, &[])
+}
+
+/// One packet to the gateway. `bytes` holds [`HEAD`] bytes of room, then what it is about.
+///
+/// # Errors
+/// The kernel's.
+pub fn packet(socket: BorrowedFd<'_>, number: u32, about: About, bytes: &mut [u8]) -> Result<(), Errno> {
+    if let Some((first, _)) = bytes.split_at_mut_checked(HEAD) {
+        first.copy_from_slice(&[&number.to_ne_bytes()[..], &[about as u8]].concat());
+    }
+    rustix::net::send(socket, bytes, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// The number and the kind of a packet, and what it holds.
+#[must_use]
+pub fn read(packet: &[u8]) -> Option<(u32, About, &[u8])> {
+    let (head, bytes) = packet.split_at_checked(HEAD)?;
+    let (number, about) = head.split_at_checked(4)?;
+    Some((u32::from_ne_bytes(number.try_into().ok()?), About::of(*about.first()?)?, bytes))
+}

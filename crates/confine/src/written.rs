@@ -1,0 +1,107 @@
+//! `runtime.watch_writes`: calls that change a file where the mount is read-only. The kernel refuses those by itself, and nobody
+//! hears of it; here they are told of first. Nothing is decided: the call goes on, so whoever lies about its path deceives the
+//! record of its own words alone.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::syscalls;
+use ringfence_sys::memory;
+use ringfence_sys::seccomp::Notification;
+use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+
+use crate::caller;
+
+/// FUSE_SUPER_MAGIC (linux/magic.h): there, the root's server tells.
+const FUSE: u64 = 0x6573_5546;
+
+/// The path that such a call will be refused, as far as can be told.
+pub(crate) fn refused(call: &Notification) -> Option<PathBuf> {
+    syscalls::written(call.number)?.iter().find_map(|(directory, path)| {
+        let argument = |number: u8| call.arguments.get(usize::from(number)).copied();
+        let named = PathBuf::from(caller::string(call.thread, argument(*path)?)?);
+        let directory = directory.and_then(argument);
+        let whole = if named.is_absolute() { named } else { begin(call.thread, directory)?.join(named) };
+        match intent(call)? {
+            Intent::Name => in_parent(&whole),
+            Intent::Open { flags } => opened(&whole, flags),
+        }
+    })
+}
+
+/// What a call is going to change.
+enum Intent {
+    /// A name in a directory.
+    Name,
+    /// A file, or its name where there is none.
+    Open { flags: OFlags },
+}
+
+fn intent(call: &Notification) -> Option<Intent> {
+    let flags = |flags: u64| Some(Intent::Open { flags: OFlags::from_bits_retain(flags as u32) });
+    match i64::from(call.number) {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_creat => return Some(Intent::Open { flags: OFlags::WRONLY | OFlags::CREATE }),
+        libc::SYS_truncate => return Some(Intent::Open { flags: OFlags::WRONLY }),
+        libc::SYS_openat2 => {
+            // struct open_how begins with the flags, 64 bits wide (openat2(2)).
+            let mut bytes = [0; 8];
+            memory::read(call.thread, *call.arguments.get(2)?, &mut bytes).ok()?;
+            return flags(u64::from_ne_bytes(bytes));
+        }
+        _ => {}
+    }
+    match syscalls::opened(call.number) {
+        Some((at, _)) => flags(*call.arguments.get(at)?),
+        None => Some(Intent::Name),
+    }
+}
+
+/// Where a relative path begins.
+fn begin(thread: i32, directory: Option<u64>) -> Option<PathBuf> {
+    // Descriptors are 32 bits wide.
+    let link = match directory.map(|directory| directory as u32 as i32) {
+        None | Some(libc::AT_FDCWD) => format!("/proc/{thread}/cwd"),
+        Some(number) => format!("/proc/{thread}/fd/{number}"),
+    };
+    let path = fs::readlinkat(CWD, link, Vec::new()).ok()?;
+    Some(OsString::from_vec(path.into_bytes()).into())
+}
+
+fn opened(path: &Path, flags: OFlags) -> Option<PathBuf> {
+    let unnamed = flags.contains(OFlags::TMPFILE);
+    let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::TRUNC);
+    match find(path) {
+        Some(found) if writes || unnamed => {
+            let kind = FileType::from_raw_mode(fs::fstat(&found).ok()?.st_mode);
+            let meant = if unnamed { FileType::Directory } else { FileType::RegularFile };
+            (kind == meant && read_only(&found)).then(|| real(&found)).flatten()
+        }
+        None if flags.contains(OFlags::CREATE) => in_parent(path),
+        _ => None,
+    }
+}
+
+fn in_parent(path: &Path) -> Option<PathBuf> {
+    let parent = find(path.parent()?)?;
+    read_only(&parent).then(|| real(&parent)).flatten().and_then(|real| Some(real.join(path.file_name()?)))
+}
+
+fn find(path: &Path) -> Option<OwnedFd> {
+    // Devices and FIFOs are not opened by this, only found.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).ok()
+}
+
+fn read_only(file: &OwnedFd) -> bool {
+    let fuse = fs::fstatfs(file).is_ok_and(|stat| u64::try_from(stat.f_type) == Ok(FUSE));
+    !fuse && fs::fstatvfs(file).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn real(file: &OwnedFd) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    let path = fs::readlinkat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new()).ok()?;
+    Some(OsString::from_vec(path.into_bytes()).into())
+}

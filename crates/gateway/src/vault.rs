@@ -1,0 +1,227 @@
+//! The secrets themselves: in locked memory that is zeroed when one is dropped, fetched when they are first used.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ringfence_confine::keeper::{self, About, HEAD, LONGEST};
+use ringfence_sys::secret::{Locked, wipe};
+use rustix::io::Errno;
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+/// How long the keeper may take; a command that it runs has less.
+const PATIENCE: Duration = Duration::from_secs(35);
+/// A secret that can be fetched again is not held when nobody used it for so long.
+const IDLE: Duration = Duration::from_secs(600);
+/// A JWT is fetched again so long before it ends.
+const EARLY: Duration = Duration::from_secs(5);
+/// A server that refuses a secret has it fetched again, and not more often than so.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// All secrets of a sandbox, by the numbers of their credentials.
+#[derive(Debug)]
+pub(crate) struct Vault {
+    slots: Vec<RefCell<Slot>>,
+    /// Where secrets are asked for; `None`: all came at the start.
+    asked: Option<OwnedFd>,
+    waiting: RefCell<HashMap<u32, Vec<oneshot::Sender<Result<(), String>>>>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    memory: Locked,
+    length: usize,
+    /// It can be had again.
+    fetched: bool,
+    refresh: Option<Duration>,
+    since: Instant,
+    until: Option<Instant>,
+    used: Cell<Instant>,
+}
+
+impl Slot {
+    fn put(&mut self, bytes: &[u8]) {
+        self.clear();
+        if let Some(place) = self.memory.bytes_mut().get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.length = bytes.len();
+        }
+        self.since = Instant::now();
+        self.used.set(self.since);
+        let refresh = self.refresh.map(|refresh| self.since + refresh);
+        let ends = left(bytes).map(|left| self.since + left.saturating_sub(EARLY));
+        self.until = [refresh, ends.filter(|_| self.fetched)].into_iter().flatten().min();
+    }
+
+    fn clear(&mut self) {
+        wipe(self.memory.bytes_mut());
+        self.length = 0;
+    }
+
+    fn stale(&self) -> bool {
+        self.length == 0 || self.fetched && self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+/// How long a JWT is still good (RFC 7519, section 4.1.4).
+fn left(bytes: &[u8]) -> Option<Duration> {
+    use base64::Engine;
+    let claims = bytes.split(|byte| *byte == b'.').nth(1)?;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let ends = serde_json::from_slice::<serde_json::Value>(&claims).ok()?.get("exp")?.as_u64()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(Duration::from_secs(ends).saturating_sub(now))
+}
+
+impl Vault {
+    /// Room for them; each with whether it can be fetched, and how often it is then. Memory is locked here, before the gateway is
+    /// confined.
+    pub(crate) fn new(kinds: &[(bool, Option<u64>)], asked: Option<OwnedFd>) -> Result<Self, Errno> {
+        let slot = |(fetched, refresh): &(bool, Option<u64>)| {
+            let now = Instant::now();
+            Ok(RefCell::new(Slot {
+                memory: Locked::new(LONGEST)?,
+                length: 0,
+                fetched: *fetched,
+                refresh: refresh.map(Duration::from_millis),
+                since: now,
+                until: None,
+                used: Cell::new(now),
+            }))
+        };
+        let slots = kinds.iter().map(slot).collect::<Result<_, Errno>>()?;
+        Ok(Self { slots, asked, waiting: RefCell::default() })
+    }
+
+    /// One that is there at the start.
+    pub(crate) fn put(&self, number: u32, bytes: &[u8]) {
+        if let Some(slot) = self.slot(number) {
+            slot.borrow_mut().put(bytes);
+        }
+    }
+
+    fn slot(&self, number: u32) -> Option<&RefCell<Slot>> {
+        self.slots.get(usize::try_from(number).ok()?)
+    }
+
+    /// Uses a secret, which is fetched if that is needed.
+    ///
+    /// # Errors
+    /// It is not there: why, in words without it.
+    pub(crate) async fn with<T>(&self, number: u32, use_it: impl FnOnce(&[u8]) -> T) -> Result<T, String> {
+        let slot = self.slot(number).ok_or("there is no such credential")?;
+        if slot.borrow().stale() {
+            self.fetch(number).await?;
+        }
+        let slot = slot.borrow();
+        slot.used.set(Instant::now());
+        slot.memory
+            .bytes()
+            .get(..slot.length)
+            .filter(|bytes| !bytes.is_empty())
+            .map(use_it)
+            .ok_or_else(|| "it is not there".to_owned())
+    }
+
+    async fn fetch(&self, number: u32) -> Result<(), String> {
+        let asked = self.asked.as_ref().ok_or("nobody can fetch it again")?;
+        let (told, wait) = oneshot::channel();
+        let first = {
+            let mut waiting = self.waiting.borrow_mut();
+            let others = waiting.entry(number).or_default();
+            others.push(told);
+            others.len() == 1
+        };
+        if first && rustix::net::send(asked, &number.to_ne_bytes(), rustix::net::SendFlags::NOSIGNAL).is_err()
+        {
+            self.waiting.borrow_mut().remove(&number);
+            return Err("who fetches it is gone".to_owned());
+        }
+        match timeout(PATIENCE, wait).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => {
+                self.waiting.borrow_mut().remove(&number);
+                Err("it did not come in time".to_owned())
+            }
+        }
+    }
+
+    /// A server did not take it: it may have been changed without a word.
+    pub(crate) fn doubt(&self, number: u32) {
+        if let Some(slot) = self.slot(number) {
+            let mut slot = slot.borrow_mut();
+            if slot.fetched && slot.since.elapsed() >= AGAIN {
+                slot.clear();
+            }
+        }
+    }
+
+    /// Hears what the keeper says, and drops what nobody uses.
+    pub(crate) async fn listen(self: Rc<Self>) {
+        let Some(own) = self.asked.as_ref().and_then(|asked| rustix::io::fcntl_dupfd_cloexec(asked, 3).ok())
+        else {
+            return;
+        };
+        let own = StdStream::from(own);
+        let Ok(own) = own.set_nonblocking(true).and_then(|()| UnixStream::from_std(own)) else { return };
+        let mut packet = vec![0; HEAD + LONGEST];
+        loop {
+            match timeout(IDLE / 10, own.readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => self.rest(),
+            }
+            match own.try_read(&mut packet) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(length) if length > 0 => {
+                    self.hear(packet.get(..length).unwrap_or_default());
+                    wipe(&mut packet);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn hear(&self, packet: &[u8]) {
+        let Some((number, about, bytes)) = keeper::read(packet) else { return };
+        let outcome = match about {
+            About::Failure => Err(String::from_utf8_lossy(bytes).into_owned()),
+            About::Value => Ok(self.put(number, bytes)),
+            About::Changed => {
+                // One that was dropped is fetched when it is used.
+                let held = self.slot(number).is_some_and(|slot| slot.borrow().length > 0);
+                return if held {
+                    self.put(number, bytes)
+                };
+            }
+        };
+        for waiting in self.waiting.borrow_mut().remove(&number).into_iter().flatten() {
+            let _ = waiting.send(outcome.clone());
+        }
+    }
+
+    fn rest(&self) {
+        for slot in &self.slots {
+            let mut slot = slot.borrow_mut();
+            if slot.fetched && slot.used.get().elapsed() >= IDLE {
+                slot.clear();
+            }
+        }
+    }
+}
+
+/// In the gateway, before it is confined: a secret that was there at the start.
+pub(crate) fn take(told: impl AsFd, vault: &Vault) -> Result<(), Errno> {
+    let mut packet = vec![0; HEAD + LONGEST];
+    let (length, _) = rustix::net::recv(told, &mut packet, rustix::net::RecvFlags::empty())?;
+    let taken =
+        packet.get(..length).and_then(keeper::read).map(|(number, _, bytes)| vault.put(number, bytes));
+    wipe(&mut packet);
+    taken.ok_or(Errno::BADMSG)
+}

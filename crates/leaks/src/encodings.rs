@@ -1,0 +1,98 @@
+//! How a secret may be written, so far as that can be looked for as text. Letters are compared without regard to their case, and percent and
+//! JSON escapes, white space, quotes and commas are taken away beside (`scan`); what those do is not here.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// From this length on, half of a secret is looked for: two parts of it are found too.
+const HALVED: usize = 24;
+/// Parts of encodings that are shorter are not looked for.
+pub(crate) const SHORTEST: usize = 8;
+const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// Each way to write it, with a name.
+pub(crate) fn ways(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut ways = Vec::new();
+    if secret.len() >= HALVED {
+        let (first, last) = secret.split_at(secret.len() / 2);
+        ways.extend([("raw", first.to_vec()), ("raw", last.to_vec())]);
+    } else {
+        ways.push(("raw", secret.to_vec()));
+    }
+    ways.push(("reversed", secret.iter().rev().copied().collect()));
+    ways.push(("hex", secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()));
+    ways.push(("utf-16", secret.iter().flat_map(|byte| [*byte, 0]).collect()));
+    for skipped in 0..3 {
+        // The first letters depend on what stands before, the last on what stands behind.
+        let padded = [&vec![0; skipped][..], secret].concat();
+        let whole = padded.len() * 8 / 6;
+        let from = (skipped * 8).div_ceil(6);
+        for (name, text) in
+            [("base64", STANDARD_NO_PAD.encode(&padded)), ("base64url", URL_SAFE_NO_PAD.encode(&padded))]
+        {
+            ways.extend(text.as_bytes().get(from..whole).map(|part| (name, part.to_vec())));
+        }
+    }
+    for skipped in 0..5 {
+        let padded = [&vec![0; skipped][..], secret].concat();
+        let whole = padded.len() * 8 / 5;
+        let from = (skipped * 8).div_ceil(5);
+        ways.extend(base32(&padded).get(from..whole).map(|part| ("base32", part.to_vec())));
+    }
+    ways.push(("rot13", secret.iter().map(|byte| rot13(*byte)).collect()));
+    ways.retain(|(_, text)| text.len() >= SHORTEST);
+    ways.sort_by(|one, two| one.1.cmp(&two.1));
+    ways.dedup_by(|one, two| one.1 == two.1);
+    ways
+}
+
+fn rot13(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => (byte - b'a' + 13) % 26 + b'a',
+        b'A'..=b'Z' => (byte - b'A' + 13) % 26 + b'A',
+        _ => byte,
+    }
+}
+
+/// Without padding (RFC 4648, section 6).
+fn base32(bytes: &[u8]) -> Vec<u8> {
+    let (mut out, mut held, mut bits) = (Vec::new(), 0u32, 0);
+    for byte in bytes {
+        held = held << 8 | u32::from(*byte);
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            out.extend(BASE32.get((held >> bits & 31) as usize));
+        }
+    }
+    if bits > 0 {
+        out.extend(BASE32.get((held << (5 - bits) & 31) as usize));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_those_of_the_standard() {
+        // RFC 4648, section 10.
+        assert_eq!(base32(b"foobar"), b"MZXW6YTBOI");
+        assert_eq!(base32(b"foob"), b"MZXW6YQ");
+        let secret = b"Zq8mT4vKx2LwP9nRb7JdYc5HsGf3AeUi1Qo6";
+        for before in 0..6 {
+            let text = [&b"xxxxxx"[..before], secret, b"yz"].concat();
+            let encoded = STANDARD_NO_PAD.encode(&text);
+            let found = ways(secret).iter().any(|(name, way)| {
+                *name == "base64" && encoded.as_bytes().windows(way.len()).any(|part| part == way)
+            });
+            assert!(found, "{before}");
+            let encoded = base32(&text);
+            let found = ways(secret)
+                .iter()
+                .any(|(name, way)| *name == "base32" && encoded.windows(way.len()).any(|part| part == way));
+            assert!(found, "{before}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Secrets by their forms: placeholders that look like them, and finding them in what leaves. Nothing here touches the host.
+
+#![forbid(unsafe_code)]
+
+mod encodings;
+mod formats;
+mod placeholder;
+mod scan;
+
+pub use formats::{Format, formats};
+pub use placeholder::placeholder;
+pub use scan::{Hit, Known, Scanner, Stream};

@@ -1,0 +1,447 @@
+//! `[credentials.NAME]`: secrets that the gateway holds for the task, and puts on requests to the hosts that are named.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::destination::{Protocol, covers};
+use crate::diagnostic::{Invalid, Place, Problem, Report};
+use crate::document::{CredentialSource, CredentialTable, ExposeTable, Forms};
+use crate::environment::{set_name, set_value};
+use crate::host::{Endpoint, HostPattern};
+use crate::http::HttpRule;
+use crate::identity;
+use crate::merge::Merged;
+use crate::path::{Scope, absolute};
+use crate::reader::{At, List, quoted};
+use crate::sizes::duration;
+
+/// What stands for the secret in a form.
+pub const SECRET: &str = "{secret}";
+/// More of them than any task needs.
+const MOST: usize = 64;
+
+/// One credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// Where the secret comes from.
+    pub source: SecretSource,
+    /// Where it may go.
+    pub hosts: Vec<Endpoint>,
+    /// With which requests.
+    pub http: HttpRule,
+    /// How it is written on them; the first is how it is put on a request that has none.
+    pub inject: Vec<Form>,
+    /// Where the task finds a placeholder; `None`: nowhere, and every request to the hosts gets the secret.
+    pub expose: Option<Expose>,
+    /// A secret like it, whose form the placeholder has.
+    pub like: Option<String>,
+    /// It is fetched again after so many milliseconds.
+    pub refresh: Option<u64>,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretSource {
+    /// A variable of the invoker.
+    Env(String),
+    /// A file of the host, without its last line break.
+    File(PathBuf),
+    /// What a command writes, which is run outside; likewise.
+    Command(Vec<String>),
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(formatter, "the variable `{name}`"),
+            Self::File(path) => write!(formatter, "the file `{}`", path.display()),
+            // Its arguments may say more than others should read.
+            Self::Command(words) => {
+                write!(formatter, "the command `{}`", words.first().map_or("", String::as_str))
+            }
+        }
+    }
+}
+
+/// How a secret is written on a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A header of this name, in lower case, and what stands before and behind the secret in it.
+    Header(String, String, String),
+    /// `Authorization: Basic`, as the password of this user, or of whoever the task names (RFC 7617).
+    Basic(Option<String>),
+    /// A parameter of the query.
+    Query(String),
+}
+
+impl Form {
+    /// Reads `bearer`, `basic`, `basic:USER`, `?NAME={secret}` or `Name: text {secret}`.
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        if let Some(parameter) = text.strip_prefix('?') {
+            let name = parameter.strip_suffix("={secret}").filter(|name| !name.is_empty());
+            let plain =
+                |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            let example = "write it as `?key={secret}`";
+            let invalid = || Invalid::new(format!("`{text}` is no parameter of a query")).help(example);
+            return name.filter(plain).map(|name| Self::Query(name.to_owned())).ok_or_else(invalid);
+        }
+        match text.split_once(':') {
+            None if text == "bearer" => {
+                Ok(Self::Header("authorization".to_owned(), "Bearer ".to_owned(), String::new()))
+            }
+            None if text == "basic" => Ok(Self::Basic(None)),
+            Some(("basic", user)) if !user.contains(SECRET) => {
+                let fine = !user.is_empty()
+                    && user.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b':');
+                fine.then(|| Self::Basic(Some(user.to_owned()))).ok_or_else(|| {
+                    Invalid::new(format!("`{user}` is no user of basic authentication"))
+                        .help("write `basic:USER`")
+                })
+            }
+            _ => header(text),
+        }
+    }
+
+    /// As a policy writes it.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Header(name, before, behind) => format!("{name}: {before}{SECRET}{behind}"),
+            Self::Basic(None) => "basic".to_owned(),
+            Self::Basic(Some(user)) => format!("basic:{user}"),
+            Self::Query(name) => format!("?{name}={SECRET}"),
+        }
+    }
+
+    /// The header that it is in, if it is in one.
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name, ..) => Some(name),
+            Self::Basic(_) => Some("authorization"),
+            Self::Query(_) => None,
+        }
+    }
+}
+
+/// Headers that say where a request goes or how long it is.
+static NEVER: &[&str] = &[
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "content-encoding",
+];
+
+/// The form of a header with a secret in it: `Name: value {secret}`.
+fn header(text: &str) -> Result<Form, Invalid> {
+    let example = "write it as `Authorization: Bearer {secret}`, `bearer`, `basic` or `?key={secret}`";
+    if let Some(character) = text.chars().find(|character| !matches!(character, ' '..='~')) {
+        // A line break here would add headers, or whole requests, of the policy's choice (CWE-113).
+        let message = format!("a header cannot hold the character U+{:04X}", character as u32);
+        return Err(Invalid::new(message).help(example));
+    }
+    let (name, value) = text.split_once(": ").unwrap_or_default();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(Invalid::new(format!("`{text}` does not start with the name of a header")).help(example));
+    }
+    if text.matches(SECRET).count() != 1 || name.contains(SECRET) {
+        return Err(Invalid::new(format!("`{text}` must hold `{SECRET}` once, in its value")).help(example));
+    }
+    let name = name.to_ascii_lowercase();
+    if NEVER.contains(&name.as_str()) {
+        return Err(Invalid::new(format!(
+            "the header `{name}` says how a request is sent, and holds no secret"
+        ))
+        .help(example));
+    }
+    let (before, behind) = value.split_once(SECRET).unwrap_or_default();
+    Ok(Form::Header(name, before.to_owned(), behind.to_owned()))
+}
+
+/// Where the task finds a placeholder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expose {
+    /// A variable.
+    pub env: Option<String>,
+    /// A file.
+    pub file: Option<PathBuf>,
+    /// What the variable or the file holds, with `{secret}` in it.
+    pub text: Option<String>,
+    /// git uses it for these hosts.
+    pub git: bool,
+}
+
+/// Reads one table.
+pub(crate) fn read(
+    name: &At<String>,
+    written: &At<CredentialTable>,
+    scope: &Scope<'_>,
+) -> Result<Credential, Vec<Problem>> {
+    let (table, place) = (&written.value, written.place);
+    let mut found = Vec::new();
+    if let Err(invalid) = identity::name(&name.value) {
+        let title = format!("`{}` is not the name of a credential", name.value);
+        found.push(Problem::new(name.place, title).help(invalid.help));
+    }
+    let missing = |key: &str| {
+        let example = match key {
+            "source" => "write `source = { env = \"NAME\" }`",
+            _ => "write `hosts = [\"api.example.org\"]`",
+        };
+        Problem::new(place, format!("`credentials.{}.{key}` is missing", name.value)).help(example.to_owned())
+    };
+    let source = match &table.source {
+        Some(source) => source_of(source, scope).map_err(|problem| found.push(problem)).ok(),
+        None => {
+            found.push(missing("source"));
+            None
+        }
+    };
+    let hosts = hosts_of(table.hosts.as_ref(), &mut found);
+    if table.hosts.is_none() {
+        found.push(missing("hosts"));
+    }
+    let mut http = HttpRule::default();
+    for method in entries(table.methods.as_ref()) {
+        found.extend(http.method(&method.value).err().map(|invalid| invalid.at(method.place)));
+    }
+    for path in entries(table.paths.as_ref()) {
+        found.extend(http.path(&path.value).err().map(|invalid| invalid.at(path.place)));
+    }
+    for (key, list) in [("methods", &table.methods), ("paths", &table.paths), ("hosts", &table.hosts)] {
+        if let Some(list) = list.as_ref().filter(|list| list.value.is_empty()) {
+            found.push(Problem::new(list.place, format!("an empty `{key}` would let the secret go nowhere")));
+        }
+    }
+    let inject = forms_of(table.inject.as_ref(), &mut found);
+    let expose =
+        table.expose.as_ref().and_then(|at| expose_of(at, scope).map_err(|problem| found.push(problem)).ok());
+    let like = table.like.as_ref();
+    if let Some(like) =
+        like.filter(|like| like.value.len() < 20 || !like.value.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        let problem = Problem::new(like.place, "a placeholder has at least 20 visible characters of ASCII");
+        found.push(problem.help("write one like the secret, of the same length".to_owned()));
+    }
+    let refresh = table.refresh.as_ref().and_then(|at| {
+        let read = duration(&at.value).map_err(|invalid| found.push(invalid.at(at.place))).ok()?;
+        u64::try_from(read.as_millis()).ok()
+    });
+    match source {
+        Some(source) if found.is_empty() => {
+            let like = like.map(|at| at.value.clone());
+            Ok(Credential { source, hosts, http, inject, expose, like, refresh })
+        }
+        _ => Err(found),
+    }
+}
+
+fn entries<T>(list: Option<&List<T>>) -> impl Iterator<Item = &At<T>> {
+    list.into_iter().flat_map(|list| &list.value)
+}
+
+fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretSource, Problem> {
+    let table = &source.value;
+    if let Some(later) = &table.spiffe {
+        identity::spiffe(&later.value).map_err(|invalid| invalid.at(later.place))?;
+        return Err(crate::later::not_yet("`source.spiffe`", later.place));
+    }
+    match (&table.env, &table.file, &table.command) {
+        (Some(env), None, None) => {
+            set_name(&env.value).map_err(|invalid| invalid.at(env.place))?;
+            Ok(SecretSource::Env(env.value.clone()))
+        }
+        (None, Some(file), None) => {
+            let path = absolute(&file.value, scope).map_err(|invalid| invalid.at(file.place))?;
+            Ok(SecretSource::File(path))
+        }
+        (None, None, Some(command)) => {
+            let words: Vec<String> = command.value.iter().map(|word| word.value.clone()).collect();
+            let fine = words.first().is_some_and(|word| !word.is_empty());
+            if !fine || words.iter().any(|word| word.contains('\0')) {
+                let problem = Problem::new(command.place, "a command needs a program");
+                return Err(problem.help("write `command = [\"pass\", \"show\", \"token\"]`".to_owned()));
+            }
+            Ok(SecretSource::Command(words))
+        }
+        _ => {
+            let problem = Problem::new(source.place, "a secret comes from exactly one source");
+            Err(problem.help(format!("write one of {}", quoted(&["env", "file", "command"]))))
+        }
+    }
+}
+
+fn hosts_of(list: Option<&List<String>>, found: &mut Vec<Problem>) -> Vec<Endpoint> {
+    let mut hosts = Vec::new();
+    for host in entries(list) {
+        match Endpoint::parse(&host.value) {
+            Ok(endpoint) if matches!(endpoint.host, HostPattern::Network(..)) => {
+                let title = format!("`{endpoint}` is a network: a secret goes to hosts that are known");
+                found.push(Problem::new(host.place, title).help("name the hosts".to_owned()));
+            }
+            Ok(endpoint) => hosts.push(endpoint),
+            Err(invalid) => found.push(invalid.at(host.place)),
+        }
+    }
+    hosts
+}
+
+fn forms_of(written: Option<&At<Forms>>, found: &mut Vec<Problem>) -> Vec<Form> {
+    let one;
+    let texts: &[At<String>] = match written {
+        None => {
+            one = [At::new("bearer".to_owned(), Place::default())];
+            &one
+        }
+        Some(At { value: Forms::Text(text), place }) => {
+            one = [At::new(text.clone(), *place)];
+            &one
+        }
+        Some(At { value: Forms::List(list), place }) => {
+            if list.is_empty() {
+                found.push(Problem::new(*place, "an empty `inject` would put the secret nowhere"));
+            }
+            list
+        }
+    };
+    let read = |text: &At<String>| Form::parse(&text.value).map_err(|invalid| invalid.at(text.place));
+    let (forms, wrong): (Vec<_>, Vec<_>) = texts.iter().map(read).partition(Result::is_ok);
+    found.extend(wrong.into_iter().filter_map(Result::err));
+    forms.into_iter().filter_map(Result::ok).collect()
+}
+
+fn expose_of(written: &At<ExposeTable>, scope: &Scope<'_>) -> Result<Expose, Problem> {
+    let table = &written.value;
+    if let Some(env) = &table.env {
+        set_name(&env.value).map_err(|invalid| invalid.at(env.place))?;
+    }
+    let file = match &table.file {
+        Some(file) => Some(absolute(&file.value, scope).map_err(|invalid| invalid.at(file.place))?),
+        None => None,
+    };
+    if let Some(text) = &table.text {
+        set_value("text", &text.value).map_err(|invalid| invalid.at(text.place))?;
+        if !text.value.contains(SECRET) {
+            let problem = Problem::new(text.place, format!("`text` does not hold `{SECRET}`"));
+            return Err(problem.help("write it where the secret stands".to_owned()));
+        }
+        if table.env.is_none() && file.is_none() {
+            let problem = Problem::new(text.place, "`text` is what a variable or a file holds");
+            return Err(problem.help("add `env` or `file`".to_owned()));
+        }
+    }
+    let git = table.git.as_ref().is_some_and(|git| git.value);
+    if table.env.is_none() && file.is_none() && !git {
+        let problem = Problem::new(written.place, "`expose` names no place");
+        return Err(problem.help(format!("write one of {}", quoted(&["env", "file", "git"]))));
+    }
+    let env = table.env.as_ref().map(|env| env.value.clone());
+    Ok(Expose { env, file, text: table.text.as_ref().map(|text| text.value.clone()), git })
+}
+
+/// What contradicts the rest of the policy.
+pub(crate) fn check(merged: &Merged, report: &mut Report) {
+    let none = merged.inspect.as_ref().filter(|inspect| inspect.value == "none");
+    let mut exposed: Vec<(&str, Place)> = Vec::new();
+    for (name, at) in &merged.credentials {
+        let credential = &at.value;
+        if let Some(inspect) = none {
+            let title = "a credential is put on requests by inspection, and `network.inspect` is `none`";
+            report.push(Problem::new(inspect.place, title).related(at.place, format!("credential `{name}`")));
+        }
+        for endpoint in &credential.hosts {
+            let over = merged.reach.iter().filter(|rule| {
+                rule.value.endpoint.port == endpoint.port && covers(&rule.value.endpoint.host, &endpoint.host)
+            });
+            let over: Vec<_> = over.collect();
+            let title = if over.is_empty() {
+                format!(
+                    "no rule of `network.allow` covers `{endpoint}`: the credential `{name}` could not be used"
+                )
+            } else if over.iter().all(|rule| rule.value.protocol == Protocol::Tls) {
+                continue;
+            } else {
+                format!("the credential `{name}` goes to `{endpoint}`, which is not TLS")
+            };
+            let help = match over.first() {
+                None => format!("add it: `[network] allow = [\"{endpoint}\"]`"),
+                Some(_) => {
+                    "a secret is sent over verified TLS alone: add `tls = true` to the rule".to_owned()
+                }
+            };
+            report.push(Problem::new(at.place, title).help(help));
+        }
+        if credential.expose.as_ref().is_some_and(|expose| expose.git)
+            && !credential.inject.iter().any(|form| matches!(form, Form::Basic(_)))
+        {
+            let problem = Problem::new(at.place, format!("git sends `{name}` as basic authentication"));
+            report.push(
+                problem.help("write `inject = \"basic\"`, or `inject = [\"bearer\", \"basic\"]`".to_owned()),
+            );
+        }
+        let git = credential.expose.as_ref().is_some_and(|expose| expose.git);
+        if let Some(set) = merged.set.get("GIT_CONFIG_COUNT").filter(|_| git) {
+            let problem = Problem::new(
+                at.place,
+                format!("git is told of `{name}` by `GIT_CONFIG_COUNT`, which is set"),
+            );
+            report.push(problem.related(set.place, "here".to_owned()));
+        }
+        if let Some(variable) = credential.expose.as_ref().and_then(|expose| expose.env.as_deref()) {
+            let set = merged.set.get(variable).map(|set| set.place);
+            let twice = exposed.iter().find(|(known, _)| *known == variable).map(|(_, place)| *place);
+            if let Some(other) = set.or(twice) {
+                let title = format!("the variable `{variable}` has two values");
+                report.push(Problem::new(at.place, title).related(other, "the other one".to_owned()));
+            }
+            exposed.push((variable, at.place));
+        }
+    }
+    if let Some((_, at)) = merged.credentials.iter().nth(MOST) {
+        report.push(Problem::new(at.place, format!("more than {MOST} credentials")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_read_back() {
+        for text in [
+            "basic",
+            "basic:x-access-token",
+            "?key={secret}",
+            "x-api-key: {secret}",
+            "authorization: Bearer {secret}",
+        ] {
+            assert_eq!(Form::parse(text).unwrap().text(), text);
+        }
+        assert_eq!(Form::parse("bearer").unwrap().text(), "authorization: Bearer {secret}");
+        for text in [
+            "",
+            "Bearer",
+            "basic:",
+            "basic:a b",
+            "basic:a:b",
+            "?={secret}",
+            "?k",
+            "?k={secret}&x=1",
+            "X-A: b",
+            "X-A: {secret}{secret}",
+            "{secret}: x",
+            "Host: {secret}",
+            "Content-Length: {secret}",
+            "X-A: {secret}\r\nX-B: c",
+        ] {
+            assert!(Form::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

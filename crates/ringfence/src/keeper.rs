@@ -1,0 +1,314 @@
+//! The keeper, a process of its own in the host's world: reads secrets from files and commands when the gateway asks, and tells it
+//! when a file holds another one. It keeps none.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringfence_confine::gateway::started_by_supervisor;
+use ringfence_confine::keeper::{self, About, Fetching, HEAD, LONGEST};
+use ringfence_leaks::placeholder;
+use ringfence_policy::SecretSource;
+use ringfence_sys::{exec, secret};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal,
+    setrlimit,
+};
+use rustix::rand::{GetRandomFlags, getrandom};
+use zeroize::Zeroizing;
+
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often files that were read are looked at.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// Serves until its supervisor or its gateway is gone. The exit status.
+pub(crate) fn run() -> u8 {
+    let told = rustix::stdio::stdin();
+    if !started_by_supervisor(told) {
+        return 125;
+    }
+    u8::from(serve().is_err())
+}
+
+fn serve() -> Result<(), Errno> {
+    rustix::thread::set_name(c"ringfence-keep")?;
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    secret::wipe_what_is_freed();
+    // What a terminal sends to a whole group is not for it; commands get a fresh mask.
+    ringfence_sys::signals::block_only(&ringfence_sys::signals::Set::all())?;
+    let told = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let asked = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    exec::wipe_start();
+    let fetching = keeper::fetching(told.as_fd())?;
+    let placeholders = fetching.iter().map(|one| first(one)).collect();
+    keeper::placeholders(told.as_fd(), &placeholders)?;
+    Keeper { told, asked: Arc::new(asked), fetching, variables: Arc::new(variables), seen: BTreeMap::new() }
+        .serve()
+}
+
+/// What the task will see; a file is looked at for that, a command is not run.
+fn first(one: &Fetching) -> Result<String, String> {
+    let like = match (&one.like, &one.source) {
+        (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
+        (None, SecretSource::File(path)) => Zeroizing::new(plain(&file(path)?.0)?.to_vec()),
+        (None, _) => Zeroizing::default(),
+    };
+    shaped(&like).map_err(|errno| format!("random numbers: {errno}"))
+}
+
+/// A placeholder of the form of this secret.
+pub(crate) fn shaped(like: &[u8]) -> Result<String, Errno> {
+    let mut failed = None;
+    let mut random = || {
+        let mut byte = [0];
+        if let Err(errno) = getrandom(&mut byte, GetRandomFlags::empty()) {
+            failed = Some(errno);
+        }
+        byte.first().copied().unwrap_or_default() ^ u8::from(failed.is_some())
+    };
+    let made = match getrandom(&mut [0; 1], GetRandomFlags::empty()) {
+        Ok(_) => placeholder(&String::from_utf8_lossy(like), &mut random),
+        Err(errno) => return Err(errno),
+    };
+    failed.map_or(Ok(made), Err)
+}
+
+/// A secret as it goes on a request: without the line break at its end.
+pub(crate) fn plain(bytes: &[u8]) -> Result<&[u8], String> {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    match bytes {
+        [] => Err("it is empty".to_owned()),
+        // Anything else would end the header that it is put into.
+        _ if bytes.iter().any(|byte| !(b' '..=b'~').contains(byte)) => {
+            Err("it holds a line break, or what is no visible character of ASCII".to_owned())
+        }
+        _ if bytes.len() > LONGEST => Err(format!("it is longer than {LONGEST} bytes")),
+        _ => Ok(bytes),
+    }
+}
+
+/// What a file is known by: another one under the same name has another.
+type Version = (u64, u64, i64, i64, u64);
+
+fn version(metadata: &Metadata) -> Version {
+    (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.size())
+}
+
+fn file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), String> {
+    let opened = File::open(path).map_err(|error| error.to_string())?;
+    let metadata = opened.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    Ok((all(opened)?, version(&metadata)))
+}
+
+/// Everything, into memory that does not move while it grows.
+fn all(mut from: impl Read) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut bytes = Zeroizing::new(vec![0; LONGEST + 3]);
+    let mut filled = 0;
+    loop {
+        let rest = bytes.get_mut(filled..).unwrap_or_default();
+        match from.read(rest) {
+            Ok(0) if rest.is_empty() => return Err(format!("it is longer than {LONGEST} bytes")),
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+struct Keeper {
+    told: OwnedFd,
+    asked: Arc<OwnedFd>,
+    fetching: Vec<Fetching>,
+    variables: Arc<BTreeMap<OsString, OsString>>,
+    /// Files that were read, by the number of their credential.
+    seen: BTreeMap<u32, (PathBuf, Version)>,
+}
+
+impl Keeper {
+    fn serve(mut self) -> Result<(), Errno> {
+        loop {
+            let asked = Arc::clone(&self.asked);
+            let mut polled =
+                [PollFd::new(&self.told, PollFlags::empty()), PollFd::new(&asked, PollFlags::IN)];
+            let patience = (!self.seen.is_empty()).then_some(LOOK);
+            match poll(&mut polled, patience.as_ref()) {
+                Err(Errno::INTR) => continue,
+                polled => drop(polled?),
+            }
+            let [supervisor, gateway] = polled.map(|polled| polled.revents());
+            if supervisor.contains(PollFlags::HUP) || gateway.contains(PollFlags::HUP) {
+                return Ok(());
+            }
+            if gateway.contains(PollFlags::IN) {
+                let mut number = [0; 4];
+                let (length, _) = rustix::net::recv(&asked, &mut number, rustix::net::RecvFlags::empty())?;
+                if length == 4 {
+                    self.fetch(u32::from_ne_bytes(number));
+                }
+            } else {
+                self.look();
+            }
+        }
+    }
+
+    fn fetch(&mut self, number: u32) {
+        let Some(one) = self.fetching.iter().find(|one| one.number == number) else { return };
+        match &one.source {
+            SecretSource::File(path) => match file(path) {
+                Ok((bytes, version)) => {
+                    self.seen.insert(number, (path.clone(), version));
+                    answer(&self.asked, number, About::Value, plain(&bytes));
+                }
+                Err(why) => answer(&self.asked, number, About::Value, Err(why)),
+            },
+            SecretSource::Command(words) => {
+                let (words, asked, variables) =
+                    (words.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                std::thread::spawn(move || {
+                    let bytes = command(&words, &variables);
+                    answer(
+                        &asked,
+                        number,
+                        About::Value,
+                        bytes.as_ref().map_err(Clone::clone).and_then(|bytes| plain(bytes)),
+                    );
+                });
+            }
+            SecretSource::Env(_) => {
+                answer(&self.asked, number, About::Value, Err("nobody keeps it".to_owned()))
+            }
+        }
+    }
+
+    /// Tells the gateway of files that hold something else.
+    fn look(&mut self) {
+        for (number, (path, seen)) in &mut self.seen {
+            let now = std::fs::metadata(&*path).map(|metadata| version(&metadata));
+            if now.as_ref().is_ok_and(|now| now == seen) {
+                continue;
+            }
+            // Half written, or between two names: at the next look.
+            if let Ok((bytes, version)) = file(path)
+                && let Ok(bytes) = plain(&bytes)
+            {
+                *seen = version;
+                answer(&self.asked, *number, About::Changed, Ok(bytes));
+            }
+        }
+    }
+}
+
+fn answer(asked: &OwnedFd, number: u32, about: About, value: Result<&[u8], String>) {
+    let (about, bytes) = match &value {
+        Ok(bytes) => (about, *bytes),
+        Err(why) => (About::Failure, why.as_bytes()),
+    };
+    let mut packet = Zeroizing::new(vec![0; HEAD]);
+    packet.reserve_exact(bytes.len());
+    packet.extend_from_slice(bytes);
+    let _ = keeper::packet(asked.as_fd(), number, about, &mut packet);
+}
+
+/// What a command writes, in time. What it says on its standard error is nobody's.
+fn command(words: &[String], variables: &BTreeMap<OsString, OsString>) -> Result<Zeroizing<Vec<u8>>, String> {
+    let (program, arguments) = words.split_first().ok_or("there is no command")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(variables);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+    let written = child.stdout.take().ok_or("it has no output")?;
+    let end = Instant::now() + PATIENCE;
+    let read = in_time(written, end);
+    if read.is_err() {
+        let _ = child.kill();
+    }
+    let ended = wait(&mut child, end);
+    let bytes = read?;
+    match ended {
+        Some(status) if status.success() => Ok(bytes),
+        Some(status) => Err(format!("`{program}` ended with {status}")),
+        None => Err(format!("`{program}` did not end within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// All that comes until the end of the stream.
+fn in_time(written: ChildStdout, end: Instant) -> Result<Zeroizing<Vec<u8>>, String> {
+    struct Timed(ChildStdout, Instant);
+    impl Read for Timed {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let left = Timespec::try_from(self.1.saturating_duration_since(Instant::now()));
+            let left = left.map_err(|_| std::io::ErrorKind::TimedOut)?;
+            let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut polled, Some(&left))? {
+                0 => Err(std::io::Error::other(format!("it did not end within {} s", PATIENCE.as_secs()))),
+                _ => self.0.read(buffer),
+            }
+        }
+    }
+    all(Timed(written, end))
+}
+
+fn wait(child: &mut Child, end: Instant) -> Option<std::process::ExitStatus> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(2)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_a_request_is_one_line() {
+        assert_eq!(plain(b"abc\n"), Ok(&b"abc"[..]));
+        assert_eq!(plain(b"abc\r\n"), Ok(&b"abc"[..]));
+        for bad in [&b""[..], b"\n", b"a\nb", b"a\r\nX-Y: z", "ä".as_bytes(), b"a\0", &[b'a'; LONGEST + 1]] {
+            assert!(plain(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_held_to_its_end() {
+        let run =
+            |script: &str| command(&["sh".to_owned(), "-c".to_owned(), script.to_owned()], &BTreeMap::new());
+        assert_eq!(&**run("echo x; echo secret >&2").unwrap(), b"x\n");
+        assert!(run("echo secret; exit 3").unwrap_err().contains("exit status: 3"));
+        assert!(run("yes").unwrap_err().contains("longer"));
+        assert!(
+            command(&["/nonexistent".to_owned()], &BTreeMap::new())
+                .unwrap_err()
+                .contains("cannot be started")
+        );
+    }
+}

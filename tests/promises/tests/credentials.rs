@@ -1,0 +1,312 @@
+//! Credentials: the task uses them and never has them; a placeholder in the wrong place is refused, and said.
+
+use ringfence_promises::{Outcome, World};
+
+const TOKEN: &str = "ghp_Zq8mT4vKx2LwP9nRb7JdYc5HsGf3AeUi1Qo6";
+const NETWORK: &str = "allow = [\"allowed.example\", { host = \"denied.example\", methods = [\"GET\"] }, { host = \"*.wild.example\", methods = [\"GET\"] }, \"allowed.example:80\", \"allowed.example:7001\"]";
+
+/// In a world whose host trusts its authority; the invoker has the token in `$MY_TOKEN`.
+fn run(world: &World, credentials: &str, script: &str) -> Outcome {
+    let policy = world.policy(&format!("{NETWORK}\n{credentials}"));
+    let script = world.place.write(world.place.base.path().join("script.sh"), script);
+    world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"",
+        script.display()
+    ))
+}
+
+/// Whether an event of this kind says this.
+fn told(world: &World, kind: &str, credential: &str, rule: &str) -> bool {
+    world.events().iter().any(|event| {
+        let detail = &event["detail"];
+        event["kind"] == kind
+            && detail["credential"] == credential
+            && detail["rule"].as_str().unwrap_or_default().contains(rule)
+    })
+}
+
+fn nowhere(world: &World, outcome: &Outcome) {
+    assert!(!outcome.out.contains(TOKEN) && !outcome.err.contains(TOKEN), "{outcome:?}");
+    let events = serde_json::to_string(&world.events()).unwrap();
+    assert!(!events.contains(TOKEN), "{events}");
+}
+
+#[test]
+fn the_secret_goes_to_its_hosts_and_nowhere_else() {
+    let world = World::new();
+    let credentials = "[credentials.tracker]\nsource = { env = \"MY_TOKEN\" }\nhosts = [\"allowed.example\"]\nmethods = [\"GET\", \"POST\"]\n\
+                       paths = [\"/repo/**\", \"/reflect\"]\ninject = [\"bearer\", \"?key={secret}\"]\nexpose = { env = \"TOK\" }";
+    let script = r#"
+echo "TOK ${#TOK} ${TOK:0:4} ${MY_TOKEN-unset}"
+curl -sm9 -H "Authorization: token $TOK" https://allowed.example/repo/one
+curl -sm9 --http1.1 -H "Authorization: Bearer $TOK" https://allowed.example/repo/two
+curl -sm9 "https://allowed.example/repo/three?a=1&key=$TOK&b=2"
+curl -sm9 -H "Authorization: Bearer $TOK" https://allowed.example/reflect | grep -qi "authorization: Bearer $TOK" && echo masked
+curl -sm9 https://allowed.example/repo/without
+for wrong in "-H Authorization:Bearer_$TOK https://denied.example/a" "-H X-Other:$TOK https://allowed.example/repo/b" \
+    "https://allowed.example/repo/$TOK" "https://allowed.example/repo/c?other=$TOK" "-d x=$TOK https://allowed.example/repo/d" \
+    "-H Authorization:$TOK https://allowed.example/elsewhere" "-X DELETE -H Authorization:$TOK https://allowed.example/repo/e" \
+    "-H Authorization:Bearer_attackers https://allowed.example/repo/f" "-H x-api-key:attackers https://allowed.example/repo/g" \
+    "-H Authorization:$TOK http://allowed.example/repo/h" "-H Authorization:$TOK https://www.wild.example/repo/i" \
+    "-u $TOK:x https://allowed.example/repo/j" "https://allowed.example/repo/k?x=${TOK:0:9}%${HEX}${TOK:10}"; do
+  curl -sm9 -o body -w '%{http_code} %{content_type}\n' $wrong
+done
+head -c 3000000 /dev/zero | tr '\0' x > big; printf '%s' "$TOK" >> big; head -c 100000 big | tr x y >> big
+curl -sm20 -o body -w 'big %{http_code}\n' --data-binary @big https://allowed.example/repo/big; grep -o 'stands in the body' body
+curl -sm9 https://$TOK.wild.example/; echo "name $?"
+"#;
+    let script = format!("HEX=$(printf %x \"'${{TOK:9:1}}\")\n{script}");
+    let outcome = run(&world, credentials, &script);
+    nowhere(&world, &outcome);
+    for line in [
+        "TOK 40 ghp_ unset",
+        "path=/repo/one",
+        "path=/repo/two",
+        "path=/repo/three",
+        "masked",
+        "path=/repo/without",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}\n{:#?}", world.events());
+    }
+    assert_eq!(outcome.out.matches("403 application/problem+json").count(), 13, "{outcome:?}");
+    assert!(outcome.out.contains("big 403") && outcome.out.contains("stands in the body"), "{outcome:?}");
+    assert!(outcome.out.contains("name 6"), "{outcome:?}");
+    let heads = world.log("heads.log");
+    assert!(heads.contains(&format!("/repo/three?a=1&b=2&key={TOKEN};")), "{heads}");
+    assert!(world.log("hits.log").contains("GET /repo/two allowed.example"), "{}", world.log("hits.log"));
+    assert_eq!(heads.matches(&format!("authorization=Bearer {TOKEN}")).count(), 3, "{heads}");
+    assert!(!heads.contains("/repo/without; authorization") && !heads.contains("attackers"), "{heads}");
+    for never in [
+        "/a;",
+        "/repo/b",
+        "/repo/c",
+        "/repo/d",
+        "/elsewhere",
+        "/repo/e",
+        "/repo/f",
+        "/repo/g",
+        "/repo/h",
+        "/repo/i",
+        "/repo/j",
+        "/repo/k",
+    ] {
+        assert!(
+            !heads.contains(&format!("{never};")) && !heads.contains(&format!("{never} ")),
+            "{never}: {heads}"
+        );
+    }
+    assert!(told(&world, "credential.use", "tracker", ""));
+    for rule in [
+        "add the host to `hosts`",
+        "add the form to `inject`",
+        "do not cover `DELETE /repo/e`",
+        "another",
+        "in the path",
+        "not TLS",
+    ] {
+        let rule = if rule == "another" { "something else than the placeholder" } else { rule };
+        assert!(told(&world, "credential.deny", "tracker", rule), "{rule}: {:#?}", world.events());
+    }
+    let uses: u64 = world
+        .events()
+        .iter()
+        .filter(|event| event["kind"] == "credential.use")
+        .filter_map(|event| event["detail"]["times"].as_u64())
+        .sum();
+    assert_eq!(uses, 4, "{:#?}", world.events());
+}
+
+#[test]
+fn files_and_commands_are_fetched_when_used_and_followed() {
+    let world = World::new();
+    std::fs::write(world.base.join("token"), "first-token-0123456789abcdef\n").unwrap();
+    std::fs::write(world.base.join("expected"), "first-token-0123456789abcdef").unwrap();
+    let base = world.base.display();
+    let credentials = format!(
+        "[credentials.turning]\nsource = {{ file = \"{base}/token\" }}\nhosts = [\"allowed.example\"]\npaths = [\"/guarded\"]\nexpose = {{ file = \"~/.tool/token\", text = \"token={{secret}}\" }}\n\
+         [credentials.made]\nsource = {{ command = [\"sh\", \"-c\", \"echo ran >> {base}/ran; echo made-secret-0123456789\"] }}\nhosts = [\"denied.example\"]\n\
+         inject = \"X-Made: {{secret}}\"\n\
+         [credentials.broken]\nsource = {{ command = [\"sh\", \"-c\", \"echo half; exit 3\"] }}\nhosts = [\"www.wild.example\"]"
+    );
+    let script = r#"
+. ~/.tool/token; echo "placeholder $token"
+ask() { curl -sm9 -H "Authorization: Bearer $token" https://allowed.example/guarded; }
+ls $BASE/ran 2>&1 | grep -c ran; ask
+touch turn; sleep 1.5; ask; ask
+curl -sm9 https://denied.example/made; curl -sm9 https://denied.example/made
+curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
+"#;
+    let policy = world.policy(&format!("{NETWORK}\n{credentials}"));
+    let script = world.place.write(world.place.base.path().join("script.sh"), script);
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; sed -i 's/mode = .*/x/' /dev/null; \
+         (while ! ls {home}/../state/runs/*/layers/*/upper/turn {home}/../state/runs/*/*/upper/turn 2>/dev/null | grep -q .; do sleep 0.05; done; \
+          printf %s second-token-0123456789abcdef > $BASE/expected; printf 'second-token-0123456789abcdef\n' > $BASE/t; mv $BASE/t $BASE/token) & \
+         \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"; status=$?; kill %1 2>/dev/null; exit $status",
+        script.display(),
+        home = world.place.home.display(),
+    ));
+    assert_eq!(outcome.out.matches("good\n").count(), 3, "{outcome:?} {}", world.log("heads.log"));
+    assert!(!outcome.out.contains("-token-0123456789abcdef"), "{outcome:?}");
+    let ran = std::fs::read_to_string(world.base.join("ran")).unwrap_or_default();
+    assert_eq!(ran, "ran\n", "{outcome:?}");
+    let heads = world.log("heads.log");
+    assert_eq!(heads.matches("x-made=made-secret-0123456789").count(), 2, "{heads}");
+    assert!(outcome.out.contains("403") && !heads.contains("/broken"), "{outcome:?}");
+    assert!(told(&world, "credential.deny", "broken", "exit status: 3"), "{:#?}", world.events());
+    assert!(!outcome.out.contains("half"), "{outcome:?}");
+}
+
+#[test]
+fn a_secret_that_is_not_there_starts_nothing() {
+    let world = World::new();
+    for (source, why) in [
+        ("env = \"UNSET_TOKEN\"", "the variable `UNSET_TOKEN`: is not set"),
+        ("file = \"/nonexistent/token\"", "No such file"),
+    ] {
+        let credentials = format!(
+            "[credentials.x]\nsource = {{ {source} }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"X\" }}"
+        );
+        let outcome = run(&world, &credentials, "echo started");
+        assert!(outcome.status == 125 && !outcome.out.contains("started"), "{outcome:?}");
+        assert!(outcome.err.contains(why), "{outcome:?}");
+    }
+}
+
+#[test]
+fn the_secret_is_in_the_gateways_memory_alone() {
+    let world = World::new();
+    std::fs::write(world.base.join("token"), "file-secret-Zq8mT4vKx2LwP9nRb7JdYc\n").unwrap();
+    let base = world.base.display();
+    let policy = world.policy(&format!(
+        "{NETWORK}\n[credentials.tracker]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}\n\
+         [credentials.filed]\nsource = {{ file = \"{base}/token\" }}\nhosts = [\"denied.example\"]\nexpose = {{ env = \"FILED\" }}"
+    ));
+    let inside = r#"
+for i in 1 2 3; do
+  curl -sm9 -H "Authorization: Bearer $TOK" https://allowed.example/reflect > one.$i
+  curl -sm9 --http1.1 -H "Authorization: Bearer $FILED" https://denied.example/reflect > two.$i
+done
+cat one.1 two.1
+( env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; grep -rs . ~ /tmp /etc . /dev/shm /run /var/tmp ) > /tmp/all 2>/dev/null
+touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all
+"#;
+    let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
+    let script = format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; MY_TOKEN={TOKEN} \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\" > $BASE/out 2>&1 & run=$!; \
+         for i in $(seq 100); do ls $RINGFENCE_STATE/runs/*/*/upper/ready $RINGFENCE_STATE/runs/*/layers/*/upper/ready >/dev/null 2>&1 && break; \
+         find $RINGFENCE_STATE -name ready 2>/dev/null | grep -q . && break; sleep 0.1; done; \
+         for s in {TOKEN} file-secret-Zq8mT4vKx2LwP9nRb7JdYc; do python3 {} $run $s; echo; done; wait $run; \
+         grep -rlsF -e {TOKEN} -e file-secret-Zq8mT4vKx2LwP9nRb7JdYc $RINGFENCE_STATE $HOME && echo kept; true",
+        inside.display(),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/world/search.py"),
+    );
+    let outcome = world.host(&script);
+    let out = std::fs::read_to_string(world.base.join("out")).unwrap();
+    assert!(out.contains("/reflect") && out.contains("uthorization: Bearer"), "{out}");
+    for secret in [TOKEN, "file-secret-Zq8mT4vKx2LwP9nRb7JdYc"] {
+        assert!(!out.contains(secret), "{out}");
+    }
+    assert!(!outcome.out.contains("kept"), "{outcome:?}");
+    let heads = world.log("heads.log");
+    assert_eq!(heads.matches(TOKEN).count(), 3, "{heads}");
+    assert_eq!(heads.matches("file-secret-Zq8mT4vKx2LwP9nRb7JdYc").count(), 3, "{heads}");
+    let (mut gateways, mut readable) = (0, 0);
+    for line in outcome.out.lines().filter(|line| line.starts_with("process ")) {
+        let gateway = line.contains("ringfence-gate");
+        gateways += usize::from(gateway);
+        // Where the caller is no root, what cannot be dumped cannot be read either.
+        assert!(gateway || line.contains("memory=0 ") || line.contains("unreadable"), "{}", outcome.out);
+        assert!(line.ends_with("shown=0"), "{}", outcome.out);
+        readable += usize::from(line.contains("memory="));
+    }
+    assert!(gateways == 2 && readable >= 4, "{outcome:?}");
+    if ringfence_promises::root() {
+        assert!(
+            outcome.out.lines().any(|line| line.contains("ringfence-gate") && !line.contains("memory=0 ")),
+            "{}",
+            outcome.out
+        );
+    }
+}
+
+#[test]
+fn git_clones_and_pushes_with_a_placeholder() {
+    let world = World::new();
+    std::fs::write(world.base.join("expected"), TOKEN).unwrap();
+    let credentials = "[credentials.forge]\nsource = { env = \"MY_TOKEN\" }\nhosts = [\"allowed.example\"]\npaths = [\"/git/**\"]\n\
+                       inject = \"basic\"\nexpose = { git = true }";
+    let policy = world.policy(&format!("{NETWORK}\n{credentials}"));
+    let inside = "set -e; git clone -q https://allowed.example/git/one.git /tmp/c; cd /tmp/c; cat file; head -c 3000000 /dev/urandom > big; \
+                  git add big; git -c user.name=w -c user.email=w@w commit -qm big; git push -q origin HEAD; git config --list --show-origin | grep -c extraheader; \
+                  GIT_CONFIG_COUNT=0 GIT_TERMINAL_PROMPT=0 git ls-remote https://allowed.example/git/one.git && echo without; true";
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; mkdir -p $BASE/git $BASE/made && cd $BASE/made && git init -q . && echo content > file && \
+         git add file && git -c user.name=w -c user.email=w@w commit -qm made && git clone -q --bare . $BASE/git/one.git && \
+         git -C $BASE/git/one.git config http.receivepack true && cd - >/dev/null && \
+         \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c '{inside}'; git -C $BASE/git/one.git log --format=%s"
+    ));
+    nowhere(&world, &outcome);
+    assert!(outcome.out.contains("content\n") && outcome.out.contains("big\nmade\n"), "{outcome:?}");
+    assert!(!outcome.out.contains("without"), "{outcome:?}");
+}
+
+/// The official clients, from PyPI; kept beside what was built.
+fn clients() -> String {
+    let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/sdk");
+    if !std::path::Path::new(place).join("anthropic").is_dir() {
+        let install = ["-m", "pip", "install", "-q", "--target", place, "openai", "anthropic"];
+        let done = std::process::Command::new("/usr/bin/python3").args(install).status().unwrap();
+        assert!(done.success(), "the official Python clients cannot be installed");
+    }
+    std::fs::canonicalize(place).unwrap().display().to_string()
+}
+
+#[test]
+fn official_clients_stream_with_placeholders() {
+    let world = World::new();
+    std::fs::write(world.base.join("expected"), TOKEN).unwrap();
+    let place = clients();
+    let credentials = format!(
+        "[credentials.one]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\npaths = [\"/v1/chat/completions\"]\nexpose = {{ env = \"OPENAI_API_KEY\" }}\n\
+         [credentials.two]\nsource = {{ command = [\"sh\", \"-c\", \"echo {TOKEN}\"] }}\nlike = \"sk-ant-api03-{}\"\nhosts = [\"allowed.example\"]\n\
+         paths = [\"/v1/messages\"]\ninject = [\"X-Api-Key: {{secret}}\", \"bearer\"]\nexpose = {{ env = \"ANTHROPIC_API_KEY\" }}",
+        "0".repeat(95)
+    );
+    let policy = world.policy(&format!("{NETWORK}\n{credentials}"));
+    let text = std::fs::read_to_string(&policy)
+        .unwrap()
+        .replace("read = [", &format!("exec = [\"{place}\"]\nread = ["));
+    std::fs::write(&policy, text).unwrap();
+    world.place.write(
+        "ask.py",
+        r#"
+import os, time
+import anthropic, openai
+print("placeholders", os.environ["OPENAI_API_KEY"][:4], os.environ["ANTHROPIC_API_KEY"][:13])
+say = [{"role": "user", "content": "hello"}]
+def times(name, words):
+    begun, text, when = time.monotonic(), "", []
+    for word in words:
+        if word:
+            text += word
+            when.append(time.monotonic() - begun)
+    print(name, text, "streamed" if when[-1] - when[0] > 0.3 else f"at once {when}")
+one = openai.OpenAI(base_url="https://allowed.example/v1")
+times("one", (part.choices[0].delta.content for part in one.chat.completions.create(model="m", messages=say, stream=True)))
+two = anthropic.Anthropic(base_url="https://allowed.example")
+with two.messages.stream(model="m", max_tokens=9, messages=say) as stream:
+    times("two", stream.text_stream)
+"#,
+    );
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; \"$RF\" run --quiet --policy {policy} --workspace . -- env PYTHONPATH={place} /usr/bin/python3 ask.py"
+    ));
+    nowhere(&world, &outcome);
+    for line in
+        ["placeholders ghp_ sk-ant-api03-", "one first second third key ", "two first second third key "]
+    {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
+    }
+    assert_eq!(outcome.out.matches("streamed").count(), 2, "{outcome:?}");
+}

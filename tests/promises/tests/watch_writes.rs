@@ -1,0 +1,108 @@
+//! `runtime.watch_writes`: who tries to change what may only be read is told of, and nothing else changes.
+
+use ringfence_promises::Place;
+use serde_json::Value;
+
+const WATCH: &str = "[workspace]\nmode = \"direct\"\nprotect = [\"keep\"]\n[runtime]\nwatch_writes = true\n";
+
+/// The refusals of the last run that its owner is shown: what was tried, and where.
+fn told(place: &Place) -> Vec<(String, String, String)> {
+    let explained = place.ringfence(&["explain", "--json"]);
+    assert_eq!(explained.status, 0, "{explained:?}");
+    let value: Value = serde_json::from_str(&explained.out).unwrap();
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+    let files = value["refusals"].as_array().unwrap().iter().filter(|one| one["kind"] == "file");
+    files.map(|one| (text(one, "purpose"), text(one, "target"), text(one, "rule"))).collect()
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("keep/file", "kept\n");
+    place
+}
+
+#[test]
+fn writes_to_what_is_protected_or_only_read_are_told() {
+    let place = place();
+    let base = place.workspace.to_string_lossy().into_owned();
+    // Each way to change a file, by absolute and relative paths, directory descriptors and links.
+    let script = "exec 2>&1
+        echo x >> keep/file; (: > keep/new); mkdir keep/directory; ln -s file keep/link; rm keep/file
+        mv keep/file moved; ln file keep/hard; truncate -s 0 keep/file
+        echo x > /usr/planted; cd /usr && mkdir planted-directory
+        cd \"$OLDPWD\"; ln -s keep/file way; echo x > way
+        python3 -I -S -c '
+import os
+directory = os.open(\"keep\", os.O_PATH)
+for work in (lambda: os.open(\"by-descriptor\", os.O_CREAT | os.O_RDWR, dir_fd=directory),
+             lambda: os.mkdir(\"d\", dir_fd=directory), lambda: os.mkfifo(\"keep/fifo\"),
+             lambda: os.rename(\"way\", \"keep/renamed\"), lambda: os.link(\"way\", \"keep/linked\"),
+             lambda: os.open(\"keep\", os.O_TMPFILE | os.O_RDWR)):
+    try: print(\"LANDED\", work())
+    except OSError as error: print(error.errno)'";
+    let outcome = place.run(WATCH, script);
+    assert!(!outcome.out.contains("LANDED"), "{outcome:?}");
+    let told = told(&place);
+    let has = |path: &str, rule: &str| {
+        told.iter().any(|(purpose, target, why)| purpose == "write" && target == path && why.contains(rule))
+    };
+    for name in
+        ["file", "new", "directory", "link", "hard", "by-descriptor", "d", "fifo", "renamed", "linked"]
+    {
+        assert!(has(&format!("{base}/keep/{name}"), "protect"), "{name}: {told:?}\n{outcome:?}");
+    }
+    assert!(has(&format!("{base}/keep"), "protect"), "O_TMPFILE: {told:?}");
+    for name in ["/usr/planted", "/usr/planted-directory"] {
+        assert!(has(name, "files.write"), "{name}: {told:?}");
+    }
+    assert_eq!(place.read("keep/file").as_deref(), Some("kept\n"));
+}
+
+/// The same answers with and without, and no word of what is allowed.
+#[test]
+fn the_kernel_answers_as_before() {
+    let script = "exec 2>&1
+        echo one > a; mkdir b; ln -s a c; mv a d; rm d; cat /dev/null > /dev/null; echo x > /tmp/t
+        (umask 022; install -m 644 /dev/null e); python3 -I -S -c '
+import os, ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*words):
+    print(libc.syscall(*words), ctypes.get_errno()); ctypes.set_errno(0)
+call(2, b\"keep/file\", os.O_WRONLY, 0)
+call(2, b\"set-id\", os.O_WRONLY | os.O_CREAT, 0o4755)
+call(2, b\"keep/set-id\", os.O_WRONLY | os.O_CREAT, 0o4755)
+call(2, b\"keep/file\", os.O_RDONLY | os.O_CREAT, 0o644) # it is there: nothing is written
+call(2, 0, os.O_WRONLY, 0)
+call(87, b\"keep/no-such\")
+call(83, b\"missing/directory\", 0o755)
+'; ls -l | cut -c1-10; cat keep/file";
+    let watched = place();
+    let with = watched.run(WATCH, script);
+    let without = place().run("[workspace]\nmode = \"direct\"\nprotect = [\"keep\"]\n", script);
+    assert_eq!((with.status, &with.out), (without.status, &without.out), "{with:?}");
+    assert!(with.out.contains("kept") && with.out.contains("-1 30"), "{with:?}");
+    let told = told(&watched);
+    let written: Vec<_> =
+        told.iter().filter(|(purpose, ..)| purpose == "write").map(|(_, path, _)| path).collect();
+    let base = &watched.workspace;
+    assert_eq!(
+        written,
+        [base.join("keep/file").to_str().unwrap(), base.join("keep/no-such").to_str().unwrap()]
+    );
+}
+
+/// Who asks for as many names as it likes fills no log, and its neighbour works on.
+#[test]
+fn a_flood_is_counted() {
+    let place = place();
+    let script = "python3 -I -S -c '
+import os
+for number in range(4500):
+    try: os.mkdir(f\"keep/{number}\")
+    except OSError: pass
+print(\"done\")'";
+    let outcome = place.run(WATCH, script);
+    assert_eq!(outcome.out, "done\n", "{outcome:?}");
+    let told = told(&place);
+    assert!((1000..5000).contains(&told.len()), "{}", told.len());
+}

@@ -1,0 +1,64 @@
+"""Searches everything of a process and its descendants for a secret: search.py PID SECRET. Prints whose memory holds it."""
+import os
+import re
+import sys
+
+root, secret = int(sys.argv[1]), sys.argv[2].encode()
+
+
+def read(path):
+    try:
+        with open(path, "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
+def tree():
+    parents = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        stat = read(f"/proc/{name}/stat").rpartition(b")")[2].split()
+        if stat:
+            parents[int(name)] = int(stat[1])
+    found, grown = {root}, True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= more
+        grown = bool(more)
+    return found
+
+
+def memory(pid):
+    """How often it is in memory, or None where that cannot be read; how many bytes were read."""
+    count, size = 0, 0
+    try:
+        mem = open(f"/proc/{pid}/mem", "rb", buffering=0)
+    except OSError:
+        return None, 0
+    with mem:
+        for line in read(f"/proc/{pid}/maps").decode(errors="replace").splitlines():
+            start, end, mode = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
+            at, end = int(start, 16), int(end, 16)
+            if mode[0] != "r" or "[v" in line:
+                continue
+            before = b""
+            while at < end:
+                try:
+                    mem.seek(at)
+                    part = mem.read(min(1 << 22, end - at))
+                except (OSError, OverflowError, ValueError):
+                    break
+                if not part:
+                    break
+                count += (before + part).count(secret)
+                size += len(part)
+                before = part[-len(secret) + 1 :]
+                at += len(part)
+    return count, size
+
+
+for pid in sorted(tree()):
+    name = read(f"/proc/{pid}/comm").decode().strip()
+    shown = b"".join(read(f"/proc/{pid}/{part}") for part in ("environ", "cmdline"))
+    count, size = memory(pid)
+    print("process", name, "unreadable" if count is None else f"memory={count} of={size}", f"shown={shown.count(secret)}")

@@ -1,0 +1,100 @@
+"""Servers that want a secret: git over https (git-http-backend(1)), and streaming APIs of two kinds. Each checks what it got."""
+import base64
+import json
+import os
+import subprocess
+import time
+
+
+def expected(base):
+    with open(os.path.join(base, "expected"), encoding="ascii") as f:
+        return f.read().strip()
+
+
+def body(web):
+    if web.headers.get("Transfer-Encoding", "").lower() != "chunked":
+        return web.rfile.read(int(web.headers.get("Content-Length") or 0))
+    parts = []
+    while size := int(web.rfile.readline().split(b";")[0], 16):
+        parts.append(web.rfile.read(size))
+        web.rfile.readline()
+    web.rfile.readline()
+    return b"".join(parts)
+
+
+def git(web, base):
+    """Fetch and push, for whoever has the secret as a password."""
+    data = body(web)
+    good = "Basic " + base64.b64encode(f"x-access-token:{expected(base)}".encode()).decode()
+    if web.headers.get("Authorization") != good:
+        web.send_response(401)
+        web.send_header("WWW-Authenticate", 'Basic realm="git"')
+        web.send_header("Content-Length", "0")
+        return web.end_headers()
+    path, _, query = web.path.partition("?")
+    variables = {
+        "GIT_PROJECT_ROOT": base,
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "REQUEST_METHOD": web.command,
+        "REMOTE_USER": "x-access-token",
+        "CONTENT_TYPE": web.headers.get("Content-Type", ""),
+        "CONTENT_LENGTH": str(len(data)),
+        "HTTP_CONTENT_ENCODING": web.headers.get("Content-Encoding", ""),
+        "GIT_PROTOCOL": web.headers.get("Git-Protocol", ""),
+        "PATH": os.environ["PATH"],
+    }
+    done = subprocess.run(["git", "http-backend"], input=data, env=variables, capture_output=True, check=False)
+    head, _, answer = done.stdout.partition(b"\r\n\r\n")
+    fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
+    web.send_response(int(fields.pop("Status", "200 OK").split()[0]))
+    for name, value in fields.items():
+        web.send_header(name, value)
+    web.send_header("Content-Length", str(len(answer)))
+    web.end_headers()
+    web.wfile.write(answer)
+
+
+def stream(web, base):
+    """Words that come one by one, as server-sent events, for whoever has the secret."""
+    asked = json.loads(body(web))
+    two = web.path == "/v1/messages"
+    secret = expected(base)
+    sent = {web.headers.get("Authorization", f"Bearer {secret}"), "Bearer " + web.headers.get("X-Api-Key", secret)}
+    good = sent == {f"Bearer {secret}"} and ("Authorization" in web.headers or two and "X-Api-Key" in web.headers)
+    if not good or not asked.get("stream"):
+        return web.reply(b'{"error": {"message": "no"}}', 401)
+    web.send_response(200)
+    web.send_header("Content-Type", "text/event-stream")
+    web.send_header("Transfer-Encoding", "chunked")
+    web.end_headers()
+
+    def send(kind, data):
+        text = (f"event: {kind}\n" if two else "") + "data: " + (data if isinstance(data, str) else json.dumps(data)) + "\n\n"
+        web.wfile.write(b"%x\r\n%s\r\n" % (len(text), text.encode()))
+        web.wfile.flush()
+
+    words = ["first ", "second ", "third ", f"key {secret} end"]
+    if two:
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        message = {"id": "m", "type": "message", "role": "assistant", "content": [], "model": "m", "stop_reason": None, "stop_sequence": None}
+        send("message_start", {"type": "message_start", "message": message | {"usage": usage}})
+        send("content_block_start", {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+    for word in words:
+        if two:
+            send("content_block_delta", {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}})
+        else:
+            choice = {"index": 0, "delta": {"role": "assistant", "content": word}, "finish_reason": None}
+            send("", {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
+        time.sleep(0.25)
+    if two:
+        send("content_block_stop", {"type": "content_block_stop", "index": 0})
+        send("message_delta", {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 1}})
+        send("message_stop", {"type": "message_stop"})
+    else:
+        send("", "[DONE]")
+    web.wfile.write(b"0\r\n\r\n")
