@@ -16,6 +16,7 @@ use crate::hosted;
 use crate::network;
 use crate::speed;
 use crate::starts;
+use crate::trees;
 
 /// The ratio that the project promises for a cold start, and how far the bound in CI is from it.
 const COLD_START: f64 = 0.8;
@@ -139,14 +140,19 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
 
 /// Runs the verb.
 pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
-    let (mut json, mut runs, mut only, mut without, mut given, mut net) =
-        (false, 50, false, false, None, false);
+    let (mut json, mut runs, mut only, mut without, mut given, mut net, mut files) =
+        (false, 50, false, false, None, false, None);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = true,
             // What is measured of the starts of programs, alone.
             "--starts" => only = true,
+            // What large workspaces cost, alone.
+            "--trees" => {
+                let value = args.next().and_then(|text| text.parse().ok());
+                files = Some(value.ok_or("`--trees` needs a number of files")?);
+            }
             // The gateway alone, beside Squid and mitmproxy.
             "--network" => net = true,
             // What is measured where no namespaces can be had, alone.
@@ -157,7 +163,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
                 runs = value.ok_or("`--runs` needs a number")?;
             }
             _ => {
-                return Err("usage: bench [--runs N] [--starts | --network | --tier-landlock] [--binary PATH] [--json]"
+                return Err("usage: bench [--runs N] [--starts | --network | --tier-landlock | --trees FILES] [--binary PATH] [--json]"
                     .to_owned());
             }
         }
@@ -168,6 +174,11 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
     let binary = given.map_or_else(dist::build, Ok)?;
     let scratch = std::env::temp_dir().join(format!("ringfence-speed.{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|e| e.to_string())?;
+    if let Some(files) = files {
+        let found = trees::trees(&binary, &scratch, files);
+        std::fs::remove_dir_all(&scratch).ok();
+        return found.map(|()| ExitCode::SUCCESS);
+    }
     if without {
         let rows = hosted::rows(&binary, &scratch, runs);
         std::fs::remove_dir_all(&scratch).ok();

@@ -20,6 +20,7 @@ mod speed;
 mod starts;
 mod suites;
 mod test;
+mod trees;
 
 use std::process::ExitCode;
 
@@ -38,7 +39,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   fuzz [--seconds N] [TARGET]...
                          parsers of hostile bytes, a minute each without a number
   dist                   the static release binary
-  bench [--runs N] [--starts | --network | --tier-landlock] [--binary PATH] [--json]
+  bench [--runs N] [--starts | --network | --tier-landlock | --trees FILES] [--binary PATH] [--json]
   budget                 the CI budget
   generate [--check]     files that are made from the code";
 

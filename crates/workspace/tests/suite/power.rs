@@ -118,8 +118,8 @@ fn cut_off(disk: &mut Disk, power: &mut Power, point: &Point, what: &str) -> boo
     if early {
         power.cut(&disk.at);
         let _ = kill_process(pid, Signal::KILL);
-        let _ = child.wait();
     }
+    let _ = child.wait();
     disk.again();
     early
 }
