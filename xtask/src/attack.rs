@@ -10,7 +10,7 @@ use crate::command::target;
 
 /// How to call it.
 pub(crate) const USAGE: &str = "attack [--group GROUP] [--id ID]... [--as user|root|both] [--jobs N] [--json]
-         [--tier namespace|landlock] [--binary FILE] [--control-only] [--control-all]";
+         [--tier namespace|landlock] [--binary FILE] [--control-only] [--control-all] [--no-control]";
 
 /// Runs the verb.
 pub(crate) fn attack(args: &[String]) -> Result<ExitCode, String> {
@@ -41,6 +41,7 @@ pub(crate) fn attack(args: &[String]) -> Result<ExitCode, String> {
             }
             "--json" => json = true,
             "--control-only" => control_only = true,
+            "--no-control" => options.control = false,
             "--control-all" => options.control_all = true,
             _ => return Err(format!("`{arg}` is unknown; usage: {USAGE}")),
         }
@@ -69,6 +70,7 @@ pub(crate) fn options() -> Options {
         who: vec![Who::User, Who::Root],
         jobs: 4,
         binary: Some(target().join("debug/ringfence")),
+        control: true,
         control_all: false,
         hosted: false,
     }

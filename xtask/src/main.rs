@@ -11,6 +11,8 @@ mod elf;
 mod fuzz;
 mod generate;
 mod gtfobins;
+mod hosted;
+mod kernels;
 mod licences;
 mod packages;
 mod speed;
@@ -27,11 +29,15 @@ const USAGE: &str = "usage: cargo xtask VERB
   chaos [ROUNDS]         kills at random moments, 500 without a number
   races [ROUNDS]         programs changed while they are judged, 2500 of each of four kinds without a number
   sequences [NUMBER]     random file operations natively against review, apply and undo, 5000 without a number
+  network                the gateway: every transport, ten thousand connections at once, Debian's tunnels
+  power [POINTS]         the power cut at any point of an apply, 1000 without a number; as root, on a loop device
   gtfobins               what GTFOBins knows, with the programs that Debian has, in a mount namespace of its own
+  kernels [--long] [--only 6.1|6.12]
+                         Debian's kernels under QEMU, and docs/kernels.md
   fuzz [--seconds N] [TARGET]...
                          parsers of hostile bytes, a minute each without a number
   dist                   the static release binary
-  bench [--runs N] [--starts] [--binary PATH] [--json]
+  bench [--runs N] [--starts | --tier-landlock] [--binary PATH] [--json]
   budget                 the CI budget
   generate [--check]     files that are made from the code";
 
@@ -44,7 +50,10 @@ fn main() -> ExitCode {
         "chaos" => suites::chaos(args.first().map_or("500", String::as_str)),
         "races" => suites::races(args.first().map_or("2500", String::as_str)),
         "sequences" => suites::sequences(args.first().map_or("5000", String::as_str)),
+        "network" => suites::network(),
+        "power" => suites::power(args.first().map_or("1000", String::as_str)),
         "gtfobins" => gtfobins::gtfobins(),
+        "kernels" => kernels::kernels(&args),
         "fuzz" => fuzz::fuzz(&args),
         "dist" => dist::dist(),
         "bench" => bench::bench(&args),

@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("make", "make"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("openssl", "openssl"),
     ("pip3", "python3-pip"),
     ("python3", "python3"),
     ("runc", "runc"),
@@ -61,9 +62,11 @@ fn missing() -> Vec<&'static str> {
     if !python.is_file() {
         missing.push("python3");
     }
-    let pytest = Command::new(python).args(["-c", "import pytest"]).output();
-    if !pytest.is_ok_and(|done| done.status.success()) {
-        missing.push("python3-pytest");
+    for (module, package) in [("pytest", "python3-pytest"), ("h2", "python3-h2")] {
+        let asked = Command::new(python).args(["-c", &format!("import {module}")]).output();
+        if !asked.is_ok_and(|done| done.status.success()) {
+            missing.push(package);
+        }
     }
     missing.sort_unstable();
     missing.dedup();

@@ -14,6 +14,13 @@ const LOOPS: &[(&str, &str)] = &[
         "fork and exec",
         "import os\nfor n in range(250):\n    os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)",
     ),
+    (
+        "read and write",
+        "import os\nfile = os.open('read', os.O_RDWR | os.O_CREAT)\npart = bytes(1 << 16)\n\
+         for n in range(1024): os.pwrite(file, part, n << 16)\n\
+         for m in range(20):\n    for n in range(1024): os.pread(file, 1 << 16, n << 16)\n\
+         for m in range(10):\n    for n in range(1024): os.pwrite(file, part, n << 16)",
+    ),
 ];
 
 /// Enters a Landlock domain that allows everything below the current directory and nothing else (landlock(7)).
@@ -189,7 +196,7 @@ fn with_files(trees: &[PathBuf], total: usize) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-fn inside_and_outside(
+pub(crate) fn inside_and_outside(
     name: &str,
     binary: &Path,
     scratch: &Path,
@@ -213,14 +220,14 @@ fn inside_and_outside(
     compare(name, inside, outside, runs)
 }
 
-fn ringfence(binary: &Path, scratch: &Path, workspace: &Path) -> Command {
+pub(crate) fn ringfence(binary: &Path, scratch: &Path, workspace: &Path) -> Command {
     let mut command = Command::new(binary);
     command.args(["run", "--quiet"]).current_dir(workspace).env("RINGFENCE_STATE", scratch.join("state"));
     command
 }
 
 /// Forty C files that take a compiler some seconds.
-fn write_project(workspace: &Path) -> Result<(), String> {
+pub(crate) fn write_project(workspace: &Path) -> Result<(), String> {
     let mut objects = String::new();
     for file in 0..40 {
         let mut text = String::from("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n");

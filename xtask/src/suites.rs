@@ -109,12 +109,28 @@ pub(crate) fn sequences(number: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_TEST_SEQUENCES", number)).map(|()| ExitCode::SUCCESS)
 }
 
+/// The long form of cutting the power during an apply, its recovery or an undo.
+pub(crate) fn power(points: &str) -> Result<ExitCode, String> {
+    let mut command = cargo();
+    command.args(["test", "--locked", "-p", "ringfence-workspace", "power::", "--", "--nocapture"]);
+    run(command.env("RINGFENCE_TEST_POINTS", points)).map(|()| ExitCode::SUCCESS)
+}
+
 /// The long form of the races between a program's judgement and its start: so many of each of the four kinds.
 pub(crate) fn races(rounds: &str) -> Result<ExitCode, String> {
     run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
     let mut command = cargo();
     command.args(["test", "--locked", "-p", "ringfence-promises", "races", "--", "--nocapture"]);
     run(command.env("RINGFENCE_RACES", rounds)).map(|()| ExitCode::SUCCESS)
+}
+
+/// The long form of the gateway's tests: every transport, ten thousand connections, Debian's tunnels.
+pub(crate) fn network() -> Result<ExitCode, String> {
+    run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
+    let mut command = cargo();
+    command.args(["test", "--locked", "-p", "ringfence-real", "--", "--nocapture"]);
+    command.args(["network::", "load::", "tunnels::"]);
+    run(command.env("RINGFENCE_LONG", "1")).map(|()| ExitCode::SUCCESS)
 }
 
 /// Runs the suite, as it is built, as an ordinary user in namespaces of its own.

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Step, Tree};
 use ringfence_sys::{exec, network};
@@ -166,6 +166,8 @@ pub(crate) struct Own {
     pub(crate) mounts: Vec<u64>,
     /// Those that show the void: a name that is not there was refused.
     pub(crate) void: Vec<u64>,
+    /// Where they are, their ids, and whether they are copy-on-write: those may be made anew.
+    pub(crate) made: Vec<(PathBuf, Option<u64>, bool)>,
     /// Those in memory, where that is looked at.
     pub(crate) memory: Vec<OwnedFd>,
     /// In tier `landlock`, by paths.
@@ -176,21 +178,44 @@ pub(crate) struct Own {
     pub(crate) watch_writes: bool,
 }
 
+/// Without ids (before Linux 5.8) no socket is its own.
+fn mount_id(path: &Path) -> Result<Option<u64>, Errno> {
+    let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
+    Ok((stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id))
+}
+
+impl Own {
+    /// Where the task's work lies; in tier `landlock`, anywhere.
+    pub(crate) fn workspaces(&self) -> Vec<PathBuf> {
+        if self.hosted.is_some() {
+            return vec!["/".into()];
+        }
+        self.made.iter().filter(|(.., anew)| *anew).map(|(path, ..)| path.clone()).collect()
+    }
+
+    /// Looks again at what is copy-on-write, while nobody else runs; where that is.
+    pub(crate) fn renew(&mut self) -> Result<Vec<PathBuf>, Errno> {
+        let mut paths = Vec::new();
+        for (path, id, _) in self.made.iter_mut().filter(|(.., anew)| *anew) {
+            *id = mount_id(path)?;
+            paths.push(path.clone());
+        }
+        self.mounts = self.made.iter().filter_map(|(_, id, _)| *id).collect();
+        Ok(paths)
+    }
+}
+
 /// Looked up while nobody can have renamed what leads to them.
 fn own_mounts(orders: &Orders<'_>) -> Result<Own, Errno> {
     let mut own = Own::default();
-    // Without ids (before Linux 5.8) no socket is its own.
-    let id = |path: &Path| -> Result<Option<u64>, Errno> {
-        let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
-        Ok((stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id))
-    };
     if orders.void.is_some() {
-        own.void.extend(id(Path::new("/"))?);
+        own.void.extend(mount_id(Path::new("/"))?);
     }
     for step in orders.steps.iter() {
         let (Step::Tmpfs { path, .. } | Step::Overlay { path, .. }) = step else { continue };
-        let id = id(path)?;
+        let id = mount_id(path)?;
         own.mounts.extend(id);
+        own.made.push((path.clone(), id, matches!(step, Step::Overlay { .. })));
         if matches!(step, Step::Tmpfs { over: true, .. }) {
             own.void.extend(id);
         }

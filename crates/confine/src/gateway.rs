@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Plan};
-use ringfence_policy::{Credential, HostPattern, Leaks, NetworkRules};
+use ringfence_policy::{Credential, GrantedHost, HostPattern, Leaks, NetworkRules};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::divert::Listeners;
 use ringfence_sys::exec::{self, Vectors};
@@ -74,6 +74,17 @@ pub struct Held {
 pub enum GatewayTell {
     /// A refusal is written down: it takes effect.
     Written(u32),
+    /// A connection that was refused, and waits, is to be judged again.
+    Again(u32),
+    /// A destination may be reached.
+    Reach {
+        /// Names this grant.
+        number: u32,
+        /// Which.
+        granted: GrantedHost,
+    },
+    /// It may not any more; what is open to it ends.
+    Unreach(u32),
 }
 
 /// The gateway of one sandbox. Ends when this is dropped.
@@ -202,6 +213,11 @@ impl Gateway {
         message
     }
 
+    /// Ends it, if it has not ended.
+    pub(crate) fn dismiss(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
     pub(crate) fn tell(&self, tell: &GatewayTell) {
         if let Ok(bytes) = postcard::to_stdvec(tell) {
             let _ = rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL);
@@ -211,7 +227,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.dismiss();
         reap(self.pid);
     }
 }

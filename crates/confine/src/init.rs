@@ -9,8 +9,9 @@ use ringfence_limits::Watcher;
 use ringfence_sys::{exec, fds, signals};
 use ringfence_void::Ledger;
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{self, Pid, Signal, WaitOptions};
+use rustix::process::{self, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use crate::channel;
 use crate::child::{Outcome, Own};
@@ -20,9 +21,10 @@ use crate::hosted;
 use crate::job::{self, Rules, Told};
 use crate::orders::{Job, Request};
 use crate::reach::Reach;
-use crate::report::{self, Message, send};
+use crate::report::{self, Message, Stage, send};
 use crate::rest::Rest;
 use crate::spare::Spare;
+use crate::unnamed::Unnamed;
 
 /// How often those who wait for a peer are looked at again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -33,6 +35,9 @@ const EVERY: Duration = Duration::from_millis(100);
 pub(crate) const CALLS: u32 = 1 << 30;
 /// Counts in one message.
 const MOST_COUNTS: usize = 256;
+
+/// How often those who run are ended anew, before it is given up: 200 us each.
+const ROUNDS: usize = 10_000;
 
 /// How long nothing has happened when a spare process is made.
 const QUIET: Duration = Duration::from_millis(1);
@@ -58,6 +63,8 @@ struct Init {
     calls: Ledger,
     due: Option<Instant>,
     watcher: Option<Watch>,
+    /// Files without a name are looked at, where the workspace has a quota.
+    unnamed: Option<Unnamed>,
     rest: Rest,
     /// Where arguments are looked at.
     guard: Option<Guard>,
@@ -101,6 +108,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         watcher: Watcher::new(&rules.limits, process::getpid(), memory),
         next: Instant::now(),
     });
+    let unnamed = rules.limits.quota.map(|_| Unnamed::new(own.workspaces(), rules.hosted));
     let mut init = Init {
         report,
         inbox,
@@ -113,6 +121,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         calls: Ledger::starting(CALLS),
         due: None,
         watcher,
+        unnamed,
         rest: Rest::default(),
         guard,
         reach,
@@ -196,10 +205,11 @@ impl Init {
         let busy = self.connections.values().any(Connections::busy).then_some(RETRY);
         let next = self.watcher.as_ref().filter(|_| !self.jobs.is_empty());
         let next = next.map(|watch| watch.next.saturating_duration_since(Instant::now()));
+        let unnamed = self.unnamed.as_ref().filter(|_| !self.jobs.is_empty()).map(Unnamed::patience);
         let due = self.due.map(|due| due.saturating_duration_since(Instant::now()));
         let quiet = self.wanted.then_some(QUIET);
         let guard = self.guard.as_ref().and_then(Guard::patience);
-        busy.into_iter().chain(next).chain(due).chain(quiet).chain(guard).min()
+        busy.into_iter().chain(next).chain(unnamed).chain(due).chain(quiet).chain(guard).min()
     }
 
     /// Its number counts down from where no command's number gets.
@@ -254,8 +264,18 @@ impl Init {
         });
     }
 
+    fn look_at_unnamed(&mut self) {
+        let Some(unnamed) = self.unnamed.as_mut().filter(|_| !self.jobs.is_empty()) else { return };
+        let leaders = self.jobs.iter().filter(|(_, running)| running.led).map(|(pid, _)| *pid);
+        let skip: Vec<Pid> = leaders.chain(self.spare.iter().map(|spare| spare.pid)).collect();
+        if let Some(message) = unnamed.look(&skip) {
+            send(self.report.as_fd(), &message);
+        }
+    }
+
     /// Looks at memory and processes, if that is due.
     fn watch(&mut self) {
+        self.look_at_unnamed();
         let Some(watch) = &mut self.watcher else { return };
         let now = Instant::now();
         if watch.next > now {
@@ -298,9 +318,30 @@ impl Init {
             Ok((Request::Withdraw { number }, _)) => {
                 self.guard.iter_mut().for_each(|guard| guard.withdraw(number));
             }
+            Ok((Request::Reach { number, granted }, _)) => {
+                self.reach.iter_mut().for_each(|reach| reach.grant(number, granted.clone()));
+            }
+            Ok((Request::Unreach { number }, _)) => {
+                self.reach.iter_mut().for_each(|reach| reach.withdraw(number));
+            }
             Ok((Request::Retry { number }, _)) => self.judge_again(number),
             Ok((Request::Pause, _)) => self.all(Signal::STOP),
             Ok((Request::Resume, _)) => self.all(Signal::CONT),
+            Ok((Request::Quiet { end }, _)) => {
+                let yes = self.quiet(end);
+                send(self.report.as_fd(), &Message::Quiet { yes });
+            }
+            Ok((Request::Renew, _)) => {
+                let renewed = self.own.renew().and_then(|paths| self.rules.renew(&paths));
+                self.wanted = !self.rules.single && self.rules.limits.processes.is_none();
+                send(
+                    self.report.as_fd(),
+                    &match renewed {
+                        Ok(()) => Message::Renewed,
+                        Err(errno) => Message::Failed { stage: Stage::Landlock as u32, errno, job: 0 },
+                    },
+                );
+            }
             Ok((Request::End, _)) => {
                 self.end_all();
                 exec::exit_now(0)
@@ -313,6 +354,25 @@ impl Init {
                 exec::exit_now(125)
             }
         }
+    }
+
+    /// Whether nothing runs; what waits to become a command has entered what there was, and goes.
+    fn quiet(&mut self, end: bool) -> bool {
+        self.wanted = false;
+        if let Some(spare) = self.spare.take() {
+            spare.end();
+            let _ = process::waitpid(Some(spare.pid), WaitOptions::empty());
+        }
+        self.reap();
+        for _ in 0..ROUNDS {
+            if !end || childless() {
+                break;
+            }
+            hosted::signal_descendants(Signal::KILL);
+            self.reap();
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        childless()
     }
 
     fn judge_again(&mut self, number: u32) {
@@ -402,6 +462,12 @@ impl Init {
             while process::wait(WaitOptions::empty()).is_ok() {}
         }
     }
+}
+
+/// Nobody who is alive, and nobody who has ended and was not seen.
+fn childless() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    process::waitid(WaitId::All, options).is_err_and(|errno| errno == Errno::CHILD)
 }
 
 fn message(job: u32, status: process::WaitStatus) -> Message {

@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Landlock, Limits, bpf, syscalls};
@@ -103,6 +103,14 @@ impl Rules {
     /// The part that takes a while, while the supervisor writes its record.
     pub(crate) fn prepare(&mut self) {
         self.domain = self.landlock.as_ref().map(Domain::new);
+    }
+
+    /// Others lie at these paths now.
+    pub(crate) fn renew(&self, paths: &[PathBuf]) -> Result<(), Errno> {
+        match (&self.landlock, &self.domain) {
+            (Some(plan), Some(Ok(domain))) => domain.renew(plan, paths),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use ringfence_plan::{Landlock, Right};
-use rustix::fs::{self, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{self, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// The rules, bound to what their paths were when the sandbox began: no command can put something else there for the next.
@@ -24,6 +24,19 @@ impl Domain {
         let ruleset = Option::<OwnedFd>::from(ruleset).ok_or(Errno::OPNOTSUPP)?;
         // Out of the way of a command's streams.
         rustix::io::fcntl_dupfd_cloexec(ruleset, 3).map(Self)
+    }
+
+    /// What lies at one of these paths is another than when the domain was made: the rules for that very path hold for it too.
+    pub(crate) fn renew(&self, plan: &Landlock, paths: &[PathBuf]) -> Result<(), Errno> {
+        let abi = ABI::from(i32::try_from(plan.abi).unwrap_or(0));
+        for (right, path) in plan.rules.iter().filter(|(_, path)| plan.files && paths.contains(path)) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            let there = fs::openat2(CWD, path, flags, Mode::empty(), resolve)?;
+            let access = rights(*right, abi, true);
+            ringfence_sys::landlock::allow_beneath(self.0.as_fd(), access.bits(), there.as_fd())?;
+        }
+        Ok(())
     }
 
     /// Puts the calling thread into it. no_new_privs is set already.
@@ -46,14 +59,26 @@ fn create(plan: &Landlock) -> Result<RulesetCreated, RulesetError> {
         created = if plan.except.iter().any(|hidden| hidden.starts_with(path)) {
             beside(created, *right, abi, path, &plan.except)?
         } else {
-            let Ok(file) = PathFd::new(path) else {
-                // What is not there needs no right: an optional grant's mount point may be hidden by a deny.
-                continue;
-            };
-            add(created, file, rights(*right, abi, path.is_dir()))?
+            // What is not there needs no right: an optional grant's mount point may be hidden by a deny.
+            let Some(file) = found(plan, path) else { continue };
+            let directory = fs::fstat(&file)
+                .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory);
+            add(created, file, rights(*right, abi, directory))?
         };
     }
     Ok(created)
+}
+
+/// Where nothing is mounted, what was found before may have become a link since, and lead anywhere: then nobody gets a right there.
+/// Links of the system, and to the run's own directories, are followed.
+fn found(plan: &Landlock, path: &Path) -> Option<OwnedFd> {
+    const SYSTEM: [&str; 4] = ["/dev", "/etc", "/proc", "/sys"];
+    let own = |path: &Path| plan.rules.iter().any(|(right, own)| *right == Right::Own && own == path);
+    let layer = plan.rules.iter().any(|(right, layer)| *right == Right::Layer && layer == path);
+    let hosted = plan.rules.iter().any(|(right, _)| *right == Right::Own);
+    let plain = hosted && !layer && !own(path) && !SYSTEM.iter().any(|system| path.starts_with(system));
+    let resolve = if plain { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
 }
 
 fn add(
@@ -73,7 +98,11 @@ fn beside(
     path: &Path,
     except: &[PathBuf],
 ) -> Result<RulesetCreated, RulesetError> {
-    let Ok(directory) = open(CWD.as_fd(), path.as_os_str(), OFlags::DIRECTORY) else { return Ok(created) };
+    // It was found without links, and what is hidden below it as well.
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(directory) = fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) else {
+        return Ok(created);
+    };
     created = add(created, directory.as_fd(), AccessFs::ReadDir.into())?;
     let Ok(entries) = Dir::read_from(&directory) else { return Ok(created) };
     for entry in entries.filter_map(Result::ok) {
@@ -109,6 +138,7 @@ fn rights(right: Right, abi: ABI, directory: bool) -> BitFlags<AccessFs> {
     let access = match right {
         Right::Read => read,
         Right::Write => all & !(devices | AccessFs::Execute | AccessFs::IoctlDev),
+        Right::Own => all & !(devices | AccessFs::Execute),
         Right::Layer => all & !(AccessFs::MakeBlock | AccessFs::Execute | AccessFs::IoctlDev),
         Right::Execute => read | AccessFs::Execute,
         Right::Device => AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev | read,

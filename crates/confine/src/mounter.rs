@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use ringfence_plan::{Flags, Ids, Kind, Tree, enforcer};
+use ringfence_plan::{Flags, Ids, Kind, Stacked, Tree, enforcer};
 use ringfence_sys::clone::{Forked, clone, unshare};
 use ringfence_sys::exec;
 use ringfence_sys::seccomp::{self, Instruction};
@@ -19,6 +19,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{self, Message, Stage, send, send_with};
+use crate::restack::{Stack, Stacks};
 use crate::root::{self, Masks};
 use crate::{channel, child, init, nascent};
 
@@ -29,6 +30,8 @@ const STEP: Duration = Duration::from_millis(10);
 const LIMIT: Timespec = Timespec { tv_sec: 4, tv_nsec: 0 };
 /// CLONE_NEWNS (namespaces(7)).
 const MOUNTS: u64 = 0x0002_0000;
+/// Stands for the stacks among the numbers of grants.
+pub const RESTACKED: u32 = u32::MAX;
 const READ: Flags = Flags { read_only: true, no_exec: true };
 
 /// Something of the host that is shown from now on, for reading.
@@ -50,9 +53,11 @@ pub struct Opening {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Stay, and keep what is seen of the host now.
-    Park(Ids),
+    /// The trees of these that are idmapped come along.
+    Park(Ids, Vec<Stacked>),
     Open(Opening),
     Close(u32),
+    Restack(Vec<Stack>),
 }
 
 struct Mounter {
@@ -62,12 +67,15 @@ struct Mounter {
     masks: Masks,
     /// What is open: its mount, and the mount point to be removed afterwards.
     open: BTreeMap<u32, (OwnedFd, Option<(PathBuf, bool)>)>,
+    stacks: Stacks,
 }
 
 /// Waits for what it is told; ends with its teller. Never returns.
 pub(crate) fn run(socket: OwnedFd) -> ! {
-    let Ok((Order::Park(ids), _)) = channel::receive::<Order>(socket.as_fd()) else { exec::exit_now(0) };
-    match park(socket, ids) {
+    let Ok((Order::Park(ids, stacked), passed)) = channel::receive::<Order>(socket.as_fd()) else {
+        exec::exit_now(0)
+    };
+    match park(socket, ids, (stacked, passed)) {
         Ok(mut mounter) => {
             send(mounter.socket.as_fd(), &Message::Ready);
             while let Ok((order, _)) = channel::receive::<Order>(mounter.socket.as_fd()) {
@@ -83,20 +91,26 @@ pub(crate) fn run(socket: OwnedFd) -> ! {
 }
 
 /// Before init leaves the old root: afterwards nothing of the host could be found from here.
-fn park(socket: OwnedFd, ids: Ids) -> Result<Mounter, (OwnedFd, Errno)> {
+fn park(
+    socket: OwnedFd,
+    ids: Ids,
+    (stacked, passed): (Vec<Stacked>, Vec<OwnedFd>),
+) -> Result<Mounter, (OwnedFd, Errno)> {
     let parked = || {
         rustix::thread::set_name(c"ringfence-mount")?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         child::gain_no_privileges()?;
         let sandbox = fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         unshare(MOUNTS)?;
-        Ok((sandbox, masks(&ids)?))
+        Ok((sandbox, masks(&ids)?, Stacks::keep(stacked, passed.into_iter(), &ids)?))
     };
     match parked() {
-        Ok((sandbox, masks)) => {
+        Ok((sandbox, masks, stacks)) => {
             let [file, directory] = masks.both();
             // The caller's streams among the rest: whoever reads those waits for all who hold them.
-            init::keep_only(&[&socket, &sandbox, file, directory]);
+            let mut kept = vec![&socket, &sandbox, file, directory];
+            kept.extend(stacks.descriptors());
+            init::keep_only(&kept);
             let program: Vec<Instruction> = enforcer::mounter()
                 .iter()
                 .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
@@ -104,7 +118,7 @@ fn park(socket: OwnedFd, ids: Ids) -> Result<Mounter, (OwnedFd, Errno)> {
             if let Err(errno) = seccomp::install(&program) {
                 return Err((socket, errno));
             }
-            Ok(Mounter { socket, ids, sandbox, masks, open: BTreeMap::new() })
+            Ok(Mounter { socket, ids, sandbox, masks, open: BTreeMap::new(), stacks })
         }
         Err(errno) => Err((socket, errno)),
     }
@@ -133,7 +147,10 @@ fn masks(ids: &Ids) -> Result<Masks, Errno> {
 impl Mounter {
     fn obey(&mut self, order: Order) {
         let (number, done, outcome) = match order {
-            Order::Park(_) => return,
+            Order::Park(..) => return,
+            Order::Restack(stacks) => {
+                (RESTACKED, Message::Opened { number: RESTACKED }, self.restack(&stacks))
+            }
             Order::Open(opening) => {
                 (opening.number, Message::Opened { number: opening.number }, self.open(opening))
             }
@@ -199,14 +216,32 @@ impl Mounter {
         })
     }
 
+    fn restack(&self, stacks: &[Stack]) -> Result<(), Errno> {
+        // What was granted there would be lost.
+        if self.open.values().any(|(_, made)| made.as_ref().is_some_and(|(path, _)| self.stacks.hold(path))) {
+            return Err(Errno::BUSY);
+        }
+        let sandbox = self.sandbox.as_fd();
+        self.apart(|| {
+            let made = self.stacks.make(stacks)?;
+            move_into_link_name_space(sandbox, Some(LinkNameSpaceType::Mount))?;
+            self.stacks.exchange(&made)
+        })
+    }
+
     /// In a process of the sandbox, with the task's ids, that ends by itself or is ended.
     fn inside(&self, act: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+        self.apart(|| {
+            move_into_link_name_space(self.sandbox.as_fd(), Some(LinkNameSpaceType::Mount))?;
+            act()
+        })
+    }
+
+    /// The same, in the mounter's own view of the host still.
+    fn apart(&self, act: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
         match clone(0)? {
             Forked::Child => {
                 let outcome = set_dumpable_behavior(DumpableBehavior::NotDumpable)
-                    .and_then(|()| {
-                        move_into_link_name_space(self.sandbox.as_fd(), Some(LinkNameSpaceType::Mount))
-                    })
                     .and_then(|()| child::take_ids(&self.ids))
                     .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
                     .and_then(|()| act());
@@ -224,7 +259,7 @@ impl Mounter {
 }
 
 /// Its exit status is an error number.
-fn status(pid: Pid) -> Result<(), Errno> {
+pub(crate) fn status(pid: Pid) -> Result<(), Errno> {
     loop {
         match rustix::process::waitpid(Some(pid), WaitOptions::empty()) {
             Err(Errno::INTR) => {}
@@ -251,7 +286,7 @@ fn take_away(mount: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-fn find(path: &Path, more: OFlags) -> Result<OwnedFd, Errno> {
+pub(crate) fn find(path: &Path, more: OFlags) -> Result<OwnedFd, Errno> {
     fs::openat2(
         CWD,
         path,

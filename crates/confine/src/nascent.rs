@@ -153,15 +153,17 @@ impl Nascent {
         gateway: Option<Gateway>,
     ) -> Result<Boundary, Failure> {
         let mut boundary = self.born()?;
-        let trees = if plan.ids.mapped {
+        // A sandbox of many commands can have checkpoints.
+        let stacked = if single { Vec::new() } else { plan.stacked() };
+        let (trees, own) = if plan.ids.mapped {
             parent::write_maps(plan, boundary.init).map_err(parent::no_namespaces)?;
-            parent::map_trees(plan)?
+            parent::map_trees(plan, &stacked)?
         } else {
-            Vec::new()
+            (Vec::new(), Vec::new())
         };
-        if grants {
+        if grants || !stacked.is_empty() {
             // Before init leaves the old root.
-            boundary.park(&plan.ids)?;
+            boundary.park(&plan.ids, stacked, &own)?;
         } else {
             boundary.mounter = None;
         }

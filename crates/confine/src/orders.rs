@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
-use ringfence_policy::{CommandRules, GrantedCommand, NetworkRules};
+use ringfence_policy::{CommandRules, GrantedCommand, GrantedHost, NetworkRules};
 use ringfence_void::Decision;
 use serde::{Deserialize, Serialize};
 
@@ -158,11 +158,27 @@ pub(crate) enum Request {
         /// Which.
         number: u32,
     },
+    /// A destination may be reached.
+    Reach {
+        /// Names this grant.
+        number: u32,
+        /// Which.
+        granted: GrantedHost,
+    },
+    /// It may not any more.
+    Unreach {
+        /// Which.
+        number: u32,
+    },
     /// A command that was refused, and waits, is to be judged again.
     Retry {
         /// The refusal's number.
         number: u32,
     },
+    /// Is nothing running? With `end`, what runs is ended first.
+    Quiet { end: bool },
+    /// Make anew what every command enters: what lies where it leads has changed.
+    Renew,
     /// End every process, and init.
     End,
 }

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use ringfence_plan::{Content, Ids, Node, Plan, Tree};
-use ringfence_policy::GrantedCommand;
+use ringfence_plan::{Content, Ids, Node, Plan, Stacked, Tree};
+use ringfence_policy::{GrantedCommand, GrantedHost};
 use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
@@ -24,6 +24,7 @@ use crate::init::CALLS;
 use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, Tell, VoidOrders};
 use crate::report::{self, Message, Refusal, Refused, STEPS, Stage, TREES};
+use crate::restack::Stack;
 use crate::root;
 
 /// A sandbox that was made.
@@ -195,9 +196,30 @@ impl Boundary {
         let _ = self.tell(&Request::Withdraw { number }, &[]);
     }
 
-    /// A command that was refused, and not told so yet, is judged again.
+    /// A destination may be reached from now on.
+    ///
+    /// # Errors
+    /// The kernel's: nobody judges any more.
+    pub fn reach(&self, number: u32, granted: GrantedHost) -> Result<(), Failure> {
+        self.tell(&Request::Reach { number, granted: granted.clone() }, &[])?;
+        self.gateway
+            .iter()
+            .for_each(|gateway| gateway.tell(&GatewayTell::Reach { number, granted: granted.clone() }));
+        Ok(())
+    }
+
+    /// It may not any more, and what is open to it ends.
+    pub fn unreach(&self, number: u32) {
+        self.gateway.iter().for_each(|gateway| gateway.tell(&GatewayTell::Unreach(number)));
+        let _ = self.tell(&Request::Unreach { number }, &[]);
+    }
+
+    /// A command or connection that was refused, and not told so yet, is judged again.
     pub fn retry(&self, number: u32) {
-        let _ = self.tell(&Request::Retry { number }, &[]);
+        match &self.gateway {
+            Some(gateway) if number >= gateway::NUMBERS => gateway.tell(&GatewayTell::Again(number)),
+            _ => drop(self.tell(&Request::Retry { number }, &[])),
+        }
     }
 
     fn tell_server(&self, tell: &Tell) -> Result<(), Errno> {
@@ -254,20 +276,50 @@ impl Boundary {
                 true
             }
             Some(_) => true,
-            None => false,
+            // It may live, and say what nobody understands: then it carries nothing more.
+            None => {
+                self.gateway.iter().for_each(Gateway::dismiss);
+                false
+            }
         }
     }
 
-    /// The maker stays, with what can be seen of the host now.
-    pub(crate) fn park(&self, ids: &Ids) -> Result<(), Failure> {
+    /// The maker stays, with what can be seen of the host now; `trees` are the idmapped ones of what is stacked.
+    pub(crate) fn park(&self, ids: &Ids, stacked: Vec<Stacked>, trees: &[OwnedFd]) -> Result<(), Failure> {
         let failed = fail("keeping a way to grant more later");
         let socket = self.mounter.as_ref().ok_or_else(|| failed(Errno::BADF))?;
-        channel::send(socket.as_fd(), &Order::Park(*ids), &[]).map_err(&failed)?;
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        channel::send(socket.as_fd(), &Order::Park(*ids, stacked), &trees).map_err(&failed)?;
         match report::receive(socket.as_fd()) {
             Some((Message::Ready, _)) => Ok(()),
             Some((Message::Failed { errno, .. }, _)) => Err(failed(errno)),
             _ => Err(failed(Errno::PIPE)),
         }
+    }
+
+    /// Puts the copy-on-write directories together anew; [`Message::Opened`] or [`Message::Failed`] with [`RESTACKED`] says how that went.
+    /// Nothing may run in the sandbox.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn restack(&self, stacks: Vec<Stack>) -> Result<(), Errno> {
+        channel::send(self.openings().ok_or(Errno::NOTCONN)?, &Order::Restack(stacks), &[])
+    }
+
+    /// Whether nothing runs, after ending what does if `end` is set: [`Message::Quiet`] says.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn quiet(&self, end: bool) -> Result<(), Failure> {
+        self.tell(&Request::Quiet { end }, &[])
+    }
+
+    /// What the next command enters is made anew: [`Message::Renewed`] says that it is.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn renew(&self) -> Result<(), Failure> {
+        self.tell(&Request::Renew, &[])
     }
 
     /// Where openings and closings are reported, if there can be any.
@@ -442,13 +494,17 @@ pub(crate) fn no_namespaces(errno: Errno) -> Failure {
 }
 
 /// Root takes hold of the trees that are idmapped while it still may; the rest is left to init.
-pub(crate) fn map_trees(plan: &Plan) -> Result<Vec<OwnedFd>, Failure> {
+pub(crate) fn map_trees(plan: &Plan, stacked: &[Stacked]) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
     let map = user_namespace(plan).map_err(|errno| Failure {
         part: "making the user namespace that describes the id mapping".into(),
         errno,
         remedy: None,
     })?;
-    plan.trees.iter().filter(|tree| tree.mapped).map(|tree| map_tree(tree, &map)).collect()
+    let own = stacked.iter().flat_map(|one| [&one.lower, &one.layer]);
+    let all = |trees: &mut dyn Iterator<Item = &Tree>| {
+        trees.filter(|tree| tree.mapped).map(|tree| map_tree(tree, &map)).collect::<Result<Vec<_>, _>>()
+    };
+    Ok((all(&mut plan.trees.iter())?, all(&mut own.into_iter())?))
 }
 
 fn map_tree(tree: &Tree, map: &OwnedFd) -> Result<OwnedFd, Failure> {

@@ -24,6 +24,7 @@ pub fn host() -> Host {
         no_fuse: no_fuse(),
         proc: true,
         no_control_groups: None,
+        yama: yama(),
         memfd_noexec: kernel() >= (6, 6) && Path::new("/proc/sys/vm/memfd_noexec").exists(),
     };
     if cfg!(debug_assertions) {
@@ -73,6 +74,9 @@ fn lower(host: &mut Host, what: &str) {
             "no-proc" => host.proc = false,
             "no-memfd-noexec" => host.memfd_noexec = false,
             _ => {
+                if let Some(scope) = word.strip_prefix("yama").and_then(|number| number.parse().ok()) {
+                    host.yama = host.yama.max(scope);
+                }
                 if let Some(abi) = word.strip_prefix("abi").and_then(|number| number.parse().ok()) {
                     host.landlock = host.landlock.min(abi);
                 }
@@ -86,6 +90,11 @@ fn no_fuse() -> Option<String> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
     let errno = open("/dev/fuse", flags, Mode::empty()).err()?;
     Some(format!("/dev/fuse: {errno}"))
+}
+
+fn yama() -> u8 {
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    scope.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 fn kernel() -> (u32, u32) {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use ringfence_policy::{Names, NetworkJudge, NetworkRules, Peer};
+use ringfence_policy::{GrantedHost, Names, NetworkJudge, NetworkRules, Peer};
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 
 use crate::report::{Refusal, Refused};
@@ -36,18 +36,25 @@ impl Reach {
         if !stream || port == DNS || to.is_loopback() || to.is_unspecified() {
             return None;
         }
-        let judged = match to {
+        let (peer, host) = match to {
             IpAddr::V4(to) if Names::is_one(to) => match self.names.name(to) {
-                Some(name) => {
-                    self.judge.connect(&Peer::Name(name), port).map_err(|rule| (name.to_owned(), rule))
-                }
+                Some(name) => (Peer::Name(name), name.to_owned()),
                 // A name that a pattern covers: only the gateway knows which.
                 None => return None,
             },
-            to => self.judge.connect(&Peer::Address(to), port).map_err(|rule| (to.to_string(), rule)),
+            to => (Peer::Address(to), to.to_string()),
         };
-        let (host, rule) = judged.err()?;
-        Some(Refused::Network { host, port, rule, source: 0 })
+        let rule = self.judge.connect(&peer, port).err()?;
+        // The gateway holds what the owner may be asked about: a call that waits would stop a whole loop of events.
+        (!self.judge.asks(&peer, port)).then_some(Refused::Network { host, port, rule, source: 0 })
+    }
+
+    pub(crate) fn grant(&mut self, number: u32, granted: GrantedHost) {
+        self.judge.grant(number, granted);
+    }
+
+    pub(crate) fn withdraw(&mut self, number: u32) {
+        self.judge.withdraw(number);
     }
 
     /// Remembers who uses the socket's port.

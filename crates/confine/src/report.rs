@@ -274,6 +274,13 @@ pub enum Message {
     MuchMemory,
     /// More processes than allowed are there.
     ManyProcesses,
+    /// So much lies in files of the workspace whose names are gone.
+    Unnamed {
+        /// MiB, rounded up.
+        mebibytes: u32,
+        /// All processes could be looked at.
+        whole: bool,
+    },
     /// The command has a pseudo-terminal; its other side comes along.
     Terminal {
         /// Whose.
@@ -300,6 +307,13 @@ pub enum Message {
         /// In words, or as JSON.
         text: String,
     },
+    /// Nothing runs in the sandbox, or something does.
+    Quiet {
+        /// Nothing.
+        yes: bool,
+    },
+    /// What commands enter is made anew.
+    Renewed,
     /// The boundary stands; commands can start.
     Ready,
 }
@@ -384,11 +398,14 @@ impl Message {
             Self::Terminal { job } => ([9, *job, 0, 0], None),
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
+            Self::Unnamed { mebibytes, whole } => ([21, u32::from(*whole), *mebibytes, 0], None),
             Self::Refused(refusal) => ([12, 0, 0, 0], postcard::to_stdvec(refusal).ok()),
             Self::Process(process) => ([18, 0, 0, 0], postcard::to_stdvec(process).ok()),
             Self::Opened { number } => ([14, *number, 0, 0], None),
             Self::Closed { number } => ([15, *number, 0, 0], None),
             Self::Shown => ([16, 0, 0, 0], None),
+            Self::Quiet { yes } => ([19, u32::from(*yes), 0, 0], None),
+            Self::Renewed => ([20, 0, 0, 0], None),
             Self::Answer { done, text } => {
                 let text = text.as_bytes();
                 ([17, u32::from(*done), 0, 0], Some(text.get(..2 * NAME).unwrap_or(text).to_vec()))
@@ -434,6 +451,9 @@ impl Message {
             16 => Self::Shown,
             17 => Self::Answer { done: job != 0, text: String::from_utf8_lossy(behind).into_owned() },
             18 => Self::Process(postcard::from_bytes(behind).ok()?),
+            19 => Self::Quiet { yes: job != 0 },
+            20 => Self::Renewed,
+            21 => Self::Unnamed { mebibytes: value, whole: job != 0 },
             _ => return None,
         })
     }
@@ -511,9 +531,12 @@ mod tests {
             Message::Made(70_000),
             Message::MuchMemory,
             Message::ManyProcesses,
+            Message::Unnamed { mebibytes: 7, whole: false },
             Message::Opened { number: 9 },
             Message::Closed { number: 10 },
             Message::Shown,
+            Message::Quiet { yes: true },
+            Message::Renewed,
             Message::Answer { done: true, text: "so it is".into() },
             Message::Refused(Refusal {
                 number: 7,

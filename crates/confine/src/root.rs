@@ -157,10 +157,10 @@ impl Root {
             Step::Device { path } => self.device(path),
             Step::Terminals { path } => self.terminals(path),
             Step::Processes { path, masked } => self.processes(path, *masked),
-            Step::Overlay { path, lower, layer, flags } => {
+            Step::Overlay { path, lower, layer, between, flags } => {
                 let lower = take(trees, *lower)?;
                 let layer = take(trees, *layer)?;
-                self.overlay(path, lower.as_fd(), layer.as_fd(), *flags)
+                self.overlay(path, lower.as_fd(), (layer.as_fd(), between), *flags)
             }
             Step::Watch { path } => {
                 let window = clone(self.watched_at(path)?.as_fd(), false)?;
@@ -303,12 +303,12 @@ impl Root {
         &self,
         path: &Path,
         lower: BorrowedFd<'_>,
-        layer: BorrowedFd<'_>,
+        (layer, between): (BorrowedFd<'_>, &[String]),
         flags: Flags,
     ) -> Result<(), Errno> {
         let at = self.find(path)?;
-        let made =
-            self.while_attached(&[(c"lower", lower), (c"layer", layer)], || overlay_of(lower, layer))?;
+        let attached = [(c"lower", lower), (c"layer", layer)];
+        let made = self.while_attached(&attached, || overlay_of(lower, layer, between, ("upper", "work")))?;
         set(made.as_fd(), flags, false)?;
         attach(made.as_fd(), at.as_fd())
     }
@@ -319,7 +319,8 @@ impl Root {
         for name in [c"upper", c"work"] {
             fs::mkdirat(made, name, Mode::from_raw_mode(mode))?;
         }
-        let overlay = self.while_attached(&[(c"layer", made)], || overlay_of(at.as_fd(), made))?;
+        let overlay = self
+            .while_attached(&[(c"layer", made)], || overlay_of(at.as_fd(), made, &[], ("upper", "work")))?;
         set(overlay.as_fd(), flags, false)?;
         attach(overlay.as_fd(), at.as_fd())
     }
@@ -343,15 +344,24 @@ impl Root {
     }
 }
 
-fn overlay_of(lower: BorrowedFd<'_>, layer: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    let open = |name: &CStr| {
+/// `between`, `upper` and `work` are names in the layer's directory, the topmost first.
+pub(crate) fn overlay_of(
+    lower: BorrowedFd<'_>,
+    layer: BorrowedFd<'_>,
+    between: &[String],
+    (upper, work): (&str, &str),
+) -> Result<OwnedFd, Errno> {
+    let open = |name: &str| {
         fs::openat(layer, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
     };
-    let (upper, work) = (open(c"upper")?, open(c"work")?);
+    let (upper, work) = (open(upper)?, open(work)?);
+    let between = between.iter().map(|name| open(name)).collect::<Result<Vec<_>, _>>()?;
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Names of descriptors, not paths of the host: they are what /proc/self/mountinfo shows.
     let name = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    fsconfig_set_string(&context, c"lowerdir", name(lower))?;
+    // At most 255 bytes (fsconfig(2)): some fourteen of them.
+    let lowers: Vec<_> = between.iter().map(AsFd::as_fd).chain([lower]).map(name).collect();
+    fsconfig_set_string(&context, c"lowerdir", lowers.join(":"))?;
     fsconfig_set_string(&context, c"upperdir", name(upper.as_fd()))?;
     fsconfig_set_string(&context, c"workdir", name(work.as_fd()))?;
     fsconfig_set_flag(&context, c"userxattr")?;
@@ -442,7 +452,7 @@ pub(crate) fn set(mount: BorrowedFd<'_>, flags: Flags, recursive: bool) -> Resul
     mount::set_attributes(mount, EMPTY, recursive, attributes, None)
 }
 
-fn attributes(flags: Flags) -> u64 {
+pub(crate) fn attributes(flags: Flags) -> u64 {
     let mut set = 0;
     if flags.read_only {
         set |= mount::READ_ONLY;

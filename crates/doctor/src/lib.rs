@@ -73,7 +73,7 @@ impl Check {
 
     /// What tier `namespace` cannot do without. Where the other one can be had, that is used.
     fn of_namespaces(host: &Host, name: &'static str, found: impl Into<String>) -> Self {
-        if host.landlock >= ringfence_plan::SCOPES && host.seccomp {
+        if ringfence_plan::possible(host) {
             let effect = "tier `landlock` is used: the same policy, less of it seen (docs/tiers.md)";
             return Self::degraded(name, found, effect);
         }

@@ -1,11 +1,12 @@
 //! One connection of the task: whose address it goes to, whether it may, and what is carried.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringfence_inspect::{Peek, Step};
+use ringfence_inspect::{Peek, Spoken, Step};
 use ringfence_policy::{Names, Peer, Protocol, Way};
 use ringfence_sys::divert::original_destination;
 use rustix::net::sockopt;
@@ -14,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Gateway;
+use crate::refusals::Heard;
+use crate::relay::Bounds;
 use crate::upstream::{self, NoWay};
 use crate::{http, inspect, relay};
 
@@ -61,12 +64,47 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream) {
         }
     };
     let _ = stream.set_nodelay(true);
-    match gateway.judge.connect(&target.peer(), target.port) {
-        Err(why) => refuse(&gateway, &stream, &target, why).await,
-        Ok(Way { protocol: Protocol::Tcp, .. }) => carry(&gateway, stream, &target, Vec::new()).await,
-        Ok(Way { protocol: Protocol::Tls, judged }) => tls(gateway, stream, target, judged).await,
-        Ok(Way { protocol: Protocol::Http, judged }) => http::serve(gateway, stream, target, judged).await,
+    let Some(way) = judge(&gateway, &target).await else { return reset(&stream) };
+    let Some(number) = way.granted else { return speak(gateway, stream, target, way).await };
+    // What is granted for a time ends with it, whatever is under way.
+    let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
+    let ends = Rc::clone(&gateway);
+    tokio::select! {
+        () = ends.lasts(number) => {}
+        () = speak(gateway, stream, target, way) => return,
     }
+    let _ = sockopt::set_socket_linger(&own, Some(Duration::ZERO));
+    // Others may hold it, which learn of it so.
+    let _ = rustix::net::shutdown(&own, rustix::net::Shutdown::Both);
+}
+
+/// How it may go on; `None`: it is refused, and that is written down.
+async fn judge(gateway: &Gateway, target: &Target) -> Option<Way> {
+    loop {
+        let why = match gateway.judge.borrow().connect(&target.peer(), target.port) {
+            Ok(way) => return Some(way),
+            Err(why) => why,
+        };
+        // Whoever is asked takes a while, and may say yes.
+        let heard = gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        if heard == Heard::Written {
+            return None;
+        }
+    }
+}
+
+async fn speak(gateway: Rc<Gateway>, stream: TcpStream, target: Target, way: Way) {
+    let spoken = match way.protocol {
+        Protocol::Tls => return tls(gateway, stream, target, way).await,
+        Protocol::Http => return http::serve(gateway, stream, target, way.judged).await,
+        Protocol::Tcp => None,
+        Protocol::Ssh => Some(Spoken::Ssh),
+        Protocol::Postgres => Some(Spoken::Postgres),
+        Protocol::Mysql => Some(Spoken::Mysql),
+        Protocol::Redis => Some(Spoken::Redis),
+        Protocol::Smtp => Some(Spoken::Smtp),
+    };
+    carry(&gateway, stream, &target, (Vec::new(), spoken), way).await;
 }
 
 fn target(gateway: &Gateway, asked: SocketAddr, source: u16) -> Result<Target, (String, String)> {
@@ -92,14 +130,35 @@ pub(crate) fn reset(stream: &TcpStream) {
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
-/// Connects and carries; `said` is what the client said already.
-async fn carry(gateway: &Gateway, stream: TcpStream, target: &Target, said: Vec<u8>) {
+/// Connects and carries; `said` is what the client said already, `spoken` what it must say first.
+async fn carry(
+    gateway: &Gateway,
+    stream: TcpStream,
+    target: &Target,
+    (said, spoken): (Vec<u8>, Option<Spoken>),
+    way: Way,
+) {
+    let spend = |bytes| way.budget.as_ref().is_none_or(|budget| gateway.spend(budget, bytes));
     match upstream::connect(gateway, &target.peer(), target.port).await {
         Ok(mut up) => {
-            if said.is_empty() || up.write_all(&said).await.is_ok() {
-                drop(said);
-                relay::both(&gateway.buffer, &stream, &up).await;
-            }
+            let begun = said.is_empty() || spend(said.len()) && up.write_all(&said).await.is_ok();
+            drop(said);
+            let bounds = Bounds { spend: &spend, spoken };
+            let ended = match begun {
+                true => {
+                    relay::both(&gateway.buffer, &stream, &up, &bounds).await.map_err(|error| error.kind())
+                }
+                false => Err(ErrorKind::QuotaExceeded),
+            };
+            let why = match (ended, &way.budget) {
+                (Err(ErrorKind::QuotaExceeded), Some(budget)) => budget.exceeded(),
+                (Err(ErrorKind::InvalidData), _) => {
+                    format!("what the client says is not the protocol `{}`", way.protocol.word())
+                }
+                _ => return,
+            };
+            reset(&up);
+            refuse(gateway, &stream, target, why).await;
         }
         Err(NoWay::Refused(why)) => refuse(gateway, &stream, target, why).await,
         Err(NoWay::Failed(_)) => reset(&stream),
@@ -107,7 +166,7 @@ async fn carry(gateway: &Gateway, stream: TcpStream, target: &Target, said: Vec<
 }
 
 /// Lets TLS through whose first message names the very server that was asked for.
-async fn tls(gateway: Rc<Gateway>, mut stream: TcpStream, target: Target, judged: bool) {
+async fn tls(gateway: Rc<Gateway>, mut stream: TcpStream, target: Target, way: Way) {
     let mut peek = Peek::default();
     let mut buffer = [0; 2048];
     let hello = async {
@@ -137,8 +196,8 @@ async fn tls(gateway: Rc<Gateway>, mut stream: TcpStream, target: Target, judged
         Ok(None) | Err(_) => return reset(&stream),
     };
     match verdict {
-        Ok(()) if judged => inspect::serve(gateway, stream, peek.into_bytes(), target).await,
-        Ok(()) => carry(&gateway, stream, &target, peek.into_bytes()).await,
+        Ok(()) if way.judged => inspect::serve(gateway, stream, peek.into_bytes(), target).await,
+        Ok(()) => carry(&gateway, stream, &target, (peek.into_bytes(), None), way).await,
         Err(why) => {
             gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
             let _ = stream.try_write(&ACCESS_DENIED);

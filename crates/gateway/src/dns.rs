@@ -127,11 +127,11 @@ fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
         let why = format!("{}, {}, is in the name that is asked for: `[leaks]`", hit.name, hit.way);
         return refused(&asked, why, Rcode::REFUSED);
     }
-    if let Err(why) = gateway.judge.knows(&name) {
+    if let Err(why) = gateway.judge.borrow().knows(&name) {
         // Where a service of an allowed host is looked for: that there is none says nothing new.
         let service =
             name.split_inclusive('.').take_while(|label| label.starts_with('_')).map(str::len).sum();
-        if service > 0 && name.get(service..).is_some_and(|host| gateway.judge.knows(host).is_ok()) {
+        if service > 0 && name.get(service..).is_some_and(|host| gateway.judge.borrow().knows(host).is_ok()) {
             return error(Rcode::NXDOMAIN).map(Judged::Answer);
         }
         return refused(&name, why, Rcode::NXDOMAIN);

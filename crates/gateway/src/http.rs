@@ -1,5 +1,6 @@
 //! HTTP on a connection: every request is parsed, held against the name that was asked for, and written anew.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ringfence_policy::{HttpRequest, Leaks};
+use ringfence_policy::{HttpRequest, Leaks, Pass};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -24,11 +25,13 @@ use tokio::sync::Mutex;
 use crate::Gateway;
 use crate::body::{self, Carried, Seen};
 use crate::connection::{Target, reset};
+use crate::counted::{Counted, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::guard;
 use crate::inspect;
 use crate::search::{Found, Search, Stop};
 use crate::upstream::{self, NoWay};
+use crate::websocket::{self, Tunnel};
 
 /// Bytes of the head of one message, and fields in it.
 const HEAD: usize = 64 << 10;
@@ -50,13 +53,25 @@ static OF_ONE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Fields that make some servers take a request for one of another method.
-static OVERRIDES: &[&str] = &["x-http-method", "x-http-method-override", "x-method-override"];
+/// Fields that make some servers take a request for one of another method, or for another path (IIS, Symfony, Zend). Servers that
+/// hand fields on as variables (RFC 3875, section 4.1.18) read `_` as `-`.
+static OVERRIDES: &[(&str, &str)] = &[
+    ("x-http-method", "method"),
+    ("x-http-method-override", "method"),
+    ("x-method-override", "method"),
+    ("x-original-method", "method"),
+    ("x-original-uri", "path"),
+    ("x-original-url", "path"),
+    ("x-rewrite-uri", "path"),
+    ("x-rewrite-url", "path"),
+    ("x-override-url", "path"),
+    ("x-http-path-override", "path"),
+];
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
 pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
     let kind = Kind { judged, secure: false, multiplexed: false };
-    let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
+    let way = Rc::new(Way::new(gateway, target, kind));
     let own = Rc::clone(&way);
     let service = service_fn(move |request| {
         let way = Rc::clone(&own);
@@ -64,14 +79,12 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
     });
     let server = server();
     let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await
-        && error.is_parse()
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await
+        && way.no_http(&error).await
     {
-        let why = format!("what is said is no HTTP: {error}");
-        let target = &way.target;
-        way.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
         let _ = rustix::net::sockopt::set_socket_linger(&own, Some(Duration::ZERO));
     }
+    way.carry_tunnel().await;
 }
 
 fn server() -> Server {
@@ -84,12 +97,13 @@ fn server() -> Server {
 /// The same within TLS that was ended here.
 pub(crate) async fn serve_inspected<S>(gateway: Rc<Gateway>, stream: S, target: Target, http2: bool)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let kind = Kind { judged: true, secure: true, multiplexed: http2 };
-    let way = Rc::new(Way { gateway, target, kind, sender: Mutex::new(None) });
+    let way = Rc::new(Way::new(gateway, target, kind));
+    let own = Rc::clone(&way);
     let service = service_fn(move |request| {
-        let way = Rc::clone(&way);
+        let way = Rc::clone(&own);
         async move { Ok::<_, Infallible>(way.answer(request).await) }
     });
     let stream = TokioIo::new(stream);
@@ -97,9 +111,10 @@ where
         let mut server = Server2::new(Local);
         server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
         let _ = server.serve_connection(stream, service).await;
-    } else {
-        let _ = server().serve_connection(stream, service).await;
+    } else if let Err(error) = server().serve_connection(stream, service).with_upgrades().await {
+        way.no_http(&error).await;
     }
+    way.carry_tunnel().await;
 }
 
 /// Runs what hyper starts beside a connection.
@@ -139,20 +154,53 @@ struct Way {
     target: Target,
     kind: Kind,
     sender: Mutex<Option<Sender>>,
+    /// What the connection has become.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 impl Way {
+    fn new(gateway: Rc<Gateway>, target: Target, kind: Kind) -> Self {
+        Self { gateway, target, kind, sender: Mutex::new(None), tunnel: RefCell::default() }
+    }
+
+    /// To its end, if it has become one.
+    async fn carry_tunnel(&self) {
+        let tunnel = self.tunnel.borrow_mut().take();
+        let Some(tunnel) = tunnel else { return };
+        if let Some(why) = tunnel.carry(&self.gateway).await {
+            let target = &self.target;
+            self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        }
+    }
+
+    /// Tells of a client that says something else; whether it does.
+    async fn no_http(&self, error: &hyper::Error) -> bool {
+        if error.is_parse() {
+            let why = format!("what is said is no HTTP: {error}");
+            let target = &self.target;
+            self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        }
+        error.is_parse()
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Carried> {
         let (gateway, target) = (&self.gateway, &self.target);
-        let rewritten = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
-        let request = match rewritten {
-            Ok(request) => request,
+        let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
+        let (mut request, pass) = match judged {
+            Ok(judged) => judged,
             Err(why) => {
                 gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
                 return problem(StatusCode::FORBIDDEN, &why);
             }
         };
         let (line, seen) = (credentials::line(&request), Seen::default());
+        let websocket = websocket::wants(request.headers());
+        if websocket && gateway.guard.as_ref().is_some_and(|guard| guard.action == Leaks::Block) {
+            let why = "a WebSocket cannot be looked through, as `[leaks]` asks for".to_owned();
+            gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
+            return problem(StatusCode::FORBIDDEN, &why);
+        }
+        let task = websocket.then(|| hyper::upgrade::on(&mut request));
         let (request, used) = match self.with_secrets(request, &seen).await {
             Ok(request) => request,
             Err(stop) => return self.stopped(stop, line).await,
@@ -160,15 +208,30 @@ impl Way {
         if let Some(hit) = seen.warned() {
             gateway.refusals.leak(&hit, target, line.clone(), true).await;
         }
-        let sent = self.send(request).await;
+        let cut = Cut::default();
+        let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
+        let counted = |body| -> Carried { Box::pin(Counted::new(body, bounds, &cut)) };
+        let sent = self.send(request.map(counted)).await;
         let late = (Rc::clone(gateway), target.clone(), line.clone());
         // What must not leave ended the request.
         if let Some(stop) = seen.take(move |found| tell_late(late, found)) {
             return self.stopped(stop, line).await;
         }
-        match sent {
+        let why = cut.borrow_mut().take();
+        match why.map_or(sent, |why| Err(NoWay::Refused(why))) {
             Ok(mut response) => {
+                let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                let agreed = websocket::wants(response.headers());
                 leave_connection(response.headers_mut());
+                match (switched, task, pass) {
+                    (false, ..) => {}
+                    (true, Some(task), Some(pass)) if agreed => {
+                        let up = hyper::upgrade::on(&mut response);
+                        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
+                        websocket::announce(response.headers_mut());
+                    }
+                    _ => return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol"),
+                }
                 self.masked(response, used)
             }
             Err(NoWay::Refused(why)) => {
@@ -280,29 +343,37 @@ impl Way {
         }
     }
 
-    /// Holds a request against the rules of its host, and sends on the very path that was judged.
-    fn judge(&self, mut request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+    /// Holds a request against the rules of its host, and sends on the very path that was judged; with what bounds its body.
+    fn judge(&self, mut request: Request<Incoming>) -> Result<(Request<Incoming>, Option<Pass>), String> {
+        let websocket = websocket::wants(request.headers());
         if !self.kind.judged {
-            return Ok(request);
+            return match websocket {
+                true => Err("a WebSocket needs a rule with `websocket = true`".to_owned()),
+                false => Ok((request, None)),
+            };
         }
+        if let Some((name, what)) = request.headers().keys().find_map(overrides) {
+            return Err(format!("the header `{name}` asks for another {what} than the one that was judged"));
+        }
+        // Fields behind the body would come after the judgement; only those that were announced are sent.
+        request.headers_mut().remove(header::TRAILER);
         let headers = request.headers();
-        if let Some(name) = OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
-            return Err(format!("the header `{name}` asks for another method than the one that was judged"));
-        }
         let target = request.uri().to_string();
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let asked = HttpRequest {
-            method: request.method().as_str(),
-            target: target.as_bytes(),
-            length,
-            websocket: false,
-        };
-        let path = self.gateway.judge.request(&self.target.peer(), self.target.port, &asked)?;
-        *request.uri_mut() = path
+        let asked =
+            HttpRequest { method: request.method().as_str(), target: target.as_bytes(), length, websocket };
+        let pass = self.gateway.judge.borrow().request(&self.target.peer(), self.target.port, &asked)?;
+        // The head counts as it came, which is about what is sent.
+        let head = asked.method.len() + target.len() + octets(headers);
+        if let Some(budget) = pass.budget.as_ref().filter(|budget| !self.gateway.spend(budget, head)) {
+            return Err(budget.exceeded());
+        }
+        *request.uri_mut() = pass
+            .path
             .target()
             .parse::<Uri>()
             .map_err(|_| "the target of the request cannot be read".to_owned())?;
-        Ok(request)
+        Ok((request, Some(pass)))
     }
 
     async fn connect(&self) -> Result<Sender, NoWay> {
@@ -310,7 +381,7 @@ impl Way {
         let stream = upstream::connect(&self.gateway, &self.target.peer(), self.target.port).await?;
         if !self.kind.secure {
             let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
-            tokio::task::spawn_local(connection);
+            tokio::task::spawn_local(connection.with_upgrades());
             return Ok(Sender::One(sender));
         }
         let (stream, http2) =
@@ -323,7 +394,7 @@ impl Way {
             return Ok(Sender::Two(sender));
         }
         let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        tokio::task::spawn_local(connection);
+        tokio::task::spawn_local(connection.with_upgrades());
         Ok(Sender::One(sender))
     }
 }
@@ -346,6 +417,12 @@ fn client() -> Client {
     let mut client = Client::new();
     client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
     client
+}
+
+/// The field that such a name is, and what it asks for.
+fn overrides(name: &HeaderName) -> Option<(&'static str, &'static str)> {
+    let plain = name.as_str().replace('_', "-");
+    OVERRIDES.iter().find(|(known, _)| *known == plain).copied()
 }
 
 /// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).
@@ -392,15 +469,18 @@ fn rewritten(
     if request.uri().scheme_str().is_some_and(|written| written != scheme) {
         return Err(format!("the request is for another scheme than `{scheme}`"));
     }
-    let mut upgrade = request.headers().get_all(header::UPGRADE).iter();
-    if upgrade.any(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return Err("a WebSocket is not carried where requests are looked into".to_owned());
+    let websocket = websocket::wants(request.headers());
+    if websocket && (request.version() != Version::HTTP_11 || request.method() != Method::GET) {
+        return Err("a WebSocket begins with GET by HTTP/1.1".to_owned());
     }
     // From here on it is for the server alone: in origin form, without what was said to the gateway.
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() =
         path.parse::<Uri>().map_err(|_| "the target of the request cannot be read".to_owned())?;
     leave_connection(request.headers_mut());
+    if websocket {
+        websocket::announce(request.headers_mut());
+    }
     if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok()) {
         request.headers_mut().insert(header::HOST, host);
     }
@@ -420,6 +500,11 @@ fn same(text: &[u8], target: &Target, usual: u16) -> bool {
         Some(name) => text.strip_suffix('.').unwrap_or(text).eq_ignore_ascii_case(name),
         None => text.trim_matches(['[', ']']).parse() == Ok(target.address),
     }
+}
+
+/// Bytes of fields, as HTTP/1.1 writes them.
+pub(crate) fn octets(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// Removes what is about one connection, and what the sender says is.

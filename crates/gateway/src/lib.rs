@@ -10,6 +10,7 @@
 mod authority;
 mod body;
 mod connection;
+mod counted;
 mod credentials;
 mod dns;
 mod enclosure;
@@ -24,8 +25,10 @@ mod search;
 mod socket;
 mod upstream;
 mod vault;
+mod websocket;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::TcpListener as StdListener;
 use std::net::UdpSocket as StdSocket;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,14 +37,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_confine::gateway::{GatewayFirst, gateway_first, gateway_listeners, started_by_supervisor};
+use ringfence_confine::gateway::{
+    GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
+};
 use ringfence_confine::{Message, report};
-use ringfence_policy::{Names, NetworkJudge};
+use ringfence_policy::{Budget, Names, NetworkJudge};
 use ringfence_sys::secret;
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::LocalSet;
 
 use crate::authority::Authority;
@@ -61,11 +66,15 @@ const COUNT: Duration = Duration::from_millis(150);
 
 /// What every part of it shares. One thread serves all.
 struct Gateway {
-    judge: NetworkJudge,
+    judge: RefCell<NetworkJudge>,
+    /// What is granted for a time; connections that stand and fall with one wait for its end.
+    grants: RefCell<HashMap<u32, Rc<Notify>>>,
     names: RefCell<Names>,
     resolver: Resolver,
     refusals: Refusals,
     buffer: Buffer,
+    /// Bytes that have left by rules that bound them.
+    spent: RefCell<HashMap<usize, u64>>,
     /// Where TLS is looked into.
     authority: Option<Authority>,
     /// What is put on requests.
@@ -88,6 +97,41 @@ pub fn run() -> u8 {
         Err(errno) => {
             let _ = report::tell(told, &Message::no_gateway(errno), None);
             125
+        }
+    }
+}
+
+impl Gateway {
+    /// The owner grants something, or takes it back.
+    fn told(&self, tell: GatewayTell) {
+        match tell {
+            GatewayTell::Reach { number, granted } => {
+                self.judge.borrow_mut().grant(number, granted);
+                self.grants.borrow_mut().insert(number, Rc::default());
+            }
+            GatewayTell::Unreach(number) => {
+                self.judge.borrow_mut().withdraw(number);
+                if let Some(ends) = self.grants.borrow_mut().remove(&number) {
+                    ends.notify_waiters();
+                }
+            }
+            GatewayTell::Written(_) | GatewayTell::Again(_) => {}
+        }
+    }
+
+    /// Counts what leaves; `false`: it may not, and nothing more may.
+    fn spend(&self, budget: &Budget, bytes: usize) -> bool {
+        let mut spent = self.spent.borrow_mut();
+        let own = spent.entry(budget.number).or_default();
+        *own = own.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        *own <= budget.most
+    }
+
+    /// Until that grant ends.
+    async fn lasts(&self, number: u32) {
+        let ends = self.grants.borrow().get(&number).cloned();
+        if let Some(ends) = ends {
+            ends.notified().await;
         }
     }
 }
@@ -144,7 +188,9 @@ fn prepare() -> Result<Ready, Errno> {
     enclosure::enter(orders.ids, &orders.rules, told.as_fd())?;
     let unix = orders.rules.unix().iter().cloned().zip(unix).collect();
     let gateway = Gateway {
-        judge: NetworkJudge::new(orders.rules),
+        judge: RefCell::new(NetworkJudge::new(orders.rules)),
+        grants: RefCell::default(),
+        spent: RefCell::default(),
         names: RefCell::new(names),
         resolver,
         refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
@@ -203,7 +249,7 @@ impl Ready {
             if report::tell(told.as_fd(), &Message::Ready, None).is_err() {
                 return;
             }
-            gateway.refusals.listen(told).await;
+            gateway.refusals.listen(told, |tell| gateway.told(tell)).await;
         });
     }
 }

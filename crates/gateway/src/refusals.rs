@@ -18,9 +18,12 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::connection::Target;
 
 /// Bytes of the longest packet from the supervisor.
-const TOLD: usize = 256;
+const TOLD: usize = 4096;
 /// Refusals on their way.
 const MOST: usize = 64;
+/// Bytes of a host and of a reason that are told: a client may name what it likes, as long as it likes, and a report is one packet.
+const HOST: usize = 1024;
+const RULE: usize = 2048;
 
 /// Those that are not written down yet, by their numbers.
 #[derive(Debug)]
@@ -29,7 +32,16 @@ pub(crate) struct Refusals {
     /// So many are on their way at one time: neither side can fill the other's queue.
     room: Semaphore,
     next: Cell<u32>,
-    waiting: RefCell<HashMap<u32, oneshot::Sender<()>>>,
+    waiting: RefCell<HashMap<u32, oneshot::Sender<Heard>>>,
+}
+
+/// What becomes of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It is written down, and takes effect.
+    Written,
+    /// The owner granted something: it is to be judged again.
+    Again,
 }
 
 impl Refusals {
@@ -38,8 +50,9 @@ impl Refusals {
     }
 
     /// Tells of one and waits until it is written down. `source`: the port it came from, 0 if not known.
-    pub(crate) async fn tell(&self, host: &str, port: u16, rule: String, source: u16) {
-        self.told(Refused::Network { host: host.to_owned(), port, rule, source }).await;
+    pub(crate) async fn tell(&self, host: &str, port: u16, rule: String, source: u16) -> Heard {
+        let (host, rule) = (cut(host.to_owned(), HOST), cut(rule, RULE));
+        self.told(Refused::Network { host, port, rule, source }).await
     }
 
     /// The same of a credential: that it was used, or, with a rule, that it was not.
@@ -52,6 +65,7 @@ impl Refusals {
         times: u64,
     ) {
         let (name, host, port, source) = (name.to_owned(), target.host(), target.port, target.source);
+        let (host, request, rule) = (cut(host, HOST), cut(request, RULE), cut(rule, RULE));
         self.told(Refused::Credential { name, host, port, request, rule, times, source }).await;
     }
 
@@ -62,8 +76,8 @@ impl Refusals {
             .await;
     }
 
-    async fn told(&self, what: Refused) {
-        let Ok(_place) = self.room.acquire().await else { return };
+    async fn told(&self, what: Refused) -> Heard {
+        let Ok(_place) = self.room.acquire().await else { return Heard::Written };
         let number = NUMBERS + self.next.get() % NUMBERS;
         self.next.set(self.next.get().wrapping_add(1));
         let refusal = Refusal { number, process: 0, program: OsString::new(), what };
@@ -75,15 +89,15 @@ impl Refusals {
                 Ok(()) => break,
                 Err(Errno::AGAIN) => tokio::time::sleep(Duration::from_millis(1)).await,
                 // The supervisor is gone, and all of this ends.
-                Err(_) => return,
+                Err(_) => return Heard::Written,
             }
         }
-        let _ = wait.await;
+        wait.await.unwrap_or(Heard::Written)
     }
 
-    /// Hears what is written down, until the supervisor is gone.
-    pub(crate) async fn listen(&self, told: OwnedFd) {
-        let own = StdStream::from(told);
+    /// Hears what is written down, until the supervisor is gone; `told` takes what is about something else.
+    pub(crate) async fn listen(&self, own: OwnedFd, told: impl Fn(GatewayTell)) {
+        let own = StdStream::from(own);
         if own.set_nonblocking(true).is_err() {
             return;
         }
@@ -98,11 +112,43 @@ impl Refusals {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Ok(length) if length > 0 => {
                     let tell = packet.get(..length).and_then(|bytes| postcard::from_bytes(bytes).ok());
-                    let Some(GatewayTell::Written(number)) = tell else { return };
-                    drop(self.waiting.borrow_mut().remove(&number));
+                    let (number, heard) = match tell {
+                        Some(GatewayTell::Written(number)) => (number, Heard::Written),
+                        Some(GatewayTell::Again(number)) => (number, Heard::Again),
+                        Some(other) => {
+                            told(other);
+                            continue;
+                        }
+                        None => return,
+                    };
+                    if let Some(waiting) = self.waiting.borrow_mut().remove(&number) {
+                        let _ = waiting.send(heard);
+                    }
                 }
                 _ => return,
             }
         }
+    }
+}
+
+/// Not longer than that; what was longer ends with an ellipsis.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('\u{2026}');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_names_is_cut() {
+        assert_eq!(cut("a.example".to_owned(), HOST), "a.example");
+        assert_eq!(cut("\u{fffd}".repeat(5), 7), "\u{fffd}\u{fffd}\u{2026}");
+        assert!(cut("x".repeat(60_000), RULE).len() <= RULE + 3);
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use ringfence_inspect::{Shows, Spoken};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
@@ -16,7 +17,7 @@ const BUFFER: usize = 64 << 10;
 /// After so many bytes in one direction it counts as a stream.
 const STREAM: usize = 256 << 10;
 /// Bytes that a pipe may hold, where the host lets it.
-const PIPE: usize = 512 << 10;
+const PIPE: usize = 1 << 20;
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -68,18 +69,84 @@ macro_rules! stream {
 stream!(TcpStream);
 stream!(UnixStream);
 
-/// Until both sides have ended, or one breaks.
-pub(crate) async fn both(buffer: &Buffer, task: &impl Stream, up: &impl Stream) {
-    let alive = Alive(Cell::new(Instant::now()));
-    // An error of one direction ends the other too.
-    let _ = tokio::try_join!(one(buffer, task, up, &alive), one(buffer, up, task, &alive));
+/// What leaves is held against this.
+pub(crate) struct Bounds<'a> {
+    /// Whether so many bytes more may leave.
+    pub(crate) spend: &'a dyn Fn(usize) -> bool,
+    /// What the first message must be.
+    pub(crate) spoken: Option<Spoken>,
 }
 
-async fn one(buffer: &Buffer, from: &impl Stream, to: &impl Stream, alive: &Alive) -> io::Result<()> {
+impl Bounds<'_> {
+    /// None.
+    pub(crate) const NONE: Bounds<'static> = Bounds { spend: &|_| true, spoken: None };
+
+    fn spend(&self, bytes: usize) -> io::Result<()> {
+        if (self.spend)(bytes) { Ok(()) } else { Err(ErrorKind::QuotaExceeded.into()) }
+    }
+}
+
+/// Until both sides have ended, or one breaks.
+///
+/// # Errors
+/// QuotaExceeded and InvalidData if the task went beyond its bounds; all others are the network's.
+pub(crate) async fn both(
+    buffer: &Buffer,
+    task: &impl Stream,
+    up: &impl Stream,
+    bounds: &Bounds<'_>,
+) -> io::Result<()> {
+    let alive = Alive(Cell::new(Instant::now()));
+    let out = async {
+        if let Some(spoken) = bounds.spoken {
+            first(spoken, task, up, &alive, bounds).await?;
+        }
+        one(buffer, task, up, &alive, bounds).await
+    };
+    // An error of one direction ends the other too.
+    tokio::try_join!(out, one(buffer, up, task, &alive, &Bounds::NONE)).map(|_| ())
+}
+
+/// Sends the beginning on once it shows what is spoken.
+async fn first(
+    spoken: Spoken,
+    from: &impl Stream,
+    to: &impl Stream,
+    alive: &Alive,
+    bounds: &Bounds<'_>,
+) -> io::Result<()> {
+    let mut said = Vec::new();
+    let mut part = [0; 512];
+    loop {
+        alive.waited(|| from.readable()).await?;
+        let length = match from.try_read(&mut part) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            read => read?,
+        };
+        said.extend_from_slice(part.get(..length).unwrap_or_default());
+        match spoken.shows(&said) {
+            Shows::More if length > 0 => {}
+            // It ends without a word.
+            Shows::More if said.is_empty() => return Ok(()),
+            Shows::Fits => break,
+            Shows::More | Shows::Differs => return Err(ErrorKind::InvalidData.into()),
+        }
+    }
+    bounds.spend(said.len())?;
+    write_all(to, &said, alive).await
+}
+
+async fn one(
+    buffer: &Buffer,
+    from: &impl Stream,
+    to: &impl Stream,
+    alive: &Alive,
+    bounds: &Bounds<'_>,
+) -> io::Result<()> {
     let mut moved = 0;
     loop {
         alive.waited(|| from.readable()).await?;
-        let (length, rest) = match pass(buffer, from, to) {
+        let (length, rest) = match pass(buffer, from, to, bounds) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             passed => passed?,
         };
@@ -92,7 +159,7 @@ async fn one(buffer: &Buffer, from: &impl Stream, to: &impl Stream, alive: &Aliv
             && let Ok(pipe) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         {
             let _ = fcntl_setpipe_size(&pipe.1, PIPE);
-            within_kernel(from, to, &pipe, alive).await?;
+            within_kernel(from, to, &pipe, alive, bounds).await?;
             break;
         }
     }
@@ -104,9 +171,15 @@ async fn one(buffer: &Buffer, from: &impl Stream, to: &impl Stream, alive: &Aliv
 }
 
 /// Moves what is there through the buffer: how much was read, and what could not be written yet.
-fn pass(buffer: &Buffer, from: &impl Stream, to: &impl Stream) -> io::Result<(usize, Vec<u8>)> {
+fn pass(
+    buffer: &Buffer,
+    from: &impl Stream,
+    to: &impl Stream,
+    bounds: &Bounds<'_>,
+) -> io::Result<(usize, Vec<u8>)> {
     let mut buffer = buffer.0.borrow_mut();
     let length = from.try_read(&mut buffer)?;
+    bounds.spend(length)?;
     let read = buffer.get(..length).unwrap_or_default();
     let written = match to.try_write(read) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -133,6 +206,7 @@ async fn within_kernel(
     to: &impl Stream,
     pipe: &(OwnedFd, OwnedFd),
     alive: &Alive,
+    bounds: &Bounds<'_>,
 ) -> io::Result<()> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     let (out, into) = pipe;
@@ -146,6 +220,7 @@ async fn within_kernel(
         if left == 0 {
             return Ok(());
         }
+        bounds.spend(left)?;
         while left > 0 {
             alive.waited(|| to.writable()).await?;
             let write = || Ok(splice(out, None, to.as_fd(), None, left, flags)?);

@@ -1,10 +1,13 @@
-//! Where a name leads, asked of the host's own resolvers, once a connection: /etc/hosts, then the servers of
-//! /etc/resolv.conf (resolv.conf(5)). Both are read at the start; a sandbox keeps what it began with.
+//! Where a name leads, asked of the host's own resolvers when something connects: /etc/hosts, then the servers of
+//! /etc/resolv.conf (resolv.conf(5)). Both are read at the start; a sandbox keeps what it began with. Answers are kept for as
+//! long as they say, and nobody asks for what somebody else is asking for.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::{Message, MessageBuilder, Name};
@@ -12,6 +15,7 @@ use domain::rdata::{A, Aaaa};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 const DNS: u16 = 53;
@@ -19,9 +23,26 @@ const DNS: u16 = 53;
 const PACKET: usize = 4096;
 /// Addresses of one name that are looked at.
 const MOST: usize = 16;
+/// Names whose answers are kept.
+const MOST_KEPT: usize = 4096;
+/// An answer is kept for no longer than this, whatever it says; and a failure for so long.
+const LONGEST: Duration = Duration::from_secs(3600);
+const FAILURE: Duration = Duration::from_secs(1);
+
+/// What was answered. `begun`: when it was asked.
+#[derive(Debug)]
+struct Kept {
+    addresses: Result<Vec<IpAddr>, String>,
+    begun: Instant,
+    until: Instant,
+}
+
+/// Locked by whoever asks.
+type Place = Rc<Mutex<Option<Kept>>>;
 
 #[derive(Debug)]
 pub(crate) struct Resolver {
+    kept: RefCell<HashMap<String, Place>>,
     hosts: HashMap<String, Vec<IpAddr>>,
     servers: Vec<SocketAddr>,
     patience: Duration,
@@ -37,6 +58,7 @@ impl Resolver {
 
     fn parse(hosts: &str, configuration: &str) -> Self {
         let mut resolver = Self {
+            kept: RefCell::default(),
             hosts: HashMap::new(),
             servers: Vec::new(),
             patience: Duration::from_secs(5),
@@ -85,28 +107,58 @@ impl Resolver {
         if let Some(addresses) = self.hosts.get(name) {
             return Ok(addresses.clone());
         }
-        let (four, six) = tokio::join!(self.ask(name, Rtype::A), self.ask(name, Rtype::AAAA));
-        match (four, six) {
-            (Err(why), Err(_)) => Err(why),
-            (four, six) => {
-                let mut all = four.unwrap_or_default();
-                all.extend(six.unwrap_or_default());
-                all.truncate(MOST);
-                if all.is_empty() {
-                    Err(format!("the host's resolver knows no address of `{name}`"))
-                } else {
-                    Ok(all)
-                }
-            }
+        let arrived = Instant::now();
+        let place = self.place(name);
+        let mut kept = place.lock().await;
+        // What was asked for since is as fresh as what would be asked for now.
+        let fresh = |kept: &&Kept| kept.begun >= arrived || Instant::now() < kept.until;
+        if let Some(kept) = kept.as_ref().filter(fresh) {
+            return kept.addresses.clone();
         }
+        let begun = Instant::now();
+        let (addresses, lasts) = match self.question(name).await {
+            Ok((addresses, lasts)) => (Ok(addresses), lasts.min(LONGEST)),
+            Err(why) => (Err(why), FAILURE),
+        };
+        *kept = Some(Kept { addresses: addresses.clone(), begun, until: Instant::now() + lasts });
+        addresses
     }
 
-    async fn ask(&self, name: &str, kind: Rtype) -> Result<Vec<IpAddr>, String> {
+    fn place(&self, name: &str) -> Place {
+        let mut kept = self.kept.borrow_mut();
+        if let Some(place) = kept.get(name) {
+            return Rc::clone(place);
+        }
+        if kept.len() >= MOST_KEPT {
+            // Others hold those that are being asked for.
+            kept.retain(|_, place| Rc::strong_count(place) > 1);
+        }
+        Rc::clone(kept.entry(name.to_owned()).or_default())
+    }
+
+    /// Asks for both kinds of addresses; and how long that may be kept.
+    async fn question(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), String> {
+        let (four, six) = tokio::join!(self.ask(name, Rtype::A), self.ask(name, Rtype::AAAA));
+        let ((mut all, four), (more, six)) = match (four, six) {
+            (Err(why), Err(_)) => return Err(why),
+            // The other is asked for again soon.
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => (one, (Vec::new(), FAILURE)),
+            (Ok(four), Ok(six)) => (four, six),
+        };
+        all.extend(more);
+        all.truncate(MOST);
+        if all.is_empty() {
+            return Err(format!("the host's resolver knows no address of `{name}`"));
+        }
+        Ok((all, four.min(six)))
+    }
+
+    async fn ask(&self, name: &str, kind: Rtype) -> Result<(Vec<IpAddr>, Duration), String> {
         let mut last = "no answer".to_owned();
         for _ in 0..self.attempts {
             for server in &self.servers {
                 match timeout(self.patience, exchange(*server, name, kind)).await {
-                    Ok(Ok(Answer::Addresses(addresses))) => return Ok(addresses),
+                    Ok(Ok(Answer::Addresses(addresses, lasts))) => return Ok((addresses, lasts)),
                     Ok(Ok(Answer::Never(why))) => return Err(why),
                     Ok(Ok(Answer::Failed(why))) => last = why,
                     Ok(Err(error)) => last = error.to_string(),
@@ -125,7 +177,8 @@ fn server(text: &str) -> Option<SocketAddr> {
 }
 
 enum Answer {
-    Addresses(Vec<IpAddr>),
+    /// And how long they are good for; without any, there is nothing of this kind, and that for no longer than the other.
+    Addresses(Vec<IpAddr>, Duration),
     /// There is no such name.
     Never(String),
     /// Another server may know more.
@@ -197,7 +250,9 @@ fn read<Octs: domain::dep::octseq::Octets>(message: &Message<Octs>, kind: Rtype)
         let own = records.limit_to_in::<Aaaa>().flatten().filter(|record| *record.owner() == owner);
         own.map(|record| record.data().addr().into()).take(MOST).collect()
     };
-    Answer::Addresses(addresses)
+    // Each step of the way there has a time of its own.
+    let lasts = message.answer().into_iter().flatten().flatten().map(|record| record.ttl().as_secs()).min();
+    Answer::Addresses(addresses, lasts.map_or(LONGEST, |seconds| Duration::from_secs(seconds.into())))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::relay::Bounds;
 use crate::{Gateway, relay};
 
 /// Takes connections to one of them.
@@ -23,7 +24,7 @@ pub(crate) async fn serve(path: PathBuf, listener: OwnedFd, gateway: Rc<Gateway>
                 tokio::task::spawn_local(async move {
                     // Nobody there: the task's connection ends.
                     if let Ok(up) = UnixStream::connect(&path).await {
-                        relay::both(&gateway.buffer, &stream, &up).await;
+                        let _ = relay::both(&gateway.buffer, &stream, &up, &Bounds::NONE).await;
                     }
                     drop(place);
                 });

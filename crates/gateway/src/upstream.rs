@@ -48,7 +48,7 @@ async fn vetted(gateway: &Gateway, name: &str, port: u16) -> Result<Vec<IpAddr>,
     let mut refused = None;
     let mut fine = Vec::new();
     for address in found {
-        match gateway.judge.vet(name, address, port) {
+        match gateway.judge.borrow().vet(name, address, port) {
             Ok(()) => fine.push(address),
             Err(why) => refused = Some(why),
         }

@@ -1,4 +1,4 @@
-//! What the gateway looks at in connections: so far the first message of TLS, for connections that are passed through.
+//! What the gateway looks at in connections that are passed through: the first message of TLS, and of a few protocols more.
 //!
 //! [`Peek`] takes the bytes of a connection as they come, until its ClientHello is whole; [`ClientHello::judge`] holds
 //! it against the name that was asked for. Nothing here reads a socket or keeps time: the caller does, and ends a
@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
 
+mod first;
 mod hello;
 mod peek;
 
+pub use first::{Shows, Spoken};
 pub use hello::{ClientHello, Malformed, Mismatch};
 pub use peek::{LARGEST_HELLO, Peek, Step};

@@ -25,7 +25,8 @@ pub struct Exceeded {
 
 impl fmt::Display for Exceeded {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} (limits.{})", self.what, self.limit)
+        let table = if self.limit == "quota" { "workspace" } else { "limits" };
+        write!(out, "{} ({table}.{})", self.what, self.limit)
     }
 }
 
@@ -46,6 +47,12 @@ impl Exceeded {
     #[must_use]
     pub fn output(bytes: u64) -> Self {
         Self { limit: "output", what: format!("the task wrote more than {} to its output", size(bytes)) }
+    }
+
+    /// More in the workspace than this many bytes.
+    #[must_use]
+    pub fn quota(bytes: u64) -> Self {
+        Self { limit: "quota", what: format!("the task put more than {} into its workspace", size(bytes)) }
     }
 
     /// A file of more than this many bytes.

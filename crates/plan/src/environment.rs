@@ -60,7 +60,7 @@ pub(crate) fn build(
     variables
 }
 
-/// Where clients are told whom to trust: OpenSSL, Go and rustls; curl; Python's requests and pip; git; cargo; npm; AWS.
+/// Where clients are told whom to trust: OpenSSL, Go and rustls; curl; Python's requests and pip; git; cargo; npm; AWS; gRPC.
 static TRUST: &[&str] = &[
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
@@ -70,6 +70,7 @@ static TRUST: &[&str] = &[
     "CARGO_HTTP_CAINFO",
     "npm_config_cafile",
     "AWS_CA_BUNDLE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
 
 /// The invoker's PATH as far as it lies in executable trees, in its order; then the usual directories.

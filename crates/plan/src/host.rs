@@ -23,6 +23,8 @@ pub struct Host {
     pub proc: bool,
     /// Why no control group can be made for what the policy limits, or `None` if one can or none is needed.
     pub no_control_groups: Option<String>,
+    /// `kernel.yama.ptrace_scope`; 0 without Yama. At 2 only who has CAP_SYS_PTRACE reads another's memory, at 3 nobody does.
+    pub yama: u8,
     /// `vm.memfd_noexec`, and whether it leaves flagless memfds usable (Linux 6.6).
     pub memfd_noexec: bool,
 }

@@ -14,11 +14,11 @@ use crate::landlock::{Landlock, Right};
 use crate::survey::{Marked, Survey};
 use crate::{
     Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, guard, mounts,
-    syscalls, workspace,
+    syscalls, tracing, workspace,
 };
 
 /// The Landlock ABI whose scopes keep signals and abstract sockets inside (Linux 6.12).
-pub const SCOPES: u32 = 6;
+pub(crate) const SCOPES: u32 = 6;
 
 /// The name by which root may stay root here.
 const ROOT: &str = "root-uid";
@@ -87,6 +87,12 @@ pub(crate) fn cause(host: &Host) -> Option<String> {
     host.no_user_namespaces.clone().or_else(no_proc)
 }
 
+/// Whether this tier can be had, as far as the kernel goes.
+#[must_use]
+pub fn possible(host: &Host) -> bool {
+    check_host(host, "").is_ok()
+}
+
 /// What this tier cannot do is refused here.
 pub(crate) fn check_host(host: &Host, cause: &str) -> Result<(), Refused> {
     let remedy =
@@ -101,6 +107,11 @@ pub(crate) fn check_host(host: &Host, cause: &str) -> Result<(), Refused> {
             format!("{cause}; and tier `landlock` needs Landlock ABI {SCOPES} (Linux 6.12): {found}"),
             remedy,
         ));
+    }
+    // Nothing here gives init a capability over the task.
+    if host.yama >= tracing::CAPABLE {
+        let cause = format!("{cause}; and {}", tracing::cause(host));
+        return Err(Refused::host("tier `landlock`", cause, tracing::REMEDY));
     }
     if !host.seccomp {
         let cause =
@@ -170,7 +181,7 @@ pub(crate) fn plan(
         written: landlock
             .rules
             .iter()
-            .filter(|(right, _)| *right == Right::Write)
+            .filter(|(right, _)| matches!(right, Right::Write | Right::Own))
             .map(|(_, path)| path.clone())
             .collect(),
         sockets: own.iter().cloned().chain(place.own().cloned()).collect(),
@@ -199,7 +210,12 @@ pub(crate) fn plan(
         asks: false,
         layers: place.layers(policy, survey, base),
         landlock: Some(landlock),
-        filter: syscalls::Variant { debug: policy.runtime.debug, hosted: true, ..Default::default() },
+        filter: syscalls::Variant {
+            debug: policy.runtime.debug,
+            hosted: true,
+            quota: policy.workspace.quota.is_some(),
+            ..Default::default()
+        },
         guard: None,
         network: None,
         limits,
@@ -468,13 +484,18 @@ fn rules(
     // A rule of the policy's is none for what is hidden; the run's own directories lie in ringfence's state, which is.
     rules.retain(|(_, path)| !denied(path));
     for path in own {
-        rules.insert((Right::Write, path.clone()));
+        rules.insert((Right::Own, path.clone()));
     }
     if policy.runtime.tmp_exec {
         rules.extend(own.get(1).map(|path| (Right::Execute, path.clone())));
     }
     if let Some(root) = place.root() {
-        rules.insert((if place.read { Right::Read } else { Right::Write }, root.clone()));
+        let right = match place.copies.is_empty() {
+            false => Right::Own,
+            true if place.read => Right::Read,
+            true => Right::Write,
+        };
+        rules.insert((right, root.clone()));
         if policy.from_workspace {
             rules.insert((Right::Execute, root.clone()));
         }

@@ -10,6 +10,9 @@ use crate::mounts::{VAR_TMP, shows_var_tmp};
 use crate::survey::{Loader, Survey};
 use crate::{Degraded, Host, Invoker, Refused};
 
+/// The Landlock ABI that governs truncation (Linux 6.2).
+const TRUNCATE: u32 = 3;
+
 /// What a rule allows below its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -18,6 +21,9 @@ pub enum Right {
     Read,
     /// Everything that changes files and names; device files cannot be made.
     Write,
+    /// The same in tier `landlock` for directories of the run's own, and one right more, of no use there: so nothing that is not a
+    /// directory's own comes there by a rename or a link (landlock(7), LANDLOCK_ACCESS_FS_REFER), sockets of the host among it.
+    Own,
     /// Starting programs.
     Execute,
     /// Everything that changes files and names, and whiteouts, which are devices: nobody's but our own.
@@ -66,6 +72,15 @@ pub(crate) fn rules(
         return Ok(None);
     }
     let scoped = host.landlock >= 6;
+    if host.landlock < TRUNCATE {
+        degraded.push(Degraded {
+            name: "landlock".into(),
+            effect: format!(
+                "this kernel's Landlock (ABI {}) does not govern truncation: there the mounts alone hold files that are granted for reading",
+                host.landlock
+            ),
+        });
+    }
     if policy.runtime.user_namespaces {
         if policy.commands.is_some() {
             return Err(Refused {

@@ -18,10 +18,12 @@ mod landlock;
 mod mounts;
 mod print;
 mod refused;
+mod restack;
 mod steps;
 mod survey;
 pub mod syscalls;
 mod told;
+mod tracing;
 mod void;
 mod windows;
 mod wire;
@@ -35,9 +37,10 @@ use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Pr
 
 pub use exposed::Exposed;
 pub use host::{Host, Invoker};
-pub use hosted::{Hosted, SCOPES};
+pub use hosted::{Hosted, possible};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
+pub use restack::Stacked;
 pub use steps::{Flags, Step, Tree};
 pub use survey::{Found, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, Survey};
 pub use told::REFUSALS;
@@ -62,6 +65,8 @@ pub struct Request {
     pub machine_id: String,
     /// Where TLS is looked into: the authority of this sandbox, and all that are trusted, both as PEM.
     pub trust: Option<(String, String)>,
+    /// Names in each layer's directory of the changes that it begins with, the topmost first.
+    pub base: Vec<String>,
     /// What the task sees of credentials.
     pub exposed: Exposed,
     /// What the policy's decoys hold.
@@ -127,6 +132,8 @@ pub struct Limits {
     pub output: Option<u64>,
     /// Wall-clock time in milliseconds.
     pub time: Option<u64>,
+    /// Bytes of the workspace's layers on disk; 1 KiB for each name. Looked at.
+    pub quota: Option<u64>,
     /// Memory, processors and processes are held by a control group; else memory and processes are looked at every 100 ms.
     pub exact: bool,
 }
@@ -243,6 +250,7 @@ pub fn plan(
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
     let guard = guard::rules(policy, survey)?;
+    tracing::check(policy, host, guard.is_some(), &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
     if let Some(cause) = &host.no_fuse {
@@ -284,6 +292,7 @@ pub fn plan(
             debug: policy.runtime.debug,
             user_namespaces: policy.runtime.user_namespaces,
             io_uring: policy.runtime.io_uring,
+            quota: limits.quota.is_some(),
             guarded: guard.is_some(),
             hosted: false,
             watch_writes: policy.runtime.watch_writes,
@@ -306,11 +315,12 @@ pub fn plan(
 
 /// What passes without being looked into is said.
 fn uninspected(policy: &Policy) -> Option<String> {
-    let blind = |protocol| {
-        let blind = |rule: &&Rule<Destination>| rule.value.protocol == protocol && rule.value.http.is_none();
+    let blind = |of: fn(Protocol) -> bool| {
+        let blind = |rule: &&Rule<Destination>| of(rule.value.protocol) && rule.value.http.is_none();
         policy.network.allow.iter().filter(blind).count()
     };
-    let (tls, tcp) = (blind(Protocol::Tls), blind(Protocol::Tcp));
+    let tls = blind(|protocol| protocol == Protocol::Tls);
+    let tcp = blind(|protocol| !matches!(protocol, Protocol::Tls | Protocol::Http));
     (tls + tcp > 0).then(|| {
         format!(
             "network: {tls} destinations are held to the server's name in TLS and {tcp} to their address alone; \
@@ -348,6 +358,7 @@ fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<
         file_size: value(&asked.file_size),
         output: value(&asked.output),
         time: value(&asked.time),
+        quota: quota(policy)?,
         exact: true,
     };
     if let Some(cause) = &host.no_control_groups
@@ -369,6 +380,27 @@ fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<
         });
     }
     Ok(limits)
+}
+
+/// An empty workspace in memory has that size, and whatever is copied on write is looked at.
+fn quota(policy: &Policy) -> Result<Option<u64>, Refused> {
+    let Some(rule) = &policy.workspace.quota else { return Ok(None) };
+    let refused = |cause: &str, remedy: &str| Err(Refused::rule(&rule.origin, cause, remedy));
+    match policy.workspace.mode {
+        Mode::Direct => refused(
+            "`workspace.quota` cannot be held on the host's own files",
+            "choose `workspace.mode = \"review\"`, or have the file system hold it (quotactl(2))",
+        ),
+        Mode::Review | Mode::Discard if policy.limits.exact => refused(
+            "`workspace.quota` is looked at every 25 ms, and `limits.exact` refuses that",
+            "choose `workspace.mode = \"temporary\"`, where the kernel holds it, or remove one of the two",
+        ),
+        _ if policy.runtime.io_uring => refused(
+            "`runtime.io_uring` lets a task reserve any part of a disk at once, which no quota that is looked at can hold",
+            "remove one of the two",
+        ),
+        _ => Ok(Some(rule.value)),
+    }
 }
 
 /// Only what can be left out by leave is. Which tier it will be may not be known yet.

@@ -54,6 +54,7 @@ pub(crate) fn layout(
     let mut builder = Builder { protect: workspace::protect(policy, survey), ..Builder::default() };
     builder.obeyed.clone_from(&survey.obeyed);
     builder.outputs = workspace::outputs(policy);
+    builder.base.clone_from(&request.base);
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
     builder.system(policy, request, ids, tmp, !policy.runtime.user_namespaces);
@@ -175,6 +176,8 @@ pub(crate) struct Builder {
     protect: Vec<String>,
     outputs: Option<Vec<String>>,
     obeyed: Vec<String>,
+    /// What copy-on-write directories begin with.
+    base: Vec<String>,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
     mounted: HashMap<OsString, bool>,
     made: HashSet<OsString>,
@@ -287,7 +290,8 @@ impl Builder {
             wanted.insert(place.real.clone(), what);
         };
         if mode == Mode::Temporary {
-            let size = in_memory(policy);
+            let quota = policy.workspace.quota.as_ref().map_or(u64::MAX, |rule| rule.value);
+            let size = in_memory(policy).min(quota);
             let empty = Wanted::Private { size, no_exec, mode: 0o755, over: false };
             wanted.insert(survey.workspace.real.clone(), empty);
             return;
@@ -359,7 +363,8 @@ impl Builder {
                     outputs,
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
-                self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, flags });
+                let between = self.base.clone();
+                self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, between, flags });
             }
         }
     }

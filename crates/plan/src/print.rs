@@ -197,7 +197,7 @@ fn flags_text(flags: Flags) -> &'static str {
 fn right_name(right: Right) -> &'static str {
     match right {
         Right::Read => "read",
-        Right::Write => "write",
+        Right::Write | Right::Own => "write",
         Right::Execute => "execute",
         Right::Device => "use",
         Right::Layer => "layer",

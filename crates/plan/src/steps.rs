@@ -1,6 +1,6 @@
 //! The vocabulary of a plan: each step is one thing the kernel is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::survey::Kind;
 
@@ -113,6 +113,8 @@ pub enum Step {
         lower: usize,
         /// Index of the tree that holds `upper` and `work`.
         layer: usize,
+        /// Names in it of what lies between: changes that another sandbox began with, or that this one keeps; the topmost first.
+        between: Vec<String>,
         /// Flags.
         flags: Flags,
     },
@@ -148,4 +150,26 @@ pub enum Step {
         /// Flags.
         flags: Flags,
     },
+}
+
+impl Step {
+    /// Where it makes something.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Directory { path, .. }
+            | Self::File { path, .. }
+            | Self::Symlink { path, .. }
+            | Self::Tmpfs { path, .. }
+            | Self::Bind { path, .. }
+            | Self::Device { path }
+            | Self::Terminals { path }
+            | Self::Processes { path, .. }
+            | Self::Overlay { path, .. }
+            | Self::Watch { path }
+            | Self::Hide { path, .. }
+            | Self::Pin { path, .. }
+            | Self::Seal { path, .. } => path,
+        }
+    }
 }

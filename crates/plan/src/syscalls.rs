@@ -58,6 +58,8 @@ pub struct Variant {
     pub hosted: bool,
     /// `runtime.watch_writes`: init looks at calls that change files, and tells of those the kernel will refuse.
     pub watch_writes: bool,
+    /// `workspace.quota`: room on disk comes by writing, which takes time, and not by asking (fallocate(2)).
+    pub quota: bool,
 }
 
 impl Variant {
@@ -80,6 +82,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, "execve" | "execveat" | "exit_group") if variant.guarded => {
                 always(Verdict::Notify)
             }
+            (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "clone") if variant.guarded => alone(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
@@ -350,14 +353,14 @@ fn conditions(name: &str) -> Vec<Case> {
         "open" => creating(1, 2),
         "openat" => creating(2, 3),
         "memfd_create" => vec![bits(1, 0x10, 0x10, TOLD)], // MFD_EXEC
-        "ioctl" => [libc::TIOCSTI, 0x541C /* TIOCLINUX */, libc::TIOCSETD, libc::TIOCCONS]
-            .iter()
-            .map(|request| bits(1, u32::MAX, *request as u32, TOLD))
-            .collect(),
+        "ioctl" => return requests(),
         // A path leads to sockets of the host below a grant, which neither mounts nor Landlock before ABI 9 refuse.
         "connect" => return always(Verdict::Notify),
         "socket" => return socket(),
         "socketpair" => return socket_pair(),
+        // A connection that is made without connect(2): nobody would know whose it is. Callers connect then (tcp(7)).
+        "sendto" | "sendmmsg" => vec![fast_open(3)],
+        "sendmsg" => vec![fast_open(2)],
         // A lease holds up whoever opens the file on the host.
         "fcntl" => vec![bits(1, u32::MAX, libc::F_SETLEASE as u32, TOLD)],
         "personality" => return personality(),
@@ -372,8 +375,45 @@ fn conditions(name: &str) -> Vec<Case> {
     cases
 }
 
+fn fast_open(flags: u8) -> Case {
+    let bit = libc::MSG_FASTOPEN as u32;
+    bits(flags, bit, bit, Verdict::Errno(libc::EOPNOTSUPP as u16))
+}
+
 fn bits(argument: u8, mask: u32, value: u32, verdict: Verdict) -> Case {
     Case { when: vec![Match { argument, upper: false, mask, value }], verdict }
+}
+
+/// Requests that are known; every other one is answered as by a file that has none (ioctl(2), ENOTTY). File systems have some that
+/// read, write, copy and remove past every rule about paths: btrfs makes a snapshot of a tree with all that is hidden in it.
+fn requests() -> Vec<Case> {
+    // TIOCLINUX types into a console as TIOCSTI does into a terminal.
+    let never = [libc::TIOCSTI as u32, 0x541C, libc::TIOCSETD as u32, libc::TIOCCONS as u32];
+    let known = [
+        0x4004_9409, // FICLONE
+        0x4020_940d, // FICLONERANGE
+        0xc018_9436, // FIDEDUPERANGE
+        0x8008_6601, // FS_IOC_GETFLAGS, and as 32 bits
+        0x8004_6601,
+        0x4008_6602, // FS_IOC_SETFLAGS
+        0x4004_6602,
+        0x801c_581f, // FS_IOC_FSGETXATTR
+        0x401c_5820, // FS_IOC_FSSETXATTR
+        0xc020_660b, // FS_IOC_FIEMAP
+        0x8008_7601, // FS_IOC_GETVERSION
+        0x8004_5200, // RNDGETENTCNT
+        0x0000_0002, // FIGETBSZ
+    ];
+    // Of terminals and all descriptors, sockets, epoll, the task's own filters, namespaces, and descriptors of processes; by the
+    // letter of their numbers (ioctl-number.rst).
+    let kinds = [0x54, 0x89, 0x8a, 0x21, 0xb7, 0xff];
+    let mut cases: Vec<Case> = never.map(|request| bits(1, u32::MAX, request, TOLD)).to_vec();
+    cases.extend(known.map(|request| bits(1, u32::MAX, request, Verdict::Allow)));
+    cases.extend(kinds.map(|kind| bits(1, 0xff00, kind << 8, Verdict::Allow)));
+    // Of btrfs.
+    cases.push(bits(1, 0xff00, 0x9400, TOLD));
+    cases.extend(always(Verdict::Errno(libc::ENOTTY as u16)));
+    cases
 }
 
 /// Refuses a mode argument that holds a set-user-id or set-group-id bit.
@@ -466,6 +506,7 @@ mod tests {
         guarded: false,
         hosted: false,
         watch_writes: false,
+        quota: false,
     };
 
     fn judge(name: &str, arguments: [u64; 6]) -> u32 {
@@ -484,6 +525,10 @@ mod tests {
                 Answer::Absent => assert_eq!(verdict, 0x5_0000 | libc::ENOSYS as u32, "{}", call.name),
                 Answer::Allow if call.name.starts_with("socket") => {}
                 Answer::Allow if call.name == "connect" => assert_eq!(verdict, 0x7fc0_0000),
+                // The request 0 is unknown.
+                Answer::Allow if call.name == "ioctl" => {
+                    assert_eq!(verdict, 0x5_0000 | libc::ENOTTY as u32);
+                }
                 Answer::Allow => assert_eq!(verdict, ALLOW, "{}", call.name),
             }
         }
@@ -507,6 +552,7 @@ mod tests {
         assert_eq!(debug, ["kcmp", "process_vm_readv", "process_vm_writev", "ptrace"]);
         let ring = opened(Variant { io_uring: true, ..USUAL });
         assert_eq!(ring, ["io_uring_enter", "io_uring_register", "io_uring_setup"]);
+        assert_eq!(opened(Variant { quota: true, ..USUAL }), ["fallocate"]);
         let namespaces = opened(Variant { user_namespaces: true, ..USUAL });
         assert_eq!(namespaces.len(), NAMESPACES.len() + 1, "{namespaces:?}");
         for never in ["bpf", "keyctl", "open_by_handle_at", "ptrace", "init_module", "setdomain", "reboot"] {
@@ -528,6 +574,34 @@ mod tests {
         assert_ne!(judge("socket", [40 | high, 3, 0, 0, 0, 0]), ALLOW);
         assert_ne!(judge("clone", [libc::CLONE_NEWUSER as u64 | high, 0, 0, 0, 0, 0]), ALLOW);
         assert_ne!(judge("chmod", [0, 0o4755 | high, 0, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn requests_of_file_systems_are_known_ones() {
+        let of = |request| judge("ioctl", [3, request, 0, 0, 0, 0]);
+        let (told, unknown) = (0x7fc0_0000, 0x5_0000 | libc::ENOTTY as u32);
+        // TCGETS, FIONREAD, SIOCGIFCONF, FICLONE, FICLONERANGE, FIDEDUPERANGE, FS_IOC_GETFLAGS.
+        for known in [0x5401, 0x541b, 0x8912, 0x4004_9409, 0x4020_940d, 0xc018_9436, 0x8008_6601, 0x4008_6602]
+        {
+            assert_eq!(of(known), ALLOW, "{known:x}");
+        }
+        // BTRFS_IOC_SNAP_CREATE, _V2, SUBVOL_CREATE, SNAP_DESTROY; TIOCSTI.
+        for never in [0x5000_9401, 0x5000_9417, 0x5000_940e, 0x5000_940f, 0x5412] {
+            assert_eq!(of(never), told, "{never:x}");
+        }
+        // FS_IOC_SET_ENCRYPTION_POLICY, FS_IOC_ENABLE_VERITY, BCH_IOCTL_SUBVOLUME_CREATE, FAT_IOCTL_SET_ATTRIBUTES.
+        for other in [0x800c_6613, 0x4080_6685, 0x4020_bc10, 0x4004_7211] {
+            assert_eq!(of(other), unknown, "{other:x}");
+        }
+    }
+
+    #[test]
+    fn no_connection_is_made_but_by_connect() {
+        for (name, at) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {
+            let mut arguments = [0; 6];
+            arguments[at] = libc::MSG_FASTOPEN as u64;
+            assert_eq!(judge(name, arguments), 0x5_0000 | libc::EOPNOTSUPP as u32, "{name}");
+        }
     }
 
     #[test]

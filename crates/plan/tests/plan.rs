@@ -83,6 +83,7 @@ impl Case {
                 no_fuse: Some("none".into()),
                 proc: true,
                 no_control_groups: None,
+                yama: 1,
                 memfd_noexec: true,
             },
             invoker: Invoker {
@@ -96,6 +97,7 @@ impl Case {
                 variables: BTreeMap::new(),
             },
             request: Request {
+                base: Vec::new(),
                 trust: None,
                 command: vec!["true".into()],
                 allow_degraded: BTreeSet::new(),

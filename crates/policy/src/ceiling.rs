@@ -31,6 +31,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.registries(policy, report);
     bound.unix(policy, report);
     bound.grantable_commands(policy, report);
+    bound.grantable_hosts(policy, report);
     bound.mode(policy, report);
     bound.outputs(policy, report);
     bound.lists(policy, report);
@@ -165,6 +166,27 @@ impl Bound<'_> {
         }
     }
 
+    /// What may be granted later must be allowed by the ceiling without more, or be grantable there.
+    fn grantable_hosts(&self, policy: &Merged, report: &mut Report) {
+        let within = |host: &Destination| {
+            let all = self.ceiling.reach.iter().chain(&self.ceiling.grantable_hosts);
+            all.filter(|most| most.value.http.is_none()).any(|most| {
+                most.value.endpoint.port == host.endpoint.port
+                    && covers(&most.value.endpoint.host, &host.endpoint.host)
+                    && (most.value.protocol == host.protocol || most.value.protocol == Protocol::Tcp)
+            })
+        };
+        for host in policy.grantable_hosts.iter().filter(|at| !within(&at.value)) {
+            let title =
+                format!("`{}` in `approvals.grantable.hosts` is above the ceiling", host.value.endpoint);
+            let problem = Problem::new(host.place, title).label("grantable here");
+            let label = "the ceiling neither allows it nor has it among its own";
+            let problem = problem.related(self.list("approvals.grantable.hosts"), label);
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
     /// Each destination must be covered by one of the ceiling's, with the same port.
     fn network(&self, policy: &Merged, report: &mut Report) {
         let within = |destination: &Destination| {
@@ -172,6 +194,10 @@ impl Bound<'_> {
                 most.value.endpoint.port == destination.endpoint.port
                     && covers(&most.value.endpoint.host, &destination.endpoint.host)
                     && (most.value.http.is_none() || most.value.http == destination.http)
+                    && most
+                        .value
+                        .bytes_out
+                        .is_none_or(|most| destination.bytes_out.is_some_and(|own| own <= most))
                     && (most.value.protocol == destination.protocol || most.value.protocol == Protocol::Tcp)
             })
         };
@@ -312,6 +338,10 @@ impl Bound<'_> {
                 Some(_) => {}
                 None => drop(policy.limits.insert(*key, most.clone())),
             }
+        }
+        let direct = policy.mode.as_ref().is_some_and(|mode| mode.value == Mode::Direct);
+        if direct && self.ceiling.snapshot.as_ref().is_some_and(|on| on.value) {
+            policy.snapshot.clone_from(&self.ceiling.snapshot);
         }
         if self.ceiling.exact.as_ref().is_some_and(|exact| exact.value) {
             policy.exact.clone_from(&self.ceiling.exact);

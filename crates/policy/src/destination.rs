@@ -13,6 +13,7 @@ use crate::lint::engine_socket;
 use crate::path::{Scope, absolute};
 use crate::ranges::{closed, holds};
 use crate::reader::{At, quoted};
+use crate::sizes::size;
 
 /// The name under which a sandbox finds services of the host's own loopback, where those are granted.
 pub const HOST: &str = "host.ringfence.internal";
@@ -27,6 +28,16 @@ pub enum Protocol {
     Tls,
     /// HTTP without TLS, each request to the very name that was asked for.
     Http,
+    /// One of these: the first message of the client must be its.
+    Ssh,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// Redis and Valkey.
+    Redis,
+    /// SMTP.
+    Smtp,
 }
 
 impl Protocol {
@@ -39,13 +50,26 @@ impl Protocol {
         }
     }
 
+    /// Each, as a policy writes it.
+    pub(crate) const WORDS: [(&str, Self); 8] = [
+        ("tcp", Self::Tcp),
+        ("tls", Self::Tls),
+        ("http", Self::Http),
+        ("ssh", Self::Ssh),
+        ("postgres", Self::Postgres),
+        ("mysql", Self::Mysql),
+        ("redis", Self::Redis),
+        ("smtp", Self::Smtp),
+    ];
+
     /// As a policy writes it.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Http => "http",
-        }
+        Self::WORDS.iter().find(|(_, own)| *own == self).map_or("tcp", |(word, _)| word)
+    }
+
+    /// Whether requests can be seen in it.
+    fn has_requests(self) -> bool {
+        matches!(self, Self::Tls | Self::Http)
     }
 }
 
@@ -58,6 +82,8 @@ pub struct Destination {
     pub protocol: Protocol,
     /// What requests may be, if that is bounded.
     pub http: Option<HttpRule>,
+    /// Bytes that may leave by it while a sandbox lives.
+    pub bytes_out: Option<u64>,
 }
 
 /// A package client whose own configuration says which hosts it needs.
@@ -125,7 +151,8 @@ impl Destination {
     pub fn read_only(endpoint: Endpoint) -> Self {
         let protocol = if endpoint.port == 80 { Protocol::Http } else { Protocol::Tls };
         let methods = ["GET", "HEAD"].map(str::to_owned).to_vec();
-        Self { endpoint, protocol, http: Some(HttpRule { methods, ..HttpRule::default() }) }
+        let http = Some(HttpRule { methods, ..HttpRule::default() });
+        Self { endpoint, protocol, http, bytes_out: None }
     }
 
     /// Reads one entry of `network.allow`.
@@ -140,11 +167,15 @@ impl Destination {
     }
 
     fn of_table(table: &NetworkTableRule, place: Place) -> Result<Self, Problem> {
+        let bytes_out = match &table.bytes_out {
+            Some(bytes) => Some(size(&bytes.value).map_err(|invalid| invalid.at(bytes.place))?),
+            None => None,
+        };
         if let Some(port) = &table.host_loopback {
             let port = parse_port("network.allow", &port.value.to_string())
                 .map_err(|invalid| invalid.at(port.place))?;
             let endpoint = Endpoint { host: HostPattern::Name(HOST.to_owned()), port };
-            return Ok(Self { endpoint, protocol: Protocol::Tcp, http: None });
+            return Ok(Self { endpoint, protocol: Protocol::Tcp, http: None, bytes_out });
         }
         let Some(host) = &table.host else {
             return Err(Problem::new(place, "a network rule needs a `host`"));
@@ -161,16 +192,14 @@ impl Destination {
         let tls = table.tls.as_ref().filter(|tls| tls.value).map(|_| Protocol::Tls);
         let word = match &table.protocol {
             None => None,
-            Some(word) => Some(match word.value.as_str() {
-                "tcp" => Protocol::Tcp,
-                "tls" => Protocol::Tls,
-                "http" => Protocol::Http,
-                other => {
-                    let title = format!("the protocol `{other}` is not known");
-                    let known = quoted(&["tcp", "tls", "http"]);
+            Some(word) => match Protocol::WORDS.iter().find(|(own, _)| *own == word.value) {
+                Some((_, protocol)) => Some(*protocol),
+                None => {
+                    let title = format!("the protocol `{}` is not known", word.value);
+                    let known = quoted(&Protocol::WORDS.map(|(word, _)| word));
                     return Err(Problem::new(word.place, title).help(format!("write one of {known}")));
                 }
-            }),
+            },
         };
         if let (Some(Protocol::Tls), Some(other)) = (tls, word)
             && other != Protocol::Tls
@@ -180,16 +209,16 @@ impl Destination {
         }
         let http = requests(table)?;
         let destination = Self::of(endpoint, tls.or(word), place)?;
-        if http.is_some() && destination.protocol == Protocol::Tcp {
+        if http.is_some() && !destination.protocol.has_requests() {
             let title = format!("what requests to `{}` may be is known only of HTTP", destination.endpoint);
-            let help = "write `protocol = \"http\"`, or remove `methods` and `paths`";
+            let help = "write `protocol = \"http\"`, or remove what the rule says of requests";
             return Err(Problem::new(place, title).help(help.to_owned()));
         }
-        Ok(Self { http, ..destination })
+        Ok(Self { http, bytes_out, ..destination })
     }
 
     fn of(mut endpoint: Endpoint, protocol: Option<Protocol>, place: Place) -> Result<Self, Problem> {
-        if endpoint.host == HostPattern::Name(HOST.to_owned()) {
+        if covers(&endpoint.host, &HostPattern::Name(HOST.to_owned())) {
             let problem = Problem::new(place, format!("`{HOST}` stands for the host's own loopback"));
             return Err(problem.help(format!("write `{{ host_loopback = {} }}`", endpoint.port)));
         }
@@ -209,16 +238,20 @@ impl Destination {
             return Err(problem.help(help));
         }
         let protocol = protocol.unwrap_or(Protocol::of_port(endpoint.port));
-        Ok(Self { endpoint, protocol, http: None })
+        Ok(Self { endpoint, protocol, http: None, bytes_out: None })
     }
 }
 
 /// What a rule says of requests; `None`: nothing.
 fn requests(table: &NetworkTableRule) -> Result<Option<HttpRule>, Problem> {
-    if table.methods.is_none() && table.paths.is_none() {
+    let websocket = table.websocket.as_ref().is_some_and(|at| at.value);
+    if table.methods.is_none() && table.paths.is_none() && table.request_size.is_none() && !websocket {
         return Ok(None);
     }
-    let mut rule = HttpRule::default();
+    let mut rule = HttpRule { websocket, ..HttpRule::default() };
+    if let Some(most) = &table.request_size {
+        rule.size(&most.value).map_err(|invalid| invalid.at(most.place))?;
+    }
     for method in table.methods.iter().flat_map(|list| &list.value) {
         rule.method(&method.value).map_err(|invalid| invalid.at(method.place))?;
     }
@@ -267,13 +300,19 @@ fn below(name: &str, parent: &str) -> bool {
     name.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
-/// The addresses of a pattern: the first, and how many leading bits they share.
+/// The addresses of a pattern: the first, and how many leading bits they share. Those of IPv4 that are written as IPv6
+/// (`::ffff:0:0/96`, RFC 4291) are those of IPv4.
 pub(crate) fn block(host: &HostPattern) -> Option<(IpAddr, u8)> {
-    match host {
-        HostPattern::Address(address @ IpAddr::V4(_)) => Some((*address, 32)),
-        HostPattern::Address(address @ IpAddr::V6(_)) => Some((*address, 128)),
-        HostPattern::Network(first, bits) => Some((*first, *bits)),
-        HostPattern::Name(_) | HostPattern::Below(_) => None,
+    const MAPPED: u8 = 96;
+    let (first, bits) = match host {
+        HostPattern::Address(address @ IpAddr::V4(_)) => (*address, 32),
+        HostPattern::Address(address @ IpAddr::V6(_)) => (*address, 128),
+        HostPattern::Network(first, bits) => (*first, *bits),
+        HostPattern::Name(_) | HostPattern::Below(_) => return None,
+    };
+    match (first, first.to_canonical()) {
+        (IpAddr::V6(_), four @ IpAddr::V4(_)) if bits >= MAPPED => Some((four, bits - MAPPED)),
+        _ => Some((first, bits)),
     }
 }
 

@@ -172,7 +172,11 @@ table! {
         methods: List<String>,
         /// HTTP path patterns.
         paths: List<String>,
-        /// The most bytes that may leave by this rule.
+        /// The largest body of one request, `1MiB`.
+        request_size: At<String>,
+        /// May a connection become a WebSocket?
+        websocket: At<bool>,
+        /// The most bytes that may leave by this rule while a sandbox lives, `10MiB`.
         bytes_out: At<String>,
         /// A unix socket of the host.
         unix: At<String>,

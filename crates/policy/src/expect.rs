@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::decision::{Access, Decision, Judge};
 use crate::diagnostic::{Invalid, Problem, Report};
 use crate::host::{Endpoint, HostPattern};
+use crate::http::HttpRequest;
 use crate::merge::Merged;
 use crate::model::Policy;
 use crate::network::{decide_connect, decide_request};
@@ -88,7 +89,11 @@ impl Action {
             Self::Run(program) => judge.run(program),
             Self::File(access, path) => judge.file(path, *access),
             Self::Connect(endpoint) => decide_connect(judge.policy, endpoint),
-            Self::Request(endpoint, method, target) => decide_request(judge.policy, endpoint, method, target),
+            Self::Request(endpoint, method, target) => {
+                let request =
+                    HttpRequest { method, target: target.as_bytes(), length: None, websocket: false };
+                decide_request(judge.policy, endpoint, &request)
+            }
         }
     }
 }

@@ -3,10 +3,66 @@
 use std::path::Path;
 
 use crate::decision::{Access, Decision, Judge};
+use crate::destination::Destination;
+use crate::diagnostic::{Invalid, Report};
+use crate::document::{ApprovalsTable, GrantableTable, NetworkRule};
+use crate::guarded;
+use crate::merge::{Merged, replace_by, valid};
 use crate::model::{Policy, Rule};
-use crate::path::normal;
+use crate::path::{Scope, normal};
 use crate::pattern::PathPattern;
+use crate::reader::choice;
 use crate::secrets::{known_secrets, why_secret};
+
+impl Merged {
+    pub(crate) fn add_approvals(&mut self, table: &ApprovalsTable, scope: &Scope<'_>, report: &mut Report) {
+        if let Some(written) = &table.on_refusal {
+            let options = [("fail", false), ("ask", true)];
+            let read = choice("approvals.on_refusal", written, &options, report).map(|ask| written.with(ask));
+            replace_by(&mut self.ask, read.as_ref());
+        }
+        if let Some(grantable) = &table.grantable {
+            self.add_grantable(grantable, scope, report);
+        }
+    }
+
+    fn add_grantable(&mut self, table: &GrantableTable, scope: &Scope<'_>, report: &mut Report) {
+        if let Some(list) = &table.read {
+            self.lists.insert("approvals.grantable.read", list.place);
+            for text in &list.value {
+                let read = PathPattern::parse(&text.value, scope.context);
+                let read = read.and_then(|read| match read.is_absolute() {
+                    true => Ok(read),
+                    false => {
+                        Err(Invalid::new("what may be granted while a sandbox runs is an absolute path")
+                            .help("the workspace is granted as it is; begin with `/` or `~`"))
+                    }
+                });
+                if let Some(read) = valid(text, read, report) {
+                    self.grantable.add(read);
+                }
+            }
+        }
+        if let Some(list) = &table.commands {
+            self.lists.insert("approvals.grantable.commands", list.place);
+            for entry in &list.value {
+                match guarded::program(entry, scope) {
+                    Ok(read) => drop(self.grantable_commands.add(entry.with(read))),
+                    Err(problem) => report.push(problem),
+                }
+            }
+        }
+        if let Some(list) = &table.hosts {
+            self.lists.insert("approvals.grantable.hosts", list.place);
+            for entry in &list.value {
+                match Destination::read(&entry.with(NetworkRule::Text(entry.value.clone()))) {
+                    Ok(read) => self.grantable_hosts.push(entry.with(read)),
+                    Err(problem) => report.push(problem),
+                }
+            }
+        }
+    }
+}
 
 impl Judge<'_> {
     /// The rule that lets `path` (absolute, as the host names it, free of links) be granted for reading.

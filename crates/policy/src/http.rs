@@ -92,8 +92,6 @@ pub struct HttpRule {
     pub paths: Vec<HttpPattern>,
     /// The largest body of one request, in bytes.
     pub request_size: Option<u64>,
-    /// The budget of this destination for the sandbox's life, in bytes: heads and bodies of requests.
-    pub bytes_out: Option<u64>,
     /// Whether a connection may become a WebSocket.
     pub websocket: bool,
 }
@@ -125,12 +123,6 @@ impl HttpRule {
     /// Sets the largest body of a request, `"1MiB"`.
     pub fn size(&mut self, text: &str) -> Result<(), Invalid> {
         self.request_size = Some(size(text)?);
-        Ok(())
-    }
-
-    /// Sets the budget of bytes out, `"10MiB"`.
-    pub fn budget(&mut self, text: &str) -> Result<(), Invalid> {
-        self.bytes_out = Some(size(text)?);
         Ok(())
     }
 
@@ -301,8 +293,6 @@ mod tests {
     fn sizes_and_websockets_are_bounded() {
         let mut small = rule(&[], &[]);
         small.size("1KiB").unwrap();
-        small.budget("10MiB").unwrap();
-        assert_eq!(small.bytes_out, Some(10 << 20));
         let rules = [small];
         let sized = |length| HttpRequest { length: Some(length), ..asks("POST", "/") };
         assert!(decide_http(&rules, &sized(1024)).is_ok());

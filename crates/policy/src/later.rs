@@ -2,14 +2,12 @@
 //! A value that asks for nothing more than what already holds is accepted. Nothing is ever ignored.
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
-use crate::document::{ApprovalsTable, Document, NetworkRule, NetworkTable, NetworkTableRule, StepTable};
-use crate::host::{Endpoint, HostPattern, parse_port};
+use crate::document::{ApprovalsTable, Document, NetworkRule, NetworkTable, StepTable};
+use crate::host::parse_port;
 use crate::identity;
-use crate::lint::engine_socket;
-use crate::path::{Scope, absolute};
+use crate::path::Scope;
 use crate::pattern::PathPattern;
-use crate::reader::{At, List, Named, choice, quoted};
-use crate::sizes::size;
+use crate::reader::{At, List, Named, choice};
 
 /// The error for something that this build cannot enforce.
 pub(crate) fn not_yet(what: &str, place: Place) -> Problem {
@@ -21,10 +19,6 @@ pub(crate) fn not_yet(what: &str, place: Place) -> Problem {
 /// Checks all that `merge` does not take over.
 pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report) {
     let mut check = Check { scope, report };
-    if let Some(workspace) = &document.workspace {
-        check.text("workspace.quota", workspace.quota.as_ref(), |text| size(text).map(drop));
-        check.switch("workspace.snapshot", workspace.snapshot.as_ref(), false);
-    }
     if let Some(network) = &document.network {
         check.network(network);
     }
@@ -58,19 +52,6 @@ impl Check<'_> {
         });
     }
 
-    fn text(&mut self, key: &str, value: Option<&At<String>>, read: impl Fn(&str) -> Result<(), Invalid>) {
-        if let Some(value) = value {
-            self.refuse(key, value.place, read(&value.value));
-        }
-    }
-
-    /// A switch of which only one position is what this build does.
-    fn switch(&mut self, key: &str, value: Option<&At<bool>>, holds: bool) {
-        if let Some(value) = value.filter(|value| value.value != holds) {
-            self.refuse(&format!("{key} = {}", value.value), value.place, Ok(()));
-        }
-    }
-
     /// One of a few words, each with whether it already holds.
     fn word(&mut self, key: &str, value: Option<&At<String>>, options: &[(&str, bool)]) {
         if let Some(value) = value
@@ -102,13 +83,7 @@ impl Check<'_> {
 
     fn network(&mut self, network: &NetworkTable) {
         for entry in network.allow.iter().flat_map(|list| &list.value).filter(|entry| !now(&entry.value)) {
-            if let NetworkRule::Table(table) = &entry.value
-                && self.network_rule(entry)
-            {
-                for (key, place) in to_come(table) {
-                    self.refuse(&format!("network.allow.{key}"), place, Ok(()));
-                }
-            }
+            self.network_rule(entry);
         }
         self.list("network.publish", network.publish.as_ref(), |port| {
             parse_port("network.publish", &port.to_string()).map(drop)
@@ -117,79 +92,11 @@ impl Check<'_> {
         self.word("network.inspect", network.inspect.as_ref(), &options);
     }
 
-    /// Is the rule valid? What is wrong with it is reported.
-    fn network_rule(&mut self, rule: &At<NetworkRule>) -> bool {
-        let read = match &rule.value {
-            NetworkRule::Text(text) => {
-                Endpoint::parse(text).map(drop).map_err(|invalid| invalid.at(rule.place))
-            }
-            NetworkRule::Table(table) => self.network_table(table, rule.place),
-        };
-        let valid = read.is_ok();
-        if let Err(problem) = read {
-            self.report.push(problem);
-        }
-        valid
-    }
-
-    fn network_table(&self, rule: &NetworkTableRule, place: Place) -> Result<(), Problem> {
-        fn each(
-            list: Option<&List<String>>,
-            read: impl Fn(&str) -> Result<(), Invalid>,
-        ) -> Result<(), Problem> {
-            list.iter()
-                .flat_map(|list| &list.value)
-                .try_for_each(|entry| read(&entry.value).map_err(|invalid| invalid.at(entry.place)))
-        }
-        let targets = [rule.host.is_some(), rule.unix.is_some(), rule.host_loopback.is_some()];
-        if targets.iter().filter(|present| **present).count() != 1 {
-            let problem =
-                Problem::new(place, "a network rule needs exactly one of `host`, `unix`, `host_loopback`");
-            return Err(problem.help("write one rule for each".to_owned()));
-        }
-        if let Some(host) = &rule.host {
-            let read = if rule.port.is_some() {
-                HostPattern::parse(&host.value).map(drop)
-            } else {
-                Endpoint::parse(&host.value).map(drop)
-            };
-            read.map_err(|invalid| invalid.at(host.place))?;
-        }
-        for port in rule.port.iter().chain(&rule.host_loopback) {
-            parse_port("network.allow", &port.value.to_string()).map_err(|invalid| invalid.at(port.place))?;
-        }
-        if let Some(unix) = &rule.unix {
-            let path = absolute(&unix.value, self.scope).map_err(|invalid| invalid.at(unix.place))?;
-            if let Some(invalid) = engine_socket(&path, self.scope.context) {
-                return Err(invalid.at(unix.place));
-            }
-        }
-        if let Some(bytes) = &rule.bytes_out {
-            size(&bytes.value).map_err(|invalid| invalid.at(bytes.place))?;
-        }
-        if let Some(protocol) = &rule.protocol {
-            let known = ["tcp", "tls", "http", "postgres", "mysql", "redis", "ssh"];
-            if !known.contains(&protocol.value.as_str()) {
-                let problem =
-                    Problem::new(protocol.place, format!("the protocol `{}` is not known", protocol.value));
-                return Err(problem.help(format!("write one of {}", quoted(&known))));
-            }
-        }
-        each(rule.methods.as_ref(), |method| {
-            if !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-                return Ok(());
-            }
-            Err(Invalid::new(format!("`{method}` is not an HTTP method"))
-                .help("write it in upper case, `GET`"))
-        })?;
-        each(rule.paths.as_ref(), |path| {
-            if !path.starts_with('/') {
-                return Err(
-                    Invalid::new(format!("`{path}` is not an HTTP path")).help(format!("write `/{path}`"))
-                );
-            }
-            PathPattern::parse(path, self.scope.context).map(drop)
-        })
+    /// A rule needs one target: without it, nothing else of it can be read.
+    fn network_rule(&mut self, rule: &At<NetworkRule>) {
+        let problem =
+            Problem::new(rule.place, "a network rule needs exactly one of `host`, `unix`, `host_loopback`");
+        self.report.push(problem.help("write one rule for each".to_owned()));
     }
 
     /// What its tables say is merged; what of that comes later is found here.
@@ -207,32 +114,17 @@ impl Check<'_> {
         if let Some(grantable) = &approvals.grantable {
             self.patterns("approvals.grantable.exec", grantable.exec.as_ref());
             self.patterns("approvals.grantable.write", grantable.write.as_ref());
-            self.list("approvals.grantable.hosts", grantable.hosts.as_ref(), |host| {
-                Endpoint::parse(host).map(drop)
-            });
         }
     }
 }
 
-/// Is all of the rule enforced?
+/// Has the rule one target, so that it can be read?
 pub(crate) fn now(rule: &NetworkRule) -> bool {
     match rule {
         NetworkRule::Text(_) => true,
         NetworkRule::Table(table) => {
             let targets = [table.host.is_some(), table.unix.is_some(), table.host_loopback.is_some()];
-            targets.iter().filter(|there| **there).count() == 1 && to_come(table).is_empty()
+            targets.iter().filter(|there| **there).count() == 1
         }
     }
 }
-
-/// What of a rule is not enforced yet.
-fn to_come(rule: &NetworkTableRule) -> Vec<(&'static str, Place)> {
-    let protocol = rule.protocol.as_ref().filter(|word| PROTOCOLS.contains(&word.value.as_str()));
-    [("bytes_out", rule.bytes_out.as_ref().map(|at| at.place)), ("protocol", protocol.map(|at| at.place))]
-        .into_iter()
-        .filter_map(|(key, place)| Some((key, place?)))
-        .collect()
-}
-
-/// Protocols that are known, and not looked into yet.
-const PROTOCOLS: &[&str] = &["postgres", "mysql", "redis", "ssh"];

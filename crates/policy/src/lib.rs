@@ -71,7 +71,8 @@ pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
 pub use crate::network::{
-    NetworkJudge, NetworkRules, Peer, Way, decide_connect, decide_request, network_remedy,
+    Budget, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, Way, decide_connect, decide_request,
+    network_remedy, written_endpoint,
 };
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;

@@ -110,7 +110,8 @@ pub(crate) const KEYS: [&str; 8] =
 
 /// What a policy asks above the ceiling.
 pub(crate) fn above(key: &str, wanted: &At<u64>, most: &At<u64>) -> Problem {
-    let title = format!("`limits.{key}` of {} is above the ceiling", shown(key, wanted.value));
+    let table = if key == "quota" { "workspace" } else { "limits" };
+    let title = format!("`{table}.{key}` of {} is above the ceiling", shown(key, wanted.value));
     let label = format!("the ceiling allows {}", shown(key, most.value));
     Problem::new(wanted.place, title)
         .label("set here")

@@ -67,13 +67,30 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_commands(merged, report);
     check_unreachable(merged, report);
     check_outputs(merged, report);
+    check_snapshot(merged, report);
     credential::check(merged, report);
     if let Some(ask) = merged.ask.as_ref().filter(|ask| {
-        ask.value && merged.grantable.items.is_empty() && merged.grantable_commands.items.is_empty()
+        ask.value
+            && merged.grantable.items.is_empty()
+            && merged.grantable_commands.items.is_empty()
+            && merged.grantable_hosts.is_empty()
     }) {
         let problem = Problem::new(ask.place, "there is nothing that the owner could be asked about");
         let help = "name it: `grantable = { read = [\"~/projects/**\"] }`";
         report.push(problem.label("no `approvals.grantable.read`").help(help.to_owned()));
+    }
+}
+
+/// A snapshot is of the host's own files, where the task changes those.
+fn check_snapshot(merged: &Merged, report: &mut Report) {
+    let mode = merged.mode.as_ref().map(|mode| mode.value).unwrap_or_default();
+    if let Some(on) = merged.snapshot.as_ref().filter(|on| on.value && mode != crate::model::Mode::Direct) {
+        let problem = Problem::new(on.place, "`workspace.snapshot` has no meaning in this mode".to_owned());
+        report.push(
+            problem
+                .label("the host's files are not changed by the task")
+                .help("write `mode = \"direct\"`, or remove it".to_owned()),
+        );
     }
 }
 

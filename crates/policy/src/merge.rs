@@ -21,6 +21,7 @@ use crate::model::{self, EnvironmentValue, Grant, Identity, Mode, Policy, Rule};
 use crate::path::{Scope, absolute, first_wildcard, grant};
 use crate::pattern::PathPattern;
 use crate::reader::{At, List, Named, choice};
+use crate::sizes::size;
 use crate::suggest::nearest;
 
 /// What all documents so far say together.
@@ -40,6 +41,7 @@ pub(crate) struct Merged {
     /// What may be granted for reading while the sandbox runs.
     pub(crate) grantable: Collected<PathPattern>,
     pub(crate) grantable_commands: Collected<String>,
+    pub(crate) grantable_hosts: Vec<At<Destination>>,
     /// Whether the owner is asked.
     pub(crate) ask: Option<At<bool>>,
     pub(crate) pass: Collected<String>,
@@ -47,6 +49,7 @@ pub(crate) struct Merged {
     /// `None`: no document has the list.
     pub(crate) commands: Option<Collected<String>>,
     pub(crate) from_workspace: Option<At<bool>>,
+    pub(crate) snapshot: Option<At<bool>>,
     pub(crate) guard: guarded::Keys,
     pub(crate) reach: Vec<At<Destination>>,
     pub(crate) unix: Vec<At<PathBuf>>,
@@ -147,37 +150,8 @@ impl Merged {
                 replace_by(&mut self.terminal_raw, read.as_ref());
             }
         }
-        if let Some(written) = document.approvals.as_ref().and_then(|approvals| approvals.on_refusal.as_ref())
-        {
-            let options = [("fail", false), ("ask", true)];
-            let read = choice("approvals.on_refusal", written, &options, report).map(|ask| written.with(ask));
-            replace_by(&mut self.ask, read.as_ref());
-        }
-        let grantable = document.approvals.as_ref().and_then(|approvals| approvals.grantable.as_ref());
-        if let Some(list) = grantable.and_then(|grantable| grantable.read.as_ref()) {
-            self.lists.insert("approvals.grantable.read", list.place);
-            for text in &list.value {
-                let read = PathPattern::parse(&text.value, scope.context);
-                let read = read.and_then(|read| match read.is_absolute() {
-                    true => Ok(read),
-                    false => {
-                        Err(Invalid::new("what may be granted while a sandbox runs is an absolute path")
-                            .help("the workspace is granted as it is; begin with `/` or `~`"))
-                    }
-                });
-                if let Some(read) = valid(text, read, report) {
-                    self.grantable.add(read);
-                }
-            }
-        }
-        if let Some(list) = grantable.and_then(|grantable| grantable.commands.as_ref()) {
-            self.lists.insert("approvals.grantable.commands", list.place);
-            for entry in &list.value {
-                match guarded::program(entry, scope) {
-                    Ok(read) => drop(self.grantable_commands.add(entry.with(read))),
-                    Err(problem) => report.push(problem),
-                }
-            }
+        if let Some(approvals) = &document.approvals {
+            self.add_approvals(approvals, scope, report);
         }
         if let Some(expect) = &document.expect {
             self.expect_allow.extend(expect.allow.iter().flat_map(|list| list.value.iter().cloned()));
@@ -255,6 +229,13 @@ impl Merged {
             replace_by(&mut self.mode, read.as_ref());
         }
         replace_by(&mut self.git, written.git.as_ref());
+        replace_by(&mut self.snapshot, written.snapshot.as_ref());
+        if let Some(quota) = &written.quota {
+            match size(&quota.value) {
+                Ok(value) => self.add_limit("quota", quota.with(value)),
+                Err(invalid) => report.push(invalid.at(quota.place)),
+            }
+        }
         add_patterns(&mut self.protect, written.protect.as_ref(), scope, report);
         if let Some(list) = &written.outputs {
             self.lists.insert("workspace.outputs", list.place);
@@ -329,6 +310,12 @@ impl Merged {
             self.lists.insert("network.allow", list.place);
             for entry in list.value.iter().filter(|entry| later::now(&entry.value)) {
                 if let Some(unix) = unix_of(&entry.value) {
+                    if let NetworkRule::Table(table) = &entry.value
+                        && let Some(bytes) = &table.bytes_out
+                    {
+                        let title = "bytes to a unix socket are not counted by this build";
+                        report.push(Problem::new(bytes.place, title).help("remove `bytes_out`".to_owned()));
+                    }
                     match destination::socket(unix, scope) {
                         Ok(path) => self.unix.push(entry.with(path)),
                         Err(problem) => report.push(problem),
@@ -363,14 +350,18 @@ impl Merged {
     /// Bounds are only ever tightened: the smaller one holds, whoever wrote it.
     fn add_limits(&mut self, written: &LimitsTable, report: &mut Report) {
         for (key, read) in limits::read(written, report) {
-            if self.limits.get(key).is_none_or(|present| read.value < present.value) {
-                self.limits.insert(key, read);
-            }
+            self.add_limit(key, read);
         }
         if let Some(exact) = &written.exact
             && (exact.value || self.exact.is_none())
         {
             self.exact = Some(exact.clone());
+        }
+    }
+
+    fn add_limit(&mut self, key: &'static str, read: At<u64>) {
+        if self.limits.get(key).is_none_or(|present| read.value < present.value) {
+            self.limits.insert(key, read);
         }
     }
 
@@ -409,6 +400,7 @@ impl Merged {
             }
         };
         note("workspace.mode", self.mode.as_ref().map(|at| at.place));
+        note("workspace.snapshot", self.snapshot.as_ref().map(|at| at.place));
         note("workspace.git", self.git.as_ref().map(|at| at.place));
         note(
             "commands.allow",
@@ -432,6 +424,8 @@ impl Merged {
                 mode: self.mode.as_ref().map(|at| at.value).unwrap_or_default(),
                 protect: rules(&self.protect.items, report),
                 outputs: rules(&self.outputs.items, report),
+                quota: self.limits.get("quota").map(|at| rule(at, report)),
+                snapshot: value(&self.snapshot),
                 git: value(&self.git),
             },
             files: model::Files {
@@ -444,6 +438,7 @@ impl Merged {
             approvals: model::Approvals {
                 read: rules(&self.grantable.items, report),
                 commands: rules(&self.grantable_commands.items, report),
+                hosts: rules(&self.grantable_hosts, report),
                 ask: value(&self.ask),
             },
             environment: model::Environment {
@@ -517,7 +512,7 @@ pub(crate) fn replace_by<T: Clone>(present: &mut Option<At<T>>, later: Option<&A
 }
 
 /// The value with its place, or a problem at that place.
-fn valid<T, U>(written: &At<T>, read: Result<U, Invalid>, report: &mut Report) -> Option<At<U>> {
+pub(crate) fn valid<T, U>(written: &At<T>, read: Result<U, Invalid>, report: &mut Report) -> Option<At<U>> {
     match read {
         Ok(value) => Some(written.with(value)),
         Err(invalid) => {

@@ -105,6 +105,10 @@ pub struct Workspace {
     pub protect: Vec<Rule<PathPattern>>,
     /// With `discard`: all that may come out, by an apply. Relative to the workspace.
     pub outputs: Vec<Rule<PathPattern>>,
+    /// The most that the task may put there, in bytes.
+    pub quota: Option<Rule<u64>>,
+    /// With `direct`: what is there at the start is kept for undo.
+    pub snapshot: bool,
     /// Follow git's links (worktrees, submodules, alternates) out of the workspace.
     pub git: bool,
 }
@@ -140,6 +144,8 @@ pub struct Approvals {
     pub read: Vec<Rule<PathPattern>>,
     /// Commands that may be; entries of the same form as [`Commands::allow`].
     pub commands: Vec<Rule<String>>,
+    /// Destinations that may be.
+    pub hosts: Vec<Rule<Destination>>,
     /// Whoever uses such a thing waits, and the owner is asked.
     pub ask: bool,
 }

@@ -1,5 +1,7 @@
 //! The judge of one name or one connection, by the rules of `[network]`.
 
+mod granted;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use crate::http::{HttpPattern, HttpRequest, HttpRule, decide_http};
 use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
+
+pub use granted::GrantedHost;
 
 /// Who is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,16 +35,72 @@ struct Line {
     protocol: Protocol,
     /// What requests may be; `None`: anything.
     http: Option<HttpRule>,
+    /// Bytes that may leave by it.
+    bytes_out: Option<u64>,
     by: String,
 }
 
+impl Line {
+    fn of(destination: &Destination, by: String) -> Self {
+        Self {
+            host: destination.endpoint.host.clone(),
+            port: Some(destination.endpoint.port),
+            protocol: destination.protocol,
+            http: destination.http.clone(),
+            bytes_out: destination.bytes_out,
+            by,
+        }
+    }
+
+    /// Whether each request is to be judged: by what it says, or since its bytes are counted.
+    fn judged(&self) -> bool {
+        self.http.is_some() || self.protocol == Protocol::Http && self.bytes_out.is_some()
+    }
+
+    fn budget(&self, number: usize) -> Option<Budget> {
+        Some(Budget { number, most: self.bytes_out?, by: self.by.clone() })
+    }
+}
+
+/// Bytes that may leave by one rule while a sandbox lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Of the rule.
+    pub number: usize,
+    /// Bytes.
+    pub most: u64,
+    by: String,
+}
+
+impl Budget {
+    /// Why nothing more may leave.
+    pub fn exceeded(&self) -> String {
+        format!("no more than {} bytes may leave, by {}", self.most, self.by)
+    }
+}
+
+/// How a request may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The path to send on.
+    pub path: HttpPath,
+    /// Bytes that its body may have.
+    pub size: Option<u64>,
+    /// What its bytes are counted against.
+    pub budget: Option<Budget>,
+}
+
 /// How a connection may go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
     /// What must be spoken.
     pub protocol: Protocol,
     /// Each request is to be judged.
     pub judged: bool,
+    /// The grant that it stands and falls with, where no rule allows it.
+    pub granted: Option<u32>,
+    /// What the client's bytes are counted against, where requests are not judged.
+    pub budget: Option<Budget>,
 }
 
 /// All rules about the network, as who judges gets them.
@@ -48,6 +108,10 @@ pub struct Way {
 pub struct NetworkRules {
     allow: Vec<Line>,
     deny: Vec<Line>,
+    /// What may be granted while the sandbox runs.
+    grantable: Vec<Line>,
+    /// The owner is asked about that.
+    asks: bool,
     /// Sockets of the host by their paths.
     unix: Vec<PathBuf>,
     /// Where credentials go: each request there is looked into.
@@ -59,6 +123,9 @@ pub struct NetworkRules {
 pub struct NetworkJudge {
     allow: Index,
     deny: Index,
+    granted: granted::Granted,
+    grantable: Index,
+    asks: bool,
     secret: Vec<Endpoint>,
 }
 
@@ -104,10 +171,14 @@ impl Index {
         match peer {
             Peer::Name(name) => self.about(name).filter(fits).collect(),
             Peer::Address(address) => {
-                let address = inner(*address);
-                let found = self.blocks.iter().filter(|(first, bits, _)| holds(*first, *bits, address));
+                // A rule means an address as it is written, and where packets to it end up.
+                let ends = inner(*address);
+                let found = self
+                    .blocks
+                    .iter()
+                    .filter(|(first, bits, _)| holds(*first, *bits, ends) || holds(*first, *bits, *address));
                 let opens = |(first, bits, _): &&(IpAddr, u8, usize)| {
-                    !opening || special(address, Some((*first, *bits))).is_none()
+                    !opening || special(ends, Some((*first, *bits))).is_none()
                 };
                 found.filter(opens).map(|(_, _, number)| *number).filter(fits).collect()
             }
@@ -123,21 +194,17 @@ impl NetworkRules {
     /// The rules of a policy; `None`: it grants no network, and nothing of this is needed.
     pub fn of(policy: &Policy) -> Option<Self> {
         let network = &policy.network;
-        if network.allow.is_empty() && network.unix.is_empty() {
+        if network.allow.is_empty() && network.unix.is_empty() && policy.approvals.hosts.is_empty() {
             return None;
         }
-        let allow = network.allow.iter().map(|rule| Line {
-            host: rule.value.endpoint.host.clone(),
-            port: Some(rule.value.endpoint.port),
-            protocol: rule.value.protocol,
-            http: rule.value.http.clone(),
-            by: allowed_by(rule).to_string(),
-        });
+        let allow = network.allow.iter().map(|rule| Line::of(&rule.value, allowed_by(rule).to_string()));
+        let grantable = policy.approvals.hosts.iter().map(|rule| Line::of(&rule.value, String::new()));
         let deny = network.deny.iter().map(|rule| Line {
             host: rule.value.host.clone(),
             port: rule.value.port,
             protocol: Protocol::Tcp,
             http: None,
+            bytes_out: None,
             by: denied_by(rule).to_string(),
         });
         let unix = network.unix.iter().map(|rule| rule.value.clone());
@@ -145,6 +212,8 @@ impl NetworkRules {
         Some(Self {
             allow: allow.collect(),
             deny: deny.collect(),
+            grantable: grantable.collect(),
+            asks: policy.approvals.ask,
             unix: unix.collect(),
             secret: secret.collect(),
         })
@@ -152,19 +221,27 @@ impl NetworkRules {
 
     /// For a reader, a line each.
     pub fn describe(&self) -> Vec<String> {
+        let later = if self.asks { "ask" } else { "grantable" };
         let line = |word: &str, line: &Line| {
             let port = line.port.map(|port| format!(":{port}")).unwrap_or_default();
             let must = match line.protocol {
                 Protocol::Tcp => "",
                 Protocol::Tls => ", TLS to that name",
                 Protocol::Http => ", HTTP to that name",
+                other => &format!(", {}", other.word()),
             };
+            let budget = line.bytes_out.map(|most| format!(", {most} bytes out")).unwrap_or_default();
             let requests = line.http.as_ref().map(describe_requests).unwrap_or_default();
-            format!("{word:8} {}{port}{must}{requests}", line.host)
+            format!("{word:8} {}{port}{must}{requests}{budget}", line.host)
         };
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
         let sockets = self.unix.iter().map(|path| format!("allow    {}, by its bytes alone", path.display()));
-        allowed.chain(sockets).chain(self.deny.iter().map(|rule| line("deny", rule))).collect()
+        let grantable = self.grantable.iter().map(|rule| line(later, rule));
+        allowed
+            .chain(sockets)
+            .chain(grantable)
+            .chain(self.deny.iter().map(|rule| line("deny", rule)))
+            .collect()
     }
 
     /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
@@ -189,7 +266,8 @@ impl NetworkRules {
 
     /// Each port that something can be reached at.
     pub fn ports(&self) -> Vec<u16> {
-        let mut ports: Vec<u16> = self.allow.iter().filter_map(|line| line.port).collect();
+        let mut ports: Vec<u16> =
+            self.allow.iter().chain(&self.grantable).filter_map(|line| line.port).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
@@ -199,7 +277,14 @@ impl NetworkRules {
 impl NetworkJudge {
     /// Indexes the rules.
     pub fn new(rules: NetworkRules) -> Self {
-        Self { allow: Index::new(rules.allow), deny: Index::new(rules.deny), secret: rules.secret }
+        Self {
+            allow: Index::new(rules.allow),
+            deny: Index::new(rules.deny),
+            granted: granted::Granted::default(),
+            grantable: Index::new(rules.grantable),
+            asks: rules.asks,
+            secret: rules.secret,
+        }
     }
 
     /// Does a credential go there?
@@ -213,8 +298,8 @@ impl NetworkJudge {
     /// Why not, in words.
     pub fn knows(&self, name: &str) -> Result<(), String> {
         let mut denied = None;
-        for number in self.allow.about(name) {
-            let Some(port) = self.allow.line(number).and_then(|line| line.port) else { continue };
+        let lines = self.naming().flat_map(|index| index.about(name).filter_map(|number| index.line(number)));
+        for port in lines.filter_map(|line| line.port) {
             match self.deny.find(&Peer::Name(name), port, false) {
                 None => return Ok(()),
                 Some(number) => denied = self.deny.line(number),
@@ -232,16 +317,15 @@ impl NetworkJudge {
         if let Some(line) = self.deny.find(peer, port, false).and_then(|number| self.deny.line(number)) {
             return Err(line.by.clone());
         }
-        let lines: Vec<&Line> = self
-            .allow
-            .all(peer, port, true)
-            .into_iter()
-            .filter_map(|number| self.allow.line(number))
-            .collect();
         // One that bounds nothing allows all.
-        if let Some(line) = lines.iter().find(|line| line.http.is_none()).or(lines.first()) {
+        if let Some((number, line)) = self.lines(peer, port).next() {
             let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
-            return Ok(Way { protocol: line.protocol, judged: secret || line.http.is_some() });
+            let judged = secret || line.judged();
+            let budget = line.budget(number).filter(|_| !judged);
+            return Ok(Way { protocol: line.protocol, judged, granted: None, budget });
+        }
+        if let Some(way) = self.by_grant(peer, port) {
+            return Ok(way);
         }
         let Peer::Address(address) = peer else {
             let Peer::Name(name) = peer else { return Err(String::new()) };
@@ -253,21 +337,30 @@ impl NetworkJudge {
         })
     }
 
-    /// May this request be made there? With the path to send on.
+    /// The rules about a peer and a port, with their numbers: those that bound least first.
+    fn lines(&self, peer: &Peer<'_>, port: u16) -> impl Iterator<Item = (usize, &Line)> {
+        let numbers = self.allow.all(peer, port, true).into_iter();
+        let mut lines: Vec<_> =
+            numbers.filter_map(|number| Some((number, self.allow.line(number)?))).collect();
+        lines.sort_by_key(|(_, line)| (line.http.is_some(), line.bytes_out.is_some()));
+        lines.into_iter()
+    }
+
+    /// May this request be made there?
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<HttpPath, String> {
-        let lines = self.allow.all(peer, port, true);
-        let lines = lines.into_iter().filter_map(|number| self.allow.line(number));
-        let secret = self.secret(peer, port);
-        // One that bounds nothing, where a credential has requests looked into.
-        let free = || secret.then(|| HttpRule { websocket: true, ..HttpRule::default() });
-        let rules: Vec<HttpRule> = lines.filter_map(|line| line.http.clone().or_else(free)).collect();
-        decide_http(&rules, request).map(|(_, path)| path).map_err(|refusal| {
+    pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<Pass, String> {
+        let lines: Vec<_> = self.lines(peer, port).collect();
+        let rules: Vec<HttpRule> =
+            lines.iter().map(|(_, line)| line.http.clone().unwrap_or_default()).collect();
+        let (index, path) = decide_http(&rules, request).map_err(|refusal| {
             let target = String::from_utf8_lossy(request.target);
             format!("{} {}: {refusal}", request.method, target.split('?').next().unwrap_or_default())
-        })
+        })?;
+        let size = rules.get(index).and_then(|rule| rule.request_size);
+        let budget = lines.get(index).and_then(|(number, line)| line.budget(*number));
+        Ok(Pass { path, size, budget })
     }
 
     /// May a name that is allowed lead to this address?
@@ -280,7 +373,9 @@ impl NetworkJudge {
             return Err(format!("`{name}` leads to `{address}`: {}", line.by));
         }
         match why(address) {
-            Some(what) if self.allow.find(&peer, port, true).is_none() => {
+            Some(what)
+                if self.allow.find(&peer, port, true).is_none() && self.by_grant(&peer, port).is_none() =>
+            {
                 Err(format!("`{name}` leads to `{address}`, {what}"))
             }
             _ => Ok(()),
@@ -289,7 +384,7 @@ impl NetworkJudge {
 }
 
 /// Decides about one request: the connection it needs, then what rules say of it.
-pub fn decide_request(policy: &Policy, endpoint: &Endpoint, method: &str, target: &str) -> Decision {
+pub fn decide_request(policy: &Policy, endpoint: &Endpoint, request: &HttpRequest<'_>) -> Decision {
     let connection = decide_connect(policy, endpoint);
     let (true, Some(rules)) = (connection.is_allow(), NetworkRules::of(policy)) else { return connection };
     let judge = NetworkJudge::new(rules);
@@ -301,8 +396,7 @@ pub fn decide_request(policy: &Policy, endpoint: &Endpoint, method: &str, target
     if !judge.connect(&peer, endpoint.port).is_ok_and(|way| way.judged) {
         return connection;
     }
-    let request = HttpRequest { method, target: target.as_bytes(), length: None, websocket: false };
-    match judge.request(&peer, endpoint.port, &request) {
+    match judge.request(&peer, endpoint.port, request) {
         Ok(_) => connection,
         Err(why) => Decision::Refuse { by: Reason::BuiltIn(why) },
     }
@@ -311,7 +405,9 @@ pub fn decide_request(policy: &Policy, endpoint: &Endpoint, method: &str, target
 fn describe_requests(rule: &HttpRule) -> String {
     let paths: Vec<&str> = rule.paths.iter().map(HttpPattern::text).collect();
     let part = |word: &str, list: String| if list.is_empty() { list } else { format!(", {word} {list}") };
-    part("only", rule.methods.join(" ")) + &part("paths", paths.join(" "))
+    let size = rule.request_size.map(|most| format!(", bodies of {most} bytes")).unwrap_or_default();
+    let websocket = if rule.websocket { ", WebSocket" } else { "" };
+    part("only", rule.methods.join(" ")) + &part("paths", paths.join(" ")) + &size + websocket
 }
 
 fn allowed_by(rule: &Rule<Destination>) -> Reason {
@@ -323,6 +419,14 @@ fn denied_by(rule: &Rule<Denied>) -> Reason {
     Reason::Rule { key: "network.deny", text: rule.value.to_string(), origin: rule.origin.clone() }
 }
 
+/// A host and port as a policy writes them.
+pub fn written_endpoint(host: &str, port: u16) -> String {
+    match host.parse() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}
+
 /// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
 /// stands for the usual one.
 pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
@@ -330,10 +434,7 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     // The name is allowed already, and the address that it leads to is not.
     let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
     let host = leads.unwrap_or(host);
-    let written = match host.parse() {
-        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
-        _ => format!("{host}:{port}"),
-    };
+    let written = written_endpoint(host, port);
     let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
     if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
         return Vec::new();
@@ -389,7 +490,7 @@ mod tests {
             let endpoint = Endpoint::parse(text).unwrap();
             let protocol = Protocol::of_port(endpoint.port);
             let by = (*text).to_owned();
-            Line { host: endpoint.host, port: Some(endpoint.port), protocol, http: None, by }
+            Line { host: endpoint.host, port: Some(endpoint.port), protocol, http: None, bytes_out: None, by }
         });
         let deny = deny.iter().map(|text| {
             let denied = Denied::parse(text).unwrap();
@@ -398,14 +499,14 @@ mod tests {
                 port: denied.port,
                 protocol: Protocol::Tcp,
                 http: None,
+                bytes_out: None,
                 by: format!("deny {text}"),
             }
         });
         NetworkJudge::new(NetworkRules {
             allow: allow.collect(),
             deny: deny.collect(),
-            unix: Vec::new(),
-            secret: Vec::new(),
+            ..NetworkRules::default()
         })
     }
 
@@ -458,6 +559,37 @@ mod tests {
             ("169.254.169.254", 25),
         ] {
             assert!(to(address, port).is_err(), "{address}:{port}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_denied_in_every_form() {
+        let judge = judge(
+            &["0.0.0.0/0:80", "[::/0]:80"],
+            &[
+                "[::ffff:203.0.113.20]",
+                "[::ffff:198.51.100.0/120]",
+                "[64:ff9b::cb00:711e]",
+                "[2002:cb00:7128::/48]",
+            ],
+        );
+        let to = |address: &str| judge.connect(&Peer::Address(address.parse().unwrap()), 80);
+        for address in [
+            "203.0.113.20",
+            "::ffff:203.0.113.20",
+            "64:ff9b::cb00:7114",
+            "198.51.100.77",
+            "64:ff9b::cb00:711e",
+            "2002:cb00:7128::9",
+        ] {
+            assert!(to(address).is_err_and(|why| why.starts_with("deny ")), "{address}");
+            assert!(judge.vet("a.example", address.parse().unwrap(), 80).is_err(), "{address}");
+        }
+        for address in ["203.0.113.21", "198.51.101.1", "203.0.113.30", "64:ff9b::cb00:711f", "2001:db8::1"] {
+            assert!(to(address).is_ok(), "{address}");
+        }
+        for address in ["64:ff9b::a00:1", "2002:a9fe:a9fe::1", "::ffff:10.0.0.1", "::1"] {
+            assert!(to(address).is_err(), "{address}: `::/0` opens nothing special");
         }
     }
 

@@ -81,12 +81,20 @@ impl Printer<'_> {
             for rule in &network.allow {
                 let Endpoint { host, port } = &rule.value.endpoint;
                 if *host == HostPattern::Name(HOST.to_owned()) {
-                    self.line("  ", &format!("{{ host_loopback = {port} }}, # from {}", rule.origin));
+                    let budget = rule
+                        .value
+                        .bytes_out
+                        .map(|most| format!(", bytes_out = \"{most}B\""))
+                        .unwrap_or_default();
+                    self.line("  ", &format!("{{ host_loopback = {port}{budget} }}, # from {}", rule.origin));
                     continue;
                 }
                 let (host, word) = (quoted(&host.to_string()), rule.value.protocol.word());
                 let requests = rule.value.http.as_ref().map(requests).unwrap_or_default();
-                let text = format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests} }}");
+                let budget =
+                    rule.value.bytes_out.map(|most| format!(", bytes_out = \"{most}B\"")).unwrap_or_default();
+                let text =
+                    format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests}{budget} }}");
                 self.line("  ", &format!("{text}, # from {}", rule.origin));
             }
             for rule in &network.unix {
@@ -209,6 +217,12 @@ impl Printer<'_> {
             Mode::Temporary => "temporary",
         };
         self.key("mode", &quoted(mode), self.policy.origins.get("workspace.mode"));
+        if let Some(quota) = &workspace.quota {
+            self.key("quota", &limits::shown("quota", quota.value), Some(&quota.origin));
+        }
+        if workspace.snapshot {
+            self.key("snapshot", "true", self.policy.origins.get("workspace.snapshot"));
+        }
         if workspace.git {
             self.key("git", "true", self.policy.origins.get("workspace.git"));
         }
@@ -232,11 +246,14 @@ impl Printer<'_> {
             self.table("approvals");
             self.key("on_refusal", "\"ask\"", self.policy.origins.get("approvals.on_refusal"));
         }
-        if !approvals.read.is_empty() || !approvals.commands.is_empty() {
+        if !approvals.read.is_empty() || !approvals.commands.is_empty() || !approvals.hosts.is_empty() {
             self.table("approvals.grantable");
         }
         if !approvals.commands.is_empty() {
             self.list("commands", &approvals.commands, |entry| command(entry));
+        }
+        if !approvals.hosts.is_empty() {
+            self.list("hosts", &approvals.hosts, |host| host.endpoint.to_string());
         }
         if !approvals.read.is_empty() {
             self.list("read", &approvals.read, |pattern| pattern.text().to_owned());
@@ -308,7 +325,9 @@ fn requests(rule: &HttpRule) -> String {
     };
     let methods = rule.methods.iter().map(|method| quoted(method)).collect();
     let paths = rule.paths.iter().map(|path| quoted(path.text())).collect();
-    list("methods", methods) + &list("paths", paths)
+    let size = rule.request_size.map(|most| format!(", request_size = \"{most}B\"")).unwrap_or_default();
+    let websocket = if rule.websocket { ", websocket = true" } else { "" };
+    list("methods", methods) + &list("paths", paths) + &size + websocket
 }
 
 fn grant(grant: &Grant) -> String {

@@ -9,10 +9,13 @@ use crate::{executions, terminal};
 use ringfence_confine::survey;
 use ringfence_plan::{Plan, Step};
 use ringfence_policy::{
-    Access, Context as PolicyContext, Execution, Judge, Origin, Policy, Rule, check_grant,
+    Access, Context as PolicyContext, Endpoint, Execution, Judge, Origin, Policy, Rule, check_grant,
+    network_remedy, written_endpoint,
 };
 use ringfence_record::{Event, Writer};
-use ringfence_supervise::{Clerk, Command, Fate, GrantedCommand, Opening, Refusal, Refused, Wish};
+use ringfence_supervise::{
+    Clerk, Command, Fate, GrantedCommand, GrantedHost, Opening, Refusal, Refused, Wish,
+};
 
 /// Decides for one run. The log is also others' to write.
 pub(crate) struct Approvals<'a> {
@@ -41,7 +44,7 @@ enum Shown {
 
 /// Whether anything may be granted while it runs.
 pub(crate) fn any(policy: &Policy) -> bool {
-    files(policy) || !policy.approvals.commands.is_empty()
+    files(policy) || !policy.approvals.commands.is_empty() || !policy.approvals.hosts.is_empty()
 }
 
 /// Whether files may be.
@@ -106,6 +109,25 @@ impl<'a> Approvals<'a> {
             Vec::new()
         };
         Ok(Opening { number, path: path.to_path_buf(), directory, own, hidden })
+    }
+
+    fn asked_to_reach(&self, refusal: &Refusal, (host, port): (&str, u16)) -> bool {
+        let entry = written_endpoint(host, port);
+        let event = Event::Ask {
+            path: entry.clone(),
+            purpose: "connect".into(),
+            process: refusal.process,
+            program: refusal.program.to_string_lossy().into_owned(),
+        };
+        if self.silent {
+            let text = format!(
+                "{} waits to connect to {entry}: `ringfence grant {} --host {entry}` within 60 seconds",
+                refusal.program.display(),
+                self.run
+            );
+            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
+        }
+        self.log.borrow_mut().append(&event).is_ok()
     }
 
     fn asked_to_start(&self, refusal: &Refusal, command: &Command) -> bool {
@@ -184,6 +206,9 @@ impl Clerk for Approvals<'_> {
         if let Refused::Command(command) = &refusal.what {
             return self.asked_to_start(refusal, command);
         }
+        if let Refused::Network { host, port, .. } = &refusal.what {
+            return self.asked_to_reach(refusal, (host, *port));
+        }
         let Refused::Asked { path, purpose } = &refusal.what else { return true };
         let event = Event::Ask {
             path: path.to_string_lossy().into_owned(),
@@ -209,6 +234,19 @@ impl Clerk for Approvals<'_> {
             let command = Command { rule: format!("the owner was asked: {why}"), ..command.clone() };
             let program = refusal.program.to_string_lossy().into_owned();
             let event = executions::event(&command, refusal.process, program);
+            return self.log.borrow_mut().append(&event).is_ok();
+        }
+        if let Refused::Network { host, port, rule, .. } = &refusal.what {
+            let event = Event::NetDeny {
+                unix: String::new(),
+                host: host.clone(),
+                port: *port,
+                process: refusal.process,
+                program: refusal.program.to_string_lossy().into_owned(),
+                times: 1,
+                rule: format!("the owner was asked: {why}"),
+                remedy: network_remedy(host, *port, rule),
+            };
             return self.log.borrow_mut().append(&event).is_ok();
         }
         let Refused::Asked { path, purpose } = &refusal.what else { return true };
@@ -254,6 +292,30 @@ impl Clerk for Approvals<'_> {
         if let Some(scribe) = &self.scribe {
             scribe.add(path);
         }
+    }
+
+    fn reach(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedHost, String> {
+        let endpoint = Endpoint::parse(entry).map_err(|invalid| invalid.to_string())?;
+        let (granted, by) = self.policy.grant_host(&endpoint)?;
+        let event = Event::Grant {
+            path: endpoint.to_string(),
+            access: "connect".into(),
+            seconds,
+            why: why.to_owned(),
+            rule: by,
+        };
+        match self.log.borrow_mut().append(&event) {
+            Ok(_) => Ok(granted),
+            Err(error) => Err(format!("it could not be written down: {error}")),
+        }
+    }
+
+    fn offer_host(&self, host: &str, port: u16) -> Option<String> {
+        if !self.policy.approvals.ask || port == 0 {
+            return None;
+        }
+        let endpoint = Endpoint::parse(&written_endpoint(host, port)).ok()?;
+        self.policy.grant_host(&endpoint).ok().map(|_| endpoint.to_string())
     }
 
     fn offer_command(&self, command: &Command) -> Option<String> {

@@ -1,13 +1,12 @@
 //! The workspace that is meant, and what a grant may lead to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Survey};
-use ringfence_policy::{Mode, Policy};
+use ringfence_policy::{Mode, Policy, Source};
 
-use crate::cli::PolicyArguments;
 use crate::environment;
-use crate::failure::Failure;
+use crate::failure::{Context as _, Failure};
 
 /// What no policy may grant, it may not grant through a link either.
 pub(crate) fn check_resolved(policy: &Policy, survey: &Survey, invoker: &Invoker) -> Result<(), Failure> {
@@ -32,11 +31,40 @@ pub(crate) fn check_resolved(policy: &Policy, survey: &Survey, invoker: &Invoker
     Ok(())
 }
 
-/// The directory that is worked on.
-pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, arguments: &PolicyArguments) -> PathBuf {
-    match (&arguments.workspace, &policy.workspace.path) {
+/// The directory that is worked on. `named`: on the command line.
+pub(crate) fn workspace(policy: &Policy, invoker: &Invoker, named: Option<&Path>) -> PathBuf {
+    match (named, &policy.workspace.path) {
         (Some(path), _) => invoker.cwd.join(path),
         (None, Some(rule)) => rule.value.clone(),
         (None, None) => invoker.cwd.clone(),
     }
+}
+
+/// Where it is kept how a sandbox was asked for.
+const ASKED: &str = "asked.json";
+
+/// Keeps which policies were named for a sandbox, for its forks.
+pub(crate) fn remember(run: &Path, named: &[Source], invoker: &Invoker) -> Result<(), Failure> {
+    let one = |source: &Source| match source {
+        Source::Preset(name) => ("preset", name.clone()),
+        Source::File(path) => ("file", invoker.cwd.join(path).display().to_string()),
+    };
+    let named: Vec<_> = named.iter().map(one).collect();
+    let text = serde_json::to_vec(&named).context("the policies that were named")?;
+    std::fs::write(run.join(ASKED), text).context("the policies that were named")
+}
+
+/// Those of an earlier sandbox; none: one was found, or it was the default.
+pub(crate) fn remembered(run: &Path) -> Result<Vec<Source>, Failure> {
+    let text = match std::fs::read(run.join(ASKED)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.context("the policies that were named")?,
+    };
+    let named: Vec<(String, String)> =
+        serde_json::from_slice(&text).context("the policies that were named")?;
+    let one = |(kind, name): (String, String)| match kind.as_str() {
+        "preset" => Source::Preset(name),
+        _ => Source::File(name.into()),
+    };
+    Ok(named.into_iter().map(one).collect())
 }

@@ -59,8 +59,9 @@ fn of(directory: RunDir, record: RunRecord) -> Taken {
         .filter(|journal| journal.exists())
         .collect();
     let interrupted = journals.iter().any(|journal| ringfence_workspace::unfinished(journal));
-    let kept: Vec<_> =
+    let mut kept: Vec<_> =
         journals.iter().map(|journal| journal.join("undo")).filter(|kept| kept.exists()).collect();
+    kept.extend(crate::snapshot::place(directory.path()));
     let sum = |paths: &[PathBuf]| paths.iter().map(|path| ringfence_workspace::disk_used(path).0).sum();
     let (waiting, replaced) = (sum(&layers), sum(&kept));
     Taken { directory, record, layers: (layers, waiting), kept: (kept, replaced), interrupted }

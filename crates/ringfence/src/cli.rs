@@ -71,6 +71,12 @@ enum Verb {
     Undo(commands::undo::Arguments),
     /// Throw the changes of a run away
     Discard(commands::discard::Arguments),
+    /// Take a named point of a sandbox's workspace, or list them
+    Checkpoint(commands::checkpoint::Arguments),
+    /// Put a sandbox's workspace back to a point
+    Rollback(commands::checkpoint::Rollback),
+    /// Start a second sandbox from any point of a first
+    Fork(commands::fork::Arguments),
     /// Remove changes that nobody decided about, and what applies replaced, when they are old or too much
     Prune(commands::prune::Arguments),
     /// Say what this host can do, what it cannot, why, and what would change it
@@ -101,11 +107,17 @@ pub(crate) struct PolicyArguments {
     /// Run although the host cannot do this part; the record says so. `root-uid`: in tier `landlock`, let the task be root in its grants
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_degraded: Vec<String>,
+    /// Those of a sandbox that is forked, in order.
+    #[arg(skip)]
+    pub(crate) remembered: Vec<ringfence_policy::Source>,
 }
 
 /// Presets and files in the order they stood on the command line.
 pub(crate) fn sources(arguments: &PolicyArguments, words: &[OsString]) -> Vec<ringfence_policy::Source> {
     use ringfence_policy::Source;
+    if !arguments.remembered.is_empty() {
+        return arguments.remembered.clone();
+    }
     let mut presets = arguments.preset.iter();
     let mut files = arguments.policy.iter();
     let mut sources = Vec::new();
@@ -170,6 +182,9 @@ pub(crate) fn main() -> ExitCode {
         Verb::Apply(arguments) => commands::apply::run(&arguments),
         Verb::Undo(arguments) => commands::undo::run(&arguments),
         Verb::Discard(arguments) => commands::discard::run(&arguments),
+        Verb::Checkpoint(arguments) => commands::checkpoint::run(&arguments),
+        Verb::Rollback(arguments) => commands::checkpoint::rollback(&arguments),
+        Verb::Fork(arguments) => commands::fork::run(arguments),
         Verb::Prune(arguments) => commands::prune::run(&arguments),
         Verb::Doctor(arguments) => commands::doctor::run(&arguments),
         Verb::Explain(arguments) => commands::explain::run(&arguments),

@@ -1,7 +1,8 @@
 //! What tier `landlock` has in place of mounts: directories of the run's own, and copies of what is worked on.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,38 +45,37 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
     }
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
+    // Whoever has a directory can put links into it. So each is the task's only when all in it is made, and what holds it last.
     let own = |path: &Path| match foreign {
-        true => chown(path, Some(plan.ids.outside_uid), Some(plan.ids.outside_gid)),
+        true => lchown(path, Some(plan.ids.outside_uid), Some(plan.ids.outside_gid))
+            .context(format!("giving {} to the task", path.display())),
         false => Ok(()),
     };
-    for path in &hosted.own {
-        builder.create(path).and_then(|()| own(path)).context(format!("making {}", path.display()))?;
-    }
+    let create = |path: &Path| builder.create(path).context(format!("making {}", path.display()));
+    let mut made: BTreeSet<&Path> = hosted.own.iter().map(PathBuf::as_path).collect();
+    made.iter().try_for_each(|path| create(path))?;
     for (path, target) in &hosted.links {
         if let Some(parent) = path.parent() {
-            builder.create(parent).context(format!("making {}", parent.display()))?;
-            for above in
-                parent.ancestors().take_while(|above| hosted.own.iter().any(|own| above.starts_with(own)))
-            {
-                own(above).context(format!("giving {} to the task", above.display()))?;
-            }
+            create(parent)?;
+            let below = |above: &&Path| hosted.own.iter().any(|own| above.starts_with(own));
+            made.extend(parent.ancestors().take_while(below));
         }
         symlink(target, path).context(format!("making {}", path.display()))?;
     }
     if plan.mode == Mode::Temporary {
-        let path = &hosted.workspace;
-        for path in path.parent().into_iter().chain([path.as_path()]) {
-            builder.create(path).and_then(|()| own(path)).context(format!("making {}", path.display()))?;
-        }
-        return Ok(());
+        create(&hosted.workspace)?;
+        made.extend(hosted.workspace.ancestors().take(2));
+        return made.iter().rev().try_for_each(|path| own(path));
     }
+    made.iter().rev().try_for_each(|path| own(path))?;
     layers::make(plan)?;
     for layer in &plan.layers {
         let copy = layer.directory.join("copy");
-        for path in [&copy, &layer.directory.join("upper"), &layer.directory] {
-            builder.create(path).and_then(|()| own(path)).context(format!("making {}", path.display()))?;
+        let upper = layer.directory.join("upper");
+        for path in [&copy, &upper] {
+            create(path)?;
         }
-        let mut told = Told { begun: Instant::now(), next: PATIENCE, shown: false };
+        let mut told = Told::new("copying the workspace");
         let copied =
             ringfence_workspace::copy(&layer.host, &layer.directory, &hosted.hidden, foreign, &mut |done| {
                 told.tell(done)
@@ -85,24 +85,29 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
             Failure::new(format!("the copy of the workspace: {failure}"))
                 .hint("choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`, which need none")
         })?;
-        if foreign {
-            // The manifest is the task's user's too: who captures is that.
-            own(&layer.directory.join("manifest")).context("the copy's manifest")?;
+        // The manifest is the task's user's too: who captures is that.
+        for path in [&copy, &upper, &layer.directory.join("manifest"), &layer.directory] {
+            own(path)?;
         }
     }
     Ok(())
 }
 
 /// How far a copy is, for a person.
-struct Told {
+pub(crate) struct Told {
+    what: &'static str,
     begun: Instant,
     next: Duration,
     shown: bool,
 }
 
 impl Told {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, begun: Instant::now(), next: PATIENCE, shown: false }
+    }
+
     /// Whether to go on: not once the user asked for an end.
-    fn tell(&mut self, done: Copied) -> bool {
+    pub(crate) fn tell(&mut self, done: Copied) -> bool {
         if ringfence_supervise::asked_to_end() {
             return false;
         }
@@ -111,7 +116,8 @@ impl Told {
             self.next = passed + EVERY;
             self.shown = true;
             let text = format!(
-                "\r\u{1b}[Kringfence: copying the workspace: {} entries, {} MiB",
+                "\r\u{1b}[Kringfence: {}: {} entries, {} MiB",
+                self.what,
                 done.entries,
                 done.bytes >> 20
             );
@@ -120,7 +126,7 @@ impl Told {
         true
     }
 
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         if self.shown {
             let _ = std::io::stderr().write_all(b"\r\x1b[K");
         }

@@ -145,7 +145,7 @@ fn explain(
     context: &PolicyContext,
 ) -> Explanation {
     let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network" | "credential");
-    let on_host = if nowhere { None } else { host.could_have(Path::new(&target), purpose == "write") };
+    let on_host = if nowhere { None } else { host.could_have(Path::new(&target), &purpose) };
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
@@ -227,10 +227,26 @@ fn unseen(detail: Option<&Value>) -> Vec<String> {
     degraded.into_iter().flatten().filter_map(effect).collect()
 }
 
+/// How many different things of the host were refused, and decoys with the first program that opened each.
+pub(crate) fn totals(explained: &Explained) -> (u64, Vec<(String, String)>) {
+    let counts = |one: &&Explanation| {
+        let there = matches!(one.kind, "file" | "socket") && one.on_host != Some(false) && !habit(one);
+        there || one.kind == "host" || one.kind == "command" && one.purpose == "deny"
+    };
+    let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
+    let decoys = decoys.map(|one| (one.target.clone(), one.programs.first().cloned().unwrap_or_default()));
+    (explained.refusals.iter().filter(counts).count() as u64, decoys.collect())
+}
+
+fn habit(one: &Explanation) -> bool {
+    one.kind == "file" && Host::habit(Path::new(&one.target), &one.purpose)
+}
+
 /// For people. `all`: also what the host does not have either.
 pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
-    let nowhere = |one: &&Explanation| one.kind != "decoy" && one.on_host == Some(false) && !all;
+    let nowhere =
+        |one: &&Explanation| one.kind != "decoy" && (one.on_host == Some(false) || habit(one)) && !all;
     let hidden = explained.refusals.iter().filter(nowhere).count();
     for one in explained.refusals.iter().filter(|one| !nowhere(one)) {
         out.push_str(&paragraph(one, run));
@@ -241,7 +257,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if hidden > 0 {
         let plural = if hidden == 1 { "name" } else { "names" };
         out.push_str(&format!(
-            "{hidden} more {plural} looked for that the host does not have either (--all lists them)\n"
+            "{hidden} more {plural} looked for that the host does not have either, or that libraries look for by habit (--all lists them)\n"
         ));
     }
     if explained.others > 0 {

@@ -46,10 +46,11 @@ pub(crate) fn limiter(
     boundary: &Boundary,
     state: &State,
     run: &RunDir,
+    begun: bool,
 ) -> Result<Option<Limiter>, Failure> {
     let limits = &plan.limits;
     let counted = limits.memory.is_some() || limits.processes.is_some() || limits.cpu.is_some();
-    if !counted && limits.time.is_none() && limits.output.is_none() {
+    if !counted && limits.time.is_none() && limits.output.is_none() && limits.quota.is_none() {
         return Ok(None);
     }
     let place = if limits.exact { place(policy).map_err(Failure::new)? } else { None };
@@ -57,7 +58,8 @@ pub(crate) fn limiter(
     if let Some(group) = limiter.group() {
         note(state, run, group).context("the note of the control group")?;
     }
-    Ok(Some(limiter))
+    let quota = crate::quota::Quota::new(plan, begun)?;
+    Ok(Some(limiter.with(quota.map(|quota| Box::new(quota) as Box<dyn ringfence_supervise::Disk>))))
 }
 
 fn note(state: &State, run: &RunDir, group: &Group) -> std::io::Result<()> {

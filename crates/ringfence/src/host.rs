@@ -11,6 +11,8 @@ use rustix::io::Errno;
 const ELSEWHERE: &[&str] =
     &["autofs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "coda", "lustre", "glusterfs"];
 
+const HABITS: [&str; 3] = ["/sys", "/sys/fs/selinux", "/selinux"];
+
 /// Looks for names on it.
 pub(crate) struct Host {
     /// Mount points of such file systems.
@@ -22,10 +24,15 @@ impl Host {
         Self { elsewhere: OnceCell::new() }
     }
 
-    /// The same of what was to be written, which its directory would have had.
-    pub(crate) fn could_have(&self, path: &Path, written: bool) -> Option<bool> {
+    /// Whether libraries look for it by habit, as libselinux does in every `cp`: that says nothing about a program.
+    pub(crate) fn habit(path: &Path, purpose: &str) -> bool {
+        purpose == "look" && HABITS.map(Path::new).contains(&path)
+    }
+
+    /// The same as [`Self::has`] of what was to be written, which its directory would have had.
+    pub(crate) fn could_have(&self, path: &Path, purpose: &str) -> Option<bool> {
         match (self.has(path), path.parent()) {
-            (Some(false), Some(parent)) if written => self.has(parent),
+            (Some(false), Some(parent)) if purpose == "write" => self.has(parent),
             (has, _) => has,
         }
     }

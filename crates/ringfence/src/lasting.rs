@@ -18,14 +18,14 @@ pub(crate) fn add(file: &Path, granted: &Path, invoker: &Invoker) -> Result<bool
         Failure::new(format!("`{}` is not UTF-8, which a policy must be", granted.display()))
     })?;
     let before = Recording::default();
-    source::read(&[Source::File(file.to_path_buf())], invoker, &before, None)?;
+    source::read(&[Source::File(file.to_path_buf())], invoker, &before, None, None)?;
     let trusted = trust::check(file, &before.read.into_inner(), invoker).is_ok();
     let shown = file.display();
     let text = std::fs::read_to_string(file).context(format!("reading {shown}"))?;
     let Some(text) = with(&text, granted).context(format!("reading {shown}"))? else { return Ok(false) };
     let new = beside(file)?;
     let written = write(file, &new, &text).and_then(|()| {
-        source::read(&[Source::File(new.clone())], invoker, &Recording::default(), None)?;
+        source::read(&[Source::File(new.clone())], invoker, &Recording::default(), None, None)?;
         std::fs::rename(&new, file).context(format!("writing {shown}"))
     });
     if let Err(failure) = written {
@@ -34,7 +34,7 @@ pub(crate) fn add(file: &Path, granted: &Path, invoker: &Invoker) -> Result<bool
     }
     if trusted {
         let after = Recording::default();
-        source::read(&[Source::File(file.to_path_buf())], invoker, &after, None)?;
+        source::read(&[Source::File(file.to_path_buf())], invoker, &after, None, None)?;
         trust::accept(file, &after.read.into_inner(), invoker)?;
     }
     Ok(true)

@@ -98,9 +98,15 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
     {
         return Settled::Uncounted;
     }
-    let empty = plan.layers.iter().all(|layer| {
-        std::fs::read_dir(layer.directory.join("upper")).is_ok_and(|mut entries| entries.next().is_none())
-    });
+    // Several layers lie one over the other: they are put together by whoever looks.
+    let several = run.path().join(crate::points::STACK).exists();
+    if several && !remove && (plan.mode != Mode::Discard || !no_outputs(plan)) {
+        return Settled::Uncounted;
+    }
+    let empty = !several
+        && plan.layers.iter().all(|layer| {
+            std::fs::read_dir(layer.directory.join("upper")).is_ok_and(|mut entries| entries.next().is_none())
+        });
     if empty {
         retire(plan, state, run);
         return Settled::Changes(0);

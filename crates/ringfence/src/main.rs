@@ -29,11 +29,15 @@ mod lived;
 mod named;
 mod not_executed;
 mod outcome;
+mod points;
+mod quota;
 mod refusals;
 mod registries;
 mod run;
 mod scribe;
+mod snapshot;
 mod source;
+mod summary;
 mod terminal;
 mod trust;
 

@@ -71,10 +71,9 @@ impl Refusals {
     pub(crate) fn totals(&self) -> (u64, u64) {
         let host = Host::new();
         let there = |event: &Event| {
-            let written =
-                matches!(event, Event::FileDeny { purpose, .. } if purpose == Purpose::Write.word());
-            hosts(event)
-                || target(event).is_some_and(|path| host.could_have(Path::new(path), written) != Some(false))
+            let purpose = if let Event::FileDeny { purpose, .. } = event { purpose } else { "" };
+            let there = |path| !Host::habit(path, purpose) && host.could_have(path, purpose) != Some(false);
+            hosts(event) || target(event).map(Path::new).is_some_and(there)
         };
         let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
         let refused = |(event, _): &&(Event, u64)| matches!(event, Event::ExecDeny { .. });

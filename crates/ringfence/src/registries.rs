@@ -1,5 +1,6 @@
 //! `network.registries`: which hosts the machine's own package clients are configured for. Read from where those clients read it,
-//! never from the workspace: what a task can write must not widen what the next one reaches.
+//! never from the workspace or a tree that the policy lets the task write, whatever variable or link leads there: what a task can
+//! write must not widen what the next one reaches.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,8 +15,10 @@ use crate::failure::Failure;
 const MOST: u64 = 4 << 20;
 
 /// Adds what the clients are configured for to what may be reached.
-pub(crate) fn resolve(policy: &mut Policy, invoker: &Invoker) -> Result<(), Failure> {
-    let machine = Machine { invoker };
+pub(crate) fn resolve(policy: &mut Policy, invoker: &Invoker, workspace: &Path) -> Result<(), Failure> {
+    let granted = policy.files.write.iter().map(|rule| rule.value.path.as_path());
+    let written = granted.chain([workspace]).filter_map(|path| path.canonicalize().ok()).collect();
+    let machine = Machine { invoker, written };
     for rule in policy.network.registries.clone() {
         let mut hosts = Hosts::default();
         match rule.value {
@@ -32,7 +35,7 @@ pub(crate) fn resolve(policy: &mut Policy, invoker: &Invoker) -> Result<(), Fail
                 origin.source, origin.line
             ))
             .hint(format!(
-                "configure {}, or remove `{name}` from `network.registries`",
+                "configure {}, where the task cannot write, or remove `{name}` from `network.registries`",
                 rule.value.configured_in()
             )));
         }
@@ -75,9 +78,34 @@ fn host_of(url: &str) -> Option<Endpoint> {
 
 struct Machine<'a> {
     invoker: &'a Invoker,
+    /// Where a task may have written.
+    written: Vec<PathBuf>,
 }
 
 impl Machine<'_> {
+    /// A client's file, unless a task may have written it.
+    fn read(&self, path: &Path) -> Option<String> {
+        let real = path.canonicalize().ok()?;
+        let metadata = real.metadata().ok()?;
+        let fine = metadata.is_file() && metadata.len() <= MOST && !self.may_be_the_tasks(&real);
+        fine.then(|| std::fs::read_to_string(real).ok())?
+    }
+
+    /// What a directory holds, in the order of names; nothing of one that a task may have filled.
+    fn entries(&self, directory: &Path) -> Vec<PathBuf> {
+        let Some(real) = directory.canonicalize().ok().filter(|real| !self.may_be_the_tasks(real)) else {
+            return Vec::new();
+        };
+        let mut found: Vec<PathBuf> =
+            std::fs::read_dir(real).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        found.sort();
+        found
+    }
+
+    fn may_be_the_tasks(&self, real: &Path) -> bool {
+        self.written.iter().any(|tree| real.starts_with(tree))
+    }
+
     fn variable(&self, name: &str) -> Option<&str> {
         self.invoker.variables.get(OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
     }
@@ -92,7 +120,7 @@ impl Machine<'_> {
         let own = self.variable("CARGO_HOME").map_or_else(|| self.home(".cargo"), PathBuf::from);
         let mut replaced = false;
         for name in ["config.toml", "config"] {
-            let Some(text) = read(&own.join(name)) else { continue };
+            let Some(text) = self.read(&own.join(name)) else { continue };
             let Ok(table) = text.parse::<toml_edit::DocumentMut>() else { continue };
             for (_, source) in
                 table.get("source").and_then(|item| item.as_table_like()).iter().flat_map(|t| t.iter())
@@ -117,7 +145,7 @@ impl Machine<'_> {
                 value.to_str().into_iter().for_each(|url| hosts.add(url));
             }
         }
-        for index in entries(&own.join("registry/index")) {
+        for index in self.entries(&own.join("registry/index")) {
             let Some((host, _)) =
                 index.file_name().and_then(OsStr::to_str).and_then(|name| name.rsplit_once('-'))
             else {
@@ -130,7 +158,7 @@ impl Machine<'_> {
                 continue;
             }
             hosts.add(&format!("https://{host}/"));
-            let said = read(&index.join("config.json"));
+            let said = self.read(&index.join("config.json"));
             let said = said.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
             for key in ["dl", "api"] {
                 said.as_ref()
@@ -158,7 +186,7 @@ impl Machine<'_> {
             files.insert(0, Path::new(own).join("pip.conf"));
         }
         // Later files yield to earlier ones.
-        for text in files.iter().filter_map(|file| read(file)) {
+        for text in files.iter().filter_map(|file| self.read(file)) {
             for (key, value) in settings(&text) {
                 match key {
                     "index-url" | "index_url" => drop(index.get_or_insert_with(|| value.to_owned())),
@@ -181,11 +209,12 @@ impl Machine<'_> {
         let mut prefixes: Vec<PathBuf> =
             self.path().filter_map(|directory| Some(directory.parent()?.to_owned())).collect();
         let own = self.variable("PYENV_ROOT").map_or_else(|| self.home(".pyenv"), PathBuf::from);
-        prefixes.extend(entries(&own.join("versions")));
-        let libraries = prefixes.iter().flat_map(|prefix| entries(&prefix.join("lib")));
+        prefixes.extend(self.entries(&own.join("versions")));
+        let libraries = prefixes.iter().flat_map(|prefix| self.entries(&prefix.join("lib")));
         let packages =
             libraries.flat_map(|library| [library.join("site-packages"), library.join("dist-packages")]);
-        let Some(text) = packages.map(|packages| packages.join(FILE)).find_map(|file| read(&file)) else {
+        let Some(text) = packages.map(|packages| packages.join(FILE)).find_map(|file| self.read(&file))
+        else {
             return;
         };
         let Some(line) = text.lines().find(|line| line.starts_with("PyPI = ")) else { return };
@@ -202,7 +231,7 @@ impl Machine<'_> {
         let user = self.variable("NPM_CONFIG_USERCONFIG").map_or_else(|| self.home(".npmrc"), PathBuf::from);
         for text in [user, "/usr/etc/npmrc".into(), "/usr/local/etc/npmrc".into(), "/etc/npmrc".into()]
             .iter()
-            .filter_map(|file| read(file))
+            .filter_map(|file| self.read(file))
         {
             for (key, value) in settings(&text) {
                 match key {
@@ -223,7 +252,7 @@ impl Machine<'_> {
         const FILE: &str = "node_modules/@npmcli/config/lib/definitions/definitions.js";
         let program = self.path().find_map(|directory| directory.join("npm").canonicalize().ok());
         let Some(package) = program.as_deref().and_then(|program| program.parent()?.parent()) else { return };
-        let Some(text) = read(&package.join(FILE)) else { return };
+        let Some(text) = self.read(&package.join(FILE)) else { return };
         let Some((_, own)) = text.split_once("registry: new Definition('registry'") else { return };
         let value = own.split_once("default: '").and_then(|(_, rest)| rest.split('\'').next());
         value.into_iter().for_each(|url| hosts.add(url));
@@ -233,13 +262,13 @@ impl Machine<'_> {
     fn apt(&self, hosts: &mut Hosts) {
         let directory = Path::new("/etc/apt/sources.list.d");
         let named = |end: &str| -> Vec<PathBuf> {
-            let mut found = entries(directory);
+            let mut found = self.entries(directory);
             found.retain(|path| path.extension() == Some(OsStr::new(end)));
             found
         };
         let lists = named("list");
         for text in
-            [PathBuf::from("/etc/apt/sources.list")].iter().chain(&lists).filter_map(|file| read(file))
+            [PathBuf::from("/etc/apt/sources.list")].iter().chain(&lists).filter_map(|file| self.read(file))
         {
             for line in text
                 .lines()
@@ -252,7 +281,7 @@ impl Machine<'_> {
                     .for_each(|url| hosts.add(url));
             }
         }
-        for text in named("sources").iter().filter_map(|file| read(file)) {
+        for text in named("sources").iter().filter_map(|file| self.read(file)) {
             let lines = text.lines().filter_map(|line| line.strip_prefix("URIs:"));
             lines.flat_map(str::split_whitespace).for_each(|url| hosts.add(url));
         }
@@ -268,19 +297,6 @@ impl Machine<'_> {
 fn settings(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';', '[']));
     lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.trim(), value.trim()))
-}
-
-fn read(path: &Path) -> Option<String> {
-    let metadata = path.metadata().ok()?;
-    (metadata.is_file() && metadata.len() <= MOST).then(|| std::fs::read_to_string(path).ok())?
-}
-
-/// In the order of their names; none if there is no such directory.
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    found.sort();
-    found
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 
 use crate::approvals::{self, Approvals};
 use crate::cli::PolicyArguments;
+use crate::commands::fork::Fork;
 use crate::commands::run::Arguments;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
@@ -31,7 +32,7 @@ use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
     chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, leaks, named, outcome,
-    source, terminal,
+    points, snapshot, source, summary, terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -102,6 +103,7 @@ pub(crate) fn make_plan(
         decoys: &decoys,
         no_namespaces: namespaces.err(),
         trust: inspection::example(policy),
+        base: Vec::new(),
         exposed: credentials::example(policy),
     };
     make_plan_as(policy, invoker, arguments, command, &given)
@@ -118,6 +120,8 @@ struct Given<'a> {
     no_namespaces: Option<String>,
     /// Whom the task trusts, where TLS is looked into.
     trust: Option<(String, String)>,
+    /// What copy-on-write directories begin with.
+    base: Vec<String>,
     /// What it sees of credentials.
     exposed: Exposed,
 }
@@ -134,7 +138,7 @@ fn make_plan_as(
     command: Vec<OsString>,
     given: &Given<'_>,
 ) -> Result<Plan, Failure> {
-    let workspace = chosen::workspace(policy, invoker, arguments);
+    let workspace = chosen::workspace(policy, invoker, arguments.workspace.as_deref());
     let mut host = probe::host();
     host.no_control_groups = groups::place(policy).err();
     host.no_user_namespaces = given.no_namespaces.clone().or(host.no_user_namespaces);
@@ -157,6 +161,7 @@ fn make_plan_as(
         unused_id: given.unused_id,
         machine_id: format!("{:032x}", u128::from_ne_bytes(random)),
         trust: given.trust.clone(),
+        base: given.base.clone(),
         exposed: given.exposed.clone(),
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
@@ -164,8 +169,8 @@ fn make_plan_as(
 }
 
 /// One hash covers them all.
-fn named_source(name: &String) -> Source {
-    Source { name: name.clone(), sha256: String::new() }
+fn named_source(name: &str) -> Source {
+    Source { name: name.to_owned(), sha256: String::new() }
 }
 
 pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
@@ -186,6 +191,8 @@ pub(crate) struct Run {
     pub(crate) name: Option<String>,
     /// What becomes of its changes.
     pub(crate) fate: Fate,
+    /// What it begins with, if that is not the host's directory alone.
+    pub(crate) fork: Option<Fork>,
     started: bool,
     begun: Instant,
 }
@@ -221,6 +228,7 @@ impl Run {
             directory,
             name,
             fate: Fate::Wait,
+            fork: None,
             started: false,
             begun: Instant::now(),
         })
@@ -251,17 +259,21 @@ impl Run {
             decoys: &decoys,
             no_namespaces: None,
             trust,
+            base: self.fork.iter().map(|_| points::BASE.to_owned()).collect(),
             exposed,
         };
         let (plan, boundary, border) =
             self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
         self.describe(plan, report);
-        let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory)?;
+        snapshot::take(self.policy, plan, &self.invoker, self.directory.path())?;
+        let begun = self.fork.is_some();
+        let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory, begun)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
         let head = log.append(&self.start_event(plan)).context("the run's log")?;
         let border = border.unwrap_or_else(|| self.border(plan));
-        let mut record = self.record(plan, border.moment);
+        let started = self.fork.as_ref().map_or(border.moment, |fork| fork.started);
+        let mut record = self.record(plan, started);
         record.head = Some(head);
         self.directory.write_record(&record, false).context("the run's record")?;
         self.started = true;
@@ -308,6 +320,7 @@ impl Run {
             let Some(nascent) = nascent.take().filter(|_| plan.hosted.is_none()) else {
                 // What changes on the host while it is copied is a change since then.
                 let border = self.border(plan);
+                self.lay(plan)?;
                 copies::make(plan, &self.invoker)?;
                 let settle = || copies::settle(plan);
                 let boundary =
@@ -315,6 +328,7 @@ impl Run {
                 return Ok((plan, boundary, Some(border)));
             };
             layers::make(plan)?;
+            self.lay(plan)?;
             match nascent.build(plan, single, watched, approvals::files(self.policy), gateway.take()) {
                 // Where something else is around, what is refused is known only when it was tried.
                 Ok(boundary) if probe::contained() => match boundary.stands() {
@@ -330,6 +344,12 @@ impl Run {
                 Err(failure) => return Err(not_confined(failure)),
             }
         }
+    }
+
+    /// What a fork begins with comes below its layers.
+    fn lay(&self, plan: &Plan) -> Result<(), Failure> {
+        let Some(fork) = &self.fork else { return Ok(()) };
+        points::write_stack(self.directory.path(), &fork.lay(plan)?)
     }
 
     /// Where nothing ran, nothing is left behind.
@@ -380,6 +400,8 @@ impl Run {
         let (refused, _) = open.refusals.totals();
         let opened: Vec<_> = open.refusals.decoys().to_vec();
         let (mut result, changes) = self.end(open, outcome, report)?;
+        // Where the boundary could not be built, that is the news.
+        let cut_off = ended.cut_off && result.is_ok();
         if let Some(errno) = ended.lost {
             let failure = Failure::new(format!("a part of the command's output was lost: {errno}"));
             // The command could not know; its own failure says more.
@@ -388,7 +410,7 @@ impl Run {
                 _ => drop(failure.print()),
             }
         }
-        if ended.cut_off {
+        if cut_off {
             terminal::error(&format!(
                 "{} the gateway ended before the command: the network was cut off",
                 terminal::label("run:")
@@ -398,9 +420,9 @@ impl Run {
             for unseen in plan.degraded.iter().filter(|one| one.name == VOID && plan.hosted.is_none()) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));
             }
-            self.say(refused, changes);
+            summary::say(self.directory.id(), refused, changes);
         }
-        self.say_opened(&opened);
+        summary::opened(self.directory.id(), &opened);
         result
     }
 
@@ -474,7 +496,7 @@ impl Run {
     fn start_event(&self, plan: &Plan) -> Event {
         Event::SandboxStart {
             policy: self.policy.hash.clone(),
-            sources: self.policy.sources.iter().map(named_source).collect(),
+            sources: self.policy.sources.iter().map(|name| named_source(name)).collect(),
             tier: plan.tier.to_owned(),
             command: words(plan),
             workspace: plan.workspace.display().to_string(),
@@ -522,6 +544,7 @@ impl Run {
         report.signal = outcome.signal;
         let settled = layers::settle(plan, &self.state, &self.directory, &record, self.fate == Fate::Remove);
         copies::clear(plan);
+        snapshot::ended(self.directory.path())?;
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {
             exit: i32::from(status),
@@ -544,40 +567,6 @@ impl Run {
             _ => None,
         };
         Ok((outcome.result, settled))
-    }
-
-    /// An incident is told whatever was asked for.
-    pub(crate) fn say_opened(&self, opened: &[(String, String)]) {
-        for (path, program) in opened.iter().take(3) {
-            let text =
-                format!("{program} opened the decoy {path}: `ringfence explain {}`", self.directory.id());
-            terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::escape(text)));
-        }
-        if let Some(more) = opened.len().checked_sub(3).filter(|more| *more > 0) {
-            terminal::error(&format!("{} and {more} decoys more", terminal::label("incident:")));
-        }
-    }
-
-    /// One line each, and only where there is something to say.
-    pub(crate) fn say(&self, refused: u64, changes: Settled) {
-        if refused > 0 {
-            let things = if refused == 1 { "1 thing" } else { &format!("{refused} things") };
-            let text = format!("{things} of the host refused: `ringfence explain {}`", self.directory.id());
-            terminal::error(&format!("{} {text}", terminal::label("run:")));
-        }
-        let waiting = match changes {
-            Settled::None | Settled::Changes(0) => None,
-            Settled::Changes(1) => Some("1 change waits".into()),
-            Settled::Changes(count) => Some(format!("{count} changes wait")),
-            Settled::Uncounted => Some("changes wait".into()),
-        };
-        if let Some(waiting) = waiting {
-            let id = self.directory.id();
-            let text = format!(
-                "{waiting}: `ringfence diff {id} --stat`, then `ringfence apply {id}` or `ringfence discard {id}`"
-            );
-            terminal::error(&format!("{} {text}", terminal::label("run:")));
-        }
     }
 }
 

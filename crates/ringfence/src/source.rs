@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use ringfence_plan::Invoker;
 use ringfence_policy::{Context as PolicyContext, Files, HostFiles, Policy, Source};
 
+use crate::chosen;
 use crate::cli::{PolicyArguments, sources};
 use crate::environment;
 use crate::failure::Failure;
@@ -23,19 +24,20 @@ pub(crate) const FILE: &str = "ringfence.toml";
 /// Loads the policy that the arguments, the environment or the current directory name.
 pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Policy, Failure> {
     let step = arguments.step.as_deref();
+    let workspace = arguments.workspace.as_deref();
     let named = named(arguments, invoker);
     if !named.is_empty() {
-        return read(&named, invoker, &HostFiles, step);
+        return read(&named, invoker, &HostFiles, step, workspace);
     }
     match find(invoker) {
         Some(path) => {
             let files = Recording::default();
             trust::check_before(&path, invoker)?;
-            let policy = read(&[Source::File(path.clone())], invoker, &files, step)?;
+            let policy = read(&[Source::File(path.clone())], invoker, &files, step, workspace)?;
             trust::check(&path, &files.read.into_inner(), invoker)?;
             Ok(policy)
         }
-        None => read(&[Source::Preset("default".into())], invoker, &HostFiles, step),
+        None => read(&[Source::Preset("default".into())], invoker, &HostFiles, step, workspace),
     }
 }
 
@@ -62,17 +64,19 @@ fn named(arguments: &PolicyArguments, invoker: &Invoker) -> Vec<Source> {
     named
 }
 
-/// Reads and merges; errors are a finished report.
+/// Reads and merges; errors are a finished report. `workspace`: as it is named on the command line.
 pub(crate) fn read(
     sources: &[Source],
     invoker: &Invoker,
     files: &dyn Files,
     step: Option<&str>,
+    workspace: Option<&Path>,
 ) -> Result<Policy, Failure> {
     let context = PolicyContext { step: step.map(str::to_owned), ..environment::context(invoker) };
     let mut policy = ringfence_policy::load(sources, &context, files)
         .map_err(|diagnostics| Failure::report(diagnostics.render(terminal::colour())))?;
-    registries::resolve(&mut policy, invoker)?;
+    let workspace = chosen::workspace(&policy, invoker, workspace);
+    registries::resolve(&mut policy, invoker, &workspace)?;
     Ok(policy)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfence_confine::{
-    Boundary, Command, Decision, GrantedCommand, Message, Opening, Refusal, Refused, report,
+    Boundary, Command, Decision, GrantedCommand, GrantedHost, Message, Opening, Refusal, Refused, report,
 };
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -40,6 +40,15 @@ pub trait Clerk {
     /// # Errors
     /// Why it is not, in words.
     fn permit(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedCommand, String>;
+
+    /// What is granted of this destination, `NAME:PORT`.
+    ///
+    /// # Errors
+    /// Why it is not, in words.
+    fn reach(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedHost, String>;
+
+    /// The entry that the owner may be asked about for a connection to this host.
+    fn offer_host(&self, host: &str, port: u16) -> Option<String>;
 
     /// The entry that the owner may be asked about for this command.
     fn offer_command(&self, command: &Command) -> Option<String>;
@@ -126,7 +135,7 @@ impl<'a> Grants<'a> {
             let full = !self.questions.add(path, refusal, self.clerk.lasts());
             return Some(!full || self.decline(boundary, refusal, path, "too many questions wait"));
         }
-        if let Some(taken) = self.take_up_command(boundary, refusal) {
+        if let Some(taken) = self.take_up_entry(boundary, refusal) {
             return Some(taken);
         }
         let path = Questions::could_be_about(refusal)?;
@@ -143,10 +152,11 @@ impl<'a> Grants<'a> {
     /// What the owner said of a question; `false`: it could not be written down.
     pub(crate) fn decide(&mut self, boundary: &Boundary, path: &Path, choice: Choice) -> bool {
         match choice {
-            Choice::Refuse(why) => match self.questions.take(path) {
-                Some(question) => self.decline(boundary, &question.refusal, path, why),
-                None => true,
-            },
+            // Several connections may wait for one answer.
+            Choice::Refuse(why) => std::iter::from_fn(|| self.questions.take(path))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .all(|question| self.decline(boundary, &question.refusal, path, why)),
             Choice::RefuseAll => {
                 self.offers = MOST_OFFERS;
                 self.questions.all().into_iter().all(|question| {
@@ -154,15 +164,13 @@ impl<'a> Grants<'a> {
                     self.decline(boundary, &question.refusal, &question.path, why)
                 })
             }
-            Choice::Grant(seconds) if entry_of(path).is_some() => {
-                let why = "asked while somebody waited for it";
-                let entry = entry_of(path).unwrap_or_default();
-                self.permit(boundary, (entry, why), seconds, None)
-            }
             Choice::Grant(seconds) => {
+                let why = "asked while somebody waited for it";
+                if let Some((act, entry)) = entry_of(path) {
+                    return self.permit(boundary, (act, entry, why), seconds, None);
+                }
                 self.questions.answered(path);
-                let why = "asked while somebody waited for it".to_owned();
-                self.ask(boundary, &Wish { path: path.to_path_buf(), seconds, why }, None)
+                self.ask(boundary, &Wish { path: path.to_path_buf(), seconds, why: why.to_owned() }, None)
             }
             Choice::Always => {
                 let granted = self.decide(boundary, path, Choice::Grant(None));
@@ -187,7 +195,7 @@ impl<'a> Grants<'a> {
 
     pub(crate) fn decline(&mut self, boundary: &Boundary, refusal: &Refusal, path: &Path, why: &str) -> bool {
         let written = self.clerk.declined(refusal, why);
-        if matches!(refusal.what, Refused::Command(_)) {
+        if matches!(refusal.what, Refused::Command(_) | Refused::Network { .. }) {
             self.remember_declined(refusal, path);
             boundary.written(refusal);
             return written;
@@ -246,7 +254,7 @@ impl<'a> Grants<'a> {
             Some(_) => 0,
         };
         if found > 0 {
-            answer(client, true, "no command is granted any more; what runs goes on");
+            answer(client, true, "no command or destination is granted any more; what runs goes on");
         }
         for live in self.live.iter_mut().filter(concerned) {
             found += 1;
@@ -257,7 +265,8 @@ impl<'a> Grants<'a> {
         for asked in asked.iter().filter(|asked| path.is_none_or(|path| *asked == path)) {
             found += 1;
             self.decide(boundary, asked, Choice::Refuse("the owner refused it"));
-            let what = entry_of(asked).map_or_else(|| asked.display().to_string(), str::to_owned);
+            let what =
+                entry_of(asked).map_or_else(|| asked.display().to_string(), |(_, entry)| entry.to_owned());
             answer(client, true, &format!("`{what}` is refused to whoever waits for it"));
         }
         if found == 0 {
@@ -329,7 +338,7 @@ impl<'a> Grants<'a> {
     /// Ends what has lasted long enough, and refuses what nobody answered. `false`: that could not be written down.
     pub(crate) fn expire(&mut self, boundary: &Boundary) -> bool {
         let now = Instant::now();
-        if !self.expire_commands(boundary) {
+        if !self.expire_entries(boundary) {
             return false;
         }
         for live in self.live.iter_mut().filter(|live| live.until.is_some_and(|until| until <= now)) {
@@ -489,10 +498,10 @@ impl Grants<'_> {
             Ask::Grant { path: wanted, seconds, why } => {
                 self.ask(boundary, &Wish { path: path(wanted), seconds, why }, Some(client));
             }
-            Ask::Permit { entry, seconds, why } => {
-                self.permit(boundary, (&entry, &why), seconds, Some(client));
+            Ask::Permit { act, entry, seconds, why } => {
+                self.permit(boundary, (act, &entry, &why), seconds, Some(client));
             }
-            Ask::Withdraw { entry } => self.revoke_command(boundary, &entry, client),
+            Ask::Withdraw { act, entry } => self.revoke_entry(boundary, act, &entry, client),
             Ask::Revoke { path: wanted } => self.revoke(boundary, wanted.map(path).as_deref(), client),
             _ => return false,
         }

@@ -10,6 +10,7 @@ mod prompt;
 mod questions;
 mod relay;
 mod remote;
+mod restack;
 mod sandbox;
 mod screen;
 mod serve;
@@ -25,12 +26,13 @@ use rustix::io::Errno;
 
 pub use descriptors::{Standard, Unfit, give, standard};
 pub use grants::{Clerk, Desk, Grants, Wish};
-pub use limiter::Limiter;
+pub use limiter::{Disk, Limiter};
+pub use permits::Act;
 pub use questions::{Choice, Question};
 pub use relay::Relay;
 pub use remote::{Ask, Remote};
 pub use ringfence_confine::{
-    Command, Fate, GrantedCommand, Life, Opening, Process, Purpose, Refusal, Refused,
+    Command, Fate, GrantedCommand, GrantedHost, Life, Opening, Process, Purpose, Refusal, Refused,
 };
 pub use sandbox::Sandbox;
 pub use screen::Screen;
@@ -270,7 +272,7 @@ impl Watch<'_> {
                     self.boundary.kill();
                 }
             }
-            Some((message @ (Message::MuchMemory | Message::ManyProcesses), _)) => {
+            Some((message @ (Message::MuchMemory | Message::ManyProcesses | Message::Unnamed { .. }), _)) => {
                 if let Some(limiter) = &mut self.limiter {
                     limiter.told(&message);
                 }

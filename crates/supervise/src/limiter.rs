@@ -8,6 +8,8 @@ use ringfence_plan::Limits;
 
 /// How often counters are looked at.
 const EVERY: Duration = Duration::from_millis(100);
+/// How often a disk is: it fills faster.
+const DISK: Duration = Duration::from_millis(25);
 
 /// The limits of one sandbox.
 #[derive(Debug)]
@@ -19,7 +21,18 @@ pub struct Limiter {
     until: Option<(Instant, u64)>,
     output: Option<u64>,
     next: Instant,
+    /// What the task put on the disk is looked at, and when next.
+    quota: Option<Box<dyn Disk>>,
+    disk: Instant,
+    /// Bytes in files without a name, and whether all of those could be looked at.
+    unnamed: (u64, bool),
     exceeded: Option<Exceeded>,
+}
+
+/// What a task takes of a disk.
+pub trait Disk: std::fmt::Debug {
+    /// Looks. `unnamed` are bytes in files whose names are gone, and whether all of them could be looked at.
+    fn exceeded(&mut self, unnamed: (u64, bool)) -> Option<Exceeded>;
 }
 
 impl Limiter {
@@ -47,8 +60,17 @@ impl Limiter {
             until: limits.time.map(|time| (Instant::now() + Duration::from_millis(time), time)),
             output: limits.output,
             next: Instant::now(),
+            quota: None,
+            disk: Instant::now(),
+            unnamed: (0, true),
             exceeded: None,
         })
+    }
+
+    /// Looks at a disk too.
+    #[must_use]
+    pub fn with(self, quota: Option<Box<dyn Disk>>) -> Self {
+        Self { quota, ..self }
     }
 
     /// Its group's directories, for whoever cleans up after a kill.
@@ -68,7 +90,8 @@ impl Limiter {
         let now = Instant::now();
         let look = self.group.is_some().then_some(self.next);
         let until = self.until.map(|(until, _)| until);
-        look.into_iter().chain(until).min().map(|next| next.saturating_duration_since(now))
+        let disk = self.quota.as_ref().map(|_| self.disk);
+        look.into_iter().chain(until).chain(disk).min().map(|next| next.saturating_duration_since(now))
     }
 
     /// Looks at what is due; `written` is the output so far. Whether the sandbox must end now.
@@ -85,6 +108,9 @@ impl Limiter {
             self.next = now + EVERY;
             self.look();
         }
+        if self.exceeded.is_none() && self.disk <= now {
+            self.look_at_disk();
+        }
         self.exceeded.is_some()
     }
 
@@ -95,8 +121,19 @@ impl Limiter {
         }
     }
 
+    fn look_at_disk(&mut self) {
+        if let Some(quota) = &mut self.quota {
+            self.exceeded = quota.exceeded(self.unnamed);
+            self.disk = Instant::now() + DISK;
+        }
+    }
+
     /// What init saw.
     pub(crate) fn told(&mut self, message: &Message) {
+        if let Message::Unnamed { mebibytes, whole } = message {
+            self.unnamed = (u64::from(*mebibytes) << 20, *whole);
+            return;
+        }
         let Some(limits) = &self.watched else { return };
         let seen = match message {
             Message::ManyProcesses => limits.processes.map(Exceeded::processes),

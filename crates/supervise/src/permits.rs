@@ -1,46 +1,97 @@
-//! Commands that are granted while a sandbox runs, and those that somebody waits for.
+//! Commands and destinations that are granted while a sandbox runs, and those that somebody waits for.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfence_confine::{Boundary, Refusal, Refused};
 use rustix::fd::OwnedFd;
+use serde::{Deserialize, Serialize};
 
 use crate::grants::{Grants, answer};
 
-/// What stands before the entry in a question's name: no path begins so.
-const START: &str = "start: ";
-/// Commands that may wait at a time: each holds a place that refusals of the same command need, too.
+/// Those of one kind that may wait at a time: each holds a place that refusals of its kind need, too.
 const MOST_WAITING: usize = 16;
 
 /// Who was refused asks nobody about the same again for so long.
 const SAME: Duration = Duration::from_secs(2);
 
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Act {
+    /// A command, as an entry of `commands.allow`.
+    Start,
+    /// A destination, `NAME:PORT`.
+    Reach,
+}
+
+impl Act {
+    /// What stands before the entry in a question's name: no path begins so.
+    fn start(self) -> &'static str {
+        match self {
+            Self::Start => "start: ",
+            Self::Reach => "reach: ",
+        }
+    }
+
+    fn of(refusal: &Refusal) -> Option<Self> {
+        match refusal.what {
+            Refused::Command(_) => Some(Self::Start),
+            Refused::Network { .. } => Some(Self::Reach),
+            _ => None,
+        }
+    }
+
+    fn granted(self, entry: &str) -> String {
+        match self {
+            Self::Start => format!("`{entry}` may start from now on"),
+            Self::Reach => format!("`{entry}` can be reached from now on"),
+        }
+    }
+
+    fn withdrawn(self, entry: &str) -> String {
+        match self {
+            Self::Start => format!("`{entry}` may not start any more; what runs goes on"),
+            Self::Reach => format!("`{entry}` cannot be reached any more; what was open to it has ended"),
+        }
+    }
+}
+
 /// One that is granted.
 #[derive(Debug)]
 pub(crate) struct Permit {
     number: u32,
+    act: Act,
     entry: String,
     pub(crate) until: Option<Instant>,
 }
 
-/// The name of a question about a command.
-pub(crate) fn name(entry: &str) -> PathBuf {
-    PathBuf::from(format!("{START}{entry}"))
+/// The name of a question about an entry.
+pub(crate) fn name(act: Act, entry: &str) -> PathBuf {
+    PathBuf::from(format!("{}{entry}", act.start()))
 }
 
 /// The entry that a question is about, if it is about one.
-pub(crate) fn entry_of(name: &Path) -> Option<&str> {
-    name.to_str()?.strip_prefix(START)
+pub(crate) fn entry_of(name: &Path) -> Option<(Act, &str)> {
+    let name = name.to_str()?;
+    [Act::Start, Act::Reach].into_iter().find_map(|act| Some((act, name.strip_prefix(act.start())?)))
 }
 
 impl Grants<'_> {
-    /// A command was refused: its owner is asked instead, if that may be. As [`Self::take_up`].
-    pub(crate) fn take_up_command(&mut self, boundary: &Boundary, refusal: &Refusal) -> Option<bool> {
-        let Refused::Command(command) = &refusal.what else { return None };
-        let entry = self.clerk.offer_command(command).filter(|_| self.asks())?;
-        let name = name(&entry);
-        // Most programs look along PATH, and would ask once for each directory.
+    /// A command or connection was refused: its owner is asked instead, if that may be. As [`Self::take_up`].
+    pub(crate) fn take_up_entry(&mut self, boundary: &Boundary, refusal: &Refusal) -> Option<bool> {
+        let act = Act::of(refusal)?;
+        let entry = match &refusal.what {
+            Refused::Command(command) => self.clerk.offer_command(command),
+            Refused::Network { host, port, .. } => {
+                let entry = self.clerk.offer_host(host, *port);
+                // Reached already, and refused for what was said on it.
+                entry.filter(|entry| !self.permits.iter().any(|own| own.act == act && own.entry == *entry))
+            }
+            _ => None,
+        };
+        let entry = entry.filter(|_| self.asks())?;
+        let name = name(act, &entry);
+        // Most programs look along PATH, or try each address, and would ask once for each.
         self.declined.retain(|(_, _, since)| since.elapsed() < SAME);
         if self.declined.iter().any(|(process, own, _)| *process == refusal.process && *own == name) {
             return None;
@@ -48,8 +99,9 @@ impl Grants<'_> {
         if !self.clerk.asked(refusal) {
             return Some(false);
         }
-        let waiting = self.questions.waiting().filter(|name| entry_of(name).is_some()).count();
-        let full = waiting >= MOST_WAITING || !self.questions.add(&name, refusal, false);
+        let of_it = |name: &&Path| entry_of(name).is_some_and(|(own, _)| own == act);
+        let full = self.questions.waiting().filter(of_it).count() >= MOST_WAITING
+            || !self.questions.add(&name, refusal, false);
         Some(!full || self.decline(boundary, refusal, &name, "too many questions wait"))
     }
 
@@ -57,41 +109,49 @@ impl Grants<'_> {
     pub(crate) fn permit(
         &mut self,
         boundary: &Boundary,
-        (entry, why): (&str, &str),
+        (act, entry, why): (Act, &str, &str),
         seconds: Option<u64>,
         client: Option<&OwnedFd>,
     ) -> bool {
-        let granted = if self.permits.iter().any(|permit| permit.entry == entry) {
+        let number = self.next;
+        let gone = |_| "the sandbox ended meanwhile".to_owned();
+        let sent = if self.permits.iter().any(|permit| permit.act == act && permit.entry == entry) {
             Err(format!("`{entry}` is granted already: revoke that first"))
         } else if self.full() {
             Err("too many grants are open: revoke some first".to_owned())
         } else {
-            self.clerk.permit(entry, seconds, why)
+            match act {
+                Act::Start => self
+                    .clerk
+                    .permit(entry, seconds, why)
+                    .and_then(|granted| boundary.permit(number, granted).map_err(gone)),
+                Act::Reach => self
+                    .clerk
+                    .reach(entry, seconds, why)
+                    .and_then(|granted| boundary.reach(number, granted).map_err(gone)),
+            }
         };
-        let number = self.next;
-        let sent = granted.and_then(|granted| {
-            boundary.permit(number, granted).map_err(|_| "the sandbox ended meanwhile".to_owned())
-        });
-        let name = name(entry);
+        let name = name(act, entry);
         match sent {
             Err(why) => {
                 if let Some(client) = client {
                     answer(client, false, &why);
                 }
-                match self.questions.take(&name) {
-                    Some(question) => self.decline(boundary, &question.refusal, &name, &why),
-                    None => true,
+                let mut written = true;
+                while let Some(question) = self.questions.take(&name) {
+                    written &= self.decline(boundary, &question.refusal, &name, &why);
                 }
+                written
             }
             Ok(()) => {
                 self.next += 1;
                 let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-                self.permits.push(Permit { number, entry: entry.to_owned(), until });
+                self.permits.push(Permit { number, act, entry: entry.to_owned(), until });
                 if let Some(client) = client {
-                    answer(client, true, &format!("`{entry}` may start from now on"));
+                    answer(client, true, &act.granted(entry));
                 }
                 // Each is judged anew; what this entry does not mean is asked about again.
-                for question in self.questions.commands() {
+                for question in self.questions.of(|refusal| Act::of(refusal) == Some(act)) {
                     boundary.retry(question.refusal.number);
                 }
                 true
@@ -114,28 +174,33 @@ impl Grants<'_> {
         let gone: Vec<Permit> = self.permits.extract_if(.., |permit| meant(permit)).collect();
         let mut written = true;
         for permit in &gone {
-            boundary.withdraw(permit.number);
+            match permit.act {
+                Act::Start => boundary.withdraw(permit.number),
+                Act::Reach => boundary.unreach(permit.number),
+            }
             written &= self.clerk.ended(permit.number, Path::new(&permit.entry), cause);
         }
         (gone.len(), written)
     }
 
     /// The owner wants one to end; who waits for it is refused.
-    pub(crate) fn revoke_command(&mut self, boundary: &Boundary, entry: &str, client: &OwnedFd) {
-        let (found, _) = self.withdraw(boundary, "revoked", |permit| permit.entry == entry);
-        let waiting = self.questions.take(&name(entry));
-        if let Some(question) = &waiting {
+    pub(crate) fn revoke_entry(&mut self, boundary: &Boundary, act: Act, entry: &str, client: &OwnedFd) {
+        let (found, _) =
+            self.withdraw(boundary, "revoked", |permit| permit.act == act && permit.entry == entry);
+        let mut waiting = 0;
+        while let Some(question) = self.questions.take(&name(act, entry)) {
+            waiting += 1;
             self.decline(boundary, &question.refusal, &question.path, "the owner refused it");
         }
         match (found, waiting) {
-            (0, None) => answer(client, false, &format!("`{entry}` is not granted")),
-            (0, Some(_)) => answer(client, true, &format!("`{entry}` is refused to whoever waits for it")),
-            _ => answer(client, true, &format!("`{entry}` may not start any more; what runs goes on")),
+            (0, 0) => answer(client, false, &format!("`{entry}` is not granted")),
+            (0, _) => answer(client, true, &format!("`{entry}` is refused to whoever waits for it")),
+            _ => answer(client, true, &act.withdrawn(entry)),
         }
     }
 
     /// What lasted long enough ends; `false`: that could not be written down.
-    pub(crate) fn expire_commands(&mut self, boundary: &Boundary) -> bool {
+    pub(crate) fn expire_entries(&mut self, boundary: &Boundary) -> bool {
         let now = Instant::now();
         self.withdraw(boundary, "expired", |permit| permit.until.is_some_and(|until| until <= now)).1
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_confine::Refused;
 
-use crate::permits::entry_of;
+use crate::permits::{Act, entry_of};
 use crate::questions::{Choice, Question};
 
 /// Keys that come sooner were meant for the task.
@@ -26,10 +26,14 @@ pub(crate) struct Prompt {
 /// The question, with how to answer it. Names are the task's: nothing of them acts on a terminal.
 pub(crate) fn text(question: &Question) -> String {
     let program = question.refusal.program.to_string_lossy();
-    if let Some(entry) = entry_of(&question.path) {
+    if let Some((act, entry)) = entry_of(&question.path) {
+        let (wants, lets) = match act {
+            Act::Start => ("start:", "lets it start in this sandbox"),
+            Act::Reach => ("connect to", "lets this sandbox reach it"),
+        };
         return format!(
-            "\r\n\x0f\x1b(B\x1b[0mringfence: {} (process {}) wants to start: {}\r\n\
-             ringfence: `y` lets it start in this sandbox, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
+            "\r\n\x0f\x1b(B\x1b[0mringfence: {} (process {}) wants to {wants} {}\r\n\
+             ringfence: `y` {lets}, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
             plain(&program),
             question.refusal.process,
             plain(entry),

@@ -94,9 +94,9 @@ impl Questions {
         Some(self.0.remove(at))
     }
 
-    /// Those about commands, which are taken away: each is judged anew.
-    pub(crate) fn commands(&mut self) -> Vec<Question> {
-        self.0.extract_if(.., |question| matches!(question.refusal.what, Refused::Command(_))).collect()
+    /// Those that are meant, which are taken away: each is judged anew.
+    pub(crate) fn of(&mut self, meant: impl Fn(&Refusal) -> bool) -> Vec<Question> {
+        self.0.extract_if(.., |question| meant(&question.refusal)).collect()
     }
 
     /// Those that something which is open now answers.

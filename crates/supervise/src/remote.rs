@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ringfence_confine::{Message, Refusal, Size, Stream, report};
+use ringfence_confine::{Message, Refusal, Size, Stack, Stream, report};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -14,6 +14,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use crate::Sandbox;
+use crate::permits::Act;
 
 /// Bytes of the longest request; a longer command line is refused.
 pub(crate) const LONGEST: usize = 128 << 10;
@@ -55,9 +56,11 @@ pub enum Ask {
         /// Which.
         path: Option<OsString>,
     },
-    /// Let a command start.
+    /// Let a command start, or a destination be reached.
     Permit {
-        /// As an entry of `commands.allow`.
+        /// Which of the two.
+        act: Act,
+        /// As an entry of `commands.allow`, or `NAME:PORT`.
         entry: String,
         /// Seconds; `None` until the sandbox ends.
         seconds: Option<u64>,
@@ -66,8 +69,24 @@ pub enum Ask {
     },
     /// Take that away.
     Withdraw {
+        /// Which of the two.
+        act: Act,
         /// The same.
         entry: String,
+    },
+    /// Put the copy-on-write directories together anew, of these; nothing runs meanwhile.
+    Restack {
+        /// One for each.
+        stacks: Vec<Stack>,
+        /// What is written down of them.
+        record: String,
+        /// What runs is ended first; else nothing happens if something does.
+        end: bool,
+    },
+    /// Stop everything, until the client says otherwise or is gone.
+    Hold {
+        /// Stop, or go on.
+        hold: bool,
     },
     /// End the sandbox; commands get SIGTERM first, and this many milliseconds.
     Stop {

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::grants::{self, Grants};
 use crate::remote::{Ask, LONGEST, asked};
+use crate::restack::{self, Wish};
 use crate::{Limiter, Notice, Refusal, Relay};
 
 /// Clients at one time; more wait in the socket's queue.
@@ -56,13 +57,15 @@ pub struct Template {
     pub inside: PathBuf,
     /// Why a second command may not run beside another one; `None`: it may.
     pub alone: Option<String>,
+    /// Where it is written down what copy-on-write directories are made of.
+    pub stack: PathBuf,
     /// The kernel ids of the task, if they are not the invoker's.
     pub foreign: Option<(u32, u32)>,
 }
 
 /// The sandbox, and whom it serves.
 pub struct Server<'a> {
-    boundary: &'a mut Boundary,
+    pub(crate) boundary: &'a mut Boundary,
     signals: &'a OwnedFd,
     socket: OwnedFd,
     relays: Vec<Relay>,
@@ -74,9 +77,11 @@ pub struct Server<'a> {
     limiter: Option<&'a mut Limiter>,
     tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
     /// Where the policy lets something be granted.
-    grants: Option<Grants<'a>>,
+    pub(crate) grants: Option<Grants<'a>>,
     /// The gateway is gone.
     cut_off: bool,
+    /// Asked for, and not done yet.
+    wish: Option<(Wish, OwnedFd)>,
     rest: Rest,
     /// Room for one; made once, since it is large.
     request: Vec<u8>,
@@ -87,9 +92,11 @@ pub struct Served {
     _clients: Vec<Client>,
 }
 
-struct Client {
-    socket: OwnedFd,
+pub(crate) struct Client {
+    pub(crate) socket: OwnedFd,
     job: Option<u32>,
+    /// Everything is stopped for it.
+    pub(crate) holds: bool,
 }
 
 impl<'a> Server<'a> {
@@ -117,6 +124,7 @@ impl<'a> Server<'a> {
             tell,
             grants,
             cut_off: false,
+            wish: None,
             rest: Rest::default(),
             request: vec![0; LONGEST],
         }
@@ -168,6 +176,9 @@ impl<'a> Server<'a> {
                 self.accept();
             }
             self.serve(&ready.clients);
+            if let Some((wish, client)) = self.wish.take() {
+                self.restack(wish, &client);
+            }
             let written = self.relays.iter().map(Relay::written).sum();
             if self.limiter.as_mut().is_some_and(|limiter| limiter.check(written)) {
                 self.boundary.kill();
@@ -246,21 +257,26 @@ impl<'a> Server<'a> {
     /// Takes one report; `false` once there will be no more.
     fn report(&mut self) -> bool {
         let Some((message, descriptor)) = self.boundary.report() else { return false };
+        self.take(&message, descriptor.as_ref());
+        true
+    }
+
+    pub(crate) fn take(&mut self, message: &Message, descriptor: Option<&OwnedFd>) {
         match message {
-            Message::Refused(refusal) => self.refused(&refusal),
+            Message::Refused(refusal) => self.refused(refusal),
             Message::Again { counts, others } => {
-                if !(self.tell)(Happening::Noticed(Notice::Again { counts: &counts, others })) {
+                if !(self.tell)(Happening::Noticed(Notice::Again { counts, others: *others })) {
                     self.boundary.kill();
                 }
             }
             Message::Process(process) => {
-                if !(self.tell)(Happening::Noticed(Notice::Process(&process))) {
+                if !(self.tell)(Happening::Noticed(Notice::Process(process))) {
                     self.boundary.kill();
                 }
             }
-            Message::MuchMemory | Message::ManyProcesses => {
+            Message::MuchMemory | Message::ManyProcesses | Message::Unnamed { .. } => {
                 if let Some(limiter) = &mut self.limiter {
-                    limiter.told(&message);
+                    limiter.told(message);
                 }
             }
             Message::Ready
@@ -269,19 +285,28 @@ impl<'a> Server<'a> {
             | Message::Opened { .. }
             | Message::Closed { .. }
             | Message::Shown
+            | Message::Quiet { .. }
+            | Message::Renewed
             | Message::Answer { .. } => {}
             Message::Exited { job, status } => {
-                self.ended(job, i32::try_from(status).unwrap_or(255), &message);
+                self.ended(*job, i32::try_from(*status).unwrap_or(255), message);
             }
             Message::Signalled { job, signal } => {
-                self.ended(job, 128 + i32::try_from(signal).unwrap_or(0), &message);
+                self.ended(*job, 128 + i32::try_from(*signal).unwrap_or(0), message);
             }
             Message::Failed { job, .. }
             | Message::NotExecuted { job, .. }
             | Message::Stopped { job }
-            | Message::Terminal { job } => self.pass_on(job, &message, descriptor.as_ref()),
+            | Message::Terminal { job } => self.pass_on(*job, message, descriptor),
         }
-        true
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
+    pub(crate) fn stack_file(&self) -> &Path {
+        &self.template.stack
     }
 
     fn refused(&mut self, refusal: &Refusal) {
@@ -354,7 +379,11 @@ impl<'a> Server<'a> {
     }
 
     fn accept(&mut self) {
-        self.clients.extend(grants::accept(&self.socket).map(|socket| Client { socket, job: None }));
+        self.clients.extend(grants::accept(&self.socket).map(|socket| Client {
+            socket,
+            job: None,
+            holds: false,
+        }));
     }
 
     fn serve(&mut self, ready: &[bool]) {
@@ -416,6 +445,16 @@ impl<'a> Server<'a> {
                 Some(grants) => grants.answer(self.boundary, ask, &client.socket),
                 None => grants::refuse(&client.socket),
             },
+            Ok((Ask::Restack { stacks, record, end }, _)) => {
+                // Once every client is in its place again: what ends meanwhile is told to whose it is.
+                self.wish =
+                    client.socket.try_clone().ok().map(|socket| (Wish { stacks, record, end }, socket));
+                self.wish.is_some()
+            }
+            Ok((Ask::Hold { hold }, _)) => {
+                restack::hold(self.boundary, client, hold);
+                true
+            }
             Ok((Ask::Stop { grace }, _)) => {
                 self.stop(Duration::from_millis(grace.into()));
                 true
@@ -423,6 +462,9 @@ impl<'a> Server<'a> {
             Err(Errno::AGAIN | Errno::INTR) => true,
             // Gone, or confused: its command goes with it.
             _ => {
+                if client.holds {
+                    self.boundary.pause(false);
+                }
                 if let Some(job) = client.job {
                     self.boundary.signal(job, KILL, true);
                 }

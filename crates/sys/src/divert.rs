@@ -19,7 +19,8 @@ const INET: u8 = 1; // NFPROTO_INET: both families in one table.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Sockets of the namespace, IPv4 first, then IPv6 with the same port. They do not block.
+/// Sockets of the namespace, IPv4 first, then IPv6 with the same port. They do not block. On a host without IPv6 the second of
+/// each pair is one of IPv4 that nothing leads to.
 pub struct Listeners {
     /// What the task connects to, whatever the address; [`original_destination`] tells which.
     pub streams: [OwnedFd; 2],
@@ -28,6 +29,8 @@ pub struct Listeners {
     /// TCP to port 53 of any address.
     pub long_questions: [OwnedFd; 2],
     ports: Ports,
+    /// There is IPv6.
+    six: bool,
 }
 
 /// Where the rules lead to.
@@ -44,11 +47,12 @@ impl Listeners {
     /// # Errors
     /// The kernel's; EADDRINUSE where a port is free for one family only.
     pub fn new() -> Result<Self, Errno> {
-        let (streams, first) = pair(SocketType::STREAM)?;
-        let (questions, second) = pair(SocketType::DGRAM)?;
-        let (long_questions, third) = pair(SocketType::STREAM)?;
+        let six = has_six()?;
+        let (streams, first) = pair(SocketType::STREAM, six)?;
+        let (questions, second) = pair(SocketType::DGRAM, six)?;
+        let (long_questions, third) = pair(SocketType::STREAM, six)?;
         let ports = Ports { streams: first, questions: second, long_questions: third };
-        Ok(Self { streams, questions, long_questions, ports })
+        Ok(Self { streams, questions, long_questions, ports, six })
     }
 
     /// From here on the caller's namespace sends nothing anywhere but to these.
@@ -59,7 +63,7 @@ impl Listeners {
     pub fn divert(&self) -> Result<(), Errno> {
         ruleset(self.ports).exchange(Some(netlink::NETFILTER))?;
         own_address().exchange(None)?;
-        routes().exchange(None)
+        routes(self.six).exchange(None)
     }
 }
 
@@ -77,14 +81,33 @@ pub fn original_destination(connection: BorrowedFd<'_>) -> Result<SocketAddr, Er
     if asked == own { Err(Errno::NOENT) } else { Ok(asked) }
 }
 
-fn pair(kind: SocketType) -> Result<([OwnedFd; 2], u16), Errno> {
+/// Whether the kernel has the family, and the caller's loopback its address.
+fn has_six() -> Result<bool, Errno> {
+    let socket = match socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None) {
+        Err(Errno::AFNOSUPPORT) => return Ok(false),
+        other => other?,
+    };
+    match bind(&socket, &SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0)) {
+        Err(Errno::ADDRNOTAVAIL) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+fn pair(kind: SocketType, six: bool) -> Result<([OwnedFd; 2], u16), Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let first = socket_with(AddressFamily::INET, kind, flags, None)?;
     bind(&first, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
     let port = SocketAddr::try_from(getsockname(&first)?)?.port();
-    let second = socket_with(AddressFamily::INET6, kind, flags, None)?;
-    sockopt::set_ipv6_v6only(&second, true)?;
-    bind(&second, &SocketAddrV6::new(Ipv6Addr::LOCALHOST, port, 0, 0))?;
+    let second = if six {
+        let second = socket_with(AddressFamily::INET6, kind, flags, None)?;
+        sockopt::set_ipv6_v6only(&second, true)?;
+        bind(&second, &SocketAddrV6::new(Ipv6Addr::LOCALHOST, port, 0, 0))?;
+        second
+    } else {
+        let second = socket_with(AddressFamily::INET, kind, flags, None)?;
+        bind(&second, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+        second
+    };
     if kind == SocketType::STREAM {
         listen(&first, BACKLOG)?;
         listen(&second, BACKLOG)?;
@@ -112,13 +135,14 @@ fn own_address() -> Messages {
 /// The index of lo in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// `local default dev lo` in the table that is asked first, for each family.
-fn routes() -> Messages {
+/// `local default dev lo` in the table that is asked first, for each family that there is.
+fn routes(six: bool) -> Messages {
     const NEW_ROUTE: u16 = 24;
     const OUT_INTERFACE: u16 = 4;
     let (local_table, boot, host_scope, local) = (255, 3, 254, 2);
     let mut messages = Messages::default();
-    for (family, scope) in [(AddressFamily::INET, host_scope), (AddressFamily::INET6, 0)] {
+    let families = [(AddressFamily::INET, host_scope), (AddressFamily::INET6, 0)];
+    for (family, scope) in families.into_iter().take(if six { 2 } else { 1 }) {
         let family = family.as_raw() as u8;
         let fixed = [family, 0, 0, 0, local_table, boot, scope, local, 0, 0, 0, 0];
         messages.add(NEW_ROUTE, CREATE | EXCLUSIVE | ACK, &fixed, |inner| {

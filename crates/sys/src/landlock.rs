@@ -13,6 +13,26 @@ pub fn restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0u32) }).map(drop)
 }
 
+/// Adds to a ruleset what is allowed below the object that a descriptor names.
+///
+/// # Errors
+/// EINVAL for rights that the ruleset does not handle, or that do not apply to a file.
+pub fn allow_beneath(ruleset: BorrowedFd<'_>, access: u64, object: BorrowedFd<'_>) -> Result<(), Errno> {
+    /// `struct landlock_path_beneath_attr` (landlock_add_rule(2)).
+    #[repr(C, packed)]
+    struct Beneath {
+        access: u64,
+        parent: i32,
+    }
+    const PATH_BENEATH: u32 = 1; // LANDLOCK_RULE_PATH_BENEATH
+    let rule = Beneath { access, parent: object.as_raw_fd() };
+    // SAFETY: the kernel reads one structure of this layout, which lives until the call returns.
+    let result = unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, &raw const rule, 0u32)
+    };
+    check(result).map(drop)
+}
+
 /// The highest ABI of this kernel; 0 where Landlock is missing or not enabled.
 #[must_use]
 pub fn abi() -> u32 {

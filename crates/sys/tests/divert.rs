@@ -168,3 +168,18 @@ fn without_the_right_nothing_is_done_and_a_second_time_is_an_error() {
     rustix::thread::set_capabilities(None, none).unwrap();
     assert_eq!(listeners.divert(), Err(Errno::PERM));
 }
+
+#[test]
+fn a_host_without_the_new_family_still_leads_the_old_one() {
+    if !inside("a_host_without_the_new_family_still_leads_the_old_one") {
+        return;
+    }
+    // The loopback loses ::1; a kernel that was booted without the family says the same one call earlier.
+    std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1").unwrap();
+    let listeners = diverted();
+    let (_client, served) = connected(&listeners.streams[0], "198.18.0.5:443");
+    assert_eq!(original_destination(served.as_fd()), Ok("198.18.0.5:443".parse().unwrap()));
+    let limit = Duration::from_secs(5);
+    assert!(TcpStream::connect_timeout(&"[2001:db8::1]:80".parse().unwrap(), limit).is_err());
+    assert_eq!(accept(&listeners.streams[1]).unwrap_err(), Errno::AGAIN);
+}

@@ -2,7 +2,7 @@
 //! (Documentation/filesystems/overlayfs.rst; marks are `user.overlay.*`, since the mount has `userxattr`).
 //!
 //! A task cannot forge the marks: what it sets as `user.overlay.X` is stored as `user.overlay.overlay.X` since Linux 6.7
-//! and refused before. Marks that the mount's options rule out mean that something else wrote here.
+//! and refused before; in tier `landlock` init sets none. Marks that the mount's options rule out mean that something else wrote here.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;

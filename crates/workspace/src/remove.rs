@@ -49,10 +49,9 @@ pub fn remove_tree(path: &Path) -> Result<(), Vec<Failure>> {
 
 /// Removes everything in a directory of ours, which stays.
 pub fn empty_tree(path: &Path) -> Result<(), Vec<Failure>> {
-    let root = Tree::own(path).map_err(|errno| vec![Failure::of("open", path)(errno)])?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(root.root(), ".", flags, Mode::empty())
-        .map_err(|errno| vec![Failure::of("open", path)(errno)])?;
+    // A task may have closed it to everybody.
+    let root =
+        enter(rustix::fs::CWD, path.as_os_str()).map_err(|errno| vec![Failure::of("open", path)(errno)])?;
     let failures = empty(&root, path);
     if failures.is_empty() { Ok(()) } else { Err(failures) }
 }

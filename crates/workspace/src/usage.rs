@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, statat};
+use rustix::io::Errno;
 
 use crate::beneath::{MAX_PATH, Tree, names};
 use crate::change::FileType;
@@ -11,34 +12,66 @@ use crate::change::FileType;
 /// A look at more than fits in this time is an estimate from below.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Bytes on disk, and whether that is all: a directory closed to its owner, or too many files, count as seen so far.
-pub fn disk_used(path: &Path) -> (u64, bool) {
-    let Ok(tree) = Tree::own(path) else { return (0, !path.exists()) };
-    let end = Instant::now() + PATIENCE;
-    let (mut bytes, mut whole) = (0, true);
+/// What a directory takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Names.
+    pub entries: u64,
+    /// That is all: no directory was closed to its owner or too deep, and nobody said that it is enough.
+    pub whole: bool,
+}
+
+/// Looks at all that is below a directory; `on` is told of each step, and says whether to go on.
+pub fn taken(path: &Path, on: &mut dyn FnMut(&Taken) -> bool) -> Taken {
+    let mut taken = Taken { whole: true, ..Taken::default() };
+    let Ok(tree) = Tree::own(path) else { return Taken { whole: !path.exists(), ..taken } };
     let mut queue = vec![PathBuf::new()];
     while let Some(path) = queue.pop() {
-        let Ok((directory, inside)) = tree
-            .directory(&path)
-            .and_then(|directory| Ok((names(&directory)?, directory)))
-            .map(|(names, directory)| (directory, names))
-        else {
-            whole = false;
-            continue;
+        let listed = tree.directory(&path).and_then(|directory| Ok((names(&directory)?, directory)));
+        let (inside, directory) = match listed {
+            Ok(listed) => listed,
+            Err(Errno::NOENT) => continue,
+            // What the kernel works in is nobody's to look into.
+            Err(_) if of_kernel(&path) => continue,
+            Err(_) => {
+                taken.whole = false;
+                continue;
+            }
         };
         for name in inside {
-            if Instant::now() > end {
-                return (bytes, false);
+            if !on(&taken) {
+                return Taken { whole: false, ..taken };
             }
             let Ok(stat) = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+            taken.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+            taken.entries += 1;
             let below = path.join(&name);
-            if FileType::of(stat.st_mode) == FileType::Directory && below.as_os_str().len() < MAX_PATH {
-                queue.push(below);
+            if FileType::of(stat.st_mode) == FileType::Directory {
+                match below.as_os_str().len() < MAX_PATH {
+                    true => queue.push(below),
+                    false => taken.whole = false,
+                }
             }
         }
     }
-    (bytes, whole)
+    taken
+}
+
+/// `work/work`, or `work-1/work`: the kernel's own, below a layer's directory.
+fn of_kernel(path: &Path) -> bool {
+    let mut parts = path.iter().map(|part| part.as_encoded_bytes());
+    parts.next().is_some_and(|first| first == b"work" || first.starts_with(b"work-"))
+        && parts.next() == Some(b"work")
+        && parts.next().is_none()
+}
+
+/// Bytes on disk, and whether that is all: a directory closed to its owner, or too many files, count as seen so far.
+pub fn disk_used(path: &Path) -> (u64, bool) {
+    let end = Instant::now() + PATIENCE;
+    let taken = taken(path, &mut |_| Instant::now() <= end);
+    (taken.bytes, taken.whole)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod suite {
     mod held;
     mod hostile;
     mod patch;
+    mod power;
     mod race;
     mod random;
     mod root;

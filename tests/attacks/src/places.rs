@@ -68,6 +68,8 @@ impl Places {
             ("@SINK@", "/tmp/rf/sink.log".to_owned()),
             ("@DNSLOG@", "/tmp/rf/dns.log".to_owned()),
             ("@HITLOG@", "/tmp/rf/hits.log".to_owned()),
+            ("@META_HEXPAIR@", "a9fe:a9fe".to_owned()),
+            ("@WIRE@", "/tmp/rf/wire.log".to_owned()),
             ("@TXT@", OUTPUT.to_owned()),
         ]
     }

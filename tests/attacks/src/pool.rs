@@ -30,10 +30,11 @@ use crate::verdict::Verdict;
 
 /// The first unprivileged user that a world runs as; each job has its own, so that per-user quotas are not shared.
 const FIRST_USER: u32 = 65500;
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("world.sh", include_str!("../world/world.sh")),
     ("template.sh", include_str!("../world/template.sh")),
     ("world.py", include_str!("../world/world.py")),
+    ("web.py", include_str!("../world/web.py")),
     ("terminal.py", include_str!("../world/terminal.py")),
 ];
 
@@ -76,6 +77,8 @@ pub struct Options {
     pub jobs: u32,
     /// The binary under test; without one only the control runs are done.
     pub binary: Option<PathBuf>,
+    /// Show first that each row works without the boundary; without it a row that is refused counts as held.
+    pub control: bool,
     /// Control runs of the rows that are judged without one, too.
     pub control_all: bool,
     /// The host seems to allow no namespaces, so that tier `landlock` is what holds.
@@ -94,7 +97,8 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
     let who = possible(&options.who);
     let mut queue: Vec<(Who, &Row)> = Vec::new();
     for row in chosen.iter().filter(|row| row.stage == "run" || !options.ids.is_empty()) {
-        if let Some(control) = control(row, options.control_all)
+        if options.control
+            && let Some(control) = control(row, options.control_all)
             && !row.premise.on_host
         {
             queue.push((control, row));
@@ -122,7 +126,9 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
     });
     let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
     let who = if options.binary.is_some() { who } else { Vec::new() };
-    Ok(Summary::new(chosen, who, reports, !options.ids.is_empty(), options.control_all))
+    let mut summary = Summary::new(chosen, who, reports, !options.ids.is_empty(), options.control_all);
+    summary.controlled = options.control;
+    Ok(summary)
 }
 
 fn wanted(row: &Row, options: &Options) -> bool {

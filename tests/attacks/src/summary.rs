@@ -19,6 +19,8 @@ pub struct Summary {
     /// Rows that wait for a later part were asked for by id.
     all_stages: bool,
     control_all: bool,
+    /// Control runs were asked for.
+    pub(crate) controlled: bool,
 }
 
 /// The state of one row for one launching user.
@@ -46,7 +48,7 @@ impl Summary {
         all_stages: bool,
         control_all: bool,
     ) -> Self {
-        Self { rows, who, reports, all_stages, control_all }
+        Self { rows, who, reports, all_stages, control_all, controlled: true }
     }
 
     /// Rows that held, summed over the launching users; of the control runs alone, those that worked.
@@ -75,7 +77,7 @@ impl Summary {
 
     /// Whether the control run of a row showed that the attack works; `None` where the data asks for no such run.
     fn counted_control(&self, row: &Row) -> Option<bool> {
-        let who = if self.waits(row) { None } else { control(row, false) }?;
+        let who = if self.waits(row) || !self.controlled { None } else { control(row, false) }?;
         Some(
             self.reports.get(&(who, row.id.clone())).is_some_and(|report| report.verdict == Verdict::Through),
         )

@@ -178,3 +178,80 @@ fn a_branch_gets_the_changes_and_the_files_stay() {
     assert_eq!(place.ringfence(&["apply"]).status, 0);
     assert!(place.read("f").unwrap().ends_with("more\n"));
 }
+
+/// What git would execute of a repository, and a command of the host that shows that it does.
+const PLANTED: [(&str, &str, &str); 9] = [
+    (
+        "a hook",
+        "for hook in reference-transaction post-index-change pre-auto-gc; do
+             printf '#!/bin/sh\ntouch \"$HOME/ran\"\n' > .git/hooks/$hook; chmod 755 .git/hooks/$hook; done",
+        "git update-ref refs/heads/control HEAD",
+    ),
+    (
+        "a directory of hooks",
+        "mkdir own; printf '#!/bin/sh\ntouch \"$HOME/ran\"\n' > own/reference-transaction; chmod 755 own/*;
+         git config core.hooksPath own",
+        "git update-ref refs/heads/control HEAD",
+    ),
+    (
+        "a hook of the configuration",
+        "printf '[hook \"x\"]\n\tevent = reference-transaction\n\tcommand = touch \"$HOME/ran\"\n' >> .git/config",
+        // Not known to every version.
+        "git hook run reference-transaction 2>/dev/null || touch \"$HOME/ran\"",
+    ),
+    ("a watcher", "git config core.fsmonitor 'touch \"$HOME/ran\"; false'", "git status > /dev/null"),
+    (
+        "an included file",
+        "printf '[core]\n\tfsmonitor = touch \"$HOME/ran\"; false\n' > .conf; git config include.path ../.conf",
+        "git status > /dev/null",
+    ),
+    (
+        "a filter",
+        "git config filter.x.clean 'touch \"$HOME/ran\"; cat'; git config filter.x.smudge 'touch \"$HOME/ran\"; cat';
+         git config filter.x.required true; echo '* filter=x' > .git/info/attributes",
+        "echo x > fresh; git add fresh; git rm -q --cached fresh; rm fresh",
+    ),
+    (
+        "drivers of attributes",
+        "git config diff.x.textconv 'touch \"$HOME/ran\"; cat'; git config diff.x.command 'touch \"$HOME/ran\"';
+         git config merge.x.driver 'touch \"$HOME/ran\"; cat %A'; echo '* diff=x merge=x' > .git/info/attributes",
+        "git --no-pager diff",
+    ),
+    (
+        "a remote that objects are missing from",
+        "git config extensions.partialClone evil; git config remote.evil.promisor true; git config remote.evil.url 'ext::sh -c touch% \"$HOME/ran\"';
+         git config protocol.ext.allow always; git config core.sshCommand 'touch \"$HOME/ran\"; false';
+         git config credential.helper '!touch \"$HOME/ran\"; false'; git config gpg.program 'touch'; git config core.pager 'touch \"$HOME/ran\"'",
+        "git fetch -q evil || true",
+    ),
+    (
+        "another git",
+        "mkdir tools; printf '#!/bin/sh\ntouch \"$HOME/ran\"\nexec /usr/bin/git \"$@\"\n' > tools/git; chmod 755 tools/git",
+        "PATH=tools:$PATH git --version > /dev/null",
+    ),
+];
+
+#[test]
+fn the_hosts_git_executes_nothing_of_a_workspace() {
+    let first = Place::new();
+    host(&first, REPOSITORY);
+    for (what, plant, control) in PLANTED {
+        let place = Place::new();
+        host(&place, &format!("cp -a {}/. .", first.workspace.display()));
+        assert_eq!(place.run("", "sed -i 's/^20$/twenty/' f; echo n > new").status, 0);
+        host(&place, &format!("sed -i 's/^3$/three/' f; touch -d '1 minute' f; {plant}"));
+        let ran = place.home.join("ran");
+        host(&place, control);
+        assert!(ran.exists(), "{what}: the control does nothing");
+        std::fs::remove_file(&ran).unwrap();
+        let own = std::env::var("PATH").unwrap();
+        let path = format!("tools:{}:./tools:{own}", place.workspace.join("tools").display());
+        for verb in [&["apply", "--branch", "agent/work"][..], &["apply", "--merge"]] {
+            let done = place.command(verb).env("PATH", &path).output().unwrap();
+            assert!(done.status.success(), "{what}: {verb:?}: {}", String::from_utf8_lossy(&done.stderr));
+            assert!(!ran.exists(), "{what}: {verb:?}");
+        }
+        let text = place.read("f").unwrap();
+        assert!(text.contains("twenty") && text.contains("three"), "{what}: {text}");
+    }
+}

@@ -59,6 +59,26 @@ fn commands_share_one_boundary_and_keep_their_own_ends() {
 }
 
 #[test]
+fn stop_tells_what_was_refused_and_what_waits() {
+    let place = Place::new();
+    let quiet = Named::start(&place, "quiet", &[]);
+    assert_eq!(quiet.exec("true").status, 0);
+    let stopped = place.ringfence(&["stop", "quiet", "--grace", "0"]);
+    assert!(stopped.status == 0 && stopped.err.is_empty(), "{stopped:?}");
+    let dev = Named::start(&place, "dev", &[]);
+    assert_eq!(
+        dev.exec("cat /etc/shadow 2>/dev/null; cp /etc/hostname . 2>/dev/null; echo x > new").status,
+        0
+    );
+    let stopped = place.ringfence(&["stop", "dev", "--grace", "0"]);
+    assert!(stopped.err.contains("of the host refused: `ringfence explain"), "{stopped:?}");
+    assert!(
+        stopped.err.contains(" waits: `ringfence diff") || stopped.err.contains(" wait: `"),
+        "{stopped:?}"
+    );
+}
+
+#[test]
 fn a_server_outlives_its_command_and_not_the_sandbox() {
     let place = Place::new();
     let web = Named::start(&place, "web", &[]);

@@ -389,6 +389,8 @@ curl -sm9 http://allowed.example/admin
 curl -sm9 -X POST -d x http://allowed.example/repo/post
 curl -sm9 -X get http://allowed.example/repo/lower
 curl -sm9 -H 'X-HTTP-Method-Override: DELETE' http://allowed.example/repo/override
+curl -sm9 -H 'X_HTTP_Method_Override: DELETE' http://allowed.example/repo/underscores
+curl -sm9 -H 'X-Original-URL: /admin' http://allowed.example/repo/rewritten
 for p in /repo/../admin /repo/%2e%2e/admin /repo/..%2fadmin '/repo/..;/admin' /repo/%252e%252e/admin '/repo\..\admin' //repo/x; do
   curl -sm9 --path-as-is "http://allowed.example$p"; done
 curl -sm9 http://allowed.example/repo/one http://allowed.example/admin http://allowed.example/repo/two"#;
@@ -439,4 +441,87 @@ fn a_step_has_its_own_network_for_its_run_alone() {
     assert!(!without.out.contains("allowed.example") && without.out.contains("path=/base"), "{without:?}");
     let unknown = run("--step fetsch");
     assert!(unknown.status == 125 && unknown.err.contains("has the step `fetsch`"), "{unknown:?}");
+}
+
+#[test]
+fn a_socket_that_the_task_could_replace_is_refused() {
+    let world = World::new();
+    let (run, ws) = (world.base.join("run"), world.place.workspace.clone());
+    std::fs::create_dir(&run).unwrap();
+    std::os::unix::fs::symlink(ws.join("led"), run.join("led.sock")).unwrap();
+    for (mode, socket, fine) in [
+        ("direct", ws.join("own.sock"), false),
+        ("direct", run.join("led.sock"), false),
+        ("direct", run.join("beside.sock"), true),
+        ("review", ws.join("own.sock"), true),
+    ] {
+        let policy = world.place.policy(&format!(
+            "[workspace]\nmode = \"{mode}\"\n[network]\nallow = [{{ unix = \"{}\" }}]",
+            socket.display()
+        ));
+        let outcome = world.host(&format!("\"$RF\" run -q --policy {policy} --workspace . -- echo ran"));
+        assert_eq!(outcome.out.contains("ran"), fine, "{mode} {}: {outcome:?}", socket.display());
+        assert_eq!(outcome.err.contains("where the task writes"), !fine, "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_a_client_names_is_told_however_long_and_ends_nothing() {
+    let world = World::new();
+    let script = r#"
+long=$(head -c 50000 /dev/zero | tr '\0' a)
+curl -sm9 -H "Host: $long" http://allowed.example/ -o /dev/null -w 'status %{http_code}\n'
+curl -sm9 http://allowed.example/after
+curl -sm9 -H "Host: denied.example" http://allowed.example/"#;
+    let outcome = world.run(ALLOWED, script);
+    assert!(outcome.out.contains("status 403") && outcome.out.contains("path=/after"), "{outcome:?}");
+    assert!(world.refused("allowed.example", 80, "names another host, `aaaa"), "{:#?}", world.events());
+    assert!(world.refused("allowed.example", 80, "names another host, `denied.example`"));
+    assert!(world.events().iter().all(|event| event["kind"] != "net.down"), "{:#?}", world.events());
+}
+
+#[test]
+fn what_a_task_can_write_configures_no_registry() {
+    let world = World::new();
+    let policy = world.policy("registries = [\"pip\"]");
+    let ws = &world.place.workspace;
+    world.place.write(ws.join(".venv/pip.conf"), "[global]\nindex-url = https://denied.example/simple\n");
+    let outside = world.base.join("venv");
+    std::fs::create_dir(&outside).unwrap();
+    std::os::unix::fs::symlink(ws.join(".venv/pip.conf"), outside.join("pip.conf")).unwrap();
+    let own = world.place.base.path().join("own");
+    let host = |name: &std::path::Path| {
+        let script = format!(
+            "VIRTUAL_ENV={} PIP_INDEX_URL= \"$RF\" explain --policy {policy} --workspace . --host denied.example:443",
+            name.display()
+        );
+        world.host(&script)
+    };
+    for environment in [ws.join(".venv"), outside] {
+        let outcome = host(&environment);
+        assert!(!outcome.out.contains(": allowed"), "{outcome:?}");
+    }
+    world.place.write(own.join("pip.conf"), "[global]\nindex-url = https://denied.example/simple\n");
+    let outcome = host(&own);
+    assert!(outcome.out.contains(": allowed"), "{outcome:?}");
+}
+
+#[test]
+fn a_name_is_asked_for_once_while_the_answer_lasts() {
+    let world = World::new();
+    let script = "for n in 1 2 3 4; do curl -sm9 http://allowed.example/$n & done; wait; \
+                  curl -sm9 http://allowed.example/5; curl -sm9 http://alias.example/a; sleep 1.2; \
+                  curl -sm9 http://alias.example/b; curl -sm9 http://loop.example/x; curl -sm9 http://loop.example/y";
+    let outcome =
+        world.run("allow = [\"allowed.example:80\", \"alias.example:80\", \"loop.example:80\"]", script);
+    let log = world.log("dns.log");
+    let asked = |name: &str| log.lines().filter(|line| *line == name).count();
+    // A and AAAA each; what the second one lasts is over before it is used again.
+    assert_eq!((asked("allowed.example"), asked("alias.example")), (2, 4), "{outcome:?}\n{log}");
+    assert!(outcome.out.contains("path=/5") && outcome.out.contains("path=/b"), "{outcome:?}");
+    // What is remembered is vetted each time all the same.
+    assert_eq!(asked("loop.example"), 2, "{log}");
+    let refused = world.events().iter().filter(|event| event["detail"]["host"] == "loop.example").count();
+    assert_eq!(refused, 2, "{:#?}", world.events());
+    assert!(!world.log("hits.log").contains("LOOPBACK"));
 }

@@ -27,6 +27,7 @@ fn each_missing_primitive_is_named() {
         ("no-seccomp", "seccomp"),
         ("no-overlay", "overlayfs"),
         ("no-proc,abi5", "/proc"),
+        ("no-userns,yama2", "kernel.yama.ptrace_scope is 2"),
     ] {
         let (status, text, report) = lowered(what, "review");
         assert_eq!(status, 125, "{text}");
@@ -50,9 +51,38 @@ fn a_substitute_is_said_and_recorded() {
 #[test]
 fn an_older_landlock_still_locks() {
     for abi in ["abi1", "abi2", "abi3", "abi5"] {
-        let (status, text, _) = lowered(abi, "direct");
+        let (status, text, report) = lowered(abi, "direct");
         assert_eq!(status, 0, "{abi}: {text}");
+        // What it does not govern is said.
+        let said =
+            report["degraded"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "landlock"));
+        assert_eq!(said, ["abi1", "abi2"].contains(&abi), "{abi}: {report}");
+        assert_eq!(text.contains("does not govern truncation"), said, "{abi}: {text}");
     }
+}
+
+#[test]
+fn what_judges_by_memory_that_nobody_may_read_is_refused() {
+    let place = Place::new();
+    let run = |lines: &str| {
+        let policy = place.policy(lines);
+        let output = place
+            .command(&["run", "--policy", &policy, "--workspace", ".", "--", "echo", "ran"])
+            .env("RINGFENCE_TEST_HOST", "yama3")
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    for lines in ["commands.allow = [\"echo ran\"]", "network.allow = [\"allowed.example:80\"]"] {
+        let (status, out, err) = run(lines);
+        assert_eq!((status, out.as_str()), (Some(125), ""), "{lines}: {err}");
+        assert!(err.contains("kernel.yama.ptrace_scope is 3") && err.contains("hint:"), "{err}");
+    }
+    // What judges nothing runs, and says what does not work.
+    let (status, out, err) = run("");
+    assert_eq!((status, out.as_str()), (Some(0), "ran\n"), "{err}");
+    assert!(err.contains("connections to unix sockets are refused"), "{err}");
 }
 
 #[test]
@@ -65,12 +95,7 @@ fn nothing_can_be_degraded_by_a_name_that_is_none() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let place = Place::new();
-    for lines in [
-        "[workspace]\nquota = \"1GiB\"",
-        "[network]\npublish = [8080]",
-        "[leaks]\nscan = [\"egress\"]",
-        "[workspace]\nsnapshot = true",
-    ] {
+    for lines in ["[network]\npublish = [8080]", "[leaks]\nscan = [\"egress\"]"] {
         let outcome = place.run(lines, "true");
         assert_eq!(outcome.status, 125, "{lines}");
         assert!(outcome.err.contains("not yet enforceable"), "{}", outcome.err);

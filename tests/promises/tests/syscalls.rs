@@ -84,6 +84,22 @@ fn a_refused_call_is_told_with_its_arguments() {
     );
 }
 
+/// A snapshot of btrfs would show what is hidden in a tree, and be made where only reading is granted; here it is only asked for.
+#[test]
+fn what_only_one_file_system_has_is_not_asked_of_it() {
+    let place = Place::new();
+    let outcome = python(
+        &place,
+        "import fcntl\nhere = os.open('.', os.O_RDONLY)\n\
+         def ask(number):\n  try: return fcntl.ioctl(here, number, bytes(512)) and 0\n  except OSError as error: return error.errno\n\
+         print([ask(number) for number in (0x50009401, 0x5000940e, 0x5000940f, 0x800c6613, 0x40806685)])",
+    );
+    // EPERM for what is of btrfs, ENOTTY for encryption and verity.
+    assert_eq!(outcome.out, "[1, 1, 1, 25, 25]\n", "{}", outcome.err);
+    let told = told(&place);
+    assert!(told.iter().any(|(name, ..)| name == "ioctl"), "{told:?}");
+}
+
 #[test]
 fn a_flood_of_calls_is_counted_and_holds_nobody_else_up() {
     let place = Place::new();

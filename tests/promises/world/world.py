@@ -3,6 +3,7 @@
 Usage: world.py DIRECTORY COMMAND... in fresh network and mount namespaces. DIRECTORY gets the logs, a certificate
 authority, and `site`, which the web servers serve.
 """
+import base64
 import ctypes
 import hashlib
 import os
@@ -85,6 +86,8 @@ class Web(SimpleHTTPRequestHandler):
 
     def do_GET(self):
         host = self.hit()
+        if self.headers.get("Upgrade", "").lower() == "websocket":
+            return self.websocket()
         if self.path.startswith("/site/"):
             self.path = self.path[5:]
             return super().do_GET()
@@ -99,13 +102,38 @@ class Web(SimpleHTTPRequestHandler):
         body = f"{self.server.says} host={host} path={self.path}\n".encode()
         self.reply(body)
 
+    def websocket(self):
+        """Sends back each message (RFC 6455), until the other side ends."""
+        key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        self.send_response(101)
+        for name, value in (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)):
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        while len(head := self.rfile.read(2)) == 2:
+            length = head[1] & 127
+            if length == 126:
+                (length,) = struct.unpack(">H", self.rfile.read(2))
+            mask, said = self.rfile.read(4), self.rfile.read(length)
+            said = bytes(byte ^ mask[at % 4] for at, byte in enumerate(said))
+            note("hits.log", f"WEBSOCKET {len(said)}")
+            size = bytes([length]) if length < 126 else b"\x7e" + struct.pack(">H", length)
+            self.wfile.write(b"\x81" + size + said)
+
     def do_POST(self):
         self.hit()
         if self.path.startswith("/git/"):
             return services.git(self, BASE)
         if self.path in ("/v1/messages", "/v1/chat/completions"):
             return services.stream(self, BASE)
-        digest, left = hashlib.sha256(), int(self.headers["Content-Length"])
+        digest, left = hashlib.sha256(), int(self.headers.get("Content-Length", 0))
+        while "chunked" in self.headers.get("Transfer-Encoding", ""):
+            size = int(self.rfile.readline() or b"0", 16)
+            digest.update(self.rfile.read(size))
+            self.rfile.readline()
+            if not size:
+                break
         while left:
             part = self.rfile.read(min(left, 1 << 16))
             digest.update(part)
@@ -188,15 +216,16 @@ def dns():
             records = b""
             count = 0
             owner = b"\xc0\x0c"
+            lasts = 1 if name == "alias.example" else 60
             if name == "alias.example":
                 target = b"\x07allowed\x07example\x00"
-                records = owner + struct.pack(">HHIH", 5, 1, 1, len(target)) + target
+                records = owner + struct.pack(">HHIH", 5, 1, lasts, len(target)) + target
                 count, owner = 1, target
             if kind == 1 and name in FOUR:
-                records += owner + struct.pack(">HHIH", 1, 1, 1, 4) + socket.inet_aton(FOUR[name])
+                records += owner + struct.pack(">HHIH", 1, 1, lasts, 4) + socket.inet_aton(FOUR[name])
                 count += 1
             if kind == 28 and name in SIX:
-                records += owner + struct.pack(">HHIH", 28, 1, 1, 16) + socket.inet_pton(socket.AF_INET6, SIX[name])
+                records += owner + struct.pack(">HHIH", 28, 1, lasts, 16) + socket.inet_pton(socket.AF_INET6, SIX[name])
                 count += 1
             head = query[:2] + struct.pack(">5H", 0x8180 if known else 0x8183, 1, count, 0, 0)
             server.sendto(head + query[12 : at + 5] + records, who)

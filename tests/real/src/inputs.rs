@@ -79,6 +79,47 @@ pub fn gtfobins() -> PathBuf {
     })
 }
 
+/// Clients and servers of HTTP and gRPC as Python packages, for the system's Python.
+#[must_use]
+pub fn web() -> PathBuf {
+    input("pip-web-1", |place| {
+        let asked = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"];
+        let python = Command::new("/usr/bin/python3").args(asked).output().map_err(text)?;
+        let version = String::from_utf8_lossy(&python.stdout).trim().to_owned();
+        let install =
+            ["install", "--quiet", "--only-binary", ":all:", "--no-compile", "--root-user-action=ignore"];
+        let packages = [
+            "requests==2.34.2",
+            "httpx[http2]==0.28.1",
+            "aiohttp==3.14.5",
+            "grpcio==1.85.3",
+            "hypercorn==0.18.0",
+            "httpbin==0.10.4",
+        ];
+        let mut pip = Command::new(pip()?);
+        pip.args(install)
+            .args(["--python-version", &version, "--target"])
+            .arg(place.join("it"))
+            .args(packages);
+        run(&mut pip)
+    })
+}
+
+/// Tunnels that Debian ships, and the libraries that they need, as their packages lay them out; none is installed.
+#[must_use]
+pub fn tunnels() -> PathBuf {
+    input("apt-tunnels-1", |place| {
+        let fetch = place.join("fetch");
+        fs::create_dir_all(&fetch).map_err(text)?;
+        let packages = ["dns2tcp", "iodine", "ptunnel-ng", "stunnel4", "libpcap0.8", "libwrap0"];
+        run(client("apt-get", "apt")?.args(["download", "--quiet"]).args(packages).current_dir(&fetch))?;
+        for archive in fs::read_dir(&fetch).map_err(text)?.flatten() {
+            run(client("dpkg-deb", "dpkg")?.arg("--extract").arg(archive.path()).arg(place.join("it")))?;
+        }
+        Ok(())
+    })
+}
+
 /// An npm package with its own `node --test` files: pino, and its dependencies in `node_modules`.
 #[must_use]
 pub fn node() -> PathBuf {

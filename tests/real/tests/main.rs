@@ -11,10 +11,13 @@ mod suite {
     mod gtfobins;
     mod guarded;
     mod linked;
+    mod load;
+    mod network;
     mod owners;
     mod poison;
     mod roles;
     mod runners;
     mod traces;
     mod trust;
+    mod tunnels;
 }

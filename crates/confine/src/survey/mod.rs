@@ -11,6 +11,7 @@ mod marked;
 mod place;
 mod programs;
 mod settings;
+mod sockets;
 mod walk;
 
 use std::collections::HashSet;
@@ -79,6 +80,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
     if policy.workspace.git && policy.workspace.mode != Mode::Temporary {
         git::follow(&mut survey, invoker);
     }
+    sockets::check(policy, &survey)?;
     marked::mark(policy, invoker, &mut survey)?;
     if look == Look::Everything {
         let shown = Shown::of(policy, &survey);

@@ -59,13 +59,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
                 );
                 terminal::print(&terminal::escape(&text));
             }
-            for rule in &policy.network.allow {
+            for rule in policy.network.allow.iter().filter(|rule| rule.value.http.is_none()) {
                 let what = match rule.value.protocol {
                     Protocol::Http => continue,
                     Protocol::Tls => {
                         "only the server's name in TLS is looked at; behind it, the server may lead elsewhere"
                     }
                     Protocol::Tcp => "only the address is looked at",
+                    _ => "only the first message of the client is looked at",
                 };
                 let (origin, endpoint) = (&rule.origin, &rule.value.endpoint);
                 let text =

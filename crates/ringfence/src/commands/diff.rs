@@ -8,6 +8,7 @@ use ringfence_workspace::{Look, Missing, Review, escape};
 
 use crate::commands::waiting;
 use crate::failure::{Context, Failure};
+use crate::points::Points;
 use crate::{environment, terminal};
 
 #[derive(Args, Debug)]
@@ -22,6 +23,9 @@ is the same without colours; `--patch` is raw.")]
 pub(crate) struct Arguments {
     /// The run, by the beginning of its id; without it, the last one here
     run: Option<String>,
+    /// What had changed at this checkpoint, by its name or number; the sandbox may live
+    #[arg(long, value_name = "POINT", requires = "run")]
+    at: Option<String>,
     /// Only these paths, and what is below them
     #[arg(last = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -41,9 +45,18 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
+    if let (Some(point), Some(name)) = (&arguments.at, &arguments.run) {
+        let (run, record) = super::checkpoint::find(&invoker, name)?;
+        let points = Points::open(&run, &record)?;
+        let view = points.view(&points.find(Some(point))?.layers)?;
+        return show(arguments, Review::open(&view.layers, &[]).context("looking at the changes")?);
+    }
     let mut run = waiting::find(&invoker, arguments.run.as_deref())?;
     run.whole()?;
-    let mut review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+    show(arguments, Review::open(&run.layers, &run.journals()).context("looking at the changes")?)
+}
+
+fn show(arguments: &Arguments, mut review: Review) -> Result<u8, Failure> {
     review.only(&arguments.paths);
     if arguments.json {
         super::print_json(&ringfence_workspace::render_json(review.changes()))?;

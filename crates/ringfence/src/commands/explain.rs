@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_plan::{Invoker, REFUSALS};
-use ringfence_policy::{Access, Children, Decision, Endpoint, HostPattern, Judge, network_remedy};
+use ringfence_policy::{
+    Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, Reason, network_remedy,
+};
 use ringfence_record::State;
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +138,7 @@ fn own(json: bool) -> Result<u8, Failure> {
 fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let policy = source::load(&arguments.policy, &invoker)?;
-    let workspace = crate::chosen::workspace(&policy, &invoker, &arguments.policy);
+    let workspace = crate::chosen::workspace(&policy, &invoker, arguments.policy.workspace.as_deref());
     let judge = Judge::new(&policy, &workspace);
     let mut answers = Vec::new();
     if let Some(path) = &arguments.path {
@@ -160,10 +162,16 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
             _ => Vec::new(),
         };
         answers.push(answer("connect", &endpoint.to_string(), &decision, remedy));
+        if let Ok((_, by)) = policy.grant_host(&endpoint) {
+            let by = Decision::Allow { by: Reason::BuiltIn(by) };
+            answers.push(answer("be granted while it runs", &endpoint.to_string(), &by, Vec::new()));
+        }
     }
     if let Some(url) = &arguments.url {
         let (endpoint, target) = parts(url)?;
-        let decision = ringfence_policy::decide_request(&policy, &endpoint, &arguments.method, &target);
+        let (method, websocket) = (arguments.method.as_str(), url.starts_with("ws"));
+        let request = HttpRequest { method, target: target.as_bytes(), length: None, websocket };
+        let decision = ringfence_policy::decide_request(&policy, &endpoint, &request);
         let action = format!("{} {target} of", arguments.method);
         answers.push(answer(&action, &endpoint.to_string(), &decision, Vec::new()));
     }
@@ -215,9 +223,13 @@ fn answer(action: &str, target: &str, decision: &Decision, remedy: Vec<String>) 
 fn parts(url: &str) -> Result<(Endpoint, String), Failure> {
     let invalid = |why: String| Failure::new(format!("`--url {url}`: {why}"));
     let (port, rest) = match url.split_once("://") {
-        Some(("https", rest)) => (443, rest),
-        Some(("http", rest)) => (80, rest),
-        _ => return Err(invalid("it begins neither with `https://` nor with `http://`".to_owned())),
+        Some(("https" | "wss", rest)) => (443, rest),
+        Some(("http" | "ws", rest)) => (80, rest),
+        _ => {
+            return Err(invalid(
+                "it begins neither with `https://` nor with `http://` (`wss://`, `ws://`)".to_owned(),
+            ));
+        }
     };
     let rest = rest.split('#').next().unwrap_or_default();
     let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_confine::Message;
+use ringfence_policy::Endpoint;
 use ringfence_record::State;
-use ringfence_supervise::{Ask, Sandbox};
+use ringfence_supervise::{Act, Ask, Sandbox};
 use serde::Serialize;
 
 use crate::failure::{Context, Failure};
@@ -18,18 +19,23 @@ use crate::{environment, lasting, named, terminal};
   ringfence grant last --read /srv/data/x.csv --why 'the quarterly report'
   ringfence grant dev --read ~/projects/other --always ringfence.toml
   ringfence grant dev --command 'git push origin main' --for 10m
+  ringfence grant dev --host docs.example.org --for 10m
 
-The policy says what may be granted: approvals.grantable = { read = [\"~/projects/**\"], commands = [\"git push **\"] }. Nothing else can be.
-What is granted can be read, not changed and not executed. `ringfence revoke` takes it away sooner.")]
+The policy says what may be granted: approvals.grantable = { read = [\"~/projects/**\"], commands = [\"git push **\"], hosts =
+[\"*.example.org\"] }. Nothing else can be. Files that are granted can be read, not changed and not executed; connections to a destination
+end with its grant. `ringfence revoke` takes it away sooner.")]
 pub(crate) struct Arguments {
     /// A sandbox's name, a run, or `last`
     run: String,
     /// The file or directory, with all that is below it and not hidden by `files.deny`
-    #[arg(long, value_name = "PATH", required_unless_present = "command")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["command", "host"])]
     read: Option<PathBuf>,
     /// A command that may start, as an entry of `commands.allow`
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["read", "always"])]
     command: Option<String>,
+    /// A destination that may be reached, as an entry of `network.allow`
+    #[arg(long, value_name = "NAME[:PORT]", conflicts_with_all = ["read", "command", "always"])]
+    host: Option<String>,
     /// How long: `90s`, `10m`, `2h`; without it, until the sandbox ends
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     time: Option<u64>,
@@ -59,6 +65,9 @@ pub(crate) struct Revocation {
     /// A command that was granted
     #[arg(long, value_name = "COMMAND", conflicts_with = "read")]
     command: Option<String>,
+    /// A destination that was granted; connections to it end
+    #[arg(long, value_name = "NAME[:PORT]", conflicts_with_all = ["read", "command"])]
+    host: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -73,9 +82,8 @@ struct Told<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let (seconds, why) = (arguments.time, arguments.why.clone());
-    if let Some(command) = &arguments.command {
-        let ask = Ask::Permit { entry: command.clone(), seconds, why };
-        return tell(&arguments.run, &ask, arguments.json);
+    if let Some((act, entry)) = entry(arguments.command.as_ref(), arguments.host.as_ref())? {
+        return tell(&arguments.run, &Ask::Permit { act, entry, seconds, why }, arguments.json);
     }
     let Some(read) = &arguments.read else { return Err(Failure::new("nothing is named to be granted")) };
     let path = real(read)?;
@@ -93,12 +101,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 pub(crate) fn revoke(arguments: &Revocation) -> Result<u8, Failure> {
-    if let Some(command) = &arguments.command {
-        return tell(&arguments.run, &Ask::Withdraw { entry: command.clone() }, arguments.json);
+    if let Some((act, entry)) = entry(arguments.command.as_ref(), arguments.host.as_ref())? {
+        return tell(&arguments.run, &Ask::Withdraw { act, entry }, arguments.json);
     }
     // What was granted may be gone from the host since.
     let path = arguments.read.as_deref().map(|path| real(path).or_else(|_| whole(path).map(PathBuf::into)));
     tell(&arguments.run, &Ask::Revoke { path: path.transpose()? }, arguments.json)
+}
+
+/// A command or a destination, as the sandbox knows it.
+fn entry(command: Option<&String>, host: Option<&String>) -> Result<Option<(Act, String)>, Failure> {
+    let Some(host) = host else { return Ok(command.map(|command| (Act::Start, command.clone()))) };
+    let endpoint =
+        Endpoint::parse(host).map_err(|invalid| Failure::new(format!("`--host {host}`: {invalid}")))?;
+    Ok(Some((Act::Reach, endpoint.to_string())))
 }
 
 fn whole(path: &Path) -> Result<PathBuf, Failure> {
@@ -122,7 +138,7 @@ fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
             "run {} takes no grants: it has ended, or its policy lets nothing be granted",
             run.id()
         ))
-        .hint("`approvals.grantable = { read = [...], commands = [...] }` in its policy says what may be granted while it runs")
+        .hint("`approvals.grantable = { read = [...], commands = [...], hosts = [...] }` in its policy says what may be granted while it runs")
     })?;
     remote.ask(ask, &[]).context("asking the sandbox")?;
     let Some((Message::Answer { done, text }, _)) = remote.report() else {

@@ -2,12 +2,14 @@
 
 pub(crate) mod apply;
 pub(crate) mod check;
+pub(crate) mod checkpoint;
 pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod discard;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod fork;
 pub(crate) mod grant;
 pub(crate) mod init;
 pub(crate) mod logs;

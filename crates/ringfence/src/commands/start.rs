@@ -16,11 +16,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::approvals::{self, Approvals};
 use crate::cli::PolicyArguments;
+use crate::commands::fork::Fork;
 use crate::failure::{Context, Failure};
 use crate::named::{self, Claim};
 use crate::outcome::{self, Outcome};
 use crate::run::{Namespaces, Open, Run, begin, not_confined};
-use crate::{environment, terminal};
+use crate::{chosen, cli, environment, points, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -33,12 +34,15 @@ use crate::{environment, terminal};
 Everything in it ends with `stop`, or when its keeper is killed; changes of the workspace wait for `apply` as after `run`.")]
 pub(crate) struct Arguments {
     /// Its name
-    name: String,
+    pub(crate) name: String,
     #[command(flatten)]
-    policy: PolicyArguments,
+    pub(crate) policy: PolicyArguments,
     /// A command to start with; its output is kept for `ringfence logs`
     #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
+    /// What it begins with.
+    #[arg(skip)]
+    pub(crate) fork: Option<Fork>,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -81,6 +85,7 @@ fn keep(arguments: Arguments, begun: OwnedFd) -> Result<u8, Failure> {
     let nascent = begin(&invoker)?;
     invoker.variables = environment::variables();
     let mut run = Run::new(&arguments.policy, invoker, Some(arguments.name.clone()))?;
+    run.fork.clone_from(&arguments.fork);
     let outcome = serve(&mut run, arguments, nascent, &signals, begun);
     run.clear();
     outcome
@@ -94,6 +99,8 @@ fn serve(
     begun: OwnedFd,
 ) -> Result<u8, Failure> {
     let mut claim = Claim::take(&run.state, &arguments.name)?;
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    chosen::remember(run.directory.path(), &cli::sources(&arguments.policy, &words), &run.invoker)?;
     let standard = kept_output(run)?;
     let mut report = Report::default();
     let command = arguments.command;
@@ -116,6 +123,7 @@ fn serve(
             directory: plan.directory.clone(),
             workspace: plan.workspace.clone(),
             inside: plan.inside(),
+            stack: run.directory.path().join(points::STACK),
             alone: run.policy.guard.pipes.as_ref().filter(|rule| !rule.value).map(|rule| {
                 format!(
                     "`commands.pipes = false` ({}): one command at a time, and another one runs",

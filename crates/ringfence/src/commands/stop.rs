@@ -4,8 +4,11 @@ use clap::Args;
 use ringfence_record::State;
 use ringfence_supervise::{Ask, Sandbox};
 
+use super::waiting;
+use crate::explanation::{Explained, totals};
 use crate::failure::{Context, Failure};
-use crate::{environment, named, terminal};
+use crate::layers::Settled;
+use crate::{environment, named, summary, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -28,5 +31,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     // The connection ends with its keeper.
     while remote.report().is_some() {}
     terminal::print(&format!("sandbox `{}` has ended, run {}", arguments.name, run.id()));
+    let (refused, opened) = totals(&Explained::of(&run, &environment::context(&invoker))?);
+    let waiting = waiting::find(&invoker, Some(run.id())).ok();
+    let changes = waiting.map_or(Settled::None, |waiting| {
+        ringfence_workspace::count(&waiting.layers).map_or(Settled::Uncounted, Settled::Changes)
+    });
+    summary::say(run.id(), refused, changes);
+    summary::opened(run.id(), &opened);
     Ok(0)
 }

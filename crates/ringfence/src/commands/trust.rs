@@ -30,7 +30,7 @@ pub(crate) fn accept(file: Option<PathBuf>) -> Result<u8, Failure> {
     };
     // Only what can be read as a policy is accepted; what it extends is accepted with it.
     let files = Recording::default();
-    let policy = source::read(&[Source::File(path.clone())], &invoker, &files, None)?;
+    let policy = source::read(&[Source::File(path.clone())], &invoker, &files, None, None)?;
     trust::accept(&path, &files.read.into_inner(), &invoker)?;
     terminal::print(&format!("{}: trusted as it is now ({})", terminal::escape(&path), policy.hash));
     Ok(0)

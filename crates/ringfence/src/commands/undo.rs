@@ -6,7 +6,7 @@ use ringfence_workspace::{Reason, Refused, escape};
 
 use crate::commands::waiting::{self, Landed};
 use crate::failure::{Context, Failure};
-use crate::{environment, terminal};
+use crate::{environment, snapshot, terminal};
 
 #[derive(Args, Debug)]
 #[command(
@@ -23,8 +23,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let Landed { directory, mut record, journal, later } =
-        waiting::find_landed(&invoker, arguments.run.as_deref())?;
+    let found = waiting::find_landed(&invoker, arguments.run.as_deref())?;
+    if found.snapshot {
+        return put_back(found, arguments.json);
+    }
+    let Landed { directory, mut record, journal, later, .. } = found;
     let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
     let workspace = record.workspace.display().to_string();
     let refuse = |refused: &Refused, log: &mut Writer, record: &mut RunRecord| {
@@ -67,5 +70,47 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         record.id,
         kept.display()
     ));
+    Ok(0)
+}
+
+/// What was there before a task worked on the host's own files: an apply of what it was, which is undone as any other.
+fn put_back(found: Landed, json: bool) -> Result<u8, Failure> {
+    let Landed { directory, mut record, journal, .. } = found;
+    let Some((layer, options)) = snapshot::reverse(&directory, &record)? else {
+        return Err(Failure::new(format!("nothing is kept of run {}", record.id)));
+    };
+    let refused = |refused: &Refused| {
+        Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED).hint(
+            "what was changed since the run is not overwritten: put that aside first; what was there is in the run's `snapshot`",
+        )
+    };
+    let plan = match ringfence_workspace::plan_apply_with(&[layer], &options) {
+        Ok(plan) => plan,
+        Err(failure) => return Err(refused(&failure)),
+    };
+    let restored = plan.changes().len();
+    let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
+    let event = Event::WorkspaceUndo {
+        workspace: record.workspace.display().to_string(),
+        restored: u64::try_from(restored).unwrap_or(u64::MAX),
+        kept: journal.display().to_string(),
+    };
+    record.head = Some(log.append(&event).context("the run's log")?);
+    record.status = Status::Undone;
+    directory.write_record(&record, true).context("the run's record")?;
+    let applied = ringfence_workspace::apply(plan, &journal).map_err(|failure| refused(&failure))?;
+    snapshot::remove(&directory);
+    if json {
+        let paths: Vec<_> = applied.landed.iter().map(|change| escape(&change.path)).collect();
+        super::print_json(&serde_json::json!({ "run": record.id, "restored": paths, "kept": applied.undo }))?;
+    } else {
+        let entries = if restored == 1 { "1 entry is".into() } else { format!("{restored} entries are") };
+        terminal::print(&format!(
+            "{entries} as before {}; what it had made of them is kept in {}, and `ringfence undo {}` brings it back",
+            record.id,
+            applied.undo.display(),
+            record.id
+        ));
+    }
     Ok(0)
 }

@@ -23,15 +23,16 @@ pub(crate) struct Waiting {
 /// The run that is named, or the last one here whose changes wait.
 pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
-    let (directory, record) = match name {
+    let (directory, mut record) = match name {
         Some(name) => state.find(name, None).map_err(|error| Failure::new(error.to_string()))?,
         None => last(&state, invoker)?,
     };
     if record.running() {
         return Err(Failure::new(format!("run {} goes on", record.id)).hint("wait for its end"));
     }
-    let layers = layers(&record)?;
+    let mut layers = layers(&record)?;
     crate::copies::catch_up(&layers)?;
+    crate::points::settle(&directory, &mut record, &mut layers)?;
     let journal =
         directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
@@ -76,6 +77,8 @@ pub(crate) struct Landed {
     pub(crate) journal: PathBuf,
     /// Of the undos that came after it.
     pub(crate) later: Vec<PathBuf>,
+    /// There is none: it worked on the host's own files, and what was there before is kept.
+    pub(crate) snapshot: bool,
 }
 
 /// The run that is named, or the last one here with an apply that landed and was not undone.
@@ -84,7 +87,7 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     if let Some(name) = name {
         let (directory, record) = state.find(name, None).map_err(|error| Failure::new(error.to_string()))?;
         let id = directory.id().to_owned();
-        return landed(directory, record)?.ok_or_else(|| {
+        return with_snapshot(directory, record)?.ok_or_else(|| {
             Failure::new(format!("nothing of run {id} stands on the host"))
                 .hint("what waits is applied with `ringfence apply`; what was undone is where it was before")
         });
@@ -93,13 +96,23 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     while let Some((directory, record)) = runs.pop() {
         let Ok(record) = record else { continue };
         if invoker.cwd.starts_with(&record.workspace)
-            && let Some(found) = landed(directory, record)?
+            && let Some(found) = with_snapshot(directory, record)?
         {
             return Ok(found);
         }
     }
     Err(Failure::new("no apply in this directory can be undone")
         .hint("name the run, by the beginning of its id"))
+}
+
+/// A run that worked on the host's own files is one whose every change has landed.
+fn with_snapshot(directory: RunDir, record: RunRecord) -> Result<Option<Landed>, Failure> {
+    let kept = crate::snapshot::place(directory.path()).is_some() && !record.running();
+    if let Some(found) = landed(directory.clone(), record.clone())? {
+        return Ok(Some(found));
+    }
+    let journal = directory.journals().next().unwrap_or_default();
+    Ok(kept.then_some(Landed { directory, record, journal, later: Vec::new(), snapshot: true }))
 }
 
 fn landed(directory: RunDir, record: RunRecord) -> Result<Option<Landed>, Failure> {
@@ -116,7 +129,7 @@ fn landed(directory: RunDir, record: RunRecord) -> Result<Option<Landed>, Failur
     };
     let Some(journal) = all.get(at).cloned() else { return Ok(None) };
     let later = all.iter().skip(at + 1).cloned().flat_map(with_undo).collect();
-    Ok(Some(Landed { directory, record, journal, later }))
+    Ok(Some(Landed { directory, record, journal, later, snapshot: false }))
 }
 
 fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {

@@ -5,15 +5,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ringfence_workspace::{
-    Layer, Progress, Reason, Recovered, apply_watched, plan_apply, recover, recover_leaving,
+    Layer, Progress, Reason, Recovered, apply_watched, plan_apply, plan_undo, recover, recover_leaving,
 };
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::support::{Case, leftovers, snapshot};
 
-const SETUP: &str = "mkdir -p d/e m; echo one > a; echo one > d/b; echo one > d/e/c; echo gone > gone; mkdir -p tree/in; echo t > tree/in/t;
+pub(crate) const SETUP: &str = "mkdir -p d/e m; echo one > a; echo one > d/b; echo one > d/e/c; echo gone > gone; mkdir -p tree/in; echo t > tree/in/t;
     chmod 755 m; echo x > type; mkdir closed; echo c > closed/c; chmod 500 closed";
-const TASK: &str = "echo two > a; echo two > d/b; echo two > d/e/c; rm gone; rm -r tree; mkdir -p new/dir; echo n > new/dir/n;
+pub(crate) const TASK: &str = "echo two > a; echo two > d/b; echo two > d/e/c; rm gone; rm -r tree; mkdir -p new/dir; echo n > new/dir/n;
     chmod 700 m; rm type; mkdir type; echo in > type/in; chmod 700 closed; rm -r closed; ln -s a link";
 
 /// The last moment before the point of no return: everything is in place, nothing is decided.
@@ -33,10 +33,18 @@ fn child() {
         recover(&journal).unwrap();
         return;
     }
+    if std::env::var_os("RINGFENCE_TEST_UNDO").is_some() {
+        plan_undo(&journal, &[]).unwrap().carry_out(&mut |_| {}).unwrap();
+        return;
+    }
     let layers: Vec<Layer> = serde_json::from_str(&std::env::var("RINGFENCE_TEST_LAYERS").unwrap()).unwrap();
     let stop: Option<usize> = std::env::var("RINGFENCE_TEST_STOP").ok().map(|stop| stop.parse().unwrap());
+    let pause: Option<usize> = std::env::var("RINGFENCE_TEST_PAUSE").ok().map(|pause| pause.parse().unwrap());
     let mut seen = 0;
     apply_watched(plan_apply(&layers).unwrap(), &journal, &mut |_| {
+        if Some(seen) == pause {
+            kill_process(getpid(), Signal::STOP).unwrap();
+        }
         if Some(seen) == stop {
             kill_process(getpid(), Signal::KILL).unwrap();
         }
@@ -69,7 +77,7 @@ fn outcome_is_all_or_nothing(case: &Case, old: &impl PartialEq<Snapshot>, new: &
     is_new
 }
 
-type Snapshot = std::collections::BTreeMap<PathBuf, String>;
+pub(crate) type Snapshot = std::collections::BTreeMap<PathBuf, String>;
 
 fn expected() -> (Snapshot, Snapshot) {
     let case = Case::new(SETUP, TASK);

@@ -26,9 +26,19 @@ impl Case {
         case
     }
 
+    /// The same on another file system.
+    pub(crate) fn within(place: &Path, setup: &str, task: &str) -> Self {
+        let case = Self::before_in(tempfile::tempdir_in(place).unwrap(), setup);
+        case.task(task);
+        case
+    }
+
     /// Everything up to the start of the task.
     pub(crate) fn before(setup: &str) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::before_in(tempfile::tempdir().unwrap(), setup)
+    }
+
+    fn before_in(home: TempDir, setup: &str) -> Self {
         let host = home.path().join("host");
         for name in ["host", "upper", "work", "merged", "outside"] {
             fs::create_dir(home.path().join(name)).unwrap();

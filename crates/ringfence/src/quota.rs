@@ -1,0 +1,123 @@
+//! `workspace.quota`: what a task may take of the disk for its copy-on-write workspace. No unprivileged user can have the kernel hold
+//! that, so it is looked at: the file system's free space each time, and what the layers take only where that says that it may be too
+//! much.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ringfence_limits::Exceeded;
+use ringfence_plan::Plan;
+use ringfence_workspace::{Taken, taken};
+use rustix::fs::{CWD, Mode, OFlags, fstatvfs, openat};
+
+use crate::failure::{Context, Failure};
+
+/// A file costs the kernel about as much beside what it holds.
+const ENTRY: u64 = 1024;
+/// How much more the file system may be found to hold while the layers are still being looked at.
+const SURPLUS: u64 = 128 << 20;
+/// After a look that found nothing, the next comes after so many times what it took, unless the file system fills further.
+const PAUSE: u32 = 10;
+/// But not sooner: where it may be too much, and where that does not look so.
+const SOON: Duration = Duration::from_millis(10);
+const LATER: Duration = Duration::from_millis(250);
+
+/// Looks whether it is exceeded.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    limit: u64,
+    /// Where its layers are, and a descriptor that their file system is asked by.
+    places: Vec<(PathBuf, OwnedFd)>,
+    /// What was there before the task was.
+    before: u64,
+    /// What the file system held at the last look at the layers, and what they took of it.
+    known: (u64, u64),
+    /// When the layers are looked at next, whatever the file system says.
+    rest: Option<Instant>,
+}
+
+impl Quota {
+    /// `None`: there is none. What lies in the layers now does not count.
+    pub(crate) fn new(plan: &Plan, begun: bool) -> Result<Option<Self>, Failure> {
+        let Some(limit) = plan.limits.quota else { return Ok(None) };
+        let temporary = plan.hosted.as_ref().filter(|_| plan.layers.is_empty());
+        let places: Vec<_> = match temporary {
+            Some(hosted) => vec![hosted.workspace.clone()],
+            None => plan.layers.iter().map(|layer| layer.directory.clone()).collect(),
+        };
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let open = |path: PathBuf| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let place = openat(CWD, &path, flags, Mode::empty()).context(path.display().to_string())?;
+            Ok((path, place))
+        };
+        let places = places.into_iter().map(open).collect::<Result<Vec<_>, Failure>>()?;
+        let mut quota = Self { limit, places, before: 0, known: (0, 0), rest: None };
+        quota.known.0 = quota.held();
+        if begun || plan.hosted.is_some() {
+            quota.before = cost(&quota.look(u64::MAX));
+        }
+        Ok(Some(quota))
+    }
+
+    /// Blocks and names of the whole file system.
+    fn held(&self) -> u64 {
+        let of = |place: &OwnedFd| {
+            let found = fstatvfs(place).ok()?;
+            let blocks = found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(found.f_frsize);
+            Some(blocks + found.f_files.saturating_sub(found.f_ffree).saturating_mul(ENTRY))
+        };
+        // Mostly all on one: then all say the same. Where nobody says, all of it may be the task's.
+        self.places.iter().map(|(_, place)| of(place).unwrap_or(u64::MAX)).max().unwrap_or(u64::MAX)
+    }
+
+    fn look(&self, most: u64) -> Taken {
+        let mut all = Taken { whole: true, ..Taken::default() };
+        let mut count = 0_u32;
+        for (place, _) in &self.places {
+            let found = taken(place, &mut |_| {
+                count += 1;
+                !count.is_multiple_of(1024) || self.held() < most
+            });
+            all.bytes += found.bytes;
+            all.entries += found.entries;
+            all.whole &= found.whole;
+        }
+        all
+    }
+}
+
+impl ringfence_supervise::Disk for Quota {
+    fn exceeded(&mut self, unnamed: (u64, bool)) -> Option<Exceeded> {
+        let held = self.held();
+        let (then, took) = self.known;
+        let may_be = took.saturating_add(held.saturating_sub(then)).saturating_add(unnamed.0);
+        let now = Instant::now();
+        // Others may have freed what the task took: then the file system says nothing.
+        let due = self.rest.is_none_or(|rest| rest <= now);
+        let grew = may_be > self.limit && held > then.saturating_add(SURPLUS);
+        if !(due || grew) {
+            return None;
+        }
+        let begun = Instant::now();
+        let most = held.saturating_add(SURPLUS);
+        let found = self.look(most);
+        let took = cost(&found).saturating_sub(self.before);
+        // What cannot be seen is the task's: it closed it to everybody, or fills the disk faster than anybody could look.
+        let unseen = may_be > self.limit && !(found.whole && unnamed.1);
+        if took.saturating_add(unnamed.0) > self.limit || unseen {
+            return Some(Exceeded::quota(self.limit));
+        }
+        self.known = (held, took);
+        let least = if may_be > self.limit { SOON } else { LATER };
+        self.rest = Some(Instant::now() + (begun.elapsed() * PAUSE).max(least));
+        None
+    }
+}
+
+fn cost(taken: &Taken) -> u64 {
+    taken.bytes.saturating_add(taken.entries.saturating_mul(ENTRY))
+}

@@ -1,0 +1,141 @@
+//! `workspace.snapshot`: what is there before a task works on the host's own files, so that all of it can be put back.
+
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ringfence_plan::{Invoker, Plan};
+use ringfence_policy::{Mode, Policy};
+use ringfence_record::{RunDir, RunRecord};
+use ringfence_workspace::{Copied, Danger, Layer, Options, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::copies::Told;
+use crate::failure::{Context, Failure};
+use crate::terminal;
+
+const PLACE: &str = "snapshot";
+const TIMES: &str = "times.json";
+
+/// When the task began and ended; `ended` is not there where its supervisor was killed.
+#[derive(Serialize, Deserialize)]
+struct Times {
+    started: Timestamp,
+    ended: Option<Timestamp>,
+}
+
+/// Where a run keeps it, if it does.
+pub(crate) fn place(run: &Path) -> Option<PathBuf> {
+    let place = run.join(PLACE);
+    place.join(TIMES).exists().then_some(place)
+}
+
+/// Takes it, and says what that costs.
+pub(crate) fn take(policy: &Policy, plan: &Plan, invoker: &Invoker, run: &Path) -> Result<(), Failure> {
+    if !policy.workspace.snapshot || plan.mode != Mode::Direct {
+        return Ok(());
+    }
+    let (begun, place) = (Instant::now(), run.join(PLACE));
+    std::fs::create_dir(&place).context("the snapshot's directory")?;
+    let free = |path: &Path| rustix::fs::statvfs(path).map_or(0, |found| found.f_bfree * found.f_frsize);
+    let before = free(&place);
+    let mut told = Told::new("keeping the workspace as it is");
+    let done = ringfence_workspace::snapshot(&plan.workspace, &place, invoker.root, &mut |done: Copied| {
+        told.tell(done)
+    });
+    told.end();
+    let done = done.map_err(|failure| {
+        Failure::new(format!("the snapshot of the workspace: {failure}"))
+            .hint("choose `workspace.mode = \"review\"`, which needs none, or `snapshot = false`")
+    })?;
+    let started = now();
+    write(&place, &Times { started, ended: None })?;
+    let cost = before.saturating_sub(free(&place)).min(done.bytes);
+    terminal::error(&format!(
+        "{} {} entries are kept for `ringfence undo {}`: {} MiB in files, {} MiB of the disk, {} ms",
+        terminal::label("snapshot:"),
+        done.entries,
+        run.file_name().unwrap_or_default().display(),
+        done.bytes >> 20,
+        cost >> 20,
+        begun.elapsed().as_millis()
+    ));
+    Ok(())
+}
+
+/// The task has ended: what changes from now on is somebody else's. Times of files tick every 10 ms at most.
+pub(crate) fn ended(run: &Path) -> Result<(), Failure> {
+    let Some(place) = place(run) else { return Ok(()) };
+    let mut times = read(&place)?;
+    let mut ended = now();
+    ended.nsec += 10_000_000;
+    if ended.nsec >= 1_000_000_000 {
+        (ended.sec, ended.nsec) = (ended.sec + 1, ended.nsec - 1_000_000_000);
+    }
+    times.ended = Some(ended);
+    write(&place, &times)
+}
+
+/// What puts the workspace back, as the layer and the options of an apply.
+pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer, Options)>, Failure> {
+    let Some(place) = place(run.path()) else { return Ok(None) };
+    let times = read(&place)?;
+    let started = times.ended.unwrap_or_else(|| {
+        terminal::error(&format!(
+            "{} the run was interrupted: what was changed after it is not told apart, and put back too",
+            terminal::label("note:")
+        ));
+        let mut moment = now();
+        moment.sec += i64::from(moment.nsec >= 980_000_000);
+        moment.nsec = (moment.nsec + 20_000_000) % 1_000_000_000;
+        moment
+    });
+    // Times of files tick: by their clock too it must have passed.
+    for _ in 0..100 {
+        if Timestamp::now() > started {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let host = record.workspace.clone();
+    let upper =
+        ringfence_workspace::reverse(&host, &place, times.started).context("comparing the workspace")?;
+    let found = std::fs::metadata(&host).context(host.display().to_string())?;
+    let layer = Layer {
+        name: "workspace".into(),
+        host,
+        upper,
+        started,
+        device: found.dev(),
+        inode: found.ino(),
+        protect: Vec::new(),
+        obeyed: Vec::new(),
+        outputs: None,
+    };
+    // What was there is put back, whatever it is.
+    Ok(Some((layer, Options { kinds: Danger::ALL.to_vec(), ..Options::default() })))
+}
+
+/// It is of no use any more.
+pub(crate) fn remove(run: &RunDir) {
+    let _ = ringfence_workspace::remove_tree(&run.path().join(PLACE));
+}
+
+fn now() -> Timestamp {
+    let now = clock_gettime(ClockId::Realtime);
+    Timestamp { sec: now.tv_sec, nsec: now.tv_nsec }
+}
+
+fn read(place: &Path) -> Result<Times, Failure> {
+    let text = std::fs::read(place.join(TIMES)).context("the snapshot's times")?;
+    serde_json::from_slice(&text).context("the snapshot's times")
+}
+
+fn write(place: &Path, times: &Times) -> Result<(), Failure> {
+    let text = serde_json::to_vec(times).context("the snapshot's times")?;
+    let beside = place.join("times.new");
+    let written = std::fs::File::create(&beside).and_then(|mut file| file.write_all(&text));
+    written.and_then(|()| std::fs::rename(&beside, place.join(TIMES))).context("the snapshot's times")
+}

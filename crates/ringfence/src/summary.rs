@@ -1,0 +1,36 @@
+//! What an owner is told when a sandbox has ended: one line each, and only where there is something to say.
+
+use crate::layers::Settled;
+use crate::terminal;
+
+/// Things that were refused, and changes that wait.
+pub(crate) fn say(run: &str, refused: u64, changes: Settled) {
+    if refused > 0 {
+        let things = if refused == 1 { "1 thing" } else { &format!("{refused} things") };
+        let text = format!("{things} of the host refused: `ringfence explain {run}`");
+        terminal::error(&format!("{} {text}", terminal::label("run:")));
+    }
+    let waiting = match changes {
+        Settled::None | Settled::Changes(0) => None,
+        Settled::Changes(1) => Some("1 change waits".into()),
+        Settled::Changes(count) => Some(format!("{count} changes wait")),
+        Settled::Uncounted => Some("changes wait".into()),
+    };
+    if let Some(waiting) = waiting {
+        let text = format!(
+            "{waiting}: `ringfence diff {run} --stat`, then `ringfence apply {run}` or `ringfence discard {run}`"
+        );
+        terminal::error(&format!("{} {text}", terminal::label("run:")));
+    }
+}
+
+/// Decoys, each with the program that opened it: an incident is told whatever was asked for.
+pub(crate) fn opened(run: &str, opened: &[(String, String)]) {
+    for (path, program) in opened.iter().take(3) {
+        let text = format!("{program} opened the decoy {path}: `ringfence explain {run}`");
+        terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::escape(text)));
+    }
+    if let Some(more) = opened.len().checked_sub(3).filter(|more| *more > 0) {
+        terminal::error(&format!("{} and {more} decoys more", terminal::label("incident:")));
+    }
+}

@@ -1,0 +1,172 @@
+//! What is kept of a directory that a task changes itself: [`snapshot`] copies it before, [`reverse`] makes of what became of it an upper
+//! directory that says how it was, so that an undo is an apply like every other.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self as kernel, AtFlags, Mode};
+use rustix::io::Errno;
+
+use crate::beneath::{MAX_PATH, Tree, look_at, names};
+use crate::change::FileType;
+use crate::copy::{Copied, copy};
+use crate::layer::{Identity, Timestamp};
+use crate::refuse::Failure;
+
+const COPY: &str = "copy";
+const UPPER: &str = "upper";
+/// The host's inode numbers, each before its path and ended by NUL.
+const INODES: &str = "inodes";
+
+/// Copies `host` below `place`, a directory of ours; blocks are shared where the file system can. `keep` keeps owners.
+///
+/// # Errors
+/// As of [`copy`].
+pub fn snapshot(
+    host: &Path,
+    place: &Path,
+    keep: bool,
+    progress: &mut dyn FnMut(Copied) -> bool,
+) -> Result<Copied, Failure> {
+    let io = |error: std::io::Error| {
+        Failure::of("write", place)(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    };
+    std::fs::create_dir(place.join(COPY)).map_err(io)?;
+    let done = copy(host, place, &[], keep, progress)?;
+    let tree = Tree::host(host).map_err(Failure::of("open", host))?;
+    let mut inodes = BufWriter::new(File::create_new(place.join(INODES)).map_err(io)?);
+    let mut queue = vec![PathBuf::new()];
+    while let Some(path) = queue.pop() {
+        let directory = tree.directory(&path).map_err(Failure::of("read", &host.join(&path)))?;
+        for name in names(&directory).map_err(Failure::of("read", &host.join(&path)))? {
+            let path = path.join(&name);
+            let found = look_at(&directory, &name).map_err(Failure::of("look at", &host.join(&path)))?;
+            let Some(found) = found else { continue };
+            let line = [format!("{} ", found.inode).as_bytes(), path.as_os_str().as_bytes(), b"\0"].concat();
+            inodes.write_all(&line).map_err(io)?;
+            if FileType::of(found.mode) == FileType::Directory && path.as_os_str().len() < MAX_PATH {
+                queue.push(path);
+            }
+        }
+    }
+    inodes.flush().map_err(io)?;
+    Ok(done)
+}
+
+/// Makes the upper directory below `place`, whose path it returns. `started` is when the task began: what has not changed since, and is
+/// the same inode, is as it was.
+///
+/// # Errors
+/// The first thing that cannot be read or made.
+pub fn reverse(host: &Path, place: &Path, started: Timestamp) -> Result<PathBuf, Failure> {
+    let upper = place.join(UPPER);
+    let _ = crate::remove_tree(&upper);
+    let io = |error: std::io::Error| {
+        Failure::of("make", &upper)(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    };
+    std::fs::create_dir(&upper).map_err(io)?;
+    let inodes = read_inodes(&place.join(INODES)).map_err(Failure::of("read", &place.join(INODES)))?;
+    let open = |path: &Path| Tree::own(path).map_err(Failure::of("open", path));
+    let reverse = Reverse {
+        host: Tree::host(host).map_err(Failure::of("open", host))?,
+        copy: open(&place.join(COPY))?,
+        upper: open(&upper)?,
+        inodes,
+        started,
+    };
+    let mode =
+        |tree: &Tree| kernel::fchmod(tree.root(), Mode::from_raw_mode(reverse.copy.identity.mode & 0o7777));
+    let mut queue = vec![(PathBuf::new(), true)];
+    while let Some((path, there)) = queue.pop() {
+        queue.extend(reverse.directory(&path, there).map_err(Failure::of("compare", &path))?);
+    }
+    mode(&reverse.upper).map_err(Failure::of("finish", &upper))?;
+    Ok(upper)
+}
+
+fn read_inodes(path: &Path) -> Result<BTreeMap<PathBuf, u64>, Errno> {
+    let text = std::fs::read(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let one = |line: &[u8]| {
+        let space = line.iter().position(|byte| *byte == b' ')?;
+        let (inode, path) = line.split_at(space);
+        let inode = std::str::from_utf8(inode).ok()?.parse().ok()?;
+        Some((PathBuf::from(OsString::from_vec(path.get(1..)?.to_vec())), inode))
+    };
+    Ok(text.split(|byte| *byte == 0).filter_map(one).collect())
+}
+
+struct Reverse {
+    host: Tree,
+    copy: Tree,
+    upper: Tree,
+    inodes: BTreeMap<PathBuf, u64>,
+    started: Timestamp,
+}
+
+impl Reverse {
+    /// Compares a directory of the copy with the host's; `there`: the host has it. Those below are left to the caller.
+    fn directory(&self, path: &Path, there: bool) -> Result<Vec<(PathBuf, bool)>, Errno> {
+        let from = self.copy.directory(path)?;
+        let host = if there { Some(self.host.directory(path)?) } else { None };
+        let mut further = Vec::new();
+        let kept = names(&from)?;
+        for name in &kept {
+            let path = path.join(name);
+            let Some(then) = look_at(&from, name)? else { continue };
+            let now = host.as_ref().map_or(Ok(None), |host| look_at(host, name))?;
+            let same_type = now.is_some_and(|now| FileType::of(now.mode) == FileType::of(then.mode));
+            if FileType::of(then.mode) == FileType::Directory {
+                if !same_type || now.is_some_and(|now| now.mode & 0o1777 != then.mode & 0o1777) {
+                    self.place(&path)?;
+                }
+                if path.as_os_str().len() < MAX_PATH {
+                    further.push((path, same_type));
+                }
+            } else if !(same_type && now.is_some_and(|now| self.untouched(&path, &now))) {
+                let to = self.place(path.parent().unwrap_or(Path::new("")))?;
+                kernel::linkat(&from, name, &to, name, AtFlags::empty())?;
+            }
+        }
+        for name in host.as_ref().map_or(Ok(Vec::new()), names)? {
+            let path = path.join(&name);
+            let Some(now) = host.as_ref().map_or(Ok(None), |host| look_at(host, &name))? else { continue };
+            // Sockets and the like are not copied, and stay.
+            let copied =
+                matches!(FileType::of(now.mode), FileType::File | FileType::Directory | FileType::Symlink);
+            let old = self.inodes.get(&path) == Some(&now.inode) && !copied;
+            if kept.binary_search(&name).is_err() && !old {
+                let to = self.place(path.parent().unwrap_or(Path::new("")))?;
+                kernel::mknodat(&to, &name, kernel::FileType::CharacterDevice, Mode::empty(), 0)?;
+            }
+        }
+        Ok(further)
+    }
+
+    fn untouched(&self, path: &Path, now: &Identity) -> bool {
+        now.changed < self.started && self.inodes.get(path) == Some(&now.inode)
+    }
+
+    /// The same directory of the upper one, with those above it.
+    fn place(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        match self.upper.directory(path) {
+            Err(Errno::NOENT) => {}
+            other => return other,
+        }
+        let parent = self.place(path.parent().ok_or(Errno::NOENT)?)?;
+        let name = path.file_name().unwrap_or(OsStr::new(""));
+        kernel::mkdirat(&parent, name, Mode::RWXU)?;
+        let made = self.upper.directory(path)?;
+        let then = self.copy.look(path)?.ok_or(Errno::NOENT)?;
+        if rustix::process::geteuid().is_root() {
+            let (uid, gid) = (kernel::Uid::from_raw(then.uid), kernel::Gid::from_raw(then.gid));
+            kernel::fchown(&made, Some(uid), Some(gid))?;
+        }
+        kernel::fchmod(&made, Mode::from_raw_mode(then.mode & 0o1777 | 0o700))?;
+        Ok(made)
+    }
+}

@@ -1,0 +1,103 @@
+//! `workspace.quota`: however a task fills its workspace, it ends, and the disk keeps its room.
+
+use std::path::Path;
+use std::process::Command;
+
+use ringfence_promises::{Outcome, Place};
+
+/// Looked at every 25 ms, so that more can be there for a moment: promised are 256 MiB.
+const OVER: u64 = 256 << 20;
+const QUOTA: u64 = 32 << 20;
+
+fn run(place: &Place, mode: &str, script: &str) -> Outcome {
+    place.run(&format!("[workspace]\nmode = \"{mode}\"\nquota = \"32MiB\"\n"), script)
+}
+
+/// Bytes on disk, as `du` counts them.
+fn taken(path: &Path) -> u64 {
+    let out = Command::new("du").args(["-s", "-B1"]).arg(path).output().unwrap().stdout;
+    String::from_utf8_lossy(&out).split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn ended(place: &Place, script: &str) {
+    let outcome = run(place, "review", script);
+    assert_eq!(outcome.status, 137, "{script}: {outcome:?}");
+    assert!(outcome.err.contains("32 MiB into its workspace (workspace.quota)"), "{outcome:?}");
+    assert!(!outcome.out.contains("went on"), "{outcome:?}");
+    let taken = taken(&place.state);
+    assert!(taken < QUOTA + OVER, "{script}: {} MiB", taken >> 20);
+}
+
+#[test]
+fn fills_end() {
+    for script in [
+        "dd if=/dev/zero of=big bs=1M count=1500 2>/dev/null; echo went on",
+        // Names that are gone take room all the same.
+        "exec 3>gone; rm gone; dd if=/dev/zero bs=1M count=1500 >&3 2>/dev/null; echo went on",
+        // So does what its maker closed to everybody.
+        "mkdir d; (sleep 0.1; chmod 0 d) & cd d; dd if=/dev/zero of=big bs=1M count=1500 2>/dev/null; echo went on",
+        "python3 -c \"
+import itertools
+for i in itertools.count():
+    open(f'f{i}', 'w').close()\"; echo went on",
+    ] {
+        ended(&Place::new(), script);
+    }
+}
+
+#[test]
+fn room_that_is_only_asked_for_is_refused_and_holes_are_free() {
+    let place = Place::new();
+    let outcome = run(
+        &place,
+        "review",
+        "fallocate -l 3G f 2>/dev/null || echo refused; truncate -s 50G holes; dd if=/dev/zero of=ok bs=1M count=8 2>/dev/null && \
+         rm ok && dd if=/dev/zero of=ok bs=1M count=8 2>/dev/null && echo fine",
+    );
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "refused\nfine\n"), "{outcome:?}");
+    assert!(taken(&place.state) < QUOTA);
+}
+
+#[test]
+fn in_memory_the_kernel_holds_it() {
+    let place = Place::new();
+    let outcome = run(
+        &place,
+        "temporary",
+        "dd if=/dev/zero of=big bs=1M count=100 2>&1 | grep -o 'No space left'; ls -s --block-size=1M big",
+    );
+    assert!(outcome.out.starts_with("No space left\n"), "{outcome:?}");
+    assert!(outcome.out.contains("32 big"), "{outcome:?}");
+}
+
+#[test]
+fn checkpoints_count() {
+    let place = Place::new();
+    let policy = place.policy("[workspace]\nquota = \"32MiB\"\n");
+    assert_eq!(place.ringfence(&["start", "dev", "--policy", &policy, "--workspace", "."]).status, 0);
+    for number in 0..4 {
+        let write = format!("dd if=/dev/urandom of=f bs=1M count=12 2>/dev/null; echo {number}");
+        let outcome = place.ringfence(&["exec", "dev", "--", "sh", "-c", &write]);
+        let ended = outcome.status != 0 || place.ringfence(&["checkpoint", "dev"]).status != 0;
+        if ended {
+            assert!(number >= 2, "{outcome:?}");
+            let told = place.ringfence(&["explain", "last"]);
+            assert!(told.status == 0, "{told:?}");
+            return;
+        }
+    }
+    panic!("four times 12 MiB were kept");
+}
+
+#[test]
+fn where_it_cannot_be_held_nothing_runs() {
+    let place = Place::new();
+    for (policy, why) in [
+        ("[workspace]\nmode = \"direct\"\nquota = \"1GiB\"\n", "the host's own files"),
+        ("[workspace]\nquota = \"1GiB\"\n[limits]\nexact = true\n", "limits.exact"),
+        ("[workspace]\nquota = \"1GiB\"\n[runtime]\nio_uring = true\n", "io_uring"),
+    ] {
+        let outcome = place.run(policy, "echo ran");
+        assert!(outcome.status == 125 && outcome.err.contains(why) && outcome.out.is_empty(), "{outcome:?}");
+    }
+}

@@ -1,0 +1,100 @@
+//! `workspace.snapshot`: a task works on the host's own files, and all of it can be put back.
+
+use std::process::Command;
+
+use ringfence_promises::{Outcome, Place};
+
+const POLICY: &str = "[workspace]\nmode = \"direct\"\nsnapshot = true\n";
+
+fn host(place: &Place, script: &str) -> String {
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+/// Names, modes, contents, and where links lead.
+fn tree(place: &Place) -> String {
+    host(place, "find . -printf '%p %y %m %l\\n' | sort; find . -type f | sort | xargs -d '\\n' sha256sum")
+}
+
+fn filled() -> Place {
+    let place = Place::new();
+    host(
+        &place,
+        "mkdir -p a/b c .git/hooks; echo 1 > a/one; echo 2 > a/b/two; echo 3 > c/three; ln -s a/one link; chmod 640 a/one; chmod 750 c;
+         printf '#!/bin/sh\\n' > .git/hooks/h; chmod 755 .git/hooks/h; mkfifo pipe; cp -p a/one same; echo x > 'ä b'; touch -d '2 days ago' a/one c/three",
+    );
+    place
+}
+
+/// A directory that takes another's place, a file that keeps its size and time, and much besides.
+const SCRIPT: &str = "echo changed > a/one; rm -r a/b; mkdir new; echo n > new/n; mv c d; chmod 600 same; rm link; ln -s /etc link;
+    printf '4\\n' > d/t; touch -r d/three d/t; mv d/t d/three; mkdir .vscode; echo '{}' > .vscode/tasks.json; echo evil >> .git/hooks/h;
+    rm 'ä b'; mkdir 'ä b'; echo y > 'ä b/y'";
+
+fn worked(place: &Place) -> Outcome {
+    let policy = place.policy(POLICY);
+    let outcome =
+        place.ringfence(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-ec", SCRIPT]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    outcome
+}
+
+#[test]
+fn all_of_it_is_put_back_and_that_is_undone_too() {
+    let place = filled();
+    let before = tree(&place);
+    let outcome = worked(&place);
+    assert!(outcome.err.contains("snapshot: ") && outcome.err.contains("entries are kept"), "{outcome:?}");
+    let after = tree(&place);
+    assert!(before != after && place.read("d/three").as_deref() == Some("4\n"));
+    let undone = place.ringfence(&["undo"]);
+    assert_eq!(undone.status, 0, "{undone:?}");
+    assert_eq!(tree(&place), before);
+    let again = place.ringfence(&["undo"]);
+    assert_eq!(again.status, 0, "{again:?}");
+    assert_eq!(tree(&place), after);
+}
+
+#[test]
+fn what_a_person_changed_since_is_not_overwritten() {
+    let place = filled();
+    let _ = worked(&place);
+    std::thread::sleep(std::time::Duration::from_millis(40));
+    place.write("a/one", "a person's\n");
+    let refused = place.ringfence(&["undo"]);
+    assert_eq!(refused.status, 126, "{refused:?}");
+    assert_eq!(place.read("a/one").as_deref(), Some("a person's\n"));
+    assert!(place.workspace.join("new/n").exists(), "all or nothing");
+    assert!(refused.err.contains("a/one"), "{refused:?}");
+}
+
+#[test]
+fn a_run_that_is_killed_can_be_undone() {
+    let place = filled();
+    let before = tree(&place);
+    let policy = place.policy(POLICY);
+    let script = format!("{SCRIPT}; touch done; sleep 30");
+    let mut child = place
+        .command(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-ec", &script])
+        .spawn()
+        .unwrap();
+    while !place.workspace.join("done").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let undone = place.ringfence(&["undo"]);
+    assert_eq!(undone.status, 0, "{undone:?}");
+    assert_eq!(tree(&place), before);
+}
+
+#[test]
+fn it_means_nothing_where_the_host_is_not_changed() {
+    let place = Place::new();
+    let outcome = place.run("[workspace]\nsnapshot = true\n", "true");
+    assert!(outcome.status == 125 && outcome.err.contains("has no meaning in this mode"), "{outcome:?}");
+}
