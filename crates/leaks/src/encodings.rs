@@ -77,7 +77,7 @@ fn random(piece: &[u8]) -> bool {
         .filter(|(at, byte)| !piece.iter().take(*at).any(|known| known == *byte))
         .count();
     let kinds = [u8::is_ascii_digit, u8::is_ascii_lowercase, u8::is_ascii_uppercase];
-    different >= 6 && kinds.iter().filter(|kind| piece.iter().any(|byte| kind(byte))).count() >= 2
+    different >= 6 && kinds.iter().filter(|kind| piece.iter().any(kind)).count() >= 2
 }
 
 fn rot13(byte: u8) -> u8 {
