@@ -33,6 +33,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("top", "procps"),
     ("unshare", "util-linux"),
     ("vim", "vim"),
+    ("javac", "default-jdk-headless"),
+    ("psql", "postgresql-client"),
+    ("ssh", "openssh-client"),
+    ("wget", "wget"),
 ];
 
 /// Installs or names what is missing.

@@ -52,10 +52,11 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     write_memfd_rule(&orders).map_err(at(Stage::Identity))?;
     allow_descriptors(&orders).map_err(at(Stage::Limits))?;
     let mut descriptors = descriptors.into_iter();
-    let mut led = Vec::new();
+    let (mut led, mut way) = (Vec::new(), None);
     if let Some(rules) = &*orders.network {
         let giving = descriptors.next().ok_or(Errno::BADF).map_err(at(Stage::Divert))?;
         led = gateway::divert(&giving, rules.unix()).map_err(at(Stage::Divert))?;
+        way = Some(giving).filter(|_| !rules.published().is_empty());
     }
     let mut trees = take_trees(&orders, descriptors)?;
     take_ids(&orders.ids).map_err(at(Stage::Identity))?;
@@ -65,6 +66,7 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     build_root(&orders, &mut trees, &inherited.root)?;
     let own = Own {
         led,
+        way,
         watch_writes: orders.filter.watch_writes,
         ..own_mounts(&orders).map_err(at(Stage::Root))?
     };
@@ -174,6 +176,8 @@ pub(crate) struct Own {
     pub(crate) hosted: Option<Judge>,
     /// Sockets of the host that are granted.
     pub(crate) led: Vec<Led>,
+    /// Where the gateway asks for servers of the task, if any is published.
+    pub(crate) way: Option<OwnedFd>,
     /// Whether writes to what may only be read are told of.
     pub(crate) watch_writes: bool,
 }

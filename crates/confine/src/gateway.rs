@@ -199,7 +199,8 @@ impl Gateway {
             Some(Message::Ready) => Ok(()),
             // No listeners came.
             Some(Message::Failed { errno: Errno::PIPE, .. }) => Ok(()),
-            Some(Message::Failed { errno, .. }) => Err(fail("starting the gateway")(errno)),
+            Some(Message::Failed { errno, job: 0, .. }) => Err(fail("starting the gateway")(errno)),
+            Some(Message::Failed { errno, job, .. }) => Err(no_port(job, errno)),
             _ => Err(fail("starting the gateway")(Errno::CHILD)),
         }
     }
@@ -230,6 +231,17 @@ impl Drop for Gateway {
         self.dismiss();
         reap(self.pid);
     }
+}
+
+/// A port of the host's loopback that cannot be had.
+fn no_port(port: u32, errno: Errno) -> Failure {
+    let remedy = match errno {
+        Errno::ADDRINUSE => "something on the host listens there: publish another port, or end it",
+        Errno::ACCESS => "ports below 1024 are root's: publish one above",
+        _ => "choose another port",
+    };
+    let part = format!("taking port {port} of the host's loopback (`network.publish`)");
+    Failure { part, errno, remedy: Some(remedy.to_owned()) }
 }
 
 /// The two sockets become descriptors 0 and 1, all others close. Returns only on failure.

@@ -13,7 +13,6 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{self, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
-use crate::channel;
 use crate::child::{Outcome, Own};
 use crate::connections::Connections;
 use crate::guard::Guard;
@@ -25,6 +24,7 @@ use crate::report::{self, Message, Stage, send};
 use crate::rest::Rest;
 use crate::spare::Spare;
 use crate::unnamed::Unnamed;
+use crate::{channel, publish};
 
 /// How often those who wait for a peer are looked at again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -98,7 +98,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     let _ = process::setsid();
     let memory = std::mem::take(&mut own.memory);
     let mut kept = vec![&report, &children, &inbox.0, &inbox.1];
-    kept.extend(&memory);
+    kept.extend(memory.iter().chain(&own.way));
     keep_only(&kept);
     send(report.as_fd(), &Message::Ready);
     rules.prepare();
@@ -141,6 +141,8 @@ impl Init {
             PollFd::new(&self.report, PollFlags::IN),
             PollFd::new(&self.inbox.0, PollFlags::IN),
         ];
+        let way = self.own.way.iter().map(|way| PollFd::new(way, PollFlags::IN));
+        polled.extend(way);
         for connections in self.connections.values() {
             let wanted = if connections.room() { PollFlags::IN } else { PollFlags::empty() };
             polled.push(PollFd::new(connections.listener(), wanted));
@@ -153,7 +155,8 @@ impl Init {
         if self.wanted && events.iter().all(PollFlags::is_empty) {
             self.make_spare();
         }
-        let [ended, asked, told, listeners @ ..] = &events[..] else { return };
+        let [ended, asked, told, others @ ..] = &events[..] else { return };
+        let (lent, listeners) = others.split_at(usize::from(self.own.way.is_some()));
         if !ended.is_empty() {
             let mut record = [0; signals::RECORD];
             let _ = rustix::io::read(children, &mut record);
@@ -167,6 +170,10 @@ impl Init {
             self.answer();
         }
         self.connect(listeners);
+        let wanted = lent.iter().any(|event| !event.is_empty());
+        if wanted && self.own.way.as_ref().is_some_and(|way| !publish::lend(way)) {
+            self.own.way = None;
+        }
         if !told.is_empty() {
             self.listen();
         }

@@ -380,6 +380,12 @@ impl Message {
         Self::Failed { stage: Stage::Gateway as u32, errno, job: 0 }
     }
 
+    /// This port of the host cannot be had.
+    #[must_use]
+    pub fn no_port(port: u16, errno: Errno) -> Self {
+        Self::Failed { stage: Stage::Gateway as u32, errno, job: port.into() }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let raw = |errno: &Errno| errno.raw_os_error().unsigned_abs();
         let bytes = |path: &'_ PathBuf| {

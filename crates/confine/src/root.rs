@@ -166,6 +166,13 @@ impl Root {
                 let window = clone(self.watched_at(path)?.as_fd(), false)?;
                 attach(window.as_fd(), self.find(path)?.as_fd())
             }
+            Step::Cover { path, with } => {
+                let own = clone(self.find(with)?.as_fd(), false)?;
+                let flags = Flags { read_only: true, no_exec: true };
+                let attributes = Attributes { set: attributes(flags), clear: 0, private: true };
+                mount::set_attributes(own.as_fd(), EMPTY, false, attributes, None)?;
+                attach(own.as_fd(), self.find(path)?.as_fd())
+            }
             Step::Hide { path, kind, .. } => {
                 let mask = if self.watched {
                     clone(self.watched_at(path)?.as_fd(), false)?
@@ -232,10 +239,10 @@ impl Root {
         )
     }
 
-    fn write(&self, path: &Path, contents: &str) -> Result<(), Errno> {
+    fn write(&self, path: &Path, contents: &[u8]) -> Result<(), Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = fs::openat(&self.root, relative(path), flags, Mode::from_raw_mode(0o644))?;
-        let mut rest = contents.as_bytes();
+        let mut rest = contents;
         while !rest.is_empty() {
             let written = rustix::io::write(&file, rest)?;
             rest = rest.get(written..).ok_or(Errno::IO)?;

@@ -13,29 +13,59 @@ use crate::Gateway;
 use crate::body::{Carried, Stopped};
 
 /// Why a body did not pass, once that is so.
-pub(crate) type Cut = Rc<RefCell<Option<String>>>;
+#[derive(Clone, Default)]
+pub(crate) struct Cut(Rc<RefCell<State>>);
 
-pub(crate) struct Counted {
+#[derive(Default)]
+struct State {
+    why: Option<String>,
+    /// Who is told once nobody waits for the request any more.
+    late: Option<Box<dyn FnOnce(String)>>,
+}
+
+impl Cut {
+    /// So far; `late` hears of what comes from now on.
+    pub(crate) fn take(&self, late: impl FnOnce(String) + 'static) -> Option<String> {
+        let mut state = self.0.borrow_mut();
+        state.late = Some(Box::new(late));
+        state.why.take()
+    }
+
+    fn put(&self, why: String) {
+        let mut state = self.0.borrow_mut();
+        match state.late.take() {
+            Some(late) => late(why),
+            None => state.why = Some(why),
+        }
+    }
+}
+
+/// `bounds`: what it may be, if that is bounded.
+pub(crate) fn bounded(body: Carried, bounds: Option<(Rc<Gateway>, Pass)>, cut: &Cut) -> Carried {
+    match bounds {
+        Some((gateway, pass)) if pass.size.is_some() || pass.budget.is_some() => {
+            Box::pin(Counted { body, gateway, pass, passed: 0, cut: cut.clone() })
+        }
+        _ => body,
+    }
+}
+
+struct Counted {
     body: Carried,
-    bounds: Option<(Rc<Gateway>, Pass)>,
+    gateway: Rc<Gateway>,
+    pass: Pass,
     passed: u64,
     cut: Cut,
 }
 
 impl Counted {
-    /// `bounds`: what it may be, if that is bounded.
-    pub(crate) fn new(body: Carried, bounds: Option<(Rc<Gateway>, Pass)>, cut: &Cut) -> Self {
-        Self { body, bounds, passed: 0, cut: Rc::clone(cut) }
-    }
-
     fn takes(&mut self, bytes: usize) -> Result<(), String> {
         self.passed = self.passed.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let Some((gateway, pass)) = &self.bounds else { return Ok(()) };
-        if let Some(most) = pass.size.filter(|most| self.passed > *most) {
+        if let Some(most) = self.pass.size.filter(|most| self.passed > *most) {
             return Err(format!("the body of the request is larger than {most} bytes"));
         }
-        match &pass.budget {
-            Some(budget) if !gateway.spend(budget, bytes) => Err(budget.exceeded()),
+        match &self.pass.budget {
+            Some(budget) if !self.gateway.spend(budget, bytes) => Err(budget.exceeded()),
             _ => Ok(()),
         }
     }
@@ -59,7 +89,7 @@ impl Body for Counted {
         match own.takes(bytes) {
             Ok(()) => Poll::Ready(Some(Ok(frame))),
             Err(why) => {
-                *own.cut.borrow_mut() = Some(why);
+                own.cut.put(why);
                 Poll::Ready(Some(Err(Stopped::Refused)))
             }
         }

@@ -15,6 +15,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringfence_policy::{HttpRequest, Leaks, Pass};
@@ -25,10 +26,11 @@ use tokio::sync::Mutex;
 use crate::Gateway;
 use crate::body::{self, Carried, Seen};
 use crate::connection::{Target, reset};
-use crate::counted::{Counted, Cut};
+use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::guard;
 use crate::inspect;
+use crate::overrides::overrides;
 use crate::search::{Found, Search, Stop};
 use crate::upstream::{self, NoWay};
 use crate::websocket::{self, Tunnel};
@@ -51,21 +53,6 @@ static OF_ONE_CONNECTION: &[&str] = &[
     "proxy-connection",
     "te",
     "upgrade",
-];
-
-/// Fields that make some servers take a request for one of another method, or for another path (IIS, Symfony, Zend). Servers that
-/// hand fields on as variables (RFC 3875, section 4.1.18) read `_` as `-`.
-static OVERRIDES: &[(&str, &str)] = &[
-    ("x-http-method", "method"),
-    ("x-http-method-override", "method"),
-    ("x-method-override", "method"),
-    ("x-original-method", "method"),
-    ("x-original-uri", "path"),
-    ("x-original-url", "path"),
-    ("x-rewrite-uri", "path"),
-    ("x-rewrite-url", "path"),
-    ("x-override-url", "path"),
-    ("x-http-path-override", "path"),
 ];
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
@@ -173,6 +160,13 @@ impl Way {
         }
     }
 
+    /// Written down, and answered so.
+    async fn refused(&self, why: &str) -> Response<Carried> {
+        let target = &self.target;
+        self.gateway.refusals.tell(&target.host(), target.port, why.to_owned(), target.source).await;
+        problem(StatusCode::FORBIDDEN, why)
+    }
+
     /// Tells of a client that says something else; whether it does.
     async fn no_http(&self, error: &hyper::Error) -> bool {
         if error.is_parse() {
@@ -188,58 +182,62 @@ impl Way {
         let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
         let (mut request, pass) = match judged {
             Ok(judged) => judged,
-            Err(why) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                return problem(StatusCode::FORBIDDEN, &why);
-            }
+            Err(why) => return self.refused(&why).await,
         };
+        let task = websocket::wants(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let (line, seen) = (credentials::line(&request), Seen::default());
-        let websocket = websocket::wants(request.headers());
-        if websocket && gateway.guard.as_ref().is_some_and(|guard| guard.action == Leaks::Block) {
-            let why = "a WebSocket cannot be looked through, as `[leaks]` asks for".to_owned();
-            gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-            return problem(StatusCode::FORBIDDEN, &why);
-        }
-        let task = websocket.then(|| hyper::upgrade::on(&mut request));
         let (request, used) = match self.with_secrets(request, &seen).await {
             Ok(request) => request,
             Err(stop) => return self.stopped(stop, line).await,
         };
+        if task.is_some() && (!used.is_empty() || gateway.guard.is_some()) {
+            // What passes on it could not be looked through for secrets.
+            let why = "a WebSocket is not carried where a secret is put on its request, or what leaves is looked through";
+            return self.refused(why).await;
+        }
         if let Some(hit) = seen.warned() {
             gateway.refusals.leak(&hit, target, line.clone(), true).await;
         }
         let cut = Cut::default();
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
-        let counted = |body| -> Carried { Box::pin(Counted::new(body, bounds, &cut)) };
-        let sent = self.send(request.map(counted)).await;
+        let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
+        let late = (Rc::clone(gateway), target.clone());
+        if let Some(why) = cut.take(move |why| refuse_late(late, why)) {
+            return self.refused(&why).await;
+        }
         let late = (Rc::clone(gateway), target.clone(), line.clone());
         // What must not leave ended the request.
         if let Some(stop) = seen.take(move |found| tell_late(late, found)) {
             return self.stopped(stop, line).await;
         }
-        let why = cut.borrow_mut().take();
-        match why.map_or(sent, |why| Err(NoWay::Refused(why))) {
+        match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switched(response, task, pass)
+            }
             Ok(mut response) => {
-                let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                let agreed = websocket::wants(response.headers());
                 leave_connection(response.headers_mut());
-                match (switched, task, pass) {
-                    (false, ..) => {}
-                    (true, Some(task), Some(pass)) if agreed => {
-                        let up = hyper::upgrade::on(&mut response);
-                        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
-                        websocket::announce(response.headers_mut());
-                    }
-                    _ => return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol"),
-                }
                 self.masked(response, used)
             }
-            Err(NoWay::Refused(why)) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                problem(StatusCode::FORBIDDEN, &why)
-            }
+            Err(NoWay::Refused(why)) => self.refused(&why).await,
             Err(NoWay::Failed(why)) => problem(StatusCode::BAD_GATEWAY, &why),
         }
+    }
+
+    /// The server speaks something else from here on: what was asked for, or nothing.
+    fn switched(
+        &self,
+        mut response: Response<Incoming>,
+        task: Option<OnUpgrade>,
+        pass: Option<Pass>,
+    ) -> Response<Carried> {
+        let (Some(task), Some(pass), true) = (task, pass, websocket::wants(response.headers())) else {
+            return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol");
+        };
+        let up = hyper::upgrade::on(&mut response);
+        *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
+        leave_connection(response.headers_mut());
+        websocket::announce(response.headers_mut());
+        response.map(body::plain)
     }
 
     /// The request with the secrets that belong on it, and nothing else of them in it.
@@ -399,6 +397,13 @@ impl Way {
     }
 }
 
+/// The same of what went beyond its bounds.
+fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
+    tokio::task::spawn_local(async move {
+        gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+    });
+}
+
 /// What was found in the rest of a request whose answer had begun.
 fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), found: Found) {
     tokio::task::spawn_local(async move {
@@ -417,12 +422,6 @@ fn client() -> Client {
     let mut client = Client::new();
     client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
     client
-}
-
-/// The field that such a name is, and what it asks for.
-fn overrides(name: &HeaderName) -> Option<(&'static str, &'static str)> {
-    let plain = name.as_str().replace('_', "-");
-    OVERRIDES.iter().find(|(known, _)| *known == plain).copied()
 }
 
 /// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).

@@ -18,6 +18,8 @@ mod guard;
 mod http;
 mod inspect;
 mod mask;
+mod overrides;
+mod publish;
 mod refusals;
 mod relay;
 mod resolver;
@@ -144,6 +146,9 @@ struct Ready {
     /// Sockets of the host, and where connections for them come.
     unix: Vec<(PathBuf, OwnedFd)>,
     connections: usize,
+    /// Ports of the host that lead to the task, and who connects there.
+    published: Vec<publish::Listening>,
+    inside: OwnedFd,
 }
 
 fn prepare() -> Result<Ready, Errno> {
@@ -184,6 +189,11 @@ fn prepare() -> Result<Ready, Errno> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Errno::NOMEM)?;
     let (listeners, unix) = gateway_listeners(taking)?;
+    let published = publish::listen(orders.rules.published()).map_err(|(port, errno)| {
+        let _ = report::tell(told.as_fd(), &Message::no_port(port, errno), None);
+        errno
+    })?;
+    let inside = rustix::io::fcntl_dupfd_cloexec(taking, 3)?;
     // What is behind it comes from the sandbox.
     enclosure::enter(orders.ids, &orders.rules, told.as_fd())?;
     let unix = orders.rules.unix().iter().cloned().zip(unix).collect();
@@ -200,12 +210,12 @@ fn prepare() -> Result<Ready, Errno> {
         guard,
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
-    Ok(Ready { runtime, gateway, told, listeners, unix, connections })
+    Ok(Ready { runtime, gateway, told, listeners, unix, connections, published, inside })
 }
 
 impl Ready {
     fn serve(self) {
-        let Self { runtime, gateway, told, listeners, unix, connections } = self;
+        let Self { runtime, gateway, told, listeners, unix, connections, published, inside } = self;
         let gateway = Rc::new(gateway);
         LocalSet::new().block_on(&runtime, async move {
             let room = Arc::new(Semaphore::new(connections));
@@ -234,6 +244,17 @@ impl Ready {
                     Rc::clone(&gateway),
                     Arc::clone(&room),
                 ));
+            }
+            if !published.is_empty() {
+                let Ok(inside) = publish::Inside::new(inside) else { return };
+                let inside = Rc::new(inside);
+                for (port, listener) in published {
+                    let (gateway, inside, room) =
+                        (Rc::clone(&gateway), Rc::clone(&inside), Arc::clone(&room));
+                    tokio::task::spawn_local(accept(listener, room, move |stream| {
+                        publish::serve(Rc::clone(&gateway), Rc::clone(&inside), port, stream)
+                    }));
+                }
             }
             if let Some(credentials) = gateway.credentials.clone() {
                 tokio::task::spawn_local(Rc::clone(&credentials.vault).listen());

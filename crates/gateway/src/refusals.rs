@@ -71,7 +71,8 @@ impl Refusals {
 
     /// The same of a secret in what leaves; `sent`: it was sent all the same.
     pub(crate) async fn leak(&self, hit: &Hit, target: &Target, request: String, sent: bool) {
-        let (name, way, host) = (hit.name.clone(), hit.way.to_owned(), target.host());
+        let (name, way, host) = (hit.name.clone(), hit.way.to_owned(), cut(target.host(), HOST));
+        let request = cut(request, RULE);
         self.told(Refused::Leak { name, way, host, port: target.port, request, sent, source: target.source })
             .await;
     }

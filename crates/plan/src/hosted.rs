@@ -278,11 +278,13 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         );
     }
     if NetworkRules::of(policy).is_some() {
-        return refused(
-            "network.allow",
-            "the gateway is led to by a network namespace of the sandbox's own",
-            elsewhere,
-        );
+        let network = &policy.network;
+        let key = match (network.allow.is_empty() && network.unix.is_empty(), network.publish.is_empty()) {
+            (false, _) => "network.allow",
+            (true, false) => "network.publish",
+            (true, true) => "approvals.grantable.hosts",
+        };
+        return refused(key, "the gateway is led to by a network namespace of the sandbox's own", elsewhere);
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);

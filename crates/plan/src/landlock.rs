@@ -6,8 +6,8 @@ use ringfence_policy::{Mode, Policy};
 
 use crate::grants::{Access, Grants};
 use crate::guard;
-use crate::mounts::{VAR_TMP, shows_var_tmp};
 use crate::survey::{Loader, Survey};
+use crate::temporary::{VAR_TMP, shows_var_tmp};
 use crate::{Degraded, Host, Invoker, Refused};
 
 /// The Landlock ABI that governs truncation (Linux 6.2).

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bpf;
+mod conditions;
 mod decoys;
 pub mod enforcer;
 mod environment;
@@ -21,9 +22,12 @@ mod refused;
 mod restack;
 mod steps;
 mod survey;
+mod synthetic;
 pub mod syscalls;
+mod temporary;
 mod told;
 mod tracing;
+mod trusted;
 mod void;
 mod windows;
 mod wire;
@@ -64,7 +68,7 @@ pub struct Request {
     /// 32 hexadecimal digits for /etc/machine-id.
     pub machine_id: String,
     /// Where TLS is looked into: the authority of this sandbox, and all that are trusted, both as PEM.
-    pub trust: Option<(String, String)>,
+    pub trust: Option<Trust>,
     /// Names in each layer's directory of the changes that it begins with, the topmost first.
     pub base: Vec<String>,
     /// What the task sees of credentials.
@@ -218,10 +222,27 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+/// Whom the task trusts where TLS is looked into.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The authority of this sandbox, as PEM.
+    pub own: String,
+    /// All that are trusted, as PEM.
+    pub all: String,
+    /// The same, as Java reads it.
+    pub java: Vec<u8>,
+    /// Files of the host that programs without a setting read, by their real paths.
+    pub bundles: Vec<PathBuf>,
+    /// Such files of Java.
+    pub stores: Vec<PathBuf>,
+}
+
 /// What the task trusts where TLS is looked into: the sandbox's own authority, and with it all others.
 pub const AUTHORITY: &str = "/etc/ringfence-authority.pem";
 /// The second of these.
 pub const AUTHORITIES: &str = "/etc/ringfence-authorities.pem";
+/// The same, as Java reads it.
+pub const AUTHORITIES_OF_JAVA: &str = "/etc/ringfence-authorities.jks";
 
 /// Where the task asks for names.
 pub const RESOLVER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 18, 0, 1);
@@ -276,7 +297,7 @@ pub fn plan(
     notes.extend(prices(policy));
     notes.extend(uninspected(policy));
     if request.trust.is_some() {
-        notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables trust the sandbox's own authority".into());
+        notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables, or the system's own store, trust the sandbox's own authority".into());
     }
     Ok(Plan {
         tier: "namespace",

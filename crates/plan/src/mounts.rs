@@ -10,6 +10,8 @@ use crate::grants::{self, Access, Grants};
 use crate::guard;
 use crate::steps::{Flags, Step, Tree};
 use crate::survey::{Kind, Loader, Place, Survey};
+use crate::synthetic::synthetic;
+use crate::temporary::{VAR_TMP, shows_var_tmp};
 use crate::void::{Content, Node};
 use crate::windows::windows;
 use crate::{Host, Ids, Invoker, Layer, Refused, Request, workspace};
@@ -112,6 +114,7 @@ pub(crate) fn layout(
             });
         }
     }
+    builder.stores(request);
     builder.decoys(policy, request, host)?;
     builder.exposed(policy, request)?;
     builder.refusals();
@@ -121,21 +124,10 @@ pub(crate) fn layout(
     Ok(Layout { trees, steps, void, layers, notes })
 }
 
-/// Whether something of the host's lies below it, so that it is no link to /tmp.
-pub(crate) fn shows_var_tmp(survey: &Survey, grants: &Grants, invoker: &Invoker) -> bool {
-    let shown = grants.mounts.iter().map(|granted| granted.place.real.as_path());
-    let own = [survey.workspace.real.as_path(), invoker.home.as_path()];
-    let git = survey.git.iter().map(|git| git.place.real.as_path());
-    let links = grants.links.keys().map(PathBuf::as_path);
-    shown.chain(own).chain(git).chain(links).any(|path| path.starts_with(VAR_TMP))
-}
-
 fn covered_home(survey: &Survey, grants: &Grants, invoker: &Invoker, policy: &Policy) -> bool {
     grants.covering(&invoker.home).is_some()
         || (policy.workspace.mode != Mode::Temporary && invoker.home.starts_with(&survey.workspace.real))
 }
-
-pub(crate) const VAR_TMP: &str = "/var/tmp";
 
 /// What is to be mounted at a path.
 enum Wanted {
@@ -217,10 +209,7 @@ impl Builder {
         for (name, contents) in synthetic(policy, request, ids) {
             self.file(&Path::new("/etc").join(name), &contents);
         }
-        if let Some((own, all)) = &request.trust {
-            self.file(Path::new(crate::AUTHORITY), own);
-            self.file(Path::new(crate::AUTHORITIES), all);
-        }
+        self.authorities(request);
     }
 
     /// A policy that names programs takes the execute right from the directories of PATH, and gives it back to
@@ -442,7 +431,11 @@ impl Builder {
     }
 
     /// Whether the host's files can be seen at `path`: what lies in the void or in a private directory needs no hiding.
-    fn shows_host_file(&self, path: &Path) -> bool {
+    pub(crate) fn push(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    pub(crate) fn shows_host_file(&self, path: &Path) -> bool {
         path.ancestors().find_map(|ancestor| self.mounted.get(ancestor.as_os_str())).is_some_and(|own| !own)
     }
 
@@ -497,7 +490,7 @@ impl Builder {
         }
     }
 
-    fn file(&mut self, path: &Path, contents: &str) {
+    pub(crate) fn file(&mut self, path: &Path, contents: impl AsRef<[u8]>) {
         if self.made.contains(path.as_os_str()) || !self.own(path) {
             return;
         }
@@ -507,10 +500,13 @@ impl Builder {
         self.made.insert(path.as_os_str().to_owned());
         match self.void_at(path) {
             Some(void) => {
-                let content = Content::File { mode: 0o644, bytes: contents.into(), decoy: false };
+                let content = Content::File { mode: 0o644, bytes: contents.as_ref().to_vec(), decoy: false };
                 void.push(Node { path: path.to_path_buf(), content });
             }
-            None => self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.into() }),
+            None => {
+                self.steps
+                    .push(Step::File { path: path.to_path_buf(), contents: contents.as_ref().to_vec() });
+            }
         }
     }
 
@@ -572,34 +568,4 @@ fn git_protect() -> Vec<String> {
         "modules/**/config",
     ];
     names.map(str::to_owned).to_vec()
-}
-
-/// Names are asked of the gateway, at an address outside of 127.0.0.0/8, which stays the sandbox's own.
-fn resolver(policy: &Policy) -> String {
-    if policy.network.allow.is_empty() && policy.network.unix.is_empty() {
-        return "# no network: policy grants none\n".into();
-    }
-    format!("# the gateway, which answers names that the policy allows\nnameserver {}\n", crate::RESOLVER)
-}
-
-/// Files of /etc that would name the host or its users.
-fn synthetic(policy: &Policy, request: &Request, ids: &Ids) -> [(&'static str, String); 7] {
-    let Ids { inside_uid: uid, inside_gid: gid, .. } = ids;
-    [
-        (
-            "passwd",
-            format!(
-                "root:x:0:0:root:/:/usr/sbin/nologin\ntask:x:{uid}:{gid}:task:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
-            ),
-        ),
-        ("group", format!("root:x:0:\ntask:x:{gid}:\nnogroup:x:65534:\n")),
-        ("hosts", "127.0.0.1 localhost ringfence\n::1 localhost ringfence\n".into()),
-        ("hostname", "ringfence\n".into()),
-        ("machine-id", format!("{}\n", request.machine_id)),
-        (
-            "nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".into(),
-        ),
-        ("resolv.conf", resolver(policy)),
-    ]
 }

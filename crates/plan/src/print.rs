@@ -163,6 +163,7 @@ fn describe(step: &Step, trees: &[Tree]) -> String {
             format!("overlay  {} over {}{}{}", escape(path), host(lower), flags_text(*flags), mapped(lower))
         }
         Step::Watch { path } => format!("watch    {}", escape(path)),
+        Step::Cover { path, with } => format!("cover    {} with {}", escape(path), escape(with)),
         Step::Hide { path, because, .. } => format!("hide     {} ({because})", escape(path)),
         Step::Pin { path, flags } if flags.read_only => {
             format!("protect  {}{}", escape(path), flags_text(*flags))

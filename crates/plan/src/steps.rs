@@ -49,7 +49,7 @@ pub enum Step {
         #[serde(with = "crate::wire::path")]
         path: PathBuf,
         /// What it holds; empty for a mount point.
-        contents: String,
+        contents: Vec<u8>,
     },
     /// A symbolic link on a file system of our own.
     Symlink {
@@ -134,6 +134,15 @@ pub enum Step {
         /// The rule.
         because: String,
     },
+    /// Shows a file of the sandbox's own in place of one of the host's.
+    Cover {
+        /// Where.
+        #[serde(with = "crate::wire::path")]
+        path: PathBuf,
+        /// The file.
+        #[serde(with = "crate::wire::path")]
+        with: PathBuf,
+    },
     /// Binds a path onto itself, so that it can be neither renamed nor removed, and with flags.
     Pin {
         /// Where.
@@ -168,6 +177,7 @@ impl Step {
             | Self::Overlay { path, .. }
             | Self::Watch { path }
             | Self::Hide { path, .. }
+            | Self::Cover { path, .. }
             | Self::Pin { path, .. }
             | Self::Seal { path, .. } => path,
         }

@@ -29,6 +29,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.grantable(policy, report);
     bound.network(policy, report);
     bound.registries(policy, report);
+    bound.publish(policy, report);
     bound.unix(policy, report);
     bound.grantable_commands(policy, report);
     bound.grantable_hosts(policy, report);
@@ -37,6 +38,10 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.lists(policy, report);
     bound.switches(policy, report);
     bound.limits(policy, report);
+    // What it has looked into is looked into in every policy.
+    if let Some(all) = ceiling.inspect.as_ref().filter(|at| at.value == "all") {
+        policy.inspect = Some(all.clone());
+    }
     policy.guard.bound(&ceiling.guard, start, ceiling.commands.is_some(), report);
     for pattern in &ceiling.deny.items {
         policy.deny.add(pattern.clone());
@@ -216,6 +221,17 @@ impl Bound<'_> {
             let title = format!("`{}` in `network.allow` is above the ceiling", socket.value.display());
             let problem = Problem::new(socket.place, title).label("allowed here");
             let problem = problem.related(self.list("network.allow"), "the ceiling does not name it");
+            report
+                .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
+        }
+    }
+
+    fn publish(&self, policy: &Merged, report: &mut Report) {
+        let above = |at: &&At<u16>| self.ceiling.publish.iter().all(|most| most.value != at.value);
+        for port in policy.publish.iter().filter(above) {
+            let title = format!("`{}` in `network.publish` is above the ceiling", port.value);
+            let problem = Problem::new(port.place, title).label("published here");
+            let problem = problem.related(self.list("network.publish"), "the ceiling does not name it");
             report
                 .push(problem.help("remove it, or have the administrator add it to the ceiling".to_owned()));
         }

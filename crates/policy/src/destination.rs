@@ -155,6 +155,14 @@ impl Destination {
         Self { endpoint, protocol, http, bytes_out: None }
     }
 
+    /// Looked into, where it is TLS.
+    pub(crate) fn inspected(mut self) -> Self {
+        if self.protocol == Protocol::Tls {
+            self.http.get_or_insert_default();
+        }
+        self
+    }
+
     /// Reads one entry of `network.allow`.
     pub(crate) fn read(rule: &At<NetworkRule>) -> Result<Self, Problem> {
         match &rule.value {

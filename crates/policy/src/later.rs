@@ -3,7 +3,6 @@
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{ApprovalsTable, Document, NetworkRule, NetworkTable, StepTable};
-use crate::host::parse_port;
 use crate::identity;
 use crate::path::Scope;
 use crate::pattern::PathPattern;
@@ -85,10 +84,7 @@ impl Check<'_> {
         for entry in network.allow.iter().flat_map(|list| &list.value).filter(|entry| !now(&entry.value)) {
             self.network_rule(entry);
         }
-        self.list("network.publish", network.publish.as_ref(), |port| {
-            parse_port("network.publish", &port.to_string()).map(drop)
-        });
-        let options = [("auto", true), ("none", true), ("all", false)];
+        let options = [("auto", true), ("none", true), ("all", true)];
         self.word("network.inspect", network.inspect.as_ref(), &options);
     }
 

@@ -14,6 +14,7 @@ use crate::document::{
 };
 use crate::environment::{pass_name, set_name, set_value};
 use crate::guarded;
+use crate::host::parse_port;
 use crate::identity;
 use crate::later;
 use crate::limits;
@@ -55,6 +56,7 @@ pub(crate) struct Merged {
     pub(crate) unix: Vec<At<PathBuf>>,
     pub(crate) unreach: Vec<At<Denied>>,
     pub(crate) registries: Vec<At<Registry>>,
+    pub(crate) publish: Vec<At<u16>>,
     /// The word of `network.inspect`.
     pub(crate) inspect: Option<At<String>>,
     pub(crate) credentials: BTreeMap<String, At<Credential>>,
@@ -339,6 +341,17 @@ impl Merged {
                 }
             }
         }
+        if let Some(list) = &written.publish {
+            self.lists.insert("network.publish", list.place);
+            for port in &list.value {
+                let read = parse_port("network.publish", &port.value.to_string());
+                if let Some(read) = valid(port, read, report)
+                    && self.publish.iter().all(|known| known.value != read.value)
+                {
+                    self.publish.push(read);
+                }
+            }
+        }
         replace_by(&mut self.inspect, written.inspect.as_ref());
         for entry in written.deny.iter().flat_map(|list| &list.value) {
             if let Some(read) = valid(entry, Denied::parse(&entry.value), report) {
@@ -385,6 +398,17 @@ impl Merged {
         }
     }
 
+    fn inspects_all(&self) -> bool {
+        self.inspect.as_ref().is_some_and(|at| at.value == "all")
+    }
+
+    fn destinations(&self, items: &[At<Destination>], report: &Report) -> Vec<Rule<Destination>> {
+        let all = self.inspects_all();
+        let looked_into = |rule: Rule<Destination>| Rule { value: rule.value.inspected(), ..rule };
+        let read = rules(items, report).into_iter();
+        if all { read.map(looked_into).collect() } else { read.collect() }
+    }
+
     /// The result type, with the place of each value as file and line.
     pub(crate) fn finish(
         &mut self,
@@ -410,6 +434,7 @@ impl Merged {
         note("commands.from_workspace", self.from_workspace.as_ref().map(|at| at.place));
         note("runtime.terminal", self.terminal_raw.as_ref().map(|at| at.place));
         note("limits.exact", self.exact.as_ref().map(|at| at.place));
+        note("network.inspect", self.inspect.as_ref().map(|at| at.place));
         note("approvals.on_refusal", self.ask.as_ref().map(|at| at.place));
         note("runtime.debug", self.debug.as_ref().map(|at| at.place));
         note("runtime.user_namespaces", self.user_namespaces.as_ref().map(|at| at.place));
@@ -438,7 +463,7 @@ impl Merged {
             approvals: model::Approvals {
                 read: rules(&self.grantable.items, report),
                 commands: rules(&self.grantable_commands.items, report),
-                hosts: rules(&self.grantable_hosts, report),
+                hosts: self.destinations(&self.grantable_hosts, report),
                 ask: value(&self.ask),
             },
             environment: model::Environment {
@@ -453,9 +478,11 @@ impl Merged {
             guard: self.guard.finish(report),
             network: model::Network {
                 registries: rules(&self.registries, report),
-                allow: rules(&self.reach, report),
+                allow: self.destinations(&self.reach, report),
                 unix: rules(&self.unix, report),
                 deny: rules(&self.unreach, report),
+                publish: rules(&self.publish, report),
+                inspect: self.inspects_all(),
             },
             credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
             leaks: self.leaks.as_ref().map(|at| {

@@ -248,6 +248,10 @@ pub struct Network {
     pub unix: Vec<Rule<PathBuf>>,
     /// What may not, whatever allows it.
     pub deny: Vec<Rule<Denied>>,
+    /// Ports of the task that the host's loopback leads to.
+    pub publish: Vec<Rule<u16>>,
+    /// All TLS is looked into.
+    pub inspect: bool,
 }
 
 /// `leaks.action`.

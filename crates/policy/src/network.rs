@@ -1,5 +1,6 @@
 //! The judge of one name or one connection, by the rules of `[network]`.
 
+mod decide;
 mod granted;
 
 use std::collections::HashMap;
@@ -8,14 +9,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decision::{Decision, Reason};
-use crate::destination::{Denied, Destination, Protocol, block, covers};
+use crate::decision::Reason;
+use crate::destination::{Denied, Destination, Protocol, block};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::{HttpPattern, HttpRequest, HttpRule, decide_http};
 use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
 
+pub use decide::{decide_connect, decide_request, network_remedy, written_endpoint};
 pub use granted::GrantedHost;
 
 /// Who is asked for.
@@ -114,6 +116,8 @@ pub struct NetworkRules {
     asks: bool,
     /// Sockets of the host by their paths.
     unix: Vec<PathBuf>,
+    /// Ports of the task that the host's loopback leads to.
+    published: Vec<u16>,
     /// Where credentials go: each request there is looked into.
     secret: Vec<Endpoint>,
 }
@@ -194,7 +198,11 @@ impl NetworkRules {
     /// The rules of a policy; `None`: it grants no network, and nothing of this is needed.
     pub fn of(policy: &Policy) -> Option<Self> {
         let network = &policy.network;
-        if network.allow.is_empty() && network.unix.is_empty() && policy.approvals.hosts.is_empty() {
+        if network.allow.is_empty()
+            && network.unix.is_empty()
+            && network.publish.is_empty()
+            && policy.approvals.hosts.is_empty()
+        {
             return None;
         }
         let allow = network.allow.iter().map(|rule| Line::of(&rule.value, allowed_by(rule).to_string()));
@@ -215,6 +223,7 @@ impl NetworkRules {
             grantable: grantable.collect(),
             asks: policy.approvals.ask,
             unix: unix.collect(),
+            published: network.publish.iter().map(|rule| rule.value).collect(),
             secret: secret.collect(),
         })
     }
@@ -237,6 +246,8 @@ impl NetworkRules {
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
         let sockets = self.unix.iter().map(|path| format!("allow    {}, by its bytes alone", path.display()));
         let grantable = self.grantable.iter().map(|rule| line(later, rule));
+        let publish = |port: &u16| format!("publish  port {port}, on the host's loopback");
+        let sockets = sockets.chain(self.published.iter().map(publish));
         allowed
             .chain(sockets)
             .chain(grantable)
@@ -247,13 +258,18 @@ impl NetworkRules {
     /// Hosts whose TLS must be looked into, since rules say what requests to them may be.
     pub fn inspected(&self) -> impl Iterator<Item = &HostPattern> {
         let looks = |line: &&Line| line.protocol == Protocol::Tls && line.http.is_some();
-        let rules = self.allow.iter().filter(looks).map(|line| &line.host);
+        let rules = self.allow.iter().chain(&self.grantable).filter(looks).map(|line| &line.host);
         rules.chain(self.secret.iter().map(|endpoint| &endpoint.host))
     }
 
     /// Sockets of the host that are carried, by their paths.
     pub fn unix(&self) -> &[PathBuf] {
         &self.unix
+    }
+
+    /// Ports of the task that the host's loopback leads to.
+    pub fn published(&self) -> &[u16] {
+        &self.published
     }
 
     /// Names that are written out.
@@ -351,9 +367,16 @@ impl NetworkJudge {
     /// # Errors
     /// Why not, in words.
     pub fn request(&self, peer: &Peer<'_>, port: u16, request: &HttpRequest<'_>) -> Result<Pass, String> {
-        let lines: Vec<_> = self.lines(peer, port).collect();
+        let mut lines: Vec<_> = self.lines(peer, port).collect();
+        if lines.is_empty() {
+            // Budgets are of rules alone.
+            lines.extend(self.granted_line(peer, port).map(|line| (usize::MAX, line)));
+        }
+        // One that bounds nothing, where a credential has requests looked into.
+        let secret = self.secret(peer, port);
+        let free = || HttpRule { websocket: secret, ..HttpRule::default() };
         let rules: Vec<HttpRule> =
-            lines.iter().map(|(_, line)| line.http.clone().unwrap_or_default()).collect();
+            lines.iter().map(|(_, line)| line.http.clone().unwrap_or_else(free)).collect();
         let (index, path) = decide_http(&rules, request).map_err(|refusal| {
             let target = String::from_utf8_lossy(request.target);
             format!("{} {}: {refusal}", request.method, target.split('?').next().unwrap_or_default())
@@ -383,25 +406,6 @@ impl NetworkJudge {
     }
 }
 
-/// Decides about one request: the connection it needs, then what rules say of it.
-pub fn decide_request(policy: &Policy, endpoint: &Endpoint, request: &HttpRequest<'_>) -> Decision {
-    let connection = decide_connect(policy, endpoint);
-    let (true, Some(rules)) = (connection.is_allow(), NetworkRules::of(policy)) else { return connection };
-    let judge = NetworkJudge::new(rules);
-    let peer = match &endpoint.host {
-        HostPattern::Name(name) => Peer::Name(name),
-        HostPattern::Address(address) => Peer::Address(*address),
-        HostPattern::Below(_) | HostPattern::Network(..) => return connection,
-    };
-    if !judge.connect(&peer, endpoint.port).is_ok_and(|way| way.judged) {
-        return connection;
-    }
-    match judge.request(&peer, endpoint.port, request) {
-        Ok(_) => connection,
-        Err(why) => Decision::Refuse { by: Reason::BuiltIn(why) },
-    }
-}
-
 fn describe_requests(rule: &HttpRule) -> String {
     let paths: Vec<&str> = rule.paths.iter().map(HttpPattern::text).collect();
     let part = |word: &str, list: String| if list.is_empty() { list } else { format!(", {word} {list}") };
@@ -417,68 +421,6 @@ fn allowed_by(rule: &Rule<Destination>) -> Reason {
 
 fn denied_by(rule: &Rule<Denied>) -> Reason {
     Reason::Rule { key: "network.deny", text: rule.value.to_string(), origin: rule.origin.clone() }
-}
-
-/// A host and port as a policy writes them.
-pub fn written_endpoint(host: &str, port: u16) -> String {
-    match host.parse() {
-        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
-        _ => format!("{host}:{port}"),
-    }
-}
-
-/// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
-/// stands for the usual one.
-pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
-    let port = if port == 0 { 443 } else { port };
-    // The name is allowed already, and the address that it leads to is not.
-    let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
-    let host = leads.unwrap_or(host);
-    let written = written_endpoint(host, port);
-    let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
-    if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
-        return Vec::new();
-    }
-    vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
-}
-
-/// Decides about one connection, so far as that can be known before a name is looked up.
-pub fn decide_connect(policy: &Policy, endpoint: &Endpoint) -> Decision {
-    let Some(rules) = NetworkRules::of(policy) else {
-        let by = Reason::BuiltIn(format!("no network: nothing can reach `{endpoint}`"));
-        return Decision::Refuse { by };
-    };
-    let judge = NetworkJudge::new(rules);
-    let peer = match &endpoint.host {
-        HostPattern::Name(name) => Peer::Name(name),
-        HostPattern::Address(address) => Peer::Address(*address),
-        // A pattern is allowed only by one that covers it.
-        host => {
-            let covered = |rule: &&Rule<Destination>| {
-                rule.value.endpoint.port == endpoint.port && covers(&rule.value.endpoint.host, host)
-            };
-            if let Some(rule) = policy.network.deny.iter().find(|rule| rule.value.whole(endpoint)) {
-                return Decision::Refuse { by: denied_by(rule) };
-            }
-            return match policy.network.allow.iter().find(covered) {
-                Some(rule) => Decision::Allow { by: allowed_by(rule) },
-                None => Decision::Refuse {
-                    by: Reason::BuiltIn(format!("no rule of `network.allow` covers `{endpoint}`")),
-                },
-            };
-        }
-    };
-    let rule = |list: &Index, opening| list.find(&peer, endpoint.port, opening);
-    if let Some(rule) = rule(&judge.deny, false).and_then(|number| policy.network.deny.get(number)) {
-        return Decision::Refuse { by: denied_by(rule) };
-    }
-    match rule(&judge.allow, true).and_then(|number| policy.network.allow.get(number)) {
-        Some(rule) => Decision::Allow { by: allowed_by(rule) },
-        None => {
-            let why = judge.connect(&peer, endpoint.port).err().unwrap_or_default();
-            Decision::Refuse { by: Reason::BuiltIn(why) }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ impl Printer<'_> {
             && network.allow.is_empty()
             && network.deny.is_empty()
             && network.registries.is_empty()
+            && network.publish.is_empty()
         {
             return;
         }
@@ -104,6 +105,16 @@ impl Printer<'_> {
             self.line("]", "");
         }
         self.list("deny", &network.deny, Denied::to_string);
+        if network.inspect {
+            self.key("inspect", "\"all\"", self.policy.origins.get("network.inspect"));
+        }
+        if !network.publish.is_empty() {
+            self.line("publish", " = [");
+            for port in &network.publish {
+                self.line("  ", &format!("{}, # from {}", port.value, port.origin));
+            }
+            self.line("]", "");
+        }
     }
 
     fn credentials(&mut self) {

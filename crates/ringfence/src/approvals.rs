@@ -163,6 +163,7 @@ impl<'a> Approvals<'a> {
                 | Step::Bind { path, .. }
                 | Step::Overlay { path, .. }
                 | Step::Hide { path, .. }
+                | Step::Cover { path, .. }
                 | Step::Processes { path, .. }
                 | Step::Device { path }
                 | Step::Terminals { path } => Some((path.as_path(), Shown::Host)),

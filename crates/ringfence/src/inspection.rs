@@ -1,13 +1,16 @@
 //! Where rules say what requests over TLS may be: the gateway makes an authority that only this sandbox trusts, before the plan
 //! puts its certificate there. The key never leaves the gateway.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 
 use ringfence_confine::gateway::Gateway;
-use ringfence_plan::Invoker;
+use ringfence_plan::{Invoker, Trust};
 use ringfence_policy::{NetworkRules, Policy};
 
 use crate::failure::Failure;
+use crate::keystore;
 use crate::run::not_confined;
 
 /// Where distributions keep the certificates of those that are trusted.
@@ -19,12 +22,8 @@ static ROOTS: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// A gateway that has begun, and its authority's certificate alone and with all others; none where nothing is looked into.
-#[expect(clippy::type_complexity, reason = "two optional things that come together")]
-pub(crate) fn begin(
-    policy: &Policy,
-    invoker: &Invoker,
-) -> Result<(Option<Gateway>, Option<(String, String)>), Failure> {
+/// A gateway that has begun, and whom the task trusts; none where nothing is looked into.
+pub(crate) fn begin(policy: &Policy, invoker: &Invoker) -> Result<(Option<Gateway>, Option<Trust>), Failure> {
     let Some(rules) = NetworkRules::of(policy) else { return Ok((None, None)) };
     if rules.inspected().next().is_none() {
         // What leaves without TLS is looked through too.
@@ -35,11 +34,19 @@ pub(crate) fn begin(
     let gateway = Gateway::start().map_err(not_confined)?;
     let own = gateway.authority(&rules, roots.clone()).map_err(not_confined)?;
     let all = format!("{roots}\n{own}");
-    Ok((Some(gateway), Some((own, all))))
+    let java = keystore::of(&all);
+    let (bundles, stores) = (real(ROOTS.iter().map(PathBuf::from)), real(keystore::places(invoker)));
+    Ok((Some(gateway), Some(Trust { own, all, java, bundles, stores })))
+}
+
+/// Files that are there, each once, without links.
+fn real(places: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let found = places.filter_map(|path| path.canonicalize().ok().filter(|path| path.is_file()));
+    found.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// For a plan that is only shown.
-pub(crate) fn example(policy: &Policy) -> Option<(String, String)> {
+pub(crate) fn example(policy: &Policy) -> Option<Trust> {
     let inspects = NetworkRules::of(policy).is_some_and(|rules| rules.inspected().next().is_some());
     inspects.then(Default::default)
 }

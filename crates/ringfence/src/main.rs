@@ -22,6 +22,7 @@ mod host;
 mod ids;
 mod inspection;
 mod keeper;
+mod keystore;
 mod lasting;
 mod layers;
 mod leaks;

@@ -13,7 +13,7 @@ use ringfence_confine::keeper::Keeper;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
-use ringfence_plan::{Exposed, Invoker, Plan, Request, VOID};
+use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
 use ringfence_policy::Policy;
 use ringfence_record::{
     Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
@@ -119,7 +119,7 @@ struct Given<'a> {
     /// Why none can be made, where that was tried.
     no_namespaces: Option<String>,
     /// Whom the task trusts, where TLS is looked into.
-    trust: Option<(String, String)>,
+    trust: Option<Trust>,
     /// What copy-on-write directories begin with.
     base: Vec<String>,
     /// What it sees of credentials.

@@ -110,3 +110,36 @@ fn git_and_names_that_are_refused_before_a_request() {
     assert!(outcome.out.contains("content") && outcome.out.contains("sni 35"), "{outcome:?}");
     assert!(!world.log("hits.log").contains("denied.example"));
 }
+
+/// Fetches its arguments.
+const JAVA: &str = "
+import java.net.URI; import java.net.http.*;
+public class Fetch { public static void main(String[] urls) throws Exception {
+  for (String url : urls) System.out.print(HttpClient.newHttpClient().send(
+    HttpRequest.newBuilder(URI.create(url)).build(), HttpResponse.BodyHandlers.ofString()).body()); } }";
+
+#[test]
+fn all_tls_is_looked_into_where_the_policy_says_so_and_programs_without_settings_trust_it() {
+    let world = World::new();
+    let _ = world.place.write(world.place.workspace.join("Fetch.java"), JAVA);
+    let network = "allow = [\"allowed.example\", \"203.0.113.10\", { host = \"alias.example\", protocol = \"tcp\" }]\ninspect = \"all\"";
+    let script = r#"
+curl -sm9 https://allowed.example/curl
+curl -skm9 https://203.0.113.10/address
+curl -sm9 -H 'Host: denied.example' https://allowed.example/fronted -o /dev/null -w 'fronted %{http_code}\n'
+curl -sm9 --cacert $BASE/ca.pem https://alias.example/untouched
+unset SSL_CERT_FILE CURL_CA_BUNDLE
+wget -qT9 -O - https://allowed.example/wget
+python3 -c 'import urllib.request as u; print(u.urlopen("https://allowed.example/system").read().decode(), end="")'
+java Fetch.java https://allowed.example/java
+keytool -list -cacerts -storepass changeit 2>/dev/null | grep -c 'trustedCertEntry'
+"#;
+    let outcome = run(&world, network, script);
+    for path in ["/curl", "/address", "/untouched", "/wget", "/system", "/java"] {
+        assert!(outcome.out.contains(&format!("path={path}")), "{path}: {outcome:?}");
+    }
+    assert!(outcome.out.contains("fronted 403"), "{outcome:?}");
+    assert!(world.refused("allowed.example", 443, "names another host, `denied.example`"));
+    // The store that is shown holds what the host trusts, which is one authority here, and the sandbox's own.
+    assert!(outcome.out.ends_with("2\n"), "{outcome:?}");
+}

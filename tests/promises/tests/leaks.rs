@@ -77,7 +77,7 @@ code -d @/srv/made-up/.aws/credentials http://allowed.example/repo/decoy
 code -d 'x=ordinary' https://allowed.example/repo/ordinary
 "#;
     let run = |action: &str| {
-        let policy = world.policy(&format!("{NETWORK}\n{rest}\n")).clone();
+        let policy = world.policy(&format!("{NETWORK}\n{rest}\n"));
         let text = std::fs::read_to_string(&policy).unwrap();
         let text = text.replace("[files]\n", "[files]\ndecoy = [\"/srv/made-up/.aws/credentials\"]\n");
         std::fs::write(

@@ -161,3 +161,47 @@ exec 3<>/dev/tcp/allowed.example/7001; echo anything >&3; line=; read -r -t 9 li
     assert!(world.refused("allowed.example", 7000, "is not the protocol `ssh`"), "{:#?}", world.events());
     assert!(world.refused("allowed.example", 7001, "is not the protocol `postgres`"));
 }
+
+#[test]
+fn a_server_of_the_task_is_reached_where_its_port_is_published() {
+    let world = World::new();
+    std::fs::write(world.place.workspace.join("file"), "from the task\n").unwrap();
+    let policy = world.policy("publish = [8100, 8101, 8102]");
+    let outcome = world.host(&format!(
+        r#"
+get() {{ curl -sm5 "$1"; echo "$2 $?"; }}
+"$RF" run --quiet --policy {policy} --workspace . -- bash -c '
+python3 -m http.server -b 127.0.0.1 8100 2>/dev/null & python3 -m http.server -b ::1 8101 2>/dev/null &
+python3 -m http.server -b 127.0.0.1 8103 2>/dev/null & for n in $(seq 200); do test -e end && exit; sleep 0.1; done' & run=$!
+for n in $(seq 100); do curl -sm1 -o /dev/null http://[::1]:8101/ && curl -sm1 -o /dev/null http://127.0.0.1:8100/ && break; sleep 0.1; done
+get http://127.0.0.1:8100/file four
+get 'http://[::1]:8100/file' mixed
+get http://127.0.0.1:8101/file six
+get http://127.0.0.1:8102/file nobody
+get http://127.0.0.1:8103/file hidden
+get http://203.0.113.10:8100/file elsewhere
+head -c 9000000 /dev/zero > big; curl -sm9 http://127.0.0.1:8100/big | wc -c
+"$RF" run --quiet --policy {policy} --workspace . -- echo twice; echo "second $?"
+"$RF" plan --policy {policy} -- true | grep -c 'publish  port 8100'
+kill $run; wait $run
+get http://127.0.0.1:8100/file ended
+"$RF" run --quiet --policy {policy} --workspace . -- echo again"#
+    ));
+    for line in [
+        "from the task\nfour 0\n",
+        "from the task\nmixed 0\n",
+        "from the task\nsix 0\n",
+        "hidden 7\n",
+        "elsewhere 7\n",
+        "second 125\n1\n",
+        "ended 7\nagain\n",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+    assert!(!outcome.out.contains("nobody 0") && !outcome.out.contains("twice"), "{outcome:?}");
+    let told = "taking port 8100 of the host's loopback (`network.publish`)";
+    assert!(
+        outcome.err.contains(told) && outcome.err.contains("something on the host listens there"),
+        "{outcome:?}"
+    );
+}

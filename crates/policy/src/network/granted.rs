@@ -31,7 +31,7 @@ impl Policy {
         let rule = self
             .grantable_host(endpoint)
             .ok_or_else(|| format!("no rule of `approvals.grantable.hosts` covers `{endpoint}`"))?;
-        if super::decide_connect(self, endpoint).is_allow() {
+        if super::decide::decide_connect(self, endpoint).is_allow() {
             return Err(format!("`{endpoint}` is allowed already"));
         }
         let value = Destination { endpoint: endpoint.clone(), ..rule.value.clone() };
@@ -77,6 +77,11 @@ impl NetworkJudge {
         // Where a credential goes, each request is looked into, whatever opened the way.
         let secret = line.protocol == Protocol::Tls && self.secret(peer, port);
         Some(Way { protocol: line.protocol, judged: secret || line.http.is_some(), granted, budget: None })
+    }
+
+    /// The line of a grant.
+    pub(super) fn granted_line(&self, peer: &Peer<'_>, port: u16) -> Option<&Line> {
+        self.granted.index.line(self.granted.index.find(peer, port, true)?)
     }
 
     /// May the owner be asked about a connection that is refused?

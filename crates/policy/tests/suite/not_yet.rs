@@ -4,8 +4,6 @@ use super::support::{bad, good, same};
 
 /// Each key of the format that nothing enforces yet, with a valid value.
 const LATER: &[(&str, &str)] = &[
-    ("network.publish", "[network]\npublish = [8080]"),
-    ("network.inspect = \"all\"", "[network]\ninspect = \"all\""),
     ("leaks.scan = \"workspace\"", "[leaks]\nscan = [\"egress\", \"workspace\"]"),
     ("leaks.action = \"mask\"", "[leaks]\nscan = [\"egress\"]\naction = \"mask\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),

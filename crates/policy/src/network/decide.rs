@@ -1,0 +1,91 @@
+//! What a policy says of one connection or request, before any is made.
+
+use std::net::IpAddr;
+
+use super::{Index, NetworkJudge, NetworkRules, Peer, allowed_by, denied_by};
+use crate::decision::{Decision, Reason};
+use crate::destination::{Destination, covers};
+use crate::host::{Endpoint, HostPattern};
+use crate::http::HttpRequest;
+use crate::model::{Policy, Rule};
+
+/// Decides about one request: the connection it needs, then what rules say of it.
+pub fn decide_request(policy: &Policy, endpoint: &Endpoint, request: &HttpRequest<'_>) -> Decision {
+    let connection = decide_connect(policy, endpoint);
+    let (true, Some(rules)) = (connection.is_allow(), NetworkRules::of(policy)) else { return connection };
+    let judge = NetworkJudge::new(rules);
+    let peer = match &endpoint.host {
+        HostPattern::Name(name) => Peer::Name(name),
+        HostPattern::Address(address) => Peer::Address(*address),
+        HostPattern::Below(_) | HostPattern::Network(..) => return connection,
+    };
+    if !judge.connect(&peer, endpoint.port).is_ok_and(|way| way.judged) {
+        return connection;
+    }
+    match judge.request(&peer, endpoint.port, request) {
+        Ok(_) => connection,
+        Err(why) => Decision::Refuse { by: Reason::BuiltIn(why) },
+    }
+}
+
+/// A host and port as a policy writes them.
+pub fn written_endpoint(host: &str, port: u16) -> String {
+    match host.parse() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}
+
+/// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
+/// stands for the usual one.
+pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
+    let port = if port == 0 { 443 } else { port };
+    // The name is allowed already, and the address that it leads to is not.
+    let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
+    let host = leads.unwrap_or(host);
+    let written = written_endpoint(host, port);
+    let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
+    if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
+        return Vec::new();
+    }
+    vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
+}
+
+/// Decides about one connection, so far as that can be known before a name is looked up.
+pub fn decide_connect(policy: &Policy, endpoint: &Endpoint) -> Decision {
+    let Some(rules) = NetworkRules::of(policy) else {
+        let by = Reason::BuiltIn(format!("no network: nothing can reach `{endpoint}`"));
+        return Decision::Refuse { by };
+    };
+    let judge = NetworkJudge::new(rules);
+    let peer = match &endpoint.host {
+        HostPattern::Name(name) => Peer::Name(name),
+        HostPattern::Address(address) => Peer::Address(*address),
+        // A pattern is allowed only by one that covers it.
+        host => {
+            let covered = |rule: &&Rule<Destination>| {
+                rule.value.endpoint.port == endpoint.port && covers(&rule.value.endpoint.host, host)
+            };
+            if let Some(rule) = policy.network.deny.iter().find(|rule| rule.value.whole(endpoint)) {
+                return Decision::Refuse { by: denied_by(rule) };
+            }
+            return match policy.network.allow.iter().find(covered) {
+                Some(rule) => Decision::Allow { by: allowed_by(rule) },
+                None => Decision::Refuse {
+                    by: Reason::BuiltIn(format!("no rule of `network.allow` covers `{endpoint}`")),
+                },
+            };
+        }
+    };
+    let rule = |list: &Index, opening| list.find(&peer, endpoint.port, opening);
+    if let Some(rule) = rule(&judge.deny, false).and_then(|number| policy.network.deny.get(number)) {
+        return Decision::Refuse { by: denied_by(rule) };
+    }
+    match rule(&judge.allow, true).and_then(|number| policy.network.allow.get(number)) {
+        Some(rule) => Decision::Allow { by: allowed_by(rule) },
+        None => {
+            let why = judge.connect(&peer, endpoint.port).err().unwrap_or_default();
+            Decision::Refuse { by: Reason::BuiltIn(why) }
+        }
+    }
+}
