@@ -165,7 +165,7 @@ impl Searched {
         let mut bytes = std::mem::take(&mut self.held);
         match frame.map(Frame::into_data) {
             Some(Ok(data)) if bytes.is_empty() && self.search.open() == 0 => {
-                self.waiting.push_back(Frame::data(data))
+                self.waiting.push_back(Frame::data(data));
             }
             Some(Ok(data)) => {
                 bytes.extend_from_slice(&data);

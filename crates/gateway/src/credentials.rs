@@ -26,13 +26,16 @@ static IDENTITIES: &[&str] =
 /// Bytes of a request's line in a record.
 const SHOWN: usize = 200;
 
+/// By credential, host and port: how often, and the port in the sandbox that the last came from.
+type Uses = HashMap<(usize, String, u16), (u64, u16)>;
+
 /// All credentials of a sandbox.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     held: Vec<Held>,
     pub(crate) vault: Rc<Vault>,
     /// Where each was used, and how often since that was last told.
-    used: RefCell<HashMap<(usize, String, u16), (u64, u16)>>,
+    used: RefCell<Uses>,
 }
 
 /// Why a request is not sent.
@@ -360,7 +363,7 @@ fn place<B>(
             for byte in secret {
                 match byte {
                     byte if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => {
-                        escaped.push(char::from(*byte))
+                        escaped.push(char::from(*byte));
                     }
                     byte => escaped.push_str(&format!("%{byte:02X}")),
                 }

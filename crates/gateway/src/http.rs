@@ -30,6 +30,7 @@ use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::guard;
 use crate::inspect;
+use crate::overrides::overrides;
 use crate::search::{Found, Search, Stop};
 use crate::upstream::{self, NoWay};
 use crate::websocket::{self, Tunnel};
@@ -52,21 +53,6 @@ static OF_ONE_CONNECTION: &[&str] = &[
     "proxy-connection",
     "te",
     "upgrade",
-];
-
-/// Fields that make some servers take a request for one of another method, or for another path (IIS, Symfony, Zend). Servers that
-/// hand fields on as variables (RFC 3875, section 4.1.18) read `_` as `-`.
-static OVERRIDES: &[(&str, &str)] = &[
-    ("x-http-method", "method"),
-    ("x-http-method-override", "method"),
-    ("x-method-override", "method"),
-    ("x-original-method", "method"),
-    ("x-original-uri", "path"),
-    ("x-original-url", "path"),
-    ("x-rewrite-uri", "path"),
-    ("x-rewrite-url", "path"),
-    ("x-override-url", "path"),
-    ("x-http-path-override", "path"),
 ];
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
@@ -436,12 +422,6 @@ fn client() -> Client {
     let mut client = Client::new();
     client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
     client
-}
-
-/// The field that such a name is, and what it asks for.
-fn overrides(name: &HeaderName) -> Option<(&'static str, &'static str)> {
-    let plain = name.as_str().replace('_', "-");
-    OVERRIDES.iter().find(|(known, _)| *known == plain).copied()
 }
 
 /// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).

@@ -18,6 +18,7 @@ mod guard;
 mod http;
 mod inspect;
 mod mask;
+mod overrides;
 mod publish;
 mod refusals;
 mod relay;

@@ -24,6 +24,9 @@ const EARLY: Duration = Duration::from_secs(5);
 /// A server that refuses a secret has it fetched again, and not more often than so.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Who waits for a secret.
+type Waiting = oneshot::Sender<Result<(), String>>;
+
 /// All secrets of a sandbox, by the numbers of their credentials.
 #[derive(Debug)]
 pub(crate) struct Vault {
@@ -32,7 +35,7 @@ pub(crate) struct Vault {
     asked: Option<OwnedFd>,
     /// Grows when a secret is another one.
     state: Cell<u64>,
-    waiting: RefCell<HashMap<u32, Vec<oneshot::Sender<Result<(), String>>>>>,
+    waiting: RefCell<HashMap<u32, Vec<Waiting>>>,
 }
 
 #[derive(Debug)]
@@ -205,13 +208,16 @@ impl Vault {
         let Some((number, about, bytes)) = keeper::read(packet) else { return };
         let outcome = match about {
             About::Failure => Err(String::from_utf8_lossy(bytes).into_owned()),
-            About::Value => Ok(self.put(number, bytes)),
+            About::Value => {
+                self.put(number, bytes);
+                Ok(())
+            }
             About::Changed => {
                 // One that was dropped is fetched when it is used.
-                let held = self.slot(number).is_some_and(|slot| slot.borrow().length > 0);
-                return if held {
-                    self.put(number, bytes)
-                };
+                if self.slot(number).is_some_and(|slot| slot.borrow().length > 0) {
+                    self.put(number, bytes);
+                }
+                return;
             }
         };
         for waiting in self.waiting.borrow_mut().remove(&number).into_iter().flatten() {

@@ -4,18 +4,28 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use crate::formats::formats;
+
 /// From this length on, half of a secret is looked for: two parts of it are found too.
 const HALVED: usize = 24;
+/// Where all of it looks random, parts of this length, each so far behind the one before.
+const PIECE: (usize, usize) = (12, 6);
 /// Parts of encodings that are shorter are not looked for.
 pub(crate) const SHORTEST: usize = 8;
 const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Each way to write it, with a name.
 pub(crate) fn ways(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    // The first parts of a JWT are those of many others.
+    let secret = if secret.starts_with(b"eyJ") { own(secret) } else { secret };
     let mut ways = Vec::new();
     if secret.len() >= HALVED {
         let (first, last) = secret.split_at(secret.len() / 2);
         ways.extend([("raw", first.to_vec()), ("raw", last.to_vec())]);
+        let pieces: Vec<&[u8]> = own(secret).windows(PIECE.0).step_by(PIECE.1).collect();
+        if pieces.iter().all(|piece| random(piece)) {
+            ways.extend(pieces.into_iter().map(|piece| ("raw", piece.to_vec())));
+        }
     } else {
         ways.push(("raw", secret.to_vec()));
     }
@@ -51,6 +61,25 @@ pub(crate) fn ways(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ways
 }
 
+/// Without what others of its kind have too: a public beginning, or all but the signature of a JWT.
+fn own(secret: &[u8]) -> &[u8] {
+    let begins =
+        str::from_utf8(secret).ok().and_then(|text| formats().iter().find_map(|format| format.begins(text)));
+    let rest = secret.get(begins.map_or(0, str::len)..).unwrap_or_default();
+    if rest.starts_with(b"eyJ") { rest.rsplit(|byte| *byte == b'.').next().unwrap_or_default() } else { rest }
+}
+
+/// Does it look like no word: many letters that differ, of several kinds?
+fn random(piece: &[u8]) -> bool {
+    let different = piece
+        .iter()
+        .enumerate()
+        .filter(|(at, byte)| !piece.iter().take(*at).any(|known| known == *byte))
+        .count();
+    let kinds = [u8::is_ascii_digit, u8::is_ascii_lowercase, u8::is_ascii_uppercase];
+    different >= 6 && kinds.iter().filter(|kind| piece.iter().any(kind)).count() >= 2
+}
+
 fn rot13(byte: u8) -> u8 {
     match byte {
         b'a'..=b'z' => (byte - b'a' + 13) % 26 + b'a',
@@ -79,6 +108,15 @@ fn base32(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_looked_for_where_they_are_random() {
+        let raw = |secret: &str| ways(secret.as_bytes()).into_iter().filter(|(way, _)| *way == "raw").count();
+        assert!(raw("Zq8mT4vKx2LwP9nRb7JdYc5HsGf3AeUi1Qo6") > 4);
+        assert_eq!(raw("correct-horse-battery-staple"), 2);
+        let jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c";
+        assert!(!ways(jwt.as_bytes()).iter().any(|(_, way)| way.starts_with(b"eyJ") && way.len() < 40));
+    }
 
     #[test]
     fn encodings_are_those_of_the_standard() {

@@ -56,7 +56,7 @@ fn serve() -> Result<(), Errno> {
     let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     exec::wipe_start();
     let fetching = keeper::fetching(told.as_fd())?;
-    let placeholders = fetching.iter().map(|one| first(one)).collect();
+    let placeholders = fetching.iter().map(first).collect();
     keeper::placeholders(told.as_fd(), &placeholders)?;
     Keeper { told, asked: Arc::new(asked), fetching, variables: Arc::new(variables), seen: BTreeMap::new() }
         .serve()
@@ -198,7 +198,7 @@ impl Keeper {
                 });
             }
             SecretSource::Env(_) => {
-                answer(&self.asked, number, About::Value, Err("nobody keeps it".to_owned()))
+                answer(&self.asked, number, About::Value, Err("nobody keeps it".to_owned()));
             }
         }
     }

@@ -70,6 +70,15 @@ fn passed(policy: &Policy, name: &str, value: &OsString) -> bool {
 }
 
 fn add(known: &mut Vec<(String, Vec<u8>)>, name: String, value: &[u8]) {
+    // Of an address that holds a password, that is the secret.
+    let text = String::from_utf8_lossy(value);
+    if let Some((_, rest)) = text.split_once("://") {
+        let password = rest.split_once('@').and_then(|(who, _)| who.split_once(':'));
+        if let Some((_, password)) = password.filter(|(_, password)| !password.contains("://")) {
+            add(known, name, password.as_bytes());
+        }
+        return;
+    }
     let fine = (SHORTEST..=LONGEST).contains(&value.len()) && !value.contains(&b'\n');
     if fine && !known.iter().any(|(_, bytes)| bytes.get(HEAD..) == Some(value)) {
         known.push((name, [&[0; HEAD], value].concat()));

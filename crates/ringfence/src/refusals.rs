@@ -249,39 +249,7 @@ impl Refusals {
                 remedy: ringfence_policy::network_remedy(host, *port, rule),
                 rule: rule.clone(),
             }),
-            Refused::Credential { name, host, port, request, rule, .. } if rule.is_empty() => {
-                Some(Event::CredentialUse {
-                    credential: name.clone(),
-                    host: host.clone(),
-                    port: *port,
-                    request: request.clone(),
-                    process,
-                    program,
-                    times: 1,
-                })
-            }
-            Refused::Credential { name, host, port, request, rule, .. } => Some(Event::CredentialDeny {
-                credential: name.clone(),
-                host: host.clone(),
-                port: *port,
-                request: request.clone(),
-                process,
-                program,
-                times: 1,
-                rule: rule.clone(),
-            }),
-            Refused::Leak { name, way, host, port, request, sent, .. } => Some(Event::Leak {
-                secret: name.clone(),
-                way: way.clone(),
-                host: host.clone(),
-                port: *port,
-                request: request.clone(),
-                action: if *sent { "warn" } else { "block" }.to_owned(),
-                process,
-                program,
-                times: 1,
-                rule: format!("{name}, {way}, was in what was to leave: `[leaks]`"),
-            }),
+            Refused::Credential { .. } | Refused::Leak { .. } => secret(&refusal.what, process, program),
             Refused::Command(command) => Some(commands::event(command, process, program)),
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
@@ -354,6 +322,46 @@ impl Refusals {
             events.push(commands::more(self.more));
         }
         events.iter().try_for_each(|event| log.append(event).map(drop).context("the run's log"))
+    }
+}
+
+/// What is told of credentials, and of secrets in what leaves.
+fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
+    match what {
+        Refused::Credential { name, host, port, request, rule, .. } if rule.is_empty() => {
+            Some(Event::CredentialUse {
+                credential: name.clone(),
+                host: host.clone(),
+                port: *port,
+                request: request.clone(),
+                process,
+                program,
+                times: 1,
+            })
+        }
+        Refused::Credential { name, host, port, request, rule, .. } => Some(Event::CredentialDeny {
+            credential: name.clone(),
+            host: host.clone(),
+            port: *port,
+            request: request.clone(),
+            process,
+            program,
+            times: 1,
+            rule: rule.clone(),
+        }),
+        Refused::Leak { name, way, host, port, request, sent, .. } => Some(Event::Leak {
+            secret: name.clone(),
+            way: way.clone(),
+            host: host.clone(),
+            port: *port,
+            request: request.clone(),
+            action: if *sent { "warn" } else { "block" }.to_owned(),
+            process,
+            program,
+            times: 1,
+            rule: format!("{name}, {way}, was in what was to leave: `[leaks]`"),
+        }),
+        _ => None,
     }
 }
 
