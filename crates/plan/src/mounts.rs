@@ -502,9 +502,7 @@ impl Builder {
                 let content = Content::File { mode: 0o644, bytes: contents.as_ref().to_vec(), decoy: false };
                 void.push(Node { path: path.to_path_buf(), content });
             }
-            None => {
-                self.steps.push(Step::File { path: path.to_path_buf(), contents: contents.as_ref().to_vec() })
-            }
+            None => self.push(Step::File { path: path.to_path_buf(), contents: contents.as_ref().to_vec() }),
         }
     }
 
