@@ -13,6 +13,7 @@ use crate::command::shown;
 use crate::crawl;
 use crate::dist;
 use crate::hosted;
+use crate::network;
 use crate::speed;
 use crate::starts;
 
@@ -138,13 +139,16 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
 
 /// Runs the verb.
 pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
-    let (mut json, mut runs, mut only, mut without, mut given) = (false, 50, false, false, None);
+    let (mut json, mut runs, mut only, mut without, mut given, mut net) =
+        (false, 50, false, false, None, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = true,
             // What is measured of the starts of programs, alone.
             "--starts" => only = true,
+            // The gateway alone, beside Squid and mitmproxy.
+            "--network" => net = true,
             // What is measured where no namespaces can be had, alone.
             "--tier-landlock" => without = true,
             "--binary" => given = Some(PathBuf::from(args.next().ok_or("`--binary` needs a path")?)),
@@ -153,7 +157,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
                 runs = value.ok_or("`--runs` needs a number")?;
             }
             _ => {
-                return Err("usage: bench [--runs N] [--starts | --tier-landlock] [--binary PATH] [--json]"
+                return Err("usage: bench [--runs N] [--starts | --network | --tier-landlock] [--binary PATH] [--json]"
                     .to_owned());
             }
         }
@@ -174,6 +178,11 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
             rows.iter().for_each(|row| print!("{}", row.table()));
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if net {
+        let found = network::network(&binary, &scratch, runs.min(5), json);
+        std::fs::remove_dir_all(&scratch).ok();
+        return found.map(|()| ExitCode::SUCCESS);
     }
     if only {
         let found = starts_of_programs(&binary, &scratch, runs, json);

@@ -14,6 +14,7 @@ mod gtfobins;
 mod hosted;
 mod kernels;
 mod licences;
+mod network;
 mod packages;
 mod speed;
 mod starts;
@@ -37,7 +38,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   fuzz [--seconds N] [TARGET]...
                          parsers of hostile bytes, a minute each without a number
   dist                   the static release binary
-  bench [--runs N] [--starts | --tier-landlock] [--binary PATH] [--json]
+  bench [--runs N] [--starts | --network | --tier-landlock] [--binary PATH] [--json]
   budget                 the CI budget
   generate [--check]     files that are made from the code";
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Plan};
-use ringfence_policy::{Credential, GrantedHost, HostPattern, NetworkRules};
+use ringfence_policy::{Credential, GrantedHost, HostPattern, Leaks, NetworkRules};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::divert::Listeners;
 use ringfence_sys::exec::{self, Vectors};
@@ -52,6 +52,8 @@ pub enum GatewayFirst {
     },
     /// Hold these secrets; so many come in packets of their own, and the keeper's socket along with this, if there is one.
     Hold(Vec<Held>, u32),
+    /// Look for these secrets, which come in packets of their own, in what leaves.
+    Watch(Leaks, Vec<String>),
     /// Serve.
     Serve(GatewayOrders),
 }
@@ -161,6 +163,20 @@ impl Gateway {
             }
             _ => Err(failed(Errno::PROTO)),
         }
+    }
+
+    /// Has it look for secrets in what leaves: each with its name, and [`keeper::HEAD`] bytes of room in front.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn watch(&self, action: Leaks, known: &mut [(String, Vec<u8>)]) -> Result<(), Failure> {
+        let failed = fail("telling the gateway what must not leave");
+        let names = known.iter().map(|(name, _)| name.clone()).collect();
+        channel::send(self.socket.as_fd(), &GatewayFirst::Watch(action, names), &[]).map_err(&failed)?;
+        for (number, (_, bytes)) in (0..).zip(known) {
+            keeper::packet(self.socket.as_fd(), number, keeper::About::Value, bytes).map_err(&failed)?;
+        }
+        Ok(())
     }
 
     /// Tells it what to judge by. What comes out leads init to it.

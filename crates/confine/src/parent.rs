@@ -163,7 +163,9 @@ impl Boundary {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
             Refused::File { .. } | Refused::Decoy { .. } => drop(self.tell_server(&Tell::Written(number))),
-            Refused::Network { .. } | Refused::Credential { .. } if number >= gateway::NUMBERS => {
+            Refused::Network { .. } | Refused::Credential { .. } | Refused::Leak { .. }
+                if number >= gateway::NUMBERS =>
+            {
                 if let Some(gateway) = &self.gateway {
                     gateway.tell(&GatewayTell::Written(number));
                 }
@@ -173,6 +175,7 @@ impl Boundary {
             Refused::Connect { .. }
             | Refused::Network { .. }
             | Refused::Credential { .. }
+            | Refused::Leak { .. }
             | Refused::Syscall { .. }
             | Refused::Command(_) => {
                 drop(self.tell(&Request::Written { number }, &[]));

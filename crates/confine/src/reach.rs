@@ -67,7 +67,9 @@ impl Reach {
 
     /// Adds who asked to what the gateway refused.
     pub(crate) fn identify(&self, refusal: &mut Refusal) {
-        if let Refused::Network { source, .. } | Refused::Credential { source, .. } = &refusal.what
+        if let Refused::Network { source, .. }
+        | Refused::Credential { source, .. }
+        | Refused::Leak { source, .. } = &refusal.what
             && let Some((process, program)) = self.callers.get(source)
         {
             (refusal.process, refusal.program) = (*process, program.clone());

@@ -68,6 +68,23 @@ pub enum Refused {
         /// The port it came from, in the sandbox; 0: not known.
         source: u16,
     },
+    /// A secret was in what leaves.
+    Leak {
+        /// Whose it is, or the name of its form.
+        name: String,
+        /// How it is written.
+        way: String,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The method and the path of the request, unless it was there.
+        request: String,
+        /// It was sent all the same.
+        sent: bool,
+        /// The port it came from, in the sandbox; 0: not known.
+        source: u16,
+    },
     /// A name where nothing is granted.
     File {
         /// Where the way ended.

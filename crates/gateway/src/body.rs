@@ -1,6 +1,7 @@
-//! Bodies on their way: of requests, that no placeholder is in them, and of answers, that no secret is.
+//! Bodies on their way: of requests, that nothing is in them that must not leave, and of answers, that no secret is.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,10 +10,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use memchr::memmem;
 
-use crate::credentials::{Credentials, Denied};
 use crate::mask::Mask;
+use crate::search::{Found, Search, Stop};
 
 /// A body of either direction.
 pub(crate) type Carried = Pin<Box<dyn Body<Data = Bytes, Error = Stopped>>>;
@@ -50,84 +50,73 @@ pub(crate) fn whole(bytes: Bytes) -> Carried {
     Box::pin(Full::new(bytes).map_err(|never: Infallible| match never {}))
 }
 
-/// What was found in a body while it was sent.
-#[derive(Clone, Default)]
-pub(crate) struct Found(Rc<RefCell<State>>);
-
-#[derive(Default)]
-struct State {
-    denied: Option<Denied>,
-    /// Who is told once nobody waits for the request any more.
-    late: Option<Box<dyn FnOnce(Denied)>>,
-}
-
-impl Found {
-    /// What was found so far; `late` hears of what is found from now on.
-    pub(crate) fn take(&self, late: impl FnOnce(Denied) + 'static) -> Option<Denied> {
-        let mut state = self.0.borrow_mut();
-        state.late = Some(Box::new(late));
-        state.denied.take()
-    }
-
-    fn put(&self, denied: Denied) {
-        let mut state = self.0.borrow_mut();
-        match state.late.take() {
-            Some(late) => late(denied),
-            None => state.denied = Some(denied),
-        }
-    }
-}
-
-/// Looks for placeholders in what is sent.
-pub(crate) struct Search {
-    /// What is looked for, and the credential that it stands for.
-    words: Vec<(Vec<u8>, String)>,
-    longest: usize,
-    end: Vec<u8>,
-}
-
-impl Search {
-    /// `None`: there is nothing to look for.
-    pub(crate) fn new(credentials: &Credentials) -> Option<Self> {
-        let mut words = Vec::new();
-        for (name, placeholder) in credentials.placeholders() {
-            words.push((placeholder.as_bytes().to_vec(), name.to_owned()));
-        }
-        let longest = words.iter().map(|(word, _)| word.len()).max()?;
-        Some(Self { words, longest, end: Vec::new() })
-    }
-
-    fn push(&mut self, part: &[u8]) -> Option<Denied> {
-        let look = |bytes: &[u8]| self.words.iter().find(|(word, _)| memmem::find(bytes, word).is_some());
-        // Over the seam first, then the part itself.
-        let seam = [&self.end, part.get(..part.len().min(self.longest)).unwrap_or_default()].concat();
-        let found = look(&seam).or_else(|| look(part)).map(|(_, name)| Denied {
-            credential: name.clone(),
-            rule: "its placeholder stands in the body of a request, where no secret is put: send it as `inject` says".to_owned(),
-        });
-        let keep = self.longest.saturating_sub(1);
-        self.end = if part.len() >= keep {
-            part.get(part.len() - keep..).unwrap_or_default().to_vec()
-        } else {
-            seam.get(seam.len().saturating_sub(keep)..).unwrap_or_default().to_vec()
-        };
-        found
-    }
-}
-
 /// The body of a request: a small one is looked at before anything is sent, a large one while it is.
-pub(crate) async fn searched(body: Incoming, mut search: Search, found: &Found) -> Result<Carried, Denied> {
+pub(crate) async fn searched(body: Incoming, mut search: Search, found: &Seen) -> Result<Carried, Stop> {
     if body.size_hint().exact().is_none_or(|size| size > WHOLE) {
-        return Ok(Box::pin(Searched { inner: body, search, found: found.clone() }));
+        let waiting = VecDeque::new();
+        return Ok(Box::pin(Searched {
+            inner: body,
+            search,
+            found: found.clone(),
+            waiting,
+            held: Vec::new(),
+            ended: false,
+        }));
     }
     // It has trailers only if its length was not told.
     match Limited::new(body, usize::try_from(WHOLE).unwrap_or(usize::MAX)).collect().await {
         Ok(collected) => {
             let bytes = collected.to_bytes();
-            search.push(&bytes).map_or_else(|| Ok(whole(bytes)), Err)
+            match search.push(&bytes).or_else(|| search.end()) {
+                Some(Found::Stop(stop)) => Err(stop),
+                Some(Found::Warn(hit)) => {
+                    found.warn(hit);
+                    Ok(whole(bytes))
+                }
+                None => Ok(whole(bytes)),
+            }
         }
         // Who sends it went away.
         Err(_) => Ok(Box::pin(Broken)),
+    }
+}
+
+/// What was found in a body while it was sent.
+#[derive(Clone, Default)]
+pub(crate) struct Seen(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    stop: Option<Stop>,
+    warned: Option<ringfence_leaks::Hit>,
+    /// Who is told once nobody waits for the request any more.
+    late: Option<Box<dyn FnOnce(Found)>>,
+}
+
+impl Seen {
+    /// What was found so far; `late` hears of what is found from now on.
+    pub(crate) fn take(&self, late: impl FnOnce(Found) + 'static) -> Option<Stop> {
+        let mut state = self.0.borrow_mut();
+        state.late = Some(Box::new(late));
+        state.stop.take()
+    }
+
+    /// What was found and sent all the same.
+    pub(crate) fn warned(&self) -> Option<ringfence_leaks::Hit> {
+        self.0.borrow_mut().warned.take()
+    }
+
+    fn warn(&self, hit: ringfence_leaks::Hit) {
+        self.put(Found::Warn(hit));
+    }
+
+    fn put(&self, found: Found) {
+        let late = self.0.borrow_mut().late.take();
+        match (late, found) {
+            (Some(late), found) => late(found),
+            (None, Found::Stop(stop)) => self.0.borrow_mut().stop = Some(stop),
+            (None, Found::Warn(hit)) => self.0.borrow_mut().warned = Some(hit),
+        }
     }
 }
 
@@ -145,7 +134,59 @@ impl Body for Broken {
 struct Searched {
     inner: Incoming,
     search: Search,
-    found: Found,
+    found: Seen,
+    waiting: VecDeque<Frame<Bytes>>,
+    /// The end of what came, which may be the beginning of something.
+    held: Vec<u8>,
+    ended: bool,
+}
+
+impl Searched {
+    /// Takes the next frame; what may be sent waits.
+    fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Stopped> {
+        let found = match &frame {
+            None => self.search.end(),
+            Some(frame) => match (frame.data_ref(), frame.trailers_ref()) {
+                (Some(data), _) => self.search.push(data),
+                (None, Some(trailers)) => trailers.iter().find_map(|(name, value)| {
+                    self.search.push(name.as_str().as_bytes()).or_else(|| self.search.push(value.as_bytes()))
+                }),
+                (None, None) => None,
+            },
+        };
+        match found {
+            Some(found @ Found::Stop(_)) => {
+                self.found.put(found);
+                return Err(Stopped::Refused);
+            }
+            Some(found @ Found::Warn(_)) => self.found.put(found),
+            None => {}
+        }
+        let mut bytes = std::mem::take(&mut self.held);
+        match frame.map(Frame::into_data) {
+            Some(Ok(data)) if bytes.is_empty() && self.search.open() == 0 => {
+                self.waiting.push_back(Frame::data(data))
+            }
+            Some(Ok(data)) => {
+                bytes.extend_from_slice(&data);
+                self.held = bytes.split_off(bytes.len().saturating_sub(self.search.open()));
+                if !bytes.is_empty() {
+                    self.waiting.push_back(Frame::data(bytes.into()));
+                }
+            }
+            Some(Err(trailers)) => {
+                self.waiting.push_back(Frame::data(bytes.into()));
+                self.waiting.push_back(trailers);
+            }
+            None => {
+                self.ended = true;
+                if !bytes.is_empty() {
+                    self.waiting.push_back(Frame::data(bytes.into()));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Body for Searched {
@@ -157,29 +198,29 @@ impl Body for Searched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         let own = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut own.inner).poll_frame(context) else { return Poll::Pending };
-        let denied = match &frame {
-            Some(Ok(frame)) => match (frame.data_ref(), frame.trailers_ref()) {
-                (Some(data), _) => own.search.push(data),
-                (None, Some(trailers)) => trailers.iter().find_map(|(name, value)| {
-                    own.search.push(name.as_str().as_bytes()).or_else(|| own.search.push(value.as_bytes()))
-                }),
-                (None, None) => None,
-            },
-            _ => None,
-        };
-        if let Some(denied) = denied {
-            own.found.put(denied);
-            return Poll::Ready(Some(Err(Stopped::Refused)));
+        loop {
+            if let Some(frame) = own.waiting.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if own.ended {
+                return Poll::Ready(None);
+            }
+            let Poll::Ready(frame) = Pin::new(&mut own.inner).poll_frame(context) else {
+                return Poll::Pending;
+            };
+            let taken = frame.transpose().map_err(Stopped::Ended).and_then(|frame| own.take(frame));
+            if let Err(stopped) = taken {
+                return Poll::Ready(Some(Err(stopped)));
+            }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Stopped::Ended)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.ended && self.waiting.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // Nothing is added or taken away.
         self.inner.size_hint()
     }
 }

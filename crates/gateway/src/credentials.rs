@@ -11,6 +11,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Uri};
 use memchr::memmem;
 use ringfence_confine::gateway::Held;
+use ringfence_leaks::Known;
 use ringfence_policy::{Form, HttpRequest, SecretSource, decide_http};
 use rustix::io::Errno;
 
@@ -66,6 +67,13 @@ impl Credentials {
     /// What must not leave but where it is replaced: each placeholder with the name of its credential.
     pub(crate) fn placeholders(&self) -> impl Iterator<Item = (&str, &str)> {
         self.held.iter().filter_map(|one| Some((one.name.as_str(), one.placeholder.as_deref()?)))
+    }
+
+    /// Those secrets that are there right now.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = Known> {
+        (0..).zip(&self.held).filter_map(|(number, one)| {
+            Some(Known { name: format!("the credential `{}`", one.name), value: self.vault.here(number)? })
+        })
     }
 
     /// Puts secrets on a request that the rules allow, `secure` over TLS that is looked into.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::Gateway;
 use crate::credentials;
+use crate::guard;
 
 /// A question is short; a longer one is none of ours.
 const LONGEST: usize = 1024;
@@ -118,6 +119,13 @@ fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
     if let Some(denied) = gateway.credentials.as_ref().and_then(|held| credentials::in_name(held, &name)) {
         let why = format!("the credential `{}`: {}", denied.credential, denied.rule);
         return refused(&name, why, Rcode::REFUSED);
+    }
+    let scanner = gateway.guard.as_ref().and_then(|guard| guard.scanner(gateway.credentials.as_deref()));
+    if let Some(hit) = scanner.and_then(|scanner| guard::name(&scanner, &name)) {
+        // Who keeps the record is told of no more than that.
+        let asked = "(a name that is not written down)".to_owned();
+        let why = format!("{}, {}, is in the name that is asked for: `[leaks]`", hit.name, hit.way);
+        return refused(&asked, why, Rcode::REFUSED);
     }
     if let Err(why) = gateway.judge.borrow().knows(&name) {
         // Where a service of an allowed host is looked for: that there is none says nothing new.

@@ -18,17 +18,19 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ringfence_policy::{HttpRequest, Pass};
+use ringfence_policy::{HttpRequest, Leaks, Pass};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
-use crate::body::{self, Carried, Found, Search};
+use crate::body::{self, Carried, Seen};
 use crate::connection::{Target, reset};
 use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
+use crate::guard;
 use crate::inspect;
+use crate::search::{Found, Search, Stop};
 use crate::upstream::{self, NoWay};
 use crate::websocket::{self, Tunnel};
 
@@ -197,14 +199,18 @@ impl Way {
             Err(why) => return self.refused(&why).await,
         };
         let task = websocket::wants(request.headers()).then(|| hyper::upgrade::on(&mut request));
-        let (line, found) = (credentials::line(&request), Found::default());
-        let (request, used) = match self.with_secrets(request, &found).await {
+        let (line, seen) = (credentials::line(&request), Seen::default());
+        let (request, used) = match self.with_secrets(request, &seen).await {
             Ok(request) => request,
-            Err(denied) => return self.denied(denied, line).await,
+            Err(stop) => return self.stopped(stop, line).await,
         };
-        if task.is_some() && !used.is_empty() {
-            // What comes back on it could not be looked through for the secret.
-            return self.refused("a WebSocket is not carried where a secret is put on its request").await;
+        if task.is_some() && (!used.is_empty() || gateway.guard.is_some()) {
+            // What passes on it could not be looked through for secrets.
+            let why = "a WebSocket is not carried where a secret is put on its request, or what leaves is looked through";
+            return self.refused(why).await;
+        }
+        if let Some(hit) = seen.warned() {
+            gateway.refusals.leak(&hit, target, line.clone(), true).await;
         }
         let cut = Cut::default();
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
@@ -213,10 +219,10 @@ impl Way {
         if let Some(why) = cut.take(move |why| refuse_late(late, why)) {
             return self.refused(&why).await;
         }
-        // What must not leave ended the request.
         let late = (Rc::clone(gateway), target.clone(), line.clone());
-        if let Some(denied) = found.take(move |denied| tell_late(late, denied)) {
-            return self.denied(denied, line).await;
+        // What must not leave ended the request.
+        if let Some(stop) = seen.take(move |found| tell_late(late, found)) {
+            return self.stopped(stop, line).await;
         }
         match sent {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -252,24 +258,54 @@ impl Way {
     async fn with_secrets(
         &self,
         mut request: Request<Incoming>,
-        found: &Found,
-    ) -> Result<(Request<Carried>, Used), Denied> {
-        let Some(credentials) = &self.gateway.credentials else {
-            return Ok((request.map(body::plain), Used::default()));
+        seen: &Seen,
+    ) -> Result<(Request<Carried>, Used), Stop> {
+        let (gateway, target) = (&self.gateway, &self.target);
+        let credentials = gateway.credentials.as_deref();
+        let watch =
+            gateway.guard.as_ref().and_then(|guard| Some((guard.scanner(credentials)?, guard.action)));
+        if let Some((scanner, action)) = &watch
+            && let Some((hit, path)) = guard::head(scanner, credentials, &request)
+        {
+            if *action == Leaks::Block {
+                return Err(Stop::Leak(hit));
+            }
+            let line = if path { request.method().to_string() } else { credentials::line(&request) };
+            gateway.refusals.leak(&hit, target, line, true).await;
+        }
+        let used = match credentials {
+            Some(held) => {
+                held.apply(gateway, &mut request, target, self.kind.secure).await.map_err(Stop::Credential)?
+            }
+            None => Used::default(),
         };
-        let used = credentials.apply(&self.gateway, &mut request, &self.target, self.kind.secure).await?;
         let (head, own) = request.into_parts();
-        let own = match Search::new(credentials) {
-            Some(search) => body::searched(own, search, found).await?,
+        let encoding = head.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+        let own = match Search::new(credentials, watch, encoding) {
+            Some(search) => body::searched(own, search, seen).await?,
             None => body::plain(own),
         };
         Ok((Request::from_parts(head, own), used))
     }
 
-    async fn denied(&self, denied: Denied, line: String) -> Response<Carried> {
-        let Denied { credential, rule } = denied;
-        let why = format!("{line}: the credential `{credential}`: {rule}");
-        self.gateway.refusals.credential(&credential, &self.target, line, rule, 1).await;
+    async fn stopped(&self, stop: Stop, line: String) -> Response<Carried> {
+        let refusals = &self.gateway.refusals;
+        let why = match stop {
+            Stop::Credential(Denied { credential, rule }) => {
+                let why = format!("{line}: the credential `{credential}`: {rule}");
+                refusals.credential(&credential, &self.target, line, rule, 1).await;
+                why
+            }
+            Stop::Leak(hit) => {
+                // The path may hold it.
+                let method = line.split(' ').next().unwrap_or_default().to_owned();
+                refusals.leak(&hit, &self.target, method, false).await;
+                format!(
+                    "{}, {}, is in the request, and `[leaks]` of the policy lets it go nowhere",
+                    hit.name, hit.way
+                )
+            }
+        };
         problem(StatusCode::FORBIDDEN, &why)
     }
 
@@ -383,9 +419,16 @@ fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
 }
 
 /// What was found in the rest of a request whose answer had begun.
-fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), denied: Denied) {
+fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), found: Found) {
     tokio::task::spawn_local(async move {
-        gateway.refusals.credential(&denied.credential, &target, line, denied.rule, 1).await;
+        let method = line.split(' ').next().unwrap_or_default().to_owned();
+        match found {
+            Found::Stop(Stop::Credential(Denied { credential, rule })) => {
+                gateway.refusals.credential(&credential, &target, line, rule, 1).await;
+            }
+            Found::Stop(Stop::Leak(hit)) => gateway.refusals.leak(&hit, &target, method, false).await,
+            Found::Warn(hit) => gateway.refusals.leak(&hit, &target, method, true).await,
+        }
     });
 }
 

@@ -14,6 +14,7 @@ mod counted;
 mod credentials;
 mod dns;
 mod enclosure;
+mod guard;
 mod http;
 mod inspect;
 mod mask;
@@ -21,6 +22,7 @@ mod publish;
 mod refusals;
 mod relay;
 mod resolver;
+mod search;
 mod socket;
 mod upstream;
 mod vault;
@@ -50,6 +52,7 @@ use tokio::task::LocalSet;
 
 use crate::authority::Authority;
 use crate::credentials::Credentials;
+use crate::guard::Guard;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
@@ -77,6 +80,8 @@ struct Gateway {
     authority: Option<Authority>,
     /// What is put on requests.
     credentials: Option<Rc<Credentials>>,
+    /// What must not leave.
+    guard: Option<Guard>,
 }
 
 /// Serves until its supervisor is gone. The exit status.
@@ -148,7 +153,7 @@ struct Ready {
 fn prepare() -> Result<Ready, Errno> {
     let (told, taking) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     enclosure::die_with_supervisor(told)?;
-    let (mut authority, mut credentials) = (None, None);
+    let (mut authority, mut credentials, mut guard) = (None, None, None);
     let first = loop {
         match gateway_first(told)? {
             (GatewayFirst::Inspect { hosts, roots }, _) => {
@@ -166,6 +171,11 @@ fn prepare() -> Result<Ready, Errno> {
                 }
                 report::tell(told, &Message::Answer { done: true, text: String::new() }, None)?;
                 credentials = Some(Rc::new(made));
+            }
+            (GatewayFirst::Watch(action, names), _) => {
+                secret::wipe_what_is_freed();
+                let known = names.into_iter().map(|name| Ok((name, vault::packet(told)?)));
+                guard = Some(Guard::new(action, known.collect::<Result<_, Errno>>()?));
             }
             (first, _) => break first,
         }
@@ -196,6 +206,7 @@ fn prepare() -> Result<Ready, Errno> {
         buffer: Buffer::default(),
         authority,
         credentials,
+        guard,
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
     Ok(Ready { runtime, gateway, told, listeners, unix, connections, published, inside })

@@ -30,6 +30,8 @@ pub(crate) struct Vault {
     slots: Vec<RefCell<Slot>>,
     /// Where secrets are asked for; `None`: all came at the start.
     asked: Option<OwnedFd>,
+    /// Grows when a secret is another one.
+    state: Cell<u64>,
     waiting: RefCell<HashMap<u32, Vec<oneshot::Sender<Result<(), String>>>>>,
 }
 
@@ -96,14 +98,25 @@ impl Vault {
             }))
         };
         let slots = kinds.iter().map(slot).collect::<Result<_, Errno>>()?;
-        Ok(Self { slots, asked, waiting: RefCell::default() })
+        Ok(Self { slots, asked, state: Cell::new(1), waiting: RefCell::default() })
     }
 
     /// One that is there at the start.
     pub(crate) fn put(&self, number: u32, bytes: &[u8]) {
         if let Some(slot) = self.slot(number) {
             slot.borrow_mut().put(bytes);
+            self.state.set(self.state.get() + 1);
         }
+    }
+
+    pub(crate) fn state(&self) -> u64 {
+        self.state.get()
+    }
+
+    /// One that is there right now.
+    pub(crate) fn here(&self, number: u32) -> Option<Vec<u8>> {
+        let slot = self.slot(number)?.borrow();
+        slot.memory.bytes().get(..slot.length).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
     }
 
     fn slot(&self, number: u32) -> Option<&RefCell<Slot>> {
@@ -224,4 +237,11 @@ pub(crate) fn take(told: impl AsFd, vault: &Vault) -> Result<(), Errno> {
         packet.get(..length).and_then(keeper::read).map(|(number, _, bytes)| vault.put(number, bytes));
     wipe(&mut packet);
     taken.ok_or(Errno::BADMSG)
+}
+
+/// The same of one that is only looked for.
+pub(crate) fn packet(told: impl AsFd) -> Result<Vec<u8>, Errno> {
+    let mut packet = vec![0; HEAD + LONGEST];
+    let (length, _) = rustix::net::recv(told, &mut packet, rustix::net::RecvFlags::empty())?;
+    packet.get(..length).and_then(keeper::read).map(|(_, _, bytes)| bytes.to_vec()).ok_or(Errno::BADMSG)
 }

@@ -40,7 +40,12 @@ pub(crate) fn ways(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ways.extend(base32(&padded).get(from..whole).map(|part| ("base32", part.to_vec())));
     }
     ways.push(("rot13", secret.iter().map(|byte| rot13(*byte)).collect()));
-    ways.retain(|(_, text)| text.len() >= SHORTEST);
+    // Half of a long one is enough, for it may have been cut.
+    let ways = ways.into_iter().flat_map(|(name, text)| {
+        let (first, last) = text.split_at(if text.len() >= 2 * HALVED { text.len() / 2 } else { 0 });
+        [(name, first.to_vec()), (name, last.to_vec())]
+    });
+    let mut ways: Vec<_> = ways.filter(|(_, text)| text.len() >= SHORTEST).collect();
     ways.sort_by(|one, two| one.1.cmp(&two.1));
     ways.dedup_by(|one, two| one.1 == two.1);
     ways

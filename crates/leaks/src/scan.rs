@@ -14,6 +14,8 @@ use crate::formats::{Format, formats};
 
 /// Bytes that are remembered of a stream, to tell what stands before a beginning.
 const REMEMBERED: usize = 64;
+/// Bytes whose escapes are taken away at one time.
+const PIECE: usize = 1024;
 /// Beginnings whose ends are awaited at one time.
 const AWAITED: usize = 8;
 /// Fewer letters than this that differ are no secret, but an example.
@@ -103,7 +105,7 @@ impl Scanner {
     /// The beginning of a stream.
     #[must_use]
     pub fn begin(&self) -> Stream {
-        let walk = || Walk { state: self.start, last: [0; REMEMBERED], at: 0, awaited: Vec::new() };
+        let walk = || Walk { state: self.start, last: Vec::new(), awaited: Vec::new() };
         Stream { plain: walk(), loose: walk(), escape: Escape::None }
     }
 
@@ -126,8 +128,8 @@ pub struct Stream {
 #[derive(Clone, Debug)]
 struct Walk {
     state: StateID,
-    last: [u8; REMEMBERED],
-    at: usize,
+    /// The end of what was walked over.
+    last: Vec<u8>,
     /// Forms whose beginning was there.
     awaited: Vec<Awaited>,
 }
@@ -153,27 +155,39 @@ enum Escape {
 impl Stream {
     /// The next part: what was found first.
     pub fn push(&mut self, scanner: &Scanner, part: &[u8]) -> Option<Hit> {
-        let mut escape = self.escape;
-        for byte in part {
-            if let Some(hit) = self.plain.step(scanner, *byte) {
-                return Some(hit);
+        if let Some(hit) = self.plain.run(scanner, part) {
+            return Some(hit);
+        }
+        let mut loose = [0; PIECE];
+        for piece in part.chunks(PIECE) {
+            let mut length = 0;
+            for byte in piece {
+                let out = match self.escape {
+                    Escape::None if !odd(*byte) => Some(*byte),
+                    escape => {
+                        let (next, out) = escape.step(*byte);
+                        self.escape = next;
+                        out
+                    }
+                };
+                if let (Some(byte), Some(place)) = (out, loose.get_mut(length)) {
+                    *place = byte;
+                    length += 1;
+                }
             }
-            let (next, out) = escape.step(*byte);
-            escape = next;
-            if let Some(byte) = out
-                && let Some(hit) = self.loose.step(scanner, byte)
-            {
-                return Some(hit);
+            let hit = loose.get(..length).and_then(|piece| self.loose.run(scanner, piece));
+            if hit.is_some() {
+                return hit;
             }
         }
-        self.escape = escape;
         None
     }
 
     /// How many of the last bytes may be the beginning of a secret.
     #[must_use]
     pub fn open(&self, scanner: &Scanner) -> usize {
-        scanner.depths.get(&self.plain.state).copied().unwrap_or(0)
+        let forms = self.plain.awaited.iter().map(|one| one.letters + REMEMBERED).max();
+        scanner.depths.get(&self.plain.state).copied().max(forms).unwrap_or(0)
     }
 
     /// The end of the stream: a form may end with it.
@@ -184,34 +198,47 @@ impl Stream {
     }
 }
 
+/// Is it the beginning of an escape, or what is taken away?
+#[inline]
+fn odd(byte: u8) -> bool {
+    matches!(byte, b'%' | b'\\' | b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b',')
+}
+
 impl Walk {
-    #[inline]
-    fn step(&mut self, scanner: &Scanner, byte: u8) -> Option<Hit> {
-        let mut hit = None;
-        if !self.awaited.is_empty() {
-            hit = self.follow(byte);
+    fn run(&mut self, scanner: &Scanner, bytes: &[u8]) -> Option<Hit> {
+        let automaton = &scanner.automaton;
+        let mut state = self.state;
+        for (at, byte) in bytes.iter().enumerate() {
+            if !self.awaited.is_empty()
+                && let Some(hit) = self.follow(*byte)
+            {
+                return Some(hit);
+            }
+            state = automaton.next_state(Anchored::No, state, *byte);
+            if automaton.is_special(state)
+                && automaton.is_match(state)
+                && let Some(hit) = self.matched(scanner, state, bytes.get(..=at).unwrap_or_default())
+            {
+                return Some(hit);
+            }
         }
-        self.state = scanner.automaton.next_state(Anchored::No, self.state, byte);
-        if scanner.automaton.is_special(self.state) && scanner.automaton.is_match(self.state) {
-            hit = hit.or_else(|| self.matched(scanner, byte));
-        }
-        if let Some(last) = self.last.get_mut(self.at % REMEMBERED) {
-            *last = byte;
-        }
-        self.at = self.at.wrapping_add(1);
-        hit
+        self.state = state;
+        let keep = bytes.len().saturating_sub(REMEMBERED);
+        self.last.extend_from_slice(bytes.get(keep..).unwrap_or_default());
+        self.last.drain(..self.last.len().saturating_sub(REMEMBERED));
+        None
     }
 
     #[cold]
-    fn matched(&mut self, scanner: &Scanner, byte: u8) -> Option<Hit> {
-        for index in 0..scanner.automaton.match_len(self.state) {
-            let pattern = scanner.automaton.match_pattern(self.state, index);
+    fn matched(&mut self, scanner: &Scanner, state: StateID, bytes: &[u8]) -> Option<Hit> {
+        for index in 0..scanner.automaton.match_len(state) {
+            let pattern = scanner.automaton.match_pattern(state, index);
             match scanner.patterns.get(pattern.as_usize())? {
                 Pattern::Secret(number, way) => {
                     return Some(Hit { name: scanner.names.get(*number)?.clone(), way });
                 }
                 Pattern::Beginning(format, prefix) => {
-                    if self.awaited.len() < AWAITED && self.stands(prefix, byte) {
+                    if self.awaited.len() < AWAITED && self.stands(prefix, bytes) {
                         self.awaited.push(Awaited { format, letters: 0, seen: [0; 4] });
                     }
                 }
@@ -221,17 +248,10 @@ impl Walk {
     }
 
     /// Is it written so, and does no word go on into it?
-    fn stands(&self, prefix: &str, byte: u8) -> bool {
-        let back = |steps: usize| {
-            let at = self.at.checked_sub(steps)?;
-            self.last.get(at % REMEMBERED).copied()
-        };
-        let same = prefix
-            .bytes()
-            .rev()
-            .enumerate()
-            .all(|(steps, own)| if steps == 0 { byte == own } else { back(steps) == Some(own) });
-        same && back(prefix.len()).is_none_or(|before| !before.is_ascii_alphanumeric())
+    fn stands(&self, prefix: &str, bytes: &[u8]) -> bool {
+        let mut back = bytes.iter().rev().chain(self.last.iter().rev());
+        let same = prefix.bytes().rev().all(|own| back.next() == Some(&own));
+        same && back.next().is_none_or(|before| !before.is_ascii_alphanumeric())
     }
 
     fn follow(&mut self, byte: u8) -> Option<Hit> {

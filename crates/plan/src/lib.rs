@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bpf;
+mod conditions;
 mod decoys;
 pub mod enforcer;
 mod environment;
@@ -21,6 +22,7 @@ mod refused;
 mod restack;
 mod steps;
 mod survey;
+mod synthetic;
 pub mod syscalls;
 mod temporary;
 mod told;

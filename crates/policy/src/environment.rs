@@ -61,16 +61,20 @@ pub(crate) fn pass_name(name: &str) -> Result<(), Invalid> {
             .help("list the names one by one"));
     }
     set_name(name)?;
-    let upper = name.to_ascii_uppercase();
-    let secret = NAMES.contains(&upper.as_str())
-        || STARTS.iter().any(|start| upper.starts_with(start))
-        || ENDS.iter().any(|end| upper.ends_with(end));
-    if secret {
+    if secret_name(name) {
         return Err(Invalid::new(format!("`{name}` would carry a secret or a way out into the sandbox")).help(
             format!("let the gateway hold it: `[credentials.NAME]` with `source = {{ env = \"{name}\" }}`; if the task must see a value, write it out: `set = {{ {name} = \"..\" }}`"),
         ));
     }
     Ok(())
+}
+
+/// Does a variable of this name hold a secret, or lead to one?
+pub fn secret_name(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    NAMES.contains(&upper.as_str())
+        || STARTS.iter().any(|start| upper.starts_with(start))
+        || ENDS.iter().any(|end| upper.ends_with(end))
 }
 
 /// Checks the text of a value: the kernel ends it at the first NUL.

@@ -60,6 +60,7 @@ pub use crate::credential::{Credential, Expose, Form, SECRET, SecretSource};
 pub use crate::decision::{Access, Decision, Judge, Reason, decide_file, decide_run};
 pub use crate::destination::{Denied, Destination, HOST, Protocol, Registry};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
+pub use crate::environment::secret_name;
 pub use crate::expect::Action;
 pub use crate::grantable::grantable_bases;
 pub use crate::host::{Endpoint, HostPattern};

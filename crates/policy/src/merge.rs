@@ -60,6 +60,9 @@ pub(crate) struct Merged {
     /// The word of `network.inspect`.
     pub(crate) inspect: Option<At<String>>,
     pub(crate) credentials: BTreeMap<String, At<Credential>>,
+    /// What leaves is looked through, and what is found there is only told of.
+    pub(crate) leaks: Option<At<bool>>,
+    pub(crate) leaks_warn: Option<At<bool>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -120,6 +123,15 @@ impl Merged {
             match credential::read(name, written, scope) {
                 Ok(read) => drop(self.credentials.insert(name.value.clone(), name.with(read))),
                 Err(problems) => problems.into_iter().for_each(|problem| report.push(problem)),
+            }
+        }
+        if let Some(leaks) = &document.leaks {
+            // What restricts is only tightened: a scan is not taken back, nor is blocking.
+            let scan = leaks.scan.iter().flat_map(|list| &list.value).find(|word| word.value == "egress");
+            self.leaks = self.leaks.take().or_else(|| scan.map(|word| word.with(true)));
+            let blocks = self.leaks_warn.as_ref().is_some_and(|at| !at.value);
+            if let Some(action) = leaks.action.as_ref().filter(|_| !blocks) {
+                self.leaks_warn = Some(action.with(action.value == "warn"));
             }
         }
         if let Some(written) = &document.limits {
@@ -473,6 +485,10 @@ impl Merged {
                 inspect: self.inspects_all(),
             },
             credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
+            leaks: self.leaks.as_ref().map(|at| {
+                let warn = value(&self.leaks_warn);
+                rule(&at.with(if warn { model::Leaks::Warn } else { model::Leaks::Block }), report)
+            }),
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),

@@ -49,6 +49,8 @@ pub struct Policy {
     pub network: Network,
     /// Secrets that the gateway holds, by name.
     pub credentials: BTreeMap<String, Rule<Credential>>,
+    /// What leaves is looked through for secrets, and what is done about them.
+    pub leaks: Option<Rule<Leaks>>,
     /// Bounds on resources.
     pub limits: Limits,
     /// Switches for special needs.
@@ -250,6 +252,16 @@ pub struct Network {
     pub publish: Vec<Rule<u16>>,
     /// All TLS is looked into.
     pub inspect: bool,
+}
+
+/// `leaks.action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Leaks {
+    /// What holds a secret is not sent.
+    Block,
+    /// It is sent, and told of.
+    Warn,
 }
 
 /// `[limits]`.

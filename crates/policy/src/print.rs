@@ -10,7 +10,7 @@ use crate::guarded;
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRule;
 use crate::limits;
-use crate::model::{Children, EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
+use crate::model::{Children, EnvironmentValue, Grant, Identity, Leaks, Mode, Origin, Policy, Rule};
 
 /// `ringfence plan --policy-only`.
 pub fn print_merged(policy: &Policy) -> String {
@@ -34,6 +34,15 @@ pub fn print_merged(policy: &Policy) -> String {
     out.commands();
     out.network();
     out.credentials();
+    if let Some(leaks) = &policy.leaks {
+        out.table("leaks");
+        out.key("scan", "[\"egress\"]", Some(&leaks.origin));
+        out.key(
+            "action",
+            if leaks.value == Leaks::Warn { "\"warn\"" } else { "\"block\"" },
+            Some(&leaks.origin),
+        );
+    }
     out.limits();
     out.runtime();
     if !policy.expect.allow.is_empty() || !policy.expect.refuse.is_empty() {

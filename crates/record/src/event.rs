@@ -304,6 +304,29 @@ pub enum Event {
         /// Why it was refused, and what would change that.
         rule: String,
     },
+    /// A secret was in what leaves.
+    Leak {
+        /// Whose it is, or the name of its form; never it itself.
+        secret: String,
+        /// How it is written: `raw`, `base64`, ..
+        way: String,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Method and path of the request, unless it was in the path.
+        request: String,
+        /// `block` or `warn`.
+        action: String,
+        /// The process that asked, as the sandbox counts; 0 for many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often, beyond what other events tell.
+        times: u64,
+        /// In one sentence.
+        rule: String,
+    },
     /// The gateway ended before its sandbox, which has no network since.
     NetDown {
         /// What that means, in one sentence.
@@ -417,6 +440,7 @@ impl Event {
             Self::NetDeny { .. } => Kind::NetDeny,
             Self::CredentialUse { .. } => Kind::CredentialUse,
             Self::CredentialDeny { .. } => Kind::CredentialDeny,
+            Self::Leak { .. } => Kind::Leak,
             Self::NetDown { .. } => Kind::NetDown,
             Self::Degraded(_) => Kind::Degraded,
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,

@@ -46,6 +46,8 @@ pub enum Kind {
     CredentialUse,
     /// `credential.deny`
     CredentialDeny,
+    /// `leak`
+    Leak,
     /// `net.down`
     NetDown,
     /// `degraded`
@@ -64,7 +66,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -85,6 +87,7 @@ impl Kind {
         Self::NetDeny,
         Self::CredentialUse,
         Self::CredentialDeny,
+        Self::Leak,
         Self::NetDown,
         Self::Degraded,
         Self::WorkspaceApply,
@@ -117,6 +120,7 @@ impl Kind {
             Self::NetDeny => "net.deny",
             Self::CredentialUse => "credential.use",
             Self::CredentialDeny => "credential.deny",
+            Self::Leak => "leak",
             Self::NetDown => "net.down",
             Self::Degraded => "degraded",
             Self::WorkspaceApply => "workspace.apply",
@@ -150,7 +154,9 @@ impl Kind {
             | Self::Grant
             | Self::SyscallDeny
             | Self::ApplyFlag => Severity::Medium,
-            Self::ApplyRefuse | Self::CredentialDeny | Self::DecoyOpen | Self::ExecTamper => Severity::High,
+            Self::ApplyRefuse | Self::CredentialDeny | Self::Leak | Self::DecoyOpen | Self::ExecTamper => {
+                Severity::High
+            }
         }
     }
 
@@ -167,6 +173,7 @@ impl Kind {
                 | Self::ExecTamper
                 | Self::CredentialUse
                 | Self::CredentialDeny
+                | Self::Leak
                 | Self::Grant
                 | Self::Revoke
         )

@@ -49,6 +49,7 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::NetDeny => (4001, 5),          // Network Activity: Refuse
         Kind::CredentialUse => (3003, 99),   // Authorize Session: Other
         Kind::CredentialDeny => (2004, 1),   // Detection Finding: Create
+        Kind::Leak => (2006, 1),             // Data Security Finding: Create
         Kind::NetDown => (6002, 99),         // Application Lifecycle: Other
         Kind::Degraded => (6002, 99),        // Application Lifecycle: Other
         Kind::WorkspaceApply => (6003, 3),   // API Activity: Update

@@ -110,6 +110,10 @@ impl Explained {
                 let target = format!("{} to {}:{port}", text("credential"), text("host"));
                 ("credential", target, "send".to_owned())
             }
+            "leak" => {
+                let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
+                ("credential", format!("{} to {}:{port}", text("secret"), text("host")), "send".to_owned())
+            }
             "net.down" => ("network", text("what"), "down".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
             "limit.hit" => ("limit", text("limit"), text("what")),
@@ -291,7 +295,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "execute" => "tried to start",
         "connect" => "tried to connect to",
         "ask" => "asked for the name",
-        "send" => "tried to send the credential",
+        "send" => "tried to send",
         "call" => "made the system call",
         "open" => "opened the decoy",
         "deny" => "tried to start",

@@ -24,9 +24,12 @@ static ROOTS: &[&str] = &[
 
 /// A gateway that has begun, and whom the task trusts; none where nothing is looked into.
 pub(crate) fn begin(policy: &Policy, invoker: &Invoker) -> Result<(Option<Gateway>, Option<Trust>), Failure> {
-    let Some(rules) = NetworkRules::of(policy).filter(|rules| rules.inspected().next().is_some()) else {
-        return Ok((None, None));
-    };
+    let Some(rules) = NetworkRules::of(policy) else { return Ok((None, None)) };
+    if rules.inspected().next().is_none() {
+        // What leaves without TLS is looked through too.
+        let watches = policy.leaks.is_some();
+        return Ok((watches.then(Gateway::start).transpose().map_err(not_confined)?, None));
+    }
     let roots = roots(invoker)?;
     let gateway = Gateway::start().map_err(not_confined)?;
     let own = gateway.authority(&rules, roots.clone()).map_err(not_confined)?;

@@ -25,6 +25,7 @@ mod keeper;
 mod keystore;
 mod lasting;
 mod layers;
+mod leaks;
 mod lived;
 mod named;
 mod not_executed;

@@ -132,7 +132,7 @@ impl Points {
 
     pub(crate) fn check_name(&self, name: &str) -> Result<(), Failure> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) || name.starts_with('-') {
+        if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) || name.starts_with(['-', '.']) {
             return Err(Failure::new(format!(
                 "`{}` is no name for a checkpoint",
                 crate::terminal::escape(name)

@@ -173,6 +173,18 @@ impl Refusals {
                 }
                 self.connects.insert(key, (event.clone(), times.saturating_sub(1)));
             }
+            Refused::Leak { name, way, host, port, .. } => {
+                let key = format!("{port}\n{host}\n{way}\n{name}\nleak");
+                if let Some((_, again)) = self.connects.get_mut(&key) {
+                    *again += 1;
+                    return None;
+                }
+                if self.connects.len() >= MOST {
+                    self.others += 1;
+                    return None;
+                }
+                self.connects.insert(key, (event.clone(), 0));
+            }
             Refused::Command(Command { fate: Fate::Changed, .. }) => {
                 self.tampered += 1;
                 if self.tampered > MOST {
@@ -258,6 +270,18 @@ impl Refusals {
                 times: 1,
                 rule: rule.clone(),
             }),
+            Refused::Leak { name, way, host, port, request, sent, .. } => Some(Event::Leak {
+                secret: name.clone(),
+                way: way.clone(),
+                host: host.clone(),
+                port: *port,
+                request: request.clone(),
+                action: if *sent { "warn" } else { "block" }.to_owned(),
+                process,
+                program,
+                times: 1,
+                rule: format!("{name}, {way}, was in what was to leave: `[leaks]`"),
+            }),
             Refused::Command(command) => Some(commands::event(command, process, program)),
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
@@ -336,7 +360,7 @@ impl Refusals {
 /// Whether it is about the network.
 fn hosts(event: &Event) -> bool {
     matches!(event, Event::NetDeny { host, .. } if !host.is_empty())
-        || matches!(event, Event::CredentialDeny { .. })
+        || matches!(event, Event::CredentialDeny { .. } | Event::Leak { .. })
 }
 
 /// What it was about.
@@ -358,6 +382,7 @@ fn repeated(event: &Event, again: u64) -> Option<Event> {
     | Event::NetDeny { process, times, .. }
     | Event::CredentialUse { process, times, .. }
     | Event::CredentialDeny { process, times, .. }
+    | Event::Leak { process, times, .. }
     | Event::SyscallDeny { process, times, .. }
     | Event::DecoyOpen { process, times, .. } = &mut event
     {

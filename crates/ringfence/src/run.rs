@@ -31,8 +31,8 @@ use crate::layers::{Fate, Settled};
 use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
-    chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, named, outcome, points,
-    snapshot, source, summary, terminal,
+    chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, leaks, named, outcome,
+    points, snapshot, source, summary, terminal,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -248,6 +248,7 @@ impl Run {
         let decoys = decoys::make(self.policy).context("random numbers")?;
         let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
         let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, gateway.as_ref())?;
+        leaks::begin(self.policy, &self.invoker, &decoys, gateway.as_ref())?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
         let mut given = Given {

@@ -35,7 +35,7 @@ const NEEDED: [(&str, &str); 6] = [
 
 /// How to call it.
 pub(crate) const USAGE: &str =
-    "kernels [--long] [--only 6.1|6.12] [--variant PART-OF-ITS-NAME] [--binary FILE] [--emulate]";
+    "kernels [--long | --quick] [--only 6.1|6.12] [--variant PART-OF-ITS-NAME] [--binary FILE] [--emulate]";
 
 struct Options {
     long: bool,
@@ -43,6 +43,8 @@ struct Options {
     variant: Option<String>,
     binary: Option<PathBuf>,
     emulate: bool,
+    /// Without the attack table.
+    quick: bool,
 }
 
 /// Runs the verb.
@@ -65,7 +67,7 @@ pub(crate) fn kernels(args: &[String]) -> Result<ExitCode, String> {
         &[(&binary, "/usr/bin/ringfence"), (&runner, "/kernels/xtask")],
         &apparmor(&work)?,
     )?;
-    let mut outcomes = Vec::new();
+    let mut places = Vec::new();
     let mut left_out = Vec::new();
     for (series, abi) in
         KERNELS.iter().filter(|(series, _)| options.only.as_ref().is_none_or(|only| only == series))
@@ -80,14 +82,20 @@ pub(crate) fn kernels(args: &[String]) -> Result<ExitCode, String> {
         image::initramfs(&busybox, &kernel, &work.join("initramfs"), &initramfs)?;
         let disk = work.join(format!("disk-{series}.img"));
         image::disk(&system, &kernel, &disk)?;
-        let place = Place { kernel: &kernel, initramfs: &initramfs, disk: &disk, work: &work, abi: *abi };
-        outcomes.extend(boots(&place, series, &options)?);
+        places.push(Place { series, kernel, initramfs, disk, work: &work, abi: *abi });
     }
+    // One processor each.
+    let outcomes: Vec<Result<Vec<Outcome>, String>> = std::thread::scope(|scope| {
+        let running: Vec<_> = places.iter().map(|place| scope.spawn(|| boots(place, &options))).collect();
+        running.into_iter().map(|one| one.join().unwrap_or_else(|_| Err("a boot panicked".into()))).collect()
+    });
+    let outcomes: Vec<Outcome> =
+        outcomes.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     finish(&outcomes, &left_out, &options)
 }
 
 fn finish(outcomes: &[Outcome], left_out: &[String], options: &Options) -> Result<ExitCode, String> {
-    let text = table::table(outcomes, left_out, options.long);
+    let text = table::table(outcomes, left_out, &options.form());
     print!("{text}");
     if options.only.is_none() && options.variant.is_none() {
         fs::write(root().join("docs/kernels.md"), &text).map_err(|e| format!("docs/kernels.md: {e}"))?;
@@ -101,14 +109,30 @@ fn finish(outcomes: &[Outcome], left_out: &[String], options: &Options) -> Resul
     Ok(if wrong.is_empty() && !outcomes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+impl Options {
+    /// What the table says of itself.
+    fn form(&self) -> String {
+        let binary =
+            if self.binary.is_some() { "a build that was named" } else { "the static release binary" };
+        let rows = match (self.long, self.quick) {
+            (true, _) => "every row of the attack table that can run there",
+            (false, true) => "without the attack table",
+            (false, false) => "with selected rows of the attack table",
+        };
+        format!("This run: {binary}, {rows}.")
+    }
+}
+
 fn read(args: &[String]) -> Result<Options, String> {
-    let mut options = Options { long: false, only: None, variant: None, binary: None, emulate: false };
+    let mut options =
+        Options { long: false, only: None, variant: None, binary: None, emulate: false, quick: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().cloned().ok_or_else(|| format!("`{arg}` needs a value"));
         match arg.as_str() {
             "--long" => options.long = true,
             "--emulate" => options.emulate = true,
+            "--quick" => options.quick = true,
             "--only" => options.only = Some(value()?),
             "--variant" => options.variant = Some(value()?),
             "--binary" => options.binary = Some(PathBuf::from(value()?)),
@@ -147,15 +171,18 @@ fn first(found: Vec<PathBuf>) -> Result<PathBuf, String> {
     found.into_iter().next().ok_or_else(|| "apt-get download left no file".to_owned())
 }
 
+/// A kernel with what it boots from.
 struct Place<'a> {
-    kernel: &'a Kernel,
-    initramfs: &'a Path,
-    disk: &'a Path,
+    series: &'static str,
+    kernel: Kernel,
+    initramfs: PathBuf,
+    disk: PathBuf,
     work: &'a Path,
     abi: u32,
 }
 
-fn boots(place: &Place<'_>, series: &str, options: &Options) -> Result<Vec<Outcome>, String> {
+fn boots(place: &Place<'_>, options: &Options) -> Result<Vec<Outcome>, String> {
+    let series = place.series;
     let chosen: Vec<&Variant> = VARIANTS
         .iter()
         .filter(|variant| options.variant.as_ref().is_none_or(|part| variant.name.contains(part.as_str())))
@@ -172,12 +199,12 @@ fn boots(place: &Place<'_>, series: &str, options: &Options) -> Result<Vec<Outco
     let mut outcomes = Vec::new();
     for variants in by_boot.values() {
         let Some(boot) = variants.first().map(|variant| variant.boot) else { continue };
-        let list: String = variants.iter().map(|variant| line(variant, place.abi, options.long)).collect();
+        let list: String = variants.iter().map(|variant| line(variant, place.abi, options)).collect();
         let kernel = place.kernel.image();
         let machine = Machine {
             kernel: &kernel,
-            initramfs: place.initramfs,
-            disk: place.disk,
+            initramfs: &place.initramfs,
+            disk: &place.disk,
             variants: &list,
             line: boot.line,
             scratch: place.work.join(format!("boot-{series}-{}", boot.name)),
@@ -192,10 +219,10 @@ fn boots(place: &Place<'_>, series: &str, options: &Options) -> Result<Vec<Outco
             if said.1 || !said.0.is_empty() || accelerators.len() == 1 {
                 break;
             }
-            println!("  this /dev/kvm does not bring a guest up: emulated from here on");
+            println!("  {series}: this /dev/kvm does not bring a guest up: emulated from here on");
             accelerators.pop();
         }
-        println!("  {} s", began.elapsed().as_secs());
+        println!("  {series} {}: {} s", boot.name, began.elapsed().as_secs());
         if !said.1 {
             eprintln!(
                 "  it did not come to its end; its console is {}",
@@ -210,7 +237,7 @@ fn boots(place: &Place<'_>, series: &str, options: &Options) -> Result<Vec<Outco
 }
 
 /// What the guest is told of a variant.
-fn line(variant: &Variant, abi: u32, long: bool) -> String {
+fn line(variant: &Variant, abi: u32, choice: &Options) -> String {
     let tier = |who| match (variant.must)(abi, who) {
         Must::Work(tier, _) => tier,
         Must::Refuse(_) => "-",
@@ -218,9 +245,10 @@ fn line(variant: &Variant, abi: u32, long: bool) -> String {
     let ids = |ids: &[&str]| ids.iter().map(|id| format!("--id {id} ")).collect::<String>();
     let rows = match variant.rows {
         Rows::None => String::new(),
+        _ if choice.quick => String::new(),
         Rows::These(some) => ids(some),
         // Without an id it is the whole table.
-        Rows::Selected if long => "--jobs 1".to_owned(),
+        Rows::Selected if choice.long => "--jobs 1".to_owned(),
         Rows::Selected => ids(SELECTED),
     };
     // That an attack works there is shown once a kernel: in the first variant, where user namespaces can be had for that.

@@ -7,17 +7,15 @@ use super::variants::Who;
 
 const HEAD: &str = "# Kernels
 
-What `cargo xtask kernels` saw on Debian's kernels under QEMU: the static release binary, as an ordinary user and as root. `run` is a task that
+What `cargo xtask kernels` saw on Debian's kernels under QEMU, as an ordinary user and as root. `run` is a task that
 changes its workspace and tries a file beside it; `doctor` must say the same; \"arguments\" is a policy with `commands.allow = [\"echo good\"]`,
 which needs the exec guard; \"network\" one with `network.allow`, which needs the gateway; \"attacks\" are rows of the attack table that held, of those that were tried. Made by the run; not edited.
 ";
 
 /// The whole file.
-pub(crate) fn table(outcomes: &[Outcome], left_out: &[String], long: bool) -> String {
+pub(crate) fn table(outcomes: &[Outcome], left_out: &[String], form: &str) -> String {
     let mut text = HEAD.to_owned();
-    let form =
-        if long { "the long form: every row that can run there" } else { "the short form: selected rows" };
-    writeln!(text, "\nAttacks here are {form}. `-`: not tried, because nothing runs.").ok();
+    writeln!(text, "\n{form} `-`: not tried, because nothing runs.").ok();
     let mut release = "";
     for outcome in outcomes {
         if outcome.release != release {

@@ -43,6 +43,11 @@ impl From {
         Ok(self)
     }
 
+    /// Which directory that is: device and inode.
+    pub(super) fn place(&self) -> Result<(u64, u64), Errno> {
+        fs::fstat(&self.directory).map(|stat| (stat.st_dev, stat.st_ino))
+    }
+
     fn open(&self, thread: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
         match self.plain(path) {
             Err(Errno::LOOP) => magic(thread, path),
@@ -160,6 +165,11 @@ impl Chain {
             .zip(stat.ok())
             .is_some_and(|(link, stat)| (link.device, link.inode) == (stat.st_dev, stat.st_ino))
     }
+}
+
+/// Whether a process is in this directory.
+pub(super) fn stands_in(process: i32, place: (u64, u64)) -> bool {
+    fs::stat(format!("/proc/{process}/cwd")).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == place)
 }
 
 /// A descriptor of the caller's.

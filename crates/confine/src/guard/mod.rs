@@ -55,6 +55,8 @@ pub(crate) struct Guard {
 #[derive(Debug)]
 struct Held {
     chain: Chain,
+    /// Where paths among its arguments begin.
+    place: (u64, u64),
     /// What /proc will show of them.
     line: Vec<u8>,
     command: Command,
@@ -80,6 +82,7 @@ struct Asked {
     chain: Chain,
     arguments: Vec<Vec<u8>>,
     directory: Vec<u8>,
+    place: (u64, u64),
 }
 
 impl Guard {
@@ -174,11 +177,11 @@ impl Guard {
             return Verdict::Fails(Errno::AGAIN);
         }
         let digest = self.digest(&asked.chain);
-        let Asked { command, chain, arguments, .. } = asked;
+        let Asked { command, chain, arguments, place, .. } = asked;
         let line =
             chain.arguments(&arguments).into_iter().flat_map(|word| [word, vec![0]].concat()).collect();
         let until = Instant::now() + PATIENCE;
-        let held = Held { chain, line, command, digest, listener: number, until, interrupted: false };
+        let held = Held { chain, place, line, command, digest, listener: number, until, interrupted: false };
         self.held.insert(call.thread, held);
         let _ = seccomp::proceed(listener, call.id);
         Verdict::Gone
@@ -269,6 +272,7 @@ impl Guard {
         let same = held.as_ref().is_some_and(|held| {
             std::fs::read(format!("/proc/{thread}/cmdline")).is_ok_and(|line| line == held.line)
                 && held.chain.runs(thread)
+                && file::stands_in(thread, held.place)
         });
         let same = same && held.as_ref().is_some_and(|held| self.unpiped(thread, held.listener).is_ok());
         let first = held.as_ref().is_some_and(|held| !self.begun.contains(&held.listener));
@@ -357,7 +361,7 @@ fn ask(call: &Notification) -> Result<Asked, Errno> {
     if at && flags as u32 != 0 && flags as u32 != libc::AT_EMPTY_PATH.unsigned_abs() {
         return Err(Errno::INVAL);
     }
-    let directory = from.directory_path.clone();
+    let (directory, place) = (from.directory_path.clone(), from.place()?);
     let chain = if empty {
         let file = file::descriptor_of(thread, descriptor)?;
         Chain::from_file(&from, thread, file, format!("/dev/fd/{descriptor}").into_bytes())?
@@ -379,7 +383,7 @@ fn ask(call: &Notification) -> Result<Asked, Errno> {
         rule: String::new(),
         fate: Fate::Refused,
     };
-    Ok(Asked { command, chain, arguments, directory })
+    Ok(Asked { command, chain, arguments, directory, place })
 }
 
 /// So many of them as fit a report.

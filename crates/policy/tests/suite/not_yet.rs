@@ -4,7 +4,8 @@ use super::support::{bad, good, same};
 
 /// Each key of the format that nothing enforces yet, with a valid value.
 const LATER: &[(&str, &str)] = &[
-    ("leaks.scan", "[leaks]\nscan = [\"egress\"]\naction = \"block\""),
+    ("leaks.scan = \"workspace\"", "[leaks]\nscan = [\"egress\", \"workspace\"]"),
+    ("leaks.action = \"mask\"", "[leaks]\nscan = [\"egress\"]\naction = \"mask\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
 ];
 

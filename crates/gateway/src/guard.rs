@@ -1,0 +1,133 @@
+//! The leak guard: looks for secrets in what leaves, by one scanner for all of them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use hyper::Request;
+use memchr::memmem;
+use ringfence_leaks::{Hit, Known, Scanner, Stream};
+use ringfence_policy::Leaks;
+use ringfence_sys::secret::wipe;
+
+use crate::credentials::Credentials;
+
+/// It, of one sandbox.
+pub(crate) struct Guard {
+    pub(crate) action: Leaks,
+    known: Vec<(String, Vec<u8>)>,
+    /// What is looked for, and of which state of the credentials.
+    scanner: RefCell<Option<(u64, Rc<Scanner>)>>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.known.iter_mut().for_each(|(_, value)| wipe(value));
+    }
+}
+
+impl Guard {
+    pub(crate) fn new(action: Leaks, known: Vec<(String, Vec<u8>)>) -> Self {
+        Self { action, known, scanner: RefCell::default() }
+    }
+
+    /// The scanner for all secrets that are known by now.
+    pub(crate) fn scanner(&self, credentials: Option<&Credentials>) -> Option<Rc<Scanner>> {
+        let state = credentials.map_or(0, |credentials| credentials.vault.state());
+        if let Some((_, scanner)) = self.scanner.borrow().as_ref().filter(|(of, _)| *of == state) {
+            return Some(Rc::clone(scanner));
+        }
+        let own = self.known.iter().map(|(name, value)| Known { name: name.clone(), value: value.clone() });
+        let held = credentials.into_iter().flat_map(Credentials::secrets);
+        let scanner = Rc::new(Scanner::new(&own.chain(held).collect::<Vec<_>>(), true)?);
+        *self.scanner.borrow_mut() = Some((state, Rc::clone(&scanner)));
+        Some(scanner)
+    }
+}
+
+/// Looks through the head of a request; with what was found, whether it is in the path.
+pub(crate) fn head<B>(
+    scanner: &Scanner,
+    credentials: Option<&Credentials>,
+    request: &Request<B>,
+) -> Option<(Hit, bool)> {
+    let plain = |bytes: &[u8]| without(credentials, bytes);
+    let target = plain(request.uri().to_string().as_bytes());
+    if let Some(hit) = scanner.whole(&target) {
+        return Some((hit, true));
+    }
+    // Parts of several parameters, or headers, are one text too.
+    let joined: Vec<u8> =
+        target.split(|byte| matches!(byte, b'&' | b'/' | b'?')).flat_map(after_name).copied().collect();
+    if let Some(hit) = secret(scanner, &joined) {
+        return Some((hit, true));
+    }
+    let mut all = Vec::new();
+    for (name, value) in request.headers() {
+        let value = plain(value.as_bytes());
+        if let Some(hit) = scanner.whole(&value).or_else(|| scanner.whole(name.as_str().as_bytes())) {
+            return Some((hit, false));
+        }
+        all.extend_from_slice(&value);
+    }
+    secret(scanner, &all).map(|hit| (hit, false))
+}
+
+/// Texts that were put together have no forms in them.
+fn secret(scanner: &Scanner, text: &[u8]) -> Option<Hit> {
+    scanner.whole(text).filter(|hit| hit.way != "form")
+}
+
+fn after_name(part: &[u8]) -> &[u8] {
+    let at = part.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
+    part.get(at..).unwrap_or_default()
+}
+
+/// A name that is asked for, in which labels may hold parts of something.
+pub(crate) fn name(scanner: &Scanner, name: &str) -> Option<Hit> {
+    scanner
+        .whole(name.as_bytes())
+        .or_else(|| secret(scanner, name.replace(['.', '-'], "").as_bytes()))
+        .or_else(|| secret(scanner, name.replace('.', "").as_bytes()))
+}
+
+/// Without placeholders: these have the forms of what they stand for, and are looked for by themselves.
+fn without(credentials: Option<&Credentials>, bytes: &[u8]) -> Vec<u8> {
+    let mut text = bytes.to_vec();
+    for (_, placeholder) in credentials.into_iter().flat_map(Credentials::placeholders) {
+        while let Some(at) = memmem::find(&text, placeholder.as_bytes()) {
+            text.splice(at..at + placeholder.len(), *b" ");
+        }
+    }
+    text
+}
+
+/// A scan of a stream.
+pub(crate) struct Watched {
+    scanner: Rc<Scanner>,
+    stream: Stream,
+}
+
+impl Watched {
+    pub(crate) fn new(scanner: Rc<Scanner>) -> Self {
+        Self { stream: scanner.begin(), scanner }
+    }
+
+    /// Another one for the same.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(Rc::clone(&self.scanner))
+    }
+
+    pub(crate) fn push(&mut self, part: &[u8]) -> Option<Hit> {
+        self.stream.push(&self.scanner, part)
+    }
+
+    pub(crate) fn end(&mut self) -> Option<Hit> {
+        self.stream.end()
+    }
+
+    /// How many of the last bytes may go on to be a secret, if they are many.
+    pub(crate) fn open(&self) -> usize {
+        let open = self.stream.open(&self.scanner);
+        if open >= 6 { open } else { 0 }
+    }
+}

@@ -1,0 +1,103 @@
+//! What must not leave: the secrets that ringfence can know of, handed to the gateway, which looks for them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_confine::gateway::Gateway;
+use ringfence_confine::keeper::{HEAD, LONGEST};
+use ringfence_plan::Invoker;
+use ringfence_policy::Policy;
+use ringfence_sys::secret;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::decoys::Decoy;
+use crate::failure::Failure;
+use crate::run::not_confined;
+
+/// Shorter ones would be found by chance.
+const SHORTEST: usize = 12;
+/// Words of a file count from this length on, and if so many of their letters differ.
+const WORD: (usize, usize) = (20, 10);
+/// Bytes of a file that are looked at, and secrets altogether.
+const MOST: (u64, usize) = (64 << 10, 256);
+
+/// Tells the gateway, where the policy has what leaves looked through.
+pub(crate) fn begin(
+    policy: &Policy,
+    invoker: &Invoker,
+    decoys: &BTreeMap<PathBuf, Decoy>,
+    gateway: Option<&Gateway>,
+) -> Result<(), Failure> {
+    let (Some(leaks), Some(gateway)) = (&policy.leaks, gateway) else { return Ok(()) };
+    secret::wipe_what_is_freed();
+    let mut known: Vec<(String, Vec<u8>)> = Vec::new();
+    for (path, decoy) in decoys {
+        for value in &decoy.secrets {
+            add(&mut known, format!("the decoy {}", path.display()), value.as_bytes());
+        }
+    }
+    for (name, value) in &invoker.variables {
+        let name = name.to_string_lossy();
+        // What leads to a socket or a directory is no secret.
+        if ringfence_policy::secret_name(&name)
+            && !value.as_bytes().starts_with(b"/")
+            && !passed(policy, &name, value)
+        {
+            add(&mut known, format!("the variable {name} of whoever started this"), value.as_bytes());
+        }
+    }
+    for pattern in ringfence_policy::known_secrets(&invoker.home) {
+        let text = pattern.text();
+        let path =
+            text.strip_prefix("~/").map_or_else(|| PathBuf::from(text), |rest| invoker.home.join(rest));
+        if !text.contains('*') {
+            words(&mut known, &path);
+        }
+    }
+    known.truncate(MOST.1);
+    let told = gateway.watch(leaks.value, &mut known).map_err(not_confined);
+    known.iter_mut().for_each(|(_, bytes)| bytes.zeroize());
+    told
+}
+
+/// Does the policy itself give it to the task?
+fn passed(policy: &Policy, name: &str, value: &OsString) -> bool {
+    let set = policy.environment.set.get(name).map(|rule| &rule.value);
+    matches!(set, Some(ringfence_policy::EnvironmentValue::Text(text)) if text.as_bytes() == value.as_bytes())
+}
+
+fn add(known: &mut Vec<(String, Vec<u8>)>, name: String, value: &[u8]) {
+    let fine = (SHORTEST..=LONGEST).contains(&value.len()) && !value.contains(&b'\n');
+    if fine && !known.iter().any(|(_, bytes)| bytes.get(HEAD..) == Some(value)) {
+        known.push((name, [&[0; HEAD], value].concat()));
+    }
+}
+
+/// What of a file looks like a secret: long words of letters and digits.
+fn words(known: &mut Vec<(String, Vec<u8>)>, path: &Path) {
+    let Ok(file) = std::fs::File::open(path) else { return };
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return;
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    if file.take(MOST.0).read_to_end(&mut text).is_err() {
+        return;
+    }
+    let part = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"_-./+~".contains(byte));
+    for word in text.split(part) {
+        let mut seen = [false; 256];
+        for byte in word {
+            if let Some(seen) = seen.get_mut(usize::from(*byte)) {
+                *seen = true;
+            }
+        }
+        let different = seen.iter().filter(|seen| **seen).count();
+        let mixed = word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_alphabetic);
+        if word.len() >= WORD.0 && different >= WORD.1 && mixed && !word.contains(&b'/') {
+            add(known, format!("something in {}", path.display()), word);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The leak guard: secrets of this run are stopped on their way out, however they are written, as far as that is promised.
+
+use std::fmt::Write;
+
+use ringfence_promises::World;
+
+const NETWORK: &str = "allow = [{ host = \"allowed.example\", methods = [\"GET\", \"POST\"] }, \"*.wild.example\", \"allowed.example:80\"]";
+
+/// Twenty secrets of four kinds and several lengths.
+fn secrets() -> Vec<String> {
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut state = 20_261_127u64;
+    let mut word = |length: usize, letters: &[u8]| -> String {
+        let letter = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(letters[(state >> 33) as usize % letters.len()])
+        };
+        (0..length).map(letter).collect()
+    };
+    (0..20)
+        .map(|number| match number % 4 {
+            0 => format!("ghp_{}", word(36, letters)),
+            1 => word(32, b"0123456789abcdef"),
+            2 => word(16, letters),
+            _ => format!("{}-{}_{}", word(12, letters), word(14, letters), word(9, letters)),
+        })
+        .collect()
+}
+
+#[test]
+fn each_way_that_is_promised_is_stopped() {
+    let world = World::new();
+    let policy = world.policy(&format!("{NETWORK}\n[leaks]\nscan = [\"egress\"]\n"));
+    let secrets = secrets();
+    let mut variables = String::new();
+    for (number, secret) in secrets.iter().enumerate() {
+        write!(variables, "APP{number}_TOKEN={secret} ").unwrap();
+    }
+    let words = world.place.write("words", &secrets.join(" "));
+    world.place.write("corpus.py", include_str!("../world/corpus.py"));
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem {variables}; \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c 'WORDS=$(cat words) python3 corpus.py'",
+    ));
+    drop(words);
+    println!("{}", outcome.out);
+    assert!(outcome.out.contains("clean 3 True"), "{outcome:?}");
+    assert!(outcome.out.contains("bomb False"), "{outcome:?}");
+    let promised: Vec<&str> =
+        outcome.out.lines().filter(|line| line.starts_with("kind ") && !line.starts_with("kind (")).collect();
+    assert!(promised.len() >= 35, "{outcome:?}");
+    for line in &promised {
+        assert!(line.ends_with(": 20/20"), "{line}\n{outcome:?}");
+    }
+    // The server, and the record, have none of them as they are.
+    let (heads, bodies) = (world.log("heads.log"), world.log("bodies.log"));
+    let events = serde_json::to_string(&world.events()).unwrap();
+    for secret in &secrets {
+        assert!(!heads.contains(secret) && !bodies.contains(secret) && !events.contains(secret), "{secret}");
+    }
+    assert!(events.contains("the variable APP3_TOKEN") && events.contains("\"leak\""), "{events}");
+}
+
+#[test]
+fn a_form_a_decoy_and_a_credential_are_known_and_a_warning_lets_through() {
+    let world = World::new();
+    let rest = format!(
+        "[leaks]\nscan = [\"egress\"]\n[credentials.held]\nsource = {{ file = \"{}/token\" }}\nhosts = [\"allowed.example\"]\npaths = [\"/repo/held\"]",
+        world.base.display()
+    );
+    std::fs::write(world.base.join("token"), "held-secret-Zq8mT4vKx2LwP9nRb7\n").unwrap();
+    let script = r#"
+curl -sm9 https://allowed.example/repo/held >/dev/null
+code() { curl -sm9 -o body -w '%{http_code}\n' "$@"; }
+code -d 'x=ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2' https://allowed.example/repo/form
+code -d 'x=held-secret-Zq8mT4vKx2LwP9nRb7' http://allowed.example/repo/held-plain
+code -d @/srv/made-up/.aws/credentials http://allowed.example/repo/decoy
+code -d 'x=ordinary' https://allowed.example/repo/ordinary
+"#;
+    let run = |action: &str| {
+        let policy = world.policy(&format!("{NETWORK}\n{rest}\n"));
+        let text = std::fs::read_to_string(&policy).unwrap();
+        let text = text.replace("[files]\n", "[files]\ndecoy = [\"/srv/made-up/.aws/credentials\"]\n");
+        std::fs::write(
+            &policy,
+            text.replace("scan = [\"egress\"]", &format!("scan = [\"egress\"]\naction = \"{action}\"")),
+        )
+        .unwrap();
+        let script = world.place.write(world.place.base.path().join("script.sh"), script);
+        world.host(&format!(
+            "export SSL_CERT_FILE=$BASE/ca.pem; exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"",
+            script.display()
+        ))
+    };
+    let blocked = run("block");
+    assert_eq!(blocked.out, "403\n403\n403\n200\n", "{blocked:?} {:#?}", world.events());
+    let events = serde_json::to_string(&world.events()).unwrap();
+    for whose in ["GitHub token", "the credential `held`", "the decoy"] {
+        assert!(events.contains(whose), "{whose}: {events}");
+    }
+    let warned = run("warn");
+    assert_eq!(warned.out, "200\n200\n200\n200\n", "{warned:?}");
+    assert!(serde_json::to_string(&world.events()).unwrap().contains("\"action\":\"warn\""));
+}

@@ -1,0 +1,185 @@
+"""What the gateway costs: one server and one client, with nothing, ringfence, Squid or mitmproxy between them.
+
+`serve` outside; `measure PORT [PROXY]` prints a line of JSON; `compare` runs the ways in turns and prints them all.
+"""
+import json
+import os
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+HOST, NAME = "203.0.113.10", "allowed.example"
+PLAIN, TLS = 7200, 7443
+BULK, CONNECTIONS, REQUESTS = 256 << 20, 100, 400
+
+
+def serve():
+    """GET /N is answered by N bytes, as often as asked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["BASE"] + "/server.pem", os.environ["BASE"] + "/server.key")
+    block = bytes(1 << 18)
+
+    def talk(stream, secure):
+        try:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if secure:
+                stream = context.wrap_socket(stream, server_side=True)
+            with stream:
+                while said := stream.recv(65536):
+                    size = int(said.split(b" ", 2)[1][1:])
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+                    stream.sendall(head + block[: min(size, 1)])
+                    left = size - 1
+                    while left > 0:
+                        stream.sendall(block[:left])
+                        left -= len(block)
+        except (OSError, ValueError, IndexError):
+            pass
+
+    def listen(port, secure):
+        server = socket.create_server((HOST, port), backlog=512)
+        while True:
+            threading.Thread(target=talk, args=(server.accept()[0], secure), daemon=True).start()
+
+    threading.Thread(target=listen, args=(PLAIN, False), daemon=True).start()
+    listen(TLS, True)
+
+
+def measure(port, proxy):
+    """MiB a second of one long answer; microseconds to a new connection's answer, and to an answer on one that is kept."""
+    context = ssl.create_default_context() if port == TLS else None
+    request = f"GET /%d HTTP/1.1\r\nHost: {NAME}:{port}\r\n\r\n"
+
+    def connect():
+        stream = socket.create_connection(proxy or (NAME, port), 20)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if proxy:
+            stream.sendall(f"CONNECT {NAME}:{port} HTTP/1.1\r\nHost: {NAME}:{port}\r\n\r\n".encode())
+            said = b""
+            while b"\r\n\r\n" not in said:
+                said += stream.recv(4096)
+            assert b" 200 " in said, said
+        return context.wrap_socket(stream, server_hostname=NAME) if context else stream
+
+    buffer = memoryview(bytearray(1 << 18))
+
+    def ask(stream, size):
+        stream.sendall((request % size).encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            part = stream.recv(65536)
+            assert part, "the connection ended"
+            head += part
+        assert head.startswith(b"HTTP/1.1 200"), head
+        got = len(head) - head.index(b"\r\n\r\n") - 4
+        while got < size:
+            got += stream.recv_into(buffer)
+
+    new, kept = [], []
+    for _ in range(CONNECTIONS):
+        begun = time.perf_counter()
+        with connect() as stream:
+            ask(stream, 1)
+            new.append(time.perf_counter() - begun)
+    with connect() as stream:
+        for _ in range(REQUESTS):
+            begun = time.perf_counter()
+            ask(stream, 1)
+            kept.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        ask(stream, BULK)
+        rate = BULK / (1 << 20) / (time.perf_counter() - begun)
+    print(json.dumps({"rate": rate, "new": statistics.median(new) * 1e6, "kept": statistics.median(kept) * 1e6}))
+
+
+def ways(base):
+    """Each way: its name, the port, and how the client is started."""
+    binary, me = os.environ["RF"], os.path.abspath(__file__)
+    world = {**os.environ, "SSL_CERT_FILE": f"{base}/ca.pem"}
+
+    def outside(port, proxy="", more=None):
+        return [sys.executable, me, "measure", str(port), proxy], {**world, **(more or {})}
+
+    def inside(port, name, rule):
+        policy = f"{base}/{name}.toml"
+        with open(policy, "w", encoding="ascii") as f:
+            f.write(f'version = 1\nextends = ["default"]\n[files]\nread = ["{me}", "{base}/ca.pem"]\n[network]\nallow = [{rule}]\n')
+            if name != "inspected":
+                f.write(f'[environment]\nset = {{ SSL_CERT_FILE = "{base}/ca.pem" }}\n')
+        return [binary, "run", "--quiet", "--policy", policy, "--workspace", ".", "--", "/usr/bin/python3", me, "measure", str(port)], world
+
+    found = [
+        ("plain: nothing between", *outside(PLAIN)),
+        ("plain: ringfence", *inside(PLAIN, "plain", f'"{NAME}:{PLAIN}"')),
+        ("TLS: nothing between", *outside(TLS)),
+        ("TLS: ringfence", *inside(TLS, "spliced", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls" }}')),
+        ("TLS, looked into: ringfence", *inside(TLS, "inspected", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls", methods = ["GET"] }}')),
+    ]
+    if os.environ.get("SQUID"):
+        found.insert(2, ("plain: Squid, CONNECT", *outside(PLAIN, "127.0.0.1:3128")))
+        found.append(("TLS: Squid, CONNECT", *outside(TLS, "127.0.0.1:3128")))
+    if os.environ.get("MITMPROXY"):
+        found.append(("TLS, looked into: mitmproxy", *outside(TLS, "127.0.0.1:3129", {"SSL_CERT_FILE": f"{base}/mitm/mitmproxy-ca-cert.pem"})))
+    return found
+
+
+def proxies(base, running):
+    """Squid and mitmproxy, where they are."""
+    started = []
+    if os.environ.get("SQUID"):
+        tree = os.environ["SQUID"]
+        with open(f"{base}/squid.conf", "w", encoding="ascii") as f:
+            f.write(f"http_port 127.0.0.1:3128\nhttp_access allow all\ncache deny all\naccess_log none\ncache_log {base}/squid.log\n"
+                    f"pid_filename none\nmime_table {tree}/usr/share/squid/mime.conf\nerror_directory {tree}/usr/share/squid/errors/templates\n"
+                    f"icon_directory {tree}/usr/share/squid/icons\npinger_enable off\ncoredump_dir {base}\ncache_effective_user nobody\n"
+                    "visible_hostname world\nshutdown_lifetime 0 seconds\nunlinkd_program /bin/true\nlogfile_daemon /bin/true\nnetdb_filename none\n")
+        libraries = f"{tree}/usr/lib/x86_64-linux-gnu:{tree}/lib/x86_64-linux-gnu"
+        started.append(([f"{tree}/usr/sbin/squid", "-N", "-f", f"{base}/squid.conf"], {**os.environ, "LD_LIBRARY_PATH": libraries}, 3128))
+    if os.environ.get("MITMPROXY"):
+        options = {"confdir": f"{base}/mitm", "ssl_verify_upstream_trusted_ca": f"{base}/ca.pem", "stream_large_bodies": "1m"}
+        sets = [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
+        started.append(([os.environ["MITMPROXY"], "--quiet", "--listen-host", "127.0.0.1", "-p", "3129", *sets], dict(os.environ), 3129))
+    for line, variables, port in started:
+        running.append(subprocess.Popen(line, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        for attempt in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            sys.exit(f"{line[0]} does not listen")
+
+
+def compare(rounds):
+    base = os.environ["BASE"]
+    server = subprocess.Popen([sys.executable, os.path.abspath(__file__), "serve"])
+    running, seen = [server], {}
+    try:
+        proxies(base, running)
+        time.sleep(0.5)
+        for turn in range(rounds + 1):
+            for name, line, variables in ways(base):
+                done = subprocess.run(line, env=variables, capture_output=True, text=True, check=False, timeout=120)
+                if done.returncode:
+                    sys.exit(f"{name}: {done.stderr or done.stdout}")
+                # The first turn warms everything up.
+                if turn:
+                    seen.setdefault(name, []).append(json.loads(done.stdout))
+        print(json.dumps({name: {key: statistics.median(one[key] for one in all_) for key in all_[0]} for name, all_ in seen.items()}))
+    finally:
+        for process in running:
+            process.terminate()
+
+
+if sys.argv[1] == "serve":
+    serve()
+elif sys.argv[1] == "measure":
+    via = sys.argv[3].rsplit(":", 1) if sys.argv[3:] and sys.argv[3] else None
+    measure(int(sys.argv[2]), via and (via[0], int(via[1])))
+else:
+    compare(int(sys.argv[2]))

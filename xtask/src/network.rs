@@ -1,0 +1,115 @@
+//! `cargo xtask bench --network`: what the gateway costs, beside Squid and mitmproxy, each doing the same job in the same world.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::command::{root, run, target};
+
+const SCRIPT: &str = "xtask/src/network.py";
+const WORLD: &str = "tests/promises/world/world.py";
+/// Debian's packages of Squid, with what it needs to start; none is installed.
+const SQUID: [&str; 8] = [
+    "squid",
+    "squid-common",
+    "squid-langpack",
+    "libecap3",
+    "libtdb1",
+    "libnetfilter-conntrack3",
+    "libnfnetlink0",
+    "libltdl7",
+];
+
+/// What is promised: one way against another, of the rate at least, or of the microseconds added at most.
+const TARGETS: [(&str, &str, &str, f64); 6] = [
+    ("plain: ringfence", "plain: nothing between", "rate", 0.9),
+    ("TLS: ringfence", "TLS: nothing between", "rate", 0.9),
+    ("TLS, looked into: ringfence", "TLS: nothing between", "rate", 0.6),
+    ("plain: ringfence", "plain: nothing between", "new", 100.0),
+    ("TLS, looked into: ringfence", "TLS: nothing between", "new", 300.0),
+    ("TLS, looked into: ringfence", "TLS: nothing between", "kept", 50.0),
+];
+
+/// Measures and prints; what cannot be fetched is said, and left out.
+pub(crate) fn network(binary: &Path, scratch: &Path, rounds: usize, json: bool) -> Result<(), String> {
+    let base = scratch.join("world");
+    for directory in ["workspace", "mitm"] {
+        fs::create_dir_all(base.join(directory)).map_err(|e| e.to_string())?;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    if !crate::command::is_root() {
+        command.args(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    command.arg("python3").arg(root().join(WORLD)).arg(&base);
+    command.arg("/usr/bin/python3").arg(root().join(SCRIPT)).arg("compare").arg(rounds.to_string());
+    command.current_dir(base.join("workspace")).env("BASE", &base).env("RF", binary);
+    command.env("RINGFENCE_STATE", scratch.join("state"));
+    for (name, found) in [("SQUID", squid()), ("MITMPROXY", mitmproxy())] {
+        match found {
+            Ok(path) => {
+                command.env(name, path);
+            }
+            Err(why) => println!("without {name}: {why}"),
+        }
+    }
+    let done = command.output().map_err(|error| format!("unshare: {error}"))?;
+    let text = String::from_utf8_lossy(&done.stdout);
+    let found: Value = serde_json::from_str(text.trim())
+        .map_err(|_| format!("{}{}", text, String::from_utf8_lossy(&done.stderr)))?;
+    if json {
+        println!("{found}");
+        return Ok(());
+    }
+    println!(
+        "the gateway, medians of {rounds} runs in turns\n{:>10} {:>14} {:>12}",
+        "MiB/s", "new, us", "kept, us"
+    );
+    let number = |way: &str, what: &str| found[way][what].as_f64().unwrap_or(f64::NAN);
+    for way in found.as_object().into_iter().flat_map(|ways| ways.keys()) {
+        println!(
+            "{:>10.0} {:>14.0} {:>12.0}  {way}",
+            number(way, "rate"),
+            number(way, "new"),
+            number(way, "kept")
+        );
+    }
+    for (way, against, what, wanted) in TARGETS {
+        let (own, other) = (number(way, what), number(against, what));
+        let (seen, held, words) = if what == "rate" {
+            (own / other, own / other >= wanted, "of the rate; target: at least")
+        } else {
+            (own - other, own - other <= wanted, "us added; target: at most")
+        };
+        let missed = if held { "" } else { ", missed" };
+        println!("{way}, {what}: {seen:.2} {words} {wanted}{missed}");
+    }
+    Ok(())
+}
+
+/// Squid's files, below the target directory.
+fn squid() -> Result<PathBuf, String> {
+    let place = target().join("bench/squid");
+    if !place.is_dir() {
+        let fetch = target().join("bench/fetch");
+        fs::create_dir_all(&fetch).map_err(|e| e.to_string())?;
+        run(Command::new("apt-get").args(["download", "--quiet"]).args(SQUID).current_dir(&fetch))?;
+        for archive in fs::read_dir(&fetch).map_err(|e| e.to_string())?.flatten() {
+            run(Command::new("dpkg-deb").arg("--extract").arg(archive.path()).arg(&place))?;
+        }
+    }
+    Ok(place)
+}
+
+/// mitmproxy's program without a terminal, in an environment of its own.
+fn mitmproxy() -> Result<PathBuf, String> {
+    let place = target().join("bench/mitmproxy");
+    let program = place.join("bin/mitmdump");
+    if !program.is_file() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
+        run(Command::new(place.join("bin/pip")).args(["install", "--quiet", "mitmproxy"]))?;
+    }
+    Ok(program)
+}
