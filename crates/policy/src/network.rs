@@ -426,6 +426,7 @@ fn denied_by(rule: &Rule<Denied>) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::covers;
 
     fn judge(allow: &[&str], deny: &[&str]) -> NetworkJudge {
         let allow = allow.iter().map(|text| {

@@ -18,13 +18,13 @@ fn each_later_key_is_refused_by_name() {
         assert_eq!(found.matches("error:").count(), 1, "{text}\n{found}");
     }
     same(
-        &bad("[network]\npublish = [8080]\n"),
+        &bad("[leaks]\nscan = [\"egress\"]\n"),
         r#"
-        error: `network.publish` is not yet enforceable
-         --> p.toml:3:11
+        error: `leaks.scan` is not yet enforceable
+         --> p.toml:3:8
           |
-        3 | publish = [8080]
-          |           ^^^^^^ this build cannot enforce it
+        3 | scan = ["egress"]
+          |        ^^^^^^^^^^ this build cannot enforce it
           |
           = help: remove it: a rule that cannot be enforced is refused, never ignored
         "#,

@@ -10,7 +10,7 @@ fn a_step_that_is_not_asked_for_changes_nothing_and_is_checked_all_the_same() {
     for (text, why) in [
         ("[step.fetch.network]\nallow = [\"*\"]", "a star stands only"),
         ("[step.fetch.files]\nread = [\"/nonsense/**\"]", "read"),
-        ("[step.fetch.network]\npublish = [80]", "not yet enforceable"),
+        ("[step.fetch.network]\npublish = [0]", "not a port"),
         ("[step.\"a b\".network]\nallow = []", "is not the name of a step"),
         ("[step.fetch.environment]\npass = [\"A=B\"]", "A=B"),
     ] {
