@@ -76,10 +76,15 @@ code -d 'x=held-secret-Zq8mT4vKx2LwP9nRb7' http://allowed.example/repo/held-plai
 code -d @/srv/made-up/.aws/credentials http://allowed.example/repo/decoy
 code -d 'x=ordinary' https://allowed.example/repo/ordinary
 "#;
+    let watched = std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
     let run = |action: &str| {
         let policy = world.policy(&format!("{NETWORK}\n{rest}\n"));
         let text = std::fs::read_to_string(&policy).unwrap();
-        let text = text.replace("[files]\n", "[files]\ndecoy = [\"/srv/made-up/.aws/credentials\"]\n");
+        // Only the watched root has decoys; without the device a policy that names one is refused.
+        let text = text.replace(
+            if watched { "[files]\n" } else { "(no decoy)" },
+            "[files]\ndecoy = [\"/srv/made-up/.aws/credentials\"]\n",
+        );
         std::fs::write(
             &policy,
             text.replace("scan = [\"egress\"]", &format!("scan = [\"egress\"]\naction = \"{action}\"")),
@@ -92,10 +97,11 @@ code -d 'x=ordinary' https://allowed.example/repo/ordinary
         ))
     };
     let blocked = run("block");
-    assert_eq!(blocked.out, "403\n403\n403\n200\n", "{blocked:?} {:#?}", world.events());
+    let decoy = if watched { "403\n" } else { "200\n" };
+    assert_eq!(blocked.out, format!("403\n403\n{decoy}200\n"), "{blocked:?} {:#?}", world.events());
     let events = serde_json::to_string(&world.events()).unwrap();
     for whose in ["GitHub token", "the credential `held`", "the decoy"] {
-        assert!(events.contains(whose), "{whose}: {events}");
+        assert!(events.contains(whose) || !watched && whose == "the decoy", "{whose}: {events}");
     }
     let warned = run("warn");
     assert_eq!(warned.out, "200\n200\n200\n200\n", "{warned:?}");
