@@ -42,6 +42,13 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     if let Some(all) = ceiling.inspect.as_ref().filter(|at| at.value == "all") {
         policy.inspect = Some(all.clone());
     }
+    // What leaves is looked through in every policy, and none makes less of what is found.
+    if let Some(on) = &ceiling.leaks {
+        policy.leaks.get_or_insert_with(|| on.clone());
+        if !ceiling.leaks_warn.as_ref().is_some_and(|warn| warn.value) {
+            policy.leaks_warn = ceiling.leaks_warn.clone();
+        }
+    }
     policy.guard.bound(&ceiling.guard, start, ceiling.commands.is_some(), report);
     for pattern in &ceiling.deny.items {
         policy.deny.add(pattern.clone());

@@ -95,7 +95,9 @@ fn nothing_can_be_degraded_by_a_name_that_is_none() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let place = Place::new();
-    for lines in ["[network]\npublish = [8080]", "[leaks]\nscan = [\"egress\"]"] {
+    for lines in
+        ["[leaks]\nscan = [\"workspace\"]", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"]
+    {
         let outcome = place.run(lines, "true");
         assert_eq!(outcome.status, 125, "{lines}");
         assert!(outcome.err.contains("not yet enforceable"), "{}", outcome.err);

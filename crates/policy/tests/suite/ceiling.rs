@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use ringfence_policy::{Context, Diagnostics, Files, Mode, Policy, load};
+use ringfence_policy::{Context, Diagnostics, Files, Leaks, Mode, Policy, load};
 
 use super::support::{Memory, context, file, memory, preset, same, trimmed};
 
@@ -215,7 +215,7 @@ fn a_broken_ceiling_is_an_error_and_so_is_one_that_depends_on_the_invoker() {
         ("x = ", "not valid TOML"),
         ("[files]\nreed = []", "did you mean `files.read`?"),
         ("[files]\nread = [\"$SDK\"]", "a variable that the invoker chooses"),
-        ("[leaks]\nscan = [\"egress\"]", "not yet enforceable"),
+        ("[leaks]\nscan = [\"workspace\"]", "not yet enforceable"),
         ("identity = { name = \"a\" }", "has no meaning in a ceiling"),
         ("[workspace]\npath = \"/srv\"", "has no meaning in a ceiling"),
         ("[environment.set]\nA = \"1\"", "has no meaning in a ceiling"),
@@ -226,6 +226,21 @@ fn a_broken_ceiling_is_an_error_and_so_is_one_that_depends_on_the_invoker() {
         assert!(!found.contains("above the ceiling"), "{found}");
         assert!(found.contains(why) && found.contains("/etc/ringfence/ceiling.toml:"), "{ceiling}\n{found}");
     }
+}
+
+#[test]
+fn what_leaves_is_looked_through_below_a_ceiling_that_says_so() {
+    let ceiling = "version = 1\n[files]\nread = [\"/srv\"]\n[leaks]\nscan = [\"egress\"]\n";
+    let warn = "[leaks]\nscan = [\"egress\"]\naction = \"warn\"\n";
+    let warns = |ceiling: &str, own: &str| {
+        let own = format!("version = 1\n{own}");
+        let files = memory(&[("/etc/ringfence/ceiling.toml", ceiling), ("/proj/p.toml", &own)]);
+        let policy = load(&[file("p.toml")], &context(), &files).unwrap_or_else(|found| panic!("{found}"));
+        matches!(policy.leaks.unwrap().value, Leaks::Warn)
+    };
+    assert!(!warns(ceiling, "") && !warns(ceiling, warn));
+    let lenient = format!("{ceiling}action = \"warn\"\n");
+    assert!(warns(&lenient, warn));
 }
 
 #[test]

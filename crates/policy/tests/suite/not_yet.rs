@@ -18,13 +18,13 @@ fn each_later_key_is_refused_by_name() {
         assert_eq!(found.matches("error:").count(), 1, "{text}\n{found}");
     }
     same(
-        &bad("[leaks]\nscan = [\"egress\"]\n"),
+        &bad("[leaks]\nscan = [\"workspace\"]\n"),
         r#"
-        error: `leaks.scan` is not yet enforceable
-         --> p.toml:3:8
+        error: `leaks.scan = "workspace"` is not yet enforceable
+         --> p.toml:3:9
           |
-        3 | scan = ["egress"]
-          |        ^^^^^^^^^^ this build cannot enforce it
+        3 | scan = ["workspace"]
+          |         ^^^^^^^^^^^ this build cannot enforce it
           |
           = help: remove it: a rule that cannot be enforced is refused, never ignored
         "#,
