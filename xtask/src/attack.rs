@@ -68,7 +68,7 @@ pub(crate) fn options() -> Options {
         group: None,
         ids: Vec::new(),
         who: vec![Who::User, Who::Root],
-        jobs: 4,
+        jobs: 6,
         binary: Some(target().join("debug/ringfence")),
         control: true,
         control_all: false,

@@ -107,7 +107,7 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
         return Ok(tally.end());
     }
     tally.check("generated", generate::check);
-    tally.suite("tests", suites::as_caller);
+    tally.suite("tests", || suites::as_caller(long || !is_root()));
     if is_root() {
         tally.suite("tests-user", suites::as_user);
     }

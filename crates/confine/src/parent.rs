@@ -297,7 +297,7 @@ impl Boundary {
         }
     }
 
-    /// Puts the copy-on-write directories together anew; [`Message::Opened`] or [`Message::Failed`] with [`RESTACKED`] says how that went.
+    /// Puts the copy-on-write directories together anew; [`Message::Opened`] or [`Message::Failed`] with [`crate::RESTACKED`] says how that went.
     /// Nothing may run in the sandbox.
     ///
     /// # Errors

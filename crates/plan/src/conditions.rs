@@ -18,7 +18,7 @@ pub(crate) fn writing(name: &str) -> Vec<Case> {
 }
 
 pub(crate) const ENOSYS: Verdict = Verdict::Errno(libc::ENOSYS as u16);
-/// Init tells of it, and answers as the kernel would: [`errno`].
+/// Init tells of it, and answers as the kernel would: [`crate::syscalls::errno`].
 pub(crate) const TOLD: Verdict = Verdict::Notify;
 
 const SET_ID: u32 = 0o6000;

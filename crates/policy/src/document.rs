@@ -530,7 +530,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % below
         };
-        (0..300_000)
+        (0..100_000)
             .map(move |_| (0..=next(9)).filter_map(|_| PIECES.get(next(PIECES.len()))).copied().collect())
     }
 
@@ -556,6 +556,6 @@ mod tests {
                 assert_eq!(slow.2, fast.2, "{text}");
             }
         }
-        assert!(read > 1000, "{read}");
+        assert!(read > 300, "{read}");
     }
 }

@@ -155,12 +155,13 @@ impl World {
         report
     }
 
-    /// Fresh directories, and the bystander alive.
+    /// Fresh directories, and a bystander.
     fn reset(&mut self) -> Result<(), Broken> {
-        if self.host_process.try_wait()?.is_some() {
-            self.host_process = bystander()?;
-            self.places.host_process = self.host_process.id();
-        }
+        // A new one each time: the last row may have killed it, which takes effect when it likes.
+        self.host_process.kill().ok();
+        self.host_process.wait()?;
+        self.host_process = bystander()?;
+        self.places.host_process = self.host_process.id();
         let ended = self.shell_in(RESET, "/", LIMIT, &RunTokens::default())?;
         if ended.exit != 0 {
             return Err(Broken(format!("reset: {}", ended.text())));

@@ -31,7 +31,9 @@ fn secrets() -> Vec<String> {
 fn each_way_that_is_promised_is_stopped() {
     let world = World::new();
     let policy = world.policy(&format!("{NETWORK}\n[leaks]\nscan = [\"egress\"]\n"));
-    let secrets = secrets();
+    // Each kind is a matter of the way, not of the secret: a few do for each change.
+    let few = if std::env::var_os("RINGFENCE_LEAKS").is_some() { 20 } else { 5 };
+    let secrets: Vec<String> = secrets().into_iter().take(few).collect();
     let mut variables = String::new();
     for (number, secret) in secrets.iter().enumerate() {
         write!(variables, "APP{number}_TOKEN={secret} ").unwrap();
@@ -49,7 +51,7 @@ fn each_way_that_is_promised_is_stopped() {
         outcome.out.lines().filter(|line| line.starts_with("kind ") && !line.starts_with("kind (")).collect();
     assert!(promised.len() >= 35, "{outcome:?}");
     for line in &promised {
-        assert!(line.ends_with(": 20/20"), "{line}\n{outcome:?}");
+        assert!(line.ends_with(&format!(": {few}/{few}")), "{line}\n{outcome:?}");
     }
     // The server, and the record, have none of them as they are.
     let (heads, bodies) = (world.log("heads.log"), world.log("bodies.log"));
