@@ -126,7 +126,9 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
 }
 
 fn attacks(long: bool, hosted: bool) -> Result<Count, String> {
-    let options = ringfence_attacks::Options { control_all: long, hosted, ..attack::options() };
+    // That the attacks work without a boundary, the other tier's run has shown.
+    let control = long || !hosted;
+    let options = ringfence_attacks::Options { control, control_all: long, hosted, ..attack::options() };
     let summary = ringfence_attacks::run(&options).map_err(|error| error.to_string())?;
     print!("{}", summary.table());
     Ok(Count { passed: summary.passed(), failed: summary.failed() })
