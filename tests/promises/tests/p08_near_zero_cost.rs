@@ -100,20 +100,27 @@ fn a_judged_start_costs_less_than_ten_times_the_target() {
     let place = Place::new();
     let script =
         format!("date +%s%N; i=0; while [ $i -lt {STARTS} ]; do /usr/bin/true; i=$((i+1)); done; date +%s%N");
-    let time = |policy: &str| {
-        let one = || {
-            let outcome = place.run(policy, &script);
-            let times: Vec<f64> = outcome.out.lines().filter_map(|line| line.parse().ok()).collect();
-            let [began, ended] = times[..] else { panic!("{outcome:?}") };
-            (ended - began) / 1e6 / f64::from(STARTS)
-        };
-        (0..3).map(|_| one()).fold(f64::INFINITY, f64::min)
+    let one = |policy: &str| {
+        let outcome = place.run(policy, &script);
+        let times: Vec<f64> = outcome.out.lines().filter_map(|line| line.parse().ok()).collect();
+        let [began, ended] = times[..] else { panic!("{outcome:?}") };
+        (ended - began) / 1e6 / f64::from(STARTS)
     };
     let many: Vec<_> = (0..10_000).map(|number| format!("\"git word{number} *\"")).collect();
-    let list = "[commands]\nallow = [\"sh\", \"true\", \"date\"]\n";
-    let judged = "[commands]\nallow = [\"sh -c *\", \"true ()\", \"date *\"]\ndeny = [\"git push\"]\n";
-    let (free, list, judged) = (time(""), time(list), time(judged));
-    let many = time(&format!("[commands]\ndeny = [{}]\n", many.join(",\n")));
+    let policies = [
+        String::new(),
+        "[commands]\nallow = [\"sh\", \"true\", \"date\"]\n".to_owned(),
+        "[commands]\nallow = [\"sh -c *\", \"true ()\", \"date *\"]\ndeny = [\"git push\"]\n".to_owned(),
+        format!("[commands]\ndeny = [{}]\n", many.join(",\n")),
+    ];
+    // Taken in turns: the machine's slow moments then fall on all of them.
+    let mut quickest = [f64::INFINITY; 4];
+    for _ in 0..5 {
+        for (best, policy) in quickest.iter_mut().zip(&policies) {
+            *best = best.min(one(policy));
+        }
+    }
+    let [free, list, judged, many] = quickest;
     println!(
         "each start, unoptimised build: {free:.3} ms, of a list {list:.3}, judged {judged:.3}, by 10,000 rules {many:.3}"
     );
