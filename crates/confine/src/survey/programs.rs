@@ -38,28 +38,40 @@ pub(super) fn find(
     invoker: &Invoker,
 ) -> Result<Vec<Program>, Refused> {
     let mut programs = Vec::new();
-    let mut known: BTreeMap<String, Vec<Program>> = BTreeMap::new();
-    let parts = if entries.is_empty() { Vec::new() } else { parts(survey, invoker) };
-    for rule in entries {
-        let (name, optional) = program_of(rule);
-        if !known.contains_key(&name) {
-            known.insert(name.clone(), named(&name, rule, &parts, survey, invoker));
-        }
-        let found = known.get(&name).map(Vec::as_slice).unwrap_or_default();
+    for (rule, optional, found) in each(entries, survey, invoker) {
         if found.is_empty() && !optional {
+            let name = program_of(rule).0;
             return Err(Refused::rule(
                 &rule.origin,
                 format!("`{name}` is not a program in any directory of PATH"),
                 "install it, write its absolute path, write `?` behind it to leave it out where it is missing, or remove it",
             ));
         }
-        programs.extend(found.iter().map(|program| Program {
+        programs.extend(found);
+    }
+    Ok(programs)
+}
+
+/// Each entry with whether its program may be missing and what there is of it; a name is looked for once.
+fn each<'a>(
+    entries: &'a [Rule<String>],
+    survey: &Survey,
+    invoker: &Invoker,
+) -> Vec<(&'a Rule<String>, bool, Vec<Program>)> {
+    let mut known: BTreeMap<String, Vec<Program>> = BTreeMap::new();
+    let parts = if entries.is_empty() { Vec::new() } else { parts(survey, invoker) };
+    let one = |rule: &'a Rule<String>| {
+        let (name, optional) = program_of(rule);
+        let found =
+            known.entry(name).or_insert_with_key(|name| named(name, rule, &parts, survey, invoker)).iter();
+        let found = found.map(|program| Program {
             name: rule.value.clone(),
             origin: rule.origin.clone(),
             ..program.clone()
-        }));
-    }
-    Ok(programs)
+        });
+        (rule, optional, found.collect())
+    };
+    entries.iter().map(one).collect()
 }
 
 /// Reads what the programs hold, for a policy that pins them.
@@ -85,8 +97,7 @@ pub(super) fn pin(programs: &mut [Program]) -> Result<(), Refused> {
 
 /// What is there of programs that are denied: they need not be.
 pub(super) fn find_denied(entries: &[Rule<String>], survey: &Survey, invoker: &Invoker) -> Vec<Program> {
-    let parts = if entries.is_empty() { Vec::new() } else { parts(survey, invoker) };
-    entries.iter().flat_map(|rule| named(&program_of(rule).0, rule, &parts, survey, invoker)).collect()
+    each(entries, survey, invoker).into_iter().flat_map(|(.., found)| found).collect()
 }
 
 /// Its name, and whether it may be missing. Every entry was read when the policy was.
