@@ -134,7 +134,7 @@ impl Connections {
             && let Some(reach) = &mut reach
             && reach.sockets.is_some()
         {
-            return self.socket(&call, number, calls, reach);
+            return self.socket(&call, calls, reach);
         }
         if i64::from(call.number) != libc::SYS_connect {
             return self.refuse(&call, calls);

@@ -98,8 +98,12 @@ pub(crate) async fn answer_one(gateway: Rc<Gateway>, socket: UnixStream, source:
                 gateway.refusals.tell(&name, 0, why, source).await;
                 answer
             }
-            // No question: whatever it is, it leads nowhere.
-            None => return,
+            // No question: whatever it is, it leads nowhere, and where to only its packet knew.
+            None => {
+                let why = "UDP leaves a sandbox only as a question for a name".to_owned();
+                gateway.refusals.tell("(an address of a packet)", 0, why, source).await;
+                return;
+            }
         };
         // Who takes no answers gets none.
         let _ = socket.try_write(&answer);

@@ -45,8 +45,8 @@ const SOCKET: [i32; 27] = [
     76, // SO_PASSPIDFD
 ];
 
-/// Options of TCP that say how it sends (tcp(7)). Not among them: TCP_FASTOPEN_CONNECT, whose first packet waits for data; TCP_ULP,
-/// TCP_REPAIR and TCP_MD5SIG, which make something else of it.
+/// Options of TCP that say how it sends (tcp(7)). Not among them: TCP_ULP, TCP_REPAIR and TCP_MD5SIG, which make something else of it.
+/// TCP_FASTOPEN_CONNECT, whose first packet waits for data, has no effect.
 const TCP: [i32; 15] = [
     libc::TCP_NODELAY,
     libc::TCP_MAXSEG,
@@ -150,6 +150,7 @@ fn options() -> Vec<Case> {
     // Whoever asks for it wants to share a port with others of its own.
     cases.extend(level(libc::SOL_SOCKET, &[libc::SO_REUSEPORT], done));
     cases.extend(level(libc::SOL_TCP, &TCP, Verdict::Allow));
+    cases.extend(level(libc::SOL_TCP, &[libc::TCP_FASTOPEN_CONNECT], done));
     cases.extend(level(libc::SOL_IP, &IPV4, done));
     cases.extend(level(libc::SOL_IPV6, &IPV6, done));
     for told in [libc::SOL_SOCKET, libc::SOL_IP, libc::SOL_IPV6] {
@@ -204,7 +205,7 @@ mod tests {
             let high = judge("setsockopt", [3, level as u64 | 1 << 32, option as u64 | 1 << 32, 0, 0, 0]);
             assert_eq!(high, NOTIFY, "{level} {option}");
         }
-        assert_eq!(of(libc::SOL_TCP, libc::TCP_FASTOPEN_CONNECT), DONE | libc::ENOPROTOOPT as u32);
+        assert_eq!(of(libc::SOL_TCP, libc::TCP_FASTOPEN_CONNECT), DONE);
         assert_eq!(of(libc::SOL_TCP, libc::TCP_ULP), DONE | libc::ENOPROTOOPT as u32);
         assert_eq!(of(libc::SOL_TCP, libc::TCP_NODELAY), ALLOW);
         assert_eq!(of(libc::SOL_SOCKET, libc::SO_KEEPALIVE), ALLOW);

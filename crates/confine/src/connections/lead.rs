@@ -1,9 +1,10 @@
 //! Calls about sockets of a network in tier `landlock`, where init makes and connects them (`hosted/sockets.rs`).
 
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 
 use ringfence_sys::seccomp::{self, Notification};
-use ringfence_void::Ledger;
+use ringfence_void::{First, Ledger};
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
@@ -20,7 +21,6 @@ impl Connections {
     pub(super) fn socket(
         &mut self,
         call: &Notification,
-        number: u32,
         calls: &mut Ledger,
         reach: &mut Reach,
     ) -> Option<Refusal> {
@@ -40,9 +40,16 @@ impl Connections {
             Made::Refused => return self.refuse(call, calls),
             Made::Unreachable(asked) => {
                 let (host, port) = (asked.ip().to_canonical().to_string(), asked.port());
-                let what = Refused::Network { host, port, rule: DATAGRAMS.into(), source: 0 };
-                self.unwritten.insert(number, (call.id, Fate::Fails(Errno::CONNREFUSED)));
-                return Some(Refusal { number, process, program: program(process), what });
+                let program = program(process);
+                // A flood of them is counted.
+                if let First::New(number) =
+                    calls.note(&[b"u", host.as_bytes(), &port.to_ne_bytes(), program.as_bytes()])
+                {
+                    let what = Refused::Network { host, port, rule: DATAGRAMS.into(), source: 0 };
+                    self.unwritten.insert(number, (call.id, Fate::Fails(Errno::CONNREFUSED)));
+                    return Some(Refusal { number, process, program, what });
+                }
+                seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::CONNREFUSED))
             }
         };
         None
