@@ -72,7 +72,7 @@ pub use crate::model::*;
 pub use crate::names::Names;
 pub use crate::network::{
     Budget, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, Way, decide_connect, decide_request,
-    network_remedy, written_endpoint,
+    network_remedy, socket_remedy, written_endpoint,
 };
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
