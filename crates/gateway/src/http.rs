@@ -212,7 +212,7 @@ impl Way {
         }
         match sent {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                self.switched(response, task, pass)
+                self.switched(response, task, pass, &used)
             }
             Ok(mut response) => {
                 leave_connection(response.headers_mut());
@@ -229,6 +229,7 @@ impl Way {
         mut response: Response<Incoming>,
         task: Option<OnUpgrade>,
         pass: Option<Pass>,
+        used: &Used,
     ) -> Response<Carried> {
         let (Some(task), Some(pass), true) = (task, pass, websocket::wants(response.headers())) else {
             return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol");
@@ -237,7 +238,9 @@ impl Way {
         *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
         leave_connection(response.headers_mut());
         websocket::announce(response.headers_mut());
-        response.map(body::plain)
+        let (mut head, own) = response.into_parts();
+        used.mask.head(&mut head);
+        Response::from_parts(head, body::plain(own))
     }
 
     /// The request with the secrets that belong on it, and nothing else of them in it.
@@ -297,14 +300,17 @@ impl Way {
 
     /// The answer without the secrets that were on the request.
     fn masked(&self, response: Response<Incoming>, used: Used) -> Response<Carried> {
-        let Some(credentials) = self.gateway.credentials.as_ref().filter(|_| !used.is_empty()) else {
+        let Some(credentials) = self.gateway.credentials.as_ref() else {
             return response.map(body::plain);
         };
         if response.status() == StatusCode::UNAUTHORIZED {
             used.refused(credentials);
         }
         let (mut head, own) = response.into_parts();
-        used.mask.headers(&mut head.headers);
+        used.mask.head(&mut head);
+        if used.mask.is_empty() {
+            return Response::from_parts(head, body::plain(own));
+        }
         Response::from_parts(head, body::masked(own, used.mask))
     }
 
