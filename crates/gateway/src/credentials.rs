@@ -210,8 +210,8 @@ impl Credentials {
             let of = |put: &Put<'_>| put.form.header() == Some(name);
             puts.iter().any(of)
         };
-        let exposed = self.held.iter().zip(&own).find(|(one, here)| **here && one.placeholder.is_some());
-        if let Some((one, _)) = exposed
+        let of_here = self.held.iter().zip(&own).find(|(_, here)| **here);
+        if let Some((one, _)) = of_here
             && let Some(name) =
                 IDENTITIES.iter().find(|name| request.headers().contains_key(**name) && !ours(name))
         {

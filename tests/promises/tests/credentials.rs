@@ -133,6 +133,7 @@ fn files_and_commands_are_fetched_when_used_and_followed() {
 ask() { curl -sm9 -H "Authorization: Bearer $token" https://allowed.example/guarded; }
 ls $BASE/ran 2>&1 | grep -c ran; ask
 touch turn; sleep 1.5; ask; ask
+curl -sm9 -H "Authorization: Bearer attackers" https://denied.example/made | grep -o 'only the policy.s own'
 curl -sm9 https://denied.example/made; curl -sm9 https://denied.example/made
 curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
 "#;
@@ -152,6 +153,7 @@ curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
     assert_eq!(ran, "ran\n", "{outcome:?}");
     let heads = world.log("heads.log");
     assert_eq!(heads.matches("x-made=made-secret-0123456789").count(), 2, "{heads}");
+    assert!(outcome.out.contains("only the policy's own") && !heads.contains("attackers"), "{outcome:?} {heads}");
     assert!(outcome.out.contains("403") && !heads.contains("/broken"), "{outcome:?}");
     assert!(told(&world, "credential.deny", "broken", "exit status: 3"), "{:#?}", world.events());
     assert!(!outcome.out.contains("half"), "{outcome:?}");
