@@ -153,7 +153,10 @@ curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
     assert_eq!(ran, "ran\n", "{outcome:?}");
     let heads = world.log("heads.log");
     assert_eq!(heads.matches("x-made=made-secret-0123456789").count(), 2, "{heads}");
-    assert!(outcome.out.contains("only the policy's own") && !heads.contains("attackers"), "{outcome:?} {heads}");
+    assert!(
+        outcome.out.contains("only the policy's own") && !heads.contains("attackers"),
+        "{outcome:?} {heads}"
+    );
     assert!(outcome.out.contains("403") && !heads.contains("/broken"), "{outcome:?}");
     assert!(told(&world, "credential.deny", "broken", "exit status: 3"), "{:#?}", world.events());
     assert!(!outcome.out.contains("half"), "{outcome:?}");
