@@ -83,7 +83,8 @@ impl Unnamed {
                 self.one(Path::new(&format!("/proc/{}/exe", pid.as_raw_nonzero())), &mut files);
                 match fs::read(format!("/proc/{}/maps", pid.as_raw_nonzero())) {
                     Ok(text) => {
-                        mapped.extend(text.split(|byte| *byte == b'\n').filter_map(|line| self.map(line)))
+                        let lines = text.split(|byte| *byte == b'\n');
+                        mapped.extend(lines.filter_map(|line| self.map(line)));
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => whole = false,
                     Err(_) => {}

@@ -47,6 +47,16 @@ for i in range(150):
     os.unlink('f')
     os.close(fd)
 \"; echo went on",
+        // However slowly, and whoever may not look.
+        "python3 -c \"
+import ctypes, os, time
+ctypes.CDLL(None).prctl(4, 0)
+fd = os.open('f', os.O_RDWR | os.O_CREAT)
+os.unlink('f')
+for i in range(600):
+    os.write(fd, bytes(1 << 20))
+    time.sleep(0.01)
+\"; echo went on",
         // So does what its maker closed to everybody.
         "mkdir d; (sleep 0.1; chmod 0 d) & cd d; dd if=/dev/zero of=big bs=1M count=1500 2>/dev/null; echo went on",
         "python3 -c \"
