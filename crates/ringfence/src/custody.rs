@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
-use ringfence_policy::{Credential, PathPattern, Policy, Rule, SecretSource};
+use ringfence_policy::{Credential, Mode, PathPattern, Policy, Rule, SecretSource};
 
 use crate::chosen;
 use crate::failure::Failure;
@@ -63,6 +63,14 @@ impl Reach {
         };
         all.iter().filter_map(|(name, value)| Some((name.clone(), kept(name, value)?))).collect()
     }
+}
+
+/// The tree of the host in which a task of this policy may change this file as it runs.
+pub(crate) fn written(policy: &Policy, workspace: &Path, file: &Path) -> Option<PathBuf> {
+    let direct = (policy.workspace.mode == Mode::Direct).then(|| workspace.to_path_buf());
+    let granted = policy.files.write.iter().map(|rule| rule.value.path.clone());
+    let trees = direct.into_iter().chain(granted).filter_map(|path| path.canonicalize().ok());
+    Reach(trees.collect()).over(file).map(Path::to_path_buf)
 }
 
 fn executable(path: &Path) -> bool {
@@ -124,4 +132,45 @@ fn refused(name: &str, rule: &Rule<Credential>, why: &str) -> Failure {
     let text = format!("{}: the credential `{name}`: {}: {why}", rule.origin, rule.value.source);
     Failure::new(text)
         .hint("keep secrets, and the programs that get them, outside of the workspace and of `files.write`")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_leads_through_a_tree_that_is_written_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |path: &str| home.path().canonicalize().unwrap().join(path);
+        for directory in ["work/bin", "own/bin"] {
+            fs::create_dir_all(at(directory)).unwrap();
+            fs::write(at(directory).join("get"), "").unwrap();
+            fs::set_permissions(at(directory).join("get"), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        symlink(at("own"), at("work/out")).unwrap();
+        symlink(at("work"), at("own/in")).unwrap();
+        let reach = Reach(vec![at("work")]);
+        for inside in ["work/x", "work/out/bin/get", "own/in/bin/get", "own/../work/bin"] {
+            assert!(reach.over(&at(inside)).is_some(), "{inside}");
+        }
+        assert!(reach.over(&at("own/bin/get")).is_none() && reach.over(&at("own/missing")).is_none());
+        let path = format!("work/bin::relative:{}:{}", at("own/in/bin").display(), at("own/bin").display());
+        let variables: BTreeMap<OsString, OsString> = [
+            ("PATH", path.as_str()),
+            ("PWD", &at("work").display().to_string()),
+            ("LANG", "C:x"),
+            ("EMPTY", ""),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        assert_eq!(reach.program("get", &variables).unwrap(), at("own/bin/get"));
+        assert!(reach.program("./get", &variables).is_err());
+        assert!(reach.program(&at("own/in/bin/get").display().to_string(), &variables).is_err());
+        let left = reach.variables(&variables);
+        assert_eq!(left.get(OsStr::new("PATH")).unwrap(), at("own/bin").as_os_str());
+        assert!(left.len() == 3 && left[OsStr::new("LANG")] == "C:x" && left[OsStr::new("EMPTY")].is_empty());
+    }
 }
