@@ -108,7 +108,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         watcher: Watcher::new(&rules.limits, process::getpid(), memory),
         next: Instant::now(),
     });
-    let unnamed = rules.limits.quota.map(|_| Unnamed::new(own.workspaces(), rules.hosted));
+    let unnamed = rules.limits.quota.map(|limit| Unnamed::new(own.workspaces(), limit, rules.hosted));
     let mut init = Init {
         report,
         inbox,

@@ -31,7 +31,7 @@ pub(crate) struct Quota {
     places: Vec<(PathBuf, OwnedFd)>,
     /// What was there before the task was.
     before: u64,
-    /// What the file system held at the last look at the layers, and what they took of it.
+    /// What the file system held at the last look that saw all, and what the layers took of it.
     known: (u64, u64),
     /// When the layers are looked at next, whatever the file system says.
     rest: Option<Instant>,
@@ -111,7 +111,10 @@ impl ringfence_supervise::Disk for Quota {
         if took.saturating_add(unnamed.0) > self.limit || unseen {
             return Some(Exceeded::quota(self.limit));
         }
-        self.known = (held, took);
+        // As long as something is not seen, whatever the disk holds more may be in it, however slowly it came.
+        if found.whole && unnamed.1 {
+            self.known = (held, took);
+        }
         let least = if may_be > self.limit { SOON } else { LATER };
         self.rest = Some(Instant::now() + (begun.elapsed() * PAUSE).max(least));
         None

@@ -25,6 +25,7 @@ use crate::approvals::{self, Approvals};
 use crate::cli::PolicyArguments;
 use crate::commands::fork::Fork;
 use crate::commands::run::Arguments;
+use crate::custody::Reach;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::{Fate, Settled};
@@ -247,7 +248,8 @@ impl Run {
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let decoys = decoys::make(self.policy).context("random numbers")?;
         let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
-        let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, gateway.as_ref())?;
+        let reach = Reach::of(self.policy, &self.invoker, arguments.workspace.as_deref());
+        let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, &reach, gateway.as_ref())?;
         leaks::begin(self.policy, &self.invoker, &decoys, gateway.as_ref())?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
