@@ -270,7 +270,7 @@ pub fn plan(
     let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
-    let guard = guard::rules(policy, survey)?;
+    let guard = guard::rules(policy, survey, guard::mounted(survey))?;
     tracing::check(policy, host, guard.is_some(), &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);

@@ -247,7 +247,6 @@ fn what_cannot_be_held_here_is_refused_with_the_cause() {
     let place = Place::new();
     place.write("sub/.env", "x");
     for (policy, part) in [
-        ("[commands]\nallow = [\"sh\"]", "commands"),
         ("[network]\nallow = [\"example.org\"]", "network.allow"),
         ("[files]\ndecoy = [\"~/.aws/credentials\"]", "files.decoy"),
         ("[approvals]\non_refusal = \"ask\"\ngrantable = { read = [\"/etc/**\"] }", "approvals.on_refusal"),
@@ -375,7 +374,9 @@ fn whichever_of_ours_is_killed_nothing_runs_on() {
         let script = format!(
             "echo x > made; (setsid sh -c 'trap \"\" HUP INT TERM; sleep {seconds}' &); sleep {seconds}"
         );
-        let mut command = command(&place, "", &["sh", "-c", &script]);
+        // Where init judges starts, nobody gets past it when it is gone.
+        let policy = if round % 2 == 0 { "" } else { "[commands]\ndeny = [\"id\"]" };
+        let mut command = command(&place, policy, &["sh", "-c", &script]);
         let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let begun = Instant::now();
         while sleeping(seconds) < 2 {
