@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_sys::seccomp::Notification;
 use rustix::fs::{self, AtFlags, CWD, FileType};
+use rustix::io::Errno;
 
 /// Trees of the sandbox. What none of them covers is read, and no code.
 #[derive(Clone, Debug)]
@@ -51,7 +52,11 @@ impl Trees {
         // The kernel reads it as 32 bits.
         let descriptor = format!("/proc/{}/fd/{}", call.thread, descriptor as u32);
         // One that is not there fails by itself, as do directories; devices and pipes hold nothing of a file.
-        let found = fs::statat(CWD, &descriptor, AtFlags::empty()).ok()?;
+        let found = match fs::statat(CWD, &descriptor, AtFlags::empty()) {
+            Err(Errno::NOENT) => return None,
+            Err(_) => return Some(descriptor.into()),
+            Ok(found) => found,
+        };
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
             return None;
         }
