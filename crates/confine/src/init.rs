@@ -109,7 +109,8 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         watcher: Watcher::new(&rules.limits, process::getpid(), memory),
         next: Instant::now(),
     });
-    let unnamed = rules.limits.quota.map(|_| Unnamed::new(own.workspaces(), rules.hosted));
+    let looked_at = rules.limits.quota.or(rules.limits.temporary);
+    let unnamed = looked_at.map(|_| Unnamed::new(own.workspaces(), rules.hosted));
     let mut init = Init {
         report,
         inbox,

@@ -208,7 +208,8 @@ pub(crate) fn plan(
         hidden: survey.hidden.iter().map(|marked| marked.path.clone()).collect(),
         own,
     };
-    let limits = crate::limits(policy, host, &mut degraded)?;
+    let mut limits = crate::limits(policy, host, &mut degraded)?;
+    limits.temporary = policy.limits.tmp.as_ref().map(|rule| rule.value);
     degraded.extend(said(&cause, &ids));
     let mut variables = environment::build(policy, survey, invoker, &grants, request);
     let home = grants.covering(&invoker.home).is_some();
@@ -233,7 +234,7 @@ pub(crate) fn plan(
         filter: syscalls::Variant {
             debug: policy.runtime.debug,
             hosted: true,
-            quota: policy.workspace.quota.is_some(),
+            quota: limits.quota.or(limits.temporary).is_some(),
             guarded: guard.is_some(),
             ..Default::default()
         },
@@ -327,8 +328,12 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
             elsewhere,
         );
     }
-    if policy.limits.tmp.is_some() {
-        return refused("limits.tmp", "the temporary directory is no file system of its own", elsewhere);
+    if policy.limits.tmp.is_some() && policy.limits.exact {
+        return refused(
+            "limits.tmp",
+            "the temporary directory is no file system of its own and is looked at every 25 ms, which `limits.exact` refuses",
+            elsewhere,
+        );
     }
     let direct = policy.workspace.mode == Mode::Direct;
     if direct && !(survey.protected.is_empty() && survey.absent_protected.is_empty()) {
