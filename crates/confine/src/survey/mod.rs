@@ -26,6 +26,7 @@ use rustix::io::Errno;
 pub use below::denied_below;
 use grants::Looked;
 pub use place::resolve;
+pub use sockets::way;
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
