@@ -49,6 +49,9 @@ END
     assert!(!world.log("hits.log").contains("DENIED"), "{}", world.log("hits.log"));
     let asked = world.log("dns.log");
     assert!(asked.lines().all(|name| name == "allowed.example"), "a question went out: {asked}");
+    let remedies: Vec<String> =
+        world.events().iter().map(|event| event["detail"]["remedy"].to_string()).collect();
+    assert!(remedies.iter().any(|remedy| remedy.contains("{ host_loopback = 80 }")), "{remedies:?}");
     for (host, port, rule) in [
         ("denied.example", 0, "no rule"),
         ("203.0.113.20", 80, "no rule"),
