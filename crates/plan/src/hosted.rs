@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Credential, Ground, Mode, NetworkRules, Policy, Rule};
+use ringfence_policy::{Ground, Mode, NetworkRules, Policy};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
 use crate::survey::{Marked, Survey};
 use crate::{
-    Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, guard, mounts,
-    syscalls, tracing, workspace,
+    Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, exposed, guard,
+    mounts, syscalls, tracing, workspace,
 };
 
 /// The Landlock ABI whose scopes keep signals and abstract sockets inside (Linux 6.12).
@@ -72,6 +72,9 @@ pub struct Hosted {
     /// Directories that are made for it, and removed with it.
     #[serde(with = "crate::wire::paths")]
     pub own: Vec<PathBuf>,
+    /// Placeholders of credentials in files of its home, and where the policy names those.
+    #[serde(with = "crate::wire::links")]
+    pub exposed: Vec<(PathBuf, PathBuf)>,
     /// Links in its home, and the grants they lead to.
     #[serde(with = "crate::wire::links")]
     pub links: Vec<(PathBuf, PathBuf)>,
@@ -199,10 +202,14 @@ pub(crate) fn plan(
     if request.trust.is_some() {
         landlock.rules.push((Right::Read, base.join(TRUST)));
     }
+    let linked = links(&grants, invoker, own.first());
+    // The task's home is another than the run's own.
+    let homely = grants.covering(&invoker.home).is_some() || policy.environment.set.contains_key("HOME");
     let hosted = Hosted {
         base: base.clone(),
         workspace: inside.clone(),
-        links: links(&grants, invoker, own.first()),
+        exposed: exposed::at_home(policy, request, invoker, own.first().filter(|_| !homely), &linked)?,
+        links: linked,
         written: landlock
             .rules
             .iter()
@@ -319,16 +326,6 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
     }
     if !policy.network.unix.is_empty() {
         return refused("network.allow", "no socket of the host can be led to from here", elsewhere);
-    }
-    let file =
-        |rule: &&Rule<Credential>| rule.value.expose.as_ref().is_some_and(|expose| expose.file.is_some());
-    if let Some(rule) = policy.credentials.values().find(file) {
-        let cause = "a file that only the sandbox sees needs a mount of its own (tier `landlock`, `ringfence doctor` says why)";
-        return Err(Refused::rule(
-            &rule.origin,
-            cause,
-            "expose it as a variable, or run where tier `namespace` can be had",
-        ));
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);

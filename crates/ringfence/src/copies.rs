@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_plan::{Invoker, Plan, Trust};
+use ringfence_plan::{Exposed, Invoker, Plan, Trust};
 use ringfence_policy::Mode;
 use ringfence_record::State;
 use ringfence_workspace::{Copied, Layer};
@@ -27,7 +27,7 @@ pub(crate) fn make(
     plan: &Plan,
     invoker: &Invoker,
     state: &State,
-    trust: Option<&Trust>,
+    (trust, exposed): (Option<&Trust>, &Exposed),
 ) -> Result<(), Failure> {
     let Some(hosted) = &plan.hosted else { return Ok(()) };
     let foreign = plan.ids.outside_uid != invoker.uid;
@@ -59,8 +59,7 @@ pub(crate) fn make(
     };
     let create = |path: &Path| builder.create(path).context(format!("making {}", path.display()));
     for (path, text) in hosted.trust.iter().zip(trust.iter().flat_map(|trust| [&trust.own, &trust.all])) {
-        let made = path.parent().map_or(Ok(()), open_to_all);
-        made.and_then(|()| std::fs::write(path, text)).context(format!("writing {}", path.display()))?;
+        write_for_all(path, text).context(format!("writing {}", path.display()))?;
     }
     let mut made: BTreeSet<&Path> = hosted.own.iter().map(PathBuf::as_path).collect();
     made.iter().try_for_each(|path| create(path))?;
@@ -71,6 +70,16 @@ pub(crate) fn make(
             made.extend(parent.ancestors().take_while(below));
         }
         symlink(target, path).context(format!("making {}", path.display()))?;
+    }
+    for (path, named) in &hosted.exposed {
+        if let Some(parent) = path.parent() {
+            create(parent)?;
+            let below = |above: &&Path| hosted.own.iter().any(|own| above.starts_with(own));
+            made.extend(parent.ancestors().take_while(below));
+        }
+        let text = exposed.files.get(named).map_or("", String::as_str);
+        std::fs::write(path, text).context(format!("making {}", path.display()))?;
+        made.insert(path);
     }
     if plan.mode == Mode::Temporary {
         create(&hosted.workspace)?;
@@ -103,9 +112,15 @@ pub(crate) fn make(
     Ok(())
 }
 
-/// Made, if it is not there; certificates are no secret.
-fn open_to_all(directory: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)
+/// In a directory of its own; certificates are no secret, and the task may be another user.
+fn write_for_all(path: &Path, text: &str) -> std::io::Result<()> {
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+        open(parent, 0o755)?;
+    }
+    std::fs::write(path, text)?;
+    open(path, 0o644)
 }
 
 /// How far a copy is, for a person.

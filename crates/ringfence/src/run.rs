@@ -325,7 +325,7 @@ impl Run {
                 // What changes on the host while it is copied is a change since then.
                 let border = self.border(plan);
                 self.lay(plan)?;
-                copies::make(plan, &self.invoker, &self.state, given.trust.as_ref())?;
+                copies::make(plan, &self.invoker, &self.state, (given.trust.as_ref(), &given.exposed))?;
                 let settle = || copies::settle(plan);
                 let boundary =
                     ringfence_confine::begin_hosted(plan, single, watched, &settle, gateway.take())

@@ -90,7 +90,7 @@ fn requests_are_looked_into_by_an_authority_of_its_own() {
     let world = World::new();
     let network = "allow = [{ host = \"allowed.example\", methods = [\"GET\"], paths = [\"/site/**\"] }]";
     let script = "for path in site/a other; do curl -sm9 -o /dev/null -w '%{http_code}\\n' https://allowed.example/$path; done\n\
-                  curl -sm9 -o /dev/null -w '%{http_code}\\n' -d x https://allowed.example/site/a\n\
+                  curl -sm9 -o /dev/null -w '%{http_code}\\n' -X DELETE https://allowed.example/site/a\n\
                   echo x >> $SSL_CERT_FILE; openssl x509 -noout -subject -in $NODE_EXTRA_CA_CERTS";
     let outcome = run(&world, network, script);
     assert!(outcome.out.starts_with("404\n403\n403\nsubject="), "{outcome:?}");
@@ -235,4 +235,25 @@ touch over; wait $own; echo "status $?""#;
         outcome.out.starts_with("ALLOWED host=allowed.example path=/\nkilled\nthen 6\n100\nstatus "),
         "{outcome:?}"
     );
+}
+
+/// A placeholder is a file of the run's own home; elsewhere there is none to be had, and nothing runs.
+#[test]
+fn a_credential_is_put_on_requests_and_its_placeholder_is_a_file_of_the_home() {
+    let world = World::new();
+    world.place.write(world.base.join("token"), "made-secret-0123456789");
+    let policy = |file: &str| {
+        format!(
+            "allow = [{{ host = \"allowed.example\", methods = [\"GET\"] }}]\n[credentials.tool]\nsource = {{ file = \"{}/token\" }}\n\
+             hosts = [\"allowed.example\"]\npaths = [\"/reflect\"]\nexpose = {{ file = \"{file}\", text = \"token={{secret}}\" }}",
+            world.base.display()
+        )
+    };
+    let script = "read -r line < ~/.tool/token; token=${line#token=}; [ ${#token} -gt 9 ] && [ $token != made-secret-0123456789 ] && echo placeholder\n\
+                  curl -sm9 -H \"authorization: Bearer $token\" https://allowed.example/reflect | grep -ci 'bearer'\n\
+                  curl -sm9 -o /dev/null -w '%{http_code}\\n' -H 'authorization: Bearer other' https://allowed.example/reflect";
+    let outcome = run(&world, &policy("~/.tool/token"), script);
+    assert_eq!(outcome.out, "placeholder\n1\n403\n", "{}\n{}", outcome.err, world.log("hits.log"));
+    let refused = run(&world, &policy("/opt/tool/token"), "echo ran");
+    assert!(refused.out.is_empty() && refused.err.contains("no file of the run's own home"), "{refused:?}");
 }

@@ -445,11 +445,14 @@ fn number(name: &str) -> Option<u64> {
     name.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The sockets of every process that can be looked at: those of the sandbox, and no others (landlock(7), ptrace).
+/// The sockets of every process that can be looked at, but for this one with its copies: those of the sandbox, and no others
+/// (landlock(7), ptrace).
 fn held() -> HashSet<u64> {
+    let own = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
     let mut held = HashSet::new();
     for process in std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
-        if process.file_name().to_str().is_none_or(|name| name.parse::<u32>().is_err()) {
+        let number_of = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        if number_of.is_none_or(|process| process == own) {
             continue;
         }
         for descriptor in
