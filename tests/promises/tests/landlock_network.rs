@@ -120,6 +120,8 @@ def get(s, name="allowed.example"):
 there = socket.gethostbyname("allowed.example"), 80
 denied = "203.0.113.20", 80
 tcp = lambda family=2: socket.socket(family, socket.SOCK_STREAM)
+# Init keeps nothing of what is closed.
+for _ in range(700): tcp().close(); socket.socket(2, 2).close()
 # Again after a refusal, through a copy, through another process, as descriptor of a message.
 s = tcp(); show("refused", lambda: s.connect(denied)); s.connect(there); show("then", lambda: get(s))
 s = tcp(); t = socket.fromfd(s.fileno(), 2, 1); t.connect(there); show("copy", lambda: get(s))
