@@ -201,7 +201,7 @@ pub(crate) fn plan(
         libraries: grants
             .mounts
             .iter()
-            .filter(|granted| granted.access == Access::Execute)
+            .filter(|granted| granted.access == Access::Execute && guard::listed(policy))
             .map(|granted| granted.place.real.clone())
             .collect(),
         searched: survey.search_path.iter().map(|(_, real)| real.clone()).collect(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 use ringfence_policy::CommandRules;
 use serde::Serializer;
@@ -96,6 +97,17 @@ impl fmt::Display for Plan {
         }
         for line in self.guard.iter().flat_map(CommandRules::describe) {
             writeln!(out, "each exec     {line}")?;
+        }
+        if let Some(hosted) = self.hosted.as_ref().filter(|_| self.guard.is_some()) {
+            let names = |paths: &[PathBuf]| -> String {
+                paths.iter().map(|path| escape(path)).collect::<Vec<_>>().join(", ")
+            };
+            write!(out, "each mapping  code from what is executable")?;
+            if !hosted.libraries.is_empty() {
+                let (trees, not) = (names(&hosted.libraries), names(&hosted.searched));
+                write!(out, ", and from {trees} but for {not}")?;
+            }
+            writeln!(out)?;
         }
         writeln!(
             out,
