@@ -95,20 +95,7 @@ impl fmt::Display for Plan {
             }
             None => writeln!(out, "network       none but its own loopback")?,
         }
-        for line in self.guard.iter().flat_map(CommandRules::describe) {
-            writeln!(out, "each exec     {line}")?;
-        }
-        if let Some(hosted) = self.hosted.as_ref().filter(|_| self.guard.is_some()) {
-            let names = |paths: &[PathBuf]| -> String {
-                paths.iter().map(|path| escape(path)).collect::<Vec<_>>().join(", ")
-            };
-            write!(out, "each mapping  code from what is executable")?;
-            if !hosted.libraries.is_empty() {
-                let (trees, not) = (names(&hosted.libraries), names(&hosted.searched));
-                write!(out, ", and from {trees} but for {not}")?;
-            }
-            writeln!(out)?;
-        }
+        self.print_guard(out)?;
         writeln!(
             out,
             "also          no_new_privs, no capabilities, core dumps off, descriptors above 2 closed{}",
@@ -125,6 +112,23 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    fn print_guard(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.guard.iter().flat_map(CommandRules::describe) {
+            writeln!(out, "each exec     {line}")?;
+        }
+        if let Some(hosted) = self.hosted.as_ref().filter(|_| self.guard.is_some()) {
+            let names =
+                |paths: &[PathBuf]| -> String { paths.iter().map(escape).collect::<Vec<_>>().join(", ") };
+            write!(out, "each mapping  code from what is executable")?;
+            if !hosted.libraries.is_empty() {
+                let (trees, not) = (names(&hosted.libraries), names(&hosted.searched));
+                write!(out, ", and from {trees} but for {not}")?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
     /// What tier `landlock` has in place of mounts.
     fn print_hosted(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(hosted) = &self.hosted else { return Ok(()) };
