@@ -168,7 +168,7 @@ impl Connections {
             let _ = seccomp::proceed(self.listener.as_fd(), call.id);
             return None;
         };
-        self.tell(call, path, Purpose::Execute, calls)
+        self.tell(call, path, Purpose::Map, calls)
     }
 
     /// A call on a file fails, and is told of once for each program.

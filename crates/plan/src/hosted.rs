@@ -204,7 +204,7 @@ pub(crate) fn plan(
             .filter(|granted| granted.access == Access::Execute && guard::listed(policy))
             .map(|granted| granted.place.real.clone())
             .collect(),
-        searched: survey.search_path.iter().map(|(_, real)| real.clone()).collect(),
+        searched: distinct(survey.search_path.iter().map(|(_, real)| real.clone())),
         hidden: survey.hidden.iter().map(|marked| marked.path.clone()).collect(),
         own,
     };
@@ -543,6 +543,10 @@ fn rules(
     let mut except: Vec<PathBuf> = survey.hidden.iter().map(|marked| marked.path.clone()).collect();
     except.retain(|path| rules.iter().any(|(_, rule)| path.starts_with(rule)));
     Landlock { abi: host.landlock, rules: rules.into_iter().collect(), except, files: true, scoped: true }
+}
+
+fn distinct(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    paths.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The task's home has a link where a grant lies below the invoker's.
