@@ -23,7 +23,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
-use crate::hosted::{self, Judge, Judged};
+use crate::hosted::{self, Judge, Judged, Trees};
 use crate::reach::Reach;
 use crate::report::{Purpose, Refusal, Refused};
 use crate::written;
@@ -120,9 +120,9 @@ impl Connections {
             if Guard::judges(&call) {
                 return self.execute(&call, number, guard);
             }
-            if let Some(foreign) = guard.foreign(&call) {
-                return self.map(&call, foreign, calls);
-            }
+        }
+        if let Some(judge) = own.hosted.as_ref().filter(|_| Trees::maps(&call)) {
+            return self.map(&call, judge.code().foreign(&call), calls);
         }
         if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
             return self.change(&call, judge, calls);

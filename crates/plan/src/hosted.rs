@@ -180,11 +180,9 @@ pub(crate) fn plan(
     whole(policy, survey, &grants, &place)?;
     let own: Vec<PathBuf> = OWN.iter().map(|name| base.join(name)).collect();
     let inside = place.inside(&survey.workspace.real, survey);
-    // No mount keeps a loader from starting what it can read, so that lists of programs need the guard, too.
     let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
     let workspace = &survey.workspace.real;
-    let ground =
-        Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary, loaders: true };
+    let ground = Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary };
     let guard = guard::rules(policy, survey, ground)?;
     let landlock = rules(policy, survey, host, &grants, &own, &place);
     let hosted = Hosted {
@@ -236,6 +234,8 @@ pub(crate) fn plan(
             hosted: true,
             quota: limits.quota.or(limits.temporary).is_some(),
             guarded: guard.is_some(),
+            // No mount keeps a loader from starting what it can read.
+            mapped: guard.is_some() || policy.commands.is_some(),
             ..Default::default()
         },
         guard,

@@ -317,6 +317,7 @@ pub fn plan(
             io_uring: policy.runtime.io_uring,
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
+            mapped: false,
             hosted: false,
             watch_writes: policy.runtime.watch_writes,
         },

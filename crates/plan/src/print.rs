@@ -116,7 +116,7 @@ impl Plan {
         for line in self.guard.iter().flat_map(CommandRules::describe) {
             writeln!(out, "each exec     {line}")?;
         }
-        if let Some(hosted) = self.hosted.as_ref().filter(|_| self.guard.is_some()) {
+        if let Some(hosted) = self.hosted.as_ref().filter(|_| self.filter.mapped) {
             let names =
                 |paths: &[PathBuf]| -> String { paths.iter().map(escape).collect::<Vec<_>>().join(", ") };
             write!(out, "each mapping  code from what is executable")?;

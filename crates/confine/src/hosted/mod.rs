@@ -4,6 +4,7 @@
 mod attributes;
 mod descendants;
 mod judge;
+mod mapping;
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,6 +31,7 @@ pub(crate) use descendants::{
     end as end_descendants, is_descendant, signal as signal_descendants, threads_of_user,
 };
 pub(crate) use judge::{Judge, Judged};
+pub(crate) use mapping::Trees;
 
 /// Makes the boundary of a plan of tier `landlock`. `settle` is called when nothing of it runs any more, whatever ended it. The
 /// caller must have one thread, and have blocked the signals it takes by descriptor.
