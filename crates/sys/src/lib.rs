@@ -11,6 +11,7 @@ pub mod exec;
 pub mod fds;
 pub mod fork;
 pub mod landlock;
+pub mod lock;
 pub mod memory;
 pub mod mount;
 pub mod network;
