@@ -7,6 +7,7 @@ mod asked;
 mod bad_input;
 mod ceiling;
 mod chaos;
+mod check;
 mod checkpoints;
 mod cleanup;
 mod commands;
