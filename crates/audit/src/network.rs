@@ -74,7 +74,7 @@ fn destination(rule: &Rule<Destination>, found: &mut Found) {
         HostPattern::Name(name) => named(name, rule, found),
         HostPattern::Below(name) => below(name, rule, found),
         HostPattern::Address(address) => {
-            addresses(*address, if address.is_ipv4() { 32 } else { 128 }, rule, found)
+            addresses(*address, if address.is_ipv4() { 32 } else { 128 }, rule, found);
         }
         HostPattern::Network(first, bits) => addresses(*first, *bits, rule, found),
     }

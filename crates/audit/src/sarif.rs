@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::finding::{Finding, Level};
 use crate::rules;
@@ -50,23 +50,21 @@ fn result(finding: &Finding, file: &str, cwd: &Path) -> Value {
         own => (own, finding.line),
     };
     let index = rules::ALL.iter().position(|rule| rule.id == finding.rule.id).unwrap_or(0);
-    let mut location = json!({ "artifactLocation": { "uri": address(uri, cwd) } });
+    let mut location = Map::new();
+    location.insert("artifactLocation".to_owned(), json!({ "uri": address(uri, cwd) }));
     if line > 0 {
-        location["region"] = json!({ "startLine": line });
+        location.insert("region".to_owned(), json!({ "startLine": line }));
     }
-    let mut result = json!({
+    let accepted = json!([{ "kind": "external", "justification": "accepted on the command line" }]);
+    json!({
         "ruleId": finding.rule.id,
         "ruleIndex": index,
         "level": level(finding.level),
         "message": { "text": ringfence_policy::escape(&text) },
         "locations": [{ "physicalLocation": location }],
+        "suppressions": if finding.accepted { accepted } else { json!([]) },
         "properties": { "level": finding.level, "security-severity": severity(finding.level) },
-    });
-    if finding.accepted {
-        result["suppressions"] =
-            json!([{ "kind": "external", "justification": "accepted on the command line" }]);
-    }
-    result
+    })
 }
 
 /// SARIF's words.

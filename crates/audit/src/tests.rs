@@ -11,7 +11,7 @@ fn policy(place: &Path, text: &str) -> Policy {
     std::fs::write(&file, format!("version = 1\n{text}\n")).unwrap();
     let home = place.join("home");
     let context = Context {
-        home: home.clone(),
+        home,
         cwd: place.join("home/w"),
         config_dir: place.join("etc"),
         state_dir: place.join("state"),

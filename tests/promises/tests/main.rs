@@ -42,6 +42,7 @@ mod p07_explained;
 mod p08_near_zero_cost;
 mod p09_no_helpers;
 mod p10_enforcer_confined;
+mod probe;
 mod quota;
 mod snapshot;
 mod switches;
