@@ -95,8 +95,14 @@ fn form(text: &[u8]) -> Option<Secret> {
         return Some(Secret::Form("private key".to_owned()));
     }
     let apart = |byte: &u8| !byte.is_ascii_graphic() || b"\"'`,;()[]{}<>=".contains(byte);
-    let words = text.split(apart).filter(|word| (16..=4096).contains(&word.len()));
+    let words = text.split(apart).filter(|word| (16..=4096).contains(&word.len()) && !example(word));
     words.filter_map(|word| scanner.whole(word)).map(|hit| Secret::Form(hit.name)).next()
+}
+
+/// Documentation marks what it made up.
+fn example(word: &[u8]) -> bool {
+    let word = word.to_ascii_lowercase();
+    word.windows(7).any(|part| part == b"example") || word.ends_with(b"...")
 }
 
 /// The first line of one, and then a line of base64, which no mention of one has.
@@ -126,11 +132,23 @@ fn assigned(name: &str, value: &str) -> Option<Secret> {
         && name.len() <= 64
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let secret = plain && secret_name(&name.replace('-', "_"));
-    (secret
-        && looks_random(value.as_bytes())
-        && value.bytes().all(|byte| byte.is_ascii_graphic())
-        && !value.contains(['$', '<', '{']))
-    .then(|| Secret::Named(name.to_owned()))
+    let bytes = value.as_bytes();
+    let written = bytes.iter().all(u8::is_ascii_graphic) && !value.contains(['$', '<', '{', '[', '(']);
+    // Numbers of pages and of requests are no secrets, and are called tokens.
+    let counted = uuid(value) && name.to_ascii_uppercase().ends_with("TOKEN");
+    let fits = secret && written && !counted && !example(bytes) && looks_random(bytes) && mixed(bytes);
+    fits.then(|| Secret::Named(name.to_owned()))
+}
+
+/// Letters and digits take turns, as they do in no name (`Ipv4AddressesOfPools`).
+fn mixed(word: &[u8]) -> bool {
+    let turn = |pair: &[u8]| matches!(pair, [a, b] if a.is_ascii_digit() != b.is_ascii_digit());
+    word.windows(2).filter(|pair| turn(pair)).count() >= 4
+}
+
+fn uuid(value: &str) -> bool {
+    let lengths: Vec<usize> = value.split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12] && value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -144,6 +162,7 @@ mod tests {
             "export DB_PASSWORD='Zx81kQp0aLw93RtYbn47Vd'",
             "  \"client_secret\": \"Zx81kQp0aLw93RtYbn47Vd\",",
             "spring.datasource.password = Zx81kQp0aLw93RtYbn47Vd",
+            "HEROKU_API_KEY=abcd12f2-46da-4fdb-b8d5-fbd4c466928f",
         ] {
             assert!(matches!(line(text), Some(Secret::Named(_))), "{text}");
         }
@@ -153,6 +172,9 @@ mod tests {
             "token: changeme",
             "PASSWORD=<put-yours-here-1234567890>",
             "cache_key: /usr/lib/x86_64-linux-gnu/libc6",
+            "\"result_key\": \"ServerlessV2PlatformVersions\"",
+            "\"ChangeToken\": \"abcd12f2-46da-4fdb-b8d5-fbd4c466928f\",",
+            "\"nextToken\": \"RW5DdDJkMWYwZjM2MzM2VHVpOHJIUXlDUXlhc2QzRGViYnc9SEXAMPLE=\"",
         ] {
             assert_eq!(line(text), None, "{text}");
         }

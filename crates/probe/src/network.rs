@@ -26,6 +26,7 @@ pub(crate) fn look(request: &Request, out: &mut Out<'_>) {
         .map(|(name, _)| name.trim().to_owned())
         .filter(|name| name != "lo")
         .collect();
+    let alone = names.is_empty();
     out.list(
         "network-interfaces",
         Level::Low,
@@ -57,14 +58,15 @@ pub(crate) fn look(request: &Request, out: &mut Out<'_>) {
         "names that are asked for carry data, where it can be reached",
     );
     let own = listener();
-    out.list(
-        "network-host-services",
-        Level::Medium,
-        listening(own.as_ref().ok().map(SocketAddr::port)),
-        "services listen on this loopback",
-        "nobody else listens on this loopback",
-        "services on loopback often trust whoever reaches them",
-    );
+    let ports = listening(own.as_ref().ok().map(SocketAddr::port));
+    // A machine has more than loopback: where there is nothing else, the network is the environment's own, and so is who listens.
+    let (level, open) = match alone {
+        false => (Level::Medium, "services listen on this loopback"),
+        true => (Level::Note, "services listen on this loopback, which is of a network of its own"),
+    };
+    let (closed, why) =
+        ("nobody else listens on this loopback", "services on loopback often trust whoever reaches them");
+    out.list("network-host-services", level, ports, open, closed, why);
     let (state, what) = match own {
         Ok(_) => (State::Open, "a listener of its own can be reached on loopback".to_owned()),
         Err(error) => (State::Closed, format!("no listener of its own on loopback: {error}")),

@@ -125,7 +125,9 @@ fn chosen_source(arguments: &Arguments, invoker: &Invoker) -> (Source, String) {
 }
 
 fn look(policy: &Policy, invoker: &Invoker, arguments: &Arguments) -> Vec<Finding> {
-    let workspace = chosen::workspace(policy, invoker, arguments.workspace.as_deref());
+    // Without `.` in it, as findings show it.
+    let workspace: PathBuf =
+        chosen::workspace(policy, invoker, arguments.workspace.as_deref()).components().collect();
     let search: Vec<PathBuf> = match invoker.variables.get(std::ffi::OsStr::new("PATH")) {
         Some(path) if !arguments.no_host => {
             std::env::split_paths(path).filter(|path| path.is_absolute()).collect()
