@@ -120,6 +120,9 @@ impl Connections {
             if Guard::judges(&call) {
                 return self.execute(&call, number, guard);
             }
+            if let Some(foreign) = guard.foreign(&call) {
+                return self.map(&call, foreign, calls);
+            }
         }
         if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
             return self.change(&call, judge, calls);
@@ -159,6 +162,35 @@ impl Connections {
         }
     }
 
+    /// A call that maps a file as code: it goes on, or fails as on a mount that is noexec (mmap(2)).
+    fn map(&mut self, call: &Notification, foreign: Option<PathBuf>, calls: &mut Ledger) -> Option<Refusal> {
+        let Some(path) = foreign else {
+            let _ = seccomp::proceed(self.listener.as_fd(), call.id);
+            return None;
+        };
+        self.tell(call, path, Purpose::Execute, calls)
+    }
+
+    /// A call on a file fails, and is told of once for each program.
+    fn tell(
+        &mut self,
+        call: &Notification,
+        path: PathBuf,
+        purpose: Purpose,
+        calls: &mut Ledger,
+    ) -> Option<Refusal> {
+        let process = group(call.thread).unwrap_or(call.thread);
+        let program = program(process);
+        let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), program.as_bytes()];
+        if let First::New(number) = calls.note(&what) {
+            let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
+            self.unwritten.insert(number, (call.id, Fate::Fails(Errno::PERM)));
+            return Some(Refusal { number, process, program, what });
+        }
+        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::PERM));
+        None
+    }
+
     /// A call that init makes, in tier `landlock`.
     fn change(&mut self, call: &Notification, judge: &Judge, calls: &mut Ledger) -> Option<Refusal> {
         let listener = self.listener.as_fd();
@@ -166,19 +198,11 @@ impl Connections {
             Ok(Judged::Done(value)) => Ok(value),
             Ok(Judged::Never) => return self.refuse(call, calls),
             Ok(Judged::Refused(path)) => {
-                let process = group(call.thread).unwrap_or(call.thread);
-                let program = program(process);
-                let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), program.as_bytes()];
-                if let First::New(number) = calls.note(&what) {
-                    let purpose = match i64::from(call.number) {
-                        libc::SYS_inotify_add_watch => Purpose::Read,
-                        _ => Purpose::Write,
-                    };
-                    let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
-                    self.unwritten.insert(number, (call.id, Fate::Fails(Errno::PERM)));
-                    return Some(Refusal { number, process, program, what });
-                }
-                Err(Errno::PERM)
+                let purpose = match i64::from(call.number) {
+                    libc::SYS_inotify_add_watch => Purpose::Read,
+                    _ => Purpose::Write,
+                };
+                return self.tell(call, path, purpose, calls);
             }
             Err(errno) => Err(errno),
         };

@@ -16,7 +16,7 @@ use rustix::process::{self, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use crate::child::{Outcome, Own};
 use crate::connections::Connections;
 use crate::guard::Guard;
-use crate::hosted;
+use crate::hosted::{self, Judge};
 use crate::job::{self, Rules, Told};
 use crate::orders::{Job, Request};
 use crate::reach::Reach;
@@ -102,13 +102,15 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     keep_only(&kept);
     send(report.as_fd(), &Message::Ready);
     rules.prepare();
-    let guard = rules.guard.take().map(|guard| Guard::new(guard, rules.debug));
+    let trees = own.hosted.as_ref().map(Judge::trees);
+    let guard = rules.guard.take().map(|guard| Guard::new(guard, rules.debug, trees));
     let reach = rules.network.take().map(Reach::new);
     let watcher = rules.watched.then(|| Watch {
         watcher: Watcher::new(&rules.limits, process::getpid(), memory),
         next: Instant::now(),
     });
-    let unnamed = rules.limits.quota.map(|_| Unnamed::new(own.workspaces(), rules.hosted));
+    let looked_at = [rules.limits.quota, rules.limits.temporary].into_iter().flatten().min();
+    let unnamed = looked_at.map(|limit| Unnamed::new(own.workspaces(), limit, rules.hosted));
     let mut init = Init {
         report,
         inbox,

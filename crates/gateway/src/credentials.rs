@@ -72,11 +72,30 @@ impl Credentials {
         self.held.iter().filter_map(|one| Some((one.name.as_str(), one.placeholder.as_deref()?)))
     }
 
-    /// Those secrets that are there right now.
+    /// Those secrets that are there right now, or were before.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Known> {
-        (0..).zip(&self.held).filter_map(|(number, one)| {
-            Some(Known { name: format!("the credential `{}`", one.name), value: self.vault.here(number)? })
+        (0..).zip(&self.held).flat_map(|(number, one)| {
+            let known = |value| Known { name: format!("the credential `{}`", one.name), value };
+            self.vault.here(number).into_iter().map(known)
         })
+    }
+
+    /// What no answer may show: a server may repeat a secret in the answer to another request, or tell it to other servers.
+    fn mask(&self) -> Mask {
+        let mut mask = Mask::default();
+        for (number, one) in (0..).zip(&self.held) {
+            for secret in self.vault.here(number) {
+                mask.hide(&secret, one.placeholder.as_deref());
+                for form in &one.credential.inject {
+                    match form {
+                        Form::Query(_) => mask.hide(escaped(&secret).as_bytes(), None),
+                        Form::Basic(_) => mask.hide_encoded(&secret),
+                        Form::Header(..) => {}
+                    }
+                }
+            }
+        }
+        mask
     }
 
     /// Puts secrets on a request that the rules allow, `secure` over TLS that is looked into.
@@ -89,6 +108,14 @@ impl Credentials {
     ) -> Result<Used, Denied> {
         let puts = self.judge(request, target, secure)?;
         let mut used = Used::default();
+        // What comes back compressed could not be masked.
+        if self
+            .held
+            .iter()
+            .any(|one| one.credential.hosts.iter().any(|host| host.is(&target.peer(), host.port)))
+        {
+            request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         for put in puts {
             let Some(one) = self.held.get(put.number) else { continue };
             let number = u32::try_from(put.number).unwrap_or(u32::MAX);
@@ -102,10 +129,7 @@ impl Credentials {
             })?;
             used.numbers.push(put.number);
         }
-        if !used.numbers.is_empty() {
-            // What comes back compressed could not be masked.
-            request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
+        used.mask.add(self.mask());
         for number in &used.numbers {
             self.note(gateway, *number, target, request).await;
         }
@@ -186,8 +210,8 @@ impl Credentials {
             let of = |put: &Put<'_>| put.form.header() == Some(name);
             puts.iter().any(of)
         };
-        let exposed = self.held.iter().zip(&own).find(|(one, here)| **here && one.placeholder.is_some());
-        if let Some((one, _)) = exposed
+        let of_here = self.held.iter().zip(&own).find(|(_, here)| **here);
+        if let Some((one, _)) = of_here
             && let Some(name) =
                 IDENTITIES.iter().find(|name| request.headers().contains_key(**name) && !ours(name))
         {
@@ -334,7 +358,6 @@ fn place<B>(
     secret: &[u8],
     mask: &mut Mask,
 ) -> Option<()> {
-    mask.hide(secret, placeholder);
     match form {
         Form::Header(name, before, behind) => {
             let value = [before.as_bytes(), secret, behind.as_bytes()].concat();
@@ -359,16 +382,7 @@ fn place<B>(
             set(request.headers_mut(), "authorization", format!("Basic {word}").as_bytes())
         }
         Form::Query(name) => {
-            let mut escaped = String::new();
-            for byte in secret {
-                match byte {
-                    byte if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => {
-                        escaped.push(char::from(*byte));
-                    }
-                    byte => escaped.push_str(&format!("%{byte:02X}")),
-                }
-            }
-            mask.hide(escaped.as_bytes(), None);
+            let escaped = escaped(secret);
             let kept = request.uri().query().into_iter().flat_map(|query| query.split('&'));
             let kept = kept.filter(|part| part.split('=').next() != Some(name)).map(str::to_owned);
             let query: Vec<String> = kept.chain([format!("{name}={escaped}")]).collect();
@@ -377,6 +391,18 @@ fn place<B>(
             Some(())
         }
     }
+}
+
+/// As a parameter of a query (RFC 3986, section 2.3).
+fn escaped(secret: &[u8]) -> String {
+    let mut escaped = String::new();
+    for byte in secret {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => escaped.push(char::from(*byte)),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
 }
 
 fn set(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Option<()> {

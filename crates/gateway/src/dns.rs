@@ -120,8 +120,11 @@ fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
         let why = format!("the credential `{}`: {}", denied.credential, denied.rule);
         return refused(&name, why, Rcode::REFUSED);
     }
-    let scanner = gateway.guard.as_ref().and_then(|guard| guard.scanner(gateway.credentials.as_deref()));
-    if let Some(hit) = scanner.and_then(|scanner| guard::name(&scanner, &name)) {
+    let look = |guard: &guard::Guard| match guard.scanner(gateway.credentials.as_deref()) {
+        Some(scanner) => guard::name(&scanner, &name),
+        None => Some(guard::unable()),
+    };
+    if let Some(hit) = gateway.guard.as_ref().and_then(look) {
         // Who keeps the record is told of no more than that.
         let asked = "(a name that is not written down)".to_owned();
         let why = format!("{}, {}, is in the name that is asked for: `[leaks]`", hit.name, hit.way);

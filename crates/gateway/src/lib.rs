@@ -23,6 +23,7 @@ mod publish;
 mod refusals;
 mod relay;
 mod resolver;
+mod rewrite;
 mod search;
 mod socket;
 mod upstream;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Mode, NetworkRules, Policy};
+use ringfence_policy::{Ground, Mode, NetworkRules, Policy};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
@@ -75,6 +75,12 @@ pub struct Hosted {
     /// Trees in which nobody but the task can have made a socket.
     #[serde(with = "crate::wire::paths")]
     pub sockets: Vec<PathBuf>,
+    /// Executable trees, of which a list of programs leaves only these executable: what lies there may be loaded as code still.
+    #[serde(with = "crate::wire::paths")]
+    pub libraries: Vec<PathBuf>,
+    /// But not from these, the directories of PATH, where a list names what is.
+    #[serde(with = "crate::wire::paths")]
+    pub searched: Vec<PathBuf>,
     /// What copies leave out, and why is in the plan's rules.
     #[serde(with = "crate::wire::paths")]
     pub hidden: Vec<PathBuf>,
@@ -173,10 +179,17 @@ pub(crate) fn plan(
     let place = Place::of(policy, survey, base);
     whole(policy, survey, &grants, &place)?;
     let own: Vec<PathBuf> = OWN.iter().map(|name| base.join(name)).collect();
+    let inside = place.inside(&survey.workspace.real, survey);
+    // No mount keeps a loader from starting what it can read, so that lists of programs need the guard, too.
+    let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
+    let workspace = &survey.workspace.real;
+    let ground =
+        Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary, loaders: true };
+    let guard = guard::rules(policy, survey, ground)?;
     let landlock = rules(policy, survey, host, &grants, &own, &place);
     let hosted = Hosted {
         base: base.clone(),
-        workspace: place.inside(&survey.workspace.real, survey),
+        workspace: inside.clone(),
         links: links(&grants, invoker, own.first()),
         written: landlock
             .rules
@@ -185,10 +198,18 @@ pub(crate) fn plan(
             .map(|(_, path)| path.clone())
             .collect(),
         sockets: own.iter().cloned().chain(place.own().cloned()).collect(),
+        libraries: grants
+            .mounts
+            .iter()
+            .filter(|granted| granted.access == Access::Execute)
+            .map(|granted| granted.place.real.clone())
+            .collect(),
+        searched: survey.search_path.iter().map(|(_, real)| real.clone()).collect(),
         hidden: survey.hidden.iter().map(|marked| marked.path.clone()).collect(),
         own,
     };
-    let limits = crate::limits(policy, host, &mut degraded)?;
+    let mut limits = crate::limits(policy, host, &mut degraded)?;
+    limits.temporary = policy.limits.tmp.as_ref().map(|rule| rule.value);
     degraded.extend(said(&cause, &ids));
     let mut variables = environment::build(policy, survey, invoker, &grants, request);
     let home = grants.covering(&invoker.home).is_some();
@@ -213,10 +234,11 @@ pub(crate) fn plan(
         filter: syscalls::Variant {
             debug: policy.runtime.debug,
             hosted: true,
-            quota: policy.workspace.quota.is_some(),
+            quota: limits.quota.or(limits.temporary).is_some(),
+            guarded: guard.is_some(),
             ..Default::default()
         },
-        guard: None,
+        guard,
         network: None,
         limits,
         host_name: "",
@@ -270,13 +292,6 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         })
     };
     let elsewhere = "remove it, or run where tier `namespace` can be had";
-    if guard::rules(policy, survey)?.is_some() || policy.commands.is_some() {
-        return refused(
-            "commands",
-            "rules for single commands need mounts that cannot be written",
-            elsewhere,
-        );
-    }
     if NetworkRules::of(policy).is_some() {
         let network = &policy.network;
         let key = match (network.allow.is_empty() && network.unix.is_empty(), network.publish.is_empty()) {
@@ -289,7 +304,7 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);
     }
-    if policy.approvals.ask {
+    if policy.approvals.ask && !policy.approvals.read.is_empty() {
         return refused(
             "approvals.on_refusal",
             "who looks for what is not granted is not seen, so nobody can be asked",
@@ -313,8 +328,12 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
             elsewhere,
         );
     }
-    if policy.limits.tmp.is_some() {
-        return refused("limits.tmp", "the temporary directory is no file system of its own", elsewhere);
+    if policy.limits.tmp.is_some() && policy.limits.exact {
+        return refused(
+            "limits.tmp",
+            "the temporary directory is no file system of its own and is looked at every 25 ms, which `limits.exact` refuses",
+            elsewhere,
+        );
     }
     let direct = policy.workspace.mode == Mode::Direct;
     if direct && !(survey.protected.is_empty() && survey.absent_protected.is_empty()) {
@@ -412,9 +431,11 @@ fn whole(policy: &Policy, survey: &Survey, grants: &Grants, place: &Place) -> Re
         .filter(|granted| granted.access == Access::Write)
         .map(|granted| granted.place.real.as_path())
         .collect();
+    let listed = guard::listed(policy);
     let executed = |path: &Path| {
         grants.mounts.iter().any(|granted| {
             granted.access == Access::Execute
+                && !listed
                 && path.starts_with(&granted.place.real)
                 && path != granted.place.real
         })
@@ -424,6 +445,17 @@ fn whole(policy: &Policy, survey: &Survey, grants: &Grants, place: &Place) -> Re
             "files.write",
             format!("{} lies in an executable tree, and what is written there could be run", path.display()),
             "grant a directory outside of it",
+        );
+    }
+    let inside = |path: &Path| written.iter().any(|tree| path.starts_with(tree));
+    if let Some(program) = guard::started(survey).find(|program| inside(&program.real)) {
+        return refused(
+            "files.write",
+            format!(
+                "{} is listed in `[commands]` and lies in a tree that is written",
+                program.real.display()
+            ),
+            "grant a directory without it, or list another program",
         );
     }
     if let Some(root) = &place.direct {
@@ -478,10 +510,16 @@ fn rules(
         let right = match granted.access {
             Access::Read => Right::Read,
             Access::Write => Right::Write,
+            Access::Execute if guard::listed(policy) => Right::Read,
             Access::Execute => Right::Execute,
         };
         rules.insert((right, granted.place.real.clone()));
     }
+    // What lies in the workspace is the task's to change, and no program of a list's.
+    let programs = guard::started(survey).map(|place| &place.real).filter(|path| {
+        grants.covering(path).is_some() && !place.direct.iter().any(|root| path.starts_with(root))
+    });
+    rules.extend(programs.map(|path| (Right::Execute, path.clone())));
     rules.extend(survey.git.iter().map(|git| (Right::Read, git.place.real.clone())));
     // A rule of the policy's is none for what is hidden; the run's own directories lie in ringfence's state, which is.
     rules.retain(|(_, path)| !denied(path));

@@ -3,7 +3,7 @@
 //! The answers are data (`syscalls.toml`), the conditions stand in `conditions.rs`.
 
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
-use crate::conditions::{ENOSYS, TOLD, alone, always, closer, conditions, sealed_memfd, writing};
+use crate::conditions::{ENOSYS, TOLD, alone, always, closer, conditions, mapping, sealed_memfd, writing};
 
 /// How a system call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -85,6 +85,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "clone") if variant.guarded => alone(),
+            (Answer::Allow, "mmap") if variant.guarded && variant.hosted => mapping(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
             (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
             (Answer::Allow, name) if variant.hosted && closer(name).is_some() => {

@@ -17,7 +17,7 @@ use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
 
-pub use decide::{decide_connect, decide_request, network_remedy, written_endpoint};
+pub use decide::{decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint};
 pub use granted::GrantedHost;
 
 /// Who is asked for.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_plan::{Invoker, Plan};
 use ringfence_policy::Mode;
+use ringfence_record::State;
 use ringfence_workspace::{Copied, Layer};
 
 use crate::failure::{Context, Failure};
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Makes them all, for the user that the task will be.
-pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
+pub(crate) fn make(plan: &Plan, invoker: &Invoker, state: &State) -> Result<(), Failure> {
     let Some(hosted) = &plan.hosted else { return Ok(()) };
     let foreign = plan.ids.outside_uid != invoker.uid;
     if foreign {
@@ -68,7 +69,7 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
         return made.iter().rev().try_for_each(|path| own(path));
     }
     made.iter().rev().try_for_each(|path| own(path))?;
-    layers::make(plan)?;
+    layers::make(plan, state)?;
     for layer in &plan.layers {
         let copy = layer.directory.join("copy");
         let upper = layer.directory.join("upper");

@@ -13,6 +13,7 @@ use ringfence_policy::{Credential, Form, Policy, Rule, SECRET, SecretSource};
 use ringfence_sys::secret;
 use zeroize::Zeroize;
 
+use crate::custody::{self, Reach};
 use crate::failure::{Context, Failure};
 use crate::keeper::{plain, shaped};
 use crate::run::not_confined;
@@ -24,6 +25,7 @@ const USER: &str = "x-access-token";
 pub(crate) fn begin(
     policy: &Policy,
     invoker: &mut Invoker,
+    reach: &Reach,
     gateway: Option<&Gateway>,
 ) -> Result<(Option<Keeper>, Exposed), Failure> {
     if policy.credentials.is_empty() {
@@ -33,7 +35,7 @@ pub(crate) fn begin(
     let gateway =
         gateway.ok_or_else(|| Failure::new("credentials need a gateway, and this policy has none"))?;
     let mut known = Vec::new();
-    let outcome = take(policy, invoker, &mut known).and_then(|(keeper, held)| {
+    let outcome = take(policy, invoker, reach, &mut known).and_then(|(keeper, held)| {
         let exposed = exposed(&held);
         gateway.hold(held, &mut known, keeper.as_ref()).map_err(not_confined)?;
         Ok((keeper, exposed))
@@ -46,6 +48,7 @@ pub(crate) fn begin(
 fn take(
     policy: &Policy,
     invoker: &mut Invoker,
+    reach: &Reach,
     known: &mut Vec<(u32, Vec<u8>)>,
 ) -> Result<(Option<Keeper>, Vec<Held>), Failure> {
     let (mut held, mut fetching, mut names) = (Vec::new(), Vec::new(), Vec::new());
@@ -64,7 +67,10 @@ fn take(
             placeholder = Some(made?);
             names.push(variable);
         } else {
-            let (source, like) = (credential.source.clone(), credential.like.clone());
+            let (mut source, like) = (credential.source.clone(), credential.like.clone());
+            if let SecretSource::Command(words) = &mut source {
+                *words = custody::command(words, reach, invoker).map_err(|why| absent(name, rule, &why))?;
+            }
             fetching.push(Fetching { number, source, like });
         }
         held.push(Held { name: name.clone(), credential: credential.clone(), placeholder });
@@ -78,7 +84,8 @@ fn take(
     if fetching.is_empty() {
         return Ok((None, hide(held)));
     }
-    let (keeper, placeholders) = Keeper::start(&fetching, &invoker.variables).map_err(not_confined)?;
+    let (keeper, placeholders) =
+        Keeper::start(&fetching, &reach.variables(&invoker.variables)).map_err(not_confined)?;
     for (one, made) in fetching.iter().zip(placeholders) {
         let number = usize::try_from(one.number).unwrap_or(usize::MAX);
         let (Some(held), Some((name, rule))) = (held.get_mut(number), policy.credentials.iter().nth(number))

@@ -50,7 +50,12 @@ pub(crate) fn take(policy: &Policy, plan: &Plan, invoker: &Invoker, run: &Path) 
         Failure::new(format!("the snapshot of the workspace: {failure}"))
             .hint("choose `workspace.mode = \"review\"`, which needs none, or `snapshot = false`")
     })?;
-    let started = now();
+    // Times of files tick: what the task changes at once may bear one from before.
+    let mut started = now();
+    started.nsec -= 20_000_000;
+    if started.nsec < 0 {
+        (started.sec, started.nsec) = (started.sec - 1, started.nsec + 1_000_000_000);
+    }
     write(&place, &Times { started, ended: None })?;
     let cost = before.saturating_sub(free(&place)).min(done.bytes);
     terminal::error(&format!(

@@ -12,6 +12,7 @@ pub mod fds;
 pub mod fork;
 pub mod harmless;
 pub mod landlock;
+pub mod lock;
 pub mod memory;
 pub mod mount;
 pub mod network;

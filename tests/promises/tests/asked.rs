@@ -243,6 +243,15 @@ fn a_grant_for_always_is_a_line_of_the_policy() {
     assert_eq!(refused.status, 125, "{refused:?}");
     assert_eq!(std::fs::read_to_string(broken).unwrap(), "version = 1\nfiles = 3\n");
     assert_eq!(text_of(child), "granted\n");
+    // What a policy would read as another path neither: `odd?` is `odd`, if that is there.
+    let odd = format!("{}/odd?", asking.data);
+    std::fs::write(&odd, "granted\n").unwrap();
+    let child = run(&format!("cat '{odd}'"));
+    asking.wait_for(&odd);
+    let refused = asking.grant(&odd, &["--always", "ringfence.toml"]);
+    assert!(refused.err.contains("pattern"), "{refused:?}");
+    assert_eq!(text_of(child), "granted\n");
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), now);
     let names: Vec<_> =
         std::fs::read_dir(&place.workspace).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");

@@ -13,7 +13,7 @@ struct Owned {
 
 impl Owned {
     fn new(policy: &str) -> Self {
-        let place = Place::new();
+        let place = Place::new().in_tier(module_path!());
         let policy = place.policy(policy);
         Self { place, policy }
     }

@@ -12,6 +12,13 @@ mod checkpoints;
 mod cleanup;
 mod commands;
 mod commands_granted;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_granted.rs"]
+mod commands_granted_landlock;
+mod commands_hosted;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands.rs"]
+mod commands_landlock;
 mod container;
 mod credentials;
 mod decoys;

@@ -28,6 +28,7 @@ pub use below::denied_below;
 use grants::Looked;
 pub use missing::missing;
 pub use place::resolve;
+pub use sockets::way;
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
