@@ -7,7 +7,7 @@ use ringfence_promises::{Place, binary, root};
 use serde_json::{Value, json};
 
 /// What Docker gives root by default.
-const USUAL: &[&str] = &[
+pub(crate) const USUAL: &[&str] = &[
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FSETID",
@@ -24,16 +24,16 @@ const USUAL: &[&str] = &[
     "CAP_AUDIT_WRITE",
 ];
 
-struct Container {
-    uid: u32,
-    capabilities: Vec<&'static str>,
-    masked: bool,
+pub(crate) struct Container {
+    pub(crate) uid: u32,
+    pub(crate) capabilities: Vec<&'static str>,
+    pub(crate) masked: bool,
     /// As Docker's default profile answers what makes namespaces and mounts (moby's profiles/seccomp/default.json).
-    filtered: bool,
+    pub(crate) filtered: bool,
 }
 
 /// Runs words in it; without root, in a rootless one. The status, and everything that was printed.
-fn inside(container: &Container, words: &[&str]) -> (i32, String) {
+pub(crate) fn inside(container: &Container, words: &[&str]) -> (i32, String) {
     let place = Place::new();
     let bundle = place.base.path().join("bundle");
     let rootfs = bundle.join("rootfs");
