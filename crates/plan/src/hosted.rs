@@ -4,14 +4,16 @@
 //! Landlock can only add rights below a directory, never take one away. So what is hidden inside a readable tree is held by
 //! granting everything beside it one by one; inside a writable tree it cannot be held, and such a policy is refused.
 
+mod whole;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Ground, Mode, NetworkRules, Policy};
+use ringfence_policy::{Credential, Ground, Mode, NetworkRules, Policy, Rule};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
-use crate::survey::{Marked, Survey};
+use crate::survey::Survey;
 use crate::{
     Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, guard, mounts,
     syscalls, tracing, workspace,
@@ -26,6 +28,10 @@ const ROOT: &str = "root-uid";
 /// Below the run's directory: the task's home and its temporary directory.
 const OWN: [&str; 2] = ["home", "tmp"];
 
+/// Below it as well, and not the task's to write: whom it trusts where TLS is looked into.
+const TRUST: &str = "trust";
+const TRUSTED: [&str; 2] = ["authority.pem", "authorities.pem"];
+
 /// The copy of a directory that is worked on, below its layer.
 pub(crate) const COPY: &str = "copy";
 
@@ -37,7 +43,7 @@ const EXPECTED: [&str; 18] = [
     "/etc/passwd",
     "/etc/group",
     "/etc/nsswitch.conf",
-    "/etc/hosts",
+    HOSTS,
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
@@ -53,6 +59,8 @@ const EXPECTED: [&str; 18] = [
     "/proc/sys/vm/overcommit_memory",
     "/sys/devices/system/cpu/online",
 ];
+
+const HOSTS: &str = "/etc/hosts";
 
 /// What such a sandbox is given instead of mounts.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +83,9 @@ pub struct Hosted {
     /// Trees in which nobody but the task can have made a socket.
     #[serde(with = "crate::wire::paths")]
     pub sockets: Vec<PathBuf>,
+    /// Where TLS is looked into: files with the sandbox's own authority, and with all that are trusted.
+    #[serde(with = "crate::wire::paths")]
+    pub trust: Vec<PathBuf>,
     /// Executable trees, of which a list of programs leaves only these executable: what lies there may be loaded as code still.
     #[serde(with = "crate::wire::paths")]
     pub libraries: Vec<PathBuf>,
@@ -177,14 +188,17 @@ pub(crate) fn plan(
     let grants = grants::collect(policy, survey, &ids)?;
     let base = if ids.outside_uid == invoker.uid { &request.layers } else { &request.aside };
     let place = Place::of(policy, survey, base);
-    whole(policy, survey, &grants, &place)?;
+    whole::check(policy, survey, &grants, &place)?;
     let own: Vec<PathBuf> = OWN.iter().map(|name| base.join(name)).collect();
     let inside = place.inside(&survey.workspace.real, survey);
     let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
     let workspace = &survey.workspace.real;
     let ground = Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary };
     let guard = guard::rules(policy, survey, ground)?;
-    let landlock = rules(policy, survey, host, &grants, &own, &place);
+    let mut landlock = rules(policy, survey, host, &grants, &own, &place);
+    if request.trust.is_some() {
+        landlock.rules.push((Right::Read, base.join(TRUST)));
+    }
     let hosted = Hosted {
         base: base.clone(),
         workspace: inside.clone(),
@@ -204,12 +218,21 @@ pub(crate) fn plan(
             .collect(),
         searched: distinct(survey.search_path.iter().map(|(_, real)| real.clone())),
         hidden: survey.hidden.iter().map(|marked| marked.path.clone()).collect(),
+        trust: request
+            .trust
+            .as_ref()
+            .map(|_| TRUSTED.map(|name| base.join(TRUST).join(name)).to_vec())
+            .unwrap_or_default(),
         own,
     };
+    let network = NetworkRules::of(policy);
     let mut limits = crate::limits(policy, host, &mut degraded)?;
     limits.temporary = policy.limits.tmp.as_ref().map(|rule| rule.value);
     degraded.extend(said(&cause, &ids));
-    let mut variables = environment::build(policy, survey, invoker, &grants, request);
+    let trust = base.join(TRUST);
+    let trusted = TRUSTED.map(|name| trust.join(name));
+    let [first, second] = &trusted;
+    let mut variables = environment::build(policy, survey, invoker, &grants, request, [first, second]);
     let home = grants.covering(&invoker.home).is_some();
     for (name, path) in ["HOME", "TMPDIR"].iter().zip(&hosted.own) {
         let kept = policy.environment.set.contains_key(*name) || *name == "HOME" && home;
@@ -233,13 +256,14 @@ pub(crate) fn plan(
             debug: policy.runtime.debug,
             hosted: true,
             quota: limits.quota.or(limits.temporary).is_some(),
+            gated: network.is_some(),
             guarded: guard.is_some(),
             // No mount keeps a loader from starting what it can read.
             mapped: guard.is_some() || policy.commands.is_some(),
             ..Default::default()
         },
         guard,
-        network: None,
+        network,
         limits,
         host_name: "",
         environment: variables,
@@ -292,14 +316,21 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         })
     };
     let elsewhere = "remove it, or run where tier `namespace` can be had";
-    if NetworkRules::of(policy).is_some() {
-        let network = &policy.network;
-        let key = match (network.allow.is_empty() && network.unix.is_empty(), network.publish.is_empty()) {
-            (false, _) => "network.allow",
-            (true, false) => "network.publish",
-            (true, true) => "approvals.grantable.hosts",
-        };
-        return refused(key, "the gateway is led to by a network namespace of the sandbox's own", elsewhere);
+    if !policy.network.publish.is_empty() {
+        return refused("network.publish", "the task listens nowhere: the loopback is the host's", elsewhere);
+    }
+    if !policy.network.unix.is_empty() {
+        return refused("network.allow", "no socket of the host can be led to from here", elsewhere);
+    }
+    let file =
+        |rule: &&Rule<Credential>| rule.value.expose.as_ref().is_some_and(|expose| expose.file.is_some());
+    if let Some(rule) = policy.credentials.values().find(file) {
+        let cause = "a file that only the sandbox sees needs a mount of its own (tier `landlock`, `ringfence doctor` says why)";
+        return Err(Refused::rule(
+            &rule.origin,
+            cause,
+            "expose it as a variable, or run where tier `namespace` can be had",
+        ));
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);
@@ -420,79 +451,6 @@ impl Place {
     }
 }
 
-/// Landlock adds up: what lies below a wider grant has that one's rights too. Where mounts would say less, it is refused.
-fn whole(policy: &Policy, survey: &Survey, grants: &Grants, place: &Place) -> Result<(), Refused> {
-    let refused = |part: &str, cause: String, remedy: &str| {
-        Err(Refused { part: part.into(), cause: format!("{cause} (tier `landlock`)"), remedy: remedy.into() })
-    };
-    let mut written: Vec<&Path> = grants
-        .mounts
-        .iter()
-        .filter(|granted| granted.access == Access::Write)
-        .map(|granted| granted.place.real.as_path())
-        .collect();
-    let listed = guard::listed(policy);
-    let executed = |path: &Path| {
-        grants.mounts.iter().any(|granted| {
-            granted.access == Access::Execute
-                && !listed
-                && path.starts_with(&granted.place.real)
-                && path != granted.place.real
-        })
-    };
-    if let Some(path) = written.iter().find(|path| executed(path)) {
-        return refused(
-            "files.write",
-            format!("{} lies in an executable tree, and what is written there could be run", path.display()),
-            "grant a directory outside of it",
-        );
-    }
-    let inside = |path: &Path| written.iter().any(|tree| path.starts_with(tree));
-    if let Some(program) = guard::started(survey).find(|program| inside(&program.real)) {
-        return refused(
-            "files.write",
-            format!(
-                "{} is listed in `[commands]` and lies in a tree that is written",
-                program.real.display()
-            ),
-            "grant a directory without it, or list another program",
-        );
-    }
-    if let Some(root) = &place.direct {
-        if !place.read {
-            written.push(root);
-        }
-        if !policy.from_workspace && executed(root) {
-            return refused(
-                "commands.from_workspace",
-                format!("{} lies in an executable tree", root.display()),
-                "set it to true, or choose `workspace.mode = \"review\"`",
-            );
-        }
-    }
-    let real = &survey.workspace.real;
-    let kept = place.read || !place.copies.is_empty() && policy.workspace.mode != Mode::Temporary;
-    if let Some(path) = written.iter().find(|path| kept && real.starts_with(path)) {
-        return refused(
-            "files.write",
-            format!("it grants {}, and with it the workspace itself", path.display()),
-            "grant less, or choose `workspace.mode = \"direct\"`",
-        );
-    }
-    let inside = |marked: &&Marked| written.iter().any(|path| marked.path.starts_with(path));
-    if let Some(marked) = survey.hidden.iter().find(inside) {
-        return refused(
-            &marked.because,
-            format!(
-                "{} lies in a tree that is written, where Landlock cannot hide it",
-                marked.path.display()
-            ),
-            "choose `workspace.mode = \"review\"`, whose copy leaves it out, or grant a smaller tree",
-        );
-    }
-    Ok(())
-}
-
 fn rules(
     policy: &Policy,
     survey: &Survey,
@@ -504,7 +462,10 @@ fn rules(
     let mut rules: BTreeSet<(Right, PathBuf)> = BTreeSet::new();
     let denied = |path: &Path| survey.hidden.iter().any(|marked| path.starts_with(&marked.path));
     rules.extend(DEVICES.map(|path| (Right::Device, path.into())));
-    let expected = EXPECTED.iter().map(Path::new).filter(|path| !denied(path));
+    // With a network, names are the gateway's to answer, which reads that file itself.
+    let hosts = NetworkRules::of(policy).is_none();
+    let expected = EXPECTED.iter().filter(|path| hosts || **path != HOSTS);
+    let expected = expected.map(Path::new).filter(|path| !denied(path));
     rules.extend(expected.map(|path| (Right::Read, path.to_owned())));
     for granted in &grants.mounts {
         let right = match granted.access {
