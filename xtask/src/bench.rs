@@ -146,7 +146,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = true,
-            // What is measured of the starts of programs, alone.
+            // What is measured of the starts of programs, alone; with `--tier-landlock`, there.
             "--starts" => only = true,
             // Cold starts and what the size of a policy adds to them, alone.
             "--cold" => cold = true,
@@ -181,7 +181,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
         std::fs::remove_dir_all(&scratch).ok();
         return found.map(|()| ExitCode::SUCCESS);
     }
-    if without {
+    if without && !only {
         let rows = hosted::rows(&binary, &scratch, runs);
         std::fs::remove_dir_all(&scratch).ok();
         let rows = rows?;
