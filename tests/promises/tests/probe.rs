@@ -306,15 +306,16 @@ fn a_hostile_environment_neither_holds_nor_uses_it() {
         .env("PATH", format!("relative:{}:/usr/bin", home.join(".npmrc").display()))
         .output()
         .unwrap();
+    let held = waits.try_wait().unwrap().is_none();
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    assert!(held, "it opened a FIFO");
     let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
     assert!(outcome.status.success(), "{text}");
     assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
     assert!(text.contains("owned") && text.contains(".aws (access keys"), "{text}");
     assert!(!text.contains("not tried"), "{text}");
     assert_eq!((place.listing(), times(place)), before, "it changed something");
-    assert!(waits.try_wait().unwrap().is_none(), "it opened a FIFO");
-    waits.kill().unwrap();
-    waits.wait().unwrap();
     let json = place.command(&["probe", "--json"]).output().unwrap();
     let text = String::from_utf8(json.stdout).unwrap();
     assert!(
