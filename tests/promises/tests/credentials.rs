@@ -191,7 +191,7 @@ done | tee all | cat
 grep -o 'Basic .*' all | cut -d' ' -f2 | base64 -d 2>/dev/null | strings
 curl -svm9 --http1.1 -H "Authorization: Bearer $TOK" https://allowed.example/repo/oddly 2>&1; echo; echo ended
 "#;
-    let outcome = run(&world, credentials, &script);
+    let outcome = run(&world, credentials, script);
     nowhere(&world, &outcome);
     assert_eq!(outcome.out.matches("uthorization: Bearer").count(), 4, "{outcome:?}");
     assert_eq!(outcome.out.matches("uthorization: Basic ").count(), 6, "{outcome:?}");
