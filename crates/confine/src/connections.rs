@@ -4,6 +4,8 @@
 //! once, judged, and made on a copy of the task's socket. Inside the network namespace every address is the sandbox's own;
 //! what needs judging are path names of unix sockets, which know no namespace but the mounts.
 
+mod lead;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -23,8 +25,8 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
-use crate::hosted::{self, Judge, Judged};
-use crate::reach::Reach;
+use crate::hosted::{self, Held, Judge, Judged, Sockets};
+use crate::reach::{self, Reach};
 use crate::report::{Purpose, Refusal, Refused};
 use crate::written;
 
@@ -129,6 +131,13 @@ impl Connections {
         }
         if own.watch_writes && syscalls::written(call.number).is_some() {
             return self.write(&call, calls);
+        }
+        let mut reach = reach;
+        if Sockets::judges(&call)
+            && let Some(reach) = &mut reach
+            && reach.sockets.is_some()
+        {
+            return self.socket(&call, calls, reach);
         }
         if i64::from(call.number) != libc::SYS_connect {
             return self.refuse(&call, calls);
@@ -294,7 +303,7 @@ impl Connections {
         own: &Own,
         reach: Option<&mut Reach>,
     ) -> Result<Verdict, Errno> {
-        let [descriptor, address, length, ..] = call.arguments;
+        let [_, address, length, ..] = call.arguments;
         // The kernel reads the length as 32 bits.
         let length = usize::try_from(length & 0xffff_ffff).map_err(|_| Errno::INVAL)?;
         if !(PATH_AT..=LONGEST).contains(&length) {
@@ -302,10 +311,19 @@ impl Connections {
         }
         let mut bytes = vec![0; length];
         memory::read(call.thread, address, &mut bytes)?;
+        let mut reach = reach;
+        if let Some(reach) = reach.as_deref_mut().filter(|reach| reach.sockets.is_some())
+            && family(&bytes).is_some_and(reach::is_network)
+        {
+            return self.lead(call, &bytes, reach);
+        }
         let process = group(call.thread)?;
-        let pidfd = pidfd_open(Pid::from_raw(process).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
-        let descriptor = i32::try_from(descriptor & 0xffff_ffff).map_err(|_| Errno::BADF)?;
-        let socket = pidfd_getfd(&pidfd, descriptor, PidfdGetfdFlags::empty())?;
+        let held = reach.as_ref().and_then(|reach| reach.sockets.as_ref()).map(|sockets| sockets.held(call));
+        let socket = match held.transpose()? {
+            Some(Held::Stream(socket) | Held::Unix(socket)) => socket,
+            Some(Held::Asker) => return Ok(Verdict::Done),
+            _ => take(call)?,
+        };
         let led = socket_path(&bytes).and_then(|path| led(process, path, &own.led));
         let found = if led.is_some() { None } else { socket_path(&bytes).map(|path| find(process, path)) };
         if let Some(led) = led {
@@ -350,6 +368,12 @@ impl Connections {
         let outcome = attempt(&socket, &bytes).and_then(|()| check_peer(&socket, own_peer));
         if let Some(reach) = reach {
             reach.note(&socket, process, || program(process));
+            let under_way = outcome.is_ok() || blocking && outcome == Err(Errno::AGAIN);
+            if let Some(sockets) =
+                reach.sockets.as_mut().filter(|_| under_way && family(&bytes) == Some(AF_UNIX))
+            {
+                sockets.done(&socket, None)?;
+            }
         }
         match outcome {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {
@@ -370,6 +394,15 @@ impl Connections {
             outcome => outcome.map(|()| Verdict::Done),
         }
     }
+}
+
+/// A copy of the descriptor that the call names first.
+pub(crate) fn take(call: &Notification) -> Result<OwnedFd, Errno> {
+    let [descriptor, ..] = call.arguments;
+    let process = group(call.thread)?;
+    let pidfd = pidfd_open(Pid::from_raw(process).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
+    let descriptor = i32::try_from(descriptor & 0xffff_ffff).map_err(|_| Errno::BADF)?;
+    pidfd_getfd(&pidfd, descriptor, PidfdGetfdFlags::empty())
 }
 
 /// A name in the task's own directory may have been moved there from one that others write to, too.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Ground, Mode, NetworkRules, Policy};
+use ringfence_policy::{Credential, Ground, Mode, NetworkRules, Policy, Rule};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
@@ -26,6 +26,10 @@ const ROOT: &str = "root-uid";
 /// Below the run's directory: the task's home and its temporary directory.
 const OWN: [&str; 2] = ["home", "tmp"];
 
+/// Below it as well, and not the task's to write: whom it trusts where TLS is looked into.
+const TRUST: &str = "trust";
+const TRUSTED: [&str; 2] = ["authority.pem", "authorities.pem"];
+
 /// The copy of a directory that is worked on, below its layer.
 pub(crate) const COPY: &str = "copy";
 
@@ -37,7 +41,7 @@ const EXPECTED: [&str; 18] = [
     "/etc/passwd",
     "/etc/group",
     "/etc/nsswitch.conf",
-    "/etc/hosts",
+    HOSTS,
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
@@ -53,6 +57,8 @@ const EXPECTED: [&str; 18] = [
     "/proc/sys/vm/overcommit_memory",
     "/sys/devices/system/cpu/online",
 ];
+
+const HOSTS: &str = "/etc/hosts";
 
 /// What such a sandbox is given instead of mounts.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +81,9 @@ pub struct Hosted {
     /// Trees in which nobody but the task can have made a socket.
     #[serde(with = "crate::wire::paths")]
     pub sockets: Vec<PathBuf>,
+    /// Where TLS is looked into: files with the sandbox's own authority, and with all that are trusted.
+    #[serde(with = "crate::wire::paths")]
+    pub trust: Vec<PathBuf>,
     /// Executable trees, of which a list of programs leaves only these executable: what lies there may be loaded as code still.
     #[serde(with = "crate::wire::paths")]
     pub libraries: Vec<PathBuf>,
@@ -186,7 +195,10 @@ pub(crate) fn plan(
     let ground =
         Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary, loaders: true };
     let guard = guard::rules(policy, survey, ground)?;
-    let landlock = rules(policy, survey, host, &grants, &own, &place);
+    let mut landlock = rules(policy, survey, host, &grants, &own, &place);
+    if request.trust.is_some() {
+        landlock.rules.push((Right::Read, base.join(TRUST)));
+    }
     let hosted = Hosted {
         base: base.clone(),
         workspace: inside.clone(),
@@ -206,12 +218,21 @@ pub(crate) fn plan(
             .collect(),
         searched: survey.search_path.iter().map(|(_, real)| real.clone()).collect(),
         hidden: survey.hidden.iter().map(|marked| marked.path.clone()).collect(),
+        trust: request
+            .trust
+            .as_ref()
+            .map(|_| TRUSTED.map(|name| base.join(TRUST).join(name)).to_vec())
+            .unwrap_or_default(),
         own,
     };
+    let network = NetworkRules::of(policy);
     let mut limits = crate::limits(policy, host, &mut degraded)?;
     limits.temporary = policy.limits.tmp.as_ref().map(|rule| rule.value);
     degraded.extend(said(&cause, &ids));
-    let mut variables = environment::build(policy, survey, invoker, &grants, request);
+    let trust = base.join(TRUST);
+    let trusted = TRUSTED.map(|name| trust.join(name));
+    let [first, second] = &trusted;
+    let mut variables = environment::build(policy, survey, invoker, &grants, request, [first, second]);
     let home = grants.covering(&invoker.home).is_some();
     for (name, path) in ["HOME", "TMPDIR"].iter().zip(&hosted.own) {
         let kept = policy.environment.set.contains_key(*name) || *name == "HOME" && home;
@@ -235,11 +256,12 @@ pub(crate) fn plan(
             debug: policy.runtime.debug,
             hosted: true,
             quota: limits.quota.or(limits.temporary).is_some(),
+            gated: network.is_some(),
             guarded: guard.is_some(),
             ..Default::default()
         },
         guard,
-        network: None,
+        network,
         limits,
         host_name: "",
         environment: variables,
@@ -292,14 +314,21 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         })
     };
     let elsewhere = "remove it, or run where tier `namespace` can be had";
-    if NetworkRules::of(policy).is_some() {
-        let network = &policy.network;
-        let key = match (network.allow.is_empty() && network.unix.is_empty(), network.publish.is_empty()) {
-            (false, _) => "network.allow",
-            (true, false) => "network.publish",
-            (true, true) => "approvals.grantable.hosts",
-        };
-        return refused(key, "the gateway is led to by a network namespace of the sandbox's own", elsewhere);
+    if !policy.network.publish.is_empty() {
+        return refused("network.publish", "the task listens nowhere: the loopback is the host's", elsewhere);
+    }
+    if !policy.network.unix.is_empty() {
+        return refused("network.allow", "no socket of the host can be led to from here", elsewhere);
+    }
+    let file =
+        |rule: &&Rule<Credential>| rule.value.expose.as_ref().is_some_and(|expose| expose.file.is_some());
+    if let Some(rule) = policy.credentials.values().find(file) {
+        let cause = "a file that only the sandbox sees needs a mount of its own (tier `landlock`, `ringfence doctor` says why)";
+        return Err(Refused::rule(
+            &rule.origin,
+            cause,
+            "expose it as a variable, or run where tier `namespace` can be had",
+        ));
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);
@@ -504,7 +533,10 @@ fn rules(
     let mut rules: BTreeSet<(Right, PathBuf)> = BTreeSet::new();
     let denied = |path: &Path| survey.hidden.iter().any(|marked| path.starts_with(&marked.path));
     rules.extend(DEVICES.map(|path| (Right::Device, path.into())));
-    let expected = EXPECTED.iter().map(Path::new).filter(|path| !denied(path));
+    // With a network, names are the gateway's to answer, which reads that file itself.
+    let hosts = NetworkRules::of(policy).is_none();
+    let expected = EXPECTED.iter().filter(|path| hosts || **path != HOSTS);
+    let expected = expected.map(Path::new).filter(|path| !denied(path));
     rules.extend(expected.map(|path| (Right::Read, path.to_owned())));
     for granted in &grants.mounts {
         let right = match granted.access {

@@ -11,6 +11,7 @@ mod decoys;
 pub mod enforcer;
 mod environment;
 mod exposed;
+mod gated;
 mod grants;
 mod guard;
 mod host;
@@ -315,6 +316,7 @@ pub fn plan(
             debug: policy.runtime.debug,
             user_namespaces: policy.runtime.user_namespaces,
             io_uring: policy.runtime.io_uring,
+            gated: false,
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
             hosted: false,
@@ -324,7 +326,14 @@ pub fn plan(
         network: NetworkRules::of(policy),
         limits,
         host_name: "ringfence",
-        environment: environment::build(policy, survey, invoker, &grants, request),
+        environment: environment::build(
+            policy,
+            survey,
+            invoker,
+            &grants,
+            request,
+            [AUTHORITY, AUTHORITIES].map(std::path::Path::new),
+        ),
         directory: directory(policy, survey, invoker, request)?,
         command: request.command.clone(),
         mode: policy.workspace.mode,

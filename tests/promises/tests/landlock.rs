@@ -247,7 +247,8 @@ fn what_cannot_be_held_here_is_refused_with_the_cause() {
     let place = Place::new();
     place.write("sub/.env", "x");
     for (policy, part) in [
-        ("[network]\nallow = [\"example.org\"]", "network.allow"),
+        ("[network]\npublish = [8080]", "network.publish"),
+        ("[network]\nallow = [{ unix = \"/run/x.sock\" }]", "network.allow"),
         ("[files]\ndecoy = [\"~/.aws/credentials\"]", "files.decoy"),
         ("[approvals]\non_refusal = \"ask\"\ngrantable = { read = [\"/etc/**\"] }", "approvals.on_refusal"),
         ("[runtime]\nuser_namespaces = true", "runtime.user_namespaces"),

@@ -30,6 +30,7 @@ mod inspection;
 mod interactive;
 mod landing;
 mod landlock;
+mod landlock_network;
 mod leaks;
 mod limits;
 mod many;
