@@ -195,7 +195,8 @@ fn it_tells_the_boundaries_of_peers_apart() {
     }
     assert!(of("plain").open("new-privileges") && !of("setpriv").open("new-privileges"));
     assert!(!of("runc").open("seccomp") && of("bwrap, little shown").open("seccomp"));
-    // Each as a whole is unlike each other.
+    // Each as a whole is unlike each other; an ordinary user has no rights that setpriv could take away and bwrap did not.
+    let seen: Vec<_> = seen.into_iter().filter(|(name, _)| root() || *name != "setpriv").collect();
     for (at, (name, one)) in seen.iter().enumerate() {
         for (other, two) in seen.iter().skip(at + 1) {
             let (one, two) = (one.states(), two.states());
