@@ -8,19 +8,29 @@ use crate::data::{Kind, hosts};
 use crate::finding::{Found, Level};
 use crate::rules;
 
-pub(crate) fn look(policy: &Policy, workspace: &Path, found: &mut Found) {
-    let judge = Judge::new(policy, workspace);
+/// `looked`: the files of credentials were hidden, as a run hides them; otherwise nothing is known of them.
+pub(crate) fn look(policy: &Policy, workspace: &Path, looked: bool, found: &mut Found) {
+    let judge = looked.then(|| Judge::new(policy, workspace));
     for (name, rule) in &policy.credentials {
-        readable(name, rule, policy, &judge, found);
+        readable(name, rule, policy, judge.as_ref(), found);
         wide(name, rule, found);
     }
 }
 
-fn readable(name: &str, rule: &Rule<Credential>, policy: &Policy, judge: &Judge<'_>, found: &mut Found) {
+fn readable(
+    name: &str,
+    rule: &Rule<Credential>,
+    policy: &Policy,
+    judge: Option<&Judge<'_>>,
+    found: &mut Found,
+) {
     let (what, remedy) = match &rule.value.source {
         SecretSource::File(path) => {
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-            if ![path, &real].into_iter().any(|path| judge.file(path, Access::Read).is_allow()) {
+            let reads = |judge: &Judge<'_>| {
+                [path, &real].into_iter().any(|path| judge.file(path, Access::Read).is_allow())
+            };
+            if !judge.is_some_and(reads) {
                 return;
             }
             let path = path.display();

@@ -58,7 +58,7 @@ pub fn audit(subject: &Subject<'_>) -> Vec<Finding> {
     files::look(subject, &mut found);
     network::look(subject.policy, &mut found);
     commands::look(subject.policy, &mut found);
-    credentials::look(subject.policy, subject.workspace, &mut found);
+    credentials::look(subject.policy, subject.workspace, subject.look, &mut found);
     let mut found = found.0;
     rank(&mut found);
     found

@@ -156,9 +156,9 @@ fn commands_credentials_and_switches_are_ranked() {
     let unplaced = credential("source = { env = \"X\" }\nhosts = [\"a.example.org\"]\nmethods = [\"GET\"]");
     tells("credential-unplaced", Level::Low, &unplaced, &fine);
     tells("credential-wildcard", Level::Medium, &fine.replace("hosts = [\"a.", "hosts = [\"*."), &fine);
-    let read =
-        format!("[files]\nread = [\"/srv\"]\n{}", fine.replace("env = \"X\"", "file = \"/srv/token\""));
-    tells("credential-readable", Level::High, &read, &read.replace("[\"/srv\"]", "[\"/var\"]"));
+    // A variable whose name tells nothing may be handed over.
+    let passed = format!("[environment]\npass = [\"X\"]\n{fine}");
+    tells("credential-readable", Level::High, &passed, &fine);
     for (switch, level) in [
         ("user_namespaces = true", Level::Medium),
         ("io_uring = true", Level::Medium),

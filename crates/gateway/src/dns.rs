@@ -101,7 +101,7 @@ pub(crate) async fn answer_one(gateway: Rc<Gateway>, socket: UnixStream, source:
             // No question: whatever it is, it leads nowhere, and where to only its packet knew.
             None => {
                 let why = "UDP leaves a sandbox only as a question for a name".to_owned();
-                gateway.refusals.tell("(an address of a packet)", 0, why, source).await;
+                gateway.refusals.tell("(a packet of UDP that asks for no name)", 0, why, source).await;
                 return;
             }
         };

@@ -101,7 +101,11 @@ impl Explained {
             "syscall.deny" => ("syscall", text("name"), "call".to_owned()),
             "net.deny" if !text("host").is_empty() => {
                 let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
-                let purpose = if port == 0 { "ask" } else { "connect" };
+                let purpose = match port {
+                    0 if text("host").starts_with("(a packet") => "packet",
+                    0 => "ask",
+                    _ => "connect",
+                };
                 let target = if port == 0 { text("host") } else { format!("{}:{port}", text("host")) };
                 ("host", target, purpose.to_owned())
             }
@@ -300,6 +304,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "connect" => "tried to connect to",
         "ask" => "asked for the name",
         "send" => "tried to send",
+        "packet" => "sent",
         "call" => "made the system call",
         "open" => "opened the decoy",
         "deny" => "tried to start",

@@ -11,6 +11,7 @@ use ringfence_confine::keeper::{HEAD, LONGEST};
 use ringfence_plan::Invoker;
 use ringfence_policy::Policy;
 use ringfence_sys::secret;
+use rustix::fs::{Mode, OFlags};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::decoys::Decoy;
@@ -85,7 +86,10 @@ fn add(known: &mut Vec<(String, Vec<u8>)>, name: String, value: &[u8]) {
 
 /// What of a file looks like a secret: long words of letters and digits.
 fn words(known: &mut Vec<(String, Vec<u8>)>, path: &Path) {
-    let Ok(file) = std::fs::File::open(path) else { return };
+    // A FIFO of that name would be waited at for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return };
+    let file = std::fs::File::from(file);
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return;
     }

@@ -90,6 +90,33 @@ fn what_this_host_lacks_is_found_as_run_finds_it() {
     assert_eq!(run.status, 0, "{run:?}");
 }
 
+/// A source that the task could change is refused by both; one that it could only read is hidden from it, and no alarm.
+#[test]
+fn sources_of_credentials_are_judged_as_a_run_judges_them() {
+    let place = Place::in_home();
+    let own = place.write("token", "x");
+    let shown = place.write(place.home.join("shared/token"), "x");
+    let shared = place.home.join("shared");
+    let lines = |file: &std::path::Path| {
+        format!(
+            "[files]\nread = [\"{}\"]\n[network]\nallow = [{{ host = \"a.example.org\", methods = [\"GET\"] }}]\n[credentials.x]\nsource = {{ file = \"{}\" }}\nhosts = [\"a.example.org\"]\nmethods = [\"GET\"]\n",
+            shared.display(),
+            file.display()
+        )
+    };
+    for (file, status) in [(&own, 1), (&shown, 0)] {
+        let policy = place.policy(&lines(file));
+        let outcome = place.ringfence(&["check", &policy, "--json"]);
+        assert_eq!(outcome.status, status, "{outcome:?}");
+        let found = findings(&outcome);
+        let has = |rule: &str| found.iter().any(|(own, ..)| own == rule);
+        assert!(has("would-not-run") == (status == 1), "{found:?}");
+        assert!(has("credential-readable") == (status == 1), "{found:?}");
+        let run = place.run(&lines(file), "true");
+        assert_eq!(run.status == 0, status == 0, "{run:?}");
+    }
+}
+
 #[test]
 fn sarif_is_what_code_hosts_read() {
     let place = Place::new();

@@ -249,6 +249,21 @@ fn nowhere_is(token: &str, outcome: &Outcome) {
 }
 
 #[test]
+fn a_sandbox_that_goes_on_holds_nobodys_pipe() {
+    let world = World::new();
+    std::fs::write(world.base.join("token"), "file-secret-Zq8mT4vKx2LwP9nRb7JdYc\n").unwrap();
+    let base = world.base.display();
+    let policy = world.policy(&format!(
+        "{NETWORK}\n[credentials.filed]\nsource = {{ file = \"{base}/token\" }}\nhosts = [\"denied.example\"]\nexpose = {{ env = \"FILED\" }}"
+    ));
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; timeout 60 sh -c '\"$RF\" start dev --policy {policy} --workspace . 2>&1 | cat' && echo up; \
+         \"$RF\" exec dev -- sh -c 'curl -sm9 -H \"Authorization: Bearer $FILED\" https://denied.example/named'; \"$RF\" stop dev"
+    ));
+    assert!(outcome.out.contains("up\n") && outcome.out.contains("path=/named"), "{outcome:?}");
+}
+
+#[test]
 fn the_secret_is_in_the_gateways_memory_alone() {
     let world = World::new();
     std::fs::write(world.base.join("token"), "file-secret-Zq8mT4vKx2LwP9nRb7JdYc\n").unwrap();

@@ -49,6 +49,9 @@ END
     assert!(!world.log("hits.log").contains("DENIED"), "{}", world.log("hits.log"));
     let asked = world.log("dns.log");
     assert!(asked.lines().all(|name| name == "allowed.example"), "a question went out: {asked}");
+    let remedies: Vec<String> =
+        world.events().iter().map(|event| event["detail"]["remedy"].to_string()).collect();
+    assert!(remedies.iter().any(|remedy| remedy.contains("{ host_loopback = 80 }")), "{remedies:?}");
     for (host, port, rule) in [
         ("denied.example", 0, "no rule"),
         ("203.0.113.20", 80, "no rule"),
@@ -149,7 +152,7 @@ END
     let expected = "refused ECONNREFUSED\nthen 1\ncopy 1\npassed 1\ntwice ECONNREFUSED\nanew ECONNREFUSED\nelsewhere True\n\
                     mapped ECONNREFUSED\noption 1 25 EPERM\noption 1 36 EPERM\noption 0 4 EPERM\noption 41 57 EPERM\n\
                     option 0 50 EPERM\nfirst ENOTSUP\nlate ECONNREFUSED\nbound EACCES\nlistens EACCES\nsix EACCES\n\
-                    bound by length 0\nthen EACCES\n";
+                    bound by length -1\nthen EACCES\n";
     assert!(outcome.out.starts_with(expected), "{}\n{}", outcome.out, outcome.err);
     let rest: Vec<&str> = outcome.out.lines().skip(expected.lines().count()).collect();
     assert_eq!(rest.len(), 10, "{outcome:?}");

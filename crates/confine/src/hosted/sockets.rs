@@ -12,6 +12,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use landlock::{
+    ABI, Access, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError,
+};
 use ringfence_plan::syscalls;
 use ringfence_sys::memory;
 use ringfence_sys::seccomp::{self, Notification};
@@ -99,12 +103,14 @@ pub(crate) enum Made {
 }
 
 impl Sockets {
-    /// Makes the listeners, and hands them to the gateway.
+    /// Makes the listeners, and hands them to the gateway. From here on neither this process nor what it starts takes another port of
+    /// TCP, or connects to one.
     pub(crate) fn new(giving: &OwnedFd) -> Result<Self, Errno> {
         let (streams, long_questions) = (door()?, door()?);
         let (ways, taken) = sockets()?;
         sockopt::set_socket_timeout(&ways, Timeout::Send, Some(PATIENCE))?;
         channel::send(giving.as_fd(), &(), &[streams.0.as_fd(), long_questions.0.as_fd(), taken.as_fd()])?;
+        lock([streams.1, long_questions.1]).map_err(|_| Errno::PERM)?;
         let gateway = Some(Doors { ways, streams, long_questions });
         Ok(Self { gateway, known: HashMap::new(), most: FEW, askers: 0 })
     }
@@ -180,6 +186,8 @@ impl Sockets {
                 let made = socket_with(AddressFamily::UNIX, kind, waiting(waits), None)?;
                 (copy(&made)?, Known::Unix(made))
             }
+            // Libraries look for addresses of their own before they ask for a name: that there are none is no news.
+            (libc::AF_NETLINK, _, libc::NETLINK_ROUTE) => return Err(Errno::AFNOSUPPORT),
             _ => return Ok(Made::Refused),
         };
         self.known.insert(fs::fstat(&given)?.st_ino, known);
@@ -395,6 +403,16 @@ fn door() -> Result<(OwnedFd, u16), Errno> {
     listen(&door, BACKLOG)?;
     let port = SocketAddr::try_from(getsockname(&door)?)?.port();
     Ok((door, port))
+}
+
+/// A second lock, on init and the task alike: it knows ports, no addresses (landlock(7), since ABI 4; this tier needs more).
+fn lock(ports: [u16; 2]) -> Result<(), RulesetError> {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let mut created = ruleset.handle_access(AccessNet::from_all(ABI::V4))?.create()?;
+    for port in ports {
+        created = created.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+    }
+    created.restrict_self().map(drop)
 }
 
 fn waiting(waits: bool) -> SocketFlags {

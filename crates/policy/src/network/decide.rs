@@ -45,6 +45,10 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     // The name is allowed already, and the address that it leads to is not.
     let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
     let host = leads.unwrap_or(host);
+    // Tier `landlock`, where the task has no loopback of its own.
+    if rule.contains("`host_loopback`") {
+        return vec!["[network]".to_owned(), format!("allow = [{{ host_loopback = {port} }}]")];
+    }
     let written = written_endpoint(host, port);
     let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
     if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {

@@ -1,6 +1,7 @@
 //! `ringfence check`: reads a policy, its presets, the ceiling and its expectations, says what is wrong, and what it would leave open.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use ringfence_plan::Invoker;
 use ringfence_policy::{Context as PolicyContext, HostFiles, Policy, Source};
 
 use crate::failure::Failure;
-use crate::{chosen, environment, source, terminal};
+use crate::{chosen, custody, environment, registries, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -128,23 +129,34 @@ fn look(policy: &Policy, invoker: &Invoker, arguments: &Arguments) -> Vec<Findin
     // Without `.` in it, as findings show it.
     let workspace: PathBuf =
         chosen::workspace(policy, invoker, arguments.workspace.as_deref()).components().collect();
-    let search: Vec<PathBuf> = match invoker.variables.get(std::ffi::OsStr::new("PATH")) {
-        Some(path) if !arguments.no_host => {
-            std::env::split_paths(path).filter(|path| path.is_absolute()).collect()
-        }
-        _ => Vec::new(),
-    };
-    let subject = Subject { policy, workspace: &workspace, search: &search, look: !arguments.no_host };
-    let mut findings = ringfence_audit::audit(&subject);
-    if !arguments.no_host {
-        for (origin, refused) in survey::missing(policy, invoker, &workspace) {
-            // Where a rule is known, it is shown as such.
-            let what =
-                if origin.is_some() { refused.cause } else { format!("{}: {}", refused.part, refused.cause) };
-            findings.push(ringfence_audit::would_not_run(origin.as_ref(), what, refused.remedy));
-        }
-        ringfence_audit::rank(&mut findings);
+    if arguments.no_host {
+        let subject = Subject { policy, workspace: &workspace, search: &[], look: false };
+        return ringfence_audit::audit(&subject);
     }
+    let mut lacks = Vec::new();
+    // As a run completes it: hosts of registries, and the files of credentials hidden.
+    let mut policy = policy.clone();
+    let completed = [
+        registries::resolve(&mut policy, invoker, &workspace),
+        custody::guard(&mut policy, invoker, Some(&workspace)),
+    ];
+    for failure in completed.into_iter().filter_map(Result::err) {
+        let remedy = failure.hints().join("; ");
+        lacks.push(ringfence_audit::would_not_run(None, failure.text().to_owned(), remedy));
+    }
+    for (origin, refused) in survey::missing(&policy, invoker, &workspace) {
+        // Where a rule is known, it is shown as such.
+        let what =
+            if origin.is_some() { refused.cause } else { format!("{}: {}", refused.part, refused.cause) };
+        lacks.push(ringfence_audit::would_not_run(origin.as_ref(), what, refused.remedy));
+    }
+    let path = invoker.variables.get(OsStr::new("PATH"));
+    let search = path.into_iter().flat_map(std::env::split_paths).filter(|path| path.is_absolute());
+    let search: Vec<PathBuf> = search.collect();
+    let subject = Subject { policy: &policy, workspace: &workspace, search: &search, look: true };
+    let mut findings = ringfence_audit::audit(&subject);
+    findings.extend(lacks);
+    ringfence_audit::rank(&mut findings);
     findings
 }
 
