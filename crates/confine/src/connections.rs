@@ -25,7 +25,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
-use crate::hosted::{self, Held, Judge, Judged, Sockets};
+use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees};
 use crate::reach::{self, Reach};
 use crate::report::{Purpose, Refusal, Refused};
 use crate::written;
@@ -122,9 +122,9 @@ impl Connections {
             if Guard::judges(&call) {
                 return self.execute(&call, number, guard);
             }
-            if let Some(foreign) = guard.foreign(&call) {
-                return self.map(&call, foreign, calls);
-            }
+        }
+        if let Some(judge) = own.hosted.as_ref().filter(|_| Trees::maps(&call)) {
+            return self.map(&call, judge.code().foreign(&call), calls);
         }
         if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
             return self.change(&call, judge, calls);
@@ -177,7 +177,7 @@ impl Connections {
             let _ = seccomp::proceed(self.listener.as_fd(), call.id);
             return None;
         };
-        self.tell(call, path, Purpose::Execute, calls)
+        self.tell(call, path, Purpose::Map, calls)
     }
 
     /// A call on a file fails, and is told of once for each program.

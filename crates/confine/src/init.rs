@@ -16,7 +16,7 @@ use rustix::process::{self, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use crate::child::{Outcome, Own};
 use crate::connections::Connections;
 use crate::guard::Guard;
-use crate::hosted::{self, Judge, Sockets};
+use crate::hosted::{self, Sockets};
 use crate::job::{self, Rules, Told};
 use crate::orders::{Job, Request};
 use crate::reach::Reach;
@@ -103,7 +103,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     keep_only(&kept);
     send(report.as_fd(), &Message::Ready);
     rules.prepare();
-    let trees = own.hosted.as_ref().map(Judge::trees);
+    let trees = own.hosted.as_ref().map(|judge| judge.code().clone());
     let guard = rules.guard.take().map(|guard| Guard::new(guard, rules.debug, trees));
     let reach = rules.network.take().map(|rules| Reach::new(rules, sockets));
     let watcher = rules.watched.then(|| Watch {

@@ -195,10 +195,12 @@ pub enum Purpose {
     Write,
     /// Start it.
     Execute,
+    /// Map it as code.
+    Map,
 }
 
 impl Purpose {
-    /// `look`, `read`, `write` or `execute`.
+    /// `look`, `read`, `write`, `execute` or `map`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -206,6 +208,7 @@ impl Purpose {
             Self::Read => "read",
             Self::Write => "write",
             Self::Execute => "execute",
+            Self::Map => "map",
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn listed(policy: &Policy) -> bool {
 /// In tier `namespace`: everything is where the host has it, and mounts forbid what no list names.
 pub(crate) fn mounted(survey: &Survey) -> Ground<'_> {
     let temporary = ["/tmp", VAR_TMP].map(Path::new).to_vec();
-    Ground { workspace: &survey.workspace.real, copy: None, temporary, loaders: false }
+    Ground { workspace: &survey.workspace.real, copy: None, temporary }
 }
 
 pub(crate) fn rules(

@@ -4,6 +4,8 @@
 //! Landlock can only add rights below a directory, never take one away. So what is hidden inside a readable tree is held by
 //! granting everything beside it one by one; inside a writable tree it cannot be held, and such a policy is refused.
 
+mod whole;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +13,7 @@ use ringfence_policy::{Ground, Mode, NetworkRules, Policy};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
-use crate::survey::{Marked, Survey};
+use crate::survey::Survey;
 use crate::{
     Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, exposed, guard,
     mounts, syscalls, tracing, workspace,
@@ -189,14 +191,12 @@ pub(crate) fn plan(
     let grants = grants::collect(policy, survey, &ids)?;
     let base = if ids.outside_uid == invoker.uid { &request.layers } else { &request.aside };
     let place = Place::of(policy, survey, base);
-    whole(policy, survey, &grants, &place)?;
+    whole::check(policy, survey, &grants, &place)?;
     let own: Vec<PathBuf> = OWN.iter().map(|name| base.join(name)).collect();
     let inside = place.inside(&survey.workspace.real, survey);
-    // No mount keeps a loader from starting what it can read, so that lists of programs need the guard, too.
     let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
     let workspace = &survey.workspace.real;
-    let ground =
-        Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary, loaders: true };
+    let ground = Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary };
     let guard = guard::rules(policy, survey, ground)?;
     let mut landlock = rules(policy, survey, host, &grants, &own, &place);
     if request.trust.is_some() {
@@ -220,10 +220,10 @@ pub(crate) fn plan(
         libraries: grants
             .mounts
             .iter()
-            .filter(|granted| granted.access == Access::Execute)
+            .filter(|granted| granted.access == Access::Execute && guard::listed(policy))
             .map(|granted| granted.place.real.clone())
             .collect(),
-        searched: survey.search_path.iter().map(|(_, real)| real.clone()).collect(),
+        searched: distinct(survey.search_path.iter().map(|(_, real)| real.clone())),
         hidden: survey.hidden.iter().map(|marked| marked.path.clone()).collect(),
         trust: request
             .trust
@@ -265,6 +265,8 @@ pub(crate) fn plan(
             quota: limits.quota.or(limits.temporary).is_some(),
             gated: network.is_some(),
             guarded: guard.is_some(),
+            // No mount keeps a loader from starting what it can read.
+            mapped: guard.is_some() || policy.commands.is_some(),
             ..Default::default()
         },
         guard,
@@ -446,79 +448,6 @@ impl Place {
     }
 }
 
-/// Landlock adds up: what lies below a wider grant has that one's rights too. Where mounts would say less, it is refused.
-fn whole(policy: &Policy, survey: &Survey, grants: &Grants, place: &Place) -> Result<(), Refused> {
-    let refused = |part: &str, cause: String, remedy: &str| {
-        Err(Refused { part: part.into(), cause: format!("{cause} (tier `landlock`)"), remedy: remedy.into() })
-    };
-    let mut written: Vec<&Path> = grants
-        .mounts
-        .iter()
-        .filter(|granted| granted.access == Access::Write)
-        .map(|granted| granted.place.real.as_path())
-        .collect();
-    let listed = guard::listed(policy);
-    let executed = |path: &Path| {
-        grants.mounts.iter().any(|granted| {
-            granted.access == Access::Execute
-                && !listed
-                && path.starts_with(&granted.place.real)
-                && path != granted.place.real
-        })
-    };
-    if let Some(path) = written.iter().find(|path| executed(path)) {
-        return refused(
-            "files.write",
-            format!("{} lies in an executable tree, and what is written there could be run", path.display()),
-            "grant a directory outside of it",
-        );
-    }
-    let inside = |path: &Path| written.iter().any(|tree| path.starts_with(tree));
-    if let Some(program) = guard::started(survey).find(|program| inside(&program.real)) {
-        return refused(
-            "files.write",
-            format!(
-                "{} is listed in `[commands]` and lies in a tree that is written",
-                program.real.display()
-            ),
-            "grant a directory without it, or list another program",
-        );
-    }
-    if let Some(root) = &place.direct {
-        if !place.read {
-            written.push(root);
-        }
-        if !policy.from_workspace && executed(root) {
-            return refused(
-                "commands.from_workspace",
-                format!("{} lies in an executable tree", root.display()),
-                "set it to true, or choose `workspace.mode = \"review\"`",
-            );
-        }
-    }
-    let real = &survey.workspace.real;
-    let kept = place.read || !place.copies.is_empty() && policy.workspace.mode != Mode::Temporary;
-    if let Some(path) = written.iter().find(|path| kept && real.starts_with(path)) {
-        return refused(
-            "files.write",
-            format!("it grants {}, and with it the workspace itself", path.display()),
-            "grant less, or choose `workspace.mode = \"direct\"`",
-        );
-    }
-    let inside = |marked: &&Marked| written.iter().any(|path| marked.path.starts_with(path));
-    if let Some(marked) = survey.hidden.iter().find(inside) {
-        return refused(
-            &marked.because,
-            format!(
-                "{} lies in a tree that is written, where Landlock cannot hide it",
-                marked.path.display()
-            ),
-            "choose `workspace.mode = \"review\"`, whose copy leaves it out, or grant a smaller tree",
-        );
-    }
-    Ok(())
-}
-
 fn rules(
     policy: &Policy,
     survey: &Survey,
@@ -572,6 +501,10 @@ fn rules(
     let mut except: Vec<PathBuf> = survey.hidden.iter().map(|marked| marked.path.clone()).collect();
     except.retain(|path| rules.iter().any(|(_, rule)| path.starts_with(rule)));
     Landlock { abi: host.landlock, rules: rules.into_iter().collect(), except, files: true, scoped: true }
+}
+
+fn distinct(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    paths.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The task's home has a link where a grant lies below the invoker's.

@@ -319,6 +319,7 @@ pub fn plan(
             gated: false,
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
+            mapped: false,
             hosted: false,
             watch_writes: policy.runtime.watch_writes,
         },

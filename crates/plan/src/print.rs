@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 use ringfence_policy::CommandRules;
 use serde::Serializer;
@@ -99,9 +100,7 @@ impl fmt::Display for Plan {
             None if self.hosted.is_some() => writeln!(out, "network       none")?,
             None => writeln!(out, "network       none but its own loopback")?,
         }
-        for line in self.guard.iter().flat_map(CommandRules::describe) {
-            writeln!(out, "each exec     {line}")?;
-        }
+        self.print_guard(out)?;
         writeln!(
             out,
             "also          no_new_privs, no capabilities, core dumps off, descriptors above 2 closed{}",
@@ -118,6 +117,23 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    fn print_guard(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.guard.iter().flat_map(CommandRules::describe) {
+            writeln!(out, "each exec     {line}")?;
+        }
+        if let Some(hosted) = self.hosted.as_ref().filter(|_| self.filter.mapped) {
+            let names =
+                |paths: &[PathBuf]| -> String { paths.iter().map(escape).collect::<Vec<_>>().join(", ") };
+            write!(out, "each mapping  code from what is executable")?;
+            if !hosted.libraries.is_empty() {
+                let (trees, not) = (names(&hosted.libraries), names(&hosted.searched));
+                write!(out, ", and from {trees} but for {not}")?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
     /// What tier `landlock` has in place of mounts.
     fn print_hosted(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(hosted) = &self.hosted else { return Ok(()) };

@@ -55,6 +55,8 @@ pub struct Variant {
     pub io_uring: bool,
     /// Init judges what is executed.
     pub guarded: bool,
+    /// Init judges which files are mapped as code, in tier `landlock`.
+    pub mapped: bool,
     /// Tier `landlock`: there are no namespaces and no mounts, so calls that reach past Landlock are init's to make, or refused.
     pub hosted: bool,
     /// `runtime.watch_writes`: init looks at calls that change files, and tells of those the kernel will refuse.
@@ -88,7 +90,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "clone") if variant.guarded => alone(),
-            (Answer::Allow, "mmap") if variant.guarded && variant.hosted => mapping(),
+            (Answer::Allow, "mmap") if variant.mapped => mapping(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
             (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
             (Answer::Allow, name) if variant.gated && gated::conditions(name).is_some() => {
@@ -294,6 +296,7 @@ mod tests {
         user_namespaces: false,
         io_uring: false,
         guarded: false,
+        mapped: false,
         hosted: false,
         watch_writes: false,
         gated: false,

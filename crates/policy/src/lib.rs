@@ -83,6 +83,7 @@ pub use crate::rules::{
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,
 };
+pub use crate::shells::runs_code;
 
 /// The JSON Schema of policy files, from the same definition that reads them.
 #[cfg(feature = "schema")]

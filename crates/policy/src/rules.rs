@@ -72,8 +72,6 @@ pub struct Ground<'a> {
     pub copy: Option<&'a Path>,
     /// Where it finds directories for what is temporary.
     pub temporary: Vec<&'a Path>,
-    /// No mount keeps a dynamic loader from starting what no list names, so that lists need somebody to look.
-    pub loaders: bool,
 }
 
 /// The rules of one sandbox.
@@ -196,8 +194,7 @@ impl CommandRules {
     ) -> Option<Self> {
         let keys = &policy.guard;
         let scripts = allow.iter().any(|named| !named.interpreted.is_empty());
-        let loads = ground.loaders && policy.commands.is_some() && !loaders.is_empty();
-        if !needed(policy) && !scripts && !loads {
+        if !needed(policy) && !scripts {
             return None;
         }
         let workspace = ground.workspace;
@@ -514,8 +511,7 @@ mod tests {
                     Some(Named { entry, file: find(entry)?, interpreted: Vec::new(), pinned: Vec::new() })
                 })
                 .collect();
-            let ground =
-                Ground { workspace: Path::new("/w"), copy: None, temporary: Vec::new(), loaders: false };
+            let ground = Ground { workspace: Path::new("/w"), copy: None, temporary: Vec::new() };
             CommandRules::of(&self.policy, ground, &named, &denied, &[Path::new("/lib/ld.so")]).unwrap()
         }
     }

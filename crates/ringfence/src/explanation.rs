@@ -300,6 +300,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "read" => "tried to read",
         "write" => "tried to write",
         "execute" => "tried to start",
+        "map" => "tried to load as code",
         "connect" => "tried to connect to",
         "ask" => "asked for the name",
         "send" => "tried to send",

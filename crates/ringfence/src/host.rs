@@ -31,6 +31,10 @@ impl Host {
 
     /// The same as [`Self::has`] of what was to be written, which its directory would have had.
     pub(crate) fn could_have(&self, path: &Path, purpose: &str) -> Option<bool> {
+        // That was there, or it could not have been opened.
+        if purpose == "map" {
+            return None;
+        }
         match (self.has(path), path.parent()) {
             (Some(false), Some(parent)) if purpose == "write" => self.has(parent),
             (has, _) => has,

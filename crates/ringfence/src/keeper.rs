@@ -53,6 +53,8 @@ fn serve() -> Result<(), Errno> {
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
+    // Who started a sandbox that goes on waits for nobody to hold its pipe.
+    rustix::stdio::dup2_stderr(&null)?;
     let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     exec::wipe_start();
     let fetching = keeper::fetching(told.as_fd())?;

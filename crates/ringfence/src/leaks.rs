@@ -11,6 +11,7 @@ use ringfence_confine::keeper::{HEAD, LONGEST};
 use ringfence_plan::Invoker;
 use ringfence_policy::Policy;
 use ringfence_sys::secret;
+use rustix::fs::{Mode, OFlags};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::decoys::Decoy;
@@ -19,8 +20,6 @@ use crate::run::not_confined;
 
 /// Shorter ones would be found by chance.
 const SHORTEST: usize = 12;
-/// Words of a file count from this length on, and if so many of their letters differ.
-const WORD: (usize, usize) = (20, 10);
 /// Bytes of a file that are looked at, and secrets altogether.
 const MOST: (u64, usize) = (64 << 10, 256);
 
@@ -87,7 +86,10 @@ fn add(known: &mut Vec<(String, Vec<u8>)>, name: String, value: &[u8]) {
 
 /// What of a file looks like a secret: long words of letters and digits.
 fn words(known: &mut Vec<(String, Vec<u8>)>, path: &Path) {
-    let Ok(file) = std::fs::File::open(path) else { return };
+    // A FIFO of that name would be waited at for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return };
+    let file = std::fs::File::from(file);
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return;
     }
@@ -95,18 +97,7 @@ fn words(known: &mut Vec<(String, Vec<u8>)>, path: &Path) {
     if file.take(MOST.0).read_to_end(&mut text).is_err() {
         return;
     }
-    let part = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"_-./+~".contains(byte));
-    for word in text.split(part) {
-        let mut seen = [false; 256];
-        for byte in word {
-            if let Some(seen) = seen.get_mut(usize::from(*byte)) {
-                *seen = true;
-            }
-        }
-        let different = seen.iter().filter(|seen| **seen).count();
-        let mixed = word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_alphabetic);
-        if word.len() >= WORD.0 && different >= WORD.1 && mixed && !word.contains(&b'/') {
-            add(known, format!("something in {}", path.display()), word);
-        }
+    for word in ringfence_leaks::random_words(&text) {
+        add(known, format!("something in {}", path.display()), word);
     }
 }

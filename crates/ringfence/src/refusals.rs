@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringfence_confine::gateway::NUMBERS;
 use ringfence_plan::{Plan, syscalls};
@@ -27,6 +27,8 @@ pub(crate) struct Refusals {
     workspace: &'static Path,
     /// Nothing lies over the host's own files.
     hosted: bool,
+    /// Where the task finds its workspace.
+    inside: PathBuf,
     /// Programs that were changed while they were judged.
     tampered: usize,
     /// Made at the first refusal.
@@ -56,6 +58,7 @@ impl Refusals {
             policy,
             workspace: &plan.workspace,
             hosted: plan.hosted.is_some(),
+            inside: plan.inside(),
             tampered: 0,
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
@@ -280,6 +283,10 @@ impl Refusals {
             }
             Refused::File { path, asked, purpose } => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
+                // What lies in the copy of the workspace is told of by the name that the policy has for it.
+                let below =
+                    Path::new(path).strip_prefix(&self.inside).map(|below| self.workspace.join(below));
+                let path = &below.map_or_else(|_| path.clone(), PathBuf::into_os_string);
                 let whole = Path::new(asked.as_ref().unwrap_or(path));
                 let access = access(*purpose);
                 let decision = judge.file(whole, access);
@@ -293,12 +300,15 @@ impl Refusals {
                     process,
                     program,
                     times: 1,
-                    rule: if decision.is_allow() {
+                    rule: if decision.is_allow() && *purpose == Purpose::Map {
+                        "`[commands]` lets no other code of this tree be loaded".into()
+                    } else if decision.is_allow() {
                         "tier `landlock`: only `files.write` and the workspace are the task's own".into()
                     } else {
                         decision.reason().to_string()
                     },
                     remedy: match decision.is_allow() {
+                        true if *purpose == Purpose::Map => Vec::new(),
                         true => vec!["[files]".into(), format!("write = [{:?}]", text(path))],
                         false => judge.remedy(whole, access),
                     },
@@ -412,6 +422,6 @@ fn access(purpose: Purpose) -> Access {
     match purpose {
         Purpose::Look | Purpose::Read => Access::Read,
         Purpose::Write => Access::Write,
-        Purpose::Execute => Access::Exec,
+        Purpose::Execute | Purpose::Map => Access::Exec,
     }
 }

@@ -10,6 +10,7 @@ pub mod divert;
 pub mod exec;
 pub mod fds;
 pub mod fork;
+pub mod harmless;
 pub mod landlock;
 pub mod lock;
 pub mod memory;

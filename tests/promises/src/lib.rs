@@ -6,7 +6,10 @@ mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 pub use world::World;
 
@@ -137,6 +140,36 @@ impl Place {
         path.display().to_string()
     }
 
+    /// The events of all runs so far; the last line of a log may be only half there.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let runs = fs::read_dir(self.state.join("runs")).into_iter().flatten().flatten();
+        let logs = runs.filter_map(|run| fs::read_to_string(run.path().join("events.jsonl")).ok());
+        let events =
+            |log: String| log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>();
+        logs.flat_map(events).collect()
+    }
+
+    /// What the events of this kind say.
+    #[must_use]
+    pub fn told(&self, kind: &str) -> Vec<Value> {
+        let events = self.events().into_iter().filter(|event| event["kind"] == kind);
+        events.map(|event| event["detail"].clone()).collect()
+    }
+
+    /// Waits until the owner is asked about this path or command.
+    ///
+    /// # Panics
+    /// Nobody asks within 20 seconds.
+    #[track_caller]
+    pub fn wait_for(&self, path: &str) {
+        let since = Instant::now();
+        while !self.told("ask").iter().any(|event| event["path"] == path) {
+            assert!(since.elapsed() < Duration::from_secs(20), "nobody asks for {path}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Every path below the home, and below the state directory, with sizes: what must be as before.
     #[must_use]
     pub fn listing(&self) -> Vec<(PathBuf, u64)> {
@@ -154,6 +187,17 @@ impl Place {
         found.sort();
         found
     }
+}
+
+/// Both streams of a child, at its end.
+///
+/// # Panics
+/// It cannot be waited for.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test that cannot wait has failed")]
+pub fn text(child: Child) -> (String, String) {
+    let done = outcome(child.wait_with_output().expect("its end"));
+    (done.out, done.err)
 }
 
 fn outcome(output: Output) -> Outcome {

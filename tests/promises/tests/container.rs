@@ -7,7 +7,7 @@ use ringfence_promises::{Place, binary, root};
 use serde_json::{Value, json};
 
 /// What Docker gives root by default.
-const USUAL: &[&str] = &[
+pub(crate) const USUAL: &[&str] = &[
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FSETID",
@@ -24,16 +24,16 @@ const USUAL: &[&str] = &[
     "CAP_AUDIT_WRITE",
 ];
 
-struct Container {
-    uid: u32,
-    capabilities: Vec<&'static str>,
-    masked: bool,
+pub(crate) struct Container {
+    pub(crate) uid: u32,
+    pub(crate) capabilities: Vec<&'static str>,
+    pub(crate) masked: bool,
     /// As Docker's default profile answers what makes namespaces and mounts (moby's profiles/seccomp/default.json).
-    filtered: bool,
+    pub(crate) filtered: bool,
 }
 
 /// Runs words in it; without root, in a rootless one. The status, and everything that was printed.
-fn inside(container: &Container, words: &[&str]) -> (i32, String) {
+pub(crate) fn inside(container: &Container, words: &[&str]) -> (i32, String) {
     start(container, &[&["/rf"], words].concat())
 }
 
@@ -46,6 +46,7 @@ fn start(container: &Container, words: &[&str]) -> (i32, String) {
         std::fs::create_dir_all(rootfs.join(directory)).unwrap();
     }
     place.write(".env", "SECRET");
+    std::fs::write(rootfs.join("policy.toml"), GUARDED).unwrap();
     for link in ["bin", "sbin", "lib", "lib64"] {
         std::os::unix::fs::symlink(Path::new("usr").join(link), rootfs.join(link)).unwrap();
     }
@@ -137,6 +138,22 @@ fn all_but(refused: &[&str]) -> Vec<String> {
 
 /// What is written, read and reached there; its last line says that it came so far.
 const WORK: &str = "echo x > new && chmod 640 new && ls -l new; cat /w/.env; cat /proc/1/environ; echo x > /etc/x; kill -9 1; sleep 5 & echo DONE";
+
+/// Each start is judged: by the memory of who starts, and by a look at what was started.
+const GUARDED: &str =
+    "version = 1\nextends = [\"default\"]\n[commands]\nallow = [\"sh -c *\", \"expr 1 + 1\"]\n";
+
+#[test]
+fn starts_are_judged_in_a_container_too() {
+    let container = Container { uid: 1000, capabilities: USUAL.to_vec(), masked: true, filtered: root() };
+    let mut words = vec!["run", "--policy", "/policy.toml", "--workspace", "/w"];
+    // A rootless container's own user is its root.
+    words.extend(if root() { &[][..] } else { &["--allow-degraded", "root-uid"] });
+    words.extend(["--", "sh", "-c", "echo $(expr 1 + 1)$(expr 1 + 1); expr 40 + 3; /usr/bin/id; echo DONE"]);
+    let (status, text) = inside(&container, &words);
+    assert!(status == 0 && text.contains("22\n") && text.contains("DONE"), "{status} {text}");
+    assert!(text.contains("tier `landlock`") && !text.contains("43") && !text.contains("uid="), "{text}");
+}
 
 /// What a container allows, and what becomes of a run there.
 enum Expected {

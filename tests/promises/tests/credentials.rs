@@ -191,7 +191,7 @@ done | tee all | cat
 grep -o 'Basic .*' all | cut -d' ' -f2 | base64 -d 2>/dev/null | strings
 curl -svm9 --http1.1 -H "Authorization: Bearer $TOK" https://allowed.example/repo/oddly 2>&1; echo; echo ended
 "#;
-    let outcome = run(&world, credentials, &script);
+    let outcome = run(&world, credentials, script);
     nowhere(&world, &outcome);
     assert_eq!(outcome.out.matches("uthorization: Bearer").count(), 4, "{outcome:?}");
     assert_eq!(outcome.out.matches("uthorization: Basic ").count(), 6, "{outcome:?}");
@@ -246,6 +246,21 @@ fn where_secrets_come_from_is_out_of_the_tasks_reach() {
 
 fn nowhere_is(token: &str, outcome: &Outcome) {
     assert!(!outcome.out.contains(token) && !outcome.err.contains(token), "{outcome:?}");
+}
+
+#[test]
+fn a_sandbox_that_goes_on_holds_nobodys_pipe() {
+    let world = World::new();
+    std::fs::write(world.base.join("token"), "file-secret-Zq8mT4vKx2LwP9nRb7JdYc\n").unwrap();
+    let base = world.base.display();
+    let policy = world.policy(&format!(
+        "{NETWORK}\n[credentials.filed]\nsource = {{ file = \"{base}/token\" }}\nhosts = [\"denied.example\"]\nexpose = {{ env = \"FILED\" }}"
+    ));
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; timeout 60 sh -c '\"$RF\" start dev --policy {policy} --workspace . 2>&1 | cat' && echo up; \
+         \"$RF\" exec dev -- sh -c 'curl -sm9 -H \"Authorization: Bearer $FILED\" https://denied.example/named'; \"$RF\" stop dev"
+    ));
+    assert!(outcome.out.contains("up\n") && outcome.out.contains("path=/named"), "{outcome:?}");
 }
 
 #[test]

@@ -148,6 +148,15 @@ pub(crate) const VARIANTS: &[Variant] = &[
         guard: works,
     },
     Variant {
+        name: "Yama 1, and user.max_user_namespaces = 0",
+        boot: &PLAIN,
+        before: "echo 1 > /proc/sys/kernel/yama/ptrace_scope; echo 0 > /proc/sys/user/max_user_namespaces",
+        after: "echo 15000 > /proc/sys/user/max_user_namespaces",
+        rows: Rows::These(&["EX07"]),
+        must: |abi, _| without_namespaces(abi, "user.max_user_namespaces is 0"),
+        guard: hosted,
+    },
+    Variant {
         name: "Yama 2, and user.max_user_namespaces = 0",
         boot: &PLAIN,
         before: "echo 2 > /proc/sys/kernel/yama/ptrace_scope; echo 0 > /proc/sys/user/max_user_namespaces",
@@ -228,8 +237,9 @@ fn works(_: u32, _: Who) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn hosted(_: u32, _: Who) -> Result<(), &'static str> {
-    Err("tier `landlock`")
+/// Where that tier can be had, starts are judged there too.
+fn hosted(abi: u32, _: Who) -> Result<(), &'static str> {
+    if abi >= 6 { Ok(()) } else { Err("tier `landlock`") }
 }
 
 /// Tier `landlock` where its ABI is there; else a refusal that names both causes.

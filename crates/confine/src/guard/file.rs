@@ -10,7 +10,7 @@ use ringfence_policy::{Digest, digest};
 use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use super::mapping::Trees;
+use crate::hosted::Trees;
 
 /// What the kernel reads of a file to know what it is (BINPRM_BUF_SIZE).
 const HEAD: usize = 256;

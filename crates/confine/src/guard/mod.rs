@@ -7,7 +7,6 @@
 
 mod environment;
 mod file;
-mod mapping;
 mod pipes;
 mod processes;
 mod words;
@@ -16,7 +15,6 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringfence_policy::{CommandRules, Digest, Execution, GrantedCommand};
@@ -26,9 +24,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::connections::{group, program};
+use crate::hosted::Trees;
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use file::{Chain, From};
-pub(crate) use mapping::Trees;
 
 /// Threads held at one time; more are told to try again.
 const MOST_HELD: usize = 64;
@@ -107,12 +105,6 @@ impl Guard {
     /// Whether this call is one to judge.
     pub(crate) fn judges(call: &Notification) -> bool {
         [libc::SYS_execve, libc::SYS_execveat].contains(&i64::from(call.number))
-    }
-
-    /// What this call would map as code and is none; `None` also where it is another call. Tier `landlock` alone asks.
-    pub(crate) fn foreign(&self, call: &Notification) -> Option<Option<PathBuf>> {
-        let trees = self.trees.as_ref().filter(|_| i64::from(call.number) == libc::SYS_mmap)?;
-        Some(trees.foreign(call))
     }
 
     /// A command may start from now on.

@@ -13,7 +13,7 @@ use ringfence_sys::memory;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::guard::Trees;
+use super::mapping::Trees;
 
 /// The trees of a plan.
 #[derive(Debug)]
@@ -26,10 +26,8 @@ pub(crate) struct Judge {
     hidden: Vec<PathBuf>,
     /// Where a socket can only be the task's own.
     sockets: Vec<PathBuf>,
-    /// Granted for execution.
-    executed: Vec<PathBuf>,
-    libraries: Vec<PathBuf>,
-    searched: Vec<PathBuf>,
+    /// Where programs and code may come from.
+    code: Trees,
 }
 
 /// What becomes of a call.
@@ -57,33 +55,27 @@ impl Judge {
         let hosted = plan.hosted.as_ref()?;
         let landlock = plan.landlock.as_ref()?;
         let shown = landlock.rules.iter().filter(|(right, _)| *right != Right::Device);
+        let executed = landlock.rules.iter().filter(|(right, _)| *right == Right::Execute);
+        let code = Trees {
+            // /proc/self leads init elsewhere than the task.
+            written: hosted.written.iter().cloned().chain(["/proc".into()]).collect(),
+            executed: executed.map(|(_, path)| path.clone()).collect(),
+            hidden: landlock.except.clone(),
+            libraries: hosted.libraries.clone(),
+            searched: hosted.searched.clone(),
+        };
         Some(Self {
             written: hosted.written.clone(),
             shown: shown.map(|(_, path)| path.clone()).collect(),
             hidden: landlock.except.clone(),
             sockets: hosted.sockets.clone(),
-            executed: landlock
-                .rules
-                .iter()
-                .filter(|(right, _)| *right == Right::Execute)
-                .map(|(_, path)| path.clone())
-                .collect(),
-            libraries: hosted.libraries.clone(),
-            searched: hosted.searched.clone(),
+            code,
         })
     }
 
-    /// What the guard asks of them.
-    pub(crate) fn trees(&self) -> Trees {
-        // /proc/self leads init elsewhere than the task.
-        let written = self.written.iter().cloned().chain(["/proc".into()]).collect();
-        Trees {
-            written,
-            executed: self.executed.clone(),
-            hidden: self.hidden.clone(),
-            libraries: self.libraries.clone(),
-            searched: self.searched.clone(),
-        }
+    /// What the guard asks, and who judges mappings.
+    pub(crate) fn code(&self) -> &Trees {
+        &self.code
     }
 
     /// Whether init makes this call.

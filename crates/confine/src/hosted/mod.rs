@@ -4,6 +4,7 @@
 mod attributes;
 mod descendants;
 mod judge;
+mod mapping;
 mod named;
 mod sockets;
 
@@ -33,6 +34,7 @@ pub(crate) use descendants::{
     end as end_descendants, is_descendant, signal as signal_descendants, threads_of_user,
 };
 pub(crate) use judge::{Judge, Judged};
+pub(crate) use mapping::Trees;
 pub(crate) use sockets::{Held, Made, Sockets};
 
 /// Makes the boundary of a plan of tier `landlock`. `settle` is called when nothing of it runs any more, whatever ended it. The

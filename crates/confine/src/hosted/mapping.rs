@@ -32,18 +32,23 @@ fn below(path: &Path, trees: &[PathBuf]) -> bool {
 
 impl Trees {
     /// Whether the kernel starts what lies there: Landlock's rules say the same.
-    pub(super) fn starts(&self, path: &Path) -> bool {
+    pub(crate) fn starts(&self, path: &Path) -> bool {
         below(path, &self.executed) && !below(path, &self.hidden)
     }
 
     /// Whether the task may make something else of what lies there.
-    pub(super) fn changes(&self, path: &Path) -> bool {
+    pub(crate) fn changes(&self, path: &Path) -> bool {
         below(path, &self.written)
     }
 
     fn code(&self, path: &Path) -> bool {
         let library = below(path, &self.libraries) && !below(path, &self.searched) && !self.changes(path);
         self.starts(path) || library && !below(path, &self.hidden)
+    }
+
+    /// Whether this call is one to judge; the filter notifies of no other mapping.
+    pub(crate) fn maps(call: &Notification) -> bool {
+        i64::from(call.number) == libc::SYS_mmap
     }
 
     /// What a call would map as code and is none.
