@@ -151,7 +151,8 @@ impl Gateway {
         let asked: Vec<_> = keeper.iter().map(|keeper| keeper.asked.as_fd()).collect();
         channel::send(self.socket.as_fd(), &GatewayFirst::Hold(held, count), &asked).map_err(&failed)?;
         for (number, bytes) in known {
-            keeper::packet(self.socket.as_fd(), *number, keeper::About::Value, bytes).map_err(&failed)?;
+            keeper::packet(self.socket.as_fd(), *number, keeper::About::Value, keeper::FOREVER, bytes)
+                .map_err(&failed)?;
         }
         match report::receive(self.socket.as_fd()) {
             Some((Message::Answer { done: true, .. }, _)) => Ok(()),
@@ -174,7 +175,8 @@ impl Gateway {
         let names = known.iter().map(|(name, _)| name.clone()).collect();
         channel::send(self.socket.as_fd(), &GatewayFirst::Watch(action, names), &[]).map_err(&failed)?;
         for (number, (_, bytes)) in (0..).zip(known) {
-            keeper::packet(self.socket.as_fd(), number, keeper::About::Value, bytes).map_err(&failed)?;
+            keeper::packet(self.socket.as_fd(), number, keeper::About::Value, keeper::FOREVER, bytes)
+                .map_err(&failed)?;
         }
         Ok(())
     }

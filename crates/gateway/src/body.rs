@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::mask::Mask;
@@ -50,8 +50,54 @@ pub(crate) fn whole(bytes: Bytes) -> Carried {
     Box::pin(Full::new(bytes).map_err(|never: Infallible| match never {}))
 }
 
+/// The body of a request.
+pub(crate) enum Own {
+    Coming(Incoming),
+    Whole(Bytes),
+}
+
+impl Own {
+    /// All of it, or why not.
+    pub(crate) async fn collected(self, most: usize) -> Result<Bytes, String> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes),
+            Self::Coming(body) => match Limited::new(body, most).collect().await {
+                Ok(collected) => Ok(collected.to_bytes()),
+                Err(error) if error.is::<LengthLimitError>() => Err(format!(
+                    "its signature is over a body of more than {most} bytes, which is not kept: send its hash as `X-Amz-Content-Sha256`, or `UNSIGNED-PAYLOAD`"
+                )),
+                Err(_) => Err("its body did not come to its end".to_owned()),
+            },
+        }
+    }
+
+    /// As it comes.
+    pub(crate) fn plain(self) -> Carried {
+        match self {
+            Self::Coming(body) => plain(body),
+            Self::Whole(bytes) => whole(bytes),
+        }
+    }
+}
+
+/// What was found in a body that is there, or the body.
+fn looked(bytes: Bytes, mut search: Search, found: &Seen) -> Result<Carried, Stop> {
+    match search.push(&bytes).or_else(|| search.end()) {
+        Some(Found::Stop(stop)) => Err(stop),
+        Some(Found::Warn(hit)) => {
+            found.warn(hit);
+            Ok(whole(bytes))
+        }
+        None => Ok(whole(bytes)),
+    }
+}
+
 /// The body of a request: a small one is looked at before anything is sent, a large one while it is.
-pub(crate) async fn searched(body: Incoming, mut search: Search, found: &Seen) -> Result<Carried, Stop> {
+pub(crate) async fn searched(body: Own, search: Search, found: &Seen) -> Result<Carried, Stop> {
+    let body = match body {
+        Own::Whole(bytes) => return looked(bytes, search, found),
+        Own::Coming(body) => body,
+    };
     if body.size_hint().exact().is_none_or(|size| size > WHOLE) {
         let waiting = VecDeque::new();
         return Ok(Box::pin(Searched {
@@ -65,17 +111,7 @@ pub(crate) async fn searched(body: Incoming, mut search: Search, found: &Seen) -
     }
     // It has trailers only if its length was not told.
     match Limited::new(body, usize::try_from(WHOLE).unwrap_or(usize::MAX)).collect().await {
-        Ok(collected) => {
-            let bytes = collected.to_bytes();
-            match search.push(&bytes).or_else(|| search.end()) {
-                Some(Found::Stop(stop)) => Err(stop),
-                Some(Found::Warn(hit)) => {
-                    found.warn(hit);
-                    Ok(whole(bytes))
-                }
-                None => Ok(whole(bytes)),
-            }
-        }
+        Ok(collected) => looked(collected.to_bytes(), search, found),
         // Who sends it went away.
         Err(_) => Ok(Box::pin(Broken)),
     }

@@ -24,14 +24,16 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
-use crate::body::{self, Carried, Seen};
+use crate::body::{self, Carried, Own, Seen};
 use crate::connection::{Target, reset};
 use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::guard;
 use crate::inspect;
+use crate::late::{refuse_late, tell_late};
 use crate::overrides::overrides;
-use crate::search::{Found, Search, Stop};
+use crate::search::{Search, Stop};
+use crate::sigv4;
 use crate::upstream::{self, NoWay};
 use crate::websocket::{self, Tunnel};
 
@@ -243,7 +245,7 @@ impl Way {
     /// The request with the secrets that belong on it, and nothing else of them in it.
     async fn with_secrets(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         seen: &Seen,
     ) -> Result<(Request<Carried>, Used), Stop> {
         let (gateway, target) = (&self.gateway, &self.target);
@@ -259,17 +261,25 @@ impl Way {
             let line = if path { request.method().to_string() } else { credentials::line(&request) };
             gateway.refusals.leak(&hit, target, line, true).await;
         }
-        let used = match credentials {
-            Some(held) => {
-                held.apply(gateway, &mut request, target, self.kind.secure).await.map_err(Stop::Credential)?
-            }
-            None => Used::default(),
-        };
         let (head, own) = request.into_parts();
+        let (mut head, mut own) = (Request::from_parts(head, ()), Own::Coming(own));
+        let mut used = Used::default();
+        if let Some(held) = credentials {
+            let (mut payload, mut room) = (None, None);
+            if let Some((place, name)) = held.body_first(&head, target).await {
+                let denied = |rule| Stop::Credential(Denied { credential: name.to_owned(), rule });
+                let whole = own.collected(credentials::LONGEST_BODY).await.map_err(denied)?;
+                (payload, room) = (Some(sigv4::hash(&whole)), Some(place));
+                own = Own::Whole(whole);
+            }
+            let applied = held.apply(gateway, &mut head, target, self.kind.secure, payload.as_deref()).await;
+            used = applied.map_err(Stop::Credential)?.in_room(room);
+        }
+        let (head, ()) = head.into_parts();
         let encoding = head.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
         let own = match Search::new(credentials, watch, encoding) {
             Some(search) => body::searched(own, search, seen).await?,
-            None => body::plain(own),
+            None => own.plain(),
         };
         Ok((Request::from_parts(head, own), used))
     }
@@ -395,27 +405,6 @@ impl Way {
         tokio::task::spawn_local(connection.with_upgrades());
         Ok(Sender::One(sender))
     }
-}
-
-/// The same of what went beyond its bounds.
-fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
-    tokio::task::spawn_local(async move {
-        gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
-    });
-}
-
-/// What was found in the rest of a request whose answer had begun.
-fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), found: Found) {
-    tokio::task::spawn_local(async move {
-        let method = line.split(' ').next().unwrap_or_default().to_owned();
-        match found {
-            Found::Stop(Stop::Credential(Denied { credential, rule })) => {
-                gateway.refusals.credential(&credential, &target, line, rule, 1).await;
-            }
-            Found::Stop(Stop::Leak(hit)) => gateway.refusals.leak(&hit, &target, method, false).await,
-            Found::Warn(hit) => gateway.refusals.leak(&hit, &target, method, true).await,
-        }
-    });
 }
 
 fn client() -> Client {

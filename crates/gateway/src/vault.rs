@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringfence_confine::keeper::{self, About, HEAD, LONGEST};
+use ringfence_confine::keeper::{self, About, HEAD, LONGEST, Packet};
 use ringfence_sys::secret::{Locked, wipe};
 use rustix::io::Errno;
 use tokio::net::UnixStream;
@@ -51,7 +51,7 @@ struct Slot {
 }
 
 impl Slot {
-    fn put(&mut self, bytes: &[u8]) {
+    fn put(&mut self, bytes: &[u8], told: Option<Duration>) {
         self.clear();
         if let Some(place) = self.memory.bytes_mut().get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);
@@ -60,7 +60,7 @@ impl Slot {
         self.since = Instant::now();
         self.used.set(self.since);
         let refresh = self.refresh.map(|refresh| self.since + refresh);
-        let ends = left(bytes).map(|left| self.since + left.saturating_sub(EARLY));
+        let ends = told.or_else(|| left(bytes)).map(|left| self.since + left.saturating_sub(EARLY));
         self.until = [refresh, ends.filter(|_| self.fetched)].into_iter().flatten().min();
     }
 
@@ -104,10 +104,10 @@ impl Vault {
         Ok(Self { slots, asked, state: Cell::new(1), waiting: RefCell::default() })
     }
 
-    /// One that is there at the start.
-    pub(crate) fn put(&self, number: u32, bytes: &[u8]) {
+    /// One that is there, for so long if that was told.
+    pub(crate) fn put(&self, number: u32, bytes: &[u8], left: Option<Duration>) {
         if let Some(slot) = self.slot(number) {
-            slot.borrow_mut().put(bytes);
+            slot.borrow_mut().put(bytes, left);
             self.state.set(self.state.get() + 1);
         }
     }
@@ -205,17 +205,17 @@ impl Vault {
     }
 
     fn hear(&self, packet: &[u8]) {
-        let Some((number, about, bytes)) = keeper::read(packet) else { return };
+        let Some(Packet { number, about, left, bytes }) = keeper::read(packet) else { return };
         let outcome = match about {
             About::Failure => Err(String::from_utf8_lossy(bytes).into_owned()),
             About::Value => {
-                self.put(number, bytes);
+                self.put(number, bytes, left);
                 Ok(())
             }
             About::Changed => {
                 // One that was dropped is fetched when it is used.
                 if self.slot(number).is_some_and(|slot| slot.borrow().length > 0) {
-                    self.put(number, bytes);
+                    self.put(number, bytes, left);
                 }
                 return;
             }
@@ -239,8 +239,10 @@ impl Vault {
 pub(crate) fn take(told: impl AsFd, vault: &Vault) -> Result<(), Errno> {
     let mut packet = vec![0; HEAD + LONGEST];
     let (length, _) = rustix::net::recv(told, &mut packet, rustix::net::RecvFlags::empty())?;
-    let taken =
-        packet.get(..length).and_then(keeper::read).map(|(number, _, bytes)| vault.put(number, bytes));
+    let taken = packet
+        .get(..length)
+        .and_then(keeper::read)
+        .map(|packet| vault.put(packet.number, packet.bytes, packet.left));
     wipe(&mut packet);
     taken.ok_or(Errno::BADMSG)
 }
@@ -249,5 +251,5 @@ pub(crate) fn take(told: impl AsFd, vault: &Vault) -> Result<(), Errno> {
 pub(crate) fn packet(told: impl AsFd) -> Result<Vec<u8>, Errno> {
     let mut packet = vec![0; HEAD + LONGEST];
     let (length, _) = rustix::net::recv(told, &mut packet, rustix::net::RecvFlags::empty())?;
-    packet.get(..length).and_then(keeper::read).map(|(_, _, bytes)| bytes.to_vec()).ok_or(Errno::BADMSG)
+    packet.get(..length).and_then(keeper::read).map(|packet| packet.bytes.to_vec()).ok_or(Errno::BADMSG)
 }

@@ -41,6 +41,13 @@ pub struct Credential {
     pub refresh: Option<u64>,
 }
 
+impl Credential {
+    /// Requests are signed with it, and it has several parts.
+    pub fn aws(&self) -> bool {
+        self.inject.iter().any(|form| matches!(form, Form::Sigv4(_)))
+    }
+}
+
 /// Where a secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,10 +83,48 @@ pub enum Form {
     Basic(Option<String>),
     /// A parameter of the query.
     Query(String),
+    /// The whole request is signed with it (Signature Version 4 of AWS), for this region and service, or whichever the task names.
+    Sigv4(Option<AwsScope>),
+}
+
+/// What a signature of AWS is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwsScope {
+    /// `eu-central-1`.
+    pub region: String,
+    /// `s3`.
+    pub service: String,
+}
+
+impl fmt::Display for AwsScope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.region, self.service)
+    }
+}
+
+impl AwsScope {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        let plain = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        let parts = text.split_once('/').filter(|(region, service)| plain(region) && plain(service));
+        let invalid = || Invalid::new(format!("`{text}` is no region and service of AWS"));
+        let (region, service) = parts.ok_or_else(|| invalid().help("write `sigv4:eu-central-1/s3`"))?;
+        Ok(Self { region: region.to_owned(), service: service.to_owned() })
+    }
+}
+
+/// Variables of AWS's tools, of which one names the others.
+const KEY: &str = "SECRET_ACCESS_KEY";
+
+/// With the name of the variable that holds the secret key (`AWS_SECRET_ACCESS_KEY`), those of the id of the keys and of a session's token.
+pub fn aws_variables(name: &str) -> Option<(String, String)> {
+    let before = name.strip_suffix(KEY)?;
+    Some((format!("{before}ACCESS_KEY_ID"), format!("{before}SESSION_TOKEN")))
 }
 
 impl Form {
-    /// Reads `bearer`, `basic`, `basic:USER`, `?NAME={secret}` or `Name: text {secret}`.
+    /// Reads `bearer`, `basic`, `basic:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`.
     fn parse(text: &str) -> Result<Self, Invalid> {
         if let Some(parameter) = text.strip_prefix('?') {
             let name = parameter.strip_suffix("={secret}").filter(|name| !name.is_empty());
@@ -94,6 +139,8 @@ impl Form {
                 Ok(Self::Header("authorization".to_owned(), "Bearer ".to_owned(), String::new()))
             }
             None if text == "basic" => Ok(Self::Basic(None)),
+            None if text == "sigv4" => Ok(Self::Sigv4(None)),
+            Some(("sigv4", scope)) => Ok(Self::Sigv4(Some(AwsScope::parse(scope)?))),
             Some(("basic", user)) if !user.contains(SECRET) => {
                 let fine = !user.is_empty()
                     && user.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b':');
@@ -113,6 +160,8 @@ impl Form {
             Self::Basic(None) => "basic".to_owned(),
             Self::Basic(Some(user)) => format!("basic:{user}"),
             Self::Query(name) => format!("?{name}={SECRET}"),
+            Self::Sigv4(None) => "sigv4".to_owned(),
+            Self::Sigv4(Some(scope)) => format!("sigv4:{scope}"),
         }
     }
 
@@ -120,7 +169,7 @@ impl Form {
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::Header(name, ..) => Some(name),
-            Self::Basic(_) => Some("authorization"),
+            Self::Basic(_) | Self::Sigv4(_) => Some("authorization"),
             Self::Query(_) => None,
         }
     }
@@ -378,6 +427,7 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
             };
             report.push(Problem::new(at.place, title).help(help));
         }
+        report_all(sigv4(name, at), report);
         if credential.expose.as_ref().is_some_and(|expose| expose.git)
             && !credential.inject.iter().any(|form| matches!(form, Form::Basic(_)))
         {
@@ -409,6 +459,52 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
     }
 }
 
+fn report_all(problems: Vec<Problem>, report: &mut Report) {
+    problems.into_iter().for_each(|problem| report.push(problem));
+}
+
+/// What keys that sign need: a signature of the task's that is made anew, and all of their parts.
+fn sigv4(name: &str, at: &At<Credential>) -> Vec<Problem> {
+    let credential = &at.value;
+    if !credential.aws() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut wrong =
+        |title: String, help: &str| found.push(Problem::new(at.place, title).help(help.to_owned()));
+    if credential.inject.len() > 1 {
+        wrong(
+            format!("`{name}` signs requests, and can be put on them in no other way"),
+            "write `sigv4` alone",
+        );
+    }
+    match &credential.expose {
+        Some(expose) if expose.text.is_none() && !expose.git => {}
+        Some(_) => wrong(
+            format!("the keys of `{name}` have a form of their own"),
+            "leave out `text` and `git`: a variable gets the others beside it, a file is one of AWS's",
+        ),
+        None => wrong(
+            format!(
+                "requests are signed with `{name}` where the task has signed them, and it has nothing to do that with"
+            ),
+            "add `expose = { env = \"AWS_SECRET_ACCESS_KEY\" }`",
+        ),
+    }
+    let source = match &credential.source {
+        SecretSource::Env(variable) => Some(variable),
+        _ => None,
+    };
+    let exposed = credential.expose.as_ref().and_then(|expose| expose.env.as_ref());
+    for variable in [source, exposed].into_iter().flatten().filter(|name| aws_variables(name).is_none()) {
+        wrong(
+            format!("`{variable}` does not say which variables hold the other parts of the keys"),
+            "name the one of the secret key, `AWS_SECRET_ACCESS_KEY` or `X_SECRET_ACCESS_KEY`: `.._ACCESS_KEY_ID` and `.._SESSION_TOKEN` belong to it",
+        );
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,6 +515,8 @@ mod tests {
             "basic",
             "basic:x-access-token",
             "?key={secret}",
+            "sigv4",
+            "sigv4:eu-central-1/s3",
             "x-api-key: {secret}",
             "authorization: Bearer {secret}",
         ] {
@@ -429,6 +527,10 @@ mod tests {
             "",
             "Bearer",
             "basic:",
+            "sigv4:",
+            "sigv4:s3",
+            "sigv4:a/b/c",
+            "sigv4:*/s3",
             "basic:a b",
             "basic:a:b",
             "?={secret}",

@@ -196,7 +196,7 @@ table! {
         methods: List<String>,
         /// Their paths, as patterns; all, if absent.
         paths: List<String>,
-        /// How it is written on them: `bearer`, `basic`, `basic:USER`, `?NAME={secret}` or `Name: text {secret}`, or a list.
+        /// How it is written on them: `bearer`, `basic`, `basic:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`, or a list.
         inject: At<Forms>,
         /// Where the task sees a placeholder; without it every request to the hosts gets the secret.
         expose: At<ExposeTable>,

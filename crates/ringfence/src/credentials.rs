@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use ringfence_confine::gateway::{Gateway, Held};
 use ringfence_confine::keeper::{Fetching, HEAD, Keeper};
 use ringfence_plan::{Exposed, Invoker};
-use ringfence_policy::{Credential, Form, Policy, Rule, SECRET, SecretSource};
+use ringfence_policy::{Credential, Form, Policy, Rule, SECRET, SecretSource, aws_variables};
 use ringfence_sys::secret;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::failure::{Context, Failure};
 use crate::keeper::{plain, shaped};
@@ -53,27 +53,27 @@ fn take(
         let credential = &rule.value;
         let mut placeholder = None;
         if let SecretSource::Env(variable) = &credential.source {
-            let value = invoker.variables.get(OsStr::new(variable)).cloned().unwrap_or_default();
-            let mut value = value.into_vec();
-            let made = plain(&value).map_err(|why| absent(name, rule, &why)).and_then(|value| {
-                let like = credential.like.as_deref().map_or(value, str::as_bytes);
-                known.push((number, [&[0; HEAD], value].concat()));
-                shaped(like).context("random numbers")
+            let (value, others) = value(invoker, variable, credential.aws());
+            let made = value.and_then(|value| Ok(Zeroizing::new(plain(&value)?.to_vec())));
+            let made = made.map_err(|why| absent(name, rule, &why)).and_then(|value| {
+                let like = credential.like.as_deref().map_or(value.as_slice(), str::as_bytes);
+                known.push((number, [&[0; HEAD], value.as_slice()].concat()));
+                let parts = like.splitn(if credential.aws() { 3 } else { 1 }, |byte| *byte == b':');
+                parts.map(shaped).collect::<Result<Vec<_>, _>>().context("random numbers")
             });
-            value.zeroize();
-            placeholder = Some(made?);
-            names.push(variable);
+            placeholder = Some(made?.join(":"));
+            names.extend(others);
         } else {
             let (source, like) = (credential.source.clone(), credential.like.clone());
-            fetching.push(Fetching { number, source, like });
+            fetching.push(Fetching { number, source, like, aws: credential.aws() });
         }
         held.push(Held { name: name.clone(), credential: credential.clone(), placeholder });
     }
     for name in names {
-        if let Some(value) = invoker.variables.remove(OsStr::new(name)) {
+        if let Some(value) = invoker.variables.remove(OsStr::new(&name)) {
             value.into_vec().zeroize();
         }
-        secret::wipe_variable(name);
+        secret::wipe_variable(&name);
     }
     if fetching.is_empty() {
         return Ok((None, hide(held)));
@@ -88,6 +88,21 @@ fn take(
         held.placeholder = Some(made.map_err(|why| absent(name, rule, &why))?);
     }
     Ok((Some(keeper), hide(held)))
+}
+
+/// What a variable holds, or three of them for keys of AWS; and which those are.
+fn value(invoker: &Invoker, variable: &str, aws: bool) -> (Result<Zeroizing<Vec<u8>>, String>, Vec<String>) {
+    let get = |name: &str| {
+        let value = invoker.variables.get(OsStr::new(name)).cloned().unwrap_or_default();
+        Zeroizing::new(value.into_vec())
+    };
+    let Some((id, token)) = aws_variables(variable).filter(|_| aws) else {
+        return (Ok(get(variable)), vec![variable.to_owned()]);
+    };
+    let (own, other, third) = (get(&id), get(variable), get(&token));
+    let text = |bytes| str::from_utf8(bytes).ok();
+    let line = crate::aws::joined(text(&own), text(&other), text(&third));
+    (line, vec![id, variable.to_owned(), token])
 }
 
 /// Where the task sees nothing, it has no placeholder either.
@@ -135,11 +150,15 @@ fn exposed(held: &[Held]) -> Exposed {
     for one in held {
         let (Some(expose), Some(placeholder)) = (&one.credential.expose, &one.placeholder) else { continue };
         let text = |usual: &str| expose.text.as_deref().unwrap_or(usual).replace(SECRET, placeholder);
-        if let Some(name) = &expose.env {
-            exposed.variables.insert(name.clone(), text(SECRET));
+        let aws = one.credential.aws();
+        match &expose.env {
+            Some(name) if aws => exposed.variables.extend(crate::aws::variables(name, placeholder)),
+            Some(name) => drop(exposed.variables.insert(name.clone(), text(SECRET))),
+            None => {}
         }
         if let Some(path) = &expose.file {
-            exposed.files.insert(path.clone(), text("{secret}\n"));
+            let text = if aws { crate::aws::file(placeholder) } else { text("{secret}\n") };
+            exposed.files.insert(path.clone(), text);
         }
         if expose.git {
             let user = one.credential.inject.iter().find_map(|form| match form {

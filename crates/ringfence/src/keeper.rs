@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_confine::gateway::started_by_supervisor;
-use ringfence_confine::keeper::{self, About, Fetching, HEAD, LONGEST};
+use ringfence_confine::keeper::{self, About, FOREVER, Fetching, HEAD, LONGEST};
 use ringfence_leaks::placeholder;
 use ringfence_policy::SecretSource;
+use ringfence_record::Timestamp;
 use ringfence_sys::{exec, secret};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -25,6 +26,8 @@ use rustix::process::{
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
+
+use crate::aws;
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,10 +69,16 @@ fn serve() -> Result<(), Errno> {
 fn first(one: &Fetching) -> Result<String, String> {
     let like = match (&one.like, &one.source) {
         (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
-        (None, SecretSource::File(path)) => Zeroizing::new(plain(&file(path)?.0)?.to_vec()),
+        (None, SecretSource::File(path)) => line(&file(path)?.0, one.aws)?.0,
+        (None, _) if one.aws => Zeroizing::new(aws::LIKE.as_bytes().to_vec()),
         (None, _) => Zeroizing::default(),
     };
-    shaped(&like).map_err(|errno| format!("random numbers: {errno}"))
+    let made = if one.aws {
+        like.splitn(3, |byte| *byte == b':').map(shaped).collect()
+    } else {
+        shaped(&like).map(|made| vec![made])
+    };
+    made.map(|parts: Vec<String>| parts.join(":")).map_err(|errno| format!("random numbers: {errno}"))
 }
 
 /// A placeholder of the form of this secret.
@@ -87,6 +96,18 @@ pub(crate) fn shaped(like: &[u8]) -> Result<String, Errno> {
         Err(errno) => return Err(errno),
     };
     failed.map_or(Ok(made), Err)
+}
+
+/// A secret as the gateway takes it, and for how many seconds it is good.
+fn line(bytes: &[u8], aws: bool) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
+    if !aws {
+        return Ok((Zeroizing::new(plain(bytes)?.to_vec()), FOREVER));
+    }
+    let (line, ends) = aws::read(bytes)?;
+    let left = ends.map(|ends| ends.saturating_sub(Timestamp::now().sec).max(0));
+    let left = left.map_or(FOREVER, |left| u32::try_from(left).unwrap_or(FOREVER));
+    plain(&line).map(drop)?;
+    Ok((line, left))
 }
 
 /// A secret as it goes on a request: without the line break at its end.
@@ -144,7 +165,7 @@ struct Keeper {
     fetching: Vec<Fetching>,
     variables: Arc<BTreeMap<OsString, OsString>>,
     /// Files that were read, by the number of their credential.
-    seen: BTreeMap<u32, (PathBuf, Version)>,
+    seen: BTreeMap<u32, (PathBuf, Version, bool)>,
 }
 
 impl Keeper {
@@ -176,11 +197,12 @@ impl Keeper {
 
     fn fetch(&mut self, number: u32) {
         let Some(one) = self.fetching.iter().find(|one| one.number == number) else { return };
+        let aws = one.aws;
         match &one.source {
             SecretSource::File(path) => match file(path) {
                 Ok((bytes, version)) => {
-                    self.seen.insert(number, (path.clone(), version));
-                    answer(&self.asked, number, About::Value, plain(&bytes));
+                    self.seen.insert(number, (path.clone(), version, aws));
+                    answer(&self.asked, number, About::Value, line(&bytes, aws));
                 }
                 Err(why) => answer(&self.asked, number, About::Value, Err(why)),
             },
@@ -189,12 +211,7 @@ impl Keeper {
                     (words.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
                 std::thread::spawn(move || {
                     let bytes = command(&words, &variables);
-                    answer(
-                        &asked,
-                        number,
-                        About::Value,
-                        bytes.as_ref().map_err(Clone::clone).and_then(|bytes| plain(bytes)),
-                    );
+                    answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
                 });
             }
             SecretSource::Env(_) => {
@@ -205,31 +222,31 @@ impl Keeper {
 
     /// Tells the gateway of files that hold something else.
     fn look(&mut self) {
-        for (number, (path, seen)) in &mut self.seen {
+        for (number, (path, seen, aws)) in &mut self.seen {
             let now = std::fs::metadata(&*path).map(|metadata| version(&metadata));
             if now.as_ref().is_ok_and(|now| now == seen) {
                 continue;
             }
             // Half written, or between two names: at the next look.
             if let Ok((bytes, version)) = file(path)
-                && let Ok(bytes) = plain(&bytes)
+                && let Ok(found) = line(&bytes, *aws)
             {
                 *seen = version;
-                answer(&self.asked, *number, About::Changed, Ok(bytes));
+                answer(&self.asked, *number, About::Changed, Ok(found));
             }
         }
     }
 }
 
-fn answer(asked: &OwnedFd, number: u32, about: About, value: Result<&[u8], String>) {
-    let (about, bytes) = match &value {
-        Ok(bytes) => (about, *bytes),
-        Err(why) => (About::Failure, why.as_bytes()),
+fn answer(asked: &OwnedFd, number: u32, about: About, value: Result<(Zeroizing<Vec<u8>>, u32), String>) {
+    let (about, bytes, seconds) = match &value {
+        Ok((bytes, seconds)) => (about, bytes.as_slice(), *seconds),
+        Err(why) => (About::Failure, why.as_bytes(), FOREVER),
     };
     let mut packet = Zeroizing::new(vec![0; HEAD]);
     packet.reserve_exact(bytes.len());
     packet.extend_from_slice(bytes);
-    let _ = keeper::packet(asked.as_fd(), number, about, &mut packet);
+    let _ = keeper::packet(asked.as_fd(), number, about, seconds, &mut packet);
 }
 
 /// What a command writes, in time. What it says on its standard error is nobody's.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod approvals;
+mod aws;
 mod chain;
 mod chosen;
 mod cleanup;

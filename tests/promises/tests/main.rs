@@ -4,6 +4,7 @@
 
 mod agreement;
 mod asked;
+mod aws;
 mod bad_input;
 mod ceiling;
 mod chaos;
