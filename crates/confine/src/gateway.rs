@@ -65,8 +65,10 @@ pub struct Held {
     pub name: String,
     /// What the policy says of it.
     pub credential: Credential,
-    /// What the task sees; `None`: nothing.
+    /// What the task sees; `None`: nothing. Of a key of ssh it is the public one, as base64.
     pub placeholder: Option<String>,
+    /// The keys of the hosts that a key of ssh is for, each with `HOST:PORT`.
+    pub host_keys: Vec<(String, Vec<u8>)>,
 }
 
 /// What it is told afterwards.
@@ -186,7 +188,7 @@ impl Gateway {
         let failed = fail("starting the gateway");
         let Ids { outside_uid, outside_gid, mapped, .. } = plan.ids;
         // A server on a socket of the host sees who connects: that is the invoker.
-        let ids = (mapped && rules.unix().is_empty()).then_some((outside_uid, outside_gid));
+        let ids = (mapped && !rules.host_sockets()).then_some((outside_uid, outside_gid));
         let orders = GatewayFirst::Serve(GatewayOrders { rules: rules.clone(), ids });
         channel::send(self.socket.as_fd(), &orders, &[]).map_err(&failed)?;
         self.giving.take().ok_or_else(|| failed(Errno::BADF))

@@ -18,6 +18,8 @@ use crate::{channel, nascent};
 
 /// The first word of its command line.
 pub const NAME: &str = "ringfence-keeper";
+/// Bytes of the longest question of the gateway.
+pub const QUESTION: usize = 64 << 10;
 /// Bytes of the longest secret.
 pub const LONGEST: usize = 8 << 10;
 /// Bytes in front of what a packet holds: the number of the credential, what it is about, and how many seconds it is good for.
@@ -51,13 +53,19 @@ pub enum About {
     Failure = 2,
     /// The secret is another one from now on.
     Changed = 3,
+    /// A signature; the number of the question stands in front.
+    Signed = 4,
+    /// Why there is none; likewise.
+    Unsigned = 5,
 }
 
 impl About {
     /// From the number in a packet.
     #[must_use]
     pub fn of(byte: u8) -> Option<Self> {
-        [Self::Value, Self::Failure, Self::Changed].into_iter().find(|about| *about as u8 == byte)
+        [Self::Value, Self::Failure, Self::Changed, Self::Signed, Self::Unsigned]
+            .into_iter()
+            .find(|about| *about as u8 == byte)
     }
 }
 

@@ -90,6 +90,11 @@ impl Credentials {
         self.held.iter().flat_map(|one| parts(one).map(|part| (one.name.as_str(), part)))
     }
 
+    /// The keys of ssh among them, by their numbers.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (u32, &Held)> {
+        (0..).zip(&self.held).filter(|(_, one)| one.credential.ssh())
+    }
+
     /// Those secrets that are there right now.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Known> {
         (0..).zip(&self.held).flat_map(|(number, one)| {
@@ -312,13 +317,14 @@ fn fits(form: &Form, place: &Place) -> bool {
 /// The placeholders that stand for one: each part of it has its own.
 fn parts(one: &Held) -> impl Iterator<Item = &str> {
     let most = if one.credential.aws() { 3 } else { 1 };
-    one.placeholder.iter().flat_map(move |whole| whole.splitn(most, ':'))
+    // What is public stands for nothing.
+    one.placeholder.iter().filter(|_| !one.credential.ssh()).flat_map(move |whole| whole.splitn(most, ':'))
 }
 
 /// Does its secret go to this host?
 fn goes(one: &Held, target: &Target) -> bool {
     let peer = target.peer();
-    one.credential.hosts.iter().any(|host| host.is(&peer, target.port))
+    !one.credential.ssh() && one.credential.hosts.iter().any(|host| host.is(&peer, target.port))
 }
 
 /// Where the parts of keys stand on a request that is signed with them; the secret one stands nowhere.

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod authority;
 mod body;
 mod connection;
@@ -27,6 +28,7 @@ mod resolver;
 mod search;
 mod sigv4;
 mod socket;
+mod ssh;
 mod upstream;
 mod vault;
 mod websocket;
@@ -240,6 +242,10 @@ impl Ready {
                 }
             }
             for (path, listener) in unix {
+                if path.as_os_str() == ringfence_policy::AGENT {
+                    tokio::task::spawn_local(agent::serve(listener, Rc::clone(&gateway)));
+                    continue;
+                }
                 tokio::task::spawn_local(socket::serve(
                     path,
                     listener,

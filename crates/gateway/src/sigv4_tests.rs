@@ -102,8 +102,6 @@ fn what_was_not_signed_so_is_not_signed() {
     assert!(sign(&mut object(), S3, OTHER, Some(&own), None).is_ok());
     assert!(sign(&mut object(), S3, OTHER, Some(&other), None).unwrap_err().contains("policy signs for"));
     assert!(sign(&mut object(), SUITE, OTHER, None, None).unwrap_err().contains("other keys"));
-    let put =
-        |request: &mut Request<()>, name, text| assert!(put(request.headers_mut(), name, text).is_some());
     let change = |number: usize, request: &mut Request<()>| match number {
         0 => *request.method_mut() = hyper::Method::DELETE,
         1 => *request.uri_mut() = "/test.txt?acl".parse().unwrap(),

@@ -12,7 +12,7 @@ use ringfence_confine::keeper::{self, About, HEAD, LONGEST, Packet};
 use ringfence_sys::secret::{Locked, wipe};
 use rustix::io::Errno;
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout};
 
 /// How long the keeper may take; a command that it runs has less.
@@ -26,6 +26,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Who waits for a secret.
 type Waiting = oneshot::Sender<Result<(), String>>;
+/// And for a signature.
+type Signed = oneshot::Sender<Result<Vec<u8>, String>>;
 
 /// All secrets of a sandbox, by the numbers of their credentials.
 #[derive(Debug)]
@@ -36,6 +38,9 @@ pub(crate) struct Vault {
     /// Grows when a secret is another one.
     state: Cell<u64>,
     waiting: RefCell<HashMap<u32, Vec<Waiting>>>,
+    /// Who waits for a signature: one at a time, by the number of the question.
+    signing: Mutex<u32>,
+    signed: RefCell<Option<(u32, Signed)>>,
 }
 
 #[derive(Debug)]
@@ -101,7 +106,14 @@ impl Vault {
             }))
         };
         let slots = kinds.iter().map(slot).collect::<Result<_, Errno>>()?;
-        Ok(Self { slots, asked, state: Cell::new(1), waiting: RefCell::default() })
+        Ok(Self {
+            slots,
+            asked,
+            state: Cell::new(1),
+            waiting: RefCell::default(),
+            signing: Mutex::new(0),
+            signed: RefCell::default(),
+        })
     }
 
     /// One that is there, for so long if that was told.
@@ -168,6 +180,25 @@ impl Vault {
         }
     }
 
+    /// Has a key sign, which is not here: `asked` is the session, the key, the text, each with its length, and the flags.
+    ///
+    /// # Errors
+    /// It was not done: why.
+    pub(crate) async fn ask(&self, number: u32, asked: &[u8]) -> Result<Vec<u8>, String> {
+        let socket = self.asked.as_ref().ok_or("nobody can ask the agent")?;
+        let mut question = self.signing.lock().await;
+        *question = question.wrapping_add(1);
+        let packet = [&number.to_ne_bytes()[..], &question.to_ne_bytes(), asked].concat();
+        let (told, wait) = oneshot::channel();
+        *self.signed.borrow_mut() = Some((*question, told));
+        rustix::net::send(socket, &packet, rustix::net::SendFlags::NOSIGNAL)
+            .map_err(|_| "who asks the agent is gone")?;
+        timeout(PATIENCE, wait)
+            .await
+            .map_err(|_| "it did not sign in time")?
+            .map_err(|_| "it did not sign")?
+    }
+
     /// A server did not take it: it may have been changed without a word.
     pub(crate) fn doubt(&self, number: u32) {
         if let Some(slot) = self.slot(number) {
@@ -206,7 +237,17 @@ impl Vault {
 
     fn hear(&self, packet: &[u8]) {
         let Some(Packet { number, about, left, bytes }) = keeper::read(packet) else { return };
+        let signed = matches!(about, About::Signed | About::Unsigned);
+        if let Some((question, bytes)) = bytes.split_first_chunk().filter(|_| signed) {
+            let own = u32::from_ne_bytes(*question);
+            if let Some((_, told)) = self.signed.borrow_mut().take_if(|(waiting, _)| *waiting == own) {
+                let failed = || Err(String::from_utf8_lossy(bytes).into_owned());
+                let _ = told.send(if about == About::Signed { Ok(bytes.to_vec()) } else { failed() });
+            }
+            return;
+        }
         let outcome = match about {
+            About::Signed | About::Unsigned => return,
             About::Failure => Err(String::from_utf8_lossy(bytes).into_owned()),
             About::Value => {
                 self.put(number, bytes, left);

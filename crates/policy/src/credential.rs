@@ -1,26 +1,26 @@
 //! `[credentials.NAME]`: secrets that the gateway holds for the task, and puts on requests to the hosts that are named.
 
+mod check;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::destination::{Protocol, covers};
-use crate::diagnostic::{Invalid, Place, Problem, Report};
+use crate::diagnostic::{Invalid, Place, Problem};
 use crate::document::{CredentialSource, CredentialTable, ExposeTable, Forms};
 use crate::environment::{set_name, set_value};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRule;
 use crate::identity;
-use crate::merge::Merged;
 use crate::path::{Scope, absolute};
 use crate::reader::{At, List, quoted};
 use crate::sizes::duration;
 
+pub(crate) use check::check;
+
 /// What stands for the secret in a form.
 pub const SECRET: &str = "{secret}";
-/// More of them than any task needs.
-const MOST: usize = 64;
 
 /// One credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +39,18 @@ pub struct Credential {
     pub like: Option<String>,
     /// It is fetched again after so many milliseconds.
     pub refresh: Option<u64>,
+    /// Namespaces of files that a key of ssh may sign.
+    pub sign: Vec<String>,
+    /// Where the keys of its hosts are.
+    pub known_hosts: Option<PathBuf>,
 }
 
 impl Credential {
+    /// It is a key of ssh, which signs and goes on no request.
+    pub fn ssh(&self) -> bool {
+        matches!(self.source, SecretSource::SshAgent(_))
+    }
+
     /// Requests are signed with it, and it has several parts.
     pub fn aws(&self) -> bool {
         self.inject.iter().any(|form| matches!(form, Form::Sigv4(_)))
@@ -58,6 +67,8 @@ pub enum SecretSource {
     File(PathBuf),
     /// What a command writes, which is run outside; likewise.
     Command(Vec<String>),
+    /// A key in the invoker's ssh agent, by its fingerprint, comment or public key. It stays there, and signs.
+    SshAgent(String),
 }
 
 impl fmt::Display for SecretSource {
@@ -69,6 +80,7 @@ impl fmt::Display for SecretSource {
             Self::Command(words) => {
                 write!(formatter, "the command `{}`", words.first().map_or("", String::as_str))
             }
+            Self::SshAgent(key) => write!(formatter, "the key `{key}` of the ssh agent"),
         }
     }
 }
@@ -253,7 +265,9 @@ pub(crate) fn read(
             None
         }
     };
-    let hosts = hosts_of(table.hosts.as_ref(), &mut found);
+    let ssh = matches!(source, Some(SecretSource::SshAgent(_)));
+    let hosts = hosts_of(table.hosts.as_ref(), ssh, &mut found);
+    found.extend(only_requests(table, ssh));
     if table.hosts.is_none() {
         found.push(missing("hosts"));
     }
@@ -269,7 +283,12 @@ pub(crate) fn read(
             found.push(Problem::new(list.place, format!("an empty `{key}` would let the secret go nowhere")));
         }
     }
-    let inject = forms_of(table.inject.as_ref(), &mut found);
+    let inject = if ssh { Vec::new() } else { forms_of(table.inject.as_ref(), &mut found) };
+    let known_hosts = table
+        .known_hosts
+        .as_ref()
+        .and_then(|at| absolute(&at.value, scope).map_err(|invalid| found.push(invalid.at(at.place))).ok());
+    let sign: Vec<String> = entries(table.sign.as_ref()).map(|at| at.value.clone()).collect();
     let expose =
         table.expose.as_ref().and_then(|at| expose_of(at, scope).map_err(|problem| found.push(problem)).ok());
     let like = table.like.as_ref();
@@ -286,7 +305,7 @@ pub(crate) fn read(
     match source {
         Some(source) if found.is_empty() => {
             let like = like.map(|at| at.value.clone());
-            Ok(Credential { source, hosts, http, inject, expose, like, refresh })
+            Ok(Credential { source, hosts, http, inject, expose, like, refresh, sign, known_hosts })
         }
         _ => Err(found),
     }
@@ -301,6 +320,14 @@ fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretS
     if let Some(later) = &table.spiffe {
         identity::spiffe(&later.value).map_err(|invalid| invalid.at(later.place))?;
         return Err(crate::later::not_yet("`source.spiffe`", later.place));
+    }
+    if let (Some(key), None, None, None) = (&table.ssh_agent, &table.env, &table.file, &table.command) {
+        let plain = key.value.trim();
+        return match plain.is_empty() || plain.chars().any(char::is_control) {
+            true => Err(Problem::new(key.place, "this names no key of an ssh agent")
+                .help("write its fingerprint, as `ssh-add -l` shows it".to_owned())),
+            false => Ok(SecretSource::SshAgent(plain.to_owned())),
+        };
     }
     match (&table.env, &table.file, &table.command) {
         (Some(env), None, None) => {
@@ -322,15 +349,49 @@ fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretS
         }
         _ => {
             let problem = Problem::new(source.place, "a secret comes from exactly one source");
-            Err(problem.help(format!("write one of {}", quoted(&["env", "file", "command"]))))
+            Err(problem.help(format!("write one of {}", quoted(&["env", "file", "command", "ssh_agent"]))))
         }
     }
 }
 
-fn hosts_of(list: Option<&List<String>>, found: &mut Vec<Problem>) -> Vec<Endpoint> {
+/// What one kind of credential has, and the other has not.
+fn only_requests(table: &CredentialTable, ssh: bool) -> Vec<Problem> {
+    let place = |list: &Option<List<String>>| list.as_ref().map(|list| list.place);
+    let inject = table.inject.as_ref().map(|at| at.place);
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
+    let requests = [
+        ("methods", place(&table.methods)),
+        ("paths", place(&table.paths)),
+        ("inject", inject),
+        ("like", text(&table.like)),
+        ("refresh", text(&table.refresh)),
+    ];
+    let keys = [("sign", place(&table.sign)), ("known_hosts", text(&table.known_hosts))];
+    let wrong = |(key, place): (&str, Option<Place>)| {
+        let title = match ssh {
+            true => format!("`{key}` is about requests, and a key of ssh goes on none"),
+            false => format!("`{key}` is about keys of ssh (`source = {{ ssh_agent = \"..\" }}`)"),
+        };
+        place.map(|place| Problem::new(place, title).help("remove it".to_owned()))
+    };
+    let list: &[(&str, Option<Place>)] = if ssh { &requests } else { &keys };
+    list.iter().copied().filter_map(wrong).collect()
+}
+
+fn hosts_of(list: Option<&List<String>>, ssh: bool, found: &mut Vec<Problem>) -> Vec<Endpoint> {
     let mut hosts = Vec::new();
     for host in entries(list) {
-        match Endpoint::parse(&host.value) {
+        // Without a port it is the one of ssh.
+        let other = ssh.then(|| Endpoint::parse(&format!("{}:22", host.value)).ok()).flatten();
+        match other.map_or_else(|| Endpoint::parse(&host.value), Ok) {
+            Ok(endpoint)
+                if ssh && !matches!(endpoint.host, HostPattern::Name(_) | HostPattern::Address(_)) =>
+            {
+                let title = format!(
+                    "`{endpoint}` is no one host: a key of ssh is for hosts whose own keys are known"
+                );
+                found.push(Problem::new(host.place, title).help("name the hosts".to_owned()));
+            }
             Ok(endpoint) if matches!(endpoint.host, HostPattern::Network(..)) => {
                 let title = format!("`{endpoint}` is a network: a secret goes to hosts that are known");
                 found.push(Problem::new(host.place, title).help("name the hosts".to_owned()));
@@ -393,116 +454,6 @@ fn expose_of(written: &At<ExposeTable>, scope: &Scope<'_>) -> Result<Expose, Pro
     }
     let env = table.env.as_ref().map(|env| env.value.clone());
     Ok(Expose { env, file, text: table.text.as_ref().map(|text| text.value.clone()), git })
-}
-
-/// What contradicts the rest of the policy.
-pub(crate) fn check(merged: &Merged, report: &mut Report) {
-    let none = merged.inspect.as_ref().filter(|inspect| inspect.value == "none");
-    let mut exposed: Vec<(&str, Place)> = Vec::new();
-    for (name, at) in &merged.credentials {
-        let credential = &at.value;
-        if let Some(inspect) = none {
-            let title = "a credential is put on requests by inspection, and `network.inspect` is `none`";
-            report.push(Problem::new(inspect.place, title).related(at.place, format!("credential `{name}`")));
-        }
-        for endpoint in &credential.hosts {
-            let over = merged.reach.iter().filter(|rule| {
-                rule.value.endpoint.port == endpoint.port && covers(&rule.value.endpoint.host, &endpoint.host)
-            });
-            let over: Vec<_> = over.collect();
-            let title = if over.is_empty() {
-                format!(
-                    "no rule of `network.allow` covers `{endpoint}`: the credential `{name}` could not be used"
-                )
-            } else if over.iter().all(|rule| rule.value.protocol == Protocol::Tls) {
-                continue;
-            } else {
-                format!("the credential `{name}` goes to `{endpoint}`, which is not TLS")
-            };
-            let help = match over.first() {
-                None => format!("add it: `[network] allow = [\"{endpoint}\"]`"),
-                Some(_) => {
-                    "a secret is sent over verified TLS alone: add `tls = true` to the rule".to_owned()
-                }
-            };
-            report.push(Problem::new(at.place, title).help(help));
-        }
-        report_all(sigv4(name, at), report);
-        if credential.expose.as_ref().is_some_and(|expose| expose.git)
-            && !credential.inject.iter().any(|form| matches!(form, Form::Basic(_)))
-        {
-            let problem = Problem::new(at.place, format!("git sends `{name}` as basic authentication"));
-            report.push(
-                problem.help("write `inject = \"basic\"`, or `inject = [\"bearer\", \"basic\"]`".to_owned()),
-            );
-        }
-        let git = credential.expose.as_ref().is_some_and(|expose| expose.git);
-        if let Some(set) = merged.set.get("GIT_CONFIG_COUNT").filter(|_| git) {
-            let problem = Problem::new(
-                at.place,
-                format!("git is told of `{name}` by `GIT_CONFIG_COUNT`, which is set"),
-            );
-            report.push(problem.related(set.place, "here".to_owned()));
-        }
-        if let Some(variable) = credential.expose.as_ref().and_then(|expose| expose.env.as_deref()) {
-            let set = merged.set.get(variable).map(|set| set.place);
-            let twice = exposed.iter().find(|(known, _)| *known == variable).map(|(_, place)| *place);
-            if let Some(other) = set.or(twice) {
-                let title = format!("the variable `{variable}` has two values");
-                report.push(Problem::new(at.place, title).related(other, "the other one".to_owned()));
-            }
-            exposed.push((variable, at.place));
-        }
-    }
-    if let Some((_, at)) = merged.credentials.iter().nth(MOST) {
-        report.push(Problem::new(at.place, format!("more than {MOST} credentials")));
-    }
-}
-
-fn report_all(problems: Vec<Problem>, report: &mut Report) {
-    problems.into_iter().for_each(|problem| report.push(problem));
-}
-
-/// What keys that sign need: a signature of the task's that is made anew, and all of their parts.
-fn sigv4(name: &str, at: &At<Credential>) -> Vec<Problem> {
-    let credential = &at.value;
-    if !credential.aws() {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    let mut wrong =
-        |title: String, help: &str| found.push(Problem::new(at.place, title).help(help.to_owned()));
-    if credential.inject.len() > 1 {
-        wrong(
-            format!("`{name}` signs requests, and can be put on them in no other way"),
-            "write `sigv4` alone",
-        );
-    }
-    match &credential.expose {
-        Some(expose) if expose.text.is_none() && !expose.git => {}
-        Some(_) => wrong(
-            format!("the keys of `{name}` have a form of their own"),
-            "leave out `text` and `git`: a variable gets the others beside it, a file is one of AWS's",
-        ),
-        None => wrong(
-            format!(
-                "requests are signed with `{name}` where the task has signed them, and it has nothing to do that with"
-            ),
-            "add `expose = { env = \"AWS_SECRET_ACCESS_KEY\" }`",
-        ),
-    }
-    let source = match &credential.source {
-        SecretSource::Env(variable) => Some(variable),
-        _ => None,
-    };
-    let exposed = credential.expose.as_ref().and_then(|expose| expose.env.as_ref());
-    for variable in [source, exposed].into_iter().flatten().filter(|name| aws_variables(name).is_none()) {
-        wrong(
-            format!("`{variable}` does not say which variables hold the other parts of the keys"),
-            "name the one of the secret key, `AWS_SECRET_ACCESS_KEY` or `X_SECRET_ACCESS_KEY`: `.._ACCESS_KEY_ID` and `.._SESSION_TOKEN` belong to it",
-        );
-    }
-    found
 }
 
 #[cfg(test)]

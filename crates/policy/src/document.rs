@@ -202,6 +202,10 @@ table! {
         expose: At<ExposeTable>,
         /// A made-up secret of the same form, for the placeholder.
         like: At<String>,
+        /// Of a key of ssh: the namespaces of files that it may sign, `git` for commits and tags.
+        sign: List<String>,
+        /// Of a key of ssh: the file with the hosts' keys; the invoker's own and the system's, if absent.
+        known_hosts: At<String>,
         /// It is fetched again after this time.
         refresh: At<String>,
     }
@@ -216,6 +220,8 @@ table! {
         file: At<String>,
         /// A command and its arguments.
         command: List<String>,
+        /// A key in the invoker's ssh agent: its fingerprint (`SHA256:..`), its comment, or the public key.
+        ssh_agent: At<String>,
         /// A SPIFFE ID to fetch a token for.
         spiffe: At<String>,
     }

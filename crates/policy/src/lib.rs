@@ -70,6 +70,7 @@ pub use crate::lint::{check_grant, check_workspace};
 pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
+pub use crate::network::AGENT;
 pub use crate::network::{
     Budget, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, Way, decide_connect, decide_request,
     network_remedy, written_endpoint,

@@ -129,6 +129,7 @@ impl Printer<'_> {
                 SecretSource::Env(name) => format!("env = {}", quoted(name)),
                 SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
                 SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
+                SecretSource::SshAgent(key) => format!("ssh_agent = {}", quoted(key)),
             };
             self.key("source", &format!("{{ {source} }}"), origin);
             self.key("hosts", &listed(credential.hosts.iter().map(Endpoint::to_string).collect()), origin);
@@ -138,7 +139,15 @@ impl Printer<'_> {
                     self.key(key, &listed(texts), origin);
                 }
             }
-            self.key("inject", &listed(credential.inject.iter().map(Form::text).collect()), origin);
+            if !credential.ssh() {
+                self.key("inject", &listed(credential.inject.iter().map(Form::text).collect()), origin);
+            }
+            if !credential.sign.is_empty() {
+                self.key("sign", &listed(credential.sign.clone()), origin);
+            }
+            if let Some(path) = &credential.known_hosts {
+                self.key("known_hosts", &quoted(&spelled(path)), origin);
+            }
             if let Some(expose) = &credential.expose {
                 let file = expose.file.as_ref().map(|path| spelled(path));
                 let texts = [("env", &expose.env), ("file", &file), ("text", &expose.text)];

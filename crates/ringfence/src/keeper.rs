@@ -2,7 +2,7 @@
 //! when a file holds another one. It keeps none.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +27,7 @@ use rustix::process::{
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::aws;
+use crate::{aws, ssh};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,15 +59,16 @@ fn serve() -> Result<(), Errno> {
     let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     exec::wipe_start();
     let fetching = keeper::fetching(told.as_fd())?;
-    let placeholders = fetching.iter().map(first).collect();
+    let placeholders = fetching.iter().map(|one| first(one, &variables)).collect();
     keeper::placeholders(told.as_fd(), &placeholders)?;
     Keeper { told, asked: Arc::new(asked), fetching, variables: Arc::new(variables), seen: BTreeMap::new() }
         .serve()
 }
 
 /// What the task will see; a file is looked at for that, a command is not run.
-fn first(one: &Fetching) -> Result<String, String> {
+fn first(one: &Fetching, variables: &BTreeMap<OsString, OsString>) -> Result<String, String> {
     let like = match (&one.like, &one.source) {
+        (_, SecretSource::SshAgent(name)) => return ssh::key(name, agent(variables)),
         (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
         (None, SecretSource::File(path)) => line(&file(path)?.0, one.aws)?.0,
         (None, _) if one.aws => Zeroizing::new(aws::LIKE.as_bytes().to_vec()),
@@ -79,6 +80,11 @@ fn first(one: &Fetching) -> Result<String, String> {
         shaped(&like).map(|made| vec![made])
     };
     made.map(|parts: Vec<String>| parts.join(":")).map_err(|errno| format!("random numbers: {errno}"))
+}
+
+/// Where the invoker's agent is.
+fn agent(variables: &BTreeMap<OsString, OsString>) -> Option<&Path> {
+    variables.get(OsStr::new("SSH_AUTH_SOCK")).map(Path::new)
 }
 
 /// A placeholder of the form of this secret.
@@ -170,6 +176,7 @@ struct Keeper {
 
 impl Keeper {
     fn serve(mut self) -> Result<(), Errno> {
+        let mut packet = vec![0; keeper::QUESTION];
         loop {
             let asked = Arc::clone(&self.asked);
             let mut polled =
@@ -184,10 +191,9 @@ impl Keeper {
                 return Ok(());
             }
             if gateway.contains(PollFlags::IN) {
-                let mut number = [0; 4];
-                let (length, _) = rustix::net::recv(&asked, &mut number, rustix::net::RecvFlags::empty())?;
-                if length == 4 {
-                    self.fetch(u32::from_ne_bytes(number));
+                let (length, _) = rustix::net::recv(&asked, &mut packet, rustix::net::RecvFlags::empty())?;
+                if let Some((number, question)) = packet.get(..length).and_then(<[u8]>::split_first_chunk) {
+                    self.fetch(u32::from_ne_bytes(*number), question);
                 }
             } else {
                 self.look();
@@ -195,7 +201,7 @@ impl Keeper {
         }
     }
 
-    fn fetch(&mut self, number: u32) {
+    fn fetch(&mut self, number: u32, question: &[u8]) {
         let Some(one) = self.fetching.iter().find(|one| one.number == number) else { return };
         let aws = one.aws;
         match &one.source {
@@ -212,6 +218,20 @@ impl Keeper {
                 std::thread::spawn(move || {
                     let bytes = command(&words, &variables);
                     answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
+                });
+            }
+            SecretSource::SshAgent(_) => {
+                let (question, asked, variables) =
+                    (question.to_vec(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                std::thread::spawn(move || {
+                    let Some((name, question)) = question.split_at_checked(4) else { return };
+                    let signed = ssh::sign(question, agent(&variables));
+                    let (about, bytes) = match &signed {
+                        Ok(signature) => (About::Signed, signature.as_slice()),
+                        Err(why) => (About::Unsigned, why.as_bytes()),
+                    };
+                    let mut packet = [&[0; HEAD], name, bytes].concat();
+                    let _ = keeper::packet(asked.as_fd(), number, about, FOREVER, &mut packet);
                 });
             }
             SecretSource::Env(_) => {

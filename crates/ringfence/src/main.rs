@@ -39,6 +39,7 @@ mod run;
 mod scribe;
 mod snapshot;
 mod source;
+mod ssh;
 mod summary;
 mod terminal;
 mod trust;

@@ -44,6 +44,7 @@ mod p09_no_helpers;
 mod p10_enforcer_confined;
 mod quota;
 mod snapshot;
+mod ssh;
 mod switches;
 mod syscalls;
 mod terminal;
