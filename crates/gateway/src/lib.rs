@@ -29,6 +29,7 @@ mod search;
 mod sigv4;
 mod socket;
 mod ssh;
+pub mod token;
 mod upstream;
 mod vault;
 mod websocket;

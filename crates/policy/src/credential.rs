@@ -1,6 +1,7 @@
 //! `[credentials.NAME]`: secrets that the gateway holds for the task, and puts on requests to the hosts that are named.
 
 mod check;
+mod oauth;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::reader::{At, List, quoted};
 use crate::sizes::duration;
 
 pub(crate) use check::check;
+pub use oauth::Oauth;
 
 /// What stands for the secret in a form.
 pub const SECRET: &str = "{secret}";
@@ -69,6 +71,8 @@ pub enum SecretSource {
     Command(Vec<String>),
     /// A key in the invoker's ssh agent, by its fingerprint, comment or public key. It stays there, and signs.
     SshAgent(String),
+    /// A token that a server gives out.
+    Oauth(Box<Oauth>),
 }
 
 impl fmt::Display for SecretSource {
@@ -80,6 +84,7 @@ impl fmt::Display for SecretSource {
             Self::Command(words) => {
                 write!(formatter, "the command `{}`", words.first().map_or("", String::as_str))
             }
+            Self::Oauth(oauth) => oauth.fmt(formatter),
             Self::SshAgent(key) => write!(formatter, "the key `{key}` of the ssh agent"),
         }
     }
@@ -329,7 +334,29 @@ fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretS
             false => Ok(SecretSource::SshAgent(plain.to_owned())),
         };
     }
-    match (&table.env, &table.file, &table.command) {
+    if let (Some(oauth), None, None, None, None) =
+        (&table.oauth, &table.ssh_agent, &table.env, &table.file, &table.command)
+    {
+        return oauth::read(oauth, scope);
+    }
+    if let Some(place) =
+        table.oauth.as_ref().map(|at| at.place).or(table.ssh_agent.as_ref().map(|at| at.place))
+    {
+        return Err(one_source(place));
+    }
+    plain_source(source.place, (table.env.as_ref(), table.file.as_ref(), table.command.as_ref()), scope)
+}
+
+fn one_source(place: Place) -> Problem {
+    let problem = Problem::new(place, "a secret comes from exactly one source");
+    problem.help(format!("write one of {}", quoted(&["env", "file", "command", "oauth", "ssh_agent"])))
+}
+
+/// A variable, a file or a command.
+type Plain<'a> = (Option<&'a At<String>>, Option<&'a At<String>>, Option<&'a List<String>>);
+
+fn plain_source(place: Place, plain: Plain<'_>, scope: &Scope<'_>) -> Result<SecretSource, Problem> {
+    match plain {
         (Some(env), None, None) => {
             set_name(&env.value).map_err(|invalid| invalid.at(env.place))?;
             Ok(SecretSource::Env(env.value.clone()))
@@ -347,10 +374,7 @@ fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretS
             }
             Ok(SecretSource::Command(words))
         }
-        _ => {
-            let problem = Problem::new(source.place, "a secret comes from exactly one source");
-            Err(problem.help(format!("write one of {}", quoted(&["env", "file", "command", "ssh_agent"]))))
-        }
+        _ => Err(one_source(place)),
     }
 }
 

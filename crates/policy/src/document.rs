@@ -222,8 +222,46 @@ table! {
         command: List<String>,
         /// A key in the invoker's ssh agent: its fingerprint (`SHA256:..`), its comment, or the public key.
         ssh_agent: At<String>,
+        /// A token of OAuth 2.0, from client credentials or in exchange for another token.
+        oauth: At<OauthTable>,
         /// A SPIFFE ID to fetch a token for.
         spiffe: At<String>,
+    }
+}
+
+table! {
+    /// How a token is asked for (RFC 6749, section 4.4; RFC 8693).
+    OauthTable {
+        /// `https://HOST/PATH`, where tokens are given out.
+        token_url: At<String>,
+        /// Who asks.
+        client_id: At<String>,
+        /// Its secret, which goes there as basic authentication.
+        client_secret: At<PlainSource>,
+        /// Instead of a secret, a JWT that says who asks (RFC 7523), such as a projected token of Kubernetes.
+        client_assertion: At<PlainSource>,
+        /// The token that is exchanged.
+        subject_token: At<PlainSource>,
+        /// What it is; `urn:ietf:params:oauth:token-type:access_token`, if absent.
+        subject_token_type: At<String>,
+        /// What the token is for, as the server knows it.
+        scope: At<String>,
+        /// For whom.
+        audience: At<String>,
+        /// For which resource (RFC 8707).
+        resource: At<String>,
+    }
+}
+
+table! {
+    /// Where a part of that comes from: exactly one of these.
+    PlainSource {
+        /// A variable of the invoker.
+        env: At<String>,
+        /// A file, read each time.
+        file: At<String>,
+        /// A command and its arguments.
+        command: List<String>,
     }
 }
 

@@ -27,7 +27,7 @@ use rustix::process::{
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::{aws, ssh};
+use crate::{aws, oauth, ssh};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -138,7 +138,7 @@ fn version(metadata: &Metadata) -> Version {
     (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.size())
 }
 
-fn file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), String> {
+pub(crate) fn file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), String> {
     let opened = File::open(path).map_err(|error| error.to_string())?;
     let metadata = opened.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
@@ -220,6 +220,13 @@ impl Keeper {
                     answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
                 });
             }
+            SecretSource::Oauth(oauth) => {
+                let (oauth, asked, variables) =
+                    (oauth.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                std::thread::spawn(move || {
+                    answer(&asked, number, About::Value, oauth::fetch(&oauth, &variables));
+                });
+            }
             SecretSource::SshAgent(_) => {
                 let (question, asked, variables) =
                     (question.to_vec(), Arc::clone(&self.asked), Arc::clone(&self.variables));
@@ -270,7 +277,10 @@ fn answer(asked: &OwnedFd, number: u32, about: About, value: Result<(Zeroizing<V
 }
 
 /// What a command writes, in time. What it says on its standard error is nobody's.
-fn command(words: &[String], variables: &BTreeMap<OsString, OsString>) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn command(
+    words: &[String],
+    variables: &BTreeMap<OsString, OsString>,
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let (program, arguments) = words.split_first().ok_or("there is no command")?;
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(variables);

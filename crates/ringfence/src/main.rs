@@ -30,6 +30,7 @@ mod leaks;
 mod lived;
 mod named;
 mod not_executed;
+mod oauth;
 mod outcome;
 mod points;
 mod quota;

@@ -32,6 +32,7 @@ mod network;
 mod network_bounds;
 mod network_granted;
 mod npm;
+mod oauth;
 mod p01_fail_closed;
 mod p02_no_path_out;
 mod p03_no_secrets_in;

@@ -95,6 +95,8 @@ class Web(SimpleHTTPRequestHandler):
             return services.git(self, BASE)
         if self.path.startswith("/reflect"):
             return self.reply(f"{self.path}\n{self.headers}".encode())
+        if self.path.startswith("/api/"):
+            return services.api(self, BASE)
         if self.path == "/guarded":
             with open(os.path.join(BASE, "expected"), encoding="ascii") as f:
                 good = self.headers.get("Authorization") == f"Bearer {f.read()}"
@@ -125,6 +127,8 @@ class Web(SimpleHTTPRequestHandler):
         self.hit()
         if self.path.startswith("/git/"):
             return services.git(self, BASE)
+        if self.path == "/oauth/token":
+            return services.token(self, BASE)
         if self.path in ("/v1/messages", "/v1/chat/completions"):
             return services.stream(self, BASE)
         digest, left = hashlib.sha256(), int(self.headers.get("Content-Length", 0))
