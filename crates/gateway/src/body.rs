@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::mask::Mask;
 use crate::search::{Found, Search, Stop};
+use crate::unpack::Unpacked;
 
 /// A body of either direction.
 pub(crate) type Carried = Pin<Box<dyn Body<Data = Bytes, Error = Stopped>>>;
@@ -262,13 +263,14 @@ impl Body for Searched {
 }
 
 /// The body of an answer to a request that a secret was put on.
-pub(crate) fn masked(body: Incoming, mask: Mask) -> Carried {
-    Box::pin(Masked { inner: body, mask, ended: false })
+pub(crate) fn masked(body: Incoming, mask: Mask, packed: Option<Unpacked>) -> Carried {
+    Box::pin(Masked { inner: body, mask, packed, ended: false })
 }
 
 struct Masked {
     inner: Incoming,
     mask: Mask,
+    packed: Option<Unpacked>,
     ended: bool,
 }
 
@@ -288,7 +290,9 @@ impl Body for Masked {
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        let part = own.mask.push(&data);
+                        let unpacked = own.packed.as_mut().map(|packed| packed.push(&data)).transpose();
+                        let Ok(unpacked) = unpacked else { return Poll::Ready(Some(Err(Stopped::Refused))) };
+                        let part = own.mask.push(unpacked.as_deref().unwrap_or(&data));
                         if !part.is_empty() {
                             return Poll::Ready(Some(Ok(Frame::data(part))));
                         }
@@ -300,7 +304,15 @@ impl Body for Masked {
                     }
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(Stopped::Ended(error)))),
-                None => own.ended = true,
+                None => {
+                    own.ended = true;
+                    let last = own.packed.as_mut().map_or(Ok(Vec::new()), Unpacked::end);
+                    let Ok(last) = last else { return Poll::Ready(Some(Err(Stopped::Refused))) };
+                    let part = own.mask.push(&last);
+                    if !part.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(part))));
+                    }
+                }
             }
         }
         let rest = own.mask.rest();
@@ -312,6 +324,9 @@ impl Body for Masked {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.packed.is_some() {
+            return SizeHint::default();
+        }
         self.inner.size_hint()
     }
 }

@@ -34,6 +34,7 @@ use crate::late::{refuse_late, tell_late};
 use crate::overrides::overrides;
 use crate::search::{Search, Stop};
 use crate::sigv4;
+use crate::unpack::Unpacked;
 use crate::upstream::{self, NoWay};
 use crate::websocket::{self, Tunnel};
 
@@ -314,8 +315,22 @@ impl Way {
             used.refused(credentials);
         }
         let (mut head, own) = response.into_parts();
+        let encoding = head.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+        let encoding = encoding.map(|word| word.trim().to_ascii_lowercase());
+        let mut packed = None;
+        if let Some(word) = encoding.filter(|word| !["", "identity"].contains(&word.as_str())) {
+            packed = Unpacked::of(&word);
+            if packed.is_none() {
+                let why = format!(
+                    "the server answers by `Content-Encoding: {word}`, which was not asked for: a secret in it could not be masked"
+                );
+                return problem(StatusCode::BAD_GATEWAY, &why);
+            }
+            head.headers.remove(header::CONTENT_ENCODING);
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
         used.mask.headers(&mut head.headers);
-        Response::from_parts(head, body::masked(own, used.mask))
+        Response::from_parts(head, body::masked(own, used.mask, packed))
     }
 
     async fn send(&self, mut request: Request<Carried>) -> Result<Response<Incoming>, NoWay> {

@@ -30,6 +30,7 @@ mod sigv4;
 mod socket;
 mod ssh;
 pub mod token;
+mod unpack;
 mod upstream;
 mod vault;
 mod websocket;
