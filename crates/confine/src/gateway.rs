@@ -69,6 +69,8 @@ pub struct Held {
     pub placeholder: Option<String>,
     /// The keys of the hosts that a key of ssh is for, each with `HOST:PORT`.
     pub host_keys: Vec<(String, Vec<u8>)>,
+    /// It is of no use until the owner grants it.
+    pub waits: bool,
 }
 
 /// What it is told afterwards.
@@ -87,6 +89,15 @@ pub enum GatewayTell {
     },
     /// It may not any more; what is open to it ends.
     Unreach(u32),
+    /// A credential may be used.
+    Use {
+        /// Names this grant.
+        number: u32,
+        /// Which.
+        name: String,
+    },
+    /// It may not any more, and is dropped.
+    Unuse(u32),
 }
 
 /// The gateway of one sandbox. Ends when this is dropped.

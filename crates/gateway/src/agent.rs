@@ -124,6 +124,10 @@ async fn sign(gateway: &Gateway, (key, data, flags): (&[u8], &[u8], u32), binds:
         refuse(gateway, "", "a key is asked for that the policy does not name".to_owned(), None).await;
         return None;
     };
+    if let Some(why) = credentials.waits(one) {
+        refuse(gateway, &one.name, why, None).await;
+        return None;
+    }
     let (host, request, session) = match judge(one, purpose(data, key, binds), binds) {
         Ok(judged) => judged,
         Err((host, why)) => {

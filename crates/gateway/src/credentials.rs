@@ -45,6 +45,8 @@ pub(crate) struct Credentials {
     pub(crate) vault: Rc<Vault>,
     /// Where each was used, and how often since that was last told.
     used: RefCell<Uses>,
+    /// Those that were granted, by the numbers of their grants.
+    lent: RefCell<HashMap<u32, String>>,
     /// So many bodies wait whole for a signature.
     room: Arc<Semaphore>,
 }
@@ -81,7 +83,32 @@ impl Credentials {
             held,
             vault: Rc::new(Vault::new(&kinds, asked)?),
             used: RefCell::default(),
+            lent: RefCell::default(),
             room: Arc::new(Semaphore::new(BODIES)),
+        })
+    }
+
+    /// The owner grants one.
+    pub(crate) fn lend(&self, number: u32, name: &str) {
+        self.lent.borrow_mut().insert(number, name.to_owned());
+    }
+
+    /// It ends; what was fetched is dropped.
+    pub(crate) fn take_back(&self, number: u32) {
+        let Some(name) = self.lent.borrow_mut().remove(&number) else { return };
+        for (number, _) in (0..).zip(&self.held).filter(|(_, one)| one.name == name) {
+            self.vault.forget(number);
+        }
+    }
+
+    /// Why it is of no use now, if it is not.
+    pub(crate) fn waits(&self, one: &Held) -> Option<String> {
+        let lent = !one.waits || self.lent.borrow().values().any(|name| *name == one.name);
+        (!lent).then(|| {
+            format!(
+                "it is not granted: its owner does that by `ringfence grant RUN --credential {} --for 10m`",
+                one.name
+            )
         })
     }
 
@@ -202,6 +229,9 @@ impl Credentials {
                     && covers(one, request)
                     && let Some(form) = one.credential.inject.first()
                 {
+                    if let Some(why) = self.waits(one) {
+                        return Err(denied(why));
+                    }
                     puts.push(Put { number, form });
                 }
                 continue;
@@ -216,6 +246,9 @@ impl Credentials {
                     return Err(denied(format!(
                         "`methods` and `paths` of the credential do not cover `{text}`"
                     )));
+                }
+                if let Some(why) = self.waits(one) {
+                    return Err(denied(why));
                 }
                 let stands = |form: &&Form| if aws { signs(request, &place) } else { fits(form, &place) };
                 let Some(form) = one.credential.inject.iter().find(stands) else {

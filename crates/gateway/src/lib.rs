@@ -123,6 +123,12 @@ impl Gateway {
                     ends.notify_waiters();
                 }
             }
+            GatewayTell::Use { number, name } => {
+                self.credentials.iter().for_each(|credentials| credentials.lend(number, &name));
+            }
+            GatewayTell::Unuse(number) => {
+                self.credentials.iter().for_each(|credentials| credentials.take_back(number));
+            }
             GatewayTell::Written(_) | GatewayTell::Again(_) => {}
         }
     }

@@ -180,6 +180,13 @@ impl Vault {
         }
     }
 
+    /// It is not used for now.
+    pub(crate) fn forget(&self, number: u32) {
+        if let Some(mut slot) = self.slot(number).map(RefCell::borrow_mut).filter(|slot| slot.fetched) {
+            slot.clear();
+        }
+    }
+
     /// Has a key sign, which is not here: `asked` is the session, the key, the text, each with its length, and the flags.
     ///
     /// # Errors

@@ -288,11 +288,18 @@ impl Printer<'_> {
             self.table("approvals");
             self.key("on_refusal", "\"ask\"", self.policy.origins.get("approvals.on_refusal"));
         }
-        if !approvals.read.is_empty() || !approvals.commands.is_empty() || !approvals.hosts.is_empty() {
+        if !approvals.read.is_empty()
+            || !approvals.commands.is_empty()
+            || !approvals.hosts.is_empty()
+            || !approvals.credentials.is_empty()
+        {
             self.table("approvals.grantable");
         }
         if !approvals.commands.is_empty() {
             self.list("commands", &approvals.commands, |entry| command(entry));
+        }
+        if !approvals.credentials.is_empty() {
+            self.list("credentials", &approvals.credentials, Clone::clone);
         }
         if !approvals.hosts.is_empty() {
             self.list("hosts", &approvals.hosts, |host| host.endpoint.to_string());

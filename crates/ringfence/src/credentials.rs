@@ -72,7 +72,8 @@ fn take(
             fetching.push(Fetching { number, source, like, aws: credential.aws() });
         }
         let host_keys = host_keys(credential, &invoker.home).map_err(|why| absent(name, rule, &why))?;
-        held.push(Held { name: name.clone(), credential: credential.clone(), placeholder, host_keys });
+        let waits = policy.approvals.credentials.iter().any(|rule| rule.value == *name);
+        held.push(Held { name: name.clone(), credential: credential.clone(), placeholder, host_keys, waits });
     }
     for name in names {
         if let Some(value) = invoker.variables.remove(OsStr::new(&name)) {
@@ -184,6 +185,7 @@ pub(crate) fn example(policy: &Policy) -> Exposed {
             credential: rule.value.clone(),
             placeholder: Some(format!("(placeholder of {name})")),
             host_keys: Vec::new(),
+            waits: false,
         })
         .collect();
     exposed(&held)

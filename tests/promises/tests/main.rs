@@ -14,6 +14,7 @@ mod commands;
 mod commands_granted;
 mod container;
 mod credentials;
+mod credentials_granted;
 mod decoys;
 mod descriptors;
 mod doctor;

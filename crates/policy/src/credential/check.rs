@@ -13,6 +13,15 @@ const MOST: usize = 64;
 pub(crate) fn check(merged: &Merged, report: &mut Report) {
     let none = merged.inspect.as_ref().filter(|inspect| inspect.value == "none");
     let mut exposed: Vec<(&str, Place)> = Vec::new();
+    for name in
+        merged.grantable_credentials.iter().filter(|name| !merged.credentials.contains_key(&name.value))
+    {
+        let problem = Problem::new(
+            name.place,
+            format!("there is no credential `{}` that could be granted", name.value),
+        );
+        report.push(problem.help(format!("add `[credentials.{}]`, or remove it here", name.value)));
+    }
     for (name, at) in &merged.credentials {
         let credential = &at.value;
         if let Some(inspect) = none.filter(|_| !credential.ssh()) {
