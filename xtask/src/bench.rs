@@ -140,14 +140,16 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
 
 /// Runs the verb.
 pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
-    let (mut json, mut runs, mut only, mut without, mut given, mut net, mut files) =
-        (false, 50, false, false, None, false, None);
+    let (mut json, mut runs, mut only, mut without, mut given, mut net, mut files, mut cold) =
+        (false, 50, false, false, None, false, None, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = true,
             // What is measured of the starts of programs, alone.
             "--starts" => only = true,
+            // Cold starts and what the size of a policy adds to them, alone.
+            "--cold" => cold = true,
             // What large workspaces cost, alone.
             "--trees" => {
                 let value = args.next().and_then(|text| text.parse().ok());
@@ -163,7 +165,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
                 runs = value.ok_or("`--runs` needs a number")?;
             }
             _ => {
-                return Err("usage: bench [--runs N] [--starts | --network | --tier-landlock | --trees FILES] [--binary PATH] [--json]"
+                return Err("usage: bench [--runs N] [--cold | --starts | --network | --tier-landlock | --trees FILES] [--binary PATH] [--json]"
                     .to_owned());
             }
         }
@@ -199,6 +201,14 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
         let found = starts_of_programs(&binary, &scratch, runs, json);
         std::fs::remove_dir_all(&scratch).ok();
         return found.map(|()| ExitCode::SUCCESS);
+    }
+    if cold {
+        let found =
+            cold_starts(&binary, runs).and_then(|cold| Ok((cold, speed::policies(&binary, &scratch, runs)?)));
+        std::fs::remove_dir_all(&scratch).ok();
+        let (cold, policies) = found?;
+        cold.iter().chain(&policies).for_each(|one| print!("{}", one.table()));
+        return Ok(ExitCode::SUCCESS);
     }
     let all = cold_starts(&binary, runs).and_then(|cold| {
         let mut all: Vec<_> = cold.into_iter().map(|one| (one, Some(COLD_START))).collect();

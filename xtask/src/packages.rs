@@ -13,6 +13,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bwrap", "bubblewrap"),
     ("bzip2", "bzip2"),
     ("curl", "curl"),
+    ("firejail", "firejail"),
     ("gcc", "gcc"),
     ("gdb", "gdb"),
     ("git", "git"),

@@ -12,7 +12,7 @@ use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::gateway::Led;
-use crate::hosted::Judge;
+use crate::hosted::{Judge, Sockets};
 use crate::job::{Filters, Rules};
 use crate::orders::Orders;
 use crate::report::{self, Message, STEPS, Stage, TREES, send};
@@ -174,6 +174,8 @@ pub(crate) struct Own {
     pub(crate) memory: Vec<OwnedFd>,
     /// In tier `landlock`, by paths.
     pub(crate) hosted: Option<Judge>,
+    /// In tier `landlock`, those of a network; init takes them.
+    pub(crate) sockets: Option<Sockets>,
     /// Sockets of the host that are granted.
     pub(crate) led: Vec<Led>,
     /// Where the gateway asks for servers of the task, if any is published.

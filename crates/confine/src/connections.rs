@@ -4,6 +4,8 @@
 //! once, judged, and made on a copy of the task's socket. Inside the network namespace every address is the sandbox's own;
 //! what needs judging are path names of unix sockets, which know no namespace but the mounts.
 
+mod lead;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -23,8 +25,8 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
-use crate::hosted::{self, Judge, Judged};
-use crate::reach::Reach;
+use crate::hosted::{self, Held, Judge, Judged, Sockets};
+use crate::reach::{self, Reach};
 use crate::report::{Purpose, Refusal, Refused};
 use crate::written;
 
@@ -120,12 +122,22 @@ impl Connections {
             if Guard::judges(&call) {
                 return self.execute(&call, number, guard);
             }
+            if let Some(foreign) = guard.foreign(&call) {
+                return self.map(&call, foreign, calls);
+            }
         }
         if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
             return self.change(&call, judge, calls);
         }
         if own.watch_writes && syscalls::written(call.number).is_some() {
             return self.write(&call, calls);
+        }
+        let mut reach = reach;
+        if Sockets::judges(&call)
+            && let Some(reach) = &mut reach
+            && reach.sockets.is_some()
+        {
+            return self.socket(&call, calls, reach);
         }
         if i64::from(call.number) != libc::SYS_connect {
             return self.refuse(&call, calls);
@@ -159,6 +171,35 @@ impl Connections {
         }
     }
 
+    /// A call that maps a file as code: it goes on, or fails as on a mount that is noexec (mmap(2)).
+    fn map(&mut self, call: &Notification, foreign: Option<PathBuf>, calls: &mut Ledger) -> Option<Refusal> {
+        let Some(path) = foreign else {
+            let _ = seccomp::proceed(self.listener.as_fd(), call.id);
+            return None;
+        };
+        self.tell(call, path, Purpose::Execute, calls)
+    }
+
+    /// A call on a file fails, and is told of once for each program.
+    fn tell(
+        &mut self,
+        call: &Notification,
+        path: PathBuf,
+        purpose: Purpose,
+        calls: &mut Ledger,
+    ) -> Option<Refusal> {
+        let process = group(call.thread).unwrap_or(call.thread);
+        let program = program(process);
+        let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), program.as_bytes()];
+        if let First::New(number) = calls.note(&what) {
+            let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
+            self.unwritten.insert(number, (call.id, Fate::Fails(Errno::PERM)));
+            return Some(Refusal { number, process, program, what });
+        }
+        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::PERM));
+        None
+    }
+
     /// A call that init makes, in tier `landlock`.
     fn change(&mut self, call: &Notification, judge: &Judge, calls: &mut Ledger) -> Option<Refusal> {
         let listener = self.listener.as_fd();
@@ -166,19 +207,11 @@ impl Connections {
             Ok(Judged::Done(value)) => Ok(value),
             Ok(Judged::Never) => return self.refuse(call, calls),
             Ok(Judged::Refused(path)) => {
-                let process = group(call.thread).unwrap_or(call.thread);
-                let program = program(process);
-                let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), program.as_bytes()];
-                if let First::New(number) = calls.note(&what) {
-                    let purpose = match i64::from(call.number) {
-                        libc::SYS_inotify_add_watch => Purpose::Read,
-                        _ => Purpose::Write,
-                    };
-                    let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
-                    self.unwritten.insert(number, (call.id, Fate::Fails(Errno::PERM)));
-                    return Some(Refusal { number, process, program, what });
-                }
-                Err(Errno::PERM)
+                let purpose = match i64::from(call.number) {
+                    libc::SYS_inotify_add_watch => Purpose::Read,
+                    _ => Purpose::Write,
+                };
+                return self.tell(call, path, purpose, calls);
             }
             Err(errno) => Err(errno),
         };
@@ -270,7 +303,7 @@ impl Connections {
         own: &Own,
         reach: Option<&mut Reach>,
     ) -> Result<Verdict, Errno> {
-        let [descriptor, address, length, ..] = call.arguments;
+        let [_, address, length, ..] = call.arguments;
         // The kernel reads the length as 32 bits.
         let length = usize::try_from(length & 0xffff_ffff).map_err(|_| Errno::INVAL)?;
         if !(PATH_AT..=LONGEST).contains(&length) {
@@ -278,10 +311,19 @@ impl Connections {
         }
         let mut bytes = vec![0; length];
         memory::read(call.thread, address, &mut bytes)?;
+        let mut reach = reach;
+        if let Some(reach) = reach.as_deref_mut().filter(|reach| reach.sockets.is_some())
+            && family(&bytes).is_some_and(reach::is_network)
+        {
+            return self.lead(call, &bytes, reach);
+        }
         let process = group(call.thread)?;
-        let pidfd = pidfd_open(Pid::from_raw(process).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
-        let descriptor = i32::try_from(descriptor & 0xffff_ffff).map_err(|_| Errno::BADF)?;
-        let socket = pidfd_getfd(&pidfd, descriptor, PidfdGetfdFlags::empty())?;
+        let held = reach.as_ref().and_then(|reach| reach.sockets.as_ref()).map(|sockets| sockets.held(call));
+        let socket = match held.transpose()? {
+            Some(Held::Stream(socket) | Held::Unix(socket)) => socket,
+            Some(Held::Asker) => return Ok(Verdict::Done),
+            _ => take(call)?,
+        };
         let led = socket_path(&bytes).and_then(|path| led(process, path, &own.led));
         let found = if led.is_some() { None } else { socket_path(&bytes).map(|path| find(process, path)) };
         if let Some(led) = led {
@@ -326,6 +368,12 @@ impl Connections {
         let outcome = attempt(&socket, &bytes).and_then(|()| check_peer(&socket, own_peer));
         if let Some(reach) = reach {
             reach.note(&socket, process, || program(process));
+            let under_way = outcome.is_ok() || blocking && outcome == Err(Errno::AGAIN);
+            if let Some(sockets) =
+                reach.sockets.as_mut().filter(|_| under_way && family(&bytes) == Some(AF_UNIX))
+            {
+                sockets.done(&socket, None)?;
+            }
         }
         match outcome {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {
@@ -346,6 +394,15 @@ impl Connections {
             outcome => outcome.map(|()| Verdict::Done),
         }
     }
+}
+
+/// A copy of the descriptor that the call names first.
+pub(crate) fn take(call: &Notification) -> Result<OwnedFd, Errno> {
+    let [descriptor, ..] = call.arguments;
+    let process = group(call.thread)?;
+    let pidfd = pidfd_open(Pid::from_raw(process).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
+    let descriptor = i32::try_from(descriptor & 0xffff_ffff).map_err(|_| Errno::BADF)?;
+    pidfd_getfd(&pidfd, descriptor, PidfdGetfdFlags::empty())
 }
 
 /// A name in the task's own directory may have been moved there from one that others write to, too.

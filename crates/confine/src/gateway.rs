@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,8 @@ pub struct GatewayOrders {
     pub rules: NetworkRules,
     /// The kernel ids it takes, where root starts it.
     pub ids: Option<(u32, u32)>,
+    /// Tier `landlock`: it is told where connections go.
+    pub told: bool,
 }
 
 /// What it is told before it serves.
@@ -199,8 +202,10 @@ impl Gateway {
         let failed = fail("starting the gateway");
         let Ids { outside_uid, outside_gid, mapped, .. } = plan.ids;
         // A server on a socket of the host sees who connects: that is the invoker.
-        let ids = (mapped && !rules.host_sockets()).then_some((outside_uid, outside_gid));
-        let orders = GatewayFirst::Serve(GatewayOrders { rules: rules.clone(), ids });
+        let told = plan.hosted.is_some();
+        let other = mapped || told && outside_uid != rustix::process::geteuid().as_raw();
+        let ids = (other && !rules.host_sockets()).then_some((outside_uid, outside_gid));
+        let orders = GatewayFirst::Serve(GatewayOrders { rules: rules.clone(), ids, told });
         channel::send(self.socket.as_fd(), &orders, &[]).map_err(&failed)?;
         self.giving.take().ok_or_else(|| failed(Errno::BADF))
     }
@@ -319,15 +324,67 @@ pub fn gateway_first(told: BorrowedFd<'_>) -> Result<(GatewayFirst, Option<Owned
     channel::receive::<GatewayFirst>(told).map(|(first, mut descriptors)| (first, descriptors.pop()))
 }
 
-/// In the gateway: its listeners, which come on descriptor 1, in the order of [`Listeners`]: two for connections, two for
-/// questions, two for questions over TCP; behind them, one for each unix socket of the rules.
+/// Where everything that leaves the sandbox comes.
+#[derive(Debug)]
+pub enum Doors {
+    /// In the order of [`Listeners`]: two for connections, two for questions, two for questions over TCP.
+    Diverted([OwnedFd; 6]),
+    /// Tier `landlock`.
+    Told {
+        /// Connections.
+        streams: OwnedFd,
+        /// Questions over TCP.
+        long_questions: OwnedFd,
+        /// What init says of both, and whom else names are answered.
+        ways: OwnedFd,
+    },
+}
+
+/// What init says, in tier `landlock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// What comes from there goes to where the task asked.
+    Connection {
+        /// The task's side.
+        from: SocketAddr,
+        /// What it connected to.
+        asked: SocketAddr,
+    },
+    /// Names are asked for at a socket that comes along.
+    Asker {
+        /// What stands for the port it asks from.
+        source: u16,
+    },
+}
+
+/// In the gateway: what init says next, with the descriptor that comes along.
+///
+/// # Errors
+/// EAGAIN if nothing came yet, where the descriptor does not wait; EPIPE, EBADMSG.
+pub fn next_way(ways: BorrowedFd<'_>) -> Result<(Way, Option<OwnedFd>), Errno> {
+    let (mut bytes, mut passed) = ([0; 128], Vec::new());
+    match channel::take(ways, &mut bytes, &mut passed)? {
+        0 => Err(Errno::PIPE),
+        length => {
+            let bytes = bytes.get(..length).unwrap_or_default();
+            Ok((postcard::from_bytes(bytes).map_err(|_| Errno::BADMSG)?, passed.pop()))
+        }
+    }
+}
+
+/// In the gateway: its listeners, which come on descriptor 1; behind them, one for each unix socket of the rules.
 ///
 /// # Errors
 /// EPIPE if there is no sandbox.
-pub fn gateway_listeners(taking: BorrowedFd<'_>) -> Result<([OwnedFd; 6], Vec<OwnedFd>), Errno> {
+pub fn gateway_listeners(taking: BorrowedFd<'_>, told: bool) -> Result<(Doors, Vec<OwnedFd>), Errno> {
     let ((), mut descriptors) = channel::receive::<()>(taking)?;
-    let unix = if descriptors.len() >= 6 { descriptors.split_off(6) } else { Vec::new() };
-    Ok((descriptors.try_into().map_err(|_| Errno::BADMSG)?, unix))
+    let own = if told { 3 } else { 6 };
+    let unix = if descriptors.len() >= own { descriptors.split_off(own) } else { Vec::new() };
+    if !told {
+        return Ok((Doors::Diverted(descriptors.try_into().map_err(|_| Errno::BADMSG)?), unix));
+    }
+    let [streams, long_questions, ways]: [OwnedFd; 3] = descriptors.try_into().map_err(|_| Errno::BADMSG)?;
+    Ok((Doors::Told { streams, long_questions, ways }, unix))
 }
 
 /// In the gateway: whether a descriptor is a socket, as it is if the supervisor started it.

@@ -16,7 +16,7 @@ use rustix::process::{self, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use crate::child::{Outcome, Own};
 use crate::connections::Connections;
 use crate::guard::Guard;
-use crate::hosted;
+use crate::hosted::{self, Judge, Sockets};
 use crate::job::{self, Rules, Told};
 use crate::orders::{Job, Request};
 use crate::reach::Reach;
@@ -98,17 +98,20 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     let _ = process::setsid();
     let memory = std::mem::take(&mut own.memory);
     let mut kept = vec![&report, &children, &inbox.0, &inbox.1];
-    kept.extend(memory.iter().chain(&own.way));
+    let sockets = own.sockets.take();
+    kept.extend(memory.iter().chain(&own.way).chain(sockets.iter().flat_map(Sockets::descriptors)));
     keep_only(&kept);
     send(report.as_fd(), &Message::Ready);
     rules.prepare();
-    let guard = rules.guard.take().map(|guard| Guard::new(guard, rules.debug));
-    let reach = rules.network.take().map(Reach::new);
+    let trees = own.hosted.as_ref().map(Judge::trees);
+    let guard = rules.guard.take().map(|guard| Guard::new(guard, rules.debug, trees));
+    let reach = rules.network.take().map(|rules| Reach::new(rules, sockets));
     let watcher = rules.watched.then(|| Watch {
         watcher: Watcher::new(&rules.limits, process::getpid(), memory),
         next: Instant::now(),
     });
-    let unnamed = rules.limits.quota.map(|_| Unnamed::new(own.workspaces(), rules.hosted));
+    let looked_at = [rules.limits.quota, rules.limits.temporary].into_iter().flatten().min();
+    let unnamed = looked_at.map(|limit| Unnamed::new(own.workspaces(), limit, rules.hosted));
     let mut init = Init {
         report,
         inbox,
@@ -143,10 +146,13 @@ impl Init {
         ];
         let way = self.own.way.iter().map(|way| PollFd::new(way, PollFlags::IN));
         polled.extend(way);
+        let count = self.connections.len();
         for connections in self.connections.values() {
             let wanted = if connections.room() { PollFlags::IN } else { PollFlags::empty() };
             polled.push(PollFd::new(connections.listener(), wanted));
         }
+        let sockets = self.reach.as_ref().and_then(|reach| reach.sockets.as_ref());
+        polled.extend(sockets.and_then(Sockets::watched));
         // Who cannot wait cannot see a command end either: better all of it ends.
         if self.rest.poll(&mut polled, self.patience()).is_err() {
             exec::exit_now(125)
@@ -170,6 +176,10 @@ impl Init {
             self.answer();
         }
         self.connect(listeners);
+        // Nothing is waited for there but its end.
+        if listeners.get(count..).is_some_and(|last| last.iter().any(|event| !event.is_empty())) {
+            self.reach.iter_mut().filter_map(|reach| reach.sockets.as_mut()).for_each(Sockets::close);
+        }
         let wanted = lent.iter().any(|event| !event.is_empty());
         if wanted && self.own.way.as_ref().is_some_and(|way| !publish::lend(way)) {
             self.own.way = None;

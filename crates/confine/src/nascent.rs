@@ -140,7 +140,7 @@ fn fault(report: &OwnedFd, errno: Errno) -> ! {
 impl Nascent {
     /// Hands over what init is to build. With `single` the sandbox ends with its first command; `watched`, init looks at
     /// memory and processes itself. With `grants`, more of the host can be shown while it runs. `gateway`:
-    /// one that was started before.
+    /// one that was started before, taken once the namespaces stand.
     ///
     /// # Errors
     /// [`Failure`] for what goes wrong before init has its orders; later failures come as [`Message::Failed`].
@@ -150,7 +150,7 @@ impl Nascent {
         single: bool,
         watched: bool,
         grants: bool,
-        gateway: Option<Gateway>,
+        gateway: &mut Option<Gateway>,
     ) -> Result<Boundary, Failure> {
         let mut boundary = self.born()?;
         // A sandbox of many commands can have checkpoints.
@@ -174,7 +174,7 @@ impl Nascent {
         }
         let giving = match &plan.network {
             Some(rules) => {
-                let mut gateway = match gateway {
+                let mut gateway = match gateway.take() {
                     Some(gateway) => gateway,
                     None => Gateway::start()?,
                 };

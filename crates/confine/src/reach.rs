@@ -9,23 +9,30 @@ use std::os::fd::OwnedFd;
 use ringfence_policy::{GrantedHost, Names, NetworkJudge, NetworkRules, Peer};
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 
+use crate::hosted::Sockets;
 use crate::report::{Refusal, Refused};
 
 /// Questions for names go to the gateway whatever their address.
-const DNS: u16 = 53;
+pub(crate) const DNS: u16 = 53;
+
+/// Why nothing of the loopback is reached in tier `landlock`.
+const LOOPBACK: &str = "tier `landlock`: the loopback is the host's, and of it only `host_loopback` in `network.allow` is reached, by the name `host.ringfence.internal`";
 
 /// The network as init knows it.
 #[derive(Debug)]
 pub(crate) struct Reach {
-    judge: NetworkJudge,
+    rules: NetworkJudge,
     /// Names that the policy writes out, with their addresses.
     names: Names,
     callers: HashMap<u16, (i32, OsString)>,
+    /// In tier `landlock`.
+    pub(crate) sockets: Option<Sockets>,
 }
 
 impl Reach {
-    pub(crate) fn new(rules: NetworkRules) -> Self {
-        Self { names: Names::new(rules.names()), judge: NetworkJudge::new(rules), callers: HashMap::new() }
+    pub(crate) fn new(rules: NetworkRules, sockets: Option<Sockets>) -> Self {
+        let names = Names::new(rules.names());
+        Self { names, rules: NetworkJudge::new(rules), callers: HashMap::new(), sockets }
     }
 
     /// Why a connection of this socket to this address is refused; `None`: the kernel and the gateway see to it.
@@ -36,6 +43,23 @@ impl Reach {
         if !stream || port == DNS || to.is_loopback() || to.is_unspecified() {
             return None;
         }
+        self.judge(asked)
+    }
+
+    /// The same in tier `landlock`, where the loopback is the host's.
+    pub(crate) fn refuses_here(&self, asked: SocketAddr) -> Option<Refused> {
+        let (to, port) = (asked.ip().to_canonical(), asked.port());
+        if port == DNS {
+            return None;
+        }
+        if to.is_loopback() || to.is_unspecified() {
+            return Some(Refused::Network { host: to.to_string(), port, rule: LOOPBACK.into(), source: 0 });
+        }
+        self.judge(asked)
+    }
+
+    fn judge(&self, asked: SocketAddr) -> Option<Refused> {
+        let (to, port) = (asked.ip().to_canonical(), asked.port());
         let (peer, host) = match to {
             IpAddr::V4(to) if Names::is_one(to) => match self.names.name(to) {
                 Some(name) => (Peer::Name(name), name.to_owned()),
@@ -44,17 +68,17 @@ impl Reach {
             },
             to => (Peer::Address(to), to.to_string()),
         };
-        let rule = self.judge.connect(&peer, port).err()?;
+        let rule = self.rules.connect(&peer, port).err()?;
         // The gateway holds what the owner may be asked about: a call that waits would stop a whole loop of events.
-        (!self.judge.asks(&peer, port)).then_some(Refused::Network { host, port, rule, source: 0 })
+        (!self.rules.asks(&peer, port)).then_some(Refused::Network { host, port, rule, source: 0 })
     }
 
     pub(crate) fn grant(&mut self, number: u32, granted: GrantedHost) {
-        self.judge.grant(number, granted);
+        self.rules.grant(number, granted);
     }
 
     pub(crate) fn withdraw(&mut self, number: u32) {
-        self.judge.withdraw(number);
+        self.rules.withdraw(number);
     }
 
     /// Remembers who uses the socket's port.
@@ -75,10 +99,20 @@ impl Reach {
             (refusal.process, refusal.program) = (*process, program.clone());
         }
     }
+
+    /// Remembers who asks for names under a number that stands for a port.
+    pub(crate) fn meet(&mut self, number: u16, process: i32, program: OsString) {
+        self.callers.insert(number, (process, program));
+    }
+}
+
+/// One of the two families.
+pub(crate) fn is_network(family: u16) -> bool {
+    [AddressFamily::INET, AddressFamily::INET6].map(AddressFamily::as_raw).contains(&family)
 }
 
 /// An address of one of the two families of a network (ip(7), ipv6(7)).
-fn parse(address: &[u8]) -> Option<SocketAddr> {
+pub(crate) fn parse(address: &[u8]) -> Option<SocketAddr> {
     let family = u16::from_ne_bytes(address.get(..2)?.try_into().ok()?);
     let port = u16::from_be_bytes(address.get(2..4)?.try_into().ok()?);
     if family == AddressFamily::INET.as_raw() {

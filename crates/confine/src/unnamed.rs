@@ -1,12 +1,14 @@
-//! Files of the workspace whose names are gone while somebody holds them open: they take room that no look at the layers finds.
+//! Files of the workspace whose names are gone while somebody holds them, open or mapped: they take room that no look at the layers finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::statvfs;
 use rustix::process::{self, Pid};
 
 use crate::hosted;
@@ -20,6 +22,9 @@ const STEP: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct Unnamed {
     places: Vec<PathBuf>,
+    /// What may be taken of the disk, and what the file system held at the start.
+    limit: u64,
+    before: u64,
     /// Tier `landlock`: others are in /proc too.
     hosted: bool,
     next: Instant,
@@ -29,9 +34,10 @@ pub(crate) struct Unnamed {
 }
 
 impl Unnamed {
-    /// Below these.
-    pub(crate) fn new(places: Vec<PathBuf>, hosted: bool) -> Self {
-        Self { places, hosted, next: Instant::now(), told: (0, true), closed: false }
+    /// Below these, of which `limit` bytes of the disk may be taken.
+    pub(crate) fn new(places: Vec<PathBuf>, limit: u64, hosted: bool) -> Self {
+        let before = held(&places);
+        Self { places, limit, before, hosted, next: Instant::now(), told: (0, true), closed: false }
     }
 
     pub(crate) fn patience(&self) -> Duration {
@@ -57,6 +63,9 @@ impl Unnamed {
 
     fn sum(&self, skip: &[Pid]) -> (u64, bool) {
         let (mut files, mut whole) = (BTreeMap::new(), true);
+        let mut mapped = BTreeSet::new();
+        // Mappings are many: they are looked at where the disk says that it matters.
+        let much = held(&self.places).saturating_sub(self.before) > self.limit;
         let own = process::getpid();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
@@ -70,8 +79,31 @@ impl Unnamed {
                 Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => whole = false,
                 Err(_) => {}
             }
+            if much {
+                self.one(Path::new(&format!("/proc/{}/exe", pid.as_raw_nonzero())), &mut files);
+                match fs::read(format!("/proc/{}/maps", pid.as_raw_nonzero())) {
+                    Ok(text) => {
+                        let lines = text.split(|byte| *byte == b'\n');
+                        mapped.extend(lines.filter_map(|line| self.map(line)));
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => whole = false,
+                    Err(_) => {}
+                }
+            }
         }
+        // Nobody here learns how large such a file is.
+        whole &= mapped.iter().all(|inode| files.keys().any(|(_, known)| known == inode));
         (files.values().sum(), whole)
+    }
+
+    /// The inode of a mapped file of the workspace whose name is gone (proc_pid_maps(5)).
+    fn map(&self, line: &[u8]) -> Option<u64> {
+        let line = line.strip_suffix(b" (deleted)")?;
+        let start = line.iter().position(|byte| *byte == b'/')?;
+        let (head, path) = line.split_at(start);
+        let path = Path::new(OsStr::from_bytes(path));
+        let inode = std::str::from_utf8(head).ok()?.split_whitespace().nth(4)?.parse().ok()?;
+        self.places.iter().any(|place| path.starts_with(place)).then_some(inode)
     }
 
     fn one(&self, held: &Path, files: &mut BTreeMap<(u64, u64), u64>) {
@@ -86,6 +118,15 @@ impl Unnamed {
             files.insert((found.dev(), found.ino()), found.blocks().saturating_mul(512));
         }
     }
+}
+
+/// Bytes that the file systems of these hold; where nobody says, nothing that could be compared.
+fn held(places: &[PathBuf]) -> u64 {
+    let of = |place: &PathBuf| {
+        let found = statvfs(place).ok()?;
+        Some(found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(found.f_frsize))
+    };
+    places.iter().filter_map(of).max().unwrap_or(u64::MAX)
 }
 
 /// What is not the task's: it has no parent here.

@@ -132,6 +132,12 @@ impl Report {
     }
 }
 
+/// What is known to be around this process, the innermost first.
+#[must_use]
+pub fn surroundings() -> Vec<&'static str> {
+    surroundings::around().into_iter().map(surroundings::Around::text).collect()
+}
+
 /// Looks at everything. `binary` is what `run` would be run as. The caller must have one thread.
 #[must_use]
 pub fn examine(binary: &Path, invoker: &Invoker) -> Report {

@@ -30,6 +30,9 @@ pub(crate) fn surroundings(around: &Surroundings) -> Vec<String> {
     let text = match around.confining() {
         Some(Around::Ringfence) => RINGFENCE,
         Some(Around::Bubblewrap) => BUBBLEWRAP,
+        Some(Around::Firejail) => {
+            "start it outside of firejail, which filters what makes namespaces (`firejail --noprofile` does not)"
+        }
         Some(Around::GVisor) => "run it outside of gVisor (`docker run --runtime=runc ...`)",
         Some(Around::Kubernetes) => KUBERNETES,
         Some(Around::Podman) => PODMAN,

@@ -11,6 +11,7 @@ use crate::Check;
 pub(crate) enum Around {
     Ringfence,
     Bubblewrap,
+    Firejail,
     GVisor,
     Kubernetes,
     Podman,
@@ -21,10 +22,11 @@ pub(crate) enum Around {
 }
 
 impl Around {
-    fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Ringfence => "inside a ringfence sandbox",
             Self::Bubblewrap => "inside bwrap",
+            Self::Firejail => "inside firejail",
             Self::Kubernetes => "in a Kubernetes pod",
             Self::Docker => "in a Docker container, or an image made for one",
             Self::Podman => "in a Podman container",
@@ -81,7 +83,7 @@ impl Surroundings {
     pub(crate) fn confining(&self) -> Option<Around> {
         self.around.iter().copied().find(|around| match around {
             Around::Wsl => false,
-            Around::Ringfence | Around::Bubblewrap | Around::GVisor => true,
+            Around::Ringfence | Around::Bubblewrap | Around::Firejail | Around::GVisor => true,
             _ => self.container_confines,
         })
     }
@@ -122,7 +124,7 @@ fn may_administer(status: &str) -> bool {
     bounds.is_none_or(|bits| bits & (1 << 21) != 0)
 }
 
-fn around() -> Vec<Around> {
+pub(crate) fn around() -> Vec<Around> {
     let init = read("/proc/1/comm");
     let group = read("/proc/1/cgroup");
     let variable = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -132,6 +134,7 @@ fn around() -> Vec<Around> {
     // A run calls its init so, and only that pid 1 is seen inside.
     add(init.trim() == "ringfence-init", Around::Ringfence);
     add(init.trim() == "bwrap", Around::Bubblewrap);
+    add(init.trim() == "firejail", Around::Firejail);
     add(gvisor(), Around::GVisor);
     let kubernetes = variable("KUBERNETES_SERVICE_HOST") || group.contains("kubepods");
     add(kubernetes, Around::Kubernetes);

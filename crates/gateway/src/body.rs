@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::mask::Mask;
@@ -264,13 +265,15 @@ impl Body for Searched {
 
 /// The body of an answer to a request that a secret was put on.
 pub(crate) fn masked(body: Incoming, mask: Mask, packed: Option<Unpacked>) -> Carried {
-    Box::pin(Masked { inner: body, mask, packed, ended: false })
+    Box::pin(Masked { inner: body, mask, packed, trailers: None, ended: false })
 }
 
 struct Masked {
     inner: Incoming,
     mask: Mask,
     packed: Option<Unpacked>,
+    /// They come behind what is left of the body.
+    trailers: Option<HeaderMap>,
     ended: bool,
 }
 
@@ -300,7 +303,8 @@ impl Body for Masked {
                     Err(frame) => {
                         let Ok(mut trailers) = frame.into_trailers() else { continue };
                         own.mask.headers(&mut trailers);
-                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                        own.trailers = Some(trailers);
+                        own.ended = true;
                     }
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(Stopped::Ended(error)))),
@@ -316,11 +320,14 @@ impl Body for Masked {
             }
         }
         let rest = own.mask.rest();
-        Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
+        if !rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(rest))));
+        }
+        Poll::Ready(own.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && !self.mask.holds()
+        self.ended && !self.mask.holds() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -49,9 +49,17 @@ impl Target {
 }
 
 /// Serves it to its end.
-pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream) {
-    let source = stream.peer_addr().map_or(0, |peer| peer.port());
-    let Ok(asked) = original_destination(stream.as_fd()) else {
+pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, from: SocketAddr) {
+    let source = from.port();
+    let asked = match &gateway.ways {
+        Some(ways) => match ways.asked(from).await {
+            Some(asked) => Some(asked),
+            // Somebody outside of the sandbox.
+            None => return reset(&stream),
+        },
+        None => original_destination(stream.as_fd()).ok(),
+    };
+    let Some(asked) = asked else {
         let why = "the gateway is no proxy: programs connect to where they want to go";
         gateway.refusals.tell("the gateway itself", 0, why.to_owned(), source).await;
         return reset(&stream);

@@ -84,7 +84,7 @@ impl Body for Counted {
             Poll::Ready(Some(Ok(frame))) => frame,
             other => return other,
         };
-        let trailers = |frame: &Frame<Bytes>| frame.trailers_ref().map_or(0, crate::http::octets);
+        let trailers = |frame: &Frame<Bytes>| frame.trailers_ref().map_or(0, crate::rewrite::octets);
         let bytes = frame.data_ref().map_or_else(|| trailers(&frame), Bytes::len);
         match own.takes(bytes) {
             Ok(()) => Poll::Ready(Some(Ok(frame))),

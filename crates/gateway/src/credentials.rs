@@ -122,19 +122,41 @@ impl Credentials {
         (0..).zip(&self.held).filter(|(_, one)| one.credential.ssh())
     }
 
-    /// Those secrets that are there right now.
+    /// Those secrets that are there right now, or were before.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Known> {
         (0..).zip(&self.held).flat_map(|(number, one)| {
             let name = format!("the credential `{}`", one.name);
-            let whole = self.vault.here(number).unwrap_or_default();
             let values: Vec<Vec<u8>> = match one.credential.aws() {
                 // The id of the keys is told to everybody.
-                true => whole.splitn(3, |byte| *byte == b':').skip(1).map(<[u8]>::to_vec).collect(),
-                false => vec![whole],
+                true => self.vault.here(number).iter().flat_map(|whole| pieces(whole).skip(1)).collect(),
+                false => self.vault.here(number),
             };
             let values = values.into_iter().filter(|value| !value.is_empty());
             values.map(move |value| Known { name: name.clone(), value }).collect::<Vec<_>>()
         })
+    }
+
+    /// What no answer may show: a server may repeat a secret in the answer to another request, or tell it to other servers.
+    fn mask(&self) -> Mask {
+        let mut mask = Mask::default();
+        for (number, one) in (0..).zip(&self.held) {
+            for secret in self.vault.here(number) {
+                if one.credential.aws() {
+                    let mut stand = parts(one);
+                    pieces(&secret).for_each(|piece| mask.hide(&piece, stand.next()));
+                    continue;
+                }
+                mask.hide(&secret, one.placeholder.as_deref());
+                for form in &one.credential.inject {
+                    match form {
+                        Form::Query(_) => mask.hide(escaped(&secret).as_bytes(), None),
+                        Form::Basic(_) => mask.hide_encoded(&secret),
+                        Form::Header(..) | Form::Sigv4(_) => {}
+                    }
+                }
+            }
+        }
+        mask
     }
 
     /// Is this a request whose signature needs its body? Then there is room for that now.
@@ -162,6 +184,14 @@ impl Credentials {
     ) -> Result<Used, Denied> {
         let puts = self.judge(request, target, secure)?;
         let mut used = Used::default();
+        // What comes back compressed could not be masked.
+        if self
+            .held
+            .iter()
+            .any(|one| one.credential.hosts.iter().any(|host| host.is(&target.peer(), host.port)))
+        {
+            request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         for put in puts {
             let Some(one) = self.held.get(put.number) else { continue };
             let number = u32::try_from(put.number).unwrap_or(u32::MAX);
@@ -170,8 +200,11 @@ impl Credentials {
                 Form::Sigv4(scope) => {
                     sign(request, placeholder, secret, (scope.as_ref(), payload), &mut used.mask)
                 }
-                form => place(request, form, placeholder, secret, &mut used.mask)
-                    .ok_or_else(|| "it does not fit there".to_owned()),
+                form => {
+                    used.mask.hide_clothed(secret, placeholder);
+                    place(request, form, placeholder, secret, &mut used.mask)
+                        .ok_or_else(|| "it does not fit there".to_owned())
+                }
             };
             let denied = |rule: String| Denied { credential: one.name.clone(), rule };
             let placed = self.vault.with(number, put_it).await.map_err(|why| {
@@ -180,10 +213,7 @@ impl Credentials {
             placed.map_err(denied)?;
             used.numbers.push(put.number);
         }
-        if !used.numbers.is_empty() {
-            // What comes back compressed could not be masked.
-            request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
+        used.mask.add(self.mask());
         for number in &used.numbers {
             self.note(gateway, *number, target, request).await;
         }
@@ -269,8 +299,8 @@ impl Credentials {
             let of = |put: &Put<'_>| put.form.header() == Some(name);
             puts.iter().any(of)
         };
-        let exposed = self.held.iter().zip(&own).find(|(one, here)| **here && one.placeholder.is_some());
-        if let Some((one, _)) = exposed
+        let of_here = self.held.iter().zip(&own).find(|(_, here)| **here);
+        if let Some((one, _)) = of_here
             && let Some(name) = IDENTITIES
                 .iter()
                 .find(|name| request.headers().contains_key(**name) && !ours(name))
@@ -354,6 +384,11 @@ fn parts(one: &Held) -> impl Iterator<Item = &str> {
     one.placeholder.iter().filter(|_| !one.credential.ssh()).flat_map(move |whole| whole.splitn(most, ':'))
 }
 
+/// The parts of keys of AWS: the id, the secret one and the token.
+fn pieces(whole: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    whole.splitn(3, |byte| *byte == b':').map(<[u8]>::to_vec)
+}
+
 /// Does its secret go to this host?
 fn goes(one: &Held, target: &Target) -> bool {
     let peer = target.peer();
@@ -386,10 +421,10 @@ fn sign<B>(
     };
     let signature = sigv4::sign(request, like, keys, scope, payload)?;
     mask.hide(keys.id.as_bytes(), Some(like.id));
-    mask.hide(keys.secret.as_bytes(), Some(like.secret));
+    mask.hide_clothed(keys.secret.as_bytes(), Some(like.secret));
     mask.hide(signature.as_bytes(), None);
     if let Some(token) = keys.token {
-        mask.hide(token.as_bytes(), like.token);
+        mask.hide_clothed(token.as_bytes(), like.token);
     }
     Ok(())
 }
@@ -475,7 +510,6 @@ fn place<B>(
     secret: &[u8],
     mask: &mut Mask,
 ) -> Option<()> {
-    mask.hide(secret, placeholder);
     match form {
         Form::Header(name, before, behind) => {
             let value = [before.as_bytes(), secret, behind.as_bytes()].concat();
@@ -502,16 +536,7 @@ fn place<B>(
         // The whole request is signed.
         Form::Sigv4(_) => None,
         Form::Query(name) => {
-            let mut escaped = String::new();
-            for byte in secret {
-                match byte {
-                    byte if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => {
-                        escaped.push(char::from(*byte));
-                    }
-                    byte => escaped.push_str(&format!("%{byte:02X}")),
-                }
-            }
-            mask.hide(escaped.as_bytes(), None);
+            let escaped = escaped(secret);
             let kept = request.uri().query().into_iter().flat_map(|query| query.split('&'));
             let kept = kept.filter(|part| part.split('=').next() != Some(name)).map(str::to_owned);
             let query: Vec<String> = kept.chain([format!("{name}={escaped}")]).collect();
@@ -520,6 +545,18 @@ fn place<B>(
             Some(())
         }
     }
+}
+
+/// As a parameter of a query (RFC 3986, section 2.3).
+fn escaped(secret: &[u8]) -> String {
+    let mut escaped = String::new();
+    for byte in secret {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => escaped.push(char::from(*byte)),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
 }
 
 fn set(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Option<()> {

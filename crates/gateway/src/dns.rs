@@ -1,5 +1,6 @@
 //! Names: answered out of the policy, never asked of anybody. What a name holds leaves the sandbox nowhere.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use domain::base::iana::{Class, Opcode, Rcode, Rtype};
 use domain::base::{Message, MessageBuilder, Name, ToName, Ttl};
 use domain::rdata::{A, Ptr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -23,6 +24,8 @@ const LONGEST: usize = 1024;
 const MOST: usize = 256;
 /// A name's address stays; clients may ask again now and then.
 const TTL: Ttl = Ttl::from_secs(60);
+/// Between two questions on what stands for a port.
+const SILENCE: Duration = Duration::from_secs(120);
 /// Between two questions on one connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,8 +54,13 @@ pub(crate) async fn answer_all(gateway: Rc<Gateway>, socket: Rc<UdpSocket>) {
 }
 
 /// Answers what comes on one connection, each question behind its length (RFC 7766).
-pub(crate) async fn converse(gateway: Rc<Gateway>, mut stream: TcpStream) {
-    let source = stream.peer_addr().map_or(0, |peer: SocketAddr| peer.port());
+pub(crate) async fn converse(gateway: Rc<Gateway>, mut stream: TcpStream, from: SocketAddr) {
+    let source = from.port();
+    if let Some(ways) = &gateway.ways
+        && ways.asked(from).await.is_none()
+    {
+        return;
+    }
     let mut packet = vec![0; LONGEST];
     while let Ok(Ok(length)) = timeout(PATIENCE, stream.read_u16()).await {
         let Some(question) = packet.get_mut(..usize::from(length)) else { return };
@@ -68,6 +76,37 @@ pub(crate) async fn converse(gateway: Rc<Gateway>, mut stream: TcpStream) {
         let Ok(length) = u16::try_from(answer.len()) else { return };
         let whole = [&length.to_be_bytes()[..], &answer].concat();
         let Ok(Ok(())) = timeout(PATIENCE, stream.write_all(&whole)).await else { return };
+    }
+}
+
+/// Answers one socket of the task, which stands for its port of UDP, until that is closed or silent for long.
+pub(crate) async fn answer_one(gateway: Rc<Gateway>, socket: UnixStream, source: u16) {
+    let mut packet = [0; LONGEST];
+    loop {
+        // Each read takes a packet, whatever the type is called. None is empty.
+        let length = match timeout(SILENCE, socket.readable()).await {
+            Ok(Ok(())) => match socket.try_read(&mut packet) {
+                Ok(length) if length > 0 => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                _ => return,
+            },
+            _ => return,
+        };
+        let answer = match judge(&gateway, packet.get(..length).unwrap_or_default()) {
+            Some(Judged::Answer(answer)) => answer,
+            Some(Judged::Refused { name, why, answer }) => {
+                gateway.refusals.tell(&name, 0, why, source).await;
+                answer
+            }
+            // No question: whatever it is, it leads nowhere, and where to only its packet knew.
+            None => {
+                let why = "UDP leaves a sandbox only as a question for a name".to_owned();
+                gateway.refusals.tell("(an address of a packet)", 0, why, source).await;
+                return;
+            }
+        };
+        // Who takes no answers gets none.
+        let _ = socket.try_write(&answer);
     }
 }
 
@@ -116,12 +155,21 @@ fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
         return refused(&name, "it is no host name".to_owned(), Rcode::REFUSED);
     }
+    // The other tier has a file that says so.
+    if gateway.ways.is_some() && name == "localhost" {
+        let own = (question.qname(), TTL, A::new(Ipv4Addr::LOCALHOST));
+        return answer(message, |builder| question.qtype() != Rtype::A || builder.push(own).is_ok())
+            .map(Judged::Answer);
+    }
     if let Some(denied) = gateway.credentials.as_ref().and_then(|held| credentials::in_name(held, &name)) {
         let why = format!("the credential `{}`: {}", denied.credential, denied.rule);
         return refused(&name, why, Rcode::REFUSED);
     }
-    let scanner = gateway.guard.as_ref().and_then(|guard| guard.scanner(gateway.credentials.as_deref()));
-    if let Some(hit) = scanner.and_then(|scanner| guard::name(&scanner, &name)) {
+    let look = |guard: &guard::Guard| match guard.scanner(gateway.credentials.as_deref()) {
+        Some(scanner) => guard::name(&scanner, &name),
+        None => Some(guard::unable()),
+    };
+    if let Some(hit) = gateway.guard.as_ref().and_then(look) {
         // Who keeps the record is told of no more than that.
         let asked = "(a name that is not written down)".to_owned();
         let why = format!("{}, {}, is in the name that is asked for: `[leaks]`", hit.name, hit.way);

@@ -30,7 +30,7 @@ impl Guard {
         Self { action, known, scanner: RefCell::default() }
     }
 
-    /// The scanner for all secrets that are known by now.
+    /// The scanner for all secrets that are known by now. `None`: they are too many to be looked for, and nothing may leave.
     pub(crate) fn scanner(&self, credentials: Option<&Credentials>) -> Option<Rc<Scanner>> {
         let state = credentials.map_or(0, |credentials| credentials.vault.state());
         if let Some((_, scanner)) = self.scanner.borrow().as_ref().filter(|(of, _)| *of == state) {
@@ -44,13 +44,21 @@ impl Guard {
     }
 }
 
-/// Looks through the head of a request; with what was found, whether it is in the path.
+/// What is said where nothing can be looked for.
+pub(crate) fn unable() -> Hit {
+    Hit { name: "more than can be looked for".to_owned(), way: "too many secrets" }
+}
+
+/// Looks through the head of a request; with what was found, whether it is in its line.
 pub(crate) fn head<B>(
     scanner: &Scanner,
     credentials: Option<&Credentials>,
     request: &Request<B>,
 ) -> Option<(Hit, bool)> {
     let plain = |bytes: &[u8]| without(credentials, bytes);
+    if let Some(hit) = scanner.whole(request.method().as_str().as_bytes()) {
+        return Some((hit, true));
+    }
     let target = plain(request.uri().to_string().as_bytes());
     if let Some(hit) = scanner.whole(&target) {
         return Some((hit, true));

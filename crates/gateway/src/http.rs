@@ -10,14 +10,15 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder as Client, SendRequest};
 use hyper::client::conn::http2::{Builder as Client2, SendRequest as SendRequest2};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::{Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ringfence_leaks::{Hit, Scanner};
 use ringfence_policy::{HttpRequest, Leaks, Pass};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -30,8 +31,9 @@ use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::guard;
 use crate::inspect;
-use crate::late::{refuse_late, tell_late};
+use crate::late::{method, refuse_late, tell_late};
 use crate::overrides::overrides;
+use crate::rewrite::{leave_connection, octets, rewritten};
 use crate::search::{Search, Stop};
 use crate::sigv4;
 use crate::unpack::Unpacked;
@@ -46,17 +48,6 @@ const HEAD_LIST: u32 = 64 << 10;
 const STREAMS: u32 = 128;
 /// How long a head may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Fields about one connection, which are not sent on (RFC 9110, section 7.6.1).
-static OF_ONE_CONNECTION: &[&str] = &[
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "upgrade",
-];
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
 pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
@@ -182,9 +173,17 @@ impl Way {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Carried> {
         let (gateway, target) = (&self.gateway, &self.target);
+        // What is refused is written down: not with a secret in it.
+        let holds = match self.looked(&request) {
+            Ok(hit) => hit.is_some(),
+            Err(stop) => return self.stopped(stop, request.method().to_string()).await,
+        };
         let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
         let (mut request, pass) = match judged {
             Ok(judged) => judged,
+            Err(_) if holds => {
+                return self.refused("a rule that is not named here, for a secret is in the request").await;
+            }
             Err(why) => return self.refused(&why).await,
         };
         let task = websocket::wants(request.headers()).then(|| hyper::upgrade::on(&mut request));
@@ -215,7 +214,7 @@ impl Way {
         }
         match sent {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                self.switched(response, task, pass)
+                self.switched(response, task, pass, &used)
             }
             Ok(mut response) => {
                 leave_connection(response.headers_mut());
@@ -232,6 +231,7 @@ impl Way {
         mut response: Response<Incoming>,
         task: Option<OnUpgrade>,
         pass: Option<Pass>,
+        used: &Used,
     ) -> Response<Carried> {
         let (Some(task), Some(pass), true) = (task, pass, websocket::wants(response.headers())) else {
             return problem(StatusCode::BAD_GATEWAY, "the server speaks another protocol");
@@ -240,7 +240,26 @@ impl Way {
         *self.tunnel.borrow_mut() = Some(Tunnel { task, up, pass });
         leave_connection(response.headers_mut());
         websocket::announce(response.headers_mut());
-        response.map(body::plain)
+        let (mut head, own) = response.into_parts();
+        used.mask.head(&mut head);
+        Response::from_parts(head, body::plain(own))
+    }
+
+    /// The scanner, where what leaves is looked through.
+    fn watch(&self) -> Result<Option<(Rc<Scanner>, Leaks)>, Stop> {
+        let Some(guard) = &self.gateway.guard else { return Ok(None) };
+        let scanner = guard.scanner(self.gateway.credentials.as_deref());
+        Ok(Some((scanner.ok_or_else(|| Stop::Leak(guard::unable()))?, guard.action)))
+    }
+
+    /// The head of a request as it came: a secret in it that is only told of; one that is not is an error.
+    fn looked(&self, request: &Request<Incoming>) -> Result<Option<Hit>, Stop> {
+        let Some((scanner, action)) = self.watch()? else { return Ok(None) };
+        let hit = guard::head(&scanner, self.gateway.credentials.as_deref(), request).map(|(hit, _)| hit);
+        match hit {
+            Some(hit) if action == Leaks::Block => Err(Stop::Leak(hit)),
+            hit => Ok(hit),
+        }
     }
 
     /// The request with the secrets that belong on it, and nothing else of them in it.
@@ -251,15 +270,14 @@ impl Way {
     ) -> Result<(Request<Carried>, Used), Stop> {
         let (gateway, target) = (&self.gateway, &self.target);
         let credentials = gateway.credentials.as_deref();
-        let watch =
-            gateway.guard.as_ref().and_then(|guard| Some((guard.scanner(credentials)?, guard.action)));
+        let watch = self.watch()?;
         if let Some((scanner, action)) = &watch
             && let Some((hit, path)) = guard::head(scanner, credentials, &request)
         {
             if *action == Leaks::Block {
                 return Err(Stop::Leak(hit));
             }
-            let line = if path { request.method().to_string() } else { credentials::line(&request) };
+            let line = if path { method(request.method().as_str()) } else { credentials::line(&request) };
             gateway.refusals.leak(&hit, target, line, true).await;
         }
         let (head, own) = request.into_parts();
@@ -277,8 +295,9 @@ impl Way {
             used = applied.map_err(Stop::Credential)?.in_room(room);
         }
         let (head, ()) = head.into_parts();
-        let encoding = head.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
-        let own = match Search::new(credentials, watch, encoding) {
+        let told = head.headers.get_all(header::CONTENT_ENCODING).iter();
+        let told: Vec<&str> = told.map(|value| value.to_str().unwrap_or("?")).collect();
+        let own = match Search::new(credentials, watch, &told.join(",")) {
             Some(search) => body::searched(own, search, seen).await?,
             None => own.plain(),
         };
@@ -295,8 +314,7 @@ impl Way {
             }
             Stop::Leak(hit) => {
                 // The path may hold it.
-                let method = line.split(' ').next().unwrap_or_default().to_owned();
-                refusals.leak(&hit, &self.target, method, false).await;
+                refusals.leak(&hit, &self.target, method(&line), false).await;
                 format!(
                     "{}, {}, is in the request, and `[leaks]` of the policy lets it go nowhere",
                     hit.name, hit.way
@@ -308,7 +326,7 @@ impl Way {
 
     /// The answer without the secrets that were on the request.
     fn masked(&self, response: Response<Incoming>, used: Used) -> Response<Carried> {
-        let Some(credentials) = self.gateway.credentials.as_ref().filter(|_| !used.is_empty()) else {
+        let Some(credentials) = self.gateway.credentials.as_ref() else {
             return response.map(body::plain);
         };
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -318,7 +336,9 @@ impl Way {
         let encoding = head.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
         let encoding = encoding.map(|word| word.trim().to_ascii_lowercase());
         let mut packed = None;
-        if let Some(word) = encoding.filter(|word| !["", "identity"].contains(&word.as_str())) {
+        if let Some(word) =
+            encoding.filter(|_| !used.is_empty()).filter(|word| !["", "identity"].contains(&word.as_str()))
+        {
             packed = Unpacked::of(&word);
             if packed.is_none() {
                 let why = format!(
@@ -329,7 +349,10 @@ impl Way {
             head.headers.remove(header::CONTENT_ENCODING);
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        used.mask.headers(&mut head.headers);
+        used.mask.head(&mut head);
+        if used.mask.is_empty() {
+            return Response::from_parts(head, body::plain(own));
+        }
         Response::from_parts(head, body::masked(own, used.mask, packed))
     }
 
@@ -443,96 +466,6 @@ fn absolute(request: &mut Request<Carried>, target: &Target) {
     *request.version_mut() = Version::HTTP_2;
 }
 
-/// The request as it is sent on, or why it is not.
-fn rewritten(
-    mut request: Request<Incoming>,
-    target: &Target,
-    secure: bool,
-) -> Result<Request<Incoming>, String> {
-    if request.method() == Method::CONNECT {
-        return Err("a tunnel within a connection is never allowed".to_owned());
-    }
-    let own = if secure { 443 } else { 80 };
-    let named = |text: &[u8]| same(text, target, own);
-    let other = |text: &[u8]| format!("the request names another host, `{}`", String::from_utf8_lossy(text));
-    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if named(host.as_bytes()) => {}
-        (Some(host), None) => return Err(other(host.as_bytes())),
-        // HTTP/2 has it in the target.
-        (None, _) if authority.is_some() && request.version() == Version::HTTP_2 => {}
-        (None, _) => return Err("the request names no host".to_owned()),
-        (Some(_), Some(_)) => return Err("the request names several hosts".to_owned()),
-    }
-    if let Some(authority) = authority.as_ref().filter(|authority| !named(authority.as_bytes())) {
-        return Err(other(authority.as_bytes()));
-    }
-    let scheme = if secure { "https" } else { "http" };
-    if request.uri().scheme_str().is_some_and(|written| written != scheme) {
-        return Err(format!("the request is for another scheme than `{scheme}`"));
-    }
-    let websocket = websocket::wants(request.headers());
-    if websocket && (request.version() != Version::HTTP_11 || request.method() != Method::GET) {
-        return Err("a WebSocket begins with GET by HTTP/1.1".to_owned());
-    }
-    // From here on it is for the server alone: in origin form, without what was said to the gateway.
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    *request.uri_mut() =
-        path.parse::<Uri>().map_err(|_| "the target of the request cannot be read".to_owned())?;
-    leave_connection(request.headers_mut());
-    if websocket {
-        websocket::announce(request.headers_mut());
-    }
-    if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok()) {
-        request.headers_mut().insert(header::HOST, host);
-    }
-    *request.version_mut() = Version::HTTP_11;
-    Ok(request)
-}
-
-/// Is it the target's own name, or address, with its port or without one?
-fn same(text: &[u8], target: &Target, usual: u16) -> bool {
-    let Ok(text) = str::from_utf8(text) else { return false };
-    let text = match text.strip_suffix(&format!(":{}", target.port)) {
-        Some(host) => host,
-        None if target.port == usual => text,
-        None => return false,
-    };
-    match &target.name {
-        Some(name) => text.strip_suffix('.').unwrap_or(text).eq_ignore_ascii_case(name),
-        None => text.trim_matches(['[', ']']).parse() == Ok(target.address),
-    }
-}
-
-/// Bytes of fields, as HTTP/1.1 writes them.
-pub(crate) fn octets(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
-}
-
-/// Removes what is about one connection, and what the sender says is.
-fn leave_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        // Whoever lists these wants to hide them from the server.
-        .filter(|name| ![header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION].contains(name))
-        .collect();
-    let trailers = headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    for name in named {
-        headers.remove(name);
-    }
-    for name in OF_ONE_CONNECTION {
-        headers.remove(*name);
-    }
-    if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
-}
-
 /// An answer of the gateway's own (RFC 9457).
 fn problem(status: StatusCode, why: &str) -> Response<Carried> {
     let (title, again) = match status {
@@ -547,50 +480,4 @@ fn problem(status: StatusCode, why: &str) -> Response<Carried> {
     let kind = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(name: Option<&str>, port: u16) -> Target {
-        Target { name: name.map(str::to_owned), address: "203.0.113.5".parse().unwrap(), port, source: 0 }
-    }
-
-    #[test]
-    fn hosts_are_the_same_in_every_spelling() {
-        let named = target(Some("a.example"), 80);
-        for host in ["a.example", "A.Example", "a.example:80", "a.example."] {
-            assert!(same(host.as_bytes(), &named, 80), "{host}");
-        }
-        for host in
-            ["b.example", "a.example:8080", "xa.example", "a.example ", "", "a.example\0", "user@a.example"]
-        {
-            assert!(!same(host.as_bytes(), &named, 80), "{host}");
-        }
-        assert!(same(b"a.example:8080", &target(Some("a.example"), 8080), 80));
-        assert!(!same(b"a.example", &target(Some("a.example"), 8080), 80));
-        assert!(same(b"203.0.113.5", &target(None, 80), 80) && !same(b"a.example", &target(None, 80), 80));
-    }
-
-    #[test]
-    fn what_is_about_a_connection_stays_there() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("connection", "close, X-Own, Host"),
-            ("x-own", "1"),
-            ("host", "a"),
-            ("te", "trailers"),
-            ("upgrade", "h2c"),
-            ("http2-settings", "x"),
-            ("accept", "y"),
-        ] {
-            headers
-                .append(HeaderName::from_static(name.to_lowercase().leak()), HeaderValue::from_static(value));
-        }
-        leave_connection(&mut headers);
-        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["accept", "host", "te"]);
-    }
 }

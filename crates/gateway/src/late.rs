@@ -17,7 +17,7 @@ pub(crate) fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String)
 /// What was found in the rest of a request whose answer had begun.
 pub(crate) fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), found: Found) {
     tokio::task::spawn_local(async move {
-        let method = line.split(' ').next().unwrap_or_default().to_owned();
+        let method = method(&line);
         match found {
             Found::Stop(Stop::Credential(Denied { credential, rule })) => {
                 gateway.refusals.credential(&credential, &target, line, rule, 1).await;
@@ -26,4 +26,11 @@ pub(crate) fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), 
             Found::Warn(hit) => gateway.refusals.leak(&hit, &target, method, true).await,
         }
     });
+}
+
+/// The method of a line, if it is none that somebody made up to say something.
+pub(crate) fn method(line: &str) -> String {
+    let word = line.split(' ').next().unwrap_or_default();
+    let known = word.len() < 17 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    if known { word } else { "(a method that is not written down)" }.to_owned()
 }

@@ -25,6 +25,7 @@ mod publish;
 mod refusals;
 mod relay;
 mod resolver;
+mod rewrite;
 mod search;
 mod sigv4;
 mod socket;
@@ -33,10 +34,12 @@ pub mod token;
 mod unpack;
 mod upstream;
 mod vault;
+mod ways;
 mod websocket;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
 use std::net::UdpSocket as StdSocket;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,7 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_confine::gateway::{
-    GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
+    Doors, GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
 };
 use ringfence_confine::{Message, report};
 use ringfence_policy::{Budget, Names, NetworkJudge};
@@ -63,6 +66,7 @@ use crate::guard::Guard;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
+use crate::ways::Ways;
 
 /// Descriptors that are kept for other things than connections.
 const RESERVED: usize = 128;
@@ -89,6 +93,8 @@ struct Gateway {
     credentials: Option<Rc<Credentials>>,
     /// What must not leave.
     guard: Option<Guard>,
+    /// Where connections go, if that is told.
+    ways: Option<Ways>,
 }
 
 /// Serves until its supervisor is gone. The exit status.
@@ -154,7 +160,7 @@ struct Ready {
     runtime: tokio::runtime::Runtime,
     gateway: Gateway,
     told: OwnedFd,
-    listeners: [OwnedFd; 6],
+    doors: Doors,
     /// Sockets of the host, and where connections for them come.
     unix: Vec<(PathBuf, OwnedFd)>,
     connections: usize,
@@ -200,7 +206,7 @@ fn prepare() -> Result<Ready, Errno> {
     let told = rustix::io::fcntl_dupfd_cloexec(told, 3)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Errno::NOMEM)?;
-    let (listeners, unix) = gateway_listeners(taking)?;
+    let (doors, unix) = gateway_listeners(taking, orders.told)?;
     let published = publish::listen(orders.rules.published()).map_err(|(port, errno)| {
         let _ = report::tell(told.as_fd(), &Message::no_port(port, errno), None);
         errno
@@ -220,31 +226,40 @@ fn prepare() -> Result<Ready, Errno> {
         authority,
         credentials,
         guard,
+        ways: orders.told.then(Ways::default),
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
-    Ok(Ready { runtime, gateway, told, listeners, unix, connections, published, inside })
+    Ok(Ready { runtime, gateway, told, doors, unix, connections, published, inside })
 }
 
 impl Ready {
     fn serve(self) {
-        let Self { runtime, gateway, told, listeners, unix, connections, published, inside } = self;
+        let Self { runtime, gateway, told, doors, unix, connections, published, inside } = self;
         let gateway = Rc::new(gateway);
         LocalSet::new().block_on(&runtime, async move {
             let room = Arc::new(Semaphore::new(connections));
-            let [streams, streams6, questions, questions6, long, long6] = listeners;
-            for listener in [streams, streams6] {
+            let (streams, long, questions) = match doors {
+                Doors::Diverted([streams, streams6, questions, questions6, long, long6]) => {
+                    (vec![streams, streams6], vec![long, long6], vec![questions, questions6])
+                }
+                Doors::Told { streams, long_questions, ways } => {
+                    tokio::task::spawn_local(ways::listen(Rc::clone(&gateway), ways));
+                    (vec![streams], vec![long_questions], Vec::new())
+                }
+            };
+            for listener in streams {
                 let (gateway, room) = (Rc::clone(&gateway), Arc::clone(&room));
-                tokio::task::spawn_local(accept(listener, room, move |stream| {
-                    connection::serve(Rc::clone(&gateway), stream)
+                tokio::task::spawn_local(accept(listener, room, move |stream, from| {
+                    connection::serve(Rc::clone(&gateway), stream, from)
                 }));
             }
-            for listener in [long, long6] {
+            for listener in long {
                 let (gateway, room) = (Rc::clone(&gateway), Arc::clone(&room));
-                tokio::task::spawn_local(accept(listener, room, move |stream| {
-                    dns::converse(Rc::clone(&gateway), stream)
+                tokio::task::spawn_local(accept(listener, room, move |stream, from| {
+                    dns::converse(Rc::clone(&gateway), stream, from)
                 }));
             }
-            for socket in [questions, questions6] {
+            for socket in questions {
                 if let Ok(socket) = UdpSocket::from_std(StdSocket::from(socket)) {
                     tokio::task::spawn_local(dns::answer_all(Rc::clone(&gateway), Rc::new(socket)));
                 }
@@ -267,7 +282,7 @@ impl Ready {
                 for (port, listener) in published {
                     let (gateway, inside, room) =
                         (Rc::clone(&gateway), Rc::clone(&inside), Arc::clone(&room));
-                    tokio::task::spawn_local(accept(listener, room, move |stream| {
+                    tokio::task::spawn_local(accept(listener, room, move |stream, _| {
                         publish::serve(Rc::clone(&gateway), Rc::clone(&inside), port, stream)
                     }));
                 }
@@ -295,14 +310,14 @@ impl Ready {
 async fn accept<F, S>(listener: OwnedFd, room: Arc<Semaphore>, serve: S)
 where
     F: Future<Output = ()> + 'static,
-    S: Fn(tokio::net::TcpStream) -> F,
+    S: Fn(tokio::net::TcpStream, SocketAddr) -> F,
 {
     let Ok(listener) = TcpListener::from_std(StdListener::from(listener)) else { return };
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let served = serve(stream);
+            Ok((stream, from)) => {
+                let served = serve(stream, from);
                 tokio::task::spawn_local(async move {
                     served.await;
                     drop(place);

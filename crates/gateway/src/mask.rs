@@ -3,14 +3,23 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::ext::ReasonPhrase;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::http::response::Parts;
 use memchr::memmem;
 use ringfence_sys::secret::wipe;
+
+/// So few bytes of the beginning of a long secret are not held back: a stream whose parts happen to end so would stand still.
+const FEW: usize = 3;
+/// From this length on a secret is long.
+const LONG: usize = 16;
 
 /// What is replaced by what, of the same length.
 #[derive(Debug, Default)]
 pub(crate) struct Mask {
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The last bytes that went on, which may be the beginning of a secret too.
+    gone: Vec<u8>,
     /// The end of what came, which may be the beginning of a secret.
     held: Vec<u8>,
 }
@@ -70,18 +79,63 @@ impl Mask {
         let like = placeholder.filter(|like| like.len() == secret.len());
         let stands = like.map_or_else(|| vec![b'*'; secret.len()], |like| like.as_bytes().to_vec());
         self.pairs.push((secret.to_vec(), stands));
+    }
+
+    /// Adds one that is on the request, in other clothes too.
+    pub(crate) fn hide_clothed(&mut self, secret: &[u8], placeholder: Option<&str>) {
+        self.hide(secret, placeholder);
         // Shorter ones would be found in these by chance.
         if secret.len() >= CLOTHED {
-            let others =
-                clothes(secret).into_iter().filter(|other| other.len() >= CLOTHED && other != secret);
-            self.pairs.extend(
-                others.map(|other| (vec![b'*'; other.len()], other)).map(|(stars, other)| (other, stars)),
-            );
+            let others = clothes(secret).into_iter().filter(|other| other.len() >= CLOTHED);
+            others.for_each(|other| self.hide(&other, None));
         }
     }
 
-    /// Headers that hold one.
+    /// Adds one as it is within other text in base64, whatever stands around it.
+    pub(crate) fn hide_encoded(&mut self, secret: &[u8]) {
+        for skipped in 0..3_usize {
+            let padded = [&vec![0; skipped][..], secret].concat();
+            let text = STANDARD_NO_PAD.encode(&padded);
+            // The first letters depend on what stands before, the last on what stands behind.
+            let own = text.as_bytes().get((skipped * 8).div_ceil(6)..padded.len() * 8 / 6);
+            self.hide(own.unwrap_or_default(), None);
+        }
+    }
+
+    /// Adds what another one hides.
+    pub(crate) fn add(&mut self, mut other: Self) {
+        for pair in std::mem::take(&mut other.pairs) {
+            if !self.pairs.iter().any(|(known, _)| *known == pair.0) {
+                self.pairs.push(pair);
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// All that comes before a body. What was said in words about the status is left out if one is in it.
+    pub(crate) fn head(&self, head: &mut Parts) {
+        self.headers(&mut head.headers);
+        let told = head.extensions.get::<ReasonPhrase>();
+        if told.is_some_and(|told| self.replace(&mut told.as_bytes().to_vec())) {
+            head.extensions.remove::<ReasonPhrase>();
+        }
+    }
+
+    /// Headers that hold one; those whose names do are left out.
     pub(crate) fn headers(&self, headers: &mut HeaderMap) {
+        let named = |name: &&HeaderName| {
+            let small = |secret: &[u8]| secret.to_ascii_lowercase();
+            self.pairs
+                .iter()
+                .any(|(secret, _)| memmem::find(name.as_str().as_bytes(), &small(secret)).is_some())
+        };
+        let told: Vec<HeaderName> = headers.keys().filter(named).cloned().collect();
+        for name in told {
+            headers.remove(name);
+        }
         for value in headers.values_mut() {
             let mut bytes = value.as_bytes().to_vec();
             if self.replace(&mut bytes)
@@ -111,18 +165,22 @@ impl Mask {
 
     /// The next part of a body, without what may be the beginning of a secret; that comes with the part behind it.
     pub(crate) fn push(&mut self, part: &[u8]) -> Bytes {
-        let mut bytes = std::mem::take(&mut self.held);
+        let mut bytes = std::mem::take(&mut self.gone);
+        let gone = bytes.len();
+        bytes.append(&mut self.held);
         bytes.extend_from_slice(part);
         self.replace(&mut bytes);
         let longest = self.pairs.iter().map(|(secret, _)| secret.len()).max().unwrap_or(0);
         let from = bytes.len().saturating_sub(longest.saturating_sub(1));
         let begins = |at: &usize| {
             let rest = bytes.get(*at..).unwrap_or_default();
-            self.pairs.iter().any(|(secret, _)| secret.starts_with(rest))
+            let enough = |secret: &[u8]| rest.len() > FEW || secret.len() < LONG;
+            self.pairs.iter().any(|(secret, _)| enough(secret) && secret.starts_with(rest))
         };
-        let end = (from..bytes.len()).find(begins).unwrap_or(bytes.len());
+        let end = (from..bytes.len()).find(begins).unwrap_or(bytes.len()).max(gone);
         self.held = bytes.split_off(end);
-        Bytes::from(bytes)
+        self.gone = bytes.get(end.saturating_sub(FEW)..).unwrap_or_default().to_vec();
+        Bytes::from(bytes.split_off(gone))
     }
 
     /// Whether something is left.
@@ -153,7 +211,12 @@ mod tests {
                 out.extend_from_slice(&mask.push(part));
             }
             out.extend_from_slice(&mask.rest());
-            assert_eq!(out, expected, "{size}: {}", String::from_utf8_lossy(&out));
+            // But for as few bytes as may have gone on before more of it was there.
+            let begins = |at: usize| (0..FEW).any(|back| text[at - back..].starts_with(b"s3cr3t-value"));
+            assert_eq!(out.len(), expected.len());
+            for (at, byte) in out.iter().enumerate().filter(|(at, byte)| **byte != expected[*at]) {
+                assert!(begins(at) && *byte == text[at], "{size}: {}", String::from_utf8_lossy(&out));
+            }
         }
     }
 
@@ -172,7 +235,7 @@ mod tests {
                 b"a=s3cr3t%2Fvalue%2B0123456789&b".to_vec(),
             ] {
                 let mut mask = Mask::default();
-                mask.hide(secret, None);
+                mask.hide_clothed(secret, None);
                 let out = [mask.push(&form), mask.rest()].concat();
                 assert_eq!(out.len(), form.len());
                 // What is left are bits of its two ends.
@@ -193,9 +256,18 @@ mod tests {
         assert_eq!(&mask.push(b"data: hello\n\n")[..], b"data: hello\n\n");
         assert_eq!(&mask.push(b"data: s3c")[..], b"data: ");
         assert_eq!(&mask.push(b"ure\n\n")[..], b"s3cure\n\n");
+        let mut long = Mask::default();
+        long.hide(b"s3cr3t-value-0123456789", None);
+        assert_eq!(&long.push(b"data: s3c")[..], b"data: s3c");
+        assert_eq!(&long.push(b"r")[..], b"");
+        assert_eq!(&long.push(b"3t-value-0123456789.")[..], b"********************.");
         let mut headers = HeaderMap::new();
         headers.insert("location", HeaderValue::from_static("/x?t=s3cr3t-value"));
         mask.headers(&mut headers);
         assert_eq!(headers["location"], "/x?t=************");
+        headers.insert("s3cr3t-value", HeaderValue::from_static("1"));
+        mask.hide(b"s3cr3t-Value", None);
+        mask.headers(&mut headers);
+        assert_eq!(headers.len(), 1);
     }
 }

@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 use std::rc::Rc;
 
-use flate2::write::MultiGzDecoder;
-use flate2::write::ZlibDecoder;
+use flate2::write::{GzDecoder, MultiGzDecoder, ZlibDecoder};
 use memchr::memmem;
 use ringfence_leaks::{Hit, Scanner};
 use ringfence_policy::Leaks;
@@ -18,6 +17,9 @@ const FIRST: u64 = 4 << 20;
 
 /// How gzip begins (RFC 1952, section 2.3.1).
 const GZIP: &[u8] = &[0x1f, 0x8b, 8];
+
+/// Of what began as something compressed, so many are looked into at one time; almost all end at once, being something else.
+const MOST_BEGUN: usize = 16;
 
 /// Why a request is not sent.
 pub(crate) enum Stop {
@@ -39,18 +41,31 @@ pub(crate) struct Search {
     longest: usize,
     end: Vec<u8>,
     watch: Option<(Watched, Leaks)>,
+    /// What the request says that it is.
     packed: Packed,
-    /// Nobody said that it is compressed; it began so.
-    soft: bool,
-    begun: bool,
+    /// What nobody said that it is: what begins as gzip, wherever that is, and as zlib at the beginning.
+    begun: Vec<Unpack>,
+    /// The last bytes, in which such a beginning may begin, and how many came altogether.
+    seam: (Vec<u8>, u64),
     warned: bool,
 }
 
 enum Packed {
     No,
     Unknown(String),
-    Gzip(Box<MultiGzDecoder<Sink>>, u64),
-    Zlib(Box<ZlibDecoder<Sink>>, u64),
+    As(Unpack),
+}
+
+/// What was compressed, and how much of it came.
+struct Unpack {
+    by: By,
+    taken: u64,
+}
+
+enum By {
+    Members(Box<MultiGzDecoder<Sink>>),
+    Gzip(Box<GzDecoder<Sink>>),
+    Zlib(Box<ZlibDecoder<Sink>>),
 }
 
 /// Where what was compressed goes.
@@ -72,12 +87,55 @@ impl Write for Sink {
     }
 }
 
+impl Unpack {
+    fn new(by: impl FnOnce(Sink) -> By, watched: &Watched) -> Self {
+        Self { by: by(Sink { watched: watched.anew(), hit: None, size: 0 }), taken: 0 }
+    }
+
+    /// The next part: what was found in it; whether it can go on.
+    fn push(&mut self, part: &[u8]) -> (Option<Hit>, bool) {
+        self.taken += part.len() as u64;
+        let written = match &mut self.by {
+            By::Members(decoder) => decoder.write_all(part).and_then(|()| decoder.flush()),
+            By::Gzip(decoder) => decoder.write_all(part).and_then(|()| decoder.flush()),
+            By::Zlib(decoder) => decoder.write_all(part).and_then(|()| decoder.flush()),
+        };
+        (self.look(), written.is_ok())
+    }
+
+    fn end(&mut self) -> (Option<Hit>, bool) {
+        let written = match &mut self.by {
+            By::Members(decoder) => decoder.try_finish(),
+            By::Gzip(decoder) => decoder.try_finish(),
+            By::Zlib(decoder) => decoder.try_finish(),
+        };
+        let hit = self.look().or_else(|| self.sink().watched.end());
+        (hit, written.is_ok())
+    }
+
+    fn sink(&mut self) -> &mut Sink {
+        match &mut self.by {
+            By::Members(decoder) => decoder.get_mut(),
+            By::Gzip(decoder) => decoder.get_mut(),
+            By::Zlib(decoder) => decoder.get_mut(),
+        }
+    }
+
+    fn look(&mut self) -> Option<Hit> {
+        let taken = self.taken;
+        let sink = self.sink();
+        let much = sink.size > FIRST && sink.size / RATIO > taken;
+        let bomb = || Hit { name: format!("a body of {} bytes in {taken}", sink.size), way: "compressed" };
+        sink.hit.take().or_else(|| much.then(bomb))
+    }
+}
+
 impl Search {
     /// `None`: there is nothing to look for. `encoding`: what the request says of its body.
     pub(crate) fn new(
         credentials: Option<&Credentials>,
         watch: Option<(Rc<Scanner>, Leaks)>,
-        encoding: Option<&str>,
+        encoding: &str,
     ) -> Option<Self> {
         let placeholders = credentials.into_iter().flat_map(Credentials::placeholders);
         let words: Vec<_> = placeholders
@@ -86,29 +144,21 @@ impl Search {
         if words.is_empty() && watch.is_none() {
             return None;
         }
-        let sink =
-            |scanner: &Rc<Scanner>| Sink { watched: Watched::new(Rc::clone(scanner)), hit: None, size: 0 };
-        let packed = match (encoding.map(|word| word.trim().to_ascii_lowercase()), &watch) {
-            (Some(word), Some((scanner, _))) => match word.as_str() {
-                "gzip" | "x-gzip" => Packed::Gzip(Box::new(MultiGzDecoder::new(sink(scanner))), 0),
-                "deflate" => Packed::Zlib(Box::new(ZlibDecoder::new(sink(scanner))), 0),
-                "" | "identity" => Packed::No,
-                _ => Packed::Unknown(word),
-            },
-            _ => Packed::No,
+        let watch = watch.map(|(scanner, action)| (Watched::new(scanner), action));
+        let told = encoding.trim().to_ascii_lowercase();
+        let packed = match (told.as_str(), &watch) {
+            ("" | "identity", _) | (_, None) => Packed::No,
+            ("gzip" | "x-gzip", Some((watched, _))) => {
+                Packed::As(Unpack::new(|sink| By::Members(Box::new(MultiGzDecoder::new(sink))), watched))
+            }
+            ("deflate", Some((watched, _))) => {
+                Packed::As(Unpack::new(|sink| By::Zlib(Box::new(ZlibDecoder::new(sink))), watched))
+            }
+            _ => Packed::Unknown(told),
         };
         let longest = words.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
-        let watch = watch.map(|(scanner, action)| (Watched::new(scanner), action));
-        Some(Self {
-            words,
-            longest,
-            end: Vec::new(),
-            watch,
-            packed,
-            soft: false,
-            begun: false,
-            warned: false,
-        })
+        let (end, begun) = (Vec::new(), Vec::new());
+        Some(Self { words, longest, end, watch, packed, begun, seam: Default::default(), warned: false })
     }
 
     /// The next part.
@@ -116,57 +166,72 @@ impl Search {
         if let Some(denied) = self.placeholder(part) {
             return Some(Found::Stop(Stop::Credential(denied)));
         }
-        let begins = !std::mem::replace(&mut self.begun, true) && part.starts_with(GZIP);
-        if let (true, Packed::No, Some((watched, _))) = (begins, &self.packed, &self.watch) {
-            let sink = Sink { watched: watched.anew(), hit: None, size: 0 };
-            (self.packed, self.soft) = (Packed::Gzip(Box::new(MultiGzDecoder::new(sink)), 0), true);
-        }
-        let soft = self.soft;
-        let hit = match &mut self.packed {
-            Packed::No => self.watch.as_mut().and_then(|(watched, _)| watched.push(part)),
+        let hit = self.watch.as_mut().and_then(|(watched, _)| watched.push(part));
+        let hit = hit.or_else(|| match &mut self.packed {
+            Packed::No => None,
             Packed::Unknown(word) => Some(unread(word)),
-            Packed::Gzip(decoder, taken) => {
-                *taken += part.len() as u64;
-                let written = decoder
-                    .write_all(part)
-                    .and_then(|()| decoder.flush())
-                    .or_else(|error| if soft { Ok(()) } else { Err(error) });
-                look(decoder.get_mut(), &written, *taken, "gzip")
-            }
-            Packed::Zlib(decoder, taken) => {
-                *taken += part.len() as u64;
-                let written = decoder.write_all(part).and_then(|()| decoder.flush());
-                look(decoder.get_mut(), &written, *taken, "deflate")
-            }
-        };
+            Packed::As(unpack) => match unpack.push(part) {
+                (None, false) => Some(unread("gzip or deflate")),
+                (hit, _) => hit,
+            },
+        });
+        let hit = hit.or_else(|| self.begins(part));
         self.found(hit)
+    }
+
+    /// What nobody said: looked for, and looked into for as long as it is what it began as.
+    fn begins(&mut self, part: &[u8]) -> Option<Hit> {
+        let (watched, _) = self.watch.as_ref()?;
+        let mut hit = None;
+        self.begun.retain_mut(|unpack| {
+            let (found, goes_on) = unpack.push(part);
+            hit = hit.take().or(found);
+            goes_on
+        });
+        let (mut bytes, came) = std::mem::take(&mut self.seam);
+        let seam = bytes.len();
+        bytes.extend_from_slice(part);
+        let zlib = came < 2
+            && matches!(bytes.as_slice(), [0x78, level, ..] if (0x7800 + u32::from(*level)) % 31 == 0);
+        let gzip = memmem::find_iter(&bytes, GZIP).filter(|at| at + GZIP.len() > seam).map(|at| (at, false));
+        for (at, zlib) in zlib.then_some((0, true)).into_iter().chain(gzip) {
+            let made = match zlib {
+                true => Unpack::new(|sink| By::Zlib(Box::new(ZlibDecoder::new(sink))), watched),
+                false => Unpack::new(|sink| By::Gzip(Box::new(GzDecoder::new(sink))), watched),
+            };
+            let mut made = made;
+            let (found, goes_on) = made.push(bytes.get(at..).unwrap_or_default());
+            hit = hit.or(found);
+            if goes_on {
+                self.begun.push(made);
+            }
+            if self.begun.len() > MOST_BEGUN {
+                return Some(unread("many at one time"));
+            }
+        }
+        let came = came.saturating_add(part.len() as u64);
+        self.seam = (bytes.split_off(bytes.len().saturating_sub(GZIP.len() - 1)), came);
+        hit
     }
 
     /// The end.
     pub(crate) fn end(&mut self) -> Option<Found> {
-        let soft = self.soft;
-        let hit = match &mut self.packed {
-            Packed::No => self.watch.as_mut().and_then(|(watched, _)| watched.end()),
-            Packed::Unknown(_) => None,
-            Packed::Gzip(decoder, taken) => {
-                let written = decoder.try_finish().or_else(|error| if soft { Ok(()) } else { Err(error) });
-                let taken = *taken;
-                look(decoder.get_mut(), &written, taken, "gzip").or_else(|| decoder.get_mut().watched.end())
-            }
-            Packed::Zlib(decoder, taken) => {
-                let written = decoder.try_finish();
-                let taken = *taken;
-                look(decoder.get_mut(), &written, taken, "deflate")
-                    .or_else(|| decoder.get_mut().watched.end())
-            }
-        };
+        let hit = self.watch.as_mut().and_then(|(watched, _)| watched.end());
+        let hit = hit.or_else(|| match &mut self.packed {
+            Packed::As(unpack) => match unpack.end() {
+                (None, false) => Some(unread("gzip or deflate")),
+                (hit, _) => hit,
+            },
+            _ => None,
+        });
+        let hit = hit.or_else(|| self.begun.iter_mut().find_map(|unpack| unpack.end().0));
         self.found(hit)
     }
 
     /// How many of the last bytes may be the beginning of a secret.
     pub(crate) fn open(&self) -> usize {
-        match (&self.packed, &self.watch) {
-            (Packed::No, Some((watched, Leaks::Block))) => watched.open(),
+        match &self.watch {
+            Some((watched, Leaks::Block)) => watched.open(),
             _ => 0,
         }
     }
@@ -200,16 +265,6 @@ impl Search {
         };
         found
     }
-}
-
-fn look(sink: &mut Sink, written: &io::Result<()>, taken: u64, word: &str) -> Option<Hit> {
-    if let Some(hit) = sink.hit.take() {
-        return Some(hit);
-    }
-    if sink.size > FIRST && sink.size / RATIO > taken {
-        return Some(Hit { name: format!("a body of {} bytes in {taken}", sink.size), way: "compressed" });
-    }
-    written.as_ref().err().map(|_| unread(word))
 }
 
 fn unread(word: &str) -> Hit {

@@ -24,6 +24,9 @@ const EARLY: Duration = Duration::from_secs(5);
 /// A server that refuses a secret has it fetched again, and not more often than so.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Bytes for those that a secret was before.
+const ROOM: usize = 2 + LONGEST;
+
 /// Who waits for a secret.
 type Waiting = oneshot::Sender<Result<(), String>>;
 /// And for a signature.
@@ -47,6 +50,8 @@ pub(crate) struct Vault {
 struct Slot {
     memory: Locked,
     length: usize,
+    /// Those before it, the last one first, each behind its length in two bytes: a server that was sent one may repeat it later.
+    old: Option<Locked>,
     /// It can be had again.
     fetched: bool,
     refresh: Option<Duration>,
@@ -57,7 +62,9 @@ struct Slot {
 
 impl Slot {
     fn put(&mut self, bytes: &[u8], told: Option<Duration>) {
-        self.clear();
+        if self.now() != Some(bytes) {
+            self.clear();
+        }
         if let Some(place) = self.memory.bytes_mut().get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);
             self.length = bytes.len();
@@ -69,7 +76,36 @@ impl Slot {
         self.until = [refresh, ends.filter(|_| self.fetched)].into_iter().flatten().min();
     }
 
+    fn now(&self) -> Option<&[u8]> {
+        self.memory.bytes().get(..self.length).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Those that it was before.
+    fn before(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.old.as_ref().map_or(&[][..], Locked::bytes);
+        std::iter::from_fn(move || {
+            let (head, behind) = rest.split_at_checked(2)?;
+            let length = usize::from(u16::from_ne_bytes(head.try_into().ok()?));
+            let (own, behind) = behind.split_at_checked(length)?;
+            rest = behind;
+            (length > 0).then_some(own)
+        })
+    }
+
+    /// It is not used again, and still masked.
     fn clear(&mut self) {
+        let known = self.now().is_none_or(|now| self.before().any(|old| old == now));
+        if let (false, Some(old), Ok(length)) = (known, &mut self.old, u16::try_from(self.length)) {
+            let (place, own) = (old.bytes_mut(), self.memory.bytes());
+            let head = 2 + self.length;
+            let kept = place.len().saturating_sub(head);
+            place.copy_within(..kept, head.min(place.len()));
+            if let (Some(place), Some(own)) = (place.get_mut(..head), own.get(..self.length)) {
+                let (told, place) = place.split_at_mut(2);
+                told.copy_from_slice(&length.to_ne_bytes());
+                place.copy_from_slice(own);
+            }
+        }
         wipe(self.memory.bytes_mut());
         self.length = 0;
     }
@@ -98,6 +134,7 @@ impl Vault {
             Ok(RefCell::new(Slot {
                 memory: Locked::new(LONGEST)?,
                 length: 0,
+                old: fetched.then(|| Locked::new(ROOM)).transpose()?,
                 fetched: *fetched,
                 refresh: refresh.map(Duration::from_millis),
                 since: now,
@@ -128,10 +165,11 @@ impl Vault {
         self.state.get()
     }
 
-    /// One that is there right now.
-    pub(crate) fn here(&self, number: u32) -> Option<Vec<u8>> {
-        let slot = self.slot(number)?.borrow();
-        slot.memory.bytes().get(..slot.length).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
+    /// The one that is there right now, and those that were before.
+    pub(crate) fn here(&self, number: u32) -> Vec<Vec<u8>> {
+        let Some(slot) = self.slot(number) else { return Vec::new() };
+        let slot = slot.borrow();
+        slot.now().into_iter().chain(slot.before()).map(<[u8]>::to_vec).collect()
     }
 
     fn slot(&self, number: u32) -> Option<&RefCell<Slot>> {
@@ -149,12 +187,7 @@ impl Vault {
         }
         let slot = slot.borrow();
         slot.used.set(Instant::now());
-        slot.memory
-            .bytes()
-            .get(..slot.length)
-            .filter(|bytes| !bytes.is_empty())
-            .map(use_it)
-            .ok_or_else(|| "it is not there".to_owned())
+        slot.now().map(use_it).ok_or_else(|| "it is not there".to_owned())
     }
 
     async fn fetch(&self, number: u32) -> Result<(), String> {
@@ -300,4 +333,36 @@ pub(crate) fn packet(told: impl AsFd) -> Result<Vec<u8>, Errno> {
     let mut packet = vec![0; HEAD + LONGEST];
     let (length, _) = rustix::net::recv(told, &mut packet, rustix::net::RecvFlags::empty())?;
     packet.get(..length).and_then(keeper::read).map(|packet| packet.bytes.to_vec()).ok_or(Errno::BADMSG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_secret_was_before_is_known_and_never_used() {
+        let vault = Vault::new(&[(true, None), (false, None)], None).unwrap();
+        for secret in ["first-secret", "second", "second", "third-secret"] {
+            vault.put(0, secret.as_bytes(), None);
+        }
+        assert_eq!(vault.here(0), [&b"third-secret"[..], b"second", b"first-secret"]);
+        vault.slot(0).unwrap().borrow_mut().clear();
+        assert_eq!(vault.here(0), [&b"third-secret"[..], b"second", b"first-secret"]);
+        assert!(vault.slot(0).unwrap().borrow().stale());
+        for number in 0..2000 {
+            vault.put(0, format!("secret-{number}").as_bytes(), None);
+        }
+        let known = vault.here(0);
+        assert!(
+            known.len() > 500
+                && known.len() < 2000
+                && known[0] == b"secret-1999"
+                && known[1] == b"secret-1998"
+        );
+        vault.put(0, &[b'a'; LONGEST], None);
+        vault.put(0, b"short", None);
+        assert_eq!(vault.here(0), [b"short".to_vec(), vec![b'a'; LONGEST]]);
+        vault.put(1, b"of the start", None);
+        assert_eq!(vault.here(1), [b"of the start"]);
+    }
 }

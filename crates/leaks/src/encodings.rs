@@ -31,7 +31,9 @@ pub(crate) fn ways(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     }
     ways.push(("reversed", secret.iter().rev().copied().collect()));
     ways.push(("hex", secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()));
-    ways.push(("utf-16", secret.iter().flat_map(|byte| [*byte, 0]).collect()));
+    // Of either order.
+    let wide: Vec<u8> = secret.iter().flat_map(|byte| [0, *byte]).skip(1).collect();
+    ways.push(("utf-16", wide));
     for skipped in 0..3 {
         // The first letters depend on what stands before, the last on what stands behind.
         let padded = [&vec![0; skipped][..], secret].concat();
@@ -66,7 +68,8 @@ fn own(secret: &[u8]) -> &[u8] {
     let begins =
         str::from_utf8(secret).ok().and_then(|text| formats().iter().find_map(|format| format.begins(text)));
     let rest = secret.get(begins.map_or(0, str::len)..).unwrap_or_default();
-    if rest.starts_with(b"eyJ") { rest.rsplit(|byte| *byte == b'.').next().unwrap_or_default() } else { rest }
+    let last = rest.rsplit(|byte| *byte == b'.').next().filter(|last| last.len() >= HALVED);
+    last.filter(|_| rest.starts_with(b"eyJ")).unwrap_or(rest)
 }
 
 /// Does it look like no word: many letters that differ, of several kinds?

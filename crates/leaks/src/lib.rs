@@ -5,8 +5,10 @@
 mod encodings;
 mod formats;
 mod placeholder;
+mod random;
 mod scan;
 
 pub use formats::{Format, formats};
 pub use placeholder::placeholder;
+pub use random::{looks_random, random_words};
 pub use scan::{Hit, Known, Scanner, Stream};

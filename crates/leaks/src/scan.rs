@@ -145,7 +145,7 @@ struct Awaited {
 #[derive(Clone, Copy, Debug)]
 enum Escape {
     None,
-    /// Behind `%`, with the first digit.
+    /// Behind `%` or `\x`, with the first digit.
     Percent(Option<u8>),
     Backslash,
     /// Behind `\u`: how many digits, and their value.
@@ -167,7 +167,8 @@ impl Stream {
                     escape => {
                         let (next, out) = escape.step(*byte);
                         self.escape = next;
-                        out
+                        // What an escape stands for may be taken away as well.
+                        out.filter(|byte| !between(*byte))
                     }
                 };
                 if let (Some(byte), Some(place)) = (out, loose.get_mut(length)) {
@@ -201,7 +202,13 @@ impl Stream {
 /// Is it the beginning of an escape, or what is taken away?
 #[inline]
 fn odd(byte: u8) -> bool {
-    matches!(byte, b'%' | b'\\' | b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b',')
+    matches!(byte, b'%' | b'\\') || between(byte)
+}
+
+/// May it stand between the letters of a secret?
+#[inline]
+fn between(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r' | b'"' | b'\'' | b',')
 }
 
 impl Walk {
@@ -295,7 +302,6 @@ impl Escape {
             Self::None => match byte {
                 b'%' => (Self::Percent(None), None),
                 b'\\' => (Self::Backslash, None),
-                b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b',' => (Self::None, None),
                 byte => (Self::None, Some(byte)),
             },
             Self::Percent(None) => match digit(byte) {
@@ -307,6 +313,7 @@ impl Escape {
             }
             Self::Backslash => match byte {
                 b'u' => (Self::Unicode(0, 0), None),
+                b'x' => (Self::Percent(None), None),
                 b'n' | b'r' | b't' => (Self::None, None),
                 byte => (Self::None, Some(byte)),
             },
@@ -335,11 +342,18 @@ mod tests {
         let scanner = scanner();
         let percent: String = SECRET.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let unicode: String = SECRET.bytes().map(|byte| format!("\\u00{byte:02X}")).collect();
+        let hex: String = SECRET.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+        let between = |what: &str| SECRET.chars().map(|letter| format!("{letter}{what}")).collect::<String>();
         let lines: String = SECRET.chars().flat_map(|letter| [letter, '\n']).collect();
         let listed = format!("[\"{}\", \"{}\"]", &SECRET[..17], &SECRET[17..]);
         for text in [
             percent,
             unicode,
+            hex,
+            between("%0a"),
+            between("%22%2C%27"),
+            between("\\u000a"),
+            between("\u{b}"),
             lines,
             listed,
             format!("x{SECRET}"),

@@ -55,6 +55,12 @@ impl Exceeded {
         Self { limit: "quota", what: format!("the task put more than {} into its workspace", size(bytes)) }
     }
 
+    /// More in directories for what is temporary than this many bytes.
+    #[must_use]
+    pub fn temporary(bytes: u64) -> Self {
+        Self { limit: "tmp", what: format!("the task put more than {} into $TMPDIR and $HOME", size(bytes)) }
+    }
+
     /// A file of more than this many bytes.
     #[must_use]
     pub fn file_size(bytes: u64) -> Self {

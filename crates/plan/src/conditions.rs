@@ -42,6 +42,20 @@ pub(crate) fn alone() -> Vec<Case> {
     cases
 }
 
+/// A file is mapped as code, which is what a mount could forbid (mmap(2): PROT_EXEC without MAP_ANONYMOUS).
+pub(crate) fn mapping() -> Vec<Case> {
+    let is = |argument, mask: i32, value: i32| Match {
+        argument,
+        upper: false,
+        mask: mask as u32,
+        value: value as u32,
+    };
+    let when = vec![is(2, libc::PROT_EXEC, libc::PROT_EXEC), is(3, libc::MAP_ANONYMOUS, 0)];
+    let mut cases = vec![Case { when, verdict: Verdict::Notify }];
+    cases.extend(always(Verdict::Allow));
+    cases
+}
+
 pub(crate) fn always(verdict: Verdict) -> Vec<Case> {
     vec![Case { when: vec![], verdict }]
 }

@@ -9,16 +9,18 @@ use ringfence_policy::{EnvironmentValue, Policy};
 
 use crate::grants::{Access, Grants};
 use crate::survey::Survey;
-use crate::{AUTHORITIES, AUTHORITY, Invoker, Request};
+use crate::{Invoker, Request};
 
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The last are the files of whom it trusts where TLS is looked into: the sandbox's authority, and all.
 pub(crate) fn build(
     policy: &Policy,
     survey: &Survey,
     invoker: &Invoker,
     grants: &Grants,
     request: &Request,
+    [own, all]: [&Path; 2],
 ) -> BTreeMap<OsString, OsString> {
     let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
     let mut set = |name: &str, value: &OsStr| {
@@ -49,10 +51,10 @@ pub(crate) fn build(
     }
     if request.trust.is_some() {
         for name in TRUST {
-            variables.insert(name.into(), AUTHORITIES.into());
+            variables.insert(name.into(), all.into());
         }
         // Beside its own.
-        variables.insert("NODE_EXTRA_CA_CERTS".into(), AUTHORITY.into());
+        variables.insert("NODE_EXTRA_CA_CERTS".into(), own.into());
     }
     for (name, placeholder) in &request.exposed.variables {
         variables.insert(name.into(), placeholder.into());

@@ -3,17 +3,28 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ringfence_policy::{Children, CommandPattern, CommandRules, Digest, Named, Policy, Rule};
+use ringfence_policy::{Children, CommandPattern, CommandRules, Digest, Ground, Named, Policy, Rule};
 
 use crate::Refused;
-use crate::survey::{Interpreter, Loader, Program, Survey};
+use crate::survey::{Interpreter, Loader, Place, Program, Survey};
+use crate::temporary::VAR_TMP;
 
 /// Whether only listed programs may start at all: then Landlock and the mounts hold the list, too.
 pub(crate) fn listed(policy: &Policy) -> bool {
     policy.commands.is_some() && policy.guard.children != Children::Free
 }
 
-pub(crate) fn rules(policy: &Policy, survey: &Survey) -> Result<Option<CommandRules>, Refused> {
+/// In tier `namespace`: everything is where the host has it, and mounts forbid what no list names.
+pub(crate) fn mounted(survey: &Survey) -> Ground<'_> {
+    let temporary = ["/tmp", VAR_TMP].map(Path::new).to_vec();
+    Ground { workspace: &survey.workspace.real, copy: None, temporary, loaders: false }
+}
+
+pub(crate) fn rules(
+    policy: &Policy,
+    survey: &Survey,
+    ground: Ground<'_>,
+) -> Result<Option<CommandRules>, Refused> {
     let lists = policy.commands.iter().flat_map(|commands| &commands.allow);
     let lists = lists
         .chain(policy.guard.children.programs())
@@ -57,7 +68,7 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey) -> Result<Option<CommandRu
     }
     loaders.sort_unstable();
     loaders.dedup();
-    let rules = CommandRules::of(policy, &survey.workspace.real, &allow, &deny, &loaders);
+    let rules = CommandRules::of(policy, ground, &allow, &deny, &loaders);
     // In a mount namespace of its own a task could show another program under an allowed one's path.
     if let Some(origin) = policy.origins.get("runtime.user_namespaces")
         && policy.runtime.user_namespaces
@@ -75,6 +86,21 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey) -> Result<Option<CommandRu
 
 fn pinned(program: &Program) -> Vec<(&Path, Digest)> {
     program.pinned.iter().map(|(path, digest)| (path.as_path(), *digest)).collect()
+}
+
+/// The files that the kernel opens to start listed programs: themselves, loaders, and interpreters, which run nothing but what the
+/// guard lets them.
+pub(crate) fn started(survey: &Survey) -> impl Iterator<Item = &Place> {
+    survey.programs.iter().flat_map(|program| {
+        let loader = match &program.loader {
+            Some(Loader::Dynamic(place)) => Some(place),
+            _ => None,
+        };
+        let interpreters = interpreters(program, survey);
+        let interpreters =
+            interpreters.into_iter().flat_map(|one| [Some(&one.place), one.loader.as_ref()]).flatten();
+        std::iter::once(&program.place).chain(loader).chain(interpreters)
+    })
 }
 
 /// What runs a script that is listed, as far as the list does not name it itself.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Mode, NetworkRules, Policy};
+use ringfence_policy::{Credential, Ground, Mode, NetworkRules, Policy, Rule};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
@@ -26,6 +26,10 @@ const ROOT: &str = "root-uid";
 /// Below the run's directory: the task's home and its temporary directory.
 const OWN: [&str; 2] = ["home", "tmp"];
 
+/// Below it as well, and not the task's to write: whom it trusts where TLS is looked into.
+const TRUST: &str = "trust";
+const TRUSTED: [&str; 2] = ["authority.pem", "authorities.pem"];
+
 /// The copy of a directory that is worked on, below its layer.
 pub(crate) const COPY: &str = "copy";
 
@@ -37,7 +41,7 @@ const EXPECTED: [&str; 18] = [
     "/etc/passwd",
     "/etc/group",
     "/etc/nsswitch.conf",
-    "/etc/hosts",
+    HOSTS,
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
@@ -53,6 +57,8 @@ const EXPECTED: [&str; 18] = [
     "/proc/sys/vm/overcommit_memory",
     "/sys/devices/system/cpu/online",
 ];
+
+const HOSTS: &str = "/etc/hosts";
 
 /// What such a sandbox is given instead of mounts.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +81,15 @@ pub struct Hosted {
     /// Trees in which nobody but the task can have made a socket.
     #[serde(with = "crate::wire::paths")]
     pub sockets: Vec<PathBuf>,
+    /// Where TLS is looked into: files with the sandbox's own authority, and with all that are trusted.
+    #[serde(with = "crate::wire::paths")]
+    pub trust: Vec<PathBuf>,
+    /// Executable trees, of which a list of programs leaves only these executable: what lies there may be loaded as code still.
+    #[serde(with = "crate::wire::paths")]
+    pub libraries: Vec<PathBuf>,
+    /// But not from these, the directories of PATH, where a list names what is.
+    #[serde(with = "crate::wire::paths")]
+    pub searched: Vec<PathBuf>,
     /// What copies leave out, and why is in the plan's rules.
     #[serde(with = "crate::wire::paths")]
     pub hidden: Vec<PathBuf>,
@@ -173,10 +188,20 @@ pub(crate) fn plan(
     let place = Place::of(policy, survey, base);
     whole(policy, survey, &grants, &place)?;
     let own: Vec<PathBuf> = OWN.iter().map(|name| base.join(name)).collect();
-    let landlock = rules(policy, survey, host, &grants, &own, &place);
+    let inside = place.inside(&survey.workspace.real, survey);
+    // No mount keeps a loader from starting what it can read, so that lists of programs need the guard, too.
+    let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
+    let workspace = &survey.workspace.real;
+    let ground =
+        Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary, loaders: true };
+    let guard = guard::rules(policy, survey, ground)?;
+    let mut landlock = rules(policy, survey, host, &grants, &own, &place);
+    if request.trust.is_some() {
+        landlock.rules.push((Right::Read, base.join(TRUST)));
+    }
     let hosted = Hosted {
         base: base.clone(),
-        workspace: place.inside(&survey.workspace.real, survey),
+        workspace: inside.clone(),
         links: links(&grants, invoker, own.first()),
         written: landlock
             .rules
@@ -185,12 +210,29 @@ pub(crate) fn plan(
             .map(|(_, path)| path.clone())
             .collect(),
         sockets: own.iter().cloned().chain(place.own().cloned()).collect(),
+        libraries: grants
+            .mounts
+            .iter()
+            .filter(|granted| granted.access == Access::Execute)
+            .map(|granted| granted.place.real.clone())
+            .collect(),
+        searched: survey.search_path.iter().map(|(_, real)| real.clone()).collect(),
         hidden: survey.hidden.iter().map(|marked| marked.path.clone()).collect(),
+        trust: request
+            .trust
+            .as_ref()
+            .map(|_| TRUSTED.map(|name| base.join(TRUST).join(name)).to_vec())
+            .unwrap_or_default(),
         own,
     };
-    let limits = crate::limits(policy, host, &mut degraded)?;
+    let network = NetworkRules::of(policy);
+    let mut limits = crate::limits(policy, host, &mut degraded)?;
+    limits.temporary = policy.limits.tmp.as_ref().map(|rule| rule.value);
     degraded.extend(said(&cause, &ids));
-    let mut variables = environment::build(policy, survey, invoker, &grants, request);
+    let trust = base.join(TRUST);
+    let trusted = TRUSTED.map(|name| trust.join(name));
+    let [first, second] = &trusted;
+    let mut variables = environment::build(policy, survey, invoker, &grants, request, [first, second]);
     let home = grants.covering(&invoker.home).is_some();
     for (name, path) in ["HOME", "TMPDIR"].iter().zip(&hosted.own) {
         let kept = policy.environment.set.contains_key(*name) || *name == "HOME" && home;
@@ -213,11 +255,13 @@ pub(crate) fn plan(
         filter: syscalls::Variant {
             debug: policy.runtime.debug,
             hosted: true,
-            quota: policy.workspace.quota.is_some(),
+            quota: limits.quota.or(limits.temporary).is_some(),
+            gated: network.is_some(),
+            guarded: guard.is_some(),
             ..Default::default()
         },
-        guard: None,
-        network: None,
+        guard,
+        network,
         limits,
         host_name: "",
         environment: variables,
@@ -270,26 +314,26 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         })
     };
     let elsewhere = "remove it, or run where tier `namespace` can be had";
-    if guard::rules(policy, survey)?.is_some() || policy.commands.is_some() {
-        return refused(
-            "commands",
-            "rules for single commands need mounts that cannot be written",
-            elsewhere,
-        );
+    if !policy.network.publish.is_empty() {
+        return refused("network.publish", "the task listens nowhere: the loopback is the host's", elsewhere);
     }
-    if NetworkRules::of(policy).is_some() {
-        let network = &policy.network;
-        let key = match (network.allow.is_empty() && network.unix.is_empty(), network.publish.is_empty()) {
-            (false, _) => "network.allow",
-            (true, false) => "network.publish",
-            (true, true) => "approvals.grantable.hosts",
-        };
-        return refused(key, "the gateway is led to by a network namespace of the sandbox's own", elsewhere);
+    if !policy.network.unix.is_empty() {
+        return refused("network.allow", "no socket of the host can be led to from here", elsewhere);
+    }
+    let file =
+        |rule: &&Rule<Credential>| rule.value.expose.as_ref().is_some_and(|expose| expose.file.is_some());
+    if let Some(rule) = policy.credentials.values().find(file) {
+        let cause = "a file that only the sandbox sees needs a mount of its own (tier `landlock`, `ringfence doctor` says why)";
+        return Err(Refused::rule(
+            &rule.origin,
+            cause,
+            "expose it as a variable, or run where tier `namespace` can be had",
+        ));
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);
     }
-    if policy.approvals.ask {
+    if policy.approvals.ask && !policy.approvals.read.is_empty() {
         return refused(
             "approvals.on_refusal",
             "who looks for what is not granted is not seen, so nobody can be asked",
@@ -313,8 +357,12 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
             elsewhere,
         );
     }
-    if policy.limits.tmp.is_some() {
-        return refused("limits.tmp", "the temporary directory is no file system of its own", elsewhere);
+    if policy.limits.tmp.is_some() && policy.limits.exact {
+        return refused(
+            "limits.tmp",
+            "the temporary directory is no file system of its own and is looked at every 25 ms, which `limits.exact` refuses",
+            elsewhere,
+        );
     }
     let direct = policy.workspace.mode == Mode::Direct;
     if direct && !(survey.protected.is_empty() && survey.absent_protected.is_empty()) {
@@ -412,9 +460,11 @@ fn whole(policy: &Policy, survey: &Survey, grants: &Grants, place: &Place) -> Re
         .filter(|granted| granted.access == Access::Write)
         .map(|granted| granted.place.real.as_path())
         .collect();
+    let listed = guard::listed(policy);
     let executed = |path: &Path| {
         grants.mounts.iter().any(|granted| {
             granted.access == Access::Execute
+                && !listed
                 && path.starts_with(&granted.place.real)
                 && path != granted.place.real
         })
@@ -424,6 +474,17 @@ fn whole(policy: &Policy, survey: &Survey, grants: &Grants, place: &Place) -> Re
             "files.write",
             format!("{} lies in an executable tree, and what is written there could be run", path.display()),
             "grant a directory outside of it",
+        );
+    }
+    let inside = |path: &Path| written.iter().any(|tree| path.starts_with(tree));
+    if let Some(program) = guard::started(survey).find(|program| inside(&program.real)) {
+        return refused(
+            "files.write",
+            format!(
+                "{} is listed in `[commands]` and lies in a tree that is written",
+                program.real.display()
+            ),
+            "grant a directory without it, or list another program",
         );
     }
     if let Some(root) = &place.direct {
@@ -472,16 +533,25 @@ fn rules(
     let mut rules: BTreeSet<(Right, PathBuf)> = BTreeSet::new();
     let denied = |path: &Path| survey.hidden.iter().any(|marked| path.starts_with(&marked.path));
     rules.extend(DEVICES.map(|path| (Right::Device, path.into())));
-    let expected = EXPECTED.iter().map(Path::new).filter(|path| !denied(path));
+    // With a network, names are the gateway's to answer, which reads that file itself.
+    let hosts = NetworkRules::of(policy).is_none();
+    let expected = EXPECTED.iter().filter(|path| hosts || **path != HOSTS);
+    let expected = expected.map(Path::new).filter(|path| !denied(path));
     rules.extend(expected.map(|path| (Right::Read, path.to_owned())));
     for granted in &grants.mounts {
         let right = match granted.access {
             Access::Read => Right::Read,
             Access::Write => Right::Write,
+            Access::Execute if guard::listed(policy) => Right::Read,
             Access::Execute => Right::Execute,
         };
         rules.insert((right, granted.place.real.clone()));
     }
+    // What lies in the workspace is the task's to change, and no program of a list's.
+    let programs = guard::started(survey).map(|place| &place.real).filter(|path| {
+        grants.covering(path).is_some() && !place.direct.iter().any(|root| path.starts_with(root))
+    });
+    rules.extend(programs.map(|path| (Right::Execute, path.clone())));
     rules.extend(survey.git.iter().map(|git| (Right::Read, git.place.real.clone())));
     // A rule of the policy's is none for what is hidden; the run's own directories lie in ringfence's state, which is.
     rules.retain(|(_, path)| !denied(path));

@@ -6,7 +6,7 @@ use ringfence_policy::{Mode, Policy};
 
 use crate::grants::{Access, Grants};
 use crate::guard;
-use crate::survey::{Loader, Survey};
+use crate::survey::Survey;
 use crate::temporary::{VAR_TMP, shows_var_tmp};
 use crate::{Degraded, Host, Invoker, Refused};
 
@@ -123,17 +123,7 @@ pub(crate) fn rules(
             Access::Execute => rules.push((Right::Execute, granted.place.real.clone())),
         }
     }
-    for program in &survey.programs {
-        rules.push((Right::Execute, program.place.real.clone()));
-        if let Some(Loader::Dynamic(place)) = &program.loader {
-            rules.push((Right::Execute, place.real.clone()));
-        }
-        // They run nothing but what the guard lets them.
-        for interpreter in guard::interpreters(program, survey) {
-            rules.push((Right::Execute, interpreter.place.real.clone()));
-            rules.extend(interpreter.loader.iter().map(|place| (Right::Execute, place.real.clone())));
-        }
-    }
+    rules.extend(guard::started(survey).map(|place| (Right::Execute, place.real.clone())));
     if policy.from_workspace {
         rules.push((Right::Execute, workspace.clone()));
     }

@@ -11,6 +11,7 @@ mod decoys;
 pub mod enforcer;
 mod environment;
 mod exposed;
+mod gated;
 mod grants;
 mod guard;
 mod host;
@@ -138,6 +139,8 @@ pub struct Limits {
     pub time: Option<u64>,
     /// Bytes of the workspace's layers on disk; 1 KiB for each name. Looked at.
     pub quota: Option<u64>,
+    /// The same of what is temporary, in tier `landlock`; elsewhere that is a file system of its own.
+    pub temporary: Option<u64>,
     /// Memory, processors and processes are held by a control group; else memory and processes are looked at every 100 ms.
     pub exact: bool,
 }
@@ -270,7 +273,7 @@ pub fn plan(
     let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
-    let guard = guard::rules(policy, survey)?;
+    let guard = guard::rules(policy, survey, guard::mounted(survey))?;
     tracing::check(policy, host, guard.is_some(), &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
@@ -313,6 +316,7 @@ pub fn plan(
             debug: policy.runtime.debug,
             user_namespaces: policy.runtime.user_namespaces,
             io_uring: policy.runtime.io_uring,
+            gated: false,
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
             hosted: false,
@@ -322,7 +326,14 @@ pub fn plan(
         network: NetworkRules::of(policy),
         limits,
         host_name: "ringfence",
-        environment: environment::build(policy, survey, invoker, &grants, request),
+        environment: environment::build(
+            policy,
+            survey,
+            invoker,
+            &grants,
+            request,
+            [AUTHORITY, AUTHORITIES].map(std::path::Path::new),
+        ),
         directory: directory(policy, survey, invoker, request)?,
         command: request.command.clone(),
         mode: policy.workspace.mode,
@@ -380,6 +391,7 @@ fn limits(policy: &Policy, host: &Host, degraded: &mut Vec<Degraded>) -> Result<
         output: value(&asked.output),
         time: value(&asked.time),
         quota: quota(policy)?,
+        temporary: None,
         exact: true,
     };
     if let Some(cause) = &host.no_control_groups

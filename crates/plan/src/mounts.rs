@@ -9,7 +9,7 @@ use ringfence_policy::{Mode, Policy};
 use crate::grants::{self, Access, Grants};
 use crate::guard;
 use crate::steps::{Flags, Step, Tree};
-use crate::survey::{Kind, Loader, Place, Survey};
+use crate::survey::{Kind, Place, Survey};
 use crate::synthetic::synthetic;
 use crate::temporary::{VAR_TMP, shows_var_tmp};
 use crate::void::{Content, Node};
@@ -239,21 +239,13 @@ impl Builder {
             };
             wanted.insert(directory.clone(), Wanted::Host { place, flags: READ, mapped: granted.mapped });
         }
-        for program in &survey.programs {
-            let loader = match &program.loader {
-                Some(Loader::Dynamic(place)) => Some(place),
-                _ => None,
-            };
-            let interpreters = guard::interpreters(program, survey);
-            let interpreters = interpreters.iter().flat_map(|one| [Some(&one.place), one.loader.as_ref()]);
-            for place in std::iter::once(&program.place).chain(loader).chain(interpreters.flatten()) {
-                if let Some(granted) = grants.covering(&place.real) {
-                    let mapped = granted.mapped;
-                    wanted.insert(
-                        place.real.clone(),
-                        Wanted::Host { place: place.clone(), flags: EXECUTE, mapped },
-                    );
-                }
+        for place in guard::started(survey) {
+            if let Some(granted) = grants.covering(&place.real) {
+                let mapped = granted.mapped;
+                wanted.insert(
+                    place.real.clone(),
+                    Wanted::Host { place: place.clone(), flags: EXECUTE, mapped },
+                );
             }
         }
     }

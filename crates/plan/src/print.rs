@@ -87,11 +87,16 @@ impl fmt::Display for Plan {
         )?;
         match &self.network {
             Some(rules) => {
-                writeln!(out, "network       by the gateway alone, names asked of {}", crate::RESOLVER)?;
+                let names = match &self.hosted {
+                    Some(_) => "whomever they are asked of".to_owned(),
+                    None => format!("asked of {}", crate::RESOLVER),
+                };
+                writeln!(out, "network       by the gateway alone, names {names}")?;
                 for line in rules.describe() {
                     writeln!(out, "  {line}")?;
                 }
             }
+            None if self.hosted.is_some() => writeln!(out, "network       none")?,
             None => writeln!(out, "network       none but its own loopback")?,
         }
         for line in self.guard.iter().flat_map(CommandRules::describe) {

@@ -3,7 +3,8 @@
 //! The answers are data (`syscalls.toml`), the conditions stand in `conditions.rs`.
 
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
-use crate::conditions::{ENOSYS, TOLD, alone, always, closer, conditions, sealed_memfd, writing};
+use crate::conditions::{ENOSYS, TOLD, alone, always, closer, conditions, mapping, sealed_memfd, writing};
+use crate::gated;
 
 /// How a system call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -58,6 +59,8 @@ pub struct Variant {
     pub hosted: bool,
     /// `runtime.watch_writes`: init looks at calls that change files, and tells of those the kernel will refuse.
     pub watch_writes: bool,
+    /// Tier `landlock` with a network: sockets of it are made and connected by init (`gated.rs`).
+    pub gated: bool,
     /// `workspace.quota`: room on disk comes by writing, which takes time, and not by asking (fallocate(2)).
     pub quota: bool,
 }
@@ -85,8 +88,12 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "clone") if variant.guarded => alone(),
+            (Answer::Allow, "mmap") if variant.guarded && variant.hosted => mapping(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
             (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
+            (Answer::Allow, name) if variant.gated && gated::conditions(name).is_some() => {
+                gated::conditions(name).unwrap_or_default()
+            }
             (Answer::Allow, name) if variant.hosted && closer(name).is_some() => {
                 closer(name).unwrap_or_default()
             }
@@ -183,7 +190,14 @@ pub fn refused(number: i32) -> Option<(&'static str, &'static str)> {
     let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
     match (call.answer, call.name) {
         (Answer::Refuse, name) => Some((name, call.why)),
-        (Answer::Absent, _) | (_, "connect" | "execve" | "execveat" | "exit_group") => None,
+        (Answer::Absent, _)
+        | (
+            _,
+            "connect" | "sendto" | "recvfrom" | "recvmsg" | "getpeername" | "getsockname" | "execve"
+            | "execveat" | "exit_group",
+        ) => None,
+        (_, name @ ("bind" | "listen")) => Some((name, gated::LISTENING)),
+        (_, "setsockopt") => Some(("setsockopt", gated::SETSOCKOPT)),
         (Answer::Allow, "chmod" | "fchmod" | "fchmodat" | "fchmodat2") => {
             Some((call.name, "set-id bits are never set"))
         }
@@ -204,12 +218,23 @@ pub fn hosted(number: i32) -> bool {
     call.is_some_and(|call| HOSTED.contains(&call.name))
 }
 
+/// Whether init judges this call where it makes the sockets of a network.
+#[must_use]
+pub fn gated(number: i32) -> bool {
+    let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number));
+    call.is_some_and(|call| gated::CALLS.contains(&call.name))
+}
+
+/// Numbers of descriptors that what passes for a socket of UDP is given then.
+pub const ASKERS: std::ops::Range<u32> = gated::ASKERS;
+
 /// What a call that is told of answers: what the kernel says to such arguments where it has no such thing (socket(2)), else EPERM.
 #[must_use]
 pub fn errno(number: i32, arguments: &[u64; 6]) -> i32 {
     let socket = [libc::SYS_socket, libc::SYS_socketpair].contains(&i64::from(number));
     let family = arguments.first().map_or(0, |family| *family as u32);
     match family {
+        _ if [libc::SYS_bind, libc::SYS_listen].contains(&i64::from(number)) => libc::EACCES,
         _ if !socket => libc::EPERM,
         unix if unix == libc::AF_UNIX.unsigned_abs() => libc::EPROTONOSUPPORT,
         _ => libc::EAFNOSUPPORT,
@@ -271,6 +296,7 @@ mod tests {
         guarded: false,
         hosted: false,
         watch_writes: false,
+        gated: false,
         quota: false,
     };
 

@@ -55,8 +55,10 @@ enum Piece {
 /// What relative paths in patterns and arguments are relative to.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// The workspace.
+    /// The workspace, as the policy names it.
     pub workspace: &'a [u8],
+    /// Where the task finds it, if that is elsewhere.
+    pub copy: Option<&'a [u8]>,
     /// The directory of the process.
     pub directory: &'a [u8],
 }
@@ -297,7 +299,11 @@ fn normal(argument: &[u8], place: Place<'_>, how: As) -> Option<Vec<u8>> {
     if path.is_empty() {
         path.push(b'/');
     }
-    Some(path)
+    let in_copy = place.copy.and_then(|copy| path.strip_prefix(copy));
+    match in_copy.filter(|below| matches!(below, [] | [b'/', ..])) {
+        Some(below) => Some([place.workspace, below].concat()),
+        None => Some(path),
+    }
 }
 
 fn fits(pieces: &[Piece], text: &[u8]) -> bool {
@@ -465,7 +471,7 @@ fn pieces(word: &[Mark]) -> Vec<Piece> {
 mod tests {
     use super::*;
 
-    const PLACE: Place<'_> = Place { workspace: b"/w", directory: b"/w/sub" };
+    const PLACE: Place<'_> = Place { workspace: b"/w", copy: Some(b"/copy"), directory: b"/w/sub" };
 
     fn says(pattern: &str, line: &str, how: As) -> bool {
         let pattern = CommandPattern::parse(pattern, "/home/u").unwrap();
@@ -541,6 +547,17 @@ mod tests {
         }
         assert!(says("rm ./src/**", "rm -r ../src/x", As::Deny) && says("rm -rf", "rm -rf x", As::Deny));
         assert!(says("curl", "curl x", As::Deny) && !says("git push *", "git push", As::Deny));
+    }
+
+    #[test]
+    fn a_copy_of_the_workspace_is_the_workspace() {
+        assert!(allows("cat ./a/*", "cat /copy/a/x") && allows("cat /w/a/*", "cat /copy/a/x"));
+        assert!(!allows("cat ./**", "cat /copy2/x") && !allows("cat ./**", "cat /copy/../copy/x"));
+        for path in ["/copy/no/x", "/copy/../copy/no/x", "/copy//no/./x", "../no/x"] {
+            for pattern in ["cat ./no/*", "cat /w/no/*"] {
+                assert!(says(pattern, &format!("cat {path}"), As::Deny), "{pattern}: {path}");
+            }
+        }
     }
 
     #[test]

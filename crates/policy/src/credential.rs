@@ -47,6 +47,16 @@ pub struct Credential {
     pub known_hosts: Option<PathBuf>,
 }
 
+impl SecretSource {
+    /// Everything on the host that it is had from: itself, or the parts of a token's.
+    pub fn parts(&self) -> Vec<&Self> {
+        match self {
+            Self::Oauth(oauth) => oauth.parts().map(|(_, source)| source).collect(),
+            own => vec![own],
+        }
+    }
+}
+
 impl Credential {
     /// It is a key of ssh, which signs and goes on no request.
     pub fn ssh(&self) -> bool {

@@ -73,17 +73,18 @@ pub use crate::names::Names;
 pub use crate::network::AGENT;
 pub use crate::network::{
     Budget, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, Way, decide_connect, decide_request,
-    network_remedy, written_endpoint,
+    network_remedy, socket_remedy, written_endpoint,
 };
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
 pub use crate::rules::{
-    CommandRules, Digest, Execution, GrantedCommand, Named, digest, needed as guard_needed,
+    CommandRules, Digest, Execution, GrantedCommand, Ground, Named, digest, needed as guard_needed,
 };
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,
 };
+pub use crate::shells::runs_code;
 
 /// The JSON Schema of policy files, from the same definition that reads them.
 #[cfg(feature = "schema")]

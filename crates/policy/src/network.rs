@@ -20,7 +20,7 @@ use crate::ranges::{holds, inner, special, why};
 /// Where the task finds an ssh agent of ringfence's own; there is no file of that name.
 pub const AGENT: &str = "/run/ringfence-ssh-agent";
 
-pub use decide::{decide_connect, decide_request, network_remedy, written_endpoint};
+pub use decide::{decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint};
 pub use granted::GrantedHost;
 
 /// Who is asked for.

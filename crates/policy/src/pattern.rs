@@ -46,6 +46,12 @@ impl PathPattern {
         Ok(Self { text: text.to_owned(), base, glob, compiled: OnceLock::new() })
     }
 
+    /// This absolute path and what is below it; `None` where it is not UTF-8.
+    pub fn exactly(path: &Path) -> Option<Self> {
+        let text = path.to_str()?.to_owned();
+        Some(Self { text, base: path.to_path_buf(), glob: None, compiled: OnceLock::new() })
+    }
+
     /// The same relative pattern below `root` instead of the workspace.
     pub(crate) fn below(self, root: &Path, text: String) -> Self {
         Self { base: root.join(&self.base), text, ..self }

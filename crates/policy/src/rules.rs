@@ -63,10 +63,25 @@ pub struct Named<'a> {
     pub pinned: Vec<(&'a Path, Digest)>,
 }
 
+/// Where the rules are to hold.
+#[derive(Clone, Debug)]
+pub struct Ground<'a> {
+    /// The workspace, as the policy names it.
+    pub workspace: &'a Path,
+    /// Where the task finds it, if that is elsewhere.
+    pub copy: Option<&'a Path>,
+    /// Where it finds directories for what is temporary.
+    pub temporary: Vec<&'a Path>,
+    /// No mount keeps a dynamic loader from starting what no list names, so that lists need somebody to look.
+    pub loaders: bool,
+}
+
 /// The rules of one sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRules {
     workspace: Vec<u8>,
+    /// Where the task finds that, if it is elsewhere.
+    copy: Option<Vec<u8>>,
     /// `commands.allow`, for messages.
     listed_at: String,
     /// `None`: no `commands.allow`.
@@ -142,10 +157,9 @@ impl Table {
     }
 
     /// The first entry that means this; or, if some name the program, that they do.
-    fn find(&self, execution: &Execution<'_>, workspace: &[u8], how: As) -> Result<&Entry, bool> {
+    fn find(&self, execution: &Execution<'_>, place: Place<'_>, how: As) -> Result<&Entry, bool> {
         let (called, arguments) = called(execution);
         let arguments = arguments.as_slice();
-        let place = Place { workspace, directory: execution.directory };
         let indices =
             [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
         let mut named = false;
@@ -175,16 +189,18 @@ impl CommandRules {
     #[must_use]
     pub fn of(
         policy: &Policy,
-        workspace: &Path,
+        ground: Ground<'_>,
         allow: &[Named<'_>],
         deny: &[Named<'_>],
         loaders: &[&Path],
     ) -> Option<Self> {
         let keys = &policy.guard;
         let scripts = allow.iter().any(|named| !named.interpreted.is_empty());
-        if !needed(policy) && !scripts {
+        let loads = ground.loaders && policy.commands.is_some() && !loaders.is_empty();
+        if !needed(policy) && !scripts && !loads {
             return None;
         }
+        let workspace = ground.workspace;
         let home = policy.home.to_string_lossy();
         let table = |entries: &[Rule<String>], key: &str, found: &[Named<'_>], by_name: bool| {
             let mut files: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
@@ -214,14 +230,15 @@ impl CommandRules {
         let set = environment.set.keys().map(|name| name.as_bytes().to_vec());
         let mut own = Vec::new();
         if policy.from_workspace {
-            own.push(bytes(workspace).to_vec());
+            own.push(bytes(ground.copy.unwrap_or(workspace)).to_vec());
         }
         if policy.runtime.tmp_exec {
-            own.extend([b"/tmp".to_vec(), b"/var/tmp".to_vec()]);
+            own.extend(ground.temporary.iter().map(|path| bytes(path).to_vec()));
         }
         Some(Self {
             listed_at: list_at(policy),
             workspace: bytes(workspace).to_vec(),
+            copy: ground.copy.map(|path| bytes(path).to_vec()),
             allow: policy.commands.as_ref().map(|list| table(&list.allow, "commands.allow", allow, false)),
             children: listed,
             free: keys.children == Children::Free,
@@ -240,6 +257,10 @@ impl CommandRules {
                 .collect(),
             variables: passed.chain(set).collect(),
         })
+    }
+
+    fn place<'a>(&'a self, directory: &'a [u8]) -> Place<'a> {
+        Place { workspace: &self.workspace, copy: self.copy.as_deref(), directory }
     }
 
     /// What is looked for, in words: one line a list.
@@ -343,7 +364,7 @@ impl CommandRules {
     /// # Errors
     /// Which.
     pub fn denied(&self, execution: &Execution<'_>) -> Result<(), String> {
-        match self.deny.find(execution, &self.workspace, As::Deny) {
+        match self.deny.find(execution, self.place(execution.directory), As::Deny) {
             Ok(entry) => Err(entry.told.clone()),
             Err(_) => Ok(()),
         }
@@ -378,7 +399,7 @@ impl CommandRules {
         let lists = [self.allow.as_ref(), self.children.as_ref().filter(|_| !execution.first)];
         let granted = self.granted.iter().map(|(_, table)| table);
         for list in lists.into_iter().flatten().chain(granted) {
-            match list.find(execution, &self.workspace, As::Allow) {
+            match list.find(execution, self.place(execution.directory), As::Allow) {
                 Ok(_) => return Ok(()),
                 Err(some) => named |= some,
             }
@@ -493,8 +514,9 @@ mod tests {
                     Some(Named { entry, file: find(entry)?, interpreted: Vec::new(), pinned: Vec::new() })
                 })
                 .collect();
-            CommandRules::of(&self.policy, Path::new("/w"), &named, &denied, &[Path::new("/lib/ld.so")])
-                .unwrap()
+            let ground =
+                Ground { workspace: Path::new("/w"), copy: None, temporary: Vec::new(), loaders: false };
+            CommandRules::of(&self.policy, ground, &named, &denied, &[Path::new("/lib/ld.so")]).unwrap()
         }
     }
 

@@ -88,6 +88,16 @@ impl Shells {
     }
 }
 
+/// Whether a program of this name runs code that somebody hands it, and which kind it is: a shell or a prompt (`true`), an interpreter.
+pub fn runs_code(name: &str) -> Option<bool> {
+    let named = |program: &&Program| program.names.iter().any(|own| fits(own, name));
+    list().iter().filter(named).find_map(|program| match program.kind {
+        Kind::Shell | Kind::Word => Some(true),
+        Kind::Interpreter => Some(false),
+        Kind::Option | Kind::Awk | Kind::Sed => None,
+    })
+}
+
 /// Whether a name fits one of the list, in which `*` stands for any characters.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {

@@ -18,7 +18,8 @@ const EXAMPLES: &str = "Examples:
   ringfence apply                          let it land
   ringfence run --preset coding-agent -- bash
   ringfence plan -- make                   what the kernel would be told, without doing it
-  ringfence check ringfence.toml           read a policy and say what is wrong with it
+  ringfence check ringfence.toml           what is wrong with a policy, and what it would leave open
+  ringfence probe                          what can be reached from here, whatever is around
   ringfence doctor                         what this host can do, and what would change it
 
 Exit status of `run`: the command's own; 125 an error of ringfence, 126 refused by policy, 127 not found.";
@@ -53,7 +54,7 @@ enum Verb {
     Revoke(commands::grant::Revocation),
     /// Print what the kernel would be told, step by step
     Plan(commands::plan::Arguments),
-    /// Read a policy and say what is wrong with it
+    /// Read a policy, and say what is wrong with it and what it would leave open
     Check(commands::check::Arguments),
     /// Write a policy to begin with, and accept it
     Init(commands::init::Arguments),
@@ -81,6 +82,8 @@ enum Verb {
     Prune(commands::prune::Arguments),
     /// Say what this host can do, what it cannot, why, and what would change it
     Doctor(commands::doctor::Arguments),
+    /// Try what can be reached from here, inside of any sandbox, container or job, and do no harm
+    Probe(commands::probe::Arguments),
     /// Say what was refused in a run, why, and what would allow it
     Explain(commands::explain::Arguments),
     /// Print completions for a shell
@@ -187,6 +190,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Fork(arguments) => commands::fork::run(arguments),
         Verb::Prune(arguments) => commands::prune::run(&arguments),
         Verb::Doctor(arguments) => commands::doctor::run(&arguments),
+        Verb::Probe(arguments) => commands::probe::run(&arguments),
         Verb::Explain(arguments) => commands::explain::run(&arguments),
         Verb::Completions(arguments) => commands::completions::run(&arguments),
         Verb::Man(arguments) => commands::man::run(&arguments),

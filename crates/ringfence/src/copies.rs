@@ -6,8 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_plan::{Invoker, Plan};
+use ringfence_plan::{Invoker, Plan, Trust};
 use ringfence_policy::Mode;
+use ringfence_record::State;
 use ringfence_workspace::{Copied, Layer};
 
 use crate::failure::{Context, Failure};
@@ -22,7 +23,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Makes them all, for the user that the task will be.
-pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
+pub(crate) fn make(
+    plan: &Plan,
+    invoker: &Invoker,
+    state: &State,
+    trust: Option<&Trust>,
+) -> Result<(), Failure> {
     let Some(hosted) = &plan.hosted else { return Ok(()) };
     let foreign = plan.ids.outside_uid != invoker.uid;
     if foreign {
@@ -52,6 +58,10 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
         false => Ok(()),
     };
     let create = |path: &Path| builder.create(path).context(format!("making {}", path.display()));
+    for (path, text) in hosted.trust.iter().zip(trust.iter().flat_map(|trust| [&trust.own, &trust.all])) {
+        let made = path.parent().map_or(Ok(()), open_to_all);
+        made.and_then(|()| std::fs::write(path, text)).context(format!("writing {}", path.display()))?;
+    }
     let mut made: BTreeSet<&Path> = hosted.own.iter().map(PathBuf::as_path).collect();
     made.iter().try_for_each(|path| create(path))?;
     for (path, target) in &hosted.links {
@@ -68,7 +78,7 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
         return made.iter().rev().try_for_each(|path| own(path));
     }
     made.iter().rev().try_for_each(|path| own(path))?;
-    layers::make(plan)?;
+    layers::make(plan, state)?;
     for layer in &plan.layers {
         let copy = layer.directory.join("copy");
         let upper = layer.directory.join("upper");
@@ -91,6 +101,11 @@ pub(crate) fn make(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Made, if it is not there; certificates are no secret.
+fn open_to_all(directory: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)
 }
 
 /// How far a copy is, for a person.
@@ -155,6 +170,12 @@ pub(crate) fn settle(plan: &Plan) {
 /// Afterwards, by the supervisor: what is empty by now.
 pub(crate) fn clear(plan: &Plan) {
     let Some(hosted) = &plan.hosted else { return };
+    for path in &hosted.trust {
+        let _ = std::fs::remove_file(path);
+    }
+    if let Some(directory) = hosted.trust.first().and_then(|path| path.parent()) {
+        let _ = std::fs::remove_dir(directory);
+    }
     let workspace = hosted.workspace.ancestors().take(2).filter(|_| plan.mode == Mode::Temporary);
     for path in hosted.own.iter().map(PathBuf::as_path).chain(workspace) {
         let _ = std::fs::remove_dir(path);

@@ -14,6 +14,7 @@ use ringfence_policy::{AGENT, Credential, Form, Policy, Rule, SECRET, SecretSour
 use ringfence_sys::secret;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::custody::{self, Reach};
 use crate::failure::{Context, Failure};
 use crate::keeper::{plain, shaped};
 use crate::run::not_confined;
@@ -28,6 +29,7 @@ const KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
 pub(crate) fn begin(
     policy: &Policy,
     invoker: &mut Invoker,
+    reach: &Reach,
     gateway: Option<&Gateway>,
 ) -> Result<(Option<Keeper>, Exposed), Failure> {
     if policy.credentials.is_empty() {
@@ -37,7 +39,7 @@ pub(crate) fn begin(
     let gateway =
         gateway.ok_or_else(|| Failure::new("credentials need a gateway, and this policy has none"))?;
     let mut known = Vec::new();
-    let outcome = take(policy, invoker, &mut known).and_then(|(keeper, held)| {
+    let outcome = take(policy, invoker, reach, &mut known).and_then(|(keeper, held)| {
         let exposed = exposed(&held);
         gateway.hold(held, &mut known, keeper.as_ref()).map_err(not_confined)?;
         Ok((keeper, exposed))
@@ -50,6 +52,7 @@ pub(crate) fn begin(
 fn take(
     policy: &Policy,
     invoker: &mut Invoker,
+    reach: &Reach,
     known: &mut Vec<(u32, Vec<u8>)>,
 ) -> Result<(Option<Keeper>, Vec<Held>), Failure> {
     let (mut held, mut fetching, mut names) = (Vec::new(), Vec::new(), Vec::new());
@@ -68,7 +71,17 @@ fn take(
             placeholder = Some(made?.join(":"));
             names.extend(others);
         } else {
-            let (source, like) = (credential.source.clone(), credential.like.clone());
+            let (mut source, like) = (credential.source.clone(), credential.like.clone());
+            let parts: Vec<&mut SecretSource> = match &mut source {
+                SecretSource::Oauth(oauth) => oauth.parts_mut().collect(),
+                own => vec![own],
+            };
+            for part in parts {
+                if let SecretSource::Command(words) = part {
+                    *words =
+                        custody::command(words, reach, invoker).map_err(|why| absent(name, rule, &why))?;
+                }
+            }
             fetching.push(Fetching { number, source, like, aws: credential.aws() });
         }
         let host_keys = host_keys(credential, &invoker.home).map_err(|why| absent(name, rule, &why))?;
@@ -84,7 +97,8 @@ fn take(
     if fetching.is_empty() {
         return Ok((None, hide(held)));
     }
-    let (keeper, placeholders) = Keeper::start(&fetching, &invoker.variables).map_err(not_confined)?;
+    let (keeper, placeholders) =
+        Keeper::start(&fetching, &reach.variables(&invoker.variables)).map_err(not_confined)?;
     for (one, made) in fetching.iter().zip(placeholders) {
         let number = usize::try_from(one.number).unwrap_or(usize::MAX);
         let (Some(held), Some((name, rule))) = (held.get_mut(number), policy.credentials.iter().nth(number))

@@ -170,8 +170,11 @@ fn explain(
         Some("the host has nothing of that name, so there is nothing to grant".to_owned())
     } else if rule.contains("is a known secret") {
         Some("unwise: whatever reads it can use it elsewhere".to_owned())
+    } else if kind == "socket" && target.starts_with('/') {
+        remedy = ringfence_policy::socket_remedy(&target);
+        Some("whoever reaches it can do what its server does for its clients".to_owned())
     } else if kind == "socket" {
-        Some("this version has no grant for sockets of the host".to_owned())
+        Some("no policy grants a socket of the host that has no path".to_owned())
     } else if kind == "syscall" && syscalls::DEBUG.contains(&target.as_str()) {
         remedy = vec!["[runtime]".into(), "debug = [\"ptrace\"]".into()];
         None

@@ -50,7 +50,11 @@ pub(crate) fn limiter(
 ) -> Result<Option<Limiter>, Failure> {
     let limits = &plan.limits;
     let counted = limits.memory.is_some() || limits.processes.is_some() || limits.cpu.is_some();
-    if !counted && limits.time.is_none() && limits.output.is_none() && limits.quota.is_none() {
+    if !counted
+        && limits.time.is_none()
+        && limits.output.is_none()
+        && limits.quota.or(limits.temporary).is_none()
+    {
         return Ok(None);
     }
     let place = if limits.exact { place(policy).map_err(Failure::new)? } else { None };
@@ -58,8 +62,7 @@ pub(crate) fn limiter(
     if let Some(group) = limiter.group() {
         note(state, run, group).context("the note of the control group")?;
     }
-    let quota = crate::quota::Quota::new(plan, begun)?;
-    Ok(Some(limiter.with(quota.map(|quota| Box::new(quota) as Box<dyn ringfence_supervise::Disk>))))
+    Ok(Some(limiter.with(crate::quota::disk(plan, begun)?)))
 }
 
 fn note(state: &State, run: &RunDir, group: &Group) -> std::io::Result<()> {

@@ -2,37 +2,30 @@
 
 use std::fs::File;
 use std::ops::Range;
+use std::os::fd::AsFd;
 
 use ringfence_record::State;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use ringfence_sys::lock::try_lock_byte;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::failure::{Context, Failure};
 
 /// Above every range that systemd gives to containers, below the sign bit (systemd, UIDS-GIDS.md).
 const UNUSED: Range<u32> = 0x7000_0000..0x7ffe_0000;
 
-/// The id, and the lock that keeps other sandboxes from it.
+/// The id, and the lock that keeps other sandboxes from it: one byte of a file, so that none has to be made and removed.
 pub(crate) fn reserve(state: &State) -> Result<(u32, File), Failure> {
-    let directory = state.path().join("ids");
-    std::fs::create_dir_all(&directory).context(format!("making {}", directory.display()))?;
+    let path = state.path().join("ids.lock");
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = openat(CWD, &path, flags, Mode::from_raw_mode(0o600))
+        .context(format!("reserving a kernel id in {}", path.display()))?;
     for _ in 0..64 {
         let id = random()?;
-        if listed(id) {
-            continue;
-        }
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = openat(CWD, directory.join(id.to_string()), flags, Mode::from_raw_mode(0o600))
-            .context("reserving a kernel id")?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if !listed(id) && try_lock_byte(file.as_fd(), id).is_ok() {
             return Ok((id, File::from(file)));
         }
     }
     Err(Failure::new("no unused kernel id was found for the task"))
-}
-
-/// Gives it back.
-pub(crate) fn release(state: &State, id: u32) {
-    let _ = std::fs::remove_file(state.path().join("ids").join(id.to_string()));
 }
 
 fn random() -> Result<u32, Failure> {

@@ -283,7 +283,8 @@ pub(crate) fn command(
 ) -> Result<Zeroizing<Vec<u8>>, String> {
     let (program, arguments) = words.split_first().ok_or("there is no command")?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(variables);
+    // What is relative in them must not mean the workspace, which the task writes.
+    command.args(arguments).env_clear().envs(variables).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| format!("`{program}` cannot be started: {error}"))?;
     let written = child.stdout.take().ok_or("it has no output")?;

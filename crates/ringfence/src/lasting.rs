@@ -22,10 +22,15 @@ pub(crate) fn add(file: &Path, granted: &Path, invoker: &Invoker) -> Result<bool
     let trusted = trust::check(file, &before.read.into_inner(), invoker).is_ok();
     let shown = file.display();
     let text = std::fs::read_to_string(file).context(format!("reading {shown}"))?;
-    let Some(text) = with(&text, granted).context(format!("reading {shown}"))? else { return Ok(false) };
+    let Some(text) = with(&text, &written(granted)?).context(format!("reading {shown}"))? else {
+        return Ok(false);
+    };
     let new = beside(file)?;
     let written = write(file, &new, &text).and_then(|()| {
-        source::read(&[Source::File(new.clone())], invoker, &Recording::default(), None, None)?;
+        let policy = source::read(&[Source::File(new.clone())], invoker, &Recording::default(), None, None)?;
+        if !policy.files.read.iter().any(|rule| rule.value.path == Path::new(granted)) {
+            return Err(Failure::new(format!("`{granted}` would be read as another path")));
+        }
         std::fs::rename(&new, file).context(format!("writing {shown}"))
     });
     if let Err(failure) = written {
@@ -38,6 +43,15 @@ pub(crate) fn add(file: &Path, granted: &Path, invoker: &Invoker) -> Result<bool
         trust::accept(file, &after.read.into_inner(), invoker)?;
     }
     Ok(true)
+}
+
+/// As a policy writes it: what it would read into a name is no part of that name.
+fn written(granted: &str) -> Result<String, Failure> {
+    if granted.contains(['*', '?', '[']) {
+        let text = format!("`{granted}` holds what a policy takes for a pattern");
+        return Err(Failure::new(text).hint("grant the directory that it is in"));
+    }
+    Ok(granted.replace('$', "$$"))
 }
 
 /// In the same directory: what a policy extends lies beside it.
@@ -106,6 +120,10 @@ mod tests {
             assert_eq!(made.replace(" ,", ","), after.replace(" ,", ","), "{before}");
             assert!(with(&made, "/x").unwrap().is_none());
         }
+        for odd in ["/x?", "/x*", "/[x]"] {
+            assert!(written(odd).is_err(), "{odd}");
+        }
+        assert_eq!(written("/x/$HOME").unwrap(), "/x/$$HOME");
         assert!(with("files = 3", "/x").is_err() && with("[files]\nread = 3", "/x").is_err());
     }
 }

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use ringfence_plan::Plan;
 use ringfence_policy::Mode;
 use ringfence_record::{RunDir, RunRecord, State};
+use rustix::fs::{
+    AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, flistxattr, ioctl_getflags, openat,
+    utimensat,
+};
 use serde_json::{Value, json};
 
 use crate::clock::Instant;
@@ -24,13 +28,16 @@ pub(crate) fn aside(state: &State) -> std::io::Result<PathBuf> {
 }
 
 /// Makes `upper` and `work` of each layer, for the owner whose files they will hold.
-pub(crate) fn make(plan: &Plan) -> Result<(), Failure> {
+pub(crate) fn make(plan: &Plan, state: &State) -> Result<(), Failure> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     for layer in &plan.layers {
+        let reused = reuse(state, &layer.directory);
         // The task's own id is all that will ever go through them.
         for path in [layer.directory.clone(), layer.directory.join("upper"), layer.directory.join("work")] {
-            builder.create(&path).context(format!("making {}", path.display()))?;
+            if !reused {
+                builder.create(&path).context(format!("making {}", path.display()))?;
+            }
             if plan.ids.mapped {
                 chown(&path, Some(plan.ids.owner_uid), Some(plan.ids.owner_gid))
                     .context(format!("giving {} to the workspace's owner", path.display()))?;
@@ -43,6 +50,46 @@ pub(crate) fn make(plan: &Plan) -> Result<(), Failure> {
         std::fs::set_permissions(layer.directory.join("upper"), mode).context("the layer's mode")?;
     }
     Ok(())
+}
+
+/// Takes the directories of a layer that an earlier run put aside as they were made: a file system that journals takes
+/// longer to make and remove directories than a short command runs.
+fn reuse(state: &State, layer: &Path) -> bool {
+    let entries = std::fs::read_dir(state.path().join(ASIDE)).into_iter().flatten().flatten();
+    for path in entries.take(4).map(|entry| entry.path()) {
+        // Each name is that of one run and one layer: what was looked at is what is taken, by one run alone.
+        if as_made(&path).unwrap_or(false) && std::fs::rename(&path, layer).is_ok() {
+            clear_work(layer);
+            let (upper, now) = (layer.join("upper"), Timespec { tv_sec: 0, tv_nsec: UTIME_NOW });
+            let times = Timestamps { last_access: now, last_modification: now };
+            return utimensat(CWD, upper, &times, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        }
+    }
+    false
+}
+
+/// Whether a task left nothing at all in a layer: no entry, no attribute, no flag.
+fn as_made(layer: &Path) -> std::io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let names = std::fs::read_dir(layer)?.map(|entry| Ok(entry?.file_name()));
+    let mut names = names.collect::<std::io::Result<Vec<_>>>()?;
+    names.sort();
+    if names != ["upper", "work"] || !std::fs::symlink_metadata(layer.join("work"))?.is_dir() {
+        return Ok(false);
+    }
+    let directory = openat(CWD, layer, flags, Bits::empty())?;
+    let upper = openat(&directory, "upper", flags, Bits::empty())?;
+    let mut attributes = [0u8; 256];
+    let length = flistxattr(&upper, &mut attributes[..])?;
+    // What overlayfs gives every upper directory (Documentation/filesystems/overlayfs.rst, "uuid").
+    let own = |name: &[u8]| matches!(name, b"" | b"user.overlay.uuid" | b"trusted.overlay.uuid");
+    let bare = attributes.get(..length).is_some_and(|names| names.split(|byte| *byte == 0).all(own));
+    let same = match (ioctl_getflags(&directory), ioctl_getflags(&upper)) {
+        (Ok(one), Ok(other)) => one == other,
+        // The file system has none.
+        (one, other) => one.is_err() && other.is_err(),
+    };
+    Ok(bare && same && std::fs::read_dir(layer.join("upper"))?.next().is_none())
 }
 
 /// The layers as the run's record keeps them.
@@ -165,16 +212,21 @@ pub(crate) fn sweep_unrecorded(state: &State) {
     crate::cleanup::daily(state);
 }
 
-/// The directories that overlayfs makes for itself (Documentation/filesystems/overlayfs.rst).
 fn remove_empty(layer: &Path) {
+    clear_work(layer);
+    for name in ["work", "upper", ""] {
+        let _ = std::fs::remove_dir(layer.join(name));
+    }
+}
+
+/// Removes the directories that overlayfs makes for itself (Documentation/filesystems/overlayfs.rst).
+fn clear_work(layer: &Path) {
     // They carry no permission at all.
     for name in ["work/work", "work/work/incompat", "work/work/incompat/volatile"] {
         let _ = std::fs::set_permissions(layer.join(name), std::fs::Permissions::from_mode(0o700));
     }
     let _ = std::fs::remove_file(layer.join("work/work/incompat/volatile/dirty"));
-    for name in
-        ["work/work/incompat/volatile", "work/work/incompat", "work/work", "work/index", "work", "upper", ""]
-    {
+    for name in ["work/work/incompat/volatile", "work/work/incompat", "work/work", "work/index"] {
         let _ = std::fs::remove_dir(layer.join(name));
     }
 }

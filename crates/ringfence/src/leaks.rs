@@ -19,8 +19,6 @@ use crate::run::not_confined;
 
 /// Shorter ones would be found by chance.
 const SHORTEST: usize = 12;
-/// Words of a file count from this length on, and if so many of their letters differ.
-const WORD: (usize, usize) = (20, 10);
 /// Bytes of a file that are looked at, and secrets altogether.
 const MOST: (u64, usize) = (64 << 10, 256);
 
@@ -95,18 +93,7 @@ fn words(known: &mut Vec<(String, Vec<u8>)>, path: &Path) {
     if file.take(MOST.0).read_to_end(&mut text).is_err() {
         return;
     }
-    let part = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"_-./+~".contains(byte));
-    for word in text.split(part) {
-        let mut seen = [false; 256];
-        for byte in word {
-            if let Some(seen) = seen.get_mut(usize::from(*byte)) {
-                *seen = true;
-            }
-        }
-        let different = seen.iter().filter(|seen| **seen).count();
-        let mixed = word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_alphabetic);
-        if word.len() >= WORD.0 && different >= WORD.1 && mixed && !word.contains(&b'/') {
-            add(known, format!("something in {}", path.display()), word);
-        }
+    for word in ringfence_leaks::random_words(&text) {
+        add(known, format!("something in {}", path.display()), word);
     }
 }

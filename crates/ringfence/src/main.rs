@@ -12,6 +12,7 @@ mod clock;
 mod commands;
 mod copies;
 mod credentials;
+mod custody;
 mod decoys;
 mod environment;
 mod executions;

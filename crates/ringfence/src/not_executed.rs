@@ -100,7 +100,7 @@ fn not_found(
 fn forbidden(policy: &Policy, plan: &Plan, name: &OsStr, path: Option<&Path>) -> String {
     let executable =
         |path: &Path| path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
-    let own = path.is_some_and(|path| path.starts_with(&plan.workspace));
+    let own = path.is_some_and(|path| path.starts_with(&plan.workspace) || path.starts_with(plan.inside()));
     match (path, &policy.commands) {
         (Some(path), _) if !executable(path) => "it lacks the execute permission: chmod +x".into(),
         _ if own && !policy.from_workspace => {

@@ -1,4 +1,5 @@
-//! `workspace.quota`: what a task may take of the disk for its copy-on-write workspace. No unprivileged user can have the kernel hold
+//! `workspace.quota`: what a task may take of the disk for its copy-on-write workspace; and `limits.tmp`, where what is temporary lies
+//! on disk, too (tier `landlock`). No unprivileged user can have the kernel hold
 //! that, so it is looked at: the file system's free space each time, and what the layers take only where that says that it may be too
 //! much.
 
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_limits::Exceeded;
 use ringfence_plan::Plan;
+use ringfence_supervise::Disk;
 use ringfence_workspace::{Taken, taken};
 use rustix::fs::{CWD, Mode, OFlags, fstatvfs, openat};
 
@@ -25,42 +27,70 @@ const LATER: Duration = Duration::from_millis(250);
 
 /// Looks whether it is exceeded.
 #[derive(Debug)]
-pub(crate) struct Quota {
+struct Quota {
     limit: u64,
+    /// What is said where there is more.
+    told: fn(u64) -> Exceeded,
     /// Where its layers are, and a descriptor that their file system is asked by.
     places: Vec<(PathBuf, OwnedFd)>,
     /// What was there before the task was.
     before: u64,
-    /// What the file system held at the last look at the layers, and what they took of it.
+    /// What the file system held at the last look that saw all, and what the layers took of it.
     known: (u64, u64),
     /// When the layers are looked at next, whatever the file system says.
     rest: Option<Instant>,
 }
 
-impl Quota {
-    /// `None`: there is none. What lies in the layers now does not count.
-    pub(crate) fn new(plan: &Plan, begun: bool) -> Result<Option<Self>, Failure> {
-        let Some(limit) = plan.limits.quota else { return Ok(None) };
+/// All that is looked at; `None`: nothing.
+pub(crate) fn disk(plan: &Plan, begun: bool) -> Result<Option<Box<dyn Disk>>, Failure> {
+    let mut all = Vec::new();
+    if let Some(limit) = plan.limits.quota {
         let temporary = plan.hosted.as_ref().filter(|_| plan.layers.is_empty());
         let places: Vec<_> = match temporary {
             Some(hosted) => vec![hosted.workspace.clone()],
             None => plan.layers.iter().map(|layer| layer.directory.clone()).collect(),
         };
-        if places.is_empty() {
-            return Ok(None);
+        let there = begun || plan.hosted.is_some();
+        if !places.is_empty() {
+            all.push(Quota::new(limit, Exceeded::quota, places, there)?);
         }
+    }
+    if let (Some(limit), Some(hosted)) = (plan.limits.temporary, &plan.hosted) {
+        all.push(Quota::new(limit, Exceeded::temporary, hosted.own.clone(), begun)?);
+    }
+    Ok((!all.is_empty()).then(|| Box::new(Quotas(all)) as Box<dyn Disk>))
+}
+
+#[derive(Debug)]
+struct Quotas(Vec<Quota>);
+
+impl Disk for Quotas {
+    /// What has no name may lie in any of the places, and is counted in each.
+    fn exceeded(&mut self, unnamed: (u64, bool)) -> Option<Exceeded> {
+        self.0.iter_mut().find_map(|quota| quota.exceeded(unnamed))
+    }
+}
+
+impl Quota {
+    /// What lies in the places now does not count, unless it is all the task's.
+    fn new(
+        limit: u64,
+        told: fn(u64) -> Exceeded,
+        places: Vec<PathBuf>,
+        begun: bool,
+    ) -> Result<Self, Failure> {
         let open = |path: PathBuf| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let place = openat(CWD, &path, flags, Mode::empty()).context(path.display().to_string())?;
             Ok((path, place))
         };
         let places = places.into_iter().map(open).collect::<Result<Vec<_>, Failure>>()?;
-        let mut quota = Self { limit, places, before: 0, known: (0, 0), rest: None };
+        let mut quota = Self { limit, told, places, before: 0, known: (0, 0), rest: None };
         quota.known.0 = quota.held();
-        if begun || plan.hosted.is_some() {
+        if begun {
             quota.before = cost(&quota.look(u64::MAX));
         }
-        Ok(Some(quota))
+        Ok(quota)
     }
 
     /// Blocks and names of the whole file system.
@@ -90,7 +120,7 @@ impl Quota {
     }
 }
 
-impl ringfence_supervise::Disk for Quota {
+impl Quota {
     fn exceeded(&mut self, unnamed: (u64, bool)) -> Option<Exceeded> {
         let held = self.held();
         let (then, took) = self.known;
@@ -109,9 +139,12 @@ impl ringfence_supervise::Disk for Quota {
         // What cannot be seen is the task's: it closed it to everybody, or fills the disk faster than anybody could look.
         let unseen = may_be > self.limit && !(found.whole && unnamed.1);
         if took.saturating_add(unnamed.0) > self.limit || unseen {
-            return Some(Exceeded::quota(self.limit));
+            return Some((self.told)(self.limit));
         }
-        self.known = (held, took);
+        // As long as something is not seen, whatever the disk holds more may be in it, however slowly it came.
+        if found.whole && unnamed.1 {
+            self.known = (held, took);
+        }
         let least = if may_be > self.limit { SOON } else { LATER };
         self.rest = Some(Instant::now() + (begun.elapsed() * PAUSE).max(least));
         None

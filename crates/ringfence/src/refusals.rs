@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
+use ringfence_confine::gateway::NUMBERS;
 use ringfence_plan::{Plan, syscalls};
 use ringfence_policy::{Access, Judge, Policy};
 use ringfence_record::{Event, Writer};
@@ -32,6 +33,8 @@ pub(crate) struct Refusals {
     judge: OnceCell<Judge<'static>>,
     /// How often each connect was repeated, by its event.
     connects: BTreeMap<String, (Event, u64)>,
+    /// Which of those have a number by which they are counted.
+    packets: BTreeMap<u32, String>,
     /// The same of commands, by their words and the rule.
     commands: BTreeMap<String, (Event, u64)>,
     /// The same of files, by the number that the root's server gave it.
@@ -56,6 +59,7 @@ impl Refusals {
             tampered: 0,
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
+            packets: BTreeMap::new(),
             commands: BTreeMap::new(),
             files: BTreeMap::new(),
             decoys: Vec::new(),
@@ -120,7 +124,8 @@ impl Refusals {
             Notice::Again { counts, others } => {
                 self.others = self.others.saturating_add(*others);
                 for (number, times) in *counts {
-                    if let Some((_, again)) = self.files.get_mut(number) {
+                    let packets = self.packets.get(number).and_then(|key| self.connects.get_mut(key));
+                    if let Some((_, again)) = self.files.get_mut(number).or(packets) {
                         *again = again.saturating_add(*times);
                     }
                 }
@@ -151,6 +156,10 @@ impl Refusals {
             }
             Refused::Network { host, port, rule, .. } => {
                 let key = format!("{port}\n{host}\n{rule}\n{}", refusal.program.display());
+                // Those of calls are counted by init, which tells how often.
+                if self.packets.len() < MOST && (NUMBERS / 2..NUMBERS).contains(&refusal.number) {
+                    self.packets.insert(refusal.number, key.clone());
+                }
                 if let Some((_, again)) = self.connects.get_mut(&key) {
                     *again += 1;
                     return None;

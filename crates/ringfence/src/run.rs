@@ -25,6 +25,7 @@ use crate::approvals::{self, Approvals};
 use crate::cli::PolicyArguments;
 use crate::commands::fork::Fork;
 use crate::commands::run::Arguments;
+use crate::custody::Reach;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::{Fate, Settled};
@@ -247,7 +248,8 @@ impl Run {
         let unused = reserved.as_ref().map_or(0, |(id, _)| *id);
         let decoys = decoys::make(self.policy).context("random numbers")?;
         let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
-        let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, gateway.as_ref())?;
+        let reach = Reach::of(self.policy, &self.invoker, arguments.workspace.as_deref());
+        let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, &reach, gateway.as_ref())?;
         leaks::begin(self.policy, &self.invoker, &decoys, gateway.as_ref())?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
@@ -309,6 +311,8 @@ impl Run {
         mut gateway: Option<Gateway>,
     ) -> Result<(&'static Plan, Boundary, Option<clock::Border>), Failure> {
         let mut nascent = namespaces.map_err(|cause| given.no_namespaces = Some(cause)).ok();
+        // What is in a gateway cannot be put into another: where it may turn out that none of this stands, one goes first that is empty.
+        let mut first = gateway.is_some() && probe::contained();
         loop {
             let plan = make_plan_as(self.policy, &self.invoker, arguments, command.clone(), given)?;
             let plan: &Plan = Box::leak(Box::new(plan));
@@ -317,21 +321,29 @@ impl Run {
                 ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)
                     .context("the standard streams")?;
             }
-            let Some(nascent) = nascent.take().filter(|_| plan.hosted.is_none()) else {
+            let Some(born) = nascent.take().filter(|_| plan.hosted.is_none()) else {
                 // What changes on the host while it is copied is a change since then.
                 let border = self.border(plan);
                 self.lay(plan)?;
-                copies::make(plan, &self.invoker)?;
+                copies::make(plan, &self.invoker, &self.state, given.trust.as_ref())?;
                 let settle = || copies::settle(plan);
                 let boundary =
-                    ringfence_confine::begin_hosted(plan, single, watched, &settle).map_err(not_confined)?;
+                    ringfence_confine::begin_hosted(plan, single, watched, &settle, gateway.take())
+                        .map_err(not_confined)?;
                 return Ok((plan, boundary, Some(border)));
             };
-            layers::make(plan)?;
+            layers::make(plan, &self.state)?;
             self.lay(plan)?;
-            match nascent.build(plan, single, watched, approvals::files(self.policy), gateway.take()) {
+            let mut empty = None;
+            let led = if first { &mut empty } else { &mut gateway };
+            match born.build(plan, single, watched, approvals::files(self.policy), led) {
                 // Where something else is around, what is refused is known only when it was tried.
                 Ok(boundary) if probe::contained() => match boundary.stands() {
+                    Ok(()) if std::mem::take(&mut first) => {
+                        drop(boundary);
+                        nascent =
+                            begin(&self.invoker)?.map_err(|cause| given.no_namespaces = Some(cause)).ok();
+                    }
                     Ok(()) => return Ok((plan, boundary, None)),
                     Err((stage, errno @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS | Errno::PIPE))) => {
                         let what = ringfence_confine::stage(plan, stage);
@@ -431,7 +443,7 @@ impl Run {
         let mut enclosure = Enclosure {
             own: vec![self.directory.path().to_owned()],
             names: open.plan.layers.iter().map(|layer| layer.host.clone()).collect(),
-            notes: ["groups", "ids", "names"].map(|name| self.state.path().join(name)).to_vec(),
+            notes: ["groups", "names"].map(|name| self.state.path().join(name)).to_vec(),
             groups: Vec::new(),
             task: open.plan.ids.mapped.then_some(open.plan.ids.outside_uid),
         };
@@ -559,9 +571,7 @@ impl Run {
         self.directory.write_record(&record, false).context("the run's record")?;
         drop(boundary);
         groups::release(limiter, &self.state, &self.directory);
-        if let Some((id, _lock)) = reserved {
-            ids::release(&self.state, id);
-        }
+        drop(reserved);
         report.changes = match settled {
             Settled::Changes(count) => Some(count),
             _ => None,

@@ -13,7 +13,7 @@ use ringfence_sys::{exec, fds, fork};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_dumpable_behavior, waitpid};
 
-use crate::{environment, lasting, terminal};
+use crate::{custody, environment, lasting, terminal};
 
 /// PATH_MAX.
 const LONGEST: usize = 4096;
@@ -87,6 +87,12 @@ fn write(
     Judge::new(policy, workspace).grantable(path)?;
     if let Some(invalid) = check_grant(path, false, &environment::context(invoker)) {
         return Err(invalid.message);
+    }
+    if let Some(tree) = custody::written(policy, workspace, file) {
+        return Err(format!(
+            "the task writes {}, and could have changed it: write the line yourself",
+            tree.display()
+        ));
     }
     let added = lasting::add(file, path, invoker).map_err(|failure| failure.text().to_owned())?;
     let did = if added { "grants it to later sandboxes too" } else { "had that grant already" };

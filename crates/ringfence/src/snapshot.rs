@@ -1,7 +1,7 @@
 //! `workspace.snapshot`: what is there before a task works on the host's own files, so that all of it can be put back.
 
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -50,7 +50,12 @@ pub(crate) fn take(policy: &Policy, plan: &Plan, invoker: &Invoker, run: &Path) 
         Failure::new(format!("the snapshot of the workspace: {failure}"))
             .hint("choose `workspace.mode = \"review\"`, which needs none, or `snapshot = false`")
     })?;
-    let started = now();
+    // Times of files tick: what the task changes at once may bear one from before.
+    let mut started = now();
+    started.nsec -= 20_000_000;
+    if started.nsec < 0 {
+        (started.sec, started.nsec) = (started.sec - 1, started.nsec + 1_000_000_000);
+    }
     write(&place, &Times { started, ended: None })?;
     let cost = before.saturating_sub(free(&place)).min(done.bytes);
     terminal::error(&format!(
@@ -100,6 +105,7 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let host = record.workspace.clone();
+    reopen(&host, &place).context(host.display().to_string())?;
     let upper =
         ringfence_workspace::reverse(&host, &place, times.started).context("comparing the workspace")?;
     let found = std::fs::metadata(&host).context(host.display().to_string())?;
@@ -116,6 +122,15 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
     };
     // What was there is put back, whatever it is.
     Ok(Some((layer, Options { kinds: Danger::ALL.to_vec(), ..Options::default() })))
+}
+
+/// The mode of the workspace's own directory, which is no entry of it: closed, nothing in it could be put back.
+fn reopen(host: &Path, place: &Path) -> std::io::Result<()> {
+    let (now, then) = (std::fs::symlink_metadata(host)?, std::fs::metadata(place.join("copy"))?);
+    if now.is_dir() && now.mode() & 0o1777 != then.mode() & 0o1777 {
+        std::fs::set_permissions(host, std::fs::Permissions::from_mode(then.mode() & 0o1777))?;
+    }
+    Ok(())
 }
 
 /// It is of no use any more.

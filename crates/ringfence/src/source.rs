@@ -12,6 +12,7 @@ use ringfence_policy::{Context as PolicyContext, Files, HostFiles, Policy, Sourc
 
 use crate::chosen;
 use crate::cli::{PolicyArguments, sources};
+use crate::custody;
 use crate::environment;
 use crate::failure::Failure;
 use crate::registries;
@@ -77,6 +78,7 @@ pub(crate) fn read(
         .map_err(|diagnostics| Failure::report(diagnostics.render(terminal::colour())))?;
     let workspace = chosen::workspace(&policy, invoker, workspace);
     registries::resolve(&mut policy, invoker, &workspace)?;
+    custody::guard(&mut policy, invoker, Some(&workspace))?;
     Ok(policy)
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
@@ -187,6 +187,14 @@ fn wild(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
+/// The files with the keys of hosts.
+pub(crate) fn places(own: Option<&Path>, home: &Path) -> Vec<PathBuf> {
+    let usual = || {
+        vec![home.join(".ssh/known_hosts"), home.join(".ssh/known_hosts2"), "/etc/ssh/ssh_known_hosts".into()]
+    };
+    own.map_or_else(usual, |path| vec![path.to_path_buf()])
+}
+
 /// What the files say, as far as they are there.
 pub(crate) fn known_hosts(own: Option<&Path>, home: &Path) -> Result<String, String> {
     let read = |path: &Path| {
@@ -197,9 +205,8 @@ pub(crate) fn known_hosts(own: Option<&Path>, home: &Path) -> Result<String, Str
         let text = read(path).map_err(|error| format!("`{}`: {error}", path.display()))?;
         return Ok(String::from_utf8_lossy(&text).into_owned());
     }
-    let places =
-        [home.join(".ssh/known_hosts"), home.join(".ssh/known_hosts2"), "/etc/ssh/ssh_known_hosts".into()];
-    let texts = places.iter().filter_map(|path| read(path).ok());
+    let texts = places(None, home);
+    let texts = texts.iter().filter_map(|path| read(path).ok());
     Ok(texts.map(|text| String::from_utf8_lossy(&text).into_owned() + "\n").collect())
 }
 

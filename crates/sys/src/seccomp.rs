@@ -132,3 +132,51 @@ pub fn answer(listener: BorrowedFd<'_>, id: u64, outcome: Result<i64, Errno>) ->
         unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut response) };
     check(libc::c_long::from(result)).map(drop)
 }
+
+/// Puts a copy of a descriptor into the caller's table under this number, which the answer then is; what was there is closed.
+///
+/// # Errors
+/// EBADF where it may not have that number, ENOENT where the caller was killed meanwhile.
+pub fn place(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    given: BorrowedFd<'_>,
+    number: u32,
+    cloexec: bool,
+) -> Result<i32, Errno> {
+    add(listener, id, given, (libc::SECCOMP_ADDFD_FLAG_SETFD as u32, number), cloexec)
+}
+
+/// Puts a copy of a descriptor into the caller's table and answers with its number, in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14).
+///
+/// # Errors
+/// ENOENT where the caller was killed meanwhile, EMFILE where it may have no more.
+pub fn answer_with(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    given: BorrowedFd<'_>,
+    cloexec: bool,
+) -> Result<(), Errno> {
+    add(listener, id, given, (libc::SECCOMP_ADDFD_FLAG_SEND as u32, 0), cloexec).map(drop)
+}
+
+fn add(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    given: BorrowedFd<'_>,
+    (flags, newfd): (u32, u32),
+    cloexec: bool,
+) -> Result<i32, Errno> {
+    let mut request = libc::seccomp_notif_addfd {
+        id,
+        flags,
+        srcfd: given.as_raw_fd().unsigned_abs(),
+        newfd,
+        newfd_flags: if cloexec { libc::O_CLOEXEC.unsigned_abs() } else { 0 },
+    };
+    // SAFETY: the request reads one seccomp_notif_addfd.
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD as _, &raw mut request) };
+    check(libc::c_long::from(result))?;
+    Ok(result)
+}

@@ -30,7 +30,7 @@ pub(crate) fn copy(from: impl AsFd, to: impl AsFd, size: u64) -> Result<(), Errn
         return rustix::fs::ftruncate(&to, size);
     }
     rustix::fs::ftruncate(&to, size)?;
-    let mut block = vec![0; BLOCK];
+    let mut block = vec![0; usize::try_from(size).map_or(BLOCK, |size| size.min(BLOCK))];
     let mut at = 0;
     loop {
         at = next_data(&from, at, size)?;
@@ -47,6 +47,19 @@ pub(crate) fn copy(from: impl AsFd, to: impl AsFd, size: u64) -> Result<(), Errn
             }
             write_all(&to, at, part)?;
             at += u64::try_from(length).map_err(|_| Errno::OVERFLOW)?;
+        }
+    }
+}
+
+/// Copies all of a file that may change meanwhile: as it is, or was a moment ago. Returns its size.
+pub(crate) fn copy_whole(from: impl AsFd, to: impl AsFd) -> Result<u64, Errno> {
+    // One that shrinks meanwhile is copied as it is a moment later.
+    let mut tries = 0;
+    loop {
+        let size = u64::try_from(rustix::fs::fstat(&from)?.st_size).map_err(|_| Errno::OVERFLOW)?;
+        match copy(&from, &to, size) {
+            Err(Errno::AGAIN) if tries < 8 => tries += 1,
+            other => return other.map(|()| size),
         }
     }
 }

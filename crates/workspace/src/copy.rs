@@ -16,6 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::beneath::{MAX_PATH, Tree, by_descriptor, change_mode, look_at, names};
 use crate::change::FileType;
+use crate::content;
 use crate::layer::{Identity, Timestamp};
 use crate::overlay::link_target;
 use crate::refuse::Failure;
@@ -25,8 +26,6 @@ const COPY: &str = "copy";
 /// What was copied: number, mode and path of each entry, each ended by NUL. Whatever has a later change time was changed by the task.
 const MANIFEST: &str = "manifest";
 const UPPER: &str = "upper";
-/// Bytes at a time, where the file system cannot share them.
-const PIECE: usize = 16 << 20;
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,13 +177,7 @@ impl Copier<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let target = kernel::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
         let found = Identity::of(&kernel::fstat(&source)?);
-        if kernel::ioctl_ficlone(&target, &source).is_err() {
-            while kernel::copy_file_range(&source, None, &target, None, PIECE)
-                .or_else(|_| piece(&source, &target))?
-                > 0
-            {}
-        }
-        self.done.bytes += found.size;
+        self.done.bytes += content::copy_whole(&source, &target)?;
         attributes(&source, &target);
         self.own(to, name, &found)?;
         kernel::fchmod(&target, Mode::from_raw_mode(found.mode & 0o1777))?;
@@ -214,18 +207,6 @@ impl Copier<'_> {
         kernel::fchmod(&directory, Mode::from_raw_mode(found.mode & 0o1777)).map_err(&failed)?;
         kernel::futimens(&directory, &times(found)).map_err(&failed)
     }
-}
-
-/// Where the kernel cannot copy between these file systems itself.
-fn piece(source: &OwnedFd, target: &OwnedFd) -> Result<usize, Errno> {
-    let mut buffer = vec![0; 1 << 16];
-    let read = rustix::io::read(source, &mut buffer)?;
-    let mut rest = buffer.get(..read).unwrap_or_default();
-    while !rest.is_empty() {
-        let written = rustix::io::write(target, rest)?;
-        rest = rest.get(written..).unwrap_or_default();
-    }
-    Ok(read)
 }
 
 /// Those of the user, as far as the other file system takes them.

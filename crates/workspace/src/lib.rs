@@ -68,6 +68,7 @@ pub use refuse::{Failure, Reason, Refusal, Refused};
 pub use remove::{discard, empty_tree, remove_tree};
 pub use render::{render_held, render_json, render_names, render_stat};
 pub use review::Review;
+pub use rules::runs_later;
 pub use show::Look;
 pub use snapshot::{reverse, snapshot};
 pub use stack::{How, flatten};

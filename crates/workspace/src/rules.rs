@@ -310,3 +310,21 @@ fn glob(pattern: &str) -> Result<globset::Glob, String> {
         .build()
         .map_err(|error| error.to_string())
 }
+
+/// Whether something on the host runs, or obeys, a file of this name in a workspace: whether `apply` holds it back, and why. Git's own
+/// directory is judged with its configuration elsewhere; here, its hooks and configuration count.
+#[must_use]
+pub fn runs_later(path: &str) -> Option<(bool, &'static str)> {
+    if path.starts_with(".git/hooks") || path == ".git/config" {
+        return Some((true, "git runs it, or obeys what it says"));
+    }
+    RULES.iter().find_map(|rule| {
+        let fits = |pattern: &&str| {
+            let matcher = glob(pattern).ok().map(|glob| glob.compile_matcher());
+            matcher.is_some_and(|matcher| {
+                std::path::Path::new(path).ancestors().any(|path| matcher.is_match(path))
+            })
+        };
+        rule.patterns.iter().any(fits).then_some((rule.hold, rule.why))
+    })
+}

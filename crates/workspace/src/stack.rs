@@ -214,16 +214,7 @@ impl Flatten<'_> {
         let source = upper.file(path)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let target = kernel::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
-        // One that shrinks meanwhile is copied as it is a moment later.
-        let mut tries = 0;
-        let size = loop {
-            let size = Identity::of(&kernel::fstat(&source)?).size;
-            match content::copy(&source, &target, size) {
-                Err(Errno::AGAIN) if tries < 8 => tries += 1,
-                other => break other.map(|()| size)?,
-            }
-        };
-        self.done.bytes += size;
+        self.done.bytes += content::copy_whole(&source, &target)?;
         let (from_path, to_path) =
             (by_descriptor(source.as_fd(), OsStr::new("")), by_descriptor(target.as_fd(), OsStr::new("")));
         for name in attributes::names(&from_path)?.iter().filter(|name| carried(name)) {

@@ -79,6 +79,9 @@ def reflected(kind, text):
     return 200, [*coding, ("x-sent", "; ".join(text.decode("latin-1").split("\n"))[:4000])], forms.get(kind, lambda: text)()
 
 
+KEPT = []
+
+
 def answer(says, line, path, headers):
     """Notes the request; status, header fields and body of its answer."""
     host = headers.get("host", "")
@@ -90,6 +93,10 @@ def answer(says, line, path, headers):
         words.append("CANARY-ADMIN")
     body = f"{' '.join(words)} host={host} path={path}\n".encode("utf-8", "replace")
     plain = path.split("?")[0]
+    if plain == "/repo/keep":
+        KEPT[:] = [headers.get("authorization", "")]
+    if plain == "/repo/kept":
+        return 200, [("x-kept", "".join(KEPT))], "".join(KEPT).encode("utf-8", "replace")
     if plain == "/redirect":
         return 302, [("location", parse_qs(path.partition("?")[2]).get("to", ["/"])[0])], b""
     if plain.endswith("echo") or line.startswith("TRACE "):

@@ -6,7 +6,10 @@ mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 pub use world::World;
 
@@ -21,6 +24,8 @@ pub struct Place {
     pub workspace: PathBuf,
     /// $RINGFENCE_STATE.
     pub state: PathBuf,
+    /// The host seems to allow no namespaces, so that tier `landlock` is what holds.
+    pub hosted: bool,
 }
 
 /// What a run printed and how it ended.
@@ -72,7 +77,13 @@ impl Place {
         let root = base.path().canonicalize().expect("its path");
         let (home, workspace, state) = (root.join("home"), root.join("home/w"), root.join("state"));
         fs::create_dir_all(&workspace).expect("a workspace");
-        Self { base, home, workspace, state }
+        Self { base, home, workspace, state, hosted: false }
+    }
+
+    /// In tier `landlock` if a test's module is of it: one file of tests may be two modules.
+    #[must_use]
+    pub fn in_tier(self, module: &str) -> Self {
+        Self { hosted: module.contains("landlock"), ..self }
     }
 
     /// Writes a file below the workspace, or anywhere if absolute.
@@ -93,7 +104,16 @@ impl Place {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).current_dir(&self.workspace).stdin(Stdio::null());
+        let (verb, rest) = arguments.split_at(arguments.len().min(1));
+        command.args(verb);
+        if self.hosted {
+            command.env("RINGFENCE_TEST_HOST", "no-userns");
+        }
+        // Root's files are root's: nothing less than root could work on them.
+        if self.hosted && root() && matches!(verb, ["run" | "start" | "plan"]) {
+            command.args(["--allow-degraded", "root-uid"]);
+        }
+        command.args(rest).current_dir(&self.workspace).stdin(Stdio::null());
         command.env("HOME", &self.home).env("RINGFENCE_STATE", &self.state);
         command.env_remove("RINGFENCE_POLICY").env_remove("XDG_STATE_HOME");
         command
@@ -120,6 +140,36 @@ impl Place {
         path.display().to_string()
     }
 
+    /// The events of all runs so far; the last line of a log may be only half there.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let runs = fs::read_dir(self.state.join("runs")).into_iter().flatten().flatten();
+        let logs = runs.filter_map(|run| fs::read_to_string(run.path().join("events.jsonl")).ok());
+        let events =
+            |log: String| log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>();
+        logs.flat_map(events).collect()
+    }
+
+    /// What the events of this kind say.
+    #[must_use]
+    pub fn told(&self, kind: &str) -> Vec<Value> {
+        let events = self.events().into_iter().filter(|event| event["kind"] == kind);
+        events.map(|event| event["detail"].clone()).collect()
+    }
+
+    /// Waits until the owner is asked about this path or command.
+    ///
+    /// # Panics
+    /// Nobody asks within 20 seconds.
+    #[track_caller]
+    pub fn wait_for(&self, path: &str) {
+        let since = Instant::now();
+        while !self.told("ask").iter().any(|event| event["path"] == path) {
+            assert!(since.elapsed() < Duration::from_secs(20), "nobody asks for {path}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Every path below the home, and below the state directory, with sizes: what must be as before.
     #[must_use]
     pub fn listing(&self) -> Vec<(PathBuf, u64)> {
@@ -137,6 +187,17 @@ impl Place {
         found.sort();
         found
     }
+}
+
+/// Both streams of a child, at its end.
+///
+/// # Panics
+/// It cannot be waited for.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test that cannot wait has failed")]
+pub fn text(child: Child) -> (String, String) {
+    let done = outcome(child.wait_with_output().expect("its end"));
+    (done.out, done.err)
 }
 
 fn outcome(output: Output) -> Outcome {

@@ -86,13 +86,7 @@ impl World {
     /// The events of all runs.
     #[must_use]
     pub fn events(&self) -> Vec<serde_json::Value> {
-        let runs = std::fs::read_dir(self.place.state.join("runs")).into_iter().flatten().flatten();
-        let texts = runs.filter_map(|run| std::fs::read_to_string(run.path().join("events.jsonl")).ok());
-        texts
-            .flat_map(|text| {
-                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<_>>()
-            })
-            .collect()
+        self.place.events()
     }
 
     /// Whether a refused connection or question was written down: host, port (0 for a question) and a part of the rule.

@@ -3,8 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use ringfence_promises::{Outcome, Place};
-use serde_json::Value;
+use ringfence_promises::{Outcome, Place, text};
 
 struct Owned {
     place: Place,
@@ -13,7 +12,7 @@ struct Owned {
 
 impl Owned {
     fn new(policy: &str) -> Self {
-        let place = Place::new();
+        let place = Place::new().in_tier(module_path!());
         let policy = place.policy(policy);
         Self { place, policy }
     }
@@ -31,32 +30,6 @@ impl Owned {
     fn revoke(&self, run: &str, command: &str) -> Outcome {
         self.place.ringfence(&["revoke", run, "--command", command])
     }
-
-    fn events(&self, kind: &str) -> Vec<Value> {
-        let runs = std::fs::read_dir(self.place.state.join("runs")).into_iter().flatten().flatten();
-        let logs = runs.filter_map(|run| std::fs::read_to_string(run.path().join("events.jsonl")).ok());
-        logs.flat_map(|log| log.lines().map(str::to_owned).collect::<Vec<_>>())
-            // The last line may be only half there.
-            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
-            .filter(|event| event["kind"] == kind)
-            .map(|event| event["detail"].clone())
-            .collect()
-    }
-
-    #[track_caller]
-    fn wait_for(&self, command: &str) {
-        let since = Instant::now();
-        while !self.events("ask").iter().any(|event| event["path"] == command) {
-            assert!(since.elapsed() < Duration::from_secs(20), "nobody waits for {command}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-fn text(child: Child) -> (String, String) {
-    let done = child.wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&done.stdout), text(&done.stderr))
 }
 
 #[test]
@@ -108,13 +81,13 @@ fn a_command_is_granted_for_a_time_and_taken_away() {
         revoked.status == 0 && after.status == 126 && again.status == 126,
         "{revoked:?} {after:?} {again:?}"
     );
-    let grants = owned.events("grant");
+    let grants = owned.place.told("grant");
     assert_eq!(grants.len(), 2, "{grants:?}");
     assert_eq!(
         (&grants[0]["access"], &grants[0]["why"], &grants[0]["seconds"]),
         (&"start".into(), &"a release".into(), &3.into())
     );
-    let causes: Vec<_> = owned.events("revoke").iter().map(|event| event["cause"].clone()).collect();
+    let causes: Vec<_> = owned.place.told("revoke").iter().map(|event| event["cause"].clone()).collect();
     assert_eq!(causes, ["expired", "revoked"]);
 }
 
@@ -128,21 +101,25 @@ fn who_waits_to_start_goes_on_as_soon_as_it_is_granted_and_nobody_else_waits() {
         "basename /a/b & sleep 0.1; echo beside; wait; basename /a/b; basename /c/d; \
          basename /secret; uname; (dirname /a/b & sleep 1; kill -9 $!; wait 2>/dev/null; echo killed); echo end",
     );
-    owned.wait_for("basename /a/b");
+    owned.place.wait_for("basename /a/b");
     std::thread::sleep(Duration::from_millis(400));
     assert!(
-        owned.events("process.end").iter().any(|event| event["file"].as_str().unwrap().ends_with("/sleep"))
+        owned
+            .place
+            .told("process.end")
+            .iter()
+            .any(|event| event["file"].as_str().unwrap().ends_with("/sleep"))
     );
     let granted = owned.grant("last", "basename /a/b", &[]);
-    owned.wait_for("basename /c/d");
+    owned.place.wait_for("basename /c/d");
     let refused = owned.revoke("last", "basename /c/d");
     let (out, err) = text(child);
     assert!(granted.status == 0 && refused.status == 0, "{granted:?} {refused:?}");
     assert_eq!(out, "beside\nb\nb\nkilled\nend\n", "{err}");
     assert_eq!(err.matches("ermission denied").count(), 3, "{err}");
-    let asked: Vec<_> = owned.events("ask").iter().map(|event| event["path"].clone()).collect();
+    let asked: Vec<_> = owned.place.told("ask").iter().map(|event| event["path"].clone()).collect();
     assert_eq!(asked, ["basename /a/b", "basename /c/d", "dirname /a/b"]);
-    let denied = owned.events("exec.deny");
+    let denied = owned.place.told("exec.deny");
     assert!(
         denied.iter().any(|event| event["rule"] == "the owner was asked: the owner refused it"),
         "{denied:?}"
@@ -172,10 +149,10 @@ fn what_is_asked_about_is_judged_again_when_it_is_granted() {
         ["run", "--quiet", "--policy", &owned.policy, "--workspace", ".", "--", "/usr/bin/python3", "t.py"];
     let mut command = owned.place.command(&run);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    owned.wait_for("echo fine");
+    owned.place.wait_for("echo fine");
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(owned.grant("last", "echo fine", &[]).status, 0);
-    owned.wait_for("echo evil");
+    owned.place.wait_for("echo evil");
     assert_eq!(owned.revoke("last", "echo evil").status, 0);
     let (out, err) = text(child);
     assert_eq!(out, "refused\n", "{err}");

@@ -7,7 +7,7 @@ use ringfence_promises::{Place, binary, root};
 use serde_json::{Value, json};
 
 /// What Docker gives root by default.
-const USUAL: &[&str] = &[
+pub(crate) const USUAL: &[&str] = &[
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FSETID",
@@ -24,16 +24,21 @@ const USUAL: &[&str] = &[
     "CAP_AUDIT_WRITE",
 ];
 
-struct Container {
-    uid: u32,
-    capabilities: Vec<&'static str>,
-    masked: bool,
+pub(crate) struct Container {
+    pub(crate) uid: u32,
+    pub(crate) capabilities: Vec<&'static str>,
+    pub(crate) masked: bool,
     /// As Docker's default profile answers what makes namespaces and mounts (moby's profiles/seccomp/default.json).
-    filtered: bool,
+    pub(crate) filtered: bool,
 }
 
 /// Runs words in it; without root, in a rootless one. The status, and everything that was printed.
-fn inside(container: &Container, words: &[&str]) -> (i32, String) {
+pub(crate) fn inside(container: &Container, words: &[&str]) -> (i32, String) {
+    start(container, &[&["/rf"], words].concat())
+}
+
+/// The same, of other words than the program's.
+fn start(container: &Container, words: &[&str]) -> (i32, String) {
     let place = Place::new();
     let bundle = place.base.path().join("bundle");
     let rootfs = bundle.join("rootfs");
@@ -52,13 +57,11 @@ fn inside(container: &Container, words: &[&str]) -> (i32, String) {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(place.base.path(), open).unwrap();
     }
-    let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     let mut made = Command::new("runc");
     made.arg("spec").args((!root()).then_some("--rootless")).current_dir(&bundle);
     assert!(made.status().unwrap().success(), "runc is not installed: apt-get install runc");
     let file = bundle.join("config.json");
     let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    words.insert(0, "/rf".into());
     let process = config["process"].as_object_mut().unwrap();
     process.insert("terminal".into(), false.into());
     process.insert("args".into(), json!(words));
@@ -101,6 +104,7 @@ fn inside(container: &Container, words: &[&str]) -> (i32, String) {
             "open_tree",
             "mount_setattr",
             "pivot_root",
+            "pidfd_getfd",
         ];
         let namespaces =
             json!({ "index": 0, "value": 0x7E02_0000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" });
@@ -188,5 +192,28 @@ fn it_works_in_a_container_in_the_tier_that_can_be_had() {
         assert!(!text.contains("SECRET") && !text.contains("PATH="), "case {number}: {text}");
         assert_eq!(text.contains("tier `landlock`"), *tier == "landlock", "case {number}: {text}");
         assert!(text.contains("1 change waits"), "case {number}: {text}");
+    }
+}
+
+/// Nothing of the container is needed for it: neither a capability nor a call that Docker's profile keeps for those who have one.
+#[test]
+fn a_container_has_its_network_by_name_and_by_nothing_else() {
+    const INSIDE: &str = "curl -sm9 http://host.ringfence.internal:8000/ | grep -c page\ncurl -sm9 http://127.0.0.1:8000/; echo own $?\n\
+                          curl -sm9 http://other.example/; echo other $?\n\
+                          python3 -c 'import socket; s = socket.socket(1); s.bind(\"u\"); s.listen(); c = socket.socket(1); c.connect(\"u\"); c.send(b\"unix\"); print(s.accept()[0].recv(9))'";
+    let script = format!(
+        "mkdir -p /home/site /home/w; cd /home/w; echo page > /home/site/page\n\
+         python3 -m http.server --bind 127.0.0.1 --directory /home/site 8000 2>/dev/null & server=$!\n\
+         until curl -s http://127.0.0.1:8000/ > /dev/null; do sleep 0.05; done\n\
+         cat > /home/policy.toml <<'END'\nversion = 1\nextends = [\"default\"]\n[network]\nallow = [{{ host_loopback = 8000 }}]\nEND\n\
+         cat > /home/w/inside.sh <<'END'\n{INSIDE}\nEND\n\
+         /rf run --policy /home/policy.toml --workspace . $LEAVE -- sh inside.sh; kill $server"
+    );
+    let container = Container { uid: 1000, capabilities: USUAL.to_vec(), masked: true, filtered: true };
+    let script = script.replace("$LEAVE", if root() { "" } else { "--allow-degraded root-uid" });
+    let (status, text) = start(&container, &["sh", "-c", &script]);
+    assert_eq!(status, 0, "{text}");
+    for line in ["\n1\nown 7\nother 6\nb'unix'\n", "tier `landlock`"] {
+        assert!(format!("\n{text}").contains(line), "{line}: {text}");
     }
 }

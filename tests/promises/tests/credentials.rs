@@ -133,6 +133,7 @@ fn files_and_commands_are_fetched_when_used_and_followed() {
 ask() { curl -sm9 -H "Authorization: Bearer $token" https://allowed.example/guarded; }
 ls $BASE/ran 2>&1 | grep -c ran; ask
 touch turn; sleep 1.5; ask; ask
+curl -sm9 -H "Authorization: Bearer attackers" https://denied.example/made | grep -o 'only the policy.s own'
 curl -sm9 https://denied.example/made; curl -sm9 https://denied.example/made
 curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
 "#;
@@ -152,6 +153,10 @@ curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
     assert_eq!(ran, "ran\n", "{outcome:?}");
     let heads = world.log("heads.log");
     assert_eq!(heads.matches("x-made=made-secret-0123456789").count(), 2, "{heads}");
+    assert!(
+        outcome.out.contains("only the policy's own") && !heads.contains("attackers"),
+        "{outcome:?} {heads}"
+    );
     assert!(outcome.out.contains("403") && !heads.contains("/broken"), "{outcome:?}");
     assert!(told(&world, "credential.deny", "broken", "exit status: 3"), "{:#?}", world.events());
     assert!(!outcome.out.contains("half"), "{outcome:?}");
@@ -171,6 +176,76 @@ fn a_secret_that_is_not_there_starts_nothing() {
         assert!(outcome.status == 125 && !outcome.out.contains("started"), "{outcome:?}");
         assert!(outcome.err.contains(why), "{outcome:?}");
     }
+}
+
+#[test]
+fn what_a_server_remembers_of_a_secret_is_masked_in_every_answer() {
+    let world = World::new();
+    let credentials = "[credentials.tracker]\nsource = { env = \"MY_TOKEN\" }\nhosts = [\"allowed.example\"]\npaths = [\"/repo/**\"]\n\
+                       inject = [\"bearer\", \"basic\"]\nexpose = { env = \"TOK\" }";
+    let script = r#"
+for way in "--oauth2-bearer $TOK" "-u me:$TOK" "-u $TOK:x"; do
+  curl -sm9 $way https://allowed.example/repo/keep
+  curl -sm9 https://allowed.example/repo/kept; curl -sm9 --compressed http://allowed.example/repo/kept; curl -sm9 https://www.wild.example/repo/kept
+done | tee all | cat
+grep -o 'Basic .*' all | cut -d' ' -f2 | base64 -d 2>/dev/null | strings
+curl -svm9 --http1.1 -H "Authorization: Bearer $TOK" https://allowed.example/repo/oddly 2>&1; echo; echo ended
+"#;
+    let outcome = run(&world, credentials, script);
+    nowhere(&world, &outcome);
+    assert_eq!(outcome.out.matches("uthorization: Bearer").count(), 4, "{outcome:?}");
+    assert_eq!(outcome.out.matches("uthorization: Basic ").count(), 6, "{outcome:?}");
+    assert!(outcome.out.contains("HTTP/1.1 200") && outcome.out.contains("odd\ng"), "{outcome:?}");
+    assert_eq!(world.log("heads.log").matches(&format!("authorization=Bearer {TOKEN}")).count(), 2);
+}
+
+#[test]
+fn where_secrets_come_from_is_out_of_the_tasks_reach() {
+    let world = World::new();
+    let (base, home) = (world.base.display(), world.place.home.display());
+    let token = "file-secret-Zq8mT4vKx2LwP9nRb7JdYc";
+    let prepare = format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; mkdir -p bin $HOME/.tool $BASE/bin; ln -sfn $PWD $BASE/way; echo {token} > token; \
+         printf '#!/bin/sh\\necho %s\\n' {token} | tee $BASE/bin/get > bin/get; chmod +x bin/get $BASE/bin/get; \
+         echo {token} > $HOME/.tool/real; ln -sf real $HOME/.tool/token; export PATH=$PWD/bin:$PATH:$BASE/bin PYTHONPATH=$PWD:/usr"
+    );
+    let attempt = |mode: &str, source: &str, script: &str| {
+        let policy = world.place.policy(&format!(
+            "[workspace]\nmode = \"{mode}\"\n[files]\nread = [\"{base}/ca.pem\", \"~/.tool\"]\n[network]\nallow = [\"allowed.example\"]\n\
+             [credentials.x]\nsource = {{ {source} }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}"
+        ));
+        world.host(&format!(
+            "{prepare}; exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c '{script}'"
+        ))
+    };
+    for source in [
+        "file = \"$PWD/token\"".to_owned(),
+        format!("file = \"{base}/way/token\""),
+        "command = [\"./bin/get\"]".to_owned(),
+        format!("command = [\"{base}/way/bin/get\"]"),
+        format!("command = [\"/bin/sh\", \"{base}/way/bin/get\"]"),
+    ] {
+        let outcome = attempt("review", &source, "echo started");
+        assert!(outcome.status == 125 && !outcome.out.contains("started"), "{source}: {outcome:?}");
+        assert!(outcome.err.contains("outside of the workspace"), "{source}: {outcome:?}");
+    }
+    // The first of that name in PATH is the task's: another one is run.
+    let script = "printf \"#!/bin/sh\\nenv > $BASE/escaped; echo evil-secret-0123456789\\n\" > bin/get; curl -sm9 -H \"Authorization: Bearer $TOK\" https://allowed.example/one";
+    let outcome = attempt("direct", "command = [\"get\"]", script);
+    assert!(outcome.out.contains("path=/one") && !world.base.join("escaped").exists(), "{outcome:?}");
+    // Nor does a grant of its directory show it, by whichever name.
+    let script = format!(
+        "cat {home}/.tool/token {home}/.tool/real; cp -r {home}/.tool /tmp/t; grep -rs {token} /tmp/t; curl -sm9 -H \"Authorization: Bearer $TOK\" https://allowed.example/two"
+    );
+    let outcome = attempt("review", "file = \"~/.tool/token\"", &script);
+    nowhere_is(token, &outcome);
+    assert!(outcome.out.contains("path=/two"), "{outcome:?}");
+    let heads = world.log("heads.log");
+    assert_eq!(heads.matches(&format!("authorization=Bearer {token}")).count(), 2, "{heads}");
+}
+
+fn nowhere_is(token: &str, outcome: &Outcome) {
+    assert!(!outcome.out.contains(token) && !outcome.err.contains(token), "{outcome:?}");
 }
 
 #[test]

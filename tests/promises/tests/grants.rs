@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use ringfence_promises::{Outcome, Place};
+use ringfence_promises::{Outcome, Place, text};
 use serde_json::Value;
 
 /// A place whose sandbox may be granted `~/projects` and a directory beside the home, and denies `.env` everywhere.
@@ -59,16 +59,6 @@ impl Granting {
     fn grant(&self, path: &str, more: &[&str]) -> Outcome {
         self.place.ringfence(&[&["grant", "last", "--read", path], more].concat())
     }
-
-    fn events(&self, kind: &str) -> Vec<Value> {
-        let runs = std::fs::read_dir(self.place.state.join("runs")).unwrap().flatten();
-        let logs = runs.filter_map(|run| std::fs::read_to_string(run.path().join("events.jsonl")).ok());
-        logs.flat_map(|log| log.lines().map(str::to_owned).collect::<Vec<_>>())
-            .map(|line| serde_json::from_str::<Value>(&line).unwrap())
-            .filter(|event| event["kind"] == kind)
-            .map(|event| event["detail"].clone())
-            .collect()
-    }
 }
 
 fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
@@ -80,12 +70,6 @@ fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
         found.push(entry.path());
     }
     found
-}
-
-fn text(child: Child) -> (String, String) {
-    let done = child.wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&done.stdout), text(&done.stderr))
 }
 
 #[test]
@@ -101,7 +85,7 @@ fn what_is_granted_is_read_until_it_is_taken_away() {
          while cat {data}/f > /dev/null 2>&1; do sleep 0.05; done; echo revoked; cat {data}/f"
     ));
     let since = Instant::now();
-    while granting.events("file.deny").is_empty() && since.elapsed() < Duration::from_secs(5) {
+    while granting.place.told("file.deny").is_empty() && since.elapsed() < Duration::from_secs(5) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let explained = granting.place.ringfence(&["explain", "last"]);
@@ -119,11 +103,11 @@ fn what_is_granted_is_read_until_it_is_taken_away() {
     for told in [".env: Permission denied", "/a/n: Read-only file system", "/a/f: Permission denied"] {
         assert!(err.contains(told), "{told}: {err}");
     }
-    let grants = granting.events("grant");
+    let grants = granting.place.told("grant");
     assert_eq!(grants.len(), 2, "{grants:?}");
     assert_eq!(grants[0]["path"], format!("{projects}/a"));
     assert_eq!((&grants[0]["seconds"], &grants[0]["why"]), (&Value::from(2), &Value::from("to try")));
-    let causes: Vec<_> = granting.events("revoke").iter().map(|event| event["cause"].clone()).collect();
+    let causes: Vec<_> = granting.place.told("revoke").iter().map(|event| event["cause"].clone()).collect();
     assert_eq!(causes, ["expired", "revoked"]);
 }
 
@@ -154,7 +138,7 @@ fn nothing_else_can_be_granted() {
         assert!(refused.err.contains("is granted already"), "{refused:?}");
     }
     assert_eq!(granting.place.ringfence(&["revoke", "last", "--read", data]).status, 126);
-    assert_eq!(granting.events("grant").len(), 1);
+    assert_eq!(granting.place.told("grant").len(), 1);
     let _ = rustix::process::kill_process(
         rustix::process::Pid::from_child(&child),
         rustix::process::Signal::TERM,

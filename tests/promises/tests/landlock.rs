@@ -247,13 +247,13 @@ fn what_cannot_be_held_here_is_refused_with_the_cause() {
     let place = Place::new();
     place.write("sub/.env", "x");
     for (policy, part) in [
-        ("[commands]\nallow = [\"sh\"]", "commands"),
-        ("[network]\nallow = [\"example.org\"]", "network.allow"),
+        ("[network]\npublish = [8080]", "network.publish"),
+        ("[network]\nallow = [{ unix = \"/run/x.sock\" }]", "network.allow"),
         ("[files]\ndecoy = [\"~/.aws/credentials\"]", "files.decoy"),
         ("[approvals]\non_refusal = \"ask\"\ngrantable = { read = [\"/etc/**\"] }", "approvals.on_refusal"),
         ("[runtime]\nuser_namespaces = true", "runtime.user_namespaces"),
         ("[runtime]\nio_uring = true", "runtime.io_uring"),
-        ("[limits]\ntmp = \"1MiB\"", "limits.tmp"),
+        ("[limits]\ntmp = \"1MiB\"\nexact = true", "limits.tmp"),
         ("[workspace]\nmode = \"direct\"\nprotect = [\"x\"]", "workspace.protect"),
         ("[workspace]\nmode = \"direct\"\n[files]\ndeny = [\"**/.env\"]", "files.deny"),
     ] {
@@ -261,6 +261,24 @@ fn what_cannot_be_held_here_is_refused_with_the_cause() {
         assert_eq!(outcome.status, 125, "{policy}: {} {}", outcome.out, outcome.err);
         assert!(outcome.err.contains(part) && outcome.err.contains("hint:"), "{policy}: {}", outcome.err);
         assert!(!outcome.out.contains("ran"));
+    }
+}
+
+#[test]
+fn what_is_temporary_is_bounded() {
+    for (script, more) in [
+        ("head -c 3M /dev/zero > $TMPDIR/x; sleep 60", true),
+        ("i=0; while [ $i -lt 3000 ]; do echo > $HOME/$i; i=$((i + 1)); done; sleep 60", true),
+        (
+            "python3 -c 'import tempfile, time; f = tempfile.TemporaryFile(); f.write(bytes(40 << 20)); f.flush(); time.sleep(60)'",
+            true,
+        ),
+        ("head -c 500K /dev/zero > $TMPDIR/x; head -c 3M /dev/zero > x; sleep 0.3; echo ran", false),
+    ] {
+        let place = Place::new();
+        let outcome = run(&place, "[limits]\ntmp = \"1MiB\"", script);
+        assert_eq!(outcome.err.contains("(limits.tmp)"), more, "{script}: {} {}", outcome.out, outcome.err);
+        assert_eq!(outcome.status == 0, !more, "{script}: {}", outcome.status);
     }
 }
 
@@ -375,7 +393,9 @@ fn whichever_of_ours_is_killed_nothing_runs_on() {
         let script = format!(
             "echo x > made; (setsid sh -c 'trap \"\" HUP INT TERM; sleep {seconds}' &); sleep {seconds}"
         );
-        let mut command = command(&place, "", &["sh", "-c", &script]);
+        // Where init judges starts, nobody gets past it when it is gone.
+        let policy = if round % 2 == 0 { "" } else { "[commands]\ndeny = [\"id\"]" };
+        let mut command = command(&place, policy, &["sh", "-c", &script]);
         let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let begun = Instant::now();
         while sleeping(seconds) < 2 {

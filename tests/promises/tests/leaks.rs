@@ -49,7 +49,7 @@ fn each_way_that_is_promised_is_stopped() {
     assert!(outcome.out.contains("bomb False"), "{outcome:?}");
     let promised: Vec<&str> =
         outcome.out.lines().filter(|line| line.starts_with("kind ") && !line.starts_with("kind (")).collect();
-    assert!(promised.len() >= 35, "{outcome:?}");
+    assert!(promised.len() >= 48, "{outcome:?}");
     for line in &promised {
         assert!(line.ends_with(&format!(": {few}/{few}")), "{line}\n{outcome:?}");
     }

@@ -8,10 +8,18 @@ mod aws;
 mod bad_input;
 mod ceiling;
 mod chaos;
+mod check;
 mod checkpoints;
 mod cleanup;
 mod commands;
 mod commands_granted;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_granted.rs"]
+mod commands_granted_landlock;
+mod commands_hosted;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands.rs"]
+mod commands_landlock;
 mod container;
 mod credentials;
 mod credentials_granted;
@@ -24,6 +32,7 @@ mod inspection;
 mod interactive;
 mod landing;
 mod landlock;
+mod landlock_network;
 mod leaks;
 mod limits;
 mod many;
@@ -44,6 +53,7 @@ mod p07_explained;
 mod p08_near_zero_cost;
 mod p09_no_helpers;
 mod p10_enforcer_confined;
+mod probe;
 mod quota;
 mod snapshot;
 mod ssh;

@@ -1,5 +1,7 @@
 //! The five modes of a workspace, `protect`, and what is left on the host: nothing.
 
+use std::os::unix::fs::MetadataExt;
+
 use ringfence_promises::Place;
 
 fn mode(name: &str, more: &str) -> String {
@@ -143,4 +145,26 @@ fn outputs_alone_come_out_of_what_is_thrown_away() {
         let refused = place.run(&format!("[workspace]\n{wrong}"), "true");
         assert!(refused.status == 125 && refused.err.contains(why), "{}", refused.err);
     }
+}
+
+/// The directories of a run that changed nothing serve the next; those in which anything was done do not.
+#[test]
+fn a_view_begins_with_nothing_of_the_one_before() {
+    let place = Place::new();
+    let inode = || {
+        let mut aside = std::fs::read_dir(place.state.join("aside")).unwrap().flatten();
+        std::fs::metadata(aside.next().unwrap().path().join("upper")).unwrap().ino()
+    };
+    assert_eq!(place.run("", "true").status, 0);
+    let first = inode();
+    assert_eq!(place.run("", "mkdir x; rmdir x").status, 0);
+    assert_eq!(inode(), first, "taken again");
+    let mark = "import os; os.setxattr('.', 'user.mark', b'1'); os.chmod('.', 0o711)";
+    assert_eq!(place.run("", &format!("python3 -c \"{mark}\"")).status, 0);
+    let look = "import os; print(os.listxattr('.'), oct(os.stat('.').st_mode), os.listdir('.'))";
+    let host = std::fs::metadata(&place.workspace).unwrap().mode();
+    let expected = format!("[] 0o{host:o} []");
+    let seen = place.run("", &format!("python3 -c \"{look}\""));
+    assert_eq!(seen.out.trim(), expected, "{seen:?}");
+    assert_ne!(inode(), first);
 }

@@ -27,6 +27,10 @@ fn sockets_of_the_host_below_a_grant_are_refused_and_recorded() {
     let events = std::fs::read_to_string(runs[0].path().join("events.jsonl")).unwrap();
     assert!(events.contains("net.deny") && events.contains("svc.sock"), "{events}");
     assert!(events.contains("python3"), "which program: {events}");
+    let explained = place.ringfence(&["explain"]);
+    let remedy = format!("[network] allow = [{{ unix = \"{}\" }}]", socket.display());
+    assert!(explained.out.contains(&remedy), "{explained:?}");
+    assert_eq!(place.run(&remedy.replace("] allow", "]\nallow"), &connect).status, 0, "the remedy works");
 }
 
 #[test]

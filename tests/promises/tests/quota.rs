@@ -34,6 +34,29 @@ fn fills_end() {
         "dd if=/dev/zero of=big bs=1M count=1500 2>/dev/null; echo went on",
         // Names that are gone take room all the same.
         "exec 3>gone; rm gone; dd if=/dev/zero bs=1M count=1500 >&3 2>/dev/null; echo went on",
+        // So do those that are mapped alone.
+        "python3 -c \"
+import ctypes, os
+libc = ctypes.CDLL(None)
+for i in range(150):
+    fd = os.open('f', os.O_RDWR | os.O_CREAT)
+    for _ in range(10):
+        os.write(fd, bytes(1 << 20))
+    if libc.mmap(None, 4096, 1, 2, fd, 0) == -1:
+        break
+    os.unlink('f')
+    os.close(fd)
+\"; echo went on",
+        // However slowly, and whoever may not look.
+        "python3 -c \"
+import ctypes, os, time
+ctypes.CDLL(None).prctl(4, 0)
+fd = os.open('f', os.O_RDWR | os.O_CREAT)
+os.unlink('f')
+for i in range(600):
+    os.write(fd, bytes(1 << 20))
+    time.sleep(0.01)
+\"; echo went on",
         // So does what its maker closed to everybody.
         "mkdir d; (sleep 0.1; chmod 0 d) & cd d; dd if=/dev/zero of=big bs=1M count=1500 2>/dev/null; echo went on",
         "python3 -c \"

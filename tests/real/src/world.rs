@@ -134,7 +134,9 @@ impl World {
     /// `ringfence` with these arguments.
     #[must_use]
     pub fn ringfence(&self, arguments: &[&str]) -> Outcome {
-        outcome(self.command(crate::binary()).args(arguments))
+        let (verb, rest) = arguments.split_at(arguments.len().min(1));
+        let leave = if matches!(verb, ["run" | "start"]) { leave() } else { &[] };
+        outcome(self.command(crate::binary()).args(verb).args(leave).args(rest))
     }
 
     /// A script outside.
@@ -146,17 +148,15 @@ impl World {
     /// A script inside, under a shipped policy.
     #[must_use]
     pub fn preset(&self, preset: &str, script: &str) -> Outcome {
-        self.ringfence(
-            &[&["run", "--quiet", "--preset", preset], leave(), &["--", "bash", "-c", script]].concat(),
-        )
+        self.ringfence(&["run", "--quiet", "--preset", preset, "--", "bash", "-c", script])
     }
 
     /// A script inside, under a policy that extends a shipped one by these lines.
     #[must_use]
     pub fn inside(&self, preset: &str, lines: &str, script: &str) -> Outcome {
         let policy = self.policy(preset, lines);
-        let run = ["run", "--quiet", "--policy", &policy, "--workspace", "."];
-        self.ringfence(&[&run[..], leave(), &["--", "bash", "-c", script]].concat())
+        let run = ["run", "--quiet", "--policy", &policy, "--workspace", ".", "--"];
+        self.ringfence(&[&run[..], &["bash", "-c", script]].concat())
     }
 }
 

@@ -10,6 +10,8 @@ use ringfence_policy::{Digest, digest};
 use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
+use super::mapping::Trees;
+
 /// What the kernel reads of a file to know what it is (BINPRM_BUF_SIZE).
 const HEAD: usize = 256;
 /// Scripts for scripts (execve(2)), and links on one path (path_resolution(7)).
@@ -117,15 +119,26 @@ impl Chain {
     ///
     /// # Errors
     /// As the kernel would answer; EACCES for what cannot be read, because it could not be confirmed either.
-    pub(super) fn follow(from: &From, thread: i32, path: &[u8]) -> Result<Self, Errno> {
-        Self::from_file(from, thread, from.open(thread, path)?, path.to_vec())
+    pub(super) fn follow(
+        from: &From,
+        thread: i32,
+        path: &[u8],
+        trees: Option<&Trees>,
+    ) -> Result<Self, Errno> {
+        Self::from_file(from, thread, from.open(thread, path)?, path.to_vec(), trees)
     }
 
-    pub(super) fn from_file(from: &From, thread: i32, file: OwnedFd, named: Vec<u8>) -> Result<Self, Errno> {
+    pub(super) fn from_file(
+        from: &From,
+        thread: i32,
+        file: OwnedFd,
+        named: Vec<u8>,
+        trees: Option<&Trees>,
+    ) -> Result<Self, Errno> {
         let mut links = Vec::new();
         let (mut file, mut named) = (file, named);
         loop {
-            let (link, interpreter) = look(file, named)?;
+            let (link, interpreter) = look(file, named, trees)?;
             links.push(link);
             match interpreter {
                 None => return Ok(Self { links }),
@@ -189,7 +202,7 @@ fn magic(thread: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
     fs::openat(CWD, format!("/proc/{process}/exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn look(file: OwnedFd, named: Vec<u8>) -> Result<(Link, Option<Vec<u8>>), Errno> {
+fn look(file: OwnedFd, named: Vec<u8>, trees: Option<&Trees>) -> Result<(Link, Option<Vec<u8>>), Errno> {
     let stat = fs::fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Errno::ACCESS);
@@ -199,14 +212,19 @@ fn look(file: OwnedFd, named: Vec<u8>) -> Result<(Link, Option<Vec<u8>>), Errno>
     if stat.st_mode & 0o111 == 0 {
         return Err(Errno::ACCESS);
     }
-    let no_exec = fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::NOEXEC);
     let real = path_of(&file)?;
+    let kept = trees.is_some_and(|trees| !trees.starts(Path::new(OsStr::from_bytes(&real))));
+    let no_exec = kept || fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    let (device, inode) = (stat.st_dev, stat.st_ino);
+    // Landlock may keep init itself from reading it; it is refused, and is what it is called.
+    if kept {
+        return Ok((Link { real, named, argument: None, no_exec, device, inode, file }, None));
+    }
     let readable = fs::openat(CWD, &own, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mut head = [0; HEAD];
     let length = rustix::io::pread(&readable, &mut head, 0)?;
     let head = head.get(..length).unwrap_or_default();
-    let link =
-        |argument| Link { real, named, argument, no_exec, device: stat.st_dev, inode: stat.st_ino, file };
+    let link = |argument| Link { real, named, argument, no_exec, device, inode, file };
     if let Some(line) = head.strip_prefix(b"#!") {
         let (interpreter, argument) = shebang(line, length == HEAD).ok_or(Errno::NOEXEC)?;
         return Ok((link(argument), Some(interpreter)));
@@ -259,8 +277,8 @@ fn path_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
 }
 
 /// Whether nothing that the task can do makes this path lead elsewhere, or its file say something else: each directory on the
-/// way, and the file, lie on mounts that are read-only.
-pub(super) fn settled(path: &[u8], directory: &[u8]) -> bool {
+/// way, and the file, lie on mounts that are read-only, or outside of what is granted for writing.
+pub(super) fn settled(path: &[u8], directory: &[u8], trees: Option<&Trees>) -> bool {
     let path = Path::new(OsStr::from_bytes(path));
     let whole = Path::new(OsStr::from_bytes(directory)).join(path);
     if whole.components().any(|part| part.as_os_str() == "..") {
@@ -286,14 +304,17 @@ pub(super) fn settled(path: &[u8], directory: &[u8]) -> bool {
                 let target = Path::new(OsStr::from_bytes(target.as_bytes())).to_owned();
                 left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
             }
-            Err(Errno::INVAL) if sealed(&at) => {}
+            Err(Errno::INVAL) if sealed(&at, trees) => {}
             Err(_) => return false,
         }
     }
     true
 }
 
-fn sealed(path: &Path) -> bool {
+fn sealed(path: &Path, trees: Option<&Trees>) -> bool {
+    if let Some(trees) = trees {
+        return !trees.changes(path);
+    }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let stat = fs::openat(CWD, path, flags, Mode::empty()).and_then(|file| fs::fstatvfs(file.as_fd()));
     stat.is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
@@ -324,7 +345,15 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("x");
         std::fs::write(&file, "").unwrap();
-        assert!(!settled(file.as_os_str().as_bytes(), b"/"));
-        assert!(!settled(b"/proc/../x", b"/") && !settled(b"/nowhere/at/all", b"/"));
+        assert!(!settled(file.as_os_str().as_bytes(), b"/", None));
+        assert!(!settled(b"/proc/../x", b"/", None) && !settled(b"/nowhere/at/all", b"/", None));
+        let trees = |written: &Path| {
+            let [executed, hidden, libraries, searched] = [const { Vec::new() }; 4];
+            Some(Trees { written: vec![written.into()], executed, hidden, libraries, searched })
+        };
+        let path = file.as_os_str().as_bytes();
+        assert!(!settled(path, b"/", trees(place.path()).as_ref()));
+        assert!(settled(path, b"/", trees(&place.path().join("below")).as_ref()));
+        assert!(!settled(path, b"/", trees(&file).as_ref()));
     }
 }

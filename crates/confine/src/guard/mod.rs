@@ -7,6 +7,7 @@
 
 mod environment;
 mod file;
+mod mapping;
 mod pipes;
 mod processes;
 mod words;
@@ -15,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringfence_policy::{CommandRules, Digest, Execution, GrantedCommand};
@@ -26,6 +28,7 @@ use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 use crate::connections::{group, program};
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use file::{Chain, From};
+pub(crate) use mapping::Trees;
 
 /// Threads held at one time; more are told to try again.
 const MOST_HELD: usize = 64;
@@ -38,6 +41,8 @@ const TOLD: usize = 2048;
 #[derive(Debug)]
 pub(crate) struct Guard {
     rules: CommandRules,
+    /// What says in tier `landlock` where programs may start and what the task can change.
+    trees: Option<Trees>,
     /// The task may trace its own, and a traced thread cannot be seized.
     debug: bool,
     /// By thread.
@@ -86,9 +91,10 @@ struct Asked {
 }
 
 impl Guard {
-    pub(crate) fn new(rules: CommandRules, debug: bool) -> Self {
+    pub(crate) fn new(rules: CommandRules, debug: bool, trees: Option<Trees>) -> Self {
         Self {
             rules,
+            trees,
             debug,
             held: HashMap::new(),
             begun: HashSet::new(),
@@ -101,6 +107,12 @@ impl Guard {
     /// Whether this call is one to judge.
     pub(crate) fn judges(call: &Notification) -> bool {
         [libc::SYS_execve, libc::SYS_execveat].contains(&i64::from(call.number))
+    }
+
+    /// What this call would map as code and is none; `None` also where it is another call. Tier `landlock` alone asks.
+    pub(crate) fn foreign(&self, call: &Notification) -> Option<Option<PathBuf>> {
+        let trees = self.trees.as_ref().filter(|_| i64::from(call.number) == libc::SYS_mmap)?;
+        Some(trees.foreign(call))
     }
 
     /// A command may start from now on.
@@ -136,7 +148,7 @@ impl Guard {
 
     /// Judges a call that waits.
     pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
-        let asked = match ask(call) {
+        let asked = match ask(call, self.trees.as_ref()) {
             Ok(asked) => asked,
             Err(errno @ (Errno::FAULT | Errno::PERM)) => return unreadable(call, errno),
             Err(errno) => return Verdict::Fails(errno),
@@ -201,7 +213,8 @@ impl Guard {
                 return verdict.map_err(|sentence| why.unwrap_or(sentence));
             }
             self.rules.denied(&execution)?;
-            if file::settled(&link.named, directory) && file::settled(&link.real, b"/") {
+            let settled = |path, directory| file::settled(path, directory, self.trees.as_ref());
+            if settled(&link.named, directory) && settled(&link.real, b"/") {
                 match self.rules.script(&execution) {
                     Ok(()) => return Ok(()),
                     Err(sentence) => why = Some(sentence),
@@ -346,7 +359,7 @@ fn executable(chain: &Chain) -> Result<(), String> {
     }
 }
 
-fn ask(call: &Notification) -> Result<Asked, Errno> {
+fn ask(call: &Notification, trees: Option<&Trees>) -> Result<Asked, Errno> {
     let thread = call.thread;
     let at = i64::from(call.number) == libc::SYS_execveat;
     let [first, second, third, _, flags, _] = call.arguments;
@@ -364,16 +377,16 @@ fn ask(call: &Notification) -> Result<Asked, Errno> {
     let (directory, place) = (from.directory_path.clone(), from.place()?);
     let chain = if empty {
         let file = file::descriptor_of(thread, descriptor)?;
-        Chain::from_file(&from, thread, file, format!("/dev/fd/{descriptor}").into_bytes())?
+        Chain::from_file(&from, thread, file, format!("/dev/fd/{descriptor}").into_bytes(), trees)?
     } else if relative {
         from = from.at(thread, descriptor)?;
-        let mut chain = Chain::follow(&from, thread, &path)?;
+        let mut chain = Chain::follow(&from, thread, &path, trees)?;
         if let Some(link) = chain.links.first_mut() {
             link.named = [format!("/dev/fd/{descriptor}/").as_bytes(), &path].concat();
         }
         chain
     } else {
-        Chain::follow(&from, thread, &path)?
+        Chain::follow(&from, thread, &path, trees)?
     };
     let command = Command {
         file: OsStr::from_bytes(chain.links.first().map_or(&path, |link| &link.real)).to_owned(),

@@ -13,6 +13,8 @@ use ringfence_sys::memory;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::guard::Trees;
+
 /// The trees of a plan.
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -24,6 +26,10 @@ pub(crate) struct Judge {
     hidden: Vec<PathBuf>,
     /// Where a socket can only be the task's own.
     sockets: Vec<PathBuf>,
+    /// Granted for execution.
+    executed: Vec<PathBuf>,
+    libraries: Vec<PathBuf>,
+    searched: Vec<PathBuf>,
 }
 
 /// What becomes of a call.
@@ -56,7 +62,28 @@ impl Judge {
             shown: shown.map(|(_, path)| path.clone()).collect(),
             hidden: landlock.except.clone(),
             sockets: hosted.sockets.clone(),
+            executed: landlock
+                .rules
+                .iter()
+                .filter(|(right, _)| *right == Right::Execute)
+                .map(|(_, path)| path.clone())
+                .collect(),
+            libraries: hosted.libraries.clone(),
+            searched: hosted.searched.clone(),
         })
+    }
+
+    /// What the guard asks of them.
+    pub(crate) fn trees(&self) -> Trees {
+        // /proc/self leads init elsewhere than the task.
+        let written = self.written.iter().cloned().chain(["/proc".into()]).collect();
+        Trees {
+            written,
+            executed: self.executed.clone(),
+            hidden: self.hidden.clone(),
+            libraries: self.libraries.clone(),
+            searched: self.searched.clone(),
+        }
     }
 
     /// Whether init makes this call.

@@ -4,6 +4,8 @@
 mod attributes;
 mod descendants;
 mod judge;
+mod named;
+mod sockets;
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,6 +20,7 @@ use rustix::process::{self, DumpableBehavior, Pid, Resource, Rlimit, Signal, Wai
 use rustix::thread::{self, CapabilitySet, Gid, Uid};
 
 use crate::child::{Outcome, Own, at, keep_capabilities};
+use crate::gateway::Gateway;
 use crate::init::{self, CHILD, TERM};
 use crate::job::{Filters, Rules};
 use crate::landlock::Domain;
@@ -30,26 +33,34 @@ pub(crate) use descendants::{
     end as end_descendants, is_descendant, signal as signal_descendants, threads_of_user,
 };
 pub(crate) use judge::{Judge, Judged};
+pub(crate) use sockets::{Held, Made, Sockets};
 
 /// Makes the boundary of a plan of tier `landlock`. `settle` is called when nothing of it runs any more, whatever ended it. The
 /// caller must have one thread, and have blocked the signals it takes by descriptor.
 ///
 /// # Errors
 /// [`Failure`], for what goes wrong before init exists; later failures come as [`Message::Failed`].
-pub fn begin(plan: &Plan, single: bool, watched: bool, settle: &dyn Fn()) -> Result<Boundary, Failure> {
+pub fn begin(
+    plan: &Plan,
+    single: bool,
+    watched: bool,
+    settle: &dyn Fn(),
+    gateway: Option<Gateway>,
+) -> Result<Boundary, Failure> {
     if plan.hosted.is_none() {
         return Err(fail("a plan of another tier")(Errno::INVAL));
     }
+    let (gateway, giving) = led(plan, gateway)?;
     let (report_in, report_out) = sockets().map_err(fail("socketpair"))?;
     let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
     let (warden, pidfd) = match clone(0).map_err(fail("making a process"))? {
         Forked::Child => {
             drop((report_in, alive_out));
-            warden(plan, single, watched, report_out, alive_in, settle)
+            warden(plan, single, watched, Ends { report: report_out, alive: alive_in, giving }, settle)
         }
         Forked::Parent(warden, pidfd) => (warden, pidfd),
     };
-    drop(report_out);
+    drop((report_out, giving));
     let failed = |failure: Failure| {
         let _ = process::pidfd_send_signal(&pidfd, Signal::TERM);
         reap(warden);
@@ -80,13 +91,32 @@ pub fn begin(plan: &Plan, single: bool, watched: bool, settle: &dyn Fn()) -> Res
         stood,
         server: None,
         mounter: None,
-        gateway: None,
+        gateway,
         _alive: alive_out,
     })
 }
 
+/// The gateway, if there is a network, and what leads init to it.
+fn led(plan: &Plan, gateway: Option<Gateway>) -> Result<(Option<Gateway>, Option<OwnedFd>), Failure> {
+    let Some(rules) = &plan.network else { return Ok((None, None)) };
+    let mut gateway = match gateway {
+        Some(gateway) => gateway,
+        None => Gateway::start()?,
+    };
+    let giving = gateway.order(rules, plan)?;
+    Ok((Some(gateway), Some(giving)))
+}
+
+/// What warden and init are given.
+struct Ends {
+    report: OwnedFd,
+    alive: OwnedFd,
+    giving: Option<OwnedFd>,
+}
+
 /// Never returns.
-fn warden(plan: &Plan, single: bool, watched: bool, report: OwnedFd, alive: OwnedFd, settle: &dyn Fn()) -> ! {
+fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: &dyn Fn()) -> ! {
+    let Ends { report, alive, giving } = ends;
     let rules = Rules::of(&Orders::of(plan, single, watched), &Filters::new());
     let waited = enter(plan)
         .and_then(|()| signals::descriptor(&signals::Set::of(&[CHILD, TERM])).map_err(at(Stage::Guard)));
@@ -98,7 +128,7 @@ fn warden(plan: &Plan, single: bool, watched: bool, report: OwnedFd, alive: Owne
     let (init, pidfd) = match clone(0) {
         Ok(Forked::Child) => {
             drop((waited, alive));
-            become_init(plan, report, rules, own)
+            become_init(plan, (report, giving), rules, own)
         }
         Ok(Forked::Parent(pid, pidfd)) => (pid, pidfd),
         Err(errno) => fault(&report, Stage::Fork as u32, errno),
@@ -194,7 +224,7 @@ fn wait(init: Pid, waited: &OwnedFd, alive: &OwnedFd) {
 }
 
 /// Never returns.
-fn become_init(plan: &Plan, report: OwnedFd, rules: Rules, warden: Pid) -> ! {
+fn become_init(plan: &Plan, (report, giving): (OwnedFd, Option<OwnedFd>), rules: Rules, warden: Pid) -> ! {
     if let Err(errno) = die_with_parent() {
         fault(&report, Stage::Guard as u32, errno);
     }
@@ -204,6 +234,10 @@ fn become_init(plan: &Plan, report: OwnedFd, rules: Rules, warden: Pid) -> ! {
     }
     let _ = thread::set_name(c"ringfence-init");
     exec::wipe_start();
-    let own = Own { hosted: Judge::of(plan), ..Own::default() };
+    let sockets = match giving.as_ref().map(Sockets::new).transpose() {
+        Ok(sockets) => sockets,
+        Err(errno) => fault(&report, Stage::Divert as u32, errno),
+    };
+    let own = Own { hosted: Judge::of(plan), sockets, ..Own::default() };
     init::run(report, rules, own)
 }

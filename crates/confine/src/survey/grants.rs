@@ -118,7 +118,7 @@ pub(super) fn note(rule: &Rule<Grant>, shown: &Shown) -> Option<String> {
 }
 
 /// Looks at one.
-fn find(rule: &Rule<Grant>, invoker: &Invoker, workspace: &Place) -> Result<Found, Refused> {
+pub(super) fn find(rule: &Rule<Grant>, invoker: &Invoker, workspace: &Place) -> Result<Found, Refused> {
     let path = &rule.value.path;
     let errno = match resolve(path, invoker.root) {
         Ok(mut place) => {

@@ -8,6 +8,7 @@ mod gitconfig;
 mod grants;
 mod homes;
 mod marked;
+mod missing;
 mod place;
 mod programs;
 mod settings;
@@ -25,7 +26,9 @@ use rustix::io::Errno;
 
 pub use below::denied_below;
 use grants::Looked;
+pub use missing::missing;
 pub use place::resolve;
+pub use sockets::way;
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,16 +40,31 @@ pub(super) fn find(
     let mut programs = Vec::new();
     for (rule, optional, found) in each(entries, survey, invoker) {
         if found.is_empty() && !optional {
-            let name = program_of(rule).0;
-            return Err(Refused::rule(
-                &rule.origin,
-                format!("`{name}` is not a program in any directory of PATH"),
-                "install it, write its absolute path, write `?` behind it to leave it out where it is missing, or remove it",
-            ));
+            return Err(not_there(rule));
         }
         programs.extend(found);
     }
     Ok(programs)
+}
+
+/// Of these entries, those whose program is not there, although it must be.
+pub(super) fn missing<'a>(
+    entries: &'a [Rule<String>],
+    survey: &Survey,
+    invoker: &Invoker,
+) -> Vec<(&'a Rule<String>, Refused)> {
+    let all = each(entries, survey, invoker).into_iter();
+    let missing = all.filter(|(_, optional, found)| found.is_empty() && !optional);
+    missing.map(|(rule, ..)| (rule, not_there(rule))).collect()
+}
+
+fn not_there(rule: &Rule<String>) -> Refused {
+    let name = program_of(rule).0;
+    Refused::rule(
+        &rule.origin,
+        format!("`{name}` is not a program in any directory of PATH"),
+        "install it, write its absolute path, write `?` behind it to leave it out where it is missing, or remove it",
+    )
 }
 
 /// Each entry with whether its program may be missing and what there is of it; a name is looked for once.

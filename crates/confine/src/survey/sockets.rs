@@ -40,8 +40,8 @@ pub(super) fn check(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Every place that decides where the path leads: links on the way, and its end, which need not exist: its server may start later.
-fn way(path: &Path) -> Vec<PathBuf> {
+/// Every place that decides where the path leads: links on the way, and its end, which need not exist: a server may make it later.
+pub fn way(path: &Path) -> Vec<PathBuf> {
     let mut way = Vec::new();
     let mut whole = path.to_path_buf();
     // As many links as the kernel follows (path_resolution(7)).

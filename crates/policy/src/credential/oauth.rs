@@ -48,6 +48,15 @@ impl Oauth {
     }
 }
 
+impl Oauth {
+    /// The same, to be changed.
+    pub fn parts_mut(&mut self) -> impl Iterator<Item = &mut SecretSource> {
+        let subject = self.subject.as_mut().map(|(source, _)| source);
+        let parts = [self.client_secret.as_mut(), self.client_assertion.as_mut(), subject];
+        parts.into_iter().flatten().map(|source| &mut **source)
+    }
+}
+
 /// `https://HOST[:PORT]/PATH`.
 fn server(text: &str) -> Option<(String, u16, String)> {
     let rest = text.strip_prefix("https://")?;

@@ -1,6 +1,7 @@
 //! What a policy says of one connection or request, before any is made.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::{Index, NetworkJudge, NetworkRules, Peer, allowed_by, denied_by};
 use crate::decision::{Decision, Reason};
@@ -8,6 +9,7 @@ use crate::destination::{Destination, covers};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRequest;
 use crate::model::{Policy, Rule};
+use crate::print::{quoted, spelled};
 
 /// Decides about one request: the connection it needs, then what rules say of it.
 pub fn decide_request(policy: &Policy, endpoint: &Endpoint, request: &HttpRequest<'_>) -> Decision {
@@ -49,6 +51,12 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
         return Vec::new();
     }
     vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
+}
+
+/// The lines of policy that grant a socket of the host at this path.
+pub fn socket_remedy(path: &str) -> Vec<String> {
+    let path = quoted(&spelled(Path::new(path)));
+    vec!["[network]".to_owned(), format!("allow = [{{ unix = {path} }}]")]
 }
 
 /// Decides about one connection, so far as that can be known before a name is looked up.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CommandRules, Execution, Table, called, last};
-use crate::argv::{As, CommandPattern, Place};
+use crate::argv::{As, CommandPattern};
 use crate::model::Rule;
 
 /// An entry that holds for as long as it is granted.
@@ -21,7 +21,7 @@ impl CommandRules {
         if self.judge(execution).is_ok() {
             return None;
         }
-        let entry = self.grantable.find(execution, &self.workspace, As::Allow).ok()?;
+        let entry = self.grantable.find(execution, self.place(execution.directory), As::Allow).ok()?;
         Some((&entry.pattern.program, &entry.told))
     }
 
@@ -38,7 +38,7 @@ impl CommandRules {
         let arguments = wanted.literal_arguments();
         let words: Option<Vec<&[u8]>> =
             arguments.as_ref().map(|words| words.iter().map(Vec::as_slice).collect());
-        let place = Place { workspace: &self.workspace, directory: &self.workspace };
+        let place = self.place(&self.workspace);
         let covers = |most: &CommandPattern| {
             most.program == wanted.program
                 && (most.covers(&wanted)

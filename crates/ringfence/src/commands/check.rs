@@ -1,80 +1,195 @@
-//! `ringfence check`: reads a policy, its presets, the ceiling and its expectations, and says what is wrong.
+//! `ringfence check`: reads a policy, its presets, the ceiling and its expectations, says what is wrong, and what it would leave open.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfence_policy::{HostFiles, Protocol, Source};
+use ringfence_audit::{Finding, Level, Subject};
+use ringfence_confine::survey;
+use ringfence_plan::Invoker;
+use ringfence_policy::{Context as PolicyContext, HostFiles, Policy, Source};
 
 use crate::failure::Failure;
-use crate::{environment, source, terminal};
+use crate::{chosen, environment, source, terminal};
 
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence check                              the policy that `run` would take here
+  ringfence check ringfence.toml --fail-on medium
+  ringfence check --preset coding-agent        a shipped one, held against this directory
+  ringfence check ci.toml --no-host --sarif > ringfence.sarif
+  ringfence check --json | jq '.findings[] | select(.level == \"high\")'
+  ringfence check --fail-on high --accept egress-file-drop
+
+What each rule finds, and how to mend it: docs/check.md.
+Exit status: 0; 1 if `run` would refuse the policy on this host, or something of the level of --fail-on or above was found;
+125 if the policy is invalid.")]
 pub(crate) struct Arguments {
     /// The policy file; without it, the one that `run` would take
+    #[arg(conflicts_with = "preset")]
     file: Option<PathBuf>,
-    /// Print the outcome as JSON
+    /// A shipped policy instead
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// A step of the policy, whose additions count
+    #[arg(long, value_name = "NAME")]
+    step: Option<String>,
+    /// The directory to work on, instead of the policy's or the current one
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// End with 1 if something of this level or above is found: high, medium, low, note
+    #[arg(long, value_name = "LEVEL")]
+    fail_on: Option<Level>,
+    /// Accept findings of this rule: they are listed, and do not count; may be given several times
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    accept: Vec<String>,
+    /// Judge the text alone: look neither for paths and programs on this host, nor for secrets in its files
     #[arg(long)]
+    no_host: bool,
+    /// Print the outcome as JSON
+    #[arg(long, conflicts_with = "sarif")]
     json: bool,
+    /// Print it as SARIF 2.1.0, for code hosts
+    #[arg(long)]
+    sarif: bool,
+}
+
+/// A rule must be one: a mistyped name would accept nothing, in silence.
+fn rule(text: &str) -> Result<String, String> {
+    let known = ringfence_audit::rules().iter().any(|rule| rule.id == text);
+    let all = || ringfence_audit::rules().iter().map(|rule| rule.id).collect::<Vec<_>>().join(", ");
+    if known { Ok(text.to_owned()) } else { Err(format!("there is no such rule; there are {}", all())) }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let file = arguments.file.clone().or_else(|| source::find(&invoker));
-    let (source, shown) = match file {
+    let (source, shown) = chosen_source(arguments, &invoker);
+    let context = PolicyContext { step: arguments.step.clone(), ..environment::context(&invoker) };
+    // Where a finding names no file, this one is meant.
+    let file = match &source {
+        Source::File(path) => path.display().to_string(),
+        Source::Preset(_) => source::FILE.to_owned(),
+    };
+    let policy = match ringfence_policy::load(&[source], &context, &HostFiles) {
+        Ok(policy) => policy,
+        Err(diagnostics) => {
+            if arguments.sarif {
+                print_sarif(&ringfence_audit::invalid(&diagnostics), &file, &invoker)?;
+            } else if arguments.json {
+                let json = serde_json::json!({ "valid": false, "diagnostics": diagnostics.to_json() });
+                super::print_json(&json)?;
+            } else {
+                return Err(Failure::report(diagnostics.render(terminal::colour())));
+            }
+            return Ok(Failure::OURS);
+        }
+    };
+    let mut findings = look(&policy, &invoker, arguments);
+    for finding in &mut findings {
+        finding.accepted = arguments.accept.iter().any(|accepted| accepted == finding.rule.id);
+        if finding.file.is_empty() {
+            finding.file.clone_from(&file);
+        }
+    }
+    let counts = |finding: &&Finding| !finding.accepted;
+    let counted: Vec<&Finding> = findings.iter().filter(counts).collect();
+    let refused = counted.iter().any(|finding| finding.rule.id == "would-not-run");
+    let reached = arguments.fail_on.is_some_and(|level| counted.iter().any(|finding| finding.level >= level));
+    if arguments.sarif {
+        print_sarif(&findings, &file, &invoker)?;
+    } else if arguments.json {
+        let counts: BTreeMap<&str, usize> =
+            Level::ALL.into_iter().map(|level| (level.word(), number(&counted, level))).collect();
+        super::print_json(&serde_json::json!({
+            "valid": true, "runs": !refused, "hash": policy.hash, "sources": policy.sources,
+            "counts": counts, "findings": findings,
+        }))?;
+    } else {
+        terminal::print(&human(&shown, &findings, &counted, refused));
+    }
+    Ok(u8::from(refused || reached))
+}
+
+fn chosen_source(arguments: &Arguments, invoker: &Invoker) -> (Source, String) {
+    if let Some(preset) = &arguments.preset {
+        return (Source::Preset(preset.clone()), format!("preset {preset}"));
+    }
+    match arguments.file.clone().or_else(|| source::find(invoker)) {
         Some(path) => (Source::File(path.clone()), terminal::escape(&path)),
         None => {
             let shown = "preset default (there is no ringfence.toml here or above)";
             (Source::Preset("default".into()), shown.to_owned())
         }
-    };
-    let outcome = ringfence_policy::load(&[source], &environment::context(&invoker), &HostFiles);
-    match outcome {
-        Ok(policy) if arguments.json => {
-            super::print_json(
-                &serde_json::json!({ "valid": true, "hash": policy.hash, "sources": policy.sources }),
-            )?;
-            Ok(0)
-        }
-        Err(diagnostics) if arguments.json => {
-            super::print_json(&serde_json::json!({ "valid": false, "diagnostics": diagnostics.to_json() }))?;
-            Ok(Failure::OURS)
-        }
-        Ok(policy) => {
-            terminal::print(&format!("{shown}: valid"));
-            for (grant, secret) in ringfence_policy::opened_secrets(&policy) {
-                let origin = &grant.origin;
-                let text = format!(
-                    "note: {}:{} opens the known secret location {}",
-                    origin.source,
-                    origin.line,
-                    secret.text()
-                );
-                terminal::print(&terminal::escape(&text));
-            }
-            for rule in &policy.network.unix {
-                let (origin, path) = (&rule.origin, rule.value.display());
-                let text = format!(
-                    "note: {}:{} {path} is not inspected, and its server takes whoever connects for you, who started the sandbox",
-                    origin.source, origin.line
-                );
-                terminal::print(&terminal::escape(&text));
-            }
-            for rule in policy.network.allow.iter().filter(|rule| rule.value.http.is_none()) {
-                let what = match rule.value.protocol {
-                    Protocol::Http => continue,
-                    Protocol::Tls => {
-                        "only the server's name in TLS is looked at; behind it, the server may lead elsewhere"
-                    }
-                    Protocol::Tcp => "only the address is looked at",
-                    _ => "only the first message of the client is looked at",
-                };
-                let (origin, endpoint) = (&rule.origin, &rule.value.endpoint);
-                let text =
-                    format!("note: {}:{} {endpoint} is not inspected: {what}", origin.source, origin.line);
-                terminal::print(&terminal::escape(&text));
-            }
-            Ok(0)
-        }
-        Err(diagnostics) => Err(Failure::report(diagnostics.render(terminal::colour()))),
     }
+}
+
+fn look(policy: &Policy, invoker: &Invoker, arguments: &Arguments) -> Vec<Finding> {
+    // Without `.` in it, as findings show it.
+    let workspace: PathBuf =
+        chosen::workspace(policy, invoker, arguments.workspace.as_deref()).components().collect();
+    let search: Vec<PathBuf> = match invoker.variables.get(std::ffi::OsStr::new("PATH")) {
+        Some(path) if !arguments.no_host => {
+            std::env::split_paths(path).filter(|path| path.is_absolute()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let subject = Subject { policy, workspace: &workspace, search: &search, look: !arguments.no_host };
+    let mut findings = ringfence_audit::audit(&subject);
+    if !arguments.no_host {
+        for (origin, refused) in survey::missing(policy, invoker, &workspace) {
+            // Where a rule is known, it is shown as such.
+            let what =
+                if origin.is_some() { refused.cause } else { format!("{}: {}", refused.part, refused.cause) };
+            findings.push(ringfence_audit::would_not_run(origin.as_ref(), what, refused.remedy));
+        }
+        ringfence_audit::rank(&mut findings);
+    }
+    findings
+}
+
+fn print_sarif(findings: &[Finding], file: &str, invoker: &Invoker) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    super::print_json(&ringfence_audit::sarif(findings, version, file, Path::new(&invoker.cwd)))
+}
+
+fn number(findings: &[&Finding], level: Level) -> usize {
+    findings.iter().filter(|finding| finding.level == level).count()
+}
+
+/// The verdict, then the findings, the worst first.
+fn human(shown: &str, findings: &[Finding], counted: &[&Finding], refused: bool) -> String {
+    let counts: Vec<String> = Level::ALL
+        .into_iter()
+        .filter_map(|level| Some((number(counted, level), level)).filter(|(number, _)| *number > 0))
+        .map(|(number, level)| format!("{number} {level}"))
+        .collect();
+    let open = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
+    let runs = if refused { "valid, but `run` would refuse it on this host" } else { "valid" };
+    let mut text = format!("{shown}: {runs}; {open}\n");
+    for finding in findings {
+        let colour = match finding.level {
+            Level::High => 31,
+            Level::Medium => 33,
+            Level::Low => 36,
+            Level::Note => 32,
+        };
+        let place = match finding.line {
+            0 => finding.file.clone(),
+            line => format!("{}:{line}", finding.file),
+        };
+        let accepted = if finding.accepted { " (accepted)" } else { "" };
+        let one_line = |text: &str| terminal::escape(text.replace('\n', "\\n"));
+        let _ = writeln!(
+            text,
+            "\n\u{1b}[1;{colour}m{:<6}\u{1b}[0m {}  {}{accepted}\n       {}\n       why: {}\n       do:  {}",
+            finding.level,
+            finding.rule.id,
+            one_line(&place),
+            one_line(&finding.what),
+            one_line(&finding.why),
+            one_line(&finding.remedy),
+        );
+    }
+    text
 }

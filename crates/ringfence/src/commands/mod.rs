@@ -17,6 +17,7 @@ pub(crate) mod man;
 pub(crate) mod pick;
 pub(crate) mod plan;
 pub(crate) mod presets;
+pub(crate) mod probe;
 pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod run;

@@ -1,0 +1,117 @@
+//! Calls about sockets of a network in tier `landlock`, where init makes and connects them (`hosted/sockets.rs`).
+
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use ringfence_sys::seccomp::{self, Notification};
+use ringfence_void::{First, Ledger};
+use rustix::fs::{self, OFlags};
+use rustix::io::Errno;
+
+use super::{Connections, Fate, MOST_WAITING, Verdict, Waiting, attempt, group, program, scarce, take};
+use crate::hosted::{Held, Made};
+use crate::reach::{self, Reach};
+use crate::report::{Refusal, Refused};
+
+/// Why a packet is refused.
+const DATAGRAMS: &str = "UDP leaves a sandbox only as a question for a name";
+
+impl Connections {
+    /// A call about a socket of a network, in tier `landlock`.
+    pub(super) fn socket(
+        &mut self,
+        call: &Notification,
+        calls: &mut Ledger,
+        reach: &mut Reach,
+    ) -> Option<Refusal> {
+        let process = group(call.thread).unwrap_or(call.thread);
+        let mut met = None;
+        let made = match &mut reach.sockets {
+            Some(sockets) => sockets.judge(&self.listener, call, &mut |number| met = Some(number)),
+            None => Made::Refused,
+        };
+        if let Some(met) = met {
+            reach.meet(met, process, program(process));
+        }
+        let _ = match made {
+            Made::Answered => Ok(()),
+            Made::Proceed => seccomp::proceed(self.listener.as_fd(), call.id),
+            Made::Answer(outcome) => seccomp::answer(self.listener.as_fd(), call.id, outcome),
+            Made::Refused => return self.refuse(call, calls),
+            Made::Unreachable(asked) => {
+                let (host, port) = (asked.ip().to_canonical().to_string(), asked.port());
+                let program = program(process);
+                // A flood of them is counted.
+                if let First::New(number) =
+                    calls.note(&[b"u", host.as_bytes(), &port.to_ne_bytes(), program.as_bytes()])
+                {
+                    let what = Refused::Network { host, port, rule: DATAGRAMS.into(), source: 0 };
+                    self.unwritten.insert(number, (call.id, Fate::Fails(Errno::CONNREFUSED)));
+                    return Some(Refusal { number, process, program, what });
+                }
+                seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::CONNREFUSED))
+            }
+        };
+        None
+    }
+
+    /// A connect of a socket of a network, in tier `landlock`: made on init's own copy, to the gateway.
+    pub(super) fn lead(
+        &mut self,
+        call: &Notification,
+        bytes: &[u8],
+        reach: &mut Reach,
+    ) -> Result<Verdict, Errno> {
+        let asked = reach::parse(bytes).ok_or(Errno::INVAL)?;
+        let process = group(call.thread)?;
+        let Some(sockets) = &reach.sockets else { return Err(Errno::NETUNREACH) };
+        let socket = match sockets.held(call)? {
+            Held::Stream(socket) => socket,
+            // Where that is forbidden, as in many containers, it stays what it is.
+            Held::Done => take(call).map_err(|_| Errno::ISCONN)?,
+            Held::Asker if asked.port() != reach::DNS => return Err(Errno::NETUNREACH),
+            Held::Asker => {
+                let sockets = reach.sockets.as_mut().ok_or(Errno::NETUNREACH)?;
+                return sockets.asks(call, asked).map(|()| Verdict::Done);
+            }
+            Held::Unix(_) => return Err(Errno::INVAL),
+            Held::Other => return Err(Errno::AFNOSUPPORT),
+        };
+        let door = sockets.door(&socket, asked)?;
+        if !seccomp::still_waits(self.listener.as_fd(), call.id) {
+            return Err(Errno::SRCH);
+        }
+        if let Some(what) = reach.refuses_here(asked) {
+            let refusal = Refusal { number: 0, process, program: program(process), what };
+            return Ok(Verdict::Refuse(refusal, Errno::CONNREFUSED));
+        }
+        let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
+        let outcome = attempt(&socket, &door);
+        if matches!(outcome, Ok(()) | Err(Errno::INPROGRESS))
+            && let Some(sockets) = &mut reach.sockets
+            && let Err(errno) = sockets.begun(&socket, asked)
+        {
+            let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
+            return Err(errno);
+        }
+        reach.note(&socket, process, || program(process));
+        match outcome {
+            Err(Errno::INPROGRESS) if blocking => {
+                if self.waiting.len() >= MOST_WAITING || scarce(&socket) {
+                    return Err(Errno::CONNREFUSED);
+                }
+                let (id, address) = (call.id, door);
+                self.waiting.push(Waiting {
+                    id,
+                    socket,
+                    address,
+                    again: false,
+                    own_peer: false,
+                    _held: None,
+                });
+                Ok(Verdict::Later)
+            }
+            outcome => outcome.map(|()| Verdict::Done),
+        }
+    }
+}

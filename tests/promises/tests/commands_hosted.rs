@@ -1,0 +1,92 @@
+//! `commands` where no mount and no namespace helps: what differs from the other tier, whose tests run here as well.
+
+use ringfence_promises::{Outcome, Place};
+
+fn place() -> Place {
+    Place { hosted: true, ..Place::new() }
+}
+
+fn start(place: &Place, policy: &str, command: &[&str]) -> Outcome {
+    let path = place.policy(policy);
+    let mut arguments = vec!["run", "--quiet", "--policy", &path, "--workspace", ".", "--"];
+    arguments.extend(command);
+    place.ringfence(&arguments)
+}
+
+/// Loads a copy of a library of the host's as code: by the loader, and by a mapping of its own.
+const LOADS: &str = "import ctypes, ctypes.util, mmap, os, shutil, sys\n\
+    name = ctypes.util.find_library('m')\n\
+    found = [d + '/' + name for d in ('/lib/x86_64-linux-gnu', '/lib/aarch64-linux-gnu', '/lib64', '/usr/lib') if os.path.exists(d + '/' + name)][0]\n\
+    ctypes.CDLL(found)\n\
+    shutil.copy(found, sys.argv[1])\n\
+    for load in (lambda: ctypes.CDLL(sys.argv[1]), lambda: mmap.mmap(os.open(sys.argv[1], 0), 4096, prot=5, flags=2)):\n\
+    \x20   try: load(); print('loaded', end=' ')\n\
+    \x20   except OSError as error: print('refused', end=' ')\n\
+    mmap.mmap(os.open(sys.argv[1], 0), 4096, prot=1, flags=2)\n\
+    memory = os.memfd_create('x', 8); os.ftruncate(memory, 4096)\n\
+    mmap.mmap(memory, 4096, prot=5, flags=1); mmap.mmap(-1, 4096, prot=7); print('own')\n";
+
+#[test]
+fn code_is_loaded_from_where_programs_may_start() {
+    let place = place();
+    place.write("load.py", LOADS);
+    let with = |more: &str| format!("[commands]\nallow = [\"python3\", \"ldconfig?\"]\n{more}");
+    let outcome = start(&place, &with("from_workspace = false"), &["python3", "load.py", "./x.so"]);
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "refused refused own\n"), "{outcome:?}");
+    let events = place.ringfence(&["explain", "--json"]).out;
+    assert!(events.contains("x.so") && events.contains("execute"), "{events}");
+    let outcome = start(&place, &with("from_workspace = true"), &["python3", "load.py", "./x.so"]);
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "loaded loaded own\n"), "{outcome:?}");
+}
+
+#[test]
+fn the_workspace_is_meant_wherever_its_copy_lies() {
+    let place = place();
+    place.write("no/x", "SECRET");
+    place.write("yes/x", "content ");
+    let workspace = place.workspace.display();
+    for list in [
+        format!("deny = [\"cat {workspace}/no/**\"]"),
+        "deny = [\"cat ./no/**\"]".to_owned(),
+        format!("allow = [\"sh -c *\", \"cat {workspace}/yes/*\"]"),
+        "allow = [\"sh -c *\", \"cat ./yes/*\"]".to_owned(),
+    ] {
+        let script = "cat no/x; cat $PWD/no/x; cat $PWD/../copy/no/x; cat ./yes/.././no/x; cd no; cat x; cat $PWD/x; \
+                      cd ../yes; cat x; cat $PWD/x; cat ../no/x";
+        let outcome = start(&place, &format!("[commands]\n{list}"), &["sh", "-c", script]);
+        assert_eq!(outcome.out, "content content ", "{list}: {outcome:?}");
+        assert_eq!(outcome.err.matches("enied").count(), 7, "{list}: {outcome:?}");
+    }
+}
+
+#[test]
+fn who_hides_its_memory_starts_nothing() {
+    let place = place();
+    let script = "import ctypes, os\n\
+        ctypes.CDLL(None).prctl(4, 0)\n\
+        try: os.execv('/usr/bin/echo', ['echo', 'started'])\n\
+        except OSError as error: print(error.errno)\n";
+    place.write("t.py", script);
+    let outcome = start(&place, "[commands]\ndeny = [\"id\"]", &["python3", "t.py"]);
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "13\n"), "{outcome:?}");
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(explained.contains("cannot be read"), "{explained}");
+}
+
+#[test]
+fn what_a_list_names_is_nothing_that_the_task_writes() {
+    let place = place();
+    let tool = place.write(place.base.path().join("bin/tool"), "#!/bin/sh\necho ran\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (tool, tree) = (tool.display(), tool.parent().unwrap().display());
+    let listed = format!("[commands]\nallow = [\"{tool}\", \"sh -c *\"]");
+    let policy = format!("[files]\nwrite = [\"{tree}\"]\n{listed}");
+    let outcome = start(&place, &policy, &["sh", "-c", "echo ran"]);
+    assert!(outcome.status == 125 && outcome.out.is_empty(), "{outcome:?}");
+    assert!(outcome.err.contains("files.write") && outcome.err.contains("hint:"), "{outcome:?}");
+    // The same in an executable tree is a program, and the tree stays as it is.
+    let policy = format!("[files]\nexec = [\"{tree}\"]\n{listed}");
+    let script = format!("{tool}; echo x > {tree}/new; cp /bin/true {tool}; {tool}");
+    let outcome = start(&place, &policy, &["sh", "-c", &script]);
+    assert_eq!(outcome.out, "ran\nran\n", "{outcome:?}");
+}
