@@ -37,6 +37,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("javac", "default-jdk-headless"),
     ("psql", "postgresql-client"),
     ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
     ("wget", "wget"),
 ];
 

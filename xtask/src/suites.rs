@@ -58,8 +58,13 @@ pub(crate) fn as_caller(all: bool) -> Result<Count, String> {
     counted(&mut command)
 }
 
-/// Builds that take minutes: where the suite is run as root and as an ordinary user, its short form runs them as the latter alone.
-const ONCE: [&str; 2] = ["configure_make_and_make_check", "configure_and_make_are_not_disturbed"];
+/// What takes long: where the suite is run as root and as an ordinary user, its short form runs it as the latter alone.
+const ONCE: [&str; 4] = [
+    "configure_make_and_make_check",
+    "configure_and_make_are_not_disturbed",
+    "everything_once_more_as_an_unprivileged_user",
+    "captures::editors_and_pagers",
+];
 
 /// What is the same in tier `landlock`; the rest is of mounts, or of paths that a copy does not keep.
 const SAME: [&str; 10] = [

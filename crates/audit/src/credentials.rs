@@ -12,19 +12,21 @@ use crate::rules;
 pub(crate) fn look(policy: &Policy, workspace: &Path, looked: bool, found: &mut Found) {
     let judge = looked.then(|| Judge::new(policy, workspace));
     for (name, rule) in &policy.credentials {
-        readable(name, rule, policy, judge.as_ref(), found);
+        for source in rule.value.source.parts() {
+            readable(name, (rule, source), policy, judge.as_ref(), found);
+        }
         wide(name, rule, found);
     }
 }
 
 fn readable(
     name: &str,
-    rule: &Rule<Credential>,
+    (rule, source): (&Rule<Credential>, &SecretSource),
     policy: &Policy,
     judge: Option<&Judge<'_>>,
     found: &mut Found,
 ) {
-    let (what, remedy) = match &rule.value.source {
+    let (what, remedy) = match source {
         SecretSource::File(path) => {
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());
             let reads = |judge: &Judge<'_>| {
@@ -48,7 +50,7 @@ fn readable(
                 format!("take `{variable}` out of `environment.pass`"),
             )
         }
-        SecretSource::Command(_) => return,
+        SecretSource::Command(_) | SecretSource::SshAgent(_) | SecretSource::Oauth(_) => return,
     };
     let why = "what the task holds itself, it can send anywhere; the gateway's bounds mean nothing then";
     found.add(&rules::CREDENTIAL_READABLE, Some(&rule.origin), what, why, remedy);
@@ -97,6 +99,10 @@ fn wide(name: &str, rule: &Rule<Credential>, found: &mut Found) {
             }
             _ => {}
         }
+    }
+    // A key of ssh goes on no request.
+    if credential.ssh() {
+        return;
     }
     let (methods, paths) = (&credential.http.methods, &credential.http.paths);
     let all = |pattern: &str| matches!(pattern, "/**" | "/*" | "**");

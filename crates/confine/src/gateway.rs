@@ -68,8 +68,12 @@ pub struct Held {
     pub name: String,
     /// What the policy says of it.
     pub credential: Credential,
-    /// What the task sees; `None`: nothing.
+    /// What the task sees; `None`: nothing. Of a key of ssh it is the public one, as base64.
     pub placeholder: Option<String>,
+    /// The keys of the hosts that a key of ssh is for, each with `HOST:PORT`.
+    pub host_keys: Vec<(String, Vec<u8>)>,
+    /// It is of no use until the owner grants it.
+    pub waits: bool,
 }
 
 /// What it is told afterwards.
@@ -88,6 +92,15 @@ pub enum GatewayTell {
     },
     /// It may not any more; what is open to it ends.
     Unreach(u32),
+    /// A credential may be used.
+    Use {
+        /// Names this grant.
+        number: u32,
+        /// Which.
+        name: String,
+    },
+    /// It may not any more, and is dropped.
+    Unuse(u32),
 }
 
 /// The gateway of one sandbox. Ends when this is dropped.
@@ -154,7 +167,8 @@ impl Gateway {
         let asked: Vec<_> = keeper.iter().map(|keeper| keeper.asked.as_fd()).collect();
         channel::send(self.socket.as_fd(), &GatewayFirst::Hold(held, count), &asked).map_err(&failed)?;
         for (number, bytes) in known {
-            keeper::packet(self.socket.as_fd(), *number, keeper::About::Value, bytes).map_err(&failed)?;
+            keeper::packet(self.socket.as_fd(), *number, keeper::About::Value, keeper::FOREVER, bytes)
+                .map_err(&failed)?;
         }
         match report::receive(self.socket.as_fd()) {
             Some((Message::Answer { done: true, .. }, _)) => Ok(()),
@@ -177,7 +191,8 @@ impl Gateway {
         let names = known.iter().map(|(name, _)| name.clone()).collect();
         channel::send(self.socket.as_fd(), &GatewayFirst::Watch(action, names), &[]).map_err(&failed)?;
         for (number, (_, bytes)) in (0..).zip(known) {
-            keeper::packet(self.socket.as_fd(), number, keeper::About::Value, bytes).map_err(&failed)?;
+            keeper::packet(self.socket.as_fd(), number, keeper::About::Value, keeper::FOREVER, bytes)
+                .map_err(&failed)?;
         }
         Ok(())
     }
@@ -189,7 +204,7 @@ impl Gateway {
         // A server on a socket of the host sees who connects: that is the invoker.
         let told = plan.hosted.is_some();
         let other = mapped || told && outside_uid != rustix::process::geteuid().as_raw();
-        let ids = (other && rules.unix().is_empty()).then_some((outside_uid, outside_gid));
+        let ids = (other && !rules.host_sockets()).then_some((outside_uid, outside_gid));
         let orders = GatewayFirst::Serve(GatewayOrders { rules: rules.clone(), ids, told });
         channel::send(self.socket.as_fd(), &orders, &[]).map_err(&failed)?;
         self.giving.take().ok_or_else(|| failed(Errno::BADF))

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ringfence_policy::SecretSource;
 use rustix::io::Errno;
@@ -17,10 +18,14 @@ use crate::{channel, nascent};
 
 /// The first word of its command line.
 pub const NAME: &str = "ringfence-keeper";
+/// Bytes of the longest question of the gateway.
+pub const QUESTION: usize = 64 << 10;
 /// Bytes of the longest secret.
 pub const LONGEST: usize = 8 << 10;
-/// Bytes in front of what a packet holds: the number of the credential, and what it is about.
-pub const HEAD: usize = 5;
+/// Bytes in front of what a packet holds: the number of the credential, what it is about, and how many seconds it is good for.
+pub const HEAD: usize = 9;
+/// It is good for a time that nobody told.
+pub const FOREVER: u32 = u32::MAX;
 
 /// One secret that it fetches.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +36,8 @@ pub struct Fetching {
     pub source: SecretSource,
     /// It is not looked at at the start: its placeholder has this form.
     pub like: Option<String>,
+    /// It is keys of AWS, in one of their forms.
+    pub aws: bool,
 }
 
 /// What it answers at the start, for each: a placeholder, or why there is none.
@@ -46,13 +53,19 @@ pub enum About {
     Failure = 2,
     /// The secret is another one from now on.
     Changed = 3,
+    /// A signature; the number of the question stands in front.
+    Signed = 4,
+    /// Why there is none; likewise.
+    Unsigned = 5,
 }
 
 impl About {
     /// From the number in a packet.
     #[must_use]
     pub fn of(byte: u8) -> Option<Self> {
-        [Self::Value, Self::Failure, Self::Changed].into_iter().find(|about| *about as u8 == byte)
+        [Self::Value, Self::Failure, Self::Changed, Self::Signed, Self::Unsigned]
+            .into_iter()
+            .find(|about| *about as u8 == byte)
     }
 }
 
@@ -109,21 +122,44 @@ pub fn placeholders(told: BorrowedFd<'_>, placeholders: &Placeholders) -> Result
     channel::send(told, placeholders, &[])
 }
 
-/// One packet to the gateway. `bytes` holds [`HEAD`] bytes of room, then what it is about.
+/// One packet to the gateway. `bytes` holds [`HEAD`] bytes of room, then what it is about, which is good for `seconds`.
 ///
 /// # Errors
 /// The kernel's.
-pub fn packet(socket: BorrowedFd<'_>, number: u32, about: About, bytes: &mut [u8]) -> Result<(), Errno> {
+pub fn packet(
+    socket: BorrowedFd<'_>,
+    number: u32,
+    about: About,
+    seconds: u32,
+    bytes: &mut [u8],
+) -> Result<(), Errno> {
     if let Some((first, _)) = bytes.split_at_mut_checked(HEAD) {
-        first.copy_from_slice(&[&number.to_ne_bytes()[..], &[about as u8]].concat());
+        first.copy_from_slice(&[&number.to_ne_bytes()[..], &[about as u8], &seconds.to_ne_bytes()].concat());
     }
     rustix::net::send(socket, bytes, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// The number and the kind of a packet, and what it holds.
+/// A packet that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// Of which credential.
+    pub number: u32,
+    /// What it is about.
+    pub about: About,
+    /// How long it is good, if that was told.
+    pub left: Option<Duration>,
+    /// What it holds.
+    pub bytes: &'a [u8],
+}
+
+/// Reads one.
 #[must_use]
-pub fn read(packet: &[u8]) -> Option<(u32, About, &[u8])> {
+pub fn read(packet: &[u8]) -> Option<Packet<'_>> {
     let (head, bytes) = packet.split_at_checked(HEAD)?;
-    let (number, about) = head.split_at_checked(4)?;
-    Some((u32::from_ne_bytes(number.try_into().ok()?), About::of(*about.first()?)?, bytes))
+    let (number, rest) = head.split_at_checked(4)?;
+    let (about, seconds) = rest.split_first()?;
+    let seconds = u32::from_ne_bytes(seconds.try_into().ok()?);
+    let left = (seconds != FOREVER).then(|| Duration::from_secs(u64::from(seconds)));
+    let number = u32::from_ne_bytes(number.try_into().ok()?);
+    Some(Packet { number, about: About::of(*about)?, left, bytes })
 }

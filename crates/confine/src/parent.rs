@@ -214,6 +214,21 @@ impl Boundary {
         let _ = self.tell(&Request::Unreach { number }, &[]);
     }
 
+    /// A credential may be used; `number` names this grant.
+    ///
+    /// # Errors
+    /// There is no gateway that could.
+    pub fn lend(&self, number: u32, name: String) -> Result<(), Failure> {
+        let gateway = self.gateway.as_ref().ok_or_else(|| fail("granting a credential")(Errno::NOTCONN))?;
+        gateway.tell(&GatewayTell::Use { number, name });
+        Ok(())
+    }
+
+    /// It may not any more.
+    pub fn take_back(&self, number: u32) {
+        self.gateway.iter().for_each(|gateway| gateway.tell(&GatewayTell::Unuse(number)));
+    }
+
     /// A command or connection that was refused, and not told so yet, is judged again.
     pub fn retry(&self, number: u32) {
         match &self.gateway {

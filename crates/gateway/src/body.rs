@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::mask::Mask;
 use crate::search::{Found, Search, Stop};
+use crate::unpack::Unpacked;
 
 /// A body of either direction.
 pub(crate) type Carried = Pin<Box<dyn Body<Data = Bytes, Error = Stopped>>>;
@@ -51,8 +52,54 @@ pub(crate) fn whole(bytes: Bytes) -> Carried {
     Box::pin(Full::new(bytes).map_err(|never: Infallible| match never {}))
 }
 
+/// The body of a request.
+pub(crate) enum Own {
+    Coming(Incoming),
+    Whole(Bytes),
+}
+
+impl Own {
+    /// All of it, or why not.
+    pub(crate) async fn collected(self, most: usize) -> Result<Bytes, String> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes),
+            Self::Coming(body) => match Limited::new(body, most).collect().await {
+                Ok(collected) => Ok(collected.to_bytes()),
+                Err(error) if error.is::<LengthLimitError>() => Err(format!(
+                    "its signature is over a body of more than {most} bytes, which is not kept: send its hash as `X-Amz-Content-Sha256`, or `UNSIGNED-PAYLOAD`"
+                )),
+                Err(_) => Err("its body did not come to its end".to_owned()),
+            },
+        }
+    }
+
+    /// As it comes.
+    pub(crate) fn plain(self) -> Carried {
+        match self {
+            Self::Coming(body) => plain(body),
+            Self::Whole(bytes) => whole(bytes),
+        }
+    }
+}
+
+/// What was found in a body that is there, or the body.
+fn looked(bytes: Bytes, mut search: Search, found: &Seen) -> Result<Carried, Stop> {
+    match search.push(&bytes).or_else(|| search.end()) {
+        Some(Found::Stop(stop)) => Err(stop),
+        Some(Found::Warn(hit)) => {
+            found.warn(hit);
+            Ok(whole(bytes))
+        }
+        None => Ok(whole(bytes)),
+    }
+}
+
 /// The body of a request: a small one is looked at before anything is sent, a large one while it is.
-pub(crate) async fn searched(body: Incoming, mut search: Search, found: &Seen) -> Result<Carried, Stop> {
+pub(crate) async fn searched(body: Own, search: Search, found: &Seen) -> Result<Carried, Stop> {
+    let body = match body {
+        Own::Whole(bytes) => return looked(bytes, search, found),
+        Own::Coming(body) => body,
+    };
     if body.size_hint().exact().is_none_or(|size| size > WHOLE) {
         let waiting = VecDeque::new();
         return Ok(Box::pin(Searched {
@@ -66,17 +113,7 @@ pub(crate) async fn searched(body: Incoming, mut search: Search, found: &Seen) -
     }
     // It has trailers only if its length was not told.
     match Limited::new(body, usize::try_from(WHOLE).unwrap_or(usize::MAX)).collect().await {
-        Ok(collected) => {
-            let bytes = collected.to_bytes();
-            match search.push(&bytes).or_else(|| search.end()) {
-                Some(Found::Stop(stop)) => Err(stop),
-                Some(Found::Warn(hit)) => {
-                    found.warn(hit);
-                    Ok(whole(bytes))
-                }
-                None => Ok(whole(bytes)),
-            }
-        }
+        Ok(collected) => looked(collected.to_bytes(), search, found),
         // Who sends it went away.
         Err(_) => Ok(Box::pin(Broken)),
     }
@@ -227,13 +264,14 @@ impl Body for Searched {
 }
 
 /// The body of an answer to a request that a secret was put on.
-pub(crate) fn masked(body: Incoming, mask: Mask) -> Carried {
-    Box::pin(Masked { inner: body, mask, trailers: None, ended: false })
+pub(crate) fn masked(body: Incoming, mask: Mask, packed: Option<Unpacked>) -> Carried {
+    Box::pin(Masked { inner: body, mask, packed, trailers: None, ended: false })
 }
 
 struct Masked {
     inner: Incoming,
     mask: Mask,
+    packed: Option<Unpacked>,
     /// They come behind what is left of the body.
     trailers: Option<HeaderMap>,
     ended: bool,
@@ -255,7 +293,9 @@ impl Body for Masked {
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        let part = own.mask.push(&data);
+                        let unpacked = own.packed.as_mut().map(|packed| packed.push(&data)).transpose();
+                        let Ok(unpacked) = unpacked else { return Poll::Ready(Some(Err(Stopped::Refused))) };
+                        let part = own.mask.push(unpacked.as_deref().unwrap_or(&data));
                         if !part.is_empty() {
                             return Poll::Ready(Some(Ok(Frame::data(part))));
                         }
@@ -268,7 +308,15 @@ impl Body for Masked {
                     }
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(Stopped::Ended(error)))),
-                None => own.ended = true,
+                None => {
+                    own.ended = true;
+                    let last = own.packed.as_mut().map_or(Ok(Vec::new()), Unpacked::end);
+                    let Ok(last) = last else { return Poll::Ready(Some(Err(Stopped::Refused))) };
+                    let part = own.mask.push(&last);
+                    if !part.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(part))));
+                    }
+                }
             }
         }
         let rest = own.mask.rest();
@@ -283,6 +331,9 @@ impl Body for Masked {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.packed.is_some() {
+            return SizeHint::default();
+        }
         self.inner.size_hint()
     }
 }

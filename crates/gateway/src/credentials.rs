@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,17 +13,25 @@ use hyper::{Request, Uri};
 use memchr::memmem;
 use ringfence_confine::gateway::Held;
 use ringfence_leaks::Known;
-use ringfence_policy::{Form, HttpRequest, SecretSource, decide_http};
+use ringfence_policy::{AwsScope, Form, HttpRequest, SecretSource, decide_http};
 use rustix::io::Errno;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Gateway;
 use crate::connection::Target;
 use crate::mask::Mask;
+use crate::sigv4::{self, Keys};
 use crate::vault::Vault;
 
 /// Headers that say who asks. Where a credential says that, another one would send what the task has to somebody else's account.
 static IDENTITIES: &[&str] =
     &["authorization", "x-api-key", "api-key", "x-goog-api-key", "private-token", "x-auth-token"];
+/// Where keys of AWS stand in the head of a request.
+static SIGNED: &[&str] = &["authorization", "x-amz-security-token"];
+/// So many bodies are kept at one time, each of at most [`LONGEST_BODY`] bytes.
+const BODIES: usize = 4;
+/// Bytes of a body that is signed with its request.
+pub(crate) const LONGEST_BODY: usize = 16 << 20;
 /// Bytes of a request's line in a record.
 const SHOWN: usize = 200;
 
@@ -36,6 +45,10 @@ pub(crate) struct Credentials {
     pub(crate) vault: Rc<Vault>,
     /// Where each was used, and how often since that was last told.
     used: RefCell<Uses>,
+    /// Those that were granted, by the numbers of their grants.
+    lent: RefCell<HashMap<u32, String>>,
+    /// So many bodies wait whole for a signature.
+    room: Arc<Semaphore>,
 }
 
 /// Why a request is not sent.
@@ -55,6 +68,8 @@ struct Put<'a> {
 pub(crate) struct Used {
     pub(crate) mask: Mask,
     numbers: Vec<usize>,
+    /// Kept until the request is answered.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Credentials {
@@ -64,19 +79,60 @@ impl Credentials {
             (fetched, one.credential.refresh)
         };
         let kinds: Vec<_> = held.iter().map(kind).collect();
-        Ok(Self { held, vault: Rc::new(Vault::new(&kinds, asked)?), used: RefCell::default() })
+        Ok(Self {
+            held,
+            vault: Rc::new(Vault::new(&kinds, asked)?),
+            used: RefCell::default(),
+            lent: RefCell::default(),
+            room: Arc::new(Semaphore::new(BODIES)),
+        })
+    }
+
+    /// The owner grants one.
+    pub(crate) fn lend(&self, number: u32, name: &str) {
+        self.lent.borrow_mut().insert(number, name.to_owned());
+    }
+
+    /// It ends; what was fetched is dropped.
+    pub(crate) fn take_back(&self, number: u32) {
+        let Some(name) = self.lent.borrow_mut().remove(&number) else { return };
+        for (number, _) in (0..).zip(&self.held).filter(|(_, one)| one.name == name) {
+            self.vault.forget(number);
+        }
+    }
+
+    /// Why it is of no use now, if it is not.
+    pub(crate) fn waits(&self, one: &Held) -> Option<String> {
+        let lent = !one.waits || self.lent.borrow().values().any(|name| *name == one.name);
+        (!lent).then(|| {
+            format!(
+                "it is not granted: its owner does that by `ringfence grant RUN --credential {} --for 10m`",
+                one.name
+            )
+        })
     }
 
     /// What must not leave but where it is replaced: each placeholder with the name of its credential.
     pub(crate) fn placeholders(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.held.iter().filter_map(|one| Some((one.name.as_str(), one.placeholder.as_deref()?)))
+        self.held.iter().flat_map(|one| parts(one).map(|part| (one.name.as_str(), part)))
+    }
+
+    /// The keys of ssh among them, by their numbers.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (u32, &Held)> {
+        (0..).zip(&self.held).filter(|(_, one)| one.credential.ssh())
     }
 
     /// Those secrets that are there right now, or were before.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Known> {
         (0..).zip(&self.held).flat_map(|(number, one)| {
-            let known = |value| Known { name: format!("the credential `{}`", one.name), value };
-            self.vault.here(number).into_iter().map(known)
+            let name = format!("the credential `{}`", one.name);
+            let values: Vec<Vec<u8>> = match one.credential.aws() {
+                // The id of the keys is told to everybody.
+                true => self.vault.here(number).iter().flat_map(|whole| pieces(whole).skip(1)).collect(),
+                false => self.vault.here(number),
+            };
+            let values = values.into_iter().filter(|value| !value.is_empty());
+            values.map(move |value| Known { name: name.clone(), value }).collect::<Vec<_>>()
         })
     }
 
@@ -85,12 +141,17 @@ impl Credentials {
         let mut mask = Mask::default();
         for (number, one) in (0..).zip(&self.held) {
             for secret in self.vault.here(number) {
+                if one.credential.aws() {
+                    let mut stand = parts(one);
+                    pieces(&secret).for_each(|piece| mask.hide(&piece, stand.next()));
+                    continue;
+                }
                 mask.hide(&secret, one.placeholder.as_deref());
                 for form in &one.credential.inject {
                     match form {
                         Form::Query(_) => mask.hide(escaped(&secret).as_bytes(), None),
                         Form::Basic(_) => mask.hide_encoded(&secret),
-                        Form::Header(..) => {}
+                        Form::Header(..) | Form::Sigv4(_) => {}
                     }
                 }
             }
@@ -98,13 +159,28 @@ impl Credentials {
         mask
     }
 
-    /// Puts secrets on a request that the rules allow, `secure` over TLS that is looked into.
+    /// Is this a request whose signature needs its body? Then there is room for that now.
+    pub(crate) async fn body_first<B>(
+        &self,
+        request: &Request<B>,
+        target: &Target,
+    ) -> Option<(OwnedSemaphorePermit, &str)> {
+        let one = self.held.iter().find(|one| one.credential.aws() && goes(one, target))?;
+        if !sigv4::signed(request) || !sigv4::needs_body(request) {
+            return None;
+        }
+        Some((Arc::clone(&self.room).acquire_owned().await.ok()?, &one.name))
+    }
+
+    /// Puts secrets on a request that the rules allow, `secure` over TLS that is looked into. `payload`: the hash of its body, if that
+    /// was needed.
     pub(crate) async fn apply<B>(
         &self,
         gateway: &Gateway,
         request: &mut Request<B>,
         target: &Target,
         secure: bool,
+        payload: Option<&str>,
     ) -> Result<Used, Denied> {
         let puts = self.judge(request, target, secure)?;
         let mut used = Used::default();
@@ -120,13 +196,21 @@ impl Credentials {
             let Some(one) = self.held.get(put.number) else { continue };
             let number = u32::try_from(put.number).unwrap_or(u32::MAX);
             let placeholder = one.placeholder.as_deref();
-            let put_it = |secret: &[u8]| place(request, put.form, placeholder, secret, &mut used.mask);
-            let placed = self.vault.with(number, put_it).await;
-            let placed = placed.and_then(|placed| placed.ok_or_else(|| "it does not fit there".to_owned()));
-            placed.map_err(|why| Denied {
-                credential: one.name.clone(),
-                rule: format!("the secret is not there: {}: {why}", one.credential.source),
+            let put_it = |secret: &[u8]| match put.form {
+                Form::Sigv4(scope) => {
+                    sign(request, placeholder, secret, (scope.as_ref(), payload), &mut used.mask)
+                }
+                form => {
+                    used.mask.hide_clothed(secret, placeholder);
+                    place(request, form, placeholder, secret, &mut used.mask)
+                        .ok_or_else(|| "it does not fit there".to_owned())
+                }
+            };
+            let denied = |rule: String| Denied { credential: one.name.clone(), rule };
+            let placed = self.vault.with(number, put_it).await.map_err(|why| {
+                denied(format!("the secret is not there: {}: {why}", one.credential.source))
             })?;
+            placed.map_err(denied)?;
             used.numbers.push(put.number);
         }
         used.mask.add(self.mask());
@@ -166,25 +250,24 @@ impl Credentials {
     /// Where secrets go, or why something is refused.
     fn judge<B>(&self, request: &Request<B>, target: &Target, secure: bool) -> Result<Vec<Put<'_>>, Denied> {
         let mut puts = Vec::new();
-        let peer = target.peer();
-        let own: Vec<bool> = self
-            .held
-            .iter()
-            .map(|one| secure && one.credential.hosts.iter().any(|host| host.is(&peer, target.port)))
-            .collect();
+        let own: Vec<bool> = self.held.iter().map(|one| secure && goes(one, target)).collect();
         for (number, one) in self.held.iter().enumerate() {
             let denied = |rule: String| Denied { credential: one.name.clone(), rule };
             let here = own.get(number).copied().unwrap_or_default();
-            let Some(placeholder) = &one.placeholder else {
+            if one.placeholder.is_none() {
                 if here
                     && covers(one, request)
                     && let Some(form) = one.credential.inject.first()
                 {
+                    if let Some(why) = self.waits(one) {
+                        return Err(denied(why));
+                    }
                     puts.push(Put { number, form });
                 }
                 continue;
-            };
-            for place in found(request, placeholder) {
+            }
+            let aws = one.credential.aws();
+            for place in parts(one).flat_map(|part| found(request, part)) {
                 if !here {
                     return Err(denied(self.elsewhere(one, target, secure)));
                 }
@@ -194,7 +277,11 @@ impl Credentials {
                         "`methods` and `paths` of the credential do not cover `{text}`"
                     )));
                 }
-                let Some(form) = one.credential.inject.iter().find(|form| fits(form, &place)) else {
+                if let Some(why) = self.waits(one) {
+                    return Err(denied(why));
+                }
+                let stands = |form: &&Form| if aws { signs(request, &place) } else { fits(form, &place) };
+                let Some(form) = one.credential.inject.iter().find(stands) else {
                     let forms: Vec<String> = one.credential.inject.iter().map(Form::text).collect();
                     let rule = format!(
                         "its placeholder stands in {place}, and the policy puts it in `{}`: add the form to `inject`, or have the program send it so",
@@ -202,7 +289,9 @@ impl Credentials {
                     );
                     return Err(denied(rule));
                 };
-                puts.push(Put { number, form });
+                if !aws || puts.iter().all(|put: &Put<'_>| put.number != number) {
+                    puts.push(Put { number, form });
+                }
             }
         }
         // Who asks is what the policy says, and nobody else.
@@ -212,11 +301,16 @@ impl Credentials {
         };
         let of_here = self.held.iter().zip(&own).find(|(_, here)| **here);
         if let Some((one, _)) = of_here
-            && let Some(name) =
-                IDENTITIES.iter().find(|name| request.headers().contains_key(**name) && !ours(name))
+            && let Some(name) = IDENTITIES
+                .iter()
+                .find(|name| request.headers().contains_key(**name) && !ours(name))
+                .or_else(|| {
+                    let other = sigv4::signed(request) && !ours("authorization");
+                    other.then_some(&"X-Amz-Signature")
+                })
         {
             let rule = format!(
-                "the header `{name}` holds something else than the placeholder: only the policy's own credential is sent to this host"
+                "`{name}` holds something else than the placeholder: only the policy's own credential is sent to this host"
             );
             return Err(Denied { credential: one.name.clone(), rule });
         }
@@ -236,6 +330,12 @@ impl Credentials {
 }
 
 impl Used {
+    /// Holds the place of a body that is kept whole.
+    pub(crate) fn in_room(mut self, room: Option<OwnedSemaphorePermit>) -> Self {
+        self._room = room;
+        self
+    }
+
     /// The server did not take a secret.
     pub(crate) fn refused(&self, credentials: &Credentials) {
         for number in &self.numbers {
@@ -275,6 +375,58 @@ fn fits(form: &Form, place: &Place) -> bool {
         (Form::Query(own), Place::Parameter(name)) => own == name,
         _ => false,
     }
+}
+
+/// The placeholders that stand for one: each part of it has its own.
+fn parts(one: &Held) -> impl Iterator<Item = &str> {
+    let most = if one.credential.aws() { 3 } else { 1 };
+    // What is public stands for nothing.
+    one.placeholder.iter().filter(|_| !one.credential.ssh()).flat_map(move |whole| whole.splitn(most, ':'))
+}
+
+/// The parts of keys of AWS: the id, the secret one and the token.
+fn pieces(whole: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    whole.splitn(3, |byte| *byte == b':').map(<[u8]>::to_vec)
+}
+
+/// Does its secret go to this host?
+fn goes(one: &Held, target: &Target) -> bool {
+    let peer = target.peer();
+    !one.credential.ssh() && one.credential.hosts.iter().any(|host| host.is(&peer, target.port))
+}
+
+/// Where the parts of keys stand on a request that is signed with them; the secret one stands nowhere.
+fn signs<B>(request: &Request<B>, place: &Place) -> bool {
+    let header = request.headers().contains_key(header::AUTHORIZATION);
+    match place {
+        Place::Header(name) => header && sigv4::signed(request) && SIGNED.contains(&name.as_str()),
+        Place::Parameter(name) => {
+            !header && ["X-Amz-Credential", "X-Amz-Security-Token"].contains(&name.as_str())
+        }
+        _ => false,
+    }
+}
+
+/// Signs a request anew; what comes back of that is masked.
+fn sign<B>(
+    request: &mut Request<B>,
+    placeholder: Option<&str>,
+    secret: &[u8],
+    (scope, payload): (Option<&AwsScope>, Option<&str>),
+    mask: &mut Mask,
+) -> Result<(), String> {
+    let line = str::from_utf8(secret).ok().and_then(Keys::parse);
+    let (Some(keys), Some(like)) = (line, placeholder.and_then(Keys::parse)) else {
+        return Err("its secret is no keys of AWS".to_owned());
+    };
+    let signature = sigv4::sign(request, like, keys, scope, payload)?;
+    mask.hide(keys.id.as_bytes(), Some(like.id));
+    mask.hide_clothed(keys.secret.as_bytes(), Some(like.secret));
+    mask.hide(signature.as_bytes(), None);
+    if let Some(token) = keys.token {
+        mask.hide_clothed(token.as_bytes(), like.token);
+    }
+    Ok(())
 }
 
 fn covers<B>(one: &Held, request: &Request<B>) -> bool {
@@ -381,6 +533,8 @@ fn place<B>(
             mask.hide(word.as_bytes(), None);
             set(request.headers_mut(), "authorization", format!("Basic {word}").as_bytes())
         }
+        // The whole request is signed.
+        Form::Sigv4(_) => None,
         Form::Query(name) => {
             let escaped = escaped(secret);
             let kept = request.uri().query().into_iter().flat_map(|query| query.split('&'));

@@ -82,7 +82,7 @@ pub(crate) fn enter(
         }
     }
     let own = process::getpid().as_raw_nonzero().get().unsigned_abs();
-    let program: Vec<Instruction> = enforcer::gateway(own, !rules.unix().is_empty())
+    let program: Vec<Instruction> = enforcer::gateway(own, rules.host_sockets())
         .iter()
         .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
         .collect();

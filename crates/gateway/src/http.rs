@@ -25,15 +25,18 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
-use crate::body::{self, Carried, Seen};
+use crate::body::{self, Carried, Own, Seen};
 use crate::connection::{Target, reset};
 use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::guard;
 use crate::inspect;
+use crate::late::{method, refuse_late, tell_late};
 use crate::overrides::overrides;
 use crate::rewrite::{leave_connection, octets, rewritten};
-use crate::search::{Found, Search, Stop};
+use crate::search::{Search, Stop};
+use crate::sigv4;
+use crate::unpack::Unpacked;
 use crate::upstream::{self, NoWay};
 use crate::websocket::{self, Tunnel};
 
@@ -262,7 +265,7 @@ impl Way {
     /// The request with the secrets that belong on it, and nothing else of them in it.
     async fn with_secrets(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         seen: &Seen,
     ) -> Result<(Request<Carried>, Used), Stop> {
         let (gateway, target) = (&self.gateway, &self.target);
@@ -277,18 +280,26 @@ impl Way {
             let line = if path { method(request.method().as_str()) } else { credentials::line(&request) };
             gateway.refusals.leak(&hit, target, line, true).await;
         }
-        let used = match credentials {
-            Some(held) => {
-                held.apply(gateway, &mut request, target, self.kind.secure).await.map_err(Stop::Credential)?
-            }
-            None => Used::default(),
-        };
         let (head, own) = request.into_parts();
+        let (mut head, mut own) = (Request::from_parts(head, ()), Own::Coming(own));
+        let mut used = Used::default();
+        if let Some(held) = credentials {
+            let (mut payload, mut room) = (None, None);
+            if let Some((place, name)) = held.body_first(&head, target).await {
+                let denied = |rule| Stop::Credential(Denied { credential: name.to_owned(), rule });
+                let whole = own.collected(credentials::LONGEST_BODY).await.map_err(denied)?;
+                (payload, room) = (Some(sigv4::hash(&whole)), Some(place));
+                own = Own::Whole(whole);
+            }
+            let applied = held.apply(gateway, &mut head, target, self.kind.secure, payload.as_deref()).await;
+            used = applied.map_err(Stop::Credential)?.in_room(room);
+        }
+        let (head, ()) = head.into_parts();
         let told = head.headers.get_all(header::CONTENT_ENCODING).iter();
         let told: Vec<&str> = told.map(|value| value.to_str().unwrap_or("?")).collect();
         let own = match Search::new(credentials, watch, &told.join(",")) {
             Some(search) => body::searched(own, search, seen).await?,
-            None => body::plain(own),
+            None => own.plain(),
         };
         Ok((Request::from_parts(head, own), used))
     }
@@ -322,11 +333,27 @@ impl Way {
             used.refused(credentials);
         }
         let (mut head, own) = response.into_parts();
+        let encoding = head.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+        let encoding = encoding.map(|word| word.trim().to_ascii_lowercase());
+        let mut packed = None;
+        if let Some(word) =
+            encoding.filter(|_| !used.is_empty()).filter(|word| !["", "identity"].contains(&word.as_str()))
+        {
+            packed = Unpacked::of(&word);
+            if packed.is_none() {
+                let why = format!(
+                    "the server answers by `Content-Encoding: {word}`, which was not asked for: a secret in it could not be masked"
+                );
+                return problem(StatusCode::BAD_GATEWAY, &why);
+            }
+            head.headers.remove(header::CONTENT_ENCODING);
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
         used.mask.head(&mut head);
         if used.mask.is_empty() {
             return Response::from_parts(head, body::plain(own));
         }
-        Response::from_parts(head, body::masked(own, used.mask))
+        Response::from_parts(head, body::masked(own, used.mask, packed))
     }
 
     async fn send(&self, mut request: Request<Carried>) -> Result<Response<Incoming>, NoWay> {
@@ -416,34 +443,6 @@ impl Way {
         tokio::task::spawn_local(connection.with_upgrades());
         Ok(Sender::One(sender))
     }
-}
-
-/// The same of what went beyond its bounds.
-fn refuse_late((gateway, target): (Rc<Gateway>, Target), why: String) {
-    tokio::task::spawn_local(async move {
-        gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
-    });
-}
-
-/// What was found in the rest of a request whose answer had begun.
-fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), found: Found) {
-    tokio::task::spawn_local(async move {
-        let method = method(&line);
-        match found {
-            Found::Stop(Stop::Credential(Denied { credential, rule })) => {
-                gateway.refusals.credential(&credential, &target, line, rule, 1).await;
-            }
-            Found::Stop(Stop::Leak(hit)) => gateway.refusals.leak(&hit, &target, method, false).await,
-            Found::Warn(hit) => gateway.refusals.leak(&hit, &target, method, true).await,
-        }
-    });
-}
-
-/// The method of a line, if it is none that somebody made up to say something.
-fn method(line: &str) -> String {
-    let word = line.split(' ').next().unwrap_or_default();
-    let known = word.len() < 17 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-    if known { word } else { "(a method that is not written down)" }.to_owned()
 }
 
 fn client() -> Client {

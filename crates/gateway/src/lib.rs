@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod authority;
 mod body;
 mod connection;
@@ -17,6 +18,7 @@ mod enclosure;
 mod guard;
 mod http;
 mod inspect;
+mod late;
 mod mask;
 mod overrides;
 mod publish;
@@ -25,7 +27,11 @@ mod relay;
 mod resolver;
 mod rewrite;
 mod search;
+mod sigv4;
 mod socket;
+mod ssh;
+pub mod token;
+mod unpack;
 mod upstream;
 mod vault;
 mod ways;
@@ -122,6 +128,12 @@ impl Gateway {
                 if let Some(ends) = self.grants.borrow_mut().remove(&number) {
                     ends.notify_waiters();
                 }
+            }
+            GatewayTell::Use { number, name } => {
+                self.credentials.iter().for_each(|credentials| credentials.lend(number, &name));
+            }
+            GatewayTell::Unuse(number) => {
+                self.credentials.iter().for_each(|credentials| credentials.take_back(number));
             }
             GatewayTell::Written(_) | GatewayTell::Again(_) => {}
         }
@@ -253,6 +265,10 @@ impl Ready {
                 }
             }
             for (path, listener) in unix {
+                if path.as_os_str() == ringfence_policy::AGENT {
+                    tokio::task::spawn_local(agent::serve(listener, Rc::clone(&gateway)));
+                    continue;
+                }
                 tokio::task::spawn_local(socket::serve(
                     path,
                     listener,

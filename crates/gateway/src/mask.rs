@@ -1,7 +1,7 @@
 //! What a server sends back of a secret that it was sent: replaced, before the task sees it.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -24,6 +24,45 @@ pub(crate) struct Mask {
     held: Vec<u8>,
 }
 
+/// Bytes from which on a secret is masked in other clothes too.
+const CLOTHED: usize = 12;
+
+/// A secret as servers write what they were sent: in hex, base64 at each place, percent-encoded, as UTF-16, reversed.
+fn clothes(secret: &[u8]) -> Vec<Vec<u8>> {
+    let hex = |digits: &[u8; 16]| -> Vec<u8> {
+        let digit = |nibble: u8| digits.get(usize::from(nibble)).copied().unwrap_or_default();
+        secret.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    };
+    let mut wide: Vec<u8> = secret.iter().flat_map(|byte| [*byte, 0]).collect();
+    // So it is found in either order of bytes.
+    wide.pop();
+    let mut percent = Vec::new();
+    for byte in secret {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => percent.push(*byte),
+            byte => percent.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    let mut all = vec![
+        hex(b"0123456789abcdef"),
+        hex(b"0123456789ABCDEF"),
+        wide,
+        percent,
+        secret.iter().rev().copied().collect(),
+    ];
+    for before in 0..3 {
+        let whole = [&vec![0; before][..], secret].concat();
+        // Letters that hold bits of what stands around it are not its own.
+        let (from, to) = ((before * 8).div_ceil(6), whole.len() * 8 / 6);
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            all.extend(engine.encode(&whole).as_bytes().get(from..to).map(<[u8]>::to_vec));
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
 impl Drop for Mask {
     fn drop(&mut self) {
         self.pairs.iter_mut().for_each(|(secret, _)| wipe(secret));
@@ -40,6 +79,16 @@ impl Mask {
         let like = placeholder.filter(|like| like.len() == secret.len());
         let stands = like.map_or_else(|| vec![b'*'; secret.len()], |like| like.as_bytes().to_vec());
         self.pairs.push((secret.to_vec(), stands));
+    }
+
+    /// Adds one that is on the request, in other clothes too.
+    pub(crate) fn hide_clothed(&mut self, secret: &[u8], placeholder: Option<&str>) {
+        self.hide(secret, placeholder);
+        // Shorter ones would be found in these by chance.
+        if secret.len() >= CLOTHED {
+            let others = clothes(secret).into_iter().filter(|other| other.len() >= CLOTHED);
+            others.for_each(|other| self.hide(&other, None));
+        }
     }
 
     /// Adds one as it is within other text in base64, whatever stands around it.
@@ -167,6 +216,35 @@ mod tests {
             assert_eq!(out.len(), expected.len());
             for (at, byte) in out.iter().enumerate().filter(|(at, byte)| **byte != expected[*at]) {
                 assert!(begins(at) && *byte == text[at], "{size}: {}", String::from_utf8_lossy(&out));
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_in_other_clothes_is_masked() {
+        let secret = b"s3cr3t/value+0123456789";
+        for before in 0..4 {
+            let text = [&b"Aut:"[..before], secret, b" x"].concat();
+            for form in [
+                text.clone(),
+                STANDARD_NO_PAD.encode(&text).into_bytes(),
+                URL_SAFE_NO_PAD.encode(&text).into_bytes(),
+                text.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
+                text.iter().rev().copied().collect(),
+                text.iter().flat_map(|byte| [0, *byte]).collect(),
+                b"a=s3cr3t%2Fvalue%2B0123456789&b".to_vec(),
+            ] {
+                let mut mask = Mask::default();
+                mask.hide_clothed(secret, None);
+                let out = [mask.push(&form), mask.rest()].concat();
+                assert_eq!(out.len(), form.len());
+                // What is left are bits of its two ends.
+                let kept = out.iter().zip(&form).filter(|(one, other)| one == other).count();
+                assert!(
+                    out.windows(12).any(|part| part == [b'*'; 12]) && kept < 22,
+                    "{kept} {before} {}",
+                    String::from_utf8_lossy(&out)
+                );
             }
         }
     }

@@ -8,11 +8,11 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringfence_confine::keeper::{self, About, HEAD, LONGEST};
+use ringfence_confine::keeper::{self, About, HEAD, LONGEST, Packet};
 use ringfence_sys::secret::{Locked, wipe};
 use rustix::io::Errno;
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout};
 
 /// How long the keeper may take; a command that it runs has less.
@@ -29,6 +29,8 @@ const ROOM: usize = 2 + LONGEST;
 
 /// Who waits for a secret.
 type Waiting = oneshot::Sender<Result<(), String>>;
+/// And for a signature.
+type Signed = oneshot::Sender<Result<Vec<u8>, String>>;
 
 /// All secrets of a sandbox, by the numbers of their credentials.
 #[derive(Debug)]
@@ -39,6 +41,9 @@ pub(crate) struct Vault {
     /// Grows when a secret is another one.
     state: Cell<u64>,
     waiting: RefCell<HashMap<u32, Vec<Waiting>>>,
+    /// Who waits for a signature: one at a time, by the number of the question.
+    signing: Mutex<u32>,
+    signed: RefCell<Option<(u32, Signed)>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +61,7 @@ struct Slot {
 }
 
 impl Slot {
-    fn put(&mut self, bytes: &[u8]) {
+    fn put(&mut self, bytes: &[u8], told: Option<Duration>) {
         if self.now() != Some(bytes) {
             self.clear();
         }
@@ -67,7 +72,7 @@ impl Slot {
         self.since = Instant::now();
         self.used.set(self.since);
         let refresh = self.refresh.map(|refresh| self.since + refresh);
-        let ends = left(bytes).map(|left| self.since + left.saturating_sub(EARLY));
+        let ends = told.or_else(|| left(bytes)).map(|left| self.since + left.saturating_sub(EARLY));
         self.until = [refresh, ends.filter(|_| self.fetched)].into_iter().flatten().min();
     }
 
@@ -138,13 +143,20 @@ impl Vault {
             }))
         };
         let slots = kinds.iter().map(slot).collect::<Result<_, Errno>>()?;
-        Ok(Self { slots, asked, state: Cell::new(1), waiting: RefCell::default() })
+        Ok(Self {
+            slots,
+            asked,
+            state: Cell::new(1),
+            waiting: RefCell::default(),
+            signing: Mutex::new(0),
+            signed: RefCell::default(),
+        })
     }
 
-    /// One that is there at the start.
-    pub(crate) fn put(&self, number: u32, bytes: &[u8]) {
+    /// One that is there, for so long if that was told.
+    pub(crate) fn put(&self, number: u32, bytes: &[u8], left: Option<Duration>) {
         if let Some(slot) = self.slot(number) {
-            slot.borrow_mut().put(bytes);
+            slot.borrow_mut().put(bytes, left);
             self.state.set(self.state.get() + 1);
         }
     }
@@ -201,6 +213,32 @@ impl Vault {
         }
     }
 
+    /// It is not used for now.
+    pub(crate) fn forget(&self, number: u32) {
+        if let Some(mut slot) = self.slot(number).map(RefCell::borrow_mut).filter(|slot| slot.fetched) {
+            slot.clear();
+        }
+    }
+
+    /// Has a key sign, which is not here: `asked` is the session, the key, the text, each with its length, and the flags.
+    ///
+    /// # Errors
+    /// It was not done: why.
+    pub(crate) async fn ask(&self, number: u32, asked: &[u8]) -> Result<Vec<u8>, String> {
+        let socket = self.asked.as_ref().ok_or("nobody can ask the agent")?;
+        let mut question = self.signing.lock().await;
+        *question = question.wrapping_add(1);
+        let packet = [&number.to_ne_bytes()[..], &question.to_ne_bytes(), asked].concat();
+        let (told, wait) = oneshot::channel();
+        *self.signed.borrow_mut() = Some((*question, told));
+        rustix::net::send(socket, &packet, rustix::net::SendFlags::NOSIGNAL)
+            .map_err(|_| "who asks the agent is gone")?;
+        timeout(PATIENCE, wait)
+            .await
+            .map_err(|_| "it did not sign in time")?
+            .map_err(|_| "it did not sign")?
+    }
+
     /// A server did not take it: it may have been changed without a word.
     pub(crate) fn doubt(&self, number: u32) {
         if let Some(slot) = self.slot(number) {
@@ -238,17 +276,27 @@ impl Vault {
     }
 
     fn hear(&self, packet: &[u8]) {
-        let Some((number, about, bytes)) = keeper::read(packet) else { return };
+        let Some(Packet { number, about, left, bytes }) = keeper::read(packet) else { return };
+        let signed = matches!(about, About::Signed | About::Unsigned);
+        if let Some((question, bytes)) = bytes.split_first_chunk().filter(|_| signed) {
+            let own = u32::from_ne_bytes(*question);
+            if let Some((_, told)) = self.signed.borrow_mut().take_if(|(waiting, _)| *waiting == own) {
+                let failed = || Err(String::from_utf8_lossy(bytes).into_owned());
+                let _ = told.send(if about == About::Signed { Ok(bytes.to_vec()) } else { failed() });
+            }
+            return;
+        }
         let outcome = match about {
+            About::Signed | About::Unsigned => return,
             About::Failure => Err(String::from_utf8_lossy(bytes).into_owned()),
             About::Value => {
-                self.put(number, bytes);
+                self.put(number, bytes, left);
                 Ok(())
             }
             About::Changed => {
                 // One that was dropped is fetched when it is used.
                 if self.slot(number).is_some_and(|slot| slot.borrow().length > 0) {
-                    self.put(number, bytes);
+                    self.put(number, bytes, left);
                 }
                 return;
             }
@@ -272,8 +320,10 @@ impl Vault {
 pub(crate) fn take(told: impl AsFd, vault: &Vault) -> Result<(), Errno> {
     let mut packet = vec![0; HEAD + LONGEST];
     let (length, _) = rustix::net::recv(told, &mut packet, rustix::net::RecvFlags::empty())?;
-    let taken =
-        packet.get(..length).and_then(keeper::read).map(|(number, _, bytes)| vault.put(number, bytes));
+    let taken = packet
+        .get(..length)
+        .and_then(keeper::read)
+        .map(|packet| vault.put(packet.number, packet.bytes, packet.left));
     wipe(&mut packet);
     taken.ok_or(Errno::BADMSG)
 }
@@ -282,7 +332,7 @@ pub(crate) fn take(told: impl AsFd, vault: &Vault) -> Result<(), Errno> {
 pub(crate) fn packet(told: impl AsFd) -> Result<Vec<u8>, Errno> {
     let mut packet = vec![0; HEAD + LONGEST];
     let (length, _) = rustix::net::recv(told, &mut packet, rustix::net::RecvFlags::empty())?;
-    packet.get(..length).and_then(keeper::read).map(|(_, _, bytes)| bytes.to_vec()).ok_or(Errno::BADMSG)
+    packet.get(..length).and_then(keeper::read).map(|packet| packet.bytes.to_vec()).ok_or(Errno::BADMSG)
 }
 
 #[cfg(test)]
@@ -293,14 +343,14 @@ mod tests {
     fn what_a_secret_was_before_is_known_and_never_used() {
         let vault = Vault::new(&[(true, None), (false, None)], None).unwrap();
         for secret in ["first-secret", "second", "second", "third-secret"] {
-            vault.put(0, secret.as_bytes());
+            vault.put(0, secret.as_bytes(), None);
         }
         assert_eq!(vault.here(0), [&b"third-secret"[..], b"second", b"first-secret"]);
         vault.slot(0).unwrap().borrow_mut().clear();
         assert_eq!(vault.here(0), [&b"third-secret"[..], b"second", b"first-secret"]);
         assert!(vault.slot(0).unwrap().borrow().stale());
         for number in 0..2000 {
-            vault.put(0, format!("secret-{number}").as_bytes());
+            vault.put(0, format!("secret-{number}").as_bytes(), None);
         }
         let known = vault.here(0);
         assert!(
@@ -309,10 +359,10 @@ mod tests {
                 && known[0] == b"secret-1999"
                 && known[1] == b"secret-1998"
         );
-        vault.put(0, &[b'a'; LONGEST]);
-        vault.put(0, b"short");
+        vault.put(0, &[b'a'; LONGEST], None);
+        vault.put(0, b"short", None);
         assert_eq!(vault.here(0), [b"short".to_vec(), vec![b'a'; LONGEST]]);
-        vault.put(1, b"of the start");
+        vault.put(1, b"of the start", None);
         assert_eq!(vault.here(1), [b"of the start"]);
     }
 }

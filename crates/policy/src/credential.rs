@@ -1,26 +1,28 @@
 //! `[credentials.NAME]`: secrets that the gateway holds for the task, and puts on requests to the hosts that are named.
 
+mod check;
+mod oauth;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::destination::{Protocol, covers};
-use crate::diagnostic::{Invalid, Place, Problem, Report};
+use crate::diagnostic::{Invalid, Place, Problem};
 use crate::document::{CredentialSource, CredentialTable, ExposeTable, Forms};
 use crate::environment::{set_name, set_value};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRule;
 use crate::identity;
-use crate::merge::Merged;
 use crate::path::{Scope, absolute};
 use crate::reader::{At, List, quoted};
 use crate::sizes::duration;
 
+pub(crate) use check::check;
+pub use oauth::Oauth;
+
 /// What stands for the secret in a form.
 pub const SECRET: &str = "{secret}";
-/// More of them than any task needs.
-const MOST: usize = 64;
 
 /// One credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,32 @@ pub struct Credential {
     pub like: Option<String>,
     /// It is fetched again after so many milliseconds.
     pub refresh: Option<u64>,
+    /// Namespaces of files that a key of ssh may sign.
+    pub sign: Vec<String>,
+    /// Where the keys of its hosts are.
+    pub known_hosts: Option<PathBuf>,
+}
+
+impl SecretSource {
+    /// Everything on the host that it is had from: itself, or the parts of a token's.
+    pub fn parts(&self) -> Vec<&Self> {
+        match self {
+            Self::Oauth(oauth) => oauth.parts().map(|(_, source)| source).collect(),
+            own => vec![own],
+        }
+    }
+}
+
+impl Credential {
+    /// It is a key of ssh, which signs and goes on no request.
+    pub fn ssh(&self) -> bool {
+        matches!(self.source, SecretSource::SshAgent(_))
+    }
+
+    /// Requests are signed with it, and it has several parts.
+    pub fn aws(&self) -> bool {
+        self.inject.iter().any(|form| matches!(form, Form::Sigv4(_)))
+    }
 }
 
 /// Where a secret comes from.
@@ -51,6 +79,10 @@ pub enum SecretSource {
     File(PathBuf),
     /// What a command writes, which is run outside; likewise.
     Command(Vec<String>),
+    /// A key in the invoker's ssh agent, by its fingerprint, comment or public key. It stays there, and signs.
+    SshAgent(String),
+    /// A token that a server gives out.
+    Oauth(Box<Oauth>),
 }
 
 impl fmt::Display for SecretSource {
@@ -62,6 +94,8 @@ impl fmt::Display for SecretSource {
             Self::Command(words) => {
                 write!(formatter, "the command `{}`", words.first().map_or("", String::as_str))
             }
+            Self::Oauth(oauth) => oauth.fmt(formatter),
+            Self::SshAgent(key) => write!(formatter, "the key `{key}` of the ssh agent"),
         }
     }
 }
@@ -76,10 +110,48 @@ pub enum Form {
     Basic(Option<String>),
     /// A parameter of the query.
     Query(String),
+    /// The whole request is signed with it (Signature Version 4 of AWS), for this region and service, or whichever the task names.
+    Sigv4(Option<AwsScope>),
+}
+
+/// What a signature of AWS is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwsScope {
+    /// `eu-central-1`.
+    pub region: String,
+    /// `s3`.
+    pub service: String,
+}
+
+impl fmt::Display for AwsScope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.region, self.service)
+    }
+}
+
+impl AwsScope {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        let plain = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        let parts = text.split_once('/').filter(|(region, service)| plain(region) && plain(service));
+        let invalid = || Invalid::new(format!("`{text}` is no region and service of AWS"));
+        let (region, service) = parts.ok_or_else(|| invalid().help("write `sigv4:eu-central-1/s3`"))?;
+        Ok(Self { region: region.to_owned(), service: service.to_owned() })
+    }
+}
+
+/// Variables of AWS's tools, of which one names the others.
+const KEY: &str = "SECRET_ACCESS_KEY";
+
+/// With the name of the variable that holds the secret key (`AWS_SECRET_ACCESS_KEY`), those of the id of the keys and of a session's token.
+pub fn aws_variables(name: &str) -> Option<(String, String)> {
+    let before = name.strip_suffix(KEY)?;
+    Some((format!("{before}ACCESS_KEY_ID"), format!("{before}SESSION_TOKEN")))
 }
 
 impl Form {
-    /// Reads `bearer`, `basic`, `basic:USER`, `?NAME={secret}` or `Name: text {secret}`.
+    /// Reads `bearer`, `basic`, `basic:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`.
     fn parse(text: &str) -> Result<Self, Invalid> {
         if let Some(parameter) = text.strip_prefix('?') {
             let name = parameter.strip_suffix("={secret}").filter(|name| !name.is_empty());
@@ -94,6 +166,8 @@ impl Form {
                 Ok(Self::Header("authorization".to_owned(), "Bearer ".to_owned(), String::new()))
             }
             None if text == "basic" => Ok(Self::Basic(None)),
+            None if text == "sigv4" => Ok(Self::Sigv4(None)),
+            Some(("sigv4", scope)) => Ok(Self::Sigv4(Some(AwsScope::parse(scope)?))),
             Some(("basic", user)) if !user.contains(SECRET) => {
                 let fine = !user.is_empty()
                     && user.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b':');
@@ -113,6 +187,8 @@ impl Form {
             Self::Basic(None) => "basic".to_owned(),
             Self::Basic(Some(user)) => format!("basic:{user}"),
             Self::Query(name) => format!("?{name}={SECRET}"),
+            Self::Sigv4(None) => "sigv4".to_owned(),
+            Self::Sigv4(Some(scope)) => format!("sigv4:{scope}"),
         }
     }
 
@@ -120,7 +196,7 @@ impl Form {
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::Header(name, ..) => Some(name),
-            Self::Basic(_) => Some("authorization"),
+            Self::Basic(_) | Self::Sigv4(_) => Some("authorization"),
             Self::Query(_) => None,
         }
     }
@@ -204,7 +280,9 @@ pub(crate) fn read(
             None
         }
     };
-    let hosts = hosts_of(table.hosts.as_ref(), &mut found);
+    let ssh = matches!(source, Some(SecretSource::SshAgent(_)));
+    let hosts = hosts_of(table.hosts.as_ref(), ssh, &mut found);
+    found.extend(only_requests(table, ssh));
     if table.hosts.is_none() {
         found.push(missing("hosts"));
     }
@@ -220,7 +298,12 @@ pub(crate) fn read(
             found.push(Problem::new(list.place, format!("an empty `{key}` would let the secret go nowhere")));
         }
     }
-    let inject = forms_of(table.inject.as_ref(), &mut found);
+    let inject = if ssh { Vec::new() } else { forms_of(table.inject.as_ref(), &mut found) };
+    let known_hosts = table
+        .known_hosts
+        .as_ref()
+        .and_then(|at| absolute(&at.value, scope).map_err(|invalid| found.push(invalid.at(at.place))).ok());
+    let sign: Vec<String> = entries(table.sign.as_ref()).map(|at| at.value.clone()).collect();
     let expose =
         table.expose.as_ref().and_then(|at| expose_of(at, scope).map_err(|problem| found.push(problem)).ok());
     let like = table.like.as_ref();
@@ -237,7 +320,7 @@ pub(crate) fn read(
     match source {
         Some(source) if found.is_empty() => {
             let like = like.map(|at| at.value.clone());
-            Ok(Credential { source, hosts, http, inject, expose, like, refresh })
+            Ok(Credential { source, hosts, http, inject, expose, like, refresh, sign, known_hosts })
         }
         _ => Err(found),
     }
@@ -253,7 +336,37 @@ fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretS
         identity::spiffe(&later.value).map_err(|invalid| invalid.at(later.place))?;
         return Err(crate::later::not_yet("`source.spiffe`", later.place));
     }
-    match (&table.env, &table.file, &table.command) {
+    if let (Some(key), None, None, None) = (&table.ssh_agent, &table.env, &table.file, &table.command) {
+        let plain = key.value.trim();
+        return match plain.is_empty() || plain.chars().any(char::is_control) {
+            true => Err(Problem::new(key.place, "this names no key of an ssh agent")
+                .help("write its fingerprint, as `ssh-add -l` shows it".to_owned())),
+            false => Ok(SecretSource::SshAgent(plain.to_owned())),
+        };
+    }
+    if let (Some(oauth), None, None, None, None) =
+        (&table.oauth, &table.ssh_agent, &table.env, &table.file, &table.command)
+    {
+        return oauth::read(oauth, scope);
+    }
+    if let Some(place) =
+        table.oauth.as_ref().map(|at| at.place).or(table.ssh_agent.as_ref().map(|at| at.place))
+    {
+        return Err(one_source(place));
+    }
+    plain_source(source.place, (table.env.as_ref(), table.file.as_ref(), table.command.as_ref()), scope)
+}
+
+fn one_source(place: Place) -> Problem {
+    let problem = Problem::new(place, "a secret comes from exactly one source");
+    problem.help(format!("write one of {}", quoted(&["env", "file", "command", "oauth", "ssh_agent"])))
+}
+
+/// A variable, a file or a command.
+type Plain<'a> = (Option<&'a At<String>>, Option<&'a At<String>>, Option<&'a List<String>>);
+
+fn plain_source(place: Place, plain: Plain<'_>, scope: &Scope<'_>) -> Result<SecretSource, Problem> {
+    match plain {
         (Some(env), None, None) => {
             set_name(&env.value).map_err(|invalid| invalid.at(env.place))?;
             Ok(SecretSource::Env(env.value.clone()))
@@ -271,17 +384,48 @@ fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretS
             }
             Ok(SecretSource::Command(words))
         }
-        _ => {
-            let problem = Problem::new(source.place, "a secret comes from exactly one source");
-            Err(problem.help(format!("write one of {}", quoted(&["env", "file", "command"]))))
-        }
+        _ => Err(one_source(place)),
     }
 }
 
-fn hosts_of(list: Option<&List<String>>, found: &mut Vec<Problem>) -> Vec<Endpoint> {
+/// What one kind of credential has, and the other has not.
+fn only_requests(table: &CredentialTable, ssh: bool) -> Vec<Problem> {
+    let place = |list: &Option<List<String>>| list.as_ref().map(|list| list.place);
+    let inject = table.inject.as_ref().map(|at| at.place);
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
+    let requests = [
+        ("methods", place(&table.methods)),
+        ("paths", place(&table.paths)),
+        ("inject", inject),
+        ("like", text(&table.like)),
+        ("refresh", text(&table.refresh)),
+    ];
+    let keys = [("sign", place(&table.sign)), ("known_hosts", text(&table.known_hosts))];
+    let wrong = |(key, place): (&str, Option<Place>)| {
+        let title = match ssh {
+            true => format!("`{key}` is about requests, and a key of ssh goes on none"),
+            false => format!("`{key}` is about keys of ssh (`source = {{ ssh_agent = \"..\" }}`)"),
+        };
+        place.map(|place| Problem::new(place, title).help("remove it".to_owned()))
+    };
+    let list: &[(&str, Option<Place>)] = if ssh { &requests } else { &keys };
+    list.iter().copied().filter_map(wrong).collect()
+}
+
+fn hosts_of(list: Option<&List<String>>, ssh: bool, found: &mut Vec<Problem>) -> Vec<Endpoint> {
     let mut hosts = Vec::new();
     for host in entries(list) {
-        match Endpoint::parse(&host.value) {
+        // Without a port it is the one of ssh.
+        let other = ssh.then(|| Endpoint::parse(&format!("{}:22", host.value)).ok()).flatten();
+        match other.map_or_else(|| Endpoint::parse(&host.value), Ok) {
+            Ok(endpoint)
+                if ssh && !matches!(endpoint.host, HostPattern::Name(_) | HostPattern::Address(_)) =>
+            {
+                let title = format!(
+                    "`{endpoint}` is no one host: a key of ssh is for hosts whose own keys are known"
+                );
+                found.push(Problem::new(host.place, title).help("name the hosts".to_owned()));
+            }
             Ok(endpoint) if matches!(endpoint.host, HostPattern::Network(..)) => {
                 let title = format!("`{endpoint}` is a network: a secret goes to hosts that are known");
                 found.push(Problem::new(host.place, title).help("name the hosts".to_owned()));
@@ -346,69 +490,6 @@ fn expose_of(written: &At<ExposeTable>, scope: &Scope<'_>) -> Result<Expose, Pro
     Ok(Expose { env, file, text: table.text.as_ref().map(|text| text.value.clone()), git })
 }
 
-/// What contradicts the rest of the policy.
-pub(crate) fn check(merged: &Merged, report: &mut Report) {
-    let none = merged.inspect.as_ref().filter(|inspect| inspect.value == "none");
-    let mut exposed: Vec<(&str, Place)> = Vec::new();
-    for (name, at) in &merged.credentials {
-        let credential = &at.value;
-        if let Some(inspect) = none {
-            let title = "a credential is put on requests by inspection, and `network.inspect` is `none`";
-            report.push(Problem::new(inspect.place, title).related(at.place, format!("credential `{name}`")));
-        }
-        for endpoint in &credential.hosts {
-            let over = merged.reach.iter().filter(|rule| {
-                rule.value.endpoint.port == endpoint.port && covers(&rule.value.endpoint.host, &endpoint.host)
-            });
-            let over: Vec<_> = over.collect();
-            let title = if over.is_empty() {
-                format!(
-                    "no rule of `network.allow` covers `{endpoint}`: the credential `{name}` could not be used"
-                )
-            } else if over.iter().all(|rule| rule.value.protocol == Protocol::Tls) {
-                continue;
-            } else {
-                format!("the credential `{name}` goes to `{endpoint}`, which is not TLS")
-            };
-            let help = match over.first() {
-                None => format!("add it: `[network] allow = [\"{endpoint}\"]`"),
-                Some(_) => {
-                    "a secret is sent over verified TLS alone: add `tls = true` to the rule".to_owned()
-                }
-            };
-            report.push(Problem::new(at.place, title).help(help));
-        }
-        if credential.expose.as_ref().is_some_and(|expose| expose.git)
-            && !credential.inject.iter().any(|form| matches!(form, Form::Basic(_)))
-        {
-            let problem = Problem::new(at.place, format!("git sends `{name}` as basic authentication"));
-            report.push(
-                problem.help("write `inject = \"basic\"`, or `inject = [\"bearer\", \"basic\"]`".to_owned()),
-            );
-        }
-        let git = credential.expose.as_ref().is_some_and(|expose| expose.git);
-        if let Some(set) = merged.set.get("GIT_CONFIG_COUNT").filter(|_| git) {
-            let problem = Problem::new(
-                at.place,
-                format!("git is told of `{name}` by `GIT_CONFIG_COUNT`, which is set"),
-            );
-            report.push(problem.related(set.place, "here".to_owned()));
-        }
-        if let Some(variable) = credential.expose.as_ref().and_then(|expose| expose.env.as_deref()) {
-            let set = merged.set.get(variable).map(|set| set.place);
-            let twice = exposed.iter().find(|(known, _)| *known == variable).map(|(_, place)| *place);
-            if let Some(other) = set.or(twice) {
-                let title = format!("the variable `{variable}` has two values");
-                report.push(Problem::new(at.place, title).related(other, "the other one".to_owned()));
-            }
-            exposed.push((variable, at.place));
-        }
-    }
-    if let Some((_, at)) = merged.credentials.iter().nth(MOST) {
-        report.push(Problem::new(at.place, format!("more than {MOST} credentials")));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,6 +500,8 @@ mod tests {
             "basic",
             "basic:x-access-token",
             "?key={secret}",
+            "sigv4",
+            "sigv4:eu-central-1/s3",
             "x-api-key: {secret}",
             "authorization: Bearer {secret}",
         ] {
@@ -429,6 +512,10 @@ mod tests {
             "",
             "Bearer",
             "basic:",
+            "sigv4:",
+            "sigv4:s3",
+            "sigv4:a/b/c",
+            "sigv4:*/s3",
             "basic:a b",
             "basic:a:b",
             "?={secret}",

@@ -2,12 +2,16 @@
 //!
 //! All strings are still strings here; what they mean is decided in `merge` and `later`.
 
+mod credentials;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Place, Problem, Report};
 use crate::lists::{self, Lists};
 use crate::reader::{At, Input, Key, List, Named, Read, table};
+
+pub(crate) use credentials::{CredentialSource, CredentialTable, ExposeTable, OauthTable, PlainSource};
 
 table! {
     /// A ringfence policy.
@@ -186,56 +190,6 @@ table! {
 }
 
 table! {
-    /// A secret that the gateway holds for the task.
-    CredentialTable {
-        /// Where the secret comes from.
-        source: At<CredentialSource>,
-        /// The hosts it may go to, `HOST` or `HOST:PORT`.
-        hosts: List<String>,
-        /// The methods of requests that it goes with; all, if absent.
-        methods: List<String>,
-        /// Their paths, as patterns; all, if absent.
-        paths: List<String>,
-        /// How it is written on them: `bearer`, `basic`, `basic:USER`, `?NAME={secret}` or `Name: text {secret}`, or a list.
-        inject: At<Forms>,
-        /// Where the task sees a placeholder; without it every request to the hosts gets the secret.
-        expose: At<ExposeTable>,
-        /// A made-up secret of the same form, for the placeholder.
-        like: At<String>,
-        /// It is fetched again after this time.
-        refresh: At<String>,
-    }
-}
-
-table! {
-    /// Where a secret comes from: exactly one of these.
-    CredentialSource {
-        /// A variable of the invoker.
-        env: At<String>,
-        /// A file.
-        file: At<String>,
-        /// A command and its arguments.
-        command: List<String>,
-        /// A SPIFFE ID to fetch a token for.
-        spiffe: At<String>,
-    }
-}
-
-table! {
-    /// Where the task sees a placeholder.
-    ExposeTable {
-        /// A variable of the task.
-        env: At<String>,
-        /// A file that only the sandbox has.
-        file: At<String>,
-        /// What the variable or the file holds, with `{secret}` in it.
-        text: At<String>,
-        /// git uses it for the hosts.
-        git: At<bool>,
-    }
-}
-
-table! {
     /// What is done about secrets that leave.
     LeaksTable {
         /// `egress`, `workspace`, `output`.
@@ -326,6 +280,8 @@ table! {
         hosts: List<String>,
         /// Commands.
         commands: List<String>,
+        /// Names of `[credentials]`, which are of no use until they are granted.
+        credentials: List<String>,
     }
 }
 

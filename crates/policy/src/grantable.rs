@@ -52,6 +52,10 @@ impl Merged {
                 }
             }
         }
+        if let Some(list) = &table.credentials {
+            self.lists.insert("approvals.grantable.credentials", list.place);
+            self.grantable_credentials.extend(list.value.iter().cloned());
+        }
         if let Some(list) = &table.hosts {
             self.lists.insert("approvals.grantable.hosts", list.place);
             for entry in &list.value {

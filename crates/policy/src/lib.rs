@@ -56,7 +56,7 @@ mod variables;
 pub use crate::argv::CommandPattern;
 pub use crate::chains::{Need, needs};
 pub use crate::context::{Context, Files, HostFiles};
-pub use crate::credential::{Credential, Expose, Form, SECRET, SecretSource};
+pub use crate::credential::{AwsScope, Credential, Expose, Form, Oauth, SECRET, SecretSource, aws_variables};
 pub use crate::decision::{Access, Decision, Judge, Reason, decide_file, decide_run};
 pub use crate::destination::{Denied, Destination, HOST, Protocol, Registry};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
@@ -70,6 +70,7 @@ pub use crate::lint::{check_grant, check_workspace};
 pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
+pub use crate::network::AGENT;
 pub use crate::network::{
     Budget, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, Way, decide_connect, decide_request,
     network_remedy, socket_remedy, written_endpoint,

@@ -43,6 +43,7 @@ pub(crate) struct Merged {
     pub(crate) grantable: Collected<PathPattern>,
     pub(crate) grantable_commands: Collected<String>,
     pub(crate) grantable_hosts: Vec<At<Destination>>,
+    pub(crate) grantable_credentials: Vec<At<String>>,
     /// Whether the owner is asked.
     pub(crate) ask: Option<At<bool>>,
     pub(crate) pass: Collected<String>,
@@ -464,6 +465,7 @@ impl Merged {
                 read: rules(&self.grantable.items, report),
                 commands: rules(&self.grantable_commands.items, report),
                 hosts: self.destinations(&self.grantable_hosts, report),
+                credentials: self.grantable_credentials.iter().map(|name| rule(name, report)).collect(),
                 ask: value(&self.ask),
             },
             environment: model::Environment {

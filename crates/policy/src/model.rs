@@ -146,6 +146,8 @@ pub struct Approvals {
     pub commands: Vec<Rule<String>>,
     /// Destinations that may be.
     pub hosts: Vec<Rule<Destination>>,
+    /// Credentials that are of no use before they are.
+    pub credentials: Vec<Rule<String>>,
     /// Whoever uses such a thing waits, and the owner is asked.
     pub ask: bool,
 }

@@ -17,6 +17,9 @@ use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
 
+/// Where the task finds an ssh agent of ringfence's own; there is no file of that name.
+pub const AGENT: &str = "/run/ringfence-ssh-agent";
+
 pub use decide::{decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint};
 pub use granted::GrantedHost;
 
@@ -215,8 +218,10 @@ impl NetworkRules {
             bytes_out: None,
             by: denied_by(rule).to_string(),
         });
-        let unix = network.unix.iter().map(|rule| rule.value.clone());
-        let secret = policy.credentials.values().flat_map(|rule| rule.value.hosts.iter().cloned());
+        let agent = policy.credentials.values().any(|rule| rule.value.ssh()).then(|| PathBuf::from(AGENT));
+        let unix = network.unix.iter().map(|rule| rule.value.clone()).chain(agent);
+        let secret = policy.credentials.values().filter(|rule| !rule.value.ssh());
+        let secret = secret.flat_map(|rule| rule.value.hosts.iter().cloned());
         Some(Self {
             allow: allow.collect(),
             deny: deny.collect(),
@@ -244,7 +249,10 @@ impl NetworkRules {
             format!("{word:8} {}{port}{must}{requests}{budget}", line.host)
         };
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
-        let sockets = self.unix.iter().map(|path| format!("allow    {}, by its bytes alone", path.display()));
+        let sockets = self.unix.iter().map(|path| match path.as_os_str() == AGENT {
+            true => format!("allow    {AGENT}, an ssh agent with the keys of `[credentials]`"),
+            false => format!("allow    {}, by its bytes alone", path.display()),
+        });
         let grantable = self.grantable.iter().map(|rule| line(later, rule));
         let publish = |port: &u16| format!("publish  port {port}, on the host's loopback");
         let sockets = sockets.chain(self.published.iter().map(publish));
@@ -262,7 +270,12 @@ impl NetworkRules {
         rules.chain(self.secret.iter().map(|endpoint| &endpoint.host))
     }
 
-    /// Sockets of the host that are carried, by their paths.
+    /// Are there sockets of the host among those?
+    pub fn host_sockets(&self) -> bool {
+        self.unix.iter().any(|path| path.as_os_str() != AGENT)
+    }
+
+    /// Sockets that lead to the gateway, by their paths: those of the host that are carried, and [`AGENT`].
     pub fn unix(&self) -> &[PathBuf] {
         &self.unix
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::credential::{Form, SecretSource};
+use crate::credential::{Form, Oauth, SecretSource};
 use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
 use crate::guarded;
@@ -117,6 +117,27 @@ impl Printer<'_> {
         }
     }
 
+    fn oauth(&self, oauth: &Oauth) -> String {
+        let (host, port, path) = &oauth.server;
+        let mut parts = vec![format!("token_url = {}", quoted(&format!("https://{host}:{port}{path}")))];
+        parts.extend(oauth.client_id.iter().map(|id| format!("client_id = {}", quoted(id))));
+        for (name, source) in oauth.parts() {
+            let source = match source {
+                SecretSource::Env(name) => format!("env = {}", quoted(name)),
+                SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
+                SecretSource::Command(words) => {
+                    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+                    format!("command = [{}]", words.join(", "))
+                }
+                SecretSource::SshAgent(_) | SecretSource::Oauth(_) => continue,
+            };
+            parts.push(format!("{name} = {{ {source} }}"));
+        }
+        parts.extend(oauth.subject.iter().map(|(_, kind)| format!("subject_token_type = {}", quoted(kind))));
+        parts.extend(oauth.parameters.iter().map(|(name, text)| format!("{name} = {}", quoted(text))));
+        format!("{{ {} }}", parts.join(", "))
+    }
+
     fn credentials(&mut self) {
         for (name, rule) in &self.policy.credentials {
             let (credential, origin) = (&rule.value, Some(&rule.origin));
@@ -129,6 +150,8 @@ impl Printer<'_> {
                 SecretSource::Env(name) => format!("env = {}", quoted(name)),
                 SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
                 SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
+                SecretSource::SshAgent(key) => format!("ssh_agent = {}", quoted(key)),
+                SecretSource::Oauth(oauth) => format!("oauth = {}", self.oauth(oauth)),
             };
             self.key("source", &format!("{{ {source} }}"), origin);
             self.key("hosts", &listed(credential.hosts.iter().map(Endpoint::to_string).collect()), origin);
@@ -138,7 +161,15 @@ impl Printer<'_> {
                     self.key(key, &listed(texts), origin);
                 }
             }
-            self.key("inject", &listed(credential.inject.iter().map(Form::text).collect()), origin);
+            if !credential.ssh() {
+                self.key("inject", &listed(credential.inject.iter().map(Form::text).collect()), origin);
+            }
+            if !credential.sign.is_empty() {
+                self.key("sign", &listed(credential.sign.clone()), origin);
+            }
+            if let Some(path) = &credential.known_hosts {
+                self.key("known_hosts", &quoted(&spelled(path)), origin);
+            }
             if let Some(expose) = &credential.expose {
                 let file = expose.file.as_ref().map(|path| spelled(path));
                 let texts = [("env", &expose.env), ("file", &file), ("text", &expose.text)];
@@ -257,11 +288,18 @@ impl Printer<'_> {
             self.table("approvals");
             self.key("on_refusal", "\"ask\"", self.policy.origins.get("approvals.on_refusal"));
         }
-        if !approvals.read.is_empty() || !approvals.commands.is_empty() || !approvals.hosts.is_empty() {
+        if !approvals.read.is_empty()
+            || !approvals.commands.is_empty()
+            || !approvals.hosts.is_empty()
+            || !approvals.credentials.is_empty()
+        {
             self.table("approvals.grantable");
         }
         if !approvals.commands.is_empty() {
             self.list("commands", &approvals.commands, |entry| command(entry));
+        }
+        if !approvals.credentials.is_empty() {
+            self.list("credentials", &approvals.credentials, Clone::clone);
         }
         if !approvals.hosts.is_empty() {
             self.list("hosts", &approvals.hosts, |host| host.endpoint.to_string());

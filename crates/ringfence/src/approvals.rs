@@ -44,7 +44,10 @@ enum Shown {
 
 /// Whether anything may be granted while it runs.
 pub(crate) fn any(policy: &Policy) -> bool {
-    files(policy) || !policy.approvals.commands.is_empty() || !policy.approvals.hosts.is_empty()
+    let approvals = &policy.approvals;
+    let more =
+        !approvals.commands.is_empty() || !approvals.hosts.is_empty() || !approvals.credentials.is_empty();
+    files(policy) || more
 }
 
 /// Whether files may be.
@@ -307,6 +310,26 @@ impl Clerk for Approvals<'_> {
         };
         match self.log.borrow_mut().append(&event) {
             Ok(_) => Ok(granted),
+            Err(error) => Err(format!("it could not be written down: {error}")),
+        }
+    }
+
+    fn lend(&mut self, name: &str, seconds: Option<u64>, why: &str) -> Result<(), String> {
+        let grantable = &self.policy.approvals.credentials;
+        let rule = grantable.iter().find(|rule| rule.value == name).ok_or_else(|| {
+            format!(
+                "`{name}` is not in `approvals.grantable.credentials`: no credential but those can be granted"
+            )
+        })?;
+        let event = Event::Grant {
+            path: name.to_owned(),
+            access: "credential".into(),
+            seconds,
+            why: why.to_owned(),
+            rule: format!("`approvals.grantable.credentials` ({})", rule.origin),
+        };
+        match self.log.borrow_mut().append(&event) {
+            Ok(_) => Ok(()),
             Err(error) => Err(format!("it could not be written down: {error}")),
         }
     }

@@ -3,23 +3,27 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringfence_confine::gateway::{Gateway, Held};
 use ringfence_confine::keeper::{Fetching, HEAD, Keeper};
 use ringfence_plan::{Exposed, Invoker};
-use ringfence_policy::{Credential, Form, Policy, Rule, SECRET, SecretSource};
+use ringfence_policy::{AGENT, Credential, Form, Policy, Rule, SECRET, SecretSource, aws_variables};
 use ringfence_sys::secret;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::custody::{self, Reach};
 use crate::failure::{Context, Failure};
 use crate::keeper::{plain, shaped};
 use crate::run::not_confined;
+use crate::ssh;
 
 /// Who git says it is, where nothing else is written; servers of tokens take any name.
 const USER: &str = "x-access-token";
+/// Where every client of ssh looks for the keys of hosts, whatever its home is.
+const KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
 
 /// Takes the secrets from where they are, hands them to the gateway, and says what the task sees.
 pub(crate) fn begin(
@@ -56,30 +60,39 @@ fn take(
         let credential = &rule.value;
         let mut placeholder = None;
         if let SecretSource::Env(variable) = &credential.source {
-            let value = invoker.variables.get(OsStr::new(variable)).cloned().unwrap_or_default();
-            let mut value = value.into_vec();
-            let made = plain(&value).map_err(|why| absent(name, rule, &why)).and_then(|value| {
-                let like = credential.like.as_deref().map_or(value, str::as_bytes);
-                known.push((number, [&[0; HEAD], value].concat()));
-                shaped(like).context("random numbers")
+            let (value, others) = value(invoker, variable, credential.aws());
+            let made = value.and_then(|value| Ok(Zeroizing::new(plain(&value)?.to_vec())));
+            let made = made.map_err(|why| absent(name, rule, &why)).and_then(|value| {
+                let like = credential.like.as_deref().map_or(value.as_slice(), str::as_bytes);
+                known.push((number, [&[0; HEAD], value.as_slice()].concat()));
+                let parts = like.splitn(if credential.aws() { 3 } else { 1 }, |byte| *byte == b':');
+                parts.map(shaped).collect::<Result<Vec<_>, _>>().context("random numbers")
             });
-            value.zeroize();
-            placeholder = Some(made?);
-            names.push(variable);
+            placeholder = Some(made?.join(":"));
+            names.extend(others);
         } else {
             let (mut source, like) = (credential.source.clone(), credential.like.clone());
-            if let SecretSource::Command(words) = &mut source {
-                *words = custody::command(words, reach, invoker).map_err(|why| absent(name, rule, &why))?;
+            let parts: Vec<&mut SecretSource> = match &mut source {
+                SecretSource::Oauth(oauth) => oauth.parts_mut().collect(),
+                own => vec![own],
+            };
+            for part in parts {
+                if let SecretSource::Command(words) = part {
+                    *words =
+                        custody::command(words, reach, invoker).map_err(|why| absent(name, rule, &why))?;
+                }
             }
-            fetching.push(Fetching { number, source, like });
+            fetching.push(Fetching { number, source, like, aws: credential.aws() });
         }
-        held.push(Held { name: name.clone(), credential: credential.clone(), placeholder });
+        let host_keys = host_keys(credential, &invoker.home).map_err(|why| absent(name, rule, &why))?;
+        let waits = policy.approvals.credentials.iter().any(|rule| rule.value == *name);
+        held.push(Held { name: name.clone(), credential: credential.clone(), placeholder, host_keys, waits });
     }
     for name in names {
-        if let Some(value) = invoker.variables.remove(OsStr::new(name)) {
+        if let Some(value) = invoker.variables.remove(OsStr::new(&name)) {
             value.into_vec().zeroize();
         }
-        secret::wipe_variable(name);
+        secret::wipe_variable(&name);
     }
     if fetching.is_empty() {
         return Ok((None, hide(held)));
@@ -97,12 +110,67 @@ fn take(
     Ok((Some(keeper), hide(held)))
 }
 
+/// What a variable holds, or three of them for keys of AWS; and which those are.
+fn value(invoker: &Invoker, variable: &str, aws: bool) -> (Result<Zeroizing<Vec<u8>>, String>, Vec<String>) {
+    let get = |name: &str| {
+        let value = invoker.variables.get(OsStr::new(name)).cloned().unwrap_or_default();
+        Zeroizing::new(value.into_vec())
+    };
+    let Some((id, token)) = aws_variables(variable).filter(|_| aws) else {
+        return (Ok(get(variable)), vec![variable.to_owned()]);
+    };
+    let (own, other, third) = (get(&id), get(variable), get(&token));
+    let text = |bytes| str::from_utf8(bytes).ok();
+    let line = crate::aws::joined(text(&own), text(&other), text(&third));
+    (line, vec![id, variable.to_owned(), token])
+}
+
 /// Where the task sees nothing, it has no placeholder either.
 fn hide(mut held: Vec<Held>) -> Vec<Held> {
     for one in &mut held {
-        one.placeholder = one.placeholder.take().filter(|_| one.credential.expose.is_some());
+        one.placeholder =
+            one.placeholder.take().filter(|_| one.credential.expose.is_some() || one.credential.ssh());
     }
     held
+}
+
+/// The keys of the hosts that a key of ssh is for.
+fn host_keys(credential: &Credential, home: &Path) -> Result<Vec<(String, Vec<u8>)>, String> {
+    if !credential.ssh() {
+        return Ok(Vec::new());
+    }
+    let text = ssh::known_hosts(credential.known_hosts.as_deref(), home)?;
+    let mut all = Vec::new();
+    for endpoint in &credential.hosts {
+        let host = endpoint.host.to_string();
+        let keys = ssh::host_keys(&text, &host, endpoint.port);
+        if keys.is_empty() {
+            let port = endpoint.port;
+            return Err(format!(
+                "no key of the host `{endpoint}` is known: connect to it once, or write `ssh-keyscan -p {port} {host}`, compared with what its owner says, into a file that `known_hosts` names"
+            ));
+        }
+        all.extend(keys.into_iter().map(|key| (endpoint.to_string(), key)));
+    }
+    Ok(all)
+}
+
+/// What a client of ssh needs to find the agent, and to know the hosts.
+fn expose_keys(held: &[Held], exposed: &mut Exposed) {
+    let mut lines = Vec::new();
+    for one in held.iter().filter(|one| one.credential.ssh()) {
+        for (host, key) in &one.host_keys {
+            let (name, port) = host.rsplit_once(':').unwrap_or((host, "22"));
+            let name = if port == "22" { name.to_owned() } else { format!("[{name}]:{port}") };
+            lines.push(format!("{name} {}\n", ssh::line(&STANDARD.encode(key), "").trim_end()));
+        }
+    }
+    if held.iter().any(|one| one.credential.ssh()) {
+        lines.sort_unstable();
+        lines.dedup();
+        exposed.variables.insert("SSH_AUTH_SOCK".to_owned(), AGENT.to_owned());
+        exposed.files.insert(KNOWN_HOSTS.into(), lines.concat());
+    }
 }
 
 fn absent(name: &str, rule: &Rule<Credential>, why: &str) -> Failure {
@@ -130,6 +198,8 @@ pub(crate) fn example(policy: &Policy) -> Exposed {
             name: name.clone(),
             credential: rule.value.clone(),
             placeholder: Some(format!("(placeholder of {name})")),
+            host_keys: Vec::new(),
+            waits: false,
         })
         .collect();
     exposed(&held)
@@ -139,14 +209,23 @@ pub(crate) fn example(policy: &Policy) -> Exposed {
 fn exposed(held: &[Held]) -> Exposed {
     let mut exposed = Exposed::default();
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    expose_keys(held, &mut exposed);
     for one in held {
         let (Some(expose), Some(placeholder)) = (&one.credential.expose, &one.placeholder) else { continue };
-        let text = |usual: &str| expose.text.as_deref().unwrap_or(usual).replace(SECRET, placeholder);
-        if let Some(name) = &expose.env {
-            exposed.variables.insert(name.clone(), text(SECRET));
+        let shown = match one.credential.ssh() {
+            true => ssh::line(placeholder, &one.name),
+            false => placeholder.clone(),
+        };
+        let text = |usual: &str| expose.text.as_deref().unwrap_or(usual).replace(SECRET, &shown);
+        let aws = one.credential.aws();
+        match &expose.env {
+            Some(name) if aws => exposed.variables.extend(crate::aws::variables(name, placeholder)),
+            Some(name) => drop(exposed.variables.insert(name.clone(), text(SECRET))),
+            None => {}
         }
         if let Some(path) = &expose.file {
-            exposed.files.insert(path.clone(), text("{secret}\n"));
+            let text = if aws { crate::aws::file(placeholder) } else { text("{secret}\n") };
+            exposed.files.insert(path.clone(), text);
         }
         if expose.git {
             let user = one.credential.inject.iter().find_map(|form| match form {

@@ -89,9 +89,25 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
     }
     let reach = Reach::of(policy, invoker, workspace);
     let mut hidden = Vec::new();
-    for (name, rule) in &policy.credentials {
-        match &rule.value.source {
-            SecretSource::Env(_) => {}
+    let sources = policy.credentials.iter().flat_map(|(name, rule)| {
+        // Who writes the keys of hosts says where a key of ssh goes.
+        for path in rule
+            .value
+            .ssh()
+            .then(|| crate::ssh::places(rule.value.known_hosts.as_deref(), &invoker.home))
+            .into_iter()
+            .flatten()
+        {
+            if let Some(tree) = reach.over(&path) {
+                return vec![Err(refused(name, rule, &found_by(&path, tree)))];
+            }
+        }
+        rule.value.source.parts().into_iter().map(|source| Ok((name, rule, source))).collect::<Vec<_>>()
+    });
+    for source in sources {
+        let (name, rule, source) = source?;
+        match source {
+            SecretSource::Env(_) | SecretSource::SshAgent(_) | SecretSource::Oauth(_) => {}
             SecretSource::File(path) => {
                 if let Some(tree) = reach.over(path) {
                     return Err(refused(name, rule, &found_by(path, tree)));

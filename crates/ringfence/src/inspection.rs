@@ -1,8 +1,8 @@
 //! Where rules say what requests over TLS may be: the gateway makes an authority that only this sandbox trusts, before the plan
 //! puts its certificate there. The key never leaves the gateway.
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use ringfence_confine::gateway::Gateway;
@@ -26,11 +26,11 @@ static ROOTS: &[&str] = &[
 pub(crate) fn begin(policy: &Policy, invoker: &Invoker) -> Result<(Option<Gateway>, Option<Trust>), Failure> {
     let Some(rules) = NetworkRules::of(policy) else { return Ok((None, None)) };
     if rules.inspected().next().is_none() {
-        // What leaves without TLS is looked through too.
-        let watches = policy.leaks.is_some();
+        // What leaves without TLS is looked through too, and keys of ssh are used without it.
+        let watches = policy.leaks.is_some() || !policy.credentials.is_empty();
         return Ok((watches.then(Gateway::start).transpose().map_err(not_confined)?, None));
     }
-    let roots = roots(invoker)?;
+    let roots = roots(&invoker.variables)?;
     let gateway = Gateway::start().map_err(not_confined)?;
     let own = gateway.authority(&rules, roots.clone()).map_err(not_confined)?;
     let all = format!("{roots}\n{own}");
@@ -52,8 +52,8 @@ pub(crate) fn example(policy: &Policy) -> Option<Trust> {
 }
 
 /// Whom the host trusts, as PEM.
-fn roots(invoker: &Invoker) -> Result<String, Failure> {
-    let named = invoker.variables.get(OsStr::new("SSL_CERT_FILE")).filter(|path| !path.is_empty());
+pub(crate) fn roots(variables: &BTreeMap<OsString, OsString>) -> Result<String, Failure> {
+    let named = variables.get(OsStr::new("SSL_CERT_FILE")).filter(|path| !path.is_empty());
     let places = named.map(OsStr::new).into_iter().chain(ROOTS.iter().map(OsStr::new));
     places.filter_map(|path| std::fs::read_to_string(path).ok()).find(|text| text.contains("BEGIN")).ok_or_else(|| {
         Failure::new("no certificates of authorities are found on this host, which inspection of TLS needs").hint(

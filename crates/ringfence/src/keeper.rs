@@ -2,7 +2,7 @@
 //! when a file holds another one. It keeps none.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_confine::gateway::started_by_supervisor;
-use ringfence_confine::keeper::{self, About, Fetching, HEAD, LONGEST};
+use ringfence_confine::keeper::{self, About, FOREVER, Fetching, HEAD, LONGEST};
 use ringfence_leaks::placeholder;
 use ringfence_policy::SecretSource;
+use ringfence_record::Timestamp;
 use ringfence_sys::{exec, secret};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -25,6 +26,8 @@ use rustix::process::{
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
+
+use crate::{aws, oauth, ssh};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,20 +61,32 @@ fn serve() -> Result<(), Errno> {
     let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     exec::wipe_start();
     let fetching = keeper::fetching(told.as_fd())?;
-    let placeholders = fetching.iter().map(first).collect();
+    let placeholders = fetching.iter().map(|one| first(one, &variables)).collect();
     keeper::placeholders(told.as_fd(), &placeholders)?;
     Keeper { told, asked: Arc::new(asked), fetching, variables: Arc::new(variables), seen: BTreeMap::new() }
         .serve()
 }
 
 /// What the task will see; a file is looked at for that, a command is not run.
-fn first(one: &Fetching) -> Result<String, String> {
+fn first(one: &Fetching, variables: &BTreeMap<OsString, OsString>) -> Result<String, String> {
     let like = match (&one.like, &one.source) {
+        (_, SecretSource::SshAgent(name)) => return ssh::key(name, agent(variables)),
         (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
-        (None, SecretSource::File(path)) => Zeroizing::new(plain(&file(path)?.0)?.to_vec()),
+        (None, SecretSource::File(path)) => line(&file(path)?.0, one.aws)?.0,
+        (None, _) if one.aws => Zeroizing::new(aws::LIKE.as_bytes().to_vec()),
         (None, _) => Zeroizing::default(),
     };
-    shaped(&like).map_err(|errno| format!("random numbers: {errno}"))
+    let made = if one.aws {
+        like.splitn(3, |byte| *byte == b':').map(shaped).collect()
+    } else {
+        shaped(&like).map(|made| vec![made])
+    };
+    made.map(|parts: Vec<String>| parts.join(":")).map_err(|errno| format!("random numbers: {errno}"))
+}
+
+/// Where the invoker's agent is.
+fn agent(variables: &BTreeMap<OsString, OsString>) -> Option<&Path> {
+    variables.get(OsStr::new("SSH_AUTH_SOCK")).map(Path::new)
 }
 
 /// A placeholder of the form of this secret.
@@ -89,6 +104,18 @@ pub(crate) fn shaped(like: &[u8]) -> Result<String, Errno> {
         Err(errno) => return Err(errno),
     };
     failed.map_or(Ok(made), Err)
+}
+
+/// A secret as the gateway takes it, and for how many seconds it is good.
+fn line(bytes: &[u8], aws: bool) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
+    if !aws {
+        return Ok((Zeroizing::new(plain(bytes)?.to_vec()), FOREVER));
+    }
+    let (line, ends) = aws::read(bytes)?;
+    let left = ends.map(|ends| ends.saturating_sub(Timestamp::now().sec).max(0));
+    let left = left.map_or(FOREVER, |left| u32::try_from(left).unwrap_or(FOREVER));
+    plain(&line).map(drop)?;
+    Ok((line, left))
 }
 
 /// A secret as it goes on a request: without the line break at its end.
@@ -113,7 +140,7 @@ fn version(metadata: &Metadata) -> Version {
     (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.size())
 }
 
-fn file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), String> {
+pub(crate) fn file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), String> {
     let opened = File::open(path).map_err(|error| error.to_string())?;
     let metadata = opened.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
@@ -146,11 +173,12 @@ struct Keeper {
     fetching: Vec<Fetching>,
     variables: Arc<BTreeMap<OsString, OsString>>,
     /// Files that were read, by the number of their credential.
-    seen: BTreeMap<u32, (PathBuf, Version)>,
+    seen: BTreeMap<u32, (PathBuf, Version, bool)>,
 }
 
 impl Keeper {
     fn serve(mut self) -> Result<(), Errno> {
+        let mut packet = vec![0; keeper::QUESTION];
         loop {
             let asked = Arc::clone(&self.asked);
             let mut polled =
@@ -165,10 +193,9 @@ impl Keeper {
                 return Ok(());
             }
             if gateway.contains(PollFlags::IN) {
-                let mut number = [0; 4];
-                let (length, _) = rustix::net::recv(&asked, &mut number, rustix::net::RecvFlags::empty())?;
-                if length == 4 {
-                    self.fetch(u32::from_ne_bytes(number));
+                let (length, _) = rustix::net::recv(&asked, &mut packet, rustix::net::RecvFlags::empty())?;
+                if let Some((number, question)) = packet.get(..length).and_then(<[u8]>::split_first_chunk) {
+                    self.fetch(u32::from_ne_bytes(*number), question);
                 }
             } else {
                 self.look();
@@ -176,13 +203,14 @@ impl Keeper {
         }
     }
 
-    fn fetch(&mut self, number: u32) {
+    fn fetch(&mut self, number: u32, question: &[u8]) {
         let Some(one) = self.fetching.iter().find(|one| one.number == number) else { return };
+        let aws = one.aws;
         match &one.source {
             SecretSource::File(path) => match file(path) {
                 Ok((bytes, version)) => {
-                    self.seen.insert(number, (path.clone(), version));
-                    answer(&self.asked, number, About::Value, plain(&bytes));
+                    self.seen.insert(number, (path.clone(), version, aws));
+                    answer(&self.asked, number, About::Value, line(&bytes, aws));
                 }
                 Err(why) => answer(&self.asked, number, About::Value, Err(why)),
             },
@@ -191,12 +219,28 @@ impl Keeper {
                     (words.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
                 std::thread::spawn(move || {
                     let bytes = command(&words, &variables);
-                    answer(
-                        &asked,
-                        number,
-                        About::Value,
-                        bytes.as_ref().map_err(Clone::clone).and_then(|bytes| plain(bytes)),
-                    );
+                    answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
+                });
+            }
+            SecretSource::Oauth(oauth) => {
+                let (oauth, asked, variables) =
+                    (oauth.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                std::thread::spawn(move || {
+                    answer(&asked, number, About::Value, oauth::fetch(&oauth, &variables));
+                });
+            }
+            SecretSource::SshAgent(_) => {
+                let (question, asked, variables) =
+                    (question.to_vec(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                std::thread::spawn(move || {
+                    let Some((name, question)) = question.split_at_checked(4) else { return };
+                    let signed = ssh::sign(question, agent(&variables));
+                    let (about, bytes) = match &signed {
+                        Ok(signature) => (About::Signed, signature.as_slice()),
+                        Err(why) => (About::Unsigned, why.as_bytes()),
+                    };
+                    let mut packet = [&[0; HEAD], name, bytes].concat();
+                    let _ = keeper::packet(asked.as_fd(), number, about, FOREVER, &mut packet);
                 });
             }
             SecretSource::Env(_) => {
@@ -207,35 +251,38 @@ impl Keeper {
 
     /// Tells the gateway of files that hold something else.
     fn look(&mut self) {
-        for (number, (path, seen)) in &mut self.seen {
+        for (number, (path, seen, aws)) in &mut self.seen {
             let now = std::fs::metadata(&*path).map(|metadata| version(&metadata));
             if now.as_ref().is_ok_and(|now| now == seen) {
                 continue;
             }
             // Half written, or between two names: at the next look.
             if let Ok((bytes, version)) = file(path)
-                && let Ok(bytes) = plain(&bytes)
+                && let Ok(found) = line(&bytes, *aws)
             {
                 *seen = version;
-                answer(&self.asked, *number, About::Changed, Ok(bytes));
+                answer(&self.asked, *number, About::Changed, Ok(found));
             }
         }
     }
 }
 
-fn answer(asked: &OwnedFd, number: u32, about: About, value: Result<&[u8], String>) {
-    let (about, bytes) = match &value {
-        Ok(bytes) => (about, *bytes),
-        Err(why) => (About::Failure, why.as_bytes()),
+fn answer(asked: &OwnedFd, number: u32, about: About, value: Result<(Zeroizing<Vec<u8>>, u32), String>) {
+    let (about, bytes, seconds) = match &value {
+        Ok((bytes, seconds)) => (about, bytes.as_slice(), *seconds),
+        Err(why) => (About::Failure, why.as_bytes(), FOREVER),
     };
     let mut packet = Zeroizing::new(vec![0; HEAD]);
     packet.reserve_exact(bytes.len());
     packet.extend_from_slice(bytes);
-    let _ = keeper::packet(asked.as_fd(), number, about, &mut packet);
+    let _ = keeper::packet(asked.as_fd(), number, about, seconds, &mut packet);
 }
 
 /// What a command writes, in time. What it says on its standard error is nobody's.
-fn command(words: &[String], variables: &BTreeMap<OsString, OsString>) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn command(
+    words: &[String],
+    variables: &BTreeMap<OsString, OsString>,
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let (program, arguments) = words.split_first().ok_or("there is no command")?;
     let mut command = Command::new(program);
     // What is relative in them must not mean the workspace, which the task writes.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod approvals;
+mod aws;
 mod chain;
 mod chosen;
 mod cleanup;
@@ -30,6 +31,7 @@ mod leaks;
 mod lived;
 mod named;
 mod not_executed;
+mod oauth;
 mod outcome;
 mod points;
 mod quota;
@@ -39,6 +41,7 @@ mod run;
 mod scribe;
 mod snapshot;
 mod source;
+mod ssh;
 mod summary;
 mod terminal;
 mod trust;

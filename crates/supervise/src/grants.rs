@@ -47,6 +47,12 @@ pub trait Clerk {
     /// Why it is not, in words.
     fn reach(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedHost, String>;
 
+    /// Whether this credential may be granted.
+    ///
+    /// # Errors
+    /// Why it may not, in words.
+    fn lend(&mut self, name: &str, seconds: Option<u64>, why: &str) -> Result<(), String>;
+
     /// The entry that the owner may be asked about for a connection to this host.
     fn offer_host(&self, host: &str, port: u16) -> Option<String>;
 

@@ -22,6 +22,8 @@ pub enum Act {
     Start,
     /// A destination, `NAME:PORT`.
     Reach,
+    /// A credential, by its name.
+    Use,
 }
 
 impl Act {
@@ -30,6 +32,7 @@ impl Act {
         match self {
             Self::Start => "start: ",
             Self::Reach => "reach: ",
+            Self::Use => "use: ",
         }
     }
 
@@ -45,6 +48,7 @@ impl Act {
         match self {
             Self::Start => format!("`{entry}` may start from now on"),
             Self::Reach => format!("`{entry}` can be reached from now on"),
+            Self::Use => format!("the credential `{entry}` can be used from now on"),
         }
     }
 
@@ -52,6 +56,9 @@ impl Act {
         match self {
             Self::Start => format!("`{entry}` may not start any more; what runs goes on"),
             Self::Reach => format!("`{entry}` cannot be reached any more; what was open to it has ended"),
+            Self::Use => {
+                format!("the credential `{entry}` cannot be used any more; requests that were sent go on")
+            }
         }
     }
 }
@@ -73,7 +80,9 @@ pub(crate) fn name(act: Act, entry: &str) -> PathBuf {
 /// The entry that a question is about, if it is about one.
 pub(crate) fn entry_of(name: &Path) -> Option<(Act, &str)> {
     let name = name.to_str()?;
-    [Act::Start, Act::Reach].into_iter().find_map(|act| Some((act, name.strip_prefix(act.start())?)))
+    [Act::Start, Act::Reach, Act::Use]
+        .into_iter()
+        .find_map(|act| Some((act, name.strip_prefix(act.start())?)))
 }
 
 impl Grants<'_> {
@@ -129,6 +138,10 @@ impl Grants<'_> {
                     .clerk
                     .reach(entry, seconds, why)
                     .and_then(|granted| boundary.reach(number, granted).map_err(gone)),
+                Act::Use => self
+                    .clerk
+                    .lend(entry, seconds, why)
+                    .and_then(|()| boundary.lend(number, entry.to_owned()).map_err(gone)),
             }
         };
         let name = name(act, entry);
@@ -177,6 +190,7 @@ impl Grants<'_> {
             match permit.act {
                 Act::Start => boundary.withdraw(permit.number),
                 Act::Reach => boundary.unreach(permit.number),
+                Act::Use => boundary.take_back(permit.number),
             }
             written &= self.clerk.ended(permit.number, Path::new(&permit.entry), cause);
         }

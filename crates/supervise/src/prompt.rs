@@ -30,6 +30,7 @@ pub(crate) fn text(question: &Question) -> String {
         let (wants, lets) = match act {
             Act::Start => ("start:", "lets it start in this sandbox"),
             Act::Reach => ("connect to", "lets this sandbox reach it"),
+            Act::Use => ("use", "lets this sandbox use it"),
         };
         return format!(
             "\r\n\x0f\x1b(B\x1b[0mringfence: {} (process {}) wants to {wants} {}\r\n\

@@ -2,6 +2,7 @@
 
 What a strict reader would refuse, these take for what the attacker means. So an attempt works here where nothing stops it.
 """
+import base64
 import gzip
 import os
 import socket
@@ -9,7 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 import h2.config
 import h2.connection
@@ -64,6 +65,20 @@ def contexts():
     return made["server"]
 
 
+def reflected(kind, text):
+    """What was sent, as it came or in other clothes."""
+    forms = {
+        "gzecho": lambda: gzip.compress(text),
+        "b64echo": lambda: base64.b64encode(text),
+        "hexecho": lambda: text.hex().encode(),
+        "urlecho": lambda: quote(text, safe="").encode(),
+        "revecho": lambda: text[::-1],
+        "utf16echo": lambda: text.decode("latin-1").encode("utf-16"),
+    }
+    coding = [("content-encoding", "gzip")] if kind == "gzecho" else []
+    return 200, [*coding, ("x-sent", "; ".join(text.decode("latin-1").split("\n"))[:4000])], forms.get(kind, lambda: text)()
+
+
 KEPT = []
 
 
@@ -84,6 +99,8 @@ def answer(says, line, path, headers):
         return 200, [("x-kept", "".join(KEPT))], "".join(KEPT).encode("utf-8", "replace")
     if plain == "/redirect":
         return 302, [("location", parse_qs(path.partition("?")[2]).get("to", ["/"])[0])], b""
+    if plain.endswith("echo") or line.startswith("TRACE "):
+        return reflected(plain.rsplit("/", 1)[-1], "\n".join([line, *(f"{name}: {value}" for name, value in headers.items())]).encode())
     if plain.endswith("/gzbomb"):
         return 200, [("content-encoding", "gzip")], gzip.compress(bytes(200_000_000), 1)
     return 200, [], body

@@ -225,3 +225,20 @@ pub fn binary() -> PathBuf {
 pub fn root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Packages of Python in a directory beside what was built, installed if `known` is not there yet; its path.
+///
+/// # Panics
+/// They cannot be installed.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test that lacks its clients has failed")]
+pub fn python(directory: &str, known: &str, packages: &[&str]) -> String {
+    let place = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")).join(directory);
+    if !place.join(known).is_dir() {
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-m", "pip", "install", "-q", "--target"]).arg(&place).args(packages);
+        let done = command.status().expect("pip");
+        assert!(done.success(), "{packages:?} cannot be installed");
+    }
+    fs::canonicalize(place).expect("a directory").display().to_string()
+}

@@ -343,13 +343,7 @@ fn git_clones_and_pushes_with_a_placeholder() {
 
 /// The official clients, from PyPI; kept beside what was built.
 fn clients() -> String {
-    let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/sdk");
-    if !std::path::Path::new(place).join("anthropic").is_dir() {
-        let install = ["-m", "pip", "install", "-q", "--target", place, "openai", "anthropic"];
-        let done = std::process::Command::new("/usr/bin/python3").args(install).status().unwrap();
-        assert!(done.success(), "the official Python clients cannot be installed");
-    }
-    std::fs::canonicalize(place).unwrap().display().to_string()
+    ringfence_promises::python("sdk", "anthropic", &["openai", "anthropic"])
 }
 
 #[test]

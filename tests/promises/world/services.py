@@ -2,8 +2,10 @@
 import base64
 import json
 import os
+import secrets
 import subprocess
 import time
+from urllib.parse import parse_qs, quote
 
 
 def expected(base):
@@ -57,6 +59,40 @@ def git(web, base):
     web.send_header("Content-Length", str(len(answer)))
     web.end_headers()
     web.wfile.write(answer)
+
+
+def token(web, base):
+    """Tokens of OAuth 2.0 for a client that has the secret, an assertion or something to exchange; each makes the one before void."""
+    form = {name: values[0] for name, values in parse_qs(body(web).decode()).items()}
+
+    def read(name):
+        with open(os.path.join(base, name), encoding="ascii") as f:
+            return f.read().strip()
+
+    pair = "Basic " + base64.b64encode(f"the%20client:{quote(read('client-secret'), safe='')}".encode()).decode()
+    good = {
+        "client_credentials": web.headers.get("Authorization") == pair or form.get("client_assertion") == read("projected/token"),
+        "urn:ietf:params:oauth:grant-type:token-exchange": form.get("subject_token") == read("projected/token")
+        and form.get("subject_token_type") == "urn:ietf:params:oauth:token-type:jwt"
+        and form.get("audience") == "https://api.example/",
+    }.get(form.get("grant_type"), False)
+    with open(os.path.join(base, "tokens.log"), "a", encoding="ascii") as f:
+        f.write(f"{'given' if good else 'refused'} {form.get('scope')}\n")
+    if not good:
+        said = json.dumps({"error": "invalid_client", "error_description": f"not {web.headers.get('Authorization')} {form}"})
+        return web.reply(said.encode(), 401)
+    made = secrets.token_urlsafe(30)
+    with open(os.path.join(base, "token." + form["scope"]), "w", encoding="ascii") as f:
+        f.write(made)
+    lasts = {"short": 6}.get(form["scope"], 3600)
+    web.reply(json.dumps({"access_token": made, "token_type": "Bearer", "expires_in": lasts}).encode())
+
+
+def api(web, base):
+    """Answers whoever has the newest token of that scope, and reflects it."""
+    with open(os.path.join(base, "token." + web.path.rsplit("/", 1)[-1]), encoding="ascii") as f:
+        good = web.headers.get("Authorization") == f"Bearer {f.read()}"
+    web.reply(f"{'good' if good else 'bad'} {web.headers.get('Authorization')}\n".encode(), 200 if good else 401)
 
 
 def stream(web, base):

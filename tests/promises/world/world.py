@@ -107,6 +107,8 @@ class Web(SimpleHTTPRequestHandler):
             return services.git(self, BASE)
         if self.path.startswith("/reflect"):
             return self.reply(f"{self.path}\n{self.headers}".encode())
+        if self.path.startswith("/api/"):
+            return services.api(self, BASE)
         if self.path.startswith("/repo/keep"):
             Web.kept = str(self.headers)
         if self.path.startswith("/repo/kept"):
@@ -143,6 +145,8 @@ class Web(SimpleHTTPRequestHandler):
         self.hit()
         if self.path.startswith("/git/"):
             return services.git(self, BASE)
+        if self.path == "/oauth/token":
+            return services.token(self, BASE)
         if self.path in ("/v1/messages", "/v1/chat/completions"):
             return services.stream(self, BASE)
         digest, left = hashlib.sha256(), int(self.headers.get("Content-Length", 0))

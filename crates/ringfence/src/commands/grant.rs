@@ -20,15 +20,16 @@ use crate::{environment, lasting, named, terminal};
   ringfence grant dev --read ~/projects/other --always ringfence.toml
   ringfence grant dev --command 'git push origin main' --for 10m
   ringfence grant dev --host docs.example.org --for 10m
+  ringfence grant dev --credential deploy --for 10m
 
 The policy says what may be granted: approvals.grantable = { read = [\"~/projects/**\"], commands = [\"git push **\"], hosts =
-[\"*.example.org\"] }. Nothing else can be. Files that are granted can be read, not changed and not executed; connections to a destination
+[\"*.example.org\"], credentials = [\"deploy\"] }. Nothing else can be. Files that are granted can be read, not changed and not executed; connections to a destination
 end with its grant. `ringfence revoke` takes it away sooner.")]
 pub(crate) struct Arguments {
     /// A sandbox's name, a run, or `last`
     run: String,
     /// The file or directory, with all that is below it and not hidden by `files.deny`
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["command", "host"])]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["command", "host", "credential"])]
     read: Option<PathBuf>,
     /// A command that may start, as an entry of `commands.allow`
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["read", "always"])]
@@ -36,6 +37,9 @@ pub(crate) struct Arguments {
     /// A destination that may be reached, as an entry of `network.allow`
     #[arg(long, value_name = "NAME[:PORT]", conflicts_with_all = ["read", "command", "always"])]
     host: Option<String>,
+    /// A credential of the policy that may be used
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["read", "command", "host", "always"])]
+    credential: Option<String>,
     /// How long: `90s`, `10m`, `2h`; without it, until the sandbox ends
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     time: Option<u64>,
@@ -68,6 +72,9 @@ pub(crate) struct Revocation {
     /// A destination that was granted; connections to it end
     #[arg(long, value_name = "NAME[:PORT]", conflicts_with_all = ["read", "command"])]
     host: Option<String>,
+    /// A credential that was granted; what was fetched of it is dropped
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["read", "command", "host"])]
+    credential: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -82,7 +89,9 @@ struct Told<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let (seconds, why) = (arguments.time, arguments.why.clone());
-    if let Some((act, entry)) = entry(arguments.command.as_ref(), arguments.host.as_ref())? {
+    if let Some((act, entry)) =
+        entry(arguments.command.as_ref(), arguments.host.as_ref(), arguments.credential.as_ref())?
+    {
         return tell(&arguments.run, &Ask::Permit { act, entry, seconds, why }, arguments.json);
     }
     let Some(read) = &arguments.read else { return Err(Failure::new("nothing is named to be granted")) };
@@ -101,7 +110,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 pub(crate) fn revoke(arguments: &Revocation) -> Result<u8, Failure> {
-    if let Some((act, entry)) = entry(arguments.command.as_ref(), arguments.host.as_ref())? {
+    if let Some((act, entry)) =
+        entry(arguments.command.as_ref(), arguments.host.as_ref(), arguments.credential.as_ref())?
+    {
         return tell(&arguments.run, &Ask::Withdraw { act, entry }, arguments.json);
     }
     // What was granted may be gone from the host since.
@@ -109,8 +120,15 @@ pub(crate) fn revoke(arguments: &Revocation) -> Result<u8, Failure> {
     tell(&arguments.run, &Ask::Revoke { path: path.transpose()? }, arguments.json)
 }
 
-/// A command or a destination, as the sandbox knows it.
-fn entry(command: Option<&String>, host: Option<&String>) -> Result<Option<(Act, String)>, Failure> {
+/// A command, a destination or a credential, as the sandbox knows it.
+fn entry(
+    command: Option<&String>,
+    host: Option<&String>,
+    credential: Option<&String>,
+) -> Result<Option<(Act, String)>, Failure> {
+    if let Some(name) = credential {
+        return Ok(Some((Act::Use, name.clone())));
+    }
     let Some(host) = host else { return Ok(command.map(|command| (Act::Start, command.clone()))) };
     let endpoint =
         Endpoint::parse(host).map_err(|invalid| Failure::new(format!("`--host {host}`: {invalid}")))?;
