@@ -329,6 +329,10 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
     if !policy.network.unix.is_empty() {
         return refused("network.allow", "no socket of the host can be led to from here", elsewhere);
     }
+    if let Some((name, _)) = policy.credentials.iter().find(|(_, rule)| rule.value.ssh()) {
+        let key = format!("credentials.{name}");
+        return refused(&key, "no socket of an ssh agent can be led to from here", elsewhere);
+    }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);
     }
