@@ -144,65 +144,26 @@ impl Refusals {
     /// The event of one that was not told before.
     fn first(&mut self, refusal: &Refusal) -> Option<Event> {
         let event = self.event(refusal)?;
-        match &refusal.what {
-            Refused::Connect { path } => {
-                let key = path.to_string_lossy().into_owned();
-                if let Some((_, again)) = self.connects.get_mut(&key) {
-                    *again += 1;
-                    return None;
-                }
-                if self.connects.len() >= MOST {
-                    self.others += 1;
-                    return None;
-                }
-                self.connects.insert(key, (event.clone(), 0));
-            }
+        let new = match &refusal.what {
+            Refused::Connect { path } => self.connected(path.to_string_lossy().into_owned(), &event, 1),
             Refused::Network { host, port, rule, .. } => {
                 let key = format!("{port}\n{host}\n{rule}\n{}", refusal.program.display());
                 // Those of calls are counted by init, which tells how often.
                 if self.packets.len() < MOST && (NUMBERS / 2..NUMBERS).contains(&refusal.number) {
                     self.packets.insert(refusal.number, key.clone());
                 }
-                if let Some((_, again)) = self.connects.get_mut(&key) {
-                    *again += 1;
-                    return None;
-                }
-                if self.connects.len() >= MOST {
-                    self.others += 1;
-                    return None;
-                }
-                self.connects.insert(key, (event.clone(), 0));
+                self.connected(key, &event, 1)
             }
             Refused::Credential { name, host, port, rule, times, .. } => {
-                let key = format!("{port}\n{host}\n{rule}\n{name}\ncredential");
-                if let Some((_, again)) = self.connects.get_mut(&key) {
-                    *again = again.saturating_add(*times);
-                    return None;
-                }
-                if self.connects.len() >= MOST {
-                    self.others += 1;
-                    return None;
-                }
-                self.connects.insert(key, (event.clone(), times.saturating_sub(1)));
+                self.connected(format!("{port}\n{host}\n{rule}\n{name}\ncredential"), &event, *times)
             }
             Refused::Leak { name, way, host, port, .. } => {
-                let key = format!("{port}\n{host}\n{way}\n{name}\nleak");
-                if let Some((_, again)) = self.connects.get_mut(&key) {
-                    *again += 1;
-                    return None;
-                }
-                if self.connects.len() >= MOST {
-                    self.others += 1;
-                    return None;
-                }
-                self.connects.insert(key, (event.clone(), 0));
+                self.connected(format!("{port}\n{host}\n{way}\n{name}\nleak"), &event, 1)
             }
             Refused::Command(Command { fate: Fate::Changed, .. }) => {
                 self.tampered += 1;
-                if self.tampered > MOST {
-                    self.others += 1;
-                    return None;
-                }
+                self.others += u64::from(self.tampered > MOST);
+                self.tampered <= MOST
             }
             Refused::Command(command) => {
                 let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();
@@ -210,15 +171,7 @@ impl Refusals {
                     Fate::Cleaned(names) => format!("{names:?}\n{}", command.file.display()),
                     _ => format!("{}\n{}\n{}", command.rule, words.join(" "), command.file.display()),
                 };
-                if let Some((_, again)) = self.commands.get_mut(&key) {
-                    *again += 1;
-                    return None;
-                }
-                if self.commands.len() >= MOST {
-                    self.others += 1;
-                    return None;
-                }
-                self.commands.insert(key, (event.clone(), 0));
+                count(&mut self.commands, &mut self.others, key, &event, 1)
             }
             Refused::File { .. }
             | Refused::Decoy { .. }
@@ -231,9 +184,14 @@ impl Refusals {
                     return None;
                 }
                 self.files.insert(refusal.number, (event.clone(), 0));
+                true
             }
-        }
-        Some(event)
+        };
+        new.then_some(event)
+    }
+
+    fn connected(&mut self, key: String, event: &Event, times: u64) -> bool {
+        count(&mut self.connects, &mut self.others, key, event, times)
     }
 
     /// `None`: it is not refused, there only is nothing yet.
@@ -382,6 +340,26 @@ fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
         }),
         _ => None,
     }
+}
+
+/// Whether it is new: what was told of before is only counted, and what is too much is in `others`.
+fn count(
+    known: &mut BTreeMap<String, (Event, u64)>,
+    others: &mut u64,
+    key: String,
+    event: &Event,
+    times: u64,
+) -> bool {
+    if let Some((_, again)) = known.get_mut(&key) {
+        *again = again.saturating_add(times);
+        return false;
+    }
+    if known.len() >= MOST {
+        *others += 1;
+        return false;
+    }
+    known.insert(key, (event.clone(), times.saturating_sub(1)));
+    true
 }
 
 /// Whether it is about the network.

@@ -171,8 +171,11 @@ fn it_tells_the_boundaries_of_peers_apart() {
     assert_eq!(of("bwrap, all shown").bait(), ALL);
     // A network and processes of its own, and nothing else.
     assert_eq!(of("unshare").bait(), [true, true, false, true, false, true]);
-    // What it was told to hide and to keep; sockets elsewhere and variables are as they were.
-    assert_eq!(of("firejail").bait(), [false, false, false, true, false, true]);
+    // What it was told to hide and to keep; sockets elsewhere and variables are as they were. Where it sees no thread of the
+    // kernel, as in a pid namespace of whoever tests, it takes itself for confined already and does nothing: that is seen too.
+    let threads = std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim() == "kthreadd");
+    let jailed = if threads { [false, false, false, true, false, true] } else { ALL };
+    assert_eq!(of("firejail").bait(), jailed);
     // Without root, runc has the network of whoever starts it.
     assert_eq!(of("runc").bait(), [false, false, !root(), false, false, false], "{:#}", of("runc").0);
     for name in ["bwrap, little shown", "ringfence", "ringfence, tier landlock"] {
@@ -196,7 +199,10 @@ fn it_tells_the_boundaries_of_peers_apart() {
     assert!(of("plain").open("new-privileges") && !of("setpriv").open("new-privileges"));
     assert!(!of("runc").open("seccomp") && of("bwrap, little shown").open("seccomp"));
     // Each as a whole is unlike each other; an ordinary user has no rights that setpriv could take away and bwrap did not.
-    let seen: Vec<_> = seen.into_iter().filter(|(name, _)| root() || *name != "setpriv").collect();
+    let seen: Vec<_> = seen
+        .into_iter()
+        .filter(|(name, _)| (root() || *name != "setpriv") && (threads || *name != "firejail"))
+        .collect();
     for (at, (name, one)) in seen.iter().enumerate() {
         for (other, two) in seen.iter().skip(at + 1) {
             let (one, two) = (one.states(), two.states());

@@ -69,8 +69,9 @@ fn holes_take_no_room_and_a_closed_workspace_is_opened() {
     let outcome =
         place.ringfence(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-ec", script]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    let undone = place.ringfence(&["undo", "last"]);
-    assert_eq!(undone.status, 0, "{undone:?}");
+    // Nobody but root can even go there.
+    let undone = place.command(&["undo", "last"]).current_dir(&place.home).output().unwrap();
+    assert!(undone.status.success(), "{undone:?}");
     assert_eq!(host(&place, "stat -c %a ."), mode);
     assert_eq!(host(&place, "stat -c %s holes; rm holes"), "8796093022208\n");
     assert_eq!(tree(&place), before);
