@@ -18,29 +18,29 @@ const SLACK: u64 = 3;
 
 /// Every suite of `cargo xtask test`, in its order.
 pub(crate) const SUITES: [Suite; 14] = [
-    suite("packages", "system programs installed where missing", 60, "-"),
+    suite("packages", "system programs installed where missing", 40, "-"),
     suite("format", "cargo fmt --check", 5, "-"),
     suite("lint", "clippy on all targets, warnings are errors", 90, "-"),
     suite("docs", "rustdoc, warnings are errors", 30, "-"),
     suite("licences", "licences, sources, duplicate crates", 5, "cargo xtask test --long --only licences"),
-    suite("build", "binary and test programs", 170, "-"),
-    suite("generated", "schema and budget table are current", 15, "cargo xtask generate --check"),
+    suite("build", "binary and test programs", 155, "-"),
+    suite("generated", "schema and budget table are current", 20, "cargo xtask generate --check"),
     suite(
         "tests",
-        "the test suite as the caller; as root without the two longest builds",
-        380,
+        "the test suite as the caller; as root without what takes longest",
+        360,
         "cargo nextest run --workspace",
     ),
     suite(
         "tests-user",
         "the test suite as an unprivileged user (root only)",
-        380,
+        365,
         "cargo nextest run --workspace",
     ),
     suite(
         "attacks",
         "the attack table as an ordinary user and as root",
-        200,
+        255,
         "cargo xtask attack --control-all",
     ),
     suite(
@@ -55,7 +55,7 @@ pub(crate) const SUITES: [Suite; 14] = [
         150,
         "cargo xtask attack --tier landlock --control-all",
     ),
-    suite("dist", "the static release binary", 230, "cargo xtask dist"),
+    suite("dist", "the static release binary", 240, "cargo xtask dist"),
     suite("start-up", "cold start against bwrap, 10 interleaved runs", 20, "cargo xtask bench"),
 ];
 
