@@ -233,7 +233,13 @@ pub fn root() -> bool {
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test that lacks its clients has failed")]
 pub fn python(directory: &str, known: &str, packages: &[&str]) -> String {
-    let place = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")).join(directory);
+    let target = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target"));
+    let place = target.join(directory);
+    // One installs, the others wait; who may not write here finds them installed.
+    let lock = fs::File::create(target.join(format!("{directory}.lock"))).ok();
+    if let Some(lock) = &lock {
+        rustix::fs::flock(lock, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
+    }
     if !place.join(known).is_dir() {
         let mut command = Command::new("/usr/bin/python3");
         command.args(["-m", "pip", "install", "-q", "--target"]).arg(&place).args(packages);
