@@ -153,11 +153,11 @@ impl Outcome {
         (says != must).then(|| format!("doctor says {says:?}, and it must be {must:?}: {}", bad(doctor)))
     }
 
-    /// The gateway needs namespaces, and that init may look into a task.
+    /// The gateway needs a boundary in either tier, and that init may look into a task.
     fn network(&self, who: Who, seen: &Seen) -> Option<String> {
         let Some((status, printed)) = &seen.network else { return Some("a network was not tried".into()) };
         let must = match (self.variant.must)(self.abi, who) {
-            Must::Work("namespace", degraded) if !degraded.contains(&"ptrace") => 0,
+            Must::Work(_, degraded) if !degraded.contains(&"ptrace") => 0,
             _ => 125,
         };
         (*status != must)
