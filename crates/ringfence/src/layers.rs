@@ -56,7 +56,7 @@ pub(crate) fn make(plan: &Plan, state: &State) -> Result<(), Failure> {
 /// longer to make and remove directories than a short command runs.
 fn reuse(state: &State, layer: &Path) -> bool {
     let entries = std::fs::read_dir(state.path().join(ASIDE)).into_iter().flatten().flatten();
-    for path in entries.take(4).map(|entry| entry.path()) {
+    for path in entries.map(|entry| entry.path()).filter(|path| !is_doomed(path)).take(4) {
         // Each name is that of one run and one layer: what was looked at is what is taken, by one run alone.
         if as_made(&path).unwrap_or(false) && std::fs::rename(&path, layer).is_ok() {
             clear_work(layer);
@@ -196,12 +196,27 @@ fn put_aside(state: &State, run: &RunDir, layer: &str) -> PathBuf {
 pub(crate) fn sweep(state: &State) {
     let Ok(entries) = std::fs::read_dir(state.path().join(ASIDE)) else { return };
     for entry in entries.filter_map(Result::ok).take(4) {
-        remove_empty(&entry.path());
+        let mut doomed = entry.path();
+        if !is_doomed(&doomed) {
+            // Under another name nobody takes it again while it goes.
+            let mut name = std::ffi::OsString::from(".");
+            name.push(entry.file_name());
+            doomed.set_file_name(name);
+            if std::fs::rename(entry.path(), &doomed).is_err() {
+                continue;
+            }
+        }
+        remove_empty(&doomed);
         // What a kill left half done is still there, and removed whatever it holds.
-        if entry.path().exists() {
-            let _ = ringfence_workspace::remove_tree(&entry.path());
+        if doomed.exists() {
+            let _ = ringfence_workspace::remove_tree(&doomed);
         }
     }
+}
+
+/// Somebody removes it.
+fn is_doomed(layer: &Path) -> bool {
+    layer.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Removes what killed runs left that never began, and once a day what is old. It looks at every run, so only verbs that do so anyway call it.
