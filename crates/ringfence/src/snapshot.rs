@@ -1,7 +1,7 @@
 //! `workspace.snapshot`: what is there before a task works on the host's own files, so that all of it can be put back.
 
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -105,7 +105,6 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let host = record.workspace.clone();
-    reopen(&host, &place).context(host.display().to_string())?;
     let upper =
         ringfence_workspace::reverse(&host, &place, times.started).context("comparing the workspace")?;
     let found = std::fs::metadata(&host).context(host.display().to_string())?;
@@ -122,15 +121,6 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
     };
     // What was there is put back, whatever it is.
     Ok(Some((layer, Options { kinds: Danger::ALL.to_vec(), ..Options::default() })))
-}
-
-/// The mode of the workspace's own directory, which is no entry of it: closed, nothing in it could be put back.
-fn reopen(host: &Path, place: &Path) -> std::io::Result<()> {
-    let (now, then) = (std::fs::symlink_metadata(host)?, std::fs::metadata(place.join("copy"))?);
-    if now.is_dir() && now.mode() & 0o1777 != then.mode() & 0o1777 {
-        std::fs::set_permissions(host, std::fs::Permissions::from_mode(then.mode() & 0o1777))?;
-    }
-    Ok(())
 }
 
 /// It is of no use any more.

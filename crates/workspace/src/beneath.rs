@@ -121,6 +121,16 @@ pub(crate) fn change_mode(handle: BorrowedFd<'_>, mode: u32) -> Result<(), Errno
     rustix::fs::chmod(by_descriptor(handle, OsStr::new("")), Mode::from_raw_mode(mode & 0o7777))
 }
 
+/// Gives the host's directory this mode, if it has another one; its path must not have become a symlink anywhere.
+pub(crate) fn reopen(path: &Path, mode: u32) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let handle = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    match rustix::fs::fstat(&handle)?.st_mode & 0o1777 == mode & 0o1777 {
+        true => Ok(()),
+        false => change_mode(handle.as_fd(), mode & 0o1777),
+    }
+}
+
 /// `openat2` that a concurrent rename made give up is repeated (`man 2 openat2`, EAGAIN).
 fn openat2(
     at: impl AsFd,

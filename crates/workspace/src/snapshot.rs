@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as kernel, AtFlags, Mode};
 use rustix::io::Errno;
 
-use crate::beneath::{MAX_PATH, Tree, look_at, names};
+use crate::beneath::{MAX_PATH, Tree, look_at, names, reopen};
 use crate::change::FileType;
 use crate::copy::{Copied, copy};
 use crate::layer::{Identity, Timestamp};
@@ -72,9 +72,12 @@ pub fn reverse(host: &Path, place: &Path, started: Timestamp) -> Result<PathBuf,
     std::fs::create_dir(&upper).map_err(io)?;
     let inodes = read_inodes(&place.join(INODES)).map_err(Failure::of("read", &place.join(INODES)))?;
     let open = |path: &Path| Tree::own(path).map_err(Failure::of("open", path));
+    let copy = open(&place.join(COPY))?;
+    // The mode of the host's own directory is no entry of it: closed, nothing in it could be looked at or put back.
+    reopen(host, copy.identity.mode).map_err(Failure::of("open", host))?;
     let reverse = Reverse {
         host: Tree::host(host).map_err(Failure::of("open", host))?,
-        copy: open(&place.join(COPY))?,
+        copy,
         upper: open(&upper)?,
         inodes,
         started,

@@ -78,6 +78,19 @@ fn holes_take_no_room_and_a_closed_workspace_is_opened() {
 }
 
 #[test]
+fn no_mode_is_put_back_by_way_of_a_link() {
+    let place = filled();
+    let policy = place.policy(POLICY);
+    host(&place, "mkdir -p p/ws other/ws; chmod 755 p/ws; chmod 700 other/ws");
+    let run = ["run", "--policy", &policy, "--workspace", "p/ws", "--", "chmod", "711", "."];
+    assert_eq!(place.ringfence(&run).status, 0);
+    host(&place, "mv p q; ln -s other p");
+    let undone = place.ringfence(&["undo", "last"]);
+    assert_ne!(undone.status, 0, "{undone:?}");
+    assert_eq!(host(&place, "stat -c %a other/ws q/ws"), "700\n711\n");
+}
+
+#[test]
 fn what_a_person_changed_since_is_not_overwritten() {
     let place = filled();
     let _ = worked(&place);
