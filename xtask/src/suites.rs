@@ -59,13 +59,11 @@ pub(crate) fn as_caller(all: bool) -> Result<Count, String> {
 }
 
 /// What takes long: where the suite is run as root and as an ordinary user, its short form runs it as the latter alone.
-const ONCE: [&str; 7] = [
+const ONCE: [&str; 5] = [
     "configure_make_and_make_check",
     "configure_and_make_are_not_disturbed",
     "everything_once_more_as_an_unprivileged_user",
     "captures::editors_and_pagers",
-    "cargo_builds_and_tests_in_review",
-    "no_entry_gets_a_shell",
     "a_tree_deeper_than_any_path_is_shown_and_refused",
 ];
 
