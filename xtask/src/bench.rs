@@ -176,7 +176,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
     // It is started from other directories.
     let binary = match given {
         Some(path) => path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?,
-        None => dist::build()?,
+        None => dist::build(dist::Form::Whole)?,
     };
     let scratch = std::env::temp_dir().join(format!("ringfence-speed.{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|e| e.to_string())?;

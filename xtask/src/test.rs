@@ -116,7 +116,7 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
     tally.suite("attacks-landlock", || attacks(long, true));
     let mut binary = None;
     tally.check("dist", || {
-        binary = Some(dist::build()?);
+        binary = Some(dist::build(if long { dist::Form::Whole } else { dist::Form::Short })?);
         Ok(())
     });
     if let Some(binary) = binary {

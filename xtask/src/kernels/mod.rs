@@ -53,7 +53,7 @@ pub(crate) fn kernels(args: &[String]) -> Result<ExitCode, String> {
     programs()?;
     let binary = match &options.binary {
         Some(binary) => binary.clone(),
-        None => dist::build()?,
+        None => dist::build(dist::Form::Whole)?,
     };
     run(cargo().args(["build", "--locked", "-p", "xtask"]))?;
     let work = target().join("kernels");

@@ -9,6 +9,8 @@ use rustix::process::{
     self, Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, pidfd_open, pidfd_send_signal,
 };
 
+use crate::proc;
+
 /// Rounds in which new processes may still be found before those that are known are ended.
 const ROUNDS: usize = 100;
 
@@ -29,6 +31,10 @@ pub(crate) fn signal(signal: Signal) {
 
 /// Ends all of them, and waits until none is left: first nobody can fork any more, then nobody goes on.
 pub(crate) fn end() {
+    // Without a child there is nobody: orphans come to this process. Then nobody's /proc need be read.
+    if reap() {
+        return;
+    }
     let mut known: Vec<Found> = Vec::new();
     for _ in 0..ROUNDS {
         let found = all();
@@ -54,15 +60,22 @@ pub(crate) fn end() {
         for pid in children() {
             let _ = process::kill_process(pid, Signal::KILL);
         }
-        loop {
-            match process::wait(WaitOptions::NOHANG) {
-                Ok(Some(_)) => {}
-                Err(Errno::CHILD) => return,
-                Ok(None) | Err(_) => break,
-            }
+        if reap() {
+            return;
         }
         // Whoever is in the kernel gets there in a moment; a disk that hangs is waited for.
         std::thread::sleep(std::time::Duration::from_micros(200));
+    }
+}
+
+/// Takes the status of all children that have ended: whether no child is left.
+fn reap() -> bool {
+    loop {
+        match process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Err(Errno::CHILD) => return true,
+            Ok(None) | Err(_) => return false,
+        }
     }
 }
 
@@ -134,7 +147,9 @@ fn all() -> Vec<Found> {
 }
 
 fn look(pid: i32) -> Option<Found> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = proc::read(&format!("/proc/{pid}/stat")).ok()?;
+    // A name may hold anything.
+    let stat = String::from_utf8_lossy(&stat);
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?;
