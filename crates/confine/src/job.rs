@@ -1,7 +1,7 @@
 //! One command in the sandbox: from init's fork to its exec. The order is the order of this page.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -286,6 +286,10 @@ fn streams(streams: &[Stream; 3], passed: Vec<OwnedFd>, slave: Option<OwnedFd>) 
             }
         };
         opened.push(copy);
+    }
+    // One more is held until the command is executed, or cannot be: whoever has its other end sees that.
+    if let Some(held) = passed.next() {
+        let _ = rustix::io::fcntl_dupfd_cloexec(&held, 3)?.into_raw_fd();
     }
     // Init has no descriptors 0 to 2: these may be among them.
     drop((passed, slave));

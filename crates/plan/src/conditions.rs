@@ -76,9 +76,15 @@ pub(crate) fn closer(name: &str) -> Option<Vec<Case>> {
             cases.push(otherwise());
             return Some(cases);
         }
-        // FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR: they need a descriptor that reads, no more.
         "ioctl" => {
-            [0x4008_6602, 0x4004_6602, 0x401c_5820].map(|request| bits(1, u32::MAX, request, TOLD)).to_vec()
+            // FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR: they need a descriptor that reads, no more.
+            let flags = [0x4008_6602, 0x4004_6602, 0x401c_5820];
+            let mut cases = flags.map(|request| bits(1, u32::MAX, request, TOLD)).to_vec();
+            // SIOCATMARK and its neighbours are of the socket itself (asm-generic/sockios.h). The rest of its letter, which any socket
+            // answers, tells of the host's interfaces, addresses and neighbours (netdevice(7)).
+            cases.push(bits(1, 0xfff8, 0x8900, Verdict::Allow));
+            cases.push(bits(1, 0xff00, 0x8900, Verdict::Errno(libc::ENOTTY as u16)));
+            cases
         }
         _ => return None,
     };

@@ -110,8 +110,9 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
 }
 
 /// In tier `landlock`, init makes these on a file that it found itself: Landlock knows no right to change attributes. Set-id
-/// bits are never set.
-const HOSTED: [&str; 22] = [
+/// bits are never set. Nor does it know one to read attributes, which may hold anything: where a path leads is found in the same way;
+/// a descriptor that reads them was opened for reading.
+const HOSTED: [&str; 28] = [
     "chmod",
     "fchmod",
     "fchmodat",
@@ -134,6 +135,12 @@ const HOSTED: [&str; 22] = [
     "removexattrat",
     "file_setattr",
     "inotify_add_watch",
+    "getxattr",
+    "lgetxattr",
+    "getxattrat",
+    "listxattr",
+    "llistxattr",
+    "listxattrat",
 ];
 
 /// In tier `landlock`, what is shared with the rest of the host: System V memory, message queues and their kin, names of files.

@@ -7,8 +7,8 @@ use ringfence_plan::Plan;
 use ringfence_policy::Mode;
 use ringfence_record::{RunDir, RunRecord, State};
 use rustix::fs::{
-    AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, flistxattr, ioctl_getflags, openat,
-    utimensat,
+    AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, flistxattr, fstat, ioctl_getflags,
+    openat, utimensat,
 };
 use serde_json::{Value, json};
 
@@ -33,13 +33,18 @@ pub(crate) fn make(plan: &Plan, state: &State) -> Result<(), Failure> {
     builder.recursive(true).mode(0o700);
     for layer in &plan.layers {
         let reused = reuse(state, &layer.directory);
-        // The task's own id is all that will ever go through them.
+        // The task's own id is all that will ever go through them; root may have had those of an earlier run made for somebody else.
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let owner = match plan.ids.mapped {
+            true => Some((plan.ids.owner_uid, plan.ids.owner_gid)),
+            false => Some(own).filter(|(uid, _)| reused && *uid == 0),
+        };
         for path in [layer.directory.clone(), layer.directory.join("upper"), layer.directory.join("work")] {
             if !reused {
                 builder.create(&path).context(format!("making {}", path.display()))?;
             }
-            if plan.ids.mapped {
-                chown(&path, Some(plan.ids.owner_uid), Some(plan.ids.owner_gid))
+            if let Some((uid, gid)) = owner {
+                chown(&path, Some(uid), Some(gid))
                     .context(format!("giving {} to the workspace's owner", path.display()))?;
             }
         }
@@ -68,7 +73,7 @@ fn reuse(state: &State, layer: &Path) -> bool {
     false
 }
 
-/// Whether a task left nothing at all in a layer: no entry, no attribute, no flag.
+/// Whether a task left nothing at all in a layer: no entry, no attribute, no flag, and not the room that many entries took.
 fn as_made(layer: &Path) -> std::io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let names = std::fs::read_dir(layer)?.map(|entry| Ok(entry?.file_name()));
@@ -79,6 +84,10 @@ fn as_made(layer: &Path) -> std::io::Result<bool> {
     }
     let directory = openat(CWD, layer, flags, Bits::empty())?;
     let upper = openat(&directory, "upper", flags, Bits::empty())?;
+    let stat = fstat(&upper)?;
+    if stat.st_size > stat.st_blksize.max(4096) {
+        return Ok(false);
+    }
     let mut attributes = [0u8; 256];
     let length = flistxattr(&upper, &mut attributes[..])?;
     // What overlayfs gives every upper directory (Documentation/filesystems/overlayfs.rst, "uuid").

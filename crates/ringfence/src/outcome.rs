@@ -21,12 +21,8 @@ pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &End
     const KILLED: u8 = 128 + 9;
     let failed = |failure| Outcome { result: Err(failure), signal: None };
     for message in &ended.messages {
-        match message {
-            Message::Failed { stage, errno, .. } => return failed(construction(plan, *stage, *errno)),
-            Message::NotExecuted { errno, needs, .. } => {
-                return failed(not_executed::why(policy, plan, invoker, *errno, needs.as_deref()));
-            }
-            _ => {}
+        if let Some(failure) = unexecuted(policy, plan, invoker, message) {
+            return failed(failure);
         }
     }
     match ended.messages.last() {
@@ -42,6 +38,22 @@ pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &End
             Outcome { result: Err(Failure::new(why).with_status(KILLED)), signal: Some(9) }
         }
         _ => Outcome { result: Ok(KILLED), signal: Some(9) },
+    }
+}
+
+/// Why a command does not run, if this says so.
+pub(crate) fn unexecuted(
+    policy: &Policy,
+    plan: &Plan,
+    invoker: &Invoker,
+    message: &Message,
+) -> Option<Failure> {
+    match message {
+        Message::Failed { stage, errno, .. } => Some(construction(plan, *stage, *errno)),
+        Message::NotExecuted { errno, needs, .. } => {
+            Some(not_executed::why(policy, plan, invoker, *errno, needs.as_deref()))
+        }
+        _ => None,
     }
 }
 

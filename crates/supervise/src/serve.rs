@@ -82,6 +82,10 @@ pub struct Server<'a> {
     cut_off: bool,
     /// Asked for, and not done yet.
     wish: Option<(Wish, OwnedFd)>,
+    /// The first command is not executed yet: this ends then.
+    begins: Option<OwnedFd>,
+    /// Why it was not.
+    unexecuted: Option<Message>,
     rest: Rest,
     /// Room for one; made once, since it is large.
     request: Vec<u8>,
@@ -125,16 +129,15 @@ impl<'a> Server<'a> {
             grants,
             cut_off: false,
             wish: None,
+            begins: None,
+            unexecuted: None,
             rest: Rest::default(),
             request: vec![0; LONGEST],
         }
     }
 
-    /// Starts a command that no client waits for; `relays` move its streams.
-    ///
-    /// # Errors
-    /// As [`Boundary::start`].
-    pub fn start(&mut self, mut job: Job, passed: &[OwnedFd], relays: Vec<Relay>) -> Result<(), Failure> {
+    /// `relays` move its streams, where no client does.
+    fn start(&mut self, mut job: Job, passed: &[OwnedFd], relays: Vec<Relay>) -> Result<(), Failure> {
         job.id = self.next;
         self.next += 1;
         self.relays.extend(relays);
@@ -146,48 +149,41 @@ impl<'a> Server<'a> {
         self.boundary.start(&job, passed)
     }
 
+    /// Starts the first command, and serves until it is executed, or the owner is asked about it. `Some`: it could not be, and the
+    /// sandbox has ended. `pipe`, both ends of one that closes on exec, is how that is seen.
+    ///
+    /// # Errors
+    /// As [`Boundary::start`], and the kernel's.
+    pub fn begin(
+        &mut self,
+        job: Job,
+        mut passed: Vec<OwnedFd>,
+        relays: Vec<Relay>,
+        pipe: (OwnedFd, OwnedFd),
+    ) -> Result<Option<Message>, Failure> {
+        let failed = |errno| Failure { part: "starting the command".into(), errno, remedy: None };
+        let (begins, held) = pipe;
+        passed.push(held);
+        self.start(job, &passed, relays)?;
+        drop(passed);
+        self.begins = Some(begins);
+        let asked = |own: &Self| own.grants.as_ref().is_some_and(|grants| grants.question().is_some());
+        while self.begins.is_some() && !asked(self) && self.turn().map_err(failed)? {}
+        self.begins = None;
+        let unexecuted = self.unexecuted.take();
+        if unexecuted.is_some() {
+            self.boundary.kill();
+            while self.turn().map_err(failed)? {}
+        }
+        Ok(unexecuted)
+    }
+
     /// Serves until the sandbox has ended.
     ///
     /// # Errors
     /// The kernel's; dropping the boundary ends the sandbox.
     pub fn run(mut self) -> Result<Served, Errno> {
-        loop {
-            let ready = self.poll()?;
-            if ready.report && !self.report() || ready.ended {
-                break;
-            }
-            if ready.look {
-                self.look();
-            }
-            if ready.way && !self.boundary.way() {
-                self.cut_off = true;
-                if !(self.tell)(Happening::Noticed(Notice::NoNetwork)) {
-                    self.boundary.kill();
-                }
-            }
-            self.open_and_close(ready.opened);
-            if ready.signals {
-                self.take_signals();
-            }
-            for relay in &mut self.relays {
-                relay.step();
-            }
-            if ready.knocked {
-                self.accept();
-            }
-            self.serve(&ready.clients);
-            if let Some((wish, client)) = self.wish.take() {
-                self.restack(wish, &client);
-            }
-            let written = self.relays.iter().map(Relay::written).sum();
-            if self.limiter.as_mut().is_some_and(|limiter| limiter.check(written)) {
-                self.boundary.kill();
-            }
-            if self.until.is_some_and(|until| self.running == 0 || until <= Instant::now()) {
-                self.boundary.end();
-                self.until = None;
-            }
-        }
+        while self.turn()? {}
         for relay in &mut self.relays {
             relay.drain();
         }
@@ -197,12 +193,59 @@ impl<'a> Server<'a> {
         Ok(Served { _clients: self.clients })
     }
 
+    /// Waits for something, and does it; `false`: the sandbox has ended.
+    fn turn(&mut self) -> Result<bool, Errno> {
+        let ready = self.poll()?;
+        if ready.report && !self.report() || ready.ended {
+            return Ok(false);
+        }
+        if ready.look {
+            self.look();
+        }
+        if ready.way && !self.boundary.way() {
+            self.cut_off = true;
+            if !(self.tell)(Happening::Noticed(Notice::NoNetwork)) {
+                self.boundary.kill();
+            }
+        }
+        self.open_and_close(ready.opened);
+        if ready.signals {
+            self.take_signals();
+        }
+        for relay in &mut self.relays {
+            relay.step();
+        }
+        if ready.knocked {
+            self.accept();
+        }
+        self.serve(&ready.clients);
+        if let Some((wish, client)) = self.wish.take() {
+            self.restack(wish, &client);
+        }
+        let written = self.relays.iter().map(Relay::written).sum();
+        if self.limiter.as_mut().is_some_and(|limiter| limiter.check(written)) {
+            self.boundary.kill();
+        }
+        if self.until.is_some_and(|until| self.running == 0 || until <= Instant::now()) {
+            self.boundary.end();
+            self.until = None;
+        }
+        // What was reported before that is taken first.
+        if ready.begun && !ready.report {
+            self.begins = None;
+        }
+        Ok(true)
+    }
+
     fn poll(&self) -> Result<Ready, Errno> {
-        let mut polled = vec![
+        // Looked at before the reports: what was said before it ended is seen with it.
+        let begins = self.begins.iter().map(|begins| PollFd::new(begins, PollFlags::IN));
+        let mut polled: Vec<_> = begins.collect();
+        polled.extend([
             PollFd::new(&self.boundary.pidfd, PollFlags::IN),
             PollFd::new(&self.boundary.report, PollFlags::IN),
             PollFd::new(self.signals, PollFlags::IN),
-        ];
+        ]);
         let room = self.clients.len() < MOST_CLIENTS;
         polled.push(PollFd::new(&self.socket, if room { PollFlags::IN } else { PollFlags::empty() }));
         let looks = self.boundary.looks();
@@ -217,6 +260,7 @@ impl<'a> Server<'a> {
         self.rest.poll(&mut polled, self.patience())?;
         let mut events = polled.iter().map(PollFd::revents);
         let mut next = || events.next().unwrap_or(PollFlags::empty());
+        let begun = self.begins.is_some() && !next().is_empty();
         let [ended, report, signals, knocked] =
             [next(), next(), next(), next()].map(|flags| !flags.is_empty());
         let look = looks.is_some() && !next().is_empty();
@@ -228,6 +272,7 @@ impl<'a> Server<'a> {
             look,
             way,
             opened,
+            begun,
             signals,
             knocked: knocked && room,
             clients: self.clients.iter().map(|_| !next().is_empty()).collect(),
@@ -294,10 +339,13 @@ impl<'a> Server<'a> {
             Message::Signalled { job, signal } => {
                 self.ended(*job, 128 + i32::try_from(*signal).unwrap_or(0), message);
             }
-            Message::Failed { job, .. }
-            | Message::NotExecuted { job, .. }
-            | Message::Stopped { job }
-            | Message::Terminal { job } => self.pass_on(*job, message, descriptor),
+            Message::Failed { job, .. } | Message::NotExecuted { job, .. } => {
+                if self.begins.is_some() && *job == 0 {
+                    self.unexecuted = Some(message.clone());
+                }
+                self.pass_on(*job, message, descriptor);
+            }
+            Message::Stopped { job } | Message::Terminal { job } => self.pass_on(*job, message, descriptor),
         }
     }
 
@@ -529,6 +577,7 @@ struct Ready {
     look: bool,
     way: bool,
     opened: bool,
+    begun: bool,
     signals: bool,
     knocked: bool,
     clients: Vec<bool>,

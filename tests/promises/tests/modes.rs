@@ -168,3 +168,35 @@ fn a_view_begins_with_nothing_of_the_one_before() {
     assert_eq!(seen.out.trim(), expected, "{seen:?}");
     assert_ne!(inode(), first);
 }
+
+/// A directory never shrinks on ext4: who lists one that held a million names waits for them all.
+#[test]
+fn a_view_begins_without_the_room_that_the_one_before_took() {
+    let place = Place::new();
+    let size = |script: &str| place.run("", &format!("{script} stat -c %s .")).out.trim().to_owned();
+    let before = size("");
+    let names =
+        "import os\nfor n in range(400): os.mkdir('%0200d' % n)\nfor n in range(400): os.rmdir('%0200d' % n)";
+    let filled = size(&format!("printf %b \"{names}\" | python3;"));
+    assert_eq!(size(""), before, "{filled} after many names");
+}
+
+/// What root made for the owner of one workspace is root's again for another run.
+#[test]
+fn a_view_that_root_made_for_somebody_else_is_its_own_again() {
+    if !ringfence_promises::root() {
+        return;
+    }
+    let place = Place::new();
+    let uid = || {
+        let mut aside = std::fs::read_dir(place.state.join("aside")).unwrap().flatten();
+        std::fs::metadata(aside.next().unwrap().path()).unwrap().uid()
+    };
+    std::os::unix::fs::chown(&place.workspace, Some(12345), Some(12345)).unwrap();
+    assert_eq!(place.run("", "true").status, 0);
+    assert_eq!(uid(), 12345);
+    std::os::unix::fs::chown(&place.workspace, Some(0), Some(0)).unwrap();
+    let arguments = ["run", "--workspace", ".", "--allow-degraded", "root-uid", "--", "sh", "-c", "id -u"];
+    let seen = place.command(&arguments).env("RINGFENCE_TEST_HOST", "no-userns").output().unwrap();
+    assert_eq!((seen.status.code(), seen.stdout.as_slice()), (Some(0), &b"0\n"[..]), "{seen:?}");
+}

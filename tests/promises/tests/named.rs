@@ -38,6 +38,41 @@ fn supervisor(place: &Place) -> u32 {
     u32::try_from(shown[0]["supervisor"].as_u64().unwrap()).unwrap()
 }
 
+/// As `run` says it, and nothing is left behind; in both tiers.
+#[test]
+fn a_command_that_cannot_be_executed_starts_no_sandbox() {
+    let place = Place::new();
+    let script = place.workspace.join("plain");
+    std::fs::write(&script, "no program").unwrap();
+    let missing = script.with_file_name("absent");
+    let policy = place.policy("[commands]\nallow = [\"sleep\"]\n");
+    let root_uid: &[&str] = if ringfence_promises::root() { &["--allow-degraded", "root-uid"] } else { &[] };
+    for tier in ["", "no-userns"] {
+        let start = |sources: &[&str], command: &[&str]| {
+            let leave = if tier.is_empty() { &[] } else { root_uid };
+            let arguments = [&["start", "dev"], sources, leave, &["--"], command].concat();
+            let output = place.command(&arguments).env("RINGFENCE_TEST_HOST", tier).output().unwrap();
+            (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+        };
+        let plain = &["--preset", "default"];
+        for (sources, command, status, cause) in [
+            (&plain[..], "no-such-program", 127, "no-such-program: command not found"),
+            (plain, missing.to_str().unwrap(), 127, "command not found"),
+            (plain, script.to_str().unwrap(), 126, "may not be executed"),
+            (&["--policy", &policy], "true", 126, "may not be executed"),
+        ] {
+            let (code, error) = start(sources, &[command]);
+            assert!(code == status && error.contains(cause), "{tier} {command}: {code} {error}");
+            let listed = place.ringfence(&["ps", "--json"]);
+            assert_eq!(listed.out.trim(), "[]", "{tier} {command}");
+        }
+        // The name is free, and what can be executed is.
+        let (code, error) = start(plain, &["sleep", "20"]);
+        assert_eq!(code, 0, "{error}");
+        assert_eq!(place.ringfence(&["stop", "dev", "--grace", "0"]).status, 0);
+    }
+}
+
 #[test]
 fn commands_share_one_boundary_and_keep_their_own_ends() {
     let place = Place::new();

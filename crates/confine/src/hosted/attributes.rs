@@ -1,5 +1,5 @@
-//! The calls that change attributes, made by init on the file that it found: the task's own call is never let through, since what
-//! its path leads to may change after it was judged.
+//! The calls that change attributes, or read extended ones by a path, made by init on the file that it found: the task's own call is
+//! never let through, since what its path leads to may change after it was judged.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
@@ -28,12 +28,35 @@ enum Change {
     Remove(CString),
 }
 
+/// How extended attributes are read.
+struct Read {
+    /// Of one, else their names.
+    one: bool,
+    follows: bool,
+}
+
+impl Read {
+    fn of(number: i32) -> Option<Self> {
+        let (one, follows) = match i64::from(number) {
+            libc::SYS_getxattr => (true, true),
+            libc::SYS_lgetxattr => (true, false),
+            libc::SYS_listxattr => (false, true),
+            libc::SYS_llistxattr => (false, false),
+            _ => return None,
+        };
+        Some(Self { one, follows })
+    }
+}
+
 impl Judge {
     /// Makes a call that [`Self::makes`]; `waits` says whether its caller still does, so that what was read was its own.
     pub(crate) fn make(&self, call: &Notification, waits: impl Fn() -> bool) -> Result<Judged, Errno> {
         let thread = call.thread;
         if i64::from(call.number) == libc::SYS_inotify_add_watch {
             return self.watch(call, waits);
+        }
+        if let Some(read) = Read::of(call.number) {
+            return self.read(call, read, waits);
         }
         let target = target(thread, call)?;
         let change = change(thread, call)?;
@@ -51,6 +74,39 @@ impl Judge {
             return Ok(Judged::Refused(target.path().to_owned()));
         }
         apply(&target, &change).map(|()| Judged::Done(0))
+    }
+
+    /// What may not be read has no attributes: programs ask for some of every file that they list, so that this is no news.
+    fn read(&self, call: &Notification, read: Read, waits: impl Fn() -> bool) -> Result<Judged, Errno> {
+        let (thread, here) = (call.thread, libc::AT_FDCWD as u64);
+        let [path, second, third, fourth, ..] = call.arguments;
+        let target = Target::path_at(thread, here, path, read.follows)?;
+        let mut bytes = vec![0; VALUE];
+        let shown = self.shown(&target);
+        let (length, to, room) = if read.one {
+            let name = name(thread, second)?;
+            let value = if shown {
+                fs::getxattr(by_descriptor(&target.file), &name, &mut bytes)
+            } else {
+                Err(Errno::NODATA)
+            };
+            (value?, third, fourth)
+        } else {
+            let names = if shown { fs::listxattr(by_descriptor(&target.file), &mut bytes) } else { Ok(0) };
+            (names?, second, third)
+        };
+        let told = bytes.get(..length).ok_or(Errno::RANGE)?;
+        if !waits() {
+            return Err(Errno::SRCH);
+        }
+        // No room is the question how much it takes (getxattr(2)).
+        if room != 0 && room < length as u64 {
+            return Err(Errno::RANGE);
+        }
+        if room != 0 && length > 0 {
+            memory::write(thread, to, told)?;
+        }
+        Ok(Judged::Done(i64::try_from(length).map_err(|_| Errno::RANGE)?))
     }
 
     /// A watch tells what happens to a file, and in a directory also the names.

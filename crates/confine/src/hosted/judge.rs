@@ -112,7 +112,8 @@ impl Target {
         Ok(Self {
             kind: FileType::from_raw_mode(found.st_mode),
             path: PathBuf::from(OsStr::from_bytes(path.as_bytes())),
-            nameless: found.st_nlink == 0,
+            // Some file systems (FUSE) count no names of anything.
+            nameless: found.st_nlink == 0 && path.as_bytes().ends_with(b" (deleted)"),
             file,
         })
     }

@@ -31,7 +31,8 @@ use crate::{chosen, cli, environment, points, terminal};
   ringfence logs web
   ringfence stop web
 
-Everything in it ends with `stop`, or when its keeper is killed; changes of the workspace wait for `apply` as after `run`.")]
+Everything in it ends with `stop`, or when its keeper is killed; changes of the workspace wait for `apply` as after `run`.
+A command that cannot be executed starts no sandbox: 127, or 126 where it may not be, as after `run`.")]
 pub(crate) struct Arguments {
     /// Its name
     pub(crate) name: String,
@@ -112,6 +113,7 @@ fn serve(
     let served = {
         let null = openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let null = null.context("/dev/null")?;
+        let pipe = pipe_with(PipeFlags::CLOEXEC).context("a pipe")?;
         run.enclose(&open)?;
         let Open { plan, boundary, log, limiter, refusals, .. } = &mut open;
         let log = RefCell::new(log);
@@ -147,16 +149,25 @@ fn serve(
         };
         let mut server =
             Server::new(boundary, signals, socket, template, limiter.as_mut(), &mut tell, grants);
-        if !first.command.is_empty() {
-            server.start(first, &standard.passed, standard.relays).map_err(not_confined)?;
+        let unexecuted = match first.command.is_empty() {
+            true => None,
+            false => server.begin(first, standard.passed, standard.relays, pipe).map_err(not_confined)?,
+        };
+        match unexecuted.and_then(|why| outcome::unexecuted(run.policy, plan, &run.invoker, &why)) {
+            Some(failure) => Err(failure),
+            None => {
+                rustix::io::write(&begun, run.directory.id().as_bytes()).context("saying that it is up")?;
+                drop(begun);
+                leave_streams(&null)?;
+                Ok(server.run().context("keeping the sandbox")?)
+            }
         }
-        drop(standard.passed);
-        rustix::io::write(&begun, run.directory.id().as_bytes()).context("saying that it is up")?;
-        drop(begun);
-        leave_streams(&null)?;
-        server.run().context("keeping the sandbox")?
     };
-    let ended = Outcome { result: Ok(0), signal: None };
+    let (result, served) = match served {
+        Ok(served) => (Ok(0), Some(served)),
+        Err(failure) => (Err(failure), None),
+    };
+    let ended = Outcome { result, signal: None };
     let outcome = outcome::limited(ended, open.plan, open.limiter.as_ref(), &mut report);
     let (result, _) = run.end(open, outcome, &mut report)?;
     // Whoever waits for the end finds the name free.
