@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use ringfence_record::{RunDir, RunRecord, Timestamp};
+use ringfence_record::{RunDir, RunRecord, Status, Timestamp};
 use ringfence_workspace::{Copied, How, Layer};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,9 @@ impl Points {
         if layers.is_empty() {
             return Err(Failure::new(format!("run {} works on no copy-on-write directory", run.id()))
                 .hint("checkpoints are of `workspace.mode = \"review\"` and `\"discard\"`"));
+        }
+        if let Some(gone) = layers.iter().find(|layer| !home(layer).exists()) {
+            return Err(no_more(run, record, gone));
         }
         if layers.iter().any(|layer| home(layer).join("copy").exists()) {
             return Err(tier());
@@ -297,6 +300,32 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_vec(value).context("the run's checkpoints")?;
     std::fs::write(&beside, text).context(beside.display().to_string())?;
     std::fs::rename(&beside, path).context(path.display().to_string())
+}
+
+/// Its layers were removed, and what the points stand for with them.
+fn no_more(run: &RunDir, record: &RunRecord, gone: &Layer) -> Failure {
+    let id = run.id();
+    let (became, hint) = match record.status {
+        Status::Applied => (
+            "have landed".to_owned(),
+            format!(
+                "`ringfence undo {id}` puts back what that replaced; `apply --leave PATH`, or a `ringfence fork` before it, keeps points"
+            ),
+        ),
+        Status::Undone => (
+            "had landed, and were undone".to_owned(),
+            format!("what had landed is kept in {}", run.path().display()),
+        ),
+        Status::Discarded => (
+            "were thrown away".to_owned(),
+            "another run begins from the host's files: `ringfence start NAME`".to_owned(),
+        ),
+        _ => (
+            format!("are gone: there is no {}", home(gone).display()),
+            "a clean-up takes what is old (`ringfence prune --help`)".to_owned(),
+        ),
+    };
+    Failure::new(format!("the changes of run {id} {became}, and its checkpoints went with them")).hint(hint)
 }
 
 /// Why there are none there.

@@ -326,3 +326,40 @@ fn a_run_without_a_name_is_told_why_it_has_none() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn after_a_whole_apply_it_is_told_where_the_points_went() {
+    let place = Place::new();
+    filled(&place);
+    let dev = Named::start(&place, "");
+    dev.exec("echo more >> a");
+    dev.point("p");
+    dev.exec("echo later > later; echo layout > .envrc");
+    let run = dev.stop();
+    // Something is held back: the points stay with it.
+    done(&place.ringfence(&["apply", &run]));
+    let at = place.ringfence(&["diff", &run, "--at", "p", "--name-only"]);
+    assert_eq!(at.status, 0, "{at:?}");
+    done(&place.ringfence(&["apply", &run, "--accept", ".envrc"]));
+    for words in [
+        &["diff", &run, "--at", "p"][..],
+        &["checkpoint", &run, "--list"],
+        &["rollback", &run, "p"],
+        &["fork", &run, "other", "--from", "p"],
+    ] {
+        let told = place.ringfence(words);
+        assert_ne!(told.status, 0, "{told:?}");
+        assert!(told.err.contains("have landed, and its checkpoints went with them"), "{told:?}");
+        assert!(told.err.contains(&format!("ringfence undo {run}")), "{told:?}");
+    }
+    done(&place.ringfence(&["undo", &run]));
+    let told = place.ringfence(&["diff", &run, "--at", "p"]);
+    assert!(told.err.contains("were undone, and its checkpoints went with them"), "{told:?}");
+    let dev = Named::start(&place, "");
+    dev.exec("echo more >> a");
+    dev.point("p");
+    let run = dev.stop();
+    done(&place.ringfence(&["discard", &run]));
+    let told = place.ringfence(&["diff", &run, "--at", "p"]);
+    assert!(told.err.contains("were thrown away, and its checkpoints"), "{told:?}");
+}
