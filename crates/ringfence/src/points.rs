@@ -8,7 +8,9 @@ use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use ringfence_record::{RunDir, RunRecord, Status, Timestamp};
+use ringfence_confine::Message;
+use ringfence_record::{Event, RunDir, RunRecord, Status, Timestamp};
+use ringfence_supervise::{Ask, Note, Sandbox as _};
 use ringfence_workspace::{Copied, How, Layer};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -300,6 +302,38 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_vec(value).context("the run's checkpoints")?;
     std::fs::write(&beside, text).context(beside.display().to_string())?;
     std::fs::rename(&beside, path).context(path.display().to_string())
+}
+
+/// What is written to the log of `run` about it.
+pub(crate) fn event(note: Note, run: &str) -> Event {
+    let uid = rustix::process::getuid().as_raw();
+    match note {
+        Note::Checkpoint { point: checkpoint, number, copied } => {
+            Event::WorkspaceCheckpoint { checkpoint, number, copied, uid }
+        }
+        Note::Rollback { point: checkpoint, number, kept } => {
+            Event::WorkspaceRollback { checkpoint, number, kept, uid }
+        }
+        Note::Fork { point: checkpoint, into, sandbox } => {
+            Event::WorkspaceFork { from: run.to_owned(), checkpoint, into, sandbox, uid }
+        }
+    }
+}
+
+/// Writes it to the log of a run: its keeper does while it lives.
+pub(crate) fn note(run: &RunDir, record: &mut RunRecord, note: Note) -> Result<(), Failure> {
+    if record.running() {
+        let remote = crate::named::call(run)?;
+        remote.ask(&Ask::Note(note), &[]).context("asking the sandbox")?;
+        return match remote.report() {
+            Some((Message::Answer { done: true, .. }, _)) => Ok(()),
+            Some((Message::Answer { text, .. }, _)) => Err(Failure::new(text)),
+            _ => Err(Failure::new("the sandbox ended before it answered")),
+        };
+    }
+    let mut log = run.resume_events(record.identity.clone()).context("the run's log")?;
+    record.head = Some(log.append(&event(note, run.id())).context("the run's log")?);
+    run.write_record(record, false).context("the run's record")
 }
 
 /// Its layers were removed, and what the points stand for with them.
