@@ -359,6 +359,41 @@ pub enum Event {
         /// The workspace on the host.
         workspace: String,
     },
+    /// A point of a sandbox's workspace was taken.
+    WorkspaceCheckpoint {
+        /// Its name.
+        checkpoint: String,
+        /// Its number in this run.
+        number: u32,
+        /// While a command ran: a copy of what was written since the last one.
+        copied: bool,
+        /// Who asked for it, as the host counts.
+        uid: u32,
+    },
+    /// The workspace is as it was at a point.
+    WorkspaceRollback {
+        /// The point's name.
+        checkpoint: String,
+        /// The point's number in this run.
+        number: u32,
+        /// The point that what it was until then is kept as.
+        kept: String,
+        /// Who asked for it, as the host counts.
+        uid: u32,
+    },
+    /// A second sandbox begins with what a first one had changed: in the log of both.
+    WorkspaceFork {
+        /// The first one's run.
+        from: String,
+        /// The point's name; empty: all that it had changed at its end.
+        checkpoint: String,
+        /// The second one's run.
+        into: String,
+        /// The second one's name.
+        sandbox: String,
+        /// Who asked for it, as the host counts.
+        uid: u32,
+    },
     /// An apply was refused as a whole; nothing changed.
     ApplyRefuse {
         /// The workspace on the host.
@@ -446,6 +481,9 @@ impl Event {
             Self::WorkspaceApply { .. } => Kind::WorkspaceApply,
             Self::WorkspaceUndo { .. } => Kind::WorkspaceUndo,
             Self::WorkspaceDiscard { .. } => Kind::WorkspaceDiscard,
+            Self::WorkspaceCheckpoint { .. } => Kind::WorkspaceCheckpoint,
+            Self::WorkspaceRollback { .. } => Kind::WorkspaceRollback,
+            Self::WorkspaceFork { .. } => Kind::WorkspaceFork,
             Self::ApplyRefuse { .. } => Kind::ApplyRefuse,
             Self::ApplyFlag { .. } => Kind::ApplyFlag,
         }

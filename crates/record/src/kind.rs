@@ -58,6 +58,12 @@ pub enum Kind {
     WorkspaceUndo,
     /// `workspace.discard`
     WorkspaceDiscard,
+    /// `workspace.checkpoint`
+    WorkspaceCheckpoint,
+    /// `workspace.rollback`
+    WorkspaceRollback,
+    /// `workspace.fork`
+    WorkspaceFork,
     /// `apply.refuse`
     ApplyRefuse,
     /// `apply.flag`
@@ -66,7 +72,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -93,6 +99,9 @@ impl Kind {
         Self::WorkspaceApply,
         Self::WorkspaceUndo,
         Self::WorkspaceDiscard,
+        Self::WorkspaceCheckpoint,
+        Self::WorkspaceRollback,
+        Self::WorkspaceFork,
         Self::ApplyRefuse,
         Self::ApplyFlag,
     ];
@@ -126,6 +135,9 @@ impl Kind {
             Self::WorkspaceApply => "workspace.apply",
             Self::WorkspaceUndo => "workspace.undo",
             Self::WorkspaceDiscard => "workspace.discard",
+            Self::WorkspaceCheckpoint => "workspace.checkpoint",
+            Self::WorkspaceRollback => "workspace.rollback",
+            Self::WorkspaceFork => "workspace.fork",
             Self::ApplyRefuse => "apply.refuse",
             Self::ApplyFlag => "apply.flag",
         }
@@ -145,7 +157,10 @@ impl Kind {
             | Self::CredentialUse
             | Self::Revoke
             | Self::WorkspaceUndo
-            | Self::WorkspaceDiscard => Severity::Informational,
+            | Self::WorkspaceDiscard
+            | Self::WorkspaceCheckpoint
+            | Self::WorkspaceRollback
+            | Self::WorkspaceFork => Severity::Informational,
             Self::PolicyError | Self::Degraded | Self::FileDeny | Self::ExecClean => Severity::Low,
             Self::LimitHit
             | Self::ExecDeny

@@ -55,6 +55,8 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::WorkspaceApply => (6003, 3),   // API Activity: Update
         Kind::WorkspaceUndo => (6003, 3),    // API Activity: Update
         Kind::WorkspaceDiscard => (6003, 4), // API Activity: Delete
+        Kind::WorkspaceCheckpoint | Kind::WorkspaceFork => (6003, 1), // API Activity: Create
+        Kind::WorkspaceRollback => (6003, 3), // API Activity: Update
         Kind::ApplyRefuse => (6003, 3),
         Kind::ApplyFlag => (6003, 3),
     };

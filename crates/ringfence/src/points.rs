@@ -8,7 +8,9 @@ use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use ringfence_record::{RunDir, RunRecord, Timestamp};
+use ringfence_confine::Message;
+use ringfence_record::{Event, RunDir, RunRecord, Status, Timestamp};
+use ringfence_supervise::{Ask, Note, Sandbox as _};
 use ringfence_workspace::{Copied, How, Layer};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,9 @@ impl Points {
         if layers.is_empty() {
             return Err(Failure::new(format!("run {} works on no copy-on-write directory", run.id()))
                 .hint("checkpoints are of `workspace.mode = \"review\"` and `\"discard\"`"));
+        }
+        if let Some(gone) = layers.iter().find(|layer| !home(layer).exists()) {
+            return Err(no_more(run, record, gone));
         }
         if layers.iter().any(|layer| home(layer).join("copy").exists()) {
             return Err(tier());
@@ -297,6 +302,64 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_vec(value).context("the run's checkpoints")?;
     std::fs::write(&beside, text).context(beside.display().to_string())?;
     std::fs::rename(&beside, path).context(path.display().to_string())
+}
+
+/// What is written to the log of `run` about it.
+pub(crate) fn event(note: Note, run: &str) -> Event {
+    let uid = rustix::process::getuid().as_raw();
+    match note {
+        Note::Checkpoint { point: checkpoint, number, copied } => {
+            Event::WorkspaceCheckpoint { checkpoint, number, copied, uid }
+        }
+        Note::Rollback { point: checkpoint, number, kept } => {
+            Event::WorkspaceRollback { checkpoint, number, kept, uid }
+        }
+        Note::Fork { point: checkpoint, into, sandbox } => {
+            Event::WorkspaceFork { from: run.to_owned(), checkpoint, into, sandbox, uid }
+        }
+    }
+}
+
+/// Writes it to the log of a run: its keeper does while it lives.
+pub(crate) fn note(run: &RunDir, record: &mut RunRecord, note: Note) -> Result<(), Failure> {
+    if record.running() {
+        let remote = crate::named::call(run)?;
+        remote.ask(&Ask::Note(note), &[]).context("asking the sandbox")?;
+        return match remote.report() {
+            Some((Message::Answer { done: true, .. }, _)) => Ok(()),
+            Some((Message::Answer { text, .. }, _)) => Err(Failure::new(text)),
+            _ => Err(Failure::new("the sandbox ended before it answered")),
+        };
+    }
+    let mut log = run.resume_events(record.identity.clone()).context("the run's log")?;
+    record.head = Some(log.append(&event(note, run.id())).context("the run's log")?);
+    run.write_record(record, false).context("the run's record")
+}
+
+/// Its layers were removed, and what the points stand for with them.
+fn no_more(run: &RunDir, record: &RunRecord, gone: &Layer) -> Failure {
+    let id = run.id();
+    let (became, hint) = match record.status {
+        Status::Applied => (
+            "have landed".to_owned(),
+            format!(
+                "`ringfence undo {id}` puts back what that replaced; `apply --leave PATH`, or a `ringfence fork` before it, keeps points"
+            ),
+        ),
+        Status::Undone => (
+            "had landed, and were undone".to_owned(),
+            format!("what had landed is kept in {}", run.path().display()),
+        ),
+        Status::Discarded => (
+            "were thrown away".to_owned(),
+            "another run begins from the host's files: `ringfence start NAME`".to_owned(),
+        ),
+        _ => (
+            format!("are gone: there is no {}", home(gone).display()),
+            "a clean-up takes what is old (`ringfence prune --help`)".to_owned(),
+        ),
+    };
+    Failure::new(format!("the changes of run {id} {became}, and its checkpoints went with them")).hint(hint)
 }
 
 /// Why there are none there.

@@ -272,7 +272,10 @@ impl Run {
         let limiter = groups::limiter(self.policy, plan, &boundary, &self.state, &self.directory, begun)?;
         // While the boundary is built; its command starts when the record stands.
         let mut log = self.directory.create_events(self.identity()).context("the run's log")?;
-        let head = log.append(&self.start_event(plan)).context("the run's log")?;
+        let mut head = log.append(&self.start_event(plan)).context("the run's log")?;
+        if let Some(fork) = &self.fork {
+            head = fork.note(&mut log, self.directory.id(), self.name.as_deref().unwrap_or_default())?;
+        }
         let border = border.unwrap_or_else(|| self.border(plan));
         let started = self.fork.as_ref().map_or(border.moment, |fork| fork.started);
         let mut record = self.record(plan, started);

@@ -30,7 +30,7 @@ pub use limiter::{Disk, Limiter};
 pub use permits::Act;
 pub use questions::{Choice, Question};
 pub use relay::Relay;
-pub use remote::{Ask, Remote};
+pub use remote::{Ask, Note, Remote};
 pub use ringfence_confine::{
     Command, Fate, GrantedCommand, GrantedHost, Life, Opening, Process, Purpose, Refusal, Refused,
 };

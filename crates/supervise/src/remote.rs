@@ -82,7 +82,11 @@ pub enum Ask {
         record: String,
         /// What runs is ended first; else nothing happens if something does.
         end: bool,
+        /// Written to the log when it is done.
+        note: Note,
     },
+    /// Write this to the log.
+    Note(Note),
     /// Stop everything, until the client says otherwise or is gone.
     Hold {
         /// Stop, or go on.
@@ -92,6 +96,38 @@ pub enum Ask {
     Stop {
         /// Milliseconds.
         grace: u32,
+    },
+}
+
+/// What a client does with points of the workspace, for the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Note {
+    /// Takes one.
+    Checkpoint {
+        /// Its name.
+        point: String,
+        /// Its number.
+        number: u32,
+        /// While a command ran.
+        copied: bool,
+    },
+    /// Goes back to one.
+    Rollback {
+        /// Its name.
+        point: String,
+        /// Its number.
+        number: u32,
+        /// The point that what was until then is kept as.
+        kept: String,
+    },
+    /// Starts a second sandbox from one.
+    Fork {
+        /// Its name; empty: from all there is.
+        point: String,
+        /// The second one's run.
+        into: String,
+        /// The second one's name.
+        sandbox: String,
     },
 }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use ringfence_confine::{Boundary, Message, RESTACKED, Stack, report};
 use rustix::io::Errno;
 
-use crate::serve::{Client, Server};
+use crate::remote::Note;
+use crate::serve::{Client, Happening, Server};
 
 /// What is asked for.
 pub(crate) struct Wish {
@@ -17,6 +18,8 @@ pub(crate) struct Wish {
     pub(crate) record: String,
     /// What runs is ended first.
     pub(crate) end: bool,
+    /// For the log.
+    pub(crate) note: Note,
 }
 
 /// What came of it.
@@ -88,7 +91,8 @@ impl Server<'_> {
             None => return gone(),
         }
         match write(self.stack_file(), &wish.record) {
-            Ok(()) => Outcome::Done,
+            Ok(()) if (self.tell)(Happening::Points(&wish.note)) => Outcome::Done,
+            Ok(()) => Outcome::Lost("it could not be written to the log".into()),
             Err(error) => Outcome::Lost(format!("writing down what it is made of: {error}")),
         }
     }
@@ -130,6 +134,13 @@ pub(crate) fn hold(boundary: &Boundary, client: &mut Client, hold: bool) {
         boundary.pause(hold);
     }
     let _ = report::tell(client.socket.as_fd(), &Message::Answer { done: true, text: String::new() }, None);
+}
+
+/// Writes a client's note to the log, and tells the client whether it is there.
+pub(crate) fn note(tell: &mut dyn FnMut(Happening<'_>) -> bool, client: &Client, note: &Note) {
+    let done = tell(Happening::Points(note));
+    let text = if done { String::new() } else { "it could not be written to the log".into() };
+    let _ = report::tell(client.socket.as_fd(), &Message::Answer { done, text }, None);
 }
 
 /// In one piece: whoever reads it sees the old or the new.

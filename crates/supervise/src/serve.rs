@@ -14,7 +14,7 @@ use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
 use rustix::io::Errno;
 
 use crate::grants::{self, Grants};
-use crate::remote::{Ask, LONGEST, asked};
+use crate::remote::{Ask, LONGEST, Note, asked};
 use crate::restack::{self, Wish};
 use crate::{Limiter, Notice, Refusal, Relay};
 
@@ -42,6 +42,8 @@ pub enum Happening<'a> {
     },
     /// Something was refused.
     Noticed(Notice<'a>),
+    /// Somebody did something with points of the workspace.
+    Points(&'a Note),
 }
 
 /// What every command of the sandbox gets.
@@ -75,7 +77,7 @@ pub struct Server<'a> {
     running: usize,
     until: Option<Instant>,
     limiter: Option<&'a mut Limiter>,
-    tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
+    pub(crate) tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
     /// Where the policy lets something be granted.
     pub(crate) grants: Option<Grants<'a>>,
     /// The gateway is gone.
@@ -493,11 +495,15 @@ impl<'a> Server<'a> {
                 Some(grants) => grants.answer(self.boundary, ask, &client.socket),
                 None => grants::refuse(&client.socket),
             },
-            Ok((Ask::Restack { stacks, record, end }, _)) => {
+            Ok((Ask::Restack { stacks, record, end, note }, _)) => {
                 // Once every client is in its place again: what ends meanwhile is told to whose it is.
                 self.wish =
-                    client.socket.try_clone().ok().map(|socket| (Wish { stacks, record, end }, socket));
+                    client.socket.try_clone().ok().map(|socket| (Wish { stacks, record, end, note }, socket));
                 self.wish.is_some()
+            }
+            Ok((Ask::Note(note), _)) => {
+                restack::note(self.tell, client, &note);
+                true
             }
             Ok((Ask::Hold { hold }, _)) => {
                 restack::hold(self.boundary, client, hold);

@@ -150,6 +150,57 @@ fn every_point_is_what_the_workspace_was_then_and_all_of_it_lands() {
 }
 
 #[test]
+fn who_took_which_point_is_in_the_log() {
+    let place = Place::new();
+    filled(&place);
+    let dev = Named::start(&place, "");
+    dev.point("first");
+    dev.exec("echo more >> a");
+    done(&dev.rollback(&["first"]));
+    let running = place.command(&["exec", "dev", "--", "sleep", "60"]).stdout(Stdio::null()).spawn();
+    let mut running = running.unwrap();
+    while place.ringfence(&["ps", "dev", "--json"]).out.matches("sleep").count() == 0 {}
+    dev.point("middle");
+    let second = dev.fork("second", &["--from", "first"]).stop();
+    let first = dev.stop();
+    running.wait().unwrap();
+    done(&place.ringfence(&["rollback", &first, "middle"]));
+    done(&place.ringfence(&["fork", &first, "third", "--from", "middle"]));
+    let third = Named(&place, "third").stop();
+    let told = |run: &str| {
+        let state = ringfence_record::State::open(&place.state).unwrap();
+        let (directory, record) = state.find(run, None).unwrap();
+        let verdict = ringfence_record::verify_against(&directory.events(), record.head.unwrap());
+        assert!(matches!(verdict, Ok(ringfence_record::Verdict::Whole { .. })), "{verdict:?}");
+        let lines = ringfence_record::read(&directory.events()).unwrap();
+        let ours = lines.into_iter().filter(|line| {
+            ["workspace.checkpoint", "workspace.rollback", "workspace.fork"].contains(&line.kind.as_str())
+        });
+        ours.map(|line| {
+            assert_eq!(line.detail["uid"], rustix::process::getuid().as_raw());
+            let word = |name: &str| line.detail[name].as_str().unwrap_or_default().to_owned();
+            [word("checkpoint"), word("kept"), word("from"), word("into"), word("sandbox")]
+                .into_iter()
+                .filter(|word| !word.is_empty())
+                .fold(line.kind.as_str()["workspace.".len()..].to_owned(), |all, word| all + " " + &word)
+        })
+        .collect::<Vec<_>>()
+    };
+    let forks = [format!("fork first {first} {second} second"), format!("fork middle {first} {third} third")];
+    let all = [
+        "checkpoint first",
+        "rollback first before-2",
+        "checkpoint middle",
+        &forks[0],
+        "rollback middle before-4",
+        &forks[1],
+    ];
+    assert_eq!(told(&first), all);
+    assert_eq!(told(&second), forks[..1]);
+    assert_eq!(told(&third), forks[1..]);
+}
+
+#[test]
 fn in_the_middle_of_a_command_it_is_a_copy_and_the_command_goes_on() {
     let place = Place::new();
     filled(&place);
@@ -325,4 +376,41 @@ fn a_run_without_a_name_is_told_why_it_has_none() {
     assert!(told.status == 126 && told.err.contains("ringfence start NAME"), "{told:?}");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn after_a_whole_apply_it_is_told_where_the_points_went() {
+    let place = Place::new();
+    filled(&place);
+    let dev = Named::start(&place, "");
+    dev.exec("echo more >> a");
+    dev.point("p");
+    dev.exec("echo later > later; echo layout > .envrc");
+    let run = dev.stop();
+    // Something is held back: the points stay with it.
+    done(&place.ringfence(&["apply", &run]));
+    let at = place.ringfence(&["diff", &run, "--at", "p", "--name-only"]);
+    assert_eq!(at.status, 0, "{at:?}");
+    done(&place.ringfence(&["apply", &run, "--accept", ".envrc"]));
+    for words in [
+        &["diff", &run, "--at", "p"][..],
+        &["checkpoint", &run, "--list"],
+        &["rollback", &run, "p"],
+        &["fork", &run, "other", "--from", "p"],
+    ] {
+        let told = place.ringfence(words);
+        assert_ne!(told.status, 0, "{told:?}");
+        assert!(told.err.contains("have landed, and its checkpoints went with them"), "{told:?}");
+        assert!(told.err.contains(&format!("ringfence undo {run}")), "{told:?}");
+    }
+    done(&place.ringfence(&["undo", &run]));
+    let told = place.ringfence(&["diff", &run, "--at", "p"]);
+    assert!(told.err.contains("were undone, and its checkpoints went with them"), "{told:?}");
+    let dev = Named::start(&place, "");
+    dev.exec("echo more >> a");
+    dev.point("p");
+    let run = dev.stop();
+    done(&place.ringfence(&["discard", &run]));
+    let told = place.ringfence(&["diff", &run, "--at", "p"]);
+    assert!(told.err.contains("were thrown away, and its checkpoints"), "{told:?}");
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use ringfence_confine::{Message, Stack as Mounted};
 use ringfence_plan::Invoker;
 use ringfence_record::{RunDir, RunRecord, State, Timestamp};
-use ringfence_supervise::{Ask, Remote, Sandbox as _};
+use ringfence_supervise::{Ask, Note, Remote, Sandbox as _};
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -202,13 +202,15 @@ pub(crate) fn take(
         .collect();
     let stack = points.fresh(number, &sealed)?;
     let mut point = Point { number, name, taken: Timestamp::now(), copied: false, layers: sealed };
-    let text = match restack(&remote, points, number, &stack, false)? {
+    let note = |copied| Note::Checkpoint { point: point.name.clone(), number, copied };
+    let text = match restack(&remote, points, number, (&stack, note(false)), false)? {
         true => "the layers so far are sealed".to_owned(),
         false => {
             hold(&remote, true)?;
             let copied = points.copy(number);
             hold(&remote, false)?;
             let (layers, done) = copied?;
+            points::note(run, &mut record.clone(), note(true))?;
             (point.layers, point.copied) = (layers, true);
             format!("a command runs, so {} entries were copied ({} KiB)", done.entries, done.bytes >> 10)
         }
@@ -218,7 +220,13 @@ pub(crate) fn take(
 }
 
 /// Asks the keeper to mount it so; `false`: something runs, and nothing changed. What was made for it is taken back then.
-fn restack(remote: &Remote, points: &Points, number: u32, stack: &Stack, end: bool) -> Result<bool, Failure> {
+fn restack(
+    remote: &Remote,
+    points: &Points,
+    number: u32,
+    (stack, note): (&Stack, Note),
+    end: bool,
+) -> Result<bool, Failure> {
     let mounted = |layer: &ringfence_workspace::Layer| {
         let made = stack.get(&layer.name)?;
         Some(Mounted {
@@ -230,7 +238,7 @@ fn restack(remote: &Remote, points: &Points, number: u32, stack: &Stack, end: bo
     };
     let stacks = points.layers.iter().filter_map(mounted).collect();
     let record = serde_json::to_string(stack).context("the run's layers")?;
-    let outcome = remote.ask(&Ask::Restack { stacks, record, end }, &[]).map(|()| remote.report());
+    let outcome = remote.ask(&Ask::Restack { stacks, record, end, note }, &[]).map(|()| remote.report());
     let failure = match outcome.context("asking the sandbox")? {
         Some((Message::Answer { done: true, .. }, _)) => return Ok(true),
         Some((Message::NotExecuted { errno: Errno::BUSY, .. }, _)) => {
@@ -270,19 +278,21 @@ pub(crate) fn rollback(arguments: &Rollback) -> Result<u8, Failure> {
             .hint("`ringfence undo` puts back what an apply replaced; `ringfence fork` starts a sandbox from a point"));
     }
     let stack = points.fresh(number, &point.layers)?;
+    let kept = format!("before-{number}");
+    let note = Note::Rollback { point: point.name.clone(), number: point.number, kept: kept.clone() };
     if record.running() {
         let remote = named::call(&run)?;
-        if !restack(&remote, &points, number, &stack, arguments.end)? {
+        if !restack(&remote, &points, number, (&stack, note), arguments.end)? {
             return Err(Failure::new("something runs in it, and would see its files change under it")
                 .with_status(Failure::REFUSED)
                 .hint("wait for its end, or end it: `--end`"));
         }
     } else {
+        points::note(&run, &mut record, note)?;
         points::write_stack(run.path(), &stack)?;
         let layers = points.layers.clone();
         points::unsettle(&run, &mut record, &layers)?;
     }
-    let kept = format!("before-{number}");
     let kept = Point { number, name: kept, taken: Timestamp::now(), copied: false, layers: before };
     points.add(kept.clone())?;
     if arguments.json {

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringfence_plan::Plan;
+use ringfence_record::{Head, RunDir, Writer};
+use ringfence_supervise::Note;
 use ringfence_workspace::How;
 
 use crate::cli::PolicyArguments;
 use crate::commands::{checkpoint, start};
 use crate::failure::{Context, Failure};
-use crate::points::{self, BASE, Made, Points, Stack};
+use crate::points::{self, BASE, Made, Point, Points, Stack};
 use crate::{chosen, environment};
 
 #[derive(Args, Debug)]
@@ -45,6 +47,10 @@ pub(crate) struct Fork {
     sources: BTreeMap<String, Vec<PathBuf>>,
     /// The host's directories.
     hosts: BTreeMap<String, PathBuf>,
+    /// The first one's run.
+    from: RunDir,
+    /// The point's name; empty: all there was at its end.
+    point: String,
     /// When the first one began: what changed on the host since is a conflict.
     pub(crate) started: (i64, i64),
 }
@@ -53,9 +59,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let mut invoker = environment::invoker()?;
     let (run, mut record) = checkpoint::find(&invoker, &arguments.run)?;
     let mut points = Points::open(&run, &record)?;
+    let mut name = String::new();
+    let mut named = |point: Point| {
+        name = point.name;
+        point.layers
+    };
     let names = match &arguments.from {
-        Some(from) => points.find(Some(from))?.layers.clone(),
-        None if record.running() => checkpoint::take(&run, &record, &mut points, None)?.0.layers,
+        Some(from) => named(points.find(Some(from))?.clone()),
+        None if record.running() => named(checkpoint::take(&run, &record, &mut points, None)?.0),
         None => {
             let mut layers = points.layers.clone();
             points::settle(&run, &mut record, &mut layers)?;
@@ -70,6 +81,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let fork = Fork {
         sources: points.sources(&names),
         hosts: points.layers.iter().map(|layer| (layer.name.clone(), layer.host.clone())).collect(),
+        from: run.clone(),
+        point: name,
         started: started.unwrap_or_default(),
     };
     if let Some(missing) = fork.sources.values().flatten().find(|path| !path.exists()) {
@@ -92,6 +105,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
 }
 
 impl Fork {
+    /// Writes it to the log of the first one, and to that of the second; gives the head of the latter.
+    pub(crate) fn note(&self, log: &mut Writer, into: &str, sandbox: &str) -> Result<Head, Failure> {
+        let (into, sandbox) = (into.to_owned(), sandbox.to_owned());
+        let note = Note::Fork { point: self.point.clone(), into, sandbox };
+        let mut record = self.from.record().context("the record of the first run")?;
+        points::note(&self.from, &mut record, note.clone())?;
+        log.append(&points::event(note, self.from.id())).context("the run's log")
+    }
+
     /// Lays what the new one begins with below its layers, and says what they are made of.
     pub(crate) fn lay(&self, plan: &Plan) -> Result<Stack, Failure> {
         if plan.hosted.is_some() {

@@ -145,6 +145,9 @@ fn serve(
         let mut tell = |happening: Happening<'_>| match happening {
             Happening::Noticed(notice) => refusals.note(&notice, &mut log.borrow_mut()),
             Happening::Started { job, command } => log.borrow_mut().append(&started(job, command)).is_ok(),
+            Happening::Points(note) => {
+                log.borrow_mut().append(&points::event(note.clone(), run.directory.id())).is_ok()
+            }
             Happening::Ended { job, exit } => log.borrow_mut().append(&Event::ExecEnd { job, exit }).is_ok(),
         };
         let mut server =
