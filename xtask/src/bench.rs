@@ -173,7 +173,11 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
     if without {
         hosted::enter()?;
     }
-    let binary = given.map_or_else(dist::build, Ok)?;
+    // It is started from other directories.
+    let binary = match given {
+        Some(path) => path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?,
+        None => dist::build()?,
+    };
     let scratch = std::env::temp_dir().join(format!("ringfence-speed.{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|e| e.to_string())?;
     if let Some(files) = files {

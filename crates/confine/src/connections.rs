@@ -26,6 +26,7 @@ use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
 use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees};
+use crate::proc;
 use crate::reach::{self, Reach};
 use crate::report::{Purpose, Refusal, Refused};
 use crate::written;
@@ -534,7 +535,8 @@ fn mount_of(file: &OwnedFd) -> Result<u64, Errno> {
 
 /// The process a thread belongs to; pidfd_open(2) takes no other number.
 pub(crate) fn group(thread: i32) -> Result<i32, Errno> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
+    let status = proc::read(&format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
+    let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|line| line.strip_prefix("Tgid:")).ok_or(Errno::SRCH)?;
     line.trim().parse().map_err(|_| Errno::SRCH)
 }

@@ -26,6 +26,7 @@ mod nascent;
 mod orders;
 mod parent;
 pub mod probe;
+mod proc;
 pub mod publish;
 mod reach;
 pub mod report;

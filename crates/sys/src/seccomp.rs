@@ -4,6 +4,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::{Errno, check};
 
+/// SECCOMP_IOCTL_NOTIF_SET_FLAGS, and SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (linux/seccomp.h).
+const SET_FLAGS: libc::c_ulong = 0x4008_2104;
+const SYNC_WAKE_UP: libc::c_ulong = 1;
+
 /// One classic BPF instruction (`struct sock_filter`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -42,7 +46,11 @@ pub fn install_with_listener(program: &[Instruction]) -> Result<OwnedFd, Errno> 
     })?;
     let fd = libc::c_int::try_from(fd).map_err(|_| Errno::BADF)?;
     // SAFETY: a fresh descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let listener = unsafe { OwnedFd::from_raw_fd(fd) };
+    // Caller and listener take turns, so that who is waked best runs where its waker stops. A hint, known since Linux 6.6.
+    // SAFETY: the request takes its flags as a number.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS as _, SYNC_WAKE_UP) };
+    Ok(listener)
 }
 
 /// Installs `program` on the calling thread.

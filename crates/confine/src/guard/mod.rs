@@ -284,7 +284,6 @@ impl Guard {
         let cleaned = if same { environment::clean(&self.rules, thread, first) } else { Err(Errno::ACCESS) };
         if let (Some(held), Ok(cleaned)) = (&held, &cleaned) {
             self.begun.insert(held.listener);
-            self.processes.began(thread, held.command.clone(), held.digest);
             let told = (!cleaned.is_empty()).then(|| {
                 let names = cleaned.iter().map(|name| OsStr::from_bytes(name).to_owned()).collect();
                 let rule = "a variable that turns one program into another".to_owned();
@@ -297,6 +296,8 @@ impl Guard {
                 }
             });
             let _ = ptrace::detach(thread, 0);
+            // It runs while its start is written down; it does not end before its last call was looked at.
+            self.processes.began(thread, held.command.clone(), held.digest);
             return told;
         }
         let mut command = held.map(|held| held.command).unwrap_or_default();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ringfence_policy::Digest;
 use rustix::process::WaitStatus;
 
+use crate::proc;
 use crate::report::{Command, Life, Process};
 
 /// How often those who may be gone are looked for.
@@ -48,7 +49,7 @@ struct Stat {
 
 impl Stat {
     fn of(process: i32) -> Option<Self> {
-        let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
+        let text = proc::read(&format!("/proc/{process}/stat")).ok()?;
         let behind = text.iter().rposition(|byte| *byte == b')')?;
         let mut fields = std::str::from_utf8(text.get(behind + 1..)?).ok()?.split_ascii_whitespace();
         // The first field behind the name is the third.
@@ -80,7 +81,9 @@ impl Processes {
         if self.running.is_empty() {
             return;
         }
-        let Ok(text) = std::fs::read_to_string(format!("/proc/{thread}/status")) else { return };
+        let Ok(text) = proc::read(&format!("/proc/{thread}/status")) else { return };
+        // Names of programs may hold anything.
+        let text = String::from_utf8_lossy(&text);
         let field = |name: &str| -> Option<u64> {
             let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
             rest.split_ascii_whitespace().next()?.parse().ok()
