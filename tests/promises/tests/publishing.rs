@@ -12,13 +12,19 @@ fn run(world: &World, (network, credentials): (&str, &str), before: &str, inside
     std::fs::write(world.base.join("expected"), TOKEN).unwrap();
     let policy = world.policy(&format!("{network}\n{credentials}"));
     let text = std::fs::read_to_string(&policy).unwrap();
-    let exec = format!("exec = [\"{}\"]\nread = [", sysroot().display());
-    std::fs::write(&policy, text.replacen("read = [", &exec, 1)).unwrap();
+    // Who has none needs it for crates alone.
+    let rust = sysroot();
+    let exec = if rust.as_os_str().is_empty() {
+        String::new()
+    } else {
+        format!("exec = [\"{}\"]\n", rust.display())
+    };
+    std::fs::write(&policy, text.replacen("read = [", &format!("{exec}read = ["), 1)).unwrap();
     let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
     world.host(&format!(
         "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; served=; {before}\n\
          \"$RF\" run --quiet --policy {policy} --workspace . -- env RUST={} bash -c \"$(cat {})\"; status=$?; for one in $served; do kill $one; done; exit $status",
-        sysroot().display(),
+        rust.display(),
         inside.display(),
     ))
 }
