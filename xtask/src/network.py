@@ -15,10 +15,11 @@ import time
 HOST, NAME = "203.0.113.10", "allowed.example"
 PLAIN, TLS = 7200, 7443
 BULK, CONNECTIONS, REQUESTS = 256 << 20, 100, 400
+SECRET = "ghp_Zq8mT4vKx2LwP9nRb7JdYc5HsGf3AeUi1Qo6"
 
 
 def serve():
-    """GET /N is answered by N bytes, as often as asked."""
+    """GET /N is answered by N bytes, as often as asked; not with another secret than the real one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(os.environ["BASE"] + "/server.pem", os.environ["BASE"] + "/server.key")
     block = bytes(1 << 18)
@@ -31,7 +32,8 @@ def serve():
             with stream:
                 while said := stream.recv(65536):
                     size = int(said.split(b" ", 2)[1][1:])
-                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+                    wrong = b"uthorization:" in said and SECRET.encode() not in said
+                    head = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % size if wrong else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
                     stream.sendall(head + block[: min(size, 1)])
                     left = size - 1
                     while left > 0:
@@ -52,7 +54,8 @@ def serve():
 def measure(port, proxy):
     """MiB a second of one long answer; microseconds to a new connection's answer, and to an answer on one that is kept."""
     context = ssl.create_default_context() if port == TLS else None
-    request = f"GET /%d HTTP/1.1\r\nHost: {NAME}:{port}\r\n\r\n"
+    secret = f"Authorization: Bearer {os.environ['TOK']}\r\n" if "TOK" in os.environ else ""
+    request = f"GET /%d HTTP/1.1\r\nHost: {NAME}:{port}\r\n{secret}\r\n"
 
     def connect():
         stream = socket.create_connection(proxy or (NAME, port), 20)
@@ -104,13 +107,14 @@ def ways(base):
     def outside(port, proxy="", more=None):
         return [sys.executable, me, "measure", str(port), proxy], {**world, **(more or {})}
 
-    def inside(port, name, rule):
+    def inside(port, name, rule, more=""):
         policy = f"{base}/{name}.toml"
         with open(policy, "w", encoding="ascii") as f:
             f.write(f'version = 1\nextends = ["default"]\n[files]\nread = ["{me}", "{base}/ca.pem"]\n[network]\nallow = [{rule}]\n')
-            if name != "inspected":
+            f.write(more)
+            if name not in ("inspected", "injected"):
                 f.write(f'[environment]\nset = {{ SSL_CERT_FILE = "{base}/ca.pem" }}\n')
-        return [binary, "run", "--quiet", "--policy", policy, "--workspace", ".", "--", "/usr/bin/python3", me, "measure", str(port)], world
+        return [binary, "run", "--quiet", "--policy", policy, "--workspace", ".", "--", "/usr/bin/python3", me, "measure", str(port)], {**world, "MY_TOKEN": SECRET}
 
     found = [
         ("plain: nothing between", *outside(PLAIN)),
@@ -119,6 +123,9 @@ def ways(base):
         ("TLS: ringfence", *inside(TLS, "spliced", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls" }}')),
         ("TLS, looked into: ringfence", *inside(TLS, "inspected", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls", methods = ["GET"] }}')),
     ]
+    rule = f'{{ host = "{NAME}", port = {TLS}, protocol = "tls", methods = ["GET"] }}'
+    secret = f'[credentials.own]\nsource = {{ env = "MY_TOKEN" }}\nhosts = ["{NAME}:{TLS}"]\nexpose = {{ env = "TOK" }}\n'
+    found.append(("TLS, a secret put on: ringfence", *inside(TLS, "injected", rule, secret)))
     if os.environ.get("SQUID"):
         found.insert(2, ("plain: Squid, CONNECT", *outside(PLAIN, "127.0.0.1:3128")))
         found.append(("TLS: Squid, CONNECT", *outside(TLS, "127.0.0.1:3128")))

@@ -50,7 +50,10 @@ fn readable(
                 format!("take `{variable}` out of `environment.pass`"),
             )
         }
-        SecretSource::Command(_) | SecretSource::SshAgent(_) | SecretSource::Oauth(_) => return,
+        SecretSource::Command(_)
+        | SecretSource::SshAgent(_)
+        | SecretSource::Oauth(_)
+        | SecretSource::Spiffe(_) => return,
     };
     let why = "what the task holds itself, it can send anywhere; the gateway's bounds mean nothing then";
     found.add(&rules::CREDENTIAL_READABLE, Some(&rule.origin), what, why, remedy);

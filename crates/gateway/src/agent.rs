@@ -128,7 +128,7 @@ async fn sign(gateway: &Gateway, (key, data, flags): (&[u8], &[u8], u32), binds:
         refuse(gateway, &one.name, why, None).await;
         return None;
     }
-    let (host, request, session) = match judge(one, purpose(data, key, binds), binds) {
+    let (host, request, session) = match judge(gateway, one, purpose(data, key, binds), binds) {
         Ok(judged) => judged,
         Err((host, why)) => {
             refuse(gateway, &one.name, why, host).await;
@@ -142,6 +142,10 @@ async fn sign(gateway: &Gateway, (key, data, flags): (&[u8], &[u8], u32), binds:
     }
     asked.extend_from_slice(&flags.to_be_bytes());
     match credentials.vault.ask(number, &asked).await {
+        Ok(_) if credentials.waits(one).is_some() => {
+            refuse(gateway, &one.name, "it was taken back meanwhile".to_owned(), Some(host)).await;
+            None
+        }
         Ok(signature) => {
             let mut out = vec![SIGNED];
             string(&mut out, &signature);
@@ -158,18 +162,30 @@ async fn sign(gateway: &Gateway, (key, data, flags): (&[u8], &[u8], u32), binds:
 /// Where a signature goes, what it is for, and the session that it is bound to; or why it is not made.
 type Judged<'a> = Result<(Target, String, Option<&'a Bind>), (Option<Target>, String)>;
 
-fn judge<'a>(one: &Held, purpose: Result<Purpose, String>, binds: &'a [Bind]) -> Judged<'a> {
+fn judge<'a>(
+    gateway: &Gateway,
+    one: &Held,
+    purpose: Result<Purpose, String>,
+    binds: &'a [Bind],
+) -> Judged<'a> {
     match purpose.map_err(|why| (None, why))? {
         Purpose::SignIn(number, user) => {
             let bind = binds.get(number).ok_or((None, "there is no such session".to_owned()))?;
-            let known = one.host_keys.iter().find(|(_, key)| *key == bind.host_key);
-            let Some((host, _)) = known else {
+            let mut known = one.host_keys.iter().filter(|(_, key)| *key == bind.host_key).peekable();
+            let Some((first, _)) = known.peek().copied() else {
                 let hosts: Vec<String> = one.credential.hosts.iter().map(ToString::to_string).collect();
                 let why = format!(
                     "a session of `{user}` is with a host that has another key than `{}`: if it belongs here, add it to `hosts`",
                     hosts.join("`, `")
                 );
                 return Err((None, why));
+            };
+            // Who sends a session in from outside has the key sign what somebody else begins.
+            let Some((host, _)) = known.find(|(host, _)| gateway.sessions.signed(host, &bind.signed)) else {
+                let why = format!(
+                    "a session of `{user}` with `{first}` is none that this sandbox has with it right now: connect there directly, not by way of another host"
+                );
+                return Err((Some(target(first)), why));
             };
             Ok((target(host), format!("ssh {user}"), Some(bind)))
         }

@@ -151,7 +151,10 @@ async fn carry(
         Ok(mut up) => {
             let begun = said.is_empty() || spend(said.len()) && up.write_all(&said).await.is_ok();
             drop(said);
-            let bounds = Bounds { spend: &spend, spoken };
+            let hosts =
+                gateway.credentials.iter().flat_map(|credentials| credentials.signs_in(target)).collect();
+            let session = gateway.sessions.begin(hosts);
+            let bounds = Bounds { spend: &spend, spoken, heard: session.as_ref() };
             let ended = match begun {
                 true => {
                     relay::both(&gateway.buffer, &stream, &up, &bounds).await.map_err(|error| error.kind())

@@ -6,26 +6,35 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Uri};
-use memchr::memmem;
+use hyper::Request;
+use hyper::header::{self, HeaderMap, HeaderValue};
 use ringfence_confine::gateway::Held;
 use ringfence_leaks::Known;
-use ringfence_policy::{AwsScope, Form, HttpRequest, SecretSource, decide_http};
+use ringfence_policy::{AwsScope, Form, HttpRequest, Peer, SecretSource, decide_http};
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Gateway;
 use crate::connection::Target;
+use crate::issued::{self, Issued};
 use crate::mask::Mask;
+use crate::place::{Place, decoded, escaped, fits, found, place, set};
 use crate::sigv4::{self, Keys};
 use crate::vault::Vault;
 
 /// Headers that say who asks. Where a credential says that, another one would send what the task has to somebody else's account.
 static IDENTITIES: &[&str] =
     &["authorization", "x-api-key", "api-key", "x-goog-api-key", "private-token", "x-auth-token"];
+/// Parameters that say the same, in lower case: of requests that are signed in their query, and of RFC 6750.
+static PARAMETERS: &[&str] = &[
+    "x-amz-signature",
+    "x-amz-credential",
+    "awsaccesskeyid",
+    "x-goog-signature",
+    "x-goog-credential",
+    "googleaccessid",
+    "access_token",
+];
 /// Where keys of AWS stand in the head of a request.
 static SIGNED: &[&str] = &["authorization", "x-amz-security-token"];
 /// So many bodies are kept at one time, each of at most [`LONGEST_BODY`] bytes.
@@ -43,6 +52,7 @@ type Uses = HashMap<(usize, String, u16), (u64, u16)>;
 pub(crate) struct Credentials {
     held: Vec<Held>,
     pub(crate) vault: Rc<Vault>,
+    pub(crate) issued: Issued,
     /// Where each was used, and how often since that was last told.
     used: RefCell<Uses>,
     /// Those that were granted, by the numbers of their grants.
@@ -60,7 +70,24 @@ pub(crate) struct Denied {
 /// A secret that is about to be put somewhere.
 struct Put<'a> {
     number: usize,
-    form: &'a Form,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    /// The credential itself, so.
+    Form(&'a Form),
+    /// A token that was given out for it, from its place in the vault.
+    Token(u32, String),
+}
+
+impl What<'_> {
+    /// The header that it is put into.
+    fn header(&self) -> Option<&str> {
+        match self {
+            Self::Form(form) => form.header(),
+            Self::Token(..) => Some("authorization"),
+        }
+    }
 }
 
 /// What was done to a request.
@@ -68,6 +95,10 @@ struct Put<'a> {
 pub(crate) struct Used {
     pub(crate) mask: Mask,
     numbers: Vec<usize>,
+    /// The credential that tokens are given out for in the answer.
+    pub(crate) issues: Option<usize>,
+    /// What was put is no credential itself.
+    token: bool,
     /// Kept until the request is answered.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -78,8 +109,10 @@ impl Credentials {
             let fetched = !matches!(one.credential.source, SecretSource::Env(_));
             (fetched, one.credential.refresh)
         };
-        let kinds: Vec<_> = held.iter().map(kind).collect();
+        let tokens = std::iter::repeat_n((false, None), Issued::places(&held));
+        let kinds: Vec<_> = held.iter().map(kind).chain(tokens).collect();
         Ok(Self {
+            issued: Issued::new(&held),
             held,
             vault: Rc::new(Vault::new(&kinds, asked)?),
             used: RefCell::default(),
@@ -98,6 +131,7 @@ impl Credentials {
         let Some(name) = self.lent.borrow_mut().remove(&number) else { return };
         for (number, _) in (0..).zip(&self.held).filter(|(_, one)| one.name == name) {
             self.vault.forget(number);
+            self.issued.forget(&self.vault, usize::try_from(number).unwrap_or(usize::MAX));
         }
     }
 
@@ -113,8 +147,20 @@ impl Credentials {
     }
 
     /// What must not leave but where it is replaced: each placeholder with the name of its credential.
-    pub(crate) fn placeholders(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.held.iter().flat_map(|one| parts(one).map(|part| (one.name.as_str(), part)))
+    pub(crate) fn placeholders(&self) -> Vec<(String, String)> {
+        let own = self.held.iter().flat_map(|one| parts(one).map(|part| (one.name.clone(), part.to_owned())));
+        let given = self
+            .issued
+            .all()
+            .into_iter()
+            .filter_map(|token| Some((self.held.get(token.of)?.name.clone(), token.placeholder.clone())));
+        own.chain(given).collect()
+    }
+
+    /// The hosts of keys of ssh that a connection is with, as the policy names them.
+    pub(crate) fn signs_in(&self, target: &Target) -> Vec<String> {
+        let hosts = self.keys().flat_map(|(_, one)| &one.credential.hosts);
+        hosts.filter(|host| host.is(&target.peer(), target.port)).map(ToString::to_string).collect()
     }
 
     /// The keys of ssh among them, by their numbers.
@@ -124,7 +170,7 @@ impl Credentials {
 
     /// Those secrets that are there right now, or were before.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Known> {
-        (0..).zip(&self.held).flat_map(|(number, one)| {
+        let own = (0..).zip(&self.held).flat_map(|(number, one)| {
             let name = format!("the credential `{}`", one.name);
             let values: Vec<Vec<u8>> = match one.credential.aws() {
                 // The id of the keys is told to everybody.
@@ -133,7 +179,13 @@ impl Credentials {
             };
             let values = values.into_iter().filter(|value| !value.is_empty());
             values.map(move |value| Known { name: name.clone(), value }).collect::<Vec<_>>()
-        })
+        });
+        let given = self.issued.all().into_iter().flat_map(|token| {
+            let name = self.held.get(token.of).map(|one| format!("a token of the credential `{}`", one.name));
+            let values = self.vault.here(token.slot).into_iter();
+            values.filter_map(move |value| Some(Known { name: name.clone()?, value })).collect::<Vec<_>>()
+        });
+        own.chain(given)
     }
 
     /// What no answer may show: a server may repeat a secret in the answer to another request, or tell it to other servers.
@@ -147,13 +199,19 @@ impl Credentials {
                     continue;
                 }
                 mask.hide(&secret, one.placeholder.as_deref());
+                mask.hide_escaped(&secret);
                 for form in &one.credential.inject {
                     match form {
                         Form::Query(_) => mask.hide(escaped(&secret).as_bytes(), None),
-                        Form::Basic(_) => mask.hide_encoded(&secret),
+                        Form::Basic(_) | Form::Registry(_) => mask.hide_encoded(&secret),
                         Form::Header(..) | Form::Sigv4(_) => {}
                     }
                 }
+            }
+        }
+        for token in self.issued.all() {
+            for secret in self.vault.here(token.slot) {
+                mask.hide(&secret, Some(&token.placeholder));
             }
         }
         mask
@@ -170,6 +228,27 @@ impl Credentials {
             return None;
         }
         Some((Arc::clone(&self.room).acquire_owned().await.ok()?, &one.name))
+    }
+
+    /// A server asks for a token of a realm that the policy does not name.
+    pub(crate) fn other_realm(&self, target: &Target, headers: &HeaderMap) -> Option<Denied> {
+        let gives = |one: &&Held| one.credential.inject.iter().any(|form| matches!(form, Form::Registry(_)));
+        let own: Vec<&Held> = self.held.iter().filter(gives).filter(|one| goes(one, target)).collect();
+        let first = own.first()?;
+        let values = headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let named = |(host, port): (&str, u16)| {
+            let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+            let peer = host.parse().map_or(Peer::Name(&host), Peer::Address);
+            own.iter().flat_map(|one| &one.credential.hosts).any(|known| known.is(&peer, port))
+        };
+        let rule = values.filter_map(issued::realm).find_map(|realm| match realm {
+            Ok(server) if named(server) => None,
+            Ok((host, port)) => Some(format!(
+                "its tokens are given out by `{host}:{port}`: if that belongs to it, add it to `hosts`"
+            )),
+            Err(text) => Some(format!("its tokens are given out by `{text}`, which is not TLS")),
+        });
+        rule.map(|rule| Denied { credential: first.name.clone(), rule })
     }
 
     /// Puts secrets on a request that the rules allow, `secure` over TLS that is looked into. `payload`: the hash of its body, if that
@@ -194,15 +273,25 @@ impl Credentials {
         }
         for put in puts {
             let Some(one) = self.held.get(put.number) else { continue };
-            let number = u32::try_from(put.number).unwrap_or(u32::MAX);
+            let mut number = u32::try_from(put.number).unwrap_or(u32::MAX);
             let placeholder = one.placeholder.as_deref();
-            let put_it = |secret: &[u8]| match put.form {
-                Form::Sigv4(scope) => {
+            match put.what {
+                What::Token(slot, _) => (number, used.token) = (slot, true),
+                What::Form(Form::Registry(_)) => used.issues = Some(put.number),
+                What::Form(_) => {}
+            }
+            let put_it = |secret: &[u8]| match &put.what {
+                What::Form(Form::Sigv4(scope)) => {
                     sign(request, placeholder, secret, (scope.as_ref(), payload), &mut used.mask)
                 }
-                form => {
+                What::Form(form) => {
                     used.mask.hide_clothed(secret, placeholder);
                     place(request, form, placeholder, secret, &mut used.mask)
+                        .ok_or_else(|| "it does not fit there".to_owned())
+                }
+                What::Token(_, placeholder) => {
+                    used.mask.hide_clothed(secret, Some(placeholder));
+                    set(request.headers_mut(), "authorization", &[b"Bearer ", secret].concat())
                         .ok_or_else(|| "it does not fit there".to_owned())
                 }
             };
@@ -211,6 +300,11 @@ impl Credentials {
                 denied(format!("the secret is not there: {}: {why}", one.credential.source))
             })?;
             placed.map_err(denied)?;
+            // It may have been taken back while it was fetched.
+            if let Some(why) = self.waits(one) {
+                self.vault.forget(number);
+                return Err(denied(why));
+            }
             used.numbers.push(put.number);
         }
         used.mask.add(self.mask());
@@ -262,7 +356,7 @@ impl Credentials {
                     if let Some(why) = self.waits(one) {
                         return Err(denied(why));
                     }
-                    puts.push(Put { number, form });
+                    puts.push(Put { number, what: What::Form(form) });
                 }
                 continue;
             }
@@ -272,10 +366,7 @@ impl Credentials {
                     return Err(denied(self.elsewhere(one, target, secure)));
                 }
                 if !covers(one, request) {
-                    let text = line(request);
-                    return Err(denied(format!(
-                        "`methods` and `paths` of the credential do not cover `{text}`"
-                    )));
+                    return Err(denied(uncovered(request)));
                 }
                 if let Some(why) = self.waits(one) {
                     return Err(denied(why));
@@ -290,25 +381,36 @@ impl Credentials {
                     return Err(denied(rule));
                 };
                 if !aws || puts.iter().all(|put: &Put<'_>| put.number != number) {
-                    puts.push(Put { number, form });
+                    puts.push(Put { number, what: What::Form(form) });
                 }
             }
         }
+        for token in self.issued.all() {
+            let Some(one) = self.held.get(token.of) else { continue };
+            let denied = |rule: String| Denied { credential: one.name.clone(), rule };
+            for place in found(request, &token.placeholder) {
+                if !own.get(token.of).copied().unwrap_or_default() {
+                    return Err(denied(self.elsewhere(one, target, secure)));
+                }
+                if !covers(one, request) {
+                    return Err(denied(uncovered(request)));
+                }
+                if let Some(why) = self.waits(one) {
+                    return Err(denied(why));
+                }
+                if place != Place::Header("authorization".to_owned()) || !bears(request, &token.placeholder) {
+                    let rule = format!(
+                        "a token that was given out for it stands in {place}, and goes on requests as `Authorization: Bearer` alone"
+                    );
+                    return Err(denied(rule));
+                }
+                puts.push(Put { number: token.of, what: What::Token(token.slot, token.placeholder.clone()) });
+            }
+        }
         // Who asks is what the policy says, and nobody else.
-        let ours = |name: &str| {
-            let of = |put: &Put<'_>| put.form.header() == Some(name);
-            puts.iter().any(of)
-        };
-        let of_here = self.held.iter().zip(&own).find(|(_, here)| **here);
-        if let Some((one, _)) = of_here
-            && let Some(name) = IDENTITIES
-                .iter()
-                .find(|name| request.headers().contains_key(**name) && !ours(name))
-                .or_else(|| {
-                    let other = sigv4::signed(request) && !ours("authorization");
-                    other.then_some(&"X-Amz-Signature")
-                })
-        {
+        let here: Vec<&Held> =
+            self.held.iter().zip(&own).filter(|(_, here)| **here).map(|(one, _)| one).collect();
+        if let (Some(one), Some(name)) = (here.first(), other_identity(request, &here, &puts)) {
             let rule = format!(
                 "`{name}` holds something else than the placeholder: only the policy's own credential is sent to this host"
             );
@@ -338,6 +440,9 @@ impl Used {
 
     /// The server did not take a secret.
     pub(crate) fn refused(&self, credentials: &Credentials) {
+        if self.token {
+            return;
+        }
         for number in &self.numbers {
             credentials.vault.doubt(u32::try_from(*number).unwrap_or(u32::MAX));
         }
@@ -348,33 +453,46 @@ impl Used {
     }
 }
 
-/// Where in a request a placeholder stands.
-#[derive(Debug, PartialEq, Eq)]
-enum Place {
-    Header(String),
-    Basic,
-    Parameter(String),
-    Path,
+/// A header or a parameter that says who asks, and in which nothing is put.
+fn other_identity<B>(request: &Request<B>, here: &[&Held], puts: &[Put<'_>]) -> Option<String> {
+    let forms = || here.iter().flat_map(|one| &one.credential.inject);
+    let headers = IDENTITIES.iter().copied().chain(forms().filter_map(Form::header));
+    let ours = |name: &str| puts.iter().any(|put| put.what.header() == Some(name));
+    if let Some(name) = headers.into_iter().find(|name| request.headers().contains_key(*name) && !ours(name))
+    {
+        return Some(name.to_owned());
+    }
+    // A query that is signed anew is signed in no header.
+    let signed = puts.iter().any(|put| matches!(put.what, What::Form(Form::Sigv4(_))))
+        && !request.headers().contains_key(header::AUTHORIZATION);
+    let put = |raw: &str| {
+        let of = |put: &Put<'_>| matches!(put.what, What::Form(Form::Query(own)) if own == raw);
+        puts.iter().any(of) || signed && ["X-Amz-Signature", "X-Amz-Credential"].contains(&raw)
+    };
+    let says = |name: &str| {
+        let own = |form: &Form| matches!(form, Form::Query(own) if own.eq_ignore_ascii_case(name));
+        PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) || forms().any(own)
+    };
+    let mut names = request.uri().query().unwrap_or_default().split(['&', ';']);
+    names.find_map(|part| {
+        let raw = part.split('=').next().unwrap_or_default();
+        let name = String::from_utf8_lossy(&decoded(raw.as_bytes())).into_owned();
+        (says(&name) && !put(raw)).then_some(name)
+    })
 }
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Header(name) => write!(formatter, "the header `{name}`"),
-            Self::Basic => formatter.write_str("basic authentication"),
-            Self::Parameter(name) => write!(formatter, "the parameter `{name}` of the query"),
-            Self::Path => formatter.write_str("the path"),
-        }
-    }
+/// Is a token sent as it is meant to be (RFC 6750, section 2.1)?
+fn bears<B>(request: &Request<B>, token: &str) -> bool {
+    let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
+    let bearer = |value: &HeaderValue| {
+        let (scheme, word) = value.to_str().ok()?.split_once(' ')?;
+        Some(scheme.eq_ignore_ascii_case("bearer") && word.trim() == token)
+    };
+    values.next().and_then(bearer).unwrap_or_default() && values.next().is_none()
 }
 
-fn fits(form: &Form, place: &Place) -> bool {
-    match (form, place) {
-        (Form::Header(own, ..), Place::Header(name)) => own == name,
-        (Form::Basic(_), Place::Basic) => true,
-        (Form::Query(own), Place::Parameter(name)) => own == name,
-        _ => false,
-    }
+fn uncovered<B>(request: &Request<B>) -> String {
+    format!("`methods` and `paths` of the credential do not cover `{}`", line(request))
 }
 
 /// The placeholders that stand for one: each part of it has its own.
@@ -451,122 +569,6 @@ pub(crate) fn line<B>(request: &Request<B>) -> String {
     text
 }
 
-/// Every place in the head of a request where a placeholder stands.
-fn found<B>(request: &Request<B>, placeholder: &str) -> Vec<Place> {
-    let mut places = Vec::new();
-    let holds = |bytes: &[u8]| memmem::find(bytes, placeholder.as_bytes()).is_some();
-    for (name, value) in request.headers() {
-        if holds(value.as_bytes()) || holds(name.as_str().as_bytes()) {
-            places.push(Place::Header(name.as_str().to_owned()));
-        } else if *name == header::AUTHORIZATION
-            && basic(value).is_some_and(|(user, word)| holds(&user) || holds(&word))
-        {
-            places.push(Place::Basic);
-        }
-    }
-    if holds(&decoded(request.uri().path().as_bytes())) {
-        places.push(Place::Path);
-    }
-    for part in request.uri().query().into_iter().flat_map(|query| query.split('&')) {
-        if holds(&decoded(part.as_bytes())) {
-            places.push(Place::Parameter(part.split('=').next().unwrap_or_default().to_owned()));
-        }
-    }
-    places
-}
-
-/// Without percent-encoding (RFC 3986, section 2.1).
-pub(crate) fn decoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, behind)) = rest.split_first() {
-        let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        if *first == b'%'
-            && let (Some(high), Some(low)) = (digit(0), digit(1))
-        {
-            out.push(u8::try_from(high * 16 + low).unwrap_or_default());
-            rest = behind.get(2..).unwrap_or_default();
-        } else {
-            out.push(*first);
-            rest = behind;
-        }
-    }
-    out
-}
-
-/// User and password (RFC 7617).
-fn basic(value: &HeaderValue) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (scheme, word) = value.to_str().ok()?.split_once(' ')?;
-    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(word.trim()).ok())??;
-    let colon = decoded.iter().position(|byte| *byte == b':')?;
-    Some((decoded.get(..colon)?.to_vec(), decoded.get(colon + 1..)?.to_vec()))
-}
-
-/// Writes a secret there, in place of the placeholder; what comes back of it is masked. `None`: it does not fit.
-fn place<B>(
-    request: &mut Request<B>,
-    form: &Form,
-    placeholder: Option<&str>,
-    secret: &[u8],
-    mask: &mut Mask,
-) -> Option<()> {
-    match form {
-        Form::Header(name, before, behind) => {
-            let value = [before.as_bytes(), secret, behind.as_bytes()].concat();
-            set(request.headers_mut(), name, &value)
-        }
-        Form::Basic(fixed) => {
-            let sent = request.headers().get(header::AUTHORIZATION).and_then(basic);
-            let user = match (fixed, sent) {
-                (Some(user), _) => user.as_bytes().to_vec(),
-                // Some servers take the token as the user.
-                (None, Some((user, word))) if placeholder.is_some_and(|own| user == own.as_bytes()) => {
-                    let word = if word == user { secret } else { &word };
-                    let word = STANDARD.encode([secret, b":", word].concat());
-                    mask.hide(word.as_bytes(), None);
-                    return set(request.headers_mut(), "authorization", format!("Basic {word}").as_bytes());
-                }
-                (None, Some((user, _))) => user,
-                (None, None) => b"x-access-token".to_vec(),
-            };
-            let word = STANDARD.encode([&user, &b":"[..], secret].concat());
-            mask.hide(word.as_bytes(), None);
-            set(request.headers_mut(), "authorization", format!("Basic {word}").as_bytes())
-        }
-        // The whole request is signed.
-        Form::Sigv4(_) => None,
-        Form::Query(name) => {
-            let escaped = escaped(secret);
-            let kept = request.uri().query().into_iter().flat_map(|query| query.split('&'));
-            let kept = kept.filter(|part| part.split('=').next() != Some(name)).map(str::to_owned);
-            let query: Vec<String> = kept.chain([format!("{name}={escaped}")]).collect();
-            let whole = format!("{}?{}", request.uri().path(), query.join("&"));
-            *request.uri_mut() = whole.parse::<Uri>().ok()?;
-            Some(())
-        }
-    }
-}
-
-/// As a parameter of a query (RFC 3986, section 2.3).
-fn escaped(secret: &[u8]) -> String {
-    let mut escaped = String::new();
-    for byte in secret {
-        match byte {
-            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) => escaped.push(char::from(*byte)),
-            byte => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
-fn set(headers: &mut HeaderMap, name: &str, value: &[u8]) -> Option<()> {
-    let mut value = HeaderValue::from_bytes(value).ok()?;
-    // Kept out of what HTTP/2 remembers between requests (RFC 7541, section 7.1.3).
-    value.set_sensitive(true);
-    headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
-    Some(())
-}
-
 /// Does a name that is asked for hold a placeholder, in whatever case and over whichever labels?
 pub(crate) fn in_name(credentials: &Credentials, name: &str) -> Option<Denied> {
     let plain = name.replace('.', "").to_ascii_lowercase();
@@ -574,8 +576,9 @@ pub(crate) fn in_name(credentials: &Credentials, name: &str) -> Option<Denied> {
         let small = placeholder.to_ascii_lowercase();
         name.to_ascii_lowercase().contains(&small) || plain.contains(&small.replace(['.', '_', '='], ""))
     };
-    credentials.placeholders().find(|(_, placeholder)| held(placeholder)).map(|(name, _)| Denied {
-        credential: name.to_owned(),
+    let mut all = credentials.placeholders().into_iter();
+    all.find(|(_, placeholder)| held(placeholder)).map(|(credential, _)| Denied {
+        credential,
         rule: "its placeholder is part of a name that is asked for".to_owned(),
     })
 }

@@ -101,7 +101,7 @@ pub(crate) fn name(scanner: &Scanner, name: &str) -> Option<Hit> {
 /// Without placeholders: these have the forms of what they stand for, and are looked for by themselves.
 fn without(credentials: Option<&Credentials>, bytes: &[u8]) -> Vec<u8> {
     let mut text = bytes.to_vec();
-    for (_, placeholder) in credentials.into_iter().flat_map(Credentials::placeholders) {
+    for (_, placeholder) in credentials.map(Credentials::placeholders).unwrap_or_default() {
         while let Some(at) = memmem::find(&text, placeholder.as_bytes()) {
             text.splice(at..at + placeholder.len(), *b" ");
         }

@@ -31,6 +31,7 @@ use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
 use crate::guard;
 use crate::inspect;
+use crate::issued;
 use crate::late::{method, refuse_late, tell_late};
 use crate::overrides::overrides;
 use crate::rewrite::{leave_connection, octets, rewritten};
@@ -218,7 +219,7 @@ impl Way {
             }
             Ok(mut response) => {
                 leave_connection(response.headers_mut());
-                self.masked(response, used)
+                self.masked(response, used, line).await
             }
             Err(NoWay::Refused(why)) => self.refused(&why).await,
             Err(NoWay::Failed(why)) => problem(StatusCode::BAD_GATEWAY, &why),
@@ -325,16 +326,30 @@ impl Way {
     }
 
     /// The answer without the secrets that were on the request.
-    fn masked(&self, response: Response<Incoming>, used: Used) -> Response<Carried> {
+    async fn masked(&self, response: Response<Incoming>, used: Used, line: String) -> Response<Carried> {
         let Some(credentials) = self.gateway.credentials.as_ref() else {
             return response.map(body::plain);
         };
         if response.status() == StatusCode::UNAUTHORIZED {
             used.refused(credentials);
+            let realm = credentials.other_realm(&self.target, response.headers());
+            if let Some(denied) = realm.filter(|_| self.kind.secure) {
+                return self.stopped(Stop::Credential(denied), line).await;
+            }
         }
         let (mut head, own) = response.into_parts();
-        let encoding = head.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
-        let encoding = encoding.map(|word| word.trim().to_ascii_lowercase());
+        let told = |name| {
+            let words = head.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?").trim());
+            let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+            (!words.is_empty()).then(|| words.join(",").to_ascii_lowercase())
+        };
+        let encoding = told(header::CONTENT_ENCODING);
+        if let Some(word) =
+            told(header::TRANSFER_ENCODING).filter(|word| word != "chunked" && !used.is_empty())
+        {
+            let why = format!("the server answers by `Transfer-Encoding: {word}`, which was not asked for");
+            return problem(StatusCode::BAD_GATEWAY, &why);
+        }
         let mut packed = None;
         if let Some(word) =
             encoding.filter(|_| !used.is_empty()).filter(|word| !["", "identity"].contains(&word.as_str()))
@@ -350,6 +365,16 @@ impl Way {
             head.headers.remove(header::CONTENT_LENGTH);
         }
         used.mask.head(&mut head);
+        if let Some(number) = used.issues.filter(|_| issued::looked_into(&head, &own)) {
+            return match credentials.issued.answer(&credentials.vault, number, own, (used.mask, packed)).await
+            {
+                Ok(body) => {
+                    head.headers.remove(header::CONTENT_LENGTH);
+                    Response::from_parts(head, body)
+                }
+                Err(why) => problem(StatusCode::BAD_GATEWAY, &why),
+            };
+        }
         if used.mask.is_empty() {
             return Response::from_parts(head, body::plain(own));
         }

@@ -10,6 +10,7 @@
 mod agent;
 mod authority;
 mod body;
+mod carried;
 mod connection;
 mod counted;
 mod credentials;
@@ -18,9 +19,12 @@ mod enclosure;
 mod guard;
 mod http;
 mod inspect;
+mod issued;
 mod late;
+mod loose;
 mod mask;
 mod overrides;
+mod place;
 mod publish;
 mod refusals;
 mod relay;
@@ -36,6 +40,7 @@ mod upstream;
 mod vault;
 mod ways;
 mod websocket;
+pub mod workload;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -61,6 +66,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::LocalSet;
 
 use crate::authority::Authority;
+use crate::carried::Sessions;
 use crate::credentials::Credentials;
 use crate::guard::Guard;
 use crate::refusals::Refusals;
@@ -93,6 +99,8 @@ struct Gateway {
     credentials: Option<Rc<Credentials>>,
     /// What must not leave.
     guard: Option<Guard>,
+    /// Sessions of ssh that last.
+    sessions: Sessions,
     /// Where connections go, if that is told.
     ways: Option<Ways>,
 }
@@ -226,6 +234,7 @@ fn prepare() -> Result<Ready, Errno> {
         authority,
         credentials,
         guard,
+        sessions: Sessions::default(),
         ways: orders.told.then(Ways::default),
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);

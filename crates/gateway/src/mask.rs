@@ -9,6 +9,8 @@ use hyper::http::response::Parts;
 use memchr::memmem;
 use ringfence_sys::secret::wipe;
 
+use crate::loose::Loose;
+
 /// So few bytes of the beginning of a long secret are not held back: a stream whose parts happen to end so would stand still.
 const FEW: usize = 3;
 /// From this length on a secret is long.
@@ -18,6 +20,8 @@ const LONG: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Mask {
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What is replaced however it is escaped.
+    loose: Vec<Loose>,
     /// The last bytes that went on, which may be the beginning of a secret too.
     gone: Vec<u8>,
     /// The end of what came, which may be the beginning of a secret.
@@ -66,6 +70,7 @@ fn clothes(secret: &[u8]) -> Vec<Vec<u8>> {
 impl Drop for Mask {
     fn drop(&mut self) {
         self.pairs.iter_mut().for_each(|(secret, _)| wipe(secret));
+        self.loose.iter_mut().for_each(|loose| wipe(&mut loose.secret));
         wipe(&mut self.held);
     }
 }
@@ -89,6 +94,14 @@ impl Mask {
             let others = clothes(secret).into_iter().filter(|other| other.len() >= CLOTHED);
             others.for_each(|other| self.hide(&other, None));
         }
+        self.hide_escaped(secret);
+    }
+
+    /// Adds one as texts of other kinds have it: JSON in its several ways, HTML, percent-encoded in lower case.
+    pub(crate) fn hide_escaped(&mut self, secret: &[u8]) {
+        if secret.len() >= CLOTHED && self.loose.iter().all(|known| known.secret != secret) {
+            self.loose.extend(Loose::new(secret));
+        }
     }
 
     /// Adds one as it is within other text in base64, whatever stands around it.
@@ -104,6 +117,11 @@ impl Mask {
 
     /// Adds what another one hides.
     pub(crate) fn add(&mut self, mut other: Self) {
+        for loose in std::mem::take(&mut other.loose) {
+            if self.loose.iter().all(|known| known.secret != loose.secret) {
+                self.loose.push(loose);
+            }
+        }
         for pair in std::mem::take(&mut other.pairs) {
             if !self.pairs.iter().any(|(known, _)| *known == pair.0) {
                 self.pairs.push(pair);
@@ -160,7 +178,7 @@ impl Mask {
                 any = true;
             }
         }
-        any
+        self.loose.iter().fold(any, |any, loose| loose.replace(bytes) | any)
     }
 
     /// The next part of a body, without what may be the beginning of a secret; that comes with the part behind it.
@@ -170,12 +188,14 @@ impl Mask {
         bytes.append(&mut self.held);
         bytes.extend_from_slice(part);
         self.replace(&mut bytes);
-        let longest = self.pairs.iter().map(|(secret, _)| secret.len()).max().unwrap_or(0);
+        let longest = self.pairs.iter().map(|(secret, _)| secret.len());
+        let longest = longest.chain(self.loose.iter().map(Loose::longest)).max().unwrap_or(0);
         let from = bytes.len().saturating_sub(longest.saturating_sub(1));
         let begins = |at: &usize| {
             let rest = bytes.get(*at..).unwrap_or_default();
             let enough = |secret: &[u8]| rest.len() > FEW || secret.len() < LONG;
             self.pairs.iter().any(|(secret, _)| enough(secret) && secret.starts_with(rest))
+                || self.loose.iter().any(|loose| enough(&loose.secret) && loose.open(rest))
         };
         let end = (from..bytes.len()).find(begins).unwrap_or(bytes.len()).max(gone);
         self.held = bytes.split_off(end);
@@ -233,6 +253,11 @@ mod tests {
                 text.iter().rev().copied().collect(),
                 text.iter().flat_map(|byte| [0, *byte]).collect(),
                 b"a=s3cr3t%2Fvalue%2B0123456789&b".to_vec(),
+                b"a=s3cr3t%2fvalue%2b0123456789&b".to_vec(),
+                br#"{"a":"s3cr3t\/value+0123456789"}"#.to_vec(),
+                br#"{"a":"s3cr3t/value\u002B0123456789"}"#.to_vec(),
+                b"<b>s3cr3t&#x2F;value+0123456789</b>".to_vec(),
+                b"<b>s3cr3t/value&#43;0123456789</b>".to_vec(),
             ] {
                 let mut mask = Mask::default();
                 mask.hide_clothed(secret, None);

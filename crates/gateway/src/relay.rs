@@ -12,6 +12,8 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::carried::Session;
+
 /// Bytes of the buffer.
 const BUFFER: usize = 64 << 10;
 /// After so many bytes in one direction it counts as a stream.
@@ -75,11 +77,13 @@ pub(crate) struct Bounds<'a> {
     pub(crate) spend: &'a dyn Fn(usize) -> bool,
     /// What the first message must be.
     pub(crate) spoken: Option<Spoken>,
+    /// Who hears what the server says.
+    pub(crate) heard: Option<&'a Session<'a>>,
 }
 
 impl Bounds<'_> {
     /// None.
-    pub(crate) const NONE: Bounds<'static> = Bounds { spend: &|_| true, spoken: None };
+    pub(crate) const NONE: Bounds<'static> = Bounds { spend: &|_| true, spoken: None, heard: None };
 
     fn spend(&self, bytes: usize) -> io::Result<()> {
         if (self.spend)(bytes) { Ok(()) } else { Err(ErrorKind::QuotaExceeded.into()) }
@@ -101,10 +105,11 @@ pub(crate) async fn both(
         if let Some(spoken) = bounds.spoken {
             first(spoken, task, up, &alive, bounds).await?;
         }
-        one(buffer, task, up, &alive, bounds).await
+        one(buffer, task, up, &alive, &Bounds { heard: None, ..*bounds }).await
     };
+    let back = Bounds { heard: bounds.heard, ..Bounds::NONE };
     // An error of one direction ends the other too.
-    tokio::try_join!(out, one(buffer, up, task, &alive, &Bounds::NONE)).map(|_| ())
+    tokio::try_join!(out, one(buffer, up, task, &alive, &back)).map(|_| ())
 }
 
 /// Sends the beginning on once it shows what is spoken.
@@ -181,6 +186,7 @@ fn pass(
     let length = from.try_read(&mut buffer)?;
     bounds.spend(length)?;
     let read = buffer.get(..length).unwrap_or_default();
+    bounds.heard.iter().for_each(|session| session.hear(read));
     let written = match to.try_write(read) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
         written => written?,

@@ -137,10 +137,9 @@ impl Search {
         watch: Option<(Rc<Scanner>, Leaks)>,
         encoding: &str,
     ) -> Option<Self> {
-        let placeholders = credentials.into_iter().flat_map(Credentials::placeholders);
-        let words: Vec<_> = placeholders
-            .map(|(name, placeholder)| (placeholder.as_bytes().to_vec(), name.to_owned()))
-            .collect();
+        let placeholders = credentials.map(Credentials::placeholders).unwrap_or_default().into_iter();
+        let words: Vec<_> =
+            placeholders.map(|(name, placeholder)| (placeholder.into_bytes(), name)).collect();
         if words.is_empty() && watch.is_none() {
             return None;
         }

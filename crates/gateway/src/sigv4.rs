@@ -10,7 +10,7 @@ use hyper::{Request, Uri};
 use ring::{digest, hmac};
 use ringfence_policy::AwsScope;
 
-use crate::credentials::decoded;
+use crate::place::decoded;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const END: &str = "aws4_request";
@@ -106,6 +106,13 @@ impl Signature {
         };
         let scope = AwsScope { region: (*region).to_owned(), service: (*service).to_owned() };
         let headers: Vec<String> = headers.split(';').map(str::to_ascii_lowercase).collect();
+        // Line breaks in them would have something else signed than what is sent.
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if ![id, day, region, service].into_iter().all(|part| plain(part))
+            || !headers.iter().all(|name| plain(name))
+        {
+            return Err("its signature is for what is no plain word".to_owned());
+        }
         if !headers.iter().any(|name| name == "host") {
             return Err("its signature leaves out the header `host`".to_owned());
         }

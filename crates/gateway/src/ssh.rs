@@ -10,6 +10,8 @@ const MOST_BINDS: usize = 16;
 pub(crate) struct Bind {
     pub(crate) host_key: Vec<u8>,
     pub(crate) session: Vec<u8>,
+    /// The host's signature of it, as it was sent.
+    pub(crate) signed: Vec<u8>,
     /// What the client said, as it said it.
     pub(crate) said: Vec<u8>,
 }
@@ -80,7 +82,12 @@ pub(crate) fn bind(said: &[u8], known: usize) -> Result<Bind, &'static str> {
     if !verified(host_key, session, signed).unwrap_or(false) {
         return Err("the host did not sign this session, or by a kind of key that is not known here");
     }
-    Ok(Bind { host_key: host_key.to_vec(), session: session.to_vec(), said: said.to_vec() })
+    Ok(Bind {
+        host_key: host_key.to_vec(),
+        session: session.to_vec(),
+        signed: signed.to_vec(),
+        said: said.to_vec(),
+    })
 }
 
 /// Whether a signature is of that key over that text.

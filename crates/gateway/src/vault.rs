@@ -182,7 +182,11 @@ impl Vault {
     /// It is not there: why, in words without it.
     pub(crate) async fn with<T>(&self, number: u32, use_it: impl FnOnce(&[u8]) -> T) -> Result<T, String> {
         let slot = self.slot(number).ok_or("there is no such credential")?;
-        if slot.borrow().stale() {
+        let (stale, fetched) = (slot.borrow().stale(), slot.borrow().fetched);
+        if stale && !fetched {
+            return Err("it is not there any more".to_owned());
+        }
+        if stale {
             self.fetch(number).await?;
         }
         let slot = slot.borrow();
@@ -217,6 +221,14 @@ impl Vault {
     pub(crate) fn forget(&self, number: u32) {
         if let Some(mut slot) = self.slot(number).map(RefCell::borrow_mut).filter(|slot| slot.fetched) {
             slot.clear();
+        }
+    }
+
+    /// It is no more.
+    pub(crate) fn erase(&self, number: u32) {
+        if let Some(slot) = self.slot(number) {
+            slot.borrow_mut().clear();
+            self.state.set(self.state.get() + 1);
         }
     }
 

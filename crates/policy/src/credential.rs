@@ -2,6 +2,7 @@
 
 mod check;
 mod oauth;
+mod spiffe;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,9 +21,12 @@ use crate::sizes::duration;
 
 pub(crate) use check::check;
 pub use oauth::Oauth;
+pub use spiffe::{SPIFFE_SOCKET, Spiffe};
 
 /// What stands for the secret in a form.
 pub const SECRET: &str = "{secret}";
+/// What stands for it in a file, behind its user, as basic authentication has it.
+pub const BASIC: &str = "{basic}";
 
 /// One credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +67,14 @@ impl Credential {
         matches!(self.source, SecretSource::SshAgent(_))
     }
 
+    /// Whose password it is, if the policy says so.
+    pub fn user(&self) -> Option<&str> {
+        self.inject.iter().find_map(|form| match form {
+            Form::Basic(user) | Form::Registry(user) => user.as_deref(),
+            _ => None,
+        })
+    }
+
     /// Requests are signed with it, and it has several parts.
     pub fn aws(&self) -> bool {
         self.inject.iter().any(|form| matches!(form, Form::Sigv4(_)))
@@ -83,6 +95,8 @@ pub enum SecretSource {
     SshAgent(String),
     /// A token that a server gives out.
     Oauth(Box<Oauth>),
+    /// A token that SPIFFE's Workload API gives out.
+    Spiffe(Box<Spiffe>),
 }
 
 impl fmt::Display for SecretSource {
@@ -95,6 +109,7 @@ impl fmt::Display for SecretSource {
                 write!(formatter, "the command `{}`", words.first().map_or("", String::as_str))
             }
             Self::Oauth(oauth) => oauth.fmt(formatter),
+            Self::Spiffe(spiffe) => spiffe.fmt(formatter),
             Self::SshAgent(key) => write!(formatter, "the key `{key}` of the ssh agent"),
         }
     }
@@ -108,6 +123,9 @@ pub enum Form {
     Header(String, String, String),
     /// `Authorization: Basic`, as the password of this user, or of whoever the task names (RFC 7617).
     Basic(Option<String>),
+    /// Likewise, and the tokens that a server gives out for it in its answers are kept too and go on requests as bearers (Docker Registry v2
+    /// authentication).
+    Registry(Option<String>),
     /// A parameter of the query.
     Query(String),
     /// The whole request is signed with it (Signature Version 4 of AWS), for this region and service, or whichever the task names.
@@ -151,7 +169,7 @@ pub fn aws_variables(name: &str) -> Option<(String, String)> {
 }
 
 impl Form {
-    /// Reads `bearer`, `basic`, `basic:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`.
+    /// Reads `bearer`, `basic`, `basic:USER`, `registry`, `registry:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`.
     fn parse(text: &str) -> Result<Self, Invalid> {
         if let Some(parameter) = text.strip_prefix('?') {
             let name = parameter.strip_suffix("={secret}").filter(|name| !name.is_empty());
@@ -166,15 +184,18 @@ impl Form {
                 Ok(Self::Header("authorization".to_owned(), "Bearer ".to_owned(), String::new()))
             }
             None if text == "basic" => Ok(Self::Basic(None)),
+            None if text == "registry" => Ok(Self::Registry(None)),
             None if text == "sigv4" => Ok(Self::Sigv4(None)),
             Some(("sigv4", scope)) => Ok(Self::Sigv4(Some(AwsScope::parse(scope)?))),
-            Some(("basic", user)) if !user.contains(SECRET) => {
+            Some((kind @ ("basic" | "registry"), user)) if !user.contains(SECRET) => {
                 let fine = !user.is_empty()
                     && user.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b':');
-                fine.then(|| Self::Basic(Some(user.to_owned()))).ok_or_else(|| {
+                let invalid = || {
                     Invalid::new(format!("`{user}` is no user of basic authentication"))
-                        .help("write `basic:USER`")
-                })
+                        .help(format!("write `{kind}:USER`"))
+                };
+                let own = Some(user.to_owned()).filter(|_| fine).ok_or_else(invalid)?;
+                Ok(if kind == "basic" { Self::Basic(Some(own)) } else { Self::Registry(Some(own)) })
             }
             _ => header(text),
         }
@@ -186,6 +207,8 @@ impl Form {
             Self::Header(name, before, behind) => format!("{name}: {before}{SECRET}{behind}"),
             Self::Basic(None) => "basic".to_owned(),
             Self::Basic(Some(user)) => format!("basic:{user}"),
+            Self::Registry(None) => "registry".to_owned(),
+            Self::Registry(Some(user)) => format!("registry:{user}"),
             Self::Query(name) => format!("?{name}={SECRET}"),
             Self::Sigv4(None) => "sigv4".to_owned(),
             Self::Sigv4(Some(scope)) => format!("sigv4:{scope}"),
@@ -196,7 +219,7 @@ impl Form {
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::Header(name, ..) => Some(name),
-            Self::Basic(_) | Self::Sigv4(_) => Some("authorization"),
+            Self::Basic(_) | Self::Registry(_) | Self::Sigv4(_) => Some("authorization"),
             Self::Query(_) => None,
         }
     }
@@ -248,7 +271,7 @@ pub struct Expose {
     pub env: Option<String>,
     /// A file.
     pub file: Option<PathBuf>,
-    /// What the variable or the file holds, with `{secret}` in it.
+    /// What the variable or the file holds, with `{secret}` or `{basic}` in it.
     pub text: Option<String>,
     /// git uses it for these hosts.
     pub git: bool,
@@ -332,9 +355,17 @@ fn entries<T>(list: Option<&List<T>>) -> impl Iterator<Item = &At<T>> {
 
 fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretSource, Problem> {
     let table = &source.value;
-    if let Some(later) = &table.spiffe {
-        identity::spiffe(&later.value).map_err(|invalid| invalid.at(later.place))?;
-        return Err(crate::later::not_yet("`source.spiffe`", later.place));
+    let others = [
+        table.env.as_ref().map(|at| at.place),
+        table.file.as_ref().map(|at| at.place),
+        table.command.as_ref().map(|at| at.place),
+        table.ssh_agent.as_ref().map(|at| at.place),
+        table.oauth.as_ref().map(|at| at.place),
+    ];
+    match &table.spiffe {
+        Some(spiffe) if others.iter().flatten().next().is_none() => return spiffe::read(spiffe, scope),
+        Some(spiffe) => return Err(one_source(spiffe.place)),
+        None => {}
     }
     if let (Some(key), None, None, None) = (&table.ssh_agent, &table.env, &table.file, &table.command) {
         let plain = key.value.trim();
@@ -359,7 +390,8 @@ fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretS
 
 fn one_source(place: Place) -> Problem {
     let problem = Problem::new(place, "a secret comes from exactly one source");
-    problem.help(format!("write one of {}", quoted(&["env", "file", "command", "oauth", "ssh_agent"])))
+    problem
+        .help(format!("write one of {}", quoted(&["env", "file", "command", "oauth", "spiffe", "ssh_agent"])))
 }
 
 /// A variable, a file or a command.
@@ -472,8 +504,8 @@ fn expose_of(written: &At<ExposeTable>, scope: &Scope<'_>) -> Result<Expose, Pro
     };
     if let Some(text) = &table.text {
         set_value("text", &text.value).map_err(|invalid| invalid.at(text.place))?;
-        if !text.value.contains(SECRET) {
-            let problem = Problem::new(text.place, format!("`text` does not hold `{SECRET}`"));
+        if !text.value.contains(SECRET) && !text.value.contains(BASIC) {
+            let problem = Problem::new(text.place, format!("`text` holds neither `{SECRET}` nor `{BASIC}`"));
             return Err(problem.help("write it where the secret stands".to_owned()));
         }
         if table.env.is_none() && file.is_none() {
@@ -499,6 +531,8 @@ mod tests {
         for text in [
             "basic",
             "basic:x-access-token",
+            "registry",
+            "registry:pusher",
             "?key={secret}",
             "sigv4",
             "sigv4:eu-central-1/s3",
@@ -512,6 +546,8 @@ mod tests {
             "",
             "Bearer",
             "basic:",
+            "registry:",
+            "registry:a:b",
             "sigv4:",
             "sigv4:s3",
             "sigv4:a/b/c",

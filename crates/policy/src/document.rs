@@ -11,7 +11,9 @@ use crate::diagnostic::{Place, Problem, Report};
 use crate::lists::{self, Lists};
 use crate::reader::{At, Input, Key, List, Named, Read, table};
 
-pub(crate) use credentials::{CredentialSource, CredentialTable, ExposeTable, OauthTable, PlainSource};
+pub(crate) use credentials::{
+    CredentialSource, CredentialTable, ExposeTable, OauthTable, PlainSource, SpiffeTable,
+};
 
 table! {
     /// A ringfence policy.

@@ -56,7 +56,10 @@ mod variables;
 pub use crate::argv::CommandPattern;
 pub use crate::chains::{Need, needs};
 pub use crate::context::{Context, Files, HostFiles};
-pub use crate::credential::{AwsScope, Credential, Expose, Form, Oauth, SECRET, SecretSource, aws_variables};
+pub use crate::credential::{
+    AwsScope, BASIC, Credential, Expose, Form, Oauth, SECRET, SPIFFE_SOCKET, SecretSource, Spiffe,
+    aws_variables,
+};
 pub use crate::decision::{Access, Decision, Judge, Reason, decide_file, decide_run};
 pub use crate::destination::{Denied, Destination, HOST, Protocol, Registry};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};

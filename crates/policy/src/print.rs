@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::credential::{Form, Oauth, SecretSource};
+use crate::credential::{Form, Oauth, SecretSource, Spiffe};
 use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
 use crate::guarded;
@@ -129,12 +129,21 @@ impl Printer<'_> {
                     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
                     format!("command = [{}]", words.join(", "))
                 }
-                SecretSource::SshAgent(_) | SecretSource::Oauth(_) => continue,
+                SecretSource::SshAgent(_) | SecretSource::Oauth(_) | SecretSource::Spiffe(_) => continue,
             };
             parts.push(format!("{name} = {{ {source} }}"));
         }
         parts.extend(oauth.subject.iter().map(|(_, kind)| format!("subject_token_type = {}", quoted(kind))));
         parts.extend(oauth.parameters.iter().map(|(name, text)| format!("{name} = {}", quoted(text))));
+        format!("{{ {} }}", parts.join(", "))
+    }
+
+    fn spiffe(&self, spiffe: &Spiffe) -> String {
+        let audience: Vec<String> = spiffe.audience.iter().map(|text| quoted(text)).collect();
+        let socket = spiffe.socket.iter().map(|path| format!("socket = {}", quoted(&spelled(path))));
+        let id = spiffe.id.iter().map(|id| format!("id = {}", quoted(id)));
+        let parts: Vec<String> =
+            socket.chain(id).chain([format!("audience = [{}]", audience.join(", "))]).collect();
         format!("{{ {} }}", parts.join(", "))
     }
 
@@ -152,6 +161,7 @@ impl Printer<'_> {
                 SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
                 SecretSource::SshAgent(key) => format!("ssh_agent = {}", quoted(key)),
                 SecretSource::Oauth(oauth) => format!("oauth = {}", self.oauth(oauth)),
+                SecretSource::Spiffe(spiffe) => format!("spiffe = {}", self.spiffe(spiffe)),
             };
             self.key("source", &format!("{{ {source} }}"), origin);
             self.key("hosts", &listed(credential.hosts.iter().map(Endpoint::to_string).collect()), origin);

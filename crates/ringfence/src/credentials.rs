@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use ringfence_confine::gateway::{Gateway, Held};
 use ringfence_confine::keeper::{Fetching, HEAD, Keeper};
 use ringfence_plan::{Exposed, Invoker};
-use ringfence_policy::{AGENT, Credential, Form, Policy, Rule, SECRET, SecretSource, aws_variables};
+use ringfence_policy::{AGENT, BASIC, Credential, Policy, Rule, SECRET, SecretSource, aws_variables};
 use ringfence_sys::secret;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -216,7 +216,10 @@ fn exposed(held: &[Held]) -> Exposed {
             true => ssh::line(placeholder, &one.name),
             false => placeholder.clone(),
         };
-        let text = |usual: &str| expose.text.as_deref().unwrap_or(usual).replace(SECRET, &shown);
+        let basic = STANDARD.encode(format!("{}:{placeholder}", one.credential.user().unwrap_or(USER)));
+        let text = |usual: &str| {
+            expose.text.as_deref().unwrap_or(usual).replace(SECRET, &shown).replace(BASIC, &basic)
+        };
         let aws = one.credential.aws();
         match &expose.env {
             Some(name) if aws => exposed.variables.extend(crate::aws::variables(name, placeholder)),
@@ -228,15 +231,10 @@ fn exposed(held: &[Held]) -> Exposed {
             exposed.files.insert(path.clone(), text);
         }
         if expose.git {
-            let user = one.credential.inject.iter().find_map(|form| match form {
-                Form::Basic(user) => user.as_deref(),
-                _ => None,
-            });
-            let word = STANDARD.encode(format!("{}:{placeholder}", user.unwrap_or(USER)));
             for endpoint in &one.credential.hosts {
                 let key =
                     format!("http.https://{}/.extraHeader", endpoint.to_string().trim_end_matches(":443"));
-                headers.insert(key, format!("Authorization: Basic {word}"));
+                headers.insert(key, format!("Authorization: Basic {basic}"));
             }
         }
     }

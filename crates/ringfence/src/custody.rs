@@ -108,6 +108,13 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
         let (name, rule, source) = source?;
         match source {
             SecretSource::Env(_) | SecretSource::SshAgent(_) | SecretSource::Oauth(_) => {}
+            SecretSource::Spiffe(spiffe) => {
+                let path = crate::spiffe::socket(spiffe, &invoker.variables);
+                let path = path.map_err(|why| refused(name, rule, &why))?;
+                if let Some(tree) = reach.over(&path) {
+                    return Err(refused(name, rule, &found_by(&path, tree)));
+                }
+            }
             SecretSource::File(path) => {
                 if let Some(tree) = reach.over(path) {
                     return Err(refused(name, rule, &found_by(path, tree)));

@@ -27,7 +27,7 @@ use rustix::process::{
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::{aws, oauth, ssh};
+use crate::{aws, oauth, spiffe, ssh};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,6 +73,7 @@ fn first(one: &Fetching, variables: &BTreeMap<OsString, OsString>) -> Result<Str
         (_, SecretSource::SshAgent(name)) => return ssh::key(name, agent(variables)),
         (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
         (None, SecretSource::File(path)) => line(&file(path)?.0, one.aws)?.0,
+        (None, SecretSource::Spiffe(_)) => Zeroizing::new(spiffe::LIKE.as_bytes().to_vec()),
         (None, _) if one.aws => Zeroizing::new(aws::LIKE.as_bytes().to_vec()),
         (None, _) => Zeroizing::default(),
     };
@@ -227,6 +228,13 @@ impl Keeper {
                     (oauth.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
                 std::thread::spawn(move || {
                     answer(&asked, number, About::Value, oauth::fetch(&oauth, &variables));
+                });
+            }
+            SecretSource::Spiffe(spiffe) => {
+                let (spiffe, asked, variables) =
+                    (spiffe.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                std::thread::spawn(move || {
+                    answer(&asked, number, About::Value, spiffe::fetch(&spiffe, &variables));
                 });
             }
             SecretSource::SshAgent(_) => {

@@ -41,6 +41,7 @@ mod run;
 mod scribe;
 mod snapshot;
 mod source;
+mod spiffe;
 mod ssh;
 mod summary;
 mod terminal;

@@ -17,6 +17,21 @@ use crate::keeper::{command, file, plain};
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// What a server may say (RFC 6749, section 5.2; RFC 8693, section 2.2.2); anything else may repeat what it was sent.
+static ERRORS: &[&str] = &[
+    "no reason is told",
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_scope",
+    "invalid_target",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "access_denied",
+    "server_error",
+    "temporarily_unavailable",
+];
+
 /// A token, and for how many seconds it is good.
 pub(crate) fn fetch(
     oauth: &Oauth,
@@ -66,8 +81,7 @@ fn answer(status: u16, body: &[u8]) -> Result<(Zeroizing<Vec<u8>>, u32), String>
     if status != 200 {
         // Its description may repeat what was sent.
         let error = value.get("error").and_then(Value::as_str).unwrap_or("no reason is told");
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_' || byte == b' ';
-        let error = if error.bytes().all(plain) && error.len() < 64 { error } else { "an error of its own" };
+        let error = if ERRORS.contains(&error) { error } else { "an error of its own" };
         return Err(format!("the server answers {status}: {error}"));
     }
     let token =
@@ -89,7 +103,9 @@ fn read(
         }
         SecretSource::File(path) => file(path).map_err(|why| format!("{source}: {why}"))?.0,
         SecretSource::Command(words) => command(words, variables)?,
-        SecretSource::SshAgent(_) | SecretSource::Oauth(_) => return Err("it is no plain secret".to_owned()),
+        SecretSource::SshAgent(_) | SecretSource::Oauth(_) | SecretSource::Spiffe(_) => {
+            return Err("it is no plain secret".to_owned());
+        }
     };
     let text = plain(&bytes).map_err(|why| format!("{source}: {why}"))?;
     Ok(Zeroizing::new(String::from_utf8_lossy(text).into_owned()))
@@ -121,6 +137,8 @@ mod tests {
         assert!(read(200, "{}").is_err() && read(200, r#"{"access_token":"a\r\nb"}"#).is_err());
         let refused = read(400, r#"{"error":"invalid_client","error_description":"secret"}"#).unwrap_err();
         assert!(refused.contains("400: invalid_client") && !refused.contains("secret"));
-        assert!(!read(400, r#"{"error":"S3CRET"}"#).unwrap_err().contains("S3CRET"));
+        for own in ["S3CRET", "secret_words"] {
+            assert!(!read(400, &format!(r#"{{"error":"{own}"}}"#)).unwrap_err().contains(own));
+        }
     }
 }

@@ -4,7 +4,10 @@ What a strict reader would refuse, these take for what the attacker means. So an
 """
 import base64
 import gzip
+import html
+import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -73,6 +76,10 @@ def reflected(kind, text):
         "hexecho": lambda: text.hex().encode(),
         "urlecho": lambda: quote(text, safe="").encode(),
         "revecho": lambda: text[::-1],
+        "phpecho": lambda: json.dumps(text.decode("latin-1")).replace("/", "\\/").encode(),
+        "netecho": lambda: json.dumps(text.decode("latin-1")).replace("+", "\\u002B").encode(),
+        "htmlecho": lambda: html.escape(text.decode("latin-1")).replace("/", "&#x2F;").encode(),
+        "lowecho": lambda: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")).encode(),
         "utf16echo": lambda: text.decode("latin-1").encode("utf-16"),
     }
     coding = [("content-encoding", "gzip")] if kind == "gzecho" else []
@@ -101,6 +108,14 @@ def answer(says, line, path, headers):
         return 302, [("location", parse_qs(path.partition("?")[2]).get("to", ["/"])[0])], b""
     if plain.endswith("echo") or line.startswith("TRACE "):
         return reflected(plain.rsplit("/", 1)[-1], "\n".join([line, *(f"{name}: {value}" for name, value in headers.items())]).encode())
+    if plain.startswith("/token/"):
+        given = "CANARY-ISSUED-0123456789abcdef"
+        kind = {"json": "application/json; charset=utf-8", "plain": "text/plain"}.get(plain[7:])
+        said = json.dumps({"token": given, "access_token": given + "2", "refresh_token": given + "3", "expires_in": 9}).encode()
+        fields = [("content-type", kind)] if kind else []
+        if plain[7:] == "gzip":
+            return 200, [("content-encoding", "gzip")], gzip.compress(said)
+        return 200, fields, said if plain[7:] != "long" else said[:-1] + b', "x": "' + b"x" * (1 << 21) + b'"}'
     if plain.endswith("/gzbomb"):
         return 200, [("content-encoding", "gzip")], gzip.compress(bytes(200_000_000), 1)
     return 200, [], body

@@ -73,6 +73,33 @@ grant free; grant nothing; "$RF" revoke dev --credential nothing 2>&1; echo "rev
 }
 
 #[test]
+fn a_grant_that_ends_while_the_secret_is_fetched_sends_nothing() {
+    let world = World::new();
+    let base = world.base.display();
+    let slow = format!("touch {base}/began; while ! test -e {base}/go; do sleep 0.05; done; echo {SECRET}");
+    let policy = world.policy(&format!(
+        "allow = [\"allowed.example\"]\n\
+         [credentials.deploy]\nsource = {{ command = [\"sh\", \"-c\", \"{slow}\"] }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}\n\
+         [approvals]\ngrantable = {{ credentials = [\"deploy\"] }}"
+    ));
+    let outcome = world.host(&format!(
+        r#"
+export SSL_CERT_FILE=$BASE/ca.pem
+"$RF" start dev --policy {policy} --workspace . >/dev/null
+get() {{ "$RF" exec dev -- bash -c "curl -sm20 -o /dev/null -w '%{{http_code}} $1\n' -H \"Authorization: Bearer \$TOK\" https://allowed.example/deploy/$1"; }}
+"$RF" grant dev --credential deploy --for 10m >/dev/null
+get first & own=$!
+for i in $(seq 200); do test -e $BASE/began && break; sleep 0.05; done
+"$RF" revoke dev --credential deploy >/dev/null
+get second; touch $BASE/go; wait $own
+"$RF" stop dev --grace 0 >/dev/null"#
+    ));
+    assert!(world.base.join("began").is_file(), "{outcome:?}");
+    assert_eq!(outcome.out, "403 second\n403 first\n", "{outcome:?} {:#?}", world.events());
+    assert!(!world.log("hits.log").contains("/deploy/"), "{outcome:?}");
+}
+
+#[test]
 fn only_credentials_that_there_are_can_be_grantable() {
     let world = World::new();
     let policy = world

@@ -63,6 +63,65 @@ python3 -c 'import os, socket; s = socket.socket(socket.AF_UNIX); print("real", 
     assert_eq!(uses, 4, "{outcome:?}");
 }
 
+/// What the agent was asked in a session of ringfence's own is asked again when that has ended, as somebody would who sends in a session
+/// from outside.
+#[test]
+fn a_session_that_is_not_carried_gets_no_signature() {
+    let world = World::new();
+    let inside = r#"
+cat > between.py <<'END'
+import os, socket, struct, subprocess, sys, threading
+real, own, asked = os.environ["SSH_AUTH_SOCK"], "/tmp/between", []
+def message(s):
+    head = s.recv(4, socket.MSG_WAITALL)
+    return head and head + s.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL)
+def connected(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    return s
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(own)
+listener.listen()
+def serve():
+    while True:
+        client, _ = listener.accept()
+        agent = connected(real)
+        while said := message(client):
+            asked.append(said)
+            agent.sendall(said)
+            client.sendall(message(agent))
+threading.Thread(target=serve, daemon=True).start()
+def again(when):
+    agent, kinds = connected(real), []
+    for said in [one for one in asked if one[4] in (13, 27)]:
+        agent.sendall(said)
+        kinds.append((said[4], message(agent)[4]))
+    print(when, kinds, flush=True)
+who = os.environ["WHO"] + "@allowed.example"
+ssh = subprocess.Popen(["ssh", "-o", "BatchMode=yes", who, "echo signed in; read line"], env=os.environ | {"SSH_AUTH_SOCK": own}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+print(ssh.stdout.readline().decode(), end="")
+again("while it lasts")
+ssh.communicate(b"end\n")
+# The gateway may be a little behind.
+for turn in range(100):
+    agent = connected(real)
+    for said in [one for one in asked if one[4] in (13, 27)]:
+        agent.sendall(said)
+        last = message(agent)[4]
+    if last == 5:
+        break
+again("when it has ended")
+END
+python3 between.py
+"#;
+    let outcome = run(&world, "", inside);
+    for line in ["signed in\n", "while it lasts [(27, 6), (13, 14)]", "when it has ended [(27, 6), (13, 5)]"]
+    {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
+    }
+    assert!(told(&world, "credential.deny", "is none that this sandbox has"), "{:#?}", world.events());
+}
+
 #[test]
 fn commits_are_signed_where_the_policy_says() {
     let world = World::new();

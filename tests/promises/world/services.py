@@ -1,5 +1,6 @@
 """Servers that want a secret: git over https (git-http-backend(1)), and streaming APIs of two kinds. Each checks what it got."""
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -134,3 +135,83 @@ def stream(web, base):
     else:
         send("", "[DONE]")
     web.wfile.write(b"0\r\n\r\n")
+
+
+def allowed(web, base, scheme):
+    """Whether it is asked by whoever has the secret; else it is told to come with it."""
+    if web.headers.get("Authorization") == scheme + expected(base):
+        return True
+    web.reply(b'{"errors": [{"detail": "no"}]}', 401)
+    return False
+
+
+def cargo(web, base):
+    """A registry of crates that takes nobody without the secret (the registry index and web API of Cargo's book)."""
+    data = body(web)
+    if not allowed(web, base, ""):
+        return None
+    index = os.path.join(base, "index.jsonl")
+    if web.path == "/crates/config.json":
+        place = "https://allowed.example/crates"
+        return web.reply(json.dumps({"dl": place + "/dl", "api": place, "auth-required": True}).encode())
+    if web.path == "/crates/api/v1/crates/new" and web.command == "PUT":
+        size = int.from_bytes(data[:4], "little")
+        about, package = json.loads(data[4 : 4 + size]), data[8 + size :]
+        line = {"name": about["name"], "vers": about["vers"], "deps": [], "features": {}, "yanked": False}
+        with open(index, "a", encoding="ascii") as f:
+            f.write(json.dumps(line | {"cksum": hashlib.sha256(package).hexdigest()}) + "\n")
+        return web.reply(b'{"warnings": {"invalid_categories": [], "invalid_badges": [], "other": []}}')
+    if not os.path.exists(index):
+        return web.reply(b"", 404)
+    with open(index, "rb") as f:
+        return web.reply(f.read())
+
+
+def npm(web, base):
+    """A registry of packages of npm, which takes those of whoever has the secret."""
+    data = body(web)
+    if web.command != "PUT":
+        return web.reply(b"{}", 404)
+    if not allowed(web, base, "Bearer "):
+        return None
+    about = json.loads(data)
+    with open(os.path.join(base, "packages.log"), "a", encoding="ascii") as f:
+        f.write(" ".join([about["_id"], *about["versions"], *about["_attachments"]]) + "\n")
+    return web.reply(b'{"ok": true}', 201)
+
+
+def realm(web, base):
+    """Tokens for a registry of images, as its specification has them, for whoever has the secret as a password."""
+    good = "Basic " + base64.b64encode(f"pusher:{expected(base)}".encode()).decode()
+    if web.headers.get("Authorization") != good:
+        return web.reply(b'{"details": "incorrect username or password"}', 401)
+    query = parse_qs(web.path.partition("?")[2])
+    access = []
+    for scope in query.get("scope", []):
+        kind, name, actions = scope.split(":")
+        access.append({"type": kind, "name": name, "actions": actions.split(",")})
+    now = int(time.time())
+    claims = {"iss": "world", "sub": "pusher", "aud": query["service"][0], "exp": now + 300, "nbf": now - 9, "iat": now, "jti": secrets.token_hex(8)}
+    pem = open(os.path.join(base, "server.pem"), encoding="ascii").read()
+    head = {"typ": "JWT", "alg": "ES256", "x5c": ["".join(pem.split("-----")[2].split())]}
+
+    def part(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+    text = b".".join(part(json.dumps(one).encode()) for one in (head, claims | {"access": access}))
+    sign = ["openssl", "dgst", "-sha256", "-sign", os.path.join(base, "server.key")]
+    made = subprocess.run(sign, input=text, capture_output=True, check=True).stdout
+    # Two numbers of DER, as JWS wants them.
+    numbers, at = [], 2
+    while at < len(made):
+        numbers.append(made[at + 2 : at + 2 + made[at + 1]].lstrip(b"\0").rjust(32, b"\0"))
+        at += 2 + made[at + 1]
+    token = (text + b"." + part(b"".join(numbers))).decode()
+    with open(os.path.join(base, "issued.log"), "a", encoding="ascii") as f:
+        f.write(token + "\n")
+    answer = json.dumps({"token": token, "access_token": token, "expires_in": 300}).encode()
+    web.send_response(200)
+    web.send_header("Content-Type", "application/json")
+    web.send_header("Content-Length", str(len(answer)))
+    web.end_headers()
+    web.wfile.write(answer)

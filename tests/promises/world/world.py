@@ -107,6 +107,12 @@ class Web(SimpleHTTPRequestHandler):
             return services.git(self, BASE)
         if self.path.startswith("/reflect"):
             return self.reply(f"{self.path}\n{self.headers}".encode())
+        if self.path.startswith("/crates/"):
+            return services.cargo(self, BASE)
+        if self.path.startswith("/npm/"):
+            return services.npm(self, BASE)
+        if self.path.startswith("/token?"):
+            return services.realm(self, BASE)
         if self.path.startswith("/api/"):
             return services.api(self, BASE)
         if self.path.startswith("/repo/keep"):
@@ -140,6 +146,10 @@ class Web(SimpleHTTPRequestHandler):
             note("hits.log", f"WEBSOCKET {len(said)}")
             size = bytes([length]) if length < 126 else b"\x7e" + struct.pack(">H", length)
             self.wfile.write(b"\x81" + size + said)
+
+    def do_PUT(self):
+        self.hit()
+        return services.npm(self, BASE) if self.path.startswith("/npm/") else services.cargo(self, BASE)
 
     def do_POST(self):
         self.hit()

@@ -52,7 +52,7 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
         }
         report_all(sigv4(name, at), report);
         if credential.expose.as_ref().is_some_and(|expose| expose.git)
-            && !credential.inject.iter().any(|form| matches!(form, Form::Basic(_)))
+            && !credential.inject.iter().any(|form| matches!(form, Form::Basic(_) | Form::Registry(_)))
         {
             let problem = Problem::new(at.place, format!("git sends `{name}` as basic authentication"));
             report.push(

@@ -14,7 +14,7 @@ table! {
         methods: List<String>,
         /// Their paths, as patterns; all, if absent.
         paths: List<String>,
-        /// How it is written on them: `bearer`, `basic`, `basic:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`, or a list.
+        /// How it is written on them: `bearer`, `basic`, `basic:USER`, `registry`, `registry:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`, or a list.
         inject: At<Forms>,
         /// Where the task sees a placeholder; without it every request to the hosts gets the secret.
         expose: At<ExposeTable>,
@@ -42,8 +42,8 @@ table! {
         ssh_agent: At<String>,
         /// A token of OAuth 2.0, from client credentials or in exchange for another token.
         oauth: At<OauthTable>,
-        /// A SPIFFE ID to fetch a token for.
-        spiffe: At<String>,
+        /// A JWT-SVID of SPIFFE's Workload API.
+        spiffe: At<SpiffeTable>,
     }
 }
 
@@ -72,6 +72,18 @@ table! {
 }
 
 table! {
+    /// Which JWT-SVID.
+    SpiffeTable {
+        /// The Workload API's unix socket; where `SPIFFE_ENDPOINT_SOCKET` of the invoker says, if absent.
+        socket: At<String>,
+        /// Whom it is for, or a list of those.
+        audience: At<Forms>,
+        /// `spiffe://TRUST-DOMAIN/PATH`, where ringfence has several identities there.
+        id: At<String>,
+    }
+}
+
+table! {
     /// Where a part of that comes from: exactly one of these.
     PlainSource {
         /// A variable of the invoker.
@@ -90,7 +102,7 @@ table! {
         env: At<String>,
         /// A file that only the sandbox has.
         file: At<String>,
-        /// What the variable or the file holds, with `{secret}` in it.
+        /// What the variable or the file holds, with `{secret}` in it, or `{basic}`: user and secret as basic authentication has them.
         text: At<String>,
         /// git uses it for the hosts.
         git: At<bool>,

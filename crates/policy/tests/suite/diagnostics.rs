@@ -238,7 +238,7 @@ fn po19_a_credential_with_a_line_break() {
         ("\"a.example\"", "", "let the secret go nowhere"),
         ("a.example", "10.0.0.0/8", "is a network"),
         ("inject =", "expose = {}\ninject =", "`expose` names no place"),
-        ("inject =", "expose = { env = \"X\", text = \"y\" }\ninject =", "does not hold `{secret}`"),
+        ("inject =", "expose = { env = \"X\", text = \"y\" }\ninject =", "holds neither"),
         ("inject =", "expose = { git = true }\ninject =", "basic authentication"),
         ("inject =", "like = \"short\"\ninject =", "at least 20"),
         ("inject =", "methods = [\"get\"]\ninject =", "upper case"),
