@@ -313,15 +313,11 @@ impl<'a> Grants<'a> {
                 true
             }
             Message::Closed { number } => match self.take(*number) {
-                Some(live) => {
-                    // Whoever looks there next asks again.
-                    let _ = boundary.decide(&live.opening.path, Decision::Ended);
-                    self.end(
-                        &live,
-                        true,
-                        "it is not shown any more; what a task has open already, or stands in, it keeps",
-                    )
-                }
+                Some(live) => self.end(
+                    &live,
+                    true,
+                    "it is not shown any more; what a task has open already, or stands in, it keeps",
+                ),
                 None => true,
             },
             Message::Failed { errno, job, .. } => match self.take(*job) {
@@ -399,8 +395,12 @@ impl Live {
         if self.cause.is_empty() {
             cause.clone_into(&mut self.cause);
         }
-        if self.state == State::Open && boundary.close(self.opening.number).is_ok() {
-            self.state = State::Closing;
+        if self.state == State::Open {
+            // Whoever looks there next asks again; told afterwards, the first of them would be sent to what is gone (ESTALE).
+            let _ = boundary.decide(&self.opening.path, Decision::Ended);
+            if boundary.close(self.opening.number).is_ok() {
+                self.state = State::Closing;
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ pub enum Decision {
     Granted,
     /// It is as if it were not there.
     Refused,
-    /// It was taken away: the next one asks again.
+    /// It was taken away, and what was granted with it below: the next one asks again.
     Ended,
 }
 
@@ -84,13 +84,26 @@ impl Asked {
         let (state, error) = match decision {
             Decision::Granted => (State::Granted, libc::ESTALE),
             Decision::Refused => (State::Refused, libc::ENOENT),
-            Decision::Ended => (State::Idle, libc::ENOENT),
+            Decision::Ended => {
+                self.end(node);
+                return (Vec::new(), 0);
+            }
         };
         self.states.insert(node, state);
         let answered: Vec<u64> =
             self.waiting.iter().filter(|(_, waits)| **waits == node).map(|(unique, _)| *unique).collect();
         self.waiting.retain(|_, waits| *waits != node);
         (answered, error)
+    }
+
+    /// Who used it once it was not granted any more waits already, and goes on waiting.
+    pub(crate) fn end(&mut self, node: u64) {
+        self.states.retain(|other, state| *other != node || *state != State::Granted);
+    }
+
+    /// The owner thought better of a refusal.
+    pub(crate) fn forget_refusal(&mut self, node: u64) {
+        self.states.retain(|other, state| *other != node || *state != State::Refused);
     }
 
     /// A caller was interrupted, perhaps killed: it must not wait any longer (FUSE_INTERRUPT).
@@ -118,8 +131,13 @@ mod tests {
         assert!(matches!(asked.used(7, 4), Turn::Fail(libc::ESTALE)));
         assert_eq!(asked.decide(8, Decision::Refused), (vec![3], libc::ENOENT));
         assert!(matches!(asked.used(8, 5), Turn::Fail(libc::ENOENT)));
-        assert_eq!(asked.decide(7, Decision::Ended), (vec![], libc::ENOENT));
+        assert_eq!(asked.decide(7, Decision::Ended), (vec![], 0));
         assert!(matches!(asked.used(7, 6), Turn::Ask));
+        // Who waits is answered by the owner alone.
+        assert_eq!(asked.decide(7, Decision::Ended), (vec![], 0));
+        assert_eq!(asked.decide(7, Decision::Refused), (vec![6], libc::ENOENT));
+        asked.forget_refusal(7);
+        assert!(matches!(asked.used(7, 7), Turn::Ask));
     }
 
     #[test]

@@ -70,9 +70,15 @@ impl Server {
         Self { tree: Tree::new(nodes), owner, since, told, absent_for, asked }
     }
 
-    /// Shows one more name.
+    /// Shows one more name, for what the owner grants: nothing that leads there or lies below is refused any more, or the kernel would
+    /// be told that it is gone, and take away what is mounted there. Where the owner is asked, so is whoever comes once it is taken away.
     pub fn add(&mut self, node: &ringfence_plan::Node) {
-        self.tree.add(&node.path, &node.content);
+        let content = match node.content {
+            Content::Hidden { directory } if self.absent_for == 0 => Content::Asked { directory },
+            _ => node.content.clone(),
+        };
+        self.tree.add(&node.path, &content);
+        self.tree.around(&node.path).into_iter().for_each(|number| self.asked.forget_refusal(number));
     }
 
     /// Shows a name that the owner is asked about, and answers the look that came upon it.
@@ -90,6 +96,13 @@ impl Server {
 
     /// The owner has spoken: requests that are answered with an error now.
     pub fn decide(&mut self, path: &std::path::Path, decision: Decision) -> (Vec<u64>, i32) {
+        if decision == Decision::Ended {
+            // With a directory goes what was asked about below it.
+            let below =
+                |number: &u64| self.tree.get(*number).is_some_and(|entry| entry.path.starts_with(path));
+            self.tree.around(path).into_iter().filter(below).for_each(|number| self.asked.end(number));
+            return (Vec::new(), 0);
+        }
         match self.tree.find(path) {
             Some(number) if self.tree.get(number).is_some_and(Entry::is_asked) => {
                 self.asked.decide(number, decision)
@@ -130,7 +143,7 @@ impl Server {
             | Operation::Read
             | Operation::ReadDirectory
             | Operation::ReadDirectoryPlus
-                if request.thread > 1 && self.tree.get(request.node).is_some_and(Entry::is_asked) =>
+                if request.thread > 1 && self.tree.get(request.node).is_some_and(Entry::waits) =>
             {
                 return self.ask(&request, answer);
             }
@@ -183,7 +196,10 @@ impl Server {
             fail(answer, unique, libc::ENOENT);
             return None;
         };
-        let child = parent.children.get(name).filter(|number| !self.asked.refused(**number));
+        // One that leads to something else is never gone, or the kernel would take that away.
+        let gone =
+            |number: u64| self.asked.refused(number) && self.tree.get(number).is_some_and(Entry::waits);
+        let child = parent.children.get(name).filter(|number| !gone(**number));
         if let Some(number) = child {
             let mut answer = Answer::new(answer, unique);
             self.entry(*number, &mut answer);
@@ -191,7 +207,7 @@ impl Server {
             return None;
         }
         let path = parent.path.join(OsStr::from_bytes(name));
-        if parent.is_asked() {
+        if parent.waits() {
             absent(answer, unique, 0);
             return None;
         }
@@ -284,7 +300,7 @@ impl Server {
         let mut out = Answer::new(answer, unique);
         let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
         for (index, (name, number)) in entry.children.iter().enumerate().skip(skipped) {
-            let shown = |child: &&Entry| !child.is_asked() || self.asked.granted(*number);
+            let shown = |child: &&Entry| !child.waits() || self.asked.granted(*number);
             let Some(child) = self.tree.get(*number).filter(shown) else { continue };
             // Sizes of fuse_entry_out and of fuse_dirent.
             let needed = if plus { 128 } else { 0 } + 24 + name.len().next_multiple_of(8);

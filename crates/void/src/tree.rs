@@ -71,6 +71,12 @@ impl Tree {
         names.into_iter().try_fold(ROOT, below)
     }
 
+    /// All that lead to a path, are there, or lie below.
+    pub(crate) fn around(&self, path: &Path) -> Vec<u64> {
+        let near = |entry: &Entry| entry.path.starts_with(path) || path.starts_with(&entry.path);
+        (ROOT..).zip(&self.nodes).filter(|(_, entry)| near(entry)).map(|(number, _)| number).collect()
+    }
+
     pub(crate) fn get(&self, number: u64) -> Option<&Entry> {
         self.nodes.get(usize::try_from(number.checked_sub(ROOT)?).ok()?)
     }
@@ -106,6 +112,11 @@ impl Entry {
 
     pub(crate) fn is_asked(&self) -> bool {
         matches!(self.content, Content::Asked { .. })
+    }
+
+    /// Whether whoever uses it waits for the owner: a directory where something else is shown leads there.
+    pub(crate) fn waits(&self) -> bool {
+        self.is_asked() && self.children.is_empty()
     }
 
     pub(crate) fn is_hidden(&self) -> bool {

@@ -239,3 +239,59 @@ fn text_of(child: Child) -> String {
     assert!(err.is_empty() || err.contains("waits for"), "{err}");
     out
 }
+
+/// Of a grant of the directory above what was asked about, and of one that was refused before, nothing stays behind.
+#[test]
+fn what_was_taken_away_is_asked_about_anew() {
+    let asking = Asking::new();
+    let (place, wanted) = (&asking.place, format!("{}/a/one", asking.projects));
+    // Looks all the time, and tells each change of what comes of it.
+    let script = format!(
+        "import os, time\nlast, end = None, time.monotonic() + 60\n\
+         while time.monotonic() < end and not os.path.exists('stop'):\n\
+         \x20   try: os.close(os.open('{wanted}', 0)); now = 'read'\n\
+         \x20   except OSError as error: now = error.strerror\n\
+         \x20   if now != last: open('told', 'a').write(now + chr(10))\n\
+         \x20   last = now\n"
+    );
+    place.write("look.py", &script);
+    let lines = format!("{}\n", std::fs::read_to_string(&asking.policy).unwrap());
+    place.write(&asking.policy, &format!("{lines}[workspace]\nmode = \"direct\"\n"));
+    let started = place.ringfence(&["start", "dev", "--policy", &asking.policy]);
+    assert_eq!(started.status, 0, "{started:?}");
+    let mut looking = place.command(&["exec", "dev", "--", "python3", "look.py"]).spawn().unwrap();
+    let until = |what: &str, come: &dyn Fn() -> bool| {
+        let since = Instant::now();
+        while !come() {
+            assert!(since.elapsed() < Duration::from_secs(20), "{what}: {:?}", place.read("told"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let told = |count: usize| move || place.read("told").is_some_and(|told| told.lines().count() == count);
+    let act = |verb: &str, path: &str| {
+        let done = place.ringfence(&[verb, "dev", "--read", path]);
+        assert_eq!(done.status, 0, "{verb} {path}: {done:?}");
+    };
+    let above = format!("{}/a", asking.projects);
+    place.wait_for(&wanted);
+    act("grant", &above);
+    until("granted", &told(1));
+    act("revoke", &above);
+    until("asked again", &|| place.told("ask").len() == 2);
+    act("revoke", &wanted);
+    until("refused", &told(2));
+    // The owner thinks better of it.
+    act("grant", &wanted);
+    until("granted again", &told(3));
+    // It may have been asked about before it was mounted; nobody asks while it is.
+    let asked = place.told("ask").len();
+    act("revoke", &wanted);
+    until("asked a third time", &|| place.told("ask").len() > asked);
+    act("revoke", &wanted);
+    until("refused again", &told(4));
+    place.write("stop", "");
+    assert!(looking.wait().unwrap().success());
+    assert_eq!(place.ringfence(&["stop", "dev", "--grace", "0"]).status, 0);
+    let absent = "No such file or directory";
+    assert_eq!(place.read("told").unwrap(), format!("read\n{absent}\nread\n{absent}\n"));
+}
