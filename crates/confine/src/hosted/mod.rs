@@ -10,6 +10,7 @@ mod sockets;
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use ringfence_plan::{Landlock, Plan, Right};
 use ringfence_sys::clone::{Forked, clone};
@@ -36,6 +37,9 @@ pub(crate) use descendants::{
 pub(crate) use judge::{Judge, Judged};
 pub(crate) use mapping::Trees;
 pub(crate) use sockets::{Held, Made, Sockets};
+
+/// How long init may take to end what is below it.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Makes the boundary of a plan of tier `landlock`. `settle` is called when nothing of it runs any more, whatever ended it. The
 /// caller must have one thread, and have blocked the signals it takes by descriptor.
@@ -140,8 +144,8 @@ fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: &dyn Fn(
     drop((report, pidfd));
     // Nothing of the caller's is held: neither its streams nor its locks.
     init::keep_only(&[&waited, &alive]);
-    if told.is_ok() {
-        wait(init, &waited, &alive);
+    if told.is_err() || !ended(init, &waited, &alive) {
+        dismiss(init);
     }
     descendants::end();
     settle();
@@ -198,16 +202,28 @@ fn die_with_parent() -> Result<(), Errno> {
     process::set_child_subreaper(Some(process::getpid()))
 }
 
-/// Until init or the supervisor is gone.
-fn wait(init: Pid, waited: &OwnedFd, alive: &OwnedFd) {
+/// Init ends all below it, and does so too if this process is killed meanwhile: stopped with the others, it could not. One that does
+/// not answer is ended like them.
+fn dismiss(init: Pid) {
+    let _ = process::kill_process(init, Signal::TERM);
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE
+        && !matches!(process::waitpid(Some(init), WaitOptions::NOHANG), Ok(Some(_)) | Err(Errno::CHILD))
+    {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Waits until init or the supervisor is gone: whether it is init.
+fn ended(init: Pid, waited: &OwnedFd, alive: &OwnedFd) -> bool {
     loop {
         let mut polled = [PollFd::new(waited, PollFlags::IN), PollFd::new(alive, PollFlags::empty())];
         if !matches!(poll(&mut polled, None::<&Timespec>), Ok(_) | Err(Errno::INTR)) {
-            return;
+            return false;
         }
         let [signal, alive] = &polled;
         if !alive.revents().is_empty() {
-            return;
+            return false;
         }
         if signal.revents().is_empty() {
             continue;
@@ -215,11 +231,11 @@ fn wait(init: Pid, waited: &OwnedFd, alive: &OwnedFd) {
         let mut record = [0; signals::RECORD];
         let _ = rustix::io::read(waited, &mut record);
         if signals::number(&record) == Some(TERM) {
-            return;
+            return false;
         }
         while let Ok(Some((pid, _))) = process::wait(WaitOptions::NOHANG) {
             if pid == init {
-                return;
+                return true;
             }
         }
     }
