@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use crate::asked::Asked;
 use crate::mask::Mask;
 use crate::search::{Found, Search, Stop};
 use crate::unpack::Unpacked;
@@ -43,7 +44,7 @@ impl std::fmt::Display for Stopped {
 impl std::error::Error for Stopped {}
 
 /// As it comes.
-pub(crate) fn plain(body: Incoming) -> Carried {
+pub(crate) fn plain(body: impl Body<Data = Bytes, Error = hyper::Error> + 'static) -> Carried {
     Box::pin(body.map_err(Stopped::Ended))
 }
 
@@ -54,7 +55,7 @@ pub(crate) fn whole(bytes: Bytes) -> Carried {
 
 /// The body of a request.
 pub(crate) enum Own {
-    Coming(Incoming),
+    Coming(Asked),
     Whole(Bytes),
 }
 
@@ -170,7 +171,7 @@ impl Body for Broken {
 }
 
 struct Searched {
-    inner: Incoming,
+    inner: Asked,
     search: Search,
     found: Seen,
     waiting: VecDeque<Frame<Bytes>>,

@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::Gateway;
+use crate::asked::{Asked, asked};
 use crate::body::{self, Carried, Own, Seen};
 use crate::connection::{Target, reset};
 use crate::counted::{self, Cut};
@@ -57,7 +58,7 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
     let own = Rc::clone(&way);
     let service = service_fn(move |request| {
         let way = Rc::clone(&own);
-        async move { Ok::<_, Infallible>(way.answer(request).await) }
+        async move { Ok::<_, Infallible>(way.answer(asked(request)).await) }
     });
     let server = server();
     let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
@@ -86,7 +87,7 @@ where
     let own = Rc::clone(&way);
     let service = service_fn(move |request| {
         let way = Rc::clone(&own);
-        async move { Ok::<_, Infallible>(way.answer(request).await) }
+        async move { Ok::<_, Infallible>(way.answer(asked(request)).await) }
     });
     let stream = TokioIo::new(stream);
     if http2 {
@@ -172,7 +173,7 @@ impl Way {
         error.is_parse()
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Carried> {
+    async fn answer(&self, request: Request<Asked>) -> Response<Carried> {
         let (gateway, target) = (&self.gateway, &self.target);
         // What is refused is written down: not with a secret in it.
         let holds = match self.looked(&request) {
@@ -254,7 +255,7 @@ impl Way {
     }
 
     /// The head of a request as it came: a secret in it that is only told of; one that is not is an error.
-    fn looked(&self, request: &Request<Incoming>) -> Result<Option<Hit>, Stop> {
+    fn looked(&self, request: &Request<Asked>) -> Result<Option<Hit>, Stop> {
         let Some((scanner, action)) = self.watch()? else { return Ok(None) };
         let hit = guard::head(&scanner, self.gateway.credentials.as_deref(), request).map(|(hit, _)| hit);
         match hit {
@@ -266,7 +267,7 @@ impl Way {
     /// The request with the secrets that belong on it, and nothing else of them in it.
     async fn with_secrets(
         &self,
-        request: Request<Incoming>,
+        request: Request<Asked>,
         seen: &Seen,
     ) -> Result<(Request<Carried>, Used), Stop> {
         let (gateway, target) = (&self.gateway, &self.target);
@@ -415,7 +416,7 @@ impl Way {
     }
 
     /// Holds a request against the rules of its host, and sends on the very path that was judged; with what bounds its body.
-    fn judge(&self, mut request: Request<Incoming>) -> Result<(Request<Incoming>, Option<Pass>), String> {
+    fn judge(&self, mut request: Request<Asked>) -> Result<(Request<Asked>, Option<Pass>), String> {
         let websocket = websocket::wants(request.headers());
         if !self.kind.judged {
             return match websocket {
@@ -431,11 +432,11 @@ impl Way {
         let headers = request.headers();
         let target = request.uri().to_string();
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let asked =
+        let of =
             HttpRequest { method: request.method().as_str(), target: target.as_bytes(), length, websocket };
-        let pass = self.gateway.judge.borrow().request(&self.target.peer(), self.target.port, &asked)?;
+        let pass = self.gateway.judge.borrow().request(&self.target.peer(), self.target.port, &of)?;
         // The head counts as it came, which is about what is sent.
-        let head = asked.method.len() + target.len() + octets(headers);
+        let head = of.method.len() + target.len() + octets(headers);
         if let Some(budget) = pass.budget.as_ref().filter(|budget| !self.gateway.spend(budget, head)) {
             return Err(budget.exceeded());
         }

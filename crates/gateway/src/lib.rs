@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod asked;
 mod authority;
 mod body;
 mod carried;

@@ -1,6 +1,5 @@
 //! A request as it is sent on: for the very host that was asked for, without what is about one connection.
 
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri, Version};
 
@@ -19,11 +18,11 @@ static OF_ONE_CONNECTION: &[&str] = &[
 ];
 
 /// The request as it is sent on, or why it is not.
-pub(crate) fn rewritten(
-    mut request: Request<Incoming>,
+pub(crate) fn rewritten<B>(
+    mut request: Request<B>,
     target: &Target,
     secure: bool,
-) -> Result<Request<Incoming>, String> {
+) -> Result<Request<B>, String> {
     if request.method() == Method::CONNECT {
         return Err("a tunnel within a connection is never allowed".to_owned());
     }
