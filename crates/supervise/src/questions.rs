@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Purpose, Refusal, Refused};
+use ringfence_confine::{Purpose, Query, Refusal, Refused};
+use serde::{Deserialize, Serialize};
 
 /// How long the owner has.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,16 +27,37 @@ pub struct Question {
 }
 
 /// What the owner says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Choice {
     /// For so many seconds; `None`: until the sandbox ends.
     Grant(Option<u64>),
     /// Until it ends, and to later sandboxes too.
     Always,
-    /// In words.
-    Refuse(&'static str),
+    /// This one.
+    Refuse,
     /// This one, those that wait, and whatever else could be asked about.
     RefuseAll,
+}
+
+impl Question {
+    /// As its keeper, another process, tells of it; it knows when it is late.
+    pub(crate) fn told(query: Query) -> Self {
+        let Query { path, process, program, purpose, lasting } = query;
+        let what = Refused::Asked { path: path.clone(), purpose };
+        let refusal = Refusal { number: 0, process, program, what };
+        let until = Instant::now() + PATIENCE;
+        Self { path: path.into(), refusal, until, lasting, answered: false }
+    }
+
+    /// For whoever has a terminal to ask it at.
+    pub(crate) fn query(&self) -> Query {
+        let purpose = match &self.refusal.what {
+            Refused::Asked { purpose, .. } => *purpose,
+            _ => Purpose::Execute,
+        };
+        let Refusal { process, program, .. } = self.refusal.clone();
+        Query { path: self.path.clone().into(), process, program, purpose, lasting: self.lasting }
+    }
 }
 
 /// All of them, oldest first.
