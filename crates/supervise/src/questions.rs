@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// How long the owner has.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Seconds instead of that, for tests; read in debug builds only.
+const TEST_VARIABLE: &str = "RINGFENCE_TEST_PATIENCE";
 /// Questions at one time.
 const MOST: usize = 64;
 
@@ -45,7 +47,7 @@ impl Question {
         let Query { path, process, program, purpose, lasting } = query;
         let what = Refused::Asked { path: path.clone(), purpose };
         let refusal = Refusal { number: 0, process, program, what };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience();
         Self { path: path.into(), refusal, until, lasting, answered: false }
     }
 
@@ -58,6 +60,11 @@ impl Question {
         let Refusal { process, program, .. } = self.refusal.clone();
         Query { path: self.path.clone().into(), process, program, purpose, lasting: self.lasting }
     }
+}
+
+fn patience() -> Duration {
+    let set = || std::env::var(TEST_VARIABLE).ok()?.parse().ok().map(Duration::from_secs);
+    if cfg!(debug_assertions) { set().unwrap_or(PATIENCE) } else { PATIENCE }
 }
 
 /// All of them, oldest first.
@@ -87,7 +94,7 @@ impl Questions {
     pub(crate) fn add(&mut self, path: &Path, refusal: &Refusal, lasting: bool) -> bool {
         let room = self.0.len() < MOST;
         if room {
-            let until = Instant::now() + PATIENCE;
+            let until = Instant::now() + patience();
             let refusal = refusal.clone();
             self.0.push(Question { path: path.to_path_buf(), refusal, until, lasting, answered: false });
         }

@@ -340,3 +340,24 @@ fn what_was_taken_away_is_asked_about_anew() {
     let absent = "No such file or directory";
     assert_eq!(place.read("told").unwrap(), format!("read\n{absent}\nread\n{absent}\n"));
 }
+
+/// As long as the owner has, here two seconds.
+#[test]
+fn what_nobody_answers_does_not_exist_in_the_end() {
+    let asking = Asking::new();
+    let run = ["run", "--quiet", "--policy", &asking.policy, "--", "cat"];
+    let path = format!("{}/one", asking.data);
+    let outcome = asking
+        .place
+        .command(&[&run[..], &[&path]].concat())
+        .env("RINGFENCE_TEST_PATIENCE", "2")
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.stdout.is_empty() && err.contains("No such file"), "{outcome:?}");
+    let refused = asking.place.told("file.deny");
+    assert!(
+        refused.iter().any(|one| one["rule"] == "the owner was asked: nobody answered in time"),
+        "{refused:?}"
+    );
+}
