@@ -25,7 +25,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
-use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees};
+use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees, traced};
 use crate::proc;
 use crate::reach::{self, Reach};
 use crate::report::{Purpose, Refusal, Refused};
@@ -127,6 +127,9 @@ impl Connections {
         if let Some(judge) = own.hosted.as_ref().filter(|_| Trees::maps(&call)) {
             return self.map(&call, judge.code().foreign(&call), calls);
         }
+        if own.hosted.as_ref().is_some_and(|judge| judge.debug) && traced::opens(call.number) {
+            return self.open(&call, calls);
+        }
         if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
             return self.change(&call, judge, calls);
         }
@@ -217,6 +220,19 @@ impl Connections {
             Err(errno) => Err(errno),
         };
         let _ = seccomp::answer(self.listener.as_fd(), call.id, outcome);
+        None
+    }
+
+    /// An open that may be a debugger's; every other one is the kernel's to judge.
+    fn open(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
+        if syscalls::sets_id(call.number, &call.arguments) {
+            return self.refuse(call, calls);
+        }
+        let listener = self.listener.as_fd();
+        let _ = match traced::opened(call) {
+            Some((file, cloexec)) => seccomp::answer_with(listener, call.id, file.as_fd(), cloexec),
+            None => seccomp::proceed(listener, call.id),
+        };
         None
     }
 

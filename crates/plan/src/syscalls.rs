@@ -102,6 +102,8 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, name) if variant.watch_writes && written(call.number as i32).is_some() => {
                 writing(name)
             }
+            // Init opens what debuggers read of a process in /proc.
+            (Answer::Allow, "open" | "openat") if variant.hosted && variant.debug => always(Verdict::Notify),
             (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
         },
