@@ -175,13 +175,14 @@ impl Connections {
         }
     }
 
-    /// A call that maps a file as code: it goes on, or fails as on a mount that is noexec (mmap(2)).
+    /// A call that makes a file code: it goes on, or fails as on a mount that is noexec (mmap(2), mprotect(2)).
     fn map(&mut self, call: &Notification, foreign: Option<PathBuf>, calls: &mut Ledger) -> Option<Refusal> {
         let Some(path) = foreign else {
             let _ = seccomp::proceed(self.listener.as_fd(), call.id);
             return None;
         };
-        self.tell(call, path, Purpose::Map, calls)
+        let errno = if i64::from(call.number) == libc::SYS_mmap { Errno::PERM } else { Errno::ACCESS };
+        self.tell(call, path, (Purpose::Map, errno), calls)
     }
 
     /// A call on a file fails, and is told of once for each program.
@@ -189,7 +190,7 @@ impl Connections {
         &mut self,
         call: &Notification,
         path: PathBuf,
-        purpose: Purpose,
+        (purpose, errno): (Purpose, Errno),
         calls: &mut Ledger,
     ) -> Option<Refusal> {
         let process = group(call.thread).unwrap_or(call.thread);
@@ -197,10 +198,10 @@ impl Connections {
         let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), program.as_bytes()];
         if let First::New(number) = calls.note(&what) {
             let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
-            self.unwritten.insert(number, (call.id, Fate::Fails(Errno::PERM)));
+            self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program, what });
         }
-        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::PERM));
+        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
         None
     }
 
@@ -215,7 +216,7 @@ impl Connections {
                     libc::SYS_inotify_add_watch => Purpose::Read,
                     _ => Purpose::Write,
                 };
-                return self.tell(call, path, purpose, calls);
+                return self.tell(call, path, (purpose, Errno::PERM), calls);
             }
             Err(errno) => Err(errno),
         };

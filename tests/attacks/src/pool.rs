@@ -132,7 +132,7 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
 }
 
 fn wanted(row: &Row, options: &Options) -> bool {
-    !(options.hosted && row.only_namespace)
+    !(if options.hosted { row.only_namespace } else { row.only_hosted })
         && options.group.as_ref().is_none_or(|group| *group == row.group)
         && (options.ids.is_empty() || options.ids.contains(&row.id))
 }
