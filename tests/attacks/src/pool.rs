@@ -275,6 +275,7 @@ impl World {
             .env("RF_UID", inner.0.to_string())
             .env("RF_GID", inner.1.to_string())
             .env("RF_TIER", if hosted { "landlock" } else { "namespace" })
+            .env("RF_LOWERED", std::env::var_os("RINGFENCE_TEST_HOST").unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .current_dir("/")
