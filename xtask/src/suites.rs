@@ -147,11 +147,21 @@ pub(crate) fn power(points: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_TEST_POINTS", points)).map(|()| ExitCode::SUCCESS)
 }
 
-/// The long form of the races between a program's judgement and its start: so many of each of the four kinds.
-pub(crate) fn races(rounds: &str) -> Result<ExitCode, String> {
+/// The long form of the races between a program's judgement and its start: so many of each of the four kinds, in one tier or both.
+pub(crate) fn races(args: &[String]) -> Result<ExitCode, String> {
+    let (mut rounds, mut names) = ("2500", vec!["commands::races", "commands_landlock::races"]);
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        match (arg, if arg == "--tier" { args.next() } else { None }) {
+            ("--tier", Some("namespace")) => names.truncate(1),
+            ("--tier", Some("landlock")) => drop(names.drain(..1)),
+            (number, None) if number.parse::<u32>().is_ok() => rounds = number,
+            _ => return Err("usage: cargo xtask races [ROUNDS] [--tier namespace|landlock]".to_owned()),
+        }
+    }
     run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
     let mut command = cargo();
-    command.args(["test", "--locked", "-p", "ringfence-promises", "races", "--", "--nocapture"]);
+    command.args(["test", "--locked", "-p", "ringfence-promises", "--", "--nocapture"]).args(names);
     run(command.env("RINGFENCE_RACES", rounds)).map(|()| ExitCode::SUCCESS)
 }
 
