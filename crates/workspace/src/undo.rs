@@ -52,12 +52,13 @@ pub struct Undo {
 pub fn plan_undo(journal_dir: &Path, later: &[PathBuf]) -> Result<Undo, Refused> {
     let at = |reason| Refused::one("", journal_dir, reason);
     let failed = |doing: &'static str| move |errno| at(Reason::failed(doing)(errno));
-    let (_, story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
+    let (_, mut story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
     if story.done != Some(true) {
         return Err(at(Reason::Interrupted));
     }
     let token = token().map_err(failed("read random bytes"))?;
     let sites = Sites::open(&story.layers, &token)?;
+    story.mounted_anew(&sites);
     for (place, host) in story.layers.iter().zip(&sites.hosts) {
         if let Some(reason) = interrupted(host) {
             return Err(Refused::one(&place.name, Path::new(""), reason));
@@ -94,9 +95,8 @@ impl Undo {
     pub fn carry_out(self, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Refusal>, Refused> {
         let journal = reverted(&self.journal_dir);
         let source = Source::Kept { kept: &self.kept, numbers: &self.numbers };
-        let places = self.sites.places.clone();
         let operations = self.operations.clone();
-        let left = carry_out(&self.sites, places, operations, &source, &journal, self.token, watch)?;
+        let left = carry_out(&self.sites, operations, &source, &journal, self.token, watch)?;
         if left.is_empty() {
             // It has its place again; a second name here would only show changes made there.
             let _ = crate::remove::remove_tree(&self.journal_dir.join(UNDO));
