@@ -46,6 +46,7 @@ mod ssh;
 mod summary;
 mod terminal;
 mod trust;
+mod underway;
 
 use std::process::ExitCode;
 

@@ -39,7 +39,9 @@ pub enum Recovered {
 /// Where a directory was moved away meanwhile, what was done in it cannot be taken back: that is an error too, and a later
 /// call, with the directory in its place again, goes on. [`recover_leaving`] gives up on such directories instead.
 pub fn recover(journal_dir: &Path) -> Result<Recovered, Refused> {
-    recover_as(journal_dir, false)
+    let recovered = recover_as(journal_dir, false)?;
+    crate::undo::forget(journal_dir);
+    Ok(recovered)
 }
 
 /// The same for a directory that does not come back: what was taken from it is kept, what was put into it stays.

@@ -3,6 +3,7 @@
 //! What stands on the host must be what landed, untouched since. What the undo takes away is kept in its turn.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,17 @@ const REVERTED: &str = "reverted";
 /// Where the undo of an apply keeps its journal: it is to be recovered, and given to the next apply, like one of an apply.
 pub fn reverted(journal_dir: &Path) -> PathBuf {
     journal_dir.join(REVERTED)
+}
+
+/// Where this is the journal of an undo that stands: what it put back has its place again, and a second name of it would only show
+/// changes made there.
+pub(crate) fn forget(reverted: &Path) {
+    if reverted.file_name() == Some(OsStr::new(REVERTED))
+        && let Some(kept) = reverted.parent().map(|apply| apply.join(UNDO)).filter(|kept| kept.exists())
+        && landed(reverted)
+    {
+        let _ = crate::remove::remove_tree(&kept);
+    }
 }
 
 /// Whether the apply whose journal is in this directory landed, was not undone, and what it replaced is still kept.
@@ -98,8 +110,7 @@ impl Undo {
         let operations = self.operations.clone();
         let left = carry_out(&self.sites, operations, &source, &journal, self.token, watch)?;
         if left.is_empty() {
-            // It has its place again; a second name here would only show changes made there.
-            let _ = crate::remove::remove_tree(&self.journal_dir.join(UNDO));
+            forget(&journal);
         }
         // Without them the next apply is refused, which loses nothing.
         let mut traces = Restored::default();

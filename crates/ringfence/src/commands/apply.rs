@@ -8,7 +8,7 @@ use ringfence_workspace::{Applied, Chosen, Danger, Options, Reason, Refused, Rev
 
 use crate::commands::waiting::{self, Waiting};
 use crate::failure::{Context, Failure};
-use crate::{environment, git, terminal};
+use crate::{environment, git, terminal, underway};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -75,7 +75,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     run.record.head = Some(log.append(&event).context("the run's log")?);
     run.write()?;
-    match ringfence_workspace::apply(plan, &run.journal) {
+    let underway = underway::begin(&invoker.state, &run.directory)?;
+    let outcome = ringfence_workspace::apply(plan, &run.journal);
+    underway.end(&run.directory);
+    match outcome {
         Ok(applied) => finish(&mut run, &applied, arguments.json),
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
