@@ -120,7 +120,7 @@ fn of_record(state: &State, wanted: &str, json: bool) -> Result<u8, Failure> {
 struct Ended {
     run: String,
     seconds: i64,
-    /// `waits`, `interrupted` or `landed`.
+    /// `waits`, `interrupted`, `landed` or `undone`.
     state: &'static str,
     /// Started with `--keep`.
     keep: bool,
@@ -143,6 +143,7 @@ fn ended(state: &State, wanted: Option<&str>) -> Result<Vec<Ended>, Failure> {
                 // Its supervisor was killed, or an apply was.
                 _ if one.interrupted || one.record.status == Status::Running => "interrupted",
                 false => "waits",
+                true if one.record.status == Status::Undone => "undone",
                 true => "landed",
             },
             keep: one.record.keep,

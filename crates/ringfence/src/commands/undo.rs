@@ -62,7 +62,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return refuse(&refused, &mut log, &mut record);
     }
     let waits = waiting::layers(&record)?.iter().any(|layer| layer.upper.exists());
-    record.status = if waits { Status::Ended } else { Status::Undone };
+    record.status = match record.status {
+        _ if waits => Status::Ended,
+        // What had put a snapshot back is itself taken back: what the task did stands again.
+        Status::Undone => Status::Applied,
+        _ => Status::Undone,
+    };
     directory.write_record(&record, true).context("the run's record")?;
     if arguments.json {
         let paths: Vec<_> = paths.iter().map(|(_, path)| escape(path)).collect();
