@@ -4,6 +4,7 @@
 
 mod approvals;
 mod aws;
+mod branch;
 mod chain;
 mod chosen;
 mod cleanup;

@@ -6,6 +6,7 @@ use clap::Args;
 use ringfence_record::{Change, Event, Status};
 use ringfence_workspace::{Applied, Chosen, Danger, Options, Reason, Refused, Review};
 
+use crate::branch::Draft;
 use crate::commands::waiting::{self, Waiting};
 use crate::failure::{Context, Failure};
 use crate::{environment, git, terminal, underway};
@@ -108,10 +109,12 @@ fn onto_branch(
 ) -> Result<u8, Failure> {
     let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
     let (entries, missing) = review.entries().context("reading the changes")?;
+    let workspace = run.record.workspace.clone();
+    let draft = Draft::new(&workspace, entries, missing)?;
     let event = Event::WorkspaceApply {
         workspace: format!("{} (branch {branch})", run.record.workspace.display()),
-        landed: entries.len() as u64,
-        held: missing.len() as u64,
+        landed: draft.entries.len() as u64,
+        held: draft.missing.len() as u64,
         undo: String::new(),
     };
     run.record.head = Some(log.append(&event).context("the run's log")?);
@@ -120,11 +123,9 @@ fn onto_branch(
     let id = &run.record.id;
     let command = ringfence_workspace::escape(run.record.command.join(" "));
     let message = format!("Changes of run {id}\n\n{command}\n");
-    let (commit, count) = git::commit(&run.record.workspace, branch, author, &message, &entries)?;
-    for one in &missing {
-        let path = ringfence_workspace::escape(&one.path);
-        terminal::error(&format!("{} {path}: {}", terminal::label("not on the branch:"), one.why));
-    }
+    let commit = draft.commit(branch, author, &message)?;
+    let count = draft.entries.len();
+    draft.say_missing();
     if json {
         super::print_json(
             &serde_json::json!({ "run": id, "branch": branch, "commit": commit, "entries": count }),
