@@ -133,6 +133,14 @@ pub(crate) fn chaos(rounds: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_CHAOS", rounds).env("RINGFENCE_MANY", "1000")).map(|()| ExitCode::SUCCESS)
 }
 
+/// The long form of the kills during `apply`, `undo` and the recovery.
+pub(crate) fn kills(number: &str) -> Result<ExitCode, String> {
+    run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
+    let mut command = cargo();
+    command.args(["test", "--locked", "-p", "ringfence-promises", "--", "--nocapture", "kills::"]);
+    run(command.env("RINGFENCE_KILLS", number)).map(|()| ExitCode::SUCCESS)
+}
+
 /// The long form of the random sequences of file operations.
 pub(crate) fn sequences(number: &str) -> Result<ExitCode, String> {
     let mut command = cargo();

@@ -31,6 +31,7 @@ mod grants;
 mod init;
 mod inspection;
 mod interactive;
+mod kills;
 mod landing;
 mod landlock;
 mod landlock_network;
