@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{SecretSource, plain_source};
+use crate::credential::SecretSource;
+use crate::credential::source::plain_source;
 use crate::diagnostic::Problem;
 use crate::document::{OauthTable, PlainSource};
 use crate::path::Scope;
