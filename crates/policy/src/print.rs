@@ -1,5 +1,6 @@
 //! The merged policy as TOML, each line with where it came from; it is itself a policy again.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -129,6 +130,7 @@ impl Printer<'_> {
                     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
                     format!("command = [{}]", words.join(", "))
                 }
+                SecretSource::SecretService(attributes) => keyring(attributes),
                 SecretSource::SshAgent(_) | SecretSource::Oauth(_) | SecretSource::Spiffe(_) => continue,
             };
             parts.push(format!("{name} = {{ {source} }}"));
@@ -159,6 +161,7 @@ impl Printer<'_> {
                 SecretSource::Env(name) => format!("env = {}", quoted(name)),
                 SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
                 SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
+                SecretSource::SecretService(attributes) => keyring(attributes),
                 SecretSource::SshAgent(key) => format!("ssh_agent = {}", quoted(key)),
                 SecretSource::Oauth(oauth) => format!("oauth = {}", self.oauth(oauth)),
                 SecretSource::Spiffe(spiffe) => format!("spiffe = {}", self.spiffe(spiffe)),
@@ -376,6 +379,12 @@ impl Printer<'_> {
             Children::Programs(list) => self.list("children", list, |entry| command(entry)),
         }
     }
+}
+
+fn keyring(attributes: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> =
+        attributes.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
+    format!("secret_service = {{ {} }}", pairs.join(", "))
 }
 
 fn requests(rule: &HttpRule) -> String {

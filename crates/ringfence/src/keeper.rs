@@ -27,7 +27,7 @@ use rustix::process::{
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::{aws, oauth, spiffe, ssh};
+use crate::{aws, oauth, secret_service, spiffe, ssh};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,6 +73,9 @@ fn first(one: &Fetching, variables: &BTreeMap<OsString, OsString>) -> Result<Str
         (_, SecretSource::SshAgent(name)) => return ssh::key(name, agent(variables)),
         (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
         (None, SecretSource::File(path)) => line(&file(path)?.0, one.aws)?.0,
+        (None, SecretSource::SecretService(attributes)) => {
+            line(&secret_service::fetch(attributes, variables)?, one.aws)?.0
+        }
         (None, SecretSource::Spiffe(_)) => Zeroizing::new(spiffe::LIKE.as_bytes().to_vec()),
         (None, _) if one.aws => Zeroizing::new(aws::LIKE.as_bytes().to_vec()),
         (None, _) => Zeroizing::default(),
@@ -220,6 +223,14 @@ impl Keeper {
                     (words.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
                 std::thread::spawn(move || {
                     let bytes = command(&words, &variables);
+                    answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
+                });
+            }
+            SecretSource::SecretService(attributes) => {
+                let (attributes, asked, variables) =
+                    (attributes.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                std::thread::spawn(move || {
+                    let bytes = secret_service::fetch(&attributes, &variables);
                     answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
                 });
             }

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod aws;
+mod bus;
 mod chain;
 mod chosen;
 mod cleanup;
@@ -39,6 +40,7 @@ mod refusals;
 mod registries;
 mod run;
 mod scribe;
+mod secret_service;
 mod snapshot;
 mod source;
 mod spiffe;

@@ -30,6 +30,7 @@ mod grants;
 mod init;
 mod inspection;
 mod interactive;
+mod keyring;
 mod landing;
 mod landlock;
 mod landlock_network;
