@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::containers::Image;
 use crate::credential::{Form, Oauth, SecretSource, Spiffe};
 use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
@@ -35,6 +36,7 @@ pub fn print_merged(policy: &Policy) -> String {
     out.commands();
     out.network();
     out.credentials();
+    out.containers();
     if let Some(leaks) = &policy.leaks {
         out.table("leaks");
         out.key("scan", "[\"egress\"]", Some(&leaks.origin));
@@ -147,6 +149,15 @@ impl Printer<'_> {
         let parts: Vec<String> =
             socket.chain(id).chain([format!("audience = [{}]", audience.join(", "))]).collect();
         format!("{{ {} }}", parts.join(", "))
+    }
+
+    fn containers(&mut self) {
+        let Some(containers) = &self.policy.containers else { return };
+        self.table("containers");
+        self.key("engine", &quoted(&spelled(&containers.engine.value)), Some(&containers.engine.origin));
+        self.list("allow", &containers.allow, |verb| verb.word().to_owned());
+        self.list("images", &containers.images, Image::text);
+        self.list("tags", &containers.tags, Image::text);
     }
 
     fn credentials(&mut self) {

@@ -15,6 +15,7 @@ mod copies;
 mod credentials;
 mod custody;
 mod decoys;
+mod engine;
 mod environment;
 mod executions;
 mod explanation;
