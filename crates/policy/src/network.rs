@@ -125,7 +125,7 @@ pub struct NetworkRules {
     /// Where credentials go: each request there is looked into.
     secret: Vec<Endpoint>,
     /// The container engine that may be asked.
-    engine: Option<EngineRules>,
+    engine: Option<Box<EngineRules>>,
 }
 
 /// The same, indexed: a question costs the labels of its name, not the number of rules.
@@ -236,7 +236,7 @@ impl NetworkRules {
             unix: unix.collect(),
             published: network.publish.iter().map(|rule| rule.value).collect(),
             secret: secret.collect(),
-            engine,
+            engine: engine.map(Box::new),
         })
     }
 
@@ -290,7 +290,7 @@ impl NetworkRules {
 
     /// What may be asked of a container engine, at [`ENGINE`].
     pub fn engine(&self) -> Option<&EngineRules> {
-        self.engine.as_ref()
+        self.engine.as_deref()
     }
 
     /// Ports of the task that the host's loopback leads to.
