@@ -70,6 +70,13 @@ pub enum Refused {
         /// The port it came from, in the sandbox; 0: not known.
         source: u16,
     },
+    /// A container engine was asked, or was going to be.
+    Engine {
+        /// Method, path, and what it is about.
+        request: String,
+        /// Why it was refused; empty: it was asked.
+        rule: String,
+    },
     /// A secret was in what leaves.
     Leak {
         /// Whose it is, or the name of its form.

@@ -32,6 +32,7 @@ mod init;
 mod inspection;
 mod interactive;
 mod kills;
+mod keyring;
 mod landing;
 mod landlock;
 mod landlock_network;
