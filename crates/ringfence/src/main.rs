@@ -38,6 +38,7 @@ mod oauth;
 mod outcome;
 mod points;
 mod quota;
+mod recorded;
 mod refusals;
 mod registries;
 mod run;
