@@ -4,6 +4,8 @@
 
 mod approvals;
 mod aws;
+mod branch;
+mod bus;
 mod chain;
 mod chosen;
 mod cleanup;
@@ -14,6 +16,7 @@ mod copies;
 mod credentials;
 mod custody;
 mod decoys;
+mod engine;
 mod environment;
 mod executions;
 mod explanation;
@@ -35,10 +38,12 @@ mod oauth;
 mod outcome;
 mod points;
 mod quota;
+mod recorded;
 mod refusals;
 mod registries;
 mod run;
 mod scribe;
+mod secret_service;
 mod snapshot;
 mod source;
 mod spiffe;
@@ -46,6 +51,7 @@ mod ssh;
 mod summary;
 mod terminal;
 mod trust;
+mod underway;
 
 use std::process::ExitCode;
 

@@ -31,6 +31,8 @@ mod grants;
 mod init;
 mod inspection;
 mod interactive;
+mod keyring;
+mod kills;
 mod landing;
 mod landlock;
 mod landlock_network;
