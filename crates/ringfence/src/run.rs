@@ -76,7 +76,7 @@ pub(crate) type Namespaces = Result<Nascent, String>;
 
 /// Begins to make them.
 pub(crate) fn begin(invoker: &Invoker) -> Result<Namespaces, Failure> {
-    match environment::powerless_root(invoker)? {
+    match environment::powerless_root(invoker)?.or_else(probe::no_user_namespaces) {
         Some(cause) => Ok(Err(cause)),
         None => ringfence_confine::begin(ringfence_plan::own_ids(invoker)).map(Ok).map_err(not_confined),
     }
