@@ -63,7 +63,7 @@ pub(crate) struct Merged {
     pub(crate) credentials: BTreeMap<String, At<Credential>>,
     /// What leaves is looked through, and what is found there is only told of.
     pub(crate) leaks: Option<At<bool>>,
-    pub(crate) leaks_warn: Option<At<bool>>,
+    pub(crate) leaks_action: Option<At<model::Leaks>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -130,9 +130,12 @@ impl Merged {
             // What restricts is only tightened: a scan is not taken back, nor is blocking.
             let scan = leaks.scan.iter().flat_map(|list| &list.value).find(|word| word.value == "egress");
             self.leaks = self.leaks.take().or_else(|| scan.map(|word| word.with(true)));
-            let blocks = self.leaks_warn.as_ref().is_some_and(|at| !at.value);
-            if let Some(action) = leaks.action.as_ref().filter(|_| !blocks) {
-                self.leaks_warn = Some(action.with(action.value == "warn"));
+            let actions = [model::Leaks::Warn, model::Leaks::Mask, model::Leaks::Block];
+            if let Some(written) = &leaks.action
+                && let Some(action) = actions.into_iter().find(|action| action.word() == written.value)
+                && self.leaks_action.as_ref().is_none_or(|at| at.value < action)
+            {
+                self.leaks_action = Some(written.with(action));
             }
         }
         if let Some(written) = &document.limits {
@@ -488,8 +491,8 @@ impl Merged {
             },
             credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
             leaks: self.leaks.as_ref().map(|at| {
-                let warn = value(&self.leaks_warn);
-                rule(&at.with(if warn { model::Leaks::Warn } else { model::Leaks::Block }), report)
+                let action = self.leaks_action.as_ref().map_or(model::Leaks::Block, |at| at.value);
+                rule(&at.with(action), report)
             }),
             limits: self.finish_limits(report),
             runtime: model::Runtime {

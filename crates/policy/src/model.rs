@@ -257,13 +257,29 @@ pub struct Network {
 }
 
 /// `leaks.action`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+///
+/// Later ones are stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Leaks {
-    /// What holds a secret is not sent.
-    Block,
     /// It is sent, and told of.
     Warn,
+    /// It is sent without the secret.
+    Mask,
+    /// What holds a secret is not sent.
+    Block,
+}
+
+impl Leaks {
+    /// As policies and events have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Mask => "mask",
+            Self::Block => "block",
+        }
+    }
 }
 
 /// `[limits]`.

@@ -157,8 +157,9 @@ impl Refusals {
             Refused::Credential { name, host, port, rule, times, .. } => {
                 self.connected(format!("{port}\n{host}\n{rule}\n{name}\ncredential"), &event, *times)
             }
-            Refused::Leak { name, way, host, port, .. } => {
-                self.connected(format!("{port}\n{host}\n{way}\n{name}\nleak"), &event, 1)
+            Refused::Leak { name, way, host, port, action, .. } => {
+                let key = format!("{port}\n{host}\n{way}\n{name}\nleak\n{}", action.word());
+                self.connected(key, &event, 1)
             }
             Refused::Command(Command { fate: Fate::Changed, .. }) => {
                 self.tampered += 1;
@@ -326,13 +327,13 @@ fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
             times: 1,
             rule: rule.clone(),
         }),
-        Refused::Leak { name, way, host, port, request, sent, .. } => Some(Event::Leak {
+        Refused::Leak { name, way, host, port, request, action, .. } => Some(Event::Leak {
             secret: name.clone(),
             way: way.clone(),
             host: host.clone(),
             port: *port,
             request: request.clone(),
-            action: if *sent { "warn" } else { "block" }.to_owned(),
+            action: action.word().to_owned(),
             process,
             program,
             times: 1,

@@ -5,7 +5,6 @@ use super::support::{bad, good, same};
 /// Each key of the format that nothing enforces yet, with a valid value.
 const LATER: &[(&str, &str)] = &[
     ("leaks.scan = \"workspace\"", "[leaks]\nscan = [\"egress\", \"workspace\"]"),
-    ("leaks.action = \"mask\"", "[leaks]\nscan = [\"egress\"]\naction = \"mask\""),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
 ];
 
