@@ -4,6 +4,7 @@
 
 mod approvals;
 mod aws;
+mod branch;
 mod chain;
 mod chosen;
 mod cleanup;
@@ -46,6 +47,7 @@ mod ssh;
 mod summary;
 mod terminal;
 mod trust;
+mod underway;
 
 use std::process::ExitCode;
 

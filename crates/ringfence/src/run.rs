@@ -33,7 +33,7 @@ use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
     chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, leaks, named, outcome,
-    points, snapshot, source, summary, terminal,
+    points, snapshot, source, summary, terminal, underway,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -221,6 +221,7 @@ impl Run {
         // Never freed: the process ends with the run, and freeing a thousand strings would only delay that.
         let policy: &Policy = Box::leak(Box::new(source::load(arguments, &invoker)?));
         let state = State::open(&invoker.state).context("the state directory")?;
+        underway::recover(&state);
         let directory = state.new_run().context("the run's directory")?;
         Ok(Self {
             policy,
