@@ -42,7 +42,7 @@ pub(crate) fn look(policy: &Policy, found: &mut Found) {
         );
     }
     variables(policy, found);
-    if let Some(rule) = network.allow.iter().find(|_| policy.leaks.is_none()) {
+    if let Some(rule) = network.allow.iter().find(|_| policy.leaks.egress.is_none()) {
         found.add(
             &rules::EGRESS_UNSCANNED,
             Some(&rule.origin),

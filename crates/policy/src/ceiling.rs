@@ -43,8 +43,10 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
         policy.inspect = Some(all.clone());
     }
     // What leaves is looked through in every policy, and none makes less of what is found.
-    if let Some(on) = &ceiling.leaks {
-        policy.leaks.get_or_insert_with(|| on.clone());
+    for (word, on) in &ceiling.leaks {
+        policy.leaks.entry(word.clone()).or_insert_with(|| on.clone());
+    }
+    if !ceiling.leaks.is_empty() {
         let of = |action: &Option<At<Leaks>>| action.as_ref().map_or(Leaks::Block, |at| at.value);
         if of(&ceiling.leaks_action) > of(&policy.leaks_action) {
             policy.leaks_action = ceiling.leaks_action.clone();

@@ -62,7 +62,8 @@ pub(crate) struct Merged {
     pub(crate) inspect: Option<At<String>>,
     pub(crate) credentials: BTreeMap<String, At<Credential>>,
     /// What leaves is looked through, and what is found there is only told of.
-    pub(crate) leaks: Option<At<bool>>,
+    /// By the words of `leaks.scan`.
+    pub(crate) leaks: BTreeMap<String, At<()>>,
     pub(crate) leaks_action: Option<At<model::Leaks>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
@@ -127,16 +128,7 @@ impl Merged {
             }
         }
         if let Some(leaks) = &document.leaks {
-            // What restricts is only tightened: a scan is not taken back, nor is blocking.
-            let scan = leaks.scan.iter().flat_map(|list| &list.value).find(|word| word.value == "egress");
-            self.leaks = self.leaks.take().or_else(|| scan.map(|word| word.with(true)));
-            let actions = [model::Leaks::Warn, model::Leaks::Mask, model::Leaks::Block];
-            if let Some(written) = &leaks.action
-                && let Some(action) = actions.into_iter().find(|action| action.word() == written.value)
-                && self.leaks_action.as_ref().is_none_or(|at| at.value < action)
-            {
-                self.leaks_action = Some(written.with(action));
-            }
+            self.add_leaks(leaks);
         }
         if let Some(written) = &document.limits {
             self.add_limits(written, report);
@@ -490,10 +482,7 @@ impl Merged {
                 inspect: self.inspects_all(),
             },
             credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
-            leaks: self.leaks.as_ref().map(|at| {
-                let action = self.leaks_action.as_ref().map_or(model::Leaks::Block, |at| at.value);
-                rule(&at.with(action), report)
-            }),
+            leaks: self.finish_leaks(report),
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),

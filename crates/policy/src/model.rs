@@ -49,8 +49,8 @@ pub struct Policy {
     pub network: Network,
     /// Secrets that the gateway holds, by name.
     pub credentials: BTreeMap<String, Rule<Credential>>,
-    /// What leaves is looked through for secrets, and what is done about them.
-    pub leaks: Option<Rule<Leaks>>,
+    /// What is looked through for secrets, and what is done about them.
+    pub leaks: LeakRules,
     /// Bounds on resources.
     pub limits: Limits,
     /// Switches for special needs.
@@ -256,6 +256,25 @@ pub struct Network {
     pub inspect: bool,
 }
 
+/// `[leaks]`: each `None`: it is not looked through.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct LeakRules {
+    /// What is sent.
+    pub egress: Option<Rule<Leaks>>,
+    /// What a task changed, when it is to land.
+    pub workspace: Option<Rule<Leaks>>,
+    /// What a task writes to stdout and stderr.
+    pub output: Option<Rule<Leaks>>,
+}
+
+impl LeakRules {
+    /// Those that are there, by the words of `leaks.scan`.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Rule<Leaks>)> {
+        let all = [("egress", &self.egress), ("workspace", &self.workspace), ("output", &self.output)];
+        all.into_iter().filter_map(|(word, rule)| Some((word, rule.as_ref()?)))
+    }
+}
+
 /// `leaks.action`.
 ///
 /// Later ones are stricter.
@@ -271,6 +290,12 @@ pub enum Leaks {
 }
 
 impl Leaks {
+    /// The one with this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Warn, Self::Mask, Self::Block].into_iter().find(|action| action.word() == word)
+    }
+
     /// As policies and events have it.
     #[must_use]
     pub fn word(self) -> &'static str {

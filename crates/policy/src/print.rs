@@ -34,9 +34,10 @@ pub fn print_merged(policy: &Policy) -> String {
     out.commands();
     out.network();
     out.credentials();
-    if let Some(leaks) = &policy.leaks {
+    if let Some((_, leaks)) = policy.leaks.all().next() {
         out.table("leaks");
-        out.key("scan", "[\"egress\"]", Some(&leaks.origin));
+        let words: Vec<String> = policy.leaks.all().map(|(word, _)| quoted(word)).collect();
+        out.key("scan", &format!("[{}]", words.join(", ")), Some(&leaks.origin));
         out.key("action", &quoted(leaks.value.word()), Some(&leaks.origin));
     }
     out.limits();
