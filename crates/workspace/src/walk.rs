@@ -177,6 +177,7 @@ impl Walk<'_> {
                     let kind = if mode { Kind::ModeChanged } else { Kind::AttributesChanged };
                     self.add(&entry, kind, marks)?;
                     if let Some(change) = self.found.changes.last_mut() {
+                        change.values = values(&settings);
                         change.settings = settings;
                     }
                 }
@@ -259,6 +260,7 @@ impl Walk<'_> {
         if matches!(file_type, FileType::File | FileType::Directory) {
             let settings = self.settings(entry, &marks);
             change.attributes = settings.iter().map(Attribute::of).collect();
+            change.values = values(&settings);
         }
         change.covered = entry.lower.is_none();
         change.parent = entry.parent;
@@ -348,6 +350,8 @@ impl Walk<'_> {
             origin: false,
             capabilities: false,
             inherited_group: false,
+            values: Vec::new(),
+            secret: None,
         }
     }
 
@@ -363,4 +367,10 @@ fn unreadable(errno: Errno) -> Reason {
         Errno::XDEV => Reason::OtherMount,
         errno => Reason::failed("read the host's directory")(errno),
     }
+}
+
+/// What they say now.
+fn values(settings: &[Setting]) -> Vec<u8> {
+    let said = |setting: &Setting| Some([&setting.name, setting.new.as_ref()?, &b"\n"[..]].concat());
+    settings.iter().filter_map(said).flatten().collect()
 }

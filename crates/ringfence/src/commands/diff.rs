@@ -56,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if let (Some(point), Some(name)) = (&arguments.at, &arguments.run) {
         let (run, record) = super::checkpoint::find(&invoker, name)?;
         let points = Points::open(&run, &record)?;
-        let view = points.view(&points.find(Some(point))?.layers)?;
+        let mut view = points.view(&points.find(Some(point))?.layers)?;
+        crate::leaks::arm(&mut view.layers, &invoker);
         let review = Review::open(&view.layers, &[]).context("looking at the changes")?;
         return show(arguments, review, (&run, &record));
     }

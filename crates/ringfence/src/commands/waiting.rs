@@ -34,6 +34,7 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
     let mut layers = layers(&record)?;
     crate::copies::catch_up(&layers)?;
     crate::points::settle(&directory, &mut record, &mut layers)?;
+    crate::leaks::arm(&mut layers, invoker);
     let journal =
         directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
