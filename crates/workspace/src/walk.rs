@@ -12,6 +12,7 @@ use crate::attributes::{self, Attribute, Setting};
 use crate::beneath::{MAX_PATH, Tree, by_descriptor, look_at, names};
 use crate::change::{Change, FileType, Kind};
 use crate::content;
+use crate::index;
 use crate::layer::{Identity, Layer};
 use crate::overlay::{Marks, Upper, is_whiteout, link_target};
 use crate::refuse::{Failure, Reason, Refusal};
@@ -210,7 +211,10 @@ impl Walk<'_> {
     fn difference(&self, entry: &Entry<'_>, marks: &Marks) -> Option<Kind> {
         let old = entry.old?;
         let same = match FileType::of(old.mode) {
-            FileType::File => old.size == entry.new.size && self.same_file(&entry.path, old.size),
+            FileType::File => {
+                old.size == entry.new.size && self.same_file(&entry.path, old.size)
+                    || self.same_index(&entry.path, entry.new.size, old.size)
+            }
             FileType::Symlink => {
                 let new = self.upper.target(&entry.path);
                 let old = self.host.handle(&entry.path).and_then(link_target);
@@ -244,6 +248,18 @@ impl Walk<'_> {
     fn same_file(&self, path: &Path, size: u64) -> bool {
         let compare = || content::same(self.upper.file(path)?, self.host.file(path)?, size);
         compare().unwrap_or(false)
+    }
+
+    /// Git looked, and no more.
+    fn same_index(&self, path: &Path, new: u64, old: u64) -> bool {
+        let meaning = |tree: &Tree, size| index::meaning_at(tree, path, size).ok().flatten();
+        index::named_so(&self.layer.name, path)
+            && self
+                .upper
+                .file(path)
+                .ok()
+                .and_then(|file| index::meaning_of(file, new))
+                .is_some_and(|new| meaning(self.host, old) == Some(new))
     }
 
     fn add(&mut self, entry: &Entry<'_>, kind: Kind, marks: Marks) -> Result<(), Failure> {
