@@ -221,7 +221,7 @@ impl Run {
         // Never freed: the process ends with the run, and freeing a thousand strings would only delay that.
         let policy: &Policy = Box::leak(Box::new(source::load(arguments, &invoker)?));
         let state = State::open(&invoker.state).context("the state directory")?;
-        underway::recover(&state);
+        underway::before_run(&state, policy, arguments, &invoker)?;
         let directory = state.new_run().context("the run's directory")?;
         Ok(Self {
             policy,
@@ -485,7 +485,7 @@ impl Run {
             id: self.directory.id().to_owned(),
             name: self.name.clone(),
             started: Timestamp::now(),
-            command: words(plan),
+            command: outcome::words(plan),
             identity: self.identity(),
             workspace: plan.workspace.clone(),
             mode: outcome::mode(plan),
@@ -514,7 +514,7 @@ impl Run {
             policy: self.policy.hash.clone(),
             sources: self.policy.sources.iter().map(|name| named_source(name)).collect(),
             tier: plan.tier.to_owned(),
-            command: words(plan),
+            command: outcome::words(plan),
             workspace: plan.workspace.display().to_string(),
             mode: outcome::mode(plan),
             degraded: outcome::degraded(plan),
@@ -536,10 +536,10 @@ impl Run {
             failure.status() == Failure::REFUSED
                 || failure.status() == Failure::NOT_FOUND && !failure.hints().is_empty()
         };
-        let told = refusals.told(&words(plan));
+        let told = refusals.told(&outcome::words(plan));
         if let Some(failure) = outcome.result.as_ref().err().filter(refused).filter(|_| !told) {
             let event = Event::ExecDeny {
-                command: words(plan),
+                command: outcome::words(plan),
                 rule: failure.text().to_owned(),
                 remedy: failure.hints().to_vec(),
                 parent: None,
@@ -582,10 +582,6 @@ impl Run {
         };
         Ok((outcome.result, settled))
     }
-}
-
-pub(crate) fn words(plan: &Plan) -> Vec<String> {
-    plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// The plan's command, as init is told to start it.

@@ -15,6 +15,9 @@ use crate::layer::Layer;
 
 /// A larger one is compared byte by byte: it has some half a million entries.
 const LARGEST: u64 = 64 << 20;
+/// The longest path of a file (PATH_MAX), and how many bytes all of them have at most: each may repeat the one before in two bytes.
+const LONGEST: usize = 4096;
+const PATHS: usize = 256 << 20;
 /// Remembered to be quicker, and made anew when they are not there.
 const CACHES: [&[u8]; 5] = [b"TREE", b"UNTR", b"FSMN", b"EOIE", b"IEOT"];
 
@@ -55,7 +58,7 @@ impl<'a> Index<'a> {
         if !known || !(2..=4).contains(&version) {
             return None;
         }
-        let (count, mut path) = (self.number()?, Vec::new());
+        let (count, mut path, mut paths) = (self.number()?, Vec::new(), 0);
         for _ in 0..count {
             let start = whole - self.rest.len();
             let stat = self.take(40)?;
@@ -75,6 +78,10 @@ impl<'a> Index<'a> {
             }
             let end = self.rest.iter().position(|byte| *byte == 0)?;
             path.extend(self.take(end)?);
+            paths += path.len();
+            if path.len() > LONGEST || paths > PATHS {
+                return None;
+            }
             digest.update(&path);
             digest.update(self.take(1)?);
             if version < 4 {
@@ -166,6 +173,13 @@ mod tests {
                 seen.push(now);
             }
         }
+        // Paths that grow with each entry.
+        let mut growing = [&b"DIRC"[..], &4_u32.to_be_bytes(), &5000_u32.to_be_bytes()].concat();
+        for _ in 0..5000 {
+            growing.extend([&[0; 62][..], b"\0x\0"].concat());
+        }
+        growing.extend([0; 20]);
+        assert_eq!(meaning(&growing), None);
         for broken in [&b""[..], b"DIRC", b"DIRC\0\0\0\x02\xff\xff\xff\xff", b"DIRC\0\0\0\x05\0\0\0\0"] {
             assert_eq!(meaning(broken), None);
         }

@@ -250,16 +250,14 @@ impl Walk<'_> {
         compare().unwrap_or(false)
     }
 
-    /// Git looked, and no more.
+    /// Git looked, and no more. The host's is read first, which no task has made.
     fn same_index(&self, path: &Path, new: u64, old: u64) -> bool {
-        let meaning = |tree: &Tree, size| index::meaning_at(tree, path, size).ok().flatten();
-        index::named_so(&self.layer.name, path)
-            && self
-                .upper
-                .file(path)
-                .ok()
-                .and_then(|file| index::meaning_of(file, new))
-                .is_some_and(|new| meaning(self.host, old) == Some(new))
+        if !index::named_so(&self.layer.name, path) {
+            return false;
+        }
+        let Ok(Some(old)) = index::meaning_at(self.host, path, old) else { return false };
+        let new = self.upper.file(path).ok().and_then(|file| index::meaning_of(file, new));
+        new == Some(old)
     }
 
     fn add(&mut self, entry: &Entry<'_>, kind: Kind, marks: Marks) -> Result<(), Failure> {
