@@ -51,6 +51,7 @@ fn readable(
             )
         }
         SecretSource::Command(_)
+        | SecretSource::SecretService(_)
         | SecretSource::SshAgent(_)
         | SecretSource::Oauth(_)
         | SecretSource::Spiffe(_) => return,

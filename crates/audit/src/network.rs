@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ringfence_policy::{Destination, HOST, HostPattern, Origin, Policy, Protocol, Rule};
+use ringfence_policy::{Destination, HOST, HostPattern, Origin, Policy, Protocol, Rule, Verb};
 
 use crate::data::{self, Kind, hosts};
 use crate::finding::{Found, Level};
@@ -41,6 +41,7 @@ pub(crate) fn look(policy: &Policy, found: &mut Found) {
             "remove it, or let the server ask for a password, not for a uid",
         );
     }
+    containers(policy, found);
     variables(policy, found);
     if let Some(rule) = network.allow.iter().find(|_| policy.leaks.is_none()) {
         found.add(
@@ -49,6 +50,35 @@ pub(crate) fn look(policy: &Policy, found: &mut Found) {
             "what leaves is not searched for secrets",
             "a task that reads one may send it to any host that is allowed",
             "write `[leaks] scan = [\"egress\"]`",
+        );
+    }
+}
+
+fn containers(policy: &Policy, found: &mut Found) {
+    let Some(containers) = &policy.containers else { return };
+    for rule in &containers.allow {
+        let (level, why) = match rule.value {
+            Verb::Read => continue,
+            Verb::Inspect => {
+                (Level::Medium, "the variables and the output of every container are secrets of others")
+            }
+            Verb::Pull => (Level::Low, "the engine fetches them, past the gateway"),
+            Verb::Network | Verb::Build => (
+                Level::High,
+                "containers and builds reach what the engine's network reaches, past the gateway",
+            ),
+            Verb::Run | Verb::Attach | Verb::Exec => (
+                Level::Low,
+                "what runs there is held by the engine's boundary and limits, not by this policy's, and outlives the sandbox",
+            ),
+        };
+        found.add_as(
+            &rules::SOCKET_GRANTED,
+            level,
+            Some(&rule.origin),
+            format!("the container engine may be asked for `{}`", rule.value.word()),
+            why,
+            "take it out of `containers.allow`, if the task can do without",
         );
     }
 }

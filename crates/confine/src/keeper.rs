@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ringfence_policy::SecretSource;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,10 @@ use crate::{channel, nascent};
 
 /// The first word of its command line.
 pub const NAME: &str = "ringfence-keeper";
+/// In the place of a credential's number: what follows is the id of a container that the sandbox made.
+pub const CONTAINER: u32 = u32::MAX;
+/// How long it may take to remove those.
+const REMOVING: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 /// Bytes of the longest question of the gateway.
 pub const QUESTION: usize = 64 << 10;
 /// Bytes of the longest secret.
@@ -38,6 +44,15 @@ pub struct Fetching {
     pub like: Option<String>,
     /// It is keys of AWS, in one of their forms.
     pub aws: bool,
+}
+
+/// What it is told first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Keeping {
+    /// Secrets.
+    pub fetching: Vec<Fetching>,
+    /// The container engine whose containers end with the sandbox.
+    pub engine: Option<PathBuf>,
 }
 
 /// What it answers at the start, for each: a placeholder, or why there is none.
@@ -72,7 +87,9 @@ impl About {
 /// It, as the supervisor has it. Ends when this is dropped.
 #[derive(Debug)]
 pub struct Keeper {
-    _socket: OwnedFd,
+    socket: Option<OwnedFd>,
+    /// It has something to remove.
+    removes: bool,
     /// Where the gateway asks it.
     pub asked: OwnedFd,
 }
@@ -83,7 +100,7 @@ impl Keeper {
     /// # Errors
     /// The kernel's.
     pub fn start(
-        fetching: &[Fetching],
+        keeping: &Keeping,
         variables: &BTreeMap<OsString, OsString>,
     ) -> Result<(Self, Placeholders), Failure> {
         let failed = fail("starting who fetches secrets");
@@ -100,9 +117,19 @@ impl Keeper {
             command.spawn().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         // It is known by its socket, and ends with that.
         drop((child, command));
-        channel::send(socket.as_fd(), &fetching, &[]).map_err(&failed)?;
+        channel::send(socket.as_fd(), keeping, &[]).map_err(&failed)?;
         let (placeholders, _) = channel::receive::<Placeholders>(socket.as_fd()).map_err(&failed)?;
-        Ok((Self { _socket: socket, asked }, placeholders))
+        Ok((Self { socket: Some(socket), removes: keeping.engine.is_some(), asked }, placeholders))
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.socket.take());
+        if self.removes {
+            let mut polled = [PollFd::new(&self.asked, PollFlags::empty())];
+            while matches!(poll(&mut polled, Some(&REMOVING)), Err(Errno::INTR)) {}
+        }
     }
 }
 
@@ -110,8 +137,8 @@ impl Keeper {
 ///
 /// # Errors
 /// The kernel's, or EBADMSG.
-pub fn fetching(told: BorrowedFd<'_>) -> Result<Vec<Fetching>, Errno> {
-    channel::receive::<Vec<Fetching>>(told).map(|(fetching, _)| fetching)
+pub fn keeping(told: BorrowedFd<'_>) -> Result<Keeping, Errno> {
+    channel::receive::<Keeping>(told).map(|(keeping, _)| keeping)
 }
 
 /// In the keeper: its answer.

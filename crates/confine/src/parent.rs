@@ -163,7 +163,10 @@ impl Boundary {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
             Refused::File { .. } | Refused::Decoy { .. } => drop(self.tell_server(&Tell::Written(number))),
-            Refused::Network { .. } | Refused::Credential { .. } | Refused::Leak { .. }
+            Refused::Network { .. }
+            | Refused::Credential { .. }
+            | Refused::Engine { .. }
+            | Refused::Leak { .. }
                 if number >= gateway::NUMBERS =>
             {
                 if let Some(gateway) = &self.gateway {
@@ -175,6 +178,7 @@ impl Boundary {
             Refused::Connect { .. }
             | Refused::Network { .. }
             | Refused::Credential { .. }
+            | Refused::Engine { .. }
             | Refused::Leak { .. }
             | Refused::Syscall { .. }
             | Refused::Command(_) => {

@@ -14,6 +14,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::query::Query;
+
 /// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
 const SIZE: usize = 16;
 /// Bytes of a name behind one: a whole path (PATH_MAX), or a path below a working directory.
@@ -67,6 +69,13 @@ pub enum Refused {
         times: u64,
         /// The port it came from, in the sandbox; 0: not known.
         source: u16,
+    },
+    /// A container engine was asked, or was going to be.
+    Engine {
+        /// Method, path, and what it is about.
+        request: String,
+        /// Why it was refused; empty: it was asked.
+        rule: String,
     },
     /// A secret was in what leaves.
     Leak {
@@ -214,7 +223,7 @@ impl Purpose {
 }
 
 /// Bytes behind the numbers of a message: three names, or so many counts.
-const LONGEST: usize = 3 * NAME + 64;
+pub(crate) const LONGEST: usize = 3 * NAME + 64;
 
 /// What is said. `job` is the number a command was started under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,6 +319,8 @@ pub enum Message {
         /// In words, or as JSON.
         text: String,
     },
+    /// What the owner is to be asked next, or that nothing is. A keeper alone says this, to clients that have a terminal.
+    Question(Option<Query>),
     /// Nothing runs in the sandbox, or something does.
     Quiet {
         /// Nothing.
@@ -415,6 +426,7 @@ impl Message {
             Self::Shown => ([16, 0, 0, 0], None),
             Self::Quiet { yes } => ([19, u32::from(*yes), 0, 0], None),
             Self::Renewed => ([20, 0, 0, 0], None),
+            Self::Question(query) => ([22, 0, 0, 0], postcard::to_stdvec(query).ok()),
             Self::Answer { done, text } => {
                 let text = text.as_bytes();
                 ([17, u32::from(*done), 0, 0], Some(text.get(..2 * NAME).unwrap_or(text).to_vec()))
@@ -463,6 +475,7 @@ impl Message {
             19 => Self::Quiet { yes: job != 0 },
             20 => Self::Renewed,
             21 => Self::Unnamed { mebibytes: value, whole: job != 0 },
+            22 => Self::Question(postcard::from_bytes(behind).ok()?),
             _ => return None,
         })
     }
@@ -546,6 +559,7 @@ mod tests {
             Message::Shown,
             Message::Quiet { yes: true },
             Message::Renewed,
+            Message::Question(None),
             Message::Answer { done: true, text: "so it is".into() },
             Message::Refused(Refusal {
                 number: 7,

@@ -17,6 +17,7 @@ mod counted;
 mod credentials;
 mod dns;
 mod enclosure;
+mod engine;
 mod guard;
 mod http;
 mod inspect;
@@ -58,7 +59,7 @@ use ringfence_confine::gateway::{
     Doors, GatewayFirst, GatewayTell, gateway_first, gateway_listeners, started_by_supervisor,
 };
 use ringfence_confine::{Message, report};
-use ringfence_policy::{Budget, Names, NetworkJudge};
+use ringfence_policy::{Budget, EngineRules, Names, NetworkJudge};
 use ringfence_sys::secret;
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
@@ -176,6 +177,7 @@ struct Ready {
     /// Ports of the host that lead to the task, and who connects there.
     published: Vec<publish::Listening>,
     inside: OwnedFd,
+    engine: Option<EngineRules>,
 }
 
 fn prepare() -> Result<Ready, Errno> {
@@ -223,6 +225,7 @@ fn prepare() -> Result<Ready, Errno> {
     let inside = rustix::io::fcntl_dupfd_cloexec(taking, 3)?;
     // What is behind it comes from the sandbox.
     enclosure::enter(orders.ids, &orders.rules, told.as_fd())?;
+    let engine = orders.rules.engine().cloned();
     let unix = orders.rules.unix().iter().cloned().zip(unix).collect();
     let gateway = Gateway {
         judge: RefCell::new(NetworkJudge::new(orders.rules)),
@@ -239,12 +242,12 @@ fn prepare() -> Result<Ready, Errno> {
         ways: orders.told.then(Ways::default),
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);
-    Ok(Ready { runtime, gateway, told, doors, unix, connections, published, inside })
+    Ok(Ready { runtime, gateway, told, doors, unix, connections, published, inside, engine })
 }
 
 impl Ready {
     fn serve(self) {
-        let Self { runtime, gateway, told, doors, unix, connections, published, inside } = self;
+        let Self { runtime, gateway, told, doors, unix, connections, published, inside, engine } = self;
         let gateway = Rc::new(gateway);
         LocalSet::new().block_on(&runtime, async move {
             let room = Arc::new(Semaphore::new(connections));
@@ -275,6 +278,12 @@ impl Ready {
                 }
             }
             for (path, listener) in unix {
+                let engine = engine.as_ref().filter(|_| path.as_os_str() == ringfence_policy::ENGINE);
+                if let Some(engine) = engine.cloned() {
+                    let (gateway, room) = (Rc::clone(&gateway), Arc::clone(&room));
+                    tokio::task::spawn_local(engine::serve(engine, listener, gateway, room));
+                    continue;
+                }
                 if path.as_os_str() == ringfence_policy::AGENT {
                     tokio::task::spawn_local(agent::serve(listener, Rc::clone(&gateway)));
                     continue;

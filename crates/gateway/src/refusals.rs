@@ -69,6 +69,12 @@ impl Refusals {
         self.told(Refused::Credential { name, host, port, request, rule, times, source }).await;
     }
 
+    /// The same of a request to a container engine: that it is made, or, with a rule, that it is not.
+    pub(crate) async fn engine(&self, request: String, rule: String) {
+        let (request, rule) = (cut(request, RULE), cut(rule, RULE));
+        self.told(Refused::Engine { request, rule }).await;
+    }
+
     /// The same of a secret in what leaves; `sent`: it was sent all the same.
     pub(crate) async fn leak(&self, hit: &Hit, target: &Target, request: String, sent: bool) {
         let (name, way, host) = (hit.name.clone(), hit.way.to_owned(), cut(target.host(), HOST));

@@ -251,6 +251,16 @@ impl Vault {
             .map_err(|_| "it did not sign")?
     }
 
+    /// Tells who ends it with the sandbox of a container.
+    ///
+    /// # Errors
+    /// Nobody would.
+    pub(crate) fn container(&self, id: &str) -> Result<(), Errno> {
+        let asked = self.asked.as_ref().ok_or(Errno::NOTCONN)?;
+        let packet = [&keeper::CONTAINER.to_ne_bytes()[..], id.as_bytes()].concat();
+        rustix::net::send(asked, &packet, rustix::net::SendFlags::NOSIGNAL).map(drop)
+    }
+
     /// A server did not take it: it may have been changed without a word.
     pub(crate) fn doubt(&self, number: u32) {
         if let Some(slot) = self.slot(number) {

@@ -329,6 +329,9 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
     if !policy.network.unix.is_empty() {
         return refused("network.allow", "no socket of the host can be led to from here", elsewhere);
     }
+    if policy.containers.is_some() {
+        return refused("containers", "no socket of the gateway's can be led to from here", elsewhere);
+    }
     if let Some((name, _)) = policy.credentials.iter().find(|(_, rule)| rule.value.ssh()) {
         let key = format!("credentials.{name}");
         return refused(&key, "no socket of an ssh agent can be led to from here", elsewhere);

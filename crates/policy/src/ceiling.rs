@@ -31,6 +31,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.registries(policy, report);
     bound.publish(policy, report);
     bound.unix(policy, report);
+    policy.containers.bound(&ceiling.containers, report);
     bound.grantable_commands(policy, report);
     bound.grantable_hosts(policy, report);
     bound.mode(policy, report);

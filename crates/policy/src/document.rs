@@ -2,6 +2,7 @@
 //!
 //! All strings are still strings here; what they mean is decided in `merge` and `later`.
 
+mod containers;
 mod credentials;
 
 use toml::Spanned;
@@ -11,6 +12,7 @@ use crate::diagnostic::{Place, Problem, Report};
 use crate::lists::{self, Lists};
 use crate::reader::{At, Input, Key, List, Named, Read, table};
 
+pub(crate) use containers::ContainersTable;
 pub(crate) use credentials::{
     CredentialSource, CredentialTable, ExposeTable, OauthTable, PlainSource, SpiffeTable,
 };
@@ -38,6 +40,8 @@ table! {
         network: NetworkTable,
         /// Secrets that the gateway holds for the task.
         credentials: Named<At<CredentialTable>>,
+        /// A container engine of the host, by way of the gateway.
+        containers: ContainersTable,
         /// What is done about secrets that leave.
         leaks: LeaksTable,
         /// Bounds on resources.

@@ -13,6 +13,7 @@ mod ceiling;
 mod chains;
 mod collected;
 mod command;
+mod containers;
 mod context;
 mod credential;
 mod decision;
@@ -55,6 +56,10 @@ mod variables;
 
 pub use crate::argv::CommandPattern;
 pub use crate::chains::{Need, needs};
+pub use crate::containers::{
+    Asked, Body, Containers, ENGINE, EngineRequest, EngineRules, Image, Subject, Verb,
+    create as judge_container, judge as judge_engine,
+};
 pub use crate::context::{Context, Files, HostFiles};
 pub use crate::credential::{
     AwsScope, BASIC, Credential, Expose, Form, Oauth, SECRET, SPIFFE_SOCKET, SecretSource, Spiffe,

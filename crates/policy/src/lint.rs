@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::argv::CommandPattern;
 use crate::collected::Collected;
+use crate::containers;
 use crate::context::Context;
 use crate::credential;
 use crate::destination::{Destination, Protocol};
@@ -69,6 +70,7 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_outputs(merged, report);
     check_snapshot(merged, report);
     credential::check(merged, report);
+    containers::check(merged, report);
     if let Some(ask) = merged.ask.as_ref().filter(|ask| {
         ask.value
             && merged.grantable.items.is_empty()

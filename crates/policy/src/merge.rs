@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::collected::Collected;
+use crate::containers;
 use crate::credential::{self, Credential};
 use crate::destination::{self, Denied, Destination, Registry};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
@@ -61,6 +62,7 @@ pub(crate) struct Merged {
     /// The word of `network.inspect`.
     pub(crate) inspect: Option<At<String>>,
     pub(crate) credentials: BTreeMap<String, At<Credential>>,
+    pub(crate) containers: containers::Keys,
     /// What leaves is looked through, and what is found there is only told of.
     pub(crate) leaks: Option<At<bool>>,
     pub(crate) leaks_warn: Option<At<bool>>,
@@ -125,6 +127,9 @@ impl Merged {
                 Ok(read) => drop(self.credentials.insert(name.value.clone(), name.with(read))),
                 Err(problems) => problems.into_iter().for_each(|problem| report.push(problem)),
             }
+        }
+        if let Some(written) = &document.containers {
+            self.containers.add(written, scope, report);
         }
         if let Some(leaks) = &document.leaks {
             // What restricts is only tightened: a scan is not taken back, nor is blocking.
@@ -487,6 +492,7 @@ impl Merged {
                 inspect: self.inspects_all(),
             },
             credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
+            containers: self.containers.finish(report),
             leaks: self.leaks.as_ref().map(|at| {
                 let warn = value(&self.leaks_warn);
                 rule(&at.with(if warn { model::Leaks::Warn } else { model::Leaks::Block }), report)

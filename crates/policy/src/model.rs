@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::containers::Containers;
 use crate::credential::Credential;
 use crate::destination::{Denied, Destination, Registry};
 use crate::pattern::PathPattern;
@@ -49,6 +50,8 @@ pub struct Policy {
     pub network: Network,
     /// Secrets that the gateway holds, by name.
     pub credentials: BTreeMap<String, Rule<Credential>>,
+    /// A container engine of the host that may be asked.
+    pub containers: Option<Containers>,
     /// What leaves is looked through for secrets, and what is done about them.
     pub leaks: Option<Rule<Leaks>>,
     /// Bounds on resources.

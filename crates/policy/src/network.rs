@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::containers::{ENGINE, EngineRules};
 use crate::decision::Reason;
 use crate::destination::{Denied, Destination, Protocol, block};
 use crate::host::{Endpoint, HostPattern};
@@ -123,6 +124,8 @@ pub struct NetworkRules {
     published: Vec<u16>,
     /// Where credentials go: each request there is looked into.
     secret: Vec<Endpoint>,
+    /// The container engine that may be asked.
+    engine: Option<Box<EngineRules>>,
 }
 
 /// The same, indexed: a question costs the labels of its name, not the number of rules.
@@ -205,6 +208,7 @@ impl NetworkRules {
             && network.unix.is_empty()
             && network.publish.is_empty()
             && policy.approvals.hosts.is_empty()
+            && policy.containers.is_none()
         {
             return None;
         }
@@ -219,7 +223,9 @@ impl NetworkRules {
             by: denied_by(rule).to_string(),
         });
         let agent = policy.credentials.values().any(|rule| rule.value.ssh()).then(|| PathBuf::from(AGENT));
-        let unix = network.unix.iter().map(|rule| rule.value.clone()).chain(agent);
+        let engine = policy.containers.as_ref().map(EngineRules::of);
+        let broker = engine.iter().map(|_| PathBuf::from(ENGINE));
+        let unix = network.unix.iter().map(|rule| rule.value.clone()).chain(agent).chain(broker);
         let secret = policy.credentials.values().filter(|rule| !rule.value.ssh());
         let secret = secret.flat_map(|rule| rule.value.hosts.iter().cloned());
         Some(Self {
@@ -230,6 +236,7 @@ impl NetworkRules {
             unix: unix.collect(),
             published: network.publish.iter().map(|rule| rule.value).collect(),
             secret: secret.collect(),
+            engine: engine.map(Box::new),
         })
     }
 
@@ -249,9 +256,10 @@ impl NetworkRules {
             format!("{word:8} {}{port}{must}{requests}{budget}", line.host)
         };
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
-        let sockets = self.unix.iter().map(|path| match path.as_os_str() == AGENT {
-            true => format!("allow    {AGENT}, an ssh agent with the keys of `[credentials]`"),
-            false => format!("allow    {}, by its bytes alone", path.display()),
+        let sockets = self.unix.iter().map(|path| match (path.to_str(), &self.engine) {
+            (Some(AGENT), _) => format!("allow    {AGENT}, an ssh agent with the keys of `[credentials]`"),
+            (Some(ENGINE), Some(engine)) => engine.describe(),
+            _ => format!("allow    {}, by its bytes alone", path.display()),
         });
         let grantable = self.grantable.iter().map(|rule| line(later, rule));
         let publish = |port: &u16| format!("publish  port {port}, on the host's loopback");
@@ -275,9 +283,14 @@ impl NetworkRules {
         self.unix.iter().any(|path| path.as_os_str() != AGENT)
     }
 
-    /// Sockets that lead to the gateway, by their paths: those of the host that are carried, and [`AGENT`].
+    /// Sockets that lead to the gateway, by their paths: those of the host that are carried, [`AGENT`] and [`ENGINE`].
     pub fn unix(&self) -> &[PathBuf] {
         &self.unix
+    }
+
+    /// What may be asked of a container engine, at [`ENGINE`].
+    pub fn engine(&self) -> Option<&EngineRules> {
+        self.engine.as_deref()
     }
 
     /// Ports of the task that the host's loopback leads to.

@@ -1,8 +1,10 @@
 //! The merged policy as TOML, each line with where it came from; it is itself a policy again.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::containers::Image;
 use crate::credential::{Form, Oauth, SecretSource, Spiffe};
 use crate::destination::{Denied, HOST};
 use crate::diagnostic::escape;
@@ -34,6 +36,7 @@ pub fn print_merged(policy: &Policy) -> String {
     out.commands();
     out.network();
     out.credentials();
+    out.containers();
     if let Some(leaks) = &policy.leaks {
         out.table("leaks");
         out.key("scan", "[\"egress\"]", Some(&leaks.origin));
@@ -129,6 +132,7 @@ impl Printer<'_> {
                     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
                     format!("command = [{}]", words.join(", "))
                 }
+                SecretSource::SecretService(attributes) => keyring(attributes),
                 SecretSource::SshAgent(_) | SecretSource::Oauth(_) | SecretSource::Spiffe(_) => continue,
             };
             parts.push(format!("{name} = {{ {source} }}"));
@@ -147,6 +151,15 @@ impl Printer<'_> {
         format!("{{ {} }}", parts.join(", "))
     }
 
+    fn containers(&mut self) {
+        let Some(containers) = &self.policy.containers else { return };
+        self.table("containers");
+        self.key("engine", &quoted(&spelled(&containers.engine.value)), Some(&containers.engine.origin));
+        self.list("allow", &containers.allow, |verb| verb.word().to_owned());
+        self.list("images", &containers.images, Image::text);
+        self.list("tags", &containers.tags, Image::text);
+    }
+
     fn credentials(&mut self) {
         for (name, rule) in &self.policy.credentials {
             let (credential, origin) = (&rule.value, Some(&rule.origin));
@@ -159,6 +172,7 @@ impl Printer<'_> {
                 SecretSource::Env(name) => format!("env = {}", quoted(name)),
                 SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
                 SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
+                SecretSource::SecretService(attributes) => keyring(attributes),
                 SecretSource::SshAgent(key) => format!("ssh_agent = {}", quoted(key)),
                 SecretSource::Oauth(oauth) => format!("oauth = {}", self.oauth(oauth)),
                 SecretSource::Spiffe(spiffe) => format!("spiffe = {}", self.spiffe(spiffe)),
@@ -376,6 +390,12 @@ impl Printer<'_> {
             Children::Programs(list) => self.list("children", list, |entry| command(entry)),
         }
     }
+}
+
+fn keyring(attributes: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> =
+        attributes.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
+    format!("secret_service = {{ {} }}", pairs.join(", "))
 }
 
 fn requests(rule: &HttpRule) -> String {

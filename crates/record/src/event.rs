@@ -304,6 +304,30 @@ pub enum Event {
         /// Why it was refused, and what would change that.
         rule: String,
     },
+    /// A container engine of the host was asked something; before it is.
+    ContainerUse {
+        /// Method and path of the request, and what it is about.
+        request: String,
+        /// The process that asked, as the sandbox counts; 0: not known, or many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often, beyond what other events tell.
+        times: u64,
+    },
+    /// A request to a container engine was refused.
+    ContainerDeny {
+        /// Method and path of the request.
+        request: String,
+        /// The process that asked, as the sandbox counts; 0: not known, or many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often, beyond what other events tell.
+        times: u64,
+        /// Why, and what would change that.
+        rule: String,
+    },
     /// A secret was in what leaves.
     Leak {
         /// Whose it is, or the name of its form; never it itself.
@@ -475,6 +499,8 @@ impl Event {
             Self::NetDeny { .. } => Kind::NetDeny,
             Self::CredentialUse { .. } => Kind::CredentialUse,
             Self::CredentialDeny { .. } => Kind::CredentialDeny,
+            Self::ContainerUse { .. } => Kind::ContainerUse,
+            Self::ContainerDeny { .. } => Kind::ContainerDeny,
             Self::Leak { .. } => Kind::Leak,
             Self::NetDown { .. } => Kind::NetDown,
             Self::Degraded(_) => Kind::Degraded,

@@ -46,6 +46,10 @@ pub enum Kind {
     CredentialUse,
     /// `credential.deny`
     CredentialDeny,
+    /// `container.use`
+    ContainerUse,
+    /// `container.deny`
+    ContainerDeny,
     /// `leak`
     Leak,
     /// `net.down`
@@ -72,7 +76,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -93,6 +97,8 @@ impl Kind {
         Self::NetDeny,
         Self::CredentialUse,
         Self::CredentialDeny,
+        Self::ContainerUse,
+        Self::ContainerDeny,
         Self::Leak,
         Self::NetDown,
         Self::Degraded,
@@ -129,6 +135,8 @@ impl Kind {
             Self::NetDeny => "net.deny",
             Self::CredentialUse => "credential.use",
             Self::CredentialDeny => "credential.deny",
+            Self::ContainerUse => "container.use",
+            Self::ContainerDeny => "container.deny",
             Self::Leak => "leak",
             Self::NetDown => "net.down",
             Self::Degraded => "degraded",
@@ -155,6 +163,7 @@ impl Kind {
             | Self::WorkspaceApply
             | Self::Ask
             | Self::CredentialUse
+            | Self::ContainerUse
             | Self::Revoke
             | Self::WorkspaceUndo
             | Self::WorkspaceDiscard
@@ -165,6 +174,7 @@ impl Kind {
             Self::LimitHit
             | Self::ExecDeny
             | Self::NetDeny
+            | Self::ContainerDeny
             | Self::NetDown
             | Self::Grant
             | Self::SyscallDeny
@@ -188,6 +198,8 @@ impl Kind {
                 | Self::ExecTamper
                 | Self::CredentialUse
                 | Self::CredentialDeny
+                | Self::ContainerUse
+                | Self::ContainerDeny
                 | Self::Leak
                 | Self::Grant
                 | Self::Revoke

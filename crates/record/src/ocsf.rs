@@ -49,6 +49,8 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::NetDeny => (4001, 5),          // Network Activity: Refuse
         Kind::CredentialUse => (3003, 99),   // Authorize Session: Other
         Kind::CredentialDeny => (2004, 1),   // Detection Finding: Create
+        Kind::ContainerUse => (6003, 99),    // API Activity: Other
+        Kind::ContainerDeny => (6003, 99),   // API Activity: Other
         Kind::Leak => (2006, 1),             // Data Security Finding: Create
         Kind::NetDown => (6002, 99),         // Application Lifecycle: Other
         Kind::Degraded => (6002, 99),        // Application Lifecycle: Other

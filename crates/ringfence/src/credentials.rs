@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringfence_confine::gateway::{Gateway, Held};
-use ringfence_confine::keeper::{Fetching, HEAD, Keeper};
+use ringfence_confine::keeper::{Fetching, HEAD, Keeper, Keeping};
 use ringfence_plan::{Exposed, Invoker};
-use ringfence_policy::{AGENT, BASIC, Credential, Policy, Rule, SECRET, SecretSource, aws_variables};
+use ringfence_policy::{
+    AGENT, BASIC, Credential, ENGINE, Policy, Rule, SECRET, SecretSource, Verb, aws_variables,
+};
 use ringfence_sys::secret;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -32,15 +34,15 @@ pub(crate) fn begin(
     reach: &Reach,
     gateway: Option<&Gateway>,
 ) -> Result<(Option<Keeper>, Exposed), Failure> {
-    if policy.credentials.is_empty() {
-        return Ok((None, Exposed::default()));
+    if policy.credentials.is_empty() && runs(policy).is_none() {
+        return Ok((None, exposed(&[], policy)));
     }
     secret::wipe_what_is_freed();
     let gateway =
         gateway.ok_or_else(|| Failure::new("credentials need a gateway, and this policy has none"))?;
     let mut known = Vec::new();
     let outcome = take(policy, invoker, reach, &mut known).and_then(|(keeper, held)| {
-        let exposed = exposed(&held);
+        let exposed = exposed(&held, policy);
         gateway.hold(held, &mut known, keeper.as_ref()).map_err(not_confined)?;
         Ok((keeper, exposed))
     });
@@ -94,12 +96,14 @@ fn take(
         }
         secret::wipe_variable(&name);
     }
-    if fetching.is_empty() {
+    let engine = runs(policy);
+    if fetching.is_empty() && engine.is_none() {
         return Ok((None, hide(held)));
     }
+    let keeping = Keeping { fetching, engine };
     let (keeper, placeholders) =
-        Keeper::start(&fetching, &reach.variables(&invoker.variables)).map_err(not_confined)?;
-    for (one, made) in fetching.iter().zip(placeholders) {
+        Keeper::start(&keeping, &reach.variables(&invoker.variables)).map_err(not_confined)?;
+    for (one, made) in keeping.fetching.iter().zip(placeholders) {
         let number = usize::try_from(one.number).unwrap_or(usize::MAX);
         let (Some(held), Some((name, rule))) = (held.get_mut(number), policy.credentials.iter().nth(number))
         else {
@@ -108,6 +112,13 @@ fn take(
         held.placeholder = Some(made.map_err(|why| absent(name, rule, &why))?);
     }
     Ok((Some(keeper), hide(held)))
+}
+
+/// The engine where the task makes containers, which end with it.
+fn runs(policy: &Policy) -> Option<PathBuf> {
+    let containers = policy.containers.as_ref()?;
+    let runs = containers.allow.iter().any(|rule| rule.value == Verb::Run);
+    runs.then(|| containers.engine.value.clone())
 }
 
 /// What a variable holds, or three of them for keys of AWS; and which those are.
@@ -202,12 +213,15 @@ pub(crate) fn example(policy: &Policy) -> Exposed {
             waits: false,
         })
         .collect();
-    exposed(&held)
+    exposed(&held, policy)
 }
 
 /// Variables and files with placeholders in them.
-fn exposed(held: &[Held]) -> Exposed {
+fn exposed(held: &[Held], policy: &Policy) -> Exposed {
     let mut exposed = Exposed::default();
+    if policy.containers.is_some() {
+        exposed.variables.insert("DOCKER_HOST".to_owned(), format!("unix://{ENGINE}"));
+    }
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     expose_keys(held, &mut exposed);
     for one in held {

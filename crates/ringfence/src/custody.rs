@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ringfence_plan::Invoker;
 use ringfence_policy::{Credential, Mode, PathPattern, Policy, Rule, SecretSource};
 
+use crate::bus::Address;
 use crate::chosen;
 use crate::failure::Failure;
 
@@ -108,6 +109,14 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
         let (name, rule, source) = source?;
         match source {
             SecretSource::Env(_) | SecretSource::SshAgent(_) | SecretSource::Oauth(_) => {}
+            SecretSource::SecretService(_) => {
+                // Where there is no bus, the secret is not there: that is said when it is asked for.
+                if let Ok(Address::Path(path)) = crate::bus::address(&invoker.variables)
+                    && let Some(tree) = reach.over(&path)
+                {
+                    return Err(refused(name, rule, &found_by(&path, tree)));
+                }
+            }
             SecretSource::Spiffe(spiffe) => {
                 let path = crate::spiffe::socket(spiffe, &invoker.variables);
                 let path = path.map_err(|why| refused(name, rule, &why))?;

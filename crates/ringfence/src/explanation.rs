@@ -114,6 +114,7 @@ impl Explained {
                 let target = format!("{} to {}:{port}", text("credential"), text("host"));
                 ("credential", target, "send".to_owned())
             }
+            "container.deny" => ("containers", text("request"), "ask".to_owned()),
             "leak" => {
                 let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
                 ("credential", format!("{} to {}:{port}", text("secret"), text("host")), "send".to_owned())

@@ -20,6 +20,7 @@ use ringfence_record::Timestamp;
 use ringfence_sys::{exec, secret};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal,
     setrlimit,
@@ -27,7 +28,7 @@ use rustix::process::{
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::{aws, oauth, spiffe, ssh};
+use crate::{aws, engine, oauth, secret_service, spiffe, ssh};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,11 +61,26 @@ fn serve() -> Result<(), Errno> {
     rustix::stdio::dup2_stderr(&null)?;
     let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     exec::wipe_start();
-    let fetching = keeper::fetching(told.as_fd())?;
+    let keeper::Keeping { fetching, engine } = keeper::keeping(told.as_fd())?;
+    if engine.is_some() {
+        // What it removes at the end is there whoever is killed first: it hears of that by its sockets.
+        set_parent_process_death_signal(None)?;
+    }
     let placeholders = fetching.iter().map(|one| first(one, &variables)).collect();
     keeper::placeholders(told.as_fd(), &placeholders)?;
-    Keeper { told, asked: Arc::new(asked), fetching, variables: Arc::new(variables), seen: BTreeMap::new() }
-        .serve()
+    let mut keeper = Keeper {
+        told,
+        asked: Arc::new(asked),
+        fetching,
+        variables: Arc::new(variables),
+        seen: BTreeMap::new(),
+        made: Vec::new(),
+    };
+    let served = keeper.serve();
+    if let Some(engine) = engine.filter(|_| !keeper.made.is_empty()) {
+        engine::remove(&engine, &keeper.made);
+    }
+    served
 }
 
 /// What the task will see; a file is looked at for that, a command is not run.
@@ -73,6 +89,9 @@ fn first(one: &Fetching, variables: &BTreeMap<OsString, OsString>) -> Result<Str
         (_, SecretSource::SshAgent(name)) => return ssh::key(name, agent(variables)),
         (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
         (None, SecretSource::File(path)) => line(&file(path)?.0, one.aws)?.0,
+        (None, SecretSource::SecretService(attributes)) => {
+            line(&secret_service::fetch(attributes, variables)?, one.aws)?.0
+        }
         (None, SecretSource::Spiffe(_)) => Zeroizing::new(spiffe::LIKE.as_bytes().to_vec()),
         (None, _) if one.aws => Zeroizing::new(aws::LIKE.as_bytes().to_vec()),
         (None, _) => Zeroizing::default(),
@@ -175,10 +194,12 @@ struct Keeper {
     variables: Arc<BTreeMap<OsString, OsString>>,
     /// Files that were read, by the number of their credential.
     seen: BTreeMap<u32, (PathBuf, Version, bool)>,
+    /// Containers that the sandbox made.
+    made: Vec<String>,
 }
 
 impl Keeper {
-    fn serve(mut self) -> Result<(), Errno> {
+    fn serve(&mut self) -> Result<(), Errno> {
         let mut packet = vec![0; keeper::QUESTION];
         loop {
             let asked = Arc::clone(&self.asked);
@@ -191,17 +212,33 @@ impl Keeper {
             }
             let [supervisor, gateway] = polled.map(|polled| polled.revents());
             if supervisor.contains(PollFlags::HUP) || gateway.contains(PollFlags::HUP) {
+                // Of what was made last it is told in the queue.
+                while let Ok((length, _)) = rustix::net::recv(&asked, &mut packet, RecvFlags::DONTWAIT)
+                    && length > 0
+                {
+                    self.hear(packet.get(..length).unwrap_or_default());
+                }
                 return Ok(());
             }
             if gateway.contains(PollFlags::IN) {
-                let (length, _) = rustix::net::recv(&asked, &mut packet, rustix::net::RecvFlags::empty())?;
-                if let Some((number, question)) = packet.get(..length).and_then(<[u8]>::split_first_chunk) {
+                let (length, _) = rustix::net::recv(&asked, &mut packet, RecvFlags::empty())?;
+                let told = packet.get(..length).unwrap_or_default();
+                if !self.hear(told)
+                    && let Some((number, question)) = told.split_first_chunk()
+                {
                     self.fetch(u32::from_ne_bytes(*number), question);
                 }
             } else {
                 self.look();
             }
         }
+    }
+
+    /// Whether it is about a container that was made.
+    fn hear(&mut self, packet: &[u8]) -> bool {
+        let id = packet.strip_prefix(&keeper::CONTAINER.to_ne_bytes());
+        self.made.extend(id.and_then(|id| str::from_utf8(id).ok()).map(str::to_owned));
+        id.is_some()
     }
 
     fn fetch(&mut self, number: u32, question: &[u8]) {
@@ -220,6 +257,14 @@ impl Keeper {
                     (words.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
                 std::thread::spawn(move || {
                     let bytes = command(&words, &variables);
+                    answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
+                });
+            }
+            SecretSource::SecretService(attributes) => {
+                let (attributes, asked, variables) =
+                    (attributes.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                std::thread::spawn(move || {
+                    let bytes = secret_service::fetch(&attributes, &variables);
                     answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
                 });
             }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::keeper::{command, file, plain};
+use crate::secret_service;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -103,6 +104,7 @@ fn read(
         }
         SecretSource::File(path) => file(path).map_err(|why| format!("{source}: {why}"))?.0,
         SecretSource::Command(words) => command(words, variables)?,
+        SecretSource::SecretService(attributes) => secret_service::fetch(attributes, variables)?,
         SecretSource::SshAgent(_) | SecretSource::Oauth(_) | SecretSource::Spiffe(_) => {
             return Err("it is no plain secret".to_owned());
         }

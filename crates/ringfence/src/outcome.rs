@@ -17,11 +17,6 @@ pub(crate) struct Outcome {
     pub(crate) signal: Option<i32>,
 }
 
-/// The plan's command.
-pub(crate) fn words(plan: &Plan) -> Vec<String> {
-    plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
-}
-
 pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &Ended) -> Outcome {
     const KILLED: u8 = 128 + 9;
     let failed = |failure| Outcome { result: Err(failure), signal: None };

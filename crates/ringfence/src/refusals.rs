@@ -157,6 +157,9 @@ impl Refusals {
             Refused::Credential { name, host, port, rule, times, .. } => {
                 self.connected(format!("{port}\n{host}\n{rule}\n{name}\ncredential"), &event, *times)
             }
+            Refused::Engine { request, rule } => {
+                self.connected(format!("{request}\n{rule}\nengine"), &event, 1)
+            }
             Refused::Leak { name, way, host, port, .. } => {
                 self.connected(format!("{port}\n{host}\n{way}\n{name}\nleak"), &event, 1)
             }
@@ -219,7 +222,9 @@ impl Refusals {
                 remedy: ringfence_policy::network_remedy(host, *port, rule),
                 rule: rule.clone(),
             }),
-            Refused::Credential { .. } | Refused::Leak { .. } => secret(&refusal.what, process, program),
+            Refused::Credential { .. } | Refused::Engine { .. } | Refused::Leak { .. } => {
+                secret(&refusal.what, process, program)
+            }
             Refused::Command(command) => Some(commands::event(command, process, program)),
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
@@ -302,7 +307,7 @@ impl Refusals {
     }
 }
 
-/// What is told of credentials, and of secrets in what leaves.
+/// What is told of credentials, of a container engine, and of secrets in what leaves.
 fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
     match what {
         Refused::Credential { name, host, port, request, rule, .. } if rule.is_empty() => {
@@ -320,6 +325,16 @@ fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
             credential: name.clone(),
             host: host.clone(),
             port: *port,
+            request: request.clone(),
+            process,
+            program,
+            times: 1,
+            rule: rule.clone(),
+        }),
+        Refused::Engine { request, rule } if rule.is_empty() => {
+            Some(Event::ContainerUse { request: request.clone(), process, program, times: 1 })
+        }
+        Refused::Engine { request, rule } => Some(Event::ContainerDeny {
             request: request.clone(),
             process,
             program,
@@ -365,7 +380,7 @@ fn count(
 /// Whether it is about the network.
 fn hosts(event: &Event) -> bool {
     matches!(event, Event::NetDeny { host, .. } if !host.is_empty())
-        || matches!(event, Event::CredentialDeny { .. } | Event::Leak { .. })
+        || matches!(event, Event::CredentialDeny { .. } | Event::ContainerDeny { .. } | Event::Leak { .. })
 }
 
 /// What it was about.
@@ -387,6 +402,8 @@ fn repeated(event: &Event, again: u64) -> Option<Event> {
     | Event::NetDeny { process, times, .. }
     | Event::CredentialUse { process, times, .. }
     | Event::CredentialDeny { process, times, .. }
+    | Event::ContainerUse { process, times, .. }
+    | Event::ContainerDeny { process, times, .. }
     | Event::Leak { process, times, .. }
     | Event::SyscallDeny { process, times, .. }
     | Event::DecoyOpen { process, times, .. } = &mut event

@@ -15,9 +15,7 @@ use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
 use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
 use ringfence_policy::Policy;
-use ringfence_record::{
-    Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
-};
+use ringfence_record::{Event, Report, ReportFile, RunDir, RunRecord, State, Status, Writer};
 use ringfence_supervise::{Desk, Limiter, Notice, Relay, Screen, Standard};
 use rustix::io::Errno;
 
@@ -29,6 +27,7 @@ use crate::custody::Reach;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::{Fate, Settled};
+use crate::recorded::words;
 use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
@@ -170,10 +169,6 @@ fn make_plan_as(
 }
 
 /// One hash covers them all.
-fn named_source(name: &str) -> Source {
-    Source { name: name.to_owned(), sha256: String::new() }
-}
-
 pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
     let error = Failure::new(failure.to_string());
     match failure.remedy {
@@ -469,58 +464,6 @@ impl Run {
         ringfence_confine::enclose(&enclosure).map_err(not_confined)
     }
 
-    fn describe(&self, plan: &Plan, report: &mut Report) {
-        report.run = Some(self.directory.id().to_owned());
-        report.tier = Some(plan.tier.to_owned());
-        report.degraded = outcome::degraded(plan);
-        report.mode = Some(outcome::mode(plan));
-        // It keeps the boundary as it is: told at the end, where it was not asked for quiet.
-        for degraded in plan.degraded.iter().filter(|degraded| degraded.name != VOID) {
-            terminal::error(&format!("{} {}", terminal::label("note:"), degraded.effect));
-        }
-    }
-
-    fn record(&self, plan: &Plan, started: clock::Instant) -> RunRecord {
-        RunRecord {
-            id: self.directory.id().to_owned(),
-            name: self.name.clone(),
-            started: Timestamp::now(),
-            command: outcome::words(plan),
-            identity: self.identity(),
-            workspace: plan.workspace.clone(),
-            mode: outcome::mode(plan),
-            layers: layers::describe(plan, started),
-            keep: self.fate == Fate::Keep,
-            status: Status::Running,
-            supervisor: Process::own(),
-            head: None,
-        }
-    }
-
-    /// Who is running, as the policy says.
-    fn identity(&self) -> Option<Identity> {
-        self.policy.identity.as_ref().map(|rule| Identity {
-            name: match &rule.value {
-                ringfence_policy::Identity::Name(name) | ringfence_policy::Identity::Spiffe(name) => {
-                    name.clone()
-                }
-            },
-            asserted_by: "policy".into(),
-        })
-    }
-
-    fn start_event(&self, plan: &Plan) -> Event {
-        Event::SandboxStart {
-            policy: self.policy.hash.clone(),
-            sources: self.policy.sources.iter().map(|name| named_source(name)).collect(),
-            tier: plan.tier.to_owned(),
-            command: outcome::words(plan),
-            workspace: plan.workspace.display().to_string(),
-            mode: outcome::mode(plan),
-            degraded: outcome::degraded(plan),
-        }
-    }
-
     /// Writes down how it ended. What became of its layers comes along.
     pub(crate) fn end(
         &self,
@@ -536,10 +479,10 @@ impl Run {
             failure.status() == Failure::REFUSED
                 || failure.status() == Failure::NOT_FOUND && !failure.hints().is_empty()
         };
-        let told = refusals.told(&outcome::words(plan));
+        let told = refusals.told(&words(plan));
         if let Some(failure) = outcome.result.as_ref().err().filter(refused).filter(|_| !told) {
             let event = Event::ExecDeny {
-                command: outcome::words(plan),
+                command: words(plan),
                 rule: failure.text().to_owned(),
                 remedy: failure.hints().to_vec(),
                 parent: None,

@@ -17,7 +17,7 @@ use crate::layer::Layer;
 const LARGEST: u64 = 64 << 20;
 /// The longest path of a file (PATH_MAX), and how many bytes all of them have at most: each may repeat the one before in two bytes.
 const LONGEST: usize = 4096;
-const PATHS: usize = 256 << 20;
+const PATHS: usize = 64 << 20;
 /// Remembered to be quicker, and made anew when they are not there.
 const CACHES: [&[u8]; 5] = [b"TREE", b"UNTR", b"FSMN", b"EOIE", b"IEOT"];
 

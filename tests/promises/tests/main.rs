@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod abi;
 mod agreement;
 mod asked;
 mod aws;
@@ -30,6 +31,7 @@ mod grants;
 mod init;
 mod inspection;
 mod interactive;
+mod keyring;
 mod kills;
 mod landing;
 mod landlock;

@@ -21,7 +21,8 @@ pub(super) fn check(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
         .chain(own.filter(|_| direct))
         .map(|place| place.real.as_path())
         .collect();
-    for rule in &policy.network.unix {
+    let engine = policy.containers.as_ref().map(|containers| &containers.engine);
+    for rule in policy.network.unix.iter().chain(engine) {
         let way = way(&rule.value);
         let Some(tree) = written.iter().find(|tree| way.iter().any(|place| place.starts_with(tree))) else {
             continue;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{SecretSource, plain_source};
+use crate::credential::SecretSource;
+use crate::credential::source::{Plain, plain_source};
 use crate::diagnostic::Problem;
 use crate::document::{OauthTable, PlainSource};
 use crate::path::Scope;
@@ -85,9 +86,14 @@ pub(super) fn read(at: &At<OauthTable>, scope: &Scope<'_>) -> Result<SecretSourc
     })?;
     let part = |source: &Option<At<PlainSource>>| match source {
         Some(source) => {
-            let PlainSource { env, file, command } = &source.value;
-            plain_source(source.place, (env.as_ref(), file.as_ref(), command.as_ref()), scope)
-                .map(|read| Some(Box::new(read)))
+            let PlainSource { env, file, command, secret_service } = &source.value;
+            let plain = Plain {
+                env: env.as_ref(),
+                file: file.as_ref(),
+                command: command.as_ref(),
+                service: secret_service.as_ref(),
+            };
+            plain_source(source.place, plain, scope).map(|read| Some(Box::new(read)))
         }
         None => Ok(None),
     };

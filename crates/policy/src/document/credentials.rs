@@ -1,7 +1,7 @@
 //! `[credentials.NAME]`, as it is written.
 
 use crate::document::Forms;
-use crate::reader::{At, List, table};
+use crate::reader::{At, List, Named, table};
 
 table! {
     /// A secret that the gateway holds for the task.
@@ -38,6 +38,8 @@ table! {
         file: At<String>,
         /// A command and its arguments.
         command: List<String>,
+        /// Attributes of an item in the desktop's keyring (freedesktop.org's Secret Service).
+        secret_service: Named<At<String>>,
         /// A key in the invoker's ssh agent: its fingerprint (`SHA256:..`), its comment, or the public key.
         ssh_agent: At<String>,
         /// A token of OAuth 2.0, from client credentials or in exchange for another token.
@@ -92,6 +94,8 @@ table! {
         file: At<String>,
         /// A command and its arguments.
         command: List<String>,
+        /// Attributes of an item in the desktop's keyring.
+        secret_service: Named<At<String>>,
     }
 }
 
