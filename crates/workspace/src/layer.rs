@@ -45,7 +45,11 @@ pub struct Layer {
 impl Layer {
     /// Is the directory itself a git directory?
     pub(crate) fn is_git(&self) -> bool {
-        self.name.starts_with("git")
+        Self::named_git(&self.name)
+    }
+
+    pub(crate) fn named_git(name: &str) -> bool {
+        name.starts_with("git")
     }
 }
 

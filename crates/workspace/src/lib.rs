@@ -21,6 +21,7 @@ mod danger;
 mod escape;
 mod git;
 mod hunks;
+mod index;
 mod journal;
 mod keep;
 mod layer;

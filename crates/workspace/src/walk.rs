@@ -12,6 +12,7 @@ use crate::attributes::{self, Attribute, Setting};
 use crate::beneath::{MAX_PATH, Tree, by_descriptor, look_at, names};
 use crate::change::{Change, FileType, Kind};
 use crate::content;
+use crate::index;
 use crate::layer::{Identity, Layer};
 use crate::overlay::{Marks, Upper, is_whiteout, link_target};
 use crate::refuse::{Failure, Reason, Refusal};
@@ -211,7 +212,10 @@ impl Walk<'_> {
     fn difference(&self, entry: &Entry<'_>, marks: &Marks) -> Option<Kind> {
         let old = entry.old?;
         let same = match FileType::of(old.mode) {
-            FileType::File => old.size == entry.new.size && self.same_file(&entry.path, old.size),
+            FileType::File => {
+                old.size == entry.new.size && self.same_file(&entry.path, old.size)
+                    || self.same_index(&entry.path, entry.new.size, old.size)
+            }
             FileType::Symlink => {
                 let new = self.upper.target(&entry.path);
                 let old = self.host.handle(&entry.path).and_then(link_target);
@@ -245,6 +249,16 @@ impl Walk<'_> {
     fn same_file(&self, path: &Path, size: u64) -> bool {
         let compare = || content::same(self.upper.file(path)?, self.host.file(path)?, size);
         compare().unwrap_or(false)
+    }
+
+    /// Git looked, and no more. The host's is read first, which no task has made.
+    fn same_index(&self, path: &Path, new: u64, old: u64) -> bool {
+        if !index::named_so(&self.layer.name, path) {
+            return false;
+        }
+        let Ok(Some(old)) = index::meaning_at(self.host, path, old) else { return false };
+        let new = self.upper.file(path).ok().and_then(|file| index::meaning_of(file, new));
+        new == Some(old)
     }
 
     fn add(&mut self, entry: &Entry<'_>, kind: Kind, marks: Marks) -> Result<(), Failure> {

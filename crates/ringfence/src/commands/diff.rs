@@ -69,6 +69,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) -> Result<u8, Failure> {
     review.only(&arguments.paths);
+    if review.changes().is_empty() && !arguments.json {
+        let note = terminal::label("note:");
+        terminal::error(&match arguments.paths.is_empty() {
+            true => format!("{note} nothing differs from the files here"),
+            false => format!("{note} nothing differs at these paths"),
+        });
+    }
     if arguments.git {
         commit(&review, of, arguments.json)?;
     } else if arguments.json {
