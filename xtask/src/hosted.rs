@@ -116,7 +116,7 @@ fn cold_start(binary: &Path, scratch: &Path, workspace: &Path, runs: usize) -> R
     compare("cold start of /bin/true in tier `landlock`, against sandlock", ours, theirs, runs)
 }
 
-fn peer() -> Result<PathBuf, String> {
+pub(crate) fn peer() -> Result<PathBuf, String> {
     if exists(PEER) {
         return Ok(PEER.into());
     }

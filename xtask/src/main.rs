@@ -29,7 +29,9 @@ const USAGE: &str = "usage: cargo xtask VERB
                          everything that must hold before a change lands
   attack ...             the attack table (--group, --id, --as, --jobs, --json, --control-only)
   chaos [ROUNDS]         kills at random moments, 500 without a number
-  races [ROUNDS]         programs changed while they are judged, 2500 of each of four kinds without a number
+  kills [NUMBER]         kills during apply, undo and the recovery, 1000 without a number
+  races [ROUNDS] [--tier namespace|landlock]
+                         programs changed while they are judged, 2500 of each of four kinds without a number
   sequences [NUMBER]     random file operations natively against review, apply and undo, 5000 without a number
   network                the gateway: every transport, ten thousand connections at once, Debian's tunnels
   power [POINTS]         the power cut at any point of an apply, 1000 without a number; as root, on a loop device
@@ -50,7 +52,8 @@ fn main() -> ExitCode {
         "test" => test::test(&args),
         "attack" => attack::attack(&args),
         "chaos" => suites::chaos(args.first().map_or("500", String::as_str)),
-        "races" => suites::races(args.first().map_or("2500", String::as_str)),
+        "kills" => suites::kills(args.first().map_or("1000", String::as_str)),
+        "races" => suites::races(&args),
         "sequences" => suites::sequences(args.first().map_or("5000", String::as_str)),
         "network" => suites::network(),
         "power" => suites::power(args.first().map_or("1000", String::as_str)),

@@ -1,7 +1,9 @@
-"""What the gateway costs: one server and one client, with nothing, ringfence, Squid or mitmproxy between them.
+"""What the gateway costs: one server and one client, with nothing, a bare relay, ringfence, Squid or mitmproxy between them.
 
-`serve` outside; `measure PORT [PROXY]` prints a line of JSON; `compare` runs the ways in turns and prints them all.
+`serve` outside, which relays at BARE too; `measure PORT [PROXY]` prints a line of JSON, PROXY is a port of CONNECT or `bare`;
+`compare` runs the ways in turns and prints them all.
 """
+import fcntl
 import json
 import os
 import socket
@@ -13,7 +15,7 @@ import threading
 import time
 
 HOST, NAME = "203.0.113.10", "allowed.example"
-PLAIN, TLS = 7200, 7443
+PLAIN, TLS, BARE = 7200, 7443, 7300
 BULK, CONNECTIONS, REQUESTS = 256 << 20, 100, 400
 SECRET = "ghp_Zq8mT4vKx2LwP9nRb7JdYc5HsGf3AeUi1Qo6"
 
@@ -48,19 +50,53 @@ def serve():
             threading.Thread(target=talk, args=(server.accept()[0], secure), daemon=True).start()
 
     threading.Thread(target=listen, args=(PLAIN, False), daemon=True).start()
+    threading.Thread(target=bare, daemon=True).start()
     listen(TLS, True)
 
 
+def bare():
+    """What any process between two others costs here: it decides nothing, and the kernel moves the bytes."""
+
+    def move(one, other):
+        read, write = os.pipe()
+        try:
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 1 << 20)
+            while left := os.splice(one.fileno(), write, 1 << 20):
+                while left:
+                    left -= os.splice(read, other.fileno(), left)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        finally:
+            os.close(read)
+            os.close(write)
+
+    def talk(stream):
+        with stream, socket.create_connection((HOST, PLAIN)) as up:
+            for one in (stream, up):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            back = threading.Thread(target=move, args=(up, stream), daemon=True)
+            back.start()
+            move(stream, up)
+            back.join()
+
+    server = socket.create_server(("127.0.0.1", BARE), backlog=512)
+    while True:
+        threading.Thread(target=talk, args=(server.accept()[0],), daemon=True).start()
+
+
 def measure(port, proxy):
-    """MiB a second of one long answer; microseconds to a new connection's answer, and to an answer on one that is kept."""
+    """MiB a second of one long answer; microseconds to a new connection's answer, to an answer on one that is kept, and to an address."""
     context = ssl.create_default_context() if port == TLS else None
     secret = f"Authorization: Bearer {os.environ['TOK']}\r\n" if "TOK" in os.environ else ""
     request = f"GET /%d HTTP/1.1\r\nHost: {NAME}:{port}\r\n{secret}\r\n"
 
+    address = proxy or socket.getaddrinfo(NAME, port, type=socket.SOCK_STREAM)[0][4]
+
     def connect():
-        stream = socket.create_connection(proxy or (NAME, port), 20)
+        stream = socket.create_connection(address[:2], 20)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if proxy:
+        if proxy and proxy[1] != BARE:
             stream.sendall(f"CONNECT {NAME}:{port} HTTP/1.1\r\nHost: {NAME}:{port}\r\n\r\n".encode())
             said = b""
             while b"\r\n\r\n" not in said:
@@ -82,7 +118,12 @@ def measure(port, proxy):
         while got < size:
             got += stream.recv_into(buffer)
 
-    new, kept = [], []
+    new, kept, named = [], [], []
+    if not proxy:
+        for _ in range(CONNECTIONS):
+            begun = time.perf_counter()
+            socket.getaddrinfo(NAME, port, type=socket.SOCK_STREAM)
+            named.append(time.perf_counter() - begun)
     for _ in range(CONNECTIONS):
         begun = time.perf_counter()
         with connect() as stream:
@@ -96,7 +137,8 @@ def measure(port, proxy):
         begun = time.perf_counter()
         ask(stream, BULK)
         rate = BULK / (1 << 20) / (time.perf_counter() - begun)
-    print(json.dumps({"rate": rate, "new": statistics.median(new) * 1e6, "kept": statistics.median(kept) * 1e6}))
+    micro = {"new": new, "kept": kept, "name": named or [0]}
+    print(json.dumps({"rate": rate, **{what: statistics.median(times) * 1e6 for what, times in micro.items()}}))
 
 
 def ways(base):
@@ -118,6 +160,7 @@ def ways(base):
 
     found = [
         ("plain: nothing between", *outside(PLAIN)),
+        ("plain: bare relay", *outside(PLAIN, f"127.0.0.1:{BARE}")),
         ("plain: ringfence", *inside(PLAIN, "plain", f'"{NAME}:{PLAIN}"')),
         ("TLS: nothing between", *outside(TLS)),
         ("TLS: ringfence", *inside(TLS, "spliced", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls" }}')),
@@ -127,7 +170,7 @@ def ways(base):
     secret = f'[credentials.own]\nsource = {{ env = "MY_TOKEN" }}\nhosts = ["{NAME}:{TLS}"]\nexpose = {{ env = "TOK" }}\n'
     found.append(("TLS, a secret put on: ringfence", *inside(TLS, "injected", rule, secret)))
     if os.environ.get("SQUID"):
-        found.insert(2, ("plain: Squid, CONNECT", *outside(PLAIN, "127.0.0.1:3128")))
+        found.insert(3, ("plain: Squid, CONNECT", *outside(PLAIN, "127.0.0.1:3128")))
         found.append(("TLS: Squid, CONNECT", *outside(TLS, "127.0.0.1:3128")))
     if os.environ.get("MITMPROXY"):
         found.append(("TLS, looked into: mitmproxy", *outside(TLS, "127.0.0.1:3129", {"SSL_CERT_FILE": f"{base}/mitm/mitmproxy-ca-cert.pem"})))

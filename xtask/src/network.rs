@@ -1,4 +1,4 @@
-//! `cargo xtask bench --network`: what the gateway costs, beside Squid and mitmproxy, each doing the same job in the same world.
+//! `cargo xtask bench --network`: what the gateway costs, beside a bare relay, Squid and mitmproxy, each doing the same job in the same world.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,14 @@ const SQUID: [&str; 8] = [
 ];
 
 /// What is promised: one way against another, of the rate at least, or of the microseconds added at most.
-const TARGETS: [(&str, &str, &str, f64); 7] = [
+const TARGETS: [(&str, &str, &str, f64); 10] = [
     ("plain: ringfence", "plain: nothing between", "rate", 0.9),
+    // What no process in between can go below.
+    ("plain: ringfence", "plain: bare relay", "rate", 0.9),
+    ("plain: ringfence", "plain: bare relay", "new", 100.0),
+    ("plain: ringfence", "plain: bare relay", "kept", 50.0),
     ("TLS: ringfence", "TLS: nothing between", "rate", 0.9),
-    ("TLS, looked into: ringfence", "TLS: nothing between", "rate", 0.6),
+    ("TLS, looked into: ringfence", "TLS: ringfence", "rate", 0.6),
     ("plain: ringfence", "plain: nothing between", "new", 100.0),
     ("TLS, looked into: ringfence", "TLS: nothing between", "new", 300.0),
     ("TLS, looked into: ringfence", "TLS: nothing between", "kept", 50.0),
@@ -65,16 +69,17 @@ pub(crate) fn network(binary: &Path, scratch: &Path, rounds: usize, json: bool) 
         return Ok(());
     }
     println!(
-        "the gateway, medians of {rounds} runs in turns\n{:>10} {:>14} {:>12}",
-        "MiB/s", "new, us", "kept, us"
+        "the gateway, medians of {rounds} runs in turns\n{:>10} {:>10} {:>10} {:>10}",
+        "MiB/s", "new, us", "kept, us", "name, us"
     );
     let number = |way: &str, what: &str| found[way][what].as_f64().unwrap_or(f64::NAN);
     for way in found.as_object().into_iter().flat_map(|ways| ways.keys()) {
         println!(
-            "{:>10.0} {:>14.0} {:>12.0}  {way}",
+            "{:>10.0} {:>10.0} {:>10.0} {:>10.0}  {way}",
             number(way, "rate"),
             number(way, "new"),
-            number(way, "kept")
+            number(way, "kept"),
+            number(way, "name")
         );
     }
     for (way, against, what, wanted) in TARGETS {
@@ -85,7 +90,7 @@ pub(crate) fn network(binary: &Path, scratch: &Path, rounds: usize, json: bool) 
             (own - other, own - other <= wanted, "us added; target: at most")
         };
         let missed = if held { "" } else { ", missed" };
-        println!("{way}, {what}: {seen:.2} {words} {wanted}{missed}");
+        println!("{way}, {what}: {seen:.2} {words} {wanted}, against {against}{missed}");
     }
     Ok(())
 }

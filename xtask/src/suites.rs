@@ -47,7 +47,8 @@ pub(crate) fn as_caller(all: bool) -> Result<Count, String> {
     let leaves = || ONCE.iter().filter(|_| !all);
     if exists("cargo-nextest") {
         command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--color=never"]);
-        let left: Vec<String> = leaves().map(|name| format!("not test(/{name}$/)")).collect();
+        let pure = PURE.iter().filter(|_| !all).map(|package| format!("not package({package})"));
+        let left: Vec<String> = leaves().map(|name| format!("not test(/{name}$/)")).chain(pure).collect();
         if !left.is_empty() {
             command.args(["-E", &left.join(" and ")]);
         }
@@ -58,14 +59,28 @@ pub(crate) fn as_caller(all: bool) -> Result<Count, String> {
     counted(&mut command)
 }
 
-/// What takes long: where the suite is run as root and as an ordinary user, its short form runs it as the latter alone.
-const ONCE: [&str; 5] = [
+/// What takes long and asks the kernel for nothing that root has more of: where the suite is run as root and as an ordinary user,
+/// its short form runs it as the latter alone.
+const ONCE: [&str; 14] = [
     "configure_make_and_make_check",
     "configure_and_make_are_not_disturbed",
     "everything_once_more_as_an_unprivileged_user",
     "captures::editors_and_pagers",
     "a_tree_deeper_than_any_path_is_shown_and_refused",
+    "hostile_contents_neither_act_nor_take_for_ever",
+    "killed_at_any_step_an_undo_is_all_or_nothing",
+    "nothing_is_undone_over_later_work",
+    "thousands_of_files_land",
+    "no_entry_gets_a_shell",
+    "the_same_requests_have_the_same_answers",
+    "each_way_that_is_promised_is_stopped",
+    "official_clients_stream_with_placeholders",
+    "no_tunnel_comes_up",
 ];
+
+/// What runs alike whoever runs it.
+const PURE: [&str; 5] =
+    ["ringfence-inspect", "ringfence-leaks", "ringfence-plan", "ringfence-policy", "ringfence-terminal"];
 
 /// What is the same in tier `landlock`; the rest is of mounts, or of paths that a copy does not keep.
 const SAME: [&str; 10] = [
@@ -118,6 +133,14 @@ pub(crate) fn chaos(rounds: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_CHAOS", rounds).env("RINGFENCE_MANY", "1000")).map(|()| ExitCode::SUCCESS)
 }
 
+/// The long form of the kills during `apply`, `undo` and the recovery.
+pub(crate) fn kills(number: &str) -> Result<ExitCode, String> {
+    run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
+    let mut command = cargo();
+    command.args(["test", "--locked", "-p", "ringfence-promises", "--", "--nocapture", "kills::"]);
+    run(command.env("RINGFENCE_KILLS", number)).map(|()| ExitCode::SUCCESS)
+}
+
 /// The long form of the random sequences of file operations.
 pub(crate) fn sequences(number: &str) -> Result<ExitCode, String> {
     let mut command = cargo();
@@ -132,11 +155,21 @@ pub(crate) fn power(points: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_TEST_POINTS", points)).map(|()| ExitCode::SUCCESS)
 }
 
-/// The long form of the races between a program's judgement and its start: so many of each of the four kinds.
-pub(crate) fn races(rounds: &str) -> Result<ExitCode, String> {
+/// The long form of the races between a program's judgement and its start: so many of each of the four kinds, in one tier or both.
+pub(crate) fn races(args: &[String]) -> Result<ExitCode, String> {
+    let (mut rounds, mut names) = ("2500", vec!["commands::races", "commands_landlock::races"]);
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        match (arg, if arg == "--tier" { args.next() } else { None }) {
+            ("--tier", Some("namespace")) => names.truncate(1),
+            ("--tier", Some("landlock")) => drop(names.drain(..1)),
+            (number, None) if number.parse::<u32>().is_ok() => rounds = number,
+            _ => return Err("usage: cargo xtask races [ROUNDS] [--tier namespace|landlock]".to_owned()),
+        }
+    }
     run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;
     let mut command = cargo();
-    command.args(["test", "--locked", "-p", "ringfence-promises", "races", "--", "--nocapture"]);
+    command.args(["test", "--locked", "-p", "ringfence-promises", "--", "--nocapture"]).args(names);
     run(command.env("RINGFENCE_RACES", rounds)).map(|()| ExitCode::SUCCESS)
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::hosted::peer;
+
 /// Files of a directory.
 const FAN: usize = 500;
 /// Bytes of a file, so that 100,000 of them are 1 GB; of more files, fewer each.
@@ -32,6 +34,15 @@ pub(crate) fn trees(binary: &Path, scratch: &Path, files: usize) -> Result<(), S
         command.env("GIT_COMMITTER_NAME", "x").env("GIT_COMMITTER_EMAIL", "x@example.org");
         command
     };
+    // Its copy-on-write of the working directory: where the task's process opens files, the supervisor opens copies.
+    let peer = peer()?;
+    let theirs = |action: &str, script: &str| {
+        let mut command = Command::new(&peer);
+        command.args(["run", "-r", "/usr", "-r", "/lib", "-r", "/lib64", "-r", "/bin", "-r", "/etc"]);
+        command.arg("--workdir").arg(&workspace).arg("--fs-storage").arg(scratch.join("peer"));
+        command.args(["--on-exit", action, "--", "sh", "-c", script]).current_dir(&workspace);
+        command
+    };
     let preset = ["--preset", "default"];
     let run =
         |script: &'static str| ringfence(&[&["run"], &preset[..], &["--", "sh", "-c", script]].concat());
@@ -49,6 +60,9 @@ pub(crate) fn trees(binary: &Path, scratch: &Path, files: usize) -> Result<(), S
         ("fork", ringfence(&["fork", "big", "second", "--from", "one"])),
         ("stop", ringfence(&["stop", "second"])),
         ("stop", ringfence(&["stop", "big"])),
+        ("sandlock, thrown away: nothing", theirs("abort", "true")),
+        ("sandlock, thrown away: change 10 files", theirs("abort", CHANGE)),
+        ("sandlock, committed: change 10 files", theirs("commit", CHANGE)),
         ("cp -a --reflink=auto", shell("cp -a --reflink=auto . ../copy")),
         ("git init, add, commit", shell("git init -q . && git add -A && git commit -qm all")),
         ("git worktree add", shell("git worktree add -q ../worktree")),

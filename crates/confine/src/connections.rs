@@ -25,7 +25,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
-use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees};
+use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees, traced};
 use crate::proc;
 use crate::reach::{self, Reach};
 use crate::report::{Purpose, Refusal, Refused};
@@ -127,6 +127,9 @@ impl Connections {
         if let Some(judge) = own.hosted.as_ref().filter(|_| Trees::maps(&call)) {
             return self.map(&call, judge.code().foreign(&call), calls);
         }
+        if own.hosted.as_ref().is_some_and(|judge| judge.debug) && traced::opens(call.number) {
+            return self.open(&call, calls);
+        }
         if let Some(judge) = own.hosted.as_ref().filter(|_| Judge::makes(call.number)) {
             return self.change(&call, judge, calls);
         }
@@ -172,13 +175,14 @@ impl Connections {
         }
     }
 
-    /// A call that maps a file as code: it goes on, or fails as on a mount that is noexec (mmap(2)).
+    /// A call that makes a file code: it goes on, or fails as on a mount that is noexec (mmap(2), mprotect(2)).
     fn map(&mut self, call: &Notification, foreign: Option<PathBuf>, calls: &mut Ledger) -> Option<Refusal> {
         let Some(path) = foreign else {
             let _ = seccomp::proceed(self.listener.as_fd(), call.id);
             return None;
         };
-        self.tell(call, path, Purpose::Map, calls)
+        let errno = if i64::from(call.number) == libc::SYS_mmap { Errno::PERM } else { Errno::ACCESS };
+        self.tell(call, path, (Purpose::Map, errno), calls)
     }
 
     /// A call on a file fails, and is told of once for each program.
@@ -186,7 +190,7 @@ impl Connections {
         &mut self,
         call: &Notification,
         path: PathBuf,
-        purpose: Purpose,
+        (purpose, errno): (Purpose, Errno),
         calls: &mut Ledger,
     ) -> Option<Refusal> {
         let process = group(call.thread).unwrap_or(call.thread);
@@ -194,10 +198,10 @@ impl Connections {
         let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), program.as_bytes()];
         if let First::New(number) = calls.note(&what) {
             let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
-            self.unwritten.insert(number, (call.id, Fate::Fails(Errno::PERM)));
+            self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program, what });
         }
-        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::PERM));
+        let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
         None
     }
 
@@ -212,11 +216,24 @@ impl Connections {
                     libc::SYS_inotify_add_watch => Purpose::Read,
                     _ => Purpose::Write,
                 };
-                return self.tell(call, path, purpose, calls);
+                return self.tell(call, path, (purpose, Errno::PERM), calls);
             }
             Err(errno) => Err(errno),
         };
         let _ = seccomp::answer(self.listener.as_fd(), call.id, outcome);
+        None
+    }
+
+    /// An open that may be a debugger's; every other one is the kernel's to judge.
+    fn open(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
+        if syscalls::sets_id(call.number, &call.arguments) {
+            return self.refuse(call, calls);
+        }
+        let listener = self.listener.as_fd();
+        let _ = match traced::opened(call) {
+            Some((file, cloexec)) => seccomp::answer_with(listener, call.id, file.as_fd(), cloexec),
+            None => seccomp::proceed(listener, call.id),
+        };
         None
     }
 

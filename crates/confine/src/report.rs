@@ -14,6 +14,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::query::Query;
+
 /// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
 const SIZE: usize = 16;
 /// Bytes of a name behind one: a whole path (PATH_MAX), or a path below a working directory.
@@ -221,7 +223,7 @@ impl Purpose {
 }
 
 /// Bytes behind the numbers of a message: three names, or so many counts.
-const LONGEST: usize = 3 * NAME + 64;
+pub(crate) const LONGEST: usize = 3 * NAME + 64;
 
 /// What is said. `job` is the number a command was started under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -317,6 +319,8 @@ pub enum Message {
         /// In words, or as JSON.
         text: String,
     },
+    /// What the owner is to be asked next, or that nothing is. A keeper alone says this, to clients that have a terminal.
+    Question(Option<Query>),
     /// Nothing runs in the sandbox, or something does.
     Quiet {
         /// Nothing.
@@ -422,6 +426,7 @@ impl Message {
             Self::Shown => ([16, 0, 0, 0], None),
             Self::Quiet { yes } => ([19, u32::from(*yes), 0, 0], None),
             Self::Renewed => ([20, 0, 0, 0], None),
+            Self::Question(query) => ([22, 0, 0, 0], postcard::to_stdvec(query).ok()),
             Self::Answer { done, text } => {
                 let text = text.as_bytes();
                 ([17, u32::from(*done), 0, 0], Some(text.get(..2 * NAME).unwrap_or(text).to_vec()))
@@ -470,6 +475,7 @@ impl Message {
             19 => Self::Quiet { yes: job != 0 },
             20 => Self::Renewed,
             21 => Self::Unnamed { mebibytes: value, whole: job != 0 },
+            22 => Self::Question(postcard::from_bytes(behind).ok()?),
             _ => return None,
         })
     }
@@ -553,6 +559,7 @@ mod tests {
             Message::Shown,
             Message::Quiet { yes: true },
             Message::Renewed,
+            Message::Question(None),
             Message::Answer { done: true, text: "so it is".into() },
             Message::Refused(Refusal {
                 number: 7,

@@ -11,6 +11,9 @@ use ringfence_sys::secret::wipe;
 
 use crate::credentials::Credentials;
 
+/// Fewer bytes that a secret may go on from are not held back.
+const FEWEST: usize = 6;
+
 /// It, of one sandbox.
 pub(crate) struct Guard {
     pub(crate) action: Leaks,
@@ -130,12 +133,11 @@ impl Watched {
     }
 
     pub(crate) fn end(&mut self) -> Option<Hit> {
-        self.stream.end()
+        self.stream.end(&self.scanner)
     }
 
     /// How many of the last bytes may go on to be a secret, if they are many.
     pub(crate) fn open(&self) -> usize {
-        let open = self.stream.open(&self.scanner);
-        if open >= 6 { open } else { 0 }
+        self.stream.open(&self.scanner, FEWEST)
     }
 }

@@ -1,13 +1,13 @@
 //! Tier `landlock`: init says where each connection goes, since the task's sockets lead to the gateway's listeners alone.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringfence_confine::gateway::{Way, next_way};
 use rustix::io::Errno;
@@ -22,11 +22,17 @@ use crate::{Gateway, dns};
 const MOST_ASKERS: usize = 512;
 /// A connection that nothing is said of for so long is none of the task's.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What nobody has taken for so long was given up before it came: its number may come again, from elsewhere on the host.
+const KEPT: Duration = Duration::from_secs(60);
+/// How many are known when it is looked which of them are old.
+const FEW: usize = 256;
 
 /// What init has said of connections that were not taken yet, by the task's side of them.
 #[derive(Debug, Default)]
 pub(crate) struct Ways {
-    asked: RefCell<HashMap<SocketAddr, SocketAddr>>,
+    asked: RefCell<HashMap<SocketAddr, (SocketAddr, Instant)>>,
+    /// How many are known when it is looked next.
+    most: Cell<usize>,
     news: Notify,
 }
 
@@ -36,13 +42,24 @@ impl Ways {
         let told = async {
             loop {
                 let news = self.news.notified();
-                if let Some(asked) = self.asked.borrow_mut().remove(&from) {
+                let known = self.asked.borrow_mut().remove(&from);
+                if let Some((asked, _)) = known.filter(|(_, since)| since.elapsed() < KEPT) {
                     return asked;
                 }
                 news.await;
             }
         };
         timeout(PATIENCE, told).await.ok()
+    }
+
+    fn tell(&self, from: SocketAddr, asked: SocketAddr) {
+        let mut known = self.asked.borrow_mut();
+        if known.len() >= self.most.get().max(FEW) {
+            known.retain(|_, (_, since)| since.elapsed() < KEPT);
+            self.most.set(2 * known.len());
+        }
+        known.insert(from, (asked, Instant::now()));
+        self.news.notify_waiters();
     }
 }
 
@@ -59,8 +76,7 @@ pub(crate) async fn listen(gateway: Rc<Gateway>, ways: OwnedFd) {
         match heard {
             Ok((Way::Connection { from, asked }, _)) => {
                 if let Some(ways) = &gateway.ways {
-                    ways.asked.borrow_mut().insert(from, asked);
-                    ways.news.notify_waiters();
+                    ways.tell(from, asked);
                 }
             }
             Ok((Way::Asker { source }, Some(socket))) => {
@@ -81,5 +97,35 @@ pub(crate) async fn listen(gateway: Rc<Gateway>, ways: OwnedFd) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::INTR) => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
+    }
+
+    #[test]
+    fn what_was_given_up_is_forgotten() {
+        let ways = Ways::default();
+        let old = Instant::now().checked_sub(KEPT).unwrap();
+        let taken = |port| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime
+                .block_on(async { timeout(Duration::from_millis(5), ways.asked(address(port))).await.ok()? })
+        };
+        ways.tell(address(1), address(443));
+        assert_eq!(taken(1), Some(address(443)));
+        assert_eq!(taken(1), None);
+        ways.asked.borrow_mut().insert(address(2), (address(443), old));
+        assert_eq!(taken(2), None);
+        ways.asked.borrow_mut().extend((10..1000).map(|port| (address(port), (address(443), old))));
+        ways.tell(address(3), address(443));
+        assert_eq!(ways.asked.borrow().len(), 1);
     }
 }

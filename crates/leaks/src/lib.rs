@@ -2,11 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod beginnings;
 mod encodings;
 mod formats;
+mod loose;
 mod placeholder;
 mod random;
 mod scan;
+mod texts;
 
 pub use formats::{Format, formats};
 pub use placeholder::placeholder;

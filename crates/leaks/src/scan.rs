@@ -1,25 +1,13 @@
-//! The scanner: one automaton for all that is looked for, walked twice over a stream, as it is and with its escapes taken away, in memory that
-//! does not grow with the stream.
+//! The scanner: all secrets at once by samples, well-known forms by their beginnings, over a stream as it is and with its escapes taken
+//! away, in memory that does not grow with the stream.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
-use aho_corasick::automaton::Automaton;
-use aho_corasick::automaton::StateID;
-use aho_corasick::dfa::DFA;
-use aho_corasick::{Anchored, MatchKind};
-
+use crate::beginnings::{Beginnings, Stands};
 use crate::encodings::ways;
-use crate::formats::{Format, formats};
-
-/// Bytes that are remembered of a stream, to tell what stands before a beginning.
-const REMEMBERED: usize = 64;
-/// Bytes whose escapes are taken away at one time.
-const PIECE: usize = 1024;
-/// Beginnings whose ends are awaited at one time.
-const AWAITED: usize = 8;
-/// Fewer letters than this that differ are no secret, but an example.
-const DIFFERENT: usize = 9;
+use crate::loose::{Escape, Left, PIECE};
+use crate::texts::Texts;
 
 /// A secret of this run.
 pub struct Known {
@@ -44,26 +32,20 @@ pub struct Hit {
     pub way: &'static str,
 }
 
-enum Pattern {
-    /// Of the secret of this number, written this way.
-    Secret(usize, &'static str),
-    /// The beginning of this length of a form.
-    Beginning(&'static Format, &'static str),
-}
-
 /// All that is looked for.
 pub struct Scanner {
-    automaton: DFA,
-    start: StateID,
-    patterns: Vec<Pattern>,
+    texts: Texts,
+    /// Of each text, whose it is and how it is written.
+    owners: Vec<(usize, &'static str)>,
     names: Vec<String>,
-    /// How much of a pattern a state stands for.
-    depths: HashMap<StateID, usize>,
+    forms: Option<&'static Beginnings>,
+    /// Bytes that must be there together to tell whether something is one.
+    reach: usize,
 }
 
 impl fmt::Debug for Scanner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Scanner").field("patterns", &self.patterns.len()).finish_non_exhaustive()
+        formatter.debug_struct("Scanner").field("texts", &self.owners.len()).finish_non_exhaustive()
     }
 }
 
@@ -71,49 +53,60 @@ impl Scanner {
     /// For these secrets, and the well-known forms where `forms` is set. `None`: nothing to look for, or too much.
     #[must_use]
     pub fn new(known: &[Known], forms: bool) -> Option<Self> {
-        let (mut texts, mut patterns) = (Vec::new(), Vec::new());
+        let (mut texts, mut owners) = (Vec::new(), Vec::new());
         for (number, known) in known.iter().enumerate() {
             for (way, text) in ways(&known.value) {
                 texts.push(text);
-                patterns.push(Pattern::Secret(number, way));
+                owners.push((number, way));
             }
         }
-        for format in formats().iter().filter(|_| forms) {
-            for prefix in &format.prefixes {
-                texts.push(prefix.as_bytes().to_vec());
-                patterns.push(Pattern::Beginning(format, prefix));
-            }
-        }
-        if texts.is_empty() {
+        let forms = if forms { Some(Beginnings::get()?) } else { None };
+        if texts.is_empty() && forms.is_none() {
             return None;
         }
-        let automaton =
-            DFA::builder().match_kind(MatchKind::Standard).ascii_case_insensitive(true).build(&texts).ok()?;
-        let start = automaton.start_state(Anchored::No).ok()?;
-        let mut depths = HashMap::new();
-        for text in &texts {
-            let mut state = start;
-            for (depth, byte) in (1..).zip(text) {
-                state = automaton.next_state(Anchored::No, state, *byte);
-                depths.insert(state, depth);
-            }
-        }
+        let reach = texts.iter().map(Vec::len).chain(forms.map(Beginnings::reach)).max().unwrap_or_default();
         let names = known.iter().map(|known| known.name.clone()).collect();
-        Some(Self { automaton, start, patterns, names, depths })
+        Some(Self { texts: Texts::new(texts)?, owners, names, forms, reach })
     }
 
     /// The beginning of a stream.
     #[must_use]
     pub fn begin(&self) -> Stream {
-        let walk = || Walk { state: self.start, last: Vec::new(), awaited: Vec::new() };
-        Stream { plain: walk(), loose: walk(), escape: Escape::None }
+        Stream { plain: Walk::default(), loose: Walk::default(), escape: Escape::None }
     }
 
     /// A text that is there as a whole.
     #[must_use]
     pub fn whole(&self, text: &[u8]) -> Option<Hit> {
         let mut stream = self.begin();
-        stream.push(self, text).or_else(|| stream.end())
+        stream.push(self, text).or_else(|| stream.end(self))
+    }
+
+    /// What secret is in these bytes, and ends behind `from`.
+    fn secret(&self, bytes: &[u8], from: usize) -> Option<Hit> {
+        let mut hit = None;
+        self.texts.find(bytes, |text, _, end| {
+            if hit.is_none() && end > from {
+                hit = self
+                    .owners
+                    .get(text)
+                    .and_then(|(number, way)| Some(Hit { name: self.names.get(*number)?.clone(), way }));
+            }
+        });
+        hit
+    }
+
+    /// What form begins in this range, and whether one may. `last`: nothing follows these bytes.
+    fn form(&self, bytes: &[u8], range: Range<usize>, last: bool) -> (Option<Hit>, bool) {
+        let (mut hit, mut begun) = (None, false);
+        let Some(forms) = self.forms else { return (hit, begun) };
+        forms.find(bytes, range, |at| {
+            begun = true;
+            if let (None, (name, Stands::Whole(_))) = (&hit, forms.stands(bytes, at, last)) {
+                hit = Some(Hit { name: name.to_owned(), way: "form" });
+            }
+        });
+        (hit, begun)
     }
 }
 
@@ -125,204 +118,92 @@ pub struct Stream {
     escape: Escape,
 }
 
-#[derive(Clone, Debug)]
+/// A walk over a stream, or over what is left of it.
+#[derive(Clone, Debug, Default)]
 struct Walk {
-    state: StateID,
-    /// The end of what was walked over.
-    last: Vec<u8>,
-    /// Forms whose beginning was there.
-    awaited: Vec<Awaited>,
-}
-
-#[derive(Clone, Debug)]
-struct Awaited {
-    format: &'static Format,
-    letters: usize,
-    /// Which bytes were there, a bit each.
-    seen: [u64; 4],
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Escape {
-    None,
-    /// Behind `%` or `\x`, with the first digit.
-    Percent(Option<u8>),
-    Backslash,
-    /// Behind `\u`: how many digits, and their value.
-    Unicode(u8, u16),
+    /// The end of what came, in which something may begin.
+    end: Vec<u8>,
+    /// Something came before that.
+    more: bool,
 }
 
 impl Stream {
     /// The next part: what was found first.
     pub fn push(&mut self, scanner: &Scanner, part: &[u8]) -> Option<Hit> {
-        if let Some(hit) = self.plain.run(scanner, part) {
-            return Some(hit);
-        }
-        let mut loose = [0; PIECE];
+        let (mut hit, mut left) = (None, Left::new());
         for piece in part.chunks(PIECE) {
-            let mut length = 0;
-            for byte in piece {
-                let out = match self.escape {
-                    Escape::None if !odd(*byte) => Some(*byte),
-                    escape => {
-                        let (next, out) = escape.step(*byte);
-                        self.escape = next;
-                        // What an escape stands for may be taken away as well.
-                        out.filter(|byte| !between(*byte))
-                    }
-                };
-                if let (Some(byte), Some(place)) = (out, loose.get_mut(length)) {
-                    *place = byte;
-                    length += 1;
-                }
-            }
-            let hit = loose.get(..length).and_then(|piece| self.loose.run(scanner, piece));
-            if hit.is_some() {
-                return hit;
-            }
+            let (found, begun) = self.plain.push(scanner, piece, Near::All);
+            hit = hit.or(found);
+            self.escape.loosen(piece, &mut left);
+            // Letters that are further apart than in plain text belong to what begins there, or at an escape.
+            let near = match begun {
+                // Nothing was taken away, and nothing stands for something else: all was seen.
+                _ if left.length == piece.len() => Near::Seen,
+                true => Near::All,
+                false => Near::These(&left.near),
+            };
+            let (found, _) =
+                self.loose.push(scanner, left.bytes.get(..left.length).unwrap_or_default(), near);
+            hit = hit.or(found);
         }
-        None
+        hit
     }
 
-    /// How many of the last bytes may be the beginning of a secret.
+    /// How many of the last bytes may be the beginning of a secret, from so many on.
     #[must_use]
-    pub fn open(&self, scanner: &Scanner) -> usize {
-        let forms = self.plain.awaited.iter().map(|one| one.letters + REMEMBERED).max();
-        scanner.depths.get(&self.plain.state).copied().max(forms).unwrap_or(0)
+    pub fn open(&self, scanner: &Scanner, least: usize) -> usize {
+        let forms = scanner.forms.map_or(0, |forms| forms.open(&self.plain.end, least));
+        scanner.texts.open(&self.plain.end, least).max(forms)
     }
 
     /// The end of the stream: a form may end with it.
-    pub fn end(&mut self) -> Option<Hit> {
-        [&mut self.plain, &mut self.loose]
-            .into_iter()
-            .find_map(|walk| walk.awaited.iter().find_map(Awaited::whole))
+    pub fn end(&mut self, scanner: &Scanner) -> Option<Hit> {
+        [&self.plain, &self.loose].into_iter().find_map(|walk| {
+            let range = usize::from(walk.more)..walk.end.len();
+            scanner.form(&walk.end, range, true).0
+        })
     }
 }
 
-/// Is it the beginning of an escape, or what is taken away?
-#[inline]
-fn odd(byte: u8) -> bool {
-    matches!(byte, b'%' | b'\\') || between(byte)
-}
-
-/// May it stand between the letters of a secret?
-#[inline]
-fn between(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r' | b'"' | b'\'' | b',')
+/// Where in a part forms may begin.
+#[derive(Clone, Copy)]
+enum Near<'a> {
+    Seen,
+    All,
+    These(&'a [Range<usize>]),
 }
 
 impl Walk {
-    fn run(&mut self, scanner: &Scanner, bytes: &[u8]) -> Option<Hit> {
-        let automaton = &scanner.automaton;
-        let mut state = self.state;
-        for (at, byte) in bytes.iter().enumerate() {
-            if !self.awaited.is_empty()
-                && let Some(hit) = self.follow(*byte)
-            {
-                return Some(hit);
+    /// What was found, and whether a form may have begun.
+    fn push(&mut self, scanner: &Scanner, part: &[u8], near: Near<'_>) -> (Option<Hit>, bool) {
+        // What begins before this part, then what begins in it: what stands before its first byte is known above alone.
+        let before = self.end.len();
+        let first = part.get(..scanner.reach).unwrap_or(part);
+        self.end.extend_from_slice(first);
+        let (form, mut begun) = scanner.form(&self.end, usize::from(self.more)..self.end.len(), false);
+        let mut hit = scanner.secret(&self.end, before).or(form);
+        if first.len() < part.len() {
+            if !matches!(near, Near::Seen) {
+                hit = hit.or_else(|| scanner.secret(part, 0));
             }
-            state = automaton.next_state(Anchored::No, state, *byte);
-            if automaton.is_special(state)
-                && automaton.is_match(state)
-                && let Some(hit) = self.matched(scanner, state, bytes.get(..=at).unwrap_or_default())
-            {
-                return Some(hit);
+            let mut look = |range: Range<usize>| {
+                let (form, some) = scanner.form(part, range.start.max(1)..range.end, false);
+                hit = hit.take().or(form);
+                begun |= some;
+            };
+            match near {
+                Near::Seen => {}
+                Near::All => look(0..part.len()),
+                Near::These(ranges) => ranges.iter().for_each(|range| look(range.clone())),
             }
+            self.end.clear();
+            self.end.extend_from_slice(part.get(part.len() - scanner.reach..).unwrap_or_default());
+            self.more = true;
+        } else if self.end.len() > scanner.reach {
+            self.end.drain(..self.end.len() - scanner.reach);
+            self.more = true;
         }
-        self.state = state;
-        let keep = bytes.len().saturating_sub(REMEMBERED);
-        self.last.extend_from_slice(bytes.get(keep..).unwrap_or_default());
-        self.last.drain(..self.last.len().saturating_sub(REMEMBERED));
-        None
-    }
-
-    #[cold]
-    fn matched(&mut self, scanner: &Scanner, state: StateID, bytes: &[u8]) -> Option<Hit> {
-        for index in 0..scanner.automaton.match_len(state) {
-            let pattern = scanner.automaton.match_pattern(state, index);
-            match scanner.patterns.get(pattern.as_usize())? {
-                Pattern::Secret(number, way) => {
-                    return Some(Hit { name: scanner.names.get(*number)?.clone(), way });
-                }
-                Pattern::Beginning(format, prefix) => {
-                    if self.awaited.len() < AWAITED && self.stands(prefix, bytes) {
-                        self.awaited.push(Awaited { format, letters: 0, seen: [0; 4] });
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// Is it written so, and does no word go on into it?
-    fn stands(&self, prefix: &str, bytes: &[u8]) -> bool {
-        let mut back = bytes.iter().rev().chain(self.last.iter().rev());
-        let same = prefix.bytes().rev().all(|own| back.next() == Some(&own));
-        same && back.next().is_none_or(|before| !before.is_ascii_alphanumeric())
-    }
-
-    fn follow(&mut self, byte: u8) -> Option<Hit> {
-        let mut hit = None;
-        self.awaited.retain_mut(|one| {
-            if one.letters < one.format.length.1.min(one.format.length.0 + 1) && one.format.follows(byte) {
-                one.letters += 1;
-                if let Some(seen) = one.seen.get_mut(usize::from(byte >> 6)) {
-                    *seen |= 1 << (byte & 63);
-                }
-                // Long enough where any number may follow.
-                let enough = one.letters > one.format.length.0;
-                if enough {
-                    hit = hit.take().or_else(|| one.whole());
-                }
-                return !enough;
-            }
-            if !one.format.follows(byte) {
-                hit = hit.take().or_else(|| one.whole());
-            }
-            false
-        });
-        hit
-    }
-}
-
-impl Awaited {
-    fn whole(&self) -> Option<Hit> {
-        let different: u32 = self.seen.iter().map(|bits| bits.count_ones()).sum();
-        let whole = self.letters >= self.format.length.0 && different as usize >= DIFFERENT;
-        whole.then(|| Hit { name: self.format.name.clone(), way: "form" })
-    }
-}
-
-impl Escape {
-    /// The next state, and the byte that comes out.
-    #[inline]
-    fn step(self, byte: u8) -> (Self, Option<u8>) {
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        match self {
-            Self::None => match byte {
-                b'%' => (Self::Percent(None), None),
-                b'\\' => (Self::Backslash, None),
-                byte => (Self::None, Some(byte)),
-            },
-            Self::Percent(None) => match digit(byte) {
-                Some(high) => (Self::Percent(Some(high)), None),
-                None => (Self::None, Some(byte)),
-            },
-            Self::Percent(Some(high)) => {
-                (Self::None, digit(byte).map_or(Some(byte), |low| Some(high << 4 | low)))
-            }
-            Self::Backslash => match byte {
-                b'u' => (Self::Unicode(0, 0), None),
-                b'x' => (Self::Percent(None), None),
-                b'n' | b'r' | b't' => (Self::None, None),
-                byte => (Self::None, Some(byte)),
-            },
-            Self::Unicode(count, value) => match digit(byte) {
-                Some(digit) if count == 3 => (Self::None, u8::try_from(value << 4 | u16::from(digit)).ok()),
-                Some(digit) => (Self::Unicode(count + 1, value << 4 | u16::from(digit)), None),
-                None => (Self::None, Some(byte)),
-            },
-        }
+        (hit, begun)
     }
 }
 
@@ -398,12 +279,30 @@ mod tests {
     }
 
     #[test]
+    fn forms_are_found_behind_escapes_and_in_lines() {
+        let scanner = Scanner::new(&[], true).unwrap();
+        let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
+        let percent: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let unicode: String = token.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+        let lines = format!("{}\r\n   {}", &token[..9], &token[9..]);
+        let listed = format!("{}\",\"{}", &token[..20], &token[20..]);
+        for text in [percent, unicode, lines, listed, token.to_owned()] {
+            let text = format!("{}={text};{}", "some text ".repeat(900), " and more".repeat(2000));
+            for size in [1, 3, 100, 9_000, 100_000] {
+                let mut stream = scanner.begin();
+                let hit = text.as_bytes().chunks(size).find_map(|part| stream.push(&scanner, part));
+                assert!(hit.is_some_and(|hit| hit.name == "GitHub token"), "{} {size}", &text[9_000..9_060]);
+            }
+        }
+    }
+
+    #[test]
     fn what_may_go_on_is_known() {
         let scanner = scanner();
         let mut stream = scanner.begin();
         assert_eq!(stream.push(&scanner, b"text Zq8mT4vK"), None);
-        assert_eq!(stream.open(&scanner), 8);
+        assert_eq!(stream.open(&scanner, 6), 8);
         assert_eq!(stream.push(&scanner, b" is not it. "), None);
-        assert_eq!(stream.open(&scanner), 0);
+        assert_eq!(stream.open(&scanner, 6), 0);
     }
 }

@@ -56,6 +56,13 @@ pub(crate) fn mapping() -> Vec<Case> {
     cases
 }
 
+/// What is there already becomes code (mprotect(2)): a file that was mapped for reading, too.
+pub(crate) fn protecting() -> Vec<Case> {
+    let mut cases = vec![bits(2, libc::PROT_EXEC as u32, libc::PROT_EXEC as u32, Verdict::Notify)];
+    cases.extend(always(Verdict::Allow));
+    cases
+}
+
 pub(crate) fn always(verdict: Verdict) -> Vec<Case> {
     vec![Case { when: vec![], verdict }]
 }
@@ -84,6 +91,8 @@ pub(crate) fn closer(name: &str) -> Option<Vec<Case>> {
             // answers, tells of the host's interfaces, addresses and neighbours (netdevice(7)).
             cases.push(bits(1, 0xfff8, 0x8900, Verdict::Allow));
             cases.push(bits(1, 0xff00, 0x8900, Verdict::Errno(libc::ENOTTY as u16)));
+            // PIDFD_GET_INFO, in each of its sizes: ids, parent and control group of any process of the host.
+            cases.push(bits(1, 0xffff, 0xff0b, Verdict::Errno(libc::ENOTTY as u16)));
             cases
         }
         _ => return None,

@@ -249,7 +249,7 @@ pub(crate) fn plan(
     }
     let directory = place.inside(&crate::directory(policy, survey, invoker, request)?, survey);
     let mut notes = survey.notes.clone();
-    notes.extend(place.notes(survey));
+    notes.extend(place.notes(policy, survey));
     Ok(Plan {
         tier: "landlock",
         groups: if invoker.uid == 0 { Vec::new() } else { invoker.groups.clone() },
@@ -421,10 +421,15 @@ impl Place {
         }
     }
 
-    fn notes(&self, survey: &Survey) -> Vec<String> {
+    fn notes(&self, policy: &Policy, survey: &Survey) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(copy) = self.copies.first() {
             notes.push(format!("the task works on a copy of the workspace at {}", copy.display()));
+            if policy.workspace.mode != Mode::Temporary {
+                notes.push(
+                    "checkpoint, rollback and fork are refused: a copy has no layers to keep or drop".into(),
+                );
+            }
         }
         if !survey.git.is_empty() {
             notes.push(

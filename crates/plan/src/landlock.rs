@@ -10,6 +10,8 @@ use crate::survey::Survey;
 use crate::temporary::{VAR_TMP, shows_var_tmp};
 use crate::{Degraded, Host, Invoker, Refused};
 
+/// The Landlock ABI that lets files go from one directory to another (Linux 5.19).
+const REFER: u32 = 2;
 /// The Landlock ABI that governs truncation (Linux 6.2).
 const TRUNCATE: u32 = 3;
 
@@ -73,10 +75,15 @@ pub(crate) fn rules(
     }
     let scoped = host.landlock >= 6;
     if host.landlock < TRUNCATE {
+        let refer = if host.landlock < REFER {
+            "; and no file can be renamed or linked from one directory to another (EXDEV): programs copy there"
+        } else {
+            ""
+        };
         degraded.push(Degraded {
             name: "landlock".into(),
             effect: format!(
-                "this kernel's Landlock (ABI {}) does not govern truncation: there the mounts alone hold files that are granted for reading",
+                "this kernel's Landlock (ABI {}) does not govern truncation: there the mounts alone hold files that are granted for reading{refer}",
                 host.landlock
             ),
         });

@@ -3,7 +3,9 @@
 //! The answers are data (`syscalls.toml`), the conditions stand in `conditions.rs`.
 
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
-use crate::conditions::{ENOSYS, TOLD, alone, always, closer, conditions, mapping, sealed_memfd, writing};
+use crate::conditions::{
+    ENOSYS, TOLD, alone, always, closer, conditions, mapping, protecting, sealed_memfd, writing,
+};
 use crate::gated;
 
 /// How a system call is answered.
@@ -91,6 +93,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
             (Answer::Allow, "clone") if variant.guarded => alone(),
             (Answer::Allow, "mmap") if variant.mapped => mapping(),
+            (Answer::Allow, "mprotect" | "pkey_mprotect") if variant.mapped => protecting(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
             (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
             (Answer::Allow, name) if variant.gated && gated::conditions(name).is_some() => {
@@ -102,6 +105,8 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, name) if variant.watch_writes && written(call.number as i32).is_some() => {
                 writing(name)
             }
+            // Init opens what debuggers read of a process in /proc.
+            (Answer::Allow, "open" | "openat") if variant.hosted && variant.debug => always(Verdict::Notify),
             (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
         },

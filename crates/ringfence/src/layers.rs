@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ringfence_plan::Plan;
 use ringfence_policy::Mode;
 use ringfence_record::{RunDir, RunRecord, State};
+use ringfence_workspace::Root;
 use rustix::fs::{
     AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, flistxattr, fstat, ioctl_getflags,
     openat, utimensat,
@@ -106,13 +107,20 @@ pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
     plan.layers
         .iter()
         .map(|layer| {
+            let found = Root::of(&layer.host).ok();
+            let bare = Root { device: layer.device, inode: layer.inode, born: None, file_system: None };
+            // What was surveyed is what the sandbox works on.
+            let root = found.filter(|found| (found.device, found.inode) == (bare.device, bare.inode));
+            let root = root.unwrap_or(bare);
             json!({
                 "name": layer.name,
                 "host": layer.host,
                 "upper": layer.directory.join("upper"),
                 "started": { "sec": started.0, "nsec": started.1 },
-                "device": layer.device,
-                "inode": layer.inode,
+                "device": root.device,
+                "inode": root.inode,
+                "born": root.born,
+                "file_system": root.file_system,
                 "protect": layer.protect,
                 "obeyed": layer.obeyed,
                 "outputs": layer.outputs,

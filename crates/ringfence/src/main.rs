@@ -4,6 +4,7 @@
 
 mod approvals;
 mod aws;
+mod branch;
 mod bus;
 mod chain;
 mod chosen;
@@ -37,6 +38,7 @@ mod oauth;
 mod outcome;
 mod points;
 mod quota;
+mod recorded;
 mod refusals;
 mod registries;
 mod run;
@@ -49,6 +51,7 @@ mod ssh;
 mod summary;
 mod terminal;
 mod trust;
+mod underway;
 
 use std::process::ExitCode;
 

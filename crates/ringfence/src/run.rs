@@ -15,9 +15,7 @@ use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
 use ringfence_limits::Group;
 use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
 use ringfence_policy::Policy;
-use ringfence_record::{
-    Event, Identity, Process, Report, ReportFile, RunDir, RunRecord, Source, State, Status, Timestamp, Writer,
-};
+use ringfence_record::{Event, Report, ReportFile, RunDir, RunRecord, State, Status, Writer};
 use ringfence_supervise::{Desk, Limiter, Notice, Relay, Screen, Standard};
 use rustix::io::Errno;
 
@@ -29,11 +27,12 @@ use crate::custody::Reach;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::layers::{Fate, Settled};
+use crate::recorded::words;
 use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
     chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, leaks, named, outcome,
-    points, snapshot, source, summary, terminal,
+    points, snapshot, source, summary, terminal, underway,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -170,10 +169,6 @@ fn make_plan_as(
 }
 
 /// One hash covers them all.
-fn named_source(name: &str) -> Source {
-    Source { name: name.to_owned(), sha256: String::new() }
-}
-
 pub(crate) fn not_confined(failure: ringfence_confine::Failure) -> Failure {
     let error = Failure::new(failure.to_string());
     match failure.remedy {
@@ -221,6 +216,7 @@ impl Run {
         // Never freed: the process ends with the run, and freeing a thousand strings would only delay that.
         let policy: &Policy = Box::leak(Box::new(source::load(arguments, &invoker)?));
         let state = State::open(&invoker.state).context("the state directory")?;
+        underway::recover(&state);
         let directory = state.new_run().context("the run's directory")?;
         Ok(Self {
             policy,
@@ -468,58 +464,6 @@ impl Run {
         ringfence_confine::enclose(&enclosure).map_err(not_confined)
     }
 
-    fn describe(&self, plan: &Plan, report: &mut Report) {
-        report.run = Some(self.directory.id().to_owned());
-        report.tier = Some(plan.tier.to_owned());
-        report.degraded = outcome::degraded(plan);
-        report.mode = Some(outcome::mode(plan));
-        // It keeps the boundary as it is: told at the end, where it was not asked for quiet.
-        for degraded in plan.degraded.iter().filter(|degraded| degraded.name != VOID) {
-            terminal::error(&format!("{} {}", terminal::label("note:"), degraded.effect));
-        }
-    }
-
-    fn record(&self, plan: &Plan, started: clock::Instant) -> RunRecord {
-        RunRecord {
-            id: self.directory.id().to_owned(),
-            name: self.name.clone(),
-            started: Timestamp::now(),
-            command: words(plan),
-            identity: self.identity(),
-            workspace: plan.workspace.clone(),
-            mode: outcome::mode(plan),
-            layers: layers::describe(plan, started),
-            keep: self.fate == Fate::Keep,
-            status: Status::Running,
-            supervisor: Process::own(),
-            head: None,
-        }
-    }
-
-    /// Who is running, as the policy says.
-    fn identity(&self) -> Option<Identity> {
-        self.policy.identity.as_ref().map(|rule| Identity {
-            name: match &rule.value {
-                ringfence_policy::Identity::Name(name) | ringfence_policy::Identity::Spiffe(name) => {
-                    name.clone()
-                }
-            },
-            asserted_by: "policy".into(),
-        })
-    }
-
-    fn start_event(&self, plan: &Plan) -> Event {
-        Event::SandboxStart {
-            policy: self.policy.hash.clone(),
-            sources: self.policy.sources.iter().map(|name| named_source(name)).collect(),
-            tier: plan.tier.to_owned(),
-            command: words(plan),
-            workspace: plan.workspace.display().to_string(),
-            mode: outcome::mode(plan),
-            degraded: outcome::degraded(plan),
-        }
-    }
-
     /// Writes down how it ended. What became of its layers comes along.
     pub(crate) fn end(
         &self,
@@ -581,10 +525,6 @@ impl Run {
         };
         Ok((outcome.result, settled))
     }
-}
-
-pub(crate) fn words(plan: &Plan) -> Vec<String> {
-    plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// The plan's command, as init is told to start it.

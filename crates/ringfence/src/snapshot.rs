@@ -1,14 +1,13 @@
 //! `workspace.snapshot`: what is there before a task works on the host's own files, so that all of it can be put back.
 
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ringfence_plan::{Invoker, Plan};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{RunDir, RunRecord};
-use ringfence_workspace::{Copied, Danger, Layer, Options, Timestamp};
+use ringfence_workspace::{Copied, Danger, Layer, Options, Refused, Root, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +23,9 @@ const TIMES: &str = "times.json";
 struct Times {
     started: Timestamp,
     ended: Option<Timestamp>,
+    /// The workspace.
+    #[serde(default)]
+    root: Option<Root>,
 }
 
 /// Where a run keeps it, if it does.
@@ -56,7 +58,8 @@ pub(crate) fn take(policy: &Policy, plan: &Plan, invoker: &Invoker, run: &Path) 
     if started.nsec < 0 {
         (started.sec, started.nsec) = (started.sec - 1, started.nsec + 1_000_000_000);
     }
-    write(&place, &Times { started, ended: None })?;
+    let root = Some(Root::of(&plan.workspace).context("the workspace")?);
+    write(&place, &Times { started, ended: None, root })?;
     let cost = before.saturating_sub(free(&place)).min(done.bytes);
     terminal::error(&format!(
         "{} {} entries are kept for `ringfence undo {}`: {} MiB in files, {} MiB of the disk, {} ms",
@@ -87,6 +90,11 @@ pub(crate) fn ended(run: &Path) -> Result<(), Failure> {
 pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer, Options)>, Failure> {
     let Some(place) = place(run.path()) else { return Ok(None) };
     let times = read(&place)?;
+    if let Some(root) = times.root {
+        let refused =
+            |refused: Refused| Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED);
+        root.must_be_at(&record.workspace).map_err(refused)?;
+    }
     let started = times.ended.unwrap_or_else(|| {
         terminal::error(&format!(
             "{} the run was interrupted: what was changed after it is not told apart, and put back too",
@@ -107,14 +115,13 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
     let host = record.workspace.clone();
     let upper =
         ringfence_workspace::reverse(&host, &place, times.started).context("comparing the workspace")?;
-    let found = std::fs::metadata(&host).context(host.display().to_string())?;
+    let root = Root::of(&host).context(host.display().to_string())?;
     let layer = Layer {
         name: "workspace".into(),
         host,
         upper,
         started,
-        device: found.dev(),
-        inode: found.ino(),
+        root,
         protect: Vec::new(),
         obeyed: Vec::new(),
         outputs: None,

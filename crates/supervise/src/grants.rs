@@ -159,10 +159,10 @@ impl<'a> Grants<'a> {
     pub(crate) fn decide(&mut self, boundary: &Boundary, path: &Path, choice: Choice) -> bool {
         match choice {
             // Several connections may wait for one answer.
-            Choice::Refuse(why) => std::iter::from_fn(|| self.questions.take(path))
+            Choice::Refuse => std::iter::from_fn(|| self.questions.take(path))
                 .collect::<Vec<_>>()
                 .into_iter()
-                .all(|question| self.decline(boundary, &question.refusal, path, why)),
+                .all(|question| self.decline(boundary, &question.refusal, path, "the owner refused it")),
             Choice::RefuseAll => {
                 self.offers = MOST_OFFERS;
                 self.questions.all().into_iter().all(|question| {
@@ -270,7 +270,7 @@ impl<'a> Grants<'a> {
         let asked: Vec<PathBuf> = self.questions.waiting().map(Path::to_owned).collect();
         for asked in asked.iter().filter(|asked| path.is_none_or(|path| *asked == path)) {
             found += 1;
-            self.decide(boundary, asked, Choice::Refuse("the owner refused it"));
+            self.decide(boundary, asked, Choice::Refuse);
             let what =
                 entry_of(asked).map_or_else(|| asked.display().to_string(), |(_, entry)| entry.to_owned());
             answer(client, true, &format!("`{what}` is refused to whoever waits for it"));

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clients;
 mod descriptors;
 mod grants;
 mod limiter;
@@ -103,6 +104,7 @@ pub fn run<'a>(
         limiter,
         tell,
         desk,
+        asked: None,
         until: None,
         blind: false,
         ended,
@@ -133,6 +135,8 @@ struct Watch<'a> {
     tell: &'a mut dyn FnMut(Notice<'_>) -> bool,
     /// Takes who wants to grant something, where the policy lets that be.
     desk: Option<Desk<'a>>,
+    /// What the keeper, another process, wants its owner to be asked.
+    asked: Option<Question>,
     /// The root's server is gone.
     blind: bool,
     /// When the sandbox is ended, whatever its command does.
@@ -283,6 +287,9 @@ impl Watch<'_> {
                 }
             }
             Some((Message::Stopped { .. }, _)) => self.stopped_by_terminal(),
+            Some((Message::Question(query), _)) => {
+                self.asked = query.filter(|_| self.boundary.asks()).map(Question::told);
+            }
             Some((Message::Ready, _)) => {}
             Some((message, _)) => self.ended.messages.push(message),
             None => return false,
@@ -339,8 +346,16 @@ impl Watch<'_> {
 
     /// Puts the next question to the owner, takes an answer. `false`: it could not be written down.
     fn question(&mut self) -> bool {
-        let (Some(desk), Some(screen)) = (&mut self.desk, &mut self.screen) else { return true };
+        let Some(screen) = &mut self.screen else { return true };
         let answered = screen.answer();
+        let Some(desk) = &mut self.desk else {
+            if let (Some(choice), Some(question)) = (answered, &self.asked) {
+                self.boundary.answer(&question.path, choice);
+                self.asked = None;
+            }
+            screen.ask(self.asked.as_ref());
+            return true;
+        };
         let fine = match (&answered, desk.question()) {
             (Some(choice), Some(question)) => {
                 let path = question.path.clone();

@@ -79,7 +79,7 @@ impl Prompt {
         for key in keys {
             match key {
                 // Ctrl-C, Ctrl-D.
-                3 | 4 => self.choice = Some(Choice::Refuse("the owner refused it")),
+                3 | 4 => self.choice = Some(Choice::Refuse),
                 b'\r' | b'\n' => self.choice = self.chosen(),
                 8 | 127 if self.word.pop().is_some() => echo.push_str("\x08 \x08"),
                 b' '..=b'~' if self.word.len() < 16 => {
@@ -111,7 +111,7 @@ impl Prompt {
             "t" => Some(Choice::Grant(Some(MINUTES * 60))),
             "a" if self.lasting => Some(Choice::Always),
             "x" => Some(Choice::RefuseAll),
-            "n" | "no" => Some(Choice::Refuse("the owner refused it")),
+            "n" | "no" => Some(Choice::Refuse),
             _ => None,
         }
     }
@@ -136,8 +136,8 @@ mod tests {
         assert_eq!(after(&[b"y", b"\r"]), Some(Choice::Grant(None)));
         assert_eq!(after(&[b"z\r", b"t\r"]), Some(Choice::Grant(Some(600))));
         assert_eq!(after(&[b"\r", b"yy\r"]), None);
-        assert_eq!(after(&[b"y\x7fn\r"]), Some(Choice::Refuse("the owner refused it")));
-        assert_eq!(after(&[b"y\x03"]), Some(Choice::Refuse("the owner refused it")));
+        assert_eq!(after(&[b"y\x7fn\r"]), Some(Choice::Refuse));
+        assert_eq!(after(&[b"y\x03"]), Some(Choice::Refuse));
         assert_eq!(after(&[b"\x1b[A\r"]), None);
         assert_eq!(after(&[b"x\r"]), Some(Choice::RefuseAll));
         assert_eq!(after(&[b"a\r"]), Some(Choice::Always));

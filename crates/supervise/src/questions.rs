@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Purpose, Refusal, Refused};
+use ringfence_confine::{Purpose, Query, Refusal, Refused};
+use serde::{Deserialize, Serialize};
 
 /// How long the owner has.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Seconds instead of that, for tests; read in debug builds only.
+const TEST_VARIABLE: &str = "RINGFENCE_TEST_PATIENCE";
 /// Questions at one time.
 const MOST: usize = 64;
 
@@ -26,16 +29,42 @@ pub struct Question {
 }
 
 /// What the owner says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Choice {
     /// For so many seconds; `None`: until the sandbox ends.
     Grant(Option<u64>),
     /// Until it ends, and to later sandboxes too.
     Always,
-    /// In words.
-    Refuse(&'static str),
+    /// This one.
+    Refuse,
     /// This one, those that wait, and whatever else could be asked about.
     RefuseAll,
+}
+
+impl Question {
+    /// As its keeper, another process, tells of it; it knows when it is late.
+    pub(crate) fn told(query: Query) -> Self {
+        let Query { path, process, program, purpose, lasting } = query;
+        let what = Refused::Asked { path: path.clone(), purpose };
+        let refusal = Refusal { number: 0, process, program, what };
+        let until = Instant::now() + patience();
+        Self { path: path.into(), refusal, until, lasting, answered: false }
+    }
+
+    /// For whoever has a terminal to ask it at.
+    pub(crate) fn query(&self) -> Query {
+        let purpose = match &self.refusal.what {
+            Refused::Asked { purpose, .. } => *purpose,
+            _ => Purpose::Execute,
+        };
+        let Refusal { process, program, .. } = self.refusal.clone();
+        Query { path: self.path.clone().into(), process, program, purpose, lasting: self.lasting }
+    }
+}
+
+fn patience() -> Duration {
+    let set = || std::env::var(TEST_VARIABLE).ok()?.parse().ok().map(Duration::from_secs);
+    if cfg!(debug_assertions) { set().unwrap_or(PATIENCE) } else { PATIENCE }
 }
 
 /// All of them, oldest first.
@@ -65,7 +94,7 @@ impl Questions {
     pub(crate) fn add(&mut self, path: &Path, refusal: &Refusal, lasting: bool) -> bool {
         let room = self.0.len() < MOST;
         if room {
-            let until = Instant::now() + PATIENCE;
+            let until = Instant::now() + patience();
             let refusal = refusal.clone();
             self.0.push(Question { path: path.to_path_buf(), refusal, until, lasting, answered: false });
         }

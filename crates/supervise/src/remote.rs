@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use ringfence_confine::{Message, Refusal, Size, Stack, Stream, report};
 use rustix::io::Errno;
@@ -13,8 +14,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Sandbox;
 use crate::permits::Act;
+use crate::{Choice, Sandbox};
 
 /// Bytes of the longest request; a longer command line is refused.
 pub(crate) const LONGEST: usize = 128 << 10;
@@ -91,6 +92,13 @@ pub enum Ask {
     Hold {
         /// Stop, or go on.
         hold: bool,
+    },
+    /// What the owner says to the question that is on the client's terminal.
+    Answer {
+        /// What it is about.
+        path: OsString,
+        /// What is said.
+        choice: Choice,
     },
     /// End the sandbox; commands get SIGTERM first, and this many milliseconds.
     Stop {
@@ -220,6 +228,14 @@ impl Sandbox for Remote {
 
     fn look(&self) -> Option<Message> {
         None
+    }
+
+    fn asks(&self) -> bool {
+        true
+    }
+
+    fn answer(&self, path: &Path, choice: Choice) {
+        let _ = self.ask(&Ask::Answer { path: path.as_os_str().to_owned(), choice }, &[]);
     }
 
     fn kill(&self) {

@@ -7,8 +7,9 @@ use std::path::Path;
 use ringfence_confine::{Boundary, Message, RESTACKED, Stack, report};
 use rustix::io::Errno;
 
+use crate::clients::Client;
 use crate::remote::Note;
-use crate::serve::{Client, Happening, Server};
+use crate::serve::{Happening, Server};
 
 /// What is asked for.
 pub(crate) struct Wish {

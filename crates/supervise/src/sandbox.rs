@@ -1,8 +1,11 @@
 //! A sandbox as the watching loop sees it: kept by this process, or by another one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use ringfence_confine::{Boundary, Message, Refusal};
+
+use crate::Choice;
 
 /// What can be heard from it and asked of it.
 pub trait Sandbox {
@@ -30,6 +33,12 @@ pub trait Sandbox {
     fn pause(&self, pause: bool);
     /// A refusal is written down.
     fn written(&self, refusal: &Refusal);
+    /// Whether its keeper, another process, asks the owner here.
+    fn asks(&self) -> bool {
+        false
+    }
+    /// Tells it what the owner said.
+    fn answer(&self, _path: &Path, _choice: Choice) {}
     /// Ends it at once.
     fn kill(&self);
 }

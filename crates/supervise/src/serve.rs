@@ -1,27 +1,25 @@
 //! Keeps a sandbox that holds many commands: takes clients on a socket, starts what they ask, tells them how it ended.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Boundary, Command, Failure, Fate, Job, Message, Refused, Rest, Stream, report};
+use ringfence_confine::{Boundary, Failure, Job, Message, Rest};
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
 use rustix::io::Errno;
 
-use crate::grants::{self, Grants};
-use crate::remote::{Ask, LONGEST, Note, asked};
-use crate::restack::{self, Wish};
+use crate::clients::Client;
+use crate::grants::Grants;
+use crate::remote::{LONGEST, Note};
+use crate::restack::Wish;
 use crate::{Limiter, Notice, Refusal, Relay};
 
 /// Clients at one time; more wait in the socket's queue.
 const MOST_CLIENTS: usize = 512;
 const TERM: i32 = 15;
-const KILL: i32 = 9;
 
 /// What is written down.
 #[derive(Debug)]
@@ -69,13 +67,13 @@ pub struct Template {
 pub struct Server<'a> {
     pub(crate) boundary: &'a mut Boundary,
     signals: &'a OwnedFd,
-    socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
     relays: Vec<Relay>,
-    template: Template,
-    clients: Vec<Client>,
-    next: u32,
-    running: usize,
-    until: Option<Instant>,
+    pub(crate) template: Template,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) next: u32,
+    pub(crate) running: usize,
+    pub(crate) until: Option<Instant>,
     limiter: Option<&'a mut Limiter>,
     pub(crate) tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
     /// Where the policy lets something be granted.
@@ -83,26 +81,19 @@ pub struct Server<'a> {
     /// The gateway is gone.
     cut_off: bool,
     /// Asked for, and not done yet.
-    wish: Option<(Wish, OwnedFd)>,
+    pub(crate) wish: Option<(Wish, OwnedFd)>,
     /// The first command is not executed yet: this ends then.
     begins: Option<OwnedFd>,
     /// Why it was not.
     unexecuted: Option<Message>,
     rest: Rest,
     /// Room for one; made once, since it is large.
-    request: Vec<u8>,
+    pub(crate) request: Vec<u8>,
 }
 
 /// What became of it. Clients that wait for its end see that when this is dropped.
 pub struct Served {
     _clients: Vec<Client>,
-}
-
-pub(crate) struct Client {
-    pub(crate) socket: OwnedFd,
-    job: Option<u32>,
-    /// Everything is stopped for it.
-    pub(crate) holds: bool,
 }
 
 impl<'a> Server<'a> {
@@ -139,7 +130,12 @@ impl<'a> Server<'a> {
     }
 
     /// `relays` move its streams, where no client does.
-    fn start(&mut self, mut job: Job, passed: &[OwnedFd], relays: Vec<Relay>) -> Result<(), Failure> {
+    pub(crate) fn start(
+        &mut self,
+        mut job: Job,
+        passed: &[OwnedFd],
+        relays: Vec<Relay>,
+    ) -> Result<(), Failure> {
         job.id = self.next;
         self.next += 1;
         self.relays.extend(relays);
@@ -221,6 +217,7 @@ impl<'a> Server<'a> {
             self.accept();
         }
         self.serve(&ready.clients);
+        self.put_question();
         if let Some((wish, client)) = self.wish.take() {
             self.restack(wish, &client);
         }
@@ -333,6 +330,7 @@ impl<'a> Server<'a> {
             | Message::Closed { .. }
             | Message::Shown
             | Message::Quiet { .. }
+            | Message::Question(_)
             | Message::Renewed
             | Message::Answer { .. } => {}
             Message::Exited { job, status } => {
@@ -402,14 +400,6 @@ impl<'a> Server<'a> {
         self.clients.retain(|client| client.job != Some(job));
     }
 
-    /// Tells the client whose command it is; to it, its command is the only one. One that does not listen is dropped.
-    fn pass_on(&mut self, job: u32, message: &Message, descriptor: Option<&OwnedFd>) {
-        self.clients.retain(|client| {
-            client.job != Some(job)
-                || report::tell(client.socket.as_fd(), &message.clone().of_job(0), descriptor).is_ok()
-        });
-    }
-
     fn take_signals(&mut self) {
         let mut record = [0; signals::RECORD];
         while let Ok(length) = rustix::io::read(self.signals.as_fd(), &mut record) {
@@ -421,159 +411,12 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn stop(&mut self, grace: Duration) {
+    pub(crate) fn stop(&mut self, grace: Duration) {
         for job in 0..self.next {
             self.boundary.signal(job, TERM, true);
         }
         self.until.get_or_insert(Instant::now() + grace);
     }
-
-    fn accept(&mut self) {
-        self.clients.extend(grants::accept(&self.socket).map(|socket| Client {
-            socket,
-            job: None,
-            holds: false,
-        }));
-    }
-
-    fn serve(&mut self, ready: &[bool]) {
-        let mut clients = std::mem::take(&mut self.clients);
-        let mut index = 0;
-        clients.retain_mut(|client| {
-            let asks = ready.get(index) == Some(&true);
-            index += 1;
-            !asks || self.answer(client)
-        });
-        clients.append(&mut self.clients);
-        self.clients = clients;
-    }
-
-    /// Whether the client stays.
-    fn answer(&mut self, client: &mut Client) -> bool {
-        match asked(&client.socket, &mut self.request) {
-            Ok((Ask::Exec { command, directory, term, streams, terminal }, passed))
-                if client.job.is_none() =>
-            {
-                let wanted = streams.iter().filter(|stream| **stream == Stream::Passed).count();
-                if command.is_empty()
-                    || wanted != passed.len()
-                    || !passed.iter().all(fit)
-                    || self.until.is_some()
-                {
-                    return false;
-                }
-                if let Some(rule) = self.template.alone.clone().filter(|_| self.running > 0) {
-                    self.busy(&command, &directory, rule, client);
-                    return false;
-                }
-                if let Some((uid, gid)) = self.template.foreign {
-                    for fd in &passed {
-                        let _ = fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-                    }
-                }
-                let job = Job {
-                    id: 0,
-                    command,
-                    environment: self.environment_for(term),
-                    directory: self.directory_for(Path::new(&directory)),
-                    streams,
-                    terminal,
-                };
-                client.job = Some(self.next);
-                self.start(job, &passed, Vec::new()).is_ok()
-            }
-            Ok((Ask::Signal { signal, group }, _)) => {
-                if let Some(job) = client.job {
-                    self.boundary.signal(job, signal, group);
-                }
-                true
-            }
-            Ok((
-                ask @ (Ask::Grant { .. } | Ask::Revoke { .. } | Ask::Permit { .. } | Ask::Withdraw { .. }),
-                _,
-            )) => match &mut self.grants {
-                Some(grants) => grants.answer(self.boundary, ask, &client.socket),
-                None => grants::refuse(&client.socket),
-            },
-            Ok((Ask::Restack { stacks, record, end, note }, _)) => {
-                // Once every client is in its place again: what ends meanwhile is told to whose it is.
-                self.wish =
-                    client.socket.try_clone().ok().map(|socket| (Wish { stacks, record, end, note }, socket));
-                self.wish.is_some()
-            }
-            Ok((Ask::Note(note), _)) => {
-                restack::note(self.tell, client, &note);
-                true
-            }
-            Ok((Ask::Hold { hold }, _)) => {
-                restack::hold(self.boundary, client, hold);
-                true
-            }
-            Ok((Ask::Stop { grace }, _)) => {
-                self.stop(Duration::from_millis(grace.into()));
-                true
-            }
-            Err(Errno::AGAIN | Errno::INTR) => true,
-            // Gone, or confused: its command goes with it.
-            _ => {
-                if client.holds {
-                    self.boundary.pause(false);
-                }
-                if let Some(job) = client.job {
-                    self.boundary.signal(job, KILL, true);
-                }
-                false
-            }
-        }
-    }
-
-    /// One command runs already, and no other may beside it.
-    fn busy(&mut self, command: &[OsString], directory: &OsStr, rule: String, client: &Client) {
-        let command = Command {
-            file: OsString::new(),
-            arguments: command.to_vec(),
-            directory: directory.to_owned(),
-            parent: 0,
-            rule,
-            fate: Fate::Refused,
-        };
-        let what = Refused::Command(command);
-        let refusal = Refusal { number: 0, process: 0, program: OsString::new(), what };
-        if (self.tell)(Happening::Noticed(Notice::Refusal(&refusal))) {
-            let busy = Message::NotExecuted { job: 0, errno: Errno::BUSY, needs: None };
-            let _ = report::tell(client.socket.as_fd(), &busy, None);
-        }
-    }
-
-    /// What the sandbox was started with; the kind of terminal is the client's.
-    fn environment_for(&self, term: Option<OsString>) -> BTreeMap<OsString, OsString> {
-        let mut environment = self.template.environment.clone();
-        let plain = |term: &OsStr| {
-            term.len() <= 64
-                && term.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-+._".contains(byte))
-        };
-        if let Some(term) = term.filter(|term| plain(term)) {
-            environment.insert("TERM".into(), term);
-        }
-        environment
-    }
-
-    /// Where the client stands, if that is in the workspace.
-    fn directory_for(&self, directory: &Path) -> OsString {
-        let plain = !directory.components().any(|part| part == std::path::Component::ParentDir);
-        match directory.strip_prefix(&self.template.workspace) {
-            Ok(below) if plain && below.as_os_str().is_empty() => {
-                self.template.inside.clone().into_os_string()
-            }
-            Ok(below) if plain => self.template.inside.join(below).into_os_string(),
-            _ => self.template.directory.clone().into_os_string(),
-        }
-    }
-}
-
-/// A pipe: what [`crate::standard`] makes.
-fn fit(fd: &OwnedFd) -> bool {
-    fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
 }
 
 /// Which descriptors have something to say.

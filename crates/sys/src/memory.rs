@@ -1,4 +1,7 @@
-//! process_vm_readv(2): what a waiting task put into its memory.
+//! process_vm_readv(2): what a waiting task put into its memory; and what files are mapped there.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::{Errno, check};
 
@@ -34,6 +37,65 @@ pub fn write(process: i32, address: u64, bytes: &[u8]) -> Result<(), Errno> {
     if usize::try_from(length) == Ok(bytes.len()) { Ok(()) } else { Err(Errno::FAULT) }
 }
 
+/// A file in the memory of a process.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Where it ends.
+    pub end: u64,
+    /// The path of the file as proc_pid_maps(5) has it.
+    pub name: Vec<u8>,
+}
+
+/// `struct procmap_query` (linux/fs.h).
+#[repr(C)]
+#[derive(Default)]
+struct Query {
+    size: u64,
+    flags: u64,
+    address: u64,
+    start: u64,
+    end: u64,
+    kind: u64,
+    page_size: u64,
+    offset: u64,
+    inode: u64,
+    device: [u32; 2],
+    name_size: u32,
+    build_id_size: u32,
+    name: u64,
+    build_id: u64,
+}
+
+/// The first mapping of a file in this range of addresses, by an open /proc/PID/maps (PROCMAP_QUERY, Linux 6.11).
+///
+/// # Errors
+/// ENOTTY for an older kernel, ENAMETOOLONG, ESRCH for a process that is gone.
+pub fn mapped(maps: BorrowedFd<'_>, from: u64, to: u64) -> Result<Option<Mapped>, Errno> {
+    const REQUEST: libc::c_ulong = 0xc068_6611;
+    /// PROCMAP_QUERY_COVERING_OR_NEXT_VMA, PROCMAP_QUERY_FILE_BACKED_VMA.
+    const NEXT_FILE: u64 = 0x10 | 0x20;
+    let mut name = [0_u8; libc::PATH_MAX as usize];
+    let mut query = Query {
+        size: size_of::<Query>() as u64,
+        flags: NEXT_FILE,
+        address: from,
+        name_size: libc::PATH_MAX as u32,
+        name: (&raw mut name).expose_provenance() as u64,
+        ..Query::default()
+    };
+    // SAFETY: the request reads and writes one Query, and writes at most `name_size` bytes to the buffer that `name` points to.
+    let result = unsafe { libc::ioctl(maps.as_raw_fd(), REQUEST as _, &raw mut query) };
+    match check(libc::c_long::from(result)) {
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+        Ok(_) if query.start >= to => Ok(None),
+        Ok(_) => {
+            let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::NAMETOOLONG)?;
+            Ok(Some(Mapped { end: query.end, name: name.to_bytes().to_vec() }))
+        }
+    }
+}
+
 /// Gives the program's own code back to the page cache, from which it comes again as it is used: a process that sleeps for
 /// hours needs none of what its start took (madvise(2), MADV_DONTNEED on a private mapping of a file that nobody wrote to).
 pub fn forget_code() {
@@ -49,5 +111,24 @@ pub fn forget_code() {
         let first = std::ptr::without_provenance_mut::<libc::c_void>(start);
         // SAFETY: the range lies in the mapping of the code, which is never written; the kernel reads it again on use.
         unsafe { libc::madvise(first, end - start, libc::MADV_DONTNEED) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_mapped_file_is_found_and_ordinary_memory_is_none() {
+        let maps = std::fs::File::open("/proc/self/maps").unwrap();
+        let code = mapped as *const () as u64;
+        let found = mapped(maps.as_fd(), code, code + 1).unwrap().unwrap();
+        assert_eq!(found.name, std::env::current_exe().unwrap().into_os_string().into_encoded_bytes());
+        assert!(found.end > code);
+        let own = Box::new([0_u8; 64]);
+        let at = (&raw const *own).addr() as u64;
+        assert_eq!(mapped(maps.as_fd(), at, at + 64), Ok(None));
     }
 }

@@ -89,12 +89,7 @@ pub fn apply_watched(
     let token = token().map_err(|errno| at_journal(Reason::failed("read random bytes")(errno)))?;
     let places: Vec<Place> = layers
         .iter()
-        .map(|layer| Place {
-            name: layer.name.clone(),
-            host: layer.host.clone(),
-            device: layer.device,
-            inode: layer.inode,
-        })
+        .map(|layer| Place { name: layer.name.clone(), host: layer.host.clone(), root: layer.root })
         .collect();
     let sites = Sites::open(&places, &token)?;
     for (layer, host) in layers.iter().zip(&sites.hosts) {
@@ -110,7 +105,7 @@ pub fn apply_watched(
         })?);
     }
     let source = Source::Layers { uppers: &uppers, changes: &changes, chosen: &chosen };
-    let left = carry_out(&sites, places, operations, &source, journal_dir, token, watch)?;
+    let left = carry_out(&sites, operations, &source, journal_dir, token, watch)?;
     let (held, landed) = changes.into_iter().partition(|change| change.held.is_some());
     let in_part = chosen.into_iter().filter(|chosen| !chosen.merged).map(|chosen| chosen.path).collect();
     Ok(Applied { landed, held, in_part, undo: journal_dir.join(UNDO), left })
@@ -127,7 +122,6 @@ pub(crate) enum Source<'a> {
 /// Takes all steps or none, and says what could not be cleared up.
 pub(crate) fn carry_out(
     sites: &Sites,
-    places: Vec<Place>,
     operations: Vec<Operation>,
     source: &Source<'_>,
     journal_dir: &Path,
@@ -136,11 +130,12 @@ pub(crate) fn carry_out(
 ) -> Result<Vec<Refusal>, Refused> {
     let at_journal = |reason| Refused::one("", journal_dir, reason);
     clear_rolled_back(journal_dir).map_err(at_journal)?;
-    let mut journal =
-        Journal::create(journal_dir, &token, places, &operations).map_err(|errno| match errno {
+    let mut journal = Journal::create(journal_dir, &token, sites.places.clone(), &operations).map_err(
+        |errno| match errno {
             Errno::EXIST => at_journal(Reason::JournalExists),
             errno => at_journal(Reason::failed("write the journal")(errno)),
-        })?;
+        },
+    )?;
     watch(Progress::Planned(operations.len()));
     let mut story = Story { stage: token, planned: true, operations, ..Story::default() };
     let mut work = Work { sites, source, journal: &mut journal, watch, parents: Parents::new() };

@@ -184,8 +184,8 @@ pub(crate) fn assess(
 
 /// What stands in the way of the layer as a whole.
 pub(crate) fn whole(layer: &Layer, host: &Tree) -> Option<Reason> {
-    if (host.identity.device, host.identity.inode) != (layer.device, layer.inode) {
-        return Some(Reason::WorkspaceReplaced);
+    if let Err(reason) = layer.root.expect(host.root(), None) {
+        return Some(reason);
     }
     if Timestamp::now() < layer.started {
         return Some(Reason::ClockSetBack);

@@ -459,14 +459,12 @@ mod tests {
     }
 
     fn changes(world: &World, started: Timestamp) -> Vec<String> {
-        let stat = fs::metadata(&world.host).unwrap();
         let layer = Layer {
             name: "workspace".into(),
             host: world.host.clone(),
             upper: world.layer.join(UPPER),
             started,
-            device: stat.dev(),
-            inode: stat.ino(),
+            root: crate::root::Root::of(&world.host).unwrap(),
             protect: vec![],
             outputs: None,
             obeyed: vec![],

@@ -17,6 +17,7 @@ use crate::beneath::Tree;
 use crate::layer::Identity;
 use crate::name;
 use crate::operation::Operation;
+use crate::root::Root;
 
 /// The file's name in the journal directory.
 pub(crate) const FILE: &str = "journal.jsonl";
@@ -60,8 +61,8 @@ pub(crate) struct Place {
     pub(crate) name: String,
     #[serde(with = "name")]
     pub(crate) host: PathBuf,
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
+    #[serde(flatten)]
+    pub(crate) root: Root,
 }
 
 /// What a journal says.

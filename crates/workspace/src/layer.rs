@@ -7,6 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::name;
+use crate::root::Root;
 
 /// One copy-on-write directory of a run, as `run.json` keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +22,9 @@ pub struct Layer {
     pub upper: PathBuf,
     /// [`Timestamp::now`] when the task started. Whatever changed on the host then or later is a conflict.
     pub started: Timestamp,
-    /// Device number of the host's directory.
-    pub device: u64,
-    /// Its inode number.
-    pub inode: u64,
+    /// Which directory that was.
+    #[serde(flatten)]
+    pub root: Root,
     /// Patterns, relative to the host's directory; a match covers everything below it.
     pub protect: Vec<String>,
     /// Patterns of what git executes or obeys by other names than its own: held until it is accepted.

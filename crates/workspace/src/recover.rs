@@ -18,6 +18,7 @@ use crate::operation::{Action, Operation};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::remove::remove_at;
 use crate::restored::Restored;
+use crate::root::Root;
 use crate::shift::{Spot, shift, swap};
 use crate::stage;
 
@@ -38,7 +39,9 @@ pub enum Recovered {
 /// Where a directory was moved away meanwhile, what was done in it cannot be taken back: that is an error too, and a later
 /// call, with the directory in its place again, goes on. [`recover_leaving`] gives up on such directories instead.
 pub fn recover(journal_dir: &Path) -> Result<Recovered, Refused> {
-    recover_as(journal_dir, false)
+    let recovered = recover_as(journal_dir, false)?;
+    crate::undo::forget(journal_dir);
+    Ok(recovered)
 }
 
 /// The same for a directory that does not come back: what was taken from it is kept, what was put into it stays.
@@ -67,7 +70,7 @@ fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
         Err(Errno::NOENT) => return Ok(Recovered::Nothing),
         Err(errno) => return Err(failed("look at the journal")(errno)),
     }
-    let (mut journal, story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
+    let (mut journal, mut story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
     if story.done.is_some() {
         return Ok(Recovered::Nothing);
     }
@@ -77,6 +80,7 @@ fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
         return Ok(Recovered::RolledBack);
     }
     let sites = Sites::open(&story.layers, &story.stage)?;
+    story.mounted_anew(&sites);
     let landed = story.landed;
     let left = match landed {
         true => sites.finish(&journal, &story),
@@ -111,21 +115,23 @@ pub(crate) struct Sites {
 impl Sites {
     /// Opens and locks them. They must be the directories that were judged.
     pub(crate) fn open(places: &[Place], stage: &str) -> Result<Self, Refused> {
-        let mut hosts = Vec::new();
+        let (mut hosts, mut found) = (Vec::new(), Vec::new());
         for place in places {
             let refused = |reason| Refused::one(&place.name, Path::new(""), reason);
             let host = Tree::host(&place.host)
                 .map_err(|errno| refused(Reason::failed("open the workspace")(errno)))?;
-            if (host.identity.device, host.identity.inode) != (place.device, place.inode) {
-                return Err(refused(Reason::WorkspaceReplaced));
-            }
+            place.root.expect(host.root(), Some(stage)).map_err(refused)?;
             match rustix::fs::flock(host.root(), FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => hosts.push(host),
+                Ok(()) => {
+                    let root = Root { device: host.identity.device, ..place.root };
+                    found.push(Place { root, ..place.clone() });
+                    hosts.push(host);
+                }
                 Err(Errno::WOULDBLOCK) => return Err(refused(Reason::Busy)),
                 Err(errno) => return Err(refused(Reason::failed("lock the workspace")(errno))),
             }
         }
-        Ok(Self { places: places.to_vec(), hosts, stage: stage.to_owned() })
+        Ok(Self { places: found, hosts, stage: stage.to_owned() })
     }
 
     /// Takes back every step that was taken, in reverse order.
@@ -281,6 +287,22 @@ impl Sites {
                     Reason::failed("sync the workspace")(errno),
                 ));
             }
+        }
+    }
+}
+
+impl Story {
+    /// Gives what was written down, which is all on the devices of the workspace, the numbers that those have now.
+    pub(crate) fn mounted_anew(&mut self, sites: &Sites) {
+        for (layer, (then, now)) in self.layers.iter_mut().zip(&sites.places).enumerate() {
+            let renumber = |identity: &mut Identity| identity.device = now.root.device;
+            for operation in self.operations.iter_mut().filter(|operation| operation.layer == layer) {
+                renumber(&mut operation.parent);
+                operation.old.as_mut().map(renumber);
+                self.staged.get_mut(&operation.number).map(renumber);
+                self.stands.get_mut(&operation.number).map(renumber);
+            }
+            then.root = now.root;
         }
     }
 }

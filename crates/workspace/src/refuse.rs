@@ -98,6 +98,8 @@ pub enum Reason {
     DirectoryReplaced,
     /// The workspace itself is another directory now.
     WorkspaceReplaced,
+    /// It is on another device now, and nothing tells whether it is the same.
+    DeviceChanged,
     /// The clock of the host runs behind the start of the task.
     ClockSetBack,
     /// Started as root: the file is not the workspace owner's.
@@ -149,6 +151,10 @@ impl Reason {
             Self::GoneFromHost => "removed on the host since the task started".into(),
             Self::DirectoryReplaced => "replaced or renamed on the host since the task started".into(),
             Self::WorkspaceReplaced => "the workspace is not the directory that the task worked on".into(),
+            Self::DeviceChanged => {
+                "is on another device than the task worked on, and its file system keeps no time of birth by which it could be known"
+                    .into()
+            }
             Self::ClockSetBack => "the clock was set back since the task started".into(),
             Self::OtherOwner => "does not belong to the owner of the workspace".into(),
             Self::OtherMount => "something is mounted there on the host".into(),
@@ -178,6 +184,9 @@ impl Reason {
                 "compare both versions; try `--merge`, take the wanted parts by hand, or discard and run again"
             }
             Self::WorkspaceReplaced => "move the directory back to where it was, or discard the run",
+            Self::DeviceChanged => {
+                "mount it on the same device again (its number is in the run's record), or discard the run"
+            }
             Self::ChangedSinceApply => {
                 "take back by hand what changed since, or what is wanted out of the kept files"
             }

@@ -211,7 +211,8 @@ pub(crate) fn total(out: &mut String, changes: &[Change]) {
     }
     let count = |wanted: &dyn Fn(&Change) -> bool| changes.iter().filter(|change| wanted(change)).count();
     let (added, removed) = lines(changes);
-    let _ = write!(out, " {} changes, +{added} -{removed} lines", changes.len());
+    let plural = if changes.len() == 1 { "change" } else { "changes" };
+    let _ = write!(out, " {} {plural}, +{added} -{removed} lines", changes.len());
     let deleted = count(&|change| change.kind == Kind::Deleted);
     for (number, what) in [
         (deleted, "deleted"),

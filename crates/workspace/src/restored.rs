@@ -70,9 +70,10 @@ impl Restored {
         }
     }
 
-    /// Is this exactly what was put back, untouched since?
+    /// Is this exactly what was put back, untouched since? The device may have another number by now.
     pub(crate) fn knows(&self, layer: usize, path: &Path, found: &Identity) -> bool {
-        self.0.get(&(layer, path.to_owned())) == Some(found)
+        let known = self.0.get(&(layer, path.to_owned()));
+        known.is_some_and(|known| Identity { device: found.device, ..*known } == *found)
     }
 
     /// Looks at everything that the steps of an undo touched, as it stands now.

@@ -3,6 +3,7 @@
 //! What stands on the host must be what landed, untouched since. What the undo takes away is kept in its turn.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,17 @@ const REVERTED: &str = "reverted";
 /// Where the undo of an apply keeps its journal: it is to be recovered, and given to the next apply, like one of an apply.
 pub fn reverted(journal_dir: &Path) -> PathBuf {
     journal_dir.join(REVERTED)
+}
+
+/// Where this is the journal of an undo that stands: what it put back has its place again, and a second name of it would only show
+/// changes made there.
+pub(crate) fn forget(reverted: &Path) {
+    if reverted.file_name() == Some(OsStr::new(REVERTED))
+        && let Some(kept) = reverted.parent().map(|apply| apply.join(UNDO)).filter(|kept| kept.exists())
+        && landed(reverted)
+    {
+        let _ = crate::remove::remove_tree(&kept);
+    }
 }
 
 /// Whether the apply whose journal is in this directory landed, was not undone, and what it replaced is still kept.
@@ -52,12 +64,13 @@ pub struct Undo {
 pub fn plan_undo(journal_dir: &Path, later: &[PathBuf]) -> Result<Undo, Refused> {
     let at = |reason| Refused::one("", journal_dir, reason);
     let failed = |doing: &'static str| move |errno| at(Reason::failed(doing)(errno));
-    let (_, story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
+    let (_, mut story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
     if story.done != Some(true) {
         return Err(at(Reason::Interrupted));
     }
     let token = token().map_err(failed("read random bytes"))?;
     let sites = Sites::open(&story.layers, &token)?;
+    story.mounted_anew(&sites);
     for (place, host) in story.layers.iter().zip(&sites.hosts) {
         if let Some(reason) = interrupted(host) {
             return Err(Refused::one(&place.name, Path::new(""), reason));
@@ -94,12 +107,10 @@ impl Undo {
     pub fn carry_out(self, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Refusal>, Refused> {
         let journal = reverted(&self.journal_dir);
         let source = Source::Kept { kept: &self.kept, numbers: &self.numbers };
-        let places = self.sites.places.clone();
         let operations = self.operations.clone();
-        let left = carry_out(&self.sites, places, operations, &source, &journal, self.token, watch)?;
+        let left = carry_out(&self.sites, operations, &source, &journal, self.token, watch)?;
         if left.is_empty() {
-            // It has its place again; a second name here would only show changes made there.
-            let _ = crate::remove::remove_tree(&self.journal_dir.join(UNDO));
+            forget(&journal);
         }
         // Without them the next apply is refused, which loses nothing.
         let mut traces = Restored::default();

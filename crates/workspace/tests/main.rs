@@ -11,6 +11,7 @@ mod suite {
     mod discard;
     mod held;
     mod hostile;
+    mod mounted;
     mod patch;
     mod power;
     mod race;

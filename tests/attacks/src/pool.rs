@@ -132,7 +132,7 @@ pub fn run(options: &Options) -> Result<Summary, Broken> {
 }
 
 fn wanted(row: &Row, options: &Options) -> bool {
-    !(options.hosted && row.only_namespace)
+    !(if options.hosted { row.only_namespace } else { row.only_hosted })
         && options.group.as_ref().is_none_or(|group| *group == row.group)
         && (options.ids.is_empty() || options.ids.contains(&row.id))
 }
@@ -275,6 +275,7 @@ impl World {
             .env("RF_UID", inner.0.to_string())
             .env("RF_GID", inner.1.to_string())
             .env("RF_TIER", if hosted { "landlock" } else { "namespace" })
+            .env("RF_LOWERED", std::env::var_os("RINGFENCE_TEST_HOST").unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .current_dir("/")

@@ -27,6 +27,8 @@ pub(crate) const STAGES: [&str; 13] = [
 pub struct Row {
     /// It means something in tier `namespace` alone.
     pub(crate) only_namespace: bool,
+    /// It means something in tier `landlock` alone.
+    pub(crate) only_hosted: bool,
     /// Short name, such as `FR01`.
     pub id: String,
     /// Group, such as `file-read`.
@@ -161,6 +163,7 @@ fn row(line: &str) -> Result<Row, String> {
         premise: parse_premise(premise)?,
         attempt: (*attempt).to_owned(),
         only_namespace: *tier == "namespace",
+        only_hosted: *tier == "landlock",
         clauses: expected.split(" ;; ").map(clause).collect::<Result<_, _>>()?,
         stage: (*stage).to_owned(),
         policy: policy.split(" ;; ").filter(|line| !line.is_empty()).map(str::to_owned).collect(),

@@ -206,8 +206,11 @@ impl World {
             .env("RINGFENCE_STATE", self.places.state())
             .env("T", TEMPLATE)
             .current_dir(cwd);
-        if self.hosted {
-            command.env("RINGFENCE_TEST_HOST", "no-userns");
+        let lowered = std::env::var("RF_LOWERED").ok().filter(|lowered| !lowered.is_empty());
+        let lowered: Vec<_> =
+            self.hosted.then(|| "no-userns".to_owned()).into_iter().chain(lowered).collect();
+        if !lowered.is_empty() {
+            command.env("RINGFENCE_TEST_HOST", lowered.join(","));
         }
         command
     }

@@ -127,13 +127,8 @@ fn a_policy_that_asks_about_nothing_or_cannot_ask_is_an_error() {
     assert!(blind.status.code() == Some(125) && err.contains("on_refusal"), "{err}");
 }
 
-/// Under a terminal of its own (script(1) is not always there; python is).
-#[test]
-fn the_terminal_asks_and_takes_words_only() {
-    let asking = Asking::new();
-    let (data, projects) = (&asking.data, &asking.projects);
-    std::fs::write(format!("{data}/three"), "granted\n").unwrap();
-    let script = r#"
+/// Runs a program under a terminal of its own (script(1) is not always there; python is), and says what it is to be seen there.
+const TERMINAL: &str = r#"
 import os, pty, select, sys, time
 pid, terminal = pty.fork()
 if pid == 0:
@@ -157,6 +152,29 @@ def answer(text, expected):
     os.write(terminal, text)
     # What the task says of it may come after the next question.
     return find(expected, asked)
+def end():
+    _, status = os.waitpid(pid, 0)
+    print("status", os.waitstatus_to_exitcode(status))
+"#;
+
+impl Asking {
+    /// `steps` answer; what was not as they say is printed, and is an error here.
+    fn under_terminal(&self, arguments: &[&str], steps: &str) -> Command {
+        let run = self.place.command(arguments);
+        let mut command = Command::new("python3");
+        command.arg("-c").arg(format!("{TERMINAL}{steps}")).arg(run.get_program()).args(run.get_args());
+        command.current_dir(&self.place.workspace).env("HOME", &self.place.home);
+        command.env("RINGFENCE_STATE", &self.place.state).env("TERM", "xterm");
+        command
+    }
+}
+
+#[test]
+fn the_terminal_asks_and_takes_words_only() {
+    let asking = Asking::new();
+    let (data, projects) = (&asking.data, &asking.projects);
+    std::fs::write(format!("{data}/three"), "granted\n").unwrap();
+    let steps = r#"
 find(b"READY", 0); since = time.time()
 question()
 if time.time() - since < 0.15:       # on a busy machine nobody knows how old the question is
@@ -168,19 +186,13 @@ question(); answer(b"t\r", b"granted")
 question(); answer(b"a\r", b"grants it to later sandboxes too")
 question(); answer(b"x\r", b"AFTER")
 os.write(terminal, b"typed\r"); find(b"got typed", asked)
-_, status = os.waitpid(pid, 0)
-print("status", os.waitstatus_to_exitcode(status))
+end()
 "#;
     let inside = format!(
         "stty -echo; echo READY; cat {data}/one; cat {data}/two; cat {projects}/a/one; cat {data}/three; cat {projects}/a/deep/two; cat {projects}/a/deep/three; echo AFTER; read line; echo got $line"
     );
-    let run =
-        asking.place.command(&["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &inside]);
-    let mut command = Command::new("python3");
-    command.arg("-c").arg(script).arg(run.get_program()).args(run.get_args());
-    command.current_dir(&asking.place.workspace).env("HOME", &asking.place.home);
-    command.env("RINGFENCE_STATE", &asking.place.state).env("TERM", "xterm");
-    let done = command.output().unwrap();
+    let arguments = ["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &inside];
+    let done = asking.under_terminal(&arguments, steps).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&done.stdout), "status 0\n", "{done:?}");
     let grants = asking.place.told("grant");
     let seconds: Vec<_> = grants.iter().map(|grant| grant["seconds"].as_u64()).collect();
@@ -188,6 +200,39 @@ print("status", os.waitstatus_to_exitcode(status))
     // Only what was to last.
     let policy = std::fs::read_to_string(&asking.policy).unwrap();
     assert!(policy.contains("three") && !policy.contains("one"), "{policy}");
+}
+
+/// The owner's terminal is a client's, and the sandbox is another process's.
+#[test]
+fn a_command_of_a_named_sandbox_asks_at_its_own_terminal() {
+    let asking = Asking::new();
+    let data = &asking.data;
+    let started = asking.place.ringfence(&["start", "dev", "--policy", &asking.policy]);
+    assert_eq!(started.status, 0, "{started:?}");
+    let inside = format!(
+        "stty -echo; echo READY; cat {data}/one; cat {data}/two; cat {}/a/one; cat {}/a/deep/two; read line; echo got $line",
+        asking.projects, asking.projects
+    );
+    let steps = r#"
+find(b"READY", 0)
+question(); asked = answer(b"what\r", b"`t`"); answer(b"y\r", b"granted")
+question(); answer(b"n\r", b"No such file")
+# Somebody else answers this one: it goes from the terminal, and what is typed then is the task's.
+question(); find(b"granted", asked)
+question(); answer(b"t\r", b"granted")
+os.write(terminal, b"typed\r"); find(b"got typed", asked)
+end()
+"#;
+    let mut command = asking.under_terminal(&["exec", "dev", "--", "sh", "-c", &inside], steps);
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    asking.place.wait_for(&format!("{}/a/one", asking.projects));
+    std::thread::sleep(Duration::from_millis(300));
+    let given = asking.place.ringfence(&["grant", "dev", "--read", &format!("{}/a/one", asking.projects)]);
+    assert_eq!(given.status, 0, "{given:?}");
+    assert_eq!(text(child).0, "status 0\n");
+    let seconds: Vec<_> = asking.place.told("grant").iter().map(|one| one["seconds"].as_u64()).collect();
+    assert_eq!(seconds, [None, None, Some(600)]);
+    assert_eq!(asking.place.ringfence(&["stop", "dev"]).status, 0);
 }
 
 #[test]
@@ -294,4 +339,25 @@ fn what_was_taken_away_is_asked_about_anew() {
     assert_eq!(place.ringfence(&["stop", "dev", "--grace", "0"]).status, 0);
     let absent = "No such file or directory";
     assert_eq!(place.read("told").unwrap(), format!("read\n{absent}\nread\n{absent}\n"));
+}
+
+/// As long as the owner has, here two seconds.
+#[test]
+fn what_nobody_answers_does_not_exist_in_the_end() {
+    let asking = Asking::new();
+    let run = ["run", "--quiet", "--policy", &asking.policy, "--", "cat"];
+    let path = format!("{}/one", asking.data);
+    let outcome = asking
+        .place
+        .command(&[&run[..], &[&path]].concat())
+        .env("RINGFENCE_TEST_PATIENCE", "2")
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.stdout.is_empty() && err.contains("No such file"), "{outcome:?}");
+    let refused = asking.place.told("file.deny");
+    assert!(
+        refused.iter().any(|one| one["rule"] == "the owner was asked: nobody answered in time"),
+        "{refused:?}"
+    );
 }

@@ -24,6 +24,28 @@ fn what_waits_is_listed_with_its_disk() {
 }
 
 #[test]
+fn what_was_undone_is_listed_as_that() {
+    let place = Place::new();
+    place.write("a", "before\n");
+    let state = || {
+        let json = place.ringfence(&["ps", "-a", "--json"]).out;
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        value["ended"].as_array().unwrap().last().unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(place.run("", "echo after > a").status, 0);
+    let stat = place.ringfence(&["diff", "--stat"]).out;
+    assert!(stat.contains(" 1 change, +1 -1 lines"), "{stat}");
+    assert_eq!((place.ringfence(&["apply"]).status, state()), (0, "landed".into()));
+    assert_eq!((place.ringfence(&["undo"]).status, state()), (0, "undone".into()));
+    assert_eq!(place.run("[workspace]\nmode = \"direct\"\nsnapshot = true\n", "echo direct > a").status, 0);
+    assert_eq!(state(), "landed");
+    for (expected, text) in [("undone", "before\n"), ("landed", "direct\n")] {
+        let undone = place.ringfence(&["undo"]);
+        assert_eq!((undone.status, state(), place.read("a").as_deref()), (0, expected.into(), Some(text)));
+    }
+}
+
+#[test]
 fn a_run_may_leave_nothing_or_stay() {
     let place = Place::new();
     let run = |flag: &str, script: &str| {

@@ -160,6 +160,15 @@ fn a_branch_gets_the_changes_and_the_files_stay() {
     assert_eq!(place.run(policy, script).status, 0);
     let hook = "mkdir -p .git/hooks; printf '#!/bin/sh\\ntouch \"$HOME/hooked\"\\n' > .git/hooks/reference-transaction; chmod 755 .git/hooks/*";
     host(&place, hook);
+    let shown = place.ringfence(&["diff", "--git"]);
+    assert!(shown.status == 0 && shown.err.contains("ignored: git ignores it"), "{}", shown.err);
+    assert!(
+        !place.listing().iter().any(|(path, _)| path.to_string_lossy().contains("preview-")),
+        "its repository is left"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&place.ringfence(&["diff", "--git", "--json"]).out).unwrap();
+    assert_eq!((json["entries"].as_array().unwrap().len(), &json["diff"]), (7, &shown.out.clone().into()));
     let done = place.ringfence(&["apply", "--branch", "agent/work"]);
     assert_eq!(done.status, 0, "{}", done.err);
     assert!(done.err.contains("ci.yml"), "{}", done.err);
@@ -168,6 +177,7 @@ fn a_branch_gets_the_changes_and_the_files_stay() {
     assert_eq!(host(&place, "git status --porcelain; git rev-parse HEAD; cat f"), before);
     let names = host(&place, "git -c core.quotePath=false diff --name-status main agent/work");
     assert_eq!(names, "M\tbin\nM\td d/ü\nM\tf\nD\tgone\nA\tlink\nA\t\"q\\\"uote\"\nA\trun\n");
+    assert_eq!(host(&place, "git diff --binary -M main agent/work"), shown.out);
     assert_eq!(host(&place, "git log -1 --format=%an agent/work"), "build-agent\n");
     assert!(host(&place, "git ls-tree agent/work run link").contains("100755"));
     host(&place, "git fsck --strict");
@@ -177,6 +187,38 @@ fn a_branch_gets_the_changes_and_the_files_stay() {
     // The run waits on, for the files too.
     assert_eq!(place.ringfence(&["apply"]).status, 0);
     assert!(place.read("f").unwrap().ends_with("more\n"));
+}
+
+#[test]
+fn worktrees_and_submodules_have_branches_of_their_own() {
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    host(
+        &place,
+        "git config --global protocol.file.allow always; git clone -q . ../library; git submodule -q add ../library sub
+         git commit -qm sub; git worktree add -q ../tree",
+    );
+    let within = |directory: &str, verb: &[&str]| {
+        let done = place.command(verb).current_dir(place.workspace.join(directory)).output().unwrap();
+        assert!(done.status.success(), "{directory}: {verb:?}: {done:?}");
+        [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    for directory in [".", "sub", "../tree"] {
+        let script = "echo more >> f; [ ! -d sub ] || echo more >> sub/f";
+        within(directory, &["run", "--quiet", "--preset", "default", "--", "sh", "-c", script]);
+        let [shown, missing] = within(directory, &["diff", "--git"]);
+        assert_eq!(missing.contains("sub/f: of the submodule sub"), directory != "sub", "{missing}");
+        assert!(
+            shown.starts_with("diff --git a/f b/f\n") && shown.matches("diff --git").count() == 1,
+            "{shown}"
+        );
+        within(directory, &["apply", "--branch", "agent"]);
+        assert_eq!(
+            host(&place, &format!("cd {directory}; git diff HEAD agent; git branch -qD agent")),
+            shown
+        );
+        within(directory, &["discard"]);
+    }
 }
 
 /// What git would execute of a repository, and a command of the host that shows that it does.
@@ -246,7 +288,7 @@ fn the_hosts_git_executes_nothing_of_a_workspace() {
         std::fs::remove_file(&ran).unwrap();
         let own = std::env::var("PATH").unwrap();
         let path = format!("tools:{}:./tools:{own}", place.workspace.join("tools").display());
-        for verb in [&["apply", "--branch", "agent/work"][..], &["apply", "--merge"]] {
+        for verb in [&["diff", "--git"][..], &["apply", "--branch", "agent/work"], &["apply", "--merge"]] {
             let done = place.command(verb).env("PATH", &path).output().unwrap();
             assert!(done.status.success(), "{what}: {verb:?}: {}", String::from_utf8_lossy(&done.stderr));
             assert!(!ran.exists(), "{what}: {verb:?}");

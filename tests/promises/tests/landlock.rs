@@ -362,6 +362,16 @@ fn many_commands_in_one() {
     inside.current_dir(place.workspace.join("sub"));
     assert_eq!(inside.output().unwrap().stdout, b"text");
     assert!(sleeping(77) > 0);
+    // It has no points, which is said before, and when one is asked for.
+    let mut plan = vec!["plan", "--policy", &policy, "--workspace", "."];
+    plan.extend(leave());
+    plan.extend(["--", "true"]);
+    let planned = verb(&place, &plan);
+    assert!(planned.out.contains("checkpoint, rollback and fork are refused"), "{planned:?}");
+    for words in [&["checkpoint", "many", "p"][..], &["rollback", "many"], &["fork", "many", "more"]] {
+        let refused = verb(&place, words);
+        assert!(refused.status == 126 && refused.err.contains("works on a copy"), "{words:?}: {refused:?}");
+    }
     assert_eq!(verb(&place, &["stop", "many"]).status, 0);
     assert_eq!(sleeping(77), 0, "a daemon outlived it");
     assert!(verb(&place, &["diff", "--stat"]).out.contains("made"));

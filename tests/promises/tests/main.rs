@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod abi;
 mod agreement;
 mod asked;
 mod aws;
@@ -32,6 +33,7 @@ mod init;
 mod inspection;
 mod interactive;
 mod keyring;
+mod kills;
 mod landing;
 mod landlock;
 mod landlock_network;

@@ -162,3 +162,25 @@ print(seen.decode(errors="replace"))"#;
     assert!(grants.len() == 1 && grants[0]["seconds"] == 600, "{grants:?}");
     assert!(!world.log("hits.log").contains("/no "));
 }
+
+/// It is the same clock for whatever waits; here it runs faster.
+#[test]
+fn who_is_not_answered_in_time_is_refused() {
+    let world = World::new();
+    let asks = ASKS.replace("hosts", "commands = [\"touch *\"], hosts");
+    let policy = policy(&world, &asks);
+    let lines = std::fs::read_to_string(&policy).unwrap();
+    world.place.write(&policy, &format!("{lines}\n[commands]\nallow = [\"bash\", \"curl **\"]\n"));
+    let outcome = world.host(&format!(
+        r#"
+RINGFENCE_TEST_PATIENCE=2 "$RF" run --policy {policy} --workspace . -- bash -c '
+curl -sm30 http://allowed.example/late; echo "connect $?"; touch x; echo "start $?"' 2>&1"#
+    ));
+    for line in ["connect 56", "start 126"] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+    assert!(!world.log("hits.log").contains("/late"), "{outcome:?}");
+    let late = "the owner was asked: nobody answered in time";
+    let refused = world.events().iter().filter(|event| event.to_string().contains(late)).count();
+    assert_eq!(refused, 2, "{:#?}", world.events());
+}

@@ -91,6 +91,25 @@ fn no_mode_is_put_back_by_way_of_a_link() {
 }
 
 #[test]
+fn another_directory_in_its_place_is_left_alone() {
+    let place = filled();
+    let policy = place.policy(POLICY);
+    host(&place, "mkdir ws other; echo 1 > ws/one; echo theirs > other/one; sleep 0.05");
+    let run = ["run", "--policy", &policy, "--workspace", "ws", "--", "sh", "-c", "echo 2 > one"];
+    assert_eq!(place.ringfence(&run).status, 0);
+    host(&place, "mv ws away; mv other ws");
+    let refused = place.ringfence(&["undo", "last"]);
+    assert!(
+        refused.status == 126 && refused.err.contains("is not the directory that the task worked on"),
+        "{refused:?}"
+    );
+    assert_eq!(host(&place, "cat ws/one away/one"), "theirs\n2\n");
+    host(&place, "mv ws other; mv away ws");
+    assert_eq!(place.ringfence(&["undo", "last"]).status, 0);
+    assert_eq!(place.read("ws/one").as_deref(), Some("1\n"));
+}
+
+#[test]
 fn what_a_person_changed_since_is_not_overwritten() {
     let place = filled();
     let _ = worked(&place);

@@ -28,6 +28,8 @@ pub(crate) struct Judge {
     sockets: Vec<PathBuf>,
     /// Where programs and code may come from.
     code: Trees,
+    /// The task may look into its own processes.
+    pub(crate) debug: bool,
 }
 
 /// What becomes of a call.
@@ -70,6 +72,7 @@ impl Judge {
             hidden: landlock.except.clone(),
             sockets: hosted.sockets.clone(),
             code,
+            debug: plan.filter.debug,
         })
     }
 

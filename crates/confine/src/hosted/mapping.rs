@@ -4,12 +4,17 @@
 //! memory is as good. What this holds is the loader, and programs that load what somebody put before them.
 
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ringfence_sys::memory;
 use ringfence_sys::seccomp::Notification;
-use rustix::fs::{self, AtFlags, CWD, FileType};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+/// Files that are looked at in one call; who changes more at once is refused.
+const MOST: usize = 1024;
 
 /// Trees of the sandbox. What none of them covers is read, and no code.
 #[derive(Clone, Debug)]
@@ -46,13 +51,48 @@ impl Trees {
         self.starts(path) || library && !below(path, &self.hidden)
     }
 
-    /// Whether this call is one to judge; the filter notifies of no other mapping.
+    /// Whether this call is one to judge; the filter notifies of those alone that make something code.
     pub(crate) fn maps(call: &Notification) -> bool {
-        i64::from(call.number) == libc::SYS_mmap
+        [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect].contains(&i64::from(call.number))
     }
 
-    /// What a call would map as code and is none.
+    /// What a call would make code and is none.
     pub(crate) fn foreign(&self, call: &Notification) -> Option<PathBuf> {
+        if i64::from(call.number) == libc::SYS_mmap { self.mapped(call) } else { self.protected(call) }
+    }
+
+    /// A file that was mapped for reading, as a loader does that relocates its code (DT_TEXTREL), by what the file itself says of it.
+    fn protected(&self, call: &Notification) -> Option<PathBuf> {
+        let [start, length, ..] = call.arguments;
+        let maps = format!("/proc/{}/maps", call.thread);
+        let end = start.saturating_add(length);
+        let look = || -> Result<Option<PathBuf>, Errno> {
+            let open = fs::openat(CWD, &maps, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            let mut at = start;
+            for _ in 0..MOST {
+                let Some(found) = memory::mapped(open.as_fd(), at, end)? else { return Ok(None) };
+                let path = PathBuf::from(OsStr::from_bytes(&found.name));
+                if !self.memory(&path) && !self.code(&path) {
+                    return Ok(Some(path));
+                }
+                at = found.end;
+                if at >= end {
+                    return Ok(None);
+                }
+            }
+            Err(Errno::TOOBIG)
+        };
+        look().unwrap_or(Some(maps.into()))
+    }
+
+    /// Memory that the kernel gives a name: shared, with a descriptor (memfd_create(2)), or of the device that is nothing else.
+    fn memory(&self, path: &Path) -> bool {
+        let name = path.as_os_str().as_bytes();
+        let memfd = name.starts_with(b"/memfd:") && name.ends_with(b" (deleted)") && !self.changes(path);
+        memfd || [&b"/dev/zero"[..], b"/dev/zero (deleted)"].contains(&name)
+    }
+
+    fn mapped(&self, call: &Notification) -> Option<PathBuf> {
         let [.., descriptor, _] = call.arguments;
         // The kernel reads it as 32 bits.
         let descriptor = format!("/proc/{}/fd/{}", call.thread, descriptor as u32);

@@ -7,6 +7,7 @@ mod judge;
 mod mapping;
 mod named;
 mod sockets;
+pub(crate) mod traced;
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};

@@ -6,9 +6,10 @@ use clap::Args;
 use ringfence_record::{Change, Event, Status};
 use ringfence_workspace::{Applied, Chosen, Danger, Options, Reason, Refused, Review};
 
+use crate::branch::Draft;
 use crate::commands::waiting::{self, Waiting};
 use crate::failure::{Context, Failure};
-use crate::{environment, git, terminal};
+use crate::{environment, git, terminal, underway};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -75,7 +76,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     run.record.head = Some(log.append(&event).context("the run's log")?);
     run.write()?;
-    match ringfence_workspace::apply(plan, &run.journal) {
+    let underway = underway::begin(&invoker.state, &run.directory)?;
+    let outcome = ringfence_workspace::apply(plan, &run.journal);
+    underway.end(&run.directory);
+    match outcome {
         Ok(applied) => finish(&mut run, &applied, arguments.json),
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
@@ -105,10 +109,12 @@ fn onto_branch(
 ) -> Result<u8, Failure> {
     let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
     let (entries, missing) = review.entries().context("reading the changes")?;
+    let workspace = run.record.workspace.clone();
+    let draft = Draft::new(&workspace, entries, missing)?;
     let event = Event::WorkspaceApply {
         workspace: format!("{} (branch {branch})", run.record.workspace.display()),
-        landed: entries.len() as u64,
-        held: missing.len() as u64,
+        landed: draft.entries.len() as u64,
+        held: draft.missing.len() as u64,
         undo: String::new(),
     };
     run.record.head = Some(log.append(&event).context("the run's log")?);
@@ -117,11 +123,9 @@ fn onto_branch(
     let id = &run.record.id;
     let command = ringfence_workspace::escape(run.record.command.join(" "));
     let message = format!("Changes of run {id}\n\n{command}\n");
-    let (commit, count) = git::commit(&run.record.workspace, branch, author, &message, &entries)?;
-    for one in &missing {
-        let path = ringfence_workspace::escape(&one.path);
-        terminal::error(&format!("{} {path}: {}", terminal::label("not on the branch:"), one.why));
-    }
+    let commit = draft.commit(branch, author, &message)?;
+    let count = draft.entries.len();
+    draft.say_missing();
     if json {
         super::print_json(
             &serde_json::json!({ "run": id, "branch": branch, "commit": commit, "entries": count }),

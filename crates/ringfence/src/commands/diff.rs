@@ -1,11 +1,15 @@
 //! `ringfence diff`: what a run changed in its workspace.
 
-use std::io::{IsTerminal, Write};
+use std::ffi::OsStr;
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::Args;
+use ringfence_record::{RunDir, RunRecord};
 use ringfence_workspace::{Look, Missing, Review, escape};
 
+use crate::branch::Draft;
 use crate::commands::waiting;
 use crate::failure::{Context, Failure};
 use crate::points::Points;
@@ -17,9 +21,10 @@ use crate::{environment, terminal};
   ringfence diff --stat
   ringfence diff last -- src/main.rs    one path, all of its lines
   ringfence diff --patch | git apply --index
+  ringfence diff --git                  what `ringfence apply --branch NAME` would commit
 
 Whatever a task wrote into names or contents acts on no terminal: it is shown as `\\u{1b}`. Without a terminal the text
-is the same without colours; `--patch` is raw.")]
+is the same without colours; `--patch` is raw, and so is `--git` without a terminal.")]
 pub(crate) struct Arguments {
     /// The run, by the beginning of its id; without it, the last one here
     run: Option<String>,
@@ -35,6 +40,9 @@ pub(crate) struct Arguments {
     /// The paths alone
     #[arg(long, conflicts_with_all = ["patch", "json"])]
     name_only: bool,
+    /// What `apply --branch` would commit, as `git diff` says it: against what is checked out, without what git ignores
+    #[arg(long, conflicts_with_all = ["stat", "name_only", "patch"])]
+    git: bool,
     /// A patch for `git apply`, without what `apply` would hold back or refuse; what it leaves out is said on stderr
     #[arg(long, conflicts_with = "json")]
     patch: bool,
@@ -49,16 +57,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let (run, record) = super::checkpoint::find(&invoker, name)?;
         let points = Points::open(&run, &record)?;
         let view = points.view(&points.find(Some(point))?.layers)?;
-        return show(arguments, Review::open(&view.layers, &[]).context("looking at the changes")?);
+        let review = Review::open(&view.layers, &[]).context("looking at the changes")?;
+        return show(arguments, review, (&run, &record));
     }
     let mut run = waiting::find(&invoker, arguments.run.as_deref())?;
     run.whole()?;
-    show(arguments, Review::open(&run.layers, &run.journals()).context("looking at the changes")?)
+    let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+    show(arguments, review, (&run.directory, &run.record))
 }
 
-fn show(arguments: &Arguments, mut review: Review) -> Result<u8, Failure> {
+fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) -> Result<u8, Failure> {
     review.only(&arguments.paths);
-    if arguments.json {
+    if arguments.git {
+        commit(&review, of, arguments.json)?;
+    } else if arguments.json {
         super::print_json(&ringfence_workspace::render_json(review.changes()))?;
     } else if arguments.stat {
         terminal::print(&ringfence_workspace::render_stat(review.changes()));
@@ -90,6 +102,63 @@ fn patch(review: &Review) -> Result<(), Failure> {
             escape(&one.path),
             one.why
         ));
+    }
+    Ok(())
+}
+
+/// What would be on a branch.
+fn commit(review: &Review, (run, record): (&RunDir, &RunRecord), json: bool) -> Result<(), Failure> {
+    let (entries, missing) = review.entries().context("reading the changes")?;
+    let draft = Draft::new(&record.workspace, entries, missing)?;
+    if json {
+        let mut text = Vec::new();
+        draft.diff(run.path(), true, |out| out.read_to_end(&mut text).map(drop).context("what git says"))?;
+        let missing = draft.missing.iter();
+        let missing: Vec<_> =
+            missing.map(|one| serde_json::json!({ "path": escape(&one.path), "why": one.why })).collect();
+        return super::print_json(&serde_json::json!({
+            "run": record.id,
+            "head": draft.head,
+            "entries": draft.entries.iter().map(|entry| escape(&entry.path)).collect::<Vec<_>>(),
+            "missing": missing,
+            "diff": String::from_utf8_lossy(&text),
+        }));
+    }
+    let person = std::io::stdout().is_terminal();
+    draft.diff(run.path(), !person, |from| {
+        write(|out| match person {
+            true => shown(from, terminal::colour_out(), out),
+            false => std::io::copy(from, out).map(drop),
+        })
+    })?;
+    draft.say_missing();
+    Ok(())
+}
+
+/// Lines of git's, made safe for a terminal.
+fn shown(from: &mut dyn BufRead, colour: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    let mut inside = false;
+    for line in from.split(b'\n') {
+        let line = line?;
+        // A line of a hunk begins with one of these; whatever stands in it, it is no header.
+        inside = match line.first() {
+            Some(b'@') => true,
+            Some(b'+' | b'-' | b' ' | b'\\') => inside,
+            _ => false,
+        };
+        let paint = match line.first() {
+            _ if !colour => "",
+            Some(b'@') => "\u{1b}[36m",
+            Some(b'+') if inside => "\u{1b}[32m",
+            Some(b'-') if inside => "\u{1b}[31m",
+            _ if inside => "",
+            _ => "\u{1b}[1m",
+        };
+        let end = if paint.is_empty() { "" } else { "\u{1b}[0m" };
+        let text: Vec<_> =
+            line.split(|byte| *byte == b'\t').map(|part| terminal::escape(OsStr::from_bytes(part))).collect();
+        let text = text.join("\t");
+        writeln!(out, "{paint}{text}{end}")?;
     }
     Ok(())
 }

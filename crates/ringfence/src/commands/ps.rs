@@ -62,6 +62,7 @@ struct Process {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
+    crate::underway::recover(&state);
     crate::layers::sweep_unrecorded(&state);
     crate::groups::sweep(&state);
     let runs = state.runs().context("the state directory")?;
@@ -119,7 +120,7 @@ fn of_record(state: &State, wanted: &str, json: bool) -> Result<u8, Failure> {
 struct Ended {
     run: String,
     seconds: i64,
-    /// `waits`, `interrupted` or `landed`.
+    /// `waits`, `interrupted`, `landed` or `undone`.
     state: &'static str,
     /// Started with `--keep`.
     keep: bool,
@@ -142,6 +143,7 @@ fn ended(state: &State, wanted: Option<&str>) -> Result<Vec<Ended>, Failure> {
                 // Its supervisor was killed, or an apply was.
                 _ if one.interrupted || one.record.status == Status::Running => "interrupted",
                 false => "waits",
+                true if one.record.status == Status::Undone => "undone",
                 true => "landed",
             },
             keep: one.record.keep,

@@ -1,12 +1,14 @@
 //! `ringfence undo`: puts back what an apply replaced, all or nothing.
 
+use std::path::Path;
+
 use clap::Args;
 use ringfence_record::{Event, RunRecord, Status, Writer};
 use ringfence_workspace::{Reason, Refused, escape};
 
 use crate::commands::waiting::{self, Landed};
 use crate::failure::{Context, Failure};
-use crate::{environment, snapshot, terminal};
+use crate::{environment, snapshot, terminal, underway};
 
 #[derive(Args, Debug)]
 #[command(
@@ -25,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let found = waiting::find_landed(&invoker, arguments.run.as_deref())?;
     if found.snapshot {
-        return put_back(found, arguments.json);
+        return put_back(&invoker.state, found, arguments.json);
     }
     let Landed { directory, mut record, journal, later, .. } = found;
     let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
@@ -53,11 +55,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     record.head = Some(log.append(&event).context("the run's log")?);
     directory.write_record(&record, true).context("the run's record")?;
-    if let Err(refused) = undo.carry_out(&mut |_| {}) {
+    let underway = underway::begin(&invoker.state, &directory)?;
+    let outcome = undo.carry_out(&mut |_| {});
+    underway.end(&directory);
+    if let Err(refused) = outcome {
         return refuse(&refused, &mut log, &mut record);
     }
     let waits = waiting::layers(&record)?.iter().any(|layer| layer.upper.exists());
-    record.status = if waits { Status::Ended } else { Status::Undone };
+    record.status = match record.status {
+        _ if waits => Status::Ended,
+        // What had put a snapshot back is itself taken back: what the task did stands again.
+        Status::Undone => Status::Applied,
+        _ => Status::Undone,
+    };
     directory.write_record(&record, true).context("the run's record")?;
     if arguments.json {
         let paths: Vec<_> = paths.iter().map(|(_, path)| escape(path)).collect();
@@ -74,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 /// What was there before a task worked on the host's own files: an apply of what it was, which is undone as any other.
-fn put_back(found: Landed, json: bool) -> Result<u8, Failure> {
+fn put_back(state: &Path, found: Landed, json: bool) -> Result<u8, Failure> {
     let Landed { directory, mut record, journal, .. } = found;
     let Some((layer, options)) = snapshot::reverse(&directory, &record)? else {
         return Err(Failure::new(format!("nothing is kept of run {}", record.id)));
@@ -98,7 +108,10 @@ fn put_back(found: Landed, json: bool) -> Result<u8, Failure> {
     record.head = Some(log.append(&event).context("the run's log")?);
     record.status = Status::Undone;
     directory.write_record(&record, true).context("the run's record")?;
-    let applied = ringfence_workspace::apply(plan, &journal).map_err(|failure| refused(&failure))?;
+    let underway = underway::begin(state, &directory)?;
+    let applied = ringfence_workspace::apply(plan, &journal);
+    underway.end(&directory);
+    let applied = applied.map_err(|failure| refused(&failure))?;
     snapshot::remove(&directory);
     if json {
         let paths: Vec<_> = applied.landed.iter().map(|change| escape(&change.path)).collect();

@@ -23,6 +23,7 @@ pub(crate) struct Waiting {
 /// The run that is named, or the last one here whose changes wait.
 pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
+    crate::underway::recover(&state);
     let (directory, mut record) = match name {
         Some(name) => state.find(name, None).map_err(|error| Failure::new(error.to_string()))?,
         None => last(&state, invoker)?,
@@ -84,6 +85,7 @@ pub(crate) struct Landed {
 /// The run that is named, or the last one here with an apply that landed and was not undone.
 pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Landed, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
+    crate::underway::recover(&state);
     if let Some(name) = name {
         let (directory, record) = state.find(name, None).map_err(|error| Failure::new(error.to_string()))?;
         let id = directory.id().to_owned();

@@ -53,7 +53,7 @@ fn child() {
     .unwrap();
 }
 
-fn spawn(case: &Case, stop: Option<usize>) -> std::process::Child {
+pub(crate) fn spawn(case: &Case, stop: Option<usize>) -> std::process::Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "suite::crash::child", "--nocapture"])

@@ -47,7 +47,23 @@ impl Power {
     }
 }
 
-fn shell(script: &str) {
+/// Runs the test of that name once more in a mount namespace of its own; `false`: it is done, or nobody but root can.
+pub(crate) fn in_a_namespace(name: &str) -> bool {
+    if !rustix::process::geteuid().is_root() {
+        // Nobody else may mount a file system.
+        return false;
+    }
+    if std::env::var_os("RINGFENCE_TEST_OWN").is_none() {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "--propagation", "private"]).arg(std::env::current_exe().unwrap());
+        command.args(["--exact", name, "--nocapture"]);
+        assert!(command.env("RINGFENCE_TEST_OWN", "1").status().unwrap().success());
+        return false;
+    }
+    true
+}
+
+pub(crate) fn shell(script: &str) {
     let done = Command::new("sh").args(["-ec", script]).output().unwrap();
     assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
 }
@@ -60,21 +76,18 @@ struct Disk {
 }
 
 impl Disk {
-    fn mount(&mut self) {
+    fn mount(&self) {
         shell(&format!("mount -o loop {} {}", self.image.display(), self.at.display()));
-        // Another loop device, another number.
-        let stat = std::fs::metadata(&self.case.host).unwrap();
-        self.case.layer.device = std::os::unix::fs::MetadataExt::dev(&stat);
     }
 
     fn unmount(&self) {
         shell(&format!("umount {}", self.at.display()));
     }
 
-    /// As after a cut: only what was on disk is there.
-    fn again(&mut self) {
-        self.unmount();
-        self.mount();
+    /// As after a cut: only what was on disk is there, on a device of another number.
+    fn again(&self) {
+        let (image, at) = (self.image.display(), self.at.display());
+        shell(&format!("next=$(losetup -f --show {image}); umount {at}; mount $next {at}; losetup -d $next"));
     }
 }
 
@@ -102,7 +115,7 @@ fn spawn(case: &Case, point: &Point, what: &str) -> Child {
 }
 
 /// Cuts the power at this point; `false`: it was through before.
-fn cut_off(disk: &mut Disk, power: &mut Power, point: &Point, what: &str) -> bool {
+fn cut_off(disk: &Disk, power: &mut Power, point: &Point, what: &str) -> bool {
     let mut child = spawn(&disk.case, point, what);
     let pid = Pid::from_child(&child);
     let early = match point {
@@ -134,15 +147,7 @@ fn whole(case: &Case, old: &Snapshot, new: &Snapshot, what: &str) -> bool {
 
 #[test]
 fn cut_at_any_point() {
-    if !rustix::process::geteuid().is_root() {
-        // Nobody else may mount a file system.
-        return;
-    }
-    if std::env::var_os("RINGFENCE_TEST_OWN").is_none() {
-        let mut command = Command::new("unshare");
-        command.args(["-m", "--propagation", "private"]).arg(std::env::current_exe().unwrap());
-        command.args(["--exact", "suite::power::cut_at_any_point", "--nocapture"]);
-        assert!(command.env("RINGFENCE_TEST_OWN", "1").status().unwrap().success());
+    if !in_a_namespace("suite::power::cut_at_any_point") {
         return;
     }
     let points: usize = std::env::var("RINGFENCE_TEST_POINTS").map_or(12, |points| points.parse().unwrap());
@@ -164,14 +169,14 @@ fn cut_at_any_point() {
     let case = Case::within(&at, SETUP, TASK);
     let old = snapshot(&case.host);
     shell(&format!("sync; umount {}", at.display()));
-    let mut disk = Disk { image, at, case };
+    let disk = Disk { image, at, case };
     let mut power = Power::new();
-    let renew = |disk: &mut Disk| {
+    let renew = |disk: &Disk| {
         shell(&format!("cp --sparse=always {} {}", template.display(), disk.image.display()));
         disk.mount();
     };
     // How it is when nothing happens, and how long that takes.
-    renew(&mut disk);
+    renew(&disk);
     let begun = Instant::now();
     assert!(spawn(&disk.case, &Point::After(Duration::ZERO), "apply").wait().unwrap().success());
     let long = begun.elapsed();
@@ -182,17 +187,17 @@ fn cut_at_any_point() {
     let stride = (56 / points).max(1);
     let (mut before, mut after, mut steps) = (0, 0, true);
     for number in 0..points {
-        renew(&mut disk);
+        renew(&disk);
         // Each step once, then any moment; the multiplier spreads them evenly (Knuth's, 2^32 divided by the golden ratio).
         let share = (number as u64).wrapping_mul(2_654_435_769) & 0xffff_ffff;
         let point = match steps {
             true => Point::Step(number * stride),
             false => Point::After(long.mul_f64(share as f64 / 4_294_967_296.0)),
         };
-        steps &= cut_off(&mut disk, &mut power, &point, "apply");
+        steps &= cut_off(&disk, &mut power, &point, "apply");
         if number % 3 == 0 {
             cut_off(
-                &mut disk,
+                &disk,
                 &mut power,
                 &Point::After(long.mul_f64(0.3 * (share as f64 / 4_294_967_296.0))),
                 "recover",
@@ -203,7 +208,7 @@ fn cut_at_any_point() {
             if number % 4 == 0 {
                 let place = disk.case.journal();
                 cut_off(
-                    &mut disk,
+                    &disk,
                     &mut power,
                     &Point::After(long.mul_f64(share as f64 / 4_294_967_296.0)),
                     "undo",

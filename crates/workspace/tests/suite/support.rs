@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ringfence_workspace::{Change, Kind, Layer, Options, Reason, Refused, Timestamp, diff, plan_apply_with};
+use ringfence_workspace::{
+    Change, Kind, Layer, Options, Reason, Refused, Root, Timestamp, diff, plan_apply_with,
+};
 use tempfile::TempDir;
 
 /// A workspace with one layer.
@@ -47,14 +49,12 @@ impl Case {
         shell(&host, setup);
         // The clock of the kernel's file times advances in ticks of up to 10 ms.
         std::thread::sleep(Duration::from_millis(25));
-        let stat = fs::metadata(&host).unwrap();
         let layer = Layer {
             name: "workspace".into(),
             host: host.clone(),
             upper: home.path().join("upper"),
             started: Timestamp::now(),
-            device: stat.dev(),
-            inode: stat.ino(),
+            root: Root::of(&host).unwrap(),
             protect: Vec::new(),
             obeyed: Vec::new(),
             outputs: None,

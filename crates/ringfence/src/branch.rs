@@ -1,0 +1,290 @@
+//! The changes of a run as one commit on top of what is checked out: put on a branch of the repository (`apply --branch`), or made in a
+//! repository of its own to be looked at (`diff --git`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use ringfence_workspace::{Entry, Missing, escape, git_path};
+
+use crate::failure::{Context, Failure};
+use crate::git::{asked, bare, git};
+use crate::terminal;
+
+const IGNORED: &str = "git ignores it";
+/// So many paths that are not in it for the same reason are named.
+const FEW: usize = 3;
+/// Where the commit is in a repository of its own.
+const DRAFT: &str = "refs/heads/draft";
+
+/// And where that is, in the run's directory: this and the number of the process.
+const ASIDE: &str = "preview-";
+
+/// What the commit has, and what it has not.
+pub(crate) struct Draft<'a> {
+    workspace: &'a Path,
+    /// What is checked out; `None`: nothing was committed yet.
+    pub(crate) head: Option<String>,
+    /// Where the workspace is in the repository.
+    prefix: String,
+    pub(crate) entries: Vec<Entry>,
+    /// Held back, refused, ignored, or of another repository.
+    pub(crate) missing: Vec<Missing>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(
+        workspace: &'a Path,
+        entries: Vec<Entry>,
+        mut missing: Vec<Missing>,
+    ) -> Result<Self, Failure> {
+        let prefix = asked(workspace, &["rev-parse", "--show-prefix"])?;
+        let head = asked(workspace, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).ok();
+        let submodules = submodules(workspace, head.is_some())?;
+        let inside =
+            |path: &Path| path.ancestors().find(|path| submodules.contains(*path)).map(Path::to_owned);
+        let (theirs, ours): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| inside(&entry.path).is_some());
+        missing.extend(theirs.into_iter().map(|entry| {
+            let submodule = inside(&entry.path).unwrap_or_default();
+            let why = format!("of the submodule {}, which has commits of its own", escape(&submodule));
+            Missing { path: entry.path, why }
+        }));
+        let ignored = ignored(workspace, &ours)?;
+        let (ignored, entries): (Vec<_>, Vec<_>) =
+            ours.into_iter().partition(|entry| ignored.contains(entry.path.as_os_str().as_bytes()));
+        missing.extend(ignored.into_iter().map(|entry| Missing { path: entry.path, why: IGNORED.into() }));
+        Ok(Self { workspace, head, prefix, entries, missing })
+    }
+
+    /// What `git fast-import` reads.
+    fn stream(&self, name: &str, author: &str, message: &str) -> Vec<u8> {
+        let plain: String =
+            author.chars().map(|c| if c.is_control() || "<>\n".contains(c) { '-' } else { c }).collect();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.map_or(0, |time| time.as_secs());
+        let mut stream = Vec::new();
+        stream.extend(
+            format!("commit {name}\ncommitter {plain} <{plain}@ringfence.invalid> {now} +0000\n").bytes(),
+        );
+        stream.extend(format!("data {}\n{message}\n", message.len()).bytes());
+        if let Some(head) = &self.head {
+            stream.extend(format!("from {head}\n").bytes());
+        }
+        for entry in &self.entries {
+            let path = git_path(&self.prefix, &entry.path);
+            match &entry.content {
+                Some((mode, content)) => {
+                    stream.extend([b"M ", mode.as_bytes(), b" inline ", &path[..], b"\n"].concat());
+                    stream.extend(format!("data {}\n", content.len()).bytes());
+                    stream.extend(content);
+                    stream.push(b'\n');
+                }
+                None => stream.extend([b"D ", &path[..], b"\n"].concat()),
+            }
+        }
+        stream.extend(b"done\n");
+        stream
+    }
+
+    /// Puts it on a new branch, by this author. The working tree, the index and `HEAD` stay as they are. The commit's name.
+    pub(crate) fn commit(&self, branch: &str, author: &str, message: &str) -> Result<String, Failure> {
+        asked(self.workspace, &["check-ref-format", "--branch", branch])?;
+        let name = format!("refs/heads/{branch}");
+        if asked(self.workspace, &["rev-parse", "--verify", "--quiet", &name]).is_ok() {
+            return Err(Failure::new(format!("there is a branch {} already", escape(branch)))
+                .hint("choose another name, or remove it with `git branch -D`"));
+        }
+        if self.entries.is_empty() {
+            return Err(Failure::new(
+                "nothing would be in the commit: what changed is ignored, held back or refused",
+            ));
+        }
+        import(git(self.workspace)?, self.stream(&name, author, message))?;
+        asked(self.workspace, &["rev-parse", &name])
+    }
+
+    /// Makes the same commit in a repository of its own in the run's directory, which only borrows the objects of this one, and hands over what
+    /// `git diff` says of it. No configuration counts there, neither the repository's nor the user's.
+    pub(crate) fn diff(
+        &self,
+        run: &Path,
+        binary: bool,
+        with: impl FnOnce(&mut dyn BufRead) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if self.entries.is_empty() {
+            return with(&mut std::io::empty());
+        }
+        let aside = Aside::make(self.workspace, run)?;
+        import(aside.git()?, self.stream(DRAFT, "draft", "draft"))?;
+        let mut command = aside.git()?;
+        command.args(["diff-tree", "-p", "-M", "--no-commit-id", "--no-ext-diff", "--no-textconv"]);
+        command.args(["--no-color", "--root"]).args(binary.then_some("--binary"));
+        command.args(&self.head).arg(DRAFT).arg("--");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("starting git")?;
+        let outcome = match child.stdout.take() {
+            Some(out) => with(&mut BufReader::new(out)),
+            None => Ok(()),
+        };
+        // Whoever reads no more has its pipe closed by now.
+        let (ended, said) = end(child)?;
+        outcome?;
+        match ended {
+            true => Ok(()),
+            false => Err(Failure::new(format!("git diff-tree: {}", escape(said)))),
+        }
+    }
+
+    /// Says what is not in it.
+    pub(crate) fn say_missing(&self) {
+        let label = terminal::label("not on the branch:");
+        let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+        for one in &self.missing {
+            reasons.entry(&one.why).or_default().push(&one.path);
+        }
+        for (why, paths) in reasons {
+            let shown: Vec<_> = paths.iter().take(FEW).map(escape).collect();
+            let more = match paths.len().saturating_sub(FEW) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            terminal::error(&format!("{label} {}{more}: {why}", shown.join(", ")));
+        }
+    }
+}
+
+/// A repository of its own, gone when dropped.
+struct Aside<'a> {
+    workspace: &'a Path,
+    path: PathBuf,
+}
+
+impl<'a> Aside<'a> {
+    fn make(workspace: &'a Path, run: &Path) -> Result<Self, Failure> {
+        // What kills left.
+        for entry in std::fs::read_dir(run).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let maker = name.to_str().and_then(|name| name.strip_prefix(ASIDE));
+            if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = ringfence_workspace::remove_tree(&entry.path());
+            }
+        }
+        let path = run.join(format!("{ASIDE}{}", std::process::id()));
+        let aside = Self { workspace, path };
+        let format = asked(workspace, &["rev-parse", "--show-object-format"])?;
+        let mut objects = git(workspace)?;
+        objects.args(["rev-parse", "--path-format=absolute", "--git-path", "objects"]);
+        let objects = objects.output().context("starting git")?.stdout;
+        let objects = objects.strip_suffix(b"\n").unwrap_or(&objects);
+        let mut command = aside.plain()?;
+        command
+            .args(["init", "--quiet", "--bare", "--template=", "--object-format"])
+            .arg(format)
+            .arg(&aside.path);
+        let done = command.output().context("starting git")?;
+        if !done.status.success() {
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            return Err(Failure::new(format!("git init: {}", escape(said.trim()))));
+        }
+        let line = [&git_path("", Path::new(OsStr::from_bytes(objects)))[..], b"\n"].concat();
+        let info = aside.path.join("objects/info");
+        let written =
+            std::fs::create_dir_all(&info).and_then(|()| std::fs::write(info.join("alternates"), line));
+        written.context("the objects of the repository")?;
+        Ok(aside)
+    }
+
+    fn plain(&self) -> Result<Command, Failure> {
+        let mut command = bare(self.workspace)?;
+        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+        command
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_LITERAL_PATHSPECS", "1")
+            .env("GIT_NO_REPLACE_OBJECTS", "1");
+        Ok(command)
+    }
+
+    fn git(&self) -> Result<Command, Failure> {
+        let mut command = self.plain()?;
+        command.arg("--git-dir").arg(&self.path);
+        Ok(command)
+    }
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        let _ = ringfence_workspace::remove_tree(&self.path);
+    }
+}
+
+/// Where other repositories are checked out, as the index or the last commit has them.
+fn submodules(workspace: &Path, head: bool) -> Result<BTreeSet<PathBuf>, Failure> {
+    let mut found = BTreeSet::new();
+    let listed: [&[&str]; 2] = [&["ls-files", "--stage", "-z"], &["ls-tree", "-r", "-z", "HEAD"]];
+    for arguments in listed.iter().take(if head { 2 } else { 1 }) {
+        let mut child = git(workspace)?
+            .args(*arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("starting git")?;
+        for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|out| out.split(0)) {
+            let line = line.context("git's list of files")?;
+            let path = line.iter().position(|byte| *byte == b'\t').and_then(|tab| line.get(tab + 1..));
+            if let Some(path) = path.filter(|_| line.starts_with(b"160000 ")) {
+                found.insert(OsString::from_vec(path.to_vec()).into());
+            }
+        }
+        if let (false, said) = end(child)? {
+            return Err(Failure::new(format!("git {}: {}", arguments.join(" "), escape(said))));
+        }
+    }
+    Ok(found)
+}
+
+/// Those of the paths that git is told to ignore, and does not know.
+fn ignored(workspace: &Path, entries: &[Entry]) -> Result<BTreeSet<Vec<u8>>, Failure> {
+    let mut command = git(workspace)?;
+    command.args(["check-ignore", "-z", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().context("starting git")?;
+    let mut input = child.stdin.take();
+    let text: Vec<u8> =
+        entries.iter().flat_map(|entry| [entry.path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+    let writer = std::thread::spawn(move || input.as_mut().map(|input| input.write_all(&text)));
+    let done = child.wait_with_output().context("git check-ignore")?;
+    let _ = writer.join();
+    // 1: none of them.
+    if !matches!(done.status.code(), Some(0 | 1)) {
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        return Err(Failure::new(format!("git check-ignore: {}", escape(said.trim()))));
+    }
+    Ok(done.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+fn import(mut command: Command, stream: Vec<u8>) -> Result<(), Failure> {
+    command.args(["fast-import", "--quiet", "--done"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("starting git")?;
+    let mut input = child.stdin.take();
+    let writer = std::thread::spawn(move || input.as_mut().map(|input| input.write_all(&stream)));
+    let (ended, said) = end(child)?;
+    let _ = writer.join();
+    match ended {
+        true => Ok(()),
+        false => Err(Failure::new(format!("git fast-import: {}", escape(said)))),
+    }
+}
+
+/// Waits for it; the first line of what it had to say.
+fn end(mut child: Child) -> Result<(bool, String), Failure> {
+    let mut said = Vec::new();
+    if let Some(mut errors) = child.stderr.take() {
+        errors.read_to_end(&mut said).context("what git says")?;
+    }
+    let ended = child.wait().context("waiting for git")?;
+    let said = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned();
+    Ok((ended.success(), said))
+}

@@ -1,0 +1,114 @@
+//! Applies and undos that are under way: a mark in the state directory, so that the next verb of ringfence makes whole what was
+//! interrupted, without a look at every run.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_record::{RunDir, State};
+use ringfence_workspace::Recovered;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::io::Errno;
+
+use crate::failure::{Context, Failure};
+use crate::terminal;
+
+/// Holds a file for each, by the run's id, below the state directory. Who works holds its lock.
+const PLACE: &str = "applying";
+
+/// One that is under way.
+#[derive(Debug)]
+pub(crate) struct Underway {
+    mark: PathBuf,
+    _lock: File,
+}
+
+/// Marks it, on disk before anything of it is.
+pub(crate) fn begin(state: &Path, run: &RunDir) -> Result<Underway, Failure> {
+    let place = state.join(PLACE);
+    let what = || format!("the mark {}", place.join(run.id()).display());
+    match std::fs::create_dir(&place) {
+        Ok(()) => File::open(state).and_then(|state| state.sync_all()).context(what())?,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).context(what()),
+    }
+    let mark = place.join(run.id());
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        let lock = File::from(
+            openat(CWD, &mark, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(std::io::Error::from)
+                .context(what())?,
+        );
+        flock(&lock, FlockOperation::LockExclusive).map_err(std::io::Error::from).context(what())?;
+        // Whoever held it before may have removed it.
+        if same(&lock, &mark) {
+            File::open(&place).and_then(|place| place.sync_all()).context(what())?;
+            return Ok(Underway { mark, _lock: lock });
+        }
+    }
+}
+
+impl Underway {
+    /// It is over, one way or the other; the mark stays where that is not so.
+    pub(crate) fn end(self, run: &RunDir) {
+        if !journals(run).any(|journal| ringfence_workspace::unfinished(&journal)) {
+            let _ = std::fs::remove_file(&self.mark);
+        }
+    }
+}
+
+/// Finishes or takes back whatever was interrupted; what could not be is told.
+pub(crate) fn recover(state: &State) {
+    let marks = std::fs::read_dir(state.path().join(PLACE)).into_iter().flatten().flatten();
+    for mark in marks {
+        let (path, id) = (mark.path(), mark.file_name());
+        let Ok(lock) = openat(CWD, &path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        else {
+            continue;
+        };
+        let lock = File::from(lock);
+        let free = flock(&lock, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK);
+        if !free || !same(&lock, &path) {
+            continue;
+        }
+        let Ok((run, _)) = state.find(&id.to_string_lossy(), None) else { continue };
+        let whole = journals(&run).all(|journal| tell(&run, &journal));
+        if whole {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+fn tell(run: &RunDir, journal: &Path) -> bool {
+    let (id, note) = (run.id(), terminal::label("note:"));
+    match ringfence_workspace::recover(journal) {
+        Ok(Recovered::Nothing) => {}
+        Ok(Recovered::RolledBack) => terminal::error(&format!(
+            "{note} an apply or undo of run {id} was interrupted: what it had done is taken back"
+        )),
+        Ok(Recovered::Finished) => terminal::error(&format!(
+            "{note} an apply or undo of run {id} was interrupted when all of it stood: it is finished"
+        )),
+        Err(refused) => {
+            terminal::error(&format!(
+                "{note} an apply or undo of run {id} stands half done; {}",
+                refused.to_string().trim_end()
+            ));
+            return false;
+        }
+    }
+    true
+}
+
+fn journals(run: &RunDir) -> impl Iterator<Item = PathBuf> {
+    run.journals()
+        .take_while(|journal| journal.exists())
+        .flat_map(|journal| [ringfence_workspace::reverted(&journal), journal])
+        .filter(|journal| journal.exists())
+}
+
+fn same(file: &File, path: &Path) -> bool {
+    let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+    file.metadata().ok().map(identity) == std::fs::symlink_metadata(path).ok().map(identity)
+}
