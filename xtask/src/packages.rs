@@ -41,6 +41,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("vim", "vim"),
     ("javac", "default-jdk-headless"),
+    ("podman", "podman"),
     ("psql", "postgresql-client"),
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),

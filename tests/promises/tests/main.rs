@@ -22,6 +22,7 @@ mod commands_hosted;
 #[path = "commands.rs"]
 mod commands_landlock;
 mod container;
+mod containers;
 mod credentials;
 mod credentials_granted;
 mod decoys;
