@@ -121,10 +121,16 @@ pub(crate) fn change_mode(handle: BorrowedFd<'_>, mode: u32) -> Result<(), Errno
     rustix::fs::chmod(by_descriptor(handle, OsStr::new("")), Mode::from_raw_mode(mode & 0o7777))
 }
 
+/// A descriptor that only names the host's directory, also one that is closed to everybody; its path must not have become a symlink
+/// anywhere.
+pub(crate) fn named(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+}
+
 /// Gives the host's directory this mode, if it has another one; its path must not have become a symlink anywhere.
 pub(crate) fn reopen(path: &Path, mode: u32) -> Result<(), Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let handle = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    let handle = named(path)?;
     match rustix::fs::fstat(&handle)?.st_mode & 0o1777 == mode & 0o1777 {
         true => Ok(()),
         false => change_mode(handle.as_fd(), mode & 0o1777),

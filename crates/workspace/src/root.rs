@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::beneath::Tree;
+use crate::beneath::named;
 use crate::layer::Timestamp;
 use crate::refuse::{Reason, Refused};
 
@@ -68,8 +68,8 @@ impl Root {
     /// The reason: replaced, or not to be told.
     pub fn must_be_at(&self, path: &Path) -> Result<(), Refused> {
         let refused = |reason| Refused::one("workspace", Path::new(""), reason);
-        let tree = Tree::host(path).map_err(|errno| refused(Reason::failed("open the workspace")(errno)))?;
-        self.expect(tree.root(), None).map_err(refused)
+        let found = named(path).map_err(|errno| refused(Reason::failed("open the workspace")(errno)))?;
+        self.expect(found.as_fd(), None).map_err(refused)
     }
 
     /// Is an open directory this one? An error is why not, or why that cannot be told. `stage` is a name of ours that nobody could
