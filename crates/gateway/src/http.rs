@@ -282,8 +282,12 @@ impl Way {
             let line = if path { method(request.method().as_str()) } else { credentials::line(&request) };
             gateway.refusals.leak(&hit, target, line, true).await;
         }
-        let (head, own) = request.into_parts();
-        let (mut head, mut own) = (Request::from_parts(head, ()), Own::Coming(own));
+        let (head, mut own) = request.into_parts();
+        let mut head = Request::from_parts(head, ());
+        if let Some(held) = credentials {
+            held.pushes(&head, &mut own, target).await.map_err(Stop::Credential)?;
+        }
+        let mut own = Own::Coming(own);
         let mut used = Used::default();
         if let Some(held) = credentials {
             let (mut payload, mut room) = (None, None);
