@@ -1,6 +1,7 @@
 //! The body of a request as its client sends it. One that is not read to its end is read a little further beside the answer: a client that
 //! is told to stop while it still sends may take that for a failure, and never look at the answer.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// One. It is dropped in a task of the gateway's.
 pub(crate) struct Asked {
     body: Option<Incoming>,
+    /// What was read before, and comes first.
+    front: VecDeque<Frame<Bytes>>,
     /// The client sends it once it is told to go on, which nobody did.
     waits: bool,
 }
@@ -27,7 +30,30 @@ pub(crate) struct Asked {
 /// A request with it.
 pub(crate) fn asked(request: Request<Incoming>) -> Request<Asked> {
     let waits = request.headers().contains_key(header::EXPECT);
-    request.map(|body| Asked { body: Some(body), waits })
+    request.map(|body| Asked { body: Some(body), front: VecDeque::new(), waits })
+}
+
+impl Asked {
+    /// Reads until `whole` says that the beginning is there, and keeps it for whoever reads the body; `Err`: that is longer than `most`, or
+    /// does not come.
+    pub(crate) async fn front(
+        &mut self,
+        most: usize,
+        mut whole: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), ()> {
+        self.waits = false;
+        let mut begun = Vec::new();
+        while !whole(&begun) {
+            let body = self.body.as_mut().ok_or(())?;
+            let frame = body.frame().await.ok_or(())?.map_err(|_| ())?;
+            begun.extend_from_slice(frame.data_ref().ok_or(())?);
+            self.front.push_back(frame);
+            if begun.len() > most && !whole(&begun) {
+                return Err(());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Asked {
@@ -56,6 +82,9 @@ impl Body for Asked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         self.waits = false;
+        if let Some(frame) = self.front.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(context),
             None => Poll::Ready(None),
@@ -63,10 +92,18 @@ impl Body for Asked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.front.is_empty() && self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        let mut hint = self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint);
+        let front: usize = self.front.iter().filter_map(|frame| Some(frame.data_ref()?.len())).sum();
+        let front = u64::try_from(front).unwrap_or(u64::MAX);
+        let (least, most) = (hint.lower().saturating_add(front), hint.upper());
+        if let Some(most) = most {
+            hint.set_upper(most.saturating_add(front));
+        }
+        hint.set_lower(least);
+        hint
     }
 }

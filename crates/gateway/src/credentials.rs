@@ -18,10 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::judge::What;
 use crate::Gateway;
+use crate::asked::Asked;
 use crate::connection::Target;
 use crate::issued::{self, Issued};
 use crate::mask::Mask;
 use crate::place::{escaped, place, set};
+use crate::push;
 use crate::sigv4::{self, Keys};
 use crate::vault::Vault;
 
@@ -180,6 +182,19 @@ impl Credentials {
             }
         }
         mask
+    }
+
+    /// A push of git that one of them is for goes to branches that it names.
+    pub(crate) async fn pushes(
+        &self,
+        head: &Request<()>,
+        body: &mut Asked,
+        target: &Target,
+    ) -> Result<(), Denied> {
+        for one in self.held.iter().filter(|one| goes(one, target) && judge::covers(one, head)) {
+            push::check(one, head, body).await?;
+        }
+        Ok(())
     }
 
     /// Is this a request whose signature needs its body? Then there is room for that now.

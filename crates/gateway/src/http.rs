@@ -289,8 +289,12 @@ impl Way {
             let line = if path { method(request.method().as_str()) } else { credentials::line(&request) };
             gateway.refusals.leak(&hit, target, line, *action).await;
         }
-        let (head, own) = request.into_parts();
-        let (mut head, mut own) = (Request::from_parts(head, ()), Own::Coming(own));
+        let (head, mut own) = request.into_parts();
+        let mut head = Request::from_parts(head, ());
+        if let Some(held) = credentials {
+            held.pushes(&head, &mut own, target).await.map_err(Stop::Credential)?;
+        }
+        let mut own = Own::Coming(own);
         let told = head.headers().get_all(header::CONTENT_ENCODING).iter();
         let told: Vec<&str> = told.map(|value| value.to_str().unwrap_or("?")).collect();
         let mut search = Search::new(credentials, watch, &told.join(","));

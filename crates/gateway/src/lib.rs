@@ -28,6 +28,7 @@ mod mask;
 mod overrides;
 mod place;
 mod publish;
+mod push;
 mod refusals;
 mod relay;
 mod resolver;

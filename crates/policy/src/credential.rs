@@ -53,6 +53,8 @@ pub struct Credential {
     pub refresh: Option<u64>,
     /// Namespaces of files that a key of ssh may sign.
     pub sign: Vec<String>,
+    /// References that git may push to with it; `None`: any.
+    pub push: Option<Vec<String>>,
     /// Where the keys of its hosts are.
     pub known_hosts: Option<PathBuf>,
 }
@@ -140,6 +142,7 @@ pub(crate) fn read(
         .as_ref()
         .and_then(|at| absolute(&at.value, scope).map_err(|invalid| found.push(invalid.at(at.place))).ok());
     let sign: Vec<String> = entries(table.sign.as_ref()).map(|at| at.value.clone()).collect();
+    let push = table.push.as_ref().map(|list| branches(list, &mut found));
     let expose =
         table.expose.as_ref().and_then(|at| expose_of(at, scope).map_err(|problem| found.push(problem)).ok());
     let like = table.like.as_ref();
@@ -156,10 +159,27 @@ pub(crate) fn read(
     match source {
         Some(source) if found.is_empty() => {
             let like = like.map(|at| at.value.clone());
-            Ok(Credential { source, hosts, http, inject, expose, like, refresh, sign, known_hosts })
+            Ok(Credential { source, hosts, http, inject, expose, like, refresh, sign, push, known_hosts })
         }
         _ => Err(found),
     }
+}
+
+/// References in full.
+fn branches(list: &List<String>, found: &mut Vec<Problem>) -> Vec<String> {
+    let mut all = Vec::new();
+    for text in &list.value {
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"~^:?[\\ ".contains(&byte);
+        if text.value.is_empty() || !text.value.bytes().all(plain) || text.value.contains("..") {
+            let problem = Problem::new(text.place, format!("`{}` is no branch", text.value));
+            found.push(problem.help("write `main`, `agent/*` or `refs/tags/v*`".to_owned()));
+        }
+        all.push(match text.value.starts_with("refs/") {
+            true => text.value.clone(),
+            false => format!("refs/heads/{}", text.value),
+        });
+    }
+    all
 }
 
 fn entries<T>(list: Option<&List<T>>) -> impl Iterator<Item = &At<T>> {
@@ -177,6 +197,7 @@ fn only_requests(table: &CredentialTable, ssh: bool) -> Vec<Problem> {
         ("inject", inject),
         ("like", text(&table.like)),
         ("refresh", text(&table.refresh)),
+        ("push", place(&table.push)),
     ];
     let keys = [("sign", place(&table.sign)), ("known_hosts", text(&table.known_hosts))];
     let wrong = |(key, place): (&str, Option<Place>)| {

@@ -188,6 +188,9 @@ impl Printer<'_> {
             if !credential.sign.is_empty() {
                 self.key("sign", &listed(credential.sign.clone()), origin);
             }
+            if let Some(branches) = &credential.push {
+                self.key("push", &listed(branches.clone()), origin);
+            }
             if let Some(path) = &credential.known_hosts {
                 self.key("known_hosts", &quoted(&spelled(path)), origin);
             }

@@ -394,3 +394,62 @@ with two.messages.stream(model="m", max_tokens=9, messages=say) as stream:
     }
     assert_eq!(outcome.out.matches("streamed").count(), 2, "{outcome:?}");
 }
+
+#[test]
+fn git_pushes_to_the_branches_that_the_policy_names() {
+    let world = World::new();
+    std::fs::write(world.base.join("expected"), TOKEN).unwrap();
+    let inside = world.place.write(
+        world.place.base.path().join("inside.sh"),
+        r#"git clone -q https://allowed.example/git/one.git /tmp/c; cd /tmp/c; git config user.name w; git config user.email w@w; head -c 3000000 /dev/urandom > big; git add big; git commit -qm big
+for to in HEAD:agent/one HEAD:main +HEAD:refs/tags/v1 :other "HEAD:agent/two HEAD:other"; do git push -q origin $to 2>out; echo "push $to $?"; done; grep -c 'The requested URL returned error: 403' out
+TOK=$(git config --get-regexp extraheader | sed 's/.*Basic //')
+curl -sm9 -H "Authorization: Basic $TOK" -H 'Content-Encoding: gzip' --data-binary @<(gzip -c big) -o body -w 'packed %{http_code}\n' https://allowed.example/git/one.git/git-receive-pack
+curl -sm9 -H "Authorization: Basic $TOK" -d '00' -o body -w 'cut %{http_code}\n' https://allowed.example/git/one.git/git-receive-pack
+git fetch -q && echo fetched"#,
+    );
+    let run = |push: &str| {
+        let credentials = format!(
+            "[credentials.forge]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\npaths = [\"/git/**\"]\n\
+             inject = \"basic\"\npush = {push}\nexpose = {{ git = true }}"
+        );
+        let policy = world.policy(&format!("{NETWORK}\n{credentials}"));
+        world.host(&format!(
+            "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; rm -rf $BASE/git $BASE/made; mkdir -p $BASE/git $BASE/made && cd $BASE/made && git init -q . && echo content > file && \
+             git add file && git -c user.name=w -c user.email=w@w commit -qm made && git branch other && git clone -q --bare . $BASE/git/one.git && \
+             git -C $BASE/git/one.git config http.receivepack true && cd - >/dev/null && \
+             \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"; git -C $BASE/git/one.git for-each-ref --format='ref %(refname)'",
+            inside.display()
+        ))
+    };
+    let outcome = run("[\"agent/*\"]");
+    nowhere(&world, &outcome);
+    for line in [
+        "push HEAD:agent/one 0",
+        "push HEAD:main 1",
+        "push +HEAD:refs/tags/v1 1",
+        "push :other 1",
+        "push HEAD:agent/two HEAD:other 1",
+        "packed 403",
+        "cut 403",
+        "fetched",
+        "ref refs/heads/agent/one",
+        "ref refs/heads/other",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
+    }
+    for never in ["ref refs/heads/main", "ref refs/tags", "agent/two\n"] {
+        assert!(!outcome.out.contains(never), "{never}: {outcome:?}");
+    }
+    assert!(
+        told(&world, "credential.deny", "forge", "`refs/heads/main` is pushed to"),
+        "{:#?}",
+        world.events()
+    );
+    let outcome = run("[]");
+    assert!(
+        outcome.out.contains("push HEAD:agent/one 1") && outcome.out.contains("fetched"),
+        "{outcome:?} {:#?}",
+        world.events()
+    );
+}

@@ -198,7 +198,7 @@ fn signs<B>(request: &Request<B>, place: &Place) -> bool {
     }
 }
 
-fn covers<B>(one: &Held, request: &Request<B>) -> bool {
+pub(super) fn covers<B>(one: &Held, request: &Request<B>) -> bool {
     let target = request.uri().to_string();
     let asked = HttpRequest {
         method: request.method().as_str(),

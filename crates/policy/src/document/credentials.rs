@@ -24,6 +24,8 @@ table! {
         sign: List<String>,
         /// Of a key of ssh: the file with the hosts' keys; the invoker's own and the system's, if absent.
         known_hosts: At<String>,
+        /// Of a push of git over https: the branches that it goes to, `main`, `agent/*` or `refs/tags/v*`; none: only fetches.
+        push: List<String>,
         /// It is fetched again after this time.
         refresh: At<String>,
     }

@@ -1,0 +1,144 @@
+//! What a push of git over https changes (gitprotocol-pack(5), Reference Update Request): a credential may be for some branches alone.
+
+use hyper::header::CONTENT_ENCODING;
+use hyper::{Method, Request};
+use ringfence_confine::gateway::Held;
+
+use crate::asked::Asked;
+use crate::credentials::Denied;
+
+/// Bytes of the list of what is changed.
+const LONGEST: usize = 64 << 10;
+const SERVICE: &str = "git-receive-pack";
+
+/// Refuses a push to another branch than those of the policy; what was read of the body for that is sent with the rest.
+pub(crate) async fn check(one: &Held, head: &Request<()>, body: &mut Asked) -> Result<(), Denied> {
+    let Some(branches) = &one.credential.push else { return Ok(()) };
+    let denied = |rule: String| Denied { credential: one.name.clone(), rule };
+    let (path, query) = (head.uri().path(), head.uri().query().unwrap_or_default());
+    if branches.is_empty() && (path.contains(SERVICE) || query.contains(SERVICE)) {
+        return Err(denied("`push` of the credential names no branch: the task fetches alone".to_owned()));
+    }
+    if !path.contains(SERVICE) {
+        return Ok(());
+    }
+    if head.method() != Method::POST
+        || !path.ends_with(&format!("/{SERVICE}"))
+        || head.headers().contains_key(CONTENT_ENCODING)
+    {
+        return Err(denied("this is no push as git makes it".to_owned()));
+    }
+    let mut state = Pushed::More;
+    let whole = |bytes: &[u8]| {
+        state = pushed(bytes);
+        !matches!(state, Pushed::More)
+    };
+    body.front(LONGEST, whole)
+        .await
+        .map_err(|()| denied("the list of what is pushed has no end".to_owned()))?;
+    let Pushed::Changes(names) = state else {
+        return Err(denied("what is pushed cannot be read: signed pushes are not carried".to_owned()));
+    };
+    match names.iter().find(|name| !branches.iter().any(|own| wild(own.as_bytes(), name.as_bytes()))) {
+        None => Ok(()),
+        Some(name) => Err(denied(format!(
+            "`{}` is pushed to, and `push` of the credential names `{}`: if it belongs there, add it",
+            name.escape_debug().take(200).collect::<String>(),
+            branches.join("`, `")
+        ))),
+    }
+}
+
+/// What the beginning of a body says.
+#[derive(Debug, PartialEq, Eq)]
+enum Pushed {
+    /// Its list has not ended.
+    More,
+    /// These are changed.
+    Changes(Vec<String>),
+    /// It is no such list.
+    Strange,
+}
+
+fn pushed(mut rest: &[u8]) -> Pushed {
+    let mut names = Vec::new();
+    loop {
+        let Some((digits, behind)) = rest.split_first_chunk::<4>() else { return Pushed::More };
+        let length =
+            str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let line = match length.and_then(|text| usize::from_str_radix(text, 16).ok()) {
+            Some(0) => return Pushed::Changes(names),
+            Some(length) if length > 4 => length - 4,
+            _ => return Pushed::Strange,
+        };
+        let Some((line, behind)) = behind.split_at_checked(line) else { return Pushed::More };
+        rest = behind;
+        let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        let Ok(line) = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)) else {
+            return Pushed::Strange;
+        };
+        let object =
+            |text: &str| [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut words = line.splitn(3, ' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("shallow"), Some(id), None) if object(id) => {}
+            (Some(old), Some(new), Some(name)) if object(old) && object(new) && name.starts_with("refs/") => {
+                names.push(name.to_owned());
+            }
+            _ => return Pushed::Strange,
+        }
+    }
+}
+
+/// `*` is any text.
+fn wild(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            wild(rest, text) || text.split_first().is_some_and(|(_, text)| wild(pattern, text))
+        }
+        (Some((own, rest)), Some((byte, text))) => own == byte && wild(rest, text),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_a_push_is_read() {
+        let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
+        let (old, new) = ("a".repeat(40), "0".repeat(40));
+        let list = format!(
+            "{}{}{}0000PACK",
+            line(&format!("shallow {old}")),
+            line(&format!("{old} {new} refs/heads/a\0 report-status agent=git/2\n")),
+            line(&format!("{old} {new} refs/tags/b c"))
+        );
+        let end = list.find("PACK").unwrap();
+        assert_eq!(
+            pushed(list.as_bytes()),
+            Pushed::Changes(vec!["refs/heads/a".to_owned(), "refs/tags/b c".to_owned()])
+        );
+        for cut in 0..end {
+            assert_eq!(pushed(&list.as_bytes()[..cut]), Pushed::More, "{cut}");
+        }
+        assert_eq!(pushed(b"0000"), Pushed::Changes(Vec::new()));
+        for strange in [
+            "0001".to_owned(),
+            "0004".to_owned(),
+            "+004".to_owned(),
+            "zzzz".to_owned(),
+            line("push-cert\0x"),
+            line(&format!("{old} {new} HEAD")),
+            line(&format!("{old} {new}")),
+            line(&format!("{old}\t{new} refs/heads/a")),
+        ] {
+            assert_eq!(pushed(strange.as_bytes()), Pushed::Strange, "{strange}");
+        }
+        assert!(
+            wild(b"refs/heads/agent/*", b"refs/heads/agent/a/b") && !wild(b"refs/heads/a", b"refs/heads/ab")
+        );
+    }
+}
