@@ -25,6 +25,7 @@ mod late;
 mod loose;
 mod mask;
 mod overrides;
+mod packed;
 mod place;
 mod publish;
 mod refusals;
