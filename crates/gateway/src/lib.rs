@@ -26,6 +26,7 @@ mod late;
 mod loose;
 mod mask;
 mod overrides;
+mod packed;
 mod place;
 mod publish;
 mod push;

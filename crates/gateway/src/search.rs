@@ -3,20 +3,13 @@
 use std::io::{self, Write};
 use std::rc::Rc;
 
-use flate2::write::{GzDecoder, MultiGzDecoder, ZlibDecoder};
 use memchr::memmem;
 use ringfence_leaks::{Hit, Masking, Scanner};
 use ringfence_policy::Leaks;
 
 use crate::credentials::{Credentials, Denied};
 use crate::guard::Watched;
-
-/// More bytes than this for each that was compressed, beyond the first, are there to waste memory or time.
-const RATIO: u64 = 200;
-const FIRST: u64 = 4 << 20;
-
-/// How gzip begins (RFC 1952, section 2.3.1).
-const GZIP: &[u8] = &[0x1f, 0x8b, 8];
+use crate::packed::{GZIP, Packed, ZSTD};
 
 /// Of what began as something compressed, so many are looked into at one time; almost all end at once, being something else.
 const MOST_BEGUN: usize = 16;
@@ -44,42 +37,37 @@ pub(crate) struct Search {
     /// Where secrets are replaced.
     masking: Option<Masking>,
     /// What the request says that it is.
-    packed: Packed,
-    /// What nobody said that it is: what begins as gzip, wherever that is, and as zlib at the beginning.
+    packed: Told,
+    /// What nobody said that it is: what begins as gzip or zstd, wherever that is, and as zlib at the beginning.
     begun: Vec<Unpack>,
     /// The last bytes, in which such a beginning may begin, and how many came altogether.
     seam: (Vec<u8>, u64),
     told: bool,
 }
 
-enum Packed {
-    No,
+enum Told {
+    Nothing,
     Unknown(String),
     As(Unpack),
 }
 
-/// What was compressed, and how much of it came.
-struct Unpack {
-    by: By,
-    taken: u64,
-}
-
-enum By {
-    Members(Box<MultiGzDecoder<Sink>>),
-    Gzip(Box<GzDecoder<Sink>>),
-    Zlib(Box<ZlibDecoder<Sink>>),
-}
+/// What was compressed.
+struct Unpack(Packed<Sink>);
 
 /// Where what was compressed goes.
 struct Sink {
     watched: Watched,
     hit: Option<Hit>,
-    size: u64,
+}
+
+impl Sink {
+    fn new(watched: &Watched) -> Self {
+        Self { watched: watched.anew(), hit: None }
+    }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.size += bytes.len() as u64;
         self.hit = self.hit.take().or_else(|| self.watched.push(bytes));
         Ok(bytes.len())
     }
@@ -90,45 +78,22 @@ impl Write for Sink {
 }
 
 impl Unpack {
-    fn new(by: impl FnOnce(Sink) -> By, watched: &Watched) -> Self {
-        Self { by: by(Sink { watched: watched.anew(), hit: None, size: 0 }), taken: 0 }
-    }
-
     /// The next part: what was found in it; whether it can go on.
     fn push(&mut self, part: &[u8]) -> (Option<Hit>, bool) {
-        self.taken += part.len() as u64;
-        let written = match &mut self.by {
-            By::Members(decoder) => decoder.write_all(part).and_then(|()| decoder.flush()),
-            By::Gzip(decoder) => decoder.write_all(part).and_then(|()| decoder.flush()),
-            By::Zlib(decoder) => decoder.write_all(part).and_then(|()| decoder.flush()),
-        };
+        let written = self.0.push(part);
         (self.look(), written.is_ok())
     }
 
     fn end(&mut self) -> (Option<Hit>, bool) {
-        let written = match &mut self.by {
-            By::Members(decoder) => decoder.try_finish(),
-            By::Gzip(decoder) => decoder.try_finish(),
-            By::Zlib(decoder) => decoder.try_finish(),
-        };
-        let hit = self.look().or_else(|| self.sink().watched.end());
+        let written = self.0.end();
+        let hit = self.look().or_else(|| self.0.sink().watched.end());
         (hit, written.is_ok())
     }
 
-    fn sink(&mut self) -> &mut Sink {
-        match &mut self.by {
-            By::Members(decoder) => decoder.get_mut(),
-            By::Gzip(decoder) => decoder.get_mut(),
-            By::Zlib(decoder) => decoder.get_mut(),
-        }
-    }
-
     fn look(&mut self) -> Option<Hit> {
-        let taken = self.taken;
-        let sink = self.sink();
-        let much = sink.size > FIRST && sink.size / RATIO > taken;
-        let bomb = || Hit { name: format!("a body of {} bytes in {taken}", sink.size), way: "compressed" };
-        sink.hit.take().or_else(|| much.then(bomb))
+        let taken = self.0.taken();
+        let bomb = |size| Hit { name: format!("a body of {size} bytes in {taken}"), way: "compressed" };
+        self.0.sink().hit.take().or_else(|| self.0.too_much().map(bomb))
     }
 }
 
@@ -148,14 +113,11 @@ impl Search {
         let watch = watch.map(|(scanner, action)| (Watched::new(scanner), action));
         let told = encoding.trim().to_ascii_lowercase();
         let packed = match (told.as_str(), &watch) {
-            ("" | "identity", _) | (_, None) => Packed::No,
-            ("gzip" | "x-gzip", Some((watched, _))) => {
-                Packed::As(Unpack::new(|sink| By::Members(Box::new(MultiGzDecoder::new(sink))), watched))
-            }
-            ("deflate", Some((watched, _))) => {
-                Packed::As(Unpack::new(|sink| By::Zlib(Box::new(ZlibDecoder::new(sink))), watched))
-            }
-            _ => Packed::Unknown(told),
+            ("" | "identity", _) | (_, None) => Told::Nothing,
+            (word, Some((watched, _))) => match Packed::told(word, || Sink::new(watched)) {
+                Some(packed) => Told::As(Unpack(packed)),
+                None => Told::Unknown(told),
+            },
         };
         let longest = words.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
         let (end, begun, seam) = (Vec::new(), Vec::new(), Default::default());
@@ -210,10 +172,10 @@ impl Search {
     /// What is found in what is compressed.
     fn unpacked(&mut self, part: &[u8]) -> Option<Hit> {
         let hit = match &mut self.packed {
-            Packed::No => None,
-            Packed::Unknown(word) => Some(unread(word)),
-            Packed::As(unpack) => match unpack.push(part) {
-                (None, false) => Some(unread("gzip or deflate")),
+            Told::Nothing => None,
+            Told::Unknown(word) => Some(unread(word)),
+            Told::As(unpack) => match unpack.push(part) {
+                (None, false) => Some(unread("gzip, deflate, br or zstd")),
                 (hit, _) => hit,
             },
         };
@@ -222,8 +184,8 @@ impl Search {
 
     fn unpacked_end(&mut self) -> Option<Hit> {
         let hit = match &mut self.packed {
-            Packed::As(unpack) => match unpack.end() {
-                (None, false) => Some(unread("gzip or deflate")),
+            Told::As(unpack) => match unpack.end() {
+                (None, false) => Some(unread("gzip, deflate, br or zstd")),
                 (hit, _) => hit,
             },
             _ => None,
@@ -245,13 +207,20 @@ impl Search {
         bytes.extend_from_slice(part);
         let zlib = came < 2
             && matches!(bytes.as_slice(), [0x78, level, ..] if (0x7800 + u32::from(*level)) % 31 == 0);
-        let gzip = memmem::find_iter(&bytes, GZIP).filter(|at| at + GZIP.len() > seam).map(|at| (at, false));
-        for (at, zlib) in zlib.then_some((0, true)).into_iter().chain(gzip) {
-            let made = match zlib {
-                true => Unpack::new(|sink| By::Zlib(Box::new(ZlibDecoder::new(sink))), watched),
-                false => Unpack::new(|sink| By::Gzip(Box::new(GzDecoder::new(sink))), watched),
-            };
-            let mut made = made;
+        let mut begins: Vec<(usize, Option<Packed<Sink>>)> = Vec::new();
+        if zlib {
+            begins.push((0, Some(Packed::zlib(Sink::new(watched)))));
+        }
+        for (magic, gzip) in [(GZIP, true), (ZSTD, false)] {
+            let new = memmem::find_iter(&bytes, magic).filter(|at| at + magic.len() > seam);
+            begins.extend(new.map(|at| {
+                let sink = Sink::new(watched);
+                (at, if gzip { Some(Packed::gzip(sink)) } else { Packed::zstd(sink) })
+            }));
+        }
+        for (at, made) in begins {
+            let Some(made) = made else { return Some(unread("zstd")) };
+            let mut made = Unpack(made);
             let (found, goes_on) = made.push(bytes.get(at..).unwrap_or_default());
             hit = hit.or(found);
             if goes_on {
@@ -262,7 +231,7 @@ impl Search {
             }
         }
         let came = came.saturating_add(part.len() as u64);
-        self.seam = (bytes.split_off(bytes.len().saturating_sub(GZIP.len() - 1)), came);
+        self.seam = (bytes.split_off(bytes.len().saturating_sub(ZSTD.len() - 1)), came);
         hit
     }
 

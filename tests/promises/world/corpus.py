@@ -16,6 +16,9 @@ import tarfile
 import urllib.parse
 import zlib
 
+import brotli
+import zstandard
+
 SECRETS = [word for word in os.environ["WORDS"].split() if word]
 HOST = "allowed.example"
 context = ssl.create_default_context()
@@ -72,6 +75,12 @@ def b64(s, before=b"", alphabet=None):
     return text.translate(bytes.maketrans(b"+/", b"-_")) if alphabet else text
 
 
+def far(s):
+    parameters = zstandard.ZstdCompressionParameters(window_log=27, enable_ldm=True)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return packer.compress(noise + s.encode()) + packer.flush()
+
+
 def named(s):
     out = io.BytesIO()
     with gzip.GzipFile(s, "wb", fileobj=out) as g:
@@ -114,6 +123,16 @@ WAYS = {
     "gzip": lambda s: ask(body=gzip.compress(noise[:900] + s.encode()), headers={"Content-Encoding": "gzip"}),
     "gzip, large": lambda s: ask(body=gzip.compress(noise + s.encode()), headers={"Content-Encoding": "gzip"}),
     "deflate": lambda s: ask(body=zlib.compress(s.encode()), headers={"Content-Encoding": "deflate"}),
+    "br": lambda s: ask(body=brotli.compress(noise[:900] + s.encode()), headers={"Content-Encoding": "br"}),
+    "br, large": lambda s: ask(body=brotli.compress(noise + s.encode() + noise, quality=4), headers={"Content-Encoding": "br"}),
+    "br, by bytes": lambda s: ask(chunks=[bytes([c]) for c in brotli.compress(s.encode() * 3)], headers={"Content-Encoding": "BR"}),
+    "br that is none": lambda s: ask(body=s.encode()[::-1], headers={"Content-Encoding": "br"}),
+    "zstd": lambda s: ask(body=zstandard.compress(noise[:900] + s.encode()), headers={"Content-Encoding": "zstd"}),
+    "zstd, large": lambda s: ask(body=zstandard.compress(noise + s.encode() + noise), headers={"Content-Encoding": "zstd"}),
+    "zstd, two frames": lambda s: ask(body=zstandard.compress(noise[:90]) + zstandard.compress(s.encode() * 3), headers={"Content-Encoding": "zstd"}),
+    "zstd, told nobody": lambda s: ask(chunks=[(z := zstandard.compress(s.encode() * 3))[:2], z[2:]]),
+    "zstd in a form": lambda s: ask(body=multipart("@").replace(b"@", zstandard.compress(s.encode() * 3))),
+    "zstd that refers back 128 MiB": lambda s: ask(body=far(s), headers={"Content-Encoding": "zstd"}),
     "gzip, told nobody, after a byte": lambda s: ask(chunks=[(z := gzip.compress(s.encode()))[:1], z[1:2], z[2:]]),
     "gzip in a form": lambda s: ask(body=multipart("@").replace(b"@", gzip.compress(s.encode()))),
     "behind gzip": lambda s: ask(body=gzip.compress(b"x") + s.encode()),
@@ -128,7 +147,7 @@ WAYS = {
     "escapes of C": lambda s: ask(body="".join(f"\\x{ord(c):02x}" for c in s)),
     "utf-16, the high byte first": lambda s: ask(body=s.encode("utf-16-be")),
     "a tar archive": lambda s: ask(body=tar(s)),
-    "another encoding": lambda s: ask(body=s.encode()[::-1], headers={"Content-Encoding": "zstd"}),
+    "another encoding": lambda s: ask(body=s.encode()[::-1], headers={"Content-Encoding": "compress"}),
     "a name": lambda s: lookup(f"{s.encode().hex()[:60]}.{s.encode().hex()[60:] or 'x'}.wild.example"),
     "a name, base32": lambda s: lookup(base64.b32encode(s.encode()).decode().strip("=").lower()[:60] + ".wild.example"),
     "a name, by letters": lambda s: lookup(".".join(s) + ".wild.example"),
@@ -149,4 +168,9 @@ print(f"all {stopped}/{total}")
 bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
 parts = [bomb.compress(bytes(1 << 20)) for _ in range(256)] + [bomb.flush()]
 print("bomb", ask(body=b"".join(parts), headers={"Content-Encoding": "gzip"}))
+zeros = bytes(1 << 27)
+print("bomb of br", ask(body=brotli.compress(zeros, quality=4), headers={"Content-Encoding": "br"}))
+print("bomb of zstd", ask(body=zstandard.compress(zeros), headers={"Content-Encoding": "zstd"}))
+fine = b"nothing but ordinary text " * 9000
+print("fine", ask(body=brotli.compress(fine), headers={"Content-Encoding": "br"}), ask(body=zstandard.compress(fine), headers={"Content-Encoding": "zstd"}))
 sys.stdout.flush()
