@@ -1,4 +1,4 @@
-"""What the gateway costs: one server and one client, with nothing, a bare relay, ringfence, Squid or mitmproxy between them.
+"""What the gateway costs: one server and one client, with nothing, a bare relay, ringfence, sandlock, Squid or mitmproxy between them.
 
 `serve` outside, which relays at BARE too; `measure PORT [PROXY]` prints a line of JSON, PROXY is a port of CONNECT or `bare`;
 `compare` runs the ways in turns and prints them all.
@@ -6,6 +6,7 @@
 import fcntl
 import json
 import os
+import shutil
 import socket
 import ssl
 import statistics
@@ -169,6 +170,16 @@ def ways(base):
     rule = f'{{ host = "{NAME}", port = {TLS}, protocol = "tls", methods = ["GET"] }}'
     secret = f'[credentials.own]\nsource = {{ env = "MY_TOKEN" }}\nhosts = ["{NAME}:{TLS}"]\nexpose = {{ env = "TOK" }}\n'
     found.append(("TLS, a secret put on: ringfence", *inside(TLS, "injected", rule, secret)))
+    if os.environ.get("SANDLOCK"):
+        bundle = f"{base}/sandlock-ca.pem"
+        shutil.copy(f"{base}/ca.pem", bundle)
+        reads = [word for tree in ("/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev", os.path.dirname(me), base) for word in ("-r", tree)]
+        start = [os.environ["SANDLOCK"], "run", *reads, "--net-allow", f"{NAME}:{PLAIN},{TLS}"]
+        ends = ["--", "/usr/bin/python3", me, "measure"]
+        looks = ["--http-allow", f"GET {NAME}/*", "--http-port", str(TLS), "--http-inject-ca", bundle]
+        found.insert(3, ("plain: sandlock", [*start, *ends, str(PLAIN)], world))
+        found.append(("TLS: sandlock", [*start, *ends, str(TLS)], world))
+        found.append(("TLS, looked into: sandlock", [*start, *looks, *ends, str(TLS)], {**world, "SSL_CERT_FILE": bundle}))
     if os.environ.get("SQUID"):
         found.insert(3, ("plain: Squid, CONNECT", *outside(PLAIN, "127.0.0.1:3128")))
         found.append(("TLS: Squid, CONNECT", *outside(TLS, "127.0.0.1:3128")))

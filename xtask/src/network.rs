@@ -1,4 +1,4 @@
-//! `cargo xtask bench --network`: what the gateway costs, beside a bare relay, Squid and mitmproxy, each doing the same job in the same world.
+//! `cargo xtask bench --network`: what the gateway costs, beside a bare relay, Squid, mitmproxy and sandlock, each doing the same job in the same world.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::command::{root, run, target};
+use crate::hosted::peer;
 
 const SCRIPT: &str = "xtask/src/network.py";
 const WORLD: &str = "tests/promises/world/world.py";
@@ -52,7 +53,7 @@ pub(crate) fn network(binary: &Path, scratch: &Path, rounds: usize, json: bool) 
     command.arg("/usr/bin/python3").arg(root().join(SCRIPT)).arg("compare").arg(rounds.to_string());
     command.current_dir(base.join("workspace")).env("BASE", &base).env("RF", binary);
     command.env("RINGFENCE_STATE", scratch.join("state"));
-    for (name, found) in [("SQUID", squid()), ("MITMPROXY", mitmproxy())] {
+    for (name, found) in [("SQUID", squid()), ("MITMPROXY", mitmproxy()), ("SANDLOCK", peer())] {
         match found {
             Ok(path) => {
                 command.env(name, path);

@@ -43,7 +43,7 @@ pub(crate) fn look(policy: &Policy, found: &mut Found) {
     }
     containers(policy, found);
     variables(policy, found);
-    if let Some(rule) = network.allow.iter().find(|_| policy.leaks.is_none()) {
+    if let Some(rule) = network.allow.iter().find(|_| policy.leaks.egress.is_none()) {
         found.add(
             &rules::EGRESS_UNSCANNED,
             Some(&rule.origin),

@@ -18,6 +18,7 @@ use crate::connections::Connections;
 use crate::guard::Guard;
 use crate::hosted::{self, Sockets};
 use crate::job::{self, Rules, Told};
+use crate::landlock::Found;
 use crate::orders::{Job, Request};
 use crate::reach::Reach;
 use crate::report::{self, Message, Stage, send};
@@ -100,6 +101,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     let mut kept = vec![&report, &children, &inbox.0, &inbox.1];
     let sockets = own.sockets.take();
     kept.extend(memory.iter().chain(&own.way).chain(sockets.iter().flat_map(Sockets::descriptors)));
+    kept.extend(rules.found.iter().flat_map(Found::descriptors));
     keep_only(&kept);
     send(report.as_fd(), &Message::Ready);
     rules.prepare();

@@ -22,19 +22,19 @@ use crate::child::{Outcome, at, keep_capabilities};
 use crate::hosted;
 use crate::init;
 use crate::interpreter::interpreter;
-use crate::landlock::Domain;
+use crate::landlock::{Domain, Found};
 use crate::orders::{Job, Orders, Size, Stream};
 use crate::report::{Message, Stage, send, send_with};
 
-/// The likely system call filter, made while there is nothing else to do.
-#[derive(Debug)]
+/// The likely system call filter, made while there is nothing else to do; or none, where another one is needed.
+#[derive(Debug, Default)]
 pub(crate) struct Filters {
-    usual: Vec<bpf::Instruction>,
+    usual: Option<Vec<bpf::Instruction>>,
 }
 
 impl Filters {
     pub(crate) fn new() -> Self {
-        Self { usual: syscalls::program(Variant::default()) }
+        Self { usual: Some(syscalls::program(Variant::default())) }
     }
 }
 
@@ -44,6 +44,8 @@ pub(crate) struct Rules {
     landlock: Option<Landlock>,
     /// Made of it once the root stands; with what went wrong.
     domain: Option<Result<Domain, Errno>>,
+    /// What it is made of, where that was found already.
+    pub(crate) found: Option<Found>,
     filter: Vec<Instruction>,
     umask: Mode,
     descriptors: Rlimit,
@@ -69,17 +71,20 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn of(orders: &Orders<'_>, filters: &Filters) -> Self {
         let other;
-        let filter = if orders.filter == Variant::default() {
-            &filters.usual
-        } else {
-            other = syscalls::program(orders.filter);
-            &other
+        let usual = filters.usual.as_ref().filter(|_| orders.filter == Variant::default());
+        let filter = match usual {
+            Some(usual) => usual,
+            None => {
+                other = syscalls::program(orders.filter);
+                &other
+            }
         };
         let umask = process::umask(Mode::empty());
         process::umask(umask);
         Self {
             landlock: orders.landlock.clone().into_owned(),
             domain: None,
+            found: None,
             filter: filter
                 .iter()
                 .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
@@ -102,7 +107,12 @@ impl Rules {
 impl Rules {
     /// The part that takes a while, while the supervisor writes its record.
     pub(crate) fn prepare(&mut self) {
-        self.domain = self.landlock.as_ref().map(Domain::new);
+        let found = self.found.take();
+        let domain = |plan: &Landlock| match &found {
+            Some(found) => Domain::of(plan, found),
+            None => Domain::new(plan),
+        };
+        self.domain = self.landlock.as_ref().map(domain);
     }
 
     /// Others lie at these paths now.

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope,
 };
 use ringfence_plan::{Landlock, Right};
+use ringfence_sys::landlock::allow_beneath;
 use rustix::fs::{self, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -17,24 +17,72 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub(crate) struct Domain(OwnedFd);
 
+/// What the paths of a plan's rules lead to, each found once, with what is allowed there.
+#[derive(Debug)]
+pub(crate) struct Found(Vec<Object>);
+
+#[derive(Debug)]
+struct Object {
+    /// Number of its rule.
+    rule: usize,
+    access: BitFlags<AccessFs>,
+    file: OwnedFd,
+}
+
+impl Found {
+    /// Looks for all of them.
+    pub(crate) fn of(plan: &Landlock) -> Self {
+        let mut found = Vec::with_capacity(plan.rules.len());
+        for (rule, (right, path)) in plan.rules.iter().enumerate() {
+            let at = (rule, *right, abi(plan));
+            if plan.except.iter().any(|hidden| hidden.starts_with(path)) {
+                beside(&mut found, at, path, &plan.except);
+            // What is not there needs no right: an optional grant's mount point may be hidden by a deny.
+            } else if let Some(file) = look(plan, path) {
+                let directory = fs::fstat(&file)
+                    .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory);
+                found.push(Object { rule, access: rights(*right, abi(plan), directory), file });
+            }
+        }
+        Self(found)
+    }
+
+    /// What must stay open until a domain is made of it.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.0.iter().map(|object| &object.file)
+    }
+}
+
+fn abi(plan: &Landlock) -> ABI {
+    ABI::from(i32::try_from(plan.abi).unwrap_or(0))
+}
+
 impl Domain {
     /// Makes it; whatever the kernel cannot hold is an error.
     pub(crate) fn new(plan: &Landlock) -> Result<Self, Errno> {
+        Self::of(plan, &Found::of(plan))
+    }
+
+    /// The same of what was found already, for these rules or for more that begin with them.
+    pub(crate) fn of(plan: &Landlock, found: &Found) -> Result<Self, Errno> {
         let ruleset = create(plan).map_err(|_| Errno::PERM)?;
-        let ruleset = Option::<OwnedFd>::from(ruleset).ok_or(Errno::OPNOTSUPP)?;
+        let ruleset = ruleset.ok_or(Errno::OPNOTSUPP)?;
+        let own = found.0.iter().filter(|object| object.rule < plan.rules.len() && !object.access.is_empty());
+        for object in own {
+            allow_beneath(ruleset.as_fd(), object.access.bits(), object.file.as_fd())?;
+        }
         // Out of the way of a command's streams.
         rustix::io::fcntl_dupfd_cloexec(ruleset, 3).map(Self)
     }
 
     /// What lies at one of these paths is another than when the domain was made: the rules for that very path hold for it too.
     pub(crate) fn renew(&self, plan: &Landlock, paths: &[PathBuf]) -> Result<(), Errno> {
-        let abi = ABI::from(i32::try_from(plan.abi).unwrap_or(0));
         for (right, path) in plan.rules.iter().filter(|(_, path)| plan.files && paths.contains(path)) {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             let there = fs::openat2(CWD, path, flags, Mode::empty(), resolve)?;
-            let access = rights(*right, abi, true);
-            ringfence_sys::landlock::allow_beneath(self.0.as_fd(), access.bits(), there.as_fd())?;
+            let access = rights(*right, abi(plan), true);
+            allow_beneath(self.0.as_fd(), access.bits(), there.as_fd())?;
         }
         Ok(())
     }
@@ -45,33 +93,20 @@ impl Domain {
     }
 }
 
-fn create(plan: &Landlock) -> Result<RulesetCreated, RulesetError> {
-    let abi = ABI::from(i32::try_from(plan.abi).unwrap_or(0));
+fn create(plan: &Landlock) -> Result<Option<OwnedFd>, RulesetError> {
     let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     if plan.files {
-        ruleset = ruleset.handle_access(AccessFs::from_all(abi))?;
+        ruleset = ruleset.handle_access(AccessFs::from_all(abi(plan)))?;
     }
     if plan.scoped {
-        ruleset = ruleset.scope(Scope::from_all(abi))?;
+        ruleset = ruleset.scope(Scope::from_all(abi(plan)))?;
     }
-    let mut created = ruleset.create()?;
-    for (right, path) in &plan.rules {
-        created = if plan.except.iter().any(|hidden| hidden.starts_with(path)) {
-            beside(created, *right, abi, path, &plan.except)?
-        } else {
-            // What is not there needs no right: an optional grant's mount point may be hidden by a deny.
-            let Some(file) = found(plan, path) else { continue };
-            let directory = fs::fstat(&file)
-                .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory);
-            add(created, file, rights(*right, abi, directory))?
-        };
-    }
-    Ok(created)
+    ruleset.create().map(Into::into)
 }
 
 /// Where nothing is mounted, what was found before may have become a link since, and lead anywhere: then nobody gets a right there.
 /// Links of the system, and to the run's own directories, are followed.
-fn found(plan: &Landlock, path: &Path) -> Option<OwnedFd> {
+fn look(plan: &Landlock, path: &Path) -> Option<OwnedFd> {
     const SYSTEM: [&str; 4] = ["/dev", "/etc", "/proc", "/sys"];
     let own = |path: &Path| plan.rules.iter().any(|(right, own)| *right == Right::Own && own == path);
     let layer = plan.rules.iter().any(|(right, layer)| *right == Right::Layer && layer == path);
@@ -81,38 +116,23 @@ fn found(plan: &Landlock, path: &Path) -> Option<OwnedFd> {
     fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
 }
 
-fn add(
-    created: RulesetCreated,
-    file: impl AsFd,
-    access: BitFlags<AccessFs>,
-) -> Result<RulesetCreated, RulesetError> {
-    if access.is_empty() { Ok(created) } else { created.add_rule(PathBeneath::new(file, access)) }
-}
-
-/// Adds a right for everything in a directory that does not lead to what is hidden; names can be listed everywhere. What appears
-/// there later has no right.
-fn beside(
-    mut created: RulesetCreated,
-    right: Right,
-    abi: ABI,
-    path: &Path,
-    except: &[PathBuf],
-) -> Result<RulesetCreated, RulesetError> {
+/// Finds everything in a directory that does not lead to what is hidden; names can be listed everywhere. What appears there later has
+/// no right.
+fn beside(found: &mut Vec<Object>, at: (usize, Right, ABI), path: &Path, except: &[PathBuf]) {
+    let (rule, right, abi) = at;
     // It was found without links, and what is hidden below it as well.
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(directory) = fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) else {
-        return Ok(created);
+        return;
     };
-    created = add(created, directory.as_fd(), AccessFs::ReadDir.into())?;
-    let Ok(entries) = Dir::read_from(&directory) else { return Ok(created) };
-    for entry in entries.filter_map(Result::ok) {
+    for entry in Dir::read_from(&directory).into_iter().flatten().filter_map(Result::ok) {
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         let child = path.join(name);
         if [".", ".."].map(OsStr::new).contains(&name) || except.contains(&child) {
             continue;
         }
         if except.iter().any(|hidden| hidden.starts_with(&child)) {
-            created = beside(created, right, abi, &child, except)?;
+            beside(found, at, &child, except);
             continue;
         }
         let Ok(file) = open(directory.as_fd(), name, OFlags::PATH) else { continue };
@@ -121,10 +141,11 @@ fn beside(
         if let Ok(kind) = kind
             && kind != FileType::Symlink
         {
-            created = add(created, file, rights(right, abi, kind == FileType::Directory))?;
+            let access = rights(right, abi, kind == FileType::Directory);
+            found.push(Object { rule, access, file });
         }
     }
-    Ok(created)
+    found.push(Object { rule, access: AccessFs::ReadDir.into(), file: directory });
 }
 
 fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {

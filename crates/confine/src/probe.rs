@@ -105,7 +105,9 @@ fn kernel() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-fn no_user_namespaces() -> Option<String> {
+/// Why this host's settings allow none, if they say so; what else refuses them is found out by trying.
+#[must_use]
+pub fn no_user_namespaces() -> Option<String> {
     let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     if read("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
         return Some("user.max_user_namespaces is 0".into());

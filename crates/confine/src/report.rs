@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use ringfence_policy::Leaks;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -89,8 +90,8 @@ pub enum Refused {
         port: u16,
         /// The method and the path of the request, unless it was there.
         request: String,
-        /// It was sent all the same.
-        sent: bool,
+        /// What was done about it.
+        action: Leaks,
         /// The port it came from, in the sandbox; 0: not known.
         source: u16,
     },

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use ringfence_leaks::Hit;
+use ringfence_policy::Leaks;
 
 use crate::asked::Asked;
 use crate::mask::Mask;
@@ -83,22 +85,27 @@ impl Own {
     }
 }
 
-/// What was found in a body that is there, or the body.
-fn looked(bytes: Bytes, mut search: Search, found: &Seen) -> Result<Carried, Stop> {
-    match search.push(&bytes).or_else(|| search.end()) {
-        Some(Found::Stop(stop)) => Err(stop),
-        Some(Found::Warn(hit)) => {
-            found.warn(hit);
-            Ok(whole(bytes))
-        }
-        None => Ok(whole(bytes)),
+/// What was found in a body that is there, or what is sent of it.
+pub(crate) fn looked(bytes: Bytes, mut search: Search, seen: &Seen) -> Result<Bytes, Stop> {
+    if search.masks() {
+        let (mut sent, first) = search.mask(Some(&bytes))?;
+        let (rest, last) = search.mask(None)?;
+        sent.extend_from_slice(&rest);
+        first.or(last).into_iter().for_each(|found| seen.put(found));
+        return Ok(sent.into());
     }
+    match search.push(&bytes).or_else(|| search.end()) {
+        Some(Found::Stop(stop)) => return Err(stop),
+        Some(found) => seen.put(found),
+        None => {}
+    }
+    Ok(bytes)
 }
 
 /// The body of a request: a small one is looked at before anything is sent, a large one while it is.
 pub(crate) async fn searched(body: Own, search: Search, found: &Seen) -> Result<Carried, Stop> {
     let body = match body {
-        Own::Whole(bytes) => return looked(bytes, search, found),
+        Own::Whole(bytes) => return looked(bytes, search, found).map(whole),
         Own::Coming(body) => body,
     };
     if body.size_hint().exact().is_none_or(|size| size > WHOLE) {
@@ -114,7 +121,7 @@ pub(crate) async fn searched(body: Own, search: Search, found: &Seen) -> Result<
     }
     // It has trailers only if its length was not told.
     match Limited::new(body, usize::try_from(WHOLE).unwrap_or(usize::MAX)).collect().await {
-        Ok(collected) => looked(collected.to_bytes(), search, found),
+        Ok(collected) => looked(collected.to_bytes(), search, found).map(whole),
         // Who sends it went away.
         Err(_) => Ok(Box::pin(Broken)),
     }
@@ -127,7 +134,7 @@ pub(crate) struct Seen(Rc<RefCell<State>>);
 #[derive(Default)]
 struct State {
     stop: Option<Stop>,
-    warned: Option<ringfence_leaks::Hit>,
+    sent: Option<(Hit, Leaks)>,
     /// Who is told once nobody waits for the request any more.
     late: Option<Box<dyn FnOnce(Found)>>,
 }
@@ -140,13 +147,9 @@ impl Seen {
         state.stop.take()
     }
 
-    /// What was found and sent all the same.
-    pub(crate) fn warned(&self) -> Option<ringfence_leaks::Hit> {
-        self.0.borrow_mut().warned.take()
-    }
-
-    fn warn(&self, hit: ringfence_leaks::Hit) {
-        self.put(Found::Warn(hit));
+    /// What was found and sent all the same, or without the secret.
+    pub(crate) fn sent(&self) -> Option<(Hit, Leaks)> {
+        self.0.borrow_mut().sent.take()
     }
 
     fn put(&self, found: Found) {
@@ -154,7 +157,7 @@ impl Seen {
         match (late, found) {
             (Some(late), found) => late(found),
             (None, Found::Stop(stop)) => self.0.borrow_mut().stop = Some(stop),
-            (None, Found::Warn(hit)) => self.0.borrow_mut().warned = Some(hit),
+            (None, Found::Sent(hit, action)) => self.0.borrow_mut().sent = Some((hit, action)),
         }
     }
 }
@@ -181,8 +184,40 @@ struct Searched {
 }
 
 impl Searched {
+    /// Takes the next frame with its secrets replaced.
+    fn mask(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Stop> {
+        let (data, trailers) = match frame.map(Frame::into_data) {
+            Some(Ok(data)) => (Some(data), None),
+            Some(Err(trailers)) => (None, Some(trailers)),
+            None => {
+                self.ended = true;
+                (None, None)
+            }
+        };
+        let (sent, found) = self.search.mask(data.as_deref())?;
+        found.into_iter().for_each(|found| self.found.put(found));
+        if !sent.is_empty() {
+            self.waiting.push_back(Frame::data(sent.into()));
+        }
+        let Some(trailers) = trailers else { return Ok(()) };
+        for (name, value) in trailers.trailers_ref().into_iter().flatten() {
+            let field = self.search.field(name.as_str().as_bytes());
+            if let Some(stop) = field.or_else(|| self.search.field(value.as_bytes())) {
+                return Err(stop);
+            }
+        }
+        self.waiting.push_back(trailers);
+        Ok(())
+    }
+
     /// Takes the next frame; what may be sent waits.
     fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Stopped> {
+        if self.search.masks() {
+            return self.mask(frame).map_err(|stop| {
+                self.found.put(Found::Stop(stop));
+                Stopped::Refused
+            });
+        }
         let found = match &frame {
             None => self.search.end(),
             Some(frame) => match (frame.data_ref(), frame.trailers_ref()) {
@@ -198,7 +233,7 @@ impl Searched {
                 self.found.put(found);
                 return Err(Stopped::Refused);
             }
-            Some(found @ Found::Warn(_)) => self.found.put(found),
+            Some(found @ Found::Sent(..)) => self.found.put(found),
             None => {}
         }
         let mut bytes = std::mem::take(&mut self.held);

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use hyper::Request;
+use hyper::header::HeaderValue;
+use hyper::{Request, Uri};
 use memchr::memmem;
 use ringfence_leaks::{Hit, Known, Scanner, Stream};
 use ringfence_policy::Leaks;
@@ -101,15 +102,45 @@ pub(crate) fn name(scanner: &Scanner, name: &str) -> Option<Hit> {
         .or_else(|| secret(scanner, name.replace('.', "").as_bytes()))
 }
 
-/// Without placeholders: these have the forms of what they stand for, and are looked for by themselves.
+/// With nothing in the place of placeholders: these have the forms of what they stand for, and are looked for by themselves.
 fn without(credentials: Option<&Credentials>, bytes: &[u8]) -> Vec<u8> {
     let mut text = bytes.to_vec();
     for (_, placeholder) in credentials.map(Credentials::placeholders).unwrap_or_default() {
-        while let Some(at) = memmem::find(&text, placeholder.as_bytes()) {
-            text.splice(at..at + placeholder.len(), *b" ");
+        while let Some(at) = memmem::find(&text, placeholder.as_bytes()).filter(|_| !placeholder.is_empty()) {
+            text.iter_mut().skip(at).take(placeholder.len()).for_each(|byte| *byte = b' ');
         }
     }
     text
+}
+
+/// Replaces what is in the head of a request: what was found first. An error: what cannot be replaced.
+pub(crate) fn mask<B>(
+    scanner: &Scanner,
+    credentials: Option<&Credentials>,
+    request: &mut Request<B>,
+) -> Result<Option<Hit>, Hit> {
+    let mut first = None;
+    let mut masked = |bytes: &[u8]| -> Result<Option<(Vec<u8>, Hit)>, Hit> {
+        let plain = without(credentials, bytes);
+        let Some((out, hit)) = scanner.mask(&plain)? else { return Ok(None) };
+        first.get_or_insert_with(|| hit.clone());
+        let both = out.iter().zip(&plain).zip(bytes);
+        // Placeholders stand as they did.
+        Ok(Some((both.map(|((new, old), own)| if new == old { *own } else { *new }).collect(), hit)))
+    };
+    let mut parts = request.uri().clone().into_parts();
+    if let Some(own) = &parts.path_and_query
+        && let Some((new, hit)) = masked(own.as_str().as_bytes())?
+    {
+        parts.path_and_query = Some(new.try_into().map_err(|_| hit.clone())?);
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| hit)?;
+    }
+    for value in request.headers_mut().values_mut() {
+        if let Some((new, hit)) = masked(value.as_bytes())? {
+            *value = HeaderValue::from_bytes(&new).map_err(|_| hit)?;
+        }
+    }
+    head(scanner, credentials, request).map_or(Ok(first), |(hit, _)| Err(hit))
 }
 
 /// A scan of a stream.
@@ -121,6 +152,10 @@ pub(crate) struct Watched {
 impl Watched {
     pub(crate) fn new(scanner: Rc<Scanner>) -> Self {
         Self { stream: scanner.begin(), scanner }
+    }
+
+    pub(crate) fn scanner(&self) -> &Scanner {
+        &self.scanner
     }
 
     /// Another one for the same.

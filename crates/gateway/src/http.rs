@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ringfence_leaks::{Hit, Scanner};
+use ringfence_leaks::Scanner;
 use ringfence_policy::{HttpRequest, Leaks, Pass};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -173,11 +173,11 @@ impl Way {
         error.is_parse()
     }
 
-    async fn answer(&self, request: Request<Asked>) -> Response<Carried> {
+    async fn answer(&self, mut request: Request<Asked>) -> Response<Carried> {
         let (gateway, target) = (&self.gateway, &self.target);
         // What is refused is written down: not with a secret in it.
-        let holds = match self.looked(&request) {
-            Ok(hit) => hit.is_some(),
+        let holds = match self.looked(&mut request).await {
+            Ok(holds) => holds,
             Err(stop) => return self.stopped(stop, request.method().to_string()).await,
         };
         let judged = rewritten(request, target, self.kind.secure).and_then(|request| self.judge(request));
@@ -199,8 +199,8 @@ impl Way {
             let why = "a WebSocket is not carried where a secret is put on its request, or what leaves is looked through";
             return self.refused(why).await;
         }
-        if let Some(hit) = seen.warned() {
-            gateway.refusals.leak(&hit, target, line.clone(), true).await;
+        if let Some((hit, action)) = seen.sent() {
+            gateway.refusals.leak(&hit, target, line.clone(), action).await;
         }
         let cut = Cut::default();
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
@@ -254,13 +254,20 @@ impl Way {
         Ok(Some((scanner.ok_or_else(|| Stop::Leak(guard::unable()))?, guard.action)))
     }
 
-    /// The head of a request as it came: a secret in it that is only told of; one that is not is an error.
-    fn looked(&self, request: &Request<Asked>) -> Result<Option<Hit>, Stop> {
-        let Some((scanner, action)) = self.watch()? else { return Ok(None) };
-        let hit = guard::head(&scanner, self.gateway.credentials.as_deref(), request).map(|(hit, _)| hit);
-        match hit {
-            Some(hit) if action == Leaks::Block => Err(Stop::Leak(hit)),
-            hit => Ok(hit),
+    /// The head of a request as it came: whether a secret is in it that is only told of; one that may not be there is an error.
+    async fn looked(&self, request: &mut Request<Asked>) -> Result<bool, Stop> {
+        let Some((scanner, action)) = self.watch()? else { return Ok(false) };
+        let credentials = self.gateway.credentials.as_deref();
+        if action == Leaks::Mask {
+            if let Some(hit) = guard::mask(&scanner, credentials, request).map_err(Stop::Leak)? {
+                let line = method(request.method().as_str());
+                self.gateway.refusals.leak(&hit, &self.target, line, action).await;
+            }
+            return Ok(false);
+        }
+        match guard::head(&scanner, credentials, request) {
+            Some((hit, _)) if action == Leaks::Block => Err(Stop::Leak(hit)),
+            hit => Ok(hit.is_some()),
         }
     }
 
@@ -276,11 +283,11 @@ impl Way {
         if let Some((scanner, action)) = &watch
             && let Some((hit, path)) = guard::head(scanner, credentials, &request)
         {
-            if *action == Leaks::Block {
+            if *action != Leaks::Warn {
                 return Err(Stop::Leak(hit));
             }
             let line = if path { method(request.method().as_str()) } else { credentials::line(&request) };
-            gateway.refusals.leak(&hit, target, line, true).await;
+            gateway.refusals.leak(&hit, target, line, *action).await;
         }
         let (head, mut own) = request.into_parts();
         let mut head = Request::from_parts(head, ());
@@ -288,12 +295,19 @@ impl Way {
             held.pushes(&head, &mut own, target).await.map_err(Stop::Credential)?;
         }
         let mut own = Own::Coming(own);
+        let told = head.headers().get_all(header::CONTENT_ENCODING).iter();
+        let told: Vec<&str> = told.map(|value| value.to_str().unwrap_or("?")).collect();
+        let mut search = Search::new(credentials, watch, &told.join(","));
         let mut used = Used::default();
         if let Some(held) = credentials {
             let (mut payload, mut room) = (None, None);
             if let Some((place, name)) = held.body_first(&head, target).await {
                 let denied = |rule| Stop::Credential(Denied { credential: name.to_owned(), rule });
-                let whole = own.collected(credentials::LONGEST_BODY).await.map_err(denied)?;
+                let mut whole = own.collected(credentials::LONGEST_BODY).await.map_err(denied)?;
+                // What is signed is what is sent.
+                if let Some(search) = search.take() {
+                    whole = body::looked(whole, search, seen)?;
+                }
                 (payload, room) = (Some(sigv4::hash(&whole)), Some(place));
                 own = Own::Whole(whole);
             }
@@ -301,9 +315,7 @@ impl Way {
             used = applied.map_err(Stop::Credential)?.in_room(room);
         }
         let (head, ()) = head.into_parts();
-        let told = head.headers.get_all(header::CONTENT_ENCODING).iter();
-        let told: Vec<&str> = told.map(|value| value.to_str().unwrap_or("?")).collect();
-        let own = match Search::new(credentials, watch, &told.join(",")) {
+        let own = match search {
             Some(search) => body::searched(own, search, seen).await?,
             None => own.plain(),
         };
@@ -320,7 +332,7 @@ impl Way {
             }
             Stop::Leak(hit) => {
                 // The path may hold it.
-                refusals.leak(&hit, &self.target, method(&line), false).await;
+                refusals.leak(&hit, &self.target, method(&line), Leaks::Block).await;
                 format!(
                     "{}, {}, is in the request, and `[leaks]` of the policy lets it go nowhere",
                     hit.name, hit.way

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use ringfence_policy::Leaks;
+
 use crate::Gateway;
 use crate::connection::Target;
 use crate::credentials::Denied;
@@ -22,8 +24,8 @@ pub(crate) fn tell_late((gateway, target, line): (Rc<Gateway>, Target, String), 
             Found::Stop(Stop::Credential(Denied { credential, rule })) => {
                 gateway.refusals.credential(&credential, &target, line, rule, 1).await;
             }
-            Found::Stop(Stop::Leak(hit)) => gateway.refusals.leak(&hit, &target, method, false).await,
-            Found::Warn(hit) => gateway.refusals.leak(&hit, &target, method, true).await,
+            Found::Stop(Stop::Leak(hit)) => gateway.refusals.leak(&hit, &target, method, Leaks::Block).await,
+            Found::Sent(hit, action) => gateway.refusals.leak(&hit, &target, method, action).await,
         }
     });
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ringfence_confine::gateway::{GatewayTell, NUMBERS};
 use ringfence_confine::{Message, Refusal, Refused, report};
 use ringfence_leaks::Hit;
+use ringfence_policy::Leaks;
 use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot};
@@ -75,12 +76,20 @@ impl Refusals {
         self.told(Refused::Engine { request, rule }).await;
     }
 
-    /// The same of a secret in what leaves; `sent`: it was sent all the same.
-    pub(crate) async fn leak(&self, hit: &Hit, target: &Target, request: String, sent: bool) {
+    /// The same of a secret in what leaves, and what was done about it.
+    pub(crate) async fn leak(&self, hit: &Hit, target: &Target, request: String, action: Leaks) {
         let (name, way, host) = (hit.name.clone(), hit.way.to_owned(), cut(target.host(), HOST));
         let request = cut(request, RULE);
-        self.told(Refused::Leak { name, way, host, port: target.port, request, sent, source: target.source })
-            .await;
+        self.told(Refused::Leak {
+            name,
+            way,
+            host,
+            port: target.port,
+            request,
+            action,
+            source: target.source,
+        })
+        .await;
     }
 
     async fn told(&self, what: Refused) -> Heard {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use flate2::write::{GzDecoder, MultiGzDecoder, ZlibDecoder};
 use memchr::memmem;
-use ringfence_leaks::{Hit, Scanner};
+use ringfence_leaks::{Hit, Masking, Scanner};
 use ringfence_policy::Leaks;
 
 use crate::credentials::{Credentials, Denied};
@@ -30,8 +30,8 @@ pub(crate) enum Stop {
 /// What was found.
 pub(crate) enum Found {
     Stop(Stop),
-    /// It is sent all the same.
-    Warn(Hit),
+    /// It is sent all the same, or without the secret.
+    Sent(Hit, Leaks),
 }
 
 /// Looks through a body.
@@ -41,13 +41,15 @@ pub(crate) struct Search {
     longest: usize,
     end: Vec<u8>,
     watch: Option<(Watched, Leaks)>,
+    /// Where secrets are replaced.
+    masking: Option<Masking>,
     /// What the request says that it is.
     packed: Packed,
     /// What nobody said that it is: what begins as gzip, wherever that is, and as zlib at the beginning.
     begun: Vec<Unpack>,
     /// The last bytes, in which such a beginning may begin, and how many came altogether.
     seam: (Vec<u8>, u64),
-    warned: bool,
+    told: bool,
 }
 
 enum Packed {
@@ -156,8 +158,10 @@ impl Search {
             _ => Packed::Unknown(told),
         };
         let longest = words.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
-        let (end, begun) = (Vec::new(), Vec::new());
-        Some(Self { words, longest, end, watch, packed, begun, seam: Default::default(), warned: false })
+        let (end, begun, seam) = (Vec::new(), Vec::new(), Default::default());
+        let masks = watch.as_ref().filter(|(_, action)| *action == Leaks::Mask);
+        let masking = masks.map(|(watched, _)| Masking::new(watched.scanner()));
+        Some(Self { words, longest, end, watch, masking, packed, begun, seam, told: false })
     }
 
     /// The next part.
@@ -166,16 +170,65 @@ impl Search {
             return Some(Found::Stop(Stop::Credential(denied)));
         }
         let hit = self.watch.as_mut().and_then(|(watched, _)| watched.push(part));
-        let hit = hit.or_else(|| match &mut self.packed {
+        let hit = hit.or_else(|| self.unpacked(part));
+        self.found(hit)
+    }
+
+    /// Whether secrets are replaced: by `mask`, which is called in the place of `push`.
+    pub(crate) fn masks(&self) -> bool {
+        self.masking.is_some()
+    }
+
+    /// The next part, `None` at the end: what of it goes on by now, and what was replaced. In what is compressed nothing can be.
+    pub(crate) fn mask(&mut self, part: Option<&[u8]>) -> Result<(Vec<u8>, Option<Found>), Stop> {
+        if let Some(denied) = part.and_then(|part| self.placeholder(part)) {
+            return Err(Stop::Credential(denied));
+        }
+        let packed = match part {
+            Some(part) => self.unpacked(part),
+            None => self.unpacked_end(),
+        };
+        let (Some(masking), Some((watched, _))) = (&mut self.masking, &self.watch) else {
+            return Ok((part.unwrap_or_default().to_vec(), None));
+        };
+        let masked = match (packed, part) {
+            (Some(hit), _) => Err(hit),
+            (None, Some(part)) => masking.push(watched.scanner(), part),
+            (None, None) => masking.end(watched.scanner()),
+        };
+        let (out, hit) = masked.map_err(Stop::Leak)?;
+        Ok((out, self.found(hit)))
+    }
+
+    /// A field behind a body, in which nothing is replaced.
+    pub(crate) fn field(&mut self, field: &[u8]) -> Option<Stop> {
+        let (watched, _) = self.watch.as_ref()?;
+        let hit = watched.scanner().whole(field).map(Stop::Leak);
+        hit.or_else(|| self.placeholder(field).map(Stop::Credential))
+    }
+
+    /// What is found in what is compressed.
+    fn unpacked(&mut self, part: &[u8]) -> Option<Hit> {
+        let hit = match &mut self.packed {
             Packed::No => None,
             Packed::Unknown(word) => Some(unread(word)),
             Packed::As(unpack) => match unpack.push(part) {
                 (None, false) => Some(unread("gzip or deflate")),
                 (hit, _) => hit,
             },
-        });
-        let hit = hit.or_else(|| self.begins(part));
-        self.found(hit)
+        };
+        hit.or_else(|| self.begins(part))
+    }
+
+    fn unpacked_end(&mut self) -> Option<Hit> {
+        let hit = match &mut self.packed {
+            Packed::As(unpack) => match unpack.end() {
+                (None, false) => Some(unread("gzip or deflate")),
+                (hit, _) => hit,
+            },
+            _ => None,
+        };
+        hit.or_else(|| self.begun.iter_mut().find_map(|unpack| unpack.end().0))
     }
 
     /// What nobody said: looked for, and looked into for as long as it is what it began as.
@@ -216,14 +269,7 @@ impl Search {
     /// The end.
     pub(crate) fn end(&mut self) -> Option<Found> {
         let hit = self.watch.as_mut().and_then(|(watched, _)| watched.end());
-        let hit = hit.or_else(|| match &mut self.packed {
-            Packed::As(unpack) => match unpack.end() {
-                (None, false) => Some(unread("gzip or deflate")),
-                (hit, _) => hit,
-            },
-            _ => None,
-        });
-        let hit = hit.or_else(|| self.begun.iter_mut().find_map(|unpack| unpack.end().0));
+        let hit = hit.or_else(|| self.unpacked_end());
         self.found(hit)
     }
 
@@ -240,8 +286,8 @@ impl Search {
         if *action == Leaks::Block {
             return Some(Found::Stop(Stop::Leak(hit)));
         }
-        let first = !std::mem::replace(&mut self.warned, true);
-        first.then_some(Found::Warn(hit))
+        let (first, action) = (!std::mem::replace(&mut self.told, true), *action);
+        first.then_some(Found::Sent(hit, action))
     }
 
     fn placeholder(&mut self, part: &[u8]) -> Option<Denied> {

@@ -36,7 +36,13 @@ pub(crate) enum Stands {
     No,
     /// It may be one, if it goes on.
     Begun,
-    /// Up to here.
+    /// One of this form, up to here at least.
+    Whole(&'static Format, usize),
+}
+
+enum Goes {
+    Not,
+    On,
     Whole(usize),
 }
 
@@ -91,18 +97,18 @@ impl Beginnings {
     }
 
     /// Is it one, that no word goes on into? `last`: nothing follows these bytes.
-    pub(crate) fn stands(&self, bytes: &[u8], at: usize, last: bool) -> (&'static str, Stands) {
+    pub(crate) fn stands(&self, bytes: &[u8], at: usize, last: bool) -> Stands {
         let (before, rest) = bytes.split_at_checked(at).unwrap_or_default();
-        let mut begun = ("", Stands::No);
+        let mut begun = Stands::No;
         if before.last().is_some_and(u8::is_ascii_alphanumeric) {
             return begun;
         }
         for (format, prefix) in &self.all {
             let Some(letters) = rest.strip_prefix(*prefix) else { continue };
             match goes_on(format, letters, last) {
-                Stands::No => {}
-                Stands::Begun => begun = (&format.name, Stands::Begun),
-                Stands::Whole(length) => return (&format.name, Stands::Whole(at + prefix.len() + length)),
+                Goes::Not => {}
+                Goes::On => begun = Stands::Begun,
+                Goes::Whole(length) => return Stands::Whole(format, at + prefix.len() + length),
             }
         }
         begun
@@ -112,7 +118,7 @@ impl Beginnings {
     pub(crate) fn open(&self, bytes: &[u8], least: usize) -> usize {
         let mut open = 0;
         self.find(bytes, 0..bytes.len(), |at| {
-            if open == 0 && matches!(self.stands(bytes, at, false).1, Stands::Begun) {
+            if open == 0 && matches!(self.stands(bytes, at, false), Stands::Begun) {
                 open = bytes.len() - at;
             }
         });
@@ -125,20 +131,20 @@ impl Beginnings {
     }
 }
 
-fn goes_on(format: &Format, letters: &[u8], last: bool) -> Stands {
+fn goes_on(format: &Format, letters: &[u8], last: bool) -> Goes {
     let (least, most) = format.length;
     let count = letters.iter().take(least + 1).take_while(|byte| format.follows(**byte)).count();
     if count == letters.len() && count <= least && !last {
-        return Stands::Begun;
+        return Goes::On;
     }
     // Where any number may follow, one more than the least is enough.
     if count < least || count > most {
-        return Stands::No;
+        return Goes::Not;
     }
     let mut seen = [false; 256];
     letters.iter().take(count).for_each(|byte| seen[usize::from(*byte)] = true);
     match seen.iter().filter(|seen| **seen).count() >= DIFFERENT {
-        true => Stands::Whole(count),
-        false => Stands::No,
+        true => Goes::Whole(count),
+        false => Goes::Not,
     }
 }

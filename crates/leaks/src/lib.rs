@@ -6,12 +6,14 @@ mod beginnings;
 mod encodings;
 mod formats;
 mod loose;
+mod masking;
 mod placeholder;
 mod random;
 mod scan;
 mod texts;
 
 pub use formats::{Format, formats};
+pub use masking::Masking;
 pub use placeholder::placeholder;
 pub use random::{looks_random, random_words};
 pub use scan::{Hit, Known, Scanner, Stream};

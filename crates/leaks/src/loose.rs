@@ -127,6 +127,49 @@ impl Escape {
     }
 }
 
+/// The same, and where each byte that is left was written; slower, for where something was found.
+pub(crate) struct Placed {
+    pub(crate) bytes: Vec<u8>,
+    places: Vec<Range<usize>>,
+    /// Which bytes stand as they are, because they are no part of a word: what may stand between, and zeros.
+    kept: Vec<bool>,
+    /// Bytes at the end that are an escape which goes on.
+    pub(crate) pending: usize,
+}
+
+impl Placed {
+    pub(crate) fn new(text: &[u8]) -> Self {
+        let (mut escape, mut begun) = (Escape::None, 0);
+        let mut placed = Self { bytes: Vec::new(), places: Vec::new(), kept: Vec::new(), pending: 0 };
+        for (at, byte) in text.iter().enumerate() {
+            let before = matches!(escape, Escape::None);
+            begun = if before { at } else { begun };
+            let (next, out) = escape.unescaped(*byte);
+            escape = next;
+            placed.kept.push(before && (KIND[usize::from(*byte)] == TAKEN || *byte == 0));
+            if let Some(out) = out.filter(|out| KIND[usize::from(*out)] != TAKEN) {
+                placed.bytes.push(out);
+                placed.places.push(begun..at + 1);
+            }
+        }
+        if !matches!(escape, Escape::None) {
+            placed.pending = text.len() - begun;
+        }
+        placed
+    }
+
+    /// Does this byte stand as it is?
+    pub(crate) fn keeps(&self, at: usize) -> bool {
+        self.kept.get(at).is_none_or(|kept| *kept)
+    }
+
+    /// Where what is left between these was written.
+    pub(crate) fn place(&self, start: usize, end: usize) -> Range<usize> {
+        let first = self.places.get(start).map_or(0, |place| place.start);
+        first..end.checked_sub(1).and_then(|last| self.places.get(last)).map_or(first, |place| place.end)
+    }
+}
+
 /// Until the next escape; what is left from there on.
 fn plain<'a>(bytes: &'a [u8], left: &mut Left) -> &'a [u8] {
     let (blocks, _) = bytes.as_chunks::<BLOCK>();

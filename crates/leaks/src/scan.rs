@@ -34,13 +34,13 @@ pub struct Hit {
 
 /// All that is looked for.
 pub struct Scanner {
-    texts: Texts,
+    pub(crate) texts: Texts,
     /// Of each text, whose it is and how it is written.
     owners: Vec<(usize, &'static str)>,
     names: Vec<String>,
-    forms: Option<&'static Beginnings>,
+    pub(crate) forms: Option<&'static Beginnings>,
     /// Bytes that must be there together to tell whether something is one.
-    reach: usize,
+    pub(crate) reach: usize,
 }
 
 impl fmt::Debug for Scanner {
@@ -102,8 +102,8 @@ impl Scanner {
         let Some(forms) = self.forms else { return (hit, begun) };
         forms.find(bytes, range, |at| {
             begun = true;
-            if let (None, (name, Stands::Whole(_))) = (&hit, forms.stands(bytes, at, last)) {
-                hit = Some(Hit { name: name.to_owned(), way: "form" });
+            if let (None, Stands::Whole(format, _)) = (&hit, forms.stands(bytes, at, last)) {
+                hit = Some(Hit { name: format.name.clone(), way: "form" });
             }
         });
         (hit, begun)

@@ -455,6 +455,7 @@ impl Place {
                 protect: workspace::protect(policy, survey),
                 outputs: workspace::outputs(policy),
                 obeyed: survey.obeyed.clone(),
+                leaks: policy.leaks.workspace.as_ref().map(|rule| rule.value),
             })
             .collect()
     }

@@ -38,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use ringfence_policy::{CommandRules, Destination, Mode, NetworkRules, Policy, Protocol, Rule};
+use ringfence_policy::{CommandRules, Destination, Leaks, Mode, NetworkRules, Policy, Protocol, Rule};
 
 pub use exposed::Exposed;
 pub use host::{Host, Invoker};
@@ -118,6 +118,9 @@ pub struct Layer {
     pub obeyed: Vec<String>,
     /// With `discard`: patterns of all that may land; `None`: everything may.
     pub outputs: Option<Vec<String>>,
+    /// What is done about secrets in what is to land; `None`: they are not looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaks: Option<Leaks>,
 }
 
 /// Bounds on resources; `None`: none.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Mode, Policy};
+use ringfence_policy::{Leaks, Mode, Policy};
 
 use crate::grants::{self, Access, Grants};
 use crate::guard;
@@ -56,6 +56,7 @@ pub(crate) fn layout(
     let mut builder = Builder { protect: workspace::protect(policy, survey), ..Builder::default() };
     builder.obeyed.clone_from(&survey.obeyed);
     builder.outputs = workspace::outputs(policy);
+    builder.leaks = policy.leaks.workspace.as_ref().map(|rule| rule.value);
     builder.base.clone_from(&request.base);
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
@@ -167,6 +168,7 @@ pub(crate) struct Builder {
     /// Patterns of what `apply` holds back.
     protect: Vec<String>,
     outputs: Option<Vec<String>>,
+    leaks: Option<Leaks>,
     obeyed: Vec<String>,
     /// What copy-on-write directories begin with.
     base: Vec<String>,
@@ -342,6 +344,7 @@ impl Builder {
                     protect,
                     obeyed,
                     outputs,
+                    leaks: self.leaks,
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 let between = self.base.clone();

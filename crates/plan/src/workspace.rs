@@ -12,6 +12,13 @@ pub(crate) fn check(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &I
     let place = &survey.workspace;
     let shown = place.real.display();
     let mode = policy.workspace.mode;
+    if let (Mode::Direct, Some(rule)) = (mode, &policy.leaks.workspace) {
+        return Err(Refused::rule(
+            &rule.origin,
+            "`leaks.scan` has the workspace's changes looked through when they land, and on the host's own files they land at once",
+            "choose `workspace.mode = \"review\"`, or leave `workspace` out of `leaks.scan`",
+        ));
+    }
     if mode == Mode::Temporary {
         return Ok(());
     }

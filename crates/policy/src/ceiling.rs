@@ -11,7 +11,7 @@ use crate::guarded;
 use crate::limits;
 use crate::load::Loader;
 use crate::merge::Merged;
-use crate::model::{Grant, Mode};
+use crate::model::{Grant, Leaks, Mode};
 use crate::pattern::PathPattern;
 use crate::reader::{At, Named};
 
@@ -44,10 +44,13 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
         policy.inspect = Some(all.clone());
     }
     // What leaves is looked through in every policy, and none makes less of what is found.
-    if let Some(on) = &ceiling.leaks {
-        policy.leaks.get_or_insert_with(|| on.clone());
-        if !ceiling.leaks_warn.as_ref().is_some_and(|warn| warn.value) {
-            policy.leaks_warn = ceiling.leaks_warn.clone();
+    for (word, on) in &ceiling.leaks {
+        policy.leaks.entry(word.clone()).or_insert_with(|| on.clone());
+    }
+    if !ceiling.leaks.is_empty() {
+        let of = |action: &Option<At<Leaks>>| action.as_ref().map_or(Leaks::Block, |at| at.value);
+        if of(&ceiling.leaks_action) > of(&policy.leaks_action) {
+            policy.leaks_action = ceiling.leaks_action.clone();
         }
     }
     policy.guard.bound(&ceiling.guard, start, ceiling.commands.is_some(), report);

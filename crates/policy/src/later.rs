@@ -22,11 +22,11 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
         check.network(network);
     }
     if let Some(leaks) = &document.leaks {
-        let places = [("egress", true), ("workspace", false), ("output", false)];
+        let places = [("egress", true), ("workspace", true), ("output", false)];
         for word in leaks.scan.iter().flat_map(|list| &list.value) {
             check.word("leaks.scan", Some(word), &places);
         }
-        let actions = [("block", true), ("mask", false), ("warn", true)];
+        let actions = [("block", true), ("mask", true), ("warn", true)];
         check.word("leaks.action", leaks.action.as_ref(), &actions);
     }
     for (name, step) in document.step.iter().flat_map(|Named(entries)| entries) {

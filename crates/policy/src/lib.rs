@@ -30,6 +30,7 @@ mod http_path;
 mod identity;
 mod idna;
 mod later;
+mod leaks;
 mod limits;
 mod lint;
 mod lists;

@@ -64,8 +64,9 @@ pub(crate) struct Merged {
     pub(crate) credentials: BTreeMap<String, At<Credential>>,
     pub(crate) containers: containers::Keys,
     /// What leaves is looked through, and what is found there is only told of.
-    pub(crate) leaks: Option<At<bool>>,
-    pub(crate) leaks_warn: Option<At<bool>>,
+    /// By the words of `leaks.scan`.
+    pub(crate) leaks: BTreeMap<String, At<()>>,
+    pub(crate) leaks_action: Option<At<model::Leaks>>,
     /// Bounds by key, in the units of [`model::Limits`].
     pub(crate) limits: BTreeMap<&'static str, At<u64>>,
     pub(crate) exact: Option<At<bool>>,
@@ -132,13 +133,7 @@ impl Merged {
             self.containers.add(written, scope, report);
         }
         if let Some(leaks) = &document.leaks {
-            // What restricts is only tightened: a scan is not taken back, nor is blocking.
-            let scan = leaks.scan.iter().flat_map(|list| &list.value).find(|word| word.value == "egress");
-            self.leaks = self.leaks.take().or_else(|| scan.map(|word| word.with(true)));
-            let blocks = self.leaks_warn.as_ref().is_some_and(|at| !at.value);
-            if let Some(action) = leaks.action.as_ref().filter(|_| !blocks) {
-                self.leaks_warn = Some(action.with(action.value == "warn"));
-            }
+            self.add_leaks(leaks);
         }
         if let Some(written) = &document.limits {
             self.add_limits(written, report);
@@ -493,10 +488,7 @@ impl Merged {
             },
             credentials: self.credentials.iter().map(|(name, at)| (name.clone(), rule(at, report))).collect(),
             containers: self.containers.finish(report),
-            leaks: self.leaks.as_ref().map(|at| {
-                let warn = value(&self.leaks_warn);
-                rule(&at.with(if warn { model::Leaks::Warn } else { model::Leaks::Block }), report)
-            }),
+            leaks: self.finish_leaks(report),
             limits: self.finish_limits(report),
             runtime: model::Runtime {
                 tmp_exec: value(&self.tmp_exec),

@@ -52,8 +52,8 @@ pub struct Policy {
     pub credentials: BTreeMap<String, Rule<Credential>>,
     /// A container engine of the host that may be asked.
     pub containers: Option<Containers>,
-    /// What leaves is looked through for secrets, and what is done about them.
-    pub leaks: Option<Rule<Leaks>>,
+    /// What is looked through for secrets, and what is done about them.
+    pub leaks: LeakRules,
     /// Bounds on resources.
     pub limits: Limits,
     /// Switches for special needs.
@@ -259,14 +259,55 @@ pub struct Network {
     pub inspect: bool,
 }
 
+/// `[leaks]`: each `None`: it is not looked through.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct LeakRules {
+    /// What is sent.
+    pub egress: Option<Rule<Leaks>>,
+    /// What a task changed, when it is to land.
+    pub workspace: Option<Rule<Leaks>>,
+    /// What a task writes to stdout and stderr.
+    pub output: Option<Rule<Leaks>>,
+}
+
+impl LeakRules {
+    /// Those that are there, by the words of `leaks.scan`.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Rule<Leaks>)> {
+        let all = [("egress", &self.egress), ("workspace", &self.workspace), ("output", &self.output)];
+        all.into_iter().filter_map(|(word, rule)| Some((word, rule.as_ref()?)))
+    }
+}
+
 /// `leaks.action`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+///
+/// Later ones are stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Leaks {
-    /// What holds a secret is not sent.
-    Block,
     /// It is sent, and told of.
     Warn,
+    /// It is sent without the secret.
+    Mask,
+    /// What holds a secret is not sent.
+    Block,
+}
+
+impl Leaks {
+    /// The one with this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Warn, Self::Mask, Self::Block].into_iter().find(|action| action.word() == word)
+    }
+
+    /// As policies and events have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Mask => "mask",
+            Self::Block => "block",
+        }
+    }
 }
 
 /// `[limits]`.

@@ -12,7 +12,7 @@ use crate::guarded;
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRule;
 use crate::limits;
-use crate::model::{Children, EnvironmentValue, Grant, Identity, Leaks, Mode, Origin, Policy, Rule};
+use crate::model::{Children, EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule};
 
 /// `ringfence plan --policy-only`.
 pub fn print_merged(policy: &Policy) -> String {
@@ -37,14 +37,11 @@ pub fn print_merged(policy: &Policy) -> String {
     out.network();
     out.credentials();
     out.containers();
-    if let Some(leaks) = &policy.leaks {
+    if let Some((_, leaks)) = policy.leaks.all().next() {
         out.table("leaks");
-        out.key("scan", "[\"egress\"]", Some(&leaks.origin));
-        out.key(
-            "action",
-            if leaks.value == Leaks::Warn { "\"warn\"" } else { "\"block\"" },
-            Some(&leaks.origin),
-        );
+        let words: Vec<String> = policy.leaks.all().map(|(word, _)| quoted(word)).collect();
+        out.key("scan", &format!("[{}]", words.join(", ")), Some(&leaks.origin));
+        out.key("action", &quoted(leaks.value.word()), Some(&leaks.origin));
     }
     out.limits();
     out.runtime();

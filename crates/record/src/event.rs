@@ -340,7 +340,7 @@ pub enum Event {
         port: u16,
         /// Method and path of the request, unless it was in the path.
         request: String,
-        /// `block` or `warn`.
+        /// `block`, `mask` or `warn`.
         action: String,
         /// The process that asked, as the sandbox counts; 0 for many.
         process: i32,

@@ -27,7 +27,8 @@ pub(crate) fn begin(policy: &Policy, invoker: &Invoker) -> Result<(Option<Gatewa
     let Some(rules) = NetworkRules::of(policy) else { return Ok((None, None)) };
     if rules.inspected().next().is_none() {
         // What leaves without TLS is looked through too, and keys of ssh are used without it.
-        let watches = policy.leaks.is_some() || !policy.credentials.is_empty() || policy.containers.is_some();
+        let held = !policy.credentials.is_empty() || policy.containers.is_some();
+        let watches = policy.leaks.egress.is_some() || held;
         return Ok((watches.then(Gateway::start).transpose().map_err(not_confined)?, None));
     }
     let roots = roots(&invoker.variables)?;

@@ -4,9 +4,9 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Plan;
-use ringfence_policy::Mode;
+use ringfence_policy::{Leaks, Mode};
 use ringfence_record::{RunDir, RunRecord, State};
-use ringfence_workspace::Root;
+use ringfence_workspace::{Root, Scan};
 use rustix::fs::{
     AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, flistxattr, fstat, ioctl_getflags,
     openat, utimensat,
@@ -124,6 +124,7 @@ pub(crate) fn describe(plan: &Plan, started: Instant) -> Value {
                 "protect": layer.protect,
                 "obeyed": layer.obeyed,
                 "outputs": layer.outputs,
+                "scan": layer.leaks.map(|action| if action == Leaks::Warn { Scan::Warn } else { Scan::Hold }),
             })
         })
         .collect()

@@ -1,4 +1,4 @@
-//! What must not leave: the secrets that ringfence can know of, handed to the gateway, which looks for them.
+//! What must not leave: the secrets that ringfence can know of, handed to the gateway, which looks for them, and looked for in what a task changed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use ringfence_confine::gateway::Gateway;
 use ringfence_confine::keeper::{HEAD, LONGEST};
+use ringfence_leaks::Known;
 use ringfence_plan::Invoker;
 use ringfence_policy::Policy;
 use ringfence_sys::secret;
+use ringfence_workspace::{Layer, Secrets};
 use rustix::fs::{Mode, OFlags};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -30,7 +32,31 @@ pub(crate) fn begin(
     decoys: &BTreeMap<PathBuf, Decoy>,
     gateway: Option<&Gateway>,
 ) -> Result<(), Failure> {
-    let (Some(leaks), Some(gateway)) = (&policy.leaks, gateway) else { return Ok(()) };
+    let (Some(leaks), Some(gateway)) = (&policy.leaks.egress, gateway) else { return Ok(()) };
+    let mut known = known(Some(policy), invoker, decoys);
+    let told = gateway.watch(leaks.value, &mut known).map_err(not_confined);
+    known.iter_mut().for_each(|(_, bytes)| bytes.zeroize());
+    told
+}
+
+/// What the changes of a run are looked through for, where its policy says that they are: secrets of whoever looks, and well-known forms.
+pub(crate) fn arm(layers: &mut [Layer], invoker: &Invoker) {
+    if layers.iter().all(|layer| layer.scan.is_none()) {
+        return;
+    }
+    let known = known(None, invoker, &BTreeMap::new()).into_iter();
+    let known: Vec<Known> =
+        known.map(|(name, mut bytes)| Known { name, value: bytes.split_off(HEAD) }).collect();
+    let secrets = Secrets::new(&known);
+    layers.iter_mut().for_each(|layer| layer.secrets = secrets.clone());
+}
+
+/// The secrets that there are, each behind [`HEAD`] bytes of room.
+fn known(
+    policy: Option<&Policy>,
+    invoker: &Invoker,
+    decoys: &BTreeMap<PathBuf, Decoy>,
+) -> Vec<(String, Vec<u8>)> {
     secret::wipe_what_is_freed();
     let mut known: Vec<(String, Vec<u8>)> = Vec::new();
     for (path, decoy) in decoys {
@@ -43,7 +69,7 @@ pub(crate) fn begin(
         // What leads to a socket or a directory is no secret.
         if ringfence_policy::secret_name(&name)
             && !value.as_bytes().starts_with(b"/")
-            && !passed(policy, &name, value)
+            && !policy.is_some_and(|policy| passed(policy, &name, value))
         {
             add(&mut known, format!("the variable {name} of whoever started this"), value.as_bytes());
         }
@@ -57,9 +83,7 @@ pub(crate) fn begin(
         }
     }
     known.truncate(MOST.1);
-    let told = gateway.watch(leaks.value, &mut known).map_err(not_confined);
-    known.iter_mut().for_each(|(_, bytes)| bytes.zeroize());
-    told
+    known
 }
 
 /// Does the policy itself give it to the task?

@@ -160,8 +160,9 @@ impl Refusals {
             Refused::Engine { request, rule } => {
                 self.connected(format!("{request}\n{rule}\nengine"), &event, 1)
             }
-            Refused::Leak { name, way, host, port, .. } => {
-                self.connected(format!("{port}\n{host}\n{way}\n{name}\nleak"), &event, 1)
+            Refused::Leak { name, way, host, port, action, .. } => {
+                let key = format!("{port}\n{host}\n{way}\n{name}\nleak\n{}", action.word());
+                self.connected(key, &event, 1)
             }
             Refused::Command(Command { fate: Fate::Changed, .. }) => {
                 self.tampered += 1;
@@ -341,13 +342,13 @@ fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
             times: 1,
             rule: rule.clone(),
         }),
-        Refused::Leak { name, way, host, port, request, sent, .. } => Some(Event::Leak {
+        Refused::Leak { name, way, host, port, request, action, .. } => Some(Event::Leak {
             secret: name.clone(),
             way: way.clone(),
             host: host.clone(),
             port: *port,
             request: request.clone(),
-            action: if *sent { "warn" } else { "block" }.to_owned(),
+            action: action.word().to_owned(),
             process,
             program,
             times: 1,

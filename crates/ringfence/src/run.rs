@@ -76,7 +76,7 @@ pub(crate) type Namespaces = Result<Nascent, String>;
 
 /// Begins to make them.
 pub(crate) fn begin(invoker: &Invoker) -> Result<Namespaces, Failure> {
-    match environment::powerless_root(invoker)? {
+    match environment::powerless_root(invoker)?.or_else(probe::no_user_namespaces) {
         Some(cause) => Ok(Err(cause)),
         None => ringfence_confine::begin(ringfence_plan::own_ids(invoker)).map(Ok).map_err(not_confined),
     }
@@ -216,7 +216,7 @@ impl Run {
         // Never freed: the process ends with the run, and freeing a thousand strings would only delay that.
         let policy: &Policy = Box::leak(Box::new(source::load(arguments, &invoker)?));
         let state = State::open(&invoker.state).context("the state directory")?;
-        underway::recover(&state);
+        underway::before_run(&state, policy, arguments, &invoker)?;
         let directory = state.new_run().context("the run's directory")?;
         Ok(Self {
             policy,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ringfence_plan::{Invoker, Plan};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{RunDir, RunRecord};
-use ringfence_workspace::{Copied, Danger, Layer, Options, Refused, Root, Timestamp};
+use ringfence_workspace::{Copied, Danger, Layer, Options, Refused, Root, Secrets, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +125,8 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
         protect: Vec::new(),
         obeyed: Vec::new(),
         outputs: None,
+        scan: None,
+        secrets: Secrets::default(),
     };
     // What was there is put back, whatever it is.
     Ok(Some((layer, Options { kinds: Danger::ALL.to_vec(), ..Options::default() })))

@@ -5,11 +5,14 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ringfence_plan::Invoker;
+use ringfence_policy::{Mode, Policy};
 use ringfence_record::{RunDir, State};
 use ringfence_workspace::Recovered;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::fs::{CWD, FlockOperation, Mode as Bits, OFlags, flock, openat};
 use rustix::io::Errno;
 
+use crate::cli::PolicyArguments;
 use crate::failure::{Context, Failure};
 use crate::terminal;
 
@@ -36,7 +39,7 @@ pub(crate) fn begin(state: &Path, run: &RunDir) -> Result<Underway, Failure> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     loop {
         let lock = File::from(
-            openat(CWD, &mark, flags, Mode::RUSR | Mode::WUSR)
+            openat(CWD, &mark, flags, Bits::RUSR | Bits::WUSR)
                 .map_err(std::io::Error::from)
                 .context(what())?,
         );
@@ -58,12 +61,13 @@ impl Underway {
     }
 }
 
-/// Finishes or takes back whatever was interrupted; what could not be is told.
-pub(crate) fn recover(state: &State) {
+/// Finishes or takes back whatever was interrupted; what could not be is told. The directories that stand half done.
+pub(crate) fn recover(state: &State) -> Vec<PathBuf> {
+    let mut half_done = Vec::new();
     let marks = std::fs::read_dir(state.path().join(PLACE)).into_iter().flatten().flatten();
     for mark in marks {
         let (path, id) = (mark.path(), mark.file_name());
-        let Ok(lock) = openat(CWD, &path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        let Ok(lock) = openat(CWD, &path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Bits::empty())
         else {
             continue;
         };
@@ -72,10 +76,36 @@ pub(crate) fn recover(state: &State) {
         if !free || !same(&lock, &path) {
             continue;
         }
-        let Ok((run, _)) = state.find(&id.to_string_lossy(), None) else { continue };
+        let Ok((run, record)) = state.find(&id.to_string_lossy(), None) else { continue };
         let whole = journals(&run).all(|journal| tell(&run, &journal));
         if whole {
             let _ = std::fs::remove_file(&path);
+        } else {
+            let layers = crate::commands::waiting::layers(&record).unwrap_or_default();
+            half_done.extend(layers.into_iter().map(|layer| layer.host).chain([record.workspace]));
+        }
+    }
+    half_done
+}
+
+/// The same, before a task works in a directory: what waits there to be put back must be nobody's to change.
+pub(crate) fn before_run(
+    state: &State,
+    policy: &Policy,
+    arguments: &PolicyArguments,
+    invoker: &Invoker,
+) -> Result<(), Failure> {
+    let half_done = recover(state);
+    let workspace = arguments.workspace.as_ref().unwrap_or(&invoker.cwd);
+    let workspace = workspace.canonicalize().unwrap_or_else(|_| workspace.clone());
+    let overlaps = |path: &PathBuf| path.starts_with(&workspace) || workspace.starts_with(path);
+    match policy.workspace.mode == Mode::Direct && half_done.iter().any(overlaps) {
+        false => Ok(()),
+        true => {
+            let text =
+                "an apply or undo stands half done in this workspace, and the task would work on its files";
+            Err(Failure::new(text)
+                .hint("mend what is said above; the next call of ringfence goes on with it"))
         }
     }
 }

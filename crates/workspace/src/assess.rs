@@ -16,6 +16,7 @@ use crate::refuse::{Failure, Reason, Refusal, Refused};
 use crate::restored::Restored;
 use crate::review::Review;
 use crate::rules::{Rules, spread};
+use crate::secrets::{self, Scan};
 use crate::walk::walk;
 
 /// An apply that may begin: every change was judged and none stands in the way.
@@ -47,6 +48,7 @@ pub fn count(layers: &[Layer]) -> Result<u64, Failure> {
     let mut all = 0;
     for (index, layer) in layers.iter().enumerate() {
         let (upper, host) = open(layer)?;
+        let layer = &Layer { scan: None, ..layer.clone() };
         all += assess(layer, index, &upper, &host, &Restored::default())?.0.len() as u64;
     }
     Ok(all)
@@ -107,8 +109,13 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
                 |path: &PathBuf| change.path.starts_with(path) || new && path.starts_with(&change.path);
             let accepted = danger.is_some_and(|kind| options.kinds.contains(&kind));
             if accepted || danger.is_some() && options.named.iter().any(named) {
-                change.held = None;
-                change.refused = refuse(change, layer, &host, &restored);
+                // Whoever accepts a kind knows nothing of what else is in one of them.
+                let secret = change.secret.as_ref().filter(|_| layer.scan == Some(Scan::Hold));
+                let known = options.kinds.contains(&Danger::Secrets) || options.named.iter().any(named);
+                change.held = secret.filter(|_| !known).map(|secret| secrets::held(secret));
+                if change.held.is_none() {
+                    change.refused = refuse(change, layer, &host, &restored);
+                }
             }
         }
         for change in &mut changes {

@@ -91,6 +91,12 @@ pub struct Change {
     /// It inherited the set-group-id bit from its directory.
     #[serde(skip)]
     pub(crate) inherited_group: bool,
+    /// Values of the attributes that differ.
+    #[serde(skip)]
+    pub(crate) values: Vec<u8>,
+    /// The secret that is in it.
+    #[serde(skip)]
+    pub(crate) secret: Option<String>,
 }
 
 impl Change {
@@ -187,7 +193,7 @@ pub enum HoldReason {
         /// The pattern.
         pattern: String,
     },
-    /// It would run on the host by itself.
+    /// It would run on the host by itself, or holds a secret.
     RunsOnHost {
         /// What kind of thing it is.
         kind: Danger,

@@ -467,6 +467,8 @@ mod tests {
             root: crate::root::Root::of(&world.host).unwrap(),
             protect: vec![],
             outputs: None,
+            scan: None,
+            secrets: Default::default(),
             obeyed: vec![],
         };
         let changes = crate::diff(&[layer]).unwrap();

@@ -28,11 +28,13 @@ pub enum Danger {
     Binaries,
     /// Symlinks that lead out of the workspace; they are refused until they are accepted.
     Symlinks,
+    /// What holds a secret, where the policy has that looked for.
+    Secrets,
 }
 
 impl Danger {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Hooks,
         Self::Config,
         Self::Editors,
@@ -43,6 +45,7 @@ impl Danger {
         Self::Lockfiles,
         Self::Binaries,
         Self::Symlinks,
+        Self::Secrets,
     ];
 
     /// As `--accept` takes it.
@@ -58,6 +61,7 @@ impl Danger {
             Self::Lockfiles => "lockfiles",
             Self::Binaries => "binaries",
             Self::Symlinks => "symlinks",
+            Self::Secrets => "secrets",
         }
     }
 

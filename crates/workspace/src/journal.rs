@@ -49,6 +49,9 @@ enum Line {
     Stands {
         number: usize,
         identity: Identity,
+        /// What an index of git's says: see [`crate::index`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meaning: Option<String>,
     },
     Done {
         landed: bool,
@@ -65,6 +68,9 @@ pub(crate) struct Place {
     pub(crate) root: Root,
 }
 
+/// How new objects stand on the host, by the numbers of their steps, and what indexes of git's among them say.
+pub(crate) type Standing = BTreeMap<usize, (Identity, Option<String>)>;
+
 /// What a journal says.
 #[derive(Debug, Default)]
 pub(crate) struct Story {
@@ -73,6 +79,8 @@ pub(crate) struct Story {
     pub(crate) operations: Vec<Operation>,
     pub(crate) staged: BTreeMap<usize, Identity>,
     pub(crate) stands: BTreeMap<usize, Identity>,
+    /// What indexes of git's among it say.
+    pub(crate) meanings: BTreeMap<usize, String>,
     pub(crate) planned: bool,
     pub(crate) ready: bool,
     pub(crate) landed: bool,
@@ -150,10 +158,11 @@ impl Journal {
     }
 
     /// Before `done`, whose sync counts for it.
-    pub(crate) fn stands(&mut self, found: &BTreeMap<usize, Identity>) -> Result<(), Errno> {
+    pub(crate) fn stands(&mut self, found: &Standing) -> Result<(), Errno> {
         let mut text = Vec::new();
-        for (number, identity) in found {
-            push(&mut text, &Line::Stands { number: *number, identity: *identity })?;
+        for (number, (identity, meaning)) in found {
+            let (identity, meaning) = (*identity, meaning.clone());
+            push(&mut text, &Line::Stands { number: *number, identity, meaning })?;
         }
         self.append(&text)
     }
@@ -211,8 +220,9 @@ fn read(file: File) -> Result<(Story, u64), Errno> {
             Line::Staged { number, identity } => {
                 story.staged.insert(number, identity);
             }
-            Line::Stands { number, identity } => {
+            Line::Stands { number, identity, meaning } => {
                 story.stands.insert(number, identity);
+                story.meanings.extend(meaning.map(|meaning| (number, meaning)));
             }
             Line::Ready => story.ready = true,
             Line::Landed => story.landed = true,

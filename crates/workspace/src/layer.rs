@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name;
 use crate::root::Root;
+use crate::secrets::{Scan, Secrets};
 
 /// One copy-on-write directory of a run, as `run.json` keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +34,22 @@ pub struct Layer {
     /// Patterns of all that may land, and be shown; `None`: everything may.
     #[serde(default)]
     pub outputs: Option<Vec<String>>,
+    /// What is brought is looked through for secrets.
+    #[serde(default)]
+    pub scan: Option<Scan>,
+    /// For which.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 impl Layer {
     /// Is the directory itself a git directory?
     pub(crate) fn is_git(&self) -> bool {
-        self.name.starts_with("git")
+        Self::named_git(&self.name)
+    }
+
+    pub(crate) fn named_git(name: &str) -> bool {
+        name.starts_with("git")
     }
 }
 

@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use crate::attributes;
 use crate::beneath::{Tree, by_descriptor, change_mode, look_at, names};
 use crate::change::FileType;
-use crate::journal::{FILE, Journal, Place, Story, UNDO};
+use crate::index;
+use crate::journal::{FILE, Journal, Place, Standing, Story, UNDO};
 use crate::keep;
 use crate::layer::Identity;
 use crate::operation::{Action, Operation};
@@ -227,13 +228,16 @@ impl Sites {
     }
 
     /// What is new on the host, as it stands now.
-    pub(crate) fn standing(&self, operations: &[Operation]) -> BTreeMap<usize, Identity> {
+    pub(crate) fn standing(&self, operations: &[Operation]) -> Standing {
         let new = operations
             .iter()
             .filter(|operation| matches!(operation.action, Action::Create | Action::Replace));
         let look = |operation: &Operation| {
-            let found = self.site(operation)?.0.look(&operation.path).ok().flatten()?;
-            Some((operation.number, found))
+            let (host, place) = self.site(operation)?;
+            let found = host.look(&operation.path).ok().flatten()?;
+            let meaning = index::named_so(&place.name, &operation.path)
+                .then(|| index::meaning_at(host, &operation.path, found.size).ok().flatten());
+            Some((operation.number, (found, meaning.flatten())))
         };
         new.filter_map(look).collect()
     }

@@ -195,7 +195,9 @@ impl Reason {
             Self::OtherMount => "unmount it, or take the wanted parts by hand",
             Self::LayerChanged => "wait until nothing of the run is alive, then look at the diff again",
             Self::Busy => "wait for it to end",
-            Self::Interrupted => "run `ringfence apply` on the run it belongs to, which recovers it first",
+            Self::Interrupted => {
+                "run `ringfence ps -a`: it finishes or takes back what was interrupted; where it lists none, `.ringfence-apply-*` here is something else's: look at it, and remove it"
+            }
             Self::JournalExists => "look at the run's record; it was applied before",
             Self::Failed { .. } => "mend the cause, then apply again",
             Self::Left { .. } => "compare both versions and take what is wanted by hand",

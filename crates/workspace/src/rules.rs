@@ -10,6 +10,7 @@ use crate::git;
 use crate::layer::Layer;
 use crate::looks;
 use crate::overlay::Upper;
+use crate::secrets::{Scan, held as secret_held};
 
 /// A kind of file that something on the host runs without being asked again.
 struct Rule {
@@ -224,11 +225,24 @@ impl<'a> Rules<'a> {
     pub(crate) fn mark(&self, changes: &mut [Change], upper: &Upper, host: &Tree) {
         for change in changes.iter_mut() {
             change.held = self.held(change, upper, host);
+            change.secret = self.layer.scan.and_then(|_| self.layer.secrets.within(change, upper));
             if change.held.is_none() && change.brings() {
                 change.flag = self.listed(change, false).map(|(_, why)| Flag { reason: why.to_owned() });
             }
+            self.note_secret(change);
         }
         spread(changes);
+    }
+
+    /// What holds a secret is held, or told of; what is held anyway says so as well.
+    fn note_secret(&self, change: &mut Change) {
+        let Some(secret) = &change.secret else { return };
+        match (&mut change.held, self.layer.scan) {
+            (Some(HoldReason::RunsOnHost { reason, .. }), _) => *reason = format!("{reason}; {secret}"),
+            (None, Some(Scan::Hold)) => change.held = Some(secret_held(secret)),
+            (None, _) => change.flag = Some(Flag { reason: secret.clone() }),
+            (Some(_), _) => {}
+        }
     }
 
     fn held(&self, change: &Change, upper: &Upper, host: &Tree) -> Option<HoldReason> {

@@ -14,6 +14,7 @@ use crate::assess::interrupted;
 use crate::attributes;
 use crate::beneath::{Tree, by_descriptor, look_at, names};
 use crate::change::FileType;
+use crate::index;
 use crate::journal::{Journal, Story, UNDO};
 use crate::layer::{Identity, Timestamp};
 use crate::operation::{Action, Operation, numbered, ordered};
@@ -205,6 +206,14 @@ fn untouched(
     restored: &Restored,
 ) -> bool {
     let number = operation.number;
+    // Git only looked.
+    if let (Some(meaning), Some(stood)) = (story.meanings.get(&number), story.stands.get(&number))
+        && (stood.mode, stood.uid, stood.gid) == (there.mode, there.uid, there.gid)
+        && let Ok(Some(now)) = index::meaning_at(host, &operation.path, there.size)
+        && now == *meaning
+    {
+        return true;
+    }
     if FileType::of(there.mode) != FileType::Directory {
         return match (story.stands.get(&number), story.staged.get(&number)) {
             (Some(stood), _) => stood == there || restored.knows(operation.layer, &operation.path, there),

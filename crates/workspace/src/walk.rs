@@ -12,6 +12,7 @@ use crate::attributes::{self, Attribute, Setting};
 use crate::beneath::{MAX_PATH, Tree, by_descriptor, look_at, names};
 use crate::change::{Change, FileType, Kind};
 use crate::content;
+use crate::index;
 use crate::layer::{Identity, Layer};
 use crate::overlay::{Marks, Upper, is_whiteout, link_target};
 use crate::refuse::{Failure, Reason, Refusal};
@@ -177,6 +178,7 @@ impl Walk<'_> {
                     let kind = if mode { Kind::ModeChanged } else { Kind::AttributesChanged };
                     self.add(&entry, kind, marks)?;
                     if let Some(change) = self.found.changes.last_mut() {
+                        change.values = values(&settings);
                         change.settings = settings;
                     }
                 }
@@ -210,7 +212,10 @@ impl Walk<'_> {
     fn difference(&self, entry: &Entry<'_>, marks: &Marks) -> Option<Kind> {
         let old = entry.old?;
         let same = match FileType::of(old.mode) {
-            FileType::File => old.size == entry.new.size && self.same_file(&entry.path, old.size),
+            FileType::File => {
+                old.size == entry.new.size && self.same_file(&entry.path, old.size)
+                    || self.same_index(&entry.path, entry.new.size, old.size)
+            }
             FileType::Symlink => {
                 let new = self.upper.target(&entry.path);
                 let old = self.host.handle(&entry.path).and_then(link_target);
@@ -246,6 +251,16 @@ impl Walk<'_> {
         compare().unwrap_or(false)
     }
 
+    /// Git looked, and no more. The host's is read first, which no task has made.
+    fn same_index(&self, path: &Path, new: u64, old: u64) -> bool {
+        if !index::named_so(&self.layer.name, path) {
+            return false;
+        }
+        let Ok(Some(old)) = index::meaning_at(self.host, path, old) else { return false };
+        let new = self.upper.file(path).ok().and_then(|file| index::meaning_of(file, new));
+        new == Some(old)
+    }
+
     fn add(&mut self, entry: &Entry<'_>, kind: Kind, marks: Marks) -> Result<(), Failure> {
         let file_type = FileType::of(entry.new.mode);
         let target = match file_type {
@@ -259,6 +274,7 @@ impl Walk<'_> {
         if matches!(file_type, FileType::File | FileType::Directory) {
             let settings = self.settings(entry, &marks);
             change.attributes = settings.iter().map(Attribute::of).collect();
+            change.values = values(&settings);
         }
         change.covered = entry.lower.is_none();
         change.parent = entry.parent;
@@ -348,6 +364,8 @@ impl Walk<'_> {
             origin: false,
             capabilities: false,
             inherited_group: false,
+            values: Vec::new(),
+            secret: None,
         }
     }
 
@@ -363,4 +381,10 @@ fn unreadable(errno: Errno) -> Reason {
         Errno::XDEV => Reason::OtherMount,
         errno => Reason::failed("read the host's directory")(errno),
     }
+}
+
+/// What they say now.
+fn values(settings: &[Setting]) -> Vec<u8> {
+    let said = |setting: &Setting| Some([&setting.name, setting.new.as_ref()?, &b"\n"[..]].concat());
+    settings.iter().filter_map(said).flatten().collect()
 }

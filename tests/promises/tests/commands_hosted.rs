@@ -1,5 +1,8 @@
 //! `commands` where no mount and no namespace helps: what differs from the other tier, whose tests run here as well.
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+
 use ringfence_promises::{Outcome, Place};
 
 fn place() -> Place {
@@ -90,4 +93,46 @@ fn what_a_list_names_is_nothing_that_the_task_writes() {
     let script = format!("{tool}; echo x > {tree}/new; cp /bin/true {tool}; {tool}");
     let outcome = start(&place, &policy, &["sh", "-c", &script]);
     assert_eq!(outcome.out, "ran\nran\n", "{outcome:?}");
+}
+
+/// Each has a copy, a record and a guard of its own, whatever else works on the same directory.
+#[test]
+fn two_runs_at_once_on_one_workspace_do_not_meet() {
+    let place = place();
+    place.write("shared", "as it was\n");
+    let policy = place.policy("[commands]\nallow = [\"sh\", \"cat\", \"kill *\", \"python3\"]");
+    let start = |script: &str| {
+        let mut command = place.command(&["run", "--quiet", "--policy", &policy, "--workspace", "."]);
+        command.args(["--", "sh", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let begin = |name: &str, other: &str| {
+        let script = format!(
+            "echo {name} > {name}; echo {name} >> shared; echo $$; read pid; cat {other}; kill -0 $pid && echo SIGNALLED; id; \
+             cat shared; python3 -c \"import os; print(os.readlink('/proc/$pid/cwd'))\"; read end"
+        );
+        let mut child = start(&script);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let pid = lines.next().unwrap().unwrap();
+        (child, lines, pid)
+    };
+    let (mut first, mut second) = (begin("first", "second"), begin("second", "first"));
+    let told = |to: &mut Child, what: &str| writeln!(to.stdin.as_mut().unwrap(), "{what}").unwrap();
+    told(&mut first.0, &second.2);
+    told(&mut second.0, &first.2);
+    for ((mut child, mut lines, _), name) in [(first, "first"), (second, "second")] {
+        // Neither has ended before both have looked.
+        assert_eq!(lines.next().unwrap().unwrap(), "as it was", "{name}");
+        assert_eq!(lines.next().unwrap().unwrap(), name);
+        told(&mut child, "end");
+        assert_eq!(lines.next().map(Result::unwrap), None, "{name}");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
+    }
+    assert_eq!(place.read("shared").as_deref(), Some("as it was\n"));
+    // What one changed first is a conflict for the other, and said.
+    let runs: Vec<_> =
+        std::fs::read_dir(place.state.join("runs")).unwrap().map(|run| run.unwrap().file_name()).collect();
+    let applied: Vec<_> = runs.iter().map(|run| place.ringfence(&["apply", run.to_str().unwrap()])).collect();
+    assert_eq!(applied.iter().filter(|outcome| outcome.status == 0).count(), 1, "{applied:?}");
+    assert!(applied.iter().any(|outcome| outcome.err.contains("shared")), "{applied:?}");
 }

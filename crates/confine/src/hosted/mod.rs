@@ -26,7 +26,7 @@ use crate::child::{Outcome, Own, at, keep_capabilities};
 use crate::gateway::Gateway;
 use crate::init::{self, CHILD, TERM};
 use crate::job::{Filters, Rules};
-use crate::landlock::Domain;
+use crate::landlock::{Domain, Found};
 use crate::nascent::sockets;
 use crate::orders::Orders;
 use crate::parent::{Boundary, Failure, fail, reap, stage_of_job};
@@ -124,18 +124,16 @@ struct Ends {
 /// Never returns.
 fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: &dyn Fn()) -> ! {
     let Ends { report, alive, giving } = ends;
-    let rules = Rules::of(&Orders::of(plan, single, watched), &Filters::new());
-    let waited = enter(plan)
-        .and_then(|()| signals::descriptor(&signals::Set::of(&[CHILD, TERM])).map_err(at(Stage::Guard)));
-    let waited = match waited {
-        Ok(waited) => waited,
+    let waited = || signals::descriptor(&signals::Set::of(&[CHILD, TERM])).map_err(at(Stage::Guard));
+    let (waited, found) = match enter(plan).and_then(|found| Ok((waited()?, found))) {
+        Ok(entered) => entered,
         Err((stage, errno)) => fault(&report, stage, errno),
     };
     let own = process::getpid();
     let (init, pidfd) = match clone(0) {
         Ok(Forked::Child) => {
             drop((waited, alive));
-            become_init(plan, (report, giving), rules, own)
+            become_init(plan, (report, giving), (single, watched), (found, own))
         }
         Ok(Forked::Parent(pid, pidfd)) => (pid, pidfd),
         Err(errno) => fault(&report, Stage::Fork as u32, errno),
@@ -143,6 +141,8 @@ fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: &dyn Fn(
     let number = init.as_raw_nonzero().get().unsigned_abs();
     let told = send_with(report.as_fd(), &Message::Made(number), &pidfd);
     drop((report, pidfd));
+    // Closed with all the rest.
+    std::mem::forget(found);
     // Nothing of the caller's is held: neither its streams nor its locks.
     init::keep_only(&[&waited, &alive]);
     if told.is_err() || !ended(init, &waited, &alive) {
@@ -159,8 +159,9 @@ fn fault(report: &OwnedFd, stage: u32, errno: Errno) -> ! {
 }
 
 /// What warden and init share: the task's ids, no right of root's, and a Landlock domain that is the task's own but for /proc,
-/// terminals and the layers. The task's domain lies within it, or init could not read what it judges (ptrace(2), landlock(7)).
-fn enter(plan: &Plan) -> Outcome<()> {
+/// terminals and the layers. The task's domain lies within it, or init could not read what it judges (ptrace(2), landlock(7)); it is
+/// made of what is found here.
+fn enter(plan: &Plan) -> Outcome<Found> {
     take_ids(plan).map_err(at(Stage::Identity))?;
     signals::block_only(&signals::Set::all()).map_err(at(Stage::Guard))?;
     die_with_parent().map_err(at(Stage::Guard))?;
@@ -169,12 +170,12 @@ fn enter(plan: &Plan) -> Outcome<()> {
         .map_err(at(Stage::Limits))?;
     thread::set_no_new_privs(true).map_err(at(Stage::Privileges))?;
     keep_capabilities(CapabilitySet::empty()).map_err(at(Stage::Privileges))?;
-    let own = plan.landlock.as_ref().map(|rules| outer(plan, rules));
-    let domain =
-        own.as_ref().map(Domain::new).unwrap_or(Err(Errno::OPNOTSUPP)).map_err(at(Stage::Landlock))?;
-    domain.enter().map_err(at(Stage::Landlock))?;
+    let task = plan.landlock.as_ref().ok_or(Errno::OPNOTSUPP).map_err(at(Stage::Landlock))?;
+    let own = outer(plan, task);
+    let found = Found::of(&own);
+    Domain::of(&own, &found).and_then(|domain| domain.enter()).map_err(at(Stage::Landlock))?;
     let _ = thread::set_name(c"ringfence-ward");
-    Ok(())
+    Ok(found)
 }
 
 fn outer(plan: &Plan, task: &Landlock) -> Landlock {
@@ -243,7 +244,12 @@ fn ended(init: Pid, waited: &OwnedFd, alive: &OwnedFd) -> bool {
 }
 
 /// Never returns.
-fn become_init(plan: &Plan, (report, giving): (OwnedFd, Option<OwnedFd>), rules: Rules, warden: Pid) -> ! {
+fn become_init(
+    plan: &Plan,
+    (report, giving): (OwnedFd, Option<OwnedFd>),
+    (single, watched): (bool, bool),
+    (found, warden): (Found, Pid),
+) -> ! {
     if let Err(errno) = die_with_parent() {
         fault(&report, Stage::Guard as u32, errno);
     }
@@ -257,6 +263,9 @@ fn become_init(plan: &Plan, (report, giving): (OwnedFd, Option<OwnedFd>), rules:
         Ok(sockets) => sockets,
         Err(errno) => fault(&report, Stage::Divert as u32, errno),
     };
+    // What takes a while is done here, while the supervisor writes its record.
+    let mut rules = Rules::of(&Orders::of(plan, single, watched), &Filters::default());
+    rules.found = Some(found);
     let own = Own { hosted: Judge::of(plan), sockets, ..Own::default() };
     init::run(report, rules, own)
 }

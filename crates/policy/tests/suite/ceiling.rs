@@ -215,7 +215,7 @@ fn a_broken_ceiling_is_an_error_and_so_is_one_that_depends_on_the_invoker() {
         ("x = ", "not valid TOML"),
         ("[files]\nreed = []", "did you mean `files.read`?"),
         ("[files]\nread = [\"$SDK\"]", "a variable that the invoker chooses"),
-        ("[leaks]\nscan = [\"workspace\"]", "not yet enforceable"),
+        ("[leaks]\nscan = [\"output\"]", "not yet enforceable"),
         ("identity = { name = \"a\" }", "has no meaning in a ceiling"),
         ("[workspace]\npath = \"/srv\"", "has no meaning in a ceiling"),
         ("[environment.set]\nA = \"1\"", "has no meaning in a ceiling"),
@@ -236,7 +236,7 @@ fn what_leaves_is_looked_through_below_a_ceiling_that_says_so() {
         let own = format!("version = 1\n{own}");
         let files = memory(&[("/etc/ringfence/ceiling.toml", ceiling), ("/proj/p.toml", &own)]);
         let policy = load(&[file("p.toml")], &context(), &files).unwrap_or_else(|found| panic!("{found}"));
-        matches!(policy.leaks.unwrap().value, Leaks::Warn)
+        matches!(policy.leaks.egress.unwrap().value, Leaks::Warn)
     };
     assert!(!warns(ceiling, "") && !warns(ceiling, warn));
     let lenient = format!("{ceiling}action = \"warn\"\n");

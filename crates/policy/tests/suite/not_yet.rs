@@ -4,8 +4,7 @@ use super::support::{bad, good, same};
 
 /// Each key of the format that nothing enforces yet, with a valid value.
 const LATER: &[(&str, &str)] = &[
-    ("leaks.scan = \"workspace\"", "[leaks]\nscan = [\"egress\", \"workspace\"]"),
-    ("leaks.action = \"mask\"", "[leaks]\nscan = [\"egress\"]\naction = \"mask\""),
+    ("leaks.scan = \"output\"", "[leaks]\nscan = [\"egress\", \"output\"]"),
     ("approvals.grantable.write", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"),
 ];
 
@@ -18,13 +17,13 @@ fn each_later_key_is_refused_by_name() {
         assert_eq!(found.matches("error:").count(), 1, "{text}\n{found}");
     }
     same(
-        &bad("[leaks]\nscan = [\"workspace\"]\n"),
+        &bad("[leaks]\nscan = [\"output\"]\n"),
         r#"
-        error: `leaks.scan = "workspace"` is not yet enforceable
+        error: `leaks.scan = "output"` is not yet enforceable
          --> p.toml:3:9
           |
-        3 | scan = ["workspace"]
-          |         ^^^^^^^^^^^ this build cannot enforce it
+        3 | scan = ["output"]
+          |         ^^^^^^^^ this build cannot enforce it
           |
           = help: remove it: a rule that cannot be enforced is refused, never ignored
         "#,

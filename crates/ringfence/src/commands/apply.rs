@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     /// The run, by the beginning of its id; without it, the last one here
     run: Option<String>,
     /// Land this path, or everything of this kind, too, although it runs on the host or decides what does: hooks, config, editors,
-    /// agents, shell, ci, scripts, lockfiles, binaries, symlinks (`./hooks` is a path); what the policy protects stays held
+    /// agents, shell, ci, scripts, lockfiles, binaries, symlinks, secrets (`./hooks` is a path); what the policy protects stays held
     #[arg(long, value_name = "KIND|PATH")]
     accept: Vec<PathBuf>,
     /// Do not land this path, nor what is below it: it stays with the run
@@ -66,6 +66,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             return Err(with_way_out(refusal(&refused, arguments.json), &run, &refused));
         }
     };
+    if plan.changes().is_empty() {
+        return nothing(&run, arguments.json);
+    }
     // On disk before the first file lands.
     let held = plan.changes().iter().filter(|change| change.held.is_some()).count() as u64;
     let event = Event::WorkspaceApply {
@@ -87,6 +90,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             Err(refusal(&refused, arguments.json))
         }
     }
+}
+
+/// What the task wrote is what was there.
+fn nothing(run: &Waiting, json: bool) -> Result<u8, Failure> {
+    run.remove_layers()?;
+    if json {
+        super::print_json(
+            &serde_json::json!({ "run": run.record.id, "landed": [], "held": [], "undo": null }),
+        )?;
+    } else {
+        terminal::print("nothing differs from the files here: nothing had to land");
+    }
+    Ok(0)
 }
 
 fn merged(review: &Review, run: &Waiting) -> Result<Vec<Chosen>, Failure> {

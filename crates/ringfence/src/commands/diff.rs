@@ -56,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if let (Some(point), Some(name)) = (&arguments.at, &arguments.run) {
         let (run, record) = super::checkpoint::find(&invoker, name)?;
         let points = Points::open(&run, &record)?;
-        let view = points.view(&points.find(Some(point))?.layers)?;
+        let mut view = points.view(&points.find(Some(point))?.layers)?;
+        crate::leaks::arm(&mut view.layers, &invoker);
         let review = Review::open(&view.layers, &[]).context("looking at the changes")?;
         return show(arguments, review, (&run, &record));
     }
@@ -68,6 +69,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) -> Result<u8, Failure> {
     review.only(&arguments.paths);
+    if review.changes().is_empty() && !arguments.json {
+        let note = terminal::label("note:");
+        terminal::error(&match arguments.paths.is_empty() {
+            true => format!("{note} nothing differs from the files here"),
+            false => format!("{note} nothing differs at these paths"),
+        });
+    }
     if arguments.git {
         commit(&review, of, arguments.json)?;
     } else if arguments.json {

@@ -62,7 +62,7 @@ struct Process {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
-    crate::underway::recover(&state);
+    let _ = crate::underway::recover(&state);
     crate::layers::sweep_unrecorded(&state);
     crate::groups::sweep(&state);
     let runs = state.runs().context("the state directory")?;

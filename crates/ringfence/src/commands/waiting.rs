@@ -23,7 +23,7 @@ pub(crate) struct Waiting {
 /// The run that is named, or the last one here whose changes wait.
 pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
-    crate::underway::recover(&state);
+    let _ = crate::underway::recover(&state);
     let (directory, mut record) = match name {
         Some(name) => state.find(name, None).map_err(|error| Failure::new(error.to_string()))?,
         None => last(&state, invoker)?,
@@ -34,6 +34,7 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
     let mut layers = layers(&record)?;
     crate::copies::catch_up(&layers)?;
     crate::points::settle(&directory, &mut record, &mut layers)?;
+    crate::leaks::arm(&mut layers, invoker);
     let journal =
         directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
@@ -85,7 +86,7 @@ pub(crate) struct Landed {
 /// The run that is named, or the last one here with an apply that landed and was not undone.
 pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Landed, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
-    crate::underway::recover(&state);
+    let _ = crate::underway::recover(&state);
     if let Some(name) = name {
         let (directory, record) = state.find(name, None).map_err(|error| Failure::new(error.to_string()))?;
         let id = directory.id().to_owned();

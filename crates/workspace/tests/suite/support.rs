@@ -57,6 +57,8 @@ impl Case {
             root: Root::of(&host).unwrap(),
             protect: Vec::new(),
             obeyed: Vec::new(),
+            scan: None,
+            secrets: Default::default(),
             outputs: None,
         };
         Self { home, host, layer }
