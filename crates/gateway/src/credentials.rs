@@ -364,7 +364,7 @@ fn stands(whole: &str) -> &str {
 /// The same of a secret, as it goes on requests.
 fn within(secret: &[u8]) -> Vec<u8> {
     let own = str::from_utf8(secret).ok().and_then(password);
-    own.map_or_else(|| secret.to_vec(), |(_, own, _)| decoded(own.as_bytes()).into())
+    own.map_or_else(|| secret.to_vec(), |(_, own, _)| decoded(own.as_bytes()))
 }
 
 /// The parts of keys of AWS: the id, the secret one and the token.
