@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hyper::Request;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use ringfence_confine::gateway::Held;
-use ringfence_leaks::Known;
+use ringfence_leaks::{Known, password};
 use ringfence_policy::{AwsScope, Form, Peer, SecretSource};
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,7 +22,7 @@ use crate::asked::Asked;
 use crate::connection::Target;
 use crate::issued::{self, Issued};
 use crate::mask::Mask;
-use crate::place::{escaped, place, set};
+use crate::place::{decoded, escaped, place, set};
 use crate::push;
 use crate::sigv4::{self, Keys};
 use crate::vault::Vault;
@@ -142,7 +142,7 @@ impl Credentials {
             let values: Vec<Vec<u8>> = match one.credential.aws() {
                 // The id of the keys is told to everybody.
                 true => self.vault.here(number).iter().flat_map(|whole| pieces(whole).skip(1)).collect(),
-                false => self.vault.here(number),
+                false => self.vault.here(number).iter().map(|whole| within(whole)).collect(),
             };
             let values = values.into_iter().filter(|value| !value.is_empty());
             values.map(move |value| Known { name: name.clone(), value }).collect::<Vec<_>>()
@@ -165,7 +165,8 @@ impl Credentials {
                     pieces(&secret).for_each(|piece| mask.hide(&piece, stand.next()));
                     continue;
                 }
-                mask.hide(&secret, one.placeholder.as_deref());
+                let secret = within(&secret);
+                mask.hide(&secret, one.placeholder.as_deref().map(stands));
                 mask.hide_escaped(&secret);
                 for form in &one.credential.inject {
                     match form {
@@ -265,6 +266,7 @@ impl Credentials {
                     sign(request, placeholder, secret, (scope.as_ref(), payload), &mut used.mask)
                 }
                 What::Form(form) => {
+                    let (secret, placeholder) = (&*within(secret), placeholder.map(stands));
                     used.mask.hide_clothed(secret, placeholder);
                     place(request, form, placeholder, secret, &mut used.mask)
                         .ok_or_else(|| "it does not fit there".to_owned())
@@ -348,7 +350,21 @@ impl Used {
 fn parts(one: &Held) -> impl Iterator<Item = &str> {
     let most = if one.credential.aws() { 3 } else { 1 };
     // What is public stands for nothing.
-    one.placeholder.iter().filter(|_| !one.credential.ssh()).flat_map(move |whole| whole.splitn(most, ':'))
+    one.placeholder
+        .iter()
+        .filter(|_| !one.credential.ssh())
+        .flat_map(move |whole| stands(whole).splitn(most, ':'))
+}
+
+/// What of a placeholder stands for the secret: the password of a URL, or all of it.
+fn stands(whole: &str) -> &str {
+    password(whole).map_or(whole, |(_, own, _)| own)
+}
+
+/// The same of a secret, as it goes on requests.
+fn within(secret: &[u8]) -> Vec<u8> {
+    let own = str::from_utf8(secret).ok().and_then(password);
+    own.map_or_else(|| secret.to_vec(), |(_, own, _)| decoded(own.as_bytes()))
 }
 
 /// The parts of keys of AWS: the id, the secret one and the token.

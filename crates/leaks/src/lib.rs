@@ -14,6 +14,6 @@ mod texts;
 
 pub use formats::{Format, formats};
 pub use masking::Masking;
-pub use placeholder::placeholder;
+pub use placeholder::{password, placeholder};
 pub use random::{looks_random, random_words};
 pub use scan::{Hit, Known, Scanner, Stream};

@@ -22,6 +22,9 @@ pub fn placeholder(secret: &str, random: &mut dyn FnMut() -> u8) -> String {
     if let Some(token) = jwt(secret, random) {
         return token;
     }
+    if let Some((before, own, behind)) = password(secret) {
+        return format!("{before}{}{behind}", placeholder(own, random));
+    }
     let prefix = formats().iter().find_map(|format| format.begins(secret)).unwrap_or_default();
     let rest = secret.get(prefix.len()..).unwrap_or_default();
     let uuid = rest.len() == 36
@@ -37,6 +40,19 @@ pub fn placeholder(secret: &str, random: &mut dyn FnMut() -> u8) -> String {
         made.push(if uuid && rest.as_bytes().get(at) == Some(&b'-') { '-' } else { letter(letters, random) });
     }
     made
+}
+
+/// The password in a URL, as it is written there, and what stands before and behind it (RFC 3986, section 3.2.1): `DATABASE_URL` and its like.
+pub fn password(url: &str) -> Option<(&str, &str, &str)> {
+    let scheme = url.find("://")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let authority = url.get(scheme + 3..)?;
+    let authority = authority.split(['/', '?', '#']).next()?;
+    let at = authority.rfind('@')?;
+    let colon = authority.get(..at)?.find(':')?;
+    let (start, end) = (scheme + 3 + colon + 1, scheme + 3 + at);
+    let fine = scheme > 0 && url.bytes().take(scheme).all(plain) && start < end;
+    fine.then_some((url.get(..start)?, url.get(start..end)?, url.get(end..)?))
 }
 
 fn letter(letters: &[u8], random: &mut dyn FnMut() -> u8) -> char {
@@ -104,6 +120,27 @@ mod tests {
         for secret in ["", "x", "hunter2", "1234"] {
             let made = placeholder(secret, &mut random);
             assert!(made.len() >= SHORTEST && (secret.len() < 4 || !made.contains(secret)), "{made}");
+        }
+    }
+
+    #[test]
+    fn of_a_url_the_password_alone_is_another() {
+        let made =
+            placeholder("postgres://app:s3cr%40t-word@db.example:5432/main?sslmode=require", &mut random());
+        let (before, own, behind) = password(&made).unwrap();
+        assert_eq!((before, behind), ("postgres://app:", "@db.example:5432/main?sslmode=require"));
+        assert!(own.len() >= SHORTEST && own.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{made}");
+        assert_eq!(password("redis://:pw@h").map(|found| found.1), Some("pw"));
+        for none in [
+            "https://h/a:b@c",
+            "https://user@h",
+            "https://u:@h",
+            "https://h:80",
+            "://u:p@h",
+            "a b://u:p@h",
+            "u:p@h",
+        ] {
+            assert_eq!(password(none), None, "{none}");
         }
     }
 

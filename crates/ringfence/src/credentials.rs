@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringfence_confine::gateway::{Gateway, Held};
 use ringfence_confine::keeper::{Fetching, HEAD, Keeper, Keeping};
+use ringfence_leaks::password;
 use ringfence_plan::{Exposed, Invoker};
 use ringfence_policy::{
     AGENT, BASIC, Credential, ENGINE, Policy, Rule, SECRET, SecretSource, Verb, aws_variables,
@@ -230,7 +231,8 @@ fn exposed(held: &[Held], policy: &Policy) -> Exposed {
             true => ssh::line(placeholder, &one.name),
             false => placeholder.clone(),
         };
-        let basic = STANDARD.encode(format!("{}:{placeholder}", one.credential.user().unwrap_or(USER)));
+        let own = password(placeholder).map_or(placeholder.as_str(), |(_, own, _)| own);
+        let basic = STANDARD.encode(format!("{}:{own}", one.credential.user().unwrap_or(USER)));
         let text = |usual: &str| {
             expose.text.as_deref().unwrap_or(usual).replace(SECRET, &shown).replace(BASIC, &basic)
         };

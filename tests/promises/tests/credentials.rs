@@ -453,3 +453,40 @@ git fetch -q && echo fetched"#,
         world.events()
     );
 }
+
+/// Whole files and URLs keep their shape, so that programs which read them at their start do; what stands for the secret in them is put on
+/// requests, and is refused elsewhere.
+#[test]
+fn placeholders_in_urls_and_files_keep_their_shape() {
+    let world = World::new();
+    let credentials = "[credentials.base]\nsource = { env = \"DATABASE_URL\" }\nhosts = [\"allowed.example\"]\ninject = \"basic\"\n\
+                       expose = { env = \"DATABASE_URL\", file = \"~/.config/db.json\", text = '{\"url\": \"{secret}\", \"pool\": 3}' }";
+    let policy = world.policy(&format!("{NETWORK}\n{credentials}"));
+    let inside = world.place.write(
+        world.place.base.path().join("inside.sh"),
+        r#"python3 -c '
+import json, os, subprocess, urllib.parse as u
+text = open(os.path.expanduser("~/.config/db.json")).read()
+url = u.urlparse(json.loads(text)["url"])
+print("shape", url.scheme, url.username, url.hostname, url.port, url.path, url.query, os.environ["DATABASE_URL"] == text)
+ask = lambda *words: print(words[-1], subprocess.run(["curl", "-sm9", "-o", "body", "-w", "%{http_code}", *words], capture_output=True, text=True).stdout)
+ask("-u", "app:" + url.password, "https://allowed.example/repo/one")
+ask("-d", url.password, "https://allowed.example/repo/body")
+ask("-u", "app:" + url.password, "https://denied.example/repo/other")
+'"#,
+    );
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem DATABASE_URL='https://app:p%40ss-{TOKEN}@allowed.example:443/main?x=1'; \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"; grep -c \"authorization=Basic $(printf app:p@ss-{TOKEN} | base64 -w0)\" $BASE/heads.log",
+        inside.display()
+    ));
+    nowhere(&world, &outcome);
+    for line in [
+        "shape https app allowed.example 443 /main x=1 True",
+        "/repo/one 200",
+        "/repo/body 403",
+        "/repo/other 403",
+        "\n1\n",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
+    }
+}
