@@ -69,7 +69,7 @@ fn containers(policy: &Policy, found: &mut Found) {
             ),
             Verb::Run | Verb::Attach | Verb::Exec => (
                 Level::Low,
-                "what runs there is held by the engine's boundary and limits, not by this policy's, and outlives the sandbox",
+                "what runs there is held by the engine's boundary and limits, not by this policy's",
             ),
         };
         found.add_as(

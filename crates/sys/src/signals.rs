@@ -144,8 +144,8 @@ pub fn pending(signals: &[i32]) -> bool {
 /// are blocked but SIGALRM, which does nothing else; no other timer of the process may use it.
 pub fn interrupted_after<T>(time: std::time::Duration, call: impl FnOnce() -> T) -> T {
     extern "C" fn nothing(_signal: libc::c_int) {}
-    let micros = libc::suseconds_t::from(i32::try_from(time.as_micros()).unwrap_or(999_999).min(999_999));
-    let every = libc::timeval { tv_sec: 0, tv_usec: micros };
+    let micros = i32::try_from(time.as_micros()).unwrap_or(999_999).min(999_999);
+    let every = libc::timeval { tv_sec: 0, tv_usec: micros.into() };
     let never = libc::timeval { tv_sec: 0, tv_usec: 0 };
     let timer = |value| {
         let timer = libc::itimerval { it_interval: value, it_value: value };

@@ -290,11 +290,12 @@ fn text_of(child: Child) -> String {
 fn what_was_taken_away_is_asked_about_anew() {
     let asking = Asking::new();
     let (place, wanted) = (&asking.place, format!("{}/a/one", asking.projects));
-    // Looks all the time, and tells each change of what comes of it.
+    // Looks all the time, and tells each change of what comes of it; the moment in which a mount goes may refuse.
     let script = format!(
         "import os, time\nlast, end = None, time.monotonic() + 60\n\
          while time.monotonic() < end and not os.path.exists('stop'):\n\
          \x20   try: os.close(os.open('{wanted}', 0)); now = 'read'\n\
+         \x20   except PermissionError: continue\n\
          \x20   except OSError as error: now = error.strerror\n\
          \x20   if now != last: open('told', 'a').write(now + chr(10))\n\
          \x20   last = now\n"

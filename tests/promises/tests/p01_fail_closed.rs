@@ -95,8 +95,7 @@ fn nothing_can_be_degraded_by_a_name_that_is_none() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let place = Place::new();
-    for lines in
-        ["[leaks]\nscan = [\"workspace\"]", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"]
+    for lines in ["[leaks]\nscan = [\"output\"]", "[approvals]\ngrantable = { write = [\"~/projects/**\"] }"]
     {
         let outcome = place.run(lines, "true");
         assert_eq!(outcome.status, 125, "{lines}");
