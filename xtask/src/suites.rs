@@ -193,6 +193,11 @@ pub(crate) fn as_user() -> Result<Count, String> {
 }
 
 fn in_namespaces(scratch: &Path) -> Result<Count, String> {
+    // Where tests install the clients that they need (`ringfence_promises::python`).
+    let clients = target().join("clients");
+    fs::create_dir_all(&clients)
+        .and_then(|()| std::os::unix::fs::chown(&clients, Some(USER), Some(USER)))
+        .map_err(|e| format!("{}: {e}", clients.display()))?;
     let script = scratch.join("user.sh");
     fs::write(&script, SCRIPT).map_err(|e| e.to_string())?;
     let kept = [root(), target()];

@@ -233,10 +233,11 @@ pub fn root() -> bool {
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test that lacks its clients has failed")]
 pub fn python(directory: &str, known: &str, packages: &[&str]) -> String {
-    let target = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target"));
-    let place = target.join(directory);
+    let clients = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/clients"));
+    fs::create_dir_all(clients).expect("a directory beside what was built");
+    let place = clients.join(directory);
     // One installs, the others wait; who may not write here finds them installed.
-    let lock = fs::File::create(target.join(format!("{directory}.lock"))).ok();
+    let lock = fs::File::create(clients.join(format!("{directory}.lock"))).ok();
     if let Some(lock) = &lock {
         rustix::fs::flock(lock, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
     }
