@@ -1,9 +1,11 @@
 //! Judges the changes of a run: what is shown, what is held back, what stands in the way of all.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::beneath::{Tree, names};
 use crate::change::{Change, FileType, HoldReason, Kind};
+use crate::content;
 use crate::danger::Danger;
 use crate::git;
 use crate::layer::{Layer, Timestamp};
@@ -13,10 +15,12 @@ use crate::outputs;
 use crate::overlay::Upper;
 use crate::pieces::Chosen;
 use crate::refuse::{Failure, Reason, Refusal, Refused};
+use crate::renames::pair;
 use crate::restored::Restored;
 use crate::review::Review;
 use crate::rules::{Rules, spread};
 use crate::secrets::{self, Scan};
+use crate::text::Budget;
 use crate::walk::walk;
 
 /// An apply that may begin: every change was judged and none stands in the way.
@@ -118,6 +122,12 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
                 }
             }
         }
+        if follow_renames(&mut changes, &upper, &host) {
+            for change in changes.iter_mut().filter(|change| moved_by_the_task(change, &upper, &host)) {
+                change.origin = false;
+                change.refused = refuse(change, layer, &host, &restored);
+            }
+        }
         for change in &mut changes {
             let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
             if out && options.kinds.contains(&Danger::Symlinks) {
@@ -147,6 +157,40 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
     let operations = operations(&all);
     let chosen = options.chosen.clone();
     Ok(Apply { layers: layers.to_vec(), changes: all, operations, chosen })
+}
+
+/// Where a file under its new name is held back, it keeps its old one. Whether renames were looked for.
+fn follow_renames(changes: &mut [Change], upper: &Upper, host: &Tree) -> bool {
+    let waits = |change: &Change| {
+        change.kind == Kind::Created
+            && change.file_type == FileType::File
+            && change.held.as_ref().is_some_and(|held| *held != HoldReason::LeftOut)
+    };
+    let gone = |change: &Change| change.refused == Some(Reason::GoneFromHost);
+    if !changes.iter().any(|change| waits(change) || gone(change)) {
+        return false;
+    }
+    pair(changes, upper, host, &mut Budget::whole());
+    let held: BTreeMap<PathBuf, HoldReason> = changes
+        .iter()
+        .filter(|change| waits(change))
+        .filter_map(|change| Some((change.path.clone(), change.held.clone()?)))
+        .collect();
+    for change in changes.iter_mut().filter(|change| change.held.is_none()) {
+        if let Some(reason) = change.renamed_to.as_ref().and_then(|to| held.get(to)) {
+            change.held = Some(reason.clone());
+            change.refused = None;
+        }
+    }
+    spread(changes);
+    true
+}
+
+/// What seems to be gone from the host is there, under the name that the task renamed it from, and as it was.
+fn moved_by_the_task(change: &Change, upper: &Upper, host: &Tree) -> bool {
+    let (Some(from), Some(size)) = (&change.renamed_from, change.new_size) else { return false };
+    let same = || content::same(upper.file(&change.path)?, host.file(from)?, size);
+    change.refused == Some(Reason::GoneFromHost) && change.old_size == Some(size) && same().unwrap_or(false)
 }
 
 /// What was chosen lands over what it was made from, and over nothing else.

@@ -341,7 +341,13 @@ impl Capture {
             .collect();
         for child in gone {
             let parent = self.place(path)?;
-            whiteout(&parent, child.file_name().unwrap_or_default())?;
+            let name = child.file_name().unwrap_or_default();
+            match look_at(&parent, name)? {
+                None => whiteout(&parent, name)?,
+                // It was taken before a crash.
+                Some(taken) if FileType::of(taken.mode) == FileType::Directory => self.hide_below(&child)?,
+                Some(_) => {}
+            }
         }
         Ok(further)
     }
@@ -368,18 +374,24 @@ impl Capture {
         if !directory {
             return Ok(());
         }
-        let hidden: Vec<PathBuf> = self.below(path).cloned().collect();
-        for child in hidden {
-            let (Some(parent), Some(name)) = (child.parent(), child.file_name()) else { continue };
-            if self.upper.look(&child)?.is_none()
+        self.hide_below(path)?;
+        let handle = self.upper.handle(path)?;
+        directory_of(&handle)?;
+        change_mode(handle.as_fd(), found.mode)
+    }
+
+    /// What was copied there and is not in the directory that stands there now.
+    fn hide_below(&self, path: &Path) -> Result<(), Errno> {
+        for child in self.below(path) {
+            // Below what is hidden, or no directory any more, nothing is to be hidden.
+            if let (Some(parent), Some(name)) = (child.parent(), child.file_name())
                 && let Ok(parent) = self.upper.directory(parent)
+                && look_at(&parent, name)?.is_none()
             {
                 whiteout(&parent, name)?;
             }
         }
-        let handle = self.upper.handle(path)?;
-        directory_of(&handle)?;
-        change_mode(handle.as_fd(), found.mode)
+        Ok(())
     }
 
     /// The same directory of the upper one, with those above it, each with the mode that the task's has.
@@ -446,10 +458,28 @@ mod tests {
     fn world() -> World {
         let home = tempfile::tempdir().unwrap();
         let (host, layer) = (home.path().join("host"), home.path().join("layer"));
-        for path in [&host, &layer.join(COPY), &layer.join(UPPER), &host.join("d/e"), &host.join("gone")] {
+        for path in [
+            &host,
+            &layer.join(COPY),
+            &layer.join(UPPER),
+            &host.join("d/e"),
+            &host.join("gone"),
+            &host.join("away/info"),
+            &host.join("away/hooks"),
+        ] {
             fs::create_dir_all(path).unwrap();
         }
-        for name in ["same", "changed", "removed", "d/e/f", "d/g", "gone/x", "secret"] {
+        for name in [
+            "same",
+            "changed",
+            "removed",
+            "d/e/f",
+            "d/g",
+            "gone/x",
+            "secret",
+            "away/info/x",
+            "away/hooks/old",
+        ] {
             fs::write(host.join(name), name).unwrap();
         }
         fs::hard_link(host.join("same"), host.join("twin")).unwrap();
@@ -480,7 +510,7 @@ mod tests {
         let world = world();
         let secret = [world.host.join("secret")];
         let done = copy(&world.host, &world.layer, &secret, false, &mut |_| true).unwrap();
-        assert_eq!(done.entries, 11);
+        assert_eq!(done.entries, 16);
         let copy = world.layer.join(COPY);
         assert!(!copy.join("secret").exists());
         assert_eq!(fs::read(copy.join("d/e/f")).unwrap(), b"d/e/f");
@@ -510,6 +540,13 @@ mod tests {
         fs::create_dir(at("d/e")).unwrap();
         fs::write(at("d/e/h"), "x").unwrap();
         fs::set_permissions(at("d"), fs::Permissions::from_mode(0o0)).unwrap();
+        fs::rename(at("away"), at("elsewhere")).unwrap();
+        fs::create_dir_all(at("away/hooks")).unwrap();
+        fs::write(at("away/hooks/new"), "x").unwrap();
+        // As often as it is killed before its end.
+        let taken = |name: &str| fs::rename(at(name), world.layer.join(UPPER).join(name)).unwrap();
+        taken("away");
+        taken("made");
         capture(&world.layer).unwrap();
         assert!(!captures(&world.layer) && !world.layer.join(COPY).exists());
         let changes = changes(&world, started);
@@ -525,6 +562,11 @@ mod tests {
             "aside/f",
             "d/e/h",
             "d/e/f",
+            "away/info",
+            "away/info/x",
+            "away/hooks/old",
+            "away/hooks/new",
+            "elsewhere/info/x",
         ] {
             let found = changes.iter().any(|change| change.ends_with(&format!(" {expected}")));
             assert!(found, "{expected}: {changes:#?}");

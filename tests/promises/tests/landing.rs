@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use ringfence_promises::Place;
 
-fn host(place: &Place, script: &str) -> String {
+pub(crate) fn host(place: &Place, script: &str) -> String {
     let mut command = Command::new("sh");
     command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
     let done = command.output().unwrap();
@@ -187,6 +187,28 @@ fn a_branch_gets_the_changes_and_the_files_stay() {
     // The run waits on, for the files too.
     assert_eq!(place.ringfence(&["apply"]).status, 0);
     assert!(place.read("f").unwrap().ends_with("more\n"));
+}
+
+/// Else it would be nowhere on the host.
+#[test]
+fn what_is_held_under_its_new_name_keeps_its_old_one() {
+    let place = Place::new();
+    host(&place, "mkdir d; seq 20 > d/steps; seq 30 > plain; echo other > d/other");
+    let moved = place.run("", "mv d/steps .envrc; rmdir d 2>/dev/null || mv d e; mv plain simple");
+    assert_eq!(moved.status, 0, "{moved:?}");
+    let landed = place.ringfence(&["apply"]);
+    assert!(landed.status == 0 && landed.out.contains("held back: d/steps"), "{landed:?}");
+    let there = |path: &str| place.workspace.join(path).exists();
+    assert!(there("d/steps") && !there(".envrc") && there("simple") && !there("plain"), "{landed:?}");
+    let accepted = place.ringfence(&["apply", "--accept", ".envrc"]);
+    assert!(accepted.status == 0 && there(".envrc") && !there("d"), "{accepted:?}");
+    // What a person removed meanwhile does not come back, whatever else is renamed.
+    host(&place, "seq 40 > edited; seq 50 > other");
+    assert_eq!(place.run("", "echo more >> edited; mv other another").status, 0);
+    host(&place, "rm edited");
+    let refused = place.ringfence(&["apply"]);
+    assert!(refused.status == 126 && refused.err.contains("edited: removed on the host"), "{refused:?}");
+    assert!(!refused.err.contains("another: "), "{refused:?}");
 }
 
 /// As a prompt does after whatever touches files: the index is written anew.
