@@ -27,6 +27,8 @@ pub(crate) struct Inherited {
     pub(crate) alive: OwnedFd,
     /// The root comes from here, if its server makes it.
     pub(crate) root: OwnedFd,
+    /// The ids are to be written from outside.
+    pub(crate) by_root: bool,
 }
 
 pub(crate) type Outcome<T> = Result<T, (u32, Errno)>;
@@ -45,7 +47,7 @@ pub(crate) fn run(inherited: Inherited) -> ! {
 fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     raise_loopback().map_err(at(Stage::Network))?;
-    let filters = Filters::new();
+    let filters = Filters::new(inherited.by_root);
     let (orders, descriptors) =
         channel::receive::<Orders<'_>>(inherited.report.as_fd()).map_err(at(Stage::Orders))?;
     let rules = Rules::of(&orders, &filters);
@@ -68,6 +70,7 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
         led,
         way,
         watch_writes: orders.filter.watch_writes,
+        copies: orders.filter.renames,
         ..own_mounts(&orders).map_err(at(Stage::Root))?
     };
     set_names(&orders).map_err(at(Stage::Names))?;
@@ -182,6 +185,8 @@ pub(crate) struct Own {
     pub(crate) way: Option<OwnedFd>,
     /// Whether writes to what may only be read are told of.
     pub(crate) watch_writes: bool,
+    /// Whether directories of a copy-on-write workspace are renamed.
+    pub(crate) copies: bool,
 }
 
 /// Without ids (before Linux 5.8) no socket is its own.
@@ -197,6 +202,11 @@ impl Own {
             return vec!["/".into()];
         }
         self.made.iter().filter(|(.., anew)| *anew).map(|(path, ..)| path.clone()).collect()
+    }
+
+    /// Ids of the mounts that are copy-on-write.
+    pub(crate) fn copied(&self) -> impl Iterator<Item = u64> {
+        self.made.iter().filter(|(.., anew)| *anew).filter_map(|(_, id, _)| *id)
     }
 
     /// Looks again at what is copy-on-write, while nobody else runs; where that is.

@@ -28,6 +28,7 @@ use crate::guard::{self, Guard};
 use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees, traced};
 use crate::proc;
 use crate::reach::{self, Reach};
+use crate::renames;
 use crate::report::{Purpose, Refusal, Refused};
 use crate::written;
 
@@ -52,6 +53,8 @@ pub(crate) struct Connections {
     unwritten: BTreeMap<u32, (u64, Fate)>,
     /// Of those, the calls that may be judged again.
     again: BTreeMap<u32, Notification>,
+    /// Processes of init's own that make directories anew.
+    pub(crate) renaming: Vec<Pid>,
     /// What the guard knows it by.
     own: u32,
 }
@@ -88,7 +91,14 @@ enum Verdict {
 
 impl Connections {
     pub(crate) fn new(listener: OwnedFd, own: u32) -> Self {
-        Self { listener, waiting: Vec::new(), unwritten: BTreeMap::new(), again: BTreeMap::new(), own }
+        Self {
+            listener,
+            waiting: Vec::new(),
+            unwritten: BTreeMap::new(),
+            again: BTreeMap::new(),
+            renaming: Vec::new(),
+            own,
+        }
     }
 
     pub(crate) fn listener(&self) -> &OwnedFd {
@@ -134,7 +144,11 @@ impl Connections {
             return self.change(&call, judge, calls);
         }
         if own.watch_writes && syscalls::written(call.number).is_some() {
-            return self.write(&call, calls);
+            return self.write(&call, own, calls);
+        }
+        if renames::is(own, &call) {
+            self.renaming.extend(renames::answer(&self.listener, own, &call));
+            return None;
         }
         let mut reach = reach;
         if Sockets::judges(&call)
@@ -238,7 +252,7 @@ impl Connections {
     }
 
     /// A call that changes a file: told of if the kernel will refuse it, and always its to judge.
-    fn write(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
+    fn write(&mut self, call: &Notification, own: &Own, calls: &mut Ledger) -> Option<Refusal> {
         if syscalls::sets_id(call.number, &call.arguments) {
             return self.refuse(call, calls);
         }
@@ -252,7 +266,11 @@ impl Connections {
                 return Some(Refusal { number, process, program, what });
             }
         }
-        let _ = seccomp::proceed(self.listener.as_fd(), call.id);
+        if renames::is(own, call) {
+            self.renaming.extend(renames::answer(&self.listener, own, call));
+        } else {
+            let _ = seccomp::proceed(self.listener.as_fd(), call.id);
+        }
         None
     }
 

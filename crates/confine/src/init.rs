@@ -286,7 +286,9 @@ impl Init {
     fn look_at_unnamed(&mut self) {
         let Some(unnamed) = self.unnamed.as_mut().filter(|_| !self.jobs.is_empty()) else { return };
         let leaders = self.jobs.iter().filter(|(_, running)| running.led).map(|(pid, _)| *pid);
-        let skip: Vec<Pid> = leaders.chain(self.spare.iter().map(|spare| spare.pid)).collect();
+        let renaming = self.connections.values().flat_map(|connections| &connections.renaming).copied();
+        let skip: Vec<Pid> =
+            leaders.chain(self.spare.iter().map(|spare| spare.pid)).chain(renaming).collect();
         if let Some(message) = unnamed.look(&skip) {
             send(self.report.as_fd(), &message);
         }
@@ -428,6 +430,7 @@ impl Init {
                 continue;
             }
             if !status.stopped() {
+                self.connections.values_mut().for_each(|one| one.renaming.retain(|own| *own != pid));
                 self.guard.iter_mut().for_each(|guard| guard.reaped(pid, status));
             }
             if status.stopped() {

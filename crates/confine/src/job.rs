@@ -29,12 +29,14 @@ use crate::report::{Message, Stage, send, send_with};
 /// The likely system call filter, made while there is nothing else to do; or none, where another one is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Filters {
-    usual: Option<Vec<bpf::Instruction>>,
+    usual: Option<(Variant, Vec<bpf::Instruction>)>,
 }
 
 impl Filters {
-    pub(crate) fn new() -> Self {
-        Self { usual: Some(syscalls::program(Variant::default())) }
+    /// For root, or for an ordinary user: a copy-on-write workspace, and nothing that a policy must ask for.
+    pub(crate) fn new(root: bool) -> Self {
+        let variant = Variant { memfd_noexec: root, renames: true, ..Variant::default() };
+        Self { usual: Some((variant, syscalls::program(variant))) }
     }
 }
 
@@ -71,10 +73,9 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn of(orders: &Orders<'_>, filters: &Filters) -> Self {
         let other;
-        let usual = filters.usual.as_ref().filter(|_| orders.filter == Variant::default());
-        let filter = match usual {
-            Some(usual) => usual,
-            None => {
+        let filter = match &filters.usual {
+            Some((variant, usual)) if orders.filter == *variant => usual,
+            _ => {
                 other = syscalls::program(orders.filter);
                 &other
             }

@@ -30,6 +30,7 @@ mod proc;
 pub mod publish;
 mod query;
 mod reach;
+mod renames;
 pub mod report;
 mod rest;
 mod restack;

@@ -97,6 +97,7 @@ pub(crate) fn sockets() -> Result<(OwnedFd, OwnedFd), Errno> {
 
 /// The maker. Never returns.
 fn make(own: Option<Ids>, ends: Ends) -> ! {
+    let by_root = own.is_none();
     let entered = child::die_with_parent(&ends.alive)
         .and_then(|()| unshare(SANDBOX_NAMESPACES))
         .and_then(|()| own.map_or(Ok(()), |ids| child::write_own_maps(&ids)))
@@ -108,7 +109,7 @@ fn make(own: Option<Ids>, ends: Ends) -> ! {
     let (init, init_pidfd) = match clone_sibling() {
         Ok(Forked::Child) => {
             drop((ends.void, ends.mounter, root_out));
-            child::run(Inherited { report: ends.report, alive: ends.alive, root: root_in })
+            child::run(Inherited { report: ends.report, alive: ends.alive, root: root_in, by_root })
         }
         Ok(Forked::Parent(init, pidfd)) => (init, pidfd),
         Err(errno) => fault(&ends.report, errno),

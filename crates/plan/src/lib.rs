@@ -305,6 +305,7 @@ pub fn plan(
     if request.trust.is_some() {
         notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables, or the system's own store, trust the sandbox's own authority".into());
     }
+    let renames = layout.steps.iter().any(|step| matches!(step, Step::Overlay { .. }));
     Ok(Plan {
         tier: "namespace",
         groups: if invoker.root { Vec::new() } else { invoker.groups.clone() },
@@ -325,6 +326,7 @@ pub fn plan(
             mapped: false,
             hosted: false,
             watch_writes: policy.runtime.watch_writes,
+            renames,
         },
         guard,
         network: NetworkRules::of(policy),

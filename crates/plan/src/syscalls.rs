@@ -67,6 +67,8 @@ pub struct Variant {
     pub gated: bool,
     /// `workspace.quota`: room on disk comes by writing, which takes time, and not by asking (fallocate(2)).
     pub quota: bool,
+    /// The workspace is an overlay: init has directories renamed that the overlay would refuse to.
+    pub renames: bool,
 }
 
 impl Variant {
@@ -104,6 +106,9 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             }
             (Answer::Allow, name) if variant.watch_writes && written(call.number as i32).is_some() => {
                 writing(name)
+            }
+            (Answer::Allow, _) if variant.renames && renames(call.number as i32).is_some() => {
+                always(Verdict::Notify)
             }
             // Init opens what debuggers read of a process in /proc.
             (Answer::Allow, "open" | "openat") if variant.hosted && variant.debug => always(Verdict::Notify),
@@ -262,17 +267,29 @@ pub type Paths = &'static [(Option<u8>, u8)];
 /// The paths of a call that changes files, for `runtime.watch_writes`.
 #[must_use]
 pub fn written(number: i32) -> Option<Paths> {
+    if let Some(both) = renames(number) {
+        return Some(both);
+    }
     let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
     Some(match call.name {
         "open" | "creat" | "truncate" | "mkdir" | "rmdir" | "unlink" | "mknod" => &[(None, 0)],
         "openat" | "openat2" | "mkdirat" | "unlinkat" | "mknodat" => &[(Some(0), 1)],
-        "rename" => &[(None, 0), (None, 1)],
-        "renameat" | "renameat2" => &[(Some(0), 1), (Some(2), 3)],
         "link" | "symlink" => &[(None, 1)],
         "linkat" => &[(Some(2), 3)],
         "symlinkat" => &[(Some(1), 2)],
         _ => return None,
     })
+}
+
+/// Of those, the renames: what is renamed, and to what.
+#[must_use]
+pub fn renames(number: i32) -> Option<&'static [(Option<u8>, u8); 2]> {
+    match i64::from(number) {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_rename => Some(&[(None, 0), (None, 1)]),
+        libc::SYS_renameat | libc::SYS_renameat2 => Some(&[(Some(0), 1), (Some(2), 3)]),
+        _ => None,
+    }
 }
 
 /// Of those, the opens: where their flags and their mode stand.
@@ -313,6 +330,7 @@ mod tests {
         watch_writes: false,
         gated: false,
         quota: false,
+        renames: false,
     };
 
     fn judge(name: &str, arguments: [u64; 6]) -> u32 {

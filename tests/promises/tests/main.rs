@@ -61,6 +61,7 @@ mod p10_enforcer_confined;
 mod probe;
 mod publishing;
 mod quota;
+mod renames;
 mod snapshot;
 mod spiffe;
 mod ssh;
