@@ -55,7 +55,7 @@ pub(crate) const SUITES: [Suite; 14] = [
         160,
         "cargo xtask attack --tier landlock --control-all",
     ),
-    suite("dist", "the static release binary, not optimised across crates", 200, "cargo xtask dist"),
+    suite("dist", "the static release binary, hardly optimised", 200, "cargo xtask dist"),
     suite("start-up", "cold start against bwrap, 10 interleaved runs", 20, "cargo xtask bench"),
 ];
 
