@@ -57,10 +57,9 @@ use std::process::ExitCode;
 
 use ringfence_sys::secret::Wiping;
 
-/// musl's own is slow, and made for threads.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: Wiping<dlmalloc::GlobalDlmalloc> = Wiping(dlmalloc::GlobalDlmalloc);
+static ALLOCATOR: Wiping<ringfence_sys::heap::Heap> = Wiping(ringfence_sys::heap::Heap::new());
 
 #[cfg(not(target_env = "musl"))]
 #[global_allocator]

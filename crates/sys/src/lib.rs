@@ -11,6 +11,7 @@ pub mod exec;
 pub mod fds;
 pub mod fork;
 pub mod harmless;
+pub mod heap;
 pub mod landlock;
 pub mod lock;
 pub mod memory;

@@ -1,0 +1,170 @@
+//! The allocator of the static binary: musl's own is slow, and every page that is touched first costs a fault.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dlmalloc::{Allocator, Dlmalloc};
+
+/// What a start of a sandbox needs: asked of the kernel at once and with its pages, instead of by a hundred faults.
+const AT_FIRST: usize = 512 * 1024;
+
+/// dlmalloc behind a lock.
+#[expect(missing_debug_implementations, reason = "its inner state has none")]
+pub struct Heap(Mutex<Dlmalloc<Pages>>);
+
+impl Heap {
+    /// Takes nothing of the kernel until something is asked of it.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(Dlmalloc::new_with_allocator(Pages { some: AtomicBool::new(false) })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Dlmalloc<Pages>> {
+        // A panic ends the process; none of ours can stand between the lines of the allocator.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Heap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// SAFETY: dlmalloc is an allocator, one caller at a time; layouts are passed on as they came.
+unsafe impl GlobalAlloc for Heap {
+    // Not inlined, any of them: ten thousand callers would each hold the allocator.
+    #[inline(never)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { self.inner().malloc(layout.size(), layout.align()) }
+    }
+
+    #[inline(never)]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { self.inner().calloc(layout.size(), layout.align()) }
+    }
+
+    #[inline(never)]
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { self.inner().free(start, layout.size(), layout.align()) }
+    }
+
+    #[inline(never)]
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { self.inner().realloc(start, layout.size(), layout.align(), size) }
+    }
+}
+
+/// Anonymous memory of the kernel's.
+#[derive(Debug)]
+struct Pages {
+    /// Whether any were asked for before.
+    some: AtomicBool,
+}
+
+// SAFETY: what is returned is mapped, of the size that is said, and nobody else's.
+unsafe impl Allocator for Pages {
+    fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
+        let (size, populate) = if self.some.swap(true, Ordering::Relaxed) {
+            (size, 0)
+        } else {
+            (size.max(AT_FIRST), libc::MAP_POPULATE)
+        };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | populate;
+        // SAFETY: a new mapping at a place that the kernel chooses; nothing else is touched.
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+        };
+        if start == libc::MAP_FAILED { (std::ptr::null_mut(), 0, 0) } else { (start.cast(), size, 0) }
+    }
+
+    fn remap(&self, start: *mut u8, from: usize, to: usize, can_move: bool) -> *mut u8 {
+        let flags = if can_move { libc::MREMAP_MAYMOVE } else { 0 };
+        // SAFETY: a mapping that `alloc` returned, of which the allocator keeps no other pointer when it may move.
+        let start = unsafe { libc::mremap(start.cast(), from, to, flags) };
+        if start == libc::MAP_FAILED { std::ptr::null_mut() } else { start.cast() }
+    }
+
+    fn free_part(&self, start: *mut u8, from: usize, to: usize) -> bool {
+        // SAFETY: the end of a mapping that `alloc` returned, which nobody uses any more.
+        unsafe { libc::munmap(start.wrapping_add(to).cast(), from - to) == 0 }
+    }
+
+    fn free(&self, start: *mut u8, size: usize) -> bool {
+        // SAFETY: a mapping that `alloc` returned, which nobody uses any more.
+        unsafe { libc::munmap(start.cast(), size) == 0 }
+    }
+
+    fn can_release_part(&self, _flags: u32) -> bool {
+        true
+    }
+
+    fn allocates_zeros(&self) -> bool {
+        true
+    }
+
+    fn page_size(&self) -> usize {
+        4096
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "an allocator has no other face")]
+mod tests {
+    use super::*;
+
+    /// What is asked of it is aligned, keeps its bytes when it grows and shrinks, and is given out again.
+    #[test]
+    fn it_gives_grows_and_takes_back() {
+        let heap = Heap::new();
+        for size in [1, 24, 4096, 100_000, 600_000, 3_000_000] {
+            let layout = Layout::from_size_align(size, 64).unwrap();
+            // SAFETY: the layout is not of size zero; what is written is within it; each block is freed once, by its layout.
+            unsafe {
+                let start = heap.alloc(layout);
+                assert!(!start.is_null() && start.addr().is_multiple_of(64), "{size}");
+                start.write_bytes(7, size);
+                let start = heap.realloc(start, layout, size * 3);
+                let bytes = std::slice::from_raw_parts(start, size);
+                assert!(bytes.iter().all(|byte| *byte == 7), "{size}");
+                let start =
+                    heap.realloc(start, Layout::from_size_align(size * 3, 64).unwrap(), size.div_ceil(2));
+                assert_eq!(*start.add(size.div_ceil(2) - 1), 7);
+                heap.dealloc(start, Layout::from_size_align(size.div_ceil(2), 64).unwrap());
+                let zeroed = heap.alloc_zeroed(layout);
+                assert!(std::slice::from_raw_parts(zeroed, size).iter().all(|byte| *byte == 0), "{size}");
+                heap.dealloc(zeroed, layout);
+            }
+        }
+    }
+
+    /// Several threads at a time: nobody's bytes are another's.
+    #[test]
+    fn threads_do_not_share_blocks() {
+        let heap = Heap::new();
+        std::thread::scope(|scope| {
+            for mark in 1..=4_u8 {
+                let heap = &heap;
+                scope.spawn(move || {
+                    for round in 1..2_000 {
+                        let layout = Layout::from_size_align(round % 700 + 1, 8).unwrap();
+                        // SAFETY: as above.
+                        unsafe {
+                            let start = heap.alloc(layout);
+                            start.write_bytes(mark, layout.size());
+                            std::thread::yield_now();
+                            let bytes = std::slice::from_raw_parts(start, layout.size());
+                            assert!(bytes.iter().all(|byte| *byte == mark));
+                            heap.dealloc(start, layout);
+                        }
+                    }
+                });
+            }
+        });
+    }
+}
