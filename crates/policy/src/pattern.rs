@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -87,6 +88,9 @@ impl PathPattern {
         match (below, &self.glob) {
             (Err(_), _) => false,
             (Ok(_), None) => true,
+            (Ok(rest), Some(glob)) if !glob.contains(['/', '?', '[', '\\']) && glob != "**" => {
+                rest.iter().next().is_some_and(|name| stars(glob.as_bytes(), name.as_bytes()))
+            }
             (Ok(rest), Some(glob)) => match self.compiled.get_or_init(|| compile(glob).ok()) {
                 Some(matcher) => names(rest).any(|rest| matcher.is_match(rest)),
                 // Only a pattern beyond the size limit of the regex gets here; a denial must not vanish.
@@ -99,6 +103,24 @@ impl PathPattern {
 /// The path and its parents, without the empty one at the end.
 fn names(path: &Path) -> impl Iterator<Item = &Path> {
     path.ancestors().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// Whether a name matches a pattern with no wildcards but `*`: at every start of a sandbox some are asked, and none is worth the
+/// compilation of a regular expression.
+fn stars(pattern: &[u8], name: &[u8]) -> bool {
+    let mut parts = pattern.split(|byte| *byte == b'*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&[u8]> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        // The earliest place leaves the most for the parts behind it.
+        let Some(at) = (0..=rest.len()).find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(part)))
+        else {
+            return false;
+        };
+        rest = rest.get(at + part.len()..).unwrap_or_default();
+    }
+    rest.ends_with(last)
 }
 
 /// Like [`normal`], but also for a path that is relative to the workspace.
@@ -295,6 +317,29 @@ mod tests {
                 assert!(patterns[number].matches(workspace, path), "{path:?} {number}");
             }
         }
+    }
+
+    #[test]
+    fn stars_mean_what_they_mean_in_a_regular_expression() {
+        let config =
+            proptest::test_runner::Config { failure_persistence: None, cases: 4096, ..Default::default() };
+        let mut runner = proptest::test_runner::TestRunner::new(config);
+        let words = ("[abc*]{1,8}", "[abc]{1,10}(/[abc]{1,3})?");
+        let judged = std::cell::Cell::new(0);
+        runner
+            .run(&words, |(text, name)| {
+                let Ok(pattern) = PathPattern::parse(&format!("/x/{text}"), &context()) else {
+                    return Ok(());
+                };
+                let Some(glob) = &pattern.glob else { return Ok(()) };
+                let path = Path::new("/x").join(&name);
+                let expected = names(Path::new(&name)).any(|name| compile(glob).unwrap().is_match(name));
+                judged.set(judged.get() + usize::from(expected));
+                proptest::prop_assert_eq!(pattern.matches(Path::new("/w"), &path), expected);
+                Ok(())
+            })
+            .unwrap();
+        assert!(judged.get() > 0);
     }
 
     #[test]

@@ -146,6 +146,21 @@ pub(crate) fn command() -> clap::Command {
     Cli::command()
 }
 
+/// The two verbs that are called all day, by their own grammars: to build that of all verbs is a part of a start that is felt.
+/// What they do not take is read again by the whole grammar, which says why.
+fn shortly() -> Option<Verb> {
+    fn of<A: Args>(words: impl Iterator<Item = OsString>) -> Option<A> {
+        let matches = A::augment_args(clap::Command::new("ringfence")).try_get_matches_from(words).ok()?;
+        A::from_arg_matches(&matches).ok()
+    }
+    let mut words = std::env::args_os().skip(1).peekable();
+    match words.peek()?.to_str()? {
+        "run" => of(words).map(Verb::Run),
+        "exec" => of(words).map(Verb::Exec),
+        _ => None,
+    }
+}
+
 pub(crate) fn main() -> ExitCode {
     // Started by a supervisor, under a name that nobody types.
     if std::env::args_os().next().is_some_and(|word| word.as_bytes() == NAME.to_bytes()) {
@@ -157,15 +172,15 @@ pub(crate) fn main() -> ExitCode {
     {
         return ExitCode::from(crate::keeper::run());
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let verb = match shortly().map_or_else(|| Cli::try_parse().map(|cli| cli.verb), Ok) {
+        Ok(verb) => verb,
         Err(error) => {
             let _ = error.print();
             // Help and version are no errors; everything else is one of ours.
             return ExitCode::from(if error.use_stderr() { Failure::OURS } else { 0 });
         }
     };
-    let outcome = match cli.verb {
+    let outcome = match verb {
         Verb::Run(arguments) => commands::run::run(arguments),
         Verb::Shell(arguments) => commands::shell::run(arguments),
         Verb::Start(arguments) => commands::start::run(arguments),
