@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::command::is_root;
 use crate::command::shown;
 use crate::crawl;
+use crate::disk;
 use crate::dist;
 use crate::hosted;
 use crate::network;
@@ -170,6 +171,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
             }
         }
     }
+    disk::enter()?;
     if without {
         hosted::enter()?;
     }

@@ -46,7 +46,8 @@ pub(crate) fn build(form: Form) -> Result<PathBuf, String> {
     let mut command = cargo();
     command.args(["build", "--release", "--locked", "--package", "ringfence", "--target", triple]);
     if form == Form::Short {
-        command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        let short = [("LTO", "off"), ("OPT_LEVEL", "1"), ("CODEGEN_UNITS", "16")];
+        command.envs(short.map(|(name, value)| (format!("CARGO_PROFILE_RELEASE_{name}"), value)));
     }
     run(command.env("RUSTFLAGS", flags))?;
     let binary = target().join(triple).join("release/ringfence");

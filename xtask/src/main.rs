@@ -6,6 +6,7 @@ mod bench;
 mod budget;
 mod command;
 mod crawl;
+mod disk;
 mod dist;
 mod elf;
 mod fuzz;
