@@ -28,7 +28,7 @@ use crate::guard::{self, Guard};
 use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees, traced};
 use crate::proc;
 use crate::reach::{self, Reach};
-use crate::renames;
+use crate::renames::{self, Renames};
 use crate::report::{Purpose, Refusal, Refused};
 use crate::written;
 
@@ -53,8 +53,7 @@ pub(crate) struct Connections {
     unwritten: BTreeMap<u32, (u64, Fate)>,
     /// Of those, the calls that may be judged again.
     again: BTreeMap<u32, Notification>,
-    /// Processes of init's own that make directories anew.
-    pub(crate) renaming: Vec<Pid>,
+    pub(crate) renames: Renames,
     /// What the guard knows it by.
     own: u32,
 }
@@ -96,7 +95,7 @@ impl Connections {
             waiting: Vec::new(),
             unwritten: BTreeMap::new(),
             again: BTreeMap::new(),
-            renaming: Vec::new(),
+            renames: Renames::default(),
             own,
         }
     }
@@ -108,6 +107,10 @@ impl Connections {
     /// Whether somebody waits, so that [`Self::retry`] is due every few milliseconds.
     pub(crate) fn busy(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    pub(crate) fn renamed(&mut self, pid: Pid, own: &Own) {
+        self.renames.ended(pid, &self.listener, own);
     }
 
     /// Whether another call can be taken.
@@ -147,7 +150,7 @@ impl Connections {
             return self.write(&call, own, calls);
         }
         if renames::is(own, &call) {
-            self.renaming.extend(renames::answer(&self.listener, own, &call));
+            self.renames.answer(&self.listener, own, call);
             return None;
         }
         let mut reach = reach;
@@ -267,7 +270,7 @@ impl Connections {
             }
         }
         if renames::is(own, call) {
-            self.renaming.extend(renames::answer(&self.listener, own, call));
+            self.renames.answer(&self.listener, own, *call);
         } else {
             let _ = seccomp::proceed(self.listener.as_fd(), call.id);
         }

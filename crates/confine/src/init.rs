@@ -58,6 +58,8 @@ struct Init {
     /// Commands by the process that stands for them: itself, or the leader of its terminal's session.
     jobs: HashMap<Pid, Running>,
     connections: BTreeMap<u32, Connections>,
+    /// Those that make directories anew for callers that are gone since.
+    renaming: Vec<Pid>,
     /// Number of the next refusal.
     refusal: u32,
     /// System calls that were refused, and when their counts are told.
@@ -121,6 +123,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         own,
         jobs: HashMap::new(),
         connections: BTreeMap::new(),
+        renaming: Vec::new(),
         refusal: 0,
         // Its keys are random: they are drawn while the boundary is being built.
         calls: Ledger::starting(CALLS),
@@ -264,7 +267,7 @@ impl Init {
         let mut events = events.iter();
         let (own, report, refusal) = (&self.own, &self.report, &mut self.refusal);
         let calls = &mut self.calls;
-        let (guard, reach) = (&mut self.guard, &mut self.reach);
+        let (guard, reach, renaming) = (&mut self.guard, &mut self.reach, &mut self.renaming);
         self.connections.retain(|number, connections| {
             let events = events.next().copied().unwrap_or(PollFlags::empty());
             if events.contains(PollFlags::IN) {
@@ -276,6 +279,7 @@ impl Init {
             } else if events.contains(PollFlags::HUP) {
                 // The last who could ask is gone.
                 guard.iter_mut().for_each(|guard| guard.forget(*number));
+                renaming.extend(connections.renames.process());
                 return false;
             }
             connections.retry();
@@ -286,7 +290,8 @@ impl Init {
     fn look_at_unnamed(&mut self) {
         let Some(unnamed) = self.unnamed.as_mut().filter(|_| !self.jobs.is_empty()) else { return };
         let leaders = self.jobs.iter().filter(|(_, running)| running.led).map(|(pid, _)| *pid);
-        let renaming = self.connections.values().flat_map(|connections| &connections.renaming).copied();
+        let renaming = self.connections.values().filter_map(|connections| connections.renames.process());
+        let renaming = renaming.chain(self.renaming.iter().copied());
         let skip: Vec<Pid> =
             leaders.chain(self.spare.iter().map(|spare| spare.pid)).chain(renaming).collect();
         if let Some(message) = unnamed.look(&skip) {
@@ -430,7 +435,8 @@ impl Init {
                 continue;
             }
             if !status.stopped() {
-                self.connections.values_mut().for_each(|one| one.renaming.retain(|own| *own != pid));
+                self.renaming.retain(|own| *own != pid);
+                self.connections.values_mut().for_each(|one| one.renamed(pid, &self.own));
                 self.guard.iter_mut().for_each(|guard| guard.reaped(pid, status));
             }
             if status.stopped() {

@@ -1,12 +1,13 @@
 //! Renames of directories in a copy-on-write workspace. An overlay refuses them (EXDEV) for what lies in the tree below it, since the
 //! mark that would say so (`redirect_dir`) is not for mounts of a user namespace (Linux, Documentation/filesystems/overlayfs.rst), and
-//! programs that do not copy then, like `git mv`, fail. Here such a directory is made anew first, with the same contents: files are
-//! renamed, which copies them up. The rename itself is then the kernel's to judge and to make.
+//! programs that do not copy then, like `git mv`, fail. Here such a directory is made anew first, with the same contents. The rename
+//! itself is always the kernel's to judge and to make, by what its caller may.
 
+use std::collections::VecDeque;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::syscalls;
 use ringfence_sys::clone::Forked;
@@ -24,23 +25,119 @@ use crate::child::Own;
 
 /// Of directories in each other; who has deeper ones copies.
 const DEEPEST: usize = 128;
+/// What is made anew stands under such a name meanwhile; `apply` holds it back (rules.rs of the workspace).
+const HALF: &str = ".ringfence-renaming-";
+/// How often what others put into a directory that is being replaced is moved as well.
+const ROUNDS: usize = 16;
+/// Bits of the mode that a task may set: the others do not land.
+const MODE: u32 = 0o1777;
 /// XATTR_LIST_MAX and XATTR_SIZE_MAX (linux/limits.h).
 const ATTRIBUTES: usize = 64 << 10;
 
-/// Whether this call is answered by [`answer`].
+/// The renames of one listener that need more than the kernel, one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Renames {
+    /// Who makes a directory anew, and for which call.
+    current: Option<(Pid, u64)>,
+    waiting: VecDeque<Notification>,
+}
+
+/// Whether this call is answered by [`Renames::answer`].
 pub(crate) fn is(own: &Own, call: &Notification) -> bool {
     own.copies && syscalls::renames(call.number).is_some()
 }
 
-/// Lets the call go on, as soon as it can succeed; the process that sees to that, if one must.
-pub(crate) fn answer(listener: &OwnedFd, own: &Own, call: &Notification) -> Option<Pid> {
-    let _ = match tried(listener, own, call) {
-        Some((old, new, Err(Errno::XDEV))) => return prepare(listener, call, &[old, new]),
-        Some((.., Ok(()))) => seccomp::answer(listener.as_fd(), call.id, Ok(0)),
-        // The kernel says what is wrong with it.
-        _ => seccomp::proceed(listener.as_fd(), call.id),
+impl Renames {
+    /// Lets the call go on, as soon as it can succeed.
+    pub(crate) fn answer(&mut self, listener: &OwnedFd, own: &Own, call: Notification) {
+        let flags = flags(&call);
+        let [old, new] = syscalls::renames(call.number).copied().unwrap_or([(None, 0), (None, 1)]);
+        let exchange = flags.contains(RenameFlags::EXCHANGE);
+        if refused(own, &call, old) || exchange && refused(own, &call, new) {
+            self.waiting.push_back(call);
+            self.next(listener, own);
+        } else {
+            let _ = seccomp::proceed(listener.as_fd(), call.id);
+        }
+    }
+
+    /// The process that sees to one of them.
+    pub(crate) fn process(&self) -> Option<Pid> {
+        self.current.map(|(pid, _)| pid)
+    }
+
+    /// It ended, and if it was killed its caller waits still; the next one's turn.
+    pub(crate) fn ended(&mut self, pid: Pid, listener: &OwnedFd, own: &Own) {
+        if let Some((_, id)) = self.current.take_if(|(own, _)| *own == pid) {
+            let _ = seccomp::proceed(listener.as_fd(), id);
+            self.next(listener, own);
+        }
+    }
+
+    fn next(&mut self, listener: &OwnedFd, own: &Own) {
+        while self.current.is_none()
+            && let Some(call) = self.waiting.pop_front()
+        {
+            self.current = prepare(listener, own, &call).map(|pid| (pid, call.id));
+        }
+    }
+}
+
+fn flags(call: &Notification) -> RenameFlags {
+    let given = if i64::from(call.number) == libc::SYS_renameat2 { call.arguments[4] as u32 } else { 0 };
+    RenameFlags::from_bits_retain(given)
+}
+
+/// Whether an overlay refuses to rename it: a directory of the workspace that is, or has below it, one of the host.
+///
+/// Looked up in the workspace alone. What init looks for elsewhere the root's server takes for known, and the task's own search
+/// would not be told.
+fn refused(own: &Own, call: &Notification, argument: (Option<u8>, u8)) -> bool {
+    let Some((start, rest)) = within(own, call, argument) else { return false };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fs::openat2(start, OsStr::from_bytes(&rest), flags, Mode::empty(), BELOW)
+        .is_ok_and(|found| of_host(&found))
+}
+
+/// Of its own mount, and by no way around it.
+const BELOW: ResolveFlags = ResolveFlags::NO_XDEV.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Where in a workspace the search for a path begins, and what is left of it then. The process holds still.
+fn within(own: &Own, call: &Notification, (directory, path): (Option<u8>, u8)) -> Option<(OwnedFd, Vec<u8>)> {
+    let argument = |number: u8| call.arguments.get(usize::from(number)).copied();
+    let path = caller::string(call.thread, argument(path)?)?.into_vec();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let (start, rest) = if path.starts_with(b"/") {
+        let below = |at: &Path| {
+            let rest = path.strip_prefix(at.as_os_str().as_bytes())?;
+            let rest = rest.get(rest.iter().position(|byte| *byte != b'/')?..)?;
+            (rest.len() + at.as_os_str().len() < path.len()).then(|| rest.to_vec())
+        };
+        own.workspaces().into_iter().find_map(|at| below(&at).map(|rest| (at, rest)))?
+    } else {
+        // Descriptors are 32 bits wide.
+        let start = match directory.and_then(argument).map(|number| number as u32 as i32) {
+            None | Some(libc::AT_FDCWD) => format!("/proc/{}/cwd", call.thread),
+            Some(number) => format!("/proc/{}/fd/{number}", call.thread),
+        };
+        (start.into(), path)
     };
-    None
+    let start = fs::openat(CWD, start, flags, Mode::empty()).ok()?;
+    let mount = mount(&start)?;
+    own.copied().any(|copied| copied == mount).then_some((start, rest))
+}
+
+/// Whether it is a directory that is not of the upper layer alone: such have one link, which tells them as soon as they are there too;
+/// to set nothing of them (chown(2) with -1) puts them there (`ovl_getattr`, `ovl_setattr`; fs/overlayfs/inode.c).
+fn of_host(found: &OwnedFd) -> bool {
+    let is_directory = |stat: &fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    fs::fstat(found).is_ok_and(|stat| is_directory(&stat))
+        && copy_up(found).is_ok()
+        && fs::fstat(found).is_ok_and(|stat| is_directory(&stat) && stat.st_nlink == 1)
+}
+
+fn copy_up(file: &OwnedFd) -> Result<(), Errno> {
+    fs::chownat(file, c"", None, None, AtFlags::EMPTY_PATH)
 }
 
 /// A name in a directory of the workspace.
@@ -49,57 +146,38 @@ struct Entry {
     name: CString,
 }
 
-/// Whether a directory can be renamed only trying tells. `None`: it is none, or not of a copy-on-write workspace.
-fn tried(listener: &OwnedFd, own: &Own, call: &Notification) -> Option<(Entry, Entry, Result<(), Errno>)> {
-    let [old, new] = syscalls::renames(call.number)?;
-    let old = Entry::find(call, *old)?;
-    if !old.is_directory() {
-        return None;
-    }
-    let new = Entry::find(call, *new)?;
-    let mount = mount(&old.parent).filter(|mount| own.copied().any(|copied| copied == *mount))?;
-    // Landlock cannot tell two places of one workspace from each other, so whatever is renamed here the task could rename.
-    let same = self::mount(&new.parent) == Some(mount) && in_own_root(call.thread);
-    if !same || !seccomp::still_waits(listener.as_fd(), call.id) {
-        return None;
-    }
-    let flags = if i64::from(call.number) == libc::SYS_renameat2 { call.arguments[4] as u32 } else { 0 };
-    let flags = RenameFlags::from_bits(flags).filter(|flags| !flags.contains(RenameFlags::WHITEOUT))?;
-    let outcome = fs::renameat_with(&old.parent, &old.name, &new.parent, &new.name, flags);
-    Some((old, new, outcome))
-}
-
 impl Entry {
     /// What the call means by two of its arguments, a descriptor of a directory and a path.
-    fn find(call: &Notification, (directory, path): (Option<u8>, u8)) -> Option<Self> {
-        let argument = |number: u8| call.arguments.get(usize::from(number)).copied();
-        let path = caller::string(call.thread, argument(path)?)?;
-        let path = path.as_bytes();
+    fn find(own: &Own, call: &Notification, argument: (Option<u8>, u8)) -> Option<Self> {
+        let (start, path) = within(own, call, argument)?;
         let path = path.get(..path.iter().rposition(|byte| *byte != b'/')? + 1)?;
         let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
-            Some(0) => (&b"/"[..], path.get(1..)?),
             Some(at) => (path.get(..at)?, path.get(at + 1..)?),
             None => (&b"."[..], path),
         };
         if matches!(name, b"." | b"..") {
             return None;
         }
-        // Descriptors are 32 bits wide.
-        let start = match directory.and_then(argument).map(|number| number as u32 as i32) {
-            _ if path.starts_with(b"/") => "/".to_owned(),
-            None | Some(libc::AT_FDCWD) => format!("/proc/{}/cwd", call.thread),
-            Some(number) => format!("/proc/{}/fd/{number}", call.thread),
-        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let start = fs::openat(CWD, start, flags, Mode::empty()).ok()?;
-        let parent = OsStr::from_bytes(parent);
-        let parent = fs::openat2(start, parent, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).ok()?;
+        let parent = fs::openat2(start, OsStr::from_bytes(parent), flags, Mode::empty(), BELOW).ok()?;
         Some(Self { parent, name: CString::new(name).ok()? })
     }
 
-    fn is_directory(&self) -> bool {
-        fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
+    /// `None`: nothing has the name.
+    fn kind(&self) -> Option<FileType> {
+        let found = fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(FileType::from_raw_mode(found.st_mode))
+    }
+
+    fn refused(&self) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::openat2(&self.parent, &self.name, flags, Mode::empty(), BELOW).is_ok_and(|found| of_host(&found))
+    }
+
+    /// Where it is, for comparisons.
+    fn path(&self) -> Option<PathBuf> {
+        let parent = fs::readlinkat(CWD, by_descriptor(&self.parent), Vec::new()).ok()?;
+        Some(Path::new(OsStr::from_bytes(parent.as_bytes())).join(OsStr::from_bytes(self.name.as_bytes())))
     }
 }
 
@@ -118,14 +196,14 @@ fn in_own_root(thread: i32) -> bool {
 }
 
 /// In a child, so that nobody else waits for it; the call goes on in any case, and fails as ever where this could not be done.
-fn prepare(listener: &OwnedFd, call: &Notification, entries: &[Entry]) -> Option<Pid> {
+fn prepare(listener: &OwnedFd, own: &Own, call: &Notification) -> Option<Pid> {
     match fork::fork() {
         Ok(Forked::Parent(pid, _)) => Some(pid),
         Ok(Forked::Child) => {
-            for entry in entries {
-                // A name that is free, or a directory that is of the upper layer already, needs nothing.
-                if entry.is_directory() && !somebody_is_in(entry) {
-                    let _ = renew(entry, DEEPEST);
+            let waits = || seccomp::still_waits(listener.as_fd(), call.id);
+            for entry in anew(own, call).unwrap_or_default() {
+                if copied_up(&entry, DEEPEST, &waits).is_ok() {
+                    let _ = renew(&entry, DEEPEST);
                 }
             }
             let _ = seccomp::proceed(listener.as_fd(), call.id);
@@ -138,14 +216,68 @@ fn prepare(listener: &OwnedFd, call: &Notification, entries: &[Entry]) -> Option
     }
 }
 
+/// What is to be made anew for the call; nothing where it would fail all the same. `None`: it cannot be told.
+fn anew(own: &Own, call: &Notification) -> Option<Vec<Entry>> {
+    let [old, new] = syscalls::renames(call.number).copied()?;
+    let (old, new) = (Entry::find(own, call, old)?, Entry::find(own, call, new)?);
+    let (exchange, flags) = (flags(call).contains(RenameFlags::EXCHANGE), flags(call));
+    let known =
+        RenameFlags::from_bits(flags.bits()).is_some_and(|flags| !flags.contains(RenameFlags::WHITEOUT));
+    let (from, to) = (old.path()?, new.path()?);
+    let apart = !to.starts_with(&from) && !from.starts_with(&to);
+    let fits = match new.kind() {
+        None => !exchange,
+        Some(_) if exchange => true,
+        Some(FileType::Directory) => !flags.contains(RenameFlags::NOREPLACE) && is_empty(&new),
+        Some(_) => false,
+    };
+    let free = |entry: &Entry, path: &Path| entry.refused() && !somebody_is_in(path) && !mounted_in(path);
+    if !known || !apart || !fits || mount(&old.parent) != mount(&new.parent) || !in_own_root(call.thread) {
+        return Some(Vec::new());
+    }
+    // All or nothing: a half of an exchange is none.
+    let both = [(old, from), (new, to)];
+    let wanted = both.into_iter().take(if exchange { 2 } else { 1 });
+    let wanted: Vec<_> = wanted.filter(|(entry, _)| entry.refused()).collect();
+    let all = wanted.iter().all(|(entry, path)| free(entry, path));
+    Some(if all { wanted.into_iter().map(|(entry, _)| entry).collect() } else { Vec::new() })
+}
+
+fn is_empty(entry: &Entry) -> bool {
+    directory(&entry.parent, &entry.name).and_then(|found| names(&found)).is_ok_and(|names| names.is_empty())
+}
+
 /// Whose working directory is in it would find itself nowhere.
-fn somebody_is_in(entry: &Entry) -> bool {
-    let Ok(parent) = fs::readlinkat(CWD, by_descriptor(&entry.parent), Vec::new()) else { return true };
-    let path = Path::new(OsStr::from_bytes(parent.as_bytes())).join(OsStr::from_bytes(entry.name.as_bytes()));
+fn somebody_is_in(path: &Path) -> bool {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
-        .any(|directory| directory.starts_with(&path))
+        .any(|directory| directory.starts_with(path))
+}
+
+/// A mount keeps its place, and so does what leads to it. True where that cannot be told.
+fn mounted_in(path: &Path) -> bool {
+    let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return true };
+    // Its fifth field, with blanks as `\\040` (proc_pid_mountinfo(5)).
+    let mut points =
+        table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    points.any(|point| Path::new(OsStr::from_bytes(&unescaped(point))).starts_with(path))
+}
+
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let (mut plain, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some((first, behind)) = rest.split_first() {
+        let octal =
+            behind.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(byte) = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            plain.push(byte);
+            rest = behind.get(3..).unwrap_or_default();
+        } else {
+            plain.push(*first);
+            rest = behind;
+        }
+    }
+    plain
 }
 
 fn by_descriptor(file: &OwnedFd) -> String {
@@ -153,7 +285,48 @@ fn by_descriptor(file: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Puts a new directory with the same contents and attributes in the place of this one. On an error everything is as before.
+/// Puts all of it into the upper layer, where it is: what takes long is done while nothing has changed for anybody.
+///
+/// # Errors
+/// INTR: the caller is gone.
+fn copied_up(entry: &Entry, depth: usize, waits: &impl Fn() -> bool) -> Result<(), Errno> {
+    let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
+    let tree = directory(&entry.parent, &entry.name)?;
+    if mount(&tree) != mount(&entry.parent) {
+        return Err(Errno::BUSY);
+    }
+    for name in names(&tree)? {
+        if !waits() {
+            return Err(Errno::INTR);
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = match fs::openat(&tree, &name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            found => found?,
+        };
+        match FileType::from_raw_mode(fs::fstat(&found)?.st_mode) {
+            FileType::Directory if of_host(&found) => {
+                copied_up(&Entry { parent: again(&tree)?, name }, depth, waits)?;
+            }
+            // Not by chown(2), which takes set-id bits and capabilities away. What cannot be opened is copied when it is renamed.
+            FileType::RegularFile => {
+                let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let full = fs::openat(&tree, &name, flags, Mode::empty()).err();
+                full.filter(|errno| matches!(*errno, Errno::NOSPC | Errno::DQUOT | Errno::IO))
+                    .map_or(Ok(()), Err)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn again(directory: &OwnedFd) -> Result<OwnedFd, Errno> {
+    directory.try_clone().map_err(|_| Errno::MFILE)
+}
+
+/// Puts a new directory with the same contents and attributes in the place of this one. On an error everything is as before, and
+/// nothing that others wrote meanwhile is lost. Whoever is killed here leaves a part of it under [`HALF`].
 fn renew(entry: &Entry, depth: usize) -> Result<(), Errno> {
     let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
     let old = directory(&entry.parent, &entry.name)?;
@@ -161,21 +334,74 @@ fn renew(entry: &Entry, depth: usize) -> Result<(), Errno> {
         return Err(Errno::BUSY);
     }
     let found = fs::fstat(&old)?;
-    let name = CString::new(format!(".ringfence-{:016x}", random()?)).map_err(|_| Errno::INVAL)?;
+    let name = CString::new(format!("{HALF}{:016x}", random()?)).map_err(|_| Errno::INVAL)?;
     fs::mkdirat(&entry.parent, &name, Mode::RWXU)?;
-    let made = directory(&entry.parent, &name);
-    let moved = made.and_then(|new| {
-        fill(&old, &new, depth)?;
-        let finished = attributes(&old, &new, &found)
-            .and_then(|()| fs::unlinkat(&entry.parent, &entry.name, AtFlags::REMOVEDIR))
-            .and_then(|()| fs::renameat(&entry.parent, &name, &entry.parent, &entry.name))
-            .and_then(|()| times(&new, &found));
-        finished.inspect_err(|_| empty(&new, &old))
-    });
-    moved.inspect_err(|_| {
+    let new = directory(&entry.parent, &name)?;
+    let replaced = move_all(&old, &new, depth)
+        .and_then(|()| emptied(&entry.parent, &entry.name, &old, &new, depth))
+        .and_then(|()| attributes(&old, &new, &found))
+        .and_then(|()| {
+            fs::renameat_with(&entry.parent, &name, &entry.parent, &entry.name, RenameFlags::NOREPLACE)
+        });
+    if replaced.is_err() {
+        // Whoever took the name meanwhile has it; what is here goes there.
+        let at = fs::mkdirat(&entry.parent, &entry.name, Mode::from_raw_mode(found.st_mode & MODE));
+        let _ = at.and_then(|()| attributes(&new, &directory(&entry.parent, &entry.name)?, &found));
+        if let Ok(back) = directory(&entry.parent, &entry.name) {
+            give_back(&new, &back);
+            let _ = times(&back, &found);
+        }
         let _ = fs::unlinkat(&entry.parent, &name, AtFlags::REMOVEDIR);
-        let _ = times(&old, &found);
-    })
+    } else {
+        let _ = times(&new, &found);
+    }
+    replaced
+}
+
+/// Removes the old directory; what somebody puts there meanwhile is moved too, and counts more.
+fn emptied(
+    parent: &OwnedFd,
+    name: &CString,
+    old: &OwnedFd,
+    new: &OwnedFd,
+    depth: usize,
+) -> Result<(), Errno> {
+    for _ in 0..ROUNDS {
+        match fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY) => move_all(old, new, depth)?,
+            outcome => return outcome,
+        }
+    }
+    Err(Errno::NOTEMPTY)
+}
+
+fn move_all(from: &OwnedFd, to: &OwnedFd, depth: usize) -> Result<(), Errno> {
+    for name in names(from)? {
+        match fs::renameat(from, &name, to, &name) {
+            Err(Errno::NOENT) => {}
+            Err(Errno::XDEV) => {
+                renew(&Entry { parent: again(from)?, name: name.clone() }, depth)?;
+                fs::renameat(from, &name, to, &name)?;
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+/// Back, as far as the name is free: what has it was written later.
+fn give_back(from: &OwnedFd, to: &OwnedFd) {
+    for name in names(from).unwrap_or_default() {
+        if fs::renameat_with(from, &name, to, &name, RenameFlags::NOREPLACE) != Err(Errno::EXIST) {
+            continue;
+        }
+        if let (Ok(inner), Ok(at)) = (directory(from, &name), directory(to, &name)) {
+            give_back(&inner, &at);
+            let _ = fs::unlinkat(from, &name, AtFlags::REMOVEDIR);
+        } else {
+            let _ = fs::unlinkat(from, &name, AtFlags::empty());
+        }
+    }
 }
 
 fn directory(parent: &OwnedFd, name: &CString) -> Result<OwnedFd, Errno> {
@@ -194,36 +420,6 @@ fn names(directory: &OwnedFd) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-/// Moves all that is in one directory to the other, or nothing.
-fn fill(from: &OwnedFd, to: &OwnedFd, depth: usize) -> Result<(), Errno> {
-    for name in names(from)? {
-        if let Err(errno) = carry(from, &name, to, depth) {
-            empty(to, from);
-            return Err(errno);
-        }
-    }
-    Ok(())
-}
-
-fn carry(from: &OwnedFd, name: &CString, to: &OwnedFd, depth: usize) -> Result<(), Errno> {
-    let moved = || fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE);
-    match moved() {
-        Err(Errno::XDEV) => {
-            let entry = Entry { parent: from.try_clone().map_err(|_| Errno::MFILE)?, name: name.clone() };
-            renew(&entry, depth)?;
-            moved()
-        }
-        outcome => outcome,
-    }
-}
-
-/// Back, as far as that can be; what stays where it is is still in the workspace.
-fn empty(from: &OwnedFd, to: &OwnedFd) {
-    for name in names(from).unwrap_or_default() {
-        let _ = fs::renameat_with(from, &name, to, &name, RenameFlags::NOREPLACE);
-    }
-}
-
 fn attributes(old: &OwnedFd, new: &OwnedFd, found: &fs::Stat) -> Result<(), Errno> {
     let (mut list, mut value) = (vec![0; ATTRIBUTES], vec![0; ATTRIBUTES]);
     let length = fs::flistxattr(old, &mut list)?;
@@ -233,7 +429,7 @@ fn attributes(old: &OwnedFd, new: &OwnedFd, found: &fs::Stat) -> Result<(), Errn
         let length = fs::fgetxattr(old, name, &mut value)?;
         fs::fsetxattr(new, name, value.get(..length).unwrap_or_default(), XattrFlags::empty())?;
     }
-    fs::fchmod(new, Mode::from_raw_mode(found.st_mode & 0o7777))
+    fs::fchmod(new, Mode::from_raw_mode(found.st_mode & MODE))
 }
 
 fn times(directory: &OwnedFd, found: &fs::Stat) -> Result<(), Errno> {

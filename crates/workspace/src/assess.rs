@@ -159,18 +159,17 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
     Ok(Apply { layers: layers.to_vec(), changes: all, operations, chosen })
 }
 
-/// Where a file under its new name is held back, it keeps its old one. Whether renames were looked for.
+/// What is held back under its new name keeps its old one. Whether renames were looked for.
 fn follow_renames(changes: &mut [Change], upper: &Upper, host: &Tree) -> bool {
     let waits = |change: &Change| {
-        change.kind == Kind::Created
-            && change.file_type == FileType::File
-            && change.held.as_ref().is_some_and(|held| *held != HoldReason::LeftOut)
+        change.kind == Kind::Created && change.file_type != FileType::Directory && change.held.is_some()
     };
     let gone = |change: &Change| change.refused == Some(Reason::GoneFromHost);
     if !changes.iter().any(|change| waits(change) || gone(change)) {
         return false;
     }
     pair(changes, upper, host, &mut Budget::whole());
+    keep_bare(changes);
     let held: BTreeMap<PathBuf, HoldReason> = changes
         .iter()
         .filter(|change| waits(change))
@@ -184,6 +183,31 @@ fn follow_renames(changes: &mut [Change], upper: &Upper, host: &Tree) -> bool {
     }
     spread(changes);
     true
+}
+
+/// Links, and files with nothing in them, are no renames for a reader; here they are, by what they lead to and by their names.
+fn keep_bare(changes: &mut [Change]) {
+    let key = |change: &Change| {
+        let gone = change.kind == Kind::Deleted;
+        let (target, size) =
+            if gone { (&change.old_target, change.old_size) } else { (&change.target, change.new_size) };
+        match change.file_type {
+            FileType::Symlink => target.clone().map(|target| (true, target)),
+            FileType::File if size == Some(0) => Some((false, change.path.file_name()?.into())),
+            _ => None,
+        }
+    };
+    let waiting: BTreeMap<(bool, PathBuf), HoldReason> = changes
+        .iter()
+        .filter(|change| change.kind == Kind::Created)
+        .filter_map(|change| Some((key(change)?, change.held.clone()?)))
+        .collect();
+    for change in changes.iter_mut().filter(|change| change.kind == Kind::Deleted && change.held.is_none()) {
+        if let Some(reason) = key(change).and_then(|key| waiting.get(&key)) {
+            change.held = Some(reason.clone());
+            change.refused = None;
+        }
+    }
 }
 
 /// What seems to be gone from the host is there, under the name that the task renamed it from, and as it was.
@@ -304,7 +328,7 @@ fn refuse_new(change: &Change, layer: &Layer) -> Option<Reason> {
 }
 
 /// It was copied from the host, where it is not any more. A file may have been renamed by the task instead: then the
-/// host's directory did not change. Directories of the host cannot be renamed in an overlay (EXDEV).
+/// host's directory did not change.
 fn gone(change: &Change, layer: &Layer) -> bool {
     change.file_type == FileType::Directory
         || change.parent.is_some_and(|parent| parent.changed >= layer.started)

@@ -1,11 +1,13 @@
 //! Comparing and copying files that may be huge and mostly holes.
 
+use std::hash::Hasher;
 use std::os::fd::AsFd;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 const BLOCK: usize = 256 << 10;
+const PAGE: usize = 4096;
 
 /// Do two files of this size hold the same bytes? Where both have a hole nothing is read.
 pub(crate) fn same(one: impl AsFd, other: impl AsFd, size: u64) -> Result<bool, Errno> {
@@ -22,6 +24,30 @@ pub(crate) fn same(one: impl AsFd, other: impl AsFd, size: u64) -> Result<bool, 
         at += u64::try_from(length).map_err(|_| Errno::OVERFLOW)?;
     }
     Ok(true)
+}
+
+/// A number for the bytes of a file, the same for the same ones with the same keys.
+pub(crate) fn digest(file: impl AsFd, size: u64, mut hasher: impl Hasher) -> Result<u64, Errno> {
+    let mut block = vec![0; usize::try_from(size).map_or(BLOCK, |size| size.min(BLOCK))];
+    let mut at = 0;
+    while at < size {
+        let data = next_data(&file, at, size)?;
+        // Wherever the holes are: pages of zeroes do not count, and the others count with their places.
+        at = if data == size { size } else { data - data % (PAGE as u64) };
+        let length = usize::try_from(size - at).map_or(block.len(), |rest| rest.min(block.len()));
+        let Some(part) = block.get_mut(..length) else { break };
+        if length == 0 || !fill(&file, at, part)? {
+            break;
+        }
+        for (place, page) in (at..).step_by(PAGE).zip(part.chunks(PAGE)) {
+            if page.iter().any(|byte| *byte != 0) {
+                hasher.write_u64(place);
+                hasher.write(page);
+            }
+        }
+        at += u64::try_from(length).map_err(|_| Errno::OVERFLOW)?;
+    }
+    Ok(hasher.finish())
 }
 
 /// Copies `size` bytes into an empty file: shared blocks if the file system can, holes stay holes.

@@ -28,13 +28,15 @@ pub enum Danger {
     Binaries,
     /// Symlinks that lead out of the workspace; they are refused until they are accepted.
     Symlinks,
+    /// A part of a directory whose rename the run's end interrupted.
+    Unfinished,
     /// What holds a secret, where the policy has that looked for.
     Secrets,
 }
 
 impl Danger {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Hooks,
         Self::Config,
         Self::Editors,
@@ -45,6 +47,7 @@ impl Danger {
         Self::Lockfiles,
         Self::Binaries,
         Self::Symlinks,
+        Self::Unfinished,
         Self::Secrets,
     ];
 
@@ -61,6 +64,7 @@ impl Danger {
             Self::Lockfiles => "lockfiles",
             Self::Binaries => "binaries",
             Self::Symlinks => "symlinks",
+            Self::Unfinished => "unfinished",
             Self::Secrets => "secrets",
         }
     }

@@ -1,6 +1,8 @@
 //! Which new file is probably an old one under another name: the same content, or most of its lines.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::hash::{BuildHasher, RandomState};
 
 use crate::beneath::Tree;
 use crate::change::{Change, FileType, Kind};
@@ -9,8 +11,8 @@ use crate::hunks;
 use crate::overlay::Upper;
 use crate::text::{Budget, whole};
 
-/// So many pairs of files are compared at most, so that a task cannot make this slow.
-const PAIRS: usize = 20_000;
+/// So many files are read at most, so that a task cannot make this slow.
+const FILES: usize = 40_000;
 /// Files that are longer, or more of them, are not compared by lines.
 const LONG: u64 = 256 << 10;
 const MANY: usize = 200;
@@ -27,8 +29,9 @@ pub(crate) fn pair(changes: &mut [Change], upper: &Upper, host: &Tree, budget: &
         return;
     }
     let mut pairs = same(changes, &gone, &new, upper, host, budget);
-    gone.retain(|at| !pairs.iter().any(|(old, _)| old == at));
-    new.retain(|at| !pairs.iter().any(|(_, new)| new == at));
+    let paired: HashSet<usize> = pairs.iter().flat_map(|(old, new)| [*old, *new]).collect();
+    gone.retain(|at| !paired.contains(at));
+    new.retain(|at| !paired.contains(at));
     if gone.len() <= MANY && new.len() <= MANY {
         pairs.extend(alike(changes, &gone, &new, upper, host, budget));
     }
@@ -47,7 +50,7 @@ pub(crate) fn pair(changes: &mut [Change], upper: &Upper, host: &Tree, budget: &
     }
 }
 
-/// Pairs with the same content; those with the same name first.
+/// Pairs with the same content; those with the same name first. Each file is read twice at most, whatever there is to compare it with.
 fn same(
     changes: &[Change],
     gone: &[usize],
@@ -56,28 +59,57 @@ fn same(
     host: &Tree,
     budget: &mut Budget,
 ) -> Vec<(usize, usize)> {
-    let mut by_size: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    let size_of = |at: &usize| {
+        let change = changes.get(*at)?;
+        let size = if change.kind == Kind::Deleted { change.old_size } else { change.new_size };
+        size.filter(|size| *size > 0)
+    };
+    let wanted: HashSet<u64> = new.iter().filter_map(size_of).collect();
+    let offered: HashSet<u64> =
+        gone.iter().filter_map(size_of).filter(|size| wanted.contains(size)).collect();
+    let keys = RandomState::new();
+    let mut left = FILES;
+    let mut key = |at: &usize| {
+        let size = size_of(at).filter(|size| offered.contains(size) && left > 0 && budget.take(*size))?;
+        left -= 1;
+        let change = changes.get(*at)?;
+        let file =
+            if change.kind == Kind::Deleted { host.file(&change.path) } else { upper.file(&change.path) };
+        Some((size, content::digest(file.ok()?, size, keys.build_hasher()).ok()?))
+    };
+    let mut offers: HashMap<(u64, u64), BTreeMap<&OsStr, VecDeque<usize>>> = HashMap::new();
     for at in gone {
-        let size = changes.get(*at).and_then(|change| change.old_size).filter(|size| *size > 0);
-        if let Some(size) = size {
-            by_size.entry(size).or_default().push(*at);
+        let name = changes.get(*at).and_then(|change| change.path.file_name());
+        if let (Some(key), Some(name)) = (key(at), name) {
+            offers.entry(key).or_default().entry(name).or_default().push_back(*at);
         }
     }
-    let (mut pairs, mut left) = (Vec::new(), PAIRS);
-    for at in new {
-        let Some(change) = changes.get(*at) else { continue };
-        let Some(candidates) = change.new_size.and_then(|size| by_size.get_mut(&size)) else { continue };
-        let name = |old: &usize| changes.get(*old).map(|old| old.path.file_name() != change.path.file_name());
-        candidates.sort_by_key(|old| (name(old), *old));
-        let found = candidates.iter().position(|old| {
-            let Some(old) = changes.get(*old).filter(|_| left > 0) else { return false };
-            left -= 1;
-            let size = change.new_size.unwrap_or(0);
-            let compare = || content::same(upper.file(&change.path)?, host.file(&old.path)?, size);
-            budget.take(size) && compare().unwrap_or(false)
-        });
-        if let Some(found) = found {
-            pairs.push((candidates.remove(found), *at));
+    // All that keep their name before any that does not.
+    let keyed: Vec<_> = new.iter().filter_map(|at| Some((*at, key(at)?))).collect();
+    let mut pairs = Vec::new();
+    let mut compare = |old: usize, at: usize, size: u64| {
+        let equal = || {
+            let (old, new) = (changes.get(old)?, changes.get(at)?);
+            content::same(upper.file(&new.path).ok()?, host.file(&old.path).ok()?, size).ok()
+        };
+        if equal() == Some(true) {
+            pairs.push((old, at));
+        }
+    };
+    let mut rest = Vec::new();
+    for (at, key) in keyed {
+        let name = changes.get(at).and_then(|change| change.path.file_name());
+        let named = name.and_then(|name| offers.get_mut(&key)?.get_mut(name)?.pop_front());
+        match named {
+            Some(old) => compare(old, at, key.0),
+            None => rest.push((at, key)),
+        }
+    }
+    for (at, key) in rest {
+        let Some(names) = offers.get_mut(&key) else { continue };
+        names.retain(|_, offered| !offered.is_empty());
+        if let Some(old) = names.values_mut().next().and_then(VecDeque::pop_front) {
+            compare(old, at, key.0);
         }
     }
     pairs

@@ -211,6 +211,19 @@ fn what_is_held_under_its_new_name_keeps_its_old_one() {
     assert!(!refused.err.contains("another: "), "{refused:?}");
 }
 
+#[test]
+fn links_and_what_is_left_by_name_keep_their_old_names_too() {
+    let place = Place::new();
+    host(&place, "mkdir src; seq 20 > src/x; seq 30 > src/y; ln -s conf/env link");
+    assert_eq!(place.run("", "mv src lib; mv link .envrc").status, 0);
+    let landed = place.ringfence(&["apply", "--leave", "lib/x"]);
+    assert_eq!(landed.status, 0, "{landed:?}");
+    assert_eq!(host(&place, "find . ! -type d | sort"), "./lib/y\n./link\n./src/x\n./src/y\n");
+    let rest = place.ringfence(&["apply", "--accept", "shell"]);
+    assert_eq!(rest.status, 0, "{rest:?}");
+    assert_eq!(host(&place, "find . ! -type d | sort"), "./.envrc\n./lib/x\n./lib/y\n");
+}
+
 /// As a prompt does after whatever touches files: the index is written anew.
 const LOOK: &str = "touch -d '1 hour' f; before=$(sha256sum .git/index); git status > /dev/null; [ \"$before\" != \"$(sha256sum .git/index)\" ]";
 

@@ -68,6 +68,126 @@ fn each_rename_is_the_kernels_to_judge() {
     assert_eq!(outcome.status, 0, "{outcome:?}");
 }
 
+/// Init makes directories anew, and renames none: what a process forbade itself stays forbidden.
+const CONFINED: &str = r#"
+import ctypes, os, struct
+call = ctypes.CDLL(None).syscall
+ruleset = call(444, struct.pack("QQ", (1 << 15) - 1, 0), 8, 0)
+# Executes and reads, everywhere.
+assert call(445, ruleset, 1, struct.pack("=Qi", 1 | 4 | 8, os.open("/", os.O_PATH)), 0) == 0
+assert ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) == 0 and call(446, ruleset, 0) == 0
+for names in (("made", "stolen"), ("host", "lib"), ("file", "file2")):
+    try: os.rename(*names)
+    except PermissionError: print("refused", names[0])
+    else: print("RENAMED", names[0])
+"#;
+
+#[test]
+fn a_process_that_confined_itself_renames_nothing() {
+    let place = Place::new();
+    host(&place, "mkdir host; touch host/h file");
+    place.write("confined.py", CONFINED);
+    let outcome = place.run("", "mkdir -p made/x && python3 confined.py");
+    assert_eq!(outcome.out, "refused made\nrefused host\nrefused file\n", "{outcome:?}");
+}
+
+/// Whether init has looked before or not.
+#[test]
+fn what_is_looked_for_in_a_rename_is_told() {
+    let place = Place::new();
+    let script = "import os\nfor name in ('/var/lib/dpkg', '/var/spool/cron'):\n  for try_it in (lambda: os.rename(name, 'x'), lambda: os.stat(name)):\n    try: try_it()\n    except OSError: pass";
+    place.write("look.py", script);
+    assert_eq!(place.run("", "python3 look.py").status, 0);
+    for name in ["/var/lib/dpkg", "/var/spool/cron"] {
+        let told = place.told("file.deny");
+        assert!(told.iter().any(|event| event.to_string().contains(name)), "{name}: {told:?}");
+    }
+}
+
+/// Whenever the run ends, nothing of the host's is lost, and no part of a directory lands.
+#[test]
+fn a_rename_that_the_runs_end_interrupts_does_not_land() {
+    let script = "i=0; while [ $i -lt 400 ]; do echo $i > src/f$i; echo $i > src/sub/f$i; i=$((i + 1)); done; ln -s f1 src/link; touch src/none";
+    for wait in ["0.05", "0.3", "0.5", "0.7"] {
+        let place = Place::new();
+        host(&place, &format!("mkdir -p src/sub; {script}"));
+        let rename = format!(
+            "python3 -c 'import os\nif os.fork() == 0: os.rename(\"src\", \"lib\")\nelse: import time; time.sleep({wait})'"
+        );
+        assert_eq!(place.run("", &rename).status, 0);
+        let applied = place.ringfence(&["apply"]);
+        assert!(
+            applied.status == 0 || applied.err.contains("no run in this directory has changes"),
+            "{applied:?}"
+        );
+        let here = host(
+            &place,
+            "ls -d src lib 2>/dev/null | wc -l; find . -type f -name 'f*' | wc -l; find . -type l -o -name none | wc -l; find . -name '.ringfence*'",
+        );
+        assert!(here == "1\n800\n2\n", "{wait}: {here} {applied:?}");
+    }
+}
+
+/// Who writes into the directory meanwhile loses nothing, and nothing of ours stays.
+#[test]
+fn writers_in_a_renamed_directory_lose_nothing() {
+    let place = Place::new();
+    host(&place, "mkdir src; for i in $(seq 200); do echo old > src/f$i; done");
+    place.write(
+        "write.py",
+        r#"
+import os, threading, time
+end, last = time.time() + 2, 0
+def write():
+    global last
+    number = 0
+    while time.time() < end:
+        number += 1
+        try:
+            with open("src/state.tmp", "w") as file: file.write(str(number))
+            os.rename("src/state.tmp", "src/f150")
+            last = number
+        except OSError: pass
+thread = threading.Thread(target=write)
+thread.start()
+time.sleep(0.2)
+for n in range(3):
+    try: os.rename("src", "lib"); break
+    except OSError as error: print(error)
+thread.join()
+seen = [int(open(d + "/f150").read()) for d in ("src", "lib") if os.path.exists(d + "/f150")]
+assert last in seen, (last, seen)
+names = [name for d in ("src", "lib") if os.path.isdir(d) for name in os.listdir(d)]
+assert len(set(names) - {"state.tmp"}) == 200, len(names)
+assert not [name for name in os.listdir(".") if name.startswith(".ringfence")], os.listdir(".")
+"#,
+    );
+    let outcome = place.run("", "python3 write.py");
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+}
+
+/// What a rename leaves alone is nobody's conflict later.
+#[test]
+fn a_rename_that_cannot_be_copies_nothing() {
+    let place = Place::new();
+    host(
+        &place,
+        "mkdir -p src/d full/deep held/in; echo 1 > src/d/a; echo 1 > full/deep/x; echo k > held/in/own.key; echo 1 > held/z; chmod g+s full",
+    );
+    let policy = "[files]\ndeny = [\"**/*.key\"]\n";
+    let script = "python3 -c 'import os\nfor names in ((\"src\", \"full\"), (\"held\", \"lib\")):\n  try: os.rename(*names)\n  except OSError as e: print(e.strerror)'; echo more >> todo";
+    let outcome = place.run(policy, script);
+    assert_eq!(outcome.out.lines().count(), 2, "{outcome:?}");
+    host(&place, "echo person > src/d/new; echo person > full/deep/new; echo more >> held/z");
+    let applied = place.ringfence(&["apply"]);
+    assert_eq!(applied.status, 0, "{applied:?}");
+    assert_eq!(host(&place, "cat todo src/d/new full/deep/new"), "more\nperson\nperson\n");
+    // A bit that a task may not set does not keep its work from landing.
+    assert_eq!(place.run("", "python3 -c 'import os; os.rename(\"full\", \"whole\")'").status, 0);
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    assert_eq!(host(&place, "ls whole"), "deep\n");
+}
+
 /// The mount in it keeps its place, and so does everything else.
 #[test]
 fn what_is_protected_is_not_renamed_away() {

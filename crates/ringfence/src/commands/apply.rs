@@ -16,7 +16,8 @@ pub(crate) struct Arguments {
     /// The run, by the beginning of its id; without it, the last one here
     run: Option<String>,
     /// Land this path, or everything of this kind, too, although it runs on the host or decides what does: hooks, config, editors,
-    /// agents, shell, ci, scripts, lockfiles, binaries, symlinks, secrets (`./hooks` is a path); what the policy protects stays held
+    /// agents, shell, ci, scripts, lockfiles, binaries, symlinks, unfinished, secrets (`./hooks` is a path); what the policy protects stays
+    /// held
     #[arg(long, value_name = "KIND|PATH")]
     accept: Vec<PathBuf>,
     /// Do not land this path, nor what is below it: it stays with the run
