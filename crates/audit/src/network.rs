@@ -18,7 +18,7 @@ const METADATA_NAMES: &[&str] =
 pub(crate) fn look(policy: &Policy, found: &mut Found) {
     let network = &policy.network;
     for rule in &network.allow {
-        destination(rule, found);
+        destination(policy, rule, found);
     }
     for rule in &network.unix {
         let path = &rule.value;
@@ -97,7 +97,7 @@ fn variables(policy: &Policy, found: &mut Found) {
     }
 }
 
-fn destination(rule: &Rule<Destination>, found: &mut Found) {
+fn destination(policy: &Policy, rule: &Rule<Destination>, found: &mut Found) {
     let (at, destination) = (Some(&rule.origin), &rule.value);
     let (endpoint, host) = (&destination.endpoint, &destination.endpoint.host);
     match host {
@@ -114,7 +114,10 @@ fn destination(rule: &Rule<Destination>, found: &mut Found) {
         let remedy = "remove it, or put a gate before it that asks who calls, and name that";
         found.add(&rules::EGRESS_ENGINE, at, format!("`{endpoint}` can be reached"), &port.why, remedy);
     }
-    if destination.http.is_none() && destination.protocol != Protocol::Http {
+    // Where a credential is put on requests, they are looked into.
+    let mut credentials = policy.credentials.values().filter(|rule| !rule.value.ssh());
+    let looked_into = credentials.any(|rule| rule.value.hosts.contains(endpoint));
+    if destination.http.is_none() && destination.protocol != Protocol::Http && !looked_into {
         let why = match destination.protocol {
             Protocol::Tls => {
                 "only the server's name in TLS is looked at; behind it, the server may lead elsewhere"

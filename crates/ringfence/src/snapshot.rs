@@ -62,9 +62,9 @@ pub(crate) fn take(policy: &Policy, plan: &Plan, invoker: &Invoker, run: &Path) 
     write(&place, &Times { started, ended: None, root })?;
     let cost = before.saturating_sub(free(&place)).min(done.bytes);
     terminal::error(&format!(
-        "{} {} entries are kept for `ringfence undo {}`: {} MiB in files, {} MiB of the disk, {} ms",
+        "{} {} kept for `ringfence undo {}`: {} MiB in files, {} MiB of the disk, {} ms",
         terminal::label("snapshot:"),
-        done.entries,
+        if done.entries == 1 { "1 entry is".to_owned() } else { format!("{} entries are", done.entries) },
         run.file_name().unwrap_or_default().display(),
         done.bytes >> 20,
         cost >> 20,

@@ -8,6 +8,8 @@ use dlmalloc::{Allocator, Dlmalloc};
 
 /// What a start of a sandbox needs: asked of the kernel at once and with its pages, instead of by a hundred faults.
 const AT_FIRST: usize = 512 * 1024;
+/// More at once may be room that is never used: its pages come when they are touched.
+const SURE: usize = 1024 * 1024;
 
 /// dlmalloc behind a lock.
 #[expect(missing_debug_implementations, reason = "its inner state has none")]
@@ -70,11 +72,8 @@ struct Pages {
 // SAFETY: what is returned is mapped, of the size that is said, and nobody else's.
 unsafe impl Allocator for Pages {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
-        let (size, populate) = if self.some.swap(true, Ordering::Relaxed) {
-            (size, 0)
-        } else {
-            (size.max(AT_FIRST), libc::MAP_POPULATE)
-        };
+        let size = if self.some.swap(true, Ordering::Relaxed) { size } else { size.max(AT_FIRST) };
+        let populate = if size <= SURE { libc::MAP_POPULATE } else { 0 };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | populate;
         // SAFETY: a new mapping at a place that the kernel chooses; nothing else is touched.
         let start = unsafe {

@@ -47,7 +47,7 @@ fn all_of_it_is_put_back_and_that_is_undone_too() {
     let place = filled();
     let before = tree(&place);
     let outcome = worked(&place);
-    assert!(outcome.err.contains("snapshot: ") && outcome.err.contains("entries are kept"), "{outcome:?}");
+    assert!(outcome.err.contains("snapshot: ") && outcome.err.contains("kept for `ringfence undo"), "{outcome:?}");
     let after = tree(&place);
     assert!(before != after && place.read("d/three").as_deref() == Some("4\n"));
     let undone = place.ringfence(&["undo"]);

@@ -28,8 +28,11 @@ Exit status: 0; 1 if `run` would refuse the policy on this host, or something of
 125 if the policy is invalid.")]
 pub(crate) struct Arguments {
     /// The policy file; without it, the one that `run` would take
-    #[arg(conflicts_with = "preset")]
+    #[arg(conflicts_with_all = ["preset", "policy"])]
     file: Option<PathBuf>,
+    /// The same, as the other verbs take it
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    policy: Option<PathBuf>,
     /// A shipped policy instead
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
@@ -116,7 +119,8 @@ fn chosen_source(arguments: &Arguments, invoker: &Invoker) -> (Source, String) {
     if let Some(preset) = &arguments.preset {
         return (Source::Preset(preset.clone()), format!("preset {preset}"));
     }
-    match arguments.file.clone().or_else(|| source::find(invoker)) {
+    let given = arguments.file.as_ref().or(arguments.policy.as_ref()).cloned();
+    match given.or_else(|| source::find(invoker)) {
         Some(path) => (Source::File(path.clone()), terminal::escape(&path)),
         None => {
             let shown = "preset default (there is no ringfence.toml here or above)";
