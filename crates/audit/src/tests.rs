@@ -88,7 +88,7 @@ fn egress_is_ranked() {
     tells("egress-unscanned", Level::Note, "[network]\nallow = [\"a.example.org\"]", &fine);
     let inspected = allow("{ host = \"a.example.org\", methods = [\"GET\"] }");
     tells("egress-not-inspected", Level::Note, &fine, &inspected);
-    let credential = "[credentials.token]\nsource.env = \"TOKEN\"\nhosts = [\"a.example.org\"]\n";
+    let credential = "[credentials.token]\nsource.env = \"TOKEN\"\nhosts = [\"api.example.org\"]\n";
     tells("egress-not-inspected", Level::Note, &fine, &format!("{credential}{fine}"));
 }
 
