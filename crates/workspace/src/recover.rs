@@ -90,6 +90,11 @@ fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
     if only_left(&left) {
         if landed {
             journal.stands(&sites.standing(&story.operations)).map_err(failed("write the journal"))?;
+            if crate::undo::is_reverted(journal_dir) {
+                let mut traces = Restored::load(journal_dir);
+                traces.remember_finished(&story, &sites.hosts);
+                let _ = traces.save(journal_dir);
+            }
         }
         journal.done(landed).map_err(failed("write the journal"))?;
     }

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::beneath::Tree;
+use crate::beneath::{Tree, names};
 use crate::change::{Change, FileType};
+use crate::journal::Story;
 use crate::layer::Identity;
 use crate::name;
-use crate::operation::Operation;
+use crate::operation::{Action, Operation};
 use crate::pieces::Chosen;
 
 const FILE: &str = "restored.json";
@@ -76,15 +77,44 @@ impl Restored {
         known.is_some_and(|known| Identity { device: found.device, ..*known } == *found)
     }
 
-    /// Looks at everything that the steps of an undo touched, as it stands now.
+    /// How this was put back.
+    pub(crate) fn found(&self, layer: usize, path: &Path) -> Option<&Identity> {
+        self.0.get(&(layer, path.to_owned()))
+    }
+
+    /// Looks at everything that the steps of an undo touched, as it stands now, and at what is in directories that it put back.
     pub(crate) fn remember_undone(&mut self, operations: &[Operation], hosts: &[Tree]) {
         for operation in operations {
             let Some(host) = hosts.get(operation.layer) else { continue };
-            let above = operation.path.ancestors().filter(|path| !path.as_os_str().is_empty());
+            let above = operation.path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
             for path in above {
                 if let Ok(Some(found)) = host.look(path) {
                     self.0.insert((operation.layer, path.to_owned()), found);
                 }
+            }
+            let mut queue = vec![operation.path.clone()];
+            while let Some(path) = queue.pop() {
+                let Ok(Some(found)) = host.look(&path) else { continue };
+                if operation.action == Action::Create
+                    && FileType::of(found.mode) == FileType::Directory
+                    && let Ok(inside) = host.directory(&path).and_then(|directory| names(&directory))
+                {
+                    queue.extend(inside.into_iter().map(|name| path.join(name)));
+                }
+                self.0.insert((operation.layer, path), found);
+            }
+        }
+    }
+
+    /// The same of an undo that was finished later: files alone, and as far as they are what it put there.
+    pub(crate) fn remember_finished(&mut self, story: &Story, hosts: &[Tree]) {
+        for operation in &story.operations {
+            let built = story.staged.get(&operation.number);
+            if let Some(Ok(Some(found))) = hosts.get(operation.layer).map(|host| host.look(&operation.path))
+                && FileType::of(found.mode) != FileType::Directory
+                && built.is_some_and(|built| built.same_content(&found))
+            {
+                self.0.insert((operation.layer, operation.path.clone()), found);
             }
         }
     }

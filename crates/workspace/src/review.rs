@@ -47,6 +47,11 @@ impl Review {
         }
     }
 
+    /// Neither these paths nor what is below them.
+    pub fn without(&mut self, paths: &[PathBuf]) {
+        self.changes.retain(|change| !paths.iter().any(|path| change.path.starts_with(path)));
+    }
+
     /// All of them.
     pub fn changes(&self) -> &[Change] {
         &self.changes

@@ -13,6 +13,7 @@ use crate::apply::{Progress, Source, carry_out, token};
 use crate::assess::interrupted;
 use crate::attributes;
 use crate::beneath::{Tree, by_descriptor, look_at, names};
+use crate::beside::Beside;
 use crate::change::FileType;
 use crate::index;
 use crate::journal::{Journal, Story, UNDO};
@@ -30,10 +31,15 @@ pub fn reverted(journal_dir: &Path) -> PathBuf {
     journal_dir.join(REVERTED)
 }
 
+/// Whether this is the journal of an undo.
+pub(crate) fn is_reverted(journal_dir: &Path) -> bool {
+    journal_dir.file_name() == Some(OsStr::new(REVERTED))
+}
+
 /// Where this is the journal of an undo that stands: what it put back has its place again, and a second name of it would only show
 /// changes made there.
 pub(crate) fn forget(reverted: &Path) {
-    if reverted.file_name() == Some(OsStr::new(REVERTED))
+    if is_reverted(reverted)
         && let Some(kept) = reverted.parent().map(|apply| apply.join(UNDO)).filter(|kept| kept.exists())
         && landed(reverted)
     {
@@ -63,6 +69,15 @@ pub struct Undo {
 /// # Errors
 /// [`Refused`]: it did not land, something of it was changed on the host since, or a system call failed.
 pub fn plan_undo(journal_dir: &Path, later: &[PathBuf]) -> Result<Undo, Refused> {
+    plan_undo_beside(journal_dir, later, &[])
+}
+
+/// The same beside other runs: `others` are the journals of their applies that came after this one, in the order of time. What those
+/// replaced and put back is no conflict.
+///
+/// # Errors
+/// Those of [`plan_undo`].
+pub fn plan_undo_beside(journal_dir: &Path, later: &[PathBuf], others: &[PathBuf]) -> Result<Undo, Refused> {
     let at = |reason| Refused::one("", journal_dir, reason);
     let failed = |doing: &'static str| move |errno| at(Reason::failed(doing)(errno));
     let (_, mut story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
@@ -80,7 +95,8 @@ pub fn plan_undo(journal_dir: &Path, later: &[PathBuf]) -> Result<Undo, Refused>
     let kept = Tree::own(&journal_dir.join(UNDO)).map_err(failed("open what was kept"))?;
     // One that was taken back left its traces too.
     let traces: Vec<_> = later.iter().cloned().chain([reverted(journal_dir)]).collect();
-    let mut operations = reverse(&story, &sites, &kept, &Restored::load_all(&traces))?;
+    let known = Known { restored: Restored::load_all(&traces), beside: Beside::load(others, &story) };
+    let mut operations = reverse(&story, &sites, &kept, &known)?;
     let numbers = operations.iter().enumerate().map(|(now, operation)| (now, operation.number)).collect();
     numbered(&mut operations);
     Ok(Undo { journal_dir: journal_dir.to_owned(), sites, token, kept, operations, numbers })
@@ -121,17 +137,25 @@ impl Undo {
     }
 }
 
+/// What changed on the host by our own doing.
+struct Known {
+    restored: Restored,
+    beside: Beside,
+}
+
+impl Known {
+    fn touched(&self, operation: &Operation, path: &Path, stood: &Identity, there: &Identity) -> bool {
+        self.restored.knows(operation.layer, path, there)
+            || self.beside.leads(operation.layer, path, stood, there)
+    }
+}
+
 /// The steps back in their order, each still with its number then.
-fn reverse(
-    story: &Story,
-    sites: &Sites,
-    kept: &Tree,
-    restored: &Restored,
-) -> Result<Vec<Operation>, Refused> {
+fn reverse(story: &Story, sites: &Sites, kept: &Tree, known: &Known) -> Result<Vec<Operation>, Refused> {
     let (mut operations, mut refusals) = (Vec::new(), Vec::new());
     for operation in &story.operations {
         let Some((host, place)) = sites.site(operation) else { continue };
-        match back(story, operation, host, kept, restored) {
+        match back(story, operation, host, kept, known) {
             Ok(operation) => operations.push(operation),
             Err(reason) => refusals.push(Refusal::new(&place.name, &operation.path, reason)),
         }
@@ -148,7 +172,7 @@ fn back(
     operation: &Operation,
     host: &Tree,
     kept: &Tree,
-    restored: &Restored,
+    known: &Known,
 ) -> Result<Operation, Reason> {
     let look = Reason::failed("look at what landed");
     let parent = host.parent(&operation.path).map_err(|_| Reason::DirectoryReplaced)?;
@@ -180,7 +204,7 @@ fn back(
                 && there.mode & 0o7777 == operation.mode
                 && operation.settings.iter().all(same)
         }
-        (_, Some(there)) => untouched(story, operation, host, there, restored),
+        (_, Some(there)) => untouched(story, operation, host, there, known),
     };
     if !as_it_landed {
         return Err(Reason::ChangedSinceApply);
@@ -198,13 +222,7 @@ fn back(
 }
 
 /// Is this what landed? In a directory that landed, nothing may be newer than it.
-fn untouched(
-    story: &Story,
-    operation: &Operation,
-    host: &Tree,
-    there: &Identity,
-    restored: &Restored,
-) -> bool {
+fn untouched(story: &Story, operation: &Operation, host: &Tree, there: &Identity, known: &Known) -> bool {
     let number = operation.number;
     // Git only looked.
     if let (Some(meaning), Some(stood)) = (story.meanings.get(&number), story.stands.get(&number))
@@ -216,16 +234,16 @@ fn untouched(
     }
     if FileType::of(there.mode) != FileType::Directory {
         return match (story.stands.get(&number), story.staged.get(&number)) {
-            (Some(stood), _) => stood == there || restored.knows(operation.layer, &operation.path, there),
+            (Some(stood), _) => stood == there || known.touched(operation, &operation.path, stood, there),
             (None, Some(built)) => built.same_content(there),
             (None, None) => false,
         };
     }
     let Some(built) = story.stands.get(&number).or(story.staged.get(&number)) else { return false };
-    built.same_content(there) && inside(host, operation, built.changed, restored).unwrap_or(false)
+    built.same_content(there) && inside(host, operation, built.changed, known).unwrap_or(false)
 }
 
-fn inside(host: &Tree, operation: &Operation, moment: Timestamp, restored: &Restored) -> Result<bool, Errno> {
+fn inside(host: &Tree, operation: &Operation, moment: Timestamp, known: &Known) -> Result<bool, Errno> {
     let mut queue = vec![operation.path.clone()];
     while let Some(path) = queue.pop() {
         let directory = match host.directory(&path) {
@@ -236,7 +254,10 @@ fn inside(host: &Tree, operation: &Operation, moment: Timestamp, restored: &Rest
         for name in names(&directory)? {
             let path = path.join(&name);
             let Some(found) = look_at(&directory, &name)? else { continue };
-            if found.changed > moment && !restored.knows(operation.layer, &path, &found) {
+            if found.changed > moment
+                && !known.restored.knows(operation.layer, &path, &found)
+                && !known.beside.leads_from(operation.layer, &path, moment, &found)
+            {
                 return Ok(false);
             }
             if FileType::of(found.mode) == FileType::Directory {

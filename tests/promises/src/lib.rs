@@ -150,6 +150,14 @@ impl Place {
         logs.flat_map(events).collect()
     }
 
+    /// The run that began last.
+    #[must_use]
+    pub fn last_run(&self) -> String {
+        let runs = fs::read_dir(self.state.join("runs")).into_iter().flatten().flatten();
+        let names = runs.map(|run| run.file_name().to_string_lossy().into_owned());
+        names.max().unwrap_or_default()
+    }
+
     /// What the events of this kind say.
     #[must_use]
     pub fn told(&self, kind: &str) -> Vec<Value> {

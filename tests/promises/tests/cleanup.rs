@@ -39,8 +39,9 @@ fn what_was_undone_is_listed_as_that() {
     assert_eq!((place.ringfence(&["undo"]).status, state()), (0, "undone".into()));
     assert_eq!(place.run("[workspace]\nmode = \"direct\"\nsnapshot = true\n", "echo direct > a").status, 0);
     assert_eq!(state(), "landed");
+    let run = place.last_run();
     for (expected, text) in [("undone", "before\n"), ("landed", "direct\n")] {
-        let undone = place.ringfence(&["undo"]);
+        let undone = place.ringfence(&["undo", &run]);
         assert_eq!((undone.status, state(), place.read("a").as_deref()), (0, expected.into(), Some(text)));
     }
 }

@@ -68,6 +68,7 @@ mod ssh;
 mod switches;
 mod syscalls;
 mod terminal;
+mod undone;
 mod void;
 mod watch_writes;
 

@@ -1,6 +1,6 @@
 //! `ringfence apply`: lets the changes of a run land, all or nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_record::{Change, Event, Status};
@@ -47,16 +47,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let event = Event::ApplyRefuse { workspace: workspace.clone(), changes: reasons(refused) };
         log.append(&event).context("the run's log")
     };
-    let mut options = options(arguments, run.journals());
+    let mut options = options(arguments, &run, &invoker.cwd)?;
     if let Some(branch) = &arguments.branch {
         return onto_branch(&mut run, &mut log, branch, arguments.json);
     }
     if arguments.interactive || arguments.merge {
-        let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+        let mut review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+        known(arguments, &options, review.changes())?;
+        review.without(&options.left);
         if arguments.interactive {
             super::pick::pick(&review, &mut options)?;
         } else {
-            options.chosen = merged(&review, &run)?;
+            options.chosen = merged(&review, &run, &arguments.leave)?;
         }
     }
     let plan = match ringfence_workspace::plan_apply_with(&run.layers, &options) {
@@ -70,8 +72,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if plan.changes().is_empty() {
         return nothing(&run, arguments.json);
     }
+    if !arguments.interactive {
+        known(arguments, &options, plan.changes())?;
+    }
     // On disk before the first file lands.
     let held = plan.changes().iter().filter(|change| change.held.is_some()).count() as u64;
+    if held == plan.changes().len() as u64 {
+        return all_held(&run, plan.changes(), arguments.json);
+    }
     let event = Event::WorkspaceApply {
         workspace: workspace.clone(),
         landed: plan.changes().len() as u64 - held,
@@ -106,12 +114,29 @@ fn nothing(run: &Waiting, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn merged(review: &Review, run: &Waiting) -> Result<Vec<Chosen>, Failure> {
+/// Nothing lands, and so there is nothing to undo.
+fn all_held(run: &Waiting, changes: &[ringfence_workspace::Change], json: bool) -> Result<u8, Failure> {
+    if json {
+        let held = ringfence_workspace::render_json(changes);
+        super::print_json(
+            &serde_json::json!({ "run": run.record.id, "landed": [], "held": held, "undo": null }),
+        )?;
+        return Ok(0);
+    }
+    terminal::print("nothing landed: all of it is held back or left out");
+    tell_held(changes, &run.record.id);
+    Ok(0)
+}
+
+fn merged(review: &Review, run: &Waiting, left: &[PathBuf]) -> Result<Vec<Chosen>, Failure> {
     review.merge(&|path| git::known(&run.record.workspace, path)).map_err(|(path, why)| {
         let path = ringfence_workspace::escape(&path);
         Failure::new(format!("{path} cannot be merged: {why}")).with_status(Failure::REFUSED).hint(format!(
-            "to land the rest: `ringfence apply {} --leave {}`",
+            "to land the rest: `ringfence apply {} --merge{} --leave {}`",
             run.record.id,
+            left.iter()
+                .map(|path| format!(" --leave {}", terminal::word(&path.display().to_string())))
+                .collect::<String>(),
             terminal::word(&path)
         ))
     })
@@ -156,15 +181,29 @@ fn onto_branch(
     Ok(0)
 }
 
-fn options(arguments: &Arguments, journals: Vec<PathBuf>) -> Options {
-    let mut options = Options { left: arguments.leave.clone(), journals, ..Options::default() };
+fn options(arguments: &Arguments, run: &Waiting, cwd: &Path) -> Result<Options, Failure> {
+    let path = |given: &PathBuf| super::paths::of_workspace(given, &run.record.workspace, cwd);
+    let left = arguments.leave.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+    let mut options = Options { left, journals: run.journals(), ..Options::default() };
     for accepted in &arguments.accept {
         match accepted.to_str().and_then(Danger::named) {
             Some(kind) => options.kinds.push(kind),
-            None => options.named.push(accepted.strip_prefix(".").unwrap_or(accepted).to_owned()),
+            None => options.named.push(path(accepted)?),
         }
     }
-    options
+    Ok(options)
+}
+
+/// Each path that was named is one that changed.
+fn known(
+    arguments: &Arguments,
+    options: &Options,
+    changes: &[ringfence_workspace::Change],
+) -> Result<(), Failure> {
+    let of_kinds = |given: &&PathBuf| given.to_str().and_then(Danger::named).is_none();
+    let accepted = arguments.accept.iter().filter(of_kinds).zip(&options.named);
+    let mut all = arguments.leave.iter().zip(&options.left).chain(accepted);
+    all.try_for_each(|(given, path)| super::paths::expect(path, given, changes))
 }
 
 fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failure> {
@@ -195,26 +234,27 @@ fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failur
         terminal::print(&format!("{path} landed in part: the rest stays with the run"));
     }
     if !applied.held.is_empty() {
-        terminal::print(&format!("{} held back:", changes(applied.held.len())));
-        terminal::print(&ringfence_workspace::render_held(&applied.held));
-        let id = &run.record.id;
-        let accepted = |change: &&ringfence_workspace::Change| {
-            matches!(change.held, Some(ringfence_workspace::HoldReason::RunsOnHost { .. }))
-        };
-        if let Some(change) = applied.held.iter().find(accepted) {
+        tell_held(&applied.held, &run.record.id);
+    }
+    Ok(0)
+}
+
+fn tell_held(held: &[ringfence_workspace::Change], id: &str) {
+    terminal::print(&format!("{} held back:", changes(held.len())));
+    terminal::print(&ringfence_workspace::render_held(held));
+    let kind = |change: &ringfence_workspace::Change| match &change.held {
+        Some(ringfence_workspace::HoldReason::RunsOnHost { kind, .. }) => Some(kind.name()),
+        _ => None,
+    };
+    match held.iter().find_map(|change| Some((change, kind(change)?))) {
+        Some((change, kind)) => {
             let path = terminal::word(&ringfence_workspace::escape(&change.path));
-            let kind = match &change.held {
-                Some(ringfence_workspace::HoldReason::RunsOnHost { kind, .. }) => kind.name(),
-                _ => "KIND",
-            };
             terminal::print(&format!(
                 "to land one after a look: `ringfence apply {id} --accept {path}`, or all of its kind: `--accept {kind}`; to drop the rest: `ringfence discard {id}`"
             ));
-        } else {
-            terminal::print(&format!("to drop them: `ringfence discard {id}`"));
         }
+        None => terminal::print(&format!("to drop them: `ringfence discard {id}`")),
     }
-    Ok(0)
 }
 
 fn changes(number: usize) -> String {

@@ -68,7 +68,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) -> Result<u8, Failure> {
-    review.only(&arguments.paths);
+    let cwd = std::env::current_dir().context("the current directory")?;
+    let path = |given: &PathBuf| super::paths::of_workspace(given, &of.1.workspace, &cwd);
+    review.only(&arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?);
     if review.changes().is_empty() && !arguments.json {
         let note = terminal::label("note:");
         terminal::error(&match arguments.paths.is_empty() {

@@ -14,6 +14,7 @@ pub(crate) mod grant;
 pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod man;
+mod paths;
 pub(crate) mod pick;
 pub(crate) mod plan;
 pub(crate) mod presets;

@@ -111,6 +111,8 @@ impl Asker<'_> {
             }
             None => self.ask("Land this change")?,
         };
+        // There is nothing but the whole.
+        let answer = if answer == Answer::All { Answer::Yes } else { answer };
         if answer == Answer::Yes && change.held.is_some() {
             options.named.push(change.path.clone());
         }

@@ -1,9 +1,10 @@
 //! `ringfence undo`: puts back what an apply replaced, all or nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfence_record::{Event, RunRecord, Status, Writer};
+use ringfence_plan::Invoker;
+use ringfence_record::{Event, RunRecord, State, Status, Writer};
 use ringfence_workspace::{Reason, Refused, escape};
 
 use crate::commands::waiting::{self, Landed};
@@ -41,7 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let status = if broken { Failure::OURS } else { Failure::REFUSED };
         Err(Failure::new(refused.to_string().trim_end()).with_status(status))
     };
-    let undo = match ringfence_workspace::plan_undo(&journal, &later) {
+    let others = others(&invoker, &record)?;
+    let undo = match ringfence_workspace::plan_undo_beside(&journal, &later, &others) {
         Ok(undo) => undo,
         Err(refused) => return refuse(&refused, &mut log, &mut record),
     };
@@ -81,6 +83,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         kept.display()
     ));
     Ok(0)
+}
+
+/// Journals of applies of other runs to the same workspace, the first one first.
+fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
+    let state = State::open(&invoker.state).context("the state directory")?;
+    let mut journals = Vec::new();
+    for (directory, record) in state.runs().context("the state directory")? {
+        if record.is_ok_and(|record| record.workspace == of.workspace && record.id != of.id) {
+            journals.extend(directory.journals().take_while(|journal| ringfence_workspace::landed(journal)));
+        }
+    }
+    let time = |journal: &PathBuf| {
+        std::fs::metadata(ringfence_workspace::reverted(journal)).and_then(|found| found.modified()).ok()
+    };
+    journals.sort_by_cached_key(time);
+    Ok(journals)
 }
 
 /// What was there before a task worked on the host's own files: an apply of what it was, which is undone as any other.

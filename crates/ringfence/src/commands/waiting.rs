@@ -98,7 +98,10 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     let mut runs = state.runs().context("the state directory")?;
     while let Some((directory, record)) = runs.pop() {
         let Ok(record) = record else { continue };
-        if invoker.cwd.starts_with(&record.workspace)
+        // What worked on the host's own files and was undone is brought back by its name alone: this goes one further back.
+        let back = record.status == Status::Undone && layers(&record)?.is_empty();
+        if !back
+            && invoker.cwd.starts_with(&record.workspace)
             && let Some(found) = with_snapshot(directory, record)?
         {
             return Ok(found);

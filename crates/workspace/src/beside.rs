@@ -1,0 +1,58 @@
+//! What other runs replaced on the host and put back: it has another change time now, and is nobody's work all the same.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::journal::{Journal, Story};
+use crate::layer::{Identity, Timestamp};
+use crate::recover::landed;
+use crate::restored::Restored;
+use crate::undo::reverted;
+
+/// By layer and path, what stood before an apply and what its undo made of it, in the order of time.
+#[derive(Debug, Default)]
+pub(crate) struct Beside(BTreeMap<(usize, PathBuf), Vec<(Identity, Identity)>>);
+
+impl Beside {
+    /// Of applies of other runs to the same directories, by their journals, the first one first.
+    pub(crate) fn load(journals: &[PathBuf], story: &Story) -> Self {
+        let mut all = Self::default();
+        for journal in journals.iter().filter(|journal| landed(journal) && landed(&reverted(journal))) {
+            let Ok((_, other)) = Journal::open(journal) else { continue };
+            let restored = Restored::load(&reverted(journal));
+            for operation in &other.operations {
+                let host = other.layers.get(operation.layer).map(|place| &place.host);
+                let layer = story.layers.iter().position(|place| Some(&place.host) == host);
+                if let (Some(layer), Some(old)) = (layer, operation.old)
+                    && let Some(now) = restored.found(operation.layer, &operation.path)
+                {
+                    all.0.entry((layer, operation.path.clone())).or_default().push((old, *now));
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether what is found is what stood, replaced and put back any number of times.
+    pub(crate) fn leads(&self, layer: usize, path: &Path, stood: &Identity, found: &Identity) -> bool {
+        self.last(layer, path, |old| same(old, stood)).is_some_and(|now| same(now, found))
+    }
+
+    /// Whether what is found is what was not changed since that moment, likewise.
+    pub(crate) fn leads_from(&self, layer: usize, path: &Path, moment: Timestamp, found: &Identity) -> bool {
+        self.last(layer, path, |old| old.changed <= moment).is_some_and(|now| same(now, found))
+    }
+
+    fn last(&self, layer: usize, path: &Path, begins: impl Fn(&Identity) -> bool) -> Option<&Identity> {
+        let steps = self.0.get(&(layer, path.to_owned()))?;
+        steps.iter().fold(None, |reached, (old, now)| {
+            let goes_on = reached.map_or_else(|| begins(old), |reached| same(old, reached));
+            if goes_on { Some(now) } else { reached }
+        })
+    }
+}
+
+/// The device may have another number by now.
+fn same(one: &Identity, other: &Identity) -> bool {
+    Identity { device: other.device, ..*one } == *other
+}

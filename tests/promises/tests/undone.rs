@@ -1,0 +1,103 @@
+//! One undo after another, and what can be applied again after them.
+
+use ringfence_promises::Place;
+
+use crate::landing::host;
+
+fn land(place: &Place, script: &str) {
+    let outcome = place.run("", script);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let applied = place.ringfence(&["apply"]);
+    assert_eq!(applied.status, 0, "{applied:?}");
+}
+
+fn undo(place: &Place) {
+    let undone = place.ringfence(&["undo"]);
+    assert_eq!(undone.status, 0, "{undone:?}");
+}
+
+#[test]
+fn two_runs_that_changed_one_file_are_undone_one_after_the_other() {
+    let place = Place::new();
+    host(&place, "echo 1 > f; mkdir d; echo 1 > d/g");
+    land(&place, "echo 2 > f; echo 2 > d/g; mkdir new; echo 2 > new/n");
+    land(&place, "echo 3 > f; echo 3 > d/g; echo 3 > new/n");
+    land(&place, "echo 4 > f");
+    undo(&place);
+    assert_eq!(host(&place, "cat f"), "3\n");
+    undo(&place);
+    assert_eq!(host(&place, "cat f d/g new/n"), "2\n2\n2\n");
+    undo(&place);
+    assert_eq!(host(&place, "cat f d/g; ls"), "1\n1\nd\nf\n");
+    assert!(place.ringfence(&["undo"]).err.contains("no apply in this directory can be undone"));
+}
+
+/// What somebody wrote between two runs was put back by the undo of the second, and is no work of the first.
+#[test]
+fn what_a_person_wrote_between_two_runs_stays() {
+    let place = Place::new();
+    host(&place, "echo 1 > f");
+    land(&place, "echo 2 > f");
+    host(&place, "echo person > f");
+    land(&place, "echo 3 > f");
+    undo(&place);
+    assert_eq!(host(&place, "cat f"), "person\n");
+    let refused = place.ringfence(&["undo"]);
+    assert!(refused.status == 126 && refused.err.contains("f: changed on the host"), "{refused:?}");
+    assert_eq!(host(&place, "cat f"), "person\n");
+}
+
+#[test]
+fn what_was_undone_can_be_applied_again() {
+    let place = Place::new();
+    host(&place, "mkdir -p src/sub; echo 1 > src/a; echo 2 > src/sub/b");
+    assert_eq!(place.run("", "mv src lib; echo m > m").status, 0);
+    let some = place.ringfence(&["apply", "--leave", "m"]);
+    assert_eq!(some.status, 0, "{some:?}");
+    undo(&place);
+    let all = place.ringfence(&["apply"]);
+    assert_eq!(all.status, 0, "{all:?}");
+    assert_eq!(host(&place, "find . -type f | sort"), "./lib/a\n./lib/sub/b\n./m\n");
+}
+
+/// Without a name it goes one further back; by its name a run of the host's own files is brought back.
+#[test]
+fn undos_in_a_direct_workspace_go_back() {
+    let place = Place::new();
+    host(&place, "echo 1 > f; echo 1 > g");
+    let policy = "[workspace]\nmode = \"direct\"\nsnapshot = true\n";
+    assert_eq!(place.run(policy, "echo 2 > f").status, 0);
+    assert_eq!(place.run(policy, "echo 2 > g").status, 0);
+    undo(&place);
+    assert_eq!(host(&place, "cat f g"), "2\n1\n");
+    undo(&place);
+    assert_eq!(host(&place, "cat f g"), "1\n1\n");
+    assert_eq!(place.ringfence(&["undo"]).status, 125);
+    assert_eq!(host(&place, "cat f g"), "1\n1\n");
+}
+
+/// A path that means nothing is said: what was to be left would land.
+#[test]
+fn paths_are_named_from_where_one_stands() {
+    let place = Place::new();
+    host(&place, "echo 1 > a; echo 1 > b; mkdir sub; echo 1 > sub/b");
+    assert_eq!(place.run("", "echo 2 > a; echo 2 > b; echo 2 > sub/b").status, 0);
+    for words in
+        [["apply", "--leave", "bb"], ["apply", "--accept", "editors,agents"], ["apply", "--leave", "/etc/b"]]
+    {
+        let refused = place.ringfence(&words);
+        assert!(refused.status == 125 && refused.err.contains("hint:"), "{words:?} {refused:?}");
+    }
+    assert_eq!(host(&place, "cat a b sub/b"), "1\n1\n1\n");
+    let absolute = place.workspace.join("b").display().to_string();
+    let shown = place.ringfence(&["diff", "--name-only", "--", "./b", "sub"]);
+    assert_eq!(shown.out, "b\nsub/b\n", "{shown:?}");
+    let landed = place.ringfence(&["apply", "--leave", &absolute, "--leave", "./sub/../sub/b"]);
+    assert_eq!(landed.status, 0, "{landed:?}");
+    assert_eq!(host(&place, "cat a b sub/b"), "2\n1\n1\n");
+    // Nothing lands, and so there is nothing to undo but what did.
+    let nothing = place.ringfence(&["apply", "--leave", "b", "--leave", "sub"]);
+    assert!(nothing.status == 0 && nothing.out.contains("nothing landed"), "{nothing:?}");
+    undo(&place);
+    assert_eq!(host(&place, "cat a b sub/b"), "1\n1\n1\n");
+}
