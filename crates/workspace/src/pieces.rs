@@ -75,8 +75,12 @@ impl Review {
             let base = base(&change.path).ok_or_else(|| {
                 failed("no version is known from which both sides began (git has none)".into())
             })?;
-            let content = merge(&base, &pieces.both.old, &pieces.both.new)
-                .map_err(|places| failed(format!("both sides changed the same lines, in {places} places")))?;
+            let content = merge(&base, &pieces.both.old, &pieces.both.new).map_err(|places| {
+                failed(match places {
+                    1 => "both sides changed the same lines".to_owned(),
+                    _ => format!("both sides changed the same lines, in {places} places"),
+                })
+            })?;
             Ok(pieces.chosen(content, true))
         };
         self.changes.iter().filter(both_changed).map(one).collect()

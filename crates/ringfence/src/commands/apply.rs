@@ -257,7 +257,7 @@ fn tell_held(held: &[ringfence_workspace::Change], id: &str) {
     }
 }
 
-fn changes(number: usize) -> String {
+pub(crate) fn changes(number: usize) -> String {
     if number == 1 { "1 change".into() } else { format!("{number} changes") }
 }
 

@@ -151,13 +151,13 @@ fn list(run: &RunDir, points: &Points, json: bool) -> Result<u8, Failure> {
         all.push(Told { changes: Some(changes.len()), ..told(run, point) });
         let seconds = (Timestamp::now().milliseconds() - point.taken.milliseconds()) / 1000;
         text.push_str(&format!(
-            "{:>3}  {:<24} {:>3}:{:02}:{:02} ago  {} changes{}\n",
+            "{:>3}  {:<24} {:>3}:{:02}:{:02} ago  {}{}\n",
             point.number,
             point.name,
             seconds / 3600,
             seconds / 60 % 60,
             seconds % 60,
-            changes.len(),
+            super::apply::changes(changes.len()),
             if point.copied { ", taken while a command ran" } else { "" },
         ));
         let stat = ringfence_workspace::render_stat(&changes);
@@ -212,7 +212,12 @@ pub(crate) fn take(
             let (layers, done) = copied?;
             points::note(run, &mut record.clone(), note(true))?;
             (point.layers, point.copied) = (layers, true);
-            format!("a command runs, so {} entries were copied ({} KiB)", done.entries, done.bytes >> 10)
+            let entries = if done.entries == 1 {
+                "1 entry was".to_owned()
+            } else {
+                format!("{} entries were", done.entries)
+            };
+            format!("a command runs, so {entries} copied ({} KiB)", done.bytes >> 10)
         }
     };
     points.add(point.clone())?;

@@ -25,11 +25,17 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
     let state = State::open(&invoker.state).context("the state directory")?;
     let _ = crate::underway::recover(&state);
     let (directory, mut record) = match name {
-        Some(name) => state.find(name, None).map_err(|error| Failure::new(error.to_string()))?,
+        Some(name) => super::checkpoint::find(invoker, name)?,
         None => last(&state, invoker)?,
     };
     if record.running() {
-        return Err(Failure::new(format!("run {} goes on", record.id)).hint("wait for its end"));
+        let goes_on = Failure::new(format!("run {} goes on", record.id));
+        return Err(match &record.name {
+            Some(name) => goes_on.hint(format!(
+                "`ringfence checkpoint {name} POINT` takes a point, which `ringfence diff {name} --at POINT` shows; it lands after `ringfence stop {name}`"
+            )),
+            None => goes_on.hint("wait for its end"),
+        });
     }
     let mut layers = layers(&record)?;
     crate::copies::catch_up(&layers)?;
