@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Ids, Step, Tree};
 use ringfence_sys::{exec, network};
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::fs::{self, AtFlags, CWD, MemfdFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
@@ -65,8 +65,10 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     // Changing ids cleared the death signal and may have missed a death.
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Stage::Guard))?;
+    let turn = if orders.filter.renames && counts_links(&orders, &trees) { turn() } else { None };
     build_root(&orders, &mut trees, &inherited.root)?;
     let own = Own {
+        turn,
         led,
         way,
         watch_writes: orders.filter.watch_writes,
@@ -129,6 +131,24 @@ fn take_trees(
     orders.trees.iter().enumerate().map(&mut one).collect()
 }
 
+/// Whether directories of the layers have a link for each in them: where they have one whatever is in them (btrfs), nobody can tell
+/// which are of the host.
+fn counts_links(orders: &Orders<'_>, trees: &[Option<OwnedFd>]) -> bool {
+    orders.steps.iter().all(|step| {
+        let Step::Overlay { layer, .. } = step else { return true };
+        let layer = trees.get(*layer).and_then(Option::as_ref);
+        let upper = layer.and_then(|layer| fs::statat(layer, c"upper", AtFlags::SYMLINK_NOFOLLOW).ok());
+        upper.is_some_and(|upper| upper.st_nlink > 1)
+    })
+}
+
+/// One at a time, whatever they are asked by: a lock ends with its holder.
+fn turn() -> Option<OwnedFd> {
+    let make = |flags| fs::memfd_create(c"renames", MemfdFlags::CLOEXEC | flags).ok();
+    // The flag is of Linux 6.3, and may be asked for there (vm.memfd_noexec).
+    make(MemfdFlags::NOEXEC_SEAL).or_else(|| make(MemfdFlags::empty()))
+}
+
 /// Root's sandboxes leave kernel uid 0 and every group here; for others nothing changes.
 pub(crate) fn take_ids(ids: &Ids) -> Result<(), Errno> {
     if ids.mapped {
@@ -185,8 +205,10 @@ pub(crate) struct Own {
     pub(crate) way: Option<OwnedFd>,
     /// Whether writes to what may only be read are told of.
     pub(crate) watch_writes: bool,
-    /// Whether directories of a copy-on-write workspace are renamed.
+    /// Whether init is asked about renames, in a copy-on-write workspace.
     pub(crate) copies: bool,
+    /// Whoever makes directories anew for them locks it. `None`: where that cannot be done, all are left to the kernel.
+    pub(crate) turn: Option<OwnedFd>,
 }
 
 /// Without ids (before Linux 5.8) no socket is its own.

@@ -102,7 +102,9 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     let memory = std::mem::take(&mut own.memory);
     let mut kept = vec![&report, &children, &inbox.0, &inbox.1];
     let sockets = own.sockets.take();
-    kept.extend(memory.iter().chain(&own.way).chain(sockets.iter().flat_map(Sockets::descriptors)));
+    kept.extend(
+        memory.iter().chain(&own.way).chain(&own.turn).chain(sockets.iter().flat_map(Sockets::descriptors)),
+    );
     kept.extend(rules.found.iter().flat_map(Found::descriptors));
     keep_only(&kept);
     send(report.as_fd(), &Message::Ready);

@@ -14,8 +14,8 @@ use ringfence_sys::clone::Forked;
 use ringfence_sys::seccomp::{self, Notification};
 use ringfence_sys::{exec, fork};
 use rustix::fs::{
-    self, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, Timespec,
-    Timestamps, XattrFlags,
+    self, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags,
+    Timespec, Timestamps, XattrFlags,
 };
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -53,7 +53,7 @@ impl Renames {
         let flags = flags(&call);
         let [old, new] = syscalls::renames(call.number).copied().unwrap_or([(None, 0), (None, 1)]);
         let exchange = flags.contains(RenameFlags::EXCHANGE);
-        if refused(own, &call, old) || exchange && refused(own, &call, new) {
+        if own.turn.is_some() && (refused(own, &call, old) || exchange && refused(own, &call, new)) {
             self.waiting.push_back(call);
             self.next(listener, own);
         } else {
@@ -201,8 +201,10 @@ fn prepare(listener: &OwnedFd, own: &Own, call: &Notification) -> Option<Pid> {
         Ok(Forked::Parent(pid, _)) => Some(pid),
         Ok(Forked::Child) => {
             let waits = || seccomp::still_waits(listener.as_fd(), call.id);
-            for entry in anew(own, call).unwrap_or_default() {
-                if copied_up(&entry, DEEPEST, &waits).is_ok() {
+            let turn = own.turn.as_ref().map(|turn| fs::fcntl_lock(turn, FlockOperation::LockExclusive));
+            let entries = if turn == Some(Ok(())) { anew(own, call) } else { None };
+            for entry in entries.filter(|_| waits()).unwrap_or_default() {
+                if copied_up(&entry, DEEPEST, &waits).is_ok() && waits() {
                     let _ = renew(&entry, DEEPEST);
                 }
             }
@@ -337,16 +339,18 @@ fn renew(entry: &Entry, depth: usize) -> Result<(), Errno> {
     let name = CString::new(format!("{HALF}{:016x}", random()?)).map_err(|_| Errno::INVAL)?;
     fs::mkdirat(&entry.parent, &name, Mode::RWXU)?;
     let new = directory(&entry.parent, &name)?;
-    let replaced = move_all(&old, &new, depth)
+    let replaced = extended(&old, &new)
+        .and_then(|()| move_all(&old, &new, depth))
+        .and_then(|()| is_still(entry, &found))
         .and_then(|()| emptied(&entry.parent, &entry.name, &old, &new, depth))
-        .and_then(|()| attributes(&old, &new, &found))
+        .and_then(|()| fs::fchmod(&new, Mode::from_raw_mode(found.st_mode & MODE)))
         .and_then(|()| {
             fs::renameat_with(&entry.parent, &name, &entry.parent, &entry.name, RenameFlags::NOREPLACE)
         });
     if replaced.is_err() {
         // Whoever took the name meanwhile has it; what is here goes there.
         let at = fs::mkdirat(&entry.parent, &entry.name, Mode::from_raw_mode(found.st_mode & MODE));
-        let _ = at.and_then(|()| attributes(&new, &directory(&entry.parent, &entry.name)?, &found));
+        let _ = at.and_then(|()| extended(&new, &directory(&entry.parent, &entry.name)?));
         if let Ok(back) = directory(&entry.parent, &entry.name) {
             give_back(&new, &back);
             let _ = times(&back, &found);
@@ -420,16 +424,22 @@ fn names(directory: &OwnedFd) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-fn attributes(old: &OwnedFd, new: &OwnedFd, found: &fs::Stat) -> Result<(), Errno> {
+/// Nobody has put another directory in its place.
+fn is_still(entry: &Entry, found: &fs::Stat) -> Result<(), Errno> {
+    let now = fs::statat(&entry.parent, &entry.name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino) { Ok(()) } else { Err(Errno::STALE) }
+}
+
+/// Extended attributes; what a security module keeps there it sets itself.
+fn extended(old: &OwnedFd, new: &OwnedFd) -> Result<(), Errno> {
     let (mut list, mut value) = (vec![0; ATTRIBUTES], vec![0; ATTRIBUTES]);
     let length = fs::flistxattr(old, &mut list)?;
-    for name in
-        list.get(..length).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty())
-    {
+    let names = list.get(..length).unwrap_or_default().split(|byte| *byte == 0);
+    for name in names.filter(|name| !name.is_empty() && !name.starts_with(b"security.")) {
         let length = fs::fgetxattr(old, name, &mut value)?;
         fs::fsetxattr(new, name, value.get(..length).unwrap_or_default(), XattrFlags::empty())?;
     }
-    fs::fchmod(new, Mode::from_raw_mode(found.st_mode & MODE))
+    Ok(())
 }
 
 fn times(directory: &OwnedFd, found: &fs::Stat) -> Result<(), Errno> {

@@ -21,6 +21,7 @@ use crate::review::Review;
 use crate::rules::{Rules, spread};
 use crate::secrets::{self, Scan};
 use crate::text::Budget;
+use crate::unfinished;
 use crate::walk::walk;
 
 /// An apply that may begin: every change was judged and none stands in the way.
@@ -241,6 +242,7 @@ pub(crate) fn assess(
     restored: &Restored,
 ) -> Result<(Vec<Change>, Vec<Refusal>), Failure> {
     let mut found = walk(layer, index, upper, host, restored)?;
+    let halves = unfinished::places(&found.changes);
     outputs::keep(layer, &mut found.changes)?;
     let rules = Rules::new(layer).map_err(|_| Failure {
         doing: "compile the protected patterns of",
@@ -248,6 +250,7 @@ pub(crate) fn assess(
         errno: rustix::io::Errno::INVAL,
     })?;
     rules.mark(&mut found.changes, upper, host);
+    unfinished::hold(&mut found.changes, &halves);
     for change in &mut found.changes {
         change.refused = match change.held {
             Some(_) => None,

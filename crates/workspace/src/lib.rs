@@ -53,6 +53,7 @@ mod stack;
 mod stage;
 mod text;
 mod undo;
+mod unfinished;
 mod usage;
 mod walk;
 mod words;

@@ -42,6 +42,9 @@ pub enum Recovered {
 pub fn recover(journal_dir: &Path) -> Result<Recovered, Refused> {
     let recovered = recover_as(journal_dir, false)?;
     crate::undo::forget(journal_dir);
+    if matches!(recovered, Recovered::Finished) {
+        crate::undo::look_again(journal_dir);
+    }
     Ok(recovered)
 }
 
@@ -92,7 +95,7 @@ fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
             journal.stands(&sites.standing(&story.operations)).map_err(failed("write the journal"))?;
             if crate::undo::is_reverted(journal_dir) {
                 let mut traces = Restored::load(journal_dir);
-                traces.remember_finished(&story, &sites.hosts);
+                traces.remember_undone(&story, &sites.hosts, false);
                 let _ = traces.save(journal_dir);
             }
         }

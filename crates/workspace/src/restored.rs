@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::beneath::{Tree, names};
 use crate::change::{Change, FileType};
 use crate::journal::Story;
-use crate::layer::Identity;
+use crate::layer::{Identity, Timestamp};
 use crate::name;
 use crate::operation::{Action, Operation};
 use crate::pieces::Chosen;
@@ -82,39 +82,57 @@ impl Restored {
         self.0.get(&(layer, path.to_owned()))
     }
 
-    /// Looks at everything that the steps of an undo touched, as it stands now, and at what is in directories that it put back.
-    pub(crate) fn remember_undone(&mut self, operations: &[Operation], hosts: &[Tree]) {
-        for operation in operations {
+    /// Looks at what an undo put back, as it stands now: as far as it is what the undo had built. What somebody wrote there since is his.
+    /// `above`: the directories above it as well, whose change times tell of no more than that.
+    pub(crate) fn remember_undone(&mut self, story: &Story, hosts: &[Tree], above: bool) {
+        for operation in &story.operations {
             let Some(host) = hosts.get(operation.layer) else { continue };
-            let above = operation.path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
-            for path in above {
+            let parents =
+                operation.path.ancestors().skip(1).filter(|path| above && !path.as_os_str().is_empty());
+            for path in parents {
                 if let Ok(Some(found)) = host.look(path) {
                     self.0.insert((operation.layer, path.to_owned()), found);
                 }
             }
-            let mut queue = vec![operation.path.clone()];
-            while let Some(path) = queue.pop() {
-                let Ok(Some(found)) = host.look(&path) else { continue };
-                if operation.action == Action::Create
-                    && FileType::of(found.mode) == FileType::Directory
-                    && let Ok(inside) = host.directory(&path).and_then(|directory| names(&directory))
-                {
-                    queue.extend(inside.into_iter().map(|name| path.join(name)));
+            let Ok(Some(found)) = host.look(&operation.path) else { continue };
+            match story.staged.get(&operation.number) {
+                Some(built) if built.same_content(&found) => {
+                    self.remember_inside(operation, host, built.changed)
                 }
-                self.0.insert((operation.layer, path), found);
+                // Only attributes changed.
+                None if above && operation.action == Action::Mode => {}
+                _ => continue,
             }
+            self.0.insert((operation.layer, operation.path.clone()), found);
         }
     }
 
-    /// The same of an undo that was finished later: files alone, and as far as they are what it put there.
-    pub(crate) fn remember_finished(&mut self, story: &Story, hosts: &[Tree]) {
-        for operation in &story.operations {
-            let built = story.staged.get(&operation.number);
-            if let Some(Ok(Some(found))) = hosts.get(operation.layer).map(|host| host.look(&operation.path))
-                && FileType::of(found.mode) != FileType::Directory
-                && built.is_some_and(|built| built.same_content(&found))
-            {
-                self.0.insert((operation.layer, operation.path.clone()), found);
+    /// The same once second names of it are gone, which sets the change time: what has the same content still.
+    pub(crate) fn look_again(&mut self, hosts: &[Tree]) {
+        self.0.retain(|(layer, path), known| {
+            let found = hosts.get(*layer).and_then(|host| host.look(path).ok().flatten());
+            match found.filter(|found| known.same_content(found)) {
+                Some(found) => *known = found,
+                None => return false,
+            }
+            true
+        });
+    }
+
+    /// What a directory was built with: to move it leaves the change times in it alone.
+    fn remember_inside(&mut self, operation: &Operation, host: &Tree, built: Timestamp) {
+        let mut queue = vec![operation.path.clone()];
+        while let Some(path) = queue.pop() {
+            let Ok(inside) = host.directory(&path).and_then(|directory| names(&directory)) else { continue };
+            for path in inside.into_iter().map(|name| path.join(name)) {
+                let Ok(Some(found)) = host.look(&path) else { continue };
+                if found.changed > built {
+                    continue;
+                }
+                if FileType::of(found.mode) == FileType::Directory {
+                    queue.push(path.clone());
+                }
+                self.0.insert((operation.layer, path), found);
             }
         }
     }

@@ -23,13 +23,6 @@ struct Rule {
 /// Held: what an editor, a shell or an agent runs when its user merely opens or enters the directory. Flagged: what runs
 /// when he next builds, tests, commits or pushes; holding that back would hold back the work itself.
 const RULES: &[Rule] = &[
-    // The name is that of `HALF` in renames.rs of the boundary.
-    Rule {
-        patterns: &["**/.ringfence-renaming-*"],
-        hold: true,
-        kind: Danger::Unfinished,
-        why: "the run ended while a directory was renamed, and this is a part of it",
-    },
     Rule {
         patterns: &[
             "**/.vscode/{tasks,settings,launch,mcp}.json",

@@ -47,6 +47,20 @@ pub(crate) fn forget(reverted: &Path) {
     }
 }
 
+/// Where a recovery finished an undo: what it put back stands as it does now, with its second names gone.
+pub(crate) fn look_again(reverted: &Path) {
+    let look = || {
+        let (_, story) = Journal::open(reverted).ok()?;
+        let sites = Sites::open(&story.layers, &story.stage).ok()?;
+        let mut traces = Restored::load(reverted);
+        traces.look_again(&sites.hosts);
+        traces.save(reverted).ok()
+    };
+    if is_reverted(reverted) {
+        look();
+    }
+}
+
 /// Whether the apply whose journal is in this directory landed, was not undone, and what it replaced is still kept.
 pub fn undoable(journal_dir: &Path) -> bool {
     journal_dir.join(UNDO).exists() && landed(journal_dir) && !landed(&reverted(journal_dir))
@@ -126,12 +140,15 @@ impl Undo {
         let source = Source::Kept { kept: &self.kept, numbers: &self.numbers };
         let operations = self.operations.clone();
         let left = carry_out(&self.sites, operations, &source, &journal, self.token, watch)?;
+        // Without them the next apply is refused, which loses nothing.
+        let mut traces = Restored::default();
+        if let Ok((_, story)) = Journal::open(&journal) {
+            traces.remember_undone(&story, &self.sites.hosts, true);
+        }
         if left.is_empty() {
             forget(&journal);
         }
-        // Without them the next apply is refused, which loses nothing.
-        let mut traces = Restored::default();
-        traces.remember_undone(&self.operations, &self.sites.hosts);
+        traces.look_again(&self.sites.hosts);
         let _ = traces.save(&journal);
         Ok(left)
     }

@@ -128,6 +128,59 @@ fn a_rename_that_the_runs_end_interrupts_does_not_land() {
     }
 }
 
+/// Whatever became of what is in it: neither half lands, and the name of a half hides nothing that is held for another reason.
+#[test]
+fn a_half_of_a_directory_does_not_land_whatever_is_in_it() {
+    let place = Place::new();
+    host(
+        &place,
+        "mkdir -p src/empty other .claude/commands; head -c 5000 /dev/urandom > src/changed; echo 1 > src/same; echo 1 > other/gone",
+    );
+    let script = "H=.ringfence-renaming-0123456789abcdef; mkdir $H; mv src/changed src/same $H; rmdir src/empty; mkdir $H/empty; head -c 5000 /dev/urandom > $H/changed; \
+        rm other/gone; echo x > .claude/commands/$H.md; mkdir .claude/commands/$H; echo x > .claude/commands/$H/c.md; echo more > fine";
+    assert_eq!(place.run("", script).status, 0);
+    let applied = place.ringfence(&["apply"]);
+    assert_eq!(applied.status, 0, "{applied:?}");
+    let here =
+        host(&place, "ls -d src/* other/* fine; ls -A .claude/commands; ls -A | grep ringfence || true");
+    assert_eq!(here, "fine\nother/gone\nsrc/changed\nsrc/empty\nsrc/same\n", "{applied:?}");
+    let accepted = place.ringfence(&["apply", "--accept", "unfinished"]);
+    assert_eq!(accepted.status, 0, "{accepted:?}");
+    assert_eq!(host(&place, "ls -A .claude/commands; ls other"), "", "{accepted:?}");
+}
+
+/// Two commands of one sandbox that rename one directory: one of them finds none.
+#[test]
+fn of_two_renames_of_one_directory_one_fails() {
+    let place = Place::new();
+    host(&place, "for d in $(seq 8); do mkdir s$d; for i in $(seq 40); do echo $i > s$d/f$i; done; done");
+    let rename = |to: &str| {
+        format!(
+            "import os\nfor n in range(1, 9):\n  try: os.rename(f's{{n}}', f'{to}{{n}}')\n  except OSError: pass"
+        )
+    };
+    place.write("x.py", &rename("x"));
+    place.write("y.py", &rename("y"));
+    assert_eq!(place.ringfence(&["start", "two", "--preset", "default"]).status, 0);
+    let both: Vec<_> = ["x.py", "y.py"]
+        .map(|name| place.command(&["exec", "two", "--", "python3", name]).spawn().unwrap())
+        .into();
+    for mut one in both {
+        assert!(one.wait().unwrap().success());
+    }
+    let seen = place.ringfence(&[
+        "exec",
+        "two",
+        "--",
+        "sh",
+        "-c",
+        "for d in x* y* s*; do test -d $d && ls $d | wc -l; done; true",
+    ]);
+    assert_eq!(place.ringfence(&["stop", "two"]).status, 0);
+    let counts: Vec<&str> = seen.out.lines().collect();
+    assert!(counts.len() == 8 && counts.iter().all(|count| *count == "40"), "{seen:?}");
+}
+
 /// Who writes into the directory meanwhile loses nothing, and nothing of ours stays.
 #[test]
 fn writers_in_a_renamed_directory_lose_nothing() {

@@ -100,4 +100,33 @@ fn paths_are_named_from_where_one_stands() {
     assert!(nothing.status == 0 && nothing.out.contains("nothing landed"), "{nothing:?}");
     undo(&place);
     assert_eq!(host(&place, "cat a b sub/b"), "1\n1\n1\n");
+    // Below what is new as well.
+    assert_eq!(place.run("", "mkdir new; echo 1 > new/kept").status, 0);
+    let refused = place.ringfence(&["apply", "--leave", "new/ketp"]);
+    assert!(refused.status == 125 && refused.err.contains("nothing changed at new/ketp"), "{refused:?}");
+}
+
+/// What a program of the host writes as soon as the old content is back is not taken for what the undo put there.
+#[test]
+fn what_is_written_while_an_undo_ends_stays() {
+    let place = Place::new();
+    host(&place, "mkdir src; for i in $(seq 400); do echo $i > src/f$i; done; echo 1 > src/zz; echo 1 > top");
+    assert_eq!(place.run("", "rm -r src; echo 2 > top; echo m > m").status, 0);
+    assert_eq!(place.ringfence(&["apply", "--leave", "m"]).status, 0);
+    let watcher = place.workspace.clone();
+    let watcher = std::thread::spawn(move || {
+        let since = std::time::Instant::now();
+        while since.elapsed() < std::time::Duration::from_secs(20) {
+            let file = std::fs::OpenOptions::new().append(true).open(watcher.join("src/zz"));
+            if let Ok(mut file) = file {
+                std::io::Write::write_all(&mut file, b"person\n").unwrap();
+                return;
+            }
+        }
+    });
+    undo(&place);
+    watcher.join().unwrap();
+    let again = place.ringfence(&["apply"]);
+    assert!(again.status == 126 && again.err.contains("src/zz: changed on the host"), "{again:?}");
+    assert_eq!(host(&place, "cat src/zz"), "1\nperson\n");
 }

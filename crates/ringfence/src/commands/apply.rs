@@ -201,9 +201,11 @@ fn known(
     changes: &[ringfence_workspace::Change],
 ) -> Result<(), Failure> {
     let of_kinds = |given: &&PathBuf| given.to_str().and_then(Danger::named).is_none();
-    let accepted = arguments.accept.iter().filter(of_kinds).zip(&options.named);
-    let mut all = arguments.leave.iter().zip(&options.left).chain(accepted);
-    all.try_for_each(|(given, path)| super::paths::expect(path, given, changes))
+    for (given, path) in arguments.leave.iter().zip(&options.left) {
+        super::paths::expect(path, given, false, changes)?;
+    }
+    let mut accepted = arguments.accept.iter().filter(of_kinds).zip(&options.named);
+    accepted.try_for_each(|(given, path)| super::paths::expect(path, given, true, changes))
 }
 
 fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failure> {

@@ -32,9 +32,9 @@ pub(super) fn of_workspace(given: &Path, workspace: &Path, cwd: &Path) -> Result
         })
 }
 
-/// A path that is of nothing would be a mistyped one, and do nothing in silence.
-pub(super) fn expect(path: &Path, given: &Path, changes: &[Change]) -> Result<(), Failure> {
-    let fits = |change: &Change| change.path.starts_with(path) || path.starts_with(&change.path);
+/// A path that is of nothing would be a mistyped one, and do nothing in silence. `above`: what is above it counts too.
+pub(super) fn expect(path: &Path, given: &Path, above: bool, changes: &[Change]) -> Result<(), Failure> {
+    let fits = |change: &Change| change.path.starts_with(path) || above && path.starts_with(&change.path);
     if changes.iter().any(fits) {
         return Ok(());
     }

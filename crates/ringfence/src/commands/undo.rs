@@ -124,12 +124,13 @@ fn put_back(state: &Path, found: Landed, json: bool) -> Result<u8, Failure> {
         kept: journal.display().to_string(),
     };
     record.head = Some(log.append(&event).context("the run's log")?);
-    record.status = Status::Undone;
     directory.write_record(&record, true).context("the run's record")?;
     let underway = underway::begin(state, &directory)?;
     let applied = ringfence_workspace::apply(plan, &journal);
     underway.end(&directory);
     let applied = applied.map_err(|failure| refused(&failure))?;
+    record.status = Status::Undone;
+    directory.write_record(&record, true).context("the run's record")?;
     snapshot::remove(&directory);
     if json {
         let paths: Vec<_> = applied.landed.iter().map(|change| escape(&change.path)).collect();

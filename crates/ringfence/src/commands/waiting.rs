@@ -105,7 +105,11 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     while let Some((directory, record)) = runs.pop() {
         let Ok(record) = record else { continue };
         // What worked on the host's own files and was undone is brought back by its name alone: this goes one further back.
-        let back = record.status == Status::Undone && layers(&record)?.is_empty();
+        let back = || {
+            let first = directory.journals().next();
+            first.is_some_and(|first| ringfence_workspace::undoable(&first))
+        };
+        let back = layers(&record)?.is_empty() && back();
         if !back
             && invoker.cwd.starts_with(&record.workspace)
             && let Some(found) = with_snapshot(directory, record)?
