@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::began::{Began, Start};
 use crate::beneath::{Tree, names};
 use crate::change::{Change, FileType, HoldReason, Kind};
 use crate::content;
@@ -49,13 +50,22 @@ pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
 /// # Errors
 /// [`Failure`]: a directory of a layer that its task closed, where modes may not be changed.
 pub fn count(layers: &[Layer]) -> Result<u64, Failure> {
-    let mut all = 0;
+    Ok(count_from(layers, None)?.0)
+}
+
+/// The same, and what the task began with, as far as that is known by `start`. No file of the host is opened for it.
+///
+/// # Errors
+/// As above.
+pub fn count_from(layers: &[Layer], start: Option<&Start>) -> Result<(u64, Began), Failure> {
+    let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
         let (upper, host) = open(layer)?;
         let layer = &Layer { scan: None, ..layer.clone() };
-        all += assess(layer, index, &upper, &host, &Restored::default())?.0.len() as u64;
+        all.append(&mut assess(layer, index, &upper, &host, &Restored::default())?.0);
     }
-    Ok(all)
+    let began = start.map_or_else(Began::default, |start| start.look_back(layers, &all));
+    Ok((all.len() as u64, began))
 }
 
 /// What an apply takes into account beside the layers.

@@ -124,7 +124,7 @@ fn each_kind_is_held_and_lands_by_its_name() {
     assert!(place.workspace.join("out").is_symlink());
 }
 
-const REPOSITORY: &str = "git init -q -b main .; git config user.name x; git config user.email x@example.org;
+pub(crate) const REPOSITORY: &str = "git init -q -b main .; git config user.name x; git config user.email x@example.org;
     seq 30 > f; printf 'a\\0b' > bin; echo gone > gone; echo ignored > .gitignore; mkdir 'd d'; echo x > 'd d/ü';
     git add -A; git commit -qm first";
 
@@ -142,6 +142,7 @@ fn both_sides_of_a_file_are_merged_on_request() {
     assert_eq!(undone.status, 0, "{}", undone.err);
     assert_eq!(place.read("f").unwrap(), host(&place, "seq 30 | sed 's/^29$/twentynine/'"));
     // The same lines on both sides.
+    host(&place, "sleep 0.05; git commit -qam second");
     assert_eq!(place.run("", "sed -i 's/^5$/five/' f; echo m > m").status, 0);
     host(&place, "sed -i 's/^5$/V/' f");
     let refused = place.ringfence(&["apply", "--merge"]);
@@ -357,7 +358,13 @@ fn the_hosts_git_executes_nothing_of_a_workspace() {
     host(&first, REPOSITORY);
     for (what, plant, control) in PLANTED {
         let place = Place::new();
-        host(&place, &format!("cp -a {}/. .", first.workspace.display()));
+        host(
+            &place,
+            &format!(
+                "cp -a {}/. .; sleep 0.05; git add f; git update-index --refresh",
+                first.workspace.display()
+            ),
+        );
         assert_eq!(place.run("", "sed -i 's/^20$/twenty/' f; echo n > new").status, 0);
         host(&place, &format!("sed -i 's/^3$/three/' f; touch -d '1 minute' f; {plant}"));
         let ran = place.home.join("ran");

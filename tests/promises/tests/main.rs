@@ -41,6 +41,7 @@ mod leaks;
 mod leaks_landing;
 mod limits;
 mod many;
+mod merges;
 mod modes;
 mod named;
 mod network;

@@ -1,6 +1,6 @@
 //! `ringfence apply`: lets the changes of a run land, all or nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_record::{Change, Event, Status};
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// Ask for every change and every hunk: y, n, a, d, q
     #[arg(short, long, conflicts_with_all = ["json", "merge", "branch"])]
     interactive: bool,
-    /// Merge text files that changed on the host meanwhile, where git knows the version from which both sides began
+    /// Merge text files that changed on the host after the run, where git has the version from which both sides began
     #[arg(long)]
     merge: bool,
     /// Do not touch the files: put the changes on this new branch of the repository, as a commit by the run's identity
@@ -107,7 +107,11 @@ fn nothing(run: &Waiting, json: bool) -> Result<u8, Failure> {
 }
 
 fn merged(review: &Review, run: &Waiting) -> Result<Vec<Chosen>, Failure> {
-    review.merge(&|path| git::known(&run.record.workspace, path)).map_err(|(path, why)| {
+    let base = |path: &Path| {
+        let base = run.began.base(path)?;
+        git::object(&run.record.workspace, &base.object).filter(|content| base.is(content))
+    };
+    review.merge(&base).map_err(|(path, why)| {
         let path = ringfence_workspace::escape(&path);
         Failure::new(format!("{path} cannot be merged: {why}")).with_status(Failure::REFUSED).hint(format!(
             "to land the rest: `ringfence apply {} --leave {}`",
