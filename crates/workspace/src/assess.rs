@@ -9,7 +9,8 @@ use crate::change::{Change, FileType, HoldReason, Kind};
 use crate::content;
 use crate::danger::Danger;
 use crate::git;
-use crate::layer::{Layer, Timestamp};
+use crate::index;
+use crate::layer::{Identity, Layer, Timestamp};
 use crate::link;
 use crate::operation::{Operation, operations};
 use crate::outputs;
@@ -290,7 +291,10 @@ pub(crate) fn interrupted(host: &Tree) -> Option<Reason> {
 /// Why this change forbids the whole.
 fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> Option<Reason> {
     if let Some(old) = change.old {
-        if old.changed >= layer.started && !restored.knows(change.index, &change.path, &old) {
+        if old.changed >= layer.started
+            && !restored.knows(change.index, &change.path, &old)
+            && !only_looked_at(change, &old, layer, host)
+        {
             return Some(Reason::ChangedOnHost);
         }
         // Root could remove or replace what the workspace's owner could not.
@@ -304,6 +308,16 @@ fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> O
         return Some(Reason::OtherOwner);
     }
     if change.brings() { refuse_new(change, layer) } else { None }
+}
+
+/// Did git on the host write its index anew, with nothing in it that was not there when the task began? Landing compares once more whether
+/// it is the file that was looked at.
+fn only_looked_at(change: &Change, old: &Identity, layer: &Layer, host: &Tree) -> bool {
+    if FileType::of(old.mode) != FileType::File || !layer.began.is_index(&layer.name, &change.path) {
+        return false;
+    }
+    let now = index::meaning_at(host, &change.path, old.size).ok().flatten();
+    now.is_some_and(|now| layer.began.says_the_same(&layer.name, &change.path, old.mode, &now))
 }
 
 fn refuse_new(change: &Change, layer: &Layer) -> Option<Reason> {

@@ -156,6 +156,19 @@ impl Began {
     pub fn base(&self, path: &Path) -> Option<&Base> {
         self.bases.iter().find(|base| base.path == path)
     }
+
+    /// Does this index of the host say what it said at the start?
+    pub(crate) fn says_the_same(&self, layer: &str, path: &Path, mode: u32, meaning: &str) -> bool {
+        let same = |index: &Index| {
+            (&*index.layer, &*index.path, index.mode, &*index.meaning) == (layer, path, mode, meaning)
+        };
+        self.index.as_ref().is_some_and(same)
+    }
+
+    /// May this be it?
+    pub(crate) fn is_index(&self, layer: &str, path: &Path) -> bool {
+        self.index.as_ref().is_some_and(|index| index.layer == layer && index.path == path)
+    }
 }
 
 impl Base {

@@ -382,3 +382,51 @@ fn the_hosts_git_executes_nothing_of_a_workspace() {
         assert!(text.contains("twenty") && text.contains("three"), "{what}: {text}");
     }
 }
+
+/// The task staged something, and so the host's index of the start is nowhere in its layer.
+#[test]
+fn looks_of_git_do_not_stand_in_the_way_of_an_index_that_the_task_wrote() {
+    for during in ["touch f bin; git status", "git add f; git reset -q f; git status"] {
+        let place = Place::new();
+        host(&place, REPOSITORY);
+        assert_eq!(place.run("", "echo more >> gone; git add gone").status, 0);
+        host(
+            &place,
+            &format!(
+                "before=$(stat -c %i-%z .git/index); {during}; [ \"$before\" != \"$(stat -c %i-%z .git/index)\" ]"
+            ),
+        );
+        let landed = place.ringfence(&["apply"]);
+        assert_eq!(landed.status, 0, "{during}: {landed:?}");
+        assert_eq!(host(&place, "git diff --cached --name-only; git diff --name-only"), "gone\n", "{during}");
+    }
+    // What a person staged is no look, nor is what may be run or read by others now.
+    for change in [
+        "echo x >> f; git add f",
+        "git rm -q --cached bin",
+        "git update-index --assume-unchanged f",
+        "chmod 600 .git/index",
+    ] {
+        let place = Place::new();
+        host(&place, REPOSITORY);
+        assert_eq!(place.run("", "echo more >> gone; git add gone").status, 0);
+        host(&place, change);
+        let refused = place.ringfence(&["apply"]);
+        let why = refused.err.contains(".git/index: changed on the host");
+        assert!(refused.status == 126 && why, "{change}: {refused:?}");
+    }
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    for verb in [
+        &["start", "dev", "--preset", "default"][..],
+        &["exec", "dev", "--", "sh", "-c", "echo more >> gone; git add gone"],
+        &["checkpoint", "dev"],
+        &["exec", "dev", "--", "sh", "-c", "echo more >> gone; git add gone"],
+    ] {
+        assert_eq!(place.ringfence(verb).status, 0, "{verb:?}");
+    }
+    host(&place, LOOK);
+    assert_eq!(place.ringfence(&["stop", "dev"]).status, 0);
+    let landed = place.ringfence(&["apply"]);
+    assert_eq!(landed.status, 0, "{landed:?}");
+}
