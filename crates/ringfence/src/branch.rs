@@ -141,19 +141,24 @@ impl<'a> Draft<'a> {
 
     /// Says what is not in it.
     pub(crate) fn say_missing(&self) {
-        let label = terminal::label("not on the branch:");
-        let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
-        for one in &self.missing {
-            reasons.entry(&one.why).or_default().push(&one.path);
-        }
-        for (why, paths) in reasons {
-            let shown: Vec<_> = paths.iter().take(FEW).map(escape).collect();
-            let more = match paths.len().saturating_sub(FEW) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            terminal::error(&format!("{label} {}{more}: {why}", shown.join(", ")));
-        }
+        say_missing("not on the branch:", &self.missing);
+    }
+}
+
+/// Says what is left out, one line a reason.
+pub(crate) fn say_missing(label: &str, missing: &[Missing]) {
+    let label = terminal::label(label);
+    let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for one in missing {
+        reasons.entry(&one.why).or_default().push(&one.path);
+    }
+    for (why, paths) in reasons {
+        let shown: Vec<_> = paths.iter().take(FEW).map(escape).collect();
+        let more = match paths.len().saturating_sub(FEW) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        terminal::error(&format!("{label} {}{more}: {why}", shown.join(", ")));
     }
 }
 

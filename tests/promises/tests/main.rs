@@ -7,6 +7,7 @@ mod agreement;
 mod asked;
 mod aws;
 mod bad_input;
+mod branches;
 mod ceiling;
 mod chaos;
 mod check;
