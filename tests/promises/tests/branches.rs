@@ -1,4 +1,4 @@
-//! What goes onto a branch or into a patch where the git directory lies elsewhere.
+//! What goes onto a branch or into a patch where the git directory lies elsewhere, and why a branch cannot be made.
 
 use ringfence_promises::Place;
 
@@ -39,4 +39,45 @@ fn of_a_linked_worktree_only_its_files_are_on_the_branch() {
             text(shown.stdout)
         );
     }
+}
+
+#[test]
+fn why_no_branch_can_be_made_is_said_with_a_way_out() {
+    let place = Place::new();
+    host(&place, "seq 3 > f");
+    assert_eq!(place.run("", "echo more >> f").status, 0);
+    for verb in [&["apply", "--branch", "x"][..], &["diff", "--git"]] {
+        let refused = place.ringfence(verb);
+        let words = refused.err.contains("is in no git repository") && refused.err.contains("hint: ");
+        assert!(refused.status == 125 && words && !refused.err.contains("rev-parse"), "{refused:?}");
+    }
+    host(&place, REPOSITORY);
+    host(&place, "git branch agent; git branch team/one");
+    assert_eq!(place.ringfence(&["discard"]).status, 0);
+    assert_eq!(place.run("", "echo more >> f").status, 0);
+    let events = place.told("workspace.apply").len();
+    for (branch, why) in [
+        ("a..b", "git allows no branch to be called `a..b`"),
+        ("../x", "git allows no branch to be called `../x`"),
+        ("@{-1}", "git allows no branch to be called `@{-1}`"),
+        ("HEAD", "git allows no branch to be called `HEAD`"),
+        ("-x", "git allows no branch to be called `-x`"),
+        ("", "git allows no branch to be called ``"),
+        ("agent", "there is a branch agent already"),
+        ("agent/work", "there is a branch agent, and git keeps none called agent/work beside it"),
+        ("agent/work/deep", "there is a branch agent, and git keeps none called agent/work/deep beside it"),
+        ("team", "there is a branch team/one, and git keeps none called team beside it"),
+    ] {
+        let refused = place.ringfence(&["apply", &format!("--branch={branch}")]);
+        let words = refused.err.contains(&format!("error: {why}\n")) && refused.err.contains("hint: ");
+        assert!(refused.status == 125 && words && !refused.err.contains("fatal"), "{branch}: {refused:?}");
+    }
+    assert_eq!(place.told("workspace.apply").len(), events, "nothing happened");
+    assert_eq!(place.ringfence(&["apply", "--branch", "agents/work"]).status, 0);
+    // A repository that git does not work with.
+    host(&place, "printf '[core]\\n\\trepositoryformatversion = 99\\n' > .git/config");
+    let refused = place.ringfence(&["apply", "--branch", "x"]);
+    let words =
+        refused.err.contains("git does not work with the repository") && refused.err.contains("hint: ");
+    assert!(refused.status == 125 && words, "{refused:?}");
 }

@@ -132,6 +132,7 @@ fn onto_branch(
     let (entries, missing) = review.entries().context("reading the changes")?;
     let workspace = run.record.workspace.clone();
     let draft = Draft::new(&workspace, entries, missing)?;
+    draft.fits(branch)?;
     let event = Event::WorkspaceApply {
         workspace: format!("{} (branch {branch})", run.record.workspace.display()),
         landed: draft.entries.len() as u64,
