@@ -41,7 +41,7 @@ impl<'a> Draft<'a> {
         entries: Vec<Entry>,
         mut missing: Vec<Missing>,
     ) -> Result<Self, Failure> {
-        let prefix = asked(workspace, &["rev-parse", "--show-prefix"])?;
+        let prefix = prefix(workspace)?;
         let head = asked(workspace, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).ok();
         let submodules = submodules(workspace, head.is_some())?;
         let inside =
@@ -90,19 +90,51 @@ impl<'a> Draft<'a> {
         stream
     }
 
-    /// Puts it on a new branch, by this author. The working tree, the index and `HEAD` stay as they are. The commit's name.
-    pub(crate) fn commit(&self, branch: &str, author: &str, message: &str) -> Result<String, Failure> {
-        asked(self.workspace, &["check-ref-format", "--branch", branch])?;
-        let name = format!("refs/heads/{branch}");
-        if asked(self.workspace, &["rev-parse", "--verify", "--quiet", &name]).is_ok() {
-            return Err(Failure::new(format!("there is a branch {} already", escape(branch)))
+    /// Whether a branch of this name can be made, and there is something to put on it.
+    pub(crate) fn fits(&self, branch: &str) -> Result<(), Failure> {
+        let (name, shown) = (format!("refs/heads/{branch}"), escape(branch));
+        // By the first alone, `@{-1}` would be the branch before this one; by the second, `-x` and `HEAD` would be names.
+        let forms: [&[&str]; 2] = [&["check-ref-format", "--branch", branch], &["check-ref-format", &name]];
+        for form in forms {
+            let done = git(self.workspace)?.args(form).output().context("starting git")?;
+            if !done.status.success() {
+                return Err(Failure::new(format!("git allows no branch to be called `{shown}`")).hint(
+                    "letters, digits, `-`, `_` and `/` are fine: `ringfence apply --branch agent/work`",
+                ));
+            }
+        }
+        let there = |name: &str| {
+            asked(self.workspace, &["rev-parse", "--verify", "--quiet", &format!("refs/heads/{name}")])
+                .is_ok()
+        };
+        if there(branch) {
+            return Err(Failure::new(format!("there is a branch {shown} already"))
                 .hint("choose another name, or remove it with `git branch -D`"));
+        }
+        let above = branch.match_indices('/').filter_map(|(at, _)| branch.get(..at)).find(|name| there(name));
+        let below = asked(
+            self.workspace,
+            &["for-each-ref", "--count=1", "--format=%(refname:lstrip=2)", &format!("{name}/")],
+        )?;
+        let below = Some(below.as_str()).filter(|below| !below.is_empty());
+        if let Some(other) = above.or(below) {
+            let other = escape(other);
+            return Err(Failure::new(format!(
+                "there is a branch {other}, and git keeps none called {shown} beside it"
+            ))
+            .hint(format!("choose another name, or rename that one with `git branch -m {other} NAME`")));
         }
         if self.entries.is_empty() {
             return Err(Failure::new(
                 "nothing would be in the commit: what changed is ignored, held back or refused",
             ));
         }
+        Ok(())
+    }
+
+    /// Puts it on a new branch, by this author. The working tree, the index and `HEAD` stay as they are. The commit's name.
+    pub(crate) fn commit(&self, branch: &str, author: &str, message: &str) -> Result<String, Failure> {
+        let name = format!("refs/heads/{branch}");
         import(git(self.workspace)?, self.stream(&name, author, message))?;
         asked(self.workspace, &["rev-parse", &name])
     }
@@ -141,19 +173,24 @@ impl<'a> Draft<'a> {
 
     /// Says what is not in it.
     pub(crate) fn say_missing(&self) {
-        let label = terminal::label("not on the branch:");
-        let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
-        for one in &self.missing {
-            reasons.entry(&one.why).or_default().push(&one.path);
-        }
-        for (why, paths) in reasons {
-            let shown: Vec<_> = paths.iter().take(FEW).map(escape).collect();
-            let more = match paths.len().saturating_sub(FEW) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            terminal::error(&format!("{label} {}{more}: {why}", shown.join(", ")));
-        }
+        say_missing("not on the branch:", &self.missing);
+    }
+}
+
+/// Says what is left out, one line a reason.
+pub(crate) fn say_missing(label: &str, missing: &[Missing]) {
+    let label = terminal::label(label);
+    let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for one in missing {
+        reasons.entry(&one.why).or_default().push(&one.path);
+    }
+    for (why, paths) in reasons {
+        let shown: Vec<_> = paths.iter().take(FEW).map(escape).collect();
+        let more = match paths.len().saturating_sub(FEW) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        terminal::error(&format!("{label} {}{more}: {why}", shown.join(", ")));
     }
 }
 
@@ -219,6 +256,21 @@ impl Drop for Aside<'_> {
     fn drop(&mut self) {
         let _ = ringfence_workspace::remove_tree(&self.path);
     }
+}
+
+/// Where the workspace is in the repository.
+fn prefix(workspace: &Path) -> Result<String, Failure> {
+    const HINT: &str = "`ringfence diff` and `ringfence apply` need none; `git init` makes one";
+    asked(workspace, &["rev-parse", "--show-prefix"]).map_err(|failure| {
+        let shown = escape(workspace);
+        match workspace.ancestors().any(|above| above.join(".git").symlink_metadata().is_ok()) {
+            false => Failure::new(format!("{shown} is in no git repository")).hint(HINT),
+            true => {
+                Failure::new(format!("git does not work with the repository of {shown}: {}", failure.text()))
+                    .hint(format!("`git -C {} status` must work first; {HINT}", terminal::word(&shown)))
+            }
+        }
+    })
 }
 
 /// Where other repositories are checked out, as the index or the last commit has them.

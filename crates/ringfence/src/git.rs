@@ -2,7 +2,6 @@
 //! without hooks, and never for a sandbox.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -84,12 +83,11 @@ fn configured_hooks(workspace: &Path) -> Result<BTreeSet<String>, Failure> {
     Ok(names.collect())
 }
 
-/// What the index has of a file; `None`: nothing, or there is no git.
-pub(crate) fn known(workspace: &Path, path: &Path) -> Option<Vec<u8>> {
-    let mut name = OsString::from(":./");
-    name.push(path);
-    let done =
-        git(workspace).ok()?.args(["cat-file", "blob"]).arg(name).stderr(Stdio::null()).output().ok()?;
+/// What an object holds; `None`: there is none, or no git.
+pub(crate) fn object(workspace: &Path, name: &str) -> Option<Vec<u8>> {
+    let mut command = git(workspace).ok()?;
+    command.args(["cat-file", "blob", name]).env("GIT_NO_REPLACE_OBJECTS", "1").stderr(Stdio::null());
+    let done = command.output().ok()?;
     done.status.success().then_some(done.stdout)
 }
 

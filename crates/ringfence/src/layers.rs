@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ringfence_plan::Plan;
 use ringfence_policy::{Leaks, Mode};
 use ringfence_record::{RunDir, RunRecord, State};
-use ringfence_workspace::{Root, Scan};
+use ringfence_workspace::{Began, Layer, Root, Scan, Start, Timestamp};
 use rustix::fs::{
     AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, flistxattr, fstat, ioctl_getflags,
     openat, utimensat,
@@ -18,6 +18,8 @@ use crate::failure::{Context, Failure};
 
 /// Where layers wait to be removed, below the state directory.
 const ASIDE: &str = "aside";
+/// What the task began with, in the run's directory.
+const BEGAN: &str = "began.json";
 
 /// Where layers wait to be removed.
 pub(crate) fn aside(state: &State) -> std::io::Result<PathBuf> {
@@ -153,7 +155,14 @@ pub(crate) enum Settled {
 }
 
 /// After the run: what is empty or thrown away goes; the rest waits for review.
-pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecord, remove: bool) -> Settled {
+pub(crate) fn settle(
+    plan: &Plan,
+    state: &State,
+    run: &RunDir,
+    record: &RunRecord,
+    remove: bool,
+    start: Option<&Start>,
+) -> Settled {
     if plan.layers.is_empty() {
         return Settled::None;
     }
@@ -166,6 +175,7 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
     // Several layers lie one over the other: they are put together by whoever looks.
     let several = run.path().join(crate::points::STACK).exists();
     if several && !remove && (plan.mode != Mode::Discard || !no_outputs(plan)) {
+        remember(run, record, start);
         return Settled::Uncounted;
     }
     let empty = !several
@@ -177,7 +187,8 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
         return Settled::Changes(0);
     }
     let layers = crate::commands::waiting::layers(record).ok();
-    let count = layers.and_then(|layers| ringfence_workspace::count(&layers).ok());
+    let found = layers.and_then(|layers| ringfence_workspace::count_from(&layers, start).ok());
+    let count = found.as_ref().map(|(count, _)| *count);
     let nothing = plan.mode == Mode::Discard && (no_outputs(plan) || count == Some(0));
     if nothing || remove {
         retire(plan, state, run);
@@ -187,7 +198,51 @@ pub(crate) fn settle(plan: &Plan, state: &State, run: &RunDir, record: &RunRecor
         }
         return Settled::None;
     }
+    if let Some((_, began)) = found {
+        write(run, &began);
+    }
     count.map_or(Settled::Uncounted, Settled::Changes)
+}
+
+/// Opens what will be asked at the end: from then on no file of the host can be opened.
+pub(crate) fn hold(plan: &Plan, (sec, nsec): Instant) -> Option<Start> {
+    let workspace = plan.layers.iter().find(|layer| layer.name == "workspace")?;
+    Start::hold(&workspace.host, Timestamp { sec, nsec })
+}
+
+/// The same of layers that lay one over the other.
+fn remember(run: &RunDir, record: &RunRecord, start: Option<&Start>) {
+    let (Ok(layers), Ok(Some(stack))) =
+        (crate::commands::waiting::layers(record), crate::points::stack(run.path()))
+    else {
+        return;
+    };
+    let all: Vec<_> = layers
+        .iter()
+        .filter_map(|layer| Some((layer, stack.get(&layer.name)?)))
+        .flat_map(|(layer, made)| {
+            made.between.iter().chain([&made.upper]).map(move |name| {
+                let upper = crate::points::home(layer).join(name);
+                Layer { upper, ..layer.clone() }
+            })
+        })
+        .collect();
+    if let Ok((_, began)) = ringfence_workspace::count_from(&all, start) {
+        write(run, &began);
+    }
+}
+
+/// Without it a merge is refused, and a look of git's stands in the way: nothing is lost.
+fn write(run: &RunDir, began: &Began) {
+    if let Some(text) = serde_json::to_vec(began).ok().filter(|_| !began.is_empty()) {
+        let _ = std::fs::write(run.path().join(BEGAN), text);
+    }
+}
+
+/// What the task of a run began with, as far as that is known.
+pub(crate) fn began(run: &RunDir) -> Began {
+    let text = std::fs::read(run.path().join(BEGAN)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// Does nothing of a workspace that is thrown away come out?

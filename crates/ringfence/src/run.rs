@@ -17,6 +17,7 @@ use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
 use ringfence_policy::Policy;
 use ringfence_record::{Event, Report, ReportFile, RunDir, RunRecord, State, Status, Writer};
 use ringfence_supervise::{Desk, Limiter, Notice, Relay, Screen, Standard};
+use ringfence_workspace::Start;
 use rustix::io::Errno;
 
 use crate::approvals::{self, Approvals};
@@ -202,6 +203,8 @@ pub(crate) struct Open {
     pub(crate) refusals: Refusals,
     record: RunRecord,
     reserved: Option<(u32, File)>,
+    /// What git says as it begins.
+    start: Option<Start>,
     /// Ends with it.
     _keeper: Option<Keeper>,
 }
@@ -283,6 +286,7 @@ impl Run {
         if !plan.layers.is_empty() {
             border.pass();
         }
+        let start = layers::hold(plan, started);
         Ok(Open {
             plan,
             boundary,
@@ -291,6 +295,7 @@ impl Run {
             refusals: Refusals::new(self.policy, plan),
             record,
             reserved,
+            start,
             _keeper: keeper,
         })
     }
@@ -471,7 +476,8 @@ impl Run {
         outcome: outcome::Outcome,
         report: &mut Report,
     ) -> Result<(Result<u8, Failure>, Settled), Failure> {
-        let Open { plan, mut boundary, mut log, limiter, refusals, mut record, reserved, _keeper } = open;
+        let Open { plan, mut boundary, mut log, limiter, refusals, mut record, reserved, start, _keeper } =
+            open;
         boundary.finish();
         refusals.sum_up(&mut log)?;
         // A command that is nowhere was not refused.
@@ -501,7 +507,8 @@ impl Run {
         }
         report.refusals += refusals.totals().1;
         report.signal = outcome.signal;
-        let settled = layers::settle(plan, &self.state, &self.directory, &record, self.fate == Fate::Remove);
+        let remove = self.fate == Fate::Remove;
+        let settled = layers::settle(plan, &self.state, &self.directory, &record, remove, start.as_ref());
         copies::clear(plan);
         snapshot::ended(self.directory.path())?;
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);

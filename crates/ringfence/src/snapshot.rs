@@ -7,7 +7,7 @@ use std::time::Instant;
 use ringfence_plan::{Invoker, Plan};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{RunDir, RunRecord};
-use ringfence_workspace::{Copied, Danger, Layer, Options, Refused, Root, Secrets, Timestamp};
+use ringfence_workspace::{Began, Copied, Danger, Layer, Options, Refused, Root, Secrets, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +127,7 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
         outputs: None,
         scan: None,
         secrets: Secrets::default(),
+        began: Began::default(),
     };
     // What was there is put back, whatever it is.
     Ok(Some((layer, Options { kinds: Danger::ALL.to_vec(), ..Options::default() })))

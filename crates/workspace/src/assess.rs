@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::began::{Began, Start};
 use crate::beneath::{Tree, names};
 use crate::change::{Change, FileType, HoldReason, Kind};
 use crate::content;
 use crate::danger::Danger;
 use crate::git;
-use crate::layer::{Layer, Timestamp};
+use crate::index;
+use crate::layer::{Identity, Layer, Timestamp};
 use crate::link;
 use crate::operation::{Operation, operations};
 use crate::outputs;
@@ -50,13 +52,22 @@ pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
 /// # Errors
 /// [`Failure`]: a directory of a layer that its task closed, where modes may not be changed.
 pub fn count(layers: &[Layer]) -> Result<u64, Failure> {
-    let mut all = 0;
+    Ok(count_from(layers, None)?.0)
+}
+
+/// The same, and what the task began with, as far as that is known by `start`. No file of the host is opened for it.
+///
+/// # Errors
+/// As above.
+pub fn count_from(layers: &[Layer], start: Option<&Start>) -> Result<(u64, Began), Failure> {
+    let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
         let (upper, host) = open(layer)?;
         let layer = &Layer { scan: None, ..layer.clone() };
-        all += assess(layer, index, &upper, &host, &Restored::default())?.0.len() as u64;
+        all.append(&mut assess(layer, index, &upper, &host, &Restored::default())?.0);
     }
-    Ok(all)
+    let began = start.map_or_else(Began::default, |start| start.look_back(layers, &all));
+    Ok((all.len() as u64, began))
 }
 
 /// What an apply takes into account beside the layers.
@@ -283,7 +294,10 @@ pub(crate) fn interrupted(host: &Tree) -> Option<Reason> {
 /// Why this change forbids the whole.
 fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> Option<Reason> {
     if let Some(old) = change.old {
-        if old.changed >= layer.started && !restored.knows(change.index, &change.path, &old) {
+        if old.changed >= layer.started
+            && !restored.knows(change.index, &change.path, &old)
+            && !only_looked_at(change, &old, layer, host)
+        {
             return Some(Reason::ChangedOnHost);
         }
         // Root could remove or replace what the workspace's owner could not.
@@ -297,6 +311,16 @@ fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> O
         return Some(Reason::OtherOwner);
     }
     if change.brings() { refuse_new(change, layer) } else { None }
+}
+
+/// Did git on the host write its index anew, with nothing in it that was not there when the task began? Landing compares once more whether
+/// it is the file that was looked at.
+fn only_looked_at(change: &Change, old: &Identity, layer: &Layer, host: &Tree) -> bool {
+    if FileType::of(old.mode) != FileType::File || !layer.began.is_index(&layer.name, &change.path) {
+        return false;
+    }
+    let now = index::meaning_at(host, &change.path, old.size).ok().flatten();
+    now.is_some_and(|now| layer.began.says_the_same(&layer.name, &change.path, old.mode, &now))
 }
 
 fn refuse_new(change: &Change, layer: &Layer) -> Option<Reason> {

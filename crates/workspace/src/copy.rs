@@ -499,6 +499,7 @@ mod tests {
             outputs: None,
             scan: None,
             secrets: Default::default(),
+            began: Default::default(),
             obeyed: vec![],
         };
         let changes = crate::diff(&[layer]).unwrap();

@@ -11,10 +11,10 @@ use sha1::{Digest, Sha1};
 
 use crate::beneath::Tree;
 use crate::content::fill;
-use crate::layer::Layer;
+use crate::layer::{Identity, Layer, Timestamp};
 
 /// A larger one is compared byte by byte: it has some half a million entries.
-const LARGEST: u64 = 64 << 20;
+pub(crate) const LARGEST: u64 = 64 << 20;
 /// The longest path of a file (PATH_MAX), and how many bytes all of them have at most: each may repeat the one before in two bytes.
 const LONGEST: usize = 4096;
 const PATHS: usize = 64 << 20;
@@ -40,8 +40,45 @@ pub(crate) fn meaning_at(tree: &Tree, path: &Path, size: u64) -> Result<Option<S
 }
 
 fn meaning(text: &[u8]) -> Option<String> {
+    Some(read(text, |(), _| {})?.1)
+}
+
+/// A digest of what an index says, and what was made of its entries one by one; `None`: no index, or one that is not understood.
+pub(crate) fn read<T: Default>(text: &[u8], mut seen: impl FnMut(&mut T, &Known<'_>)) -> Option<(T, String)> {
     // The names of objects are as long as the repository's hash, which the index does not say: SHA-1, or SHA-256.
-    [20, 32].into_iter().find_map(|hash| Index { rest: text, hash }.digest())
+    [20, 32].into_iter().find_map(|hash| {
+        let mut made = T::default();
+        let digest = Index { rest: text, hash }.digest(&mut |known| seen(&mut made, known))?;
+        Some((made, digest))
+    })
+}
+
+/// An entry.
+pub(crate) struct Known<'a> {
+    pub(crate) path: &'a [u8],
+    stat: &'a [u8],
+    pub(crate) object: &'a [u8],
+    /// Of no merge, and looked at by git as any other.
+    pub(crate) plain: bool,
+}
+
+impl Known<'_> {
+    /// Did git see the file as it is now, when it wrote this? All numbers are their lower 32 bits.
+    pub(crate) fn describes(&self, found: &Identity) -> bool {
+        let number = |at: usize| {
+            let bytes = self.stat.get(at..at + 4)?.try_into().ok()?;
+            Some(u64::from(u32::from_be_bytes(bytes)))
+        };
+        let moment = |at: usize, of: Timestamp| {
+            let low = |part: i64| u64::try_from(part).ok().map(|part| part & 0xffff_ffff);
+            number(at) == low(of.sec) && number(at + 4) == low(of.nsec)
+        };
+        let low = |whole: u64| Some(whole & 0xffff_ffff);
+        moment(0, found.changed)
+            && moment(8, found.modified)
+            && number(20) == low(found.inode)
+            && number(36) == low(found.size)
+    }
 }
 
 struct Index<'a> {
@@ -50,7 +87,7 @@ struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    fn digest(mut self) -> Option<String> {
+    fn digest(mut self, seen: &mut dyn FnMut(&Known<'_>)) -> Option<String> {
         let whole = self.rest.len();
         let mut digest = Sha1::new();
         let known = self.take(4)? == b"DIRC";
@@ -63,7 +100,8 @@ impl<'a> Index<'a> {
             let start = whole - self.rest.len();
             let stat = self.take(40)?;
             digest.update(stat.get(24..28)?);
-            digest.update(self.take(self.hash)?);
+            let object = self.take(self.hash)?;
+            digest.update(object);
             let flags = self.take(2)?;
             // Whether the path is longer than fits is of no matter: it follows.
             digest.update([flags.first()? & 0xf0]);
@@ -82,6 +120,10 @@ impl<'a> Index<'a> {
             if path.len() > LONGEST || paths > PATHS {
                 return None;
             }
+            // Only a plain file that git neither leaves unlooked at nor has in several versions.
+            let plain =
+                flags.first()? & 0xf0 == 0 && stat.get(24..26)? == [0, 0] && stat.get(26)? & 0xf0 == 0x80;
+            seen(&Known { path: &path, stat, object, plain });
             digest.update(&path);
             digest.update(self.take(1)?);
             if version < 4 {

@@ -6,9 +6,13 @@ use rustix::fs::Stat;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::began::Began;
 use crate::name;
 use crate::root::Root;
 use crate::secrets::{Scan, Secrets};
+
+/// The name of the layer that is the workspace; the others are git directories.
+pub(crate) const WORKSPACE: &str = "workspace";
 
 /// One copy-on-write directory of a run, as `run.json` keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,9 +44,17 @@ pub struct Layer {
     /// For which.
     #[serde(skip)]
     pub secrets: Secrets,
+    /// What the task began with.
+    #[serde(skip)]
+    pub began: Began,
 }
 
 impl Layer {
+    /// Is it what the task worked on, and no git directory that belongs to that?
+    pub(crate) fn is_workspace(&self) -> bool {
+        self.name == WORKSPACE
+    }
+
     /// Is the directory itself a git directory?
     pub(crate) fn is_git(&self) -> bool {
         Self::named_git(&self.name)

@@ -13,6 +13,7 @@
 mod apply;
 mod assess;
 mod attributes;
+mod began;
 mod beneath;
 mod beside;
 mod change;
@@ -59,8 +60,9 @@ mod walk;
 mod words;
 
 pub use apply::{Applied, Progress, apply, apply_watched};
-pub use assess::{Apply, Options, count, diff, plan_apply, plan_apply_with};
+pub use assess::{Apply, Options, count, count_from, diff, plan_apply, plan_apply_with};
 pub use attributes::Attribute;
+pub use began::{Base, Began, Start};
 pub use change::{Change, Content, FileType, Flag, HoldReason, Kind};
 pub use copy::{Copied, capture, captures, copy};
 pub use danger::Danger;

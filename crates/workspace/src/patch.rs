@@ -11,6 +11,7 @@ use sha1::{Digest, Sha1};
 use crate::change::{Change, FileType, Kind};
 use crate::escape::escape;
 use crate::hunks::{self, Line};
+use crate::layer::WORKSPACE;
 use crate::review::Review;
 use crate::text::{self, Budget, Versions};
 
@@ -60,10 +61,10 @@ impl Review {
     /// # Errors
     /// Those of the writer; `FileTooLarge` for content that no patch can hold, with its path.
     pub fn patch(&self, out: &mut dyn Write) -> io::Result<Vec<Missing>> {
-        let mut missing = Vec::new();
+        let (changes, mut missing) = self.of_the_workspace();
         // Nothing is written of what cannot be written to its end.
         let mut budget = Budget::whole();
-        for change in self.changes.iter().filter(|change| fits(change)) {
+        for change in changes.iter().filter(|change| fits(change)) {
             let (old, new) = text::sides(change);
             let sizes = [change.old_size.filter(|_| old), change.new_size.filter(|_| new)];
             if !sizes.into_iter().flatten().all(|size| budget.take(size)) {
@@ -73,27 +74,25 @@ impl Review {
         let mut budget = Budget::whole();
         let end = Instant::now() + ALL;
         // Where only one of the two names may change, the file comes new or stays.
-        let gone: BTreeMap<_, _> = self
-            .changes
+        let gone: BTreeMap<_, _> = changes
             .iter()
             .filter(|change| change.renamed_to.is_some())
             .map(|change| (&change.path, fits(change)))
             .collect();
-        let moved: BTreeSet<_> = self
-            .changes
+        let moved: BTreeSet<_> = changes
             .iter()
             .filter(|change| fits(change))
             .filter_map(|change| change.renamed_from.as_ref())
             .filter(|from| gone.get(from) == Some(&true))
             .collect();
-        for (at, change) in self.changes.iter().enumerate() {
+        for (at, change) in changes.iter().copied().enumerate() {
             let mut lacks = |why: &str| missing.push(Missing { path: change.path.clone(), why: why.into() });
             if let Some(why) = outside(change) {
                 lacks(&why);
                 continue;
             }
             if change.file_type == FileType::Directory && change.kind != Kind::TypeChanged {
-                let next = self.changes.get(at + 1);
+                let next = changes.get(at + 1);
                 let empty = next.is_none_or(|next| !next.path.starts_with(&change.path));
                 match change.kind {
                     Kind::Created if empty => lacks("git knows no empty directories"),
@@ -137,9 +136,10 @@ impl Review {
     /// # Errors
     /// `FileTooLarge` for content that is too much to hold, with its path.
     pub fn entries(&self) -> io::Result<(Vec<Entry>, Vec<Missing>)> {
-        let (mut entries, mut missing) = (Vec::new(), Vec::new());
+        let (changes, mut missing) = self.of_the_workspace();
+        let mut entries = Vec::new();
         let mut budget = Budget::whole();
-        for change in &self.changes {
+        for change in changes {
             if let Some(why) = outside(change) {
                 missing.push(Missing { path: change.path.clone(), why });
                 continue;
@@ -155,6 +155,20 @@ impl Review {
         // What goes makes room for what comes.
         entries.sort_by_key(|entry| entry.content.is_some());
         Ok((entries, missing))
+    }
+
+    /// The changes that may be in it, and in one line those of git directories beside the workspace: their paths are others.
+    fn of_the_workspace(&self) -> (Vec<&Change>, Vec<Missing>) {
+        let (ours, beside): (Vec<&Change>, Vec<_>) =
+            self.changes.iter().partition(|change| change.layer == WORKSPACE);
+        let why = match beside.len() {
+            0 => None,
+            1 => Some("1 change inside of the git directory, which lies outside of the workspace".into()),
+            count => Some(format!(
+                "{count} changes inside of the git directory, which lies outside of the workspace"
+            )),
+        };
+        (ours, why.into_iter().map(|why| Missing { path: PathBuf::from(".git"), why }).collect())
     }
 
     fn both(&self, change: &Change, budget: &mut Budget) -> io::Result<(Option<Side>, Option<Side>)> {
@@ -192,7 +206,7 @@ fn outside(change: &Change) -> Option<String> {
     if let Some(held) = &change.held {
         return Some(format!("held back: {}", held.text()));
     }
-    if change.index != 0 || change.path.iter().any(|name| name == ".git") {
+    if change.path.iter().any(|name| name == ".git") {
         return Some("inside of a git directory".into());
     }
     let special = matches!(change.file_type, FileType::Fifo | FileType::Socket | FileType::Device);

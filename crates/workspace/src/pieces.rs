@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::change::{Change, FileType, Kind};
 use crate::hunks::{self, Hunk};
-use crate::layer::Identity;
+use crate::layer::{Identity, WORKSPACE};
 use crate::merge::merge;
 use crate::refuse::Reason;
 use crate::review::Review;
@@ -62,19 +62,21 @@ impl Review {
         Pen::new(look, out).heading(change)
     }
 
-    /// The files that changed on both sides, with the text that they have in common by the word of `base`, made one.
+    /// The files of the workspace that changed on both sides, made one from the text with which the task began, by the word of `base`.
     ///
     /// # Errors
     /// The path of a file that cannot be, and why.
     pub fn merge(&self, base: &dyn Fn(&Path) -> Option<Vec<u8>>) -> Result<Vec<Chosen>, (PathBuf, String)> {
+        const UNKNOWN: &str = "the version from which both sides began is not known: git had not recorded it when the run began, or the file \
+                               changed on the host before the run had ended";
         let both_changed =
             |change: &&Change| change.refused == Some(Reason::ChangedOnHost) && change.kind == Kind::Modified;
         let one = |change: &Change| {
             let failed = |why: String| (change.path.clone(), why);
             let Some(pieces) = self.pieces(change) else { return Err(failed("it is no text".into())) };
-            let base = base(&change.path).ok_or_else(|| {
-                failed("no version is known from which both sides began (git has none)".into())
-            })?;
+            // Git directories beside the workspace have names of their own.
+            let base = Some(&change.path).filter(|_| change.layer == WORKSPACE).and_then(|path| base(path));
+            let base = base.ok_or_else(|| failed(UNKNOWN.into()))?;
             let content = merge(&base, &pieces.both.old, &pieces.both.new).map_err(|places| {
                 failed(match places {
                     1 => "both sides changed the same lines".to_owned(),

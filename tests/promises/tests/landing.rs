@@ -124,7 +124,7 @@ fn each_kind_is_held_and_lands_by_its_name() {
     assert!(place.workspace.join("out").is_symlink());
 }
 
-const REPOSITORY: &str = "git init -q -b main .; git config user.name x; git config user.email x@example.org;
+pub(crate) const REPOSITORY: &str = "git init -q -b main .; git config user.name x; git config user.email x@example.org;
     seq 30 > f; printf 'a\\0b' > bin; echo gone > gone; echo ignored > .gitignore; mkdir 'd d'; echo x > 'd d/ü';
     git add -A; git commit -qm first";
 
@@ -142,6 +142,7 @@ fn both_sides_of_a_file_are_merged_on_request() {
     assert_eq!(undone.status, 0, "{}", undone.err);
     assert_eq!(place.read("f").unwrap(), host(&place, "seq 30 | sed 's/^29$/twentynine/'"));
     // The same lines on both sides.
+    host(&place, "sleep 0.05; git commit -qam second");
     assert_eq!(place.run("", "sed -i 's/^5$/five/' f; echo m > m").status, 0);
     host(&place, "sed -i 's/^5$/V/' f");
     let refused = place.ringfence(&["apply", "--merge"]);
@@ -357,7 +358,13 @@ fn the_hosts_git_executes_nothing_of_a_workspace() {
     host(&first, REPOSITORY);
     for (what, plant, control) in PLANTED {
         let place = Place::new();
-        host(&place, &format!("cp -a {}/. .", first.workspace.display()));
+        host(
+            &place,
+            &format!(
+                "cp -a {}/. .; sleep 0.05; git add f; git update-index --refresh",
+                first.workspace.display()
+            ),
+        );
         assert_eq!(place.run("", "sed -i 's/^20$/twenty/' f; echo n > new").status, 0);
         host(&place, &format!("sed -i 's/^3$/three/' f; touch -d '1 minute' f; {plant}"));
         let ran = place.home.join("ran");
@@ -374,4 +381,52 @@ fn the_hosts_git_executes_nothing_of_a_workspace() {
         let text = place.read("f").unwrap();
         assert!(text.contains("twenty") && text.contains("three"), "{what}: {text}");
     }
+}
+
+/// The task staged something, and so the host's index of the start is nowhere in its layer.
+#[test]
+fn looks_of_git_do_not_stand_in_the_way_of_an_index_that_the_task_wrote() {
+    for during in ["touch f bin; git status", "git add f; git reset -q f; git status"] {
+        let place = Place::new();
+        host(&place, REPOSITORY);
+        assert_eq!(place.run("", "echo more >> gone; git add gone").status, 0);
+        host(
+            &place,
+            &format!(
+                "before=$(stat -c %i-%z .git/index); {during}; [ \"$before\" != \"$(stat -c %i-%z .git/index)\" ]"
+            ),
+        );
+        let landed = place.ringfence(&["apply"]);
+        assert_eq!(landed.status, 0, "{during}: {landed:?}");
+        assert_eq!(host(&place, "git diff --cached --name-only; git diff --name-only"), "gone\n", "{during}");
+    }
+    // What a person staged is no look, nor is what may be run or read by others now.
+    for change in [
+        "echo x >> f; git add f",
+        "git rm -q --cached bin",
+        "git update-index --assume-unchanged f",
+        "chmod 600 .git/index",
+    ] {
+        let place = Place::new();
+        host(&place, REPOSITORY);
+        assert_eq!(place.run("", "echo more >> gone; git add gone").status, 0);
+        host(&place, change);
+        let refused = place.ringfence(&["apply"]);
+        let why = refused.err.contains(".git/index: changed on the host");
+        assert!(refused.status == 126 && why, "{change}: {refused:?}");
+    }
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    for verb in [
+        &["start", "dev", "--preset", "default"][..],
+        &["exec", "dev", "--", "sh", "-c", "echo more >> gone; git add gone"],
+        &["checkpoint", "dev"],
+        &["exec", "dev", "--", "sh", "-c", "echo more >> gone; git add gone"],
+    ] {
+        assert_eq!(place.ringfence(verb).status, 0, "{verb:?}");
+    }
+    host(&place, LOOK);
+    assert_eq!(place.ringfence(&["stop", "dev"]).status, 0);
+    let landed = place.ringfence(&["apply"]);
+    assert_eq!(landed.status, 0, "{landed:?}");
 }

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// Ask for every change and every hunk: y, n, a, d, q
     #[arg(short, long, conflicts_with_all = ["json", "merge", "branch"])]
     interactive: bool,
-    /// Merge text files that changed on the host meanwhile, where git knows the version from which both sides began
+    /// Merge text files that changed on the host after the run, where git has the version from which both sides began
     #[arg(long)]
     merge: bool,
     /// Do not touch the files: put the changes on this new branch of the repository, as a commit by the run's identity
@@ -129,7 +129,11 @@ fn all_held(run: &Waiting, changes: &[ringfence_workspace::Change], json: bool) 
 }
 
 fn merged(review: &Review, run: &Waiting, left: &[PathBuf]) -> Result<Vec<Chosen>, Failure> {
-    review.merge(&|path| git::known(&run.record.workspace, path)).map_err(|(path, why)| {
+    let base = |path: &Path| {
+        let base = run.began.base(path)?;
+        git::object(&run.record.workspace, &base.object).filter(|content| base.is(content))
+    };
+    review.merge(&base).map_err(|(path, why)| {
         let path = ringfence_workspace::escape(&path);
         Failure::new(format!("{path} cannot be merged: {why}")).with_status(Failure::REFUSED).hint(format!(
             "to land the rest: `ringfence apply {} --merge{} --leave {}`",
@@ -153,6 +157,7 @@ fn onto_branch(
     let (entries, missing) = review.entries().context("reading the changes")?;
     let workspace = run.record.workspace.clone();
     let draft = Draft::new(&workspace, entries, missing)?;
+    draft.fits(branch)?;
     let event = Event::WorkspaceApply {
         workspace: format!("{} (branch {branch})", run.record.workspace.display()),
         landed: draft.entries.len() as u64,

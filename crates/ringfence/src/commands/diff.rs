@@ -9,7 +9,7 @@ use clap::Args;
 use ringfence_record::{RunDir, RunRecord};
 use ringfence_workspace::{Look, Missing, Review, escape};
 
-use crate::branch::Draft;
+use crate::branch::{Draft, say_missing};
 use crate::commands::waiting;
 use crate::failure::{Context, Failure};
 use crate::points::Points;
@@ -105,14 +105,7 @@ fn patch(review: &Review) -> Result<(), Failure> {
         missing = review.patch(out)?;
         Ok(())
     })?;
-    for one in &missing {
-        terminal::error(&format!(
-            "{} {}: {}",
-            terminal::label("not in the patch:"),
-            escape(&one.path),
-            one.why
-        ));
-    }
+    say_missing("not in the patch:", &missing);
     Ok(())
 }
 

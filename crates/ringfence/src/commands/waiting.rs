@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ringfence_plan::Invoker;
 use ringfence_record::{RunDir, RunRecord, State, Status};
-use ringfence_workspace::Layer;
+use ringfence_workspace::{Began, Layer};
 
 use crate::failure::{Context, Failure};
 use crate::terminal;
@@ -18,6 +18,8 @@ pub(crate) struct Waiting {
     interrupted: Option<Failure>,
     pub(crate) record: RunRecord,
     pub(crate) layers: Vec<Layer>,
+    /// What the task began with.
+    pub(crate) began: Began,
 }
 
 /// The run that is named, or the last one here whose changes wait.
@@ -41,6 +43,10 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
     crate::copies::catch_up(&layers)?;
     crate::points::settle(&directory, &mut record, &mut layers)?;
     crate::leaks::arm(&mut layers, invoker);
+    let began = crate::layers::began(&directory);
+    for layer in &mut layers {
+        layer.began.clone_from(&began);
+    }
     let journal =
         directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
@@ -57,7 +63,7 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         };
         return Err(Failure::new(format!("the changes of run {} {state}", record.id)));
     }
-    Ok(Waiting { directory, journal, interrupted, record, layers })
+    Ok(Waiting { directory, journal, interrupted, record, layers, began })
 }
 
 /// Finishes or takes back what was interrupted: an undo of the last apply that landed, and the apply after it.

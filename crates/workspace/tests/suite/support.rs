@@ -59,6 +59,7 @@ impl Case {
             obeyed: Vec::new(),
             scan: None,
             secrets: Default::default(),
+            began: Default::default(),
             outputs: None,
         };
         Self { home, host, layer }

@@ -1,0 +1,185 @@
+//! What a task began with, as far as git's index of that moment tells: which object each file held that the task changed since, and what
+//! the index said. A merge starts from these objects, and a later look of git's is told from a change by it.
+//!
+//! The index is opened when the run begins and read at its end. Git never writes into one, but puts another in its place.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::change::{Change, FileType, Kind};
+use crate::index::{self, Known, LARGEST};
+use crate::layer::{Identity, Layer, Timestamp};
+use crate::name;
+
+/// What is kept of it with the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    index: Option<Index>,
+    bases: Vec<Base>,
+}
+
+/// An index as it was, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Index {
+    layer: String,
+    #[serde(with = "name")]
+    path: PathBuf,
+    mode: u32,
+    meaning: String,
+}
+
+/// What a file of the workspace held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Which one.
+    #[serde(with = "name")]
+    path: PathBuf,
+    /// The name of git's object.
+    pub object: String,
+    size: u64,
+}
+
+/// The index of the repository that the workspace is in, as it was when the task began.
+#[derive(Debug)]
+pub struct Start {
+    /// Where that is checked out.
+    root: PathBuf,
+    path: PathBuf,
+    file: OwnedFd,
+    identity: Identity,
+}
+
+impl Start {
+    /// Opens it; `None`: there is none, or it is not as it was at `started`, which has passed.
+    pub fn hold(workspace: &Path, started: Timestamp) -> Option<Self> {
+        let (root, directory) = workspace.ancestors().find_map(|root| Some((root, repository(root)?)))?;
+        let path = directory?.join("index");
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, &path, flags, Mode::empty()).ok()?;
+        let identity = Identity::of(&rustix::fs::fstat(&file).ok()?);
+        let plain = FileType::of(identity.mode) == FileType::File && identity.size <= LARGEST;
+        (plain && identity.changed < started).then(|| Self { root: root.to_owned(), path, file, identity })
+    }
+
+    /// What is known by it at the end, of what these are.
+    pub(crate) fn look_back(&self, layers: &[Layer], changes: &[Change]) -> Began {
+        let wanted = self.wanted(layers, changes).unwrap_or_default();
+        let written = changes.iter().find(|change| {
+            let layer = layers.iter().find(|layer| layer.name == change.layer);
+            layer.is_some_and(|layer| layer.host.join(&change.path) == self.path)
+        });
+        if wanted.is_empty() && written.is_none() {
+            return Began::default();
+        }
+        let found = |bases: &mut Vec<Base>, known: &Known<'_>| {
+            let proven = wanted.get(known.path).filter(|(_, old)| self.proves(known, old));
+            bases.extend(proven.map(|(change, old)| {
+                let object = known.object.iter().map(|byte| format!("{byte:02x}")).collect();
+                Base { path: change.path.clone(), object, size: old.size }
+            }));
+        };
+        let Some((bases, meaning)) = self.text().and_then(|text| index::read(&text, found)) else {
+            return Began::default();
+        };
+        let index = written.map(|change| {
+            let (layer, path) = (change.layer.clone(), change.path.clone());
+            Index { layer, path, mode: self.identity.mode, meaning }
+        });
+        Began { index, bases }
+    }
+
+    /// By git's paths, the files that the task changed and that are on the host what they were at the start.
+    fn wanted<'a>(
+        &self,
+        layers: &[Layer],
+        changes: &'a [Change],
+    ) -> Option<BTreeMap<Vec<u8>, (&'a Change, Identity)>> {
+        let layer = layers.iter().find(|layer| layer.is_workspace())?;
+        let prefix = layer.host.strip_prefix(&self.root).ok()?;
+        let files = changes
+            .iter()
+            .filter(|change| change.layer == layer.name && change.kind == Kind::Modified)
+            .filter(|change| change.file_type == FileType::File)
+            .filter_map(|change| Some((change, change.old.filter(|old| old.changed < layer.started)?)))
+            .map(|(change, old)| (prefix.join(&change.path).into_os_string().into_vec(), (change, old)));
+        Some(files.collect())
+    }
+
+    /// Is the entry of a file that nobody touched since git read it? One that changed in the moment in which the index was written
+    /// may have changed after that too.
+    fn proves(&self, known: &Known<'_>, found: &Identity) -> bool {
+        let written = self.identity.modified;
+        known.plain && known.describes(found) && found.modified < written && found.changed < written
+    }
+
+    fn text(&self) -> Option<Vec<u8>> {
+        let now = Identity::of(&rustix::fs::fstat(&self.file).ok()?);
+        if !now.same_content(&self.identity) {
+            return None;
+        }
+        let mut text = vec![0; usize::try_from(now.size).ok()?];
+        crate::content::fill(&self.file, 0, &mut text).ok()?.then_some(text)
+    }
+}
+
+/// The git directory of what is checked out here; `None`: nothing is, `Some(None)`: it cannot be told.
+fn repository(root: &Path) -> Option<Option<PathBuf>> {
+    let own = root.join(".git");
+    let found = own.symlink_metadata().ok()?;
+    if found.is_dir() {
+        return Some(Some(own));
+    }
+    let read = || {
+        let text = std::fs::read(&own).ok()?;
+        let named = text.strip_prefix(b"gitdir: ")?;
+        let named = named.strip_suffix(b"\n").unwrap_or(named);
+        root.join(OsStr::from_bytes(named)).canonicalize().ok()
+    };
+    Some(if found.is_file() && found.len() <= 4096 { read() } else { None })
+}
+
+impl Began {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_none() && self.bases.is_empty()
+    }
+
+    /// What a file of the workspace held.
+    pub fn base(&self, path: &Path) -> Option<&Base> {
+        self.bases.iter().find(|base| base.path == path)
+    }
+
+    /// Does this index of the host say what it said at the start?
+    pub(crate) fn says_the_same(&self, layer: &str, path: &Path, mode: u32, meaning: &str) -> bool {
+        let same = |index: &Index| {
+            (&*index.layer, &*index.path, index.mode, &*index.meaning) == (layer, path, mode, meaning)
+        };
+        self.index.as_ref().is_some_and(same)
+    }
+
+    /// May this be it?
+    pub(crate) fn is_index(&self, layer: &str, path: &Path) -> bool {
+        self.index.as_ref().is_some_and(|index| index.layer == layer && index.path == path)
+    }
+}
+
+impl Base {
+    /// Is this its content? A filter of git's may have made another one of it in the working tree.
+    pub fn is(&self, content: &[u8]) -> bool {
+        let parts = [format!("blob {}\0", content.len()).as_bytes(), content].concat();
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let name = match self.object.len() {
+            40 => hex(&Sha1::digest(&parts)),
+            _ => hex(&Sha256::digest(&parts)),
+        };
+        content.len() as u64 == self.size && name == self.object
+    }
+}

@@ -1,0 +1,83 @@
+//! What goes onto a branch or into a patch where the git directory lies elsewhere, and why a branch cannot be made.
+
+use ringfence_promises::Place;
+
+use crate::landing::{REPOSITORY, host};
+
+/// Git's own files are changes of a second layer, which have other paths.
+#[test]
+fn of_a_linked_worktree_only_its_files_are_on_the_branch() {
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    host(&place, "git worktree add -q ../a-tree -b side; git worktree add -q ../z-tree -b other");
+    let policy = place.policy("[workspace]\ngit = true");
+    for tree in ["../a-tree", "../z-tree"] {
+        let at =
+            |verb: &[&str]| place.command(verb).current_dir(place.workspace.join(tree)).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let script =
+            "echo more >> f; echo n > nn; git add -A; mkdir deep; echo d > deep/HEAD; git add -N deep";
+        let done = at(&["run", "--quiet", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", script]);
+        assert!(done.status.success(), "{tree}: {done:?}");
+        assert!(text(at(&["diff", "--name-only"]).stdout).contains("[git0] worktrees/"), "{tree}");
+        let patch = at(&["diff", "--patch"]);
+        let (out, err) = (text(patch.stdout), text(patch.stderr));
+        assert_eq!(out.matches("diff --git").count(), 3, "{tree}: {out}");
+        assert!(out.contains("diff --git a/f b/f\n") && out.contains("a/deep/HEAD"), "{tree}: {out}");
+        assert!(err.lines().count() == 1 && err.contains("lies outside of the workspace"), "{tree}: {err}");
+        let shown = at(&["diff", "--git"]);
+        let err = text(shown.stderr);
+        assert!(err.lines().count() == 1 && err.contains("lies outside of the workspace"), "{tree}: {err}");
+        let done = at(&["apply", "--branch", "b"]);
+        let (out, err) = (text(done.stdout), text(done.stderr));
+        assert!(done.status.success() && out.starts_with("3 changes on"), "{tree}: {out}{err}");
+        assert!(err.lines().count() == 1 && err.contains("lies outside of the workspace"), "{tree}: {err}");
+        let names = host(&place, &format!("cd {tree}; git diff --name-only HEAD b"));
+        assert_eq!(names, "deep/HEAD\nf\nnn\n", "{tree}");
+        assert_eq!(
+            host(&place, &format!("cd {tree}; git diff HEAD b; git branch -qD b")),
+            text(shown.stdout)
+        );
+    }
+}
+
+#[test]
+fn why_no_branch_can_be_made_is_said_with_a_way_out() {
+    let place = Place::new();
+    host(&place, "seq 3 > f");
+    assert_eq!(place.run("", "echo more >> f").status, 0);
+    for verb in [&["apply", "--branch", "x"][..], &["diff", "--git"]] {
+        let refused = place.ringfence(verb);
+        let words = refused.err.contains("is in no git repository") && refused.err.contains("hint: ");
+        assert!(refused.status == 125 && words && !refused.err.contains("rev-parse"), "{refused:?}");
+    }
+    host(&place, REPOSITORY);
+    host(&place, "git branch agent; git branch team/one");
+    assert_eq!(place.ringfence(&["discard"]).status, 0);
+    assert_eq!(place.run("", "echo more >> f").status, 0);
+    let events = place.told("workspace.apply").len();
+    for (branch, why) in [
+        ("a..b", "git allows no branch to be called `a..b`"),
+        ("../x", "git allows no branch to be called `../x`"),
+        ("@{-1}", "git allows no branch to be called `@{-1}`"),
+        ("HEAD", "git allows no branch to be called `HEAD`"),
+        ("-x", "git allows no branch to be called `-x`"),
+        ("", "git allows no branch to be called ``"),
+        ("agent", "there is a branch agent already"),
+        ("agent/work", "there is a branch agent, and git keeps none called agent/work beside it"),
+        ("agent/work/deep", "there is a branch agent, and git keeps none called agent/work/deep beside it"),
+        ("team", "there is a branch team/one, and git keeps none called team beside it"),
+    ] {
+        let refused = place.ringfence(&["apply", &format!("--branch={branch}")]);
+        let words = refused.err.contains(&format!("error: {why}\n")) && refused.err.contains("hint: ");
+        assert!(refused.status == 125 && words && !refused.err.contains("fatal"), "{branch}: {refused:?}");
+    }
+    assert_eq!(place.told("workspace.apply").len(), events, "nothing happened");
+    assert_eq!(place.ringfence(&["apply", "--branch", "agents/work"]).status, 0);
+    // A repository that git does not work with.
+    host(&place, "printf '[core]\\n\\trepositoryformatversion = 99\\n' > .git/config");
+    let refused = place.ringfence(&["apply", "--branch", "x"]);
+    let words =
+        refused.err.contains("git does not work with the repository") && refused.err.contains("hint: ");
+    assert!(refused.status == 125 && words, "{refused:?}");
+}

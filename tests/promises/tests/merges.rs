@@ -1,0 +1,140 @@
+//! What a merge starts from: the version that the task saw, or nothing.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use ringfence_promises::Place;
+
+use crate::landing::{REPOSITORY, host};
+
+/// In the moment in which the index is written, git itself does not trust it.
+const SETTLED: &str = "sleep 0.05; touch f; sleep 0.05; git add -A; git update-index --refresh";
+
+#[test]
+fn what_the_host_staged_or_committed_since_survives_a_merge() {
+    for since in [
+        "true",
+        "git add f",
+        "git commit -qam host",
+        "git commit -qam host; git gc -q --prune=now",
+        "git stash -q; git stash pop -q",
+    ] {
+        let place = Place::new();
+        host(&place, REPOSITORY);
+        host(&place, SETTLED);
+        assert_eq!(place.run("", "sed -i 's/^2$/two/' f").status, 0);
+        host(&place, &format!("sed -i 's/^29$/twentynine/' f; {since}"));
+        let merged = place.ringfence(&["apply", "--merge"]);
+        assert_eq!(merged.status, 0, "{since}: {}", merged.err);
+        let wanted = host(&place, "seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
+        assert_eq!(place.read("f").unwrap(), wanted, "{since}");
+    }
+}
+
+#[test]
+fn where_the_version_of_the_start_is_not_proven_nothing_is_merged() {
+    for (before, during, since) in [
+        // The task saw what git had not.
+        ("sed -i 's/^15$/mine/' f", "", "git checkout -q f"),
+        ("sed -i 's/^15$/mine/' f", "", "sed -i 's/^29$/twentynine/' f; git commit -qam host"),
+        // What git does not know, and what it looks at no more.
+        ("git rm -q --cached f", "", "echo 31 >> f; git add f"),
+        ("sed -i 's/^15$/mine/' f; git update-index --assume-unchanged f", "", "echo 31 >> f; git add f"),
+        // A filter makes something else of it.
+        (
+            "echo 'f ident' > .gitattributes; echo '$Id$' >> f; git add -A; rm f; git checkout f 2>&1",
+            "",
+            "echo 31 >> f",
+        ),
+        // While the task ran: it began with this, or with that.
+        ("", "sed -i 's/^29$/twentynine/' f; git commit -qam host", ""),
+    ] {
+        let place = Place::new();
+        host(&place, REPOSITORY);
+        host(&place, &format!("{SETTLED}\n{before}\nsleep 0.05"));
+        let script = "echo up; read go; sed -i 's/^2$/two/' f; echo n > n";
+        let policy = place.policy("");
+        let mut command = place.command(&[
+            "run",
+            "--quiet",
+            "--policy",
+            &policy,
+            "--workspace",
+            ".",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut up = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut up).unwrap();
+        host(&place, &format!(":; {during}"));
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        assert!(child.wait().unwrap().success());
+        host(&place, &format!(":; {since}"));
+        let here = place.read("f").unwrap();
+        let refused = place.ringfence(&["apply", "--merge"]);
+        assert!(
+            refused.status == 126 && refused.err.contains("from which both sides began is not known"),
+            "{before}, {during}, {since}: {refused:?}"
+        );
+        assert!(place.read("f").unwrap() == here && place.read("n").is_none(), "{before}");
+    }
+}
+
+#[test]
+fn merges_start_from_the_right_version_below_a_repository_in_worktrees_and_after_checkpoints() {
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    host(&place, "mkdir sub; seq 30 > sub/f; cp -r sub other; git add -A; git commit -qm sub; git worktree add -q ../tree; sleep 0.05
+                  touch sub/f ../tree/sub/f; sleep 0.05; git add -A; git -C ../tree add -A; git update-index --refresh; git -C ../tree update-index --refresh");
+    for directory in ["sub", "../tree/sub", "../tree"] {
+        let at = |verb: &[&str]| {
+            place.command(verb).current_dir(place.workspace.join(directory)).output().unwrap()
+        };
+        let file = if directory == "../tree" { "f" } else { "./f" };
+        let before = host(&place, &format!("cd {directory}; cat {file}"));
+        let done = at(&[
+            "run",
+            "--quiet",
+            "--preset",
+            "default",
+            "--workspace",
+            ".",
+            "--",
+            "sed",
+            "-i",
+            "s/^2$/two/",
+            file,
+        ]);
+        assert!(done.status.success(), "{directory}: {done:?}");
+        host(&place, &format!("cd {directory}; sed -i 's/^29$/twentynine/' {file}; git commit -qam host"));
+        let merged = at(&["apply", "--merge"]);
+        assert!(merged.status.success(), "{directory}: {merged:?}");
+        let now = host(&place, &format!("cd {directory}; cat {file}"));
+        assert_eq!(
+            now,
+            before.replace("\n2\n", "\ntwo\n").replace("\n29\n", "\ntwentynine\n"),
+            "{directory}"
+        );
+    }
+    host(&place, SETTLED);
+    for verb in [
+        &["start", "dev", "--preset", "default"][..],
+        &["exec", "dev", "--", "sed", "-i", "s/^2$/two/", "f"],
+        &["checkpoint", "dev"],
+        &["exec", "dev", "--", "sed", "-i", "s/^3$/three/", "f"],
+        &["stop", "dev"],
+    ] {
+        let done = place.ringfence(verb);
+        assert_eq!(done.status, 0, "{verb:?}: {done:?}");
+    }
+    host(&place, "sed -i 's/^29$/twentynine/' f; git commit -qam host");
+    let merged = place.ringfence(&["apply", "--merge"]);
+    assert_eq!(merged.status, 0, "{merged:?}");
+    assert_eq!(
+        place.read("f").unwrap(),
+        host(&place, "seq 30 | sed 's/^2$/two/; s/^3$/three/; s/^29$/twentynine/'")
+    );
+}
