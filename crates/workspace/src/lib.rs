@@ -32,6 +32,7 @@ mod link;
 mod looks;
 mod merge;
 mod name;
+mod nearest;
 mod operation;
 mod outputs;
 mod overlay;

@@ -9,6 +9,7 @@ use crate::danger::Danger;
 use crate::git;
 use crate::layer::Layer;
 use crate::looks;
+use crate::nearest::Nearest;
 use crate::overlay::Upper;
 use crate::secrets::{Scan, held as secret_held};
 
@@ -174,6 +175,9 @@ pub(crate) struct Rules<'a> {
     around: GlobSet,
     /// Which rule each of `around` belongs to.
     around_of: Vec<usize>,
+    nearest_protected: Nearest<usize>,
+    nearest_held: Nearest<(Danger, &'static str)>,
+    nearest_flagged: Nearest<(Danger, &'static str)>,
 }
 
 impl<'a> Rules<'a> {
@@ -218,6 +222,9 @@ impl<'a> Rules<'a> {
             listed_of,
             around: build(around)?,
             around_of,
+            nearest_protected: Nearest::default(),
+            nearest_held: Nearest::default(),
+            nearest_flagged: Nearest::default(),
         })
     }
 
@@ -246,7 +253,8 @@ impl<'a> Rules<'a> {
     }
 
     fn held(&self, change: &Change, upper: &Upper, host: &Tree) -> Option<HoldReason> {
-        let protected = change.path.ancestors().find_map(|path| self.protect.matches(path).first().copied());
+        let protected =
+            self.nearest_protected.find(&change.path, |path| self.protect.matches(path).first().copied());
         let around = (change.file_type == FileType::Symlink)
             .then(|| self.above.matches(&change.path).first().and_then(|at| self.above_of.get(*at).copied()))
             .flatten();
@@ -279,11 +287,12 @@ impl<'a> Rules<'a> {
     }
 
     fn listed(&self, change: &Change, hold: bool) -> Option<(Danger, &'static str)> {
-        let mut matches = change.path.ancestors().flat_map(|path| self.listed.matches(path));
-        matches.find_map(|at| {
+        let rule = |at: usize| {
             let rule = self.listed_of.get(at).and_then(|rule| RULES.get(*rule))?;
             (rule.hold == hold).then_some((rule.kind, rule.why))
-        })
+        };
+        let nearest = if hold { &self.nearest_held } else { &self.nearest_flagged };
+        nearest.find(&change.path, |path| self.listed.matches(path).into_iter().find_map(rule))
     }
 }
 
