@@ -97,7 +97,7 @@ impl Restored {
             let Ok(Some(found)) = host.look(&operation.path) else { continue };
             match story.staged.get(&operation.number) {
                 Some(built) if built.same_content(&found) => {
-                    self.remember_inside(operation, host, built.changed)
+                    self.remember_inside(operation, host, built.changed);
                 }
                 // Only attributes changed.
                 None if above && operation.action == Action::Mode => {}
