@@ -27,9 +27,10 @@ pub(crate) fn enter() -> Result<(), String> {
         return Ok(());
     }
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    // The image has no name any more once it is mounted, and both go with the namespace.
+    // The image has no name any more once it is mounted, and goes with the namespace.
     let inner = "at=$(mktemp -d) && image=$(mktemp) && truncate -s 64G $image && mkfs.ext4 -q -i 8192 $image && \
-                 mount -o loop $image $at && rm $image && chmod 1777 $at && TMPDIR=$at exec \"$@\"";
+                 mount -o loop $image $at && rm $image && chmod 1777 $at || exit; \
+                 status=0; TMPDIR=$at \"$@\" || status=$?; umount $at && rmdir $at; exit $status";
     println!("on an ext4 of its own, with a journal: that of temporary files has none");
     let error = Command::new("unshare")
         .args(["--mount", "sh", "-ec", inner, "bench"])

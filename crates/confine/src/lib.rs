@@ -22,6 +22,7 @@ mod job;
 pub mod keeper;
 mod landlock;
 mod mounter;
+pub mod mountinfo;
 mod nascent;
 mod orders;
 mod parent;

@@ -1,6 +1,8 @@
 //! Short files of /proc, read while somebody waits: the standard library begins with 32 bytes and asks for the size first,
 //! which is ten calls of the kernel where three do.
 
+use std::os::fd::{AsRawFd, OwnedFd};
+
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{self, Errno};
 
@@ -21,6 +23,11 @@ pub(crate) fn read(path: &str) -> Result<Vec<u8>, Errno> {
         }
         text.resize(length + PART, 0);
     }
+}
+
+/// A path by which a call without a descriptor reaches what one names.
+pub(crate) fn by_descriptor(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 #[cfg(test)]

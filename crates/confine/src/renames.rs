@@ -22,10 +22,12 @@ use rustix::process::Pid;
 
 use crate::caller;
 use crate::child::Own;
+use crate::mountinfo;
+use crate::proc::by_descriptor;
 
 /// Of directories in each other; who has deeper ones copies.
 const DEEPEST: usize = 128;
-/// What is made anew stands under such a name meanwhile; `apply` holds it back (rules.rs of the workspace).
+/// What is made anew stands under such a name meanwhile; `apply` holds it back (unfinished.rs of the workspace).
 const HALF: &str = ".ringfence-renaming-";
 /// How often what others put into a directory that is being replaced is moved as well.
 const ROUNDS: usize = 16;
@@ -50,10 +52,9 @@ pub(crate) fn is(own: &Own, call: &Notification) -> bool {
 impl Renames {
     /// Lets the call go on, as soon as it can succeed.
     pub(crate) fn answer(&mut self, listener: &OwnedFd, own: &Own, call: Notification) {
-        let flags = flags(&call);
-        let [old, new] = syscalls::renames(call.number).copied().unwrap_or([(None, 0), (None, 1)]);
-        let exchange = flags.contains(RenameFlags::EXCHANGE);
-        if own.turn.is_some() && (refused(own, &call, old) || exchange && refused(own, &call, new)) {
+        let exchange = flags(&call).contains(RenameFlags::EXCHANGE);
+        let both = syscalls::renames(call.number).into_iter().flatten().take(if exchange { 2 } else { 1 });
+        if own.turn.is_some() && both.copied().any(|argument| refused(own, &call, argument)) {
             self.waiting.push_back(call);
             self.next(listener, own);
         } else {
@@ -218,13 +219,13 @@ fn prepare(listener: &OwnedFd, own: &Own, call: &Notification) -> Option<Pid> {
     }
 }
 
-/// What is to be made anew for the call; nothing where it would fail all the same. `None`: it cannot be told.
+/// What is to be made anew for the call. `None`: it would fail all the same, or that cannot be told.
 fn anew(own: &Own, call: &Notification) -> Option<Vec<Entry>> {
     let [old, new] = syscalls::renames(call.number).copied()?;
     let (old, new) = (Entry::find(own, call, old)?, Entry::find(own, call, new)?);
-    let (exchange, flags) = (flags(call).contains(RenameFlags::EXCHANGE), flags(call));
-    let known =
-        RenameFlags::from_bits(flags.bits()).is_some_and(|flags| !flags.contains(RenameFlags::WHITEOUT));
+    let flags =
+        RenameFlags::from_bits(flags(call).bits()).filter(|flags| !flags.contains(RenameFlags::WHITEOUT))?;
+    let exchange = flags.contains(RenameFlags::EXCHANGE);
     let (from, to) = (old.path()?, new.path()?);
     let apart = !to.starts_with(&from) && !from.starts_with(&to);
     let fits = match new.kind() {
@@ -233,16 +234,14 @@ fn anew(own: &Own, call: &Notification) -> Option<Vec<Entry>> {
         Some(FileType::Directory) => !flags.contains(RenameFlags::NOREPLACE) && is_empty(&new),
         Some(_) => false,
     };
-    let free = |entry: &Entry, path: &Path| entry.refused() && !somebody_is_in(path) && !mounted_in(path);
-    if !known || !apart || !fits || mount(&old.parent) != mount(&new.parent) || !in_own_root(call.thread) {
-        return Some(Vec::new());
+    if !apart || !fits || mount(&old.parent) != mount(&new.parent) || !in_own_root(call.thread) {
+        return None;
     }
+    let both = [(old, from), (new, to)].into_iter().take(if exchange { 2 } else { 1 });
+    let wanted: Vec<_> = both.filter(|(entry, _)| entry.refused()).collect();
     // All or nothing: a half of an exchange is none.
-    let both = [(old, from), (new, to)];
-    let wanted = both.into_iter().take(if exchange { 2 } else { 1 });
-    let wanted: Vec<_> = wanted.filter(|(entry, _)| entry.refused()).collect();
-    let all = wanted.iter().all(|(entry, path)| free(entry, path));
-    Some(if all { wanted.into_iter().map(|(entry, _)| entry).collect() } else { Vec::new() })
+    let free = wanted.iter().all(|(_, path)| !somebody_is_in(path) && !mounted_in(path));
+    free.then(|| wanted.into_iter().map(|(entry, _)| entry).collect())
 }
 
 fn is_empty(entry: &Entry) -> bool {
@@ -259,32 +258,7 @@ fn somebody_is_in(path: &Path) -> bool {
 
 /// A mount keeps its place, and so does what leads to it. True where that cannot be told.
 fn mounted_in(path: &Path) -> bool {
-    let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return true };
-    // Its fifth field, with blanks as `\\040` (proc_pid_mountinfo(5)).
-    let mut points =
-        table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    points.any(|point| Path::new(OsStr::from_bytes(&unescaped(point))).starts_with(path))
-}
-
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let (mut plain, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some((first, behind)) = rest.split_first() {
-        let octal =
-            behind.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        if let Some(byte) = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            plain.push(byte);
-            rest = behind.get(3..).unwrap_or_default();
-        } else {
-            plain.push(*first);
-            rest = behind;
-        }
-    }
-    plain
-}
-
-fn by_descriptor(file: &OwnedFd) -> String {
-    use std::os::fd::AsRawFd;
-    format!("/proc/self/fd/{}", file.as_raw_fd())
+    mountinfo::points().map_or(true, |points| points.iter().any(|point| point.starts_with(path)))
 }
 
 /// Puts all of it into the upper layer, where it is: what takes long is done while nothing has changed for anybody.

@@ -1,9 +1,9 @@
 //! What the host has, without waking what is not there: a look must not mount a file system or wait for a server.
 
 use std::cell::OnceCell;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ringfence_confine::mountinfo::unescaped;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 
@@ -64,22 +64,9 @@ fn elsewhere() -> Vec<PathBuf> {
         .filter_map(|line| {
             let (place, kind) = (line.split(' ').nth(4)?, line.split_once(" - ")?.1.split(' ').next()?);
             let foreign = ELSEWHERE.contains(&kind) || kind.starts_with("fuse.");
-            foreign.then(|| PathBuf::from(unescaped(place)))
+            foreign.then(|| unescaped(place.as_bytes()))
         })
         .collect()
-}
-
-/// Blanks, tabs, line breaks and backslashes are written as three octal digits.
-fn unescaped(text: &str) -> std::ffi::OsString {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let digits = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\');
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { behind.get(3..).unwrap_or_default() } else { behind };
-    }
-    std::ffi::OsStr::from_bytes(&bytes).to_owned()
 }
 
 #[cfg(test)]
@@ -94,6 +81,5 @@ mod tests {
         assert_eq!(host.has(Path::new("/proc/version/x")), Some(false));
         let never = Host { elsewhere: OnceCell::from(vec![PathBuf::from("/proc")]) };
         assert_eq!(never.has(Path::new("/proc/self")), None);
-        assert_eq!(unescaped("/a\\040b\\134"), "/a b\\");
     }
 }

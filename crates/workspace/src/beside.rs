@@ -14,10 +14,10 @@ use crate::undo::reverted;
 pub(crate) struct Beside(BTreeMap<(usize, PathBuf), Vec<(Identity, Identity)>>);
 
 impl Beside {
-    /// Of applies of other runs to the same directories, by their journals, the first one first.
+    /// Of applies of other runs to the same directories, by their journals, in the order in which they were undone.
     pub(crate) fn load(journals: &[PathBuf], story: &Story) -> Self {
         let mut all = Self::default();
-        for journal in journals.iter().filter(|journal| landed(journal) && landed(&reverted(journal))) {
+        for journal in journals.iter().filter(|journal| landed(&reverted(journal))) {
             let Ok((_, other)) = Journal::open(journal) else { continue };
             let restored = Restored::load(&reverted(journal));
             for operation in &other.operations {

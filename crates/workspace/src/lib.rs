@@ -82,5 +82,5 @@ pub use secrets::{Scan, Secrets};
 pub use show::Look;
 pub use snapshot::{reverse, snapshot};
 pub use stack::{How, flatten};
-pub use undo::{Undo, plan_undo, plan_undo_beside, reverted, undoable};
+pub use undo::{Undo, plan_undo, reverted, undoable};
 pub use usage::{Taken, disk_used, taken};

@@ -90,8 +90,11 @@ impl Restored {
             let parents =
                 operation.path.ancestors().skip(1).filter(|path| above && !path.as_os_str().is_empty());
             for path in parents {
-                if let Ok(Some(found)) = host.look(path) {
-                    self.0.insert((operation.layer, path.to_owned()), found);
+                let key = (operation.layer, path.to_owned());
+                if !self.0.contains_key(&key)
+                    && let Ok(Some(found)) = host.look(path)
+                {
+                    self.0.insert(key, found);
                 }
             }
             let Ok(Some(found)) = host.look(&operation.path) else { continue };

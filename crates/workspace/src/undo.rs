@@ -78,20 +78,12 @@ pub struct Undo {
     numbers: BTreeMap<usize, usize>,
 }
 
-/// Judges an undo. `later` are the journals of what came after the apply, and of its undo: their traces are no conflict.
+/// Judges an undo. `later` are the journals of what came after the apply, and of its undo: their traces are no conflict. `others` are
+/// the journals of applies of other runs, in the order in which they were undone: what those replaced and put back is none either.
 ///
 /// # Errors
 /// [`Refused`]: it did not land, something of it was changed on the host since, or a system call failed.
-pub fn plan_undo(journal_dir: &Path, later: &[PathBuf]) -> Result<Undo, Refused> {
-    plan_undo_beside(journal_dir, later, &[])
-}
-
-/// The same beside other runs: `others` are the journals of their applies that came after this one, in the order of time. What those
-/// replaced and put back is no conflict.
-///
-/// # Errors
-/// Those of [`plan_undo`].
-pub fn plan_undo_beside(journal_dir: &Path, later: &[PathBuf], others: &[PathBuf]) -> Result<Undo, Refused> {
+pub fn plan_undo(journal_dir: &Path, later: &[PathBuf], others: &[PathBuf]) -> Result<Undo, Refused> {
     let at = |reason| Refused::one("", journal_dir, reason);
     let failed = |doing: &'static str| move |errno| at(Reason::failed(doing)(errno));
     let (_, mut story) = Journal::open(journal_dir).map_err(failed("read the journal"))?;
@@ -161,9 +153,8 @@ struct Known {
 }
 
 impl Known {
-    fn touched(&self, operation: &Operation, path: &Path, stood: &Identity, there: &Identity) -> bool {
-        self.restored.knows(operation.layer, path, there)
-            || self.beside.leads(operation.layer, path, stood, there)
+    fn touched(&self, Operation { layer, path, .. }: &Operation, stood: &Identity, there: &Identity) -> bool {
+        self.restored.knows(*layer, path, there) || self.beside.leads(*layer, path, stood, there)
     }
 }
 
@@ -251,7 +242,7 @@ fn untouched(story: &Story, operation: &Operation, host: &Tree, there: &Identity
     }
     if FileType::of(there.mode) != FileType::Directory {
         return match (story.stands.get(&number), story.staged.get(&number)) {
-            (Some(stood), _) => stood == there || known.touched(operation, &operation.path, stood, there),
+            (Some(stood), _) => stood == there || known.touched(operation, stood, there),
             (None, Some(built)) => built.same_content(there),
             (None, None) => false,
         };

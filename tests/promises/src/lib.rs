@@ -128,8 +128,14 @@ impl Place {
     /// Runs a shell script inside, under the preset `default` and these lines of policy.
     #[must_use]
     pub fn run(&self, policy: &str, script: &str) -> Outcome {
+        outcome(self.to_run(policy, script).output().expect("the binary starts"))
+    }
+
+    /// The same, to be started.
+    #[must_use]
+    pub fn to_run(&self, policy: &str, script: &str) -> Command {
         let path = self.policy(policy);
-        self.ringfence(&["run", "--quiet", "--policy", &path, "--workspace", ".", "--", "sh", "-c", script])
+        self.command(&["run", "--quiet", "--policy", &path, "--workspace", ".", "--", "sh", "-c", script])
     }
 
     /// Writes a policy file outside the workspace.

@@ -53,19 +53,7 @@ fn where_the_version_of_the_start_is_not_proven_nothing_is_merged() {
         host(&place, REPOSITORY);
         host(&place, &format!("{SETTLED}\n{before}\nsleep 0.05"));
         let script = "echo up; read go; sed -i 's/^2$/two/' f; echo n > n";
-        let policy = place.policy("");
-        let mut command = place.command(&[
-            "run",
-            "--quiet",
-            "--policy",
-            &policy,
-            "--workspace",
-            ".",
-            "--",
-            "sh",
-            "-c",
-            script,
-        ]);
+        let mut command = place.to_run("", script);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut up = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut up).unwrap();

@@ -10,8 +10,9 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use super::judge::{Judge, Judged, Target, by_descriptor, text};
+use super::judge::{Judge, Judged, Target, text};
 use crate::connections::group;
+use crate::proc::by_descriptor;
 
 /// XATTR_NAME_MAX and XATTR_SIZE_MAX (linux/limits.h).
 const NAME: usize = 255;

@@ -4,10 +4,11 @@
 //! granted for writing: nothing can be moved into such a tree that was not the task's before (landlock(7), LANDLOCK_ACCESS_FS_REFER).
 
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::proc::by_descriptor;
 use ringfence_plan::{Plan, Right, syscalls};
 use ringfence_sys::memory;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -170,11 +171,6 @@ impl Target {
         let name = OsStr::from_bytes(&name);
         Self::of(fs::openat2(start, name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?)
     }
-}
-
-/// A path by which a call without a descriptor reaches what one names.
-pub(crate) fn by_descriptor(file: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 /// A string of at most so many bytes, without its NUL.

@@ -17,8 +17,7 @@ mod walk;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ringfence_plan::{Invoker, Place, Program, Refused, Survey};
 use ringfence_policy::{Mode, Policy};
@@ -110,10 +109,8 @@ fn workspace_place(policy: &Policy, workspace: &Path, invoker: &Invoker) -> Resu
 
 /// A copy-on-write view shows one file system. The kernel refuses an ordinary user's view of more; root's it would make.
 fn no_mounts_below(workspace: &Path) -> Result<(), Refused> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let points =
-        table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    let below = points.map(unescaped).find(|point| point != workspace && point.starts_with(workspace));
+    let points = crate::mountinfo::points().unwrap_or_default();
+    let below = points.into_iter().find(|point| point != workspace && point.starts_with(workspace));
     match below {
         Some(point) => Err(Refused::workspace(
             format!("{} is a mount below the workspace, which copy-on-write cannot show", point.display()),
@@ -121,19 +118,6 @@ fn no_mounts_below(workspace: &Path) -> Result<(), Refused> {
         )),
         None => Ok(()),
     }
-}
-
-/// A path as the kernel lists it: blanks and backslashes are written in octal (proc(5), mountinfo).
-fn unescaped(listed: &[u8]) -> PathBuf {
-    let mut out = Vec::with_capacity(listed.len());
-    let mut rest = listed;
-    while let Some((first, after)) = rest.split_first() {
-        let code = (*first == b'\\').then(|| after.get(..3)).flatten();
-        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 8).ok());
-        out.push(code.unwrap_or(*first));
-        rest = if code.is_some() { after.get(3..).unwrap_or_default() } else { after };
-    }
-    PathBuf::from(OsString::from_vec(out))
 }
 
 /// Every path whose content the sandbox may show: the workspace, the grants, git's directories.

@@ -53,7 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     if arguments.interactive || arguments.merge {
         let mut review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
-        known(arguments, &options, review.changes())?;
+        if arguments.interactive {
+            known(arguments, &options, review.changes())?;
+        }
         review.without(&options.left);
         if arguments.interactive {
             super::pick::pick(&review, &mut options)?;
@@ -139,7 +141,7 @@ fn merged(review: &Review, run: &Waiting, left: &[PathBuf]) -> Result<Vec<Chosen
             "to land the rest: `ringfence apply {} --merge{} --leave {}`",
             run.record.id,
             left.iter()
-                .map(|path| format!(" --leave {}", terminal::word(&path.display().to_string())))
+                .map(|path| format!(" --leave {}", terminal::word(&ringfence_workspace::escape(path))))
                 .collect::<String>(),
             terminal::word(&path)
         ))

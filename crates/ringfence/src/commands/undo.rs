@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Err(Failure::new(refused.to_string().trim_end()).with_status(status))
     };
     let others = others(&invoker, &record)?;
-    let undo = match ringfence_workspace::plan_undo_beside(&journal, &later, &others) {
+    let undo = match ringfence_workspace::plan_undo(&journal, &later, &others) {
         Ok(undo) => undo,
         Err(refused) => return refuse(&refused, &mut log, &mut record),
     };
@@ -85,20 +85,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Journals of applies of other runs to the same workspace, the first one first.
+/// Journals of applies of other runs to the same workspace that were undone, in the order of that.
 fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
-    let mut journals = Vec::new();
+    let mut undone = Vec::new();
     for (directory, record) in state.runs().context("the state directory")? {
         if record.is_ok_and(|record| record.workspace == of.workspace && record.id != of.id) {
-            journals.extend(directory.journals().take_while(|journal| ringfence_workspace::landed(journal)));
+            for journal in directory.journals().take_while(|journal| journal.exists()) {
+                if let Ok(found) = std::fs::metadata(ringfence_workspace::reverted(&journal)) {
+                    undone.push((found.modified().context("the run's journal")?, journal));
+                }
+            }
         }
     }
-    let time = |journal: &PathBuf| {
-        std::fs::metadata(ringfence_workspace::reverted(journal)).and_then(|found| found.modified()).ok()
-    };
-    journals.sort_by_cached_key(time);
-    Ok(journals)
+    undone.sort();
+    Ok(undone.into_iter().map(|(_, journal)| journal).collect())
 }
 
 /// What was there before a task worked on the host's own files: an apply of what it was, which is undone as any other.

@@ -110,16 +110,13 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     let mut runs = state.runs().context("the state directory")?;
     while let Some((directory, record)) = runs.pop() {
         let Ok(record) = record else { continue };
+        if !invoker.cwd.starts_with(&record.workspace) {
+            continue;
+        }
         // What worked on the host's own files and was undone is brought back by its name alone: this goes one further back.
-        let back = || {
-            let first = directory.journals().next();
-            first.is_some_and(|first| ringfence_workspace::undoable(&first))
-        };
-        let back = layers(&record)?.is_empty() && back();
-        if !back
-            && invoker.cwd.starts_with(&record.workspace)
-            && let Some(found) = with_snapshot(directory, record)?
-        {
+        let first = || directory.journals().next().is_some_and(|first| ringfence_workspace::undoable(&first));
+        let back = layers(&record).is_ok_and(|layers| layers.is_empty()) && first();
+        if !back && let Some(found) = with_snapshot(directory, record)? {
             return Ok(found);
         }
     }

@@ -34,7 +34,7 @@ fn child() {
         return;
     }
     if std::env::var_os("RINGFENCE_TEST_UNDO").is_some() {
-        plan_undo(&journal, &[]).unwrap().carry_out(&mut |_| {}).unwrap();
+        plan_undo(&journal, &[], &[]).unwrap().carry_out(&mut |_| {}).unwrap();
         return;
     }
     let layers: Vec<Layer> = serde_json::from_str(&std::env::var("RINGFENCE_TEST_LAYERS").unwrap()).unwrap();

@@ -89,7 +89,7 @@ fn under_another_number_it_is_recovered_applied_and_undone() {
     disk.case.apply().unwrap();
     assert_ne!(snapshot(&disk.case.host), old);
     disk.again();
-    plan_undo(&disk.case.journal(), &[]).unwrap().carry_out(&mut |_| {}).unwrap();
+    plan_undo(&disk.case.journal(), &[], &[]).unwrap().carry_out(&mut |_| {}).unwrap();
     assert_eq!(snapshot(&disk.case.host), old);
 }
 

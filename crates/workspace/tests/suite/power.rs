@@ -218,7 +218,7 @@ fn cut_at_any_point() {
                 let now = snapshot(&disk.case.host);
                 assert!(now == old || now == new, "undo at point {number}: {now:#?}");
             } else {
-                plan_undo(&disk.case.journal(), &[]).unwrap().carry_out(&mut |_| {}).unwrap();
+                plan_undo(&disk.case.journal(), &[], &[]).unwrap().carry_out(&mut |_| {}).unwrap();
                 assert_eq!(snapshot(&disk.case.host), old, "point {number}");
             }
         } else {

@@ -179,7 +179,7 @@ fn one(seed: u64) {
     if !is_root() && wanted.values().any(closed) {
         return;
     }
-    if let Err(refused) = plan_undo(&case.journal(), &[]).and_then(|undo| undo.carry_out(&mut |_| {})) {
+    if let Err(refused) = plan_undo(&case.journal(), &[], &[]).and_then(|undo| undo.carry_out(&mut |_| {})) {
         panic!("seed {seed}: {refused}");
     }
     assert_eq!(before, snapshot(&case.host), "seed {seed}: undone");

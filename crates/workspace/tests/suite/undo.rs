@@ -17,7 +17,7 @@ const TASK: &str = "echo two > a; echo two > d/b; echo two > d/e/c; rm gone; rm 
     python3 -c 'import os; os.removexattr(\"d/b\", \"user.k\"); os.setxattr(\"s\", \"user.k\", b\"2\")'";
 
 fn undo(case: &Case) -> Result<(), Refused> {
-    let left = plan_undo(&case.journal(), &[])?.carry_out(&mut |_| {})?;
+    let left = plan_undo(&case.journal(), &[], &[])?.carry_out(&mut |_| {})?;
     assert!(left.is_empty(), "{left:?}");
     Ok(())
 }
@@ -95,7 +95,7 @@ fn child() {
         }
         seen += 1;
     };
-    plan_undo(&PathBuf::from(journal), &[]).unwrap().carry_out(&mut watch).unwrap();
+    plan_undo(&PathBuf::from(journal), &[], &[]).unwrap().carry_out(&mut watch).unwrap();
 }
 
 #[test]

@@ -1,0 +1,36 @@
+//! What is mounted where, as the kernel lists it: proc_pid_mountinfo(5).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// Where this process has mounts.
+pub(crate) fn points() -> std::io::Result<Vec<PathBuf>> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    let fields = table.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b' '));
+    Ok(fields.filter_map(|mut fields| fields.nth(4)).map(unescaped).collect())
+}
+
+/// A path of the list: blanks, tabs, line breaks and backslashes are written as three octal digits.
+pub fn unescaped(listed: &[u8]) -> PathBuf {
+    let mut out = Vec::with_capacity(listed.len());
+    let mut rest = listed;
+    while let Some((first, after)) = rest.split_first() {
+        let code = (*first == b'\\').then(|| after.get(..3)).flatten();
+        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 8).ok());
+        out.push(code.unwrap_or(*first));
+        rest = if code.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    PathBuf::from(OsString::from_vec(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_what_they_were() {
+        assert_eq!(unescaped(b"/a\\040b\\134"), PathBuf::from("/a b\\"));
+        assert!(points().unwrap().contains(&PathBuf::from("/")));
+    }
+}
