@@ -20,6 +20,8 @@ use crate::command::tee;
 /// The uid of the unprivileged run; the namespace's own passwd names it.
 const USER: u32 = 65499;
 const SCRIPT: &str = include_str!("user.sh");
+/// How many tests nextest runs at once.
+const THREADS: &str = "NEXTEST_TEST_THREADS";
 
 /// Tests that passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -250,6 +252,11 @@ fn one_by_one(mut command: Command) -> Result<Count, String> {
 
 /// Runs a test runner and adds up what it says; a runner that fails without a failed test is an error.
 fn counted(command: &mut Command) -> Result<Count, String> {
+    if std::env::var_os(THREADS).is_none() {
+        // Most tests wait for something half of their time.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        command.env(THREADS, processors.div_ceil(2).saturating_add(processors).to_string());
+    }
     let (success, text) = tee(command)?;
     let count = read(&text);
     match (success, count) {

@@ -27,6 +27,8 @@ pub(crate) struct Taken {
     pub(crate) kept: (Vec<PathBuf>, u64),
     /// An apply or undo stands half done.
     pub(crate) interrupted: bool,
+    /// Something that landed was not undone.
+    pub(crate) landed: bool,
 }
 
 impl Taken {
@@ -52,9 +54,10 @@ fn of(directory: RunDir, record: RunRecord) -> Taken {
     let above = layers.iter().filter(|_| waits).filter_map(|layer| layer.upper.parent());
     let layers: Vec<_> =
         above.filter(|above| above.starts_with(directory.path())).map(Path::to_owned).collect();
-    let journals: Vec<_> = directory
-        .journals()
-        .take_while(|journal| journal.exists())
+    let applies: Vec<_> = directory.journals().take_while(|journal| journal.exists()).collect();
+    let landed = applies.iter().any(|journal| !ringfence_workspace::reverted(journal).exists());
+    let journals: Vec<_> = applies
+        .into_iter()
         .flat_map(|journal| [ringfence_workspace::reverted(&journal), journal])
         .filter(|journal| journal.exists())
         .collect();
@@ -64,7 +67,7 @@ fn of(directory: RunDir, record: RunRecord) -> Taken {
     kept.extend(crate::snapshot::place(directory.path()));
     let sum = |paths: &[PathBuf]| paths.iter().map(|path| ringfence_workspace::disk_used(path).0).sum();
     let (waiting, replaced) = (sum(&layers), sum(&kept));
-    Taken { directory, record, layers: (layers, waiting), kept: (kept, replaced), interrupted }
+    Taken { directory, record, layers: (layers, waiting), kept: (kept, replaced), interrupted, landed }
 }
 
 /// Once a day, and only where a verb looks at every run anyway.

@@ -44,6 +44,15 @@ fn what_was_undone_is_listed_as_that() {
         let undone = place.ringfence(&["undo", &run]);
         assert_eq!((undone.status, state(), place.read("a").as_deref()), (0, expected.into(), Some(text)));
     }
+    for (undo, expected) in [(true, "discarded"), (false, "landed")] {
+        assert_eq!(place.run("", "echo part > a; echo rest > b").status, 0);
+        let applied = place.ringfence(&["apply", "last", "a"]);
+        assert_eq!((applied.status, state()), (0, "waits".into()), "{applied:?}");
+        if undo {
+            assert_eq!((place.ringfence(&["undo"]).status, state()), (0, "waits".into()));
+        }
+        assert_eq!((place.ringfence(&["discard"]).status, state()), (0, expected.into()));
+    }
 }
 
 #[test]

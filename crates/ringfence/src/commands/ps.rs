@@ -120,7 +120,7 @@ fn of_record(state: &State, wanted: &str, json: bool) -> Result<u8, Failure> {
 struct Ended {
     run: String,
     seconds: i64,
-    /// `waits`, `interrupted`, `landed` or `undone`.
+    /// `waits`, `interrupted`, `landed`, `undone` or `discarded`.
     state: &'static str,
     /// Started with `--keep`.
     keep: bool,
@@ -144,6 +144,7 @@ fn ended(state: &State, wanted: Option<&str>) -> Result<Vec<Ended>, Failure> {
                 _ if one.interrupted || one.record.status == Status::Running => "interrupted",
                 false => "waits",
                 true if one.record.status == Status::Undone => "undone",
+                true if one.record.status == Status::Discarded && !one.landed => "discarded",
                 true => "landed",
             },
             keep: one.record.keep,
