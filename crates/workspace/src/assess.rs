@@ -1,6 +1,6 @@
 //! Judges the changes of a run: what is shown, what is held back, what stands in the way of all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::began::{Began, Start};
@@ -80,10 +80,47 @@ pub struct Options {
     pub kinds: Vec<Danger>,
     /// Paths that the user left out, with what is below them: they are held back, whatever else would become of them.
     pub left: Vec<PathBuf>,
+    /// The only paths that land, with what is below them; all of them if empty. What else changed is left out. A directory
+    /// that leads to one of them comes along bare, and the old name of what was renamed to one of them goes.
+    pub only: Vec<PathBuf>,
     /// Versions that land instead of the task's.
     pub chosen: Vec<Chosen>,
     /// Where this run's earlier applies kept their journals, the first one first: their own traces are no conflict.
     pub journals: Vec<PathBuf>,
+}
+
+impl Options {
+    fn leaves(&self, change: &Change) -> bool {
+        let within = |path: &Path, paths: &[PathBuf]| paths.iter().any(|above| path.starts_with(above));
+        if within(&change.path, &self.left) {
+            return true;
+        }
+        let named = |path: &Path| within(path, &self.only) && !within(path, &self.left);
+        let moved = || change.renamed_to.as_ref().is_some_and(|to| named(to));
+        !(self.only.is_empty() || named(&change.path) || self.leads(change) || moved())
+    }
+
+    /// Is it made on the way to one of the only paths?
+    fn leads(&self, change: &Change) -> bool {
+        let made = matches!(change.kind, Kind::Created | Kind::TypeChanged);
+        let way = || self.only.iter().any(|path| path != &change.path && path.starts_with(&change.path));
+        made && change.file_type == FileType::Directory && way()
+    }
+
+    /// A directory that leads to nothing that lands stays.
+    fn keep_hollow(&self, changes: &mut [Change]) {
+        if self.only.is_empty() {
+            return;
+        }
+        let landing = changes.iter().filter(|change| change.held.is_none() && !self.leads(change));
+        let above: HashSet<PathBuf> =
+            landing.flat_map(|change| change.path.ancestors().skip(1).map(Path::to_owned)).collect();
+        for change in changes.iter_mut().filter(|change| self.leads(change) && !above.contains(&change.path))
+        {
+            change.held.get_or_insert(HoldReason::LeftOut);
+            change.refused = None;
+        }
+    }
 }
 
 /// Judges an apply of the whole.
@@ -107,8 +144,11 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
             continue;
         }
         let (mut changes, obstacles) = assess(layer, index, &upper, &host, &restored).map_err(fail)?;
+        if !options.only.is_empty() {
+            pair(&mut changes, &upper, &host, &mut Budget::whole());
+        }
         for change in &mut changes {
-            if options.left.iter().any(|path| change.path.starts_with(path)) {
+            if options.leaves(change) {
                 change.held.get_or_insert(HoldReason::LeftOut);
                 change.refused = None;
             }
@@ -140,6 +180,7 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
                 change.refused = refuse(change, layer, &host, &restored);
             }
         }
+        options.keep_hollow(&mut changes);
         for change in &mut changes {
             let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
             if out && options.kinds.contains(&Danger::Symlinks) {

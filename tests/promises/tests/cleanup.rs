@@ -46,7 +46,7 @@ fn what_was_undone_is_listed_as_that() {
     }
     for (undo, expected) in [(true, "discarded"), (false, "landed")] {
         assert_eq!(place.run("", "echo part > a; echo rest > b").status, 0);
-        let applied = place.ringfence(&["apply", "last", "a"]);
+        let applied = place.ringfence(&["apply", "last", "--", "a"]);
         assert_eq!((applied.status, state()), (0, "waits".into()), "{applied:?}");
         if undo {
             assert_eq!((place.ringfence(&["undo"]).status, state()), (0, "waits".into()));

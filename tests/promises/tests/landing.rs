@@ -225,6 +225,50 @@ fn links_and_what_is_left_by_name_keep_their_old_names_too() {
     assert_eq!(host(&place, "find . ! -type d | sort"), "./.envrc\n./lib/x\n./lib/y\n");
 }
 
+#[test]
+fn what_is_named_lands_alone() {
+    let place = Place::new();
+    host(&place, "seq 20 > moved; seq 30 > a; mkdir old; seq 40 > old/x");
+    let script = "mv moved again; echo more >> a; mkdir -p new/deep new/other hooks; seq 50 > new/deep/f; seq 60 > new/g; \
+        echo x > new/.envrc; mv old fresh; ln -s /etc out";
+    assert_eq!(place.run("", script).status, 0);
+    let files = || host(&place, "find . -mindepth 1 | sort | tr '\\n' ' '");
+    let apply = |arguments: &[&str]| place.ringfence(&[&["apply", "last"], arguments].concat());
+    for wrong in ["nowhere", "new/deep/none", "../b"] {
+        let refused = apply(&["--", wrong]);
+        assert!(refused.status == 125 && files() == "./a ./moved ./old ./old/x ", "{refused:?}");
+    }
+    // What leads to nothing that lands stays.
+    let held = apply(&["--", "new/.envrc"]);
+    assert!(held.out.contains("nothing landed") && held.out.contains("new/.envrc"), "{held:?}");
+    assert_eq!(files(), "./a ./moved ./old ./old/x ");
+    let landed = apply(&["--", "again", "./new/deep"]);
+    assert!(landed.status == 0 && landed.out.contains(" stay with the run"), "{landed:?}");
+    assert_eq!(files(), "./a ./again ./new ./new/deep ./new/deep/f ./old ./old/x ");
+    // The link out is refused for its own sake; the way that is shown keeps to what was named.
+    let refused = apply(&["--leave", "a", "--", "new", "out", "a"]);
+    assert_eq!((refused.status, files().contains("new/g")), (126, false), "{refused:?}");
+    assert!(refused.err.contains(" --leave a --leave out -- new out a`"), "{refused:?}");
+    let kept = apply(&["--leave", "a", "--leave", "out", "--", "new", "out", "a"]);
+    assert!(kept.status == 0 && kept.out.contains("1 change held back:"), "{kept:?}");
+    assert_eq!(
+        files(),
+        "./a ./again ./new ./new/deep ./new/deep/f ./new/g ./new/other ./old ./old/x ",
+        "{kept:?}"
+    );
+    assert_eq!(host(&place, "wc -l < a"), "30\n");
+    let rest = apply(&["--accept", "new/.envrc", "--leave", "out"]);
+    assert_eq!(rest.status, 0, "{rest:?}");
+    assert!(files().starts_with("./a ./again ./fresh ./fresh/x ./hooks ./new ./new/.envrc "), "{}", files());
+    for _ in 0..3 {
+        assert_eq!(place.ringfence(&["undo"]).status, 0);
+    }
+    assert_eq!(files(), "./a ./moved ./old ./old/x ");
+    // Pieces of what is named, and nothing else is asked for.
+    let by_branch = apply(&["--branch", "b", "--", "a"]);
+    assert!(by_branch.err.contains("cannot be used with"), "{by_branch:?}");
+}
+
 /// As a prompt does after whatever touches files: the index is written anew.
 const LOOK: &str = "touch -d '1 hour' f; before=$(sha256sum .git/index); git status > /dev/null; [ \"$before\" != \"$(sha256sum .git/index)\" ]";
 

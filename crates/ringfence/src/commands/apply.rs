@@ -12,6 +12,12 @@ use crate::failure::{Context, Failure};
 use crate::{environment, git, terminal, underway};
 
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringfence apply                        the last run here, all or nothing
+  ringfence apply last -- src doc/a.md   these alone; the rest stays with the run
+  ringfence apply --leave src/big        all but this
+  ringfence apply -i                     ask for each change and each part of a file
+  ringfence apply --accept hooks         what runs on the host, after a look at it")]
 pub(crate) struct Arguments {
     /// The run, by the beginning of its id; without it, the last one here
     run: Option<String>,
@@ -29,8 +35,11 @@ pub(crate) struct Arguments {
     /// Merge text files that changed on the host after the run, where git has the version from which both sides began
     #[arg(long)]
     merge: bool,
+    /// Land only these paths, and what is below them; the rest stays with the run
+    #[arg(last = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Do not touch the files: put the changes on this new branch of the repository, as a commit by the run's identity
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["accept", "leave", "merge"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["accept", "leave", "merge", "paths"])]
     branch: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -56,11 +65,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         if arguments.interactive {
             known(arguments, &options, review.changes())?;
         }
+        review.only(&options.only);
         review.without(&options.left);
         if arguments.interactive {
             super::pick::pick(&review, &mut options)?;
         } else {
-            options.chosen = merged(&review, &run, &arguments.leave)?;
+            options.chosen = merged(&review, &run, arguments)?;
         }
     }
     let plan = match ringfence_workspace::plan_apply_with(&run.layers, &options) {
@@ -68,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
             run.write()?;
-            return Err(with_way_out(refusal(&refused, arguments.json), &run, &refused));
+            return Err(with_way_out(refusal(&refused, arguments.json), &run, &refused, arguments));
         }
     };
     if plan.changes().is_empty() {
@@ -80,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     // On disk before the first file lands.
     let held = plan.changes().iter().filter(|change| change.held.is_some()).count() as u64;
     if held == plan.changes().len() as u64 {
-        return all_held(&run, plan.changes(), arguments.json);
+        return all_held(&run, plan.changes(), arguments);
     }
     let event = Event::WorkspaceApply {
         workspace: workspace.clone(),
@@ -94,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let outcome = ringfence_workspace::apply(plan, &run.journal);
     underway.end(&run.directory);
     match outcome {
-        Ok(applied) => finish(&mut run, &applied, arguments.json),
+        Ok(applied) => finish(&mut run, &applied, arguments),
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
             run.write()?;
@@ -117,8 +127,12 @@ fn nothing(run: &Waiting, json: bool) -> Result<u8, Failure> {
 }
 
 /// Nothing lands, and so there is nothing to undo.
-fn all_held(run: &Waiting, changes: &[ringfence_workspace::Change], json: bool) -> Result<u8, Failure> {
-    if json {
+fn all_held(
+    run: &Waiting,
+    changes: &[ringfence_workspace::Change],
+    arguments: &Arguments,
+) -> Result<u8, Failure> {
+    if arguments.json {
         let held = ringfence_workspace::render_json(changes);
         super::print_json(
             &serde_json::json!({ "run": run.record.id, "landed": [], "held": held, "undo": null }),
@@ -126,11 +140,11 @@ fn all_held(run: &Waiting, changes: &[ringfence_workspace::Change], json: bool) 
         return Ok(0);
     }
     terminal::print("nothing landed: all of it is held back or left out");
-    tell_held(changes, &run.record.id);
+    tell_held(changes, run, arguments);
     Ok(0)
 }
 
-fn merged(review: &Review, run: &Waiting, left: &[PathBuf]) -> Result<Vec<Chosen>, Failure> {
+fn merged(review: &Review, run: &Waiting, arguments: &Arguments) -> Result<Vec<Chosen>, Failure> {
     let base = |path: &Path| {
         let base = run.began.base(path)?;
         git::object(&run.record.workspace, &base.object).filter(|content| base.is(content))
@@ -138,12 +152,8 @@ fn merged(review: &Review, run: &Waiting, left: &[PathBuf]) -> Result<Vec<Chosen
     review.merge(&base).map_err(|(path, why)| {
         let path = ringfence_workspace::escape(&path);
         Failure::new(format!("{path} cannot be merged: {why}")).with_status(Failure::REFUSED).hint(format!(
-            "to land the rest: `ringfence apply {} --merge{} --leave {}`",
-            run.record.id,
-            left.iter()
-                .map(|path| format!(" --leave {}", terminal::word(&ringfence_workspace::escape(path))))
-                .collect::<String>(),
-            terminal::word(&path)
+            "to land the rest: `{}`",
+            arguments.without(run, " --merge", &terminal::word(&path))
         ))
     })
 }
@@ -191,7 +201,8 @@ fn onto_branch(
 fn options(arguments: &Arguments, run: &Waiting, cwd: &Path) -> Result<Options, Failure> {
     let path = |given: &PathBuf| super::paths::of_workspace(given, &run.record.workspace, cwd);
     let left = arguments.leave.iter().map(path).collect::<Result<Vec<_>, _>>()?;
-    let mut options = Options { left, journals: run.journals(), ..Options::default() };
+    let only = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+    let mut options = Options { left, only, journals: run.journals(), ..Options::default() };
     for accepted in &arguments.accept {
         match accepted.to_str().and_then(Danger::named) {
             Some(kind) => options.kinds.push(kind),
@@ -208,21 +219,22 @@ fn known(
     changes: &[ringfence_workspace::Change],
 ) -> Result<(), Failure> {
     let of_kinds = |given: &&PathBuf| given.to_str().and_then(Danger::named).is_none();
-    for (given, path) in arguments.leave.iter().zip(&options.left) {
+    let named = arguments.leave.iter().zip(&options.left);
+    for (given, path) in named.chain(arguments.paths.iter().zip(&options.only)) {
         super::paths::expect(path, given, false, changes)?;
     }
     let mut accepted = arguments.accept.iter().filter(of_kinds).zip(&options.named);
     accepted.try_for_each(|(given, path)| super::paths::expect(path, given, true, changes))
 }
 
-fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failure> {
+fn finish(run: &mut Waiting, applied: &Applied, arguments: &Arguments) -> Result<u8, Failure> {
     run.record.status = Status::Applied;
     run.write()?;
     // What was held back stays to be looked at.
     if applied.held.is_empty() && applied.left.is_empty() && applied.in_part.is_empty() {
         run.remove_layers()?;
     }
-    if json {
+    if arguments.json {
         super::print_json(&serde_json::json!({
             "run": run.record.id,
             "landed": ringfence_workspace::render_json(&applied.landed),
@@ -243,14 +255,28 @@ fn finish(run: &mut Waiting, applied: &Applied, json: bool) -> Result<u8, Failur
         terminal::print(&format!("{path} landed in part: the rest stays with the run"));
     }
     if !applied.held.is_empty() {
-        tell_held(&applied.held, &run.record.id);
+        tell_held(&applied.held, run, arguments);
     }
     Ok(0)
 }
 
-fn tell_held(held: &[ringfence_workspace::Change], id: &str) {
+fn tell_held(held: &[ringfence_workspace::Change], run: &Waiting, arguments: &Arguments) {
+    let id = &run.record.id;
+    // Whoever names what lands did not ask for a list of the rest.
+    let beside = |change: &&ringfence_workspace::Change| {
+        !arguments.paths.is_empty() && change.held == Some(ringfence_workspace::HoldReason::LeftOut)
+    };
+    let (rest, held): (Vec<_>, Vec<_>) = held.iter().partition(beside);
+    if !rest.is_empty() {
+        let stay = if rest.len() == 1 { "stays" } else { "stay" };
+        terminal::print(&format!("{} {stay} with the run: `ringfence diff {id}`", changes(rest.len())));
+    }
+    if held.is_empty() {
+        return;
+    }
+    let held: Vec<_> = held.into_iter().cloned().collect();
     terminal::print(&format!("{} held back:", changes(held.len())));
-    terminal::print(&ringfence_workspace::render_held(held));
+    terminal::print(&ringfence_workspace::render_held(&held));
     let kind = |change: &ringfence_workspace::Change| match &change.held {
         Some(ringfence_workspace::HoldReason::RunsOnHost { kind, .. }) => Some(kind.name()),
         _ => None,
@@ -282,17 +308,28 @@ pub(crate) fn reasons(refused: &Refused) -> Vec<Change> {
 }
 
 /// What is refused for its own sake may stay behind.
-fn with_way_out(failure: Failure, run: &Waiting, refused: &Refused) -> Failure {
+fn with_way_out(failure: Failure, run: &Waiting, refused: &Refused, arguments: &Arguments) -> Failure {
     let mut own = refused.refusals.iter().filter(|refusal| {
         !refusal.path.as_os_str().is_empty() && !matches!(refusal.reason, Reason::Failed { .. })
     });
     let Some(first) = own.next() else { return failure };
-    let more = if own.next().is_some() { " --leave ..." } else { "" };
-    failure.hint(format!(
-        "to land the rest: `ringfence apply {} --leave {}{more}`",
-        run.record.id,
-        terminal::word(&ringfence_workspace::escape(&first.path))
-    ))
+    let path = terminal::word(&ringfence_workspace::escape(&first.path));
+    let more = if own.next().is_some() { format!("{path} --leave ...") } else { path };
+    failure.hint(format!("to land the rest: `{}`", arguments.without(run, "", &more)))
+}
+
+impl Arguments {
+    /// The same command, without this path too.
+    fn without(&self, run: &Waiting, flag: &str, path: &str) -> String {
+        let word = |path: &PathBuf| terminal::word(&ringfence_workspace::escape(path));
+        let all = |flag: &str, paths: &[PathBuf]| -> String {
+            paths.iter().map(|path| format!(" {flag}{}", word(path))).collect()
+        };
+        let (accepted, left) = (all("--accept ", &self.accept), all("--leave ", &self.leave));
+        let dashes = if self.paths.is_empty() { "" } else { " --" };
+        let paths = all("", &self.paths);
+        format!("ringfence apply {}{flag}{accepted}{left} --leave {path}{dashes}{paths}", run.record.id)
+    }
 }
 
 fn refusal(refused: &Refused, json: bool) -> Failure {
