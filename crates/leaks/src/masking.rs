@@ -58,8 +58,8 @@ impl Masking {
         if let Some(hit) = &found {
             self.cover(scanner, hit, false)?;
         }
-        let until = (self.bytes.len() - scanner.open(&self.bytes)).max(self.gone);
-        Ok((self.send(scanner, until)?, found))
+        let until = self.bytes.len() - self.held(scanner);
+        Ok((self.send(scanner, until.max(self.gone))?, found))
     }
 
     /// The end of the stream.
@@ -70,6 +70,14 @@ impl Masking {
         }
         let rest = self.send(scanner, self.bytes.len())?;
         self.output.end(scanner).map_or(Ok((rest, found)), Err)
+    }
+
+    /// How many of the last bytes wait: those from which a secret may go on, unless none of its letters stands.
+    fn held(&self, scanner: &Scanner) -> usize {
+        let open = scanner.open(&self.bytes);
+        let last = self.bytes.iter().zip(&self.masks).rev().take(open);
+        let mut stand = last.filter(|(byte, masked)| !**masked && !BETWEEN.contains(byte));
+        if stand.next().is_none() { 0 } else { open }
     }
 
     /// More of a form that was found.

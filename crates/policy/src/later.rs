@@ -22,7 +22,7 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
         check.network(network);
     }
     if let Some(leaks) = &document.leaks {
-        let places = [("egress", true), ("workspace", true), ("output", false)];
+        let places = [("egress", true), ("workspace", true), ("output", true)];
         for word in leaks.scan.iter().flat_map(|list| &list.value) {
             check.word("leaks.scan", Some(word), &places);
         }

@@ -26,7 +26,7 @@ pub use kind::{Kind, Severity};
 pub use ocsf::{Class, SCHEMA_VERSION, class_of};
 pub use process::Process;
 pub use report::{Report, ReportFile};
-pub use run::{RunDir, RunRecord, Status};
+pub use run::{OutputScan, RunDir, RunRecord, Status};
 pub use state::{Found, State};
 pub use time::Timestamp;
 pub use writer::Writer;

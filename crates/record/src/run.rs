@@ -92,6 +92,9 @@ pub struct RunRecord {
     /// The copy-on-write layers, as the workspace crate writes them.
     #[serde(default)]
     pub layers: serde_json::Value,
+    /// What is done about secrets in what its commands write, if they are looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputScan>,
     /// Its owner asked for it to be kept: no clean-up takes its changes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
@@ -102,6 +105,15 @@ pub struct RunRecord {
     /// The last event: what its log is compared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
+}
+
+/// How the output of a run's commands is looked through for secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputScan {
+    /// `block`, `mask` or `warn`.
+    pub action: String,
+    /// Variables that its policy gives to the task: what they hold is not looked for.
+    pub given: Vec<String>,
 }
 
 impl RunRecord {

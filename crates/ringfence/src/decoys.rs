@@ -48,6 +48,15 @@ pub(crate) fn remember(decoys: &BTreeMap<PathBuf, Decoy>, run: &Path) -> std::io
     file.write_all(serde_json::to_string(&known)?.as_bytes())
 }
 
+/// What is secret of those that a run has.
+pub(crate) fn remembered(run: &Path) -> std::io::Result<BTreeMap<PathBuf, Vec<String>>> {
+    match std::fs::read(run.join(FILE)) {
+        Ok(text) => Ok(serde_json::from_slice(&text)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// By the file's name, as its tool would have written it.
 fn one(path: &Path) -> Result<Decoy, Errno> {
     let ends = |end: &str| path.ends_with(end);

@@ -117,7 +117,10 @@ impl Explained {
             "container.deny" => ("containers", text("request"), "ask".to_owned()),
             "leak" => {
                 let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
-                ("credential", format!("{} to {}:{port}", text("secret"), text("host")), "send".to_owned())
+                match text("host").as_str() {
+                    "" => ("credential", text("secret"), "print".to_owned()),
+                    host => ("credential", format!("{} to {host}:{port}", text("secret")), "send".to_owned()),
+                }
             }
             "net.down" => ("network", text("what"), "down".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
@@ -189,6 +192,8 @@ fn explain(
         Some("run it again; if that repeats itself, report it".to_owned())
     } else if kind == "host" && remedy.is_empty() {
         Some("no line of `network.allow` would change that".to_owned())
+    } else if purpose == "print" {
+        Some("what it prints it has read: find the grant, or the variable, from which it has it".to_owned())
     } else if kind == "credential" {
         Some("an incident, unless the task only mistook the place: a placeholder is of use at its own hosts alone".to_owned())
     } else if kind == "limit" {
@@ -305,6 +310,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "connect" => "tried to connect to",
         "ask" => "asked for the name",
         "send" => "tried to send",
+        "print" => "printed",
         "packet" => "sent",
         "call" => "made the system call",
         "open" => "opened the decoy",

@@ -1,6 +1,7 @@
 //! What init and the task reported, as an exit status or an error that names the cause.
 
 use ringfence_confine::Message;
+use ringfence_leaks::Hit;
 use ringfence_limits::Exceeded;
 use ringfence_plan::{Invoker, Plan};
 use ringfence_policy::Policy;
@@ -9,7 +10,7 @@ use ringfence_supervise::{Ended, Limiter};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
-use crate::not_executed;
+use crate::{leaks, not_executed};
 
 /// How it went.
 pub(crate) struct Outcome {
@@ -71,6 +72,14 @@ pub(crate) fn limited(
     let Some(exceeded) = exceeded else { return outcome };
     report.limit = Some(exceeded.limit.into());
     Outcome { result: Err(Failure::new(exceeded.to_string()).with_status(LIMITED)), ..outcome }
+}
+
+/// A secret in the output is the cause, whatever became of the command then.
+pub(crate) fn leaked(outcome: Outcome, hit: Option<&Hit>) -> Outcome {
+    match hit {
+        Some(hit) => Outcome { result: Err(leaks::ended(hit)), ..outcome },
+        None => outcome,
+    }
 }
 
 pub(crate) fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {

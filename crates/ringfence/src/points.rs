@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Context, Failure};
+use crate::leaks;
 
 pub(crate) const STACK: &str = "stack.json";
 const POINTS: &str = "points.json";
@@ -317,6 +318,7 @@ pub(crate) fn event(note: Note, run: &str) -> Event {
         Note::Fork { point: checkpoint, into, sandbox } => {
             Event::WorkspaceFork { from: run.to_owned(), checkpoint, into, sandbox, uid }
         }
+        Note::Leak { secret, way, action } => leaks::event(secret, way, action),
     }
 }
 

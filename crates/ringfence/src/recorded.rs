@@ -29,6 +29,7 @@ impl Run {
             workspace: plan.workspace.clone(),
             mode: outcome::mode(plan),
             layers: layers::describe(plan, started),
+            output: crate::leaks::describe(self.policy, &self.invoker),
             keep: self.fate == Fate::Keep,
             status: Status::Running,
             supervisor: Process::own(),

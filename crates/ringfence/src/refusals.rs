@@ -14,6 +14,7 @@ use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused
 use crate::executions as commands;
 use crate::failure::{Context, Failure};
 use crate::host::Host;
+use crate::leaks;
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
 const MOST: usize = 4096;
@@ -133,6 +134,12 @@ impl Refusals {
                     }
                 }
                 true
+            }
+            Notice::Leak(found) => {
+                let event =
+                    leaks::event(found.hit.name.clone(), found.hit.way.into(), found.action.word().into());
+                let key = format!("{}\n{}\noutput\n{}", found.hit.way, found.hit.name, found.action.word());
+                !self.connected(key, &event, 1) || log.append(&event).is_ok()
             }
             Notice::NoNetwork => {
                 let what = "the gateway has ended: from here on every connection is refused";

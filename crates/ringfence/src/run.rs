@@ -6,15 +6,17 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use ringfence_confine::gateway::Gateway;
 use ringfence_confine::keeper::Keeper;
 use ringfence_confine::survey::{self, Look};
 use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
+use ringfence_leaks::Scanner;
 use ringfence_limits::Group;
 use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
-use ringfence_policy::Policy;
+use ringfence_policy::{Leaks, Policy};
 use ringfence_record::{Event, Report, ReportFile, RunDir, RunRecord, State, Status, Writer};
 use ringfence_supervise::{Desk, Limiter, Notice, Relay, Screen, Standard};
 use ringfence_workspace::Start;
@@ -203,6 +205,8 @@ pub(crate) struct Open {
     pub(crate) refusals: Refusals,
     record: RunRecord,
     reserved: Option<(u32, File)>,
+    /// What is looked for in what it writes.
+    pub(crate) looked_for: Option<(Rc<Scanner>, Leaks)>,
     /// What git says as it begins.
     start: Option<Start>,
     /// Ends with it.
@@ -250,6 +254,7 @@ impl Run {
         let reach = Reach::of(self.policy, &self.invoker, arguments.workspace.as_deref());
         let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, &reach, gateway.as_ref())?;
         leaks::begin(self.policy, &self.invoker, &decoys, gateway.as_ref())?;
+        let looked_for = leaks::output(self.policy, &self.invoker, &decoys)?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
         let mut given = Given {
@@ -295,6 +300,7 @@ impl Run {
             refusals: Refusals::new(self.policy, plan),
             record,
             reserved,
+            looked_for,
             start,
             _keeper: keeper,
         })
@@ -388,6 +394,9 @@ impl Run {
             standard.unfiltered();
         }
         let mut open = self.open(&arguments.policy, command, nascent, &standard.relays, report)?;
+        if let Some((scanner, action)) = &open.looked_for {
+            standard.sift(scanner, *action);
+        }
         let grantable = approvals::any(self.policy);
         let socket = if grantable { Some(named::listener(&self.directory)?) } else { None };
         let file = source::file(&arguments.policy, &self.invoker).filter(|_| standard.screen.is_some());
@@ -412,6 +421,7 @@ impl Run {
             .context("watching the sandbox")?;
         let outcome = outcome::judge(self.policy, open.plan, &self.invoker, &ended);
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
+        let outcome = outcome::leaked(outcome, ended.leaked.as_ref());
         let plan = open.plan;
         let (refused, _) = open.refusals.totals();
         let opened: Vec<_> = open.refusals.decoys().to_vec();
@@ -476,8 +486,9 @@ impl Run {
         outcome: outcome::Outcome,
         report: &mut Report,
     ) -> Result<(Result<u8, Failure>, Settled), Failure> {
-        let Open { plan, mut boundary, mut log, limiter, refusals, mut record, reserved, start, _keeper } =
-            open;
+        let Open {
+            plan, mut boundary, mut log, limiter, refusals, mut record, reserved, start, _keeper, ..
+        } = open;
         boundary.finish();
         refusals.sum_up(&mut log)?;
         // A command that is nowhere was not refused.

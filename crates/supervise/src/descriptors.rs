@@ -6,8 +6,11 @@
 
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use ringfence_confine::Stream;
+use ringfence_leaks::Scanner;
+use ringfence_policy::Leaks;
 use rustix::fs::{FileType, Gid, OFlags, Stat, Uid, fchown, fcntl_getfl, fstat, major, minor};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -15,6 +18,7 @@ use rustix::termios::isatty;
 
 use crate::Relay;
 use crate::screen::Screen;
+use crate::sieve::Sieve;
 
 /// Bytes of output that are kept in a file.
 const KEPT: u64 = 64 << 20;
@@ -118,6 +122,13 @@ impl Standard {
     pub fn unfiltered(&mut self) {
         self.screen.iter_mut().for_each(Screen::unfiltered);
         self.relays.iter_mut().for_each(Relay::unfiltered);
+    }
+
+    /// Looks for secrets in what the task writes.
+    pub fn sift(&mut self, scanner: &Rc<Scanner>, action: Leaks) {
+        let sieve = || Sieve::new(scanner, action);
+        self.screen.iter_mut().for_each(|screen| screen.sift(sieve));
+        self.relays.iter_mut().for_each(|relay| relay.sift(sieve));
     }
 
     fn stream(&mut self, number: usize, fd: BorrowedFd<'_>, shown: bool) -> Result<Stream, Fault> {

@@ -15,12 +15,15 @@ mod restack;
 mod sandbox;
 mod screen;
 mod serve;
+mod sieve;
 mod stops;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use ringfence_confine::{Message, Rest};
+use ringfence_leaks::Hit;
+use ringfence_policy::Leaks;
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -38,6 +41,7 @@ pub use ringfence_confine::{
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};
+pub use sieve::Found;
 pub use stops::{asked_to_end, take_signals};
 
 /// What is to be written down.
@@ -56,6 +60,8 @@ pub enum Notice<'a> {
     },
     /// The gateway is gone: the sandbox has no network any more.
     NoNetwork,
+    /// A secret was in what the task wrote.
+    Leak(&'a Found),
 }
 
 /// What became of a sandbox.
@@ -69,6 +75,8 @@ pub struct Ended {
     pub blind: bool,
     /// Its gateway had ended before it.
     pub cut_off: bool,
+    /// It was ended because of a secret in what it wrote.
+    pub leaked: Option<Hit>,
 }
 
 /// How long a command may take to end itself after its terminal is gone.
@@ -119,6 +127,7 @@ pub fn run<'a>(
     if let Some(screen) = &mut watch.screen {
         screen.drain();
     }
+    watch.leaks();
     watch.ended.lost = watch.relays.iter().find_map(Relay::fault);
     if let Some(limiter) = &mut watch.limiter {
         limiter.look();
@@ -176,6 +185,7 @@ impl Watch<'_> {
                     self.hang_up();
                 }
             }
+            self.leaks();
             if !self.question() {
                 self.boundary.kill();
             }
@@ -199,6 +209,21 @@ impl Watch<'_> {
             // Whoever keeps the sandbox is gone.
             if !reporting && self.boundary.ended().is_none() {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Tells of secrets in what the task wrote.
+    fn leaks(&mut self) {
+        let screen = self.screen.iter_mut().flat_map(Screen::found);
+        let found: Vec<Found> = self.relays.iter_mut().flat_map(Relay::found).chain(screen).collect();
+        for found in found {
+            let blocked = found.action == Leaks::Block;
+            if !(self.tell)(Notice::Leak(&found)) || blocked {
+                self.boundary.kill();
+            }
+            if blocked {
+                self.ended.leaked.get_or_insert(found.hit);
             }
         }
     }

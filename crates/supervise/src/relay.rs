@@ -9,6 +9,7 @@ use rustix::io::{self, Errno, ioctl_fionbio};
 use rustix::termios::isatty;
 
 use crate::screen::in_front;
+use crate::sieve::{Found, Sieve};
 
 /// What is moved at a time.
 const BUFFER: usize = 64 * 1024;
@@ -33,6 +34,8 @@ pub struct Relay {
     keys: bool,
     /// What the task writes reaches a terminal.
     filter: Option<Filter>,
+    /// Secrets are looked for in it.
+    sieve: Option<Sieve>,
 }
 
 impl std::fmt::Debug for Relay {
@@ -68,12 +71,23 @@ impl Relay {
             fault: None,
             keys: false,
             filter: None,
+            sieve: None,
         }
     }
 
     /// Lets everything pass as it is.
     pub(crate) fn unfiltered(&mut self) {
         self.filter = None;
+    }
+
+    /// Looks for secrets in what the task writes.
+    pub(crate) fn sift(&mut self, sieve: impl Fn() -> Sieve) {
+        self.sieve = self.outwards.then(sieve);
+    }
+
+    /// Those that were found since this was asked last.
+    pub(crate) fn found(&mut self) -> Vec<Found> {
+        self.sieve.as_mut().map(Sieve::found).unwrap_or_default()
     }
 
     /// Whether it waits for its terminal to be this process group's: nothing tells when that is so.
@@ -133,11 +147,10 @@ impl Relay {
                 _ => break,
             }
         }
-        // A sequence that never ended is not drawn; what the task switched on is switched off.
-        if let (Some(mut filter), Some(to)) = (self.filter.take(), &self.to) {
-            let mut rest = Vec::new();
-            filter.finish(&mut rest);
-            let _ = io::write(to, &rest);
+        self.last();
+        while let Some(to) = self.to.as_ref().filter(|_| !self.pending.is_empty()) {
+            wait_for_room(to);
+            self.write();
         }
     }
 
@@ -145,19 +158,39 @@ impl Relay {
         let Some(from) = &self.from else { return false };
         let mut buffer = vec![0; BUFFER];
         match io::read(from, &mut buffer) {
-            Ok(0) => self.close(),
+            Ok(0) => return self.last() || self.close(),
             Ok(length) => {
                 buffer.truncate(length);
-                match &mut self.filter {
-                    Some(filter) => filter.push(&buffer, &mut self.pending),
-                    None => self.pending = buffer,
-                }
+                let part = match &mut self.sieve {
+                    Some(sieve) => sieve.push(buffer),
+                    None => buffer,
+                };
+                self.take(part);
                 return true;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.close(),
+            Err(_) => return self.close(),
         }
         false
+    }
+
+    fn take(&mut self, part: Vec<u8>) {
+        match &mut self.filter {
+            Some(filter) => filter.push(&part, &mut self.pending),
+            None if self.pending.is_empty() => self.pending = part,
+            None => self.pending.extend_from_slice(&part),
+        }
+    }
+
+    /// What waited for more, now that no more comes; whether there is some.
+    fn last(&mut self) -> bool {
+        let rest = self.sieve.as_mut().map(Sieve::end).unwrap_or_default();
+        self.take(rest);
+        // A sequence that never ended is not drawn; what the task switched on is switched off.
+        if let Some(mut filter) = self.filter.take() {
+            filter.finish(&mut self.pending);
+        }
+        !self.pending.is_empty()
     }
 
     fn write(&mut self) -> bool {
@@ -185,9 +218,10 @@ impl Relay {
         false
     }
 
-    /// Closing both ends tells the task that nothing more comes, or that nobody listens.
-    fn close(&mut self) {
+    /// Closing both ends tells the task that nothing more comes, or that nobody listens. Nothing is moved then.
+    fn close(&mut self) -> bool {
         (self.from, self.to, self.pending) = (None, None, Vec::new());
+        false
     }
 }
 

@@ -107,7 +107,7 @@ pub enum Ask {
     },
 }
 
-/// What a client does with points of the workspace, for the log.
+/// What a client does or sees, for the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Note {
     /// Takes one.
@@ -136,6 +136,15 @@ pub enum Note {
         into: String,
         /// The second one's name.
         sandbox: String,
+    },
+    /// Saw a secret in what its command wrote.
+    Leak {
+        /// Whose it is.
+        secret: String,
+        /// How it is written.
+        way: String,
+        /// What was done.
+        action: String,
     },
 }
 

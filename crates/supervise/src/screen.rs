@@ -15,6 +15,7 @@ use rustix::termios::{
 use crate::prompt::{self, Prompt};
 use crate::questions::{Choice, Question};
 use crate::relay::{never_waiting, wait_for_room};
+use crate::sieve::{Found, Sieve};
 
 /// What is read at a time: little enough that a slow terminal is not written to for long.
 const BUFFER: usize = 16 * 1024;
@@ -37,6 +38,8 @@ pub struct Screen {
     /// Bytes that the task wrote.
     written: u64,
     filter: Option<Filter>,
+    /// Secrets are looked for in what it draws.
+    sieve: Option<Sieve>,
     /// A question that is on it: nothing is drawn, and keys are the owner's words to us.
     prompt: Option<Prompt>,
 }
@@ -68,6 +71,7 @@ impl Screen {
             drawn: Vec::new(),
             written: 0,
             filter: Some(Filter::new()),
+            sieve: None,
             prompt: None,
         })
     }
@@ -75,6 +79,16 @@ impl Screen {
     /// Lets everything pass as it is: what the task writes may then act on the terminal.
     pub fn unfiltered(&mut self) {
         self.filter = None;
+    }
+
+    /// Looks for secrets in what the task draws.
+    pub(crate) fn sift(&mut self, sieve: impl Fn() -> Sieve) {
+        self.sieve = Some(sieve());
+    }
+
+    /// Those that were found since this was asked last.
+    pub(crate) fn found(&mut self) -> Vec<Found> {
+        self.sieve.as_mut().map(Sieve::found).unwrap_or_default()
     }
 
     /// Its size; a usual one if it does not say.
@@ -172,7 +186,10 @@ impl Screen {
     }
 
     fn say(&self, text: &str) {
-        let mut rest = text.as_bytes();
+        self.put(text.as_bytes());
+    }
+
+    fn put(&self, mut rest: &[u8]) {
         while let Some(part) = rest.get(..self.most.min(rest.len())).filter(|part| !part.is_empty()) {
             match io::write(&self.output, part) {
                 Ok(length) => rest = rest.get(length..).unwrap_or_default(),
@@ -229,11 +246,13 @@ impl Screen {
                 break;
             }
         }
+        let rest = self.sieve.as_mut().map(Sieve::end).unwrap_or_default();
+        self.take(&rest);
         if let Some(filter) = &mut self.filter {
-            let mut rest = Vec::new();
-            filter.finish(&mut rest);
-            let _ = io::write(&self.output, &rest);
+            filter.finish(&mut self.drawn);
         }
+        let rest = std::mem::take(&mut self.drawn);
+        self.put(&rest);
         self.suspend();
     }
 
@@ -243,12 +262,13 @@ impl Screen {
             let mut buffer = vec![0; BUFFER];
             match io::read(master, &mut buffer) {
                 Ok(length @ 1..) => {
-                    let read = buffer.get(..length).unwrap_or_default();
+                    buffer.truncate(length);
                     self.written += length as u64;
-                    match &mut self.filter {
-                        Some(filter) => filter.push(read, &mut self.drawn),
-                        None => self.drawn.extend_from_slice(read),
-                    }
+                    let part = match &mut self.sieve {
+                        Some(sieve) => sieve.push(buffer),
+                        None => buffer,
+                    };
+                    self.take(&part);
                 }
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 // EIO: nobody holds the task's side any more.
@@ -267,6 +287,13 @@ impl Screen {
                 self.gone = true;
                 self.drawn.clear();
             }
+        }
+    }
+
+    fn take(&mut self, part: &[u8]) {
+        match &mut self.filter {
+            Some(filter) => filter.push(part, &mut self.drawn),
+            None => self.drawn.extend_from_slice(part),
         }
     }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfence_confine::{Boundary, Failure, Job, Message, Rest};
+use ringfence_leaks::Hit;
+use ringfence_policy::Leaks;
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -80,6 +82,7 @@ pub struct Server<'a> {
     pub(crate) grants: Option<Grants<'a>>,
     /// The gateway is gone.
     cut_off: bool,
+    leaked: Option<Hit>,
     /// Asked for, and not done yet.
     pub(crate) wish: Option<(Wish, OwnedFd)>,
     /// The first command is not executed yet: this ends then.
@@ -93,6 +96,8 @@ pub struct Server<'a> {
 
 /// What became of it. Clients that wait for its end see that when this is dropped.
 pub struct Served {
+    /// It was ended because of a secret in what its first command wrote.
+    pub leaked: Option<Hit>,
     _clients: Vec<Client>,
 }
 
@@ -121,6 +126,7 @@ impl<'a> Server<'a> {
             tell,
             grants,
             cut_off: false,
+            leaked: None,
             wish: None,
             begins: None,
             unexecuted: None,
@@ -185,10 +191,11 @@ impl<'a> Server<'a> {
         for relay in &mut self.relays {
             relay.drain();
         }
+        self.leaks();
         if let Some(limiter) = self.limiter {
             limiter.look();
         }
-        Ok(Served { _clients: self.clients })
+        Ok(Served { leaked: self.leaked, _clients: self.clients })
     }
 
     /// Waits for something, and does it; `false`: the sandbox has ended.
@@ -213,6 +220,7 @@ impl<'a> Server<'a> {
         for relay in &mut self.relays {
             relay.step();
         }
+        self.leaks();
         if ready.knocked {
             self.accept();
         }
@@ -234,6 +242,19 @@ impl<'a> Server<'a> {
             self.begins = None;
         }
         Ok(true)
+    }
+
+    /// Tells of secrets in what its first command wrote.
+    fn leaks(&mut self) {
+        for found in self.relays.iter_mut().flat_map(Relay::found).collect::<Vec<_>>() {
+            let blocked = found.action == Leaks::Block;
+            if !(self.tell)(Happening::Noticed(Notice::Leak(&found))) || blocked {
+                self.boundary.kill();
+            }
+            if blocked {
+                self.leaked.get_or_insert(found.hit);
+            }
+        }
     }
 
     fn poll(&self) -> Result<Ready, Errno> {

@@ -40,6 +40,10 @@ mod landlock;
 mod landlock_network;
 mod leaks;
 mod leaks_landing;
+mod leaks_printed;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "leaks_printed.rs"]
+mod leaks_printed_landlock;
 mod limits;
 mod many;
 mod merges;

@@ -215,7 +215,7 @@ fn a_broken_ceiling_is_an_error_and_so_is_one_that_depends_on_the_invoker() {
         ("x = ", "not valid TOML"),
         ("[files]\nreed = []", "did you mean `files.read`?"),
         ("[files]\nread = [\"$SDK\"]", "a variable that the invoker chooses"),
-        ("[leaks]\nscan = [\"output\"]", "not yet enforceable"),
+        ("[approvals]\ngrantable = { write = [\"/a\"] }", "not yet enforceable"),
         ("identity = { name = \"a\" }", "has no meaning in a ceiling"),
         ("[workspace]\npath = \"/srv\"", "has no meaning in a ceiling"),
         ("[environment.set]\nA = \"1\"", "has no meaning in a ceiling"),

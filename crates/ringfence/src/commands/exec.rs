@@ -5,12 +5,12 @@ use std::ffi::OsString;
 use clap::Args;
 use ringfence_confine::{Enclosure, Message};
 use ringfence_record::State;
-use ringfence_supervise::{Ask, Sandbox, Screen};
+use ringfence_supervise::{Ask, Found, Note, Notice, Remote, Sandbox, Screen};
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
 use crate::run::not_confined;
-use crate::{environment, named};
+use crate::{environment, leaks, named};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -31,9 +31,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
-    let remote = named::call(&named::find(&state, &arguments.name)?)?;
+    let run = named::find(&state, &arguments.name)?;
+    let remote = named::call(&run)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
-    let standard = ringfence_supervise::standard().context("the standard streams")?;
+    let mut standard = ringfence_supervise::standard().context("the standard streams")?;
+    let record = run.record().context("the run's record")?;
+    let looked_for = leaks::recorded(&record, run.path(), &invoker)?;
+    // What is found is told over a connection of its own: the other one is the command's.
+    let log = looked_for.as_ref().map(|_| named::call(&run)).transpose()?;
+    if let Some((scanner, action)) = &looked_for {
+        standard.sift(scanner, *action);
+    }
     let ask = Ask::Exec {
         command: arguments.command.clone(),
         directory: invoker.cwd.into_os_string(),
@@ -52,17 +60,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         remote.kill();
         return Err(not_confined(failure));
     }
+    let mut told: Vec<Found> = Vec::new();
     let ended = ringfence_supervise::run(
         &remote,
         &signals,
         standard.relays,
         standard.screen,
         None,
-        &mut |_| true,
+        &mut |notice| match (notice, &log) {
+            (Notice::Leak(found), Some(log)) => {
+                told.contains(found) || {
+                    told.push(found.clone());
+                    tell(log, found)
+                }
+            }
+            _ => true,
+        },
         None,
     )
     .context("waiting for the command")?;
+    if let Some(hit) = &ended.leaked {
+        return Err(leaks::ended(hit));
+    }
     status(&ended.messages, arguments)
+}
+
+/// Has it written down; `false` if that failed.
+fn tell(log: &Remote, found: &Found) -> bool {
+    let note = Note::Leak {
+        secret: found.hit.name.clone(),
+        way: found.hit.way.to_owned(),
+        action: found.action.word().to_owned(),
+    };
+    log.ask(&Ask::Note(note), &[]).is_ok()
+        && matches!(log.report(), Some((Message::Answer { done: true, .. }, _)))
 }
 
 fn status(messages: &[Message], arguments: &Arguments) -> Result<u8, Failure> {

@@ -102,10 +102,13 @@ fn serve(
     let mut claim = Claim::take(&run.state, &arguments.name)?;
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     chosen::remember(run.directory.path(), &cli::sources(&arguments.policy, &words), &run.invoker)?;
-    let standard = kept_output(run)?;
+    let mut standard = kept_output(run)?;
     let mut report = Report::default();
     let command = arguments.command;
     let mut open = run.open(&arguments.policy, command.clone(), nascent, &standard.relays, &mut report)?;
+    if let Some((scanner, action)) = &open.looked_for {
+        standard.sift(scanner, *action);
+    }
     // It is up only when it stands: nobody would be told later why it does not.
     open.boundary.stands().map_err(|(stage, errno)| outcome::construction(open.plan, stage, errno))?;
     let socket = named::listener(&run.directory)?;
@@ -172,6 +175,8 @@ fn serve(
     };
     let ended = Outcome { result, signal: None };
     let outcome = outcome::limited(ended, open.plan, open.limiter.as_ref(), &mut report);
+    let leaked = served.as_ref().and_then(|served| served.leaked.as_ref());
+    let outcome = outcome::leaked(outcome, leaked);
     let (result, _) = run.end(open, outcome, &mut report)?;
     // Whoever waits for the end finds the name free.
     drop(claim);
