@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use ringfence_record::{Event, RunDir, RunRecord, State, Status, Timestamp};
+use ringfence_record::{Event, RunDir, RunRecord, State, Status};
 
 use crate::commands::waiting;
 use crate::failure::Failure;
@@ -27,6 +27,8 @@ pub(crate) struct Taken {
     pub(crate) kept: (Vec<PathBuf>, u64),
     /// An apply or undo stands half done.
     pub(crate) interrupted: bool,
+    /// When it ended, or something of it landed or was undone.
+    pub(crate) last: Option<SystemTime>,
     /// Something that landed was not undone.
     pub(crate) landed: bool,
 }
@@ -62,12 +64,16 @@ fn of(directory: RunDir, record: RunRecord) -> Taken {
         .filter(|journal| journal.exists())
         .collect();
     let interrupted = journals.iter().any(|journal| ringfence_workspace::unfinished(journal));
-    let mut kept: Vec<_> =
-        journals.iter().map(|journal| journal.join("undo")).filter(|kept| kept.exists()).collect();
+    let mut kept: Vec<_> = journals.iter().flat_map(|journal| ringfence_workspace::kept(journal)).collect();
+    let touched = |path: PathBuf| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+    let last = [directory.path().join("run.json")]
+        .into_iter()
+        .chain(journals.iter().map(|at| at.join("journal.jsonl")));
+    let last = last.filter_map(touched).max();
     kept.extend(crate::snapshot::place(directory.path()));
     let sum = |paths: &[PathBuf]| paths.iter().map(|path| ringfence_workspace::disk_used(path).0).sum();
     let (waiting, replaced) = (sum(&layers), sum(&kept));
-    Taken { directory, record, layers: (layers, waiting), kept: (kept, replaced), interrupted, landed }
+    Taken { directory, record, layers: (layers, waiting), kept: (kept, replaced), interrupted, landed, last }
 }
 
 /// Once a day, and only where a verb looks at every run anyway.
@@ -87,10 +93,10 @@ pub(crate) fn daily(state: &State) {
 pub(crate) fn prune(state: &State, older: Duration, larger: u64, dry: bool) -> Result<u64, Failure> {
     let mut all: Vec<_> = taken(state)?.into_iter().filter(|one| !one.interrupted).collect();
     let mut freed = 0;
-    let now = Timestamp::now().milliseconds();
     for one in &mut all {
-        let age = u64::try_from(now - one.record.started.milliseconds()).unwrap_or(0);
-        if Duration::from_millis(age) < older || one.record.keep {
+        // What cannot be told is young.
+        let age = one.last.and_then(|last| last.elapsed().ok()).unwrap_or_default();
+        if age < older || one.record.keep {
             continue;
         }
         if !one.layers.0.is_empty() {

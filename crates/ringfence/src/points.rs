@@ -19,7 +19,7 @@ use crate::failure::{Context, Failure};
 use crate::leaks;
 
 pub(crate) const STACK: &str = "stack.json";
-const POINTS: &str = "points.json";
+pub(crate) const POINTS: &str = "points.json";
 const LOCK: &str = "points.lock";
 /// What all layers of a sandbox that ended are made one in, below a layer's directory.
 const WHOLE: &str = "whole";

@@ -136,6 +136,13 @@ pub(crate) fn carry_out(
             errno => at_journal(Reason::failed("write the journal")(errno)),
         },
     )?;
+    if let Source::Layers { chosen, .. } = source
+        && let Some(merging) = Restored::merging(chosen)
+    {
+        merging
+            .save(journal_dir)
+            .map_err(|errno| at_journal(Reason::failed("note what is merged")(errno)))?;
+    }
     watch(Progress::Planned(operations.len()));
     let mut story = Story { stage: token, planned: true, operations, ..Story::default() };
     let mut work = Work { sites, source, journal: &mut journal, watch, parents: Parents::new() };

@@ -1,6 +1,6 @@
 //! Judges the changes of a run: what is shown, what is held back, what stands in the way of all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::began::{Began, Start};
@@ -13,6 +13,7 @@ use crate::index;
 use crate::layer::{Identity, Layer, Timestamp};
 use crate::link;
 use crate::operation::{Operation, operations};
+use crate::options::Options;
 use crate::outputs;
 use crate::overlay::Upper;
 use crate::pieces::Chosen;
@@ -70,59 +71,6 @@ pub fn count_from(layers: &[Layer], start: Option<&Start>) -> Result<(u64, Began
     Ok((all.len() as u64, began))
 }
 
-/// What an apply takes into account beside the layers.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Paths that the user named, which would otherwise be held back because they run on the host. A path names what is
-    /// below it too. What `protect` holds back stays held back.
-    pub named: Vec<PathBuf>,
-    /// Kinds of danger that the user accepts, wherever they are.
-    pub kinds: Vec<Danger>,
-    /// Paths that the user left out, with what is below them: they are held back, whatever else would become of them.
-    pub left: Vec<PathBuf>,
-    /// The only paths that land, with what is below them; all of them if empty. What else changed is left out. A directory
-    /// that leads to one of them comes along bare, and the old name of what was renamed to one of them goes.
-    pub only: Vec<PathBuf>,
-    /// Versions that land instead of the task's.
-    pub chosen: Vec<Chosen>,
-    /// Where this run's earlier applies kept their journals, the first one first: their own traces are no conflict.
-    pub journals: Vec<PathBuf>,
-}
-
-impl Options {
-    fn leaves(&self, change: &Change) -> bool {
-        let within = |path: &Path, paths: &[PathBuf]| paths.iter().any(|above| path.starts_with(above));
-        if within(&change.path, &self.left) {
-            return true;
-        }
-        let named = |path: &Path| within(path, &self.only) && !within(path, &self.left);
-        let moved = || change.renamed_to.as_ref().is_some_and(|to| named(to));
-        !(self.only.is_empty() || named(&change.path) || self.leads(change) || moved())
-    }
-
-    /// Is it made on the way to one of the only paths?
-    fn leads(&self, change: &Change) -> bool {
-        let made = matches!(change.kind, Kind::Created | Kind::TypeChanged);
-        let way = || self.only.iter().any(|path| path != &change.path && path.starts_with(&change.path));
-        made && change.file_type == FileType::Directory && way()
-    }
-
-    /// A directory that leads to nothing that lands stays.
-    fn keep_hollow(&self, changes: &mut [Change]) {
-        if self.only.is_empty() {
-            return;
-        }
-        let landing = changes.iter().filter(|change| change.held.is_none() && !self.leads(change));
-        let above: HashSet<PathBuf> =
-            landing.flat_map(|change| change.path.ancestors().skip(1).map(Path::to_owned)).collect();
-        for change in changes.iter_mut().filter(|change| self.leads(change) && !above.contains(&change.path))
-        {
-            change.held.get_or_insert(HoldReason::LeftOut);
-            change.refused = None;
-        }
-    }
-}
-
 /// Judges an apply of the whole.
 pub fn plan_apply(layers: &[Layer]) -> Result<Apply, Refused> {
     plan_apply_with(layers, &Options::default())
@@ -145,41 +93,28 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
         }
         let (mut changes, obstacles) = assess(layer, index, &upper, &host, &restored).map_err(fail)?;
         if !options.only.is_empty() {
-            pair(&mut changes, &upper, &host, &mut Budget::whole());
+            // As far as `diff` shows them.
+            pair(&mut changes, &upper, &host, &mut Budget::look());
         }
-        for change in &mut changes {
-            if options.leaves(change) {
-                change.held.get_or_insert(HoldReason::LeftOut);
-                change.refused = None;
-            }
-        }
+        options.leave_out(&mut changes);
         spread(&mut changes);
         for change in &mut changes {
             let danger = match &change.held {
                 Some(HoldReason::RunsOnHost { kind, .. }) => Some(*kind),
                 _ => None,
             };
-            // A new directory comes along with what is named in it; the rest of it stays held.
-            let new = change.kind == Kind::Created && change.file_type == FileType::Directory;
-            let named =
-                |path: &PathBuf| change.path.starts_with(path) || new && path.starts_with(&change.path);
             let accepted = danger.is_some_and(|kind| options.kinds.contains(&kind));
-            if accepted || danger.is_some() && options.named.iter().any(named) {
+            if accepted || danger.is_some() && options.names(change) {
                 // Whoever accepts a kind knows nothing of what else is in one of them.
                 let secret = change.secret.as_ref().filter(|_| layer.scan == Some(Scan::Hold));
-                let known = options.kinds.contains(&Danger::Secrets) || options.named.iter().any(named);
+                let known = options.kinds.contains(&Danger::Secrets) || options.names(change);
                 change.held = secret.filter(|_| !known).map(|secret| secrets::held(secret));
                 if change.held.is_none() {
                     change.refused = refuse(change, layer, &host, &restored);
                 }
             }
         }
-        if follow_renames(&mut changes, &upper, &host) {
-            for change in changes.iter_mut().filter(|change| moved_by_the_task(change, &upper, &host)) {
-                change.origin = false;
-                change.refused = refuse(change, layer, &host, &restored);
-            }
-        }
+        judge_renames(&mut changes, layer, &upper, &host, &restored);
         options.keep_hollow(&mut changes);
         for change in &mut changes {
             let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
@@ -197,11 +132,10 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
             change.refused.clone().map(|reason| Refusal::new(&layer.name, &change.path, reason))
         });
         refusals.extend(refused);
-        refusals.extend(
-            obstacles
-                .into_iter()
-                .filter(|obstacle| landing().any(|change| change.path.starts_with(&obstacle.path))),
-        );
+        refusals.extend(obstacles.into_iter().filter(|obstacle| {
+            landing().any(|change| change.path.starts_with(&obstacle.path))
+                || obstacle.reason == Reason::OtherMount && options.concerns(layer, &obstacle.path)
+        }));
         all.append(&mut changes);
     }
     if !refusals.is_empty() {
@@ -210,6 +144,22 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
     let operations = operations(&all);
     let chosen = options.chosen.clone();
     Ok(Apply { layers: layers.to_vec(), changes: all, operations, chosen })
+}
+
+/// What renames mean for what lands.
+pub(crate) fn judge_renames(
+    changes: &mut [Change],
+    layer: &Layer,
+    upper: &Upper,
+    host: &Tree,
+    restored: &Restored,
+) {
+    if follow_renames(changes, upper, host) {
+        for change in changes.iter_mut().filter(|change| moved_by_the_task(change, upper, host)) {
+            change.origin = false;
+            change.refused = refuse(change, layer, host, restored);
+        }
+    }
 }
 
 /// What is held back under its new name keeps its old one. Whether renames were looked for.

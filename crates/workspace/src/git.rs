@@ -145,11 +145,13 @@ fn bare(names: &[&OsStr], upper: &Upper, host: &Tree) -> Option<&'static str> {
     })
 }
 
-/// `HEAD` in a directory that has hooks or configuration already, perhaps by an earlier apply: with it, git takes the
-/// directory for its own. One that has a `HEAD` on the host was a git directory before.
+/// The last part by which git takes a directory for its own that has hooks or configuration already, perhaps by an earlier apply
+/// (`is_git_directory` of git's setup.c: `HEAD`, and `objects` and `refs`, or `commondir`). What was one on the host before is none of it.
 fn completes(change: &Change, upper: &Upper, host: &Tree) -> Option<&'static str> {
     const WHY: &str = "makes a directory with hooks or configuration one that git takes for its own";
-    if change.path.file_name() != Some(OsStr::new("HEAD")) || matches!(host.look(&change.path), Ok(Some(_))) {
+    let name = change.path.file_name()?;
+    let part = ["HEAD", "objects", "refs", "commondir"].iter().any(|part| name == *part);
+    if !part || matches!(host.look(&change.path), Ok(Some(_))) {
         return None;
     }
     let above = change.path.parent().unwrap_or(Path::new(""));
@@ -157,7 +159,10 @@ fn completes(change: &Change, upper: &Upper, host: &Tree) -> Option<&'static str
         let path = above.join(name);
         matches!(upper.look(&path), Ok(Some(_))) || matches!(host.look(&path), Ok(Some(_)))
     };
-    ["config", "config.worktree", "commondir", "hooks"].into_iter().any(there).then_some(WHY)
+    let obeyed = ["config", "config.worktree", "commondir", "hooks"].into_iter().any(there);
+    // A new one is held itself.
+    let head = || matches!(host.look(&above.join("HEAD")), Ok(Some(_)));
+    (obeyed && (name == "HEAD" || head())).then_some(WHY)
 }
 
 /// `commondir` as `git worktree add` writes it.

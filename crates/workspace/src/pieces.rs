@@ -73,6 +73,11 @@ impl Review {
             |change: &&Change| change.refused == Some(Reason::ChangedOnHost) && change.kind == Kind::Modified;
         let one = |change: &Change| {
             let failed = |why: String| (change.path.clone(), why);
+            if change.old_mode != change.new_mode {
+                return Err(failed(
+                    "its mode is another one on each side: give it the same by `chmod`".into(),
+                ));
+            }
             let Some(pieces) = self.pieces(change) else { return Err(failed("it is no text".into())) };
             // Git directories beside the workspace have names of their own.
             let base = Some(&change.path).filter(|_| change.layer == WORKSPACE).and_then(|path| base(path));

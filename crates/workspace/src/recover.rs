@@ -92,9 +92,10 @@ fn recover_as(journal_dir: &Path, leaving: bool) -> Result<Recovered, Refused> {
     };
     if only_left(&left) {
         if landed {
-            journal.stands(&sites.standing(&story.operations)).map_err(failed("write the journal"))?;
+            journal.stands(&sites.stood(&story)).map_err(failed("write the journal"))?;
             if crate::undo::is_reverted(journal_dir) {
-                let mut traces = Restored::load(journal_dir);
+                let apply = journal_dir.parent().map(Restored::load).unwrap_or_default();
+                let mut traces = Restored::load(journal_dir).with_merges(apply);
                 traces.remember_undone(&story, &sites.hosts, false);
                 let _ = traces.save(journal_dir);
             }
@@ -167,8 +168,8 @@ impl Sites {
                 Ok(Back::Clean) => continue,
                 Ok(Back::Moved) if !leaving => Reason::DirectoryReplaced,
                 Ok(Back::Keep | Back::Moved) => {
-                    match stages.get(&operation.layer).map(|stage| keep_one(stage, journal, operation, false))
-                    {
+                    let kept = stages.get(&operation.layer);
+                    match kept.map(|stage| keep_aside(stage, journal, operation, &self.stage)) {
                         Some(Ok(kept)) => Reason::Left { kept },
                         Some(Err(errno)) => Reason::failed("keep what could not be put back")(errno),
                         None => continue,
@@ -219,7 +220,7 @@ impl Sites {
             let (Some(stage), Some((_, place))) = (stages.get(&operation.layer), self.site(operation)) else {
                 continue;
             };
-            if let Err(errno) = keep_one(stage, journal, operation, true) {
+            if let Err(errno) = keep_replaced(stage, journal, operation) {
                 let reason = Reason::failed("keep what was replaced")(errno);
                 left.push(Refusal::new(&place.name, &operation.path, reason));
             }
@@ -248,6 +249,26 @@ impl Sites {
             Some((operation.number, (found, meaning.flatten())))
         };
         new.filter_map(look).collect()
+    }
+
+    /// The same after an interruption: what somebody changed since it was built is not what landed.
+    fn stood(&self, story: &Story) -> Standing {
+        let mut standing = self.standing(&story.operations);
+        for operation in &story.operations {
+            let (Some(built), Some((found, meaning))) =
+                (story.staged.get(&operation.number), standing.get_mut(&operation.number))
+            else {
+                continue;
+            };
+            let inside = || {
+                let host = self.hosts.get(operation.layer)?;
+                changed_inside(host, &operation.path, built).ok()
+            };
+            if !built.same_content(found) || inside().unwrap_or(true) {
+                (*found, *meaning) = (*built, None);
+            }
+        }
+        standing
     }
 
     pub(crate) fn site(&self, operation: &Operation) -> Option<(&Tree, &Place)> {
@@ -383,16 +404,22 @@ fn step_back(
 
 /// Did anybody change something in a directory since it was built? It is back in the stage, where nobody reaches it.
 fn touched(stage: &Tree, number: &Path, there: &Identity, new: &Identity) -> Result<bool, Errno> {
-    if FileType::of(new.mode) != FileType::Directory {
+    Ok(changed_inside(stage, number, new)?
+        || FileType::of(new.mode) == FileType::Directory && there.modified != new.modified)
+}
+
+/// Was something in this directory changed after that was built?
+fn changed_inside(tree: &Tree, path: &Path, built: &Identity) -> Result<bool, Errno> {
+    if FileType::of(built.mode) != FileType::Directory {
         return Ok(false);
     }
-    let mut queue = vec![number.to_owned()];
+    let mut queue = vec![path.to_owned()];
     while let Some(path) = queue.pop() {
         // Closed to its owner: it was built so, and nobody got in.
-        let Ok(directory) = stage.directory(&path) else { continue };
+        let Ok(directory) = tree.directory(&path) else { continue };
         for name in names(&directory)? {
             let Some(found) = look_at(&directory, &name)? else { continue };
-            if found.changed > new.changed {
+            if found.changed > built.changed {
                 return Ok(true);
             }
             if FileType::of(found.mode) == FileType::Directory {
@@ -400,7 +427,7 @@ fn touched(stage: &Tree, number: &Path, there: &Identity, new: &Identity) -> Res
             }
         }
     }
-    Ok(there.modified != new.modified)
+    Ok(false)
 }
 
 /// Is the object in the stage one that was taken from the host?
@@ -486,21 +513,52 @@ fn parent_held(host: &Tree, operation: &Operation, parents: &Parents) -> Result<
     }
 }
 
-/// Moves the object that a step took from the host to where it is kept; copies it where a rename cannot.
-fn keep_one(stage: &Tree, journal: &Journal, operation: &Operation, landed: bool) -> Result<PathBuf, Errno> {
+/// Moves the object that a step took from the host to where an undo finds it; copies it where a rename cannot.
+fn keep_replaced(stage: &Tree, journal: &Journal, operation: &Operation) -> Result<(), Errno> {
     let number = stage::name(operation.number);
     let undo = journal.undo()?;
-    let kept = journal.path.join(UNDO).join(&number);
     if look_at(stage.root(), number.as_os_str())?.is_none() {
-        return Ok(kept);
+        return Ok(());
     }
     let from = Spot { directory: stage.root(), name: number.as_os_str() };
     let to = Spot { directory: undo.root(), name: number.as_os_str() };
     match shift(from, to) {
         // Where a rename cannot reach, the copy was made before anything landed.
-        Err(Errno::XDEV) if landed && look_at(undo.root(), number.as_os_str())?.is_some() => {}
-        Err(Errno::XDEV | Errno::EXIST) => keep::copy(stage, &number, &undo, &number)?,
+        Err(Errno::XDEV) if look_at(undo.root(), number.as_os_str())?.is_some() => Ok(()),
+        Err(Errno::XDEV | Errno::EXIST) => keep::copy(stage, &number, &undo, &number),
+        other => other,
+    }
+}
+
+/// Moves what could not be put back to a directory of its own, which no later apply or undo touches.
+fn keep_aside(stage: &Tree, journal: &Journal, operation: &Operation, token: &str) -> Result<PathBuf, Errno> {
+    let number = stage::name(operation.number);
+    let name = format!("{KEPT}{}", token.trim_start_matches(crate::assess::STAGE));
+    let directory = journal.path.join(name);
+    let kept = directory.join(&number);
+    if look_at(stage.root(), number.as_os_str())?.is_none() {
+        return Ok(kept);
+    }
+    match rustix::fs::mkdir(&directory, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let to = Tree::own(&directory)?;
+    let spot = |directory| Spot { directory, name: number.as_os_str() };
+    match shift(spot(stage.root()), spot(to.root())) {
+        Err(Errno::XDEV) => keep::copy(stage, &number, &to, &number)?,
         other => other?,
     }
     Ok(kept)
+}
+
+/// How the directories of what could not be put back begin.
+const KEPT: &str = "kept-";
+
+/// What an apply's journal keeps of the host: what an undo brings back, and what could not be put back.
+pub fn kept(journal_dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(journal_dir).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name());
+    let ours = names.filter(|name| name == UNDO || name.to_string_lossy().starts_with(KEPT));
+    ours.map(|name| journal_dir.join(name)).collect()
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::change::{Change, Content, FileType, HoldReason, Kind};
 use crate::escape::escape;
+use crate::layer::WORKSPACE;
 
 /// More changes of one kind in one directory than this are one line, so that bulk does not push single changes away.
 const BULK: usize = 50;
@@ -242,5 +243,5 @@ pub(crate) fn shown(change: &Change) -> String {
 
 /// The workspace goes without saying.
 fn prefix(layer: &str) -> String {
-    if layer == "workspace" { String::new() } else { format!("[{}] ", escape(layer)) }
+    if layer == WORKSPACE { String::new() } else { format!("[{}] ", escape(layer)) }
 }

@@ -19,14 +19,21 @@ const FILE: &str = "restored.json";
 
 /// Objects of the host as they were put back, or made.
 #[derive(Debug, Default)]
-pub(crate) struct Restored(BTreeMap<(usize, PathBuf), Identity>);
+pub(crate) struct Restored {
+    known: BTreeMap<(usize, PathBuf), Identity>,
+    /// Files that a merge was to replace, and what it left there if it landed: what both sides wrote is in that.
+    merged: BTreeMap<(usize, PathBuf), Option<Identity>>,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
     layer: usize,
     #[serde(with = "name")]
     path: PathBuf,
-    identity: Identity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    merged: bool,
 }
 
 impl Restored {
@@ -36,50 +43,96 @@ impl Restored {
             let text = std::fs::read(journal_dir.join(FILE)).ok()?;
             serde_json::from_slice::<Vec<Entry>>(&text).ok()
         };
-        let entries = read().unwrap_or_default();
-        Self(entries.into_iter().map(|entry| ((entry.layer, entry.path), entry.identity)).collect())
+        let mut own = Self::default();
+        for Entry { layer, path, identity, merged } in read().unwrap_or_default() {
+            match identity {
+                _ if merged => drop(own.merged.insert((layer, path), identity)),
+                Some(identity) => drop(own.known.insert((layer, path), identity)),
+                None => {}
+            }
+        }
+        own
     }
 
     /// The same of several applies, later ones on top.
     pub(crate) fn load_all(journal_dirs: &[PathBuf]) -> Self {
-        Self(journal_dirs.iter().flat_map(|journal| Self::load(journal).0).collect())
+        let mut all = Self::default();
+        for journal in journal_dirs {
+            let Self { known, merged } = Self::load(journal);
+            all.known.extend(known);
+            all.merged.extend(merged);
+        }
+        all
     }
 
-    /// Looks at every directory that has changes in it or is one, as all of them stand now.
+    /// Looks at the directories that landed, and those in which something did, as they stand now: the latter only if they are the
+    /// ones that were judged. What was held back was not touched, and is judged again.
     pub(crate) fn remember_landed(&mut self, changes: &[Change], hosts: &[Tree]) {
-        let directories = changes.iter().flat_map(|change| {
-            let own = change.file_type == FileType::Directory;
-            let path = if own { Some(change.path.as_path()) } else { change.path.parent() };
-            path.into_iter().flat_map(Path::ancestors).map(|path| (change.index, path))
-        });
-        for (layer, path) in directories.filter(|(_, path)| !path.as_os_str().is_empty()) {
-            let key = (layer, path.to_owned());
-            if !self.0.contains_key(&key)
-                && let Some(Ok(Some(found))) = hosts.get(layer).map(|host| host.look(path))
-            {
-                self.0.insert(key, found);
+        for change in changes.iter().filter(|change| change.held.is_none()) {
+            let own = (change.file_type == FileType::Directory).then_some((change.path.as_path(), None));
+            let parent = change.path.parent().map(|parent| (parent, change.parent));
+            for (path, judged) in own.into_iter().chain(parent) {
+                let key = (change.index, path.to_owned());
+                if path.as_os_str().is_empty() || self.known.contains_key(&key) {
+                    continue;
+                }
+                if let Some(Ok(Some(found))) = hosts.get(change.index).map(|host| host.look(path))
+                    && FileType::of(found.mode) == FileType::Directory
+                    && judged.is_none_or(|judged| judged.same_object(&found))
+                {
+                    self.known.insert(key, found);
+                }
             }
         }
     }
 
-    /// Looks at files that landed in part.
+    /// What a merge is going to replace: the host's version of it is somebody's work, also when it was put back.
+    pub(crate) fn merging(chosen: &[Chosen]) -> Option<Self> {
+        let merged: BTreeMap<_, _> = chosen
+            .iter()
+            .filter(|chosen| chosen.merged)
+            .map(|chosen| ((chosen.layer, chosen.path.clone()), None))
+            .collect();
+        (!merged.is_empty()).then(|| Self { merged, ..Self::default() })
+    }
+
+    /// Only what was merged, which is so no more once it is undone.
+    pub(crate) fn merges(self) -> Self {
+        Self { merged: self.merged.into_keys().map(|key| (key, None)).collect(), ..Self::default() }
+    }
+
+    /// The same beside what this knows.
+    pub(crate) fn with_merges(mut self, other: Self) -> Self {
+        self.merged.extend(other.merges().merged);
+        self
+    }
+
+    /// Looks at files that landed in part, or as a merge.
     pub(crate) fn remember_chosen(&mut self, chosen: &[Chosen], hosts: &[Tree]) {
         for chosen in chosen {
             if let Some(Ok(Some(found))) = hosts.get(chosen.layer).map(|host| host.look(&chosen.path)) {
-                self.0.insert((chosen.layer, chosen.path.clone()), found);
+                let key = (chosen.layer, chosen.path.clone());
+                match chosen.merged {
+                    true => drop(self.merged.insert(key, Some(found))),
+                    false => drop(self.known.insert(key, found)),
+                }
             }
         }
+    }
+
+    /// Is this what a merge left there, untouched since? Nothing of the task's waits there then.
+    pub(crate) fn is_merged(&self, layer: usize, path: &Path, found: &Identity) -> bool {
+        same(self.merged.get(&(layer, path.to_owned())).copied().flatten().as_ref(), found)
     }
 
     /// Is this exactly what was put back, untouched since? The device may have another number by now.
     pub(crate) fn knows(&self, layer: usize, path: &Path, found: &Identity) -> bool {
-        let known = self.0.get(&(layer, path.to_owned()));
-        known.is_some_and(|known| Identity { device: found.device, ..*known } == *found)
+        same(self.known.get(&(layer, path.to_owned())), found)
     }
 
     /// How this was put back.
     pub(crate) fn found(&self, layer: usize, path: &Path) -> Option<&Identity> {
-        self.0.get(&(layer, path.to_owned()))
+        self.known.get(&(layer, path.to_owned()))
     }
 
     /// Looks at what an undo put back, as it stands now: as far as it is what the undo had built. What somebody wrote there since is his.
@@ -87,14 +140,17 @@ impl Restored {
     pub(crate) fn remember_undone(&mut self, story: &Story, hosts: &[Tree], above: bool) {
         for operation in &story.operations {
             let Some(host) = hosts.get(operation.layer) else { continue };
+            if self.merged.contains_key(&(operation.layer, operation.path.clone())) {
+                continue;
+            }
             let parents =
                 operation.path.ancestors().skip(1).filter(|path| above && !path.as_os_str().is_empty());
             for path in parents {
                 let key = (operation.layer, path.to_owned());
-                if !self.0.contains_key(&key)
+                if !self.known.contains_key(&key)
                     && let Ok(Some(found)) = host.look(path)
                 {
-                    self.0.insert(key, found);
+                    self.known.insert(key, found);
                 }
             }
             let Ok(Some(found)) = host.look(&operation.path) else { continue };
@@ -106,13 +162,13 @@ impl Restored {
                 None if above && operation.action == Action::Mode => {}
                 _ => continue,
             }
-            self.0.insert((operation.layer, operation.path.clone()), found);
+            self.known.insert((operation.layer, operation.path.clone()), found);
         }
     }
 
     /// The same once second names of it are gone, which sets the change time: what has the same content still.
     pub(crate) fn look_again(&mut self, hosts: &[Tree]) {
-        self.0.retain(|(layer, path), known| {
+        self.known.retain(|(layer, path), known| {
             let found = hosts.get(*layer).and_then(|host| host.look(path).ok().flatten());
             match found.filter(|found| known.same_content(found)) {
                 Some(found) => *known = found,
@@ -135,7 +191,7 @@ impl Restored {
                 if FileType::of(found.mode) == FileType::Directory {
                     queue.push(path.clone());
                 }
-                self.0.insert((operation.layer, path), found);
+                self.known.insert((operation.layer, path), found);
             }
         }
     }
@@ -145,7 +201,8 @@ impl Restored {
         for operation in operations {
             let Some(host) = hosts.get(operation.layer) else { continue };
             let parent = operation.path.parent().unwrap_or(Path::new(""));
-            let places = operation.old.map(|old| (operation.path.as_path(), old));
+            let merged = self.merged.contains_key(&(operation.layer, operation.path.clone()));
+            let places = operation.old.filter(|_| !merged).map(|old| (operation.path.as_path(), old));
             for (path, judged) in places.into_iter().chain([(parent, operation.parent)]) {
                 if path.as_os_str().is_empty() {
                     continue;
@@ -153,7 +210,7 @@ impl Restored {
                 if let Ok(Some(found)) = host.look(path)
                     && found.same_content(&judged)
                 {
-                    self.0.insert((operation.layer, path.to_owned()), found);
+                    self.known.insert((operation.layer, path.to_owned()), found);
                 }
             }
         }
@@ -161,11 +218,24 @@ impl Restored {
 
     /// Replaces the file. If that fails, the next apply is refused where it need not be.
     pub(crate) fn save(self, journal_dir: &Path) -> Result<(), Errno> {
-        let entries: Vec<Entry> =
-            self.0.into_iter().map(|((layer, path), identity)| Entry { layer, path, identity }).collect();
+        let one = |merged: bool| {
+            move |((layer, path), identity): ((usize, PathBuf), Option<Identity>)| Entry {
+                layer,
+                path,
+                identity,
+                merged,
+            }
+        };
+        let known = self.known.into_iter().map(|(key, identity)| (key, Some(identity))).map(one(false));
+        let entries: Vec<Entry> = known.chain(self.merged.into_iter().map(one(true))).collect();
         let text = serde_json::to_vec(&entries).map_err(|_| Errno::INVAL)?;
         let beside = journal_dir.join("restored.new");
         std::fs::write(&beside, text).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         rustix::fs::rename(beside, journal_dir.join(FILE))
     }
+}
+
+/// The device may have another number by now.
+fn same(known: Option<&Identity>, found: &Identity) -> bool {
+    known.is_some_and(|known| Identity { device: found.device, ..*known } == *found)
 }

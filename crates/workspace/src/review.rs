@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::assess::{assess, open};
+use crate::assess::{assess, judge_renames, open};
 use crate::beneath::Tree;
 use crate::change::Change;
 use crate::layer::Layer;
+use crate::options::Named;
 use crate::overlay::Upper;
 use crate::refuse::Failure;
 use crate::restored::Restored;
@@ -31,6 +32,7 @@ impl Review {
             let (upper, host) = open(layer)?;
             let (mut changes, _) = assess(layer, index, &upper, &host, &restored)?;
             renames::pair(&mut changes, &upper, &host, &mut budget);
+            judge_renames(&mut changes, layer, &upper, &host, &restored);
             for change in &mut changes {
                 change.content = lines::count(change, &upper, &host, &mut budget);
             }
@@ -41,15 +43,17 @@ impl Review {
     }
 
     /// Only these paths, with what is below them.
-    pub fn only(&mut self, paths: &[PathBuf]) {
-        if !paths.is_empty() {
-            self.changes.retain(|change| paths.iter().any(|path| change.path.starts_with(path)));
+    pub fn only(&mut self, only: &[Named]) {
+        if !only.is_empty() {
+            let named = |change: &Change| only.iter().any(|one| one.covers(&change.layer, &change.path));
+            self.changes.retain(named);
         }
     }
 
     /// Neither these paths nor what is below them.
-    pub fn without(&mut self, paths: &[PathBuf]) {
-        self.changes.retain(|change| !paths.iter().any(|path| change.path.starts_with(path)));
+    pub fn without(&mut self, left: &[Named]) {
+        let named = |change: &Change| left.iter().any(|one| one.covers(&change.layer, &change.path));
+        self.changes.retain(|change| !named(change));
     }
 
     /// All of them.

@@ -133,7 +133,7 @@ impl Undo {
         let operations = self.operations.clone();
         let left = carry_out(&self.sites, operations, &source, &journal, self.token, watch)?;
         // Without them the next apply is refused, which loses nothing.
-        let mut traces = Restored::default();
+        let mut traces = Restored::load(&self.journal_dir).merges();
         if let Ok((_, story)) = Journal::open(&journal) {
             traces.remember_undone(&story, &self.sites.hosts, true);
         }

@@ -195,6 +195,9 @@ impl Walk<'_> {
             }
             (_, None) => self.add(&entry, Kind::Created, marks)?,
             (_, Some(_)) => {
+                if entry.old.is_some_and(|old| self.restored.is_merged(self.index, &entry.path, &old)) {
+                    return Ok(());
+                }
                 if let Some(kind) = self.difference(&entry, &marks) {
                     self.add(&entry, kind, marks)?;
                 }

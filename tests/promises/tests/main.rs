@@ -30,6 +30,7 @@ mod decoys;
 mod descriptors;
 mod doctor;
 mod grants;
+mod in_part;
 mod init;
 mod inspection;
 mod interactive;

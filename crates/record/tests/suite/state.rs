@@ -17,6 +17,7 @@ fn record(run: &RunDir, workspace: &str) -> RunRecord {
         workspace: PathBuf::from(workspace),
         mode: "review".into(),
         layers: serde_json::json!([{ "name": "workspace" }]),
+        output: None,
         keep: false,
         status: Status::Running,
         supervisor: Process::own(),

@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.interactive || arguments.merge {
         let mut review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
         if arguments.interactive {
-            known(arguments, &options, review.changes())?;
+            known(arguments, &options, review.changes(), (&run.record.workspace, &invoker.cwd))?;
         }
         review.only(&options.only);
         review.without(&options.left);
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return nothing(&run, arguments.json);
     }
     if !arguments.interactive {
-        known(arguments, &options, plan.changes())?;
+        known(arguments, &options, plan.changes(), (&run.record.workspace, &invoker.cwd))?;
     }
     // On disk before the first file lands.
     let held = plan.changes().iter().filter(|change| change.held.is_some()).count() as u64;
@@ -115,13 +115,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 /// What the task wrote is what was there.
 fn nothing(run: &Waiting, json: bool) -> Result<u8, Failure> {
-    run.remove_layers()?;
+    // A checkpoint may have more.
+    let points = run.has_points();
+    if !points {
+        run.remove_layers()?;
+    }
     if json {
         super::print_json(
             &serde_json::json!({ "run": run.record.id, "landed": [], "held": [], "undo": null }),
         )?;
     } else {
         terminal::print("nothing differs from the files here: nothing had to land");
+        if points {
+            terminal::print(&format!(
+                "its checkpoints stay: `ringfence checkpoint {0} --list`, `ringfence discard {0}`",
+                run.record.id
+            ));
+        }
     }
     Ok(0)
 }
@@ -199,7 +209,7 @@ fn onto_branch(
 }
 
 fn options(arguments: &Arguments, run: &Waiting, cwd: &Path) -> Result<Options, Failure> {
-    let path = |given: &PathBuf| super::paths::of_workspace(given, &run.record.workspace, cwd);
+    let path = |given: &PathBuf| super::paths::named(given, &run.record.workspace, cwd);
     let left = arguments.leave.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     let only = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     let mut options = Options { left, only, journals: run.journals(), ..Options::default() };
@@ -217,21 +227,24 @@ fn known(
     arguments: &Arguments,
     options: &Options,
     changes: &[ringfence_workspace::Change],
+    places: (&Path, &Path),
 ) -> Result<(), Failure> {
     let of_kinds = |given: &&PathBuf| given.to_str().and_then(Danger::named).is_none();
     let named = arguments.leave.iter().zip(&options.left);
     for (given, path) in named.chain(arguments.paths.iter().zip(&options.only)) {
-        super::paths::expect(path, given, false, changes)?;
+        super::paths::expect(path, given, false, changes, places)?;
     }
     let mut accepted = arguments.accept.iter().filter(of_kinds).zip(&options.named);
-    accepted.try_for_each(|(given, path)| super::paths::expect(path, given, true, changes))
+    accepted.try_for_each(|(given, path)| super::paths::expect(path, given, true, changes, places))
 }
 
 fn finish(run: &mut Waiting, applied: &Applied, arguments: &Arguments) -> Result<u8, Failure> {
     run.record.status = Status::Applied;
     run.write()?;
     // What was held back stays to be looked at.
-    if applied.held.is_empty() && applied.left.is_empty() && applied.in_part.is_empty() {
+    let whole = applied.held.is_empty() && applied.left.is_empty() && applied.in_part.is_empty();
+    let points = whole && run.has_points();
+    if whole {
         run.remove_layers()?;
     }
     if arguments.json {
@@ -250,6 +263,9 @@ fn finish(run: &mut Waiting, applied: &Applied, arguments: &Arguments) -> Result
         applied.undo.display(),
         run.record.id
     ));
+    if points {
+        terminal::print("all of it landed, and its checkpoints went with it");
+    }
     for path in &applied.in_part {
         let path = ringfence_workspace::escape(path);
         terminal::print(&format!("{path} landed in part: the rest stays with the run"));

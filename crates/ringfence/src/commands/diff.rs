@@ -69,8 +69,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) -> Result<u8, Failure> {
     let cwd = std::env::current_dir().context("the current directory")?;
-    let path = |given: &PathBuf| super::paths::of_workspace(given, &of.1.workspace, &cwd);
-    review.only(&arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?);
+    let path = |given: &PathBuf| super::paths::named(given, &of.1.workspace, &cwd);
+    let only = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+    for (given, path) in arguments.paths.iter().zip(&only).filter(|_| !review.changes().is_empty()) {
+        super::paths::expect(path, given, false, review.changes(), (&of.1.workspace, &cwd))?;
+    }
+    review.only(&only);
     if review.changes().is_empty() && !arguments.json {
         let note = terminal::label("note:");
         terminal::error(&match arguments.paths.is_empty() {

@@ -2,12 +2,21 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use ringfence_workspace::{Change, escape};
+use ringfence_workspace::{Change, Named, escape};
 
 use crate::failure::Failure;
 
+/// A path of the workspace, or of another layer, as `diff` prints it: `[git0] refs/heads/main`.
+pub(super) fn named(given: &Path, workspace: &Path, cwd: &Path) -> Result<Named, Failure> {
+    let other = given.to_str().and_then(|text| text.strip_prefix('[')?.split_once("] "));
+    match other {
+        Some((layer, path)) => Ok(Named { layer: layer.to_owned(), path: plain(Path::new(path)) }),
+        None => of_workspace(given, workspace, cwd).map(Named::main),
+    }
+}
+
 /// By what `diff` prints; from where the caller stands, where it begins with `./` or `../`; or absolute.
-pub(super) fn of_workspace(given: &Path, workspace: &Path, cwd: &Path) -> Result<PathBuf, Failure> {
+fn of_workspace(given: &Path, workspace: &Path, cwd: &Path) -> Result<PathBuf, Failure> {
     let from_here = matches!(given.components().next(), Some(Component::CurDir | Component::ParentDir));
     let path = if given.is_absolute() {
         given.to_owned()
@@ -33,13 +42,37 @@ pub(super) fn of_workspace(given: &Path, workspace: &Path, cwd: &Path) -> Result
 }
 
 /// A path that is of nothing would be a mistyped one, and do nothing in silence. `above`: what is above it counts too.
-pub(super) fn expect(path: &Path, given: &Path, above: bool, changes: &[Change]) -> Result<(), Failure> {
-    let fits = |change: &Change| change.path.starts_with(path) || above && path.starts_with(&change.path);
-    if changes.iter().any(fits) {
-        return Ok(());
+pub(super) fn expect(
+    named: &Named,
+    given: &Path,
+    above: bool,
+    changes: &[Change],
+    (workspace, cwd): (&Path, &Path),
+) -> Result<(), Failure> {
+    let there = |named: &Named| {
+        changes
+            .iter()
+            .any(|change| named.covers(&change.layer, &change.path) || above && named.is_below(change))
+    };
+    // Below the workspace, a bare name may be meant from there.
+    let from_here = Path::new(".").join(given);
+    let other = of_workspace(&from_here, workspace, cwd).map(Named::main).ok();
+    let other = other.filter(|other| given.is_relative() && other != named && there(other));
+    let here = escape(&from_here);
+    match (there(named), other) {
+        (true, None) => Ok(()),
+        (true, Some(_)) => {
+            Err(Failure::new(format!("{} changed, and so did {here}: which is meant?", escape(&named.path)))
+                .hint(format!(
+                    "`{here}` is the one from here, `{}` the other",
+                    escape(workspace.join(&named.path))
+                )))
+        }
+        (false, Some(_)) => Err(Failure::new(format!("nothing changed at {}", escape(given)))
+            .hint(format!("names are those of the workspace; the one from here is `{here}`"))),
+        (false, None) => Err(Failure::new(format!("nothing changed at {}", escape(given)))
+            .hint("`ringfence diff --name-only` lists what did; kinds are given one by one")),
     }
-    Err(Failure::new(format!("nothing changed at {}", escape(given)))
-        .hint("`ringfence diff --name-only` lists what did; kinds are given one by one"))
 }
 
 fn plain(path: &Path) -> PathBuf {

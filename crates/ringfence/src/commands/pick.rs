@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
-use ringfence_workspace::{Change, Danger, FileType, HoldReason, Kind, Look, Options, Reason, Review};
+use ringfence_workspace::{Change, Danger, FileType, HoldReason, Kind, Look, Named, Options, Reason, Review};
 
 use crate::failure::{Context, Failure};
 use crate::terminal;
@@ -46,8 +46,9 @@ pub(crate) fn pick(review: &Review, options: &mut Options) -> Result<(), Failure
             false => asker.change(change, options)?,
         };
         if answer != Answer::Yes {
-            options.left.push(change.path.clone());
-            options.left.extend(change.renamed_from.clone());
+            let old = change.renamed_from.clone();
+            let names = [Some(change.path.clone()), old].into_iter().flatten();
+            options.left.extend(names.map(|path| Named::of(change, path)));
         }
     }
     leave_hollow(review, options);
@@ -71,13 +72,14 @@ fn below<'a>(review: &'a Review, above: &'a Change) -> impl Iterator<Item = &'a 
 
 /// A new directory lands for what lands in it.
 fn leave_hollow(review: &Review, options: &mut Options) {
-    let left: BTreeSet<PathBuf> = options.left.iter().cloned().collect();
+    let left: BTreeSet<Named> = options.left.iter().cloned().collect();
+    let named = |change: &Change| Named::of(change, change.path.clone());
     for change in review.changes() {
         let new = change.file_type == FileType::Directory && change.kind == Kind::Created;
         let mut inside =
             below(review, change).filter(|change| change.file_type != FileType::Directory).peekable();
-        if new && inside.peek().is_some() && inside.all(|change| left.contains(&change.path)) {
-            options.left.push(change.path.clone());
+        if new && inside.peek().is_some() && inside.all(|change| left.contains(&named(change))) {
+            options.left.push(named(change));
         }
     }
 }
@@ -114,7 +116,7 @@ impl Asker<'_> {
         // There is nothing but the whole.
         let answer = if answer == Answer::All { Answer::Yes } else { answer };
         if answer == Answer::Yes && change.held.is_some() {
-            options.named.push(change.path.clone());
+            options.named.push(Named::of(change, change.path.clone()));
         }
         if answer == Answer::Yes && out {
             options.kinds.push(Danger::Symlinks);

@@ -205,6 +205,11 @@ impl Waiting {
         self.directory.write_record(&self.record, true).context("the run's record")
     }
 
+    /// Whether it has checkpoints.
+    pub(crate) fn has_points(&self) -> bool {
+        self.directory.path().join(crate::points::POINTS).exists()
+    }
+
     /// Removes the layers with everything in them.
     pub(crate) fn remove_layers(&self) -> Result<(), Failure> {
         for layer in &self.layers {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use ringfence_workspace::{HoldReason, Options, apply, plan_apply, plan_apply_with, render_held};
+use ringfence_workspace::{HoldReason, Named, Options, apply, plan_apply, plan_apply_with, render_held};
 
 use super::support::{Case, change};
 
@@ -153,7 +153,11 @@ fn what_runs_by_itself_is_held_until_it_is_named() {
     let case = Case::new("", task);
     let named = [PathBuf::from(".vscode/tasks.json"), PathBuf::from(".idea")];
     apply(
-        plan_apply_with(&case.layers(), &Options { named: named.into(), ..Options::default() }).unwrap(),
+        plan_apply_with(
+            &case.layers(),
+            &Options { named: named.map(Named::main).into(), ..Options::default() },
+        )
+        .unwrap(),
         &case.journal(),
     )
     .unwrap();
@@ -167,7 +171,7 @@ fn naming_does_not_open_what_is_protected() {
     apply(
         plan_apply_with(
             &case.layers(),
-            &Options { named: vec![PathBuf::from(".vscode")], ..Options::default() },
+            &Options { named: vec![Named::main(PathBuf::from(".vscode"))], ..Options::default() },
         )
         .unwrap(),
         &case.journal(),

@@ -1,0 +1,274 @@
+//! Applies in part: what is left out, held back or changed on the host stays what it is for every later apply, recovery and undo.
+
+use ringfence_promises::Place;
+
+/// As on the host.
+fn host(place: &Place, script: &str) -> String {
+    let mut command = std::process::Command::new("bash");
+    command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
+    let output = command.env("GIT_CONFIG_NOSYSTEM", "1").output().unwrap();
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{script}: {text}");
+    text
+}
+
+/// A workspace in which the host and then the task did this.
+fn place(before: &str, task: &str) -> Place {
+    let place = Place::new();
+    host(&place, before);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let run = place.run("", task);
+    assert_eq!(run.status, 0, "{run:?}");
+    place
+}
+
+/// Statuses of verbs, one after the other.
+fn verbs(place: &Place, all: &[&[&str]]) -> Vec<i32> {
+    all.iter().map(|arguments| place.ringfence(arguments).status).collect()
+}
+
+/// An apply that is killed at this rename, after which the host does this before the next verb makes it whole.
+fn killed_at(place: &Place, rename: u32, edit: &str) {
+    let apply = place.command(&["apply"]);
+    let mut command = std::process::Command::new("strace");
+    let inject = format!("inject=renameat2:signal=SIGKILL:when={rename}");
+    command.args(["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject]).arg(apply.get_program());
+    command.args(apply.get_args()).current_dir(&place.workspace);
+    command.envs(apply.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ended = command.output().unwrap();
+    assert!(!ended.status.success(), "{ended:?}");
+    host(place, edit);
+    let _ = place.ringfence(&["ps", "-a"]);
+}
+
+/// Is this in the workspace, or kept with a run?
+fn kept(place: &Place, word: &str) -> bool {
+    let found = |directory: &std::path::Path| {
+        let mut command = std::process::Command::new("grep");
+        command.args(["-rqs", word]).arg(directory).status().unwrap().success()
+    };
+    found(&place.workspace) || found(&place.state.join("runs"))
+}
+
+#[test]
+fn what_is_left_out_does_not_land_whatever_is_accepted() {
+    let workflow = "mkdir -p .github/workflows; echo old > .github/workflows/ci.yml";
+    let task = "echo evil > .github/workflows/ci.yml; echo a > a";
+    let old = |place: &Place| place.read(".github/workflows/ci.yml").unwrap();
+    let place = place(workflow, task);
+    let left = place.ringfence(&["apply", "--accept", "ci", "last", "--", "a"]);
+    assert_eq!((left.status, old(&place).as_str()), (0, "old\n"), "{left:?}");
+    let left =
+        ["apply", "--accept", "ci", "--accept", ".github", "--leave", ".github/workflows/ci.yml", "last"];
+    assert_eq!(place.ringfence(&left).status, 0);
+    assert_eq!(old(&place), "old\n");
+    let mut asked = place.command(&["apply", "-i", "--accept", "ci"]);
+    let mut child =
+        asked.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"n\nn\nn\n").unwrap();
+    child.wait().unwrap();
+    assert_eq!(old(&place), "old\n");
+}
+
+#[test]
+fn no_series_of_applies_makes_a_repository_with_hooks() {
+    let place = place("git init -q; echo x > x", "mkdir lib; echo 'ref: refs/heads/master' > lib/HEAD");
+    let config = "mkdir lib/hooks; printf '[core]\\n bare = false\\n worktree = .\\n' > lib/config; echo x > lib/hooks/post-checkout";
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    assert_eq!(place.run("", config).status, 0);
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    assert_eq!(
+        place.run("", "mkdir lib/objects lib/refs; echo o > lib/objects/o; echo r > lib/refs/r").status,
+        0
+    );
+    let last = place.ringfence(&["apply"]);
+    assert!(last.out.contains("git takes for its own"), "{last:?}");
+    assert!(!place.workspace.join("lib/objects").exists() && !place.workspace.join("lib/refs").exists());
+}
+
+#[test]
+fn what_a_recovery_kept_stays_kept() {
+    let (two, task) = ("echo ORIGINAL > a; echo 0 > b", "echo task > a; echo task > b");
+    let edited = place(two, task);
+    killed_at(&edited, 3, "echo HOSTWORK >> a");
+    let _ = verbs(&edited, &[&["apply"], &["apply", "--leave", "a"], &["undo"]]);
+    assert!(kept(&edited, "HOSTWORK"), "an edit");
+
+    let saved = place(two, task);
+    killed_at(&saved, 3, "echo HOSTWORK > a.n; mv a.n a");
+    let _ = verbs(&saved, &[&["apply", "--leave", "a"], &["undo"]]);
+    assert!(kept(&saved, "ORIGINAL") && kept(&saved, "HOSTWORK"), "a file that is saved by a rename");
+
+    let made = place("echo 0 > b", "mkdir a; echo t > a/x; echo t > b");
+    killed_at(&made, 3, "[ ! -d a ] || echo HOSTWORK > a/host");
+    let there = made.workspace.join("a").exists() || kept(&made, "HOSTWORK");
+    let _ = verbs(&made, &[&["apply"], &["undo"]]);
+    assert!(!there || kept(&made, "HOSTWORK"), "a file in a new directory");
+
+    // It had landed before the kill: what was written since is not what landed.
+    let landed = place("echo 0 > a; echo 0 > b", "echo t > a; echo t > b; mkdir n; echo t > n/x");
+    killed_at(&landed, 5, "echo HOSTWORK >> a; [ ! -d n ] || echo HOSTWORK > n/host");
+    let _ = verbs(&landed, &[&["undo"]]);
+    assert!(landed.read("a").unwrap().contains("HOSTWORK"), "{:?}", landed.read("a"));
+}
+
+const COMMITTED: &str = "git init -q; seq 1 30 > F; git add -A; git -c user.name=a -c user.email=a@b commit -qm x; sleep 1.1; rm .git/index; git reset -q; sleep 0.1";
+
+#[test]
+fn what_was_merged_is_not_landed_over_again() {
+    let task = "sed -i s/^2$/task2/ F; mkdir -p .github/workflows; echo x > .github/workflows/c.yml";
+    let edit = "sed -i s/^28$/HOSTWORK/ F";
+    let both = |place: &Place| {
+        let text = place.read("F").unwrap();
+        (text.contains("task2"), text.contains("HOSTWORK"))
+    };
+    let merged = place(COMMITTED, task);
+    host(&merged, edit);
+    assert_eq!(verbs(&merged, &[&["apply"], &["apply", "--merge"]]), [126, 0]);
+    assert_eq!(both(&merged), (true, true));
+    let rest = merged.ringfence(&["apply", "--accept", "ci"]);
+    assert_eq!((rest.status, both(&merged)), (0, (true, true)), "{rest:?}");
+    assert!(merged.workspace.join(".github/workflows/c.yml").exists());
+
+    let undone = place(COMMITTED, task);
+    host(&undone, edit);
+    assert_eq!(verbs(&undone, &[&["apply", "--merge"], &["undo"], &["apply"]]), [0, 0, 126]);
+    assert_eq!(both(&undone), (false, true));
+    assert_eq!(verbs(&undone, &[&["apply", "--merge", "--accept", "ci"]]), [0]);
+    assert_eq!(both(&undone), (true, true));
+
+    let modes = place(COMMITTED, task);
+    host(&modes, "sed -i s/^28$/HOSTWORK/ F; chmod 700 F");
+    assert_eq!(verbs(&modes, &[&["apply", "--merge"]]), [126]);
+}
+
+#[test]
+fn a_conflict_stays_one_after_something_else_landed() {
+    let cases = [
+        (
+            "echo notes > P; echo x > other",
+            "rm P; mkdir P; echo a > P/a; echo t >> other",
+            "echo HOSTWORK >> P",
+        ),
+        ("echo x > other", "mkdir P; echo a > P/a; echo t >> other", "echo HOSTWORK > P"),
+        (
+            "mkdir D; echo f > D/f; echo o > other",
+            "echo t > D/f; echo t > other",
+            "chmod 700 D; echo HOSTWORK >> D/f",
+        ),
+        (
+            "mkdir D E; echo o > D/f; echo HOSTWORK > E/f; echo o > other",
+            "rm -r D; echo t > other",
+            "mv D D.mine; mv E D",
+        ),
+        (
+            "mkdir D E; echo o > D/f; echo HOSTWORK > E/f; echo o > other",
+            "echo t > D/f; echo t > other",
+            "mv D D.mine; mv E D",
+        ),
+    ];
+    for (before, task, edit) in cases {
+        let place = place(before, task);
+        host(&place, edit);
+        let all = verbs(&place, &[&["apply"], &["apply", "last", "--", "other"], &["apply"]]);
+        assert_eq!(all, [126, 0, 126], "{task}; {edit}");
+        assert!(host(&place, "grep -rl HOSTWORK . | grep -v mine").lines().count() >= 1, "{task}; {edit}");
+    }
+}
+
+#[test]
+fn what_waits_after_a_part_landed_is_shown_as_it_is() {
+    let place = place(
+        "git init -q; seq 20 > b; seq 30 > gone; seq 40 > a; git add -A; git -c user.name=a -c user.email=a@b commit -qm x",
+        "mkdir nd; mv b nd/b; mv gone nd/gone; echo y >> a",
+    );
+    assert_eq!(verbs(&place, &[&["apply", "last", "--", "nd/b"]]), [0]);
+    let shown = place.ringfence(&["diff", "--stat"]);
+    assert!(!shown.out.contains("refused") && shown.out.contains("gone -> nd/gone"), "{shown:?}");
+    assert_eq!(verbs(&place, &[&["apply", "--branch", "work"]]), [0]);
+    assert!(
+        host(&place, "git show --stat --format= work").contains("gone => nd/gone"),
+        "{}",
+        host(&place, "git show --stat work")
+    );
+    assert_eq!(verbs(&place, &[&["apply"]]), [0]);
+    assert!(place.read("nd/gone").is_some() && place.read("gone").is_none());
+}
+
+#[test]
+fn what_is_held_back_keeps_its_old_name_on_a_branch_too() {
+    let place = place(
+        "git init -q; seq 20 > b; seq 40 > a; git add -A; git -c user.name=a -c user.email=a@b commit -qm x",
+        "mv b .envrc; echo y >> a",
+    );
+    assert_eq!(verbs(&place, &[&["apply", "--branch", "work"]]), [0]);
+    let commit = host(&place, "git show --stat --format= work");
+    assert!(commit.contains(" a ") && !commit.contains(" b "), "{commit}");
+    let patch = place.ringfence(&["diff", "--patch"]);
+    assert!(!patch.out.contains("deleted file"), "{patch:?}");
+}
+
+#[test]
+fn a_directory_that_was_renamed_goes_with_its_new_name() {
+    let place = place("mkdir src; seq 20 > src/a; seq 30 > src/b; echo o > o", "mv src lib; echo t > o");
+    assert_eq!(verbs(&place, &[&["apply", "last", "--", "lib"]]), [0]);
+    assert_eq!(
+        host(&place, "find . -mindepth 1 | sort | tr '\\n' ' '; cat o"),
+        "./lib ./lib/a ./lib/b ./o o\n"
+    );
+}
+
+#[test]
+fn old_is_what_ended_long_ago() {
+    let place = place("echo HOST > f", "echo task > f");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(verbs(&place, &[&["apply"], &["prune", "--older", "2s"], &["undo"]]), [0, 0, 0]);
+    assert_eq!(place.read("f").as_deref(), Some("HOST\n"));
+}
+
+#[test]
+fn an_apply_of_nothing_leaves_checkpoints_alone() {
+    let place = Place::new();
+    host(&place, "echo zero > a");
+    let policy = place.policy("");
+    assert_eq!(verbs(&place, &[&["start", "dev", "--policy", &policy, "--workspace", "."]]), [0]);
+    let run = place.last_run();
+    let word =
+        |word: &str| place.ringfence(&["exec", "dev", "--", "sh", "-c", &format!("echo {word} >> a")]).status;
+    assert_eq!((word("one"), place.ringfence(&["checkpoint", "dev", "p1"]).status), (0, 0));
+    assert_eq!((word("two"), place.ringfence(&["checkpoint", "dev", "p2"]).status), (0, 0));
+    assert_eq!(verbs(&place, &[&["rollback", "dev", "p1"], &["stop", "dev"]]), [0, 0]);
+    host(&place, "echo one >> a");
+    let applied = place.ringfence(&["apply", &run]);
+    assert!(applied.status == 0 && applied.out.contains("its checkpoints stay"), "{applied:?}");
+    assert_eq!(verbs(&place, &[&["rollback", &run, "p2"]]), [0]);
+    assert!(place.ringfence(&["diff", &run]).out.contains("two"), "{:?}", place.ringfence(&["diff", &run]));
+}
+
+#[test]
+fn what_a_person_writes_at_once_after_the_end_is_his() {
+    let place = Place::new();
+    host(&place, "echo zero > a");
+    let policy = place.policy("[workspace]\nmode = \"direct\"\nsnapshot = true\n");
+    let run = place.command(&[
+        "run",
+        "-q",
+        "--policy",
+        &policy,
+        "--workspace",
+        ".",
+        "--",
+        "sh",
+        "-c",
+        "echo junk >> a",
+    ]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "\"$@\"; echo mine >> a", "sh"]).arg(run.get_program()).args(run.get_args());
+    command
+        .current_dir(&place.workspace)
+        .envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert!(command.output().unwrap().status.success());
+    assert_eq!(verbs(&place, &[&["undo"]]), [126]);
+    assert!(place.read("a").unwrap().ends_with("mine\n"));
+}
