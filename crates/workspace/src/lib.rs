@@ -84,5 +84,5 @@ pub use secrets::{Scan, Secrets};
 pub use show::Look;
 pub use snapshot::{reverse, snapshot};
 pub use stack::{How, flatten};
-pub use undo::{Undo, plan_undo, reverted, undoable};
+pub use undo::{Undo, plan_undo, remember_put_back, reverted, undoable};
 pub use usage::{Taken, disk_used, taken};

@@ -272,3 +272,59 @@ fn what_a_person_writes_at_once_after_the_end_is_his() {
     assert_eq!(verbs(&place, &[&["undo"]]), [126]);
     assert!(place.read("a").unwrap().ends_with("mine\n"));
 }
+
+#[test]
+fn undos_of_snapshots_go_back_one_by_one() {
+    let place = Place::new();
+    host(&place, "echo zero > a");
+    let direct = "[workspace]\nmode = \"direct\"\nsnapshot = true\n";
+    for word in ["one", "two", "three"] {
+        assert_eq!(place.run(direct, &format!("echo {word} >> a")).status, 0);
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
+    for left in ["zero\none\ntwo\n", "zero\none\n", "zero\n"] {
+        let undone = place.ringfence(&["undo"]);
+        assert_eq!((undone.status, place.read("a").as_deref()), (0, Some(left)), "{undone:?}");
+    }
+    // What a person does in between is his.
+    assert_eq!(place.run(direct, "echo one >> a").status, 0);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    assert_eq!(place.run(direct, "echo two >> a").status, 0);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    assert_eq!(verbs(&place, &[&["undo"]]), [0]);
+    host(&place, "echo mine >> a");
+    assert_eq!(verbs(&place, &[&["undo"]]), [126]);
+    assert!(place.read("a").unwrap().ends_with("mine\n"));
+}
+
+#[test]
+fn a_sandbox_that_ended_is_known_by_its_name() {
+    let place = Place::new();
+    let policy = place.policy("");
+    assert_eq!(verbs(&place, &[&["start", "dev", "--policy", &policy, "--workspace", "."]]), [0]);
+    assert_eq!(verbs(&place, &[&["exec", "dev", "--", "sh", "-c", "echo x > a"], &["stop", "dev"]]), [0, 0]);
+    assert_eq!(place.ringfence(&["diff", "dev", "--name-only"]).out, "a\n");
+    assert!(place.ringfence(&["ps", "-a"]).out.contains("`dev`"), "{:?}", place.ringfence(&["ps", "-a"]));
+    assert_eq!(verbs(&place, &[&["apply", "dev"]]), [0]);
+}
+
+#[test]
+fn a_bare_name_below_the_workspace_is_not_guessed() {
+    let place = place(
+        "mkdir src; echo 0 > a; echo 0 > src/a; echo 0 > src/b",
+        "echo 1 > a; echo 1 > src/a; echo 1 > src/b",
+    );
+    let below = |name: &str| {
+        let mut command = place.command(&["apply", "last", "--", name]);
+        let output = command.current_dir(place.workspace.join("src")).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let both = below("a");
+    assert!(both.0 == 125 && both.1.contains("which is meant?"), "{both:?}");
+    let one = below("b");
+    assert!(one.0 == 125 && one.1.contains("the one from here is `./b`"), "{one:?}");
+    assert_eq!(
+        (below("./a").0, place.read("a").as_deref(), place.read("src/a").as_deref()),
+        (0, Some("0\n"), Some("1\n"))
+    );
+}

@@ -150,6 +150,13 @@ fn all_held(
         return Ok(0);
     }
     terminal::print("nothing landed: all of it is held back or left out");
+    let moved = changes.iter().filter(|change| change.held == Some(ringfence_workspace::HoldReason::LeftOut));
+    for change in moved.filter(|change| arguments.paths.iter().any(|path| path == &change.path)) {
+        if let Some(to) = &change.renamed_to {
+            let (from, to) = (ringfence_workspace::escape(&change.path), ringfence_workspace::escape(to));
+            terminal::print(&format!("{from} was renamed to {to}: name that"));
+        }
+    }
     tell_held(changes, run, arguments);
     Ok(0)
 }
@@ -203,6 +210,9 @@ fn onto_branch(
         terminal::print(&format!(
             "{} on the branch {branch} ({commit}); the files are as they were",
             changes(count)
+        ));
+        terminal::print(&format!(
+            "the run waits on: `ringfence apply {id}` lands it here too, `ringfence discard {id}` ends that"
         ));
     }
     Ok(0)
@@ -329,9 +339,26 @@ fn with_way_out(failure: Failure, run: &Waiting, refused: &Refused, arguments: &
         !refusal.path.as_os_str().is_empty() && !matches!(refusal.reason, Reason::Failed { .. })
     });
     let Some(first) = own.next() else { return failure };
-    let path = terminal::word(&ringfence_workspace::escape(&first.path));
-    let more = if own.next().is_some() { format!("{path} --leave ...") } else { path };
-    failure.hint(format!("to land the rest: `{}`", arguments.without(run, "", &more)))
+    let word = |path: &Path| terminal::word(&ringfence_workspace::escape(path));
+    let next = own.next();
+    let path = match next.map(|next| word(&next.path)) {
+        None => word(&first.path),
+        Some(next) if own.next().is_none() => format!("{} --leave {next}", word(&first.path)),
+        Some(_) => format!("{} --leave ...", word(&first.path)),
+    };
+    let layer = run.layers.iter().find(|layer| layer.name == first.layer);
+    let failure = match layer.filter(|_| first.reason == Reason::ChangedOnHost) {
+        Some(layer) => failure.hint(format!(
+            "the task's version is kept: {}",
+            ringfence_workspace::escape(layer.upper.join(&first.path))
+        )),
+        None => failure,
+    };
+    // Of what was named nothing would be left.
+    if next.is_none() && matches!(arguments.paths.as_slice(), [only] if *only == first.path) {
+        return failure;
+    }
+    failure.hint(format!("to land the rest: `{}`", arguments.without(run, "", &path)))
 }
 
 impl Arguments {

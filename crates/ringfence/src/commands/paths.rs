@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use ringfence_workspace::{Change, Named, escape};
+use ringfence_workspace::{Change, Danger, Named, escape};
 
 use crate::failure::Failure;
 
@@ -70,8 +70,18 @@ pub(super) fn expect(
         }
         (false, Some(_)) => Err(Failure::new(format!("nothing changed at {}", escape(given)))
             .hint(format!("names are those of the workspace; the one from here is `{here}`"))),
-        (false, None) => Err(Failure::new(format!("nothing changed at {}", escape(given)))
-            .hint("`ringfence diff --name-only` lists what did; kinds are given one by one")),
+        (false, None) => {
+            Err(Failure::new(format!("nothing changed at {}", escape(given))).hint(match above {
+                false => "`ringfence diff --name-only` lists what did".to_owned(),
+                true => {
+                    let kinds: Vec<&str> = Danger::ALL.into_iter().map(Danger::name).collect();
+                    format!(
+                        "`ringfence diff --name-only` lists what did; kinds, one at a time, are {}",
+                        kinds.join(", ")
+                    )
+                }
+            }))
+        }
     }
 }
 

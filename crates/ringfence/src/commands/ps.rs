@@ -128,6 +128,9 @@ struct Ended {
     changes: u64,
     replaced: u64,
     workspace: String,
+    /// Of a sandbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     command: Vec<String>,
 }
 
@@ -152,6 +155,7 @@ fn ended(state: &State, wanted: Option<&str>) -> Result<Vec<Ended>, Failure> {
             replaced: one.kept.1,
             workspace: one.record.workspace.display().to_string(),
             run: one.record.id,
+            name: one.record.name,
             command: one.record.command,
         })
         .collect())
@@ -175,7 +179,10 @@ fn ended_table(ended: &[Ended]) -> String {
             size(one.changes),
             size(one.replaced),
             line(&one.workspace),
-            line(&one.command.join(" "))
+            line(&match &one.name {
+                Some(name) => format!("`{name}` {}", one.command.join(" ")),
+                None => one.command.join(" "),
+            })
         ));
         (changes, replaced) = (changes + one.changes, replaced + one.replaced);
     }
