@@ -61,13 +61,15 @@ pub fn count(layers: &[Layer]) -> Result<u64, Failure> {
 /// # Errors
 /// As above.
 pub fn count_from(layers: &[Layer], start: Option<&Start>) -> Result<(u64, Began), Failure> {
-    let mut all = Vec::new();
+    let (mut all, mut hosts) = (Vec::new(), Vec::new());
     for (index, layer) in layers.iter().enumerate() {
         let (upper, host) = open(layer)?;
         let layer = &Layer { scan: None, ..layer.clone() };
         all.append(&mut assess(layer, index, &upper, &host, &Restored::default())?.0);
+        hosts.push(host);
     }
-    let began = start.map_or_else(Began::default, |start| start.look_back(layers, &all));
+    let mut began = start.map_or_else(Began::default, |start| start.look_back(layers, &all));
+    began.look_at_host(&all, &hosts);
     Ok((all.len() as u64, began))
 }
 
@@ -316,7 +318,11 @@ fn only_looked_at(change: &Change, old: &Identity, layer: &Layer, host: &Tree) -
 
 fn refuse_new(change: &Change, layer: &Layer) -> Option<Reason> {
     let mode = change.new_mode.unwrap_or(0);
-    if change.kind == Kind::Created && !change.covered && change.origin && gone(change, layer) {
+    let copied = change.origin && gone(change, layer);
+    if change.kind == Kind::Created
+        && !change.covered
+        && (copied || layer.began.had(&layer.name, &change.path))
+    {
         return Some(Reason::GoneFromHost);
     }
     match change.file_type {

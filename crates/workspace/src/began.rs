@@ -3,7 +3,7 @@
 //!
 //! The index is opened when the run begins and read at its end. Git never writes into one, but puts another in its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,16 +14,34 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use crate::beneath::Tree;
 use crate::change::{Change, FileType, Kind};
 use crate::index::{self, Known, LARGEST};
 use crate::layer::{Identity, Layer, Timestamp};
 use crate::name;
+
+/// Directories that are looked at in the end.
+const MOST: usize = 10_000;
 
 /// What is kept of it with the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Began {
     index: Option<Index>,
     bases: Vec<Base>,
+    /// What the host had at the end where the task changed something, in order: directories, and files of which the task made
+    /// another one.
+    #[serde(default)]
+    there: Vec<There>,
+}
+
+/// Something of the host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct There {
+    layer: String,
+    #[serde(with = "name")]
+    path: PathBuf,
+    /// Of a directory, its number.
+    inode: Option<u64>,
 }
 
 /// An index as it was, and where.
@@ -93,7 +111,7 @@ impl Start {
             let (layer, path) = (change.layer.clone(), change.path.clone());
             Index { layer, path, mode: self.identity.mode, meaning }
         });
-        Began { index, bases }
+        Began { index, bases, there: Vec::new() }
     }
 
     /// By git's paths, the files that the task changed and that are on the host what they were at the start.
@@ -149,7 +167,47 @@ fn repository(root: &Path) -> Option<Option<PathBuf>> {
 impl Began {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.index.is_none() && self.bases.is_empty()
+        self.index.is_none() && self.bases.is_empty() && self.there.is_empty()
+    }
+
+    /// Looks at what the host has where these changes are.
+    pub(crate) fn look_at_host(&mut self, changes: &[Change], hosts: &[Tree]) {
+        let mut directories = BTreeSet::new();
+        for change in changes {
+            let own = |change: &&Change| change.brings() && change.old.is_some() && !change.origin;
+            self.there.extend(Some(change).filter(own).map(|change| There {
+                layer: change.layer.clone(),
+                path: change.path.clone(),
+                inode: None,
+            }));
+            let above = change.path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+            directories.extend(above.map(|path| (change.index, &change.layer, path)));
+        }
+        for (index, layer, path) in directories.into_iter().take(MOST) {
+            if let Some(Ok(Some(found))) = hosts.get(index).map(|host| host.look(path))
+                && FileType::of(found.mode) == FileType::Directory
+            {
+                let (layer, path) = (layer.clone(), path.to_owned());
+                self.there.push(There { layer, path, inode: Some(found.inode) });
+            }
+        }
+        self.there.sort();
+    }
+
+    fn there(&self, layer: &str, path: &Path) -> Option<&There> {
+        let at = self.there.binary_search_by(|one| (&*one.layer, &*one.path).cmp(&(layer, path))).ok()?;
+        self.there.get(at)
+    }
+
+    /// Is this another directory than the one that was there at the end?
+    pub(crate) fn is_another(&self, layer: &str, path: &Path, found: &Identity) -> bool {
+        let inode = self.there(layer, path).and_then(|there| there.inode);
+        inode.is_some_and(|inode| inode != found.inode)
+    }
+
+    /// Had the host something here at the end of which the task made another one?
+    pub(crate) fn had(&self, layer: &str, path: &Path) -> bool {
+        self.there(layer, path).is_some_and(|there| there.inode.is_none())
     }
 
     /// What a file of the workspace held.

@@ -108,7 +108,8 @@ impl Walk<'_> {
         if let Some(parent) = parent.filter(|_| !path.as_os_str().is_empty()) {
             // Entries made or removed set both times to the same moment; a rename or chmod sets only one.
             let later = parent.changed >= self.layer.started && parent.changed != parent.modified;
-            if later && !self.restored.knows(self.index, path, &parent) {
+            let another = self.layer.began.is_another(&self.layer.name, path, &parent);
+            if (later || another) && !self.restored.knows(self.index, path, &parent) {
                 self.obstacle(path, Reason::DirectoryReplaced);
             }
         }

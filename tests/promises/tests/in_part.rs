@@ -328,3 +328,23 @@ fn a_bare_name_below_the_workspace_is_not_guessed() {
         (0, Some("0\n"), Some("1\n"))
     );
 }
+
+#[test]
+fn what_the_host_exchanged_or_removed_since_the_end_is_a_conflict() {
+    let exchanged = place("mkdir D E; echo orig > D/f; echo HOSTWORK > E/f", "echo task > D/f");
+    host(&exchanged, "mv D D.mine; mv E D; touch D/new");
+    assert_eq!(verbs(&exchanged, &[&["apply"]]), [126]);
+    assert_eq!(exchanged.read("D/f").as_deref(), Some("HOSTWORK\n"));
+    // As editors and `sed -i` save.
+    let saved = "sed -i s/l3/L3/ a; mv b b.old; cp b.old b; rm b.old";
+    for edit in ["rm a", "mv a other"] {
+        let removed = place("seq -f l%g 5 > a; echo b > b", saved);
+        host(&removed, edit);
+        let refused = removed.ringfence(&["apply"]);
+        assert!(refused.status == 126 && refused.err.contains("a: removed on the host"), "{refused:?}");
+        assert!(removed.read("a").is_none());
+    }
+    let neither = place("mkdir D; seq -f l%g 5 > D/a; echo b > b", "sed -i s/l3/L3/ D/a; echo new > D/b");
+    host(&neither, "echo beside > D/beside; touch D/other");
+    assert_eq!(verbs(&neither, &[&["apply"], &["undo"]]), [0, 0]);
+}
