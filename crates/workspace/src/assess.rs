@@ -248,11 +248,13 @@ pub(crate) fn assess(
     let mut found = walk(layer, index, upper, host, restored)?;
     let halves = unfinished::places(&found.changes);
     outputs::keep(layer, &mut found.changes)?;
-    let rules = Rules::new(layer).map_err(|_| Failure {
-        doing: "compile the protected patterns of",
-        path: layer.host.clone(),
-        errno: rustix::io::Errno::INVAL,
-    })?;
+    let rules = Rules::new(layer)
+        .map_err(|_| Failure {
+            doing: "compile the protected patterns of",
+            path: layer.host.clone(),
+            errno: rustix::io::Errno::INVAL,
+        })?
+        .follow(host);
     rules.mark(&mut found.changes, upper, host);
     unfinished::hold(&mut found.changes, &halves);
     for change in &mut found.changes {

@@ -1,16 +1,19 @@
 //! Which changes are held back and which are flagged: the patterns of `workspace.protect`, what git runs, and a list of
 //! files that programs on the host run by themselves.
 
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::beneath::Tree;
+use crate::beneath::{Tree, names};
 use crate::change::{Change, FileType, Flag, HoldReason, Kind};
 use crate::danger::Danger;
 use crate::git;
 use crate::layer::Layer;
 use crate::looks;
 use crate::nearest::Nearest;
-use crate::overlay::Upper;
+use crate::overlay::{Upper, link_target};
 use crate::secrets::{Scan, held as secret_held};
 
 /// A kind of file that something on the host runs without being asked again.
@@ -175,6 +178,8 @@ pub(crate) struct Rules<'a> {
     around: GlobSet,
     /// Which rule each of `around` belongs to.
     around_of: Vec<usize>,
+    /// Where links of the host lead that are named like what is listed, and their names.
+    aliases: Vec<(PathBuf, PathBuf)>,
     nearest_protected: Nearest<usize>,
     nearest_held: Nearest<(Danger, &'static str)>,
     nearest_flagged: Nearest<(Danger, &'static str)>,
@@ -222,10 +227,32 @@ impl<'a> Rules<'a> {
             listed_of,
             around: build(around)?,
             around_of,
+            aliases: Vec::new(),
             nearest_protected: Nearest::default(),
             nearest_held: Nearest::default(),
             nearest_flagged: Nearest::default(),
         })
+    }
+
+    /// Looks for links in the workspace's root, where tools look for what they obey.
+    pub(crate) fn follow(mut self, host: &Tree) -> Self {
+        let named = |name: &OsString| self.listed.is_match(name) || self.around.is_match(name);
+        let all = names(host.root()).unwrap_or_default();
+        let alias = |name: OsString| {
+            let name = PathBuf::from(name);
+            let link = host
+                .look(&name)
+                .ok()
+                .flatten()
+                .is_some_and(|found| FileType::of(found.mode) == FileType::Symlink);
+            let target = link.then(|| host.handle(&name).and_then(link_target).ok()).flatten()?;
+            let plain = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+            let inside = target.components().all(|part| plain(&part));
+            let target: PathBuf = target.components().filter(|part| *part != Component::CurDir).collect();
+            (inside && !target.as_os_str().is_empty()).then_some((target, name))
+        };
+        self.aliases = all.into_iter().filter(named).filter_map(alias).collect();
+        self
     }
 
     /// Marks the changes of this layer, which are sorted by path.
@@ -234,7 +261,8 @@ impl<'a> Rules<'a> {
             change.held = self.held(change, upper, host);
             change.secret = self.layer.scan.and_then(|_| self.layer.secrets.within(change, upper));
             if change.held.is_none() && change.brings() {
-                change.flag = self.listed(change, false).map(|(_, why)| Flag { reason: why.to_owned() });
+                change.flag =
+                    self.listed(&change.path, false).map(|(_, why)| Flag { reason: why.to_owned() });
             }
             self.note_secret(change);
         }
@@ -274,7 +302,8 @@ impl<'a> Rules<'a> {
             (if hook { Danger::Hooks } else { Danger::Config }, why)
         });
         let (kind, why) = git
-            .or_else(|| self.listed(change, true))
+            .or_else(|| self.listed(&change.path, true))
+            .or_else(|| self.by_another_name(change))
             .or_else(|| self.around(change))
             .or_else(|| looks::danger(change, upper, host))?;
         Some(HoldReason::RunsOnHost { kind, reason: why.to_owned() })
@@ -286,13 +315,21 @@ impl<'a> Rules<'a> {
         self.around_of.get(at).and_then(|rule| RULES.get(*rule)).map(|rule| (rule.kind, rule.why))
     }
 
-    fn listed(&self, change: &Change, hold: bool) -> Option<(Danger, &'static str)> {
+    fn by_another_name(&self, change: &Change) -> Option<(Danger, &'static str)> {
+        self.aliases.iter().find_map(|(target, name)| {
+            let rest = change.path.strip_prefix(target).ok()?;
+            let path = if rest.as_os_str().is_empty() { name.clone() } else { name.join(rest) };
+            self.listed(&path, true)
+        })
+    }
+
+    fn listed(&self, path: &Path, hold: bool) -> Option<(Danger, &'static str)> {
         let rule = |at: usize| {
             let rule = self.listed_of.get(at).and_then(|rule| RULES.get(*rule))?;
             (rule.hold == hold).then_some((rule.kind, rule.why))
         };
         let nearest = if hold { &self.nearest_held } else { &self.nearest_flagged };
-        nearest.find(&change.path, |path| self.listed.matches(path).into_iter().find_map(rule))
+        nearest.find(path, |path| self.listed.matches(path).into_iter().find_map(rule))
     }
 }
 
@@ -312,7 +349,7 @@ pub(crate) fn spread(changes: &mut [Change]) {
             above.held.get_or_insert(held);
         }
     }
-    let mut holder: Option<(std::path::PathBuf, HoldReason)> = None;
+    let mut holder: Option<(PathBuf, HoldReason)> = None;
     for change in changes {
         match (&holder, &change.held) {
             (Some((path, reason)), _) if change.covered && change.path.starts_with(path) => {
@@ -344,9 +381,7 @@ pub fn runs_later(path: &str) -> Option<(bool, &'static str)> {
     RULES.iter().find_map(|rule| {
         let fits = |pattern: &&str| {
             let matcher = glob(pattern).ok().map(|glob| glob.compile_matcher());
-            matcher.is_some_and(|matcher| {
-                std::path::Path::new(path).ancestors().any(|path| matcher.is_match(path))
-            })
+            matcher.is_some_and(|matcher| Path::new(path).ancestors().any(|path| matcher.is_match(path)))
         };
         rule.patterns.iter().any(fits).then_some((rule.hold, rule.why))
     })

@@ -348,3 +348,17 @@ fn what_the_host_exchanged_or_removed_since_the_end_is_a_conflict() {
     host(&neither, "echo beside > D/beside; touch D/other");
     assert_eq!(verbs(&neither, &[&["apply"], &["undo"]]), [0, 0]);
 }
+
+#[test]
+fn where_a_link_of_the_host_leads_is_what_it_is_named() {
+    let place = place(
+        "mkdir -p gh/workflows ide env cl; ln -s gh .github; ln -s ./ide .vscode; ln -s env/e .envrc; ln -s cl .claude; echo o > env/e",
+        "echo evil > gh/workflows/b.yml; echo '{}' > ide/tasks.json; echo evil > env/e; echo '{}' > cl/settings.json; echo fine > cl/notes; echo a > a",
+    );
+    assert_eq!(verbs(&place, &[&["apply"]]), [0]);
+    let there = |path: &str| place.workspace.join(path).exists();
+    assert!(
+        !there("gh/workflows/b.yml") && !there("ide/tasks.json") && !there("cl/settings.json") && there("a")
+    );
+    assert_eq!(place.read("env/e").as_deref(), Some("o\n"));
+}
