@@ -180,8 +180,13 @@ impl Began {
                 path: change.path.clone(),
                 inode: None,
             }));
+            // Where the host has a directory, it has those above; each is taken once.
             let above = change.path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
-            directories.extend(above.map(|path| (change.index, &change.layer, path)));
+            for path in above.take_while(|_| change.parent.is_some()) {
+                if !directories.insert((change.index, &change.layer, path)) {
+                    break;
+                }
+            }
         }
         for (index, layer, path) in directories.into_iter().take(MOST) {
             if let Some(Ok(Some(found))) = hosts.get(index).map(|host| host.look(path))

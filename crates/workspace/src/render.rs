@@ -210,8 +210,12 @@ pub(crate) fn total(out: &mut String, changes: &[Change]) {
     if changes.is_empty() {
         return;
     }
+    // What moved is one entry, shown under its new name.
+    let moved: BTreeSet<&Path> = changes.iter().filter_map(|change| change.renamed_from.as_deref()).collect();
+    let old_name = |change: &&Change| change.renamed_to.is_some() && moved.contains(&*change.path);
+    let changes: Vec<&Change> = changes.iter().filter(|change| !old_name(change)).collect();
     let count = |wanted: &dyn Fn(&Change) -> bool| changes.iter().filter(|change| wanted(change)).count();
-    let (added, removed) = lines(changes);
+    let (added, removed) = lines(changes.iter().copied());
     let plural = if changes.len() == 1 { "change" } else { "changes" };
     let _ = write!(out, " {} {plural}, +{added} -{removed} lines", changes.len());
     let deleted = count(&|change| change.kind == Kind::Deleted);
