@@ -1,5 +1,6 @@
 //! One run: its directory and the file that says what it is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -112,8 +113,8 @@ pub struct RunRecord {
 pub struct OutputScan {
     /// `block`, `mask` or `warn`.
     pub action: String,
-    /// Variables that its policy gives to the task: what they hold is not looked for.
-    pub given: Vec<String>,
+    /// Variables that its policy itself gives to the task, with what they hold: that is not looked for.
+    pub given: BTreeMap<String, String>,
 }
 
 impl RunRecord {

@@ -87,7 +87,7 @@ impl State {
         Ok(self.directories()?.into_iter().map(|directory| directory.path).filter(without).collect())
     }
 
-    /// The run that an id, a prefix of one, `last`, or the name of a sandbox means: of the latter the one that was started last. With a workspace: only runs in it.
+    /// The run that an id, a prefix of one, or `last` means. With a workspace: only runs in it.
     pub fn find(&self, name: &str, workspace: Option<&Path>) -> Result<(RunDir, RunRecord), Error> {
         let wanted = |found: &Found| match (&found.1, workspace) {
             (Ok(record), Some(workspace)) => record.workspace == workspace,
@@ -113,19 +113,10 @@ impl State {
             }
             return Err(Error::NoRun(name.to_owned()));
         }
-        let (alike, others): (Vec<_>, Vec<_>) =
-            directories.into_iter().partition(|directory| !name.is_empty() && directory.id.starts_with(name));
-        let mut found: Vec<_> = alike.into_iter().map(read_record).filter(wanted).collect();
+        directories.retain(|directory| !name.is_empty() && directory.id.starts_with(name));
+        let mut found: Vec<_> = directories.into_iter().map(read_record).filter(wanted).collect();
         match (found.pop(), found.len()) {
-            (None, _) => {
-                let named =
-                    |found: &Found| matches!(&found.1, Ok(record) if record.name.as_deref() == Some(name));
-                let mut others = others.into_iter().rev().map(read_record).filter(wanted);
-                match others.find(named) {
-                    Some((directory, record)) => Ok((directory, record?)),
-                    None => Err(Error::NoRun(name.to_owned())),
-                }
-            }
+            (None, _) => Err(Error::NoRun(name.to_owned())),
             (Some((directory, record)), 0) => Ok((directory, record?)),
             (Some(_), others) => Err(Error::Ambiguous { name: name.to_owned(), count: others + 1 }),
         }

@@ -74,7 +74,9 @@ pub(crate) fn recorded(
     let action = Leaks::named(&output.action)
         .ok_or_else(|| Failure::new(format!("the run's record: unknown action `{}`", output.action)))?;
     let decoys = decoys::remembered(run).context("the run's decoys")?;
-    let passed = |name: &str, _: &OsString| output.given.iter().any(|given| given == name);
+    let passed = |name: &str, value: &OsString| {
+        output.given.get(name).is_some_and(|given| given.as_bytes() == value.as_bytes())
+    };
     scanner(known(&passed, invoker, &decoys)).map(|scanner| Some((scanner, action)))
 }
 
@@ -83,7 +85,7 @@ pub(crate) fn describe(policy: &Policy, invoker: &Invoker) -> Option<OutputScan>
     let rule = policy.leaks.output.as_ref()?;
     let given = invoker.variables.iter().filter_map(|(name, value)| {
         let name = name.to_string_lossy();
-        passed(policy, &name, value).then(|| name.into_owned())
+        passed(policy, &name, value).then(|| (name.into_owned(), value.to_string_lossy().into_owned()))
     });
     Some(OutputScan { action: rule.value.word().to_owned(), given: given.collect() })
 }

@@ -147,6 +147,9 @@ impl Relay {
                 _ => break,
             }
         }
+        if !self.outwards {
+            return;
+        }
         self.last();
         while let Some(to) = self.to.as_ref().filter(|_| !self.pending.is_empty()) {
             wait_for_room(to);
@@ -161,11 +164,7 @@ impl Relay {
             Ok(0) => return self.last() || self.close(),
             Ok(length) => {
                 buffer.truncate(length);
-                let part = match &mut self.sieve {
-                    Some(sieve) => sieve.push(buffer),
-                    None => buffer,
-                };
-                self.take(part);
+                self.take(buffer);
                 return true;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -174,22 +173,37 @@ impl Relay {
         false
     }
 
-    fn take(&mut self, part: Vec<u8>) {
-        match &mut self.filter {
-            Some(filter) => filter.push(&part, &mut self.pending),
-            None if self.pending.is_empty() => self.pending = part,
-            None => self.pending.extend_from_slice(&part),
+    /// What the terminal is not to have is taken away first: without that, letters are together that were not.
+    fn take(&mut self, mut part: Vec<u8>) {
+        if let Some(filter) = &mut self.filter {
+            let mut plain = Vec::new();
+            filter.push(&part, &mut plain);
+            part = plain;
+        }
+        self.sift_part(part);
+    }
+
+    fn sift_part(&mut self, part: Vec<u8>) {
+        let part = match &mut self.sieve {
+            Some(sieve) => sieve.push(part),
+            None => part,
+        };
+        match self.pending.is_empty() {
+            true => self.pending = part,
+            false => self.pending.extend_from_slice(&part),
         }
     }
 
     /// What waited for more, now that no more comes; whether there is some.
     fn last(&mut self) -> bool {
-        let rest = self.sieve.as_mut().map(Sieve::end).unwrap_or_default();
-        self.take(rest);
         // A sequence that never ended is not drawn; what the task switched on is switched off.
         if let Some(mut filter) = self.filter.take() {
-            filter.finish(&mut self.pending);
+            let mut rest = Vec::new();
+            filter.finish(&mut rest);
+            self.sift_part(rest);
         }
+        let rest = self.sieve.as_mut().map(Sieve::end).unwrap_or_default();
+        self.pending.extend_from_slice(&rest);
         !self.pending.is_empty()
     }
 

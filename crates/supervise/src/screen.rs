@@ -246,12 +246,13 @@ impl Screen {
                 break;
             }
         }
-        let rest = self.sieve.as_mut().map(Sieve::end).unwrap_or_default();
-        self.take(&rest);
+        let mut rest = Vec::new();
         if let Some(filter) = &mut self.filter {
-            filter.finish(&mut self.drawn);
+            filter.finish(&mut rest);
         }
-        let rest = std::mem::take(&mut self.drawn);
+        self.sift_part(rest);
+        let mut rest = std::mem::take(&mut self.drawn);
+        rest.extend(self.sieve.as_mut().map(Sieve::end).unwrap_or_default());
         self.put(&rest);
         self.suspend();
     }
@@ -264,11 +265,7 @@ impl Screen {
                 Ok(length @ 1..) => {
                     buffer.truncate(length);
                     self.written += length as u64;
-                    let part = match &mut self.sieve {
-                        Some(sieve) => sieve.push(buffer),
-                        None => buffer,
-                    };
-                    self.take(&part);
+                    self.take(buffer);
                 }
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 // EIO: nobody holds the task's side any more.
@@ -290,10 +287,20 @@ impl Screen {
         }
     }
 
-    fn take(&mut self, part: &[u8]) {
-        match &mut self.filter {
-            Some(filter) => filter.push(part, &mut self.drawn),
-            None => self.drawn.extend_from_slice(part),
+    /// What the terminal is not to have is taken away first: without that, letters are together that were not.
+    fn take(&mut self, mut part: Vec<u8>) {
+        if let Some(filter) = &mut self.filter {
+            let mut plain = Vec::new();
+            filter.push(&part, &mut plain);
+            part = plain;
+        }
+        self.sift_part(part);
+    }
+
+    fn sift_part(&mut self, part: Vec<u8>) {
+        match &mut self.sieve {
+            Some(sieve) => self.drawn.extend(sieve.push(part)),
+            None => self.drawn.extend_from_slice(&part),
         }
     }
 

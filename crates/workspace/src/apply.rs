@@ -84,7 +84,7 @@ pub fn apply_watched(
     journal_dir: &Path,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Applied, Refused> {
-    let Apply { layers, changes, operations, chosen } = plan;
+    let Apply { layers, changes, operations, chosen, unseen } = plan;
     let at_journal = |reason| Refused::one("", journal_dir, reason);
     let token = token().map_err(|errno| at_journal(Reason::failed("read random bytes")(errno)))?;
     let places: Vec<Place> = layers
@@ -105,7 +105,8 @@ pub fn apply_watched(
         })?);
     }
     let source = Source::Layers { uppers: &uppers, changes: &changes, chosen: &chosen };
-    let left = carry_out(&sites, operations, &source, journal_dir, token, watch)?;
+    let mut left = carry_out(&sites, operations, &source, journal_dir, token, watch)?;
+    left.extend(unseen);
     let (held, landed) = changes.into_iter().partition(|change| change.held.is_some());
     let in_part = chosen.into_iter().filter(|chosen| !chosen.merged).map(|chosen| chosen.path).collect();
     Ok(Applied { landed, held, in_part, undo: journal_dir.join(UNDO), left })

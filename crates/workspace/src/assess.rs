@@ -34,9 +34,16 @@ pub struct Apply {
     pub(crate) changes: Vec<Change>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) chosen: Vec<Chosen>,
+    /// What was left out and cannot be looked at: it stays with the run.
+    pub(crate) unseen: Vec<Refusal>,
 }
 
 impl Apply {
+    /// What was left out and cannot be looked at, since another file system lies over it.
+    pub fn unseen(&self) -> &[Refusal] {
+        &self.unseen
+    }
+
     /// Every change, those held back too.
     pub fn changes(&self) -> &[Change] {
         &self.changes
@@ -80,8 +87,11 @@ pub fn plan_apply(layers: &[Layer]) -> Result<Apply, Refused> {
 
 /// The same with options.
 pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Refused> {
-    let restored = Restored::load_all(&options.journals);
-    let mut refusals = Vec::new();
+    let mut restored = Restored::load_all(&options.journals);
+    if let Some(moment) = options.before {
+        restored.keep_older(moment);
+    }
+    let (mut refusals, mut unseen) = (Vec::new(), Vec::new());
     let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
         let fail = |failure: Failure| {
@@ -129,6 +139,10 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
                 settle(change, chosen);
             }
         }
+        let apart = |obstacle: &&Refusal| {
+            obstacle.reason == Reason::OtherMount && !options.concerns(layer, &obstacle.path)
+        };
+        unseen.extend(obstacles.iter().filter(apart).cloned());
         let landing = || changes.iter().filter(|change| change.held.is_none());
         let refused = landing().filter_map(|change| {
             change.refused.clone().map(|reason| Refusal::new(&layer.name, &change.path, reason))
@@ -145,7 +159,7 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
     }
     let operations = operations(&all);
     let chosen = options.chosen.clone();
-    Ok(Apply { layers: layers.to_vec(), changes: all, operations, chosen })
+    Ok(Apply { layers: layers.to_vec(), changes: all, operations, chosen, unseen })
 }
 
 /// What renames mean for what lands.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::change::{Change, FileType, HoldReason, Kind};
 use crate::danger::Danger;
-use crate::layer::{Layer, WORKSPACE};
+use crate::layer::{Layer, Timestamp, WORKSPACE};
 use crate::pieces::Chosen;
 
 /// A path in one of the layers; it names what is below it too.
@@ -60,6 +60,8 @@ pub struct Options {
     pub chosen: Vec<Chosen>,
     /// Where this run's earlier applies kept their journals, the first one first: their own traces are no conflict.
     pub journals: Vec<PathBuf>,
+    /// Traces of other runs count only where they put back a file that was written before.
+    pub before: Option<Timestamp>,
 }
 
 impl Options {

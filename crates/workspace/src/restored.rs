@@ -65,6 +65,12 @@ impl Restored {
         all
     }
 
+    /// Forgets files that were written at this moment or later: whoever put them back, they are somebody's work.
+    pub(crate) fn keep_older(&mut self, moment: Timestamp) {
+        self.known
+            .retain(|_, found| FileType::of(found.mode) == FileType::Directory || found.modified < moment);
+    }
+
     /// Looks at the directories that landed, and those in which something did, as they stand now: the latter only if they are the
     /// ones that were judged. What was held back was not touched, and is judged again.
     pub(crate) fn remember_landed(&mut self, changes: &[Change], hosts: &[Tree]) {

@@ -2,7 +2,7 @@
 //! files that programs on the host run by themselves.
 
 use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -13,7 +13,7 @@ use crate::git;
 use crate::layer::Layer;
 use crate::looks;
 use crate::nearest::Nearest;
-use crate::overlay::{Upper, link_target};
+use crate::overlay::Upper;
 use crate::secrets::{Scan, held as secret_held};
 
 /// A kind of file that something on the host runs without being asked again.
@@ -245,11 +245,9 @@ impl<'a> Rules<'a> {
                 .ok()
                 .flatten()
                 .is_some_and(|found| FileType::of(found.mode) == FileType::Symlink);
-            let target = link.then(|| host.handle(&name).and_then(link_target).ok()).flatten()?;
-            let plain = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-            let inside = target.components().all(|part| plain(&part));
-            let target: PathBuf = target.components().filter(|part| *part != Component::CurDir).collect();
-            (inside && !target.as_os_str().is_empty()).then_some((target, name))
+            let real = || self.layer.host.join(&name).canonicalize().ok();
+            let target = link.then(real).flatten()?.strip_prefix(&self.layer.host).ok()?.to_owned();
+            (!target.as_os_str().is_empty()).then_some((target, name))
         };
         self.aliases = all.into_iter().filter(named).filter_map(alias).collect();
         self

@@ -362,3 +362,73 @@ fn where_a_link_of_the_host_leads_is_what_it_is_named() {
     );
     assert_eq!(place.read("env/e").as_deref(), Some("o\n"));
 }
+
+#[test]
+fn links_of_the_host_are_followed_to_their_end() {
+    for links in
+        ["ln -s $PWD/gh .github", "ln -s a .github; ln -s gh a", "mkdir sub; ln -s sub/../gh .github"]
+    {
+        let place = place(
+            &format!("mkdir -p gh/workflows; echo o > gh/workflows/c.yml; {links}"),
+            "echo evil >> gh/workflows/c.yml; echo a > a.txt",
+        );
+        assert_eq!(verbs(&place, &[&["apply"]]), [0]);
+        assert_eq!(place.read("gh/workflows/c.yml").as_deref(), Some("o\n"), "{links}");
+        assert!(place.read("a.txt").is_some(), "{links}");
+    }
+}
+
+#[test]
+fn a_name_is_of_the_workspace_where_one_stands() {
+    let place = Place::new();
+    let policy = place.policy("");
+    let there = |name: &str, arguments: &[&str]| {
+        let directory = place.home.join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        place.command(arguments).current_dir(directory).output().unwrap().status.code().unwrap()
+    };
+    for name in ["one", "two"] {
+        assert_eq!(there(name, &["start", "job", "--policy", &policy, "--workspace", "."]), 0);
+        assert_eq!(there(name, &["exec", "job", "--", "sh", "-c", "echo x > made"]), 0);
+        assert_eq!(there(name, &["stop", "job"]), 0);
+    }
+    assert_eq!((there("one", &["discard", "job"]), there("two", &["apply", "job"])), (0, 0));
+    assert!(place.home.join("two/made").exists() && !place.home.join("one/made").exists());
+    assert_eq!(there("three", &["diff", "job"]), 125);
+}
+
+#[test]
+fn what_was_written_after_a_snapshots_end_is_kept_whoever_put_it_back() {
+    let place = Place::new();
+    host(&place, "echo orig > f");
+    assert_eq!(place.run("[workspace]\nmode = \"direct\"\nsnapshot = true\n", "echo task1 > f").status, 0);
+    let first = place.last_run();
+    host(&place, "sleep 0.05; echo HOSTWORK > f");
+    assert_eq!(verbs(&place, &[&["undo", &first]]), [126]);
+    assert_eq!(place.run("", "echo task2 > f").status, 0);
+    assert_eq!(verbs(&place, &[&["apply"], &["undo"], &["undo", &first]]), [0, 0, 126]);
+    assert_eq!(place.read("f").as_deref(), Some("HOSTWORK\n"));
+}
+
+#[test]
+fn what_lies_behind_a_mount_waits() {
+    // Who is not root is it in a user namespace of his own.
+    let namespaces = if ringfence_promises::root() { "-m" } else { "-rm" };
+    let place = place("mkdir d; echo a > a; echo x > d/x", "echo A >> a; echo X >> d/x; echo N > d/n");
+    let inside = |arguments: &[&str]| {
+        let verb = place.command(arguments);
+        let mut command = std::process::Command::new("unshare");
+        command
+            .args([namespaces, "sh", "-c", "mount -t tmpfs none d && exec \"$@\"", "sh"])
+            .arg(verb.get_program());
+        command.args(verb.get_args()).current_dir(&place.workspace);
+        command.envs(verb.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.output().unwrap().status.code().unwrap()
+    };
+    assert_eq!(inside(&["apply"]), 126);
+    assert_eq!(inside(&["apply", "--leave", "d"]), 0);
+    assert_eq!((place.read("a").as_deref(), place.read("d/x").as_deref()), (Some("a\nA\n"), Some("x\n")));
+    assert_eq!(inside(&["apply", "--leave", "d"]), 0);
+    assert_eq!(verbs(&place, &[&["apply"]]), [0]);
+    assert_eq!((place.read("d/x").as_deref(), place.read("d/n").as_deref()), (Some("x\nX\n"), Some("N\n")));
+}

@@ -109,6 +109,14 @@ fn on_a_terminal_in_a_named_sandbox_and_in_what_is_kept() {
     ));
     assert!(shown.contains(&"x".repeat(36)) && shown.contains("after") && !shown.contains(SECRET), "{shown}");
 
+    // What a terminal does not get joins nothing.
+    place.write(
+        "spell.py",
+        "import os; os.write(1, bytes([127]).join(bytes([c]) for c in open('it', 'rb').read()))",
+    );
+    let shown = terminal(&format!("{run} run {flags} --policy {policy} --workspace . -- python3 spell.py"));
+    assert!(!shown.contains(SECRET) && shown.contains("xxxxxxxx"), "{shown}");
+
     let words = [
         "start",
         "dev",
@@ -129,7 +137,7 @@ fn on_a_terminal_in_a_named_sandbox_and_in_what_is_kept() {
     assert_eq!((done.status.code(), out), (Some(0), format!("{}\nafter\n", "x".repeat(72))), "{done:?}");
     let shown = terminal(&format!("{run} exec dev -- sh -c 'cat it; echo; echo after'"));
     assert!(shown.contains(&"x".repeat(36)) && shown.contains("after") && !shown.contains(SECRET), "{shown}");
-    assert_eq!(told(&place).iter().filter(|(action, _)| action == "mask").count(), 4, "{:?}", told(&place));
+    assert_eq!(told(&place).iter().filter(|(action, _)| action == "mask").count(), 5, "{:?}", told(&place));
     let logs = place.ringfence(&["logs", "dev"]);
     assert!(logs.out.contains(&"x".repeat(36)) && !logs.out.contains(SECRET), "{logs:?}");
     assert_eq!(place.ringfence(&["stop", "dev"]).status, 0);
@@ -160,4 +168,23 @@ fn a_block_ends_a_command_of_a_named_sandbox_or_what_was_kept_of_the_first() {
     });
     assert!(gone && !log(&place).contains(SECRET), "{}", log(&place));
     assert_eq!(told(&place).len(), 2, "{:?}", told(&place));
+}
+
+#[test]
+fn keys_that_nobody_takes_hold_no_command_up() {
+    let place = place();
+    let policy = place.policy("");
+    assert_eq!(place.ringfence(&["start", "dev", "--policy", &policy, "--workspace", "."]).status, 0);
+    let begun = std::time::Instant::now();
+    let mut exec = command(
+        &place,
+        &["exec", "dev", "--", "sh", "-c", "exec 3<&0; sleep 60 <&3 >/dev/null 2>&1 & exit 0"],
+    );
+    let mut child = exec.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || drop(std::io::Write::write_all(&mut input, &vec![0; 3_000_000])));
+    assert!(child.wait().unwrap().success());
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    feeder.join().unwrap();
+    assert_eq!(place.ringfence(&["stop", "dev"]).status, 0);
 }

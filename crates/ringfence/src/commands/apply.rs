@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_record::{Change, Event, Status};
-use ringfence_workspace::{Applied, Chosen, Danger, Options, Reason, Refused, Review};
+use ringfence_workspace::{Applied, Chosen, Danger, Named, Options, Reason, Refused, Review};
 
 use crate::branch::Draft;
 use crate::commands::waiting::{self, Waiting};
@@ -63,7 +63,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.interactive || arguments.merge {
         let mut review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
         if arguments.interactive {
-            known(arguments, &options, review.changes(), (&run.record.workspace, &invoker.cwd))?;
+            let places = (&*run.record.workspace, &*invoker.cwd);
+            known(arguments, &options, review.changes(), &[], places)?;
         }
         review.only(&options.only);
         review.without(&options.left);
@@ -81,11 +82,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             return Err(with_way_out(refusal(&refused, arguments.json), &run, &refused, arguments));
         }
     };
-    if plan.changes().is_empty() {
-        return nothing(&run, arguments.json);
+    let unseen = plan.unseen().to_vec();
+    if !(arguments.interactive || plan.changes().is_empty() && unseen.is_empty()) {
+        let places = (&*run.record.workspace, &*invoker.cwd);
+        known(arguments, &options, plan.changes(), &unseen, places)?;
     }
-    if !arguments.interactive {
-        known(arguments, &options, plan.changes(), (&run.record.workspace, &invoker.cwd))?;
+    for refusal in &unseen {
+        let path = ringfence_workspace::escape(&refusal.path);
+        terminal::error(&format!(
+            "{} {path}: {}; it stays with the run",
+            terminal::label("note:"),
+            refusal.text
+        ));
+    }
+    if plan.changes().is_empty() {
+        return nothing(&run, !unseen.is_empty(), arguments.json);
     }
     // On disk before the first file lands.
     let held = plan.changes().iter().filter(|change| change.held.is_some()).count() as u64;
@@ -114,10 +125,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 /// What the task wrote is what was there.
-fn nothing(run: &Waiting, json: bool) -> Result<u8, Failure> {
+fn nothing(run: &Waiting, unseen: bool, json: bool) -> Result<u8, Failure> {
     // A checkpoint may have more.
     let points = run.has_points();
-    if !points {
+    if !points && !unseen {
         run.remove_layers()?;
     }
     if json {
@@ -237,11 +248,15 @@ fn known(
     arguments: &Arguments,
     options: &Options,
     changes: &[ringfence_workspace::Change],
+    unseen: &[ringfence_workspace::Refusal],
     places: (&Path, &Path),
 ) -> Result<(), Failure> {
     let of_kinds = |given: &&PathBuf| given.to_str().and_then(Danger::named).is_none();
     let named = arguments.leave.iter().zip(&options.left);
-    for (given, path) in named.chain(arguments.paths.iter().zip(&options.only)) {
+    let hidden = |named: &Named| unseen.iter().any(|one| named.covers(&one.layer, &one.path));
+    for (given, path) in
+        named.chain(arguments.paths.iter().zip(&options.only)).filter(|(_, path)| !hidden(path))
+    {
         super::paths::expect(path, given, false, changes, places)?;
     }
     let mut accepted = arguments.accept.iter().filter(of_kinds).zip(&options.named);

@@ -85,8 +85,27 @@ pub(crate) fn find(invoker: &Invoker, name: &str) -> Result<(RunDir, RunRecord),
             let record = run.record().context("the run's record")?;
             Ok((run, record))
         }
-        Err(_) => state.find(name, None).map_err(|error| Failure::new(error.to_string())),
+        Err(_) => match state.find(name, None) {
+            Ok(found) => Ok(found),
+            Err(error) => ended(&state, invoker, name)?.ok_or_else(|| Failure::new(error.to_string())),
+        },
     }
+}
+
+/// The sandbox of that name that ended in this workspace: the last one of which something waits, else the last one.
+fn ended(state: &State, invoker: &Invoker, name: &str) -> Result<Option<(RunDir, RunRecord)>, Failure> {
+    let runs = state.runs().context("the state directory")?.into_iter().rev();
+    let mut named = runs.filter_map(|(run, record)| Some((run, record.ok()?))).filter(|(_, record)| {
+        record.name.as_deref() == Some(name) && invoker.cwd.starts_with(&record.workspace)
+    });
+    let Some(first) = named.next() else { return Ok(None) };
+    let waits = |(_, record): &(RunDir, RunRecord)| {
+        super::waiting::layers(record).is_ok_and(|layers| layers.iter().any(|layer| layer.upper.exists()))
+    };
+    if waits(&first) {
+        return Ok(Some(first));
+    }
+    Ok(Some(named.find(waits).unwrap_or(first)))
 }
 
 fn here(invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {

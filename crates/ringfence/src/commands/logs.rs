@@ -5,11 +5,12 @@ use std::io::{IsTerminal, Read, Write};
 use std::time::Duration;
 
 use clap::Args;
+use ringfence_leaks::Masking;
 use ringfence_record::State;
 use ringfence_terminal::Filter;
 
 use crate::failure::{Context, Failure};
-use crate::{environment, named};
+use crate::{environment, leaks, named};
 
 /// The file in the run's directory.
 pub(crate) const FILE: &str = "output.log";
@@ -44,6 +45,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     // A file or a pipe gets it as it was written.
     let mut filter = out.is_terminal().then(Filter::new);
+    // What the terminal is not to have may have stood between the letters of a secret.
+    let record = run.record().ok().filter(|_| filter.is_some());
+    let looked_for =
+        record.map(|record| leaks::recorded(&record, run.path(), &invoker)).transpose()?.flatten();
+    let mut masking = looked_for.map(|(scanner, _)| (Masking::new(&scanner), scanner));
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = file.read(&mut buffer).context(format!("reading {}", path.display()))?;
@@ -52,6 +58,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         match &mut filter {
             Some(filter) => filter.push(read, &mut shown),
             None => shown.extend_from_slice(read),
+        }
+        if let Some((masking, scanner)) = &mut masking {
+            shown = masking.push(scanner, &shown).map_err(|hit| leaks::ended(&hit))?.0;
         }
         if out.write_all(&shown).and_then(|()| out.flush()).is_err() {
             // A reader that went away ends quietly.
@@ -67,6 +76,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let mut rest = Vec::new();
     if let Some(filter) = &mut filter {
         filter.finish(&mut rest);
+    }
+    if let Some((masking, scanner)) = &mut masking {
+        let mut last = masking.push(scanner, &rest).map_err(|hit| leaks::ended(&hit))?.0;
+        last.extend(masking.end(scanner).map_err(|hit| leaks::ended(&hit))?.0);
+        rest = last;
     }
     let _ = out.write_all(&rest);
     Ok(0)

@@ -137,6 +137,7 @@ fn put_back(invoker: &Invoker, found: Landed, json: bool) -> Result<u8, Failure>
         return Err(Failure::new(format!("nothing is kept of run {}", record.id)));
     };
     options.journals = undone(invoker, &record)?;
+    options.before = Some(layer.started);
     let refused = |refused: &Refused| {
         Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED).hint(
             "what was changed since the run is not overwritten: put that aside first; what was there is in the run's `snapshot`",

@@ -100,7 +100,7 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     let state = State::open(&invoker.state).context("the state directory")?;
     let _ = crate::underway::recover(&state);
     if let Some(name) = name {
-        let (directory, record) = state.find(name, None).map_err(|error| Failure::new(error.to_string()))?;
+        let (directory, record) = super::checkpoint::find(invoker, name)?;
         let id = directory.id().to_owned();
         return with_snapshot(directory, record)?.ok_or_else(|| {
             Failure::new(format!("nothing of run {id} stands on the host"))
