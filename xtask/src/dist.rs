@@ -3,15 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Child;
 use std::process::Command;
 use std::process::ExitCode;
-use std::process::Stdio;
 
 use crate::command::capture;
 use crate::command::cargo;
 use crate::command::exists;
-use crate::command::root;
 use crate::command::run;
 use crate::command::target;
 use crate::elf;
@@ -35,29 +32,8 @@ pub(crate) enum Form {
     Short,
 }
 
-/// Begins to build it with what the processor has to spare, so that [`build`] finds most of it done. What goes wrong is told there.
-pub(crate) fn begin(form: Form) -> Option<Child> {
-    let (command, _) = command(form).ok()?;
-    let mut ahead = Command::new("nice");
-    ahead.args(["-n", "19"]).arg(command.get_program()).args(command.get_args()).current_dir(root());
-    ahead.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    ahead.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
-}
-
 /// Builds it and checks that it is static: with musl where that target is installed, else with a static glibc.
 pub(crate) fn build(form: Form) -> Result<PathBuf, String> {
-    let (mut command, binary) = command(form)?;
-    run(&mut command)?;
-    let bytes = fs::read(&binary).map_err(|e| format!("{}: {e}", binary.display()))?;
-    if elf::is_static(&bytes)? {
-        Ok(binary)
-    } else {
-        Err(format!("{} needs a loader or a library", binary.display()))
-    }
-}
-
-/// What builds it, and where it comes.
-fn command(form: Form) -> Result<(Command, PathBuf), String> {
     // The gateway's cryptography is partly C.
     let compiler = exists("x86_64-linux-musl-gcc");
     let musl = compiler && (has_musl()? || add_musl() && has_musl()?);
@@ -73,8 +49,14 @@ fn command(form: Form) -> Result<(Command, PathBuf), String> {
         let short = [("LTO", "off"), ("OPT_LEVEL", "1"), ("CODEGEN_UNITS", "16")];
         command.envs(short.map(|(name, value)| (format!("CARGO_PROFILE_RELEASE_{name}"), value)));
     }
-    command.env("RUSTFLAGS", flags);
-    Ok((command, target().join(triple).join("release/ringfence")))
+    run(command.env("RUSTFLAGS", flags))?;
+    let binary = target().join(triple).join("release/ringfence");
+    let bytes = fs::read(&binary).map_err(|e| format!("{}: {e}", binary.display()))?;
+    if elf::is_static(&bytes)? {
+        Ok(binary)
+    } else {
+        Err(format!("{} needs a loader or a library", binary.display()))
+    }
 }
 
 fn has_musl() -> Result<bool, String> {

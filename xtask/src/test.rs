@@ -34,7 +34,7 @@ impl Tally {
 
     /// A suite that counts its own tests.
     fn suite(&mut self, name: &'static str, work: impl FnOnce() -> Result<Count, String>) -> bool {
-        if !self.wanted(name) {
+        if !self.only.is_empty() && !self.only.iter().any(|wanted| wanted == name) {
             return true;
         }
         let (result, seconds) = measured(name, work);
@@ -54,10 +54,6 @@ impl Tally {
                 false
             }
         }
-    }
-
-    fn wanted(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|wanted| wanted == name)
     }
 
     fn end(&self) -> ExitCode {
@@ -110,23 +106,17 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
     if !tally.check("build", suites::build) {
         return Ok(tally.end());
     }
-    let form = if long { dist::Form::Whole } else { dist::Form::Short };
     tally.check("generated", generate::check);
     tally.suite("tests", || suites::as_caller(long || !is_root()));
     if is_root() {
         tally.suite("tests-user", suites::as_user);
     }
-    // Attacks wait for much, and are not timed closely; the long form, which measures, is alone.
-    let ahead = if !long && tally.wanted("dist") { dist::begin(form) } else { None };
     tally.suite("attacks", || attacks(long, false));
     tally.suite("tier-landlock", suites::in_tier_landlock);
     tally.suite("attacks-landlock", || attacks(long, true));
     let mut binary = None;
     tally.check("dist", || {
-        if let Some(mut ahead) = ahead {
-            ahead.wait().map_err(|error| error.to_string())?;
-        }
-        binary = Some(dist::build(form)?);
+        binary = Some(dist::build(if long { dist::Form::Whole } else { dist::Form::Short })?);
         Ok(())
     });
     if let Some(binary) = binary {

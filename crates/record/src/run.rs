@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,11 @@ impl RunDir {
         let path = self.record_path();
         let text = serde_json::to_vec(record).map_err(|error| Error::malformed(&path, error))?;
         atomic::replace(&path, &text, durable)
+    }
+
+    /// When `run.json` was written last.
+    pub fn recorded(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.record_path()).and_then(|found| found.modified()).ok()
     }
 
     fn record_path(&self) -> PathBuf {

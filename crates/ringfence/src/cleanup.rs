@@ -65,11 +65,8 @@ fn of(directory: RunDir, record: RunRecord) -> Taken {
         .collect();
     let interrupted = journals.iter().any(|journal| ringfence_workspace::unfinished(journal));
     let mut kept: Vec<_> = journals.iter().flat_map(|journal| ringfence_workspace::kept(journal)).collect();
-    let touched = |path: PathBuf| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    let last = [directory.path().join("run.json")]
-        .into_iter()
-        .chain(journals.iter().map(|at| at.join("journal.jsonl")));
-    let last = last.filter_map(touched).max();
+    let written = journals.iter().filter_map(|journal| ringfence_workspace::written(journal));
+    let last = written.chain(directory.recorded()).max();
     kept.extend(crate::snapshot::place(directory.path()));
     let sum = |paths: &[PathBuf]| paths.iter().map(|path| ringfence_workspace::disk_used(path).0).sum();
     let (waiting, replaced) = (sum(&layers), sum(&kept));

@@ -139,12 +139,6 @@ fn state(variables: &BTreeMap<OsString, OsString>, home: &Path, cwd: &Path) -> P
             set("XDG_STATE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("ringfence"))
         })
         .unwrap_or_else(|| home.join(".local/state/ringfence"));
-    // Compared with resolved paths later, so resolved as far as it exists. Each ancestor is asked once: another first run
-    // may be making them.
-    let resolved = state.ancestors().find_map(|above| Some((above.canonicalize().ok()?, above)));
-    let below = |above: &Path| state.strip_prefix(above).ok().filter(|rest| !rest.as_os_str().is_empty());
-    resolved.map_or_else(
-        || state.clone(),
-        |(base, above)| below(above).map_or(base.clone(), |rest| base.join(rest)),
-    )
+    // Compared with resolved paths later.
+    ringfence_workspace::resolved(&state).unwrap_or(state)
 }

@@ -18,7 +18,6 @@ use rustix::termios::isatty;
 
 use crate::Relay;
 use crate::screen::Screen;
-use crate::sieve::Sieve;
 
 /// Bytes of output that are kept in a file.
 const KEPT: u64 = 64 << 20;
@@ -126,9 +125,8 @@ impl Standard {
 
     /// Looks for secrets in what the task writes.
     pub fn sift(&mut self, scanner: &Rc<Scanner>, action: Leaks) {
-        let sieve = || Sieve::new(scanner, action);
-        self.screen.iter_mut().for_each(|screen| screen.sift(sieve));
-        self.relays.iter_mut().for_each(|relay| relay.sift(sieve));
+        self.screen.iter_mut().for_each(|screen| screen.sift(scanner, action));
+        self.relays.iter_mut().for_each(|relay| relay.sift(scanner, action));
     }
 
     fn stream(&mut self, number: usize, fd: BorrowedFd<'_>, shown: bool) -> Result<Stream, Fault> {

@@ -6,6 +6,7 @@ mod clients;
 mod descriptors;
 mod grants;
 mod limiter;
+mod outlet;
 mod permits;
 mod prompt;
 mod questions;
@@ -15,7 +16,6 @@ mod restack;
 mod sandbox;
 mod screen;
 mod serve;
-mod sieve;
 mod stops;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 
 use ringfence_confine::{Message, Rest};
 use ringfence_leaks::Hit;
-use ringfence_policy::Leaks;
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -31,6 +30,7 @@ use rustix::io::Errno;
 pub use descriptors::{Standard, Unfit, give, standard};
 pub use grants::{Clerk, Desk, Grants, Wish};
 pub use limiter::{Disk, Limiter};
+pub use outlet::{Found, Outlet};
 pub use permits::Act;
 pub use questions::{Choice, Question};
 pub use relay::Relay;
@@ -41,7 +41,6 @@ pub use ringfence_confine::{
 pub use sandbox::Sandbox;
 pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};
-pub use sieve::Found;
 pub use stops::{asked_to_end, take_signals};
 
 /// What is to be written down.
@@ -217,15 +216,11 @@ impl Watch<'_> {
     fn leaks(&mut self) {
         let screen = self.screen.iter_mut().flat_map(Screen::found);
         let found: Vec<Found> = self.relays.iter_mut().flat_map(Relay::found).chain(screen).collect();
-        for found in found {
-            let blocked = found.action == Leaks::Block;
-            if !(self.tell)(Notice::Leak(&found)) || blocked {
-                self.boundary.kill();
-            }
-            if blocked {
-                self.ended.leaked.get_or_insert(found.hit);
-            }
+        let (ends, hit) = Found::tell(found, |found| (self.tell)(Notice::Leak(found)));
+        if ends {
+            self.boundary.kill();
         }
+        self.ended.leaked = self.ended.leaked.take().or(hit);
     }
 
     fn poll(&self, reporting: bool) -> Result<Ready, Errno> {

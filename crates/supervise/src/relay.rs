@@ -1,15 +1,17 @@
 //! Moves bytes between a descriptor of the invoker and a pipe of the task, in bounded memory.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
-use ringfence_terminal::Filter;
+use ringfence_leaks::Scanner;
+use ringfence_policy::Leaks;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{self, Errno, ioctl_fionbio};
 use rustix::termios::isatty;
 
+use crate::outlet::{Found, Outlet};
 use crate::screen::in_front;
-use crate::sieve::{Found, Sieve};
 
 /// What is moved at a time.
 const BUFFER: usize = 64 * 1024;
@@ -32,10 +34,7 @@ pub struct Relay {
     fault: Option<Errno>,
     /// Keys: they are somebody else's while the terminal is.
     keys: bool,
-    /// What the task writes reaches a terminal.
-    filter: Option<Filter>,
-    /// Secrets are looked for in it.
-    sieve: Option<Sieve>,
+    outlet: Outlet,
 }
 
 impl std::fmt::Debug for Relay {
@@ -54,9 +53,9 @@ impl Relay {
 
     pub(crate) fn outwards(from: OwnedFd, to: OwnedFd) -> Result<Self, Errno> {
         ioctl_fionbio(&from, true)?;
-        let filter = isatty(&to).then(Filter::new);
+        let outlet = Outlet::new(isatty(&to));
         let (to, most) = never_waiting(to, OFlags::WRONLY);
-        Ok(Self { filter, most, ..Self::new(from, to, true) })
+        Ok(Self { outlet, most, ..Self::new(from, to, true) })
     }
 
     fn new(from: OwnedFd, to: OwnedFd, outwards: bool) -> Self {
@@ -70,24 +69,25 @@ impl Relay {
             room: None,
             fault: None,
             keys: false,
-            filter: None,
-            sieve: None,
+            outlet: Outlet::default(),
         }
     }
 
     /// Lets everything pass as it is.
     pub(crate) fn unfiltered(&mut self) {
-        self.filter = None;
+        self.outlet.unfiltered();
     }
 
     /// Looks for secrets in what the task writes.
-    pub(crate) fn sift(&mut self, sieve: impl Fn() -> Sieve) {
-        self.sieve = self.outwards.then(sieve);
+    pub(crate) fn sift(&mut self, scanner: &Rc<Scanner>, action: Leaks) {
+        if self.outwards {
+            self.outlet.sift(scanner, action);
+        }
     }
 
     /// Those that were found since this was asked last.
     pub(crate) fn found(&mut self) -> Vec<Found> {
-        self.sieve.as_mut().map(Sieve::found).unwrap_or_default()
+        self.outlet.found()
     }
 
     /// Whether it waits for its terminal to be this process group's: nothing tells when that is so.
@@ -137,7 +137,10 @@ impl Relay {
 
     /// After the task's end: everything that is still in its pipe.
     pub(crate) fn drain(&mut self) {
-        while self.outwards {
+        if !self.outwards {
+            return;
+        }
+        loop {
             if self.step() {
                 continue;
             }
@@ -147,9 +150,7 @@ impl Relay {
                 _ => break,
             }
         }
-        if !self.outwards {
-            return;
-        }
+        // Whoever has its other end still is not heard any more.
         self.last();
         while let Some(to) = self.to.as_ref().filter(|_| !self.pending.is_empty()) {
             wait_for_room(to);
@@ -164,7 +165,7 @@ impl Relay {
             Ok(0) => return self.last() || self.close(),
             Ok(length) => {
                 buffer.truncate(length);
-                self.take(buffer);
+                self.pending = self.outlet.push(buffer);
                 return true;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -173,37 +174,9 @@ impl Relay {
         false
     }
 
-    /// What the terminal is not to have is taken away first: without that, letters are together that were not.
-    fn take(&mut self, mut part: Vec<u8>) {
-        if let Some(filter) = &mut self.filter {
-            let mut plain = Vec::new();
-            filter.push(&part, &mut plain);
-            part = plain;
-        }
-        self.sift_part(part);
-    }
-
-    fn sift_part(&mut self, part: Vec<u8>) {
-        let part = match &mut self.sieve {
-            Some(sieve) => sieve.push(part),
-            None => part,
-        };
-        match self.pending.is_empty() {
-            true => self.pending = part,
-            false => self.pending.extend_from_slice(&part),
-        }
-    }
-
-    /// What waited for more, now that no more comes; whether there is some.
+    /// Takes what waited for more; whether there is some.
     fn last(&mut self) -> bool {
-        // A sequence that never ended is not drawn; what the task switched on is switched off.
-        if let Some(mut filter) = self.filter.take() {
-            let mut rest = Vec::new();
-            filter.finish(&mut rest);
-            self.sift_part(rest);
-        }
-        let rest = self.sieve.as_mut().map(Sieve::end).unwrap_or_default();
-        self.pending.extend_from_slice(&rest);
+        self.pending.extend(self.outlet.end());
         !self.pending.is_empty()
     }
 

@@ -1,9 +1,11 @@
 //! The invoker's terminal while a task has a pseudo-terminal: keys go in, what the task draws comes out.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use ringfence_confine::Size;
-use ringfence_terminal::Filter;
+use ringfence_leaks::Scanner;
+use ringfence_policy::Leaks;
 use rustix::event::PollFlags;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{self, Errno, fcntl_dupfd_cloexec, ioctl_fionbio};
@@ -12,10 +14,10 @@ use rustix::termios::{
     OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
+use crate::outlet::{Found, Outlet};
 use crate::prompt::{self, Prompt};
 use crate::questions::{Choice, Question};
 use crate::relay::{never_waiting, wait_for_room};
-use crate::sieve::{Found, Sieve};
 
 /// What is read at a time: little enough that a slow terminal is not written to for long.
 const BUFFER: usize = 16 * 1024;
@@ -37,9 +39,7 @@ pub struct Screen {
     drawn: Vec<u8>,
     /// Bytes that the task wrote.
     written: u64,
-    filter: Option<Filter>,
-    /// Secrets are looked for in what it draws.
-    sieve: Option<Sieve>,
+    outlet: Outlet,
     /// A question that is on it: nothing is drawn, and keys are the owner's words to us.
     prompt: Option<Prompt>,
 }
@@ -70,25 +70,24 @@ impl Screen {
             typed: Vec::new(),
             drawn: Vec::new(),
             written: 0,
-            filter: Some(Filter::new()),
-            sieve: None,
+            outlet: Outlet::new(true),
             prompt: None,
         })
     }
 
     /// Lets everything pass as it is: what the task writes may then act on the terminal.
     pub fn unfiltered(&mut self) {
-        self.filter = None;
+        self.outlet.unfiltered();
     }
 
     /// Looks for secrets in what the task draws.
-    pub(crate) fn sift(&mut self, sieve: impl Fn() -> Sieve) {
-        self.sieve = Some(sieve());
+    pub(crate) fn sift(&mut self, scanner: &Rc<Scanner>, action: Leaks) {
+        self.outlet.sift(scanner, action);
     }
 
     /// Those that were found since this was asked last.
     pub(crate) fn found(&mut self) -> Vec<Found> {
-        self.sieve.as_mut().map(Sieve::found).unwrap_or_default()
+        self.outlet.found()
     }
 
     /// Its size; a usual one if it does not say.
@@ -246,13 +245,8 @@ impl Screen {
                 break;
             }
         }
-        let mut rest = Vec::new();
-        if let Some(filter) = &mut self.filter {
-            filter.finish(&mut rest);
-        }
-        self.sift_part(rest);
         let mut rest = std::mem::take(&mut self.drawn);
-        rest.extend(self.sieve.as_mut().map(Sieve::end).unwrap_or_default());
+        rest.extend(self.outlet.end());
         self.put(&rest);
         self.suspend();
     }
@@ -265,7 +259,7 @@ impl Screen {
                 Ok(length @ 1..) => {
                     buffer.truncate(length);
                     self.written += length as u64;
-                    self.take(buffer);
+                    self.drawn = self.outlet.push(buffer);
                 }
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 // EIO: nobody holds the task's side any more.
@@ -284,23 +278,6 @@ impl Screen {
                 self.gone = true;
                 self.drawn.clear();
             }
-        }
-    }
-
-    /// What the terminal is not to have is taken away first: without that, letters are together that were not.
-    fn take(&mut self, mut part: Vec<u8>) {
-        if let Some(filter) = &mut self.filter {
-            let mut plain = Vec::new();
-            filter.push(&part, &mut plain);
-            part = plain;
-        }
-        self.sift_part(part);
-    }
-
-    fn sift_part(&mut self, part: Vec<u8>) {
-        match &mut self.sieve {
-            Some(sieve) => self.drawn.extend(sieve.push(part)),
-            None => self.drawn.extend_from_slice(&part),
         }
     }
 

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use ringfence_confine::{Boundary, Failure, Job, Message, Rest};
 use ringfence_leaks::Hit;
-use ringfence_policy::Leaks;
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::clients::Client;
 use crate::grants::Grants;
+use crate::outlet::Found;
 use crate::remote::{LONGEST, Note};
 use crate::restack::Wish;
 use crate::{Limiter, Notice, Refusal, Relay};
@@ -246,15 +246,12 @@ impl<'a> Server<'a> {
 
     /// Tells of secrets in what its first command wrote.
     fn leaks(&mut self) {
-        for found in self.relays.iter_mut().flat_map(Relay::found).collect::<Vec<_>>() {
-            let blocked = found.action == Leaks::Block;
-            if !(self.tell)(Happening::Noticed(Notice::Leak(&found))) || blocked {
-                self.boundary.kill();
-            }
-            if blocked {
-                self.leaked.get_or_insert(found.hit);
-            }
+        let found = self.relays.iter_mut().flat_map(Relay::found).collect();
+        let (ends, hit) = Found::tell(found, |found| (self.tell)(Happening::Noticed(Notice::Leak(found))));
+        if ends {
+            self.boundary.kill();
         }
+        self.leaked = self.leaked.take().or(hit);
     }
 
     fn poll(&self) -> Result<Ready, Errno> {

@@ -87,10 +87,7 @@ pub fn plan_apply(layers: &[Layer]) -> Result<Apply, Refused> {
 
 /// The same with options.
 pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Refused> {
-    let mut restored = Restored::load_all(&options.journals);
-    if let Some(moment) = options.before {
-        restored.keep_older(moment);
-    }
+    let restored = Restored::load_all(&options.journals);
     let (mut refusals, mut unseen) = (Vec::new(), Vec::new());
     let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
@@ -268,7 +265,8 @@ pub(crate) fn assess(
             path: layer.host.clone(),
             errno: rustix::io::Errno::INVAL,
         })?
-        .follow(host);
+        .follow(host)
+        .map_err(Failure::of("look for the links of", &layer.host))?;
     rules.mark(&mut found.changes, upper, host);
     unfinished::hold(&mut found.changes, &halves);
     for change in &mut found.changes {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::layer::Identity;
@@ -104,6 +104,23 @@ pub(crate) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// The names of the symlinks in a directory; an entry is looked at only where the file system does not say what it is.
+pub(crate) fn links(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
+    let mut links = Vec::new();
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
+        let kind = match entry.file_type() {
+            FileType::Unknown => look_at(&directory, &name)?.map(|found| FileType::from_raw_mode(found.mode)),
+            known => Some(known),
+        };
+        if kind == Some(FileType::Symlink) {
+            links.push(name);
+        }
+    }
+    Ok(links)
 }
 
 /// The path of an entry by way of a descriptor, for calls that take no directory descriptor. It is borrowed, since the

@@ -35,24 +35,19 @@ impl Beside {
 
     /// Whether what is found is what stood, replaced and put back any number of times.
     pub(crate) fn leads(&self, layer: usize, path: &Path, stood: &Identity, found: &Identity) -> bool {
-        self.last(layer, path, |old| same(old, stood)).is_some_and(|now| same(now, found))
+        self.last(layer, path, |old| old.is(stood)).is_some_and(|now| now.is(found))
     }
 
     /// Whether what is found is what was not changed since that moment, likewise.
     pub(crate) fn leads_from(&self, layer: usize, path: &Path, moment: Timestamp, found: &Identity) -> bool {
-        self.last(layer, path, |old| old.changed <= moment).is_some_and(|now| same(now, found))
+        self.last(layer, path, |old| old.changed <= moment).is_some_and(|now| now.is(found))
     }
 
     fn last(&self, layer: usize, path: &Path, begins: impl Fn(&Identity) -> bool) -> Option<&Identity> {
         let steps = self.0.get(&(layer, path.to_owned()))?;
         steps.iter().fold(None, |reached, (old, now)| {
-            let goes_on = reached.map_or_else(|| begins(old), |reached| same(old, reached));
+            let goes_on = reached.map_or_else(|| begins(old), |reached| old.is(reached));
             if goes_on { Some(now) } else { reached }
         })
     }
-}
-
-/// The device may have another number by now.
-fn same(one: &Identity, other: &Identity) -> bool {
-    Identity { device: other.device, ..*one } == *other
 }

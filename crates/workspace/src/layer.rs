@@ -124,6 +124,11 @@ impl Identity {
             && (directory || (self.size, self.modified) == (other.size, other.modified))
     }
 
+    /// Exactly the same, untouched. The device may have another number by now.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Self { device: other.device, ..*self } == *other
+    }
+
     pub(crate) fn owner_may_enter(&self) -> bool {
         self.mode & 0o700 == 0o700
     }

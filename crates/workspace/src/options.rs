@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::change::{Change, FileType, HoldReason, Kind};
 use crate::danger::Danger;
-use crate::layer::{Layer, Timestamp, WORKSPACE};
+use crate::layer::{Layer, WORKSPACE};
 use crate::pieces::Chosen;
 
 /// A path in one of the layers; it names what is below it too.
@@ -60,8 +60,6 @@ pub struct Options {
     pub chosen: Vec<Chosen>,
     /// Where this run's earlier applies kept their journals, the first one first: their own traces are no conflict.
     pub journals: Vec<PathBuf>,
-    /// Traces of other runs count only where they put back a file that was written before.
-    pub before: Option<Timestamp>,
 }
 
 impl Options {
@@ -105,18 +103,17 @@ impl Options {
         change.renamed_to.as_ref().is_some_and(|to| self.lands(change, to))
     }
 
-    /// Directories that are gone, of which all was moved to what lands.
+    /// Directories that are gone, of which all was moved to what lands. The changes are those of one layer.
     fn moved_whole(&self, changes: &[Change]) -> Vec<PathBuf> {
         let gone = |change: &&Change| {
             change.kind == Kind::Deleted && change.file_type == FileType::Directory && !change.covered
         };
         let whole = |top: &&Change| {
-            let mut below = changes
-                .iter()
-                .filter(|change| change.layer == top.layer && change.path.starts_with(&top.path))
-                .filter(|change| change.file_type != FileType::Directory)
-                .peekable();
-            below.peek().is_some() && below.all(|change| self.moved(change))
+            // In the order of paths, what is below it comes next.
+            let from = changes.partition_point(|change| change.path < top.path);
+            let below = changes.iter().skip(from).take_while(|change| change.path.starts_with(&top.path));
+            let mut files = below.filter(|change| change.file_type != FileType::Directory).peekable();
+            files.peek().is_some() && files.all(|change| self.moved(change))
         };
         if self.only.is_empty() {
             return Vec::new();

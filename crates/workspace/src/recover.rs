@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
@@ -56,6 +57,11 @@ pub fn recover_leaving(journal_dir: &Path) -> Result<Recovered, Refused> {
 /// Whether the apply whose journal is in this directory landed, all of it; another one needs a directory of its own.
 pub fn landed(journal_dir: &Path) -> bool {
     Journal::open(journal_dir).is_ok_and(|(_, story)| story.done == Some(true))
+}
+
+/// When the journal in this directory was written last.
+pub fn written(journal_dir: &Path) -> Option<SystemTime> {
+    std::fs::metadata(journal_dir.join(FILE)).and_then(|found| found.modified()).ok()
 }
 
 /// Whether an apply or undo whose journal is in this directory was begun and not ended, or cannot be read.

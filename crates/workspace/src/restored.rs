@@ -65,12 +65,6 @@ impl Restored {
         all
     }
 
-    /// Forgets files that were written at this moment or later: whoever put them back, they are somebody's work.
-    pub(crate) fn keep_older(&mut self, moment: Timestamp) {
-        self.known
-            .retain(|_, found| FileType::of(found.mode) == FileType::Directory || found.modified < moment);
-    }
-
     /// Looks at the directories that landed, and those in which something did, as they stand now: the latter only if they are the
     /// ones that were judged. What was held back was not touched, and is judged again.
     pub(crate) fn remember_landed(&mut self, changes: &[Change], hosts: &[Tree]) {
@@ -128,12 +122,12 @@ impl Restored {
 
     /// Is this what a merge left there, untouched since? Nothing of the task's waits there then.
     pub(crate) fn is_merged(&self, layer: usize, path: &Path, found: &Identity) -> bool {
-        same(self.merged.get(&(layer, path.to_owned())).copied().flatten().as_ref(), found)
+        self.merged.get(&(layer, path.to_owned())).copied().flatten().is_some_and(|known| known.is(found))
     }
 
     /// Is this exactly what was put back, untouched since? The device may have another number by now.
     pub(crate) fn knows(&self, layer: usize, path: &Path, found: &Identity) -> bool {
-        same(self.known.get(&(layer, path.to_owned())), found)
+        self.known.get(&(layer, path.to_owned())).is_some_and(|known| known.is(found))
     }
 
     /// How this was put back.
@@ -239,9 +233,4 @@ impl Restored {
         std::fs::write(&beside, text).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         rustix::fs::rename(beside, journal_dir.join(FILE))
     }
-}
-
-/// The device may have another number by now.
-fn same(known: Option<&Identity>, found: &Identity) -> bool {
-    known.is_some_and(|known| Identity { device: found.device, ..*known } == *found)
 }

@@ -5,12 +5,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use rustix::io::Errno;
 
-use crate::beneath::{Tree, names};
+use crate::beneath::{Tree, links};
 use crate::change::{Change, FileType, Flag, HoldReason, Kind};
 use crate::danger::Danger;
 use crate::git;
 use crate::layer::Layer;
+use crate::link;
 use crate::looks;
 use crate::nearest::Nearest;
 use crate::overlay::Upper;
@@ -235,22 +237,19 @@ impl<'a> Rules<'a> {
     }
 
     /// Looks for links in the workspace's root, where tools look for what they obey.
-    pub(crate) fn follow(mut self, host: &Tree) -> Self {
-        let named = |name: &OsString| self.listed.is_match(name) || self.around.is_match(name);
-        let all = names(host.root()).unwrap_or_default();
+    ///
+    /// # Errors
+    /// The kernel's: then it is not known what is obeyed.
+    pub(crate) fn follow(mut self, host: &Tree) -> Result<Self, Errno> {
         let alias = |name: OsString| {
-            let name = PathBuf::from(name);
-            let link = host
-                .look(&name)
-                .ok()
-                .flatten()
-                .is_some_and(|found| FileType::of(found.mode) == FileType::Symlink);
-            let real = || self.layer.host.join(&name).canonicalize().ok();
-            let target = link.then(real).flatten()?.strip_prefix(&self.layer.host).ok()?.to_owned();
-            (!target.as_os_str().is_empty()).then_some((target, name))
+            // Also of one that leads to nothing yet.
+            let target =
+                link::end(&self.layer.host.join(&name))?.strip_prefix(&self.layer.host).ok()?.to_owned();
+            (!target.as_os_str().is_empty()).then_some((target, PathBuf::from(name)))
         };
-        self.aliases = all.into_iter().filter(named).filter_map(alias).collect();
-        self
+        let named = |name: &OsString| self.listed.is_match(name) || self.around.is_match(name);
+        self.aliases = links(host.root())?.into_iter().filter(named).filter_map(alias).collect();
+        Ok(self)
     }
 
     /// Marks the changes of this layer, which are sorted by path.

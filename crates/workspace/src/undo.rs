@@ -47,19 +47,6 @@ pub(crate) fn forget(reverted: &Path) {
     }
 }
 
-/// After an apply that put back what was there before a task: that is as it was, and no change of somebody's.
-pub fn remember_put_back(journal_dir: &Path) {
-    let look = || {
-        let (_, story) = Journal::open(journal_dir).ok()?;
-        let sites = Sites::open(&story.layers, &story.stage).ok()?;
-        let mut traces = Restored::load(journal_dir);
-        traces.remember_undone(&story, &sites.hosts, true);
-        traces.save(journal_dir).ok()
-    };
-    // Without it the undo of a run before is refused, which loses nothing.
-    look();
-}
-
 /// Where a recovery finished an undo: what it put back stands as it does now, with its second names gone.
 pub(crate) fn look_again(reverted: &Path) {
     let look = || {

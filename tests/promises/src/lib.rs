@@ -138,6 +138,16 @@ impl Place {
         self.command(&["run", "--quiet", "--policy", &path, "--workspace", ".", "--", "sh", "-c", script])
     }
 
+    /// A verb that is started by another program, whose last arguments it is.
+    #[must_use]
+    pub fn under(&self, program: &str, arguments: &[&str], verb: &Command) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(verb.get_program()).args(verb.get_args());
+        command.current_dir(&self.workspace).stdin(Stdio::null());
+        command.envs(verb.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     /// Writes a policy file outside the workspace.
     #[must_use]
     pub fn policy(&self, lines: &str) -> String {

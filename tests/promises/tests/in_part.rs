@@ -30,12 +30,9 @@ fn verbs(place: &Place, all: &[&[&str]]) -> Vec<i32> {
 
 /// An apply that is killed at this rename, after which the host does this before the next verb makes it whole.
 fn killed_at(place: &Place, rename: u32, edit: &str) {
-    let apply = place.command(&["apply"]);
-    let mut command = std::process::Command::new("strace");
     let inject = format!("inject=renameat2:signal=SIGKILL:when={rename}");
-    command.args(["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject]).arg(apply.get_program());
-    command.args(apply.get_args()).current_dir(&place.workspace);
-    command.envs(apply.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let strace = ["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject];
+    let mut command = place.under("strace", &strace, &place.command(&["apply"]));
     let ended = command.output().unwrap();
     assert!(!ended.status.success(), "{ended:?}");
     host(place, edit);
@@ -250,49 +247,9 @@ fn an_apply_of_nothing_leaves_checkpoints_alone() {
 fn what_a_person_writes_at_once_after_the_end_is_his() {
     let place = Place::new();
     host(&place, "echo zero > a");
-    let policy = place.policy("[workspace]\nmode = \"direct\"\nsnapshot = true\n");
-    let run = place.command(&[
-        "run",
-        "-q",
-        "--policy",
-        &policy,
-        "--workspace",
-        ".",
-        "--",
-        "sh",
-        "-c",
-        "echo junk >> a",
-    ]);
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", "\"$@\"; echo mine >> a", "sh"]).arg(run.get_program()).args(run.get_args());
-    command
-        .current_dir(&place.workspace)
-        .envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let run = place.to_run("[workspace]\nmode = \"direct\"\nsnapshot = true\n", "echo junk >> a");
+    let mut command = place.under("sh", &["-c", "\"$@\"; echo mine >> a", "sh"], &run);
     assert!(command.output().unwrap().status.success());
-    assert_eq!(verbs(&place, &[&["undo"]]), [126]);
-    assert!(place.read("a").unwrap().ends_with("mine\n"));
-}
-
-#[test]
-fn undos_of_snapshots_go_back_one_by_one() {
-    let place = Place::new();
-    host(&place, "echo zero > a");
-    let direct = "[workspace]\nmode = \"direct\"\nsnapshot = true\n";
-    for word in ["one", "two", "three"] {
-        assert_eq!(place.run(direct, &format!("echo {word} >> a")).status, 0);
-        std::thread::sleep(std::time::Duration::from_millis(30));
-    }
-    for left in ["zero\none\ntwo\n", "zero\none\n", "zero\n"] {
-        let undone = place.ringfence(&["undo"]);
-        assert_eq!((undone.status, place.read("a").as_deref()), (0, Some(left)), "{undone:?}");
-    }
-    // What a person does in between is his.
-    assert_eq!(place.run(direct, "echo one >> a").status, 0);
-    std::thread::sleep(std::time::Duration::from_millis(30));
-    assert_eq!(place.run(direct, "echo two >> a").status, 0);
-    std::thread::sleep(std::time::Duration::from_millis(30));
-    assert_eq!(verbs(&place, &[&["undo"]]), [0]);
-    host(&place, "echo mine >> a");
     assert_eq!(verbs(&place, &[&["undo"]]), [126]);
     assert!(place.read("a").unwrap().ends_with("mine\n"));
 }
@@ -416,13 +373,8 @@ fn what_lies_behind_a_mount_waits() {
     let namespaces = if ringfence_promises::root() { "-m" } else { "-rm" };
     let place = place("mkdir d; echo a > a; echo x > d/x", "echo A >> a; echo X >> d/x; echo N > d/n");
     let inside = |arguments: &[&str]| {
-        let verb = place.command(arguments);
-        let mut command = std::process::Command::new("unshare");
-        command
-            .args([namespaces, "sh", "-c", "mount -t tmpfs none d && exec \"$@\"", "sh"])
-            .arg(verb.get_program());
-        command.args(verb.get_args()).current_dir(&place.workspace);
-        command.envs(verb.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let behind = [namespaces, "sh", "-c", "mount -t tmpfs none d && exec \"$@\"", "sh"];
+        let mut command = place.under("unshare", &behind, &place.command(arguments));
         command.output().unwrap().status.code().unwrap()
     };
     assert_eq!(inside(&["apply"]), 126);
@@ -431,4 +383,13 @@ fn what_lies_behind_a_mount_waits() {
     assert_eq!(inside(&["apply", "--leave", "d"]), 0);
     assert_eq!(verbs(&place, &[&["apply"]]), [0]);
     assert_eq!((place.read("d/x").as_deref(), place.read("d/n").as_deref()), (Some("x\nX\n"), Some("N\n")));
+}
+
+#[test]
+fn a_link_of_the_host_that_leads_to_nothing_yet_is_followed_too() {
+    for links in ["ln -s env/e .envrc", "ln -s b .envrc; ln -s env/e b", "ln -s $PWD/env/e .envrc"] {
+        let place = place(links, "mkdir env; echo evil > env/e; echo a > a");
+        assert_eq!(verbs(&place, &[&["apply"]]), [0], "{links}");
+        assert!(place.read("env/e").is_none() && place.read("a").is_some(), "{links}");
+    }
 }

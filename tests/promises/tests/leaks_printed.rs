@@ -33,6 +33,13 @@ fn printed(place: &Place, action: &str, script: &str) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+/// A named sandbox with a first command.
+fn start(place: &Place, policy: &str, script: &str) {
+    let words = ["start", "dev", "--policy", policy, "--workspace", ".", "--", "sh", "-c", script];
+    let started = command(place, &words).output().unwrap();
+    assert!(started.status.success(), "{started:?}");
+}
+
 fn log(place: &Place) -> String {
     format!("{:?}", place.events())
 }
@@ -95,9 +102,8 @@ fn on_a_terminal_in_a_named_sandbox_and_in_what_is_kept() {
     let terminal = |words: &str| {
         let mut script = Command::new("script");
         script.args(["-qec", words, "/dev/null"]).current_dir(&place.workspace).stdin(Stdio::null());
-        script.env("HOME", &place.home).env("RINGFENCE_STATE", &place.state).env("DEPLOY_TOKEN", SECRET);
-        let host = place.command(&[]);
-        script.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let verb = command(&place, &[]);
+        script.envs(verb.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let shown = script.output().unwrap();
         String::from_utf8_lossy(&shown.stdout).into_owned()
     };
@@ -117,20 +123,7 @@ fn on_a_terminal_in_a_named_sandbox_and_in_what_is_kept() {
     let shown = terminal(&format!("{run} run {flags} --policy {policy} --workspace . -- python3 spell.py"));
     assert!(!shown.contains(SECRET) && shown.contains("xxxxxxxx"), "{shown}");
 
-    let words = [
-        "start",
-        "dev",
-        "--policy",
-        &policy,
-        "--workspace",
-        ".",
-        "--",
-        "sh",
-        "-c",
-        "cat it; echo; sleep 300",
-    ];
-    let started = command(&place, &words).output().unwrap();
-    assert!(started.status.success(), "{started:?}");
+    start(&place, &policy, "cat it; echo; sleep 300");
     let done =
         command(&place, &["exec", "dev", "--", "sh", "-c", "cat it it; echo; echo after"]).output().unwrap();
     let out = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -147,12 +140,7 @@ fn on_a_terminal_in_a_named_sandbox_and_in_what_is_kept() {
 fn a_block_ends_a_command_of_a_named_sandbox_or_what_was_kept_of_the_first() {
     let place = place();
     let policy = policy(&place, "block");
-    let start = |command_line: &str| {
-        let words = ["start", "dev", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", command_line];
-        let started = command(&place, &words).output().unwrap();
-        assert!(started.status.success(), "{started:?}");
-    };
-    start("sleep 300");
+    start(&place, &policy, "sleep 300");
     let ended = command(&place, &["exec", "dev", "--", "sh", "-c", "cat it; sleep 60"]).output().unwrap();
     let err = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(ended.status.code() == Some(137) && err.contains("ended: the variable"), "{ended:?}");
@@ -161,7 +149,7 @@ fn a_block_ends_a_command_of_a_named_sandbox_or_what_was_kept_of_the_first() {
     assert_eq!(command(&place, &["exec", "dev", "--", "echo", "fine"]).output().unwrap().stdout, b"fine\n");
     assert_eq!(place.ringfence(&["stop", "dev"]).status, 0);
 
-    start("sleep 0.2; cat it; sleep 300");
+    start(&place, &policy, "sleep 0.2; cat it; sleep 300");
     let gone = (0..200).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
         !place.ringfence(&["ps"]).out.contains("dev")

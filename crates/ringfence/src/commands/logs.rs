@@ -5,9 +5,8 @@ use std::io::{IsTerminal, Read, Write};
 use std::time::Duration;
 
 use clap::Args;
-use ringfence_leaks::Masking;
 use ringfence_record::State;
-use ringfence_terminal::Filter;
+use ringfence_supervise::Outlet;
 
 use crate::failure::{Context, Failure};
 use crate::{environment, leaks, named};
@@ -44,24 +43,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     })?;
     let mut out = std::io::stdout().lock();
     // A file or a pipe gets it as it was written.
-    let mut filter = out.is_terminal().then(Filter::new);
-    // What the terminal is not to have may have stood between the letters of a secret.
-    let record = run.record().ok().filter(|_| filter.is_some());
-    let looked_for =
-        record.map(|record| leaks::recorded(&record, run.path(), &invoker)).transpose()?.flatten();
-    let mut masking = looked_for.map(|(scanner, _)| (Masking::new(&scanner), scanner));
+    let terminal = out.is_terminal();
+    let mut outlet = Outlet::new(terminal);
+    if terminal {
+        // What it does not get may have stood between the letters of a secret.
+        let record = run.record().context("the run's record")?;
+        if let Some((scanner, action)) = leaks::recorded(&record, run.path(), &invoker)? {
+            outlet.sift(&scanner, action);
+        }
+    }
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = file.read(&mut buffer).context(format!("reading {}", path.display()))?;
-        let read = buffer.get(..length).unwrap_or_default();
-        let mut shown = Vec::new();
-        match &mut filter {
-            Some(filter) => filter.push(read, &mut shown),
-            None => shown.extend_from_slice(read),
-        }
-        if let Some((masking, scanner)) = &mut masking {
-            shown = masking.push(scanner, &shown).map_err(|hit| leaks::ended(&hit))?.0;
-        }
+        let shown = outlet.push(buffer.get(..length).unwrap_or_default().to_vec());
         if out.write_all(&shown).and_then(|()| out.flush()).is_err() {
             // A reader that went away ends quietly.
             return Ok(0);
@@ -73,15 +67,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
-    let mut rest = Vec::new();
-    if let Some(filter) = &mut filter {
-        filter.finish(&mut rest);
-    }
-    if let Some((masking, scanner)) = &mut masking {
-        let mut last = masking.push(scanner, &rest).map_err(|hit| leaks::ended(&hit))?.0;
-        last.extend(masking.end(scanner).map_err(|hit| leaks::ended(&hit))?.0);
-        rest = last;
-    }
-    let _ = out.write_all(&rest);
+    let _ = out.write_all(&outlet.end());
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! `ringfence undo`: puts back what an apply replaced, all or nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_plan::Invoker;
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let found = waiting::find_landed(&invoker, arguments.run.as_deref())?;
     if found.snapshot {
-        return put_back(&invoker, found, arguments.json);
+        return put_back(&invoker.state, found, arguments.json);
     }
     let Landed { directory, mut record, journal, later, .. } = found;
     let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
@@ -102,42 +102,12 @@ fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
     Ok(undone.into_iter().map(|(_, journal)| journal).collect())
 }
 
-/// Where it is told what undos of other runs in the same workspace put back.
-fn undone(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
-    let state = State::open(&invoker.state).context("the state directory")?;
-    let mut found = Vec::new();
-    for (directory, record) in state.runs().context("the state directory")? {
-        let Ok(record) = record else { continue };
-        if record.workspace != of.workspace || record.id == of.id {
-            continue;
-        }
-        let direct = snapshot::place(directory.path()).is_some() || record.mode == "direct";
-        let journals = directory.journals().take_while(|journal| journal.exists());
-        found.extend(journals.filter_map(|journal| {
-            let reverted = ringfence_workspace::reverted(&journal);
-            // An undo of a snapshot is an apply.
-            match (direct, reverted.exists()) {
-                (false, true) => Some(reverted),
-                (true, false) if record.status == Status::Undone => Some(journal),
-                _ => None,
-            }
-        }));
-    }
-    // The last word counts.
-    found.sort_by_key(|journal| {
-        std::fs::metadata(journal.join("restored.json")).and_then(|data| data.modified()).ok()
-    });
-    Ok(found)
-}
-
 /// What was there before a task worked on the host's own files: an apply of what it was, which is undone as any other.
-fn put_back(invoker: &Invoker, found: Landed, json: bool) -> Result<u8, Failure> {
+fn put_back(state: &Path, found: Landed, json: bool) -> Result<u8, Failure> {
     let Landed { directory, mut record, journal, .. } = found;
-    let Some((layer, mut options)) = snapshot::reverse(&directory, &record)? else {
+    let Some((layer, options)) = snapshot::reverse(&directory, &record)? else {
         return Err(Failure::new(format!("nothing is kept of run {}", record.id)));
     };
-    options.journals = undone(invoker, &record)?;
-    options.before = Some(layer.started);
     let refused = |refused: &Refused| {
         Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED).hint(
             "what was changed since the run is not overwritten: put that aside first; what was there is in the run's `snapshot`",
@@ -156,11 +126,10 @@ fn put_back(invoker: &Invoker, found: Landed, json: bool) -> Result<u8, Failure>
     };
     record.head = Some(log.append(&event).context("the run's log")?);
     directory.write_record(&record, true).context("the run's record")?;
-    let underway = underway::begin(&invoker.state, &directory)?;
+    let underway = underway::begin(state, &directory)?;
     let applied = ringfence_workspace::apply(plan, &journal);
     underway.end(&directory);
     let applied = applied.map_err(|failure| refused(&failure))?;
-    ringfence_workspace::remember_put_back(&journal);
     record.status = Status::Undone;
     directory.write_record(&record, true).context("the run's record")?;
     snapshot::remove(&directory);

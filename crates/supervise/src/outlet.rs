@@ -1,9 +1,81 @@
-//! Secrets in what a task prints: looked for before anybody sees it.
+//! What a task prints, on its way out: what would act on a terminal is taken away, and secrets are looked for.
 
 use std::rc::Rc;
 
 use ringfence_leaks::{Hit, Masking, Scanner, Stream};
 use ringfence_policy::Leaks;
+use ringfence_terminal::Filter;
+
+/// The way out of one stream. The filter comes first: what it takes away may have stood between the letters of a secret.
+#[derive(Default)]
+pub struct Outlet {
+    filter: Option<Filter>,
+    sieve: Option<Sieve>,
+    /// Nothing goes out any more.
+    ended: bool,
+}
+
+impl std::fmt::Debug for Outlet {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Outlet").finish_non_exhaustive()
+    }
+}
+
+impl Outlet {
+    /// To a terminal, or to something that takes what it gets.
+    #[must_use]
+    pub fn new(terminal: bool) -> Self {
+        Self { filter: terminal.then(Filter::new), ..Self::default() }
+    }
+
+    /// Lets what acts on a terminal pass.
+    pub(crate) fn unfiltered(&mut self) {
+        self.filter = None;
+    }
+
+    /// Looks for secrets.
+    pub fn sift(&mut self, scanner: &Rc<Scanner>, action: Leaks) {
+        self.sieve = Some(Sieve::new(scanner, action));
+    }
+
+    /// The next part: what of it goes out now.
+    pub fn push(&mut self, mut part: Vec<u8>) -> Vec<u8> {
+        if self.ended {
+            return Vec::new();
+        }
+        if let Some(filter) = &mut self.filter {
+            let mut plain = Vec::new();
+            filter.push(&part, &mut plain);
+            part = plain;
+        }
+        match &mut self.sieve {
+            Some(sieve) => sieve.push(part),
+            None => part,
+        }
+    }
+
+    /// What waited for more, now that no more comes, and what switches off what is switched on. A sequence that never ended does
+    /// not go out.
+    pub fn end(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        if std::mem::replace(&mut self.ended, true) {
+            return rest;
+        }
+        if let Some(filter) = &mut self.filter {
+            filter.finish(&mut rest);
+        }
+        if let Some(sieve) = &mut self.sieve {
+            rest = sieve.push(rest);
+            rest.extend(sieve.end());
+        }
+        rest
+    }
+
+    /// The secrets that were found since this was asked last.
+    pub fn found(&mut self) -> Vec<Found> {
+        self.sieve.as_mut().map(Sieve::found).unwrap_or_default()
+    }
+}
 
 /// A secret that was printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +86,23 @@ pub struct Found {
     pub action: Leaks,
 }
 
+impl Found {
+    /// Tells of all; whether the sandbox must end, and the first that says so.
+    pub(crate) fn tell(all: Vec<Self>, mut tell: impl FnMut(&Self) -> bool) -> (bool, Option<Hit>) {
+        let (mut ends, mut hit) = (false, None);
+        for found in all {
+            // What cannot be written down does not go on.
+            ends |= !tell(&found) || found.action == Leaks::Block;
+            if found.action == Leaks::Block {
+                hit.get_or_insert(found.hit);
+            }
+        }
+        (ends, hit)
+    }
+}
+
 /// What one stream goes through.
-pub(crate) struct Sieve {
+struct Sieve {
     scanner: Rc<Scanner>,
     way: Way,
     action: Leaks,
@@ -32,7 +119,7 @@ enum Way {
 }
 
 impl Sieve {
-    pub(crate) fn new(scanner: &Rc<Scanner>, action: Leaks) -> Self {
+    fn new(scanner: &Rc<Scanner>, action: Leaks) -> Self {
         let way = match action {
             Leaks::Warn => Way::Watch(scanner.begin()),
             Leaks::Mask | Leaks::Block => Way::Hold(Box::new(Masking::new(scanner))),
@@ -41,7 +128,7 @@ impl Sieve {
     }
 
     /// The next part: what of it passes now.
-    pub(crate) fn push(&mut self, part: Vec<u8>) -> Vec<u8> {
+    fn push(&mut self, part: Vec<u8>) -> Vec<u8> {
         let step = match &mut self.way {
             Way::Watch(stream) => Ok((stream.push(&self.scanner, &part), part)),
             Way::Hold(masking) => masking.push(&self.scanner, &part).map(|(bytes, hit)| (hit, bytes)),
@@ -51,7 +138,7 @@ impl Sieve {
     }
 
     /// What waited, at the end of the stream.
-    pub(crate) fn end(&mut self) -> Vec<u8> {
+    fn end(&mut self) -> Vec<u8> {
         let step = match &mut self.way {
             Way::Watch(stream) => Ok((stream.end(&self.scanner), Vec::new())),
             Way::Hold(masking) => masking.end(&self.scanner).map(|(bytes, hit)| (hit, bytes)),
@@ -63,7 +150,7 @@ impl Sieve {
     }
 
     /// What was found since this was asked last.
-    pub(crate) fn found(&mut self) -> Vec<Found> {
+    fn found(&mut self) -> Vec<Found> {
         std::mem::take(&mut self.found)
     }
 
