@@ -183,7 +183,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
     let scratch = std::env::temp_dir().join(format!("ringfence-speed.{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|e| e.to_string())?;
     if let Some(files) = files {
-        let found = trees::trees(&binary, &scratch, files);
+        let found = trees::trees(&binary, &scratch, files, runs);
         std::fs::remove_dir_all(&scratch).ok();
         return found.map(|()| ExitCode::SUCCESS);
     }
