@@ -48,3 +48,24 @@ pub fn former(thread: i32) -> Result<i32, Errno> {
     check(result)?;
     i32::try_from(message).map_err(|_| Errno::SRCH)
 }
+
+/// Where the stack of a stopped thread ends. At the end of an execve the number of arguments is there, and behind it pointers to
+/// them, one string after the other (System V ABI, "Process Initialization").
+///
+/// # Errors
+/// ESRCH where it is gone, or not stopped.
+pub fn stack(thread: i32) -> Result<u64, Errno> {
+    /// NT_PRSTATUS (linux/elf.h): the general registers.
+    const GENERAL: usize = 1;
+    // SAFETY: all-zero is a set of registers.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    let mut vector =
+        libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<libc::user_regs_struct>() };
+    let number = i64::from(libc::PTRACE_GETREGSET);
+    // SAFETY: writes at most the length that the vector says to the registers it points to; both outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_ptrace, number, thread, GENERAL, &raw mut vector) })?;
+    #[cfg(target_arch = "x86_64")]
+    return Ok(registers.rsp);
+    #[cfg(target_arch = "aarch64")]
+    return Ok(registers.sp);
+}

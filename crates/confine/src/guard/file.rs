@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlag
 use rustix::io::Errno;
 
 use crate::hosted::Trees;
+use crate::proc::by_descriptor;
 
 /// What the kernel reads of a file to know what it is (BINPRM_BUF_SIZE).
 const HEAD: usize = 256;
@@ -18,10 +19,10 @@ const HEAD: usize = 256;
 const MOST_SCRIPTS: usize = 4;
 const MOST_LINKS: usize = 40;
 
-/// Where a path begins: the caller's root and directory, or a descriptor of it.
+/// Where a path begins: the caller's directory, or a descriptor of it. Its root is init's: nobody is judged who may have another
+/// (`ringfence_plan` refuses rules of programs beside `runtime.user_namespaces`).
 #[derive(Debug)]
 pub(super) struct From {
-    root: OwnedFd,
     directory: OwnedFd,
     /// Path of the directory.
     pub(super) directory_path: Vec<u8>,
@@ -29,13 +30,10 @@ pub(super) struct From {
 
 impl From {
     pub(super) fn of(thread: i32) -> Result<Self, Errno> {
-        let open = |what: &str| {
-            let path = format!("/proc/{thread}/{what}");
-            fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        };
-        let (root, directory) = (open("root")?, open("cwd")?);
+        let path = format!("/proc/{thread}/cwd");
+        let directory = fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let directory_path = path_of(&directory)?;
-        Ok(Self { root, directory, directory_path })
+        Ok(Self { directory, directory_path })
     }
 
     /// The same, but relative to a descriptor of the caller.
@@ -58,11 +56,10 @@ impl From {
     }
 
     fn plain(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let begin = if path.starts_with(b"/") { &self.root } else { &self.directory };
         let path = OsStr::from_bytes(path);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        // Its root is the sandbox's: absolute links mean the same from here. Magic links lead where the caller's would not.
-        fs::openat2(begin, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
+        // Absolute paths and links mean the same from here. Magic links lead where the caller's would not.
+        fs::openat2(&self.directory, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
     }
 }
 
@@ -96,8 +93,8 @@ impl Link {
         match known.get(&(self.device, self.inode)) {
             Some((then, digest)) if *then == now => Ok(*digest),
             _ => {
-                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                let digest = std::fs::File::open(path).and_then(digest).map_err(|_| Errno::IO)?;
+                let digest =
+                    std::fs::File::open(by_descriptor(&self.file)).and_then(digest).map_err(|_| Errno::IO)?;
                 known.insert((self.device, self.inode), (now, digest));
                 Ok(digest)
             }
@@ -207,7 +204,7 @@ fn look(file: OwnedFd, named: Vec<u8>, trees: Option<&Trees>) -> Result<(Link, O
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Errno::ACCESS);
     }
-    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let own = by_descriptor(&file);
     fs::accessat(CWD, &own, Access::READ_OK, AtFlags::empty())?;
     if stat.st_mode & 0o111 == 0 {
         return Err(Errno::ACCESS);
@@ -267,7 +264,7 @@ fn shebang(line: &[u8], cut: bool) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
 }
 
 fn path_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
-    let path = fs::readlinkat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new())?;
+    let path = fs::readlinkat(CWD, by_descriptor(file), Vec::new())?;
     let path = path.into_bytes();
     // Not a path: a file without a name (memfd_create(2)), or one that was removed.
     if !path.starts_with(b"/") || path.starts_with(b"/memfd:") || path.ends_with(b" (deleted)") {

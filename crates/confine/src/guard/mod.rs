@@ -60,8 +60,9 @@ struct Held {
     chain: Chain,
     /// Where paths among its arguments begin.
     place: (u64, u64),
-    /// What /proc will show of them.
+    /// What they will be, each with its NUL, and how many.
     line: Vec<u8>,
+    count: usize,
     command: Command,
     digest: Option<Digest>,
     listener: u32,
@@ -139,14 +140,14 @@ impl Guard {
     }
 
     /// Judges a call that waits.
-    pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
+    pub(crate) fn judge(&mut self, waiting: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
         let asked = match ask(call, self.trees.as_ref()) {
             Ok(asked) => asked,
             Err(errno @ (Errno::FAULT | Errno::PERM)) => return unreadable(call, errno),
             Err(errno) => return Verdict::Fails(errno),
         };
         // Only now is it sure that all of this was the caller's, and not a successor's with the same number.
-        if !seccomp::still_waits(listener, call.id) {
+        if !seccomp::still_waits(waiting, call.id) {
             return Verdict::Gone;
         }
         let first = !self.begun.contains(&number);
@@ -165,7 +166,7 @@ impl Guard {
                     let digest = self.digest(&asked.chain);
                     let process = group(call.thread).unwrap_or(call.thread);
                     self.processes.began(process, asked.command, digest);
-                    let _ = seccomp::proceed(listener, call.id);
+                    let _ = seccomp::proceed(waiting, call.id);
                     Verdict::Gone
                 }
                 _ => refuse(
@@ -182,12 +183,13 @@ impl Guard {
         }
         let digest = self.digest(&asked.chain);
         let Asked { command, chain, arguments, place, .. } = asked;
-        let line =
-            chain.arguments(&arguments).into_iter().flat_map(|word| [word, vec![0]].concat()).collect();
-        let until = Instant::now() + PATIENCE;
-        let held = Held { chain, place, line, command, digest, listener: number, until, interrupted: false };
+        let words = chain.arguments(&arguments);
+        let count = words.len();
+        let line = words.into_iter().flat_map(|word| [word, vec![0]].concat()).collect();
+        let (listener, until, interrupted) = (number, Instant::now() + PATIENCE, false);
+        let held = Held { chain, place, line, count, command, digest, listener, until, interrupted };
         self.held.insert(call.thread, held);
-        let _ = seccomp::proceed(listener, call.id);
+        let _ = seccomp::proceed(waiting, call.id);
         Verdict::Gone
     }
 
@@ -275,7 +277,7 @@ impl Guard {
         let leader = self.held.remove(&thread);
         let held = if former == thread { leader } else { self.held.remove(&former) };
         let same = held.as_ref().is_some_and(|held| {
-            std::fs::read(format!("/proc/{thread}/cmdline")).is_ok_and(|line| line == held.line)
+            words::are(thread, held.count, &held.line) == Ok(true)
                 && held.chain.runs(thread)
                 && file::stands_in(thread, held.place)
         });

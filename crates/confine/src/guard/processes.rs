@@ -17,6 +17,8 @@ use crate::report::{Command, Life, Process};
 const EVERY: Duration = Duration::from_secs(1);
 /// Milliseconds of a tick: USER_HZ is 100 on the machines that this is for (time(7)).
 const TICK: u64 = 10;
+/// Who lived shorter used less than the kernel tells apart, and waits for no look at it. Numbers of processes do not go round so fast.
+const SHORT: Duration = Duration::from_millis(TICK);
 
 #[derive(Debug, Default)]
 pub(super) struct Processes {
@@ -81,6 +83,14 @@ impl Processes {
         if self.running.is_empty() {
             return;
         }
+        // The kernel keeps the lowest byte.
+        let exit = i32::try_from(status & 0xff).ok();
+        if self.running.get(&thread).is_some_and(|running| running.since.elapsed() < SHORT) {
+            if still() {
+                self.ended(thread, exit, None, None, None);
+            }
+            return;
+        }
         let Ok(text) = proc::read(&format!("/proc/{thread}/status")) else { return };
         // Names of programs may hold anything.
         let text = String::from_utf8_lossy(&text);
@@ -99,8 +109,6 @@ impl Processes {
         if !still() {
             return;
         }
-        // The kernel keeps the lowest byte.
-        let exit = i32::try_from(status & 0xff).ok();
         self.ended(process, exit, None, Some((stat.user, stat.system)), memory);
     }
 

@@ -1,6 +1,6 @@
 //! What an execve names in the memory of who calls it: read once.
 
-use ringfence_sys::memory;
+use ringfence_sys::{memory, ptrace};
 use rustix::io::Errno;
 
 /// Pages are read whole, never past their end: the next one may not be there.
@@ -68,6 +68,21 @@ pub(super) fn vector(thread: i32, address: u64) -> Result<Vec<Vec<u8>>, Errno> {
         }
         at = at.checked_add(length as u64).ok_or(Errno::FAULT)?;
     }
+}
+
+/// Whether a program that has just been started, and has not run yet, has these arguments: so many, and this is what they are one
+/// after the other, each with its NUL. The kernel lays them out so, which `/proc/PID/cmdline` shows too, at more cost.
+pub(super) fn are(process: i32, count: usize, line: &[u8]) -> Result<bool, Errno> {
+    let mut head = [0; 16];
+    memory::read(process, ptrace::stack(process)?, &mut head)?;
+    let (number, first) = head.split_at(8);
+    let word = |bytes: &[u8]| bytes.try_into().map(u64::from_ne_bytes).map_err(|_| Errno::FAULT);
+    if word(number)? != count as u64 {
+        return Ok(false);
+    }
+    let mut found = vec![0; line.len()];
+    memory::read(process, word(first)?, &mut found)?;
+    Ok(found == line)
 }
 
 /// A program without arguments gets an empty name (since Linux 5.18).
