@@ -171,7 +171,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
             }
         }
     }
-    disk::enter()?;
+    disk::enter(&disk::Room::Trees)?;
     if without {
         hosted::enter()?;
     }

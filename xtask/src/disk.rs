@@ -1,7 +1,8 @@
-//! Where the benchmark's files lie: on a file system with a journal, as those of users do.
+//! Where temporary files of benchmarks and tests lie: on a file system with a journal, as those of users do.
 //!
 //! ext4 without one looks through the inodes that were deleted in the last minutes before it gives out another
-//! (`recently_deleted`, fs/ext4/ialloc.c): each start in a row, which makes and removes a few, is slower than the one before.
+//! (`recently_deleted`, fs/ext4/ialloc.c): each start in a row, which makes and removes a few, is slower than the one before, and
+//! a third of what the attack table takes is that.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -10,13 +11,35 @@ use std::process::Command;
 use crate::command::{capture, is_root};
 
 /// Set where the file system is there.
-const MARK: &str = "RINGFENCE_BENCH_DISK";
+const MARK: &str = "RINGFENCE_XTASK_DISK";
+
+/// What it has room for, as arguments of truncate(1) and mkfs.ext4(8).
+pub(crate) enum Room {
+    /// Trees of a million files, several times.
+    Trees,
+    /// What tests leave lying until their end.
+    Tests,
+}
+
+impl Room {
+    fn arguments(&self) -> [&'static str; 2] {
+        match self {
+            Self::Trees => ["64G", "8192"],
+            Self::Tests => ["16G", "16384"],
+        }
+    }
+}
+
+/// Whether this program was started again so.
+pub(crate) fn entered() -> bool {
+    std::env::var_os(MARK).is_some()
+}
 
 /// Starts this program again with such a directory for temporary files, unless it has one. Does not return then.
 ///
-/// Who is not root measures where temporary files lie, and is told.
-pub(crate) fn enter() -> Result<(), String> {
-    if std::env::var_os(MARK).is_some() || journalled(&std::env::temp_dir())? {
+/// Who is not root works where temporary files lie, and so does who has no loop device; both are told.
+pub(crate) fn enter(room: &Room) -> Result<(), String> {
+    if entered() || journalled(&std::env::temp_dir())? {
         return Ok(());
     }
     if !is_root() {
@@ -28,12 +51,19 @@ pub(crate) fn enter() -> Result<(), String> {
     }
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     // The image has no name any more once it is mounted, and goes with the namespace.
-    let inner = "at=$(mktemp -d) && image=$(mktemp) && truncate -s 64G $image && mkfs.ext4 -q -i 8192 $image && \
-                 mount -o loop $image $at && rm $image && chmod 1777 $at || exit; \
-                 status=0; TMPDIR=$at \"$@\" || status=$?; umount $at && rmdir $at; exit $status";
-    println!("on an ext4 of its own, with a journal: that of temporary files has none");
+    let inner = "size=$1 inode=$2; shift 2; at=$(mktemp -d -t rfXXXX); image=$(mktemp); status=0
+        if truncate -s $size $image && mkfs.ext4 -q -E nodiscard -i $inode $image &&
+            mount -o loop,discard,noinit_itable $image $at; then
+            echo 'on an ext4 of its own, with a journal: that of temporary files has none'
+            rm $image; chmod 1777 $at; TMPDIR=$at \"$@\" || status=$?; umount $at || true
+        else
+            echo 'on the ext4 of temporary files, which has no journal: no loop device could be mounted'
+            rm $image; \"$@\" || status=$?
+        fi
+        rmdir $at; exit $status";
     let error = Command::new("unshare")
-        .args(["--mount", "sh", "-ec", inner, "bench"])
+        .args(["--mount", "sh", "-ec", inner, "xtask"])
+        .args(room.arguments())
         .arg(program)
         .args(std::env::args_os().skip(1))
         .env(MARK, "1")

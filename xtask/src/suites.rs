@@ -16,6 +16,7 @@ use crate::command::root;
 use crate::command::run;
 use crate::command::target;
 use crate::command::tee;
+use crate::disk;
 
 /// The uid of the unprivileged run; the namespace's own passwd names it.
 const USER: u32 = 65499;
@@ -210,6 +211,8 @@ fn in_namespaces(scratch: &Path) -> Result<Count, String> {
         .env("XT_ROOT", root())
         .env("XT_SCRATCH", scratch)
         .env("XT_UID", USER.to_string())
+        // Only that one is known to be for everybody.
+        .env("XT_TMPDIR", if disk::entered() { std::env::temp_dir() } else { "/tmp".into() })
         .env("XT_KEEP", words(&kept)?)
         .env("XT_HIDDEN", words(&hidden(&kept))?)
         .env("XT_TMP", words(&test_tmp())?)

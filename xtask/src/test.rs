@@ -9,6 +9,7 @@ use crate::budget::measured;
 use crate::command::cargo;
 use crate::command::is_root;
 use crate::command::run;
+use crate::disk;
 use crate::dist;
 use crate::generate;
 use crate::licences;
@@ -89,6 +90,9 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
             }
             _ => return Err("usage: test [--long] [--only SUITE]...".to_owned()),
         }
+    }
+    if !disk::entered() && packages::ensure().is_ok() {
+        disk::enter(&disk::Room::Tests)?;
     }
     if !tally.check("packages", packages::ensure) {
         return Ok(tally.end());

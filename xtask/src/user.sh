@@ -1,6 +1,7 @@
 # Runs a command as an unprivileged user, inside mount and pid namespaces where that user can read what it needs:
 # XT_KEEP lists directories to keep reachable at their own paths, XT_HIDDEN the ancestors only root may enter,
-# XT_SCRATCH is a directory of this run, XT_CARGO and XT_RUSTUP the toolchain's homes, XT_UID the user.
+# XT_SCRATCH is a directory of this run, XT_CARGO and XT_RUSTUP the toolchain's homes, XT_UID the user,
+# XT_TMPDIR where its temporary files lie.
 set -eu
 mount --make-rprivate /
 if [ -n "${RUSTUP_TOOLCHAIN:-}" ] && [ -d "$XT_RUSTUP/toolchains/$RUSTUP_TOOLCHAIN" ]; then
@@ -72,6 +73,6 @@ if [ -e /dev/fuse ]; then
 fi
 cd "$XT_ROOT"
 export HOME=/home/tester USER=tester LOGNAME=tester CARGO_HOME=/home/tester/.cargo RUSTUP_HOME=/home/tester/.rustup
-export PATH="$CARGO_HOME/bin:/usr/local/bin:/usr/bin:/bin" XDG_RUNTIME_DIR= TMPDIR=/tmp
+export PATH="$CARGO_HOME/bin:/usr/local/bin:/usr/bin:/bin" XDG_RUNTIME_DIR= TMPDIR=$XT_TMPDIR
 unset XDG_STATE_HOME XDG_CONFIG_HOME XDG_CACHE_HOME
 setpriv --reuid "$XT_UID" --regid "$XT_UID" --clear-groups --inh-caps=-all -- "$@"

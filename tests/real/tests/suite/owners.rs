@@ -167,6 +167,8 @@ fn on_an_overlay_root_reading_and_temporary_work() {
     world.write("a", "from below\n");
     let prepare = "set -e; mount -t tmpfs none \"$BASE/scratch\"; cd \"$BASE/scratch\"; mkdir upper work root
         mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work none root; cd root
+        # Temporary files may lie on a file system of their own, which is not below.
+        [ -e .$BASE/ringfence ] || (mkdir -p .$BASE && cd \"$BASE\" && cp -a --parents ringfence *.toml home \"$OLDPWD$BASE\")
         for i in proc sys dev; do mount --rbind /$i $i; done
         state=.${BASE}/state; mkdir -p -m 700 $state; mount -t tmpfs -o mode=700 none $state
         mkdir -p old; pivot_root . old; cd \"$BASE/home/work\"; set +e; export RINGFENCE_STATE=$BASE/state";
