@@ -226,6 +226,11 @@ impl Own {
         self.made.iter().filter(|(.., anew)| *anew).map(|(path, ..)| path.clone()).collect()
     }
 
+    /// Where the task's files may take room.
+    pub(crate) fn disks(&self) -> Vec<PathBuf> {
+        self.hosted.as_ref().map_or_else(|| self.workspaces(), |judge| judge.trees_written().to_vec())
+    }
+
     /// Ids of the mounts that are copy-on-write.
     pub(crate) fn copied(&self) -> impl Iterator<Item = u64> {
         self.made.iter().filter(|(.., anew)| *anew).filter_map(|(_, id, _)| *id)

@@ -117,7 +117,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         next: Instant::now(),
     });
     let looked_at = [rules.limits.quota, rules.limits.temporary].into_iter().flatten().min();
-    let unnamed = looked_at.map(|limit| Unnamed::new(own.workspaces(), limit, rules.hosted));
+    let unnamed = looked_at.map(|limit| Unnamed::new(own.workspaces(), own.disks(), limit, rules.hosted));
     let mut init = Init {
         report,
         inbox,

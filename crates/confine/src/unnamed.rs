@@ -22,9 +22,9 @@ const STEP: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct Unnamed {
     places: Vec<PathBuf>,
-    /// What may be taken of the disk, and what the file system held at the start.
+    /// What may be taken of the disk; and on which file systems, with what each held at the start.
     limit: u64,
-    before: u64,
+    disks: Vec<(PathBuf, u64)>,
     /// Tier `landlock`: others are in /proc too.
     hosted: bool,
     next: Instant,
@@ -34,10 +34,11 @@ pub(crate) struct Unnamed {
 }
 
 impl Unnamed {
-    /// Below these, of which `limit` bytes of the disk may be taken.
-    pub(crate) fn new(places: Vec<PathBuf>, limit: u64, hosted: bool) -> Self {
-        let before = held(&places);
-        Self { places, limit, before, hosted, next: Instant::now(), told: (0, true), closed: false }
+    /// Below these, of which `limit` bytes of the disk may be taken. `disks` are where the task may write.
+    pub(crate) fn new(places: Vec<PathBuf>, disks: Vec<PathBuf>, limit: u64, hosted: bool) -> Self {
+        let disks = disks.into_iter().map(|disk| (held(&disk).unwrap_or(0), disk));
+        let disks = disks.map(|(before, disk)| (disk, before)).collect();
+        Self { places, limit, disks, hosted, next: Instant::now(), told: (0, true), closed: false }
     }
 
     pub(crate) fn patience(&self) -> Duration {
@@ -65,7 +66,10 @@ impl Unnamed {
         let (mut files, mut whole) = (BTreeMap::new(), true);
         let mut mapped = BTreeSet::new();
         // Mappings are many: they are looked at where the disk says that it matters.
-        let much = held(&self.places).saturating_sub(self.before) > self.limit;
+        let much = self
+            .disks
+            .iter()
+            .any(|(disk, before)| held(disk).is_none_or(|now| now.saturating_sub(*before) > self.limit));
         let own = process::getpid();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
@@ -120,13 +124,10 @@ impl Unnamed {
     }
 }
 
-/// Bytes that the file systems of these hold; where nobody says, nothing that could be compared.
-fn held(places: &[PathBuf]) -> u64 {
-    let of = |place: &PathBuf| {
-        let found = statvfs(place).ok()?;
-        Some(found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(found.f_frsize))
-    };
-    places.iter().filter_map(of).max().unwrap_or(u64::MAX)
+/// Bytes that the file system of this holds, where it says.
+fn held(disk: &Path) -> Option<u64> {
+    let found = statvfs(disk).ok()?;
+    Some(found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(found.f_frsize))
 }
 
 /// What is not the task's: it has no parent here.

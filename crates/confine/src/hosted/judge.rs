@@ -77,6 +77,11 @@ impl Judge {
         })
     }
 
+    /// Where the task may write.
+    pub(crate) fn trees_written(&self) -> &[PathBuf] {
+        &self.written
+    }
+
     /// What the guard asks, and who judges mappings.
     pub(crate) fn code(&self) -> &Trees {
         &self.code
