@@ -127,16 +127,21 @@ impl Options {
         change.kind == Kind::Created && change.file_type == FileType::Directory && way()
     }
 
-    /// A directory that leads to nothing that lands stays.
+    /// A new directory that leads to nothing that lands, but to what is left out, stays.
     pub(crate) fn keep_hollow(&self, changes: &mut [Change]) {
-        if self.only.is_empty() {
+        if self.only.is_empty() && self.left.is_empty() {
             return;
         }
-        let landing = changes.iter().filter(|change| change.held.is_none() && !self.leads(change));
-        let above: HashSet<PathBuf> =
-            landing.flat_map(|change| change.path.ancestors().skip(1).map(Path::to_owned)).collect();
-        for change in changes.iter_mut().filter(|change| self.leads(change) && !above.contains(&change.path))
-        {
+        let above = |of: &dyn Fn(&Change) -> bool| -> HashSet<PathBuf> {
+            let those = changes.iter().filter(|change| of(change));
+            those.flat_map(|change| change.path.ancestors().skip(1).map(Path::to_owned)).collect()
+        };
+        let left = above(&|change| change.held == Some(HoldReason::LeftOut));
+        let new = |change: &Change| change.kind == Kind::Created && change.file_type == FileType::Directory;
+        let leads = |change: &Change| self.leads(change) || new(change) && left.contains(&change.path);
+        let above = above(&|change| change.held.is_none() && !leads(change));
+        let hollow = |change: &&mut Change| leads(change) && !above.contains(&change.path);
+        for change in changes.iter_mut().filter(hollow) {
             change.held = Some(HoldReason::LeftOut);
             change.refused = None;
         }

@@ -2,6 +2,8 @@
 
 use ringfence_promises::Place;
 
+use crate::landing::answered;
+
 /// As on the host.
 fn host(place: &Place, script: &str) -> String {
     let mut command = std::process::Command::new("bash");
@@ -222,6 +224,23 @@ fn old_is_what_ended_long_ago() {
     std::thread::sleep(std::time::Duration::from_secs(3));
     assert_eq!(verbs(&place, &[&["apply"], &["prune", "--older", "2s"], &["undo"]]), [0, 0, 0]);
     assert_eq!(place.read("f").as_deref(), Some("HOST\n"));
+}
+
+/// A new directory of which nothing lands does not land either, and comes with what lands later; one that is empty is a change itself.
+#[test]
+fn a_directory_of_what_is_left_out_stays() {
+    let place = Place::new();
+    assert_eq!(place.run("", "mkdir -p a/b/c empty; echo x > a/b/c/x; echo y > a/y; echo z > z").status, 0);
+    let files = || host(&place, "find . -mindepth 1 | sort | tr '\\n' ' '");
+    assert_eq!(place.ringfence(&["apply", "--leave", "a/b/c/x"]).status, 0);
+    assert_eq!(files(), "./a ./a/y ./empty ./z ");
+    assert_eq!(place.ringfence(&["undo"]).status, 0);
+    assert_eq!(files(), "");
+    // Asked for are the files and the empty directory, in their order.
+    let (status, said) = answered(&place, "n\nn\nn\ny\n");
+    assert_eq!((status, &*files()), (0, "./z "), "{said}");
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    assert_eq!(files(), "./a ./a/b ./a/b/c ./a/b/c/x ./a/y ./empty ./z ");
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(crate) fn host(place: &Place, script: &str) -> String {
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
-fn answered(place: &Place, answers: &str) -> (i32, String) {
+pub(crate) fn answered(place: &Place, answers: &str) -> (i32, String) {
     let mut command = place.command(&["apply", "--interactive"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -1,6 +1,5 @@
 //! `ringfence apply --interactive`: change by change and hunk by hunk, what lands and what stays with the run.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
@@ -51,7 +50,6 @@ pub(crate) fn pick(review: &Review, options: &mut Options) -> Result<(), Failure
             options.left.extend(names.map(|path| Named::of(change, path)));
         }
     }
-    leave_hollow(review, options);
     Ok(())
 }
 
@@ -68,20 +66,6 @@ fn named_by_another(review: &Review, change: &Change) -> bool {
 fn below<'a>(review: &'a Review, above: &'a Change) -> impl Iterator<Item = &'a Change> {
     let inside = |change: &&Change| change.path != above.path && change.path.starts_with(&above.path);
     review.changes().iter().filter(inside)
-}
-
-/// A new directory lands for what lands in it.
-fn leave_hollow(review: &Review, options: &mut Options) {
-    let left: BTreeSet<Named> = options.left.iter().cloned().collect();
-    let named = |change: &Change| Named::of(change, change.path.clone());
-    for change in review.changes() {
-        let new = change.file_type == FileType::Directory && change.kind == Kind::Created;
-        let mut inside =
-            below(review, change).filter(|change| change.file_type != FileType::Directory).peekable();
-        if new && inside.peek().is_some() && inside.all(|change| left.contains(&named(change))) {
-            options.left.push(named(change));
-        }
-    }
 }
 
 struct Asker<'a> {
