@@ -105,6 +105,10 @@ impl Unnamed {
         let line = line.strip_suffix(b" (deleted)")?;
         let start = line.iter().position(|byte| *byte == b'/')?;
         let (head, path) = line.split_at(start);
+        // Memory that looks like a file (proc_pid_maps(5)) takes nothing of a disk.
+        if path == b"/dev/zero" || path.starts_with(b"/memfd:") || path.starts_with(b"/SYSV") {
+            return None;
+        }
         let path = Path::new(OsStr::from_bytes(path));
         let inode = std::str::from_utf8(head).ok()?.split_whitespace().nth(4)?.parse().ok()?;
         self.places.iter().any(|place| path.starts_with(place)).then_some(inode)

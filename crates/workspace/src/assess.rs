@@ -105,8 +105,31 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
             // As far as `diff` shows them.
             pair(&mut changes, &upper, &host, &mut Budget::look());
         }
-        decide(options, &mut changes, layer, (&upper, &host), &restored);
+        options.leave_out(&mut changes);
+        spread(&mut changes);
         for change in &mut changes {
+            let danger = match &change.held {
+                Some(HoldReason::RunsOnHost { kind, .. }) => Some(*kind),
+                _ => None,
+            };
+            let accepted = danger.is_some_and(|kind| options.kinds.contains(&kind));
+            if accepted || danger.is_some() && options.names(change) {
+                // Whoever accepts a kind knows nothing of what else is in one of them.
+                let secret = change.secret.as_ref().filter(|_| layer.scan == Some(Scan::Hold));
+                let known = options.kinds.contains(&Danger::Secrets) || options.names(change);
+                change.held = secret.filter(|_| !known).map(|secret| secrets::held(secret));
+                if change.held.is_none() {
+                    change.refused = refuse(change, layer, &host, &restored);
+                }
+            }
+        }
+        judge_renames(&mut changes, layer, &upper, &host, &restored);
+        options.keep_hollow(&mut changes);
+        for change in &mut changes {
+            let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
+            if out && options.kinds.contains(&Danger::Symlinks) {
+                change.refused = None;
+            }
             let chosen =
                 options.chosen.iter().find(|chosen| chosen.layer == index && chosen.path == change.path);
             if let Some(chosen) = chosen {
@@ -136,44 +159,14 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
     Ok(Apply { layers: layers.to_vec(), changes: all, operations, chosen, unseen })
 }
 
-/// What the owner leaves out and accepts, and what becomes of renames then.
-pub(crate) fn decide(
-    options: &Options,
+/// What renames mean for what lands.
+pub(crate) fn judge_renames(
     changes: &mut [Change],
     layer: &Layer,
-    (upper, host): (&Upper, &Tree),
+    upper: &Upper,
+    host: &Tree,
     restored: &Restored,
 ) {
-    options.leave_out(changes);
-    spread(changes);
-    for change in changes.iter_mut() {
-        let danger = match &change.held {
-            Some(HoldReason::RunsOnHost { kind, .. }) => Some(*kind),
-            _ => None,
-        };
-        let accepted = danger.is_some_and(|kind| options.kinds.contains(&kind));
-        if accepted || danger.is_some() && options.names(change) {
-            // Whoever accepts a kind knows nothing of what else is in one of them.
-            let secret = change.secret.as_ref().filter(|_| layer.scan == Some(Scan::Hold));
-            let known = options.kinds.contains(&Danger::Secrets) || options.names(change);
-            change.held = secret.filter(|_| !known).map(|secret| secrets::held(secret));
-            if change.held.is_none() {
-                change.refused = refuse(change, layer, host, restored);
-            }
-        }
-    }
-    judge_renames(changes, layer, upper, host, restored);
-    options.keep_hollow(changes);
-    for change in changes {
-        let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
-        if out && options.kinds.contains(&Danger::Symlinks) {
-            change.refused = None;
-        }
-    }
-}
-
-/// What renames mean for what lands.
-fn judge_renames(changes: &mut [Change], layer: &Layer, upper: &Upper, host: &Tree, restored: &Restored) {
     if follow_renames(changes, upper, host) {
         for change in changes.iter_mut().filter(|change| moved_by_the_task(change, upper, host)) {
             change.origin = false;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha1::{Digest, Sha1};
 
-use crate::change::{Change, FileType, HoldReason, Kind};
+use crate::change::{Change, FileType, Kind};
 use crate::escape::escape;
 use crate::hunks::{self, Line};
 use crate::layer::WORKSPACE;
@@ -141,10 +141,7 @@ impl Review {
         let mut budget = Budget::whole();
         for change in changes {
             if let Some(why) = outside(change) {
-                // Who left it out knows.
-                if change.held != Some(HoldReason::LeftOut) {
-                    missing.push(Missing { path: change.path.clone(), why });
-                }
+                missing.push(Missing { path: change.path.clone(), why });
                 continue;
             }
             let (old, new) = self.both(change, &mut budget)?;
@@ -164,8 +161,7 @@ impl Review {
     fn of_the_workspace(&self) -> (Vec<&Change>, Vec<Missing>) {
         let (ours, beside): (Vec<&Change>, Vec<_>) =
             self.changes.iter().partition(|change| change.layer == WORKSPACE);
-        let left = |change: &&&Change| change.held == Some(HoldReason::LeftOut);
-        let why = match beside.len() - beside.iter().filter(left).count() {
+        let why = match beside.len() {
             0 => None,
             1 => Some("1 change inside of the git directory, which lies outside of the workspace".into()),
             count => Some(format!(

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::assess::{assess, decide, open};
+use crate::assess::{assess, judge_renames, open};
 use crate::beneath::Tree;
 use crate::change::Change;
 use crate::layer::Layer;
-use crate::options::{Named, Options};
+use crate::options::Named;
 use crate::overlay::Upper;
 use crate::refuse::Failure;
 use crate::restored::Restored;
@@ -25,22 +25,14 @@ impl Review {
     /// # Errors
     /// [`Failure`]: a directory of the layer or of the host that cannot be read.
     pub fn open(layers: &[Layer], journals: &[PathBuf]) -> Result<Self, Failure> {
-        Self::open_with(layers, &Options { journals: journals.to_vec(), ..Options::default() })
-    }
-
-    /// The same, and what is left out and accepted is held back or not as an apply would.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn open_with(layers: &[Layer], options: &Options) -> Result<Self, Failure> {
-        let restored = Restored::load_all(&options.journals);
+        let restored = Restored::load_all(journals);
         let mut budget = Budget::look();
         let (mut sites, mut all) = (Vec::new(), Vec::new());
         for (index, layer) in layers.iter().enumerate() {
             let (upper, host) = open(layer)?;
             let (mut changes, _) = assess(layer, index, &upper, &host, &restored)?;
             renames::pair(&mut changes, &upper, &host, &mut budget);
-            decide(options, &mut changes, layer, (&upper, &host), &restored);
+            judge_renames(&mut changes, layer, &upper, &host, &restored);
             for change in &mut changes {
                 change.content = lines::count(change, &upper, &host, &mut budget);
             }

@@ -41,36 +41,6 @@ fn of_a_linked_worktree_only_its_files_are_on_the_branch() {
     }
 }
 
-/// What may land in the files may be on a branch: by path, without a path, and by what is accepted.
-#[test]
-fn what_is_on_the_branch_can_be_chosen() {
-    let place = Place::new();
-    host(&place, REPOSITORY);
-    let script = "echo more >> f; echo n > n; mkdir -p .github/workflows; echo 'on: push' > .github/workflows/w.yml; \
-                  ln -s /etc/passwd out";
-    assert_eq!(place.run("", script).status, 0);
-    let on = |name: &str, arguments: &[&str]| {
-        let done = place.ringfence(&[&["apply", "--branch", name], arguments].concat());
-        assert_eq!(done.status, 0, "{name}: {done:?}");
-        (host(&place, &format!("git diff --name-only HEAD {name}")), done.err)
-    };
-    let (names, said) = on("all", &[]);
-    assert_eq!(names, "f\nn\n");
-    assert!(said.contains(".github/workflows/w.yml: held back") && said.contains("out: "), "{said}");
-    let (names, said) = on("ci", &["--accept", "ci", "--leave", "n"]);
-    assert_eq!(names, ".github/workflows/w.yml\nf\n");
-    assert!(!said.contains("not on the branch: n:") && said.contains("out: "), "{said}");
-    let (names, _) = on("links", &["--accept", "symlinks", "--accept", ".github/workflows/w.yml"]);
-    assert_eq!(names, ".github/workflows/w.yml\nf\nn\nout\n");
-    assert_eq!(on("one", &["--", "n"]), ("n\n".to_owned(), String::new()));
-    let wrong = place.ringfence(&["apply", "--branch", "x", "--", "nothing"]);
-    assert!(wrong.status == 125 && wrong.err.contains("nothing"), "{wrong:?}");
-    assert_eq!(host(&place, "git status --porcelain; git branch --list x"), "");
-    // The run waits on, whole.
-    assert_eq!(place.ringfence(&["apply", "--accept", "symlinks", "--accept", "ci"]).status, 0);
-    assert_eq!(host(&place, "git status --porcelain | wc -l"), "4\n");
-}
-
 #[test]
 fn why_no_branch_can_be_made_is_said_with_a_way_out() {
     let place = Place::new();

@@ -264,9 +264,9 @@ fn what_is_named_lands_alone() {
         assert_eq!(place.ringfence(&["undo"]).status, 0);
     }
     assert_eq!(files(), "./a ./moved ./old ./old/x ");
-    // What is merged with the host's version is no commit on top of the other one.
-    let merged = apply(&["--branch", "b", "--merge", "--", "a"]);
-    assert!(merged.status == 125 && merged.err.contains("cannot be used with"), "{merged:?}");
+    // Pieces of what is named, and nothing else is asked for.
+    let by_branch = apply(&["--branch", "b", "--", "a"]);
+    assert!(by_branch.err.contains("cannot be used with"), "{by_branch:?}");
 }
 
 /// As a prompt does after whatever touches files: the index is written anew.

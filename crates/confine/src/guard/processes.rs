@@ -34,6 +34,8 @@ struct Running {
     file: OsString,
     /// In ticks since the boot: another process of that number has another one.
     started: u64,
+    /// It had used nothing yet: what ran under its number before counts too.
+    unused: bool,
 }
 
 /// Whose child a process is; 0 where that is not known.
@@ -71,6 +73,7 @@ impl Processes {
             since: Instant::now(),
             file: command.file.clone(),
             started: stat.as_ref().map_or(0, |stat| stat.started),
+            unused: stat.as_ref().is_some_and(|stat| stat.user + stat.system == 0),
         };
         // What was there before has become this one.
         self.running.insert(process, running);
@@ -85,7 +88,8 @@ impl Processes {
         }
         // The kernel keeps the lowest byte.
         let exit = i32::try_from(status & 0xff).ok();
-        if self.running.get(&thread).is_some_and(|running| running.since.elapsed() < SHORT) {
+        if self.running.get(&thread).is_some_and(|running| running.unused && running.since.elapsed() < SHORT)
+        {
             if still() {
                 self.ended(thread, exit, None, None, None);
             }

@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(last = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Do not touch the files: put the changes on this new branch of the repository, as a commit by the run's identity
-    #[arg(long, value_name = "NAME", conflicts_with = "merge")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["accept", "leave", "merge", "paths"])]
     branch: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -58,10 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let mut options = options(arguments, &run, &invoker.cwd)?;
     if let Some(branch) = &arguments.branch {
-        let places = (&*run.record.workspace.clone(), &*invoker.cwd);
-        let review = Review::open_with(&run.layers, &options).context("looking at the changes")?;
-        known(arguments, &options, review.changes(), &[], places)?;
-        return onto_branch(&mut run, &mut log, &review, branch, arguments.json);
+        return onto_branch(&mut run, &mut log, branch, arguments.json);
     }
     if arguments.interactive || arguments.merge {
         let mut review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
@@ -193,10 +190,10 @@ fn merged(review: &Review, run: &Waiting, arguments: &Arguments) -> Result<Vec<C
 fn onto_branch(
     run: &mut Waiting,
     log: &mut ringfence_record::Writer,
-    review: &Review,
     branch: &str,
     json: bool,
 ) -> Result<u8, Failure> {
+    let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
     let (entries, missing) = review.entries().context("reading the changes")?;
     let workspace = run.record.workspace.clone();
     let draft = Draft::new(&workspace, entries, missing)?;
