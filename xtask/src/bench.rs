@@ -109,6 +109,12 @@ impl Comparison {
         text
     }
 
+    /// The same, and whether it keeps what is promised.
+    pub(crate) fn judged(&self, target: f64) -> String {
+        let missed = if self.ratio() <= target { "" } else { ", missed" };
+        format!("{}  target: {target:.2} at most{missed}\n", self.table())
+    }
+
     /// For a program.
     pub(crate) fn json(&self) -> serde_json::Value {
         let sides: Vec<serde_json::Value> = self
@@ -236,10 +242,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     for (one, target) in &all {
-        print!("{}", one.table());
-        if let Some(target) = target {
-            println!("  target: {target:.2} at most{}", if one.ratio() <= *target { "" } else { ", missed" });
-        }
+        print!("{}", target.map_or_else(|| one.table(), |target| one.judged(target)));
     }
     println!("{BESIDE}\n  {beside} KiB; target: 2048 at most");
     println!("{REFUSALS}\n  {refusals:.0}");
@@ -262,8 +265,7 @@ fn starts_of_programs(binary: &Path, scratch: &Path, runs: usize, json: bool) ->
         println!("{}\n  {:.3} ms; target: {:.2} at most{missed}", one.name, one.milliseconds, one.most);
     }
     for (one, target) in configured.iter().zip([1.15, 1.02]) {
-        print!("{}", one.table());
-        println!("  target: {target:.2} at most{}", if one.ratio() <= target { "" } else { ", missed" });
+        print!("{}", one.judged(target));
     }
     Ok(())
 }

@@ -64,9 +64,7 @@ pub(crate) fn as_caller(all: bool) -> Result<Count, String> {
 
 /// What takes long and asks the kernel for nothing that root has more of: where the suite is run as root and as an ordinary user,
 /// its short form runs it as the latter alone.
-const ONCE: [&str; 16] = [
-    "cargo_builds_and_tests_in_review",
-    "containers::what_is_sent_is_what_was_judged",
+const ONCE: [&str; 14] = [
     "configure_make_and_make_check",
     "configure_and_make_are_not_disturbed",
     "everything_once_more_as_an_unprivileged_user",

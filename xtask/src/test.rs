@@ -91,12 +91,10 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
             _ => return Err("usage: test [--long] [--only SUITE]...".to_owned()),
         }
     }
-    if !disk::entered() && packages::ensure().is_ok() {
-        disk::enter(&disk::Room::Tests)?;
-    }
     if !tally.check("packages", packages::ensure) {
         return Ok(tally.end());
     }
+    disk::enter(&disk::Room::Tests)?;
     tally.check("format", || run(cargo().args(["fmt", "--all", "--check"])));
     tally.check("lint", || {
         run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))

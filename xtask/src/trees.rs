@@ -50,12 +50,9 @@ pub(crate) fn trees(binary: &Path, scratch: &Path, files: usize, runs: usize) ->
         || ringfence(binary, &small, &["run", "--preset", "default", "--", "true"]),
         runs,
     )?;
-    print!("{}", starts.table());
-    println!("  target: 1.20 at most{}", if starts.ratio() <= 1.2 { "" } else { ", missed" });
+    print!("{}", starts.judged(1.2));
     verbs(binary, &small, &large)?;
-    let build = build(binary, scratch)?;
-    print!("{}", build.table());
-    println!("  target: 1.05 at most{}", if build.ratio() <= 1.05 { "" } else { ", missed" });
+    print!("{}", build(binary, scratch)?.judged(1.05));
     peers(scratch, &large)
 }
 

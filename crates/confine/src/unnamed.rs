@@ -22,9 +22,9 @@ const STEP: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct Unnamed {
     places: Vec<PathBuf>,
-    /// What may be taken of the disk; and on which file systems, with what each held at the start.
+    /// What may be taken of the disk; and what each file system held at the start, with a path on it.
     limit: u64,
-    disks: Vec<(PathBuf, u64)>,
+    disks: Vec<(u64, PathBuf)>,
     /// Tier `landlock`: others are in /proc too.
     hosted: bool,
     next: Instant,
@@ -36,8 +36,10 @@ pub(crate) struct Unnamed {
 impl Unnamed {
     /// Below these, of which `limit` bytes of the disk may be taken. `disks` are where the task may write.
     pub(crate) fn new(places: Vec<PathBuf>, disks: Vec<PathBuf>, limit: u64, hosted: bool) -> Self {
-        let disks = disks.into_iter().map(|disk| (held(&disk).unwrap_or(0), disk));
-        let disks = disks.map(|(before, disk)| (disk, before)).collect();
+        // One path of each file system.
+        let device = |disk: &PathBuf| fs::metadata(disk).map_or(0, |found| found.dev());
+        let disks: BTreeMap<u64, PathBuf> = disks.into_iter().map(|disk| (device(&disk), disk)).collect();
+        let disks = disks.into_values().map(|disk| (held(&disk).unwrap_or(0), disk)).collect();
         Self { places, limit, disks, hosted, next: Instant::now(), told: (0, true), closed: false }
     }
 
@@ -69,7 +71,7 @@ impl Unnamed {
         let much = self
             .disks
             .iter()
-            .any(|(disk, before)| held(disk).is_none_or(|now| now.saturating_sub(*before) > self.limit));
+            .any(|(before, disk)| held(disk).is_none_or(|now| now.saturating_sub(*before) > self.limit));
         let own = process::getpid();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
@@ -105,8 +107,7 @@ impl Unnamed {
         let line = line.strip_suffix(b" (deleted)")?;
         let start = line.iter().position(|byte| *byte == b'/')?;
         let (head, path) = line.split_at(start);
-        // Memory that looks like a file (proc_pid_maps(5)) takes nothing of a disk.
-        if path == b"/dev/zero" || path.starts_with(b"/memfd:") || path.starts_with(b"/SYSV") {
+        if is_memory(path) {
             return None;
         }
         let path = Path::new(OsStr::from_bytes(path));
@@ -126,6 +127,15 @@ impl Unnamed {
             files.insert((found.dev(), found.ino()), found.blocks().saturating_mul(512));
         }
     }
+}
+
+/// Memory that has the name of a file in proc_pid_maps(5): shared, of memfd_create(2), and of shmget(2). Such names lie directly in the
+/// root, where no task writes.
+fn is_memory(path: &[u8]) -> bool {
+    let name = path.strip_prefix(b"/").filter(|name| !name.contains(&b'/')).unwrap_or_default();
+    let key =
+        name.strip_prefix(b"SYSV").filter(|key| key.len() == 8 && key.iter().all(u8::is_ascii_hexdigit));
+    path == b"/dev/zero" || name.starts_with(b"memfd:") || key.is_some()
 }
 
 /// Bytes that the file system of this holds, where it says.

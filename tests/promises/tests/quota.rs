@@ -1,7 +1,9 @@
 //! `workspace.quota`: however a task fills its workspace, it ends, and the disk keeps its room.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ringfence_promises::{Outcome, Place};
 
@@ -99,7 +101,7 @@ fn checkpoints_count() {
     let policy = place.policy("[workspace]\nquota = \"32MiB\"\n");
     assert_eq!(place.ringfence(&["start", "dev", "--policy", &policy, "--workspace", "."]).status, 0);
     // It is looked at now and then: what was kept by the third is found soon after.
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let until = std::time::Instant::now() + Duration::from_secs(10);
     let mut number = 0;
     while std::time::Instant::now() < until {
         let write = match number {
@@ -117,6 +119,38 @@ fn checkpoints_count() {
         number += 1;
     }
     panic!("four times 12 MiB were kept");
+}
+
+/// Memory that is shared has names as files have; it is none, however much somebody else writes meanwhile.
+#[test]
+fn shared_memory_is_no_file_of_a_quota() {
+    let script = "import ctypes, mmap, os, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+one = mmap.mmap(-1, 1 << 16)
+fd = libc.memfd_create(b'x', 1 | 8)
+os.ftruncate(fd, 1 << 16)
+assert libc.mmap(None, 1 << 16, 3, 1, fd, 0) != ctypes.c_void_p(-1).value
+os.close(fd)
+time.sleep(4)
+print('went on')";
+    for module in ["namespace", "landlock"] {
+        let place = Place::new().in_tier(module);
+        place.write("f", "x");
+        let policy = place.policy("[workspace]\nquota = \"32MiB\"\n");
+        let words =
+            ["run", "--quiet", "--policy", &policy, "--workspace", ".", "--", "python3", "-c", script];
+        let child = place.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        let other = std::fs::File::create(place.home.join("other")).unwrap();
+        // While it is looked at again and again.
+        for _ in 0..200 {
+            (&other).write_all(&vec![1; 1 << 20]).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success() && done.stdout == b"went on\n", "{module}: {done:?}");
+    }
 }
 
 #[test]

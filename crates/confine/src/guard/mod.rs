@@ -140,14 +140,14 @@ impl Guard {
     }
 
     /// Judges a call that waits.
-    pub(crate) fn judge(&mut self, waiting: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
+    pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
         let asked = match ask(call, self.trees.as_ref()) {
             Ok(asked) => asked,
             Err(errno @ (Errno::FAULT | Errno::PERM)) => return unreadable(call, errno),
             Err(errno) => return Verdict::Fails(errno),
         };
         // Only now is it sure that all of this was the caller's, and not a successor's with the same number.
-        if !seccomp::still_waits(waiting, call.id) {
+        if !seccomp::still_waits(listener, call.id) {
             return Verdict::Gone;
         }
         let first = !self.begun.contains(&number);
@@ -166,7 +166,7 @@ impl Guard {
                     let digest = self.digest(&asked.chain);
                     let process = group(call.thread).unwrap_or(call.thread);
                     self.processes.began(process, asked.command, digest);
-                    let _ = seccomp::proceed(waiting, call.id);
+                    let _ = seccomp::proceed(listener, call.id);
                     Verdict::Gone
                 }
                 _ => refuse(
@@ -186,10 +186,11 @@ impl Guard {
         let words = chain.arguments(&arguments);
         let count = words.len();
         let line = words.into_iter().flat_map(|word| [word, vec![0]].concat()).collect();
-        let (listener, until, interrupted) = (number, Instant::now() + PATIENCE, false);
-        let held = Held { chain, place, line, count, command, digest, listener, until, interrupted };
+        let until = Instant::now() + PATIENCE;
+        let held =
+            Held { chain, place, line, count, command, digest, listener: number, until, interrupted: false };
         self.held.insert(call.thread, held);
-        let _ = seccomp::proceed(waiting, call.id);
+        let _ = seccomp::proceed(listener, call.id);
         Verdict::Gone
     }
 

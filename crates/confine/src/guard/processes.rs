@@ -17,7 +17,8 @@ use crate::report::{Command, Life, Process};
 const EVERY: Duration = Duration::from_secs(1);
 /// Milliseconds of a tick: USER_HZ is 100 on the machines that this is for (time(7)).
 const TICK: u64 = 10;
-/// Who lived shorter used less than the kernel tells apart, and waits for no look at it. Numbers of processes do not go round so fast.
+/// Who lived shorter waits for no look at what it used, which is less than the kernel tells apart, and is known by its number: those do
+/// not go round so fast.
 const SHORT: Duration = Duration::from_millis(TICK);
 
 #[derive(Debug, Default)]
