@@ -173,6 +173,8 @@ pub(crate) fn judge_renames(
             change.refused = refuse(change, layer, host, restored);
         }
     }
+    // What was accepted lands with the directory that it is in, or not at all.
+    spread(changes);
 }
 
 /// What is held back under its new name keeps its old one. Whether renames were looked for.
@@ -197,7 +199,6 @@ fn follow_renames(changes: &mut [Change], upper: &Upper, host: &Tree) -> bool {
             change.refused = None;
         }
     }
-    spread(changes);
     true
 }
 
@@ -298,26 +299,30 @@ pub(crate) fn interrupted(host: &Tree) -> Option<Reason> {
     names.iter().any(|name| reserved(Path::new(name))).then_some(Reason::Interrupted)
 }
 
-/// Why this change forbids the whole.
+/// Why this change forbids the whole. What its owner can allow (`--merge`, `--accept symlinks`) is asked last: that allows nothing else.
 fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> Option<Reason> {
-    if let Some(old) = change.old {
-        if old.changed >= layer.started
-            && !restored.knows(change.index, &change.path, &old)
-            && !only_looked_at(change, &old, layer, host)
-        {
-            return Some(Reason::ChangedOnHost);
-        }
-        // Root could remove or replace what the workspace's owner could not.
-        if rustix::process::geteuid().is_root() && old.uid != host.identity.uid {
-            return Some(Reason::OtherOwner);
-        }
-    }
-    if rustix::process::geteuid().is_root()
-        && change.parent.is_some_and(|parent| parent.uid != host.identity.uid)
-    {
+    let root = rustix::process::geteuid().is_root();
+    // Root could remove or replace what the workspace's owner could not.
+    let foreign = |found: Identity| root && found.uid != host.identity.uid;
+    if change.old.is_some_and(foreign) || change.parent.is_some_and(foreign) {
         return Some(Reason::OtherOwner);
     }
-    if change.brings() { refuse_new(change, layer) } else { None }
+    if change.brings()
+        && let Some(reason) = refuse_new(change, layer)
+    {
+        return Some(reason);
+    }
+    let changed = |old: &Identity| {
+        old.changed >= layer.started
+            && !restored.knows(change.index, &change.path, old)
+            && !only_looked_at(change, old, layer, host)
+    };
+    if change.old.as_ref().is_some_and(changed) {
+        return Some(Reason::ChangedOnHost);
+    }
+    let target =
+        change.target.as_ref().filter(|_| change.brings() && change.file_type == FileType::Symlink)?;
+    link::leads_out(&change.path, target).then(|| Reason::SymlinkOut { target: target.clone() })
 }
 
 /// Did git on the host write its index anew, with nothing in it that was not there when the task began? Landing compares once more whether
@@ -341,12 +346,6 @@ fn refuse_new(change: &Change, layer: &Layer) -> Option<Reason> {
     }
     match change.file_type {
         FileType::Fifo | FileType::Socket | FileType::Device => return Some(Reason::Special),
-        FileType::Symlink => {
-            let target = change.target.clone().unwrap_or_default();
-            if link::leads_out(&change.path, &target) {
-                return Some(Reason::SymlinkOut { target });
-            }
-        }
         FileType::File if mode & 0o6000 != 0 => return Some(Reason::Setuid),
         FileType::Directory
             if mode & !change.old_mode.unwrap_or(0) & 0o6000 != 0

@@ -174,14 +174,17 @@ impl Began {
     pub(crate) fn look_at_host(&mut self, changes: &[Change], hosts: &[Tree]) {
         let mut directories = BTreeSet::new();
         for change in changes {
-            let own = |change: &&Change| change.brings() && change.old.is_some() && !change.origin;
+            let was = change.old.map(|old| FileType::of(old.mode));
+            let stays = (change.file_type, was) == (FileType::Directory, Some(FileType::Directory));
+            let own = |change: &&Change| change.brings() && was.is_some() && !stays && !change.origin;
             self.there.extend(Some(change).filter(own).map(|change| There {
                 layer: change.layer.clone(),
                 path: change.path.clone(),
                 inode: None,
             }));
             // Where the host has a directory, it has those above; each is taken once.
-            let above = change.path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+            let above = change.path.ancestors().skip(usize::from(!stays));
+            let above = above.filter(|path| !path.as_os_str().is_empty());
             for path in above.take_while(|_| change.parent.is_some()) {
                 if !directories.insert((change.index, &change.layer, path)) {
                     break;
@@ -210,9 +213,9 @@ impl Began {
         inode.is_some_and(|inode| inode != found.inode)
     }
 
-    /// Had the host something here at the end of which the task made another one?
+    /// Had the host something here at the end, of which the task made another one or in which it changed something?
     pub(crate) fn had(&self, layer: &str, path: &Path) -> bool {
-        self.there(layer, path).is_some_and(|there| there.inode.is_none())
+        self.there(layer, path).is_some()
     }
 
     /// What a file of the workspace held.

@@ -104,6 +104,11 @@ impl Change {
     pub(crate) fn brings(&self) -> bool {
         self.kind != Kind::Deleted
     }
+
+    /// Is it a directory where there was nothing?
+    pub(crate) fn is_new_directory(&self) -> bool {
+        self.kind == Kind::Created && self.file_type == FileType::Directory
+    }
 }
 
 /// In what way a path differs.

@@ -124,7 +124,7 @@ impl Options {
     /// Is it made on the way to one of the only paths?
     fn leads(&self, change: &Change) -> bool {
         let way = || self.only.iter().any(|only| only.path != change.path && only.is_below(change));
-        change.kind == Kind::Created && change.file_type == FileType::Directory && way()
+        change.is_new_directory() && way()
     }
 
     /// A new directory that leads to nothing that lands, but to what is left out, stays.
@@ -137,8 +137,8 @@ impl Options {
             those.flat_map(|change| change.path.ancestors().skip(1).map(Path::to_owned)).collect()
         };
         let left = above(&|change| change.held == Some(HoldReason::LeftOut));
-        let new = |change: &Change| change.kind == Kind::Created && change.file_type == FileType::Directory;
-        let leads = |change: &Change| self.leads(change) || new(change) && left.contains(&change.path);
+        let leads =
+            |change: &Change| self.leads(change) || change.is_new_directory() && left.contains(&change.path);
         let above = above(&|change| change.held.is_none() && !leads(change));
         let hollow = |change: &&mut Change| leads(change) && !above.contains(&change.path);
         for change in changes.iter_mut().filter(hollow) {
@@ -150,9 +150,8 @@ impl Options {
     /// Was it named, so that it lands although it runs on the host? A new directory comes along with what is named in it; the
     /// rest of it stays held.
     pub(crate) fn names(&self, change: &Change) -> bool {
-        let new = change.kind == Kind::Created && change.file_type == FileType::Directory;
         within(&self.named, change, &change.path)
-            || new && self.named.iter().any(|named| named.is_below(change))
+            || change.is_new_directory() && self.named.iter().any(|named| named.is_below(change))
     }
 }
 

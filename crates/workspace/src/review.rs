@@ -1,14 +1,14 @@
 //! The changes of a run, held open for a look at their contents.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::assess::{assess, judge_renames, open};
+use crate::assess::{assess, judge_renames, open, whole};
 use crate::beneath::Tree;
 use crate::change::Change;
 use crate::layer::Layer;
 use crate::options::Named;
 use crate::overlay::Upper;
-use crate::refuse::Failure;
+use crate::refuse::{Failure, Reason, Refusal, Refused};
 use crate::restored::Restored;
 use crate::text::Budget;
 use crate::{lines, renames};
@@ -17,6 +17,7 @@ use crate::{lines, renames};
 pub struct Review {
     pub(crate) sites: Vec<(Upper, Tree)>,
     pub(crate) changes: Vec<Change>,
+    whole: Vec<Refusal>,
 }
 
 impl Review {
@@ -27,19 +28,28 @@ impl Review {
     pub fn open(layers: &[Layer], journals: &[PathBuf]) -> Result<Self, Failure> {
         let restored = Restored::load_all(journals);
         let mut budget = Budget::look();
-        let (mut sites, mut all) = (Vec::new(), Vec::new());
+        let (mut sites, mut all, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         for (index, layer) in layers.iter().enumerate() {
             let (upper, host) = open(layer)?;
-            let (mut changes, _) = assess(layer, index, &upper, &host, &restored)?;
+            let (mut changes, obstacles) = assess(layer, index, &upper, &host, &restored)?;
             renames::pair(&mut changes, &upper, &host, &mut budget);
             judge_renames(&mut changes, layer, &upper, &host, &restored);
+            refuse_below(&mut changes, &obstacles);
+            refusals
+                .extend(whole(layer, &host).map(|reason| Refusal::new(&layer.name, Path::new(""), reason)));
             for change in &mut changes {
                 change.content = lines::count(change, &upper, &host, &mut budget);
             }
             all.append(&mut changes);
             sites.push((upper, host));
         }
-        Ok(Self { sites, changes: all })
+        Ok(Self { sites, changes: all, whole: refusals })
+    }
+
+    /// What forbids to land any of it, whatever is chosen.
+    #[must_use]
+    pub fn refused(&self) -> Option<Refused> {
+        (!self.whole.is_empty()).then(|| Refused { refusals: self.whole.clone() })
     }
 
     /// Only these paths, with what is below them.
@@ -59,5 +69,21 @@ impl Review {
     /// All of them.
     pub fn changes(&self) -> &[Change] {
         &self.changes
+    }
+}
+
+/// What is refused of a directory, or lies in the way, is refused of all that came with it. The changes are in the order of paths.
+fn refuse_below(changes: &mut [Change], obstacles: &[Refusal]) {
+    let mut above: Option<(PathBuf, Reason)> = None;
+    for change in changes {
+        let covered = above.as_ref().filter(|(path, _)| change.covered && change.path.starts_with(path));
+        let obstacle = || obstacles.iter().find(|one| change.path.starts_with(&one.path));
+        let reason = covered.map(|(_, reason)| reason).or_else(|| obstacle().map(|one| &one.reason));
+        if change.held.is_none() && change.refused.is_none() {
+            change.refused = reason.cloned();
+        }
+        if covered.is_none() {
+            above = change.refused.clone().map(|reason| (change.path.clone(), reason));
+        }
     }
 }

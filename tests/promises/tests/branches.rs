@@ -41,6 +41,26 @@ fn of_a_linked_worktree_only_its_files_are_on_the_branch() {
     }
 }
 
+/// What an apply refuses of a directory is refused of what is in it, and is on no branch and in no patch.
+#[test]
+fn what_apply_refuses_is_on_no_branch() {
+    for (edit, what) in
+        [("rm -r d", "gone"), ("mv d old; mkdir d; cp old/x d", "replaced"), ("rm d/x; rmdir d", "gone")]
+    {
+        let place = Place::new();
+        host(&place, REPOSITORY);
+        host(&place, "mkdir d; echo x > d/x; git add -A; git commit -qm two");
+        assert_eq!(place.run("", "echo more >> f; echo y >> d/x; echo n > d/n").status, 0);
+        host(&place, edit);
+        assert_eq!(place.ringfence(&["apply"]).status, 126, "{what}");
+        let patch = place.ringfence(&["diff", "--patch"]);
+        assert!(patch.out.contains("b/f") && !patch.out.contains("b/d/"), "{what}: {patch:?}");
+        let done = place.ringfence(&["apply", "--branch", "b"]);
+        assert!(done.status == 0 && done.err.contains("d/x"), "{what}: {done:?}");
+        assert_eq!(host(&place, "git diff --name-only HEAD b"), "f\n", "{what}: {done:?}");
+    }
+}
+
 #[test]
 fn why_no_branch_can_be_made_is_said_with_a_way_out() {
     let place = Place::new();

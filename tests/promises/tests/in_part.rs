@@ -243,6 +243,36 @@ fn a_directory_of_what_is_left_out_stays() {
     assert_eq!(files(), "./a ./a/b ./a/b/c ./a/b/c/x ./a/y ./empty ./z ");
 }
 
+/// Nothing is said to land that is in a directory which does not.
+#[test]
+fn what_is_accepted_waits_with_its_directory() {
+    let place = Place::new();
+    host(&place, "echo file > d");
+    assert_eq!(place.run("", "rm d; mkdir d; echo x > d/.envrc").status, 0);
+    let done = place.ringfence(&["apply", "--accept", "d/.envrc", "--", "d/.envrc"]);
+    assert!(done.status == 0 && done.out.starts_with("nothing landed"), "{done:?}");
+    assert_eq!(place.read("d").as_deref(), Some("file\n"));
+    let done = place.ringfence(&["apply", "--accept", "d/.envrc"]);
+    assert!(done.status == 0 && place.read("d/.envrc").is_some(), "{done:?}");
+}
+
+/// Links that lead out may be accepted, names that mean something else may not.
+#[test]
+fn what_is_accepted_is_accepted_alone() {
+    for name in ["git~1", ".GIT", ".ringfence-apply-0"] {
+        let place = Place::new();
+        assert_eq!(
+            place.run("", &format!("ln -s /nowhere {name}; ln -s /nowhere out; echo z > z")).status,
+            0
+        );
+        let done = place.ringfence(&["apply", "--accept", "symlinks"]);
+        assert!(done.status == 126 && done.err.contains(name), "{done:?}");
+        assert_eq!(host(&place, "ls -A"), "", "{name}");
+        let done = place.ringfence(&["apply", "--accept", "symlinks", "--leave", name]);
+        assert_eq!((done.status, &*host(&place, "ls -A")), (0, "out\nz\n"), "{done:?}");
+    }
+}
+
 #[test]
 fn an_apply_of_nothing_leaves_checkpoints_alone() {
     let place = Place::new();
@@ -323,6 +353,34 @@ fn what_the_host_exchanged_or_removed_since_the_end_is_a_conflict() {
     let neither = place("mkdir D; seq -f l%g 5 > D/a; echo b > b", "sed -i s/l3/L3/ D/a; echo new > D/b");
     host(&neither, "echo beside > D/beside; touch D/other");
     assert_eq!(verbs(&neither, &[&["apply"], &["undo"]]), [0, 0]);
+}
+
+#[test]
+fn a_directory_that_the_host_removed_since_the_end_does_not_come_back() {
+    for tier in ["namespace", "landlock"] {
+        for task in [
+            "echo task > D/E/new",
+            "echo task >> D/E/f",
+            "chmod 700 D",
+            "rm -r D; mkdir -p D/E; echo new > D/E/f",
+        ] {
+            let place = Place::new().in_tier(tier);
+            host(&place, "mkdir -p D/E; echo orig > D/E/f; echo a > a");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert_eq!(place.run("", &format!("echo b > b; {task}")).status, 0);
+            host(&place, "rm -r D");
+            let refused = place.ringfence(&["apply"]);
+            assert!(
+                refused.status == 126 && refused.err.contains("D: removed on the host"),
+                "{tier} {task}: {refused:?}"
+            );
+            assert_eq!(
+                verbs(&place, &[&["apply", "last", "--", "b"], &["undo"], &["apply", "last", "--", "b"]]),
+                [0; 3]
+            );
+            assert_eq!(host(&place, "ls"), "a\nb\n", "{tier} {task}");
+        }
+    }
 }
 
 #[test]

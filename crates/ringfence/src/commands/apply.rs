@@ -58,7 +58,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let mut options = options(arguments, &run, &invoker.cwd)?;
     if let Some(branch) = &arguments.branch {
-        return onto_branch(&mut run, &mut log, branch, arguments.json);
+        let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+        if let Some(refused) = review.refused() {
+            run.record.head = Some(refuse(&mut log, &refused)?);
+            run.write()?;
+            return Err(refusal(&refused, arguments.json));
+        }
+        return onto_branch(&mut run, &mut log, &review, branch, arguments.json);
     }
     if arguments.interactive || arguments.merge {
         let mut review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
@@ -190,10 +196,10 @@ fn merged(review: &Review, run: &Waiting, arguments: &Arguments) -> Result<Vec<C
 fn onto_branch(
     run: &mut Waiting,
     log: &mut ringfence_record::Writer,
+    review: &Review,
     branch: &str,
     json: bool,
 ) -> Result<u8, Failure> {
-    let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
     let (entries, missing) = review.entries().context("reading the changes")?;
     let workspace = run.record.workspace.clone();
     let draft = Draft::new(&workspace, entries, missing)?;
