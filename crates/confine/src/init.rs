@@ -361,6 +361,7 @@ impl Init {
             }
             Ok((Request::Renew, _)) => {
                 let renewed = self.own.renew().and_then(|paths| self.rules.renew(&paths));
+                self.guard.iter_mut().for_each(Guard::renewed);
                 self.wanted = !self.rules.single && self.rules.limits.processes.is_none();
                 send(
                     self.report.as_fd(),

@@ -222,6 +222,17 @@ impl CommandPattern {
         }
     }
 
+    /// Whether it depends on the directory that a command runs in.
+    #[must_use]
+    pub fn names_paths(&self) -> bool {
+        let path = |word: &Word| matches!(word, Word::Path { .. });
+        self.items.iter().flatten().any(|item| match item {
+            Item::Word(word) => path(word),
+            Item::Rest => false,
+            Item::Group(group) => group.iter().flatten().any(path),
+        })
+    }
+
     /// Whether all that `other` means is meant, as far as can be told from their text.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

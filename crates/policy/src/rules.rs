@@ -119,6 +119,8 @@ struct Table {
     files: BTreeMap<Vec<u8>, Index>,
     /// By the last name of a file.
     names: BTreeMap<Vec<u8>, Index>,
+    /// An entry names paths, which may be relative.
+    paths: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +153,7 @@ impl Table {
         if by_name {
             index(self.names.entry(name).or_default());
         }
+        self.paths |= pattern.names_paths();
         self.entries.push(Entry { pattern, told: told(&entry.value, key, &entry.origin) });
     }
 
@@ -320,6 +323,13 @@ impl CommandRules {
         Some(format!(
             "`commands.pipes = false` ({origin}): what it is to read comes from another program, through a pipe"
         ))
+    }
+
+    /// Whether a verdict may depend on the directory of who asks.
+    #[must_use]
+    pub fn asks_for_directories(&self) -> bool {
+        let lists = [&self.grantable, &self.deny].into_iter().chain(&self.allow).chain(&self.children);
+        lists.chain(self.granted.iter().map(|(_, table)| table)).any(|table| table.paths)
     }
 
     /// Whether any file has to hold what it held at the start.

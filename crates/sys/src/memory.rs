@@ -21,6 +21,26 @@ pub fn read(process: i32, address: u64, buffer: &mut [u8]) -> Result<(), Errno> 
     if usize::try_from(length) == Ok(buffer.len()) { Ok(()) } else { Err(Errno::FAULT) }
 }
 
+/// Reads several parts of a process at once, each from its address. How many bytes were read: all, or those before the first part
+/// that is not there.
+///
+/// # Errors
+/// Like [`read`].
+pub fn read_parts(process: i32, parts: &mut [(u64, &mut [u8])]) -> Result<usize, Errno> {
+    let mut local = Vec::with_capacity(parts.len());
+    let mut remote = Vec::with_capacity(parts.len());
+    for (address, buffer) in parts {
+        let address = usize::try_from(*address).map_err(|_| Errno::FAULT)?;
+        local.push(libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
+        remote
+            .push(libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: buffer.len() });
+    }
+    let count = local.len() as libc::c_ulong;
+    // SAFETY: each local vector is a buffer of `parts`, writable for its length; the remote ones are checked by the kernel.
+    let result = unsafe { libc::process_vm_readv(process, local.as_ptr(), count, remote.as_ptr(), count, 0) };
+    usize::try_from(check(result as libc::c_long)?).map_err(|_| Errno::FAULT)
+}
+
 /// Writes all of `bytes` to `address` of a process.
 ///
 /// # Errors

@@ -136,3 +136,30 @@ fn two_runs_at_once_on_one_workspace_do_not_meet() {
     assert_eq!(applied.iter().filter(|outcome| outcome.status == 0).count(), 1, "{applied:?}");
     assert!(applied.iter().any(|outcome| outcome.err.contains("shared")), "{applied:?}");
 }
+
+/// What was seen of a file holds for as long as its name leads to it.
+#[test]
+fn a_link_that_the_host_turns_leads_where_it_leads() {
+    for tier in ["namespace", "landlock"] {
+        let place = Place::new().in_tier(tier);
+        let tools = place.home.join("tools");
+        std::fs::create_dir(&tools).unwrap();
+        let turn = |to: &str| {
+            std::os::unix::fs::symlink(to, tools.join("next")).unwrap();
+            std::fs::rename(tools.join("next"), tools.join("go")).unwrap();
+        };
+        turn("/usr/bin/true");
+        let shown = tools.display();
+        let script = format!(
+            "{shown}/go && {shown}/go && echo ran; while [ ! -e {shown}/turned ]; do sleep 0.05; done; {shown}/go; echo $?"
+        );
+        let policy = format!("[files]\nread = [\"{shown}\"]\n[commands]\ndeny = [\"false\"]\n");
+        let mut command = place.to_run(&policy, &script);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        turn("/usr/bin/false");
+        std::fs::write(tools.join("turned"), "").unwrap();
+        let (out, err) = ringfence_promises::text(child.unwrap());
+        assert_eq!(out, "ran\n126\n", "{tier}: {err}");
+    }
+}

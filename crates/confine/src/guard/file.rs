@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ringfence_policy::{Digest, digest};
 use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::hosted::Trees;
 use crate::proc::by_descriptor;
@@ -18,39 +19,53 @@ const HEAD: usize = 256;
 /// Scripts for scripts (execve(2)), and links on one path (path_resolution(7)).
 const MOST_SCRIPTS: usize = 4;
 const MOST_LINKS: usize = 40;
+/// Names that are kept in mind, and seconds after which a file's times tell whether it is the same.
+const MOST_SEEN: usize = 4096;
+const OLD: i64 = 2;
 
 /// Where a path begins: the caller's directory, or a descriptor of it. Its root is init's: nobody is judged who may have another
 /// (`ringfence_plan` refuses rules of programs beside `runtime.user_namespaces`).
 #[derive(Debug)]
 pub(super) struct From {
-    directory: OwnedFd,
+    thread: i32,
+    /// Opened where it matters: a directory that is only told of is not confirmed.
+    directory: Option<OwnedFd>,
     /// Path of the directory.
     pub(super) directory_path: Vec<u8>,
 }
 
 impl From {
-    pub(super) fn of(thread: i32) -> Result<Self, Errno> {
+    /// The directory of a thread. `told`: it is not what decides.
+    pub(super) fn of(thread: i32, told: bool) -> Result<Self, Errno> {
         let path = format!("/proc/{thread}/cwd");
+        if told {
+            let directory_path = named(fs::readlinkat(CWD, path, Vec::new())?.into_bytes())?;
+            return Ok(Self { thread, directory: None, directory_path });
+        }
         let directory = fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let directory_path = path_of(&directory)?;
-        Ok(Self { directory, directory_path })
+        Ok(Self { thread, directory: Some(directory), directory_path })
     }
 
-    /// The same, but relative to a descriptor of the caller.
-    pub(super) fn at(mut self, thread: i32, descriptor: i32) -> Result<Self, Errno> {
-        self.directory = descriptor_of(thread, descriptor)?;
-        self.directory_path = path_of(&self.directory)?;
-        Ok(self)
+    /// Relative to a descriptor of the caller.
+    pub(super) fn descriptor(thread: i32, descriptor: i32) -> Result<Self, Errno> {
+        let directory = descriptor_of(thread, descriptor)?;
+        let directory_path = path_of(&directory)?;
+        Ok(Self { thread, directory: Some(directory), directory_path })
     }
 
-    /// Which directory that is: device and inode.
-    pub(super) fn place(&self) -> Result<(u64, u64), Errno> {
-        fs::fstat(&self.directory).map(|stat| (stat.st_dev, stat.st_ino))
+    /// Which directory that is, if it was opened: device and inode.
+    pub(super) fn place(&self) -> Result<Option<(u64, u64)>, Errno> {
+        let place = |directory| fs::fstat(directory).map(|stat| (stat.st_dev, stat.st_ino));
+        self.directory.as_ref().map(place).transpose()
     }
 
-    fn open(&self, thread: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
+    fn open(&mut self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        if self.directory.is_none() && !path.starts_with(b"/") {
+            *self = Self::of(self.thread, false)?;
+        }
         match self.plain(path) {
-            Err(Errno::LOOP) => magic(thread, path),
+            Err(Errno::LOOP) => magic(self.thread, path),
             found => found,
         }
     }
@@ -59,7 +74,8 @@ impl From {
         let path = OsStr::from_bytes(path);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         // Absolute paths and links mean the same from here. Magic links lead where the caller's would not.
-        fs::openat2(&self.directory, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
+        let directory = self.directory.as_ref().map_or(CWD, AsFd::as_fd);
+        fs::openat2(directory, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
     }
 }
 
@@ -83,13 +99,7 @@ impl Link {
     /// SHA-256 of the file; remembered for as long as nobody changed it.
     pub(super) fn digest(&self, known: &mut Known) -> Result<Digest, Errno> {
         let stat = fs::fstat(&self.file)?;
-        let now = [
-            stat.st_ctime,
-            stat.st_ctime_nsec as i64,
-            stat.st_mtime,
-            stat.st_mtime_nsec as i64,
-            stat.st_size,
-        ];
+        let now = times(&stat);
         match known.get(&(self.device, self.inode)) {
             Some((then, digest)) if *then == now => Ok(*digest),
             _ => {
@@ -100,6 +110,10 @@ impl Link {
             }
         }
     }
+}
+
+fn times(stat: &fs::Stat) -> [i64; 5] {
+    [stat.st_ctime, stat.st_ctime_nsec as i64, stat.st_mtime, stat.st_mtime_nsec as i64, stat.st_size]
 }
 
 /// What files held, with the times and the size that they had.
@@ -117,31 +131,32 @@ impl Chain {
     /// # Errors
     /// As the kernel would answer; EACCES for what cannot be read, because it could not be confirmed either.
     pub(super) fn follow(
-        from: &From,
-        thread: i32,
+        from: &mut From,
         path: &[u8],
         trees: Option<&Trees>,
+        seen: &mut Seen,
     ) -> Result<Self, Errno> {
-        Self::from_file(from, thread, from.open(thread, path)?, path.to_vec(), trees)
+        let file = from.open(path)?;
+        Self::from_file(from, file, path.to_vec(), trees, seen)
     }
 
     pub(super) fn from_file(
-        from: &From,
-        thread: i32,
+        from: &mut From,
         file: OwnedFd,
         named: Vec<u8>,
         trees: Option<&Trees>,
+        seen: &mut Seen,
     ) -> Result<Self, Errno> {
         let mut links = Vec::new();
         let (mut file, mut named) = (file, named);
         loop {
-            let (link, interpreter) = look(file, named, trees)?;
+            let (link, interpreter) = seen.look(file, named, trees)?;
             links.push(link);
             match interpreter {
                 None => return Ok(Self { links }),
                 Some(_) if links.len() > MOST_SCRIPTS => return Err(Errno::LOOP),
                 Some(interpreter) => {
-                    file = from.open(thread, &interpreter)?;
+                    file = from.open(&interpreter)?;
                     named = interpreter;
                 }
             }
@@ -199,8 +214,78 @@ fn magic(thread: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
     fs::openat(CWD, format!("/proc/{process}/exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn look(file: OwnedFd, named: Vec<u8>, trees: Option<&Trees>) -> Result<(Link, Option<Vec<u8>>), Errno> {
-    let stat = fs::fstat(&file)?;
+/// What was seen of files by the names that they were found by, where the task can change neither.
+#[derive(Debug, Default)]
+pub(super) struct Seen(HashMap<Vec<u8>, Looked>);
+
+#[derive(Debug)]
+struct Looked {
+    device: u64,
+    inode: u64,
+    times: [i64; 5],
+    /// `None`: the task can make it another one.
+    found: Option<Settled>,
+}
+
+#[derive(Debug)]
+struct Settled {
+    real: Vec<u8>,
+    argument: Option<Vec<u8>>,
+    no_exec: bool,
+    interpreter: Option<Vec<u8>>,
+}
+
+impl Seen {
+    /// Mounts or grants are others now.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    fn look(
+        &mut self,
+        file: OwnedFd,
+        named: Vec<u8>,
+        trees: Option<&Trees>,
+    ) -> Result<(Link, Option<Vec<u8>>), Errno> {
+        let stat = fs::fstat(&file)?;
+        let (device, inode, times) = (stat.st_dev, stat.st_ino, times(&stat));
+        let known = self.0.get(&named);
+        let known = known.filter(|known| (known.device, known.inode, known.times) == (device, inode, times));
+        if let Some(Settled { real, argument, no_exec, interpreter }) =
+            known.and_then(|known| known.found.as_ref())
+        {
+            let (real, argument, no_exec) = (real.clone(), argument.clone(), *no_exec);
+            return Ok((Link { real, named, argument, no_exec, device, inode, file }, interpreter.clone()));
+        }
+        let fresh = known.is_none();
+        let (link, interpreter) = look(file, named, &stat, trees)?;
+        // Times of files tick: what was changed a moment ago may be changed again without another one.
+        if fresh
+            && link.named.starts_with(b"/")
+            && stat.st_ctime + OLD < clock_gettime(ClockId::Realtime).tv_sec
+        {
+            let settled = |path| settled(path, b"/", trees);
+            let found = (settled(&link.named) && settled(&link.real)).then(|| Settled {
+                real: link.real.clone(),
+                argument: link.argument.clone(),
+                no_exec: link.no_exec,
+                interpreter: interpreter.clone(),
+            });
+            if self.0.len() >= MOST_SEEN {
+                self.0.clear();
+            }
+            self.0.insert(link.named.clone(), Looked { device, inode, times, found });
+        }
+        Ok((link, interpreter))
+    }
+}
+
+fn look(
+    file: OwnedFd,
+    named: Vec<u8>,
+    stat: &fs::Stat,
+    trees: Option<&Trees>,
+) -> Result<(Link, Option<Vec<u8>>), Errno> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Errno::ACCESS);
     }
@@ -264,8 +349,10 @@ fn shebang(line: &[u8], cut: bool) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
 }
 
 fn path_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
-    let path = fs::readlinkat(CWD, by_descriptor(file), Vec::new())?;
-    let path = path.into_bytes();
+    named(fs::readlinkat(CWD, by_descriptor(file), Vec::new())?.into_bytes())
+}
+
+fn named(path: Vec<u8>) -> Result<Vec<u8>, Errno> {
     // Not a path: a file without a name (memfd_create(2)), or one that was removed.
     if !path.starts_with(b"/") || path.starts_with(b"/memfd:") || path.ends_with(b" (deleted)") {
         return Err(Errno::ACCESS);

@@ -51,6 +51,7 @@ pub(crate) struct Guard {
     given: HashMap<u32, pipes::Pipes>,
     /// What pinned files held when they were last looked at.
     known: file::Known,
+    seen: file::Seen,
     processes: processes::Processes,
 }
 
@@ -58,8 +59,8 @@ pub(crate) struct Guard {
 #[derive(Debug)]
 struct Held {
     chain: Chain,
-    /// Where paths among its arguments begin.
-    place: (u64, u64),
+    /// Where paths among its arguments begin, if a rule asks for those.
+    place: Option<(u64, u64)>,
     /// What they will be, each with its NUL, and how many.
     line: Vec<u8>,
     count: usize,
@@ -86,7 +87,7 @@ struct Asked {
     chain: Chain,
     arguments: Vec<Vec<u8>>,
     directory: Vec<u8>,
-    place: (u64, u64),
+    place: Option<(u64, u64)>,
 }
 
 impl Guard {
@@ -99,6 +100,7 @@ impl Guard {
             begun: HashSet::new(),
             given: HashMap::new(),
             known: file::Known::new(),
+            seen: file::Seen::default(),
             processes: processes::Processes::default(),
         }
     }
@@ -116,6 +118,11 @@ impl Guard {
     /// It may not any more.
     pub(crate) fn withdraw(&mut self, number: u32) {
         self.rules.withdraw(number);
+    }
+
+    /// What lies where in the tree may be another now.
+    pub(crate) fn renewed(&mut self) {
+        self.seen.forget();
     }
 
     /// A process ends by itself, if this call is that; it goes on.
@@ -141,7 +148,7 @@ impl Guard {
 
     /// Judges a call that waits.
     pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
-        let asked = match ask(call, self.trees.as_ref()) {
+        let asked = match ask(call, self.trees.as_ref(), !self.rules.asks_for_directories(), &mut self.seen) {
             Ok(asked) => asked,
             Err(errno @ (Errno::FAULT | Errno::PERM)) => return unreadable(call, errno),
             Err(errno) => return Verdict::Fails(errno),
@@ -280,7 +287,7 @@ impl Guard {
         let same = held.as_ref().is_some_and(|held| {
             words::are(thread, held.count, &held.line) == Ok(true)
                 && held.chain.runs(thread)
-                && file::stands_in(thread, held.place)
+                && held.place.is_none_or(|place| file::stands_in(thread, place))
         });
         let same = same && held.as_ref().is_some_and(|held| self.unpiped(thread, held.listener).is_ok());
         let first = held.as_ref().is_some_and(|held| !self.begun.contains(&held.listener));
@@ -355,14 +362,17 @@ fn executable(chain: &Chain) -> Result<(), String> {
     }
 }
 
-fn ask(call: &Notification, trees: Option<&Trees>) -> Result<Asked, Errno> {
+fn ask(
+    call: &Notification,
+    trees: Option<&Trees>,
+    told: bool,
+    seen: &mut file::Seen,
+) -> Result<Asked, Errno> {
     let thread = call.thread;
     let at = i64::from(call.number) == libc::SYS_execveat;
     let [first, second, third, _, flags, _] = call.arguments;
     let (path, vector) = if at { (second, third) } else { (first, second) };
-    let path = words::path(thread, path)?;
-    let arguments = words::vector(thread, vector)?;
-    let mut from = From::of(thread)?;
+    let (path, arguments) = words::command(thread, path, vector)?;
     // The kernel reads a descriptor and flags as 32 bits.
     let descriptor = (first as u32).cast_signed();
     let relative = at && descriptor != libc::AT_FDCWD && !path.starts_with(b"/");
@@ -370,20 +380,21 @@ fn ask(call: &Notification, trees: Option<&Trees>) -> Result<Asked, Errno> {
     if at && flags as u32 != 0 && flags as u32 != libc::AT_EMPTY_PATH.unsigned_abs() {
         return Err(Errno::INVAL);
     }
-    let (directory, place) = (from.directory_path.clone(), from.place()?);
+    let mut from = From::of(thread, told && (path.starts_with(b"/") || relative || empty))?;
     let chain = if empty {
         let file = file::descriptor_of(thread, descriptor)?;
-        Chain::from_file(&from, thread, file, format!("/dev/fd/{descriptor}").into_bytes(), trees)?
+        let named = format!("/dev/fd/{descriptor}").into_bytes();
+        Chain::from_file(&mut from, file, named, trees, seen)?
     } else if relative {
-        from = from.at(thread, descriptor)?;
-        let mut chain = Chain::follow(&from, thread, &path, trees)?;
+        let mut chain = Chain::follow(&mut From::descriptor(thread, descriptor)?, &path, trees, seen)?;
         if let Some(link) = chain.links.first_mut() {
             link.named = [format!("/dev/fd/{descriptor}/").as_bytes(), &path].concat();
         }
         chain
     } else {
-        Chain::follow(&from, thread, &path, trees)?
+        Chain::follow(&mut from, &path, trees, seen)?
     };
+    let (directory, place) = (from.directory_path.clone(), from.place()?);
     let command = Command {
         file: OsStr::from_bytes(chain.links.first().map_or(&path, |link| &link.real)).to_owned(),
         arguments: shortened(&arguments),
