@@ -53,6 +53,7 @@ mod shells;
 mod sizes;
 mod suggest;
 mod tokens;
+mod trail;
 mod variables;
 
 pub use crate::argv::CommandPattern;
@@ -94,6 +95,7 @@ pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,
 };
 pub use crate::shells::runs_code;
+pub use crate::trail::trail;
 
 /// The JSON Schema of policy files, from the same definition that reads them.
 #[cfg(feature = "schema")]

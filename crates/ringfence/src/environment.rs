@@ -140,5 +140,5 @@ fn state(variables: &BTreeMap<OsString, OsString>, home: &Path, cwd: &Path) -> P
         })
         .unwrap_or_else(|| home.join(".local/state/ringfence"));
     // Compared with resolved paths later.
-    ringfence_workspace::resolved(&state).unwrap_or(state)
+    ringfence_policy::trail(&state).and_then(|mut trail| trail.pop()).unwrap_or(state)
 }

@@ -20,9 +20,6 @@ use crate::index::{self, Known, LARGEST};
 use crate::layer::{Identity, Layer, Timestamp};
 use crate::name;
 
-/// Directories that are looked at in the end.
-const MOST: usize = 10_000;
-
 /// What is kept of it with the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Began {
@@ -191,7 +188,7 @@ impl Began {
                 }
             }
         }
-        for (index, layer, path) in directories.into_iter().take(MOST) {
+        for (index, layer, path) in directories {
             if let Some(Ok(Some(found))) = hosts.get(index).map(|host| host.look(path))
                 && FileType::of(found.mode) == FileType::Directory
             {

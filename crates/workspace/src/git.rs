@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::beneath::Tree;
 use crate::change::{Change, FileType, Kind};
 use crate::content::fill;
+use crate::danger::Danger;
 use crate::layer::Layer;
 use crate::overlay::Upper;
 
@@ -30,6 +31,8 @@ const PARTS: &[Part] = &[
     Part { what: What::Named("config"), why: "git configuration: it names programs that git runs" },
     Part { what: What::Named("config.worktree"), why: "git configuration: it names programs that git runs" },
     Part { what: What::Named("commondir"), why: "makes git take its configuration from another place" },
+    Part { what: What::At("remotes"), why: "says where git fetches from and pushes to" },
+    Part { what: What::At("branches"), why: "says where git fetches from and pushes to" },
     Part { what: What::At("objects/info/alternates"), why: "makes git read objects of another repository" },
     Part { what: What::At("objects/info/http-alternates"), why: "makes git fetch objects from elsewhere" },
     Part { what: What::At("rebase-merge"), why: "commands in it run at the next `git rebase --continue`" },
@@ -54,14 +57,29 @@ pub(crate) fn danger(change: &Change, layer: &Layer, upper: &Upper, host: &Tree)
         Some([]) => git_file(change, layer, upper, host),
         Some(inside) if plain_worktree(change, inside, upper) => None,
         Some(inside) => {
-            // A repository's own `HEAD`, or a worktree's, makes nothing of it that it was not; a submodule's may.
-            let module = inside.first().is_some_and(|name| *name == "modules");
+            // A repository's own `HEAD`, or a worktree's, makes nothing of it that it was not; a submodule's may, and one among branches.
+            let other = inside.iter().any(|name| *name == "modules" || DATA.iter().any(|data| name == data));
             within(inside, change)
                 .or_else(|| among_data(inside, change, upper))
                 .or_else(|| bare(&names, upper, host))
-                .or_else(|| module.then(|| completes(change, upper, host)).flatten())
+                .or_else(|| other.then(|| completes(change, upper, host)).flatten())
         }
         None => bare(&names, upper, host).or_else(|| completes(change, upper, host)),
+    }
+}
+
+/// Why it matters that this goes from a repository of the host, with its kind.
+pub(crate) fn taken(path: &Path) -> Option<(Danger, &'static str)> {
+    let mut inside = path.iter().skip_while(|name| *name != ".git").skip(1);
+    let (first, second, more) = (inside.next()?, inside.next(), inside.next());
+    match (first.as_bytes(), second, more) {
+        (b"config", None, _) => {
+            Some((Danger::Config, "git's configuration, removed: what it asked for is not done"))
+        }
+        (b"hooks", Some(hook), None) if !hook.as_bytes().ends_with(b".sample") => {
+            Some((Danger::Hooks, "a git hook, removed: it checks nothing any more"))
+        }
+        _ => None,
     }
 }
 
@@ -114,14 +132,36 @@ fn among_data(inside: &[&OsStr], change: &Change, upper: &Upper) -> Option<&'sta
         .any(|name| last == name)
         || below.iter().any(|part| *part == "hooks");
     let held = obeyed && change.kind != Kind::Deleted && change.file_type != FileType::Directory;
-    let plain = || small_file(change, upper).is_some_and(|text| reference(&text));
-    (held && !plain()).then_some("git obeys a file of this name, wherever a repository is said to be")
+    let branch = || {
+        let plain =
+            change.new_mode.unwrap_or(0) & 0o111 == 0 && !matches!(last.as_bytes(), b"commondir" | b"gitdir");
+        plain && small_file(change, upper).is_some_and(|text| reference(&text) || log(&text))
+    };
+    (held && !branch()).then_some("git obeys a file of this name, wherever a repository is said to be")
 }
 
-/// What a branch holds, or a log of one (gitrepository-layout(5)): a name of an object comes first, or another branch.
+/// What a branch holds, and nothing else: a name of an object, or another branch (gitrepository-layout(5)).
 fn reference(text: &[u8]) -> bool {
-    let first = text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
-    first.len() >= 40 && first.iter().all(u8::is_ascii_hexdigit) || text.starts_with(b"ref: refs/")
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    match text.strip_prefix(b"ref: refs/") {
+        Some(name) => {
+            name.iter().all(|byte| byte.is_ascii_graphic()) && !name.windows(2).any(|two| two == b"..")
+        }
+        None => object(text),
+    }
+}
+
+/// A log of a branch: each line two names of objects, who, when and why.
+fn log(text: &[u8]) -> bool {
+    let entry = |line: &[u8]| {
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        words.next().is_some_and(object) && words.next().is_some_and(object) && words.next().is_some()
+    };
+    text.strip_suffix(b"\n").is_some_and(|text| text.split(|byte| *byte == b'\n').all(entry))
+}
+
+fn object(name: &[u8]) -> bool {
+    matches!(name.len(), 40 | 64) && name.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// A directory that is not called `.git` but looks like a git directory: a bare repository, or what a `.git` file names.
@@ -191,12 +231,26 @@ fn git_file(change: &Change, layer: &Layer, upper: &Upper, host: &Tree) -> Optio
     });
     let repository = inside.as_ref().and_then(|inside| {
         let at = inside.iter().position(|name| name == ".git")?;
-        Some(inside.iter().take(at + 1).collect::<PathBuf>())
+        let below: Vec<&OsStr> = inside.iter().skip(at + 1).collect();
+        kept(&below).then(|| inside.iter().take(at + 1).collect::<PathBuf>())
     });
     let there = repository.is_some_and(|path| {
         matches!(host.look(&path), Ok(Some(_))) || matches!(upper.look(&path), Ok(Some(_)))
     });
     (!there).then_some(WHY)
+}
+
+/// Does git keep worktrees or submodules here, below a git directory, and not branches or objects of one? A name of those may be a part of
+/// a submodule's, which stands before them.
+fn kept(below: &[&OsStr]) -> bool {
+    match below {
+        [] => true,
+        [first, _] if *first == "worktrees" => true,
+        [first, _, rest @ ..] if *first == "modules" => {
+            !rest.iter().any(|name| DATA.iter().any(|data| name == data))
+        }
+        _ => false,
+    }
 }
 
 /// A relative path taken from a directory, by its text alone; `None` above the layer.

@@ -70,7 +70,6 @@ pub use copy::{Copied, capture, captures, copy};
 pub use danger::Danger;
 pub use escape::escape;
 pub use layer::{Layer, Timestamp};
-pub use link::resolved;
 pub use options::{Named, Options};
 pub use patch::{Entry, Missing, git_path};
 pub use pieces::{Chosen, Pieces};

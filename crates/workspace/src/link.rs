@@ -1,9 +1,6 @@
-//! Where symlinks lead: whether one stays inside the workspace, and where one of the host ends.
+//! Where symlinks lead: whether one stays inside the workspace.
 
-use std::path::{Component, Path, PathBuf};
-
-/// Links that are followed one after the other, as by the kernel (path_resolution(7)).
-const MOST: usize = 40;
+use std::path::{Component, Path};
 
 /// Does a link at this path (relative to the root) lead out? An absolute target does. So does `..` after a name: where
 /// that name is itself a symlink, `..` leads to the parent of *its* target, which no look at the text can tell.
@@ -20,28 +17,6 @@ pub(crate) fn leads_out(path: &Path, target: &Path) -> bool {
         }
     }
     false
-}
-
-/// A path without links, as far as it exists; what is missing follows as it is written. Each ancestor is asked once: somebody may be
-/// making them. `None`: nothing of it exists.
-pub fn resolved(path: &Path) -> Option<PathBuf> {
-    let (base, above) = path.ancestors().find_map(|above| Some((above.canonicalize().ok()?, above)))?;
-    let below = path.strip_prefix(above).ok().filter(|below| !below.as_os_str().is_empty());
-    Some(below.map_or(base.clone(), |below| base.join(below)))
-}
-
-/// Where a link of the host leads in the end, through further ones, also where nothing is there yet. `None`: that cannot be told.
-pub(crate) fn end(link: &Path) -> Option<PathBuf> {
-    let mut path = link.to_owned();
-    for _ in 0..MOST {
-        let Ok(target) = std::fs::read_link(&path) else {
-            let end = resolved(&path)?;
-            return end.components().all(|part| part != Component::ParentDir).then_some(end);
-        };
-        // Relative to where the link really is.
-        path = resolved(path.parent()?)?.join(target);
-    }
-    None
 }
 
 #[cfg(test)]

@@ -22,12 +22,26 @@ const MAGIC: [&[u8]; 7] = [
     b"\xca\xfe\xba\xbe",
 ];
 
-/// Why, with its kind.
-pub(crate) fn danger(change: &Change, upper: &Upper, host: &Tree) -> Option<(Danger, &'static str)> {
+/// What describes a package, and says which scripts run when it is installed (npm's package.json).
+pub(crate) const PACKAGE: &str = "package.json";
+
+/// Why, with its kind. `package`: a package manager takes it for its description.
+pub(crate) fn danger(
+    change: &Change,
+    package: bool,
+    upper: &Upper,
+    host: &Tree,
+) -> Option<(Danger, &'static str)> {
+    if package && change.file_type == FileType::Symlink {
+        return Some((
+            Danger::Scripts,
+            "a link: the `scripts` of what it leads to run at the next install or build",
+        ));
+    }
     if change.file_type != FileType::File || change.kind == Kind::AttributesChanged {
         return None;
     }
-    if change.path.file_name().is_some_and(|name| name == "package.json") {
+    if package {
         return scripts(change, upper, host);
     }
     let size = change.new_size.unwrap_or(0);

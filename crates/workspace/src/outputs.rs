@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::io::Errno;
 
-use crate::change::{Change, FileType, Kind};
+use crate::change::{Change, Kind};
 use crate::layer::Layer;
 use crate::refuse::Failure;
 
@@ -23,8 +23,13 @@ pub(crate) fn keep(layer: &Layer, changes: &mut Vec<Change>) -> Result<(), Failu
     let alone: BTreeSet<PathBuf> = changes
         .iter()
         .filter(|change| {
-            wanted(change)
-                && !(change.kind == Kind::Deleted && change.covered && !above_too(changes, change, &wanted))
+            let along = change.kind == Kind::Deleted && change.covered;
+            let fits = if along {
+                above_too(changes, change, &wanted)
+            } else {
+                !change.brings() || !replaces(changes, change, &wanted)
+            };
+            fits && wanted(change)
         })
         .map(|change| change.path.clone())
         .collect();
@@ -34,11 +39,19 @@ pub(crate) fn keep(layer: &Layer, changes: &mut Vec<Change>) -> Result<(), Failu
         .flat_map(|change| change.path.ancestors().skip(1).map(PathBuf::from).collect::<Vec<_>>())
         .collect();
     changes.retain(|change| {
-        let new = change.file_type == FileType::Directory
-            && matches!(change.kind, Kind::Created | Kind::TypeChanged);
-        alone.contains(&change.path) || new && above.contains(&change.path)
+        let new = change.is_new_directory() && above.contains(&change.path);
+        alone.contains(&change.path) || new
     });
     Ok(())
+}
+
+/// Would it need a directory where the host has something else, which is no output?
+fn replaces(changes: &[Change], change: &Change, wanted: &dyn Fn(&Change) -> bool) -> bool {
+    change.path.ancestors().skip(1).any(|path| {
+        let at = changes.binary_search_by(|other| other.path.as_path().cmp(path)).ok();
+        let above = at.and_then(|at| changes.get(at));
+        above.is_some_and(|above| above.kind == Kind::TypeChanged && !wanted(above))
+    })
 }
 
 /// Is the change that takes this one along wanted as well?

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::assess::{assess, judge_renames, open, whole};
 use crate::beneath::Tree;
-use crate::change::Change;
+use crate::change::{Change, Kind};
 use crate::layer::Layer;
 use crate::options::Named;
 use crate::overlay::Upper;
@@ -72,17 +72,38 @@ impl Review {
     }
 }
 
-/// What is refused of a directory, or lies in the way, is refused of all that came with it. The changes are in the order of paths.
+/// What is refused of a directory, or lies in the way, is refused of all that came with it; a removal that would take something refused
+/// along is refused as a whole. The changes are in the order of paths.
 fn refuse_below(changes: &mut [Change], obstacles: &[Refusal]) {
+    let mut top: Option<usize> = None;
+    for at in 0..changes.len() {
+        let Some(change) = changes.get_mut(at) else { break };
+        let gone = change.kind == Kind::Deleted;
+        let obstacle = || {
+            let meets = |one: &&Refusal| {
+                change.path.starts_with(&one.path) || gone && one.path.starts_with(&change.path)
+            };
+            obstacles.iter().find(meets)
+        };
+        if change.held.is_none() && change.refused.is_none() {
+            change.refused = obstacle().map(|one| one.reason.clone());
+        }
+        if !change.covered {
+            top = Some(at);
+        } else if let (Kind::Deleted, Some(reason)) = (change.kind, change.refused.clone())
+            && let Some(above) = top.and_then(|top| changes.get_mut(top)).filter(|above| above.held.is_none())
+        {
+            above.refused.get_or_insert(reason);
+        }
+    }
     let mut above: Option<(PathBuf, Reason)> = None;
     for change in changes {
         let covered = above.as_ref().filter(|(path, _)| change.covered && change.path.starts_with(path));
-        let obstacle = || obstacles.iter().find(|one| change.path.starts_with(&one.path));
-        let reason = covered.map(|(_, reason)| reason).or_else(|| obstacle().map(|one| &one.reason));
-        if change.held.is_none() && change.refused.is_none() {
-            change.refused = reason.cloned();
-        }
-        if covered.is_none() {
+        if let Some((_, reason)) = covered {
+            if change.held.is_none() {
+                change.refused.get_or_insert(reason.clone());
+            }
+        } else {
             above = change.refused.clone().map(|reason| (change.path.clone(), reason));
         }
     }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use ringfence_policy::trail;
 use rustix::io::Errno;
 
 use crate::beneath::{Tree, links};
@@ -12,7 +13,6 @@ use crate::change::{Change, FileType, Flag, HoldReason, Kind};
 use crate::danger::Danger;
 use crate::git;
 use crate::layer::Layer;
-use crate::link;
 use crate::looks;
 use crate::nearest::Nearest;
 use crate::overlay::Upper;
@@ -38,14 +38,15 @@ const RULES: &[Rule] = &[
             "**/{.nvimrc,.exrc,.vimrc,_vimrc}",
             "**/{.dir-locals,.dir-locals-2}.el",
             "**/.helix/{config,languages}.toml",
-            "**/{.lvimrc,.local.vimrc,.vimrc.local}",
+            "**/{.lvimrc,.local.vimrc,.vimrc.local,.lazy.lua}",
+            "**/.vim/coc-settings.json",
         ],
         hold: true,
         kind: Danger::Editors,
         why: "the editor runs it when the directory is opened",
     },
     Rule {
-        patterns: &["**/.hg/{hgrc,hgrc-not-shared}"],
+        patterns: &["**/.hg/{hgrc,hgrc-not-shared,sharedpath,requires}"],
         hold: true,
         kind: Danger::Config,
         why: "Mercurial configuration: it names programs that hg runs",
@@ -73,12 +74,18 @@ const RULES: &[Rule] = &[
             "**/{mise,.mise}*.toml",
             "**/{mise,.mise}/config*.toml",
             "**/.config/mise*.toml",
-            "**/.config/mise/config*.toml",
+            "**/.config/mise/{config*.toml,conf.d}",
             "**/{.autoenv.zsh,.autoenv_leave.zsh,.in,.out,.tool-versions}",
         ],
         hold: true,
         kind: Danger::Shell,
         why: "mise runs what it names when the directory is entered",
+    },
+    Rule {
+        patterns: &["**/{.Rprofile,.pryrc,.irbrc}"],
+        hold: true,
+        kind: Danger::Shell,
+        why: "an interpreter that is started in the directory runs it",
     },
     Rule {
         patterns: &["**/.devcontainer", "**/.devcontainer.json"],
@@ -90,7 +97,11 @@ const RULES: &[Rule] = &[
         patterns: &[
             "**/.cursor/{mcp,hooks,environment}.json",
             "**/.mcp.json",
-            "**/.gemini/{settings.json,extensions}",
+            "**/.gemini/{settings.json,extensions,commands}",
+            "**/.qwen/{settings.json,extensions,commands}",
+            "**/.aider.conf.{yml,yaml}",
+            "**/.kilocode/mcp.json",
+            "**/.continue/mcpServers",
             "**/.codex/{config.toml,hooks.json}",
             "**/{.roo,.amazonq}/mcp.json",
             "**/.kiro/settings/mcp.json",
@@ -120,10 +131,22 @@ const RULES: &[Rule] = &[
         why: "it decides which code the next build takes from elsewhere",
     },
     Rule {
-        patterns: &["**/.github/workflows", "**/.gitlab-ci.yml", "**/.ci"],
+        patterns: &[
+            "**/.github/{workflows,actions}",
+            "**/{.forgejo,.gitea}/workflows",
+            "**/{.gitlab-ci.yml,.ci,.circleci,.buildkite,Jenkinsfile,.travis.yml}",
+            "**/{azure-pipelines,bitbucket-pipelines,.drone}.{yml,yaml}",
+            "**/{.woodpecker,.woodpecker.yml,.woodpecker.yaml}",
+        ],
         hold: true,
         kind: Danger::Ci,
         why: "runs in CI when it is pushed",
+    },
+    Rule {
+        patterns: &["**/binding.gyp"],
+        hold: true,
+        kind: Danger::Scripts,
+        why: "npm builds what it says at the next install, commands in it included",
     },
     Rule {
         patterns: &["**/.gitmodules", "**/.gitattributes"],
@@ -241,14 +264,15 @@ impl<'a> Rules<'a> {
     /// # Errors
     /// The kernel's: then it is not known what is obeyed.
     pub(crate) fn follow(mut self, host: &Tree) -> Result<Self, Errno> {
-        let alias = |name: OsString| {
-            // Also of one that leads to nothing yet.
-            let target =
-                link::end(&self.layer.host.join(&name))?.strip_prefix(&self.layer.host).ok()?.to_owned();
-            (!target.as_os_str().is_empty()).then_some((target, PathBuf::from(name)))
-        };
+        let root = &self.layer.host;
         let named = |name: &OsString| self.listed.is_match(name) || self.around.is_match(name);
-        self.aliases = links(host.root())?.into_iter().filter(named).filter_map(alias).collect();
+        for name in links(host.root())?.into_iter().filter(named) {
+            // Also of one that leads to nothing yet. Whoever replaces a link on the way leads elsewhere, too.
+            let trail = trail(&root.join(&name)).unwrap_or_default();
+            let inside = trail.iter().filter_map(|path| path.strip_prefix(root).ok());
+            let others = inside.filter(|path| !path.as_os_str().is_empty() && *path != Path::new(&name));
+            self.aliases.extend(others.map(|path| (path.to_owned(), PathBuf::from(&name))));
+        }
         Ok(self)
     }
 
@@ -258,12 +282,19 @@ impl<'a> Rules<'a> {
             change.held = self.held(change, upper, host);
             change.secret = self.layer.scan.and_then(|_| self.layer.secrets.within(change, upper));
             if change.held.is_none() && change.brings() {
-                change.flag =
-                    self.listed(&change.path, false).map(|(_, why)| Flag { reason: why.to_owned() });
+                change.flag = self.flag(change).map(|why| Flag { reason: why.to_owned() });
             }
             self.note_secret(change);
         }
         spread(changes);
+    }
+
+    fn flag(&self, change: &Change) -> Option<&'static str> {
+        let other = || self.other_names(change).find_map(|(path, _)| self.listed(&path, false));
+        let listed = self.listed(&change.path, false).or_else(other).map(|(_, why)| why);
+        let open = |mode: Option<u32>| mode.unwrap_or(0) & 0o002 != 0;
+        let opened = change.file_type != FileType::Symlink && open(change.new_mode) && !open(change.old_mode);
+        listed.or(opened.then_some("every user of this machine may write it"))
     }
 
     /// What holds a secret is held, or told of; what is held anyway says so as well.
@@ -288,11 +319,15 @@ impl<'a> Rules<'a> {
             return Some(HoldReason::Protected { pattern: pattern.clone() });
         }
         if !change.brings() {
-            return None;
+            return self.taken(change);
         }
         if at.is_some() {
             let reason = "git's configuration or a link makes git run or obey it".to_owned();
             return Some(HoldReason::RunsOnHost { kind: Danger::Hooks, reason });
+        }
+        if change.path.ends_with(".jj/repo") && change.file_type != FileType::Directory {
+            let reason = "makes jj take another directory for the repository".to_owned();
+            return Some(HoldReason::RunsOnHost { kind: Danger::Config, reason });
         }
         let git = git::danger(change, self.layer, upper, host).map(|why| {
             let hook = why.contains("hook") && !why.contains("configuration");
@@ -301,23 +336,51 @@ impl<'a> Rules<'a> {
         let (kind, why) = git
             .or_else(|| self.listed(&change.path, true))
             .or_else(|| self.by_another_name(change))
-            .or_else(|| self.around(change))
-            .or_else(|| looks::danger(change, upper, host))?;
+            .or_else(|| self.around(change, &change.path))
+            .or_else(|| looks::danger(change, self.is_package(change), upper, host))?;
         Some(HoldReason::RunsOnHost { kind, reason: why.to_owned() })
     }
 
-    fn around(&self, change: &Change) -> Option<(Danger, &'static str)> {
+    /// Does a package manager take it for what says which scripts to run?
+    fn is_package(&self, change: &Change) -> bool {
+        let named = |path: &Path| path.file_name().is_some_and(|name| name == looks::PACKAGE);
+        named(&change.path) || self.other_names(change).any(|(path, _)| named(&path))
+    }
+
+    fn around(&self, change: &Change, path: &Path) -> Option<(Danger, &'static str)> {
         let link = change.file_type == FileType::Symlink;
-        let at = link.then(|| self.around.matches(&change.path).first().copied()).flatten()?;
+        let at = link.then(|| self.around.matches(path).first().copied()).flatten()?;
         self.around_of.get(at).and_then(|rule| RULES.get(*rule)).map(|rule| (rule.kind, rule.why))
     }
 
-    fn by_another_name(&self, change: &Change) -> Option<(Danger, &'static str)> {
-        self.aliases.iter().find_map(|(target, name)| {
-            let rest = change.path.strip_prefix(target).ok()?;
-            let path = if rest.as_os_str().is_empty() { name.clone() } else { name.join(rest) };
-            self.listed(&path, true)
+    /// The names by which links of the host lead to a path; whether as a link in the place of a directory on the way.
+    fn other_names<'b>(&'b self, change: &'b Change) -> impl Iterator<Item = (PathBuf, bool)> + 'b {
+        self.aliases.iter().filter_map(|(target, name)| match change.path.strip_prefix(target) {
+            Ok(rest) if rest.as_os_str().is_empty() => Some((name.clone(), false)),
+            Ok(rest) => Some((name.join(rest), false)),
+            Err(_) if change.file_type == FileType::Symlink && target.starts_with(&change.path) => {
+                Some((name.clone(), true))
+            }
+            Err(_) => None,
         })
+    }
+
+    fn by_another_name(&self, change: &Change) -> Option<(Danger, &'static str)> {
+        self.other_names(change)
+            .find_map(|(path, _)| self.listed(&path, true).or_else(|| self.around(change, &path)))
+    }
+
+    /// A check that is gone checks nothing, and without a lock file the next build takes what it finds.
+    fn taken(&self, change: &Change) -> Option<HoldReason> {
+        if let Some((kind, why)) = git::taken(&change.path) {
+            return Some(HoldReason::RunsOnHost { kind, reason: why.to_owned() });
+        }
+        // Where tools look for the project's own: packages that come and go have such files as well.
+        let first = Path::new(change.path.iter().next()?);
+        let own = self.listed.is_match(first) || self.around.is_match(first);
+        let (kind, why) = self.listed(&change.path, true).filter(|_| own)?;
+        let taken = matches!(kind, Danger::Ci | Danger::Lockfiles);
+        taken.then(|| HoldReason::RunsOnHost { kind, reason: format!("removed, and {why}") })
     }
 
     fn listed(&self, path: &Path, hold: bool) -> Option<(Danger, &'static str)> {

@@ -26,6 +26,7 @@ mod container;
 mod containers;
 mod credentials;
 mod credentials_granted;
+mod dangers;
 mod decoys;
 mod descriptors;
 mod doctor;

@@ -64,7 +64,10 @@ pub(super) fn obeyed(workspace: &Path, directories: &[PathBuf], homes: &[PathBuf
                 (section, key) if PROGRAMS.contains(&(section, key)) => {
                     let words = value.trim_start_matches('!').split_whitespace();
                     let named = words.map(|word| word.trim_matches(['"', '\'']));
-                    let paths = named.filter(|word| word.contains('/') && !word.contains("://"));
+                    // A shell reads the command: any word may be a script of the workspace.
+                    let there = |word: &str| workspace.join(word).symlink_metadata().is_ok();
+                    let paths =
+                        named.filter(|word| word.contains('/') && !word.contains("://") || there(word));
                     obeyed.files.extend(paths.map(|word| expand(word, workspace, homes.first())));
                 }
                 _ => {}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Kind, Marked, Refused, Survey};
 use ringfence_policy::{
-    Mode, PathPattern, PatternSet, Policy, Rule, known_secrets_in, known_secrets_of_host,
+    Mode, PathPattern, PatternSet, Policy, Rule, known_secrets_in, known_secrets_of_host, trail,
 };
 use rustix::fs::{self, AtFlags, CWD, FileType};
 
@@ -136,8 +136,9 @@ fn obeyed_by_git(
     let all = hooks.into_iter().chain(linked).map(|path| (path, of_hooks, "a hook of git"));
     let all = all.chain(files.into_iter().map(|path| (path, of_config, "git's configuration names it")));
     for (path, asked, why) in all.collect::<Vec<_>>() {
-        let real = resolve(&path, false).map_or(path.clone(), |place| place.real);
-        for path in [&path, &real] {
+        // Whoever replaces a link on the way leads git elsewhere, too.
+        let trail = trail(&path).unwrap_or_default();
+        for path in [&path].into_iter().chain(&trail) {
             if path == &workspace {
                 survey.notes.push(
                     "core.hooksPath is the workspace itself: its hooks cannot be told from its files".into(),
@@ -230,7 +231,9 @@ fn hide(hidden: &mut BTreeMap<PathBuf, Marked>, path: &Path, because: &str) {
 }
 
 fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, text: &str) {
-    match kind(path) {
+    let trail = trail(path).unwrap_or_default();
+    // A link on the way cannot be held by a mount: the path counts as absent.
+    match kind(path).filter(|_| trail.len() <= 1) {
         Some(kind) => protected.push(Marked {
             path: path.to_path_buf(),
             kind,
@@ -238,16 +241,21 @@ fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, t
         }),
         None => survey.absent_protected.push(text.to_owned()),
     }
-    // What a link leads to is what counts in the end; the link itself is held back by its name.
-    if let Ok(place) = resolve(path, false)
-        && !place.links.is_empty()
-        && let Ok(inside) = place.real.strip_prefix(&survey.workspace.real)
-        && let Some(pattern) = as_pattern(inside).filter(|_| place.real != survey.workspace.real)
-        && let Some(kind) = kind(&place.real)
-    {
-        let because = format!("workspace.protect `{text}`, which leads here");
-        protected.push(Marked { path: place.real, kind, because });
-        survey.led_to.push(pattern);
+    if trail.len() <= 1 {
+        return;
+    }
+    // What links lead to is what counts in the end, there already or not; they themselves are held back by their names.
+    for at in &trail {
+        if let Ok(inside) = at.strip_prefix(&survey.workspace.real)
+            && let Some(pattern) = as_pattern(inside).filter(|_| *at != survey.workspace.real)
+            && !survey.led_to.contains(&pattern)
+        {
+            survey.led_to.push(pattern);
+            if let Some(kind) = kind(at) {
+                let because = format!("workspace.protect `{text}`, which leads here");
+                protected.push(Marked { path: at.clone(), kind, because });
+            }
+        }
     }
 }
 
