@@ -259,7 +259,11 @@ fn own_mounts(orders: &Orders<'_>) -> Result<Own, Errno> {
         let id = mount_id(path)?;
         own.mounts.extend(id);
         own.made.push((path.clone(), id, matches!(step, Step::Overlay { .. })));
-        if matches!(step, Step::Tmpfs { over: true, .. }) {
+        // What lies over a grant is looked up in that, which is no void.
+        let granted = || {
+            orders.steps.iter().any(|step| matches!(step, Step::Bind { path: other, .. } if other == path))
+        };
+        if matches!(step, Step::Tmpfs { over: true, .. }) && !granted() {
             own.void.extend(id);
         }
         if orders.watched && matches!(step, Step::Tmpfs { .. }) {

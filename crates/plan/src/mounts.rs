@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Leaks, Mode, Policy};
+use ringfence_policy::{Leaks, Mode, Policy, package_cache};
 
 use crate::grants::{self, Access, Grants};
 use crate::guard;
@@ -87,10 +87,14 @@ pub(crate) fn layout(
             Access::Execute => EXECUTE,
             Access::Write => WRITE,
         };
-        wanted.insert(
-            granted.place.real.clone(),
-            Wanted::Host { place: granted.place.clone(), flags, mapped: granted.mapped },
-        );
+        let (place, mapped) = (granted.place.clone(), granted.mapped);
+        let cache = granted.access == Access::Read && package_cache(&place.real, &invoker.home);
+        let own = cache && place.kind == Kind::Directory && host.overlay;
+        let what = match own {
+            true => Wanted::Cache { place, mapped, size: tmp },
+            false => Wanted::Host { place, flags, mapped },
+        };
+        wanted.insert(granted.place.real.clone(), what);
     }
     builder.commands(policy, survey, grants, &mut wanted);
     builder.workspace(policy, survey, ids, &mut wanted);
@@ -144,6 +148,12 @@ enum Wanted {
         place: Place,
         flags: Flags,
         mapped: bool,
+    },
+    /// What is written to it lies in memory, and is thrown away.
+    Cache {
+        place: Place,
+        mapped: bool,
+        size: u64,
     },
     CopyOnWrite {
         place: Place,
@@ -314,6 +324,15 @@ impl Builder {
                 let tree = self.tree(&place, mapped, true);
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 self.steps.push(Step::Bind { tree, path: path.to_path_buf(), flags });
+            }
+            Wanted::Cache { place, mapped, size } => {
+                let mode = place.mode;
+                let tree = self.tree(&place, mapped, true);
+                self.mounted.insert(path.as_os_str().to_owned(), false);
+                let path = path.to_path_buf();
+                self.steps.push(Step::Bind { tree, path: path.clone(), flags: READ });
+                let flags = Flags { read_only: false, no_exec: true };
+                self.steps.push(Step::Tmpfs { path, size, mode, flags, over: true });
             }
             Wanted::CopyOnWrite { place, flags, mapped, name } => {
                 let lower = self.tree(&place, mapped, false);

@@ -167,7 +167,7 @@ fn describe(step: &Step, trees: &[Tree]) -> String {
         Step::File { path, contents } => format!("write    {} ({} bytes)", escape(path), contents.len()),
         Step::Symlink { path, target } => format!("link     {} -> {}", escape(path), escape(target)),
         Step::Tmpfs { path, size, flags, over, .. } => {
-            let over = if *over { ", over the root's" } else { "" };
+            let over = if *over { ", over what is there" } else { "" };
             format!("tmpfs    {} {} MiB{}{over}", escape(path), size >> 20, flags_text(*flags))
         }
         Step::Bind { tree, path, flags } => {

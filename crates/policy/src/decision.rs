@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
+use crate::caches::package_cache;
 use crate::diagnostic::escape;
 use crate::model::{Grant, Mode, Origin, Policy, Rule};
 use crate::path::normal;
@@ -187,13 +188,17 @@ impl<'a> Judge<'a> {
         path.starts_with(self.workspace)
     }
 
-    /// Whether what is written there goes into the sandbox's own home, and nowhere else: it has one where neither a grant nor
-    /// the workspace is the home, or holds it.
+    /// Whether what is written there goes into the sandbox's own home, or its own view of a package manager's cache, and nowhere else:
+    /// it has a home where neither a grant nor the workspace is the home, or holds it.
     pub fn scratch(&self, path: &Path) -> bool {
         let home = &self.policy.home;
         let covered = |path: &Path| self.grant(path, Access::Read).is_some();
         let own = !covered(home) && (self.policy.workspace.mode == Mode::Temporary || !self.holds(home));
-        own && path.starts_with(home) && !covered(path) && !self.holds(path)
+        let cache = || {
+            path.ancestors().any(|path| package_cache(path, home))
+                && self.grant(path, Access::Write).is_none()
+        };
+        own && path.starts_with(home) && !self.holds(path) && (!covered(path) || cache())
     }
 
     /// The workspace.

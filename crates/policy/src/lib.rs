@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
 
 mod argv;
+mod caches;
 mod ceiling;
 mod chains;
 mod collected;
@@ -57,6 +58,7 @@ mod trail;
 mod variables;
 
 pub use crate::argv::CommandPattern;
+pub use crate::caches::package_cache;
 pub use crate::chains::{Need, needs};
 pub use crate::containers::{
     Asked, Body, Containers, ENGINE, EngineRequest, EngineRules, Image, Subject, Verb,

@@ -107,3 +107,26 @@ fn it_finds_nothing_in_tier_landlock_either() {
     assert!(said.contains("tier `landlock`"), "{said}");
     assert_eq!(pried, "PRIED\n");
 }
+
+/// A package manager writes to its cache whatever it does; what it wrote is gone with the sandbox.
+#[test]
+fn caches_are_shown_and_written_to_in_a_view_of_their_own() {
+    let place = Place::in_home();
+    place.write(place.home.join(".npm/_cacache/known"), "old");
+    place.write(place.home.join(".cargo/registry/known"), "old");
+    let package = place.base.path().join("plain");
+    place.write(package.join("package.json"), "{\"name\":\"plain\",\"version\":\"1.0.0\"}");
+    let mut pack = Command::new("npm");
+    pack.args(["pack", "--silent", "--pack-destination"]).arg(&place.workspace).current_dir(&package);
+    assert!(pack.env("HOME", place.base.path()).output().unwrap().status.success());
+    let script = "set -e; for cache in .npm/_cacache .cargo/registry; do cd ~/$cache; test $(cat known) = old; echo evil > known; \
+        mkdir -p tmp; echo x > tmp/x; mv tmp/x y; done";
+    for _ in 0..2 {
+        let written = place.run("", script);
+        assert_eq!(written.status, 0, "{written:?}");
+    }
+    let install = place.run("", "npm install --offline --no-audit --no-fund ./plain-1.0.0.tgz 2>&1");
+    assert!(install.status == 0 && install.out.contains("added 1 package"), "{install:?}");
+    assert!(!place.home.join(".npm/_cacache/tmp").exists() && !place.home.join(".cargo/registry/y").exists());
+    assert_eq!(std::fs::read_to_string(place.home.join(".cargo/registry/known")).unwrap(), "old");
+}
