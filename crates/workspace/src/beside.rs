@@ -18,7 +18,7 @@ impl Beside {
     pub(crate) fn load(journals: &[PathBuf], story: &Story) -> Self {
         let mut all = Self::default();
         for journal in journals.iter().filter(|journal| landed(&reverted(journal))) {
-            let Ok((_, other)) = Journal::open(journal) else { continue };
+            let Ok(other) = Journal::look(journal) else { continue };
             let restored = Restored::load(&reverted(journal));
             for operation in &other.operations {
                 let host = other.layers.get(operation.layer).map(|place| &place.host);

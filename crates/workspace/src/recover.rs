@@ -56,7 +56,7 @@ pub fn recover_leaving(journal_dir: &Path) -> Result<Recovered, Refused> {
 
 /// Whether the apply whose journal is in this directory landed, all of it; another one needs a directory of its own.
 pub fn landed(journal_dir: &Path) -> bool {
-    Journal::open(journal_dir).is_ok_and(|(_, story)| story.done == Some(true))
+    Journal::look(journal_dir).is_ok_and(|story| story.done == Some(true))
 }
 
 /// When the journal in this directory was written last.
@@ -66,8 +66,8 @@ pub fn written(journal_dir: &Path) -> Option<SystemTime> {
 
 /// Whether an apply or undo whose journal is in this directory was begun and not ended, or cannot be read.
 pub fn unfinished(journal_dir: &Path) -> bool {
-    match Journal::open(journal_dir) {
-        Ok((_, story)) => story.done.is_none(),
+    match Journal::look(journal_dir) {
+        Ok(story) => story.done.is_none(),
         Err(errno) => errno != Errno::NOENT,
     }
 }

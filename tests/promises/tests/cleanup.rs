@@ -99,3 +99,30 @@ fn what_applies_replaced_goes_by_age_and_size_and_the_record_stays() {
         assert_eq!(place.read("a").as_deref(), Some("after\n"));
     }
 }
+
+#[test]
+fn looks_keep_times_and_what_landed_ages() {
+    let place = Place::new();
+    place.write("a", "before\n");
+    assert_eq!(place.run("", "echo after > a").status, 0);
+    assert_eq!(place.ringfence(&["apply"]).status, 0);
+    place.write("b", "before\n");
+    assert_eq!(place.run("", "echo after > b; echo waits > c").status, 0);
+    assert_eq!(place.ringfence(&["apply", "--leave", "c"]).status, 0);
+    assert_eq!(place.ringfence(&["undo"]).status, 0);
+    let times = || {
+        let runs = std::fs::read_dir(place.state.join("runs")).unwrap().flatten();
+        let journals =
+            runs.flat_map(|run| [run.path().join("apply/journal.jsonl"), run.path().join("run.json")]);
+        journals.map(|path| path.metadata().unwrap().modified().unwrap()).collect::<Vec<_>>()
+    };
+    let before = times();
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    for look in [&["ps", "-a"][..], &["diff"], &["prune", "--dry-run"], &["prune"]] {
+        assert_eq!(place.ringfence(look).status, 0, "{look:?}");
+    }
+    assert_eq!(times(), before);
+    let dry = place.ringfence(&["prune", "--older", "2s", "--dry-run"]);
+    assert_eq!(dry.err.matches("what its applies replaced").count(), 2, "{dry:?}");
+    assert_eq!(dry.err.matches("which nobody applied").count(), 1, "{dry:?}");
+}
