@@ -87,11 +87,12 @@ impl State {
         Ok(self.directories()?.into_iter().map(|directory| directory.path).filter(without).collect())
     }
 
-    /// The run that an id, a prefix of one, or `last` means. With a workspace: only runs in it.
+    /// The run that an id, a prefix of one, or `last` means. With a workspace: only runs in it. What was begun and has no
+    /// record is none.
     pub fn find(&self, name: &str, workspace: Option<&Path>) -> Result<(RunDir, RunRecord), Error> {
         let wanted = |found: &Found| match (&found.1, workspace) {
             (Ok(record), Some(workspace)) => record.workspace == workspace,
-            (Err(_), Some(_)) => false,
+            (Err(Error::System { errno: Errno::NOENT, .. }), _) | (Err(_), Some(_)) => false,
             (_, None) => true,
         };
         // A whole id needs no search; there may be thousands.

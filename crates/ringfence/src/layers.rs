@@ -292,12 +292,17 @@ fn is_doomed(layer: &Path) -> bool {
     layer.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Removes what killed runs left that never began, and once a day what is old. It looks at every run, so only verbs that do so anyway call it.
+/// The same as [`remove_unrecorded`], and once a day what is old goes. It looks at every run, so only verbs that do so anyway call it.
 pub(crate) fn sweep_unrecorded(state: &State) {
+    remove_unrecorded(state);
+    crate::cleanup::daily(state);
+}
+
+/// Removes what killed runs left that never began.
+pub(crate) fn remove_unrecorded(state: &State) {
     for path in state.unrecorded().unwrap_or_default() {
         let _ = ringfence_workspace::remove_tree(&path);
     }
-    crate::cleanup::daily(state);
 }
 
 fn remove_empty(layer: &Path) {

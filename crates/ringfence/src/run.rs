@@ -377,7 +377,8 @@ impl Run {
     /// Where nothing ran, nothing is left behind.
     pub(crate) fn clear(&self) {
         if !self.started {
-            let _ = std::fs::remove_dir_all(self.directory.path());
+            // The overlay leaves a directory in it that has no permission at all, where its file system was mounted already.
+            let _ = ringfence_workspace::remove_tree(self.directory.path());
         }
     }
 

@@ -126,3 +126,20 @@ fn looks_keep_times_and_what_landed_ages() {
     assert_eq!(dry.err.matches("what its applies replaced").count(), 2, "{dry:?}");
     assert_eq!(dry.err.matches("which nobody applied").count(), 1, "{dry:?}");
 }
+
+#[test]
+fn half_made_runs_are_no_runs() {
+    let place = Place::new();
+    assert_eq!(place.run("", "echo x > f").status, 0);
+    // What a kill leaves between the directory and its record; ids sort by time.
+    let half = place.state.join("runs/zzzzzzzzzzzzz");
+    std::fs::create_dir_all(half.join("workspace/upper")).unwrap();
+    assert_eq!(place.ringfence(&["diff", "last", "--name-only"]).out, "f\n");
+    let named = place.ringfence(&["diff", "zzzzzzzzzzzzz"]);
+    assert!(named.err.contains("no run matches"), "{named:?}");
+    assert!(half.exists());
+    let old = std::process::Command::new("touch").args(["-d", "2 minutes ago"]).arg(&half).status();
+    assert!(old.unwrap().success());
+    assert_eq!(place.ringfence(&["prune"]).status, 0);
+    assert!(!half.exists());
+}

@@ -31,6 +31,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let larger = arguments.larger.as_deref().map_or(Ok(LARGER), |text| number(text, &SIZES))?;
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
+    if !arguments.dry_run {
+        crate::layers::remove_unrecorded(&state);
+    }
     let freed = cleanup::prune(&state, older, larger, arguments.dry_run)?;
     let verb = if arguments.dry_run { "would be free" } else { "are free" };
     terminal::print(&format!("{} {verb}", cleanup::size(freed)));
