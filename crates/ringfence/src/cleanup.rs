@@ -57,7 +57,12 @@ fn of(directory: RunDir, record: RunRecord) -> Taken {
     let layers: Vec<_> =
         above.filter(|above| above.starts_with(directory.path())).map(Path::to_owned).collect();
     let applies: Vec<_> = directory.journals().take_while(|journal| journal.exists()).collect();
-    let landed = applies.iter().any(|journal| !ringfence_workspace::reverted(journal).exists());
+    // An apply that failed has a journal too, and so has an undo.
+    let stands = |journal: &PathBuf| {
+        ringfence_workspace::landed(journal)
+            && !ringfence_workspace::landed(&ringfence_workspace::reverted(journal))
+    };
+    let landed = applies.iter().any(stands);
     let journals: Vec<_> = applies
         .into_iter()
         .flat_map(|journal| [ringfence_workspace::reverted(&journal), journal])

@@ -143,3 +143,17 @@ fn half_made_runs_are_no_runs() {
     assert_eq!(place.ringfence(&["prune"]).status, 0);
     assert!(!half.exists());
 }
+
+#[test]
+fn what_failed_to_land_and_was_thrown_away_is_not_called_landed() {
+    let place = Place::new();
+    place.write("a", "before\n");
+    assert_eq!(place.run("", "head -c 3M /dev/zero > a").status, 0);
+    let limit = ["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$@\"", "sh"];
+    let failed = place.under("sh", &limit, &place.command(&["apply"])).output().unwrap();
+    assert!(!failed.status.success(), "{failed:?}");
+    assert_eq!(place.read("a").as_deref(), Some("before\n"));
+    assert_eq!(place.ringfence(&["discard"]).status, 0);
+    let listed = place.ringfence(&["ps", "-a"]).out;
+    assert!(!listed.contains("landed"), "{listed}");
+}
