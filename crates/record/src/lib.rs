@@ -27,6 +27,6 @@ pub use ocsf::{Class, SCHEMA_VERSION, class_of};
 pub use process::Process;
 pub use report::{Report, ReportFile};
 pub use run::{OutputScan, RunDir, RunRecord, Status};
-pub use state::{Found, State};
+pub use state::{Found, State, like_id};
 pub use time::Timestamp;
 pub use writer::Writer;

@@ -123,6 +123,14 @@ impl State {
         }
     }
 
+    /// The last run of which this is so.
+    pub fn last(&self, wanted: impl Fn(&RunRecord) -> bool) -> Result<(RunDir, RunRecord), Error> {
+        let newest = self.directories()?.into_iter().rev();
+        let mut read = newest.filter_map(|directory| Some((directory.record().ok()?, directory)));
+        let found = read.find(|(record, _)| wanted(record));
+        found.map(|(record, directory)| (directory, record)).ok_or_else(|| Error::NoRun("last".to_owned()))
+    }
+
     fn directories(&self) -> Result<Vec<RunDir>, Error> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.runs).map_err(Error::io("read", &self.runs))? {
@@ -139,6 +147,13 @@ impl State {
 
 fn is_id(name: &str) -> bool {
     name.len() == ID_LENGTH && name.bytes().all(|byte| DIGITS.contains(&byte))
+}
+
+/// Whether a word may be taken for a run's id, or for the beginning of one.
+pub fn like_id(word: &str) -> bool {
+    let now = new_id(Timestamp::now()).unwrap_or_default();
+    let begins = word.bytes().next() == now.bytes().next() && word.len() <= ID_LENGTH;
+    is_id(word) || begins && word.bytes().all(|byte| DIGITS.contains(&byte))
 }
 
 fn read_record(directory: RunDir) -> Found {

@@ -21,6 +21,7 @@ mod environment;
 mod executions;
 mod explanation;
 mod failure;
+mod found;
 mod git;
 mod groups;
 mod host;

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use ringfence_record::{RunDir, State};
+use ringfence_record::{RunDir, State, like_id};
 use ringfence_supervise::Remote;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::net::{
@@ -13,6 +13,7 @@ use rustix::net::{
 };
 
 use crate::failure::{Context, Failure};
+use crate::found::LAST;
 
 /// The socket in the run's directory.
 const SOCKET: &str = "control.sock";
@@ -37,6 +38,15 @@ impl Claim {
     /// Takes the name, for no run yet.
     pub(crate) fn take(state: &State, name: &str) -> Result<Self, Failure> {
         check(name)?;
+        let meaning = match name {
+            LAST => "it means the last run",
+            _ if like_id(name) => "it may be the beginning of a run's id",
+            _ => "",
+        };
+        if !meaning.is_empty() {
+            return Err(Failure::new(format!("`{name}` is no name for a sandbox: {meaning}"))
+                .hint("choose another, such as `dev`"));
+        }
         let directory = state.path().join("names");
         std::fs::create_dir_all(&directory).context(format!("making {}", directory.display()))?;
         let path = directory.join(name);

@@ -79,6 +79,7 @@ mod terminal;
 mod undone;
 mod void;
 mod watch_writes;
+mod words;
 
 /// Each promise has its file, and each file is part of this program.
 #[test]

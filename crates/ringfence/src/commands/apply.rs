@@ -76,6 +76,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         review.without(&options.left);
         if arguments.interactive {
             super::pick::pick(&review, &mut options)?;
+            if !run.elsewhere.is_empty() {
+                terminal::print(&format!("the changes of {}{}:", run.record.id, run.elsewhere));
+            }
         } else {
             options.chosen = merged(&review, &run, arguments)?;
         }
@@ -142,7 +145,8 @@ fn nothing(run: &Waiting, unseen: bool, json: bool) -> Result<u8, Failure> {
             &serde_json::json!({ "run": run.record.id, "landed": [], "held": [], "undo": null }),
         )?;
     } else {
-        terminal::print("nothing differs from the files here: nothing had to land");
+        let place = if run.elsewhere.is_empty() { " here" } else { &run.elsewhere };
+        terminal::print(&format!("nothing differs from the files{place}: nothing had to land"));
         if points {
             terminal::print(&format!(
                 "its checkpoints stay: `ringfence checkpoint {0} --list`, `ringfence discard {0}`",
@@ -166,7 +170,7 @@ fn all_held(
         )?;
         return Ok(0);
     }
-    terminal::print("nothing landed: all of it is held back or left out");
+    terminal::print(&format!("nothing landed{}: all of it is held back or left out", run.elsewhere));
     let moved = changes.iter().filter(|change| change.held == Some(ringfence_workspace::HoldReason::LeftOut));
     for change in moved.filter(|change| arguments.paths.iter().any(|path| path == &change.path)) {
         if let Some(to) = &change.renamed_to {
@@ -225,8 +229,9 @@ fn onto_branch(
         )?;
     } else {
         terminal::print(&format!(
-            "{} on the branch {branch} ({commit}); the files are as they were",
-            changes(count)
+            "{} on the branch {branch} ({commit}){}; the files are as they were",
+            changes(count),
+            run.elsewhere
         ));
         terminal::print(&format!(
             "the run waits on: `ringfence apply {id}` lands it here too, `ringfence discard {id}` ends that"
@@ -310,6 +315,7 @@ fn finish(run: &mut Waiting, applied: &Applied, arguments: &Arguments) -> Result
 fn tell_held(held: &[ringfence_workspace::Change], run: &Waiting, arguments: &Arguments) {
     let id = &run.record.id;
     // Whoever names what lands did not ask for a list of the rest.
+        run.elsewhere,
     let beside = |change: &&ringfence_workspace::Change| {
         !arguments.paths.is_empty() && change.held == Some(ringfence_workspace::HoldReason::LeftOut)
     };

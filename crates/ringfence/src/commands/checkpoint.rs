@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::failure::{Context, Failure};
 use crate::points::{self, Point, Points, Stack};
-use crate::{environment, named, terminal};
+use crate::{environment, found, named, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -77,35 +77,10 @@ struct Told<'a> {
     milliseconds: Option<f64>,
 }
 
-/// By the name of a sandbox that lives, or by its id.
+/// By the name of a sandbox, or by its id.
 pub(crate) fn find(invoker: &Invoker, name: &str) -> Result<(RunDir, RunRecord), Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
-    match named::find(&state, name) {
-        Ok(run) => {
-            let record = run.record().context("the run's record")?;
-            Ok((run, record))
-        }
-        Err(_) => match state.find(name, None) {
-            Ok(found) => Ok(found),
-            Err(error) => ended(&state, invoker, name)?.ok_or_else(|| Failure::new(error.to_string())),
-        },
-    }
-}
-
-/// The sandbox of that name that ended in this workspace: the last one of which something waits, else the last one.
-fn ended(state: &State, invoker: &Invoker, name: &str) -> Result<Option<(RunDir, RunRecord)>, Failure> {
-    let runs = state.runs().context("the state directory")?.into_iter().rev();
-    let mut named = runs.filter_map(|(run, record)| Some((run, record.ok()?))).filter(|(_, record)| {
-        record.name.as_deref() == Some(name) && invoker.cwd.starts_with(&record.workspace)
-    });
-    let Some(first) = named.next() else { return Ok(None) };
-    let waits = |(_, record): &(RunDir, RunRecord)| {
-        super::waiting::layers(record).is_ok_and(|layers| layers.iter().any(|layer| layer.upper.exists()))
-    };
-    if waits(&first) {
-        return Ok(Some(first));
-    }
-    Ok(Some(named.find(waits).unwrap_or(first)))
+    found::find(&state, invoker, name)
 }
 
 fn here(invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if noted.is_err() {
         note(&mut run)?;
     }
-    terminal::print(&format!("the changes of {} are gone", run.record.id));
+    terminal::print(&format!("the changes of {}{} are gone", run.record.id, run.elsewhere));
     // Nothing that it left on the host is lost with the layer: the journal is elsewhere.
     run.whole()
         .map_err(|failure| failure.hint(format!("to try again: `ringfence discard {}`", run.record.id)))?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::PolicyArguments;
 use crate::explanation::{Explained, render};
 use crate::failure::{Context, Failure};
-use crate::{chain, environment, named, source, terminal};
+use crate::{chain, environment, found, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -83,17 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
     let name = arguments.run.as_deref().unwrap_or("last");
-    let run = match named::find(&state, name) {
-        Ok(run) => run,
-        Err(_) => {
-            let found = state.find(name, None);
-            found
-                .map_err(|error| {
-                    Failure::new(error.to_string()).hint("`ringfence run -- COMMAND` makes one")
-                })?
-                .0
-        }
-    };
+    let (run, _) = found::find(&state, &invoker, name)?;
     let explained = Explained::of(&run, &environment::context(&invoker))?;
     if arguments.json {
         super::print_json(&explained)?;

@@ -11,7 +11,7 @@ use ringfence_supervise::{Act, Ask, Sandbox};
 use serde::Serialize;
 
 use crate::failure::{Context, Failure};
-use crate::{environment, lasting, named, terminal};
+use crate::{environment, found, lasting, named, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -147,10 +147,7 @@ fn real(path: &Path) -> Result<OsString, Failure> {
 fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
-    let run = match named::find(&state, name) {
-        Ok(run) => run,
-        Err(_) => state.find(name, None).map_err(|error| Failure::new(error.to_string()))?.0,
-    };
+    let (run, _) = found::find(&state, &invoker, name)?;
     let remote = named::call(&run).map_err(|_| {
         Failure::new(format!(
             "run {} takes no grants: it has ended, or its policy lets nothing be granted",

@@ -9,7 +9,7 @@ use ringfence_record::State;
 use ringfence_supervise::Outlet;
 
 use crate::failure::{Context, Failure};
-use crate::{environment, leaks, named};
+use crate::{environment, found, leaks, named};
 
 /// The file in the run's directory.
 pub(crate) const FILE: &str = "output.log";
@@ -22,7 +22,7 @@ pub(crate) const FILE: &str = "output.log";
 
 The first 64 MiB are kept.")]
 pub(crate) struct Arguments {
-    /// The sandbox, or the beginning of a run's id
+    /// The sandbox, whether it lives or has ended, or the beginning of a run's id
     name: String,
     /// Go on as long as the sandbox lives
     #[arg(long, short)]
@@ -32,10 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
-    let run = match named::find(&state, &arguments.name) {
-        Ok(run) => run,
-        Err(none) => state.find(&arguments.name, None).map_err(|_| none)?.0,
-    };
+    let (run, _) = found::find(&state, &invoker, &arguments.name)?;
     let path = run.path().join(FILE);
     let mut file = File::open(&path).map_err(|_| {
         Failure::new(format!("run {} has kept no output", run.id()))

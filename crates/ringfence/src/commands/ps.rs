@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use ringfence_record::{RunRecord, State, Status, Timestamp};
+use ringfence_record::{RunDir, RunRecord, State, Status, Timestamp};
 use serde::Serialize;
 
 use crate::cleanup::size;
 use crate::commands::print_json;
 use crate::failure::{Context, Failure};
 use crate::terminal::escape;
-use crate::{environment, lived, terminal};
+use crate::{environment, found, lived, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         shown.retain(|one| one.run == *wanted || one.name.as_ref() == Some(wanted));
         if shown.is_empty() && !arguments.all {
             if arguments.tree {
-                return of_record(&state, wanted, arguments.json);
+                return of_record(&found::find(&state, &invoker, wanted)?.0, arguments.json);
             }
             return Err(Failure::new(format!("no sandbox `{wanted}` lives"))
                 .hint("`ringfence ps` lists those that do"));
@@ -98,11 +98,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 /// What ran in a run that has ended.
-fn of_record(state: &State, wanted: &str, json: bool) -> Result<u8, Failure> {
-    let found = state
-        .find(wanted, None)
-        .map_err(|error| Failure::new(error.to_string()).hint("`ringfence ps` lists those that live"))?;
-    let lived = lived::tree(&found.0)?;
+fn of_record(run: &RunDir, json: bool) -> Result<u8, Failure> {
+    let lived = lived::tree(run)?;
     if json {
         print_json(&lived)?;
     } else if lived.is_empty() {
@@ -136,7 +133,9 @@ struct Ended {
 
 fn ended(state: &State, wanted: Option<&str>) -> Result<Vec<Ended>, Failure> {
     let left = crate::cleanup::taken(state)?.into_iter().filter(|one| {
-        let wanted = wanted.is_none_or(|wanted| one.record.id.starts_with(wanted));
+        let meant =
+            |wanted: &str| one.record.id.starts_with(wanted) || one.record.name.as_deref() == Some(wanted);
+        let wanted = wanted.is_none_or(meant);
         wanted && (one.interrupted || !one.layers.0.is_empty() || !one.kept.0.is_empty())
     });
     Ok(left

@@ -1,6 +1,6 @@
 //! `ringfence undo`: puts back what an apply replaced, all or nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use ringfence_plan::Invoker;
@@ -9,7 +9,7 @@ use ringfence_workspace::{Reason, Refused, escape};
 
 use crate::commands::waiting::{self, Landed};
 use crate::failure::{Context, Failure};
-use crate::{environment, snapshot, terminal, underway};
+use crate::{environment, found, snapshot, terminal, underway};
 
 #[derive(Args, Debug)]
 #[command(
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let found = waiting::find_landed(&invoker, arguments.run.as_deref())?;
     if found.snapshot {
-        return put_back(&invoker.state, found, arguments.json);
+        return put_back(&invoker, found, arguments.json);
     }
     let Landed { directory, mut record, journal, later, .. } = found;
     let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
@@ -78,8 +78,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     let entries = if restored == 1 { "1 entry is".into() } else { format!("{restored} entries are") };
     terminal::print(&format!(
-        "{entries} as before the apply of {}; what had landed is kept in {}",
+        "{entries} as before the apply of {}{}; what had landed is kept in {}",
         record.id,
+        found::elsewhere(&record, &invoker.cwd),
         kept.display()
     ));
     Ok(0)
@@ -103,7 +104,7 @@ fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// What was there before a task worked on the host's own files: an apply of what it was, which is undone as any other.
-fn put_back(state: &Path, found: Landed, json: bool) -> Result<u8, Failure> {
+fn put_back(invoker: &Invoker, found: Landed, json: bool) -> Result<u8, Failure> {
     let Landed { directory, mut record, journal, .. } = found;
     let Some((layer, options)) = snapshot::reverse(&directory, &record)? else {
         return Err(Failure::new(format!("nothing is kept of run {}", record.id)));
@@ -126,7 +127,7 @@ fn put_back(state: &Path, found: Landed, json: bool) -> Result<u8, Failure> {
     };
     record.head = Some(log.append(&event).context("the run's log")?);
     directory.write_record(&record, true).context("the run's record")?;
-    let underway = underway::begin(state, &directory)?;
+    let underway = underway::begin(&invoker.state, &directory)?;
     let applied = ringfence_workspace::apply(plan, &journal);
     underway.end(&directory);
     let applied = applied.map_err(|failure| refused(&failure))?;
@@ -139,8 +140,9 @@ fn put_back(state: &Path, found: Landed, json: bool) -> Result<u8, Failure> {
     } else {
         let entries = if restored == 1 { "1 entry is".into() } else { format!("{restored} entries are") };
         terminal::print(&format!(
-            "{entries} as before {}; what it had made of them is kept in {}, and `ringfence undo {}` brings it back",
+            "{entries} as before {}{}; what it had made of them is kept in {}, and `ringfence undo {}` brings it back",
             record.id,
+            found::elsewhere(&record, &invoker.cwd),
             applied.undo.display(),
             record.id
         ));

@@ -1,6 +1,6 @@
 //! Runs whose changes wait for a decision: which one is meant, and its layers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
 use ringfence_record::{RunDir, RunRecord, State, Status};
@@ -20,6 +20,10 @@ pub(crate) struct Waiting {
     pub(crate) layers: Vec<Layer>,
     /// What the task began with.
     pub(crate) began: Began,
+    /// ` in /its/workspace`, where the caller does not stand there.
+    pub(crate) elsewhere: String,
+    /// Where the caller stands.
+    cwd: PathBuf,
 }
 
 /// The run that is named, or the last one here whose changes wait.
@@ -63,11 +67,21 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         };
         return Err(Failure::new(format!("the changes of run {} {state}", record.id)));
     }
-    Ok(Waiting { directory, journal, interrupted, record, layers, began })
+    let elsewhere = crate::found::elsewhere(&record, &invoker.cwd);
+    Ok(Waiting {
+        directory,
+        journal,
+        interrupted,
+        record,
+        layers,
+        began,
+        elsewhere,
+        cwd: invoker.cwd.clone(),
+    })
 }
 
 /// Finishes or takes back what was interrupted: an undo of the last apply that landed, and the apply after it.
-fn recover(directory: &RunDir, next: &std::path::Path) -> Result<(), Failure> {
+fn recover(directory: &RunDir, next: &Path) -> Result<(), Failure> {
     let last = directory.journals().take_while(|journal| journal != next).last();
     for journal in last.map(|last| ringfence_workspace::reverted(&last)).into_iter().chain([next.to_owned()])
     {
@@ -193,6 +207,11 @@ impl Waiting {
     pub(crate) fn journals(&self) -> Vec<PathBuf> {
         let earlier = self.directory.journals().take_while(|journal| *journal != self.journal);
         earlier.chain([self.journal.clone()]).flat_map(with_undo).collect()
+    }
+
+    /// The workspace, and where the caller stands: what paths are relative to.
+    pub(crate) fn places(&self) -> (&Path, &Path) {
+        (&self.record.workspace, &self.cwd)
     }
 
     /// Stops where an earlier apply is in between.

@@ -1,0 +1,106 @@
+//! What the words of a command line mean: which run, which sandbox, a kind or a path; and hints that can be pasted.
+
+use std::path::Path;
+use std::process::Command;
+
+use ringfence_promises::{Outcome, Place};
+
+use crate::landing::{answered, host};
+
+fn at(place: &Place, directory: &Path, arguments: &[&str]) -> Outcome {
+    let done = place.command(arguments).current_dir(directory).output().unwrap();
+    Outcome {
+        status: done.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&done.stdout).into_owned(),
+        err: String::from_utf8_lossy(&done.stderr).into_owned(),
+    }
+}
+
+/// The command of a hint, as a shell takes it.
+fn pasted(place: &Place, said: &str, begins: &str) -> Outcome {
+    let line = said.split('`').find(|part| part.starts_with(begins)).unwrap_or_default();
+    assert!(line.starts_with(begins), "{said}");
+    let arguments = line.strip_prefix("ringfence ").unwrap();
+    let script = format!("exec \"$0\" {arguments}");
+    let place_of = place.command(&[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(place_of.get_program()).current_dir(&place.workspace);
+    command.envs(place_of.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let done = command.output().unwrap();
+    Outcome {
+        status: done.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&done.stdout).into_owned(),
+        err: String::from_utf8_lossy(&done.stderr).into_owned(),
+    }
+}
+
+#[test]
+fn last_is_the_last_run_of_this_directory() {
+    let place = Place::new();
+    let other = place.home.join("other");
+    for directory in [&other, &place.home.join("third"), &place.workspace.join("sub")] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    assert_eq!(place.run("", "echo here > f; echo b > b").status, 0);
+    let policy = place.policy("");
+    let there = ["run", "-q", "--policy", &policy, "--", "sh", "-c", "echo there > f"];
+    assert_eq!(at(&place, &other, &there).status, 0);
+    let applied = place.ringfence(&["apply", "last", "--", "f"]);
+    assert!(applied.status == 0 && !applied.out.contains("landed in "), "{applied:?}");
+    assert_eq!(place.read("f").as_deref(), Some("here\n"));
+    assert!(!other.join("f").exists());
+    let below = at(&place, &place.workspace.join("sub"), &["diff", "last", "--name-only"]);
+    assert_eq!(below.out, "b\n", "{below:?}");
+    // Where there is none, it is the last of all, and where that is is said.
+    let third = at(&place, &place.home.join("third"), &["apply", "last"]);
+    assert!(third.status == 0 && third.out.contains(&format!("landed in {}", other.display())), "{third:?}");
+    let undone = at(&place, &place.home.join("third"), &["undo", "last"]);
+    assert!(undone.status == 0 && undone.out.contains(&format!(" in {}", other.display())), "{undone:?}");
+    assert_eq!(at(&place, &other, &there).status, 0);
+    let gone = at(&place, &place.home.join("third"), &["discard", "last"]);
+    assert!(gone.status == 0 && gone.out.contains(&format!(" in {} are gone", other.display())), "{gone:?}");
+}
+
+#[test]
+fn names_that_mean_something_are_none() {
+    let place = Place::new();
+    for (name, why) in [("last", "the last run"), ("1m8h", "a run's id"), ("0123456789abc", "a run's id")] {
+        let refused = place.ringfence(&["start", name, "--preset", "default"]);
+        assert!(refused.status == 125 && refused.err.contains(why), "{name}: {refused:?}");
+    }
+    assert!(place.last_run().is_empty());
+}
+
+#[test]
+fn a_name_is_the_newest_sandbox_of_that_name_alone() {
+    let place = Place::new().in_tier("landlock");
+    for text in ["first", "second"] {
+        assert_eq!(place.ringfence(&["start", "tw", "--preset", "default"]).status, 0);
+        let script = format!("echo {text} > {text}");
+        assert_eq!(place.ringfence(&["exec", "tw", "--", "sh", "-c", &script]).status, 0);
+        assert_eq!(place.ringfence(&["stop", "tw"]).status, 0);
+    }
+    assert_eq!(place.ringfence(&["apply", "tw"]).status, 0);
+    let again = place.ringfence(&["apply", "tw"]);
+    assert!(again.status == 125 && again.err.contains("have landed already"), "{again:?}");
+    assert!(place.read("second").is_some() && place.read("first").is_none());
+    // Other verbs know it too.
+    let explained = place.ringfence(&["explain", "tw"]);
+    assert_eq!(explained.status, 0, "{explained:?}");
+    let logs = place.ringfence(&["logs", "tw"]);
+    assert_eq!(logs.status, 0, "{logs:?}");
+    let elsewhere = at(&place, &place.home, &["apply", "tw"]);
+    assert!(elsewhere.err.contains("name it by its id"), "{elsewhere:?}");
+}
+
+#[test]
+fn what_no_run_matches_says_how_runs_are_named() {
+    let place = Place::new();
+    place.write("src/a", "x");
+    for verb in ["diff", "apply", "undo", "discard", "explain", "logs"] {
+        let none = place.ringfence(&[verb, "nope"]);
+        assert!(none.status == 125 && none.err.contains("`ringfence ps -a` lists them"), "{verb}: {none:?}");
+        let path = place.ringfence(&[verb, "src/a"]);
+        assert!(path.err.contains("ringfence diff -- src/a"), "{verb}: {path:?}");
+    }
+}
