@@ -12,7 +12,7 @@ use crate::root::Root;
 use crate::secrets::{Scan, Secrets};
 
 /// The name of the layer that is the workspace; the others are git directories.
-pub(crate) const WORKSPACE: &str = "workspace";
+pub const WORKSPACE: &str = "workspace";
 
 /// One copy-on-write directory of a run, as `run.json` keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -69,7 +69,7 @@ pub use change::{Change, Content, FileType, Flag, HoldReason, Kind};
 pub use copy::{Copied, capture, captures, copy};
 pub use danger::Danger;
 pub use escape::escape;
-pub use layer::{Layer, Timestamp};
+pub use layer::{Layer, Timestamp, WORKSPACE};
 pub use options::{Named, Options};
 pub use patch::{Entry, Missing, git_path};
 pub use pieces::{Chosen, Pieces};

@@ -1,5 +1,6 @@
 //! Why an apply is refused as a whole: each path with its reason and a remedy.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -24,13 +25,28 @@ impl fmt::Display for Refused {
             let path = if path.is_empty() { "the workspace" } else { &path };
             writeln!(out, "  {path}: {}", refusal.reason.text())?;
         }
-        let mut remedies: Vec<_> = self.refusals.iter().map(|refusal| refusal.reason.remedy()).collect();
-        remedies.sort_unstable();
-        remedies.dedup();
-        for remedy in remedies {
-            writeln!(out, "hint: {remedy}")?;
+        let mut remedies: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for refusal in &self.refusals {
+            remedies.entry(refusal.reason.remedy()).or_default().push(escape(&refusal.path));
+        }
+        let several = remedies.len() > 1;
+        for (remedy, paths) in remedies {
+            match several && !paths.contains(&String::new()) {
+                true => writeln!(out, "hint: for {}: {remedy}", few(&paths))?,
+                false => writeln!(out, "hint: {remedy}")?,
+            }
         }
         Ok(())
+    }
+}
+
+/// Some of the paths, and how many more.
+fn few(paths: &[String]) -> String {
+    const FEW: usize = 3;
+    let shown = paths.get(..paths.len().min(FEW)).unwrap_or(&[]).join(", ");
+    match paths.len().saturating_sub(FEW) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

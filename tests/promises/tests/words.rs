@@ -104,3 +104,59 @@ fn what_no_run_matches_says_how_runs_are_named() {
         assert!(path.err.contains("ringfence diff -- src/a"), "{verb}: {path:?}");
     }
 }
+
+#[test]
+fn a_kind_is_not_taken_for_a_path_of_its_name() {
+    let place = Place::new();
+    // A program that is no text is held back; what CI runs too.
+    let script = "printf '\\177ELF\\0x' > ci; chmod +x ci; printf '\\177ELF\\0x' > -x; chmod +x -- -x; \
+                  mkdir -p .github/workflows; echo x > .github/workflows/a.yml";
+    assert_eq!(place.run("", script).status, 0);
+    let held = place.ringfence(&["apply"]);
+    assert!(held.status == 0 && held.out.contains("4 changes held back"), "{held:?}");
+    let refused = place.ringfence(&["apply", "--accept", "ci"]);
+    assert!(refused.status == 126 && refused.err.contains("which is meant?"), "{refused:?}");
+    assert!(refused.err.contains("--accept kind:ci") && refused.err.contains("./ci"), "{refused:?}");
+    let kind = place.ringfence(&["apply", "--accept", "kind:ci"]);
+    assert_eq!((kind.status, place.read("ci")), (0, None), "{kind:?}");
+    assert!(place.read(".github/workflows/a.yml").is_some());
+    // Each hint can be pasted.
+    for landed in ["-x", "ci"] {
+        let hint = place.ringfence(&["apply"]).out;
+        let done = pasted(&place, &hint, "ringfence apply ");
+        assert!(done.status == 0 && place.workspace.join(landed).exists(), "{hint}\n{done:?}");
+    }
+}
+
+#[test]
+fn refusals_name_their_files_and_a_way_that_can_be_pasted() {
+    let place = Place::new();
+    for name in ["a", "b", "c"] {
+        place.write(name, "before\n");
+    }
+    assert_eq!(
+        place.run("", "for f in a b c; do echo task > $f; done; echo d > d; ln -s /etc out").status,
+        0
+    );
+    for name in ["a", "b", "c"] {
+        place.write(name, "host\n");
+    }
+    let refused = place.ringfence(&["apply"]);
+    assert!(refused.status == 126 && !refused.err.contains("..."), "{refused:?}");
+    assert!(refused.err.contains("for out: ") && refused.err.contains("for a, b, c: "), "{refused:?}");
+    assert!(refused.err.contains("version of b is kept: "), "{refused:?}");
+    let merge = place.ringfence(&["apply", "--merge"]);
+    assert!(merge.err.contains("version of a is kept: "), "{merge:?}");
+    let rest = pasted(&place, &refused.err, "ringfence apply ");
+    assert!(rest.status == 0 && place.read("d").is_some(), "{rest:?}");
+}
+
+#[test]
+fn many_that_are_held_back_are_summed_up() {
+    let place = Place::new();
+    let script = "mkdir -p .github/workflows; for i in $(seq 300); do echo x > .github/workflows/$i.yml; done; echo x > f";
+    assert_eq!(place.run("", script).status, 0);
+    let applied = place.ringfence(&["apply"]);
+    assert!(applied.out.lines().count() < 20, "{}", applied.out);
+    assert!(applied.out.contains("301 ci") && applied.out.contains("--stat` lists them"), "{}", applied.out);
+}

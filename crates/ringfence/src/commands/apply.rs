@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_record::{Change, Event, Status};
-use ringfence_workspace::{Applied, Chosen, Danger, Named, Options, Reason, Refused, Review};
+use ringfence_workspace::{Applied, Chosen, Named, Options, Reason, Refused, Review, WORKSPACE};
 
 use crate::branch::Draft;
 use crate::commands::waiting::{self, Waiting};
+use crate::commands::{hints, paths};
 use crate::failure::{Context, Failure};
 use crate::{environment, git, terminal, underway};
 
@@ -20,15 +21,15 @@ use crate::{environment, git, terminal, underway};
   ringfence apply --accept hooks         what runs on the host, after a look at it")]
 pub(crate) struct Arguments {
     /// The run, by the beginning of its id; without it, the last one here
-    run: Option<String>,
+    pub(super) run: Option<String>,
     /// Land this path, or everything of this kind, too, although it runs on the host or decides what does: hooks, config, editors,
-    /// agents, shell, ci, scripts, lockfiles, binaries, symlinks, unfinished, secrets (`./hooks` is a path); what the policy protects stays
-    /// held
+    /// agents, shell, ci, scripts, lockfiles, binaries, symlinks, unfinished, secrets (`./hooks` is a path, `kind:hooks` the kind); what the policy
+    /// protects stays held
     #[arg(long, value_name = "KIND|PATH")]
-    accept: Vec<PathBuf>,
+    pub(super) accept: Vec<PathBuf>,
     /// Do not land this path, nor what is below it: it stays with the run
     #[arg(long, value_name = "PATH")]
-    leave: Vec<PathBuf>,
+    pub(super) leave: Vec<PathBuf>,
     /// Ask for every change and every hunk: y, n, a, d, q
     #[arg(short, long, conflicts_with_all = ["json", "merge", "branch"])]
     interactive: bool,
@@ -37,7 +38,7 @@ pub(crate) struct Arguments {
     merge: bool,
     /// Land only these paths, and what is below them; the rest stays with the run
     #[arg(last = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
+    pub(super) paths: Vec<PathBuf>,
     /// Do not touch the files: put the changes on this new branch of the repository, as a commit by the run's identity
     #[arg(long, value_name = "NAME", conflicts_with_all = ["accept", "leave", "merge", "paths"])]
     branch: Option<String>,
@@ -75,10 +76,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         review.only(&options.only);
         review.without(&options.left);
         if arguments.interactive {
-            super::pick::pick(&review, &mut options)?;
             if !run.elsewhere.is_empty() {
                 terminal::print(&format!("the changes of {}{}:", run.record.id, run.elsewhere));
             }
+            super::pick::pick(&review, &mut options)?;
         } else {
             options.chosen = merged(&review, &run, arguments)?;
         }
@@ -88,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
             run.write()?;
-            return Err(with_way_out(refusal(&refused, arguments.json), &run, &refused, arguments));
+            return Err(hints::way_out(refusal(&refused, arguments.json), &run, &refused, arguments));
         }
     };
     let unseen = plan.unseen().to_vec();
@@ -178,7 +179,7 @@ fn all_held(
             terminal::print(&format!("{from} was renamed to {to}: name that"));
         }
     }
-    tell_held(changes, run, arguments);
+    hints::held(changes, run, arguments);
     Ok(0)
 }
 
@@ -187,13 +188,7 @@ fn merged(review: &Review, run: &Waiting, arguments: &Arguments) -> Result<Vec<C
         let base = run.began.base(path)?;
         git::object(&run.record.workspace, &base.object).filter(|content| base.is(content))
     };
-    review.merge(&base).map_err(|(path, why)| {
-        let path = ringfence_workspace::escape(&path);
-        Failure::new(format!("{path} cannot be merged: {why}")).with_status(Failure::REFUSED).hint(format!(
-            "to land the rest: `{}`",
-            arguments.without(run, " --merge", &terminal::word(&path))
-        ))
-    })
+    review.merge(&base).map_err(|(path, why)| hints::unmerged(&path, &why, run, arguments))
 }
 
 /// The changes as a commit; the run waits on.
@@ -241,17 +236,41 @@ fn onto_branch(
 }
 
 fn options(arguments: &Arguments, run: &Waiting, cwd: &Path) -> Result<Options, Failure> {
-    let path = |given: &PathBuf| super::paths::named(given, &run.record.workspace, cwd);
+    let path = |given: &PathBuf| paths::named(given, &run.record.workspace, cwd);
     let left = arguments.leave.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     let only = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     let mut options = Options { left, only, journals: run.journals(), ..Options::default() };
     for accepted in &arguments.accept {
-        match accepted.to_str().and_then(Danger::named) {
-            Some(kind) => options.kinds.push(kind),
+        match paths::kind(accepted) {
+            Some(kind) => {
+                unambiguous(accepted, run)?;
+                options.kinds.push(kind);
+            }
             None => options.named.push(path(accepted)?),
         }
     }
     Ok(options)
+}
+
+/// A word for a kind that may be meant for a path that waits for the same: what lands by it must be what its owner looked at.
+fn unambiguous(word: &Path, run: &Waiting) -> Result<(), Failure> {
+    let mut layers = run.layers.iter().filter(|layer| layer.name == WORKSPACE);
+    if !layers.any(|layer| layer.upper.join(word).symlink_metadata().is_ok()) {
+        return Ok(());
+    }
+    let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+    let waits = |change: &ringfence_workspace::Change| {
+        let waits = change.held.is_some() || change.refused.is_some();
+        waits && change.layer == WORKSPACE && change.path.starts_with(word)
+    };
+    if !review.changes().iter().any(waits) {
+        return Ok(());
+    }
+    let (word, whole) = (word.display(), run.record.workspace.join(word));
+    let whole = terminal::word(&ringfence_workspace::escape(&whole));
+    Err(Failure::new(format!("`{word}` is a kind, and a path that is held back or refused: which is meant?"))
+        .with_status(Failure::REFUSED)
+        .hint(format!("`--accept kind:{word}` is the kind, `--accept {whole}` the path (or `./{word}` from the workspace)")))
 }
 
 /// Each path that was named is one that changed.
@@ -262,16 +281,16 @@ fn known(
     unseen: &[ringfence_workspace::Refusal],
     places: (&Path, &Path),
 ) -> Result<(), Failure> {
-    let of_kinds = |given: &&PathBuf| given.to_str().and_then(Danger::named).is_none();
+    let of_kinds = |given: &&PathBuf| paths::kind(given).is_none();
     let named = arguments.leave.iter().zip(&options.left);
     let hidden = |named: &Named| unseen.iter().any(|one| named.covers(&one.layer, &one.path));
     for (given, path) in
         named.chain(arguments.paths.iter().zip(&options.only)).filter(|(_, path)| !hidden(path))
     {
-        super::paths::expect(path, given, false, changes, places)?;
+        paths::expect(path, given, false, changes, places)?;
     }
     let mut accepted = arguments.accept.iter().filter(of_kinds).zip(&options.named);
-    accepted.try_for_each(|(given, path)| super::paths::expect(path, given, true, changes, places))
+    accepted.try_for_each(|(given, path)| paths::expect(path, given, true, changes, places))
 }
 
 fn finish(run: &mut Waiting, applied: &Applied, arguments: &Arguments) -> Result<u8, Failure> {
@@ -294,8 +313,9 @@ fn finish(run: &mut Waiting, applied: &Applied, arguments: &Arguments) -> Result
     }
     let replaced = if applied.landed.len() == 1 { "it" } else { "they" };
     terminal::print(&format!(
-        "{} landed; what {replaced} replaced is kept in {}; `ringfence undo {}` puts it back",
+        "{} landed{}; what {replaced} replaced is kept in {}; `ringfence undo {}` puts it back",
         changes(applied.landed.len()),
+        run.elsewhere,
         applied.undo.display(),
         run.record.id
     ));
@@ -307,42 +327,9 @@ fn finish(run: &mut Waiting, applied: &Applied, arguments: &Arguments) -> Result
         terminal::print(&format!("{path} landed in part: the rest stays with the run"));
     }
     if !applied.held.is_empty() {
-        tell_held(&applied.held, run, arguments);
+        hints::held(&applied.held, run, arguments);
     }
     Ok(0)
-}
-
-fn tell_held(held: &[ringfence_workspace::Change], run: &Waiting, arguments: &Arguments) {
-    let id = &run.record.id;
-    // Whoever names what lands did not ask for a list of the rest.
-        run.elsewhere,
-    let beside = |change: &&ringfence_workspace::Change| {
-        !arguments.paths.is_empty() && change.held == Some(ringfence_workspace::HoldReason::LeftOut)
-    };
-    let (rest, held): (Vec<_>, Vec<_>) = held.iter().partition(beside);
-    if !rest.is_empty() {
-        let stay = if rest.len() == 1 { "stays" } else { "stay" };
-        terminal::print(&format!("{} {stay} with the run: `ringfence diff {id}`", changes(rest.len())));
-    }
-    if held.is_empty() {
-        return;
-    }
-    let held: Vec<_> = held.into_iter().cloned().collect();
-    terminal::print(&format!("{} held back:", changes(held.len())));
-    terminal::print(&ringfence_workspace::render_held(&held));
-    let kind = |change: &ringfence_workspace::Change| match &change.held {
-        Some(ringfence_workspace::HoldReason::RunsOnHost { kind, .. }) => Some(kind.name()),
-        _ => None,
-    };
-    match held.iter().find_map(|change| Some((change, kind(change)?))) {
-        Some((change, kind)) => {
-            let path = terminal::word(&ringfence_workspace::escape(&change.path));
-            terminal::print(&format!(
-                "to land one after a look: `ringfence apply {id} --accept {path}`, or all of its kind: `--accept {kind}`; to drop the rest: `ringfence discard {id}`"
-            ));
-        }
-        None => terminal::print(&format!("to drop them: `ringfence discard {id}`")),
-    }
 }
 
 pub(crate) fn changes(number: usize) -> String {
@@ -358,48 +345,6 @@ pub(crate) fn reasons(refused: &Refused) -> Vec<Change> {
             reason: refusal.text.clone(),
         })
         .collect()
-}
-
-/// What is refused for its own sake may stay behind.
-fn with_way_out(failure: Failure, run: &Waiting, refused: &Refused, arguments: &Arguments) -> Failure {
-    let mut own = refused.refusals.iter().filter(|refusal| {
-        !refusal.path.as_os_str().is_empty() && !matches!(refusal.reason, Reason::Failed { .. })
-    });
-    let Some(first) = own.next() else { return failure };
-    let word = |path: &Path| terminal::word(&ringfence_workspace::escape(path));
-    let next = own.next();
-    let path = match next.map(|next| word(&next.path)) {
-        None => word(&first.path),
-        Some(next) if own.next().is_none() => format!("{} --leave {next}", word(&first.path)),
-        Some(_) => format!("{} --leave ...", word(&first.path)),
-    };
-    let layer = run.layers.iter().find(|layer| layer.name == first.layer);
-    let failure = match layer.filter(|_| first.reason == Reason::ChangedOnHost) {
-        Some(layer) => failure.hint(format!(
-            "the task's version is kept: {}",
-            ringfence_workspace::escape(layer.upper.join(&first.path))
-        )),
-        None => failure,
-    };
-    // Of what was named nothing would be left.
-    if next.is_none() && matches!(arguments.paths.as_slice(), [only] if *only == first.path) {
-        return failure;
-    }
-    failure.hint(format!("to land the rest: `{}`", arguments.without(run, "", &path)))
-}
-
-impl Arguments {
-    /// The same command, without this path too.
-    fn without(&self, run: &Waiting, flag: &str, path: &str) -> String {
-        let word = |path: &PathBuf| terminal::word(&ringfence_workspace::escape(path));
-        let all = |flag: &str, paths: &[PathBuf]| -> String {
-            paths.iter().map(|path| format!(" {flag}{}", word(path))).collect()
-        };
-        let (accepted, left) = (all("--accept ", &self.accept), all("--leave ", &self.leave));
-        let dashes = if self.paths.is_empty() { "" } else { " --" };
-        let paths = all("", &self.paths);
-        format!("ringfence apply {}{flag}{accepted}{left} --leave {path}{dashes}{paths}", run.record.id)
-    }
 }
 
 fn refusal(refused: &Refused, json: bool) -> Failure {

@@ -11,6 +11,7 @@ pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod fork;
 pub(crate) mod grant;
+mod hints;
 pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod man;

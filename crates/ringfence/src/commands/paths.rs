@@ -2,9 +2,13 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use ringfence_workspace::{Change, Danger, Named, escape};
+use ringfence_workspace::{Change, Danger, Named, WORKSPACE, escape};
 
 use crate::failure::Failure;
+use crate::terminal;
+
+/// Before a kind that a path has the name of.
+const KIND: &str = "kind:";
 
 /// A path of the workspace, or of another layer, as `diff` prints it: `[git0] refs/heads/main`.
 pub(super) fn named(given: &Path, workspace: &Path, cwd: &Path) -> Result<Named, Failure> {
@@ -13,6 +17,29 @@ pub(super) fn named(given: &Path, workspace: &Path, cwd: &Path) -> Result<Named,
         Some((layer, path)) => Ok(Named { layer: layer.to_owned(), path: plain(Path::new(path)) }),
         None => of_workspace(given, workspace, cwd).map(Named::main),
     }
+}
+
+/// The kind that a word after `--accept` means. `kind:` before it says that no path is meant.
+pub(super) fn kind(given: &Path) -> Option<Danger> {
+    let text = given.to_str()?;
+    Danger::named(text.strip_prefix(KIND).unwrap_or(text))
+}
+
+/// An option with a path that changed, to be pasted: it must not be read as a kind, an option or another layer.
+pub(super) fn option(flag: &str, layer: &str, path: &Path, (workspace, cwd): (&Path, &Path)) -> String {
+    let text = escape(path);
+    if layer != WORKSPACE {
+        return format!("{flag} {}", terminal::word(&format!("[{layer}] {text}")));
+    }
+    if kind(path).is_none() && !text.starts_with(['-', '[']) {
+        return format!("{flag} {}", terminal::word(&text));
+    }
+    let whole = workspace.join(path);
+    let shown = match whole.strip_prefix(cwd) {
+        Ok(from_here) => format!("./{}", escape(from_here)),
+        Err(_) => escape(&whole),
+    };
+    format!("{flag}={}", terminal::word(&shown))
 }
 
 /// By what `diff` prints; from where the caller stands, where it begins with `./` or `../`; or absolute.
