@@ -215,7 +215,7 @@ impl HoldReason {
         match self {
             Self::Protected { pattern } => format!("protected by `{pattern}`"),
             Self::RunsOnHost { kind, reason } => format!("{kind}: {reason}"),
-            Self::LeftOut => "left out by name".into(),
+            Self::LeftOut => "left out".into(),
         }
     }
 }

@@ -73,6 +73,39 @@ impl Review {
     }
 }
 
+impl Review {
+    /// The changes as [`Self::show`] orders them, the dangerous first; what stands for others (`whole`) comes before all of those.
+    pub fn in_order(&self, whole: impl Fn(&Change) -> bool) -> Vec<&Change> {
+        let inside =
+            |above: &Change, one: &Change| one.index == above.index && one.path.starts_with(&above.path);
+        let first = |change: &Change| match whole(change) {
+            true => self.changes.iter().filter(|one| inside(change, one)).map(rank).min(),
+            false => None,
+        };
+        let mut order: Vec<_> = self
+            .changes
+            .iter()
+            .map(|change| (first(change).unwrap_or_else(|| rank(change)), change))
+            .collect();
+        order.sort_by_key(|(rank, change)| (*rank, change.index, &change.path));
+        order.into_iter().map(|(_, change)| change).collect()
+    }
+
+    /// Writes the lines of one change, as many as [`Self::show`] does; nothing for what is no text.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn lines(&self, change: &Change, look: Look, out: &mut dyn Write) -> io::Result<()> {
+        let Some((upper, host)) = self.sites.get(change.index) else { return Ok(()) };
+        let mut pen = Pen::new(Look { all: false, ..look }, out);
+        match text::versions(change, upper, host, &mut Budget::look()) {
+            Some(both) if both.is_text() => pen.text(&both, PATIENCE),
+            None if matches!(change.content, Some(Content::Text { .. })) => pen.more(),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The changes that are shown one by one, and the others: bulk pushes no single change away.
 fn split<'a>(order: &[&'a Change]) -> (Vec<&'a Change>, Vec<Change>) {
     if order.len() <= CHANGES {

@@ -160,3 +160,41 @@ fn many_that_are_held_back_are_summed_up() {
     assert!(applied.out.lines().count() < 20, "{}", applied.out);
     assert!(applied.out.contains("301 ci") && applied.out.contains("--stat` lists them"), "{}", applied.out);
 }
+
+#[test]
+fn questions_are_of_what_may_land() {
+    let place = Place::new();
+    host(&place, "echo gone > gone");
+    let script = "umask 0; mkdir open; chmod 777 open; echo i > open/i; ln -s /etc out; echo secret-line > .envrc; \
+                  rm gone; echo fresh-line > z";
+    assert_eq!(place.run("", script).status, 0);
+    // .envrc, gone, open, open/i, z; not the link.
+    let (status, text) = answered(&place, "y\nn\ny\ny\ny\n");
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("--accept symlinks") && !place.workspace.join("out").exists(), "{text}");
+    assert!(text.contains("+secret-line") && text.contains("which is held back"), "{text}");
+    assert!(text.contains("+fresh-line") && text.contains("-gone"), "{text}");
+    assert!(text.contains("others may write (mode 777)"), "{text}");
+    assert!(place.read("open/i").is_some() && place.read("gone").is_some(), "{text}");
+    assert!(text.contains("left out") && !text.contains("by name"), "{text}");
+    assert!(text.find("out").unwrap() < text.find(".envrc").unwrap(), "{text}");
+    assert!(text.find(".envrc").unwrap() < text.find("fresh-line").unwrap(), "{text}");
+}
+
+#[test]
+fn a_held_child_of_what_is_refused_is_not_asked_about() {
+    let place = Place::new();
+    assert_eq!(place.run("", "mkdir GIT~1; echo x > GIT~1/.envrc; echo f > f").status, 0);
+    let (status, text) = answered(&place, "y\ny\n");
+    assert!(status == 0 && place.read("f").is_some() && !text.contains(".envrc"), "{text}");
+    // Nor is what lies in a directory that the host exchanged.
+    host(&place, "mkdir d; echo x > d/x");
+    assert_eq!(place.run("", "echo h > d/.envrc; echo g > g").status, 0);
+    host(&place, "mv d old; mkdir d; cp old/x d");
+    let (status, text) = answered(&place, "y\ny\n");
+    assert!(status == 0 && place.read("g").is_some(), "{text}");
+    assert!(
+        text.contains("it stays with the run: d: replaced") && place.read("d/.envrc").is_none(),
+        "{text}"
+    );
+}

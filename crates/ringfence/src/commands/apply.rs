@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             if !run.elsewhere.is_empty() {
                 terminal::print(&format!("the changes of {}{}:", run.record.id, run.elsewhere));
             }
-            super::pick::pick(&review, &mut options)?;
+            super::pick::pick(&review, &run.layers, &mut options)?;
         } else {
             options.chosen = merged(&review, &run, arguments)?;
         }

@@ -1,9 +1,10 @@
 //! `ringfence apply --interactive`: change by change and hunk by hunk, what lands and what stays with the run.
 
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
 
-use ringfence_workspace::{Change, Danger, FileType, HoldReason, Kind, Look, Named, Options, Reason, Review};
+use ringfence_workspace::{
+    Change, Danger, FileType, HoldReason, Kind, Layer, Look, Named, Options, Reason, Refusal, Review,
+};
 
 use crate::failure::{Context, Failure};
 use crate::terminal;
@@ -24,26 +25,29 @@ enum Answer {
     Quit,
 }
 
-/// Asks for everything that may land, and turns the answers into options of the apply.
-pub(crate) fn pick(review: &Review, options: &mut Options) -> Result<(), Failure> {
-    let mut asker = Asker { review, look: Look { colour: terminal::colour_out(), all: true }, quit: false };
-    // What stands for all that is below it.
-    let mut whole: Vec<&PathBuf> = Vec::new();
-    for change in review.changes() {
-        if whole.iter().any(|path| change.path.starts_with(path)) || named_by_another(review, change) {
+/// Asks for everything that may land, the dangerous first, and turns the answers into options of the apply.
+pub(crate) fn pick(review: &Review, layers: &[Layer], options: &mut Options) -> Result<(), Failure> {
+    let look = Look { colour: terminal::colour_out(), all: true };
+    let mut asker = Asker { review, look, barred: barred(review, layers, options), quit: false };
+    // What becomes of these becomes of all that is below them.
+    let mut settled: Vec<&Change> = Vec::new();
+    for change in review.in_order(stands_for_others) {
+        let above = |above: &&&Change| above.layer == change.layer && change.path.starts_with(&above.path);
+        if settled.iter().any(|one| above(&one)) || named_by_another(review, change) {
             continue;
         }
-        let directory = change.file_type == FileType::Directory;
-        if directory && change.kind == Kind::Created && below(review, change).next().is_some() {
+        let new = change.file_type == FileType::Directory && change.kind == Kind::Created;
+        if new && !stands_for_others(change) && below(review, change).next().is_some() {
             continue;
-        }
-        if directory && change.kind == Kind::Deleted {
-            whole.push(&change.path);
         }
         let answer = match asker.quit {
             true => Answer::Quit,
             false => asker.change(change, options)?,
         };
+        let gone = change.file_type == FileType::Directory && change.kind == Kind::Deleted;
+        if gone || answer != Answer::Yes {
+            settled.push(change);
+        }
         if answer != Answer::Yes {
             let old = change.renamed_from.clone();
             let names = [Some(change.path.clone()), old].into_iter().flatten();
@@ -51,6 +55,25 @@ pub(crate) fn pick(review: &Review, options: &mut Options) -> Result<(), Failure
         }
     }
     Ok(())
+}
+
+/// What would be refused, if all that is held back were accepted: that is found out only of what would land.
+fn barred(review: &Review, layers: &[Layer], options: &Options) -> Vec<Refusal> {
+    let held = review.changes().iter().filter(|change| change.held.is_some());
+    let mut all = options.clone();
+    all.named.extend(held.map(|change| Named::of(change, change.path.clone())));
+    if all.named.len() == options.named.len() {
+        return Vec::new();
+    }
+    let refused = ringfence_workspace::plan_apply_with(layers, &all).err();
+    refused.map(|refused| refused.refusals).unwrap_or_default()
+}
+
+/// A directory of which is asked before what is in it: it is gone, nothing of it may land, or others could write to it.
+fn stands_for_others(change: &Change) -> bool {
+    let open = change.kind == Kind::Created && change.new_mode.is_some_and(|mode| mode & 0o022 != 0);
+    change.file_type == FileType::Directory
+        && (change.kind == Kind::Deleted || change.refused.is_some() || open)
 }
 
 /// The old name of a file that moved: its new name is asked for.
@@ -71,6 +94,7 @@ fn below<'a>(review: &'a Review, above: &'a Change) -> impl Iterator<Item = &'a 
 struct Asker<'a> {
     review: &'a Review,
     look: Look,
+    barred: Vec<Refusal>,
     quit: bool,
 }
 
@@ -83,27 +107,52 @@ impl Asker<'_> {
         if matches!(change.held, Some(HoldReason::Protected { .. })) {
             return Ok(Answer::No);
         }
+        // A word of its own lets it land, which a `y` among many is not.
         let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
-        if change.refused.is_some() && !out {
+        if change.refused.is_some() && !(out && options.kinds.contains(&Danger::Symlinks)) {
+            if out {
+                terminal::print("it stays with the run: such links land with `--accept symlinks`");
+            }
             return Ok(Answer::No);
         }
+        let bars = |one: &&Refusal| {
+            let own = !one.path.as_os_str().is_empty() && one.layer == change.layer;
+            own && change.path.starts_with(&one.path)
+        };
+        if let Some(bar) = self.barred.iter().find(bars).filter(|_| change.held.is_some()) {
+            let path = ringfence_workspace::escape(&bar.path);
+            terminal::print(&format!("it stays with the run: {path}: {}", bar.text));
+            return Ok(Answer::No);
+        }
+        let accepted = |kind: &Danger| options.kinds.contains(kind);
+        let held = match &change.held {
+            Some(HoldReason::RunsOnHost { kind, .. }) if !accepted(kind) => {
+                ", which is held back for what is said above"
+            }
+            _ => "",
+        };
+        let new = change.file_type == FileType::Directory && change.kind == Kind::Created;
         let answer = match self.review.pieces(change) {
             Some(pieces) if change.held.is_none() => return self.hunks(change, &pieces, options),
             Some(pieces) => {
                 for at in 0..pieces.count() {
                     self.say(|_, look, out| pieces.show(at, look, out))?;
                 }
-                self.ask("Land this change, which is held back for what is said above")?
+                self.ask(&format!("Land this change{held}"))?
             }
-            None => self.ask("Land this change")?,
+            None if new && stands_for_others(change) => {
+                let mode = change.new_mode.unwrap_or_default() & 0o7777;
+                self.ask(&format!("Land this directory{held}, to which others may write (mode {mode:o})"))?
+            }
+            None => {
+                self.say(|review, look, out| review.lines(change, look, out))?;
+                self.ask(&format!("Land this change{held}"))?
+            }
         };
         // There is nothing but the whole.
         let answer = if answer == Answer::All { Answer::Yes } else { answer };
         if answer == Answer::Yes && change.held.is_some() {
             options.named.push(Named::of(change, change.path.clone()));
-        }
-        if answer == Answer::Yes && out {
-            options.kinds.push(Danger::Symlinks);
         }
         Ok(answer)
     }
