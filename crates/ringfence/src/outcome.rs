@@ -58,6 +58,9 @@ pub(crate) fn unexecuted(
     }
 }
 
+/// The status where a limit was reached.
+pub(crate) const LIMITED: u8 = 137;
+
 /// A limit that was reached is the cause, whatever became of the command then.
 pub(crate) fn limited(
     outcome: Outcome,
@@ -65,7 +68,6 @@ pub(crate) fn limited(
     limiter: Option<&Limiter>,
     report: &mut Report,
 ) -> Outcome {
-    const LIMITED: u8 = 137;
     const XFSZ: u8 = 128 + 25; // SIGXFSZ, or a shell that saw it
     let file = plan.limits.file_size.filter(|_| outcome.result.as_ref().is_ok_and(|status| *status == XFSZ));
     let exceeded = limiter.and_then(Limiter::exceeded).cloned().or_else(|| file.map(Exceeded::file_size));

@@ -165,3 +165,14 @@ fn where_it_cannot_be_held_nothing_runs() {
         assert!(outcome.status == 125 && outcome.err.contains(why) && outcome.out.is_empty(), "{outcome:?}");
     }
 }
+
+#[test]
+fn a_named_sandbox_says_which_limit_ended_it() {
+    let place = Place::new();
+    let policy = place.policy("[workspace]\nquota = \"32MiB\"\n");
+    assert_eq!(place.ringfence(&["start", "dev", "--policy", &policy]).status, 0);
+    let ended =
+        place.ringfence(&["exec", "dev", "--", "dd", "if=/dev/zero", "of=big", "bs=1M", "count=1500"]);
+    assert_eq!(ended.status, 137, "{ended:?}");
+    assert!(ended.err.contains("32 MiB into its workspace (workspace.quota)"), "{ended:?}");
+}

@@ -1,16 +1,18 @@
 //! `ringfence exec`: a command in a sandbox that another process keeps.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 
 use clap::Args;
 use ringfence_confine::{Enclosure, Message};
-use ringfence_record::State;
+use ringfence_record::{RunDir, State};
 use ringfence_supervise::{Ask, Found, Note, Notice, Remote, Sandbox, Screen};
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
 use crate::run::not_confined;
-use crate::{environment, leaks, named};
+use crate::{environment, leaks, named, outcome};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -19,7 +21,7 @@ use crate::{environment, leaks, named};
   ringfence exec dev -- curl -s localhost:8000
 
 What a command leaves running goes on until `ringfence stop`. Exit status: the command's own; 125 an error of
-ringfence, 126 refused, 127 not found.")]
+ringfence, 126 refused, 127 not found, 137 a limit or quota of the sandbox was reached, which ended it.")]
 pub(crate) struct Arguments {
     /// The sandbox
     name: String,
@@ -36,6 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let mut standard = ringfence_supervise::standard().context("the standard streams")?;
     let record = run.record().context("the run's record")?;
+    let limits = Limits::of(&run);
     let looked_for = leaks::recorded(&record, run.path(), &invoker)?;
     // What is found is told over a connection of its own: the other one is the command's.
     let log = looked_for.as_ref().map(|_| named::call(&run)).transpose()?;
@@ -82,7 +85,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if let Some(hit) = &ended.leaked {
         return Err(leaks::ended(hit));
     }
+    // The connection ends when its keeper has written down why.
+    if !matches!(ended.messages.last(), Some(Message::Exited { .. }))
+        && let Some(what) = limits.and_then(Limits::hit)
+    {
+        return Err(Failure::new(what).with_status(outcome::LIMITED));
+    }
     status(&ended.messages, arguments)
+}
+
+/// The events that are written from now on: opened before the files of the host are closed to this process.
+struct Limits(File);
+
+impl Limits {
+    fn of(run: &RunDir) -> Option<Self> {
+        let mut events = File::open(run.events()).ok()?;
+        events.seek(SeekFrom::End(0)).ok()?;
+        Some(Self(events))
+    }
+
+    /// The limit that ended the sandbox meanwhile, as a sentence.
+    fn hit(self) -> Option<String> {
+        let events = BufReader::new(self.0).lines().map_while(Result::ok);
+        let mut events = events.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok());
+        let hit = events.find(|event| event["kind"] == "limit.hit")?;
+        hit["detail"]["what"].as_str().map(str::to_owned)
+    }
 }
 
 /// Has it written down; `false` if that failed.
