@@ -56,11 +56,12 @@ struct Side {
 }
 
 impl Review {
-    /// Writes the patch, and says what it leaves out: what is held back or refused, and what git knows nothing of.
+    /// Writes the patch, and says what it leaves out: what is held back or refused, and what git knows nothing of. Git takes
+    /// names for those of its repository: `prefix` is the workspace in it.
     ///
     /// # Errors
     /// Those of the writer; `FileTooLarge` for content that no patch can hold, with its path.
-    pub fn patch(&self, out: &mut dyn Write) -> io::Result<Vec<Missing>> {
+    pub fn patch(&self, prefix: &Path, out: &mut dyn Write) -> io::Result<Vec<Missing>> {
         let (changes, mut missing) = self.of_the_workspace();
         // Nothing is written of what cannot be written to its end.
         let mut budget = Budget::whole();
@@ -122,7 +123,7 @@ impl Review {
             let (old, new) = self.both(change, &mut budget)?;
             one(
                 out,
-                change,
+                (prefix, change),
                 old.as_ref(),
                 new.as_ref(),
                 PATIENCE.min(end.saturating_duration_since(Instant::now())),
@@ -227,12 +228,13 @@ fn mode_of(mode: Option<u32>) -> &'static str {
 
 fn one(
     out: &mut dyn Write,
-    change: &Change,
+    (prefix, change): (&Path, &Change),
     old: Option<&Side>,
     new: Option<&Side>,
     patience: Duration,
 ) -> io::Result<()> {
-    let (from, to) = (text::before(change), change.path.as_path());
+    let (from, to) = (prefix.join(text::before(change)), prefix.join(&change.path));
+    let (from, to) = (from.as_path(), to.as_path());
     match (old, new) {
         (None, None) => Ok(()),
         // A file that becomes a link, or the other way round, goes and comes.

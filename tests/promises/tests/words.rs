@@ -198,3 +198,17 @@ fn a_held_child_of_what_is_refused_is_not_asked_about() {
         "{text}"
     );
 }
+
+#[test]
+fn a_patch_has_the_paths_of_its_repository() {
+    let place = Place::new();
+    host(&place, "git init -q ..; seq 3 > f; mkdir sub");
+    assert_eq!(place.run("", "echo 4 >> f; echo n > sub/new").status, 0);
+    host(&place, "true");
+    let script = "\"$RF\" diff --patch | git apply";
+    let mut command = place.under("sh", &["-ec", &script.replace("\"$RF\"", "\"$0\"")], &place.command(&[]));
+    let done = command.output().unwrap();
+    assert!(String::from_utf8_lossy(&done.stderr).contains("the repository's root"), "{done:?}");
+    assert_eq!(place.read("f").as_deref(), Some("1\n2\n3\n4\n"), "{done:?}");
+    assert_eq!(place.read("sub/new").as_deref(), Some("n\n"));
+}

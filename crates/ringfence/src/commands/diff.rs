@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_record::{RunDir, RunRecord};
@@ -43,7 +43,8 @@ pub(crate) struct Arguments {
     /// What `apply --branch` would commit, as `git diff` says it: against what is checked out, without what git ignores
     #[arg(long, conflicts_with_all = ["stat", "name_only", "patch"])]
     git: bool,
-    /// A patch for `git apply`, without what `apply` would hold back or refuse; what it leaves out is said on stderr
+    /// A patch for `git apply`, with the paths of the repository, without what `apply` would hold back or refuse; what it leaves out is
+    /// said on stderr
     #[arg(long, conflicts_with = "json")]
     patch: bool,
     /// Print JSON
@@ -91,7 +92,7 @@ fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) ->
     } else if arguments.name_only {
         terminal::print(&ringfence_workspace::render_names(review.changes()));
     } else if arguments.patch {
-        patch(&review)?;
+        patch(&review, &of.1.workspace)?;
     } else {
         let look = Look { colour: terminal::colour_out(), all: !arguments.paths.is_empty() };
         write(|out| review.show(look, out))?;
@@ -99,16 +100,34 @@ fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) ->
     Ok(0)
 }
 
-fn patch(review: &Review) -> Result<(), Failure> {
+/// The repository that the workspace is a part of, without being its root.
+fn repository(workspace: &Path) -> Option<&Path> {
+    let one = |place: &&Path| {
+        let git = place.join(".git");
+        git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
+    };
+    workspace.ancestors().find(one).filter(|root| *root != workspace)
+}
+
+fn patch(review: &Review, workspace: &Path) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
         return Err(Failure::new("a patch is raw bytes, and could act on this terminal")
             .hint("send it to a file or to `git apply`; `ringfence diff` shows the same for people"));
     }
     let mut missing: Vec<Missing> = Vec::new();
+    let repository = repository(workspace);
+    let prefix = repository.and_then(|root| workspace.strip_prefix(root).ok()).unwrap_or(Path::new(""));
     write(|out| {
-        missing = review.patch(out)?;
+        missing = review.patch(prefix, out)?;
         Ok(())
     })?;
+    if let Some(root) = repository {
+        terminal::error(&format!(
+            "{} its paths begin at the repository's root, {}, as `git diff` writes them",
+            terminal::label("note:"),
+            terminal::escape(root)
+        ));
+    }
     say_missing("not in the patch:", &missing);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The diff in full, and the patch that real git applies.
 
+use std::path::Path;
 use std::process::Command;
 
 use ringfence_workspace::{Look, Review};
@@ -15,7 +16,7 @@ const TASK: &str = "printf 'a\\nb\\nX\\nd\\ne\\nf\\ng\\n' > src/main.txt; printf
 
 fn patch(case: &Case) -> (Vec<u8>, Vec<String>) {
     let mut out = Vec::new();
-    let missing = Review::open(&case.layers(), &[]).unwrap().patch(&mut out).unwrap();
+    let missing = Review::open(&case.layers(), &[]).unwrap().patch(Path::new(""), &mut out).unwrap();
     (out, missing.iter().map(|one| format!("{}: {}", one.path.display(), one.why)).collect())
 }
 
@@ -118,7 +119,7 @@ END"#;
     assert_eq!(foreign.count(), 0);
     assert!(text.contains("bytes") && text.len() < 20 << 20, "{}", text.len());
     let mut sink = std::io::sink();
-    let error = Review::open(&case.layers(), &[]).unwrap().patch(&mut sink).unwrap_err();
+    let error = Review::open(&case.layers(), &[]).unwrap().patch(Path::new(""), &mut sink).unwrap_err();
     assert!(error.to_string().contains("huge"), "{error}");
 }
 
