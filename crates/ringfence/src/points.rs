@@ -50,6 +50,11 @@ pub(crate) struct Point {
     pub(crate) layers: BTreeMap<String, Vec<String>>,
 }
 
+/// The name of what a rollback keeps under this number.
+pub(crate) fn kept(number: u32) -> String {
+    format!("before-{number}")
+}
+
 /// The points of a run, while nobody else changes them.
 pub(crate) struct Points {
     directory: PathBuf,
@@ -101,9 +106,12 @@ impl Points {
         Ok(Self { directory, all, layers, _lock: lock })
     }
 
-    /// By its name or number; without one, the last.
+    /// By its name or number; without one, the last that its owner took: what a rollback keeps would take that back.
     pub(crate) fn find(&self, name: Option<&str>) -> Result<&Point, Failure> {
-        let wanted = |point: &&Point| name.is_none_or(|name| point.name == name);
+        let wanted = |point: &&Point| match name {
+            Some(name) => point.name == name,
+            None => point.name != kept(point.number),
+        };
         let by_number = || {
             let number: u32 = name?.parse().ok()?;
             self.all.iter().find(|point| point.number == number)

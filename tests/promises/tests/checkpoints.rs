@@ -414,3 +414,19 @@ fn after_a_whole_apply_it_is_told_where_the_points_went() {
     let told = place.ringfence(&["diff", &run, "--at", "p"]);
     assert!(told.err.contains("were thrown away, and its checkpoints"), "{told:?}");
 }
+
+/// What a rollback keeps is no point of its owner's: to go there would take the rollback back.
+#[test]
+fn a_rollback_without_a_point_goes_to_the_last_of_ones_own() {
+    let place = Place::new();
+    let dev = Named::start(&place, "");
+    dev.exec("echo one > f");
+    dev.point("p1");
+    dev.exec("echo two > f");
+    done(&dev.rollback(&["p1"]));
+    dev.exec("echo three > f");
+    done(&dev.rollback(&[]));
+    assert_eq!(dev.exec("cat f"), "one\n");
+    done(&dev.rollback(&["before-2"]));
+    assert_eq!(dev.exec("cat f"), "two\n");
+}

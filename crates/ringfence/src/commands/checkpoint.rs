@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  ringfence rollback dev                      to the last point
+  ringfence rollback dev                      to the last point that you took
   ringfence rollback dev migrated
   ringfence rollback dev migrated --end       what runs in it is ended first
 
@@ -51,7 +51,7 @@ touched: they change by `ringfence apply` alone. A run that has ended is rolled 
 pub(crate) struct Rollback {
     /// The sandbox, or a run that has ended
     run: String,
-    /// The point, by its name or number; without it, the last
+    /// The point, by its name or number; without it, the last that you took
     point: Option<String>,
     /// End what runs in it first
     #[arg(long)]
@@ -277,7 +277,7 @@ pub(crate) fn rollback(arguments: &Rollback) -> Result<u8, Failure> {
             .hint("`ringfence undo` puts back what an apply replaced; `ringfence fork` starts a sandbox from a point"));
     }
     let stack = points.fresh(number, &point.layers)?;
-    let kept = format!("before-{number}");
+    let kept = points::kept(number);
     let note = Note::Rollback { point: point.name.clone(), number: point.number, kept: kept.clone() };
     if record.running() {
         let remote = named::call(&run)?;
