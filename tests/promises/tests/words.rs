@@ -212,3 +212,20 @@ fn a_patch_has_the_paths_of_its_repository() {
     assert_eq!(place.read("f").as_deref(), Some("1\n2\n3\n4\n"), "{done:?}");
     assert_eq!(place.read("sub/new").as_deref(), Some("n\n"));
 }
+
+#[test]
+fn the_diff_of_a_killed_run_says_so() {
+    let place = Place::new().in_tier("landlock");
+    let mut child = place.to_run("", "echo half > f; sleep 60").spawn().unwrap();
+    for _ in 0..400 {
+        if !place.told("sandbox.start").is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let diff = place.ringfence(&["diff"]);
+    assert!(diff.err.contains("was interrupted"), "{diff:?}");
+}

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfence_record::{RunDir, RunRecord};
+use ringfence_record::{RunDir, RunRecord, Status};
 use ringfence_workspace::{Look, Missing, Review, escape};
 
 use crate::branch::{Draft, say_missing};
@@ -69,6 +69,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) -> Result<u8, Failure> {
+    if of.1.status == Status::Running && !of.1.running() {
+        terminal::error(&format!(
+            "{} run {} was interrupted: whoever watched over it was killed; what had changed by then is whole",
+            terminal::label("note:"),
+            of.1.id
+        ));
+    }
     let cwd = std::env::current_dir().context("the current directory")?;
     let path = |given: &PathBuf| super::paths::named(given, &of.1.workspace, &cwd);
     let only = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
