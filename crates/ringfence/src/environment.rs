@@ -72,7 +72,7 @@ pub(crate) fn bare() -> Result<Invoker, Failure> {
 fn of(variables: &BTreeMap<OsString, OsString>) -> Result<Invoker, Failure> {
     let home = home(variables)?;
     let cwd = std::env::current_dir().context("the current directory")?;
-    let state = state(variables, &home, &cwd);
+    let state = state(variables, &home)?;
     recordable(&home, "the home directory")?;
     recordable(&state, "the state directory")?;
     Ok(ringfence_confine::probe::invoker(home, cwd, state, BTreeMap::new()))
@@ -129,16 +129,23 @@ fn home(variables: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
     home.canonicalize().context(format!("the home directory {}", home.display()))
 }
 
-fn state(variables: &BTreeMap<OsString, OsString>, home: &Path, cwd: &Path) -> PathBuf {
+fn state(variables: &BTreeMap<OsString, OsString>, home: &Path) -> Result<PathBuf, Failure> {
     let set =
         |name: &str| variables.get(OsStr::new(name)).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let own = set("RINGFENCE_STATE");
+    if let Some(relative) = own.as_ref().filter(|path| path.is_relative()) {
+        return Err(Failure::new(format!(
+            "RINGFENCE_STATE is `{}`, which is another directory wherever one stands: runs would not be found again",
+            relative.display()
+        ))
+        .hint("set it to an absolute path"));
+    }
     // A relative $XDG_STATE_HOME is to be ignored (XDG Base Directory Specification).
-    let state = set("RINGFENCE_STATE")
-        .map(|path| cwd.join(path))
+    let state = own
         .or_else(|| {
             set("XDG_STATE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("ringfence"))
         })
         .unwrap_or_else(|| home.join(".local/state/ringfence"));
     // Compared with resolved paths later.
-    ringfence_policy::trail(&state).and_then(|mut trail| trail.pop()).unwrap_or(state)
+    Ok(ringfence_policy::trail(&state).and_then(|mut trail| trail.pop()).unwrap_or(state))
 }

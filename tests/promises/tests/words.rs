@@ -214,6 +214,25 @@ fn a_patch_has_the_paths_of_its_repository() {
 }
 
 #[test]
+fn pages_and_switches_say_what_they_take() {
+    let place = Place::new();
+    let page = place.ringfence(&["man", "apply"]).out;
+    assert!(page.contains("[\\fB\\-\\-\\fR \\fIPATH\\fR...]"), "{page}");
+    assert!(page.contains(concat!("ringfence ", env!("CARGO_PKG_VERSION"))), "{page}");
+    let run = place.ringfence(&["man", "run"]).out;
+    assert!(run.contains("\\fB\\-\\-\\fR \\fICOMMAND\\fR..."), "{run}");
+    assert_eq!(place.run("", "echo x > f").status, 0);
+    let branch = place.ringfence(&["apply", "--branch", "b", "--", "f"]);
+    assert!(branch.status == 125 && branch.err.contains("git checkout BRANCH -- PATH"), "{branch:?}");
+    let relative = place.command(&["ps"]).env("RINGFENCE_STATE", "rel").output().unwrap();
+    assert_eq!(relative.status.code(), Some(125));
+    assert!(!place.workspace.join("rel").exists(), "{relative:?}");
+    let hosted = Place::new().in_tier("landlock");
+    let quiet = hosted.run("", "true");
+    assert_eq!((quiet.status, quiet.err.as_str()), (0, ""));
+}
+
+#[test]
 fn the_diff_of_a_killed_run_says_so() {
     let place = Place::new().in_tier("landlock");
     let mut child = place.to_run("", "echo half > f; sleep 60").spawn().unwrap();

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(last = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     /// Do not touch the files: put the changes on this new branch of the repository, as a commit by the run's identity
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["accept", "leave", "merge", "paths"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["accept", "leave", "merge"])]
     branch: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -48,6 +48,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    if arguments.branch.is_some() && !arguments.paths.is_empty() {
+        return Err(Failure::new("`--branch` cannot be used with paths: the commit has all that would land")
+            .hint("take them from the branch: `git checkout BRANCH -- PATH`; or land them here: `ringfence apply RUN -- PATH`"));
+    }
     let invoker = environment::invoker()?;
     let mut run = waiting::find(&invoker, arguments.run.as_deref())?;
     run.whole()?;

@@ -23,9 +23,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             })?
         }
     };
+    let last = command.get_arguments().find(|argument| argument.is_last_set());
+    let last = last.map(|argument| argument.get_value_names().unwrap_or_default().concat());
     let title = command.get_display_name().unwrap_or("ringfence").to_owned();
     let mut page = Vec::new();
-    clap_mangen::Man::new(command).title(title).render(&mut page).context("writing the manual page")?;
-    terminal::print(&String::from_utf8_lossy(&page));
+    let source = format!("ringfence {}", env!("CARGO_PKG_VERSION"));
+    let man = clap_mangen::Man::new(command).title(title).source(source);
+    man.render(&mut page).context("writing the manual page")?;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    terminal::print(&match last {
+        Some(name) => with_dashes(&page, &name),
+        None => page,
+    });
     Ok(0)
+}
+
+/// What comes after `--` is shown so in the synopsis too.
+fn with_dashes(page: &str, name: &str) -> String {
+    let (one, maybe) = (format!("<\\fI{name}\\fR>"), format!("[\\fI{name}\\fR]"));
+    let after = format!("\\fI{name}\\fR...");
+    let first = page.replacen(&one, &format!("\\fB\\-\\-\\fR {after}"), 1);
+    first.replacen(&maybe, &format!("[\\fB\\-\\-\\fR {after}]"), 1)
 }
