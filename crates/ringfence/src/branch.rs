@@ -12,7 +12,7 @@ use ringfence_workspace::{Entry, Missing, escape, git_path};
 
 use crate::failure::{Context, Failure};
 use crate::git::{asked, bare, git};
-use crate::terminal;
+use crate::{ignored, terminal};
 
 const IGNORED: &str = "git ignores it";
 /// So many paths that are not in it for the same reason are named.
@@ -21,7 +21,7 @@ const FEW: usize = 3;
 const DRAFT: &str = "refs/heads/draft";
 
 /// And where that is, in the run's directory: this and the number of the process.
-const ASIDE: &str = "preview-";
+pub(crate) const ASIDE: &str = "preview-";
 
 /// What the commit has, and what it has not.
 pub(crate) struct Draft<'a> {
@@ -37,7 +37,7 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(
-        workspace: &'a Path,
+        (workspace, run): (&'a Path, &Path),
         entries: Vec<Entry>,
         mut missing: Vec<Missing>,
     ) -> Result<Self, Failure> {
@@ -53,7 +53,7 @@ impl<'a> Draft<'a> {
             let why = format!("of the submodule {}, which has commits of its own", escape(&submodule));
             Missing { path: entry.path, why }
         }));
-        let ignored = ignored(workspace, &ours)?;
+        let ignored = ignored::of((workspace, run), &prefix, &ours)?;
         let (ignored, entries): (Vec<_>, Vec<_>) =
             ours.into_iter().partition(|entry| ignored.contains(entry.path.as_os_str().as_bytes()));
         missing.extend(ignored.into_iter().map(|entry| Missing { path: entry.path, why: IGNORED.into() }));
@@ -296,25 +296,6 @@ fn submodules(workspace: &Path, head: bool) -> Result<BTreeSet<PathBuf>, Failure
         }
     }
     Ok(found)
-}
-
-/// Those of the paths that git is told to ignore, and does not know.
-fn ignored(workspace: &Path, entries: &[Entry]) -> Result<BTreeSet<Vec<u8>>, Failure> {
-    let mut command = git(workspace)?;
-    command.args(["check-ignore", "-z", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.stderr(Stdio::piped()).spawn().context("starting git")?;
-    let mut input = child.stdin.take();
-    let text: Vec<u8> =
-        entries.iter().flat_map(|entry| [entry.path.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    let writer = std::thread::spawn(move || input.as_mut().map(|input| input.write_all(&text)));
-    let done = child.wait_with_output().context("git check-ignore")?;
-    let _ = writer.join();
-    // 1: none of them.
-    if !matches!(done.status.code(), Some(0 | 1)) {
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        return Err(Failure::new(format!("git check-ignore: {}", escape(said.trim()))));
-    }
-    Ok(done.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
 }
 
 fn import(mut command: Command, stream: Vec<u8>) -> Result<(), Failure> {

@@ -9,13 +9,15 @@ use std::process::{Command, Stdio};
 use crate::failure::{Context, Failure};
 
 /// What git would execute of the repository's or the user's configuration in what is asked of it here: nothing of that.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.alternateRefsCommand=false",
     "core.pager=cat",
     "gc.auto=0",
     "maintenance.auto=false",
+    // What is imported stays a pack: to unpack it gives loose objects that are there already, also borrowed ones, a new time.
+    "fastimport.unpackLimit=0",
     // Files of a tree that look like a repository are none.
     "safe.bareRepository=explicit",
 ];

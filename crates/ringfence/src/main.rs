@@ -26,6 +26,7 @@ mod git;
 mod groups;
 mod host;
 mod ids;
+mod ignored;
 mod inspection;
 mod keeper;
 mod keystore;

@@ -101,3 +101,48 @@ fn why_no_branch_can_be_made_is_said_with_a_way_out() {
         refused.err.contains("git does not work with the repository") && refused.err.contains("hint: ");
     assert!(refused.status == 125 && words, "{refused:?}");
 }
+
+/// Git says nothing of what is beyond a link, and the host still has the link.
+#[test]
+fn a_directory_in_the_place_of_a_link_is_on_the_branch() {
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    host(&place, "mkdir sub; ln -s f sub/lnk; echo '*.o' > .gitignore; git add -A; git commit -qm two");
+    let script = "rm sub/lnk; mkdir sub/lnk; echo h > sub/lnk/y; echo o > sub/lnk/z.o; echo 'n*' > sub/lnk/.gitignore; echo n > sub/lnk/n";
+    for (workspace, base) in [(".", ""), ("sub", "sub/")] {
+        let directory = place.workspace.join(workspace);
+        let at = |verb: &[&str]| place.command(verb).current_dir(&directory).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let policy = place.policy("");
+        let script = if base.is_empty() { script.to_owned() } else { script.replace("sub/", "") };
+        let done = at(&["run", "-q", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", &script]);
+        assert!(done.status.success(), "{done:?}");
+        let shown = at(&["diff", "--git"]);
+        assert!(text(shown.stdout).contains("b/sub/lnk/y"), "{workspace}: {}", text(shown.stderr));
+        let done = at(&["apply", "--branch", "b"]);
+        assert!(done.status.success(), "{workspace}: {done:?}");
+        let names = host(&place, "git diff --name-only HEAD b; git branch -qD b");
+        assert_eq!(names, "sub/lnk\nsub/lnk/.gitignore\nsub/lnk/y\n", "{workspace}");
+    }
+}
+
+/// To unpack an import gives objects a new time that are there already.
+#[test]
+fn a_look_with_git_changes_no_times() {
+    let place = Place::new();
+    host(&place, REPOSITORY);
+    host(
+        &place,
+        "cp f one; echo two > f; git commit -qam two; find .git -exec touch -h -d '1 hour ago' {} +; touch ../stamp",
+    );
+    assert_eq!(place.run("", "git gc -q; cat one > f; rm one; echo n > n").status, 0);
+    let newer = || host(&place, "find .git -newer ../stamp");
+    assert_eq!(place.ringfence(&["diff", "--git"]).status, 0);
+    assert_eq!(newer(), "");
+    let done = place.ringfence(&["apply", "--branch", "b"]);
+    assert_eq!(done.status, 0, "{done:?}");
+    assert!(!newer().lines().any(|path| path.len() == ".git/objects/37/".len() + 38), "{}", newer());
+    let applied = place.ringfence(&["apply"]);
+    assert_eq!(applied.status, 0, "{applied:?}");
+    assert_eq!(host(&place, "git fsck --no-dangling 2>&1; git diff --stat b -- f"), "");
+}

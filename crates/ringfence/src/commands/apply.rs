@@ -205,7 +205,7 @@ fn onto_branch(
 ) -> Result<u8, Failure> {
     let (entries, missing) = review.entries().context("reading the changes")?;
     let workspace = run.record.workspace.clone();
-    let draft = Draft::new(&workspace, entries, missing)?;
+    let draft = Draft::new((&workspace, run.directory.path()), entries, missing)?;
     draft.fits(branch)?;
     let event = Event::WorkspaceApply {
         workspace: format!("{} (branch {branch})", run.record.workspace.display()),

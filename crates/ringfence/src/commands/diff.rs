@@ -142,7 +142,7 @@ fn patch(review: &Review, workspace: &Path) -> Result<(), Failure> {
 /// What would be on a branch.
 fn commit(review: &Review, (run, record): (&RunDir, &RunRecord), json: bool) -> Result<(), Failure> {
     let (entries, missing) = review.entries().context("reading the changes")?;
-    let draft = Draft::new(&record.workspace, entries, missing)?;
+    let draft = Draft::new((&record.workspace, run.path()), entries, missing)?;
     if json {
         let mut text = Vec::new();
         draft.diff(run.path(), true, |out| out.read_to_end(&mut text).map(drop).context("what git says"))?;
