@@ -14,10 +14,11 @@ use rustix::fs::{self as kernel, AtFlags, Gid, Mode, OFlags, Timespec, Timestamp
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::beneath::{MAX_PATH, Tree, by_descriptor, change_mode, look_at, names};
+use crate::beneath::{MAX_PATH, Tree, change_mode, look_at, names};
 use crate::change::FileType;
 use crate::content;
 use crate::layer::{Identity, Timestamp};
+use crate::noted::{self, Noted};
 use crate::overlay::link_target;
 use crate::refuse::Failure;
 
@@ -254,15 +255,18 @@ pub fn capture(layer: &Path) -> Result<(), Failure> {
         upper: Tree::own(&upper).map_err(Failure::of("open", &upper))?,
         border,
         known,
+        noted: Noted::open(layer).map_err(Failure::of("note modes below", layer))?,
     };
     let mut directories = vec![PathBuf::new()];
     while let Some(path) = directories.pop() {
         let more = capture.directory(&path).map_err(Failure::of("keep what changed in", &path))?;
         directories.extend(more);
     }
+    capture.close()?;
     std::fs::remove_file(&manifest).map_err(|error| {
         Failure::of("remove", &manifest)(Errno::from_io_error(&error).unwrap_or(Errno::IO))
     })?;
+    noted::forget(layer);
     // What is left of it is as on the host.
     let _ = crate::remove_tree(&root);
     Ok(())
@@ -303,9 +307,33 @@ struct Capture {
     upper: Tree,
     border: Timestamp,
     known: BTreeMap<PathBuf, Known>,
+    noted: Noted,
 }
 
 impl Capture {
+    /// Gives directories the modes that the task gave them.
+    fn close(&self) -> Result<(), Failure> {
+        self.noted.inside_out().try_for_each(|(path, mode)| match self.upper.handle(path) {
+            // Otherwise it did not change, or something else stands there.
+            Ok(handle) if directory_of(&handle).is_err() => Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            handle => handle
+                .and_then(|handle| change_mode(handle.as_fd(), mode))
+                .map_err(Failure::of("close", path)),
+        })
+    }
+
+    /// Opens a directory of the copy to its owner.
+    fn unlock(&mut self, path: &Path, found: &Identity) -> Result<(), Errno> {
+        if found.owner_may_enter() {
+            return Ok(());
+        }
+        self.noted.note(path, found.mode)?;
+        let handle = self.copy.handle(path)?;
+        directory_of(&handle)?;
+        change_mode(handle.as_fd(), found.mode | 0o700)
+    }
+
     fn directory(&mut self, path: &Path) -> Result<Vec<PathBuf>, Errno> {
         let directory = self.copy.directory(path)?;
         let mut further = Vec::new();
@@ -321,7 +349,7 @@ impl Capture {
                     if known.mode & 0o7777 != found.mode & 0o7777 {
                         self.place(&path)?;
                     }
-                    unlock(&self.copy, &path, &found)?;
+                    self.unlock(&path, &found)?;
                     if path.as_os_str().len() < MAX_PATH {
                         further.push(path);
                     }
@@ -368,16 +396,10 @@ impl Capture {
         let to = self.place(path.parent().unwrap_or(Path::new("")))?;
         let directory = FileType::of(found.mode) == FileType::Directory;
         if directory {
-            unlock(&self.copy, path, found)?;
+            self.unlock(path, found)?;
         }
         kernel::renameat(from, name, &to, name)?;
-        if !directory {
-            return Ok(());
-        }
-        self.hide_below(path)?;
-        let handle = self.upper.handle(path)?;
-        directory_of(&handle)?;
-        change_mode(handle.as_fd(), found.mode)
+        if directory { self.hide_below(path) } else { Ok(()) }
     }
 
     /// What was copied there and is not in the directory that stands there now.
@@ -421,18 +443,6 @@ fn unlocked(root: &Path) -> Result<Tree, Errno> {
     let handle = kernel::open(root, flags, Mode::empty())?;
     change_mode(handle.as_fd(), kernel::fstat(&handle)?.st_mode | 0o700)?;
     Tree::own(root)
-}
-
-fn unlock(tree: &Tree, path: &Path, found: &Identity) -> Result<(), Errno> {
-    if found.owner_may_enter() {
-        return Ok(());
-    }
-    let handle = tree.handle(path)?;
-    directory_of(&handle)?;
-    kernel::chmod(
-        by_descriptor(handle.as_fd(), OsStr::new("")),
-        Mode::from_raw_mode(found.mode & 0o7777 | 0o700),
-    )
 }
 
 /// Root may do this where the layer is somebody else's, who could put another name of a file of root's there meanwhile.

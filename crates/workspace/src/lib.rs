@@ -33,6 +33,7 @@ mod looks;
 mod merge;
 mod name;
 mod nearest;
+mod noted;
 mod operation;
 mod options;
 mod outputs;

@@ -92,13 +92,19 @@ pub(crate) fn ordered(operations: &mut [Operation]) {
     // A directory is opened up before, and closed after, what is done in it.
     let rank = |operation: &Operation| {
         let depth = operation.path.components().count();
-        match (operation.action, operation.mode & 0o300 == 0o300) {
+        let opens = operation.old.is_some_and(|old| !enterable(old.mode)) && enterable(operation.mode);
+        match (operation.action, opens || operation.mode & 0o700 == 0o700) {
             (Action::Mode, true) => (0, depth),
             (Action::Mode, false) => (2, usize::MAX - depth),
             _ => (1, 0),
         }
     };
     operations.sort_by_key(rank);
+}
+
+/// May the owner of a directory look at what is in it? What it takes to write he gives himself ([`crate::shift`]).
+pub(crate) fn enterable(mode: u32) -> bool {
+    mode & 0o500 == 0o500
 }
 
 /// Numbers them in their order.

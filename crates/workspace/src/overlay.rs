@@ -5,6 +5,7 @@
 //! and refused before; in tier `landlock` init sets none. Marks that the mount's options rule out mean that something else wrote here.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -16,12 +17,13 @@ use crate::attributes;
 use crate::beneath::{Tree, by_descriptor, change_mode};
 use crate::change::FileType;
 use crate::layer::Identity;
+use crate::operation::enterable;
 
 /// An upper directory. Directories and files that their owner may not read are opened to him and closed again when this
 /// is dropped.
 pub(crate) struct Upper {
     tree: Tree,
-    unlocked: RefCell<Vec<(PathBuf, u32)>>,
+    unlocked: RefCell<BTreeMap<PathBuf, u32>>,
 }
 
 impl Upper {
@@ -34,14 +36,28 @@ impl Upper {
                 let handle = rustix::fs::open(path, flags, Mode::empty())?;
                 let mode = rustix::fs::fstat(&handle)?.st_mode;
                 change_mode(handle.as_fd(), mode | 0o700)?;
-                Ok(Self { tree: Tree::own(path)?, unlocked: RefCell::new(vec![(PathBuf::new(), mode)]) })
+                Ok(Self {
+                    tree: Tree::own(path)?,
+                    unlocked: RefCell::new(BTreeMap::from([(PathBuf::new(), mode)])),
+                })
             }
             Err(errno) => Err(errno),
         }
     }
 
     pub(crate) fn directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        self.with_access(path, |tree| tree.directory(path))
+        let directory = self.with_access(path, |tree| tree.directory(path))?;
+        // One that may be read and not searched opens, and nothing in it can be looked at.
+        if !rustix::process::geteuid().is_root() && !enterable(rustix::fs::fstat(&directory)?.st_mode) {
+            self.unlock(path)?;
+        }
+        Ok(directory)
+    }
+
+    /// What stands at a path, with the mode that the task gave it.
+    pub(crate) fn as_left(&self, path: &Path, found: Identity) -> Identity {
+        let unlocked = self.unlocked.borrow();
+        unlocked.get(path).map_or(found, |mode| Identity { mode: *mode, ..found })
     }
 
     /// Opens a regular file.
@@ -126,7 +142,7 @@ impl Upper {
             };
             if found.mode & needed != needed {
                 change_mode(handle.as_fd(), found.mode | needed)?;
-                self.unlocked.borrow_mut().push((step.to_owned(), found.mode));
+                self.unlocked.borrow_mut().entry(step.to_owned()).or_insert(found.mode);
             }
         }
         Ok(())
@@ -134,9 +150,9 @@ impl Upper {
 }
 
 impl Drop for Upper {
-    /// The last that was opened is closed first, so that each can still be reached.
+    /// What is inside is closed first, so that each can still be reached.
     fn drop(&mut self) {
-        while let Some((path, mode)) = self.unlocked.get_mut().pop() {
+        while let Some((path, mode)) = self.unlocked.get_mut().pop_last() {
             let handle = match path.as_os_str().is_empty() {
                 true => self.tree.directory(&path),
                 false => self.tree.handle(&path),

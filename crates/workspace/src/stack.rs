@@ -85,7 +85,7 @@ impl Flatten<'_> {
     fn directory(&mut self, upper: &Upper, path: &Path, fresh: bool) -> Result<Vec<(PathBuf, bool)>, Errno> {
         let from = upper.directory(path)?;
         let to = self.to.directory(path)?;
-        self.marks(path, &from, &to)?;
+        self.marks(upper, path, &from, &to)?;
         let mut further = Vec::new();
         for name in names(&from)? {
             let path = path.join(&name);
@@ -145,7 +145,7 @@ impl Flatten<'_> {
     }
 
     /// The attributes of a directory: the user's, and that nothing shows through.
-    fn marks(&mut self, path: &Path, from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
+    fn marks(&mut self, upper: &Upper, path: &Path, from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
         let (from_path, to_path) =
             (by_descriptor(from.as_fd(), OsStr::new("")), by_descriptor(to.as_fd(), OsStr::new("")));
         let kept = attributes::names(&from_path)?;
@@ -158,7 +158,7 @@ impl Flatten<'_> {
             let value = attributes::value(&from_path, name)?;
             attributes::set(&to_path, name, value.as_deref())?;
         }
-        let found = Identity::of(&kernel::fstat(from)?);
+        let found = upper.as_left(path, Identity::of(&kernel::fstat(from)?));
         self.directories.insert(path.to_owned(), found);
         Ok(())
     }

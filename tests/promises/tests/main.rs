@@ -13,6 +13,7 @@ mod chaos;
 mod check;
 mod checkpoints;
 mod cleanup;
+mod closed;
 mod commands;
 mod commands_granted;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
