@@ -8,6 +8,7 @@ use ringfence_plan::{Invoker, Plan};
 use ringfence_policy::{Mode, Policy};
 use ringfence_record::{RunDir, RunRecord};
 use ringfence_workspace::{Began, Copied, Danger, Layer, Options, Refused, Root, Secrets, Timestamp};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +83,16 @@ pub(crate) fn ended(run: &Path) -> Result<(), Failure> {
     write(&place, &times)
 }
 
+/// An apply of what was there.
+pub(crate) struct Reverse {
+    pub(crate) layer: Layer,
+    pub(crate) options: Options,
+    /// Directories that keep the mode that somebody gave them since.
+    pub(crate) others_modes: Vec<PathBuf>,
+}
+
 /// What puts the workspace back, as the layer and the options of an apply.
-pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer, Options)>, Failure> {
+pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<Reverse>, Failure> {
     let Some(place) = place(run.path()) else { return Ok(None) };
     let times = read(&place)?;
     if let Some(root) = times.root {
@@ -109,13 +118,21 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let host = record.workspace.clone();
-    let upper =
-        ringfence_workspace::reverse(&host, &place, times.started).context("comparing the workspace")?;
+    let reversed =
+        ringfence_workspace::reverse(&host, &place, times.started, started).map_err(|failure| {
+            let told = Failure::new(format!("comparing the workspace: {failure}"));
+            match failure.errno {
+                Errno::ACCESS | Errno::PERM => {
+                    told.hint("open it (`chmod u+rwx`) or let its owner do that, then undo again")
+                }
+                _ => told,
+            }
+        })?;
     let root = Root::of(&host).context(host.display().to_string())?;
     let layer = Layer {
         name: "workspace".into(),
         host,
-        upper,
+        upper: reversed.upper,
         started,
         root,
         protect: Vec::new(),
@@ -126,7 +143,18 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<(Layer,
         began: Began::default(),
     };
     // What was there is put back, whatever it is.
-    Ok(Some((layer, Options { kinds: Danger::ALL.to_vec(), ..Options::default() })))
+    let options = Options { kinds: Danger::ALL.to_vec(), journals: vec![place], ..Options::default() };
+    Ok(Some(Reverse { layer, options, others_modes: reversed.others_modes }))
+}
+
+/// Closes the directories that an undo opened, if it did not take place.
+pub(crate) fn close_again(run: &RunDir, record: &RunRecord) -> Result<(), Failure> {
+    let Some(place) = place(run.path()) else { return Ok(()) };
+    if run.journals().next().is_some_and(|journal| ringfence_workspace::landed(&journal)) {
+        ringfence_workspace::opened_for_good(&place);
+        return Ok(());
+    }
+    ringfence_workspace::close_again(&record.workspace, &place).context("the directories that an undo opened")
 }
 
 /// It is of no use any more.

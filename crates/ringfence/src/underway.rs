@@ -77,7 +77,11 @@ pub(crate) fn recover(state: &State) -> Vec<PathBuf> {
             continue;
         }
         let Ok((run, record)) = state.find(&id.to_string_lossy(), None) else { continue };
-        let whole = journals(&run).all(|journal| tell(&run, &journal));
+        let mut whole = journals(&run).all(|journal| tell(&run, &journal));
+        if whole && let Err(failure) = crate::snapshot::close_again(&run, &record) {
+            terminal::error(&format!("{} run {}: {}", terminal::label("note:"), run.id(), failure.text()));
+            whole = false;
+        }
         if whole {
             let _ = std::fs::remove_file(&path);
         } else {

@@ -25,7 +25,7 @@ use crate::layer::Identity;
 use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
 use crate::pieces::Chosen;
-use crate::recover::{Parents, Sites, only_left, parent};
+use crate::recover::{Parents, Sites, changed_inside, only_left, parent};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::restored::Restored;
 use crate::shift::{Spot, shift, swap};
@@ -117,7 +117,8 @@ pub(crate) enum Source<'a> {
     /// The layers of a task.
     Layers { uppers: &'a [Upper], changes: &'a [Change], chosen: &'a [Chosen] },
     /// What an apply replaced: by the numbers of the steps now, those of the steps then.
-    Kept { kept: &'a Tree, numbers: &'a BTreeMap<usize, usize> },
+    /// `unseen` are steps in directories that another one opens first: they are judged when it is their turn.
+    Kept { kept: &'a Tree, numbers: &'a BTreeMap<usize, usize>, unseen: &'a BTreeSet<usize> },
 }
 
 /// Takes all steps or none, and says what could not be cleared up.
@@ -179,6 +180,10 @@ impl Source<'_> {
             Self::Layers { changes, .. } => changes.len() <= FEW,
             Self::Kept { numbers, .. } => numbers.len() <= FEW,
         }
+    }
+
+    fn unseen(&self, operation: &Operation) -> bool {
+        matches!(self, Self::Kept { unseen, .. } if unseen.contains(&operation.number))
     }
 
     /// What the next apply must not take for somebody's work. Without it that is refused, which loses nothing.
@@ -255,7 +260,7 @@ impl Work<'_> {
                     stage::build(&site, operation, below(changes, operation))
                         .map_err(|(path, reason)| refused(&path, reason))?
                 }
-                Source::Kept { kept, numbers } => {
+                Source::Kept { kept, numbers, .. } => {
                     let then = numbers.get(&operation.number).copied().unwrap_or(usize::MAX);
                     let failed = Reason::failed("bring back what was replaced");
                     stage::bring(kept, then, stage, operation.number)
@@ -311,6 +316,15 @@ impl Work<'_> {
         self.remember(operation, &parent).map_err(failed("keep the directory open"))?;
         let name = operation.path.file_name().ok_or_else(|| refused(Reason::ChangedOnHost))?;
         let there = look_at(&parent, name).map_err(failed("look at the original"))?;
+        if let Some(landed) = operation.old.filter(|_| self.source.unseen(operation)) {
+            let removed = operation.action == Action::Remove;
+            if removed
+                && changed_inside(host, &operation.path, &landed).map_err(failed("look at what landed"))?
+            {
+                return Err(refused(Reason::ChangedSinceApply));
+            }
+            moved.insert((landed.device, landed.inode));
+        }
         if !as_judged(operation, there.as_ref(), moved) {
             return Err(refused(Reason::ChangedOnHost));
         }
@@ -412,6 +426,7 @@ fn step_failed(doing: &str, errno: Errno) -> Reason {
         Errno::EXIST => Reason::ChangedOnHost,
         Errno::LOOP | Errno::STALE | Errno::NOTDIR | Errno::NOENT => Reason::DirectoryReplaced,
         Errno::XDEV => Reason::OtherMount,
+        Errno::ACCESS => Reason::Closed,
         errno => Reason::failed(doing)(errno),
     }
 }

@@ -415,7 +415,7 @@ fn touched(stage: &Tree, number: &Path, there: &Identity, new: &Identity) -> Res
 }
 
 /// Was something in this directory changed after that was built?
-fn changed_inside(tree: &Tree, path: &Path, built: &Identity) -> Result<bool, Errno> {
+pub(crate) fn changed_inside(tree: &Tree, path: &Path, built: &Identity) -> Result<bool, Errno> {
     if FileType::of(built.mode) != FileType::Directory {
         return Ok(false);
     }
@@ -424,7 +424,11 @@ fn changed_inside(tree: &Tree, path: &Path, built: &Identity) -> Result<bool, Er
         // Closed to its owner: it was built so, and nobody got in.
         let Ok(directory) = tree.directory(&path) else { continue };
         for name in names(&directory)? {
-            let Some(found) = look_at(&directory, &name)? else { continue };
+            let found = match look_at(&directory, &name) {
+                Err(Errno::ACCESS) => break,
+                other => other?,
+            };
+            let Some(found) = found else { continue };
             if found.changed > built.changed {
                 return Ok(true);
             }

@@ -23,11 +23,11 @@ impl fmt::Display for Refused {
         for refusal in &self.refusals {
             let path = escape(&refusal.path);
             let path = if path.is_empty() { "the workspace" } else { &path };
-            writeln!(out, "  {path}: {}", refusal.reason.text())?;
+            writeln!(out, "  {path}: {}", refusal.text)?;
         }
         let mut remedies: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for refusal in &self.refusals {
-            remedies.entry(refusal.reason.remedy()).or_default().push(escape(&refusal.path));
+            remedies.entry(refusal.remedy).or_default().push(escape(&refusal.path));
         }
         let several = remedies.len() > 1;
         for (remedy, paths) in remedies {
@@ -53,6 +53,22 @@ fn few(paths: &[String]) -> String {
 impl Refused {
     pub(crate) fn one(layer: &str, path: &Path, reason: Reason) -> Self {
         Self { refusals: vec![Refusal::new(layer, path, reason)] }
+    }
+
+    /// The same in the words of an undo, which has no `--merge`: what stands in the way changed after `since`.
+    #[must_use]
+    pub fn of_undo(mut self, since: &str) -> Self {
+        for refusal in &mut self.refusals {
+            refusal.text = refusal.text.replace("since the task started", &format!("since {since}"));
+            match refusal.reason {
+                Reason::ChangedOnHost | Reason::GoneFromHost | Reason::DirectoryReplaced => {
+                    refusal.remedy = Reason::ChangedSinceApply.remedy();
+                }
+                Reason::Failed { .. } => refusal.remedy = "mend the cause, then undo again",
+                _ => {}
+            }
+        }
+        self
     }
 }
 
@@ -112,6 +128,8 @@ pub enum Reason {
     GoneFromHost,
     /// A directory on the way was renamed, replaced, or had its attributes changed.
     DirectoryReplaced,
+    /// A directory of the host on the way may not be entered.
+    Closed,
     /// The workspace itself is another directory now.
     WorkspaceReplaced,
     /// It is on another device now, and nothing tells whether it is the same.
@@ -166,6 +184,7 @@ impl Reason {
             Self::ChangedSinceApply => "changed on the host since it landed".into(),
             Self::GoneFromHost => "removed on the host since the task started".into(),
             Self::DirectoryReplaced => "replaced or renamed on the host since the task started".into(),
+            Self::Closed => "lies behind a directory that is closed: permission denied".into(),
             Self::WorkspaceReplaced => "the workspace is not the directory that the task worked on".into(),
             Self::DeviceChanged => {
                 "is on another device than the task worked on, and its file system keeps no time of birth by which it could be known"
@@ -199,6 +218,7 @@ impl Reason {
             Self::ChangedOnHost | Self::GoneFromHost | Self::DirectoryReplaced => {
                 "compare both versions; try `--merge`, take the wanted parts by hand, or discard and run again"
             }
+            Self::Closed => "open the directory (`chmod u+rwx`), or let its owner do that, and try again",
             Self::WorkspaceReplaced => "move the directory back to where it was, or discard the run",
             Self::DeviceChanged => {
                 "mount it on the same device again (its number is in the run's record), or discard the run"

@@ -86,6 +86,11 @@ impl Restored {
         }
     }
 
+    /// This is nobody's work.
+    pub(crate) fn know(&mut self, layer: usize, path: &Path, found: Identity) {
+        self.known.insert((layer, path.to_owned()), found);
+    }
+
     /// What a merge is going to replace: the host's version of it is somebody's work, also when it was put back.
     pub(crate) fn merging(chosen: &[Chosen]) -> Option<Self> {
         let merged: BTreeMap<_, _> = chosen

@@ -2,9 +2,9 @@
 //!
 //! What stands on the host must be what landed, untouched since. What the undo takes away is kept in its turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -17,8 +17,8 @@ use crate::beside::Beside;
 use crate::change::FileType;
 use crate::index;
 use crate::journal::{Journal, Story, UNDO};
-use crate::layer::{Identity, Timestamp};
-use crate::operation::{Action, Operation, numbered, ordered};
+use crate::layer::Identity;
+use crate::operation::{Action, Operation, enterable, numbered, ordered};
 use crate::recover::{Sites, landed};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::restored::Restored;
@@ -76,6 +76,8 @@ pub struct Undo {
     operations: Vec<Operation>,
     /// By the numbers of the steps, those of the steps of the apply.
     numbers: BTreeMap<usize, usize>,
+    unseen: BTreeSet<usize>,
+    others_modes: Vec<PathBuf>,
 }
 
 /// Judges an undo. `later` are the journals of what came after the apply, and of its undo: their traces are no conflict. `others` are
@@ -102,10 +104,13 @@ pub fn plan_undo(journal_dir: &Path, later: &[PathBuf], others: &[PathBuf]) -> R
     // One that was taken back left its traces too.
     let traces: Vec<_> = later.iter().cloned().chain([reverted(journal_dir)]).collect();
     let known = Known { restored: Restored::load_all(&traces), beside: Beside::load(others, &story) };
-    let mut operations = reverse(&story, &sites, &kept, &known)?;
-    let numbers = operations.iter().enumerate().map(|(now, operation)| (now, operation.number)).collect();
+    let Steps { mut operations, unseen, others_modes } = reverse(&story, &sites, &kept, &known)?;
+    let numbers: BTreeMap<_, _> =
+        operations.iter().enumerate().map(|(now, operation)| (now, operation.number)).collect();
+    let unseen = numbers.iter().filter(|(_, then)| unseen.contains(then)).map(|(now, _)| *now).collect();
     numbered(&mut operations);
-    Ok(Undo { journal_dir: journal_dir.to_owned(), sites, token, kept, operations, numbers })
+    let journal_dir = journal_dir.to_owned();
+    Ok(Undo { journal_dir, sites, token, kept, operations, numbers, unseen, others_modes })
 }
 
 impl Undo {
@@ -116,6 +121,11 @@ impl Undo {
             Some((place.name.clone(), operation.path.clone()))
         };
         self.operations.iter().filter_map(path).collect()
+    }
+
+    /// Directories of which somebody changed the mode since: they keep it.
+    pub fn others_modes(&self) -> &[PathBuf] {
+        &self.others_modes
     }
 
     /// Where what it takes away will be kept.
@@ -129,7 +139,7 @@ impl Undo {
     /// [`Refused`]: something was changed meanwhile, or a system call failed; then the host is as it was.
     pub fn carry_out(self, watch: &mut dyn FnMut(Progress)) -> Result<Vec<Refusal>, Refused> {
         let journal = reverted(&self.journal_dir);
-        let source = Source::Kept { kept: &self.kept, numbers: &self.numbers };
+        let source = Source::Kept { kept: &self.kept, numbers: &self.numbers, unseen: &self.unseen };
         let operations = self.operations.clone();
         let left = carry_out(&self.sites, operations, &source, &journal, self.token, watch)?;
         // Without them the next apply is refused, which loses nothing.
@@ -159,20 +169,27 @@ impl Known {
 }
 
 /// The steps back in their order, each still with its number then.
-fn reverse(story: &Story, sites: &Sites, kept: &Tree, known: &Known) -> Result<Vec<Operation>, Refused> {
-    let (mut operations, mut refusals) = (Vec::new(), Vec::new());
+#[derive(Default)]
+struct Steps {
+    operations: Vec<Operation>,
+    /// Those that cannot be judged before another one has opened a directory, by their numbers then.
+    unseen: BTreeSet<usize>,
+    others_modes: Vec<PathBuf>,
+}
+
+fn reverse(story: &Story, sites: &Sites, kept: &Tree, known: &Known) -> Result<Steps, Refused> {
+    let (mut steps, mut refusals) = (Steps::default(), Vec::new());
     for operation in &story.operations {
         let Some((host, place)) = sites.site(operation) else { continue };
-        match back(story, operation, host, kept, known) {
-            Ok(operation) => operations.push(operation),
-            Err(reason) => refusals.push(Refusal::new(&place.name, &operation.path, reason)),
+        if let Err(reason) = back(story, operation, host, kept, known, &mut steps) {
+            refusals.push(Refusal::new(&place.name, &operation.path, reason));
         }
     }
     if !refusals.is_empty() {
         return Err(Refused { refusals });
     }
-    ordered(&mut operations);
-    Ok(operations)
+    ordered(&mut steps.operations);
+    Ok(steps)
 }
 
 fn back(
@@ -181,43 +198,55 @@ fn back(
     host: &Tree,
     kept: &Tree,
     known: &Known,
-) -> Result<Operation, Reason> {
-    let look = Reason::failed("look at what landed");
-    let parent = host.parent(&operation.path).map_err(|_| Reason::DirectoryReplaced)?;
-    let above = Identity::of(&rustix::fs::fstat(&parent).map_err(Reason::failed("look at the directory"))?);
-    if !above.same_object(&operation.parent) {
-        return Err(Reason::DirectoryReplaced);
-    }
-    let name = operation.path.file_name().ok_or(Reason::ChangedOnHost)?;
-    let there = look_at(&parent, name).map_err(look)?;
+    steps: &mut Steps,
+) -> Result<(), Reason> {
     let before = kept
         .look(&crate::stage::name(operation.number))
         .map_err(Reason::failed("look at what was replaced"))?;
     let lost = || Reason::failed("find what was replaced")(Errno::NOENT);
-    let (action, mode) = match operation.action {
+    let (action, mut mode) = match operation.action {
         Action::Create => (Action::Remove, 0),
         Action::Replace => (Action::Replace, before.ok_or_else(lost)?.mode & 0o7777),
         Action::Remove => (Action::Create, before.ok_or_else(lost)?.mode & 0o7777),
         Action::Mode => (Action::Mode, operation.old.map_or(0, |old| old.mode & 0o7777)),
     };
-    let as_it_landed = match (operation.action, &there) {
-        (Action::Remove, there) => there.is_none(),
-        (_, None) => false,
-        (Action::Mode, Some(there)) => {
-            let path = by_descriptor(parent.as_fd(), name);
-            let same = |setting: &attributes::Setting| {
-                attributes::value(&path, &setting.name).is_ok_and(|value| value == setting.new)
-            };
-            operation.old.is_some_and(|old| old.same_object(there))
-                && there.mode & 0o7777 == operation.mode
-                && operation.settings.iter().all(same)
+    let (parent, above, there) = match see(operation, host) {
+        Err(Reason::Closed) if opened_before(story, operation) && operation.settings.is_empty() => {
+            steps.unseen.insert(operation.number);
+            (None, operation.parent, landed_as(story, operation))
         }
-        (_, Some(there)) => untouched(story, operation, host, there, known),
+        other => other.map(|(parent, above, there)| (Some(parent), above, there))?,
     };
-    if !as_it_landed {
-        return Err(Reason::ChangedSinceApply);
+    if let Some(parent) = parent {
+        let as_it_landed = match (operation.action, &there) {
+            (Action::Remove, there) => there.is_none(),
+            (_, None) => false,
+            (Action::Mode, Some(there)) => {
+                let name = operation.path.file_name().unwrap_or(OsStr::new(""));
+                let path = by_descriptor(parent.as_fd(), name);
+                let same = |setting: &attributes::Setting| {
+                    attributes::value(&path, &setting.name).is_ok_and(|value| value == setting.new)
+                };
+                operation.old.is_some_and(|old| old.same_object(there)) && operation.settings.iter().all(same)
+            }
+            (_, Some(there)) => untouched(story, operation, host, there, known),
+        };
+        if !as_it_landed {
+            return Err(Reason::ChangedSinceApply);
+        }
     }
-    Ok(Operation {
+    // Somebody's mode of a directory stays: it is no reason to leave all the rest as it is.
+    let now = there.map_or(0, |there| there.mode & 0o7777);
+    if action == Action::Mode && now != operation.mode {
+        if now != mode {
+            steps.others_modes.push(operation.path.clone());
+        }
+        mode = now;
+        if operation.settings.is_empty() {
+            return Ok(());
+        }
+    }
+    steps.operations.push(Operation {
         number: operation.number,
         layer: operation.layer,
         path: operation.path.clone(),
@@ -226,7 +255,55 @@ fn back(
         old: there,
         mode,
         settings: operation.settings.iter().cloned().map(attributes::Setting::reversed).collect(),
+    });
+    Ok(())
+}
+
+/// The directory that a step was done in, and what is there now.
+fn see(operation: &Operation, host: &Tree) -> Result<(OwnedFd, Identity, Option<Identity>), Reason> {
+    let closed = |doing: &'static str| {
+        move |errno| match errno {
+            Errno::ACCESS => Reason::Closed,
+            errno => Reason::failed(doing)(errno),
+        }
+    };
+    let parent = host.parent(&operation.path).map_err(|errno| match errno {
+        Errno::ACCESS => Reason::Closed,
+        _ => Reason::DirectoryReplaced,
+    })?;
+    let above = Identity::of(&rustix::fs::fstat(&parent).map_err(closed("look at the directory"))?);
+    if !above.same_object(&operation.parent) {
+        return Err(Reason::DirectoryReplaced);
+    }
+    let name = operation.path.file_name().ok_or(Reason::ChangedOnHost)?;
+    let there = look_at(&parent, name).map_err(closed("look at what landed"))?;
+    Ok((parent, above, there))
+}
+
+/// Did the apply close a directory above, which the undo opens again before anything else?
+fn opened_before(story: &Story, operation: &Operation) -> bool {
+    story.operations.iter().any(|above| {
+        above.action == Action::Mode
+            && above.layer == operation.layer
+            && above.path != operation.path
+            && operation.path.starts_with(&above.path)
+            && !enterable(above.mode)
+            && above.old.is_some_and(|old| enterable(old.mode))
     })
+}
+
+/// What landed, as far as the journal tells.
+fn landed_as(story: &Story, operation: &Operation) -> Option<Identity> {
+    match operation.action {
+        Action::Remove => None,
+        Action::Mode => {
+            operation.old.map(|old| Identity { mode: old.mode & !0o7777 | operation.mode & 0o7777, ..old })
+        }
+        Action::Create | Action::Replace => {
+            let number = &operation.number;
+            story.stands.get(number).or(story.staged.get(number)).copied()
+        }
+    }
 }
 
 /// Is this what landed? In a directory that landed, nothing may be newer than it.
@@ -248,20 +325,27 @@ fn untouched(story: &Story, operation: &Operation, host: &Tree, there: &Identity
         };
     }
     let Some(built) = story.stands.get(&number).or(story.staged.get(&number)) else { return false };
-    built.same_content(there) && inside(host, operation, built.changed, known).unwrap_or(false)
+    // Its mode counts for nothing: it goes away as it is, and is kept so.
+    built.same_object(there) && inside(host, operation, built, known).unwrap_or(false)
 }
 
-fn inside(host: &Tree, operation: &Operation, moment: Timestamp, known: &Known) -> Result<bool, Errno> {
+fn inside(host: &Tree, operation: &Operation, built: &Identity, known: &Known) -> Result<bool, Errno> {
+    let moment = built.changed;
+    // To its owner: where it landed so nobody got in. What was closed since has a later change time.
+    let closed = |path: &Path| path != operation.path || !enterable(built.mode);
     let mut queue = vec![operation.path.clone()];
     while let Some(path) = queue.pop() {
         let directory = match host.directory(&path) {
-            // Closed to its owner: it landed so, and nobody got in.
-            Err(Errno::ACCESS) => continue,
+            Err(Errno::ACCESS) if closed(&path) => continue,
             other => other?,
         };
         for name in names(&directory)? {
+            let found = match look_at(&directory, &name) {
+                Err(Errno::ACCESS) if closed(&path) => break,
+                other => other?,
+            };
             let path = path.join(&name);
-            let Some(found) = look_at(&directory, &name)? else { continue };
+            let Some(found) = found else { continue };
             if found.changed > moment
                 && !known.restored.knows(operation.layer, &path, &found)
                 && !known.beside.leads_from(operation.layer, &path, moment, &found)

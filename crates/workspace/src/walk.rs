@@ -119,7 +119,13 @@ impl Walk<'_> {
             let new = look_at(&directory, name).map_err(Failure::of("look at the layer's", &path))?;
             let Some(new) = new else { continue };
             let old = match &below {
-                Some(below) => look_at(below, name).map_err(Failure::of("look at", &path))?,
+                Some(below) => match look_at(below, name) {
+                    Err(Errno::ACCESS) => {
+                        self.obstacle(&path, Reason::Closed);
+                        None
+                    }
+                    old => old.map_err(Failure::of("look at", &path))?,
+                },
                 None => None,
             };
             let hidden = lower == Lower::Hidden;
@@ -383,6 +389,7 @@ fn unreadable(errno: Errno) -> Reason {
     match errno {
         Errno::LOOP | Errno::NOTDIR | Errno::NOENT => Reason::DirectoryReplaced,
         Errno::XDEV => Reason::OtherMount,
+        Errno::ACCESS => Reason::Closed,
         errno => Reason::failed("read the host's directory")(errno),
     }
 }

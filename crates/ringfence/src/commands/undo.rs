@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringfence_plan::Invoker;
-use ringfence_record::{Event, RunRecord, State, Status, Writer};
-use ringfence_workspace::{Reason, Refused, escape};
+use ringfence_record::{Event, RunDir, RunRecord, State, Status, Writer};
+use ringfence_workspace::{Applied, Reason, Refused, escape};
 
 use crate::commands::waiting::{self, Landed};
 use crate::failure::{Context, Failure};
@@ -33,7 +33,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let Landed { directory, mut record, journal, later, .. } = found;
     let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
     let workspace = record.workspace.display().to_string();
-    let refuse = |refused: &Refused, log: &mut Writer, record: &mut RunRecord| {
+    let refuse = |refused: Refused, log: &mut Writer, record: &mut RunRecord| {
+        let refused = &refused.of_undo("it landed");
         let event =
             Event::ApplyRefuse { workspace: workspace.clone(), changes: super::apply::reasons(refused) };
         record.head = Some(log.append(&event).context("the run's log")?);
@@ -45,9 +46,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let others = others(&invoker, &record)?;
     let undo = match ringfence_workspace::plan_undo(&journal, &later, &others) {
         Ok(undo) => undo,
-        Err(refused) => return refuse(&refused, &mut log, &mut record),
+        Err(refused) => return refuse(refused, &mut log, &mut record),
     };
     let (paths, kept) = (undo.paths(), undo.kept());
+    for path in undo.others_modes() {
+        keeps_its_mode(path);
+    }
     let restored = paths.len();
     // On disk before the first file is put back.
     let event = Event::WorkspaceUndo {
@@ -61,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let outcome = undo.carry_out(&mut |_| {});
     underway.end(&directory);
     if let Err(refused) = outcome {
-        return refuse(&refused, &mut log, &mut record);
+        return refuse(refused, &mut log, &mut record);
     }
     let waits = waiting::layers(&record)?.iter().any(|layer| layer.upper.exists());
     record.status = match record.status {
@@ -86,6 +90,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// What somebody set since is no work of the run.
+fn keeps_its_mode(path: &Path) {
+    terminal::error(&format!(
+        "{} {}: its mode was changed since, and stays as it is",
+        terminal::label("note:"),
+        escape(path)
+    ));
+}
+
 /// Journals of applies of other runs to the same workspace that were undone, in the order of that.
 fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
@@ -106,31 +119,13 @@ fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
 /// What was there before a task worked on the host's own files: an apply of what it was, which is undone as any other.
 fn put_back(invoker: &Invoker, found: Landed, json: bool) -> Result<u8, Failure> {
     let Landed { directory, mut record, journal, .. } = found;
-    let Some((layer, options)) = snapshot::reverse(&directory, &record)? else {
-        return Err(Failure::new(format!("nothing is kept of run {}", record.id)));
-    };
-    let refused = |refused: &Refused| {
-        Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED).hint(
-            "what was changed since the run is not overwritten: put that aside first; what was there is in the run's `snapshot`",
-        )
-    };
-    let plan = match ringfence_workspace::plan_apply_with(&[layer], &options) {
-        Ok(plan) => plan,
-        Err(failure) => return Err(refused(&failure)),
-    };
-    let restored = plan.changes().len();
-    let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
-    let event = Event::WorkspaceUndo {
-        workspace: record.workspace.display().to_string(),
-        restored: u64::try_from(restored).unwrap_or(u64::MAX),
-        kept: journal.display().to_string(),
-    };
-    record.head = Some(log.append(&event).context("the run's log")?);
-    directory.write_record(&record, true).context("the run's record")?;
+    // Directories are opened for it: where it is killed, the next verb closes them again.
     let underway = underway::begin(&invoker.state, &directory)?;
-    let applied = ringfence_workspace::apply(plan, &journal);
+    let outcome = reversed(&directory, &mut record, &journal);
+    let closed = snapshot::close_again(&directory, &record);
     underway.end(&directory);
-    let applied = applied.map_err(|failure| refused(&failure))?;
+    let (restored, applied) = outcome?;
+    closed?;
     record.status = Status::Undone;
     directory.write_record(&record, true).context("the run's record")?;
     snapshot::remove(&directory);
@@ -148,4 +143,31 @@ fn put_back(invoker: &Invoker, found: Landed, json: bool) -> Result<u8, Failure>
         ));
     }
     Ok(0)
+}
+
+fn reversed(directory: &RunDir, record: &mut RunRecord, journal: &Path) -> Result<(usize, Applied), Failure> {
+    let Some(snapshot::Reverse { layer, options, others_modes }) = snapshot::reverse(directory, record)?
+    else {
+        return Err(Failure::new(format!("nothing is kept of run {}", record.id)));
+    };
+    let refused = |refused: Refused| {
+        let refused = refused.of_undo("the run ended");
+        Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED).hint(
+            "what was changed since the run is not overwritten: put that aside first; what was there is in the run's `snapshot`",
+        )
+    };
+    let plan = ringfence_workspace::plan_apply_with(&[layer], &options).map_err(refused)?;
+    let restored = plan.changes().len();
+    for path in others_modes {
+        keeps_its_mode(&path);
+    }
+    let mut log = directory.resume_events(record.identity.clone()).context("the run's log")?;
+    let event = Event::WorkspaceUndo {
+        workspace: record.workspace.display().to_string(),
+        restored: u64::try_from(restored).unwrap_or(u64::MAX),
+        kept: journal.display().to_string(),
+    };
+    record.head = Some(log.append(&event).context("the run's log")?);
+    directory.write_record(record, true).context("the run's record")?;
+    Ok((restored, ringfence_workspace::apply(plan, journal).map_err(refused)?))
 }

@@ -44,6 +44,22 @@ fn undo_gives_the_tree_from_before() {
     assert!(kept > 5, "{kept}");
 }
 
+/// A directory's mode that somebody set since is no reason to leave all the rest, and is not overwritten.
+#[test]
+fn a_directory_keeps_the_mode_that_somebody_gave_it() {
+    for (mode, told) in [("755", 0), ("711", 1), ("000", 1)] {
+        let case = Case::new(SETUP, TASK);
+        case.apply().unwrap();
+        case.on_host(&format!("chmod {mode} m"));
+        let undo = plan_undo(&case.journal(), &[], &[]).unwrap();
+        assert_eq!(undo.others_modes().len(), told, "{mode}");
+        assert!(undo.carry_out(&mut |_| {}).unwrap().is_empty());
+        let found = fs::metadata(case.host.join("m")).unwrap().mode() & 0o777;
+        assert_eq!(found, u32::from_str_radix(mode, 8).unwrap());
+        assert_eq!(fs::read(case.host.join("a")).unwrap(), b"one\n");
+    }
+}
+
 #[test]
 fn nothing_is_undone_over_later_work() {
     for (later, path) in [
@@ -53,7 +69,6 @@ fn nothing_is_undone_over_later_work() {
         ("echo mine > new/dir/mine", "new"),
         ("echo mine > new/dir/n", "new"),
         ("mkdir new/mine", "new"),
-        ("chmod 755 m", "m"),
         ("rm -r new", "new"),
         ("mv d d2; mkdir d; cp d2/b d/b", "d/b"),
         ("python3 -c 'import os; os.setxattr(\"s\", \"user.k\", b\"3\")'", "s"),
