@@ -23,6 +23,9 @@ pub(crate) struct Restored {
     known: BTreeMap<(usize, PathBuf), Identity>,
     /// Files that a merge was to replace, and what it left there if it landed: what both sides wrote is in that.
     merged: BTreeMap<(usize, PathBuf), Option<Identity>>,
+    /// What other journals say of the same objects: which of them is the latest does not show in their order, and what stands exactly as
+    /// any of them says was touched by nobody since.
+    others: BTreeMap<(usize, PathBuf), Vec<Identity>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,8 +61,12 @@ impl Restored {
     pub(crate) fn load_all(journal_dirs: &[PathBuf]) -> Self {
         let mut all = Self::default();
         for journal in journal_dirs {
-            let Self { known, merged } = Self::load(journal);
-            all.known.extend(known);
+            let Self { known, merged, .. } = Self::load(journal);
+            for (key, identity) in known {
+                if let Some(other) = all.known.insert(key.clone(), identity) {
+                    all.others.entry(key).or_default().push(other);
+                }
+            }
             all.merged.extend(merged);
         }
         all
@@ -132,7 +139,9 @@ impl Restored {
 
     /// Is this exactly what was put back, untouched since? The device may have another number by now.
     pub(crate) fn knows(&self, layer: usize, path: &Path, found: &Identity) -> bool {
-        self.known.get(&(layer, path.to_owned())).is_some_and(|known| known.is(found))
+        let key = (layer, path.to_owned());
+        let others = self.others.get(&key).into_iter().flatten();
+        self.known.get(&key).into_iter().chain(others).any(|known| known.is(found))
     }
 
     /// How this was put back.

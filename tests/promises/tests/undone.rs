@@ -2,7 +2,7 @@
 
 use ringfence_promises::Place;
 
-use crate::landing::host;
+use crate::landing::{answered, host};
 
 fn land(place: &Place, script: &str) {
     let outcome = place.run("", script);
@@ -129,4 +129,24 @@ fn what_is_written_while_an_undo_ends_stays() {
     let again = place.ringfence(&["apply"]);
     assert!(again.status == 126 && again.err.contains("src/zz: changed on the host"), "{again:?}");
     assert_eq!(host(&place, "cat src/zz"), "1\nperson\n");
+}
+
+/// Nobody but the undos themselves touched the file.
+#[test]
+fn parts_that_were_undone_one_after_the_other_land_again() {
+    let place = Place::new();
+    host(&place, "seq 40 > m.txt");
+    assert_eq!(place.run("", "sed -i 's/^2$/two/; s/^39$/thirtynine/' m.txt; echo w > waits").status, 0);
+    assert_eq!(answered(&place, "n\ny\nn\n").0, 0);
+    let rest = place.ringfence(&["apply", "last", "--", "m.txt"]);
+    assert_eq!(rest.status, 0, "{rest:?}");
+    undo(&place);
+    undo(&place);
+    assert_eq!(host(&place, "cat m.txt"), host(&place, "seq 40"));
+    let all = place.ringfence(&["apply"]);
+    assert_eq!(all.status, 0, "{all:?}");
+    assert_eq!(
+        host(&place, "cat m.txt waits"),
+        host(&place, "seq 40 | sed 's/^2$/two/; s/^39$/thirtynine/'; echo w")
+    );
 }
