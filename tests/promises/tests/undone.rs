@@ -150,3 +150,35 @@ fn parts_that_were_undone_one_after_the_other_land_again() {
         host(&place, "seq 40 | sed 's/^2$/two/; s/^39$/thirtynine/'; echo w")
     );
 }
+
+/// Nothing of a run waits after the undo of the whole: that is said before and after, with where its files are.
+#[test]
+fn what_the_undo_of_a_whole_apply_means_is_said() {
+    let place = Place::new();
+    host(&place, "echo 1 > f");
+    assert_eq!(place.run("", "echo 2 > f").status, 0);
+    let applied = place.ringfence(&["apply"]);
+    assert!(applied.status == 0 && applied.out.contains("not to be applied again"), "{applied:?}");
+    let undone = place.ringfence(&["undo"]);
+    assert!(undone.status == 0 && undone.out.contains("cannot be applied again"), "{undone:?}");
+    let id = place.last_run();
+    for words in [&["undo"][..], &["undo", "last"], &["apply"], &["apply", "last"], &["diff"]] {
+        let after = place.ringfence(words);
+        let kept =
+            after.err.split("what had landed is kept in ").nth(1).and_then(|rest| rest.split(',').next());
+        let kept = kept.unwrap_or_else(|| panic!("{words:?} {after:?}"));
+        assert!(
+            after.status == 125 && after.err.contains(&id) && !after.err.contains("name the run"),
+            "{after:?}"
+        );
+        assert_eq!(place.read(format!("{kept}/0")).as_deref(), Some("2\n"), "{words:?} {after:?}");
+    }
+    // Of one that waits it is said how it lands again.
+    assert_eq!(place.run("", "echo 2 > f; echo w > w").status, 0);
+    assert_eq!(place.ringfence(&["apply", "--leave", "w"]).status, 0);
+    let undone = place.ringfence(&["undo"]);
+    assert!(
+        undone.out.contains(&format!("`ringfence apply {}` lands it again", place.last_run())),
+        "{undone:?}"
+    );
+}

@@ -81,8 +81,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return Ok(0);
     }
     let entries = if restored == 1 { "1 entry is".into() } else { format!("{restored} entries are") };
+    let rest = match waits {
+        true => format!("`ringfence apply {}` lands it again", record.id),
+        false => "the run has no more than that, and cannot be applied again".to_owned(),
+    };
     terminal::print(&format!(
-        "{entries} as before the apply of {}{}; what had landed is kept in {}",
+        "{entries} as before the apply of {}{}; what had landed is kept in {}; {rest}",
         record.id,
         found::elsewhere(&record, &invoker.cwd),
         kept.display()

@@ -65,7 +65,8 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
             Status::Discarded => "were thrown away",
             _ => "are none",
         };
-        return Err(Failure::new(format!("the changes of run {} {state}", record.id)));
+        let failure = Failure::new(format!("the changes of run {} {state}", record.id));
+        return Err(told(failure, kept_by_undo(&directory), &record.id));
     }
     let elsewhere = crate::found::elsewhere(&record, &invoker.cwd);
     Ok(Waiting {
@@ -89,6 +90,27 @@ fn recover(directory: &RunDir, next: &Path) -> Result<(), Failure> {
             .map_err(|refused| Failure::new(refused.to_string().trim_end()))?;
     }
     Ok(())
+}
+
+/// Where what had landed is kept since it was undone, the last of it.
+fn kept_by_undo(directory: &RunDir) -> Option<PathBuf> {
+    let applied: Vec<_> =
+        directory.journals().take_while(|journal| ringfence_workspace::landed(journal)).collect();
+    let undone = applied.iter().rev().map(|journal| ringfence_workspace::reverted(journal));
+    undone
+        .filter(|undo| ringfence_workspace::landed(undo))
+        .find_map(|undo| ringfence_workspace::kept(&undo).into_iter().next())
+}
+
+/// The same with the way to what an undo took away.
+fn told(failure: Failure, kept: Option<PathBuf>, id: &str) -> Failure {
+    match kept {
+        Some(kept) => failure.hint(format!(
+            "run {id} was applied and undone: what had landed is kept in {}, to be taken by hand",
+            kept.display()
+        )),
+        None => failure,
+    }
 }
 
 /// The journals of an apply and of its undo.
@@ -116,16 +138,24 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     if let Some(name) = name {
         let (directory, record) = super::checkpoint::find(invoker, name)?;
         let id = directory.id().to_owned();
+        let kept = kept_by_undo(&directory);
         return with_snapshot(directory, record)?.ok_or_else(|| {
-            Failure::new(format!("nothing of run {id} stands on the host"))
-                .hint("what waits is applied with `ringfence apply`; what was undone is where it was before")
+            let failure = Failure::new(format!("nothing of run {id} stands on the host"));
+            match kept {
+                Some(kept) => told(failure, Some(kept), &id),
+                None => failure.hint("what waits is applied with `ringfence apply`"),
+            }
         });
     }
     let mut runs = state.runs().context("the state directory")?;
+    let mut undone = None;
     while let Some((directory, record)) = runs.pop() {
         let Ok(record) = record else { continue };
         if !invoker.cwd.starts_with(&record.workspace) {
             continue;
+        }
+        if undone.is_none() && record.status == Status::Undone {
+            undone = Some((directory.clone(), record.clone()));
         }
         // What worked on the host's own files and was undone is brought back by its name alone: this goes one further back.
         let first = || directory.journals().next().is_some_and(|first| ringfence_workspace::undoable(&first));
@@ -134,8 +164,15 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
             return Ok(found);
         }
     }
-    Err(Failure::new("no apply in this directory can be undone")
-        .hint("name the run, by the beginning of its id"))
+    let failure = Failure::new("no apply in this directory can be undone");
+    Err(match undone {
+        Some((_, record)) if layers(&record).is_ok_and(|layers| layers.is_empty()) => failure.hint(format!(
+            "run {0} was undone already: `ringfence undo {0}` brings back what it had done",
+            record.id
+        )),
+        Some((directory, record)) => told(failure, kept_by_undo(&directory), &record.id),
+        None => failure.hint("a run of another directory is undone there"),
+    })
 }
 
 /// A run that worked on the host's own files is one whose every change has landed.
@@ -173,10 +210,13 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
     };
     crate::layers::sweep_unrecorded(state);
     let mut runs = state.runs().context("the state directory")?;
-    let mut newer = None;
+    let (mut newer, mut undone) = (None, None);
     while let Some((directory, record)) = runs.pop() {
         let Some(record) = record.ok().filter(|record| here(record) && of_layers(record)) else { continue };
         if !waits(&record) {
+            if newer.is_none() && record.status == Status::Undone {
+                undone = Some((directory, record.clone()));
+            }
             newer.get_or_insert(record);
             continue;
         }
@@ -193,8 +233,11 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
             terminal::escape(record.command.join(" "))
         )));
     }
-    Err(Failure::new("no run in this directory has changes that wait")
-        .hint("name the run, by the beginning of its id"))
+    let failure = Failure::new("no run in this directory has changes that wait");
+    Err(match undone {
+        Some((directory, record)) => told(failure, kept_by_undo(&directory), &record.id),
+        None => failure.hint("name the run, by the beginning of its id"),
+    })
 }
 
 /// The layers of a run's record.
