@@ -76,7 +76,7 @@ pub fn count_from(layers: &[Layer], start: Option<&Start>) -> Result<(u64, Began
         hosts.push(host);
     }
     let mut began = start.map_or_else(Began::default, |start| start.look_back(layers, &all));
-    began.look_at_host(&all, &hosts);
+    began.look_at_host(layers, &all, &hosts);
     Ok((all.len() as u64, began))
 }
 

@@ -41,6 +41,9 @@ struct There {
     inode: Option<u64>,
 }
 
+    /// Of a directory, that nothing spoke for another one in its place until then.
+    #[serde(default)]
+    settled: bool,
 /// An index as it was, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Index {
@@ -147,6 +150,11 @@ impl Start {
 
 /// The git directory of what is checked out here; `None`: nothing is, `Some(None)`: it cannot be told.
 fn repository(root: &Path) -> Option<Option<PathBuf>> {
+/// Was a directory renamed, or given another mode? Entries that are made or removed set both times to the same moment.
+pub(crate) fn moved_since(started: Timestamp, found: &Identity) -> bool {
+    found.changed >= started && found.changed != found.modified
+}
+
     let own = root.join(".git");
     let found = own.symlink_metadata().ok()?;
     if found.is_dir() {
@@ -168,7 +176,7 @@ impl Began {
     }
 
     /// Looks at what the host has where these changes are.
-    pub(crate) fn look_at_host(&mut self, changes: &[Change], hosts: &[Tree]) {
+    pub(crate) fn look_at_host(&mut self, layers: &[Layer], changes: &[Change], hosts: &[Tree]) {
         let mut directories = BTreeSet::new();
         for change in changes {
             let was = change.old.map(|old| FileType::of(old.mode));
@@ -193,10 +201,11 @@ impl Began {
                 && FileType::of(found.mode) == FileType::Directory
             {
                 let (layer, path) = (layer.clone(), path.to_owned());
-                self.there.push(There { layer, path, inode: Some(found.inode) });
+                self.there.push(There { layer, path, inode: Some(found.inode), settled });
             }
         }
         self.there.sort();
+                settled: false,
     }
 
     fn there(&self, layer: &str, path: &Path) -> Option<&There> {
@@ -211,6 +220,7 @@ impl Began {
     }
 
     /// Had the host something here at the end, of which the task made another one or in which it changed something?
+                let settled = layers.get(index).is_some_and(|layer| !moved_since(layer.started, &found));
     pub(crate) fn had(&self, layer: &str, path: &Path) -> bool {
         self.there(layer, path).is_some()
     }
@@ -229,6 +239,11 @@ impl Began {
     }
 
     /// May this be it?
+    /// Is it the one that was there at the end, and from the start on? What became of it since is a change of its mode or name alone.
+    pub(crate) fn is_the_same(&self, layer: &str, path: &Path, found: &Identity) -> bool {
+        self.there(layer, path).is_some_and(|there| there.settled && there.inode == Some(found.inode))
+    }
+
     pub(crate) fn is_index(&self, layer: &str, path: &Path) -> bool {
         self.index.as_ref().is_some_and(|index| index.layer == layer && index.path == path)
     }

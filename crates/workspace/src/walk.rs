@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Attribute, Setting};
+use crate::began::moved_since;
 use crate::beneath::{MAX_PATH, Tree, by_descriptor, look_at, names};
 use crate::change::{Change, FileType, Kind};
 use crate::content;
@@ -106,9 +107,9 @@ impl Walk<'_> {
             None => None,
         };
         if let Some(parent) = parent.filter(|_| !path.as_os_str().is_empty()) {
-            // Entries made or removed set both times to the same moment; a rename or chmod sets only one.
-            let later = parent.changed >= self.layer.started && parent.changed != parent.modified;
-            let another = self.layer.began.is_another(&self.layer.name, path, &parent);
+            let (name, began) = (&self.layer.name, &self.layer.began);
+            let later = moved_since(self.layer.started, &parent) && !began.is_the_same(name, path, &parent);
+            let another = began.is_another(name, path, &parent);
             if (later || another) && !self.restored.knows(self.index, path, &parent) {
                 self.obstacle(path, Reason::DirectoryReplaced);
             }

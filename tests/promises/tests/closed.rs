@@ -1,5 +1,8 @@
 //! Directories that a task closed, to everybody or to a look inside: what it changed lands and is undone all the same.
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
 use ringfence_promises::Place;
 
 use crate::landing::host;
@@ -199,4 +202,48 @@ fn checkpoints_know_directories_of_any_mode() {
         assert_eq!(done.status, 0, "{words:?} {done:?}");
     }
     assert_eq!(host(&place, "stat -c %a d z; chmod 700 d z; cat d/a z/y more"), "644\n0\ntask\nz\nmore\n");
+}
+
+/// A directory of which only the mode changed since a run's end is no other one; one that took its place is.
+#[test]
+fn a_mode_that_was_changed_and_changed_back_is_no_other_directory() {
+    for (since, refused) in [
+        ("chmod 555 ro; sleep 0.05; chmod 755 ro", ""),
+        ("mv ro away; sleep 0.05; mv away ro", ""),
+        ("mv ro away; echo person > away/a; mv away ro", "ro/a: changed on the host"),
+        ("mv ro away; mv other ro; sleep 0.05; chmod 700 ro; chmod 755 ro", "ro: replaced or renamed"),
+        ("chmod 555 ro", "ro: changed on the host"),
+    ] {
+        let place = Place::new();
+        host(
+            &place,
+            "mkdir -p ro/in other/in; echo one > ro/a; echo one > ro/in/b; cp ro/a other/a; cp ro/in/b other/in; sleep 0.05",
+        );
+        assert_eq!(place.run("", "echo task > ro/a; echo new > ro/in/new; chmod 700 ro/in").status, 0);
+        host(&place, &format!("sleep 0.05; {since}"));
+        let landed = place.ringfence(&["apply"]);
+        if refused.is_empty() {
+            assert_eq!(landed.status, 0, "{since} {landed:?}");
+            assert_eq!(host(&place, "cat ro/a ro/in/new"), "task\nnew\n");
+        } else {
+            assert!(landed.status == 126 && landed.err.contains(refused), "{since} {landed:?}");
+        }
+    }
+}
+
+/// What was exchanged while the task ran is not told from the first one by what it is in the end.
+#[test]
+fn a_directory_that_was_exchanged_in_the_midst_of_a_run_is_another_one() {
+    let place = Place::new();
+    host(&place, "mkdir ro other; echo one > ro/a; cp ro/a other/a; sleep 0.05");
+    let mut command = place.to_run("", "echo task > ro/a; echo up; read go");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut up = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut up).unwrap();
+    host(&place, "mv ro away; mv other ro");
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    host(&place, "sleep 0.05; chmod 700 ro; chmod 755 ro");
+    let refused = place.ringfence(&["apply"]);
+    assert!(refused.status == 126 && refused.err.contains("ro: replaced or renamed"), "{refused:?}");
 }
