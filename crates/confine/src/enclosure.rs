@@ -24,6 +24,8 @@ pub struct Enclosure {
     pub own: Vec<PathBuf>,
     /// Directories below which names can be listed, and no file opened.
     pub names: Vec<PathBuf>,
+    /// Directories below which files can be read, which a task that works on the host's own files can read itself.
+    pub looks: Vec<PathBuf>,
     /// Directories from which files and directories can be removed.
     pub notes: Vec<PathBuf>,
     /// Directories in which files can be read and written, and none made.
@@ -77,9 +79,10 @@ fn restrict(enclosure: &Enclosure, abi: ABI) -> Result<RestrictionStatus, Rulese
         ruleset = ruleset.handle_access(net)?;
     }
     let mut created = ruleset.create()?.no_new_privs(false);
-    let rules: [(&[PathBuf], BitFlags<AccessFs>); 4] = [
+    let rules: [(&[PathBuf], BitFlags<AccessFs>); 5] = [
         (&enclosure.own, all),
         (&enclosure.names, AccessFs::ReadDir.into()),
+        (&enclosure.looks, AccessFs::ReadDir | AccessFs::ReadFile),
         (&enclosure.notes, AccessFs::RemoveFile | AccessFs::RemoveDir),
         (&enclosure.groups, (AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate) & all),
     ];

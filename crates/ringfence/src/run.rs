@@ -463,6 +463,12 @@ impl Run {
             own: vec![self.directory.path().to_owned()],
             names: open.plan.layers.iter().map(|layer| layer.host.clone()).collect(),
             notes: ["groups", "names"].map(|name| self.state.path().join(name)).to_vec(),
+            // What git's index says at the end, by which an undo knows a later look of git's.
+            looks: snapshot::place(self.directory.path())
+                .map(|_| open.plan.workspace.join(".git"))
+                .filter(|git| git.symlink_metadata().is_ok_and(|found| found.is_dir()))
+                .into_iter()
+                .collect(),
             groups: Vec::new(),
             task: open.plan.ids.mapped.then_some(open.plan.ids.outside_uid),
         };
@@ -526,7 +532,7 @@ impl Run {
         let remove = self.fate == Fate::Remove;
         let settled = layers::settle(plan, &self.state, &self.directory, &record, remove, start.as_ref());
         copies::clear(plan);
-        snapshot::ended(self.directory.path())?;
+        snapshot::ended(self.directory.path(), &plan.workspace)?;
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {
             exit: i32::from(status),

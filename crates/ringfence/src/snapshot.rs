@@ -27,6 +27,9 @@ struct Times {
     /// The workspace.
     #[serde(default)]
     root: Option<Root>,
+    /// What git's index said at the end.
+    #[serde(default)]
+    began: Began,
 }
 
 /// Where a run keeps it, if it does.
@@ -60,7 +63,7 @@ pub(crate) fn take(policy: &Policy, plan: &Plan, invoker: &Invoker, run: &Path) 
         (started.sec, started.nsec) = (started.sec - 1, started.nsec + 1_000_000_000);
     }
     let root = Some(Root::of(&plan.workspace).context("the workspace")?);
-    write(&place, &Times { started, ended: None, root })?;
+    write(&place, &Times { started, ended: None, root, began: Began::default() })?;
     let cost = before.saturating_sub(free(&place)).min(done.bytes);
     terminal::error(&format!(
         "{} {} kept for `ringfence undo {}`: {} MiB in files, {} MiB of the disk, {} ms",
@@ -75,9 +78,10 @@ pub(crate) fn take(policy: &Policy, plan: &Plan, invoker: &Invoker, run: &Path) 
 }
 
 /// The task has ended: what changes from now on is somebody else's. Times of files tick every 10 ms at most: until then nobody else begins.
-pub(crate) fn ended(run: &Path) -> Result<(), Failure> {
+pub(crate) fn ended(run: &Path, workspace: &Path) -> Result<(), Failure> {
     let Some(place) = place(run) else { return Ok(()) };
     let mut times = read(&place)?;
+    times.began = Began::at_end(workspace);
     times.ended = Some(now());
     std::thread::sleep(std::time::Duration::from_millis(10));
     write(&place, &times)
@@ -140,7 +144,7 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<Reverse
         outputs: None,
         scan: None,
         secrets: Secrets::default(),
-        began: Began::default(),
+        began: times.began,
     };
     // What was there is put back, whatever it is.
     let options = Options { kinds: Danger::ALL.to_vec(), journals: vec![place], ..Options::default() };

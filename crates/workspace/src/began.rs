@@ -17,8 +17,11 @@ use sha2::{Digest, Sha256};
 use crate::beneath::Tree;
 use crate::change::{Change, FileType, Kind};
 use crate::index::{self, Known, LARGEST};
-use crate::layer::{Identity, Layer, Timestamp};
+use crate::layer::{Identity, Layer, Timestamp, WORKSPACE};
 use crate::name;
+
+/// What git calls it, in its directory.
+const INDEX: &str = "index";
 
 /// What is kept of it with the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +42,11 @@ struct There {
     path: PathBuf,
     /// Of a directory, its number.
     inode: Option<u64>,
-}
-
     /// Of a directory, that nothing spoke for another one in its place until then.
     #[serde(default)]
     settled: bool,
+}
+
 /// An index as it was, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Index {
@@ -79,7 +82,7 @@ impl Start {
     /// Opens it; `None`: there is none, or it is not as it was at `started`, which has passed.
     pub fn hold(workspace: &Path, started: Timestamp) -> Option<Self> {
         let (root, directory) = workspace.ancestors().find_map(|root| Some((root, repository(root)?)))?;
-        let path = directory?.join("index");
+        let path = directory?.join(INDEX);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(CWD, &path, flags, Mode::empty()).ok()?;
         let identity = Identity::of(&rustix::fs::fstat(&file).ok()?);
@@ -148,13 +151,13 @@ impl Start {
     }
 }
 
-/// The git directory of what is checked out here; `None`: nothing is, `Some(None)`: it cannot be told.
-fn repository(root: &Path) -> Option<Option<PathBuf>> {
 /// Was a directory renamed, or given another mode? Entries that are made or removed set both times to the same moment.
 pub(crate) fn moved_since(started: Timestamp, found: &Identity) -> bool {
     found.changed >= started && found.changed != found.modified
 }
 
+/// The git directory of what is checked out here; `None`: nothing is, `Some(None)`: it cannot be told.
+fn repository(root: &Path) -> Option<Option<PathBuf>> {
     let own = root.join(".git");
     let found = own.symlink_metadata().ok()?;
     if found.is_dir() {
@@ -170,6 +173,23 @@ pub(crate) fn moved_since(started: Timestamp, found: &Identity) -> bool {
 }
 
 impl Began {
+    /// What git's index in a workspace says at the end of a task that worked there itself: an undo tells a later look of git's by it.
+    #[must_use]
+    pub fn at_end(workspace: &Path) -> Self {
+        let read = || {
+            let directory = repository(workspace)??;
+            let path = directory.strip_prefix(workspace).ok()?.join(INDEX);
+            let tree = Tree::host(&directory).ok()?;
+            let found = tree.look(Path::new(INDEX)).ok()??;
+            if FileType::of(found.mode) != FileType::File {
+                return None;
+            }
+            let meaning = index::meaning_at(&tree, Path::new(INDEX), found.size).ok()??;
+            Some(Index { layer: WORKSPACE.into(), path, mode: found.mode, meaning })
+        };
+        Self { index: read(), ..Self::default() }
+    }
+
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.index.is_none() && self.bases.is_empty() && self.there.is_empty()
@@ -186,6 +206,7 @@ impl Began {
                 layer: change.layer.clone(),
                 path: change.path.clone(),
                 inode: None,
+                settled: false,
             }));
             // Where the host has a directory, it has those above; each is taken once.
             let above = change.path.ancestors().skip(usize::from(!stays));
@@ -200,12 +221,12 @@ impl Began {
             if let Some(Ok(Some(found))) = hosts.get(index).map(|host| host.look(path))
                 && FileType::of(found.mode) == FileType::Directory
             {
+                let settled = layers.get(index).is_some_and(|layer| !moved_since(layer.started, &found));
                 let (layer, path) = (layer.clone(), path.to_owned());
                 self.there.push(There { layer, path, inode: Some(found.inode), settled });
             }
         }
         self.there.sort();
-                settled: false,
     }
 
     fn there(&self, layer: &str, path: &Path) -> Option<&There> {
@@ -219,8 +240,12 @@ impl Began {
         inode.is_some_and(|inode| inode != found.inode)
     }
 
+    /// Is it the one that was there at the end, and from the start on? What became of it since is a change of its mode or name alone.
+    pub(crate) fn is_the_same(&self, layer: &str, path: &Path, found: &Identity) -> bool {
+        self.there(layer, path).is_some_and(|there| there.settled && there.inode == Some(found.inode))
+    }
+
     /// Had the host something here at the end, of which the task made another one or in which it changed something?
-                let settled = layers.get(index).is_some_and(|layer| !moved_since(layer.started, &found));
     pub(crate) fn had(&self, layer: &str, path: &Path) -> bool {
         self.there(layer, path).is_some()
     }
@@ -239,11 +264,6 @@ impl Began {
     }
 
     /// May this be it?
-    /// Is it the one that was there at the end, and from the start on? What became of it since is a change of its mode or name alone.
-    pub(crate) fn is_the_same(&self, layer: &str, path: &Path, found: &Identity) -> bool {
-        self.there(layer, path).is_some_and(|there| there.settled && there.inode == Some(found.inode))
-    }
-
     pub(crate) fn is_index(&self, layer: &str, path: &Path) -> bool {
         self.index.as_ref().is_some_and(|index| index.layer == layer && index.path == path)
     }

@@ -154,3 +154,33 @@ fn it_means_nothing_where_the_host_is_not_changed() {
     let outcome = place.run("[workspace]\nsnapshot = true\n", "true");
     assert!(outcome.status == 125 && outcome.err.contains("has no meaning in this mode"), "{outcome:?}");
 }
+
+/// Git on the host writes its index anew, with nothing in it that was not there when the task ended.
+#[test]
+fn a_look_of_gits_does_not_stand_in_the_way() {
+    for (since, refused) in [("git status; git diff", false), ("git add -A; git status", true)] {
+        let place = Place::new();
+        host(
+            &place,
+            "git init -q -b main .; git config user.name t; git config user.email t@t; mkdir d; echo 1 > d/a; echo 1 > b",
+        );
+        host(&place, "git add -A; git commit -qm one; git status > /dev/null; sleep 0.05");
+        let before = host(&place, "git rev-parse HEAD; git ls-files -s");
+        let policy = format!("{POLICY}git = true\n");
+        let outcome = place.run(&policy, "echo b >> b; git mv d e; git commit -qam agent; echo c >> b");
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        host(&place, &format!("sleep 0.05; git update-index --force-write-index; ({since}) > /dev/null"));
+        let undone = place.ringfence(&["undo"]);
+        assert!(!undone.err.contains("--merge"), "{undone:?}");
+        if refused {
+            assert!(
+                undone.status == 126
+                    && undone.err.contains(".git/index: changed on the host since the run ended"),
+                "{undone:?}"
+            );
+            continue;
+        }
+        assert_eq!(undone.status, 0, "{undone:?}");
+        assert_eq!(host(&place, "git rev-parse HEAD; git ls-files -s; git status --short"), before);
+    }
+}
