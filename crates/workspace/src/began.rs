@@ -15,8 +15,9 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::beneath::Tree;
+use crate::beside::Beside;
 use crate::change::{Change, FileType, Kind};
-use crate::index::{self, Known, LARGEST};
+use crate::index::{self, Known, LARGEST, Seen};
 use crate::layer::{Identity, Layer, Timestamp, WORKSPACE};
 use crate::name;
 
@@ -66,6 +67,17 @@ pub struct Base {
     /// The name of git's object.
     pub object: String,
     size: u64,
+    /// Why that is not sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    doubt: Option<Doubt>,
+}
+
+/// What git saw of a file before its index was written, and how it stood when the run began: with another change time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Doubt {
+    seen: Seen,
+    written: Timestamp,
+    stood: Identity,
 }
 
 /// The index of the repository that the workspace is in, as it was when the task began.
@@ -101,11 +113,18 @@ impl Start {
             return Began::default();
         }
         let found = |bases: &mut Vec<Base>, known: &Known<'_>| {
-            let proven = wanted.get(known.path).filter(|(_, old)| self.proves(known, old));
-            bases.extend(proven.map(|(change, old)| {
-                let object = known.object.iter().map(|byte| format!("{byte:02x}")).collect();
-                Base { path: change.path.clone(), object, size: old.size }
-            }));
+            let Some((change, old)) = wanted.get(known.path) else { return };
+            let seen = known.seen();
+            let doubt = match self.proves(known, old) {
+                true => None,
+                // An undo before the run may be all that happened to it since.
+                false if known.plain && seen.describes_content(old) => {
+                    Some(Doubt { seen, written: self.identity.modified, stood: *old })
+                }
+                false => return,
+            };
+            let object = known.object.iter().map(|byte| format!("{byte:02x}")).collect();
+            bases.push(Base { path: change.path.clone(), object, size: old.size, doubt });
         };
         let Some((bases, meaning)) = self.text().and_then(|text| index::read(&text, found)) else {
             return Began::default();
@@ -270,6 +289,15 @@ impl Began {
 }
 
 impl Base {
+    /// Is it known? `undone` are the journals of applies to the workspace that were undone, in the order of that: a file that they put
+    /// back, and nobody touched before or since, is what git saw.
+    #[must_use]
+    pub fn is_known(&self, workspace: &Path, undone: &[PathBuf]) -> bool {
+        let Some(Doubt { seen, written, stood }) = &self.doubt else { return true };
+        let saw = |old: &Identity| seen.describes(old) && old.modified < *written && old.changed < *written;
+        Beside::load(undone, &[workspace]).leads_where(0, &self.path, saw, stood)
+    }
+
     /// Is this its content? A filter of git's may have made another one of it in the working tree.
     pub fn is(&self, content: &[u8]) -> bool {
         let parts = [format!("blob {}\0", content.len()).as_bytes(), content].concat();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::journal::{Journal, Story};
+use crate::journal::Journal;
 use crate::layer::{Identity, Timestamp};
 use crate::recover::landed;
 use crate::restored::Restored;
@@ -15,14 +15,14 @@ pub(crate) struct Beside(BTreeMap<(usize, PathBuf), Vec<(Identity, Identity)>>);
 
 impl Beside {
     /// Of applies of other runs to the same directories, by their journals, in the order in which they were undone.
-    pub(crate) fn load(journals: &[PathBuf], story: &Story) -> Self {
+    pub(crate) fn load(journals: &[PathBuf], hosts: &[&Path]) -> Self {
         let mut all = Self::default();
         for journal in journals.iter().filter(|journal| landed(&reverted(journal))) {
             let Ok(other) = Journal::look(journal) else { continue };
             let restored = Restored::load(&reverted(journal));
             for operation in &other.operations {
-                let host = other.layers.get(operation.layer).map(|place| &place.host);
-                let layer = story.layers.iter().position(|place| Some(&place.host) == host);
+                let host = other.layers.get(operation.layer).map(|place| &*place.host);
+                let layer = hosts.iter().position(|known| Some(*known) == host);
                 if let (Some(layer), Some(old)) = (layer, operation.old)
                     && let Some(now) = restored.found(operation.layer, &operation.path)
                 {
@@ -36,6 +36,17 @@ impl Beside {
     /// Whether what is found is what stood, replaced and put back any number of times.
     pub(crate) fn leads(&self, layer: usize, path: &Path, stood: &Identity, found: &Identity) -> bool {
         self.last(layer, path, |old| old.is(stood)).is_some_and(|now| now.is(found))
+    }
+
+    /// Whether what is found is what once stood so, likewise.
+    pub(crate) fn leads_where(
+        &self,
+        layer: usize,
+        path: &Path,
+        stood: impl Fn(&Identity) -> bool,
+        found: &Identity,
+    ) -> bool {
+        self.last(layer, path, stood).is_some_and(|now| now.is(found))
     }
 
     /// Whether what is found is what was not changed since that moment, likewise.

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
 use crate::beneath::Tree;
@@ -63,21 +64,43 @@ pub(crate) struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// Did git see the file as it is now, when it wrote this? All numbers are their lower 32 bits.
+    /// Did git see the file as it is now, when it wrote this?
     pub(crate) fn describes(&self, found: &Identity) -> bool {
-        let number = |at: usize| {
-            let bytes = self.stat.get(at..at + 4)?.try_into().ok()?;
-            Some(u64::from(u32::from_be_bytes(bytes)))
-        };
-        let moment = |at: usize, of: Timestamp| {
-            let low = |part: i64| u64::try_from(part).ok().map(|part| part & 0xffff_ffff);
-            number(at) == low(of.sec) && number(at + 4) == low(of.nsec)
-        };
+        self.seen().describes(found)
+    }
+
+    /// What git saw of it.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen(self.stat.to_vec())
+    }
+}
+
+/// What git saw of a file when it wrote an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen(Vec<u8>);
+
+impl Seen {
+    /// Is it this one, as it is now? All numbers are their lower 32 bits.
+    pub(crate) fn describes(&self, found: &Identity) -> bool {
+        self.describes_content(found) && self.moment(0, found.changed)
+    }
+
+    /// The same but for the time of its last change, which a rename sets too.
+    pub(crate) fn describes_content(&self, found: &Identity) -> bool {
         let low = |whole: u64| Some(whole & 0xffff_ffff);
-        moment(0, found.changed)
-            && moment(8, found.modified)
-            && number(20) == low(found.inode)
-            && number(36) == low(found.size)
+        self.moment(8, found.modified)
+            && self.number(20) == low(found.inode)
+            && self.number(36) == low(found.size)
+    }
+
+    fn moment(&self, at: usize, of: Timestamp) -> bool {
+        let low = |part: i64| u64::try_from(part).ok().map(|part| part & 0xffff_ffff);
+        self.number(at) == low(of.sec) && self.number(at + 4) == low(of.nsec)
+    }
+
+    fn number(&self, at: usize) -> Option<u64> {
+        let bytes = self.0.get(at..at + 4)?.try_into().ok()?;
+        Some(u64::from(u32::from_be_bytes(bytes)))
     }
 }
 

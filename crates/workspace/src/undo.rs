@@ -103,7 +103,8 @@ pub fn plan_undo(journal_dir: &Path, later: &[PathBuf], others: &[PathBuf]) -> R
     let kept = Tree::own(&journal_dir.join(UNDO)).map_err(failed("open what was kept"))?;
     // One that was taken back left its traces too.
     let traces: Vec<_> = later.iter().cloned().chain([reverted(journal_dir)]).collect();
-    let known = Known { restored: Restored::load_all(&traces), beside: Beside::load(others, &story) };
+    let hosts: Vec<_> = story.layers.iter().map(|place| &*place.host).collect();
+    let known = Known { restored: Restored::load_all(&traces), beside: Beside::load(others, &hosts) };
     let Steps { mut operations, unseen, others_modes } = reverse(&story, &sites, &kept, &known)?;
     let numbers: BTreeMap<_, _> =
         operations.iter().enumerate().map(|(now, operation)| (now, operation.number)).collect();

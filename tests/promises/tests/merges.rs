@@ -126,3 +126,34 @@ fn merges_start_from_the_right_version_below_a_repository_in_worktrees_and_after
         host(&place, "seq 30 | sed 's/^2$/two/; s/^3$/three/; s/^29$/twentynine/'")
     );
 }
+
+/// An undo gives a file another change time, by which git's index says nothing of it before git looks again: its content is known.
+#[test]
+fn what_was_put_back_merges_as_what_was_never_touched() {
+    let twice = "ringfence";
+    for (since, known) in [
+        ("", true),
+        (twice, true),
+        ("touch -r f r; echo 3 | dd of=f conv=notrunc 2>&1; touch -r r f; rm r", false),
+    ] {
+        let place = Place::new();
+        host(&place, REPOSITORY);
+        host(&place, SETTLED);
+        for _ in 0..1 + usize::from(since == twice) {
+            assert_eq!(place.run("", "sed -i 's/^5$/five/' f").status, 0);
+            assert_eq!(place.ringfence(&["apply"]).status, 0);
+            assert_eq!(place.ringfence(&["undo"]).status, 0);
+        }
+        if !known {
+            // A person's work that only the change time tells.
+            host(&place, since);
+        }
+        host(&place, "sleep 0.05");
+        assert_eq!(place.run("", "sed -i 's/^2$/two/' f").status, 0);
+        host(&place, "sed -i 's/^29$/twentynine/' f");
+        let merged = place.ringfence(&["apply", "--merge"]);
+        assert_eq!(merged.status == 0, known, "{merged:?}");
+        let wanted = host(&place, "seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
+        assert_eq!(place.read("f").unwrap() == wanted, known, "{merged:?}");
+    }
+}

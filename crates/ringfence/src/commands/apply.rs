@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ringfence_plan::Invoker;
 use ringfence_record::{Change, Event, Status};
 use ringfence_workspace::{Applied, Chosen, Named, Options, Reason, Refused, Review, WORKSPACE};
 
@@ -85,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             }
             super::pick::pick(&review, &run.layers, &mut options)?;
         } else {
-            options.chosen = merged(&review, &run, arguments)?;
+            options.chosen = merged(&review, &run, arguments, &invoker)?;
         }
     }
     let plan = match ringfence_workspace::plan_apply_with(&run.layers, &options) {
@@ -187,9 +188,15 @@ fn all_held(
     Ok(0)
 }
 
-fn merged(review: &Review, run: &Waiting, arguments: &Arguments) -> Result<Vec<Chosen>, Failure> {
+fn merged(
+    review: &Review,
+    run: &Waiting,
+    arguments: &Arguments,
+    invoker: &Invoker,
+) -> Result<Vec<Chosen>, Failure> {
+    let undone = super::undo::others(invoker, &run.record)?;
     let base = |path: &Path| {
-        let base = run.began.base(path)?;
+        let base = run.began.base(path).filter(|base| base.is_known(&run.record.workspace, &undone))?;
         git::object(&run.record.workspace, &base.object).filter(|content| base.is(content))
     };
     review.merge(&base).map_err(|(path, why)| hints::unmerged(&path, &why, run, arguments))

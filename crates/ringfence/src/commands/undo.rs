@@ -1,6 +1,6 @@
 //! `ringfence undo`: puts back what an apply replaced, all or nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_plan::Invoker;
@@ -104,7 +104,7 @@ fn keeps_its_mode(path: &Path) {
 }
 
 /// Journals of applies of other runs to the same workspace that were undone, in the order of that.
-fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
     let state = State::open(&invoker.state).context("the state directory")?;
     let mut undone = Vec::new();
     for (directory, record) in state.runs().context("the state directory")? {
