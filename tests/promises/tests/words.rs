@@ -110,10 +110,10 @@ fn a_kind_is_not_taken_for_a_path_of_its_name() {
     let place = Place::new();
     // A program that is no text is held back; what CI runs too.
     let script = "printf '\\177ELF\\0x' > ci; chmod +x ci; printf '\\177ELF\\0x' > -x; chmod +x -- -x; \
-                  mkdir -p .github/workflows; echo x > .github/workflows/a.yml";
+                  cp ci kind:ci; mkdir -p .github/workflows; echo x > .github/workflows/a.yml";
     assert_eq!(place.run("", script).status, 0);
     let held = place.ringfence(&["apply"]);
-    assert!(held.status == 0 && held.out.contains("4 changes held back"), "{held:?}");
+    assert!(held.status == 0 && held.out.contains("5 changes held back"), "{held:?}");
     let refused = place.ringfence(&["apply", "--accept", "ci"]);
     assert!(refused.status == 126 && refused.err.contains("which is meant?"), "{refused:?}");
     assert!(refused.err.contains("--accept kind:ci") && refused.err.contains("./ci"), "{refused:?}");
@@ -121,7 +121,7 @@ fn a_kind_is_not_taken_for_a_path_of_its_name() {
     assert_eq!((kind.status, place.read("ci")), (0, None), "{kind:?}");
     assert!(place.read(".github/workflows/a.yml").is_some());
     // Each hint can be pasted.
-    for landed in ["-x", "ci"] {
+    for landed in ["-x", "ci", "kind:ci"] {
         let hint = place.ringfence(&["apply"]).out;
         let done = pasted(&place, &hint, "ringfence apply ");
         assert!(done.status == 0 && place.workspace.join(landed).exists(), "{hint}\n{done:?}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ringfence_plan::Invoker;
 use ringfence_record::{Change, Event, Status};
-use ringfence_workspace::{Applied, Chosen, Named, Options, Reason, Refused, Review, WORKSPACE};
+use ringfence_workspace::{Applied, Chosen, Danger, Named, Options, Reason, Refused, Review, WORKSPACE};
 
 use crate::branch::Draft;
 use crate::commands::waiting::{self, Waiting};
@@ -266,7 +266,10 @@ fn options(arguments: &Arguments, run: &Waiting, cwd: &Path) -> Result<Options, 
 /// A word for a kind that may be meant for a path that waits for the same: what lands by it must be what its owner looked at.
 fn unambiguous(word: &Path, run: &Waiting) -> Result<(), Failure> {
     let mut layers = run.layers.iter().filter(|layer| layer.name == WORKSPACE);
-    if !layers.any(|layer| layer.upper.join(word).symlink_metadata().is_ok()) {
+    // `kind:ci` has said so.
+    if Danger::named(&word.to_string_lossy()).is_none()
+        || !layers.any(|layer| layer.upper.join(word).symlink_metadata().is_ok())
+    {
         return Ok(());
     }
     let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;

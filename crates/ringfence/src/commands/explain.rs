@@ -25,7 +25,7 @@ use crate::{chain, environment, found, source, terminal};
 
 The lines under `to allow it` can be put into the policy as they are.")]
 pub(crate) struct Arguments {
-    /// The run, by the beginning of its id, or a sandbox's name; without it, the last one
+    /// The run, by the beginning of its id, or a sandbox's name; without it, the last one here, else the last of all
     #[arg(conflicts_with_all = ["path", "host", "command"])]
     run: Option<String>,
     /// From inside of a sandbox: what it was refused, a line each
