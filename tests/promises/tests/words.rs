@@ -168,8 +168,8 @@ fn questions_are_of_what_may_land() {
     let script = "umask 0; mkdir open; chmod 777 open; echo i > open/i; ln -s /etc out; echo secret-line > .envrc; \
                   rm gone; echo fresh-line > z";
     assert_eq!(place.run("", script).status, 0);
-    // .envrc, gone, open, open/i, z; not the link.
-    let (status, text) = answered(&place, "y\nn\ny\ny\ny\n");
+    // .envrc, what everybody may write (open, open/i, z), gone; not the link.
+    let (status, text) = answered(&place, "y\ny\ny\ny\nn\n");
     assert_eq!(status, 0, "{text}");
     assert!(text.contains("--accept symlinks") && !place.workspace.join("out").exists(), "{text}");
     assert!(text.contains("+secret-line") && text.contains("which is held back"), "{text}");

@@ -67,7 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if let Err(refused) = outcome {
         return refuse(refused, &mut log, &mut record);
     }
-    let waits = waiting::layers(&record)?.iter().any(|layer| layer.upper.exists());
+    let layers = waiting::layers(&record)?;
+    let waits = layers.iter().any(|layer| layer.upper.exists());
     record.status = match record.status {
         _ if waits => Status::Ended,
         // What had put a snapshot back is itself taken back: what the task did stands again.
@@ -82,11 +83,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     let entries = if restored == 1 { "1 entry is".into() } else { format!("{restored} entries are") };
     let rest = match waits {
-        true => format!("`ringfence apply {}` lands it again", record.id),
-        false => "the run has no more than that, and cannot be applied again".to_owned(),
+        true => format!("; `ringfence apply {}` lands it again", record.id),
+        // What had put a snapshot back was no apply.
+        false if layers.is_empty() => String::new(),
+        false => "; the run has no more than that, and cannot be applied again".to_owned(),
     };
     terminal::print(&format!(
-        "{entries} as before the apply of {}{}; what had landed is kept in {}; {rest}",
+        "{entries} as before the apply of {}{}; what had landed is kept in {}{rest}",
         record.id,
         found::elsewhere(&record, &invoker.cwd),
         kept.display()
