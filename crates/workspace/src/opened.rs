@@ -1,6 +1,7 @@
 //! Directories of the host that a task closed and that an undo has to look into: they are opened to their owner, which is written down
 //! first, and closed again where the undo does not take place.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
@@ -26,13 +27,30 @@ const AGAIN: &str = "again";
 /// Those of one undo.
 pub(crate) struct Opened {
     file: File,
+    /// Number and mode of what is written down and not opened yet.
+    noted: BTreeMap<PathBuf, (u64, u32)>,
 }
 
 impl Opened {
     pub(crate) fn new(place: &Path) -> Result<Self, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::open(place.join(FILE), flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(Self { file: File::from(file) })
+        Ok(Self { file: File::from(file), noted: BTreeMap::new() })
+    }
+
+    /// Writes down several, which is on disk before the first of them is opened.
+    pub(crate) fn note(&mut self, found: &[(PathBuf, Identity, bool)]) -> Result<(), Errno> {
+        let mut text = Vec::new();
+        for (path, found, nobodys) in found {
+            let numbers = format!("{} {} {} ", found.inode, found.mode & 0o7777, u8::from(*nobodys));
+            text.extend([numbers.as_bytes(), path.as_os_str().as_bytes(), b"\0"].concat());
+            self.noted.insert(path.clone(), (found.inode, found.mode));
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     /// Opens a directory beneath the host's, after it was opened to its owner where it is closed to him: then its mode was another one.
@@ -45,9 +63,7 @@ impl Opened {
     ) -> Result<(OwnedFd, bool), Errno> {
         match host.directory(path) {
             Ok(directory) => {
-                let found = Identity::of(&rustix::fs::fstat(&directory)?);
-                let user = rustix::process::geteuid();
-                if enterable(found.mode) || user.is_root() || found.uid != user.as_raw() {
+                if !is_closed(&Identity::of(&rustix::fs::fstat(&directory)?)) {
                     return Ok((directory, false));
                 }
             }
@@ -59,15 +75,20 @@ impl Opened {
         if FileType::of(found.mode) != FileType::Directory {
             return Err(Errno::NOTDIR);
         }
-        let numbers = format!("{} {} {} ", found.inode, found.mode & 0o7777, u8::from(nobodys));
-        let line = [numbers.as_bytes(), path.as_os_str().as_bytes(), b"\0"].concat();
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        if self.noted.remove(path) != Some((found.inode, found.mode)) {
+            self.note(&[(path.to_owned(), found, nobodys)])?;
+            self.noted.remove(path);
+        }
         change_mode(handle.as_fd(), found.mode | 0o700)?;
         Ok((host.directory(path)?, true))
     }
+}
+
+/// Is it a directory that is opened before it is looked into?
+pub(crate) fn is_closed(found: &Identity) -> bool {
+    let user = rustix::process::geteuid();
+    let ours = !user.is_root() && found.uid == user.as_raw();
+    FileType::of(found.mode) == FileType::Directory && ours && !enterable(found.mode)
 }
 
 /// Closes what an undo opened for itself, as far as it is what that made of it.

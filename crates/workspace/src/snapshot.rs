@@ -16,7 +16,7 @@ use crate::beneath::{MAX_PATH, Tree, look_at, names, reopen};
 use crate::change::FileType;
 use crate::copy::{Copied, copy};
 use crate::layer::{Identity, Timestamp};
-use crate::opened::{Opened, close_again, closed_again};
+use crate::opened::{Opened, close_again, closed_again, is_closed};
 use crate::operation::enterable;
 use crate::refuse::Failure;
 use crate::restored::Restored;
@@ -161,6 +161,9 @@ impl Reverse {
     fn directory(&mut self, path: &Path, there: bool) -> Result<Vec<(PathBuf, bool)>, Errno> {
         let from = self.copy.directory(path)?;
         let host = if there { Some(self.enter(path)?) } else { None };
+        if let Some(host) = &host {
+            self.note_closed(path, host)?;
+        }
         let mut further = Vec::new();
         let kept = names(&from)?;
         for name in &kept {
@@ -223,6 +226,22 @@ impl Reverse {
         Ok(directory)
     }
 
+    /// Writes down together what is closed in a directory: once for all of it is waited for the disk.
+    fn note_closed(&mut self, path: &Path, directory: &OwnedFd) -> Result<(), Errno> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let mut closed = Vec::new();
+        for name in names(directory)? {
+            let path = path.join(&name);
+            if let Some(found) = look_at(directory, &name)?.filter(is_closed) {
+                let nobodys = !self.later(&path, &found);
+                closed.push((path, found, nobodys));
+            }
+        }
+        self.opened.note(&closed)
+    }
+
     /// Opens what the task closed in what goes away: it is looked at before.
     fn open_below(&mut self, path: &Path, found: Option<Identity>) -> Result<(), Errno> {
         let is_directory = |found: &Identity| {
@@ -238,6 +257,7 @@ impl Reverse {
                 Err(Errno::XDEV) => continue,
                 other => other?,
             };
+            self.note_closed(&path, &directory)?;
             for name in names(&directory)? {
                 let path = path.join(&name);
                 let below = look_at(&directory, &name)?;
