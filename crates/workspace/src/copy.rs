@@ -428,6 +428,8 @@ impl Capture {
         let like = self.copy.look(path)?.ok_or(Errno::NOENT)?;
         // The owner must be able to work in it until all is moved.
         kernel::fchmod(&made, Mode::from_raw_mode(like.mode & 0o1777 | 0o700))?;
+        // As an overlay marks what it copied up: the host had it. Not every file system keeps that.
+        let _ = kernel::fsetxattr(&made, c"user.overlay.origin", b"", kernel::XattrFlags::empty());
         Ok(made)
     }
 }

@@ -384,6 +384,27 @@ fn a_directory_that_the_host_removed_since_the_end_does_not_come_back() {
 }
 
 #[test]
+fn a_directory_that_the_host_moved_away_in_the_midst_of_a_run_does_not_come_back() {
+    for tier in ["namespace", "landlock"] {
+        let place = Place::new().in_tier(tier);
+        host(&place, "mkdir -p D/E; echo orig > D/E/f; echo a > a");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let child =
+            place.to_run("", "echo new > D/E/new; sleep 1.5; mkdir own; echo b > own/b").spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(900));
+        host(&place, "mv D D.mine");
+        assert!(child.wait_with_output().unwrap().status.success());
+        let refused = place.ringfence(&["apply"]);
+        assert!(
+            refused.status == 126 && refused.err.contains("D: removed on the host"),
+            "{tier}: {refused:?}"
+        );
+        assert_eq!(verbs(&place, &[&["apply", "last", "--", "own"]]), [0]);
+        assert_eq!(host(&place, "ls"), "D.mine\na\nown\n", "{tier}");
+    }
+}
+
+#[test]
 fn where_a_link_of_the_host_leads_is_what_it_is_named() {
     let place = place(
         "mkdir -p gh/workflows ide env cl; ln -s gh .github; ln -s ./ide .vscode; ln -s env/e .envrc; ln -s cl .claude; echo o > env/e",
