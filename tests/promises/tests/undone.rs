@@ -158,7 +158,7 @@ fn what_the_undo_of_a_whole_apply_means_is_said() {
     host(&place, "echo 1 > f");
     assert_eq!(place.run("", "echo 2 > f").status, 0);
     let applied = place.ringfence(&["apply"]);
-    assert!(applied.status == 0 && applied.out.contains("not to be applied again"), "{applied:?}");
+    assert_eq!(applied.status, 0, "{applied:?}");
     let undone = place.ringfence(&["undo"]);
     assert!(undone.status == 0 && undone.out.contains("cannot be applied again"), "{undone:?}");
     let id = place.last_run();

@@ -333,11 +333,8 @@ fn finish(run: &mut Waiting, applied: &Applied, arguments: &Arguments) -> Result
         applied.undo.display(),
         run.record.id
     ));
-    if whole {
-        let with = if points { ", and its checkpoints went with it" } else { "" };
-        terminal::print(&format!(
-            "all of it landed{with}: nothing waits, so that what an `undo` takes back is kept as files, and not to be applied again"
-        ));
+    if whole && points {
+        terminal::print("all of it landed: its checkpoints went with it");
     }
     for path in &applied.in_part {
         let path = ringfence_workspace::escape(path);
