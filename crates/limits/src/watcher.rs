@@ -85,11 +85,16 @@ fn gone(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
+/// Bytes that each file costs the kernel, in memory and in an overlay over that, empty or not.
+const FILE: u64 = 2048;
+
 /// Bytes that files take in a file system.
 fn filled(at: &OwnedFd) -> u64 {
     fstatfs(at).map_or(0, |found| {
         let blocks = found.f_blocks.saturating_sub(found.f_bfree);
-        blocks.saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0))
+        let files = found.f_files.saturating_sub(found.f_ffree);
+        let content = blocks.saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0));
+        content.saturating_add(files.saturating_mul(FILE))
     })
 }
 

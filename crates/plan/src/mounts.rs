@@ -88,7 +88,9 @@ pub(crate) fn layout(
             Access::Write => WRITE,
         };
         let (place, mapped) = (granted.place.clone(), granted.mapped);
-        let cache = granted.access == Access::Read && package_cache(&place.real, &invoker.home);
+        let asked = |path: &Path| package_cache(path, &invoker.home);
+        let cache = granted.access == Access::Read
+            && (asked(&place.real) || place.links.iter().any(|link| asked(&link.path)));
         let own = cache && place.kind == Kind::Directory && host.overlay;
         let what = match own {
             true => Wanted::Cache { place, mapped, size: tmp },

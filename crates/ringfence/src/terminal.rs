@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 
 /// Writes a line of ours.
 pub(crate) fn error(text: &str) {
@@ -44,6 +45,26 @@ pub(crate) fn word(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// A path of a command line, likewise: where it cannot be shown as it is, in the notation of bash and zsh that names its bytes, so that
+/// no other file is meant by what is shown.
+pub(crate) fn path(path: impl AsRef<OsStr>) -> String {
+    let bytes = path.as_ref().as_bytes();
+    let shown = ringfence_workspace::escape(path.as_ref());
+    if shown.as_bytes() == bytes {
+        return word(&shown);
+    }
+    let mut text = String::from("$'");
+    for byte in bytes.iter().copied() {
+        match byte {
+            b'\\' | b'\'' => text.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    text.push('\'');
+    text
 }
 
 /// Text without bytes that act on a terminal or mislead its reader; line breaks stay.

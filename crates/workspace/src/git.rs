@@ -42,6 +42,8 @@ const PARTS: &[Part] = &[
 
 /// Below these, names are those of branches and objects and mean nothing else.
 const DATA: &[&str] = &["refs", "logs", "objects"];
+/// A log of a branch that is longer is held by its name.
+const LONGEST_LOG: u64 = 4 << 20;
 
 /// Why git makes this change dangerous on the host, or `None`.
 pub(crate) fn danger(change: &Change, layer: &Layer, upper: &Upper, host: &Tree) -> Option<&'static str> {
@@ -69,19 +71,29 @@ pub(crate) fn danger(change: &Change, layer: &Layer, upper: &Upper, host: &Tree)
 }
 
 /// Why it matters that this goes from a repository of the host, with its kind.
-pub(crate) fn taken(path: &Path) -> Option<(Danger, &'static str)> {
-    let mut inside = path.iter().skip_while(|name| *name != ".git").skip(1);
-    let (first, second, more) = (inside.next()?, inside.next(), inside.next());
-    match (first.as_bytes(), second, more) {
-        (b"config", None, _) => {
-            Some((Danger::Config, "git's configuration, removed: what it asked for is not done"))
-        }
-        (b"hooks", Some(hook), None) if !hook.as_bytes().ends_with(b".sample") => {
-            Some((Danger::Hooks, "a git hook, removed: it checks nothing any more"))
-        }
-        _ => None,
+pub(crate) fn taken(change: &Change) -> Option<(Danger, &'static str)> {
+    let inside: Vec<&OsStr> = change.path.iter().skip_while(|name| *name != ".git").skip(1).collect();
+    let first = inside.first()?;
+    let (module, worktree) = (*first == "modules", *first == "worktrees");
+    // A submodule or worktree that goes as a whole checks nothing, and asks for nothing; below branches names mean nothing.
+    let data = module && inside.iter().skip(2).any(|name| DATA.iter().any(|data| name == data));
+    if (module || worktree) && change.covered || data {
+        return None;
     }
+    let own = |length: usize| inside.len() == length || module;
+    match inside.as_slice() {
+        [.., name] if *name == "config" && own(1) => true,
+        [.., name] if *name == "config.worktree" && (own(1) || worktree) => true,
+        [.., name] if *name == "hooks" && module => return Some((Danger::Hooks, HOOK_TAKEN)),
+        [.., hooks, hook] if *hooks == "hooks" && own(2) && !hook.as_bytes().ends_with(b".sample") => {
+            return Some((Danger::Hooks, HOOK_TAKEN));
+        }
+        _ => false,
+    }
+    .then_some((Danger::Config, "git's configuration, removed: what it asked for is not done"))
 }
+
+const HOOK_TAKEN: &str = "a git hook, removed: it checks nothing any more";
 
 /// Is this a name that a case-folding, normalising or otherwise lenient file system takes for `.git`, but not `.git`
 /// itself (CVE-2014-9390)? Git refuses to check such names out.
@@ -135,7 +147,7 @@ fn among_data(inside: &[&OsStr], change: &Change, upper: &Upper) -> Option<&'sta
     let branch = || {
         let plain =
             change.new_mode.unwrap_or(0) & 0o111 == 0 && !matches!(last.as_bytes(), b"commondir" | b"gitdir");
-        plain && small_file(change, upper).is_some_and(|text| reference(&text) || log(&text))
+        plain && file(change, upper, LONGEST_LOG).is_some_and(|text| reference(&text) || log(&text))
     };
     (held && !branch()).then_some("git obeys a file of this name, wherever a repository is said to be")
 }
@@ -269,7 +281,11 @@ fn resolved(from: &Path, named: &Path) -> Option<PathBuf> {
 }
 
 fn small_file(change: &Change, upper: &Upper) -> Option<Vec<u8>> {
-    let size = change.new_size.filter(|size| *size <= 4096 && change.file_type == FileType::File)?;
+    file(change, upper, 4096)
+}
+
+fn file(change: &Change, upper: &Upper, most: u64) -> Option<Vec<u8>> {
+    let size = change.new_size.filter(|size| *size <= most && change.file_type == FileType::File)?;
     let mut text = vec![0; usize::try_from(size).ok()?];
     let whole = fill(upper.file(&change.path).ok()?, 0, &mut text).ok()?;
     whole.then_some(text)

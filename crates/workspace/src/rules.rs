@@ -319,7 +319,7 @@ impl<'a> Rules<'a> {
             return Some(HoldReason::Protected { pattern: pattern.clone() });
         }
         if !change.brings() {
-            return self.taken(change);
+            return self.taken(change, at.is_some());
         }
         if at.is_some() {
             let reason = "git's configuration or a link makes git run or obey it".to_owned();
@@ -371,16 +371,23 @@ impl<'a> Rules<'a> {
     }
 
     /// A check that is gone checks nothing, and without a lock file the next build takes what it finds.
-    fn taken(&self, change: &Change) -> Option<HoldReason> {
-        if let Some((kind, why)) = git::taken(&change.path) {
+    fn taken(&self, change: &Change, obeyed: bool) -> Option<HoldReason> {
+        if obeyed {
+            let reason = "removed, and git's configuration or a link makes git run or obey it".to_owned();
+            return Some(HoldReason::RunsOnHost { kind: Danger::Hooks, reason });
+        }
+        if let Some((kind, why)) = git::taken(change) {
             return Some(HoldReason::RunsOnHost { kind, reason: why.to_owned() });
         }
-        // Where tools look for the project's own: packages that come and go have such files as well.
-        let first = Path::new(change.path.iter().next()?);
-        let own = self.listed.is_match(first) || self.around.is_match(first);
-        let (kind, why) = self.listed(&change.path, true).filter(|_| own)?;
-        let taken = matches!(kind, Danger::Ci | Danger::Lockfiles);
-        taken.then(|| HoldReason::RunsOnHost { kind, reason: format!("removed, and {why}") })
+        let names = std::iter::once(change.path.clone());
+        let (kind, why) = names.chain(self.other_names(change).map(|(name, _)| name)).find_map(|name| {
+            // Where tools look for the project's own: packages that come and go have such files as well.
+            let first = Path::new(name.iter().next()?);
+            let own = self.listed.is_match(first) || self.around.is_match(first);
+            let taken = |(kind, _): &(Danger, &str)| matches!(kind, Danger::Ci | Danger::Lockfiles);
+            self.listed(&name, true).filter(|rule| own && taken(rule))
+        })?;
+        Some(HoldReason::RunsOnHost { kind, reason: format!("removed, and {why}") })
     }
 
     fn listed(&self, path: &Path, hold: bool) -> Option<(Danger, &'static str)> {

@@ -140,6 +140,23 @@ fn what_checks_and_what_pins_does_not_go_unseen() {
         &format!("for name in {all}; do test -e $name; done; test ! -e pack"),
     );
     lands_without("true", "rm -rf .git", "git status > /dev/null");
+    for (before, task, kept) in [
+        ("mkdir hk; echo x > hk/pre-commit; git config core.hooksPath hk", "rm -rf hk", "hk/pre-commit"),
+        (
+            "mkdir -p gh/workflows; touch gh/workflows/s.yml; ln -s gh .github",
+            "rm gh/workflows/s.yml",
+            "gh/workflows/s.yml",
+        ),
+        ("touch real.lock; ln -s real.lock Cargo.lock", "rm real.lock", "real.lock"),
+        ("echo '[x]' > team.inc; git config include.path ../team.inc", "rm team.inc", "team.inc"),
+        (
+            "m=.git/modules/sub; mkdir -p $m/hooks; touch $m/config $m/hooks/pre-commit",
+            "rm -r .git/modules/sub/config .git/modules/sub/hooks",
+            ".git/modules/sub/hooks/pre-commit .git/modules/sub/config",
+        ),
+    ] {
+        lands_without(before, task, &format!("ls {kept}"));
+    }
 }
 
 #[test]
@@ -163,6 +180,11 @@ fn no_repository_comes_to_be_among_branches() {
 /// Branches, logs and worktrees of those names are what they are.
 #[test]
 fn what_git_does_every_day_lands() {
+    lands_without(
+        "git checkout -q -b feature/hooks; for i in $(seq 60); do git commit -q --allow-empty -m \"some message $i\"; done",
+        "echo n > n; git add n; git commit -qm mine",
+        "git log -g --format=%gs -1 feature/hooks | grep -q 'commit: mine'",
+    );
     lands_without(
         "echo a > a; git add a; git commit -qm a",
         "for name in config hooks/x commondirs attributes; do git branch $name; done; git branch -d config; git symbolic-ref refs/remotes/origin/HEAD refs/heads/attributes; \
@@ -226,4 +248,18 @@ fn what_everybody_may_write_is_told() {
     let shown = place.ringfence(&["diff", "--stat"]).out;
     let told = |name: &str| shown.lines().any(|line| line.contains(name) && line.contains("every user"));
     assert!(told("open") && told("wide/") && told("wide/y") && !told("usual"), "{shown}");
+}
+
+#[test]
+fn a_pattern_that_says_where_it_begins_hides_what_a_preset_grants() {
+    for tier in ["namespace", "landlock"] {
+        let place = Place::in_home().in_tier(tier);
+        place.write(place.home.join(".cargo/registry/keys/a.pem"), "SECRETKEY");
+        place.write(place.home.join(".cargo/registry/keys/b.txt"), "plain");
+        let run = place.run(
+            "[files]\ndeny = [\"~/**/*.pem\"]\n",
+            &format!("cat {0}/a.pem; cat {0}/b.txt", place.home.join(".cargo/registry/keys").display()),
+        );
+        assert!(!run.out.contains("SECRETKEY") && run.out.contains("plain"), "{tier}: {run:?}");
+    }
 }

@@ -23,7 +23,7 @@ fn pasted(place: &Place, said: &str, begins: &str) -> Outcome {
     let arguments = line.strip_prefix("ringfence ").unwrap();
     let script = format!("exec \"$0\" {arguments}");
     let place_of = place.command(&[]);
-    let mut command = Command::new("sh");
+    let mut command = Command::new("bash");
     command.args(["-c", &script]).arg(place_of.get_program()).current_dir(&place.workspace);
     command.envs(place_of.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let done = command.output().unwrap();
@@ -247,4 +247,18 @@ fn the_diff_of_a_killed_run_says_so() {
     child.wait().unwrap();
     let diff = place.ringfence(&["diff"]);
     assert!(diff.err.contains("was interrupted"), "{diff:?}");
+}
+
+/// A task may call a file as another one is shown.
+#[test]
+fn a_hint_means_the_file_that_it_shows() {
+    let place = Place::new();
+    let script = "import os\nfor n, t in (('x' + chr(27), 'innocent'), ('x' + chr(92) + 'u{1b}', 'evil')):\n    os.makedirs(n); open(n + '/.envrc', 'w').write(t)";
+    let run = place.run("", &format!("python3 -c \"{script}\""));
+    assert_eq!(run.status, 0, "{run:?}");
+    let refused = place.ringfence(&["apply"]);
+    let hint = &refused.out;
+    assert_eq!(pasted(&place, hint, "ringfence apply ").status, 0, "{hint}");
+    let read = |name: &str| place.read(format!("{name}/.envrc"));
+    assert_eq!((read("x\u{1b}").as_deref(), read("x\\u{1b}")), (Some("innocent"), None), "{hint}");
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Invoker, Kind, Marked, Refused, Survey};
+use ringfence_plan::{Invoker, Kind, Marked, Place, Refused, Survey};
 use ringfence_policy::{
-    Mode, PathPattern, PatternSet, Policy, Rule, known_secrets_in, known_secrets_of_host, trail,
+    Grant, Mode, PathPattern, PatternSet, Policy, Rule, known_secrets_in, known_secrets_of_host, trail,
 };
 use rustix::fs::{self, AtFlags, CWD, FileType};
 
@@ -289,48 +289,52 @@ fn walk_patterns(
     if deny.is_empty() && protect.is_empty() {
         return Ok(());
     }
-    let own = |source: &str| !source.starts_with("preset ");
+    // What a preset grants is walked for patterns that say where they begin: those count everywhere.
+    let anchored = |pattern: &&PathPattern| pattern.base(Path::new("")).is_absolute();
+    let everywhere: Vec<PathPattern> = deny.iter().filter(anchored).cloned().collect();
+    let own = |rule: &&Rule<Grant>| !rule.origin.source.starts_with("preset ");
     let files = policy.files.read.iter().chain(&policy.files.exec).chain(&policy.files.write);
-    let files = files.filter(|rule| own(&rule.origin.source));
-    for place in files.filter_map(|rule| resolve(&rule.value.path, false).ok()) {
+    let files = files.filter(|rule| !everywhere.is_empty() || own(rule));
+    let found: Vec<(Place, bool)> =
+        files.filter_map(|rule| Some((resolve(&rule.value.path, false).ok()?, own(&rule)))).collect();
+    let of = |own: bool| if own { &deny } else { &everywhere };
+    for (place, own) in found.iter().filter(|(place, _)| place.kind != Kind::Directory) {
         // A file that is granted by its own name is denied by a pattern all the same.
         let at = place.real.parent().unwrap_or(Path::new("/"));
-        if place.kind != Kind::Directory
-            && let Some(pattern) = deny.iter().find(|pattern| pattern.matches(at, &place.real))
-        {
+        if let Some(pattern) = of(*own).iter().find(|pattern| pattern.matches(at, &place.real)) {
             hide(hidden, &place.real, &format!("files.deny `{}`", pattern.text()));
         }
     }
-    let mut roots: Vec<PathBuf> = policy
-        .files
-        .read
-        .iter()
-        .chain(&policy.files.exec)
-        .chain(&policy.files.write)
-        .filter(|rule| own(&rule.origin.source))
-        .filter_map(|rule| resolve(&rule.value.path, false).ok())
-        .filter(|place| place.kind == Kind::Directory && shown.covers(&place.real))
-        .map(|place| place.real)
+    let meets = |root: &Path| {
+        let bases = everywhere.iter().map(|pattern| pattern.base(root));
+        bases.into_iter().any(|base| base.starts_with(root) || root.starts_with(&base))
+    };
+    let mut roots: Vec<(PathBuf, bool)> = found
+        .into_iter()
+        .filter(|(place, _)| place.kind == Kind::Directory && shown.covers(&place.real))
+        .filter(|(place, own)| *own || meets(&place.real))
+        .map(|(place, own)| (place.real, own))
         .collect();
     if shown.is(workspace) {
-        roots.push(workspace.to_path_buf());
+        roots.push((workspace.to_path_buf(), true));
     }
-    for root in roots {
+    for (root, own) in roots {
+        let deny = of(own);
         // Relative patterns count from the tree they are looked for in.
         let set = |list: &[PathPattern]| {
             PatternSet::new(list, &root).map_err(|error| {
                 Refused::host("patterns this large", error.to_string(), "use fewer or shorter patterns")
             })
         };
-        let (deny_set, protect_set) = (set(&deny)?, set(&protect)?);
+        let (deny_set, protect_set) = (set(deny)?, set(&protect)?);
         let is_workspace = root == workspace;
-        for pattern in &deny {
+        for pattern in deny {
             let base = pattern.base(&root);
             if base != root && base.is_dir() && pattern.matches(&root, &base.join("\u{1}")) {
                 hide(hidden, &base, &format!("files.deny `{}`", pattern.text()));
             }
         }
-        let wanted: Vec<String> = [(&deny, "hide"), (&protect, "protect")]
+        let wanted: Vec<String> = [(deny, "hide"), (&protect, "protect")]
             .into_iter()
             .flat_map(|(list, why)| list.iter().map(move |pattern| (pattern, why)))
             .filter(|(_, why)| is_workspace || *why == "hide")

@@ -1,9 +1,10 @@
 //! What `apply` says of what did not land, and the commands that would land it: each can be pasted as it stands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_workspace::{Change, HoldReason, Reason, Refused, WORKSPACE, escape};
+use ringfence_workspace::{Change, FileType, HoldReason, Reason, Refused, WORKSPACE, escape};
 
 use crate::commands::apply::{Arguments, changes};
 use crate::commands::paths;
@@ -35,7 +36,14 @@ pub(super) fn held(held: &[Change], run: &Waiting, arguments: &Arguments) {
         terminal::print(&format!("in all: {}; `ringfence diff {id} --stat` lists them", sums(&held)));
     }
     let runs = |change: &&Change| matches!(change.held, Some(HoldReason::RunsOnHost { .. }));
-    match held.iter().find(runs).and_then(|change| Some((change, kind(change)?))) {
+    // A directory would land with all that is in it.
+    let one = |change: &&Change| runs(change) && change.file_type != FileType::Directory;
+    match held
+        .iter()
+        .find(one)
+        .or_else(|| held.iter().find(runs))
+        .and_then(|change| Some((change, kind(change)?)))
+    {
         Some((change, kind)) => {
             let accept = paths::option("--accept", &change.layer, &change.path, run.places());
             // A path of that name waits too.
@@ -142,9 +150,8 @@ impl Arguments {
         // As they were given; `=` where that begins like an option.
         let all = |flag: &str, paths: &[PathBuf]| -> String {
             let one = |path: &PathBuf| {
-                let text = escape(path);
-                let sign = if text.starts_with('-') { '=' } else { ' ' };
-                format!(" {flag}{sign}{}", terminal::word(&text))
+                let sign = if path.as_os_str().as_bytes().starts_with(b"-") { '=' } else { ' ' };
+                format!(" {flag}{sign}{}", terminal::path(path))
             };
             paths.iter().map(one).collect()
         };

@@ -1,5 +1,7 @@
 //! Paths of a workspace, as a command line names them.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use ringfence_workspace::{Change, Danger, Named, WORKSPACE, escape};
@@ -27,19 +29,20 @@ pub(super) fn kind(given: &Path) -> Option<Danger> {
 
 /// An option with a path that changed, to be pasted: it must not be read as a kind, an option or another layer.
 pub(super) fn option(flag: &str, layer: &str, path: &Path, (workspace, cwd): (&Path, &Path)) -> String {
-    let text = escape(path);
     if layer != WORKSPACE {
-        return format!("{flag} {}", terminal::word(&format!("[{layer}] {text}")));
+        let mut text = OsString::from(format!("[{layer}] "));
+        text.push(path);
+        return format!("{flag} {}", terminal::path(text));
     }
-    if kind(path).is_none() && !text.starts_with(['-', '[']) {
-        return format!("{flag} {}", terminal::word(&text));
+    if kind(path).is_none()
+        && !path.as_os_str().as_bytes().starts_with(b"-")
+        && !path.as_os_str().as_bytes().starts_with(b"[")
+    {
+        return format!("{flag} {}", terminal::path(path));
     }
     let whole = workspace.join(path);
-    let shown = match whole.strip_prefix(cwd) {
-        Ok(from_here) => format!("./{}", escape(from_here)),
-        Err(_) => escape(&whole),
-    };
-    format!("{flag}={}", terminal::word(&shown))
+    let shown = whole.strip_prefix(cwd).map_or(whole.clone(), |from_here| Path::new(".").join(from_here));
+    format!("{flag}={}", terminal::path(shown))
 }
 
 /// By what `diff` prints; from where the caller stands, where it begins with `./` or `../`; or absolute.
