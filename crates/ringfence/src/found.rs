@@ -52,7 +52,7 @@ fn unknown(error: &Error, invoker: &Invoker, word: &str) -> Failure {
         _ => return failure,
     };
     if Path::new(word).file_name().is_some() && invoker.cwd.join(word).symlink_metadata().is_ok() {
-        let word = terminal::word(&terminal::escape(word));
+        let word = terminal::path(word);
         return failure
             .hint(format!("`{word}` is a path here, and paths come after `--`: `ringfence diff -- {word}`"));
     }

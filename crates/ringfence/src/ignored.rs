@@ -1,6 +1,6 @@
 //! What git is told to ignore of what a task changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,15 @@ pub(crate) fn of(
     prefix: &str,
     entries: &[Entry],
 ) -> Result<BTreeSet<Vec<u8>>, Failure> {
-    let beyond = |entry: &&Entry| link_above(workspace, &entry.path);
-    let (beyond, plain): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(beyond);
+    // Where the host has a link and the task a directory on the way, git refuses to say anything of what is beyond. Each is asked once.
+    let mut links: BTreeMap<&Path, bool> = BTreeMap::new();
+    let (mut beyond, mut plain) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let mut above = entry.path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+        let link =
+            above.any(|above| *links.entry(above).or_insert_with(|| workspace.join(above).is_symlink()));
+        if link { beyond.push(entry) } else { plain.push(entry) }
+    }
     let mut found = check(git(workspace)?, &plain)?;
     if !beyond.is_empty() {
         found.extend(behind_links((workspace, run), prefix, entries, &beyond)?);
@@ -37,12 +44,6 @@ impl Drop for Tree {
     fn drop(&mut self) {
         let _ = ringfence_workspace::remove_tree(&self.0);
     }
-}
-
-/// Whether the host has a link where the task has a directory on the way: git refuses to say anything of what is beyond.
-fn link_above(workspace: &Path, path: &Path) -> bool {
-    let mut above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
-    above.any(|above| workspace.join(above).is_symlink())
 }
 
 /// Asks in a working tree that has the patterns alone, and directories where the host has those links.

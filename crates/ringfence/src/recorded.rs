@@ -14,8 +14,7 @@ impl Run {
         report.degraded = outcome::degraded(plan);
         report.mode = Some(outcome::mode(plan));
         // It keeps the boundary as it is: told at the end, where it was not asked for quiet.
-        let told = |degraded: &&ringfence_plan::Degraded| degraded.name != VOID && !self.quiet;
-        for degraded in plan.degraded.iter().filter(told) {
+        for degraded in plan.degraded.iter().filter(|degraded| degraded.name != VOID) {
             terminal::error(&format!("{} {}", terminal::label("note:"), degraded.effect));
         }
     }

@@ -68,7 +68,6 @@ fn prepare_and_run(arguments: &Arguments, report: &mut Report) -> Result<u8, Fai
         (_, true) => Fate::Remove,
         _ => Fate::Wait,
     };
-    run.quiet = arguments.quiet;
     report.policy = Some(run.policy.hash.clone());
     let outcome = run.go(arguments, nascent, &signals, standard, report);
     run.clear();
@@ -191,8 +190,6 @@ pub(crate) struct Run {
     pub(crate) name: Option<String>,
     /// What becomes of its changes.
     pub(crate) fate: Fate,
-    /// Nothing is said that its record has.
-    pub(crate) quiet: bool,
     /// What it begins with, if that is not the host's directory alone.
     pub(crate) fork: Option<Fork>,
     started: bool,
@@ -235,7 +232,6 @@ impl Run {
             directory,
             name,
             fate: Fate::Wait,
-            quiet: false,
             fork: None,
             started: false,
             begun: Instant::now(),

@@ -23,13 +23,11 @@ pub(crate) fn keep(layer: &Layer, changes: &mut Vec<Change>) -> Result<(), Failu
     let alone: BTreeSet<PathBuf> = changes
         .iter()
         .filter(|change| {
-            let along = change.kind == Kind::Deleted && change.covered;
-            let fits = if along {
-                above_too(changes, change, &wanted)
-            } else {
-                !change.brings() || !replaces(changes, change, &wanted)
+            let fits = || match change.kind {
+                Kind::Deleted => !change.covered || above_too(changes, change, &wanted),
+                _ => !replaces(changes, change, &wanted),
             };
-            fits && wanted(change)
+            wanted(change) && fits()
         })
         .map(|change| change.path.clone())
         .collect();

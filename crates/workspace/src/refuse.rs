@@ -59,7 +59,7 @@ impl Refused {
     #[must_use]
     pub fn of_undo(mut self, since: &str) -> Self {
         for refusal in &mut self.refusals {
-            refusal.text = refusal.text.replace("since the task started", &format!("since {since}"));
+            refusal.text = refusal.reason.text_since(since);
             match refusal.reason {
                 Reason::ChangedOnHost | Reason::GoneFromHost | Reason::DirectoryReplaced => {
                     refusal.remedy = Reason::ChangedSinceApply.remedy();
@@ -171,6 +171,10 @@ impl Reason {
 
     /// In one sentence.
     pub fn text(&self) -> String {
+        self.text_since("the task started")
+    }
+
+    fn text_since(&self, since: &str) -> String {
         match self {
             Self::SymlinkOut { target } => format!("a symlink out of the workspace, to {}", escape(target)),
             Self::Special => "a FIFO, a socket or a device".into(),
@@ -180,17 +184,17 @@ impl Reason {
             Self::ReservedName => "a name that apply itself uses".into(),
             Self::TooDeep => "the path is too long for the host".into(),
             Self::StrangeLayer => "carries overlay marks that ringfence never makes".into(),
-            Self::ChangedOnHost => "changed on the host since the task started".into(),
+            Self::ChangedOnHost => format!("changed on the host since {since}"),
             Self::ChangedSinceApply => "changed on the host since it landed".into(),
-            Self::GoneFromHost => "removed on the host since the task started".into(),
-            Self::DirectoryReplaced => "replaced or renamed on the host since the task started".into(),
+            Self::GoneFromHost => format!("removed on the host since {since}"),
+            Self::DirectoryReplaced => format!("replaced or renamed on the host since {since}"),
             Self::Closed => "lies behind a directory that is closed: permission denied".into(),
             Self::WorkspaceReplaced => "the workspace is not the directory that the task worked on".into(),
             Self::DeviceChanged => {
                 "is on another device than the task worked on, and its file system keeps no time of birth by which it could be known"
                     .into()
             }
-            Self::ClockSetBack => "the clock was set back since the task started".into(),
+            Self::ClockSetBack => format!("the clock was set back since {since}"),
             Self::OtherOwner => "does not belong to the owner of the workspace".into(),
             Self::OtherMount => "something is mounted there on the host".into(),
             Self::LayerChanged => "changed after it was judged".into(),

@@ -290,7 +290,7 @@ impl<'a> Rules<'a> {
     }
 
     fn flag(&self, change: &Change) -> Option<&'static str> {
-        let other = || self.other_names(change).find_map(|(path, _)| self.listed(&path, false));
+        let other = || self.other_names(change).find_map(|path| self.listed(&path, false));
         let listed = self.listed(&change.path, false).or_else(other).map(|(_, why)| why);
         let open = |mode: Option<u32>| mode.unwrap_or(0) & 0o002 != 0;
         let opened = change.file_type != FileType::Symlink && open(change.new_mode) && !open(change.old_mode);
@@ -344,7 +344,7 @@ impl<'a> Rules<'a> {
     /// Does a package manager take it for what says which scripts to run?
     fn is_package(&self, change: &Change) -> bool {
         let named = |path: &Path| path.file_name().is_some_and(|name| name == looks::PACKAGE);
-        named(&change.path) || self.other_names(change).any(|(path, _)| named(&path))
+        named(&change.path) || self.other_names(change).any(|path| named(&path))
     }
 
     fn around(&self, change: &Change, path: &Path) -> Option<(Danger, &'static str)> {
@@ -353,13 +353,13 @@ impl<'a> Rules<'a> {
         self.around_of.get(at).and_then(|rule| RULES.get(*rule)).map(|rule| (rule.kind, rule.why))
     }
 
-    /// The names by which links of the host lead to a path; whether as a link in the place of a directory on the way.
-    fn other_names<'b>(&'b self, change: &'b Change) -> impl Iterator<Item = (PathBuf, bool)> + 'b {
+    /// The names by which links of the host lead to a path, or led by way of a directory in whose place it is a link.
+    fn other_names<'b>(&'b self, change: &'b Change) -> impl Iterator<Item = PathBuf> + 'b {
         self.aliases.iter().filter_map(|(target, name)| match change.path.strip_prefix(target) {
-            Ok(rest) if rest.as_os_str().is_empty() => Some((name.clone(), false)),
-            Ok(rest) => Some((name.join(rest), false)),
+            Ok(rest) if rest.as_os_str().is_empty() => Some(name.clone()),
+            Ok(rest) => Some(name.join(rest)),
             Err(_) if change.file_type == FileType::Symlink && target.starts_with(&change.path) => {
-                Some((name.clone(), true))
+                Some(name.clone())
             }
             Err(_) => None,
         })
@@ -367,7 +367,7 @@ impl<'a> Rules<'a> {
 
     fn by_another_name(&self, change: &Change) -> Option<(Danger, &'static str)> {
         self.other_names(change)
-            .find_map(|(path, _)| self.listed(&path, true).or_else(|| self.around(change, &path)))
+            .find_map(|path| self.listed(&path, true).or_else(|| self.around(change, &path)))
     }
 
     /// A check that is gone checks nothing, and without a lock file the next build takes what it finds.
@@ -380,7 +380,7 @@ impl<'a> Rules<'a> {
             return Some(HoldReason::RunsOnHost { kind, reason: why.to_owned() });
         }
         let names = std::iter::once(change.path.clone());
-        let (kind, why) = names.chain(self.other_names(change).map(|(name, _)| name)).find_map(|name| {
+        let (kind, why) = names.chain(self.other_names(change)).find_map(|name| {
             // Where tools look for the project's own: packages that come and go have such files as well.
             let first = Path::new(name.iter().next()?);
             let own = self.listed.is_match(first) || self.around.is_match(first);

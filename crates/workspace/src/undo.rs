@@ -169,7 +169,7 @@ impl Known {
     }
 }
 
-/// The steps back in their order, each still with its number then.
+/// The steps back.
 #[derive(Default)]
 struct Steps {
     operations: Vec<Operation>,
@@ -178,6 +178,7 @@ struct Steps {
     others_modes: Vec<PathBuf>,
 }
 
+/// The steps back in their order, each still with its number then.
 fn reverse(story: &Story, sites: &Sites, kept: &Tree, known: &Known) -> Result<Steps, Refused> {
     let (mut steps, mut refusals) = (Steps::default(), Vec::new());
     for operation in &story.operations {
@@ -193,6 +194,7 @@ fn reverse(story: &Story, sites: &Sites, kept: &Tree, known: &Known) -> Result<S
     Ok(steps)
 }
 
+/// Judges one of them.
 fn back(
     story: &Story,
     operation: &Operation,

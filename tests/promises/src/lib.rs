@@ -138,6 +138,19 @@ impl Place {
         self.command(&["run", "--quiet", "--policy", &path, "--workspace", ".", "--", "sh", "-c", script])
     }
 
+    /// Has a script of the host's work in the workspace; what it printed.
+    ///
+    /// # Panics
+    /// It failed.
+    #[track_caller]
+    pub fn host(&self, script: &str) -> String {
+        let mut command = Command::new("bash");
+        command.args(["-ec", script]).current_dir(&self.workspace).env("HOME", &self.home);
+        let done = command.env("GIT_CONFIG_NOSYSTEM", "1").output().expect("bash");
+        assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
     /// A verb that is started by another program, whose last arguments it is.
     #[must_use]
     pub fn under(&self, program: &str, arguments: &[&str], verb: &Command) -> Command {

@@ -2,14 +2,14 @@
 
 use ringfence_promises::Place;
 
-use crate::landing::{REPOSITORY, host};
+use crate::landing::REPOSITORY;
 
 /// Git's own files are changes of a second layer, which have other paths.
 #[test]
 fn of_a_linked_worktree_only_its_files_are_on_the_branch() {
     let place = Place::new();
-    host(&place, REPOSITORY);
-    host(&place, "git worktree add -q ../a-tree -b side; git worktree add -q ../z-tree -b other");
+    place.host(REPOSITORY);
+    place.host("git worktree add -q ../a-tree -b side; git worktree add -q ../z-tree -b other");
     let policy = place.policy("[workspace]\ngit = true");
     for tree in ["../a-tree", "../z-tree"] {
         let at =
@@ -32,12 +32,9 @@ fn of_a_linked_worktree_only_its_files_are_on_the_branch() {
         let (out, err) = (text(done.stdout), text(done.stderr));
         assert!(done.status.success() && out.starts_with("3 changes on"), "{tree}: {out}{err}");
         assert!(err.lines().count() == 1 && err.contains("lies outside of the workspace"), "{tree}: {err}");
-        let names = host(&place, &format!("cd {tree}; git diff --name-only HEAD b"));
+        let names = place.host(&format!("cd {tree}; git diff --name-only HEAD b"));
         assert_eq!(names, "deep/HEAD\nf\nnn\n", "{tree}");
-        assert_eq!(
-            host(&place, &format!("cd {tree}; git diff HEAD b; git branch -qD b")),
-            text(shown.stdout)
-        );
+        assert_eq!(place.host(&format!("cd {tree}; git diff HEAD b; git branch -qD b")), text(shown.stdout));
     }
 }
 
@@ -48,31 +45,31 @@ fn what_apply_refuses_is_on_no_branch() {
         [("rm -r d", "gone"), ("mv d old; mkdir d; cp old/x d", "replaced"), ("rm d/x; rmdir d", "gone")]
     {
         let place = Place::new();
-        host(&place, REPOSITORY);
-        host(&place, "mkdir d; echo x > d/x; git add -A; git commit -qm two");
+        place.host(REPOSITORY);
+        place.host("mkdir d; echo x > d/x; git add -A; git commit -qm two");
         assert_eq!(place.run("", "echo more >> f; echo y >> d/x; echo n > d/n").status, 0);
-        host(&place, edit);
+        place.host(edit);
         assert_eq!(place.ringfence(&["apply"]).status, 126, "{what}");
         let patch = place.ringfence(&["diff", "--patch"]);
         assert!(patch.out.contains("b/f") && !patch.out.contains("b/d/"), "{what}: {patch:?}");
         let done = place.ringfence(&["apply", "--branch", "b"]);
         assert!(done.status == 0 && done.err.contains("d/x"), "{what}: {done:?}");
-        assert_eq!(host(&place, "git diff --name-only HEAD b"), "f\n", "{what}: {done:?}");
+        assert_eq!(place.host("git diff --name-only HEAD b"), "f\n", "{what}: {done:?}");
     }
 }
 
 #[test]
 fn why_no_branch_can_be_made_is_said_with_a_way_out() {
     let place = Place::new();
-    host(&place, "seq 3 > f");
+    place.host("seq 3 > f");
     assert_eq!(place.run("", "echo more >> f").status, 0);
     for verb in [&["apply", "--branch", "x"][..], &["diff", "--git"]] {
         let refused = place.ringfence(verb);
         let words = refused.err.contains("is in no git repository") && refused.err.contains("hint: ");
         assert!(refused.status == 125 && words && !refused.err.contains("rev-parse"), "{refused:?}");
     }
-    host(&place, REPOSITORY);
-    host(&place, "git branch agent; git branch team/one");
+    place.host(REPOSITORY);
+    place.host("git branch agent; git branch team/one");
     assert_eq!(place.ringfence(&["discard"]).status, 0);
     assert_eq!(place.run("", "echo more >> f").status, 0);
     let events = place.told("workspace.apply").len();
@@ -95,7 +92,7 @@ fn why_no_branch_can_be_made_is_said_with_a_way_out() {
     assert_eq!(place.told("workspace.apply").len(), events, "nothing happened");
     assert_eq!(place.ringfence(&["apply", "--branch", "agents/work"]).status, 0);
     // A repository that git does not work with.
-    host(&place, "printf '[core]\\n\\trepositoryformatversion = 99\\n' > .git/config");
+    place.host("printf '[core]\\n\\trepositoryformatversion = 99\\n' > .git/config");
     let refused = place.ringfence(&["apply", "--branch", "x"]);
     let words =
         refused.err.contains("git does not work with the repository") && refused.err.contains("hint: ");
@@ -106,8 +103,8 @@ fn why_no_branch_can_be_made_is_said_with_a_way_out() {
 #[test]
 fn a_directory_in_the_place_of_a_link_is_on_the_branch() {
     let place = Place::new();
-    host(&place, REPOSITORY);
-    host(&place, "mkdir sub; ln -s f sub/lnk; echo '*.o' > .gitignore; git add -A; git commit -qm two");
+    place.host(REPOSITORY);
+    place.host("mkdir sub; ln -s f sub/lnk; echo '*.o' > .gitignore; git add -A; git commit -qm two");
     let script = "rm sub/lnk; mkdir sub/lnk; echo h > sub/lnk/y; echo o > sub/lnk/z.o; echo 'n*' > sub/lnk/.gitignore; echo n > sub/lnk/n";
     for (workspace, base) in [(".", ""), ("sub", "sub/")] {
         let directory = place.workspace.join(workspace);
@@ -121,7 +118,7 @@ fn a_directory_in_the_place_of_a_link_is_on_the_branch() {
         assert!(text(shown.stdout).contains("b/sub/lnk/y"), "{workspace}: {}", text(shown.stderr));
         let done = at(&["apply", "--branch", "b"]);
         assert!(done.status.success(), "{workspace}: {done:?}");
-        let names = host(&place, "git diff --name-only HEAD b; git branch -qD b");
+        let names = place.host("git diff --name-only HEAD b; git branch -qD b");
         assert_eq!(names, "sub/lnk\nsub/lnk/.gitignore\nsub/lnk/y\n", "{workspace}");
     }
 }
@@ -130,13 +127,12 @@ fn a_directory_in_the_place_of_a_link_is_on_the_branch() {
 #[test]
 fn a_look_with_git_changes_no_times() {
     let place = Place::new();
-    host(&place, REPOSITORY);
-    host(
-        &place,
+    place.host(REPOSITORY);
+    place.host(
         "cp f one; echo two > f; git commit -qam two; find .git -exec touch -h -d '1 hour ago' {} +; touch ../stamp",
     );
     assert_eq!(place.run("", "git gc -q; cat one > f; rm one; echo n > n").status, 0);
-    let newer = || host(&place, "find .git -newer ../stamp");
+    let newer = || place.host("find .git -newer ../stamp");
     assert_eq!(place.ringfence(&["diff", "--git"]).status, 0);
     assert_eq!(newer(), "");
     let done = place.ringfence(&["apply", "--branch", "b"]);
@@ -144,5 +140,5 @@ fn a_look_with_git_changes_no_times() {
     assert!(!newer().lines().any(|path| path.len() == ".git/objects/37/".len() + 38), "{}", newer());
     let applied = place.ringfence(&["apply"]);
     assert_eq!(applied.status, 0, "{applied:?}");
-    assert_eq!(host(&place, "git fsck --no-dangling 2>&1; git diff --stat b -- f"), "");
+    assert_eq!(place.host("git fsck --no-dangling 2>&1; git diff --stat b -- f"), "");
 }

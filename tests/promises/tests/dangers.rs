@@ -2,30 +2,20 @@
 
 use ringfence_promises::Place;
 
-/// As on the host.
-fn host(place: &Place, script: &str) -> String {
-    let mut command = std::process::Command::new("bash");
-    command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
-    let output = command.env("GIT_CONFIG_NOSYSTEM", "1").output().unwrap();
-    assert!(output.status.success(), "{script}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
 /// The host did the first, a task the second, and all of it was applied; then the third holds on the host, and what was not
 /// dangerous landed.
 fn lands_without(before: &str, task: &str, holds: &str) {
     for tier in ["namespace", "landlock"] {
         let place = Place::new().in_tier(tier);
-        host(
-            &place,
-            &format!("git init -q; git config user.email a@b.example; git config user.name n; {before}"),
-        );
+        place.host(&format!(
+            "git init -q; git config user.email a@b.example; git config user.name n; {before}"
+        ));
         std::thread::sleep(std::time::Duration::from_millis(30));
         let run = place.run("", &format!("set -e; {task}; echo fine > beside"));
         assert_eq!(run.status, 0, "{task}: {run:?}");
         let applied = place.ringfence(&["apply"]);
         assert_eq!(applied.status, 0, "{tier}: {task}: {applied:?}");
-        host(&place, &format!("test -e beside; {holds}"));
+        place.host(&format!("test -e beside; {holds}"));
     }
 }
 
@@ -163,15 +153,14 @@ fn what_checks_and_what_pins_does_not_go_unseen() {
 fn no_repository_comes_to_be_among_branches() {
     for tier in ["namespace", "landlock"] {
         let place = Place::new().in_tier(tier);
-        host(&place, "git init -q");
+        place.host("git init -q");
         let parts = "d=.git/refs/heads/x; mkdir -p \"$d/ref: refs\" $d/hooks lib/objects lib/refs; echo k > \"$d/ref: refs/k\"; \
             printf 'ref: refs/../../../../../lib' > $d/commondir; printf '%040d\\ntouch ran\\n' 0 > $d/hooks/pre-commit; chmod 755 $d/hooks/pre-commit; \
             echo k > lib/objects/k; echo k > lib/refs/k; printf '[core]\\n\\trepositoryformatversion=0\\n\\tfsmonitor = touch ran; false\\n' > lib/config";
         assert_eq!((place.run("", parts).status, place.ringfence(&["apply"]).status), (0, 0));
         let whole = "echo 'ref: refs/heads/m' > .git/refs/heads/x/HEAD; mkdir sub; echo 'gitdir: ../.git/refs/heads/x' > sub/.git; echo 1 > sub/file";
         assert_eq!((place.run("", whole).status, place.ringfence(&["apply"]).status), (0, 0));
-        host(
-            &place,
+        place.host(
             "test -e sub/file; test ! -e sub/.git; test ! -e .git/refs/heads/x/commondir; test ! -e .git/refs/heads/x/hooks/pre-commit",
         );
     }
@@ -197,21 +186,21 @@ fn what_git_does_every_day_lands() {
 fn what_is_protected_below_a_link_is_protected_where_that_leads() {
     for tier in ["namespace", "landlock"] {
         let place = Place::new().in_tier(tier);
-        host(&place, "mkdir other real; ln -s other new; ln -s real conf; echo old > real/secret");
+        place.host("mkdir other real; ln -s other new; ln -s real conf; echo old > real/secret");
         let policy = "[workspace]\nprotect = [\"new/x\", \"conf/secret\"]\n";
         let run = place.run(
             policy,
             "echo n > other/x; rm new; mkdir new; echo m > new/x; echo evil > real/secret; echo a > a; true",
         );
         assert_eq!((run.status, place.ringfence(&["apply"]).status), (0, 0), "{tier}: {run:?}");
-        host(&place, "test -e a; test ! -e other/x; test -L new; test \"$(cat conf/secret)\" = old");
+        place.host("test -e a; test ! -e other/x; test -L new; test \"$(cat conf/secret)\" = old");
     }
 }
 
 #[test]
 fn an_output_takes_no_place_that_is_none() {
     let place = Place::new();
-    host(&place, "echo mine > file; mkdir d; echo mine > d/keep");
+    place.host("echo mine > file; mkdir d; echo mine > d/keep");
     let policy = "[workspace]\nmode = \"discard\"\noutputs = [\"**/*.html\"]\n";
     let run = place.run(
         policy,
@@ -219,21 +208,20 @@ fn an_output_takes_no_place_that_is_none() {
     );
     assert_eq!(run.status, 0, "{run:?}");
     let _ = place.ringfence(&["apply"]);
-    host(&place, "test \"$(cat file)\" = mine; test -e d/keep; test -e d/z.html; test -e n/z.html");
+    place.host("test \"$(cat file)\" = mine; test -e d/keep; test -e d/z.html; test -e n/z.html");
 }
 
 #[test]
 fn a_directory_that_is_refused_for_what_it_takes_along_is_on_no_branch() {
     let place = Place::new();
-    host(
-        &place,
+    place.host(
         "git init -q; git config user.email a@b.example; git config user.name n; mkdir D; echo a > D/child; echo b > D/other; echo c > c; git add .; git commit -qm a",
     );
     assert_eq!(place.run("", "rm -r D; echo file > D; echo more >> c").status, 0);
-    host(&place, "echo HOSTWORK > D/child; git commit -qam host");
+    place.host("echo HOSTWORK > D/child; git commit -qam host");
     assert_eq!(place.ringfence(&["apply"]).status, 126);
     assert_eq!(place.ringfence(&["apply", "--branch", "work"]).status, 0);
-    assert_eq!(host(&place, "git diff --name-only HEAD work"), "c\n");
+    assert_eq!(place.host("git diff --name-only HEAD work"), "c\n");
 }
 
 #[test]

@@ -4,21 +4,10 @@ use ringfence_promises::Place;
 
 use crate::landing::answered;
 
-/// As on the host.
-fn host(place: &Place, script: &str) -> String {
-    let mut command = std::process::Command::new("bash");
-    command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
-    let output = command.env("GIT_CONFIG_NOSYSTEM", "1").output().unwrap();
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{script}: {text}");
-    text
-}
-
 /// A workspace in which the host and then the task did this.
 fn place(before: &str, task: &str) -> Place {
     let place = Place::new();
-    host(&place, before);
+    place.host(before);
     std::thread::sleep(std::time::Duration::from_millis(50));
     let run = place.run("", task);
     assert_eq!(run.status, 0, "{run:?}");
@@ -37,7 +26,7 @@ fn killed_at(place: &Place, rename: u32, edit: &str) {
     let mut command = place.under("strace", &strace, &place.command(&["apply"]));
     let ended = command.output().unwrap();
     assert!(!ended.status.success(), "{ended:?}");
-    host(place, edit);
+    place.host(edit);
     let _ = place.ringfence(&["ps", "-a"]);
 }
 
@@ -123,7 +112,7 @@ fn what_was_merged_is_not_landed_over_again() {
         (text.contains("task2"), text.contains("HOSTWORK"))
     };
     let merged = place(COMMITTED, task);
-    host(&merged, edit);
+    merged.host(edit);
     assert_eq!(verbs(&merged, &[&["apply"], &["apply", "--merge"]]), [126, 0]);
     assert_eq!(both(&merged), (true, true));
     let rest = merged.ringfence(&["apply", "--accept", "ci"]);
@@ -131,14 +120,14 @@ fn what_was_merged_is_not_landed_over_again() {
     assert!(merged.workspace.join(".github/workflows/c.yml").exists());
 
     let undone = place(COMMITTED, task);
-    host(&undone, edit);
+    undone.host(edit);
     assert_eq!(verbs(&undone, &[&["apply", "--merge"], &["undo"], &["apply"]]), [0, 0, 126]);
     assert_eq!(both(&undone), (false, true));
     assert_eq!(verbs(&undone, &[&["apply", "--merge", "--accept", "ci"]]), [0]);
     assert_eq!(both(&undone), (true, true));
 
     let modes = place(COMMITTED, task);
-    host(&modes, "sed -i s/^28$/HOSTWORK/ F; chmod 700 F");
+    modes.host("sed -i s/^28$/HOSTWORK/ F; chmod 700 F");
     assert_eq!(verbs(&modes, &[&["apply", "--merge"]]), [126]);
 }
 
@@ -169,10 +158,10 @@ fn a_conflict_stays_one_after_something_else_landed() {
     ];
     for (before, task, edit) in cases {
         let place = place(before, task);
-        host(&place, edit);
+        place.host(edit);
         let all = verbs(&place, &[&["apply"], &["apply", "last", "--", "other"], &["apply"]]);
         assert_eq!(all, [126, 0, 126], "{task}; {edit}");
-        assert!(host(&place, "grep -rl HOSTWORK . | grep -v mine").lines().count() >= 1, "{task}; {edit}");
+        assert!(place.host("grep -rl HOSTWORK . | grep -v mine").lines().count() >= 1, "{task}; {edit}");
     }
 }
 
@@ -187,9 +176,9 @@ fn what_waits_after_a_part_landed_is_shown_as_it_is() {
     assert!(!shown.out.contains("refused") && shown.out.contains("gone -> nd/gone"), "{shown:?}");
     assert_eq!(verbs(&place, &[&["apply", "--branch", "work"]]), [0]);
     assert!(
-        host(&place, "git show --stat --format= work").contains("gone => nd/gone"),
+        place.host("git show --stat --format= work").contains("gone => nd/gone"),
         "{}",
-        host(&place, "git show --stat work")
+        place.host("git show --stat work")
     );
     assert_eq!(verbs(&place, &[&["apply"]]), [0]);
     assert!(place.read("nd/gone").is_some() && place.read("gone").is_none());
@@ -202,7 +191,7 @@ fn what_is_held_back_keeps_its_old_name_on_a_branch_too() {
         "mv b .envrc; echo y >> a",
     );
     assert_eq!(verbs(&place, &[&["apply", "--branch", "work"]]), [0]);
-    let commit = host(&place, "git show --stat --format= work");
+    let commit = place.host("git show --stat --format= work");
     assert!(commit.contains(" a ") && !commit.contains(" b "), "{commit}");
     let patch = place.ringfence(&["diff", "--patch"]);
     assert!(!patch.out.contains("deleted file"), "{patch:?}");
@@ -213,7 +202,7 @@ fn a_directory_that_was_renamed_goes_with_its_new_name() {
     let place = place("mkdir src; seq 20 > src/a; seq 30 > src/b; echo o > o", "mv src lib; echo t > o");
     assert_eq!(verbs(&place, &[&["apply", "last", "--", "lib"]]), [0]);
     assert_eq!(
-        host(&place, "find . -mindepth 1 | sort | tr '\\n' ' '; cat o"),
+        place.host("find . -mindepth 1 | sort | tr '\\n' ' '; cat o"),
         "./lib ./lib/a ./lib/b ./o o\n"
     );
 }
@@ -231,7 +220,7 @@ fn old_is_what_ended_long_ago() {
 fn a_directory_of_what_is_left_out_stays() {
     let place = Place::new();
     assert_eq!(place.run("", "mkdir -p a/b/c empty; echo x > a/b/c/x; echo y > a/y; echo z > z").status, 0);
-    let files = || host(&place, "find . -mindepth 1 | sort | tr '\\n' ' '");
+    let files = || place.host("find . -mindepth 1 | sort | tr '\\n' ' '");
     assert_eq!(place.ringfence(&["apply", "--leave", "a/b/c/x"]).status, 0);
     assert_eq!(files(), "./a ./a/y ./empty ./z ");
     assert_eq!(place.ringfence(&["undo"]).status, 0);
@@ -247,7 +236,7 @@ fn a_directory_of_what_is_left_out_stays() {
 #[test]
 fn what_is_accepted_waits_with_its_directory() {
     let place = Place::new();
-    host(&place, "echo file > d");
+    place.host("echo file > d");
     assert_eq!(place.run("", "rm d; mkdir d; echo x > d/.envrc").status, 0);
     let done = place.ringfence(&["apply", "--accept", "d/.envrc", "--", "d/.envrc"]);
     assert!(done.status == 0 && done.out.starts_with("nothing landed"), "{done:?}");
@@ -267,16 +256,16 @@ fn what_is_accepted_is_accepted_alone() {
         );
         let done = place.ringfence(&["apply", "--accept", "symlinks"]);
         assert!(done.status == 126 && done.err.contains(name), "{done:?}");
-        assert_eq!(host(&place, "ls -A"), "", "{name}");
+        assert_eq!(place.host("ls -A"), "", "{name}");
         let done = place.ringfence(&["apply", "--accept", "symlinks", "--leave", name]);
-        assert_eq!((done.status, &*host(&place, "ls -A")), (0, "out\nz\n"), "{done:?}");
+        assert_eq!((done.status, &*place.host("ls -A")), (0, "out\nz\n"), "{done:?}");
     }
 }
 
 #[test]
 fn an_apply_of_nothing_leaves_checkpoints_alone() {
     let place = Place::new();
-    host(&place, "echo zero > a");
+    place.host("echo zero > a");
     let policy = place.policy("");
     assert_eq!(verbs(&place, &[&["start", "dev", "--policy", &policy, "--workspace", "."]]), [0]);
     let run = place.last_run();
@@ -285,7 +274,7 @@ fn an_apply_of_nothing_leaves_checkpoints_alone() {
     assert_eq!((word("one"), place.ringfence(&["checkpoint", "dev", "p1"]).status), (0, 0));
     assert_eq!((word("two"), place.ringfence(&["checkpoint", "dev", "p2"]).status), (0, 0));
     assert_eq!(verbs(&place, &[&["rollback", "dev", "p1"], &["stop", "dev"]]), [0, 0]);
-    host(&place, "echo one >> a");
+    place.host("echo one >> a");
     let applied = place.ringfence(&["apply", &run]);
     assert!(applied.status == 0 && applied.out.contains("its checkpoints stay"), "{applied:?}");
     assert_eq!(verbs(&place, &[&["rollback", &run, "p2"]]), [0]);
@@ -295,7 +284,7 @@ fn an_apply_of_nothing_leaves_checkpoints_alone() {
 #[test]
 fn what_a_person_writes_at_once_after_the_end_is_his() {
     let place = Place::new();
-    host(&place, "echo zero > a");
+    place.host("echo zero > a");
     let run = place.to_run("[workspace]\nmode = \"direct\"\nsnapshot = true\n", "echo junk >> a");
     let mut command = place.under("sh", &["-c", "\"$@\"; echo mine >> a", "sh"], &run);
     assert!(command.output().unwrap().status.success());
@@ -338,20 +327,20 @@ fn a_bare_name_below_the_workspace_is_not_guessed() {
 #[test]
 fn what_the_host_exchanged_or_removed_since_the_end_is_a_conflict() {
     let exchanged = place("mkdir D E; echo orig > D/f; echo HOSTWORK > E/f", "echo task > D/f");
-    host(&exchanged, "mv D D.mine; mv E D; touch D/new");
+    exchanged.host("mv D D.mine; mv E D; touch D/new");
     assert_eq!(verbs(&exchanged, &[&["apply"]]), [126]);
     assert_eq!(exchanged.read("D/f").as_deref(), Some("HOSTWORK\n"));
     // As editors and `sed -i` save.
     let saved = "sed -i s/l3/L3/ a; mv b b.old; cp b.old b; rm b.old";
     for edit in ["rm a", "mv a other"] {
         let removed = place("seq -f l%g 5 > a; echo b > b", saved);
-        host(&removed, edit);
+        removed.host(edit);
         let refused = removed.ringfence(&["apply"]);
         assert!(refused.status == 126 && refused.err.contains("a: removed on the host"), "{refused:?}");
         assert!(removed.read("a").is_none());
     }
     let neither = place("mkdir D; seq -f l%g 5 > D/a; echo b > b", "sed -i s/l3/L3/ D/a; echo new > D/b");
-    host(&neither, "echo beside > D/beside; touch D/other");
+    neither.host("echo beside > D/beside; touch D/other");
     assert_eq!(verbs(&neither, &[&["apply"], &["undo"]]), [0, 0]);
 }
 
@@ -365,10 +354,10 @@ fn a_directory_that_the_host_removed_since_the_end_does_not_come_back() {
             "rm -r D; mkdir -p D/E; echo new > D/E/f",
         ] {
             let place = Place::new().in_tier(tier);
-            host(&place, "mkdir -p D/E; echo orig > D/E/f; echo a > a");
+            place.host("mkdir -p D/E; echo orig > D/E/f; echo a > a");
             std::thread::sleep(std::time::Duration::from_millis(50));
             assert_eq!(place.run("", &format!("echo b > b; {task}")).status, 0);
-            host(&place, "rm -r D");
+            place.host("rm -r D");
             let refused = place.ringfence(&["apply"]);
             assert!(
                 refused.status == 126 && refused.err.contains("D: removed on the host"),
@@ -378,7 +367,7 @@ fn a_directory_that_the_host_removed_since_the_end_does_not_come_back() {
                 verbs(&place, &[&["apply", "last", "--", "b"], &["undo"], &["apply", "last", "--", "b"]]),
                 [0; 3]
             );
-            assert_eq!(host(&place, "ls"), "a\nb\n", "{tier} {task}");
+            assert_eq!(place.host("ls"), "a\nb\n", "{tier} {task}");
         }
     }
 }
@@ -387,12 +376,12 @@ fn a_directory_that_the_host_removed_since_the_end_does_not_come_back() {
 fn a_directory_that_the_host_moved_away_in_the_midst_of_a_run_does_not_come_back() {
     for tier in ["namespace", "landlock"] {
         let place = Place::new().in_tier(tier);
-        host(&place, "mkdir -p D/E; echo orig > D/E/f; echo a > a");
+        place.host("mkdir -p D/E; echo orig > D/E/f; echo a > a");
         std::thread::sleep(std::time::Duration::from_millis(50));
         let child =
             place.to_run("", "echo new > D/E/new; sleep 1.5; mkdir own; echo b > own/b").spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(900));
-        host(&place, "mv D D.mine");
+        place.host("mv D D.mine");
         assert!(child.wait_with_output().unwrap().status.success());
         let refused = place.ringfence(&["apply"]);
         assert!(
@@ -400,7 +389,7 @@ fn a_directory_that_the_host_moved_away_in_the_midst_of_a_run_does_not_come_back
             "{tier}: {refused:?}"
         );
         assert_eq!(verbs(&place, &[&["apply", "last", "--", "own"]]), [0]);
-        assert_eq!(host(&place, "ls"), "D.mine\na\nown\n", "{tier}");
+        assert_eq!(place.host("ls"), "D.mine\na\nown\n", "{tier}");
     }
 }
 
@@ -455,10 +444,10 @@ fn a_name_is_of_the_workspace_where_one_stands() {
 #[test]
 fn what_was_written_after_a_snapshots_end_is_kept_whoever_put_it_back() {
     let place = Place::new();
-    host(&place, "echo orig > f");
+    place.host("echo orig > f");
     assert_eq!(place.run("[workspace]\nmode = \"direct\"\nsnapshot = true\n", "echo task1 > f").status, 0);
     let first = place.last_run();
-    host(&place, "sleep 0.05; echo HOSTWORK > f");
+    place.host("sleep 0.05; echo HOSTWORK > f");
     assert_eq!(verbs(&place, &[&["undo", &first]]), [126]);
     assert_eq!(place.run("", "echo task2 > f").status, 0);
     assert_eq!(verbs(&place, &[&["apply"], &["undo"], &["undo", &first]]), [0, 0, 126]);

@@ -1,17 +1,9 @@
 //! What lands piece by piece, by kind, merged, or on a branch.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use ringfence_promises::Place;
-
-pub(crate) fn host(place: &Place, script: &str) -> String {
-    let mut command = Command::new("sh");
-    command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
-    let done = command.output().unwrap();
-    assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).into_owned()
-}
 
 pub(crate) fn answered(place: &Place, answers: &str) -> (i32, String) {
     let mut command = place.command(&["apply", "--interactive"]);
@@ -26,14 +18,14 @@ pub(crate) fn answered(place: &Place, answers: &str) -> (i32, String) {
 #[test]
 fn hunks_and_changes_land_as_they_are_answered() {
     let place = Place::new();
-    host(&place, "seq 30 > f; echo keep > keep; mkdir old; echo o > old/o; echo m > moves");
+    place.host("seq 30 > f; echo keep > keep; mkdir old; echo o > old/o; echo m > moves");
     let script = "sed -i 's/^2$/two/; s/^15$/fifteen/; s/^29$/twentynine/' f; rm keep; rm -r old; mkdir -p new/deep; echo n > new/deep/n;
                   mv moves moved; echo v > .envrc; mkdir other; echo x > other/x";
     assert_eq!(place.run("", script).status, 0);
     // .envrc, f: three hunks, keep, moved, new/deep/n, old, other/x
     let (status, text) = answered(&place, "y\ny\nn\ny\nn\ny\nn\nwhat\ny\ny\n");
     assert_eq!(status, 0, "{text}");
-    let wanted = host(&place, "seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
+    let wanted = place.host("seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
     assert_eq!(place.read("f").unwrap(), wanted, "{text}");
     let there = |path: &str| place.workspace.join(path).exists();
     assert!(there("keep") && there(".envrc") && there("moved") && !there("moves"), "{text}");
@@ -52,7 +44,7 @@ fn hunks_and_changes_land_as_they_are_answered() {
         let undone = place.ringfence(&["undo"]);
         assert_eq!(undone.status, 0, "{}", undone.err);
     }
-    assert_eq!(place.read("f").unwrap(), host(&place, "seq 30"));
+    assert_eq!(place.read("f").unwrap(), place.host("seq 30"));
     assert!(
         there("keep")
             && there("moves")
@@ -66,7 +58,7 @@ fn hunks_and_changes_land_as_they_are_answered() {
 #[test]
 fn what_was_not_answered_does_not_land() {
     let place = Place::new();
-    host(&place, "seq 30 > f");
+    place.host("seq 30 > f");
     assert_eq!(place.run("", "echo 31 >> f; echo a > a; echo z > z").status, 0);
     let (status, text) = answered(&place, "y\nq\n");
     assert_eq!(status, 0, "{text}");
@@ -131,20 +123,20 @@ pub(crate) const REPOSITORY: &str = "git init -q -b main .; git config user.name
 #[test]
 fn both_sides_of_a_file_are_merged_on_request() {
     let place = Place::new();
-    host(&place, REPOSITORY);
+    place.host(REPOSITORY);
     assert_eq!(place.run("", "sed -i 's/^2$/two/' f; echo n > n").status, 0);
-    host(&place, "sed -i 's/^29$/twentynine/' f");
+    place.host("sed -i 's/^29$/twentynine/' f");
     assert_eq!(place.ringfence(&["apply"]).status, 126);
     let merged = place.ringfence(&["apply", "--merge"]);
     assert_eq!(merged.status, 0, "{}", merged.err);
-    assert_eq!(place.read("f").unwrap(), host(&place, "seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'"));
+    assert_eq!(place.read("f").unwrap(), place.host("seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'"));
     let undone = place.ringfence(&["undo"]);
     assert_eq!(undone.status, 0, "{}", undone.err);
-    assert_eq!(place.read("f").unwrap(), host(&place, "seq 30 | sed 's/^29$/twentynine/'"));
+    assert_eq!(place.read("f").unwrap(), place.host("seq 30 | sed 's/^29$/twentynine/'"));
     // The same lines on both sides.
-    host(&place, "sleep 0.05; git commit -qam second");
+    place.host("sleep 0.05; git commit -qam second");
     assert_eq!(place.run("", "sed -i 's/^5$/five/' f; echo m > m").status, 0);
-    host(&place, "sed -i 's/^5$/V/' f");
+    place.host("sed -i 's/^5$/V/' f");
     let refused = place.ringfence(&["apply", "--merge"]);
     assert!(refused.status == 126 && refused.err.contains("the same lines"), "{}", refused.err);
     assert!(place.read("m").is_none() && place.read("f").unwrap().contains("V\n"));
@@ -153,14 +145,14 @@ fn both_sides_of_a_file_are_merged_on_request() {
 #[test]
 fn a_branch_gets_the_changes_and_the_files_stay() {
     let place = Place::new();
-    host(&place, REPOSITORY);
-    let before = host(&place, "git status --porcelain; git rev-parse HEAD; cat f");
+    place.host(REPOSITORY);
+    let before = place.host("git status --porcelain; git rev-parse HEAD; cat f");
     let policy = "identity = { name = \"build-agent\" }";
     let script = "echo more >> f; printf 'a\\0c' > bin; rm gone; echo i > ignored; echo y > 'd d/ü'; echo q > 'q\"uote'; ln -s f link; echo '#!' > run; chmod 755 run; \
                   mkdir -p .github/workflows; echo x > .github/workflows/ci.yml";
     assert_eq!(place.run(policy, script).status, 0);
     let hook = "mkdir -p .git/hooks; printf '#!/bin/sh\\ntouch \"$HOME/hooked\"\\n' > .git/hooks/reference-transaction; chmod 755 .git/hooks/*";
-    host(&place, hook);
+    place.host(hook);
     let shown = place.ringfence(&["diff", "--git"]);
     assert!(shown.status == 0 && shown.err.contains("ignored: git ignores it"), "{}", shown.err);
     assert!(
@@ -174,14 +166,14 @@ fn a_branch_gets_the_changes_and_the_files_stay() {
     assert_eq!(done.status, 0, "{}", done.err);
     assert!(done.err.contains("ci.yml"), "{}", done.err);
     assert!(!place.home.join("hooked").exists(), "a hook ran");
-    host(&place, "rm .git/hooks/reference-transaction");
-    assert_eq!(host(&place, "git status --porcelain; git rev-parse HEAD; cat f"), before);
-    let names = host(&place, "git -c core.quotePath=false diff --name-status main agent/work");
+    place.host("rm .git/hooks/reference-transaction");
+    assert_eq!(place.host("git status --porcelain; git rev-parse HEAD; cat f"), before);
+    let names = place.host("git -c core.quotePath=false diff --name-status main agent/work");
     assert_eq!(names, "M\tbin\nM\td d/ü\nM\tf\nD\tgone\nA\tlink\nA\t\"q\\\"uote\"\nA\trun\n");
-    assert_eq!(host(&place, "git diff --binary -M main agent/work"), shown.out);
-    assert_eq!(host(&place, "git log -1 --format=%an agent/work"), "build-agent\n");
-    assert!(host(&place, "git ls-tree agent/work run link").contains("100755"));
-    host(&place, "git fsck --strict");
+    assert_eq!(place.host("git diff --binary -M main agent/work"), shown.out);
+    assert_eq!(place.host("git log -1 --format=%an agent/work"), "build-agent\n");
+    assert!(place.host("git ls-tree agent/work run link").contains("100755"));
+    place.host("git fsck --strict");
     let again = place.ringfence(&["apply", "--branch", "agent/work"]);
     assert!(again.status == 125 && again.err.contains("already"), "{}", again.err);
     assert_eq!(place.ringfence(&["apply", "--branch", "../x"]).status, 125);
@@ -194,7 +186,7 @@ fn a_branch_gets_the_changes_and_the_files_stay() {
 #[test]
 fn what_is_held_under_its_new_name_keeps_its_old_one() {
     let place = Place::new();
-    host(&place, "mkdir d; seq 20 > d/steps; seq 30 > plain; echo other > d/other");
+    place.host("mkdir d; seq 20 > d/steps; seq 30 > plain; echo other > d/other");
     let moved = place.run("", "mv d/steps .envrc; rmdir d 2>/dev/null || mv d e; mv plain simple");
     assert_eq!(moved.status, 0, "{moved:?}");
     let landed = place.ringfence(&["apply"]);
@@ -204,9 +196,9 @@ fn what_is_held_under_its_new_name_keeps_its_old_one() {
     let accepted = place.ringfence(&["apply", "--accept", ".envrc"]);
     assert!(accepted.status == 0 && there(".envrc") && !there("d"), "{accepted:?}");
     // What a person removed meanwhile does not come back, whatever else is renamed.
-    host(&place, "seq 40 > edited; seq 50 > other");
+    place.host("seq 40 > edited; seq 50 > other");
     assert_eq!(place.run("", "echo more >> edited; mv other another").status, 0);
-    host(&place, "rm edited");
+    place.host("rm edited");
     let refused = place.ringfence(&["apply"]);
     assert!(refused.status == 126 && refused.err.contains("edited: removed on the host"), "{refused:?}");
     assert!(!refused.err.contains("another: "), "{refused:?}");
@@ -215,24 +207,24 @@ fn what_is_held_under_its_new_name_keeps_its_old_one() {
 #[test]
 fn links_and_what_is_left_by_name_keep_their_old_names_too() {
     let place = Place::new();
-    host(&place, "mkdir src; seq 20 > src/x; seq 30 > src/y; ln -s conf/env link");
+    place.host("mkdir src; seq 20 > src/x; seq 30 > src/y; ln -s conf/env link");
     assert_eq!(place.run("", "mv src lib; mv link .envrc").status, 0);
     let landed = place.ringfence(&["apply", "--leave", "lib/x"]);
     assert_eq!(landed.status, 0, "{landed:?}");
-    assert_eq!(host(&place, "find . ! -type d | sort"), "./lib/y\n./link\n./src/x\n./src/y\n");
+    assert_eq!(place.host("find . ! -type d | sort"), "./lib/y\n./link\n./src/x\n./src/y\n");
     let rest = place.ringfence(&["apply", "--accept", "shell"]);
     assert_eq!(rest.status, 0, "{rest:?}");
-    assert_eq!(host(&place, "find . ! -type d | sort"), "./.envrc\n./lib/x\n./lib/y\n");
+    assert_eq!(place.host("find . ! -type d | sort"), "./.envrc\n./lib/x\n./lib/y\n");
 }
 
 #[test]
 fn what_is_named_lands_alone() {
     let place = Place::new();
-    host(&place, "seq 20 > moved; seq 30 > a; mkdir old; seq 40 > old/x");
+    place.host("seq 20 > moved; seq 30 > a; mkdir old; seq 40 > old/x");
     let script = "mv moved again; echo more >> a; mkdir -p new/deep new/other hooks; seq 50 > new/deep/f; seq 60 > new/g; \
         echo x > new/.envrc; mv old fresh; ln -s /etc out";
     assert_eq!(place.run("", script).status, 0);
-    let files = || host(&place, "find . -mindepth 1 | sort | tr '\\n' ' '");
+    let files = || place.host("find . -mindepth 1 | sort | tr '\\n' ' '");
     let apply = |arguments: &[&str]| place.ringfence(&[&["apply", "last"], arguments].concat());
     for wrong in ["nowhere", "new/deep/none", "../b"] {
         let refused = apply(&["--", wrong]);
@@ -256,7 +248,7 @@ fn what_is_named_lands_alone() {
         "./a ./again ./new ./new/deep ./new/deep/f ./new/g ./new/other ./old ./old/x ",
         "{kept:?}"
     );
-    assert_eq!(host(&place, "wc -l < a"), "30\n");
+    assert_eq!(place.host("wc -l < a"), "30\n");
     let rest = apply(&["--accept", "new/.envrc", "--leave", "out"]);
     assert_eq!(rest.status, 0, "{rest:?}");
     assert!(files().starts_with("./a ./again ./fresh ./fresh/x ./hooks ./new ./new/.envrc "), "{}", files());
@@ -275,26 +267,26 @@ const LOOK: &str = "touch -d '1 hour' f; before=$(sha256sum .git/index); git sta
 #[test]
 fn looks_of_git_are_no_changes() {
     let place = Place::new();
-    host(&place, REPOSITORY);
+    place.host(REPOSITORY);
     // On both sides.
     assert_eq!(
         place.run("", "echo more >> gone; touch -d '2 hours' f bin; git status > /dev/null").status,
         0
     );
     assert_eq!(place.ringfence(&["diff", "--name-only"]).out, "gone\n");
-    host(&place, LOOK);
+    place.host(LOOK);
     assert_eq!(place.ringfence(&["apply"]).status, 0);
     // Of what landed: the undo puts back the index from before.
-    let before = host(&place, "git ls-files -s");
+    let before = place.host("git ls-files -s");
     assert_eq!(place.run("", "git mv gone kept; git add -A").status, 0);
     assert_eq!(place.ringfence(&["apply"]).status, 0);
-    host(&place, LOOK);
+    place.host(LOOK);
     let undone = place.ringfence(&["undo"]);
-    assert!(undone.status == 0 && host(&place, "git ls-files -s") == before, "{undone:?}");
+    assert!(undone.status == 0 && place.host("git ls-files -s") == before, "{undone:?}");
     // What a person added since is not lost.
     assert_eq!(place.run("", "git mv gone kept; git add -A").status, 0);
     assert_eq!(place.ringfence(&["apply"]).status, 0);
-    host(&place, "echo mine > mine; git add mine");
+    place.host("echo mine > mine; git add mine");
     let refused = place.ringfence(&["undo"]);
     assert!(refused.status == 126 && refused.err.contains(".git/index"), "{refused:?}");
 }
@@ -315,9 +307,8 @@ fn where_nothing_differs_there_is_nothing_to_land() {
 #[test]
 fn worktrees_and_submodules_have_branches_of_their_own() {
     let place = Place::new();
-    host(&place, REPOSITORY);
-    host(
-        &place,
+    place.host(REPOSITORY);
+    place.host(
         "git config --global protocol.file.allow always; git clone -q . ../library; git submodule -q add ../library sub
          git commit -qm sub; git worktree add -q ../tree",
     );
@@ -336,10 +327,7 @@ fn worktrees_and_submodules_have_branches_of_their_own() {
             "{shown}"
         );
         within(directory, &["apply", "--branch", "agent"]);
-        assert_eq!(
-            host(&place, &format!("cd {directory}; git diff HEAD agent; git branch -qD agent")),
-            shown
-        );
+        assert_eq!(place.host(&format!("cd {directory}; git diff HEAD agent; git branch -qD agent")), shown);
         within(directory, &["discard"]);
     }
 }
@@ -399,20 +387,17 @@ const PLANTED: [(&str, &str, &str); 9] = [
 #[test]
 fn the_hosts_git_executes_nothing_of_a_workspace() {
     let first = Place::new();
-    host(&first, REPOSITORY);
+    first.host(REPOSITORY);
     for (what, plant, control) in PLANTED {
         let place = Place::new();
-        host(
-            &place,
-            &format!(
-                "cp -a {}/. .; sleep 0.05; git add f; git update-index --refresh",
-                first.workspace.display()
-            ),
-        );
+        place.host(&format!(
+            "cp -a {}/. .; sleep 0.05; git add f; git update-index --refresh",
+            first.workspace.display()
+        ));
         assert_eq!(place.run("", "sed -i 's/^20$/twenty/' f; echo n > new").status, 0);
-        host(&place, &format!("sed -i 's/^3$/three/' f; touch -d '1 minute' f; {plant}"));
+        place.host(&format!("sed -i 's/^3$/three/' f; touch -d '1 minute' f; {plant}"));
         let ran = place.home.join("ran");
-        host(&place, control);
+        place.host(control);
         assert!(ran.exists(), "{what}: the control does nothing");
         std::fs::remove_file(&ran).unwrap();
         let own = std::env::var("PATH").unwrap();
@@ -432,17 +417,14 @@ fn the_hosts_git_executes_nothing_of_a_workspace() {
 fn looks_of_git_do_not_stand_in_the_way_of_an_index_that_the_task_wrote() {
     for during in ["touch f bin; git status", "git add f; git reset -q f; git status"] {
         let place = Place::new();
-        host(&place, REPOSITORY);
+        place.host(REPOSITORY);
         assert_eq!(place.run("", "echo more >> gone; git add gone").status, 0);
-        host(
-            &place,
-            &format!(
-                "before=$(stat -c %i-%z .git/index); {during}; [ \"$before\" != \"$(stat -c %i-%z .git/index)\" ]"
-            ),
-        );
+        place.host(&format!(
+            "before=$(stat -c %i-%z .git/index); {during}; [ \"$before\" != \"$(stat -c %i-%z .git/index)\" ]"
+        ));
         let landed = place.ringfence(&["apply"]);
         assert_eq!(landed.status, 0, "{during}: {landed:?}");
-        assert_eq!(host(&place, "git diff --cached --name-only; git diff --name-only"), "gone\n", "{during}");
+        assert_eq!(place.host("git diff --cached --name-only; git diff --name-only"), "gone\n", "{during}");
     }
     // What a person staged is no look, nor is what may be run or read by others now.
     for change in [
@@ -452,15 +434,15 @@ fn looks_of_git_do_not_stand_in_the_way_of_an_index_that_the_task_wrote() {
         "chmod 600 .git/index",
     ] {
         let place = Place::new();
-        host(&place, REPOSITORY);
+        place.host(REPOSITORY);
         assert_eq!(place.run("", "echo more >> gone; git add gone").status, 0);
-        host(&place, change);
+        place.host(change);
         let refused = place.ringfence(&["apply"]);
         let why = refused.err.contains(".git/index: changed on the host");
         assert!(refused.status == 126 && why, "{change}: {refused:?}");
     }
     let place = Place::new();
-    host(&place, REPOSITORY);
+    place.host(REPOSITORY);
     for verb in [
         &["start", "dev", "--preset", "default"][..],
         &["exec", "dev", "--", "sh", "-c", "echo more >> gone; git add gone"],
@@ -469,7 +451,7 @@ fn looks_of_git_do_not_stand_in_the_way_of_an_index_that_the_task_wrote() {
     ] {
         assert_eq!(place.ringfence(verb).status, 0, "{verb:?}");
     }
-    host(&place, LOOK);
+    place.host(LOOK);
     assert_eq!(place.ringfence(&["stop", "dev"]).status, 0);
     let landed = place.ringfence(&["apply"]);
     assert_eq!(landed.status, 0, "{landed:?}");

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use ringfence_promises::Place;
 
-use crate::landing::{REPOSITORY, host};
+use crate::landing::REPOSITORY;
 
 /// In the moment in which the index is written, git itself does not trust it.
 const SETTLED: &str = "sleep 0.05; touch f; sleep 0.05; git add -A; git update-index --refresh";
@@ -20,13 +20,13 @@ fn what_the_host_staged_or_committed_since_survives_a_merge() {
         "git stash -q; git stash pop -q",
     ] {
         let place = Place::new();
-        host(&place, REPOSITORY);
-        host(&place, SETTLED);
+        place.host(REPOSITORY);
+        place.host(SETTLED);
         assert_eq!(place.run("", "sed -i 's/^2$/two/' f").status, 0);
-        host(&place, &format!("sed -i 's/^29$/twentynine/' f; {since}"));
+        place.host(&format!("sed -i 's/^29$/twentynine/' f; {since}"));
         let merged = place.ringfence(&["apply", "--merge"]);
         assert_eq!(merged.status, 0, "{since}: {}", merged.err);
-        let wanted = host(&place, "seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
+        let wanted = place.host("seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
         assert_eq!(place.read("f").unwrap(), wanted, "{since}");
     }
 }
@@ -50,17 +50,17 @@ fn where_the_version_of_the_start_is_not_proven_nothing_is_merged() {
         ("", "sed -i 's/^29$/twentynine/' f; git commit -qam host", ""),
     ] {
         let place = Place::new();
-        host(&place, REPOSITORY);
-        host(&place, &format!("{SETTLED}\n{before}\nsleep 0.05"));
+        place.host(REPOSITORY);
+        place.host(&format!("{SETTLED}\n{before}\nsleep 0.05"));
         let script = "echo up; read go; sed -i 's/^2$/two/' f; echo n > n";
         let mut command = place.to_run("", script);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut up = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut up).unwrap();
-        host(&place, &format!(":; {during}"));
+        place.host(&format!(":; {during}"));
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
         assert!(child.wait().unwrap().success());
-        host(&place, &format!(":; {since}"));
+        place.host(&format!(":; {since}"));
         let here = place.read("f").unwrap();
         let refused = place.ringfence(&["apply", "--merge"]);
         assert!(
@@ -74,15 +74,15 @@ fn where_the_version_of_the_start_is_not_proven_nothing_is_merged() {
 #[test]
 fn merges_start_from_the_right_version_below_a_repository_in_worktrees_and_after_checkpoints() {
     let place = Place::new();
-    host(&place, REPOSITORY);
-    host(&place, "mkdir sub; seq 30 > sub/f; cp -r sub other; git add -A; git commit -qm sub; git worktree add -q ../tree; sleep 0.05
+    place.host(REPOSITORY);
+    place.host( "mkdir sub; seq 30 > sub/f; cp -r sub other; git add -A; git commit -qm sub; git worktree add -q ../tree; sleep 0.05
                   touch sub/f ../tree/sub/f; sleep 0.05; git add -A; git -C ../tree add -A; git update-index --refresh; git -C ../tree update-index --refresh");
     for directory in ["sub", "../tree/sub", "../tree"] {
         let at = |verb: &[&str]| {
             place.command(verb).current_dir(place.workspace.join(directory)).output().unwrap()
         };
         let file = if directory == "../tree" { "f" } else { "./f" };
-        let before = host(&place, &format!("cd {directory}; cat {file}"));
+        let before = place.host(&format!("cd {directory}; cat {file}"));
         let done = at(&[
             "run",
             "--quiet",
@@ -97,17 +97,17 @@ fn merges_start_from_the_right_version_below_a_repository_in_worktrees_and_after
             file,
         ]);
         assert!(done.status.success(), "{directory}: {done:?}");
-        host(&place, &format!("cd {directory}; sed -i 's/^29$/twentynine/' {file}; git commit -qam host"));
+        place.host(&format!("cd {directory}; sed -i 's/^29$/twentynine/' {file}; git commit -qam host"));
         let merged = at(&["apply", "--merge"]);
         assert!(merged.status.success(), "{directory}: {merged:?}");
-        let now = host(&place, &format!("cd {directory}; cat {file}"));
+        let now = place.host(&format!("cd {directory}; cat {file}"));
         assert_eq!(
             now,
             before.replace("\n2\n", "\ntwo\n").replace("\n29\n", "\ntwentynine\n"),
             "{directory}"
         );
     }
-    host(&place, SETTLED);
+    place.host(SETTLED);
     for verb in [
         &["start", "dev", "--preset", "default"][..],
         &["exec", "dev", "--", "sed", "-i", "s/^2$/two/", "f"],
@@ -118,12 +118,12 @@ fn merges_start_from_the_right_version_below_a_repository_in_worktrees_and_after
         let done = place.ringfence(verb);
         assert_eq!(done.status, 0, "{verb:?}: {done:?}");
     }
-    host(&place, "sed -i 's/^29$/twentynine/' f; git commit -qam host");
+    place.host("sed -i 's/^29$/twentynine/' f; git commit -qam host");
     let merged = place.ringfence(&["apply", "--merge"]);
     assert_eq!(merged.status, 0, "{merged:?}");
     assert_eq!(
         place.read("f").unwrap(),
-        host(&place, "seq 30 | sed 's/^2$/two/; s/^3$/three/; s/^29$/twentynine/'")
+        place.host("seq 30 | sed 's/^2$/two/; s/^3$/three/; s/^29$/twentynine/'")
     );
 }
 
@@ -137,8 +137,8 @@ fn what_was_put_back_merges_as_what_was_never_touched() {
         ("touch -r f r; echo 3 | dd of=f conv=notrunc 2>&1; touch -r r f; rm r", false),
     ] {
         let place = Place::new();
-        host(&place, REPOSITORY);
-        host(&place, SETTLED);
+        place.host(REPOSITORY);
+        place.host(SETTLED);
         for _ in 0..1 + usize::from(since == twice) {
             assert_eq!(place.run("", "sed -i 's/^5$/five/' f").status, 0);
             assert_eq!(place.ringfence(&["apply"]).status, 0);
@@ -146,14 +146,14 @@ fn what_was_put_back_merges_as_what_was_never_touched() {
         }
         if !known {
             // A person's work that only the change time tells.
-            host(&place, since);
+            place.host(since);
         }
-        host(&place, "sleep 0.05");
+        place.host("sleep 0.05");
         assert_eq!(place.run("", "sed -i 's/^2$/two/' f").status, 0);
-        host(&place, "sed -i 's/^29$/twentynine/' f");
+        place.host("sed -i 's/^29$/twentynine/' f");
         let merged = place.ringfence(&["apply", "--merge"]);
         assert_eq!(merged.status == 0, known, "{merged:?}");
-        let wanted = host(&place, "seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
+        let wanted = place.host("seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
         assert_eq!(place.read("f").unwrap() == wanted, known, "{merged:?}");
     }
 }

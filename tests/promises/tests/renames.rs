@@ -2,8 +2,6 @@
 
 use ringfence_promises::Place;
 
-use crate::landing::host;
-
 const TREE: &str = "git init -q . && git config user.email a@b.example && git config user.name n && mkdir -p src/deep/er \
     && seq 5 > src/a && echo b > src/deep/b && echo c > src/deep/er/c && ln -s a src/l && chmod 750 src/deep \
     && touch -d 2001-01-01 src/deep && git add -A && git commit -qm first";
@@ -16,17 +14,17 @@ const LIST: &str =
 fn git_renames_a_directory_as_outside() {
     let (inside, outside) = (Place::new(), Place::new());
     for place in [&inside, &outside] {
-        host(place, TREE);
+        place.host(TREE);
     }
     let moved = inside.run("", "git mv src lib && test ! -e src && ls -A lib lib/deep");
     assert!(moved.status == 0 && moved.out.contains("deep"), "{moved:?}");
-    assert_eq!(host(&inside, "cat src/deep/er/c"), "c\n", "the host's files change with `apply`");
+    assert_eq!(inside.host("cat src/deep/er/c"), "c\n", "the host's files change with `apply`");
     let applied = inside.ringfence(&["apply"]);
     assert_eq!(applied.status, 0, "{applied:?}");
-    host(&outside, "git mv src lib");
-    assert_eq!(host(&inside, LIST), host(&outside, LIST));
+    outside.host("git mv src lib");
+    assert_eq!(inside.host(LIST), outside.host(LIST));
     assert_eq!(inside.ringfence(&["undo"]).status, 0);
-    assert_eq!(host(&inside, "git status --short; cat src/deep/er/c"), "c\n");
+    assert_eq!(inside.host("git status --short; cat src/deep/er/c"), "c\n");
 }
 
 /// What is asked of the kernel by other calls than git's.
@@ -62,7 +60,7 @@ assert not [name for name in os.listdir(".") if name.startswith(".ringfence")]
 #[test]
 fn each_rename_is_the_kernels_to_judge() {
     let place = Place::new();
-    host(&place, "mkdir one two sub empty full; touch one/1 two/2 full/x file");
+    place.host("mkdir one two sub empty full; touch one/1 two/2 full/x file");
     place.write("calls.py", CALLS);
     let outcome = place.run("", "/usr/bin/python3 calls.py");
     assert_eq!(outcome.status, 0, "{outcome:?}");
@@ -85,7 +83,7 @@ for names in (("made", "stolen"), ("host", "lib"), ("file", "file2")):
 #[test]
 fn a_process_that_confined_itself_renames_nothing() {
     let place = Place::new();
-    host(&place, "mkdir host; touch host/h file");
+    place.host("mkdir host; touch host/h file");
     place.write("confined.py", CONFINED);
     let outcome = place.run("", "mkdir -p made/x && python3 confined.py");
     assert_eq!(outcome.out, "refused made\nrefused host\nrefused file\n", "{outcome:?}");
@@ -110,7 +108,7 @@ fn a_rename_that_the_runs_end_interrupts_does_not_land() {
     let script = "i=0; while [ $i -lt 400 ]; do echo $i > src/f$i; echo $i > src/sub/f$i; i=$((i + 1)); done; ln -s f1 src/link; touch src/none";
     for wait in ["0.05", "0.3", "0.5", "0.7"] {
         let place = Place::new();
-        host(&place, &format!("mkdir -p src/sub; {script}"));
+        place.host(&format!("mkdir -p src/sub; {script}"));
         let rename = format!(
             "python3 -c 'import os\nif os.fork() == 0: os.rename(\"src\", \"lib\")\nelse: import time; time.sleep({wait})'"
         );
@@ -120,8 +118,7 @@ fn a_rename_that_the_runs_end_interrupts_does_not_land() {
             applied.status == 0 || applied.err.contains("no run in this directory has changes"),
             "{applied:?}"
         );
-        let here = host(
-            &place,
+        let here = place.host(
             "ls -d src lib 2>/dev/null | wc -l; find . -type f -name 'f*' | wc -l; find . -type l -o -name none | wc -l; find . -name '.ringfence*'",
         );
         assert!(here == "1\n800\n2\n", "{wait}: {here} {applied:?}");
@@ -132,8 +129,7 @@ fn a_rename_that_the_runs_end_interrupts_does_not_land() {
 #[test]
 fn a_half_of_a_directory_does_not_land_whatever_is_in_it() {
     let place = Place::new();
-    host(
-        &place,
+    place.host(
         "mkdir -p src/empty other .claude/commands; head -c 5000 /dev/urandom > src/changed; echo 1 > src/same; echo 1 > other/gone",
     );
     let script = "H=.ringfence-renaming-0123456789abcdef; mkdir $H; mv src/changed src/same $H; rmdir src/empty; mkdir $H/empty; head -c 5000 /dev/urandom > $H/changed; \
@@ -141,19 +137,18 @@ fn a_half_of_a_directory_does_not_land_whatever_is_in_it() {
     assert_eq!(place.run("", script).status, 0);
     let applied = place.ringfence(&["apply"]);
     assert_eq!(applied.status, 0, "{applied:?}");
-    let here =
-        host(&place, "ls -d src/* other/* fine; ls -A .claude/commands; ls -A | grep ringfence || true");
+    let here = place.host("ls -d src/* other/* fine; ls -A .claude/commands; ls -A | grep ringfence || true");
     assert_eq!(here, "fine\nother/gone\nsrc/changed\nsrc/empty\nsrc/same\n", "{applied:?}");
     let accepted = place.ringfence(&["apply", "--accept", "unfinished"]);
     assert_eq!(accepted.status, 0, "{accepted:?}");
-    assert_eq!(host(&place, "ls -A .claude/commands; ls other"), "", "{accepted:?}");
+    assert_eq!(place.host("ls -A .claude/commands; ls other"), "", "{accepted:?}");
 }
 
 /// Two commands of one sandbox that rename one directory: one of them finds none.
 #[test]
 fn of_two_renames_of_one_directory_one_fails() {
     let place = Place::new();
-    host(&place, "for d in $(seq 8); do mkdir s$d; for i in $(seq 40); do echo $i > s$d/f$i; done; done");
+    place.host("for d in $(seq 8); do mkdir s$d; for i in $(seq 40); do echo $i > s$d/f$i; done; done");
     let rename = |to: &str| {
         format!(
             "import os\nfor n in range(1, 9):\n  try: os.rename(f's{{n}}', f'{to}{{n}}')\n  except OSError: pass"
@@ -185,7 +180,7 @@ fn of_two_renames_of_one_directory_one_fails() {
 #[test]
 fn writers_in_a_renamed_directory_lose_nothing() {
     let place = Place::new();
-    host(&place, "mkdir src; for i in $(seq 200); do echo old > src/f$i; done");
+    place.host("mkdir src; for i in $(seq 200); do echo old > src/f$i; done");
     place.write(
         "write.py",
         r#"
@@ -223,30 +218,29 @@ assert not [name for name in os.listdir(".") if name.startswith(".ringfence")], 
 #[test]
 fn a_rename_that_cannot_be_copies_nothing() {
     let place = Place::new();
-    host(
-        &place,
+    place.host(
         "mkdir -p src/d full/deep held/in; echo 1 > src/d/a; echo 1 > full/deep/x; echo k > held/in/own.key; echo 1 > held/z; chmod g+s full",
     );
     let policy = "[files]\ndeny = [\"**/*.key\"]\n";
     let script = "python3 -c 'import os\nfor names in ((\"src\", \"full\"), (\"held\", \"lib\")):\n  try: os.rename(*names)\n  except OSError as e: print(e.strerror)'; echo more >> todo";
     let outcome = place.run(policy, script);
     assert_eq!(outcome.out.lines().count(), 2, "{outcome:?}");
-    host(&place, "echo person > src/d/new; echo person > full/deep/new; echo more >> held/z");
+    place.host("echo person > src/d/new; echo person > full/deep/new; echo more >> held/z");
     let applied = place.ringfence(&["apply"]);
     assert_eq!(applied.status, 0, "{applied:?}");
-    assert_eq!(host(&place, "cat todo src/d/new full/deep/new"), "more\nperson\nperson\n");
+    assert_eq!(place.host("cat todo src/d/new full/deep/new"), "more\nperson\nperson\n");
     // A bit that a task may not set does not keep its work from landing.
     assert_eq!(place.run("", "python3 -c 'import os; os.rename(\"full\", \"whole\")'").status, 0);
     assert_eq!(place.ringfence(&["apply"]).status, 0);
-    assert_eq!(host(&place, "ls whole"), "deep\n");
+    assert_eq!(place.host("ls whole"), "deep\n");
 }
 
 /// The mount in it keeps its place, and so does everything else.
 #[test]
 fn what_is_protected_is_not_renamed_away() {
     let place = Place::new();
-    host(&place, "mkdir -p d/below/kept d/more; touch d/below/kept/k d/more/m d/f");
-    let before = host(&place, "find . | sort");
+    place.host("mkdir -p d/below/kept d/more; touch d/below/kept/k d/more/m d/f");
+    let before = place.host("find . | sort");
     let policy = "[workspace]\nprotect = [\"d/below/kept\"]\n";
     let script = "python3 -c 'import os; os.rename(\"d\", \"e\")' 2>&1; python3 -c 'import os; os.rename(\"d/below\", \"e\")' 2>&1; find . | sort";
     let outcome = place.run(policy, script);

@@ -1,28 +1,17 @@
 //! `workspace.snapshot`: a task works on the host's own files, and all of it can be put back.
 
-use std::process::Command;
-
 use ringfence_promises::{Outcome, Place};
 
 const POLICY: &str = "[workspace]\nmode = \"direct\"\nsnapshot = true\n";
 
-fn host(place: &Place, script: &str) -> String {
-    let mut command = Command::new("sh");
-    command.args(["-ec", script]).current_dir(&place.workspace).env("HOME", &place.home);
-    let done = command.output().unwrap();
-    assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).into_owned()
-}
-
 /// Names, modes, contents, and where links lead.
 fn tree(place: &Place) -> String {
-    host(place, "find . -printf '%p %y %m %l\\n' | sort; find . -type f | sort | xargs -d '\\n' sha256sum")
+    place.host("find . -printf '%p %y %m %l\\n' | sort; find . -type f | sort | xargs -d '\\n' sha256sum")
 }
 
 fn filled() -> Place {
     let place = Place::new();
-    host(
-        &place,
+    place.host(
         "mkdir -p a/b c .git/hooks; echo 1 > a/one; echo 2 > a/b/two; echo 3 > c/three; ln -s a/one link; chmod 640 a/one; chmod 750 c;
          printf '#!/bin/sh\\n' > .git/hooks/h; chmod 755 .git/hooks/h; mkfifo pipe; cp -p a/one same; echo x > 'ä b'; touch -d '2 days ago' a/one c/three",
     );
@@ -66,9 +55,9 @@ fn all_of_it_is_put_back_and_that_is_undone_too() {
 #[test]
 fn holes_take_no_room_and_a_closed_workspace_is_opened() {
     let place = filled();
-    let (before, mode) = (tree(&place), host(&place, "stat -c %a ."));
+    let (before, mode) = (tree(&place), place.host("stat -c %a ."));
     // More than any disk here holds.
-    host(&place, "truncate -s 8T holes");
+    place.host("truncate -s 8T holes");
     let policy = place.policy(POLICY);
     let script = "rm holes; echo x > a/one; rm -r c; chmod 0 .";
     let outcome =
@@ -77,8 +66,8 @@ fn holes_take_no_room_and_a_closed_workspace_is_opened() {
     // Nobody but root can even go there.
     let undone = place.command(&["undo", "last"]).current_dir(&place.home).output().unwrap();
     assert!(undone.status.success(), "{undone:?}");
-    assert_eq!(host(&place, "stat -c %a ."), mode);
-    assert_eq!(host(&place, "stat -c %s holes; rm holes"), "8796093022208\n");
+    assert_eq!(place.host("stat -c %a ."), mode);
+    assert_eq!(place.host("stat -c %s holes; rm holes"), "8796093022208\n");
     assert_eq!(tree(&place), before);
 }
 
@@ -86,30 +75,30 @@ fn holes_take_no_room_and_a_closed_workspace_is_opened() {
 fn no_mode_is_put_back_by_way_of_a_link() {
     let place = filled();
     let policy = place.policy(POLICY);
-    host(&place, "mkdir -p p/ws other/ws; chmod 755 p/ws; chmod 700 other/ws");
+    place.host("mkdir -p p/ws other/ws; chmod 755 p/ws; chmod 700 other/ws");
     let run = ["run", "--policy", &policy, "--workspace", "p/ws", "--", "chmod", "711", "."];
     assert_eq!(place.ringfence(&run).status, 0);
-    host(&place, "mv p q; ln -s other p");
+    place.host("mv p q; ln -s other p");
     let undone = place.ringfence(&["undo", "last"]);
     assert_ne!(undone.status, 0, "{undone:?}");
-    assert_eq!(host(&place, "stat -c %a other/ws q/ws"), "700\n711\n");
+    assert_eq!(place.host("stat -c %a other/ws q/ws"), "700\n711\n");
 }
 
 #[test]
 fn another_directory_in_its_place_is_left_alone() {
     let place = filled();
     let policy = place.policy(POLICY);
-    host(&place, "mkdir ws other; echo 1 > ws/one; echo theirs > other/one; sleep 0.05");
+    place.host("mkdir ws other; echo 1 > ws/one; echo theirs > other/one; sleep 0.05");
     let run = ["run", "--policy", &policy, "--workspace", "ws", "--", "sh", "-c", "echo 2 > one"];
     assert_eq!(place.ringfence(&run).status, 0);
-    host(&place, "mv ws away; mv other ws");
+    place.host("mv ws away; mv other ws");
     let refused = place.ringfence(&["undo", "last"]);
     assert!(
         refused.status == 126 && refused.err.contains("is not the directory that the task worked on"),
         "{refused:?}"
     );
-    assert_eq!(host(&place, "cat ws/one away/one"), "theirs\n2\n");
-    host(&place, "mv ws other; mv away ws");
+    assert_eq!(place.host("cat ws/one away/one"), "theirs\n2\n");
+    place.host("mv ws other; mv away ws");
     assert_eq!(place.ringfence(&["undo", "last"]).status, 0);
     assert_eq!(place.read("ws/one").as_deref(), Some("1\n"));
 }
@@ -160,16 +149,15 @@ fn it_means_nothing_where_the_host_is_not_changed() {
 fn a_look_of_gits_does_not_stand_in_the_way() {
     for (since, refused) in [("git status; git diff", false), ("git add -A; git status", true)] {
         let place = Place::new();
-        host(
-            &place,
+        place.host(
             "git init -q -b main .; git config user.name t; git config user.email t@t; mkdir d; echo 1 > d/a; echo 1 > b",
         );
-        host(&place, "git add -A; git commit -qm one; git status > /dev/null; sleep 0.05");
-        let before = host(&place, "git rev-parse HEAD; git ls-files -s");
+        place.host("git add -A; git commit -qm one; git status > /dev/null; sleep 0.05");
+        let before = place.host("git rev-parse HEAD; git ls-files -s");
         let policy = format!("{POLICY}git = true\n");
         let outcome = place.run(&policy, "echo b >> b; git mv d e; git commit -qam agent; echo c >> b");
         assert_eq!(outcome.status, 0, "{outcome:?}");
-        host(&place, &format!("sleep 0.05; git update-index --force-write-index; ({since}) > /dev/null"));
+        place.host(&format!("sleep 0.05; git update-index --force-write-index; ({since}) > /dev/null"));
         let undone = place.ringfence(&["undo"]);
         assert!(!undone.err.contains("--merge"), "{undone:?}");
         if refused {
@@ -181,6 +169,6 @@ fn a_look_of_gits_does_not_stand_in_the_way() {
             continue;
         }
         assert_eq!(undone.status, 0, "{undone:?}");
-        assert_eq!(host(&place, "git rev-parse HEAD; git ls-files -s; git status --short"), before);
+        assert_eq!(place.host("git rev-parse HEAD; git ls-files -s; git status --short"), before);
     }
 }

@@ -2,7 +2,7 @@
 
 use ringfence_promises::Place;
 
-use crate::landing::{answered, host};
+use crate::landing::answered;
 
 fn land(place: &Place, script: &str) {
     let outcome = place.run("", script);
@@ -19,16 +19,16 @@ fn undo(place: &Place) {
 #[test]
 fn two_runs_that_changed_one_file_are_undone_one_after_the_other() {
     let place = Place::new();
-    host(&place, "echo 1 > f; mkdir d; echo 1 > d/g");
+    place.host("echo 1 > f; mkdir d; echo 1 > d/g");
     land(&place, "echo 2 > f; echo 2 > d/g; mkdir new; echo 2 > new/n");
     land(&place, "echo 3 > f; echo 3 > d/g; echo 3 > new/n");
     land(&place, "echo 4 > f");
     undo(&place);
-    assert_eq!(host(&place, "cat f"), "3\n");
+    assert_eq!(place.host("cat f"), "3\n");
     undo(&place);
-    assert_eq!(host(&place, "cat f d/g new/n"), "2\n2\n2\n");
+    assert_eq!(place.host("cat f d/g new/n"), "2\n2\n2\n");
     undo(&place);
-    assert_eq!(host(&place, "cat f d/g; ls"), "1\n1\nd\nf\n");
+    assert_eq!(place.host("cat f d/g; ls"), "1\n1\nd\nf\n");
     assert!(place.ringfence(&["undo"]).err.contains("no apply in this directory can be undone"));
 }
 
@@ -36,51 +36,51 @@ fn two_runs_that_changed_one_file_are_undone_one_after_the_other() {
 #[test]
 fn what_a_person_wrote_between_two_runs_stays() {
     let place = Place::new();
-    host(&place, "echo 1 > f");
+    place.host("echo 1 > f");
     land(&place, "echo 2 > f");
-    host(&place, "echo person > f");
+    place.host("echo person > f");
     land(&place, "echo 3 > f");
     undo(&place);
-    assert_eq!(host(&place, "cat f"), "person\n");
+    assert_eq!(place.host("cat f"), "person\n");
     let refused = place.ringfence(&["undo"]);
     assert!(refused.status == 126 && refused.err.contains("f: changed on the host"), "{refused:?}");
-    assert_eq!(host(&place, "cat f"), "person\n");
+    assert_eq!(place.host("cat f"), "person\n");
 }
 
 #[test]
 fn what_was_undone_can_be_applied_again() {
     let place = Place::new();
-    host(&place, "mkdir -p src/sub; echo 1 > src/a; echo 2 > src/sub/b");
+    place.host("mkdir -p src/sub; echo 1 > src/a; echo 2 > src/sub/b");
     assert_eq!(place.run("", "mv src lib; echo m > m").status, 0);
     let some = place.ringfence(&["apply", "--leave", "m"]);
     assert_eq!(some.status, 0, "{some:?}");
     undo(&place);
     let all = place.ringfence(&["apply"]);
     assert_eq!(all.status, 0, "{all:?}");
-    assert_eq!(host(&place, "find . -type f | sort"), "./lib/a\n./lib/sub/b\n./m\n");
+    assert_eq!(place.host("find . -type f | sort"), "./lib/a\n./lib/sub/b\n./m\n");
 }
 
 /// Without a name it goes one further back; by its name a run of the host's own files is brought back.
 #[test]
 fn undos_in_a_direct_workspace_go_back() {
     let place = Place::new();
-    host(&place, "echo 1 > f; echo 1 > g");
+    place.host("echo 1 > f; echo 1 > g");
     let policy = "[workspace]\nmode = \"direct\"\nsnapshot = true\n";
     assert_eq!(place.run(policy, "echo 2 > f").status, 0);
     assert_eq!(place.run(policy, "echo 2 > g").status, 0);
     undo(&place);
-    assert_eq!(host(&place, "cat f g"), "2\n1\n");
+    assert_eq!(place.host("cat f g"), "2\n1\n");
     undo(&place);
-    assert_eq!(host(&place, "cat f g"), "1\n1\n");
+    assert_eq!(place.host("cat f g"), "1\n1\n");
     assert_eq!(place.ringfence(&["undo"]).status, 125);
-    assert_eq!(host(&place, "cat f g"), "1\n1\n");
+    assert_eq!(place.host("cat f g"), "1\n1\n");
 }
 
 /// A path that means nothing is said: what was to be left would land.
 #[test]
 fn paths_are_named_from_where_one_stands() {
     let place = Place::new();
-    host(&place, "echo 1 > a; echo 1 > b; mkdir sub; echo 1 > sub/b");
+    place.host("echo 1 > a; echo 1 > b; mkdir sub; echo 1 > sub/b");
     assert_eq!(place.run("", "echo 2 > a; echo 2 > b; echo 2 > sub/b").status, 0);
     for words in
         [["apply", "--leave", "bb"], ["apply", "--accept", "editors,agents"], ["apply", "--leave", "/etc/b"]]
@@ -88,18 +88,18 @@ fn paths_are_named_from_where_one_stands() {
         let refused = place.ringfence(&words);
         assert!(refused.status == 125 && refused.err.contains("hint:"), "{words:?} {refused:?}");
     }
-    assert_eq!(host(&place, "cat a b sub/b"), "1\n1\n1\n");
+    assert_eq!(place.host("cat a b sub/b"), "1\n1\n1\n");
     let absolute = place.workspace.join("b").display().to_string();
     let shown = place.ringfence(&["diff", "--name-only", "--", "./b", "sub"]);
     assert_eq!(shown.out, "b\nsub/b\n", "{shown:?}");
     let landed = place.ringfence(&["apply", "--leave", &absolute, "--leave", "./sub/../sub/b"]);
     assert_eq!(landed.status, 0, "{landed:?}");
-    assert_eq!(host(&place, "cat a b sub/b"), "2\n1\n1\n");
+    assert_eq!(place.host("cat a b sub/b"), "2\n1\n1\n");
     // Nothing lands, and so there is nothing to undo but what did.
     let nothing = place.ringfence(&["apply", "--leave", "b", "--leave", "sub"]);
     assert!(nothing.status == 0 && nothing.out.contains("nothing landed"), "{nothing:?}");
     undo(&place);
-    assert_eq!(host(&place, "cat a b sub/b"), "1\n1\n1\n");
+    assert_eq!(place.host("cat a b sub/b"), "1\n1\n1\n");
     // Below what is new as well.
     assert_eq!(place.run("", "mkdir new; echo 1 > new/kept").status, 0);
     let refused = place.ringfence(&["apply", "--leave", "new/ketp"]);
@@ -110,7 +110,7 @@ fn paths_are_named_from_where_one_stands() {
 #[test]
 fn what_is_written_while_an_undo_ends_stays() {
     let place = Place::new();
-    host(&place, "mkdir src; for i in $(seq 400); do echo $i > src/f$i; done; echo 1 > src/zz; echo 1 > top");
+    place.host("mkdir src; for i in $(seq 400); do echo $i > src/f$i; done; echo 1 > src/zz; echo 1 > top");
     assert_eq!(place.run("", "rm -r src; echo 2 > top; echo m > m").status, 0);
     assert_eq!(place.ringfence(&["apply", "--leave", "m"]).status, 0);
     let watcher = place.workspace.clone();
@@ -128,26 +128,26 @@ fn what_is_written_while_an_undo_ends_stays() {
     watcher.join().unwrap();
     let again = place.ringfence(&["apply"]);
     assert!(again.status == 126 && again.err.contains("src/zz: changed on the host"), "{again:?}");
-    assert_eq!(host(&place, "cat src/zz"), "1\nperson\n");
+    assert_eq!(place.host("cat src/zz"), "1\nperson\n");
 }
 
 /// Nobody but the undos themselves touched the file.
 #[test]
 fn parts_that_were_undone_one_after_the_other_land_again() {
     let place = Place::new();
-    host(&place, "seq 40 > m.txt");
+    place.host("seq 40 > m.txt");
     assert_eq!(place.run("", "sed -i 's/^2$/two/; s/^39$/thirtynine/' m.txt; echo w > waits").status, 0);
     assert_eq!(answered(&place, "n\ny\nn\n").0, 0);
     let rest = place.ringfence(&["apply", "last", "--", "m.txt"]);
     assert_eq!(rest.status, 0, "{rest:?}");
     undo(&place);
     undo(&place);
-    assert_eq!(host(&place, "cat m.txt"), host(&place, "seq 40"));
+    assert_eq!(place.host("cat m.txt"), place.host("seq 40"));
     let all = place.ringfence(&["apply"]);
     assert_eq!(all.status, 0, "{all:?}");
     assert_eq!(
-        host(&place, "cat m.txt waits"),
-        host(&place, "seq 40 | sed 's/^2$/two/; s/^39$/thirtynine/'; echo w")
+        place.host("cat m.txt waits"),
+        place.host("seq 40 | sed 's/^2$/two/; s/^39$/thirtynine/'; echo w")
     );
 }
 
@@ -155,7 +155,7 @@ fn parts_that_were_undone_one_after_the_other_land_again() {
 #[test]
 fn what_the_undo_of_a_whole_apply_means_is_said() {
     let place = Place::new();
-    host(&place, "echo 1 > f");
+    place.host("echo 1 > f");
     assert_eq!(place.run("", "echo 2 > f").status, 0);
     let applied = place.ringfence(&["apply"]);
     assert_eq!(applied.status, 0, "{applied:?}");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use ringfence_promises::{Outcome, Place};
 
-use crate::landing::{answered, host};
+use crate::landing::answered;
 
 fn at(place: &Place, directory: &Path, arguments: &[&str]) -> Outcome {
     let done = place.command(arguments).current_dir(directory).output().unwrap();
@@ -164,7 +164,7 @@ fn many_that_are_held_back_are_summed_up() {
 #[test]
 fn questions_are_of_what_may_land() {
     let place = Place::new();
-    host(&place, "echo gone > gone");
+    place.host("echo gone > gone");
     let script = "umask 0; mkdir open; chmod 777 open; echo i > open/i; ln -s /etc out; echo secret-line > .envrc; \
                   rm gone; echo fresh-line > z";
     assert_eq!(place.run("", script).status, 0);
@@ -188,9 +188,9 @@ fn a_held_child_of_what_is_refused_is_not_asked_about() {
     let (status, text) = answered(&place, "y\ny\n");
     assert!(status == 0 && place.read("f").is_some() && !text.contains(".envrc"), "{text}");
     // Nor is what lies in a directory that the host exchanged.
-    host(&place, "mkdir d; echo x > d/x");
+    place.host("mkdir d; echo x > d/x");
     assert_eq!(place.run("", "echo h > d/.envrc; echo g > g").status, 0);
-    host(&place, "mv d old; mkdir d; cp old/x d");
+    place.host("mv d old; mkdir d; cp old/x d");
     let (status, text) = answered(&place, "y\ny\n");
     assert!(status == 0 && place.read("g").is_some(), "{text}");
     assert!(
@@ -202,9 +202,9 @@ fn a_held_child_of_what_is_refused_is_not_asked_about() {
 #[test]
 fn a_patch_has_the_paths_of_its_repository() {
     let place = Place::new();
-    host(&place, "git init -q ..; seq 3 > f; mkdir sub");
+    place.host("git init -q ..; seq 3 > f; mkdir sub");
     assert_eq!(place.run("", "echo 4 >> f; echo n > sub/new").status, 0);
-    host(&place, "true");
+    place.host("true");
     let script = "\"$RF\" diff --patch | git apply";
     let mut command = place.under("sh", &["-ec", &script.replace("\"$RF\"", "\"$0\"")], &place.command(&[]));
     let done = command.output().unwrap();
@@ -228,8 +228,9 @@ fn pages_and_switches_say_what_they_take() {
     assert_eq!(relative.status.code(), Some(125));
     assert!(!place.workspace.join("rel").exists(), "{relative:?}");
     let hosted = Place::new().in_tier("landlock");
+    // `--quiet`, and a weaker boundary is said all the same.
     let quiet = hosted.run("", "true");
-    assert_eq!((quiet.status, quiet.err.as_str()), (0, ""));
+    assert!(quiet.status == 0 && quiet.err.contains("tier `landlock`"), "{quiet:?}");
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn unambiguous(word: &Path, run: &Waiting) -> Result<(), Failure> {
         return Ok(());
     }
     let (word, whole) = (word.display(), run.record.workspace.join(word));
-    let whole = terminal::word(&ringfence_workspace::escape(&whole));
+    let whole = terminal::path(&whole);
     Err(Failure::new(format!("`{word}` is a kind, and a path that is held back or refused: which is meant?"))
         .with_status(Failure::REFUSED)
         .hint(format!("`--accept kind:{word}` is the kind, `--accept {whole}` the path (or `./{word}` from the workspace)")))

@@ -156,8 +156,7 @@ impl Arguments {
             paths.iter().map(one).collect()
         };
         let (accepted, left) = (all("--accept", &self.accept), all("--leave", &self.leave));
-        let paths: String =
-            self.paths.iter().map(|path| format!(" {}", terminal::word(&escape(path)))).collect();
+        let paths: String = self.paths.iter().map(|path| format!(" {}", terminal::path(path))).collect();
         let dashes = if self.paths.is_empty() { "" } else { " --" };
         format!("ringfence apply {}{flag}{accepted}{left} {leave}{dashes}{paths}", run.record.id)
     }

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     /// Write one JSON object about the run to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
-    /// Say nothing before and after the run, but errors and what it opened: notes are in its record
+    /// Say nothing after the run; what a substitute on this host cannot do is said all the same
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// Throw the changes away when the run ends

@@ -129,10 +129,12 @@ fn put_back(invoker: &Invoker, found: Landed, json: bool) -> Result<u8, Failure>
     // Directories are opened for it: where it is killed, the next verb closes them again.
     let underway = underway::begin(&invoker.state, &directory)?;
     let outcome = reversed(&directory, &mut record, &journal);
-    let closed = snapshot::close_again(&directory, &record);
-    underway.end(&directory);
+    match snapshot::close_again(&directory, &record) {
+        Ok(()) => underway.end(&directory),
+        // The next verb tries again.
+        Err(failure) => terminal::error(&format!("{} {}", terminal::label("note:"), failure.text())),
+    }
     let (restored, applied) = outcome?;
-    closed?;
     record.status = Status::Undone;
     directory.write_record(&record, true).context("the run's record")?;
     snapshot::remove(&directory);

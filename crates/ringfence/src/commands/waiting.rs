@@ -138,10 +138,9 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     if let Some(name) = name {
         let (directory, record) = super::checkpoint::find(invoker, name)?;
         let id = directory.id().to_owned();
-        let kept = kept_by_undo(&directory);
-        return with_snapshot(directory, record)?.ok_or_else(|| {
+        return with_snapshot(directory.clone(), record)?.ok_or_else(|| {
             let failure = Failure::new(format!("nothing of run {id} stands on the host"));
-            match kept {
+            match kept_by_undo(&directory) {
                 Some(kept) => told(failure, Some(kept), &id),
                 None => failure.hint("what waits is applied with `ringfence apply`"),
             }
