@@ -22,6 +22,7 @@ pub mod seccomp;
 pub mod secret;
 pub mod signals;
 pub mod socket;
+pub mod writeback;
 
 mod netlink;
 

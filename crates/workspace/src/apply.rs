@@ -30,6 +30,7 @@ use crate::refuse::{Reason, Refusal, Refused};
 use crate::restored::Restored;
 use crate::shift::{Spot, shift, swap};
 use crate::stage::{self, Site};
+use crate::unsynced::Unsynced;
 
 /// More objects than this are synced by one `syncfs` instead of one by one.
 const FEW: usize = 256;
@@ -213,7 +214,7 @@ impl Work<'_> {
         let stages = self.stages(story)?;
         self.build(story, &stages)?;
         self.keep_copies(story, &stages)?;
-        self.sync(story, &stages)?;
+        self.sync_stages(&stages)?;
         self.journal.ready().map_err(|errno| self.failed("write the journal")(errno))?;
         story.ready = true;
         (self.watch)(Progress::Ready);
@@ -243,6 +244,7 @@ impl Work<'_> {
     }
 
     fn build(&mut self, story: &mut Story, stages: &[Tree]) -> Result<(), Refusal> {
+        let mut unsynced = Unsynced::default();
         for operation in &story.operations {
             if !matches!(operation.action, Action::Create | Action::Replace) {
                 continue;
@@ -256,8 +258,9 @@ impl Work<'_> {
             let identity = match self.source {
                 Source::Layers { uppers, changes, chosen } => {
                     let Some(upper) = uppers.get(operation.layer) else { continue };
-                    let site = Site { upper, host, stage, chosen, sync: self.source.few() };
-                    stage::build(&site, operation, below(changes, operation))
+                    let site = Site { upper, host, stage, chosen };
+                    let unsynced = self.source.few().then_some(&mut unsynced);
+                    stage::build(&site, operation, below(changes, operation), unsynced)
                         .map_err(|(path, reason)| refused(&path, reason))?
                 }
                 Source::Kept { kept, numbers, .. } => {
@@ -273,7 +276,7 @@ impl Work<'_> {
                 .staged(operation.number, identity)
                 .map_err(|errno| self.failed("write the journal")(errno))?;
         }
-        Ok(())
+        unsynced.sync().map_err(|errno| self.failed("sync the new versions")(errno))
     }
 
     /// Where a rename cannot bring what is replaced to its keep, it is copied before anything happens to it.
@@ -362,6 +365,19 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Everything new, while nothing else is changed yet.
+    fn sync_stages(&self, stages: &[Tree]) -> Result<(), Refusal> {
+        for (host, stage) in self.sites.hosts.iter().zip(stages) {
+            let sync = || match self.source.few() {
+                true => rustix::fs::fsync(stage.root()).and_then(|()| rustix::fs::fsync(host.root())),
+                false => rustix::fs::syncfs(host.root()),
+            };
+            sync().map_err(|errno| self.failed("sync the workspace")(errno))?;
+        }
+        Ok(())
+    }
+
+    /// Every directory in which a step was taken.
     fn sync(&self, story: &Story, stages: &[Tree]) -> Result<(), Refusal> {
         for (index, (host, stage)) in self.sites.hosts.iter().zip(stages).enumerate() {
             let sync = || {

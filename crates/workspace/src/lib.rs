@@ -59,6 +59,7 @@ mod stage;
 mod text;
 mod undo;
 mod unfinished;
+mod unsynced;
 mod usage;
 mod walk;
 mod words;

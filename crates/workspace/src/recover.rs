@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -196,7 +196,7 @@ impl Sites {
             // Without it the next apply is refused, which loses nothing.
             let _ = restored.save(&journal.path);
         }
-        self.sync(&mut left);
+        self.sync(|host| rustix::fs::syncfs(host), &mut left);
         left
     }
 
@@ -237,7 +237,8 @@ impl Sites {
         }
         if left.is_empty() {
             self.remove_stages(&mut left);
-            self.sync(&mut left);
+            // One name is gone here; a sync of the file system would write what others have to write.
+            self.sync(|host| rustix::fs::fsync(host), &mut left);
         }
         left
     }
@@ -317,9 +318,9 @@ impl Sites {
         }
     }
 
-    fn sync(&self, left: &mut Vec<Refusal>) {
+    fn sync(&self, how: fn(BorrowedFd<'_>) -> Result<(), Errno>, left: &mut Vec<Refusal>) {
         for (host, place) in self.hosts.iter().zip(&self.places) {
-            if let Err(errno) = rustix::fs::syncfs(host.root()) {
+            if let Err(errno) = how(host.root()) {
                 left.push(Refusal::new(
                     &place.name,
                     Path::new(""),

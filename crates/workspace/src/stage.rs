@@ -19,6 +19,7 @@ use crate::operation::{Action, Operation};
 use crate::overlay::Upper;
 use crate::pieces::Chosen;
 use crate::refuse::Reason;
+use crate::unsynced::Unsynced;
 
 /// Makes the directory. What is there under its name is not used.
 pub(crate) fn make(host: &Tree, name: &str) -> Result<Tree, Errno> {
@@ -44,15 +45,15 @@ pub(crate) struct Site<'a> {
     pub(crate) host: &'a Tree,
     pub(crate) stage: &'a Tree,
     pub(crate) chosen: &'a [Chosen],
-    /// Sync each file; otherwise the caller syncs the file system.
-    pub(crate) sync: bool,
 }
 
-/// Builds the new object of a step. `changes` are those at and below its path.
+/// Builds the new object of a step. `changes` are those at and below its path. With `None` the caller syncs the whole
+/// file system.
 pub(crate) fn build(
     site: &Site<'_>,
     operation: &Operation,
     changes: &[Change],
+    mut unsynced: Option<&mut Unsynced>,
 ) -> Result<Identity, (PathBuf, Reason)> {
     let owner = Owner::of(site.host, operation);
     let mut directories = Vec::new();
@@ -66,9 +67,12 @@ pub(crate) fn build(
             true => name(operation.number),
             false => name(operation.number).join(below),
         };
-        match one(site, operation, change, &path, &owner) {
+        let file = match one(site, operation, change, &path, &owner) {
             Err(Errno::STALE) => return Err((change.path.clone(), Reason::LayerChanged)),
             other => other.map_err(failed("build the new version"))?,
+        };
+        if let (Some(file), Some(unsynced)) = (file, &mut unsynced) {
+            unsynced.add(file).map_err(failed("sync the new version"))?;
         }
         if change.file_type == FileType::Directory {
             directories.push((path, change));
@@ -76,7 +80,7 @@ pub(crate) fn build(
     }
     let failed = |doing: &'static str| move |errno| (operation.path.clone(), Reason::failed(doing)(errno));
     for (path, change) in directories.into_iter().rev() {
-        let finish = || {
+        let mut finish = || {
             let directory = site.stage.directory(&path)?;
             let mode = change.new_mode.unwrap_or(0o700) & 0o777 | owner.directory_bits;
             if !change.attributes.is_empty() {
@@ -84,7 +88,7 @@ pub(crate) fn build(
                 site.upper.copy_attributes(&change.path, &to)?;
             }
             attributes(&directory, mode, change.new.as_ref(), &owner)?;
-            if site.sync { rustix::fs::fsync(&directory) } else { Ok(()) }
+            unsynced.as_mut().map_or(Ok(()), |unsynced| unsynced.add(directory))
         };
         finish().map_err(failed("build the new version"))?;
     }
@@ -123,18 +127,18 @@ impl Owner {
     }
 }
 
-/// `ESTALE`: the layer is not what was judged.
+/// Builds one object; a file is left open for its sync. `ESTALE`: the layer is not what was judged.
 fn one(
     site: &Site<'_>,
     operation: &Operation,
     change: &Change,
     path: &Path,
     owner: &Owner,
-) -> Result<(), Errno> {
+) -> Result<Option<OwnedFd>, Errno> {
     let parent = site.stage.parent(path)?;
     let name = path.file_name().unwrap_or(OsStr::new(""));
     match change.file_type {
-        FileType::Directory => rustix::fs::mkdirat(&parent, name, Mode::RWXU),
+        FileType::Directory => rustix::fs::mkdirat(&parent, name, Mode::RWXU).map(|()| None),
         FileType::Symlink => {
             let target = site.upper.target(&change.path)?;
             if Some(&target) != change.target.as_ref() {
@@ -145,7 +149,7 @@ fn one(
                 rustix::fs::chownat(&parent, name, owner.user, owner.group, AtFlags::SYMLINK_NOFOLLOW)?;
             }
             let modified = change.new.map(|new| new.modified).unwrap_or_default();
-            rustix::fs::utimensat(&parent, name, &times(modified), AtFlags::SYMLINK_NOFOLLOW)
+            rustix::fs::utimensat(&parent, name, &times(modified), AtFlags::SYMLINK_NOFOLLOW).map(|()| None)
         }
         FileType::File => {
             let source = site.upper.file(&change.path)?;
@@ -166,7 +170,7 @@ fn one(
                 site.upper.copy_attributes(&change.path, &by_descriptor(file.as_fd(), OsStr::new("")))?;
             }
             attributes(&file, change.new_mode.unwrap_or(0) & 0o777, change.new.as_ref(), owner)?;
-            if site.sync { rustix::fs::fsync(&file) } else { Ok(()) }
+            Ok(Some(file))
         }
         // Refused before.
         FileType::Fifo | FileType::Socket | FileType::Device => Err(Errno::INVAL),

@@ -1,0 +1,27 @@
+//! Files that are written and not yet on disk: synced together, they cost about one commit of the journal.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+
+/// So many are open at a time.
+const MOST: usize = 64;
+
+/// Open files whose sync is due.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced(Vec<OwnedFd>);
+
+impl Unsynced {
+    /// Takes one that changes no more, and starts to write it back.
+    pub(crate) fn add(&mut self, file: OwnedFd) -> Result<(), Errno> {
+        // Only a head start: `sync` says what it comes to.
+        let _ = ringfence_sys::writeback::start(file.as_fd());
+        self.0.push(file);
+        if self.0.len() < MOST { Ok(()) } else { self.sync() }
+    }
+
+    /// Brings all of them to disk.
+    pub(crate) fn sync(&mut self) -> Result<(), Errno> {
+        self.0.drain(..).try_for_each(rustix::fs::fsync)
+    }
+}
