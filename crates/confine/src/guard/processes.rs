@@ -66,6 +66,11 @@ impl Stat {
     }
 }
 
+/// The kernel keeps the lowest byte.
+fn exit(status: u64) -> Option<i32> {
+    i32::try_from(status & 0xff).ok()
+}
+
 impl Processes {
     /// A program starts.
     pub(super) fn began(&mut self, process: i32, mut command: Command, digest: Option<Digest>) {
@@ -82,18 +87,19 @@ impl Processes {
         self.told.push(Process { process, life: Life::Began { command, digest } });
     }
 
+    /// Whether this is the first thread of a process that needs no look at what it used.
+    pub(super) fn short(&self, thread: i32) -> bool {
+        self.running.get(&thread).is_some_and(|running| running.unused && running.since.elapsed() < SHORT)
+    }
+
+    /// Such a process ended with this status.
+    pub(super) fn ends_short(&mut self, process: i32, status: u64) {
+        self.ended(process, exit(status), None, None, None);
+    }
+
     /// A thread ends its process with this status; what belongs to another process by now is not told of.
     pub(super) fn ends(&mut self, thread: i32, status: u64, still: impl FnOnce() -> bool) {
         if self.running.is_empty() {
-            return;
-        }
-        // The kernel keeps the lowest byte.
-        let exit = i32::try_from(status & 0xff).ok();
-        if self.running.get(&thread).is_some_and(|running| running.unused && running.since.elapsed() < SHORT)
-        {
-            if still() {
-                self.ended(thread, exit, None, None, None);
-            }
             return;
         }
         let Ok(text) = proc::read(&format!("/proc/{thread}/status")) else { return };
@@ -114,7 +120,7 @@ impl Processes {
         if !still() {
             return;
         }
-        self.ended(process, exit, None, Some((stat.user, stat.system)), memory);
+        self.ended(process, exit(status), None, Some((stat.user, stat.system)), memory);
     }
 
     /// A child of init's has ended.
