@@ -223,7 +223,7 @@ impl Work<'_> {
             (self.watch)(Progress::Landing(operation.number));
             self.step(operation, stages.get(operation.layer), &mut moved)?;
         }
-        self.sync(story, &stages)?;
+        self.sync()?;
         self.journal.landed().map_err(|errno| self.failed("write the journal")(errno))?;
         story.landed = true;
         Ok(())
@@ -377,32 +377,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Every directory in which a step was taken.
-    fn sync(&self, story: &Story, stages: &[Tree]) -> Result<(), Refusal> {
-        for (index, (host, stage)) in self.sites.hosts.iter().zip(stages).enumerate() {
-            let sync = || {
-                if !self.source.few() {
-                    return rustix::fs::syncfs(host.root());
-                }
-                rustix::fs::fsync(stage.root())?;
-                rustix::fs::fsync(host.root())?;
-                let parents: BTreeSet<_> = story
-                    .operations
-                    .iter()
-                    .filter(|operation| operation.layer == index)
-                    .filter_map(|operation| operation.path.parent())
-                    .collect();
-                for path in parents {
-                    // A directory that its owner may not read any more was synced with its parent's file system.
-                    match host.directory(path) {
-                        Ok(directory) => rustix::fs::fsync(directory)?,
-                        Err(Errno::ACCESS) => rustix::fs::syncfs(host.root())?,
-                        Err(errno) => return Err(errno),
-                    }
-                }
-                Ok(())
-            };
-            sync().map_err(|errno| self.failed("sync the workspace")(errno))?;
+    /// Every step, and what was replaced, whoever wrote that and never synced it: undo brings it back.
+    fn sync(&self) -> Result<(), Refusal> {
+        for host in &self.sites.hosts {
+            rustix::fs::syncfs(host.root()).map_err(|errno| self.failed("sync the workspace")(errno))?;
         }
         Ok(())
     }

@@ -237,7 +237,7 @@ impl Sites {
         }
         if left.is_empty() {
             self.remove_stages(&mut left);
-            // One name is gone here; a sync of the file system would write what others have to write.
+            // Only names were moved since all was on disk.
             self.sync(|host| rustix::fs::fsync(host), &mut left);
         }
         left

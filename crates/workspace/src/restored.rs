@@ -2,6 +2,7 @@
 //! landed. They are remembered beside the journal, so that the next does not take its own traces for somebody's work.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -230,7 +231,7 @@ impl Restored {
         }
     }
 
-    /// Replaces the file. If that fails, the next apply is refused where it need not be.
+    /// Replaces the file, on disk. If that fails, the next apply is refused where it need not be.
     pub(crate) fn save(self, journal_dir: &Path) -> Result<(), Errno> {
         let one = |merged: bool| {
             move |((layer, path), identity): ((usize, PathBuf), Option<Identity>)| Entry {
@@ -244,7 +245,13 @@ impl Restored {
         let entries: Vec<Entry> = known.chain(self.merged.into_iter().map(one(true))).collect();
         let text = serde_json::to_vec(&entries).map_err(|_| Errno::INVAL)?;
         let beside = journal_dir.join("restored.new");
-        std::fs::write(&beside, text).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        rustix::fs::rename(beside, journal_dir.join(FILE))
+        let write = || {
+            let mut file = std::fs::File::create(&beside)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            std::fs::rename(&beside, journal_dir.join(FILE))?;
+            std::fs::File::open(journal_dir)?.sync_all()
+        };
+        write().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 }

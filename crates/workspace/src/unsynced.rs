@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
-/// So many are open at a time.
-const MOST: usize = 64;
+/// So many are open at a time: few beside what a limit of open files leaves.
+const MOST: usize = 16;
 
 /// Open files whose sync is due.
 #[derive(Debug, Default)]

@@ -146,6 +146,41 @@ fn whole(case: &Case, old: &Snapshot, new: &Snapshot, what: &str) -> bool {
 }
 
 #[test]
+fn what_was_replaced_is_kept_though_nobody_had_synced_it() {
+    if !in_a_namespace("suite::power::what_was_replaced_is_kept_though_nobody_had_synced_it") {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (image, at) = (home.path().join("image"), home.path().join("disk"));
+    std::fs::create_dir(&at).unwrap();
+    // Nothing is written back unless somebody asks for it.
+    shell(&format!(
+        "truncate -s 24M {0}; mkfs.ext4 -q -b 1024 {0}; mount -o loop,commit=300 {0} {1}",
+        image.display(),
+        at.display()
+    ));
+    let case = Case::before_in(
+        tempfile::tempdir_in(&at).unwrap(),
+        "mkdir d; for file in a gone d/in; do seq 30 > $file; done",
+    );
+    let old = snapshot(&case.host);
+    // Not by an overlay: its end would sync the file system.
+    shell(&format!("cd {}; echo two > a; mknod gone c 0 0; mknod d c 0 0", case.layer.upper.display()));
+    let disk = Disk { image, at, case };
+    assert!(spawn(&disk.case, &Point::After(Duration::ZERO), "apply").wait().unwrap().success());
+    let new = snapshot(&disk.case.host);
+    let mut power = Power::new();
+    power.cut(&disk.at);
+    disk.again();
+    assert!(whole(&disk.case, &old, &new, "after a whole apply") && old != new);
+    plan_undo(&disk.case.journal(), &[], &[]).unwrap().carry_out(&mut |_| {}).unwrap();
+    assert_eq!(snapshot(&disk.case.host), old);
+    disk.unmount();
+    let _ = power.child.kill();
+    let _ = power.child.wait();
+}
+
+#[test]
 fn cut_at_any_point() {
     if !in_a_namespace("suite::power::cut_at_any_point") {
         return;

@@ -40,7 +40,7 @@ impl Case {
         Self::before_in(tempfile::tempdir().unwrap(), setup)
     }
 
-    fn before_in(home: TempDir, setup: &str) -> Self {
+    pub(crate) fn before_in(home: TempDir, setup: &str) -> Self {
         let host = home.path().join("host");
         for name in ["host", "upper", "work", "merged", "outside"] {
             fs::create_dir(home.path().join(name)).unwrap();
