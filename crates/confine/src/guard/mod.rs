@@ -130,15 +130,13 @@ impl Guard {
         let ends = i64::from(call.number) == libc::SYS_exit_group;
         if ends {
             let [status, ..] = call.arguments;
-            if self.processes.short(call.thread) {
-                // Whether it was let go tells whether it was still the same.
-                if seccomp::proceed(listener, call.id).is_ok() {
-                    self.processes.ends_short(call.thread, status);
-                }
-                return true;
+            let end = self.processes.end(call.thread, status);
+            // That it could be let go tells that what was looked at was the caller's, and no successor's.
+            if seccomp::proceed(listener, call.id).is_ok()
+                && let Some(end) = end
+            {
+                self.processes.ended(end);
             }
-            self.processes.ends(call.thread, status, || seccomp::still_waits(listener, call.id));
-            let _ = seccomp::proceed(listener, call.id);
         }
         ends
     }

@@ -39,6 +39,18 @@ struct Running {
     unused: bool,
 }
 
+/// The end of a process.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    process: i32,
+    exit: Option<i32>,
+    signal: Option<i32>,
+    /// Of its user and system time.
+    ticks: Option<(u64, u64)>,
+    /// At its highest, in KiB.
+    memory: Option<u64>,
+}
+
 /// Whose child a process is; 0 where that is not known.
 pub(super) fn parent(process: i32) -> i32 {
     Stat::of(process).map_or(0, |stat| stat.parent)
@@ -87,55 +99,38 @@ impl Processes {
         self.told.push(Process { process, life: Life::Began { command, digest } });
     }
 
-    /// Whether this is the first thread of a process that needs no look at what it used.
-    pub(super) fn short(&self, thread: i32) -> bool {
-        self.running.get(&thread).is_some_and(|running| running.unused && running.since.elapsed() < SHORT)
-    }
-
-    /// Such a process ended with this status.
-    pub(super) fn ends_short(&mut self, process: i32, status: u64) {
-        self.ended(process, exit(status), None, None, None);
-    }
-
-    /// A thread ends its process with this status; what belongs to another process by now is not told of.
-    pub(super) fn ends(&mut self, thread: i32, status: u64, still: impl FnOnce() -> bool) {
+    /// How a thread ends its process with this status, as far as it can be seen while the call waits; `None`: it is none that is told of.
+    pub(super) fn end(&self, thread: i32, status: u64) -> Option<End> {
         if self.running.is_empty() {
-            return;
+            return None;
         }
-        let Ok(text) = proc::read(&format!("/proc/{thread}/status")) else { return };
+        let end = End { process: thread, exit: exit(status), ..End::default() };
+        if self.running.get(&thread).is_some_and(|running| running.unused && running.since.elapsed() < SHORT)
+        {
+            return Some(end);
+        }
+        let text = proc::read(&format!("/proc/{thread}/status")).ok()?;
         // Names of programs may hold anything.
         let text = String::from_utf8_lossy(&text);
         let field = |name: &str| -> Option<u64> {
             let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
             rest.split_ascii_whitespace().next()?.parse().ok()
         };
-        let Some(process) = field("Tgid:").and_then(|number| i32::try_from(number).ok()) else { return };
-        let known = self.running.get(&process).map(|running| running.started);
-        let Some(stat) =
-            Stat::of(process).filter(|stat| known.is_some_and(|known| [0, stat.started].contains(&known)))
-        else {
-            return;
-        };
-        let memory = field("VmHWM:");
-        if !still() {
-            return;
-        }
-        self.ended(process, exit(status), None, Some((stat.user, stat.system)), memory);
+        let process = i32::try_from(field("Tgid:")?).ok()?;
+        let known = self.running.get(&process)?.started;
+        let stat = Stat::of(process).filter(|stat| [0, stat.started].contains(&known))?;
+        Some(End { process, ticks: Some((stat.user, stat.system)), memory: field("VmHWM:"), ..end })
     }
 
     /// A child of init's has ended.
     pub(super) fn reaped(&mut self, process: i32, status: WaitStatus) {
-        self.ended(process, status.exit_status(), status.terminating_signal(), None, None);
+        let (exit, signal) = (status.exit_status(), status.terminating_signal());
+        self.ended(End { process, exit, signal, ..End::default() });
     }
 
-    fn ended(
-        &mut self,
-        process: i32,
-        exit: Option<i32>,
-        signal: Option<i32>,
-        ticks: Option<(u64, u64)>,
-        memory: Option<u64>,
-    ) {
+    /// It is no more.
+    pub(super) fn ended(&mut self, end: End) {
+        let End { process, exit, signal, ticks, memory } = end;
         let Some(running) = self.running.remove(&process) else { return };
         let milliseconds = |ticks: u64| ticks.saturating_mul(TICK);
         let life = Life::Ended {
@@ -170,7 +165,7 @@ impl Processes {
             .filter(|(process, running)| !there(process, running))
             .map(|(process, _)| *process)
             .collect();
-        gone.into_iter().for_each(|process| self.ended(process, None, None, None, None));
+        gone.into_iter().for_each(|process| self.ended(End { process, ..End::default() }));
     }
 
     /// How long until then.
