@@ -15,8 +15,8 @@ use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
 use crate::survey::Survey;
 use crate::{
-    Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, exposed, guard,
-    mounts, syscalls, tracing, workspace,
+    Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, exposed, git,
+    guard, mounts, syscalls, tracing, workspace,
 };
 
 /// The Landlock ABI whose scopes keep signals and abstract sockets inside (Linux 6.12).
@@ -249,7 +249,7 @@ pub(crate) fn plan(
     }
     let directory = place.inside(&crate::directory(policy, survey, invoker, request)?, survey);
     let mut notes = survey.notes.clone();
-    notes.extend(place.notes(policy, survey));
+    notes.extend(place.notes(policy));
     Ok(Plan {
         tier: "landlock",
         groups: if invoker.uid == 0 { Vec::new() } else { invoker.groups.clone() },
@@ -278,6 +278,7 @@ pub(crate) fn plan(
         command: request.command.clone(),
         mode: policy.workspace.mode,
         workspace: survey.workspace.real.clone(),
+        git_fails: git::fails(policy, survey, true),
         degraded,
         notes,
         ids,
@@ -421,7 +422,7 @@ impl Place {
         }
     }
 
-    fn notes(&self, policy: &Policy, survey: &Survey) -> Vec<String> {
+    fn notes(&self, policy: &Policy) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(copy) = self.copies.first() {
             notes.push(format!("the task works on a copy of the workspace at {}", copy.display()));
@@ -430,12 +431,6 @@ impl Place {
                     "checkpoint, rollback and fork are refused: a copy has no layers to keep or drop".into(),
                 );
             }
-        }
-        if !survey.git.is_empty() {
-            notes.push(
-                "git's directories outside of the workspace can be read, not written (tier `landlock`)"
-                    .into(),
-            );
         }
         notes
     }

@@ -12,6 +12,7 @@ pub mod enforcer;
 mod environment;
 mod exposed;
 mod gated;
+mod git;
 mod grants;
 mod guard;
 mod host;
@@ -47,7 +48,9 @@ pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use restack::Stacked;
 pub use steps::{Flags, Step, Tree};
-pub use survey::{Found, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, Survey};
+pub use survey::{
+    Found, GitApart, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, Survey,
+};
 pub use told::REFUSALS;
 pub use void::{Content, Node};
 
@@ -222,6 +225,8 @@ pub struct Plan {
     pub workspace: PathBuf,
     /// In tier `landlock`: what stands in for the mounts.
     pub hosted: Option<Hosted>,
+    /// What git cannot do here, because its directory lies outside of the workspace.
+    pub git_fails: Option<String>,
     /// What this host could not do.
     pub degraded: Vec<Degraded>,
     /// What a reader should know.
@@ -345,6 +350,7 @@ pub fn plan(
         mode: policy.workspace.mode,
         workspace: survey.workspace.real.clone(),
         hosted: None,
+        git_fails: git::fails(policy, survey, false),
         degraded,
         notes,
         ids,

@@ -109,7 +109,7 @@ impl fmt::Display for Plan {
         for degraded in &self.degraded {
             writeln!(out, "degraded      {}: {}", degraded.name, degraded.effect)?;
         }
-        for note in &self.notes {
+        for note in self.git_fails.iter().chain(&self.notes) {
             writeln!(out, "note          {note}")?;
         }
         Ok(())

@@ -120,6 +120,15 @@ pub struct GitDirectory {
     pub read_only: bool,
 }
 
+/// The repository of a workspace that is a worktree or a submodule of it.
+#[derive(Clone, Debug)]
+pub struct GitApart {
+    /// Its git directory.
+    pub directory: PathBuf,
+    /// A submodule.
+    pub submodule: bool,
+}
+
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -149,6 +158,8 @@ pub struct Survey {
     pub obeyed: Vec<String>,
     /// Where git's links lead.
     pub git: Vec<GitDirectory>,
+    /// What git needs besides the workspace, shown or not.
+    pub git_apart: Option<GitApart>,
     /// Home directories (the invoker's, the workspace owner's): their files are somebody's own.
     pub homes: Vec<PathBuf>,
     /// Home directories whose known secrets are hidden: the invoker's, by $HOME and by the user database, the workspace's

@@ -70,6 +70,7 @@ impl Case {
                 led_to: vec![],
                 obeyed: vec![],
                 git: vec![],
+                git_apart: None,
                 homes: vec!["/home/u".into()],
                 known_homes: vec!["/home/u".into()],
                 notes: vec![],

@@ -186,7 +186,14 @@ pub enum Content {
         removed: u64,
     },
     /// Not text, or too much of it to look at.
-    Binary,
+    Binary {
+        /// The media type on the host, as far as the content tells.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        old: Option<&'static str>,
+        /// The media type now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        new: Option<&'static str>,
+    },
 }
 
 /// Why a change is held back while the rest lands.

@@ -18,10 +18,13 @@ pub(crate) fn count(change: &Change, upper: &Upper, host: &Tree, budget: &mut Bu
     if same || text::sides(change) == (false, false) {
         return None;
     }
-    // What cannot be read is shown as a size, like what is too long.
+    // What cannot be read is shown by its size, like what is too long.
     Some(match text::versions(change, upper, host, budget) {
         Some(both) if both.is_text() => compare(&both.old, &both.new, budget.patience(PATIENCE)),
-        _ => Content::Binary,
+        _ => {
+            let (old, new) = text::media_types(change, upper, host, budget);
+            Content::Binary { old, new }
+        }
     })
 }
 

@@ -184,8 +184,13 @@ pub(crate) fn amount(change: &Change) -> String {
     let size = |size: Option<u64>| size.unwrap_or(0);
     let content = match (&change.content, &change.target, change.file_type) {
         (Some(Content::Text { added, removed }), _, _) => format!("+{added} -{removed}"),
-        (Some(Content::Binary), _, _) => {
-            format!("bin {} -> {} bytes", size(change.old_size), size(change.new_size))
+        (Some(Content::Binary { old, new }), _, _) => {
+            let sizes = format!("{} -> {} bytes", size(change.old_size), size(change.new_size));
+            match (old, new) {
+                (Some(old), Some(new)) if old != new => format!("{old} -> {new}, {sizes}"),
+                (Some(one), _) | (_, Some(one)) => format!("{one}, {sizes}"),
+                (None, None) => format!("bin {sizes}"),
+            }
         }
         (None, Some(target), _) => match &change.old_target {
             Some(old) if old != target => format!("link {} -> {}", escape(old), escape(target)),

@@ -1,5 +1,6 @@
 //! Secrets in what a task brings: looked for by the scanner that looks through what it sends.
 
+use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use crate::overlay::Upper;
 
 /// A larger file is held for its size.
 const MOST: u64 = 1 << 30;
+/// Where no policy asks, larger files are not looked through, and so much in all.
+const GLANCE: (u64, u64) = (1 << 20, 64 << 20);
 const PART: u64 = 64 << 10;
 
 /// What is done about one.
@@ -47,6 +50,23 @@ impl Secrets {
 
     /// What is in a change, in words; also that it could not be looked through.
     pub(crate) fn within(&self, change: &Change, upper: &Upper) -> Option<String> {
+        match self.look(change, upper, MOST)? {
+            Ok(found) => Some(found),
+            Err(Unseen::Large) => Some("it is too large to be looked through for secrets".to_owned()),
+            Err(Unseen::Closed) => Some("it cannot be looked through for secrets".to_owned()),
+        }
+    }
+
+    /// What seems to be in one, where no policy asks: only to be looked at.
+    pub(crate) fn glance(&self, change: &Change, upper: &Upper, looked: &Cell<u64>) -> Option<String> {
+        let (each, all) = GLANCE;
+        let most = each.min(all.saturating_sub(looked.get()));
+        looked.set(looked.get().saturating_add(change.new_size.unwrap_or(0).min(each)));
+        self.look(change, upper, most)?.ok()
+    }
+
+    /// Looks through a change that brings something; its content only up to a size.
+    fn look(&self, change: &Change, upper: &Upper, most: u64) -> Option<Result<String, Unseen>> {
         if !change.brings() {
             return None;
         }
@@ -54,29 +74,39 @@ impl Secrets {
             Some(own) => Arc::clone(own),
             None => Arc::new(Scanner::new(&[], true)?),
         };
-        let found = |hit: Hit, place: &str| format!("{}, {}, is in its {place}", hit.name, hit.way);
+        let found = |hit: Hit, place: &str| match hit.way {
+            "form" => format!("its {place} holds what looks like a secret: {}", hit.name),
+            "raw" => format!("its {place} holds {}", hit.name),
+            way => format!("its {place} holds {} ({way})", hit.name),
+        };
         if let Some(hit) = own.whole(change.path.as_os_str().as_bytes()) {
-            return Some(found(hit, "name"));
+            return Some(Ok(found(hit, "name")));
         }
         let target = change.target.as_ref().and_then(|target| own.whole(target.as_os_str().as_bytes()));
         if let Some(hit) = target {
-            return Some(found(hit, "target"));
+            return Some(Ok(found(hit, "target")));
         }
         if let Some(hit) = own.whole(&change.values) {
-            return Some(found(hit, "extended attributes"));
+            return Some(Ok(found(hit, "extended attributes")));
         }
         let content = change.file_type == FileType::File
             && !matches!(change.kind, Kind::ModeChanged | Kind::AttributesChanged);
         let size = change.new_size.unwrap_or(0);
-        if content && size > MOST {
-            return Some("it is too large to be looked through for secrets".to_owned());
-        }
-        let within = if content { contents(&own, change, upper, size) } else { Ok(None) };
-        match within {
-            Ok(hit) => hit.map(|hit| found(hit, "content")),
-            Err(_) => Some("it cannot be looked through for secrets".to_owned()),
+        match content {
+            true if size > most => Some(Err(Unseen::Large)),
+            true => match contents(&own, change, upper, size) {
+                Ok(hit) => hit.map(|hit| Ok(found(hit, "content"))),
+                Err(_) => Some(Err(Unseen::Closed)),
+            },
+            false => None,
         }
     }
+}
+
+/// Why something was not looked through.
+enum Unseen {
+    Large,
+    Closed,
 }
 
 fn contents(

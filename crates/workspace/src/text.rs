@@ -11,6 +11,9 @@ use crate::change::{Change, FileType, Kind};
 use crate::content::fill;
 use crate::overlay::Upper;
 
+/// By so much of its beginning a file says of which type it is.
+const HEAD: u64 = 8 << 10;
+
 /// What may still be spent on reading and comparing.
 pub(crate) struct Budget {
     /// A file that is longer is not read.
@@ -85,6 +88,34 @@ pub(crate) fn versions(change: &Change, upper: &Upper, host: &Tree, budget: &mut
         old: read(old, change.old_size, &|| host.file(before(change)))?,
         new: read(new, change.new_size, &|| upper.file(&change.path))?,
     })
+}
+
+/// What the first bytes of both sides say that they are, a media type; `None` where they say nothing, or cannot be read.
+pub(crate) fn media_types(
+    change: &Change,
+    upper: &Upper,
+    host: &Tree,
+    budget: &mut Budget,
+) -> (Option<&'static str>, Option<&'static str>) {
+    let (old, new) = sides(change);
+    let mut look = |wanted, size: Option<u64>, open: &dyn Fn() -> Result<OwnedFd, Errno>| {
+        let size = size.filter(|_| wanted)?.min(HEAD);
+        let head = budget.take(size).then(|| whole(&open().ok()?, size)).flatten()?;
+        media_type(&head)
+    };
+    (
+        look(old, change.old_size, &|| host.file(before(change))),
+        look(new, change.new_size, &|| upper.file(&change.path)),
+    )
+}
+
+fn media_type(head: &[u8]) -> Option<&'static str> {
+    let text = || match std::str::from_utf8(head) {
+        // A letter may be cut off at the end.
+        Err(error) if error.error_len().is_some() => false,
+        _ => !head.is_empty() && !head.contains(&0),
+    };
+    infer::get(head).map(|found| found.mime_type()).or_else(|| text().then_some("text/plain"))
 }
 
 /// So many bytes of a file, if it has them.

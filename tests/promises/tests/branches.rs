@@ -142,3 +142,44 @@ fn a_look_with_git_changes_no_times() {
     assert_eq!(applied.status, 0, "{applied:?}");
     assert_eq!(place.host("git fsck --no-dangling 2>&1; git diff --stat b -- f"), "");
 }
+
+/// Where git fails because its directory lies elsewhere, the end of the run says so, and what helps.
+#[test]
+fn why_git_fails_in_a_worktree_and_a_submodule_is_said() {
+    let tiers = [
+        (Place::new(), "", "../tree", "`workspace.git = true` in the policy shows it"),
+        (Place::new(), "", "super/sub", "`workspace.git = true` in the policy shows it"),
+        (Place::new().in_tier("landlock"), "[workspace]\ngit = true", "../tree", "can be read, not written"),
+        (
+            Place::new().in_tier("landlock"),
+            "[workspace]\ngit = true",
+            "super/sub",
+            "git finds none in a copy",
+        ),
+    ];
+    for (place, lines, tree, said) in tiers {
+        place.host(REPOSITORY);
+        place.host(
+            "git worktree add -q ../tree -b side; git init -q super; cd super
+             git -c protocol.file.allow=always submodule --quiet add \"$PWD/..\" sub",
+        );
+        let policy = place.policy(lines);
+        let at = |script: &str| {
+            let mut command =
+                place.command(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", script]);
+            let done = command.current_dir(place.workspace.join(tree)).output().unwrap();
+            (done.status.code(), String::from_utf8(done.stderr).unwrap())
+        };
+        let (status, err) = at("echo x > x; git add x");
+        assert!(status != Some(0) && err.contains(said), "{tree}: {err}");
+        let (status, err) = at("true");
+        assert!(status == Some(0) && !err.contains(said), "{tree}: {err}");
+        // What it points to.
+        if !lines.is_empty() {
+            assert!(at("echo x > x").1.contains("1 change waits"), "{tree}");
+            let mut command = place.command(&["apply", "--branch", "made"]);
+            let done = command.current_dir(place.workspace.join(tree)).output().unwrap();
+            assert!(done.status.success(), "{tree}: {done:?}");
+        }
+    }
+}

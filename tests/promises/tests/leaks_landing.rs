@@ -69,3 +69,22 @@ fn a_warning_lets_it_land_and_direct_is_refused() {
     let (ran, said) = run(&place, direct, "touch made");
     assert!(!ran && said.contains("they land at once") && !place.workspace.join("made").exists(), "{said}");
 }
+
+#[test]
+fn what_looks_like_a_secret_is_shown_first_though_nobody_asked() {
+    let place = Place::new();
+    let changes = format!("{CHANGES}\necho > zz.pem; echo > aa; chmod 600 aa; ln -s fine.txt bb");
+    let ran = run(&place, "[workspace]\nmode = \"review\"", &changes);
+    assert!(ran.0, "{ran:?}");
+    for form in [&["diff", "--stat"][..], &["diff"]] {
+        let (_, shown) = ringfence(&place, form);
+        let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text}: {shown}"));
+        for first in ["holds what looks like a secret: GitHub token", "files of this name hold secrets"] {
+            assert!(at(first) < at(" bb") && at(first) < at(" fine.txt"), "{first}: {shown}");
+        }
+        // Whose secrets those are is known where the policy has them looked for.
+        assert!(!shown.contains("DEPLOY_TOKEN holds") && !shown.contains("holds the variable"), "{shown}");
+    }
+    let applied = ringfence(&place, &["apply"]);
+    assert!(applied.0 && place.read(".env").is_some_and(|text| text.contains(TOKEN)), "{applied:?}");
+}

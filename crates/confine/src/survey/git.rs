@@ -5,7 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use ringfence_plan::{GitDirectory, Invoker, Kind, Place, Survey};
+use ringfence_plan::{GitApart, GitDirectory, Invoker, Kind, Place, Survey};
 
 use super::place::resolve;
 
@@ -13,29 +13,41 @@ use super::place::resolve;
 const LONGEST: u64 = 64 * 1024;
 
 pub(super) fn follow(survey: &mut Survey, invoker: &Invoker) {
-    let workspace = survey.workspace.real.clone();
-    let pointer = workspace.join(".git");
-    let mut repositories = vec![pointer.clone()];
-    if std::fs::symlink_metadata(&pointer).is_ok_and(|metadata| metadata.is_file())
-        && let Some(target) =
-            small(&pointer).and_then(|text| text.strip_prefix("gitdir:").map(|path| path.trim().to_owned()))
-    {
-        let directory = normal(&workspace.join(target));
-        match worktree(&directory, &pointer).or_else(|| submodule(&directory, &workspace)) {
-            Some(real) => {
-                repositories = vec![real.clone()];
-                add(survey, invoker, &real, false);
+    let pointer = survey.workspace.real.join(".git");
+    let repository = match named(&survey.workspace.real, &pointer) {
+        None => pointer,
+        Some(directory) => match apart(&survey.workspace.real) {
+            Some(found) => {
+                add(survey, invoker, &found.directory, false);
+                found.directory
             }
-            None => survey.notes.push(format!(
-                "{} names {}, which does not point back at this workspace: not followed",
-                pointer.display(),
-                directory.display()
-            )),
-        }
-    }
-    for repository in repositories {
-        alternates(survey, invoker, &repository.join("objects"));
-    }
+            None => {
+                survey.notes.push(format!(
+                    "{} names {}, which does not point back at this workspace: not followed",
+                    pointer.display(),
+                    directory.display()
+                ));
+                return;
+            }
+        },
+    };
+    alternates(survey, invoker, &repository.join("objects"));
+}
+
+/// The repository that a worktree or a submodule belongs to.
+pub(super) fn apart(workspace: &Path) -> Option<GitApart> {
+    let pointer = workspace.join(".git");
+    let directory = named(workspace, &pointer)?;
+    let found = |directory, submodule| GitApart { directory, submodule };
+    worktree(&directory, &pointer)
+        .map(|directory| found(directory, false))
+        .or_else(|| submodule(&directory, workspace).map(|directory| found(directory, true)))
+}
+
+/// The directory that a `.git` which is a file names.
+fn named(workspace: &Path, pointer: &Path) -> Option<PathBuf> {
+    let text = small(pointer)?;
+    Some(normal(&workspace.join(text.strip_prefix("gitdir:")?.trim())))
 }
 
 /// A linked worktree: DIR/gitdir names our `.git`, DIR/commondir the repository (gitrepository-layout(5)).

@@ -64,6 +64,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         led_to: Vec::new(),
         obeyed: Vec::new(),
         git: Vec::new(),
+        git_apart: None,
         notes: Vec::new(),
     };
     if let Some(commands) = &policy.commands {
@@ -79,8 +80,11 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         }
     }
     survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker);
-    if policy.workspace.git && policy.workspace.mode != Mode::Temporary {
-        git::follow(&mut survey, invoker);
+    if policy.workspace.mode != Mode::Temporary {
+        survey.git_apart = git::apart(&survey.workspace.real);
+        if policy.workspace.git {
+            git::follow(&mut survey, invoker);
+        }
     }
     sockets::check(policy, &survey)?;
     marked::mark(policy, invoker, &mut survey)?;

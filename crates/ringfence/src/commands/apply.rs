@@ -163,18 +163,20 @@ fn nothing(run: &Waiting, unseen: bool, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Nothing lands, and so there is nothing to undo.
+/// Nothing lands, and so there is nothing to undo. Where that is not what was asked for, the status says so.
 fn all_held(
     run: &Waiting,
     changes: &[ringfence_workspace::Change],
     arguments: &Arguments,
 ) -> Result<u8, Failure> {
+    let asked = changes.iter().all(|change| change.held == Some(ringfence_workspace::HoldReason::LeftOut));
+    let status = if asked { 0 } else { Failure::REFUSED };
     if arguments.json {
         let held = ringfence_workspace::render_json(changes);
         super::print_json(
             &serde_json::json!({ "run": run.record.id, "landed": [], "held": held, "undo": null }),
         )?;
-        return Ok(0);
+        return Ok(status);
     }
     terminal::print(&format!("nothing landed{}: all of it is held back or left out", run.elsewhere));
     let moved = changes.iter().filter(|change| change.held == Some(ringfence_workspace::HoldReason::LeftOut));
@@ -185,7 +187,7 @@ fn all_held(
         }
     }
     hints::held(changes, run, arguments);
-    Ok(0)
+    Ok(status)
 }
 
 fn merged(

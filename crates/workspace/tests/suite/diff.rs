@@ -182,6 +182,28 @@ fn binary_is_a_size_and_a_terabyte_of_hole_takes_no_time() {
 }
 
 #[test]
+fn what_is_no_text_is_shown_by_its_type() {
+    let picture = r"printf '\211PNG\r\n\032\n\0\0\0\rIHDR'";
+    let case = Case::new(
+        &format!("{picture} > old; printf 'a\\0b' > bin"),
+        &format!("cp /bin/true old; {picture} > new; printf 'a\\0bc' > bin; seq 200000 > long"),
+    );
+    let changes = case.diff();
+    let shown = render_stat(&changes);
+    for said in [
+        "image/png -> application/x-executable, 16 -> ",
+        "image/png, 0 -> 16 bytes",
+        "bin 3 -> 4 bytes",
+        "text/plain, 0 -> 1288895 bytes",
+    ] {
+        assert!(shown.contains(said), "{said}: {shown}");
+    }
+    let new = Content::Binary { old: None, new: Some("image/png") };
+    assert_eq!(change(&changes, "new").content, Some(new));
+    assert_eq!(render_json(&changes).as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn a_tree_deeper_than_any_path_is_shown_and_refused() {
     let case = Case::new(
         "",
