@@ -101,8 +101,13 @@ pub(crate) fn make(
             });
         told.end();
         copied.map_err(|failure| {
-            Failure::new(format!("the copy of the workspace: {failure}"))
-                .hint("choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`, which need none")
+            let closed = failure.errno == rustix::io::Errno::ACCESS;
+            let told = Failure::new(format!("the copy of the workspace: {failure}"));
+            let told = match closed {
+                true => told.hint("open it to yourself (`chmod u+r`, `u+rx` for a directory), or hide it from the task: `files.deny`"),
+                false => told,
+            };
+            told.hint("choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`, which need none")
         })?;
         // The manifest is the task's user's too: who captures is that.
         for path in [&copy, &upper, &layer.directory.join("manifest"), &layer.directory] {

@@ -18,7 +18,7 @@ pub(crate) fn find(state: &State, invoker: &Invoker, word: &str) -> Result<(RunD
         let here = state.last(|record| invoker.cwd.starts_with(&record.workspace));
         return here.or_else(|_| state.find(LAST, None)).map_err(|error| unknown(&error, invoker, word));
     }
-    if let Ok(run) = named::find(state, word) {
+    if let Ok(Some(run)) = named::living(state, word) {
         let record = run.record().context("the run's record")?;
         return Ok((run, record));
     }

@@ -78,15 +78,25 @@ impl Drop for Claim {
 
 /// The run of a sandbox that lives.
 pub(crate) fn find(state: &State, name: &str) -> Result<RunDir, Failure> {
+    living(state, name)?.ok_or_else(|| {
+        let failure = Failure::new(format!("no sandbox `{name}` is running"));
+        let failure = match state.last(|record| record.name.as_deref() == Some(name)) {
+            Ok((run, _)) => {
+                failure.hint(format!("the last one ended: `ringfence explain {}` says how", run.id()))
+            }
+            Err(_) => failure,
+        };
+        failure.hint(format!("`ringfence ps` lists those that are; `ringfence start {name}` starts one"))
+    })
+}
+
+/// The same; `None`: there is none.
+pub(crate) fn living(state: &State, name: &str) -> Result<Option<RunDir>, Failure> {
     check(name)?;
-    let none = || {
-        Failure::new(format!("no sandbox `{name}` is running"))
-            .hint(format!("`ringfence ps` lists those that are; `ringfence start {name}` starts one"))
-    };
-    let mut file = File::open(state.path().join("names").join(name)).map_err(|_| none())?;
+    let Ok(mut file) = File::open(state.path().join("names").join(name)) else { return Ok(None) };
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
         // Nobody holds it: whoever did was killed.
-        return Err(none());
+        return Ok(None);
     }
     let mut run = String::new();
     file.read_to_string(&mut run).context("the sandbox's name")?;
@@ -95,7 +105,7 @@ pub(crate) fn find(state: &State, name: &str) -> Result<RunDir, Failure> {
             Failure::new(format!("the sandbox `{name}` is just being made")).hint("try again in a moment")
         );
     }
-    state.find(&run, None).map(|(run, _)| run).map_err(|error| Failure::new(error.to_string()))
+    state.find(&run, None).map(|(run, _)| Some(run)).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Listens in the directory of a run.

@@ -115,7 +115,9 @@ fn a_rename_that_the_runs_end_interrupts_does_not_land() {
         assert_eq!(place.run("", &rename).status, 0);
         let applied = place.ringfence(&["apply"]);
         assert!(
-            applied.status == 0 || applied.err.contains("no run in this directory has changes"),
+            applied.status == 0
+                || applied.status == 126 && applied.out.starts_with("nothing landed")
+                || applied.err.contains("no run in this directory has changes"),
             "{applied:?}"
         );
         let here = place.host(

@@ -48,7 +48,10 @@ fn all_of_it_is_put_back_and_that_is_undone_too() {
     // By its name alone: without one it would go one further back.
     assert_eq!(place.ringfence(&["undo"]).status, 125);
     let again = place.ringfence(&["undo", &place.last_run()]);
-    assert_eq!(again.status, 0, "{again:?}");
+    assert!(again.status == 0 && again.out.contains("as they were at the end"), "{again:?}");
+    assert_eq!(tree(&place), after);
+    let third = place.ringfence(&["undo", &place.last_run()]);
+    assert!(third.status == 125 && third.err.contains("brought back: no more than that"), "{third:?}");
     assert_eq!(tree(&place), after);
 }
 

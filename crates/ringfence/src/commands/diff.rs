@@ -93,11 +93,11 @@ fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) ->
     if arguments.git {
         commit(&review, of, arguments.json)?;
     } else if arguments.json {
-        super::print_json(&ringfence_workspace::render_json(review.changes()))?;
+        super::print_json(&ringfence_workspace::render_json(&in_order(&review)))?;
     } else if arguments.stat {
         terminal::print(&ringfence_workspace::render_stat(review.changes()));
     } else if arguments.name_only {
-        terminal::print(&ringfence_workspace::render_names(review.changes()));
+        terminal::print(&ringfence_workspace::render_names(&in_order(&review)));
     } else if arguments.patch {
         patch(&review, &of.1.workspace)?;
     } else {
@@ -105,6 +105,11 @@ fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) ->
         write(|out| review.show(look, out))?;
     }
     Ok(0)
+}
+
+/// The dangerous first.
+fn in_order(review: &Review) -> Vec<ringfence_workspace::Change> {
+    review.in_order(|_| false).into_iter().cloned().collect()
 }
 
 /// The repository that the workspace is a part of, without being its root.

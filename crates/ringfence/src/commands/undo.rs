@@ -82,14 +82,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return Ok(0);
     }
     let entries = if restored == 1 { "1 entry is".into() } else { format!("{restored} entries are") };
+    // What had put a snapshot back was no apply.
     let rest = match waits {
         true => format!("; `ringfence apply {}` lands it again", record.id),
-        // What had put a snapshot back was no apply.
         false if layers.is_empty() => String::new(),
         false => "; the run has no more than that, and cannot be applied again".to_owned(),
     };
+    let (then, there) = match layers.is_empty() {
+        true => ("as they were at the end", "stood there in between"),
+        false => ("as before the apply", "had landed"),
+    };
     terminal::print(&format!(
-        "{entries} as before the apply of {}{}; what had landed is kept in {}{rest}",
+        "{entries} {then} of {}{}; what {there} is kept in {}{rest}",
         record.id,
         found::elsewhere(&record, &invoker.cwd),
         kept.display()

@@ -138,7 +138,15 @@ pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Lande
     if let Some(name) = name {
         let (directory, record) = super::checkpoint::find(invoker, name)?;
         let id = directory.id().to_owned();
+        let direct = layers(&record).is_ok_and(|layers| layers.is_empty());
         return with_snapshot(directory.clone(), record)?.ok_or_else(|| {
+            let back = kept_by_undo(&directory).filter(|_| direct);
+            if let Some(kept) = back {
+                return Failure::new(format!(
+                    "run {id} was undone, and brought back: no more than that is kept"
+                ))
+                .hint(format!("what stood there in between is in {}, to be taken by hand", kept.display()));
+            }
             let failure = Failure::new(format!("nothing of run {id} stands on the host"));
             match kept_by_undo(&directory) {
                 Some(kept) => told(failure, Some(kept), &id),
@@ -224,12 +232,12 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
         return Err(Failure::new(format!(
             "the last run here ({}: {}) has no changes that wait",
             newer.id,
-            terminal::escape(newer.command.join(" "))
+            called(&newer)
         ))
         .hint(format!(
             "those of an earlier one do: `ringfence diff {}` ({})",
             record.id,
-            terminal::escape(record.command.join(" "))
+            called(&record)
         )));
     }
     let failure = Failure::new("no run in this directory has changes that wait");
@@ -237,6 +245,14 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
         Some((directory, record)) => told(failure, kept_by_undo(&directory), &record.id),
         None => failure.hint("name the run, by the beginning of its id"),
     })
+}
+
+/// Its command, or its name where it has many.
+fn called(record: &RunRecord) -> String {
+    match &record.name {
+        Some(name) if record.command.is_empty() => format!("`{name}`"),
+        _ => terminal::escape(record.command.join(" ")),
+    }
 }
 
 /// The layers of a run's record.
