@@ -1,4 +1,4 @@
-//! sigprocmask(2), sigwaitinfo(2), signalfd(2): signals are waited for, never handled asynchronously.
+//! sigprocmask(2), sigwaitinfo(2), signalfd(2): signals are waited for, never handled asynchronously. And tgkill(2) that sends none.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -196,4 +196,11 @@ pub const RECORD: usize = size_of::<libc::signalfd_siginfo>();
 pub fn from_process(record: &[u8]) -> bool {
     let code: Option<[u8; 4]> = record.get(8..12).and_then(|part| part.try_into().ok());
     code.is_some_and(|code| i32::from_ne_bytes(code) <= 0)
+}
+
+/// Whether this thread is the first of its process, by tgkill(2) with no signal; also `false` where that may not be asked.
+#[must_use]
+pub fn leads(thread: i32) -> bool {
+    // SAFETY: takes numbers; signal 0 is never sent.
+    unsafe { libc::syscall(libc::SYS_tgkill, thread, thread, 0) == 0 }
 }

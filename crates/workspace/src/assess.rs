@@ -117,7 +117,9 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
                 // Whoever accepts a kind knows nothing of what else is in one of them.
                 let secret = change.secret.as_ref().filter(|_| layer.scan == Some(Scan::Hold));
                 let known = options.kinds.contains(&Danger::Secrets) || options.names(change);
-                change.held = secret.filter(|_| !known).map(|secret| secrets::held(secret));
+                let out = || link::out(change).filter(|_| !options.lets_out(change));
+                let secret = secret.filter(|_| !known).map(|secret| secrets::held(secret));
+                change.held = secret.or_else(out);
                 if change.held.is_none() {
                     change.refused = refuse(change, layer, &host, &restored);
                 }
@@ -126,10 +128,6 @@ pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Ref
         judge_renames(&mut changes, layer, &upper, &host, &restored);
         options.keep_hollow(&mut changes);
         for change in &mut changes {
-            let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
-            if out && options.kinds.contains(&Danger::Symlinks) {
-                change.refused = None;
-            }
             let chosen =
                 options.chosen.iter().find(|chosen| chosen.layer == index && chosen.path == change.path);
             if let Some(chosen) = chosen {
@@ -299,7 +297,7 @@ pub(crate) fn interrupted(host: &Tree) -> Option<Reason> {
     names.iter().any(|name| reserved(Path::new(name))).then_some(Reason::Interrupted)
 }
 
-/// Why this change forbids the whole. What its owner can allow (`--merge`, `--accept symlinks`) is asked last: that allows nothing else.
+/// Why this change forbids the whole. What its owner can allow (`--merge`) is asked last: that allows nothing else.
 fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> Option<Reason> {
     let root = rustix::process::geteuid().is_root();
     // Root could remove or replace what the workspace's owner could not.
@@ -317,12 +315,7 @@ fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> O
             && !restored.knows(change.index, &change.path, old)
             && !only_looked_at(change, old, layer, host)
     };
-    if change.old.as_ref().is_some_and(changed) {
-        return Some(Reason::ChangedOnHost);
-    }
-    let target =
-        change.target.as_ref().filter(|_| change.brings() && change.file_type == FileType::Symlink)?;
-    link::leads_out(&change.path, target).then(|| Reason::SymlinkOut { target: target.clone() })
+    change.old.as_ref().is_some_and(changed).then_some(Reason::ChangedOnHost)
 }
 
 /// Did git on the host write its index anew, with nothing in it that was not there when the task began? Landing compares once more whether

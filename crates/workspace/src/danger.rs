@@ -26,7 +26,7 @@ pub enum Danger {
     Lockfiles,
     /// Programs that are no text.
     Binaries,
-    /// Symlinks that lead out of the workspace; they are refused until they are accepted.
+    /// Symlinks that lead out of the workspace.
     Symlinks,
     /// A part of a directory whose rename the run's end interrupted.
     Unfinished,

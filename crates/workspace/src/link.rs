@@ -2,6 +2,20 @@
 
 use std::path::{Component, Path};
 
+use crate::change::{Change, FileType, HoldReason};
+use crate::danger::Danger;
+use crate::escape::escape;
+
+/// Why a link that a task leaves is held back.
+pub(crate) fn out(change: &Change) -> Option<HoldReason> {
+    let target =
+        change.target.as_ref().filter(|_| change.brings() && change.file_type == FileType::Symlink)?;
+    leads_out(&change.path, target).then(|| HoldReason::RunsOnHost {
+        kind: Danger::Symlinks,
+        reason: format!("a link out of the workspace, to {}", escape(target)),
+    })
+}
+
 /// Does a link at this path (relative to the root) lead out? An absolute target does. So does `..` after a name: where
 /// that name is itself a symlink, `..` leads to the parent of *its* target, which no look at the text can tell.
 pub(crate) fn leads_out(path: &Path, target: &Path) -> bool {

@@ -153,6 +153,12 @@ impl Options {
         within(&self.named, change, &change.path)
             || change.is_new_directory() && self.named.iter().any(|named| named.is_below(change))
     }
+
+    /// Was it accepted as what it is, a link out of the workspace? Whoever names a directory knows nothing of the links in it.
+    pub(crate) fn lets_out(&self, change: &Change) -> bool {
+        self.kinds.contains(&Danger::Symlinks)
+            || self.named.iter().any(|named| named.layer == change.layer && named.path == change.path)
+    }
 }
 
 fn within(all: &[Named], change: &Change, path: &Path) -> bool {

@@ -100,12 +100,6 @@ impl Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum Reason {
-    /// A symlink that leads out of the workspace.
-    SymlinkOut {
-        /// Where to.
-        #[serde(with = "name")]
-        target: PathBuf,
-    },
     /// A FIFO, a socket or a device.
     Special,
     /// Set-user-id or set-group-id.
@@ -176,7 +170,6 @@ impl Reason {
 
     fn text_since(&self, since: &str) -> String {
         match self {
-            Self::SymlinkOut { target } => format!("a symlink out of the workspace, to {}", escape(target)),
             Self::Special => "a FIFO, a socket or a device".into(),
             Self::Setuid => "has the set-user-id or set-group-id bit".into(),
             Self::Capabilities => "has file capabilities".into(),
@@ -211,9 +204,6 @@ impl Reason {
     /// What can be done, in one sentence.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::SymlinkOut { .. } => {
-                "make the link relative and keep it inside, or let such links land with `--accept symlinks`"
-            }
             Self::Special | Self::Setuid | Self::Capabilities => {
                 "copy what is wanted out of the run's layer by hand, or remove it in another run"
             }

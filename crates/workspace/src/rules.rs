@@ -14,6 +14,7 @@ use crate::change::{Change, FileType, Flag, HoldReason, Kind};
 use crate::danger::Danger;
 use crate::git;
 use crate::layer::Layer;
+use crate::link;
 use crate::looks;
 use crate::nearest::Nearest;
 use crate::overlay::Upper;
@@ -350,12 +351,12 @@ impl<'a> Rules<'a> {
             let hook = why.contains("hook") && !why.contains("configuration");
             (if hook { Danger::Hooks } else { Danger::Config }, why)
         });
-        let (kind, why) = git
-            .or_else(|| self.listed(&change.path, true))
+        git.or_else(|| self.listed(&change.path, true))
             .or_else(|| self.by_another_name(change))
             .or_else(|| self.around(change, &change.path))
-            .or_else(|| looks::danger(change, self.is_package(change), upper, host))?;
-        Some(HoldReason::RunsOnHost { kind, reason: why.to_owned() })
+            .or_else(|| looks::danger(change, self.is_package(change), upper, host))
+            .map(|(kind, why)| HoldReason::RunsOnHost { kind, reason: why.to_owned() })
+            .or_else(|| link::out(change))
     }
 
     /// Does a package manager take it for what says which scripts to run?

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use ringfence_policy::Digest;
+use ringfence_sys::signals;
 use rustix::process::WaitStatus;
 
 use crate::proc;
@@ -108,6 +109,10 @@ impl Processes {
         if self.running.get(&thread).is_some_and(|running| running.unused && running.since.elapsed() < SHORT)
         {
             return Some(end);
+        }
+        // What only forked, as each subshell of a script: nobody was told of its start.
+        if !self.running.contains_key(&thread) && signals::leads(thread) {
+            return None;
         }
         let text = proc::read(&format!("/proc/{thread}/status")).ok()?;
         // Names of programs may hold anything.

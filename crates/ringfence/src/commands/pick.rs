@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use ringfence_workspace::{
-    Change, Danger, FileType, HoldReason, Kind, Layer, Look, Named, Options, Reason, Refusal, Review,
+    Change, Danger, FileType, HoldReason, Kind, Layer, Look, Named, Options, Refusal, Review,
 };
 
 use crate::failure::{Context, Failure};
@@ -107,12 +107,7 @@ impl Asker<'_> {
         if matches!(change.held, Some(HoldReason::Protected { .. })) {
             return Ok(Answer::No);
         }
-        // A word of its own lets it land, which a `y` among many is not.
-        let out = matches!(change.refused, Some(Reason::SymlinkOut { .. }));
-        if change.refused.is_some() && !(out && options.kinds.contains(&Danger::Symlinks)) {
-            if out {
-                terminal::print("it stays with the run: such links land with `--accept symlinks`");
-            }
+        if change.refused.is_some() {
             return Ok(Answer::No);
         }
         let bars = |one: &&Refusal| {

@@ -158,14 +158,14 @@ fn bulk_does_not_push_single_changes_away() {
 fn the_dangerous_comes_first() {
     let case = Case::new(
         SETUP,
-        "echo two > README.md; ln -s /etc/passwd zzz; mkdir .vscode; echo {} > .vscode/tasks.json; touch Makefile",
+        "echo two > README.md; mkfifo zzz; ln -s /etc/passwd out; mkdir .vscode; echo {} > .vscode/tasks.json; touch Makefile",
     );
     let shown = render_stat(&case.diff());
     let at = |text: &str| {
         shown.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {shown}"))
     };
     assert!(at("zzz") < at("tasks.json"), "{shown}");
-    assert!(at("tasks.json") < at("Makefile"), "{shown}");
+    assert!(at("tasks.json") < at("Makefile") && at("link -> /etc/passwd") < at("Makefile"), "{shown}");
     assert!(at("Makefile") < at("README.md"), "{shown}");
     assert!(shown.contains("! A zzz"), "{shown}");
 }
