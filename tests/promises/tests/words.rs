@@ -134,10 +134,7 @@ fn refusals_name_their_files_and_a_way_that_can_be_pasted() {
     for name in ["a", "b", "c"] {
         place.write(name, "before\n");
     }
-    assert_eq!(
-        place.run("", "for f in a b c; do echo task > $f; done; echo d > d; mkfifo out").status,
-        0
-    );
+    assert_eq!(place.run("", "for f in a b c; do echo task > $f; done; echo d > d; mkfifo out").status, 0);
     for name in ["a", "b", "c"] {
         place.write(name, "host\n");
     }

@@ -125,10 +125,7 @@ END"#;
 
 #[test]
 fn the_dangerous_stands_first_in_the_full_diff_too() {
-    let case = Case::new(
-        SETUP,
-        "echo x >> long; mkdir .vscode; echo {} > .vscode/tasks.json; mkfifo zzz",
-    );
+    let case = Case::new(SETUP, "echo x >> long; mkdir .vscode; echo {} > .vscode/tasks.json; mkfifo zzz");
     let text = shown(&case, false);
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
     assert!(at("zzz") < at(".vscode/tasks.json") && at(".vscode/tasks.json") < at("M long"), "{text}");
