@@ -253,7 +253,7 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
 fn starts_of_programs(binary: &Path, scratch: &Path, runs: usize, json: bool) -> Result<(), String> {
     std::fs::create_dir_all(scratch.join("native")).map_err(|e| e.to_string())?;
     let added = starts::added(binary, scratch, runs.min(9))?;
-    let configured = starts::configure(binary, scratch, runs.min(7))?;
+    let configured = starts::configure(binary, scratch, runs.min(15))?;
     if json {
         let mut rows: Vec<_> = configured.iter().map(Comparison::json).collect();
         rows.extend(added.iter().map(|one| serde_json::json!({ "name": one.name, "ms": one.milliseconds })));

@@ -2,26 +2,38 @@
 
 use ringfence_policy::{Mode, Policy};
 
-use crate::survey::Survey;
+use crate::print::escape;
+use crate::survey::{Found, Survey};
 
-/// In one sentence, with the remedy; `None`: nothing that it can do elsewhere.
+/// In one sentence, with the remedy; `None`: nothing that it can do elsewhere, as far as the policy tells.
 pub(crate) fn fails(policy: &Policy, survey: &Survey, hosted: bool) -> Option<String> {
     let apart = survey.git_apart.as_ref()?;
-    let directory = apart.directory.display();
+    let covers =
+        |found: &Found| found.place.as_ref().is_some_and(|place| apart.directory.starts_with(&place.real));
+    let directory = escape(&apart.directory);
     let copied = hosted && matches!(policy.workspace.mode, Mode::Review | Mode::Discard);
-    Some(match (policy.workspace.git, hosted) {
-        (_, true) if copied && apart.submodule => format!(
+    if copied && apart.submodule {
+        return Some(format!(
             "the workspace is a submodule of the repository at {directory}, and git finds none in a copy (tier `landlock`): \
              `ringfence apply --branch NAME` makes the commit, or run where tier `namespace` can be had"
-        ),
-        (true, true) => format!(
+        ));
+    }
+    if survey.write.iter().any(covers) || policy.workspace.git && !hosted {
+        return None;
+    }
+    let shown = survey.git.iter().any(|git| apart.directory.starts_with(&git.place.real));
+    Some(match shown || survey.read.iter().any(covers) {
+        true if hosted => format!(
             "git's directory {directory} can be read, not written (tier `landlock`), so that git adds and commits nothing: \
              `ringfence apply --branch NAME` makes the commit, or run where tier `namespace` can be had"
         ),
-        (false, _) => format!(
+        true => format!(
+            "git's directory {directory} can be read, not written, so that git adds and commits nothing: \
+             `workspace.git = true` in the policy lets it be worked on"
+        ),
+        false => format!(
             "git's directory {directory} lies outside of the workspace and is not shown, so that git fails: \
              `workspace.git = true` in the policy shows it"
         ),
-        (true, false) => return None,
     })
 }

@@ -110,7 +110,7 @@ impl fmt::Display for Plan {
             writeln!(out, "degraded      {}: {}", degraded.name, degraded.effect)?;
         }
         for note in self.git_fails.iter().chain(&self.notes) {
-            writeln!(out, "note          {note}")?;
+            writeln!(out, "note          {}", escape(note))?;
         }
         Ok(())
     }

@@ -223,7 +223,7 @@ impl Work<'_> {
             (self.watch)(Progress::Landing(operation.number));
             self.step(operation, stages.get(operation.layer), &mut moved)?;
         }
-        self.sync()?;
+        self.sync(story)?;
         self.journal.landed().map_err(|errno| self.failed("write the journal")(errno))?;
         story.landed = true;
         Ok(())
@@ -276,7 +276,10 @@ impl Work<'_> {
                 .staged(operation.number, identity)
                 .map_err(|errno| self.failed("write the journal")(errno))?;
         }
-        unsynced.sync().map_err(|errno| self.failed("sync the new versions")(errno))
+        unsynced.sync().map_err(|failed| {
+            let (path, reason) = stage::not_synced(failed);
+            Refusal::new("", &path, reason)
+        })
     }
 
     /// Where a rename cannot bring what is replaced to its keep, it is copied before anything happens to it.
@@ -378,9 +381,25 @@ impl Work<'_> {
     }
 
     /// Every step, and what was replaced, whoever wrote that and never synced it: undo brings it back.
-    fn sync(&self) -> Result<(), Refusal> {
-        for host in &self.sites.hosts {
-            rustix::fs::syncfs(host.root()).map_err(|errno| self.failed("sync the workspace")(errno))?;
+    fn sync(&self, story: &Story) -> Result<(), Refusal> {
+        for (index, host) in self.sites.hosts.iter().enumerate() {
+            let sync = || {
+                rustix::fs::syncfs(host.root())?;
+                // Not every file system tells its server of that (FUSE, 9p); where it does, nothing is left to do here.
+                let of_layer = |operation: &&Operation| operation.layer == index && self.source.few();
+                let parents: BTreeSet<_> =
+                    story.operations.iter().filter(of_layer).filter_map(|step| step.path.parent()).collect();
+                for path in parents {
+                    match host.directory(path) {
+                        Ok(directory) => rustix::fs::fsync(directory)?,
+                        // Its owner may not read it any more.
+                        Err(Errno::ACCESS) => {}
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                Ok(())
+            };
+            sync().map_err(|errno| self.failed("sync the workspace")(errno))?;
         }
         Ok(())
     }

@@ -105,6 +105,12 @@ impl Change {
         self.kind != Kind::Deleted
     }
 
+    /// Bytes of a file that it brings.
+    pub(crate) fn content_brought(&self) -> u64 {
+        let same = matches!(self.kind, Kind::Deleted | Kind::ModeChanged | Kind::AttributesChanged);
+        self.new_size.filter(|_| self.file_type == FileType::File && !same).unwrap_or(0)
+    }
+
     /// Is it a directory where there was nothing?
     pub(crate) fn is_new_directory(&self) -> bool {
         self.kind == Kind::Created && self.file_type == FileType::Directory
@@ -232,4 +238,17 @@ impl HoldReason {
 pub struct Flag {
     /// Why, in one sentence.
     pub reason: String,
+    /// It comes after all others, and bulk of it is summed up.
+    #[serde(skip)]
+    pub(crate) minor: bool,
+}
+
+impl Flag {
+    /// One reason takes no other's place.
+    pub(crate) fn add(flag: &mut Option<Self>, why: &str, minor: bool) {
+        match flag {
+            Some(one) => *one = Self { reason: format!("{}; {why}", one.reason), minor: one.minor && minor },
+            None => *flag = Some(Self { reason: why.to_owned(), minor }),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::change::{Change, Content, FileType, HoldReason, Kind};
+use crate::change::{Change, Content, FileType, Flag, HoldReason, Kind};
 use crate::escape::escape;
 use crate::layer::WORKSPACE;
 
@@ -124,6 +124,7 @@ pub fn render_json(changes: &[Change]) -> Value {
         .collect()
 }
 
+/// From here on bulk is summed up.
 pub(crate) const ORDINARY: u8 = 4;
 
 /// The dangerous first.
@@ -132,7 +133,7 @@ pub(crate) fn rank(change: &Change) -> u8 {
     match change {
         Change { refused: Some(_), .. } => 0,
         Change { held: Some(_), .. } => 1,
-        Change { flag: Some(_), .. } => 2,
+        Change { flag: Some(Flag { minor: false, .. }), .. } => 2,
         Change {
             file_type: FileType::Symlink,
             kind: Kind::Created | Kind::Modified | Kind::TypeChanged,
@@ -144,7 +145,8 @@ pub(crate) fn rank(change: &Change) -> u8 {
         {
             3
         }
-        _ => ORDINARY,
+        Change { flag: Some(_), .. } => ORDINARY,
+        _ => ORDINARY + 1,
     }
 }
 
@@ -153,6 +155,7 @@ fn line(out: &mut String, change: &Change, width: usize) {
         0 => '!',
         1 => 'H',
         2 => '*',
+        _ if change.flag.is_some() => '*',
         _ => ' ',
     };
     let letter = if change.renamed_from.is_some() { 'R' } else { change.kind.letter() };

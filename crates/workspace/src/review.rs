@@ -18,6 +18,7 @@ pub struct Review {
     pub(crate) sites: Vec<(Upper, Tree)>,
     pub(crate) changes: Vec<Change>,
     whole: Vec<Refusal>,
+    unseen: usize,
 }
 
 impl Review {
@@ -27,7 +28,7 @@ impl Review {
     /// [`Failure`]: a directory of the layer or of the host that cannot be read.
     pub fn open(layers: &[Layer], journals: &[PathBuf]) -> Result<Self, Failure> {
         let restored = Restored::load_all(journals);
-        let mut budget = Budget::look();
+        let (mut budget, mut glance, mut unseen) = (Budget::look(), Budget::look(), 0);
         let (mut sites, mut all, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         for (index, layer) in layers.iter().enumerate() {
             let (upper, host) = open(layer)?;
@@ -37,13 +38,16 @@ impl Review {
             refuse_below(&mut changes, &obstacles);
             refusals
                 .extend(whole(layer, &host).map(|reason| Refusal::new(&layer.name, Path::new(""), reason)));
+            if layer.scan.is_none() {
+                unseen += layer.secrets.glance(&mut changes, &upper, &mut glance);
+            }
             for change in &mut changes {
                 change.content = lines::count(change, &upper, &host, &mut budget);
             }
             all.append(&mut changes);
             sites.push((upper, host));
         }
-        Ok(Self { sites, changes: all, whole: refusals })
+        Ok(Self { sites, changes: all, whole: refusals, unseen })
     }
 
     /// What forbids to land any of it, whatever is chosen.
@@ -64,6 +68,12 @@ impl Review {
     pub fn without(&mut self, left: &[Named]) {
         let named = |change: &Change| left.iter().any(|one| one.covers(&change.layer, &change.path));
         self.changes.retain(|change| !named(change));
+    }
+
+    /// How many files were not looked through for what seems to be a secret, being too large or too many, where no policy asks for it.
+    #[must_use]
+    pub fn unseen(&self) -> usize {
+        self.unseen
     }
 
     /// All of them.

@@ -1,7 +1,6 @@
 //! Which changes are held back and which are flagged: the patterns of `workspace.protect`, what git runs, and a list of
 //! files that programs on the host run by themselves.
 
-use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +28,7 @@ struct Rule {
 }
 
 /// Held: what an editor, a shell or an agent runs when its user merely opens or enters the directory. Flagged: what runs
-/// when he next builds, tests, commits or pushes; holding that back would hold back the work itself. And what is named like secrets.
+/// when he next builds, tests, commits or pushes; holding that back would hold back the work itself.
 const RULES: &[Rule] = &[
     Rule {
         patterns: &[
@@ -188,18 +187,6 @@ const RULES: &[Rule] = &[
         kind: Danger::Scripts,
         why: "runs on the host at the next build or test",
     },
-    Rule {
-        patterns: &[
-            "**/{.env,.env.local,.env.*.local,.env.{development,production,staging,test},.flaskenv}",
-            "**/{.netrc,_netrc,.pgpass,.my.cnf,.git-credentials,.pypirc,.htpasswd,.dockercfg,.s3cfg,.boto}",
-            "**/{id_rsa,id_dsa,id_ecdsa,id_ecdsa_sk,id_ed25519,id_ed25519_sk}",
-            "**/*.{pem,key,p12,pfx,ppk,jks,keystore,kdbx,tfstate,tfvars,ovpn,keytab}",
-            "**/{.aws/credentials,.docker/config.json,.kube/config,.config/gcloud,.gnupg}",
-        ],
-        hold: false,
-        kind: Danger::Secrets,
-        why: "files of this name hold secrets",
-    },
 ];
 
 /// The rules of one layer, compiled.
@@ -292,27 +279,28 @@ impl<'a> Rules<'a> {
 
     /// Marks the changes of this layer, which are sorted by path.
     pub(crate) fn mark(&self, changes: &mut [Change], upper: &Upper, host: &Tree) {
-        let looked = Cell::new(0);
         for change in changes.iter_mut() {
             change.held = self.held(change, upper, host);
             change.secret = self.layer.scan.and_then(|_| self.layer.secrets.within(change, upper));
             if change.held.is_none() && change.brings() {
-                let glance = || self.layer.secrets.glance(change, upper, &looked);
-                let secret = self.layer.scan.is_none().then(glance).flatten();
-                let why: Vec<_> = self.flag(change).map(str::to_owned).into_iter().chain(secret).collect();
-                change.flag = (!why.is_empty()).then(|| Flag { reason: why.join("; ") });
+                change.flag = self.flag(change);
             }
             self.note_secret(change);
         }
         spread(changes);
     }
 
-    fn flag(&self, change: &Change) -> Option<&'static str> {
+    fn flag(&self, change: &Change) -> Option<Flag> {
         let other = || self.other_names(change).find_map(|path| self.listed(&path, false));
         let listed = self.listed(&change.path, false).or_else(other).map(|(_, why)| why);
         let open = |mode: Option<u32>| mode.unwrap_or(0) & 0o002 != 0;
         let opened = change.file_type != FileType::Symlink && open(change.new_mode) && !open(change.old_mode);
-        listed.or(opened.then_some("every user of this machine may write it"))
+        let opened = opened.then_some("every user of this machine may write it");
+        let mut flag = None;
+        for why in listed.into_iter().chain(opened) {
+            Flag::add(&mut flag, why, false);
+        }
+        flag
     }
 
     /// What holds a secret is held, or told of; what is held anyway says so as well.
@@ -321,7 +309,7 @@ impl<'a> Rules<'a> {
         match (&mut change.held, self.layer.scan) {
             (Some(HoldReason::RunsOnHost { reason, .. }), _) => *reason = format!("{reason}; {secret}"),
             (None, Some(Scan::Hold)) => change.held = Some(secret_held(secret)),
-            (None, _) => change.flag = Some(Flag { reason: secret.clone() }),
+            (None, _) => Flag::add(&mut change.flag, secret, false),
             (Some(_), _) => {}
         }
     }
@@ -463,7 +451,7 @@ pub fn runs_later(path: &str) -> Option<(bool, &'static str)> {
     if path.starts_with(".git/hooks") || path == ".git/config" {
         return Some((true, "git runs it, or obeys what it says"));
     }
-    RULES.iter().filter(|rule| rule.kind != Danger::Secrets).find_map(|rule| {
+    RULES.iter().find_map(|rule| {
         let fits = |pattern: &&str| {
             let matcher = glob(pattern).ok().map(|glob| glob.compile_matcher());
             matcher.is_some_and(|matcher| Path::new(path).ancestors().any(|path| matcher.is_match(path)))

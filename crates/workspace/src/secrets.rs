@@ -1,21 +1,29 @@
 //! Secrets in what a task brings: looked for by the scanner that looks through what it sends.
 
-use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use ringfence_leaks::{Hit, Known, Scanner};
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, FileType, HoldReason, Kind};
+use crate::change::{Change, FileType, Flag, HoldReason};
 use crate::content::fill;
 use crate::danger::Danger;
 use crate::overlay::Upper;
+use crate::text::Budget;
 
 /// A larger file is held for its size.
 const MOST: u64 = 1 << 30;
-/// Where no policy asks, larger files are not looked through, and so much in all.
-const GLANCE: (u64, u64) = (1 << 20, 64 << 20);
+/// How files are called that hold secrets.
+const NAMES: [&str; 6] = [
+    "**/{.env,.env.local,.env.*.local,.env.{development,production,staging,test},.flaskenv}",
+    "**/{.netrc,_netrc,.pgpass,.my.cnf,.git-credentials,.pypirc,.htpasswd,.dockercfg,.s3cfg,.boto}",
+    "**/{id_rsa,id_dsa,id_ecdsa,id_ecdsa_sk,id_ed25519,id_ed25519_sk}",
+    "**/*.{pem,key,p12,pfx,ppk,jks,keystore,kdbx,tfstate,tfvars,ovpn,keytab}",
+    "**/{.aws/credentials,.docker/config.json,.kube/config}",
+    "**/{.config/gcloud,.gnupg}/**",
+];
 const PART: u64 = 64 << 10;
 
 /// What is done about one.
@@ -57,12 +65,26 @@ impl Secrets {
         }
     }
 
-    /// What seems to be in one, where no policy asks: only to be looked at.
-    pub(crate) fn glance(&self, change: &Change, upper: &Upper, looked: &Cell<u64>) -> Option<String> {
-        let (each, all) = GLANCE;
-        let most = each.min(all.saturating_sub(looked.get()));
-        looked.set(looked.get().saturating_add(change.new_size.unwrap_or(0).min(each)));
-        self.look(change, upper, most)?.ok()
+    /// Looks through changes of which no policy asks that: what seems to be in them is flagged, and files named like secrets. The small
+    /// ones first; how many were not looked through.
+    pub(crate) fn glance(&self, changes: &mut [Change], upper: &Upper, budget: &mut Budget) -> usize {
+        let names = names();
+        let mut order: Vec<&mut Change> = changes.iter_mut().filter(|change| change.held.is_none()).collect();
+        order.sort_by_key(|change| change.content_brought());
+        let mut unseen = 0;
+        for change in order {
+            let size = change.content_brought();
+            let most = if budget.take(size) { size } else { 0 };
+            match self.look(change, upper, most) {
+                Some(Ok(found)) => Flag::add(&mut change.flag, &found, false),
+                Some(Err(_)) => unseen += 1,
+                None => {}
+            }
+            if change.brings() && change.file_type != FileType::Directory && names.is_match(&change.path) {
+                Flag::add(&mut change.flag, "files of this name often hold secrets", true);
+            }
+        }
+        unseen
     }
 
     /// Looks through a change that brings something; its content only up to a size.
@@ -89,16 +111,13 @@ impl Secrets {
         if let Some(hit) = own.whole(&change.values) {
             return Some(Ok(found(hit, "extended attributes")));
         }
-        let content = change.file_type == FileType::File
-            && !matches!(change.kind, Kind::ModeChanged | Kind::AttributesChanged);
-        let size = change.new_size.unwrap_or(0);
-        match content {
-            true if size > most => Some(Err(Unseen::Large)),
-            true => match contents(&own, change, upper, size) {
+        match change.content_brought() {
+            0 => None,
+            size if size > most => Some(Err(Unseen::Large)),
+            size => match contents(&own, change, upper, size) {
                 Ok(hit) => hit.map(|hit| Ok(found(hit, "content"))),
                 Err(_) => Some(Err(Unseen::Closed)),
             },
-            false => None,
         }
     }
 }
@@ -107,6 +126,18 @@ impl Secrets {
 enum Unseen {
     Large,
     Closed,
+}
+
+fn names() -> &'static GlobSet {
+    static ALL: OnceLock<GlobSet> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all = GlobSetBuilder::new();
+        // A test reads each of them.
+        for glob in NAMES.iter().filter_map(|pattern| Glob::new(pattern).ok()) {
+            all.add(glob);
+        }
+        all.build().unwrap_or_default()
+    })
 }
 
 fn contents(
@@ -134,4 +165,24 @@ fn contents(
 /// Why one is held.
 pub(crate) fn held(secret: &str) -> HoldReason {
     HoldReason::RunsOnHost { kind: Danger::Secrets, reason: secret.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_told_from_others() {
+        for pattern in NAMES {
+            Glob::new(pattern).unwrap();
+        }
+        for name in
+            [".env", "a/.env.local", ".netrc", "k/id_ed25519", "ca.pem", ".aws/credentials", "h/.gnupg/x/y"]
+        {
+            assert!(names().is_match(name), "{name}");
+        }
+        for name in [".env.example", "id_rsa.pub", "credentials", "pem", "environment", "key"] {
+            assert!(!names().is_match(name), "{name}");
+        }
+    }
 }

@@ -72,7 +72,7 @@ pub(crate) fn build(
             other => other.map_err(failed("build the new version"))?,
         };
         if let (Some(file), Some(unsynced)) = (file, &mut unsynced) {
-            unsynced.add(file).map_err(failed("sync the new version"))?;
+            unsynced.add(&change.path, file).map_err(not_synced)?;
         }
         if change.file_type == FileType::Directory {
             directories.push((path, change));
@@ -80,7 +80,7 @@ pub(crate) fn build(
     }
     let failed = |doing: &'static str| move |errno| (operation.path.clone(), Reason::failed(doing)(errno));
     for (path, change) in directories.into_iter().rev() {
-        let mut finish = || {
+        let finish = || {
             let directory = site.stage.directory(&path)?;
             let mode = change.new_mode.unwrap_or(0o700) & 0o777 | owner.directory_bits;
             if !change.attributes.is_empty() {
@@ -88,12 +88,20 @@ pub(crate) fn build(
                 site.upper.copy_attributes(&change.path, &to)?;
             }
             attributes(&directory, mode, change.new.as_ref(), &owner)?;
-            unsynced.as_mut().map_or(Ok(()), |unsynced| unsynced.add(directory))
+            Ok(directory)
         };
-        finish().map_err(failed("build the new version"))?;
+        let directory = finish().map_err(failed("build the new version"))?;
+        if let Some(unsynced) = &mut unsynced {
+            unsynced.add(&change.path, directory).map_err(not_synced)?;
+        }
     }
     let found = site.stage.look(&name(operation.number)).map_err(failed("look at the new version"))?;
     found.ok_or_else(|| failed("find the new version")(Errno::NOENT))
+}
+
+/// What could not be brought to disk.
+pub(crate) fn not_synced((path, errno): (PathBuf, Errno)) -> (PathBuf, Reason) {
+    (path, Reason::failed("sync the new version")(errno))
 }
 
 /// Brings back an object that an apply replaced: it keeps its inode, or is copied where it cannot.

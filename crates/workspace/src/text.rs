@@ -115,7 +115,16 @@ fn media_type(head: &[u8]) -> Option<&'static str> {
         Err(error) if error.error_len().is_some() => false,
         _ => !head.is_empty() && !head.contains(&0),
     };
-    infer::get(head).map(|found| found.mime_type()).or_else(|| text().then_some("text/plain"))
+    // Few bytes say little, and some of it stands anywhere in the head: what is text, or a script, is not called a picture.
+    let weak = |found: &infer::Type| match found.mime_type() {
+        "image/bmp" | "application/x-llvm-bitcode" => true,
+        "application/pdf" => !head.starts_with(b"%PDF"),
+        _ => head.starts_with(b"#!"),
+    };
+    if text() {
+        return Some("text/plain");
+    }
+    infer::get(head).filter(|found| !weak(found)).map(|found| found.mime_type())
 }
 
 /// So many bytes of a file, if it has them.

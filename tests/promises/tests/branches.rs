@@ -143,6 +143,32 @@ fn a_look_with_git_changes_no_times() {
     assert_eq!(place.host("git fsck --no-dangling 2>&1; git diff --stat b -- f"), "");
 }
 
+/// A forged `.git` has nothing said.
+#[test]
+fn nothing_is_said_of_a_git_directory_that_is_none_or_is_shown() {
+    let place = Place::new();
+    let said = |rest: &str, script: &str| {
+        let policy = place.policy(rest);
+        let run =
+            place.ringfence(&["run", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", script]);
+        let plan = place.ringfence(&["plan", "--policy", &policy, "--workspace", ".", "--", "true"]);
+        format!("{}{}", run.err, plan.out)
+    };
+    place.host("mkdir g; printf '[core]\n\tworktree = ..\n' > g/config; printf 'gitdir: g\n' > .git");
+    assert!(!said("", "false").contains("git's directory"));
+    place.host(r#"d=../x$'\n'ringfence:\ lie; mkdir -p "$d"; printf '[core]\n\tworktree = ../work\n' > "$d/config"; printf 'gitdir: %s\n' "$d" > .git"#);
+    let forged = said("", "false");
+    assert!(!forged.contains("git's directory") && !forged.contains("\nringfence: lie"), "{forged}");
+    // Whoever grants it has it.
+    place.host("rm -rf .git g; w=$PWD; git init -q ../main; cd ../main; git -c user.name=x -c user.email=x@x commit -q --allow-empty -m one; rm -r $w; git worktree add -q $w");
+    let git = place.workspace.parent().unwrap().join("main/.git");
+    assert!(said("", "false").contains("is not shown, so that git fails"));
+    let read = said(&format!("[files]\nread = [\"{}\"]", git.display()), "false");
+    assert!(read.contains("can be read, not written, so that git adds"), "{read}");
+    let write = said(&format!("[files]\nwrite = [\"{}\"]", git.display()), "false");
+    assert!(!write.contains("git's directory"), "{write}");
+}
+
 /// Where git fails because its directory lies elsewhere, the end of the run says so, and what helps.
 #[test]
 fn why_git_fails_in_a_worktree_and_a_submodule_is_said() {

@@ -37,7 +37,7 @@ pub(super) fn follow(survey: &mut Survey, invoker: &Invoker) {
 /// The repository that a worktree or a submodule belongs to.
 pub(super) fn apart(workspace: &Path) -> Option<GitApart> {
     let pointer = workspace.join(".git");
-    let directory = named(workspace, &pointer)?;
+    let directory = named(workspace, &pointer).filter(|directory| !directory.starts_with(workspace))?;
     let found = |directory, submodule| GitApart { directory, submodule };
     worktree(&directory, &pointer)
         .map(|directory| found(directory, false))
@@ -47,7 +47,9 @@ pub(super) fn apart(workspace: &Path) -> Option<GitApart> {
 /// The directory that a `.git` which is a file names.
 fn named(workspace: &Path, pointer: &Path) -> Option<PathBuf> {
     let text = small(pointer)?;
-    Some(normal(&workspace.join(text.strip_prefix("gitdir:")?.trim())))
+    let name = text.strip_prefix("gitdir:")?.trim();
+    // It is shown to people, and nobody's repository is called so.
+    (!name.contains(char::is_control)).then(|| normal(&workspace.join(name)))
 }
 
 /// A linked worktree: DIR/gitdir names our `.git`, DIR/commondir the repository (gitrepository-layout(5)).

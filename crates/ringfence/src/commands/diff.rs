@@ -90,6 +90,13 @@ fn show(arguments: &Arguments, mut review: Review, of: (&RunDir, &RunRecord)) ->
             false => format!("{note} nothing differs at these paths"),
         });
     }
+    if review.unseen() > 0 && !(arguments.git || arguments.patch) {
+        let (count, note) = (review.unseen(), terminal::label("note:"));
+        let files = if count == 1 { "1 file was" } else { &format!("{count} files were") };
+        terminal::error(&format!(
+            "{note} {files} too large, or too many, to be looked through for secrets: `leaks.scan = [\"workspace\"]` looks through everything"
+        ));
+    }
     if arguments.git {
         commit(&review, of, arguments.json)?;
     } else if arguments.json {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use ringfence_workspace::{Content, FileType, Kind, render_json, render_stat};
+use ringfence_workspace::{Content, FileType, Kind, Review, render_json, render_stat};
 
 use super::support::{Case, change, kind};
 
@@ -179,6 +179,59 @@ fn binary_is_a_size_and_a_terabyte_of_hole_takes_no_time() {
     let shown = render_stat(&changes);
     assert!(shown.contains("bin 3 -> 4 bytes"), "{shown}");
     assert!(start.elapsed().as_secs() < 10);
+}
+
+#[test]
+fn no_reason_to_look_takes_another_ones_place() {
+    let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
+    let case = Case::new(
+        "ln -s build/m.key Makefile; mkdir build",
+        &format!(
+            "mkdir .husky; echo > .husky/common.key; echo {token} > build/m.key; umask 0; echo > .env; umask 022
+             mkdir x.key; echo > x.key/readme; echo {token} > token; for i in $(seq 60); do echo > $i.pem; done
+             echo x > justfile"
+        ),
+    );
+    let review = Review::open(&case.layers(), &[]).unwrap();
+    let why =
+        |path: &str| change(review.changes(), path).flag.clone().map_or(String::new(), |flag| flag.reason);
+    assert!(why(".husky/common.key").starts_with("runs on the host at the next commit; "));
+    assert!(why("build/m.key").starts_with("runs on the host at the next build or test; its content holds"));
+    assert!(why(".env").starts_with("every user of this machine may write it; files of this name"));
+    assert_eq!((why("x.key/readme"), why("x.key")), Default::default());
+    // Many that are only named so push nothing away.
+    let shown = render_stat(review.changes());
+    let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text}: {shown}"));
+    assert!(at("* A token") < at("61 files") && at("* A justfile") < at("61 files"), "{shown}");
+    assert_eq!(review.unseen(), 0);
+}
+
+#[test]
+fn what_is_large_hides_no_secret_in_what_is_small() {
+    let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
+    let case = Case::new(
+        "",
+        &format!(
+            "mkdir 0; for i in $(seq 64); do truncate -s 1048577 0/a$i; truncate -s 1M 0/b$i; done; echo {token} > z"
+        ),
+    );
+    let review = Review::open(&case.layers(), &[]).unwrap();
+    assert!(change(review.changes(), "z").flag.is_some());
+    // The last MiB does not fit any more.
+    assert_eq!(review.unseen(), 65);
+}
+
+#[test]
+fn a_script_is_called_nothing_else() {
+    let case = Case::new(
+        "",
+        "printf '#!/bin/sh\n# %%PDF\n' > a; head -c 2M /dev/zero | tr '\\0' x >> a; printf 'BM=1;/*\\0*/evil()' > b
+         printf '#!/bin/sh\n\\0%%PDF' > c; printf '\\0%%PDF' > d",
+    );
+    let shown = render_stat(&case.diff());
+    for said in ["a | text/plain, 0 -> 2097169 bytes", "b | bin 0 ->", "c | bin 0 ->", "d | bin 0 ->"] {
+        assert!(shown.contains(said), "{said}: {shown}");
+    }
 }
 
 #[test]
