@@ -4,12 +4,14 @@ use ringfence_policy::CommandRules;
 use ringfence_sys::memory;
 use rustix::io::Errno;
 
+use crate::proc;
+
 /// Takes them out of the image, by spoiling the first letter of each name; with their names.
 pub(super) fn clean(rules: &CommandRules, process: i32, first: bool) -> Result<Vec<Vec<u8>>, Errno> {
     if !rules.cleans(first) {
         return Ok(Vec::new());
     }
-    let read = |what: &str| std::fs::read(format!("/proc/{process}/{what}")).map_err(|_| Errno::ACCESS);
+    let read = |what: &str| proc::read(&format!("/proc/{process}/{what}")).map_err(|_| Errno::ACCESS);
     let found = rules.cleaned(&read("environ")?, first);
     if found.is_empty() {
         return Ok(Vec::new());
