@@ -1,7 +1,9 @@
 //! What is written down of a program that was refused.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
+use ringfence_leaks::Scanner;
 use ringfence_record::Event;
 use ringfence_supervise::{Command, Fate, Life, Process};
 
@@ -142,10 +144,21 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
             out.push(format!("{}***", word.get(..=name.len()).unwrap_or_default()));
         } else {
             next = secret && name.starts_with('-');
-            out.push(without_password(word));
+            out.push(without_forms(without_password(word)));
         }
     }
     out
+}
+
+/// Without secrets of well-known forms, wherever they stand in it.
+fn without_forms(word: String) -> String {
+    static FORMS: OnceLock<Option<Scanner>> = OnceLock::new();
+    let Some(forms) = FORMS.get_or_init(|| Scanner::new(&[], true)) else { return word };
+    match forms.mask(word.as_bytes()) {
+        Ok(None) => word,
+        Ok(Some((masked, _))) => String::from_utf8_lossy(&masked).into_owned(),
+        Err(_) => "***".to_owned(),
+    }
 }
 
 /// `scheme://user:password@host` without the password.
@@ -172,5 +185,13 @@ mod tests {
         let expected =
             "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
         assert_eq!(shown, expected);
+        let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
+        let script = format!("curl -H 'Authorization: token {token}' x");
+        let shown = masked(&["sh".into(), "-c".into(), script.clone(), token.into()]);
+        assert_eq!(shown[2].len(), script.len());
+        assert!(
+            shown.iter().all(|word| !word.contains("aB3dE5fG7")) && shown[2].starts_with("curl -H "),
+            "{shown:?}"
+        );
     }
 }

@@ -220,6 +220,8 @@ impl Guard {
                 return verdict.map_err(|sentence| why.unwrap_or(sentence));
             }
             self.rules.denied(&execution)?;
+            // A script may be a prompt too.
+            self.rules.stands(&execution)?;
             let settled = |path, directory| file::settled(path, directory, self.trees.as_ref());
             if settled(&link.named, directory) && settled(&link.real, b"/") {
                 match self.rules.script(&execution) {

@@ -84,7 +84,7 @@ impl CommandRules {
     }
 
     /// Nothing that stands above every list refuses it.
-    pub(super) fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
+    pub fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
         let Some(shells) = &self.shells else { return Ok(()) };
         let (called, arguments) = called(execution);
