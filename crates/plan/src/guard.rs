@@ -78,7 +78,7 @@ pub(crate) fn rules(
             origin,
             "`runtime.user_namespaces` lets the task mount, so that a path says nothing about the program behind it, which \
              arguments, `deny`, `shell`, `children` and scripts in `[commands]` need",
-            "remove it, or list plain programs in `commands.allow` alone",
+            "remove it, or all rules in `[commands]`",
         ));
     }
     Ok(rules)

@@ -125,9 +125,11 @@ impl<'a> Draft<'a> {
             .hint(format!("choose another name, or rename that one with `git branch -m {other} NAME`")));
         }
         if self.entries.is_empty() {
+            self.say_missing();
             return Err(Failure::new(
                 "nothing would be in the commit: what changed is ignored, held back or refused",
-            ));
+            )
+            .hint("`ringfence diff --git` shows the same"));
         }
         Ok(())
     }

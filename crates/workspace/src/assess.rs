@@ -52,7 +52,7 @@ impl Apply {
 
 /// What the task changed, with the lines counted. The order is by layer, then by path.
 pub fn diff(layers: &[Layer]) -> Result<Vec<Change>, Failure> {
-    Ok(Review::open(layers, &[])?.changes)
+    Ok(Review::open(layers, &[], &[])?.changes)
 }
 
 /// How many changes there are, by names and attributes; a file whose contents cannot be compared counts as changed.
@@ -87,7 +87,7 @@ pub fn plan_apply(layers: &[Layer]) -> Result<Apply, Refused> {
 
 /// The same with options.
 pub fn plan_apply_with(layers: &[Layer], options: &Options) -> Result<Apply, Refused> {
-    let restored = Restored::load_all(&options.journals);
+    let restored = Restored::load_all(&options.journals).beside(&options.others, layers);
     let (mut refusals, mut unseen) = (Vec::new(), Vec::new());
     let mut all = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
@@ -312,7 +312,7 @@ fn refuse(change: &Change, layer: &Layer, host: &Tree, restored: &Restored) -> O
     }
     let changed = |old: &Identity| {
         old.changed >= layer.started
-            && !restored.knows(change.index, &change.path, old)
+            && !restored.knows_from(change.index, &change.path, layer.started, old)
             && !only_looked_at(change, old, layer, host)
     };
     change.old.as_ref().is_some_and(changed).then_some(Reason::ChangedOnHost)

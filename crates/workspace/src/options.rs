@@ -60,6 +60,8 @@ pub struct Options {
     pub chosen: Vec<Chosen>,
     /// Where this run's earlier applies kept their journals, the first one first: their own traces are no conflict.
     pub journals: Vec<PathBuf>,
+    /// Journals of applies of other runs that were undone, in the order of that: what they put back is no conflict either.
+    pub others: Vec<PathBuf>,
 }
 
 impl Options {

@@ -9,9 +9,10 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::beneath::{Tree, names};
+use crate::beside::Beside;
 use crate::change::{Change, FileType};
 use crate::journal::Story;
-use crate::layer::{Identity, Timestamp};
+use crate::layer::{Identity, Layer, Timestamp};
 use crate::name;
 use crate::operation::{Action, Operation};
 use crate::pieces::Chosen;
@@ -27,6 +28,8 @@ pub(crate) struct Restored {
     /// What other journals say of the same objects: which of them is the latest does not show in their order, and what stands exactly as
     /// any of them says was touched by nobody since.
     others: BTreeMap<(usize, PathBuf), Vec<Identity>>,
+    /// What other runs replaced and put back.
+    beside: Beside,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +74,19 @@ impl Restored {
             all.merged.extend(merged);
         }
         all
+    }
+
+    /// The same, and what applies of other runs to the same directories replaced, and put back when they were undone.
+    pub(crate) fn beside(mut self, journals: &[PathBuf], layers: &[Layer]) -> Self {
+        let hosts: Vec<_> = layers.iter().map(|layer| &*layer.host).collect();
+        self.beside = Beside::load(journals, &hosts);
+        self
+    }
+
+    /// Is this as it was before that moment, whatever was put in its place and taken away again since?
+    pub(crate) fn knows_from(&self, layer: usize, path: &Path, moment: Timestamp, found: &Identity) -> bool {
+        self.knows(layer, path, found)
+            || self.beside.leads_where(layer, path, |stood| stood.changed < moment, found)
     }
 
     /// Looks at the directories that landed, and those in which something did, as they stand now: the latter only if they are the

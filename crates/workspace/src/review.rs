@@ -22,12 +22,12 @@ pub struct Review {
 }
 
 impl Review {
-    /// Looks. `journals` are those of the run's earlier applies.
+    /// Looks. `journals` are those of the run's earlier applies, `others` those of applies of other runs that were undone.
     ///
     /// # Errors
     /// [`Failure`]: a directory of the layer or of the host that cannot be read.
-    pub fn open(layers: &[Layer], journals: &[PathBuf]) -> Result<Self, Failure> {
-        let restored = Restored::load_all(journals);
+    pub fn open(layers: &[Layer], journals: &[PathBuf], others: &[PathBuf]) -> Result<Self, Failure> {
+        let restored = Restored::load_all(journals).beside(others, layers);
         let (mut budget, mut glance, mut unseen) = (Budget::look(), Budget::look(), 0);
         let (mut sites, mut all, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         for (index, layer) in layers.iter().enumerate() {

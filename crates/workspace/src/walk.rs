@@ -110,7 +110,8 @@ impl Walk<'_> {
             let (name, began) = (&self.layer.name, &self.layer.began);
             let later = moved_since(self.layer.started, &parent) && !began.is_the_same(name, path, &parent);
             let another = began.is_another(name, path, &parent);
-            if (later || another) && !self.restored.knows(self.index, path, &parent) {
+            if (later || another) && !self.restored.knows_from(self.index, path, self.layer.started, &parent)
+            {
                 self.obstacle(path, Reason::DirectoryReplaced);
             }
         }

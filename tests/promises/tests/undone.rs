@@ -182,3 +182,63 @@ fn what_the_undo_of_a_whole_apply_means_is_said() {
         "{undone:?}"
     );
 }
+
+/// Two attempts from one base: the first lands and is taken back, then the second lands, unless somebody else worked there.
+#[test]
+fn what_another_run_put_back_is_no_conflict() {
+    let first = "echo 1 >> y; rm x; echo 1 > d/in; mkdir new; echo 1 > new/n; chmod 700 e; echo 1 >> e/f";
+    let second = "echo 2 >> y; rm x; echo 2 > d/in; mkdir new; echo 2 > new/n; rm -r e";
+    let attempts = |before: &str, between: &str| {
+        let place = Place::new();
+        place.host(
+            "echo x > x; echo y > y; mkdir d e; echo in > d/in; echo f > e/f; ln -s x link; sleep 0.05",
+        );
+        let runs = [first, second].map(|script| {
+            assert_eq!(place.run("", script).status, 0);
+            place.last_run()
+        });
+        place.host(before);
+        // Any number of times.
+        assert_eq!(place.ringfence(&["apply", &runs[0]]).status, 0);
+        assert_eq!(place.ringfence(&["undo", &runs[0]]).status, 0);
+        place.host(between);
+        let shown = place.ringfence(&["diff", &runs[1], "--stat"]);
+        let applied = place.ringfence(&["apply", &runs[1]]);
+        (place, runs, shown, applied)
+    };
+    let (place, runs, shown, applied) = attempts("true", "true");
+    assert!(applied.status == 0 && !shown.out.contains("refused"), "{shown:?} {applied:?}");
+    assert_eq!(place.host("cat y d/in new/n; ls"), "y\n2\n2\n2\nd\nlink\nnew\ny\n");
+    // And back, and the same once more by the first, of which parts are left.
+    assert_eq!(place.ringfence(&["undo", &runs[1]]).status, 0);
+    assert_eq!(place.host("cat x y d/in e/f; ls"), "x\ny\nin\nf\nd\ne\nlink\nx\ny\n");
+    for (before, between, named) in [
+        ("true", "echo host >> y", "y: changed on the host"),
+        ("true", "echo host > d/in", "d/in: changed on the host"),
+        ("true", "touch x", "x: changed on the host"),
+        ("true", "mv y away; cp away y", "y: changed on the host"),
+        ("true", "echo host > e/f", "e/f: changed on the host"),
+    ] {
+        let (place, _, shown, applied) = attempts(before, between);
+        assert!(applied.status == 126 && applied.err.contains(named), "{between}: {applied:?}");
+        assert!(shown.out.contains("refused: changed on the host"), "{between}: {shown:?}");
+        assert!(place.read("new/n").is_none(), "{between}");
+    }
+}
+
+/// What stood there before the first of two attempts landed must be what the second began with.
+#[test]
+fn what_was_changed_before_it_was_replaced_stays_a_conflict() {
+    let place = Place::new();
+    place.host("echo y > y; echo z > z; sleep 0.05");
+    assert_eq!(place.run("", "echo 2 >> y").status, 0);
+    let older = place.last_run();
+    place.host("echo host >> y");
+    assert_eq!(place.run("", "echo 1 >> y").status, 0);
+    let newer = place.last_run();
+    assert_eq!(place.ringfence(&["apply", &newer]).status, 0);
+    assert_eq!(place.ringfence(&["undo", &newer]).status, 0);
+    let applied = place.ringfence(&["apply", &older]);
+    assert!(applied.status == 126 && applied.err.contains("y: changed on the host"), "{applied:?}");
+    assert_eq!(place.read("y").as_deref(), Some("y\nhost\n"));
+}

@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let mut options = options(arguments, &run, &invoker.cwd)?;
     if let Some(branch) = &arguments.branch {
-        let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+        let (review, _) = run.review(&invoker)?;
         if let Some(refused) = review.refused() {
             run.record.head = Some(refuse(&mut log, &refused)?);
             run.write()?;
@@ -73,7 +73,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return onto_branch(&mut run, &mut log, &review, branch, arguments.json);
     }
     if arguments.interactive || arguments.merge {
-        let mut review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+        let (mut review, others) = run.review(&invoker)?;
+        options.others = others;
         if arguments.interactive {
             let places = (&*run.record.workspace, &*invoker.cwd);
             known(arguments, &options, review.changes(), &[], places)?;
@@ -89,7 +90,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             options.chosen = merged(&review, &run, arguments, &invoker)?;
         }
     }
-    let plan = match ringfence_workspace::plan_apply_with(&run.layers, &options) {
+    let plan = run.plan(&mut options, &invoker)?;
+    let plan = match plan {
         Ok(plan) => plan,
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
@@ -274,7 +276,7 @@ fn unambiguous(word: &Path, run: &Waiting) -> Result<(), Failure> {
     {
         return Ok(());
     }
-    let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+    let review = Review::open(&run.layers, &run.journals(), &[]).context("looking at the changes")?;
     let waits = |change: &ringfence_workspace::Change| {
         let waits = change.held.is_some() || change.refused.is_some();
         waits && change.layer == WORKSPACE && change.path.starts_with(word)

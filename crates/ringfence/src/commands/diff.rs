@@ -59,12 +59,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let points = Points::open(&run, &record)?;
         let mut view = points.view(&points.find(Some(point))?.layers)?;
         crate::leaks::arm(&mut view.layers, &invoker);
-        let review = Review::open(&view.layers, &[]).context("looking at the changes")?;
+        let review = Review::open(&view.layers, &[], &[]).context("looking at the changes")?;
         return show(arguments, review, (&run, &record));
     }
     let mut run = waiting::find(&invoker, arguments.run.as_deref())?;
     run.whole()?;
-    let review = Review::open(&run.layers, &run.journals()).context("looking at the changes")?;
+    let (review, _) = run.review(&invoker)?;
     show(arguments, review, (&run.directory, &run.record))
 }
 

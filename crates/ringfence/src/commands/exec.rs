@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     {
         return Err(Failure::new(what).with_status(outcome::LIMITED));
     }
-    status(&ended.messages, arguments)
+    status(&ended.messages, arguments, run.id())
 }
 
 /// The events that are written from now on: opened before the files of the host are closed to this process.
@@ -124,7 +124,7 @@ fn tell(log: &Remote, found: &Found) -> bool {
         && matches!(log.report(), Some((Message::Answer { done: true, .. }, _)))
 }
 
-fn status(messages: &[Message], arguments: &Arguments) -> Result<u8, Failure> {
+fn status(messages: &[Message], arguments: &Arguments, run: &str) -> Result<u8, Failure> {
     let command = arguments.command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     for message in messages {
         match message {
@@ -146,6 +146,11 @@ fn status(messages: &[Message], arguments: &Arguments) -> Result<u8, Failure> {
                 )
                 .with_status(Failure::REFUSED)
                 .hint("wait for that to end, or start a sandbox of its own (`commands.pipes = false`)"));
+            }
+            Message::NotExecuted { errno: Errno::ACCESS | Errno::PERM, .. } => {
+                return Err(Failure::new(format!("{command}: may not be executed"))
+                    .with_status(Failure::REFUSED)
+                    .hint(format!("`ringfence explain {run}` names the rule, if it was one")));
             }
             Message::NotExecuted { errno, .. } => {
                 return Err(Failure::new(format!("{command}: {errno}")).with_status(Failure::REFUSED));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
 use ringfence_record::{RunDir, RunRecord, State, Status};
-use ringfence_workspace::{Began, Layer};
+use ringfence_workspace::{Apply, Began, Layer, Options, Reason, Refused, Review};
 
 use crate::failure::{Context, Failure};
 use crate::terminal;
@@ -59,6 +59,9 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         if let Some(interrupted) = interrupted {
             return Err(interrupted);
         }
+        if layers.is_empty() && record.mode == DIRECT && record.status != Status::Undone {
+            return Err(directly(&directory, &record));
+        }
         let state = match record.status {
             Status::Applied => "have landed already",
             Status::Undone => "had landed, and were undone",
@@ -79,6 +82,21 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         elsewhere,
         cwd: invoker.cwd.clone(),
     })
+}
+
+/// As its record has it.
+const DIRECT: &str = "direct";
+
+/// What it did is there, and waits for nothing.
+fn directly(directory: &RunDir, record: &RunRecord) -> Failure {
+    let id = &record.id;
+    let failure = Failure::new(format!(
+        "run {id} worked on the files themselves (`workspace.mode = \"direct\"`): nothing waits"
+    ));
+    match crate::snapshot::place(directory.path()) {
+        Some(_) => failure.hint(format!("`ringfence undo {id}` puts back what was there before")),
+        None => failure.hint("`workspace.snapshot = true` keeps what was there before, `mode = \"review\"` shows what is to land"),
+    }
 }
 
 /// Finishes or takes back what was interrupted: an undo of the last apply that landed, and the apply after it.
@@ -217,8 +235,16 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
     };
     crate::layers::sweep_unrecorded(state);
     let mut runs = state.runs().context("the state directory")?;
-    let (mut newer, mut undone) = (None, None);
+    let (mut newer, mut undone, mut direct) = (None, None, None);
     while let Some((directory, record)) = runs.pop() {
+        if let Ok(record) = &record
+            && newer.is_none()
+            && direct.is_none()
+            && here(record)
+            && record.mode == DIRECT
+        {
+            direct = Some(directly(&directory, record));
+        }
         let Some(record) = record.ok().filter(|record| here(record) && of_layers(record)) else { continue };
         if !waits(&record) {
             if newer.is_none() && record.status == Status::Undone {
@@ -239,6 +265,9 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
             record.id,
             called(&record)
         )));
+    }
+    if let Some(direct) = direct {
+        return Err(direct);
     }
     let failure = Failure::new("no run in this directory has changes that wait");
     Err(match undone {
@@ -265,6 +294,45 @@ impl Waiting {
     pub(crate) fn journals(&self) -> Vec<PathBuf> {
         let earlier = self.directory.journals().take_while(|journal| *journal != self.journal);
         earlier.chain([self.journal.clone()]).flat_map(with_undo).collect()
+    }
+
+    /// The changes, and the journals of other runs that were needed to judge them.
+    pub(crate) fn review(&self, invoker: &Invoker) -> Result<(Review, Vec<PathBuf>), Failure> {
+        let open = |others: &[PathBuf]| {
+            Review::open(&self.layers, &self.journals(), others).context("looking at the changes")
+        };
+        let review = open(&[])?;
+        let refused = review.changes().iter().filter_map(|change| change.refused.as_ref());
+        let others = self.others(invoker, refused)?;
+        Ok(if others.is_empty() { (review, others) } else { (open(&others)?, others) })
+    }
+
+    /// An apply, judged likewise.
+    pub(crate) fn plan(
+        &self,
+        options: &mut Options,
+        invoker: &Invoker,
+    ) -> Result<Result<Apply, Refused>, Failure> {
+        let plan = ringfence_workspace::plan_apply_with(&self.layers, options);
+        let refusals = plan.as_ref().err().into_iter().flat_map(|refused| &refused.refusals);
+        let others = self.others(invoker, refusals.map(|refusal| &refusal.reason))?;
+        if others.is_empty() || !options.others.is_empty() {
+            return Ok(plan);
+        }
+        options.others = others;
+        Ok(ringfence_workspace::plan_apply_with(&self.layers, options))
+    }
+
+    /// Of other runs of this workspace, where the host seems to have changed: what they put back is no change.
+    fn others<'a>(
+        &self,
+        invoker: &Invoker,
+        mut refused: impl Iterator<Item = &'a Reason>,
+    ) -> Result<Vec<PathBuf>, Failure> {
+        let host = |reason: &Reason| {
+            matches!(reason, Reason::ChangedOnHost | Reason::GoneFromHost | Reason::DirectoryReplaced)
+        };
+        if refused.any(host) { super::undo::others(invoker, &self.record) } else { Ok(Vec::new()) }
     }
 
     /// The workspace, and where the caller stands: what paths are relative to.

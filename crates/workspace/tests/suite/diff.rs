@@ -192,7 +192,7 @@ fn no_reason_to_look_takes_another_ones_place() {
              echo x > justfile"
         ),
     );
-    let review = Review::open(&case.layers(), &[]).unwrap();
+    let review = Review::open(&case.layers(), &[], &[]).unwrap();
     let why =
         |path: &str| change(review.changes(), path).flag.clone().map_or(String::new(), |flag| flag.reason);
     assert!(why(".husky/common.key").starts_with("runs on the host at the next commit; "));
@@ -215,7 +215,7 @@ fn what_is_large_hides_no_secret_in_what_is_small() {
             "mkdir 0; for i in $(seq 64); do truncate -s 1048577 0/a$i; truncate -s 1M 0/b$i; done; echo {token} > z"
         ),
     );
-    let review = Review::open(&case.layers(), &[]).unwrap();
+    let review = Review::open(&case.layers(), &[], &[]).unwrap();
     assert!(change(review.changes(), "z").flag.is_some());
     // The last MiB does not fit any more.
     assert_eq!(review.unseen(), 65);

@@ -16,13 +16,13 @@ const TASK: &str = "printf 'a\\nb\\nX\\nd\\ne\\nf\\ng\\n' > src/main.txt; printf
 
 fn patch(case: &Case) -> (Vec<u8>, Vec<String>) {
     let mut out = Vec::new();
-    let missing = Review::open(&case.layers(), &[]).unwrap().patch(Path::new(""), &mut out).unwrap();
+    let missing = Review::open(&case.layers(), &[], &[]).unwrap().patch(Path::new(""), &mut out).unwrap();
     (out, missing.iter().map(|one| format!("{}: {}", one.path.display(), one.why)).collect())
 }
 
 fn shown(case: &Case, colour: bool) -> String {
     let mut out = Vec::new();
-    Review::open(&case.layers(), &[]).unwrap().show(Look { colour, all: false }, &mut out).unwrap();
+    Review::open(&case.layers(), &[], &[]).unwrap().show(Look { colour, all: false }, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -119,7 +119,7 @@ END"#;
     assert_eq!(foreign.count(), 0);
     assert!(text.contains("bytes") && text.len() < 20 << 20, "{}", text.len());
     let mut sink = std::io::sink();
-    let error = Review::open(&case.layers(), &[]).unwrap().patch(Path::new(""), &mut sink).unwrap_err();
+    let error = Review::open(&case.layers(), &[], &[]).unwrap().patch(Path::new(""), &mut sink).unwrap_err();
     assert!(error.to_string().contains("huge"), "{error}");
 }
 
