@@ -36,6 +36,8 @@ struct Program {
     modules: Vec<String>,
     #[serde(default)]
     bare: bool,
+    #[serde(default)]
+    script: bool,
     why: String,
 }
 
@@ -61,6 +63,22 @@ fn list() -> &'static [Program] {
 impl Shells {
     pub(crate) fn new(origin: Option<&Origin>) -> Self {
         Self { origin: origin.map(ToString::to_string).unwrap_or_default() }
+    }
+
+    /// Judges a script by its name.
+    ///
+    /// # Errors
+    /// Why it is refused, in one sentence.
+    pub(crate) fn judge_script(&self, name: &[u8]) -> Result<(), String> {
+        let name = String::from_utf8_lossy(name);
+        let named = |program: &&Program| program.script && program.names.iter().any(|own| fits(own, &name));
+        match list().iter().find(named) {
+            Some(program) => {
+                let (origin, why) = (&self.origin, &program.why);
+                Err(format!("`commands.shell = false` ({origin}) refuses `{name}`: {why}"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Judges a program by its name, without a directory, and its arguments without the name.

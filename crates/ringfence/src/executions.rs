@@ -37,10 +37,12 @@ pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
             return Event::ExecClean { command: masked(&words), file, variables, process, times: 1, rule };
         }
     }
+    let shown = masked(&words);
     Event::ExecDeny {
-        remedy: remedy(&words, Path::new(&command.file), &rule),
-        command: masked(&words),
-        rule,
+        // A line of policy with a secret in it, or without, helps nobody.
+        remedy: if shown == words { remedy(&words, Path::new(&command.file), &rule) } else { Vec::new() },
+        rule: if shown == words { rule } else { without_forms(rule) },
+        command: shown,
         parent: (process != 0).then_some(command.parent),
         file,
         directory: command.directory.to_string_lossy().into_owned(),
@@ -128,26 +130,59 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Without what looks like a secret: behind an option or a name that says so, and in the authority of a URL.
+/// Without what looks like a secret: behind an option or a name that says so, and in the authority of a URL; in scripts too.
 pub(crate) fn masked(words: &[String]) -> Vec<String> {
-    let mut next = false;
-    let mut out = Vec::with_capacity(words.len());
-    for word in words {
-        let hide = std::mem::take(&mut next);
-        let lower = word.to_ascii_lowercase();
-        let (name, value) =
-            lower.split_once(['=', ':']).map_or((lower.as_str(), None), |(name, rest)| (name, Some(rest)));
-        let secret = SECRET.iter().any(|own| name.ends_with(own));
-        if hide {
-            out.push("***".to_owned());
-        } else if secret && value.is_some_and(|value| !value.is_empty()) {
-            out.push(format!("{}***", word.get(..=name.len()).unwrap_or_default()));
-        } else {
-            next = secret && name.starts_with('-');
-            out.push(without_forms(without_password(word)));
+    let mut hide = 0;
+    let one = |word: &String| {
+        let pieces: Vec<&str> = word.split_inclusive(char::is_whitespace).collect();
+        let alone = pieces.len() < 2;
+        let shown: String = pieces.into_iter().map(|piece| piece_masked(piece, &mut hide)).collect();
+        // Only an option takes the next argument.
+        hide = if alone && word.starts_with('-') { hide } else { 0 };
+        without_forms(shown)
+    };
+    words.iter().map(one).collect()
+}
+
+/// A piece without blanks, but one at its end; `hide` says how many of the next are secrets.
+fn piece_masked(piece: &str, hide: &mut usize) -> String {
+    let text = piece.trim_end();
+    let blanks = piece.get(text.len()..).unwrap_or_default();
+    if text.is_empty() {
+        return piece.to_owned();
+    }
+    if *hide > 0 {
+        *hide -= 1;
+        return format!("***{blanks}");
+    }
+    let bare = text.trim_start_matches(['"', '\'', '(', '`', '{', '$', ';', '&', '|']);
+    let before = text.len() - bare.len();
+    let (name, rest) = bare
+        .find(['=', ':'])
+        .map_or((bare, None), |at| (bare.get(..at).unwrap_or_default(), bare.get(at + 1..)));
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let lower = name.to_ascii_lowercase();
+    let secret = name.bytes().all(word)
+        && !lower.starts_with("--no-")
+        && SECRET.iter().any(|own| lower.ends_with(own));
+    match rest {
+        Some("") if secret && bare.ends_with(':') => {
+            // `Authorization: Bearer ...`
+            *hide = 2;
+            piece.to_owned()
+        }
+        Some(value) if secret && !value.is_empty() => {
+            *hide = usize::from(
+                bare.as_bytes().get(name.len()) == Some(&b':')
+                    && value.bytes().all(|byte| byte.is_ascii_alphabetic()),
+            );
+            format!("{}***{blanks}", text.get(..=before + name.len()).unwrap_or_default())
+        }
+        _ => {
+            *hide = usize::from(secret && name.starts_with('-') && rest.is_none());
+            format!("{}{blanks}", without_password(text))
         }
     }
-    out
 }
 
 /// Without secrets of well-known forms, wherever they stand in it.
@@ -185,8 +220,24 @@ mod tests {
         let expected =
             "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
         assert_eq!(shown, expected);
+        for (script, expected) in [
+            ("API_TOKEN=$(cat t) make deploy && git push", "API_TOKEN=*** t) make deploy && git push"),
+            ("Fix the auth: it fails with no-auth", "Fix the auth: *** *** with no-auth"),
+            (
+                "curl -H 'Authorization: Bearer abc' --token x y",
+                "curl -H 'Authorization: *** *** --token *** y",
+            ),
+            ("x; export SECRET=abc; y", "x; export SECRET=*** y"),
+            ("x --no-auth y", "x --no-auth y"),
+        ] {
+            assert_eq!(masked(&[script.to_owned()]), [expected]);
+        }
+        assert_eq!(
+            masked(&["-H".into(), "Authorization:Basic abc".into(), "x".into()]),
+            ["-H", "Authorization:*** ***", "x"]
+        );
         let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
-        let script = format!("curl -H 'Authorization: token {token}' x");
+        let script = format!("curl -d 'x={token}' x");
         let shown = masked(&["sh".into(), "-c".into(), script.clone(), token.into()]);
         assert_eq!(shown[2].len(), script.len());
         assert!(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::change::FileType;
 use crate::journal::Journal;
 use crate::layer::{Identity, Timestamp};
 use crate::recover::landed;
@@ -25,6 +26,7 @@ impl Beside {
                 let layer = hosts.iter().position(|known| Some(*known) == host);
                 if let (Some(layer), Some(old)) = (layer, operation.old)
                     && let Some(now) = restored.found(operation.layer, &operation.path)
+                    && untouched(&old, now)
                 {
                     all.0.entry((layer, operation.path.clone())).or_default().push((old, *now));
                 }
@@ -57,8 +59,15 @@ impl Beside {
     fn last(&self, layer: usize, path: &Path, begins: impl Fn(&Identity) -> bool) -> Option<&Identity> {
         let steps = self.0.get(&(layer, path.to_owned()))?;
         steps.iter().fold(None, |reached, (old, now)| {
-            let goes_on = reached.map_or_else(|| begins(old), |reached| old.is(reached));
+            let goes_on = begins(old) || reached.is_some_and(|reached| old.is(reached));
             if goes_on { Some(now) } else { reached }
         })
     }
+}
+
+/// What was taken away and put back was not written meanwhile, by whoever had it open. A copy has another inode.
+fn untouched(old: &Identity, now: &Identity) -> bool {
+    let all = |one: &Identity| (one.mode, one.uid, one.gid, one.size, one.modified);
+    let directory = FileType::of(old.mode) == FileType::Directory;
+    directory && old.mode == now.mode || all(old) == all(now)
 }

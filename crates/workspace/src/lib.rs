@@ -77,7 +77,7 @@ pub use opened::{close_again, opened_for_good};
 pub use options::{Named, Options};
 pub use patch::{Entry, Missing, git_path};
 pub use pieces::{Chosen, Pieces};
-pub use recover::{Recovered, kept, landed, recover, recover_leaving, unfinished, written};
+pub use recover::{Recovered, begun, kept, landed, recover, recover_leaving, unfinished, written};
 pub use refuse::{Failure, Reason, Refusal, Refused};
 pub use remove::{discard, empty_tree, remove_tree};
 pub use render::{render_held, render_json, render_names, render_stat};

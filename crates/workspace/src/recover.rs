@@ -64,6 +64,11 @@ pub fn written(journal_dir: &Path) -> Option<SystemTime> {
     std::fs::metadata(journal_dir.join(FILE)).and_then(|found| found.modified()).ok()
 }
 
+/// When the journal in this directory was begun, before its first step; `None`: the file system does not tell.
+pub fn begun(journal_dir: &Path) -> Option<SystemTime> {
+    std::fs::metadata(journal_dir.join(FILE)).and_then(|found| found.created()).ok()
+}
+
 /// Whether an apply or undo whose journal is in this directory was begun and not ended, or cannot be read.
 pub fn unfinished(journal_dir: &Path) -> bool {
     match Journal::look(journal_dir) {

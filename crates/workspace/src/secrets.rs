@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use ringfence_leaks::{Hit, Known, Scanner};
 use serde::{Deserialize, Serialize};
 
@@ -133,8 +133,10 @@ fn names() -> &'static GlobSet {
     ALL.get_or_init(|| {
         let mut all = GlobSetBuilder::new();
         // A test reads each of them.
-        for glob in NAMES.iter().filter_map(|pattern| Glob::new(pattern).ok()) {
-            all.add(glob);
+        for pattern in NAMES {
+            if let Ok(glob) = GlobBuilder::new(pattern).case_insensitive(true).build() {
+                all.add(glob);
+            }
         }
         all.build().unwrap_or_default()
     })
@@ -174,11 +176,18 @@ mod tests {
     #[test]
     fn names_of_secrets_are_told_from_others() {
         for pattern in NAMES {
-            Glob::new(pattern).unwrap();
+            GlobBuilder::new(pattern).build().unwrap();
         }
-        for name in
-            [".env", "a/.env.local", ".netrc", "k/id_ed25519", "ca.pem", ".aws/credentials", "h/.gnupg/x/y"]
-        {
+        for name in [
+            ".env",
+            "a/.env.local",
+            ".netrc",
+            "k/id_ed25519",
+            "ca.pem",
+            ".aws/credentials",
+            "h/.gnupg/x/y",
+            "PROD.PEM",
+        ] {
             assert!(names().is_match(name), "{name}");
         }
         for name in [".env.example", "id_rsa.pub", "credentials", "pem", "environment", "key"] {

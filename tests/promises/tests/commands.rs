@@ -184,6 +184,25 @@ fn no_shell_and_no_code_on_a_command_line() {
     }
 }
 
+/// The names of shells are names of programs: a script of such a name is what runs it.
+#[test]
+fn a_script_is_no_shell_by_its_name() {
+    for (name, runs) in [("bundle", true), ("js-yaml", true), ("python3-config", true), ("pdb.py", false)] {
+        let place = Place::in_home().in_tier(module_path!());
+        let tool =
+            place.write(place.base.path().join("bin").join(name), "#!/usr/bin/python3\nprint('ran')\n");
+        std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = tool.display();
+        let exec = format!("[files]\nexec = [\"{}\"]\n", tool.parent().unwrap().display());
+        let policy = format!("{exec}[commands]\nshell = false\nallow = [\"{path}\", \"true\"]");
+        for arguments in [&["exec", "x"][..], &["-c", "f"], &[]] {
+            let command = [&[tool.to_str().unwrap()], arguments].concat();
+            let outcome = start(&place, &policy, &command);
+            assert_eq!(outcome.out == "ran\n", runs, "{command:?}: {outcome:?}");
+        }
+    }
+}
+
 #[test]
 fn no_command_reads_what_another_writes() {
     let place = new_place();

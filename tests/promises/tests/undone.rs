@@ -242,3 +242,40 @@ fn what_was_changed_before_it_was_replaced_stays_a_conflict() {
     assert!(applied.status == 126 && applied.err.contains("y: changed on the host"), "{applied:?}");
     assert_eq!(place.read("y").as_deref(), Some("y\nhost\n"));
 }
+
+/// What landed before the task ended may be what it saw: that it is gone again is a conflict.
+#[test]
+fn what_was_put_back_after_a_task_had_seen_it_gone_is_a_conflict() {
+    let place = Place::new();
+    place.host("echo mine > config; echo y > y; sleep 0.05");
+    assert_eq!(place.run("", "rm config; echo first >> y").status, 0);
+    let first = place.last_run();
+    assert_eq!(place.ringfence(&["apply", &first]).status, 0);
+    // It sees no configuration, and builds on the first one's work.
+    assert_eq!(place.run("", "test -e config || echo own > config; echo second >> y").status, 0);
+    let second = place.last_run();
+    assert_eq!(place.ringfence(&["undo", &first]).status, 0);
+    let applied = place.ringfence(&["apply", &second]);
+    assert!(applied.status == 126 && applied.err.contains("config: "), "{applied:?}");
+    assert!(applied.err.contains("y: changed on the host"), "{applied:?}");
+    assert_eq!(place.read("config").as_deref(), Some("mine\n"));
+}
+
+/// Somebody who had a file open wrote on while another version stood in its place.
+#[test]
+fn what_was_written_while_it_was_replaced_is_a_conflict() {
+    use std::io::Write;
+    let place = Place::new();
+    place.host("echo y > y; sleep 0.05");
+    let runs = ["echo first >> y", "echo second >> y"].map(|script| {
+        assert_eq!(place.run("", script).status, 0);
+        place.last_run()
+    });
+    let mut open = std::fs::OpenOptions::new().append(true).open(place.workspace.join("y")).unwrap();
+    assert_eq!(place.ringfence(&["apply", &runs[0]]).status, 0);
+    open.write_all(b"written meanwhile\n").unwrap();
+    assert_eq!(place.ringfence(&["undo", &runs[0]]).status, 0);
+    let applied = place.ringfence(&["apply", &runs[1]]);
+    assert!(applied.status == 126 && applied.err.contains("y: changed on the host"), "{applied:?}");
+    assert_eq!(place.read("y").as_deref(), Some("y\nwritten meanwhile\n"));
+}

@@ -219,9 +219,7 @@ impl Guard {
                 let verdict = self.rules.judge(&execution);
                 return verdict.map_err(|sentence| why.unwrap_or(sentence));
             }
-            self.rules.denied(&execution)?;
-            // A script may be a prompt too.
-            self.rules.stands(&execution)?;
+            self.rules.stands_as_script(&execution)?;
             let settled = |path, directory| file::settled(path, directory, self.trees.as_ref());
             if settled(&link.named, directory) && settled(&link.real, b"/") {
                 match self.rules.script(&execution) {

@@ -16,7 +16,7 @@ pub(super) fn follow(survey: &mut Survey, invoker: &Invoker) {
     let pointer = survey.workspace.real.join(".git");
     let repository = match named(&survey.workspace.real, &pointer) {
         None => pointer,
-        Some(directory) => match apart(&survey.workspace.real) {
+        Some(directory) => match belongs(&survey.workspace.real) {
             Some(found) => {
                 add(survey, invoker, &found.directory, false);
                 found.directory
@@ -34,10 +34,14 @@ pub(super) fn follow(survey: &mut Survey, invoker: &Invoker) {
     alternates(survey, invoker, &repository.join("objects"));
 }
 
-/// The repository that a worktree or a submodule belongs to.
+/// The repository that a worktree or a submodule belongs to, where it lies elsewhere.
 pub(super) fn apart(workspace: &Path) -> Option<GitApart> {
+    belongs(workspace).filter(|apart| !apart.directory.starts_with(workspace))
+}
+
+fn belongs(workspace: &Path) -> Option<GitApart> {
     let pointer = workspace.join(".git");
-    let directory = named(workspace, &pointer).filter(|directory| !directory.starts_with(workspace))?;
+    let directory = named(workspace, &pointer)?;
     let found = |directory, submodule| GitApart { directory, submodule };
     worktree(&directory, &pointer)
         .map(|directory| found(directory, false))

@@ -121,7 +121,7 @@ fn program_of(rule: &Rule<String>) -> (String, bool) {
         .map_or_else(|_| (rule.value.clone(), false), |pattern| (pattern.program, pattern.optional))
 }
 
-/// Where programs lie that others start and no PATH leads to: the parts of compilers, and what rustup's names stand for.
+/// Where programs lie that others start and no PATH leads to: the parts of compilers, what rustup's names stand for, and git once more.
 /// Sorted, so that two surveys agree.
 fn parts(survey: &Survey, invoker: &Invoker) -> Vec<PathBuf> {
     let below = |directory: &Path| -> Vec<PathBuf> {
@@ -141,7 +141,11 @@ fn parts(survey: &Survey, invoker: &Invoker) -> Vec<PathBuf> {
     let linkers = rust.filter_map(|bin| Some(bin.parent()?.join("lib/rustlib"))).flat_map(|lib| below(&lib));
     found.extend(linkers.flat_map(|target| [target.join("bin"), target.join("bin/gcc-ld")]));
     found.extend(toolchains);
+    let beside = survey.search_path.iter().filter_map(|(_, directory)| directory.parent());
+    let git = beside.flat_map(|above| ["libexec/git-core", "lib/git-core"].map(|name| above.join(name)));
+    found.extend(git.filter(|directory| directory.is_dir()));
     found.sort();
+    found.dedup();
     found
 }
 

@@ -83,8 +83,17 @@ impl CommandRules {
         self.granted.retain(|(own, _)| *own != number);
     }
 
+    /// Nothing that stands above every list refuses a script by its own name.
+    ///
+    /// # Errors
+    /// What does, in one sentence.
+    pub fn stands_as_script(&self, execution: &Execution<'_>) -> Result<(), String> {
+        self.denied(execution)?;
+        self.shells.as_ref().map_or(Ok(()), |shells| shells.judge_script(last(execution.file)))
+    }
+
     /// Nothing that stands above every list refuses it.
-    pub fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
+    pub(super) fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
         let Some(shells) = &self.shells else { return Ok(()) };
         let (called, arguments) = called(execution);

@@ -73,8 +73,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return onto_branch(&mut run, &mut log, &review, branch, arguments.json);
     }
     if arguments.interactive || arguments.merge {
-        let (mut review, others) = run.review(&invoker)?;
-        options.others = others;
+        let (mut review, _) = run.review(&invoker)?;
+        // What is held back is judged with what is asked.
+        options.others = run.others_since(&invoker)?;
         if arguments.interactive {
             let places = (&*run.record.workspace, &*invoker.cwd);
             known(arguments, &options, review.changes(), &[], places)?;

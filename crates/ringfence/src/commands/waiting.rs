@@ -1,6 +1,9 @@
 //! Runs whose changes wait for a decision: which one is meant, and its layers.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use ringfence_plan::Invoker;
 use ringfence_record::{RunDir, RunRecord, State, Status};
@@ -276,6 +279,18 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
     })
 }
 
+/// When the task of a run had ended; `None`: nobody was there to write that down.
+fn ended(run: &RunDir) -> Option<SystemTime> {
+    let events = BufReader::new(File::open(run.events()).ok()?).lines().map_while(Result::ok);
+    let ends = events.filter(|line| line.contains("sandbox.end")).filter_map(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line).ok()?;
+        (event.get("kind")?.as_str()? == "sandbox.end").then(|| event.get("time")?.as_u64())?
+    });
+    // Whole milliseconds are written.
+    let end = ends.last()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(end.checked_add(1)?))
+}
+
 /// Its command, or its name where it has many.
 fn called(record: &RunRecord) -> String {
     match &record.name {
@@ -323,7 +338,16 @@ impl Waiting {
         Ok(ringfence_workspace::plan_apply_with(&self.layers, options))
     }
 
-    /// Of other runs of this workspace, where the host seems to have changed: what they put back is no change.
+    /// Of other runs of this workspace that landed and were undone since this one ended: what they put back is no change. Where one landed
+    /// before, the task may have seen that.
+    pub(crate) fn others_since(&self, invoker: &Invoker) -> Result<Vec<PathBuf>, Failure> {
+        let Some(end) = ended(&self.directory) else { return Ok(Vec::new()) };
+        let mut others = super::undo::others(invoker, &self.record)?;
+        others.retain(|journal| ringfence_workspace::begun(journal).is_some_and(|begun| begun > end));
+        Ok(others)
+    }
+
+    /// The same, where the host seems to have changed.
     fn others<'a>(
         &self,
         invoker: &Invoker,
@@ -332,7 +356,7 @@ impl Waiting {
         let host = |reason: &Reason| {
             matches!(reason, Reason::ChangedOnHost | Reason::GoneFromHost | Reason::DirectoryReplaced)
         };
-        if refused.any(host) { super::undo::others(invoker, &self.record) } else { Ok(Vec::new()) }
+        if refused.any(host) { self.others_since(invoker) } else { Ok(Vec::new()) }
     }
 
     /// The workspace, and where the caller stands: what paths are relative to.
