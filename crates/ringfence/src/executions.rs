@@ -139,7 +139,7 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
         let shown: String = pieces.into_iter().map(|piece| piece_masked(piece, &mut hide)).collect();
         // Only an option takes the next argument.
         hide = if alone && word.starts_with('-') { hide } else { 0 };
-        without_forms(shown)
+        shown
     };
     words.iter().map(one).collect()
 }
@@ -180,7 +180,7 @@ fn piece_masked(piece: &str, hide: &mut usize) -> String {
         }
         _ => {
             *hide = usize::from(secret && name.starts_with('-') && rest.is_none());
-            format!("{}{blanks}", without_password(text))
+            format!("{}{blanks}", without_forms(without_password(text)))
         }
     }
 }
@@ -237,12 +237,9 @@ mod tests {
             ["-H", "Authorization:*** ***", "x"]
         );
         let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
-        let script = format!("curl -d 'x={token}' x");
-        let shown = masked(&["sh".into(), "-c".into(), script.clone(), token.into()]);
-        assert_eq!(shown[2].len(), script.len());
-        assert!(
-            shown.iter().all(|word| !word.contains("aB3dE5fG7")) && shown[2].starts_with("curl -H "),
-            "{shown:?}"
-        );
+        let script = format!("curl {token} 'x={token}' https://{token}@host/x y");
+        let shown = masked(&["sh".into(), "-c".into(), script, token.into()]);
+        assert!(shown.iter().all(|word| !word.contains("aB3dE5fG7")), "{shown:?}");
+        assert!(shown[2].starts_with("curl xxxx") && shown[2].ends_with(" y"), "{shown:?}");
     }
 }
