@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use ringfence_sys::memory;
 use rustix::fs::{self, Mode, OFlags};
@@ -12,6 +13,9 @@ use rustix::io::Errno;
 
 use crate::report::Purpose;
 
+/// How long a thread may take from its request to its waiting for the answer: 5 ms.
+const SETTLING: u32 = 50;
+const STEP: Duration = Duration::from_micros(100);
 /// PATH_MAX.
 const LONGEST: usize = 4096;
 const PAGE: u64 = 4096;
@@ -34,7 +38,15 @@ pub(crate) fn process(proc: &OwnedFd, thread: i32) -> i32 {
 
 /// What it is going to do, and with what, as its system call says.
 pub(crate) fn intent(proc: &OwnedFd, thread: i32) -> (Purpose, Option<OsString>) {
-    let Ok(line) = text(proc, &format!("{thread}/syscall")) else { return (Purpose::Look, None) };
+    let mut waits = 0..SETTLING;
+    let line = loop {
+        match text(proc, &format!("{thread}/syscall")) {
+            // It has asked, and does not wait for the answer yet.
+            Ok(line) if line.starts_with("running") && waits.next().is_some() => std::thread::sleep(STEP),
+            Ok(line) => break line,
+            Err(_) => return (Purpose::Look, None),
+        }
+    };
     let mut fields = line.split_ascii_whitespace();
     let Some(number) = fields.next().and_then(|field| field.parse::<i64>().ok()) else {
         return (Purpose::Look, None);

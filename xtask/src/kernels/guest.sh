@@ -157,6 +157,8 @@ while IFS='|' read -r -u 9 name before after rows user root options; do
         tier=$user
         [ $who = user ] || tier=$root
         [ -n "$rows" ] && [ "$tier" != - ] || continue
+        # The homes of its world lie on tmpfs, which Linux 6.3 was the first to idmap.
+        [ $who = root ] && case $(uname -r) in 6.[0-2].*) continue ;; esac
         # As which of the two an attack is shown to work makes no difference.
         [ $who = user ] || options=--no-control
         /kernels/xtask attack $rows $options --as $who --tier "$tier" --jobs 1 --json --binary $RINGFENCE \

@@ -9,7 +9,8 @@ const HEAD: &str = "# Kernels
 
 What `cargo xtask kernels` saw on Debian's kernels under QEMU, as an ordinary user and as root. `run` is a task that
 changes its workspace and tries a file beside it; `doctor` must say the same; \"arguments\" is a policy with `commands.allow = [\"echo good\"]`,
-which needs the exec guard; \"network\" one with `network.allow`, which needs the gateway; \"attacks\" are rows of the attack table that held, of those that were tried. Made by the run; not edited.
+which needs the exec guard; \"network\" one with `network.allow`, which needs the gateway; \"attacks\" are rows of the attack table that held, of those that were tried
+(as root not before Linux 6.3: their world's homes lie on tmpfs, of which there are no idmapped mounts before). Made by the run; not edited.
 ";
 
 /// The whole file.
