@@ -144,7 +144,7 @@ pub(crate) const VARIANTS: &[Variant] = &[
         before: "no_fuse",
         after: "with_fuse",
         // Nobody sees who looks: FR01 wants that seen.
-        rows: Rows::These(&["FW01", "SE01"]),
+        rows: Rows::These(&["FR11", "SE01"]),
         must: |_, _| Must::Work("namespace", &["void"]),
         guard: works,
     },
