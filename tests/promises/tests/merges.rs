@@ -31,6 +31,22 @@ fn what_the_host_staged_or_committed_since_survives_a_merge() {
     }
 }
 
+/// All of a small clone is written in one moment with its index.
+#[test]
+fn a_fresh_clone_is_merged() {
+    for _ in 0..5 {
+        let place = Place::new();
+        place.host(REPOSITORY);
+        place.host("w=$PWD; cd ..; git clone -q \"$w\" fresh; rm -r \"$w\"; mv fresh \"$w\"; sleep 0.1");
+        assert_eq!(place.run("", "sed -i 's/^2$/two/' f").status, 0);
+        place.host("sed -i 's/^29$/twentynine/' f");
+        let merged = place.ringfence(&["apply", "--merge"]);
+        assert_eq!(merged.status, 0, "{}", merged.err);
+        let wanted = place.host("seq 30 | sed 's/^2$/two/; s/^29$/twentynine/'");
+        assert_eq!(place.read("f").unwrap(), wanted);
+    }
+}
+
 #[test]
 fn where_the_version_of_the_start_is_not_proven_nothing_is_merged() {
     for (before, during, since) in [
