@@ -24,6 +24,9 @@ const SECRET: &[&str] = &[
     "private-key",
 ];
 
+/// Bytes of the shortest secret that is known by its form.
+const SHORTEST: usize = 20;
+
 /// The event of one.
 pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
     let words: Vec<String> =
@@ -187,6 +190,10 @@ fn piece_masked(piece: &str, hide: &mut usize) -> String {
 
 /// Without secrets of well-known forms, wherever they stand in it.
 fn without_forms(word: String) -> String {
+    // No form is shorter, and the table of them takes a while to make.
+    if word.len() < SHORTEST {
+        return word;
+    }
     static FORMS: OnceLock<Option<Scanner>> = OnceLock::new();
     let Some(forms) = FORMS.get_or_init(|| Scanner::new(&[], true)) else { return word };
     match forms.mask(word.as_bytes()) {
