@@ -22,14 +22,13 @@ pub(crate) fn fails(policy: &Policy, survey: &Survey, hosted: bool) -> Option<St
         return None;
     }
     let shown = survey.git.iter().any(|git| apart.directory.starts_with(&git.place.real));
+    let remedy = match hosted {
+        true => "`ringfence apply --branch NAME` makes the commit, or run where tier `namespace` can be had",
+        false => "`workspace.git = true` in the policy lets it be worked on",
+    };
     Some(match shown || survey.read.iter().any(covers) {
-        true if hosted => format!(
-            "git's directory {directory} can be read, not written (tier `landlock`), so that git adds and commits nothing: \
-             `ringfence apply --branch NAME` makes the commit, or run where tier `namespace` can be had"
-        ),
         true => format!(
-            "git's directory {directory} can be read, not written, so that git adds and commits nothing: \
-             `workspace.git = true` in the policy lets it be worked on"
+            "git's directory {directory} can be read, not written, so that git adds and commits nothing: {remedy}"
         ),
         false => format!(
             "git's directory {directory} lies outside of the workspace and is not shown, so that git fails: \

@@ -72,13 +72,13 @@ impl Shells {
     pub(crate) fn judge_script(&self, name: &[u8]) -> Result<(), String> {
         let name = String::from_utf8_lossy(name);
         let named = |program: &&Program| program.script && program.names.iter().any(|own| fits(own, &name));
-        match list().iter().find(named) {
-            Some(program) => {
-                let (origin, why) = (&self.origin, &program.why);
-                Err(format!("`commands.shell = false` ({origin}) refuses `{name}`: {why}"))
-            }
-            None => Ok(()),
-        }
+        list().iter().find(named).map_or(Ok(()), |program| Err(self.refusal(&name, "", program)))
+    }
+
+    fn refusal(&self, name: &str, form: &str, program: &Program) -> String {
+        let (origin, why) = (&self.origin, &program.why);
+        let form = if form.is_empty() { String::new() } else { format!(" ({form})") };
+        format!("`commands.shell = false` ({origin}) refuses `{name}`{form}: {why}")
     }
 
     /// Judges a program by its name, without a directory, and its arguments without the name.
@@ -89,17 +89,12 @@ impl Shells {
         let name = String::from_utf8_lossy(name);
         // The first of a login shell.
         let name = name.strip_prefix('-').unwrap_or(&name);
-        let origin = &self.origin;
         if list().is_empty() {
             return Err("the list of shells cannot be read".to_owned());
         }
         for program in list().iter().filter(|program| program.names.iter().any(|own| fits(own, name))) {
             if let Some(form) = program.form(arguments) {
-                let form = if form.is_empty() { String::new() } else { format!(" ({form})") };
-                return Err(format!(
-                    "`commands.shell = false` ({origin}) refuses `{name}`{form}: {}",
-                    program.why
-                ));
+                return Err(self.refusal(name, &form, program));
             }
         }
         Ok(())

@@ -44,7 +44,7 @@ pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
     Event::ExecDeny {
         // A line of policy with a secret in it, or without, helps nobody.
         remedy: if shown == words { remedy(&words, Path::new(&command.file), &rule) } else { Vec::new() },
-        rule: if shown == words { rule } else { without_forms(rule) },
+        rule: masked(&[rule]).concat(),
         command: shown,
         parent: (process != 0).then_some(command.parent),
         file,

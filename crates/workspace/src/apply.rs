@@ -223,7 +223,7 @@ impl Work<'_> {
             (self.watch)(Progress::Landing(operation.number));
             self.step(operation, stages.get(operation.layer), &mut moved)?;
         }
-        self.sync(story)?;
+        self.sync(story, &stages)?;
         self.journal.landed().map_err(|errno| self.failed("write the journal")(errno))?;
         story.landed = true;
         Ok(())
@@ -381,12 +381,17 @@ impl Work<'_> {
     }
 
     /// Every step, and what was replaced, whoever wrote that and never synced it: undo brings it back.
-    fn sync(&self, story: &Story) -> Result<(), Refusal> {
-        for (index, host) in self.sites.hosts.iter().enumerate() {
+    fn sync(&self, story: &Story, stages: &[Tree]) -> Result<(), Refusal> {
+        for (index, (host, stage)) in self.sites.hosts.iter().zip(stages).enumerate() {
             let sync = || {
                 rustix::fs::syncfs(host.root())?;
+                if !self.source.few() {
+                    return Ok(());
+                }
                 // Not every file system tells its server of that (FUSE, 9p); where it does, nothing is left to do here.
-                let of_layer = |operation: &&Operation| operation.layer == index && self.source.few();
+                rustix::fs::fsync(stage.root())?;
+                rustix::fs::fsync(host.root())?;
+                let of_layer = |operation: &&Operation| operation.layer == index;
                 let parents: BTreeSet<_> =
                     story.operations.iter().filter(of_layer).filter_map(|step| step.path.parent()).collect();
                 for path in parents {

@@ -58,7 +58,7 @@ impl Secrets {
 
     /// What is in a change, in words; also that it could not be looked through.
     pub(crate) fn within(&self, change: &Change, upper: &Upper) -> Option<String> {
-        match self.look(change, upper, MOST)? {
+        match look(self.scanner()?.as_ref(), change, upper, MOST)? {
             Ok(found) => Some(found),
             Err(Unseen::Large) => Some("it is too large to be looked through for secrets".to_owned()),
             Err(Unseen::Closed) => Some("it cannot be looked through for secrets".to_owned()),
@@ -68,6 +68,7 @@ impl Secrets {
     /// Looks through changes of which no policy asks that: what seems to be in them is flagged, and files named like secrets. The small
     /// ones first; how many were not looked through.
     pub(crate) fn glance(&self, changes: &mut [Change], upper: &Upper, budget: &mut Budget) -> usize {
+        let Some(scanner) = self.scanner() else { return changes.len() };
         let names = names();
         let mut order: Vec<&mut Change> = changes.iter_mut().filter(|change| change.held.is_none()).collect();
         order.sort_by_key(|change| change.content_brought());
@@ -75,7 +76,7 @@ impl Secrets {
         for change in order {
             let size = change.content_brought();
             let most = if budget.take(size) { size } else { 0 };
-            match self.look(change, upper, most) {
+            match look(&scanner, change, upper, most) {
                 Some(Ok(found)) => Flag::add(&mut change.flag, &found, false),
                 Some(Err(_)) => unseen += 1,
                 None => {}
@@ -87,38 +88,38 @@ impl Secrets {
         unseen
     }
 
-    /// Looks through a change that brings something; its content only up to a size.
-    fn look(&self, change: &Change, upper: &Upper, most: u64) -> Option<Result<String, Unseen>> {
-        if !change.brings() {
-            return None;
-        }
-        let own = match &self.0 {
-            Some(own) => Arc::clone(own),
-            None => Arc::new(Scanner::new(&[], true)?),
-        };
-        let found = |hit: Hit, place: &str| match hit.way {
-            "form" => format!("its {place} holds what looks like a secret: {}", hit.name),
-            "raw" => format!("its {place} holds {}", hit.name),
-            way => format!("its {place} holds {} ({way})", hit.name),
-        };
-        if let Some(hit) = own.whole(change.path.as_os_str().as_bytes()) {
-            return Some(Ok(found(hit, "name")));
-        }
-        let target = change.target.as_ref().and_then(|target| own.whole(target.as_os_str().as_bytes()));
-        if let Some(hit) = target {
-            return Some(Ok(found(hit, "target")));
-        }
-        if let Some(hit) = own.whole(&change.values) {
-            return Some(Ok(found(hit, "extended attributes")));
-        }
-        match change.content_brought() {
-            0 => None,
-            size if size > most => Some(Err(Unseen::Large)),
-            size => match contents(&own, change, upper, size) {
-                Ok(hit) => hit.map(|hit| Ok(found(hit, "content"))),
-                Err(_) => Some(Err(Unseen::Closed)),
-            },
-        }
+    fn scanner(&self) -> Option<Arc<Scanner>> {
+        self.0.clone().or_else(|| Scanner::new(&[], true).map(Arc::new))
+    }
+}
+
+/// Looks through a change that brings something; its content only up to a size.
+fn look(own: &Scanner, change: &Change, upper: &Upper, most: u64) -> Option<Result<String, Unseen>> {
+    if !change.brings() {
+        return None;
+    }
+    let found = |hit: Hit, place: &str| match hit.way {
+        "form" => format!("its {place} holds what looks like a secret: {}", hit.name),
+        "raw" => format!("its {place} holds {}", hit.name),
+        way => format!("its {place} holds {} ({way})", hit.name),
+    };
+    if let Some(hit) = own.whole(change.path.as_os_str().as_bytes()) {
+        return Some(Ok(found(hit, "name")));
+    }
+    let target = change.target.as_ref().and_then(|target| own.whole(target.as_os_str().as_bytes()));
+    if let Some(hit) = target {
+        return Some(Ok(found(hit, "target")));
+    }
+    if let Some(hit) = own.whole(&change.values) {
+        return Some(Ok(found(hit, "extended attributes")));
+    }
+    match change.content_brought() {
+        0 => None,
+        size if size > most => Some(Err(Unseen::Large)),
+        size => match contents(own, change, upper, size) {
+            Ok(hit) => hit.map(|hit| Ok(found(hit, "content"))),
+            Err(_) => Some(Err(Unseen::Closed)),
+        },
     }
 }
 

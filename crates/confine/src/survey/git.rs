@@ -12,14 +12,23 @@ use super::place::resolve;
 /// Longest pointer file that is read.
 const LONGEST: u64 = 64 * 1024;
 
-pub(super) fn follow(survey: &mut Survey, invoker: &Invoker) {
+/// Looks for it, and shows what belongs to the workspace where `show` is set.
+pub(super) fn look(survey: &mut Survey, invoker: &Invoker, show: bool) {
+    let found = belongs(&survey.workspace.real);
+    if show {
+        follow(survey, invoker, found.as_ref());
+    }
+    survey.git_apart = found.filter(|apart| !apart.directory.starts_with(&survey.workspace.real));
+}
+
+fn follow(survey: &mut Survey, invoker: &Invoker, found: Option<&GitApart>) {
     let pointer = survey.workspace.real.join(".git");
     let repository = match named(&survey.workspace.real, &pointer) {
         None => pointer,
-        Some(directory) => match belongs(&survey.workspace.real) {
+        Some(directory) => match found {
             Some(found) => {
                 add(survey, invoker, &found.directory, false);
-                found.directory
+                found.directory.clone()
             }
             None => {
                 survey.notes.push(format!(
@@ -34,11 +43,7 @@ pub(super) fn follow(survey: &mut Survey, invoker: &Invoker) {
     alternates(survey, invoker, &repository.join("objects"));
 }
 
-/// The repository that a worktree or a submodule belongs to, where it lies elsewhere.
-pub(super) fn apart(workspace: &Path) -> Option<GitApart> {
-    belongs(workspace).filter(|apart| !apart.directory.starts_with(workspace))
-}
-
+/// The repository that a worktree or a submodule belongs to.
 fn belongs(workspace: &Path) -> Option<GitApart> {
     let pointer = workspace.join(".git");
     let directory = named(workspace, &pointer)?;

@@ -81,10 +81,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
     }
     survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker);
     if policy.workspace.mode != Mode::Temporary {
-        survey.git_apart = git::apart(&survey.workspace.real);
-        if policy.workspace.git {
-            git::follow(&mut survey, invoker);
-        }
+        git::look(&mut survey, invoker, policy.workspace.git);
     }
     sockets::check(policy, &survey)?;
     marked::mark(policy, invoker, &mut survey)?;

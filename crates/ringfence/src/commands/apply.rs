@@ -62,9 +62,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let event = Event::ApplyRefuse { workspace: workspace.clone(), changes: reasons(refused) };
         log.append(&event).context("the run's log")
     };
-    let mut options = options(arguments, &run, &invoker.cwd)?;
+    let mut options = options(arguments, &run, &invoker)?;
     if let Some(branch) = &arguments.branch {
-        let (review, _) = run.review(&invoker)?;
+        let review = run.review(&invoker)?;
         if let Some(refused) = review.refused() {
             run.record.head = Some(refuse(&mut log, &refused)?);
             run.write()?;
@@ -73,9 +73,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return onto_branch(&mut run, &mut log, &review, branch, arguments.json);
     }
     if arguments.interactive || arguments.merge {
-        let (mut review, _) = run.review(&invoker)?;
-        // What is held back is judged with what is asked.
+        // What is held back may be accepted, and is judged then.
         options.others = run.others_since(&invoker)?;
+        let mut review = run.review_beside(&options.others)?;
         if arguments.interactive {
             let places = (&*run.record.workspace, &*invoker.cwd);
             known(arguments, &options, review.changes(), &[], places)?;
@@ -91,8 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             options.chosen = merged(&review, &run, arguments, &invoker)?;
         }
     }
-    let plan = run.plan(&mut options, &invoker)?;
-    let plan = match plan {
+    let plan = match run.plan(&mut options, &invoker)? {
         Ok(plan) => plan,
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
@@ -251,15 +250,15 @@ fn onto_branch(
     Ok(0)
 }
 
-fn options(arguments: &Arguments, run: &Waiting, cwd: &Path) -> Result<Options, Failure> {
-    let path = |given: &PathBuf| paths::named(given, &run.record.workspace, cwd);
+fn options(arguments: &Arguments, run: &Waiting, invoker: &Invoker) -> Result<Options, Failure> {
+    let path = |given: &PathBuf| paths::named(given, &run.record.workspace, &invoker.cwd);
     let left = arguments.leave.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     let only = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     let mut options = Options { left, only, journals: run.journals(), ..Options::default() };
     for accepted in &arguments.accept {
         match paths::kind(accepted) {
             Some(kind) => {
-                unambiguous(accepted, run)?;
+                unambiguous(accepted, run, invoker)?;
                 options.kinds.push(kind);
             }
             None => options.named.push(path(accepted)?),
@@ -269,7 +268,7 @@ fn options(arguments: &Arguments, run: &Waiting, cwd: &Path) -> Result<Options, 
 }
 
 /// A word for a kind that may be meant for a path that waits for the same: what lands by it must be what its owner looked at.
-fn unambiguous(word: &Path, run: &Waiting) -> Result<(), Failure> {
+fn unambiguous(word: &Path, run: &Waiting, invoker: &Invoker) -> Result<(), Failure> {
     let mut layers = run.layers.iter().filter(|layer| layer.name == WORKSPACE);
     // `kind:ci` has said so.
     if Danger::named(&word.to_string_lossy()).is_none()
@@ -277,7 +276,7 @@ fn unambiguous(word: &Path, run: &Waiting) -> Result<(), Failure> {
     {
         return Ok(());
     }
-    let review = Review::open(&run.layers, &run.journals(), &[]).context("looking at the changes")?;
+    let review = run.review(invoker)?;
     let waits = |change: &ringfence_workspace::Change| {
         let waits = change.held.is_some() || change.refused.is_some();
         waits && change.layer == WORKSPACE && change.path.starts_with(word)

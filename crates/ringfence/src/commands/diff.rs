@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     let mut run = waiting::find(&invoker, arguments.run.as_deref())?;
     run.whole()?;
-    let (review, _) = run.review(&invoker)?;
+    let review = run.review(&invoker)?;
     show(arguments, review, (&run.directory, &run.record))
 }
 

@@ -311,15 +311,17 @@ impl Waiting {
         earlier.chain([self.journal.clone()]).flat_map(with_undo).collect()
     }
 
-    /// The changes, and the journals of other runs that were needed to judge them.
-    pub(crate) fn review(&self, invoker: &Invoker) -> Result<(Review, Vec<PathBuf>), Failure> {
-        let open = |others: &[PathBuf]| {
-            Review::open(&self.layers, &self.journals(), others).context("looking at the changes")
-        };
-        let review = open(&[])?;
+    /// The changes, judged.
+    pub(crate) fn review(&self, invoker: &Invoker) -> Result<Review, Failure> {
+        let review = self.review_beside(&[])?;
         let refused = review.changes().iter().filter_map(|change| change.refused.as_ref());
         let others = self.others(invoker, refused)?;
-        Ok(if others.is_empty() { (review, others) } else { (open(&others)?, others) })
+        if others.is_empty() { Ok(review) } else { self.review_beside(&others) }
+    }
+
+    /// The same, beside what these journals of other runs tell.
+    pub(crate) fn review_beside(&self, others: &[PathBuf]) -> Result<Review, Failure> {
+        Review::open(&self.layers, &self.journals(), others).context("looking at the changes")
     }
 
     /// An apply, judged likewise.
