@@ -17,7 +17,7 @@ pub(crate) struct Suite {
 const SLACK: u64 = 3;
 
 /// Every suite of `cargo xtask test`, in its order.
-pub(crate) const SUITES: [Suite; 14] = [
+pub(crate) const SUITES: [Suite; 15] = [
     suite("packages", "system programs installed where missing", 40, "-"),
     suite("format", "cargo fmt --check", 5, "-"),
     suite("lint", "clippy on all targets, warnings are errors", 90, "-"),
@@ -56,6 +56,7 @@ pub(crate) const SUITES: [Suite; 14] = [
         "cargo xtask attack --tier landlock --control-all",
     ),
     suite("dist", "the static release binary, hardly optimised", 200, "cargo xtask dist"),
+    suite("static", "landing and undoing by that binary", 25, "cargo nextest run -p ringfence-promises"),
     suite("start-up", "cold start against bwrap, 10 interleaved runs", 20, "cargo xtask bench"),
 ];
 

@@ -113,6 +113,22 @@ pub(crate) fn in_tier_landlock() -> Result<Count, String> {
     counted(command.env("RINGFENCE_REAL_TIER", "landlock"))
 }
 
+/// What the static binary is asked once more: another C library answers it.
+const STATIC: [&str; 5] = ["undone::", "merges::", "in_part::", "snapshot::", "p06_nothing_unseen::"];
+
+/// Landing and undoing by that binary.
+pub(crate) fn by_static_binary(binary: &Path) -> Result<Count, String> {
+    let mut command = cargo();
+    if exists("cargo-nextest") {
+        let these = STATIC.map(|name| format!("test(/^{name}/)")).join(" or ");
+        command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--color=never"]);
+        command.args(["-E", &format!("package(ringfence-promises) and ({these})")]);
+    } else {
+        command.args(["test", "-p", "ringfence-promises", "--locked", "--no-fail-fast", "--"]).args(STATIC);
+    }
+    counted(command.env("RINGFENCE_BINARY", binary))
+}
+
 /// The long forms of the kills at random moments and of many sandboxes at once.
 pub(crate) fn chaos(rounds: &str) -> Result<ExitCode, String> {
     run(cargo().args(["build", "--locked", "-p", "ringfence"]))?;

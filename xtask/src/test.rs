@@ -122,6 +122,7 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode, String> {
         Ok(())
     });
     if let Some(binary) = binary {
+        tally.suite("static", || suites::by_static_binary(&binary));
         tally.check("start-up", || bench::start_up_bound(&binary, if long { 50 } else { 10 }));
     }
     Ok(tally.end())
