@@ -139,7 +139,7 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
     let one = |word: &String| {
         let pieces: Vec<&str> = word.split_inclusive(char::is_whitespace).collect();
         let alone = pieces.len() < 2;
-        let shown: String = pieces.into_iter().map(|piece| piece_masked(piece, &mut hide)).collect();
+        let shown: String = pieces.into_iter().map(|piece| piece_masked(piece, !alone, &mut hide)).collect();
         // Only an option takes the next argument.
         hide = if alone && word.starts_with('-') { hide } else { 0 };
         shown
@@ -148,14 +148,16 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
 }
 
 /// A piece without blanks, but one at its end; `hide` says how many of the next are secrets.
-fn piece_masked(piece: &str, hide: &mut usize) -> String {
+fn piece_masked(piece: &str, script: bool, hide: &mut usize) -> String {
     let text = piece.trim_end();
     let blanks = piece.get(text.len()..).unwrap_or_default();
     if text.is_empty() {
         return piece.to_owned();
     }
+    // A line, and what a shell ends, end it.
+    let last = blanks.contains('\n') || text.ends_with([';', '&', '|']);
     if *hide > 0 {
-        *hide -= 1;
+        *hide = if last { 0 } else { *hide - 1 };
         return format!("***{blanks}");
     }
     let bare = text.trim_start_matches(['"', '\'', '(', '`', '{', '$', ';', '&', '|']);
@@ -171,10 +173,10 @@ fn piece_masked(piece: &str, hide: &mut usize) -> String {
     match rest {
         Some("") if secret && bare.ends_with(':') => {
             // `Authorization: Bearer ...`
-            *hide = 2;
+            *hide = if last { 0 } else { 2 };
             piece.to_owned()
         }
-        Some(value) if secret && !value.is_empty() => {
+        Some(value) if secret && !value.is_empty() && !(script && runs(value)) => {
             *hide = usize::from(
                 bare.as_bytes().get(name.len()) == Some(&b':')
                     && value.bytes().all(|byte| byte.is_ascii_alphabetic()),
@@ -182,10 +184,15 @@ fn piece_masked(piece: &str, hide: &mut usize) -> String {
             format!("{}***{blanks}", text.get(..=before + name.len()).unwrap_or_default())
         }
         _ => {
-            *hide = usize::from(secret && name.starts_with('-') && rest.is_none());
+            *hide = usize::from(secret && name.starts_with('-') && rest.is_none() && !last);
             format!("{}{blanks}", without_forms(without_password(text)))
         }
     }
+}
+
+/// What a shell is to run is no secret.
+fn runs(value: &str) -> bool {
+    ["$(", "${", "`"].iter().any(|sign| value.contains(sign))
 }
 
 /// Without secrets of well-known forms, wherever they stand in it.
@@ -228,7 +235,9 @@ mod tests {
             "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
         assert_eq!(shown, expected);
         for (script, expected) in [
-            ("API_TOKEN=$(cat t) make deploy && git push", "API_TOKEN=*** t) make deploy && git push"),
+            ("API_TOKEN=$(cat t) make deploy && git push", "API_TOKEN=$(cat t) make deploy && git push"),
+            ("API_TOKEN=abc make deploy && git push", "API_TOKEN=*** make deploy && git push"),
+            (": auth:\ntouch x\n: --token\n./run it", ": auth:\ntouch x\n: --token\n./run it"),
             ("Fix the auth: it fails with no-auth", "Fix the auth: *** *** with no-auth"),
             (
                 "curl -H 'Authorization: Bearer abc' --token x y",

@@ -153,12 +153,11 @@ impl Start {
         Some(files.collect())
     }
 
-    /// Is the entry of a file that nobody touched since git read it? One that changed in the moment in which the index was written, as all
-    /// of a small clone did, may have been written after that too: then what git read is what that was made from, and both sides still
-    /// began with it.
+    /// Is the entry of a file that nobody touched since git read it? One that changed in the moment in which the index was written
+    /// may have changed after that too.
     fn proves(&self, known: &Known<'_>, found: &Identity) -> bool {
         let written = self.identity.modified;
-        known.plain && known.describes(found) && found.modified <= written && found.changed <= written
+        known.plain && known.describes(found) && found.modified < written && found.changed < written
     }
 
     fn text(&self) -> Option<Vec<u8>> {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::beneath::Tree;
-use crate::layer::Identity;
+use crate::layer::{Identity, Timestamp};
 use crate::name;
 use crate::operation::Operation;
 use crate::root::Root;
@@ -31,6 +31,9 @@ enum Line {
         version: u32,
         stage: String,
         layers: Vec<Place>,
+        /// When, before the first step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begun: Option<Timestamp>,
     },
     Operation(Operation),
     /// All steps are named; from here on the host may hold something of ours.
@@ -74,6 +77,8 @@ pub(crate) type Standing = BTreeMap<usize, (Identity, Option<String>)>;
 /// What a journal says.
 #[derive(Debug, Default)]
 pub(crate) struct Story {
+    /// When it was begun, before its first step.
+    pub(crate) begun: Option<Timestamp>,
     pub(crate) stage: String,
     pub(crate) layers: Vec<Place>,
     pub(crate) operations: Vec<Operation>,
@@ -117,7 +122,8 @@ impl Journal {
             rustix::fs::openat(directory.root(), FILE, flags | OFlags::NOFOLLOW, Mode::from_raw_mode(0o600))?;
         let mut journal = Self { file: File::from(file), directory, path: path.to_owned() };
         let mut text = Vec::new();
-        push(&mut text, &Line::Begin { version: 1, stage: stage.to_owned(), layers })?;
+        let begun = Some(Timestamp::now());
+        push(&mut text, &Line::Begin { version: 1, stage: stage.to_owned(), layers, begun })?;
         for operation in operations {
             push(&mut text, &Line::Operation(operation.clone()))?;
         }
@@ -222,7 +228,9 @@ fn read(file: File) -> Result<(Story, u64), Errno> {
         whole += u64::try_from(length).unwrap_or(0);
         // A file of ours that is neither whole nor cut is damaged: nothing is guessed from it.
         match serde_json::from_slice(&text).map_err(|_| Errno::BADMSG)? {
-            Line::Begin { version: 1, stage, layers } => (story.stage, story.layers) = (stage, layers),
+            Line::Begin { version: 1, stage, layers, begun } => {
+                (story.stage, story.layers, story.begun) = (stage, layers, begun);
+            }
             Line::Begin { .. } => return Err(Errno::BADMSG),
             Line::Operation(operation) => story.operations.push(operation),
             Line::Planned { count } if count == story.operations.len() => story.planned = true,

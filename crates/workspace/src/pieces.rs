@@ -68,7 +68,7 @@ impl Review {
     /// The path of a file that cannot be, and why.
     pub fn merge(&self, base: &dyn Fn(&Path) -> Option<Vec<u8>>) -> Result<Vec<Chosen>, (PathBuf, String)> {
         const UNKNOWN: &str = "the version from which both sides began is not known: git had not recorded it when the run began, or the file \
-                               changed on the host before the run had ended";
+                               changed on the host before the run had ended (where it was just checked out, a `git status` before the run records it)";
         let both_changed =
             |change: &&Change| change.refused == Some(Reason::ChangedOnHost) && change.kind == Kind::Modified;
         let one = |change: &Change| {

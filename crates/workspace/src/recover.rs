@@ -15,7 +15,7 @@ use crate::change::FileType;
 use crate::index;
 use crate::journal::{FILE, Journal, Place, Standing, Story, UNDO};
 use crate::keep;
-use crate::layer::Identity;
+use crate::layer::{Identity, Timestamp};
 use crate::operation::{Action, Operation};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::remove::remove_at;
@@ -64,9 +64,9 @@ pub fn written(journal_dir: &Path) -> Option<SystemTime> {
     std::fs::metadata(journal_dir.join(FILE)).and_then(|found| found.modified()).ok()
 }
 
-/// When the journal in this directory was begun, before its first step; `None`: the file system does not tell.
-pub fn begun(journal_dir: &Path) -> Option<SystemTime> {
-    std::fs::metadata(journal_dir.join(FILE)).and_then(|found| found.created()).ok()
+/// When the apply or undo of the journal in this directory was begun, before its first step; `None`: it does not tell.
+pub fn begun(journal_dir: &Path) -> Option<Timestamp> {
+    Journal::look(journal_dir).ok()?.begun
 }
 
 /// Whether an apply or undo whose journal is in this directory was begun and not ended, or cannot be read.

@@ -27,7 +27,10 @@ fn follow(survey: &mut Survey, invoker: &Invoker, found: Option<&GitApart>) {
         None => pointer,
         Some(directory) => match found {
             Some(found) => {
-                add(survey, invoker, &found.directory, false);
+                // What lies in the workspace is there anyway, and its path is the task's to change.
+                if !found.directory.starts_with(&survey.workspace.real) {
+                    add(survey, invoker, &found.directory, false);
+                }
                 found.directory.clone()
             }
             None => {

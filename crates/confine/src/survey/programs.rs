@@ -121,7 +121,7 @@ fn program_of(rule: &Rule<String>) -> (String, bool) {
         .map_or_else(|_| (rule.value.clone(), false), |pattern| (pattern.program, pattern.optional))
 }
 
-/// Where programs lie that others start and no PATH leads to: the parts of compilers, what rustup's names stand for, and git once more.
+/// Where programs lie that others start and no PATH leads to: the parts of compilers, and what rustup's names stand for.
 /// Sorted, so that two surveys agree.
 fn parts(survey: &Survey, invoker: &Invoker) -> Vec<PathBuf> {
     let below = |directory: &Path| -> Vec<PathBuf> {
@@ -141,12 +141,24 @@ fn parts(survey: &Survey, invoker: &Invoker) -> Vec<PathBuf> {
     let linkers = rust.filter_map(|bin| Some(bin.parent()?.join("lib/rustlib"))).flat_map(|lib| below(&lib));
     found.extend(linkers.flat_map(|target| [target.join("bin"), target.join("bin/gcc-ld")]));
     found.extend(toolchains);
-    let beside = survey.search_path.iter().filter_map(|(_, directory)| directory.parent());
-    let git = beside.flat_map(|above| ["libexec/git-core", "lib/git-core"].map(|name| above.join(name)));
-    found.extend(git.filter(|directory| directory.is_dir()));
     found.sort();
-    found.dedup();
     found
+}
+
+/// Where git has its own programs, from which it starts itself, beside the first of PATH (git(1), `--exec-path`); not where the task may write.
+fn git(name: &str, survey: &Survey) -> Option<PathBuf> {
+    if name != "git" && !name.starts_with("git-") {
+        return None;
+    }
+    let first =
+        survey.search_path.iter().find_map(|(_, directory)| resolve(&directory.join("git"), false).ok())?;
+    let above = first.real.parent()?.parent()?;
+    let own = survey.write.iter().filter_map(|found| found.place.as_ref()).chain([&survey.workspace]);
+    let own: Vec<_> = own.map(|place| &place.real).collect();
+    let mut all =
+        ["libexec/git-core", "lib/git-core"].iter().filter_map(|name| resolve(&above.join(name), false).ok());
+    let found = all.find(|place| place.kind == Kind::Directory)?.real;
+    (!own.iter().any(|own| found.starts_with(own) || own.starts_with(&found))).then_some(found)
 }
 
 fn named(
@@ -159,7 +171,8 @@ fn named(
     let places: Vec<Place> = if name.starts_with('/') {
         resolve(Path::new(name), invoker.root).into_iter().collect()
     } else {
-        let path = survey.search_path.iter().map(|(_, directory)| directory).chain(parts);
+        let git = git(name, survey);
+        let path = survey.search_path.iter().map(|(_, directory)| directory).chain(parts).chain(&git);
         path.filter_map(|directory| resolve(&directory.join(name), invoker.root).ok())
             .filter(|place| place.kind == Kind::File && place.mode & 0o111 != 0)
             .collect()

@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use ringfence_plan::Invoker;
 use ringfence_record::{RunDir, RunRecord, State, Status};
-use ringfence_workspace::{Apply, Began, Layer, Options, Reason, Refused, Review};
+use ringfence_workspace::{Apply, Began, Layer, Options, Reason, Refused, Review, Timestamp};
 
 use crate::failure::{Context, Failure};
 use crate::terminal;
@@ -280,15 +279,15 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
 }
 
 /// When the task of a run had ended; `None`: nobody was there to write that down.
-fn ended(run: &RunDir) -> Option<SystemTime> {
+fn ended(run: &RunDir) -> Option<Timestamp> {
     let events = BufReader::new(File::open(run.events()).ok()?).lines().map_while(Result::ok);
     let ends = events.filter(|line| line.contains("sandbox.end")).filter_map(|line| {
         let event: serde_json::Value = serde_json::from_str(&line).ok()?;
-        (event.get("kind")?.as_str()? == "sandbox.end").then(|| event.get("time")?.as_u64())?
+        (event.get("kind")?.as_str()? == "sandbox.end").then(|| event.get("time")?.as_i64())?
     });
     // Whole milliseconds are written.
-    let end = ends.last()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(end.checked_add(1)?))
+    let end = ends.last()?.checked_add(1)?;
+    Some(Timestamp { sec: end.div_euclid(1000), nsec: end.rem_euclid(1000) * 1_000_000 })
 }
 
 /// Its command, or its name where it has many.
