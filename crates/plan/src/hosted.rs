@@ -9,7 +9,7 @@ mod whole;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Ground, Mode, NetworkRules, Policy};
+use ringfence_policy::{Ground, Mode, NetworkRules, Policy, written_cache};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
@@ -522,6 +522,9 @@ fn links(grants: &Grants, invoker: &Invoker, home: Option<&PathBuf>) -> Vec<(Pat
     let shown: BTreeMap<PathBuf, PathBuf> = grants
         .mounts
         .iter()
+        .filter(|granted| {
+            granted.access != Access::Read || !written_cache(&granted.place.real, &invoker.home)
+        })
         .map(|granted| &granted.place.real)
         .filter_map(|real| Some((below(real).filter(|path| path != home)?, real.clone())))
         .chain(grants.links.keys().filter_map(|link| Some((below(link)?, link.clone()))))

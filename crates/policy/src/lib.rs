@@ -58,7 +58,7 @@ mod trail;
 mod variables;
 
 pub use crate::argv::CommandPattern;
-pub use crate::caches::package_cache;
+pub use crate::caches::{package_cache, written_cache};
 pub use crate::chains::{Need, needs};
 pub use crate::containers::{
     Asked, Body, Containers, ENGINE, EngineRequest, EngineRules, Image, Subject, Verb,

@@ -218,7 +218,7 @@ impl Reason {
                 "mount it on the same device again (its number is in the run's record), or discard the run"
             }
             Self::ChangedSinceApply => {
-                "take back by hand what changed since, or what is wanted out of the kept files"
+                "what was touched since stays a conflict, whatever it holds now: take what is wanted out of the kept files by hand"
             }
             Self::ClockSetBack => "set the clock right, then apply",
             Self::OtherOwner => "apply as the user who owns the file, or give it to the workspace's owner",

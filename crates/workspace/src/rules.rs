@@ -89,6 +89,22 @@ const RULES: &[Rule] = &[
         why: "an interpreter that is started in the directory runs it",
     },
     Rule {
+        patterns: &[
+            "**/{.bashrc,.bash_profile,.bash_login,.bash_logout,.bash_aliases,.profile,.inputrc}",
+            "**/{.zshrc,.zshenv,.zprofile,.zlogin,.zlogout,.kshrc,.cshrc,.tcshrc,.login}",
+            "**/.config/fish/{config.fish,conf.d,functions}",
+        ],
+        hold: false,
+        kind: Danger::Shell,
+        why: "a shell runs it at its start, where this is or becomes somebody's home",
+    },
+    Rule {
+        patterns: &["**/.gitconfig", "**/.config/git/config"],
+        hold: false,
+        kind: Danger::Config,
+        why: "git configuration, where this is or becomes somebody's home: it names programs",
+    },
+    Rule {
         patterns: &["**/.devcontainer", "**/.devcontainer.json"],
         hold: true,
         kind: Danger::Shell,

@@ -459,3 +459,30 @@ fn looks_of_git_do_not_stand_in_the_way_of_an_index_that_the_task_wrote() {
     let landed = place.ringfence(&["apply"]);
     assert_eq!(landed.status, 0, "{landed:?}");
 }
+
+/// Whoever throws a run away while its apply is at work waits for the end of that: all of it landed, or none.
+#[test]
+fn a_discard_takes_nothing_away_under_an_apply() {
+    let mut refused = 0;
+    for delay in [0, 5, 10, 20, 40, 60, 90, 120] {
+        let place = Place::new();
+        assert_eq!(
+            place.run("", "i=0; while [ $i -lt 1500 ]; do echo x > f$i; i=$((i + 1)); done").status,
+            0
+        );
+        let run = place.last_run();
+        let quiet = Stdio::null;
+        let mut applying =
+            place.command(&["apply", &run, "--yes"]).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        let discarded = place.ringfence(&["discard", &run]);
+        let landed = applying.wait().unwrap().success();
+        let there = place.host("ls | wc -l");
+        assert_eq!(there, if landed { "1500\n" } else { "0\n" }, "{delay}: {discarded:?}");
+        assert_ne!(landed, discarded.status == 0, "{delay}: {discarded:?}");
+        assert_eq!(discarded.status == 0, discarded.out.contains("are gone"), "{delay}: {discarded:?}");
+        let at_work = ["another apply is at work here", "in use by another ringfence"];
+        refused += usize::from(at_work.iter().any(|said| discarded.err.contains(said)));
+    }
+    assert!(refused > 0, "none met the apply at work");
+}

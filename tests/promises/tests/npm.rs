@@ -130,3 +130,21 @@ fn caches_are_shown_and_written_to_in_a_view_of_their_own() {
     assert!(!place.home.join(".npm/_cacache/tmp").exists() && !place.home.join(".cargo/registry/y").exists());
     assert_eq!(std::fs::read_to_string(place.home.join(".cargo/registry/known")).unwrap(), "old");
 }
+
+/// What its user fetched before is npm's to write to, or not there.
+#[test]
+fn a_cache_of_its_user_keeps_npm_from_nothing() {
+    for hosted in [false, true] {
+        let (place, _agent) = prepare();
+        place.host(
+            "mkdir -p ~/.npm/_cacache/tmp ~/.npm/_cacache/content-v2; echo x > ~/.npm/_cacache/content-v2/x",
+        );
+        let place = if hosted { place.in_tier("landlock") } else { place };
+        let done =
+            place.run("", "npm install --offline --no-audit --no-fund --ignore-scripts ./pry-1.0.0.tgz 2>&1");
+        assert!(done.status == 0 && done.out.contains("added 1 package"), "{hosted}: {done:?}");
+        let moved = place.run("", "mkdir -p node_modules/a && mv node_modules b && ls b");
+        assert!(moved.status == 0 && moved.out == "a\n", "{hosted}: {moved:?}");
+        assert_eq!(place.host("find ~/.npm/_cacache -type f | wc -l"), "1\n", "{hosted}");
+    }
+}

@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Ask for every change and every hunk: y, n, a, d, q
     #[arg(short, long, conflicts_with_all = ["json", "merge", "branch"])]
     interactive: bool,
+    /// Ask nothing, as without it; for scripts that say so. What is held back stays held back
+    #[arg(short, long, conflicts_with = "interactive")]
+    yes: bool,
     /// Merge text files that changed on the host after the run, where git has the version from which both sides began
     #[arg(long)]
     merge: bool,

@@ -56,7 +56,14 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
     let journal =
         directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
     // An apply that was interrupted comes first: all of it, or nothing.
-    let interrupted = recover(&directory, &journal).err();
+    let interrupted = match recover(&directory, &journal) {
+        Ok(()) => None,
+        // What another process lands just now is not there to be decided about, nor to be thrown away.
+        Err(refused) if refused.refusals.iter().any(|one| one.reason == Reason::Busy) => {
+            return Err(not_recovered(&refused));
+        }
+        Err(refused) => Some(not_recovered(&refused)),
+    };
     if !layers.iter().any(|layer| layer.upper.exists()) {
         if let Some(interrupted) = interrupted {
             return Err(interrupted);
@@ -102,14 +109,17 @@ fn directly(directory: &RunDir, record: &RunRecord) -> Failure {
 }
 
 /// Finishes or takes back what was interrupted: an undo of the last apply that landed, and the apply after it.
-fn recover(directory: &RunDir, next: &Path) -> Result<(), Failure> {
+fn recover(directory: &RunDir, next: &Path) -> Result<(), Refused> {
     let last = directory.journals().take_while(|journal| journal != next).last();
     for journal in last.map(|last| ringfence_workspace::reverted(&last)).into_iter().chain([next.to_owned()])
     {
-        ringfence_workspace::recover(&journal)
-            .map_err(|refused| Failure::new(refused.to_string().trim_end()))?;
+        ringfence_workspace::recover(&journal)?;
     }
     Ok(())
+}
+
+fn not_recovered(refused: &Refused) -> Failure {
+    Failure::new(refused.to_string().trim_end())
 }
 
 /// Where what had landed is kept since it was undone, the last of it.
@@ -217,7 +227,7 @@ fn landed(directory: RunDir, record: RunRecord) -> Result<Option<Landed>, Failur
         return Ok(None);
     }
     let next = directory.journals().find(|journal| !ringfence_workspace::landed(journal)).unwrap_or_default();
-    recover(&directory, &next)?;
+    recover(&directory, &next).map_err(|refused| not_recovered(&refused))?;
     // An apply that was interrupted may have landed just now.
     let all: Vec<_> =
         directory.journals().take_while(|journal| ringfence_workspace::landed(journal)).collect();

@@ -189,7 +189,7 @@ fn no_reason_to_look_takes_another_ones_place() {
         &format!(
             "mkdir .husky; echo > .husky/common.key; echo {token} > build/m.key; umask 0; echo > .env; umask 022
              mkdir x.key; echo > x.key/readme; echo {token} > token; for i in $(seq 60); do echo > $i.pem; done
-             echo x > justfile"
+             echo x > justfile; echo > .bashrc; mkdir home; echo > home/.gitconfig"
         ),
     );
     let review = Review::open(&case.layers(), &[], &[]).unwrap();
@@ -199,10 +199,13 @@ fn no_reason_to_look_takes_another_ones_place() {
     assert!(why("build/m.key").starts_with("runs on the host at the next build or test; its content holds"));
     assert!(why(".env").starts_with("every user of this machine may write it; files of this name"));
     assert_eq!((why("x.key/readme"), why("x.key")), Default::default());
+    assert!(
+        why(".bashrc").starts_with("a shell runs it") && why("home/.gitconfig").starts_with("git config")
+    );
     // Many that are only named so push nothing away.
     let shown = render_stat(review.changes());
     let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text}: {shown}"));
-    assert!(at("* A token") < at("61 files") && at("* A justfile") < at("61 files"), "{shown}");
+    assert!(at("* A token") < at("62 files") && at("* A justfile") < at("62 files"), "{shown}");
     assert_eq!(review.unseen(), 0);
 }
 
