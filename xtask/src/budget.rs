@@ -56,7 +56,12 @@ pub(crate) const SUITES: [Suite; 15] = [
         "cargo xtask attack --tier landlock --control-all",
     ),
     suite("dist", "the static release binary, hardly optimised", 200, "cargo xtask dist"),
-    suite("static", "landing and undoing by that binary", 25, "cargo nextest run -p ringfence-promises"),
+    suite(
+        "static",
+        "landing and undoing by that binary",
+        25,
+        "RINGFENCE_BINARY=FILE cargo nextest run -p ringfence-promises",
+    ),
     suite("start-up", "cold start against bwrap, 10 interleaved runs", 20, "cargo xtask bench"),
 ];
 

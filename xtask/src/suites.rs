@@ -114,7 +114,15 @@ pub(crate) fn in_tier_landlock() -> Result<Count, String> {
 }
 
 /// What the static binary is asked once more: another C library answers it.
-const STATIC: [&str; 5] = ["undone::", "merges::", "in_part::", "snapshot::", "p06_nothing_unseen::"];
+const STATIC: [&str; 7] = [
+    "landing::",
+    "undone::",
+    "merges::",
+    "in_part::",
+    "snapshot::",
+    "p05_nothing_lost::",
+    "p06_nothing_unseen::",
+];
 
 /// Landing and undoing by that binary.
 pub(crate) fn by_static_binary(binary: &Path) -> Result<Count, String> {

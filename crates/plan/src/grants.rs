@@ -49,6 +49,14 @@ impl Grants {
         }
         None
     }
+
+    /// Whether what is there, or where a link there leads, may be written.
+    pub(crate) fn writes(&self, path: &Path) -> bool {
+        self.mounts.iter().filter(|granted| granted.access == Access::Write).any(|granted| {
+            let place = &granted.place;
+            path.starts_with(&place.real) || place.links.iter().any(|link| link.path == path)
+        })
+    }
 }
 
 pub(crate) fn collect(policy: &Policy, survey: &Survey, ids: &Ids) -> Result<Grants, Refused> {

@@ -522,12 +522,11 @@ fn links(grants: &Grants, invoker: &Invoker, home: Option<&PathBuf>) -> Vec<(Pat
     let shown: BTreeMap<PathBuf, PathBuf> = grants
         .mounts
         .iter()
-        .filter(|granted| {
-            granted.access != Access::Read || !written_cache(&granted.place.real, &invoker.home)
-        })
         .map(|granted| &granted.place.real)
         .filter_map(|real| Some((below(real).filter(|path| path != home)?, real.clone())))
         .chain(grants.links.keys().filter_map(|link| Some((below(link)?, link.clone()))))
+        // By whatever way it is there, unless it may be written.
+        .filter(|(path, target)| !written_cache(path, home) || grants.writes(target))
         .collect();
     // What lies below one that is linked already is reached through it.
     let mut links: Vec<(PathBuf, PathBuf)> = Vec::new();

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::scribe::Scribe;
-use crate::{executions, terminal};
+use crate::{executions, masks, terminal};
 use ringfence_confine::survey;
 use ringfence_plan::{Plan, Step};
 use ringfence_policy::{
@@ -136,7 +136,7 @@ impl<'a> Approvals<'a> {
     fn asked_to_start(&self, refusal: &Refusal, command: &Command) -> bool {
         let words: Vec<String> =
             command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let shown = executions::line(executions::masked(&words).iter());
+        let shown = executions::line(masks::masked(&words).iter());
         let event = Event::Ask {
             path: shown.clone(),
             purpose: "start".into(),

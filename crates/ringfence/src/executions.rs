@@ -1,31 +1,11 @@
 //! What is written down of a program that was refused.
 
 use std::path::Path;
-use std::sync::OnceLock;
 
-use ringfence_leaks::Scanner;
 use ringfence_record::Event;
 use ringfence_supervise::{Command, Fate, Life, Process};
 
-/// Names behind which a secret stands, in options and variables.
-const SECRET: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "token",
-    "secret",
-    "apikey",
-    "api-key",
-    "api_key",
-    "credential",
-    "authorization",
-    "auth",
-    "bearer",
-    "private-key",
-];
-
-/// Bytes of the shortest secret that is known by its form.
-const SHORTEST: usize = 20;
+use crate::masks::masked;
 
 /// The event of one.
 pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
@@ -130,132 +110,5 @@ fn quoted(word: &str) -> String {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', ""))
-    }
-}
-
-/// Without what looks like a secret: behind an option or a name that says so, and in the authority of a URL; in scripts too.
-pub(crate) fn masked(words: &[String]) -> Vec<String> {
-    let mut hide = 0;
-    let one = |word: &String| {
-        let pieces: Vec<&str> = word.split_inclusive(char::is_whitespace).collect();
-        let alone = pieces.len() < 2;
-        let shown: String = pieces.into_iter().map(|piece| piece_masked(piece, !alone, &mut hide)).collect();
-        // Only an option takes the next argument.
-        hide = if alone && word.starts_with('-') { hide } else { 0 };
-        shown
-    };
-    words.iter().map(one).collect()
-}
-
-/// A piece without blanks, but one at its end; `hide` says how many of the next are secrets.
-fn piece_masked(piece: &str, script: bool, hide: &mut usize) -> String {
-    let text = piece.trim_end();
-    let blanks = piece.get(text.len()..).unwrap_or_default();
-    if text.is_empty() {
-        return piece.to_owned();
-    }
-    // A line, and what a shell ends, end it.
-    let last = blanks.contains('\n') || text.ends_with([';', '&', '|']);
-    if *hide > 0 {
-        *hide = if last { 0 } else { *hide - 1 };
-        return format!("***{blanks}");
-    }
-    let bare = text.trim_start_matches(['"', '\'', '(', '`', '{', '$', ';', '&', '|']);
-    let before = text.len() - bare.len();
-    let (name, rest) = bare
-        .find(['=', ':'])
-        .map_or((bare, None), |at| (bare.get(..at).unwrap_or_default(), bare.get(at + 1..)));
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    let lower = name.to_ascii_lowercase();
-    let secret = name.bytes().all(word)
-        && !lower.starts_with("--no-")
-        && SECRET.iter().any(|own| lower.ends_with(own));
-    match rest {
-        Some("") if secret && bare.ends_with(':') => {
-            // `Authorization: Bearer ...`
-            *hide = if last { 0 } else { 2 };
-            piece.to_owned()
-        }
-        Some(value) if secret && !value.is_empty() && !(script && runs(value)) => {
-            *hide = usize::from(
-                bare.as_bytes().get(name.len()) == Some(&b':')
-                    && value.bytes().all(|byte| byte.is_ascii_alphabetic()),
-            );
-            format!("{}***{blanks}", text.get(..=before + name.len()).unwrap_or_default())
-        }
-        _ => {
-            *hide = usize::from(secret && name.starts_with('-') && rest.is_none() && !last);
-            format!("{}{blanks}", without_forms(without_password(text)))
-        }
-    }
-}
-
-/// What a shell is to run is no secret.
-fn runs(value: &str) -> bool {
-    ["$(", "${", "`"].iter().any(|sign| value.contains(sign))
-}
-
-/// Without secrets of well-known forms, wherever they stand in it.
-fn without_forms(word: String) -> String {
-    // No form is shorter, and the table of them takes a while to make.
-    if word.len() < SHORTEST {
-        return word;
-    }
-    static FORMS: OnceLock<Option<Scanner>> = OnceLock::new();
-    let Some(forms) = FORMS.get_or_init(|| Scanner::new(&[], true)) else { return word };
-    match forms.mask(word.as_bytes()) {
-        Ok(None) => word,
-        Ok(Some((masked, _))) => String::from_utf8_lossy(&masked).into_owned(),
-        Err(_) => "***".to_owned(),
-    }
-}
-
-/// `scheme://user:password@host` without the password.
-fn without_password(word: &str) -> String {
-    let parts = word.split_once("://").and_then(|(scheme, rest)| {
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at_checked(end)?;
-        let (user, host) = authority.rsplit_once('@')?;
-        let (user, _) = user.split_once(':')?;
-        Some(format!("{scheme}://{user}:***@{host}{path}"))
-    });
-    parts.unwrap_or_else(|| word.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_not_written_down() {
-        let line = "x --token abc --password=hunter2 -H Authorization:Bearer API_TOKEN=q https://u:p@h/x?y a=b --auth";
-        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let shown = masked(&words).join(" ");
-        let expected =
-            "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
-        assert_eq!(shown, expected);
-        for (script, expected) in [
-            ("API_TOKEN=$(cat t) make deploy && git push", "API_TOKEN=$(cat t) make deploy && git push"),
-            ("API_TOKEN=abc make deploy && git push", "API_TOKEN=*** make deploy && git push"),
-            (": auth:\ntouch x\n: --token\n./run it", ": auth:\ntouch x\n: --token\n./run it"),
-            ("Fix the auth: it fails with no-auth", "Fix the auth: *** *** with no-auth"),
-            (
-                "curl -H 'Authorization: Bearer abc' --token x y",
-                "curl -H 'Authorization: *** *** --token *** y",
-            ),
-            ("x; export SECRET=abc; y", "x; export SECRET=*** y"),
-            ("x --no-auth y", "x --no-auth y"),
-        ] {
-            assert_eq!(masked(&[script.to_owned()]), [expected]);
-        }
-        assert_eq!(
-            masked(&["-H".into(), "Authorization:Basic abc".into(), "x".into()]),
-            ["-H", "Authorization:*** ***", "x"]
-        );
-        let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
-        let script = format!("curl {token} 'x={token}' https://{token}@host/x y");
-        let shown = masked(&["sh".into(), "-c".into(), script, token.into()]);
-        assert!(shown.iter().all(|word| !word.contains("aB3dE5fG7")), "{shown:?}");
-        assert!(shown[2].starts_with("curl xxxx") && shown[2].ends_with(" y"), "{shown:?}");
     }
 }

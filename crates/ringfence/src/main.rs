@@ -34,6 +34,7 @@ mod lasting;
 mod layers;
 mod leaks;
 mod lived;
+mod masks;
 mod named;
 mod not_executed;
 mod oauth;

@@ -5,7 +5,7 @@ use ringfence_record::{Event, Identity, Process, Report, RunRecord, Source, Stat
 
 use crate::layers::Fate;
 use crate::run::Run;
-use crate::{clock, executions, layers, outcome, terminal};
+use crate::{clock, layers, masks, outcome, terminal};
 
 impl Run {
     pub(crate) fn describe(&self, plan: &Plan, report: &mut Report) {
@@ -65,7 +65,7 @@ impl Run {
 /// The command, without what looks like a secret.
 pub(crate) fn words(plan: &Plan) -> Vec<String> {
     let words: Vec<_> = plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    executions::masked(&words)
+    masks::masked(&words)
 }
 
 fn named_source(name: &str) -> Source {

@@ -460,7 +460,7 @@ fn looks_of_git_do_not_stand_in_the_way_of_an_index_that_the_task_wrote() {
     assert_eq!(landed.status, 0, "{landed:?}");
 }
 
-/// Whoever throws a run away while its apply is at work waits for the end of that: all of it landed, or none.
+/// Whoever throws a run away while its apply is at work is refused: all of it landed, or none.
 #[test]
 fn a_discard_takes_nothing_away_under_an_apply() {
     let mut refused = 0;

@@ -134,8 +134,9 @@ fn caches_are_shown_and_written_to_in_a_view_of_their_own() {
 /// What its user fetched before is npm's to write to, or not there.
 #[test]
 fn a_cache_of_its_user_keeps_npm_from_nothing() {
-    for hosted in [false, true] {
+    for (hosted, linked) in [(false, false), (true, false), (true, true)] {
         let (place, _agent) = prepare();
+        place.host(if linked { "mkdir -p ~/.npm ~/far; ln -s ~/far ~/.npm/_cacache" } else { "true" });
         place.host(
             "mkdir -p ~/.npm/_cacache/tmp ~/.npm/_cacache/content-v2; echo x > ~/.npm/_cacache/content-v2/x",
         );
@@ -145,6 +146,6 @@ fn a_cache_of_its_user_keeps_npm_from_nothing() {
         assert!(done.status == 0 && done.out.contains("added 1 package"), "{hosted}: {done:?}");
         let moved = place.run("", "mkdir -p node_modules/a && mv node_modules b && ls b");
         assert!(moved.status == 0 && moved.out == "a\n", "{hosted}: {moved:?}");
-        assert_eq!(place.host("find ~/.npm/_cacache -type f | wc -l"), "1\n", "{hosted}");
+        assert_eq!(place.host("find ~/.npm/_cacache/ -type f | wc -l"), "1\n", "{hosted}");
     }
 }

@@ -145,20 +145,29 @@ fn parts(survey: &Survey, invoker: &Invoker) -> Vec<PathBuf> {
     found
 }
 
-/// Where git has its own programs, from which it starts itself, beside the first of PATH (git(1), `--exec-path`); not where the task may write.
-fn git(name: &str, survey: &Survey) -> Option<PathBuf> {
+/// Where git has its own programs, from which it starts itself (git(1), `--exec-path`): beside each git of PATH, where the task cannot write.
+fn git(name: &str, survey: &Survey) -> Vec<PathBuf> {
     if name != "git" && !name.starts_with("git-") {
-        return None;
+        return Vec::new();
     }
-    let first =
-        survey.search_path.iter().find_map(|(_, directory)| resolve(&directory.join("git"), false).ok())?;
-    let above = first.real.parent()?.parent()?;
     let own = survey.write.iter().filter_map(|found| found.place.as_ref()).chain([&survey.workspace]);
     let own: Vec<_> = own.map(|place| &place.real).collect();
-    let mut all =
-        ["libexec/git-core", "lib/git-core"].iter().filter_map(|name| resolve(&above.join(name), false).ok());
-    let found = all.find(|place| place.kind == Kind::Directory)?.real;
-    (!own.iter().any(|own| found.starts_with(own) || own.starts_with(&found))).then_some(found)
+    let theirs = |found: &PathBuf| own.iter().any(|own| found.starts_with(own) || own.starts_with(found));
+    let program = |directory: &PathBuf| {
+        let place = resolve(&directory.join("git"), false).ok().filter(is_program)?;
+        Some(place.real.parent()?.parent()?.to_owned())
+    };
+    let above = survey.search_path.iter().filter_map(|(_, directory)| program(directory));
+    let beside = above.flat_map(|above| ["libexec/git-core", "lib/git-core"].map(|name| above.join(name)));
+    let found = beside.filter_map(|path| resolve(&path, false).ok()).map(|place| place.real);
+    let mut all: Vec<_> = found.filter(|found| !theirs(found)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn is_program(place: &Place) -> bool {
+    place.kind == Kind::File && place.mode & 0o111 != 0
 }
 
 fn named(
@@ -174,7 +183,7 @@ fn named(
         let git = git(name, survey);
         let path = survey.search_path.iter().map(|(_, directory)| directory).chain(parts).chain(&git);
         path.filter_map(|directory| resolve(&directory.join(name), invoker.root).ok())
-            .filter(|place| place.kind == Kind::File && place.mode & 0o111 != 0)
+            .filter(is_program)
             .collect()
     };
     let mut programs = Vec::new();

@@ -22,6 +22,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let failure = Failure::new(format!("run {}: {busy}: nothing was thrown away", run.record.id));
         return Err(failure.hint("wait for its end, and look again"));
     }
+    // Somebody may have landed it, or thrown it away, between the look and the lock.
+    if !run.layers.iter().any(|layer| layer.upper.exists()) {
+        let failure = Failure::new(format!("the changes of run {} are not there any more", run.record.id));
+        return Err(failure.hint("`ringfence ps -a` says what became of them"));
+    }
     // A full disk takes no word about it before the changes are gone.
     let noted = log.as_mut().is_ok_and(|log| note(&mut run, log).is_ok());
     run.remove_layers()?;
