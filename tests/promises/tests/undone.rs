@@ -257,7 +257,7 @@ fn what_was_put_back_after_a_task_had_seen_it_gone_is_a_conflict() {
     assert_eq!(place.ringfence(&["undo", &first]).status, 0);
     // A copy of the state is younger than all of it; what the kernel made of it its user cannot read.
     let state = place.state.display();
-    place.host(&format!("chmod u+rwx {state}/runs/*/workspace/work/work; cp -a {state} {state}.copy; rm -r {state}; mv {state}.copy {state}"));
+    place.host(&format!("chmod -R u+rwx {state}/runs/*/workspace/work; cp -a {state} {state}.copy; rm -r {state}; mv {state}.copy {state}"));
     let applied = place.ringfence(&["apply", &second]);
     assert!(applied.status == 126 && applied.err.contains("config: "), "{applied:?}");
     assert!(applied.err.contains("y: changed on the host"), "{applied:?}");
