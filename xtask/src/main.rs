@@ -32,7 +32,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   chaos [ROUNDS]         kills at random moments, 500 without a number
   kills [NUMBER]         kills during apply, undo and the recovery, 1000 without a number
   races [ROUNDS] [--tier namespace|landlock]
-                         programs changed while they are judged, 2500 of each of four kinds without a number
+                         programs changed while they are judged, 2500 of each kind without a number
   sequences [NUMBER]     random file operations natively against review, apply and undo, 5000 without a number
   network                the gateway: every transport, ten thousand connections at once, Debian's tunnels
   power [POINTS]         the power cut at any point of an apply, 1000 without a number; as root, on a loop device

@@ -177,14 +177,15 @@ pub(crate) fn power(points: &str) -> Result<ExitCode, String> {
     run(command.env("RINGFENCE_TEST_POINTS", points)).map(|()| ExitCode::SUCCESS)
 }
 
-/// The long form of the races between a program's judgement and its start: so many of each of the four kinds, in one tier or both.
+/// The long form of the races between a program's judgement and its start: so many of each kind, in one tier or both.
 pub(crate) fn races(args: &[String]) -> Result<ExitCode, String> {
-    let (mut rounds, mut names) = ("2500", vec!["commands::races", "commands_landlock::races"]);
+    let (mut rounds, mut names) =
+        ("2500", vec!["commands::races", "nested::mounts_that_race", "commands_landlock::races"]);
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         match (arg, if arg == "--tier" { args.next() } else { None }) {
-            ("--tier", Some("namespace")) => names.truncate(1),
-            ("--tier", Some("landlock")) => drop(names.drain(..1)),
+            ("--tier", Some("namespace")) => names.truncate(2),
+            ("--tier", Some("landlock")) => drop(names.drain(..2)),
             (number, None) if number.parse::<u32>().is_ok() => rounds = number,
             _ => return Err("usage: cargo xtask races [ROUNDS] [--tier namespace|landlock]".to_owned()),
         }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use ringfence_policy::{Children, CommandPattern, CommandRules, Digest, Ground, Named, Policy, Rule};
 
-use crate::Refused;
 use crate::survey::{Interpreter, Loader, Place, Program, Survey};
 use crate::temporary::VAR_TMP;
 
@@ -20,11 +19,7 @@ pub(crate) fn mounted(survey: &Survey) -> Ground<'_> {
     Ground { workspace: &survey.workspace.real, copy: None, temporary }
 }
 
-pub(crate) fn rules(
-    policy: &Policy,
-    survey: &Survey,
-    ground: Ground<'_>,
-) -> Result<Option<CommandRules>, Refused> {
+pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Option<CommandRules> {
     let lists = policy.commands.iter().flat_map(|commands| &commands.allow);
     let lists = lists
         .chain(policy.guard.children.programs())
@@ -68,20 +63,7 @@ pub(crate) fn rules(
     }
     loaders.sort_unstable();
     loaders.dedup();
-    let rules = CommandRules::of(policy, ground, &allow, &deny, &loaders);
-    // In a mount namespace of its own a task could show another program under an allowed one's path.
-    if let Some(origin) = policy.origins.get("runtime.user_namespaces")
-        && policy.runtime.user_namespaces
-        && rules.is_some()
-    {
-        return Err(Refused::rule(
-            origin,
-            "`runtime.user_namespaces` lets the task mount, so that a path says nothing about the program behind it, which \
-             arguments, `deny`, `shell`, `children` and scripts in `[commands]` need",
-            "remove it, or all rules in `[commands]`",
-        ));
-    }
-    Ok(rules)
+    CommandRules::of(policy, ground, &allow, &deny, &loaders)
 }
 
 fn pinned(program: &Program) -> Vec<(&Path, Digest)> {

@@ -197,7 +197,7 @@ pub(crate) fn plan(
     let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
     let workspace = &survey.workspace.real;
     let ground = Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary };
-    let guard = guard::rules(policy, survey, ground)?;
+    let guard = guard::rules(policy, survey, ground);
     let mut landlock = rules(policy, survey, host, &grants, &own, &place);
     if request.trust.is_some() {
         landlock.rules.push((Right::Read, base.join(TRUST)));

@@ -89,13 +89,6 @@ pub(crate) fn rules(
         });
     }
     if policy.runtime.user_namespaces {
-        if policy.commands.is_some() {
-            return Err(Refused {
-                part: "commands.allow".into(),
-                cause: "it needs Landlock's execute right, which `runtime.user_namespaces` gives up".into(),
-                remedy: "remove one of the two".into(),
-            });
-        }
         let scopes =
             Landlock { abi: host.landlock, rules: Vec::new(), except: Vec::new(), files: false, scoped };
         return Ok(scoped.then_some(scopes));

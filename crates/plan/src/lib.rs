@@ -15,6 +15,7 @@ mod gated;
 mod git;
 mod grants;
 mod guard;
+mod holds;
 mod host;
 mod hosted;
 mod landlock;
@@ -281,7 +282,7 @@ pub fn plan(
     let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
-    let guard = guard::rules(policy, survey, guard::mounted(survey))?;
+    let guard = guard::rules(policy, survey, guard::mounted(survey));
     tracing::check(policy, host, guard.is_some(), &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);
@@ -379,7 +380,7 @@ fn prices(policy: &Policy) -> impl Iterator<Item = String> {
         (
             policy.runtime.user_namespaces,
             "runtime.user_namespaces gives up Landlock's rights on files (what is in a domain can never mount) and the masks of /proc: mounts alone hold files, \
-             and the kernel's code for namespaces and mounts can be reached",
+             the kernel's code for namespaces and mounts can be reached, and what a program of `[commands]` loads is the task's to choose",
         ),
         (
             policy.runtime.io_uring,

@@ -108,6 +108,7 @@ pub(crate) fn layout(
     }
     builder.protect(policy, survey, grants)?;
     builder.hold_hidden(policy, survey, grants);
+    builder.hold_scripts(survey, grants);
     for marked in &survey.hidden {
         if builder.shows_host_file(&marked.path) {
             if let Some(void) = &mut builder.void {
@@ -168,7 +169,7 @@ enum Wanted {
 #[derive(Default)]
 pub(crate) struct Builder {
     trees: Vec<Tree>,
-    steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// What the root itself shows, if it is no tmpfs.
     void: Option<Vec<Node>>,
     /// The directory through which that is seen too.
@@ -185,7 +186,7 @@ pub(crate) struct Builder {
     /// What copy-on-write directories begin with.
     base: Vec<String>,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
-    mounted: HashMap<OsString, bool>,
+    pub(crate) mounted: HashMap<OsString, bool>,
     made: HashSet<OsString>,
 }
 
@@ -420,30 +421,6 @@ impl Builder {
         }
         self.steps.extend(pins.into_iter().map(|(path, flags)| Step::Pin { path, flags }));
         Ok(())
-    }
-
-    /// What is hidden below something that is written on the host keeps its place: a directory above it that is renamed would
-    /// take the mask along and leave the name free.
-    fn hold_hidden(&mut self, policy: &Policy, survey: &Survey, grants: &Grants) {
-        let direct = (policy.workspace.mode == Mode::Direct).then_some(&survey.workspace.real);
-        let written = grants.mounts.iter().filter(|granted| granted.access == Access::Write);
-        let roots: Vec<&PathBuf> = written.map(|granted| &granted.place.real).chain(direct).collect();
-        let mut held: BTreeSet<PathBuf> = BTreeSet::new();
-        for marked in &survey.hidden {
-            let Some(root) = roots.iter().find(|root| marked.path.starts_with(root)) else { continue };
-            let above = marked.path.ancestors().skip(1).take_while(|ancestor| ancestor != root);
-            held.extend(above.map(Path::to_path_buf));
-        }
-        let pinned: BTreeSet<&PathBuf> = self
-            .steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Pin { path, .. } | Step::Bind { path, .. } => Some(path),
-                _ => None,
-            })
-            .collect();
-        held.retain(|path| !pinned.contains(path));
-        self.steps.extend(held.into_iter().map(|path| Step::Pin { path, flags: Flags::default() }));
     }
 
     /// Whether the host's files can be seen at `path`: what lies in the void or in a private directory needs no hiding.

@@ -1,5 +1,6 @@
 //! What may be executed, compiled: which file, under which name, with which arguments. Pure: who asks has looked the file up.
 
+mod digest;
 mod granted;
 mod program;
 
@@ -8,7 +9,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use program::{called, many};
 
@@ -18,6 +18,7 @@ use crate::model::{Children, Origin, Policy, Rule};
 use crate::shells::Shells;
 use crate::variables;
 
+pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
 
 /// An execution that is asked for, or one that has taken place.
@@ -31,23 +32,6 @@ pub struct Execution<'a> {
     pub directory: &'a [u8],
     /// The command that was given to the sandbox itself, not what that starts.
     pub first: bool,
-}
-
-/// SHA-256 of a file.
-pub type Digest = [u8; 32];
-
-/// SHA-256 of what is read.
-///
-/// # Errors
-/// The reader's.
-pub fn digest(mut file: impl std::io::Read) -> std::io::Result<Digest> {
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().into()),
-            length => hash.update(buffer.get(..length).unwrap_or_default()),
-        }
-    }
 }
 
 /// A file that an entry names, as it was found.
@@ -104,6 +88,8 @@ pub struct CommandRules {
     pins: BTreeMap<Vec<u8>, Digest>,
     /// Variables that the policy names itself.
     variables: Vec<Vec<u8>>,
+    /// The task may have sandboxes of its own.
+    nested: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,6 +242,7 @@ impl CommandRules {
                 .map(|(path, digest)| (bytes(path).to_vec(), *digest))
                 .collect(),
             variables: passed.chain(set).collect(),
+            nested: policy.runtime.user_namespaces,
         })
     }
 
@@ -294,13 +281,14 @@ impl CommandRules {
         lines
     }
 
-    /// Judges an execution. What starts a script is judged by [`Self::script`] first.
+    /// Judges an execution. What starts a script is judged by [`Self::script`] first. `stays` says of the path of a script whether nothing
+    /// that the task does puts another one there.
     ///
     /// # Errors
     /// By which rule, or for lack of which, it is refused; in one sentence.
-    pub fn judge(&self, execution: &Execution<'_>) -> Result<(), String> {
+    pub fn judge(&self, execution: &Execution<'_>, stays: impl Fn(&[u8]) -> bool) -> Result<(), String> {
         self.denied(execution)?;
-        if let Ok(()) = self.runs_script(execution) {
+        if self.runs_script(execution, stays).is_ok() {
             return Ok(());
         }
         self.stands(execution)?;
@@ -330,6 +318,12 @@ impl CommandRules {
     pub fn asks_for_directories(&self) -> bool {
         let lists = [&self.grantable, &self.deny].into_iter().chain(&self.allow).chain(&self.children);
         lists.chain(self.granted.iter().map(|(_, table)| table)).any(|table| table.paths)
+    }
+
+    /// Whether the task may have user and mount namespaces of its own.
+    #[must_use]
+    pub fn nested(&self) -> bool {
+        self.nested
     }
 
     /// Whether any file has to hold what it held at the start.
@@ -378,7 +372,7 @@ impl CommandRules {
     }
 
     /// Whether an interpreter is started as the kernel, or what that started, runs a script that is allowed.
-    fn runs_script(&self, execution: &Execution<'_>) -> Result<(), ()> {
+    fn runs_script(&self, execution: &Execution<'_>, stays: impl Fn(&[u8]) -> bool) -> Result<(), ()> {
         let arguments = execution.arguments.get(1..).unwrap_or_default();
         let scripts = self.scripts.get(execution.file).into_iter().flatten();
         for script in scripts {
@@ -393,7 +387,7 @@ impl CommandRules {
                 continue;
             };
             let as_script = Execution { file: &script.file, arguments: rest, ..*execution };
-            if self.script(&as_script).is_ok() {
+            if self.script(&as_script).is_ok() && stays(&script.file) {
                 return Ok(());
             }
         }
@@ -450,7 +444,10 @@ pub fn needed(policy: &Policy) -> bool {
     };
     // Lists that name everything alike need no guard for what they start.
     let children = keys.children != Children::Same && policy.commands.is_some();
+    // Landlock's execute right forbids mounts.
+    let nested = policy.runtime.user_namespaces && policy.commands.is_some();
     children
+        || nested
         || !keys.deny.is_empty()
         || !keys.shell()
         || !keys.pipes()
@@ -544,7 +541,8 @@ mod tests {
 
     fn ask(rules: &CommandRules, file: &str, line: &str, first: bool) -> Result<(), String> {
         let arguments: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        rules.judge(&Execution { file: file.as_bytes(), arguments: &arguments, directory: b"/w", first })
+        let (file, arguments) = (file.as_bytes(), arguments.as_slice());
+        rules.judge(&Execution { file, arguments, directory: b"/w", first }, |_| true)
     }
 
     #[test]

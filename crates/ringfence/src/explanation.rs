@@ -166,6 +166,15 @@ fn explain(
             "what may be executed is what the policy shows for it: no list of commands allows more"
                 .to_owned(),
         )
+    } else if kind == "command" && rule.contains("(`runtime.user_namespaces`)") {
+        remedy.clear();
+        Some(
+            "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
+                .to_owned(),
+        )
+    } else if kind == "command" && rule.starts_with("another file may be put") {
+        remedy.clear();
+        None
     } else if kind == "command" && remedy.is_empty() {
         Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
     } else if kind == "decoy" {

@@ -258,6 +258,33 @@ fn variables_make_no_other_program_of_it() {
     assert!(outcome.out.contains("PYTHONSTARTUP=start.py"), "{outcome:?}");
 }
 
+/// The interpreter opens the script again, by its path.
+#[test]
+fn nothing_is_put_in_the_place_of_a_listed_script() {
+    let place = Place::in_home().in_tier(module_path!());
+    let (tool, exec) = script(&place, "#!/usr/bin/python3\nprint('tool')\n");
+    let (path, base) = (tool.to_str().unwrap(), place.base.path().to_str().unwrap());
+    let programs = "\"sh -c *\", \"mv\", \"cp\", \"mkdir\", \"chmod\"";
+    let policy = format!("{exec}{}", allow(&format!("\"{path}\", {programs}")));
+    let mine = place.write("mine", "#!/usr/bin/python3\nprint('mine')\n");
+    std::fs::set_permissions(&mine, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let exchange = format!(
+        "{path}; cp mine /tmp/mine; mv {base} /tmp/away; mv {base}/bin /tmp/away; mkdir -p {base}/bin; cp /tmp/mine {path}; {path}; python3 {path}; true"
+    );
+    let outcome = start(&place, &policy, &["sh", "-c", &exchange]);
+    assert!(outcome.out.starts_with("tool\n") && !outcome.out.contains("mine"), "{outcome:?}");
+    // One that the task can write is none.
+    let mine = mine.to_str().unwrap();
+    let policy = format!("[commands]\nallow = [\"{mine}\", {programs}]\nfrom_workspace = true");
+    let outcome = start(&place, &policy, &["sh", "-c", &format!("{mine}; python3 {mine}; ./mine; true")]);
+    assert!(!outcome.out.contains("mine"), "{outcome:?}");
+    let explained = place.ringfence(&["explain"]);
+    // In tier `landlock` the workspace is a copy, in another place.
+    assert!(place.hosted || explained.out.contains("list its interpreter"), "{explained:?}");
+    let policy = policy.replace(mine, "python3 ./mine");
+    assert_eq!(start(&place, &policy, &["sh", "-c", "./mine; python3 ./mine"]).out, "mine\nmine\n");
+}
+
 #[test]
 fn a_pinned_program_is_what_it_was_at_the_start() {
     let place = Place::in_home().in_tier(module_path!());

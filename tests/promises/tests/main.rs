@@ -52,6 +52,7 @@ mod many;
 mod merges;
 mod modes;
 mod named;
+mod nested;
 mod network;
 mod network_bounds;
 mod network_granted;

@@ -1,11 +1,12 @@
 /* Starts a program again and again while a thread of the same process changes what is started: its argument, its path, the link
-   that the path leads through, or the file itself. `echo through` and `id` are refused; a round that gets one of them to run prints
+   that the path leads through, the file itself, or (in a mount namespace of its own) what is mounted over it. `echo through` and `id` are refused; a round that gets one of them to run prints
    `through`. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +27,11 @@ static void copy(const char *from) {
     if (link(from, "other") == 0) rename("other", "file");
 }
 
+static void cover(const char *with) {
+    while (umount2("/usr/bin/true", MNT_DETACH) == 0) {}
+    if (with && mount(with, "/usr/bin/true", 0, MS_BIND, 0)) _exit(9);
+}
+
 /* Half of the time each: not so short that nobody could see it. */
 static void put(volatile char *at, const char *text) {
     for (int i = 0; text[i]; i++) at[i] = text[i];
@@ -39,6 +45,7 @@ static void *change(void *unused) {
         if (is("path")) { put(path, "/usr/bin/id"); put(path, "/usr/bin/true"); }
         if (is("link")) { point("/usr/bin/id"); point("/usr/bin/true"); }
         if (is("file")) { copy("evil"); copy("good"); }
+        if (is("mount")) { cover("/usr/bin/id"); cover(0); }
         go = 1;
     }
     return unused;
@@ -86,6 +93,7 @@ int main(int count, char **given) {
         if (strstr(text, "through") || strstr(text, "uid=")) puts("through");
         int status;
         if (waitpid(child, &status, 0) != child) return 3;
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 9) return 4;
         if (WIFEXITED(status) && WEXITSTATUS(status) == 7) refused++;
         else if (WIFSIGNALED(status)) killed++;
         else ran++;

@@ -7,10 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_policy::{Digest, digest};
-use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::fs::{
+    self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes,
+    StatxFlags,
+};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::nested::{self, Root};
 use crate::hosted::Trees;
 use crate::proc::by_descriptor;
 
@@ -23,11 +27,14 @@ const MOST_LINKS: usize = 40;
 const MOST_SEEN: usize = 4096;
 const OLD: i64 = 2;
 
-/// Where a path begins: the caller's directory, or a descriptor of it. Its root is init's: nobody is judged who may have another
-/// (`ringfence_plan` refuses rules of programs beside `runtime.user_namespaces`).
+/// Where a path begins: the caller's directory, or a descriptor of it.
 #[derive(Debug)]
 pub(super) struct From {
     thread: i32,
+    /// Callers may have mounts of their own.
+    nested: bool,
+    /// Where absolute paths begin, if not at init's root.
+    pub(super) root: Option<Root>,
     /// Opened where it matters: a directory that is only told of is not confirmed.
     directory: Option<OwnedFd>,
     /// Path of the directory.
@@ -36,22 +43,36 @@ pub(super) struct From {
 
 impl From {
     /// The directory of a thread. `told`: it is not what decides.
-    pub(super) fn of(thread: i32, told: bool) -> Result<Self, Errno> {
+    pub(super) fn of(thread: i32, told: bool, nested: bool) -> Result<Self, Errno> {
+        let root = if nested { Root::of(thread)? } else { None };
         let path = format!("/proc/{thread}/cwd");
-        if told {
+        if told && root.is_none() {
             let directory_path = named(fs::readlinkat(CWD, path, Vec::new())?.into_bytes())?;
-            return Ok(Self { thread, directory: None, directory_path });
+            return Ok(Self { thread, nested, root, directory: None, directory_path });
         }
         let directory = fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let directory_path = path_of(&directory)?;
-        Ok(Self { thread, directory: Some(directory), directory_path })
+        Self::at(thread, nested, root, directory)
     }
 
     /// Relative to a descriptor of the caller.
-    pub(super) fn descriptor(thread: i32, descriptor: i32) -> Result<Self, Errno> {
-        let directory = descriptor_of(thread, descriptor)?;
-        let directory_path = path_of(&directory)?;
-        Ok(Self { thread, directory: Some(directory), directory_path })
+    pub(super) fn descriptor(&self, descriptor: i32) -> Result<Self, Errno> {
+        let root = if self.nested { Root::of(self.thread)? } else { None };
+        Self::at(self.thread, self.nested, root, descriptor_of(self.thread, descriptor)?)
+    }
+
+    fn at(thread: i32, nested: bool, root: Option<Root>, directory: OwnedFd) -> Result<Self, Errno> {
+        let path = path_of(&directory)?;
+        let directory_path = match &root {
+            None => path,
+            Some(root) => root.inside(&path).ok_or(Errno::XDEV)?,
+        };
+        Ok(Self { thread, nested, root, directory: Some(directory), directory_path })
+    }
+
+    /// Whether its directory is what init finds by that path.
+    pub(super) fn is_here(&self) -> bool {
+        let directory = self.directory.as_ref().filter(|_| self.nested);
+        directory.is_none_or(|directory| nested::here(directory, &self.directory_path).is_some())
     }
 
     /// Which directory that is, if it was opened: device and inode.
@@ -62,12 +83,28 @@ impl From {
 
     fn open(&mut self, path: &[u8]) -> Result<OwnedFd, Errno> {
         if self.directory.is_none() && !path.starts_with(b"/") {
-            *self = Self::of(self.thread, false)?;
+            *self = Self::of(self.thread, false, self.nested)?;
         }
-        match self.plain(path) {
-            Err(Errno::LOOP) => magic(self.thread, path),
+        let found = match &self.root {
+            None => self.plain(path),
+            Some(root) => self.inside(root, path),
+        };
+        match found {
+            Err(Errno::LOOP) => magic(self.thread, path, self.root.is_some()),
             found => found,
         }
+    }
+
+    /// From the directory all the way from the root: links may lead back there.
+    fn inside(&self, root: &Root, path: &[u8]) -> Result<OwnedFd, Errno> {
+        if path.starts_with(b"/") {
+            return root.open(path);
+        }
+        let own = self.directory.as_ref().map(nested::identity).transpose()?;
+        if Some(nested::identity(&root.open(&self.directory_path)?)?) != own {
+            return Err(Errno::XDEV);
+        }
+        root.open(&[self.directory_path.as_slice(), b"/", path].concat())
     }
 
     fn plain(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
@@ -90,12 +127,25 @@ pub(super) struct Link {
     argument: Option<Vec<u8>>,
     /// The kernel starts nothing there, whatever the rules say.
     pub(super) no_exec: bool,
+    /// Nothing that the sandbox itself has at this path.
+    pub(super) strange: bool,
     device: u64,
     inode: u64,
     file: OwnedFd,
 }
 
 impl Link {
+    /// Where init has this very file; by the path that the caller would say, or by the kernel's.
+    fn place(&mut self, root: Option<&Root>) {
+        let inside = root.and_then(|root| root.inside(&self.real));
+        let found = inside.into_iter().chain([self.real.clone()]);
+        let found = found.filter_map(|path| Some((nested::here(&self.file, &path)?, path))).next();
+        match found {
+            Some((no_exec, path)) => (self.no_exec, self.real) = (self.no_exec || no_exec, path),
+            None => self.strange = true,
+        }
+    }
+
     /// SHA-256 of the file; remembered for as long as nobody changed it.
     pub(super) fn digest(&self, known: &mut Known) -> Result<Digest, Errno> {
         let stat = fs::fstat(&self.file)?;
@@ -150,7 +200,7 @@ impl Chain {
         let mut links = Vec::new();
         let (mut file, mut named) = (file, named);
         loop {
-            let (link, interpreter) = seen.look(file, named, trees)?;
+            let (link, interpreter) = seen.look(file, named, trees, from.root.as_ref())?;
             links.push(link);
             match interpreter {
                 None => return Ok(Self { links }),
@@ -203,20 +253,29 @@ pub(super) fn descriptor_of(thread: i32, number: i32) -> Result<OwnedFd, Errno> 
 }
 
 /// What the caller means by its own magic links: its program, and its descriptors.
-fn magic(thread: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
+fn magic(thread: i32, path: &[u8], nested: bool) -> Result<OwnedFd, Errno> {
     let text = std::str::from_utf8(path).map_err(|_| Errno::ACCESS)?;
     let number = |rest: &str| rest.parse::<u16>().map_err(|_| Errno::ACCESS).map(i32::from);
     if let Some(rest) = text.strip_prefix("/dev/fd/").or_else(|| text.strip_prefix("/proc/self/fd/")) {
         return descriptor_of(thread, number(rest)?);
     }
     let own = text.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/exe")).ok_or(Errno::ACCESS)?;
-    let process = if own == "self" { thread } else { own.parse().map_err(|_| Errno::ACCESS)? };
+    // In a process namespace of its own its numbers are others.
+    let process = match own {
+        "self" => thread,
+        own if !nested => own.parse().map_err(|_| Errno::ACCESS)?,
+        _ => return Err(Errno::ACCESS),
+    };
     fs::openat(CWD, format!("/proc/{process}/exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// What was seen of files by the names that they were found by, where the task can change neither.
-#[derive(Debug, Default)]
-pub(super) struct Seen(HashMap<Vec<u8>, Looked>);
+#[derive(Debug)]
+pub(super) struct Seen {
+    known: HashMap<Vec<u8>, Looked>,
+    /// What a path leads to may differ from what init finds there.
+    pub(super) nested: bool,
+}
 
 #[derive(Debug)]
 struct Looked {
@@ -236,9 +295,13 @@ struct Settled {
 }
 
 impl Seen {
+    pub(super) fn new(nested: bool) -> Self {
+        Self { known: HashMap::new(), nested }
+    }
+
     /// Mounts or grants are others now.
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        self.known.clear();
     }
 
     fn look(
@@ -246,21 +309,30 @@ impl Seen {
         file: OwnedFd,
         named: Vec<u8>,
         trees: Option<&Trees>,
+        root: Option<&Root>,
     ) -> Result<(Link, Option<Vec<u8>>), Errno> {
         let stat = fs::fstat(&file)?;
         let (device, inode, times) = (stat.st_dev, stat.st_ino, times(&stat));
-        let known = self.0.get(&named);
+        let known = self.known.get(&named);
         let known = known.filter(|known| (known.device, known.inode, known.times) == (device, inode, times));
         if let Some(Settled { real, argument, no_exec, interpreter }) =
             known.and_then(|known| known.found.as_ref())
         {
             let (real, argument, no_exec) = (real.clone(), argument.clone(), *no_exec);
-            return Ok((Link { real, named, argument, no_exec, device, inode, file }, interpreter.clone()));
+            let strange = false;
+            return Ok((
+                Link { real, named, argument, no_exec, strange, device, inode, file },
+                interpreter.clone(),
+            ));
         }
         let fresh = known.is_none();
-        let (link, interpreter) = look(file, named, &stat, trees)?;
+        let (mut link, interpreter) = look(file, named, &stat, trees)?;
+        if self.nested {
+            link.place(root);
+        }
         // Times of files tick: what was changed a moment ago may be changed again without another one.
         if fresh
+            && !link.strange
             && link.named.starts_with(b"/")
             && stat.st_ctime + OLD < clock_gettime(ClockId::Realtime).tv_sec
         {
@@ -271,10 +343,10 @@ impl Seen {
                 no_exec: link.no_exec,
                 interpreter: interpreter.clone(),
             });
-            if self.0.len() >= MOST_SEEN {
-                self.0.clear();
+            if self.known.len() >= MOST_SEEN {
+                self.known.clear();
             }
-            self.0.insert(link.named.clone(), Looked { device, inode, times, found });
+            self.known.insert(link.named.clone(), Looked { device, inode, times, found });
         }
         Ok((link, interpreter))
     }
@@ -300,13 +372,16 @@ fn look(
     let (device, inode) = (stat.st_dev, stat.st_ino);
     // Landlock may keep init itself from reading it; it is refused, and is what it is called.
     if kept {
-        return Ok((Link { real, named, argument: None, no_exec, device, inode, file }, None));
+        return Ok((
+            Link { real, named, argument: None, no_exec, strange: false, device, inode, file },
+            None,
+        ));
     }
     let readable = fs::openat(CWD, &own, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mut head = [0; HEAD];
     let length = rustix::io::pread(&readable, &mut head, 0)?;
     let head = head.get(..length).unwrap_or_default();
-    let link = |argument| Link { real, named, argument, no_exec, device, inode, file };
+    let link = |argument| Link { real, named, argument, no_exec, strange: false, device, inode, file };
     if let Some(line) = head.strip_prefix(b"#!") {
         let (interpreter, argument) = shebang(line, length == HEAD).ok_or(Errno::NOEXEC)?;
         return Ok((link(argument), Some(interpreter)));
@@ -348,7 +423,7 @@ fn shebang(line: &[u8], cut: bool) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     Some((interpreter.to_vec(), (!rest.is_empty()).then(|| rest.to_vec())))
 }
 
-fn path_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+pub(super) fn path_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
     named(fs::readlinkat(CWD, by_descriptor(file), Vec::new())?.into_bytes())
 }
 
@@ -361,7 +436,8 @@ fn named(path: Vec<u8>) -> Result<Vec<u8>, Errno> {
 }
 
 /// Whether nothing that the task can do makes this path lead elsewhere, or its file say something else: each directory on the
-/// way, and the file, lie on mounts that are read-only, or outside of what is granted for writing.
+/// way, and the file, lie on mounts that are read-only, or outside of what is granted for writing. A directory where something is mounted
+/// stays where it is (rename(2), EBUSY), whatever it lies in.
 pub(super) fn settled(path: &[u8], directory: &[u8], trees: Option<&Trees>) -> bool {
     let path = Path::new(OsStr::from_bytes(path));
     let whole = Path::new(OsStr::from_bytes(directory)).join(path);
@@ -369,30 +445,40 @@ pub(super) fn settled(path: &[u8], directory: &[u8], trees: Option<&Trees>) -> b
         return false;
     }
     let mut left: Vec<_> = whole.components().rev().map(|part| part.as_os_str().to_owned()).collect();
-    let (mut at, mut links) = (PathBuf::new(), 0);
+    // `above`: nothing in the directory that `at` lies in can be exchanged.
+    let (mut at, mut links, mut above) = (PathBuf::new(), 0, true);
     while let Some(name) = left.pop() {
+        let mut seen = true;
         if name == "/" {
             at = PathBuf::from("/");
         } else if name == ".." {
             at.pop();
         } else {
             at.push(&name);
+            seen = false;
         }
         match fs::readlink(&at, Vec::new()) {
             Ok(target) => {
                 links += 1;
-                if links > MOST_LINKS {
+                if links > MOST_LINKS || !above {
                     return false;
                 }
                 at.pop();
                 let target = Path::new(OsStr::from_bytes(target.as_bytes())).to_owned();
                 left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
             }
-            Err(Errno::INVAL) if sealed(&at, trees) => {}
+            Err(Errno::INVAL) if seen || above || trees.is_none() && is_mount_point(&at) => {
+                above = sealed(&at, trees);
+            }
             Err(_) => return false,
         }
     }
-    true
+    above
+}
+
+fn is_mount_point(path: &Path) -> bool {
+    let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn sealed(path: &Path, trees: Option<&Trees>) -> bool {

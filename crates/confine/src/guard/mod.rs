@@ -7,6 +7,7 @@
 
 mod environment;
 mod file;
+mod nested;
 mod pipes;
 mod processes;
 mod words;
@@ -87,11 +88,16 @@ struct Asked {
     chain: Chain,
     arguments: Vec<Vec<u8>>,
     directory: Vec<u8>,
+    /// That is what init finds by that path.
+    here: bool,
+    /// By somebody who has a user namespace of its own.
+    nested: bool,
     place: Option<(u64, u64)>,
 }
 
 impl Guard {
     pub(crate) fn new(rules: CommandRules, debug: bool, trees: Option<Trees>) -> Self {
+        let seen = file::Seen::new(rules.nested());
         Self {
             rules,
             trees,
@@ -100,7 +106,7 @@ impl Guard {
             begun: HashSet::new(),
             given: HashMap::new(),
             known: file::Known::new(),
-            seen: file::Seen::default(),
+            seen,
             processes: processes::Processes::default(),
         }
     }
@@ -156,6 +162,10 @@ impl Guard {
         let asked = match ask(call, self.trees.as_ref(), !self.rules.asks_for_directories(), &mut self.seen) {
             Ok(asked) => asked,
             Err(errno @ (Errno::FAULT | Errno::PERM)) => return unreadable(call, errno),
+            Err(Errno::XDEV) => {
+                let why = "its directory, or a descriptor, is not what its root has by that path";
+                return refuse(call, Command::default(), why.into());
+            }
             Err(errno) => return Verdict::Fails(errno),
         };
         // Only now is it sure that all of this was the caller's, and not a successor's with the same number.
@@ -207,7 +217,13 @@ impl Guard {
     }
 
     fn decide(&self, asked: &Asked, first: bool) -> Result<(), String> {
-        let directory = asked.directory.as_slice();
+        let (directory, nested) = (asked.directory.as_slice(), asked.nested);
+        if self.rules.asks_for_directories() && !asked.here {
+            let shown = String::from_utf8_lossy(directory);
+            return Err(format!(
+                "entries of `[commands]` name paths, and `{shown}` is another directory there"
+            ));
+        }
         let mut given = asked.arguments.clone();
         let mut why = None;
         // A script is itself only where nothing can stand in its place; else it is its interpreter, with a file as argument.
@@ -216,16 +232,25 @@ impl Guard {
             let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
             let execution = Execution { file: &link.real, arguments: &arguments, directory, first };
             if last {
-                let verdict = self.rules.judge(&execution);
+                let stays = |path: &[u8]| !nested && file::settled(path, b"/", self.trees.as_ref());
+                let verdict = self.rules.judge(&execution, stays);
                 return verdict.map_err(|sentence| why.unwrap_or(sentence));
             }
             self.rules.stands_as_script(&execution)?;
             let settled = |path, directory| file::settled(path, directory, self.trees.as_ref());
-            if settled(&link.named, directory) && settled(&link.real, b"/") {
-                match self.rules.script(&execution) {
-                    Ok(()) => return Ok(()),
-                    Err(sentence) => why = Some(sentence),
+            // Whoever may mount shows the interpreter what it likes; and a directory may come from such a one.
+            let shown = self.rules.nested() && (nested || !link.named.starts_with(b"/"));
+            let stays = !shown && settled(&link.named, directory) && settled(&link.real, b"/");
+            match self.rules.script(&execution) {
+                Ok(()) if stays => return Ok(()),
+                Ok(()) => {
+                    let shown = String::from_utf8_lossy(&link.named);
+                    why = Some(format!(
+                        "another file may be put in the place of `{shown}`: list its interpreter, with it as argument"
+                    ));
                 }
+                Err(sentence) if stays => why = Some(sentence),
+                Err(_) => {}
             }
             given = Chain::arguments_of(&asked.chain.links, number, given);
         }
@@ -354,8 +379,15 @@ impl Guard {
     }
 }
 
-/// Whether all of it lies where programs may start: the kernel would say no without a word to anybody.
+/// Whether all of it lies where programs may start: the kernel would say no without a word to anybody. What only a sandbox of the task's
+/// own has lies nowhere.
 fn executable(chain: &Chain) -> Result<(), String> {
+    if let Some(link) = chain.links.iter().find(|link| link.strange) {
+        let shown = String::from_utf8_lossy(&link.real);
+        return Err(format!(
+            "`{shown}` is not the file that is there outside of the sandbox that the task made for itself (`runtime.user_namespaces`)"
+        ));
+    }
     match chain.links.iter().find(|link| link.no_exec) {
         None => Ok(()),
         Some(link) => {
@@ -385,13 +417,13 @@ fn ask(
     if at && flags as u32 != 0 && flags as u32 != libc::AT_EMPTY_PATH.unsigned_abs() {
         return Err(Errno::INVAL);
     }
-    let mut from = From::of(thread, told && (path.starts_with(b"/") || relative || empty))?;
+    let mut from = From::of(thread, told && (path.starts_with(b"/") || relative || empty), seen.nested)?;
     let chain = if empty {
         let file = file::descriptor_of(thread, descriptor)?;
         let named = format!("/dev/fd/{descriptor}").into_bytes();
         Chain::from_file(&mut from, file, named, trees, seen)?
     } else if relative {
-        let mut chain = Chain::follow(&mut From::descriptor(thread, descriptor)?, &path, trees, seen)?;
+        let mut chain = Chain::follow(&mut from.descriptor(descriptor)?, &path, trees, seen)?;
         if let Some(link) = chain.links.first_mut() {
             link.named = [format!("/dev/fd/{descriptor}/").as_bytes(), &path].concat();
         }
@@ -400,6 +432,7 @@ fn ask(
         Chain::follow(&mut from, &path, trees, seen)?
     };
     let (directory, place) = (from.directory_path.clone(), from.place()?);
+    let (here, nested) = (told || from.is_here(), from.root.is_some());
     let command = Command {
         file: OsStr::from_bytes(chain.links.first().map_or(&path, |link| &link.real)).to_owned(),
         arguments: shortened(&arguments),
@@ -408,7 +441,7 @@ fn ask(
         rule: String::new(),
         fate: Fate::Refused,
     };
-    Ok(Asked { command, chain, arguments, directory, place })
+    Ok(Asked { command, chain, arguments, directory, here, nested, place })
 }
 
 /// So many of them as fit a report.
