@@ -12,6 +12,7 @@ mod asked;
 mod authority;
 mod body;
 mod carried;
+mod chunks;
 mod connection;
 mod counted;
 mod credentials;

@@ -7,10 +7,12 @@ use memchr::memmem;
 use ringfence_leaks::{Hit, Masking, Scanner};
 use ringfence_policy::Leaks;
 
+use crate::chunks::{self, Chunks};
 use crate::credentials::{Credentials, Denied};
 use crate::guard::Watched;
 use crate::packed::{GZIP, Packed, ZSTD};
 
+const PACKED: &str = "gzip, deflate, br or zstd";
 /// Of what began as something compressed, so many are looked into at one time; almost all end at once, being something else.
 const MOST_BEGUN: usize = 16;
 
@@ -49,6 +51,27 @@ enum Told {
     Nothing,
     Unknown(String),
     As(Unpack),
+    /// Parts of one text, which may be compressed.
+    Chunks(Chunks, Watched, Option<Unpack>),
+}
+
+impl Told {
+    fn of(told: &str, watched: &Watched) -> Self {
+        let words: Vec<&str> = told.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        let packed = |word: &str| Packed::told(word, || Sink::new(watched)).map(Unpack);
+        // Some clients name it before what the data is, and some behind.
+        let rest: Vec<&str> = words.iter().copied().filter(|word| *word != chunks::NAME).collect();
+        match (words.len() - rest.len(), rest.as_slice()) {
+            (0, [] | ["identity"]) => Self::Nothing,
+            (0, [word]) => packed(word).map_or_else(|| Self::Unknown(told.to_owned()), Self::As),
+            (1, []) => Self::Chunks(Chunks::default(), watched.anew(), None),
+            (1, [word]) => match packed(word) {
+                Some(unpack) => Self::Chunks(Chunks::default(), watched.anew(), Some(unpack)),
+                None => Self::Unknown(told.to_owned()),
+            },
+            _ => Self::Unknown(told.to_owned()),
+        }
+    }
 }
 
 /// What was compressed.
@@ -112,13 +135,7 @@ impl Search {
         }
         let watch = watch.map(|(scanner, action)| (Watched::new(scanner), action));
         let told = encoding.trim().to_ascii_lowercase();
-        let packed = match (told.as_str(), &watch) {
-            ("" | "identity", _) | (_, None) => Told::Nothing,
-            (word, Some((watched, _))) => match Packed::told(word, || Sink::new(watched)) {
-                Some(packed) => Told::As(Unpack(packed)),
-                None => Told::Unknown(told),
-            },
-        };
+        let packed = watch.as_ref().map_or(Told::Nothing, |(watched, _)| Told::of(&told, watched));
         let longest = words.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
         let (end, begun, seam) = (Vec::new(), Vec::new(), Default::default());
         let masks = watch.as_ref().filter(|(_, action)| *action == Leaks::Mask);
@@ -175,9 +192,21 @@ impl Search {
             Told::Nothing => None,
             Told::Unknown(word) => Some(unread(word)),
             Told::As(unpack) => match unpack.push(part) {
-                (None, false) => Some(unread("gzip, deflate, br or zstd")),
+                (None, false) => Some(unread(PACKED)),
                 (hit, _) => hit,
             },
+            Told::Chunks(chunks, watched, unpack) => {
+                let (mut hit, mut fine) = (None, true);
+                let read = chunks.push(part, |data| match unpack {
+                    None => hit = hit.take().or_else(|| watched.push(data)),
+                    Some(unpack) => {
+                        let (found, goes_on) = unpack.push(data);
+                        (hit, fine) = (hit.take().or(found), fine && goes_on);
+                    }
+                });
+                hit.or_else(|| read.is_none().then(|| unread(chunks::NAME)))
+                    .or_else(|| (!fine).then(|| unread(PACKED)))
+            }
         };
         hit.or_else(|| self.begins(part))
     }
@@ -185,10 +214,16 @@ impl Search {
     fn unpacked_end(&mut self) -> Option<Hit> {
         let hit = match &mut self.packed {
             Told::As(unpack) => match unpack.end() {
-                (None, false) => Some(unread("gzip, deflate, br or zstd")),
+                (None, false) => Some(unread(PACKED)),
                 (hit, _) => hit,
             },
-            _ => None,
+            Told::Chunks(chunks, watched, unpack) => match unpack.as_mut().map(Unpack::end) {
+                Some((None, false)) => Some(unread(PACKED)),
+                Some((hit @ Some(_), _)) => hit,
+                _ if !chunks.ended() => Some(unread(chunks::NAME)),
+                _ => watched.end(),
+            },
+            Told::Nothing | Told::Unknown(_) => None,
         };
         hit.or_else(|| self.begun.iter_mut().find_map(|unpack| unpack.end().0))
     }
@@ -244,9 +279,10 @@ impl Search {
 
     /// How many of the last bytes may be the beginning of a secret.
     pub(crate) fn open(&self) -> usize {
-        match &self.watch {
-            Some((watched, Leaks::Block)) => watched.open(),
-            _ => 0,
+        let Some((watched, Leaks::Block)) = &self.watch else { return 0 };
+        match &self.packed {
+            Told::Chunks(chunks, parts, None) => watched.open().max(chunks.behind(parts.open())),
+            _ => watched.open(),
         }
     }
 

@@ -153,6 +153,60 @@ tried("parts", lambda: urllib.request.urlopen(urllib.request.Request(asked.url, 
     assert!(!world.log("moto.log").contains("/parts"), "{}", world.log("moto.log"));
 }
 
+/// Today's clients send bodies by `Content-Encoding: aws-chunked`, with a line before each MiB.
+#[test]
+fn uploads_in_parts_are_looked_through() {
+    let world = World::new();
+    let credentials = "[credentials.store]\nsource = { env = \"AWS_SECRET_ACCESS_KEY\" }\nhosts = [\"allowed.example:8443\"]\n\
+                       inject = \"sigv4:us-east-1/s3\"\nexpose = { env = \"AWS_SECRET_ACCESS_KEY\" }\n[leaks]\nscan = [\"egress\"]";
+    let ask = format!(
+        "{ASK}{}",
+        r##"
+import gzip
+s3 = client("s3")
+sent = []
+s3.meta.events.register("before-send.s3.*", lambda request, **_: sent.append(str(request.headers.get("Content-Encoding"))))
+s3.create_bucket(Bucket="things")
+token = b"gh" + b"p_" + b"aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2"
+put = lambda key, body, **more: s3.put_object(Bucket="things", Key=key, Body=body, **more)["ResponseMetadata"]["HTTPStatusCode"]
+big = bytes(range(32, 127)) * 30000
+for name, body, more in [
+    ("small", b"text", {}), ("large", big, {}), ("packed", gzip.compress(big), dict(ContentEncoding="gzip")),
+    ("secret", b"a " + token + b" b", {}), ("late secret", big + token, {}),
+    ("divided secret", b"x" * ((1 << 20) - 21) + b" " + token + b" " + big, {}),
+    ("packed secret", gzip.compress(big + token), dict(ContentEncoding="gzip")),
+]:
+    del sent[:]
+    tried(name, lambda: put(name, body, **more))
+    print("as", name, sent)
+for name, body in [("raw", b"no size"), ("open", b"9\r\nno"), ("none", b"4\r\ntext\r\n0\r\n\r\n")]:
+    request = urllib.request.Request(place + "/things/" + name, body, {"Content-Encoding": "aws-chunked"}, method="PUT")
+    tried("by hand " + name, lambda: urllib.request.urlopen(request).status)
+print("there", [one["Key"] for one in s3.list_objects_v2(Bucket="things")["Contents"]])
+"##
+    );
+    let outcome = run(&world, credentials, &ask);
+    for line in [
+        "small 200",
+        "large 200",
+        "packed 200",
+        "secret failed",
+        "late secret failed",
+        "divided secret failed",
+        "packed secret failed",
+        "by hand raw failed 403",
+        "by hand open failed 403",
+        "as divided secret [\"b'aws-chunked'\"]",
+        "as packed secret [\"b'gzip,aws-chunked'\"]",
+        "there ['large', 'packed', 'small']",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?} {}", world.log("moto.log"));
+    }
+    let found: Vec<_> = world.events().into_iter().filter(|event| event["kind"] == "leak").collect();
+    let times: i64 = found.iter().filter_map(|event| event["detail"]["times"].as_i64()).sum();
+    assert_eq!(times, 6, "{found:#?}");
+}
+
 #[test]
 fn keys_of_a_session_come_from_a_process_and_bodies_are_signed() {
     let world = World::new();
