@@ -27,7 +27,10 @@ pub(crate) fn check(
     match part {
         Some(part) => Err(Refused::host(part, cause(host), REMEDY)),
         None => {
-            let effect = format!("{}: connections to unix sockets are refused", cause(host));
+            let effect = format!(
+                "{}: connections to unix sockets are refused, and of a path that is refused its first name alone is seen",
+                cause(host)
+            );
             degraded.push(Degraded { name: "ptrace".into(), effect });
             Ok(())
         }
