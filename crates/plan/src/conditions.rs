@@ -42,6 +42,19 @@ pub(crate) fn alone() -> Vec<Case> {
     cases
 }
 
+/// The same where new namespaces may be made; `waiting`: not for a parent that waits until the other one has started something, as browsers
+/// leave their root.
+pub(crate) fn alone_or_waiting(waiting: bool) -> Vec<Case> {
+    const SHARED: u32 = (libc::CLONE_FS | libc::CLONE_THREAD) as u32;
+    let without = |flag: i32| bits(0, SHARED | flag as u32, libc::CLONE_FS as u32, TOLD);
+    let mut cases = match waiting {
+        true => vec![without(libc::CLONE_VM), without(libc::CLONE_VFORK)],
+        false => vec![without(0)],
+    };
+    cases.extend(always(Verdict::Allow));
+    cases
+}
+
 /// A file is mapped as code, which is what a mount could forbid (mmap(2): PROT_EXEC without MAP_ANONYMOUS).
 pub(crate) fn mapping() -> Vec<Case> {
     let is = |argument, mask: i32, value: i32| Match {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ringfence_policy::{Children, CommandPattern, CommandRules, Digest, Ground, Named, Policy, Rule};
+use ringfence_policy::{
+    Children, CommandPattern, CommandRules, Digest, Ground, Interpreted, Named, Policy, Rule,
+};
 
 use crate::survey::{Interpreter, Loader, Place, Program, Survey};
 use crate::temporary::VAR_TMP;
@@ -27,23 +29,20 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
         .chain(&policy.approvals.commands);
     let entries: HashMap<&str, &Rule<String>> = lists.map(|entry| (entry.value.as_str(), entry)).collect();
     let mut loaders: Vec<&Path> = Vec::new();
-    let name = |program: &'_ Program| {
-        let mut interpreted = Vec::new();
-        for interpreter in interpreters(program, survey) {
-            interpreted.push((interpreter.place.real.clone(), interpreter.before.clone()));
-        }
-        interpreted
-    };
-    let with: Vec<_> = survey.programs.iter().map(|program| (program, name(program))).collect();
+    let with: Vec<_> =
+        survey.programs.iter().map(|program| (program, interpreters(program, survey))).collect();
     let allow: Vec<Named<'_>> = with
         .iter()
         .filter_map(|(program, interpreted)| {
-            let interpreted =
-                interpreted.iter().map(|(path, before)| (path.as_path(), before.clone())).collect();
+            let interpreted = interpreted.iter().map(|interpreter| Interpreted {
+                file: &interpreter.place.real,
+                name: &interpreter.name,
+                before: &interpreter.before,
+            });
             Some(Named {
                 entry: entries.get(program.name.as_str())?,
                 file: &program.place.real,
-                interpreted,
+                interpreted: interpreted.collect(),
                 pinned: pinned(program),
             })
         })

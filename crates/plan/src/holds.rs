@@ -26,17 +26,26 @@ impl Builder {
         self.hold(held);
     }
 
-    /// A script that is listed is known by its path: nobody puts another directory on the way to it.
-    pub(crate) fn hold_scripts(&mut self, survey: &Survey, grants: &Grants) {
+    /// A script that is listed is known by its path, and so is what runs it: nobody puts another directory on the way there.
+    pub(crate) fn hold_scripts(&mut self, policy: &Policy, survey: &Survey, grants: &Grants) {
+        // In a mount namespace of its own a task renames them all the same.
+        if policy.runtime.user_namespaces {
+            return;
+        }
         let written = |path: &Path| {
             let own = |granted: &Granted| granted.access == Access::Write && granted.place.real == path;
             grants.mounts.iter().any(own)
         };
         let mut held = BTreeSet::new();
-        for program in survey.programs.iter().filter(|program| !program.interpreters.is_empty()) {
+        let scripts = survey.programs.iter().filter(|program| !program.interpreters.is_empty());
+        let files = scripts.flat_map(|program| {
+            let interpreters = program.interpreters.iter().map(|interpreter| &interpreter.place);
+            std::iter::once(&program.place).chain(interpreters)
+        });
+        for file in files {
             let mut above = Vec::new();
             // From what is mounted for itself up to what can be written.
-            for path in program.place.real.ancestors() {
+            for path in file.real.ancestors() {
                 match self.mounted.get(path.as_os_str()) {
                     Some(_) if path == Path::new("/") => break,
                     Some(true) => held.extend(above.drain(..)),

@@ -9,10 +9,11 @@ mod whole;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Ground, Mode, NetworkRules, Policy, written_cache};
+use ringfence_policy::{CommandRules, Ground, Mode, NetworkRules, Policy, written_cache};
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
+use crate::loose::MASKS;
 use crate::survey::Survey;
 use crate::{
     Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, exposed, git,
@@ -173,7 +174,7 @@ fn ids(survey: &Survey, invoker: &Invoker, request: &Request) -> Result<Ids, Ref
 
 /// Names that `--allow-degraded` takes here.
 pub(crate) fn allows(name: &str) -> bool {
-    name == ROOT
+    name == ROOT || name == MASKS
 }
 
 pub(crate) fn plan(
@@ -265,6 +266,7 @@ pub(crate) fn plan(
             quota: limits.quota.or(limits.temporary).is_some(),
             gated: network.is_some(),
             guarded: guard.is_some(),
+            directories: guard.as_ref().is_some_and(CommandRules::asks_for_directories),
             // No mount keeps a loader from starting what it can read.
             mapped: guard.is_some() || policy.commands.is_some(),
             ..Default::default()

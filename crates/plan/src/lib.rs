@@ -19,6 +19,7 @@ mod holds;
 mod host;
 mod hosted;
 mod landlock;
+mod loose;
 mod mounts;
 mod print;
 mod refused;
@@ -281,6 +282,7 @@ pub fn plan(
     let grants = grants::collect(policy, survey, &ids)?;
     let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
+    loose::check(policy, &layout.steps, request, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
     let guard = guard::rules(policy, survey, guard::mounted(survey));
     tracing::check(policy, host, guard.is_some(), &mut degraded)?;
@@ -329,6 +331,7 @@ pub fn plan(
             gated: false,
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
+            directories: guard.as_ref().is_some_and(CommandRules::asks_for_directories),
             mapped: false,
             hosted: false,
             watch_writes: policy.runtime.watch_writes,

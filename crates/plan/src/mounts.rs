@@ -108,7 +108,7 @@ pub(crate) fn layout(
     }
     builder.protect(policy, survey, grants)?;
     builder.hold_hidden(policy, survey, grants);
-    builder.hold_scripts(survey, grants);
+    builder.hold_scripts(policy, survey, grants);
     for marked in &survey.hidden {
         if builder.shows_host_file(&marked.path) {
             if let Some(void) = &mut builder.void {

@@ -85,6 +85,8 @@ pub struct Program {
 pub struct Interpreter {
     /// The file.
     pub place: Place,
+    /// What it is called by: in the `#!` line, or behind env(1) there.
+    pub name: Vec<u8>,
     /// Its own loader.
     pub loader: Option<Place>,
     /// The arguments that it gets before the script.

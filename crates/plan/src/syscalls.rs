@@ -4,7 +4,8 @@
 
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
 use crate::conditions::{
-    ENOSYS, TOLD, alone, always, closer, conditions, mapping, protecting, sealed_memfd, writing,
+    ENOSYS, TOLD, alone, alone_or_waiting, always, closer, conditions, mapping, protecting, sealed_memfd,
+    writing,
 };
 use crate::gated;
 
@@ -57,6 +58,8 @@ pub struct Variant {
     pub io_uring: bool,
     /// Init judges what is executed.
     pub guarded: bool,
+    /// It asks in which directories they stand, which nobody may then share.
+    pub directories: bool,
     /// Init judges which files are mapped as code, in tier `landlock`.
     pub mapped: bool,
     /// Tier `landlock`: there are no namespaces and no mounts, so calls that reach past Landlock are init's to make, or refused.
@@ -75,7 +78,8 @@ impl Variant {
     fn grants(self, name: &str) -> bool {
         self.debug && DEBUG.contains(&name)
             || self.io_uring && IO_URING.contains(&name)
-            || self.user_namespaces && (NAMESPACES.contains(&name) || name == "clone3")
+            // Its flags are in memory: where these matter it is not there, and callers take clone(2).
+            || self.user_namespaces && (NAMESPACES.contains(&name) || name == "clone3" && !self.guarded)
     }
 }
 
@@ -92,7 +96,11 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
                 always(Verdict::Notify)
             }
             (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
-            (Answer::Allow, "clone") if variant.user_namespaces => always(Verdict::Allow),
+            (Answer::Allow, "clone") if variant.user_namespaces => match variant {
+                Variant { directories: true, .. } => alone_or_waiting(false),
+                Variant { guarded: true, .. } => alone_or_waiting(true),
+                _ => always(Verdict::Allow),
+            },
             (Answer::Allow, "clone") if variant.guarded => alone(),
             (Answer::Allow, "mmap") if variant.mapped => mapping(),
             (Answer::Allow, "mprotect" | "pkey_mprotect") if variant.mapped => protecting(),
@@ -325,6 +333,7 @@ mod tests {
         user_namespaces: false,
         io_uring: false,
         guarded: false,
+        directories: false,
         mapped: false,
         hosted: false,
         watch_writes: false,
@@ -389,6 +398,27 @@ mod tests {
         };
         assert_eq!(clone(Variant { user_namespaces: true, ..USUAL }), ALLOW);
         assert_ne!(clone(USUAL), ALLOW);
+    }
+
+    #[test]
+    fn nobody_shares_a_directory_with_who_is_judged() {
+        let answer = |variant: Variant, flags: i32| {
+            let number = SYSCALLS.iter().find(|call| call.name == "clone").unwrap().number;
+            interpret(&program(variant), ARCHITECTURE, number, [flags as u64, 0, 0, 0, 0, 0]).unwrap()
+        };
+        let (shared, waiting) = (libc::CLONE_FS, libc::CLONE_FS | libc::CLONE_VM | libc::CLONE_VFORK);
+        let thread = libc::CLONE_FS | libc::CLONE_VM | libc::CLONE_THREAD;
+        let nested = Variant { user_namespaces: true, ..USUAL };
+        let guarded = Variant { guarded: true, ..nested };
+        let directories = Variant { directories: true, ..guarded };
+        for (variant, allowed) in
+            [(nested, 3), (guarded, 2), (directories, 1), (Variant { guarded: true, ..USUAL }, 1)]
+        {
+            let answers = [thread, waiting, shared].map(|flags| answer(variant, flags) == ALLOW);
+            assert_eq!(answers.iter().filter(|allowed| **allowed).count(), allowed, "{answers:?}");
+            assert!(answers[0]);
+        }
+        assert_eq!(answer(directories, libc::CLONE_NEWUSER), ALLOW);
     }
 
     #[test]

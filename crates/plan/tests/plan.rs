@@ -352,8 +352,12 @@ fn named_programs_alone_may_be_executed() {
     assert_eq!(plan.guard, None);
     // The interpreter of a script is for that alone, which somebody must look at.
     case.survey.programs[0].loader = Some(Loader::Script("/usr/bin/sh".into()));
-    case.survey.programs[0].interpreters =
-        vec![Interpreter { place: file("/usr/bin/sh"), loader: None, before: vec![] }];
+    case.survey.programs[0].interpreters = vec![Interpreter {
+        place: file("/usr/bin/sh"),
+        name: b"/bin/sh".to_vec(),
+        loader: None,
+        before: vec![],
+    }];
     case.policy.commands = Some(Commands { allow: vec![Rule { value: "make".into(), origin: origin() }] });
     let plan = case.plan().unwrap();
     assert!(plan.landlock.unwrap().rules.contains(&(Right::Execute, "/usr/bin/sh".into())));
@@ -366,6 +370,10 @@ fn named_programs_alone_may_be_executed() {
     };
     assert_eq!(ask("/usr/bin/make", &["make", "x"]), (true, true));
     assert_eq!(ask("/usr/bin/sh", &["sh", "/usr/bin/make", "x"]), (false, true));
+    assert_eq!(ask("/usr/bin/sh", &["/bin/sh", "/usr/bin/make", "x"]), (false, true));
+    // Another name makes another program of it.
+    assert_eq!(ask("/usr/bin/sh", &["-sh", "/usr/bin/make", "x"]), (false, false));
+    assert_eq!(ask("/usr/bin/sh", &["/tmp/bin/sh", "/usr/bin/make", "x"]), (false, false));
     assert_eq!(ask("/usr/bin/sh", &["sh", "/w/make"]), (false, false));
     assert_eq!(ask("/usr/bin/sh", &["sh", "-c", "/usr/bin/make"]), (false, false));
 }

@@ -2,6 +2,7 @@
 
 mod digest;
 mod granted;
+mod named;
 mod program;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::variables;
 
 pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
+pub use named::{Ground, Interpreted, Named};
 
 /// An execution that is asked for, or one that has taken place.
 #[derive(Clone, Copy, Debug)]
@@ -32,30 +34,6 @@ pub struct Execution<'a> {
     pub directory: &'a [u8],
     /// The command that was given to the sandbox itself, not what that starts.
     pub first: bool,
-}
-
-/// A file that an entry names, as it was found.
-#[derive(Clone, Debug)]
-pub struct Named<'a> {
-    /// The entry as the policy has it.
-    pub entry: &'a Rule<String>,
-    /// The file, without links.
-    pub file: &'a Path,
-    /// How the kernel runs it, where it is a script: interpreter and the arguments before the script, then what those start.
-    pub interpreted: Vec<(&'a Path, Vec<Vec<u8>>)>,
-    /// What is in these files, where the policy pins them.
-    pub pinned: Vec<(&'a Path, Digest)>,
-}
-
-/// Where the rules are to hold.
-#[derive(Clone, Debug)]
-pub struct Ground<'a> {
-    /// The workspace, as the policy names it.
-    pub workspace: &'a Path,
-    /// Where the task finds it, if that is elsewhere.
-    pub copy: Option<&'a Path>,
-    /// Where it finds directories for what is temporary.
-    pub temporary: Vec<&'a Path>,
 }
 
 /// The rules of one sandbox.
@@ -94,6 +72,8 @@ pub struct CommandRules {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Script {
+    /// What the interpreter is called by.
+    name: Vec<u8>,
     before: Vec<Vec<u8>>,
     file: Vec<u8>,
 }
@@ -206,9 +186,10 @@ impl CommandRules {
         };
         let mut interpreted: BTreeMap<Vec<u8>, Vec<Script>> = BTreeMap::new();
         for named in allow {
-            for (interpreter, before) in &named.interpreted {
-                let script = Script { before: before.clone(), file: bytes(named.file).to_vec() };
-                interpreted.entry(bytes(interpreter).to_vec()).or_default().push(script);
+            for Interpreted { file, name, before } in &named.interpreted {
+                let script = bytes(named.file).to_vec();
+                let script = Script { name: name.to_vec(), before: before.to_vec(), file: script };
+                interpreted.entry(bytes(file).to_vec()).or_default().push(script);
             }
         }
         let environment = &policy.environment;
@@ -373,9 +354,10 @@ impl CommandRules {
 
     /// Whether an interpreter is started as the kernel, or what that started, runs a script that is allowed.
     fn runs_script(&self, execution: &Execution<'_>, stays: impl Fn(&[u8]) -> bool) -> Result<(), ()> {
-        let arguments = execution.arguments.get(1..).unwrap_or_default();
+        let Some((own, arguments)) = execution.arguments.split_first() else { return Err(()) };
         let scripts = self.scripts.get(execution.file).into_iter().flatten();
-        for script in scripts {
+        // A shell is a login shell by its name, Python has the modules beside it, and many programs in one file are told apart so.
+        for script in scripts.filter(|script| *own == script.name || *own == last(&script.name)) {
             let given = arguments.get(..script.before.len()).unwrap_or_default();
             if given.len() != script.before.len() || !given.iter().zip(&script.before).all(|(a, b)| a == b) {
                 continue;

@@ -107,7 +107,8 @@ pub(crate) struct PolicyArguments {
     /// The directory to work on, instead of the policy's or the current one
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
-    /// Run although the host cannot do this part; the record says so. `root-uid`: in tier `landlock`, let the task be root in its grants
+    /// Run although this part cannot be held; the record says so. `root-uid`: in tier `landlock`, let the task be root in its grants. `masks`: beside
+    /// `runtime.user_namespaces`, let it uncover what is hidden or protected in trees that it writes to
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_degraded: Vec<String>,
     /// Those of a sandbox that is forked, in order.

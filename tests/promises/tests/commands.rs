@@ -261,9 +261,13 @@ fn variables_make_no_other_program_of_it() {
 /// The interpreter opens the script again, by its path.
 #[test]
 fn nothing_is_put_in_the_place_of_a_listed_script() {
-    let place = Place::in_home().in_tier(module_path!());
-    let (tool, exec) = script(&place, "#!/usr/bin/python3\nprint('tool')\n");
-    let (path, base) = (tool.to_str().unwrap(), place.base.path().to_str().unwrap());
+    let place = new_place();
+    // In the private home, where the task may rename what it likes.
+    let tool =
+        place.write(place.base.path().join("home/.local/bin/tool"), "#!/usr/bin/python3\nprint('tool')\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let exec = format!("[files]\nexec = [\"{}\"]\n", tool.parent().unwrap().display());
+    let (path, base) = (tool.to_str().unwrap(), tool.ancestors().nth(2).unwrap().to_str().unwrap());
     let programs = "\"sh -c *\", \"mv\", \"cp\", \"mkdir\", \"chmod\"";
     let policy = format!("{exec}{}", allow(&format!("\"{path}\", {programs}")));
     let mine = place.write("mine", "#!/usr/bin/python3\nprint('mine')\n");
@@ -283,6 +287,34 @@ fn nothing_is_put_in_the_place_of_a_listed_script() {
     assert!(place.hosted || explained.out.contains("list its interpreter"), "{explained:?}");
     let policy = policy.replace(mine, "python3 ./mine");
     assert_eq!(start(&place, &policy, &["sh", "-c", "./mine; python3 ./mine"]).out, "mine\nmine\n");
+}
+
+/// The interpreter of a listed script is not another program by its name, nor one that the task laid out.
+#[test]
+fn a_script_opens_its_interpreter_by_its_own_name_alone() {
+    let place = Place::in_home().in_tier(module_path!());
+    let (tool, exec) = script(&place, "#!/bin/bash\nprintf 'tool\\n'\n");
+    let other = place.write(tool.with_file_name("other"), "#!/usr/bin/env python3\nprint('other')\n");
+    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (path, other) = (tool.to_str().unwrap(), other.to_str().unwrap());
+    let list = format!("\"{path}\", \"{other}\", \"perl\", \"env\"");
+    let policy = format!("{exec}{}", allow(&list));
+    let lay = "use File::Temp; my $d = File::Temp::tempdir(); symlink '/usr/bin/python3', \"$d/python3\"; \
+               open F, '>', \"$ENV{HOME}/.bash_profile\"; print F qq(printf 'evil\\n'\\n); close F;";
+    let start =
+        |code: &str| start(&place, &policy, &["perl", "-e", &format!("{lay} {code}; print \"$!\\n\"")]);
+    for (code, expected) in [
+        (format!("exec {{ '/bin/bash' }} 'bash', '{path}'"), "tool\n"),
+        (format!("exec {{ '/bin/bash' }} '/bin/bash', '{path}'"), "tool\n"),
+        (format!("exec '{path}'"), "tool\n"),
+        (format!("exec '{other}'"), "other\n"),
+        (format!("exec {{ '/bin/bash' }} '-bash', '{path}'"), "Permission denied\n"),
+        (format!("exec {{ '/usr/bin/python3' }} \"$d/python3\", '{other}'"), "Permission denied\n"),
+        (format!("exec {{ \"$d/python3\" }} 'python3', '{other}'"), "Permission denied\n"),
+    ] {
+        let outcome = start(&code);
+        assert_eq!(outcome.out, expected, "{code}: {outcome:?}");
+    }
 }
 
 #[test]

@@ -58,12 +58,17 @@ fn other_sandboxes_work_under_rules_of_programs() {
     let place = Place::new();
     place.write("x", "content\n");
     let bare = "--ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --bind . /far --chdir /far";
+    let binds = "--ro-bind /usr /usr --ro-bind /bin /bin --ro-bind /lib /lib --ro-bind /lib64 /lib64 --bind . /far --chdir /far";
     for script in [
         "bwrap --unshare-all --ro-bind / / --proc /proc --dev /dev sh -c 'cat x'".to_owned(),
         format!("bwrap --unshare-all {bare} --proc /proc --dev /dev sh -c 'exec cat x'"),
+        format!("bwrap {binds} --proc /proc --dev /dev /bin/sh -c 'cat x'"),
         format!("bwrap {bare} /bin/python3 -c 'import subprocess; subprocess.run([\"cat\", \"x\"])'"),
         "unshare -Urm sh -c 'mount -t tmpfs none /dev/shm && mkdir /dev/shm/r && mount --rbind / /dev/shm/r && chroot /dev/shm/r /bin/cat \"$PWD/x\"'".to_owned(),
         "unshare -Urmpf --mount-proc sh -c 'cat x'".to_owned(),
+        "unshare -Urm python3 -c 'import os; here = open(\"x\"); os.dup2(here.fileno(), 0); os.chroot(\"/usr\"); os.execv(\"/bin/cat\", [\"cat\"])' || cat x".to_owned(),
+        "mkdir d; cd d; rmdir ../d; /bin/cat < /proc/self/cwd/../x || cat \"$OLDPWD/x\"".to_owned(),
+        "unshare -Ur sh -c 'cd /usr/lib && ../bin/cat - < \"$OLDPWD/x\"'".to_owned(),
         "unshare -Ur sh -c 'cd /usr/bin && ./cat - < \"$OLDPWD/x\"'".to_owned(),
         "unshare -Urm sh -c 'mount -t tmpfs none /dev/shm; cp x /dev/shm; cd /dev/shm; cat x'".to_owned(),
         "unshare -Urm bash -c 'exec {fd}</usr/bin/cat; python3 -c \"import os; os.execve($fd, [\\\"cat\\\", \\\"x\\\"], {})\"'".to_owned(),
@@ -99,27 +104,32 @@ fn a_list_holds_there() {
     assert_eq!(outcome.out, "fine\ncontent\n", "{outcome:?}");
 }
 
-/// Its path is all that says that it is the script.
+/// Its path is all that says that it is the script: `ldd` is one, of bash.
 #[test]
 fn a_listed_script_is_itself_only_where_the_task_cannot_mount() {
     let place = Place::in_home();
-    let tool = place.write(place.base.path().join("bin/tool"), "#!/usr/bin/python3\nprint('tool')\n");
-    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = tool.to_str().unwrap();
-    let policy = format!(
-        "[files]\nexec = [\"{}\"]\n[commands]\nallow = [\"{path}\", \"sh -c *\", \"unshare\", \"mount\"]\nfrom_workspace = false",
-        tool.parent().unwrap().display()
-    );
-    assert_eq!(start(&place, &policy, &["sh", "-c", path]).out, "tool\n");
-    place.write("evil", "#!/usr/bin/python3\nprint('evil')\n");
+    let policy = "[commands]\nallow = [\"ldd --version\", \"sh -c *\", \"unshare\", \"mount\"]\nfrom_workspace = false";
+    let outcome = start(&place, policy, &["sh", "-c", "ldd --version"]);
+    assert!(outcome.status == 0 && outcome.out.starts_with("ldd "), "{outcome:?}");
+    place.write("evil", "#!/bin/bash\nprintf 'evil\\n'\n");
     for script in [
-        format!("mount --bind evil {path}; {path}"),
-        format!("mount --bind evil {path}; python3 {path}"),
-        path.to_owned(),
+        "mount --bind evil /usr/bin/ldd; ldd --version",
+        "mount --bind evil /usr/bin/ldd; bash /usr/bin/ldd --version",
+        "ldd --version",
     ] {
-        let outcome = inside(&place, &policy, &script);
-        assert!(outcome.status == 126 && outcome.out.is_empty(), "{script}: {outcome:?}");
+        let outcome = inside(&place, policy, script);
+        assert!(outcome.status != 0 && outcome.out.is_empty(), "{script}: {outcome:?}");
+        assert!(outcome.err.contains("Permission denied"), "{script}: {outcome:?}");
     }
+    // In a directory of the private home another one can be put, by who has left the mount that holds it.
+    let tool =
+        place.write(place.base.path().join("home/.local/bin/tool"), "#!/usr/bin/python3\nprint('tool')\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (path, exec) = (tool.to_str().unwrap(), tool.parent().unwrap().display());
+    let policy = format!("[files]\nexec = [\"{exec}\"]\n{}", policy.replace("ldd --version", path));
+    let outcome = start(&place, &policy, &["sh", "-c", path]);
+    assert!(outcome.status == 126 && outcome.out.is_empty(), "{outcome:?}");
+    assert!(place.ringfence(&["explain"]).out.contains("list its interpreter"));
 }
 
 #[test]

@@ -40,12 +40,75 @@ fn nobody_uncovers_or_opens_for_writing_what_a_new_namespace_inherits() {
         cat .env; echo x > keep/planted; mv keep moved
         cp /bin/true /tmp/run && /tmp/run && echo EXECUTED
         mkdir /planted; true'";
-    let outcome = place.run(&policy(), script);
+    // Refused, because of what the next test shows; here the locks themselves are tried.
+    let policy = place.policy(&policy());
+    let words = ["run", "--quiet", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", script];
+    let refused = place.ringfence(&words);
+    assert!(refused.status == 125 && refused.err.contains("--allow-degraded masks"), "{refused:?}");
+    let outcome = place.ringfence(&[&["run", "--allow-degraded", "masks"], &words[1..]].concat());
     // What the kernel lets anybody do in a mount namespace of their own: cover, for themselves.
     assert!(outcome.out.contains("covered"), "{outcome:?}");
     assert!(!outcome.out.contains("SECRET") && !outcome.out.contains("EXECUTED"), "{outcome:?}");
     assert_eq!(place.read("keep/file").as_deref(), Some("kept\n"));
     assert!(place.read("keep/planted").is_none() && place.read("moved/file").is_none());
+}
+
+/// Leaves all mounts of the sandbox with a directory open, and renames there what they lie on.
+const LEAVE: &str = r#"
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*words):
+    if libc.syscall(*words) != 0: raise OSError(ctypes.get_errno(), words[0])
+here = os.open(".", os.O_RDONLY)
+uid, gid = os.getuid(), os.getgid()
+call(272, 0x10020000)
+for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+    with open("/proc/self/" + name, "w") as file: file.write(text)
+libc.mount(None, b"/", None, 0x44000, None)
+libc.mount(b"none", b"/dev/shm", b"tmpfs", 0, None)
+os.mkdir("/dev/shm/old")
+call(155, b"/dev/shm", b"/dev/shm/old")
+os.chdir("/")
+libc.umount2(b"/old", 2)
+for name in ("keep", ".env", "sub/.env"):
+    try: os.rename(name, name + "-taken", src_dir_fd=here, dst_dir_fd=here); print("taken", name)
+    except OSError as error: print(name, error.errno)
+"#;
+
+/// A mount keeps a name in its place only for those who have that mount.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn what_a_mount_alone_holds_is_refused_beside_namespaces() {
+    let place = place();
+    place.write("leave.py", LEAVE);
+    place.write("sub/.env", "SECRET\n");
+    let run = |lines: &str, more: &[&str]| {
+        let policy = place.policy(&format!("{lines}\n{NAMESPACES}"));
+        let mut words = vec!["run", "--quiet", "--policy", &policy, "--workspace", "."];
+        words.extend(more);
+        words.extend(["--", "python3", "leave.py"]);
+        place.ringfence(&words)
+    };
+    let far = place.write(place.base.path().join("far/keep/file"), "kept\n");
+    let (keep, far) = (far.parent().unwrap().display(), far.ancestors().nth(2).unwrap().display());
+    for (lines, named) in [
+        ("[workspace]\nmode = \"direct\"\nprotect = [\"keep\"]".to_owned(), "/keep`"),
+        ("[files]\ndeny = [\"**/.env\"]".to_owned(), "/.env`, `"),
+        (format!("[files]\nwrite = [\"{far}\"]\ndeny = [\"{keep}\"]"), "/far/keep`"),
+    ] {
+        let refused = run(&lines, &[]);
+        assert_eq!((refused.status, refused.out.as_str()), (125, ""), "{lines}: {refused:?}");
+        assert!(refused.err.contains(named) && refused.err.contains("user_namespaces"), "{refused:?}");
+    }
+    // Why: it does happen to who says that it may, and is recorded as that.
+    let taken = run("[files]\ndeny = [\"**/.env\"]", &["--allow-degraded", "masks"]);
+    assert!(taken.out.contains("taken .env"), "{taken:?}");
+    assert!(taken.err.contains("can uncover"), "{taken:?}");
+    // What is only protected in a copy is held back when it lands.
+    let protected = run("[workspace]\nprotect = [\"keep\"]", &[]);
+    assert_eq!(protected.status, 0, "{protected:?}");
+    let _ = place.ringfence(&["apply", "--yes"]);
+    assert_eq!(place.read("keep/file").as_deref(), Some("kept\n"));
 }
 
 #[test]

@@ -46,8 +46,9 @@ impl From {
     pub(super) fn of(thread: i32, told: bool, nested: bool) -> Result<Self, Errno> {
         let root = if nested { Root::of(thread)? } else { None };
         let path = format!("/proc/{thread}/cwd");
-        if told && root.is_none() {
-            let directory_path = named(fs::readlinkat(CWD, path, Vec::new())?.into_bytes())?;
+        if told {
+            let path = fs::readlinkat(CWD, path, Vec::new())?.into_bytes();
+            let directory_path = root.as_ref().and_then(|root| root.inside(&path)).unwrap_or(path);
             return Ok(Self { thread, nested, root, directory: None, directory_path });
         }
         let directory = fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
@@ -139,8 +140,7 @@ impl Link {
     fn place(&mut self, root: Option<&Root>) {
         let inside = root.and_then(|root| root.inside(&self.real));
         let found = inside.into_iter().chain([self.real.clone()]);
-        let found = found.filter_map(|path| Some((nested::here(&self.file, &path)?, path))).next();
-        match found {
+        match found.filter_map(|path| nested::here(&self.file, &path)).next() {
             Some((no_exec, path)) => (self.no_exec, self.real) = (self.no_exec || no_exec, path),
             None => self.strange = true,
         }
@@ -336,7 +336,7 @@ impl Seen {
             && link.named.starts_with(b"/")
             && stat.st_ctime + OLD < clock_gettime(ClockId::Realtime).tv_sec
         {
-            let settled = |path| settled(path, b"/", trees);
+            let settled = |path| settled(path, b"/", trees, !self.nested);
             let found = (settled(&link.named) && settled(&link.real)).then(|| Settled {
                 real: link.real.clone(),
                 argument: link.argument.clone(),
@@ -437,13 +437,11 @@ fn named(path: Vec<u8>) -> Result<Vec<u8>, Errno> {
 
 /// Whether nothing that the task can do makes this path lead elsewhere, or its file say something else: each directory on the
 /// way, and the file, lie on mounts that are read-only, or outside of what is granted for writing. A directory where something is mounted
-/// stays where it is (rename(2), EBUSY), whatever it lies in.
-pub(super) fn settled(path: &[u8], directory: &[u8], trees: Option<&Trees>) -> bool {
+/// stays where it is (rename(2), EBUSY), whatever it lies in, if nobody has other `mounts`.
+pub(super) fn settled(path: &[u8], directory: &[u8], trees: Option<&Trees>, mounts: bool) -> bool {
     let path = Path::new(OsStr::from_bytes(path));
     let whole = Path::new(OsStr::from_bytes(directory)).join(path);
-    if whole.components().any(|part| part.as_os_str() == "..") {
-        return false;
-    }
+    let mounts = mounts && trees.is_none();
     let mut left: Vec<_> = whole.components().rev().map(|part| part.as_os_str().to_owned()).collect();
     // `above`: nothing in the directory that `at` lies in can be exchanged.
     let (mut at, mut links, mut above) = (PathBuf::new(), 0, true);
@@ -467,7 +465,7 @@ pub(super) fn settled(path: &[u8], directory: &[u8], trees: Option<&Trees>) -> b
                 let target = Path::new(OsStr::from_bytes(target.as_bytes())).to_owned();
                 left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
             }
-            Err(Errno::INVAL) if seen || above || trees.is_none() && is_mount_point(&at) => {
+            Err(Errno::INVAL) if seen || above || mounts && is_mount_point(&at) => {
                 above = sealed(&at, trees);
             }
             Err(_) => return false,
@@ -515,15 +513,19 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("x");
         std::fs::write(&file, "").unwrap();
-        assert!(!settled(file.as_os_str().as_bytes(), b"/", None));
-        assert!(!settled(b"/proc/../x", b"/", None) && !settled(b"/nowhere/at/all", b"/", None));
+        let stays = |path: &[u8], trees: Option<&Trees>| settled(path, b"/", trees, true);
+        assert!(!stays(file.as_os_str().as_bytes(), None));
+        assert!(!stays(b"/proc/../x", None) && !stays(b"/nowhere/at/all", None));
         let trees = |written: &Path| {
             let [executed, hidden, libraries, searched] = [const { Vec::new() }; 4];
             Some(Trees { written: vec![written.into()], executed, hidden, libraries, searched })
         };
         let path = file.as_os_str().as_bytes();
-        assert!(!settled(path, b"/", trees(place.path()).as_ref()));
-        assert!(settled(path, b"/", trees(&place.path().join("below")).as_ref()));
-        assert!(!settled(path, b"/", trees(&file).as_ref()));
+        assert!(!stays(path, trees(place.path()).as_ref()));
+        assert!(stays(path, trees(&place.path().join("below")).as_ref()));
+        assert!(!stays(path, trees(&file).as_ref()));
+        let up = place.path().join("..").join(place.path().file_name().unwrap()).join("x");
+        let up = up.as_os_str().as_bytes();
+        assert!(stays(up, trees(&place.path().join("below")).as_ref()));
     }
 }

@@ -232,15 +232,16 @@ impl Guard {
             let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
             let execution = Execution { file: &link.real, arguments: &arguments, directory, first };
             if last {
-                let stays = |path: &[u8]| !nested && file::settled(path, b"/", self.trees.as_ref());
+                // `env` finds an interpreter by a path that may be the task's, and some look for modules beside it.
+                let stays =
+                    |path: &[u8]| !nested && self.settled(path, b"/") && self.settled(&link.named, directory);
                 let verdict = self.rules.judge(&execution, stays);
                 return verdict.map_err(|sentence| why.unwrap_or(sentence));
             }
             self.rules.stands_as_script(&execution)?;
-            let settled = |path, directory| file::settled(path, directory, self.trees.as_ref());
             // Whoever may mount shows the interpreter what it likes; and a directory may come from such a one.
             let shown = self.rules.nested() && (nested || !link.named.starts_with(b"/"));
-            let stays = !shown && settled(&link.named, directory) && settled(&link.real, b"/");
+            let stays = !shown && self.settled(&link.named, directory) && self.settled(&link.real, b"/");
             match self.rules.script(&execution) {
                 Ok(()) if stays => return Ok(()),
                 Ok(()) => {
@@ -255,6 +256,11 @@ impl Guard {
             given = Chain::arguments_of(&asked.chain.links, number, given);
         }
         Err("nothing is to be run".into())
+    }
+
+    /// In a mount namespace of its own, a task renames what is a mount point elsewhere.
+    fn settled(&self, path: &[u8], directory: &[u8]) -> bool {
+        file::settled(path, directory, self.trees.as_ref(), !self.rules.nested())
     }
 
     /// Whether it begins with no pipe but those that the command itself was given.

@@ -9,6 +9,9 @@ use rustix::io::Errno;
 
 use super::file::path_of;
 
+/// How often a path is tried to be followed.
+const MOST_TRIES: usize = 1000;
+
 /// Where the paths of a thread begin that is in a user namespace of its own. Nobody else can have another root than init's, or other
 /// mounts: both need a capability there (chroot(2), setns(2)), and only processes of one user namespace share a root (clone(2), `CLONE_FS`).
 #[derive(Debug)]
@@ -47,7 +50,10 @@ impl Root {
     pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        fs::openat2(&self.directory, OsStr::from_bytes(path), flags, Mode::empty(), how)
+        let open = || fs::openat2(&self.directory, OsStr::from_bytes(path), flags, Mode::empty(), how);
+        // `..` fails where anybody on the machine renames or mounts at this moment (openat2(2), EAGAIN).
+        let mut tries = std::iter::repeat_with(open).take(MOST_TRIES);
+        tries.find(|found| !matches!(found, Err(Errno::AGAIN))).unwrap_or(Err(Errno::XDEV))
     }
 }
 
@@ -56,12 +62,13 @@ pub(super) fn identity(file: &OwnedFd) -> Result<(u64, u64), Errno> {
     fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-/// What lies here at this path, if it is the very same file: whether its mount forbids to start it.
-pub(super) fn here(file: &OwnedFd, path: &[u8]) -> Option<bool> {
-    let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+/// What lies here at this path, if it is the very same file: whether its mount forbids to start it, and its path without links.
+pub(super) fn here(file: &OwnedFd, path: &[u8]) -> Option<(bool, Vec<u8>)> {
+    let how = ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let found = fs::openat2(CWD, OsStr::from_bytes(path), flags, Mode::empty(), how).ok()?;
     let same = identity(&found).ok()? == identity(file).ok()?;
     let flags = fs::fstatvfs(&found).ok()?.f_flag;
-    same.then(|| flags.contains(StatVfsMountFlags::NOEXEC))
+    let real = path_of(&found).ok()?;
+    same.then(|| (flags.contains(StatVfsMountFlags::NOEXEC), real))
 }

@@ -218,16 +218,16 @@ fn interpreters(script: &Path, survey: &Survey, invoker: &Invoker) -> Vec<Interp
     };
     let argument = argument.trim_ascii();
     let before: Vec<Vec<u8>> = if argument.is_empty() { Vec::new() } else { vec![argument.to_vec()] };
-    let one = |path: &Path, before: Vec<Vec<u8>>| {
+    let one = |path: &Path, name: &[u8], before: Vec<Vec<u8>>| {
         let place = resolve(path, invoker.root).ok()?;
         let loader = match loader(&place.real, invoker.root) {
             Some(Loader::Script(_)) => return None,
             Some(Loader::Dynamic(loader)) => Some(loader),
             None => None,
         };
-        Some(Interpreter { place, loader, before })
+        Some(Interpreter { place, name: name.to_vec(), loader, before })
     };
-    let Some(first) = one(Path::new(OsStr::from_bytes(name)), before) else { return Vec::new() };
+    let Some(first) = one(Path::new(OsStr::from_bytes(name)), name, before) else { return Vec::new() };
     let env = name.ends_with(b"/env");
     let mut found = vec![first];
     if env {
@@ -236,7 +236,7 @@ fn interpreters(script: &Path, survey: &Survey, invoker: &Invoker) -> Vec<Interp
         let name = words.next().unwrap_or_default();
         let before: Vec<Vec<u8>> = words.map(<[u8]>::to_vec).collect();
         let places = survey.search_path.iter().map(|(_, directory)| directory.join(OsStr::from_bytes(name)));
-        found.extend(places.filter_map(|path| one(&path, before.clone())));
+        found.extend(places.filter_map(|path| one(&path, name, before.clone())));
     }
     found
 }
