@@ -107,6 +107,8 @@ pub(crate) fn in_tier_landlock() -> Result<Count, String> {
         let same = SAME.map(|name| format!("test({name})")).join(" or ");
         command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--color=never"]);
         command.args(["-E", &format!("package(ringfence-real) and ({same})")]);
+        // How much slower it is, is told.
+        command.args(["--success-output", "final"]);
     } else {
         command.args(["test", "-p", "ringfence-real", "--locked", "--no-fail-fast", "--"]).args(SAME);
     }

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Flags, Kind, Step, Tree};
+use ringfence_plan::{Flags, Kind, MASKS, Step, Tree};
 use ringfence_sys::mount::{self, Attributes};
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -366,8 +366,13 @@ pub(crate) fn overlay_of(
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Names of descriptors, not paths of the host: they are what /proc/self/mountinfo shows.
     let name = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    // What stands in for what is hidden lies on the host's tree, below all changes.
+    let masks = match open(MASKS) {
+        Err(Errno::NOENT) => None,
+        masks => Some(masks?),
+    };
     // At most 255 bytes (fsconfig(2)): some fourteen of them.
-    let lowers: Vec<_> = between.iter().map(AsFd::as_fd).chain([lower]).map(name).collect();
+    let lowers: Vec<_> = between.iter().chain(&masks).map(AsFd::as_fd).chain([lower]).map(name).collect();
     fsconfig_set_string(&context, c"lowerdir", lowers.join(":"))?;
     fsconfig_set_string(&context, c"upperdir", name(upper.as_fd()))?;
     fsconfig_set_string(&context, c"workdir", name(work.as_fd()))?;

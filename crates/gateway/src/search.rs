@@ -188,6 +188,7 @@ impl Search {
 
     /// What is found in what is compressed.
     fn unpacked(&mut self, part: &[u8]) -> Option<Hit> {
+        let mut whole = None;
         let hit = match &mut self.packed {
             Told::Nothing => None,
             Told::Unknown(word) => Some(unread(word)),
@@ -196,19 +197,21 @@ impl Search {
                 (hit, _) => hit,
             },
             Told::Chunks(chunks, watched, unpack) => {
-                let (mut hit, mut fine) = (None, true);
-                let read = chunks.push(part, |data| match unpack {
-                    None => hit = hit.take().or_else(|| watched.push(data)),
-                    Some(unpack) => {
-                        let (found, goes_on) = unpack.push(data);
-                        (hit, fine) = (hit.take().or(found), fine && goes_on);
-                    }
-                });
-                hit.or_else(|| read.is_none().then(|| unread(chunks::NAME)))
-                    .or_else(|| (!fine).then(|| unread(PACKED)))
+                let mut data = Vec::with_capacity(part.len());
+                let read = chunks.push(part, |more| data.extend_from_slice(more));
+                let hit = read.is_none().then(|| unread(chunks::NAME));
+                let found = match unpack {
+                    None => watched.push(&data),
+                    Some(unpack) => match unpack.push(&data) {
+                        (None, false) => Some(unread(PACKED)),
+                        (hit, _) => hit,
+                    },
+                };
+                whole = Some(data);
+                hit.or(found)
             }
         };
-        hit.or_else(|| self.begins(part))
+        hit.or_else(|| self.begins(whole.as_deref().unwrap_or(part)))
     }
 
     fn unpacked_end(&mut self) -> Option<Hit> {

@@ -42,6 +42,7 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
             Some(Named {
                 entry: entries.get(program.name.as_str())?,
                 file: &program.place.real,
+                identity: (program.place.device, program.place.inode),
                 interpreted: interpreted.collect(),
                 pinned: pinned(program),
             })
@@ -52,7 +53,13 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
         .iter()
         .filter_map(|program| {
             let entry = entries.get(program.name.as_str())?;
-            Some(Named { entry, file: &program.place.real, interpreted: Vec::new(), pinned: Vec::new() })
+            Some(Named {
+                entry,
+                file: &program.place.real,
+                identity: (program.place.device, program.place.inode),
+                interpreted: Vec::new(),
+                pinned: Vec::new(),
+            })
         })
         .collect();
     for program in survey.programs.iter().chain(&survey.denied) {

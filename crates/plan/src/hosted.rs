@@ -13,7 +13,7 @@ use ringfence_policy::{CommandRules, Ground, Mode, NetworkRules, Policy, written
 
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
-use crate::loose::MASKS;
+use crate::loose;
 use crate::survey::Survey;
 use crate::{
     Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, exposed, git,
@@ -174,7 +174,7 @@ fn ids(survey: &Survey, invoker: &Invoker, request: &Request) -> Result<Ids, Ref
 
 /// Names that `--allow-degraded` takes here.
 pub(crate) fn allows(name: &str) -> bool {
-    name == ROOT || name == MASKS
+    name == ROOT || name == loose::NAME
 }
 
 pub(crate) fn plan(
@@ -266,6 +266,7 @@ pub(crate) fn plan(
             quota: limits.quota.or(limits.temporary).is_some(),
             gated: network.is_some(),
             guarded: guard.is_some(),
+            mapped_ids: false,
             directories: guard.as_ref().is_some_and(CommandRules::asks_for_directories),
             // No mount keeps a loader from starting what it can read.
             mapped: guard.is_some() || policy.commands.is_some(),
@@ -453,6 +454,7 @@ impl Place {
                 outputs: workspace::outputs(policy),
                 obeyed: survey.obeyed.clone(),
                 leaks: policy.leaks.workspace.as_ref().map(|rule| rule.value),
+                masked: Vec::new(),
             })
             .collect()
     }

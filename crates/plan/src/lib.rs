@@ -126,6 +126,19 @@ pub struct Layer {
     /// What is done about secrets in what is to land; `None`: they are not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leaks: Option<Leaks>,
+    /// What lies in the view as something empty, below what a mount hides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<Masked>,
+}
+
+/// Something empty in a view.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Masked {
+    /// Where, relative to the view.
+    #[serde(with = "wire::path")]
+    pub path: PathBuf,
+    /// A directory.
+    pub directory: bool,
 }
 
 /// Bounds on resources; `None`: none.
@@ -175,6 +188,9 @@ pub struct Degraded {
 
 /// The name of what is missing where the root does not see who looks for what is not granted.
 pub const VOID: &str = "void";
+
+/// Name in a layer's directory of what stands in for what is hidden.
+pub const MASKS: &str = "masks";
 
 /// The name of what is different in tier `landlock`.
 pub const TIER: &str = "tier";
@@ -280,9 +296,9 @@ pub fn plan(
     let mut degraded = check_host(policy, host)?;
     let ids = ids(survey, invoker, request);
     let grants = grants::collect(policy, survey, &ids)?;
-    let layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
+    let mut layout = mounts::layout(policy, survey, invoker, request, &ids, &grants, host)?;
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
-    loose::check(policy, &layout.steps, request, &mut degraded)?;
+    loose::check(policy, &mut layout, survey, invoker.root, request, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
     let guard = guard::rules(policy, survey, guard::mounted(survey));
     tracing::check(policy, host, guard.is_some(), &mut degraded)?;
@@ -331,6 +347,7 @@ pub fn plan(
             gated: false,
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
+            mapped_ids: invoker.root,
             directories: guard.as_ref().is_some_and(CommandRules::asks_for_directories),
             mapped: false,
             hosted: false,

@@ -367,6 +367,7 @@ impl Builder {
                     obeyed,
                     outputs,
                     leaks: self.leaks,
+                    masked: Vec::new(),
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 let between = self.base.clone();

@@ -167,6 +167,8 @@ pub struct Survey {
     /// Home directories whose known secrets are hidden: the invoker's, by $HOME and by the user database, the workspace's
     /// owner's, and for root everybody's.
     pub known_homes: Vec<PathBuf>,
+    /// Where the host has mounts below what is written, if the task may have mounts of its own.
+    pub mounts: Vec<PathBuf>,
     /// What a reader of the plan should know.
     pub notes: Vec<String>,
 }

@@ -58,6 +58,9 @@ pub struct Variant {
     pub io_uring: bool,
     /// Init judges what is executed.
     pub guarded: bool,
+    /// Files that the task writes lie on mounts that turn its ids into others: what a capability in a namespace of its own lets it set on them
+    /// (`security.capability`) would be the host's.
+    pub mapped_ids: bool,
     /// It asks in which directories they stand, which nobody may then share.
     pub directories: bool,
     /// Init judges which files are mapped as code, in tier `landlock`.
@@ -95,6 +98,12 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             (Answer::Allow, "execve" | "execveat" | "exit_group") if variant.guarded => {
                 always(Verdict::Notify)
             }
+            // The name of an attribute is in memory. Programs that keep attributes take that for a file system without.
+            (Answer::Allow, name)
+                if variant.user_namespaces && variant.mapped_ids && SET_ATTRIBUTES.contains(&name) =>
+            {
+                always(Verdict::Errno(libc::EOPNOTSUPP as u16))
+            }
             (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => match variant {
                 Variant { directories: true, .. } => alone_or_waiting(false),
@@ -126,6 +135,9 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
     });
     bpf::compile(entries.collect(), ENOSYS)
 }
+
+/// What sets extended attributes.
+const SET_ATTRIBUTES: [&str; 4] = ["setxattr", "lsetxattr", "fsetxattr", "setxattrat"];
 
 /// In tier `landlock`, init makes these on a file that it found itself: Landlock knows no right to change attributes. Set-id
 /// bits are never set. Nor does it know one to read attributes, which may hold anything: where a path leads is found in the same way;
@@ -334,6 +346,7 @@ mod tests {
         io_uring: false,
         guarded: false,
         directories: false,
+        mapped_ids: false,
         mapped: false,
         hosted: false,
         watch_writes: false,
@@ -419,6 +432,22 @@ mod tests {
             assert!(answers[0]);
         }
         assert_eq!(answer(directories, libc::CLONE_NEWUSER), ALLOW);
+    }
+
+    #[test]
+    fn no_attribute_is_set_through_a_mount_that_maps_ids() {
+        for name in SET_ATTRIBUTES {
+            let number = SYSCALLS.iter().find(|call| call.name == name).unwrap().number;
+            let answer = |user_namespaces, mapped_ids| {
+                let variant = Variant { user_namespaces, mapped_ids, ..USUAL };
+                interpret(&program(variant), ARCHITECTURE, number, [0; 6]).unwrap() == ALLOW
+            };
+            assert_eq!(
+                [answer(false, true), answer(true, false), answer(true, true)],
+                [true, true, false],
+                "{name}"
+            );
+        }
     }
 
     #[test]

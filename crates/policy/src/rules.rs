@@ -4,6 +4,7 @@ mod digest;
 mod granted;
 mod named;
 mod program;
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use program::{called, many};
+use scripts::Script;
 
 use crate::argv::{As, CommandPattern, Place, options};
 use crate::command::list_at;
@@ -22,6 +24,7 @@ use crate::variables;
 pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
 pub use named::{Ground, Interpreted, Named};
+pub use scripts::takes_script;
 
 /// An execution that is asked for, or one that has taken place.
 #[derive(Clone, Copy, Debug)]
@@ -64,18 +67,12 @@ pub struct CommandRules {
     own: Vec<Vec<u8>>,
     /// What files must hold, by their path.
     pins: BTreeMap<Vec<u8>, Digest>,
+    /// Programs of `commands.deny`, which have other names by hard links.
+    denied: Vec<((u64, u64), Vec<u8>)>,
     /// Variables that the policy names itself.
     variables: Vec<Vec<u8>>,
     /// The task may have sandboxes of its own.
     nested: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Script {
-    /// What the interpreter is called by.
-    name: Vec<u8>,
-    before: Vec<Vec<u8>>,
-    file: Vec<u8>,
 }
 
 /// Entries, found by the file and the first argument.
@@ -222,6 +219,7 @@ impl CommandRules {
                 .flat_map(|named| &named.pinned)
                 .map(|(path, digest)| (bytes(path).to_vec(), *digest))
                 .collect(),
+            denied: deny.iter().map(|named| (named.identity, bytes(named.file).to_vec())).collect(),
             variables: passed.chain(set).collect(),
             nested: policy.runtime.user_namespaces,
         })
@@ -262,14 +260,18 @@ impl CommandRules {
         lines
     }
 
-    /// Judges an execution. What starts a script is judged by [`Self::script`] first. `stays` says of the path of a script whether nothing
-    /// that the task does puts another one there.
+    /// Judges an execution. What starts a script is judged by [`Self::script`] first. `leads` says to which file the path of a script leads,
+    /// without links, if nothing that the task does puts another one there.
     ///
     /// # Errors
     /// By which rule, or for lack of which, it is refused; in one sentence.
-    pub fn judge(&self, execution: &Execution<'_>, stays: impl Fn(&[u8]) -> bool) -> Result<(), String> {
+    pub fn judge(
+        &self,
+        execution: &Execution<'_>,
+        leads: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<(), String> {
         self.denied(execution)?;
-        if self.runs_script(execution, stays).is_ok() {
+        if self.runs_script(execution, leads).is_ok() {
             return Ok(());
         }
         self.stands(execution)?;
@@ -305,6 +307,13 @@ impl CommandRules {
     #[must_use]
     pub fn nested(&self) -> bool {
         self.nested
+    }
+
+    /// The name by which `commands.deny` knows this file, if it is another one of the same file.
+    #[must_use]
+    pub fn other_name(&self, identity: (u64, u64), file: &[u8]) -> Option<&[u8]> {
+        let names = self.denied.iter().filter(|(own, _)| *own == identity).map(|(_, name)| name.as_slice());
+        names.filter(|name| *name != file && !many(name)).min()
     }
 
     /// Whether any file has to hold what it held at the start.
@@ -350,30 +359,6 @@ impl CommandRules {
             Ok(entry) => Err(entry.told.clone()),
             Err(_) => Ok(()),
         }
-    }
-
-    /// Whether an interpreter is started as the kernel, or what that started, runs a script that is allowed.
-    fn runs_script(&self, execution: &Execution<'_>, stays: impl Fn(&[u8]) -> bool) -> Result<(), ()> {
-        let Some((own, arguments)) = execution.arguments.split_first() else { return Err(()) };
-        let scripts = self.scripts.get(execution.file).into_iter().flatten();
-        // A shell is a login shell by its name, Python has the modules beside it, and many programs in one file are told apart so.
-        for script in scripts.filter(|script| *own == script.name || *own == last(&script.name)) {
-            let given = arguments.get(..script.before.len()).unwrap_or_default();
-            if given.len() != script.before.len() || !given.iter().zip(&script.before).all(|(a, b)| a == b) {
-                continue;
-            }
-            let Some(rest) = arguments
-                .get(script.before.len()..)
-                .filter(|rest| rest.first() == Some(&script.file.as_slice()))
-            else {
-                continue;
-            };
-            let as_script = Execution { file: &script.file, arguments: rest, ..*execution };
-            if self.script(&as_script).is_ok() && stays(&script.file) {
-                return Ok(());
-            }
-        }
-        Err(())
     }
 
     /// Whether a list names it; if not, whether one names its program at least.
@@ -426,8 +411,8 @@ pub fn needed(policy: &Policy) -> bool {
     };
     // Lists that name everything alike need no guard for what they start.
     let children = keys.children != Children::Same && policy.commands.is_some();
-    // Landlock's execute right forbids mounts.
-    let nested = policy.runtime.user_namespaces && policy.commands.is_some();
+    // Landlock's execute right forbids mounts, and no mount forbids to start what lies on one of the task's own.
+    let nested = policy.runtime.user_namespaces && (policy.commands.is_some() || !policy.from_workspace);
     children
         || nested
         || !keys.deny.is_empty()
@@ -488,7 +473,13 @@ mod tests {
             let named: Vec<_> = entries
                 .iter()
                 .filter_map(|entry| {
-                    Some(Named { entry, file: find(entry)?, interpreted: Vec::new(), pinned: Vec::new() })
+                    Some(Named {
+                        entry,
+                        file: find(entry)?,
+                        identity: (0, 0),
+                        interpreted: Vec::new(),
+                        pinned: Vec::new(),
+                    })
                 })
                 .collect();
             let denied: Vec<_> = self
@@ -497,7 +488,13 @@ mod tests {
                 .deny
                 .iter()
                 .filter_map(|entry| {
-                    Some(Named { entry, file: find(entry)?, interpreted: Vec::new(), pinned: Vec::new() })
+                    Some(Named {
+                        entry,
+                        file: find(entry)?,
+                        identity: (0, 0),
+                        interpreted: Vec::new(),
+                        pinned: Vec::new(),
+                    })
                 })
                 .collect();
             let ground = Ground { workspace: Path::new("/w"), copy: None, temporary: Vec::new() };
@@ -521,10 +518,14 @@ mod tests {
         World { policy, there }
     }
 
+    fn own(path: &[u8]) -> Option<Vec<u8>> {
+        Some(path.to_vec())
+    }
+
     fn ask(rules: &CommandRules, file: &str, line: &str, first: bool) -> Result<(), String> {
         let arguments: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         let (file, arguments) = (file.as_bytes(), arguments.as_slice());
-        rules.judge(&Execution { file, arguments, directory: b"/w", first }, |_| true)
+        rules.judge(&Execution { file, arguments, directory: b"/w", first }, own)
     }
 
     #[test]

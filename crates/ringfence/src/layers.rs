@@ -1,15 +1,17 @@
 //! The copy-on-write directories of a run: made before it, looked at after it.
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::Plan;
+use ringfence_plan::{MASKS, Plan};
 use ringfence_policy::{Leaks, Mode};
 use ringfence_record::{RunDir, RunRecord, State};
 use ringfence_workspace::{Began, Layer, Root, Scan, Start, Timestamp};
 use rustix::fs::{
-    AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, flistxattr, fstat, ioctl_getflags,
-    openat, utimensat,
+    AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, XattrFlags, flistxattr, fstat,
+    ioctl_getflags, openat, setxattr, utimensat,
 };
 use serde_json::{Value, json};
 
@@ -56,6 +58,52 @@ pub(crate) fn make(plan: &Plan, state: &State) -> Result<(), Failure> {
             .context(format!("looking at {}", layer.host.display()))?
             .permissions();
         std::fs::set_permissions(layer.directory.join("upper"), mode).context("the layer's mode")?;
+        mask(layer, owner)
+            .context(format!("what stands in for what is hidden in {}", layer.host.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes something empty in the place of what is hidden. The directories on the way show the mode and the times of the host's.
+fn mask(layer: &ringfence_plan::Layer, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    if layer.masked.is_empty() {
+        return Ok(());
+    }
+    let top = layer.directory.join(MASKS);
+    std::fs::create_dir(&top)?;
+    let own = |path: &Path| owner.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)));
+    own(&top)?;
+    let hidden: BTreeSet<&Path> =
+        layer.masked.iter().filter(|masked| masked.directory).map(|masked| masked.path.as_path()).collect();
+    let mut made = BTreeSet::new();
+    for masked in &layer.masked {
+        let above: Vec<&Path> =
+            masked.path.ancestors().skip(1).filter(|path| *path != Path::new("")).collect();
+        if above.iter().any(|path| hidden.contains(path)) {
+            continue;
+        }
+        for path in above.into_iter().rev().filter(|path| made.insert(path.to_path_buf())) {
+            std::fs::create_dir(top.join(path))?;
+            own(&top.join(path))?;
+        }
+        let at = top.join(&masked.path);
+        if masked.directory {
+            std::fs::DirBuilder::new().mode(0o555).create(&at)?;
+            // Nothing of the host's shows through (Documentation/filesystems/overlayfs.rst).
+            setxattr(&at, "user.overlay.opaque", b"y", XattrFlags::CREATE)?;
+        } else {
+            OpenOptions::new().write(true).create_new(true).mode(0o000).open(&at)?;
+        }
+        own(&at)?;
+    }
+    for path in made.iter().rev() {
+        let (at, stat) = (top.join(path), rustix::fs::lstat(layer.host.join(path))?);
+        std::fs::set_permissions(&at, std::fs::Permissions::from_mode(stat.st_mode & 0o7777))?;
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
+            last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
+        };
+        utimensat(CWD, &at, &times, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }

@@ -317,6 +317,58 @@ fn a_script_opens_its_interpreter_by_its_own_name_alone() {
     }
 }
 
+/// `env` hands on the name that a script was called by, which may be a link.
+#[test]
+fn scripts_of_env_start_by_every_name_that_stays() {
+    let place = new_place();
+    let made = |name: &str, text: &str| {
+        let file = place.write(place.base.path().join("far/lib").join(name), text);
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        file
+    };
+    let tool = made("tool.py", "#!/usr/bin/env python3\nimport sys; print('tool', *sys.argv[1:])\n");
+    let other = made("other", "#!/usr/bin/env -S -u X A=1 python3 -I\nprint('other')\n");
+    let awk = made("columns", "#!/usr/bin/awk -f\nBEGIN { print \"awk\", ARGV[ARGC - 1]; exit }\n");
+    let far = place.base.path().join("far");
+    place.host(&format!("cd {} && mkdir bin && ln -s ../lib/tool.py bin/tool", far.display()));
+    let (far, bin) = (far.display(), far.join("bin"));
+    let list = format!(
+        "\"{far}/bin/tool **\", \"{}\", \"{}\", \"sh -c *\", \"mkdir\", \"ln\"",
+        other.display(),
+        awk.display()
+    );
+    let policy = format!("[files]\nexec = [\"{far}\"]\n{}", allow(&list));
+    let (bin, tool, other, awk) = (bin.display(), tool.display(), other.display(), awk.display());
+    let script = format!(
+        "{bin}/tool 1; cd {bin}; ./tool 2; PATH=\"$PATH:{bin}\" tool 3; {tool} 4; {other}; {awk} a; {awk} -- -b"
+    );
+    let outcome = start(&place, &policy, &["sh", "-c", &script]);
+    assert_eq!(outcome.out, "tool 1\ntool 2\ntool 3\ntool 4\nother\nawk a\nawk -b\n", "{outcome:?}");
+    // A link of the task's own may lead elsewhere in the next moment, and an option is no argument of the script.
+    for script in [
+        format!("ln -s {tool} mine; ./mine 5"),
+        format!("{awk} -f /etc/hosts"),
+        format!("{awk} --source 'BEGIN {{ print 6 }}'"),
+    ] {
+        let outcome = start(&place, &policy, &["sh", "-c", &script]);
+        assert!(outcome.status != 0 && outcome.out.is_empty(), "{script}: {outcome:?}");
+    }
+    assert!(place.ringfence(&["explain"]).out.contains("put `--` before them"));
+}
+
+/// A program has other names by hard links: Perl, bzip2, unzip.
+#[test]
+fn a_denied_program_is_denied_by_its_other_names() {
+    let place = new_place();
+    let far = place.base.path().join("far");
+    let far = far.display();
+    place.host(&format!("mkdir {far} && cd {far} && cp /usr/bin/id one && ln one two && cp one three"));
+    let policy =
+        format!("[files]\nexec = [\"{far}\"]\n[commands]\ndeny = [\"{far}/one\"]\nfrom_workspace = false");
+    let outcome = start(&place, &policy, &["sh", "-c", &format!("{far}/one; {far}/two; {far}/three -u")]);
+    assert_eq!(outcome.out.lines().count(), 1, "{outcome:?}");
+}
+
 #[test]
 fn a_pinned_program_is_what_it_was_at_the_start() {
     let place = Place::in_home().in_tier(module_path!());

@@ -104,6 +104,17 @@ fn a_list_holds_there() {
     assert_eq!(outcome.out, "fine\ncontent\n", "{outcome:?}");
 }
 
+/// What forbids to start what the task wrote are mounts, of which it may have its own.
+#[test]
+fn nothing_of_the_tasks_starts_there() {
+    let place = Place::new();
+    let script = "mount -t tmpfs none /dev/shm && cp /usr/bin/id /dev/shm/id && echo MADE; /dev/shm/id; cp /usr/bin/id i; ./i; /usr/bin/id -u";
+    for more in ["", "children = \"free\"\n"] {
+        let outcome = inside(&place, &format!("[commands]\n{more}from_workspace = false"), script);
+        assert_eq!(outcome.out, "MADE\n0\n", "{outcome:?}");
+    }
+}
+
 /// Its path is all that says that it is the script: `ldd` is one, of bash.
 #[test]
 fn a_listed_script_is_itself_only_where_the_task_cannot_mount() {

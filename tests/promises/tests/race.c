@@ -81,7 +81,7 @@ int main(int count, char **given) {
             if (pthread_create(&thread, 0, change, 0)) _exit(9);
             while (!go) {}
             /* Not always in step with the changes: on a busy machine each round would come to the same. */
-            for (volatile int wait = round % 50 * 1000; wait > 0; wait--) {}
+            for (volatile int wait = round % 50 * 20000; wait > 0; wait--) {}
             char *arguments[] = {"echo", is("argument") ? word : 0, 0};
             char *none[] = {0};
             execve(path, arguments, none);

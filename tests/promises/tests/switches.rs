@@ -59,6 +59,7 @@ import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*words):
     if libc.syscall(*words) != 0: raise OSError(ctypes.get_errno(), words[0])
+os.makedirs("open", exist_ok=True)
 here = os.open(".", os.O_RDONLY)
 uid, gid = os.getuid(), os.getgid()
 call(272, 0x10020000)
@@ -67,11 +68,16 @@ for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map",
 libc.mount(None, b"/", None, 0x44000, None)
 libc.mount(b"none", b"/dev/shm", b"tmpfs", 0, None)
 os.mkdir("/dev/shm/old")
+os.mkdir("/dev/shm/x")
+libc.mount(b"open", b"/dev/shm/x", None, 0x1000, None)
 call(155, b"/dev/shm", b"/dev/shm/old")
 os.chdir("/")
 libc.umount2(b"/old", 2)
 for name in ("keep", ".env", "sub/.env"):
-    try: os.rename(name, name + "-taken", src_dir_fd=here, dst_dir_fd=here); print("taken", name)
+    taken = name.replace("/", "-")
+    try: os.rename(name, "open/" + taken, src_dir_fd=here, dst_dir_fd=here); print("taken", name)
+    except OSError as error: print(name, error.errno)
+    try: print(open("/x/" + taken, "rb").read())
     except OSError as error: print(name, error.errno)
 "#;
 
@@ -91,24 +97,70 @@ fn what_a_mount_alone_holds_is_refused_beside_namespaces() {
     };
     let far = place.write(place.base.path().join("far/keep/file"), "kept\n");
     let (keep, far) = (far.parent().unwrap().display(), far.ancestors().nth(2).unwrap().display());
+    let direct = "[workspace]\nmode = \"direct\"\n[files]\ndeny = [\"**/.env\"]";
     for (lines, named) in [
         ("[workspace]\nmode = \"direct\"\nprotect = [\"keep\"]".to_owned(), "/keep`"),
-        ("[files]\ndeny = [\"**/.env\"]".to_owned(), "/.env`, `"),
+        (direct.to_owned(), "/.env`, `"),
         (format!("[files]\nwrite = [\"{far}\"]\ndeny = [\"{keep}\"]"), "/far/keep`"),
     ] {
         let refused = run(&lines, &[]);
         assert_eq!((refused.status, refused.out.as_str()), (125, ""), "{lines}: {refused:?}");
         assert!(refused.err.contains(named) && refused.err.contains("user_namespaces"), "{refused:?}");
     }
+    // A copy has something empty there, and what becomes of that does not land.
+    let copied = run("[workspace]\nprotect = [\"keep\"]\n[files]\ndeny = [\"**/.env\"]", &[]);
+    assert!(copied.out.contains("sub/.env") && !copied.out.contains("SECRET"), "{copied:?}");
+    let applied = place.ringfence(&["apply", "--yes"]);
+    let kept = ["keep/file", ".env", "sub/.env"].map(|name| place.read(name));
+    assert_eq!(kept, ["kept\n", "SECRET\n", "SECRET\n"].map(|text| Some(text.to_owned())), "{applied:?}");
     // Why: it does happen to who says that it may, and is recorded as that.
-    let taken = run("[files]\ndeny = [\"**/.env\"]", &["--allow-degraded", "masks"]);
-    assert!(taken.out.contains("taken .env"), "{taken:?}");
-    assert!(taken.err.contains("can uncover"), "{taken:?}");
-    // What is only protected in a copy is held back when it lands.
-    let protected = run("[workspace]\nprotect = [\"keep\"]", &[]);
-    assert_eq!(protected.status, 0, "{protected:?}");
-    let _ = place.ringfence(&["apply", "--yes"]);
-    assert_eq!(place.read("keep/file").as_deref(), Some("kept\n"));
+    place.host("rm -r open");
+    let taken = run(direct, &["--allow-degraded", "masks"]);
+    assert!(taken.out.contains("taken .env\nb'SECRET") && taken.err.contains("can uncover"), "{taken:?}");
+}
+
+/// A nested root may set what the kernel asks a capability over the file for; through a mount that maps ids it would be the host's.
+#[test]
+fn no_file_gets_capabilities_of_the_host() {
+    let place = place();
+    let far = place.write(place.base.path().join("far/program"), "x");
+    let script = format!(
+        "unshare -Ur python3 -c \"import os, struct
+try: os.setxattr('{}', 'security.capability', struct.pack('<IIIIII', 0x03000001, 1 << 7, 0, 0, 0, 0))
+except OSError as error: print(error.errno)\"",
+        far.display()
+    );
+    let policy = format!("[files]\nwrite = [\"{}\"]\n{NAMESPACES}", far.parent().unwrap().display());
+    let outcome = place.run(&policy, &script);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let seen = place.host(&format!("getcap -n {} || true", far.display()));
+    // What an ordinary user's task sets counts in namespaces of that user alone.
+    let root = rustix::process::geteuid().is_root();
+    assert!(
+        if root {
+            seen.is_empty() && outcome.out == "95\n"
+        } else {
+            seen.is_empty() || seen.contains("rootid")
+        },
+        "{seen} {outcome:?}"
+    );
+    let both = place.run(&format!("{policy}io_uring = true\n"), "true");
+    assert_eq!(both.status, if root { 125 } else { 0 }, "{both:?}");
+}
+
+/// What is read-only in a copy is held back when it lands.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn what_is_read_only_in_a_copy_does_not_land() {
+    let place = place();
+    place.write("leave.py", &LEAVE.replace("\"keep\", \".env\", \"sub/.env\"", "\"tool\","));
+    let tool = place.write("tool", "#!/bin/sh\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let outcome =
+        place.run(&format!("[files]\nexec = [\"{}\"]\n{NAMESPACES}", tool.display()), "python3 leave.py");
+    assert!(outcome.out.contains("taken tool"), "{outcome:?}");
+    let applied = place.ringfence(&["apply", "--yes"]);
+    assert!(place.read("tool").is_some() && applied.out.contains("held back"), "{applied:?}");
 }
 
 #[test]

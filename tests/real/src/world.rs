@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use crate::inputs::copy;
 
@@ -158,6 +159,13 @@ impl World {
         let run = ["run", "--quiet", "--policy", &policy, "--workspace", ".", "--"];
         self.ringfence(&[&run[..], &["bash", "-c", script]].concat())
     }
+}
+
+/// Tells how much longer something took inside than outside.
+pub fn slower(name: &str, inside: Duration, outside: Duration) {
+    let tier = if hosted() { "landlock" } else { "namespace" };
+    let (inside, outside) = (inside.as_secs_f64(), outside.as_secs_f64());
+    println!("{name} in tier `{tier}`: {inside:.2} s, outside {outside:.2} s, ratio {:.3}", inside / outside);
 }
 
 /// Whether the tests are of tier `landlock`: $RINGFENCE_REAL_TIER says so.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Digest, digest};
+use ringfence_policy::{Digest, digest, takes_script};
 use rustix::fs::{
     self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes,
     StatxFlags,
@@ -125,7 +125,7 @@ pub(super) struct Link {
     /// The name that it was found by.
     pub(super) named: Vec<u8>,
     /// What stands behind the interpreter in its `#!` line.
-    argument: Option<Vec<u8>>,
+    pub(super) argument: Option<Vec<u8>>,
     /// The kernel starts nothing there, whatever the rules say.
     pub(super) no_exec: bool,
     /// Nothing that the sandbox itself has at this path.
@@ -136,6 +136,17 @@ pub(super) struct Link {
 }
 
 impl Link {
+    pub(super) fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// Whether the interpreter of this script would take some of its arguments for options of its own.
+    pub(super) fn goes_on(&self, arguments: &[&[u8]]) -> bool {
+        let valued = self.argument.as_deref().is_some_and(takes_script);
+        let mut words = arguments.iter().skip(1).take_while(|word| **word != b"--");
+        valued && words.any(|word| word.starts_with(b"-"))
+    }
+
     /// Where init has this very file; by the path that the caller would say, or by the kernel's.
     fn place(&mut self, root: Option<&Root>) {
         let inside = root.and_then(|root| root.inside(&self.real));
@@ -245,6 +256,14 @@ impl Chain {
 /// Whether a process is in this directory.
 pub(super) fn stands_in(process: i32, place: (u64, u64)) -> bool {
     fs::stat(format!("/proc/{process}/cwd")).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == place)
+}
+
+/// Where a path leads to, without links.
+pub(super) fn leads(directory: &[u8], path: &[u8]) -> Option<Vec<u8>> {
+    let whole = Path::new(OsStr::from_bytes(directory)).join(OsStr::from_bytes(path));
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = fs::openat2(CWD, &whole, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).ok()?;
+    path_of(&found).ok()
 }
 
 /// A descriptor of the caller's.

@@ -231,11 +231,19 @@ impl Guard {
             let last = number + 1 == asked.chain.links.len();
             let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
             let execution = Execution { file: &link.real, arguments: &arguments, directory, first };
+            if let Some(file) = self.rules.other_name(link.identity(), &link.real) {
+                self.rules.denied(&Execution { file, ..execution })?;
+            }
             if last {
                 // `env` finds an interpreter by a path that may be the task's, and some look for modules beside it.
-                let stays =
-                    |path: &[u8]| !nested && self.settled(path, b"/") && self.settled(&link.named, directory);
-                let verdict = self.rules.judge(&execution, stays);
+                let leads = |path: &[u8]| {
+                    let fixed = !nested && self.settled(&link.named, directory);
+                    // Where anybody may mount, a directory may come from elsewhere.
+                    let fixed = fixed && (path.starts_with(b"/") || !self.rules.nested());
+                    let real = file::leads(directory, path).filter(|_| fixed)?;
+                    (self.settled(path, directory) && self.settled(&real, b"/")).then_some(real)
+                };
+                let verdict = self.rules.judge(&execution, leads);
                 return verdict.map_err(|sentence| why.unwrap_or(sentence));
             }
             self.rules.stands_as_script(&execution)?;
@@ -243,6 +251,12 @@ impl Guard {
             let shown = self.rules.nested() && (nested || !link.named.starts_with(b"/"));
             let stays = !shown && self.settled(&link.named, directory) && self.settled(&link.real, b"/");
             match self.rules.script(&execution) {
+                Ok(()) if stays && link.goes_on(&arguments) => {
+                    let option = String::from_utf8_lossy(link.argument.as_deref().unwrap_or_default());
+                    why = Some(format!(
+                        "its interpreter takes options behind `{option} SCRIPT` for its own: put `--` before them"
+                    ));
+                }
                 Ok(()) if stays => return Ok(()),
                 Ok(()) => {
                     let shown = String::from_utf8_lossy(&link.named);

@@ -17,11 +17,13 @@ mod walk;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Place, Program, Refused, Survey};
 use ringfence_policy::{Mode, Policy};
 use rustix::io::Errno;
+
+use crate::mountinfo;
 
 pub use below::denied_below;
 use grants::Looked;
@@ -65,6 +67,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         obeyed: Vec::new(),
         git: Vec::new(),
         git_apart: None,
+        mounts: Vec::new(),
         notes: Vec::new(),
     };
     if let Some(commands) = &policy.commands {
@@ -82,6 +85,15 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
     survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker);
     if policy.workspace.mode != Mode::Temporary {
         git::look(&mut survey, invoker, policy.workspace.git);
+    }
+    if policy.runtime.user_namespaces {
+        let table = "the table of mounts";
+        let points = mountinfo::points()
+            .map_err(|error| Refused::host(table, error.to_string(), "make /proc/self/mountinfo readable"))?;
+        let written = survey.write.iter().filter_map(|found| found.place.as_ref()).chain([&survey.workspace]);
+        let written: Vec<&Path> = written.map(|place| place.real.as_path()).collect();
+        let below = |point: &PathBuf| written.iter().any(|real| point.starts_with(real) && point != real);
+        survey.mounts = points.into_iter().filter(below).collect();
     }
     sockets::check(policy, &survey)?;
     marked::mark(policy, invoker, &mut survey)?;
@@ -110,7 +122,7 @@ fn workspace_place(policy: &Policy, workspace: &Path, invoker: &Invoker) -> Resu
 
 /// A copy-on-write view shows one file system. The kernel refuses an ordinary user's view of more; root's it would make.
 fn no_mounts_below(workspace: &Path) -> Result<(), Refused> {
-    let points = crate::mountinfo::points().unwrap_or_default();
+    let points = mountinfo::points().unwrap_or_default();
     let below = points.into_iter().find(|point| point != workspace && point.starts_with(workspace));
     match below {
         Some(point) => Err(Refused::workspace(

@@ -231,14 +231,34 @@ fn interpreters(script: &Path, survey: &Survey, invoker: &Invoker) -> Vec<Interp
     let env = name.ends_with(b"/env");
     let mut found = vec![first];
     if env {
-        let words = argument.strip_prefix(b"-S").unwrap_or(argument).trim_ascii();
-        let mut words = words.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let name = words.next().unwrap_or_default();
+        let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let name = program_of_env(&mut words).unwrap_or_default();
         let before: Vec<Vec<u8>> = words.map(<[u8]>::to_vec).collect();
         let places = survey.search_path.iter().map(|(_, directory)| directory.join(OsStr::from_bytes(name)));
         found.extend(places.filter_map(|path| one(&path, name, before.clone())));
     }
     found
+}
+
+/// What env(1) starts: behind its options, which may be put together before `-S`, and behind variables.
+fn program_of_env<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    while let Some(word) = words.next() {
+        let word = word.strip_prefix(b"--split-string=").unwrap_or(word);
+        let behind = |mark| word.iter().position(|byte| *byte == mark).and_then(|at| word.get(at + 1..));
+        match word {
+            // The value of an option.
+            b"-u" | b"-C" | b"--unset" | b"--chdir" => drop(words.next()),
+            [b'-', b'-', ..] => {}
+            // `-vSprogram`
+            [b'-', ..] => match behind(b'S') {
+                Some(rest) if !rest.is_empty() => return Some(rest),
+                _ => {}
+            },
+            _ if word.contains(&b'=') => {}
+            _ => return Some(word),
+        }
+    }
+    None
 }
 
 /// The interpreter that the kernel opens as well: named by `#!` (execve(2)) or by PT_INTERP (elf(5)).

@@ -18,7 +18,7 @@ impl CommandRules {
     pub fn offered(&self, execution: &Execution<'_>) -> Option<(&str, &str)> {
         self.allow.as_ref()?;
         self.stands(execution).ok()?;
-        if self.judge(execution, |_| true).is_ok() {
+        if self.judge(execution, |path| Some(path.to_vec())).is_ok() {
             return None;
         }
         let entry = self.grantable.find(execution, self.place(execution.directory), As::Allow).ok()?;
@@ -63,7 +63,7 @@ impl CommandRules {
             let all: Vec<&[u8]> = std::iter::once(program).chain(words.iter().flatten().copied()).collect();
             let execution = Execution { file, arguments: &all, directory: &self.workspace, first: true };
             self.stands(&execution).map_err(|told| format!("{told} stands above every grant"))?;
-            if words.is_some() && self.judge(&execution, |_| true).is_ok() {
+            if words.is_some() && self.judge(&execution, |path| Some(path.to_vec())).is_ok() {
                 return Err(format!("`{shown}` is allowed already"));
             }
         }

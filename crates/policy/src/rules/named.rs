@@ -12,6 +12,8 @@ pub struct Named<'a> {
     pub entry: &'a Rule<String>,
     /// The file, without links.
     pub file: &'a Path,
+    /// Which one it is, by whatever name: device and inode.
+    pub identity: (u64, u64),
     /// How the kernel runs it, where it is a script: the interpreter, then what that starts.
     pub interpreted: Vec<Interpreted<'a>>,
     /// What is in these files, where the policy pins them.

@@ -1,8 +1,10 @@
 //! Builds: cargo with vendored dependencies, and configure, make, make check.
 
 use std::path::Path;
+use std::time::Instant;
 
-use ringfence_real::{inputs, long, tree, world::World};
+use ringfence_real::world::{World, slower};
+use ringfence_real::{inputs, long, tree};
 
 /// Incremental builds differ in names from one to the next, inside or outside.
 const BUILD: &str = "export CARGO_INCREMENTAL=0; cargo build --offline 2>&1";
@@ -51,10 +53,14 @@ fn cargo_builds_the_same_files_in_direct() {
     };
     let named = |path: &Path| path.starts_with("target/debug/deps") || !path.starts_with("target");
 
+    let began = Instant::now();
     let inside = world.inside("default", &grant, BUILD);
+    let within = began.elapsed();
     let (files, names) = (tree::contents(&world.workspace, result), tree::names(&world.workspace, named));
     world.reset(&input);
+    let began = Instant::now();
     let outside = world.outside(BUILD);
+    slower("cargo build", within, began.elapsed());
 
     assert_eq!((outside.status, inside.status), (0, 0), "{outside:#?}{inside:#?}");
     assert!(files.len() >= 4, "{files:?}");
@@ -90,10 +96,14 @@ fn configure_make_and_make_check() {
     };
     let logs = |path: &Path| path.extension().is_none_or(|name| name != "log" && name != "trs");
 
+    let began = Instant::now();
     let inside = world.inside("default", "[workspace]\nmode = \"direct\"\n", CONFIGURE);
+    let within = began.elapsed();
     let (files, names) = (tree::contents(&world.workspace, built), tree::names(&world.workspace, logs));
     world.reset(&input);
+    let began = Instant::now();
     let outside = world.outside(CONFIGURE);
+    slower("configure, make, make check", within, began.elapsed());
 
     assert_eq!((outside.status, inside.status), (0, 0), "{outside:#?}{inside:#?}");
     let results =

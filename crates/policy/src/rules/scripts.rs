@@ -1,0 +1,64 @@
+//! Interpreters that may run for the scripts alone that a list names.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CommandRules, Execution, last};
+
+/// A script, and how its interpreter is started for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Script {
+    /// What the interpreter is called by.
+    pub(super) name: Vec<u8>,
+    pub(super) before: Vec<Vec<u8>>,
+    pub(super) file: Vec<u8>,
+}
+
+impl CommandRules {
+    /// Whether an interpreter is started as the kernel, or what that started, runs a script that is allowed.
+    pub(super) fn runs_script(
+        &self,
+        execution: &Execution<'_>,
+        leads: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<(), ()> {
+        let (own, arguments) = execution.arguments.split_first().ok_or(())?;
+        let mut led: Option<(&[u8], Option<Vec<u8>>)> = None;
+        let scripts = self.scripts.get(execution.file).into_iter().flatten();
+        // A shell is a login shell by its name, Python has the modules beside it, and many programs in one file are told apart so.
+        for script in scripts.filter(|script| *own == script.name || *own == last(&script.name)) {
+            let given = arguments.get(..script.before.len()).unwrap_or_default();
+            let same = given.iter().zip(&script.before).all(|(given, own)| given == own);
+            let Some(rest @ [named, more @ ..]) = arguments.get(script.before.len()..).filter(|_| same)
+            else {
+                continue;
+            };
+            if goes_on(&script.before, more) {
+                continue;
+            }
+            // One look will do: what stands before is the same for most.
+            if led.as_ref().is_none_or(|(word, _)| word != named) {
+                led = Some((named, leads(named)));
+            }
+            let file = led.as_ref().and_then(|(_, file)| file.as_ref());
+            let as_script = Execution { file: &script.file, arguments: rest, ..*execution };
+            if file == Some(&script.file) && self.script(&as_script).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(())
+    }
+}
+
+/// Whether an interpreter reads options behind the script, which is the value of one itself (`awk -f`).
+fn goes_on(before: &[Vec<u8>], more: &[&[u8]]) -> bool {
+    let valued = before.last().is_some_and(|option| takes_script(option));
+    let mut options = more.iter().take_while(|word| **word != b"--");
+    valued && options.any(|word| word.starts_with(b"-"))
+}
+
+/// Whether a script is the value of this option.
+#[must_use]
+pub fn takes_script(option: &[u8]) -> bool {
+    let letters = option.strip_prefix(b"-").filter(|rest| rest.iter().all(u8::is_ascii_alphabetic));
+    letters.is_some_and(|letters| letters.ends_with(b"f"))
+        || option.strip_prefix(b"--").is_some_and(|long| long.ends_with(b"file"))
+}
