@@ -6,7 +6,7 @@ mod named;
 mod program;
 mod scripts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -67,7 +67,7 @@ pub struct CommandRules {
     own: Vec<Vec<u8>>,
     /// What files must hold, by their path.
     pins: BTreeMap<Vec<u8>, Digest>,
-    /// Programs of `commands.deny`, which have other names by hard links.
+    /// Programs of `commands.deny`, which have other names by hard links, in their order.
     denied: Vec<((u64, u64), Vec<u8>)>,
     /// Variables that the policy names itself.
     variables: Vec<Vec<u8>>,
@@ -219,7 +219,10 @@ impl CommandRules {
                 .flat_map(|named| &named.pinned)
                 .map(|(path, digest)| (bytes(path).to_vec(), *digest))
                 .collect(),
-            denied: deny.iter().map(|named| (named.identity, bytes(named.file).to_vec())).collect(),
+            denied: {
+                let files = deny.iter().map(|named| (named.identity, bytes(named.file).to_vec()));
+                files.filter(|(_, name)| !many(name)).collect::<BTreeSet<_>>().into_iter().collect()
+            },
             variables: passed.chain(set).collect(),
             nested: policy.runtime.user_namespaces,
         })
@@ -312,8 +315,9 @@ impl CommandRules {
     /// The name by which `commands.deny` knows this file, if it is another one of the same file.
     #[must_use]
     pub fn other_name(&self, identity: (u64, u64), file: &[u8]) -> Option<&[u8]> {
-        let names = self.denied.iter().filter(|(own, _)| *own == identity).map(|(_, name)| name.as_slice());
-        names.filter(|name| *name != file && !many(name)).min()
+        let first = self.denied.partition_point(|(own, _)| *own < identity);
+        let names = self.denied.iter().skip(first).take_while(|(own, _)| *own == identity);
+        names.map(|(_, name)| name.as_slice()).find(|name| *name != file)
     }
 
     /// Whether any file has to hold what it held at the start.
