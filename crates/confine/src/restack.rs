@@ -133,7 +133,11 @@ fn replace(one: &Stacked, new: &OwnedFd, done: &mut Vec<(PathBuf, OwnedFd)>) -> 
         .iter()
         .map(|step| match step {
             Step::Pin { .. } | Step::Seal { .. } => Ok(None),
-            step => clone_of(&find(step.path(), fs::OFlags::empty())?).map(Some),
+            step => match find(step.path(), fs::OFlags::empty()) {
+                Ok(at) if !one.nested || is_mount(&at)? => clone_of(&at).map(Some),
+                Err(errno) if !one.nested || !GONE.contains(&errno) => Err(errno),
+                _ => Ok(None),
+            },
         })
         .collect::<Result<Vec<_>, Errno>>()?;
     let kept = clone_of(&old)?;
@@ -142,7 +146,10 @@ fn replace(one: &Stacked, new: &OwnedFd, done: &mut Vec<(PathBuf, OwnedFd)>) -> 
     done.push((one.path.clone(), kept));
     root::attach(new.as_fd(), find(&one.path, fs::OFlags::DIRECTORY)?.as_fd())?;
     for (step, kept) in one.on.iter().zip(on) {
-        let at = find(step.path(), fs::OFlags::empty())?;
+        let at = match find(step.path(), fs::OFlags::empty()) {
+            Err(errno) if one.nested && GONE.contains(&errno) => continue,
+            at => at?,
+        };
         match (step, kept) {
             (Step::Pin { flags, .. }, _) => {
                 let own = clone_of(&at)?;
@@ -150,10 +157,20 @@ fn replace(one: &Stacked, new: &OwnedFd, done: &mut Vec<(PathBuf, OwnedFd)>) -> 
                 root::attach(own.as_fd(), at.as_fd())?;
             }
             (_, Some(kept)) => root::attach(kept.as_fd(), at.as_fd())?,
+            // A task with mounts of its own took it away. Below it the view has something empty, or it is held when it lands.
+            (_, None) if one.nested => {}
             _ => return Err(Errno::OPNOTSUPP),
         }
     }
     Ok(())
+}
+
+/// What a task with mounts of its own leaves of a path that a mount lay on.
+const GONE: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
+
+fn is_mount(file: &OwnedFd) -> Result<bool, Errno> {
+    let stat = fs::statx(file, c"", fs::AtFlags::EMPTY_PATH, fs::StatxFlags::empty())?;
+    Ok(stat.stx_attributes.contains(fs::StatxAttributes::MOUNT_ROOT))
 }
 
 fn pin(own: &OwnedFd, flags: Flags) -> Result<(), Errno> {

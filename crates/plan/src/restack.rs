@@ -19,6 +19,8 @@ pub struct Stacked {
     pub layer: Tree,
     /// Flags.
     pub flags: Flags,
+    /// The task may have mounts of its own.
+    pub nested: bool,
     /// What is mounted below it, in order. Only what is bound onto itself is made anew.
     pub on: Vec<Step>,
 }
@@ -64,6 +66,7 @@ impl Plan {
                 lower: lower.clone(),
                 layer: layer.clone(),
                 flags: *flags,
+                nested: self.filter.user_namespaces,
                 on,
             });
         }

@@ -92,7 +92,7 @@ pub use crate::presets::presets;
 pub use crate::print::print_merged;
 pub use crate::rules::{
     CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Named, digest,
-    needed as guard_needed, takes_script,
+    needed as guard_needed, reads_on,
 };
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,

@@ -24,7 +24,7 @@ use crate::variables;
 pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
 pub use named::{Ground, Interpreted, Named};
-pub use scripts::takes_script;
+pub use scripts::reads_on;
 
 /// An execution that is asked for, or one that has taken place.
 #[derive(Clone, Copy, Debug)]
@@ -221,7 +221,10 @@ impl CommandRules {
                 .collect(),
             denied: {
                 let files = deny.iter().map(|named| (named.identity, bytes(named.file).to_vec()));
-                files.filter(|(_, name)| !many(name)).collect::<BTreeSet<_>>().into_iter().collect()
+                // A file of git's is the command that it is called.
+                let plain =
+                    |name: &[u8]| !many(name) && last(name) != b"git" && !last(name).starts_with(b"git-");
+                files.filter(|(_, name)| plain(name)).collect::<BTreeSet<_>>().into_iter().collect()
             },
             variables: passed.chain(set).collect(),
             nested: policy.runtime.user_namespaces,
@@ -318,6 +321,12 @@ impl CommandRules {
         let first = self.denied.partition_point(|(own, _)| *own < identity);
         let names = self.denied.iter().skip(first).take_while(|(own, _)| *own == identity);
         names.map(|(_, name)| name.as_slice()).find(|name| *name != file)
+    }
+
+    /// Whether what is started has to be in the directory where it was judged: a rule names paths, or a script may have a relative name.
+    #[must_use]
+    pub fn holds_directories(&self) -> bool {
+        self.asks_for_directories() || !self.scripts.is_empty()
     }
 
     /// Whether any file has to hold what it held at the start.

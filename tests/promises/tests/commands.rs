@@ -328,6 +328,7 @@ fn scripts_of_env_start_by_every_name_that_stays() {
     };
     let tool = made("tool.py", "#!/usr/bin/env python3\nimport sys; print('tool', *sys.argv[1:])\n");
     let other = made("other", "#!/usr/bin/env -S -u X A=1 python3 -I\nprint('other')\n");
+    made("shell", "#!/bin/bash -f\necho shell \"$@\"\n");
     let awk = made("columns", "#!/usr/bin/awk -f\nBEGIN { print \"awk\", ARGV[ARGC - 1]; exit }\n");
     let far = place.base.path().join("far");
     place.host(&format!("cd {} && mkdir bin && ln -s ../lib/tool.py bin/tool", far.display()));
@@ -344,6 +345,10 @@ fn scripts_of_env_start_by_every_name_that_stays() {
     );
     let outcome = start(&place, &policy, &["sh", "-c", &script]);
     assert_eq!(outcome.out, "tool 1\ntool 2\ntool 3\ntool 4\nother\nawk a\nawk -b\n", "{outcome:?}");
+    let shell =
+        format!("[files]\nexec = [\"{far}\"]\n{}", allow(&format!("\"{far}/lib/shell **\", \"sh -c *\"")));
+    let outcome = start(&place, &shell, &["sh", "-c", &format!("{far}/lib/shell -v --x")]);
+    assert_eq!(outcome.out, "shell -v --x\n", "{outcome:?}");
     // A link of the task's own may lead elsewhere in the next moment, and an option is no argument of the script.
     for script in [
         format!("ln -s {tool} mine; ./mine 5"),
@@ -353,7 +358,7 @@ fn scripts_of_env_start_by_every_name_that_stays() {
         let outcome = start(&place, &policy, &["sh", "-c", &script]);
         assert!(outcome.status != 0 && outcome.out.is_empty(), "{script}: {outcome:?}");
     }
-    assert!(place.ringfence(&["explain"]).out.contains("put `--` before them"));
+    assert!(place.ringfence(&["explain"]).out.contains("for its own"));
 }
 
 /// A program has other names by hard links: Perl, bzip2, unzip.
@@ -367,6 +372,12 @@ fn a_denied_program_is_denied_by_its_other_names() {
         format!("[files]\nexec = [\"{far}\"]\n[commands]\ndeny = [\"{far}/one\"]\nfrom_workspace = false");
     let outcome = start(&place, &policy, &["sh", "-c", &format!("{far}/one; {far}/two; {far}/three -u")]);
     assert_eq!(outcome.out.lines().count(), 1, "{outcome:?}");
+    // What git is told by its name is another matter.
+    place.host(&format!("cd {far} && cp /usr/bin/git git && ln git git-upload-pack"));
+    let policy = policy.replace("far/one", "far/git-upload-pack *");
+    let outcome =
+        start(&place, &policy, &["sh", "-c", &format!("{far}/git --version; {far}/git-upload-pack .")]);
+    assert!(outcome.out.starts_with("git version") && outcome.out.lines().count() == 1, "{outcome:?}");
 }
 
 #[test]
@@ -414,6 +425,28 @@ fn races_let_nothing_through() {
         // Some were caught, and some innocent rounds went on.
         assert!(!last.contains(" 0 ran") && !last.contains(" 0 refused, 0 ended"), "{kind}: {last}");
     }
+}
+
+/// A script that is named as its directory has it is the one of the directory where that was judged.
+#[test]
+fn a_race_of_directories_finds_no_other_script() {
+    let place = new_place();
+    let tool = place.write(place.base.path().join("far/tool.py"), "#!/usr/bin/env python3\nprint('fine')\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    place.write("tool.py", "print('through')\n");
+    place.write("race.c", include_str!("race.c"));
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-O1", "-pthread", "-o", "race", "race.c"]).current_dir(&place.workspace);
+    assert!(cc.status().unwrap().success());
+    let far = tool.parent().unwrap().to_str().unwrap();
+    let policy = format!(
+        "[files]\nexec = [\"{far}\"]\n[commands]\nallow = [\"{far}/tool.py **\"]\nfrom_workspace = true"
+    );
+    let outcome = start(&place, &policy, &["./race", "directory", "100", far]);
+    let last = outcome.out.lines().last().unwrap_or_default();
+    println!("{last}");
+    assert!(outcome.status == 0 && !outcome.out.contains("through"), "{outcome:?}");
+    assert!(last.starts_with("100 rounds") && !last.contains(" 0 ran"), "{outcome:?}");
 }
 
 #[test]

@@ -11,7 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char word[64], path[64];
+static char word[64], path[64], own[4096];
+static const char *other;
 static const char *kind;
 static volatile int go;
 
@@ -47,6 +48,9 @@ static void *change(void *unused) {
         if (is("path")) { put(path, "/usr/bin/id"); put(path, "/usr/bin/true"); }
         if (is("link")) { point("/usr/bin/id"); point("/usr/bin/true"); }
         if (is("file")) { copy("evil"); copy("good"); }
+        if (is("directory")) {
+            if (chdir(own) || chdir(other)) _exit(9);
+        }
         if (is("mount")) { cover("/usr/bin/id"); cover(0); }
         go = 1;
     }
@@ -64,11 +68,15 @@ static void script(const char *name, const char *text) {
 int main(int count, char **given) {
     if (count < 3) return 2;
     kind = given[1];
+    other = given[3];
+    if (!getcwd(own, sizeof own) || (is("directory") && (count < 4 || chdir(other)))) return 2;
     int rounds = atoi(given[2]), ran = 0, refused = 0, killed = 0;
-    script("good", "#!/usr/bin/true\n");
-    script("evil", "#!/usr/bin/id\n");
-    copy("good");
-    point("/usr/bin/true");
+    if (!is("directory")) {
+        script("good", "#!/usr/bin/true\n");
+        script("evil", "#!/usr/bin/id\n");
+        copy("good");
+        point("/usr/bin/true");
+    }
     for (int round = 0; round < rounds; round++) {
         int pipes[2];
         if (pipe(pipes)) return 3;
@@ -83,6 +91,11 @@ int main(int count, char **given) {
             /* Not always in step with the changes: on a busy machine each round would come to the same. */
             for (volatile int wait = round % 50 * 20000; wait > 0; wait--) {}
             char *arguments[] = {"echo", is("argument") ? word : 0, 0};
+            if (is("directory")) {
+                strcpy(path, "/usr/bin/python3");
+                arguments[0] = "python3";
+                arguments[1] = "tool.py";
+            }
             char *none[] = {0};
             execve(path, arguments, none);
             _exit(7);

@@ -148,6 +148,45 @@ except OSError as error: print(error.errno)\"",
     assert_eq!(both.status, if root { 125 } else { 0 }, "{both:?}");
 }
 
+/// A point that was taken stays as it was, also where the task took away what lay over its files.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_checkpoint_is_sealed_whatever_lay_in_it() {
+    let place = place();
+    place.write("leave.py", LEAVE);
+    place.write("sub/.env", "SECRET\n");
+    let policy = place.policy(&format!("[files]\ndeny = [\"**/.env\"]\n{NAMESPACES}"));
+    assert_eq!(place.ringfence(&["start", "box", "--policy", &policy, "--workspace", "."]).status, 0);
+    let inside = |script: &str| place.ringfence(&["exec", "box", "--", "sh", "-c", script]);
+    let taken = inside("python3 leave.py; echo 1 > .env; rm -r sub; ln -s . sub");
+    assert!(taken.out.contains("taken .env"), "{taken:?}");
+    let sealed = place.ringfence(&["checkpoint", "box", "one"]);
+    let written = inside("echo 2 > .env; rm sub; mkdir sub; echo 3 > sub/.env");
+    let back = place.ringfence(&["rollback", "box", "one"]);
+    let seen = inside("cat .env; readlink sub");
+    let _ = place.ringfence(&["stop", "box", "--grace", "0"]);
+    assert_eq!((sealed.status, back.status), (0, 0), "{sealed:?} {back:?} {written:?}");
+    assert_eq!(seen.out, "1\n.\n", "{seen:?} {written:?}");
+}
+
+/// Directories above what is hidden look as they do on the host, and land as they were.
+#[test]
+fn what_stands_in_has_the_attributes_of_the_hosts_directories() {
+    let place = place();
+    place.write("sub/.env", "SECRET\n");
+    let look =
+        "import os; stat = os.stat('sub'); print(os.listxattr('sub'), oct(stat.st_mode), stat.st_mtime)";
+    place.host("chmod 2750 sub; python3 -c \"import os; os.setxattr('sub', 'user.mark', b'x')\"");
+    let host = place.host(&format!("python3 -c \"{look}\""));
+    let policy = format!("[files]\ndeny = [\"**/.env\"]\n{NAMESPACES}");
+    let outcome = place.run(&policy, &format!("python3 -c \"{look}\"; echo n > sub/n"));
+    assert_eq!(outcome.out, host, "{outcome:?}");
+    let applied = place.ringfence(&["apply"]);
+    assert_eq!(applied.status, 0, "{applied:?}");
+    let after = place.host("python3 -c \"import os; print(os.listxattr('sub'), oct(os.stat('sub').st_mode))\"; cat sub/.env sub/n");
+    assert_eq!(after, "['user.mark'] 0o42750\nSECRET\nn\n");
+}
+
 /// What is read-only in a copy is held back when it lands.
 #[cfg(target_arch = "x86_64")]
 #[test]

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Digest, digest, takes_script};
+use ringfence_policy::{Digest, digest, reads_on};
 use rustix::fs::{
     self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes,
     StatxFlags,
@@ -140,13 +140,6 @@ impl Link {
         (self.device, self.inode)
     }
 
-    /// Whether the interpreter of this script would take some of its arguments for options of its own.
-    pub(super) fn goes_on(&self, arguments: &[&[u8]]) -> bool {
-        let valued = self.argument.as_deref().is_some_and(takes_script);
-        let mut words = arguments.iter().skip(1).take_while(|word| **word != b"--");
-        valued && words.any(|word| word.starts_with(b"-"))
-    }
-
     /// Where init has this very file; by the path that the caller would say, or by the kernel's.
     fn place(&mut self, root: Option<&Root>) {
         let inside = root.and_then(|root| root.inside(&self.real));
@@ -222,6 +215,15 @@ impl Chain {
                 }
             }
         }
+    }
+
+    /// Whether the interpreter of this script would take some of its arguments for options of its own.
+    pub(super) fn goes_on(&self, number: usize, arguments: &[&[u8]]) -> bool {
+        let (Some(script), Some(interpreter)) = (self.links.get(number), self.links.get(number + 1)) else {
+            return false;
+        };
+        let before = script.argument.as_deref();
+        before.is_some() && reads_on(&interpreter.real, arguments.get(1..).unwrap_or_default())
     }
 
     /// The arguments that the kernel hands to the last of them.

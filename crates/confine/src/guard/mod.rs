@@ -159,7 +159,7 @@ impl Guard {
 
     /// Judges a call that waits.
     pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
-        let asked = match ask(call, self.trees.as_ref(), !self.rules.asks_for_directories(), &mut self.seen) {
+        let asked = match ask(call, self.trees.as_ref(), !self.rules.holds_directories(), &mut self.seen) {
             Ok(asked) => asked,
             Err(errno @ (Errno::FAULT | Errno::PERM)) => return unreadable(call, errno),
             Err(Errno::XDEV) => {
@@ -251,10 +251,10 @@ impl Guard {
             let shown = self.rules.nested() && (nested || !link.named.starts_with(b"/"));
             let stays = !shown && self.settled(&link.named, directory) && self.settled(&link.real, b"/");
             match self.rules.script(&execution) {
-                Ok(()) if stays && link.goes_on(&arguments) => {
+                Ok(()) if stays && asked.chain.goes_on(number, &arguments) => {
                     let option = String::from_utf8_lossy(link.argument.as_deref().unwrap_or_default());
                     why = Some(format!(
-                        "its interpreter takes options behind `{option} SCRIPT` for its own: put `--` before them"
+                        "its interpreter would take options behind `{option} SCRIPT` for its own"
                     ));
                 }
                 Ok(()) if stays => return Ok(()),

@@ -31,7 +31,7 @@ impl CommandRules {
             else {
                 continue;
             };
-            if goes_on(&script.before, more) {
+            if !script.before.is_empty() && reads_on(execution.file, more) {
                 continue;
             }
             // One look will do: what stands before is the same for most.
@@ -48,17 +48,33 @@ impl CommandRules {
     }
 }
 
-/// Whether an interpreter reads options behind the script, which is the value of one itself (`awk -f`).
-fn goes_on(before: &[Vec<u8>], more: &[&[u8]]) -> bool {
-    let valued = before.last().is_some_and(|option| takes_script(option));
-    let mut options = more.iter().take_while(|word| **word != b"--");
-    valued && options.any(|word| word.starts_with(b"-"))
-}
+/// Programs that take a script as the value of an option (`awk -f`), and go on reading options behind it, until `--`.
+const UNTIL_DASHES: &[&str] = &[
+    "awk",
+    "gawk",
+    "mawk",
+    "nawk",
+    "original-awk",
+    "sed",
+    "gsed",
+    "make",
+    "gmake",
+    "bmake",
+    "jq",
+    "nft",
+    "psql",
+    "expect",
+];
+/// The same, to the end.
+const TO_THE_END: &[&str] =
+    &["gdb", "gdb-multiarch", "lldb", "emacs", "emacs-nox", "emacs-gtk", "mysql", "sqlite3"];
 
-/// Whether a script is the value of this option.
+/// Whether an interpreter whose own arguments stand before the script would take some of these, behind it, for options.
 #[must_use]
-pub fn takes_script(option: &[u8]) -> bool {
-    let letters = option.strip_prefix(b"-").filter(|rest| rest.iter().all(u8::is_ascii_alphabetic));
-    letters.is_some_and(|letters| letters.ends_with(b"f"))
-        || option.strip_prefix(b"--").is_some_and(|long| long.ends_with(b"file"))
+pub fn reads_on(interpreter: &[u8], arguments: &[&[u8]]) -> bool {
+    let is = |names: &[&str]| names.iter().any(|name| name.as_bytes() == last(interpreter));
+    let option = |word: &&[u8]| word.starts_with(b"-");
+    let dashes = |word: &&&[u8]| **word != b"--";
+    is(TO_THE_END) && arguments.iter().any(option)
+        || is(UNTIL_DASHES) && arguments.iter().take_while(dashes).any(option)
 }
