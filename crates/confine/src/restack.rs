@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::child;
 use crate::mounter::{find, status};
+use crate::mountinfo;
 use crate::root;
 
 /// What a directory is made of from now on.
@@ -134,7 +135,7 @@ fn replace(one: &Stacked, new: &OwnedFd, done: &mut Vec<(PathBuf, OwnedFd)>) -> 
         .map(|step| match step {
             Step::Pin { .. } | Step::Seal { .. } => Ok(None),
             step => match find(step.path(), fs::OFlags::empty()) {
-                Ok(at) if !one.nested || is_mount(&at)? => clone_of(&at).map(Some),
+                Ok(at) if !one.nested || mountinfo::is_point(&at, Path::new(""))? => clone_of(&at).map(Some),
                 Err(errno) if !one.nested || !GONE.contains(&errno) => Err(errno),
                 _ => Ok(None),
             },
@@ -167,11 +168,6 @@ fn replace(one: &Stacked, new: &OwnedFd, done: &mut Vec<(PathBuf, OwnedFd)>) -> 
 
 /// What a task with mounts of its own leaves of a path that a mount lay on.
 const GONE: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
-
-fn is_mount(file: &OwnedFd) -> Result<bool, Errno> {
-    let stat = fs::statx(file, c"", fs::AtFlags::EMPTY_PATH, fs::StatxFlags::empty())?;
-    Ok(stat.stx_attributes.contains(fs::StatxAttributes::MOUNT_ROOT))
-}
 
 fn pin(own: &OwnedFd, flags: Flags) -> Result<(), Errno> {
     let attributes = Attributes { set: root::attributes(flags), clear: 0, private: true };

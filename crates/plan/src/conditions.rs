@@ -34,24 +34,16 @@ const NEW_NAMESPACES: &[i32] = &[
 ];
 
 /// A process that shares its current directory with another one could have it changed between its judgement and the moment when an
-/// interpreter opens its script. Threads end with an execve.
-pub(crate) fn alone() -> Vec<Case> {
-    const SHARED: u32 = (libc::CLONE_FS | libc::CLONE_THREAD) as u32;
-    let mut cases = vec![bits(0, SHARED, libc::CLONE_FS as u32, TOLD)];
-    cases.extend(conditions("clone"));
-    cases
-}
-
-/// The same where new namespaces may be made; `waiting`: not for a parent that waits until the other one has started something, as browsers
-/// leave their root.
-pub(crate) fn alone_or_waiting(waiting: bool) -> Vec<Case> {
+/// interpreter opens its script. Threads end with an execve. `waiting`: not for a parent that waits until the other one has started something,
+/// as browsers leave their root. `rest`: what else is asked of the call.
+pub(crate) fn alone(waiting: bool, rest: Vec<Case>) -> Vec<Case> {
     const SHARED: u32 = (libc::CLONE_FS | libc::CLONE_THREAD) as u32;
     let without = |flag: i32| bits(0, SHARED | flag as u32, libc::CLONE_FS as u32, TOLD);
     let mut cases = match waiting {
         true => vec![without(libc::CLONE_VM), without(libc::CLONE_VFORK)],
         false => vec![without(0)],
     };
-    cases.extend(always(Verdict::Allow));
+    cases.extend(rest);
     cases
 }
 

@@ -4,8 +4,7 @@
 
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
 use crate::conditions::{
-    ENOSYS, TOLD, alone, alone_or_waiting, always, closer, conditions, mapping, protecting, sealed_memfd,
-    writing,
+    ENOSYS, TOLD, alone, always, closer, conditions, mapping, protecting, sealed_memfd, writing,
 };
 use crate::gated;
 
@@ -106,11 +105,11 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             }
             (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => match variant {
-                Variant { directories: true, .. } => alone_or_waiting(false),
-                Variant { guarded: true, .. } => alone_or_waiting(true),
+                Variant { directories: true, .. } => alone(false, always(Verdict::Allow)),
+                Variant { guarded: true, .. } => alone(true, always(Verdict::Allow)),
                 _ => always(Verdict::Allow),
             },
-            (Answer::Allow, "clone") if variant.guarded => alone(),
+            (Answer::Allow, "clone") if variant.guarded => alone(false, conditions("clone")),
             (Answer::Allow, "mmap") if variant.mapped => mapping(),
             (Answer::Allow, "mprotect" | "pkey_mprotect") if variant.mapped => protecting(),
             (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),

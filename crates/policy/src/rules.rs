@@ -315,12 +315,11 @@ impl CommandRules {
         self.nested
     }
 
-    /// The name by which `commands.deny` knows this file, if it is another one of the same file.
-    #[must_use]
-    pub fn other_name(&self, identity: (u64, u64), file: &[u8]) -> Option<&[u8]> {
+    /// The names by which `commands.deny` knows this file, other than this one.
+    pub fn other_names<'a>(&'a self, identity: (u64, u64), file: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let first = self.denied.partition_point(|(own, _)| *own < identity);
-        let names = self.denied.iter().skip(first).take_while(|(own, _)| *own == identity);
-        names.map(|(_, name)| name.as_slice()).find(|name| *name != file)
+        let names = self.denied.iter().skip(first).take_while(move |(own, _)| *own == identity);
+        names.map(|(_, name)| name.as_slice()).filter(move |name| *name != file)
     }
 
     /// Whether what is started has to be in the directory where it was judged: a rule names paths, or a script may have a relative name.
@@ -471,47 +470,22 @@ mod tests {
     }
 
     impl World {
-        fn rules(&self) -> CommandRules {
-            let entries: Vec<&Rule<String>> = self
-                .policy
-                .commands
-                .iter()
-                .flat_map(|commands| &commands.allow)
-                .chain(self.policy.guard.children.programs())
-                .collect();
-            let find = |entry: &'_ Rule<String>| {
+        fn found<'a>(&'a self, entries: impl IntoIterator<Item = &'a Rule<String>>) -> Vec<Named<'a>> {
+            let named = |entry: &'a Rule<String>| {
                 let program = CommandPattern::parse(&entry.value, "/").unwrap().program;
-                self.there.iter().find(|(name, _)| *name == program).map(|(_, file)| Path::new(*file))
+                let (_, file) = self.there.iter().find(|(name, _)| *name == program)?;
+                let (file, interpreted, pinned) = (Path::new(*file), Vec::new(), Vec::new());
+                Some(Named { entry, file, identity: (0, 0), interpreted, pinned })
             };
-            let named: Vec<_> = entries
-                .iter()
-                .filter_map(|entry| {
-                    Some(Named {
-                        entry,
-                        file: find(entry)?,
-                        identity: (0, 0),
-                        interpreted: Vec::new(),
-                        pinned: Vec::new(),
-                    })
-                })
-                .collect();
-            let denied: Vec<_> = self
-                .policy
-                .guard
-                .deny
-                .iter()
-                .filter_map(|entry| {
-                    Some(Named {
-                        entry,
-                        file: find(entry)?,
-                        identity: (0, 0),
-                        interpreted: Vec::new(),
-                        pinned: Vec::new(),
-                    })
-                })
-                .collect();
+            entries.into_iter().filter_map(named).collect()
+        }
+
+        fn rules(&self) -> CommandRules {
+            let allow = self.policy.commands.iter().flat_map(|commands| &commands.allow);
+            let allow = self.found(allow.chain(self.policy.guard.children.programs()));
+            let deny = self.found(&self.policy.guard.deny);
             let ground = Ground { workspace: Path::new("/w"), copy: None, temporary: Vec::new() };
-            CommandRules::of(&self.policy, ground, &named, &denied, &[Path::new("/lib/ld.so")]).unwrap()
+            CommandRules::of(&self.policy, ground, &allow, &deny, &[Path::new("/lib/ld.so")]).unwrap()
         }
     }
 

@@ -110,8 +110,9 @@ fn mask(layer: &ringfence_plan::Layer, owner: Option<(u32, u32)>) -> std::io::Re
         } else {
             let _ = chown(&at, None, Some(stat.st_gid));
         }
-        std::fs::set_permissions(&at, std::fs::Permissions::from_mode(mode))?;
+        // Of a directory that nobody may write to, none could be set any more.
         copy_attributes(&host, &at)?;
+        std::fs::set_permissions(&at, std::fs::Permissions::from_mode(mode))?;
         let times = Timestamps {
             last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
             last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
@@ -136,7 +137,11 @@ fn copy_attributes(from: &Path, to: &Path) -> std::io::Result<()> {
     for name in names.filter(shown) {
         let name = std::ffi::OsStr::from_bytes(name);
         let mut value = vec![0u8; 64 << 10];
-        let length = lgetxattr(from, name, &mut value[..])?;
+        let length = match lgetxattr(from, name, &mut value[..]) {
+            // Nor could the task read it there.
+            Err(Errno::ACCESS) => continue,
+            length => length?,
+        };
         match lsetxattr(to, name, value.get(..length).unwrap_or_default(), XattrFlags::empty()) {
             Err(Errno::OPNOTSUPP) => {}
             done => done?,

@@ -367,10 +367,17 @@ fn a_denied_program_is_denied_by_its_other_names() {
     let place = new_place();
     let far = place.base.path().join("far");
     let far = far.display();
-    place.host(&format!("mkdir {far} && cd {far} && cp /usr/bin/id one && ln one two && cp one three"));
+    place.host(&format!(
+        "mkdir {far} && cd {far} && cp /usr/bin/id one && ln one two && ln one four && cp one three"
+    ));
     let policy =
         format!("[files]\nexec = [\"{far}\"]\n[commands]\ndeny = [\"{far}/one\"]\nfrom_workspace = false");
     let outcome = start(&place, &policy, &["sh", "-c", &format!("{far}/one; {far}/two; {far}/three -u")]);
+    assert_eq!(outcome.out.lines().count(), 1, "{outcome:?}");
+    // Each of its names that is denied counts.
+    let several = policy.replace("far/one\"", &format!("far/one -g\", \"{far}/two -u\""));
+    let script = format!("{far}/four -u; {far}/four -g; {far}/one -u; {far}/two -g; {far}/three -u");
+    let outcome = start(&place, &several, &["sh", "-c", &script]);
     assert_eq!(outcome.out.lines().count(), 1, "{outcome:?}");
     // What git is told by its name is another matter.
     place.host(&format!("cd {far} && cp /usr/bin/git git && ln git git-upload-pack"));

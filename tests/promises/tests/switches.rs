@@ -177,6 +177,8 @@ fn what_stands_in_has_the_attributes_of_the_hosts_directories() {
     let look =
         "import os; stat = os.stat('sub'); print(os.listxattr('sub'), oct(stat.st_mode), stat.st_mtime)";
     place.host("chmod 2750 sub; python3 -c \"import os; os.setxattr('sub', 'user.mark', b'x')\"");
+    // A directory that nobody may write to keeps its attributes too.
+    place.host("mkdir -p shut; echo SECRET > shut/.env; python3 -c \"import os; os.setxattr('shut', 'user.mark', b'x')\"; chmod 555 shut");
     let host = place.host(&format!("python3 -c \"{look}\""));
     let policy = format!("[files]\ndeny = [\"**/.env\"]\n{NAMESPACES}");
     let outcome = place.run(&policy, &format!("python3 -c \"{look}\"; echo n > sub/n"));

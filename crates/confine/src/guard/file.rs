@@ -7,15 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_policy::{Digest, digest, reads_on};
-use rustix::fs::{
-    self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes,
-    StatxFlags,
-};
+use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::nested::{self, Root};
 use crate::hosted::Trees;
+use crate::mountinfo;
 use crate::proc::by_descriptor;
 
 /// What the kernel reads of a file to know what it is (BINPRM_BUF_SIZE).
@@ -78,8 +76,7 @@ impl From {
 
     /// Which directory that is, if it was opened: device and inode.
     pub(super) fn place(&self) -> Result<Option<(u64, u64)>, Errno> {
-        let place = |directory| fs::fstat(directory).map(|stat| (stat.st_dev, stat.st_ino));
-        self.directory.as_ref().map(place).transpose()
+        self.directory.as_ref().map(nested::identity).transpose()
     }
 
     fn open(&mut self, path: &[u8]) -> Result<OwnedFd, Errno> {
@@ -101,8 +98,7 @@ impl From {
         if path.starts_with(b"/") {
             return root.open(path);
         }
-        let own = self.directory.as_ref().map(nested::identity).transpose()?;
-        if Some(nested::identity(&root.open(&self.directory_path)?)?) != own {
+        if Some(nested::identity(&root.open(&self.directory_path)?)?) != self.place()? {
             return Err(Errno::XDEV);
         }
         root.open(&[self.directory_path.as_slice(), b"/", path].concat())
@@ -486,18 +482,13 @@ pub(super) fn settled(path: &[u8], directory: &[u8], trees: Option<&Trees>, moun
                 let target = Path::new(OsStr::from_bytes(target.as_bytes())).to_owned();
                 left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
             }
-            Err(Errno::INVAL) if seen || above || mounts && is_mount_point(&at) => {
+            Err(Errno::INVAL) if seen || above || mounts && mountinfo::is_point(CWD, &at) == Ok(true) => {
                 above = sealed(&at, trees);
             }
             Err(_) => return false,
         }
     }
     above
-}
-
-fn is_mount_point(path: &Path) -> bool {
-    let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
-    stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn sealed(path: &Path, trees: Option<&Trees>) -> bool {

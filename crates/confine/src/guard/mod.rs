@@ -231,7 +231,7 @@ impl Guard {
             let last = number + 1 == asked.chain.links.len();
             let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
             let execution = Execution { file: &link.real, arguments: &arguments, directory, first };
-            if let Some(file) = self.rules.other_name(link.identity(), &link.real) {
+            for file in self.rules.other_names(link.identity(), &link.real) {
                 self.rules.denied(&Execution { file, ..execution })?;
             }
             if last {
