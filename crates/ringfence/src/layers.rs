@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -12,9 +11,8 @@ use ringfence_record::{RunDir, RunRecord, State};
 use ringfence_workspace::{Began, Layer, Root, Scan, Start, Timestamp};
 use rustix::fs::{
     AtFlags, CWD, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_NOW, XattrFlags, flistxattr, fstat,
-    ioctl_getflags, lgetxattr, llistxattr, lsetxattr, openat, setxattr, utimensat,
+    ioctl_getflags, openat, setxattr, utimensat,
 };
-use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use crate::clock::Instant;
@@ -111,41 +109,13 @@ fn mask(layer: &ringfence_plan::Layer, owner: Option<(u32, u32)>) -> std::io::Re
             let _ = chown(&at, None, Some(stat.st_gid));
         }
         // Of a directory that nobody may write to, none could be set any more.
-        copy_attributes(&host, &at)?;
+        ringfence_workspace::copy_shown(&host, &at)?;
         std::fs::set_permissions(&at, std::fs::Permissions::from_mode(mode))?;
         let times = Timestamps {
             last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
             last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
         };
         utimensat(CWD, &at, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-    }
-    Ok(())
-}
-
-/// Those that a task sees, and that land: its own, and lists of who may do what.
-fn copy_attributes(from: &Path, to: &Path) -> std::io::Result<()> {
-    let mut names = vec![0u8; 64 << 10];
-    let length = match llistxattr(from, &mut names[..]) {
-        Err(Errno::OPNOTSUPP) => return Ok(()),
-        length => length?,
-    };
-    let names = names.get(..length).unwrap_or_default().split(|byte| *byte == 0);
-    let shown = |name: &&[u8]| {
-        name.starts_with(b"system.posix_acl_")
-            || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
-    };
-    for name in names.filter(shown) {
-        let name = std::ffi::OsStr::from_bytes(name);
-        let mut value = vec![0u8; 64 << 10];
-        let length = match lgetxattr(from, name, &mut value[..]) {
-            // Nor could the task read it there.
-            Err(Errno::ACCESS) => continue,
-            length => length?,
-        };
-        match lsetxattr(to, name, value.get(..length).unwrap_or_default(), XattrFlags::empty()) {
-            Err(Errno::OPNOTSUPP) => {}
-            done => done?,
-        }
     }
     Ok(())
 }

@@ -133,6 +133,23 @@ pub(crate) fn copy(from: &Path, to: &Path, chosen: impl Fn(&[u8]) -> bool) -> Re
     Ok(())
 }
 
+/// Gives a file what whoever looks sees of another one: the user's attributes, and lists of who may do what. What the caller may not read,
+/// and what the other file system does not take, is left out.
+///
+/// # Errors
+/// The kernel's.
+pub fn copy_shown(from: &Path, to: &Path) -> std::io::Result<()> {
+    let shown = |name: &&Vec<u8>| ours(name) || name.starts_with(b"system.posix_acl_");
+    for name in names(from)?.iter().filter(shown) {
+        let outcome = value(from, name).and_then(|value| set(to, name, value.as_deref()));
+        match outcome {
+            Err(Errno::ACCESS | Errno::OPNOTSUPP) => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
 /// What differs between two files in the attributes that are the user's; `known` are the names on the new one. What cannot
 /// be read counts as not there.
 pub(crate) fn settings(new: &Path, known: &[Vec<u8>], old: Option<&Path>) -> Vec<Setting> {

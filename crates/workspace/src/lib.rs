@@ -66,7 +66,7 @@ mod words;
 
 pub use apply::{Applied, Progress, apply, apply_watched};
 pub use assess::{Apply, count, count_from, diff, plan_apply, plan_apply_with};
-pub use attributes::Attribute;
+pub use attributes::{Attribute, copy_shown};
 pub use began::{Base, Began, Start};
 pub use change::{Change, Content, FileType, Flag, HoldReason, Kind};
 pub use copy::{Copied, capture, captures, copy};
