@@ -10,6 +10,7 @@ const SCRIPT: &str = include_str!("gtfobins.sh");
 const PACKAGES: &[&str] = &[
     "ash",
     "at",
+    "bc",
     "bsd-mailx",
     "busybox",
     "cowsay",

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::child;
 use crate::mounter::{find, status};
 use crate::mountinfo;
-use crate::root;
+use crate::root::{self, GONE, is_directory};
 
 /// What a directory is made of from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +157,8 @@ fn replace(one: &Stacked, new: &OwnedFd, done: &mut Vec<(PathBuf, OwnedFd)>) -> 
                 pin(&own, *flags)?;
                 root::attach(own.as_fd(), at.as_fd())?;
             }
+            // What lay there was moved, and came along: here is something of another kind.
+            (_, Some(kept)) if one.nested && is_directory(&kept)? != is_directory(&at)? => {}
             (_, Some(kept)) => root::attach(kept.as_fd(), at.as_fd())?,
             // A task with mounts of its own took it away. Below it the view has something empty, or it is held when it lands.
             (_, None) if one.nested => {}
@@ -165,9 +167,6 @@ fn replace(one: &Stacked, new: &OwnedFd, done: &mut Vec<(PathBuf, OwnedFd)>) -> 
     }
     Ok(())
 }
-
-/// What a task with mounts of its own leaves of a path that a mount lay on.
-const GONE: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
 
 fn pin(own: &OwnedFd, flags: Flags) -> Result<(), Errno> {
     let attributes = Attributes { set: root::attributes(flags), clear: 0, private: true };

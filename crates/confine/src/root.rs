@@ -20,6 +20,9 @@ use rustix::mount::{
 
 const EMPTY: &CStr = c"";
 
+/// What a task with mounts of its own leaves of a path that a mount lay on.
+pub(crate) const GONE: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
+
 /// Parts of /proc that may be read but never written, beside those that only their owner can write.
 const PROC_READ_ONLY: &[&str] = &["sys", "irq", "bus", "fs", "sysrq-trigger"];
 /// Parts of /proc that tell of the host's kernel or memory.
@@ -59,6 +62,8 @@ pub(crate) struct Root {
     masks: Masks,
     /// The file that was made last: mostly the mount point of the next step.
     made: RefCell<Option<(PathBuf, OwnedFd)>>,
+    /// What was mounted, in its order, and whether that is loose.
+    mounted: RefCell<Vec<(PathBuf, bool)>>,
 }
 
 /// Takes hold of a tree of the host as a detached mount.
@@ -96,7 +101,15 @@ impl Root {
             fs::mkdirat(&scratch, name, Mode::from_raw_mode(0o000))?;
         }
         let masks = Masks::below(&scratch)?;
-        Ok(Self { root, scratch, watched, bare: OnceCell::new(), masks, made: RefCell::new(None) })
+        Ok(Self {
+            root,
+            scratch,
+            watched,
+            bare: OnceCell::new(),
+            masks,
+            made: RefCell::new(None),
+            mounted: RefCell::default(),
+        })
     }
 
     /// Asks for all `count` names of a directory at once, which the kernel then remembers.
@@ -134,6 +147,13 @@ impl Root {
 
     /// Carries out one step. `trees` are the detached mounts of the plan's trees.
     pub(crate) fn carry_out(&self, step: &Step, trees: &mut [Option<OwnedFd>]) -> Result<(), Errno> {
+        if self.is_gone(step, trees)? {
+            return Ok(());
+        }
+        let loose = matches!(step, Step::Overlay { loose: true, .. });
+        if loose || matches!(step, Step::Bind { .. } | Step::Overlay { .. } | Step::Tmpfs { .. }) {
+            self.mounted.borrow_mut().push((step.path().to_owned(), loose));
+        }
         match step {
             Step::Directory { path, mode } => {
                 fs::mkdirat(&self.root, relative(path), Mode::from_raw_mode(*mode))
@@ -157,7 +177,7 @@ impl Root {
             Step::Device { path } => self.device(path),
             Step::Terminals { path } => self.terminals(path),
             Step::Processes { path, masked } => self.processes(path, *masked),
-            Step::Overlay { path, lower, layer, between, flags } => {
+            Step::Overlay { path, lower, layer, between, flags, .. } => {
                 let lower = take(trees, *lower)?;
                 let layer = take(trees, *layer)?;
                 self.overlay(path, lower.as_fd(), (layer.as_fd(), between), *flags)
@@ -174,12 +194,16 @@ impl Root {
                 attach(own.as_fd(), self.find(path)?.as_fd())
             }
             Step::Hide { path, kind, .. } => {
-                let mask = if self.watched {
+                let at = self.find(path)?;
+                // What a task put there has a kind of its own.
+                let directory =
+                    if self.is_loose(path) { is_directory(&at)? } else { *kind == Kind::Directory };
+                let mask = if self.watched && directory == (*kind == Kind::Directory) {
                     clone(self.watched_at(path)?.as_fd(), false)?
                 } else {
-                    self.masks.one(*kind == Kind::Directory)?
+                    self.masks.one(directory)?
                 };
-                attach(mask.as_fd(), self.find(path)?.as_fd())
+                attach(mask.as_fd(), at.as_fd())
             }
             Step::Pin { path, flags } => {
                 let at = self.find(path)?;
@@ -199,6 +223,37 @@ impl Root {
                 mount::set_attributes(at.as_fd(), EMPTY, false, attributes, None)
             }
         }
+    }
+
+    /// Whether it lies in a view where something else may be than was surveyed.
+    fn is_loose(&self, path: &Path) -> bool {
+        let mounted = self.mounted.borrow();
+        let nearest = mounted.iter().rev().find(|(at, _)| path.starts_with(at) && path != at);
+        nearest.is_some_and(|(_, loose)| *loose)
+    }
+
+    /// Whether a task with mounts of its own took away what the step lays something on.
+    fn is_gone(&self, step: &Step, trees: &[Option<OwnedFd>]) -> Result<bool, Errno> {
+        let path = match step {
+            Step::Bind { path, .. } | Step::Cover { path, .. } => path,
+            Step::Hide { path, .. } | Step::Pin { path, .. } => path,
+            _ => return Ok(false),
+        };
+        if !self.is_loose(path) {
+            return Ok(false);
+        }
+        let at = match self.find(path) {
+            Err(errno) if GONE.contains(&errno) => return Ok(true),
+            at => at?,
+        };
+        Ok(match step {
+            Step::Bind { tree, .. } => {
+                let tree = trees.get(*tree).and_then(Option::as_ref).ok_or(Errno::BADF)?;
+                is_directory(tree)? != is_directory(&at)?
+            }
+            Step::Cover { .. } => is_directory(&at)?,
+            _ => false,
+        })
     }
 
     /// Finds a mount point below the new root, through no link.
@@ -473,6 +528,10 @@ pub(crate) fn attributes(flags: Flags) -> u64 {
         set |= mount::NO_EXEC;
     }
     set
+}
+
+pub(crate) fn is_directory(file: &OwnedFd) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(fs::fstat(file)?.st_mode) == FileType::Directory)
 }
 
 fn take(trees: &mut [Option<OwnedFd>], index: usize) -> Result<OwnedFd, Errno> {

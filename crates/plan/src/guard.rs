@@ -43,6 +43,7 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
                 entry: entries.get(program.name.as_str())?,
                 file: &program.place.real,
                 identity: (program.place.device, program.place.inode),
+                part_of: program.part_of.as_deref(),
                 interpreted: interpreted.collect(),
                 pinned: pinned(program),
             })
@@ -57,6 +58,7 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
                 entry,
                 file: &program.place.real,
                 identity: (program.place.device, program.place.inode),
+                part_of: program.part_of.as_deref(),
                 interpreted: Vec::new(),
                 pinned: Vec::new(),
             })

@@ -124,13 +124,21 @@ fn kept<'a, 'b>(
     within: Part<'_>,
     path: &'b Path,
 ) -> Option<(&'a mut Layer, &'b Path)> {
-    let below = path.strip_prefix(within.view).ok().filter(|below| plain(below))?;
+    let below = path.strip_prefix(within.view).ok()?;
+    let pattern = literal(below.to_str()?);
     let layer = layers.iter_mut().find(|layer| layer.host == within.view)?;
-    layer.protect.extend(below.to_str().map(str::to_owned));
+    layer.protect.push(pattern);
     Some((layer, below))
 }
 
-/// Whether a pattern that is written so means this path alone.
-fn plain(path: &Path) -> bool {
-    path.to_str().is_some_and(|text| !text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']))
+/// The pattern that means this path alone.
+fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if "*?[]{}\\!,".contains(letter) {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern
 }

@@ -58,6 +58,7 @@ pub(crate) fn layout(
     builder.outputs = workspace::outputs(policy);
     builder.leaks = policy.leaks.workspace.as_ref().map(|rule| rule.value);
     builder.base.clone_from(&request.base);
+    builder.nested = policy.runtime.user_namespaces;
     builder.void = host.no_fuse.is_none().then(Vec::new);
     let tmp = in_memory(policy);
     builder.system(policy, request, ids, tmp, !policy.runtime.user_namespaces);
@@ -185,6 +186,8 @@ pub(crate) struct Builder {
     obeyed: Vec<String>,
     /// What copy-on-write directories begin with.
     base: Vec<String>,
+    /// The task may have mounts of its own.
+    nested: bool,
     /// Mounted paths, and whether what is mounted is our own (then mount points are made in it) or the host's.
     pub(crate) mounted: HashMap<OsString, bool>,
     made: HashSet<OsString>,
@@ -371,7 +374,9 @@ impl Builder {
                 });
                 self.mounted.insert(path.as_os_str().to_owned(), false);
                 let between = self.base.clone();
-                self.steps.push(Step::Overlay { path: path.to_path_buf(), lower, layer, between, flags });
+                let loose = self.nested && !between.is_empty();
+                let path = path.to_path_buf();
+                self.steps.push(Step::Overlay { path, lower, layer, between, loose, flags });
             }
         }
     }

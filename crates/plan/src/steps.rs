@@ -115,6 +115,8 @@ pub enum Step {
         layer: usize,
         /// Names in it of what lies between: changes that another sandbox began with, or that this one keeps; the topmost first.
         between: Vec<String>,
+        /// A task with mounts of its own began it: what the plan mounts something on may be gone there, or of another kind.
+        loose: bool,
         /// Flags.
         flags: Flags,
     },

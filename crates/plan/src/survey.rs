@@ -70,6 +70,8 @@ pub struct Program {
     pub origin: Origin,
     /// The file.
     pub place: Place,
+    /// The file of many programs (busybox) that this is a hard link of, where that matters.
+    pub part_of: Option<PathBuf>,
     /// What the kernel opens to run it: the dynamic loader, or the interpreter of a script.
     pub loader: Option<Loader>,
     /// What runs a script: the interpreter of its `#!` line, then what that starts (env(1)).

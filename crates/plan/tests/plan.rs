@@ -334,6 +334,7 @@ fn named_programs_alone_may_be_executed() {
         name: "make".into(),
         origin: origin(),
         place: file("/usr/bin/make"),
+        part_of: None,
         loader: Some(Loader::Dynamic(file("/usr/lib/ld.so"))),
         interpreters: vec![],
         pinned: vec![],

@@ -24,7 +24,8 @@ use crate::variables;
 pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
 pub use named::{Ground, Interpreted, Named};
-pub use scripts::reads_on;
+pub use program::MULTICALL;
+pub use scripts::runs_alone;
 
 /// An execution that is asked for, or one that has taken place.
 #[derive(Clone, Copy, Debug)]
@@ -220,11 +221,9 @@ impl CommandRules {
                 .map(|(path, digest)| (bytes(path).to_vec(), *digest))
                 .collect(),
             denied: {
-                let files = deny.iter().map(|named| (named.identity, bytes(named.file).to_vec()));
-                // A file of git's is the command that it is called.
-                let plain =
-                    |name: &[u8]| !many(name) && last(name) != b"git" && !last(name).starts_with(b"git-");
-                files.filter(|(_, name)| plain(name)).collect::<BTreeSet<_>>().into_iter().collect()
+                let name = |named: &Named<'_>| bytes(named.part_of.unwrap_or(named.file)).to_vec();
+                let files: BTreeSet<_> = deny.iter().map(|named| (named.identity, name(named))).collect();
+                files.into_iter().collect()
             },
             variables: passed.chain(set).collect(),
             nested: policy.runtime.user_namespaces,
@@ -319,7 +318,9 @@ impl CommandRules {
     pub fn other_names<'a>(&'a self, identity: (u64, u64), file: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let first = self.denied.partition_point(|(own, _)| *own < identity);
         let names = self.denied.iter().skip(first).take_while(move |(own, _)| *own == identity);
-        names.map(|(_, name)| name.as_slice()).filter(move |name| *name != file)
+        // A file of git's is the command that it is called.
+        let git = |name: &[u8]| last(name) == b"git" || last(name).starts_with(b"git-");
+        names.map(|(_, name)| name.as_slice()).filter(move |name| *name != file && !(git(name) && git(file)))
     }
 
     /// Whether what is started has to be in the directory where it was judged: a rule names paths, or a script may have a relative name.
@@ -475,7 +476,7 @@ mod tests {
                 let program = CommandPattern::parse(&entry.value, "/").unwrap().program;
                 let (_, file) = self.there.iter().find(|(name, _)| *name == program)?;
                 let (file, interpreted, pinned) = (Path::new(*file), Vec::new(), Vec::new());
-                Some(Named { entry, file, identity: (0, 0), interpreted, pinned })
+                Some(Named { entry, file, identity: (0, 0), part_of: None, interpreted, pinned })
             };
             entries.into_iter().filter_map(named).collect()
         }

@@ -134,7 +134,7 @@ pub(crate) fn copy(from: &Path, to: &Path, chosen: impl Fn(&[u8]) -> bool) -> Re
 }
 
 /// Gives a file what whoever looks sees of another one: the user's attributes, and lists of who may do what. What the caller may not read,
-/// and what the other file system does not take, is left out.
+/// and what the other file system does not take or has no room for, is left out.
 ///
 /// # Errors
 /// The kernel's.
@@ -143,7 +143,16 @@ pub fn copy_shown(from: &Path, to: &Path) -> std::io::Result<()> {
     for name in names(from)?.iter().filter(shown) {
         let outcome = value(from, name).and_then(|value| set(to, name, value.as_deref()));
         match outcome {
-            Err(Errno::ACCESS | Errno::OPNOTSUPP) => {}
+            Err(
+                Errno::ACCESS
+                | Errno::PERM
+                | Errno::OPNOTSUPP
+                | Errno::NOSPC
+                | Errno::DQUOT
+                | Errno::TOOBIG
+                | Errno::RANGE
+                | Errno::INVAL,
+            ) => {}
             done => done?,
         }
     }

@@ -42,53 +42,6 @@ fn the_loader_starts_no_other_program_of_path() {
     assert!(!outcome.out.contains("got through"), "{outcome:?}");
 }
 
-/// A script in an executable tree, and the line that makes it one.
-fn script(place: &Place, text: &str) -> (std::path::PathBuf, String) {
-    let tool = place.write(place.base.path().join("bin/tool"), text);
-    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let exec = format!("[files]\nexec = [\"{}\"]\n", tool.parent().unwrap().display());
-    (tool, exec)
-}
-
-#[test]
-fn a_script_opens_its_interpreter_for_itself_alone() {
-    let place = Place::in_home().in_tier(module_path!());
-    let (tool, exec) =
-        script(&place, "#!/bin/sh -u\nprintf 'script %s;' \"$@\"\nsh -c 'echo other'\n$CHILD\n");
-    let path = tool.to_str().unwrap();
-    let policy = format!("{exec}{}", allow(&format!("\"{path} *\", \"env\"")));
-    let outcome = start(&place, &policy, &[path, "a b"]);
-    assert!(outcome.out == "script a b;" && outcome.err.contains("denied"), "{outcome:?}");
-    assert_eq!(start(&place, &policy, &["env", path, "x"]).out, "script x;");
-    for command in
-        [&[path][..], &["sh", "-c", "echo no"], &["env", "sh", path, "x"], &["env", "sh", "-u", "x"]]
-    {
-        let outcome = start(&place, &policy, command);
-        assert!(outcome.status == 126 && outcome.out.is_empty(), "{command:?}: {outcome:?}");
-    }
-    // env(1) finds the interpreter; that runs the script, and no other.
-    let (tool, exec) = script(&place, "#!/usr/bin/env -S perl -w\nprint \"perl @ARGV\"\n");
-    let path = tool.to_str().unwrap();
-    let policy = format!("{exec}{}", allow(&format!("\"{path}\"")));
-    assert_eq!(start(&place, &policy, &[path, "x"]).out, "perl x");
-    for command in [&["perl", "-e", "print 1"][..], &["/usr/bin/env", "perl", "-w", path]] {
-        assert_eq!(start(&place, &policy, command).out, "", "{command:?}");
-    }
-}
-
-#[test]
-fn a_script_that_the_task_can_write_is_its_interpreter() {
-    let place = new_place();
-    let own = place.write("own.sh", "#!/bin/sh\necho own\n");
-    std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let with = |list: &str| format!("[commands]\nallow = [{list}]\nfrom_workspace = true");
-    assert_eq!(start(&place, &with("\"sh ./*.sh\""), &["./own.sh"]).out, "own\n");
-    for list in ["\"true x\"", "\"sh ./other.sh\"", &format!("\"{}\", \"true x\"", own.display())] {
-        let outcome = start(&place, &with(list), &["./own.sh"]);
-        assert!(outcome.status != 0 && outcome.out.is_empty(), "{list}: {outcome:?}");
-    }
-}
-
 #[test]
 fn arguments_decide() {
     let place = new_place();
@@ -184,25 +137,6 @@ fn no_shell_and_no_code_on_a_command_line() {
     }
 }
 
-/// The names of shells are names of programs: a script of such a name is what runs it.
-#[test]
-fn a_script_is_no_shell_by_its_name() {
-    for (name, runs) in [("bundle", true), ("js-yaml", true), ("python3-config", true), ("pdb.py", false)] {
-        let place = Place::in_home().in_tier(module_path!());
-        let tool =
-            place.write(place.base.path().join("bin").join(name), "#!/usr/bin/python3\nprint('ran')\n");
-        std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let path = tool.display();
-        let exec = format!("[files]\nexec = [\"{}\"]\n", tool.parent().unwrap().display());
-        let policy = format!("{exec}[commands]\nshell = false\nallow = [\"{path}\", \"true\"]");
-        for arguments in [&["exec", "x"][..], &["-c", "f"], &[]] {
-            let command = [&[tool.to_str().unwrap()], arguments].concat();
-            let outcome = start(&place, &policy, &command);
-            assert_eq!(outcome.out == "ran\n", runs, "{command:?}: {outcome:?}");
-        }
-    }
-}
-
 #[test]
 fn no_command_reads_what_another_writes() {
     let place = new_place();
@@ -258,109 +192,6 @@ fn variables_make_no_other_program_of_it() {
     assert!(outcome.out.contains("PYTHONSTARTUP=start.py"), "{outcome:?}");
 }
 
-/// The interpreter opens the script again, by its path.
-#[test]
-fn nothing_is_put_in_the_place_of_a_listed_script() {
-    let place = new_place();
-    // In the private home, where the task may rename what it likes.
-    let tool =
-        place.write(place.base.path().join("home/.local/bin/tool"), "#!/usr/bin/python3\nprint('tool')\n");
-    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let exec = format!("[files]\nexec = [\"{}\"]\n", tool.parent().unwrap().display());
-    let (path, base) = (tool.to_str().unwrap(), tool.ancestors().nth(2).unwrap().to_str().unwrap());
-    let programs = "\"sh -c *\", \"mv\", \"cp\", \"mkdir\", \"chmod\"";
-    let policy = format!("{exec}{}", allow(&format!("\"{path}\", {programs}")));
-    let mine = place.write("mine", "#!/usr/bin/python3\nprint('mine')\n");
-    std::fs::set_permissions(&mine, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let exchange = format!(
-        "{path}; cp mine /tmp/mine; mv {base} /tmp/away; mv {base}/bin /tmp/away; mkdir -p {base}/bin; cp /tmp/mine {path}; {path}; python3 {path}; true"
-    );
-    let outcome = start(&place, &policy, &["sh", "-c", &exchange]);
-    assert!(outcome.out.starts_with("tool\n") && !outcome.out.contains("mine"), "{outcome:?}");
-    // One that the task can write is none.
-    let mine = mine.to_str().unwrap();
-    let policy = format!("[commands]\nallow = [\"{mine}\", {programs}]\nfrom_workspace = true");
-    let outcome = start(&place, &policy, &["sh", "-c", &format!("{mine}; python3 {mine}; ./mine; true")]);
-    assert!(!outcome.out.contains("mine"), "{outcome:?}");
-    let explained = place.ringfence(&["explain"]);
-    // In tier `landlock` the workspace is a copy, in another place.
-    assert!(place.hosted || explained.out.contains("list its interpreter"), "{explained:?}");
-    let policy = policy.replace(mine, "python3 ./mine");
-    assert_eq!(start(&place, &policy, &["sh", "-c", "./mine; python3 ./mine"]).out, "mine\nmine\n");
-}
-
-/// The interpreter of a listed script is not another program by its name, nor one that the task laid out.
-#[test]
-fn a_script_opens_its_interpreter_by_its_own_name_alone() {
-    let place = Place::in_home().in_tier(module_path!());
-    let (tool, exec) = script(&place, "#!/bin/bash\nprintf 'tool\\n'\n");
-    let other = place.write(tool.with_file_name("other"), "#!/usr/bin/env python3\nprint('other')\n");
-    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let (path, other) = (tool.to_str().unwrap(), other.to_str().unwrap());
-    let list = format!("\"{path}\", \"{other}\", \"perl\", \"env\"");
-    let policy = format!("{exec}{}", allow(&list));
-    let lay = "use File::Temp; my $d = File::Temp::tempdir(); symlink '/usr/bin/python3', \"$d/python3\"; \
-               open F, '>', \"$ENV{HOME}/.bash_profile\"; print F qq(printf 'evil\\n'\\n); close F;";
-    let start =
-        |code: &str| start(&place, &policy, &["perl", "-e", &format!("{lay} {code}; print \"$!\\n\"")]);
-    for (code, expected) in [
-        (format!("exec {{ '/bin/bash' }} 'bash', '{path}'"), "tool\n"),
-        (format!("exec {{ '/bin/bash' }} '/bin/bash', '{path}'"), "tool\n"),
-        (format!("exec '{path}'"), "tool\n"),
-        (format!("exec '{other}'"), "other\n"),
-        (format!("exec {{ '/bin/bash' }} '-bash', '{path}'"), "Permission denied\n"),
-        (format!("exec {{ '/usr/bin/python3' }} \"$d/python3\", '{other}'"), "Permission denied\n"),
-        (format!("exec {{ \"$d/python3\" }} 'python3', '{other}'"), "Permission denied\n"),
-    ] {
-        let outcome = start(&code);
-        assert_eq!(outcome.out, expected, "{code}: {outcome:?}");
-    }
-}
-
-/// `env` hands on the name that a script was called by, which may be a link.
-#[test]
-fn scripts_of_env_start_by_every_name_that_stays() {
-    let place = new_place();
-    let made = |name: &str, text: &str| {
-        let file = place.write(place.base.path().join("far/lib").join(name), text);
-        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        file
-    };
-    let tool = made("tool.py", "#!/usr/bin/env python3\nimport sys; print('tool', *sys.argv[1:])\n");
-    let other = made("other", "#!/usr/bin/env -S -u X A=1 python3 -I\nprint('other')\n");
-    made("shell", "#!/bin/bash -f\necho shell \"$@\"\n");
-    let awk = made("columns", "#!/usr/bin/awk -f\nBEGIN { print \"awk\", ARGV[ARGC - 1]; exit }\n");
-    let far = place.base.path().join("far");
-    place.host(&format!("cd {} && mkdir bin && ln -s ../lib/tool.py bin/tool", far.display()));
-    let (far, bin) = (far.display(), far.join("bin"));
-    let list = format!(
-        "\"{far}/bin/tool **\", \"{}\", \"{}\", \"sh -c *\", \"mkdir\", \"ln\"",
-        other.display(),
-        awk.display()
-    );
-    let policy = format!("[files]\nexec = [\"{far}\"]\n{}", allow(&list));
-    let (bin, tool, other, awk) = (bin.display(), tool.display(), other.display(), awk.display());
-    let script = format!(
-        "{bin}/tool 1; cd {bin}; ./tool 2; PATH=\"$PATH:{bin}\" tool 3; {tool} 4; {other}; {awk} a; {awk} -- -b"
-    );
-    let outcome = start(&place, &policy, &["sh", "-c", &script]);
-    assert_eq!(outcome.out, "tool 1\ntool 2\ntool 3\ntool 4\nother\nawk a\nawk -b\n", "{outcome:?}");
-    let shell =
-        format!("[files]\nexec = [\"{far}\"]\n{}", allow(&format!("\"{far}/lib/shell **\", \"sh -c *\"")));
-    let outcome = start(&place, &shell, &["sh", "-c", &format!("{far}/lib/shell -v --x")]);
-    assert_eq!(outcome.out, "shell -v --x\n", "{outcome:?}");
-    // A link of the task's own may lead elsewhere in the next moment, and an option is no argument of the script.
-    for script in [
-        format!("ln -s {tool} mine; ./mine 5"),
-        format!("{awk} -f /etc/hosts"),
-        format!("{awk} --source 'BEGIN {{ print 6 }}'"),
-    ] {
-        let outcome = start(&place, &policy, &["sh", "-c", &script]);
-        assert!(outcome.status != 0 && outcome.out.is_empty(), "{script}: {outcome:?}");
-    }
-    assert!(place.ringfence(&["explain"]).out.contains("for its own"));
-}
-
 /// A program has other names by hard links: Perl, bzip2, unzip.
 #[test]
 fn a_denied_program_is_denied_by_its_other_names() {
@@ -385,26 +216,39 @@ fn a_denied_program_is_denied_by_its_other_names() {
     let outcome =
         start(&place, &policy, &["sh", "-c", &format!("{far}/git --version; {far}/git-upload-pack .")]);
     assert!(outcome.out.starts_with("git version") && outcome.out.lines().count() == 1, "{outcome:?}");
+    // By a name that git has not, it is git.
+    place.host(&format!("cd {far} && ln git g"));
+    let policy = policy.replace("git-upload-pack *", "git version");
+    let script = format!("{far}/g version; {far}/g -C . version; {far}/g --exec-path");
+    let outcome = start(&place, &policy, &["sh", "-c", &script]);
+    assert!(outcome.out.lines().count() == 1 && outcome.out.starts_with('/'), "{outcome:?}");
 }
 
+/// One file that is many programs by hard links: a denial of one is none of the others.
 #[test]
-fn a_pinned_program_is_what_it_was_at_the_start() {
-    let place = Place::in_home().in_tier(module_path!());
-    let (tool, exec) = script(&place, "#!/bin/sh\necho first\n");
-    let path = tool.to_str().unwrap();
-    for (pin, second) in [("true", (126, "")), ("false", (0, "second\n"))] {
-        std::fs::write(&tool, "#!/bin/sh\necho first\n").unwrap();
-        let policy = place.policy(&format!("{exec}[commands]\nallow = [\"{path}\"]\npin = {pin}"));
-        assert_eq!(place.ringfence(&["start", "pinned", "--policy", &policy]).status, 0);
-        let run = || place.ringfence(&["exec", "pinned", "--", path]);
-        let first = run();
-        std::fs::write(&tool, "#!/bin/sh\necho second\n").unwrap();
-        let outcome = run();
-        let explained = place.ringfence(&["explain", "pinned"]);
-        let _ = place.ringfence(&["stop", "pinned", "--grace", "0"]);
-        assert_eq!((first.status, first.out.as_str()), (0, "first\n"), "{first:?}");
-        assert_eq!((outcome.status, outcome.out.as_str()), second, "{outcome:?}");
-        assert_eq!(explained.out.contains("changed since the start"), pin == "true", "{explained:?}");
+fn a_denied_part_of_many_programs_is_that_alone() {
+    let place = new_place();
+    let far = place.base.path().join("far");
+    let far = far.display();
+    place.host(&format!("mkdir {far} && cd {far} && cp /bin/echo busybox && ln busybox ls && ln busybox nc"));
+    let policy =
+        format!("[files]\nexec = [\"{far}\"]\n[commands]\ndeny = [\"{far}/nc\"]\nfrom_workspace = false");
+    let script = format!(
+        "{far}/ls 1; {far}/nc 2; bash -c 'exec -a nc {far}/ls 3'; {far}/busybox nc 4; {far}/busybox ls 5; exec -a ls {far}/nc 6"
+    );
+    let outcome = start(&place, &policy, &["bash", "-c", &script]);
+    assert_eq!(outcome.out, "1\nls 5\n", "{outcome:?}");
+}
+
+/// A descriptor has its number for who asks alone.
+#[test]
+fn what_a_descriptor_names_starts() {
+    let place = new_place();
+    let policy = allow("\"bash -c *\", \"id -u\"");
+    for name in ["/dev/fd/77", "/proc/self/fd/77"] {
+        let script = format!("exec 77</usr/bin/id; {name} -u; {name} -g; {name}7 -u");
+        let outcome = start(&place, &policy, &["bash", "-c", &script]);
+        assert_eq!(outcome.out.lines().count(), 1, "{outcome:?}");
     }
 }
 
@@ -432,28 +276,6 @@ fn races_let_nothing_through() {
         // Some were caught, and some innocent rounds went on.
         assert!(!last.contains(" 0 ran") && !last.contains(" 0 refused, 0 ended"), "{kind}: {last}");
     }
-}
-
-/// A script that is named as its directory has it is the one of the directory where that was judged.
-#[test]
-fn a_race_of_directories_finds_no_other_script() {
-    let place = new_place();
-    let tool = place.write(place.base.path().join("far/tool.py"), "#!/usr/bin/env python3\nprint('fine')\n");
-    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    place.write("tool.py", "print('through')\n");
-    place.write("race.c", include_str!("race.c"));
-    let mut cc = std::process::Command::new("cc");
-    cc.args(["-O1", "-pthread", "-o", "race", "race.c"]).current_dir(&place.workspace);
-    assert!(cc.status().unwrap().success());
-    let far = tool.parent().unwrap().to_str().unwrap();
-    let policy = format!(
-        "[files]\nexec = [\"{far}\"]\n[commands]\nallow = [\"{far}/tool.py **\"]\nfrom_workspace = true"
-    );
-    let outcome = start(&place, &policy, &["./race", "directory", "100", far]);
-    let last = outcome.out.lines().last().unwrap_or_default();
-    println!("{last}");
-    assert!(outcome.status == 0 && !outcome.out.contains("through"), "{outcome:?}");
-    assert!(last.starts_with("100 rounds") && !last.contains(" 0 ran"), "{outcome:?}");
 }
 
 #[test]
@@ -526,10 +348,11 @@ fn each_program_is_told_of_from_its_start_to_its_end() {
 #[test]
 fn explain_tells_the_rest_of_the_chain() {
     let place = Place::in_home().in_tier(module_path!());
-    let (tool, exec) = script(&place, "#!/bin/sh\necho first\n");
-    let tool = tool.display().to_string();
+    let tool = place.write(place.base.path().join("bin/tool"), "#!/bin/sh\necho first\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (tool, exec) = (tool.display().to_string(), tool.parent().unwrap().display().to_string());
     let policy = place.policy(&format!(
-        "{exec}[commands]\nallow = [\"git status **\", \"{tool}\", \"make\"]\nchildren = [\"cc\"]\ndeny = [\"git push --force\"]\n\
+        "[files]\nexec = [\"{exec}\"]\n[commands]\nallow = [\"git status **\", \"{tool}\", \"make\"]\nchildren = [\"cc\"]\ndeny = [\"git push --force\"]\n\
          [approvals]\ngrantable = {{ commands = [\"git push **\"] }}"
     ));
     let asked = |command: &str| place.ringfence(&["explain", "--policy", &policy, "--command", command]).out;

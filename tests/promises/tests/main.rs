@@ -23,6 +23,10 @@ mod commands_hosted;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands.rs"]
 mod commands_landlock;
+mod commands_scripts;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_scripts.rs"]
+mod commands_scripts_landlock;
 mod container;
 mod containers;
 mod credentials;

@@ -169,6 +169,86 @@ fn a_checkpoint_is_sealed_whatever_lay_in_it() {
     assert_eq!(seen.out, "1\n.\n", "{seen:?} {written:?}");
 }
 
+/// Nor does anything that it left in the place of what is hidden keep a point from being gone to, or from being begun with.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_point_is_gone_to_whatever_lies_where_something_is_hidden() {
+    for left in [
+        "mkdir .env; echo in > .env/in; rm -r sub",
+        "mv open/.env .env; mkdir keep; rm -r sub; echo file > sub",
+        "mkdir -p sub/.env/deep; echo 1 > keep",
+    ] {
+        let place = place();
+        place.write("leave.py", LEAVE);
+        place.write("sub/.env", "SECRET\n");
+        let lines = format!("[workspace]\nprotect = [\"keep\"]\n[files]\ndeny = [\"**/.env\"]\n{NAMESPACES}");
+        let policy = place.policy(&lines);
+        assert_eq!(place.ringfence(&["start", "box", "--policy", &policy, "--workspace", "."]).status, 0);
+        let inside = |name: &str, script: &str| place.ringfence(&["exec", name, "--", "sh", "-c", script]);
+        let taken = inside("box", &format!("python3 leave.py; {left}"));
+        assert!(taken.out.contains("taken .env"), "{taken:?}");
+        let before = inside("box", "ls -ldR . | wc -l; cat sub keep/in 2>/dev/null");
+        let one = place.ringfence(&["checkpoint", "box", "one"]);
+        let _ =
+            inside("box", "rm -rf .env sub keep; mkdir sub; echo 2 > .env; echo 2 > keep; echo 2 > sub/.env");
+        let back = place.ringfence(&["rollback", "box", "one"]);
+        let after = inside("box", "ls -ldR . | wc -l; cat sub keep/in 2>/dev/null");
+        let fork = place.ringfence(&["fork", "box", "other", "--from", "one"]);
+        let forked = inside(
+            "other",
+            "cat .env .env/* sub/.env sub/.env/* 2>&1; ls -ld .env; mkdir -p a && echo b > a/b && cat a/b",
+        );
+        for name in ["box", "other"] {
+            let _ = place.ringfence(&["stop", name, "--grace", "0"]);
+        }
+        assert_eq!((one.status, back.status), (0, 0), "{left}: {one:?} {back:?}");
+        assert_eq!(before.out, after.out, "{left}");
+        assert_eq!(fork.status, 0, "{left}: {fork:?}");
+        assert!(forked.out.ends_with("b\n") && !forked.out.contains("SECRET"), "{left}: {forked:?}");
+    }
+}
+
+/// What hides something comes along where the task moves it, which may be where a point has something of another kind.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_point_is_gone_to_where_what_hides_was_moved() {
+    let place = place();
+    let more = "os.rmdir('secret', dir_fd=here)\nos.rename('open/.env', 'secret', src_dir_fd=here, dst_dir_fd=here)\n";
+    place.write("leave.py", &(LEAVE.replace("\"keep\", \".env\", \"sub/.env\"", "\".env\",") + more));
+    place.write("secret/x", "SECRET\n");
+    let lines = format!("[files]\ndeny = [\"**/.env\", \"secret\"]\n{NAMESPACES}");
+    let policy = place.policy(&lines);
+    assert_eq!(place.ringfence(&["start", "box", "--policy", &policy, "--workspace", "."]).status, 0);
+    let inside = |script: &str| place.ringfence(&["exec", "box", "--", "sh", "-c", script]);
+    assert_eq!(place.ringfence(&["checkpoint", "box", "one"]).status, 0);
+    let taken = inside("python3 leave.py; stat -c %F secret");
+    assert!(taken.out.ends_with("regular empty file\n"), "{taken:?}");
+    let back = place.ringfence(&["rollback", "box", "one"]);
+    let seen = inside("stat -c %F .env secret; cat .env secret/x; echo gone on");
+    let _ = place.ringfence(&["stop", "box", "--grace", "0"]);
+    assert_eq!(back.status, 0, "{back:?}");
+    assert_eq!(seen.out, "regular empty file\ndirectory\ngone on\n", "{seen:?}");
+}
+
+/// A name may have letters that mean something in patterns.
+#[test]
+fn what_is_hidden_may_have_any_name() {
+    let place = place();
+    for name in ["a[1]/.env", "{b,c}*?/.env", "d!\\e/.env"] {
+        place.write(name, "SECRET\n");
+    }
+    let policy = format!("[files]\ndeny = [\"**/.env\"]\n{NAMESPACES}");
+    let outcome = place.run(&policy, "cat */.env; for d in */; do echo x > \"$d.env\"; done; ls -d */; true");
+    assert_eq!((outcome.status, outcome.out.lines().count()), (0, 4), "{outcome:?}");
+    let moved =
+        "unshare -Urm sh -c 'umount -l */.env'; mv 'a[1]' other; mv '{b,c}*?' more; mv 'd!\\e' last; true";
+    let _ = place.run(&policy, moved);
+    let applied = place.ringfence(&["apply", "--yes"]);
+    for name in ["a[1]/.env", "{b,c}*?/.env", "d!\\e/.env"] {
+        assert_eq!(place.read(name).as_deref(), Some("SECRET\n"), "{name}: {applied:?}");
+    }
+}
+
 /// Directories above what is hidden look as they do on the host, and land as they were.
 #[test]
 fn what_stands_in_has_the_attributes_of_the_hosts_directories() {

@@ -10,6 +10,7 @@ mod suite {
     mod git;
     mod gtfobins;
     mod guarded;
+    mod interpreters;
     mod linked;
     mod load;
     mod network;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Digest, digest, reads_on};
+use ringfence_policy::{Digest, digest, runs_alone};
 use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -88,7 +88,9 @@ impl From {
             Some(root) => self.inside(root, path),
         };
         match found {
+            // A number that nobody has here may be one of the caller's.
             Err(Errno::LOOP) => magic(self.thread, path, self.root.is_some()),
+            Err(Errno::NOENT) if descriptors(path).is_some() => magic(self.thread, path, self.root.is_some()),
             found => found,
         }
     }
@@ -213,13 +215,22 @@ impl Chain {
         }
     }
 
-    /// Whether the interpreter of this script would take some of its arguments for options of its own.
-    pub(super) fn goes_on(&self, number: usize, arguments: &[&[u8]]) -> bool {
+    /// Whether the interpreter of this script runs that alone, whatever its arguments.
+    ///
+    /// # Errors
+    /// Why not, and what the policy would have to list.
+    pub(super) fn runs_alone(&self, number: usize, arguments: &[&[u8]]) -> Result<(), String> {
         let (Some(script), Some(interpreter)) = (self.links.get(number), self.links.get(number + 1)) else {
-            return false;
+            return Ok(());
         };
-        let before = script.argument.as_deref();
-        before.is_some() && reads_on(&interpreter.real, arguments.get(1..).unwrap_or_default())
+        let before: Vec<&[u8]> = script.argument.as_deref().into_iter().collect();
+        let behind = arguments.get(1..).unwrap_or_default();
+        runs_alone(&interpreter.real, &interpreter.named, &before, behind).map_err(|why| {
+            let words = [&interpreter.named].into_iter().chain(&script.argument).chain([&script.named]);
+            let words: Vec<_> = words.map(|word| String::from_utf8_lossy(word)).collect();
+            let shown = String::from_utf8_lossy(&interpreter.real);
+            format!("`{shown}` {why}: list it with the script as argument, `{}`", words.join(" "))
+        })
     }
 
     /// The arguments that the kernel hands to the last of them.
@@ -269,11 +280,16 @@ pub(super) fn descriptor_of(thread: i32, number: i32) -> Result<OwnedFd, Errno> 
     fs::openat(CWD, format!("/proc/{thread}/fd/{number}"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Behind what it names descriptors of who asks.
+fn descriptors(path: &[u8]) -> Option<&[u8]> {
+    path.strip_prefix(b"/dev/fd/").or_else(|| path.strip_prefix(b"/proc/self/fd/"))
+}
+
 /// What the caller means by its own magic links: its program, and its descriptors.
 fn magic(thread: i32, path: &[u8], nested: bool) -> Result<OwnedFd, Errno> {
     let text = std::str::from_utf8(path).map_err(|_| Errno::ACCESS)?;
     let number = |rest: &str| rest.parse::<u16>().map_err(|_| Errno::ACCESS).map(i32::from);
-    if let Some(rest) = text.strip_prefix("/dev/fd/").or_else(|| text.strip_prefix("/proc/self/fd/")) {
+    if let Some(rest) = descriptors(path).and_then(|rest| std::str::from_utf8(rest).ok()) {
         return descriptor_of(thread, number(rest)?);
     }
     let own = text.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/exe")).ok_or(Errno::ACCESS)?;

@@ -251,13 +251,10 @@ impl Guard {
             let shown = self.rules.nested() && (nested || !link.named.starts_with(b"/"));
             let stays = !shown && self.settled(&link.named, directory) && self.settled(&link.real, b"/");
             match self.rules.script(&execution) {
-                Ok(()) if stays && asked.chain.goes_on(number, &arguments) => {
-                    let option = String::from_utf8_lossy(link.argument.as_deref().unwrap_or_default());
-                    why = Some(format!(
-                        "its interpreter would take options behind `{option} SCRIPT` for its own"
-                    ));
-                }
-                Ok(()) if stays => return Ok(()),
+                Ok(()) if stays => match asked.chain.runs_alone(number, &arguments) {
+                    Ok(()) => return Ok(()),
+                    Err(more) => why = Some(more),
+                },
                 Ok(()) => {
                     let shown = String::from_utf8_lossy(&link.named);
                     why = Some(format!(

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Interpreter, Invoker, Kind, Loader, Place, Program, Refused, Survey};
-use ringfence_policy::{CommandPattern, Digest, Rule, digest};
+use ringfence_policy::{CommandPattern, Digest, MULTICALL, Rule, digest};
 
 use super::place::resolve;
 
@@ -112,7 +112,21 @@ pub(super) fn pin(programs: &mut [Program]) -> Result<(), Refused> {
 
 /// What is there of programs that are denied: they need not be.
 pub(super) fn find_denied(entries: &[Rule<String>], survey: &Survey, invoker: &Invoker) -> Vec<Program> {
-    each(entries, survey, invoker).into_iter().flat_map(|(.., found)| found).collect()
+    let found = each(entries, survey, invoker).into_iter().flat_map(|(.., found)| found);
+    found.map(|program| Program { part_of: part_of(&program.place, survey), ..program }).collect()
+}
+
+/// The file of many programs that this one is a hard link of: it lies beside it, or where programs lie.
+fn part_of(place: &Place, survey: &Survey) -> Option<PathBuf> {
+    let stat = std::fs::metadata(&place.real).ok().filter(|stat| stat.nlink() > 1)?;
+    let own = place.real.parent();
+    let path = survey.search_path.iter().map(|(_, directory)| directory.as_path());
+    let files = own.into_iter().chain(path).flat_map(|at| MULTICALL.iter().map(|name| at.join(name)));
+    let same = |file: &PathBuf| {
+        let other = std::fs::metadata(file).ok();
+        other.is_some_and(|other| (other.dev(), other.ino()) == (stat.dev(), stat.ino()))
+    };
+    files.filter(same).find_map(|file| std::fs::canonicalize(file).ok())
 }
 
 /// Its name, and whether it may be missing. Every entry was read when the policy was.
@@ -197,6 +211,7 @@ fn named(
             name: rule.value.clone(),
             origin: rule.origin.clone(),
             place,
+            part_of: None,
             loader,
             interpreters,
             pinned: Vec::new(),

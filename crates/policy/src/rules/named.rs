@@ -14,6 +14,8 @@ pub struct Named<'a> {
     pub file: &'a Path,
     /// Which one it is, by whatever name: device and inode.
     pub identity: (u64, u64),
+    /// The file of many programs that this is another name of, by which it would be told which of them it is.
+    pub part_of: Option<&'a Path>,
     /// How the kernel runs it, where it is a script: the interpreter, then what that starts.
     pub interpreted: Vec<Interpreted<'a>>,
     /// What is in these files, where the policy pins them.

@@ -4,7 +4,7 @@ use super::{Execution, last};
 
 /// One file that holds many programs: its name when called, or its first argument, says which. An entry for one of them is none
 /// for the others.
-const MULTICALL: &[&str] = &[
+pub const MULTICALL: &[&str] = &[
     "busybox",
     "toybox",
     "coreutils",
