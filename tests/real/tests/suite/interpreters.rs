@@ -19,26 +19,26 @@ struct Language {
     code: &'static str,
 }
 
-const SHELL: &str = "printf 'own %s\\n' \"$*\"";
+const SHELL: &str = "echo \"own $*\"";
 const C_SHELL: &str = "echo own $argv:q";
-const PRINTF: &str = "printf 'RF-%s\\n' 1HIT";
+const ECHO: &str = "echo RF-$((1))HIT";
 const PYTHON: (&str, &str) = ("import sys; print('own', *sys.argv[1:])", "print('RF-' + '1HIT')");
 
 /// They run the script and nothing else, and hand it every word.
 const ALONE: &[Language] = &[
-    Language { line: "sh", script: SHELL, code: PRINTF },
-    Language { line: "sh -", script: SHELL, code: PRINTF },
-    Language { line: "dash -e", script: SHELL, code: PRINTF },
-    Language { line: "bash -eu", script: SHELL, code: PRINTF },
-    Language { line: "ksh", script: SHELL, code: PRINTF },
-    Language { line: "mksh", script: SHELL, code: PRINTF },
-    Language { line: "posh", script: SHELL, code: PRINTF },
-    Language { line: "yash", script: SHELL, code: PRINTF },
-    Language { line: "zsh -f", script: SHELL, code: PRINTF },
-    Language { line: "busybox sh", script: SHELL, code: PRINTF },
-    Language { line: "tcsh -f", script: C_SHELL, code: PRINTF },
-    Language { line: "bsd-csh -f", script: C_SHELL, code: PRINTF },
-    Language { line: "fish", script: "echo own $argv", code: PRINTF },
+    Language { line: "sh", script: SHELL, code: ECHO },
+    Language { line: "sh -", script: SHELL, code: ECHO },
+    Language { line: "dash -e", script: SHELL, code: ECHO },
+    Language { line: "bash -eu", script: SHELL, code: ECHO },
+    Language { line: "ksh", script: SHELL, code: ECHO },
+    Language { line: "mksh", script: SHELL, code: ECHO },
+    Language { line: "posh", script: SHELL, code: ECHO },
+    Language { line: "yash", script: SHELL, code: ECHO },
+    Language { line: "zsh -f", script: SHELL, code: ECHO },
+    Language { line: "busybox sh", script: SHELL, code: ECHO },
+    Language { line: "tcsh -f", script: C_SHELL, code: "set x=1; echo RF-${x}HIT" },
+    Language { line: "bsd-csh -f", script: C_SHELL, code: "set x=1; echo RF-${x}HIT" },
+    Language { line: "fish", script: "echo own $argv", code: "set x 1; echo RF-{$x}HIT" },
     Language { line: "python3", script: PYTHON.0, code: PYTHON.1 },
     Language { line: "python3 -I", script: PYTHON.0, code: PYTHON.1 },
     Language { line: "perl -w", script: "print \"own @ARGV\\n\";", code: "print 'RF-' . \"1HIT\\n\";" },
