@@ -10,6 +10,7 @@ use crate::command::run;
 /// Program and Debian package. The product itself needs none of them.
 const PROGRAMS: &[(&str, &str)] = &[
     ("bash", "bash"),
+    ("busybox", "busybox"),
     ("bwrap", "bubblewrap"),
     ("bzip2", "bzip2"),
     ("curl", "curl"),

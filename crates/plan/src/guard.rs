@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use ringfence_policy::{
-    Children, CommandPattern, CommandRules, Digest, Ground, Interpreted, Named, Policy, Rule,
+    Children, CommandPattern, CommandRules, Digest, Ground, Interpreted, Lists, Named, Policy, Rule,
 };
 
 use crate::survey::{Interpreter, Loader, Place, Program, Survey};
@@ -36,6 +36,7 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
         .filter_map(|(program, interpreted)| {
             let interpreted = interpreted.iter().map(|interpreter| Interpreted {
                 file: &interpreter.place.real,
+                identity: (interpreter.place.device, interpreter.place.inode),
                 name: &interpreter.name,
                 before: &interpreter.before,
             });
@@ -43,7 +44,7 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
                 entry: entries.get(program.name.as_str())?,
                 file: &program.place.real,
                 identity: (program.place.device, program.place.inode),
-                part_of: program.part_of.as_deref(),
+                shared: program.shared,
                 interpreted: interpreted.collect(),
                 pinned: pinned(program),
             })
@@ -58,7 +59,7 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
                 entry,
                 file: &program.place.real,
                 identity: (program.place.device, program.place.inode),
-                part_of: program.part_of.as_deref(),
+                shared: program.shared,
                 interpreted: Vec::new(),
                 pinned: Vec::new(),
             })
@@ -71,7 +72,8 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
     }
     loaders.sort_unstable();
     loaders.dedup();
-    CommandRules::of(policy, ground, &allow, &deny, &loaders)
+    let many = survey.many.iter().map(|(identity, file)| (*identity, file.as_path())).collect();
+    CommandRules::of(policy, ground, Lists { allow: &allow, deny: &deny, many }, &loaders)
 }
 
 fn pinned(program: &Program) -> Vec<(&Path, Digest)> {

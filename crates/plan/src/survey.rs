@@ -50,6 +50,8 @@ pub struct Place {
     pub mode: u32,
     /// File system type, by its magic number (statfs(2)).
     pub filesystem: i64,
+    /// How many names it has.
+    pub names: u64,
 }
 
 /// A granted path and what was found there.
@@ -70,8 +72,8 @@ pub struct Program {
     pub origin: Origin,
     /// The file.
     pub place: Place,
-    /// The file of many programs (busybox) that this is a hard link of, where that matters.
-    pub part_of: Option<PathBuf>,
+    /// A script that has another name, by which the task's user might write to it.
+    pub shared: bool,
     /// What the kernel opens to run it: the dynamic loader, or the interpreter of a script.
     pub loader: Option<Loader>,
     /// What runs a script: the interpreter of its `#!` line, then what that starts (env(1)).
@@ -148,6 +150,8 @@ pub struct Survey {
     pub programs: Vec<Program>,
     /// What is there of `commands.deny`.
     pub denied: Vec<Program>,
+    /// Files of many programs (busybox) where programs are: device and inode, and the path. They have other names by hard links.
+    pub many: Vec<((u64, u64), PathBuf)>,
     /// Directories of the invoker's PATH and the usual ones that exist, each with its resolved form.
     pub search_path: Vec<(PathBuf, PathBuf)>,
     /// `files.deny`, known secrets, sockets of the host, the state directory: what exists of them inside grants.

@@ -27,6 +27,7 @@ fn place(path: &str, uid: u32) -> Place {
         gid: uid,
         mode: 0o755,
         filesystem: EXT4,
+        names: 1,
     }
 }
 
@@ -62,6 +63,7 @@ impl Case {
                 exec: vec![found("/usr")],
                 write: vec![],
                 programs: vec![],
+                many: vec![],
                 denied: vec![],
                 search_path: vec![("/usr/bin".into(), "/usr/bin".into())],
                 hidden: vec![],
@@ -334,7 +336,7 @@ fn named_programs_alone_may_be_executed() {
         name: "make".into(),
         origin: origin(),
         place: file("/usr/bin/make"),
-        part_of: None,
+        shared: false,
         loader: Some(Loader::Dynamic(file("/usr/lib/ld.so"))),
         interpreters: vec![],
         pinned: vec![],

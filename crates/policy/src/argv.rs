@@ -129,6 +129,19 @@ impl CommandPattern {
         Self { program, ..self }
     }
 
+    /// The program that the first argument names, with the rest, where that is one word.
+    #[must_use]
+    pub(crate) fn of_applet(self) -> Self {
+        let applet = self.first_word().and_then(|word| String::from_utf8(word.to_vec()).ok());
+        match (applet, self.items) {
+            (Some(program), Some(mut items)) => {
+                items.remove(0);
+                Self { program, items: Some(items), ..self }
+            }
+            (_, items) => Self { items, ..self },
+        }
+    }
+
     /// Whether every argument list is meant.
     #[must_use]
     pub fn any_arguments(&self) -> bool {

@@ -91,7 +91,7 @@ pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
 pub use crate::rules::{
-    CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, MULTICALL, Named, digest,
+    CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Lists, MULTICALL, Named, digest,
     needed as guard_needed, runs_alone,
 };
 pub use crate::secrets::{

@@ -2,9 +2,11 @@
 
 mod digest;
 mod granted;
+mod interpreters;
 mod named;
 mod program;
 mod scripts;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
@@ -12,10 +14,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use program::{called, many};
+use program::{many, meanings};
 use scripts::Script;
+use table::Table;
 
-use crate::argv::{As, CommandPattern, Place, options};
+use crate::argv::{As, CommandPattern, Place};
 use crate::command::list_at;
 use crate::model::{Children, Origin, Policy, Rule};
 use crate::shells::Shells;
@@ -23,9 +26,9 @@ use crate::variables;
 
 pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
-pub use named::{Ground, Interpreted, Named};
+pub use interpreters::runs_alone;
+pub use named::{Ground, Interpreted, Lists, Named};
 pub use program::MULTICALL;
-pub use scripts::runs_alone;
 
 /// An execution that is asked for, or one that has taken place.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,8 @@ pub struct CommandRules {
     deny: Table,
     /// Interpreters of scripts that are allowed as themselves, each with what stands before the script, and the script's names.
     scripts: BTreeMap<Vec<u8>, Vec<Script>>,
+    /// Listed files that are no scripts of their own, because they have other names.
+    shared: BTreeSet<Vec<u8>>,
     shells: Option<Shells>,
     /// Where `commands.pipes = false` was written.
     no_pipes: Option<String>,
@@ -70,98 +75,30 @@ pub struct CommandRules {
     pins: BTreeMap<Vec<u8>, Digest>,
     /// Programs of `commands.deny`, which have other names by hard links, in their order.
     denied: Vec<((u64, u64), Vec<u8>)>,
+    /// Files of many programs, in their order, each with the path by which it is known what it is.
+    many: Vec<((u64, u64), Vec<u8>)>,
     /// Variables that the policy names itself.
     variables: Vec<Vec<u8>>,
     /// The task may have sandboxes of its own.
     nested: bool,
 }
 
-/// Entries, found by the file and the first argument.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Table {
-    entries: Vec<Entry>,
-    files: BTreeMap<Vec<u8>, Index>,
-    /// By the last name of a file.
-    names: BTreeMap<Vec<u8>, Index>,
-    /// An entry names paths, which may be relative.
-    paths: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Index {
-    words: BTreeMap<Vec<u8>, Vec<u32>>,
-    others: Vec<u32>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
-    pattern: CommandPattern,
-    /// For messages.
-    told: String,
-}
-
-impl Table {
-    fn add(&mut self, entry: &Rule<String>, key: &str, home: &str, files: &[&Path], by_name: bool) {
-        // Every entry was read when the policy was.
-        let Ok(pattern) = CommandPattern::parse(&entry.value, home) else { return };
-        let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        let word = pattern.first_word().map(<[u8]>::to_vec);
-        let name = last(pattern.program.as_bytes()).to_vec();
-        let index = |index: &mut Index| match &word {
-            Some(word) => index.words.entry(word.clone()).or_default().push(number),
-            None => index.others.push(number),
-        };
-        for file in files {
-            index(self.files.entry(bytes(file).to_vec()).or_default());
-        }
-        if by_name {
-            index(self.names.entry(name).or_default());
-        }
-        self.paths |= pattern.names_paths();
-        self.entries.push(Entry { pattern, told: told(&entry.value, key, &entry.origin) });
-    }
-
-    /// The first entry that means this; or, if some name the program, that they do.
-    fn find(&self, execution: &Execution<'_>, place: Place<'_>, how: As) -> Result<&Entry, bool> {
-        let (called, arguments) = called(execution);
-        let arguments = arguments.as_slice();
-        let indices =
-            [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
-        let mut named = false;
-        for index in indices.into_iter().flatten() {
-            let at: Vec<usize> = match how {
-                As::Allow => vec![0],
-                As::Deny => options(arguments),
-            };
-            let words = at.iter().filter_map(|at| index.words.get(*arguments.get(*at)?)).flatten();
-            for number in words.chain(&index.others) {
-                let Some(entry) = self.entries.get(*number as usize) else { continue };
-                let own = last(entry.pattern.program.as_bytes()) == called || !many(execution.file);
-                named |= own;
-                if own && entry.pattern.matches(arguments, place, how) {
-                    return Ok(entry);
-                }
-            }
-            named |= !index.words.is_empty() && !many(execution.file);
-        }
-        Err(named)
-    }
-}
-
 impl CommandRules {
     /// The rules of a policy that needs somebody to look at arguments; `None`: Landlock alone holds them. `allow` and `children` are
     /// the programs of those lists, `deny` those of `commands.deny` that are there.
     #[must_use]
-    pub fn of(
-        policy: &Policy,
-        ground: Ground<'_>,
-        allow: &[Named<'_>],
-        deny: &[Named<'_>],
-        loaders: &[&Path],
-    ) -> Option<Self> {
+    pub fn of(policy: &Policy, ground: Ground<'_>, lists: Lists<'_>, loaders: &[&Path]) -> Option<Self> {
         let keys = &policy.guard;
-        let scripts = allow.iter().any(|named| !named.interpreted.is_empty());
-        if !needed(policy) && !scripts {
+        let Lists { allow, deny, .. } = lists;
+        // Landlock knows files: all that one is could start.
+        let part = |named: &Named<'_>| {
+            let whole = bytes(lists.whole(named.identity, named.file));
+            many(whole)
+                && !CommandPattern::parse(&named.entry.value, "/")
+                    .is_ok_and(|own| many(own.program.as_bytes()) && own.any_arguments())
+        };
+        let looked = allow.iter().any(|named| !named.interpreted.is_empty() || part(named));
+        if !needed(policy) && !looked {
             return None;
         }
         let workspace = ground.workspace;
@@ -169,7 +106,8 @@ impl CommandRules {
         let table = |entries: &[Rule<String>], key: &str, found: &[Named<'_>], by_name: bool| {
             let mut files: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
             for named in found {
-                files.entry(&named.entry.value).or_default().push(named.file);
+                let file = lists.whole(named.identity, named.file);
+                files.entry(&named.entry.value).or_default().push(file);
             }
             let mut table = Table::default();
             for entry in entries {
@@ -183,11 +121,12 @@ impl CommandRules {
             Children::Same | Children::Free => None,
         };
         let mut interpreted: BTreeMap<Vec<u8>, Vec<Script>> = BTreeMap::new();
-        for named in allow {
-            for Interpreted { file, name, before } in &named.interpreted {
+        for named in allow.iter().filter(|named| !named.shared) {
+            for Interpreted { file, identity, name, before } in &named.interpreted {
                 let script = bytes(named.file).to_vec();
                 let script = Script { name: name.to_vec(), before: before.to_vec(), file: script };
-                interpreted.entry(bytes(file).to_vec()).or_default().push(script);
+                let file = bytes(lists.whole(*identity, file)).to_vec();
+                interpreted.entry(file).or_default().push(script);
             }
         }
         let environment = &policy.environment;
@@ -211,6 +150,11 @@ impl CommandRules {
             granted: Vec::new(),
             deny: table(&keys.deny, "commands.deny", deny, true),
             scripts: interpreted,
+            shared: allow
+                .iter()
+                .filter(|named| named.shared)
+                .map(|named| bytes(named.file).to_vec())
+                .collect(),
             shells: (!keys.shell()).then(|| Shells::new(keys.shell.as_ref().map(|rule| &rule.origin))),
             no_pipes: keys.pipes.as_ref().filter(|rule| !rule.value).map(|rule| rule.origin.to_string()),
             loaders: loaders.iter().map(|loader| bytes(loader).to_vec()).collect(),
@@ -221,10 +165,11 @@ impl CommandRules {
                 .map(|(path, digest)| (bytes(path).to_vec(), *digest))
                 .collect(),
             denied: {
-                let name = |named: &Named<'_>| bytes(named.part_of.unwrap_or(named.file)).to_vec();
+                let name = |named: &Named<'_>| bytes(lists.whole(named.identity, named.file)).to_vec();
                 let files: BTreeSet<_> = deny.iter().map(|named| (named.identity, name(named))).collect();
                 files.into_iter().collect()
             },
+            many: lists.many.iter().map(|(identity, file)| (*identity, bytes(file).to_vec())).collect(),
             variables: passed.chain(set).collect(),
             nested: policy.runtime.user_namespaces,
         })
@@ -312,6 +257,19 @@ impl CommandRules {
     #[must_use]
     pub fn nested(&self) -> bool {
         self.nested
+    }
+
+    /// Whether the task may be able to write to this file by another name.
+    #[must_use]
+    pub fn shared(&self, file: &[u8]) -> bool {
+        self.shared.contains(file)
+    }
+
+    /// The file of many programs that this is a hard link of.
+    #[must_use]
+    pub fn whole(&self, identity: (u64, u64)) -> Option<&[u8]> {
+        let at = self.many.binary_search_by_key(&identity, |(own, _)| *own).ok()?;
+        self.many.get(at).map(|(_, file)| file.as_slice())
     }
 
     /// The names by which `commands.deny` knows this file, other than this one.
@@ -476,7 +434,7 @@ mod tests {
                 let program = CommandPattern::parse(&entry.value, "/").unwrap().program;
                 let (_, file) = self.there.iter().find(|(name, _)| *name == program)?;
                 let (file, interpreted, pinned) = (Path::new(*file), Vec::new(), Vec::new());
-                Some(Named { entry, file, identity: (0, 0), part_of: None, interpreted, pinned })
+                Some(Named { entry, file, identity: (0, 0), shared: false, interpreted, pinned })
             };
             entries.into_iter().filter_map(named).collect()
         }
@@ -486,7 +444,8 @@ mod tests {
             let allow = self.found(allow.chain(self.policy.guard.children.programs()));
             let deny = self.found(&self.policy.guard.deny);
             let ground = Ground { workspace: Path::new("/w"), copy: None, temporary: Vec::new() };
-            CommandRules::of(&self.policy, ground, &allow, &deny, &[Path::new("/lib/ld.so")]).unwrap()
+            let lists = Lists { allow: &allow, deny: &deny, many: BTreeMap::new() };
+            CommandRules::of(&self.policy, ground, lists, &[Path::new("/lib/ld.so")]).unwrap()
         }
     }
 

@@ -172,7 +172,7 @@ fn explain(
             "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
                 .to_owned(),
         )
-    } else if kind == "command" && rule.starts_with("another file may be put") {
+    } else if kind == "command" && rule.contains(": list it") {
         remedy.clear();
         None
     } else if kind == "command" && remedy.is_empty() {

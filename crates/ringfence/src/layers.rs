@@ -88,9 +88,10 @@ fn mask(layer: &ringfence_plan::Layer, owner: Option<(u32, u32)>) -> std::io::Re
         }
         let at = top.join(&masked.path);
         if masked.directory {
-            std::fs::DirBuilder::new().mode(0o555).create(&at)?;
+            std::fs::DirBuilder::new().mode(0o755).create(&at)?;
             // Nothing of the host's shows through (Documentation/filesystems/overlayfs.rst).
             setxattr(&at, "user.overlay.opaque", b"y", XattrFlags::CREATE)?;
+            std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o555))?;
         } else {
             OpenOptions::new().write(true).create_new(true).mode(0o000).open(&at)?;
         }

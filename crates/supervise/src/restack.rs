@@ -37,7 +37,11 @@ enum Outcome {
 impl Server<'_> {
     pub(crate) fn restack(&mut self, wish: Wish, client: &OwnedFd) {
         let outcome = if self.boundary.openings().is_none() {
-            Outcome::Failed("its copy-on-write directories cannot be put together anew".into())
+            Outcome::Failed(
+                "its copy-on-write directories cannot be put together anew: for that the mode is `review` or `discard`, the tier is `namespace`, and no \
+                 listed script, whose directories are kept in their place, lies beside or above the workspace in the private home"
+                    .into(),
+            )
         } else if self.running() > 0 && !wish.end {
             Outcome::Busy
         } else {

@@ -15,6 +15,7 @@ pub mod heap;
 pub mod landlock;
 pub mod lock;
 pub mod memory;
+pub mod modes;
 pub mod mount;
 pub mod network;
 pub mod ptrace;

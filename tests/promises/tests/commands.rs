@@ -237,7 +237,91 @@ fn a_denied_part_of_many_programs_is_that_alone() {
         "{far}/ls 1; {far}/nc 2; bash -c 'exec -a nc {far}/ls 3'; {far}/busybox nc 4; {far}/busybox ls 5; exec -a ls {far}/nc 6"
     );
     let outcome = start(&place, &policy, &["bash", "-c", &script]);
-    assert_eq!(outcome.out, "1\nls 5\n", "{outcome:?}");
+    assert_eq!(outcome.out, "1\nls 5\n6\n", "{outcome:?}");
+}
+
+/// What a file of many programs is called says which of them it is, as that file reads it, and a list of one is no list of another.
+#[test]
+fn one_of_many_programs_is_no_other_one() {
+    let place = new_place();
+    place.write("file", "text\n");
+    let far = place.base.path().join("far");
+    let far = far.display();
+    place.host(&format!(
+        "mkdir {far} && cd {far} && cp /bin/busybox . && ln busybox cat && ln busybox other && ln -s busybox head"
+    ));
+    // All of a list in one run; of each what it printed.
+    let asked = |policy: &str, lines: &[(&str, String)]| -> Vec<String> {
+        let policy = format!("[files]\nexec = [\"{far}\"]\n[commands]\nfrom_workspace = false\n{policy}");
+        let each = |(file, line): &(&str, String)| format!("['{far}/{file}', qw({line})], ");
+        let each: String = lines.iter().map(each).collect();
+        let code = format!(
+            "$| = 1; for ({each}) {{ print '=='; my ($f, @w) = @$_; unless (fork) {{ exec {{ $f }} @w; print \"$!\\n\"; exit }} wait }}"
+        );
+        place.write("try.pl", &code);
+        let outcome = start(&place, &policy, &["perl", "try.pl"]);
+        let said: Vec<_> = outcome.out.split("==").skip(1).map(str::to_owned).collect();
+        assert_eq!(said.len(), lines.len(), "{policy}: {outcome:?}");
+        said
+    };
+    let refused = "Permission denied\n";
+    let words = ["", "busybox ", "-busybox ", "busyboxes any/busybox "];
+    for (file, own, other) in [("cat", "cat", "head"), ("head", "head", "cat"), ("busybox", "cat", "head")] {
+        let entry = if file == "busybox" { "busybox cat" } else { own };
+        let right: Vec<_> = words.iter().map(|words| (file, format!("{words}{own} file"))).collect();
+        let wrong = [format!("{other} file"), "sh -c /bin/id".to_owned(), format!("-{other} file")];
+        let wrong = wrong.iter().flat_map(|line| words.iter().map(move |words| format!("{words}{line}")));
+        let wrong: Vec<_> = wrong
+            .flat_map(|line| ["busybox", "cat", "other", "head"].map(|file| (file, line.clone())))
+            .collect();
+        for list in [
+            format!("allow = [\"perl\", \"{far}/{entry} **\"]"),
+            format!("allow = [\"perl **\", \"{far}/{entry} f*\"]"),
+        ] {
+            assert!(asked(&list, &right).iter().all(|said| said == "text\n"), "{list}");
+            let said = asked(&list, &wrong);
+            assert!(said.iter().all(|said| said == refused), "{list}: {said:?} {wrong:?}");
+        }
+    }
+    for (list, held) in [
+        ("deny = [\"cat\"]".to_owned(), [true, false, false]),
+        ("deny = [\"busybox cat\"]".to_owned(), [true, false, false]),
+        (format!("deny = [\"{far}/busybox\"]"), [true, true, true]),
+        ("deny = [\"busybox\"]".to_owned(), [true, true, true]),
+        ("shell = false".to_owned(), [false, false, true]),
+    ] {
+        for (line, held) in ["cat file", "head file", "sh -c /bin/true"].into_iter().zip(held) {
+            let lines = words.iter().map(|words| format!("{words}{line}"));
+            let lines: Vec<_> = lines
+                .flat_map(|line| ["busybox", "cat", "other", "head"].map(|file| (file, line.clone())))
+                .collect();
+            let said = asked(&list, &lines);
+            assert!(said.iter().all(|said| (said == refused) == held), "{list}: {lines:?} {said:?}");
+        }
+    }
+}
+
+/// git is what it is called, whatever its file is called.
+#[test]
+fn a_denied_command_of_git_is_that_by_every_file_of_its() {
+    let place = new_place();
+    let far = place.base.path().join("far");
+    let far = far.display();
+    place.host(&format!(
+        "mkdir {far} && cd {far} && cp /usr/bin/git . && ln git git-version && ln git git-status"
+    ));
+    let policy =
+        format!("[files]\nexec = [\"{far}\"]\n[commands]\ndeny = [\"git version\"]\nfrom_workspace = false");
+    for file in ["git", "git-version", "git-status"] {
+        for (words, held) in
+            [("'git', 'version'", true), ("'git-version'", true), ("'git', '--exec-path'", false)]
+        {
+            let code = format!("exec {{ '{far}/{file}' }} {words}; print \"$!\\n\"");
+            let said = start(&place, &policy, &["perl", "-e", &code]).out;
+            let held = held || file == "git-version";
+            assert_eq!(said == "Permission denied\n", held, "{file} {words}: {said}");
+        }
+    }
 }
 
 /// A descriptor has its number for who asks alone.

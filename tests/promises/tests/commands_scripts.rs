@@ -186,6 +186,69 @@ fn scripts_of_env_start_by_every_name_that_stays() {
     assert!(place.ringfence(&["explain"]).out.contains("for its own"));
 }
 
+/// The refusal says the entry that grants what it refuses.
+#[test]
+fn a_script_of_any_other_interpreter_needs_an_entry_of_that() {
+    let place = new_place();
+    let (tool, exec) = script(&place, "#!/usr/bin/make -f\nall:\n\t@:\nother: ; $(info other)\n");
+    let tool = tool.to_str().unwrap();
+    let policy = |list: &str| format!("{exec}{}", allow(list));
+    let refused = start(&place, &policy(&format!("\"{tool} **\"")), &[tool, "other"]);
+    assert_eq!((refused.status, refused.out.as_str()), (126, ""), "{refused:?}");
+    let told = place.ringfence(&["explain"]).out;
+    let entry = format!("/usr/bin/make -f {tool}");
+    assert!(told.contains(&entry) && !told.contains("only its removal"), "{told}");
+    let granted = policy(&format!("\"{tool} **\", \"{entry} other\""));
+    assert!(start(&place, &granted, &[tool, "other"]).out.starts_with("other\n"));
+    assert_eq!(start(&place, &granted, &[tool, "X:=$(info no)"]).out, "");
+}
+
+/// By another name it can be written to.
+#[test]
+fn a_listed_script_with_a_name_in_a_tree_that_is_written_is_its_interpreter() {
+    let place = Place::in_home().in_tier(module_path!());
+    let (tool, exec) = script(&place, "#!/bin/sh\necho own\n");
+    let written = place.base.path().join("home/far");
+    place.host(&format!("mkdir -p {0} && ln {1} {0}/other", written.display(), tool.display()));
+    let policy =
+        format!("{exec}write = [\"{}\"]\n{}", written.display(), allow(&format!("\"{0}\"", tool.display())));
+    let other = written.join("other");
+    let outcome = start(&place, &policy, &[tool.to_str().unwrap()]);
+    assert_eq!((outcome.status, outcome.out.as_str()), (126, ""), "{outcome:?}");
+    assert!(place.ringfence(&["explain"]).out.contains("by another name"), "{outcome:?}");
+    std::fs::remove_file(other).unwrap();
+    assert_eq!(start(&place, &policy, &[tool.to_str().unwrap()]).out, "own\n");
+}
+
+/// What a variable makes an interpreter run before the script, or in its place.
+#[test]
+fn no_variable_brings_code_to_a_listed_script() {
+    let place = new_place();
+    let (tool, exec) = script(&place, "#!/usr/bin/tclsh\nputs own\n");
+    place.write("ev/init.tcl", "puts EVIL\n");
+    let list = format!("\"{}\", \"sh -c *\"", tool.display());
+    let line = format!("TCL_LIBRARY=$PWD/ev {}", tool.display());
+    let outcome = start(&place, &format!("{exec}{}", allow(&list)), &["sh", "-c", &line]);
+    assert_eq!(outcome.out, "own\n", "{outcome:?}");
+    let (tool, exec) = script(&place, "#!/bin/bash\necho $\"own\"\n");
+    let list = format!("\"{}\", \"sh -c *\", \"env\"", tool.display());
+    place.write("x.po", "msgid \"\"\nmsgstr \"Content-Type: text/plain; charset=UTF-8\\n\"\nmsgid \"own\"\nmsgstr \"$(builtin echo EVIL)\"\n");
+    // As msgfmt(1) makes it: magic, revision, two texts, their tables, no hashes.
+    let code = "import struct
+ids, texts = [b'', b'own'], [b'Content-Type: text/plain; charset=UTF-8\\n', b'$(builtin echo EVIL)']
+at, table, data = 28 + 32, b'', b''
+for text in ids + texts:
+    table += struct.pack('<2I', len(text), at + len(data)); data += text + b'\\0'
+open('x.mo', 'wb').write(struct.pack('<7I', 0x950412de, 0, 2, 28, 44, 0, 60) + table + data)";
+    place.host(&format!(
+        "python3 -c \"{code}\" && mkdir -p loc/en/LC_MESSAGES && mv x.mo loc/en/LC_MESSAGES/"
+    ));
+    let line = format!("TEXTDOMAIN=x TEXTDOMAINDIR=$PWD/loc LANGUAGE=en LC_ALL=C.UTF-8 {}", tool.display());
+    let outcome = start(&place, &format!("{exec}{}", allow(&list)), &["sh", "-c", &line]);
+    assert_eq!(outcome.out, "own\n", "{outcome:?}");
+    assert!(place.host(&line).contains("EVIL"));
+}
+
 /// A script that is named as its directory has it is the one of the directory where that was judged.
 #[test]
 fn a_race_of_directories_finds_no_other_script() {

@@ -230,8 +230,9 @@ impl Guard {
         for (number, link) in asked.chain.links.iter().enumerate() {
             let last = number + 1 == asked.chain.links.len();
             let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
-            let execution = Execution { file: &link.real, arguments: &arguments, directory, first };
-            for file in self.rules.other_names(link.identity(), &link.real) {
+            let file = self.rules.whole(link.identity()).unwrap_or(&link.real);
+            let execution = Execution { file, arguments: &arguments, directory, first };
+            for file in self.rules.other_names(link.identity(), file) {
                 self.rules.denied(&Execution { file, ..execution })?;
             }
             if last {
@@ -249,7 +250,10 @@ impl Guard {
             self.rules.stands_as_script(&execution)?;
             // Whoever may mount shows the interpreter what it likes; and a directory may come from such a one.
             let shown = self.rules.nested() && (nested || !link.named.starts_with(b"/"));
-            let stays = !shown && self.settled(&link.named, directory) && self.settled(&link.real, b"/");
+            let stays = !shown
+                && !self.rules.shared(&link.real)
+                && self.settled(&link.named, directory)
+                && self.settled(&link.real, b"/");
             match self.rules.script(&execution) {
                 Ok(()) if stays => match asked.chain.runs_alone(number, &arguments) {
                     Ok(()) => return Ok(()),
@@ -258,7 +262,7 @@ impl Guard {
                 Ok(()) => {
                     let shown = String::from_utf8_lossy(&link.named);
                     why = Some(format!(
-                        "another file may be put in the place of `{shown}`: list its interpreter, with it as argument"
+                        "`{shown}` may be replaced, or changed by another name: list its interpreter, with it as argument"
                     ));
                 }
                 Err(sentence) if stays => why = Some(sentence),

@@ -2,10 +2,10 @@
 //! never let through, since what its path leads to may change after it was judged.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use ringfence_sys::memory;
 use ringfence_sys::seccomp::Notification;
+use ringfence_sys::{memory, modes};
 use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, inotify};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -59,7 +59,7 @@ impl Judge {
         if let Some(read) = Read::of(call.number) {
             return self.read(call, read, waits);
         }
-        let target = target(thread, call)?;
+        let target = self.target(thread, call)?;
         let change = change(thread, call)?;
         if !waits() {
             return Err(Errno::SRCH);
@@ -81,7 +81,7 @@ impl Judge {
     fn read(&self, call: &Notification, read: Read, waits: impl Fn() -> bool) -> Result<Judged, Errno> {
         let (thread, here) = (call.thread, libc::AT_FDCWD as u64);
         let [path, second, third, fourth, ..] = call.arguments;
-        let target = Target::path_at(thread, here, path, read.follows)?;
+        let target = self.path_at(thread, here, path, read.follows)?;
         let mut bytes = vec![0; VALUE];
         let shown = self.shown(&target);
         let (length, to, room) = if read.one {
@@ -115,7 +115,7 @@ impl Judge {
         let [descriptor, path, mask, ..] = call.arguments;
         let mask = mask as u32;
         let follow = mask & inotify::WatchFlags::DONT_FOLLOW.bits() == 0;
-        let target = Target::path_at(call.thread, libc::AT_FDCWD as u64, path, follow)?;
+        let target = self.path_at(call.thread, libc::AT_FDCWD as u64, path, follow)?;
         let process = Pid::from_raw(group(call.thread)?).ok_or(Errno::SRCH)?;
         let pidfd = pidfd_open(process, PidfdFlags::empty())?;
         let number = (descriptor as u32).cast_signed();
@@ -132,57 +132,57 @@ impl Judge {
         let added = inotify::add_watch(&watcher, by_descriptor(&target.file), flags)?;
         Ok(Judged::Done(added.into()))
     }
-}
 
-fn target(thread: i32, call: &Notification) -> Result<Target, Errno> {
-    let [a, b, c, d, e, _] = call.arguments;
-    let here = libc::AT_FDCWD as u64;
-    let flagged = |directory, path, flags: u64| {
-        let flags = flags as u32;
-        let known = libc::AT_SYMLINK_NOFOLLOW as u32 | libc::AT_EMPTY_PATH as u32;
-        if flags & !known != 0 {
-            return Err(Errno::INVAL);
-        }
-        let empty =
-            flags & libc::AT_EMPTY_PATH as u32 != 0 && (path == 0 || text(thread, path, 2)?.is_empty());
-        if empty && directory as u32 != libc::AT_FDCWD as u32 {
-            return Target::descriptor(thread, directory);
-        }
-        Target::path_at(thread, directory, path, flags & libc::AT_SYMLINK_NOFOLLOW as u32 == 0)
-    };
-    match i64::from(call.number) {
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_chmod | libc::SYS_chown | libc::SYS_utime | libc::SYS_utimes => {
-            Target::path_at(thread, here, a, true)
-        }
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_lchown => Target::path_at(thread, here, a, false),
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_futimesat => by_null(thread, a, b, true),
-        libc::SYS_setxattr | libc::SYS_removexattr => Target::path_at(thread, here, a, true),
-        libc::SYS_lsetxattr | libc::SYS_lremovexattr => Target::path_at(thread, here, a, false),
-        libc::SYS_fchmod | libc::SYS_fchown | libc::SYS_fsetxattr | libc::SYS_fremovexattr => {
-            Target::descriptor(thread, a)
-        }
-        libc::SYS_fchmodat => Target::path_at(thread, a, b, true),
-        libc::SYS_fchmodat2 => flagged(a, b, d),
-        libc::SYS_fchownat => flagged(a, b, e),
-        libc::SYS_utimensat if b == 0 => by_null(thread, a, b, true),
-        libc::SYS_utimensat => flagged(a, b, d),
-        // Newer calls, whose arguments lie in structures: callers fall back.
-        _ => {
-            let _ = c;
-            Err(Errno::NOSYS)
+    fn target(&self, thread: i32, call: &Notification) -> Result<Target, Errno> {
+        let [a, b, c, d, e, _] = call.arguments;
+        let here = libc::AT_FDCWD as u64;
+        let flagged = |directory, path, flags: u64| {
+            let flags = flags as u32;
+            let known = libc::AT_SYMLINK_NOFOLLOW as u32 | libc::AT_EMPTY_PATH as u32;
+            if flags & !known != 0 {
+                return Err(Errno::INVAL);
+            }
+            let empty =
+                flags & libc::AT_EMPTY_PATH as u32 != 0 && (path == 0 || text(thread, path, 2)?.is_empty());
+            if empty && directory as u32 != libc::AT_FDCWD as u32 {
+                return self.descriptor(thread, directory);
+            }
+            self.path_at(thread, directory, path, flags & libc::AT_SYMLINK_NOFOLLOW as u32 == 0)
+        };
+        match i64::from(call.number) {
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_chmod | libc::SYS_chown | libc::SYS_utime | libc::SYS_utimes => {
+                self.path_at(thread, here, a, true)
+            }
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_lchown => self.path_at(thread, here, a, false),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_futimesat => self.by_null(thread, a, b, true),
+            libc::SYS_setxattr | libc::SYS_removexattr => self.path_at(thread, here, a, true),
+            libc::SYS_lsetxattr | libc::SYS_lremovexattr => self.path_at(thread, here, a, false),
+            libc::SYS_fchmod | libc::SYS_fchown | libc::SYS_fsetxattr | libc::SYS_fremovexattr => {
+                self.descriptor(thread, a)
+            }
+            libc::SYS_fchmodat => self.path_at(thread, a, b, true),
+            libc::SYS_fchmodat2 => flagged(a, b, d),
+            libc::SYS_fchownat => flagged(a, b, e),
+            libc::SYS_utimensat if b == 0 => self.by_null(thread, a, b, true),
+            libc::SYS_utimensat => flagged(a, b, d),
+            // Newer calls, whose arguments lie in structures: callers fall back.
+            _ => {
+                let _ = c;
+                Err(Errno::NOSYS)
+            }
         }
     }
-}
 
-/// A missing path is the descriptor itself (utimensat(2)).
-fn by_null(thread: i32, directory: u64, path: u64, follow: bool) -> Result<Target, Errno> {
-    if path == 0 {
-        Target::descriptor(thread, directory)
-    } else {
-        Target::path_at(thread, directory, path, follow)
+    /// A missing path is the descriptor itself (utimensat(2)).
+    fn by_null(&self, thread: i32, directory: u64, path: u64, follow: bool) -> Result<Target, Errno> {
+        if path == 0 {
+            self.descriptor(thread, directory)
+        } else {
+            self.path_at(thread, directory, path, follow)
+        }
     }
 }
 
@@ -269,9 +269,13 @@ fn apply(target: &Target, change: &Change) -> Result<(), Errno> {
     match change {
         // A link has no mode, and no attributes of a user's.
         Change::Mode(_) | Change::Set(..) | Change::Remove(_) if link => Err(Errno::OPNOTSUPP),
-        Change::Mode(mode) => {
-            fs::chmodat(CWD, by_descriptor(file), Mode::from_raw_mode(*mode), AtFlags::empty())
-        }
+        Change::Mode(mode) => match modes::change(file.as_fd(), *mode) {
+            // Kernels and filters that do not know the call; or nobody may, which this says again.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                fs::chmodat(CWD, by_descriptor(file), Mode::from_raw_mode(*mode), AtFlags::empty())
+            }
+            done => done,
+        },
         Change::Owner(uid, gid) => {
             let id = |id: u32| (id != u32::MAX).then_some(id);
             fs::chownat(

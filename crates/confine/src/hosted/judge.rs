@@ -3,24 +3,37 @@
 //! Landlock knows no right for modes, owners, times, attributes and watches. A file is the task's where it lies in a tree that is
 //! granted for writing: nothing can be moved into such a tree that was not the task's before (landlock(7), LANDLOCK_ACCESS_FS_REFER).
 
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::proc::by_descriptor;
 use ringfence_plan::{Plan, Right, syscalls};
 use ringfence_sys::memory;
-use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::mapping::Trees;
+
+/// STATX_MNT_ID_UNIQUE (linux/stat.h, Linux 6.8): the number of a mount that no other one will have.
+const MOUNT: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+/// How long a file is where it was found: programs change several attributes of a file, one after another.
+const FRESH: Duration = Duration::from_millis(5);
 
 /// The trees of a plan.
 #[derive(Debug)]
 pub(crate) struct Judge {
     /// Granted for writing.
     written: Vec<PathBuf>,
+    /// The mounts that those lie on, as far as the kernel tells.
+    mounts: OnceCell<Vec<Option<u64>>>,
+    /// The last file that was found in one of them.
+    last: Cell<Option<(Identity, Instant)>>,
+    /// The last caller's directory of /proc.
+    caller: RefCell<Option<(i32, OwnedFd)>>,
     /// Granted for anything.
     shown: Vec<PathBuf>,
     /// What is not, below those.
@@ -47,9 +60,19 @@ pub(crate) enum Judged {
 pub(crate) struct Target {
     pub(crate) file: OwnedFd,
     pub(crate) kind: FileType,
-    path: PathBuf,
-    /// It has no name any more: nobody else can come by it.
-    nameless: bool,
+    identity: Identity,
+    links: u64,
+    path: OnceCell<PathBuf>,
+}
+
+/// Which file it is, and by which mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// When it was made: its number may be another one's later.
+    born: Option<(i64, u32)>,
+    mount: Option<u64>,
 }
 
 impl Judge {
@@ -69,6 +92,9 @@ impl Judge {
         };
         Some(Self {
             written: hosted.written.clone(),
+            mounts: OnceCell::new(),
+            last: Cell::new(None),
+            caller: RefCell::new(None),
             shown: shown.map(|(_, path)| path.clone()).collect(),
             hidden: landlock.except.clone(),
             sockets: hosted.sockets.clone(),
@@ -94,62 +120,64 @@ impl Judge {
 
     /// Whether attributes of it are the task's.
     pub(crate) fn written(&self, target: &Target) -> bool {
-        target.nameless || target.stands() && self.written.iter().any(|tree| target.path.starts_with(tree))
-    }
-
-    /// Whether it may be read.
-    pub(crate) fn shown(&self, target: &Target) -> bool {
-        let below = |trees: &[PathBuf]| trees.iter().any(|tree| target.path.starts_with(tree));
-        self.written(target) || target.stands() && below(&self.shown) && !below(&self.hidden)
-    }
-
-    /// Whether nobody but the task can have made this socket.
-    pub(crate) fn own_socket(&self, file: OwnedFd) -> Result<bool, Errno> {
-        let target = Target::of(file)?;
-        Ok(target.stands() && self.sockets.iter().any(|tree| target.path.starts_with(tree)))
-    }
-}
-
-impl Target {
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn of(file: OwnedFd) -> Result<Self, Errno> {
-        let found = fs::fstat(&file)?;
-        let path = fs::readlinkat(CWD, by_descriptor(&file), Vec::new())?;
-        Ok(Self {
-            kind: FileType::from_raw_mode(found.st_mode),
-            path: PathBuf::from(OsStr::from_bytes(path.as_bytes())),
-            // Some file systems (FUSE) count no names of anything.
-            nameless: found.st_nlink == 0 && path.as_bytes().ends_with(b" (deleted)"),
-            file,
-        })
-    }
-
-    /// Whether it is at that path at this moment.
-    fn stands(&self) -> bool {
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let there = fs::openat2(CWD, &self.path, flags, Mode::empty(), resolve);
-        let found = there.and_then(|there| fs::fstat(&there));
-        match (found, fs::fstat(&self.file)) {
-            (Ok(found), Ok(own)) => found.st_dev == own.st_dev && found.st_ino == own.st_ino,
-            _ => false,
+        let known = |(last, when): (Identity, Instant)| {
+            last == target.identity && last.born.is_some() && when.elapsed() < FRESH
+        };
+        if self.last.get().is_some_and(known) {
+            return true;
         }
+        let found = target.nameless() || self.lies(target);
+        if found {
+            self.last.set(Some((target.identity, Instant::now())));
+        }
+        found
+    }
+
+    /// Whether it lies in a tree that is granted for writing: on the tree's own mount a path is what the kernel says; another mount may be one
+    /// that only others have.
+    fn lies(&self, target: &Target) -> bool {
+        let path = target.path();
+        let mut trees = self.written.iter().enumerate().filter(|(_, tree)| path.starts_with(tree)).peekable();
+        if trees.peek().is_none() {
+            return false;
+        }
+        let mounts = self.mounts.get_or_init(|| self.written.iter().map(|tree| mount_of(tree)).collect());
+        let own = |(number, _): (usize, &PathBuf)| {
+            target.identity.mount.is_some() && mounts.get(number).copied().flatten() == target.identity.mount
+        };
+        !target.removed() && trees.any(own) || target.stands()
     }
 
     /// A descriptor of the task.
-    pub(crate) fn descriptor(thread: i32, number: u64) -> Result<Self, Errno> {
+    pub(super) fn descriptor(&self, thread: i32, number: u64) -> Result<Target, Errno> {
         // The kernel reads it as 32 bits.
-        let number = number as u32;
+        let found = self.of_caller(thread, &format!("fd/{}", number as u32));
+        Target::of(found.map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno })?)
+    }
+
+    /// What a link in the caller's directory of /proc leads to. That directory is its own for as long as the caller lives.
+    fn of_caller(&self, thread: i32, name: &str) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let file = fs::openat(CWD, format!("/proc/{thread}/fd/{number}"), flags, Mode::empty());
-        Self::of(file.map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno })?)
+        let mut kept = self.caller.borrow_mut();
+        if let Some((_, directory)) = kept.as_ref().filter(|(own, _)| *own == thread)
+            && let Ok(found) = fs::openat(directory, name, flags, Mode::empty())
+        {
+            return Ok(found);
+        }
+        let directory = fs::openat(CWD, format!("/proc/{thread}"), flags, Mode::empty())?;
+        let found = fs::openat(&directory, name, flags, Mode::empty());
+        *kept = Some((thread, directory));
+        found
     }
 
     /// What the task means by a path in its memory, from a directory of its; 0 is the descriptor itself.
-    pub(crate) fn path_at(thread: i32, directory: u64, path: u64, follow: bool) -> Result<Self, Errno> {
+    pub(super) fn path_at(
+        &self,
+        thread: i32,
+        directory: u64,
+        path: u64,
+        follow: bool,
+    ) -> Result<Target, Errno> {
         let name = text(thread, path, libc::PATH_MAX as usize)?;
         let at = directory as u32;
         if name.is_empty() {
@@ -160,21 +188,88 @@ impl Target {
             let number =
                 name.strip_prefix(prefix).and_then(|rest| std::str::from_utf8(rest).ok()?.parse().ok());
             if let Some(number) = number.filter(|_| follow) {
-                return Self::descriptor(thread, number);
+                return self.descriptor(thread, number);
             }
         }
-        let root = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let start = if name.starts_with(b"/") {
-            fs::openat(CWD, c"/", root, Mode::empty())?
-        } else if at.cast_signed() == libc::AT_FDCWD {
-            fs::openat(CWD, format!("/proc/{thread}/cwd"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?
-        } else {
-            Self::descriptor(thread, directory)?.file
-        };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let flags = if follow { flags } else { flags | OFlags::NOFOLLOW };
-        let name = OsStr::from_bytes(&name);
-        Self::of(fs::openat2(start, name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?)
+        let (text, resolve) = (OsStr::from_bytes(&name), ResolveFlags::NO_MAGICLINKS);
+        let open = |start: BorrowedFd<'_>| fs::openat2(start, text, flags, Mode::empty(), resolve);
+        let found = if name.starts_with(b"/") {
+            open(CWD)
+        } else if at.cast_signed() == libc::AT_FDCWD {
+            open(self.of_caller(thread, "cwd")?.as_fd())
+        } else {
+            open(self.descriptor(thread, directory)?.file.as_fd())
+        };
+        Target::of(found?)
+    }
+
+    /// Whether it may be read.
+    pub(crate) fn shown(&self, target: &Target) -> bool {
+        let below = |trees: &[PathBuf]| trees.iter().any(|tree| target.path().starts_with(tree));
+        self.written(target) || target.stands() && below(&self.shown) && !below(&self.hidden)
+    }
+
+    /// Whether nobody but the task can have made this socket.
+    pub(crate) fn own_socket(&self, file: OwnedFd) -> Result<bool, Errno> {
+        let target = Target::of(file)?;
+        Ok(target.stands() && self.sockets.iter().any(|tree| target.path().starts_with(tree)))
+    }
+}
+
+/// The mount that a tree lies on.
+fn mount_of(tree: &Path) -> Option<u64> {
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let tree = fs::openat2(CWD, tree, flags, Mode::empty(), resolve).ok()?;
+    Target::of(tree).ok()?.identity.mount
+}
+
+impl Target {
+    fn of(file: OwnedFd) -> Result<Self, Errno> {
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME | MOUNT;
+        let found = fs::statx(&file, c"", AtFlags::EMPTY_PATH, wanted)?;
+        let has = |flag: StatxFlags| found.stx_mask & flag.bits() != 0;
+        Ok(Self {
+            kind: FileType::from_raw_mode(found.stx_mode.into()),
+            identity: Identity {
+                device: fs::makedev(found.stx_dev_major, found.stx_dev_minor),
+                inode: found.stx_ino,
+                born: has(StatxFlags::BTIME).then_some((found.stx_btime.tv_sec, found.stx_btime.tv_nsec)),
+                mount: has(MOUNT).then_some(found.stx_mnt_id),
+            },
+            links: found.stx_nlink.into(),
+            path: OnceCell::new(),
+            file,
+        })
+    }
+
+    /// As the kernel says it at the first question; empty, if it says none.
+    pub(crate) fn path(&self) -> &Path {
+        self.path.get_or_init(|| {
+            let path = fs::readlinkat(CWD, by_descriptor(&self.file), Vec::new()).unwrap_or_default();
+            PathBuf::from(OsStr::from_bytes(path.as_bytes()))
+        })
+    }
+
+    /// Whether the path is that of a name that is gone, or seems so.
+    fn removed(&self) -> bool {
+        self.path().as_os_str().as_bytes().ends_with(b" (deleted)")
+    }
+
+    /// Whether it has no name any more: nobody else can come by it. Some file systems (FUSE) count no names of anything.
+    fn nameless(&self) -> bool {
+        self.links == 0 && self.removed()
+    }
+
+    /// Whether it is at that path at this moment.
+    fn stands(&self) -> bool {
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let there = fs::openat2(CWD, self.path(), flags, Mode::empty(), resolve);
+        let found = there.and_then(|there| fs::fstat(&there));
+        found.is_ok_and(|found| (found.st_dev, found.st_ino) == (self.identity.device, self.identity.inode))
     }
 }
 

@@ -60,6 +60,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         workspace: place,
         programs: Vec::new(),
         denied: Vec::new(),
+        many: Vec::new(),
         hidden: Vec::new(),
         protected: Vec::new(),
         absent_protected: Vec::new(),
@@ -83,6 +84,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         }
     }
     survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker);
+    survey.many = programs::many(policy, &survey);
     if policy.workspace.mode != Mode::Temporary {
         git::look(&mut survey, invoker, policy.workspace.git);
     }

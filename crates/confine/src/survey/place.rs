@@ -53,6 +53,7 @@ fn describe(real: PathBuf, links: Vec<Link>, file: &OwnedFd, filesystem: bool) -
         gid: stat.st_gid,
         mode: stat.st_mode & 0o7777,
         filesystem: if filesystem { fs::fstatfs(file)?.f_type } else { 0 },
+        names: stat.st_nlink as u64,
     })
 }
 

@@ -1,13 +1,13 @@
 //! Programs that the lists of `[commands]` name: where they are, and what the kernel opens to run them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Interpreter, Invoker, Kind, Loader, Place, Program, Refused, Survey};
-use ringfence_policy::{CommandPattern, Digest, MULTICALL, Rule, digest};
+use ringfence_policy::{CommandPattern, Digest, MULTICALL, Policy, Rule, digest, guard_needed};
 
 use super::place::resolve;
 
@@ -112,21 +112,29 @@ pub(super) fn pin(programs: &mut [Program]) -> Result<(), Refused> {
 
 /// What is there of programs that are denied: they need not be.
 pub(super) fn find_denied(entries: &[Rule<String>], survey: &Survey, invoker: &Invoker) -> Vec<Program> {
-    let found = each(entries, survey, invoker).into_iter().flat_map(|(.., found)| found);
-    found.map(|program| Program { part_of: part_of(&program.place, survey), ..program }).collect()
+    each(entries, survey, invoker).into_iter().flat_map(|(.., found)| found).collect()
 }
 
-/// The file of many programs that this one is a hard link of: it lies beside it, or where programs lie.
-fn part_of(place: &Place, survey: &Survey) -> Option<PathBuf> {
-    let stat = std::fs::metadata(&place.real).ok().filter(|stat| stat.nlink() > 1)?;
-    let own = place.real.parent();
-    let path = survey.search_path.iter().map(|(_, directory)| directory.as_path());
-    let files = own.into_iter().chain(path).flat_map(|at| MULTICALL.iter().map(|name| at.join(name)));
-    let same = |file: &PathBuf| {
-        let other = std::fs::metadata(file).ok();
-        other.is_some_and(|other| (other.dev(), other.ino()) == (stat.dev(), stat.ino()))
-    };
-    files.filter(same).find_map(|file| std::fs::canonicalize(file).ok())
+/// Files of many programs: where somebody looks at each start, or a file that a list names may be a hard link of one.
+pub(super) fn many(policy: &Policy, survey: &Survey) -> Vec<((u64, u64), PathBuf)> {
+    let programs = || survey.programs.iter().chain(&survey.denied);
+    if !guard_needed(policy) && programs().all(|program| program.place.names < 2) {
+        return Vec::new();
+    }
+    let path = survey.search_path.iter().map(|(_, real)| real.as_path());
+    let exec = survey.exec.iter().filter_map(|found| Some(found.place.as_ref()?.real.as_path()));
+    let beside = programs().filter(|program| program.place.names > 1);
+    let directories: BTreeSet<&Path> =
+        path.chain(exec).chain(beside.filter_map(|program| program.place.real.parent())).collect();
+    let names = directories.into_iter().flat_map(|at| MULTICALL.iter().map(|name| at.join(name)));
+    let found = names.filter_map(|path| {
+        let stat = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(((stat.dev(), stat.ino()), path))
+    });
+    let mut found: Vec<_> = found.collect();
+    found.sort();
+    found.dedup_by_key(|(identity, _)| *identity);
+    found
 }
 
 /// Its name, and whether it may be missing. Every entry was read when the policy was.
@@ -210,8 +218,8 @@ fn named(
         programs.push(Program {
             name: rule.value.clone(),
             origin: rule.origin.clone(),
+            shared: !interpreters.is_empty() && shared(&place, invoker),
             place,
-            part_of: None,
             loader,
             interpreters,
             pinned: Vec::new(),
@@ -219,6 +227,11 @@ fn named(
         });
     }
     programs
+}
+
+/// Whether it has another name, by which the user that the task has might write to it. Root's task may have any user's rights.
+fn shared(place: &Place, invoker: &Invoker) -> bool {
+    place.names > 1 && (invoker.root || place.mode & 0o022 != 0 || place.uid == invoker.uid)
 }
 
 /// What the kernel starts for a script, and what env(1) starts after that; none where one of them is a script itself.

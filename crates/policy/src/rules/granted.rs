@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommandRules, Execution, Table, called, last};
+use super::{CommandRules, Execution, Table, last, many, meanings};
 use crate::argv::{As, CommandPattern};
 use crate::model::Rule;
 
@@ -96,7 +96,9 @@ impl CommandRules {
     pub(super) fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
         let Some(shells) = &self.shells else { return Ok(()) };
-        let (called, arguments) = called(execution);
-        [called, last(execution.file)].into_iter().try_for_each(|name| shells.judge(name, &arguments))
+        meanings(execution).iter().try_for_each(|(called, arguments)| {
+            shells.judge(called, arguments)?;
+            if many(execution.file) { Ok(()) } else { shells.judge(last(execution.file), arguments) }
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! What rules are made of: the files that the entries of a policy mean, and where.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Digest;
@@ -14,8 +15,8 @@ pub struct Named<'a> {
     pub file: &'a Path,
     /// Which one it is, by whatever name: device and inode.
     pub identity: (u64, u64),
-    /// The file of many programs that this is another name of, by which it would be told which of them it is.
-    pub part_of: Option<&'a Path>,
+    /// It has another name, by which the task might write to it.
+    pub shared: bool,
     /// How the kernel runs it, where it is a script: the interpreter, then what that starts.
     pub interpreted: Vec<Interpreted<'a>>,
     /// What is in these files, where the policy pins them.
@@ -27,10 +28,30 @@ pub struct Named<'a> {
 pub struct Interpreted<'a> {
     /// The file, without links.
     pub file: &'a Path,
+    /// Which one it is.
+    pub identity: (u64, u64),
     /// What it is called by.
     pub name: &'a [u8],
     /// The arguments before the script.
     pub before: &'a [Vec<u8>],
+}
+
+/// What there is of the lists.
+#[derive(Debug)]
+pub struct Lists<'a> {
+    /// The programs of `allow` and `children`.
+    pub allow: &'a [Named<'a>],
+    /// Those of `deny`.
+    pub deny: &'a [Named<'a>],
+    /// Files of many programs: which they are, and a path by whose name that is known.
+    pub many: BTreeMap<(u64, u64), &'a Path>,
+}
+
+impl Lists<'_> {
+    /// The file by which it is known what this one is.
+    pub(super) fn whole<'a>(&'a self, identity: (u64, u64), file: &'a Path) -> &'a Path {
+        self.many.get(&identity).copied().unwrap_or(file)
+    }
 }
 
 /// Where the rules are to hold.

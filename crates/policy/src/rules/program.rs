@@ -2,39 +2,67 @@
 
 use super::{Execution, last};
 
-/// One file that holds many programs: its name when called, or its first argument, says which. An entry for one of them is none
-/// for the others.
+/// One file that holds many programs: what it is called says which. An entry for one of them is none for the others.
 pub const MULTICALL: &[&str] = &[
     "busybox",
     "toybox",
     "coreutils",
     "gnu-coreutils",
-    "rustup",
-    "rustup-init",
     "llvm",
     "sbase-box",
     "ubase-box",
+    "rustup",
+    "rustup-init",
 ];
+/// Those that are one of them also by their first argument.
+const BY_WORD: usize = 7;
 
 pub(super) fn many(file: &[u8]) -> bool {
     MULTICALL.iter().any(|name| name.as_bytes() == last(file))
 }
 
-/// The name and the arguments that decide: of the program within a file of many.
-pub(super) fn called<'a>(execution: &Execution<'a>) -> (&'a [u8], Vec<&'a [u8]>) {
+/// Whether the first argument is the name of a program.
+pub(super) fn by_word(file: &[u8]) -> bool {
+    MULTICALL.iter().take(BY_WORD).any(|name| name.as_bytes() == last(file))
+}
+
+/// What an execution may mean: each a name, and arguments. The first is what it means, as far as can be told.
+pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Vec<(&'a [u8], Vec<&'a [u8]>)> {
     let rest = execution.arguments.get(1..).unwrap_or_default();
     let (file, name) = (last(execution.file), last(execution.arguments.first().copied().unwrap_or_default()));
-    // git does the same by its name as by its first argument, and keeps programs under such names.
+    if many(execution.file) {
+        return part(file, name, rest).collect();
+    }
+    // git does by its name what it does by its first argument, whatever its file is called; and keeps programs under such names.
     let dashed = |name: &'a [u8]| name.strip_prefix(b"git-");
-    let of_git = dashed(file).or_else(|| dashed(name).filter(|_| file == b"git"));
-    if let Some(command) = of_git {
-        return (b"git", std::iter::once(command).chain(rest.iter().copied()).collect());
+    if file != b"git" && dashed(file).is_none() {
+        return vec![(file, rest.to_vec())];
     }
-    if !many(execution.file) {
-        return (file, rest.to_vec());
+    let git =
+        |command: Option<&'a [u8]>| (&b"git"[..], command.into_iter().chain(rest.iter().copied()).collect());
+    let by_name: (&[u8], Vec<_>) = git(dashed(name));
+    let by_file = git(dashed(file));
+    if dashed(file).is_none() || by_name == by_file { vec![by_name] } else { vec![by_file, by_name] }
+}
+
+/// Which part of a file of many programs runs. One that is called as the file is the part that the next word names, and so on: by busybox's
+/// main(), every name that begins so, and a `-` before it says nothing; coreutils has an option for it.
+fn part<'a>(
+    file: &[u8],
+    name: &'a [u8],
+    arguments: &[&'a [u8]],
+) -> impl Iterator<Item = (&'a [u8], Vec<&'a [u8]>)> + use<'a> {
+    const WORDS: [&[u8]; 2] = [b"--coreutils-prog=", b"--coreutils-prog-shebang="];
+    let mut name = name.strip_prefix(b"-").unwrap_or(name);
+    let mut rest = arguments;
+    while MULTICALL.iter().take(BY_WORD).any(|own| name.starts_with(own.as_bytes())) {
+        let [word, more @ ..] = rest else { break };
+        name = WORDS.iter().find_map(|option| word.strip_prefix(*option)).unwrap_or_else(|| last(word));
+        rest = more;
     }
-    match rest {
-        [applet, rest @ ..] if name == file => (last(applet), rest.to_vec()),
-        _ => (name, rest.to_vec()),
-    }
+    // uutils takes `any-ls` for `ls`.
+    let end = name.iter().rposition(|byte| !byte.is_ascii_alphanumeric()).filter(|_| file == b"coreutils");
+    let tail = end.and_then(|at| name.get(at + 1..)).filter(|tail| !tail.is_empty());
+    let (rest, own) = (rest.to_vec(), (name, rest.to_vec()));
+    std::iter::once(own).chain(tail.map(|tail| (tail, rest)))
 }

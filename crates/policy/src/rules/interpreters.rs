@@ -1,0 +1,263 @@
+//! Interpreters that run a script and nothing else.
+
+use super::last;
+use super::program::many;
+
+/// An interpreter that runs one file, hands it all that stands behind that, and reads no code of anybody else's on its own.
+struct Interpreter {
+    names: &'static [&'static str],
+    /// Options of one letter that take nothing and change nothing of that.
+    flags: &'static str,
+    /// Those that take what stands behind them in the same word, or the next word.
+    valued: &'static str,
+    /// Those that take the rest of the word, if there is one.
+    glued: &'static str,
+    /// Long options; `*` at the end: whatever follows.
+    long: &'static [&'static str],
+    /// One of these letters has to be there, or it reads a file of its user's first.
+    needs: &'static str,
+    /// Options are read behind the script too, until `--`.
+    goes_on: bool,
+}
+
+const PLAIN: Interpreter =
+    Interpreter { names: &[], flags: "", valued: "", glued: "", long: &[], needs: "", goes_on: false };
+const INTERPRETERS: &[Interpreter] = &[
+    Interpreter {
+        names: &["sh", "ash", "dash", "bash", "rbash", "ksh", "mksh", "lksh", "posh", "yash"],
+        flags: "abefhkmnpuvxBCEHPT",
+        valued: "oO",
+        long: &["--posix", "--norc", "--noprofile"],
+        ..PLAIN
+    },
+    Interpreter { names: &["zsh"], flags: "aefhknpuvxCEFHT", valued: "o", needs: "f", ..PLAIN },
+    Interpreter { names: &["csh", "tcsh", "bsd-csh"], flags: "efnvxVX", needs: "f", ..PLAIN },
+    Interpreter { names: &["python", "pypy"], flags: "bBdEIOPqRsSuvx", valued: "WX", ..PLAIN },
+    Interpreter { names: &["perl"], flags: "acflnpstTuUwWX0123456789", valued: "I", glued: "iCFMm", ..PLAIN },
+    Interpreter {
+        names: &["ruby"],
+        flags: "acdlnpsSTvwWy0123456789",
+        valued: "ICEr",
+        glued: "FiK",
+        long: &["--enable=*", "--disable=*", "--encoding=*", "--yjit", "--jit", "--verbose", "--disable-*"],
+        ..PLAIN
+    },
+    Interpreter {
+        names: &["node", "nodejs"],
+        long: &[
+            "--no-*",
+            "--harmony*",
+            "--enable-source-maps",
+            "--expose-gc",
+            "--expose_gc",
+            "--max-old-space-size=*",
+            "--max_old_space_size=*",
+            "--stack-size=*",
+            "--trace-*",
+            "--throw-deprecation",
+            "--unhandled-rejections=*",
+            "--use-*",
+            "--preserve-symlinks*",
+            "--experimental-modules",
+            "--experimental-vm-modules",
+            "--experimental-json-modules",
+            "--experimental-strip-types",
+            "--experimental-transform-types",
+            "--experimental-fetch",
+            "--experimental-sqlite",
+            "--experimental-wasm-modules",
+            "--experimental-specifier-resolution=*",
+            "--disable-*",
+        ],
+        ..PLAIN
+    },
+    Interpreter { names: &["lua", "luajit"], flags: "EW", ..PLAIN },
+    Interpreter { names: &["tclsh"], ..PLAIN },
+    Interpreter {
+        names: &["awk", "gawk", "mawk", "nawk", "original-awk", "bwk"],
+        valued: "fFv",
+        goes_on: true,
+        ..PLAIN
+    },
+    Interpreter { names: &["sed", "gsed"], flags: "nErsuz", valued: "f", goes_on: true, ..PLAIN },
+];
+
+/// Whether an interpreter, by its file and by what it is called, with its own arguments before a script and these behind it, runs that
+/// script and nothing else.
+///
+/// # Errors
+/// Why not, in words that follow on its name.
+pub fn runs_alone(
+    file: &[u8],
+    called: &[u8],
+    before: &[&[u8]],
+    behind: &[&[u8]],
+) -> Result<(), &'static str> {
+    let (name, before) = match before {
+        [applet, before @ ..] if many(file) && last(called) == last(file) => (last(applet), before),
+        _ if many(file) => (last(called), before),
+        _ => (plain(last(file)), before),
+    };
+    // What it starts is judged, with the script for an argument.
+    if name == b"env" {
+        return Ok(());
+    }
+    let is = |one: &&Interpreter| one.names.iter().any(|own| own.as_bytes() == name);
+    let Some(interpreter) = INTERPRETERS.iter().find(is) else {
+        return Err("is not known to run nothing but its script");
+    };
+    interpreter.takes(before)?;
+    let options = behind.iter().take_while(|word| **word != b"--");
+    let mut options = options.filter(|word| word.len() > 1 && word.starts_with(b"-"));
+    match interpreter.goes_on && options.next().is_some() {
+        true => Err("takes options behind its script for its own"),
+        false => Ok(()),
+    }
+}
+
+impl Interpreter {
+    /// Whether it reads these, and then the script, as getopt(3) does.
+    fn takes(&self, before: &[&[u8]]) -> Result<(), &'static str> {
+        const OTHER: Result<(), &str> = Err("may do more than run its script with these options");
+        let has = |letters: &str, letter: u8| letters.as_bytes().contains(&letter);
+        let mut words = before.iter();
+        let mut needed = self.needs.is_empty();
+        // What stands behind the last option is the script: of these it is meant to be.
+        let mut value = self.goes_on;
+        while let Some(word) = words.next() {
+            let Some(rest) = word.strip_prefix(b"-") else { return OTHER };
+            match rest {
+                // The end of options; for others than shells, code from their input.
+                b"" if has(self.valued, b'o') && words.as_slice().is_empty() => break,
+                b"-" if words.as_slice().is_empty() && !self.goes_on => break,
+                [b'-', ..] => {
+                    let fits = |own: &&str| match own.strip_suffix('*') {
+                        Some(head) => word.starts_with(head.as_bytes()),
+                        None => own.as_bytes() == *word,
+                    };
+                    if !self.long.iter().any(fits) {
+                        return OTHER;
+                    }
+                }
+                mut letters => {
+                    if letters.is_empty() {
+                        return OTHER;
+                    }
+                    while let [letter, more @ ..] = letters {
+                        needed |= has(self.needs, *letter);
+                        if has(self.glued, *letter) {
+                            break;
+                        }
+                        if has(self.valued, *letter) {
+                            if !more.is_empty() {
+                                break;
+                            }
+                            match words.next() {
+                                None if self.goes_on && *letter == b'f' => value = false,
+                                None => return Err("takes its script for the value of an option"),
+                                Some(_) if *letter == b'f' => return OTHER,
+                                Some(_) => {}
+                            }
+                            break;
+                        }
+                        if !has(self.flags, *letter) {
+                            return OTHER;
+                        }
+                        letters = more;
+                    }
+                }
+            }
+        }
+        if value {
+            return Err("takes its script for something else");
+        }
+        if needed { Ok(()) } else { Err("reads a file of its user's first, without `-f`") }
+    }
+}
+
+/// A name without its version, and how it was linked.
+fn plain(name: &[u8]) -> &[u8] {
+    let end = name.iter().position(u8::is_ascii_digit).unwrap_or(name.len());
+    let name = name.get(..end).unwrap_or(name);
+    let name = name.strip_suffix(b"-static").or_else(|| name.strip_suffix(b".static")).unwrap_or(name);
+    name.strip_suffix(b"-").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_a_script_is_read_as_interpreters_read_it() {
+        let takes = |line: &str| {
+            let mut words = line.split(' ');
+            let program = words.next().unwrap_or_default().as_bytes();
+            let before: Vec<&[u8]> = words.map(str::as_bytes).collect();
+            runs_alone(program, program, &before, &[b"-x"]).is_ok()
+        };
+        for line in [
+            "/bin/sh",
+            "sh -",
+            "bash -euo pipefail",
+            "bash --norc -o errexit --",
+            "/usr/bin/ksh93 -e",
+            "busybox sh -e",
+            "zsh -f",
+            "tcsh -f",
+            "python3.11 -I -Wignore -X utf8",
+            "perl5.36-x86_64-linux-gnu -wT",
+            "perl -w -I/opt/x/lib -Mstrict -l0",
+            "ruby3.1 -W2 -rjson --enable=frozen-string-literal",
+            "node --no-warnings --max-old-space-size=100",
+            "luajit-2.1.0-beta3",
+            "tclsh8.6",
+            "env -S python3 -i",
+        ] {
+            assert!(takes(line), "{line}");
+        }
+        for line in [
+            "sh -s",
+            "sh -se",
+            "bash -l",
+            "bash --login",
+            "bash -o",
+            "bash --rcfile",
+            "bash -c",
+            "bash /x",
+            "zsh",
+            "zsh -",
+            "tcsh",
+            "fish",
+            "python3 -iu",
+            "python3 -i -u",
+            "python3 -W",
+            "python3 -m x",
+            "python3 -",
+            "perl -dw",
+            "perl -le",
+            "perl -I",
+            "ruby -r",
+            "node -r",
+            "node --require",
+            "node --inspect",
+            "php",
+            "guile -s",
+            "lua -i",
+            "tclsh -x",
+            "make -f",
+            "busybox fish",
+            "busybox",
+            "awk -f",
+            "jq -f",
+        ] {
+            assert!(!takes(line), "{line}");
+        }
+        let behind = |program: &[u8], before: &[&[u8]], behind: &[&[u8]]| {
+            runs_alone(program, program, before, behind).is_ok()
+        };
+        assert!(behind(b"awk", &[b"-f"], &[b"a", b"-", b"--", b"-x"]) && behind(b"sed", &[b"-nf"], &[b"a"]));
+        assert!(behind(b"awk", &[b"-F:", b"-v", b"x=1", b"-f"], &[]));
+        assert!(!behind(b"awk", &[], &[]) && !behind(b"awk", &[b"-f", b"x", b"-f"], &[]));
+        assert!(!behind(b"sed", &[b"-f"], &[b"a", b"-e"]) && !behind(b"sed", &[b"-i"], &[]));
+    }
+}

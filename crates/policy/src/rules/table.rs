@@ -1,0 +1,114 @@
+//! Entries of a list, found by the file and the first argument.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::program::{by_word, many, meanings};
+use super::{Execution, bytes, last, told};
+use crate::argv::{As, CommandPattern, Place, options};
+use crate::model::Rule;
+
+/// Entries, found by the file and the first argument.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Table {
+    pub(super) entries: Vec<Entry>,
+    pub(super) files: BTreeMap<Vec<u8>, Index>,
+    /// By the last name of a file.
+    names: BTreeMap<Vec<u8>, Index>,
+    /// An entry names paths, which may be relative.
+    pub(super) paths: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Index {
+    pub(super) words: BTreeMap<Vec<u8>, Vec<u32>>,
+    pub(super) others: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) pattern: CommandPattern,
+    /// For messages.
+    pub(super) told: String,
+}
+
+impl Table {
+    pub(super) fn add(
+        &mut self,
+        entry: &Rule<String>,
+        key: &str,
+        home: &str,
+        files: &[&Path],
+        by_name: bool,
+    ) {
+        // Every entry was read when the policy was.
+        let Ok(pattern) = CommandPattern::parse(&entry.value, home) else { return };
+        // `busybox cat FILE` is `cat FILE`.
+        let pattern = if by_word(pattern.program.as_bytes()) { pattern.of_applet() } else { pattern };
+        let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let word = pattern.first_word().map(<[u8]>::to_vec);
+        let name = last(pattern.program.as_bytes()).to_vec();
+        let index = |index: &mut Index| match &word {
+            Some(word) => index.words.entry(word.clone()).or_default().push(number),
+            None => index.others.push(number),
+        };
+        for file in files {
+            index(self.files.entry(bytes(file).to_vec()).or_default());
+        }
+        if by_name {
+            index(self.names.entry(name).or_default());
+        }
+        self.paths |= pattern.names_paths();
+        self.entries.push(Entry { pattern, told: told(&entry.value, key, &entry.origin) });
+    }
+
+    /// The first entry that means this; or, if some name the program, that they do.
+    pub(super) fn find(&self, execution: &Execution<'_>, place: Place<'_>, how: As) -> Result<&Entry, bool> {
+        // A denial of one of what it may mean is one of all; a permission has to be one of all.
+        let mut found = Err(false);
+        for (called, arguments) in meanings(execution) {
+            found = self.find_as(execution, (called, &arguments), place, how);
+            if found.is_ok() == (how == As::Deny) {
+                break;
+            }
+        }
+        found
+    }
+
+    fn find_as(
+        &self,
+        execution: &Execution<'_>,
+        (called, arguments): (&[u8], &[&[u8]]),
+        place: Place<'_>,
+        how: As,
+    ) -> Result<&Entry, bool> {
+        let indices =
+            [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
+        let mut named = false;
+        for index in indices.into_iter().flatten() {
+            let at: Vec<usize> = match how {
+                As::Allow => vec![0],
+                As::Deny => options(arguments),
+            };
+            let words = at.iter().filter_map(|at| index.words.get(*arguments.get(*at)?)).flatten();
+            for number in words.chain(&index.others) {
+                let Some(entry) = self.entries.get(*number as usize) else { continue };
+                let program = last(entry.pattern.program.as_bytes());
+                // An entry of the file itself is one of all that it is.
+                let whole = by_word(program) && (how == As::Deny || entry.pattern.any_arguments());
+                let own = program == called || whole || !many(execution.file);
+                named |= own;
+                if whole {
+                    return Ok(entry);
+                }
+                if own && entry.pattern.matches(arguments, place, how) {
+                    return Ok(entry);
+                }
+            }
+            named |= !index.words.is_empty() && !many(execution.file);
+        }
+        Err(named)
+    }
+}
