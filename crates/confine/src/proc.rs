@@ -2,9 +2,11 @@
 //! which is ten calls of the kernel where three do.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{self, Errno};
+use rustix::process::{Pid, getpid};
 
 /// Enough for what proc_pid_stat(5) and proc_pid_status(5) describe.
 const PART: usize = 4096;
@@ -23,6 +25,25 @@ pub(crate) fn read(path: &str) -> Result<Vec<u8>, Errno> {
         }
         text.resize(length + PART, 0);
     }
+}
+
+/// Where a descriptor leads to, as the kernel says it. The directory is opened once, and by none of the processes that one makes.
+pub(crate) fn path_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    static OWN: OnceLock<(Pid, OwnedFd)> = OnceLock::new();
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let own = match OWN.get() {
+        Some(own) => own,
+        None => {
+            let own = fs::openat(CWD, c"/proc/self/fd", flags, Mode::empty())?;
+            OWN.get_or_init(|| (getpid(), own))
+        }
+    };
+    let number = file.as_raw_fd().to_string();
+    let path = match own {
+        (process, own) if *process == getpid() => fs::readlinkat(own, number, Vec::new()),
+        _ => fs::readlinkat(CWD, by_descriptor(file), Vec::new()),
+    };
+    path.map(std::ffi::CString::into_bytes)
 }
 
 /// A path by which a call without a descriptor reaches what one names.

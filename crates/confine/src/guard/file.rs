@@ -457,7 +457,7 @@ fn shebang(line: &[u8], cut: bool) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
 }
 
 pub(super) fn path_of(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
-    named(fs::readlinkat(CWD, by_descriptor(file), Vec::new())?.into_bytes())
+    named(crate::proc::path_of(file)?)
 }
 
 fn named(path: Vec<u8>) -> Result<Vec<u8>, Errno> {

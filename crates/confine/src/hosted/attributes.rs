@@ -269,6 +269,7 @@ fn apply(target: &Target, change: &Change) -> Result<(), Errno> {
     match change {
         // A link has no mode, and no attributes of a user's.
         Change::Mode(_) | Change::Set(..) | Change::Remove(_) if link => Err(Errno::OPNOTSUPP),
+        Change::Mode(mode) if target.own => fs::fchmod(file, Mode::from_raw_mode(*mode)),
         Change::Mode(mode) => match modes::change(file.as_fd(), *mode) {
             // Kernels and filters that do not know the call; or nobody may, which this says again.
             Err(Errno::NOSYS | Errno::PERM) => {
@@ -288,7 +289,10 @@ fn apply(target: &Target, change: &Change) -> Result<(), Errno> {
         }
         Change::Times([last_access, last_modification]) => {
             let times = Timestamps { last_access: *last_access, last_modification: *last_modification };
-            fs::utimensat(file, c"", &times, AtFlags::EMPTY_PATH)
+            match target.own {
+                true => fs::futimens(file, &times),
+                false => fs::utimensat(file, c"", &times, AtFlags::EMPTY_PATH),
+            }
         }
         Change::Set(name, value, flags) => set(file, name, value, *flags),
         Change::Remove(name) => fs::removexattr(by_descriptor(file), name.as_c_str()),

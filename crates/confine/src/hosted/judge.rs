@@ -10,16 +10,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::proc::by_descriptor;
+use crate::proc::path_of;
 use ringfence_plan::{Plan, Right, syscalls};
 use ringfence_sys::memory;
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_linger;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::mapping::Trees;
 
 /// STATX_MNT_ID_UNIQUE (linux/stat.h, Linux 6.8): the number of a mount that no other one will have.
 const MOUNT: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+/// PIDFD_THREAD (linux/pidfd.h, Linux 6.9): of this very thread.
+const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(OFlags::EXCL.bits());
 /// How long a file is where it was found: programs change several attributes of a file, one after another.
 const FRESH: Duration = Duration::from_millis(5);
 
@@ -32,8 +36,8 @@ pub(crate) struct Judge {
     mounts: OnceCell<Vec<Option<u64>>>,
     /// The last file that was found in one of them.
     last: Cell<Option<(Identity, Instant)>>,
-    /// The last caller's directory of /proc.
-    caller: RefCell<Option<(i32, OwnedFd)>>,
+    /// Who called last.
+    caller: RefCell<Option<Caller>>,
     /// Granted for anything.
     shown: Vec<PathBuf>,
     /// What is not, below those.
@@ -44,6 +48,39 @@ pub(crate) struct Judge {
     code: Trees,
     /// The task may look into its own processes.
     pub(crate) debug: bool,
+}
+
+/// A thread that waits for an answer.
+#[derive(Debug)]
+struct Caller {
+    thread: i32,
+    /// Its directory of /proc.
+    directory: OwnedFd,
+    /// What it is held by, where the kernel hands out descriptors of a thread (Linux 6.9).
+    handle: Option<OwnedFd>,
+}
+
+impl Caller {
+    fn of(thread: i32) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let directory = fs::openat(CWD, format!("/proc/{thread}"), flags, Mode::empty())?;
+        let pid = Pid::from_raw(thread).ok_or(Errno::SRCH)?;
+        Ok(Self { thread, directory, handle: pidfd_open(pid, THREAD).ok() })
+    }
+
+    fn link(&self, name: &str) -> Result<OwnedFd, Errno> {
+        fs::openat(&self.directory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// Also whether it is the same description.
+    fn descriptor(&self, number: u32) -> Result<(OwnedFd, bool), Errno> {
+        let own = |handle| pidfd_getfd(handle, number.cast_signed(), PidfdGetfdFlags::empty()).ok();
+        match self.handle.as_ref().and_then(own) {
+            Some(own) => Ok((own, true)),
+            // Where the right to trace it is missing (Yama), its directory tells still.
+            None => Ok((self.link(&format!("fd/{number}"))?, false)),
+        }
+    }
 }
 
 /// What becomes of a call.
@@ -59,6 +96,8 @@ pub(crate) enum Judged {
 /// A file, as it was found.
 pub(crate) struct Target {
     pub(crate) file: OwnedFd,
+    /// The task's own description of it, by which it is changed as it would be by the task.
+    pub(super) own: bool,
     pub(crate) kind: FileType,
     identity: Identity,
     links: u64,
@@ -151,23 +190,35 @@ impl Judge {
     /// A descriptor of the task.
     pub(super) fn descriptor(&self, thread: i32, number: u64) -> Result<Target, Errno> {
         // The kernel reads it as 32 bits.
-        let found = self.of_caller(thread, &format!("fd/{}", number as u32));
-        Target::of(found.map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno })?)
+        let number = number as u32;
+        let own = Cell::new(false);
+        let found = self.of_caller(thread, |caller| {
+            let (found, same) = caller.descriptor(number)?;
+            own.set(same);
+            Ok(found)
+        });
+        let found = found.map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno });
+        let target = Target { own: own.get(), ..Target::of(found?)? };
+        // Whoever closes a socket last may have to wait, for as long as the task says (SO_LINGER); that shall not be init.
+        if target.kind == FileType::Socket {
+            let _ = set_socket_linger(&target.file, None);
+        }
+        Ok(target)
     }
 
-    /// What a link in the caller's directory of /proc leads to. That directory is its own for as long as the caller lives.
-    fn of_caller(&self, thread: i32, name: &str) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
+    /// What the caller has. What is known of it is its own for as long as it lives; after that nothing is found by it.
+    fn of_caller(
+        &self,
+        thread: i32,
+        find: impl Fn(&Caller) -> Result<OwnedFd, Errno>,
+    ) -> Result<OwnedFd, Errno> {
         let mut kept = self.caller.borrow_mut();
-        if let Some((_, directory)) = kept.as_ref().filter(|(own, _)| *own == thread)
-            && let Ok(found) = fs::openat(directory, name, flags, Mode::empty())
+        if let Some(caller) = kept.as_ref().filter(|caller| caller.thread == thread)
+            && let Ok(found) = find(caller)
         {
             return Ok(found);
         }
-        let directory = fs::openat(CWD, format!("/proc/{thread}"), flags, Mode::empty())?;
-        let found = fs::openat(&directory, name, flags, Mode::empty());
-        *kept = Some((thread, directory));
-        found
+        find(kept.insert(Caller::of(thread)?))
     }
 
     /// What the task means by a path in its memory, from a directory of its; 0 is the descriptor itself.
@@ -198,7 +249,7 @@ impl Judge {
         let found = if name.starts_with(b"/") {
             open(CWD)
         } else if at.cast_signed() == libc::AT_FDCWD {
-            open(self.of_caller(thread, "cwd")?.as_fd())
+            open(self.of_caller(thread, |caller| caller.link("cwd"))?.as_fd())
         } else {
             open(self.descriptor(thread, directory)?.file.as_fd())
         };
@@ -241,16 +292,14 @@ impl Target {
             },
             links: found.stx_nlink.into(),
             path: OnceCell::new(),
+            own: false,
             file,
         })
     }
 
     /// As the kernel says it at the first question; empty, if it says none.
     pub(crate) fn path(&self) -> &Path {
-        self.path.get_or_init(|| {
-            let path = fs::readlinkat(CWD, by_descriptor(&self.file), Vec::new()).unwrap_or_default();
-            PathBuf::from(OsStr::from_bytes(path.as_bytes()))
-        })
+        self.path.get_or_init(|| PathBuf::from(OsStr::from_bytes(&path_of(&self.file).unwrap_or_default())))
     }
 
     /// Whether the path is that of a name that is gone, or seems so.
