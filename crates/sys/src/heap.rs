@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dlmalloc::{Allocator, Dlmalloc};
 
 /// What a start of a sandbox needs: asked of the kernel at once and with its pages, instead of by a hundred faults.
-const AT_FIRST: usize = 512 * 1024;
+const AT_FIRST: usize = 192 * 1024;
 /// More at once may be room that is never used: its pages come when they are touched.
 const SURE: usize = 1024 * 1024;
 
