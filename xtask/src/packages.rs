@@ -22,6 +22,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("gdb", "gdb"),
     ("git", "git"),
     ("gnome-keyring-daemon", "gnome-keyring"),
+    ("gpg", "gnupg"),
     ("jq", "jq"),
     ("less", "less"),
     ("make", "make"),

@@ -53,6 +53,7 @@ fn readable(
         SecretSource::Command(_)
         | SecretSource::SecretService(_)
         | SecretSource::SshAgent(_)
+        | SecretSource::Gpg(_)
         | SecretSource::Oauth(_)
         | SecretSource::Spiffe(_) => return,
     };
@@ -104,8 +105,8 @@ fn wide(name: &str, rule: &Rule<Credential>, found: &mut Found) {
             _ => {}
         }
     }
-    // A key of ssh goes on no request.
-    if credential.ssh() {
+    // A key that signs goes on no request.
+    if credential.signs() {
         return;
     }
     let (methods, paths) = (&credential.http.methods, &credential.http.paths);

@@ -115,7 +115,7 @@ fn destination(policy: &Policy, rule: &Rule<Destination>, found: &mut Found) {
         found.add(&rules::EGRESS_ENGINE, at, format!("`{endpoint}` can be reached"), &port.why, remedy);
     }
     // Where a credential is put on requests, they are looked into.
-    let mut credentials = policy.credentials.values().filter(|rule| !rule.value.ssh());
+    let mut credentials = policy.credentials.values().filter(|rule| !rule.value.signs());
     let looked_into = credentials.any(|rule| rule.value.hosts.contains(endpoint));
     if destination.http.is_none() && destination.protocol != Protocol::Http && !looked_into {
         let why = match destination.protocol {

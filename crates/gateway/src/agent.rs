@@ -9,16 +9,17 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringfence_confine::gateway::Held;
+use ringfence_policy::SIGN_OPENPGP;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::Gateway;
 use crate::connection::Target;
 use crate::ssh::{Bind, Purpose, Reader, bind, purpose, string};
+use crate::{Gateway, openpgp};
 
-/// Bytes of the longest message; what is signed is far shorter.
-const LONGEST: usize = 32 << 10;
+/// Bytes of the longest message: of a text that gpg signs; what ssh signs is far shorter.
+const LONGEST: usize = 61 << 10;
 /// Connections at one time.
 const MOST: usize = 64;
 
@@ -98,6 +99,22 @@ async fn answer(message: &[u8], binds: &mut Vec<Bind>, gateway: &Gateway) -> Vec
                     FAILURE.to_vec()
                 }
             }
+        }
+        Some(EXTENSION) if Reader(message.get(1..).unwrap_or_default()).string() == Some(SIGN_OPENPGP) => {
+            let mut rest = Reader(message.get(1..).unwrap_or_default());
+            let text = rest.string().and_then(|_| rest.string());
+            let signed = match text {
+                Some(text) => openpgp::sign(gateway, text).await,
+                None => None,
+            };
+            signed.map_or_else(
+                || FAILURE.to_vec(),
+                |signature| {
+                    let mut out = vec![SIGNED];
+                    string(&mut out, &signature);
+                    out
+                },
+            )
         }
         // Extensions are asked for at random; this one has none.
         Some(EXTENSION) => FAILURE.to_vec(),
@@ -201,13 +218,13 @@ fn judge<'a>(
 }
 
 /// `HOST:PORT`, or a name alone.
-fn target(host: &str) -> Target {
+pub(crate) fn target(host: &str) -> Target {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, "0"));
     let port = port.parse().unwrap_or(0);
     Target { name: Some(name.to_owned()), address: [0, 0, 0, 0].into(), port, source: 0 }
 }
 
-async fn refuse(gateway: &Gateway, name: &str, rule: String, host: Option<Target>) {
+pub(crate) async fn refuse(gateway: &Gateway, name: &str, rule: String, host: Option<Target>) {
     let host = host.unwrap_or_else(|| target("ssh-agent"));
     let name = if name.is_empty() { "ssh" } else { name };
     gateway.refusals.credential(name, &host, "ssh".to_owned(), rule, 1).await;

@@ -135,6 +135,11 @@ impl Credentials {
         (0..).zip(&self.held).filter(|(_, one)| one.credential.ssh())
     }
 
+    /// The keys of gpg among them.
+    pub(crate) fn gpg(&self) -> impl Iterator<Item = (u32, &Held)> {
+        (0..).zip(&self.held).filter(|(_, one)| one.credential.gpg())
+    }
+
     /// Those secrets that are there right now, or were before.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Known> {
         let own = (0..).zip(&self.held).flat_map(|(number, one)| {
@@ -352,7 +357,7 @@ fn parts(one: &Held) -> impl Iterator<Item = &str> {
     // What is public stands for nothing.
     one.placeholder
         .iter()
-        .filter(|_| !one.credential.ssh())
+        .filter(|_| !one.credential.signs())
         .flat_map(move |whole| stands(whole).splitn(most, ':'))
 }
 
@@ -375,7 +380,7 @@ fn pieces(whole: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 /// Does its secret go to this host?
 fn goes(one: &Held, target: &Target) -> bool {
     let peer = target.peer();
-    !one.credential.ssh() && one.credential.hosts.iter().any(|host| host.is(&peer, target.port))
+    !one.credential.signs() && one.credential.hosts.iter().any(|host| host.is(&peer, target.port))
 }
 
 /// Signs a request anew; what comes back of that is masked.

@@ -26,6 +26,7 @@ mod issued;
 mod late;
 mod loose;
 mod mask;
+mod openpgp;
 mod overrides;
 mod packed;
 mod place;

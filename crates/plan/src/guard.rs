@@ -7,6 +7,7 @@ use ringfence_policy::{
     Children, CommandPattern, CommandRules, Digest, Ground, Interpreted, Lists, Named, Policy, Rule,
 };
 
+use crate::Exposed;
 use crate::survey::{Interpreter, Loader, Place, Program, Survey};
 use crate::temporary::VAR_TMP;
 
@@ -21,7 +22,12 @@ pub(crate) fn mounted(survey: &Survey) -> Ground<'_> {
     Ground { workspace: &survey.workspace.real, copy: None, temporary }
 }
 
-pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Option<CommandRules> {
+pub(crate) fn rules(
+    policy: &Policy,
+    survey: &Survey,
+    exposed: &Exposed,
+    ground: Ground<'_>,
+) -> Option<CommandRules> {
     let lists = policy.commands.iter().flat_map(|commands| &commands.allow);
     let lists = lists
         .chain(policy.guard.children.programs())
@@ -73,7 +79,9 @@ pub(crate) fn rules(policy: &Policy, survey: &Survey, ground: Ground<'_>) -> Opt
     loaders.sort_unstable();
     loaders.dedup();
     let many = survey.many.iter().map(|(identity, file)| (*identity, file.as_path())).collect();
-    CommandRules::of(policy, ground, Lists { allow: &allow, deny: &deny, many }, &loaders)
+    let assigned = exposed.variables.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
+    let assigned = assigned.collect();
+    CommandRules::of(policy, ground, Lists { allow: &allow, deny: &deny, many, assigned }, &loaders)
 }
 
 fn pinned(program: &Program) -> Vec<(&Path, Digest)> {

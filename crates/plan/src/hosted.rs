@@ -198,7 +198,7 @@ pub(crate) fn plan(
     let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
     let workspace = &survey.workspace.real;
     let ground = Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary };
-    let guard = guard::rules(policy, survey, ground);
+    let guard = guard::rules(policy, survey, &request.exposed, ground);
     let mut landlock = rules(policy, survey, host, &grants, &own, &place);
     if request.trust.is_some() {
         landlock.rules.push((Right::Read, base.join(TRUST)));
@@ -336,9 +336,9 @@ fn cannot(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
     if policy.containers.is_some() {
         return refused("containers", "no socket of the gateway's can be led to from here", elsewhere);
     }
-    if let Some((name, _)) = policy.credentials.iter().find(|(_, rule)| rule.value.ssh()) {
+    if let Some((name, _)) = policy.credentials.iter().find(|(_, rule)| rule.value.signs()) {
         let key = format!("credentials.{name}");
-        return refused(&key, "no socket of an ssh agent can be led to from here", elsewhere);
+        return refused(&key, "no socket of an agent can be led to from here", elsewhere);
     }
     if !policy.files.decoy.is_empty() {
         return refused("files.decoy", "a decoy needs a mount of its own", elsewhere);

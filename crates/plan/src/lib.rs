@@ -300,7 +300,7 @@ pub fn plan(
     let landlock = landlock::rules(policy, survey, host, &grants, invoker, &mut degraded)?;
     loose::check(policy, &mut layout, survey, invoker.root, request, &mut degraded)?;
     let limits = limits(policy, host, &mut degraded)?;
-    let guard = guard::rules(policy, survey, guard::mounted(survey));
+    let guard = guard::rules(policy, survey, &request.exposed, guard::mounted(survey));
     tracing::check(policy, host, guard.is_some(), &mut degraded)?;
     let mut notes = survey.notes.clone();
     notes.extend(layout.notes);

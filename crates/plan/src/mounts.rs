@@ -519,7 +519,7 @@ impl Builder {
         room
     }
 
-    fn link(&mut self, path: &Path, target: &Path) {
+    pub(crate) fn link(&mut self, path: &Path, target: &Path) {
         if self.made.contains(path.as_os_str())
             || self.mounted.contains_key(path.as_os_str())
             || !self.own(path)

@@ -65,6 +65,16 @@ impl Credential {
         matches!(self.source, SecretSource::SshAgent(_))
     }
 
+    /// It is a key of gpg, which signs commits and tags.
+    pub fn gpg(&self) -> bool {
+        matches!(self.source, SecretSource::Gpg(_))
+    }
+
+    /// It is a key that signs, and goes on no request.
+    pub fn signs(&self) -> bool {
+        self.ssh() || self.gpg()
+    }
+
     /// Whose password it is, if the policy says so.
     pub fn user(&self) -> Option<&str> {
         self.inject.iter().find_map(|form| match form {
@@ -120,8 +130,9 @@ pub(crate) fn read(
     };
     let ssh = matches!(source, Some(SecretSource::SshAgent(_)));
     let hosts = hosts_of(table.hosts.as_ref(), ssh, &mut found);
-    found.extend(only_requests(table, ssh));
-    if table.hosts.is_none() {
+    let gpg = matches!(source, Some(SecretSource::Gpg(_)));
+    found.extend(if gpg { none_of_gpg(table) } else { only_requests(table, ssh) });
+    if table.hosts.is_none() && !gpg {
         found.push(missing("hosts"));
     }
     let mut http = HttpRule::default();
@@ -136,7 +147,7 @@ pub(crate) fn read(
             found.push(Problem::new(list.place, format!("an empty `{key}` would let the secret go nowhere")));
         }
     }
-    let inject = if ssh { Vec::new() } else { forms_of(table.inject.as_ref(), &mut found) };
+    let inject = if ssh || gpg { Vec::new() } else { forms_of(table.inject.as_ref(), &mut found) };
     let known_hosts = table
         .known_hosts
         .as_ref()
@@ -184,6 +195,29 @@ fn branches(list: &List<String>, found: &mut Vec<Problem>) -> Vec<String> {
 
 fn entries<T>(list: Option<&List<T>>) -> impl Iterator<Item = &At<T>> {
     list.into_iter().flat_map(|list| &list.value)
+}
+
+/// What a key of gpg has not: it signs commits and tags of git, and goes nowhere.
+fn none_of_gpg(table: &CredentialTable) -> Vec<Problem> {
+    let list = |list: &Option<List<String>>| list.as_ref().map(|list| list.place);
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
+    let all = [
+        ("hosts", list(&table.hosts)),
+        ("methods", list(&table.methods)),
+        ("paths", list(&table.paths)),
+        ("inject", table.inject.as_ref().map(|at| at.place)),
+        ("like", text(&table.like)),
+        ("refresh", text(&table.refresh)),
+        ("push", list(&table.push)),
+        ("sign", list(&table.sign)),
+        ("known_hosts", text(&table.known_hosts)),
+    ];
+    let wrong = |(key, place): (&str, Option<Place>)| {
+        let title =
+            format!("`{key}` says nothing of a key of gpg, which signs commits and tags of git alone");
+        place.map(|place| Problem::new(place, title).help("remove it".to_owned()))
+    };
+    all.into_iter().filter_map(wrong).collect()
 }
 
 /// What one kind of credential has, and the other has not.

@@ -82,10 +82,9 @@ pub use crate::lint::{check_grant, check_workspace};
 pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
-pub use crate::network::AGENT;
 pub use crate::network::{
-    Budget, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, Way, decide_connect, decide_request,
-    network_remedy, socket_remedy, written_endpoint,
+    AGENT, Budget, GPG, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, SIGN_OPENPGP, Way,
+    decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint,
 };
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;

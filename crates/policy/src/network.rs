@@ -18,8 +18,12 @@ use crate::http_path::HttpPath;
 use crate::model::{Policy, Rule};
 use crate::ranges::{holds, inner, special, why};
 
-/// Where the task finds an ssh agent of ringfence's own; there is no file of that name.
+/// Where the task finds an ssh agent of ringfence's own, which has commits signed by gpg as well; there is no file of that name.
 pub const AGENT: &str = "/run/ringfence-ssh-agent";
+/// The program that git has commits signed by: ringfence's own, by this name.
+pub const GPG: &str = "/run/ringfence-gpg";
+/// What it asks the agent for: an extension (draft-ietf-sshm-ssh-agent, section 3.8), with the text.
+pub const SIGN_OPENPGP: &[u8] = b"sign-openpgp@ringfence";
 
 pub use decide::{decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint};
 pub use granted::GrantedHost;
@@ -209,6 +213,7 @@ impl NetworkRules {
             && network.publish.is_empty()
             && policy.approvals.hosts.is_empty()
             && policy.containers.is_none()
+            && !policy.credentials.values().any(|rule| rule.value.gpg())
         {
             return None;
         }
@@ -222,11 +227,11 @@ impl NetworkRules {
             bytes_out: None,
             by: denied_by(rule).to_string(),
         });
-        let agent = policy.credentials.values().any(|rule| rule.value.ssh()).then(|| PathBuf::from(AGENT));
+        let agent = policy.credentials.values().any(|rule| rule.value.signs()).then(|| PathBuf::from(AGENT));
         let engine = policy.containers.as_ref().map(EngineRules::of);
         let broker = engine.iter().map(|_| PathBuf::from(ENGINE));
         let unix = network.unix.iter().map(|rule| rule.value.clone()).chain(agent).chain(broker);
-        let secret = policy.credentials.values().filter(|rule| !rule.value.ssh());
+        let secret = policy.credentials.values().filter(|rule| !rule.value.signs());
         let secret = secret.flat_map(|rule| rule.value.hosts.iter().cloned());
         Some(Self {
             allow: allow.collect(),
@@ -257,7 +262,7 @@ impl NetworkRules {
         };
         let allowed = self.allow.iter().map(|rule| line("allow", rule));
         let sockets = self.unix.iter().map(|path| match (path.to_str(), &self.engine) {
-            (Some(AGENT), _) => format!("allow    {AGENT}, an ssh agent with the keys of `[credentials]`"),
+            (Some(AGENT), _) => format!("allow    {AGENT}, an agent with the keys of `[credentials]`"),
             (Some(ENGINE), Some(engine)) => engine.describe(),
             _ => format!("allow    {}, by its bytes alone", path.display()),
         });

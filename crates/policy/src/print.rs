@@ -130,7 +130,10 @@ impl Printer<'_> {
                     format!("command = [{}]", words.join(", "))
                 }
                 SecretSource::SecretService(attributes) => keyring(attributes),
-                SecretSource::SshAgent(_) | SecretSource::Oauth(_) | SecretSource::Spiffe(_) => continue,
+                SecretSource::SshAgent(_)
+                | SecretSource::Gpg(_)
+                | SecretSource::Oauth(_)
+                | SecretSource::Spiffe(_) => continue,
             };
             parts.push(format!("{name} = {{ {source} }}"));
         }
@@ -170,19 +173,26 @@ impl Printer<'_> {
                 SecretSource::File(path) => format!("file = {}", quoted(&spelled(path))),
                 SecretSource::Command(words) => format!("command = {}", listed(words.clone())),
                 SecretSource::SecretService(attributes) => keyring(attributes),
+                SecretSource::Gpg(key) => format!("gpg = {}", quoted(key)),
                 SecretSource::SshAgent(key) => format!("ssh_agent = {}", quoted(key)),
                 SecretSource::Oauth(oauth) => format!("oauth = {}", self.oauth(oauth)),
                 SecretSource::Spiffe(spiffe) => format!("spiffe = {}", self.spiffe(spiffe)),
             };
             self.key("source", &format!("{{ {source} }}"), origin);
-            self.key("hosts", &listed(credential.hosts.iter().map(Endpoint::to_string).collect()), origin);
+            if !credential.hosts.is_empty() {
+                self.key(
+                    "hosts",
+                    &listed(credential.hosts.iter().map(Endpoint::to_string).collect()),
+                    origin,
+                );
+            }
             let paths = credential.http.paths.iter().map(|path| path.text().to_owned()).collect();
             for (key, texts) in [("methods", credential.http.methods.clone()), ("paths", paths)] {
                 if !texts.is_empty() {
                     self.key(key, &listed(texts), origin);
                 }
             }
-            if !credential.ssh() {
+            if !credential.signs() {
                 self.key("inject", &listed(credential.inject.iter().map(Form::text).collect()), origin);
             }
             if !credential.sign.is_empty() {

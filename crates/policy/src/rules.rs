@@ -79,6 +79,8 @@ pub struct CommandRules {
     many: Vec<((u64, u64), Vec<u8>)>,
     /// Variables that the policy names itself.
     variables: Vec<Vec<u8>>,
+    /// Those that the sandbox sets, with what they hold.
+    assigned: Vec<Vec<u8>>,
     /// The task may have sandboxes of its own.
     nested: bool,
 }
@@ -171,6 +173,7 @@ impl CommandRules {
             },
             many: lists.many.iter().map(|(identity, file)| (*identity, bytes(file).to_vec())).collect(),
             variables: passed.chain(set).collect(),
+            assigned: lists.assigned.clone(),
             nested: policy.runtime.user_namespaces,
         })
     }
@@ -313,7 +316,9 @@ impl CommandRules {
         let mut at = 0;
         for variable in environment.split(|byte| *byte == 0).filter(|_| self.cleans(first)) {
             let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
-            if variables::why(name).is_some() && !self.variables.iter().any(|own| own == name) {
+            let own = self.variables.iter().any(|own| own == name)
+                || self.assigned.iter().any(|own| own == variable);
+            if variables::why(name).is_some() && !own {
                 found.push((at, name.to_vec()));
             }
             at += variable.len() + 1;
@@ -444,7 +449,7 @@ mod tests {
             let allow = self.found(allow.chain(self.policy.guard.children.programs()));
             let deny = self.found(&self.policy.guard.deny);
             let ground = Ground { workspace: Path::new("/w"), copy: None, temporary: Vec::new() };
-            let lists = Lists { allow: &allow, deny: &deny, many: BTreeMap::new() };
+            let lists = Lists { allow: &allow, deny: &deny, many: BTreeMap::new(), assigned: Vec::new() };
             CommandRules::of(&self.policy, ground, lists, &[Path::new("/lib/ld.so")]).unwrap()
         }
     }

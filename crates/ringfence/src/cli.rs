@@ -173,6 +173,9 @@ pub(crate) fn main() -> ExitCode {
     {
         return ExitCode::from(crate::keeper::run());
     }
+    if std::env::args_os().next().is_some_and(|word| word == ringfence_policy::GPG) {
+        return crate::gpg::inside();
+    }
     let verb = match shortly().map_or_else(|| Cli::try_parse().map(|cli| cli.verb), Ok) {
         Ok(verb) => verb,
         Err(error) => {

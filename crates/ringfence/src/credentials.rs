@@ -12,7 +12,7 @@ use ringfence_confine::keeper::{Fetching, HEAD, Keeper, Keeping};
 use ringfence_leaks::password;
 use ringfence_plan::{Exposed, Invoker};
 use ringfence_policy::{
-    AGENT, BASIC, Credential, ENGINE, Policy, Rule, SECRET, SecretSource, Verb, aws_variables,
+    AGENT, BASIC, Credential, ENGINE, GPG, Policy, Rule, SECRET, SecretSource, Verb, aws_variables,
 };
 use ringfence_sys::secret;
 use zeroize::{Zeroize, Zeroizing};
@@ -141,7 +141,7 @@ fn value(invoker: &Invoker, variable: &str, aws: bool) -> (Result<Zeroizing<Vec<
 fn hide(mut held: Vec<Held>) -> Vec<Held> {
     for one in &mut held {
         one.placeholder =
-            one.placeholder.take().filter(|_| one.credential.expose.is_some() || one.credential.ssh());
+            one.placeholder.take().filter(|_| one.credential.expose.is_some() || one.credential.signs());
     }
     held
 }
@@ -225,6 +225,10 @@ fn exposed(held: &[Held], policy: &Policy) -> Exposed {
     }
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     expose_keys(held, &mut exposed);
+    if held.iter().any(|one| one.credential.gpg()) {
+        headers.insert("gpg.program".to_owned(), GPG.to_owned());
+        exposed.program = std::env::current_exe().ok().map(|own| (GPG.into(), own));
+    }
     for one in held {
         let (Some(expose), Some(placeholder)) = (&one.credential.expose, &one.placeholder) else { continue };
         let shown = match one.credential.ssh() {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
-use ringfence_policy::{Credential, Mode, PathPattern, Policy, Rule, SecretSource};
+use ringfence_policy::{Credential, Grant, Mode, PathPattern, Policy, Rule, SecretSource};
 
 use crate::bus::Address;
 use crate::chosen;
@@ -89,7 +89,7 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
         return Ok(());
     }
     let reach = Reach::of(policy, invoker, workspace);
-    let mut hidden = Vec::new();
+    let (mut hidden, mut signs) = (Vec::new(), Vec::new());
     let sources = policy.credentials.iter().flat_map(|(name, rule)| {
         // Who writes the keys of hosts says where a key of ssh goes.
         for path in rule
@@ -109,6 +109,17 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
         let (name, rule, source) = source?;
         match source {
             SecretSource::Env(_) | SecretSource::SshAgent(_) | SecretSource::Oauth(_) => {}
+            SecretSource::Gpg(_) => {
+                reach.program("gpg", &invoker.variables).map_err(|why| refused(name, rule, &why))?;
+                let home = invoker.variables.get(OsStr::new("GNUPGHOME")).map(PathBuf::from);
+                let home = home.unwrap_or_else(|| invoker.home.join(".gnupg"));
+                if let Some(tree) = reach.over(&home) {
+                    return Err(refused(name, rule, &found_by(&home, tree)));
+                }
+                // What git starts inside is this very program, in this way alone.
+                let own = std::env::current_exe().map_err(|error| refused(name, rule, &error.to_string()))?;
+                signs.push((own, rule.origin.clone()));
+            }
             SecretSource::SecretService(_) => {
                 // Where there is no bus, the secret is not there: that is said when it is asked for.
                 if let Ok(Address::Path(path)) = crate::bus::address(&invoker.variables)
@@ -144,6 +155,15 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
         }
     }
     policy.files.deny.extend(hidden);
+    for (path, origin) in signs {
+        let plain =
+            |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte));
+        if let (Some(commands), Some(own)) = (&mut policy.commands, path.to_str().filter(plain)) {
+            let value = format!("{own} --status-fd=2 -bsau *");
+            commands.allow.push(Rule { value, origin: origin.clone() });
+        }
+        policy.files.exec.push(Rule { value: Grant { path, optional: false }, origin });
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use rustix::process::{
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::{aws, engine, oauth, secret_service, spiffe, ssh};
+use crate::{aws, engine, gpg, oauth, secret_service, spiffe, ssh};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -87,6 +87,7 @@ fn serve() -> Result<(), Errno> {
 fn first(one: &Fetching, variables: &BTreeMap<OsString, OsString>) -> Result<String, String> {
     let like = match (&one.like, &one.source) {
         (_, SecretSource::SshAgent(name)) => return ssh::key(name, agent(variables)),
+        (_, SecretSource::Gpg(name)) => return gpg::key(name, variables),
         (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
         (None, SecretSource::File(path)) => line(&file(path)?.0, one.aws)?.0,
         (None, SecretSource::SecretService(attributes)) => {
@@ -282,12 +283,16 @@ impl Keeper {
                     answer(&asked, number, About::Value, spiffe::fetch(&spiffe, &variables));
                 });
             }
-            SecretSource::SshAgent(_) => {
+            SecretSource::SshAgent(_) | SecretSource::Gpg(_) => {
                 let (question, asked, variables) =
                     (question.to_vec(), Arc::clone(&self.asked), Arc::clone(&self.variables));
+                let source = one.source.clone();
                 std::thread::spawn(move || {
                     let Some((name, question)) = question.split_at_checked(4) else { return };
-                    let signed = ssh::sign(question, agent(&variables));
+                    let signed = match &source {
+                        SecretSource::Gpg(key) => gpg::sign(key, question, &variables),
+                        _ => ssh::sign(question, agent(&variables)),
+                    };
                     let (about, bytes) = match &signed {
                         Ok(signature) => (About::Signed, signature.as_slice()),
                         Err(why) => (About::Unsigned, why.as_bytes()),
@@ -336,12 +341,26 @@ pub(crate) fn command(
     words: &[String],
     variables: &BTreeMap<OsString, OsString>,
 ) -> Result<Zeroizing<Vec<u8>>, String> {
+    given(words, variables, &[])
+}
+
+/// The same of one that is given something to read: no more than fits in a pipe.
+pub(crate) fn given(
+    words: &[String],
+    variables: &BTreeMap<OsString, OsString>,
+    input: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let (program, arguments) = words.split_first().ok_or("there is no command")?;
     let mut command = Command::new(program);
     // What is relative in them must not mean the workspace, which the task writes.
     command.args(arguments).env_clear().envs(variables).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let asks = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    command.stdin(asks).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+    if let Some(mut asks) = child.stdin.take() {
+        // Who ends without reading says so by its status.
+        let _ = asks.write_all(input);
+    }
     let written = child.stdout.take().ok_or("it has no output")?;
     let end = Instant::now() + PATIENCE;
     let read = in_time(written, end);

@@ -23,6 +23,7 @@ mod explanation;
 mod failure;
 mod found;
 mod git;
+mod gpg;
 mod groups;
 mod host;
 mod ids;

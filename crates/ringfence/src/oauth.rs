@@ -105,7 +105,10 @@ fn read(
         SecretSource::File(path) => file(path).map_err(|why| format!("{source}: {why}"))?.0,
         SecretSource::Command(words) => command(words, variables)?,
         SecretSource::SecretService(attributes) => secret_service::fetch(attributes, variables)?,
-        SecretSource::SshAgent(_) | SecretSource::Oauth(_) | SecretSource::Spiffe(_) => {
+        SecretSource::SshAgent(_)
+        | SecretSource::Gpg(_)
+        | SecretSource::Oauth(_)
+        | SecretSource::Spiffe(_) => {
             return Err("it is no plain secret".to_owned());
         }
     };

@@ -161,8 +161,14 @@ impl Refusals {
                 }
                 self.connected(key, &event, 1)
             }
-            Refused::Credential { name, host, port, rule, times, .. } => {
-                self.connected(format!("{port}\n{host}\n{rule}\n{name}\ncredential"), &event, *times)
+            Refused::Credential { name, host, port, request, rule, times, .. } => {
+                // What is signed is told of each by itself; requests are many.
+                let request = if *port == 0 { request } else { "" };
+                self.connected(
+                    format!("{port}\n{host}\n{rule}\n{name}\n{request}\ncredential"),
+                    &event,
+                    *times,
+                )
             }
             Refused::Engine { request, rule } => {
                 self.connected(format!("{request}\n{rule}\nengine"), &event, 1)

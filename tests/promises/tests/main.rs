@@ -35,6 +35,7 @@ mod dangers;
 mod decoys;
 mod descriptors;
 mod doctor;
+mod gpg;
 mod grants;
 mod in_part;
 mod init;

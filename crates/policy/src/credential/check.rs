@@ -24,7 +24,7 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
     }
     for (name, at) in &merged.credentials {
         let credential = &at.value;
-        if let Some(inspect) = none.filter(|_| !credential.ssh()) {
+        if let Some(inspect) = none.filter(|_| !credential.signs()) {
             let title = "a credential is put on requests by inspection, and `network.inspect` is `none`";
             report.push(Problem::new(inspect.place, title).related(at.place, format!("credential `{name}`")));
         }
@@ -59,7 +59,7 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
                 problem.help("write `inject = \"basic\"`, or `inject = [\"bearer\", \"basic\"]`".to_owned()),
             );
         }
-        let git = credential.expose.as_ref().is_some_and(|expose| expose.git);
+        let git = credential.gpg() || credential.expose.as_ref().is_some_and(|expose| expose.git);
         if let Some(set) = merged.set.get("GIT_CONFIG_COUNT").filter(|_| git) {
             let problem = Problem::new(
                 at.place,
@@ -76,6 +76,11 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
             }
             exposed.push((variable, at.place));
         }
+    }
+    let mut keys = merged.credentials.values().filter(|at| at.value.gpg());
+    if let (Some(one), Some(other)) = (keys.next(), keys.next()) {
+        let problem = Problem::new(other.place, "two keys of gpg, of which git could not say which it means");
+        report.push(problem.related(one.place, "the other one".to_owned()).help("keep one".to_owned()));
     }
     if let Some((_, at)) = merged.credentials.iter().nth(MOST) {
         report.push(Problem::new(at.place, format!("more than {MOST} credentials")));

@@ -27,6 +27,8 @@ pub enum SecretSource {
     SecretService(BTreeMap<String, String>),
     /// A key in the invoker's ssh agent, by its fingerprint, comment or public key. It stays there, and signs.
     SshAgent(String),
+    /// An OpenPGP key in the invoker's keyring, as gpg(1) knows it. It stays there, and signs.
+    Gpg(String),
     /// A token that a server gives out.
     Oauth(Box<Oauth>),
     /// A token that SPIFFE's Workload API gives out.
@@ -49,6 +51,7 @@ impl fmt::Display for SecretSource {
             }
             Self::Oauth(oauth) => oauth.fmt(formatter),
             Self::Spiffe(spiffe) => spiffe.fmt(formatter),
+            Self::Gpg(key) => write!(formatter, "the key `{key}` of gpg"),
             Self::SshAgent(key) => write!(formatter, "the key `{key}` of the ssh agent"),
         }
     }
@@ -65,7 +68,8 @@ impl SecretSource {
 }
 
 pub(super) fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Result<SecretSource, Problem> {
-    let CredentialSource { env, file, command, secret_service, ssh_agent, oauth, spiffe } = &source.value;
+    let CredentialSource { env, file, command, secret_service, ssh_agent, gpg, oauth, spiffe } =
+        &source.value;
     let plain = Plain {
         env: env.as_ref(),
         file: file.as_ref(),
@@ -75,12 +79,23 @@ pub(super) fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Res
     let alone = [
         plain.written().then_some(source.place),
         ssh_agent.as_ref().map(|at| at.place),
+        gpg.as_ref().map(|at| at.place),
         oauth.as_ref().map(|at| at.place),
         spiffe.as_ref().map(|at| at.place),
     ];
     let mut written = alone.iter().flatten();
     if let (Some(_), Some(place)) = (written.next(), written.next()) {
         return Err(one_source(*place));
+    }
+    if let Some(key) = gpg {
+        let plain = key.value.trim();
+        // An option, or a search for all that has a word in it, is no name of a key.
+        let odd = plain.is_empty() || plain.starts_with('-') || plain.chars().any(char::is_control);
+        return match odd {
+            true => Err(Problem::new(key.place, "this names no key of gpg")
+                .help("write its fingerprint, as `gpg --list-secret-keys` shows it".to_owned())),
+            false => Ok(SecretSource::Gpg(plain.to_owned())),
+        };
     }
     match (ssh_agent, oauth, spiffe) {
         (Some(key), ..) => {
@@ -99,7 +114,7 @@ pub(super) fn source_of(source: &At<CredentialSource>, scope: &Scope<'_>) -> Res
 
 fn one_source(place: Place) -> Problem {
     let problem = Problem::new(place, "a secret comes from exactly one source");
-    let all = ["env", "file", "command", "secret_service", "oauth", "spiffe", "ssh_agent"];
+    let all = ["env", "file", "command", "secret_service", "oauth", "spiffe", "ssh_agent", "gpg"];
     problem.help(format!("write one of {}", quoted(&all)))
 }
 

@@ -44,6 +44,8 @@ table! {
         secret_service: Named<At<String>>,
         /// A key in the invoker's ssh agent: its fingerprint (`SHA256:..`), its comment, or the public key.
         ssh_agent: At<String>,
+        /// An OpenPGP key in the invoker's keyring, by its fingerprint, id or user: gpg signs commits and tags of git with it.
+        gpg: At<String>,
         /// A token of OAuth 2.0, from client credentials or in exchange for another token.
         oauth: At<OauthTable>,
         /// A JWT-SVID of SPIFFE's Workload API.

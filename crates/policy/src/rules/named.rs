@@ -45,6 +45,8 @@ pub struct Lists<'a> {
     pub deny: &'a [Named<'a>],
     /// Files of many programs: which they are, and a path by whose name that is known.
     pub many: BTreeMap<(u64, u64), &'a Path>,
+    /// Variables that the sandbox itself sets, as `NAME=VALUE`.
+    pub assigned: Vec<Vec<u8>>,
 }
 
 impl Lists<'_> {

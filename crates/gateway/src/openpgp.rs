@@ -1,0 +1,102 @@
+//! Commits and tags of git that the host's gpg signs: the gateway reads what is signed, and nothing else is.
+
+use crate::Gateway;
+use crate::agent::{refuse, target};
+
+/// The longest name that is told of.
+const SHOWN: usize = 100;
+
+/// Has a text signed, if it is a commit or a tag. `None`: it is not, and that was said.
+pub(crate) async fn sign(gateway: &Gateway, text: &[u8]) -> Option<Vec<u8>> {
+    let credentials = gateway.credentials.as_deref()?;
+    let host = || target("gpg");
+    let Some((number, one)) = credentials.gpg().next() else {
+        refuse(gateway, "gpg", "the policy names no key of gpg".to_owned(), Some(host())).await;
+        return None;
+    };
+    let why = credentials.waits(one).map_or_else(|| object(text).err().map(str::to_owned), Some);
+    if let Some(why) = why {
+        refuse(gateway, &one.name, why, Some(host())).await;
+        return None;
+    }
+    let request = format!("signature for {}", object(text).unwrap_or_default());
+    gateway.refusals.credential(&one.name, &host(), request.clone(), String::new(), 1).await;
+    match credentials.vault.ask(number, text).await {
+        Ok(_) if credentials.waits(one).is_some() => {
+            refuse(gateway, &one.name, "it was taken back meanwhile".to_owned(), Some(host())).await;
+            None
+        }
+        Ok(signature) => Some(signature),
+        Err(why) => {
+            let rule = format!("{}: {why}", one.credential.source);
+            gateway.refusals.credential(&one.name, &host(), request, rule, 1).await;
+            None
+        }
+    }
+}
+
+/// What git would sign (git-commit-tree(1), git-mktag(1)), in words: its header is all there, in its order, and a message follows.
+fn object(text: &[u8]) -> Result<String, &'static str> {
+    const NONE: &str = "what shall be signed is no commit and no tag of git, which alone a key of gpg signs";
+    let text = str::from_utf8(text).map_err(|_| NONE)?;
+    let (header, _) = text.split_once("\n\n").ok_or(NONE)?;
+    let hash = |id: &str| {
+        matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let mut lines = header.lines().peekable();
+    let mut next =
+        |word: &str| lines.next_if(|line| line.starts_with(word)).and_then(|line| line.get(word.len()..));
+    if let Some(tree) = next("tree ") {
+        while let Some(parent) = next("parent ") {
+            if !hash(parent) {
+                return Err(NONE);
+            }
+        }
+        let whole = hash(tree) && next("author ").is_some() && next("committer ").is_some();
+        return if whole { Ok("a commit".to_owned()) } else { Err(NONE) };
+    }
+    let parts = (next("object "), next("type "), next("tag "), next("tagger "));
+    let (Some(own), Some("commit" | "tree" | "blob" | "tag"), Some(name), Some(_)) = parts else {
+        return Err(NONE);
+    };
+    let name: String = name.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect();
+    if hash(own) && !name.is_empty() && lines.next().is_none() {
+        Ok(format!("the tag {name}"))
+    } else {
+        Err(NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::object;
+
+    #[test]
+    fn commits_and_tags_are_known_by_their_headers() {
+        let (id, long) = ("a1".repeat(20), "0f".repeat(32));
+        let who = "A <a@example.org> 1 +0000";
+        let commit = format!(
+            "tree {id}\nparent {id}\nparent {id}\nauthor {who}\ncommitter {who}\nencoding x\n\ntext\n"
+        );
+        assert_eq!(object(commit.as_bytes()), Ok("a commit".to_owned()));
+        let tag = format!("object {long}\ntype commit\ntag v1\ntagger {who}\n\ntext\n");
+        assert_eq!(object(tag.as_bytes()), Ok("the tag v1".to_owned()));
+        for (from, to) in [
+            ("tree ", "certificate version 0.1\ntree "),
+            ("committer ", "x "),
+            ("\n\n", "\n"),
+            (&id[..3], "zz"),
+            ("parent a", "parent  a"),
+        ] {
+            assert!(object(commit.replacen(from, to, 1).as_bytes()).is_err(), "{from:?}");
+        }
+        for (from, to) in
+            [("type commit", "type mail"), ("tag v1\n", ""), ("tagger ", "x "), ("\n\n", "\nmore x\n\n")]
+        {
+            assert!(object(tag.replacen(from, to, 1).as_bytes()).is_err(), "{from:?}");
+        }
+        assert!(
+            object(b"some text\n\nmore").is_err() && object(b"\xff\n\n").is_err() && object(b"").is_err()
+        );
+    }
+}
