@@ -43,6 +43,7 @@ mod void;
 mod written;
 
 pub use enclosure::{Enclosure, enclose};
+pub use guard::foreseen;
 pub use hosted::begin as begin_hosted;
 pub use mounter::{Opening, RESTACKED};
 pub use nascent::{Nascent, begin};

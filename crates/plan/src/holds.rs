@@ -37,12 +37,14 @@ impl Builder {
             grants.mounts.iter().any(own)
         };
         let mut held = BTreeSet::new();
+        // What no tree shows cannot start, and is nowhere to be held.
+        let shown = |path: &Path| grants.covering(path).is_some() || path.starts_with(&survey.workspace.real);
         let scripts = survey.programs.iter().filter(|program| !program.interpreters.is_empty());
         let files = scripts.flat_map(|program| {
             let interpreters = program.interpreters.iter().map(|interpreter| &interpreter.place);
             std::iter::once(&program.place).chain(interpreters)
         });
-        for file in files {
+        for file in files.filter(|file| shown(&file.real)) {
             let mut above = Vec::new();
             // From what is mounted for itself up to what can be written.
             for path in file.real.ancestors() {

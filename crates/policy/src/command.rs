@@ -157,10 +157,14 @@ pub(crate) fn list_at(policy: &Policy) -> String {
 }
 
 /// Splits at blanks; single quotes hold together, as in patterns.
-pub(crate) fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
-    for character in line.chars() {
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
         match character {
+            '\'' if quoted && characters.next_if_eq(&'\'').is_some() => {
+                word.get_or_insert_default().push('\'')
+            }
             '\'' => {
                 quoted = !quoted;
                 word.get_or_insert_default();
@@ -171,6 +175,20 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     }
     words.extend(word);
     words
+}
+
+/// Words as one line, of which patterns and [`words`] make the same words. What no line can hold is any one byte of a pattern.
+pub fn command_line(words: impl Iterator<Item = impl AsRef<str>>) -> String {
+    words.map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |character: char| !character.is_whitespace() && !"'()|*?".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let part = |part: &str| format!("'{}'", part.replace('\'', "''"));
+    word.split(char::is_control).map(part).collect::<Vec<_>>().join("?")
 }
 
 fn refuse(sentence: String) -> Decision {

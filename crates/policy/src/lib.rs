@@ -60,6 +60,7 @@ mod variables;
 pub use crate::argv::CommandPattern;
 pub use crate::caches::{package_cache, written_cache};
 pub use crate::chains::{Need, needs};
+pub use crate::command::{command_line, words as command_words};
 pub use crate::containers::{
     Asked, Body, Containers, ENGINE, EngineRequest, EngineRules, Image, Subject, Verb,
     create as judge_container, judge as judge_engine,
@@ -90,8 +91,8 @@ pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
 pub use crate::rules::{
-    CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Lists, MULTICALL, Named, digest,
-    needed as guard_needed, runs_alone,
+    BESIDE, CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Lists, MULTICALL, Named,
+    digest, needed as guard_needed, runs_alone,
 };
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,

@@ -26,7 +26,7 @@ use crate::variables;
 
 pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
-pub use interpreters::runs_alone;
+pub use interpreters::{BESIDE, runs_alone};
 pub use named::{Ground, Interpreted, Lists, Named};
 pub use program::MULTICALL;
 

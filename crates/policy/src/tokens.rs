@@ -2,8 +2,7 @@
 
 use crate::diagnostic::Invalid;
 
-pub(crate) const QUOTE: &str =
-    "put single quotes around `(`, `|`, `)`, `*`, `?` and blanks that are meant as they are";
+pub(crate) const QUOTE: &str = "put single quotes around `(`, `|`, `)`, `*`, `?` and blanks that are meant as they are; within them '' is one quote";
 
 /// A character of a word: as it is, or a wildcard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +25,14 @@ pub(crate) struct Tokens;
 impl Tokens {
     pub(crate) fn of(text: &str) -> Result<Vec<Token>, Invalid> {
         let (mut tokens, mut word, mut quoted, mut depth) = (Vec::new(), None::<Vec<Mark>>, false, 0_u32);
-        for character in text.chars() {
+        let mut characters = text.chars().peekable();
+        while let Some(character) = characters.next() {
             if character == '\'' {
+                // Two of them, within quotes, are one that is meant as it is.
+                if quoted && characters.next_if_eq(&'\'').is_some() {
+                    word.get_or_insert_default().push(Mark::Plain('\''));
+                    continue;
+                }
                 quoted = !quoted;
                 word.get_or_insert_default();
                 continue;

@@ -136,7 +136,7 @@ impl<'a> Approvals<'a> {
     fn asked_to_start(&self, refusal: &Refusal, command: &Command) -> bool {
         let words: Vec<String> =
             command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let shown = executions::line(masks::masked(&words).iter());
+        let shown = ringfence_policy::command_line(masks::masked(&words).iter());
         let event = Event::Ask {
             path: shown.clone(),
             purpose: "start".into(),
@@ -356,7 +356,7 @@ impl Clerk for Approvals<'_> {
         };
         let (program, _) = guard.offered(&execution)?;
         let words: Option<Vec<&str>> = command.arguments.iter().skip(1).map(|word| word.to_str()).collect();
-        Some(executions::line(std::iter::once(program).chain(words?)))
+        Some(ringfence_policy::command_line(std::iter::once(program).chain(words?)))
     }
 
     fn ended(&mut self, _: u32, path: &Path, cause: &str) -> bool {

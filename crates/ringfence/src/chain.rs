@@ -72,17 +72,20 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
 }
 
 /// The file that its name leads to on this host, without links.
-fn found(program: &str, invoker: &Invoker) -> Option<PathBuf> {
+pub(crate) fn found(program: &str, invoker: &Invoker) -> Option<PathBuf> {
+    named(program, invoker)?.canonicalize().ok()
+}
+
+/// The same, as it is named.
+pub(crate) fn named(program: &str, invoker: &Invoker) -> Option<PathBuf> {
     let runs = |path: &PathBuf| {
         path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
-    let path = if program.contains('/') {
-        Some(invoker.cwd.join(program)).filter(runs)
-    } else {
-        let path = invoker.variables.get(OsStr::new("PATH"))?;
-        std::env::split_paths(path).map(|directory| directory.join(program)).find(runs)
-    };
-    path?.canonicalize().ok()
+    if program.contains('/') {
+        return Some(invoker.cwd.join(program)).filter(runs);
+    }
+    let path = invoker.variables.get(OsStr::new("PATH"))?;
+    std::env::split_paths(path).map(|directory| directory.join(program)).find(runs)
 }
 
 /// What the `#!` line of a script names.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ringfence_policy::{BESIDE, command_line};
 use ringfence_record::Event;
 use ringfence_supervise::{Command, Fate, Life, Process};
 
@@ -81,7 +82,11 @@ pub(crate) fn more(times: u64) -> Event {
 }
 
 /// The line that would allow it; none where a rule has to go first.
-fn remedy(words: &[String], file: &Path, rule: &str) -> Vec<String> {
+pub(crate) fn remedy(words: &[String], file: &Path, rule: &str) -> Vec<String> {
+    // A script that needs another entry says which.
+    if let Some((_, entry)) = rule.rsplit_once(BESIDE) {
+        return allow(entry.trim_end_matches('`'));
+    }
     if !rule.starts_with("`commands.allow`") {
         return Vec::new();
     }
@@ -94,21 +99,10 @@ fn remedy(words: &[String], file: &Path, rule: &str) -> Vec<String> {
     entry.extend(words.iter().skip(1).cloned());
     // A program alone would be any arguments.
     let none = if entry.len() == 1 { " ()" } else { "" };
-    let text = (line(entry.iter()) + none).replace('\\', "\\\\").replace('"', "\\\"");
+    allow(&(command_line(entry.iter()) + none))
+}
+
+fn allow(entry: &str) -> Vec<String> {
+    let text = entry.replace('\\', "\\\\").replace('"', "\\\"");
     vec!["[commands]".into(), format!("allow = [\"{text}\"]")]
-}
-
-/// Words as one line, of which the grammar makes the same words.
-pub(crate) fn line(words: impl Iterator<Item = impl AsRef<str>>) -> String {
-    words.map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
-}
-
-/// A word as the grammar of patterns takes it for itself.
-fn quoted(word: &str) -> String {
-    let plain = |character: char| !character.is_whitespace() && !"'()|*?".contains(character);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', ""))
-    }
 }

@@ -10,7 +10,6 @@ use ringfence_record::RunDir;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::executions;
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::terminal::escape;
@@ -172,8 +171,7 @@ fn explain(
             "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
                 .to_owned(),
         )
-    } else if kind == "command" && rule.contains(": list it") {
-        remedy.clear();
+    } else if kind == "command" && rule.contains(ringfence_policy::BESIDE) {
         None
     } else if kind == "command" && remedy.is_empty() {
         Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
@@ -229,7 +227,7 @@ fn explain(
 /// As one line.
 fn command(detail: Option<&Value>) -> String {
     let words = detail.and_then(|detail| detail.get("command")?.as_array());
-    executions::line(words.into_iter().flatten().filter_map(Value::as_str))
+    ringfence_policy::command_line(words.into_iter().flatten().filter_map(Value::as_str))
 }
 
 fn times(detail: Option<&Value>) -> u64 {

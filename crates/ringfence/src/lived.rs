@@ -7,7 +7,6 @@ use ringfence_record::RunDir;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::executions;
 use crate::failure::{Context, Failure};
 use crate::terminal::escape;
 
@@ -108,7 +107,7 @@ fn started(detail: &Value, process: i64, parent: i64) -> Lived {
 
 fn words(detail: &Value) -> String {
     let words = detail.get("command").and_then(Value::as_array);
-    executions::line(words.into_iter().flatten().filter_map(Value::as_str))
+    ringfence_policy::command_line(words.into_iter().flatten().filter_map(Value::as_str))
 }
 
 fn in_order(found: Vec<Lived>, roots: Vec<usize>) -> Vec<Lived> {

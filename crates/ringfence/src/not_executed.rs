@@ -9,7 +9,6 @@ use ringfence_plan::{Invoker, Plan, Right};
 use ringfence_policy::{Judge, Policy};
 use rustix::io::Errno;
 
-use crate::executions;
 use crate::failure::Failure;
 
 /// `needs` is the interpreter or loader that the command's file names, as far as the task could see it.
@@ -109,14 +108,16 @@ fn forbidden(policy: &Policy, plan: &Plan, name: &OsStr, path: Option<&Path>) ->
         (path, commands) => {
             let line = path.map_or(name.to_string_lossy(), |path| path.to_string_lossy());
             let arguments = plan.command.iter().skip(1).map(|word| word.to_string_lossy());
-            let line = executions::line(std::iter::once(line).chain(arguments));
+            let line = ringfence_policy::command_line(std::iter::once(line).chain(arguments));
             let decision = Judge::new(policy, &plan.workspace).run(&line);
             if !decision.is_allow() {
                 return decision.reason().to_string();
             }
-            let commands =
-                commands.as_ref().map(|_| "a rule of `commands` refuses what it leads to".to_owned());
-            commands.unwrap_or("no rule of `files.exec` covers it".to_owned())
+            match plan.guard.is_some() || commands.is_some() {
+                true => "a rule of `commands` refuses what it leads to: `ringfence explain` says which, and what would allow it",
+                false => "no rule of `files.exec` covers it",
+            }
+            .to_owned()
         }
     }
 }

@@ -109,7 +109,7 @@ fn nothing_is_put_in_the_place_of_a_listed_script() {
     assert!(!outcome.out.contains("mine"), "{outcome:?}");
     let explained = place.ringfence(&["explain"]);
     // In tier `landlock` the workspace is a copy, in another place.
-    assert!(place.hosted || explained.out.contains("list its interpreter"), "{explained:?}");
+    assert!(place.hosted || explained.out.contains("list this beside it"), "{explained:?}");
     let policy = policy.replace(mine, "python3 ./mine");
     assert_eq!(start(&place, &policy, &["sh", "-c", "./mine; python3 ./mine"]).out, "mine\nmine\n");
 }
@@ -289,5 +289,54 @@ fn a_pinned_program_is_what_it_was_at_the_start() {
         assert_eq!((first.status, first.out.as_str()), (0, "first\n"), "{first:?}");
         assert_eq!((outcome.status, outcome.out.as_str()), second, "{outcome:?}");
         assert_eq!(explained.out.contains("changed since the start"), pin == "true", "{explained:?}");
+    }
+}
+
+/// What `explain --command` says beforehand is what happens.
+#[test]
+fn what_is_explained_beforehand_is_what_happens() {
+    let place = Place::new();
+    let far = place.base.path().join("far");
+    let far = far.display();
+    place.host(&format!(
+        "mkdir {far} && cd {far} && cp /bin/busybox . && ln busybox cat && ln -s busybox head
+         printf '#!/bin/sh\\necho ran\\n' > one; printf '#!/usr/bin/make -f\\nall: ; @:\\n' > two; printf '#!/bin/bash -l\\necho ran\\n' > three
+         chmod 755 one two three; ln -s one four; echo text > {}/file",
+        place.workspace.display()
+    ));
+    let list = format!(
+        "allow = [\"{far}/one **\", \"{far}/two **\", \"{far}/three\", \"{far}/cat **\", \"echo 'it''s'?*\"]"
+    );
+    let policies = [
+        format!("{list}\nfrom_workspace = false"),
+        format!("{list}\nshell = false"),
+        "deny = [\"busybox cat\"]".to_owned(),
+    ];
+    for policy in policies {
+        let path = place.policy(&format!("[files]\nexec = [\"{far}\"]\n[commands]\n{policy}"));
+        for command in [
+            format!("{far}/one a"),
+            format!("{far}/two all"),
+            format!("{far}/three"),
+            format!("{far}/four"),
+            format!("{far}/cat file"),
+            format!("{far}/head file"),
+            format!("{far}/busybox cat file"),
+            "busybox cat file".to_owned(),
+            "echo 'it''s x'".to_owned(),
+            "echo other".to_owned(),
+        ] {
+            let told = place
+                .ringfence(&["explain", "--policy", &path, "--workspace", ".", "--command", &command])
+                .out;
+            let first = told.lines().next().unwrap_or_default().to_owned();
+            let script = format!(
+                "exec \"$0\" run --quiet --policy {path} --workspace . -- {}",
+                command.replace("''", "'\\''")
+            );
+            let run = place.under("bash", &["-c", &script], &place.command(&[])).output().unwrap();
+            let ran = run.status.code() != Some(126);
+            assert_eq!(first.contains(": allowed: "), ran, "{policy}: {command}: {first} {run:?}");
+        }
     }
 }

@@ -140,7 +140,7 @@ fn a_listed_script_is_itself_only_where_the_task_cannot_mount() {
     let policy = format!("[files]\nexec = [\"{exec}\"]\n{}", policy.replace("ldd --version", path));
     let outcome = start(&place, &policy, &["sh", "-c", path]);
     assert!(outcome.status == 126 && outcome.out.is_empty(), "{outcome:?}");
-    assert!(place.ringfence(&["explain"]).out.contains("list its interpreter"));
+    assert!(place.ringfence(&["explain"]).out.contains("list this beside it"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{Digest, digest, runs_alone};
+use ringfence_policy::{BESIDE, Digest, command_line, digest, runs_alone};
 use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -226,11 +226,16 @@ impl Chain {
         let before: Vec<&[u8]> = script.argument.as_deref().into_iter().collect();
         let behind = arguments.get(1..).unwrap_or_default();
         runs_alone(&interpreter.real, &interpreter.named, &before, behind).map_err(|why| {
-            let words = [&interpreter.named].into_iter().chain(&script.argument).chain([&script.named]);
-            let words: Vec<_> = words.map(|word| String::from_utf8_lossy(word)).collect();
             let shown = String::from_utf8_lossy(&interpreter.real);
-            format!("`{shown}` {why}: list it with the script as argument, `{}`", words.join(" "))
+            format!("`{shown}` {why}{BESIDE}{}`", self.beside(number, arguments))
         })
+    }
+
+    /// The entry that a script needs which does not run as itself.
+    pub(super) fn beside(&self, number: usize, arguments: &[&[u8]]) -> String {
+        let given = arguments.iter().map(|word| word.to_vec()).collect();
+        let words = Self::arguments_of(&self.links, number, given);
+        command_line(words.iter().map(|word| String::from_utf8_lossy(word)))
     }
 
     /// The arguments that the kernel hands to the last of them.

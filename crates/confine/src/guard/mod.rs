@@ -5,6 +5,7 @@
 //! are final. If what runs is not what was judged, somebody changed it in between, and the process ends there. An execve that fails
 //! stops nowhere; its thread is let go with its next call, or after a while.
 
+mod case;
 mod environment;
 mod file;
 mod nested;
@@ -18,7 +19,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use ringfence_policy::{CommandRules, Digest, Execution, GrantedCommand};
+use ringfence_policy::{CommandRules, Digest, GrantedCommand};
 use ringfence_sys::ptrace;
 use ringfence_sys::seccomp::{self, Notification};
 use rustix::io::Errno;
@@ -27,6 +28,8 @@ use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 use crate::connections::{group, program};
 use crate::hosted::Trees;
 use crate::report::{Command, Fate, Process, Refusal, Refused};
+use case::Case;
+pub use case::foreseen;
 use file::{Chain, From};
 
 /// Threads held at one time; more are told to try again.
@@ -217,65 +220,19 @@ impl Guard {
     }
 
     fn decide(&self, asked: &Asked, first: bool) -> Result<(), String> {
-        let (directory, nested) = (asked.directory.as_slice(), asked.nested);
         if self.rules.asks_for_directories() && !asked.here {
-            let shown = String::from_utf8_lossy(directory);
+            let shown = String::from_utf8_lossy(&asked.directory);
             return Err(format!(
                 "entries of `[commands]` name paths, and `{shown}` is another directory there"
             ));
         }
-        let mut given = asked.arguments.clone();
-        let mut why = None;
-        // A script is itself only where nothing can stand in its place; else it is its interpreter, with a file as argument.
-        for (number, link) in asked.chain.links.iter().enumerate() {
-            let last = number + 1 == asked.chain.links.len();
-            let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
-            let file = self.rules.whole(link.identity()).unwrap_or(&link.real);
-            let execution = Execution { file, arguments: &arguments, directory, first };
-            for file in self.rules.other_names(link.identity(), file) {
-                self.rules.denied(&Execution { file, ..execution })?;
-            }
-            if last {
-                // `env` finds an interpreter by a path that may be the task's, and some look for modules beside it.
-                let leads = |path: &[u8]| {
-                    let fixed = !nested && self.settled(&link.named, directory);
-                    // Where anybody may mount, a directory may come from elsewhere.
-                    let fixed = fixed && (path.starts_with(b"/") || !self.rules.nested());
-                    let real = file::leads(directory, path).filter(|_| fixed)?;
-                    (self.settled(path, directory) && self.settled(&real, b"/")).then_some(real)
-                };
-                let verdict = self.rules.judge(&execution, leads);
-                return verdict.map_err(|sentence| why.unwrap_or(sentence));
-            }
-            self.rules.stands_as_script(&execution)?;
-            // Whoever may mount shows the interpreter what it likes; and a directory may come from such a one.
-            let shown = self.rules.nested() && (nested || !link.named.starts_with(b"/"));
-            let stays = !shown
-                && !self.rules.shared(&link.real)
-                && self.settled(&link.named, directory)
-                && self.settled(&link.real, b"/");
-            match self.rules.script(&execution) {
-                Ok(()) if stays => match asked.chain.runs_alone(number, &arguments) {
-                    Ok(()) => return Ok(()),
-                    Err(more) => why = Some(more),
-                },
-                Ok(()) => {
-                    let shown = String::from_utf8_lossy(&link.named);
-                    why = Some(format!(
-                        "`{shown}` may be replaced, or changed by another name: list its interpreter, with it as argument"
-                    ));
-                }
-                Err(sentence) if stays => why = Some(sentence),
-                Err(_) => {}
-            }
-            given = Chain::arguments_of(&asked.chain.links, number, given);
-        }
-        Err("nothing is to be run".into())
-    }
-
-    /// In a mount namespace of its own, a task renames what is a mount point elsewhere.
-    fn settled(&self, path: &[u8], directory: &[u8]) -> bool {
-        file::settled(path, directory, self.trees.as_ref(), !self.rules.nested())
+        // In a mount namespace of its own, a task renames what is a mount point elsewhere.
+        let mounts = !self.rules.nested();
+        let settled =
+            |path: &[u8], directory: &[u8]| file::settled(path, directory, self.trees.as_ref(), mounts);
+        let (directory, nested) = (asked.directory.as_slice(), asked.nested);
+        Case { rules: &self.rules, directory, nested, first, settled: &settled }
+            .decide(&asked.chain, asked.arguments.clone())
     }
 
     /// Whether it begins with no pipe but those that the command itself was given.

@@ -79,6 +79,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         let grantable = programs::find(&policy.approvals.commands, &survey, invoker)?;
         let grantable = grantable.into_iter().map(|program| Program { grantable: true, ..program });
         survey.programs.extend(grantable);
+        programs::startable(policy, &survey)?;
         if policy.guard.pin() {
             programs::pin(&mut survey.programs)?;
         }

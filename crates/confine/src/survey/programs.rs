@@ -47,6 +47,27 @@ pub(super) fn find(
     Ok(programs)
 }
 
+/// A program that is named by its path lies where programs may start, or its entry is none.
+pub(super) fn startable(policy: &Policy, survey: &Survey) -> Result<(), Refused> {
+    // Of one in a tree that is written the plan says more.
+    let trees = survey.exec.iter().chain(&survey.write).filter_map(|found| found.place.as_ref());
+    let trees: Vec<&Path> = trees.map(|place| place.real.as_path()).collect();
+    let starts = |real: &Path| {
+        trees.iter().any(|tree| real.starts_with(tree))
+            || policy.from_workspace && real.starts_with(&survey.workspace.real)
+    };
+    let by_path = |program: &&Program| {
+        CommandPattern::parse(&program.name, "/").is_ok_and(|entry| entry.program.starts_with('/'))
+    };
+    let lost = survey.programs.iter().filter(by_path).find(|program| !starts(&program.place.real));
+    lost.map_or(Ok(()), |program| {
+        let file = program.place.real.display();
+        let cause = format!("`{file}` can never start: no executable tree holds it");
+        let remedy = format!("add it to `files.exec`: `exec = [\"{file}\"]`");
+        Err(Refused::rule(&program.origin, cause, remedy))
+    })
+}
+
 /// Of these entries, those whose program is not there, although it must be.
 pub(super) fn missing<'a>(
     entries: &'a [Rule<String>],

@@ -93,7 +93,10 @@ impl CommandRules {
     }
 
     /// Nothing that stands above every list refuses it.
-    pub(super) fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What does, in one sentence.
+    pub fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
         let Some(shells) = &self.shells else { return Ok(()) };
         meanings(execution).iter().try_for_each(|(called, arguments)| {

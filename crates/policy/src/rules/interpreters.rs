@@ -82,6 +82,9 @@ const INTERPRETERS: &[Interpreter] = &[
     Interpreter { names: &["sed", "gsed"], flags: "nErsuz", valued: "f", goes_on: true, ..PLAIN },
 ];
 
+/// Behind it stands, in backticks, the entry that a script needs beside its own.
+pub const BESIDE: &str = ": list this beside it: `";
+
 /// Whether an interpreter, by its file and by what it is called, with its own arguments before a script and these behind it, runs that
 /// script and nothing else.
 ///

@@ -1,11 +1,13 @@
 //! `ringfence explain`: what was refused in a run, why, and what would allow it; or what a policy says beforehand.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ringfence_confine::foreseen;
 use ringfence_plan::{Invoker, REFUSALS};
 use ringfence_policy::{
-    Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, Reason, network_remedy,
+    Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, Policy, Reason, network_remedy,
 };
 use ringfence_record::State;
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::PolicyArguments;
 use crate::explanation::{Explained, render};
 use crate::failure::{Context, Failure};
-use crate::{chain, environment, found, source, terminal};
+use crate::{chain, environment, executions, found, run, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -166,7 +168,8 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         answers.push(answer(&action, &endpoint.to_string(), &decision, Vec::new()));
     }
     if let Some(command) = &arguments.command {
-        answers.push(answer("start", command, &judge.run(command), Vec::new()));
+        let (decision, remedy) = start(command, &policy, &judge, (&invoker, arguments));
+        answers.push(answer("start", command, &decision, remedy));
         if policy.guard.children != Children::Same {
             answers.push(answer("be started by a command", command, &judge.child(command), Vec::new()));
         }
@@ -202,6 +205,48 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         terminal::print(&terminal::escape(&text));
     }
     Ok(0)
+}
+
+/// What a run would say of a command: by the rules that its guard would have, where there is one and the host has the file; else by words.
+fn start(
+    command: &str,
+    policy: &Policy,
+    judge: &Judge<'_>,
+    (invoker, arguments): (&Invoker, &Arguments),
+) -> (Decision, Vec<String>) {
+    let decision = judge.run(command);
+    let words = ringfence_policy::command_words(command);
+    let by_path = |word: &&String| word.contains('/');
+    let path = words.first().filter(by_path).map(|word| invoker.cwd.join(word));
+    let barred = path.is_some_and(|path| !judge.file(&path, Access::Exec).is_allow());
+    let seen = || {
+        let file = chain::named(words.first()?, invoker)?;
+        let state = invoker.state.join("runs/RUN");
+        let name = words.iter().map(OsString::from).collect();
+        let plan = run::make_plan(policy, invoker, &arguments.policy, name, &state).ok()?;
+        let trees = policy.files.write.iter().map(|rule| rule.value.path.clone());
+        let trees: Vec<PathBuf> = trees.chain([plan.workspace.clone()]).map(|path| real(&path)).collect();
+        foreseen(plan.guard.as_ref()?, &file, &words, &invoker.cwd, &trees)
+    };
+    match (barred, decision) {
+        (true, decision) => (decision, Vec::new()),
+        (false, decision) => match seen() {
+            None => (decision, Vec::new()),
+            Some(Ok(())) if decision.is_allow() => (decision, Vec::new()),
+            Some(Ok(())) => {
+                let by = "`[commands]` lets start what it leads to on this host".to_owned();
+                (Decision::Allow { by: Reason::BuiltIn(by) }, Vec::new())
+            }
+            Some(Err(why)) => {
+                let file =
+                    chain::found(words.first().map_or("", String::as_str), invoker).unwrap_or_default();
+                let remedy = executions::remedy(&words, &file, &why);
+                let same = !decision.is_allow() && remedy.is_empty();
+                let refused = Decision::Refuse { by: Reason::BuiltIn(why) };
+                (if same { decision } else { refused }, remedy)
+            }
+        },
+    }
 }
 
 fn answer(action: &str, target: &str, decision: &Decision, remedy: Vec<String>) -> Answer {

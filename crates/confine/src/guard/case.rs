@@ -1,0 +1,100 @@
+//! The verdict on one start: what is run, link by link, and by which rule.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ringfence_policy::{BESIDE, CommandRules, Execution};
+
+use super::file::{self, Chain, From, Seen};
+
+/// Who asks, and from where.
+pub(super) struct Case<'a> {
+    pub(super) rules: &'a CommandRules,
+    pub(super) directory: &'a [u8],
+    /// By somebody who has a user namespace of its own.
+    pub(super) nested: bool,
+    /// The command that was given to the sandbox itself.
+    pub(super) first: bool,
+    /// Whether nothing puts another file at this path, from that directory.
+    pub(super) settled: &'a dyn Fn(&[u8], &[u8]) -> bool,
+}
+
+impl Case<'_> {
+    /// # Errors
+    /// By which rule, or for lack of which, it is refused; in one sentence.
+    pub(super) fn decide(&self, chain: &Chain, mut given: Vec<Vec<u8>>) -> Result<(), String> {
+        let directory = self.directory;
+        let mut why = None;
+        // A script is itself only where nothing can stand in its place; else it is its interpreter, with a file as argument.
+        for (number, link) in chain.links.iter().enumerate() {
+            let last = number + 1 == chain.links.len();
+            let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
+            let file = self.rules.whole(link.identity()).unwrap_or(&link.real);
+            let execution = Execution { file, arguments: &arguments, directory, first: self.first };
+            for file in self.rules.other_names(link.identity(), file) {
+                self.rules.denied(&Execution { file, ..execution })?;
+            }
+            if last {
+                // `env` finds an interpreter by a path that may be the task's, and some look for modules beside it.
+                let leads = |path: &[u8]| {
+                    let fixed = !self.nested && (self.settled)(&link.named, directory);
+                    // Where anybody may mount, a directory may come from elsewhere.
+                    let fixed = fixed && (path.starts_with(b"/") || !self.rules.nested());
+                    let real = file::leads(directory, path).filter(|_| fixed)?;
+                    ((self.settled)(path, directory) && (self.settled)(&real, b"/")).then_some(real)
+                };
+                let verdict = self.rules.judge(&execution, leads);
+                // What stands above every list is the reason, whatever else there is.
+                let why = why.filter(|_| self.rules.stands(&execution).is_ok());
+                return verdict.map_err(|sentence| why.unwrap_or(sentence));
+            }
+            self.rules.stands_as_script(&execution)?;
+            // Whoever may mount shows the interpreter what it likes; and a directory may come from such a one.
+            let shown = self.rules.nested() && (self.nested || !link.named.starts_with(b"/"));
+            let stays = !shown
+                && !self.rules.shared(&link.real)
+                && (self.settled)(&link.named, directory)
+                && (self.settled)(&link.real, b"/");
+            match self.rules.script(&execution) {
+                Ok(()) if stays => match chain.runs_alone(number, &arguments) {
+                    Ok(()) => return Ok(()),
+                    Err(more) => why = Some(more),
+                },
+                Ok(()) => {
+                    let shown = String::from_utf8_lossy(&link.named);
+                    let beside = chain.beside(number, &arguments);
+                    why = Some(format!(
+                        "`{shown}` may be replaced, or changed by another name{BESIDE}{beside}`"
+                    ));
+                }
+                Err(sentence) if stays => why = Some(sentence),
+                Err(_) => {}
+            }
+            given = Chain::arguments_of(&chain.links, number, given);
+        }
+        Err("nothing is to be run".into())
+    }
+}
+
+/// What the guard would say of a start on this host, by the rules of a plan: the file, all words of the command, where it is given, and
+/// the trees that its task writes. `None`: the file leads to nothing that could be looked at.
+#[must_use]
+pub fn foreseen(
+    rules: &CommandRules,
+    file: &Path,
+    words: &[String],
+    directory: &Path,
+    written: &[PathBuf],
+) -> Option<Result<(), String>> {
+    let thread = rustix::process::getpid().as_raw_nonzero().get();
+    let mut from = From::of(thread, false, false).ok()?;
+    let chain = Chain::follow(&mut from, file.as_os_str().as_bytes(), None, &mut Seen::new(false)).ok()?;
+    let settled = |path: &[u8], directory: &[u8]| {
+        let whole = Path::new(OsStr::from_bytes(directory)).join(OsStr::from_bytes(path));
+        !written.iter().any(|tree| whole.starts_with(tree))
+    };
+    let directory = directory.as_os_str().as_bytes();
+    let case = Case { rules, directory, nested: false, first: true, settled: &settled };
+    Some(case.decide(&chain, words.iter().map(|word| word.clone().into_bytes()).collect()))
+}
