@@ -163,7 +163,7 @@ pub fn words(line: &str) -> Vec<String> {
     while let Some(character) = characters.next() {
         match character {
             '\'' if quoted && characters.next_if_eq(&'\'').is_some() => {
-                word.get_or_insert_default().push('\'')
+                word.get_or_insert_default().push('\'');
             }
             '\'' => {
                 quoted = !quoted;
