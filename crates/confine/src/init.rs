@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ringfence_limits::Watcher;
 use ringfence_sys::{exec, fds, signals};
 use ringfence_void::Ledger;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{self, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
@@ -20,6 +20,7 @@ use crate::hosted::{self, Sockets};
 use crate::job::{self, Rules, Told};
 use crate::landlock::Found;
 use crate::orders::{Job, Request};
+use crate::rare::{rare, watched};
 use crate::reach::Reach;
 use crate::report::{self, Message, Stage, send};
 use crate::rest::Rest;
@@ -50,6 +51,8 @@ pub(crate) const TERM: i32 = 15; // SIGTERM
 const HANDED_ON: &[i32] = &[1, 2, 3, 10, 12, 15, 18]; // HUP INT QUIT USR1 USR2 TERM CONT
 
 struct Init {
+    /// Has something to read when any of those has that are rare.
+    rare: OwnedFd,
     report: OwnedFd,
     /// Both ends of where new processes hand over the listeners of their filters.
     inbox: (OwnedFd, OwnedFd),
@@ -118,7 +121,11 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     });
     let looked_at = [rules.limits.quota, rules.limits.temporary].into_iter().flatten().min();
     let unnamed = looked_at.map(|limit| Unnamed::new(own.workspaces(), own.disks(), limit, rules.hosted));
+    let Ok(watched) = watched(&children, (&report, &inbox.0), &own, reach.as_ref()) else {
+        exec::exit_now(125)
+    };
     let mut init = Init {
+        rare: watched,
         report,
         inbox,
         rules,
@@ -146,30 +153,43 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
 
 impl Init {
     fn turn(&mut self, children: &OwnedFd) {
-        let mut polled = vec![
-            PollFd::new(children, PollFlags::IN),
-            PollFd::new(&self.report, PollFlags::IN),
-            PollFd::new(&self.inbox.0, PollFlags::IN),
-        ];
-        let way = self.own.way.iter().map(|way| PollFd::new(way, PollFlags::IN));
-        polled.extend(way);
-        let count = self.connections.len();
+        // Calls wait behind listeners, a hundred thousand in a second of some tasks; all else is rare, and looked at as one.
+        let mut polled = vec![PollFd::new(&self.rare, PollFlags::IN)];
         for connections in self.connections.values() {
             let wanted = if connections.room() { PollFlags::IN } else { PollFlags::empty() };
             polled.push(PollFd::new(connections.listener(), wanted));
         }
-        let sockets = self.reach.as_ref().and_then(|reach| reach.sockets.as_ref());
-        polled.extend(sockets.and_then(Sockets::watched));
         // Who cannot wait cannot see a command end either: better all of it ends.
         if self.rest.poll(&mut polled, self.patience()).is_err() {
             exec::exit_now(125)
         }
-        let events: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
-        if self.wanted && events.iter().all(PollFlags::is_empty) {
+        let calls: Vec<PollFlags> = polled.iter().skip(1).map(PollFd::revents).collect();
+        let rare = polled.first().is_some_and(|rare| !rare.revents().is_empty());
+        if self.wanted && !rare && calls.iter().all(PollFlags::is_empty) {
             self.make_spare();
         }
-        let [ended, asked, told, others @ ..] = &events[..] else { return };
-        let (lent, listeners) = others.split_at(usize::from(self.own.way.is_some()));
+        let told = rare && self.turn_to_others(children);
+        self.connect(&calls);
+        // One listener more: only now, since each has its event by its place.
+        if told {
+            self.listen();
+        }
+        self.watch();
+        self.guard.iter_mut().for_each(Guard::look);
+        self.tell_processes();
+        self.tell_counts();
+    }
+
+    /// What is rare. Whether a new filter is in place.
+    fn turn_to_others(&mut self, children: &OwnedFd) -> bool {
+        let sockets = self.reach.as_ref().and_then(|reach| reach.sockets.as_ref());
+        let mut polled = rare(children, (&self.report, &self.inbox.0), &self.own, sockets);
+        if poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
+            return false;
+        }
+        let events: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+        let [ended, asked, told, others @ ..] = &events[..] else { return false };
+        let (lent, ways) = others.split_at(usize::from(self.own.way.is_some()));
         if !ended.is_empty() {
             let mut record = [0; signals::RECORD];
             let _ = rustix::io::read(children, &mut record);
@@ -182,22 +202,15 @@ impl Init {
         if !asked.is_empty() {
             self.answer();
         }
-        self.connect(listeners);
         // Nothing is waited for there but its end.
-        if listeners.get(count..).is_some_and(|last| last.iter().any(|event| !event.is_empty())) {
+        if ways.iter().any(|event| !event.is_empty()) {
             self.reach.iter_mut().filter_map(|reach| reach.sockets.as_mut()).for_each(Sockets::close);
         }
         let wanted = lent.iter().any(|event| !event.is_empty());
         if wanted && self.own.way.as_ref().is_some_and(|way| !publish::lend(way)) {
             self.own.way = None;
         }
-        if !told.is_empty() {
-            self.listen();
-        }
-        self.watch();
-        self.guard.iter_mut().for_each(Guard::look);
-        self.tell_processes();
-        self.tell_counts();
+        !told.is_empty()
     }
 
     /// Programs that have started and ended.

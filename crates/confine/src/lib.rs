@@ -30,6 +30,7 @@ pub mod probe;
 mod proc;
 pub mod publish;
 mod query;
+mod rare;
 mod reach;
 mod renames;
 pub mod report;

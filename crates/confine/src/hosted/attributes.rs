@@ -269,8 +269,7 @@ fn apply(target: &Target, change: &Change) -> Result<(), Errno> {
     match change {
         // A link has no mode, and no attributes of a user's.
         Change::Mode(_) | Change::Set(..) | Change::Remove(_) if link => Err(Errno::OPNOTSUPP),
-        Change::Mode(mode) if target.own => fs::fchmod(file, Mode::from_raw_mode(*mode)),
-        Change::Mode(mode) => match modes::change(file.as_fd(), *mode) {
+        Change::Mode(mode) => match changed(target, *mode) {
             // Kernels and filters that do not know the call; or nobody may, which this says again.
             Err(Errno::NOSYS | Errno::PERM) => {
                 fs::chmodat(CWD, by_descriptor(file), Mode::from_raw_mode(*mode), AtFlags::empty())
@@ -289,13 +288,22 @@ fn apply(target: &Target, change: &Change) -> Result<(), Errno> {
         }
         Change::Times([last_access, last_modification]) => {
             let times = Timestamps { last_access: *last_access, last_modification: *last_modification };
-            match target.own {
-                true => fs::futimens(file, &times),
-                false => fs::utimensat(file, c"", &times, AtFlags::EMPTY_PATH),
+            match if target.own { fs::futimens(file, &times) } else { Err(Errno::BADF) } {
+                Err(Errno::BADF) => fs::utimensat(file, c"", &times, AtFlags::EMPTY_PATH),
+                done => done,
             }
         }
         Change::Set(name, value, flags) => set(file, name, value, *flags),
         Change::Remove(name) => fs::removexattr(by_descriptor(file), name.as_c_str()),
+    }
+}
+
+/// By the shortest way there is; a descriptor that opens nothing (O_PATH) has its own.
+fn changed(target: &Target, mode: u32) -> Result<(), Errno> {
+    let own = if target.own { fs::fchmod(&target.file, Mode::from_raw_mode(mode)) } else { Err(Errno::BADF) };
+    match own {
+        Err(Errno::BADF) => modes::change(target.file.as_fd(), mode),
+        done => done,
     }
 }
 
