@@ -15,7 +15,7 @@ pub(crate) const SETSOCKOPT: &str = "it would change where packets of a socket g
 
 /// Options of sockets that say nothing of where packets go (asm-generic/socket.h). Not among them: SO_DONTROUTE, SO_BINDTODEVICE,
 /// filters, SO_MARK, SO_TXTIME, SO_BINDTOIFINDEX and whatever comes.
-const SOCKET: [i32; 27] = [
+const SOCKET: [i32; 26] = [
     libc::SO_REUSEADDR,
     libc::SO_BROADCAST,
     libc::SO_SNDBUF,
@@ -23,7 +23,6 @@ const SOCKET: [i32; 27] = [
     libc::SO_KEEPALIVE,
     libc::SO_OOBINLINE,
     libc::SO_PRIORITY,
-    libc::SO_LINGER,
     libc::SO_PASSCRED,
     libc::SO_RCVLOWAT,
     libc::SO_SNDLOWAT,
@@ -147,8 +146,9 @@ fn options() -> Vec<Case> {
         options.iter().map(one).collect::<Vec<_>>()
     };
     let mut cases = level(libc::SOL_SOCKET, &SOCKET, Verdict::Allow);
-    // Whoever asks for it wants to share a port with others of its own.
-    cases.extend(level(libc::SOL_SOCKET, &[libc::SO_REUSEPORT], done));
+    // Whoever asks for the first wants to share a port with others of its own. By the other, init would wait where it closes a socket that
+    // it looked at, for as long as the task says.
+    cases.extend(level(libc::SOL_SOCKET, &[libc::SO_REUSEPORT, libc::SO_LINGER], done));
     cases.extend(level(libc::SOL_TCP, &TCP, Verdict::Allow));
     cases.extend(level(libc::SOL_TCP, &[libc::TCP_FASTOPEN_CONNECT], done));
     cases.extend(level(libc::SOL_IP, &IPV4, done));
@@ -206,6 +206,7 @@ mod tests {
             assert_eq!(high, NOTIFY, "{level} {option}");
         }
         assert_eq!(of(libc::SOL_TCP, libc::TCP_FASTOPEN_CONNECT), DONE);
+        assert_eq!(of(libc::SOL_SOCKET, libc::SO_LINGER), DONE);
         assert_eq!(of(libc::SOL_TCP, libc::TCP_ULP), DONE | libc::ENOPROTOOPT as u32);
         assert_eq!(of(libc::SOL_TCP, libc::TCP_NODELAY), ALLOW);
         assert_eq!(of(libc::SOL_SOCKET, libc::SO_KEEPALIVE), ALLOW);

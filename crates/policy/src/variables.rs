@@ -32,6 +32,12 @@ pub(crate) fn why(name: &[u8]) -> Option<&'static str> {
     list().iter().find(of).map(|variable| variable.why.as_str())
 }
 
+/// Whether it is a search path by which a shell finds functions in files: dash and ash take them from parts that end in `%func` (dash(1),
+/// PATH EXPANSION). It is set aside as a whole: shells have a path of their own.
+pub(crate) fn loads(variable: &[u8]) -> bool {
+    variable.strip_prefix(b"PATH=").is_some_and(|path| path.contains(&b'%'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -230,6 +230,16 @@ fn no_variable_brings_code_to_a_listed_script() {
     let line = format!("TCL_LIBRARY=$PWD/ev {}", tool.display());
     let outcome = start(&place, &format!("{exec}{}", allow(&list)), &["sh", "-c", &line]);
     assert_eq!(outcome.out, "own\n", "{outcome:?}");
+    // dash has functions in files of its path.
+    place.write("printenv", "echo EVIL; printenv() { :; }\n");
+    for shell in ["/bin/sh", "/bin/busybox sh"] {
+        let (tool, exec) = script(&place, &format!("#!{shell}\nprintenv NONE\necho own\n"));
+        let line = format!("env PATH=%func:.%func:$PATH {}", tool.display());
+        let list = format!("\"{}\", \"sh -c *\", \"env\", \"printenv\"", tool.display());
+        let outcome = start(&place, &format!("{exec}{}", allow(&list)), &["sh", "-c", &line]);
+        assert_eq!(outcome.out, "own\n", "{shell}: {outcome:?}");
+        assert!(place.host(&line).contains("EVIL"), "{shell}");
+    }
     let (tool, exec) = script(&place, "#!/bin/bash\necho $\"own\"\n");
     let list = format!("\"{}\", \"sh -c *\", \"env\"", tool.display());
     place.write("x.po", "msgid \"\"\nmsgstr \"Content-Type: text/plain; charset=UTF-8\\n\"\nmsgid \"own\"\nmsgstr \"$(builtin echo EVIL)\"\n");

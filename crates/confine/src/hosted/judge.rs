@@ -15,7 +15,6 @@ use ringfence_plan::{Plan, Right, syscalls};
 use ringfence_sys::memory;
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::mapping::Trees;
@@ -187,7 +186,7 @@ impl Judge {
         !target.removed() && trees.any(own) || target.stands()
     }
 
-    /// A descriptor of the task.
+    /// A descriptor of the task. Of a socket init may be the last who closes it: none lingers (`plan/src/gated.rs`).
     pub(super) fn descriptor(&self, thread: i32, number: u64) -> Result<Target, Errno> {
         // The kernel reads it as 32 bits.
         let number = number as u32;
@@ -198,12 +197,7 @@ impl Judge {
             Ok(found)
         });
         let found = found.map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno });
-        let target = Target { own: own.get(), ..Target::of(found?)? };
-        // Whoever closes a socket last may have to wait, for as long as the task says (SO_LINGER); that shall not be init.
-        if target.kind == FileType::Socket {
-            let _ = set_socket_linger(&target.file, None);
-        }
-        Ok(target)
+        Ok(Target { own: own.get(), ..Target::of(found?)? })
     }
 
     /// What the caller has. What is known of it is its own for as long as it lives; after that nothing is found by it.

@@ -35,14 +35,6 @@ const INTERPRETERS: &[Interpreter] = &[
     Interpreter { names: &["python", "pypy"], flags: "bBdEIOPqRsSuvx", valued: "WX", ..PLAIN },
     Interpreter { names: &["perl"], flags: "acflnpstTuUwWX0123456789", valued: "I", glued: "iCFMm", ..PLAIN },
     Interpreter {
-        names: &["ruby"],
-        flags: "acdlnpsSTvwWy0123456789",
-        valued: "ICEr",
-        glued: "FiK",
-        long: &["--enable=*", "--disable=*", "--encoding=*", "--yjit", "--jit", "--verbose", "--disable-*"],
-        ..PLAIN
-    },
-    Interpreter {
         names: &["node", "nodejs"],
         long: &[
             "--no-*",
@@ -71,7 +63,6 @@ const INTERPRETERS: &[Interpreter] = &[
         ],
         ..PLAIN
     },
-    Interpreter { names: &["lua", "luajit"], flags: "EW", ..PLAIN },
     Interpreter { names: &["tclsh"], ..PLAIN },
     Interpreter {
         names: &["awk", "gawk", "mawk", "nawk", "original-awk", "bwk"],
@@ -210,9 +201,7 @@ mod tests {
             "python3.11 -I -Wignore -X utf8",
             "perl5.36-x86_64-linux-gnu -wT",
             "perl -w -I/opt/x/lib -Mstrict -l0",
-            "ruby3.1 -W2 -rjson --enable=frozen-string-literal",
             "node --no-warnings --max-old-space-size=100",
-            "luajit-2.1.0-beta3",
             "tclsh8.6",
             "env -S python3 -i",
         ] {
@@ -239,7 +228,8 @@ mod tests {
             "perl -dw",
             "perl -le",
             "perl -I",
-            "ruby -r",
+            "ruby3.1",
+            "lua5.4",
             "node -r",
             "node --require",
             "node --inspect",

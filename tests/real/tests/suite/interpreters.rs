@@ -41,16 +41,10 @@ const ALONE: &[Language] = &[
     Language { line: "python3", script: PYTHON.0, code: PYTHON.1 },
     Language { line: "python3 -I", script: PYTHON.0, code: PYTHON.1 },
     Language { line: "perl -w", script: "print \"own @ARGV\\n\";", code: "print 'RF-' . \"1HIT\\n\";" },
-    Language { line: "ruby", script: "puts \"own #{ARGV.join(' ')}\"", code: "puts 'RF-' + '1HIT'" },
     Language {
         line: "node",
         script: "console.log('own', ...process.argv.slice(2))",
         code: "console.log('RF-' + '1HIT')",
-    },
-    Language {
-        line: "lua5.4",
-        script: "print('own ' .. table.concat(arg, ' '))",
-        code: "print('RF-' .. '1HIT')",
     },
     Language { line: "tclsh", script: "puts \"own $argv\"", code: "puts RF-[expr 1]HIT" },
     Language { line: "env python3", script: PYTHON.0, code: PYTHON.1 },
@@ -91,6 +85,12 @@ const NOT_ALONE: &[Language] = &[
         line: "php",
         script: "<?php echo 'own ', implode(' ', array_slice($argv, 1)), \"\\n\";",
         code: "<?php echo 'RF-' . \"1HIT\\n\";",
+    },
+    Language { line: "ruby", script: "puts \"own #{ARGV.join(' ')}\"", code: "puts 'RF-' + '1HIT'" },
+    Language {
+        line: "lua5.4",
+        script: "print('own ' .. table.concat(arg, ' '))",
+        code: "print('RF-' .. '1HIT')",
     },
 ];
 
@@ -164,7 +164,7 @@ fn a_listed_script_is_all_that_its_interpreter_runs() {
             assert!(!said.contains(MARK), "{} {words:?}: {said}", language.line);
         }
     }
-    assert!(tried >= if long { 18 } else { 10 }, "{tried} interpreters");
+    assert!(tried >= if long { 16 } else { 10 }, "{tried} interpreters");
     let mut tried = 0;
     for language in NOT_ALONE {
         let Some(tool) = Tool::new(language) else { continue };
@@ -189,5 +189,5 @@ fn a_listed_script_is_all_that_its_interpreter_runs() {
             }
         }
     }
-    assert!(tried >= if long { 18 } else { 11 }, "{tried} others");
+    assert!(tried >= if long { 20 } else { 11 }, "{tried} others");
 }
