@@ -34,6 +34,9 @@ struct Program {
     module: String,
     #[serde(default)]
     modules: Vec<String>,
+    /// Letters that take nothing, before one of `code` in the same word.
+    #[serde(default)]
+    flags: String,
     #[serde(default)]
     bare: bool,
     #[serde(default)]
@@ -139,6 +142,7 @@ impl Program {
                             || code.starts_with("--") && word.strip_prefix(code.as_str()).is_some_and(|rest| rest.starts_with('='))
                             // A short option with its value in the same word.
                             || code.len() == 2 && code.starts_with('-') && word.starts_with(code.as_str())
+                            || self.clustered(word, code)
                             // Long options may be cut short.
                             || cut(word, code)
                     })
@@ -156,6 +160,15 @@ impl Program {
             }
             Kind::Sed => sed(&words),
         }
+    }
+
+    /// Whether a letter of `code` stands behind others in a word.
+    fn clustered(&self, word: &str, code: &str) -> bool {
+        let (Some(wanted), Some(letters)) = (code.strip_prefix('-'), word.strip_prefix('-')) else {
+            return false;
+        };
+        let mut rest = letters.chars().skip_while(|letter| self.flags.contains(*letter));
+        wanted.len() == 1 && !letters.starts_with('-') && rest.next() == wanted.chars().next()
     }
 
     fn interpreter(&self, words: &[&str]) -> Option<String> {
@@ -327,6 +340,11 @@ mod tests {
             "python3 -c 1",
             "python3.11 -Ic 1",
             "node inspect x.js",
+            "env -iS id",
+            "make -nE x",
+            "make -sf-",
+            "make -f /dev/fd/0",
+            "tar -cIid x",
             "node --inspect-brk=127.0.0.1:0 x.js",
             "nodejs debug localhost:9229",
             "python3 -",

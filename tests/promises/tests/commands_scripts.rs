@@ -129,7 +129,7 @@ fn a_script_opens_its_interpreter_by_its_own_name_alone() {
     let start =
         |code: &str| start(&place, &policy, &["perl", "-e", &format!("{lay} {code}; print \"$!\\n\"")]);
     for (code, expected) in [
-        (format!("exec {{ '/bin/bash' }} 'bash', '{path}'"), "tool\n"),
+        (format!("exec {{ '/bin/bash' }} 'bash', '{path}'"), "Permission denied\n"),
         (format!("exec {{ '/bin/bash' }} '/bin/bash', '{path}'"), "tool\n"),
         (format!("exec '{path}'"), "tool\n"),
         (format!("exec '{other}'"), "other\n"),
@@ -230,6 +230,13 @@ fn no_variable_brings_code_to_a_listed_script() {
     let line = format!("TCL_LIBRARY=$PWD/ev {}", tool.display());
     let outcome = start(&place, &format!("{exec}{}", allow(&list)), &["sh", "-c", &line]);
     assert_eq!(outcome.out, "own\n", "{outcome:?}");
+    // A name that begins as spoilt ones do.
+    let kept = start(
+        &place,
+        &allow("\"env **\", \"sh -c *\""),
+        &["env", "_JAVA_OPTIONS=x", "JAVA_TOOL_OPTIONS=x", "env"],
+    );
+    assert!(!kept.out.contains("\n_JAVA_OPTIONS=") && !kept.out.contains("\nJAVA_TOOL"), "{kept:?}");
     // dash has functions in files of its path.
     place.write("printenv", "echo EVIL; printenv() { :; }\n");
     for shell in ["/bin/sh", "/bin/busybox sh"] {

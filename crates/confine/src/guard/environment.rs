@@ -17,8 +17,9 @@ pub(super) fn clean(rules: &CommandRules, process: i32, first: bool) -> Result<V
         return Ok(Vec::new());
     }
     let start = start(&read("stat")?).ok_or(Errno::ACCESS)?;
-    for (at, _) in &found {
-        memory::write(process, start + *at as u64, b"_")?;
+    for (at, name) in &found {
+        let spoilt = if name.starts_with(b"_") { b"X" } else { b"_" };
+        memory::write(process, start + *at as u64, spoilt)?;
     }
     Ok(found.into_iter().map(|(_, name)| name).collect())
 }

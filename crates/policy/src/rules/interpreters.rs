@@ -100,6 +100,9 @@ pub fn runs_alone(
     let Some(interpreter) = INTERPRETERS.iter().find(is) else {
         return Err("is not known to run nothing but its script");
     };
+    if name == b"tclsh" && !called.contains(&b'/') {
+        return Err("reads code beside what PATH has by its name, where `env` starts it");
+    }
     interpreter.takes(before)?;
     let options = behind.iter().take_while(|word| **word != b"--");
     let mut options = options.filter(|word| word.len() > 1 && word.starts_with(b"-"));
@@ -202,7 +205,7 @@ mod tests {
             "perl5.36-x86_64-linux-gnu -wT",
             "perl -w -I/opt/x/lib -Mstrict -l0",
             "node --no-warnings --max-old-space-size=100",
-            "tclsh8.6",
+            "/usr/bin/tclsh8.6",
             "env -S python3 -i",
         ] {
             assert!(takes(line), "{line}");

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::interpreters::runs_alone;
-use super::{CommandRules, Execution, last};
+use super::{CommandRules, Execution};
 
 /// A script, and how its interpreter is started for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,8 @@ impl CommandRules {
         let mut led: Option<(&[u8], Option<Vec<u8>>)> = None;
         let scripts = self.scripts.get(execution.file).into_iter().flatten();
         // A shell is a login shell by its name, Python has the modules beside it, and many programs in one file are told apart so.
-        for script in scripts.filter(|script| *own == script.name || *own == last(&script.name)) {
+        // And those look beside what PATH has by that name: only env(1) leaves out where it found one.
+        for script in scripts.filter(|script| *own == script.name) {
             let given = arguments.get(..script.before.len()).unwrap_or_default();
             let same = given.iter().zip(&script.before).all(|(given, own)| given == own);
             let Some(rest @ [named, more @ ..]) = arguments.get(script.before.len()..).filter(|_| same)

@@ -217,7 +217,14 @@ fn start(
     let decision = judge.run(command);
     let words = ringfence_policy::command_words(command);
     let by_path = |word: &&String| word.contains('/');
-    let path = words.first().filter(by_path).map(|word| invoker.cwd.join(word));
+    let path = words.first().filter(by_path).map(|word| real(&invoker.cwd.join(word)));
+    if words.first().is_some_and(|word| !word.contains('/')) && chain::named(&words[0], invoker).is_none() {
+        let why = format!("no directory of PATH has `{}` here", words[0]);
+        return (
+            if decision.is_allow() { Decision::Refuse { by: Reason::BuiltIn(why) } } else { decision },
+            Vec::new(),
+        );
+    }
     let barred = path.is_some_and(|path| !judge.file(&path, Access::Exec).is_allow());
     let seen = || {
         let file = chain::named(words.first()?, invoker)?;
