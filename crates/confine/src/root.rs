@@ -62,7 +62,7 @@ pub(crate) struct Root {
     masks: Masks,
     /// The file that was made last: mostly the mount point of the next step.
     made: RefCell<Option<(PathBuf, OwnedFd)>>,
-    /// What was mounted, in its order, and whether that is loose.
+    /// What was mounted since the first view that is loose, in its order, and whether it is that.
     mounted: RefCell<Vec<(PathBuf, bool)>>,
 }
 
@@ -151,7 +151,8 @@ impl Root {
             return Ok(());
         }
         let loose = matches!(step, Step::Overlay { loose: true, .. });
-        if loose || matches!(step, Step::Bind { .. } | Step::Overlay { .. } | Step::Tmpfs { .. }) {
+        let mounts = matches!(step, Step::Bind { .. } | Step::Overlay { .. } | Step::Tmpfs { .. });
+        if loose || mounts && !self.mounted.borrow().is_empty() {
             self.mounted.borrow_mut().push((step.path().to_owned(), loose));
         }
         match step {

@@ -88,8 +88,8 @@ async fn answer(message: &[u8], binds: &mut Vec<Bind>, gateway: &Gateway) -> Vec
             let Some((key, data, flags, ())) = parts() else { return FAILURE.to_vec() };
             sign(gateway, (key, data, flags), binds).await.unwrap_or_else(|| FAILURE.to_vec())
         }
-        Some(EXTENSION) if reader.string() == Some(b"session-bind@openssh.com") => {
-            match bind(reader.0, binds.len()) {
+        Some(EXTENSION) => match reader.string() {
+            Some(b"session-bind@openssh.com") => match bind(reader.0, binds.len()) {
                 Ok(bind) => {
                     binds.push(bind);
                     SUCCESS.to_vec()
@@ -98,26 +98,17 @@ async fn answer(message: &[u8], binds: &mut Vec<Bind>, gateway: &Gateway) -> Vec
                     refuse(gateway, "", why.to_owned(), None).await;
                     FAILURE.to_vec()
                 }
+            },
+            Some(SIGN_OPENPGP) => {
+                let made = match reader.string() {
+                    Some(text) => openpgp::sign(gateway, text).await,
+                    None => None,
+                };
+                made.map_or_else(|| FAILURE.to_vec(), |made| signed(&made))
             }
-        }
-        Some(EXTENSION) if Reader(message.get(1..).unwrap_or_default()).string() == Some(SIGN_OPENPGP) => {
-            let mut rest = Reader(message.get(1..).unwrap_or_default());
-            let text = rest.string().and_then(|_| rest.string());
-            let signed = match text {
-                Some(text) => openpgp::sign(gateway, text).await,
-                None => None,
-            };
-            signed.map_or_else(
-                || FAILURE.to_vec(),
-                |signature| {
-                    let mut out = vec![SIGNED];
-                    string(&mut out, &signature);
-                    out
-                },
-            )
-        }
-        // Extensions are asked for at random; this one has none.
-        Some(EXTENSION) => FAILURE.to_vec(),
+            // Extensions are asked for at random; this one has none.
+            _ => FAILURE.to_vec(),
+        },
         Some(kind) => {
             let rule = format!(
                 "the agent of a sandbox lists keys and signs, and does nothing else (message {kind})"
@@ -127,6 +118,12 @@ async fn answer(message: &[u8], binds: &mut Vec<Bind>, gateway: &Gateway) -> Vec
         }
         None => FAILURE.to_vec(),
     }
+}
+
+fn signed(signature: &[u8]) -> Vec<u8> {
+    let mut out = vec![SIGNED];
+    string(&mut out, signature);
+    out
 }
 
 /// The key that a credential is, as it is sent.
@@ -163,11 +160,7 @@ async fn sign(gateway: &Gateway, (key, data, flags): (&[u8], &[u8], u32), binds:
             refuse(gateway, &one.name, "it was taken back meanwhile".to_owned(), Some(host)).await;
             None
         }
-        Ok(signature) => {
-            let mut out = vec![SIGNED];
-            string(&mut out, &signature);
-            Some(out)
-        }
+        Ok(signature) => Some(signed(&signature)),
         Err(why) => {
             let rule = format!("{}: {why}", one.credential.source);
             gateway.refusals.credential(&one.name, &host, request, rule, 1).await;
@@ -224,7 +217,7 @@ pub(crate) fn target(host: &str) -> Target {
     Target { name: Some(name.to_owned()), address: [0, 0, 0, 0].into(), port, source: 0 }
 }
 
-pub(crate) async fn refuse(gateway: &Gateway, name: &str, rule: String, host: Option<Target>) {
+async fn refuse(gateway: &Gateway, name: &str, rule: String, host: Option<Target>) {
     let host = host.unwrap_or_else(|| target("ssh-agent"));
     let name = if name.is_empty() { "ssh" } else { name };
     gateway.refusals.credential(name, &host, "ssh".to_owned(), rule, 1).await;

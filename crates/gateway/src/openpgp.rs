@@ -1,7 +1,7 @@
 //! Commits and tags of git that the host's gpg signs: the gateway reads what is signed, and nothing else is.
 
 use crate::Gateway;
-use crate::agent::{refuse, target};
+use crate::agent::target;
 
 /// The longest name that is told of.
 const SHOWN: usize = 100;
@@ -9,37 +9,44 @@ const SHOWN: usize = 100;
 /// Has a text signed, if it is a commit or a tag. `None`: it is not, and that was said.
 pub(crate) async fn sign(gateway: &Gateway, text: &[u8]) -> Option<Vec<u8>> {
     let credentials = gateway.credentials.as_deref()?;
-    let host = || target("gpg");
+    let host = target("gpg");
+    let told = |name: String, request: String, rule: String| {
+        let host = &host;
+        async move { gateway.refusals.credential(&name, host, request, rule, 1).await }
+    };
     let Some((number, one)) = credentials.gpg().next() else {
-        refuse(gateway, "gpg", "the policy names no key of gpg".to_owned(), Some(host())).await;
+        told("gpg".into(), "signature".into(), "the policy names no key of gpg".into()).await;
         return None;
     };
-    let why = credentials.waits(one).map_or_else(|| object(text).err().map(str::to_owned), Some);
-    if let Some(why) = why {
-        refuse(gateway, &one.name, why, Some(host())).await;
-        return None;
-    }
-    let request = format!("signature for {}", object(text).unwrap_or_default());
-    gateway.refusals.credential(&one.name, &host(), request.clone(), String::new(), 1).await;
-    match credentials.vault.ask(number, text).await {
-        Ok(_) if credentials.waits(one).is_some() => {
-            refuse(gateway, &one.name, "it was taken back meanwhile".to_owned(), Some(host())).await;
-            None
+    let name = || one.name.clone();
+    let object = match (credentials.waits(one), object(text)) {
+        (None, Ok(object)) => object,
+        (Some(why), _) => {
+            told(name(), "signature".into(), why).await;
+            return None;
         }
-        Ok(signature) => Some(signature),
-        Err(why) => {
-            let rule = format!("{}: {why}", one.credential.source);
-            gateway.refusals.credential(&one.name, &host(), request, rule, 1).await;
-            None
+        (None, Err(why)) => {
+            told(name(), "signature".into(), why.into()).await;
+            return None;
         }
-    }
+    };
+    let request = format!("signature for {object}");
+    told(name(), request.clone(), String::new()).await;
+    let why = match credentials.vault.ask(number, text).await {
+        Ok(signature) if credentials.waits(one).is_none() => return Some(signature),
+        Ok(_) => "it was taken back meanwhile".to_owned(),
+        Err(why) => format!("{}: {why}", one.credential.source),
+    };
+    told(name(), request, why).await;
+    None
 }
 
 /// What git would sign (git-commit-tree(1), git-mktag(1)), in words: its header is all there, in its order, and a message follows.
 fn object(text: &[u8]) -> Result<String, &'static str> {
     const NONE: &str = "what shall be signed is no commit and no tag of git, which alone a key of gpg signs";
-    let text = str::from_utf8(text).map_err(|_| NONE)?;
-    let (header, _) = text.split_once("\n\n").ok_or(NONE)?;
+    // The message may be in another encoding, which the header names.
+    let end = text.windows(2).position(|two| two == b"\n\n").ok_or(NONE)?;
+    let header = text.get(..end).and_then(|header| str::from_utf8(header).ok()).ok_or(NONE)?;
     let hash = |id: &str| {
         matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
@@ -95,6 +102,7 @@ mod tests {
         {
             assert!(object(tag.replacen(from, to, 1).as_bytes()).is_err(), "{from:?}");
         }
+        assert!(object(&[commit.as_bytes(), b"\xe4"].concat()).is_ok());
         assert!(
             object(b"some text\n\nmore").is_err() && object(b"\xff\n\n").is_err() && object(b"").is_err()
         );

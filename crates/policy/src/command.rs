@@ -177,18 +177,19 @@ pub fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Words as one line, of which patterns and [`words`] make the same words. What no line can hold is any one byte of a pattern.
+/// Words as one line, of which patterns and [`words`] make the same words.
 pub fn command_line(words: impl Iterator<Item = impl AsRef<str>>) -> String {
     words.map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 fn quoted(word: &str) -> String {
-    let plain = |character: char| !character.is_whitespace() && !"'()|*?".contains(character);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
+    let plain = |character: char| {
+        !character.is_whitespace() && !character.is_control() && !"'()|*?".contains(character)
+    };
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "''")),
     }
-    let part = |part: &str| format!("'{}'", part.replace('\'', "''"));
-    word.split(char::is_control).map(part).collect::<Vec<_>>().join("?")
 }
 
 fn refuse(sentence: String) -> Decision {

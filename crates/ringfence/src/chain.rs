@@ -72,7 +72,7 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
 }
 
 /// The file that its name leads to on this host, without links.
-pub(crate) fn found(program: &str, invoker: &Invoker) -> Option<PathBuf> {
+fn found(program: &str, invoker: &Invoker) -> Option<PathBuf> {
     named(program, invoker)?.canonicalize().ok()
 }
 

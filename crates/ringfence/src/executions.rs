@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ringfence_policy::{BESIDE, command_line};
+use ringfence_policy::{BESIDE, CommandPattern, command_line};
 use ringfence_record::Event;
 use ringfence_supervise::{Command, Fate, Life, Process};
 
@@ -85,7 +85,7 @@ pub(crate) fn more(times: u64) -> Event {
 pub(crate) fn remedy(words: &[String], file: &Path, rule: &str) -> Vec<String> {
     // A script that needs another entry says which.
     if let Some((_, entry)) = rule.rsplit_once(BESIDE) {
-        return allow(entry.trim_end_matches('`'));
+        return allow(entry.strip_suffix('`').unwrap_or(entry));
     }
     if !rule.starts_with("`commands.allow`") {
         return Vec::new();
@@ -95,14 +95,22 @@ pub(crate) fn remedy(words: &[String], file: &Path, rule: &str) -> Vec<String> {
     let found = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
     let known = file.parent().is_some_and(|parent| found.iter().any(|path| parent == Path::new(path)));
     let name = if known { Path::new(program) } else { file };
-    let mut entry = vec![name.to_string_lossy().into_owned()];
-    entry.extend(words.iter().skip(1).cloned());
+    let mut entry = vec![command_line([name.to_string_lossy()].iter())];
+    // A home is none, in quotes neither: any one byte and what follows.
+    entry.extend(words.iter().skip(1).map(|word| match word.strip_prefix("~/") {
+        Some(_) => format!("?{}", command_line(word.get(1..).iter())),
+        None => command_line([word].iter()),
+    }));
     // A program alone would be any arguments.
-    let none = if entry.len() == 1 { " ()" } else { "" };
-    allow(&(command_line(entry.iter()) + none))
+    entry.extend((entry.len() == 1).then(|| "()".to_owned()));
+    let entry = entry.join(" ");
+    // Some can be named by no entry, such as absolute paths with `..`.
+    if CommandPattern::parse(&entry, "/").is_ok() { allow(&entry) } else { Vec::new() }
 }
 
+/// An entry, as a file holds it. Control characters no file may hold: each stands between quotes, and is any one byte.
 fn allow(entry: &str) -> Vec<String> {
+    let entry = entry.split(|letter: char| letter.is_control()).collect::<Vec<_>>().join("'?'");
     let text = entry.replace('\\', "\\\\").replace('"', "\\\"");
     vec!["[commands]".into(), format!("allow = [\"{text}\"]")]
 }

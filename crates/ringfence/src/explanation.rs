@@ -173,6 +173,11 @@ fn explain(
         )
     } else if kind == "command" && rule.contains(ringfence_policy::BESIDE) {
         None
+    } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.allow`") {
+        Some(
+            "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"
+                .to_owned(),
+        )
     } else if kind == "command" && remedy.is_empty() {
         Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
     } else if kind == "decoy" {

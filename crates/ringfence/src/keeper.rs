@@ -344,7 +344,7 @@ pub(crate) fn command(
     given(words, variables, &[])
 }
 
-/// The same of one that is given something to read: no more than fits in a pipe.
+/// The same of one that is given something to read.
 pub(crate) fn given(
     words: &[String],
     variables: &BTreeMap<OsString, OsString>,
@@ -358,8 +358,9 @@ pub(crate) fn given(
     command.stdin(asks).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| format!("`{program}` cannot be started: {error}"))?;
     if let Some(mut asks) = child.stdin.take() {
-        // Who ends without reading says so by its status.
-        let _ = asks.write_all(input);
+        let input = input.to_vec();
+        // Whoever does not read it is ended in time; who ends without reading says so by its status.
+        std::thread::spawn(move || drop(asks.write_all(&input)));
     }
     let written = child.stdout.take().ok_or("it has no output")?;
     let end = Instant::now() + PATIENCE;

@@ -6,11 +6,11 @@ fn new_place() -> Place {
     Place::new().in_tier(module_path!())
 }
 
-fn allow(list: &str) -> String {
+pub(crate) fn allow(list: &str) -> String {
     format!("[commands]\nallow = [{list}]\nfrom_workspace = false")
 }
 
-fn start(place: &Place, policy: &str, command: &[&str]) -> ringfence_promises::Outcome {
+pub(crate) fn start(place: &Place, policy: &str, command: &[&str]) -> ringfence_promises::Outcome {
     let path = place.policy(policy);
     let mut arguments = vec!["run", "--quiet", "--policy", &path, "--workspace", ".", "--"];
     arguments.extend(command);
@@ -497,4 +497,29 @@ fn debuggers_work_beside_the_guard() {
 fn an_empty_list_starts_nothing() {
     let place = new_place();
     assert_eq!(start(&place, &allow(""), &["true"]).status, 126);
+}
+
+/// What `explain` offers can be put into the policy as it is, whatever the words were.
+#[test]
+fn an_entry_that_is_offered_allows_what_was_refused() {
+    let place = new_place();
+    let list =
+        |more: &str| format!("[commands]\nallow = [\"perl\", \"sort ()\"{more}]\nfrom_workspace = false");
+    for word in ["it's (a|b) *", "a\nb", "", "'", "\\back \"slash\"", "~/x?"] {
+        place.write("word", word);
+        let script = "local $/; open F, 'word'; my $w = <F> // ''; exec 'printf', '[%s]', $w";
+        let asked = |policy: &str| start(&place, policy, &["perl", "-e", script]).out;
+        assert_eq!(asked(&list("")), "", "{word}");
+        let told = place.ringfence(&["explain", "--json"]).out;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let remedy = &told["refusals"][0]["remedy"][1];
+        let entry = remedy.as_str().unwrap_or_else(|| panic!("{told}"));
+        let entry = entry.strip_prefix("allow = [").and_then(|rest| rest.strip_suffix(']')).unwrap();
+        assert_eq!(asked(&list(&format!(", {entry}"))), format!("[{word}]"), "{entry}");
+    }
+    place.write("word", "/tmp/../x");
+    let script = "local $/; open F, 'word'; exec 'printf', <F>";
+    assert_eq!(start(&place, &list(""), &["perl", "-e", script]).out, "");
+    let told = place.ringfence(&["explain"]).out;
+    assert!(told.contains("no entry can hold these words") && !told.contains("to allow it"), "{told}");
 }

@@ -3,17 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 
-use ringfence_promises::{Outcome, Place};
+use ringfence_promises::Place;
+
+use crate::commands::start;
 
 fn place() -> Place {
     Place { hosted: true, ..Place::new() }
-}
-
-fn start(place: &Place, policy: &str, command: &[&str]) -> Outcome {
-    let path = place.policy(policy);
-    let mut arguments = vec!["run", "--quiet", "--policy", &path, "--workspace", ".", "--"];
-    arguments.extend(command);
-    place.ringfence(&arguments)
 }
 
 /// Loads a copy of a library of the host's as code: by the loader, and by a mapping of its own.

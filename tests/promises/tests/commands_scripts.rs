@@ -2,19 +2,10 @@
 
 use ringfence_promises::Place;
 
+use crate::commands::{allow, start};
+
 fn new_place() -> Place {
     Place::new().in_tier(module_path!())
-}
-
-fn allow(list: &str) -> String {
-    format!("[commands]\nallow = [{list}]\nfrom_workspace = false")
-}
-
-fn start(place: &Place, policy: &str, command: &[&str]) -> ringfence_promises::Outcome {
-    let path = place.policy(policy);
-    let mut arguments = vec!["run", "--quiet", "--policy", &path, "--workspace", ".", "--"];
-    arguments.extend(command);
-    place.ringfence(&arguments)
 }
 
 /// A script in an executable tree, and the line that makes it one.

@@ -59,7 +59,10 @@ pub(super) fn startable(policy: &Policy, survey: &Survey) -> Result<(), Refused>
     let by_path = |program: &&Program| {
         CommandPattern::parse(&program.name, "/").is_ok_and(|entry| entry.program.starts_with('/'))
     };
-    let lost = survey.programs.iter().filter(by_path).find(|program| !starts(&program.place.real));
+    let mut programs: Vec<&Program> = survey.programs.iter().collect();
+    // Thousands of entries name a few files.
+    programs.dedup_by(|one, other| one.place.real == other.place.real);
+    let lost = programs.into_iter().filter(|program| !starts(&program.place.real)).find(by_path);
     lost.map_or(Ok(()), |program| {
         let file = program.place.real.display();
         let cause = format!("`{file}` can never start: no executable tree holds it");
@@ -147,7 +150,7 @@ pub(super) fn many(policy: &Policy, survey: &Survey) -> Vec<((u64, u64), PathBuf
     let beside = programs().filter(|program| program.place.names > 1);
     let directories: BTreeSet<&Path> =
         path.chain(exec).chain(beside.filter_map(|program| program.place.real.parent())).collect();
-    let names = directories.into_iter().flat_map(|at| MULTICALL.iter().map(|name| at.join(name)));
+    let names = directories.into_iter().flat_map(|at| MULTICALL.iter().map(|(name, _)| at.join(name)));
     let found = names.filter_map(|path| {
         let stat = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
         Some(((stat.dev(), stat.ino()), path))

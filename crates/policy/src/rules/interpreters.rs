@@ -24,13 +24,19 @@ const PLAIN: Interpreter =
     Interpreter { names: &[], flags: "", valued: "", glued: "", long: &[], needs: "", goes_on: false };
 const INTERPRETERS: &[Interpreter] = &[
     Interpreter {
-        names: &["sh", "ash", "dash", "bash", "rbash", "ksh", "mksh", "lksh", "posh", "yash"],
+        names: &["bash", "rbash"],
         flags: "abefhkmnpuvxBCEHPT",
         valued: "oO",
         long: &["--posix", "--norc", "--noprofile"],
         ..PLAIN
     },
-    Interpreter { names: &["zsh"], flags: "aefhknpuvxCEFHT", valued: "o", needs: "f", ..PLAIN },
+    Interpreter {
+        names: &["sh", "ash", "dash", "ksh", "mksh", "lksh", "posh", "yash"],
+        flags: "abefhmnuvxC",
+        valued: "o",
+        ..PLAIN
+    },
+    Interpreter { names: &["zsh"], flags: "aefhknuvxC", needs: "f", ..PLAIN },
     Interpreter { names: &["csh", "tcsh", "bsd-csh"], flags: "efnvxVX", needs: "f", ..PLAIN },
     Interpreter { names: &["python", "pypy"], flags: "bBdEIOPqRsSuvx", valued: "WX", ..PLAIN },
     Interpreter { names: &["perl"], flags: "acflnpstTuUwWX0123456789", valued: "I", glued: "iCFMm", ..PLAIN },
@@ -71,6 +77,23 @@ const INTERPRETERS: &[Interpreter] = &[
         ..PLAIN
     },
     Interpreter { names: &["sed", "gsed"], flags: "nErsuz", valued: "f", goes_on: true, ..PLAIN },
+];
+
+/// What `-o` of shells may say, and change nothing of that (sh(1), set): not `stdin`, `rc` or `login`.
+const SETTINGS: [&[u8]; 13] = [
+    b"errexit",
+    b"nounset",
+    b"pipefail",
+    b"noglob",
+    b"noclobber",
+    b"allexport",
+    b"monitor",
+    b"notify",
+    b"noexec",
+    b"verbose",
+    b"xtrace",
+    b"errtrace",
+    b"functrace",
 ];
 
 /// Behind it stands, in backticks, the entry that a script needs beside its own.
@@ -147,9 +170,16 @@ impl Interpreter {
                         }
                         if has(self.valued, *letter) {
                             if !more.is_empty() {
+                                // Shells read such a word in more than one way.
+                                if *letter == b'o' {
+                                    return OTHER;
+                                }
                                 break;
                             }
                             match words.next() {
+                                Some(setting) if *letter == b'o' && !SETTINGS.contains(setting) => {
+                                    return OTHER;
+                                }
                                 None if self.goes_on && *letter == b'f' => value = false,
                                 None => return Err("takes its script for the value of an option"),
                                 Some(_) if *letter == b'f' => return OTHER,
@@ -221,6 +251,11 @@ mod tests {
             "bash /x",
             "zsh",
             "zsh -",
+            "zsh -f -o rcs",
+            "ksh -E",
+            "ksh -o rc",
+            "dash -o stdin",
+            "bash -ostdin",
             "tcsh",
             "fish",
             "python3 -iu",

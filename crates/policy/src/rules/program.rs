@@ -2,28 +2,32 @@
 
 use super::{Execution, last};
 
-/// One file that holds many programs: what it is called says which. An entry for one of them is none for the others.
-pub const MULTICALL: &[&str] = &[
-    "busybox",
-    "toybox",
-    "coreutils",
-    "gnu-coreutils",
-    "llvm",
-    "sbase-box",
-    "ubase-box",
-    "rustup",
-    "rustup-init",
+/// One file that holds many programs: what it is called says which. An entry for one of them is none for the others. With each, whether
+/// it is one of them by its first argument as well.
+pub const MULTICALL: &[(&str, bool)] = &[
+    ("busybox", true),
+    ("busybox-static", true),
+    ("busybox.static", true),
+    ("busybox-extras", true),
+    ("busybox.nosuid", true),
+    ("busybox.suid", true),
+    ("toybox", true),
+    ("coreutils", true),
+    ("gnu-coreutils", true),
+    ("llvm", true),
+    ("sbase-box", true),
+    ("ubase-box", true),
+    ("rustup", false),
+    ("rustup-init", false),
 ];
-/// Those that are one of them also by their first argument.
-const BY_WORD: usize = 7;
 
 pub(super) fn many(file: &[u8]) -> bool {
-    MULTICALL.iter().any(|name| name.as_bytes() == last(file))
+    MULTICALL.iter().any(|(name, _)| name.as_bytes() == last(file))
 }
 
 /// Whether the first argument is the name of a program.
 pub(super) fn by_word(file: &[u8]) -> bool {
-    MULTICALL.iter().take(BY_WORD).any(|name| name.as_bytes() == last(file))
+    MULTICALL.iter().any(|(name, by_word)| *by_word && name.as_bytes() == last(file))
 }
 
 /// What an execution may mean: each a name, and arguments. The first is what it means, as far as can be told.
@@ -55,7 +59,7 @@ fn part<'a>(
     const WORDS: [&[u8]; 2] = [b"--coreutils-prog=", b"--coreutils-prog-shebang="];
     let mut name = name.strip_prefix(b"-").unwrap_or(name);
     let mut rest = arguments;
-    while MULTICALL.iter().take(BY_WORD).any(|own| name.starts_with(own.as_bytes())) {
+    while MULTICALL.iter().any(|(own, by_word)| *by_word && name.starts_with(own.as_bytes())) {
         let [word, more @ ..] = rest else { break };
         name = WORDS.iter().find_map(|option| word.strip_prefix(*option)).unwrap_or_else(|| last(word));
         rest = more;

@@ -216,18 +216,16 @@ fn start(
 ) -> (Decision, Vec<String>) {
     let decision = judge.run(command);
     let words = ringfence_policy::command_words(command);
-    let by_path = |word: &&String| word.contains('/');
-    let path = words.first().filter(by_path).map(|word| real(&invoker.cwd.join(word)));
-    if words.first().is_some_and(|word| !word.contains('/')) && chain::named(&words[0], invoker).is_none() {
-        let why = format!("no directory of PATH has `{}` here", words[0]);
-        return (
-            if decision.is_allow() { Decision::Refuse { by: Reason::BuiltIn(why) } } else { decision },
-            Vec::new(),
-        );
+    let Some(program) = words.first() else { return (decision, Vec::new()) };
+    let Some(file) = chain::named(program, invoker) else {
+        let lost = decision.is_allow() && !program.contains('/');
+        let why = Reason::BuiltIn(format!("no directory of PATH has `{program}` here"));
+        return (if lost { Decision::Refuse { by: why } } else { decision }, Vec::new());
+    };
+    if program.contains('/') && !judge.file(&real(&file), Access::Exec).is_allow() {
+        return (decision, Vec::new());
     }
-    let barred = path.is_some_and(|path| !judge.file(&path, Access::Exec).is_allow());
     let seen = || {
-        let file = chain::named(words.first()?, invoker)?;
         let state = invoker.state.join("runs/RUN");
         let name = words.iter().map(OsString::from).collect();
         let plan = run::make_plan(policy, invoker, &arguments.policy, name, &state).ok()?;
@@ -235,24 +233,18 @@ fn start(
         let trees: Vec<PathBuf> = trees.chain([plan.workspace.clone()]).map(|path| real(&path)).collect();
         foreseen(plan.guard.as_ref()?, &file, &words, &invoker.cwd, &trees)
     };
-    match (barred, decision) {
-        (true, decision) => (decision, Vec::new()),
-        (false, decision) => match seen() {
-            None => (decision, Vec::new()),
-            Some(Ok(())) if decision.is_allow() => (decision, Vec::new()),
-            Some(Ok(())) => {
-                let by = "`[commands]` lets start what it leads to on this host".to_owned();
-                (Decision::Allow { by: Reason::BuiltIn(by) }, Vec::new())
-            }
-            Some(Err(why)) => {
-                let file =
-                    chain::found(words.first().map_or("", String::as_str), invoker).unwrap_or_default();
-                let remedy = executions::remedy(&words, &file, &why);
-                let same = !decision.is_allow() && remedy.is_empty();
-                let refused = Decision::Refuse { by: Reason::BuiltIn(why) };
-                (if same { decision } else { refused }, remedy)
-            }
-        },
+    match seen() {
+        Some(Ok(())) if !decision.is_allow() => {
+            let by = "`[commands]` lets start what it leads to on this host".to_owned();
+            (Decision::Allow { by: Reason::BuiltIn(by) }, Vec::new())
+        }
+        Some(Err(why)) => {
+            let remedy = executions::remedy(&words, &real(&file), &why);
+            // By words alone it may be known which line of the policy it is.
+            let said = !decision.is_allow() && remedy.is_empty();
+            (if said { decision } else { Decision::Refuse { by: Reason::BuiltIn(why) } }, remedy)
+        }
+        _ => (decision, Vec::new()),
     }
 }
 

@@ -1,0 +1,100 @@
+//! Each form of the grammar, and what it means.
+
+use super::*;
+
+const PLACE: Place<'_> = Place { workspace: b"/w", copy: Some(b"/copy"), directory: b"/w/sub" };
+
+fn says(pattern: &str, line: &str, how: As) -> bool {
+    let pattern = CommandPattern::parse(pattern, "/home/u").unwrap();
+    let arguments: Vec<&[u8]> = line.split_whitespace().skip(1).map(str::as_bytes).collect();
+    pattern.matches(&arguments, PLACE, how)
+}
+
+fn allows(pattern: &str, line: &str) -> bool {
+    says(pattern, line, As::Allow)
+}
+
+#[test]
+fn each_form_means_what_the_grammar_says() {
+    for (pattern, yes, no) in [
+        ("git", &["git", "git push --force"][..], &[][..]),
+        ("git ()", &["git"], &["git x"]),
+        ("git status", &["git status"], &["git", "git status -s", "git statu", "git -C / status"]),
+        ("git diff *", &["git diff a/b"], &["git diff", "git diff a b", "git diff --ext-diff", "git diff -"]),
+        ("git diff **", &["git diff", "git diff a --stat b"], &["git -c a diff"]),
+        ("git diff ** --", &["git diff --", "git diff a --"], &["git diff a"]),
+        ("x a*.c", &["x a.c", "x ab.c"], &["x a/b.c", "x b.c"]),
+        ("x *.c", &["x b.c"], &["x -b.c", "x d/b.c"]),
+        ("x -o*", &["x -o", "x -ofile"], &["x -p"]),
+        ("x --to=**", &["x --to=a/b"], &["x --t=a"]),
+        ("x a?c", &["x abc"], &["x ac", "x a/c", "x abbc"]),
+        ("x '*' 'a b'", &[], &["x * a b"]),
+        (
+            "git log (--oneline|-n *|--stat) *",
+            &["git log m", "git log -n 3 m", "git log --stat -n 3 --oneline m"],
+            &["git log --all m", "git log -n m", "git log m --stat"],
+        ),
+        (
+            "cat ./**",
+            &["cat /w/a/b", "cat x", "cat ./x"],
+            &["cat ../x", "cat /etc/passwd", "cat -n", "cat ../../etc"],
+        ),
+        ("cat ./*.txt", &["cat /w/a.txt"], &["cat a.txt", "cat /w/sub/a.txt"]),
+        ("cat /etc/*", &["cat /etc/hosts", "cat //etc/./hosts"], &["cat /etc/a/b", "cat /etc/../etc/hosts"]),
+        ("cat ~/x", &["cat /home/u/x"], &["cat ~/x"]),
+    ] {
+        yes.iter().for_each(|line| assert!(allows(pattern, line), "{pattern}: {line}"));
+        no.iter().for_each(|line| assert!(!allows(pattern, line), "{pattern}: {line}"));
+    }
+    let quoted = CommandPattern::parse("x '*' 'a b' ''", "/h").unwrap();
+    assert!(quoted.matches(&[b"*", b"a b", b""], PLACE, As::Allow));
+    let optional = CommandPattern::parse("clang? -c *", "/h").unwrap();
+    assert!(optional.optional && optional.program == "clang" && !optional.any_arguments());
+    let named = CommandPattern::parse("'x?'", "/h").unwrap();
+    assert!(!named.optional && named.program == "x?");
+}
+
+#[test]
+fn denials_look_past_options_and_hold_whatever_follows() {
+    for line in
+        ["git push", "git push a", "git -C . push", "git -c a=b --no-pager push x", "git --git-dir=x push"]
+    {
+        assert!(says("git push", line, As::Deny), "{line}");
+    }
+    for line in ["git commit -m push", "git status", "git"] {
+        assert!(!says("git push", line, As::Deny), "{line}");
+    }
+    assert!(says("rm ./src/**", "rm -r ../src/x", As::Deny) && says("rm -rf", "rm -rf x", As::Deny));
+    assert!(says("curl", "curl x", As::Deny) && !says("git push *", "git push", As::Deny));
+}
+
+#[test]
+fn a_copy_of_the_workspace_is_the_workspace() {
+    assert!(allows("cat ./a/*", "cat /copy/a/x") && allows("cat /w/a/*", "cat /copy/a/x"));
+    assert!(!allows("cat ./**", "cat /copy2/x") && !allows("cat ./**", "cat /copy/../copy/x"));
+    for path in ["/copy/no/x", "/copy/../copy/no/x", "/copy//no/./x", "../no/x"] {
+        for pattern in ["cat ./no/*", "cat /w/no/*"] {
+            assert!(says(pattern, &format!("cat {path}"), As::Deny), "{pattern}: {path}");
+        }
+    }
+}
+
+#[test]
+fn what_is_malformed_is_refused() {
+    for text in
+        ["", "  ", "* x", "git (a", "git a)", "git 'a", "git ((a))", "git (a|)", "g|t", "x ./../y", "(a)"]
+    {
+        assert!(CommandPattern::parse(text, "/h").is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn no_pattern_runs_away() {
+    let pattern = format!("x {}", "*a**".repeat(60));
+    let pattern = CommandPattern::parse(&pattern, "/h").unwrap();
+    let long = vec![b'a'; 4096];
+    assert!(pattern.matches(&[&long], PLACE, As::Allow));
+    let many = CommandPattern::parse("x ** (a|b c) ** d", "/h").unwrap();
+    let arguments = vec![&b"a"[..]; 10_000];
+    assert!(!many.matches(&arguments, PLACE, As::Allow));
+}
