@@ -45,7 +45,7 @@ mod written;
 
 pub use enclosure::{Enclosure, enclose};
 pub use guard::foreseen;
-pub use hosted::begin as begin_hosted;
+pub use hosted::{Settle, begin as begin_hosted};
 pub use mounter::{Opening, RESTACKED};
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};

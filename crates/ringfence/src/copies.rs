@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use ringfence_plan::{Exposed, Invoker, Plan, Trust};
 use ringfence_policy::Mode;
 use ringfence_record::State;
 use ringfence_workspace::{Copied, Layer};
+use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
 use crate::layers;
@@ -21,15 +23,18 @@ pub(crate) const ASIDE: &str = "/var/tmp/ringfence-root";
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often.
 const EVERY: Duration = Duration::from_millis(100);
+/// How long what a killed run began may take to end.
+const ENDING: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(10);
 
-/// Makes them all, for the user that the task will be.
+/// Makes them all, for the user that the task will be; what holds the copies until [`settle`] is done.
 pub(crate) fn make(
     plan: &Plan,
     invoker: &Invoker,
     state: &State,
     (trust, exposed): (Option<&Trust>, &Exposed),
-) -> Result<(), Failure> {
-    let Some(hosted) = &plan.hosted else { return Ok(()) };
+) -> Result<Vec<OwnedFd>, Failure> {
+    let Some(hosted) = &plan.hosted else { return Ok(Vec::new()) };
     let foreign = plan.ids.outside_uid != invoker.uid;
     if foreign {
         // Everybody may go through, nobody else may list it. Whoever was faster with the name is an error.
@@ -84,10 +89,12 @@ pub(crate) fn make(
     if plan.mode == Mode::Temporary {
         create(&hosted.workspace)?;
         made.extend(hosted.workspace.ancestors().take(2));
-        return made.iter().rev().try_for_each(|path| own(path));
+        made.iter().rev().try_for_each(|path| own(path))?;
+        return Ok(Vec::new());
     }
     made.iter().rev().try_for_each(|path| own(path))?;
     layers::make(plan, state)?;
+    let mut held = Vec::new();
     for layer in &plan.layers {
         let copy = layer.directory.join("copy");
         let upper = layer.directory.join("upper");
@@ -101,7 +108,7 @@ pub(crate) fn make(
             });
         told.end();
         copied.map_err(|failure| {
-            let closed = failure.errno == rustix::io::Errno::ACCESS;
+            let closed = failure.errno == Errno::ACCESS;
             let told = Failure::new(format!("the copy of the workspace: {failure}"));
             let told = match closed {
                 true => told.hint("open it to yourself (`chmod u+r`, `u+rx` for a directory), or hide it from the task: `files.deny`"),
@@ -109,12 +116,13 @@ pub(crate) fn make(
             };
             told.hint("choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`, which need none")
         })?;
+        held.push(ringfence_workspace::hold(&layer.directory).context("the lock of the workspace's copy")?);
         // The manifest is the task's user's too: who captures is that.
         for path in [&copy, &upper, &layer.directory.join("manifest"), &layer.directory] {
             own(path)?;
         }
     }
-    Ok(())
+    Ok(held)
 }
 
 /// In a directory of its own; certificates are no secret, and the task may be another user.
@@ -205,12 +213,26 @@ pub(crate) fn clear(plan: &Plan) {
     }
 }
 
-/// Where everybody who could have kept the changes was killed, they are kept now.
+/// Where everybody who could have kept the changes was killed, they are kept now. Whoever still does that is waited for: the
+/// supervisor's end is not that of what it began.
 pub(crate) fn catch_up(layers: &[Layer]) -> Result<(), Failure> {
+    let until = Instant::now() + ENDING;
     for directory in layers.iter().filter_map(|layer| layer.upper.parent()) {
-        if ringfence_workspace::captures(directory) {
-            ringfence_workspace::capture(directory)
-                .map_err(|failure| Failure::new(format!("what the run changed: {failure}")))?;
+        let held = loop {
+            match ringfence_workspace::hold(directory) {
+                Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(PAUSE),
+                held => break held,
+            }
+        };
+        match held {
+            Err(Errno::NOENT) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(Failure::new("what the run changed is still being put together")
+                    .hint("wait until its last process has ended, and try again"));
+            }
+            Err(errno) => return Err(errno).context("the lock of the workspace's copy"),
+            Ok(_held) => ringfence_workspace::capture(directory)
+                .map_err(|failure| Failure::new(format!("what the run changed: {failure}")))?,
         }
     }
     Ok(())

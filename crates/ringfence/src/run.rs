@@ -12,7 +12,7 @@ use std::time::Instant;
 use ringfence_confine::gateway::Gateway;
 use ringfence_confine::keeper::Keeper;
 use ringfence_confine::survey::{self, Look};
-use ringfence_confine::{Boundary, Enclosure, Job, Nascent, probe};
+use ringfence_confine::{Boundary, Enclosure, Job, Nascent, Settle, probe};
 use ringfence_leaks::Scanner;
 use ringfence_limits::Group;
 use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
@@ -335,11 +335,11 @@ impl Run {
                 // What changes on the host while it is copied is a change since then.
                 let border = self.border(plan);
                 self.lay(plan)?;
-                copies::make(plan, &self.invoker, &self.state, (given.trust.as_ref(), &given.exposed))?;
-                let settle = || copies::settle(plan);
-                let boundary =
-                    ringfence_confine::begin_hosted(plan, single, watched, &settle, gateway.take())
-                        .map_err(not_confined)?;
+                let trust = (given.trust.as_ref(), &given.exposed);
+                let held = &copies::make(plan, &self.invoker, &self.state, trust)?;
+                let settle = Settle { held, then: &|| copies::settle(plan) };
+                let boundary = ringfence_confine::begin_hosted(plan, single, watched, settle, gateway.take())
+                    .map_err(not_confined)?;
                 return Ok((plan, boundary, Some(border)));
             };
             layers::make(plan, &self.state)?;

@@ -1,7 +1,7 @@
 //! What the words of a command line mean: which run, which sandbox, a kind or a path; and hints that can be pasted.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use ringfence_promises::{Outcome, Place};
 
@@ -232,7 +232,11 @@ fn pages_and_switches_say_what_they_take() {
 #[test]
 fn the_diff_of_a_killed_run_says_so() {
     let place = Place::new().in_tier("landlock");
-    let mut child = place.to_run("", "echo half > f; sleep 60").spawn().unwrap();
+    // Putting together what changed takes its time, and the warden outlives the supervisor.
+    let files = "for i in $(seq 3000); do echo > g$i; done";
+    assert!(Command::new("sh").args(["-c", files]).current_dir(&place.workspace).status().unwrap().success());
+    let mut child =
+        place.to_run("", "echo half > f; for g in g*; do echo 1 > $g; done; sleep 60").spawn().unwrap();
     for _ in 0..400 {
         if !place.told("sandbox.start").is_empty() {
             break;
@@ -242,8 +246,11 @@ fn the_diff_of_a_killed_run_says_so() {
     std::thread::sleep(std::time::Duration::from_millis(500));
     child.kill().unwrap();
     child.wait().unwrap();
-    let diff = place.ringfence(&["diff"]);
+    let other = place.command(&["diff", "--name-only"]).stdout(Stdio::piped()).spawn().unwrap();
+    let diff = place.ringfence(&["diff", "--name-only"]);
     assert!(diff.err.contains("was interrupted"), "{diff:?}");
+    assert!(diff.out.lines().any(|line| line == "f") && diff.out.lines().count() == 3001, "{diff:?}");
+    assert_eq!(String::from_utf8(other.wait_with_output().unwrap().stdout).unwrap(), diff.out);
 }
 
 /// A task may call a file as another one is shown.

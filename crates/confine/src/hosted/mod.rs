@@ -42,8 +42,17 @@ pub(crate) use sockets::{Held, Made, Sockets};
 /// How long init may take to end what is below it.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Makes the boundary of a plan of tier `landlock`. `settle` is called when nothing of it runs any more, whatever ended it. The
-/// caller must have one thread, and have blocked the signals it takes by descriptor.
+/// What is to be done when nothing of a boundary runs any more, whatever ended it.
+#[derive(Clone, Copy)]
+pub struct Settle<'a> {
+    /// Open until it is done.
+    pub held: &'a [OwnedFd],
+    /// Does it.
+    pub then: &'a dyn Fn(),
+}
+
+/// Makes the boundary of a plan of tier `landlock`. The caller must have one thread, and have blocked the signals it takes by
+/// descriptor.
 ///
 /// # Errors
 /// [`Failure`], for what goes wrong before init exists; later failures come as [`Message::Failed`].
@@ -51,7 +60,7 @@ pub fn begin(
     plan: &Plan,
     single: bool,
     watched: bool,
-    settle: &dyn Fn(),
+    settle: Settle<'_>,
     gateway: Option<Gateway>,
 ) -> Result<Boundary, Failure> {
     if plan.hosted.is_none() {
@@ -122,7 +131,7 @@ struct Ends {
 }
 
 /// Never returns.
-fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: &dyn Fn()) -> ! {
+fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: Settle<'_>) -> ! {
     let Ends { report, alive, giving } = ends;
     let waited = || signals::descriptor(&signals::Set::of(&[CHILD, TERM])).map_err(at(Stage::Guard));
     let (waited, found) = match enter(plan).and_then(|found| Ok((waited()?, found))) {
@@ -143,13 +152,14 @@ fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: &dyn Fn(
     drop((report, pidfd));
     // Closed with all the rest.
     std::mem::forget(found);
-    // Nothing of the caller's is held: neither its streams nor its locks.
-    init::keep_only(&[&waited, &alive]);
+    // Nothing else of the caller's is held: neither its streams nor its locks.
+    let kept: Vec<&OwnedFd> = settle.held.iter().chain([&waited, &alive]).collect();
+    init::keep_only(&kept);
     if told.is_err() || !ended(init, &waited, &alive) {
         dismiss(init);
     }
     descendants::end();
-    settle();
+    (settle.then)();
     exec::exit_now(0)
 }
 
