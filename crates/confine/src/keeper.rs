@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ringfence_policy::SecretSource;
+use ringfence_policy::{Credential, SecretSource};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -42,8 +42,33 @@ pub struct Fetching {
     pub source: SecretSource,
     /// It is not looked at at the start: its placeholder has this form.
     pub like: Option<String>,
-    /// It is keys of AWS, in one of their forms.
-    pub aws: bool,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a secret is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// One line.
+    Line,
+    /// Keys of AWS, in one of their forms.
+    Aws,
+    /// A certificate and its key, as PEM.
+    Certificate,
+}
+
+impl Kind {
+    /// Of what a credential holds.
+    #[must_use]
+    pub fn of(credential: &Credential) -> Self {
+        if credential.aws() {
+            Self::Aws
+        } else if credential.certificate() {
+            Self::Certificate
+        } else {
+            Self::Line
+        }
+    }
 }
 
 /// What it is told first.

@@ -11,9 +11,11 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
 };
 use ringfence_policy::HostPattern;
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use time::{Duration, OffsetDateTime};
 
@@ -75,10 +77,16 @@ impl Authority {
         })
     }
 
-    /// How a connection to a server begins.
-    pub(crate) fn client(&self, http2: bool) -> Arc<ClientConfig> {
+    /// How a connection to a server begins, which may be shown a certificate.
+    pub(crate) fn client(&self, http2: bool, shown: Option<Arc<SingleCertAndKey>>) -> Arc<ClientConfig> {
         let [one, two] = &self.clients;
-        Arc::clone(if http2 { two } else { one })
+        let client = if http2 { two } else { one };
+        let Some(shown) = shown else { return Arc::clone(client) };
+        let mut own = ClientConfig::clone(client);
+        own.client_auth_cert_resolver = shown;
+        // A session that is taken up again would be that of the certificate before.
+        own.resumption = Resumption::disabled();
+        Arc::new(own)
     }
 
     /// How this host is stood in for.

@@ -14,11 +14,13 @@ use ringfence_confine::gateway::Held;
 use ringfence_leaks::{Known, password};
 use ringfence_policy::{AwsScope, Form, Peer, SecretSource};
 use rustix::io::Errno;
+use rustls::sign::SingleCertAndKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::judge::What;
 use crate::Gateway;
 use crate::asked::Asked;
+use crate::certificate;
 use crate::connection::Target;
 use crate::issued::{self, Issued};
 use crate::mask::Mask;
@@ -66,6 +68,8 @@ pub(crate) struct Used {
     pub(crate) issues: Option<usize>,
     /// What was put is no credential itself.
     token: bool,
+    /// Something was put: more than a certificate, which is shown to the server beforehand.
+    carries: bool,
     /// Kept until the request is answered.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -144,10 +148,14 @@ impl Credentials {
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Known> {
         let own = (0..).zip(&self.held).flat_map(|(number, one)| {
             let name = format!("the credential `{}`", one.name);
-            let values: Vec<Vec<u8>> = match one.credential.aws() {
+            let here = self.vault.here(number);
+            let values: Vec<Vec<u8>> = if one.credential.certificate() {
+                here.iter().filter_map(|whole| certificate::key(whole)).collect()
+            } else if one.credential.aws() {
                 // The id of the keys is told to everybody.
-                true => self.vault.here(number).iter().flat_map(|whole| pieces(whole).skip(1)).collect(),
-                false => self.vault.here(number).iter().map(|whole| within(whole)).collect(),
+                here.iter().flat_map(|whole| pieces(whole).skip(1)).collect()
+            } else {
+                here.iter().map(|whole| within(whole)).collect()
             };
             let values = values.into_iter().filter(|value| !value.is_empty());
             values.map(move |value| Known { name: name.clone(), value }).collect::<Vec<_>>()
@@ -163,7 +171,8 @@ impl Credentials {
     /// What no answer may show: a server may repeat a secret in the answer to another request, or tell it to other servers.
     fn mask(&self) -> Mask {
         let mut mask = Mask::default();
-        for (number, one) in (0..).zip(&self.held) {
+        // The key of a certificate is sent to nobody.
+        for (number, one) in (0..).zip(&self.held).filter(|(_, one)| !one.credential.certificate()) {
             for secret in self.vault.here(number) {
                 if one.credential.aws() {
                     let mut stand = parts(one);
@@ -177,7 +186,7 @@ impl Credentials {
                     match form {
                         Form::Query(_) => mask.hide(escaped(&secret).as_bytes(), None),
                         Form::Basic(_) | Form::Registry(_) => mask.hide_encoded(&secret),
-                        Form::Header(..) | Form::Sigv4(_) => {}
+                        Form::Header(..) | Form::Sigv4(_) | Form::Certificate => {}
                     }
                 }
             }
@@ -188,6 +197,19 @@ impl Credentials {
             }
         }
         mask
+    }
+
+    /// How TLS with this host begins, where a certificate says who asks. Each request is judged before.
+    pub(crate) async fn shown(
+        &self,
+        target: &Target,
+    ) -> Result<Option<(u32, Arc<SingleCertAndKey>)>, String> {
+        let own = |(_, one): &(u32, &Held)| {
+            one.credential.certificate() && goes(one, target) && self.waits(one).is_none()
+        };
+        let Some((number, _)) = (0..).zip(&self.held).find(own) else { return Ok(None) };
+        let shown = self.vault.with(number, certificate::shown).await??;
+        Ok(Some((number, shown)))
     }
 
     /// A push of git that one of them is for goes to branches that it names.
@@ -253,6 +275,7 @@ impl Credentials {
         if self
             .held
             .iter()
+            .filter(|one| !one.credential.certificate())
             .any(|one| one.credential.hosts.iter().any(|host| host.is(&target.peer(), host.port)))
         {
             request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -266,7 +289,10 @@ impl Credentials {
                 What::Form(Form::Registry(_)) => used.issues = Some(put.number),
                 What::Form(_) => {}
             }
+            used.carries |= !one.credential.certificate();
             let put_it = |secret: &[u8]| match &put.what {
+                // It is here, for the connection that is about to be made.
+                What::Form(Form::Certificate) => Ok(()),
                 What::Form(Form::Sigv4(scope)) => {
                     sign(request, placeholder, secret, (scope.as_ref(), payload), &mut used.mask)
                 }
@@ -346,8 +372,9 @@ impl Used {
         }
     }
 
+    /// Nothing of the policy's is on the request.
     pub(crate) fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+        !self.carries
     }
 }
 

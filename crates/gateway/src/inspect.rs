@@ -42,12 +42,20 @@ pub(crate) async fn connect(
     let failed = |why: &str| NoWay::Failed(why.to_owned());
     let authority = gateway.authority.as_ref().ok_or_else(|| failed("there is no authority"))?;
     let name = ServerName::try_from(target.host()).map_err(|_| failed("the host has no name for TLS"))?;
-    let connected =
-        timeout(PATIENCE, TlsConnector::from(authority.client(http2)).connect(name, stream)).await;
+    let shown = match gateway.credentials.as_ref() {
+        Some(held) => held.shown(target).await.map_err(|why| failed(&format!("the certificate: {why}")))?,
+        None => None,
+    };
+    let (number, shown) = shown.unzip();
+    let client = TlsConnector::from(authority.client(http2, shown));
+    let connected = timeout(PATIENCE, client.connect(name, stream)).await;
     let stream = match connected.map_err(|_| failed("the server does not end its handshake in time"))? {
         Ok(stream) => stream,
         Err(error) => {
             let why = format!("TLS with the server failed: {error}");
+            if let (Some(held), Some(number)) = (&gateway.credentials, number) {
+                held.vault.doubt(number);
+            }
             // Somebody else may be there: that is worth a line in the record.
             let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
             if matches!(cause, Some(rustls::Error::InvalidCertificate(_))) {

@@ -12,6 +12,7 @@ mod asked;
 mod authority;
 mod body;
 mod carried;
+pub mod certificate;
 mod chunks;
 mod connection;
 mod counted;

@@ -122,8 +122,8 @@ pub(crate) fn place<B>(
             mask.hide_escaped(word.as_bytes());
             set(request.headers_mut(), "authorization", format!("Basic {word}").as_bytes())
         }
-        // The whole request is signed.
-        Form::Sigv4(_) => None,
+        // The whole request is signed, or none of it changes.
+        Form::Sigv4(_) | Form::Certificate => None,
         Form::Query(name) => {
             let escaped = escaped(secret);
             let kept = request.uri().query().into_iter().flat_map(|query| query.split('&'));

@@ -1,5 +1,5 @@
-//! Asking SPIFFE's Workload API for a JWT-SVID over its unix socket, in the host's own world: what the keeper does for `source.spiffe`. Two
-//! messages of gRPC, written and read by hand (SPIFFE Workload API, sections 4 and 6; gRPC over HTTP/2; Protocol Buffers, encoding).
+//! Asking SPIFFE's Workload API for an SVID over its unix socket, in the host's own world: what the keeper does for `source.spiffe`. Messages
+//! of gRPC, written and read by hand (SPIFFE Workload API, sections 4 and 6; gRPC over HTTP/2; Protocol Buffers, encoding).
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,25 +17,42 @@ use zeroize::Zeroizing;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of the longest answer.
 const LONGEST: usize = 256 << 10;
-/// Where the answer comes from; the host is none.
-const METHOD: &str = "http://localhost/SpiffeWorkloadAPI/FetchJWTSVID";
+/// Where answers come from; the host is none.
+const JWT: &str = "http://localhost/SpiffeWorkloadAPI/FetchJWTSVID";
+const X509: &str = "http://localhost/SpiffeWorkloadAPI/FetchX509SVID";
 
 /// A JWT-SVID for these audiences: the one of this SPIFFE ID, or the first that there is.
 ///
 /// # Errors
 /// Why there is none.
 pub fn jwt_svid(socket: &Path, audience: &[String], id: Option<&str>) -> Result<Zeroizing<Vec<u8>>, String> {
+    let answer = asks(socket, JWT, &asked(audience, id))?;
+    svid(&answer, id).ok_or_else(|| format!("`{}` gives no JWT-SVID of that SPIFFE ID", socket.display()))
+}
+
+/// An X.509-SVID, as PEM: its certificates and its key; of this SPIFFE ID, or the first that there is.
+///
+/// # Errors
+/// Why there is none.
+pub fn x509_svid(socket: &Path, id: Option<&str>) -> Result<Zeroizing<Vec<u8>>, String> {
+    let answer = asks(socket, X509, &[])?;
+    certificate(&answer, id)
+        .ok_or_else(|| format!("`{}` gives no X.509-SVID of that SPIFFE ID", socket.display()))
+}
+
+/// The first message of the answer, behind the five bytes that gRPC has before it.
+fn asks(socket: &Path, method: &str, question: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        match tokio::time::timeout(PATIENCE, fetch(socket, audience, id)).await {
+        match tokio::time::timeout(PATIENCE, fetch(socket, method, question)).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
         }
     })
 }
 
-async fn fetch(socket: &Path, audience: &[String], id: Option<&str>) -> Result<Zeroizing<Vec<u8>>, String> {
+async fn fetch(socket: &Path, method: &str, question: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
     let shown = socket.display();
     let stream = UnixStream::connect(socket).await.map_err(|error| format!("`{shown}`: {error}"))?;
     let failed = |error: hyper::Error| format!("`{shown}` speaks no gRPC: {error}");
@@ -45,24 +62,32 @@ async fn fetch(socket: &Path, audience: &[String], id: Option<&str>) -> Result<Z
     let request = Request::builder()
         .method(Method::POST)
         .version(Version::HTTP_2)
-        .uri(METHOD)
+        .uri(method)
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")
         // Without it, it might be a request that somebody else had this program make.
         .header("workload.spiffe.io", HeaderValue::from_static("true"))
-        .body(Full::new(Bytes::from(framed(&asked(audience, id)))))
+        .body(Full::new(Bytes::from(framed(question))))
         .map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(failed)?;
     told(response.headers())?;
     if response.status() != 200 {
         return Err(format!("`{shown}` answers {}", response.status().as_u16()));
     }
-    let whole = Limited::new(response.into_body(), LONGEST).collect().await;
-    let whole = whole.map_err(|_| format!("`{shown}`: its answer is too long, or ends too soon"))?;
-    whole.trailers().map_or(Ok(()), told)?;
+    let mut own = Limited::new(response.into_body(), LONGEST);
+    // Of certificates the API tells each that is new, and never ends: the first message is the answer.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
+    while message(&bytes).is_none() {
+        let frame = own.frame().await.transpose();
+        let frame = frame.map_err(|_| format!("`{shown}`: its answer is too long, or breaks off"))?;
+        match frame.map(hyper::body::Frame::into_data) {
+            Some(Ok(data)) => bytes.extend_from_slice(&data),
+            Some(Err(frame)) => frame.trailers_ref().map_or(Ok(()), told)?,
+            None => return Err(format!("`{shown}`: its answer ends too soon")),
+        }
+    }
     connection.abort();
-    let bytes = Zeroizing::new(whole.to_bytes().to_vec());
-    svid(&bytes, id).ok_or_else(|| format!("`{shown}` gives no JWT-SVID of that SPIFFE ID"))
+    Ok(bytes)
 }
 
 /// How the call ended (gRPC, status codes). The words that come with it are not repeated.
@@ -75,7 +100,7 @@ fn told(headers: &HeaderMap) -> Result<(), String> {
         "3" => "the question is not understood",
         "4" => "it took too long",
         "7" => "no identity is registered for ringfence, which asks",
-        "12" => "it knows no JWT-SVIDs",
+        "12" => "it knows no SVIDs of this kind",
         "14" => "it is not ready",
         _ => return Err(format!("the Workload API refuses: status {status} of gRPC")),
     };
@@ -107,16 +132,30 @@ fn framed(message: &[u8]) -> Vec<u8> {
 
 /// JWTSVIDResponse: `svids = 1`, each with `spiffe_id = 1`, `svid = 2`.
 fn svid(answer: &[u8], id: Option<&str>) -> Option<Zeroizing<Vec<u8>>> {
-    let mut frame = answer;
+    let token = field(own(answer, id)?, 2).next().filter(|token| !token.is_empty())?;
+    Some(Zeroizing::new(token.to_vec()))
+}
+
+/// X509SVIDResponse: `svids = 1`, each with `spiffe_id = 1`, `x509_svid = 2`, `x509_svid_key = 3`.
+fn certificate(answer: &[u8], id: Option<&str>) -> Option<Zeroizing<Vec<u8>>> {
+    let own = own(answer, id)?;
+    let chain = field(own, 2).next().filter(|chain| !chain.is_empty())?;
+    crate::certificate::pem(chain, field(own, 3).next()?)
+}
+
+/// The identity that is meant.
+fn own<'a>(answer: &'a [u8], id: Option<&str>) -> Option<&'a [u8]> {
+    let of = |svid: &&[u8]| id.is_none_or(|id| field(svid, 1).next() == Some(id.as_bytes()));
+    field(message(answer)?, 1).find(of)
+}
+
+/// The first message, once it is whole.
+fn message(mut frame: &[u8]) -> Option<&[u8]> {
     if frame.len() < 5 || frame.get_u8() != 0 {
         return None;
     }
     let length = usize::try_from(frame.get_u32()).ok()?;
-    let message = frame.get(..length)?;
-    let of = |svid: &&[u8]| id.is_none_or(|id| field(svid, 1).next() == Some(id.as_bytes()));
-    let own = field(message, 1).find(of)?;
-    let token = field(own, 2).next().filter(|token| !token.is_empty())?;
-    Some(Zeroizing::new(token.to_vec()))
+    frame.get(..length)
 }
 
 /// The fields of this number that have a length; none behind what cannot be read.

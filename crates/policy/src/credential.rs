@@ -83,6 +83,11 @@ impl Credential {
         })
     }
 
+    /// It is a certificate with its key, which goes on no request.
+    pub fn certificate(&self) -> bool {
+        self.inject.contains(&Form::Certificate)
+    }
+
     /// Requests are signed with it, and it has several parts.
     pub fn aws(&self) -> bool {
         self.inject.iter().any(|form| matches!(form, Form::Sigv4(_)))

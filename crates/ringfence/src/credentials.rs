@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringfence_confine::gateway::{Gateway, Held};
-use ringfence_confine::keeper::{Fetching, HEAD, Keeper, Keeping};
+use ringfence_confine::keeper::{Fetching, HEAD, Keeper, Keeping, Kind};
 use ringfence_leaks::password;
 use ringfence_plan::{Exposed, Invoker};
 use ringfence_policy::{
@@ -19,7 +19,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::custody::{self, Reach};
 use crate::failure::{Context, Failure};
-use crate::keeper::{plain, shaped};
+use crate::keeper::{self, plain, shaped};
 use crate::run::not_confined;
 use crate::ssh;
 
@@ -64,7 +64,11 @@ fn take(
         let mut placeholder = None;
         if let SecretSource::Env(variable) = &credential.source {
             let (value, others) = value(invoker, variable, credential.aws());
-            let made = value.and_then(|value| Ok(Zeroizing::new(plain(&value)?.to_vec())));
+            let made = value.and_then(|value| match credential.aws() {
+                // Its parts are joined already.
+                true => Ok(Zeroizing::new(plain(&value)?.to_vec())),
+                false => Ok(keeper::read(&value, Kind::of(credential))?.0),
+            });
             let made = made.map_err(|why| absent(name, rule, &why)).and_then(|value| {
                 let like = credential.like.as_deref().map_or(value.as_slice(), str::as_bytes);
                 known.push((number, [&[0; HEAD], value.as_slice()].concat()));
@@ -85,7 +89,7 @@ fn take(
                         custody::command(words, reach, invoker).map_err(|why| absent(name, rule, &why))?;
                 }
             }
-            fetching.push(Fetching { number, source, like, aws: credential.aws() });
+            fetching.push(Fetching { number, source, like, kind: Kind::of(credential) });
         }
         let host_keys = host_keys(credential, &invoker.home).map_err(|why| absent(name, rule, &why))?;
         let waits = policy.approvals.credentials.iter().any(|rule| rule.value == *name);

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_confine::gateway::started_by_supervisor;
-use ringfence_confine::keeper::{self, About, FOREVER, Fetching, HEAD, LONGEST};
+use ringfence_confine::keeper::{self, About, FOREVER, Fetching, HEAD, Kind, LONGEST};
+use ringfence_gateway::certificate;
 use ringfence_leaks::placeholder;
 use ringfence_policy::SecretSource;
 use ringfence_record::Timestamp;
@@ -89,15 +90,20 @@ fn first(one: &Fetching, variables: &BTreeMap<OsString, OsString>) -> Result<Str
         (_, SecretSource::SshAgent(name)) => return ssh::key(name, agent(variables)),
         (_, SecretSource::Gpg(name)) => return gpg::key(name, variables),
         (Some(like), _) => Zeroizing::new(like.clone().into_bytes()),
-        (None, SecretSource::File(path)) => line(&file(path)?.0, one.aws)?.0,
+        (None, SecretSource::File(path)) => read(&file(path)?.0, one.kind)?.0,
         (None, SecretSource::SecretService(attributes)) => {
-            line(&secret_service::fetch(attributes, variables)?, one.aws)?.0
+            read(&secret_service::fetch(attributes, variables)?, one.kind)?.0
         }
+        // Nothing stands for it.
+        _ if one.kind == Kind::Certificate => Zeroizing::default(),
         (None, SecretSource::Spiffe(_)) => Zeroizing::new(spiffe::LIKE.as_bytes().to_vec()),
-        (None, _) if one.aws => Zeroizing::new(aws::LIKE.as_bytes().to_vec()),
+        (None, _) if one.kind == Kind::Aws => Zeroizing::new(aws::LIKE.as_bytes().to_vec()),
         (None, _) => Zeroizing::default(),
     };
-    let made = if one.aws {
+    if one.kind == Kind::Certificate {
+        return Ok(String::new());
+    }
+    let made = if one.kind == Kind::Aws {
         like.splitn(3, |byte| *byte == b':').map(shaped).collect()
     } else {
         shaped(&like).map(|made| vec![made])
@@ -128,15 +134,24 @@ pub(crate) fn shaped(like: &[u8]) -> Result<String, Errno> {
 }
 
 /// A secret as the gateway takes it, and for how many seconds it is good.
-fn line(bytes: &[u8], aws: bool) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
-    if !aws {
-        return Ok((Zeroizing::new(plain(bytes)?.to_vec()), FOREVER));
-    }
-    let (line, ends) = aws::read(bytes)?;
+pub(crate) fn read(bytes: &[u8], kind: Kind) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
+    let (whole, ends) = match kind {
+        Kind::Line => return Ok((Zeroizing::new(plain(bytes)?.to_vec()), FOREVER)),
+        Kind::Aws => {
+            let (line, ends) = aws::read(bytes)?;
+            plain(&line).map(drop)?;
+            (line, ends)
+        }
+        Kind::Certificate => {
+            let (text, ends) = certificate::read(bytes)?;
+            if text.len() > LONGEST {
+                return Err(format!("it is longer than {LONGEST} bytes: leave out what the host knows"));
+            }
+            (text, Some(ends))
+        }
+    };
     let left = ends.map(|ends| ends.saturating_sub(Timestamp::now().sec).max(0));
-    let left = left.map_or(FOREVER, |left| u32::try_from(left).unwrap_or(FOREVER));
-    plain(&line).map(drop)?;
-    Ok((line, left))
+    Ok((whole, left.map_or(FOREVER, |left| u32::try_from(left).unwrap_or(FOREVER))))
 }
 
 /// A secret as it goes on a request: without the line break at its end.
@@ -147,7 +162,7 @@ pub(crate) fn plain(bytes: &[u8]) -> Result<&[u8], String> {
         [] => Err("it is empty".to_owned()),
         // Anything else would end the header that it is put into.
         _ if bytes.iter().any(|byte| !(b' '..=b'~').contains(byte)) => {
-            Err("it holds a line break, or what is no visible character of ASCII".to_owned())
+            Err("it holds a line break, or what is no visible character of ASCII: a secret on a request is one line (a certificate with its key: `inject = \"certificate\"`)".to_owned())
         }
         _ if bytes.len() > LONGEST => Err(format!("it is longer than {LONGEST} bytes")),
         _ => Ok(bytes),
@@ -194,7 +209,7 @@ struct Keeper {
     fetching: Vec<Fetching>,
     variables: Arc<BTreeMap<OsString, OsString>>,
     /// Files that were read, by the number of their credential.
-    seen: BTreeMap<u32, (PathBuf, Version, bool)>,
+    seen: BTreeMap<u32, (PathBuf, Version, Kind)>,
     /// Containers that the sandbox made.
     made: Vec<String>,
 }
@@ -244,12 +259,12 @@ impl Keeper {
 
     fn fetch(&mut self, number: u32, question: &[u8]) {
         let Some(one) = self.fetching.iter().find(|one| one.number == number) else { return };
-        let aws = one.aws;
+        let kind = one.kind;
         match &one.source {
             SecretSource::File(path) => match file(path) {
                 Ok((bytes, version)) => {
-                    self.seen.insert(number, (path.clone(), version, aws));
-                    answer(&self.asked, number, About::Value, line(&bytes, aws));
+                    self.seen.insert(number, (path.clone(), version, kind));
+                    answer(&self.asked, number, About::Value, read(&bytes, kind));
                 }
                 Err(why) => answer(&self.asked, number, About::Value, Err(why)),
             },
@@ -258,7 +273,7 @@ impl Keeper {
                     (words.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
                 std::thread::spawn(move || {
                     let bytes = command(&words, &variables);
-                    answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
+                    answer(&asked, number, About::Value, bytes.and_then(|bytes| read(&bytes, kind)));
                 });
             }
             SecretSource::SecretService(attributes) => {
@@ -266,7 +281,7 @@ impl Keeper {
                     (attributes.clone(), Arc::clone(&self.asked), Arc::clone(&self.variables));
                 std::thread::spawn(move || {
                     let bytes = secret_service::fetch(&attributes, &variables);
-                    answer(&asked, number, About::Value, bytes.and_then(|bytes| line(&bytes, aws)));
+                    answer(&asked, number, About::Value, bytes.and_then(|bytes| read(&bytes, kind)));
                 });
             }
             SecretSource::Oauth(oauth) => {
@@ -309,14 +324,14 @@ impl Keeper {
 
     /// Tells the gateway of files that hold something else.
     fn look(&mut self) {
-        for (number, (path, seen, aws)) in &mut self.seen {
+        for (number, (path, seen, kind)) in &mut self.seen {
             let now = std::fs::metadata(&*path).map(|metadata| version(&metadata));
             if now.as_ref().is_ok_and(|now| now == seen) {
                 continue;
             }
             // Half written, or between two names: at the next look.
             if let Ok((bytes, version)) = file(path)
-                && let Ok(found) = line(&bytes, *aws)
+                && let Ok(found) = read(&bytes, *kind)
             {
                 *seen = version;
                 answer(&self.asked, *number, About::Changed, Ok(found));

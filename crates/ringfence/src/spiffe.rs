@@ -1,15 +1,15 @@
-//! JWT-SVIDs, which the keeper asks the Workload API for.
+//! SVIDs, which the keeper asks the Workload API for.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use ringfence_confine::keeper::FOREVER;
+use ringfence_confine::keeper::{FOREVER, Kind};
 use ringfence_gateway::workload;
 use ringfence_policy::{SPIFFE_SOCKET, Spiffe};
 use zeroize::Zeroizing;
 
-use crate::keeper::plain;
+use crate::keeper::{plain, read};
 
 /// A made-up JWT that ends in 2099, whose form placeholders have: nobody is asked before the token is used.
 pub(crate) const LIKE: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJhdWQiOiJ4Iiwic3ViIjoieCIsImV4cCI6NDA3MDkwODgwMH0.0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
@@ -33,12 +33,16 @@ pub(crate) fn socket(spiffe: &Spiffe, variables: &BTreeMap<OsString, OsString>) 
     }
 }
 
-/// A token; its end stands in it.
+/// A token, whose end stands in it, or a certificate with its key.
 pub(crate) fn fetch(
     spiffe: &Spiffe,
     variables: &BTreeMap<OsString, OsString>,
 ) -> Result<(Zeroizing<Vec<u8>>, u32), String> {
-    let token = workload::jwt_svid(&socket(spiffe, variables)?, &spiffe.audience, spiffe.id.as_deref())?;
+    let socket = socket(spiffe, variables)?;
+    if spiffe.x509 {
+        return read(&workload::x509_svid(&socket, spiffe.id.as_deref())?, Kind::Certificate);
+    }
+    let token = workload::jwt_svid(&socket, &spiffe.audience, spiffe.id.as_deref())?;
     Ok((Zeroizing::new(plain(&token)?.to_vec()), FOREVER))
 }
 
@@ -48,8 +52,12 @@ mod tests {
 
     #[test]
     fn the_socket_is_where_the_policy_or_the_variable_says() {
-        let spiffe =
-            |path: Option<&str>| Spiffe { socket: path.map(PathBuf::from), audience: Vec::new(), id: None };
+        let spiffe = |path: Option<&str>| Spiffe {
+            socket: path.map(PathBuf::from),
+            audience: Vec::new(),
+            x509: false,
+            id: None,
+        };
         let told = |text: &str| BTreeMap::from([(OsString::from(SPIFFE_SOCKET), OsString::from(text))]);
         assert_eq!(socket(&spiffe(Some("/a")), &told("unix:///b")), Ok("/a".into()));
         for text in ["unix:///run/b", "unix:/run/b", "/run/b"] {

@@ -9,6 +9,7 @@ mod aws;
 mod bad_input;
 mod branches;
 mod ceiling;
+mod certificates;
 mod chaos;
 mod check;
 mod checkpoints;

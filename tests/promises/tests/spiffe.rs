@@ -8,9 +8,14 @@ fn credential(source: &str) -> String {
     )
 }
 
+/// What its server is made of.
+pub(crate) fn python() -> String {
+    ringfence_promises::python("workload-apis", "cryptography", &["grpcio", "protobuf", "cryptography"])
+}
+
 /// In a world with a Workload API at `$BASE/agent.sock`.
 fn run(world: &World, credentials: &str, inside: &str) -> Outcome {
-    let place = ringfence_promises::python("workload-api", "grpc", &["grpcio", "protobuf"]);
+    let place = python();
     let policy = world.policy(&format!("allow = [\"allowed.example\"]\n{credentials}"));
     let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
     world.host(&format!(

@@ -62,6 +62,10 @@ impl Credentials {
             let denied = |rule: String| Denied { credential: one.name.clone(), rule };
             let here = own.get(number).copied().unwrap_or_default();
             if one.placeholder.is_none() {
+                // A connection is for all requests on it, so that the certificate's are all that there are.
+                if here && one.credential.certificate() && !covers(one, request) {
+                    return Err(denied(uncovered(request)));
+                }
                 if here
                     && covers(one, request)
                     && let Some(form) = one.credential.inject.first()

@@ -51,6 +51,7 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
             report.push(Problem::new(at.place, title).help(help));
         }
         report_all(sigv4(name, at), report);
+        report_all(certificate(name, at, merged), report);
         if credential.expose.as_ref().is_some_and(|expose| expose.git)
             && !credential.inject.iter().any(|form| matches!(form, Form::Basic(_) | Form::Registry(_)))
         {
@@ -89,6 +90,62 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
 
 fn report_all(problems: Vec<Problem>, report: &mut Report) {
     problems.into_iter().for_each(|problem| report.push(problem));
+}
+
+/// What a certificate has not, and what of SPIFFE is none.
+fn certificate(name: &str, at: &At<Credential>, merged: &Merged) -> Vec<Problem> {
+    let credential = &at.value;
+    let mut found = Vec::new();
+    let mut wrong =
+        |title: String, help: &str| found.push(Problem::new(at.place, title).help(help.to_owned()));
+    let x509 = matches!(&credential.source, SecretSource::Spiffe(spiffe) if spiffe.x509);
+    if !credential.certificate() {
+        if x509 {
+            wrong(
+                format!("`{name}` is a certificate, which goes on no request"),
+                "write `inject = \"certificate\"`",
+            );
+        }
+        return found;
+    }
+    if credential.inject.len() > 1 {
+        wrong(
+            format!("`{name}` is a certificate, and can be put on requests in no other way"),
+            "write `certificate` alone",
+        );
+    }
+    if credential.expose.is_some() || credential.like.is_some() {
+        wrong(
+            format!("nothing stands for `{name}`: the gateway shows the certificate to the hosts itself"),
+            "remove `expose` and `like`",
+        );
+    }
+    let none = match &credential.source {
+        SecretSource::Oauth(_) => true,
+        SecretSource::Spiffe(_) => !x509,
+        _ => false,
+    };
+    if none {
+        wrong(
+            format!("{} is no certificate", credential.source),
+            "name a source that holds one with its key: a file, a command, or `spiffe = { x509 = true }`",
+        );
+    }
+    let before = merged.credentials.iter().take_while(|(other, _)| *other != name);
+    let overlaps = |other: &Credential| {
+        let pairs = other.hosts.iter().flat_map(|one| credential.hosts.iter().map(move |own| (one, own)));
+        pairs.into_iter().any(|(one, own)| {
+            one.port == own.port && (covers(&one.host, &own.host) || covers(&own.host, &one.host))
+        })
+    };
+    if let Some((other, _)) = before.into_iter().find(|(_, at)| at.value.certificate() && overlaps(&at.value))
+    {
+        wrong(
+            format!("`{other}` and `{name}` are two certificates for one host, which is shown one"),
+            "name each host in one of them",
+        );
+    }
+    found
 }
 
 /// What keys that sign need: a signature of the task's that is made anew, and all of their parts.

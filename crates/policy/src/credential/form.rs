@@ -24,6 +24,8 @@ pub enum Form {
     Query(String),
     /// The whole request is signed with it (Signature Version 4 of AWS), for this region and service, or whichever the task names.
     Sigv4(Option<AwsScope>),
+    /// It goes on no request: a certificate and its key, by which TLS with the hosts says who asks.
+    Certificate,
 }
 
 /// What a signature of AWS is for.
@@ -63,7 +65,8 @@ pub fn aws_variables(name: &str) -> Option<(String, String)> {
 }
 
 impl Form {
-    /// Reads `bearer`, `basic`, `basic:USER`, `registry`, `registry:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`.
+    /// Reads `bearer`, `basic`, `basic:USER`, `registry`, `registry:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `certificate`, `?NAME={secret}` or
+    /// `Name: text {secret}`.
     fn parse(text: &str) -> Result<Self, Invalid> {
         if let Some(parameter) = text.strip_prefix('?') {
             let name = parameter.strip_suffix("={secret}").filter(|name| !name.is_empty());
@@ -80,6 +83,7 @@ impl Form {
             None if text == "basic" => Ok(Self::Basic(None)),
             None if text == "registry" => Ok(Self::Registry(None)),
             None if text == "sigv4" => Ok(Self::Sigv4(None)),
+            None if text == "certificate" => Ok(Self::Certificate),
             Some(("sigv4", scope)) => Ok(Self::Sigv4(Some(AwsScope::parse(scope)?))),
             Some((kind @ ("basic" | "registry"), user)) if !user.contains(SECRET) => {
                 let fine = !user.is_empty()
@@ -106,6 +110,7 @@ impl Form {
             Self::Query(name) => format!("?{name}={SECRET}"),
             Self::Sigv4(None) => "sigv4".to_owned(),
             Self::Sigv4(Some(scope)) => format!("sigv4:{scope}"),
+            Self::Certificate => "certificate".to_owned(),
         }
     }
 
@@ -114,7 +119,7 @@ impl Form {
         match self {
             Self::Header(name, ..) => Some(name),
             Self::Basic(_) | Self::Registry(_) | Self::Sigv4(_) => Some("authorization"),
-            Self::Query(_) => None,
+            Self::Query(_) | Self::Certificate => None,
         }
     }
 }
@@ -196,6 +201,7 @@ mod tests {
             "?key={secret}",
             "sigv4",
             "sigv4:eu-central-1/s3",
+            "certificate",
             "x-api-key: {secret}",
             "authorization: Bearer {secret}",
         ] {

@@ -1,4 +1,4 @@
-//! `source.spiffe`: a JWT-SVID of the Workload API.
+//! `source.spiffe`: an SVID of the Workload API.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,22 +15,25 @@ use crate::reader::At;
 /// The variable that says where the socket is (SPIFFE Workload Endpoint, section 4).
 pub const SPIFFE_SOCKET: &str = "SPIFFE_ENDPOINT_SOCKET";
 
-/// Whose token, and for whom.
+/// Whose token, and for whom; or whose certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spiffe {
     /// Where the Workload API is; `None`: where the invoker's `SPIFFE_ENDPOINT_SOCKET` says.
     pub socket: Option<PathBuf>,
-    /// Whom the token is for; at least one.
+    /// Whom the token is for; at least one, and none for a certificate.
     pub audience: Vec<String>,
+    /// It is a certificate and its key.
+    pub x509: bool,
     /// Of several identities that ringfence has there, this one.
     pub id: Option<String>,
 }
 
 impl fmt::Display for Spiffe {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.x509 { "X.509" } else { "JWT" };
         match &self.id {
-            Some(id) => write!(formatter, "the JWT-SVID of `{id}`"),
-            None => formatter.write_str("the JWT-SVID of the Workload API"),
+            Some(id) => write!(formatter, "the {kind}-SVID of `{id}`"),
+            None => write!(formatter, "the {kind}-SVID of the Workload API"),
         }
     }
 }
@@ -42,12 +45,17 @@ pub(super) fn read(at: &At<SpiffeTable>, scope: &Scope<'_>) -> Result<SecretSour
         Some(Forms::List(list)) => list.iter().map(|at| at.value.clone()).collect(),
         None => Vec::new(),
     };
-    if audience.is_empty()
+    let x509 = table.x509.as_ref().is_some_and(|at| at.value);
+    if let Some(audience) = table.audience.as_ref().filter(|_| x509) {
+        let problem = Problem::new(audience.place, "an X.509-SVID is for whoever trusts its authority");
+        return Err(problem.help("remove `audience`".to_owned()));
+    }
+    if !x509 && audience.is_empty()
         || audience.iter().any(|text| text.is_empty() || text.chars().any(char::is_control))
     {
         let problem = Problem::new(at.place, "a JWT-SVID is for somebody");
         return Err(problem
-            .help("add `audience = \"https://api.example.org\"`, as the server knows itself".to_owned()));
+            .help("add `audience = \"https://api.example.org\"`, as the server knows itself, or `x509 = true` for a certificate".to_owned()));
     }
     let socket = match &table.socket {
         Some(socket) => {
@@ -60,5 +68,5 @@ pub(super) fn read(at: &At<SpiffeTable>, scope: &Scope<'_>) -> Result<SecretSour
         identity::spiffe(&id.value).map_err(|invalid| invalid.at(id.place))?;
     }
     let id = table.id.as_ref().map(|id| id.value.clone());
-    Ok(SecretSource::Spiffe(Box::new(Spiffe { socket, audience, id })))
+    Ok(SecretSource::Spiffe(Box::new(Spiffe { socket, audience, x509, id })))
 }

@@ -14,7 +14,7 @@ table! {
         methods: List<String>,
         /// Their paths, as patterns; all, if absent.
         paths: List<String>,
-        /// How it is written on them: `bearer`, `basic`, `basic:USER`, `registry`, `registry:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`, or a list.
+        /// How it is written on them: `bearer`, `basic`, `basic:USER`, `registry`, `registry:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`, or a list; `certificate`: the gateway shows it to the hosts as a client of TLS.
         inject: At<Forms>,
         /// Where the task sees a placeholder; without it every request to the hosts gets the secret.
         expose: At<ExposeTable>,
@@ -48,7 +48,7 @@ table! {
         gpg: At<String>,
         /// A token of OAuth 2.0, from client credentials or in exchange for another token.
         oauth: At<OauthTable>,
-        /// A JWT-SVID of SPIFFE's Workload API.
+        /// An SVID of SPIFFE's Workload API: a JWT, or a certificate with its key.
         spiffe: At<SpiffeTable>,
     }
 }
@@ -78,12 +78,14 @@ table! {
 }
 
 table! {
-    /// Which JWT-SVID.
+    /// Which SVID.
     SpiffeTable {
         /// The Workload API's unix socket; where `SPIFFE_ENDPOINT_SOCKET` of the invoker says, if absent.
         socket: At<String>,
-        /// Whom it is for, or a list of those.
+        /// Whom a JWT is for, or a list of those.
         audience: At<Forms>,
+        /// An X.509-SVID: a certificate and its key, for `inject = "certificate"`.
+        x509: At<bool>,
         /// `spiffe://TRUST-DOMAIN/PATH`, where ringfence has several identities there.
         id: At<String>,
     }
