@@ -59,9 +59,11 @@ impl Judge {
         if let Some(read) = Read::of(call.number) {
             return self.read(call, read, waits);
         }
-        let target = self.target(thread, call)?;
+        // The kernel, too, reads what is to be done first.
         let change = change(thread, call)?;
-        if !waits() {
+        let target = self.target(thread, call)?;
+        // Whoever was known before and lives after its memory was read is the caller.
+        if !target.known && !waits() {
             return Err(Errno::SRCH);
         }
         // What the copy turns into is read as an overlay's, whose marks no task sets (`workspace/src/overlay.rs`).

@@ -97,6 +97,8 @@ pub(crate) struct Target {
     pub(crate) file: OwnedFd,
     /// The task's own description of it, by which it is changed as it would be by the task.
     pub(super) own: bool,
+    /// It was found by what was kept of its caller, who lived by then.
+    pub(super) known: bool,
     pub(crate) kind: FileType,
     identity: Identity,
     links: u64,
@@ -190,29 +192,26 @@ impl Judge {
     pub(super) fn descriptor(&self, thread: i32, number: u64) -> Result<Target, Errno> {
         // The kernel reads it as 32 bits.
         let number = number as u32;
-        let own = Cell::new(false);
-        let found = self.of_caller(thread, |caller| {
-            let (found, same) = caller.descriptor(number)?;
-            own.set(same);
-            Ok(found)
-        });
+        let found = self.of_caller(thread, |caller| caller.descriptor(number));
         let found = found.map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno });
-        Ok(Target { own: own.get(), ..Target::of(found?)? })
+        let ((file, own), known) = found?;
+        Ok(Target { own, known, ..Target::of(file)? })
     }
 
-    /// What the caller has. What is known of it is its own for as long as it lives; after that nothing is found by it.
-    fn of_caller(
+    /// What the caller has, and whether that is known of it. What is kept of it is its own for as long as it lives; after that nothing is
+    /// found by it. One that is new may have died and left its number to another since it called.
+    fn of_caller<T>(
         &self,
         thread: i32,
-        find: impl Fn(&Caller) -> Result<OwnedFd, Errno>,
-    ) -> Result<OwnedFd, Errno> {
+        find: impl Fn(&Caller) -> Result<T, Errno>,
+    ) -> Result<(T, bool), Errno> {
         let mut kept = self.caller.borrow_mut();
         if let Some(caller) = kept.as_ref().filter(|caller| caller.thread == thread)
             && let Ok(found) = find(caller)
         {
-            return Ok(found);
+            return Ok((found, true));
         }
-        find(kept.insert(Caller::of(thread)?))
+        Ok((find(kept.insert(Caller::of(thread)?))?, false))
     }
 
     /// What the task means by a path in its memory, from a directory of its; 0 is the descriptor itself.
@@ -240,14 +239,16 @@ impl Judge {
         let flags = if follow { flags } else { flags | OFlags::NOFOLLOW };
         let (text, resolve) = (OsStr::from_bytes(&name), ResolveFlags::NO_MAGICLINKS);
         let open = |start: BorrowedFd<'_>| fs::openat2(start, text, flags, Mode::empty(), resolve);
-        let found = if name.starts_with(b"/") {
-            open(CWD)
+        let (found, known) = if name.starts_with(b"/") {
+            (open(CWD), false)
         } else if at.cast_signed() == libc::AT_FDCWD {
-            open(self.of_caller(thread, |caller| caller.link("cwd"))?.as_fd())
+            let (directory, known) = self.of_caller(thread, |caller| caller.link("cwd"))?;
+            (open(directory.as_fd()), known)
         } else {
-            open(self.descriptor(thread, directory)?.file.as_fd())
+            let directory = self.descriptor(thread, directory)?;
+            (open(directory.file.as_fd()), directory.known)
         };
-        Target::of(found?)
+        Ok(Target { known, ..Target::of(found?)? })
     }
 
     /// Whether it may be read.
@@ -287,6 +288,7 @@ impl Target {
             links: found.stx_nlink.into(),
             path: OnceCell::new(),
             own: false,
+            known: false,
             file,
         })
     }
