@@ -270,6 +270,19 @@ pub(crate) fn options(arguments: &[&[u8]]) -> Vec<usize> {
 }
 
 impl Word {
+    /// How it begins, where that is neither an option's beginning, a variable's (`V=1`), a path's nor a wildcard.
+    fn no_option(&self) -> Option<&[u8]> {
+        let text = match self {
+            Self::Literal(text) => text,
+            Self::Glob(pieces) => match pieces.first() {
+                Some(Piece::Text(text)) => text,
+                _ => return None,
+            },
+            Self::Path { .. } => return None,
+        };
+        (!text.starts_with(b"-") && !text.starts_with(b"+") && !text.contains(&b'=')).then_some(text)
+    }
+
     fn matches(&self, argument: &[u8], place: Place<'_>, how: As) -> bool {
         match self {
             Self::Literal(text) => text == argument,
@@ -404,6 +417,14 @@ fn group(
         return Err(Invalid::new(format!("a group of `{text}` has an empty alternative")).help(
             "a group may be left out as it is: each of its alternatives comes any number of times, or never",
         ));
+    }
+    // A group may be left out, so that one of subcommands would leave them all to what follows.
+    if let Some(word) = alternatives.iter().find_map(|words| words.first()?.no_option()) {
+        let word = String::from_utf8_lossy(word);
+        return Err(Invalid::new(format!(
+            "a group is options, each of them any number of times or never, and `{word}` of `{text}` is none"
+        ))
+        .help("write an entry for each: `git status **`, `git log **`"));
     }
     Ok(alternatives)
 }

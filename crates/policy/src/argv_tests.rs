@@ -81,9 +81,22 @@ fn a_copy_of_the_workspace_is_the_workspace() {
 
 #[test]
 fn what_is_malformed_is_refused() {
-    for text in
-        ["", "  ", "* x", "git (a", "git a)", "git 'a", "git ((a))", "git (a|)", "g|t", "x ./../y", "(a)"]
-    {
+    for text in [
+        "",
+        "  ",
+        "* x",
+        "git (-a",
+        "git -a)",
+        "git 'a",
+        "git ((-a))",
+        "git (-a|)",
+        "g|t",
+        "x ./../y",
+        "(-a)",
+        "git (status|log) **",
+        "git (-n|st*)",
+        "git status|log",
+    ] {
         assert!(CommandPattern::parse(text, "/h").is_err(), "{text:?}");
     }
 }
@@ -94,7 +107,7 @@ fn no_pattern_runs_away() {
     let pattern = CommandPattern::parse(&pattern, "/h").unwrap();
     let long = vec![b'a'; 4096];
     assert!(pattern.matches(&[&long], PLACE, As::Allow));
-    let many = CommandPattern::parse("x ** (a|b c) ** d", "/h").unwrap();
-    let arguments = vec![&b"a"[..]; 10_000];
+    let many = CommandPattern::parse("x ** (-a|-b c) ** d", "/h").unwrap();
+    let arguments = vec![&b"-a"[..]; 10_000];
     assert!(!many.matches(&arguments, PLACE, As::Allow));
 }

@@ -37,6 +37,9 @@ struct Program {
     /// Letters that take nothing, before one of `code` in the same word.
     #[serde(default)]
     flags: String,
+    /// The letter of a file that holds code.
+    #[serde(default)]
+    input: String,
     #[serde(default)]
     bare: bool,
     #[serde(default)]
@@ -145,7 +148,7 @@ impl Program {
                             || self.clustered(word, code)
                             // Long options may be cut short.
                             || cut(word, code)
-                    })
+                    }) || self.reads_input(word)
                 })
                 .map(|word| (*word).to_owned()),
             Kind::Word => {
@@ -156,10 +159,30 @@ impl Program {
             Kind::Awk => {
                 let file = words.iter().take_while(|word| word.starts_with('-') && **word != "-" && **word != "--");
                 let mut file = file.filter(|word| word.starts_with("-f") || word.starts_with("--file"));
-                if file.next().is_some() && !words.iter().any(|word| source(word)) { None } else { Some("a program on the command line".into()) }
+                if files(&words).any(input) {
+                    Some("code from its input".into())
+                } else if file.next().is_some() && !words.iter().any(|word| source(word)) {
+                    None
+                } else {
+                    Some("a program on the command line".into())
+                }
             }
             Kind::Sed => sed(&words),
         }
+    }
+
+    /// Whether a word names what is no file, where a file of code may be named.
+    fn reads_input(&self, word: &str) -> bool {
+        let value = match word.strip_prefix('-') {
+            _ if self.input.is_empty() => return false,
+            Some(long) if long.starts_with('-') => long.split_once('=').map(|(_, value)| value),
+            Some("") | None => Some(word),
+            Some(letters) => {
+                let letters = letters.trim_start_matches(|letter| self.flags.contains(letter));
+                letters.strip_prefix(self.input.as_str())
+            }
+        };
+        value.is_some_and(input)
     }
 
     /// Whether a letter of `code` stands behind others in a word.
@@ -242,11 +265,29 @@ impl Program {
     }
 }
 
+/// The files that `-f` and `--file` name, also behind other letters.
+fn files<'a>(words: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    let next = words.iter().skip(1).map(Some).chain([None]);
+    words.iter().zip(next).filter_map(|(word, next)| match word.strip_prefix('-')? {
+        "-file" => next.copied(),
+        long if long.starts_with('-') => long.strip_prefix("-file="),
+        letters => match letters.split_once('f')?.1 {
+            "" => next.copied(),
+            value => Some(value),
+        },
+    })
+}
+
+/// What stands for its input, or for what some process has open.
+fn input(file: &str) -> bool {
+    file == "-" || descriptor(file)
+}
+
 /// What is no file of its own: a pipe, a terminal, or what some process has open.
 fn descriptor(file: &str) -> bool {
     let file = file.trim_start_matches("./");
-    file.starts_with("/dev/")
-        || file.starts_with("/proc/")
+    let beyond = file.trim_start_matches('/');
+    file.starts_with('/') && (beyond.starts_with("dev/") || beyond.starts_with("proc/"))
         || file.contains("/../") && (file.contains("dev/") || file.contains("proc/"))
 }
 
@@ -262,14 +303,15 @@ fn source(word: &str) -> bool {
     ["-e", "--source", "-i", "--include", "-l", "--load", "-E", "--exec"]
         .iter()
         .any(|own| word.starts_with(own))
-        || descriptor(word.trim_start_matches("-f").trim_start_matches("--file="))
-        || word == "-f-"
 }
 
 /// `e` as a command, the flag of `s`, and files of commands from a descriptor.
 fn sed(words: &[&str]) -> Option<String> {
     if words.contains(&"--sandbox") {
         return None;
+    }
+    if files(words).any(input) {
+        return Some("code from its input".into());
     }
     let mut scripts = Vec::new();
     let mut rest = words.iter();
@@ -344,6 +386,18 @@ mod tests {
             "make -nE x",
             "make -sf-",
             "make -f /dev/fd/0",
+            "make -f -",
+            "make -sf -",
+            "make --file=-",
+            "make --makef - all",
+            "make -f//dev/stdin",
+            "make --file=/proc/self/fd/0",
+            "awk -f -",
+            "awk --file - x",
+            "sed -f - x",
+            "sed -nf- x",
+            "sed -nf /dev/stdin x",
+            "sed --file=/dev/stdin x",
             "tar -cIid x",
             "node --inspect-brk=127.0.0.1:0 x.js",
             "nodejs debug localhost:9229",
@@ -409,6 +463,8 @@ mod tests {
             "find . -name x",
             "tar xf x",
             "make all",
+            "make -f x.mk DEV=/dev/ttyS0",
+            "sed -nf x.sed y",
             "git status",
             "env A=b true",
             "vim file",

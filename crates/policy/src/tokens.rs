@@ -4,6 +4,9 @@ use crate::diagnostic::Invalid;
 
 pub(crate) const QUOTE: &str = "put single quotes around `(`, `|`, `)`, `*`, `?` and blanks that are meant as they are; within them '' is one quote";
 
+/// It divides the options of a group, and nothing else.
+const BAR: &str = "write an entry for each of several commands (`git status`, `git log`); nothing is piped, for no shell reads this; quote a `|` that is meant as it is: '|'";
+
 /// A character of a word: as it is, or a wildcard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
@@ -45,7 +48,11 @@ impl Tokens {
                 '(' if word.is_none() && depth == 0 => Token::Open,
                 '|' if depth == 1 => Token::Bar,
                 ')' if depth == 1 => Token::Close,
-                '(' | ')' | '|' => {
+                '|' => {
+                    let invalid = Invalid::new(format!("`|` in `{text}` is out of place"));
+                    return Err(invalid.help(BAR));
+                }
+                '(' | ')' => {
                     return Err(
                         Invalid::new(format!("`{character}` in `{text}` is out of place")).help(QUOTE)
                     );

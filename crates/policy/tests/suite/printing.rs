@@ -86,7 +86,7 @@ fn meaning(policy: &Policy) -> serde_json::Value {
 #[test]
 fn reading_it_back_gives_the_same_policy() {
     let odd = "[files]\nread = [\"/a$$b\", \"/ä ö\\\"\\\\\"]\nwrite = [\"/srv/$$x?\"]\nexec = [\"/x y\"]\n[workspace]\npath = \"/w$$\"\ngit = true\n\
-               [commands]\nallow = [\"a\", \"b$\", \"'/x y/$$z' './$a' (-n *|-q) **\"]\ndeny = [\"/opt/$$x (a)\"]\nshell = false\nchildren = [\"c *\"]\n[limits]\ntmp = \"1025B\"\n[environment.set]\nA = { path = \"/x$$y\" }\n";
+               [commands]\nallow = [\"a\", \"b$\", \"'/x y/$$z' './$a' (-n *|-q) **\"]\ndeny = [\"/opt/$$x (-a)\"]\nshell = false\nchildren = [\"c *\"]\n[limits]\ntmp = \"1025B\"\n[environment.set]\nA = { path = \"/x$$y\" }\n";
     let default = load(&[preset("coding-agent")], &context(), &memory(&[])).unwrap();
     for policy in [good(""), good(odd), default] {
         let printed = print_merged(&policy);
