@@ -41,7 +41,8 @@ pub(crate) async fn sign(gateway: &Gateway, text: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// What git would sign (git-commit-tree(1), git-mktag(1)), in words: its header is all there, in its order, and a message follows.
+/// What git would sign (git-commit-tree(1), git-mktag(1)), in words: its header is all there, in its order, with nothing between that
+/// another program could read as a header of its own, and a message follows.
 fn object(text: &[u8]) -> Result<String, &'static str> {
     const NONE: &str = "what shall be signed is no commit and no tag of git, which alone a key of gpg signs";
     // The message may be in another encoding, which the header names.
@@ -50,7 +51,10 @@ fn object(text: &[u8]) -> Result<String, &'static str> {
     let hash = |id: &str| {
         matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
-    let mut lines = header.lines().peekable();
+    if header.chars().any(|letter| letter != '\n' && acts(letter)) {
+        return Err(NONE);
+    }
+    let mut lines = header.split('\n').peekable();
     let mut next =
         |word: &str| lines.next_if(|line| line.starts_with(word)).and_then(|line| line.get(word.len()..));
     if let Some(tree) = next("tree ") {
@@ -59,19 +63,58 @@ fn object(text: &[u8]) -> Result<String, &'static str> {
                 return Err(NONE);
             }
         }
-        let whole = hash(tree) && next("author ").is_some() && next("committer ").is_some();
-        return if whole { Ok("a commit".to_owned()) } else { Err(NONE) };
+        let whole = hash(tree)
+            && next("author ").is_some_and(person)
+            && next("committer ").is_some_and(person)
+            && lines.all(further(hash));
+        return if whole { Ok(format!("a commit of tree {tree}")) } else { Err(NONE) };
     }
     let parts = (next("object "), next("type "), next("tag "), next("tagger "));
-    let (Some(own), Some("commit" | "tree" | "blob" | "tag"), Some(name), Some(_)) = parts else {
+    let (Some(own), Some("commit" | "tree" | "blob" | "tag"), Some(name), Some(who)) = parts else {
         return Err(NONE);
     };
-    let name: String = name.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect();
-    if hash(own) && !name.is_empty() && lines.next().is_none() {
-        Ok(format!("the tag {name}"))
+    let name: String = name.chars().take(SHOWN).collect();
+    if hash(own) && !name.is_empty() && person(who) && lines.next().is_none() {
+        Ok(format!("the tag {name} of {own}"))
     } else {
         Err(NONE)
     }
+}
+
+/// `NAME <MAIL> SECONDS ZONE`.
+fn person(text: &str) -> bool {
+    let Some((who, when)) = text.split_once('>') else { return false };
+    let mut when = when.strip_prefix(' ').unwrap_or_default().split(' ');
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = when.next().is_some_and(digits);
+    let zone = when.next().and_then(|zone| zone.strip_prefix(['+', '-']));
+    who.split_once('<').is_some_and(|(_, mail)| !mail.contains('<'))
+        && seconds
+        && zone.is_some_and(|zone| zone.len() == 4 && digits(zone))
+        && when.next().is_none()
+}
+
+/// What may stand behind who committed: how the message is encoded, and tags that were merged, whole, each of their lines set in.
+fn further(hash: impl Fn(&str) -> bool) -> impl FnMut(&str) -> bool {
+    let mut merged = false;
+    move |line| {
+        if let Some(id) = line.strip_prefix("mergetag object ") {
+            merged = hash(id);
+            return merged;
+        }
+        if line.starts_with(' ') {
+            return merged;
+        }
+        merged = false;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        line.strip_prefix("encoding ").is_some_and(|name| !name.is_empty() && name.bytes().all(plain))
+    }
+}
+
+/// Whether a letter moves what stands beside it, or is nothing to be seen.
+fn acts(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -85,15 +128,31 @@ mod tests {
         let commit = format!(
             "tree {id}\nparent {id}\nparent {id}\nauthor {who}\ncommitter {who}\nencoding x\n\ntext\n"
         );
-        assert_eq!(object(commit.as_bytes()), Ok("a commit".to_owned()));
+        assert_eq!(object(commit.as_bytes()), Ok(format!("a commit of tree {id}")));
+        let merge = commit.replace(
+            "encoding x\n",
+            &format!("mergetag object {id}\n type commit\n tag v\n \n text\nencoding UTF-8\n"),
+        );
+        assert!(object(merge.as_bytes()).is_ok());
         let tag = format!("object {long}\ntype commit\ntag v1\ntagger {who}\n\ntext\n");
-        assert_eq!(object(tag.as_bytes()), Ok("the tag v1".to_owned()));
+        assert_eq!(object(tag.as_bytes()), Ok(format!("the tag v1 of {long}")));
         for (from, to) in [
             ("tree ", "certificate version 0.1\ntree "),
             ("committer ", "x "),
             ("\n\n", "\n"),
             (&id[..3], "zz"),
             ("parent a", "parent  a"),
+            // What other programs would read as theirs: a release of packages, for one.
+            ("encoding x\n", "Origin: x\nSuite: y\nSHA256:\n 00 0 main/binary-amd64/Packages\n"),
+            ("encoding x\n", "encoding x:\n"),
+            ("encoding x\n", " SHA256:\n"),
+            ("encoding x\n", "mergetag object x:\n SHA256:\n"),
+            ("author A <", "author A ("),
+            ("<a@example.org> 1 +0000\ncommitter", "\ncommitter"),
+            ("1 +0000\ncommitter", "1 +0000 x\ncommitter"),
+            ("1 +0000\ncommitter", "1 +0000\r\ncommitter"),
+            ("author A", "author A\0"),
+            ("author A", "author A\u{202e}"),
         ] {
             assert!(object(commit.replacen(from, to, 1).as_bytes()).is_err(), "{from:?}");
         }

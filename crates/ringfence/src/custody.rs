@@ -74,6 +74,15 @@ pub(crate) fn written(policy: &Policy, workspace: &Path, file: &Path) -> Option<
     Reach(trees.collect()).over(file).map(Path::to_path_buf)
 }
 
+/// What is in a directory, and in those in it.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let list = |path: &Path| {
+        std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let first = list(directory);
+    first.iter().flat_map(|path| [vec![path.clone()], list(path)].concat()).collect()
+}
+
 fn executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
@@ -113,8 +122,11 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
                 reach.program("gpg", &invoker.variables).map_err(|why| refused(name, rule, &why))?;
                 let home = invoker.variables.get(OsStr::new("GNUPGHOME")).map(PathBuf::from);
                 let home = home.unwrap_or_else(|| invoker.home.join(".gnupg"));
-                if let Some(tree) = reach.over(&home) {
-                    return Err(refused(name, rule, &found_by(&home, tree)));
+                // Its options and those of its agent name files and programs.
+                for path in [vec![home.clone()], entries(&home)].concat() {
+                    if let Some(tree) = reach.over(&path) {
+                        return Err(refused(name, rule, &found_by(&path, tree)));
+                    }
                 }
                 // What git starts inside is this very program, in this way alone.
                 let own = std::env::current_exe().map_err(|error| refused(name, rule, &error.to_string()))?;

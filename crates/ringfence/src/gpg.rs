@@ -41,7 +41,20 @@ pub(crate) fn sign(
     text: &[u8],
     variables: &BTreeMap<OsString, OsString>,
 ) -> Result<Vec<u8>, String> {
-    let words = ["gpg", "--batch", "--yes", "--quiet", "--armor", "--detach-sign", "--local-user", key];
+    // Whatever else its owner's options have it do: it signs, with this key, and the answer is all that it writes.
+    let words = [
+        "gpg",
+        "--no-options",
+        "--batch",
+        "--yes",
+        "--quiet",
+        "--armor",
+        "--output",
+        "-",
+        "--detach-sign",
+        "--local-user",
+        key,
+    ];
     given(&words.map(str::to_owned), variables, text).map(|signature| signature.to_vec())
 }
 

@@ -74,13 +74,15 @@ def ask(message):
     return s.recv(struct.unpack(">I", size)[0], socket.MSG_WAITALL) if len(size) == 4 else b"closed"
 name = b"sign-openpgp@ringfence"
 tree = b"tree " + b"a" * 40 + b"\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\n"
+release = tree[:-1] + b"Origin: x\nSuite: y\nSHA256:\n 00 0 main/binary-amd64/Packages\n\nmessage\n"
+print(ask(b"\x1b" + packed(name, release))[:1])
 print(ask(b"\x0b"), ask(b"\x1b" + packed(name, b"release 1.0"))[:1], ask(b"\x1b" + packed(name, b"certificate version 0.1\npusher x\n\n" + tree))[:1])
 print(ask(b"\x1b" + packed(name)), ask(b"\x1b" + packed(name) + b"\xff\xff\xff\xff"), ask(b"\x1b" + packed(name, tree + b"x" * 61000))[:1], ask(b"\x1b" + packed(name, tree))[:1])
 "#;
     place.write("ask.py", python);
     let script = "python3 ask.py; echo text | /run/ringfence-gpg --status-fd=2 -bsau other; echo $?; head -c 70000 /dev/zero | /run/ringfence-gpg --status-fd=2 -bsau x; echo $?; /run/ringfence-gpg --version | head -1 | cut -c1-11";
     let outcome = place.run(&keys.policy(""), script);
-    let expected = "b'\\x0c\\x00\\x00\\x00\\x00' b'\\x05' b'\\x05'\nb'\\x05' b'\\x05' b'\\x0e' b'\\x0e'\n2\n2\ngpg (GnuPG)\n";
+    let expected = "b'\\x05'\nb'\\x0c\\x00\\x00\\x00\\x00' b'\\x05' b'\\x05'\nb'\\x05' b'\\x05' b'\\x0e' b'\\x0e'\n2\n2\ngpg (GnuPG)\n";
     assert_eq!(outcome.out, expected, "{outcome:?} {:#?}", place.events());
     assert!(place.ringfence(&["explain"]).out.contains("is no commit and no tag of git"));
     // Nobody is led to it without the credential, and what is not there, or more than one, is said before anything starts.
@@ -94,6 +96,18 @@ print(ask(b"\x1b" + packed(name)), ask(b"\x1b" + packed(name) + b"\xff\xff\xff\x
     let written = keys.policy(&format!("[files]\nwrite = [\"{}\"]", place.home.join(".gnupg").display()));
     let refused = place.run(&written, "echo RAN");
     assert!(refused.status == 125 && refused.err.contains("which the task writes"), "{refused:?}");
+    // Options of gpg and of its agent are files and programs of whoever writes them.
+    for name in ["gpg.conf", "gpg-agent.conf"] {
+        place.write(name, "");
+        let link = place.home.join(".gnupg").join(name);
+        std::os::unix::fs::symlink(place.workspace.join(name), &link).unwrap();
+        let refused = place.run(&keys.policy("[workspace]\nmode = \"direct\""), "echo RAN");
+        assert!(
+            refused.status == 125 && refused.err.contains("which the task writes"),
+            "{name}: {refused:?}"
+        );
+        std::fs::remove_file(link).unwrap();
+    }
 }
 
 #[test]
