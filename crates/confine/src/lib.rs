@@ -44,7 +44,7 @@ mod void;
 mod written;
 
 pub use enclosure::{Enclosure, enclose};
-pub use guard::foreseen;
+pub use guard::{Why, foreseen};
 pub use hosted::{Settle, begin as begin_hosted};
 pub use mounter::{Opening, RESTACKED};
 pub use nascent::{Nascent, begin};

@@ -140,6 +140,10 @@ pub struct Command {
     pub parent: i32,
     /// By which rule, or for lack of which.
     pub rule: String,
+    /// The program and the arguments that an entry would have to hold; none, where none would help.
+    pub wanted: Vec<OsString>,
+    /// It is the sandbox's own command, and not what that starts.
+    pub first: bool,
     /// What became of it.
     pub fate: Fate,
 }

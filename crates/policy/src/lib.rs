@@ -91,8 +91,8 @@ pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
 pub use crate::rules::{
-    BESIDE, CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Lists, MULTICALL, Named,
-    digest, needed as guard_needed, runs_alone,
+    CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Lists, MULTICALL, Named, digest,
+    needed as guard_needed, runs_alone,
 };
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,

@@ -20,13 +20,13 @@ use table::Table;
 
 use crate::argv::{As, CommandPattern, Place};
 use crate::command::list_at;
-use crate::model::{Children, Origin, Policy, Rule};
+use crate::model::{Children, EnvironmentValue, Origin, Policy, Rule};
 use crate::shells::Shells;
 use crate::variables;
 
 pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
-pub use interpreters::{BESIDE, runs_alone};
+pub use interpreters::runs_alone;
 pub use named::{Ground, Interpreted, Lists, Named};
 pub use program::MULTICALL;
 
@@ -77,9 +77,9 @@ pub struct CommandRules {
     denied: Vec<((u64, u64), Vec<u8>)>,
     /// Files of many programs, in their order, each with the path by which it is known what it is.
     many: Vec<((u64, u64), Vec<u8>)>,
-    /// Variables that the policy names itself.
+    /// Variables that the policy takes from the invoker, whatever they hold.
     variables: Vec<Vec<u8>>,
-    /// Those that the sandbox sets, with what they hold.
+    /// Those that it sets, or the sandbox does, with what they hold.
     assigned: Vec<Vec<u8>>,
     /// The task may have sandboxes of its own.
     nested: bool,
@@ -133,7 +133,14 @@ impl CommandRules {
         }
         let environment = &policy.environment;
         let passed = environment.pass.iter().map(|rule| rule.value.as_bytes().to_vec());
-        let set = environment.set.keys().map(|name| name.as_bytes().to_vec());
+        // What the policy sets holds that, and nothing else.
+        let set = environment.set.iter().map(|(name, rule)| {
+            let value = match &rule.value {
+                EnvironmentValue::Text(text) => text.as_bytes(),
+                EnvironmentValue::Path(grant) => bytes(&grant.path),
+            };
+            [name.as_bytes(), b"=", value].concat()
+        });
         let mut own = Vec::new();
         if policy.from_workspace {
             own.push(bytes(ground.copy.unwrap_or(workspace)).to_vec());
@@ -172,8 +179,8 @@ impl CommandRules {
                 files.into_iter().collect()
             },
             many: lists.many.iter().map(|(identity, file)| (*identity, bytes(file).to_vec())).collect(),
-            variables: passed.chain(set).collect(),
-            assigned: lists.assigned.clone(),
+            variables: passed.collect(),
+            assigned: lists.assigned.iter().cloned().chain(set).collect(),
             nested: policy.runtime.user_namespaces,
         })
     }
@@ -366,6 +373,12 @@ impl CommandRules {
             return Ok(());
         }
         Err(self.unlisted(execution, named))
+    }
+
+    /// Whether a verdict is that no entry names it.
+    #[must_use]
+    pub fn unnamed(&self, rule: &str) -> bool {
+        rule.starts_with(&self.listed_at)
     }
 
     fn unlisted(&self, execution: &Execution<'_>, named: bool) -> String {

@@ -118,6 +118,9 @@ pub enum Event {
         rule: String,
         /// Lines of policy that would allow it.
         remedy: Vec<String>,
+        /// Its owner may grant it while the sandbox runs.
+        #[serde(skip_serializing_if = "is_false")]
+        grantable: bool,
         /// The process that who asked is a child of; none where nobody looked.
         #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<i32>,
@@ -435,6 +438,11 @@ pub enum Event {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 fn is_zero(number: &u16) -> bool {
     *number == 0
 }

@@ -145,9 +145,10 @@ impl<'a> Approvals<'a> {
         };
         if self.silent {
             let text = format!(
-                "{} waits to start: {shown}: `ringfence grant {} --command ...` within 60 seconds",
-                refusal.program.display(),
-                self.run
+                "{} waits to start {shown}: `ringfence grant {} --command {}` within 60 seconds",
+                if command.first { "the task".into() } else { refusal.program.to_string_lossy() },
+                self.run,
+                terminal::word(&shown)
             );
             terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
         }
@@ -237,7 +238,8 @@ impl Clerk for Approvals<'_> {
         if let Refused::Command(command) = &refusal.what {
             let command = Command { rule: format!("the owner was asked: {why}"), ..command.clone() };
             let program = refusal.program.to_string_lossy().into_owned();
-            let event = executions::event(&command, refusal.process, program);
+            let names = executions::Names::of(self.policy, self.plan);
+            let event = executions::event(&command, &names, refusal.process, program, |_| true);
             return self.log.borrow_mut().append(&event).is_ok();
         }
         if let Refused::Network { host, port, rule, .. } = &refusal.what {

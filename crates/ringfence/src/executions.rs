@@ -1,18 +1,29 @@
 //! What is written down of a program that was refused.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use ringfence_policy::{BESIDE, CommandPattern, command_line};
+use ringfence_plan::Plan;
+use ringfence_policy::{Children, CommandPattern, Policy, command_line};
 use ringfence_record::Event;
 use ringfence_supervise::{Command, Fate, Life, Process};
 
 use crate::masks::masked;
 
-/// The event of one.
-pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
-    let words: Vec<String> =
-        command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let (file, rule) = (command.file.to_string_lossy().into_owned(), command.rule.clone());
+/// The event of one; `grantable` says whether its owner may grant a command.
+pub(crate) fn event(
+    command: &Command,
+    names: &Names,
+    process: i32,
+    program: String,
+    grantable: impl Fn(&str) -> bool,
+) -> Event {
+    let texts = |words: &[OsString]| -> Vec<String> {
+        words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+    };
+    let words = texts(&command.arguments);
+    let file = names.outside(&command.file.to_string_lossy());
+    let rule = names.outside(&command.rule);
     match &command.fate {
         Fate::Refused => {}
         Fate::Changed => return Event::ExecTamper { command: masked(&words), file, process, program, rule },
@@ -22,16 +33,23 @@ pub(crate) fn event(command: &Command, process: i32, program: String) -> Event {
         }
     }
     let shown = masked(&words);
+    let directory = names.outside(&command.directory.to_string_lossy());
+    let wanted: Vec<String> = texts(&command.wanted).iter().map(|word| names.outside(word)).collect();
+    let child = names.children && !command.first;
+    let written = Written { directory: &directory, workspace: &names.workspace, child };
+    // A line of policy with a secret in it, or without, helps nobody.
+    let plain = shown == words && masked(&wanted) == wanted;
     Event::ExecDeny {
-        // A line of policy with a secret in it, or without, helps nobody.
-        remedy: if shown == words { remedy(&words, Path::new(&command.file), &rule) } else { Vec::new() },
+        remedy: if plain { written.remedy(&wanted) } else { Vec::new() },
+        grantable: plain && !words.is_empty() && grantable(&command_line(words.iter())),
         rule: masked(&[rule]).concat(),
         command: shown,
         parent: (process != 0).then_some(command.parent),
         file,
-        directory: command.directory.to_string_lossy().into_owned(),
+        directory,
         process,
-        program,
+        // Until then it is ringfence's own.
+        program: if command.first { String::new() } else { program },
         times: 1,
     }
 }
@@ -81,36 +99,107 @@ pub(crate) fn more(times: u64) -> Event {
     }
 }
 
-/// The line that would allow it; none where a rule has to go first.
-pub(crate) fn remedy(words: &[String], file: &Path, rule: &str) -> Vec<String> {
-    // A script that needs another entry says which.
-    if let Some((_, entry)) = rule.rsplit_once(BESIDE) {
-        return allow(entry.strip_suffix('`').unwrap_or(entry));
+/// How an entry that is missing is written: where commands stand, and what of them is a list of their own.
+pub(crate) struct Written<'a> {
+    /// The directory of who starts it.
+    pub(crate) directory: &'a str,
+    /// As the policy names it.
+    pub(crate) workspace: &'a Path,
+    /// It is a part that a command starts, and the policy has a list of those (`commands.children`).
+    pub(crate) child: bool,
+}
+
+impl Written<'_> {
+    /// The line that would allow a program with these arguments; none where no entry can hold them.
+    pub(crate) fn remedy(&self, wanted: &[String]) -> Vec<String> {
+        let Some((program, arguments)) = wanted.split_first().filter(|(program, _)| !program.is_empty())
+        else {
+            return Vec::new();
+        };
+        let file = Path::new(program);
+        // What no PATH leads to is named whole.
+        let found = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
+        let known = file.parent().is_some_and(|parent| found.iter().any(|path| parent == Path::new(path)));
+        let name = file.file_name().filter(|_| known).map_or(file, Path::new);
+        let program = command_line([name.to_string_lossy()].iter());
+        let line = if self.child {
+            format!("children = [\"{}\"]", quoted(&program))
+        } else {
+            let mut entry = vec![program];
+            entry.extend(arguments.iter().map(|word| self.word(word)));
+            // A program alone would be any arguments.
+            entry.extend((entry.len() == 1).then(|| "()".to_owned()));
+            let entry = entry.join(" ");
+            // Some can be named by no entry, such as absolute paths with `..`.
+            if CommandPattern::parse(&entry, "/").is_err() {
+                return Vec::new();
+            }
+            format!("allow = [\"{}\"]", quoted(&entry))
+        };
+        vec!["[commands]".into(), line]
     }
-    if !rule.starts_with("`commands.allow`") {
-        return Vec::new();
+
+    fn word(&self, word: &str) -> String {
+        // A home is none, in quotes neither: any one byte and what follows.
+        if let Some(rest) = word.strip_prefix('~').filter(|rest| rest.starts_with('/')) {
+            return format!("?{}", command_line([rest].iter()));
+        }
+        // A path is one from the workspace, wherever its process stands.
+        let whole = match word.strip_prefix("./") {
+            Some(rest) => Path::new(self.directory).join(rest),
+            None => PathBuf::from(word),
+        };
+        match whole.strip_prefix(self.workspace) {
+            Ok(below) if whole.is_absolute() && !below.as_os_str().is_empty() => {
+                command_line([format!("./{}", below.display())].iter())
+            }
+            _ if word.starts_with("./") => command_line([whole.to_string_lossy()].iter()),
+            _ => command_line([word].iter()),
+        }
     }
-    let Some(program) = file.file_name() else { return Vec::new() };
-    // What no PATH leads to is named whole.
-    let found = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
-    let known = file.parent().is_some_and(|parent| found.iter().any(|path| parent == Path::new(path)));
-    let name = if known { Path::new(program) } else { file };
-    let mut entry = vec![command_line([name.to_string_lossy()].iter())];
-    // A home is none, in quotes neither: any one byte and what follows.
-    entry.extend(words.iter().skip(1).map(|word| match word.strip_prefix("~/") {
-        Some(_) => format!("?{}", command_line(word.get(1..).iter())),
-        None => command_line([word].iter()),
-    }));
-    // A program alone would be any arguments.
-    entry.extend((entry.len() == 1).then(|| "()".to_owned()));
-    let entry = entry.join(" ");
-    // Some can be named by no entry, such as absolute paths with `..`.
-    if CommandPattern::parse(&entry, "/").is_ok() { allow(&entry) } else { Vec::new() }
 }
 
 /// An entry, as a file holds it. Control characters no file may hold: each stands between quotes, and is any one byte.
-fn allow(entry: &str) -> Vec<String> {
+fn quoted(entry: &str) -> String {
     let entry = entry.split(|letter: char| letter.is_control()).collect::<Vec<_>>().join("'?'");
-    let text = entry.replace('\\', "\\\\").replace('"', "\\\"");
-    vec!["[commands]".into(), format!("allow = [\"{text}\"]")]
+    entry.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// What the task names otherwise than the policy does, in tier `landlock`: its copy of the workspace, and its home.
+pub(crate) struct Names {
+    pairs: Vec<(String, String)>,
+    workspace: PathBuf,
+    /// The policy has a list of what commands start.
+    children: bool,
+}
+
+impl Names {
+    pub(crate) fn of(policy: &Policy, plan: &Plan) -> Self {
+        let mut pairs = vec![(plan.inside(), plan.workspace.clone())];
+        let home =
+            plan.hosted.as_ref().and_then(|hosted| hosted.own.iter().find(|own| own.ends_with("home")));
+        pairs.extend(home.map(|home| (home.clone(), policy.home.clone())));
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let pairs = pairs.into_iter().filter(|(inside, host)| inside != host);
+        Self {
+            pairs: pairs.map(|(inside, host)| (text(inside), text(host))).collect(),
+            workspace: plan.workspace.clone(),
+            children: policy.commands.is_some() && matches!(policy.guard.children, Children::Programs(_)),
+        }
+    }
+
+    /// The same in the policy's names.
+    fn outside(&self, text: &str) -> String {
+        self.pairs.iter().fold(text.to_owned(), |text, (inside, host)| {
+            let mut out = String::new();
+            let mut rest = text.as_str();
+            while let Some((before, behind)) = rest.split_once(inside.as_str()) {
+                let whole = behind.is_empty() || behind.starts_with(['/', '`', ' ', '\'']);
+                out.push_str(before);
+                out.push_str(if whole { host } else { inside });
+                rest = behind;
+            }
+            out + rest
+        })
+    }
 }

@@ -91,7 +91,7 @@ impl Explained {
             "exec.clean" => {
                 let names = detail.and_then(|detail| detail.get("variables")?.as_array());
                 let names: Vec<_> = names.into_iter().flatten().filter_map(Value::as_str).collect();
-                ("command", format!("{}, without {}", command(detail), names.join(", ")), "clean".to_owned())
+                ("command", names.join(", "), "clean".to_owned())
             }
             "exec.deny" | "exec.tamper" => {
                 ("command", command(detail), kind.trim_start_matches("exec.").to_owned())
@@ -133,7 +133,7 @@ impl Explained {
         });
         let Some(explanation) = self.refusals.get_mut(place) else { return };
         explanation.times += times(detail);
-        explanation.grantable |= explanation.on_host == Some(true)
+        explanation.grantable |= (explanation.on_host == Some(true) || kind == "exec.deny")
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
         let program = text("program");
         if !program.is_empty() && !explanation.programs.contains(&program) {
@@ -161,8 +161,9 @@ fn explain(
     } else if purpose == "tamper" {
         Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
     } else if kind == "command" && rule.contains("is in no executable tree") {
+        remedy.clear();
         Some(
-            "what may be executed is what the policy shows for it: no list of commands allows more"
+            "no list of commands allows more. What the task writes to its workspace starts with `[commands] from_workspace = true`, all of it; a script there also by its interpreter (`sh ./x`)"
                 .to_owned(),
         )
     } else if kind == "command" && rule.contains("(`runtime.user_namespaces`)") {
@@ -171,13 +172,17 @@ fn explain(
             "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
                 .to_owned(),
         )
-    } else if kind == "command" && rule.contains(ringfence_policy::BESIDE) {
-        None
     } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.allow`") {
         Some(
             "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"
                 .to_owned(),
         )
+    } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.pin`") {
+        Some("a new sandbox takes what the host has now".to_owned())
+    } else if kind == "command" && rule.starts_with("the owner was asked") {
+        Some("it is asked again at the next start; `ringfence grant` allows it before".to_owned())
+    } else if kind == "command" && remedy.is_empty() && rule.contains("call it by `") {
+        Some("no entry is missing".to_owned())
     } else if kind == "command" && remedy.is_empty() {
         Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
     } else if kind == "decoy" {
@@ -303,7 +308,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
 }
 
 /// What no part of the boundary sees, since the kernel answers by itself: mount flags and Landlock.
-const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the policy has `runtime.watch_writes`; programs that a plain list does not name. \
+const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the policy has `runtime.watch_writes`; programs that no list names, where who would start them asks first (make, `command -v`) or where nothing looks at starts. \
                      `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
 
 fn paragraph(one: &Explanation, run: &str) -> String {
@@ -328,7 +333,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "open" => "opened the decoy",
         "deny" => "tried to start",
         "tamper" => "was going to start",
-        "clean" => "started",
+        "clean" => "started programs without",
         _ => "reached",
     };
     let times = if one.times > 1 { format!(" (at least {} times)", one.times) } else { String::new() };
@@ -346,8 +351,9 @@ fn paragraph(one: &Explanation, run: &str) -> String {
     }
     if one.grantable {
         // To be pasted: no name of a file may end the quotes.
-        let path = crate::terminal::word(&line(&one.target));
-        out.push_str(&format!("    while it runs: ringfence grant {run} --read {path} --for 10m\n"));
+        let what = crate::terminal::word(&line(&one.target));
+        let option = if one.kind == "command" { "command" } else { "read" };
+        out.push_str(&format!("    while it runs: ringfence grant {run} --{option} {what} --for 10m\n"));
     }
     if let Some(caution) = &one.caution {
         out.push_str(&format!("    {}\n", line(caution)));

@@ -32,6 +32,7 @@ pub(crate) struct Refusals {
     inside: PathBuf,
     /// Programs that were changed while they were judged.
     tampered: usize,
+    names: commands::Names,
     /// Made at the first refusal.
     judge: OnceCell<Judge<'static>>,
     /// How often each connect was repeated, by its event.
@@ -61,6 +62,7 @@ impl Refusals {
             hosted: plan.hosted.is_some(),
             inside: plan.inside(),
             tampered: 0,
+            names: commands::Names::of(policy, plan),
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
             packets: BTreeMap::new(),
@@ -188,6 +190,10 @@ impl Refusals {
                     Fate::Cleaned(names) => format!("{names:?}\n{}", command.file.display()),
                     _ => format!("{}\n{}\n{}", command.rule, words.join(" "), command.file.display()),
                 };
+                // Of the sandbox's own command each place in PATH is tried.
+                if command.first && self.commands.contains_key(&key) {
+                    return None;
+                }
                 count(&mut self.commands, &mut self.others, key, &event, 1)
             }
             Refused::File { .. }
@@ -239,7 +245,11 @@ impl Refusals {
             Refused::Credential { .. } | Refused::Engine { .. } | Refused::Leak { .. } => {
                 secret(&refusal.what, process, program)
             }
-            Refused::Command(command) => Some(commands::event(command, process, program)),
+            Refused::Command(command) => {
+                let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
+                let grantable = |line: &str| judge.grantable_command(line).is_some();
+                Some(commands::event(command, &self.names, process, program, grantable))
+            }
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
                 Some(Event::SyscallDeny {

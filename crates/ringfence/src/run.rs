@@ -513,6 +513,7 @@ impl Run {
                 command: words(plan),
                 rule: failure.text().to_owned(),
                 remedy: failure.hints().to_vec(),
+                grantable: false,
                 parent: None,
                 file: String::new(),
                 directory: String::new(),

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfence_confine::{Command, Fate, Job, Message, Query, Refused, Stream, report};
+use ringfence_confine::{Command, Job, Message, Query, Refused, Stream, report};
 use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
 use rustix::io::Errno;
 
@@ -154,7 +154,7 @@ impl Server<'_> {
             directory: directory.to_owned(),
             parent: 0,
             rule,
-            fate: Fate::Refused,
+            ..Command::default()
         };
         let what = Refused::Command(command);
         let refusal = Refusal { number: 0, process: 0, program: OsString::new(), what };

@@ -24,6 +24,10 @@ mod commands_hosted;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands.rs"]
 mod commands_landlock;
+mod commands_remedies;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_remedies.rs"]
+mod commands_remedies_landlock;
 mod commands_scripts;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_scripts.rs"]

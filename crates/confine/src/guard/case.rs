@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{BESIDE, CommandRules, Execution};
+use ringfence_policy::{CommandRules, Execution};
 
 use super::file::{self, Chain, From, Seen};
 
@@ -20,10 +20,25 @@ pub(super) struct Case<'a> {
     pub(super) settled: &'a dyn Fn(&[u8], &[u8]) -> bool,
 }
 
+/// Why a start is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Why {
+    /// By which rule, or for lack of which; in one sentence.
+    pub rule: String,
+    /// What an entry would have to hold, where one is missing: a program and its arguments, of a script those of its interpreter.
+    pub wanted: Vec<Vec<u8>>,
+}
+
+impl std::convert::From<String> for Why {
+    fn from(rule: String) -> Self {
+        Self { rule, wanted: Vec::new() }
+    }
+}
+
 impl Case<'_> {
     /// # Errors
-    /// By which rule, or for lack of which, it is refused; in one sentence.
-    pub(super) fn decide(&self, chain: &Chain, mut given: Vec<Vec<u8>>) -> Result<(), String> {
+    /// By which rule, or for lack of which, it is refused.
+    pub(super) fn decide(&self, chain: &Chain, mut given: Vec<Vec<u8>>) -> Result<(), Why> {
         let directory = self.directory;
         let mut why = None;
         // A script is itself only where nothing can stand in its place; else it is its interpreter, with a file as argument.
@@ -44,10 +59,16 @@ impl Case<'_> {
                     let real = file::leads(directory, path).filter(|_| fixed)?;
                     ((self.settled)(path, directory) && (self.settled)(&real, b"/")).then_some(real)
                 };
-                let verdict = self.rules.judge(&execution, leads);
+                let Err(rule) = self.rules.judge(&execution, leads) else { return Ok(()) };
                 // What stands above every list is the reason, whatever else there is.
-                let why = why.filter(|_| self.rules.stands(&execution).is_ok());
-                return verdict.map_err(|sentence| why.unwrap_or(sentence));
+                if self.rules.stands(&execution).is_err() || !self.rules.unnamed(&rule) {
+                    return Err(rule.into());
+                }
+                return Err(why.unwrap_or_else(|| {
+                    let name = if number == 0 { &link.real } else { &link.named };
+                    let rest = given.iter().skip(1).cloned();
+                    Why { rule, wanted: std::iter::once(name.clone()).chain(rest).collect() }
+                }));
             }
             self.rules.stands_as_script(&execution)?;
             // Whoever may mount shows the interpreter what it likes; and a directory may come from such a one.
@@ -62,18 +83,32 @@ impl Case<'_> {
                     Err(more) => why = Some(more),
                 },
                 Ok(()) => {
-                    let shown = String::from_utf8_lossy(&link.named);
-                    let beside = chain.beside(number, &arguments);
-                    why = Some(format!(
-                        "`{shown}` may be replaced, or changed by another name{BESIDE}{beside}`"
-                    ));
+                    // By its own name it is itself.
+                    let own = !shown && !self.rules.shared(&link.real) && (self.settled)(&link.real, b"/");
+                    let (shown, real) =
+                        (String::from_utf8_lossy(&link.named), String::from_utf8_lossy(&link.real));
+                    why = Some(match own && link.named != link.real {
+                        true => Why::from(format!(
+                            "`{shown}` is a name that the task may give to another file: call it by `{real}`"
+                        )),
+                        false => chain.beside(
+                            number,
+                            &arguments,
+                            &format!("`{shown}` may be replaced, or changed by another name"),
+                        ),
+                    });
                 }
-                Err(sentence) if stays => why = Some(sentence),
+                // Another program with these arguments would be its interpreter.
+                Err(rule) if stays => {
+                    let rest = given.iter().skip(1).cloned();
+                    why =
+                        Some(Why { rule, wanted: std::iter::once(link.real.clone()).chain(rest).collect() });
+                }
                 Err(_) => {}
             }
             given = Chain::arguments_of(&chain.links, number, given);
         }
-        Err("nothing is to be run".into())
+        Err("nothing is to be run".to_owned().into())
     }
 }
 
@@ -86,7 +121,7 @@ pub fn foreseen(
     words: &[String],
     directory: &Path,
     written: &[PathBuf],
-) -> Option<Result<(), String>> {
+) -> Option<Result<(), Why>> {
     let thread = rustix::process::getpid().as_raw_nonzero().get();
     let mut from = From::of(thread, false, false).ok()?;
     let chain = Chain::follow(&mut from, file.as_os_str().as_bytes(), None, &mut Seen::new(false)).ok()?;

@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{BESIDE, Digest, command_line, digest, runs_alone};
+use ringfence_policy::{Digest, command_line, digest, runs_alone};
 use rustix::fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::Why;
 use super::nested::{self, Root};
 use crate::hosted::Trees;
 use crate::mountinfo;
@@ -138,6 +139,16 @@ impl Link {
         (self.device, self.inode)
     }
 
+    /// Whether it lies where the task writes.
+    pub(super) fn written(&self, trees: Option<&Trees>) -> bool {
+        match trees {
+            Some(trees) => trees.changes(Path::new(OsStr::from_bytes(&self.real))),
+            None => {
+                fs::fstatvfs(&self.file).is_ok_and(|found| !found.f_flag.contains(StatVfsMountFlags::RDONLY))
+            }
+        }
+    }
+
     /// Where init has this very file; by the path that the caller would say, or by the kernel's.
     fn place(&mut self, root: Option<&Root>) {
         let inside = root.and_then(|root| root.inside(&self.real));
@@ -219,7 +230,7 @@ impl Chain {
     ///
     /// # Errors
     /// Why not, and what the policy would have to list.
-    pub(super) fn runs_alone(&self, number: usize, arguments: &[&[u8]]) -> Result<(), String> {
+    pub(super) fn runs_alone(&self, number: usize, arguments: &[&[u8]]) -> Result<(), Why> {
         let (Some(script), Some(interpreter)) = (self.links.get(number), self.links.get(number + 1)) else {
             return Ok(());
         };
@@ -227,15 +238,16 @@ impl Chain {
         let behind = arguments.get(1..).unwrap_or_default();
         runs_alone(&interpreter.real, &interpreter.named, &before, behind).map_err(|why| {
             let shown = String::from_utf8_lossy(&interpreter.real);
-            format!("`{shown}` {why}{BESIDE}{}`", self.beside(number, arguments))
+            self.beside(number, arguments, &format!("`{shown}` {why}"))
         })
     }
 
-    /// The entry that a script needs which does not run as itself.
-    pub(super) fn beside(&self, number: usize, arguments: &[&[u8]]) -> String {
+    /// A script does not run as itself, and needs another entry.
+    pub(super) fn beside(&self, number: usize, arguments: &[&[u8]], why: &str) -> Why {
         let given = arguments.iter().map(|word| word.to_vec()).collect();
-        let words = Self::arguments_of(&self.links, number, given);
-        command_line(words.iter().map(|word| String::from_utf8_lossy(word)))
+        let wanted = Self::arguments_of(&self.links, number, given);
+        let entry = command_line(wanted.iter().map(|word| String::from_utf8_lossy(word)));
+        Why { rule: format!("{why}: list this beside it: `{entry}`"), wanted }
     }
 
     /// The arguments that the kernel hands to the last of them.

@@ -29,7 +29,7 @@ use crate::connections::{group, program};
 use crate::hosted::Trees;
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use case::Case;
-pub use case::foreseen;
+pub use case::{Why, foreseen};
 use file::{Chain, From};
 
 /// Threads held at one time; more are told to try again.
@@ -162,12 +162,13 @@ impl Guard {
 
     /// Judges a call that waits.
     pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
-        let asked = match ask(call, self.trees.as_ref(), !self.rules.holds_directories(), &mut self.seen) {
+        let mut asked = match ask(call, self.trees.as_ref(), !self.rules.holds_directories(), &mut self.seen)
+        {
             Ok(asked) => asked,
             Err(errno @ (Errno::FAULT | Errno::PERM)) => return unreadable(call, errno),
             Err(Errno::XDEV) => {
                 let why = "its directory, or a descriptor, is not what its root has by that path";
-                return refuse(call, Command::default(), why.into());
+                return refuse(call, Command::default(), why.to_owned().into());
             }
             Err(errno) => return Verdict::Fails(errno),
         };
@@ -176,9 +177,15 @@ impl Guard {
             return Verdict::Gone;
         }
         let first = !self.begun.contains(&number);
-        let verdict = self.decide(&asked, first).and_then(|()| executable(&asked.chain));
-        let verdict = verdict.and_then(|()| self.unchanged(&asked.chain));
-        if let Err(why) = verdict.and_then(|()| self.unpiped(call.thread, number)) {
+        asked.command.first = first;
+        let lies = executable(&asked.chain);
+        let verdict = match (self.decide(&asked, first), lies) {
+            // No entry would help with what the task wrote.
+            (Err(why), Err(rule)) if !why.wanted.is_empty() && self.wrote(&asked.chain) => Err(rule.into()),
+            (verdict, lies) => verdict.and(lies.map_err(Why::from)),
+        };
+        let verdict = verdict.and_then(|()| Ok(self.unchanged(&asked.chain)?));
+        if let Err(why) = verdict.and_then(|()| Ok(self.unpiped(call.thread, number)?)) {
             return refuse(call, asked.command, why);
         }
         if !self.held.contains_key(&call.thread)
@@ -197,7 +204,7 @@ impl Guard {
                 _ => refuse(
                     call,
                     asked.command,
-                    "it is traced, so that its arguments cannot be confirmed".into(),
+                    "it is traced, so that its arguments cannot be confirmed".to_owned().into(),
                 ),
             };
         }
@@ -219,12 +226,18 @@ impl Guard {
         Verdict::Gone
     }
 
-    fn decide(&self, asked: &Asked, first: bool) -> Result<(), String> {
+    /// Whether it lies where nothing starts, and the task wrote it.
+    fn wrote(&self, chain: &Chain) -> bool {
+        chain.links.first().is_some_and(|link| link.no_exec && link.written(self.trees.as_ref()))
+    }
+
+    fn decide(&self, asked: &Asked, first: bool) -> Result<(), Why> {
         if self.rules.asks_for_directories() && !asked.here {
             let shown = String::from_utf8_lossy(&asked.directory);
             return Err(format!(
                 "entries of `[commands]` name paths, and `{shown}` is another directory there"
-            ));
+            )
+            .into());
         }
         // In a mount namespace of its own, a task renames what is a mount point elsewhere.
         let mounts = !self.rules.nested();
@@ -417,6 +430,8 @@ fn ask(
         directory: OsStr::from_bytes(&directory).to_owned(),
         parent: 0,
         rule: String::new(),
+        wanted: Vec::new(),
+        first: false,
         fate: Fate::Refused,
     };
     Ok(Asked { command, chain, arguments, directory, here, nested, place })
@@ -439,11 +454,14 @@ fn shortened(arguments: &[Vec<u8>]) -> Vec<OsString> {
 
 fn unreadable(call: &Notification, errno: Errno) -> Verdict {
     let rule = format!("its arguments cannot be read ({errno})");
-    refuse(call, Command::default(), rule)
+    refuse(call, Command::default(), rule.into())
 }
 
-fn refuse(call: &Notification, mut command: Command, rule: String) -> Verdict {
-    command.rule = rule;
+fn refuse(call: &Notification, mut command: Command, why: Why) -> Verdict {
+    command.rule = why.rule;
+    let wanted = shortened(&why.wanted);
+    // Half of an entry is none.
+    command.wanted = if wanted.len() == why.wanted.len() { wanted } else { Vec::new() };
     let process = group(call.thread).unwrap_or(call.thread);
     command.parent = processes::parent(process);
     let what = Refused::Command(command);

@@ -96,9 +96,6 @@ const SETTINGS: [&[u8]; 13] = [
     b"functrace",
 ];
 
-/// Behind it stands, in backticks, the entry that a script needs beside its own.
-pub const BESIDE: &str = ": list this beside it: `";
-
 /// Whether an interpreter, by its file and by what it is called, with its own arguments before a script and these behind it, runs that
 /// script and nothing else.
 ///

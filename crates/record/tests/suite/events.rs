@@ -42,6 +42,7 @@ fn log(home: &Path) -> PathBuf {
         Event::ExecDeny {
             command: vec!["x".into()],
             rule: "none".into(),
+            grantable: false,
             remedy: Vec::new(),
             parent: None,
             file: "/usr/bin/x".into(),

@@ -13,9 +13,10 @@ use ringfence_record::State;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::PolicyArguments;
+use crate::executions::Written;
 use crate::explanation::{Explained, render};
 use crate::failure::{Context, Failure};
-use crate::{chain, environment, executions, found, run, source, terminal};
+use crate::{chain, environment, found, run, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -214,6 +215,7 @@ fn start(
     judge: &Judge<'_>,
     (invoker, arguments): (&Invoker, &Arguments),
 ) -> (Decision, Vec<String>) {
+    let workspace = crate::chosen::workspace(policy, invoker, arguments.policy.workspace.as_deref());
     let decision = judge.run(command);
     let words = ringfence_policy::command_words(command);
     let Some(program) = words.first() else { return (decision, Vec::new()) };
@@ -239,10 +241,14 @@ fn start(
             (Decision::Allow { by: Reason::BuiltIn(by) }, Vec::new())
         }
         Some(Err(why)) => {
-            let remedy = executions::remedy(&words, &real(&file), &why);
+            let wanted: Vec<String> =
+                why.wanted.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+            let directory = invoker.cwd.to_string_lossy();
+            let written = Written { directory: &directory, workspace: &workspace, child: false };
+            let remedy = written.remedy(&wanted);
             // By words alone it may be known which line of the policy it is.
             let said = !decision.is_allow() && remedy.is_empty();
-            (if said { decision } else { Decision::Refuse { by: Reason::BuiltIn(why) } }, remedy)
+            (if said { decision } else { Decision::Refuse { by: Reason::BuiltIn(why.rule) } }, remedy)
         }
         _ => (decision, Vec::new()),
     }

@@ -1,0 +1,107 @@
+//! What `explain` offers for commands that were refused: lines that work where they are pasted, in the policy's own names, and none that a
+//! task could have made up.
+
+use ringfence_promises::Place;
+
+use crate::commands::start;
+
+fn new_place() -> Place {
+    Place::new().in_tier(module_path!())
+}
+
+fn program(place: &Place, name: &str, text: &str) {
+    let path = place.write(name, text);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// What is offered for each refusal, and the refusals in words.
+fn offered(place: &Place) -> (Vec<String>, String) {
+    let told: serde_json::Value = serde_json::from_str(&place.ringfence(&["explain", "--json"]).out).unwrap();
+    let lines = told["refusals"].as_array().unwrap().iter();
+    let lines = lines.filter_map(|one| Some(one["remedy"][1].as_str()?.to_owned()));
+    (lines.collect(), place.ringfence(&["explain"]).out)
+}
+
+#[test]
+fn a_script_of_the_workspace_needs_an_entry_of_its_interpreter() {
+    let place = new_place();
+    std::fs::create_dir(place.workspace.join("sub")).unwrap();
+    program(&place, "sub/b.sh", "#!/bin/sh\necho built $1\n");
+    let policy = |more: &str| format!("[commands]\nallow = [\"bash -c *\"{more}]\nfrom_workspace = true");
+    for script in ["cd sub; ./b.sh c", "./sub/b.sh c", "$PWD/sub/b.sh c"] {
+        let outcome = start(&place, &policy(""), &["bash", "-c", script]);
+        assert_eq!(outcome.out, "", "{outcome:?}");
+        let (lines, told) = offered(&place);
+        assert_eq!(lines, ["allow = [\"sh ./sub/b.sh c\"]"], "{script}: {told}");
+        let outcome = start(&place, &policy(", \"sh ./sub/b.sh c\""), &["bash", "-c", script]);
+        assert_eq!(outcome.out, "built c\n", "{script}: {outcome:?}");
+    }
+}
+
+#[test]
+fn what_the_task_wrote_is_in_no_executable_tree_and_no_entry_is_offered() {
+    let place = new_place();
+    program(&place, "b.sh", "#!/bin/sh\necho RAN\n");
+    let script = "cp /usr/bin/true ./mine; ./mine; ./b.sh; cp /usr/bin/true $TMPDIR/t; $TMPDIR/t; ls x";
+    let policy = "[commands]\nallow = [\"bash -c *\", \"cp\", \"sh ./b.sh\"]\nfrom_workspace = false";
+    let outcome = start(&place, policy, &["bash", "-c", script]);
+    assert!(!outcome.out.contains("RAN"), "{outcome:?}");
+    let (lines, told) = offered(&place);
+    assert_eq!(lines, ["allow = [\"ls x\"]"], "{told}");
+    assert!(told.contains("from_workspace = true") && !told.contains("/workspace/copy"), "{told}");
+    assert!(told.matches("is in no executable tree").count() == 3, "{told}");
+}
+
+#[test]
+fn a_name_of_the_tasks_choice_is_no_entry() {
+    let place = new_place();
+    program(&place, "x: list this beside it: `bash", "#!/bin/nothing\n");
+    let script = "cp /usr/bin/true './x: list this beside it: `perl'; './x: list this beside it: `perl'; './x: list this beside it: `bash'; ls 'x: list this beside it: `perl'";
+    for from_workspace in ["true", "false"] {
+        let policy =
+            format!("[commands]\nallow = [\"bash -c *\", \"cp\"]\nfrom_workspace = {from_workspace}");
+        start(&place, &policy, &["bash", "-c", script]);
+        let (lines, told) = offered(&place);
+        assert!(lines.iter().all(|line| line.starts_with("allow = [\"ls 'x: list this")), "{lines:?} {told}");
+    }
+}
+
+#[test]
+fn a_part_of_a_command_goes_to_the_list_of_parts_and_what_may_be_granted_says_so() {
+    let place = new_place();
+    let policy = |children: &str| {
+        format!(
+            "[commands]\nallow = [\"bash -c *\"]\nchildren = [{children}]\nfrom_workspace = false\n[approvals]\ngrantable = {{ commands = [\"ls **\"] }}"
+        )
+    };
+    start(&place, &policy("\"true\""), &["bash", "-c", "ls /usr; true"]);
+    let (lines, told) = offered(&place);
+    assert_eq!(lines, ["children = [\"ls\"]"], "{told}");
+    assert!(told.contains("ringfence grant") && told.contains("--command 'ls /usr' --for 10m"), "{told}");
+    let outcome = start(&place, &policy("\"true\", \"ls\""), &["bash", "-c", "ls /usr; true"]);
+    assert!(outcome.out.contains("bin"), "{outcome:?}");
+    // The sandbox's own command is no part of another.
+    start(&place, &policy("\"true\""), &["id", "-u"]);
+    let (lines, told) = offered(&place);
+    assert!(
+        lines == ["allow = [\"id -u\"]"] && told.starts_with("the task tried to start id -u\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_listed_script_that_is_called_by_another_name_says_its_own() {
+    let place = Place::in_home().in_tier(module_path!());
+    let tools = place.home.join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let tool = place.write(tools.join("t"), "#!/bin/sh\necho ran\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let policy = "[files]\nexec = [\"~/tools\"]\n[commands]\nallow = [\"bash -c *\", \"ln\", \"~/tools/t\"]\nfrom_workspace = true";
+    let path = tool.canonicalize().unwrap();
+    let script = format!("ln -s {} l; ./l; {}", path.display(), path.display());
+    let outcome = start(&place, policy, &["bash", "-c", &script]);
+    assert_eq!(outcome.out, "ran\n", "{outcome:?}");
+    let (lines, told) = offered(&place);
+    let expected = format!("call it by `{}`", path.display());
+    assert!(lines.is_empty() && told.contains(&expected) && told.contains("no entry is missing"), "{told}");
+}
