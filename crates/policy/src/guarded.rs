@@ -136,7 +136,7 @@ pub(crate) fn program(entry: &At<String>, scope: &Scope<'_>) -> Result<String, P
         path.into_os_string().into_string().map_err(|_| Problem::new(entry.place, "a path is not UTF-8"))?
     } else if name.contains('/') || matches!(name, "." | "..") {
         return Err(Problem::new(entry.place, format!("`{name}` is neither a name nor an absolute path"))
-            .help("programs of the workspace are allowed by `commands.from_workspace = true`".to_owned()));
+            .help("programs of the workspace are allowed by `commands.from_workspace = true`; of a script name its interpreter as well: `sh ./build.sh`".to_owned()));
     } else {
         name.to_owned()
     };

@@ -298,11 +298,14 @@ fn cut(word: &str, code: &str) -> bool {
     code.starts_with("--") && name.len() > 3 && name.starts_with("--") && code.starts_with(name)
 }
 
-/// An option of gawk that holds a program, or reads one.
+/// An option of gawk that holds a program, or reads one; also cut short, and behind letters that take nothing.
 fn source(word: &str) -> bool {
-    ["-e", "--source", "-i", "--include", "-l", "--load", "-E", "--exec"]
-        .iter()
-        .any(|own| word.starts_with(own))
+    let letters = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+    let letters = letters.map(|rest| rest.trim_start_matches(|letter| "bcCghIkMnNOPrsStV".contains(letter)));
+    letters.is_some_and(|rest| rest.starts_with(['e', 'i', 'l', 'E']))
+        || ["--source", "--include", "--load", "--exec"]
+            .iter()
+            .any(|own| word.starts_with(own) || cut(word, own))
 }
 
 /// `e` as a command, the flag of `s`, and files of commands from a descriptor.
@@ -328,6 +331,7 @@ fn sed(words: &[&str]) -> Option<String> {
                 scripts.push(script);
             }
             _ if word.starts_with("-f") || word.starts_with("--file") => given = true,
+            _ if ["-l", "--line-length"].contains(word) => drop(rest.next()),
             // A cluster that ends in `e`: the script is the next word.
             _ if word.starts_with('-') && !word.starts_with("--") && word.ends_with('e') => {
                 given = true;
@@ -382,6 +386,19 @@ mod tests {
             "python3 -c 1",
             "python3.11 -Ic 1",
             "node inspect x.js",
+            "node --title x -e 1",
+            "node --test-reporter dot -e 1",
+            "python3 --check-hash-based-pycs default -c 1",
+            "python3 -m runpy timeit 1",
+            "python3 //dev/stdin",
+            "perl -F/x/ x.pl",
+            "ruby --disable gems -e 1",
+            "guile -L d -c 1",
+            "gawk -f x.awk -be 1",
+            "gawk -f x.awk --sour 1",
+            "sed -l 5 1eid x",
+            "gdb -nx -q",
+            "ex x",
             "env -iS id",
             "make -nE x",
             "make -sf-",

@@ -29,13 +29,38 @@ fn list() -> &'static [Variable] {
 pub(crate) fn why(name: &[u8]) -> Option<&'static str> {
     let name = std::str::from_utf8(name).ok()?;
     let of = |variable: &&Variable| variable.names.iter().any(|own| fits(own, name));
+    if npm(name) {
+        return Some("npm takes programs, options and settings of code from it");
+    }
     list().iter().find(of).map(|variable| variable.why.as_str())
 }
 
-/// Whether it is a search path by which a shell finds functions in files: dash and ash take them from parts that end in `%func` (dash(1),
-/// PATH EXPANSION). It is set aside as a whole: shells have a path of their own.
+/// Settings of npm are read in any case, and with `-` for `_`.
+fn npm(name: &str) -> bool {
+    const SETTINGS: [&str; 7] =
+        ["userconfig", "globalconfig", "script-shell", "node-options", "shell", "git", "init-module"];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    name.strip_prefix("npm-config-").is_some_and(|setting| SETTINGS.contains(&setting))
+}
+
+/// Whether what it holds is code: rules among make's options, which it hands on by a variable, or a search path by which a shell finds
+/// functions in files: dash and ash take them from parts that end in `%func` (dash(1), PATH EXPANSION). It is set aside as a whole.
 pub(crate) fn loads(variable: &[u8]) -> bool {
-    variable.strip_prefix(b"PATH=").is_some_and(|path| path.contains(&b'%'))
+    let Some(equal) = variable.iter().position(|byte| *byte == b'=') else { return false };
+    let (name, value) =
+        (variable.get(..equal).unwrap_or_default(), variable.get(equal + 1..).unwrap_or_default());
+    match name {
+        b"PATH" => value.contains(&b'%'),
+        b"MAKEFLAGS" | b"GNUMAKEFLAGS" | b"MFLAGS" => {
+            // Behind `--` there are variables of make's.
+            let mut options = value.split(|byte| *byte == b' ').take_while(|word| *word != b"--");
+            options.any(|word| match word {
+                [b'-', b'-', long @ ..] => long.starts_with(b"ev"),
+                letters => letters.contains(&b'E') && !letters.contains(&b'='),
+            })
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -53,11 +78,22 @@ mod tests {
             "BASH_ENV",
             "BASH_FUNC_x%%",
             "GIT_CONFIG_KEY_0",
+            "Npm_Config-Script_shell",
+            "CARGO_ALIAS_P",
         ] {
             assert!(why(name.as_bytes()).is_some(), "{name}");
         }
         for name in ["PATH", "HOME", "LANG", "MAKEFLAGS", "CC", "CARGO_HOME", "LDFLAGS", ""] {
             assert!(why(name.as_bytes()).is_none(), "{name}");
+        }
+        for variable in
+            ["PATH=/a:/b%func", "MAKEFLAGS=--eval=$(info x)", "MAKEFLAGS=kE x:;y", "GNUMAKEFLAGS=-kE x"]
+        {
+            assert!(loads(variable.as_bytes()), "{variable}");
+        }
+        for variable in ["PATH=/a:/b", "MAKEFLAGS= -j8 --jobserver-auth=fifo:/tmp/E -- CFLAGS=-E", "X=--eval"]
+        {
+            assert!(!loads(variable.as_bytes()), "{variable}");
         }
     }
 }

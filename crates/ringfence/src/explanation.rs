@@ -203,6 +203,9 @@ fn explain(
     } else if kind == "syscall" && syscalls::DEBUG.contains(&target.as_str()) {
         remedy = vec!["[runtime]".into(), "debug = [\"ptrace\"]".into()];
         None
+    } else if kind == "syscall" && rule.contains("new namespaces") {
+        remedy = vec!["[runtime]".into(), "user_namespaces = true".into()];
+        Some("for programs with a sandbox of their own; docs/commands.md says what it gives up".to_owned())
     } else if kind == "syscall" {
         Some("no policy of this version allows it".to_owned())
     } else if kind == "network" {

@@ -28,10 +28,15 @@ const MASK: &str = "***";
 /// Without what stands behind an option or a name that says so, in the authority of a URL, and in a well-known form. A word with blanks is
 /// taken for a script: of that nothing is hidden that a shell runs.
 pub(crate) fn masked(words: &[String]) -> Vec<String> {
+    let curl = words.first().is_some_and(|program| program.rsplit('/').next() == Some("curl"));
     let mut next = false;
-    let one = |word: &String| {
+    let before = std::iter::once("").chain(words.iter().map(String::as_str));
+    let one = |(option, word): (&str, &String)| {
         if std::mem::take(&mut next) {
             return MASK.to_owned();
+        }
+        if let Some(masked) = curl.then(|| client(option, word)).flatten() {
+            return masked;
         }
         if word.contains(char::is_whitespace) {
             return script(word);
@@ -49,7 +54,19 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
             _ => plain(word),
         }
     };
-    words.iter().map(one).collect()
+    before.zip(words).map(one).collect()
+}
+
+/// What an option of curl(1) says: who asks, and cookies.
+fn client(option: &str, word: &str) -> Option<String> {
+    let (head, value) = match word.strip_prefix("-u").or_else(|| word.strip_prefix("--user=")) {
+        Some(value) if !value.is_empty() => word.split_at(word.len() - value.len()),
+        _ if ["-u", "--user", "-U", "--proxy-user"].contains(&option) => ("", word),
+        _ if ["-b", "--cookie"].contains(&option) && word.contains('=') => return Some(MASK.to_owned()),
+        _ => return None,
+    };
+    let (user, _) = value.split_once(':')?;
+    Some(format!("{head}{user}:{MASK}"))
 }
 
 fn is_secret(name: &str) -> bool {
@@ -178,7 +195,25 @@ fn run_end(text: &str, at: usize, ends: impl Fn(u8) -> bool) -> usize {
 
 /// A piece that no name says anything of.
 fn plain(word: &str) -> String {
-    without_forms(without_password(word))
+    without_forms(without_parameters(&without_password(word)))
+}
+
+/// A URL without what parameters of such names hold.
+fn without_parameters(word: &str) -> String {
+    let Some((head, query)) = word.split_once('?').filter(|(head, _)| head.contains("://")) else {
+        return word.to_owned();
+    };
+    let one = |part: &str| match part.split_once('=') {
+        // What a shell would run is shown.
+        Some((name, value))
+            if !value.contains(['$', '`'])
+                && (is_secret(name) || ["key", "sig", "signature", "session"].contains(&name)) =>
+        {
+            format!("{name}={MASK}")
+        }
+        _ => part.to_owned(),
+    };
+    format!("{head}?{}", query.split('&').map(one).collect::<Vec<_>>().join("&"))
 }
 
 /// Without secrets of well-known forms, wherever they stand in it.
@@ -218,6 +253,10 @@ mod tests {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let expected =
             "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
+        assert_eq!(masked(&words).join(" "), expected);
+        let line = "/usr/bin/curl -u me:pw --user=me:pw -ume:pw -b session=x https://h/x?a=b&api_key=q&key=$(id) -d u:p";
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let expected = "/usr/bin/curl -u me:*** --user=me:*** -ume:*** -b *** https://h/x?a=b&api_key=***&key=$(id) -d u:p";
         assert_eq!(masked(&words).join(" "), expected);
         let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
         let script = format!("curl {token} 'x={token}' https://{token}@host/x y");

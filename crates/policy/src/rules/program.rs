@@ -21,6 +21,33 @@ pub const MULTICALL: &[(&str, bool)] = &[
     ("rustup-init", false),
 ];
 
+/// Programs of toybox that start others of it without an execve(2), which nobody would see.
+const STARTS: [&[u8]; 23] = [
+    b"chroot",
+    b"chrt",
+    b"env",
+    b"find",
+    b"inotifyd",
+    b"ionice",
+    b"nc",
+    b"netcat",
+    b"nice",
+    b"nohup",
+    b"nsenter",
+    b"oneit",
+    b"setsid",
+    b"sh",
+    b"su",
+    b"sudo",
+    b"taskset",
+    b"tcpsvd",
+    b"time",
+    b"timeout",
+    b"unshare",
+    b"watch",
+    b"xargs",
+];
+
 pub(super) fn many(file: &[u8]) -> bool {
     MULTICALL.iter().any(|(name, _)| name.as_bytes() == last(file))
 }
@@ -35,7 +62,16 @@ pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Vec<(&'a [u8], Vec<&'a 
     let rest = execution.arguments.get(1..).unwrap_or_default();
     let (file, name) = (last(execution.file), last(execution.arguments.first().copied().unwrap_or_default()));
     if many(execution.file) {
-        return part(file, name, rest).collect();
+        let mut meant: Vec<_> = part(file, name, rest).collect();
+        if file == b"toybox"
+            && let Some((_, words)) = meant.first().filter(|(name, _)| STARTS.contains(name)).cloned()
+        {
+            // Each further word may be another of its programs.
+            let tails = (0..words.len()).filter_map(|at| words.get(at..)?.split_first());
+            let tails = tails.filter(|(name, _)| !name.starts_with(b"-"));
+            meant.extend(tails.map(|(name, rest)| (last(name), rest.to_vec())));
+        }
+        return meant;
     }
     // git does by its name what it does by its first argument, whatever its file is called; and keeps programs under such names.
     let dashed = |name: &'a [u8]| name.strip_prefix(b"git-");
@@ -59,7 +95,11 @@ fn part<'a>(
     const WORDS: [&[u8]; 2] = [b"--coreutils-prog=", b"--coreutils-prog-shebang="];
     let mut name = name.strip_prefix(b"-").unwrap_or(name);
     let mut rest = arguments;
-    while MULTICALL.iter().any(|(own, by_word)| *by_word && name.starts_with(own.as_bytes())) {
+    let whole = |name: &[u8]| {
+        let own = MULTICALL.iter().any(|(own, by_word)| *by_word && name == own.as_bytes());
+        own || name.starts_with(b"busybox")
+    };
+    while whole(name) {
         let [word, more @ ..] = rest else { break };
         name = WORDS.iter().find_map(|option| word.strip_prefix(*option)).unwrap_or_else(|| last(word));
         rest = more;
