@@ -17,15 +17,15 @@ import time
 
 HOST, NAME = "203.0.113.10", "allowed.example"
 PLAIN, TLS, BARE = 7200, 7443, 7300
-BULK, CONNECTIONS, REQUESTS = 256 << 20, 100, 400
+BULK, SENT, CONNECTIONS, REQUESTS = 256 << 20, 64 << 20, 100, 400
 SECRET = "ghp_Zq8mT4vKx2LwP9nRb7JdYc5HsGf3AeUi1Qo6"
 
 
 def serve():
-    """GET /N is answered by N bytes, as often as asked; not with another secret than the real one."""
+    """GET /N is answered by N bytes, as often as asked, PUT /N of N bytes by one; not with another secret than the real one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(os.environ["BASE"] + "/server.pem", os.environ["BASE"] + "/server.key")
-    block = bytes(1 << 18)
+    block, taken = bytes(1 << 18), bytearray(1 << 18)
 
     def talk(stream, secure):
         try:
@@ -35,6 +35,11 @@ def serve():
             with stream:
                 while said := stream.recv(65536):
                     size = int(said.split(b" ", 2)[1][1:])
+                    if said.startswith(b"PUT"):
+                        left = size - len(said) + said.index(b"\r\n\r\n") + 4
+                        while left > 0:
+                            left -= stream.recv_into(memoryview(taken)[: min(left, len(taken))])
+                        size = 1
                     wrong = b"uthorization:" in said and SECRET.encode() not in said
                     head = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % size if wrong else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
                     stream.sendall(head + block[: min(size, 1)])
@@ -87,7 +92,7 @@ def bare():
 
 
 def measure(port, proxy):
-    """MiB a second of one long answer; microseconds to a new connection's answer, to an answer on one that is kept, and to an address."""
+    """MiB a second of one long answer and of one long request; microseconds to a new connection's answer, to an answer on one that is kept, and to an address."""
     context = ssl.create_default_context() if port == TLS else None
     secret = f"Authorization: Bearer {os.environ['TOK']}\r\n" if "TOK" in os.environ else ""
     request = f"GET /%d HTTP/1.1\r\nHost: {NAME}:{port}\r\n{secret}\r\n"
@@ -138,8 +143,16 @@ def measure(port, proxy):
         begun = time.perf_counter()
         ask(stream, BULK)
         rate = BULK / (1 << 20) / (time.perf_counter() - begun)
+        with open(socket.__file__, "rb") as f:
+            text = f.read()
+        text = (text * (SENT // len(text) + 1))[:SENT]
+        begun = time.perf_counter()
+        stream.sendall(f"PUT /{SENT} HTTP/1.1\r\nHost: {NAME}:{port}\r\n{secret}Content-Length: {SENT}\r\n\r\n".encode())
+        stream.sendall(text)
+        assert stream.recv(4096).startswith(b"HTTP/1.1 200"), "the long request"
+        sent = SENT / (1 << 20) / (time.perf_counter() - begun)
     micro = {"new": new, "kept": kept, "name": named or [0]}
-    print(json.dumps({"rate": rate, **{what: statistics.median(times) * 1e6 for what, times in micro.items()}}))
+    print(json.dumps({"rate": rate, "sent": sent, **{what: statistics.median(times) * 1e6 for what, times in micro.items()}}))
 
 
 def ways(base):
@@ -155,7 +168,7 @@ def ways(base):
         with open(policy, "w", encoding="ascii") as f:
             f.write(f'version = 1\nextends = ["default"]\n[files]\nread = ["{me}", "{base}/ca.pem"]\n[network]\nallow = [{rule}]\n')
             f.write(more)
-            if name not in ("inspected", "injected"):
+            if name not in ("inspected", "injected", "leaks"):
                 f.write(f'[environment]\nset = {{ SSL_CERT_FILE = "{base}/ca.pem" }}\n')
         return [binary, "run", "--quiet", "--policy", policy, "--workspace", ".", "--", "/usr/bin/python3", me, "measure", str(port)], {**world, "MY_TOKEN": SECRET}
 
@@ -165,18 +178,19 @@ def ways(base):
         ("plain: ringfence", *inside(PLAIN, "plain", f'"{NAME}:{PLAIN}"')),
         ("TLS: nothing between", *outside(TLS)),
         ("TLS: ringfence", *inside(TLS, "spliced", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls" }}')),
-        ("TLS, looked into: ringfence", *inside(TLS, "inspected", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls", methods = ["GET"] }}')),
+        ("TLS, looked into: ringfence", *inside(TLS, "inspected", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls", methods = ["GET", "PUT"] }}')),
     ]
-    rule = f'{{ host = "{NAME}", port = {TLS}, protocol = "tls", methods = ["GET"] }}'
+    rule = f'{{ host = "{NAME}", port = {TLS}, protocol = "tls", methods = ["GET", "PUT"] }}'
     secret = f'[credentials.own]\nsource = {{ env = "MY_TOKEN" }}\nhosts = ["{NAME}:{TLS}"]\nexpose = {{ env = "TOK" }}\n'
     found.append(("TLS, a secret put on: ringfence", *inside(TLS, "injected", rule, secret)))
+    found.append(("TLS, looked through for secrets: ringfence", *inside(TLS, "leaks", rule, '[leaks]\nscan = ["egress"]\n')))
     if os.environ.get("SANDLOCK"):
         bundle = f"{base}/sandlock-ca.pem"
         shutil.copy(f"{base}/ca.pem", bundle)
         reads = [word for tree in ("/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev", os.path.dirname(me), base) for word in ("-r", tree)]
         start = [os.environ["SANDLOCK"], "run", *reads, "--net-allow", f"{NAME}:{PLAIN},{TLS}"]
         ends = ["--", "/usr/bin/python3", me, "measure"]
-        looks = ["--http-allow", f"GET {NAME}/*", "--http-port", str(TLS), "--http-inject-ca", bundle]
+        looks = ["--http-allow", f"GET {NAME}/*", "--http-allow", f"PUT {NAME}/*", "--http-port", str(TLS), "--http-inject-ca", bundle]
         found.insert(3, ("plain: sandlock", [*start, *ends, str(PLAIN)], world))
         found.append(("TLS: sandlock", [*start, *ends, str(TLS)], world))
         found.append(("TLS, looked into: sandlock", [*start, *looks, *ends, str(TLS)], {**world, "SSL_CERT_FILE": bundle}))

@@ -70,14 +70,15 @@ pub(crate) fn network(binary: &Path, scratch: &Path, rounds: usize, json: bool) 
         return Ok(());
     }
     println!(
-        "the gateway, medians of {rounds} runs in turns\n{:>10} {:>10} {:>10} {:>10}",
-        "MiB/s", "new, us", "kept, us", "name, us"
+        "the gateway, medians of {rounds} runs in turns\n{:>10} {:>10} {:>10} {:>10} {:>10}",
+        "MiB/s", "sent", "new, us", "kept, us", "name, us"
     );
     let number = |way: &str, what: &str| found[way][what].as_f64().unwrap_or(f64::NAN);
     for way in found.as_object().into_iter().flat_map(|ways| ways.keys()) {
         println!(
-            "{:>10.0} {:>10.0} {:>10.0} {:>10.0}  {way}",
+            "{:>10.0} {:>10.0} {:>10.0} {:>10.0} {:>10.0}  {way}",
             number(way, "rate"),
+            number(way, "sent"),
             number(way, "new"),
             number(way, "kept"),
             number(way, "name")
