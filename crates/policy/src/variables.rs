@@ -39,6 +39,10 @@ pub(crate) fn why(name: &[u8]) -> Option<&'static str> {
 fn npm(name: &str) -> bool {
     const SETTINGS: [&str; 7] =
         ["userconfig", "globalconfig", "script-shell", "node-options", "shell", "git", "init-module"];
+    // Few names begin so, and all of them come by here at each start.
+    if !name.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("npm")) {
+        return false;
+    }
     let name = name.to_ascii_lowercase().replace('_', "-");
     name.strip_prefix("npm-config-").is_some_and(|setting| SETTINGS.contains(&setting))
 }
