@@ -25,6 +25,7 @@ mod found;
 mod git;
 mod gpg;
 mod groups;
+mod homes;
 mod host;
 mod ids;
 mod ignored;

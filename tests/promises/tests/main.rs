@@ -42,6 +42,7 @@ mod descriptors;
 mod doctor;
 mod gpg;
 mod grants;
+mod homes;
 mod in_part;
 mod init;
 mod inspection;
