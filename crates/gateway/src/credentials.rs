@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::Request;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request};
 use ringfence_confine::gateway::Held;
 use ringfence_leaks::{Known, password};
 use ringfence_policy::{AwsScope, Form, Peer, SecretSource};
@@ -199,15 +199,43 @@ impl Credentials {
         mask
     }
 
+    /// The certificate of this host.
+    fn certificate(&self, target: &Target) -> Option<(u32, &Held)> {
+        let own = |(_, one): &(u32, &Held)| {
+            one.credential.certificate() && goes(one, target) && self.waits(one).is_none()
+        };
+        (0..).zip(&self.held).find(own)
+    }
+
+    /// A server may not have taken the certificate, if it was shown one.
+    pub(crate) fn doubt(&self, target: &Target) -> bool {
+        let certificate = self.certificate(target);
+        certificate.iter().for_each(|(number, _)| self.vault.doubt(*number));
+        certificate.is_some()
+    }
+
+    /// Whether a request whose method has no body may have one. A server may leave that unread, and take it for another request of
+    /// whoever the certificate says.
+    pub(crate) fn bodied(&self, method: &Method, target: &Target) -> Result<(), Denied> {
+        let bare =
+            [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE].contains(method);
+        match self.certificate(target).filter(|_| bare) {
+            Some((_, one)) => Err(Denied {
+                credential: one.name.clone(),
+                rule: format!(
+                    "{method} with a body, which a server may leave unread and take for another request"
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// How TLS with this host begins, where a certificate says who asks. Each request is judged before.
     pub(crate) async fn shown(
         &self,
         target: &Target,
     ) -> Result<Option<(u32, Arc<SingleCertAndKey>)>, String> {
-        let own = |(_, one): &(u32, &Held)| {
-            one.credential.certificate() && goes(one, target) && self.waits(one).is_none()
-        };
-        let Some((number, _)) = (0..).zip(&self.held).find(own) else { return Ok(None) };
+        let Some((number, _)) = self.certificate(target) else { return Ok(None) };
         let shown = self.vault.with(number, certificate::shown).await??;
         Ok(Some((number, shown)))
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder as Client, SendRequest};
 use hyper::client::conn::http2::{Builder as Client2, SendRequest as SendRequest2};
 use hyper::header::{self, HeaderValue};
@@ -292,6 +292,9 @@ impl Way {
         let (head, mut own) = request.into_parts();
         let mut head = Request::from_parts(head, ());
         if let Some(held) = credentials {
+            if !own.is_end_stream() {
+                held.bodied(head.method(), target).map_err(Stop::Credential)?;
+            }
             held.pushes(&head, &mut own, target).await.map_err(Stop::Credential)?;
         }
         let mut own = Own::Coming(own);
@@ -399,7 +402,17 @@ impl Way {
     }
 
     async fn send(&self, mut request: Request<Carried>) -> Result<Response<Incoming>, NoWay> {
-        let ended = |_| NoWay::Failed("the server ended the connection without an answer".to_owned());
+        let ended = |_| {
+            // By TLS 1.3 a client hears only now that its certificate is not taken (RFC 8446, section 4.4.2.4).
+            let shown = self.gateway.credentials.as_ref().filter(|_| self.kind.secure);
+            let shown = shown.is_some_and(|held| held.doubt(&self.target));
+            let why = "the server ended the connection without an answer";
+            NoWay::Failed(if shown {
+                format!("{why}: it may not take the certificate")
+            } else {
+                why.to_owned()
+            })
+        };
         let mut kept = self.sender.lock().await;
         let open = match kept.as_mut() {
             Some(Sender::One(open)) => open.ready().await.is_ok(),

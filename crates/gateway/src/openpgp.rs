@@ -45,9 +45,14 @@ pub(crate) async fn sign(gateway: &Gateway, text: &[u8]) -> Option<Vec<u8>> {
 /// another program could read as a header of its own, and a message follows.
 fn object(text: &[u8]) -> Result<String, &'static str> {
     const NONE: &str = "what shall be signed is no commit and no tag of git, which alone a key of gpg signs";
-    // The message may be in another encoding, which the header names.
     let end = text.windows(2).position(|two| two == b"\n\n").ok_or(NONE)?;
-    let header = text.get(..end).and_then(|header| str::from_utf8(header).ok()).ok_or(NONE)?;
+    // Names and the message may be in another encoding, which the header says. Archives and documents are no words: some are read from
+    // their end, or from wherever they begin.
+    let odd = |byte: &u8| byte.is_ascii_control() && !b"\n\t\r".contains(byte);
+    if text.iter().any(odd) || memchr::memmem::find(text, b"%PDF-").is_some() {
+        return Err(NONE);
+    }
+    let header = String::from_utf8_lossy(text.get(..end).unwrap_or_default());
     let hash = |id: &str| {
         matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
@@ -107,7 +112,9 @@ fn further(hash: impl Fn(&str) -> bool) -> impl FnMut(&str) -> bool {
         }
         merged = false;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        line.strip_prefix("encoding ").is_some_and(|name| !name.is_empty() && name.bytes().all(plain))
+        // jj names what a commit is a version of.
+        let words = ["encoding ", "change-id "].iter().find_map(|word| line.strip_prefix(word));
+        words.is_some_and(|name| !name.is_empty() && name.bytes().all(plain))
     }
 }
 
@@ -161,7 +168,12 @@ mod tests {
         {
             assert!(object(tag.replacen(from, to, 1).as_bytes()).is_err(), "{from:?}");
         }
-        assert!(object(&[commit.as_bytes(), b"\xe4"].concat()).is_ok());
+        assert!(object(&[commit.as_bytes(), b"\xe4 \r\n\t"].concat()).is_ok());
+        assert!(object(&commit.replace("author A", "author J\u{fffd}rg").into_bytes()).is_ok());
+        for other in [&b"PK\x03\x04"[..], b"a\0b", b"x %PDF-1.4", b"\x1b[2J"] {
+            assert!(object(&[commit.as_bytes(), other].concat()).is_err(), "{other:?}");
+            assert!(object(&[tag.as_bytes(), other].concat()).is_err(), "{other:?}");
+        }
         assert!(
             object(b"some text\n\nmore").is_err() && object(b"\xff\n\n").is_err() && object(b"").is_err()
         );

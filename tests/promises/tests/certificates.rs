@@ -37,6 +37,10 @@ fn a_server_that_asks_who_is_there_is_shown_the_policys_certificate() {
 ask() { curl -sm9 "$@"; echo " $?"; }
 ask https://allowed.example:8443/a/1 https://allowed.example:8443/a/2
 ask https://allowed.example:8443/b
+printf 'GET /smuggled HTTP/1.1\r\nHost: allowed.example:8443\r\n\r\n' > smuggled
+for more in -s --http1.1 '-HTransfer-Encoding: chunked'; do
+  ask "$more" -X GET --data-binary @smuggled https://allowed.example:8443/a/9
+done
 python3 -c 'import urllib.request as u; print(u.urlopen("https://allowed.example:8443/a/3").read().decode())'
 cat $BASE/one.pem $BASE/one.key > /dev/null 2>&1 && echo "the key"
 touch ready; for i in $(seq 100); do test -e replaced && break; sleep 0.1; done; sleep 0.5
@@ -49,7 +53,12 @@ ask https://allowed.example:8443/a/4
     let lines: Vec<String> =
         log.lines().map(|line| line.split(' ').step_by(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(lines, ["one /a/1", "one /a/2", "one /a/3", "two /a/4"], "{outcome:?}");
-    assert!(outcome.out.contains("do not cover `GET /b`") && !outcome.out.contains("the key"), "{outcome:?}");
+    assert!(
+        outcome.out.contains("do not cover `GET /b`")
+            && outcome.out.matches("GET with a body").count() == 3
+            && !outcome.out.contains("the key"),
+        "{outcome:?}"
+    );
     assert!(
         told(&world, "credential.use", "\"own\"") && told(&world, "credential.deny", "\"own\""),
         "{outcome:?}"
