@@ -105,7 +105,11 @@ impl Judge<'_> {
             return Ok(());
         }
         let name = line.program.rsplit('/').next().unwrap_or_default();
-        Shells::new(guard.shell.as_ref().map(|rule| &rule.origin)).judge(name.as_bytes(), &line.arguments)
+        Shells::new(guard.shell.as_ref().map(|rule| &rule.origin)).judge(
+            name.as_bytes(),
+            &line.arguments,
+            self.root().as_os_str().as_encoded_bytes(),
+        )
     }
 
     fn shell_refuses(&self, line: &str) -> bool {

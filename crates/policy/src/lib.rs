@@ -87,6 +87,7 @@ pub use crate::network::{
     AGENT, Budget, GPG, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, SIGN_OPENPGP, Way,
     decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint,
 };
+pub use crate::path::is_hostile;
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;

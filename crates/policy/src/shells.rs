@@ -1,11 +1,17 @@
 //! Programs and forms that run code from a command line or an input, for `commands.shell = false`. The list is data
 //! (`shells.toml`); what is here is how its kinds are read.
 
+mod options;
+mod sed;
+
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use self::options::Part;
 use crate::model::Origin;
+
+pub(crate) use self::options::flags_hold_code;
 
 /// Where the key was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +43,6 @@ struct Program {
     /// Letters that take nothing, before one of `code` in the same word.
     #[serde(default)]
     flags: String,
-    /// The letter of a file that holds code.
-    #[serde(default)]
-    input: String,
     #[serde(default)]
     bare: bool,
     #[serde(default)]
@@ -56,6 +59,7 @@ enum Kind {
     Word,
     Awk,
     Sed,
+    Make,
 }
 
 fn list() -> &'static [Program] {
@@ -87,11 +91,11 @@ impl Shells {
         format!("`commands.shell = false` ({origin}) refuses `{name}`{form}: {why}")
     }
 
-    /// Judges a program by its name, without a directory, and its arguments without the name.
+    /// Judges a program by its name, without a directory, and its arguments without the name, where it starts.
     ///
     /// # Errors
     /// The form that is refused, in one sentence.
-    pub(crate) fn judge(&self, name: &[u8], arguments: &[&[u8]]) -> Result<(), String> {
+    pub(crate) fn judge(&self, name: &[u8], arguments: &[&[u8]], directory: &[u8]) -> Result<(), String> {
         let name = String::from_utf8_lossy(name);
         // The first of a login shell.
         let name = name.strip_prefix('-').unwrap_or(&name);
@@ -99,7 +103,7 @@ impl Shells {
             return Err("the list of shells cannot be read".to_owned());
         }
         for program in list().iter().filter(|program| program.names.iter().any(|own| fits(own, name))) {
-            if let Some(form) = program.form(arguments) {
+            if let Some(form) = program.form(arguments, &String::from_utf8_lossy(directory)) {
                 return Err(self.refusal(name, &form, program));
             }
         }
@@ -113,7 +117,7 @@ pub fn runs_code(name: &str) -> Option<bool> {
     list().iter().filter(named).find_map(|program| match program.kind {
         Kind::Shell | Kind::Word => Some(true),
         Kind::Interpreter => Some(false),
-        Kind::Option | Kind::Awk | Kind::Sed => None,
+        Kind::Option | Kind::Awk | Kind::Sed | Kind::Make => None,
     })
 }
 
@@ -131,12 +135,12 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
 
 impl Program {
     /// What is refused of it, in words; empty for all.
-    fn form(&self, arguments: &[&[u8]]) -> Option<String> {
+    fn form(&self, arguments: &[&[u8]], directory: &str) -> Option<String> {
         let words: Vec<_> = arguments.iter().map(|argument| String::from_utf8_lossy(argument)).collect();
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
         match self.kind {
             Kind::Shell => Some(String::new()),
-            Kind::Interpreter => self.interpreter(&words),
+            Kind::Interpreter => self.interpreter(&words, directory),
             Kind::Option => words
                 .iter()
                 .find(|word| {
@@ -148,7 +152,7 @@ impl Program {
                             || self.clustered(word, code)
                             // Long options may be cut short.
                             || cut(word, code)
-                    }) || self.reads_input(word)
+                    })
                 })
                 .map(|word| (*word).to_owned()),
             Kind::Word => {
@@ -156,33 +160,10 @@ impl Program {
                 first.filter(|word| self.code.iter().any(|code| code == **word)).map(|word| (*word).to_owned())
             }
             // With its program in a file it is that file's, which the policy allowed; `system` in it starts what is judged.
-            Kind::Awk => {
-                let file = words.iter().take_while(|word| word.starts_with('-') && **word != "-" && **word != "--");
-                let mut file = file.filter(|word| word.starts_with("-f") || word.starts_with("--file"));
-                if files(&words).any(input) {
-                    Some("code from its input".into())
-                } else if file.next().is_some() && !words.iter().any(|word| source(word)) {
-                    None
-                } else {
-                    Some("a program on the command line".into())
-                }
-            }
-            Kind::Sed => sed(&words),
+            Kind::Awk => awk(&options::AWK.parts(&words), directory),
+            Kind::Sed => sed(&options::SED.parts(&words), directory),
+            Kind::Make => make(&options::MAKE.parts(&words), directory),
         }
-    }
-
-    /// Whether a word names what is no file, where a file of code may be named.
-    fn reads_input(&self, word: &str) -> bool {
-        let value = match word.strip_prefix('-') {
-            _ if self.input.is_empty() => return false,
-            Some(long) if long.starts_with('-') => long.split_once('=').map(|(_, value)| value),
-            Some("") | None => Some(word),
-            Some(letters) => {
-                let letters = letters.trim_start_matches(|letter| self.flags.contains(letter));
-                letters.strip_prefix(self.input.as_str())
-            }
-        };
-        value.is_some_and(input)
     }
 
     /// Whether a letter of `code` stands behind others in a word.
@@ -194,7 +175,7 @@ impl Program {
         wanted.len() == 1 && !letters.starts_with('-') && rest.next() == wanted.chars().next()
     }
 
-    fn interpreter(&self, words: &[&str]) -> Option<String> {
+    fn interpreter(&self, words: &[&str], directory: &str) -> Option<String> {
         let mut words = words.iter();
         let mut info = false;
         while let Some(word) = words.next() {
@@ -202,16 +183,18 @@ impl Program {
                 return Some("code from its input".into());
             }
             if *word == "--" {
-                return self.file(words.next(), info);
+                return self.file(words.next(), info, directory);
             }
             if !word.starts_with('-') {
-                return self.file(Some(word), info);
+                return self.file(Some(word), info, directory);
             }
             if self.info.iter().any(|own| own == word) {
                 info = true;
                 continue;
             }
-            let long = word.split_once('=').map_or(*word, |(name, _)| name);
+            // node takes one for the other.
+            let same = word.replace('_', "-");
+            let long = same.split_once('=').map_or(same.as_str(), |(name, _)| name);
             if let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.starts_with('-')) {
                 if self.code.iter().any(|code| code.len() > 1 && fits(code, long)) {
                     return Some((*word).to_owned());
@@ -219,13 +202,13 @@ impl Program {
                 if let Some(verdict) = self.cluster(rest, &mut words, word) {
                     return verdict;
                 }
-            } else if self.code.iter().any(|code| fits(code, long) || cut(word, code)) {
+            } else if self.code.iter().any(|code| fits(code, long) || cut(&same, code)) {
                 return Some((*word).to_owned());
-            } else if self.value.iter().any(|value| value == word) {
+            } else if self.value.contains(&same) {
                 words.next();
             }
         }
-        self.file(None, info)
+        self.file(None, info, directory)
     }
 
     /// A word of single letters. `Some`: the verdict is known.
@@ -256,39 +239,36 @@ impl Program {
         None
     }
 
-    fn file(&self, file: Option<&&str>, info: bool) -> Option<String> {
+    fn file(&self, file: Option<&&str>, info: bool, directory: &str) -> Option<String> {
         match file {
             None if self.bare && !info => Some("code from its input".into()),
             None => None,
-            Some(file) => descriptor(file).then(|| format!("code from {file}")),
+            Some(file) => descriptor(file, directory).then(|| format!("code from {file}")),
         }
     }
 }
 
-/// The files that `-f` and `--file` name, also behind other letters.
-fn files<'a>(words: &'a [&str]) -> impl Iterator<Item = &'a str> {
-    let next = words.iter().skip(1).map(Some).chain([None]);
-    words.iter().zip(next).filter_map(|(word, next)| match word.strip_prefix('-')? {
-        "-file" => next.copied(),
-        long if long.starts_with('-') => long.strip_prefix("-file="),
-        letters => match letters.split_once('f')?.1 {
-            "" => next.copied(),
-            value => Some(value),
-        },
-    })
-}
-
 /// What stands for its input, or for what some process has open.
-fn input(file: &str) -> bool {
-    file == "-" || descriptor(file)
+fn input(file: &str, directory: &str) -> bool {
+    file == "-" || descriptor(file, directory)
 }
 
-/// What is no file of its own: a pipe, a terminal, or what some process has open.
-fn descriptor(file: &str) -> bool {
-    let file = file.trim_start_matches("./");
-    let beyond = file.trim_start_matches('/');
-    file.starts_with('/') && (beyond.starts_with("dev/") || beyond.starts_with("proc/"))
-        || file.contains("/../") && (file.contains("dev/") || file.contains("proc/"))
+/// What is no file of its own: a pipe, a terminal, or what some process has open; as far as its name says.
+fn descriptor(file: &str, directory: &str) -> bool {
+    let whole = if file.starts_with('/') { file.to_owned() } else { format!("{directory}/{file}") };
+    let mut names: Vec<&str> = Vec::new();
+    for name in whole.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    match names.as_slice() {
+        ["dev", "null" | "zero" | "full" | "shm", ..] | ["proc", _, "cwd", ..] => false,
+        ["dev" | "proc", ..] => true,
+        _ => false,
+    }
 }
 
 /// Whether a word is the beginning of a long option, or that with a value: GNU programs take it for it.
@@ -298,67 +278,49 @@ fn cut(word: &str, code: &str) -> bool {
     code.starts_with("--") && name.len() > 3 && name.starts_with("--") && code.starts_with(name)
 }
 
-/// An option of gawk that holds a program, or reads one; also cut short, and behind letters that take nothing.
-fn source(word: &str) -> bool {
-    let letters = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
-    let letters = letters.map(|rest| rest.trim_start_matches(|letter| "bcCghIkMnNOPrsStV".contains(letter)));
-    letters.is_some_and(|rest| rest.starts_with(['e', 'i', 'l', 'E']))
-        || ["--source", "--include", "--load", "--exec"]
-            .iter()
-            .any(|own| word.starts_with(own) || cut(word, own))
+fn awk(parts: &[Part<'_>], directory: &str) -> Option<String> {
+    let code = [('e', "source"), ('E', "exec"), ('i', "include"), ('l', "load")];
+    let files: Vec<&Part<'_>> = parts.iter().filter(|part| part.is('f', &["file"])).collect();
+    if files.iter().any(|part| input(part.value(), directory)) {
+        Some("code from its input".into())
+    } else if files.is_empty()
+        || parts.iter().any(|part| code.iter().any(|(letter, name)| part.is(*letter, &[name])))
+    {
+        Some("a program on the command line".into())
+    } else {
+        None
+    }
+}
+
+fn make(parts: &[Part<'_>], directory: &str) -> Option<String> {
+    parts.iter().find_map(|part| {
+        if part.is('f', &["file", "makefile"]) && input(part.value(), directory) {
+            return Some("code from its input".to_owned());
+        }
+        let code = part.is('E', &["eval"]) && !matches!(part, Part::Long(name, _) if name.len() < 2);
+        // What stands in a variable, or in a target, is expanded.
+        let word = matches!(part, Part::Word(word) if word.contains("$(") || word.contains("${") || fits("SHELL*=*", word));
+        (code || word).then(|| part.value().to_owned())
+    })
 }
 
 /// `e` as a command, the flag of `s`, and files of commands from a descriptor.
-fn sed(words: &[&str]) -> Option<String> {
-    if words.contains(&"--sandbox") {
+fn sed(parts: &[Part<'_>], directory: &str) -> Option<String> {
+    let is = |letter: char, name: &'static str| move |part: &&Part<'_>| part.is(letter, &[name]);
+    if parts.iter().any(|part| matches!(part, Part::Long("sandbox", _))) {
         return None;
     }
-    if files(words).any(input) {
+    let mut files = parts.iter().filter(is('f', "file")).peekable();
+    let given = files.peek().is_some();
+    if files.any(|part| input(part.value(), directory)) {
         return Some("code from its input".into());
     }
-    let mut scripts = Vec::new();
-    let mut rest = words.iter();
-    let mut given = false;
-    let mut first = None;
-    while let Some(word) = rest.next() {
-        match word.strip_prefix("-e").or_else(|| word.strip_prefix("--expression=")) {
-            Some("") => {
-                given = true;
-                scripts.extend(rest.next().copied());
-            }
-            Some(script) if !word.starts_with("--") || word.starts_with("--expression=") => {
-                given = true;
-                scripts.push(script);
-            }
-            _ if word.starts_with("-f") || word.starts_with("--file") => given = true,
-            _ if ["-l", "--line-length"].contains(word) => drop(rest.next()),
-            // A cluster that ends in `e`: the script is the next word.
-            _ if word.starts_with('-') && !word.starts_with("--") && word.ends_with('e') => {
-                given = true;
-                scripts.extend(rest.next().copied());
-            }
-            _ if first.is_none() && !word.starts_with('-') => first = Some(*word),
-            _ => {}
-        }
+    let mut scripts: Vec<&str> = parts.iter().filter(is('e', "expression")).map(Part::value).collect();
+    if scripts.is_empty() && !given {
+        scripts.extend(parts.iter().find(|part| matches!(part, Part::Word(_))).map(Part::value));
     }
-    if !given {
-        scripts.extend(first);
-    }
-    scripts.iter().find(|script| executes(script)).map(|script| (*script).to_owned())
-}
-
-/// Whether a sed script may hold the command `e`, or the flag `e` of `s`: more scripts are refused than have it.
-fn executes(script: &str) -> bool {
-    script.split(['\n', ';', '{', '}']).any(|part| {
-        let part = part.trim_start_matches(|c: char| c.is_ascii_digit() || " \t$,!~+/".contains(c));
-        let flags = part.strip_prefix('s').and_then(|rest| {
-            let end = rest.chars().next()?;
-            rest.rsplit_once(end).map(|(_, flags)| flags)
-        });
-        part.starts_with('e')
-            || flags.is_some_and(|flags| flags.split(' ').next().is_some_and(|flags| flags.contains('e')))
-    }) || script.contains("/e")
-        && script.split('/').any(|part| part.trim_start().starts_with("e ") || part.trim() == "e")
+    let script = scripts.join("\n");
+    sed::executes(&script).then_some(script)
 }
 
 #[cfg(test)]
@@ -367,7 +329,7 @@ mod tests {
 
     fn refused(line: &str) -> bool {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        Shells::new(None).judge(words[0], &words[1..]).is_err()
+        Shells::new(None).judge(words[0], &words[1..], b"/w").is_err()
     }
 
     #[test]
@@ -391,6 +353,20 @@ mod tests {
             "python3 --check-hash-based-pycs default -c 1",
             "python3 -m runpy timeit 1",
             "python3 //dev/stdin",
+            "python3 /./dev/stdin",
+            "python3 ../dev/stdin",
+            "python3 ../proc/self/fd/0",
+            "make -f ../dev/stdin",
+            "make X:=$(eval 1)",
+            "make SHELL:=/x",
+            "sed --fil=/dev/stdin x",
+            "sed --expr=1eid x",
+            "sed --line-l 5 1eid x",
+            "node --experimental_loader x y.js",
+            "node --debug-port 9 -e 1",
+            "node --input_type module -e 1",
+            "vim -Xe x",
+            "vim -nes x",
             "perl -F/x/ x.pl",
             "ruby --disable gems -e 1",
             "guile -L d -c 1",
@@ -482,6 +458,17 @@ mod tests {
             "make all",
             "make -f x.mk DEV=/dev/ttyS0",
             "sed -nf x.sed y",
+            "sed s/one/e/ x",
+            "sed s/$/e/",
+            "sed /^version/p;/edge/d x",
+            "awk -v n=1 -f p.awk x",
+            "awk -F , -f p.awk x",
+            "awk -f p.awk x -e",
+            "awk -vx=f- -f p.awk",
+            "make -o /dev/null all /dev/null",
+            "make -C /proc/self/cwd",
+            "make --output-sync=target -j 4 -k",
+            "node --test",
             "git status",
             "env A=b true",
             "vim file",

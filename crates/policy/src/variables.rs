@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use crate::shells::fits;
+use crate::shells::{fits, flags_hold_code};
 
 #[derive(Debug, Deserialize)]
 struct List {
@@ -37,8 +37,16 @@ pub(crate) fn why(name: &[u8]) -> Option<&'static str> {
 
 /// Settings of npm are read in any case, and with `-` for `_`.
 fn npm(name: &str) -> bool {
-    const SETTINGS: [&str; 7] =
-        ["userconfig", "globalconfig", "script-shell", "node-options", "shell", "git", "init-module"];
+    const SETTINGS: [&str; 8] = [
+        "userconfig",
+        "globalconfig",
+        "script-shell",
+        "node-options",
+        "shell",
+        "git",
+        "init-module",
+        "node-gyp",
+    ];
     // Few names begin so, and all of them come by here at each start.
     if !name.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("npm")) {
         return false;
@@ -55,14 +63,7 @@ pub(crate) fn loads(variable: &[u8]) -> bool {
         (variable.get(..equal).unwrap_or_default(), variable.get(equal + 1..).unwrap_or_default());
     match name {
         b"PATH" => value.contains(&b'%'),
-        b"MAKEFLAGS" | b"GNUMAKEFLAGS" | b"MFLAGS" => {
-            // Behind `--` there are variables of make's.
-            let mut options = value.split(|byte| *byte == b' ').take_while(|word| *word != b"--");
-            options.any(|word| match word {
-                [b'-', b'-', long @ ..] => long.starts_with(b"ev"),
-                letters => letters.contains(&b'E') && !letters.contains(&b'='),
-            })
-        }
+        b"MAKEFLAGS" | b"MFLAGS" => flags_hold_code(&String::from_utf8_lossy(value)),
         _ => false,
     }
 }
@@ -90,8 +91,7 @@ mod tests {
         for name in ["PATH", "HOME", "LANG", "MAKEFLAGS", "CC", "CARGO_HOME", "LDFLAGS", ""] {
             assert!(why(name.as_bytes()).is_none(), "{name}");
         }
-        for variable in
-            ["PATH=/a:/b%func", "MAKEFLAGS=--eval=$(info x)", "MAKEFLAGS=kE x:;y", "GNUMAKEFLAGS=-kE x"]
+        for variable in ["PATH=/a:/b%func", "MAKEFLAGS=--eval=$(info x)", "MAKEFLAGS=kE x:;y", "MFLAGS=-kE x"]
         {
             assert!(loads(variable.as_bytes()), "{variable}");
         }

@@ -123,13 +123,13 @@ impl Written<'_> {
         let name = file.file_name().filter(|_| known).map_or(file, Path::new);
         let program = command_line([name.to_string_lossy()].iter());
         let line = if self.child {
-            format!("children = [\"{}\"]", quoted(&program))
+            format!("children = [\"{}\"]", quoted(&spelled(&program)))
         } else {
             let mut entry = vec![program];
             entry.extend(arguments.iter().map(|word| self.word(word)));
             // A program alone would be any arguments.
             entry.extend((entry.len() == 1).then(|| "()".to_owned()));
-            let entry = entry.join(" ");
+            let entry = spelled(&entry.join(" "));
             // Some can be named by no entry, such as absolute paths with `..`.
             if CommandPattern::parse(&entry, "/").is_err() {
                 return Vec::new();
@@ -151,6 +151,8 @@ impl Written<'_> {
         };
         match whole.strip_prefix(self.workspace) {
             Ok(below) if whole.is_absolute() && !below.as_os_str().is_empty() => {
+                // As it is compared: without what is there twice.
+                let below: PathBuf = below.components().collect();
                 command_line([format!("./{}", below.display())].iter())
             }
             _ if word.starts_with("./") => command_line([whole.to_string_lossy()].iter()),
@@ -159,9 +161,23 @@ impl Written<'_> {
     }
 }
 
-/// An entry, as a file holds it. Control characters no file may hold: each stands between quotes, and is any one byte.
+/// An entry without what no policy may hold, in whose place any bytes may be: outside of quotes.
+fn spelled(entry: &str) -> String {
+    let (mut out, mut quote) = (String::new(), "");
+    for letter in entry.chars() {
+        if letter == '\'' {
+            quote = if quote.is_empty() { "'" } else { "" };
+        }
+        match ringfence_policy::is_hostile(letter) {
+            true => out.push_str(&format!("{quote}{}{quote}", "?".repeat(letter.len_utf8()))),
+            false => out.push(letter),
+        }
+    }
+    out
+}
+
+/// As a file holds it.
 fn quoted(entry: &str) -> String {
-    let entry = entry.split(|letter: char| letter.is_control()).collect::<Vec<_>>().join("'?'");
     entry.replace('\\', "\\\\").replace('"', "\\\"")
 }
 

@@ -127,7 +127,9 @@ impl Explained {
             "sandbox.start" => return self.unseen = unseen(detail),
             _ => return,
         };
-        let place = *places.entry((target.clone(), purpose.clone())).or_insert_with(|| {
+        // The same words may need another line elsewhere.
+        let key = if purpose == "deny" { lines(detail).join("\n") } else { String::new() };
+        let place = *places.entry((format!("{target}\n{key}"), purpose.clone())).or_insert_with(|| {
             self.refusals.push(explain(shown, target, purpose, text("rule"), lines(detail), host, context));
             self.refusals.len() - 1
         });
@@ -156,7 +158,14 @@ fn explain(
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
-    let caution = if purpose == "clean" {
+    let caution = if kind == "command"
+        && purpose == "deny"
+        && !remedy.is_empty()
+        && !rule.starts_with("the owner")
+    {
+        // Whatever else the sentence holds are words of the task.
+        None
+    } else if purpose == "clean" {
         Some("to keep them, name them in `environment.pass` or `environment.set`".to_owned())
     } else if purpose == "tamper" {
         Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
@@ -172,6 +181,9 @@ fn explain(
             "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
                 .to_owned(),
         )
+    } else if kind == "command" && target.contains(crate::masks::MASK) && rule.starts_with("`commands.allow`")
+    {
+        Some("a secret is among its words: no entry is written for those".to_owned())
     } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.allow`") {
         Some(
             "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"
@@ -355,8 +367,12 @@ fn paragraph(one: &Explanation, run: &str) -> String {
     if one.grantable {
         // To be pasted: no name of a file may end the quotes.
         let what = crate::terminal::word(&line(&one.target));
+        // What is shown in another way would be another name.
+        let pasted = line(&one.target) == one.target;
         let option = if one.kind == "command" { "command" } else { "read" };
-        out.push_str(&format!("    while it runs: ringfence grant {run} --{option} {what} --for 10m\n"));
+        if pasted {
+            out.push_str(&format!("    while it runs: ringfence grant {run} --{option} {what} --for 10m\n"));
+        }
     }
     if let Some(caution) = &one.caution {
         out.push_str(&format!("    {}\n", line(caution)));

@@ -19,16 +19,17 @@ const SECRET: &[&str] = &[
     "auth",
     "bearer",
     "private-key",
+    "cookie",
 ];
 
 /// Bytes of the shortest secret that is known by its form.
 const SHORTEST: usize = 20;
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// Without what stands behind an option or a name that says so, in the authority of a URL, and in a well-known form. A word with blanks is
 /// taken for a script: of that nothing is hidden that a shell runs.
 pub(crate) fn masked(words: &[String]) -> Vec<String> {
-    let curl = words.first().is_some_and(|program| program.rsplit('/').next() == Some("curl"));
+    let curl = words.iter().any(|word| word.rsplit('/').next() == Some("curl"));
     let mut next = false;
     let before = std::iter::once("").chain(words.iter().map(String::as_str));
     let one = |(option, word): (&str, &String)| {
@@ -59,14 +60,37 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
 
 /// What an option of curl(1) says: who asks, and cookies.
 fn client(option: &str, word: &str) -> Option<String> {
-    let (head, value) = match word.strip_prefix("-u").or_else(|| word.strip_prefix("--user=")) {
-        Some(value) if !value.is_empty() => word.split_at(word.len() - value.len()),
-        _ if ["-u", "--user", "-U", "--proxy-user"].contains(&option) => ("", word),
-        _ if ["-b", "--cookie"].contains(&option) && word.contains('=') => return Some(MASK.to_owned()),
-        _ => return None,
+    const WHO: [&str; 2] = ["--user", "--proxy-user"];
+    let long = |word: &str, names: &[&str]| {
+        let name = word.split_once('=').map_or(word, |(name, _)| name);
+        name.len() > 3 && names.iter().any(|own| own.starts_with(name))
     };
-    let (user, _) = value.split_once(':')?;
-    Some(format!("{head}{user}:{MASK}"))
+    // Letters before it take nothing, as far as they are usual.
+    let letter = |word: &str, ends: &[char]| {
+        let rest = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
+        let behind = rest.trim_start_matches(|letter| "sSLkfgivIGNOR0123456#".contains(letter));
+        behind.strip_prefix(ends).map(|value| word.len() - value.len())
+    };
+    let masked = |at: usize, whole: bool| {
+        let (head, value) = word.split_at(at);
+        match value.split_once(':') {
+            _ if whole && value.contains('=') => Some(format!("{head}{MASK}")),
+            Some((user, _)) if !whole => Some(format!("{head}{user}:{MASK}")),
+            _ => None,
+        }
+    };
+    for (ends, names, whole) in [(&['u', 'U'][..], &WHO[..], false), (&['b'], &["--cookie"], true)] {
+        if letter(option, ends) == Some(option.len()) || long(option, names) && !option.contains('=') {
+            return masked(0, whole);
+        }
+        if let Some(at) = letter(word, ends).filter(|at| *at < word.len()) {
+            return masked(at, whole);
+        }
+        if let Some((name, _)) = word.split_once('=').filter(|(name, _)| long(name, names)) {
+            return masked(name.len() + 1, whole);
+        }
+    }
+    None
 }
 
 fn is_secret(name: &str) -> bool {
@@ -200,20 +224,24 @@ fn plain(word: &str) -> String {
 
 /// A URL without what parameters of such names hold.
 fn without_parameters(word: &str) -> String {
-    let Some((head, query)) = word.split_once('?').filter(|(head, _)| head.contains("://")) else {
+    const NAMES: [&str; 8] = ["key", "sig", "signature", "session", "code", "sid", "pwd", "pass"];
+    if !word.contains("://") {
         return word.to_owned();
-    };
+    }
     let one = |part: &str| match part.split_once('=') {
         // What a shell would run is shown.
         Some((name, value))
             if !value.contains(['$', '`'])
-                && (is_secret(name) || ["key", "sig", "signature", "session"].contains(&name)) =>
+                && (is_secret(name) || NAMES.iter().any(|own| name.eq_ignore_ascii_case(own))) =>
         {
-            format!("{name}={MASK}")
+            let end = value.find(['&', '#']).and_then(|at| value.get(at..)).unwrap_or_default();
+            format!("{name}={MASK}{end}")
         }
         _ => part.to_owned(),
     };
-    format!("{head}?{}", query.split('&').map(one).collect::<Vec<_>>().join("&"))
+    let mut parts = word.split_inclusive(['?', '&', '#']);
+    let head = parts.next().unwrap_or_default().to_owned();
+    parts.fold(head, |out, part| out + &one(part))
 }
 
 /// Without secrets of well-known forms, wherever they stand in it.
@@ -254,9 +282,9 @@ mod tests {
         let expected =
             "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
         assert_eq!(masked(&words).join(" "), expected);
-        let line = "/usr/bin/curl -u me:pw --user=me:pw -ume:pw -b session=x https://h/x?a=b&api_key=q&key=$(id) -d u:p";
+        let line = "timeout 5 /usr/bin/curl -su me:pw --user=me:pw --us me:pw -Ume:pw --proxy-user=me:pw -b session=x -bs=x --cookie=s=x https://h/x?a=b&api_key=q&Key=x&key=$(id)#access_token=q -d u:p";
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let expected = "/usr/bin/curl -u me:*** --user=me:*** -ume:*** -b *** https://h/x?a=b&api_key=***&key=$(id) -d u:p";
+        let expected = "timeout 5 /usr/bin/curl -su me:*** --user=me:*** --us me:*** -Ume:*** --proxy-user=me:*** -b *** -b*** --cookie=*** https://h/x?a=b&api_key=***&Key=***&key=$(id)#access_token=*** -d u:p";
         assert_eq!(masked(&words).join(" "), expected);
         let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
         let script = format!("curl {token} 'x={token}' https://{token}@host/x y");

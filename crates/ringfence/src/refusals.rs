@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_confine::gateway::NUMBERS;
@@ -188,7 +189,19 @@ impl Refusals {
                 let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();
                 let key = match &command.fate {
                     Fate::Cleaned(names) => format!("{names:?}\n{}", command.file.display()),
-                    _ => format!("{}\n{}\n{}", command.rule, words.join(" "), command.file.display()),
+                    _ => {
+                        let file = command.file.display();
+                        // A name from there means another file elsewhere.
+                        let here = command.wanted.iter().any(|word| word.as_bytes().starts_with(b"./"));
+                        let place = command.directory.display().to_string();
+                        let place = if here { place } else { String::new() };
+                        format!(
+                            "{}\n{}\n{file}\n{:?}\n{place}",
+                            command.rule,
+                            words.join(" "),
+                            command.wanted
+                        )
+                    }
                 };
                 // Of the sandbox's own command each place in PATH is tried.
                 if command.first && self.commands.contains_key(&key) {

@@ -510,7 +510,9 @@ fn an_entry_that_is_offered_allows_what_was_refused() {
     let place = new_place();
     let list =
         |more: &str| format!("[commands]\nallow = [\"perl\", \"sort ()\"{more}]\nfrom_workspace = false");
-    for word in ["it's (a|b) *", "a\nb", "", "'", "\\back \"slash\"", "~/x?"] {
+    for word in
+        ["it's (a|b) *", "a\nb", "", "'", "\\back \"slash\"", "~/x?", "\u{202e}x", "\u{85}x", "./a//b"]
+    {
         place.write("word", word);
         let script = "local $/; open F, 'word'; my $w = <F> // ''; exec 'printf', '[%s]', $w";
         let asked = |policy: &str| start(&place, policy, &["perl", "-e", script]).out;

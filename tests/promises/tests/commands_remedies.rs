@@ -67,6 +67,46 @@ fn a_name_of_the_tasks_choice_is_no_entry() {
 }
 
 #[test]
+fn a_quote_in_the_name_of_a_program_is_a_quote() {
+    let place = Place::in_home().in_tier(module_path!());
+    for name in ["q'x", "qx"] {
+        let tool =
+            place.write(place.home.join("tools").join(name), &format!("#!/bin/sh\necho \"ran {name}\"\n"));
+        std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let list = |more: &str| {
+        format!(
+            "[files]\nexec = [\"~/tools\"]\n[commands]\nallow = [\"bash -c *\"{more}]\nfrom_workspace = true"
+        )
+    };
+    let tools = place.home.canonicalize().unwrap().join("tools");
+    let script = format!("cd {}; \"./q'x\"; ./qx", tools.display());
+    start(&place, &list(""), &["bash", "-c", &script]);
+    let (lines, told) = offered(&place);
+    let entry = lines.iter().find(|line| line.contains("q''x")).unwrap_or_else(|| panic!("{told}"));
+    let entry = entry.strip_prefix("allow = [").and_then(|rest| rest.strip_suffix(']')).unwrap();
+    let outcome = start(&place, &list(&format!(", {entry}")), &["bash", "-c", &script]);
+    assert_eq!(outcome.out, "ran q'x\n", "{entry} {outcome:?}");
+}
+
+#[test]
+fn words_of_the_task_hide_no_remedy() {
+    let place = new_place();
+    let policy = "[commands]\nallow = [\"bash -c *\"]\nfrom_workspace = true";
+    program(&place, "x", "#!/usr/bin/make -f\nall:\n");
+    for words in ["X='`/opt/y` is in no executable tree'", "'X=(`runtime.user_namespaces`)'"] {
+        start(&place, policy, &["bash", "-c", &format!("./x {words}")]);
+        let (lines, told) = offered(&place);
+        assert!(lines.len() == 1 && lines[0].contains("make -f ./x"), "{told}");
+        assert!(!told.contains("from_workspace") && !told.contains("no list of commands"), "{told}");
+    }
+    let two = "mkdir a b; cp x a; cp x b; cd a; ./x; cd ../b; ./x";
+    start(&place, &policy.replace("\"]", "\", \"mkdir\", \"cp\"]"), &["bash", "-c", two]);
+    let (lines, told) = offered(&place);
+    assert_eq!(lines, ["allow = [\"make -f ./a/x\"]", "allow = [\"make -f ./b/x\"]"], "{told}");
+}
+
+#[test]
 fn a_part_of_a_command_goes_to_the_list_of_parts_and_what_may_be_granted_says_so() {
     let place = new_place();
     let policy = |children: &str| {

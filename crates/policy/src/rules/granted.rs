@@ -100,8 +100,14 @@ impl CommandRules {
         self.denied(execution)?;
         let Some(shells) = &self.shells else { return Ok(()) };
         meanings(execution).iter().try_for_each(|(called, arguments)| {
-            shells.judge(called, arguments)?;
-            if many(execution.file) { Ok(()) } else { shells.judge(last(execution.file), arguments) }
+            shells.judge(called, arguments, execution.directory)?;
+            if many(execution.file) {
+                return Ok(());
+            }
+            shells.judge(last(execution.file), arguments, execution.directory)?;
+            // Some do by their name what others do by an option.
+            let name = last(execution.arguments.first().copied().unwrap_or_default());
+            shells.judge(name, execution.arguments.get(1..).unwrap_or_default(), execution.directory)
         })
     }
 }

@@ -1,0 +1,178 @@
+//! Command lines as programs read them, for the few whose options have to be told from their values.
+
+/// Which options take values (getopt_long(3)).
+pub(super) struct Grammar {
+    /// Letters that take the rest of their word, or the next one.
+    pub(super) valued: &'static str,
+    /// Letters that take the rest of their word, if there is one.
+    pub(super) glued: &'static str,
+    /// Long options that take a value.
+    pub(super) long: &'static [&'static str],
+    /// The first word that is no option ends them.
+    pub(super) stops: bool,
+}
+
+/// A part of a command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part<'a> {
+    Short(char, &'a str),
+    Long(&'a str, &'a str),
+    Word(&'a str),
+}
+
+impl Part<'_> {
+    /// Whether it is this option, which may be cut short.
+    pub(super) fn is(&self, letter: char, names: &[&str]) -> bool {
+        match self {
+            Self::Short(own, _) => *own == letter,
+            Self::Long(own, _) => names.iter().any(|name| own.len() > 1 && name.starts_with(own)),
+            Self::Word(_) => false,
+        }
+    }
+
+    pub(super) fn value(&self) -> &str {
+        match self {
+            Self::Short(_, value) | Self::Long(_, value) | Self::Word(value) => value,
+        }
+    }
+}
+
+pub(super) static AWK: Grammar = Grammar {
+    valued: "fFveEilW",
+    glued: "dDopL",
+    long: &["file", "field-separator", "assign", "source", "exec", "include", "load"],
+    stops: true,
+};
+pub(super) static SED: Grammar =
+    Grammar { valued: "efl", glued: "i", long: &["expression", "file", "line-length"], stops: false };
+pub(super) static MAKE: Grammar = Grammar {
+    valued: "CfIoWE",
+    glued: "jlOd",
+    long: &[
+        "directory",
+        "file",
+        "makefile",
+        "include-dir",
+        "old-file",
+        "assume-old",
+        "new-file",
+        "assume-new",
+        "what-if",
+        "eval",
+    ],
+    stops: false,
+};
+
+impl Grammar {
+    pub(super) fn parts<'a>(&self, words: &[&'a str]) -> Vec<Part<'a>> {
+        let mut parts = Vec::new();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
+                parts.push(Part::Word(word));
+                if self.stops {
+                    break;
+                }
+                continue;
+            };
+            if rest == "-" {
+                break;
+            }
+            if let Some(long) = rest.strip_prefix('-') {
+                let (name, value) = match long.split_once('=') {
+                    Some((name, value)) => (name, value),
+                    None if self.long.iter().any(|own| own.starts_with(long)) => {
+                        (long, words.next().copied().unwrap_or_default())
+                    }
+                    None => (long, ""),
+                };
+                parts.push(Part::Long(name, value));
+                continue;
+            }
+            for (at, letter) in rest.char_indices() {
+                let behind = rest.get(at + letter.len_utf8()..).unwrap_or_default();
+                let valued = self.valued.contains(letter);
+                if valued && behind.is_empty() {
+                    parts.push(Part::Short(letter, words.next().copied().unwrap_or_default()));
+                } else if valued || self.glued.contains(letter) {
+                    parts.push(Part::Short(letter, behind));
+                    break;
+                } else {
+                    parts.push(Part::Short(letter, ""));
+                }
+            }
+        }
+        parts.extend(words.map(|word| Part::Word(word)));
+        parts
+    }
+}
+
+/// Whether options that make takes from its environment hold rules, or words that it expands (make(1), MAKEFLAGS).
+pub(crate) fn flags_hold_code(value: &str) -> bool {
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        // Two of them are one that is meant as it is.
+        if letter == '$' && letters.next() != Some('$') {
+            return true;
+        }
+    }
+    let mut words: Vec<String> =
+        value.split_whitespace().map(|word| word.trim_start_matches('\\').to_owned()).collect();
+    if words.iter().any(|word| word.starts_with("--ev")) {
+        return true;
+    }
+    if let Some(first) = words.first_mut().filter(|first| !first.starts_with('-') && !first.contains('=')) {
+        first.insert(0, '-');
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    MAKE.parts(&words).iter().any(|part| part.is('E', &[]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_told_from_their_values() {
+        let parts = SED.parts(&["-nf", "a", "-i.bak", "--expr=x", "--line-l", "5", "w", "--", "-e"]);
+        let expected = [
+            Part::Short('n', ""),
+            Part::Short('f', "a"),
+            Part::Short('i', ".bak"),
+            Part::Long("expr", "x"),
+            Part::Long("line-l", "5"),
+            Part::Word("w"),
+            Part::Word("-e"),
+        ];
+        assert_eq!(parts, expected);
+        assert_eq!(AWK.parts(&["-v", "x=1", "-f", "p", "y", "-e"]).last(), Some(&Part::Word("-e")));
+    }
+
+    #[test]
+    fn code_among_flags_of_make_is_seen() {
+        for value in [
+            "--eval=x:",
+            "kE x",
+            "-kE x",
+            "k $(info x)",
+            "k\t--eval=x",
+            "\\--eval=x",
+            "-I -- --eval=x",
+            " -- A=${x}",
+            "k $$$(x)",
+        ] {
+            assert!(flags_hold_code(value), "{value}");
+        }
+        for value in [
+            "",
+            "ks",
+            " -j8 --jobserver-auth=fifo:/tmp/E -- CFLAGS=-E",
+            "I/tmp/Env -- V=1",
+            "-I /tmp/Env -k",
+            " -- A=$$(x) B=a\\ b",
+            "V=E",
+        ] {
+            assert!(!flags_hold_code(value), "{value}");
+        }
+    }
+}
