@@ -1,4 +1,4 @@
-//! What became of a copy, see [`crate::copy`], as the upper directory that an overlay would have left.
+//! What became of a copy, see `copy`, as the upper directory that an overlay would have left.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -1,4 +1,4 @@
-//! Working on a copy, where no overlay can be mounted: [`copy`] makes it, [`crate::capture`] turns what became of it into the upper
+//! Working on a copy, where no overlay can be mounted: [`copy`] makes it, [`crate::capture()`] turns what became of it into the upper
 //! directory that an overlay would have left, so that everything else here knows only one form.
 
 use std::collections::BTreeMap;

@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// The method of that request
     #[arg(long, value_name = "METHOD", default_value = "GET", requires = "url")]
     method: String,
-    /// What it says of starting this program
+    /// What it says of starting this command, with its arguments: `--command 'git push origin main'`
     #[arg(long, value_name = "COMMAND")]
     command: Option<String>,
     /// Also list names that the host does not have either

@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
                 return of_record(&found::find(&state, &invoker, wanted)?.0, arguments.json);
             }
             return Err(Failure::new(format!("no sandbox `{wanted}` lives"))
-                .hint("`ringfence ps` lists those that do"));
+                .hint("`ringfence ps` lists those that do; `ringfence ps --tree RUN` shows what one that has ended ran"));
         }
     }
     let ended = if arguments.all { ended(&state, arguments.run.as_deref())? } else { Vec::new() };
