@@ -2,13 +2,13 @@
 
 use ringfence_promises::{Outcome, World};
 
-const NETWORK: &str = "allow = [{ host = \"allowed.example\", port = 22, protocol = \"ssh\" }, { host = \"denied.example\", port = 22, protocol = \"ssh\" }]";
+const NETWORK: &str = "allow = [{ host = \"allowed.example\", port = 22, protocol = \"ssh\" }, { host = \"allowed.example\", port = 7001, protocol = \"ssh\" }, { host = \"denied.example\", port = 22, protocol = \"ssh\" }]";
 
 /// In a world with two servers of ssh and an agent with two keys, `id` and `other`, of which the policy names the first. `$PRINT` in `more`
 /// stands for its fingerprint.
 fn run(world: &World, more: &str, inside: &str) -> Outcome {
     let policy = world.policy(&format!(
-        "{NETWORK}\n[credentials.forge]\nsource = {{ ssh_agent = \"$PRINT\" }}\nhosts = [\"allowed.example\"]\n{more}"
+        "{NETWORK}\n[credentials.forge]\nsource = {{ ssh_agent = \"$PRINT\" }}\nhosts = [\"allowed.example\", \"allowed.example:7001\"]\n{more}"
     ));
     let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
     world.host(&format!(
@@ -111,12 +111,23 @@ for turn in range(100):
     if last == 5:
         break
 again("when it has ended")
+# The host's signature again, by a host that the policy names: behind its keys, where a client can have it say anything.
+echo = socket.create_connection(("allowed.example", 7001))
+said = b"SSH-2.0-x\r\n" + struct.pack(">IB", 12, 10) + b"\x15" + bytes(10) + b"".join(asked)
+echo.sendall(said)
+print("echo", echo.recv(len(said), socket.MSG_WAITALL) == said)
+again("when it is echoed")
 END
 python3 between.py
 "#;
     let outcome = run(&world, "", inside);
-    for line in ["signed in\n", "while it lasts [(27, 6), (13, 14)]", "when it has ended [(27, 6), (13, 5)]"]
-    {
+    for line in [
+        "signed in\n",
+        "while it lasts [(27, 6), (13, 14)]",
+        "when it has ended [(27, 6), (13, 5)]",
+        "echo True",
+        "when it is echoed [(27, 6), (13, 5)]",
+    ] {
         assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
     }
     assert!(told(&world, "credential.deny", "is none that this sandbox has"), "{:#?}", world.events());

@@ -25,7 +25,8 @@ for i in $(seq 100); do [ -s sshd_one.pid ] && [ -s sshd_two.pid ] && break; sle
 eval "$(ssh-agent -a "$BASE/agent" -s)" > /dev/null
 ssh-add -q id other
 mkdir -p "$HOME/.ssh"
-echo "allowed.example $(cut -d' ' -f1,2 host_one.pub)" > "$HOME/.ssh/known_hosts"
+# Behind 7001 is a server that says what it hears.
+for name in allowed.example '[allowed.example]:7001'; do echo "$name $(cut -d' ' -f1,2 host_one.pub)"; done > "$HOME/.ssh/known_hosts"
 git init -q --bare "$BASE/one.git"
 print=$(ssh-keygen -lf id.pub | cut -d' ' -f2)
 ended() { kill "$SSH_AGENT_PID" $(cat sshd_one.pid sshd_two.pid); }
