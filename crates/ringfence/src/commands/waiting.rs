@@ -37,13 +37,7 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         None => last(&state, invoker)?,
     };
     if record.running() {
-        let goes_on = Failure::new(format!("run {} goes on", record.id));
-        return Err(match &record.name {
-            Some(name) => goes_on.hint(format!(
-                "`ringfence checkpoint {name} POINT` takes a point, which `ringfence diff {name} --at POINT` shows; it lands after `ringfence stop {name}`"
-            )),
-            None => goes_on.hint("wait for its end"),
-        });
+        return Err(goes_on(&record));
     }
     let mut layers = layers(&record)?;
     crate::copies::catch_up(&layers)?;
@@ -91,6 +85,17 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         elsewhere,
         cwd: invoker.cwd.clone(),
     })
+}
+
+/// Nothing of it waits yet.
+fn goes_on(record: &RunRecord) -> Failure {
+    let failure = Failure::new(format!("run {} goes on", record.id));
+    match &record.name {
+        Some(name) => failure.hint(format!(
+            "`ringfence checkpoint {name} POINT` takes a point, which `ringfence diff {name} --at POINT` shows; it lands after `ringfence stop {name}`"
+        )),
+        None => failure.hint("wait for its end"),
+    }
 }
 
 /// As its record has it.
@@ -240,24 +245,27 @@ fn landed(directory: RunDir, record: RunRecord) -> Result<Option<Landed>, Failur
 }
 
 fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {
-    let here = |record: &RunRecord| invoker.cwd.starts_with(&record.workspace) && !record.running();
     let of_layers = |record: &RunRecord| layers(record).is_ok_and(|layers| !layers.is_empty());
     let waits = |record: &RunRecord| {
         layers(record).is_ok_and(|layers| layers.iter().any(|layer| layer.upper.exists()))
     };
     crate::layers::sweep_unrecorded(state);
     let mut runs = state.runs().context("the state directory")?;
-    let (mut newer, mut undone, mut direct) = (None, None, None);
+    let (mut newer, mut undone, mut direct, mut running) = (None, None, None, None);
     while let Some((directory, record)) = runs.pop() {
-        if let Ok(record) = &record
-            && newer.is_none()
-            && direct.is_none()
-            && here(record)
-            && record.mode == DIRECT
-        {
-            direct = Some(directly(&directory, record));
+        let Some(record) = record.ok().filter(|record| invoker.cwd.starts_with(&record.workspace)) else {
+            continue;
+        };
+        if record.running() {
+            running = running.or_else(|| of_layers(&record).then_some(record));
+            continue;
         }
-        let Some(record) = record.ok().filter(|record| here(record) && of_layers(record)) else { continue };
+        if newer.is_none() && direct.is_none() && record.mode == DIRECT {
+            direct = Some(directly(&directory, &record));
+        }
+        if !of_layers(&record) {
+            continue;
+        }
         if !waits(&record) {
             if newer.is_none() && record.status == Status::Undone {
                 undone = Some((directory, record.clone()));
@@ -280,6 +288,9 @@ fn last(state: &State, invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure
     }
     if let Some(direct) = direct {
         return Err(direct);
+    }
+    if let Some(running) = running {
+        return Err(goes_on(&running));
     }
     let failure = Failure::new("no run in this directory has changes that wait");
     Err(match undone {
