@@ -279,12 +279,21 @@ fn cut(word: &str, code: &str) -> bool {
 }
 
 fn awk(parts: &[Part<'_>], directory: &str) -> Option<String> {
-    let code = [('e', "source"), ('E', "exec"), ('i', "include"), ('l', "load")];
+    let code = [('e', "source"), ('E', "exec"), ('i', "include"), ('l', "load"), ('D', "debug")];
+    // Another way to write a long option (POSIX, Utility Syntax Guidelines, 1), and mawk's way.
+    let named = |value: &str| {
+        let name = value.split('=').next().unwrap_or_default();
+        let mut names = code.iter().map(|(_, name)| *name).chain(["file"]);
+        !name.is_empty() && names.any(|own| own.starts_with(name))
+    };
     let files: Vec<&Part<'_>> = parts.iter().filter(|part| part.is('f', &["file"])).collect();
     if files.iter().any(|part| input(part.value(), directory)) {
         Some("code from its input".into())
     } else if files.is_empty()
-        || parts.iter().any(|part| code.iter().any(|(letter, name)| part.is(*letter, &[name])))
+        || parts.iter().any(|part| {
+            code.iter().any(|(letter, name)| part.is(*letter, &[name]))
+                || matches!(part, Part::Short('W', value) if named(value))
+        })
     {
         Some("a program on the command line".into())
     } else {
@@ -379,18 +388,6 @@ mod tests {
             "make -nE x",
             "make -sf-",
             "make -f /dev/fd/0",
-            "make -f -",
-            "make -sf -",
-            "make --file=-",
-            "make --makef - all",
-            "make -f//dev/stdin",
-            "make --file=/proc/self/fd/0",
-            "awk -f -",
-            "awk --file - x",
-            "sed -f - x",
-            "sed -nf- x",
-            "sed -nf /dev/stdin x",
-            "sed --file=/dev/stdin x",
             "tar -cIid x",
             "node --inspect-brk=127.0.0.1:0 x.js",
             "nodejs debug localhost:9229",
@@ -441,6 +438,34 @@ mod tests {
     }
 
     #[test]
+    fn code_from_an_input_or_behind_another_option_is_seen() {
+        for line in [
+            "deno run -",
+            "deno run --allow-all data:text/typescript,1",
+            "bun run -",
+            "gawk -f p -Wso=1 x",
+            "gawk -f p -bW source=1 x",
+            "gawk -f p -W file=/dev/stdin",
+            "gawk -f p -D",
+            "mawk -We /dev/stdin",
+            "make -f -",
+            "make -sf -",
+            "make --file=-",
+            "make --makef - all",
+            "make -f//dev/stdin",
+            "make --file=/proc/self/fd/0",
+            "awk -f -",
+            "awk --file - x",
+            "sed -f - x",
+            "sed -nf- x",
+            "sed -nf /dev/stdin x",
+            "sed --file=/dev/stdin x",
+        ] {
+            assert!(refused(line), "{line}");
+        }
+    }
+
+    #[test]
     fn files_and_questions_are_not_code() {
         for line in [
             "python3 x.py -c",
@@ -461,6 +486,8 @@ mod tests {
             "sed s/one/e/ x",
             "sed s/$/e/",
             "sed /^version/p;/edge/d x",
+            "deno run main.ts --port 1",
+            "bun run build",
             "awk -v n=1 -f p.awk x",
             "awk -F , -f p.awk x",
             "awk -f p.awk x -e",

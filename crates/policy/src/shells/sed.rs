@@ -45,8 +45,12 @@ impl Script<'_> {
                     Some(()) => {}
                     None => return Does::Unread,
                 },
-                Some('q' | 'Q' | 'l' | 'L' | 'b' | 't' | 'T' | ':' | 'v') => {
-                    while self.rest.next_if(|letter| !";}\n".contains(*letter)).is_some() {}
+                Some('q' | 'Q' | 'l' | 'L') => self.blanks(" \t0123456789"),
+                // A blank ends a label, and the next command may follow it.
+                Some('b' | 't' | 'T' | ':' | 'v') => {
+                    self.blanks(" \t");
+                    let of_label = |letter: &char| !letter.is_whitespace() && !";}".contains(*letter);
+                    while self.rest.next_if(of_label).is_some() {}
                 }
                 Some('#' | 'r' | 'R' | 'w' | 'W') => self.line(false),
                 Some('a' | 'i' | 'c') => self.line(true),
@@ -85,9 +89,9 @@ impl Script<'_> {
         Does::Nothing
     }
 
-    /// What stands between two of the same letter, which is told.
+    /// What stands between two of the same letter, which is told. Of a longer one some locales take the first byte.
     fn section(&mut self, pattern: bool) -> Option<char> {
-        let end = self.rest.next().filter(|letter| !"\\\n".contains(*letter))?;
+        let end = self.rest.next().filter(|letter| letter.is_ascii() && !"\\\n".contains(*letter))?;
         self.ends(end, pattern)?;
         Some(end)
     }
@@ -187,6 +191,13 @@ mod tests {
             "s/[\\]/x/e",
             "s/[]/]/x/e",
             "/[/]/e",
+            ":a e id",
+            "ta e id\n:a",
+            "T\ta\te id\n:a",
+            "v 4.2 e id",
+            "l 5;e",
+            "s\u{e9}*\u{fffd}id\u{fffd}e\n#\u{e9}x\u{e9}",
+            "\\\u{e9}x\u{e9}p",
         ] {
             assert!(executes(script), "{script}");
         }
@@ -210,6 +221,10 @@ mod tests {
             "r e",
             "\\%e%d",
             "0~3d",
+            ": a;n;b a",
+            "2q 5",
+            "l 70;v 4.2",
+            "s/\u{e9}/e/",
             "/a/I,/b/!d",
         ] {
             assert!(!executes(script), "{script}");
