@@ -1,5 +1,7 @@
 //! Commits and tags of git that the host's gpg signs: the gateway reads what is signed, and nothing else is.
 
+use ringfence_policy::is_hostile;
+
 use crate::Gateway;
 use crate::agent::target;
 
@@ -56,7 +58,7 @@ fn object(text: &[u8]) -> Result<String, &'static str> {
     let hash = |id: &str| {
         matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
-    if header.chars().any(|letter| letter != '\n' && acts(letter)) {
+    if header.chars().any(|letter| letter != '\n' && is_hostile(letter)) {
         return Err(NONE);
     }
     let mut lines = header.split('\n').peekable();
@@ -116,12 +118,6 @@ fn further(hash: impl Fn(&str) -> bool) -> impl FnMut(&str) -> bool {
         let words = ["encoding ", "change-id "].iter().find_map(|word| line.strip_prefix(word));
         words.is_some_and(|name| !name.is_empty() && name.bytes().all(plain))
     }
-}
-
-/// Whether a letter moves what stands beside it, or is nothing to be seen.
-fn acts(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
 }
 
 #[cfg(test)]

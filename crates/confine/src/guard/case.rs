@@ -29,6 +29,14 @@ pub struct Why {
     pub wanted: Vec<Vec<u8>>,
 }
 
+impl Why {
+    /// No entry has this program with what is given to it.
+    fn missing(rule: String, program: &[u8], given: &[Vec<u8>]) -> Self {
+        let rest = given.iter().skip(1).cloned();
+        Self { rule, wanted: std::iter::once(program.to_vec()).chain(rest).collect() }
+    }
+}
+
 impl std::convert::From<String> for Why {
     fn from(rule: String) -> Self {
         Self { rule, wanted: Vec::new() }
@@ -65,9 +73,7 @@ impl Case<'_> {
                     return Err(rule.into());
                 }
                 return Err(why.unwrap_or_else(|| {
-                    let name = if number == 0 { &link.real } else { &link.named };
-                    let rest = given.iter().skip(1).cloned();
-                    Why { rule, wanted: std::iter::once(name.clone()).chain(rest).collect() }
+                    Why::missing(rule, if number == 0 { &link.real } else { &link.named }, &given)
                 }));
             }
             self.rules.stands_as_script(&execution)?;
@@ -99,11 +105,7 @@ impl Case<'_> {
                     });
                 }
                 // Another program with these arguments would be its interpreter.
-                Err(rule) if stays => {
-                    let rest = given.iter().skip(1).cloned();
-                    why =
-                        Some(Why { rule, wanted: std::iter::once(link.real.clone()).chain(rest).collect() });
-                }
+                Err(rule) if stays => why = Some(Why::missing(rule, &link.real, &given)),
                 Err(_) => {}
             }
             given = Chain::arguments_of(&chain.links, number, given);
