@@ -145,3 +145,24 @@ fn a_listed_script_that_is_called_by_another_name_says_its_own() {
     let expected = format!("call it by `{}`", path.display());
     assert!(lines.is_empty() && told.contains(&expected) && told.contains("no entry is missing"), "{told}");
 }
+
+#[test]
+fn an_entry_by_path_that_can_never_start_is_told_beside_one_by_name() {
+    let place = new_place();
+    let directory = place.home.join("tools");
+    std::fs::create_dir(&directory).unwrap();
+    let file = directory.join("own");
+    std::fs::copy("/usr/bin/true", &file).unwrap();
+    let file = file.display();
+    for (entries, lost) in
+        [(format!("\"own\", \"{file}\", \"true\""), true), ("\"own\", \"true\"".into(), false)]
+    {
+        let policy = place.policy(&format!("[commands]\nallow = [{entries}]"));
+        let path = format!("{}:/usr/bin", directory.display());
+        let done =
+            place.command(&["run", "--policy", &policy, "--", "true"]).env("PATH", path).output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(told.contains("can never start: no executable tree holds it"), lost, "{told}");
+        assert_eq!(done.status.success(), !lost, "{told}");
+    }
+}

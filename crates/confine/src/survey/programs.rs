@@ -59,11 +59,15 @@ pub(super) fn startable(policy: &Policy, survey: &Survey) -> Result<(), Refused>
     let by_path = |program: &&Program| {
         CommandPattern::parse(&program.name, "/").is_ok_and(|entry| entry.program.starts_with('/'))
     };
-    let mut programs: Vec<&Program> = survey.programs.iter().collect();
     // Thousands of entries name a few files.
-    programs.dedup_by(|one, other| one.place.real == other.place.real);
-    let lost = programs.into_iter().filter(|program| !starts(&program.place.real)).find(by_path);
-    lost.map_or(Ok(()), |program| {
+    let mut before: Option<(&Path, bool)> = None;
+    let lost = survey.programs.iter().filter(|program| {
+        let real = program.place.real.as_path();
+        let known = before.filter(|(path, _)| *path == real);
+        let (_, starts) = *before.insert(known.unwrap_or_else(|| (real, starts(real))));
+        !starts
+    });
+    lost.into_iter().find(by_path).map_or(Ok(()), |program| {
         let file = program.place.real.display();
         let cause = format!("`{file}` can never start: no executable tree holds it");
         let remedy = format!("add it to `files.exec`: `exec = [\"{file}\"]`");
