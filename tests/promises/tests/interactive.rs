@@ -178,6 +178,8 @@ fn keys_that_stop_and_end_reach_what_is_in_front() {
     tmux.line("clear; $RF run --quiet --preset default -- sh -c 'echo up; exec sleep 600'");
     tmux.wait_line("up");
     tmux.press(&["C-c"]);
+    // What is typed before the shell is back goes to the run, which takes it with it.
+    tmux.wait_for("outside>");
     tmux.line("echo status=$?");
     tmux.wait_line("status=130");
     // The whole stops, goes on in the background, comes back.
@@ -206,7 +208,8 @@ fn a_shell_inside_has_jobs_of_its_own() {
     tmux.line("bg; jobs");
     tmux.wait_for("Running");
     tmux.line("clear; fg");
-    tmux.insist("C-c", "^C");
+    tmux.wait_line("sleep 600");
+    tmux.insist("C-c", "inside>");
     tmux.line("echo status=$?");
     tmux.wait_line("status=130");
     tmux.line("exit 3");
