@@ -89,7 +89,10 @@ impl CommandRules {
     /// What does, in one sentence.
     pub fn stands_as_script(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
-        self.shells.as_ref().map_or(Ok(()), |shells| shells.judge_script(last(execution.file)))
+        let arguments = execution.arguments.get(1..).unwrap_or_default();
+        self.shells.as_ref().map_or(Ok(()), |shells| {
+            shells.judge_script(last(execution.file), arguments, execution.directory)
+        })
     }
 
     /// Nothing that stands above every list refuses it.

@@ -25,7 +25,7 @@ impl Part<'_> {
     pub(super) fn is(&self, letter: char, names: &[&str]) -> bool {
         match self {
             Self::Short(own, _) => *own == letter,
-            Self::Long(own, _) => names.iter().any(|name| own.len() > 1 && name.starts_with(own)),
+            Self::Long(own, _) => !own.is_empty() && names.iter().any(|name| name.starts_with(own)),
             Self::Word(_) => false,
         }
     }
@@ -107,6 +107,18 @@ impl Grammar {
     }
 }
 
+/// Whether a variable on make's command line holds a command, makefiles, or options that hold rules (make(1), `!=`).
+pub(super) fn assigns_code(word: &str) -> bool {
+    let Some((name, value)) = word.split_once('=') else { return false };
+    let plain = name.trim_end_matches([':', '+', '?', '!']);
+    match plain.trim() {
+        _ if name.ends_with('!') => true,
+        "SHELL" | "MAKEFILES" => true,
+        "MAKEFLAGS" | "MFLAGS" | "GNUMAKEFLAGS" => flags_hold_code(value),
+        _ => false,
+    }
+}
+
 /// Whether options that make takes from its environment hold rules, or words that it expands (make(1), MAKEFLAGS).
 pub(crate) fn flags_hold_code(value: &str) -> bool {
     let mut letters = value.chars();
@@ -118,7 +130,7 @@ pub(crate) fn flags_hold_code(value: &str) -> bool {
     }
     let mut words: Vec<String> =
         value.split_whitespace().map(|word| word.trim_start_matches('\\').to_owned()).collect();
-    if words.iter().any(|word| word.starts_with("--ev")) {
+    if words.iter().any(|word| word.starts_with("--ev") || assigns_code(word)) {
         return true;
     }
     if let Some(first) = words.first_mut().filter(|first| !first.starts_with('-') && !first.contains('=')) {

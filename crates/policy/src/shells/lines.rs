@@ -1,0 +1,83 @@
+//! Command lines of awk, make and sed: whether code stands in them, or comes from an input.
+
+use super::options::{Part, assigns_code};
+use super::sed::executes;
+
+/// What stands for its input, or for what some process has open.
+pub(super) fn input(file: &str, directory: &str) -> bool {
+    file == "-" || descriptor(file, directory)
+}
+
+/// What is no file of its own: a pipe, a terminal, or what some process has open; as far as its name says.
+pub(super) fn descriptor(file: &str, directory: &str) -> bool {
+    let whole = if file.starts_with('/') { file.to_owned() } else { format!("{directory}/{file}") };
+    let mut names: Vec<&str> = Vec::new();
+    for name in whole.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    match names.as_slice() {
+        ["dev", "null" | "zero" | "full" | "shm", ..] | ["proc", _, "cwd", ..] => false,
+        ["dev" | "proc", ..] => true,
+        _ => false,
+    }
+}
+
+pub(super) fn awk(parts: &[Part<'_>], directory: &str) -> Option<String> {
+    let code = [('e', "source"), ('E', "exec"), ('i', "include"), ('l', "load"), ('D', "debug")];
+    // Another way to write a long option (POSIX, Utility Syntax Guidelines, 1), and mawk's way.
+    let named = |value: &str| {
+        let name = value.split('=').next().unwrap_or_default();
+        let mut names = code.iter().map(|(_, name)| *name).chain(["file"]);
+        !name.is_empty() && names.any(|own| own.starts_with(name))
+    };
+    let files: Vec<&Part<'_>> = parts.iter().filter(|part| part.is('f', &["file"])).collect();
+    if files.iter().any(|part| input(part.value(), directory)) {
+        Some("code from its input".into())
+    } else if files.is_empty()
+        || parts.iter().any(|part| {
+            code.iter().any(|(letter, name)| part.is(*letter, &[name]))
+                || matches!(part, Part::Short('W', value) if named(value))
+        })
+    {
+        Some("a program on the command line".into())
+    } else {
+        None
+    }
+}
+
+pub(super) fn make(parts: &[Part<'_>], directory: &str) -> Option<String> {
+    parts.iter().find_map(|part| {
+        if part.is('f', &["file", "makefile"]) && input(part.value(), directory) {
+            return Some("code from its input".to_owned());
+        }
+        // What stands in a variable, or in a target, is expanded.
+        let word = matches!(part, Part::Word(word) if word.contains("$(") || word.contains("${") || assigns_code(word));
+        (part.is('E', &["eval"]) || word).then(|| part.value().to_owned())
+    })
+}
+
+/// `e` as a command, the flag of `s`, and files of commands from a descriptor.
+pub(super) fn sed(parts: &[Part<'_>], directory: &str) -> Option<String> {
+    let is = |letter: char, name: &'static str| move |part: &&Part<'_>| part.is(letter, &[name]);
+    // A script among the options is read before those that follow.
+    let scripted = parts.iter().position(|part| part.is('e', &["expression"]) || part.is('f', &["file"]));
+    if parts.iter().take(scripted.unwrap_or(parts.len())).any(|part| matches!(part, Part::Long("sandbox", _)))
+    {
+        return None;
+    }
+    let mut files = parts.iter().filter(is('f', "file")).peekable();
+    let given = files.peek().is_some();
+    if files.any(|part| input(part.value(), directory)) {
+        return Some("code from its input".into());
+    }
+    let mut scripts: Vec<&str> = parts.iter().filter(is('e', "expression")).map(Part::value).collect();
+    if scripts.is_empty() && !given {
+        scripts.extend(parts.iter().find(|part| matches!(part, Part::Word(_))).map(Part::value));
+    }
+    let script = scripts.join("\n");
+    executes(&script).then_some(script)
+}
