@@ -1,6 +1,7 @@
 //! What is written down of a program that was refused.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Plan;
@@ -34,7 +35,7 @@ pub(crate) fn event(
     }
     let shown = masked(&words);
     let directory = names.outside(&command.directory.to_string_lossy());
-    let wanted: Vec<String> = texts(&command.wanted).iter().map(|word| names.outside(word)).collect();
+    let wanted: Vec<String> = command.wanted.iter().map(|word| names.outside(&lettered(word))).collect();
     let child = names.children && !command.first;
     let written = Written { directory: &directory, workspace: &names.workspace, child };
     // A line of policy with a secret in it, or without, helps nobody.
@@ -52,6 +53,12 @@ pub(crate) fn event(
         program: if command.first { String::new() } else { program },
         times: 1,
     }
+}
+
+/// A word in letters: for each byte that makes none, one of a byte that no policy may hold either.
+fn lettered(word: &OsStr) -> String {
+    let chunks = word.as_bytes().utf8_chunks();
+    chunks.map(|chunk| format!("{}{}", chunk.valid(), "\u{1}".repeat(chunk.invalid().len()))).collect()
 }
 
 /// The event of a program that starts or has ended.
@@ -146,7 +153,7 @@ impl Written<'_> {
         }
         // A path is one from the workspace, wherever its process stands.
         let whole = match word.strip_prefix("./") {
-            Some(rest) => Path::new(self.directory).join(rest),
+            Some(rest) => Path::new(self.directory).join(rest.trim_start_matches('/')),
             None => PathBuf::from(word),
         };
         match whole.strip_prefix(self.workspace) {
@@ -210,7 +217,9 @@ impl Names {
             let mut out = String::new();
             let mut rest = text.as_str();
             while let Some((before, behind)) = rest.split_once(inside.as_str()) {
-                let whole = behind.is_empty() || behind.starts_with(['/', '`', ' ', '\'']);
+                // Behind a slash it goes on from somewhere else.
+                let begins = !before.ends_with('/') || before.chars().all(|letter| letter == '/');
+                let whole = begins && (behind.is_empty() || behind.starts_with(['/', '`', ' ', '\'']));
                 out.push_str(before);
                 out.push_str(if whole { host } else { inside });
                 rest = behind;

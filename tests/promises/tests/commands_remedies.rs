@@ -90,6 +90,27 @@ fn a_quote_in_the_name_of_a_program_is_a_quote() {
 }
 
 #[test]
+fn bytes_that_are_no_letters_and_paths_with_two_slashes_have_entries_that_hold() {
+    let place = new_place();
+    let below = format!("./{}", place.workspace.display());
+    for (name, word) in [("two", "$'two\\xff\\xfe'"), ("", &below), ("", ".//etc")] {
+        let script = match name {
+            "" => format!("ls {word}"),
+            _ => format!(": > {word}; ls {word}"),
+        };
+        let list = |more: &str| format!("[commands]\nallow = [\"bash -c *\"{more}]\nfrom_workspace = false");
+        start(&place, &list(""), &["bash", "-c", &script]);
+        let (lines, told) = offered(&place);
+        let [line] = lines.as_slice() else { panic!("{word}: {told}") };
+        assert!(!line.contains('\u{fffd}'), "{line}");
+        let entry = line.strip_prefix("allow = [").and_then(|rest| rest.strip_suffix(']')).unwrap();
+        let outcome = start(&place, &list(&format!(", {entry}")), &["bash", "-c", &script]);
+        assert_eq!(offered(&place).0, Vec::<String>::new(), "{word}: {entry}: {outcome:?}");
+        assert_eq!(outcome.status == 0, !name.is_empty(), "{word}: {entry}: {outcome:?}");
+    }
+}
+
+#[test]
 fn words_of_the_task_hide_no_remedy() {
     let place = new_place();
     let policy = "[commands]\nallow = [\"bash -c *\"]\nfrom_workspace = true";
