@@ -14,7 +14,6 @@ use ringfence_workspace::{Copied, Layer};
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
-use crate::homes::Home;
 use crate::layers;
 
 /// Where another user than the invoker comes by the directories of root's runs; root's own.
@@ -68,9 +67,8 @@ pub(crate) fn make(
         write_for_all(path, text).context(format!("writing {}", path.display()))?;
     }
     let mut made: BTreeSet<&Path> = hosted.own.iter().map(PathBuf::as_path).collect();
-    let linked = Home::of(hosted, plan).is_some_and(|home| home.take(state));
     made.iter().try_for_each(|path| create(path))?;
-    for (path, target) in hosted.links.iter().filter(|_| !linked) {
+    for (path, target) in &hosted.links {
         if let Some(parent) = path.parent() {
             create(parent)?;
             let below = |above: &&Path| hosted.own.iter().any(|own| above.starts_with(own));
@@ -180,17 +178,12 @@ impl Told {
 
 /// When nothing runs any more, in whatever way it ended: what changed is kept, what was the run's own goes. It is called in a
 /// process that can reach nothing else; what goes wrong is seen by who looks at the changes, see [`catch_up`].
-/// `cleared`: somebody goes on who sees to what is left.
-pub(crate) fn settle(plan: &Plan, cleared: bool) {
+pub(crate) fn settle(plan: &Plan) {
     let Some(hosted) = &plan.hosted else { return };
     // What holds them is the supervisor's.
     let temporary = (plan.mode == Mode::Temporary).then_some(&hosted.workspace);
-    let home = Home::of(hosted, plan).filter(|_| cleared);
     for path in hosted.own.iter().chain(temporary) {
-        let kept = home.as_ref().is_some_and(|home| home.is(path) && home.as_made(None).unwrap_or(false));
-        if !kept {
-            let _ = ringfence_workspace::empty_tree(path);
-        }
+        let _ = ringfence_workspace::empty_tree(path);
     }
     let kept = plan.mode != Mode::Discard || !layers::no_outputs(plan);
     for layer in &plan.layers {
@@ -202,8 +195,8 @@ pub(crate) fn settle(plan: &Plan, cleared: bool) {
     }
 }
 
-/// Afterwards, by the supervisor: what is empty by now, and what serves another run.
-pub(crate) fn clear(plan: &Plan, state: &State, run: &str) {
+/// Afterwards, by the supervisor: what is empty by now.
+pub(crate) fn clear(plan: &Plan) {
     let Some(hosted) = &plan.hosted else { return };
     for path in &hosted.trust {
         let _ = std::fs::remove_file(path);
@@ -212,13 +205,8 @@ pub(crate) fn clear(plan: &Plan, state: &State, run: &str) {
         let _ = std::fs::remove_dir(directory);
     }
     let workspace = hosted.workspace.ancestors().take(2).filter(|_| plan.mode == Mode::Temporary);
-    let home = Home::of(hosted, plan);
     for path in hosted.own.iter().map(PathBuf::as_path).chain(workspace) {
-        if let Some(home) = home.as_ref().filter(|home| home.is(path)) {
-            home.leave(state, run);
-        } else {
-            let _ = std::fs::remove_dir(path);
-        }
+        let _ = std::fs::remove_dir(path);
     }
     if plan.layers.iter().all(|layer| !layer.directory.exists()) {
         let _ = std::fs::remove_dir(&hosted.base);

@@ -25,7 +25,6 @@ mod found;
 mod git;
 mod gpg;
 mod groups;
-mod homes;
 mod host;
 mod ids;
 mod ignored;

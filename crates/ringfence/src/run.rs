@@ -29,7 +29,6 @@ use crate::commands::run::Arguments;
 use crate::custody::Reach;
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
-use crate::homes::{self, Home};
 use crate::layers::{Fate, Settled};
 use crate::recorded::words;
 use crate::refusals::Refusals;
@@ -338,7 +337,7 @@ impl Run {
                 self.lay(plan)?;
                 let trust = (given.trust.as_ref(), &given.exposed);
                 let held = &copies::make(plan, &self.invoker, &self.state, trust)?;
-                let settle = Settle { held, then: &|cleared| copies::settle(plan, cleared) };
+                let settle = Settle { held, then: &|| copies::settle(plan) };
                 let boundary = ringfence_confine::begin_hosted(plan, single, watched, settle, gateway.take())
                     .map_err(not_confined)?;
                 return Ok((plan, boundary, Some(border)));
@@ -475,9 +474,6 @@ impl Run {
         };
         if let Some(hosted) = &open.plan.hosted {
             enclosure.own.push(hosted.base.clone());
-            if Home::of(hosted, open.plan).is_some() {
-                enclosure.own.push(homes::place(&self.state).context("the state directory")?);
-            }
             if open.plan.ids.outside_uid != self.invoker.uid {
                 enclosure.notes.extend(hosted.base.parent().map(Path::to_owned));
             }
@@ -536,7 +532,7 @@ impl Run {
         report.signal = outcome.signal;
         let remove = self.fate == Fate::Remove;
         let settled = layers::settle(plan, &self.state, &self.directory, &record, remove, start.as_ref());
-        copies::clear(plan, &self.state, self.directory.id());
+        copies::clear(plan);
         snapshot::ended(self.directory.path(), &plan.workspace)?;
         let status = outcome.result.as_ref().map_or_else(Failure::status, |status| *status);
         let event = Event::SandboxEnd {

@@ -47,8 +47,8 @@ const PATIENCE: Duration = Duration::from_millis(50);
 pub struct Settle<'a> {
     /// Open until it is done.
     pub held: &'a [OwnedFd],
-    /// Does it; whether the supervisor goes on.
-    pub then: &'a dyn Fn(bool),
+    /// Does it.
+    pub then: &'a dyn Fn(),
 }
 
 /// Makes the boundary of a plan of tier `landlock`. The caller must have one thread, and have blocked the signals it takes by
@@ -159,10 +159,7 @@ fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: Settle<'
         dismiss(init);
     }
     descendants::end();
-    // Its end is the end of this pipe.
-    let mut polled = [PollFd::new(&alive, PollFlags::empty())];
-    let gone = !matches!(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0));
-    (settle.then)(!gone);
+    (settle.then)();
     exec::exit_now(0)
 }
 
