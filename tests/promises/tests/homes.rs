@@ -1,6 +1,13 @@
-//! Homes of tier `landlock`: whatever a task did with one, the next run has another.
+//! Homes of tier `landlock`: whatever a task did with one, and whatever still holds it, the next run has another.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use ringfence_promises::Place;
+
+/// Who outlives the boundary waits until a later run has made a file beside it, and tells that run so.
+const SURVIVOR: &str = "cd; echo $$ > \"$TMPDIR/first\"; (setsid sh -c 'trap \"\" HUP INT TERM; echo $$ > \"$TMPDIR/alive\"; \
+    for i in $(seq 600); do test -e next && echo LEFT > late; sleep 0.05; done' > /dev/null 2>&1 &); exec sleep 60";
 
 fn place() -> Place {
     let place = Place::in_home().in_tier("landlock");
@@ -59,4 +66,58 @@ fn nothing_comes_back_from_a_home() {
 /// What is called so where the runs' own directories lie.
 fn named(place: &Place, name: &str) -> String {
     place.host(&format!("find {} -name {name} || true", place.state.display()))
+}
+
+fn below(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn signal(signal: &str, pid: u32) {
+    let sent = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(sent.success(), "{signal} {pid}");
+}
+
+/// Waits until the survivor has written who it is: the processes that go on.
+fn survivors(place: &Place, run: &mut Child) -> Vec<u32> {
+    let begun = Instant::now();
+    loop {
+        let files = named(place, "first -o -name alive");
+        let found = files.lines().filter_map(|path| place.read(path)?.trim().parse().ok());
+        let found: Vec<u32> = found.collect();
+        if found.len() == 2 {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "it never started: {:?}", run.try_wait());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn who_outlives_warden_and_init_shares_no_home() {
+    for with_supervisor in [false, true] {
+        let place = place();
+        let mut command = place.to_run(POLICY, SURVIVOR);
+        let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let survivors = survivors(&place, &mut run);
+        let warden = below(run.id())[0];
+        let init = below(warden)[0];
+        // A warden that is stopped cannot see its init end.
+        signal("-STOP", warden);
+        if with_supervisor {
+            signal("-KILL", run.id());
+        }
+        signal("-KILL", init);
+        signal("-KILL", warden);
+        run.wait().unwrap();
+        let next = place.run(POLICY, "cd; find . | sort | tr '\\n' ' '; echo > next; sleep 1; cat late; ls");
+        // Whoever of them is gone by itself is no news.
+        for pid in survivors {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+        }
+        assert_eq!(
+            next.out, ". ./grants ./grants/one ./grants/two grants\nnext\n",
+            "supervisor killed: {with_supervisor}: {next:?}"
+        );
+    }
 }
