@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use crate::{channel, nascent};
 pub const NAME: &str = "ringfence-keeper";
 /// In the place of a credential's number: what follows is the id of a container that the sandbox made.
 pub const CONTAINER: u32 = u32::MAX;
+/// Likewise: what follows is a [`Session`], and its streams come along.
+pub const SESSION: u32 = u32::MAX - 1;
 /// How long it may take to remove those.
 const REMOVING: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 /// Bytes of the longest question of the gateway.
@@ -44,6 +47,34 @@ pub struct Fetching {
     pub like: Option<String>,
     /// What it is.
     pub kind: Kind,
+    /// Where git's sessions go by it, if it is a key of ssh that git alone uses.
+    pub git: Option<Git>,
+}
+
+/// A key of ssh that git alone uses.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Git {
+    /// Its hosts, with their ports.
+    pub hosts: Vec<(String, u16)>,
+    /// The directory with `NUMBER.pub`, the public key, and `NUMBER.hosts`, the keys of the hosts.
+    pub directory: PathBuf,
+}
+
+/// A session of git with a server of ssh, as the gateway has judged it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// The credential's number.
+    pub number: u32,
+    /// The host as the policy names it, and its port.
+    pub host: (String, u16),
+    /// Where it is.
+    pub address: IpAddr,
+    /// Who signs in; as ssh has it, if that is empty.
+    pub user: String,
+    /// What is run there, as git writes it.
+    pub command: String,
+    /// The version of git's protocol that is asked for.
+    pub version: Option<u8>,
 }
 
 /// What a secret is.
@@ -164,6 +195,34 @@ impl Drop for Keeper {
 /// The kernel's, or EBADMSG.
 pub fn keeping(told: BorrowedFd<'_>) -> Result<Keeping, Errno> {
     channel::receive::<Keeping>(told).map(|(keeping, _)| keeping)
+}
+
+/// In the gateway: has it begin a session. `streams`: what git and the server say, what ssh says, and where the end is told.
+///
+/// # Errors
+/// The kernel's.
+pub fn begin_session(
+    asked: BorrowedFd<'_>,
+    session: &Session,
+    streams: [BorrowedFd<'_>; 3],
+) -> Result<(), Errno> {
+    let bytes = postcard::to_stdvec(session).map_err(|_| Errno::INVAL)?;
+    channel::packet(asked, &[&SESSION.to_ne_bytes()[..], &bytes].concat(), &streams)
+}
+
+/// In the keeper: a question of the gateway, with its streams.
+///
+/// # Errors
+/// The kernel's.
+pub fn question(asked: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut streams = Vec::new();
+    channel::take(asked, bytes, &mut streams).map(|length| (length, streams))
+}
+
+/// The session that a question is about.
+#[must_use]
+pub fn session(question: &[u8]) -> Option<Session> {
+    postcard::from_bytes(question.strip_prefix(&SESSION.to_ne_bytes())?).ok()
 }
 
 /// In the keeper: its answer.

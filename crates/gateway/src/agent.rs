@@ -9,14 +9,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringfence_confine::gateway::Held;
-use ringfence_policy::SIGN_OPENPGP;
+use ringfence_policy::{GIT_SSH, SIGN_OPENPGP, SPEAK_GIT};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::connection::Target;
 use crate::ssh::{Bind, Purpose, Reader, bind, purpose, string};
-use crate::{Gateway, openpgp};
+use crate::{Gateway, git, openpgp};
 
 /// Bytes of the longest message: of a text that gpg signs; what ssh signs is far shorter.
 const LONGEST: usize = 61 << 10;
@@ -60,11 +60,21 @@ async fn converse(mut stream: UnixStream, gateway: &Gateway) -> std::io::Result<
         }
         let mut message = vec![0; length];
         stream.read_exact(&mut message).await?;
+        if let Some(asked) = session(&message) {
+            return git::serve(stream, gateway, asked).await;
+        }
         let answer = answer(&message, &mut binds, gateway).await;
         let mut whole = Vec::with_capacity(answer.len() + 4);
         string(&mut whole, &answer);
         stream.write_all(&whole).await?;
     }
+}
+
+/// What is said of a session of git, which the connection becomes.
+fn session(message: &[u8]) -> Option<Reader<'_>> {
+    let mut reader = Reader(message);
+    let begins = reader.byte() == Some(EXTENSION) && reader.string() == Some(SPEAK_GIT);
+    begins.then_some(reader)
 }
 
 async fn answer(message: &[u8], binds: &mut Vec<Bind>, gateway: &Gateway) -> Vec<u8> {
@@ -73,8 +83,12 @@ async fn answer(message: &[u8], binds: &mut Vec<Bind>, gateway: &Gateway) -> Vec
     match reader.byte() {
         Some(ASK_KEYS) => {
             let mut out = vec![KEYS];
+            // One that signs nothing here would only be tried in vain.
+            let listed = credentials
+                .keys()
+                .filter(|(_, one)| !one.credential.git_only() || !one.credential.sign.is_empty());
             let keys: Vec<(&str, Vec<u8>)> =
-                credentials.keys().filter_map(|(_, one)| Some((one.name.as_str(), key_of(one)?))).collect();
+                listed.filter_map(|(_, one)| Some((one.name.as_str(), key_of(one)?))).collect();
             out.extend_from_slice(&u32::try_from(keys.len()).unwrap_or_default().to_be_bytes());
             for (name, key) in keys {
                 string(&mut out, &key);
@@ -134,7 +148,15 @@ fn key_of(one: &Held) -> Option<Vec<u8>> {
 /// Has the real agent sign, if the policy lets it. `None`: it does not, and that was said.
 async fn sign(gateway: &Gateway, (key, data, flags): (&[u8], &[u8], u32), binds: &[Bind]) -> Option<Vec<u8>> {
     let credentials = gateway.credentials.as_deref()?;
-    let Some((number, one)) = credentials.keys().find(|(_, one)| key_of(one).as_deref() == Some(key)) else {
+    let purpose = purpose(data, key, binds);
+    let own = || credentials.keys().filter(|(_, one)| key_of(one).as_deref() == Some(key));
+    // Several credentials may be one key: for git alone, and for the task at other hosts.
+    let fits = |(_, one): &(u32, &Held)| match &purpose {
+        Ok(Purpose::SignIn(..)) => !one.credential.git_only(),
+        Ok(Purpose::File(namespace)) => one.credential.sign.contains(namespace),
+        Err(_) => true,
+    };
+    let Some((number, one)) = own().find(fits).or_else(|| own().next()) else {
         refuse(gateway, "", "a key is asked for that the policy does not name".to_owned(), None).await;
         return None;
     };
@@ -142,7 +164,7 @@ async fn sign(gateway: &Gateway, (key, data, flags): (&[u8], &[u8], u32), binds:
         refuse(gateway, &one.name, why, None).await;
         return None;
     }
-    let (host, request, session) = match judge(gateway, one, purpose(data, key, binds), binds) {
+    let (host, request, session) = match judge(gateway, one, purpose, binds) {
         Ok(judged) => judged,
         Err((host, why)) => {
             refuse(gateway, &one.name, why, host).await;
@@ -179,6 +201,12 @@ fn judge<'a>(
     binds: &'a [Bind],
 ) -> Judged<'a> {
     match purpose.map_err(|why| (None, why))? {
+        Purpose::SignIn(_, user) if one.credential.git_only() => {
+            let why = format!(
+                "a session of `{user}` is begun by the task itself, and the credential has `push`: git alone uses it, by `{GIT_SSH}`"
+            );
+            Err((None, why))
+        }
         Purpose::SignIn(number, user) => {
             let bind = binds.get(number).ok_or((None, "there is no such session".to_owned()))?;
             let mut known = one.host_keys.iter().filter(|(_, key)| *key == bind.host_key).peekable();

@@ -20,6 +20,7 @@ mod credentials;
 mod dns;
 mod enclosure;
 mod engine;
+mod git;
 mod guard;
 mod http;
 mod inspect;
@@ -108,6 +109,8 @@ struct Gateway {
     guard: Option<Guard>,
     /// Sessions of ssh that last.
     sessions: Sessions,
+    /// Room for sessions of git over ssh.
+    git: Semaphore,
     /// Where connections go, if that is told.
     ways: Option<Ways>,
 }
@@ -244,6 +247,7 @@ fn prepare() -> Result<Ready, Errno> {
         credentials,
         guard,
         sessions: Sessions::default(),
+        git: Semaphore::new(git::MOST),
         ways: orders.told.then(Ways::default),
     };
     let connections = (connections.saturating_sub(RESERVED) / 2).clamp(16, MOST_CONNECTIONS);

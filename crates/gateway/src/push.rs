@@ -1,4 +1,4 @@
-//! What a push of git over https changes (gitprotocol-pack(5), Reference Update Request): a credential may be for some branches alone.
+//! What a push of git changes (gitprotocol-pack(5), Reference Update Request): a credential may be for some branches alone.
 
 use hyper::header::CONTENT_ENCODING;
 use hyper::{Method, Request};
@@ -8,8 +8,11 @@ use crate::asked::Asked;
 use crate::credentials::Denied;
 
 /// Bytes of the list of what is changed.
-const LONGEST: usize = 64 << 10;
+pub(crate) const LONGEST: usize = 64 << 10;
 const SERVICE: &str = "git-receive-pack";
+/// Why a list that cannot be read is refused, and a push where none is allowed.
+pub(crate) const STRANGE: &str = "what is pushed cannot be read: signed pushes are not carried";
+pub(crate) const NONE: &str = "`push` of the credential names no branch: the task fetches alone";
 
 /// Refuses a push to another branch than those of the policy; what was read of the body for that is sent with the rest.
 pub(crate) async fn check(one: &Held, head: &Request<()>, body: &mut Asked) -> Result<(), Denied> {
@@ -17,7 +20,7 @@ pub(crate) async fn check(one: &Held, head: &Request<()>, body: &mut Asked) -> R
     let denied = |rule: String| Denied { credential: one.name.clone(), rule };
     let (path, query) = (head.uri().path(), head.uri().query().unwrap_or_default());
     if branches.is_empty() && (path.contains(SERVICE) || query.contains(SERVICE)) {
-        return Err(denied("`push` of the credential names no branch: the task fetches alone".to_owned()));
+        return Err(denied(NONE.to_owned()));
     }
     if !path.contains(SERVICE) {
         return Ok(());
@@ -28,30 +31,33 @@ pub(crate) async fn check(one: &Held, head: &Request<()>, body: &mut Asked) -> R
     {
         return Err(denied("this is no push as git makes it".to_owned()));
     }
-    let mut state = Pushed::More;
+    let (mut list, mut state) = (List::default(), Pushed::More);
     let whole = |bytes: &[u8]| {
-        state = pushed(bytes);
+        state = list.more(bytes);
         !matches!(state, Pushed::More)
     };
     body.front(LONGEST, whole)
         .await
         .map_err(|()| denied("the list of what is pushed has no end".to_owned()))?;
-    let Pushed::Changes(names) = state else {
-        return Err(denied("what is pushed cannot be read: signed pushes are not carried".to_owned()));
-    };
+    let Pushed::Changes(names) = state else { return Err(denied(STRANGE.to_owned())) };
+    judge(&names, branches).map_err(denied)
+}
+
+/// Whether all that is changed is covered by what a policy names.
+pub(crate) fn judge(names: &[String], branches: &[String]) -> Result<(), String> {
     match names.iter().find(|name| !branches.iter().any(|own| wild(own.as_bytes(), name.as_bytes()))) {
         None => Ok(()),
-        Some(name) => Err(denied(format!(
+        Some(name) => Err(format!(
             "`{}` is pushed to, and `push` of the credential names `{}`: if it belongs there, add it",
             name.escape_debug().take(200).collect::<String>(),
             branches.join("`, `")
-        ))),
+        )),
     }
 }
 
 /// What the beginning of a body says.
 #[derive(Debug, PartialEq, Eq)]
-enum Pushed {
+pub(crate) enum Pushed {
     /// Its list has not ended.
     More,
     /// These are changed.
@@ -60,33 +66,49 @@ enum Pushed {
     Strange,
 }
 
-fn pushed(mut rest: &[u8]) -> Pushed {
-    let mut names = Vec::new();
-    loop {
-        let Some((digits, behind)) = rest.split_first_chunk::<4>() else { return Pushed::More };
-        let length =
-            str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let line = match length.and_then(|text| usize::from_str_radix(text, 16).ok()) {
-            Some(0) => return Pushed::Changes(names),
-            Some(length) if length > 4 => length - 4,
-            _ => return Pushed::Strange,
-        };
-        let Some((line, behind)) = behind.split_at_checked(line) else { return Pushed::More };
-        rest = behind;
-        let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
-        let Ok(line) = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)) else {
-            return Pushed::Strange;
-        };
-        let object =
-            |text: &str| [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let mut words = line.splitn(3, ' ');
-        match (words.next(), words.next(), words.next()) {
-            (Some("shallow"), Some(id), None) if object(id) => {}
-            (Some(old), Some(new), Some(name)) if object(old) && object(new) && name.starts_with("refs/") => {
-                names.push(name.to_owned());
+/// The list as far as it was read: each byte is looked at once, however they come.
+#[derive(Debug, Default)]
+pub(crate) struct List {
+    read: usize,
+    names: Vec<String>,
+}
+
+impl List {
+    /// `whole` is all that came so far.
+    pub(crate) fn more(&mut self, whole: &[u8]) -> Pushed {
+        loop {
+            let rest = whole.get(self.read..).unwrap_or_default();
+            let Some((digits, behind)) = rest.split_first_chunk::<4>() else { return Pushed::More };
+            let length =
+                str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let line = match length.and_then(|text| usize::from_str_radix(text, 16).ok()) {
+                Some(0) => return Pushed::Changes(std::mem::take(&mut self.names)),
+                Some(length) if length > 4 => length - 4,
+                _ => return Pushed::Strange,
+            };
+            let Some(line) = behind.get(..line) else { return Pushed::More };
+            self.read += digits.len() + line.len();
+            match change(line) {
+                Some(name) => self.names.extend(name),
+                None => return Pushed::Strange,
             }
-            _ => return Pushed::Strange,
         }
+    }
+}
+
+/// The reference that a line changes; `Some(None)`: it says something else of the kind that a list holds.
+fn change(line: &[u8]) -> Option<Option<String>> {
+    let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    let line = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)).ok()?;
+    let object =
+        |text: &str| [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut words = line.splitn(3, ' ');
+    match (words.next(), words.next(), words.next()) {
+        (Some("shallow"), Some(id), None) if object(id) => Some(None),
+        (Some(old), Some(new), Some(name)) if object(old) && object(new) && name.starts_with("refs/") => {
+            Some(Some(name.to_owned()))
+        }
+        _ => None,
     }
 }
 
@@ -106,6 +128,10 @@ fn wild(pattern: &[u8], text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn pushed(whole: &[u8]) -> Pushed {
+        List::default().more(whole)
+    }
+
     #[test]
     fn the_list_of_a_push_is_read() {
         let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
@@ -121,9 +147,12 @@ mod tests {
             pushed(list.as_bytes()),
             Pushed::Changes(vec!["refs/heads/a".to_owned(), "refs/tags/b c".to_owned()])
         );
+        let mut list_read = List::default();
         for cut in 0..end {
+            assert_eq!(list_read.more(&list.as_bytes()[..cut]), Pushed::More, "{cut}");
             assert_eq!(pushed(&list.as_bytes()[..cut]), Pushed::More, "{cut}");
         }
+        assert_eq!(list_read.more(list.as_bytes()), pushed(list.as_bytes()));
         assert_eq!(pushed(b"0000"), Pushed::Changes(Vec::new()));
         for strange in [
             "0001".to_owned(),

@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         Some(string)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
         str::from_utf8(self.string()?).ok()
     }
 

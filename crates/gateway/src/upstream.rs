@@ -23,13 +23,7 @@ pub(crate) enum NoWay {
 
 /// Connects to a peer that the rules allow at this port.
 pub(crate) async fn connect(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Result<TcpStream, NoWay> {
-    let addresses = match peer {
-        // The rules were about the address itself.
-        Peer::Address(address) => vec![*address],
-        // A service of the host itself, which the rule is about.
-        Peer::Name(HOST) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-        Peer::Name(name) => vetted(gateway, name, port).await?,
-    };
+    let addresses = addresses(gateway, peer, port).await?;
     let last = addresses.len();
     for (number, address) in addresses.into_iter().enumerate() {
         let patience = if number + 1 == last { PATIENCE.1 } else { PATIENCE.0 };
@@ -40,6 +34,17 @@ pub(crate) async fn connect(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Re
         }
     }
     Err(NoWay::Failed("the server cannot be reached".to_owned()))
+}
+
+/// Where a peer that the rules allow at this port is.
+pub(crate) async fn addresses(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Result<Vec<IpAddr>, NoWay> {
+    Ok(match peer {
+        // The rules were about the address itself.
+        Peer::Address(address) => vec![*address],
+        // A service of the host itself, which the rule is about.
+        Peer::Name(HOST) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        Peer::Name(name) => vetted(gateway, name, port).await?,
+    })
 }
 
 /// The addresses of a name that policy lets it lead to.

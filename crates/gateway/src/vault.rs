@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringfence_confine::keeper::{self, About, HEAD, LONGEST, Packet};
+use ringfence_confine::keeper::{self, About, HEAD, LONGEST, Packet, Session};
 use ringfence_sys::secret::{Locked, wipe};
 use rustix::io::Errno;
 use tokio::net::UnixStream;
@@ -249,6 +249,16 @@ impl Vault {
             .await
             .map_err(|_| "it did not sign in time")?
             .map_err(|_| "it did not sign")?
+    }
+
+    /// Has the keeper begin a session of git.
+    ///
+    /// # Errors
+    /// It was not asked: why.
+    pub(crate) fn session(&self, session: &Session, streams: [BorrowedFd<'_>; 3]) -> Result<(), String> {
+        let asked = self.asked.as_ref().ok_or("nobody can start ssh")?;
+        keeper::begin_session(asked.as_fd(), session, streams)
+            .map_err(|errno| format!("who starts ssh cannot be asked: {errno}"))
     }
 
     /// Tells who ends it with the sandbox of a container.

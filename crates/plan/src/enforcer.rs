@@ -33,6 +33,7 @@ pub fn gateway(process: u32, unix: bool) -> Vec<Instruction> {
     let entry = |(number, name): &(u32, &str)| {
         let cases = match *name {
             "socket" => one_of(0, &families),
+            "socketpair" => one_of(0, &[libc::AF_UNIX.unsigned_abs()]),
             "ioctl" => one_of(1, &[libc::FIONBIO as u32]),
             name => cases(name, process, None),
         };
@@ -92,6 +93,23 @@ fn otherwise(verdict: Verdict) -> Case {
 mod tests {
     use super::*;
     use crate::bpf::{ARCHITECTURE, interpret};
+
+    #[test]
+    fn the_gateway_makes_pairs_of_unix_sockets_alone() {
+        for (unix, reaches) in [(false, false), (true, true)] {
+            let program = gateway(70, unix);
+            let judge = |number: i64, family: i32| {
+                let arguments = [u64::from(family.unsigned_abs()), 1, 0, 0, 0, 0];
+                interpret(&program, ARCHITECTURE, u32::try_from(number).unwrap(), arguments).unwrap()
+                    == 0x7fff_0000
+            };
+            assert!(judge(libc::SYS_socketpair, libc::AF_UNIX) && judge(libc::SYS_socket, libc::AF_INET));
+            assert!(
+                !judge(libc::SYS_socketpair, libc::AF_INET) && !judge(libc::SYS_socket, libc::AF_NETLINK)
+            );
+            assert_eq!(judge(libc::SYS_socket, libc::AF_UNIX), reaches);
+        }
+    }
 
     #[test]
     fn itself_alone_and_nothing_that_makes_or_reaches_others() {

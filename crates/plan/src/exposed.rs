@@ -15,8 +15,8 @@ pub struct Exposed {
     pub variables: BTreeMap<String, String>,
     /// Files and what they hold.
     pub files: BTreeMap<PathBuf, String>,
-    /// A name that leads to a program of the host's, which the policy lets it see.
-    pub program: Option<(PathBuf, PathBuf)>,
+    /// Names that lead to a program of the host's, which the policy lets it see.
+    pub programs: Vec<(PathBuf, PathBuf)>,
 }
 
 /// The same in tier `landlock`, where only the run's own home can hold them: where each is, and where the policy names it. `home`: that
@@ -70,7 +70,7 @@ impl Builder {
                 "name a place outside of the workspace and of every grant, /tmp, /dev and /proc",
             ));
         }
-        if let Some((name, program)) = &request.exposed.program {
+        for (name, program) in &request.exposed.programs {
             self.link(name, program);
         }
         Ok(())

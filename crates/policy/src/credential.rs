@@ -65,6 +65,11 @@ impl Credential {
         matches!(self.source, SecretSource::SshAgent(_))
     }
 
+    /// It is a key of ssh that git alone uses, by way of the gateway, so that `push` and `paths` hold: the task signs in nowhere by it.
+    pub fn git_only(&self) -> bool {
+        self.ssh() && self.push.is_some()
+    }
+
     /// It is a key of gpg, which signs commits and tags.
     pub fn gpg(&self) -> bool {
         matches!(self.source, SecretSource::Gpg(_))
@@ -232,11 +237,9 @@ fn only_requests(table: &CredentialTable, ssh: bool) -> Vec<Problem> {
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
     let requests = [
         ("methods", place(&table.methods)),
-        ("paths", place(&table.paths)),
         ("inject", inject),
         ("like", text(&table.like)),
         ("refresh", text(&table.refresh)),
-        ("push", place(&table.push)),
     ];
     let keys = [("sign", place(&table.sign)), ("known_hosts", text(&table.known_hosts))];
     let wrong = |(key, place): (&str, Option<Place>)| {
@@ -247,7 +250,12 @@ fn only_requests(table: &CredentialTable, ssh: bool) -> Vec<Problem> {
         place.map(|place| Problem::new(place, title).help("remove it".to_owned()))
     };
     let list: &[(&str, Option<Place>)] = if ssh { &requests } else { &keys };
-    list.iter().copied().filter_map(wrong).collect()
+    let paths = place(&table.paths).filter(|_| ssh && table.push.is_none());
+    let paths = paths.map(|place| {
+        Problem::new(place, "`paths` of a key of ssh are repositories of git, and `push` is missing")
+            .help("add `push = []` (git only fetches) or `push = [\"agent/*\"]`".to_owned())
+    });
+    list.iter().copied().filter_map(wrong).chain(paths).collect()
 }
 
 fn hosts_of(list: Option<&List<String>>, ssh: bool, found: &mut Vec<Problem>) -> Vec<Endpoint> {

@@ -23,6 +23,7 @@ mod diagnostic;
 mod document;
 mod environment;
 mod expect;
+mod git_command;
 mod grantable;
 mod guarded;
 mod host;
@@ -75,6 +76,7 @@ pub use crate::destination::{Denied, Destination, HOST, Protocol, Registry};
 pub use crate::diagnostic::{Diagnostic, Diagnostics, Invalid, SourceText, escape};
 pub use crate::environment::secret_name;
 pub use crate::expect::Action;
+pub use crate::git_command::{GitCommand, plain_user};
 pub use crate::grantable::grantable_bases;
 pub use crate::host::{Endpoint, HostPattern};
 pub use crate::http::{HttpPattern, HttpRefusal, HttpRequest, HttpRule, decide_http};
@@ -84,8 +86,8 @@ pub use crate::load::{Source, load};
 pub use crate::model::*;
 pub use crate::names::Names;
 pub use crate::network::{
-    AGENT, Budget, GPG, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, SIGN_OPENPGP, Way,
-    decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint,
+    AGENT, Budget, GIT_SSH, GPG, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, SIGN_OPENPGP,
+    SPEAK_GIT, Way, decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint,
 };
 pub use crate::path::is_hostile;
 pub use crate::pattern::{PathPattern, PatternSet};

@@ -24,6 +24,10 @@ pub const AGENT: &str = "/run/ringfence-ssh-agent";
 pub const GPG: &str = "/run/ringfence-gpg";
 /// What it asks the agent for: an extension (draft-ietf-sshm-ssh-agent, section 3.8), with the text.
 pub const SIGN_OPENPGP: &[u8] = b"sign-openpgp@ringfence";
+/// The program that git speaks ssh by, where a policy says what it may push: ringfence's own, by this name.
+pub const GIT_SSH: &str = "/run/ringfence-ssh";
+/// What it asks the agent for: host, port, user, command and `GIT_PROTOCOL`; from then on the connection is a session of git.
+pub const SPEAK_GIT: &[u8] = b"speak-git@ringfence";
 
 pub use decide::{decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint};
 pub use granted::GrantedHost;

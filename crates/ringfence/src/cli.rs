@@ -176,6 +176,12 @@ pub(crate) fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|word| word == ringfence_policy::GPG) {
         return crate::gpg::inside();
     }
+    if std::env::args_os().next().is_some_and(|word| word == ringfence_policy::GIT_SSH) {
+        return crate::git_ssh::inside();
+    }
+    if std::env::args_os().next().is_some_and(|word| word == crate::git_session::NAME) {
+        return crate::git_session::become_ssh();
+    }
     let verb = match shortly().map_or_else(|| Cli::try_parse().map(|cli| cli.verb), Ok) {
         Ok(verb) => verb,
         Err(error) => {

@@ -12,7 +12,7 @@ use ringfence_confine::keeper::{Fetching, HEAD, Keeper, Keeping, Kind};
 use ringfence_leaks::password;
 use ringfence_plan::{Exposed, Invoker};
 use ringfence_policy::{
-    AGENT, BASIC, Credential, ENGINE, GPG, Policy, Rule, SECRET, SecretSource, Verb, aws_variables,
+    AGENT, BASIC, Credential, ENGINE, GIT_SSH, GPG, Policy, Rule, SECRET, SecretSource, Verb, aws_variables,
 };
 use ringfence_sys::secret;
 use zeroize::{Zeroize, Zeroizing};
@@ -21,7 +21,7 @@ use crate::custody::{self, Reach};
 use crate::failure::{Context, Failure};
 use crate::keeper::{self, plain, shaped};
 use crate::run::not_confined;
-use crate::ssh;
+use crate::{git_session, ssh};
 
 /// Who git says it is, where nothing else is written; servers of tokens take any name.
 const USER: &str = "x-access-token";
@@ -34,6 +34,7 @@ pub(crate) fn begin(
     invoker: &mut Invoker,
     reach: &Reach,
     gateway: Option<&Gateway>,
+    run: &Path,
 ) -> Result<(Option<Keeper>, Exposed), Failure> {
     if policy.credentials.is_empty() && runs(policy).is_none() {
         return Ok((None, exposed(&[], policy)));
@@ -42,7 +43,8 @@ pub(crate) fn begin(
     let gateway =
         gateway.ok_or_else(|| Failure::new("credentials need a gateway, and this policy has none"))?;
     let mut known = Vec::new();
-    let outcome = take(policy, invoker, reach, &mut known).and_then(|(keeper, held)| {
+    let outcome = take(policy, invoker, reach, &mut known, run).and_then(|(keeper, held)| {
+        git_session::prepare(policy, &held, run)?;
         let exposed = exposed(&held, policy);
         gateway.hold(held, &mut known, keeper.as_ref()).map_err(not_confined)?;
         Ok((keeper, exposed))
@@ -57,6 +59,7 @@ fn take(
     invoker: &mut Invoker,
     reach: &Reach,
     known: &mut Vec<(u32, Vec<u8>)>,
+    run: &Path,
 ) -> Result<(Option<Keeper>, Vec<Held>), Failure> {
     let (mut held, mut fetching, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (name, rule)) in (0..).zip(&policy.credentials) {
@@ -89,7 +92,8 @@ fn take(
                         custody::command(words, reach, invoker).map_err(|why| absent(name, rule, &why))?;
                 }
             }
-            fetching.push(Fetching { number, source, like, kind: Kind::of(credential) });
+            let git = git_session::of(credential, run);
+            fetching.push(Fetching { number, source, like, kind: Kind::of(credential), git });
         }
         let host_keys = host_keys(credential, &invoker.home).map_err(|why| absent(name, rule, &why))?;
         let waits = policy.approvals.credentials.iter().any(|rule| rule.value == *name);
@@ -175,11 +179,7 @@ fn host_keys(credential: &Credential, home: &Path) -> Result<Vec<(String, Vec<u8
 fn expose_keys(held: &[Held], exposed: &mut Exposed) {
     let mut lines = Vec::new();
     for one in held.iter().filter(|one| one.credential.ssh()) {
-        for (host, key) in &one.host_keys {
-            let (name, port) = host.rsplit_once(':').unwrap_or((host, "22"));
-            let name = if port == "22" { name.to_owned() } else { format!("[{name}]:{port}") };
-            lines.push(format!("{name} {}\n", ssh::line(&STANDARD.encode(key), "").trim_end()));
-        }
+        lines.extend(ssh::known_lines(&one.host_keys));
     }
     if held.iter().any(|one| one.credential.ssh()) {
         lines.sort_unstable();
@@ -231,7 +231,12 @@ fn exposed(held: &[Held], policy: &Policy) -> Exposed {
     expose_keys(held, &mut exposed);
     if held.iter().any(|one| one.credential.gpg()) {
         headers.insert("gpg.program".to_owned(), GPG.to_owned());
-        exposed.program = std::env::current_exe().ok().map(|own| (GPG.into(), own));
+        exposed.programs.extend(std::env::current_exe().ok().map(|own| (GPG.into(), own)));
+    }
+    if held.iter().any(|one| one.credential.git_only()) {
+        headers.insert("core.sshCommand".to_owned(), GIT_SSH.to_owned());
+        headers.insert("ssh.variant".to_owned(), "ssh".to_owned());
+        exposed.programs.extend(std::env::current_exe().ok().map(|own| (GIT_SSH.into(), own)));
     }
     for one in held {
         let (Some(expose), Some(placeholder)) = (&one.credential.expose, &one.placeholder) else { continue };

@@ -13,6 +13,13 @@ use crate::bus::Address;
 use crate::chosen;
 use crate::failure::Failure;
 
+/// How git calls what it is told of (gpg-interface.c and connect.c of git): beside a list of commands this alone is allowed with them.
+const GPG_CALLS: [&str; 1] = ["--status-fd=2 -bsau *"];
+const GIT_CALLS: [&str; 2] = [
+    "(-o SendEnv=GIT_PROTOCOL|-4|-6|-p *) * 'git-upload-pack '**",
+    "(-o SendEnv=GIT_PROTOCOL|-4|-6|-p *) * 'git-receive-pack '**",
+];
+
 /// Trees that a task of this policy writes, or may have written: without links.
 pub(crate) struct Reach(Vec<PathBuf>);
 
@@ -98,7 +105,7 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
         return Ok(());
     }
     let reach = Reach::of(policy, invoker, workspace);
-    let (mut hidden, mut signs) = (Vec::new(), Vec::new());
+    let (mut hidden, mut started) = (Vec::new(), Vec::new());
     let sources = policy.credentials.iter().flat_map(|(name, rule)| {
         // Who writes the keys of hosts says where a key of ssh goes.
         for path in rule
@@ -117,6 +124,11 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
     for source in sources {
         let (name, rule, source) = source?;
         match source {
+            SecretSource::SshAgent(_) if rule.value.git_only() => {
+                reach.program("ssh", &invoker.variables).map_err(|why| refused(name, rule, &why))?;
+                let own = std::env::current_exe().map_err(|error| refused(name, rule, &error.to_string()))?;
+                started.push((own, &GIT_CALLS[..], rule.origin.clone()));
+            }
             SecretSource::Env(_) | SecretSource::SshAgent(_) | SecretSource::Oauth(_) => {}
             SecretSource::Gpg(_) => {
                 reach.program("gpg", &invoker.variables).map_err(|why| refused(name, rule, &why))?;
@@ -130,7 +142,7 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
                 }
                 // What git starts inside is this very program, in this way alone.
                 let own = std::env::current_exe().map_err(|error| refused(name, rule, &error.to_string()))?;
-                signs.push((own, rule.origin.clone()));
+                started.push((own, &GPG_CALLS[..], rule.origin.clone()));
             }
             SecretSource::SecretService(_) => {
                 // Where there is no bus, the secret is not there: that is said when it is asked for.
@@ -167,12 +179,12 @@ pub(crate) fn guard(policy: &mut Policy, invoker: &Invoker, workspace: Option<&P
         }
     }
     policy.files.deny.extend(hidden);
-    for (path, origin) in signs {
+    for (path, calls, origin) in started {
         let plain =
             |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte));
         if let (Some(commands), Some(own)) = (&mut policy.commands, path.to_str().filter(plain)) {
-            let value = format!("{own} --status-fd=2 -bsau *");
-            commands.allow.push(Rule { value, origin: origin.clone() });
+            let entry = |call: &&str| Rule { value: format!("{own} {call}"), origin: origin.clone() };
+            commands.allow.extend(calls.iter().map(entry));
         }
         policy.files.exec.push(Rule { value: Grant { path, optional: false }, origin });
     }

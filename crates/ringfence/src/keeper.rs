@@ -29,7 +29,7 @@ use rustix::process::{
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
-use crate::{aws, engine, gpg, oauth, secret_service, spiffe, ssh};
+use crate::{aws, engine, git_session, gpg, oauth, secret_service, spiffe, ssh};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -237,8 +237,12 @@ impl Keeper {
                 return Ok(());
             }
             if gateway.contains(PollFlags::IN) {
-                let (length, _) = rustix::net::recv(&asked, &mut packet, RecvFlags::empty())?;
+                let (length, streams) = keeper::question(asked.as_fd(), &mut packet)?;
                 let told = packet.get(..length).unwrap_or_default();
+                if let Some(session) = keeper::session(told) {
+                    git_session::begin(session, streams, &self.fetching, &self.variables);
+                    continue;
+                }
                 if !self.hear(told)
                     && let Some((number, question)) = told.split_first_chunk()
                 {

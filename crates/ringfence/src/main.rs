@@ -23,6 +23,8 @@ mod explanation;
 mod failure;
 mod found;
 mod git;
+mod git_session;
+mod git_ssh;
 mod gpg;
 mod groups;
 mod host;

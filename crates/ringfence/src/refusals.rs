@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_confine::gateway::NUMBERS;
 use ringfence_plan::{Plan, syscalls};
-use ringfence_policy::{Access, Judge, Policy};
+use ringfence_policy::{Access, GitCommand, Judge, Policy};
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused};
 
@@ -165,8 +165,8 @@ impl Refusals {
                 self.connected(key, &event, 1)
             }
             Refused::Credential { name, host, port, request, rule, times, .. } => {
-                // What is signed is told of each by itself; requests are many.
-                let request = if *port == 0 { request } else { "" };
+                // What is signed, and what git fetches and pushes over ssh, is told of each by itself; requests are many.
+                let request = if *port == 0 || GitCommand::begins(request) { request } else { "" };
                 self.connected(
                     format!("{port}\n{host}\n{rule}\n{name}\n{request}\ncredential"),
                     &event,

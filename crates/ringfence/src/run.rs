@@ -252,7 +252,13 @@ impl Run {
         let decoys = decoys::make(self.policy).context("random numbers")?;
         let (gateway, trust) = inspection::begin(self.policy, &self.invoker)?;
         let reach = Reach::of(self.policy, &self.invoker, arguments.workspace.as_deref());
-        let (keeper, exposed) = credentials::begin(self.policy, &mut self.invoker, &reach, gateway.as_ref())?;
+        let (keeper, exposed) = credentials::begin(
+            self.policy,
+            &mut self.invoker,
+            &reach,
+            gateway.as_ref(),
+            self.directory.path(),
+        )?;
         leaks::begin(self.policy, &self.invoker, &decoys, gateway.as_ref())?;
         let looked_for = leaks::output(self.policy, &self.invoker, &decoys)?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;

@@ -137,9 +137,24 @@ pub(crate) fn line(key: &str, comment: &str) -> String {
     format!("{} {key} {comment}", kind.unwrap_or_default())
 }
 
+/// The name that a host's keys are known by.
+pub(crate) fn known_as(host: &str, port: u16) -> String {
+    if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }
+}
+
+/// Lines of a file with the keys of hosts: each key with `HOST:PORT`.
+pub(crate) fn known_lines(keys: &[(String, Vec<u8>)]) -> Vec<String> {
+    let one = |(host, key): &(String, Vec<u8>)| {
+        let (name, port) = host.rsplit_once(':').unwrap_or((host, "22"));
+        let name = known_as(name.trim_matches(['[', ']']), port.parse().unwrap_or(22));
+        format!("{name} {}\n", line(&STANDARD.encode(key), "").trim_end())
+    };
+    keys.iter().map(one).collect()
+}
+
 /// The keys that a file knows of a host (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). Those that are revoked are known nowhere.
 pub(crate) fn host_keys(text: &str, host: &str, port: u16) -> Vec<Vec<u8>> {
-    let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+    let name = known_as(host, port);
     let (mut keys, mut revoked) = (Vec::new(), Vec::new());
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let mut words = line.split_ascii_whitespace().peekable();

@@ -40,6 +40,7 @@ mod dangers;
 mod decoys;
 mod descriptors;
 mod doctor;
+mod git_over_ssh;
 mod gpg;
 mod grants;
 mod homes;

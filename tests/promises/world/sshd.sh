@@ -15,6 +15,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 LogLevel VERBOSE
 AllowAgentForwarding yes
+AcceptEnv GIT_PROTOCOL
 END
   mkdir -p /run/sshd 2>/dev/null
   /usr/sbin/sshd -f "$BASE/sshd_$1" -E "$BASE/sshd_$1.log" || { cat "$BASE/sshd_$1.log" >&2; exit 99; }

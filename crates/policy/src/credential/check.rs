@@ -60,7 +60,9 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
                 problem.help("write `inject = \"basic\"`, or `inject = [\"bearer\", \"basic\"]`".to_owned()),
             );
         }
-        let git = credential.gpg() || credential.expose.as_ref().is_some_and(|expose| expose.git);
+        let git = credential.gpg()
+            || credential.git_only()
+            || credential.expose.as_ref().is_some_and(|expose| expose.git);
         if let Some(set) = merged.set.get("GIT_CONFIG_COUNT").filter(|_| git) {
             let problem = Problem::new(
                 at.place,
@@ -78,6 +80,7 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
             exposed.push((variable, at.place));
         }
     }
+    report_all(two_ways(merged), report);
     let mut keys = merged.credentials.values().filter(|at| at.value.gpg());
     if let (Some(one), Some(other)) = (keys.next(), keys.next()) {
         let problem = Problem::new(other.place, "two keys of gpg, of which git could not say which it means");
@@ -86,6 +89,25 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
     if let Some((_, at)) = merged.credentials.iter().nth(MOST) {
         report.push(Problem::new(at.place, format!("more than {MOST} credentials")));
     }
+}
+
+/// A host where git alone uses one key of ssh, and the task itself another one: nothing would then bound a push.
+fn two_ways(merged: &Merged) -> Vec<Problem> {
+    let keys = || merged.credentials.iter().filter(|(_, at)| at.value.ssh());
+    let mut found = Vec::new();
+    for (name, own) in keys().filter(|(_, at)| at.value.git_only()) {
+        for (other, at) in keys().filter(|(_, at)| !at.value.git_only()) {
+            if let Some(host) = own.value.hosts.iter().find(|host| at.value.hosts.contains(host)) {
+                let title = format!(
+                    "`push` of `{name}` would not hold at `{host}`: the task signs in there with `{other}`"
+                );
+                let problem =
+                    Problem::new(own.place, title).related(at.place, format!("credential `{other}`"));
+                found.push(problem.help("write `push` for both, or for none".to_owned()));
+            }
+        }
+    }
+    found
 }
 
 fn report_all(problems: Vec<Problem>, report: &mut Report) {

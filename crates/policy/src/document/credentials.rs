@@ -12,7 +12,7 @@ table! {
         hosts: List<String>,
         /// The methods of requests that it goes with; all, if absent.
         methods: List<String>,
-        /// Their paths, as patterns; all, if absent.
+        /// Their paths, as patterns; all, if absent. Of a key of ssh with `push`: repositories.
         paths: List<String>,
         /// How it is written on them: `bearer`, `basic`, `basic:USER`, `registry`, `registry:USER`, `sigv4`, `sigv4:REGION/SERVICE`, `?NAME={secret}` or `Name: text {secret}`, or a list; `certificate`: the gateway shows it to the hosts as a client of TLS.
         inject: At<Forms>,
@@ -24,7 +24,7 @@ table! {
         sign: List<String>,
         /// Of a key of ssh: the file with the hosts' keys; the invoker's own and the system's, if absent.
         known_hosts: At<String>,
-        /// Of a push of git over https: the branches that it goes to, `main`, `agent/*` or `refs/tags/v*`; none: only fetches.
+        /// The branches that git pushes to, `main`, `agent/*` or `refs/tags/v*`; none: it only fetches. A key of ssh with it is used by git alone.
         push: List<String>,
         /// It is fetched again after this time.
         refresh: At<String>,
