@@ -14,7 +14,7 @@ fn run(world: &World, network: &str, credential: &str, inside: &str, after: &str
     world.host(&format!(
         ". {sshd}; cd $BASE/one.git; export GIT_AUTHOR_NAME=w GIT_AUTHOR_EMAIL=w@w GIT_COMMITTER_NAME=w GIT_COMMITTER_EMAIL=w@w
          git update-ref refs/heads/main $(git commit-tree -m first $(git mktree < /dev/null)); git symbolic-ref HEAD refs/heads/main
-         cp -r $BASE/one.git $BASE/two.git; cd {workspace}
+         export POLICY={policy}; cp -r $BASE/one.git $BASE/two.git; cd {workspace}
          \"$RF\" run --quiet --policy {policy} --workspace . -- env WHO=$(id -un) ID=\"$(cat $BASE/id.pub)\" \
            GIT_AUTHOR_NAME=w GIT_AUTHOR_EMAIL=w@w GIT_COMMITTER_NAME=w GIT_COMMITTER_EMAIL=w@w bash -c \"$(cat {inside})\"; status=$?
          cd $BASE; {after}\nended; exit $status",
@@ -224,12 +224,25 @@ mkfifo held; (exec 3<> held; exec /run/ringfence-ssh $WHO@allowed.example "git-r
 for i in $(seq 100); do [ -s said ] && break; sleep 0.1; done; echo "held $(head -c 4 said | wc -c)"
 head -c 300000 /dev/urandom > file; git add file; git commit -qm large; git push -q origin HEAD:agent/large; echo "large $?"
 "#;
+    // A server that does not take note of the end does not keep ssh: it is stopped meanwhile. Once more where the supervisor is killed.
+    let held = r#"mkfifo /tmp/held; exec 3<> /tmp/held; exec /run/ringfence-ssh $WHO@allowed.example "git-receive-pack '$BASE/one.git'" < /tmp/held"#;
+    world.place.write(world.place.base.path().join("held.sh"), held);
     let after = format!(
-        "left() {{ pgrep -f \"[H]ostKeyAlias=allowed.example.*$BASE/one.git\"; }}; for i in $(seq 100); do left > /dev/null || break; sleep 0.05; done; left | wc -l | sed 's/^/left /'; {REFERENCES}"
+        "left() {{ pgrep -f \"[H]ostKeyAlias=allowed.example.*$BASE/one.git\"; }}
+         gone() {{ for i in $(seq 100); do left > /dev/null || break; sleep 0.05; done; echo \"$1 $(left | wc -l)\"; pkill -KILL -f \"^[g]it-receive-pack $BASE/one.git\"; }}
+         gone ended
+         export WHO=$(id -un); cd {workspace}; \"$RF\" run --quiet --policy $POLICY --workspace . -- env WHO=$WHO bash -c \"$(cat $BASE/../held.sh)\" > $BASE/said & own=$!
+         for i in $(seq 200); do [ -s $BASE/said ] && break; sleep 0.05; done; echo \"begun $(left | wc -l)\"
+         pkill -STOP -f \"^[g]it-receive-pack $BASE/one.git\"; kill -KILL $own; wait $own; gone killed; cd $BASE; {REFERENCES}",
+        workspace = world.place.workspace.display(),
     );
     let credential = format!("{HOSTS}\npush = [\"agent/*\"]");
     let outcome = run(&world, &network, &credential, inside, &after);
-    for line in ["cloned\nheld 4\n", "large 128\n", "left 0\nserver has refs/heads/main\nsessions"] {
+    for line in [
+        "cloned\nheld 4\n",
+        "large 128\n",
+        "ended 0\nbegun 1\nkilled 0\nserver has refs/heads/main\nsessions",
+    ] {
         assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
     }
     assert!(outcome.err.contains("no more than 102400 bytes may leave"), "{outcome:?}");
@@ -262,6 +275,21 @@ fn what_git_would_need_and_has_not_is_said() {
     let outcome = run(&world, NETWORK, &credential, clone, REFERENCES);
     assert!(outcome.out.contains("clone 128\n") && outcome.out.contains("sessions 0\n"), "{outcome:?}");
     assert!(outcome.err.contains("Host key verification failed"), "{outcome:?}");
+    // A name that leads where no rule lets it.
+    for (name, network, why) in [
+        ("private.example", "", "`private.example` leads to `10."),
+        ("loop.example", "", "`loop.example` leads to `127.0.0.1`"),
+        ("allowed.example", "\ndeny = [\"203.0.113.10\"]", "network.deny"),
+    ] {
+        let world = World::new();
+        let known =
+            world.place.write(world.place.base.path().join("known"), &format!("{name} ssh-ed25519 {key}\n"));
+        let credential = format!("hosts = [\"{name}\"]\npush = []\nknown_hosts = \"{}\"", known.display());
+        let network = NETWORK.replace("allowed.example", name) + network;
+        let outcome = run(&world, &network, &credential, &clone.replace("allowed.example", name), REFERENCES);
+        assert!(outcome.out.contains("clone 128\n") && outcome.err.contains(why), "{name}: {outcome:?}");
+        assert!(world.refused(name, 22, why), "{name}: {:#?}", world.events());
+    }
 }
 
 #[test]
