@@ -318,6 +318,7 @@ async fn out(
         match list.more(whole) {
             Pushed::More if whole.len() <= push::LONGEST => {}
             Pushed::More => return Err(End::Refused("the list of what is pushed has no end".to_owned())),
+            Pushed::Options => return Err(End::Refused(push::OPTED.to_owned())),
             Pushed::Strange => return Err(End::Refused(push::STRANGE.to_owned())),
             Pushed::Changes(names) => {
                 pushes(gateway, judged, target, &names).await?;

@@ -10,8 +10,11 @@ use crate::credentials::Denied;
 /// Bytes of the list of what is changed.
 pub(crate) const LONGEST: usize = 64 << 10;
 const SERVICE: &str = "git-receive-pack";
-/// Why a list that cannot be read is refused, and a push where none is allowed.
+/// Some servers do more for an option than change references: merge requests into any branch, repositories that become public.
+const OPTIONS: &[u8] = b"push-options";
+/// Why a list that cannot be read is refused, one with options, and a push where none is allowed.
 pub(crate) const STRANGE: &str = "what is pushed cannot be read: signed pushes are not carried";
+pub(crate) const OPTED: &str = "options of a push (`git push -o`) may change more than branches, and are not carried where `push` names those";
 pub(crate) const NONE: &str = "`push` of the credential names no branch: the task fetches alone";
 
 /// Refuses a push to another branch than those of the policy; what was read of the body for that is sent with the rest.
@@ -39,8 +42,11 @@ pub(crate) async fn check(one: &Held, head: &Request<()>, body: &mut Asked) -> R
     body.front(LONGEST, whole)
         .await
         .map_err(|()| denied("the list of what is pushed has no end".to_owned()))?;
-    let Pushed::Changes(names) = state else { return Err(denied(STRANGE.to_owned())) };
-    judge(&names, branches).map_err(denied)
+    match state {
+        Pushed::Changes(names) => judge(&names, branches).map_err(denied),
+        Pushed::Options => Err(denied(OPTED.to_owned())),
+        Pushed::More | Pushed::Strange => Err(denied(STRANGE.to_owned())),
+    }
 }
 
 /// Whether all that is changed is covered by what a policy names.
@@ -62,6 +68,8 @@ pub(crate) enum Pushed {
     More,
     /// These are changed.
     Changes(Vec<String>),
+    /// More than references may be changed: options follow.
+    Options,
     /// It is no such list.
     Strange,
 }
@@ -88,6 +96,11 @@ impl List {
             };
             let Some(line) = behind.get(..line) else { return Pushed::More };
             self.read += digits.len() + line.len();
+            // What a client can do stands behind a NUL, on whichever line.
+            let able = line.iter().position(|byte| *byte == 0).and_then(|nul| line.get(nul..));
+            if able.is_some_and(|able| memchr::memmem::find(able, OPTIONS).is_some()) {
+                return Pushed::Options;
+            }
             match change(line) {
                 Some(name) => self.names.extend(name),
                 None => return Pushed::Strange,
@@ -153,6 +166,14 @@ mod tests {
             assert_eq!(pushed(&list.as_bytes()[..cut]), Pushed::More, "{cut}");
         }
         assert_eq!(list_read.more(list.as_bytes()), pushed(list.as_bytes()));
+        let asked = list.replace(" agent=git/2", " push-options agent=git/2");
+        let longer = asked.replacen(
+            &list[52..56],
+            &format!("{:04x}", 13 + usize::from_str_radix(&list[52..56], 16).unwrap()),
+            1,
+        );
+        assert_eq!(pushed(longer.as_bytes()), Pushed::Options);
+        assert_eq!(pushed(line(&format!("{old} {new} refs/heads/push-options")).as_bytes()), Pushed::More);
         assert_eq!(pushed(b"0000"), Pushed::Changes(Vec::new()));
         for strange in [
             "0001".to_owned(),

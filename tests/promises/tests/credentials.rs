@@ -402,7 +402,7 @@ fn git_pushes_to_the_branches_that_the_policy_names() {
     let inside = world.place.write(
         world.place.base.path().join("inside.sh"),
         r#"git clone -q https://allowed.example/git/one.git /tmp/c; cd /tmp/c; git config user.name w; git config user.email w@w; head -c 3000000 /dev/urandom > big; git add big; git commit -qm big
-for to in HEAD:agent/one HEAD:main +HEAD:refs/tags/v1 :other "HEAD:agent/two HEAD:other"; do git push -q origin $to 2>out; echo "push $to $?"; done; grep -c 'The requested URL returned error: 403' out
+for to in HEAD:agent/one HEAD:main +HEAD:refs/tags/v1 :other "HEAD:agent/two HEAD:other"; do git push -q origin $to 2>out; echo "push $to $?"; done; git push -q -o merge_request.create origin HEAD:agent/three; echo "option $?"; grep -c 'The requested URL returned error: 403' out
 TOK=$(git config --get-regexp extraheader | sed 's/.*Basic //')
 curl -sm9 -H "Authorization: Basic $TOK" -H 'Content-Encoding: gzip' --data-binary @<(gzip -c big) -o body -w 'packed %{http_code}\n' https://allowed.example/git/one.git/git-receive-pack
 curl -sm9 -H "Authorization: Basic $TOK" -d '00' -o body -w 'cut %{http_code}\n' https://allowed.example/git/one.git/git-receive-pack
@@ -417,7 +417,7 @@ git fetch -q && echo fetched"#,
         world.host(&format!(
             "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; rm -rf $BASE/git $BASE/made; mkdir -p $BASE/git $BASE/made && cd $BASE/made && git init -q . && echo content > file && \
              git add file && git -c user.name=w -c user.email=w@w commit -qm made && git branch other && git clone -q --bare . $BASE/git/one.git && \
-             git -C $BASE/git/one.git config http.receivepack true && cd - >/dev/null && \
+             git -C $BASE/git/one.git config http.receivepack true && git -C $BASE/git/one.git config receive.advertisePushOptions true && cd - >/dev/null && \
              \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"; git -C $BASE/git/one.git for-each-ref --format='ref %(refname)'",
             inside.display()
         ))
@@ -430,6 +430,7 @@ git fetch -q && echo fetched"#,
         "push +HEAD:refs/tags/v1 1",
         "push :other 1",
         "push HEAD:agent/two HEAD:other 1",
+        "option 1",
         "packed 403",
         "cut 403",
         "fetched",
@@ -438,7 +439,7 @@ git fetch -q && echo fetched"#,
     ] {
         assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
     }
-    for never in ["ref refs/heads/main", "ref refs/tags", "agent/two\n"] {
+    for never in ["ref refs/heads/main", "ref refs/tags", "agent/two\n", "agent/three"] {
         assert!(!outcome.out.contains(never), "{never}: {outcome:?}");
     }
     assert!(

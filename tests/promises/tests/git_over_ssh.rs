@@ -13,8 +13,8 @@ fn run(world: &World, network: &str, credential: &str, inside: &str, after: &str
     let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
     world.host(&format!(
         ". {sshd}; cd $BASE/one.git; export GIT_AUTHOR_NAME=w GIT_AUTHOR_EMAIL=w@w GIT_COMMITTER_NAME=w GIT_COMMITTER_EMAIL=w@w
-         git update-ref refs/heads/main $(git commit-tree -m first $(git mktree < /dev/null)); git symbolic-ref HEAD refs/heads/main
-         export POLICY={policy}; cp -r $BASE/one.git $BASE/two.git; cd {workspace}
+         git update-ref refs/heads/main $(git commit-tree -m first $(git mktree < /dev/null)); git symbolic-ref HEAD refs/heads/main; git config receive.advertisePushOptions true
+         export POLICY={policy}; cp -r $BASE/one.git $BASE/two.git; cp -r $BASE/one.git $BASE/three.git; cd {workspace}
          \"$RF\" run --quiet --policy {policy} --workspace . -- env WHO=$(id -un) ID=\"$(cat $BASE/id.pub)\" \
            GIT_AUTHOR_NAME=w GIT_AUTHOR_EMAIL=w@w GIT_COMMITTER_NAME=w GIT_COMMITTER_EMAIL=w@w bash -c \"$(cat {inside})\"; status=$?
          cd $BASE; {after}\nended; exit $status",
@@ -46,6 +46,7 @@ git push -q origin HEAD:agent/three HEAD:refs/tags/x --atomic; echo "tag $?"
 git push -q --force origin HEAD:main; echo "forced $?"
 git push -q origin :main; echo "deleted $?"
 git push -q --mirror; echo "mirror $?"
+git push -q -o merge_request.create origin HEAD:agent/four; echo "option $?"
 git tag v1; git push -q origin v1 && echo pushed v1
 git push -q origin :agent/one && echo deleted one
 git push -q origin HEAD:agent/one && git fetch -q && echo fetched $(git rev-parse origin/agent/one) = $(git rev-parse HEAD)
@@ -58,7 +59,7 @@ git clone -q --depth 1 ssh://$WHO@ALLOWED.example.:22$BASE/one.git /tmp/e && git
     let outcome = run(&world, NETWORK, &credential, inside, REFERENCES);
     for line in [
         "cloned first\n",
-        "pushed one\nsame\nmain 128\nmixed 128\ntag 128\nforced 128\ndeleted 128\nmirror 128\npushed v1\ndeleted one\n",
+        "pushed one\nsame\nmain 128\nmixed 128\ntag 128\nforced 128\ndeleted 128\nmirror 128\noption 128\npushed v1\ndeleted one\n",
         "Everything up-to-date\n1\n1\npushed shallow\n",
         "server has refs/heads/agent/one\nserver has refs/heads/agent/shallow\nserver has refs/heads/main\nserver has refs/tags/v1\nsessions",
     ] {
@@ -74,6 +75,7 @@ git clone -q --depth 1 ssh://$WHO@ALLOWED.example.:22$BASE/one.git /tmp/e && git
         ("credential.use", "one.git' to refs/tags/v1\""),
         ("credential.deny", "`refs/heads/other` is pushed to"),
         ("credential.deny", "`refs/tags/x` is pushed to"),
+        ("credential.deny", "options of a push"),
     ] {
         assert!(told(&world, kind, text), "{kind} {text}: {:#?}", world.events());
     }
@@ -199,12 +201,20 @@ git clone -q $at:$BASE/one.git /tmp/one && echo cloned one; git clone -q ssh://$
 for other in $BASE/two.git $BASE/one $BASE/../$(basename $BASE)/one.git /$BASE/one.git $BASE//one.git $BASE/one.git/ $BASE/one.git/../two.git; do
   /run/ringfence-ssh $at "git-upload-pack '$other'" < /dev/null | wc -c
 done
-git -C /tmp/one push -q $at:$BASE/two.git HEAD:agent/x; echo "push $?"
+git -C /tmp/one push -q $at:$BASE/one.git HEAD:agent/x && echo pushed; git -C /tmp/one push -q $at:$BASE/three.git HEAD:agent/x; echo "push $?"
+git clone -q $at:$BASE/three.git /tmp/three && echo cloned three
 "#;
-    let credential = format!("{HOSTS}\npush = [\"agent/*\"]\npaths = [\"{}/one.git\"]", world.base.display());
-    let outcome = run(&world, NETWORK, &credential, inside, REFERENCES);
+    let one = format!("{HOSTS}\npush = [\"agent/*\"]\npaths = [\"{}/one.git\"]", world.base.display());
+    let three = format!(
+        "[credentials.reader]\nsource = {{ ssh_agent = \"id@invoker\" }}\n{HOSTS}\npush = []\npaths = [\"{}/three.git\"]",
+        world.base.display()
+    );
+    let outcome = run(&world, NETWORK, &format!("{one}\n{three}"), inside, REFERENCES);
     let zeros = "0\n".repeat(7);
-    for line in [&*format!("cloned one\ncloned again\n{zeros}push 128\n"), "sessions 2\n"] {
+    for line in [
+        &*format!("cloned one\ncloned again\n{zeros}pushed\npush 128\ncloned three\n"),
+        "server has refs/heads/agent/x\nserver has refs/heads/main\nsessions 4\n",
+    ] {
         assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
     }
     assert!(
