@@ -191,6 +191,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn it_ends_when_nobody_waits_for_it_and_its_status_is_told() {
+        let (own, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let watched = OwnedFd::from(own);
+        assert_eq!(until_its_end(Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap(), &watched), 7);
+        drop(other);
+        let begun = std::time::Instant::now();
+        assert_eq!(until_its_end(Command::new("sleep").arg("60").spawn().unwrap(), &watched), FAILED);
+        assert!(begun.elapsed().as_secs() < 30);
+    }
+
+    #[test]
     fn what_is_not_judged_begins_nothing() {
         let git = Git { hosts: vec![("a.example".into(), 22)], directory: "/nonexistent".into() };
         let source = SecretSource::SshAgent("k".into());

@@ -72,7 +72,7 @@ impl Call {
 enum Answer {
     Begins(UnixStream),
     Refused(String),
-    /// The policy bounds nothing there.
+    /// The policy bounds nothing there, or nobody can be asked, and then no key of the policy's signs in.
     Other,
 }
 
@@ -105,7 +105,13 @@ pub(crate) fn inside() -> ExitCode {
 
 fn ask(call: &Call) -> io::Result<Answer> {
     let protocol = std::env::var_os("GIT_PROTOCOL").unwrap_or_default();
-    let mut agent = UnixStream::connect(AGENT)?;
+    let mut agent = match UnixStream::connect(AGENT) {
+        Ok(agent) => agent,
+        Err(error) => {
+            eprintln!("ringfence: warning: the agent of the sandbox cannot be asked: {error}");
+            return Ok(Answer::Other);
+        }
+    };
     agent.write_all(&call.question(protocol.as_os_str().to_str().unwrap_or_default()))?;
     let mut length = [0; 4];
     agent.read_exact(&mut length)?;
