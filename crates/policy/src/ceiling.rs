@@ -214,6 +214,7 @@ impl Bound<'_> {
                         .value
                         .bytes_out
                         .is_none_or(|most| destination.bytes_out.is_some_and(|own| own <= most))
+                    && (most.value.closed || !destination.closed)
                     && (most.value.protocol == destination.protocol || most.value.protocol == Protocol::Tcp)
             })
         };

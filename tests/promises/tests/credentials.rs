@@ -116,6 +116,32 @@ curl -sm9 https://$TOK.wild.example/; echo "name $?"
     assert_eq!(uses, 4, "{:#?}", world.events());
 }
 
+/// Other hosts have no rule that means inspection.
+#[test]
+fn a_placeholder_is_seen_on_the_way_to_any_host() {
+    let world = World::new();
+    let policy = |more: &str| {
+        format!(
+            "allow = [\"allowed.example\", {{ host = \"denied.example\"{more} }}]\n[credentials.tracker]\nsource = {{ env = \"MY_TOKEN\" }}\n\
+             hosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}"
+        )
+    };
+    let run = |policy: &str| {
+        let policy = world.policy(policy);
+        world.host(&format!(
+            "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \
+             'curl -skm9 -o body -w \"%{{http_code}}\\n\" -H \"Authorization: Bearer $TOK\" https://denied.example/other'"
+        ))
+    };
+    let outcome = run(&policy(""));
+    assert_eq!(outcome.out, "403\n", "{outcome:?}");
+    assert!(told(&world, "credential.deny", "tracker", "add the host to `hosts`"), "{:#?}", world.events());
+    assert!(!world.log("hits.log").contains("/other"), "{}", world.log("hits.log"));
+    // Who wants a host left alone says so.
+    let outcome = run(&policy(", inspect = false"));
+    assert!(outcome.out != "403\n" && world.log("hits.log").contains("/other"), "{outcome:?}");
+}
+
 #[test]
 fn files_and_commands_are_fetched_when_used_and_followed() {
     let world = World::new();
