@@ -35,6 +35,8 @@ use crate::{aws, engine, gpg, oauth, secret_service, spiffe, ssh};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often files that were read are looked at.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// How many looks in turn a file may hold no secret, half written or between two names, before it is taken for gone.
+const HALF: u8 = 5;
 
 /// Serves until its supervisor or its gateway is gone. The exit status.
 pub(crate) fn run() -> u8 {
@@ -203,13 +205,21 @@ fn all(mut from: impl Read) -> Result<Zeroizing<Vec<u8>>, String> {
     Ok(bytes)
 }
 
+struct Seen {
+    path: PathBuf,
+    version: Version,
+    kind: Kind,
+    /// Looks in turn at which there was no secret.
+    none: u8,
+}
+
 struct Keeper {
     told: OwnedFd,
     asked: Arc<OwnedFd>,
     fetching: Vec<Fetching>,
     variables: Arc<BTreeMap<OsString, OsString>>,
     /// Files that were read, by the number of their credential.
-    seen: BTreeMap<u32, (PathBuf, Version, Kind)>,
+    seen: BTreeMap<u32, Seen>,
     /// Containers that the sandbox made.
     made: Vec<String>,
 }
@@ -263,7 +273,7 @@ impl Keeper {
         match &one.source {
             SecretSource::File(path) => match file(path) {
                 Ok((bytes, version)) => {
-                    self.seen.insert(number, (path.clone(), version, kind));
+                    self.seen.insert(number, Seen { path: path.clone(), version, kind, none: 0 });
                     answer(&self.asked, number, About::Value, read(&bytes, kind));
                 }
                 Err(why) => answer(&self.asked, number, About::Value, Err(why)),
@@ -322,21 +332,30 @@ impl Keeper {
         }
     }
 
-    /// Tells the gateway of files that hold something else.
+    /// Tells the gateway of files that hold something else, or nothing any more.
     fn look(&mut self) {
-        for (number, (path, seen, kind)) in &mut self.seen {
-            let now = std::fs::metadata(&*path).map(|metadata| version(&metadata));
-            if now.as_ref().is_ok_and(|now| now == seen) {
-                continue;
+        let asked = &self.asked;
+        self.seen.retain(|number, seen| {
+            let now = std::fs::metadata(&seen.path).map(|metadata| version(&metadata));
+            if now.is_ok_and(|now| now == seen.version) {
+                seen.none = 0;
+                return true;
             }
-            // Half written, or between two names: at the next look.
-            if let Ok((bytes, version)) = file(path)
-                && let Ok(found) = read(&bytes, *kind)
-            {
-                *seen = version;
-                answer(&self.asked, *number, About::Changed, Ok(found));
+            let found = file(&seen.path).and_then(|(bytes, version)| Ok((read(&bytes, seen.kind)?, version)));
+            match found {
+                Ok((found, version)) => {
+                    (seen.version, seen.none) = (version, 0);
+                    answer(asked, *number, About::Changed, Ok(found));
+                }
+                Err(_) => seen.none += 1,
             }
-        }
+            let gone = seen.none >= HALF;
+            if gone {
+                answer(asked, *number, About::Gone, Ok((Zeroizing::default(), FOREVER)));
+            }
+            // Whoever uses it reads it again, and hears why it cannot be.
+            !gone
+        });
     }
 }
 

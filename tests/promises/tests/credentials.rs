@@ -188,6 +188,34 @@ curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
     assert!(!outcome.out.contains("half"), "{outcome:?}");
 }
 
+/// It is how an owner takes a secret back.
+#[test]
+fn a_file_that_is_removed_or_emptied_is_of_no_use_any_more() {
+    let world = World::new();
+    let base = world.base.display();
+    let policy = world.policy(&format!(
+        "{NETWORK}\n[credentials.taken]\nsource = {{ file = \"{base}/taken\" }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}"
+    ));
+    let script = r#"
+ask() { curl -sm9 -o body -w '%{http_code} ' -H "Authorization: Bearer $TOK" https://allowed.example/repo/$1; }
+ask one; for now in removed back emptied again; do touch $now; sleep 2.5; ask $now; done; cat body
+"#;
+    let script = world.place.write(world.place.base.path().join("script.sh"), script);
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; put() {{ echo taken-0123456789abcdef-taken > $BASE/t; mv $BASE/t $BASE/taken; }}; put; \
+         on() {{ while ! ls {home}/../state/runs/*/layers/*/upper/$1 {home}/../state/runs/*/*/upper/$1 2>/dev/null | grep -q .; do sleep 0.05; done; }}; \
+         (on removed; rm $BASE/taken; on back; put; on emptied; : > $BASE/taken; on again; put) & \
+         \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"; status=$?; kill %1 2>/dev/null; exit $status",
+        script.display(),
+        home = world.place.home.display(),
+    ));
+    assert!(outcome.out.starts_with("200 403 200 403 200 "), "{outcome:?}");
+    for rule in ["No such file", "it is empty"] {
+        assert!(told(&world, "credential.deny", "taken", rule), "{rule}: {:#?}", world.events());
+    }
+    assert!(!world.log("heads.log").contains("/repo/removed"), "{}", world.log("heads.log"));
+}
+
 #[test]
 fn a_secret_that_is_not_there_starts_nothing() {
     let world = World::new();
