@@ -77,7 +77,12 @@ impl Refusals {
         }
     }
 
-    /// How many different things of the host were refused, and how often, for now. Most names that programs look for are
+    /// How many secrets were masked or let through, as `leaks.action` says.
+    pub(crate) fn passed(&self) -> u64 {
+        self.connects.values().filter(|(event, _)| passed(event)).count() as u64
+    }
+
+    /// How many different things were refused, and how often, for now. Most names that programs look for are
     /// nowhere: those do not count.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let host = Host::new();
@@ -417,7 +422,13 @@ fn count(
 /// Whether it is about the network.
 fn hosts(event: &Event) -> bool {
     matches!(event, Event::NetDeny { host, .. } if !host.is_empty())
-        || matches!(event, Event::CredentialDeny { .. } | Event::ContainerDeny { .. } | Event::Leak { .. })
+        || matches!(event, Event::CredentialDeny { .. } | Event::ContainerDeny { .. })
+        || matches!(event, Event::Leak { .. }) && !passed(event)
+}
+
+/// Whether it was no refusal.
+fn passed(event: &Event) -> bool {
+    matches!(event, Event::Leak { action, .. } if action != "block")
 }
 
 /// What it was about.

@@ -107,6 +107,10 @@ curl -sm9 https://$TOK.wild.example/; echo "name $?"
         let rule = if rule == "another" { "something else than the placeholder" } else { rule };
         assert!(told(&world, "credential.deny", "tracker", rule), "{rule}: {:#?}", world.events());
     }
+    let explained = world.place.ringfence(&["explain"]).out;
+    for rule in ["add the form to `inject`", "in the path", "stands in the body"] {
+        assert!(explained.contains(rule), "each way has its own remedy: {rule}: {explained}");
+    }
     let uses: u64 = world
         .events()
         .iter()
