@@ -292,8 +292,11 @@ impl Way {
         let (head, mut own) = request.into_parts();
         let mut head = Request::from_parts(head, ());
         if let Some(held) = credentials {
-            if !own.is_end_stream() {
-                held.bodied(head.method(), target).map_err(Stop::Credential)?;
+            if !own.is_end_stream()
+                && let Err(denied) = held.bodied(head.method(), target)
+                && !own.is_nothing().await
+            {
+                return Err(Stop::Credential(denied));
             }
             held.pushes(&head, &mut own, target).await.map_err(Stop::Credential)?;
         }
@@ -413,6 +416,7 @@ impl Way {
                 why.to_owned()
             })
         };
+        let alone = self.is_alone(&request);
         let mut kept = self.sender.lock().await;
         let open = match kept.as_mut() {
             Some(Sender::One(open)) => open.ready().await.is_ok(),
@@ -431,8 +435,11 @@ impl Way {
                 own.send_request(request).await.map_err(ended)
             }
             // Others of the same client do not wait for its answer: they get connections of their own.
-            Some(Sender::One(mut open)) if self.kind.multiplexed => {
+            Some(Sender::One(mut open)) if self.kind.multiplexed || alone => {
                 drop(kept);
+                if alone {
+                    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 open.send_request(request).await.map_err(ended)
             }
             Some(Sender::One(mut open)) => {
@@ -442,6 +449,13 @@ impl Way {
             }
             None => Err(NoWay::Failed("the server cannot be reached".to_owned())),
         }
+    }
+
+    /// Is this the last request on its connection? A server may take a body that it leaves unread for the next one, and a certificate
+    /// would say who asks for that. HTTP/2 says where each of them ends.
+    fn is_alone(&self, request: &Request<Carried>) -> bool {
+        let held = self.gateway.credentials.as_ref().filter(|_| self.kind.secure);
+        !request.body().is_end_stream() && held.is_some_and(|held| held.certified(&self.target).is_some())
     }
 
     /// Holds a request against the rules of its host, and sends on the very path that was judged; with what bounds its body.
