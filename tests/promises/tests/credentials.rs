@@ -192,6 +192,28 @@ curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
     assert!(!outcome.out.contains("half"), "{outcome:?}");
 }
 
+#[test]
+fn two_for_one_place_are_refused_and_both_are_named() {
+    let world = World::new();
+    let one = |name: &str, paths: &str| {
+        format!(
+            "[credentials.{name}]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\n{paths}\n"
+        )
+    };
+    let script =
+        "for p in one two; do curl -sm9 -o body -w '%{http_code} ' https://allowed.example/repo/$p; done";
+    let both = format!("{}{}", one("first", ""), one("second", "paths = [\"/repo/two\"]"));
+    let outcome = run(&world, &both, script);
+    assert_eq!(outcome.out, "200 403 ", "{outcome:?}");
+    assert!(
+        told(&world, "credential.deny", "second", "`first` goes on `GET /repo/two` too"),
+        "{:#?}",
+        world.events()
+    );
+    let apart = one("first", "paths = [\"/repo/one\"]") + &one("second", "paths = [\"/repo/two\"]");
+    assert_eq!(run(&world, &apart, script).out, "200 200 ");
+}
+
 /// It is how an owner takes a secret back.
 #[test]
 fn a_file_that_is_removed_or_emptied_is_of_no_use_any_more() {
