@@ -345,11 +345,22 @@ fn a_sandbox_that_goes_on_holds_nobodys_pipe() {
 
 #[test]
 fn the_secret_is_in_the_gateways_memory_alone() {
+    alone("");
+}
+
+#[test]
+fn the_secret_is_in_the_gateways_memory_alone_in_tier_landlock() {
+    alone(
+        "export RINGFENCE_TEST_HOST=no-userns; [ $(id -u) != 0 ] || DEGRADED='--allow-degraded root-uid'; ",
+    );
+}
+
+fn alone(tier: &str) {
     let world = World::new();
     std::fs::write(world.base.join("token"), "file-secret-Zq8mT4vKx2LwP9nRb7JdYc\n").unwrap();
     let base = world.base.display();
     let policy = world.policy(&format!(
-        "{NETWORK}\n[credentials.tracker]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}\n\
+        "{NETWORK}\n[credentials.tracker]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\ninject = [\"bearer\", \"basic\"]\nexpose = {{ env = \"TOK\" }}\n\
          [credentials.filed]\nsource = {{ file = \"{base}/token\" }}\nhosts = [\"denied.example\"]\nexpose = {{ env = \"FILED\" }}"
     ));
     let inside = r#"
@@ -358,12 +369,29 @@ for i in 1 2 3; do
   curl -sm9 --http1.1 -H "Authorization: Bearer $FILED" https://denied.example/reflect > two.$i
 done
 cat one.1 two.1
+# Clients that live on, with all that they sent and got.
+cat > client.py <<'END'
+import base64, os, time, urllib.request
+kept = []
+for words in ("Bearer " + os.environ["TOK"], "Basic " + base64.b64encode(b"me:" + os.environ["TOK"].encode()).decode()):
+    asked = urllib.request.Request("https://allowed.example/reflect", headers={"Authorization": words})
+    kept.append(urllib.request.urlopen(asked, timeout=9).read())
+open("python", "w").write(repr(kept))
+time.sleep(60)
+END
+cat > client.js <<'END'
+fetch("https://allowed.example/reflect", { headers: { Authorization: "Bearer " + process.env.TOK } })
+  .then(async (got) => { globalThis.kept = await got.text(); require("fs").writeFileSync("node", globalThis.kept); });
+setTimeout(() => {}, 60000);
+END
+python3 client.py & node client.js &
+for i in $(seq 150); do [ -s python ] && [ -s node ] && break; sleep 0.1; done; cat python node
 ( env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; grep -rs . ~ /tmp /etc . /dev/shm /run /var/tmp ) > /tmp/all 2>/dev/null
-touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all
+touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all; kill %1 %2
 "#;
     let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
     let script = format!(
-        "export SSL_CERT_FILE=$BASE/ca.pem; MY_TOKEN={TOKEN} \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\" > $BASE/out 2>&1 & run=$!; \
+        "{tier}export SSL_CERT_FILE=$BASE/ca.pem; MY_TOKEN={TOKEN} \"$RF\" run --quiet $DEGRADED --policy {policy} --workspace . -- bash -c \"$(cat {})\" > $BASE/out 2>&1 & run=$!; \
          for i in $(seq 100); do ls $RINGFENCE_STATE/runs/*/*/upper/ready $RINGFENCE_STATE/runs/*/layers/*/upper/ready >/dev/null 2>&1 && break; \
          find $RINGFENCE_STATE -name ready 2>/dev/null | grep -q . && break; sleep 0.1; done; \
          for s in {TOKEN} file-secret-Zq8mT4vKx2LwP9nRb7JdYc; do python3 {} $run $s; echo; done; wait $run; \
@@ -379,7 +407,7 @@ touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all
     }
     assert!(!outcome.out.contains("kept"), "{outcome:?}");
     let heads = world.log("heads.log");
-    assert_eq!(heads.matches(TOKEN).count(), 3, "{heads}");
+    assert!(heads.matches(TOKEN).count() == 5 && heads.contains("authorization=Basic "), "{heads}");
     assert_eq!(heads.matches("file-secret-Zq8mT4vKx2LwP9nRb7JdYc").count(), 3, "{heads}");
     let (mut gateways, mut readable) = (0, 0);
     for line in outcome.out.lines().filter(|line| line.starts_with("process ")) {
