@@ -73,6 +73,18 @@ pub(crate) fn caution(
         Some("no policy of this version allows it".to_owned())
     } else if kind == "network" {
         Some("run it again; if that repeats itself, report it".to_owned())
+    } else if kind == "host" && rule.contains("no HTTP") {
+        Some(
+            "what it says there is read as requests: where it is something else, its rule says `protocol = \"tcp\"`, or of TLS `inspect = false`"
+                .to_owned(),
+        )
+    } else if kind == "host" && rule.starts_with("TLS with the server failed") {
+        Some(
+            "the gateway verifies the server by the host's authorities (`SSL_CERT_FILE` names others); `inspect = false` in its rule leaves that to the client"
+                .to_owned(),
+        )
+    } else if kind == "host" && rule.contains("WebSocket") && rule.contains("rule") {
+        Some("`websocket = true` in the host's rule allows it".to_owned())
     } else if kind == "host" && remedy.is_empty() {
         Some("no line of `network.allow` would change that".to_owned())
     } else if purpose == "print" {
@@ -84,6 +96,8 @@ pub(crate) fn caution(
             "an incident, unless it belongs there: find the grant, or the variable, from which the task has it; a decoy is read by nothing but a search for secrets"
                 .to_owned(),
         )
+    } else if kind == "credential" && rule.contains("too, in the same place") {
+        Some("the policy's own fault: the task sent nothing wrong".to_owned())
     } else if kind == "credential" && rule.starts_with("it is not granted") {
         Some("until then it is of no use".to_owned())
     } else if kind == "credential" {

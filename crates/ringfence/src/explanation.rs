@@ -15,6 +15,9 @@ use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::terminal::escape;
 
+/// How many reasons are told apart of one thing; a task can find as many as it likes.
+const WAYS: usize = 8;
+
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
@@ -74,7 +77,7 @@ impl Explained {
     fn add(
         &mut self,
         event: &Value,
-        places: &mut BTreeMap<(String, String), usize>,
+        places: &mut BTreeMap<(String, String, String), usize>,
         host: &Host,
         context: &PolicyContext,
     ) {
@@ -138,13 +141,19 @@ impl Explained {
             "warn" => "let through",
             _ => "refused",
         };
-        // The same words may need another line elsewhere, and a credential or a secret be wrong in several ways.
+        // The same words may need another line elsewhere, and what is sent be wrong in several ways.
         let key = match shown {
-            "credential" | "leak" | "containers" => format!("{outcome}\n{}", text("rule")),
+            "host" | "credential" | "leak" | "containers" => format!("{outcome}\n{}", text("rule")),
             _ if purpose == "deny" => lines(detail).join("\n"),
             _ => String::new(),
         };
-        let place = *places.entry((format!("{target}\n{key}"), purpose.clone())).or_insert_with(|| {
+        let own = (target.clone(), purpose.clone(), String::new());
+        let ways = places.range(own..).take_while(|(known, _)| known.0 == target && known.1 == purpose);
+        let full = ways.clone().count() >= WAYS && purpose != "deny";
+        let last = ways.last().map(|(known, _)| known.clone()).filter(|_| full);
+        let own = (target.clone(), purpose.clone(), key);
+        let own = if places.contains_key(&own) { own } else { last.unwrap_or(own) };
+        let place = *places.entry(own).or_insert_with(|| {
             self.refusals.push(explain(shown, target, purpose, text("rule"), lines(detail), host, context));
             self.refusals.len() - 1
         });

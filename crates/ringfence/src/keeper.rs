@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use crate::{aws, engine, gpg, oauth, secret_service, spiffe, ssh};
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often files that were read are looked at.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+const LOOK: Duration = Duration::from_millis(200);
 /// How many looks in turn a file may hold no secret, half written or between two names, before it is taken for gone.
 const HALF: u8 = 5;
 
@@ -174,12 +174,16 @@ pub(crate) fn plain(bytes: &[u8]) -> Result<&[u8], String> {
 /// What a file is known by: another one under the same name has another.
 type Version = (u64, u64, i64, i64, u64);
 
+/// Who puts back the time of a file cannot put back when that was done (`st_ctime`), nor who changes whose it is.
 fn version(metadata: &Metadata) -> Version {
-    (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.size())
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec(), metadata.size())
 }
 
 pub(crate) fn file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), String> {
-    let opened = File::open(path).map_err(|error| error.to_string())?;
+    // A FIFO would wait for whoever writes to it.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let opened = opened.map_err(|error| error.to_string())?;
     let metadata = opened.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("it is no file".to_owned());
@@ -227,11 +231,18 @@ struct Keeper {
 impl Keeper {
     fn serve(&mut self) -> Result<(), Errno> {
         let mut packet = vec![0; keeper::QUESTION];
+        let mut looked = Instant::now();
         loop {
+            // Whatever is asked meanwhile: a task could ask without an end.
+            if looked.elapsed() >= LOOK {
+                self.look();
+                looked = Instant::now();
+            }
             let asked = Arc::clone(&self.asked);
             let mut polled =
                 [PollFd::new(&self.told, PollFlags::empty()), PollFd::new(&asked, PollFlags::IN)];
-            let patience = (!self.seen.is_empty()).then_some(LOOK);
+            let rest = Timespec::try_from(LOOK.saturating_sub(looked.elapsed()));
+            let patience = if self.seen.is_empty() { None } else { rest.ok() };
             match poll(&mut polled, patience.as_ref()) {
                 Err(Errno::INTR) => continue,
                 polled => drop(polled?),
@@ -254,8 +265,6 @@ impl Keeper {
                 {
                     self.fetch(u32::from_ne_bytes(*number), question);
                 }
-            } else {
-                self.look();
             }
         }
     }

@@ -23,10 +23,20 @@ const SECRET: &[&str] = &[
     "auth",
     "bearer",
     "private-key",
+    "secret-key",
+    "secret_key",
+    "access-key",
+    "access_key",
+    "_pass",
+    "_pwd",
     "cookie",
 ];
-/// Settings of git with such names hold commands.
-const COMMANDS: &[&str] = &["alias.", "pager."];
+/// Settings of git and npm with such names hold commands.
+const COMMANDS: &[&str] = &["alias.", "pager.", "scripts."];
+/// Options with such names that take nothing.
+const BARE: &[&str] = &["--anyauth", "--proxy-anyauth"];
+/// Clients whose option for a password takes nothing, or only what stands behind `=`.
+const ASKING: &[&str] = &["psql", "pg_", "createdb", "dropdb", "vacuumdb", "mysql", "mariadb"];
 /// What is in the names of cookies that say who somebody is, and in those of no variable that a shell reads.
 const SESSIONS: &[&str] = &["sess", "sid", "jwt", "sso", "csrf", "xsrf", "login"];
 /// What stands before the secret in a header (RFC 9110, section 11.1).
@@ -45,12 +55,13 @@ pub(crate) const MASK: &str = "***";
 pub(crate) fn masked(words: &[String]) -> Vec<String> {
     let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
     let curl = words.iter().any(|word| base(word) == "curl");
+    let asks = words.iter().any(|word| ASKING.iter().any(|own| base(word).starts_with(own)));
     let (mut next, mut code) = (false, false);
     let before = std::iter::once("").chain(words.iter().map(String::as_str));
     let one = |(option, word): (&str, &String)| {
         // What stands behind letters of a shell's, such as `csh --secret`, may be what it runs.
         code = runs_code(&base(option)).is_some() || code && option.starts_with('-');
-        if std::mem::take(&mut next) && is_value(word, 0, option.starts_with("--") && !code) {
+        if std::mem::take(&mut next) && is_value(word, 0, option.starts_with("--") && !code && !asks) {
             return hidden(word, 0, true);
         }
         if let Some(masked) = curl.then(|| client(option, word)).flatten() {
@@ -106,6 +117,7 @@ fn is_secret(name: &str) -> bool {
 fn is_option(name: &str) -> bool {
     name.starts_with('-')
         && !name.starts_with("--no-")
+        && !BARE.contains(&name)
         && name_at(name, 0).len() == name.len()
         && is_secret(name)
 }
@@ -127,6 +139,7 @@ fn scan(text: &str, from: usize, mut cookies: Option<bool>) -> String {
         let lower = name.to_ascii_lowercase();
         let session = cookies.is_some_and(|first| first || SESSIONS.iter().any(|own| lower.contains(own)));
         let value = match text.as_bytes().get(behind) {
+            Some(b'=') if is_secret(name) && is_run(text, at) && !is_value(text, behind + 1, false) => None,
             Some(b'=') if is_secret(name) || session && !name.is_empty() => Some((behind + 1, false)),
             Some(b':') if lower.ends_with("cookie") => {
                 cookies = Some(true);
@@ -161,6 +174,20 @@ fn scan(text: &str, from: usize, mut cookies: Option<bool>) -> String {
         at += letter.len_utf8();
     }
     out.split_inclusive(char::is_whitespace).map(plain).collect()
+}
+
+/// Whether what is said there to have this value may be started: as an alias, or since a command of the script is a variable.
+fn is_run(text: &str, at: usize) -> bool {
+    const BEFORE: [&str; 10] = ["do", "then", "else", "exec", "eval", "sudo", "env", "time", "nohup", "!"];
+    let starts = |before: &str| {
+        let before = before.trim_end_matches([' ', '\t', '"', '\'', '{']);
+        let word = before.rsplit(|letter: char| letter.is_whitespace()).next().unwrap_or_default();
+        before.is_empty() || before.ends_with([';', '&', '|', '(', '`', '\n']) || BEFORE.contains(&word)
+    };
+    let before = text.get(..at).unwrap_or_default();
+    let command = before.rsplit([';', '&', '|', '(', '`', '\n']).next().unwrap_or_default();
+    command.trim_start().trim_start_matches(['\'', '"']).starts_with("alias")
+        || text.match_indices('$').any(|(at, _)| starts(text.get(..at).unwrap_or_default()))
 }
 
 /// Where the secret of a header begins that has this name, if there may be one, and whether blanks are part of it.
@@ -218,7 +245,10 @@ fn hidden(text: &str, at: usize, blanks: bool) -> String {
 /// Masks a value that begins here, but for quotes; where it ends, with the word or before what a shell acts upon. A path is none.
 fn cover(text: &str, mut at: usize, blanks: bool, out: &mut String) -> usize {
     let value = text.get(at..).unwrap_or_default().trim_start_matches(['\'', '"']);
-    if ["/", "./", "../", "~"].iter().any(|own| value.starts_with(own)) {
+    let whole = value.get(..run(value, 0, false)).unwrap_or_default();
+    // Letters of base64 begin so, too.
+    let random = || whole.split('/').any(|part| looks_random(part.as_bytes()));
+    if ["/", "./", "../", "~"].iter().any(|own| value.starts_with(own)) && !random() {
         return at;
     }
     loop {
@@ -340,6 +370,19 @@ mod tests {
     fn of_a_script_secrets_are_hidden_and_what_it_runs_is_not() {
         for (script, expected) in [
             ("API_TOKEN=abc make deploy && git push", "API_TOKEN=*** make deploy && git push"),
+            ("alias auth=poweroff\nauth -f", "alias auth=poweroff\nauth -f"),
+            ("TOKEN=rm B_TOKEN=-rf; $TOKEN $B_TOKEN src", "TOKEN=rm B_TOKEN=-rf; $TOKEN $B_TOKEN src"),
+            ("TOKEN=rm; if true; then \"${TOKEN}\" x; fi", "TOKEN=rm; if true; then \"${TOKEN}\" x; fi"),
+            ("TOKEN=6f1ed002ab5595859014ebf0951522d9; $CURL -H $TOKEN", "TOKEN=***; $CURL -H $TOKEN"),
+            ("TOKEN=abc; curl -H \"$TOKEN\" h", "TOKEN=***; curl -H \"$TOKEN\" h"),
+            ("npm pkg set scripts.auth=evil", "npm pkg set scripts.auth=evil"),
+            (
+                "AWS_SECRET_ACCESS_KEY=a DB_PASS=b MYSQL_PWD=c x",
+                "AWS_SECRET_ACCESS_KEY=*** DB_PASS=*** MYSQL_PWD=*** x",
+            ),
+            ("curl --anyauth https://x.example/up", "curl --anyauth https://x.example/up"),
+            ("id --token /abc+Zx81kQp0aLw93RtYbn47Vd/def", "id --token ***"),
+            ("id --token /usr/bin/id", "id --token /usr/bin/id"),
             ("API_TOKEN=$(cat t) make deploy", "API_TOKEN=$(cat t) make deploy"),
             ("DB_PASSWORD=abc${X:-} make", "DB_PASSWORD=***${X:-} make"),
             ("x; export SECRET=abc; y", "x; export SECRET=***; y"),

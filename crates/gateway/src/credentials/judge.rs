@@ -145,9 +145,8 @@ impl Credentials {
             twice.and_then(|(one, other)| Some((self.held.get(one)?, self.held.get(other)?)))
         {
             let rule = format!(
-                "`{}` goes on `{}` too, in the same place: narrow one of them by `hosts`, `methods` or `paths`",
-                other.name,
-                line(request)
+                "`{}` goes on this request too, in the same place: narrow one of them by `hosts`, `methods` or `paths`",
+                other.name
             );
             return Err(Denied { credential: one.name.clone(), rule });
         }

@@ -254,6 +254,12 @@ fn a_host_is_kept_from_inspection_where_the_ceiling_keeps_it() {
     assert!(looked_into(accepted(&format!("{closed}{leaks}"), &open)));
     assert!(!looked_into(accepted(&format!("{closed}{leaks}"), &closed)));
     assert!(!looked_into(accepted(&open, &open)));
+    let none = format!("{open}\ninspect = \"none\"");
+    for ceiling in [format!("{open}{leaks}"), format!("{open}\ninspect = \"auto\"")] {
+        assert!(refused(&ceiling, &none).contains("`network.inspect` is `none`, which is above the ceiling"));
+    }
+    assert!(!looked_into(accepted(&open, &none)));
+    assert!(!looked_into(accepted(&format!("{none}{leaks}"), &none)));
 }
 
 #[test]
