@@ -120,7 +120,7 @@ fn destination(policy: &Policy, rule: &Rule<Destination>, found: &mut Found) {
     if destination.http.is_none() && destination.protocol != Protocol::Http && !looked_into {
         let why = match destination.protocol {
             Protocol::Tls => {
-                "only the server's name in TLS is looked at; behind it, the server may lead elsewhere"
+                "only the server's name in TLS is looked at; behind it, the server may lead elsewhere, and a secret, or what stands for one, passes unseen"
             }
             Protocol::Tcp => "only the address is looked at",
             _ => "only the first message of the client is looked at",

@@ -128,13 +128,15 @@ pub enum About {
     Signed = 4,
     /// Why there is none; likewise.
     Unsigned = 5,
+    /// The secret is not where it was read any more.
+    Gone = 6,
 }
 
 impl About {
     /// From the number in a packet.
     #[must_use]
     pub fn of(byte: u8) -> Option<Self> {
-        [Self::Value, Self::Failure, Self::Changed, Self::Signed, Self::Unsigned]
+        [Self::Value, Self::Failure, Self::Changed, Self::Signed, Self::Unsigned, Self::Gone]
             .into_iter()
             .find(|about| *about as u8 == byte)
     }

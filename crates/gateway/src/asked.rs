@@ -54,6 +54,21 @@ impl Asked {
         }
         Ok(())
     }
+
+    /// Whether there is nothing in it: HTTP/2 may say so behind the head of the request. What was read is kept.
+    pub(crate) async fn is_nothing(&mut self) -> bool {
+        self.waits = false;
+        while self.front.is_empty() {
+            let Some(body) = self.body.as_mut() else { return true };
+            match body.frame().await {
+                None => self.body = None,
+                Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+                Some(Ok(frame)) => self.front.push_back(frame),
+                Some(Err(_)) => return false,
+            }
+        }
+        false
+    }
 }
 
 impl Drop for Asked {

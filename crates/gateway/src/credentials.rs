@@ -214,20 +214,27 @@ impl Credentials {
         certificate.is_some()
     }
 
-    /// Whether a request whose method has no body may have one. A server may leave that unread, and take it for another request of
-    /// whoever the certificate says.
+    /// Whether a request by this method may have a body. A server that looks for none leaves it unread, and may take it for another
+    /// request of whoever the certificate says.
     pub(crate) fn bodied(&self, method: &Method, target: &Target) -> Result<(), Denied> {
-        let bare =
-            [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE].contains(method);
-        match self.certificate(target).filter(|_| bare) {
-            Some((_, one)) => Err(Denied {
+        // Of these every server expects one.
+        if [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+            return Ok(());
+        }
+        match self.certified(target) {
+            Some(one) => Err(Denied {
                 credential: one.name.clone(),
                 rule: format!(
-                    "{method} with a body, which a server may leave unread and take for another request"
+                    "{method} with a body, which a server may leave unread and take for another request: where a certificate is shown, POST, PUT and PATCH have one"
                 ),
             }),
             None => Ok(()),
         }
+    }
+
+    /// Is a certificate for this host, whether or not it is granted right now? It may have been shown before.
+    pub(crate) fn certified(&self, target: &Target) -> Option<&Held> {
+        self.held.iter().find(|one| one.credential.certificate() && goes(one, target))
     }
 
     /// How TLS with this host begins, where a certificate says who asks. Each request is judged before.

@@ -1,8 +1,9 @@
 //! HTTP on a connection: every request is parsed, held against the name that was asked for, and written anew.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use ringfence_policy::{HttpRequest, Leaks, Pass};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::Gateway;
 use crate::asked::{Asked, asked};
@@ -50,6 +52,8 @@ const HEAD_LIST: u32 = 64 << 10;
 const STREAMS: u32 = 128;
 /// How long a head may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// After so long without a request a client may be waiting for a server that speaks first.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Serves requests until the client has no more, or says something that is no HTTP.
 pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Target, judged: bool) {
@@ -94,8 +98,18 @@ where
         let mut server = Server2::new(Local);
         server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
         let _ = server.serve_connection(stream, service).await;
-    } else if let Err(error) = server().serve_connection(stream, service).with_upgrades().await {
-        way.no_http(&error).await;
+    } else {
+        let mut served = pin!(server().serve_connection(stream, service).with_upgrades());
+        let ended = match timeout(QUIET, &mut served).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                way.quiet().await;
+                served.await
+            }
+        };
+        if let Err(error) = ended {
+            way.no_http(&error).await;
+        }
     }
     way.carry_tunnel().await;
 }
@@ -139,11 +153,23 @@ struct Way {
     sender: Mutex<Option<Sender>>,
     /// What the connection has become.
     tunnel: RefCell<Option<Tunnel>>,
+    /// Something was asked.
+    heard: Cell<bool>,
 }
 
 impl Way {
     fn new(gateway: Rc<Gateway>, target: Target, kind: Kind) -> Self {
-        Self { gateway, target, kind, sender: Mutex::new(None), tunnel: RefCell::default() }
+        let (sender, tunnel) = (Mutex::new(None), RefCell::default());
+        Self { gateway, target, kind, sender, tunnel, heard: Cell::default() }
+    }
+
+    /// Tells of a client that has said nothing yet; those of HTTP's own port may only be early.
+    async fn quiet(&self) {
+        let target = &self.target;
+        if !self.heard.get() && target.port != 443 {
+            let why = "nothing is asked: where its server speaks first, it is no HTTP".to_owned();
+            self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+        }
     }
 
     /// To its end, if it has become one.
@@ -174,6 +200,7 @@ impl Way {
     }
 
     async fn answer(&self, mut request: Request<Asked>) -> Response<Carried> {
+        self.heard.set(true);
         let (gateway, target) = (&self.gateway, &self.target);
         // What is refused is written down: not with a secret in it.
         let holds = match self.looked(&mut request).await {
@@ -292,8 +319,11 @@ impl Way {
         let (head, mut own) = request.into_parts();
         let mut head = Request::from_parts(head, ());
         if let Some(held) = credentials {
-            if !own.is_end_stream() {
-                held.bodied(head.method(), target).map_err(Stop::Credential)?;
+            if !own.is_end_stream()
+                && let Err(denied) = held.bodied(head.method(), target)
+                && !own.is_nothing().await
+            {
+                return Err(Stop::Credential(denied));
             }
             held.pushes(&head, &mut own, target).await.map_err(Stop::Credential)?;
         }
@@ -413,6 +443,7 @@ impl Way {
                 why.to_owned()
             })
         };
+        let alone = self.is_alone(&request);
         let mut kept = self.sender.lock().await;
         let open = match kept.as_mut() {
             Some(Sender::One(open)) => open.ready().await.is_ok(),
@@ -431,8 +462,11 @@ impl Way {
                 own.send_request(request).await.map_err(ended)
             }
             // Others of the same client do not wait for its answer: they get connections of their own.
-            Some(Sender::One(mut open)) if self.kind.multiplexed => {
+            Some(Sender::One(mut open)) if self.kind.multiplexed || alone => {
                 drop(kept);
+                if alone {
+                    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 open.send_request(request).await.map_err(ended)
             }
             Some(Sender::One(mut open)) => {
@@ -442,6 +476,13 @@ impl Way {
             }
             None => Err(NoWay::Failed("the server cannot be reached".to_owned())),
         }
+    }
+
+    /// Is this the last request on its connection? A server may take a body that it leaves unread for the next one, and a certificate
+    /// would say who asks for that. HTTP/2 says where each of them ends.
+    fn is_alone(&self, request: &Request<Carried>) -> bool {
+        let held = self.gateway.credentials.as_ref().filter(|_| self.kind.secure);
+        !request.body().is_end_stream() && held.is_some_and(|held| held.certified(&self.target).is_some())
     }
 
     /// Holds a request against the rules of its host, and sends on the very path that was judged; with what bounds its body.

@@ -115,7 +115,8 @@ impl Unpack {
 
     fn look(&mut self) -> Option<Hit> {
         let taken = self.0.taken();
-        let bomb = |size| Hit { name: format!("a body of {size} bytes in {taken}"), way: "compressed" };
+        let bomb =
+            |size| Hit { name: format!("a body of {size} bytes packed into {taken}"), way: "compressed" };
         self.0.sink().hit.take().or_else(|| self.0.too_much().map(bomb))
     }
 }

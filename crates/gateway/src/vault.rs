@@ -325,6 +325,7 @@ impl Vault {
                 self.put(number, bytes, left);
                 Ok(())
             }
+            About::Gone => return self.forget(number),
             About::Changed => {
                 // One that was dropped is fetched when it is used.
                 if self.slot(number).is_some_and(|slot| slot.borrow().length > 0) {

@@ -327,7 +327,7 @@ pub fn plan(
     notes.extend(prices(policy));
     notes.extend(uninspected(policy));
     if request.trust.is_some() {
-        notes.push("network: TLS to destinations with rules about requests is looked into; programs that read the usual variables, or the system's own store, trust the sandbox's own authority".into());
+        notes.push("network: TLS to destinations with rules about requests, and to all others where secrets could leave by it, is looked into; programs that read the usual variables, or the system's own store, trust the sandbox's own authority".into());
     }
     let renames = layout.steps.iter().any(|step| matches!(step, Step::Overlay { .. }));
     Ok(Plan {

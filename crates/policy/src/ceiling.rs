@@ -39,6 +39,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
     bound.lists(policy, report);
     bound.switches(policy, report);
     bound.limits(policy, report);
+    bound.inspection(policy, report);
     // What it has looked into is looked into in every policy.
     if let Some(all) = ceiling.inspect.as_ref().filter(|at| at.value == "all") {
         policy.inspect = Some(all.clone());
@@ -214,6 +215,7 @@ impl Bound<'_> {
                         .value
                         .bytes_out
                         .is_none_or(|most| destination.bytes_out.is_some_and(|own| own <= most))
+                    && (most.value.closed || !destination.closed)
                     && (most.value.protocol == destination.protocol || most.value.protocol == Protocol::Tcp)
             })
         };
@@ -268,6 +270,19 @@ impl Bound<'_> {
 
     fn list(&self, key: &str) -> Place {
         self.ceiling.lists.get(key).copied().unwrap_or(self.start)
+    }
+
+    /// Nothing is kept from inspection where the ceiling looks for secrets in what leaves.
+    fn inspection(&self, policy: &Merged, report: &mut Report) {
+        let none = |merged: &Merged| merged.inspect.clone().filter(|at| at.value == "none");
+        let Some(own) = none(policy).filter(|_| none(self.ceiling).is_none()) else { return };
+        let looks = self.ceiling.leaks.get("egress").map(|at| at.place);
+        if let Some(place) = looks.or(self.ceiling.inspect.as_ref().map(|at| at.place)) {
+            let problem = Problem::new(own.place, "`network.inspect` is `none`, which is above the ceiling");
+            report.push(
+                problem.label("set here").related(place, "the ceiling looks into what leaves".to_owned()),
+            );
+        }
     }
 
     fn mode(&self, policy: &Merged, report: &mut Report) {

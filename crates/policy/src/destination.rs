@@ -84,6 +84,8 @@ pub struct Destination {
     pub http: Option<HttpRule>,
     /// Bytes that may leave by it while a sandbox lives.
     pub bytes_out: Option<u64>,
+    /// Its TLS is not looked into, though secrets could leave by it: the rule says so.
+    pub closed: bool,
 }
 
 /// A package client whose own configuration says which hosts it needs.
@@ -152,15 +154,14 @@ impl Destination {
         let protocol = if endpoint.port == 80 { Protocol::Http } else { Protocol::Tls };
         let methods = ["GET", "HEAD"].map(str::to_owned).to_vec();
         let http = Some(HttpRule { methods, ..HttpRule::default() });
-        Self { endpoint, protocol, http, bytes_out: None }
+        Self { endpoint, protocol, http, bytes_out: None, closed: false }
     }
 
     /// Looked into, where it is TLS.
-    pub(crate) fn inspected(mut self) -> Self {
+    pub(crate) fn look_into(&mut self) {
         if self.protocol == Protocol::Tls {
             self.http.get_or_insert_default();
         }
-        self
     }
 
     /// Reads one entry of `network.allow`.
@@ -183,7 +184,7 @@ impl Destination {
             let port = parse_port("network.allow", &port.value.to_string())
                 .map_err(|invalid| invalid.at(port.place))?;
             let endpoint = Endpoint { host: HostPattern::Name(HOST.to_owned()), port };
-            return Ok(Self { endpoint, protocol: Protocol::Tcp, http: None, bytes_out });
+            return Ok(Self { endpoint, protocol: Protocol::Tcp, http: None, bytes_out, closed: false });
         }
         let Some(host) = &table.host else {
             return Err(Problem::new(place, "a network rule needs a `host`"));
@@ -215,14 +216,27 @@ impl Destination {
             let title = format!("`tls = true` and `protocol = \"{}\"` contradict each other", other.word());
             return Err(Problem::new(place, title).help("remove one of the two".to_owned()));
         }
-        let http = requests(table)?;
+        let mut http = requests(table)?;
         let destination = Self::of(endpoint, tls.or(word), place)?;
         if http.is_some() && !destination.protocol.has_requests() {
             let title = format!("what requests to `{}` may be is known only of HTTP", destination.endpoint);
             let help = "write `protocol = \"http\"`, or remove what the rule says of requests";
             return Err(Problem::new(place, title).help(help.to_owned()));
         }
-        Ok(Self { http, bytes_out, ..destination })
+        let inspect = table.inspect.as_ref();
+        if let Some(inspect) = inspect.filter(|_| destination.protocol != Protocol::Tls) {
+            let title = format!("`inspect` is said of TLS, and `{}` is not TLS", destination.endpoint);
+            return Err(Problem::new(inspect.place, title).help("add `tls = true`, or remove it".to_owned()));
+        }
+        match inspect {
+            Some(inspect) if !inspect.value && http.is_some() => {
+                let title = "a rule about requests over TLS needs inspection, and `inspect` is `false`";
+                return Err(Problem::new(inspect.place, title).help("remove one of the two".to_owned()));
+            }
+            Some(inspect) if inspect.value => drop(http.get_or_insert_default()),
+            _ => {}
+        }
+        Ok(Self { http, bytes_out, closed: inspect.is_some_and(|at| !at.value), ..destination })
     }
 
     fn of(mut endpoint: Endpoint, protocol: Option<Protocol>, place: Place) -> Result<Self, Problem> {
@@ -246,7 +260,7 @@ impl Destination {
             return Err(problem.help(help));
         }
         let protocol = protocol.unwrap_or(Protocol::of_port(endpoint.port));
-        Ok(Self { endpoint, protocol, http: None, bytes_out: None })
+        Ok(Self { endpoint, protocol, http: None, bytes_out: None, closed: false })
     }
 }
 

@@ -186,6 +186,8 @@ table! {
         request_size: At<String>,
         /// May a connection become a WebSocket?
         websocket: At<bool>,
+        /// May TLS there be looked into, where `network.inspect` is not written? `false`: never.
+        inspect: At<bool>,
         /// The most bytes that may leave by this rule while a sandbox lives, `10MiB`.
         bytes_out: At<String>,
         /// A unix socket of the host.

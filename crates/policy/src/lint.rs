@@ -368,6 +368,13 @@ fn check_unreachable(merged: &Merged, report: &mut Report) {
         let problem = Problem::new(rule.place, title).label("here").related(none.place, "forbidden here");
         report.push(problem.help("remove one of the two".to_owned()));
     }
+    let all = merged.inspect.as_ref().filter(|inspect| inspect.value == "all");
+    let closed = |at: &&At<Destination>| at.value.closed;
+    if let (Some(all), Some(rule)) = (all, merged.reach.iter().find(closed)) {
+        let title = "a rule keeps its TLS from inspection, and `network.inspect` is `all`";
+        let problem = Problem::new(rule.place, title).label("here").related(all.place, "demanded here");
+        report.push(problem.help("remove one of the two".to_owned()));
+    }
     for destination in &merged.reach {
         let Some(deny) = merged.unreach.iter().find(|deny| deny.value.whole(&destination.value.endpoint))
         else {

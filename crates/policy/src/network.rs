@@ -256,6 +256,7 @@ impl NetworkRules {
             let port = line.port.map(|port| format!(":{port}")).unwrap_or_default();
             let must = match line.protocol {
                 Protocol::Tcp => "",
+                Protocol::Tls if line.http.is_some() => ", TLS to that name, looked into",
                 Protocol::Tls => ", TLS to that name",
                 Protocol::Http => ", HTTP to that name",
                 other => &format!(", {}", other.word()),

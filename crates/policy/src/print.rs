@@ -94,8 +94,10 @@ impl Printer<'_> {
                 let requests = rule.value.http.as_ref().map(requests).unwrap_or_default();
                 let budget =
                     rule.value.bytes_out.map(|most| format!(", bytes_out = \"{most}B\"")).unwrap_or_default();
-                let text =
-                    format!("{{ host = {host}, port = {port}, protocol = \"{word}\"{requests}{budget} }}");
+                let inspect = if rule.value.closed { ", inspect = false" } else { "" };
+                let text = format!(
+                    "{{ host = {host}, port = {port}, protocol = \"{word}\"{requests}{budget}{inspect} }}"
+                );
                 self.line("  ", &format!("{text}, # from {}", rule.origin));
             }
             for rule in &network.unix {

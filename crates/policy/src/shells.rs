@@ -47,6 +47,9 @@ struct Program {
     module: String,
     #[serde(default)]
     modules: Vec<String>,
+    /// Modules that run files which they are given.
+    #[serde(default)]
+    files: Vec<String>,
     /// Letters that take nothing, before one of `code` in the same word.
     #[serde(default)]
     flags: String,
@@ -181,7 +184,10 @@ impl Program {
             // With its program in a file it is that file's, which the policy allowed; `system` in it starts what is judged.
             Kind::Awk => awk(&options::AWK.parts(&words), directory),
             Kind::Sed => sed(&options::SED.parts(&words), directory),
-            Kind::Make => make(&options::MAKE.parts(&words), directory),
+            Kind::Make => {
+                let mut readings = [&options::MAKE, &options::BMAKE].into_iter();
+                readings.find_map(|reading| make(&reading.parts(&words), directory))
+            }
         }
     }
 
@@ -248,7 +254,7 @@ impl Program {
             if !word.starts_with('-') {
                 return self.file(Some(word), info, directory);
             }
-            if self.info.iter().any(|own| own == word) {
+            if self.info.iter().any(|own| fits(own, word)) {
                 info = true;
                 continue;
             }
@@ -308,7 +314,8 @@ impl Program {
                 if self.modules.iter().any(|own| own == top) {
                     return Some(Some(format!("-m {module}")));
                 }
-                let from = words.find(|word| descriptor(word, directory));
+                let runs = self.files.iter().any(|own| own == top);
+                let from = words.find(|word| runs && descriptor(word, directory));
                 return Some(from.map(|from| format!("-m {module}, code from {from}")));
             }
             let option = letter.encode_utf8(&mut [0; 4]).to_owned();

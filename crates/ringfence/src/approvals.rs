@@ -50,6 +50,19 @@ pub(crate) fn any(policy: &Policy) -> bool {
     files(policy) || more
 }
 
+/// Who waits to start what, and what the owner may do; `whole`: nothing of it is masked. An entry with a mask in it would mean another
+/// command, since `*` stands for anything.
+fn waiting(who: &str, shown: &str, run: &str, whole: bool) -> String {
+    let how = if whole {
+        format!("`ringfence grant {run} --command {}`", terminal::word(shown))
+    } else {
+        format!(
+            "no line that grants it is shown, for a secret is among its words and `***` in an entry is any words: `--command` of `ringfence grant {run}` takes the words themselves,"
+        )
+    };
+    format!("{who} waits to start {shown}: {how} within 60 seconds")
+}
+
 /// Whether files may be.
 pub(crate) fn files(policy: &Policy) -> bool {
     !policy.approvals.read.is_empty()
@@ -136,7 +149,8 @@ impl<'a> Approvals<'a> {
     fn asked_to_start(&self, refusal: &Refusal, command: &Command) -> bool {
         let words: Vec<String> =
             command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let shown = ringfence_policy::command_line(masks::masked(&words).iter());
+        let masked = masks::masked(&words);
+        let shown = ringfence_policy::command_line(masked.iter());
         let event = Event::Ask {
             path: shown.clone(),
             purpose: "start".into(),
@@ -144,12 +158,8 @@ impl<'a> Approvals<'a> {
             program: refusal.program.to_string_lossy().into_owned(),
         };
         if self.silent {
-            let text = format!(
-                "{} waits to start {shown}: `ringfence grant {} --command {}` within 60 seconds",
-                if command.first { "the task".into() } else { refusal.program.to_string_lossy() },
-                self.run,
-                terminal::word(&shown)
-            );
+            let who = if command.first { "the task".into() } else { refusal.program.to_string_lossy() };
+            let text = waiting(&who, &shown, self.run, masked == words);
             terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
         }
         self.log.borrow_mut().append(&event).is_ok()
@@ -364,5 +374,18 @@ impl Clerk for Approvals<'_> {
     fn ended(&mut self, _: u32, path: &Path, cause: &str) -> bool {
         let event = Event::Revoke { path: path.to_string_lossy().into_owned(), cause: cause.to_owned() };
         self.log.borrow_mut().append(&event).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_offered_that_grants_a_mask() {
+        let whole = waiting("sh", "id -u", "r1", true);
+        assert!(whole.contains("`ringfence grant r1 --command 'id -u'` within"), "{whole}");
+        let masked = waiting("sh", "id '--token=***'", "r1", false);
+        assert!(!masked.contains("--command '") && masked.contains("a secret is among"), "{masked}");
     }
 }

@@ -4,25 +4,31 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use ringfence_plan::{VOID, syscalls};
+use ringfence_plan::VOID;
 use ringfence_policy::Context as PolicyContext;
 use ringfence_record::RunDir;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::cautions;
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::terminal::escape;
 
+/// How many reasons are told apart of one thing; a task can find as many as it likes.
+const WAYS: usize = 8;
+
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
-    /// `file`, `socket`, `command`, `syscall`, `credential`, `decoy` or `limit`.
+    /// `file`, `socket`, `host`, `command`, `syscall`, `credential`, `leak`, `containers`, `decoy`, `network` or `limit`.
     pub(crate) kind: &'static str,
     /// The path, the call's name, or the key in `[limits]`.
     pub(crate) target: String,
-    /// `look`, `read`, `write`, `execute`, `connect`, `call` or `open`; for a limit, what happened.
+    /// `look`, `read`, `write`, `execute`, `connect`, `call`, `open`, `send`, `sign`, ..; for a limit, what happened.
     pub(crate) purpose: String,
+    /// `refused`, `masked` or `let through`.
+    pub(crate) outcome: &'static str,
     /// Programs that asked.
     pub(crate) programs: Vec<String>,
     /// How often at least.
@@ -71,7 +77,7 @@ impl Explained {
     fn add(
         &mut self,
         event: &Value,
-        places: &mut BTreeMap<(String, String), usize>,
+        places: &mut BTreeMap<(String, String, String), usize>,
         host: &Host,
         context: &PolicyContext,
     ) {
@@ -110,15 +116,18 @@ impl Explained {
             }
             "credential.deny" => {
                 let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
-                let target = format!("{} to {}:{port}", text("credential"), text("host"));
-                ("credential", target, "send".to_owned())
+                let (name, host) = (text("credential"), text("host"));
+                match port {
+                    0 => ("credential", format!("{name} ({host})"), "sign".to_owned()),
+                    _ => ("credential", format!("{name} to {host}:{port}"), "send".to_owned()),
+                }
             }
             "container.deny" => ("containers", text("request"), "ask".to_owned()),
             "leak" => {
                 let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
                 match text("host").as_str() {
-                    "" => ("credential", text("secret"), "print".to_owned()),
-                    host => ("credential", format!("{} to {host}:{port}", text("secret")), "send".to_owned()),
+                    "" => ("leak", text("secret"), "print".to_owned()),
+                    host => ("leak", format!("{} to {host}:{port}", text("secret")), "send".to_owned()),
                 }
             }
             "net.down" => ("network", text("what"), "down".to_owned()),
@@ -127,13 +136,29 @@ impl Explained {
             "sandbox.start" => return self.unseen = unseen(detail),
             _ => return,
         };
-        // The same words may need another line elsewhere.
-        let key = if purpose == "deny" { lines(detail).join("\n") } else { String::new() };
-        let place = *places.entry((format!("{target}\n{key}"), purpose.clone())).or_insert_with(|| {
+        let outcome = match text("action").as_str() {
+            "mask" => "masked",
+            "warn" => "let through",
+            _ => "refused",
+        };
+        // The same words may need another line elsewhere, and what is sent be wrong in several ways.
+        let key = match shown {
+            "host" | "credential" | "leak" | "containers" => format!("{outcome}\n{}", text("rule")),
+            _ if purpose == "deny" => lines(detail).join("\n"),
+            _ => String::new(),
+        };
+        let own = (target.clone(), purpose.clone(), String::new());
+        let ways = places.range(own..).take_while(|(known, _)| known.0 == target && known.1 == purpose);
+        let full = ways.clone().count() >= WAYS && purpose != "deny";
+        let last = ways.last().map(|(known, _)| known.clone()).filter(|_| full);
+        let own = (target.clone(), purpose.clone(), key);
+        let own = if places.contains_key(&own) { own } else { last.unwrap_or(own) };
+        let place = *places.entry(own).or_insert_with(|| {
             self.refusals.push(explain(shown, target, purpose, text("rule"), lines(detail), host, context));
             self.refusals.len() - 1
         });
         let Some(explanation) = self.refusals.get_mut(place) else { return };
+        explanation.outcome = outcome;
         explanation.times += times(detail);
         explanation.grantable |= (explanation.on_host == Some(true) || kind == "exec.deny")
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
@@ -153,92 +178,20 @@ fn explain(
     host: &Host,
     context: &PolicyContext,
 ) -> Explanation {
-    let nowhere = matches!(kind, "limit" | "syscall" | "command" | "host" | "network" | "credential");
+    let nowhere = matches!(
+        kind,
+        "limit" | "syscall" | "command" | "host" | "network" | "credential" | "leak" | "containers"
+    );
     let on_host = if nowhere { None } else { host.could_have(Path::new(&target), &purpose) };
     let forbidden = (!nowhere)
         .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
         .flatten();
-    let caution = if kind == "command"
-        && purpose == "deny"
-        && !remedy.is_empty()
-        && !rule.starts_with("the owner")
-    {
-        // Whatever else the sentence holds are words of the task.
-        None
-    } else if purpose == "clean" {
-        Some("to keep them, name them in `environment.pass` or `environment.set`".to_owned())
-    } else if purpose == "tamper" {
-        Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
-    } else if kind == "command" && rule.contains("is in no executable tree") {
-        remedy.clear();
-        Some(
-            "no list of commands allows more. What the task writes to its workspace starts with `[commands] from_workspace = true`, all of it; a script there also by its interpreter (`sh ./x`)"
-                .to_owned(),
-        )
-    } else if kind == "command" && rule.contains("(`runtime.user_namespaces`)") {
-        remedy.clear();
-        Some(
-            "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
-                .to_owned(),
-        )
-    } else if kind == "command" && target.contains(crate::masks::MASK) && rule.starts_with("`commands.allow`")
-    {
-        Some("a secret is among its words: no entry is written for those".to_owned())
-    } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.allow`") {
-        Some(
-            "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"
-                .to_owned(),
-        )
-    } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.pin`") {
-        Some("a new sandbox takes what the host has now".to_owned())
-    } else if kind == "command" && rule.starts_with("the owner was asked") {
-        Some("it is asked again at the next start; `ringfence grant` allows it before".to_owned())
-    } else if kind == "command" && remedy.is_empty() && rule.contains("call it by `") {
-        Some("no entry is missing".to_owned())
-    } else if kind == "command" && remedy.is_empty() {
-        Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
-    } else if kind == "decoy" {
-        Some("an incident: nothing but a search for secrets opens it".to_owned())
-    } else if let Some(invalid) = forbidden {
-        remedy.clear();
-        Some(invalid.message)
-    } else if on_host == Some(false) {
-        remedy.clear();
-        Some("the host has nothing of that name, so there is nothing to grant".to_owned())
-    } else if rule.contains("is a known secret") {
-        Some("unwise: whatever reads it can use it elsewhere".to_owned())
-    } else if kind == "socket" && target.starts_with('/') {
-        remedy = ringfence_policy::socket_remedy(&target);
-        Some("whoever reaches it can do what its server does for its clients".to_owned())
-    } else if kind == "socket" {
-        Some("no policy grants a socket of the host that has no path".to_owned())
-    } else if kind == "syscall" && syscalls::DEBUG.contains(&target.as_str()) {
-        remedy = vec!["[runtime]".into(), "debug = [\"ptrace\"]".into()];
-        None
-    } else if kind == "syscall" && rule.contains("new namespaces") {
-        remedy = vec!["[runtime]".into(), "user_namespaces = true".into()];
-        Some("for programs with a sandbox of their own; docs/commands.md says what it gives up".to_owned())
-    } else if kind == "syscall" {
-        Some("no policy of this version allows it".to_owned())
-    } else if kind == "network" {
-        Some("run it again; if that repeats itself, report it".to_owned())
-    } else if kind == "host" && remedy.is_empty() {
-        Some("no line of `network.allow` would change that".to_owned())
-    } else if purpose == "print" {
-        Some("what it prints it has read: find the grant, or the variable, from which it has it".to_owned())
-    } else if kind == "credential" {
-        Some("an incident, unless the task only mistook the place: a placeholder is of use at its own hosts alone".to_owned())
-    } else if kind == "limit" {
-        Some("raise the limit only if the task needs more".to_owned())
-    } else if remedy.is_empty() {
-        Some("this rule stands above every grant: only its removal would allow it".to_owned())
-    } else {
-        None
-    };
+    let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);
     Explanation {
         kind,
         target,
         purpose,
+        outcome: "refused",
         programs: Vec::new(),
         times: 0,
         on_host,
@@ -272,15 +225,19 @@ fn unseen(detail: Option<&Value>) -> Vec<String> {
     degraded.into_iter().flatten().filter_map(effect).collect()
 }
 
-/// How many different things of the host were refused, and decoys with the first program that opened each.
-pub(crate) fn totals(explained: &Explained) -> (u64, Vec<(String, String)>) {
+/// How many different things were refused, how many secrets left all the same (masked, or let through), and decoys with the first program
+/// that opened each.
+pub(crate) fn totals(explained: &Explained) -> (u64, u64, Vec<(String, String)>) {
     let counts = |one: &&Explanation| {
         let there = matches!(one.kind, "file" | "socket") && one.on_host != Some(false) && !habit(one);
-        there || one.kind == "host" || one.kind == "command" && one.purpose == "deny"
+        let refused =
+            matches!(one.kind, "host" | "credential" | "leak" | "containers") && one.outcome == "refused";
+        there || refused || one.kind == "command" && one.purpose == "deny"
     };
     let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
     let decoys = decoys.map(|one| (one.target.clone(), one.programs.first().cloned().unwrap_or_default()));
-    (explained.refusals.iter().filter(counts).count() as u64, decoys.collect())
+    let passed = explained.refusals.iter().filter(|one| one.outcome != "refused").count() as u64;
+    (explained.refusals.iter().filter(counts).count() as u64, passed, decoys.collect())
 }
 
 fn habit(one: &Explanation) -> bool {
@@ -340,8 +297,11 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "execute" => "tried to start",
         "map" => "tried to load as code",
         "connect" => "tried to connect to",
+        "ask" if one.kind == "containers" => "asked the container engine for",
         "ask" => "asked for the name",
+        "send" if one.outcome == "let through" => "sent",
         "send" => "tried to send",
+        "sign" => "tried to sign with",
         "print" => "printed",
         "packet" => "sent",
         "call" => "made the system call",
@@ -358,7 +318,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "decoy" => {
             format!("{who} {did} {}{times}\n    put there by {}\n", line(&one.target), line(&one.rule))
         }
-        _ => format!("{who} {did} {}{times}\n    refused: {}\n", line(&one.target), line(&one.rule)),
+        _ => format!("{who} {did} {}{times}\n    {}: {}\n", line(&one.target), one.outcome, line(&one.rule)),
     };
     if !one.remedy.is_empty() {
         let lines: Vec<String> = one.remedy.iter().map(|text| line(text)).collect();

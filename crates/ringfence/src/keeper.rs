@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -34,7 +34,9 @@ use crate::{aws, engine, git_session, gpg, oauth, secret_service, spiffe, ssh};
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often files that were read are looked at.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+const LOOK: Duration = Duration::from_millis(200);
+/// How many looks in turn a file may hold no secret, half written or between two names, before it is taken for gone.
+const HALF: u8 = 5;
 
 /// Serves until its supervisor or its gateway is gone. The exit status.
 pub(crate) fn run() -> u8 {
@@ -172,12 +174,16 @@ pub(crate) fn plain(bytes: &[u8]) -> Result<&[u8], String> {
 /// What a file is known by: another one under the same name has another.
 type Version = (u64, u64, i64, i64, u64);
 
+/// Who puts back the time of a file cannot put back when that was done (`st_ctime`), nor who changes whose it is.
 fn version(metadata: &Metadata) -> Version {
-    (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.size())
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec(), metadata.size())
 }
 
 pub(crate) fn file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), String> {
-    let opened = File::open(path).map_err(|error| error.to_string())?;
+    // A FIFO would wait for whoever writes to it.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let opened = opened.map_err(|error| error.to_string())?;
     let metadata = opened.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("it is no file".to_owned());
@@ -203,13 +209,21 @@ fn all(mut from: impl Read) -> Result<Zeroizing<Vec<u8>>, String> {
     Ok(bytes)
 }
 
+struct Seen {
+    path: PathBuf,
+    version: Version,
+    kind: Kind,
+    /// Looks in turn at which there was no secret.
+    none: u8,
+}
+
 struct Keeper {
     told: OwnedFd,
     asked: Arc<OwnedFd>,
     fetching: Vec<Fetching>,
     variables: Arc<BTreeMap<OsString, OsString>>,
     /// Files that were read, by the number of their credential.
-    seen: BTreeMap<u32, (PathBuf, Version, Kind)>,
+    seen: BTreeMap<u32, Seen>,
     /// Containers that the sandbox made.
     made: Vec<String>,
 }
@@ -217,11 +231,18 @@ struct Keeper {
 impl Keeper {
     fn serve(&mut self) -> Result<(), Errno> {
         let mut packet = vec![0; keeper::QUESTION];
+        let mut looked = Instant::now();
         loop {
+            // Whatever is asked meanwhile: a task could ask without an end.
+            if looked.elapsed() >= LOOK {
+                self.look();
+                looked = Instant::now();
+            }
             let asked = Arc::clone(&self.asked);
             let mut polled =
                 [PollFd::new(&self.told, PollFlags::empty()), PollFd::new(&asked, PollFlags::IN)];
-            let patience = (!self.seen.is_empty()).then_some(LOOK);
+            let rest = Timespec::try_from(LOOK.saturating_sub(looked.elapsed()));
+            let patience = if self.seen.is_empty() { None } else { rest.ok() };
             match poll(&mut polled, patience.as_ref()) {
                 Err(Errno::INTR) => continue,
                 polled => drop(polled?),
@@ -248,8 +269,6 @@ impl Keeper {
                 {
                     self.fetch(u32::from_ne_bytes(*number), question);
                 }
-            } else {
-                self.look();
             }
         }
     }
@@ -267,7 +286,7 @@ impl Keeper {
         match &one.source {
             SecretSource::File(path) => match file(path) {
                 Ok((bytes, version)) => {
-                    self.seen.insert(number, (path.clone(), version, kind));
+                    self.seen.insert(number, Seen { path: path.clone(), version, kind, none: 0 });
                     answer(&self.asked, number, About::Value, read(&bytes, kind));
                 }
                 Err(why) => answer(&self.asked, number, About::Value, Err(why)),
@@ -326,21 +345,30 @@ impl Keeper {
         }
     }
 
-    /// Tells the gateway of files that hold something else.
+    /// Tells the gateway of files that hold something else, or nothing any more.
     fn look(&mut self) {
-        for (number, (path, seen, kind)) in &mut self.seen {
-            let now = std::fs::metadata(&*path).map(|metadata| version(&metadata));
-            if now.as_ref().is_ok_and(|now| now == seen) {
-                continue;
+        let asked = &self.asked;
+        self.seen.retain(|number, seen| {
+            let now = std::fs::metadata(&seen.path).map(|metadata| version(&metadata));
+            if now.is_ok_and(|now| now == seen.version) {
+                seen.none = 0;
+                return true;
             }
-            // Half written, or between two names: at the next look.
-            if let Ok((bytes, version)) = file(path)
-                && let Ok(found) = read(&bytes, *kind)
-            {
-                *seen = version;
-                answer(&self.asked, *number, About::Changed, Ok(found));
+            let found = file(&seen.path).and_then(|(bytes, version)| Ok((read(&bytes, seen.kind)?, version)));
+            match found {
+                Ok((found, version)) => {
+                    (seen.version, seen.none) = (version, 0);
+                    answer(asked, *number, About::Changed, Ok(found));
+                }
+                Err(_) => seen.none += 1,
             }
-        }
+            let gone = seen.none >= HALF;
+            if gone {
+                answer(asked, *number, About::Gone, Ok((Zeroizing::default(), FOREVER)));
+            }
+            // Whoever uses it reads it again, and hears why it cannot be.
+            !gone
+        });
     }
 }
 

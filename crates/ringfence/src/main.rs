@@ -6,6 +6,7 @@ mod approvals;
 mod aws;
 mod branch;
 mod bus;
+mod cautions;
 mod chain;
 mod chosen;
 mod cleanup;

@@ -38,6 +38,11 @@ pub(crate) struct Refusals {
     judge: OnceCell<Judge<'static>>,
     /// How often each connect was repeated, by its event.
     connects: BTreeMap<String, (Event, u64)>,
+    /// The same of credentials and containers, and of secrets in what left: none of them takes the others' places.
+    credentials: BTreeMap<String, (Event, u64)>,
+    leaks: BTreeMap<String, (Event, u64)>,
+    /// Secrets that were masked or let through, beyond those in `leaks`.
+    passed: u64,
     /// Which of those have a number by which they are counted.
     packets: BTreeMap<u32, String>,
     /// The same of commands, by their words and the rule.
@@ -66,6 +71,9 @@ impl Refusals {
             names: commands::Names::of(policy, plan),
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
+            credentials: BTreeMap::new(),
+            leaks: BTreeMap::new(),
+            passed: 0,
             packets: BTreeMap::new(),
             commands: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -77,7 +85,12 @@ impl Refusals {
         }
     }
 
-    /// How many different things of the host were refused, and how often, for now. Most names that programs look for are
+    /// How many secrets were masked or let through, as `leaks.action` says.
+    pub(crate) fn passed(&self) -> u64 {
+        self.leaks.values().filter(|(event, _)| passed(event)).count() as u64 + self.passed
+    }
+
+    /// How many different things were refused, and how often, for now. Most names that programs look for are
     /// nowhere: those do not count.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let host = Host::new();
@@ -86,7 +99,8 @@ impl Refusals {
             let there = |path| !Host::habit(path, purpose) && host.could_have(path, purpose) != Some(false);
             hosts(event) || target(event).map(Path::new).is_some_and(there)
         };
-        let events = self.connects.values().chain(self.files.values()).filter(|(event, _)| there(event));
+        let events = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
+        let events = events.chain(self.files.values()).filter(|(event, _)| there(event));
         let refused = |(event, _): &&(Event, u64)| matches!(event, Event::ExecDeny { .. });
         let commands = self.commands.values().filter(refused);
         events.chain(commands).fold((0, self.others), |(things, times), (_, again)| {
@@ -142,7 +156,7 @@ impl Refusals {
                 let event =
                     leaks::event(found.hit.name.clone(), found.hit.way.into(), found.action.word().into());
                 let key = format!("{}\n{}\noutput\n{}", found.hit.way, found.hit.name, found.action.word());
-                !self.connected(key, &event, 1) || log.append(&event).is_ok()
+                !self.leaked(key, &event) || log.append(&event).is_ok()
             }
             Notice::NoNetwork => {
                 let what = "the gateway has ended: from here on every connection is refused";
@@ -167,18 +181,16 @@ impl Refusals {
             Refused::Credential { name, host, port, request, rule, times, .. } => {
                 // What is signed, and what git fetches and pushes over ssh, is told of each by itself; requests are many.
                 let request = if *port == 0 || GitCommand::begins(request) { request } else { "" };
-                self.connected(
-                    format!("{port}\n{host}\n{rule}\n{name}\n{request}\ncredential"),
-                    &event,
-                    *times,
-                )
+                let key = format!("{port}\n{host}\n{rule}\n{name}\n{request}\ncredential");
+                count(&mut self.credentials, &mut self.others, key, &event, *times)
             }
             Refused::Engine { request, rule } => {
-                self.connected(format!("{request}\n{rule}\nengine"), &event, 1)
+                let key = format!("{request}\n{rule}\nengine");
+                count(&mut self.credentials, &mut self.others, key, &event, 1)
             }
             Refused::Leak { name, way, host, port, action, .. } => {
                 let key = format!("{port}\n{host}\n{way}\n{name}\nleak\n{}", action.word());
-                self.connected(key, &event, 1)
+                self.leaked(key, &event)
             }
             Refused::Command(Command { fate: Fate::Changed, .. }) => {
                 self.tampered += 1;
@@ -228,6 +240,15 @@ impl Refusals {
 
     fn connected(&mut self, key: String, event: &Event, times: u64) -> bool {
         count(&mut self.connects, &mut self.others, key, event, times)
+    }
+
+    fn leaked(&mut self, key: String, event: &Event) -> bool {
+        let full = self.leaks.len() >= MOST && !self.leaks.contains_key(&key);
+        if full && passed(event) {
+            self.passed += 1;
+            return false;
+        }
+        count(&mut self.leaks, &mut self.others, key, event, 1)
     }
 
     /// `None`: it is not refused, there only is nothing yet.
@@ -322,7 +343,8 @@ impl Refusals {
 
     /// At the end: how often each was repeated, and what had no event of its own.
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
-        let known = self.connects.values().chain(self.commands.values()).chain(self.files.values());
+        let known = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
+        let known = known.chain(self.commands.values()).chain(self.files.values());
         let mut events: Vec<Event> = known.filter_map(|(event, again)| repeated(event, *again)).collect();
         if self.others > 0 {
             events.push(Event::FileDeny {
@@ -417,7 +439,13 @@ fn count(
 /// Whether it is about the network.
 fn hosts(event: &Event) -> bool {
     matches!(event, Event::NetDeny { host, .. } if !host.is_empty())
-        || matches!(event, Event::CredentialDeny { .. } | Event::ContainerDeny { .. } | Event::Leak { .. })
+        || matches!(event, Event::CredentialDeny { .. } | Event::ContainerDeny { .. })
+        || matches!(event, Event::Leak { .. }) && !passed(event)
+}
+
+/// Whether it was no refusal.
+fn passed(event: &Event) -> bool {
+    matches!(event, Event::Leak { action, .. } if action != "block")
 }
 
 /// What it was about.

@@ -430,7 +430,7 @@ impl Run {
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
         let outcome = outcome::leaked(outcome, ended.leaked.as_ref());
         let plan = open.plan;
-        let (refused, _) = open.refusals.totals();
+        let ((refused, _), passed) = (open.refusals.totals(), open.refusals.passed());
         let opened: Vec<_> = open.refusals.decoys().to_vec();
         let (mut result, changes) = self.end(open, outcome, report)?;
         // Where the boundary could not be built, that is the news.
@@ -457,7 +457,7 @@ impl Run {
             if let Some(fails) = plan.git_fails.as_ref().filter(|_| !matches!(result, Ok(0))) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), terminal::escape(fails)));
             }
-            summary::say(self.directory.id(), refused, changes);
+            summary::say(self.directory.id(), refused, passed, changes);
         }
         summary::opened(self.directory.id(), &opened);
         result

@@ -3,11 +3,13 @@
 use crate::layers::Settled;
 use crate::terminal;
 
-/// Things that were refused, and changes that wait.
-pub(crate) fn say(run: &str, refused: u64, changes: Settled) {
-    if refused > 0 {
-        let things = if refused == 1 { "1 thing" } else { &format!("{refused} things") };
-        let text = format!("{things} of the host refused: `ringfence explain {run}`");
+/// Things that were refused, secrets that were masked or let through, and changes that wait.
+pub(crate) fn say(run: &str, refused: u64, passed: u64, changes: Settled) {
+    let many =
+        |count: u64, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+    let told = [(refused, "thing", "refused"), (passed, "secret", "masked or let through")];
+    for (count, what, happened) in told.into_iter().filter(|(count, ..)| *count > 0) {
+        let text = format!("{} {happened}: `ringfence explain {run}`", many(count, what));
         terminal::error(&format!("{} {text}", terminal::label("run:")));
     }
     let waiting = match changes {

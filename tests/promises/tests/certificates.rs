@@ -8,6 +8,24 @@ fn credential(source: &str, more: &str) -> String {
     )
 }
 
+/// A client of HTTP/2 that ends a GET behind its head: path and body are its arguments.
+const FRAMES: &str = r#"'
+import socket, ssl, sys
+path, body = sys.argv[1].encode(), sys.argv[2].encode()
+context = ssl.create_default_context(); context.set_alpn_protocols(["h2"])
+s = context.wrap_socket(socket.create_connection(("allowed.example", 8443)), server_hostname="allowed.example")
+frame = lambda kind, flags, stream, data: s.sendall(len(data).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + data)
+name = b"allowed.example:8443"
+s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"); frame(4, 0, 0, b"")
+frame(1, 4, 1, b"\x82\x87\x04" + bytes([len(path)]) + path + b"\x01" + bytes([len(name)]) + name)
+frame(0, 0, 1, b""); frame(0, 1, 1, body)
+got = s.makefile("rb")
+while head := got.read(9):
+    data = got.read(int.from_bytes(head[:3], "big"))
+    if head[3] == 0: print(data.decode())
+    if head[3] in (0, 1) and head[4] & 1 or head[3] in (3, 7): break
+'"#;
+
 /// In a world with a server that asks for certificates, and with those of two clients: `$BASE/one.pem` and `$BASE/two.pem`.
 fn run(world: &World, credentials: &str, before: &str, inside: &str) -> Outcome {
     let policy = world.policy(&format!(
@@ -33,7 +51,8 @@ fn told(world: &World, kind: &str, text: &str) -> bool {
 fn a_server_that_asks_who_is_there_is_shown_the_policys_certificate() {
     let world = World::new();
     let source = format!("{{ file = \"{}/one.pem\" }}", world.base.display());
-    let inside = r#"
+    let inside = format!("FRAMES={FRAMES}")
+        + r#"
 ask() { curl -sm9 "$@"; echo " $?"; }
 ask https://allowed.example:8443/a/1 https://allowed.example:8443/a/2
 ask https://allowed.example:8443/b
@@ -41,6 +60,11 @@ printf 'GET /smuggled HTTP/1.1\r\nHost: allowed.example:8443\r\n\r\n' > smuggled
 for more in -s --http1.1 '-HTransfer-Encoding: chunked'; do
   ask "$more" -X GET --data-binary @smuggled https://allowed.example:8443/a/9
 done
+for more in -s --http1.1; do
+  ask "$more" --data-binary @smuggled https://allowed.example:8443/a/5 https://allowed.example:8443/a/6
+  ask "$more" -X MADE --data-binary @smuggled https://allowed.example:8443/a/9
+done
+python3 -c "$FRAMES" /a/7 '' ; python3 -c "$FRAMES" /a/9 x
 python3 -c 'import urllib.request as u; print(u.urlopen("https://allowed.example:8443/a/3").read().decode())'
 cat $BASE/one.pem $BASE/one.key > /dev/null 2>&1 && echo "the key"
 touch ready; for i in $(seq 100); do test -e replaced && break; sleep 0.1; done; sleep 0.5
@@ -48,14 +72,22 @@ ask https://allowed.example:8443/a/4
 "#;
     let before = "(for i in $(seq 200); do test -e ready && break; sleep 0.1; done; mv $BASE/two.pem $BASE/one.pem; touch replaced) & ";
     let policy = credential(&source, "paths = [\"/a/*\"]");
-    let outcome = run(&world, &format!("{policy}\n[workspace]\nmode = \"direct\""), before, inside);
+    let outcome = run(&world, &format!("{policy}\n[workspace]\nmode = \"direct\""), before, &inside);
     let log = world.log("mutual.log");
     let lines: Vec<String> =
         log.lines().map(|line| line.split(' ').step_by(2).collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(lines, ["one /a/1", "one /a/2", "one /a/3", "two /a/4"], "{outcome:?}");
+    assert_eq!(
+        lines,
+        [
+            "one /a/1", "one /a/2", "one /a/5", "one /a/6", "one /a/5", "one /a/6", "one /a/7", "one /a/3",
+            "two /a/4"
+        ],
+        "{outcome:?}"
+    );
     assert!(
         outcome.out.contains("do not cover `GET /b`")
-            && outcome.out.matches("GET with a body").count() == 3
+            && outcome.out.matches("GET with a body").count() == 4
+            && outcome.out.matches("MADE with a body").count() == 2
             && !outcome.out.contains("the key"),
         "{outcome:?}"
     );

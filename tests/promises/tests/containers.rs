@@ -118,6 +118,9 @@ exec sleep 60
     assert!(names.len() == 2 && names.contains(&"theirs"), "{outcome:?}");
     assert!(outcome.out.ends_with("left theirs \n"), "{outcome:?}");
     assert!(told(&place, "container.deny", "equals root on the host"), "{outcome:?}");
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(explained.contains("asked the container engine for POST"), "{explained}");
+    assert!(explained.contains("refused: ") && !explained.contains("host has nothing"), "{explained}");
 }
 
 /// What arrives at an engine that writes down what it is sent.

@@ -107,6 +107,10 @@ curl -sm9 https://$TOK.wild.example/; echo "name $?"
         let rule = if rule == "another" { "something else than the placeholder" } else { rule };
         assert!(told(&world, "credential.deny", "tracker", rule), "{rule}: {:#?}", world.events());
     }
+    let explained = world.place.ringfence(&["explain"]).out;
+    for rule in ["add the form to `inject`", "in the path", "stands in the body"] {
+        assert!(explained.contains(rule), "each way has its own remedy: {rule}: {explained}");
+    }
     let uses: u64 = world
         .events()
         .iter()
@@ -114,6 +118,64 @@ curl -sm9 https://$TOK.wild.example/; echo "name $?"
         .filter_map(|event| event["detail"]["times"].as_u64())
         .sum();
     assert_eq!(uses, 4, "{:#?}", world.events());
+}
+
+/// Other hosts have no rule that means inspection.
+#[test]
+fn a_placeholder_is_seen_on_the_way_to_any_host() {
+    let world = World::new();
+    let policy = |more: &str| {
+        format!(
+            "allow = [\"allowed.example\", {{ host = \"denied.example\"{more} }}]\n[credentials.tracker]\nsource = {{ env = \"MY_TOKEN\" }}\n\
+             hosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}"
+        )
+    };
+    let run = |policy: &str| {
+        let policy = world.policy(policy);
+        world.host(&format!(
+            "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \
+             'curl -skm9 -o body -w \"%{{http_code}}\\n\" -H \"Authorization: Bearer $TOK\" https://denied.example/other'"
+        ))
+    };
+    let outcome = run(&policy(""));
+    assert_eq!(outcome.out, "403\n", "{outcome:?}");
+    assert!(told(&world, "credential.deny", "tracker", "add the host to `hosts`"), "{:#?}", world.events());
+    assert!(!world.log("hits.log").contains("/other"), "{}", world.log("hits.log"));
+    // Who wants a host left alone says so.
+    let outcome = run(&policy(", inspect = false"));
+    assert!(outcome.out != "403\n" && world.log("hits.log").contains("/other"), "{outcome:?}");
+}
+
+/// Mail in TLS, and servers that their clients alone know.
+#[test]
+fn what_is_no_http_is_told_how_it_is_left_alone() {
+    let world = World::new();
+    let policy = world.policy(
+        "allow = [\"allowed.example\", { host = \"denied.example\", port = 9465, tls = true }]\n[credentials.tracker]\nsource = { env = \"MY_TOKEN\" }\n\
+         hosts = [\"allowed.example\"]\nexpose = { env = \"TOK\" }",
+    );
+    let script = r#"
+import socket, ssl
+def connect():
+    stream = socket.create_connection(("denied.example", 9465), 9)
+    return ssl._create_unverified_context().wrap_socket(stream, server_hostname="denied.example")
+try: connect().recv(1)
+except TimeoutError: print("quiet")
+one = connect(); one.sendall(b"\x00\x01 hello\r\n\r\n"); print(one.recv(99)[:12])
+"#;
+    world.place.write("mail.py", script);
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; \"$RF\" run --quiet --policy {policy} --workspace . -- /usr/bin/python3 mail.py"
+    ));
+    assert!(outcome.out.contains("quiet") && outcome.out.contains("HTTP/1.1 400"), "{outcome:?}");
+    let explained = world.place.ringfence(&["explain"]).out;
+    for words in [
+        "where its server speaks first, it is no HTTP",
+        "what is said is no HTTP",
+        "of TLS `inspect = false`",
+    ] {
+        assert!(explained.contains(words), "{words}: {explained}");
+    }
 }
 
 #[test]
@@ -160,6 +222,60 @@ curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
     assert!(outcome.out.contains("403") && !heads.contains("/broken"), "{outcome:?}");
     assert!(told(&world, "credential.deny", "broken", "exit status: 3"), "{:#?}", world.events());
     assert!(!outcome.out.contains("half"), "{outcome:?}");
+}
+
+#[test]
+fn two_for_one_place_are_refused_and_both_are_named() {
+    let world = World::new();
+    let one = |name: &str, paths: &str| {
+        format!(
+            "[credentials.{name}]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\n{paths}\n"
+        )
+    };
+    let script =
+        "for p in one two; do curl -sm9 -o body -w '%{http_code} ' https://allowed.example/repo/$p; done";
+    let both = format!("{}{}", one("first", ""), one("second", "paths = [\"/repo/two\"]"));
+    let outcome = run(&world, &both, script);
+    assert_eq!(outcome.out, "200 403 ", "{outcome:?}");
+    assert!(
+        told(&world, "credential.deny", "second", "`first` goes on this request too"),
+        "{:#?}",
+        world.events()
+    );
+    let apart = one("first", "paths = [\"/repo/one\"]") + &one("second", "paths = [\"/repo/two\"]");
+    assert_eq!(run(&world, &apart, script).out, "200 200 ");
+}
+
+/// It is how an owner takes a secret back.
+#[test]
+fn a_file_that_is_removed_or_emptied_is_of_no_use_any_more() {
+    let world = World::new();
+    let base = world.base.display();
+    let policy = world.policy(&format!(
+        "{NETWORK}\n[credentials.taken]\nsource = {{ file = \"{base}/taken\" }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}\n\
+         [credentials.other]\nsource = {{ file = \"{base}/other\" }}\nhosts = [\"allowed.example\"]\ninject = \"X-Other: {{secret}}\"\nexpose = {{ env = \"OTH\" }}"
+    ));
+    let script = r#"
+ask() { curl -sm9 -o body -w '%{http_code} ' -H "Authorization: Bearer $TOK" https://allowed.example/repo/$1; }
+ask one
+# Who asks without an end for what is not there holds nothing up.
+for i in 1 2 3; do while :; do curl -sm9 -o /dev/null -H "X-Other: $OTH" https://allowed.example/repo/flood; done & done
+for now in removed back emptied again fifo; do touch $now; sleep 2.5; ask $now; done; kill $(jobs -p); cat body
+"#;
+    let script = world.place.write(world.place.base.path().join("script.sh"), script);
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; put() {{ echo taken-0123456789abcdef-taken > $BASE/t; mv $BASE/t $BASE/taken; }}; put; echo other-0123456789abcdef > $BASE/other; \
+         on() {{ while ! ls {home}/../state/runs/*/layers/*/upper/$1 {home}/../state/runs/*/*/upper/$1 2>/dev/null | grep -q .; do sleep 0.05; done; }}; \
+         (on removed; rm $BASE/taken $BASE/other; on back; put; on emptied; : > $BASE/taken; on again; put; on fifo; rm $BASE/taken; mkfifo $BASE/taken) & \
+         \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"; status=$?; kill %1 2>/dev/null; exit $status",
+        script.display(),
+        home = world.place.home.display(),
+    ));
+    assert!(outcome.out.starts_with("200 403 200 403 200 403 "), "{outcome:?}");
+    for rule in ["No such file", "it is empty", "it is no file"] {
+        assert!(told(&world, "credential.deny", "taken", rule), "{rule}: {:#?}", world.events());
+    }
+    assert!(!world.log("heads.log").contains("/repo/removed"), "{}", world.log("heads.log"));
 }
 
 #[test]
@@ -265,11 +381,22 @@ fn a_sandbox_that_goes_on_holds_nobodys_pipe() {
 
 #[test]
 fn the_secret_is_in_the_gateways_memory_alone() {
+    alone("");
+}
+
+#[test]
+fn the_secret_is_in_the_gateways_memory_alone_in_tier_landlock() {
+    alone(
+        "export RINGFENCE_TEST_HOST=no-userns; [ $(id -u) != 0 ] || DEGRADED='--allow-degraded root-uid'; ",
+    );
+}
+
+fn alone(tier: &str) {
     let world = World::new();
     std::fs::write(world.base.join("token"), "file-secret-Zq8mT4vKx2LwP9nRb7JdYc\n").unwrap();
     let base = world.base.display();
     let policy = world.policy(&format!(
-        "{NETWORK}\n[credentials.tracker]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\nexpose = {{ env = \"TOK\" }}\n\
+        "{NETWORK}\n[credentials.tracker]\nsource = {{ env = \"MY_TOKEN\" }}\nhosts = [\"allowed.example\"]\ninject = [\"bearer\", \"basic\"]\nexpose = {{ env = \"TOK\" }}\n\
          [credentials.filed]\nsource = {{ file = \"{base}/token\" }}\nhosts = [\"denied.example\"]\nexpose = {{ env = \"FILED\" }}"
     ));
     let inside = r#"
@@ -278,12 +405,29 @@ for i in 1 2 3; do
   curl -sm9 --http1.1 -H "Authorization: Bearer $FILED" https://denied.example/reflect > two.$i
 done
 cat one.1 two.1
+# Clients that live on, with all that they sent and got.
+cat > client.py <<'END'
+import base64, os, time, urllib.request
+kept = []
+for words in ("Bearer " + os.environ["TOK"], "Basic " + base64.b64encode(b"me:" + os.environ["TOK"].encode()).decode()):
+    asked = urllib.request.Request("https://allowed.example/reflect", headers={"Authorization": words})
+    kept.append(urllib.request.urlopen(asked, timeout=9).read())
+open("python", "w").write(repr(kept))
+time.sleep(60)
+END
+cat > client.js <<'END'
+fetch("https://allowed.example/reflect", { headers: { Authorization: "Bearer " + process.env.TOK } })
+  .then(async (got) => { globalThis.kept = await got.text(); require("fs").writeFileSync("node", globalThis.kept); });
+setTimeout(() => {}, 60000);
+END
+python3 client.py & node client.js &
+for i in $(seq 150); do [ -s python ] && [ -s node ] && break; sleep 0.1; done; cat python node
 ( env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; grep -rs . ~ /tmp /etc . /dev/shm /run /var/tmp ) > /tmp/all 2>/dev/null
-touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all
+touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all; kill %1 %2
 "#;
     let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
     let script = format!(
-        "export SSL_CERT_FILE=$BASE/ca.pem; MY_TOKEN={TOKEN} \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\" > $BASE/out 2>&1 & run=$!; \
+        "{tier}export SSL_CERT_FILE=$BASE/ca.pem; MY_TOKEN={TOKEN} \"$RF\" run --quiet $DEGRADED --policy {policy} --workspace . -- bash -c \"$(cat {})\" > $BASE/out 2>&1 & run=$!; \
          for i in $(seq 100); do ls $RINGFENCE_STATE/runs/*/*/upper/ready $RINGFENCE_STATE/runs/*/layers/*/upper/ready >/dev/null 2>&1 && break; \
          find $RINGFENCE_STATE -name ready 2>/dev/null | grep -q . && break; sleep 0.1; done; \
          for s in {TOKEN} file-secret-Zq8mT4vKx2LwP9nRb7JdYc; do python3 {} $run $s; echo; done; wait $run; \
@@ -299,7 +443,7 @@ touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all
     }
     assert!(!outcome.out.contains("kept"), "{outcome:?}");
     let heads = world.log("heads.log");
-    assert_eq!(heads.matches(TOKEN).count(), 3, "{heads}");
+    assert!(heads.matches(TOKEN).count() == 5 && heads.contains("authorization=Basic "), "{heads}");
     assert_eq!(heads.matches("file-secret-Zq8mT4vKx2LwP9nRb7JdYc").count(), 3, "{heads}");
     let (mut gateways, mut readable) = (0, 0);
     for line in outcome.out.lines().filter(|line| line.starts_with("process ")) {

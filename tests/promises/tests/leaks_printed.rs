@@ -59,11 +59,14 @@ fn it_is_masked_told_of_or_the_end() {
     assert!(both.iter().all(|one| told(&place).contains(one)), "{:?}", told(&place));
     let explained = place.ringfence(&["explain"]);
     assert!(explained.out.contains("the task printed the variable DEPLOY_TOKEN"), "{}", explained.out);
+    assert!(explained.out.contains("    masked: "), "{}", explained.out);
     assert!(!explained.out.contains(SECRET) && !log(&place).contains(SECRET), "{}", explained.out);
 
     let (status, out, err) = printed(&place, "warn", PRINTS);
     assert_eq!((status, out.contains(SECRET)), (0, true), "{out}{err}");
     assert!(told(&place).contains(&("warn".into(), "raw".into())), "{:?}", told(&place));
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(explained.contains("    let through: ") && !explained.contains("refused: "), "{explained}");
 
     let (status, out, err) = printed(&place, "block", &format!("trap '' TERM INT HUP; {PRINTS}; sleep 60"));
     assert_eq!((status, out.contains("after")), (137, false), "{out}{err}");

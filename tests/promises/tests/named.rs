@@ -106,7 +106,7 @@ fn stop_tells_what_was_refused_and_what_waits() {
         0
     );
     let stopped = place.ringfence(&["stop", "dev", "--grace", "0"]);
-    assert!(stopped.err.contains("of the host refused: `ringfence explain"), "{stopped:?}");
+    assert!(stopped.err.contains(" refused: `ringfence explain"), "{stopped:?}");
     assert!(
         stopped.err.contains(" waits: `ringfence diff") || stopped.err.contains(" wait: `"),
         "{stopped:?}"

@@ -102,7 +102,7 @@ fn a_run_is_explained() {
     let script = "cat ~/.ssh/id_rsa ~/notes ~/more ~/nowhere; touch ~/own; python3 -c '\
         import socket; socket.socket(socket.AF_UNIX).connect(\"/run/rf-no-such.sock\")' 2>/dev/null";
     let ran = place.ringfence(&["run", "--policy", &policy, "--", "sh", "-c", script]);
-    assert!(ran.err.contains("of the host refused: `ringfence explain "), "{ran:?}");
+    assert!(ran.err.contains(" refused: `ringfence explain "), "{ran:?}");
     let shown = place.ringfence(&["explain"]);
     for part in [
         "/.ssh/id_rsa\n    refused: `~/.ssh` is a known secret",

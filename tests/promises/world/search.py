@@ -1,9 +1,15 @@
-"""Searches everything of a process and its descendants for a secret: search.py PID SECRET. Prints whose memory holds it."""
+"""Searches everything of a process and its descendants for a secret, as it is, in base64, hex, UTF-16 and reversed: search.py PID SECRET.
+Prints whose memory holds it."""
+import base64
 import os
 import re
 import sys
 
 root, secret = int(sys.argv[1]), sys.argv[2].encode()
+# Of base64, what does not depend on the neighbours.
+FORMS = [secret, secret.hex().encode(), secret[::-1], sys.argv[2].encode("utf-16-le")]
+FORMS += [base64.b64encode(bytes(before) + secret)[4 if before else 0 : -4] for before in range(3)]
+LONGEST = max(map(len, FORMS))
 
 
 def read(path):
@@ -50,9 +56,9 @@ def memory(pid):
                     break
                 if not part:
                     break
-                count += (before + part).count(secret)
+                count += sum((before + part).count(form) for form in FORMS)
                 size += len(part)
-                before = part[-len(secret) + 1 :]
+                before = part[-LONGEST + 1 :]
                 at += len(part)
     return count, size
 
@@ -61,4 +67,4 @@ for pid in sorted(tree()):
     name = read(f"/proc/{pid}/comm").decode().strip()
     shown = b"".join(read(f"/proc/{pid}/{part}") for part in ("environ", "cmdline"))
     count, size = memory(pid)
-    print("process", name, "unreadable" if count is None else f"memory={count} of={size}", f"shown={shown.count(secret)}")
+    print("process", name, "unreadable" if count is None else f"memory={count} of={size}", f"shown={sum(map(shown.count, FORMS))}")

@@ -46,6 +46,16 @@ impl What<'_> {
             Self::Token(..) => Some("authorization"),
         }
     }
+
+    /// Whether one would take the other's place.
+    fn beside(&self, other: &Self) -> bool {
+        let query = |what: &Self| match what {
+            What::Form(Form::Query(name)) => Some(name.clone()),
+            _ => None,
+        };
+        self.header().is_some() && self.header() == other.header()
+            || query(self).is_some() && query(self) == query(other)
+    }
 }
 
 impl Credentials {
@@ -123,6 +133,22 @@ impl Credentials {
                 }
                 puts.push(Put { number: token.of, what: What::Token(token.slot, token.placeholder.clone()) });
             }
+        }
+        let same = |(at, put): (usize, &Put<'_>)| {
+            let mut before = puts.iter().take(at);
+            before
+                .find(|other| other.number != put.number && put.what.beside(&other.what))
+                .map(|other| other.number)
+        };
+        let twice = puts.iter().enumerate().find_map(|(at, put)| Some((put.number, same((at, put))?)));
+        if let Some((one, other)) =
+            twice.and_then(|(one, other)| Some((self.held.get(one)?, self.held.get(other)?)))
+        {
+            let rule = format!(
+                "`{}` goes on this request too, in the same place: narrow one of them by `hosts`, `methods` or `paths`",
+                other.name
+            );
+            return Err(Denied { credential: one.name.clone(), rule });
         }
         // Who asks is what the policy says, and nobody else.
         let here: Vec<&Held> =

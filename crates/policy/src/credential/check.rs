@@ -37,6 +37,10 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
                 format!(
                     "no rule of `network.allow` covers `{endpoint}`: the credential `{name}` could not be used"
                 )
+            } else if !credential.signs() && over.iter().any(|rule| rule.value.closed) {
+                format!(
+                    "the credential `{name}` goes to `{endpoint}`, whose TLS a rule keeps from inspection"
+                )
             } else if credential.ssh() || over.iter().all(|rule| rule.value.protocol == Protocol::Tls) {
                 continue;
             } else {
@@ -44,6 +48,7 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
             };
             let help = match over.first() {
                 None => format!("add it: `[network] allow = [\"{endpoint}\"]`"),
+                Some(rule) if rule.value.closed => "remove `inspect = false`".to_owned(),
                 Some(_) => {
                     "a secret is sent over verified TLS alone: add `tls = true` to the rule".to_owned()
                 }

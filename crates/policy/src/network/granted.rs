@@ -124,6 +124,7 @@ mod tests {
                 endpoint,
                 http: None,
                 bytes_out: None,
+                closed: false,
             })
         };
         policy.approvals.hosts = hosts.map(of).to_vec();

@@ -63,8 +63,11 @@ pub(super) fn make(parts: &[Part<'_>], directory: &str) -> Option<String> {
 /// `e` as a command, the flag of `s`, and files of commands from a descriptor.
 pub(super) fn sed(parts: &[Part<'_>], directory: &str) -> Option<String> {
     let is = |letter: char, name: &'static str| move |part: &&Part<'_>| part.is(letter, &[name]);
-    // A script among the options is read before those that follow.
-    let scripted = parts.iter().position(|part| part.is('e', &["expression"]) || part.is('f', &["file"]));
+    // A script among the options is read before those that follow, and where POSIXLY_CORRECT is set, options end at the first word.
+    let script = |part: &Part<'_>| {
+        matches!(part, Part::Word(_)) || part.is('e', &["expression"]) || part.is('f', &["file"])
+    };
+    let scripted = parts.iter().position(script);
     if parts.iter().take(scripted.unwrap_or(parts.len())).any(|part| matches!(part, Part::Long("sandbox", _)))
     {
         return None;

@@ -45,9 +45,12 @@ pub(super) static AWK: Grammar = Grammar {
 };
 pub(super) static SED: Grammar =
     Grammar { valued: "efl", glued: "i", long: &["expression", "file", "line-length"], stops: false };
+/// BSD's.
+pub(super) static BMAKE: Grammar =
+    Grammar { valued: "CdDfIJjmTVvWE", glued: "", long: MAKE.long, stops: false };
 pub(super) static MAKE: Grammar = Grammar {
     valued: "CfIoWE",
-    glued: "jlOd",
+    glued: "jlO",
     long: &[
         "directory",
         "file",
@@ -113,10 +116,25 @@ pub(super) fn assigns_code(word: &str) -> bool {
     let plain = name.trim_end_matches([':', '+', '?', '!']);
     match plain.trim() {
         _ if name.ends_with('!') => true,
-        "SHELL" | "MAKEFILES" => true,
+        "SHELL" | "MAKEFILES" => !value.is_empty(),
         "MAKEFLAGS" | "MFLAGS" | "GNUMAKEFLAGS" => flags_hold_code(value),
         _ => false,
     }
+}
+
+/// As make reads it: blanks part words, and a backslash is dropped before whatever stands behind it.
+fn unescaped(value: &str) -> Vec<String> {
+    let (mut words, mut word) = (Vec::new(), None::<String>);
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => word.get_or_insert_default().extend(letters.next()),
+            letter if letter.is_whitespace() => words.extend(word.take()),
+            letter => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// Whether options that make takes from its environment hold rules, or words that it expands (make(1), MAKEFLAGS).
@@ -128,8 +146,7 @@ pub(crate) fn flags_hold_code(value: &str) -> bool {
             return true;
         }
     }
-    let mut words: Vec<String> =
-        value.split_whitespace().map(|word| word.trim_start_matches('\\').to_owned()).collect();
+    let mut words = unescaped(value);
     if words.iter().any(|word| word.starts_with("--ev") || assigns_code(word)) {
         return true;
     }
@@ -169,6 +186,12 @@ mod tests {
             "k $(info x)",
             "k\t--eval=x",
             "\\--eval=x",
+            "--e\\val=x",
+            "-\\-eval=include\\ x",
+            "-- MAKE\\FILES=x",
+            "k\\E x",
+            "X!=id",
+            "-- SHELL=/x",
             "-I -- --eval=x",
             " -- A=${x}",
             "k $$$(x)",

@@ -244,6 +244,25 @@ fn what_leaves_is_looked_through_below_a_ceiling_that_says_so() {
 }
 
 #[test]
+fn a_host_is_kept_from_inspection_where_the_ceiling_keeps_it() {
+    let network = |more: &str| format!("[network]\nallow = [{{ host = \"a.example\"{more} }}]");
+    let (open, closed) = (network(""), network(", inspect = false"));
+    let leaks = "\n[leaks]\nscan = [\"egress\"]";
+    assert!(refused(&open, &closed).contains("above the ceiling"));
+    assert!(refused(&format!("{open}{leaks}"), &closed).contains("above the ceiling"));
+    let looked_into = |policy: Policy| policy.network.allow[0].value.http.is_some();
+    assert!(looked_into(accepted(&format!("{closed}{leaks}"), &open)));
+    assert!(!looked_into(accepted(&format!("{closed}{leaks}"), &closed)));
+    assert!(!looked_into(accepted(&open, &open)));
+    let none = format!("{open}\ninspect = \"none\"");
+    for ceiling in [format!("{open}{leaks}"), format!("{open}\ninspect = \"auto\"")] {
+        assert!(refused(&ceiling, &none).contains("`network.inspect` is `none`, which is above the ceiling"));
+    }
+    assert!(!looked_into(accepted(&open, &none)));
+    assert!(!looked_into(accepted(&format!("{none}{leaks}"), &none)));
+}
+
+#[test]
 fn home_in_a_ceiling_is_the_user_databases() {
     let ceiling = "version = 1\n[files]\nread = [\"/home\", \"/srv\"]\ndeny = [\"~/vault\"]\n";
     let files = memory(&[("/etc/ringfence/ceiling.toml", ceiling), ("/proj/p.toml", "version = 1\n")]);

@@ -226,6 +226,11 @@ fn po19_a_credential_with_a_line_break() {
     assert!(plain.contains("which is not TLS"), "{plain}");
     let none = bad(&format!("{all}[network]\nallow = [\"a.example\"]\ninspect = \"none\""));
     assert!(none.contains("put on requests by inspection"), "{none}");
+    let closed = bad(&format!("{all}[network]\nallow = [{{ host = \"a.example\", inspect = false }}]"));
+    assert!(
+        closed.contains("keeps from inspection") && closed.contains("remove `inspect = false`"),
+        "{closed}"
+    );
     for (good, wrong, why) in [
         ("{ env = \"A\" }", "{ env = \"A\", file = \"/x\" }", "exactly one source"),
         ("{ env = \"A\" }", "{}", "exactly one source"),

@@ -48,6 +48,15 @@ fn a_bad_value_gets_its_own_error_first() {
         ("[network]\ndeny = [\"*\"]", "a star stands only"),
         ("[network]\npublish = [0]", "not a port"),
         ("[network]\ninspect = \"some\"", "expected one of"),
+        ("[network]\nallow = [{ host = \"a.example:22\", inspect = false }]", "is not TLS"),
+        (
+            "[network]\nallow = [{ host = \"a.example\", methods = [\"GET\"], inspect = false }]",
+            "needs inspection",
+        ),
+        (
+            "[network]\ninspect = \"all\"\nallow = [{ host = \"a.example\", inspect = false }]",
+            "keeps its TLS from inspection",
+        ),
         ("[leaks]\nscan = [\"ingress\"]", "did you mean `egress`?"),
         ("[leaks]\naction = \"ignore\"", "expected one of"),
         ("[runtime]\ndebug = [\"gdb\"]", "expected one of"),

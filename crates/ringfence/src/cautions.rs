@@ -1,0 +1,114 @@
+//! What speaks against the lines that would allow something that was refused, or why there are none.
+
+use ringfence_plan::syscalls;
+use ringfence_policy::Invalid;
+
+/// In one sentence. Lines that would not help, or are other ones, are changed in `remedy`.
+pub(crate) fn caution(
+    kind: &str,
+    target: &str,
+    purpose: &str,
+    rule: &str,
+    remedy: &mut Vec<String>,
+    on_host: Option<bool>,
+    forbidden: Option<Invalid>,
+) -> Option<String> {
+    if kind == "command" && purpose == "deny" && !remedy.is_empty() && !rule.starts_with("the owner") {
+        // Whatever else the sentence holds are words of the task.
+        None
+    } else if purpose == "clean" {
+        Some("to keep them, name them in `environment.pass` or `environment.set`".to_owned())
+    } else if purpose == "tamper" {
+        Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
+    } else if kind == "command" && rule.contains("is in no executable tree") {
+        remedy.clear();
+        Some(
+            "no list of commands allows more. What the task writes to its workspace starts with `[commands] from_workspace = true`, all of it; a script there also by its interpreter (`sh ./x`)"
+                .to_owned(),
+        )
+    } else if kind == "command" && rule.contains("(`runtime.user_namespaces`)") {
+        remedy.clear();
+        Some(
+            "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
+                .to_owned(),
+        )
+    } else if kind == "command" && target.contains(crate::masks::MASK) && rule.starts_with("`commands.allow`")
+    {
+        Some("a secret is among its words: no entry is written for those".to_owned())
+    } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.allow`") {
+        Some(
+            "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"
+                .to_owned(),
+        )
+    } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.pin`") {
+        Some("a new sandbox takes what the host has now".to_owned())
+    } else if kind == "command" && rule.starts_with("the owner was asked") {
+        Some("it is asked again at the next start; `ringfence grant` allows it before".to_owned())
+    } else if kind == "command" && remedy.is_empty() && rule.contains("call it by `") {
+        Some("no entry is missing".to_owned())
+    } else if kind == "command" && remedy.is_empty() {
+        Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
+    } else if kind == "decoy" {
+        Some("an incident: nothing but a search for secrets opens it".to_owned())
+    } else if let Some(invalid) = forbidden {
+        remedy.clear();
+        Some(invalid.message)
+    } else if on_host == Some(false) {
+        remedy.clear();
+        Some("the host has nothing of that name, so there is nothing to grant".to_owned())
+    } else if rule.contains("is a known secret") {
+        Some("unwise: whatever reads it can use it elsewhere".to_owned())
+    } else if kind == "socket" && target.starts_with('/') {
+        *remedy = ringfence_policy::socket_remedy(target);
+        Some("whoever reaches it can do what its server does for its clients".to_owned())
+    } else if kind == "socket" {
+        Some("no policy grants a socket of the host that has no path".to_owned())
+    } else if kind == "syscall" && syscalls::DEBUG.contains(&target) {
+        *remedy = vec!["[runtime]".into(), "debug = [\"ptrace\"]".into()];
+        None
+    } else if kind == "syscall" && rule.contains("new namespaces") {
+        *remedy = vec!["[runtime]".into(), "user_namespaces = true".into()];
+        Some("for programs with a sandbox of their own; docs/commands.md says what it gives up".to_owned())
+    } else if kind == "syscall" {
+        Some("no policy of this version allows it".to_owned())
+    } else if kind == "network" {
+        Some("run it again; if that repeats itself, report it".to_owned())
+    } else if kind == "host" && rule.contains("no HTTP") {
+        Some(
+            "what it says there is read as requests: where it is something else, its rule says `protocol = \"tcp\"`, or of TLS `inspect = false`"
+                .to_owned(),
+        )
+    } else if kind == "host" && rule.starts_with("TLS with the server failed") {
+        Some(
+            "the gateway verifies the server by the host's authorities (`SSL_CERT_FILE` names others); `inspect = false` in its rule leaves that to the client"
+                .to_owned(),
+        )
+    } else if kind == "host" && rule.contains("WebSocket") && rule.contains("rule") {
+        Some("`websocket = true` in the host's rule allows it".to_owned())
+    } else if kind == "host" && remedy.is_empty() {
+        Some("no line of `network.allow` would change that".to_owned())
+    } else if purpose == "print" {
+        Some("what it prints it has read: find the grant, or the variable, from which it has it".to_owned())
+    } else if purpose == "sign" {
+        Some("keys sign for what their credential names, and nothing else".to_owned())
+    } else if kind == "leak" {
+        Some(
+            "an incident, unless it belongs there: find the grant, or the variable, from which the task has it; a decoy is read by nothing but a search for secrets"
+                .to_owned(),
+        )
+    } else if kind == "credential" && rule.contains("too, in the same place") {
+        Some("the policy's own fault: the task sent nothing wrong".to_owned())
+    } else if kind == "credential" && rule.starts_with("it is not granted") {
+        Some("until then it is of no use".to_owned())
+    } else if kind == "credential" {
+        Some("an incident, unless the task only mistook the place: a placeholder is of use at its own hosts alone".to_owned())
+    } else if kind == "containers" {
+        Some("what the rule names is a line of `[containers]`; docs/credentials.md has them all".to_owned())
+    } else if kind == "limit" {
+        Some("raise the limit only if the task needs more".to_owned())
+    } else if remedy.is_empty() {
+        Some("this rule stands above every grant: only its removal would allow it".to_owned())
+    } else {
+        None
+    }
+}
