@@ -42,7 +42,9 @@ impl Guard {
         }
         let own = self.known.iter().map(|(name, value)| Known { name: name.clone(), value: value.clone() });
         let held = credentials.into_iter().flat_map(Credentials::secrets);
-        let scanner = Rc::new(Scanner::new(&own.chain(held).collect::<Vec<_>>(), true)?);
+        // A credential is called by its name, wherever else it lies.
+        let all: Vec<Known> = held.chain(own).collect();
+        let scanner = Rc::new(Scanner::new(&all, true)?);
         *self.scanner.borrow_mut() = Some((state, Rc::clone(&scanner)));
         Some(scanner)
     }

@@ -7,13 +7,16 @@ mod encodings;
 mod formats;
 mod loose;
 mod masking;
+mod pairs;
 mod placeholder;
 mod random;
 mod scan;
 mod texts;
+mod values;
 
 pub use formats::{Format, formats};
 pub use masking::Masking;
 pub use placeholder::{password, placeholder};
 pub use random::{looks_random, random_words};
 pub use scan::{Hit, Known, Scanner, Stream};
+pub use values::secret_values;

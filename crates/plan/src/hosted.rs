@@ -282,6 +282,7 @@ pub(crate) fn plan(
         mode: policy.workspace.mode,
         workspace: survey.workspace.real.clone(),
         git_fails: git::fails(policy, survey, true),
+        denied: survey.denied_paths(),
         degraded,
         notes,
         ids,

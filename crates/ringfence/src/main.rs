@@ -48,6 +48,7 @@ mod refusals;
 mod registries;
 mod run;
 mod scribe;
+mod secret_files;
 mod secret_service;
 mod snapshot;
 mod source;
