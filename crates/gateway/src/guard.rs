@@ -104,6 +104,12 @@ pub(crate) fn name(scanner: &Scanner, name: &str) -> Option<Hit> {
         .or_else(|| secret(scanner, name.replace('.', "").as_bytes()))
 }
 
+/// What of a secret is in a text that is going to be written down.
+pub(crate) fn told(guard: &Guard, credentials: Option<&Credentials>, text: &str) -> Option<Hit> {
+    let Some(scanner) = guard.scanner(credentials) else { return Some(unable()) };
+    name(&scanner, &String::from_utf8_lossy(&without(credentials, text.as_bytes())))
+}
+
 /// With nothing in the place of placeholders: these have the forms of what they stand for, and are looked for by themselves.
 fn without(credentials: Option<&Credentials>, bytes: &[u8]) -> Vec<u8> {
     let mut text = bytes.to_vec();

