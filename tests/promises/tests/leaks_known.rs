@@ -105,6 +105,20 @@ fn what_is_denied_is_known_to_what_looks_through_output_and_changes() {
 }
 
 #[test]
+fn ordinary_requests_pass() {
+    let (world, policy, secrets) = world("scan = [\"egress\"]");
+    world.place.write("ordinary.py", include_str!("../world/ordinary.py"));
+    world.place.write("clients.py", include_str!("../world/clients.py"));
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; exec \"$RF\" run --quiet --policy {policy} --workspace . -- env PYTHONDONTWRITEBYTECODE=1 python3 ordinary.py"
+    ));
+    let mut words = outcome.out.split(' ');
+    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+    assert!(number() > 500 && number() > 8 << 20 && outcome.out.ends_with(" []\n"), "{outcome:?}");
+    assert!(!world.log("heads.log").contains(secrets.lines().next().unwrap()));
+}
+
+#[test]
 fn no_name_that_is_refused_is_written_down_with_a_secret_in_it() {
     let world = World::new();
     let secret = "0123456789abcdef77aa66bb55cc44dd";

@@ -77,6 +77,7 @@ class Web(SimpleHTTPRequestHandler):
     """Serves the site, and says which server was reached by whom."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     kept = ""
 
