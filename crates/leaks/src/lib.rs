@@ -16,7 +16,8 @@ mod values;
 
 pub use formats::{Format, formats};
 pub use masking::Masking;
+pub use pairs::pairs;
 pub use placeholder::{password, placeholder};
 pub use random::{looks_random, random_words};
 pub use scan::{Hit, Known, Scanner, Stream};
-pub use values::secret_values;
+pub use values::{is_password, passwords_in_addresses, secret_values};

@@ -4,7 +4,8 @@
 const NAME: usize = 80;
 
 /// Each pair of a line: more than one, where it is an object of JSON or a table of TOML.
-pub(crate) fn pairs(line: &str) -> Vec<(&str, String)> {
+#[must_use]
+pub fn pairs(line: &str) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     for (at, separator) in line.match_indices(['=', ':', '>']) {
         let (before, behind) = (line.get(..at).unwrap_or_default(), line.get(at + 1..).unwrap_or_default());

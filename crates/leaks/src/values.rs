@@ -155,14 +155,10 @@ impl Found {
         self.value(&text, Named::Password);
     }
 
-    /// `scheme://user:password@host`, or a token in the user's place.
     fn addresses(&mut self, line: &str) {
-        for rest in line.split("://").skip(1) {
-            let end = |letter: char| letter.is_whitespace() || "/\"'<>?#".contains(letter);
-            let authority = rest.split(end).next().unwrap_or_default();
-            let Some((who, _)) = authority.rsplit_once('@') else { continue };
-            match who.split_once(':') {
-                Some((_, password)) => self.value(&unescaped(password), Named::Password),
+        for (who, password) in authorities(line) {
+            match password {
+                Some(password) => self.value(&unescaped(password), Named::Password),
                 None => self.value(&unescaped(who), Named::Key),
             }
         }
@@ -204,6 +200,23 @@ impl Found {
             self.0.push(value.to_owned());
         }
     }
+}
+
+/// `scheme://user:password@host`, or a token in the user's place.
+fn authorities(line: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    line.split("://").skip(1).filter_map(|rest| {
+        let end = |letter: char| letter.is_whitespace() || "/\"'<>?#".contains(letter);
+        let (who, _) = rest.split(end).next().unwrap_or_default().rsplit_once('@')?;
+        Some(who.split_once(':').map_or((who, None), |(who, password)| (who, Some(password))))
+    })
+}
+
+/// The passwords in the addresses of a line.
+pub fn passwords_in_addresses(line: &str) -> impl Iterator<Item = String> {
+    authorities(line)
+        .filter_map(|(_, password)| password)
+        .map(unescaped)
+        .filter(|password| is_password(password))
 }
 
 fn named(name: &str) -> Named {
@@ -264,7 +277,8 @@ pub(crate) fn is_secret(value: &str) -> bool {
 }
 
 /// The same of a password: a shorter one too, if it looks like no word.
-pub(crate) fn is_password(value: &str) -> bool {
+#[must_use]
+pub fn is_password(value: &str) -> bool {
     let graphic = value.bytes().all(|byte| byte.is_ascii_graphic());
     let short =
         value.len() >= SHORTEST_PASSWORD && graphic && kinds(value) >= 3 && different(value.as_bytes()) >= 5;
