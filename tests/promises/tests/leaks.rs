@@ -49,8 +49,8 @@ fn corpus(world: &World, leaks: &str, once: bool) -> (Outcome, serde_json::Value
     let mut command = std::process::Command::new("/usr/bin/python3");
     command.arg(judge).arg(world.base.join("sink.log")).arg(words).env("PYTHONPATH", packers);
     let judged = command.output().unwrap();
-    let judged = serde_json::from_slice(&judged.stdout).unwrap_or_else(|_| panic!("{judged:?}"));
-    (outcome, judged)
+    assert!(judged.status.success(), "{judged:?}");
+    (outcome, serde_json::from_slice(&judged.stdout).unwrap())
 }
 
 /// Ways and secrets, as the corpus counted them.
