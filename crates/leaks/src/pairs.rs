@@ -1,13 +1,14 @@
 //! Names and values as files of settings write them: `NAME=value`, `name: "value"`, `<name>value</name>`.
 
-/// Bytes of the longest name.
-const NAME: usize = 80;
+/// Bytes of the longest name and characters of the longest value; pairs of one line. Files may be anybody's.
+const LONGEST: (usize, usize) = (80, 8 << 10);
+const MOST: usize = 1024;
 
 /// Each pair of a line: more than one, where it is an object of JSON or a table of TOML.
 #[must_use]
 pub fn pairs(line: &str) -> Vec<(&str, String)> {
     let mut found = Vec::new();
-    for (at, separator) in line.match_indices(['=', ':', '>']) {
+    for (at, separator) in line.match_indices(['=', ':', '>']).take(MOST) {
         let (before, behind) = (line.get(..at).unwrap_or_default(), line.get(at + 1..).unwrap_or_default());
         let name = name(before);
         if name.is_empty() || separator == ">" && !before.ends_with(&format!("<{name}")) {
@@ -28,10 +29,12 @@ fn name(before: &str) -> &str {
     let begins = before
         .rfind(|letter| !part(letter))
         .map_or(0, |at| at + before.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8));
-    before.get(begins..).filter(|name| name.len() <= NAME).unwrap_or_default()
+    before.get(begins..).filter(|name| name.len() <= LONGEST.0).unwrap_or_default()
 }
 
 fn value(behind: &str, element: bool) -> String {
+    let end = behind.char_indices().nth(LONGEST.1).map_or(behind.len(), |(end, _)| end);
+    let behind = behind.get(..end).unwrap_or_default();
     if element {
         return behind.split('<').next().unwrap_or_default().trim().to_owned();
     }
@@ -69,5 +72,10 @@ mod tests {
             assert!(pairs(line).contains(&(name, value.to_owned())), "{line}: {:?}", pairs(line));
         }
         assert_eq!(pairs("a > b, = : <>"), []);
+        let begun = std::time::Instant::now();
+        for hostile in ["a=", "a:\"", "<a>", "\u{fc}='", "a= "] {
+            assert!(pairs(&hostile.repeat(64 << 10)).len() <= MOST);
+        }
+        assert!(begun.elapsed().as_secs() < 5);
     }
 }

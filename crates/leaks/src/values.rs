@@ -107,7 +107,6 @@ pub fn secret_values(file: &str, text: &[u8]) -> Vec<Vec<u8>> {
             None => found.line(file, line),
         }
     }
-    found.0.truncate(MOST.1);
     found.0.into_iter().map(String::into_bytes).collect()
 }
 
@@ -196,7 +195,7 @@ impl Found {
     }
 
     fn add(&mut self, value: &str) {
-        if !self.0.iter().any(|known| known == value) {
+        if self.0.len() < MOST.1 && !self.0.iter().any(|known| known == value) {
             self.0.push(value.to_owned());
         }
     }
@@ -404,6 +403,8 @@ mod tests {
             pem("PRIVATE KEY").iter().all(|value| !value.contains("MIIEv")) && !pem("PRIVATE KEY").is_empty()
         );
         assert!(values("x", "token = \0 binary-secret-word-1").is_empty());
+        let many: String = (0..9999).map(|number| format!("token = a-secret-word-{number}\n")).collect();
+        assert_eq!(values("x", &many).len(), MOST.1);
     }
 
     #[test]

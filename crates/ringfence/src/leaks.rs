@@ -215,7 +215,8 @@ fn add(known: &mut Vec<(String, Vec<u8>)>, name: String, value: &[u8]) {
 }
 
 fn put(known: &mut Vec<(String, Vec<u8>)>, name: String, value: &[u8]) {
-    let fine = value.len() <= LONGEST && !value.contains(&b'\n');
+    // What is beyond is counted in the end, and all of it not.
+    let fine = value.len() <= LONGEST && !value.contains(&b'\n') && known.len() < 4 * MOST;
     if fine && !known.iter().any(|(_, bytes)| bytes.get(HEAD..) == Some(value)) {
         known.push((name, [&[0; HEAD], value].concat()));
     }

