@@ -408,6 +408,35 @@ mod tests {
     }
 
     #[test]
+    fn whatever_stands_in_a_file_is_read_to_its_end() {
+        let parts: [&[u8]; 12] = [
+            b"=",
+            b":",
+            b"\"",
+            b"\\",
+            b"\n",
+            b"://",
+            b"@",
+            b"-----BEGIN ",
+            b"password",
+            b"<a>",
+            "\u{fc}".as_bytes(),
+            b"\xff%2",
+        ];
+        let mut state = 7u64;
+        for _ in 0..3000 {
+            let mut text = Vec::new();
+            for _ in 0..40 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.extend_from_slice(parts[(state >> 33) as usize % parts.len()]);
+            }
+            for file in [".netrc", ".pgpass", "x"] {
+                assert!(secret_values(file, &text).len() <= MOST.1);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_secret_is_not_taken() {
         for text in [
             "PASSWORD=changeme",
