@@ -106,7 +106,8 @@ pub fn names_in_trees() -> &'static [PathPattern] {
 
 fn tree(root: &Path, at: Option<&Origin>, kinds: &Kinds, judge: &Judge<'_>, found: &mut Found) {
     let Ok(names) = PatternSet::new(names_in_trees(), root) else { return };
-    let (mut entries, mut read) = (0, 0);
+    // Source code is read by a count of its own: settings are few, and come among it.
+    let (mut entries, mut settings, mut sources) = (0, 0, 0);
     let mut pending = vec![(root.to_path_buf(), 0)];
     while let Some((path, depth)) = pending.pop() {
         entries += 1;
@@ -136,12 +137,15 @@ fn tree(root: &Path, at: Option<&Origin>, kinds: &Kinds, judge: &Judge<'_>, foun
             continue;
         }
         let named = names.matches(&path);
-        let held = if texts::may_hold(&path) && read < MOST.2 {
-            read += 1;
-            texts::held(&path)
-        } else {
-            None
+        let read = match (texts::may_hold(&path), texts::source(&path)) {
+            (true, _) => Some(&mut settings),
+            (false, true) => Some(&mut sources),
+            (false, false) => None,
         };
+        let held = read.filter(|read| **read < MOST.2).and_then(|read| {
+            *read += 1;
+            texts::held(&path)
+        });
         if (named || held.is_some()) && judge.file(&path, Access::Read).is_allow() {
             tell(&path, held, at, kinds, found);
         }
@@ -155,12 +159,16 @@ fn tell(path: &Path, held: Option<Secret>, at: Option<&Origin>, kinds: &Kinds, f
         None => (kinds.named, format!("the task can read `{shown}`, whose name is that of a secret")),
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let remedy = match texts::source(path) {
+        true => "take it out of the code, and let the gateway hold it: `[credentials.NAME]`".to_owned(),
+        false => format!("hide it: `files.deny = [\"**/{name}\"]`; or show a bait: `files.decoy`"),
+    };
     found.add_as(
         kinds.rule,
         level,
         at,
         what,
         "what the task reads it can repeat: in its output, in its changes, and to any host that it reaches",
-        format!("hide it: `files.deny = [\"**/{name}\"]`; or show a bait: `files.decoy`"),
+        remedy,
     );
 }

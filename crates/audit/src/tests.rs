@@ -184,6 +184,7 @@ fn secrets_in_files_are_found_where_the_task_can_read_them() {
         };
         write("home/w/.env", "A=1");
         write("home/w/settings.yaml", "password: Zx81kQp0aLw93RtYbn47Vd\n");
+        write("home/w/a.js", "const token = \"Zx81kQp0aLw93RtYbn47Vd\";\n");
         write("home/w/Cargo.lock", "token = \"Zx81kQp0aLw93RtYbn47Vd\"\n");
         write("home/w/README.txt", "write API_TOKEN=... here, or -----BEGIN PRIVATE KEY-----\n");
         write("home/w/node_modules/x/.env", "A=1");
@@ -200,15 +201,17 @@ fn secrets_in_files_are_found_where_the_task_can_read_them() {
     };
     let read = "[files]\nread = [\"~/shared\"]";
     let found = told(read, "secret-in-workspace");
-    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found.len(), 3, "{found:?}");
     assert!(
         found[0].contains("/w/.env`, whose name")
-            && found[1].contains("settings.yaml`, which holds a random value named `password`"),
+            && found[1].contains("a.js`, which holds a random value named `token`")
+            && found[2].contains("settings.yaml`, which holds a random value named `password`"),
         "{found:?}"
     );
     assert!(!format!("{found:?}").contains("Zx81"), "a secret was printed: {found:?}");
     assert_eq!(told(read, "secret-in-grant").len(), 1);
-    let hidden = "[files]\nread = [\"~/shared\"]\ndeny = [\"**/.env\", \"**/*.yaml\", \"**/*.ini\"]";
+    let hidden =
+        "[files]\nread = [\"~/shared\"]\ndeny = [\"**/.env\", \"**/a.js\", \"**/*.yaml\", \"**/*.ini\"]";
     assert!(told(hidden, "secret-in-workspace").is_empty() && told(hidden, "secret-in-grant").is_empty());
 }
 

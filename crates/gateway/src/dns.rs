@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::Gateway;
 use crate::credentials;
 use crate::guard;
+use crate::refusals::UNNAMED;
 
 /// A question is short; a longer one is none of ours.
 const LONGEST: usize = 1024;
@@ -165,15 +166,14 @@ fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
         let why = format!("the credential `{}`: {}", denied.credential, denied.rule);
         return refused(&name, why, Rcode::REFUSED);
     }
-    let look = |guard: &guard::Guard| match guard.scanner(gateway.credentials.as_deref()) {
+    let look = |guard: &Rc<guard::Guard>| match guard.scanner(gateway.credentials.as_deref()) {
         Some(scanner) => guard::name(&scanner, &name),
         None => Some(guard::unable()),
     };
     if let Some(hit) = gateway.guard.as_ref().and_then(look) {
         // Who keeps the record is told of no more than that.
-        let asked = "(a name that is not written down)".to_owned();
         let why = format!("{}, {}, is in the name that is asked for: `[leaks]`", hit.name, hit.way);
-        return refused(&asked, why, Rcode::REFUSED);
+        return refused(UNNAMED, why, Rcode::REFUSED);
     }
     if let Err(why) = gateway.judge.borrow().knows(&name) {
         // Where a service of an allowed host is looked for: that there is none says nothing new.

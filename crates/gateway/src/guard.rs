@@ -42,7 +42,9 @@ impl Guard {
         }
         let own = self.known.iter().map(|(name, value)| Known { name: name.clone(), value: value.clone() });
         let held = credentials.into_iter().flat_map(Credentials::secrets);
-        let scanner = Rc::new(Scanner::new(&own.chain(held).collect::<Vec<_>>(), true)?);
+        // A credential is called by its name, wherever else it lies.
+        let all: Vec<Known> = held.chain(own).collect();
+        let scanner = Rc::new(Scanner::new(&all, true)?);
         *self.scanner.borrow_mut() = Some((state, Rc::clone(&scanner)));
         Some(scanner)
     }
@@ -100,6 +102,12 @@ pub(crate) fn name(scanner: &Scanner, name: &str) -> Option<Hit> {
         .whole(name.as_bytes())
         .or_else(|| secret(scanner, name.replace(['.', '-'], "").as_bytes()))
         .or_else(|| secret(scanner, name.replace('.', "").as_bytes()))
+}
+
+/// What of a secret is in a text that is going to be written down.
+pub(crate) fn told(guard: &Guard, credentials: Option<&Credentials>, text: &str) -> Option<Hit> {
+    let Some(scanner) = guard.scanner(credentials) else { return Some(unable()) };
+    name(&scanner, &String::from_utf8_lossy(&without(credentials, text.as_bytes())))
 }
 
 /// With nothing in the place of placeholders: these have the forms of what they stand for, and are looked for by themselves.

@@ -106,7 +106,7 @@ struct Gateway {
     /// What is put on requests.
     credentials: Option<Rc<Credentials>>,
     /// What must not leave.
-    guard: Option<Guard>,
+    guard: Option<Rc<Guard>>,
     /// Sessions of ssh that last.
     sessions: Sessions,
     /// Room for sessions of git over ssh.
@@ -213,7 +213,7 @@ fn prepare() -> Result<Ready, Errno> {
             (GatewayFirst::Watch(action, names), _) => {
                 secret::wipe_what_is_freed();
                 let known = names.into_iter().map(|name| Ok((name, vault::packet(told)?)));
-                guard = Some(Guard::new(action, known.collect::<Result<_, Errno>>()?));
+                guard = Some(Rc::new(Guard::new(action, known.collect::<Result<_, Errno>>()?)));
             }
             (first, _) => break first,
         }
@@ -241,7 +241,11 @@ fn prepare() -> Result<Ready, Errno> {
         spent: RefCell::default(),
         names: RefCell::new(names),
         resolver,
-        refusals: Refusals::new(rustix::io::fcntl_dupfd_cloexec(&told, 3)?),
+        refusals: Refusals::new(
+            rustix::io::fcntl_dupfd_cloexec(&told, 3)?,
+            guard.clone(),
+            credentials.clone(),
+        ),
         buffer: Buffer::default(),
         authority,
         credentials,

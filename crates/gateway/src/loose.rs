@@ -1,9 +1,5 @@
 //! A secret as texts of other kinds write it: percent-encoded, in JSON, in HTML, whichever of its characters they escape, and how.
 
-use memchr::memmem;
-
-/// Shorter ones would be found by chance.
-const SHORTEST: usize = 6;
 /// Bytes of the longest way to write one byte.
 const WIDEST: usize = 8;
 /// Names of HTML for what stands in secrets.
@@ -18,11 +14,10 @@ static NAMES: &[(&str, u8)] = &[
     ("equals;", b'='),
 ];
 
-/// It, found by the longest part of it that nothing escapes.
+/// It, of whose letters all, some or none are escaped.
 #[derive(Debug)]
 pub(crate) struct Loose {
     pub(crate) secret: Vec<u8>,
-    core: (usize, usize),
 }
 
 /// Whether a text begins so.
@@ -36,36 +31,20 @@ enum Begins {
 }
 
 impl Loose {
-    /// `None`: there is one way alone to write it, or too little of it to find it by.
-    pub(crate) fn new(secret: &[u8]) -> Option<Self> {
-        let mut core = (0, 0);
-        let mut from = 0;
-        for run in secret.split(|byte| !byte.is_ascii_alphanumeric()) {
-            if run.len() > core.1 - core.0 {
-                core = (from, from + run.len());
-            }
-            from += run.len() + 1;
-        }
-        let found = (SHORTEST..secret.len()).contains(&(core.1 - core.0));
-        found.then(|| Self { secret: secret.to_vec(), core })
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        Self { secret: secret.to_vec() }
     }
 
     /// Writes stars in place of it; whether it was there.
     pub(crate) fn replace(&self, text: &mut [u8]) -> bool {
-        let Some(core) = self.secret.get(self.core.0..self.core.1) else { return false };
+        let Some(first) = self.secret.first() else { return false };
+        let may = |byte: &u8| byte == first || b"%\\&".contains(byte);
         let (mut from, mut any) = (0, false);
-        while let Some(at) = text.get(from..).and_then(|rest| memmem::find(rest, core)).map(|at| from + at) {
+        while let Some(at) = text.get(from..).and_then(|rest| rest.iter().position(may)).map(|at| from + at) {
             from = at + 1;
-            let first = at.saturating_sub(self.core.0 * WIDEST);
-            let found = (first..=at.saturating_sub(self.core.0)).find_map(|start| {
-                match self.begins(text.get(start..)?) {
-                    Begins::With(length) if start + length > at => Some((start, start + length)),
-                    _ => None,
-                }
-            });
-            if let Some((start, end)) = found {
-                text.get_mut(start..end).unwrap_or_default().fill(b'*');
-                (from, any) = (end, true);
+            if let Begins::With(length) = self.begins(text.get(at..).unwrap_or_default()) {
+                text.get_mut(at..at + length).unwrap_or_default().fill(b'*');
+                (from, any) = (at + length, true);
             }
         }
         any
@@ -99,7 +78,9 @@ fn written(byte: u8, text: &[u8]) -> Begins {
     let escaped = match first {
         b'%' => number(rest, 2, 16, byte, 1),
         b'\\' => match rest.first() {
-            Some(b'u') => number(rest.get(1..).unwrap_or_default(), 4, 16, byte, 2),
+            Some(b'u') => unicode(rest.get(1..).unwrap_or_default(), byte),
+            Some(b'x') => number(rest.get(1..).unwrap_or_default(), 2, 16, byte, 2),
+            Some(b'0'..=b'7') => number(rest, 3, 8, byte, 1),
             Some(own) if *own == byte && !byte.is_ascii_alphanumeric() => Begins::With(2),
             Some(_) => Begins::No,
             None => Begins::Perhaps,
@@ -121,6 +102,19 @@ fn number(text: &[u8], digits: usize, base: u32, byte: u8, before: usize) -> Beg
     };
     let value = str::from_utf8(own).ok().and_then(|own| u32::from_str_radix(own, base).ok());
     if value == Some(u32::from(byte)) { Begins::With(before + digits) } else { Begins::No }
+}
+
+/// Four digits, or fewer in braces.
+fn unicode(text: &[u8], byte: u8) -> Begins {
+    let Some(text) = text.strip_prefix(b"{") else { return number(text, 4, 16, byte, 2) };
+    match text.iter().take(WIDEST - 3).position(|byte| *byte == b'}') {
+        Some(digits) => match number(text, digits, 16, byte, 3) {
+            Begins::With(length) => Begins::With(length + 1),
+            other => other,
+        },
+        None if text.len() < WIDEST - 3 => number(text, WIDEST, 16, byte, 3),
+        None => Begins::No,
+    }
 }
 
 /// `&amp;`, `&#38;`, `&#x26;`, without the first letter.
@@ -147,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_however_it_is_escaped() {
-        let loose = Loose::new(b"x/a+0123456789=b&\\y").unwrap();
+        let loose = Loose::new(b"x/a+0123456789=b&\\y");
         for form in [
             r"x/a+0123456789=b&\y",
             r"x\/a+0123456789=b&\\y",
@@ -156,6 +150,11 @@ mod tests {
             r"x&sol;a&plus;0123456789&equals;b&#38;&#x5c;y",
             r"x%2Fa%2b0123456789%3db%26%5Cy",
             r"%78/a+0123456789=b&\y",
+            r"%78%2F%61%2b%30%31%32%33%34%35%36%37%38%39%3d%62%26%5C%79",
+            r"\u0078\u002f\u0061\u002b\u0030\u0031\u0032\u0033\u0034\u0035\u0036\u0037\u0038\u0039\u003D\u0062\u0026\u005C\u0079",
+            r"&#120;&#47;&#97;&#43;&#48;&#49;&#50;&#51;&#52;&#53;&#54;&#55;&#56;&#57;&#61;&#98;&#38;&#92;&#121;",
+            r"\x78\x2f\x61\x2b\x30\x31\x32\x33\x34\x35\x36\x37\x38\x39\x3d\x62\x26\x5c\x79",
+            r"\170\057\141\u{2b}\u{0030}1\u{32}345\u{36}78&#x39;=b&\\y",
         ] {
             let mut text = format!("a {form} b").into_bytes();
             assert!(loose.replace(&mut text), "{form}");
@@ -176,6 +175,8 @@ mod tests {
             assert!(!loose.replace(&mut text), "{other}");
         }
         assert!(!loose.open(b"y") && !loose.open(b"x/b") && !loose.open(b"x%2g") && !loose.open(b"&bad;"));
-        assert!(Loose::new(b"onlyletters0123").is_none() && Loose::new(b"a/b/c/d").is_none());
+        let mut text = b"only%6cetter&#115; \\x6fnlyletters".to_vec();
+        assert!(Loose::new(b"onlyletters").replace(&mut text));
+        assert_eq!(text, [&b"*".repeat(18)[..], b" ", &b"*".repeat(14)].concat());
     }
 }

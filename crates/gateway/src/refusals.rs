@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ringfence_confine::gateway::{GatewayTell, NUMBERS};
@@ -17,6 +18,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::connection::Target;
+use crate::credentials::Credentials;
+use crate::guard::{self, Guard};
 
 /// Bytes of the longest packet from the supervisor.
 const TOLD: usize = 4096;
@@ -25,11 +28,16 @@ const MOST: usize = 64;
 /// Bytes of a host and of a reason that are told: a client may name what it likes, as long as it likes, and a report is one packet.
 const HOST: usize = 1024;
 const RULE: usize = 2048;
+/// What is told in the place of a name, or a request, with a secret in it.
+pub(crate) const UNNAMED: &str = "(a name that is not written down)";
+const UNTOLD: &str = "(not written down)";
 
 /// Those that are not written down yet, by their numbers.
-#[derive(Debug)]
 pub(crate) struct Refusals {
     told: OwnedFd,
+    /// What is in no record: the task names what it likes.
+    guard: Option<Rc<Guard>>,
+    credentials: Option<Rc<Credentials>>,
     /// So many are on their way at one time: neither side can fill the other's queue.
     room: Semaphore,
     next: Cell<u32>,
@@ -46,13 +54,37 @@ pub(crate) enum Heard {
 }
 
 impl Refusals {
-    pub(crate) fn new(told: OwnedFd) -> Self {
-        Self { told, room: Semaphore::new(MOST), next: Cell::default(), waiting: RefCell::default() }
+    pub(crate) fn new(told: OwnedFd, guard: Option<Rc<Guard>>, credentials: Option<Rc<Credentials>>) -> Self {
+        let room = Semaphore::new(MOST);
+        Self { told, guard, credentials, room, next: Cell::default(), waiting: RefCell::default() }
+    }
+
+    /// A text of the task's, where no secret is in it; else what stands for it.
+    fn plain(&self, text: String, most: usize, instead: impl FnOnce(&Hit) -> String) -> String {
+        let hit = |guard: &Rc<Guard>| guard::told(guard, self.credentials.as_deref(), &text);
+        match self.guard.as_ref().filter(|_| !text.is_empty()).and_then(hit) {
+            Some(hit) => instead(&hit),
+            None => cut(text, most),
+        }
+    }
+
+    fn host(&self, host: String) -> String {
+        self.plain(host, HOST, |_| UNNAMED.to_owned())
+    }
+
+    fn request(&self, request: String) -> String {
+        self.plain(request, RULE, |_| UNTOLD.to_owned())
+    }
+
+    fn rule(&self, rule: String) -> String {
+        self.plain(rule, RULE, |hit| {
+            format!("{}, {}, is in what was asked for: `[leaks]`", hit.name, hit.way)
+        })
     }
 
     /// Tells of one and waits until it is written down. `source`: the port it came from, 0 if not known.
     pub(crate) async fn tell(&self, host: &str, port: u16, rule: String, source: u16) -> Heard {
-        let (host, rule) = (cut(host.to_owned(), HOST), cut(rule, RULE));
+        let (host, rule) = (self.host(host.to_owned()), self.rule(rule));
         self.told(Refused::Network { host, port, rule, source }).await
     }
 
@@ -66,20 +98,20 @@ impl Refusals {
         times: u64,
     ) {
         let (name, host, port, source) = (name.to_owned(), target.host(), target.port, target.source);
-        let (host, request, rule) = (cut(host, HOST), cut(request, RULE), cut(rule, RULE));
+        let (host, request, rule) = (self.host(host), self.request(request), self.rule(rule));
         self.told(Refused::Credential { name, host, port, request, rule, times, source }).await;
     }
 
     /// The same of a request to a container engine: that it is made, or, with a rule, that it is not.
     pub(crate) async fn engine(&self, request: String, rule: String) {
-        let (request, rule) = (cut(request, RULE), cut(rule, RULE));
+        let (request, rule) = (self.request(request), self.rule(rule));
         self.told(Refused::Engine { request, rule }).await;
     }
 
     /// The same of a secret in what leaves, and what was done about it.
     pub(crate) async fn leak(&self, hit: &Hit, target: &Target, request: String, action: Leaks) {
-        let (name, way, host) = (hit.name.clone(), hit.way.to_owned(), cut(target.host(), HOST));
-        let request = cut(request, RULE);
+        let (name, way, host) = (hit.name.clone(), hit.way.to_owned(), self.host(target.host()));
+        let request = self.request(request);
         self.told(Refused::Leak {
             name,
             way,

@@ -16,6 +16,9 @@ const PACKED: &str = "gzip, deflate, br or zstd";
 /// Of what began as something compressed, so many are looked into at one time; almost all end at once, being something else.
 const MOST_BEGUN: usize = 16;
 
+/// Bytes of something compressed that wait at the most: empty blocks have no end.
+const MOST_WAITING: usize = 256 << 10;
+
 /// Why a request is not sent.
 pub(crate) enum Stop {
     Credential(Denied),
@@ -58,7 +61,7 @@ enum Told {
 impl Told {
     fn of(told: &str, watched: &Watched) -> Self {
         let words: Vec<&str> = told.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
-        let packed = |word: &str| Packed::told(word, || Sink::new(watched)).map(Unpack);
+        let packed = |word: &str| Packed::told(word, || Sink::new(watched)).map(Unpack::new);
         // Some clients name it before what the data is, and some behind.
         let rest: Vec<&str> = words.iter().copied().filter(|word| *word != chunks::NAME).collect();
         match (words.len() - rest.len(), rest.as_slice()) {
@@ -74,8 +77,11 @@ impl Told {
     }
 }
 
-/// What was compressed.
-struct Unpack(Packed<Sink>);
+/// What was compressed, and how many of its last bytes wait: those from which a secret may go on.
+struct Unpack {
+    packed: Packed<Sink>,
+    waits: usize,
+}
 
 /// Where what was compressed goes.
 struct Sink {
@@ -101,23 +107,30 @@ impl Write for Sink {
 }
 
 impl Unpack {
+    fn new(packed: Packed<Sink>) -> Self {
+        Self { packed, waits: 0 }
+    }
+
     /// The next part: what was found in it; whether it can go on.
     fn push(&mut self, part: &[u8]) -> (Option<Hit>, bool) {
-        let written = self.0.push(part);
+        let written = self.packed.push(part);
+        let open = self.packed.sink().watched.open() > 0;
+        let waits = self.waits.saturating_add(part.len());
+        self.waits = if open && waits <= MOST_WAITING { waits } else { 0 };
         (self.look(), written.is_ok())
     }
 
     fn end(&mut self) -> (Option<Hit>, bool) {
-        let written = self.0.end();
-        let hit = self.look().or_else(|| self.0.sink().watched.end());
+        let written = self.packed.end();
+        let hit = self.look().or_else(|| self.packed.sink().watched.end());
         (hit, written.is_ok())
     }
 
     fn look(&mut self) -> Option<Hit> {
-        let taken = self.0.taken();
+        let taken = self.packed.taken();
         let bomb =
             |size| Hit { name: format!("a body of {size} bytes packed into {taken}"), way: "compressed" };
-        self.0.sink().hit.take().or_else(|| self.0.too_much().map(bomb))
+        self.packed.sink().hit.take().or_else(|| self.packed.too_much().map(bomb))
     }
 }
 
@@ -259,7 +272,7 @@ impl Search {
         }
         for (at, made) in begins {
             let Some(made) = made else { return Some(unread("zstd")) };
-            let mut made = Unpack(made);
+            let mut made = Unpack::new(made);
             let (found, goes_on) = made.push(bytes.get(at..).unwrap_or_default());
             hit = hit.or(found);
             if goes_on {
@@ -284,10 +297,13 @@ impl Search {
     /// How many of the last bytes may be the beginning of a secret.
     pub(crate) fn open(&self) -> usize {
         let Some((watched, Leaks::Block)) = &self.watch else { return 0 };
-        match &self.packed {
-            Told::Chunks(chunks, parts, None) => watched.open().max(chunks.behind(parts.open())),
-            _ => watched.open(),
-        }
+        let packed = match &self.packed {
+            Told::Chunks(chunks, parts, None) => chunks.behind(parts.open()),
+            Told::Chunks(chunks, _, Some(unpack)) => chunks.behind(unpack.waits),
+            Told::As(unpack) => unpack.waits,
+            Told::Nothing | Told::Unknown(_) => 0,
+        };
+        self.begun.iter().map(|unpack| unpack.waits).fold(watched.open().max(packed), usize::max)
     }
 
     fn found(&mut self, hit: Option<Hit>) -> Option<Found> {

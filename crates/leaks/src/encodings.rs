@@ -31,6 +31,18 @@ pub(crate) fn ways(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     }
     ways.push(("reversed", secret.iter().rev().copied().collect()));
     ways.push(("hex", secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()));
+    // What is between the letters there, the scan takes away: white space, commas, a backslash.
+    let listed = |each: fn(&u8) -> String| secret.iter().map(each).collect::<String>().into_bytes();
+    let mut apart = listed(|byte| format!("{byte:02x}:"));
+    apart.pop();
+    ways.extend([
+        ("hex", apart),
+        ("quoted-printable", listed(|byte| format!("={byte:02X}"))),
+        ("numbers", listed(u8::to_string)),
+        ("numbers", listed(|byte| format!("0x{byte:02x}"))),
+        ("octal", listed(|byte| format!("{byte:03o}"))),
+        ("unicode escapes", listed(|byte| format!("{{{byte:x}}}"))),
+    ]);
     // Of either order.
     let wide: Vec<u8> = secret.iter().flat_map(|byte| [0, *byte]).skip(1).collect();
     ways.push(("utf-16", wide));

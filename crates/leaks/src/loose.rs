@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What may stand between: white space, quotes and commas.
 pub(crate) const BETWEEN: &[u8] = b" \t\n\x0b\x0c\r\"',";
-/// Bytes that are looked at together.
+/// Bytes that are looked at together, but for one: an `&` may have waited.
 pub(crate) const PIECE: usize = 8 << 10;
 /// Bytes that are looked at at one time.
 const BLOCK: usize = 16;
@@ -21,6 +21,7 @@ const KIND: [u8; 256] = {
     }
     kind[b'%' as usize] = ESCAPE;
     kind[b'\\' as usize] = ESCAPE;
+    kind[b'&' as usize] = ESCAPE;
     kind
 };
 const TAKEN: u8 = 0;
@@ -67,10 +68,17 @@ pub(crate) enum Escape {
     Backslash,
     /// Behind `\u`: how many digits, and their value.
     Unicode(u8, u16),
+    /// Behind `&`, which stands by itself where no `#` follows.
+    And,
+    /// Behind `&#`: the value so far, and whether its digits are hexadecimal.
+    Entity(u16, bool),
 }
 
+/// What comes out for one byte: what waited, and it.
+type Out = [Option<u8>; 2];
+
 impl Escape {
-    /// What is left of a piece of [`PIECE`] bytes at most.
+    /// What is left of a piece of less than [`PIECE`] bytes.
     pub(crate) fn loosen(&mut self, piece: &[u8], left: &mut Left) {
         left.length = 0;
         left.near.clear();
@@ -87,43 +95,65 @@ impl Escape {
             }
             let Some((first, behind)) = rest.split_first() else { return };
             let (next, out) = self.unescaped(*first);
-            if matches!(self, Self::Percent(Some(_)) | Self::Unicode(3, _)) {
+            if matches!(self, Self::Percent(Some(_)) | Self::Unicode(3, _) | Self::Entity(..)) {
                 left.near();
             }
             *self = next;
-            out.into_iter().for_each(|byte| left.put(byte));
+            out.into_iter().flatten().for_each(|byte| left.put(byte));
             rest = behind;
         }
     }
 
     #[inline]
-    fn unescaped(self, byte: u8) -> (Self, Option<u8>) {
+    fn unescaped(self, byte: u8) -> (Self, Out) {
         let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let none = |byte| (Self::None, [None, byte]);
         match self {
             Self::None => match byte {
-                b'%' => (Self::Percent(None), None),
-                b'\\' => (Self::Backslash, None),
-                byte => (Self::None, Some(byte)),
+                b'%' => (Self::Percent(None), [None; 2]),
+                b'\\' => (Self::Backslash, [None; 2]),
+                b'&' => (Self::And, [None; 2]),
+                byte => none(Some(byte)),
             },
             Self::Percent(None) => match digit(byte) {
-                Some(high) => (Self::Percent(Some(high)), None),
-                None => (Self::None, Some(byte)),
+                Some(high) => (Self::Percent(Some(high)), [None; 2]),
+                None => none(Some(byte)),
             },
-            Self::Percent(Some(high)) => {
-                (Self::None, digit(byte).map_or(Some(byte), |low| Some(high << 4 | low)))
-            }
+            Self::Percent(Some(high)) => none(digit(byte).map_or(Some(byte), |low| Some(high << 4 | low))),
             Self::Backslash => match byte {
-                b'u' => (Self::Unicode(0, 0), None),
-                b'x' => (Self::Percent(None), None),
-                b'n' | b'r' | b't' => (Self::None, None),
-                byte => (Self::None, Some(byte)),
+                b'u' => (Self::Unicode(0, 0), [None; 2]),
+                b'x' => (Self::Percent(None), [None; 2]),
+                b'n' | b'r' | b't' => none(None),
+                byte => none(Some(byte)),
             },
             Self::Unicode(count, value) => match digit(byte) {
-                Some(digit) if count == 3 => (Self::None, u8::try_from(value << 4 | u16::from(digit)).ok()),
-                Some(digit) => (Self::Unicode(count + 1, value << 4 | u16::from(digit)), None),
-                None => (Self::None, Some(byte)),
+                Some(digit) if count == 3 => none(u8::try_from(value << 4 | u16::from(digit)).ok()),
+                Some(digit) => (Self::Unicode(count + 1, value << 4 | u16::from(digit)), [None; 2]),
+                None => none(Some(byte)),
+            },
+            Self::And if byte == b'#' => (Self::Entity(0, false), [None; 2]),
+            Self::And => Self::after(b'&', byte),
+            Self::Entity(value, hexadecimal) => match (byte, digit(byte)) {
+                (b'x' | b'X', _) if value == 0 && !hexadecimal => (Self::Entity(0, true), [None; 2]),
+                (_, Some(digit)) if hexadecimal || digit < 10 => {
+                    let base = if hexadecimal { 16 } else { 10 };
+                    let value = value.saturating_mul(base).saturating_add(u16::from(digit));
+                    (Self::Entity(value, hexadecimal), [None; 2])
+                }
+                // The semicolon may be left out.
+                (byte, _) => match u8::try_from(value).ok().filter(|value| *value > 0) {
+                    value if byte == b';' => none(value),
+                    Some(value) => Self::after(value, byte),
+                    None => Self::None.unescaped(byte),
+                },
             },
         }
+    }
+
+    /// What waited comes first, then this.
+    fn after(waited: u8, byte: u8) -> (Self, Out) {
+        let (next, [_, out]) = Self::None.unescaped(byte);
+        (next, [Some(waited), out])
     }
 }
 
@@ -144,18 +174,26 @@ impl Placed {
         for (at, byte) in text.iter().enumerate() {
             let before = matches!(escape, Escape::None);
             begun = if before { at } else { begun };
-            let (next, out) = escape.unescaped(*byte);
+            let (next, [waited, out]) = escape.unescaped(*byte);
             escape = next;
             placed.kept.push(before && (KIND[usize::from(*byte)] == TAKEN || *byte == 0));
-            if let Some(out) = out.filter(|out| KIND[usize::from(*out)] != TAKEN) {
-                placed.bytes.push(out);
-                placed.places.push(begun..at + 1);
-            }
+            placed.put(waited, begun..at);
+            // What was no part of the escape begins by itself.
+            let alone = waited.is_some() || matches!(escape, Escape::And) && !before;
+            begun = if alone { at } else { begun };
+            placed.put(out, begun..at + 1);
         }
         if !matches!(escape, Escape::None) {
             placed.pending = text.len() - begun;
         }
         placed
+    }
+
+    fn put(&mut self, byte: Option<u8>, place: Range<usize>) {
+        if let Some(byte) = byte.filter(|byte| KIND[usize::from(*byte)] != TAKEN) {
+            self.bytes.push(byte);
+            self.places.push(place);
+        }
     }
 
     /// Does this byte stand as it is?
@@ -176,7 +214,7 @@ fn plain<'a>(bytes: &'a [u8], left: &mut Left) -> &'a [u8] {
     let mut taken = 0;
     let mut length = left.length;
     for block in blocks {
-        if block.iter().fold(false, |any, byte| any | (*byte == b'%') | (*byte == b'\\')) {
+        if block.iter().fold(false, |any, byte| any | (*byte == b'%') | (*byte == b'\\') | (*byte == b'&')) {
             break;
         }
         let Some(room) = left.bytes.get_mut(length..).and_then(<[u8]>::first_chunk_mut::<BLOCK>) else {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::beginnings::{Beginnings, Stands};
 use crate::encodings::ways;
-use crate::loose::{Escape, Left, PIECE};
+use crate::loose::{Escape, Left, PIECE, Placed};
 use crate::texts::Texts;
 
 /// A secret of this run.
@@ -72,7 +72,7 @@ impl Scanner {
     /// The beginning of a stream.
     #[must_use]
     pub fn begin(&self) -> Stream {
-        Stream { plain: Walk::default(), loose: Walk::default(), escape: Escape::None }
+        Stream { plain: Walk::default(), loose: Walk::default(), escape: Escape::None, tail: Vec::new() }
     }
 
     /// A text that is there as a whole.
@@ -110,12 +110,16 @@ impl Scanner {
     }
 }
 
+/// Bytes of the end of a stream that are kept as they came, to tell where in them something begins.
+const TAIL: usize = 4096;
+
 /// Where a scan is in its stream.
 #[derive(Clone, Debug)]
 pub struct Stream {
     plain: Walk,
     loose: Walk,
     escape: Escape,
+    tail: Vec<u8>,
 }
 
 /// A walk over a stream, or over what is left of it.
@@ -131,14 +135,18 @@ impl Stream {
     /// The next part: what was found first.
     pub fn push(&mut self, scanner: &Scanner, part: &[u8]) -> Option<Hit> {
         let (mut hit, mut left) = (None, Left::new());
-        for piece in part.chunks(PIECE) {
+        let kept = (self.tail.len() + part.len()).saturating_sub(TAIL).min(self.tail.len());
+        self.tail.drain(..kept);
+        self.tail.extend_from_slice(part.get(part.len().saturating_sub(TAIL)..).unwrap_or_default());
+        for piece in part.chunks(PIECE - 1) {
             let (found, begun) = self.plain.push(scanner, piece, Near::All);
             hit = hit.or(found);
+            let waits = !matches!(self.escape, Escape::None);
             self.escape.loosen(piece, &mut left);
             // Letters that are further apart than in plain text belong to what begins there, or at an escape.
             let near = match begun {
                 // Nothing was taken away, and nothing stands for something else: all was seen.
-                _ if left.length == piece.len() => Near::Seen,
+                _ if left.length == piece.len() && !waits => Near::Seen,
                 true => Near::All,
                 false => Near::These(&left.near),
             };
@@ -149,11 +157,25 @@ impl Stream {
         hit
     }
 
-    /// How many of the last bytes may be the beginning of a secret, from so many on.
+    /// How many of the last bytes may be the beginning of a secret, from so many letters on, as it is or with escapes and what may stand
+    /// between; of the last only as far as they are kept.
     #[must_use]
     pub fn open(&self, scanner: &Scanner, least: usize) -> usize {
-        let forms = scanner.forms.map_or(0, |forms| forms.open(&self.plain.end, least));
-        scanner.texts.open(&self.plain.end, least).max(forms)
+        let open = |walk: &Walk| {
+            let forms = scanner.forms.map_or(0, |forms| forms.open(&walk.end, least));
+            scanner.texts.open(&walk.end, least).max(forms)
+        };
+        let (plain, loose) = (open(&self.plain), open(&self.loose));
+        // Where nothing was taken away, both are the same.
+        if loose == 0 || loose == plain && matches!(self.escape, Escape::None) {
+            return plain;
+        }
+        let placed = Placed::new(&self.tail);
+        let behind = match placed.bytes.len().checked_sub(loose) {
+            Some(from) => self.tail.len() - placed.place(from, from + 1).start,
+            None => self.tail.len(),
+        };
+        plain.max(behind)
     }
 
     /// The end of the stream: a form may end with it.
@@ -224,6 +246,12 @@ mod tests {
         let percent: String = SECRET.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let unicode: String = SECRET.bytes().map(|byte| format!("\\u00{byte:02X}")).collect();
         let hex: String = SECRET.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+        let entities: String = SECRET.bytes().map(|byte| format!("&#{byte};")).collect();
+        let entities_of_hex: String = SECRET.bytes().map(|byte| format!("&#x0{byte:02X}")).collect();
+        let some: String = SECRET
+            .char_indices()
+            .map(|(at, letter)| if at % 3 == 0 { format!("&#{:03};", letter as u32) } else { letter.into() })
+            .collect();
         let between = |what: &str| SECRET.chars().map(|letter| format!("{letter}{what}")).collect::<String>();
         let lines: String = SECRET.chars().flat_map(|letter| [letter, '\n']).collect();
         let listed = format!("[\"{}\", \"{}\"]", &SECRET[..17], &SECRET[17..]);
@@ -231,6 +259,9 @@ mod tests {
             percent,
             unicode,
             hex,
+            entities,
+            entities_of_hex,
+            some,
             between("%0a"),
             between("%22%2C%27"),
             between("\\u000a"),
@@ -304,5 +335,17 @@ mod tests {
         assert_eq!(stream.open(&scanner, 6), 8);
         assert_eq!(stream.push(&scanner, b" is not it. "), None);
         assert_eq!(stream.open(&scanner, 6), 0);
+        // Escaped, with a space between, and in the midst of an escape.
+        assert_eq!(stream.push(&scanner, b"text &#90;q8 m%54"), None);
+        assert_eq!(stream.open(&scanner, 5), 12);
+        assert_eq!(stream.push(&scanner, b"4&#118"), None);
+        assert_eq!(stream.open(&scanner, 6), 18);
+        assert_eq!(stream.push(&scanner, b"! and more"), None);
+        assert_eq!(stream.open(&scanner, 6), 0);
+        assert_eq!(
+            stream.push(&scanner, &[&b" ".repeat(TAIL)[..], b"Zq8mT", &b" ".repeat(TAIL), b"4"].concat()),
+            None
+        );
+        assert_eq!(stream.open(&scanner, 6), TAIL);
     }
 }

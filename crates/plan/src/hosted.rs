@@ -249,8 +249,7 @@ pub(crate) fn plan(
         }
     }
     let directory = place.inside(&crate::directory(policy, survey, invoker, request)?, survey);
-    let mut notes = survey.notes.clone();
-    notes.extend(place.notes(policy));
+    let notes = survey.notes.iter().cloned().chain(place.notes(policy)).collect();
     Ok(Plan {
         tier: "landlock",
         groups: if invoker.uid == 0 { Vec::new() } else { invoker.groups.clone() },
@@ -282,6 +281,7 @@ pub(crate) fn plan(
         mode: policy.workspace.mode,
         workspace: survey.workspace.real.clone(),
         git_fails: git::fails(policy, survey, true),
+        denied: survey.denied_paths(),
         degraded,
         notes,
         ids,

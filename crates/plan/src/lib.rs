@@ -51,7 +51,8 @@ pub use refused::Refused;
 pub use restack::Stacked;
 pub use steps::{Flags, Step, Tree};
 pub use survey::{
-    Found, GitApart, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, Survey,
+    DENIED, Found, GitApart, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, SETTINGS,
+    Survey,
 };
 pub use told::REFUSALS;
 pub use void::{Content, Node};
@@ -245,6 +246,9 @@ pub struct Plan {
     pub hosted: Option<Hosted>,
     /// What git cannot do here, because its directory lies outside of the workspace.
     pub git_fails: Option<String>,
+    /// What the policy denies, as far as it is there: where what leaves is looked through, nothing of that may.
+    #[serde(skip)]
+    pub denied: Vec<PathBuf>,
     /// What this host could not do.
     pub degraded: Vec<Degraded>,
     /// What a reader should know.
@@ -372,6 +376,7 @@ pub fn plan(
         workspace: survey.workspace.real.clone(),
         hosted: None,
         git_fails: git::fails(policy, survey, false),
+        denied: survey.denied_paths(),
         degraded,
         notes,
         ids,

@@ -117,6 +117,19 @@ pub struct Marked {
     pub because: String,
 }
 
+/// What the reason begins with where the policy denies it.
+pub const DENIED: &str = "files.deny ";
+/// The reason where settings that tools need hold a secret.
+pub const SETTINGS: &str = "a password or token is written in it";
+
+impl Marked {
+    /// Whether secrets are thought to lie there, for another reason than that they are known to.
+    #[must_use]
+    pub fn denied(&self) -> bool {
+        self.because.starts_with(DENIED) || self.because == SETTINGS
+    }
+}
+
 /// A git directory outside the workspace which belongs to it, proven by its pointer back.
 #[derive(Clone, Debug)]
 pub struct GitDirectory {
@@ -180,6 +193,11 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// What the policy denies.
+    pub(crate) fn denied_paths(&self) -> Vec<PathBuf> {
+        self.hidden.iter().filter(|marked| marked.denied()).map(|marked| marked.path.clone()).collect()
+    }
+
     /// The resolved form of a directory of PATH.
     #[must_use]
     pub fn resolve(&self, directory: &Path) -> Option<&Path> {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,44 +10,48 @@ use ringfence_confine::gateway::Gateway;
 use ringfence_confine::keeper::{HEAD, LONGEST};
 use ringfence_leaks::{Hit, Known, Scanner};
 use ringfence_plan::Invoker;
-use ringfence_policy::{Leaks, Policy};
+use ringfence_policy::{Leaks, Policy, SecretSource};
 use ringfence_record::{Event, OutputScan, RunRecord};
 use ringfence_sys::secret;
 use ringfence_workspace::{Layer, Secrets};
-use rustix::fs::{Mode, OFlags};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::decoys::{self, Decoy};
 use crate::failure::{Context, Failure};
 use crate::run::not_confined;
+use crate::secret_files::Files;
+use crate::terminal;
 
 /// Shorter ones would be found by chance.
 const SHORTEST: usize = 12;
-/// Bytes of a file that are looked at, and secrets altogether.
-const MOST: (u64, usize) = (64 << 10, 256);
+/// Paths that a record keeps.
+const REMEMBERED: usize = 1024;
+/// Secrets altogether.
+const MOST: usize = 512;
 
 /// Tells the gateway, where the policy has what leaves looked through.
 pub(crate) fn begin(
     policy: &Policy,
     invoker: &Invoker,
     decoys: &BTreeMap<PathBuf, Decoy>,
-    gateway: Option<&Gateway>,
+    denied: &[PathBuf],
+    gateway: &Gateway,
 ) -> Result<(), Failure> {
-    let (Some(leaks), Some(gateway)) = (&policy.leaks.egress, gateway) else { return Ok(()) };
+    let Some(leaks) = &policy.leaks.egress else { return Ok(()) };
     let passed = |name: &str, value: &OsString| passed(policy, name, value);
     let decoys = decoys.iter().map(|(path, decoy)| (path.clone(), decoy.secrets.clone())).collect();
-    let mut known = known(&passed, invoker, &decoys);
+    let mut known = known(&passed, invoker, &decoys, &denied_of(policy, denied));
     let told = gateway.watch(leaks.value, &mut known).map_err(not_confined);
     known.iter_mut().for_each(|(_, bytes)| bytes.zeroize());
     told
 }
 
 /// What the changes of a run are looked through for, where its policy says that they are: secrets of whoever looks, and well-known forms.
-pub(crate) fn arm(layers: &mut [Layer], invoker: &Invoker) {
+pub(crate) fn arm(layers: &mut [Layer], invoker: &Invoker, denied: &[PathBuf]) {
     if layers.iter().all(|layer| layer.scan.is_none()) {
         return;
     }
-    let secrets = Secrets::new(&without_room(known(&|_, _| false, invoker, &BTreeMap::new())));
+    let secrets = Secrets::new(&without_room(known(&|_, _| false, invoker, &BTreeMap::new(), denied)));
     layers.iter_mut().for_each(|layer| layer.secrets = secrets.clone());
 }
 
@@ -57,11 +60,25 @@ pub(crate) fn output(
     policy: &Policy,
     invoker: &Invoker,
     decoys: &BTreeMap<PathBuf, Decoy>,
+    denied: &[PathBuf],
 ) -> Result<Option<(Rc<Scanner>, Leaks)>, Failure> {
     let Some(rule) = &policy.leaks.output else { return Ok(None) };
     let decoys = decoys.iter().map(|(path, decoy)| (path.clone(), decoy.secrets.clone())).collect();
     let passed = |name: &str, value: &OsString| passed(policy, name, value);
-    scanner(known(&passed, invoker, &decoys)).map(|scanner| Some((scanner, rule.value)))
+    let denied = denied_of(policy, denied);
+    scanner(known(&passed, invoker, &decoys, &denied)).map(|scanner| Some((scanner, rule.value)))
+}
+
+/// What the policy denies and is read for secrets: not what credentials come from, which the keeper alone reads.
+pub(crate) fn denied_of(policy: &Policy, denied: &[PathBuf]) -> Vec<PathBuf> {
+    let parts = policy.credentials.values().flat_map(|rule| rule.value.source.parts());
+    let sources: Vec<PathBuf> = parts
+        .filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.canonicalize().unwrap_or_else(|_| path.clone())),
+            _ => None,
+        })
+        .collect();
+    denied.iter().filter(|path| !sources.contains(path)).cloned().collect()
 }
 
 /// The same for a command of a sandbox that another process keeps: what its record says, and the secrets of whoever looks.
@@ -77,7 +94,7 @@ pub(crate) fn recorded(
     let passed = |name: &str, value: &OsString| {
         output.given.get(name).is_some_and(|given| given.as_bytes() == value.as_bytes())
     };
-    scanner(known(&passed, invoker, &decoys)).map(|scanner| Some((scanner, action)))
+    scanner(known(&passed, invoker, &decoys, &record.denied)).map(|scanner| Some((scanner, action)))
 }
 
 /// What a record says of it.
@@ -88,6 +105,13 @@ pub(crate) fn describe(policy: &Policy, invoker: &Invoker) -> Option<OutputScan>
         passed(policy, &name, value).then(|| (name.into_owned(), value.to_string_lossy().into_owned()))
     });
     Some(OutputScan { action: rule.value.word().to_owned(), given: given.collect() })
+}
+
+/// What a record keeps of what is denied, for those who look later.
+pub(crate) fn remembered(policy: &Policy, denied: &[PathBuf]) -> Vec<PathBuf> {
+    let asked = policy.leaks.output.is_some() || policy.leaks.workspace.is_some();
+    let denied = if asked { denied_of(policy, denied) } else { Vec::new() };
+    denied.into_iter().filter(|path| path.to_str().is_some()).take(REMEMBERED).collect()
 }
 
 fn scanner(known: Vec<(String, Vec<u8>)>) -> Result<Rc<Scanner>, Failure> {
@@ -132,6 +156,7 @@ fn known(
     passed: &dyn Fn(&str, &OsString) -> bool,
     invoker: &Invoker,
     decoys: &BTreeMap<PathBuf, Vec<String>>,
+    denied: &[PathBuf],
 ) -> Vec<(String, Vec<u8>)> {
     secret::wipe_what_is_freed();
     let mut known: Vec<(String, Vec<u8>)> = Vec::new();
@@ -150,15 +175,21 @@ fn known(
             add(&mut known, format!("the variable {name} of whoever started this"), value.as_bytes());
         }
     }
-    for pattern in ringfence_policy::known_secrets(&invoker.home) {
-        let text = pattern.text();
-        let path =
-            text.strip_prefix("~/").map_or_else(|| PathBuf::from(text), |rest| invoker.home.join(rest));
-        if !text.contains('*') {
-            words(&mut known, &path);
+    let mut take = |path: &Path, text: &[u8]| {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        for value in ringfence_leaks::secret_values(&file, text) {
+            put(&mut known, format!("something in {}", path.display()), &value);
         }
+    };
+    // What a task may have written comes last: it crowds nothing out.
+    let mut files = Files::default();
+    files.known(&invoker.home, &mut take);
+    denied.iter().for_each(|path| files.place(path, &mut take));
+    if known.len() > MOST {
+        let (note, found) = (terminal::label("note:"), known.len());
+        terminal::error(&format!("{note} `leaks`: of {found} secrets the first {MOST} are looked for"));
+        known.truncate(MOST);
     }
-    known.truncate(MOST.1);
     known
 }
 
@@ -178,26 +209,15 @@ fn add(known: &mut Vec<(String, Vec<u8>)>, name: String, value: &[u8]) {
         }
         return;
     }
-    let fine = (SHORTEST..=LONGEST).contains(&value.len()) && !value.contains(&b'\n');
-    if fine && !known.iter().any(|(_, bytes)| bytes.get(HEAD..) == Some(value)) {
-        known.push((name, [&[0; HEAD], value].concat()));
+    if value.len() >= SHORTEST {
+        put(known, name, value);
     }
 }
 
-/// What of a file looks like a secret: long words of letters and digits.
-fn words(known: &mut Vec<(String, Vec<u8>)>, path: &Path) {
-    // A FIFO of that name would be waited at for ever.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return };
-    let file = std::fs::File::from(file);
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return;
-    }
-    let mut text = Zeroizing::new(Vec::new());
-    if file.take(MOST.0).read_to_end(&mut text).is_err() {
-        return;
-    }
-    for word in ringfence_leaks::random_words(&text) {
-        add(known, format!("something in {}", path.display()), word);
+fn put(known: &mut Vec<(String, Vec<u8>)>, name: String, value: &[u8]) {
+    // What is beyond is counted in the end, and all of it not.
+    let fine = value.len() <= LONGEST && !value.contains(&b'\n') && known.len() < 4 * MOST;
+    if fine && !known.iter().any(|(_, bytes)| bytes.get(HEAD..) == Some(value)) {
+        known.push((name, [&[0; HEAD], value].concat()));
     }
 }

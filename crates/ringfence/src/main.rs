@@ -50,6 +50,7 @@ mod refusals;
 mod registries;
 mod run;
 mod scribe;
+mod secret_files;
 mod secret_service;
 mod snapshot;
 mod source;

@@ -259,8 +259,6 @@ impl Run {
             gateway.as_ref(),
             self.directory.path(),
         )?;
-        leaks::begin(self.policy, &self.invoker, &decoys, gateway.as_ref())?;
-        let looked_for = leaks::output(self.policy, &self.invoker, &decoys)?;
         decoys::remember(&decoys, self.directory.path()).context("the run's decoys")?;
         let aside = aside(self.directory.id());
         let mut given = Given {
@@ -276,6 +274,7 @@ impl Run {
         };
         let (plan, boundary, border) =
             self.stand(arguments, command, namespaces, relays, &mut given, gateway)?;
+        let looked_for = leaks::output(self.policy, &self.invoker, &decoys, &plan.denied)?;
         self.describe(plan, report);
         snapshot::take(self.policy, plan, &self.invoker, self.directory.path())?;
         let begun = self.fork.is_some();
@@ -329,9 +328,13 @@ impl Run {
         let mut nascent = namespaces.map_err(|cause| given.no_namespaces = Some(cause)).ok();
         // What is in a gateway cannot be put into another: where it may turn out that none of this stands, one goes first that is empty.
         let mut first = gateway.is_some() && probe::contained();
+        let mut told = false;
         loop {
             let plan = make_plan_as(self.policy, &self.invoker, arguments, command.clone(), given)?;
             let plan: &Plan = Box::leak(Box::new(plan));
+            if let Some(gateway) = gateway.as_ref().filter(|_| !std::mem::replace(&mut told, true)) {
+                leaks::begin(self.policy, &self.invoker, given.decoys, &plan.denied, gateway)?;
+            }
             let (single, watched) = (self.name.is_none(), groups::watched(plan));
             if plan.ids.mapped || plan.hosted.is_some() && plan.ids.outside_uid != self.invoker.uid {
                 ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)

@@ -80,6 +80,11 @@ def reflected(kind, text):
         "netecho": lambda: json.dumps(text.decode("latin-1")).replace("+", "\\u002B").encode(),
         "htmlecho": lambda: html.escape(text.decode("latin-1")).replace("/", "&#x2F;").encode(),
         "lowecho": lambda: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")).encode(),
+        "allpercentecho": lambda: b"".join(b"%%%02x" % byte for byte in text),
+        "alljsonecho": lambda: b"".join(b"\\u%04x" % byte for byte in text),
+        "allhtmlecho": lambda: b"".join(b"&#%d;" % byte for byte in text),
+        "allhexecho": lambda: b"".join(b"\\x%02X" % byte for byte in text),
+        "alloctalecho": lambda: b"".join(b"\\%03o" % byte for byte in text),
         "utf16echo": lambda: text.decode("latin-1").encode("utf-16"),
     }
     coding = [("content-encoding", "gzip")] if kind == "gzecho" else []

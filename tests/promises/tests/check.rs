@@ -181,6 +181,7 @@ fn a_hostile_workspace_is_only_read() {
     file.set_len(1 << 40).unwrap();
     let outcome = place.ringfence(&["check", "--preset", "default"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
-    assert!(outcome.out.matches("secret-in-workspace").count() >= 2, "{}", outcome.out);
+    assert!(outcome.out.matches("secret-in-workspace  preset default\n").count() >= 2, "{}", outcome.out);
+    assert!(!outcome.out.contains("ringfence.toml"), "{}", outcome.out);
     assert!(!outcome.out.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{:?}", outcome.out);
 }

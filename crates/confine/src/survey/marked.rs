@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Invoker, Kind, Marked, Place, Refused, Survey};
+use ringfence_plan::{DENIED, Invoker, Kind, Marked, Place, Refused, SETTINGS, Survey};
 use ringfence_policy::{
     Grant, Mode, PathPattern, PatternSet, Policy, Rule, known_secrets_in, known_secrets_of_host, trail,
 };
@@ -32,7 +32,7 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
                 "{} is hidden: line {line} holds a password or token; a rule of the policy's own that names the file shows it",
                 path.display()
             ));
-            hide(&mut hidden, &path, "a password or token is written in it");
+            hide(&mut hidden, &path, SETTINGS);
         }
     }
     if shown.covers(&invoker.state) {
@@ -42,7 +42,7 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
     let of_host = policy.workspace.mode != Mode::Temporary;
     for rule in &policy.files.deny {
         if rule.value.literal().is_some() {
-            hide(&mut hidden, &rule.value.base(&workspace), &format!("files.deny `{}`", rule.value.text()));
+            hide(&mut hidden, &rule.value.base(&workspace), &format!("{DENIED}`{}`", rule.value.text()));
         }
     }
     let mut protected = Vec::new();
@@ -302,7 +302,7 @@ fn walk_patterns(
         // A file that is granted by its own name is denied by a pattern all the same.
         let at = place.real.parent().unwrap_or(Path::new("/"));
         if let Some(pattern) = of(*own).iter().find(|pattern| pattern.matches(at, &place.real)) {
-            hide(hidden, &place.real, &format!("files.deny `{}`", pattern.text()));
+            hide(hidden, &place.real, &format!("{DENIED}`{}`", pattern.text()));
         }
     }
     let meets = |root: &Path| {
@@ -331,7 +331,7 @@ fn walk_patterns(
         for pattern in deny {
             let base = pattern.base(&root);
             if base != root && base.is_dir() && pattern.matches(&root, &base.join("\u{1}")) {
-                hide(hidden, &base, &format!("files.deny `{}`", pattern.text()));
+                hide(hidden, &base, &format!("{DENIED}`{}`", pattern.text()));
             }
         }
         let wanted: Vec<String> = [(deny, "hide"), (&protect, "protect")]
@@ -348,7 +348,7 @@ fn walk_patterns(
                 deny_set.matching_itself(path).or_else(|| if directory { all_below() } else { None })
             {
                 let text = deny.get(number).map_or("", PathPattern::text);
-                hide(hidden, path, &format!("files.deny `{text}`"));
+                hide(hidden, path, &format!("{DENIED}`{text}`"));
                 return Seen::Marked;
             }
             if is_workspace

@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     // Where a finding names no file, this one is meant.
     let file = match &source {
         Source::File(path) => path.display().to_string(),
-        Source::Preset(_) => source::FILE.to_owned(),
+        Source::Preset(name) => format!("preset {name}"),
     };
     let policy = match ringfence_policy::load(&[source], &context, &HostFiles) {
         Ok(policy) => policy,

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let (run, record) = super::checkpoint::find(&invoker, name)?;
         let points = Points::open(&run, &record)?;
         let mut view = points.view(&points.find(Some(point))?.layers)?;
-        crate::leaks::arm(&mut view.layers, &invoker);
+        crate::leaks::arm(&mut view.layers, &invoker, &record.denied);
         let review = Review::open(&view.layers, &[], &[]).context("looking at the changes")?;
         return show(arguments, review, (&run, &record));
     }

@@ -42,7 +42,7 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
     let mut layers = layers(&record)?;
     crate::copies::catch_up(&layers)?;
     crate::points::settle(&directory, &mut record, &mut layers)?;
-    crate::leaks::arm(&mut layers, invoker);
+    crate::leaks::arm(&mut layers, invoker, &record.denied);
     let began = crate::layers::began(&directory);
     for layer in &mut layers {
         layer.began.clone_from(&began);
