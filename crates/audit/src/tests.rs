@@ -87,9 +87,13 @@ fn egress_is_ranked() {
     }
     tells("egress-unscanned", Level::Note, "[network]\nallow = [\"a.example.org\"]", &fine);
     let inspected = allow("{ host = \"a.example.org\", methods = [\"GET\"] }");
-    tells("egress-not-inspected", Level::Note, &fine, &inspected);
+    let open = "[network]\nallow = [\"api.example.org\"]\n";
+    tells("egress-not-inspected", Level::Note, open, &inspected);
+    // Where secrets are looked for, only what a rule keeps from it is not.
+    let closed = allow("{ host = \"a.example.org\", inspect = false }");
+    tells("egress-not-inspected", Level::Note, &closed, &fine);
     let credential = "[credentials.token]\nsource.env = \"TOKEN\"\nhosts = [\"api.example.org\"]\n";
-    tells("egress-not-inspected", Level::Note, &fine, &format!("{credential}{fine}"));
+    tells("egress-not-inspected", Level::Note, open, &format!("{credential}{open}"));
 }
 
 #[test]

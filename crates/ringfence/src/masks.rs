@@ -222,14 +222,14 @@ fn name_at(text: &str, at: usize) -> &str {
     rest.get(..rest.bytes().take_while(part).count()).unwrap_or_default()
 }
 
-/// How many bytes of blanks, and of lines that go on, are there.
+/// How many bytes of blanks, of those that begin a word, and of lines that go on, are there.
 fn blanks(text: &str, at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     let mut count = 0;
     loop {
         match rest.get(count..).map(str::as_bytes) {
             Some([b' ' | b'\t', ..]) => count += 1,
-            Some([b'\\', b'\n', ..]) => count += 2,
+            Some([b'\\', b'\n' | b' ' | b'\t', ..]) => count += 2,
             _ => return count,
         }
     }
@@ -383,6 +383,7 @@ mod tests {
             ("curl --anyauth https://x.example/up", "curl --anyauth https://x.example/up"),
             ("id --token /abc+Zx81kQp0aLw93RtYbn47Vd/def", "id --token ***"),
             ("id --token /usr/bin/id", "id --token /usr/bin/id"),
+            ("x --token \\ abc; y", "x --token \\ ***; y"),
             ("API_TOKEN=$(cat t) make deploy", "API_TOKEN=$(cat t) make deploy"),
             ("DB_PASSWORD=abc${X:-} make", "DB_PASSWORD=***${X:-} make"),
             ("x; export SECRET=abc; y", "x; export SECRET=***; y"),
