@@ -36,6 +36,7 @@ mod container;
 mod containers;
 mod credentials;
 mod credentials_granted;
+mod credentials_kept;
 mod dangers;
 mod decoys;
 mod descriptors;
