@@ -15,7 +15,7 @@ use ringfence_leaks::{Known, password};
 use ringfence_policy::{AwsScope, Form, Peer, SecretSource};
 use rustix::io::Errno;
 use rustls::sign::SingleCertAndKey;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use self::judge::What;
 use crate::Gateway;
@@ -49,6 +49,8 @@ pub(crate) struct Credentials {
     used: RefCell<Uses>,
     /// Those that were granted, by the numbers of their grants.
     lent: RefCell<HashMap<u32, String>>,
+    /// One of those has ended.
+    taken: Notify,
     /// So many bodies wait whole for a signature.
     room: Arc<Semaphore>,
 }
@@ -88,6 +90,7 @@ impl Credentials {
             vault: Rc::new(Vault::new(&kinds, asked)?),
             used: RefCell::default(),
             lent: RefCell::default(),
+            taken: Notify::new(),
             room: Arc::new(Semaphore::new(BODIES)),
         })
     }
@@ -100,9 +103,21 @@ impl Credentials {
     /// It ends; what was fetched is dropped.
     pub(crate) fn take_back(&self, number: u32) {
         let Some(name) = self.lent.borrow_mut().remove(&number) else { return };
+        self.taken.notify_waiters();
         for (number, _) in (0..).zip(&self.held).filter(|(_, one)| one.name == name) {
             self.vault.forget(number);
             self.issued.forget(&self.vault, usize::try_from(number).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// Waits until it is of no use any more: why.
+    pub(crate) async fn until_taken(&self, one: &Held) -> String {
+        loop {
+            let taken = self.taken.notified();
+            if let Some(why) = self.waits(one) {
+                return why;
+            }
+            taken.await;
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) const MOST: usize = 16;
 const IDLE: Duration = Duration::from_secs(600);
 /// How long the status of ssh is waited for once it says nothing more.
 const ENDING: Duration = Duration::from_secs(10);
+/// Bytes of names of references, and one name more, that are told of at once.
+const EVENT: usize = 256;
 /// Bytes that are read at once.
 const PART: usize = 16 << 10;
 
@@ -76,6 +78,7 @@ impl<'a> Asked<'a> {
 /// What may begin.
 struct Judged<'a> {
     number: u32,
+    user: &'a str,
     one: &'a Held,
     endpoint: &'a Endpoint,
     command: GitCommand,
@@ -83,6 +86,17 @@ struct Judged<'a> {
     budget: Option<Budget>,
     /// The grant that it stands and falls with.
     granted: Option<u32>,
+}
+
+impl Judged<'_> {
+    /// In words: what is run there, and as whom.
+    fn shown(&self) -> String {
+        shown(&self.command.to_string(), self.user)
+    }
+}
+
+fn shown(command: &str, user: &str) -> String {
+    if user.is_empty() { command.to_owned() } else { format!("{command} as {user}") }
 }
 
 /// Why it may not: by a credential, or by the network.
@@ -119,7 +133,7 @@ pub(crate) async fn serve(mut client: UnixStream, gateway: &Gateway, asked: Read
         Ok(judged) => {
             // On disk before anything is sent.
             let name = judged.one.name.as_str();
-            gateway.refusals.credential(name, &target, judged.command.to_string(), String::new(), 1).await;
+            gateway.refusals.credential(name, &target, judged.shown(), String::new(), 1).await;
             begin(gateway, &asked, &judged).map(|streams| (judged, streams)).map_err(No::Failed)
         }
         Err(no) => Err(no),
@@ -148,7 +162,7 @@ pub(crate) async fn serve(mut client: UnixStream, gateway: &Gateway, asked: Read
 
 async fn judge<'a>(
     gateway: &Gateway,
-    asked: &Asked<'_>,
+    asked: &Asked<'a>,
     target: &Target,
     own: Vec<(u32, &'a Held, &'a Endpoint)>,
 ) -> Result<Judged<'a>, No> {
@@ -184,7 +198,16 @@ async fn judge<'a>(
     })?;
     let address = found.iter().find(|address| leads(**address, target.port)).or(found.first()).copied();
     let address = address.ok_or_else(|| No::Failed("the server has no address".to_owned()))?;
-    Ok(Judged { number, one, endpoint, command, address, budget: way.budget, granted: way.granted })
+    Ok(Judged {
+        number,
+        user: asked.user,
+        one,
+        endpoint,
+        command,
+        address,
+        budget: way.budget,
+        granted: way.granted,
+    })
 }
 
 /// Whether packets would find a way there; none is sent. ssh is told of one address alone, which was vetted.
@@ -256,6 +279,12 @@ async fn carry(
             None => std::future::pending().await,
         }
     };
+    let taken = async {
+        match gateway.credentials.as_deref() {
+            Some(credentials) => credentials.until_taken(judged.one).await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         biased;
         // First, so that a refusal is told before what the server says of the end.
@@ -263,8 +292,9 @@ async fn carry(
         status = back(server, says, watched, &mut to, &alive) => status,
         () = alive.ended() => Err(End::Told("nothing has moved for 10 minutes")),
         () = granted => Err(End::Told("the grant has ended")),
+        why = taken => Err(End::Refused(why)),
     };
-    let (name, request) = (judged.one.name.as_str(), judged.command.to_string());
+    let (name, request) = (judged.one.name.as_str(), judged.shown());
     let why = match ended {
         Ok(status) => return to.end(None, status).await,
         Err(End::Gone(error)) => return Err(error),
@@ -316,8 +346,8 @@ async fn out(
         };
         whole.extend_from_slice(read);
         match list.more(whole) {
-            Pushed::More if whole.len() <= push::LONGEST => {}
-            Pushed::More => return Err(End::Refused("the list of what is pushed has no end".to_owned())),
+            Pushed::More if whole.len() <= push::LONGEST_SSH => {}
+            Pushed::More => return Err(End::Refused(push::too_long(push::LONGEST_SSH))),
             Pushed::Options => return Err(End::Refused(push::OPTED.to_owned())),
             Pushed::Strange => return Err(End::Refused(push::STRANGE.to_owned())),
             Pushed::Changes(names) => {
@@ -343,9 +373,16 @@ async fn pushes(
     if let Some(why) = gateway.credentials.as_deref().and_then(|credentials| credentials.waits(judged.one)) {
         return Err(End::Refused(why));
     }
-    if !names.is_empty() {
-        let request = format!("{} to {}", judged.command, names.join(" "));
-        gateway.refusals.credential(&judged.one.name, target, request, String::new(), 1).await;
+    let mut told: Vec<&str> = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        told.push(name);
+        // As many as one event holds whole.
+        let length: usize = told.iter().map(|name| name.len() + 1).sum();
+        if length >= EVENT || at + 1 == names.len() {
+            let request = format!("{} to {}", judged.shown(), told.join(" "));
+            gateway.refusals.credential(&judged.one.name, target, request, String::new(), 1).await;
+            told.clear();
+        }
     }
     Ok(())
 }

@@ -3,17 +3,21 @@
 use hyper::header::CONTENT_ENCODING;
 use hyper::{Method, Request};
 use ringfence_confine::gateway::Held;
+use ringfence_policy::{is_hostile, wild};
 
 use crate::asked::Asked;
 use crate::credentials::Denied;
 
-/// Bytes of the list of what is changed.
+/// Bytes of the list of what is changed: over https, where it is kept for each request, and over ssh.
 pub(crate) const LONGEST: usize = 64 << 10;
+pub(crate) const LONGEST_SSH: usize = 1 << 20;
+/// Bytes of the longest name of a reference.
+const NAME: usize = 512;
 const SERVICE: &str = "git-receive-pack";
 /// Some servers do more for an option than change references: merge requests into any branch, repositories that become public.
 const OPTIONS: &[u8] = b"push-options";
 /// Why a list that cannot be read is refused, one with options, and a push where none is allowed.
-pub(crate) const STRANGE: &str = "what is pushed cannot be read: signed pushes are not carried";
+pub(crate) const STRANGE: &str = "what is pushed cannot be read: signed pushes, and names that are no references (git-check-ref-format(1)) or longer than 512 bytes, are not carried";
 pub(crate) const OPTED: &str = "options of a push (`git push -o`) may change more than branches, and are not carried where `push` names those";
 pub(crate) const NONE: &str = "`push` of the credential names no branch: the task fetches alone";
 
@@ -39,14 +43,16 @@ pub(crate) async fn check(one: &Held, head: &Request<()>, body: &mut Asked) -> R
         state = list.more(bytes);
         !matches!(state, Pushed::More)
     };
-    body.front(LONGEST, whole)
-        .await
-        .map_err(|()| denied("the list of what is pushed has no end".to_owned()))?;
+    body.front(LONGEST, whole).await.map_err(|()| denied(too_long(LONGEST)))?;
     match state {
         Pushed::Changes(names) => judge(&names, branches).map_err(denied),
         Pushed::Options => Err(denied(OPTED.to_owned())),
         Pushed::More | Pushed::Strange => Err(denied(STRANGE.to_owned())),
     }
+}
+
+pub(crate) fn too_long(most: usize) -> String {
+    format!("the list of what is pushed is longer than {} KiB: push fewer references at a time", most >> 10)
 }
 
 /// Whether all that is changed is covered by what a policy names.
@@ -118,23 +124,23 @@ fn change(line: &[u8]) -> Option<Option<String>> {
     let mut words = line.splitn(3, ' ');
     match (words.next(), words.next(), words.next()) {
         (Some("shallow"), Some(id), None) if object(id) => Some(None),
-        (Some(old), Some(new), Some(name)) if object(old) && object(new) && name.starts_with("refs/") => {
+        (Some(old), Some(new), Some(name)) if object(old) && object(new) && is_reference(name) => {
             Some(Some(name.to_owned()))
         }
         _ => None,
     }
 }
 
-/// `*` is any text.
-fn wild(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            wild(rest, text) || text.split_first().is_some_and(|(_, text)| wild(pattern, text))
-        }
-        (Some((own, rest)), Some((byte, text))) => own == byte && wild(rest, text),
-        _ => false,
-    }
+/// Whether git takes a name for one (git-check-ref-format(1)), and whoever reads it sees which.
+fn is_reference(name: &str) -> bool {
+    let odd = |letter: char| " ~^:?*[\\".contains(letter) || is_hostile(letter);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    name.len() <= NAME
+        && !name.contains(odd)
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.ends_with('.')
+        && name.split('/').all(part)
 }
 
 #[cfg(test)]
@@ -153,12 +159,12 @@ mod tests {
             "{}{}{}0000PACK",
             line(&format!("shallow {old}")),
             line(&format!("{old} {new} refs/heads/a\0 report-status agent=git/2\n")),
-            line(&format!("{old} {new} refs/tags/b c"))
+            line(&format!("{old} {new} refs/tags/b"))
         );
         let end = list.find("PACK").unwrap();
         assert_eq!(
             pushed(list.as_bytes()),
-            Pushed::Changes(vec!["refs/heads/a".to_owned(), "refs/tags/b c".to_owned()])
+            Pushed::Changes(vec!["refs/heads/a".to_owned(), "refs/tags/b".to_owned()])
         );
         let mut list_read = List::default();
         for cut in 0..end {
@@ -181,8 +187,17 @@ mod tests {
             "+004".to_owned(),
             "zzzz".to_owned(),
             line("push-cert\0x"),
-            line(&format!("{old} {new} HEAD")),
             line(&format!("{old} {new}")),
+            line(&format!("{old} {new} refs/heads/agent/../main")),
+            line(&format!("{old} {new} refs/heads/a refs/heads/main")),
+            line(&format!("{old} {new} refs/heads/a\nrefs/heads/main")),
+            line(&format!("{old} {new} refs/heads/a\u{202e}b")),
+            line(&format!("{old} {new} refs/heads/a\u{1b}[0m")),
+            line(&format!("{old} {new} refs//heads/a")),
+            line(&format!("{old} {new} refs/heads/a.lock")),
+            line(&format!("{old} {new} refs/heads/.a")),
+            line(&format!("{old} {new} refs/heads/a/")),
+            line(&format!("{old} {new} refs/heads/{}", "a".repeat(NAME))),
             line(&format!("{old}\t{new} refs/heads/a")),
         ] {
             assert_eq!(pushed(strange.as_bytes()), Pushed::Strange, "{strange}");

@@ -191,7 +191,9 @@ fn branches(list: &List<String>, found: &mut Vec<Problem>) -> Vec<String> {
     let mut all = Vec::new();
     for text in &list.value {
         let plain = |byte: u8| byte.is_ascii_graphic() && !b"~^:?[\\ ".contains(&byte);
-        if text.value.is_empty() || !text.value.bytes().all(plain) || text.value.contains("..") {
+        // git's own patterns take `!` for "but not", which nothing here does.
+        let strange = text.value.contains("..") || text.value.starts_with('!');
+        if text.value.is_empty() || !text.value.bytes().all(plain) || strange {
             let problem = Problem::new(text.place, format!("`{}` is no branch", text.value));
             found.push(problem.help("write `main`, `agent/*` or `refs/tags/v*`".to_owned()));
         }

@@ -4,9 +4,10 @@ use std::fmt;
 
 use crate::http::{HttpRequest, HttpRule, decide_http};
 use crate::http_path::HttpPath;
+use crate::path::is_hostile;
 
-/// Bytes of the longest path, as Linux has it.
-const LONGEST: usize = 4096;
+/// Bytes of the longest path that is told of whole.
+const LONGEST: usize = 1024;
 /// Bytes of the longest name of a user.
 const LONGEST_USER: usize = 64;
 
@@ -42,7 +43,7 @@ impl GitCommand {
         let fine = !path.is_empty()
             && path.len() <= LONGEST
             && !path.starts_with('-')
-            && !path.chars().any(char::is_control);
+            && !path.chars().any(is_hostile);
         fine.then_some(Self { push, path })
     }
 

@@ -62,6 +62,12 @@ impl HttpPattern {
     }
 }
 
+/// Whether a text fits a pattern in which `*` stands for any bytes; in time that grows with their lengths' product alone.
+#[must_use]
+pub fn wild(pattern: &[u8], text: &[u8]) -> bool {
+    wildcard(pattern, text, |byte| *byte == b'*', |own, byte| own == byte)
+}
+
 /// Greedy matching that goes back to the last wildcard only: at most pattern times text steps.
 fn wildcard<T>(pattern: &[T], text: &[T], any: impl Fn(&T) -> bool, same: impl Fn(&T, &T) -> bool) -> bool {
     let (mut at, mut read) = (0, 0);

@@ -79,7 +79,7 @@ pub use crate::expect::Action;
 pub use crate::git_command::{GitCommand, plain_user};
 pub use crate::grantable::grantable_bases;
 pub use crate::host::{Endpoint, HostPattern};
-pub use crate::http::{HttpPattern, HttpRefusal, HttpRequest, HttpRule, decide_http};
+pub use crate::http::{HttpPattern, HttpRefusal, HttpRequest, HttpRule, decide_http, wild};
 pub use crate::http_path::{Ambiguous, HttpPath, LONGEST_TARGET};
 pub use crate::lint::{check_grant, check_workspace};
 pub use crate::load::{Source, load};

@@ -91,6 +91,8 @@ pub(crate) fn caution(
         Some("what it prints it has read: find the grant, or the variable, from which it has it".to_owned())
     } else if purpose == "sign" {
         Some("keys sign for what their credential names, and nothing else".to_owned())
+    } else if purpose == "use" {
+        Some("nothing of it was done".to_owned())
     } else if kind == "leak" {
         Some(
             "an incident, unless it belongs there: find the grant, or the variable, from which the task has it; a decoy is read by nothing but a search for secrets"

@@ -236,6 +236,12 @@ fn exposed(held: &[Held], policy: &Policy) -> Exposed {
     if held.iter().any(|one| one.credential.git_only()) {
         headers.insert("core.sshCommand".to_owned(), GIT_SSH.to_owned());
         headers.insert("ssh.variant".to_owned(), "ssh".to_owned());
+        // Clients that call git (npm, go) set a command of their own, unless there is one.
+        for (name, value) in [("GIT_SSH_COMMAND", GIT_SSH), ("GIT_SSH_VARIANT", "ssh")] {
+            if !policy.environment.set.contains_key(name) {
+                exposed.variables.insert(name.to_owned(), value.to_owned());
+            }
+        }
         exposed.programs.extend(std::env::current_exe().ok().map(|own| (GIT_SSH.into(), own)));
     }
     for one in held {

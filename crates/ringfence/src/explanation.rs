@@ -117,8 +117,12 @@ impl Explained {
             "credential.deny" => {
                 let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
                 let (name, host) = (text("credential"), text("host"));
+                let request = text("request");
                 match port {
                     0 => ("credential", format!("{name} ({host})"), "sign".to_owned()),
+                    _ if !is_http(&request) => {
+                        ("credential", format!("{name} for `{request}` at {host}:{port}"), "use".to_owned())
+                    }
                     _ => ("credential", format!("{name} to {host}:{port}"), "send".to_owned()),
                 }
             }
@@ -206,6 +210,12 @@ fn explain(
 fn command(detail: Option<&Value>) -> String {
     let words = detail.and_then(|detail| detail.get("command")?.as_array());
     ringfence_policy::command_line(words.into_iter().flatten().filter_map(Value::as_str))
+}
+
+/// Whether a request is one of HTTP, in which something could stand for a secret.
+fn is_http(request: &str) -> bool {
+    let method = request.split(' ').next().unwrap_or_default();
+    request.is_empty() || !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 fn times(detail: Option<&Value>) -> u64 {
@@ -302,6 +312,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "send" if one.outcome == "let through" => "sent",
         "send" => "tried to send",
         "sign" => "tried to sign with",
+        "use" => "tried to use",
         "print" => "printed",
         "packet" => "sent",
         "call" => "made the system call",

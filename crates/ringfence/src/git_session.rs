@@ -63,16 +63,12 @@ fn directory(run: &Path) -> PathBuf {
 /// Writes what ssh reads: public keys, and the keys of their hosts. The task reaches neither.
 pub(crate) fn prepare(policy: &Policy, held: &[Held], run: &Path) -> Result<(), Failure> {
     for (number, own) in held.iter().enumerate().filter(|(_, one)| one.credential.git_only()) {
-        // One server under two names: what the task may not do by the one it could do by the other.
-        let same = |other: &&Held| {
-            !other.credential.git_only()
-                && other.placeholder == own.placeholder
-                && other.host_keys.iter().any(|(_, key)| own.host_keys.iter().any(|(_, known)| known == key))
-        };
+        // A server may have two names, each known by another key of its own: what the task may not do by the one it could by the other.
+        let same = |other: &&Held| !other.credential.git_only() && other.placeholder == own.placeholder;
         if let Some(other) = held.iter().filter(|one| one.credential.ssh()).find(same) {
             let origin = policy.credentials.get(&own.name).map(|rule| rule.origin.to_string());
             return Err(Failure::new(format!(
-                "{}: `push` of the credential `{}` would not hold: `{}` is the same key for a host of the same key",
+                "{}: `push` of the credential `{}` would not hold: `{}` is the same key, for a host that may be another name of the same server",
                 origin.unwrap_or_default(),
                 own.name,
                 other.name
@@ -181,6 +177,8 @@ pub(crate) fn become_ssh() -> ExitCode {
     if !bound || parent.is_none() || getppid() != parent {
         return ExitCode::from(FAILED);
     }
+    // As a program of the invoker's, and none of the keeper's.
+    let _ = ringfence_sys::signals::block_only(&ringfence_sys::signals::Set::empty());
     let error = Command::new(OsStr::new("ssh")).args(words).exec();
     eprintln!("ringfence: error: ssh cannot be started on the host: {error}");
     ExitCode::from(FAILED)

@@ -38,8 +38,9 @@ pub(crate) struct Refusals {
     judge: OnceCell<Judge<'static>>,
     /// How often each connect was repeated, by its event.
     connects: BTreeMap<String, (Event, u64)>,
-    /// The same of credentials and containers, and of secrets in what left: none of them takes the others' places.
+    /// The same of credentials and containers, of credentials that were used, and of secrets in what left: none takes another's place.
     credentials: BTreeMap<String, (Event, u64)>,
+    uses: BTreeMap<String, (Event, u64)>,
     leaks: BTreeMap<String, (Event, u64)>,
     /// Secrets that were masked or let through, beyond those in `leaks`.
     passed: u64,
@@ -72,6 +73,7 @@ impl Refusals {
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
             credentials: BTreeMap::new(),
+            uses: BTreeMap::new(),
             leaks: BTreeMap::new(),
             passed: 0,
             packets: BTreeMap::new(),
@@ -179,10 +181,16 @@ impl Refusals {
                 self.connected(key, &event, 1)
             }
             Refused::Credential { name, host, port, request, rule, times, .. } => {
-                // What is signed, and what git fetches and pushes over ssh, is told of each by itself; requests are many.
-                let request = if *port == 0 || GitCommand::begins(request) { request } else { "" };
+                let used = rule.is_empty();
+                // A session of git, and a push, is on disk before it begins.
+                if used && GitCommand::begins(request) {
+                    return Some(event);
+                }
+                // What is signed is told of each by itself; requests are many. Of what is refused the rule says enough.
+                let request = if used && *port == 0 { request } else { "" };
                 let key = format!("{port}\n{host}\n{rule}\n{name}\n{request}\ncredential");
-                count(&mut self.credentials, &mut self.others, key, &event, *times)
+                let known = if used { &mut self.uses } else { &mut self.credentials };
+                count(known, &mut self.others, key, &event, *times)
             }
             Refused::Engine { request, rule } => {
                 let key = format!("{request}\n{rule}\nengine");
@@ -343,8 +351,8 @@ impl Refusals {
 
     /// At the end: how often each was repeated, and what had no event of its own.
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
-        let known = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
-        let known = known.chain(self.commands.values()).chain(self.files.values());
+        let known = self.connects.values().chain(self.credentials.values()).chain(self.uses.values());
+        let known = known.chain(self.leaks.values()).chain(self.commands.values()).chain(self.files.values());
         let mut events: Vec<Event> = known.filter_map(|(event, again)| repeated(event, *again)).collect();
         if self.others > 0 {
             events.push(Event::FileDeny {

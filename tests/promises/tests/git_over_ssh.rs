@@ -7,6 +7,11 @@ const HOSTS: &str = "hosts = [\"allowed.example\"]";
 
 /// In the world of `ssh.rs`, whose repository has a branch `main`; `$ID` inside is the public key. `after` runs on the host once the sandbox has ended.
 fn run(world: &World, network: &str, credential: &str, inside: &str, after: &str) -> Outcome {
+    begun(world, network, credential, "", inside, after)
+}
+
+/// The same; `before` runs on the host just before.
+fn begun(world: &World, network: &str, credential: &str, before: &str, inside: &str, after: &str) -> Outcome {
     let policy = world.policy(&format!(
         "{network}\n[credentials.forge]\nsource = {{ ssh_agent = \"id@invoker\" }}\n{credential}"
     ));
@@ -14,6 +19,7 @@ fn run(world: &World, network: &str, credential: &str, inside: &str, after: &str
     world.host(&format!(
         ". {sshd}; cd $BASE/one.git; export GIT_AUTHOR_NAME=w GIT_AUTHOR_EMAIL=w@w GIT_COMMITTER_NAME=w GIT_COMMITTER_EMAIL=w@w
          git update-ref refs/heads/main $(git commit-tree -m first $(git mktree < /dev/null)); git symbolic-ref HEAD refs/heads/main; git config receive.advertisePushOptions true
+         {before}
          export POLICY={policy}; cp -r $BASE/one.git $BASE/two.git; cp -r $BASE/one.git $BASE/three.git; cd {workspace}
          \"$RF\" run --quiet --policy {policy} --workspace . -- env WHO=$(id -un) ID=\"$(cat $BASE/id.pub)\" \
            GIT_AUTHOR_NAME=w GIT_AUTHOR_EMAIL=w@w GIT_COMMITTER_NAME=w GIT_COMMITTER_EMAIL=w@w bash -c \"$(cat {inside})\"; status=$?
@@ -71,8 +77,8 @@ git clone -q --depth 1 ssh://$WHO@ALLOWED.example.:22$BASE/one.git /tmp/e && git
     assert!(outcome.err.contains(why), "{outcome:?}");
     for (kind, text) in [
         ("credential.use", "git-upload-pack '"),
-        ("credential.use", "one.git' to refs/heads/agent/one\""),
-        ("credential.use", "one.git' to refs/tags/v1\""),
+        ("credential.use", "to refs/heads/agent/one\""),
+        ("credential.use", "to refs/tags/v1\""),
         ("credential.deny", "`refs/heads/other` is pushed to"),
         ("credential.deny", "`refs/tags/x` is pushed to"),
         ("credential.deny", "options of a push"),
@@ -80,6 +86,59 @@ git clone -q --depth 1 ssh://$WHO@ALLOWED.example.:22$BASE/one.git /tmp/e && git
         assert!(told(&world, kind, text), "{kind} {text}: {:#?}", world.events());
     }
     assert!(!told(&world, "credential.use", "to refs/heads/main"), "{:#?}", world.events());
+    // Each by itself, with its user, also where it is done again.
+    let pushed = |event: &&serde_json::Value| {
+        event["detail"]["request"]
+            .as_str()
+            .is_some_and(|text| text.ends_with("to refs/heads/agent/one") && text.contains("' as "))
+    };
+    assert_eq!(world.events().iter().filter(pushed).count(), 3, "{:#?}", world.events());
+    let explained = world.place.ringfence(&["explain"]).out;
+    assert!(explained.contains("tried to use forge for `git-receive-pack '"), "{explained}");
+    assert!(!explained.contains("incident"), "{explained}");
+}
+
+/// Clients that would set a command of their own; names that git itself would refuse; what has no credential's event of its own.
+#[test]
+fn a_client_of_git_needs_no_setting_and_refusals_hide_no_use() {
+    let world = World::new();
+    let inside = r#"
+echo "$GIT_SSH_COMMAND $GIT_SSH_VARIANT"; url=$WHO@allowed.example:$BASE/one.git
+for i in $(seq 40); do /run/ringfence-ssh $WHO@allowed.example "git-upload-pack '/x$i' x" < /dev/null; done 2> /dev/null
+git clone -q $url /tmp/c && cd /tmp/c && for i in $(seq 300); do echo "refs/heads/main:refs/heads/agent/a-rather-long-name-of-a-branch-$i"; done | xargs git push -q origin && echo pushed
+"#;
+    let credential = format!("{HOSTS}\npush = [\"agent/*\"]");
+    let outcome = run(&world, NETWORK, &credential, inside, REFERENCES);
+    assert!(outcome.out.contains("/run/ringfence-ssh ssh\npushed\n"), "{outcome:?} {:#?}", world.events());
+    let of = |kind: &str| world.events().iter().filter(|event| event["kind"] == kind).count();
+    assert!(of("credential.deny") <= 2, "{:#?}", world.events());
+    for number in 1..=300 {
+        let name = format!("agent/a-rather-long-name-of-a-branch-{number}");
+        assert!(told(&world, "credential.use", &name), "{name}: {:#?}", world.events());
+    }
+}
+
+#[test]
+fn what_is_taken_back_ends_a_session() {
+    let world = World::new();
+    let inside = r#"
+mkfifo held; (exec 3<> held; /run/ringfence-ssh $WHO@allowed.example "git-receive-pack '$BASE/one.git'" < held > said; echo "ended $?") & own=$!
+for i in $(seq 100); do [ -s said ] && echo held && break; sleep 0.1; done; touch began; wait $own
+"#;
+    // Before the sandbox begins, in the background: granted once it runs, and taken back when the session is there.
+    let credential =
+        format!("{HOSTS}\npush = [\"agent/*\"]\n[approvals]\ngrantable = {{ credentials = [\"forge\"] }}");
+    let inside = format!(
+        "touch ready; for i in $(seq 100); do git ls-remote $WHO@allowed.example:$BASE/one.git > /dev/null 2>&1 && break; sleep 0.1; done\n{inside}"
+    );
+    let home = world.place.home.display();
+    let host = format!(
+        "on() {{ while ! ls {home}/../state/runs/*/layers/*/upper/$1 {home}/../state/runs/*/*/upper/$1 2>/dev/null | grep -q .; do sleep 0.05; done; }}; \
+         (on ready; \"$RF\" grant last --credential forge --for 10m; on began; \"$RF\" revoke last --credential forge) > /dev/null 2>&1 &"
+    );
+    let outcome = begun(&world, NETWORK, &credential, &host, &inside, REFERENCES);
+    assert!(outcome.out.contains("held\nended 255\n"), "{outcome:?} {:#?}", world.events());
+    assert!(told(&world, "credential.deny", "it is not granted"), "{:#?}", world.events());
 }
 
 /// The server sees one session, of the fetch: everything else is refused before anybody signs in.
@@ -168,7 +227,7 @@ tell("in bytes", lambda main: [bytes([byte]) for byte in line(main + b" " + none
 tell("certificate", lambda main: [line(b"push-cert\0 x\n"), line(main + b" " + none + b" refs/heads/main"), b"0000"], close=False)
 tell("no list", lambda main: [b"\xff" * 99], close=False)
 tell("behind a delimiter", lambda main: [line(main + b" " + none + b" refs/heads/agent/a"), b"0001", line(main + b" " + none + b" refs/heads/main"), b"0000"], close=False)
-tell("no end", lambda main: [line(none + b" " + main + b" refs/heads/agent/x")] * 2000, close=False)
+tell("no end", lambda main: [line(none + b" " + main + b" refs/heads/agent/x")] * 12000, close=False)
 tell("cut off", lambda main: [line(main + b" " + none + b" refs/heads/main")])
 tell("two lists", lambda main: [b"0000", line(main + b" " + none + b" refs/heads/main\0 delete-refs"), b"0000"])
 END
@@ -182,7 +241,7 @@ python3 ask.py
         "certificate b'\\xff' False ringfence: error: what is pushed cannot be read",
         "no list b'\\xff' False ringfence: error: what is pushed cannot be read",
         "behind a delimiter b'\\xff' False ringfence: error: what is pushed cannot be read",
-        "no end b'\\xff' False ringfence: error: the list of what is pushed has no end",
+        "no end b'\\xff' False ringfence: error: the list of what is pushed is longer than ",
         "cut off b'",
         "two lists b'",
         "server has refs/heads/main\nsessions 8\n",
@@ -311,13 +370,14 @@ fn what_would_make_a_bound_mean_nothing_starts_nothing() {
         (format!("{HOSTS}\npaths = [\"/a.git\"]"), "`push` is missing"),
         (format!("{HOSTS}\npush = []\nmethods = [\"GET\"]"), "`methods` is about requests"),
         (format!("{HOSTS}\npush = [\"a b\"]"), "is no branch"),
+        (format!("{HOSTS}\npush = [\"!main\", \"*\"]"), "is no branch"),
         (
             format!("{HOSTS}\npush = []\n{other}hosts = [\"allowed.example\"]"),
             "the task signs in there with `other`",
         ),
         (
             format!("{HOSTS}\npush = []\n{other}hosts = [\"allowed.example:7001\"]"),
-            "is the same key for a host of the same key",
+            "is the same key, for a host that may be another name",
         ),
         (format!("{HOSTS}\npush = [] # SET"), "by `GIT_CONFIG_COUNT`, which is set"),
     ] {
