@@ -126,6 +126,7 @@ fn destination(policy: &Policy, rule: &Rule<Destination>, found: &mut Found) {
             _ => "only the first message of the client is looked at",
         };
         let remedy = match destination.protocol {
+            Protocol::Tls if destination.closed => "remove `inspect = false`",
             Protocol::Tls => {
                 "name what requests may be: `{ host = \"..\", methods = [\"GET\"], paths = [\"/..\"] }`, or `network.inspect = \"all\"`"
             }

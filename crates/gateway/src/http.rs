@@ -565,7 +565,10 @@ fn absolute(request: &mut Request<Carried>, target: &Target) {
 /// An answer of the gateway's own (RFC 9457).
 fn problem(status: StatusCode, why: &str) -> Response<Carried> {
     let (title, again) = match status {
-        StatusCode::FORBIDDEN => ("refused by the policy of this sandbox", "asking again will not help"),
+        StatusCode::FORBIDDEN => (
+            "refused by the policy of this sandbox",
+            "asking again will not help, unless its owner changes something",
+        ),
         _ => ("no answer from the server", "asking again may help"),
     };
     let text = serde_json::json!({

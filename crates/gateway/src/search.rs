@@ -324,7 +324,7 @@ impl Search {
         let seam = [&self.end, part.get(..part.len().min(self.longest)).unwrap_or_default()].concat();
         let found = look(&seam).or_else(|| look(part)).map(|(_, name)| Denied {
             credential: name.clone(),
-            rule: "its placeholder stands in the body of a request, where no secret is put: send it as `inject` says"
+            rule: "its placeholder stands in the body of a request, where no secret is put: send it to the credential's own host, as `inject` says"
                 .to_owned(),
         });
         let keep = self.longest.saturating_sub(1);

@@ -3,6 +3,7 @@
 mod check;
 mod form;
 mod oauth;
+mod pairs;
 mod source;
 mod spiffe;
 

@@ -368,6 +368,14 @@ fn check_unreachable(merged: &Merged, report: &mut Report) {
         let problem = Problem::new(rule.place, title).label("here").related(none.place, "forbidden here");
         report.push(problem.help("remove one of the two".to_owned()));
     }
+    if let (Some(none), Some(egress)) = (none, merged.leaks.get("egress")) {
+        let title = "`[leaks]` looks into what leaves, and `network.inspect` is `none`";
+        let problem = Problem::new(egress.place, title).label("here").related(none.place, "forbidden here");
+        report.push(
+            problem
+                .help("remove one of the two; `inspect = false` in a rule leaves one host alone".to_owned()),
+        );
+    }
     let all = merged.inspect.as_ref().filter(|inspect| inspect.value == "all");
     let closed = |at: &&At<Destination>| at.value.closed;
     if let (Some(all), Some(rule)) = (all, merged.reach.iter().find(closed)) {

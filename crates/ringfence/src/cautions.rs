@@ -73,7 +73,20 @@ pub(crate) fn caution(
         Some("no policy of this version allows it".to_owned())
     } else if kind == "network" {
         Some("run it again; if that repeats itself, report it".to_owned())
-    } else if kind == "host" && rule.contains("no HTTP") {
+    } else if let Some(caution) = sent(kind, purpose, rule, remedy.is_empty()) {
+        Some(caution)
+    } else if kind == "limit" {
+        Some("raise the limit only if the task needs more".to_owned())
+    } else if remedy.is_empty() {
+        Some("this rule stands above every grant: only its removal would allow it".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Of what was sent, asked for or printed; `none`: no line would allow it.
+fn sent(kind: &str, purpose: &str, rule: &str, none: bool) -> Option<String> {
+    if kind == "host" && rule.contains("no HTTP") {
         Some(
             "what it says there is read as requests: where it is something else, its rule says `protocol = \"tcp\"`, or of TLS `inspect = false`"
                 .to_owned(),
@@ -84,8 +97,16 @@ pub(crate) fn caution(
                 .to_owned(),
         )
     } else if kind == "host" && rule.contains("WebSocket") && rule.contains("rule") {
-        Some("`websocket = true` in the host's rule allows it".to_owned())
-    } else if kind == "host" && remedy.is_empty() {
+        Some(
+            "`websocket = true` in the host's rule allows it, where `[leaks]` does not look at what leaves"
+                .to_owned(),
+        )
+    } else if kind == "host"
+        && none
+        && ["the request", "the header", "the path"].iter().any(|own| rule.starts_with(own))
+    {
+        Some("of TLS that is looked into only since a secret could leave by it, `inspect = false` in its rule leaves the host alone".to_owned())
+    } else if kind == "host" && none {
         Some("no line of `network.allow` would change that".to_owned())
     } else if purpose == "print" {
         Some("what it prints it has read: find the grant, or the variable, from which it has it".to_owned())
@@ -102,14 +123,13 @@ pub(crate) fn caution(
         Some("the policy's own fault: the task sent nothing wrong".to_owned())
     } else if kind == "credential" && rule.starts_with("it is not granted") {
         Some("until then it is of no use".to_owned())
+    } else if kind == "credential" && (!rule.contains("placeholder") || rule.contains("something else than"))
+    {
+        Some("nothing of it was sent".to_owned())
     } else if kind == "credential" {
         Some("an incident, unless the task only mistook the place: a placeholder is of use at its own hosts alone".to_owned())
     } else if kind == "containers" {
         Some("what the rule names is a line of `[containers]`; docs/credentials.md has them all".to_owned())
-    } else if kind == "limit" {
-        Some("raise the limit only if the task needs more".to_owned())
-    } else if remedy.is_empty() {
-        Some("this rule stands above every grant: only its removal would allow it".to_owned())
     } else {
         None
     }

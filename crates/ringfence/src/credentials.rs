@@ -192,11 +192,10 @@ fn expose_keys(held: &[Held], exposed: &mut Exposed) {
 fn absent(name: &str, rule: &Rule<Credential>, why: &str) -> Failure {
     let source = &rule.value.source;
     let why = match source {
-        SecretSource::Env(_) if why == "it is empty" => "is not set, or is empty",
-        _ => why,
+        SecretSource::Env(_) if why == "it is empty" => " is not set, or is empty",
+        _ => &format!(": {why}"),
     };
-    let text =
-        format!("{}: the secret of the credential `{name}` is not there: {source}: {why}", rule.origin);
+    let text = format!("{}: the secret of the credential `{name}` is not there: {source}{why}", rule.origin);
     let remedy = match source {
         SecretSource::Env(variable) => format!("set `{variable}` where you start ringfence"),
         _ => "mend the source, or remove the credential: nothing runs without what its policy promises"

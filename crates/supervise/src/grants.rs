@@ -260,7 +260,7 @@ impl<'a> Grants<'a> {
             Some(_) => 0,
         };
         if found > 0 {
-            answer(client, true, "no command or destination is granted any more; what runs goes on");
+            answer(client, true, "nothing is granted any more; what runs goes on");
         }
         for live in self.live.iter_mut().filter(concerned) {
             found += 1;

@@ -170,7 +170,7 @@ curl -sm9 -w '%{http_code}\n' https://www.wild.example/broken
 fn a_secret_that_is_not_there_starts_nothing() {
     let world = World::new();
     for (source, why) in [
-        ("env = \"UNSET_TOKEN\"", "the variable `UNSET_TOKEN`: is not set"),
+        ("env = \"UNSET_TOKEN\"", "the variable `UNSET_TOKEN` is not set"),
         ("file = \"/nonexistent/token\"", "No such file"),
     ] {
         let credentials = format!(
@@ -311,14 +311,14 @@ END
 python3 client.py & node client.js &
 for i in $(seq 150); do [ -s python ] && [ -s node ] && break; sleep 0.1; done; cat python node
 ( env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; grep -rs . ~ /tmp /etc . /dev/shm /run /var/tmp ) > /tmp/all 2>/dev/null
-touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all; kill %1 %2
+touch ready; sleep 8; wc -c < /tmp/all; cat /tmp/all; kill %1 %2
 "#;
     let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
     let script = format!(
         "{tier}export SSL_CERT_FILE=$BASE/ca.pem; MY_TOKEN={TOKEN} \"$RF\" run --quiet $DEGRADED --policy {policy} --workspace . -- bash -c \"$(cat {})\" > $BASE/out 2>&1 & run=$!; \
          for i in $(seq 100); do ls $RINGFENCE_STATE/runs/*/*/upper/ready $RINGFENCE_STATE/runs/*/layers/*/upper/ready >/dev/null 2>&1 && break; \
          find $RINGFENCE_STATE -name ready 2>/dev/null | grep -q . && break; sleep 0.1; done; \
-         for s in {TOKEN} file-secret-Zq8mT4vKx2LwP9nRb7JdYc; do python3 {} $run $s; echo; done; wait $run; \
+         python3 {} $run {TOKEN} file-secret-Zq8mT4vKx2LwP9nRb7JdYc; wait $run; \
          grep -rlsF -e {TOKEN} -e file-secret-Zq8mT4vKx2LwP9nRb7JdYc $RINGFENCE_STATE $HOME && echo kept; true",
         inside.display(),
         concat!(env!("CARGO_MANIFEST_DIR"), "/world/search.py"),
@@ -342,7 +342,7 @@ touch ready; sleep 4; wc -c < /tmp/all; cat /tmp/all; kill %1 %2
         assert!(line.ends_with("shown=0"), "{}", outcome.out);
         readable += usize::from(line.contains("memory="));
     }
-    assert!(gateways == 2 && readable >= 4, "{outcome:?}");
+    assert!(gateways == 1 && readable >= 2, "{outcome:?}");
     if ringfence_promises::root() {
         assert!(
             outcome.out.lines().any(|line| line.contains("ringfence-gate") && !line.contains("memory=0 ")),

@@ -1,14 +1,16 @@
-"""Searches everything of a process and its descendants for a secret, as it is, in base64, hex, UTF-16 and reversed: search.py PID SECRET.
-Prints whose memory holds it."""
+"""Searches everything of a process and its descendants for secrets, as they are, in base64, hex, UTF-16 and reversed: search.py PID SECRET...
+Prints whose memory holds one."""
 import base64
 import os
 import re
 import sys
 
-root, secret = int(sys.argv[1]), sys.argv[2].encode()
-# Of base64, what does not depend on the neighbours.
-FORMS = [secret, secret.hex().encode(), secret[::-1], sys.argv[2].encode("utf-16-le")]
-FORMS += [base64.b64encode(bytes(before) + secret)[4 if before else 0 : -4] for before in range(3)]
+root, FORMS = int(sys.argv[1]), []
+for text in sys.argv[2:]:
+    secret = text.encode()
+    FORMS += [secret, secret.hex().encode(), secret[::-1], text.encode("utf-16-le")]
+    # Of base64, what does not depend on the neighbours.
+    FORMS += [base64.b64encode(bytes(before) + secret)[4 if before else 0 : -4] for before in range(3)]
 LONGEST = max(map(len, FORMS))
 
 

@@ -1,5 +1,6 @@
 //! What credentials contradict in the rest of a policy.
 
+use crate::credential::pairs::contradictions;
 use crate::credential::{Credential, Form, SecretSource, aws_variables};
 use crate::destination::{Protocol, covers};
 use crate::diagnostic::{Place, Problem, Report};
@@ -86,6 +87,7 @@ pub(crate) fn check(merged: &Merged, report: &mut Report) {
         }
     }
     report_all(two_ways(merged), report);
+    report_all(contradictions(merged), report);
     let mut keys = merged.credentials.values().filter(|at| at.value.gpg());
     if let (Some(one), Some(other)) = (keys.next(), keys.next()) {
         let problem = Problem::new(other.place, "two keys of gpg, of which git could not say which it means");

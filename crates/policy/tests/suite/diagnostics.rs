@@ -226,6 +226,25 @@ fn po19_a_credential_with_a_line_break() {
     assert!(plain.contains("which is not TLS"), "{plain}");
     let none = bad(&format!("{all}[network]\nallow = [\"a.example\"]\ninspect = \"none\""));
     assert!(none.contains("put on requests by inspection"), "{none}");
+    let two = |more: &str, other: &str| {
+        let text = all.replace("hosts =", &format!("{more}\nhosts ="));
+        bad(&format!(
+            "{text}{}[network]\nallow = [\"a.example\"]",
+            text.replace(".x]", ".y]").replace(more, other)
+        ))
+    };
+    assert!(
+        two("methods = [\"GET\"]", "methods = [\"GET\", \"PUT\"]").contains("in the same place of a request")
+    );
+    assert!(two("paths = [\"/a\"]", "methods = [\"PUT\"]").contains("`x` and `y`: both would be put"));
+    let git = "expose = { git = true }";
+    let both = format!("{all}{}[network]\nallow = [\"a.example\"]", all.replace(".x]", ".y]"))
+        .replace("inject = \"Authorization: {secret}\"", &format!("inject = \"basic\"\n{git}"));
+    assert!(bad(&both).contains("git sends one of them to a host"));
+    let apart = format!("{all}{}[network]\nallow = [\"a.example\"]", all.replace(".x]", ".y]"));
+    good(
+        &apart.replacen("hosts =", "paths = [\"/a\"]\nhosts =", 1).replace("y]\n", "y]\npaths = [\"/b\"]\n"),
+    );
     let closed = bad(&format!("{all}[network]\nallow = [{{ host = \"a.example\", inspect = false }}]"));
     assert!(
         closed.contains("keeps from inspection") && closed.contains("remove `inspect = false`"),

@@ -49,6 +49,7 @@ fn a_bad_value_gets_its_own_error_first() {
         ("[network]\npublish = [0]", "not a port"),
         ("[network]\ninspect = \"some\"", "expected one of"),
         ("[network]\nallow = [{ host = \"a.example:22\", inspect = false }]", "is not TLS"),
+        ("[network]\ninspect = \"none\"\n[leaks]\nscan = [\"egress\"]", "looks into what leaves"),
         (
             "[network]\nallow = [{ host = \"a.example\", methods = [\"GET\"], inspect = false }]",
             "needs inspection",
