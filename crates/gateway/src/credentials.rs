@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
 use ringfence_confine::gateway::Held;
-use ringfence_leaks::{Known, password};
+use ringfence_leaks::{Known, password, percent_decoded};
 use ringfence_policy::{AwsScope, Form, Peer, SecretSource};
 use rustix::io::Errno;
 use rustls::sign::SingleCertAndKey;
@@ -24,7 +24,7 @@ use crate::certificate;
 use crate::connection::Target;
 use crate::issued::{self, Issued};
 use crate::mask::Mask;
-use crate::place::{decoded, escaped, place, set};
+use crate::place::{escaped, place, set};
 use crate::push;
 use crate::sigv4::{self, Keys};
 use crate::vault::Vault;
@@ -446,7 +446,7 @@ fn stands(whole: &str) -> &str {
 /// The same of a secret, as it goes on requests.
 fn within(secret: &[u8]) -> Vec<u8> {
     let own = str::from_utf8(secret).ok().and_then(password);
-    own.map_or_else(|| secret.to_vec(), |(_, own, _)| decoded(own.as_bytes()))
+    own.map_or_else(|| secret.to_vec(), |(_, own, _)| percent_decoded(own.as_bytes()))
 }
 
 /// The parts of keys of AWS: the id, the secret one and the token.

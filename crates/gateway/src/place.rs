@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Uri};
 use memchr::memmem;
+use ringfence_leaks::percent_decoded;
 use ringfence_policy::Form;
 
 use crate::mask::Mask;
@@ -51,34 +52,15 @@ pub(crate) fn found<B>(request: &Request<B>, placeholder: &str) -> Vec<Place> {
             places.push(Place::Basic);
         }
     }
-    if holds(&decoded(request.uri().path().as_bytes())) {
+    if holds(&percent_decoded(request.uri().path().as_bytes())) {
         places.push(Place::Path);
     }
     for part in request.uri().query().into_iter().flat_map(|query| query.split('&')) {
-        if holds(&decoded(part.as_bytes())) {
+        if holds(&percent_decoded(part.as_bytes())) {
             places.push(Place::Parameter(part.split('=').next().unwrap_or_default().to_owned()));
         }
     }
     places
-}
-
-/// Without percent-encoding (RFC 3986, section 2.1).
-pub(crate) fn decoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, behind)) = rest.split_first() {
-        let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        if *first == b'%'
-            && let (Some(high), Some(low)) = (digit(0), digit(1))
-        {
-            out.push(u8::try_from(high * 16 + low).unwrap_or_default());
-            rest = behind.get(2..).unwrap_or_default();
-        } else {
-            out.push(*first);
-            rest = behind;
-        }
-    }
-    out
 }
 
 /// User and password (RFC 7617).

@@ -8,9 +8,8 @@ use std::fmt::Write;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Uri};
 use ring::{digest, hmac};
+use ringfence_leaks::percent_decoded;
 use ringfence_policy::AwsScope;
-
-use crate::place::decoded;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const END: &str = "aws4_request";
@@ -255,7 +254,7 @@ fn put(headers: &mut HeaderMap, name: &'static str, text: &str) -> Option<()> {
 fn canonical<B>(request: &Request<B>, signed: &[String], payload: &str, style: Style) -> String {
     let sent = request.uri().path();
     let path = match style.path {
-        Path::Once => encoded(&decoded(sent.as_bytes()), true),
+        Path::Once => encoded(&percent_decoded(sent.as_bytes()), true),
         Path::Twice => encoded(sent.as_bytes(), true),
         Path::Sent => sent.to_owned(),
     };
@@ -265,7 +264,7 @@ fn canonical<B>(request: &Request<B>, signed: &[String], payload: &str, style: S
     {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let own = |text: &str| match style.query {
-            true => encoded(&decoded(text.as_bytes()), false),
+            true => encoded(&percent_decoded(text.as_bytes()), false),
             false => text.to_owned(),
         };
         if name != "X-Amz-Signature" {
@@ -334,7 +333,7 @@ fn hex(bytes: &[u8]) -> String {
 /// The value of a parameter of the query, decoded.
 pub(crate) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     let value = uri.query()?.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))?;
-    String::from_utf8(decoded(value.as_bytes())).ok()
+    String::from_utf8(percent_decoded(value.as_bytes())).ok()
 }
 
 #[cfg(test)]

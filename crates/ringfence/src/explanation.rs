@@ -18,6 +18,9 @@ use crate::terminal::escape;
 /// How many reasons are told apart of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
 
+/// Target, purpose, and what tells apart what has both in common.
+type Key = (String, String, String);
+
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
@@ -77,7 +80,7 @@ impl Explained {
     fn add(
         &mut self,
         event: &Value,
-        places: &mut BTreeMap<(String, String, String), usize>,
+        places: &mut BTreeMap<Key, usize>,
         host: &Host,
         context: &PolicyContext,
     ) {
@@ -146,23 +149,26 @@ impl Explained {
             _ => "refused",
         };
         // The same words may need another line elsewhere, and what is sent be wrong in several ways.
-        let key = match shown {
-            "host" | "credential" | "leak" | "containers" => format!("{outcome}\n{}", text("rule")),
-            _ if purpose == "deny" => lines(detail).join("\n"),
+        let many = matches!(shown, "host" | "credential" | "leak" | "containers");
+        let key = match purpose.as_str() {
+            _ if many => format!("{outcome}\n{}", text("rule")),
+            "deny" => lines(detail).join("\n"),
             _ => String::new(),
         };
-        let own = (target.clone(), purpose.clone(), String::new());
-        let ways = places.range(own..).take_while(|(known, _)| known.0 == target && known.1 == purpose);
-        let full = ways.clone().count() >= WAYS && purpose != "deny";
-        let last = ways.last().map(|(known, _)| known.clone()).filter(|_| full);
-        let own = (target.clone(), purpose.clone(), key);
-        let own = if places.contains_key(&own) { own } else { last.unwrap_or(own) };
+        let mut own = (target.clone(), purpose.clone(), key);
+        if many && !places.contains_key(&own) {
+            let same = |known: &&Key| known.0 == target && known.1 == purpose && known.2.starts_with(outcome);
+            let from = (target.clone(), purpose.clone(), outcome.to_owned());
+            let mut ways = places.range(from..).map(|(known, _)| known).take_while(same);
+            own = ways.nth(WAYS - 1).cloned().unwrap_or(own);
+        }
         let place = *places.entry(own).or_insert_with(|| {
-            self.refusals.push(explain(shown, target, purpose, text("rule"), lines(detail), host, context));
+            let mut told = explain(shown, target, purpose, text("rule"), lines(detail), host, context);
+            told.outcome = outcome;
+            self.refusals.push(told);
             self.refusals.len() - 1
         });
         let Some(explanation) = self.refusals.get_mut(place) else { return };
-        explanation.outcome = outcome;
         explanation.times += times(detail);
         explanation.grantable |= (explanation.on_host == Some(true) || kind == "exec.deny")
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
@@ -375,4 +381,37 @@ fn together(refusals: &[Explanation]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_reasons_are_summed_up_and_outcomes_are_told_apart() {
+        let context = PolicyContext {
+            home: "/home/x".into(),
+            listed_home: None,
+            cwd: "/w".into(),
+            variables: BTreeMap::new(),
+            config_dir: "/nonexistent".into(),
+            state_dir: "/home/x/state".into(),
+            step: None,
+        };
+        let (mut explained, mut places, host) = (Explained::default(), BTreeMap::new(), Host::new());
+        let mut leak = |action: &str, rule: String| {
+            let detail = serde_json::json!({ "secret": "s", "host": "h", "port": 443, "action": action, "rule": rule });
+            let event = serde_json::json!({ "kind": "leak", "detail": detail });
+            explained.add(&event, &mut places, &host, &context);
+        };
+        (0..20).for_each(|number| leak("warn", format!("reason {number}")));
+        leak("block", "another".into());
+        leak("warn", "a last one".into());
+        let of = |outcome: &str| {
+            explained.refusals.iter().filter(|one| one.outcome == outcome).collect::<Vec<_>>()
+        };
+        assert_eq!((of("let through").len(), of("refused").len()), (WAYS, 1));
+        assert_eq!(of("let through").iter().map(|one| one.times).sum::<u64>(), 21);
+        assert_eq!((of("refused")[0].rule.as_str(), of("refused")[0].times), ("another", 1));
+    }
 }

@@ -3,11 +3,12 @@
 use hyper::Request;
 use hyper::header::{self, HeaderValue};
 use ringfence_confine::gateway::Held;
+use ringfence_leaks::percent_decoded;
 use ringfence_policy::{Form, HttpRequest, decide_http};
 
 use super::{Credentials, Denied, goes, line, parts};
 use crate::connection::Target;
-use crate::place::{Place, decoded, fits, found};
+use crate::place::{Place, fits, found};
 use crate::sigv4;
 
 /// Headers that say who asks. Where a credential says that, another one would send what the task has to somebody else's account.
@@ -49,12 +50,10 @@ impl What<'_> {
 
     /// Whether one would take the other's place.
     fn beside(&self, other: &Self) -> bool {
-        let query = |what: &Self| match what {
-            What::Form(Form::Query(name)) => Some(name.clone()),
-            _ => None,
-        };
-        self.header().is_some() && self.header() == other.header()
-            || query(self).is_some() && query(self) == query(other)
+        match (self, other) {
+            (Self::Form(one), Self::Form(other)) => one.same_place(other),
+            _ => self.header().is_some() && self.header() == other.header(),
+        }
     }
 }
 
@@ -134,21 +133,16 @@ impl Credentials {
                 puts.push(Put { number: token.of, what: What::Token(token.slot, token.placeholder.clone()) });
             }
         }
-        let same = |(at, put): (usize, &Put<'_>)| {
-            let mut before = puts.iter().take(at);
-            before
-                .find(|other| other.number != put.number && put.what.beside(&other.what))
-                .map(|other| other.number)
-        };
-        let twice = puts.iter().enumerate().find_map(|(at, put)| Some((put.number, same((at, put))?)));
-        if let Some((one, other)) =
-            twice.and_then(|(one, other)| Some((self.held.get(one)?, self.held.get(other)?)))
-        {
-            let rule = format!(
-                "`{}` goes on this request too, in the same place: narrow one of them by `hosts`, `methods` or `paths`",
-                other.name
-            );
-            return Err(Denied { credential: one.name.clone(), rule });
+        for (at, put) in puts.iter().enumerate() {
+            let beside = |other: &&Put<'_>| other.number != put.number && put.what.beside(&other.what);
+            let Some(other) = puts.iter().take(at).find(beside) else { continue };
+            if let (Some(one), Some(other)) = (self.held.get(put.number), self.held.get(other.number)) {
+                let rule = format!(
+                    "`{}` goes on this request too, in the same place: narrow one of them by `hosts`, `methods` or `paths`",
+                    other.name
+                );
+                return Err(Denied { credential: one.name.clone(), rule });
+            }
         }
         // Who asks is what the policy says, and nobody else.
         let here: Vec<&Held> =
@@ -197,7 +191,7 @@ fn other_identity<B>(request: &Request<B>, here: &[&Held], puts: &[Put<'_>]) -> 
     let mut names = request.uri().query().unwrap_or_default().split(['&', ';']);
     names.find_map(|part| {
         let raw = part.split('=').next().unwrap_or_default();
-        let name = String::from_utf8_lossy(&decoded(raw.as_bytes())).into_owned();
+        let name = String::from_utf8_lossy(&percent_decoded(raw.as_bytes())).into_owned();
         (says(&name) && !put(raw)).then_some(name)
     })
 }

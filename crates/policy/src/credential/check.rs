@@ -1,6 +1,6 @@
 //! What credentials contradict in the rest of a policy.
 
-use crate::credential::pairs::contradictions;
+use crate::credential::pairs::{contradictions, meet};
 use crate::credential::{Credential, Form, SecretSource, aws_variables};
 use crate::destination::{Protocol, covers};
 use crate::diagnostic::{Place, Problem, Report};
@@ -161,13 +161,8 @@ fn certificate(name: &str, at: &At<Credential>, merged: &Merged) -> Vec<Problem>
         );
     }
     let before = merged.credentials.iter().take_while(|(other, _)| *other != name);
-    let overlaps = |other: &Credential| {
-        let pairs = other.hosts.iter().flat_map(|one| credential.hosts.iter().map(move |own| (one, own)));
-        pairs.into_iter().any(|(one, own)| {
-            one.port == own.port && (covers(&one.host, &own.host) || covers(&own.host, &one.host))
-        })
-    };
-    if let Some((other, _)) = before.into_iter().find(|(_, at)| at.value.certificate() && overlaps(&at.value))
+    if let Some((other, _)) =
+        before.into_iter().find(|(_, at)| at.value.certificate() && meet(&at.value, credential))
     {
         wrong(
             format!("`{other}` and `{name}` are two certificates for one host, which is shown one"),

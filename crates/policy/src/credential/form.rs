@@ -122,6 +122,14 @@ impl Form {
             Self::Query(_) | Self::Certificate => None,
         }
     }
+
+    /// Whether one would take the other's place on a request.
+    pub fn same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Query(own), Self::Query(name)) => own == name,
+            _ => self.header().is_some() && self.header() == other.header(),
+        }
+    }
 }
 
 /// Headers that say where a request goes or how long it is.

@@ -1,6 +1,6 @@
 //! Credentials of which one would take another's place, as far as a policy alone says so.
 
-use crate::credential::{Credential, Form};
+use crate::credential::Credential;
 use crate::destination::covers;
 use crate::diagnostic::Problem;
 use crate::merge::Merged;
@@ -44,15 +44,11 @@ fn shared<T: PartialEq>(one: &[T], other: &[T]) -> bool {
 }
 
 fn same_place(one: &Credential, other: &Credential) -> bool {
-    let (Some(one), Some(other)) = (one.inject.first(), other.inject.first()) else { return false };
-    match (one, other) {
-        (Form::Query(one), Form::Query(other)) => one == other,
-        _ => one.header().is_some() && one.header() == other.header(),
-    }
+    one.inject.first().zip(other.inject.first()).is_some_and(|(one, other)| one.same_place(other))
 }
 
 /// Whether a host may be both's.
-fn meet(one: &Credential, other: &Credential) -> bool {
+pub(super) fn meet(one: &Credential, other: &Credential) -> bool {
     let mut pairs = one.hosts.iter().flat_map(|one| other.hosts.iter().map(move |other| (one, other)));
     pairs.any(|(one, other)| {
         one.port == other.port && (covers(&one.host, &other.host) || covers(&other.host, &one.host))
