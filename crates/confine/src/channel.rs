@@ -1,4 +1,4 @@
-//! How orders and requests travel to init: a length, the bytes in packets, then descriptors.
+//! How orders and requests travel to init: two lengths, the bytes and the descriptors, in as few packets as they fit in.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 
 /// Bytes of one packet: far below the smallest send buffer a socket has (socket(7), wmem_default).
 const PACKET: usize = 32 << 10;
+/// The lengths before it.
+const HEADER: usize = 16;
 /// Descriptors of one packet; the kernel takes 253 (unix(7), SCM_MAX_FD).
 const DESCRIPTORS: usize = 200;
 /// More than any plan: a thousand trees with paths of 4 KiB, and the longest command line.
@@ -32,12 +34,15 @@ pub(crate) fn send<T: Serialize>(
 ) -> Result<(), Errno> {
     let bytes = postcard::to_stdvec(value).map_err(|_| Errno::INVAL)?;
     let length = u64::try_from(bytes.len()).ok().filter(|length| *length <= MOST).ok_or(Errno::MSGSIZE)?;
-    let count = descriptors.len() as u64;
-    packet(socket, &[length.to_ne_bytes(), count.to_ne_bytes()].concat(), &[])?;
-    for part in bytes.chunks(PACKET) {
+    let header = [length.to_ne_bytes(), (descriptors.len() as u64).to_ne_bytes()].concat();
+    let mut descriptors = descriptors.chunks(DESCRIPTORS);
+    let mut parts = bytes.chunks(PACKET);
+    let first = [IoSlice::new(&header), IoSlice::new(parts.next().unwrap_or_default())];
+    packets(socket, &first, descriptors.next().unwrap_or_default())?;
+    for part in parts {
         packet(socket, part, &[])?;
     }
-    for part in descriptors.chunks(DESCRIPTORS) {
+    for part in descriptors {
         packet(socket, b"d", part)?;
     }
     Ok(())
@@ -48,11 +53,13 @@ pub(crate) fn send<T: Serialize>(
 /// # Errors
 /// EPIPE if the sender went away; EBADMSG for what is no such value.
 pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), Errno> {
-    let mut header = [0; 16];
-    let mut none = Vec::new();
-    if take(socket, &mut header, &mut none)? != header.len() {
+    let mut header = [0; HEADER];
+    let mut bytes = vec![0; PACKET];
+    let mut descriptors = Vec::new();
+    let first = [IoSliceMut::new(&mut header), IoSliceMut::new(&mut bytes)];
+    let Some(mut filled) = take_parts(socket, first, &mut descriptors)?.checked_sub(HEADER) else {
         return Err(Errno::PIPE);
-    }
+    };
     let number = |at: usize| {
         header
             .get(at..at + 8)
@@ -64,15 +71,13 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T,
     if length > MOST || count > MOST_DESCRIPTORS {
         return Err(Errno::BADMSG);
     }
-    let mut bytes = vec![0; usize::try_from(length).map_err(|_| Errno::BADMSG)?];
-    let mut filled = 0;
+    bytes.resize(usize::try_from(length).map_err(|_| Errno::BADMSG)?, 0);
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match take(socket, rest, &mut none)? {
+        match take(socket, rest, &mut Vec::new())? {
             0 => return Err(Errno::PIPE),
             count => filled += count,
         }
     }
-    let mut descriptors = Vec::new();
     while (descriptors.len() as u64) < count {
         if take(socket, &mut [0], &mut descriptors)? == 0 {
             return Err(Errno::PIPE);
@@ -86,12 +91,20 @@ pub(crate) fn packet(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), Errno> {
+    packets(socket, &[IoSlice::new(bytes)], descriptors)
+}
+
+fn packets(
+    socket: BorrowedFd<'_>,
+    parts: &[IoSlice<'_>],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(Errno::NOBUFS);
     }
-    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    rustix::net::sendmsg(socket, parts, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// One packet into `bytes`; 0 at the end.
@@ -100,9 +113,16 @@ pub(crate) fn take(
     bytes: &mut [u8],
     descriptors: &mut Vec<OwnedFd>,
 ) -> Result<usize, Errno> {
+    take_parts(socket, [IoSliceMut::new(bytes)], descriptors)
+}
+
+fn take_parts<const N: usize>(
+    socket: BorrowedFd<'_>,
+    mut parts: [IoSliceMut<'_>; N],
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<usize, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(bytes)];
     let received = loop {
         match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}

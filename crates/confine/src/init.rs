@@ -41,8 +41,10 @@ const MOST_COUNTS: usize = 256;
 /// How often those who run are ended anew, before it is given up: 200 us each.
 const ROUNDS: usize = 10_000;
 
-/// How long nothing has happened when a spare process is made.
+/// How long nothing has happened when a spare process is made: since a command began, and since one ended, whose client has
+/// heard of it then and does not ask for the next one yet.
 const QUIET: Duration = Duration::from_millis(1);
+const QUIET_AFTER: Duration = Duration::from_micros(100);
 
 pub(crate) const CHILD: i32 = 17; // SIGCHLD
 /// What the warden's death sends, in tier `landlock`.
@@ -77,8 +79,8 @@ struct Init {
     /// Where there is a network.
     reach: Option<Reach>,
     spare: Option<Spare>,
-    /// Whether one is to be made: after each command, so that a task that kills them causes no more than one each.
-    wanted: bool,
+    /// One is to be made after so long: for each command one, so that a task that kills them causes no more.
+    wanted: Option<Duration>,
     /// How many there were.
     spares: u32,
 }
@@ -143,7 +145,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         guard,
         reach,
         spare: None,
-        wanted: false,
+        wanted: None,
         spares: 0,
     };
     loop {
@@ -165,7 +167,7 @@ impl Init {
         }
         let calls: Vec<PollFlags> = polled.iter().skip(1).map(PollFd::revents).collect();
         let rare = polled.first().is_some_and(|rare| !rare.revents().is_empty());
-        if self.wanted && !rare && calls.iter().all(PollFlags::is_empty) {
+        if self.wanted.is_some() && !rare && calls.iter().all(PollFlags::is_empty) {
             self.make_spare();
         }
         let told = rare && self.turn_to_others(children);
@@ -244,23 +246,26 @@ impl Init {
         let next = next.map(|watch| watch.next.saturating_duration_since(Instant::now()));
         let unnamed = self.unnamed.as_ref().filter(|_| !self.jobs.is_empty()).map(Unnamed::patience);
         let due = self.due.map(|due| due.saturating_duration_since(Instant::now()));
-        let quiet = self.wanted.then_some(QUIET);
         let guard = self.guard.as_ref().and_then(Guard::patience);
-        busy.into_iter().chain(next).chain(unnamed).chain(due).chain(quiet).chain(guard).min()
+        busy.into_iter().chain(next).chain(unnamed).chain(due).chain(self.wanted).chain(guard).min()
     }
 
     /// Its number counts down from where no command's number gets.
     fn make_spare(&mut self) {
-        self.wanted = false;
+        self.wanted = None;
         let told = Told { report: &self.report, inbox: &self.inbox.1 };
         self.spare = Spare::new(&self.rules, u32::MAX - self.spares, told).ok();
         self.spares = (self.spares + 1) % CALLS;
     }
 
+    /// Others come, and one process more is not counted against a limit.
+    fn spares_help(&self) -> bool {
+        !self.rules.single && self.rules.limits.processes.is_none()
+    }
+
     /// A command with a terminal needs a leader besides; every other one can be what is there already.
     fn start(&mut self, job: &Job, passed: Vec<OwnedFd>) -> Outcome<Pid> {
-        // One process more would be counted against a limit.
-        self.wanted = !self.rules.single && self.rules.limits.processes.is_none();
+        self.wanted = self.spares_help().then_some(QUIET);
         if job.terminal.is_none()
             && let Some(spare) = self.spare.take()
             && let Ok(pid) = spare.become_job(job, &passed)
@@ -375,7 +380,7 @@ impl Init {
             Ok((Request::Renew, _)) => {
                 let renewed = self.own.renew().and_then(|paths| self.rules.renew(&paths));
                 self.guard.iter_mut().for_each(Guard::renewed);
-                self.wanted = !self.rules.single && self.rules.limits.processes.is_none();
+                self.wanted = self.spares_help().then_some(QUIET);
                 send(
                     self.report.as_fd(),
                     &match renewed {
@@ -400,7 +405,7 @@ impl Init {
 
     /// Whether nothing runs; what waits to become a command has entered what there was, and goes.
     fn quiet(&mut self, end: bool) -> bool {
-        self.wanted = false;
+        self.wanted = None;
         if let Some(spare) = self.spare.take() {
             spare.end();
             let _ = process::waitpid(Some(spare.pid), WaitOptions::empty());
@@ -467,6 +472,7 @@ impl Init {
             } else if self.spare.take_if(|spare| spare.pid == pid).is_some() {
                 // The next command is started without.
             } else if let Some(Running { job, .. }) = self.jobs.remove(&pid) {
+                self.wanted = self.wanted.map(|_| QUIET_AFTER);
                 self.ended(&message(job, status));
             }
         }

@@ -10,8 +10,9 @@ use ringfence_plan::{Landlock, Limits, bpf, syscalls};
 use ringfence_policy::{CommandRules, NetworkRules};
 use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::exec::{self, Vectors};
+use ringfence_sys::fds;
 use ringfence_sys::seccomp::{self, Instruction};
-use ringfence_sys::{fds, signals};
+use ringfence_sys::signals::{self, Set};
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Pid, Resource, Rlimit, getrlimit};
@@ -185,6 +186,7 @@ fn be_nobody() -> Outcome<()> {
 /// All that can be done before there is a command; its filter's listener goes to init under this number.
 pub(crate) fn enclose(rules: &Rules, number: u32, told: Told<'_>) -> Outcome<()> {
     be_nobody()?;
+    signals::default_actions();
     lock(rules, number, told.inbox)
 }
 
@@ -197,6 +199,7 @@ pub(crate) fn become_task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, told: 
 }
 
 fn task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>, told: Told<'_>) -> ! {
+    signals::default_actions();
     let entered = take(rules, job, passed, slave).and_then(|()| lock(rules, job.id, told.inbox));
     match entered {
         Ok(()) => start_program(rules, job, told.report),
@@ -235,7 +238,7 @@ fn take(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, slave: Option<OwnedFd>) 
     fds::cloexec_from(3).map_err(at(Stage::Descriptors))?;
     process::umask(rules.umask);
     limit(rules, job.terminal.is_some()).map_err(at(Stage::Limits))?;
-    signals::reset();
+    let _ = signals::block_only(&Set::empty());
     Ok(())
 }
 

@@ -77,13 +77,8 @@ pub fn ignored(signal: i32) -> bool {
     }
 }
 
-/// Every signal back to its default action, none blocked: what a new program expects.
-pub fn reset() {
-    reset_actions();
-    let _ = block_only(&Set::empty());
-}
-
-fn reset_actions() {
+/// Every signal back to its default action, as a new program expects it. What is blocked stays so.
+pub fn default_actions() {
     // `struct kernel_sigaction` (linux/signal_types.h): handler, flags, restorer, mask; all zero is SIG_DFL. The C library's
     // own function leaves out the signals it keeps for itself, which an invoker may have ignored.
     let default = [0_u64; 4];
@@ -96,7 +91,7 @@ fn reset_actions() {
 
 /// Ends this process by a signal, as if it had not been waited for; by a status that says so if that fails.
 pub fn end_by(signal: i32) -> ! {
-    reset_actions();
+    default_actions();
     // No other one that waits: the hang-up of a terminal comes at the same time.
     let _ = block_only(&Set::all_but(signal));
     // SAFETY: takes a number; a signal to oneself.
