@@ -5,7 +5,7 @@ use std::path::Path;
 use ringfence_plan::Invoker;
 use ringfence_record::{Error, RunDir, RunRecord, State};
 
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
 use crate::{named, terminal};
 
 /// The word for the last run.
@@ -18,9 +18,8 @@ pub(crate) fn find(state: &State, invoker: &Invoker, word: &str) -> Result<(RunD
         let here = state.last(|record| invoker.cwd.starts_with(&record.workspace));
         return here.or_else(|_| state.find(LAST, None)).map_err(|error| unknown(&error, invoker, word));
     }
-    if let Ok(Some(run)) = named::living(state, word) {
-        let record = run.record().context("the run's record")?;
-        return Ok((run, record));
+    if let Ok(Some(found)) = named::living(state, word) {
+        return Ok(found);
     }
     let error = match state.find(word, None) {
         Ok(found) => return Ok(found),

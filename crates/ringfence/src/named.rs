@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use ringfence_record::{RunDir, State, like_id};
+use ringfence_record::{RunDir, RunRecord, State, like_id};
 use ringfence_supervise::Remote;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::net::{
@@ -76,8 +76,8 @@ impl Drop for Claim {
     }
 }
 
-/// The run of a sandbox that lives.
-pub(crate) fn find(state: &State, name: &str) -> Result<RunDir, Failure> {
+/// The run of a sandbox that lives, and what is recorded of it.
+pub(crate) fn find(state: &State, name: &str) -> Result<(RunDir, RunRecord), Failure> {
     living(state, name)?.ok_or_else(|| {
         let failure = Failure::new(format!("no sandbox `{name}` is running"));
         let failure = match state.last(|record| record.name.as_deref() == Some(name)) {
@@ -91,7 +91,7 @@ pub(crate) fn find(state: &State, name: &str) -> Result<RunDir, Failure> {
 }
 
 /// The same; `None`: there is none.
-pub(crate) fn living(state: &State, name: &str) -> Result<Option<RunDir>, Failure> {
+pub(crate) fn living(state: &State, name: &str) -> Result<Option<(RunDir, RunRecord)>, Failure> {
     check(name)?;
     let Ok(mut file) = File::open(state.path().join("names").join(name)) else { return Ok(None) };
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
@@ -105,7 +105,7 @@ pub(crate) fn living(state: &State, name: &str) -> Result<Option<RunDir>, Failur
             Failure::new(format!("the sandbox `{name}` is just being made")).hint("try again in a moment")
         );
     }
-    state.find(&run, None).map(|(run, _)| Some(run)).map_err(|error| Failure::new(error.to_string()))
+    state.find(&run, None).map(Some).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Listens in the directory of a run.

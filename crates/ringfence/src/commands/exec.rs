@@ -33,11 +33,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
-    let run = named::find(&state, &arguments.name)?;
+    let (run, record) = named::find(&state, &arguments.name)?;
     let remote = named::call(&run)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let mut standard = ringfence_supervise::standard().context("the standard streams")?;
-    let record = run.record().context("the run's record")?;
     let limits = Limits::of(&run);
     let looked_for = leaks::recorded(&record, run.path(), &invoker)?;
     // What is found is told over a connection of its own: the other one is the command's.

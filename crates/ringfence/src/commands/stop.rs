@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
-    let run = named::find(&state, &arguments.name)?;
+    let (run, _) = named::find(&state, &arguments.name)?;
     let remote = named::call(&run)?;
     remote.ask(&Ask::Stop { grace: arguments.grace * 1000 }, &[]).context("asking the sandbox to end")?;
     // The connection ends with its keeper.
