@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::bench::{Comparison, compare};
 use crate::command::capture;
+use crate::speed::PYTHON;
 
 /// Looks for so many different names, and says how many a second.
 const CRAWL: &str = "import os, time
@@ -25,14 +26,14 @@ if child == 0:
             try: os.stat(f'/nothing-{number}')
             except OSError: pass
         else: sum(range(50))
-for _ in range(300000): os.stat('/usr/bin/env')
+for _ in range(900000): os.stat('/usr/bin/env')
 os.kill(child, signal.SIGKILL)
 os.waitpid(child, 0)";
 
 /// Beside the state directory, which no workspace may hold.
 fn inside(binary: &Path, scratch: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(binary);
-    command.args(["run", "--quiet", "--preset", "default", "--", "python3", "-I", "-S", "-c"]).args(words);
+    command.args(["run", "--quiet", "--preset", "default", "--", PYTHON, "-I", "-S", "-c"]).args(words);
     command.current_dir(scratch.join("native")).env("RINGFENCE_STATE", scratch.join("state"));
     command
 }

@@ -1,72 +1,99 @@
 //! What the benchmark compares beside the cold start: native speed inside, and start-up against the size of a policy.
 
 use std::fmt::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::bench::{Comparison, compare};
+use crate::bench::{Comparison, SOMEBODY, compare, compare_to};
+use crate::command::is_root;
 
-/// A program that keeps the kernel busy with one kind of call, and the ratio promised, inside to outside.
-const LOOPS: &[(&str, &str)] = &[
-    ("stat", "import os\nfor n in range(300000): os.stat('data')"),
-    ("open", "import os\nfor n in range(150000): os.close(os.open('data', 0))"),
+/// Programs that keep the kernel busy with one kind of call, for so long that their own start does not count.
+const LOOPS: [(&str, &str); 4] = [
+    ("stat", "import os\nfor n in range(1500000): os.stat('data')"),
+    ("open", "import os\nfor n in range(600000): os.close(os.open('data', 0))"),
     (
         "fork and exec",
-        "import os\nfor n in range(250):\n    os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)",
+        "import os\nfor n in range(2500):\n    os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)",
     ),
     (
         "read and write",
         "import os\nfile = os.open('read', os.O_RDWR | os.O_CREAT)\npart = bytes(1 << 16)\n\
          for n in range(1024): os.pwrite(file, part, n << 16)\n\
-         for m in range(20):\n    for n in range(1024): os.pread(file, 1 << 16, n << 16)\n\
-         for m in range(10):\n    for n in range(1024): os.pwrite(file, part, n << 16)",
+         for m in range(160):\n    for n in range(1024): os.pread(file, 1 << 16, n << 16)\n\
+         for m in range(80):\n    for n in range(1024): os.pwrite(file, part, n << 16)",
     ),
 ];
 
-/// Enters a Landlock domain that allows everything below the current directory and nothing else (landlock(7)).
-const ONE_RULE: &str = "import ctypes, os, struct
-call = ctypes.CDLL(None).syscall
-every = (1 << 15) - 1
-ruleset = call(444, struct.pack('Q', every), 8, 0)
-assert call(445, ruleset, 1, struct.pack('=Qi', every, os.open('.', os.O_PATH)), 0) == 0
-assert ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) == 0 and call(446, ruleset, 0) == 0";
+/// Debian's own: a version manager's would start a shell first.
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
-/// Native speed: loops of one call, and a build of C files.
+/// The least that any boundary of this kind has: a filter of one instruction, which allows everything (seccomp(2)), and a
+/// Landlock domain of six rules (landlock(7)).
+const LEAST: &str = "import ctypes, os, struct
+libc = ctypes.CDLL(None)
+every = (1 << 15) - 1
+ruleset = libc.syscall(444, struct.pack('Q', every), 8, 0)
+for tree in ('.', '/usr', '/etc', '/dev', '/proc', '/tmp'):
+    assert libc.syscall(445, ruleset, 1, struct.pack('=Qi', every, os.open(tree, os.O_PATH)), 0) == 0
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.syscall(446, ruleset, 0) == 0
+allow = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000))
+assert libc.prctl(22, 2, struct.pack('H6xQ', 1, ctypes.addressof(allow))) == 0";
+
+/// Native speed: loops of one call, the same against the least of all boundaries, and a build of C files. By an ordinary
+/// user, who is the typical one, also where root measures.
 pub(crate) fn native(binary: &Path, scratch: &Path) -> Result<Vec<Comparison>, String> {
     let workspace = scratch.join("native");
-    std::fs::create_dir_all(&workspace).map_err(|e| e.to_string())?;
+    let home = scratch.join("somebody");
+    for directory in [&workspace, &home] {
+        std::fs::create_dir_all(directory).map_err(|e| e.to_string())?;
+    }
     std::fs::write(workspace.join("data"), "x").map_err(|e| e.to_string())?;
     write_project(&workspace)?;
-    let mut found = Vec::new();
-    for (name, code) in LOOPS {
-        let line = ["python3", "-c", code];
-        found.push(inside_and_outside(
-            &format!("{name}, inside against outside"),
-            binary,
-            scratch,
-            &workspace,
-            &line,
-            7,
-        )?);
+    let copy = scratch.join("ringfence");
+    std::fs::copy(binary, &copy).map_err(|e| e.to_string())?;
+    let policy = scratch.join("direct.toml");
+    let text = "version = 1\nextends = [\"default\"]\n[workspace]\nmode = \"direct\"\n";
+    std::fs::write(&policy, text).map_err(|e| e.to_string())?;
+    let user = is_root().then_some(SOMEBODY);
+    if user.is_some() {
+        let files = std::fs::read_dir(&workspace).map_err(|e| e.to_string())?;
+        let files = files.map(|file| file.map(|file| file.path()).map_err(|e| e.to_string()));
+        for path in files.chain([Ok(workspace.clone()), Ok(home.clone())]) {
+            std::os::unix::fs::chown(path?, user, user).map_err(|e| e.to_string())?;
+        }
     }
-    let floor = ["python3", "-c", &format!("{ONE_RULE}\n{}", LOOPS[1].1)];
-    let plain = ["python3", "-c", LOOPS[1].1];
-    let outside = |line: [&str; 3]| {
-        let mut command = Command::new(line[0]);
-        command.args(&line[1..]).current_dir(&workspace);
+    let by_user = |mut command: Command| {
+        command.current_dir(&workspace).env("HOME", &home);
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
         command
     };
-    let name = "open, in a Landlock domain of one rule against none: what the kernel takes for any";
-    found.push(compare(name, || outside(floor), || outside(plain), 7)?);
+    let outside = |line: &[&str]| {
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]);
+        by_user(command)
+    };
+    let inside = |line: &[&str]| {
+        let mut command = Command::new(&copy);
+        command.args(["run", "--quiet", "--policy"]).arg(&policy).args(["--workspace", ".", "--"]).args(line);
+        by_user(command)
+    };
+    let mut found = Vec::new();
+    for (name, code) in LOOPS {
+        let line = [PYTHON, "-c", code];
+        let name = format!("{name}, inside against outside");
+        found.push(compare(&name, || inside(&line), || outside(&line), 7)?);
+    }
+    for (name, code) in &LOOPS[..3] {
+        let least = format!("{LEAST}\n{code}");
+        let name = format!("{name}, inside against a filter of one instruction and a domain of six rules");
+        let (line, least) = ([PYTHON, "-c", code], [PYTHON, "-c", &least]);
+        found.push(compare(&name, || inside(&line), || outside(&least), 7)?);
+    }
     let build = ["sh", "-c", "make -s clean && make -s -j2"];
-    found.push(inside_and_outside(
-        "native build, inside against outside",
-        binary,
-        scratch,
-        &workspace,
-        &build,
-        7,
-    )?);
+    found.push(compare("native build, inside against outside", || inside(&build), || outside(&build), 7)?);
     Ok(found)
 }
 
@@ -112,8 +139,15 @@ fn exec(binary: &Path, scratch: &Path, workspace: &Path, runs: usize) -> Result<
         return Err("`ringfence start` failed".to_owned());
     }
     let inside = || verb(&["exec", "bench", "--", "/bin/true"]);
-    let client = compare("a client's own start", inside, || verb(&["presets"]), runs);
-    let program = compare("the program", inside, || Command::new("/bin/true"), runs);
+    // The same client, where there is no such sandbox.
+    let alone = || {
+        let mut command = inside();
+        command.env("RINGFENCE_STATE", scratch.join("nothing"));
+        command
+    };
+    // Short ones, and so many.
+    let client = compare_to(125, "a client's own start", inside, alone, runs * 10);
+    let program = compare("the program", inside, || Command::new("/bin/true"), runs * 10);
     let name = "exec in a sandbox that lives, less a client's own start, against fork and exec";
     let compared = program.and_then(|program| Ok(program.less(name, &client?)));
     verb(&["stop", "bench", "--grace", "0"]).status().map_err(|e| e.to_string())?;
