@@ -20,13 +20,13 @@ use ringfence_void::{First, Ledger};
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, PidfdGetfdFlags, pidfd_getfd};
 
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
 use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees, traced};
-use crate::proc;
+use crate::proc::{group, holder};
 use crate::reach::{self, Reach};
 use crate::renames::{self, Renames};
 use crate::report::{Purpose, Refusal, Refused};
@@ -356,12 +356,12 @@ impl Connections {
         {
             return self.lead(call, &bytes, reach);
         }
-        let process = group(call.thread)?;
+        let (process, pidfd) = holder(call.thread)?;
         let held = reach.as_ref().and_then(|reach| reach.sockets.as_ref()).map(|sockets| sockets.held(call));
         let socket = match held.transpose()? {
             Some(Held::Stream(socket) | Held::Unix(socket)) => socket,
             Some(Held::Asker) => return Ok(Verdict::Done),
-            _ => take(call)?,
+            _ => take_of(&pidfd, call)?,
         };
         let led = socket_path(&bytes).and_then(|path| led(process, path, &own.led));
         let found = if led.is_some() { None } else { socket_path(&bytes).map(|path| find(process, path)) };
@@ -437,11 +437,13 @@ impl Connections {
 
 /// A copy of the descriptor that the call names first.
 pub(crate) fn take(call: &Notification) -> Result<OwnedFd, Errno> {
+    take_of(&holder(call.thread)?.1, call)
+}
+
+fn take_of(process: &OwnedFd, call: &Notification) -> Result<OwnedFd, Errno> {
     let [descriptor, ..] = call.arguments;
-    let process = group(call.thread)?;
-    let pidfd = pidfd_open(Pid::from_raw(process).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
     let descriptor = i32::try_from(descriptor & 0xffff_ffff).map_err(|_| Errno::BADF)?;
-    pidfd_getfd(&pidfd, descriptor, PidfdGetfdFlags::empty())
+    pidfd_getfd(process, descriptor, PidfdGetfdFlags::empty())
 }
 
 /// A name in the task's own directory may have been moved there from one that others write to, too.
@@ -569,14 +571,6 @@ fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
 fn mount_of(file: &OwnedFd) -> Result<u64, Errno> {
     let stat = fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 { Err(Errno::OPNOTSUPP) } else { Ok(stat.stx_mnt_id) }
-}
-
-/// The process a thread belongs to; pidfd_open(2) takes no other number.
-pub(crate) fn group(thread: i32) -> Result<i32, Errno> {
-    let status = proc::read(&format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
-    let status = String::from_utf8_lossy(&status);
-    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:")).ok_or(Errno::SRCH)?;
-    line.trim().parse().map_err(|_| Errno::SRCH)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Short files of /proc, read while somebody waits: the standard library begins with 32 bytes and asks for the size first,
-//! which is ten calls of the kernel where three do.
+//! Short files of /proc, and whose thread one is, asked while somebody waits: the standard library begins with 32 bytes and
+//! asks for the size first, which is ten calls of the kernel where three do.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{self, Errno};
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 /// Enough for what proc_pid_stat(5) and proc_pid_status(5) describe.
 const PART: usize = 4096;
@@ -51,8 +51,44 @@ pub(crate) fn by_descriptor(file: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
+/// The process a thread belongs to.
+pub(crate) fn group(thread: i32) -> Result<i32, Errno> {
+    holder(thread).map(|(process, _)| process)
+}
+
+/// The same, and held.
+pub(crate) fn holder(thread: i32) -> Result<(i32, OwnedFd), Errno> {
+    let open = |process| {
+        pidfd_open(Pid::from_raw(process).ok_or(Errno::SRCH)?, PidfdFlags::empty())
+            .map(|pidfd| (process, pidfd))
+    };
+    // It takes no number but that of a process (pidfd_open(2)), which most callers have: to read about them costs far more.
+    if let Ok(found) = open(thread) {
+        return Ok(found);
+    }
+    let status = read(&format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
+    let status = String::from_utf8_lossy(&status);
+    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:")).ok_or(Errno::SRCH)?;
+    open(line.trim().parse().map_err(|_| Errno::SRCH)?)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::{Errno, group};
+
+    #[test]
+    fn a_thread_belongs_to_its_process() {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let other = std::thread::spawn(|| {
+            let thread = rustix::thread::gettid().as_raw_nonzero().get();
+            (thread, group(thread))
+        });
+        let (thread, process) = other.join().unwrap();
+        assert_ne!(thread, own);
+        assert_eq!((group(own), process), (Ok(own), Ok(own)));
+        assert_eq!(group(i32::MAX), Err(Errno::SRCH));
+    }
+
     #[test]
     fn short_and_long_files_are_read_whole() {
         let read = |path: &str| super::read(path).unwrap();

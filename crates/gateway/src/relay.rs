@@ -184,6 +184,9 @@ fn pass(
 ) -> io::Result<(usize, Vec<u8>)> {
     let mut buffer = buffer.0.borrow_mut();
     let length = from.try_read(&mut buffer)?;
+    if length == 0 {
+        return Ok((0, Vec::new()));
+    }
     bounds.spend(length)?;
     let read = buffer.get(..length).unwrap_or_default();
     bounds.heard.iter().for_each(|session| session.hear(read));

@@ -8,8 +8,9 @@ use ringfence_void::{First, Ledger};
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
-use super::{Connections, Fate, MOST_WAITING, Verdict, Waiting, attempt, group, program, scarce, take};
+use super::{Connections, Fate, MOST_WAITING, Verdict, Waiting, attempt, program, scarce, take};
 use crate::hosted::{Held, Made};
+use crate::proc::group;
 use crate::reach::{self, Reach};
 use crate::report::{Refusal, Refused};
 

@@ -25,8 +25,9 @@ use ringfence_sys::seccomp::{self, Notification};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
-use crate::connections::{group, program};
+use crate::connections::program;
 use crate::hosted::Trees;
+use crate::proc::group;
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use case::Case;
 pub use case::{Why, foreseen};

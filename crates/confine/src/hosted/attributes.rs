@@ -11,8 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::judge::{Judge, Judged, Target, text};
-use crate::connections::group;
-use crate::proc::by_descriptor;
+use crate::proc::{by_descriptor, group};
 
 /// XATTR_NAME_MAX and XATTR_SIZE_MAX (linux/limits.h).
 const NAME: usize = 255;

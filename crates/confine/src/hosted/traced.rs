@@ -12,7 +12,7 @@ use rustix::process::{self, Pid};
 
 use super::descendants::is_descendant;
 use super::judge::text;
-use crate::connections::group;
+use crate::proc::group;
 
 /// Longer than any name of one.
 const LONGEST: usize = 64;
