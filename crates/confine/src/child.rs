@@ -14,6 +14,7 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets, Gid, Uid};
 use crate::gateway::Led;
 use crate::hosted::{Judge, Sockets};
 use crate::job::{Filters, Rules};
+use crate::landlock::Scoped;
 use crate::orders::Orders;
 use crate::report::{self, Message, STEPS, Stage, TREES, send};
 use crate::root::{self, Root};
@@ -197,6 +198,8 @@ pub(crate) struct Own {
     pub(crate) memory: Vec<OwnedFd>,
     /// In tier `landlock`, by paths.
     pub(crate) hosted: Option<Judge>,
+    /// In tier `landlock`: init's signals reach the task alone.
+    pub(crate) only: Option<Scoped>,
     /// In tier `landlock`, those of a network; init takes them.
     pub(crate) sockets: Option<Sockets>,
     /// Sockets of the host that are granted.

@@ -415,7 +415,11 @@ impl Init {
             if !end || childless() {
                 break;
             }
-            hosted::signal_descendants(Signal::KILL);
+            match &self.own.only {
+                Some(only) => hosted::signal_all(only, Signal::KILL),
+                // Others are in the namespace, which stay.
+                None => hosted::signal_below(Signal::KILL),
+            }
             self.reap();
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -495,18 +499,19 @@ impl Init {
 
 impl Init {
     fn all(&self, signal: Signal) {
-        if self.rules.hosted {
-            hosted::signal_descendants(signal);
-        } else {
+        match &self.own.only {
+            Some(only) => hosted::signal_all(only, signal),
+            // In tier `landlock` there is always one.
+            None if self.rules.hosted => {}
             // kill(-1, ...): in a pid namespace of one's own that is everybody in it.
-            let _ = process::kill_process_group(Pid::INIT, signal);
+            None => drop(process::kill_process_group(Pid::INIT, signal)),
         }
     }
 
     /// Ends everything else, so that the report finds nobody who could still change something.
     fn end_all(&self) {
-        if self.rules.hosted {
-            hosted::end_descendants();
+        if let Some(only) = &self.own.only {
+            hosted::end_all(only);
         } else {
             self.all(Signal::KILL);
             while process::wait(WaitOptions::empty()).is_ok() {}

@@ -69,7 +69,13 @@ pub(crate) fn holder(thread: i32) -> Result<(i32, OwnedFd), Errno> {
     let status = read(&format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
     let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|line| line.strip_prefix("Tgid:")).ok_or(Errno::SRCH)?;
-    open(line.trim().parse().map_err(|_| Errno::SRCH)?)
+    let process = line.trim().parse().map_err(|_| Errno::SRCH)?;
+    // By the thread that calls, where the kernel can (Linux 6.9): the first one may have ended, and has nothing any more.
+    let by_thread = PidfdFlags::from_bits_retain(OFlags::EXCL.bits());
+    match Pid::from_raw(thread).map(|thread| pidfd_open(thread, by_thread)) {
+        Some(Ok(pidfd)) => Ok((process, pidfd)),
+        _ => open(process),
+    }
 }
 
 #[cfg(test)]

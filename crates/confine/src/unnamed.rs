@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ringfence_limits::shown;
 use rustix::fs::statvfs;
 use rustix::process::{self, Pid};
 
@@ -80,14 +81,16 @@ impl Unnamed {
             if pid == own || skip.contains(&pid) || !theirs {
                 continue;
             }
-            match fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())) {
+            let pid = pid.as_raw_nonzero().get();
+            let at = shown(pid);
+            match fs::read_dir(at.join("fd")) {
                 Ok(held) => held.flatten().for_each(|held| self.one(&held.path(), &mut files)),
                 Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => whole = false,
                 Err(_) => {}
             }
             if much {
-                self.one(Path::new(&format!("/proc/{}/exe", pid.as_raw_nonzero())), &mut files);
-                match fs::read(format!("/proc/{}/maps", pid.as_raw_nonzero())) {
+                self.one(&at.join("exe"), &mut files);
+                match fs::read(at.join("maps")) {
                     Ok(text) => {
                         let lines = text.split(|byte| *byte == b'\n');
                         mapped.extend(lines.filter_map(|line| self.map(line)));

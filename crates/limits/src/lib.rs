@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use group::{Failure, Group, sweep};
 pub use place::{Place, probe};
-pub use watcher::Watcher;
+pub use watcher::{Watcher, shown};
 
 /// A bound that was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]

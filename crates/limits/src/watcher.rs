@@ -5,6 +5,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::Limits;
 use rustix::fs::fstatfs;
@@ -46,7 +47,8 @@ impl Watcher {
         let limit = self.memory?;
         let files: u64 = self.held.iter().map(filled).sum();
         // What is mapped too counts twice: more, never less.
-        let used = files + unnamed(&found) + segments() + found.iter().map(|pid| memory(*pid)).sum::<u64>();
+        let shared = unnamed(&found) + segments() + messages();
+        let used = files + shared + found.iter().map(|pid| memory(*pid)).sum::<u64>();
         (used > limit).then(|| Exceeded::memory(limit))
     }
 }
@@ -103,7 +105,7 @@ fn filled(at: &OwnedFd) -> u64 {
 fn unnamed(processes: &BTreeSet<i32>) -> u64 {
     let mut files = BTreeMap::new();
     for pid in processes {
-        for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok) {
+        for entry in fs::read_dir(shown(*pid).join("fd")).into_iter().flatten().filter_map(Result::ok) {
             let target = fs::read_link(entry.path()).unwrap_or_default();
             if target.as_os_str().as_bytes().starts_with(b"/memfd:")
                 && let Ok(found) = fs::metadata(entry.path())
@@ -115,32 +117,54 @@ fn unnamed(processes: &BTreeSet<i32>) -> u64 {
     files.values().sum()
 }
 
+/// Where proc(5) shows what a process has: by its first thread, or by another one where that has ended.
+#[must_use]
+pub fn shown(pid: i32) -> PathBuf {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let there = |at: &PathBuf| fs::read_link(at.join("exe")).is_ok();
+    if there(&process) {
+        return process;
+    }
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten().filter_map(Result::ok);
+    threads.map(|thread| thread.path()).find(there).unwrap_or(process)
+}
+
+/// Bytes that wait in System V message queues (proc_sysvipc(5)).
+fn messages() -> u64 {
+    column("/proc/sysvipc/msg", &["cbytes"])
+}
+
 /// Bytes in System V shared memory, attached or not; its size where what is used of it is not told (proc_sysvipc(5)).
 fn segments() -> u64 {
-    let text = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    column("/proc/sysvipc/shm", &["rss", "size"])
+}
+
+/// The sum of the first of these columns that is there.
+fn column(path: &str, names: &[&str]) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
     let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let header = lines.next().unwrap_or_default();
-    let column = |name: &str| header.iter().position(|column| *column == name);
-    let (size, used) = (column("size"), column("rss"));
-    lines.filter_map(|line| line.get(used.or(size)?)?.parse::<u64>().ok()).fold(0, u64::saturating_add)
+    let at = names.iter().find_map(|name| header.iter().position(|column| column == name));
+    lines.filter_map(|line| line.get(at?)?.parse::<u64>().ok()).fold(0, u64::saturating_add)
 }
 
 fn threads(pid: i32) -> u64 {
-    status(pid, "Threads:").unwrap_or(1)
+    status(Path::new(&format!("/proc/{pid}")), "Threads:").unwrap_or(1)
 }
 
 /// Proportional set size; what is shared counts once over all (proc(5), smaps_rollup). The resident size where that may not be
-/// read: more, never less.
+/// read: more, never less. And the tables of pages, which empty address space has too.
 fn memory(pid: i32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let at = shown(pid);
+    let text = fs::read_to_string(at.join("smaps_rollup")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kilobytes =
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).or_else(|| status(pid, "VmRSS:"));
-    kilobytes.unwrap_or(0u64).saturating_mul(1024)
+    let pages = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let pages = pages.or_else(|| status(&at, "VmRSS:")).unwrap_or(0);
+    (pages + status(&at, "VmPTE:").unwrap_or(0)).saturating_mul(1024)
 }
 
-fn status(pid: i32, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+fn status(at: &Path, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(at.join("status")).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 

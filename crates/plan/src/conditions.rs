@@ -125,7 +125,17 @@ pub(crate) fn sealed_memfd() -> Vec<Case> {
 pub(crate) fn conditions(name: &str) -> Vec<Case> {
     let mut cases = match name {
         "clone" => {
-            NEW_NAMESPACES.iter().map(|flag| bits(0, *flag as u32, *flag as u32, Verdict::Notify)).collect()
+            let new = NEW_NAMESPACES.iter();
+            let mut cases: Vec<_> =
+                new.map(|flag| bits(0, *flag as u32, *flag as u32, Verdict::Notify)).collect();
+            // Threads with descriptors of their own: nobody who looks at a process would see what they hold.
+            let (thread, files) = (libc::CLONE_THREAD as u32, libc::CLONE_FILES as u32);
+            cases.push(bits(0, thread | files, thread, Verdict::Errno(libc::EINVAL as u16)));
+            cases
+        }
+        "close_range" => {
+            let own = libc::CLOSE_RANGE_UNSHARE;
+            vec![bits(2, own, own, Verdict::Errno(libc::EINVAL as u16))]
         }
         "chmod" | "fchmod" => set_id(1),
         "fchmodat" | "fchmodat2" | "mknodat" => set_id(2),

@@ -102,6 +102,9 @@ pub struct RunRecord {
     /// What is done about secrets in what its commands write, if they are looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<OutputScan>,
+    /// Bytes that one of its commands may write to its streams (`limits.output`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_output: Option<u64>,
     /// Files and directories that its policy denies, whose secrets are looked for in what it changed or wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<PathBuf>,

@@ -30,6 +30,7 @@ impl Run {
             mode: outcome::mode(plan),
             layers: layers::describe(plan, started),
             output: crate::leaks::describe(self.policy, &self.invoker),
+            most_output: plan.limits.output,
             denied: crate::leaks::remembered(self.policy, &plan.denied),
             keep: self.fate == Fate::Keep,
             status: Status::Running,

@@ -124,6 +124,10 @@ impl Server<'_> {
                 restack::note(self.tell, client, &note);
                 true
             }
+            Ok((Ask::Flooded, _)) => {
+                self.limiter.iter_mut().for_each(|limiter| limiter.flooded());
+                true
+            }
             Ok((Ask::Hold { hold }, _)) => {
                 restack::hold(self.boundary, client, hold);
                 true

@@ -67,6 +67,28 @@ impl Limiter {
         })
     }
 
+    /// Of what a command writes that somebody else keeps.
+    #[must_use]
+    pub fn of_output(bytes: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            group: None,
+            watched: None,
+            until: None,
+            output: Some(bytes),
+            next: now,
+            quota: None,
+            disk: now,
+            unnamed: (0, true),
+            exceeded: None,
+        }
+    }
+
+    /// Whoever moves a command's output has seen more of it than may be.
+    pub(crate) fn flooded(&mut self) {
+        self.exceeded = self.exceeded.take().or_else(|| self.output.map(Exceeded::output));
+    }
+
     /// Looks at a disk too.
     #[must_use]
     pub fn with(self, quota: Option<Box<dyn Disk>>) -> Self {

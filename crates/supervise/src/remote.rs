@@ -88,6 +88,8 @@ pub enum Ask {
     },
     /// Write this to the log.
     Note(Note),
+    /// The client's command wrote more than `limits.output`: the sandbox ends.
+    Flooded,
     /// Stop everything, until the client says otherwise or is gone.
     Hold {
         /// Stop, or go on.

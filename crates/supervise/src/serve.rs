@@ -76,7 +76,7 @@ pub struct Server<'a> {
     pub(crate) next: u32,
     pub(crate) running: usize,
     pub(crate) until: Option<Instant>,
-    limiter: Option<&'a mut Limiter>,
+    pub(crate) limiter: Option<&'a mut Limiter>,
     pub(crate) tell: &'a mut dyn FnMut(Happening<'_>) -> bool,
     /// Where the policy lets something be granted.
     pub(crate) grants: Option<Grants<'a>>,

@@ -73,9 +73,11 @@ impl Stat {
         // The first field behind the name is the third.
         let state = fields.next()?;
         let mut number = |skipped| fields.nth(skipped)?.parse().ok();
-        let (parent, user, system, started) = (number(0)?, number(9)?, number(0)?, number(6)?);
+        let (parent, user, system) = (number(0)?, number(9)?, number(0)?);
+        let (threads, started) = (number(4)?, number(1)?);
         let parent = i32::try_from(parent).ok()?;
-        (!matches!(state, "Z" | "X")).then_some(Self { parent, user, system, started })
+        // Where the first thread alone has ended, the others go on.
+        (!matches!(state, "Z" | "X") || threads > 1).then_some(Self { parent, user, system, started })
     }
 }
 

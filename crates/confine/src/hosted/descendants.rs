@@ -1,20 +1,17 @@
-//! All processes below this one, found in /proc: both who stands above them and orphans, which come to the nearest subreaper.
+//! Processes below this one: all of them by one call, which the Landlock domain they share with it keeps from everybody else; and
+//! whether one is, by /proc.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::io::Errno;
-use rustix::process::{
-    self, Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, pidfd_open, pidfd_send_signal,
-};
+use rustix::process::{self, Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal};
 
+use crate::landlock::Scoped;
 use crate::proc;
 
-/// Rounds in which new processes may still be found before those that are known are ended.
-const ROUNDS: usize = 100;
-
-/// One of them: its number, and when it began, since numbers come again (proc(5), stat, fields 4 and 22).
+/// One of them: its number, and when it began, since numbers come again (proc(5), stat, fields 4, 20 and 22).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     pid: i32,
@@ -22,44 +19,24 @@ struct Found {
     began: u64,
 }
 
-/// Sends all of them a signal.
-pub(crate) fn signal(signal: Signal) {
+/// Sends a signal to everybody in this process's innermost domain but itself. The kernel does so for all at once, and ends a
+/// fork that is under way (kill(2), signal(7)): nobody is faster, as one is who is looked up first.
+pub(crate) fn signal(_only: &Scoped, signal: Signal) {
+    // kill(-1, ...).
+    let _ = process::kill_process_group(Pid::INIT, signal);
+}
+
+/// Sends it to each process below this one; where no domain bounds signals, and others are not to have it.
+pub(crate) fn signal_below(signal: Signal) {
     for found in all() {
         send(found, signal);
     }
 }
 
-/// Ends all of them, and waits until none is left: first nobody can fork any more, then nobody goes on.
-pub(crate) fn end() {
-    // Without a child there is nobody: orphans come to this process. Then nobody's /proc need be read.
-    if reap() {
-        return;
-    }
-    let mut known: Vec<Found> = Vec::new();
-    for _ in 0..ROUNDS {
-        let found = all();
-        if found.iter().all(|found| known.binary_search(found).is_ok()) {
-            break;
-        }
-        for one in &found {
-            if let Some(pid) = Pid::from_raw(one.pid) {
-                // Not for a process with more rights, which nothing here can be.
-                let none = Rlimit { current: Some(0), maximum: Some(0) };
-                let _ = process::prlimit(Some(pid), Resource::Nproc, none);
-            }
-            send(*one, Signal::STOP);
-        }
-        known = found;
-        known.sort_unstable();
-    }
+/// Ends all of them, and waits until none is left.
+pub(crate) fn end(only: &Scoped) {
     loop {
-        for one in all() {
-            send(one, Signal::KILL);
-        }
-        // What /proc does not show (hidepid) is a child at the latest when what stands between has ended.
-        for pid in children() {
-            let _ = process::kill_process(pid, Signal::KILL);
-        }
+        signal(only, Signal::KILL);
         if reap() {
             return;
         }
@@ -68,7 +45,7 @@ pub(crate) fn end() {
     }
 }
 
-/// Takes the status of all children that have ended: whether no child is left.
+/// Takes the status of all children that have ended: whether no child is left. Without one there is nobody: orphans come here.
 fn reap() -> bool {
     loop {
         match process::wait(WaitOptions::NOHANG) {
@@ -77,13 +54,6 @@ fn reap() -> bool {
             Ok(None) | Err(_) => return false,
         }
     }
-}
-
-/// The children of this process, which has one thread; not reaped, so that their numbers are theirs.
-fn children() -> Vec<Pid> {
-    let own = process::getpid().as_raw_nonzero();
-    let text = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw)).collect()
 }
 
 /// A number may have come again since it was looked up: the descriptor names whoever has it now, and then it is looked up again.
@@ -146,6 +116,7 @@ fn all() -> Vec<Found> {
     found
 }
 
+/// A process that has not ended.
 fn look(pid: i32) -> Option<Found> {
     let stat = proc::read(&format!("/proc/{pid}/stat")).ok()?;
     // A name may hold anything.
@@ -154,7 +125,8 @@ fn look(pid: i32) -> Option<Found> {
     let mut fields = rest.split_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    let began = fields.nth(17)?.parse().ok()?;
-    // Who has ended is only waited for; its children have gone to a subreaper.
-    (state != "Z" && state != "X").then_some(Found { pid, parent, began })
+    let threads: u32 = fields.nth(15)?.parse().ok()?;
+    let began = fields.nth(1)?.parse().ok()?;
+    // Who has ended is only waited for; its children have gone to a subreaper. Where the first thread alone has, the others go on.
+    (!matches!(state, "Z" | "X") || threads > 1).then_some(Found { pid, parent, began })
 }

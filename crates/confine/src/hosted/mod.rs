@@ -26,14 +26,14 @@ use crate::child::{Outcome, Own, at, keep_capabilities};
 use crate::gateway::Gateway;
 use crate::init::{self, CHILD, TERM};
 use crate::job::{Filters, Rules};
-use crate::landlock::{Domain, Found};
+use crate::landlock::{Domain, Found, Scoped};
 use crate::nascent::sockets;
 use crate::orders::Orders;
 use crate::parent::{Boundary, Failure, fail, reap, stage_of_job};
 use crate::report::{self, Message, Stage, send, send_with};
 
 pub(crate) use descendants::{
-    end as end_descendants, is_descendant, signal as signal_descendants, threads_of_user,
+    end as end_all, is_descendant, signal as signal_all, signal_below, threads_of_user,
 };
 pub(crate) use judge::{Judge, Judged};
 pub(crate) use mapping::Trees;
@@ -134,7 +134,7 @@ struct Ends {
 fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: Settle<'_>) -> ! {
     let Ends { report, alive, giving } = ends;
     let waited = || signals::descriptor(&signals::Set::of(&[CHILD, TERM])).map_err(at(Stage::Guard));
-    let (waited, found) = match enter(plan).and_then(|found| Ok((waited()?, found))) {
+    let (waited, (found, only)) = match enter(plan).and_then(|entered| Ok((waited()?, entered))) {
         Ok(entered) => entered,
         Err((stage, errno)) => fault(&report, stage, errno),
     };
@@ -158,7 +158,7 @@ fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: Settle<'
     if told.is_err() || !ended(init, &waited, &alive) {
         dismiss(init);
     }
-    descendants::end();
+    descendants::end(&only);
     (settle.then)();
     exec::exit_now(0)
 }
@@ -171,7 +171,7 @@ fn fault(report: &OwnedFd, stage: u32, errno: Errno) -> ! {
 /// What warden and init share: the task's ids, no right of root's, and a Landlock domain that is the task's own but for /proc,
 /// terminals and the layers. The task's domain lies within it, or init could not read what it judges (ptrace(2), landlock(7)); it is
 /// made of what is found here.
-fn enter(plan: &Plan) -> Outcome<Found> {
+fn enter(plan: &Plan) -> Outcome<(Found, Scoped)> {
     take_ids(plan).map_err(at(Stage::Identity))?;
     signals::block_only(&signals::Set::all()).map_err(at(Stage::Guard))?;
     die_with_parent().map_err(at(Stage::Guard))?;
@@ -184,8 +184,9 @@ fn enter(plan: &Plan) -> Outcome<Found> {
     let own = outer(plan, task);
     let found = Found::of(&own);
     Domain::of(&own, &found).and_then(|domain| domain.enter()).map_err(at(Stage::Landlock))?;
+    let only = Scoped::enter().map_err(at(Stage::Landlock))?;
     let _ = thread::set_name(c"ringfence-ward");
-    Ok(found)
+    Ok((found, only))
 }
 
 fn outer(plan: &Plan, task: &Landlock) -> Landlock {
@@ -269,6 +270,11 @@ fn become_init(
     }
     let _ = thread::set_name(c"ringfence-init");
     exec::wipe_start();
+    // The warden is outside of init's own.
+    let only = match Scoped::enter() {
+        Ok(only) => only,
+        Err(errno) => fault(&report, Stage::Landlock as u32, errno),
+    };
     let sockets = match giving.as_ref().map(Sockets::new).transpose() {
         Ok(sockets) => sockets,
         Err(errno) => fault(&report, Stage::Divert as u32, errno),
@@ -276,6 +282,6 @@ fn become_init(
     // What takes a while is done here, while the supervisor writes its record.
     let mut rules = Rules::of(&Orders::of(plan, single, watched), &Filters::default());
     rules.found = Some(found);
-    let own = Own { hosted: Judge::of(plan), sockets, ..Own::default() };
+    let own = Own { hosted: Judge::of(plan), only: Some(only), sockets, ..Own::default() };
     init::run(report, rules, own)
 }

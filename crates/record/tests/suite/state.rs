@@ -18,6 +18,7 @@ fn record(run: &RunDir, workspace: &str) -> RunRecord {
         mode: "review".into(),
         layers: serde_json::json!([{ "name": "workspace" }]),
         output: None,
+        most_output: None,
         denied: Vec::new(),
         keep: false,
         status: Status::Running,

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use clap::Args;
 use ringfence_confine::{Enclosure, Message};
 use ringfence_record::{RunDir, State};
-use ringfence_supervise::{Ask, Found, Note, Notice, Remote, Sandbox, Screen};
+use ringfence_supervise::{Ask, Found, Limiter, Note, Notice, Remote, Sandbox, Screen};
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
@@ -40,7 +40,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let limits = Limits::of(&run);
     let looked_for = leaks::recorded(&record, run.path(), &invoker)?;
     // What is found is told over a connection of its own: the other one is the command's.
-    let log = looked_for.as_ref().map(|_| named::call(&run)).transpose()?;
+    let mut limiter = record.most_output.map(Limiter::of_output);
+    let log = (looked_for.is_some() || limiter.is_some()).then(|| named::call(&run)).transpose()?;
     if let Some((scanner, action)) = &looked_for {
         standard.sift(scanner, *action);
     }
@@ -68,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         &signals,
         standard.relays,
         standard.screen,
-        None,
+        limiter.as_mut(),
         &mut |notice| match (notice, &log) {
             (Notice::Leak(found), Some(log)) => {
                 told.contains(found) || {
@@ -83,6 +84,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     .context("waiting for the command")?;
     if let Some(hit) = &ended.leaked {
         return Err(leaks::ended(hit));
+    }
+    if let Some(exceeded) = limiter.as_ref().and_then(Limiter::exceeded) {
+        // Its keeper writes it down, and ends all of it; then this connection ends.
+        if let Some(log) = log.filter(|log| log.ask(&Ask::Flooded, &[]).is_ok()) {
+            while log.report().is_some() {}
+        }
+        return Err(Failure::new(exceeded.to_string()).with_status(outcome::LIMITED));
     }
     // The connection ends when its keeper has written down why.
     if !matches!(ended.messages.last(), Some(Message::Exited { .. }))
