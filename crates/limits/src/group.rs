@@ -117,6 +117,9 @@ impl Group {
                 line.trim().parse::<u64>().ok()
             })
         };
+        if self.memory.is_none() && self.processes.is_none() {
+            return None;
+        }
         let killed = if self.unified {
             count("memory.events", "oom_kill")
         } else {

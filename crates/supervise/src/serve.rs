@@ -414,6 +414,14 @@ impl<'a> Server<'a> {
     fn ended(&mut self, job: u32, exit: i32, message: &Message) {
         self.running = self.running.saturating_sub(1);
         (self.tell)(Happening::Ended { job, exit });
+        // A limit that ended it ends all of it, and its client hears of that by the end of the connection.
+        if let Some(limiter) = &mut self.limiter {
+            limiter.look();
+            if limiter.exceeded().is_some() {
+                self.boundary.kill();
+                return;
+            }
+        }
         self.pass_on(job, message, None);
         self.clients.retain(|client| client.job != Some(job));
     }

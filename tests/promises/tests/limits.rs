@@ -56,6 +56,32 @@ fn a_fork_bomb_ends() {
     }
 }
 
+#[test]
+fn a_command_in_a_sandbox_that_lives_hears_of_the_limit_that_ended_it() {
+    let hog = "python3 -c 'x = bytearray(256 << 20); import time; time.sleep(1)'; true";
+    for (limit, limits, script) in [
+        ("memory", "memory = \"64MiB\"", hog),
+        ("output", "output = \"1MiB\"", "head -c 50000000 /dev/zero"),
+    ] {
+        for host in HOSTS {
+            let place = Place::new();
+            let policy = place.policy(&format!("[limits]\n{limits}"));
+            let ringfence = |line: &[&str]| {
+                let mut command = place.command(line);
+                command.env("RINGFENCE_TEST_HOST", host).output().unwrap()
+            };
+            assert!(ringfence(&["start", "dev", "--policy", &policy]).status.success());
+            assert!(ringfence(&["exec", "dev", "--", "true"]).status.success());
+            let ended = ringfence(&["exec", "dev", "--", "sh", "-c", script]);
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(137), "{limits} on `{host}`: {said}");
+            assert!(said.contains(&format!("(limits.{limit})")), "{said}");
+            assert!(ended.stdout.len() < 8 << 20, "{}", ended.stdout.len());
+            assert_eq!(ringfence(&["exec", "dev", "--", "true"]).status.code(), Some(125));
+        }
+    }
+}
+
 /// Files without a name that nobody maps, and System V segments that nobody is attached to any more.
 /// 9 is MFD_CLOEXEC | MFD_NOEXEC_SEAL: without the second, an ordinary user makes none (see `syscalls::program`).
 #[test]
