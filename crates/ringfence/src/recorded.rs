@@ -13,8 +13,9 @@ impl Run {
         report.tier = Some(plan.tier.to_owned());
         report.degraded = outcome::degraded(plan);
         report.mode = Some(outcome::mode(plan));
-        // It keeps the boundary as it is: told at the end, where it was not asked for quiet.
-        for degraded in plan.degraded.iter().filter(|degraded| degraded.name != VOID) {
+        // It keeps the boundary as it is: told at the end, where somebody waits for that.
+        let later = plan.hosted.is_some() || self.name.is_none();
+        for degraded in plan.degraded.iter().filter(|degraded| degraded.name != VOID || !later) {
             terminal::error(&format!("{} {}", terminal::label("note:"), degraded.effect));
         }
     }

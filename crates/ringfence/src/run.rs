@@ -452,10 +452,10 @@ impl Run {
                 terminal::label("run:")
             ));
         }
+        for unseen in plan.degraded.iter().filter(|one| one.name == VOID && plan.hosted.is_none()) {
+            terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));
+        }
         if !arguments.quiet {
-            for unseen in plan.degraded.iter().filter(|one| one.name == VOID && plan.hosted.is_none()) {
-                terminal::error(&format!("{} {}", terminal::label("note:"), unseen.effect));
-            }
             // Who saw it fail wants to know why.
             if let Some(fails) = plan.git_fails.as_ref().filter(|_| !matches!(result, Ok(0))) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), terminal::escape(fails)));
