@@ -6,7 +6,7 @@ use ringfence_confine::Boundary;
 use ringfence_limits::{Group, Place};
 use ringfence_plan::{Limits, Plan};
 use ringfence_policy::Policy;
-use ringfence_record::{RunDir, RunRecord, State};
+use ringfence_record::{RunDir, State};
 use ringfence_supervise::Limiter;
 
 use crate::failure::{Context, Failure};
@@ -84,13 +84,16 @@ pub(crate) fn sweep(state: &State) {
     let Ok(notes) = std::fs::read_dir(state.path().join(NOTES)) else { return };
     for note in notes.filter_map(Result::ok) {
         let name = note.file_name().to_string_lossy().into_owned();
-        let alive = state.find(&name, None).is_ok_and(|(_, record): (RunDir, RunRecord)| record.running());
         // One that is just being made has no record yet, but is young.
-        let young = note
-            .metadata()
-            .and_then(|data| data.modified())
-            .is_ok_and(|time| time.elapsed().map_or(true, |age| age < std::time::Duration::from_secs(10)));
-        if alive || young {
+        let young = || {
+            let made = note.metadata().and_then(|data| data.modified());
+            made.is_ok_and(|time| time.elapsed().map_or(true, |age| age < std::time::Duration::from_secs(10)))
+        };
+        let needed = match state.find(&name, None) {
+            Ok((_, record)) => record.running(),
+            Err(_) => young(),
+        };
+        if needed {
             continue;
         }
         for line in std::fs::read_to_string(note.path()).unwrap_or_default().lines() {

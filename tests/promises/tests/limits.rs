@@ -59,10 +59,9 @@ fn a_fork_bomb_ends() {
 #[test]
 fn a_command_in_a_sandbox_that_lives_hears_of_the_limit_that_ended_it() {
     let hog = "python3 -c 'x = bytearray(256 << 20); import time; time.sleep(1)'; true";
-    for (limit, limits, script) in [
-        ("memory", "memory = \"64MiB\"", hog),
-        ("output", "output = \"1MiB\"", "head -c 50000000 /dev/zero"),
-    ] {
+    for (limit, limits, script) in
+        [("memory", "memory = \"64MiB\"", hog), ("output", "output = \"1MiB\"", "head -c 50000000 /dev/zero")]
+    {
         for host in HOSTS {
             let place = Place::new();
             let policy = place.policy(&format!("[limits]\n{limits}"));

@@ -161,3 +161,16 @@ fn mounts_that_race_let_nothing_through() {
         assert!(!last.contains(" 0 ran") && !last.contains(" 0 refused, 0 ended"), "{kind}: {last}");
     }
 }
+
+/// A sandbox holds no second one, and the boundary of the first is said to be there.
+#[test]
+fn ringfence_itself_is_refused_inside_with_the_cause() {
+    for policy in ["", "[runtime]\nuser_namespaces = true"] {
+        let place = Place::new();
+        std::fs::copy(ringfence_promises::binary(), place.workspace.join("again")).unwrap();
+        let outcome = place.run(policy, "RINGFENCE_STATE=/tmp/s ./again run -- echo nested");
+        assert!(outcome.status == 125 && !outcome.out.contains("nested"), "{outcome:?}");
+        assert!(outcome.err.contains("inside of a ringfence sandbox"), "{outcome:?}");
+        assert!(outcome.err.contains("the boundary around it holds already"), "{outcome:?}");
+    }
+}

@@ -114,6 +114,12 @@ fn workspace_place(policy: &Policy, workspace: &Path, invoker: &Invoker) -> Resu
         Err(Errno::LOOP) => "is a loop of symbolic links",
         Err(Errno::ACCESS) => "cannot be reached: permission denied",
         Err(Errno::NOTDIR) => "leads through something that is not a directory",
+        Err(Errno::NOSYS) => {
+            let found = "a filter refuses it, as inside of a ringfence sandbox, which holds no other one; or the kernel is \
+                 older than 5.6";
+            let remedy = "run the command without a second ringfence: the boundary around it holds already";
+            return Err(Refused::host("openat2(2), by which paths are looked up", found, remedy));
+        }
         Err(_) => "cannot be looked at",
     };
     let hint = match &policy.workspace.path {
