@@ -98,12 +98,17 @@ impl Domain {
 pub(crate) struct Scoped(());
 
 impl Scoped {
-    /// Enters a domain that bounds signals, and nothing else; an error where the kernel cannot (before ABI 6).
+    /// Enters a domain that bounds signals, and nothing else; an error where the kernel cannot (before ABI 6). Every domain forbids
+    /// to move files between directories unless it says otherwise (landlock(7), LANDLOCK_ACCESS_FS_REFER).
     pub(crate) fn enter() -> Result<Self, Errno> {
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-        let ruleset = ruleset.scope(Scope::Signal).and_then(|ruleset| ruleset.create());
-        let ruleset: Option<OwnedFd> = ruleset.map_err(|_| Errno::PERM)?.into();
-        ringfence_sys::landlock::restrict_self(ruleset.ok_or(Errno::OPNOTSUPP)?.as_fd())?;
+        let ruleset = ruleset.handle_access(AccessFs::Refer).and_then(|ruleset| ruleset.scope(Scope::Signal));
+        let ruleset: Option<OwnedFd> =
+            ruleset.and_then(|ruleset| ruleset.create()).map_err(|_| Errno::PERM)?.into();
+        let ruleset = ruleset.ok_or(Errno::OPNOTSUPP)?;
+        let root = fs::openat(CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        allow_beneath(ruleset.as_fd(), BitFlags::from(AccessFs::Refer).bits(), root.as_fd())?;
+        ringfence_sys::landlock::restrict_self(ruleset.as_fd())?;
         Ok(Self(()))
     }
 }

@@ -499,5 +499,9 @@ fn root_hands_over_to_the_owner_of_the_workspace() {
     let thrown = place.policy("[workspace]\nmode = \"discard\"");
     let words = ["run", "--policy", &thrown, "--workspace", ".", "--", "sh", "-c", "echo x > c"];
     assert_eq!(verb(&place, &words).status, 0);
+    // The gateway has that owner's ids too, and takes no signal of a supervisor without rights.
+    let connected = place.policy("[workspace]\nmode = \"discard\"\n[network]\nallow = [\"a.example\"]");
+    let words = ["run", "--policy", &connected, "--workspace", ".", "--", "true"];
+    assert_eq!(verb(&place, &words).status, 0);
     assert_eq!(left(), before, "something is left");
 }
