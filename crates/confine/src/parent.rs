@@ -530,7 +530,8 @@ fn map_tree(tree: &Tree, map: &OwnedFd) -> Result<OwnedFd, Failure> {
     let fail = |errno| {
         let remedy = match errno {
             Errno::INVAL => {
-                "its file system cannot be idmapped: use ext4, xfs, btrfs or tmpfs, or start ringfence as the files' owner"
+                "its file system cannot be idmapped: use ext4, xfs, btrfs or tmpfs (for the state directory by RINGFENCE_STATE), or \
+                 start ringfence as the files' owner"
             }
             Errno::PERM => {
                 "root may not do this here, as in a container or a user namespace: start ringfence as the files' owner, \

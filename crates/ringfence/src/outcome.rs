@@ -92,6 +92,10 @@ pub(crate) fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {
             "this host masks parts of /proc, as containers do, and the kernel then refuses a fresh one; run outside the \
              container or with an unmasked /proc"
         }
+        (Some("overlay"), Errno::INVAL) => {
+            "the state directory's file system cannot keep changes, as a container's own overlay cannot: put it on ext4, xfs, \
+             btrfs or tmpfs (a volume) by RINGFENCE_STATE, or choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`"
+        }
         (Some("overlay"), _) => "choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`",
         (Some("opening"), Errno::STALE) => {
             "it was exchanged for another file while the sandbox was set up; run again"
