@@ -243,7 +243,11 @@ fn metadata(at: Option<&Origin>, name: &str, found: &mut Found) {
 fn addresses(first: IpAddr, bits: u8, rule: &Rule<Destination>, found: &mut Found) {
     let at = Some(&rule.origin);
     let shown = rule.value.endpoint.host.to_string();
-    let covers = |address: &str| address.parse().is_ok_and(|address| contains(first, bits, address));
+    let covers = |address: &str| {
+        address.parse().is_ok_and(|address| {
+            contains(first, bits, address) && ringfence_policy::opens((first, bits), address)
+        })
+    };
     if METADATA.iter().any(|address| covers(address)) {
         metadata(at, &shown, found);
     }

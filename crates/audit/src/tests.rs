@@ -43,6 +43,15 @@ fn tells(rule: &str, level: Level, with: &str, without: &str) {
 }
 
 #[test]
+fn what_a_rule_does_not_open_is_not_found_in_it() {
+    for wide in ["0.0.0.0/0", "[::/0]:443"] {
+        let found = findings(&format!("[network]\nallow = [\"{wide}\"]"), false, |_| {});
+        assert!(found.iter().any(|one| one.rule.id == "egress-any"), "{found:#?}");
+        assert!(!found.iter().any(|one| one.rule.id == "egress-metadata"), "{found:#?}");
+    }
+}
+
+#[test]
 fn egress_is_ranked() {
     let allow = |host: &str| format!("[network]\nallow = [{host}]\n[leaks]\nscan = [\"egress\"]");
     let fine = allow("\"api.example.org\"");

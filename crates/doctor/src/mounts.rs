@@ -160,6 +160,11 @@ fn overlay(around: &Surroundings, host: &Host, scratch: Option<&Scratch>) -> Che
             ),
             vec!["export RINGFENCE_STATE=DIRECTORY   # on ext4, xfs, btrfs or tmpfs".to_owned()],
         ),
+        // There a run that is refused this takes the other tier.
+        Answer::Fails(Errno::PERM | Errno::ACCESS | Errno::NOSYS) if around.contained() => {
+            return Check::of_namespaces(host, OVERLAY, format!("an overlay is refused ({answer})"))
+                .with_remedy(remedy::surroundings(around));
+        }
         _ => (format!("an overlay is refused ({answer})"), remedy::surroundings(around)),
     };
     let remedy = remedy.into_iter().chain([OTHER_MODES.to_owned()]).collect();

@@ -96,6 +96,13 @@ pub(crate) fn special(address: IpAddr, rule: Option<(IpAddr, u8)>) -> Option<&'s
     (!opened).then_some(range.what)
 }
 
+/// Whether a rule with this network lets an address of it be reached: those of special ranges are not, unless the rule is about that
+/// range or a part of it.
+#[must_use]
+pub fn opens(network: (IpAddr, u8), address: IpAddr) -> bool {
+    special(address, Some(network)).is_none()
+}
+
 /// What a network is as a whole, if no rule opens it.
 pub(crate) fn closed(first: IpAddr, bits: u8) -> Option<&'static str> {
     let whole = |range: &&Range| bits >= range.bits && holds(range.first, range.bits, first);
