@@ -93,7 +93,7 @@ pub use crate::path::is_hostile;
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
-pub use crate::ranges::opens;
+pub use crate::ranges::{opens, unusual};
 pub use crate::rules::{
     CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Lists, MULTICALL, Named, digest,
     needed as guard_needed, runs_alone,

@@ -96,6 +96,12 @@ pub(crate) fn special(address: IpAddr, rule: Option<(IpAddr, u8)>) -> Option<&'s
     (!opened).then_some(range.what)
 }
 
+/// What is special about an address, if anything is.
+#[must_use]
+pub fn unusual(address: IpAddr) -> Option<&'static str> {
+    special(address, None)
+}
+
 /// Whether a rule with this network lets an address of it be reached: those of special ranges are not, unless the rule is about that
 /// range or a part of it.
 #[must_use]

@@ -73,7 +73,7 @@ pub(crate) fn caution(
         Some("no policy of this version allows it".to_owned())
     } else if kind == "network" {
         Some("run it again; if that repeats itself, report it".to_owned())
-    } else if let Some(caution) = sent(kind, purpose, rule, remedy.is_empty()) {
+    } else if let Some(caution) = sent(kind, target, purpose, rule, remedy.is_empty()) {
         Some(caution)
     } else if kind == "limit" {
         Some("raise the limit only if the task needs more".to_owned())
@@ -84,9 +84,30 @@ pub(crate) fn caution(
     }
 }
 
+/// What is special about the address of a refused destination.
+fn special(target: &str) -> Option<&'static str> {
+    let (host, _) = target.rsplit_once(':')?;
+    ringfence_policy::unusual(host.trim_matches(['[', ']']).parse().ok()?)
+}
+
+/// The key of a host's rule that a request went beyond.
+fn bound(rule: &str) -> Option<&'static str> {
+    let bounds = [
+        ("allows the method", "methods"),
+        ("allows the path", "paths"),
+        ("the body of the request is larger than", "request_size"),
+        ("bytes may leave, by", "bytes_out"),
+    ];
+    bounds.into_iter().find(|(words, _)| rule.contains(words)).map(|(_, key)| key)
+}
+
 /// Of what was sent, asked for or printed; `none`: no line would allow it.
-fn sent(kind: &str, purpose: &str, rule: &str, none: bool) -> Option<String> {
-    if kind == "host" && rule.contains("no HTTP") {
+fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Option<String> {
+    if let Some(what) = (kind == "host" && !none).then(|| special(target)).flatten() {
+        Some(format!("unwise, unless the task needs exactly that: it is {what}"))
+    } else if let Some(key) = (kind == "host" && none).then(|| bound(rule)).flatten() {
+        Some(format!("`{key}` in the host's rule in `network.allow` bounds that: docs/network.md"))
+    } else if kind == "host" && rule.contains("no HTTP") {
         Some(
             "what it says there is read as requests: where it is something else, its rule says `protocol = \"tcp\"`, or of TLS `inspect = false`"
                 .to_owned(),
@@ -103,6 +124,7 @@ fn sent(kind: &str, purpose: &str, rule: &str, none: bool) -> Option<String> {
         )
     } else if kind == "host"
         && none
+        && !target.ends_with(":80")
         && ["the request", "the header", "the path"].iter().any(|own| rule.starts_with(own))
     {
         Some("of TLS that is looked into only since a secret could leave by it, `inspect = false` in its rule leaves the host alone".to_owned())
@@ -132,5 +154,27 @@ fn sent(kind: &str, purpose: &str, rule: &str, none: bool) -> Option<String> {
         Some("what the rule names is a line of `[containers]`; docs/credentials.md has them all".to_owned())
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_went_beyond_and_where_it_went_is_said() {
+        let said = |target: &str, rule: &str, lines: &[&str]| {
+            let mut remedy = lines.iter().map(|line| (*line).to_owned()).collect();
+            caution("host", target, "connect", rule, &mut remedy, None, None).unwrap_or_default()
+        };
+        let line = ["[network]", "allow = [..]"];
+        assert!(said("169.254.169.254:80", "only a rule", &line).starts_with("unwise"));
+        assert!(said("[fd00::1]:443", "only a rule", &line).starts_with("unwise"));
+        assert_eq!(said("93.184.215.14:80", "no rule of `network.allow`", &line), "");
+        assert!(said("a.example:443", "no rule for this host allows the path", &[]).starts_with("`paths`"));
+        assert!(
+            said("a.example:443", "no more than 9 bytes may leave, by x", &[]).starts_with("`bytes_out`")
+        );
+        assert!(!said("a.example:80", "the request names another host, `b`", &[]).contains("TLS"));
     }
 }

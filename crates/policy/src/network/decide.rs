@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Index, NetworkJudge, NetworkRules, Peer, allowed_by, denied_by};
 use crate::decision::{Decision, Reason};
-use crate::destination::{Destination, covers};
+use crate::destination::{Destination, HOST, covers};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRequest;
 use crate::model::{Policy, Rule};
@@ -45,8 +45,8 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     // The name is allowed already, and the address that it leads to is not.
     let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
     let host = leads.unwrap_or(host);
-    // Tier `landlock`, where the task has no loopback of its own.
-    if rule.contains("`host_loopback`") {
+    // In tier `landlock` the task has no loopback of its own, which the rule says then.
+    if rule.contains("`host_loopback`") || host == HOST {
         return vec!["[network]".to_owned(), format!("allow = [{{ host_loopback = {port} }}]")];
     }
     let written = written_endpoint(host, port);
@@ -99,5 +99,17 @@ pub fn decide_connect(policy: &Policy, endpoint: &Endpoint) -> Decision {
             let why = judge.connect(&peer, endpoint.port).err().unwrap_or_default();
             Decision::Refuse { by: Reason::BuiltIn(why) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_the_host_is_opened_by_its_own_line() {
+        let line = |host| network_remedy(host, 80, "no rule of `network.allow` covers it").join(" ");
+        assert_eq!(line(HOST), "[network] allow = [{ host_loopback = 80 }]");
+        assert_eq!(line("a.example"), "[network] allow = [\"a.example:80\"]");
     }
 }
