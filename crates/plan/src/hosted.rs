@@ -429,6 +429,12 @@ impl Place {
         let mut notes = Vec::new();
         if let Some(copy) = self.copies.first() {
             notes.push(format!("the task works on a copy of the workspace at {}", copy.display()));
+            if !policy.workspace.protect.is_empty() {
+                notes.push(
+                    "workspace.protect: in its copy the task may write what is protected; that stays held back when the rest lands"
+                        .to_owned(),
+                );
+            }
             if policy.workspace.mode != Mode::Temporary {
                 notes.push(
                     "checkpoint, rollback and fork are refused: a copy has no layers to keep or drop".into(),

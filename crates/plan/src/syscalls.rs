@@ -419,7 +419,7 @@ mod tests {
             interpret(&program(variant), ARCHITECTURE, number, [flags as u64, 0, 0, 0, 0, 0]).unwrap()
         };
         let (shared, waiting) = (libc::CLONE_FS, libc::CLONE_FS | libc::CLONE_VM | libc::CLONE_VFORK);
-        let thread = libc::CLONE_FS | libc::CLONE_VM | libc::CLONE_THREAD;
+        let thread = libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_VM | libc::CLONE_THREAD;
         let nested = Variant { user_namespaces: true, ..USUAL };
         let guarded = Variant { guarded: true, ..nested };
         let directories = Variant { directories: true, ..guarded };
@@ -431,6 +431,19 @@ mod tests {
             assert!(answers[0]);
         }
         assert_eq!(answer(directories, libc::CLONE_NEWUSER), ALLOW);
+    }
+
+    #[test]
+    fn threads_share_what_they_have_open() {
+        let answer = |name: &str, arguments: [u64; 6]| {
+            let number = SYSCALLS.iter().find(|call| call.name == name).unwrap().number;
+            interpret(&program(USUAL), ARCHITECTURE, number, arguments).unwrap()
+        };
+        let (thread, files) = (libc::CLONE_THREAD as u64, libc::CLONE_FILES as u64);
+        assert_ne!(answer("clone", [thread, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(answer("clone", [thread | files, 0, 0, 0, 0, 0]), ALLOW);
+        assert_ne!(answer("close_range", [3, 9, libc::CLOSE_RANGE_UNSHARE.into(), 0, 0, 0]), ALLOW);
+        assert_eq!(answer("close_range", [3, 9, libc::CLOSE_RANGE_CLOEXEC.into(), 0, 0, 0]), ALLOW);
     }
 
     #[test]

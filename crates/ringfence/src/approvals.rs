@@ -99,6 +99,12 @@ impl<'a> Approvals<'a> {
         let on =
             self.mounts().filter(|(at, _)| path.starts_with(at)).max_by_key(|(at, _)| at.as_os_str().len());
         let own = match on {
+            None if self.plan.hosted.is_some() => {
+                return Err(
+                    "tier `landlock` fixes what may be read when a sandbox starts: name it in `files.read`, and start another"
+                        .into(),
+                );
+            }
             None if self.plan.void.is_none() => {
                 return Err(
                     "the sandbox's root is in memory, which can show nothing new (no /dev/fuse)".into()
