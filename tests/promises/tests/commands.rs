@@ -195,6 +195,13 @@ fn variables_make_no_other_program_of_it() {
     assert!(outcome.out.contains("LUA_INIT=2"), "{outcome:?}");
     let outcome = start(&place, "[commands]\ndeny = [\"ls\"]", &["sh", "-c", script]);
     assert!(outcome.out.contains("PYTHONSTARTUP=start.py"), "{outcome:?}");
+    // A program of the workspace is the task's own, whatever it loads; what it starts is not.
+    std::fs::copy("/usr/bin/env", place.workspace.join("own")).unwrap();
+    let script = "export LD_LIBRARY_PATH=./lib; ./own; echo then; ./own env";
+    let outcome = start(&place, &with("from_workspace = true"), &["sh", "-c", script]);
+    let (own, started) = outcome.out.split_once("then\n").unwrap_or_default();
+    assert!(own.contains("LD_LIBRARY_PATH=./lib"), "{outcome:?}");
+    assert!(started.contains("PATH=") && !started.contains("LD_LIBRARY_PATH=./lib"), "{outcome:?}");
 }
 
 /// A program has other names by hard links: Perl, bzip2, unzip.

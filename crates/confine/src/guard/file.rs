@@ -189,6 +189,11 @@ pub(super) struct Chain {
 }
 
 impl Chain {
+    /// Whether all that runs is a program that the task writes.
+    pub(super) fn is_written(&self, trees: Option<&Trees>) -> bool {
+        matches!(&self.links[..], [own] if own.written(trees))
+    }
+
     /// Follows it.
     ///
     /// # Errors

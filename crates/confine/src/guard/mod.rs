@@ -313,7 +313,13 @@ impl Guard {
         });
         let same = same && held.as_ref().is_some_and(|held| self.unpiped(thread, held.listener).is_ok());
         let first = held.as_ref().is_some_and(|held| !self.begun.contains(&held.listener));
-        let cleaned = if same { environment::clean(&self.rules, thread, first) } else { Err(Errno::ACCESS) };
+        // No variable turns a program that the task wrote into another than the task's; what that starts is looked at in its turn.
+        let own = held.as_ref().is_some_and(|held| held.chain.is_written(self.trees.as_ref()));
+        let cleaned = match (same, own) {
+            (true, true) => Ok(Vec::new()),
+            (true, false) => environment::clean(&self.rules, thread, first),
+            (false, _) => Err(Errno::ACCESS),
+        };
         if let (Some(held), Ok(cleaned)) = (&held, &cleaned) {
             self.begun.insert(held.listener);
             let told = (!cleaned.is_empty()).then(|| {
