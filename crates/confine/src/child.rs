@@ -314,6 +314,14 @@ pub(crate) fn keep_capabilities(kept: CapabilitySet) -> Result<(), Errno> {
     thread::set_capabilities(None, sets)
 }
 
+/// None that is of use, and these that could be taken up: who has none may not change how this process is scheduled, nor trace it
+/// (sched_setaffinity(2), setpriority(2), ptrace(2)).
+pub(crate) fn set_aside(kept: CapabilitySet) -> Result<(), Errno> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: kept, inheritable: none };
+    thread::set_capabilities(None, sets)
+}
+
 fn write_file(path: &str, text: &str) -> Result<(), Errno> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     let file = fs::openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;

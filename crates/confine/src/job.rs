@@ -19,7 +19,7 @@ use rustix::process::{self, DumpableBehavior, Pid, Resource, Rlimit, getrlimit};
 use rustix::thread::CapabilitySet;
 use rustix::{pty, termios};
 
-use crate::child::{Outcome, at, keep_capabilities};
+use crate::child::{Outcome, at, keep_capabilities, set_aside};
 use crate::hosted;
 use crate::init;
 use crate::interpreter::interpreter;
@@ -180,19 +180,27 @@ pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<P
 /// Without a right, and in a session of its own: the invoker's terminal is not its controlling one.
 fn be_nobody() -> Outcome<()> {
     keep_capabilities(CapabilitySet::empty()).map_err(at(Stage::Privileges))?;
+    new_session()
+}
+
+fn new_session() -> Outcome<()> {
     process::setsid().map(drop).map_err(at(Stage::Terminal))
 }
 
 /// All that can be done before there is a command; its filter's listener goes to init under this number.
 pub(crate) fn enclose(rules: &Rules, number: u32, told: Told<'_>) -> Outcome<()> {
-    be_nobody()?;
+    // Of what init has, which is nothing in tier `landlock`: there the filter keeps others from it.
+    let aside = if rules.hosted { CapabilitySet::empty() } else { CapabilitySet::SYS_PTRACE };
+    set_aside(aside).map_err(at(Stage::Privileges))?;
+    new_session()?;
     signals::default_actions();
     lock(rules, number, told.inbox)
 }
 
 /// What [`enclose`]d becomes the command. Never returns.
 pub(crate) fn become_task(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, told: Told<'_>) -> ! {
-    match take(rules, job, passed, None) {
+    let nobody = keep_capabilities(CapabilitySet::empty()).map_err(at(Stage::Privileges));
+    match nobody.and_then(|()| take(rules, job, passed, None)) {
         Ok(()) => start_program(rules, job, told.report),
         Err(fault) => fail(told.report, job.id, fault),
     }
