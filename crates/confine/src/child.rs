@@ -16,8 +16,9 @@ use crate::hosted::{Judge, Sockets};
 use crate::job::{Filters, Rules};
 use crate::landlock::Scoped;
 use crate::orders::Orders;
-use crate::report::{self, Message, STEPS, Stage, TREES, send};
+use crate::report::{self, Message, send};
 use crate::root::{self, Root};
+use crate::stage::{STEPS, Stage, TREES};
 use crate::{channel, gateway, init};
 
 /// What init got from its parent, beside its orders.

@@ -22,9 +22,10 @@ use crate::landlock::Found;
 use crate::orders::{Job, Request};
 use crate::rare::{rare, watched};
 use crate::reach::Reach;
-use crate::report::{self, Message, Stage, send};
+use crate::report::{self, Message, send};
 use crate::rest::Rest;
 use crate::spare::Spare;
+use crate::stage::Stage;
 use crate::unnamed::Unnamed;
 use crate::{channel, publish};
 

@@ -22,10 +22,11 @@ use rustix::{pty, termios};
 use crate::child::{Outcome, at, keep_capabilities, set_aside};
 use crate::hosted;
 use crate::init;
-use crate::interpreter::interpreter;
+use crate::interpreter::{interpreter, unfit};
 use crate::landlock::{Domain, Found};
 use crate::orders::{Job, Orders, Size, Stream};
-use crate::report::{Message, Stage, send, send_with};
+use crate::report::{Message, send, send_with};
+use crate::stage::Stage;
 
 /// The likely system call filter, made while there is nothing else to do; or none, where another one is needed.
 #[derive(Debug, Default)]
@@ -225,9 +226,14 @@ fn start_program(rules: &Rules, job: &Job, report: &OwnedFd) -> ! {
         let _ = process::set_dumpable_behavior(DumpableBehavior::Dumpable);
     }
     let errno = execute(&candidates, &arguments, &environment);
-    let there = candidates.iter().map(|path| Path::new(OsStr::from_bytes(path.as_bytes())));
-    let needs = there.filter(|_| errno == Errno::NOENT).find_map(interpreter);
-    send(report.as_fd(), &Message::NotExecuted { job: job.id, errno, needs });
+    let mut there = candidates.iter().map(|path| Path::new(OsStr::from_bytes(path.as_bytes())));
+    let unfit = there.clone().filter(|_| errno == Errno::ACCESS).find_map(unfit);
+    // A loader that is not there, or may not be executed.
+    let needs = match (errno, unfit) {
+        (Errno::NOENT | Errno::ACCESS, None) => there.find_map(interpreter),
+        _ => None,
+    };
+    send(report.as_fd(), &Message::NotExecuted { job: job.id, errno, needs, unfit });
     exec::exit_now(if errno == Errno::NOENT { 127 } else { 126 })
 }
 

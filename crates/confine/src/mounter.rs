@@ -18,9 +18,10 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_b
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
-use crate::report::{self, Message, Stage, send, send_with};
+use crate::report::{self, Message, send, send_with};
 use crate::restack::{Stack, Stacks};
 use crate::root::{self, Masks};
+use crate::stage::Stage;
 use crate::{channel, child, init, nascent};
 
 /// How long the mount point may take to appear: the kernel remembers for a second that a name is not there.

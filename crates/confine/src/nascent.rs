@@ -19,7 +19,8 @@ use crate::child::{self, Inherited};
 use crate::gateway::Gateway;
 use crate::orders::{Orders, VoidOrders};
 use crate::parent::{self, Boundary, Failure, Server, fail, reap};
-use crate::report::{self, Message, Stage, send, send_with};
+use crate::report::{self, Message, send, send_with};
+use crate::stage::{Stage, stage_of_job};
 use crate::{mounter, void};
 
 /// Init, waiting for its orders. Dropped, it ends without having done anything.
@@ -211,7 +212,7 @@ impl Nascent {
             Some((Message::Failed { stage, errno, .. }, _)) if stage == Stage::Namespaces as u32 => {
                 Err(parent::no_namespaces(errno))
             }
-            Some((Message::Failed { stage, errno, .. }, _)) => Err(fail(parent::stage_of_job(stage))(errno)),
+            Some((Message::Failed { stage, errno, .. }, _)) => Err(fail(stage_of_job(stage))(errno)),
             _ => Err(parent::no_namespaces(Errno::CHILD)),
         };
         let born = next().and_then(|init| match next() {

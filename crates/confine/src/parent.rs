@@ -23,9 +23,10 @@ use crate::gateway::{self, Gateway, GatewayTell};
 use crate::init::CALLS;
 use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, Tell, VoidOrders};
-use crate::report::{self, Message, Refusal, Refused, STEPS, Stage, TREES};
+use crate::report::{self, Message, Refusal, Refused};
 use crate::restack::Stack;
 use crate::root;
+use crate::stage::Stage;
 
 /// A sandbox that was made.
 #[derive(Debug)]
@@ -433,47 +434,6 @@ impl Drop for Boundary {
         }
         self.server.iter().for_each(Server::dismiss);
         reap(self.init);
-    }
-}
-
-/// What a failed stage was about, for a message.
-#[must_use]
-pub fn stage(plan: &Plan, stage: u32) -> String {
-    if stage >= TREES {
-        let tree = plan.trees.get((stage - TREES) as usize);
-        return tree
-            .map_or_else(|| "a tree of the plan".into(), |tree| format!("opening {}", tree.host.display()));
-    }
-    if stage >= STEPS {
-        return plan.describe((stage - STEPS) as usize);
-    }
-    stage_of_job(stage).into()
-}
-
-/// The same for what is not in a plan's lists: a command's own start.
-#[must_use]
-pub fn stage_of_job(stage: u32) -> &'static str {
-    match stage {
-        1 => "taking the sandbox's ids",
-        2 => "making the sandbox's namespaces",
-        3 => "tying the sandbox's life to this process",
-        4 => "making the root",
-        5 => "changing the root",
-        6 => "setting the host name",
-        7 => "raising the loopback interface",
-        8 => "setting limits",
-        9 => "dropping privileges",
-        10 => "starting the task",
-        11 => "changing to the working directory",
-        12 => "entering the Landlock domain",
-        13 => "installing the system call filter",
-        15 => "reading the plan",
-        16 => "making a terminal",
-        17 => "serving the root",
-        18 => "showing more of the host",
-        19 => "leading the network to the gateway (nf_tables with NAT)",
-        20 => "starting the gateway",
-        _ => "passing the descriptors",
     }
 }
 

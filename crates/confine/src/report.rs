@@ -15,7 +15,9 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::interpreter::Unfit;
 use crate::query::Query;
+use crate::stage::Stage;
 
 /// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
 const SIZE: usize = 16;
@@ -251,6 +253,8 @@ pub enum Message {
         errno: Errno,
         /// The interpreter or loader that its file names.
         needs: Option<PathBuf>,
+        /// What its file is, where no rule could have it executed.
+        unfit: Option<Unfit>,
     },
     /// The command ended with this status.
     Exited {
@@ -337,37 +341,6 @@ pub enum Message {
     Ready,
 }
 
-/// Steps of the construction that are not in the plan's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Stage {
-    Identity = 1,
-    Namespaces = 2,
-    Guard = 3,
-    Root = 4,
-    Pivot = 5,
-    Names = 6,
-    Network = 7,
-    Limits = 8,
-    Privileges = 9,
-    Fork = 10,
-    Directory = 11,
-    Landlock = 12,
-    Filter = 13,
-    Descriptors = 14,
-    Orders = 15,
-    Terminal = 16,
-    Void = 17,
-    Mounter = 18,
-    Divert = 19,
-    Gateway = 20,
-}
-
-/// Where steps of the plan begin in [`Message::Failed`].
-pub(crate) const STEPS: u32 = 100;
-/// Where trees of the plan begin.
-pub(crate) const TREES: u32 = 100_000;
-
 impl Message {
     /// The job whose command has ended with this, if one has.
     #[must_use]
@@ -383,7 +356,9 @@ impl Message {
     pub fn of_job(self, id: u32) -> Self {
         match self {
             Self::Failed { stage, errno, .. } => Self::Failed { stage, errno, job: id },
-            Self::NotExecuted { errno, needs, .. } => Self::NotExecuted { job: id, errno, needs },
+            Self::NotExecuted { errno, needs, unfit, .. } => {
+                Self::NotExecuted { job: id, errno, needs, unfit }
+            }
             Self::Exited { status, .. } => Self::Exited { job: id, status },
             Self::Signalled { signal, .. } => Self::Signalled { job: id, signal },
             Self::Stopped { .. } => Self::Stopped { job: id },
@@ -413,7 +388,9 @@ impl Message {
         };
         let (words, names) = match self {
             Self::Failed { stage, errno, job } => ([1u32, *stage, raw(errno), *job], None),
-            Self::NotExecuted { job, errno, needs } => ([2, *job, raw(errno), 0], needs.as_ref().map(bytes)),
+            Self::NotExecuted { job, errno, needs, unfit } => {
+                ([2, *job, raw(errno), unfit.map_or(0, |one| one as u32)], needs.as_ref().map(bytes))
+            }
             Self::Exited { job, status } => ([3, *job, *status, 0], None),
             Self::Signalled { job, signal } => ([4, *job, *signal, 0], None),
             Self::Listening { job } => ([5, *job, 0, 0], None),
@@ -456,7 +433,7 @@ impl Message {
             1 => Self::Failed { stage: job, errno: errno(), job: last },
             2 => {
                 let needs = (!behind.is_empty()).then(|| name(behind));
-                Self::NotExecuted { job, errno: errno(), needs }
+                Self::NotExecuted { job, errno: errno(), needs, unfit: Unfit::of(last) }
             }
             3 => Self::Exited { job, status: value },
             4 => Self::Signalled { job, signal: value },
@@ -548,8 +525,13 @@ mod tests {
     fn messages_survive_the_pipe() {
         for message in [
             Message::Failed { stage: 107, errno: Errno::PERM, job: 6 },
-            Message::NotExecuted { job: 7, errno: Errno::NOENT, needs: None },
-            Message::NotExecuted { job: 8, errno: Errno::NOENT, needs: Some("/lib/ld".into()) },
+            Message::NotExecuted {
+                job: 7,
+                errno: Errno::ACCESS,
+                needs: None,
+                unfit: Some(Unfit::NotRegular),
+            },
+            Message::NotExecuted { job: 8, errno: Errno::NOENT, needs: Some("/lib/ld".into()), unfit: None },
             Message::Exited { job: 1, status: 3 },
             Message::Signalled { job: 2, signal: 9 },
             Message::Stopped { job: 3 },

@@ -27,8 +27,9 @@ use rustix::thread::CapabilitySet;
 
 use crate::child::{self, Outcome, at};
 use crate::orders::{Tell, VoidOrders};
-use crate::report::{Message, Purpose, Refusal, Refused, Stage, send, send_with};
+use crate::report::{Message, Purpose, Refusal, Refused, send, send_with};
 use crate::rest::Rest;
+use crate::stage::Stage;
 use crate::{caller, channel, init};
 
 /// Init asks for nothing of its own: it looks for what a task connects to, and tells of that itself.

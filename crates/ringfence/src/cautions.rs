@@ -46,6 +46,8 @@ pub(crate) fn caution(
         Some("it is asked again at the next start; `ringfence grant` allows it before".to_owned())
     } else if kind == "command" && remedy.is_empty() && rule.contains("call it by `") {
         Some("no entry is missing".to_owned())
+    } else if kind == "command" && remedy.is_empty() && of_its_file(target, rule) {
+        None
     } else if kind == "command" && remedy.is_empty() {
         Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
     } else if kind == "decoy" {
@@ -155,6 +157,15 @@ fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Opti
     } else {
         None
     }
+}
+
+/// Whether a command did not start for what its file is, and not for a rule.
+fn of_its_file(command: &str, rule: &str) -> bool {
+    command
+        .split(' ')
+        .next()
+        .and_then(|name| rule.strip_prefix(name))
+        .is_some_and(|rest| rest.starts_with(": "))
 }
 
 #[cfg(test)]

@@ -5,41 +5,70 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use ringfence_confine::Unfit;
 use ringfence_plan::{Invoker, Plan, Right};
 use ringfence_policy::{Judge, Policy};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
+use crate::terminal;
 
-/// `needs` is the interpreter or loader that the command's file names, as far as the task could see it.
-pub(crate) fn why(
-    policy: &Policy,
-    plan: &Plan,
-    invoker: &Invoker,
-    errno: Errno,
-    needs: Option<&Path>,
-) -> Failure {
-    let name = plan.command.first().cloned().unwrap_or_default();
-    let shown = name.to_string_lossy().into_owned();
+/// What init and the task's process said of a command that did not start.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    pub(crate) errno: Errno,
+    /// The interpreter or loader that the command's file names, as far as the task could see it.
+    pub(crate) needs: Option<&'a Path>,
+    pub(crate) unfit: Option<Unfit>,
+}
+
+/// What keeps it from starting whatever the policy is: its name, or its file.
+pub(crate) fn by_itself(name: &OsStr, told: &Told<'_>) -> Option<Failure> {
     if name.is_empty() {
-        return Failure::new("command not found: its name is empty").with_status(Failure::NOT_FOUND);
+        let failure = Failure::new("command not found: its name is empty");
+        return Some(failure.with_status(Failure::NOT_FOUND));
     }
+    let shown = name.to_string_lossy();
+    let refused = |why: &str| Failure::new(format!("{shown}: {why}")).with_status(Failure::REFUSED);
+    if told.errno == Errno::NOEXEC {
+        let failure = refused("not a program of this machine, and without `#!` no script");
+        return Some(failure.hint("name its interpreter, as in `ringfence run -- sh SCRIPT`"));
+    }
+    // To the kernel it is a letter of the interpreter's name.
+    if told.needs.is_some_and(|needs| needs.as_os_str().as_bytes().ends_with(b"\r")) {
+        let missing = told.errno == Errno::NOENT;
+        let failure =
+            refused("its first line ends with a carriage return, so that its interpreter is not found")
+                .with_status(if missing { Failure::NOT_FOUND } else { Failure::REFUSED });
+        return Some(failure.hint(format!("convert it: `sed -i 's/\\r$//' {}`", terminal::word(&shown))));
+    }
+    Some(match told.unfit? {
+        Unfit::Directory => refused("is a directory"),
+        Unfit::NotRegular => refused("is no regular file, and nothing else can be executed"),
+        Unfit::NoPermission => {
+            refused("may not be executed").hint("it lacks the execute permission: chmod +x")
+        }
+    })
+}
+
+/// The same, and what the policy has to do with it.
+pub(crate) fn why(policy: &Policy, plan: &Plan, invoker: &Invoker, told: &Told<'_>) -> Failure {
+    let name = plan.command.first().cloned().unwrap_or_default();
+    if let Some(failure) = by_itself(&name, told) {
+        return failure;
+    }
+    let shown = name.to_string_lossy().into_owned();
     let on_host = host_path(&name, plan, invoker).filter(|path| path.exists());
-    match errno {
+    match told.errno {
         Errno::NOENT | Errno::NOTDIR => {
             let failure = Failure::new(format!("{shown}: command not found")).with_status(Failure::NOT_FOUND);
             match on_host {
-                Some(path) => not_found(failure, policy, plan, (&name, &path), needs),
+                Some(path) => not_found(failure, policy, plan, (&name, &path), told.needs),
                 None if shown.contains(char::is_whitespace) => failure.hint(
                     "a command is its words, an argument each; this one is a single word, and no shell splits it",
                 ),
                 None => failure,
             }
-        }
-        Errno::NOEXEC => {
-            Failure::new(format!("{shown}: not a program of this machine, and without `#!` no script"))
-                .with_status(Failure::REFUSED)
-                .hint("name its interpreter, as in `ringfence run -- sh SCRIPT`")
         }
         Errno::ACCESS | Errno::PERM | Errno::ISDIR => match on_host {
             Some(path) if path.is_dir() => {
@@ -47,11 +76,51 @@ pub(crate) fn why(
             }
             path => {
                 let failure = Failure::new(format!("{shown}: may not be executed"));
-                failure.with_status(Failure::REFUSED).hint(forbidden(policy, plan, &name, path.as_deref()))
+                let failure = failure.with_status(Failure::REFUSED);
+                match path.as_deref().zip(told.needs) {
+                    Some((path, needs)) if granted(plan, path) && !granted(plan, needs) && needs.exists() => {
+                        let text = format!(
+                            "{} needs {}, which no rule of `files.exec` covers",
+                            path.display(),
+                            needs.display()
+                        );
+                        failure.hint(text).hint(usual(needs))
+                    }
+                    _ => failure.hint(forbidden(policy, plan, &name, path.as_deref())),
+                }
             }
         },
         other => Failure::new(format!("{shown}: {other}")).with_status(Failure::REFUSED),
     }
+}
+
+/// The grant that is missing.
+fn to_allow(path: &Path) -> String {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    format!("{TO_ALLOW}files.exec = [\"{}\"]", directory.display())
+}
+
+/// The same for an interpreter or a loader.
+fn usual(needs: &Path) -> String {
+    format!("{}, or extends = [\"default\"]", to_allow(needs))
+}
+
+/// Before lines of policy in a hint.
+const TO_ALLOW: &str = "to allow it: ";
+
+/// A failed start as a record tells it: the cause, and the lines of policy that would allow it.
+pub(crate) fn recorded(failure: &Failure) -> (String, Vec<String>) {
+    let (mut rule, mut remedy) = (failure.text().to_owned(), Vec::new());
+    for hint in failure.hints() {
+        let (cause, lines) = hint.split_once(TO_ALLOW).unwrap_or((hint, ""));
+        let cause = cause.trim_end_matches("; ");
+        if !cause.is_empty() {
+            rule.push_str("; ");
+            rule.push_str(cause);
+        }
+        remedy.extend(lines.split(", or ").next().filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    (rule, remedy)
 }
 
 fn not_found(
@@ -61,10 +130,6 @@ fn not_found(
     (name, path): (&OsStr, &Path),
     needs: Option<&Path>,
 ) -> Failure {
-    let to_allow = |path: &Path| {
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        format!("to allow it: files.exec = [\"{}\"]", directory.display())
-    };
     if !granted(plan, path) {
         let text = format!("{} exists on this host, but no rule makes it visible", path.display());
         return failure.hint(text).hint(to_allow(path));
@@ -86,7 +151,7 @@ fn not_found(
         )),
         Some(interpreter) if !granted(plan, interpreter) => {
             let text = format!("{} needs {}, which no rule makes visible", path.display(), interpreter.display());
-            failure.hint(text).hint(format!("{}, or extends = [\"default\"]", to_allow(interpreter)))
+            failure.hint(text).hint(usual(interpreter))
         }
         _ => failure.hint(format!(
             "{} is granted, but something it needs is not visible: `extends = [\"default\"]` grants the usual",

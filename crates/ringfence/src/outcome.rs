@@ -10,7 +10,8 @@ use ringfence_supervise::{Ended, Limiter};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
-use crate::{leaks, not_executed};
+use crate::leaks;
+use crate::not_executed::{self, Told};
 
 /// How it went.
 pub(crate) struct Outcome {
@@ -51,8 +52,9 @@ pub(crate) fn unexecuted(
 ) -> Option<Failure> {
     match message {
         Message::Failed { stage, errno, .. } => Some(construction(plan, *stage, *errno)),
-        Message::NotExecuted { errno, needs, .. } => {
-            Some(not_executed::why(policy, plan, invoker, *errno, needs.as_deref()))
+        Message::NotExecuted { errno, needs, unfit, .. } => {
+            let told = Told { errno: *errno, needs: needs.as_deref(), unfit: *unfit };
+            Some(not_executed::why(policy, plan, invoker, &told))
         }
         _ => None,
     }

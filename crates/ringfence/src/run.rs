@@ -34,8 +34,8 @@ use crate::recorded::words;
 use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
-    chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, leaks, named, outcome,
-    points, snapshot, source, summary, terminal, underway,
+    chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, leaks, named,
+    not_executed, outcome, points, snapshot, source, summary, terminal, underway,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -518,10 +518,11 @@ impl Run {
         };
         let told = refusals.told(&words(plan));
         if let Some(failure) = outcome.result.as_ref().err().filter(refused).filter(|_| !told) {
+            let (rule, remedy) = not_executed::recorded(failure);
             let event = Event::ExecDeny {
                 command: words(plan),
-                rule: failure.text().to_owned(),
-                remedy: failure.hints().to_vec(),
+                rule,
+                remedy,
                 grantable: false,
                 parent: None,
                 file: String::new(),

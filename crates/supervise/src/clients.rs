@@ -163,7 +163,7 @@ impl Server<'_> {
         let what = Refused::Command(command);
         let refusal = Refusal { number: 0, process: 0, program: OsString::new(), what };
         if (self.tell)(Happening::Noticed(Notice::Refusal(&refusal))) {
-            let busy = Message::NotExecuted { job: 0, errno: Errno::BUSY, needs: None };
+            let busy = Message::NotExecuted { job: 0, errno: Errno::BUSY, needs: None, unfit: None };
             let _ = report::tell(client.socket.as_fd(), &busy, None);
         }
     }

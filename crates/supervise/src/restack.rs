@@ -49,7 +49,7 @@ impl Server<'_> {
         };
         let message = match outcome {
             Outcome::Done => Message::Answer { done: true, text: String::new() },
-            Outcome::Busy => Message::NotExecuted { job: 0, errno: Errno::BUSY, needs: None },
+            Outcome::Busy => Message::NotExecuted { job: 0, errno: Errno::BUSY, needs: None, unfit: None },
             Outcome::Failed(text) => Message::Answer { done: false, text },
             Outcome::Lost(text) => {
                 self.boundary.kill();

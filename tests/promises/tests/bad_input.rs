@@ -162,18 +162,26 @@ fn commands() {
     };
     script("plain", "echo started\n");
     script("broken", "#!/no/such/interpreter\n");
+    script("dos", "#!/bin/sh\r\necho started\r\n");
+    let (fifo, mode) = (rustix::fs::FileType::Fifo, 0o755.into());
+    rustix::fs::mknodat(rustix::fs::CWD, place.workspace.join("fifo"), fifo, mode, 0).unwrap();
     std::fs::create_dir(place.workspace.join("directory")).unwrap();
     place.write("data", "not a program");
+    assert_eq!(place.ringfence(&["start", "dev", "--preset", "default"]).status, 0);
     for (command, status, word) in [
         ("no-such-command", 127, "not found"),
         ("./no-such-file", 127, "not found"),
         ("./directory", 126, "is a directory"),
-        ("./data", 126, "may not be executed"),
+        ("./fifo", 126, "is no regular file"),
+        ("./data", 126, "it lacks the execute permission"),
+        ("./dos", 127, "ends with a carriage return"),
         ("./plain", 126, "#!"),
-        ("./broken", 127, "interpreter"),
-        ("", 127, "not found"),
+        ("./broken", 127, "/no/such/interpreter"),
+        ("", 127, "its name is empty"),
     ] {
-        refused(&place, &["run", "--", command], status, word);
+        for verb in [&["run"][..], &["exec", "dev"]] {
+            refused(&place, &[verb, &["--", command]].concat(), status, word);
+        }
     }
     refused(&place, &["run", "echo", "started"], 125, "--");
     refused(&place, &["run", "--"], 125, "COMMAND");

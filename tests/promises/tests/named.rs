@@ -46,6 +46,8 @@ fn a_command_that_cannot_be_executed_starts_no_sandbox() {
     std::fs::write(&script, "no program").unwrap();
     let missing = script.with_file_name("absent");
     let policy = place.policy("[commands]\nallow = [\"sleep\"]\n");
+    let bare = place.base.path().join("bare.toml").display().to_string();
+    std::fs::write(&bare, "version = 1\nfiles.exec = [\"/usr/bin\"]\n").unwrap();
     let root_uid: &[&str] = if ringfence_promises::root() { &["--allow-degraded", "root-uid"] } else { &[] };
     for tier in ["", "no-userns"] {
         let start = |sources: &[&str], command: &[&str]| {
@@ -66,6 +68,12 @@ fn a_command_that_cannot_be_executed_starts_no_sandbox() {
             let listed = place.ringfence(&["ps", "--json"]);
             assert_eq!(listed.out.trim(), "[]", "{tier} {command}");
         }
+        // What a granted program needs is the cause, not the program.
+        let (_, error) = start(&["--policy", &bare], &["/usr/bin/true"]);
+        assert!(error.contains("needs /lib") && error.contains("to allow it: files.exec"), "{tier}: {error}");
+        let told = place.ringfence(&["explain"]).out;
+        let line = told.contains("\n    to allow it: files.exec = [\"/lib") && told.contains("needs /lib");
+        assert!(line && !told.contains("to allow it: no rule"), "{tier}: {told}");
         // The name is free, and what can be executed is.
         let (code, error) = start(plain, &["sleep", "20"]);
         assert_eq!(code, 0, "{error}");

@@ -29,8 +29,9 @@ use crate::job::{Filters, Rules};
 use crate::landlock::{Domain, Found, Scoped};
 use crate::nascent::sockets;
 use crate::orders::Orders;
-use crate::parent::{Boundary, Failure, fail, reap, stage_of_job};
-use crate::report::{self, Message, Stage, send, send_with};
+use crate::parent::{Boundary, Failure, fail, reap};
+use crate::report::{self, Message, send, send_with};
+use crate::stage::{Stage, stage_of_job};
 
 pub(crate) use descendants::{
     end as end_all, is_descendant, signal as signal_all, signal_below, threads_of_user,

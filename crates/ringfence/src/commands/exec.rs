@@ -11,6 +11,7 @@ use ringfence_supervise::{Ask, Found, Limiter, Note, Notice, Remote, Sandbox, Sc
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
+use crate::not_executed::{self, Told};
 use crate::run::not_confined;
 use crate::{environment, leaks, named, outcome};
 
@@ -132,8 +133,15 @@ fn tell(log: &Remote, found: &Found) -> bool {
 }
 
 fn status(messages: &[Message], arguments: &Arguments, run: &str) -> Result<u8, Failure> {
-    let command = arguments.command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    let name = arguments.command.first().cloned().unwrap_or_default();
+    let command = name.to_string_lossy();
     for message in messages {
+        if let Message::NotExecuted { errno, needs, unfit, .. } = message {
+            let told = Told { errno: *errno, needs: needs.as_deref(), unfit: *unfit };
+            if let Some(failure) = not_executed::by_itself(&name, &told) {
+                return Err(failure);
+            }
+        }
         match message {
             Message::Failed { stage, errno, .. } => {
                 let stage = ringfence_confine::stage_of_job(*stage);
