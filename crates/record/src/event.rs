@@ -35,6 +35,9 @@ pub enum Event {
         /// The limit that ended it.
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<String>,
+        /// Somebody asked for its end, of a sandbox that holds many commands.
+        #[serde(skip_serializing_if = "is_false")]
+        stopped: bool,
         /// How long it ran.
         duration_ms: u64,
         /// Refusals known so far.

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use ringfence_plan::VOID;
 use ringfence_policy::Context as PolicyContext;
-use ringfence_record::RunDir;
+use ringfence_record::{RunDir, RunRecord};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cautions;
+use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::terminal::escape;
@@ -57,6 +58,8 @@ pub(crate) struct Explained {
     pub(crate) others: u64,
     /// What could not be seen on this host.
     pub(crate) unseen: Vec<String>,
+    /// How it ended; `null`: it still runs, or its record does not say.
+    pub(crate) ended: Option<Ended>,
 }
 
 impl Explained {
@@ -64,10 +67,11 @@ impl Explained {
     ///
     /// # Errors
     /// They cannot be read, or are no events.
-    pub(crate) fn of(run: &RunDir, context: &PolicyContext) -> Result<Self, Failure> {
+    pub(crate) fn of(run: &RunDir, record: &RunRecord, context: &PolicyContext) -> Result<Self, Failure> {
         let path = run.events();
         let file = std::fs::File::open(&path).context(format!("reading {}", path.display()))?;
-        let (host, mut explained, mut places) = (Host::new(), Self::default(), BTreeMap::new());
+        let (host, mut places) = (Host::new(), BTreeMap::new());
+        let mut explained = Self { ended: ended::of(run, record), ..Self::default() };
         for line in BufReader::new(file).lines() {
             let line = line.context(format!("reading {}", path.display()))?;
             let event: Value =
@@ -290,6 +294,9 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     }
     if out.is_empty() {
         out = format!("run {run}: nothing that is seen was refused\n");
+    }
+    if let Some(ended) = &explained.ended {
+        out.push_str(&format!("\n{}\n", escape(ended.sentence(run))));
     }
     out.push_str(PLAIN);
     out

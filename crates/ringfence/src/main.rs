@@ -17,6 +17,7 @@ mod copies;
 mod credentials;
 mod custody;
 mod decoys;
+mod ended;
 mod engine;
 mod environment;
 mod executions;

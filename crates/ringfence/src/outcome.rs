@@ -17,11 +17,19 @@ use crate::not_executed::{self, Told};
 pub(crate) struct Outcome {
     pub(crate) result: Result<u8, Failure>,
     pub(crate) signal: Option<i32>,
+    /// Somebody asked for its end.
+    pub(crate) stopped: bool,
+}
+
+impl Outcome {
+    pub(crate) fn new(result: Result<u8, Failure>, signal: Option<i32>) -> Self {
+        Self { result, signal, stopped: false }
+    }
 }
 
 pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &Ended) -> Outcome {
     const KILLED: u8 = 128 + 9;
-    let failed = |failure| Outcome { result: Err(failure), signal: None };
+    let failed = |failure| Outcome::new(Err(failure), None);
     for message in &ended.messages {
         if let Some(failure) = unexecuted(policy, plan, invoker, message) {
             return failed(failure);
@@ -29,17 +37,17 @@ pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &End
     }
     match ended.messages.last() {
         Some(Message::Exited { status, .. }) => {
-            Outcome { result: Ok(u8::try_from(status & 0xff).unwrap_or(1)), signal: None }
+            Outcome::new(Ok(u8::try_from(status & 0xff).unwrap_or(1)), None)
         }
-        Some(Message::Signalled { signal, .. }) => Outcome {
-            result: Ok(u8::try_from(128 + (signal & 0x7f)).unwrap_or(255)),
-            signal: i32::try_from(*signal).ok(),
-        },
+        Some(Message::Signalled { signal, .. }) => {
+            let status = u8::try_from(128 + (signal & 0x7f)).unwrap_or(255);
+            Outcome::new(Ok(status), i32::try_from(*signal).ok())
+        }
         _ if ended.blind => {
             let why = "the process that serves the sandbox's root was killed, and the sandbox with it: without it nothing is found";
-            Outcome { result: Err(Failure::new(why).with_status(KILLED)), signal: Some(9) }
+            Outcome::new(Err(Failure::new(why).with_status(KILLED)), Some(9))
         }
-        _ => Outcome { result: Ok(KILLED), signal: Some(9) },
+        _ => Outcome::new(Ok(KILLED), Some(9)),
     }
 }
 

@@ -549,6 +549,7 @@ impl Run {
             exit: i32::from(status),
             signal: outcome.signal,
             limit: report.limit.clone(),
+            stopped: outcome.stopped,
             duration_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             refusals: report.refusals,
         };

@@ -83,6 +83,8 @@ pub struct Server<'a> {
     /// The gateway is gone.
     cut_off: bool,
     leaked: Option<Hit>,
+    /// Somebody asked for its end.
+    stopped: bool,
     /// Asked for, and not done yet.
     pub(crate) wish: Option<(Wish, OwnedFd)>,
     /// The first command is not executed yet: this ends then.
@@ -98,6 +100,8 @@ pub struct Server<'a> {
 pub struct Served {
     /// It was ended because of a secret in what its first command wrote.
     pub leaked: Option<Hit>,
+    /// Somebody asked for its end.
+    pub stopped: bool,
     _clients: Vec<Client>,
 }
 
@@ -127,6 +131,7 @@ impl<'a> Server<'a> {
             grants,
             cut_off: false,
             leaked: None,
+            stopped: false,
             wish: None,
             begins: None,
             unexecuted: None,
@@ -195,7 +200,7 @@ impl<'a> Server<'a> {
         if let Some(limiter) = self.limiter {
             limiter.look();
         }
-        Ok(Served { leaked: self.leaked, _clients: self.clients })
+        Ok(Served { leaked: self.leaked, stopped: self.stopped, _clients: self.clients })
     }
 
     /// Waits for something, and does it; `false`: the sandbox has ended.
@@ -442,6 +447,7 @@ impl<'a> Server<'a> {
             self.boundary.signal(job, TERM, true);
         }
         self.until.get_or_insert(Instant::now() + grace);
+        self.stopped = true;
     }
 }
 

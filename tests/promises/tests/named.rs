@@ -188,7 +188,45 @@ fn a_killed_keeper_takes_everything_along_and_leaves_the_name_free() {
     });
     assert!(!alive, "something still runs in the workspace");
     assert_eq!(dev.exec("true").status, 125);
+    let told = place.ringfence(&["explain", "dev"]).out;
+    assert!(told.contains("its supervisor was killed"), "{told}");
     drop(Named::start(&place, "dev", &[]));
+}
+
+/// A sandbox outlives the command that it was started with, and says so; afterwards `explain` says what ended it.
+#[test]
+fn how_a_sandbox_and_its_first_command_ended_is_told() {
+    let place = Place::new();
+    let web = Named::start(&place, "web", &["sh", "-c", "echo out; exit 3"]);
+    let listed = || place.ringfence(&["ps", "--json"]).out;
+    for _ in 0..50 {
+        if listed().contains("\"exit\"") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(listed().contains("\"exit\": 3"), "{}", listed());
+    let table = place.ringfence(&["ps"]).out;
+    assert!(table.contains("(ended with status 3) sh -c"), "{table}");
+    let logs = place.ringfence(&["logs", "web"]);
+    assert!(logs.out == "out\n" && logs.err.contains("ended with status 3"), "{logs:?}");
+    let living = place.ringfence(&["explain", "web"]).out;
+    assert!(!living.contains("ended"), "{living}");
+    assert_eq!(place.ringfence(&["stop", "web", "--grace", "0"]).status, 0);
+    drop(web);
+    let told = place.ringfence(&["explain", "web"]).out;
+    let sentence =
+        "`ringfence stop`, or a signal to its supervisor, ended it; its first command ended with status 3";
+    assert!(told.contains(sentence), "{told}");
+    for (script, how, sentence) in [
+        ("exit 4", "\"how\": \"exit\"", "it ended with exit status 4"),
+        ("kill -9 $$", "\"how\": \"signal\"", "signal 9 ended it, exit status 137"),
+    ] {
+        let ran = place.run("", script).status;
+        assert!([4, 137].contains(&ran), "{ran}");
+        let (told, json) = (place.ringfence(&["explain"]), place.ringfence(&["explain", "--json"]));
+        assert!(told.out.contains(sentence) && json.out.contains(how), "{told:?} {json:?}");
+    }
 }
 
 #[test]

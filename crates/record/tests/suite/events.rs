@@ -22,7 +22,7 @@ fn start() -> Event {
 }
 
 fn end() -> Event {
-    Event::SandboxEnd { exit: 0, signal: None, limit: None, duration_ms: 5, refusals: 0 }
+    Event::SandboxEnd { exit: 0, signal: None, limit: None, stopped: false, duration_ms: 5, refusals: 0 }
 }
 
 fn apply() -> Event {

@@ -86,8 +86,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
     let name = arguments.run.as_deref().unwrap_or("last");
-    let (run, _) = found::find(&state, &invoker, name)?;
-    let explained = Explained::of(&run, &environment::context(&invoker))?;
+    let (run, record) = found::find(&state, &invoker, name)?;
+    let explained = Explained::of(&run, &record, &environment::context(&invoker))?;
     if arguments.json {
         super::print_json(&explained)?;
     } else {

@@ -9,7 +9,7 @@ use ringfence_record::State;
 use ringfence_supervise::Outlet;
 
 use crate::failure::{Context, Failure};
-use crate::{environment, found, leaks, named};
+use crate::{ended, environment, found, leaks, named, terminal};
 
 /// The file in the run's directory.
 pub(crate) const FILE: &str = "output.log";
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
-    let (run, _) = found::find(&state, &invoker, &arguments.name)?;
+    let (run, record) = found::find(&state, &invoker, &arguments.name)?;
     let path = run.path().join(FILE);
     let mut file = File::open(&path).map_err(|_| {
         Failure::new(format!("run {} has kept no output", run.id()))
@@ -40,9 +40,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     })?;
     let mut out = std::io::stdout().lock();
     // A file or a pipe gets it as it was written.
-    let terminal = out.is_terminal();
-    let mut outlet = Outlet::new(terminal);
-    if terminal {
+    let people = out.is_terminal();
+    let mut outlet = Outlet::new(people);
+    if people {
         // What it does not get may have stood between the letters of a secret.
         let record = run.record().context("the run's record")?;
         if let Some((scanner, action)) = leaks::recorded(&record, run.path(), &invoker)? {
@@ -64,6 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
-    let _ = out.write_all(&outlet.end());
+    let _ = out.write_all(&outlet.end()).and_then(|()| out.flush());
+    if let Some(status) = ended::first(&run, &record) {
+        let text = format!("{} this command has ended with status {status}", terminal::label("note:"));
+        terminal::error(&text);
+    }
     Ok(0)
 }

@@ -10,7 +10,7 @@ use crate::cleanup::size;
 use crate::commands::print_json;
 use crate::failure::{Context, Failure};
 use crate::terminal::escape;
-use crate::{environment, found, lived, terminal};
+use crate::{ended, environment, found, lived, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -46,6 +46,9 @@ struct Shown {
     mode: String,
     workspace: String,
     command: Vec<String>,
+    /// The status of that command, where it has ended and the sandbox lives on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<i64>,
     processes: Vec<Process>,
 }
 
@@ -69,9 +72,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let children = children();
     let mut shown: Vec<Shown> = runs
         .into_iter()
-        .filter_map(|(_, record)| record.ok())
-        .filter(RunRecord::running)
-        .filter_map(|record| describe(record, &children))
+        .filter_map(|(run, record)| Some((run, record.ok().filter(RunRecord::running)?)))
+        .filter_map(|(run, record)| describe(&run, record, &children))
         .collect();
     shown.sort_by(|one, other| one.run.cmp(&other.run));
     if let Some(wanted) = &arguments.run {
@@ -194,7 +196,7 @@ fn ended_table(ended: &[Ended]) -> String {
     out
 }
 
-fn describe(record: RunRecord, children: &BTreeMap<i32, Vec<(i32, String)>>) -> Option<Shown> {
+fn describe(run: &RunDir, record: RunRecord, children: &BTreeMap<i32, Vec<(i32, String)>>) -> Option<Shown> {
     let supervisor = record.supervisor?.pid;
     let mut processes = Vec::new();
     // Init itself is no command.
@@ -202,6 +204,7 @@ fn describe(record: RunRecord, children: &BTreeMap<i32, Vec<(i32, String)>>) -> 
         below(*init, 0, children, &mut processes);
     }
     Some(Shown {
+        exit: ended::first(run, &record),
         run: record.id,
         name: record.name,
         supervisor,
@@ -265,7 +268,10 @@ fn table(shown: &[Shown], tree: bool) -> String {
             format!("{hours}:{minutes:02}:{seconds:02}"),
             one.processes.len(),
             one.mode,
-            line(&one.command.join(" "))
+            match one.exit {
+                Some(exit) => format!("(ended with status {exit}) {}", line(&one.command.join(" "))),
+                None => line(&one.command.join(" ")),
+            }
         ));
         for process in one.processes.iter().filter(|_| tree) {
             let indent = "  ".repeat(process.depth + 1);

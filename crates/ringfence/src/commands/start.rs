@@ -173,7 +173,8 @@ fn serve(
         Ok(served) => (Ok(0), Some(served)),
         Err(failure) => (Err(failure), None),
     };
-    let ended = Outcome { result, signal: None };
+    let stopped = served.as_ref().is_some_and(|served| served.stopped);
+    let ended = Outcome { stopped, ..Outcome::new(result, None) };
     let outcome = outcome::limited(ended, open.plan, open.limiter.as_ref(), &mut report);
     let leaked = served.as_ref().and_then(|served| served.leaked.as_ref());
     let outcome = outcome::leaked(outcome, leaked);

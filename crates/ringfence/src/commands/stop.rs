@@ -25,13 +25,13 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let state = State::open(&invoker.state).context("the state directory")?;
-    let (run, _) = named::find(&state, &arguments.name)?;
+    let (run, record) = named::find(&state, &arguments.name)?;
     let remote = named::call(&run)?;
     remote.ask(&Ask::Stop { grace: arguments.grace * 1000 }, &[]).context("asking the sandbox to end")?;
     // The connection ends with its keeper.
     while remote.report().is_some() {}
     terminal::print(&format!("sandbox `{}` has ended, run {}", arguments.name, run.id()));
-    let (refused, passed, opened) = totals(&Explained::of(&run, &environment::context(&invoker))?);
+    let (refused, passed, opened) = totals(&Explained::of(&run, &record, &environment::context(&invoker))?);
     let waiting = waiting::find(&invoker, Some(run.id())).ok();
     let changes = waiting.map_or(Settled::None, |waiting| {
         ringfence_workspace::count(&waiting.layers).map_or(Settled::Uncounted, Settled::Changes)

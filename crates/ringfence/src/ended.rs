@@ -1,0 +1,89 @@
+//! How a run ended, and how the first command of a sandbox did, as their events tell.
+
+use std::io::{BufRead, BufReader};
+
+use ringfence_record::{RunDir, RunRecord, Status};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The end of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ended {
+    /// `exit`, `signal`, `limit`, `stop` or `killed`.
+    how: &'static str,
+    /// Exit status of `ringfence run`.
+    exit: Option<i64>,
+    signal: Option<i64>,
+    limit: Option<String>,
+    /// Of a sandbox that was started with a command: how that ended.
+    first_exit: Option<i64>,
+}
+
+/// `None`: it still runs, or its record does not say how it ended.
+pub(crate) fn of(run: &RunDir, record: &RunRecord) -> Option<Ended> {
+    let first_exit = first(run, record);
+    let none = Ended { how: "killed", exit: None, signal: None, limit: None, first_exit };
+    let Some(detail) = events(run, "sandbox.end").last() else {
+        // Whoever supervised it would have written that down.
+        return (record.status == Status::Running && !record.running()).then_some(none);
+    };
+    let number = |name: &str| detail.get(name).and_then(Value::as_i64);
+    let limit = detail.get("limit").and_then(Value::as_str).map(str::to_owned);
+    let stopped = detail.get("stopped").and_then(Value::as_bool).unwrap_or(false);
+    let (exit, signal) = (number("exit"), number("signal"));
+    let how = match (&limit, stopped, signal) {
+        (Some(_), ..) => "limit",
+        (None, true, _) => "stop",
+        (None, false, Some(_)) => "signal",
+        (None, false, None) if record.name.is_some() && exit == Some(0) => "killed",
+        _ => "exit",
+    };
+    Some(Ended { how, exit, signal, limit, ..none })
+}
+
+impl Ended {
+    /// As one sentence.
+    pub(crate) fn sentence(&self, run: &str) -> String {
+        let number = |number: Option<i64>| number.unwrap_or_default();
+        let (exit, signal) = (number(self.exit), number(self.signal));
+        let mut text = match (self.how, &self.limit) {
+            ("limit", Some(limit)) => format!("run {run}: the limit `{limit}` ended it"),
+            ("stop", _) => format!("run {run}: `ringfence stop`, or a signal to its supervisor, ended it"),
+            ("signal", _) => format!("run {run}: signal {signal} ended it, exit status {exit}"),
+            ("killed", _) if self.exit.is_some() => {
+                format!(
+                    "run {run}: a process of its boundary was killed, and everything in it ended with that"
+                )
+            }
+            ("killed", _) => {
+                format!("run {run}: its supervisor was killed, and everything in it ended with that")
+            }
+            _ => format!("run {run}: it ended with exit status {exit}"),
+        };
+        if let Some(first) = self.first_exit {
+            text.push_str(&format!("; its first command ended with status {first}"));
+        }
+        text
+    }
+}
+
+/// The status of the command that a sandbox was started with, if that has ended; 128 and the number where a signal ended it.
+pub(crate) fn first(run: &RunDir, record: &RunRecord) -> Option<i64> {
+    if record.name.is_none() || record.command.is_empty() {
+        return None;
+    }
+    let first = events(run, "exec.end").find(|detail| detail.get("job").and_then(Value::as_u64) == Some(0));
+    first?.get("exit")?.as_i64()
+}
+
+/// The details of all events of one kind.
+fn events(run: &RunDir, kind: &'static str) -> impl Iterator<Item = Value> {
+    let file = std::fs::File::open(run.events()).ok();
+    let lines = file.into_iter().flat_map(|file| BufReader::new(file).lines().map_while(Result::ok));
+    // Most are others, and need not be read.
+    let likely = lines.filter(move |line| line.contains(kind));
+    likely.filter_map(move |line| {
+        let mut event: Value = serde_json::from_str(&line).ok()?;
+        (event.get("kind")? == kind).then(|| event.get_mut("detail").map(Value::take))?
+    })
+}
