@@ -205,15 +205,20 @@ pub(crate) fn filesystem(place: &Place) -> String {
 }
 
 fn common_parent(mounts: &[Granted]) -> PathBuf {
-    // The parent that holds most of them: paths are sorted, so equal parents of siblings stand together.
     let mut count: BTreeMap<&Path, usize> = BTreeMap::new();
     for granted in mounts {
-        if let Some(parent) = granted.place.real.parent() {
-            *count.entry(parent).or_default() += 1;
+        for above in granted.place.real.ancestors().skip(1) {
+            *count.entry(above).or_default() += 1;
         }
     }
+    // The deepest that covers most of them; where only the root does, the one that covers more than any other.
+    count.remove(Path::new("/"));
+    let rank = |number: usize, path: &Path| {
+        let most = number * 2 > mounts.len();
+        (most, if most { 0 } else { number }, path.components().count())
+    };
     count
         .into_iter()
-        .max_by_key(|(_, number)| *number)
+        .max_by_key(|(path, number)| rank(*number, path))
         .map_or_else(|| PathBuf::from("/"), |(path, _)| path.to_path_buf())
 }
