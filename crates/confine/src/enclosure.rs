@@ -14,6 +14,7 @@ use rustix::process::{self, DumpableBehavior};
 use rustix::thread::{self, CapabilitySet};
 
 use crate::child::keep_capabilities;
+use crate::landlock::cause;
 use crate::parent::{Failure, fail};
 use crate::probe;
 
@@ -56,7 +57,7 @@ pub fn enclose(enclosure: &Enclosure) -> Result<(), Failure> {
         match restrict(enclosure, ABI::from(i32::try_from(abi).unwrap_or(0))) {
             Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => {}
             Ok(_) => return Err(failed(Errno::OPNOTSUPP)),
-            Err(_) => return Err(failed(Errno::PERM)),
+            Err(error) => return Err(failed(cause(&error))),
         }
     }
     let process = process::getpid().as_raw_nonzero().get().unsigned_abs();

@@ -65,7 +65,7 @@ impl Domain {
 
     /// The same of what was found already, for these rules or for more that begin with them.
     pub(crate) fn of(plan: &Landlock, found: &Found) -> Result<Self, Errno> {
-        let ruleset = create(plan).map_err(|_| Errno::PERM)?;
+        let ruleset = create(plan).map_err(|error| cause(&error))?;
         let ruleset = ruleset.ok_or(Errno::OPNOTSUPP)?;
         let own = found.0.iter().filter(|object| object.rule < plan.rules.len() && !object.access.is_empty());
         for object in own {
@@ -104,7 +104,7 @@ impl Scoped {
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
         let ruleset = ruleset.handle_access(AccessFs::Refer).and_then(|ruleset| ruleset.scope(Scope::Signal));
         let ruleset: Option<OwnedFd> =
-            ruleset.and_then(|ruleset| ruleset.create()).map_err(|_| Errno::PERM)?.into();
+            ruleset.and_then(|ruleset| ruleset.create()).map_err(|error| cause(&error))?.into();
         let ruleset = ruleset.ok_or(Errno::OPNOTSUPP)?;
         let root = fs::openat(CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         allow_beneath(ruleset.as_fd(), BitFlags::from(AccessFs::Refer).bits(), root.as_fd())?;
@@ -122,6 +122,13 @@ fn create(plan: &Landlock) -> Result<Option<OwnedFd>, RulesetError> {
         ruleset = ruleset.scope(Scope::from_all(abi(plan)))?;
     }
     ruleset.create().map(Into::into)
+}
+
+/// The kernel's error, where it was the kernel that refused.
+pub(crate) fn cause(error: &RulesetError) -> Errno {
+    let first: &dyn std::error::Error = error;
+    let mut all = std::iter::successors(Some(first), |error| error.source());
+    all.find_map(|error| Errno::from_io_error(error.downcast_ref()?)).unwrap_or(Errno::PERM)
 }
 
 /// Where nothing is mounted, what was found before may have become a link since, and lead anywhere: then nobody gets a right there.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use ringfence_plan::Refused;
+use rustix::io::Errno;
 
 use crate::terminal::{self, escape};
 
@@ -64,6 +65,11 @@ impl Failure {
         }
         for hint in &self.hints {
             terminal::error(&format!("{} {}", terminal::label("hint:"), escape(hint)));
+        }
+        // Whatever was being done.
+        if self.hints.is_empty() && self.text.ends_with(&Errno::MFILE.to_string()) {
+            let hint = "this process may have too few files open: raise that, as by `ulimit -n 1024`";
+            terminal::error(&format!("{} {hint}", terminal::label("hint:")));
         }
         ExitCode::from(self.status)
     }

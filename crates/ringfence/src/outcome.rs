@@ -10,8 +10,8 @@ use ringfence_supervise::{Ended, Limiter};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
-use crate::leaks;
 use crate::not_executed::{self, Told};
+use crate::{leaks, terminal};
 
 /// How it went.
 pub(crate) struct Outcome {
@@ -95,8 +95,21 @@ pub(crate) fn leaked(outcome: Outcome, hit: Option<&Hit>) -> Outcome {
 }
 
 pub(crate) fn construction(plan: &Plan, stage: u32, errno: Errno) -> Failure {
-    let what = ringfence_confine::stage(plan, stage);
+    let mut what = ringfence_confine::stage(plan, stage);
+    let entering = what.starts_with("changing to the working directory");
+    if entering {
+        what = format!("{what} {}", plan.directory.display());
+    }
     let failure = Failure::new(format!("the boundary could not be built: {}: {errno}", what.trim()));
+    if entering && errno == Errno::ACCESS {
+        return failure
+            .hint(format!("open it to yourself: `chmod u+rx {}`", terminal::path(&plan.directory)));
+    }
+    // What a command does when its own limits hold already.
+    let own = ["entering", "installing", "passing"].iter().any(|word| what.starts_with(word));
+    if let Some(most) = plan.limits.open_files.filter(|_| own && errno == Errno::MFILE) {
+        return failure.hint(format!("`limits.open_files` = {most} is too few to start a command: raise it"));
+    }
     let hint = match (what.split_whitespace().next(), errno) {
         (Some("proc"), Errno::PERM) => {
             "this host masks parts of /proc, as containers do, and the kernel then refuses a fresh one; run outside the \

@@ -147,6 +147,31 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
     assert_eq!(status.code(), Some(137));
 }
 
+/// Too few open files, for ringfence or for its task: the cause is told, and which limit it is; in both tiers.
+#[test]
+fn too_few_open_files_are_told_with_the_limit_that_is_too_low() {
+    for hosted in [false, true] {
+        let place = Place { hosted, ..Place::new() };
+        let policy = place.policy("[limits]\nopen_files = 3");
+        for (limit, source, remedy) in [
+            ("40", ["--preset", "default"], "`ulimit -n 1024`"),
+            ("1024", ["--policy", &policy], "`limits.open_files` = 3"),
+        ] {
+            let own = place.command(&[&["run"], &source[..], &["--", "echo", "ok"]].concat());
+            let mut shell = std::process::Command::new("sh");
+            shell
+                .args(["-c", "ulimit -n $0; exec \"$@\"", limit])
+                .arg(own.get_program())
+                .args(own.get_args());
+            shell.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let done = shell.current_dir(&place.workspace).output().unwrap();
+            let told = String::from_utf8_lossy(&done.stderr);
+            let expected = told.contains("Too many open files") && told.contains(remedy);
+            assert!(expected && done.status.code() == Some(125), "{limit}: {told}");
+        }
+    }
+}
+
 #[test]
 fn open_files_are_counted_by_the_kernel() {
     let (outcome, _) =

@@ -145,7 +145,12 @@ fn status(messages: &[Message], arguments: &Arguments, run: &str) -> Result<u8, 
         match message {
             Message::Failed { stage, errno, .. } => {
                 let stage = ringfence_confine::stage_of_job(*stage);
-                return Err(Failure::new(format!("the command could not be started: {stage}: {errno}")));
+                let failure = Failure::new(format!("the command could not be started: {stage}: {errno}"));
+                return Err(match *errno {
+                    Errno::MFILE => failure
+                        .hint("raise `limits.open_files` in its policy, or `ulimit -n` where it is started"),
+                    _ => failure,
+                });
             }
             Message::NotExecuted { errno: Errno::NOENT | Errno::NOTDIR, needs, .. } => {
                 let failure =
