@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{Invoker, Survey};
-use ringfence_policy::{Mode, Policy, Source};
+use ringfence_policy::{Context, Mode, Policy, Source};
 
 use crate::environment;
 use crate::failure::{Context as _, Failure};
@@ -11,24 +11,35 @@ use crate::failure::{Context as _, Failure};
 /// What no policy may grant, it may not grant through a link either.
 pub(crate) fn check_resolved(policy: &Policy, survey: &Survey, invoker: &Invoker) -> Result<(), Failure> {
     let context = environment::context(invoker);
-    let forbidden =
-        |invalid: ringfence_policy::Invalid, what: &str| Failure::new(format!("{what}: {invalid}"));
-    if policy.workspace.mode != Mode::Temporary
-        && let Some(invalid) = ringfence_policy::check_workspace(&survey.workspace.real, &context)
-    {
-        return Err(forbidden(invalid, "workspace")
-            .hint("change to the project's directory, or name it with `--workspace`"));
+    if let Some(failure) = unfit(policy, &context, &survey.workspace.real) {
+        return Err(failure);
     }
     for (list, writable) in [(&survey.read, false), (&survey.exec, false), (&survey.write, true)] {
         for found in list {
             let Some(place) = found.place.as_ref().filter(|place| !place.links.is_empty()) else { continue };
             if let Some(invalid) = ringfence_policy::check_grant(&place.real, writable, &context) {
                 let origin = &found.grant.origin;
-                return Err(forbidden(invalid, &format!("{}:{}", origin.source, origin.line)));
+                return Err(Failure::new(format!("{}:{}: {invalid}", origin.source, origin.line)));
             }
         }
     }
     Ok(())
+}
+
+/// Why the directory that was named cannot be the workspace, if that is why it could not be looked at.
+pub(crate) fn refused(policy: &Policy, invoker: &Invoker, named: &Path) -> Option<Failure> {
+    unfit(policy, &environment::context(invoker), &named.canonicalize().ok()?)
+}
+
+fn unfit(policy: &Policy, context: &Context, real: &Path) -> Option<Failure> {
+    let why = match policy.workspace.mode {
+        // An empty directory hides what is there; the sandbox's own root is no place for one.
+        Mode::Temporary if real != Path::new("/") => return None,
+        Mode::Temporary => "`/` cannot be the workspace: the sandbox's own root is there".to_owned(),
+        _ => ringfence_policy::check_workspace(real, context)?.to_string(),
+    };
+    let hint = "change to the project's directory, or name it with `--workspace`";
+    Some(Failure::new(format!("workspace: {why}")).hint(hint))
 }
 
 /// The directory that is worked on. `named`: on the command line.

@@ -147,7 +147,8 @@ fn make_plan_as(
     host.no_user_namespaces = given.no_namespaces.clone().or(host.no_user_namespaces);
     // Only guessed, where nothing is built.
     host.proc &= given.look == Look::Needed || !probe::masked();
-    let survey = survey::survey(policy, invoker, &workspace, given.look)?;
+    let survey = survey::survey(policy, invoker, &workspace, given.look)
+        .map_err(|refused| chosen::refused(policy, invoker, &workspace).unwrap_or_else(|| refused.into()))?;
     environment::recordable(&survey.workspace.real, "the workspace")?;
     for git in &survey.git {
         environment::recordable(&git.place.real, "the git directory")?;

@@ -67,7 +67,7 @@ fn workspaces() {
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     std::os::unix::fs::symlink("self", place.home.join("self")).unwrap();
     for (path, word) in [
-        ("/", "workspace"),
+        ("/", "`/` cannot be the workspace"),
         ("/etc", "workspace"),
         ("../fifo", "not a directory"),
         ("../self", "loop"),
@@ -76,6 +76,22 @@ fn workspaces() {
         ("../w/..", "the whole home"),
     ] {
         refused(&place, &["run", "--workspace", path, "--", "echo", "started"], 125, word);
+    }
+    // In every mode, and foreseen.
+    for mode in ["review", "discard", "direct", "read", "temporary"] {
+        let policy = place.policy(&format!("[workspace]\nmode = \"{mode}\""));
+        for verb in ["run", "plan"] {
+            let arguments = [verb, "--policy", &policy, "--workspace", "/", "--", "echo", "started"];
+            refused(&place, &arguments, 125, "`/` cannot be the workspace");
+        }
+    }
+    // Root enters all the same, where its ids are the files'.
+    if !ringfence_promises::root() {
+        let closed = place.home.join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        let arguments = ["run", "--workspace", "../closed", "--", "echo", "started"];
+        refused(&place, &arguments, 125, "chmod u+rx");
     }
 }
 
