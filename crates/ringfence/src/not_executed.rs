@@ -32,7 +32,7 @@ pub(crate) fn by_itself(name: &OsStr, told: &Told<'_>) -> Option<Failure> {
     let refused = |why: &str| Failure::new(format!("{shown}: {why}")).with_status(Failure::REFUSED);
     if told.errno == Errno::NOEXEC {
         let failure = refused("not a program of this machine, and without `#!` no script");
-        return Some(failure.hint("name its interpreter, as in `ringfence run -- sh SCRIPT`"));
+        return Some(failure.hint("name its interpreter, as in `sh SCRIPT`"));
     }
     // To the kernel it is a letter of the interpreter's name.
     if told.needs.is_some_and(|needs| needs.as_os_str().as_bytes().ends_with(b"\r")) {
