@@ -130,7 +130,7 @@ impl Boundary {
     /// Waits until the boundary stands; else what could not be built, and the kernel's answer.
     ///
     /// # Errors
-    /// The stage, for [`stage`], and the error; ECHILD where init is gone without a word.
+    /// The stage, for [`stage()`](crate::stage()), and the error; ECHILD where init is gone without a word.
     pub fn stands(&self) -> Result<(), (u32, Errno)> {
         if self.stood.get() {
             return Ok(());

@@ -235,7 +235,7 @@ pub(crate) const LONGEST: usize = 3 * NAME + 64;
 /// What is said. `job` is the number a command was started under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A stage of the construction failed; the number names it for [`crate::stage`]; from 100 it is the index of a step of
+    /// A stage of the construction failed; the number names it for [`crate::stage()`]; from 100 it is the index of a step of
     /// the plan.
     Failed {
         /// Which.

@@ -28,7 +28,7 @@ pub(crate) enum Stage {
     Gateway = 20,
 }
 
-/// Where steps of the plan begin in [`Message::Failed`].
+/// Where steps of the plan begin in [`Message::Failed`](crate::Message::Failed).
 pub(crate) const STEPS: u32 = 100;
 /// Where trees of the plan begin.
 pub(crate) const TREES: u32 = 100_000;
