@@ -382,7 +382,13 @@ impl CommandRules {
     }
 
     fn unlisted(&self, execution: &Execution<'_>, named: bool) -> String {
-        let (list, shown) = (&self.listed_at, String::from_utf8_lossy(execution.file));
+        let (list, mut shown) = (&self.listed_at, String::from_utf8_lossy(execution.file));
+        // Which of many programs it is, where that name could be no sentence.
+        let part = program::part_of(execution).and_then(|part| std::str::from_utf8(part).ok());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+[".contains(&byte);
+        if let Some(part) = part.filter(|part| !part.is_empty() && part.bytes().all(plain)) {
+            shown = format!("{part}` of `{shown}").into();
+        }
         match named {
             true => format!("{list} names `{shown}`, but not with these arguments"),
             false => format!("{list} does not name `{shown}`"),

@@ -187,3 +187,39 @@ fn an_entry_by_path_that_can_never_start_is_told_beside_one_by_name() {
         assert_eq!(done.status.success(), !lost, "{told}");
     }
 }
+
+/// A file of many programs: what entries match is the name that is called.
+#[test]
+fn one_of_many_programs_is_named_by_what_it_was_called() {
+    let place = Place::in_home().in_tier(module_path!());
+    let tools = place.home.join("tools");
+    place.host(&format!(
+        "mkdir {0} && cp /bin/busybox {0}/rustup && ln -s rustup {0}/basename && ln {0}/rustup {0}/dirname",
+        tools.display()
+    ));
+    let tools = tools.canonicalize().unwrap();
+    let at = |name: &str| tools.join(name).display().to_string();
+    let list = |more: &str| {
+        format!(
+            "[files]\nexec = [\"/usr\", \"~/tools\"]\n[commands]\nallow = [\"busybox ls **\", \"{}  -- a\"{more}]",
+            at("basename")
+        )
+    };
+    for (command, wanted, out) in [
+        (format!("{} /x/b", at("basename")), format!("{} /x/b", at("basename")), "b\n"),
+        (format!("{} /x/b", at("dirname")), format!("{} /x/b", at("dirname")), "/x\n"),
+        ("busybox dirname /x/b".to_owned(), "busybox dirname /x/b".to_owned(), "/x\n"),
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        assert_eq!(start(&place, &list(""), &words).status, 126, "{command}");
+        let (lines, told) = offered(&place);
+        assert_eq!(lines, [format!("allow = [\"{wanted}\"]")], "{told}");
+        let named = command.contains("basename");
+        assert_eq!(told.contains("names `basename` of `"), named, "{told}");
+        let policy = place.policy(&list(""));
+        let beforehand = place.ringfence(&["explain", "--policy", &policy, "--command", &command]);
+        assert!(beforehand.out.contains(&format!("allow = [\"{wanted}\"]")), "{beforehand:?}");
+        let outcome = start(&place, &list(&format!(", \"{wanted}\"")), &words);
+        assert_eq!(outcome.out, out, "{command}: {outcome:?}");
+    }
+}

@@ -73,7 +73,9 @@ impl Case<'_> {
                     return Err(rule.into());
                 }
                 return Err(why.unwrap_or_else(|| {
-                    Why::missing(rule, if number == 0 { &link.real } else { &link.named }, &given)
+                    let real = if number == 0 { &link.real } else { &link.named };
+                    let wanted = self.rules.wanted(&execution, &link.named, real);
+                    Why { rule, wanted }
                 }));
             }
             self.rules.stands_as_script(&execution)?;

@@ -1,6 +1,6 @@
 //! Which program an execution means, where one file is many.
 
-use super::{Execution, last};
+use super::{CommandRules, Execution, last};
 
 /// One file that holds many programs: what it is called says which. An entry for one of them is none for the others. With each, whether
 /// it is one of them by its first argument as well.
@@ -83,6 +83,41 @@ pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Vec<(&'a [u8], Vec<&'a 
     let by_name: (&[u8], Vec<_>) = git(dashed(name));
     let by_file = git(dashed(file));
     if dashed(file).is_none() || by_name == by_file { vec![by_name] } else { vec![by_file, by_name] }
+}
+
+/// Which program of a file of many it means, as far as can be told.
+pub(super) fn part_of<'a>(execution: &Execution<'a>) -> Option<&'a [u8]> {
+    let meant = || meanings(execution).into_iter().next();
+    many(execution.file).then(meant).flatten().map(|(name, _)| name)
+}
+
+impl CommandRules {
+    /// What an entry has to hold that means this: a program and its arguments. `named` is the path that was called, `real` the file without
+    /// links. Nothing where no entry could name it by what it was called.
+    #[must_use]
+    pub fn wanted(&self, execution: &Execution<'_>, named: &[u8], real: &[u8]) -> Vec<Vec<u8>> {
+        let rest = execution.arguments.get(1..).unwrap_or_default();
+        let entry = |program: &[u8], words: &[&[u8]]| {
+            std::iter::once(program).chain(words.iter().copied()).map(<[u8]>::to_vec).collect()
+        };
+        let Some((called, words)) = meanings(execution).into_iter().next().filter(|_| many(execution.file))
+        else {
+            return entry(real, rest);
+        };
+        // An entry means one of many by the name in it.
+        let by_name = words.len() == rest.len() && named.starts_with(b"/") && last(named) == called;
+        if by_word(execution.file) && !by_name {
+            let applet: Vec<&[u8]> = std::iter::once(called).chain(words).collect();
+            return entry(execution.file, &applet);
+        }
+        // As a list spells it, if one does: what stands there for an applet is no name that PATH has.
+        let lists = self.allow.iter().chain(&self.children).filter(|_| !by_word(execution.file));
+        let spelled = lists.filter_map(|list| list.program_of(execution.file, called)).next();
+        match spelled.map(str::as_bytes).or_else(|| by_name.then_some(named)) {
+            Some(program) => entry(program, &words),
+            None => Vec::new(),
+        }
+    }
 }
 
 /// Which part of a file of many programs runs. One that is called as the file is the part that the next word names, and so on: by busybox's

@@ -77,6 +77,15 @@ impl Table {
         found
     }
 
+    /// What an entry calls the program of this name in a file of many.
+    pub(super) fn program_of(&self, file: &[u8], called: &[u8]) -> Option<&str> {
+        let index = self.files.get(file)?;
+        let numbers = index.words.values().flatten().chain(&index.others);
+        let programs =
+            numbers.filter_map(|at| Some(self.entries.get(*at as usize)?.pattern.program.as_str()));
+        programs.into_iter().find(|program| last(program.as_bytes()) == called)
+    }
+
     fn find_as(
         &self,
         execution: &Execution<'_>,
@@ -107,7 +116,11 @@ impl Table {
                     return Ok(entry);
                 }
             }
-            named |= !index.words.is_empty() && !many(execution.file);
+            let mut others = index.words.values().flatten().filter_map(|at| self.entries.get(*at as usize));
+            named |= match many(execution.file) {
+                true => !named && others.any(|entry| last(entry.pattern.program.as_bytes()) == called),
+                false => others.next().is_some(),
+            };
         }
         Err(named)
     }
