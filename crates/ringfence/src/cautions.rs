@@ -68,9 +68,13 @@ pub(crate) fn caution(
     } else if kind == "syscall" && syscalls::DEBUG.contains(&target) {
         *remedy = vec!["[runtime]".into(), "debug = [\"ptrace\"]".into()];
         None
-    } else if kind == "syscall" && rule.contains("new namespaces") {
+    } else if kind == "syscall" && syscalls::IO_URING.contains(&target) {
+        *remedy = vec!["[runtime]".into(), "io_uring = true".into()];
+        Some("the price: operations that no filter sees, such as connections to sockets of the host in granted directories; tier `landlock` has no such key".to_owned())
+    } else if kind == "syscall" && (syscalls::NAMESPACES.contains(&target) || rule.contains("new namespaces"))
+    {
         *remedy = vec!["[runtime]".into(), "user_namespaces = true".into()];
-        Some("for programs with a sandbox of their own; docs/commands.md says what it gives up".to_owned())
+        Some("for programs that make a sandbox of their own first; the price: Landlock's rights on files, the masks of /proc, and more of the kernel to attack (SECURITY.md); tier `landlock` has no such key".to_owned())
     } else if kind == "syscall" {
         Some("no policy of this version allows it".to_owned())
     } else if kind == "network" {
@@ -187,5 +191,21 @@ mod tests {
             said("a.example:443", "no more than 9 bytes may leave, by x", &[]).starts_with("`bytes_out`")
         );
         assert!(!said("a.example:80", "the request names another host, `b`", &[]).contains("TLS"));
+    }
+
+    #[test]
+    fn calls_that_a_key_grants_have_it_as_their_lines() {
+        let told = |target: &str| {
+            let mut remedy = Vec::new();
+            let caution =
+                caution("syscall", target, "call", "the list of system calls: x", &mut remedy, None, None);
+            (remedy.join(" "), caution.unwrap_or_default())
+        };
+        assert_eq!(told("io_uring_setup").0, "[runtime] io_uring = true");
+        for target in ["mount", "chroot", "pivot_root", "sethostname", "unshare"] {
+            let (lines, caution) = told(target);
+            assert!(lines == "[runtime] user_namespaces = true" && caution.contains("the price"), "{target}");
+        }
+        assert_eq!(told("bpf"), (String::new(), "no policy of this version allows it".to_owned()));
     }
 }
