@@ -25,30 +25,6 @@ pub(crate) const GONE: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
 
 /// Parts of /proc that may be read but never written, beside those that only their owner can write.
 const PROC_READ_ONLY: &[&str] = &["sys", "irq", "bus", "fs", "sysrq-trigger"];
-/// Parts of /proc that tell of the host's kernel or memory.
-const PROC_HIDDEN: &[&str] = &[
-    "kcore",
-    "keys",
-    "key-users",
-    "timer_list",
-    "sched_debug",
-    "latency_stats",
-    "kmsg",
-    "kallsyms",
-    "kpagecount",
-    "kpageflags",
-    "kpagecgroup",
-    "vmcore",
-    "slabinfo",
-    "vmallocinfo",
-    "modules",
-    "mdstat",
-    "config.gz",
-    "acpi",
-    "scsi",
-    "dynamic_debug",
-];
-
 /// The new root while it is built.
 pub(crate) struct Root {
     root: OwnedFd,
@@ -349,7 +325,7 @@ impl Root {
             let step = Step::Pin { path: path.join(name), flags: Flags { read_only: true, no_exec: true } };
             ignore_missing(self.carry_out(&step, &mut []))?;
         }
-        for name in PROC_HIDDEN {
+        for name in ringfence_policy::PROC_HIDDEN {
             let path = path.join(name);
             let at = match self.find(&path) {
                 Ok(at) => at,

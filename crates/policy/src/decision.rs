@@ -272,35 +272,6 @@ impl<'a> Judge<'a> {
         lists.iter().find_map(|(key, index)| find(key, index))
     }
 
-    /// What each sandbox has of its own.
-    fn own(&self, path: &Path, access: Access) -> Option<Decision> {
-        const DEVICES: &[&str] =
-            &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
-        const MADE: &[&str] = &[
-            "/etc/passwd",
-            "/etc/group",
-            "/etc/hosts",
-            "/etc/hostname",
-            "/etc/machine-id",
-            "/etc/nsswitch.conf",
-            "/etc/resolv.conf",
-        ];
-        let is_one_of = |list: &[&str]| list.iter().any(|own| Path::new(own) == path);
-        match access {
-            Access::Exec if path.starts_with("/tmp") && self.policy.runtime.tmp_exec => {
-                Some(allow("`runtime.tmp_exec` allows programs in the sandbox's own /tmp"))
-            }
-            Access::Exec => None,
-            _ if path.starts_with("/tmp") || path.starts_with("/var/tmp") => {
-                Some(allow("it is in the sandbox's own /tmp"))
-            }
-            _ if is_one_of(DEVICES) => Some(allow("it is a device that every sandbox has")),
-            Access::Read if is_one_of(MADE) => Some(allow("the sandbox makes its own")),
-            Access::Read if path.starts_with("/proc") => Some(allow("it is in the sandbox's own /proc")),
-            _ => None,
-        }
-    }
-
     fn ungranted(&self, path: &Path, access: Access, in_workspace: bool) -> Decision {
         let shown = path.display();
         refuse(match access {
@@ -338,10 +309,10 @@ impl<'a> Patterns<'a> {
     }
 }
 
-fn allow(sentence: &str) -> Decision {
+pub(crate) fn allow(sentence: &str) -> Decision {
     Decision::Allow { by: Reason::BuiltIn(sentence.to_owned()) }
 }
 
-fn refuse(sentence: String) -> Decision {
+pub(crate) fn refuse(sentence: String) -> Decision {
     Decision::Refuse { by: Reason::BuiltIn(sentence) }
 }

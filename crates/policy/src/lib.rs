@@ -42,6 +42,7 @@ pub mod model;
 mod names;
 mod near;
 mod network;
+mod own;
 mod path;
 pub mod pattern;
 mod presets;
@@ -89,11 +90,13 @@ pub use crate::network::{
     AGENT, Budget, GIT_SSH, GPG, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, SIGN_OPENPGP,
     SPEAK_GIT, Way, decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint,
 };
+pub use crate::own::PROC_HIDDEN;
 pub use crate::path::is_hostile;
 pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
 pub use crate::ranges::{opens, unusual};
+pub use crate::remedy::read_remedy;
 pub use crate::rules::{
     CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Lists, MULTICALL, Named, digest,
     needed as guard_needed, runs_alone,

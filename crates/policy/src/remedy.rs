@@ -6,6 +6,12 @@ use crate::decision::{Access, Judge};
 use crate::model::Mode;
 use crate::print::{quoted, spelled};
 
+/// The lines that grant a file for reading.
+#[must_use]
+pub fn read_remedy(path: &Path) -> Vec<String> {
+    vec!["[files]".to_owned(), format!("read = [{}]", quoted(&spelled(path)))]
+}
+
 impl Judge<'_> {
     /// The fewest lines of policy, as TOML, that allow this; none if it is allowed, or if a rule has to go first.
     pub fn remedy(&self, path: &Path, access: Access) -> Vec<String> {

@@ -44,6 +44,7 @@ mod named;
 mod not_executed;
 mod oauth;
 mod outcome;
+mod own_files;
 mod points;
 mod quota;
 mod recorded;

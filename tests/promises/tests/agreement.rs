@@ -159,3 +159,64 @@ fn what_is_foretold_is_what_happens() {
     println!("{tried} policies of {cases} were run, {allowed} actions allowed");
     assert!(tried * 3 >= cases && allowed > 100, "{tried} policies of {cases}, {allowed} actions allowed");
 }
+
+/// Tries to read and to write each path, whatever kind of file it is.
+const TRY_OWN: &str = "import os\n\
+    def works(path, flags):\n  \
+      try: fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)\n  \
+      except OSError: return 0\n  \
+      try: flags & os.O_WRONLY or os.read(fd, 1)\n  \
+      except BlockingIOError: pass\n  \
+      except OSError: return 0\n  \
+      finally: os.close(fd)\n  \
+      return 1\n\
+    for path in open('paths').read().splitlines():\n  \
+      made = os.O_CREAT if path.endswith('/rf-own') else 0\n  \
+      write = works(path, os.O_WRONLY | made)\n  \
+      print(works(path, os.O_RDONLY), write)\n";
+
+#[test]
+fn what_every_sandbox_has_of_its_own_is_foretold_in_both_tiers() {
+    const OWN: [&str; 21] = [
+        "/dev/null",
+        "/dev/ptmx",
+        "/dev/pts/ptmx",
+        "/dev/shm/rf-own",
+        "/dev/kmsg",
+        "/tmp/rf-own",
+        "/var/tmp/rf-own",
+        "/run/ringfence/refusals",
+        "/proc/kcore",
+        "/proc/kallsyms",
+        "/proc/cpuinfo",
+        "/proc/1/environ",
+        "/proc/1/status",
+        "/proc/self/status",
+        "/proc/sys/kernel/hostname",
+        "/etc/passwd",
+        "/etc/hosts",
+        "/etc/hostname",
+        "/etc/machine-id",
+        "/etc/resolv.conf",
+        "/sys/devices/system/cpu/online",
+    ];
+    for tier in ["namespace", "landlock"] {
+        let place = Place::in_home().in_tier(tier);
+        place.write("try.py", TRY_OWN);
+        place.write("paths", &OWN.join("\n"));
+        let done = place.run("[workspace]\nmode = \"discard\"", "exec python3 -I -S try.py");
+        assert_eq!(done.status, 0, "{done:?}");
+        let policy = place.policy("[workspace]\nmode = \"discard\"");
+        let mut wrong = String::new();
+        for (path, line) in OWN.iter().zip(done.out.lines()) {
+            let foretold = foretold(&place, &policy, Path::new(path));
+            for (action, happened) in ACTIONS.iter().zip(line.split(' ')) {
+                let (may, rule) = &foretold[*action];
+                if *may != (happened == "1") {
+                    writeln!(wrong, "{tier}: {action} {path}: foretold {may} ({rule})").unwrap();
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_confine::foreseen;
-use ringfence_plan::{Invoker, REFUSALS};
+use ringfence_plan::{Invoker, Plan, REFUSALS, Right};
 use ringfence_policy::{
     Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, Policy, Reason, network_remedy,
 };
@@ -16,7 +16,7 @@ use crate::cli::PolicyArguments;
 use crate::executions::Written;
 use crate::explanation::{Explained, render};
 use crate::failure::{Context, Failure};
-use crate::{chain, environment, found, run, source, terminal};
+use crate::{cautions, chain, environment, found, own_files, run, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -135,12 +135,7 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     let judge = Judge::new(&policy, &workspace);
     let mut answers = Vec::new();
     if let Some(path) = &arguments.path {
-        let path = real(&whole(path, &invoker));
-        let target = path.display().to_string();
-        for (action, access) in [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)]
-        {
-            answers.push(answer(action, &target, &judge.file(&path, access), judge.remedy(&path, access)));
-        }
+        answers.extend(file(path, &policy, &judge, (&invoker, arguments)));
     }
     if let Some(host) = &arguments.host {
         let endpoint =
@@ -208,6 +203,40 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// What a run would let be done with a file.
+fn file(
+    path: &Path,
+    policy: &Policy,
+    judge: &Judge<'_>,
+    (invoker, arguments): (&Invoker, &Arguments),
+) -> Vec<Answer> {
+    let named = whole(path, invoker);
+    // What links in /proc lead to is another process's matter there.
+    let path = Some(real(&named)).filter(|real| !real.starts_with("/proc")).unwrap_or(named);
+    let (target, context) = (path.display().to_string(), environment::context(invoker));
+    let asked = || plan(policy, invoker, &arguments.policy, vec!["true".into()]);
+    let plan = own_files::depends(&path).then(asked).flatten();
+    let one = |(action, access)| {
+        let (mut decision, mut remedy) = (judge.file(&path, access), judge.remedy(&path, access));
+        if let Some(plan) = &plan {
+            let allowed = decision.is_allow();
+            decision = own_files::in_tier(plan, &path, access, decision);
+            remedy.retain(|_| !decision.is_allow());
+            if allowed && !decision.is_allow() && access == Access::Read {
+                remedy = ringfence_policy::read_remedy(&path);
+            }
+        }
+        // Some are no policy's to grant.
+        let forbidden = || ringfence_policy::check_grant(&path, access == Access::Write, &context).is_some();
+        let grant = remedy.first().is_some_and(|table| table == "[files]");
+        if grant && (path == Path::new(REFUSALS) || forbidden()) {
+            remedy.clear();
+        }
+        answer(action, &target, &decision, remedy)
+    };
+    [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)].map(one).into()
+}
+
 /// What a run would say of a command: by the rules that its guard would have, where there is one and the host has the file; else by words.
 fn start(
     command: &str,
@@ -228,9 +257,8 @@ fn start(
         return (decision, Vec::new());
     }
     let seen = || {
-        let state = invoker.state.join("runs/RUN");
         let name = words.iter().map(OsString::from).collect();
-        let plan = run::make_plan(policy, invoker, &arguments.policy, name, &state).ok()?;
+        let plan = plan(policy, invoker, &arguments.policy, name)?;
         let trees = policy.files.write.iter().map(|rule| rule.value.path.clone());
         let trees: Vec<PathBuf> = trees.chain([plan.workspace.clone()]).map(|path| real(&path)).collect();
         foreseen(plan.guard.as_ref()?, &file, &words, &invoker.cwd, &trees)
@@ -252,6 +280,23 @@ fn start(
         }
         _ => (decision, Vec::new()),
     }
+}
+
+/// What a run would be, also where it is refused for the sake of its user.
+fn plan(
+    policy: &Policy,
+    invoker: &Invoker,
+    arguments: &PolicyArguments,
+    words: Vec<OsString>,
+) -> Option<Plan> {
+    let state = invoker.state.join("runs/RUN");
+    let make =
+        |arguments: &PolicyArguments| run::make_plan(policy, invoker, arguments, words.clone(), &state);
+    make(arguments).ok().or_else(|| {
+        let mut arguments = arguments.clone();
+        arguments.allow_degraded.push("root-uid".to_owned());
+        make(&arguments).ok()
+    })
 }
 
 fn answer(action: &str, target: &str, decision: &Decision, remedy: Vec<String>) -> Answer {
