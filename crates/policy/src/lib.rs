@@ -98,8 +98,8 @@ pub use crate::print::print_merged;
 pub use crate::ranges::{opens, unusual};
 pub use crate::remedy::read_remedy;
 pub use crate::rules::{
-    CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, Lists, MULTICALL, Named, digest,
-    needed as guard_needed, runs_alone,
+    CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, LOADER, Lists, MULTICALL, Named,
+    digest, needed as guard_needed, runs_alone,
 };
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, why_secret,

@@ -30,6 +30,9 @@ pub use interpreters::runs_alone;
 pub use named::{Ground, Interpreted, Lists, Named};
 pub use program::MULTICALL;
 
+/// With these words ends the reason for which a dynamic loader is refused.
+pub const LOADER: &str = "the dynamic loader, which starts any program";
+
 /// An execution that is asked for, or one that has taken place.
 #[derive(Clone, Copy, Debug)]
 pub struct Execution<'a> {
@@ -362,9 +365,10 @@ impl CommandRules {
         let Err(named) = self.named(execution) else { return Ok(()) };
         if self.loaders.iter().any(|loader| loader == execution.file) {
             let shown = String::from_utf8_lossy(execution.file);
-            return Err(format!(
-                "`{shown}` is the dynamic loader, which starts any program: `commands.allow` must name it"
-            ));
+            return Err(match self.allow {
+                Some(_) => format!("{} does not allow `{shown}`, {LOADER}", self.listed_at),
+                None => format!("`{shown}` is {LOADER}: only a `commands.allow` that names it lets it start"),
+            });
         }
         if self.allow.is_none() || self.free && !execution.first {
             return Ok(());

@@ -1,7 +1,11 @@
 //! What speaks against the lines that would allow something that was refused, or why there are none.
 
 use ringfence_plan::syscalls;
-use ringfence_policy::Invalid;
+use ringfence_policy::{Invalid, LOADER};
+
+/// Of the dynamic loader.
+pub(crate) const STARTS_ANY: &str =
+    "unwise: it starts whatever file it is given; the program itself is the entry to add";
 
 /// In one sentence. Lines that would not help, or are other ones, are changed in `remedy`.
 pub(crate) fn caution(
@@ -13,7 +17,9 @@ pub(crate) fn caution(
     on_host: Option<bool>,
     forbidden: Option<Invalid>,
 ) -> Option<String> {
-    if kind == "command" && purpose == "deny" && !remedy.is_empty() && !rule.starts_with("the owner") {
+    if kind == "command" && rule.ends_with(LOADER) {
+        Some(STARTS_ANY.to_owned())
+    } else if kind == "command" && purpose == "deny" && !remedy.is_empty() && !rule.starts_with("the owner") {
         // Whatever else the sentence holds are words of the task.
         None
     } else if purpose == "clean" {

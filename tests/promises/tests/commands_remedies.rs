@@ -223,3 +223,27 @@ fn one_of_many_programs_is_named_by_what_it_was_called() {
         assert_eq!(outcome.out, out, "{command}: {outcome:?}");
     }
 }
+
+#[test]
+fn the_loader_has_an_entry_that_works_and_is_called_unwise() {
+    let place = new_place();
+    let loader = std::fs::read_dir("/lib64").unwrap().map(|entry| entry.unwrap().path());
+    let loader = loader.into_iter().find(|path| path.to_string_lossy().contains("ld-linux")).unwrap();
+    let real = loader.canonicalize().unwrap();
+    let list = |more: &str| format!("[commands]\nallow = [\"bash -c *\"{more}]");
+    let command = format!("{} /usr/bin/basename /a", loader.display());
+    let words: Vec<&str> = command.split(' ').collect();
+    assert_eq!(start(&place, &list(""), &words).status, 126);
+    let (lines, told) = offered(&place);
+    let entry = format!("{} /usr/bin/basename /a", real.display());
+    assert_eq!(lines, [format!("allow = [\"{entry}\"]")], "{told}");
+    assert!(told.contains("unwise: it starts") && !told.contains("only its removal"), "{told}");
+    let policy = place.policy(&list(""));
+    let beforehand = place.ringfence(&["explain", "--policy", &policy, "--command", &command]).out;
+    for part in ["the dynamic loader, which starts any program", "unwise: it starts", lines[0].as_str()] {
+        assert!(beforehand.contains(part), "{part}: {beforehand}");
+    }
+    // Where no mount forbids to map a program of PATH, that is refused still.
+    let outcome = start(&place, &list(&format!(", \"{entry}\", \"basename\"")), &words);
+    assert_eq!(outcome.out, "a\n", "{outcome:?}");
+}

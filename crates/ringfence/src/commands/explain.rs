@@ -7,7 +7,8 @@ use clap::Args;
 use ringfence_confine::foreseen;
 use ringfence_plan::{Invoker, Plan, REFUSALS, Right};
 use ringfence_policy::{
-    Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, Policy, Reason, network_remedy,
+    Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, LOADER, Policy, Reason,
+    network_remedy,
 };
 use ringfence_record::State;
 use serde::{Deserialize, Serialize};
@@ -197,6 +198,9 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         let mut text = format!("{indent}{} {}: {word}: {}", one.action, one.target, one.rule);
         if !one.remedy.is_empty() {
             text.push_str(&format!("\n    to allow it: {}", one.remedy.join(" ")));
+            if one.rule.ends_with(LOADER) {
+                text.push_str(&format!("\n    {}", cautions::STARTS_ANY));
+            }
         }
         terminal::print(&terminal::escape(&text));
     }
@@ -259,6 +263,12 @@ fn start(
     let seen = || {
         let name = words.iter().map(OsString::from).collect();
         let plan = plan(policy, invoker, &arguments.policy, name)?;
+        if plan.guard.is_none() && policy.commands.is_some() {
+            // Landlock alone holds the list: by the file, whatever its name, and the dynamic loaders of what is listed.
+            let file = real(&file);
+            let mut rules = plan.landlock.iter().flat_map(|landlock| &landlock.rules);
+            return rules.any(|(right, path)| *right == Right::Execute && *path == file).then_some(Ok(()));
+        }
         let trees = policy.files.write.iter().map(|rule| rule.value.path.clone());
         let trees: Vec<PathBuf> = trees.chain([plan.workspace.clone()]).map(|path| real(&path)).collect();
         foreseen(plan.guard.as_ref()?, &file, &words, &invoker.cwd, &trees)
