@@ -18,7 +18,8 @@ pub(crate) struct Link {
 
 /// All of them, in the order in which they are needed. Empty: the host has no such program, and nothing is known of it.
 pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &Invoker) -> Vec<Link> {
-    let mut words = command.split_whitespace();
+    let words = ringfence_policy::command_words(command);
+    let mut words = words.iter().map(String::as_str);
     let program = words.next().unwrap_or_default();
     let word = words.find(|word| !word.starts_with('-'));
     let mut links = Vec::new();

@@ -465,6 +465,12 @@ fn explain_tells_the_rest_of_the_chain() {
         assert!(push.contains(part), "{part}: {push}");
     }
     assert!(!asked("git push --force origin").contains("be granted"), "{}", asked("git push --force origin"));
+    // No shell reads it.
+    for words in ["git commit -m \"a b\"", "git status | cat", "git status; id", "git log 'x"] {
+        let refused = place.ringfence(&["explain", "--policy", &policy, "--command", words]);
+        assert!(refused.status == 125 && refused.err.contains("single quote"), "{words}: {refused:?}");
+    }
+    assert!(asked("git status 'a | b'").contains(": allowed"), "{}", asked("git status 'a | b'"));
     let make = asked("make all");
     assert!(
         make.contains("start further sh: refused") && make.contains("start further cc: allowed"),

@@ -165,6 +165,7 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         answers.push(answer(&action, &endpoint.to_string(), &decision, Vec::new()));
     }
     if let Some(command) = &arguments.command {
+        only_words(command)?;
         let (decision, remedy) = start(command, &policy, &judge, (&invoker, arguments));
         answers.push(answer("start", command, &decision, remedy));
         if policy.guard.children != Children::Same {
@@ -239,6 +240,25 @@ fn file(
         answer(action, &target, &decision, remedy)
     };
     [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)].map(one).into()
+}
+
+/// No shell reads the command: what would mean something to one is refused, not taken for a letter.
+fn only_words(command: &str) -> Result<(), Failure> {
+    let mut quoted = false;
+    let operator = command.chars().find(|letter| {
+        quoted ^= *letter == '\'';
+        !quoted && "\"\\`|&;<>$".contains(*letter)
+    });
+    let failure = match operator {
+        Some(letter) => Failure::new(format!(
+            "`--command`: `{letter}` means something to a shell alone, and none reads this"
+        )),
+        None if quoted => Failure::new("`--command`: a single quote is not closed"),
+        None => return Ok(()),
+    };
+    Err(failure.hint(
+        "give one command, its words with blanks between them; single quotes hold a word together and mean every letter as it is: `--command \"git commit -m 'a b'\"`",
+    ))
 }
 
 /// What a run would say of a command: by the rules that its guard would have, where there is one and the host has the file; else by words.
