@@ -285,8 +285,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if explained.others > 0 {
         out.push_str(&format!("{} more refusals, too many to be told of one by one\n", explained.others));
     }
-    let free = explained.refusals.iter().filter(|one| one.caution.is_none()).count();
-    if free > 1 {
+    if explained.refusals.iter().filter(|one| offered(one)).count() > 1 {
         let granted = together(&explained.refusals);
         out.push_str(&format!(
             "\nTo allow all of these that are not unwise, add to the policy:\n\n{granted}"
@@ -364,10 +363,18 @@ fn paragraph(one: &Explanation, run: &str) -> String {
     out
 }
 
+/// Whether nothing speaks against its lines. Of a command that nobody answered for, they are only not the sole way.
+fn offered(one: &Explanation) -> bool {
+    let unanswered = one.kind == "command"
+        && one.rule.starts_with("the owner was asked")
+        && !one.rule.contains("the owner refused");
+    one.caution.is_none() || unanswered
+}
+
 /// The lines of all that is not cautioned against, by table and key.
 fn together(refusals: &[Explanation]) -> String {
     let mut tables: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    for one in refusals.iter().filter(|one| one.caution.is_none()) {
+    for one in refusals.iter().filter(|one| offered(one)) {
         let [table, line] = one.remedy.as_slice() else { continue };
         let Some((key, value)) = line.split_once(" = ") else { continue };
         let values = tables.entry(table).or_default().entry(key).or_default();
@@ -420,5 +427,26 @@ mod tests {
         assert_eq!((of("let through").len(), of("refused").len()), (WAYS, 1));
         assert_eq!(of("let through").iter().map(|one| one.times).sum::<u64>(), 21);
         assert_eq!((of("refused")[0].rule.as_str(), of("refused")[0].times), ("another", 1));
+    }
+
+    #[test]
+    fn what_nobody_answered_is_part_of_the_summary() {
+        let told = |rule: &str, key: &str| Explanation {
+            rule: rule.into(),
+            remedy: vec!["[commands]".into(), format!("{key} = [\"ls x\"]")],
+            caution: Some("it is asked again".into()),
+            kind: "command",
+            target: "ls x".into(),
+            purpose: "deny".into(),
+            outcome: "refused",
+            programs: Vec::new(),
+            times: 1,
+            on_host: None,
+            grantable: false,
+        };
+        let answers =
+            ["the owner was asked: nobody answered in time", "the owner was asked: the owner refused it"];
+        let all = [told(answers[0], "allow"), told(answers[1], "children")];
+        assert_eq!(together(&all), "[commands]\nallow = [\"ls x\"]\n");
     }
 }
