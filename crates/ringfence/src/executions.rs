@@ -129,21 +129,17 @@ impl Written<'_> {
         let known = file.parent().is_some_and(|parent| found.iter().any(|path| parent == Path::new(path)));
         let name = file.file_name().filter(|_| known).map_or(file, Path::new);
         let program = command_line([name.to_string_lossy()].iter());
-        let line = if self.child {
-            format!("children = [\"{}\"]", quoted(&spelled(&program)))
-        } else {
-            let mut entry = vec![program];
-            entry.extend(arguments.iter().map(|word| self.word(word)));
-            // A program alone would be any arguments.
-            entry.extend((entry.len() == 1).then(|| "()".to_owned()));
-            let entry = spelled(&entry.join(" "));
-            // Some can be named by no entry, such as absolute paths with `..`.
-            if CommandPattern::parse(&entry, "/").is_err() {
-                return Vec::new();
-            }
-            format!("allow = [\"{}\"]", quoted(&entry))
-        };
-        vec!["[commands]".into(), line]
+        let mut entry = vec![program];
+        entry.extend(arguments.iter().map(|word| self.word(word)));
+        // A program alone would be any arguments.
+        entry.extend((entry.len() == 1).then(|| "()".to_owned()));
+        let entry = spelled(&entry.join(" "));
+        // Some can be named by no entry, such as absolute paths with `..`.
+        if CommandPattern::parse(&entry, "/").is_err() {
+            return Vec::new();
+        }
+        let key = if self.child { "children" } else { "allow" };
+        vec!["[commands]".into(), format!("{key} = [\"{}\"]", quoted(&entry))]
     }
 
     fn word(&self, word: &str) -> String {

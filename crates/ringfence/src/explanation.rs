@@ -346,6 +346,12 @@ fn paragraph(one: &Explanation, run: &str) -> String {
     if !one.remedy.is_empty() {
         let lines: Vec<String> = one.remedy.iter().map(|text| line(text)).collect();
         out.push_str(&format!("    to allow it: {}\n", lines.join(" ")));
+        if let Some(program) = one.remedy.last().and_then(|line| part_with_arguments(line)) {
+            out.push_str(&format!(
+                "    with any arguments: children = [\"{}\"], which is unwise for what does much by its arguments (git, shells, interpreters)\n",
+                line(&program)
+            ));
+        }
     }
     if one.grantable {
         // To be pasted: no name of a file may end the quotes.
@@ -361,6 +367,14 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         out.push_str(&format!("    {}\n", line(caution)));
     }
     out
+}
+
+/// The program of an entry for what commands start, where the entry holds arguments; as a policy spells it.
+fn part_with_arguments(line: &str) -> Option<String> {
+    let entry = line.strip_prefix("children = [\"")?.strip_suffix("\"]")?;
+    let (program, arguments) = entry.split_once(' ')?;
+    // What is quoted, or called with no arguments, has no shorter form worth a line.
+    (!program.contains('\'') && arguments != "()").then(|| program.to_owned())
 }
 
 /// Whether nothing speaks against its lines. Of a command that nobody answered for, they are only not the sole way.

@@ -137,9 +137,10 @@ fn a_part_of_a_command_goes_to_the_list_of_parts_and_what_may_be_granted_says_so
     };
     start(&place, &policy("\"true\""), &["bash", "-c", "ls /usr; true"]);
     let (lines, told) = offered(&place);
-    assert_eq!(lines, ["children = [\"ls\"]"], "{told}");
+    assert_eq!(lines, ["children = [\"ls /usr\"]"], "{told}");
+    assert!(told.contains("with any arguments: children = [\"ls\"], which is unwise"), "{told}");
     assert!(told.contains("ringfence grant") && told.contains("--command 'ls /usr' --for 10m"), "{told}");
-    let outcome = start(&place, &policy("\"true\", \"ls\""), &["bash", "-c", "ls /usr; true"]);
+    let outcome = start(&place, &policy("\"true\", \"ls /usr\""), &["bash", "-c", "ls /usr; true"]);
     assert!(outcome.out.contains("bin"), "{outcome:?}");
     // The sandbox's own command is no part of another.
     start(&place, &policy("\"true\""), &["id", "-u"]);
