@@ -255,7 +255,7 @@ impl CommandRules {
     pub fn piped(&self) -> Option<String> {
         let origin = self.no_pipes.as_ref()?;
         Some(format!(
-            "`commands.pipes = false` ({origin}): what it is to read comes from another program, through a pipe"
+            "`commands.pipes = false` ({origin}): what it is to read comes through a pipe, from another program or a here-document of a shell"
         ))
     }
 

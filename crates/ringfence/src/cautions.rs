@@ -89,6 +89,8 @@ pub(crate) fn caution(
         Some(caution)
     } else if kind == "limit" {
         Some("raise the limit only if the task needs more".to_owned())
+    } else if remedy.is_empty() && purpose == "map" && rule.ends_with("a directory of PATH") {
+        Some("libraries are loaded from other directories of executable trees; a program there starts by its own entry in `commands.allow`".to_owned())
     } else if remedy.is_empty() {
         Some("this rule stands above every grant: only its removal would allow it".to_owned())
     } else {

@@ -29,6 +29,8 @@ pub(crate) struct Refusals {
     workspace: &'static Path,
     /// Nothing lies over the host's own files.
     hosted: bool,
+    /// Directories of PATH, of which only listed programs are code there.
+    searched: &'static [PathBuf],
     /// Where the task finds its workspace.
     inside: PathBuf,
     /// Programs that were changed while they were judged.
@@ -67,6 +69,7 @@ impl Refusals {
             policy,
             workspace: &plan.workspace,
             hosted: plan.hosted.is_some(),
+            searched: plan.hosted.as_ref().map(|hosted| hosted.searched.as_slice()).unwrap_or_default(),
             inside: plan.inside(),
             tampered: 0,
             names: commands::Names::of(policy, plan),
@@ -330,7 +333,13 @@ impl Refusals {
                     program,
                     times: 1,
                     rule: if decision.is_allow() && *purpose == Purpose::Map {
-                        "`[commands]` lets no other code of this tree be loaded".into()
+                        match self.searched.iter().find(|path| whole.starts_with(path)) {
+                            Some(path) => format!(
+                                "`[commands]` lets only listed programs be loaded as code from {}, a directory of PATH",
+                                path.display()
+                            ),
+                            None => "`[commands]` lets no other code of this tree be loaded".into(),
+                        }
                     } else if decision.is_allow() {
                         "tier `landlock`: only `files.write` and the workspace are the task's own".into()
                     } else {

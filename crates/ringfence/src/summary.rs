@@ -33,6 +33,7 @@ pub(crate) fn opened(run: &str, opened: &[(String, String)]) {
         terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::escape(text)));
     }
     if let Some(more) = opened.len().checked_sub(3).filter(|more| *more > 0) {
-        terminal::error(&format!("{} and {more} decoys more", terminal::label("incident:")));
+        let were = if more == 1 { "decoy was" } else { "decoys were" };
+        terminal::error(&format!("{} {more} more {were} opened", terminal::label("incident:")));
     }
 }
