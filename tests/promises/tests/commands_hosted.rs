@@ -36,6 +36,13 @@ fn code_is_loaded_from_where_programs_may_start() {
     assert!(explained.contains(&told) && explained.contains("from_workspace = true"), "{explained}");
     let outcome = start(&place, &with("from_workspace = true"), &["python3", "load.py", "./x.so"]);
     assert_eq!((outcome.status, outcome.out.as_str()), (0, "loaded loaded own\n"), "{outcome:?}");
+    // Of a directory of PATH, that is the reason.
+    let loader = "exec $(echo /lib64/ld-linux*) /usr/bin/id";
+    start(&place, "[commands]\nallow = [\"sh\", \"basename\"]", &["sh", "-c", loader]);
+    let explained = place.ringfence(&["explain"]).out;
+    for part in ["load as code /usr/bin/id", "from /usr/bin, a directory of PATH", "from other directories"] {
+        assert!(explained.contains(part), "{part}: {explained}");
+    }
 }
 
 #[test]
