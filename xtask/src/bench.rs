@@ -238,10 +238,10 @@ pub(crate) fn bench(args: &[String]) -> Result<ExitCode, String> {
         let mut all: Vec<_> = cold.into_iter().map(|one| (one, Some(COLD_START))).collect();
         let targets = [1.05, 1.05, 1.05, 1.0, 1.05, 1.05, 1.05, 1.03].map(Some).into_iter();
         all.extend(speed::native(&binary, &scratch)?.into_iter().zip(targets));
-        let live = [1.0 / 0.9, 1.0 / 0.9, 1.5].map(Some).into_iter();
+        let live = [1.0 / 0.9, 1.0 / 0.9, 2.0, 1.5].map(Some).into_iter();
         all.extend(speed::live(&binary, &scratch, runs)?.into_iter().zip(live));
         all.extend(speed::policies(&binary, &scratch, runs)?.into_iter().zip([1.5, 3.0].map(Some)));
-        all.push((crawl::neighbour(&binary, &scratch)?, Some(1.05)));
+        all.extend(crawl::neighbour(&binary, &scratch)?.into_iter().zip([1.05, 1.05].map(Some)));
         Ok((all, speed::beside(&binary, &scratch)?, crawl::refusals(&binary, &scratch)?))
     });
     std::fs::remove_dir_all(&scratch).ok();

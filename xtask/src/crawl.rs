@@ -25,6 +25,9 @@ if child == 0:
         if sys.argv[1] == 'crawl':
             try: os.stat(f'/nothing-{number}')
             except OSError: pass
+        elif sys.argv[1] == 'look':
+            try: os.stat(f'/usr/nothing-{number}')
+            except OSError: pass
         else: sum(range(50))
 for _ in range(900000): os.stat('/usr/bin/env')
 os.kill(child, signal.SIGKILL)
@@ -44,8 +47,15 @@ pub(crate) fn refusals(binary: &Path, scratch: &Path) -> Result<f64, String> {
     text.trim().parse().map_err(|_| format!("no figure: {text}"))
 }
 
-/// A process that does not crawl beside one that does, against the same beside one that only computes.
-pub(crate) fn neighbour(binary: &Path, scratch: &Path) -> Result<Comparison, String> {
+/// A process that does not crawl beside one that does, against the same beside one that only computes, and beside one that keeps the
+/// kernel as busy with names that the host itself does not have: two processors may be one core's.
+pub(crate) fn neighbour(binary: &Path, scratch: &Path) -> Result<Vec<Comparison>, String> {
     let beside = |what: &'static str| move || inside(binary, scratch, &[BESIDE, what]);
-    compare("stat beside a crawler, against beside one that computes", beside("crawl"), beside("compute"), 9)
+    [
+        ("stat beside a crawler, against beside one that computes", "compute"),
+        ("stat beside a crawler, against beside one that looks for names in /usr", "look"),
+    ]
+    .map(|(name, other)| compare(name, beside("crawl"), beside(other), 15))
+    .into_iter()
+    .collect()
 }

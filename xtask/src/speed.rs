@@ -123,6 +123,16 @@ pub(crate) fn live(binary: &Path, scratch: &Path, runs: usize) -> Result<Vec<Com
         let name = format!("256 MiB through {name}, inside against outside");
         found.push(compare(&name, || piped(&head), || piped(""), 7)?);
     }
+    // What a terminal emulator would read goes nowhere.
+    let shown = |head: &str| {
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("{head} head -c 67108864 big"), "/dev/null"]).current_dir(&workspace);
+        command.env("RINGFENCE_STATE", scratch.join("state"));
+        command
+    };
+    let head = format!("{} run --quiet --policy {} --", binary.display(), plain.display());
+    let name = "64 MiB through a pseudo-terminal, inside against outside";
+    found.push(compare(name, || shown(&head), || shown(""), 7)?);
     found.push(exec(binary, scratch, &workspace, runs)?);
     Ok(found)
 }

@@ -199,6 +199,7 @@ fn commands() {
             refused(&place, &[verb, &["--", command]].concat(), status, word);
         }
     }
+    assert_eq!(place.ringfence(&["stop", "dev", "--grace", "0"]).status, 0);
     refused(&place, &["run", "echo", "started"], 125, "--");
     refused(&place, &["run", "--"], 125, "COMMAND");
 }

@@ -365,6 +365,7 @@ fn where_nobody_watches_that_is_said_everywhere() {
         let (_, told) = without(arguments);
         assert!(told.contains(unseen), "{arguments:?}: {told}");
     }
+    assert_eq!(without(&["stop", "dev"]).0, Some(0));
 }
 
 #[test]
