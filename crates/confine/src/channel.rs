@@ -14,6 +14,9 @@ use serde::de::DeserializeOwned;
 
 /// Bytes of one packet: far below the smallest send buffer a socket has (socket(7), wmem_default).
 const PACKET: usize = 32 << 10;
+/// The same of the first one, beside the lengths: most commands are shorter, and whoever waits for one has memory of its own for
+/// so much, not for a packet.
+const FIRST: usize = 2 << 10;
 /// The lengths before it.
 const HEADER: usize = 16;
 /// Descriptors of one packet; the kernel takes 253 (unix(7), SCM_MAX_FD).
@@ -36,10 +39,10 @@ pub(crate) fn send<T: Serialize>(
     let length = u64::try_from(bytes.len()).ok().filter(|length| *length <= MOST).ok_or(Errno::MSGSIZE)?;
     let header = [length.to_ne_bytes(), (descriptors.len() as u64).to_ne_bytes()].concat();
     let mut descriptors = descriptors.chunks(DESCRIPTORS);
-    let mut parts = bytes.chunks(PACKET);
-    let first = [IoSlice::new(&header), IoSlice::new(parts.next().unwrap_or_default())];
+    let (begin, rest) = bytes.split_at(bytes.len().min(FIRST));
+    let first = [IoSlice::new(&header), IoSlice::new(begin)];
     packets(socket, &first, descriptors.next().unwrap_or_default())?;
-    for part in parts {
+    for part in rest.chunks(PACKET) {
         packet(socket, part, &[])?;
     }
     for part in descriptors {
@@ -54,7 +57,7 @@ pub(crate) fn send<T: Serialize>(
 /// EPIPE if the sender went away; EBADMSG for what is no such value.
 pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), Errno> {
     let mut header = [0; HEADER];
-    let mut bytes = vec![0; PACKET];
+    let mut bytes = vec![0; FIRST];
     let mut descriptors = Vec::new();
     let first = [IoSliceMut::new(&mut header), IoSliceMut::new(&mut bytes)];
     let Some(mut filled) = take_parts(socket, first, &mut descriptors)?.checked_sub(HEADER) else {
