@@ -98,6 +98,15 @@ impl Domain {
 pub(crate) struct Scoped(());
 
 impl Scoped {
+    /// Enters a domain of a plan that bounds signals.
+    pub(crate) fn of(plan: &Landlock, domain: &Domain) -> Result<Self, Errno> {
+        if !plan.scoped {
+            return Err(Errno::OPNOTSUPP);
+        }
+        domain.enter()?;
+        Ok(Self(()))
+    }
+
     /// Enters a domain that bounds signals, and nothing else; an error where the kernel cannot (before ABI 6). Every domain forbids
     /// to move files between directories unless it says otherwise (landlock(7), LANDLOCK_ACCESS_FS_REFER).
     pub(crate) fn enter() -> Result<Self, Errno> {

@@ -184,8 +184,8 @@ fn enter(plan: &Plan) -> Outcome<(Found, Scoped)> {
     let task = plan.landlock.as_ref().ok_or(Errno::OPNOTSUPP).map_err(at(Stage::Landlock))?;
     let own = outer(plan, task);
     let found = Found::of(&own);
-    Domain::of(&own, &found).and_then(|domain| domain.enter()).map_err(at(Stage::Landlock))?;
-    let only = Scoped::enter().map_err(at(Stage::Landlock))?;
+    let only =
+        Domain::of(&own, &found).and_then(|domain| Scoped::of(&own, &domain)).map_err(at(Stage::Landlock))?;
     let _ = thread::set_name(c"ringfence-ward");
     Ok((found, only))
 }

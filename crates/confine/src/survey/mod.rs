@@ -110,6 +110,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
 fn workspace_place(policy: &Policy, workspace: &Path, invoker: &Invoker) -> Result<Place, Refused> {
     let cause = match resolve(workspace, invoker.root) {
         Ok(place) => return Ok(place),
+        Err(Errno::NOENT) if workspace.is_symlink() => "is a link that leads nowhere",
         Err(Errno::NOENT) => "does not exist",
         Err(Errno::LOOP) => "is a loop of symbolic links",
         Err(Errno::ACCESS) => "cannot be reached: permission denied",
