@@ -21,9 +21,17 @@ pub(crate) struct Ended {
 
 /// `None`: it still runs, or its record does not say how it ended.
 pub(crate) fn of(run: &RunDir, record: &RunRecord) -> Option<Ended> {
-    let first_exit = first(run, record);
+    let with_command = record.name.is_some() && !record.command.is_empty();
+    let (mut first_exit, mut end) = (None, None);
+    for (kind, detail) in events(run, &[FIRST, END]) {
+        match kind {
+            FIRST if with_command && first_exit.is_none() => first_exit = exit_of_first(&detail),
+            END => end = Some(detail),
+            _ => {}
+        }
+    }
     let none = Ended { how: "killed", exit: None, signal: None, limit: None, first_exit };
-    let Some(detail) = events(run, "sandbox.end").last() else {
+    let Some(detail) = end else {
         // Whoever supervised it would have written that down.
         return (record.status == Status::Running && !record.running()).then_some(none);
     };
@@ -72,18 +80,26 @@ pub(crate) fn first(run: &RunDir, record: &RunRecord) -> Option<i64> {
     if record.name.is_none() || record.command.is_empty() {
         return None;
     }
-    let first = events(run, "exec.end").find(|detail| detail.get("job").and_then(Value::as_u64) == Some(0));
-    first?.get("exit")?.as_i64()
+    events(run, &[FIRST]).find_map(|(_, detail)| exit_of_first(&detail))
 }
 
-/// The details of all events of one kind.
-fn events(run: &RunDir, kind: &'static str) -> impl Iterator<Item = Value> {
+/// The end of a command, and of the whole.
+const FIRST: &str = "exec.end";
+const END: &str = "sandbox.end";
+
+fn exit_of_first(detail: &Value) -> Option<i64> {
+    (detail.get("job")?.as_u64()? == 0).then(|| detail.get("exit")?.as_i64())?
+}
+
+/// The details of all events of these kinds.
+fn events(run: &RunDir, kinds: &'static [&'static str]) -> impl Iterator<Item = (&'static str, Value)> {
     let file = std::fs::File::open(run.events()).ok();
     let lines = file.into_iter().flat_map(|file| BufReader::new(file).lines().map_while(Result::ok));
     // Most are others, and need not be read.
-    let likely = lines.filter(move |line| line.contains(kind));
-    likely.filter_map(move |line| {
+    lines.filter_map(move |line| {
+        kinds.iter().find(|kind| line.contains(**kind))?;
         let mut event: Value = serde_json::from_str(&line).ok()?;
-        (event.get("kind")? == kind).then(|| event.get_mut("detail").map(Value::take))?
+        let kind = kinds.iter().find(|kind| event.get("kind").is_some_and(|own| own == **kind))?;
+        Some((*kind, event.get_mut("detail").map(Value::take)?))
     })
 }

@@ -54,28 +54,23 @@ impl Limiter {
             boundary.server().map_or(Ok(()), |server| group.add(server))?;
         }
         let watched = group.is_none().then_some(*limits);
-        Ok(Self {
-            group,
-            watched,
-            until: limits.time.map(|time| (Instant::now() + Duration::from_millis(time), time)),
-            output: limits.output,
-            next: Instant::now(),
-            quota: None,
-            disk: Instant::now(),
-            unnamed: (0, true),
-            exceeded: None,
-        })
+        let until = limits.time.map(|time| (Instant::now() + Duration::from_millis(time), time));
+        Ok(Self { group, watched, until, output: limits.output, ..Self::none() })
     }
 
     /// Of what a command writes that somebody else keeps.
     #[must_use]
     pub fn of_output(bytes: u64) -> Self {
+        Self { output: Some(bytes), ..Self::none() }
+    }
+
+    fn none() -> Self {
         let now = Instant::now();
         Self {
             group: None,
             watched: None,
             until: None,
-            output: Some(bytes),
+            output: None,
             next: now,
             quota: None,
             disk: now,
