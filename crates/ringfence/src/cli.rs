@@ -163,6 +163,7 @@ fn shortly() -> Option<Verb> {
 }
 
 pub(crate) fn main() -> ExitCode {
+    ringfence_sys::signals::ignore_file_size();
     // Started by a supervisor, under a name that nobody types.
     if std::env::args_os().next().is_some_and(|word| word.as_bytes() == NAME.to_bytes()) {
         return ExitCode::from(ringfence_gateway::run());

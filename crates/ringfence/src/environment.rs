@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
 use ringfence_policy::Context;
+use ringfence_record::{Error, State};
 use rustix::thread::{CapabilitySet, capabilities};
 use zeroize::Zeroize;
 
@@ -76,6 +77,20 @@ fn of(variables: &BTreeMap<OsString, OsString>) -> Result<Invoker, Failure> {
     recordable(&home, "the home directory")?;
     recordable(&state, "the state directory")?;
     Ok(ringfence_confine::probe::invoker(home, cwd, state, BTreeMap::new()))
+}
+
+/// The state directory, made if it is missing.
+pub(crate) fn open_state(invoker: &Invoker) -> Result<State, Failure> {
+    State::open(&invoker.state).map_err(|error| {
+        let failure = Failure::new(format!("the state directory: {error}"));
+        match error {
+            Error::System { .. } => {
+                failure.hint("name another, which you can make: `export RINGFENCE_STATE=DIRECTORY`")
+            }
+            // What is wrong with it says what to do.
+            _ => failure,
+        }
+    })
 }
 
 /// Records are JSON: a path in them is text.

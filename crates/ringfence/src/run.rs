@@ -223,7 +223,7 @@ impl Run {
     ) -> Result<Self, Failure> {
         // Never freed: the process ends with the run, and freeing a thousand strings would only delay that.
         let policy: &Policy = Box::leak(Box::new(source::load(arguments, &invoker)?));
-        let state = State::open(&invoker.state).context("the state directory")?;
+        let state = environment::open_state(&invoker)?;
         underway::before_run(&state, policy, arguments, &invoker)?;
         let directory = state.new_run().context("the run's directory")?;
         Ok(Self {

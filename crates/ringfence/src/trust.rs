@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ringfence_plan::Invoker;
 use ringfence_policy::{Files, HostFiles};
 
+use crate::environment;
 use crate::failure::{Context, Failure};
 use crate::terminal::escape;
 
@@ -26,7 +27,7 @@ pub(crate) fn accept(
     let trusted = Trusted { files: texts(files) };
     let at = place(path, invoker);
     let directory = invoker.state.join("trust");
-    ringfence_record::State::open(&invoker.state).context("the state directory")?;
+    environment::open_state(invoker)?;
     std::fs::create_dir_all(&directory).context(format!("making {}", directory.display()))?;
     let text = serde_json::to_string_pretty(&trusted).context("writing what is trusted")?;
     let new = at.with_extension("new");

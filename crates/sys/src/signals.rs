@@ -77,6 +77,12 @@ pub fn ignored(signal: i32) -> bool {
     }
 }
 
+/// A write beyond the invoker's bound for a file (`ulimit -f`) fails as others do, instead of ending this process without a word.
+pub fn ignore_file_size() {
+    // SAFETY: a disposition without a handler; nobody else has one for this signal.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Every signal back to its default action, as a new program expects it. What is blocked stays so.
 pub fn default_actions() {
     // `struct kernel_sigaction` (linux/signal_types.h): handler, flags, restorer, mask; all zero is SIG_DFL. The C library's

@@ -66,12 +66,14 @@ fn workspaces() {
     let fifo = place.home.join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     std::os::unix::fs::symlink("self", place.home.join("self")).unwrap();
+    std::os::unix::fs::symlink("gone", place.home.join("nowhere")).unwrap();
     for (path, word) in [
         ("/", "`/` cannot be the workspace"),
         ("/etc", "workspace"),
         ("../fifo", "not a directory"),
         ("../self", "loop"),
         ("../gone", "does not exist"),
+        ("../nowhere", "is a link that leads nowhere"),
         ("..", "the whole home"),
         ("../w/..", "the whole home"),
     ] {
@@ -93,6 +95,26 @@ fn workspaces() {
         let arguments = ["run", "--workspace", "../closed", "--", "echo", "started"];
         refused(&place, &arguments, 125, "chmod u+rx");
     }
+}
+
+#[test]
+fn what_keeps_ringfence_from_writing_is_said_with_the_remedy() {
+    let place = Place::new();
+    let mut command = place.command(&["run", "--", "echo", "started"]);
+    let done = command.env("RINGFENCE_STATE", "/proc/nowhere/state").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.code() == Some(125) && said.contains("export RINGFENCE_STATE=DIRECTORY"), "{said}");
+    // The invoker's own bound for files: no death by a signal. What the task starts has the signal as ever.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -f 0; exec \"$@\"", "sh"]);
+    let own = place.command(&["run", "--", "echo", "started"]);
+    command.arg(own.get_program()).args(own.get_args()).current_dir(&place.workspace);
+    command.env("HOME", &place.home).env("RINGFENCE_STATE", &place.state);
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.code() == Some(125) && said.contains("File too large"), "{done:?}");
+    let outcome = place.run("", "(ulimit -f 1; head -c 100000 /dev/zero > big); echo $?");
+    assert_eq!(outcome.out, "153\n", "{outcome:?}");
 }
 
 #[test]

@@ -30,7 +30,10 @@ fn an_untrusted_policy_is_never_taken_nor_passed_over() {
     let file = place.write("ringfence.toml", "version = 1\nextends = [\"default\"]\n");
     let outcome = place.ringfence(&["run", "--", "true"]);
     assert!(outcome.status == 125 && outcome.err.contains("ringfence trust"), "{}", outcome.err);
+    let checked = place.ringfence(&["check"]);
+    assert!(checked.status == 1 && checked.out.contains("nobody has accepted it"), "{checked:?}");
     assert_eq!(place.ringfence(&["trust"]).status, 0);
+    assert_eq!(place.ringfence(&["check"]).status, 0);
     assert_eq!(place.ringfence(&["run", "--", "true"]).status, 0);
     std::fs::write(&file, "version = 1\nextends = [\"default\"]\n[workspace]\nmode = \"direct\"\n").unwrap();
     let outcome = place.ringfence(&["run", "--", "sh", "-c", "echo ran"]);

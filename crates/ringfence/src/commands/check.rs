@@ -9,10 +9,10 @@ use clap::Args;
 use ringfence_audit::{Finding, Level, Subject};
 use ringfence_confine::survey;
 use ringfence_plan::Invoker;
-use ringfence_policy::{Context as PolicyContext, HostFiles, Policy, Source};
+use ringfence_policy::{Context as PolicyContext, Policy, Source};
 
 use crate::failure::Failure;
-use crate::{chosen, custody, environment, registries, source, terminal};
+use crate::{chosen, custody, environment, registries, source, terminal, trust};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -69,13 +69,14 @@ fn rule(text: &str) -> Result<String, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let (source, shown) = chosen_source(arguments, &invoker);
+    let files = source::Recording::default();
     let context = PolicyContext { step: arguments.step.clone(), ..environment::context(&invoker) };
     // Where a finding names no file, this one is meant.
     let file = match &source {
         Source::File(path) => path.display().to_string(),
         Source::Preset(name) => format!("preset {name}"),
     };
-    let policy = match ringfence_policy::load(&[source], &context, &HostFiles) {
+    let policy = match ringfence_policy::load(&[source], &context, &files) {
         Ok(policy) => policy,
         Err(diagnostics) => {
             if arguments.sarif {
@@ -90,6 +91,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         }
     };
     let mut findings = look(&policy, &invoker, arguments);
+    findings.extend(unaccepted(arguments, &invoker, &files));
+    ringfence_audit::rank(&mut findings);
     for finding in &mut findings {
         finding.accepted = arguments.accept.iter().any(|accepted| accepted == finding.rule.id);
         if finding.file.is_empty() {
@@ -127,6 +130,15 @@ fn chosen_source(arguments: &Arguments, invoker: &Invoker) -> (Source, String) {
             (Source::Preset("default".into()), shown.to_owned())
         }
     }
+}
+
+/// The policy that was found here, where its owner has not accepted it as it is: `run` takes none of it.
+fn unaccepted(arguments: &Arguments, invoker: &Invoker, files: &source::Recording) -> Option<Finding> {
+    let named = arguments.preset.is_some() || arguments.file.is_some() || arguments.policy.is_some();
+    let path = source::find(invoker).filter(|_| !named && !arguments.no_host)?;
+    let failure = trust::check(&path, &files.read.borrow(), invoker).err()?;
+    let what = failure.text().lines().next().unwrap_or_default().trim_end_matches(':');
+    Some(ringfence_audit::would_not_run(None, what.to_owned(), failure.hints().join("; ")))
 }
 
 fn look(policy: &Policy, invoker: &Invoker, arguments: &Arguments) -> Vec<Finding> {

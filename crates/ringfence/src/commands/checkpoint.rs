@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use ringfence_confine::{Message, Stack as Mounted};
 use ringfence_plan::Invoker;
-use ringfence_record::{RunDir, RunRecord, State, Timestamp};
+use ringfence_record::{RunDir, RunRecord, Timestamp};
 use ringfence_supervise::{Ask, Note, Remote, Sandbox as _};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -79,12 +79,12 @@ struct Told<'a> {
 
 /// By the name of a sandbox, or by its id.
 pub(crate) fn find(invoker: &Invoker, name: &str) -> Result<(RunDir, RunRecord), Failure> {
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(invoker)?;
     found::find(&state, invoker, name)
 }
 
 fn here(invoker: &Invoker) -> Result<(RunDir, RunRecord), Failure> {
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(invoker)?;
     let runs = state.runs().context("the state directory")?.into_iter();
     let mut live = runs.filter_map(|(run, record)| Some((run, record.ok()?))).filter(|(_, record)| {
         record.name.is_some() && record.running() && invoker.cwd.starts_with(&record.workspace)

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom};
 
 use clap::Args;
 use ringfence_confine::{Enclosure, Message};
-use ringfence_record::{RunDir, State};
+use ringfence_record::RunDir;
 use ringfence_supervise::{Ask, Found, Limiter, Note, Notice, Remote, Sandbox, Screen};
 use rustix::io::Errno;
 
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(&invoker)?;
     let (run, record) = named::find(&state, &arguments.name)?;
     let remote = named::call(&run)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;

@@ -10,7 +10,6 @@ use ringfence_policy::{
     Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, LOADER, Policy, Reason,
     network_remedy,
 };
-use ringfence_record::State;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::PolicyArguments;
@@ -85,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return beforehand(arguments);
     }
     let invoker = environment::invoker()?;
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(&invoker)?;
     let name = arguments.run.as_deref().unwrap_or("last");
     let (run, record) = found::find(&state, &invoker, name)?;
     let explained = Explained::of(&run, &record, &environment::context(&invoker))?;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ringfence_confine::Message;
 use ringfence_policy::Endpoint;
-use ringfence_record::State;
 use ringfence_supervise::{Act, Ask, Sandbox};
 use serde::Serialize;
 
@@ -146,7 +145,7 @@ fn real(path: &Path) -> Result<OsString, Failure> {
 
 fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(&invoker)?;
     let (run, _) = found::find(&state, &invoker, name)?;
     let remote = named::call(&run).map_err(|_| {
         Failure::new(format!(

@@ -5,7 +5,6 @@ use std::io::{IsTerminal, Read, Write};
 use std::time::Duration;
 
 use clap::Args;
-use ringfence_record::State;
 use ringfence_supervise::Outlet;
 
 use crate::failure::{Context, Failure};
@@ -31,7 +30,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(&invoker)?;
     let (run, record) = found::find(&state, &invoker, &arguments.name)?;
     let path = run.path().join(FILE);
     let mut file = File::open(&path).map_err(|_| {

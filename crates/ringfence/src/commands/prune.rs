@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use ringfence_record::State;
 
 use crate::cleanup::{self, LARGER, OLDER};
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
 use crate::{environment, terminal};
 
 #[derive(Args, Debug)]
@@ -30,7 +29,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let older = arguments.older.as_deref().map_or(Ok(OLDER), age)?;
     let larger = arguments.larger.as_deref().map_or(Ok(LARGER), |text| number(text, &SIZES))?;
     let invoker = environment::invoker()?;
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(&invoker)?;
     if !arguments.dry_run {
         crate::layers::remove_unrecorded(&state);
     }

@@ -64,7 +64,7 @@ struct Process {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(&invoker)?;
     let _ = crate::underway::recover(&state);
     crate::layers::sweep_unrecorded(&state);
     crate::groups::sweep(&state);

@@ -1,7 +1,6 @@
 //! `ringfence stop`: ends a named sandbox with everything in it.
 
 use clap::Args;
-use ringfence_record::State;
 use ringfence_supervise::{Ask, Sandbox};
 
 use super::waiting;
@@ -24,7 +23,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(&invoker)?;
     let (run, record) = named::find(&state, &arguments.name)?;
     let remote = named::call(&run)?;
     remote.ask(&Ask::Stop { grace: arguments.grace * 1000 }, &[]).context("asking the sandbox to end")?;

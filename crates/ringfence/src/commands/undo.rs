@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_plan::Invoker;
-use ringfence_record::{Event, RunDir, RunRecord, State, Status, Writer};
+use ringfence_record::{Event, RunDir, RunRecord, Status, Writer};
 use ringfence_workspace::{Applied, Reason, Refused, escape};
 
 use crate::commands::waiting::{self, Landed};
@@ -112,7 +112,7 @@ fn keeps_its_mode(path: &Path) {
 
 /// Journals of applies of other runs to the same workspace that were undone, in the order of that.
 pub(super) fn others(invoker: &Invoker, of: &RunRecord) -> Result<Vec<PathBuf>, Failure> {
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(invoker)?;
     let mut undone = Vec::new();
     for (directory, record) in state.runs().context("the state directory")? {
         if record.is_ok_and(|record| record.workspace == of.workspace && record.id != of.id) {

@@ -9,7 +9,7 @@ use ringfence_record::{RunDir, RunRecord, State, Status};
 use ringfence_workspace::{Apply, Began, Layer, Options, Reason, Refused, Review, Timestamp};
 
 use crate::failure::{Context, Failure};
-use crate::terminal;
+use crate::{environment, terminal};
 
 /// A run with its layers.
 pub(crate) struct Waiting {
@@ -30,7 +30,7 @@ pub(crate) struct Waiting {
 
 /// The run that is named, or the last one here whose changes wait.
 pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Failure> {
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(invoker)?;
     let _ = crate::underway::recover(&state);
     let (directory, mut record) = match name {
         Some(name) => super::checkpoint::find(invoker, name)?,
@@ -168,7 +168,7 @@ pub(crate) struct Landed {
 
 /// The run that is named, or the last one here with an apply that landed and was not undone.
 pub(crate) fn find_landed(invoker: &Invoker, name: Option<&str>) -> Result<Landed, Failure> {
-    let state = State::open(&invoker.state).context("the state directory")?;
+    let state = environment::open_state(invoker)?;
     let _ = crate::underway::recover(&state);
     if let Some(name) = name {
         let (directory, record) = super::checkpoint::find(invoker, name)?;
