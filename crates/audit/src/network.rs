@@ -8,9 +8,9 @@ use crate::data::{self, Kind, hosts};
 use crate::finding::{Found, Level};
 use crate::rules;
 
-/// Where clouds give out a machine's credentials: AWS, GCP, Azure and most others; AWS by IPv6; Azure's wire server; Alibaba.
+/// Where clouds give out a machine's credentials: AWS, GCP, Azure and most others; AWS by IPv6; Azure's wire server; Alibaba; Oracle.
 const METADATA: &[&str] =
-    &["169.254.169.254", "169.254.170.2", "fd00:ec2::254", "168.63.129.16", "100.100.100.200"];
+    &["169.254.169.254", "169.254.170.2", "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"];
 /// Names for the same.
 const METADATA_NAMES: &[&str] =
     &["metadata.google.internal", "metadata.goog", "metadata.azure.com", "instance-data"];

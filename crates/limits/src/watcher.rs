@@ -47,7 +47,7 @@ impl Watcher {
         let limit = self.memory?;
         let files: u64 = self.held.iter().map(filled).sum();
         // What is mapped too counts twice: more, never less.
-        let shared = unnamed(&found) + segments() + messages();
+        let shared = unnamed(&found) + segments() + messages() + semaphores();
         let used = files + shared + found.iter().map(|pid| memory(*pid)).sum::<u64>();
         (used > limit).then(|| Exceeded::memory(limit))
     }
@@ -121,7 +121,8 @@ fn unnamed(processes: &BTreeSet<i32>) -> u64 {
 #[must_use]
 pub fn shown(pid: i32) -> PathBuf {
     let process = PathBuf::from(format!("/proc/{pid}"));
-    let there = |at: &PathBuf| fs::read_link(at.join("exe")).is_ok();
+    // Who forbids to be looked at still says how much it has.
+    let there = |at: &PathBuf| status(at, "VmRSS:").is_some();
     if there(&process) {
         return process;
     }
@@ -132,6 +133,11 @@ pub fn shown(pid: i32) -> PathBuf {
 /// Bytes that wait in System V message queues (proc_sysvipc(5)).
 fn messages() -> u64 {
     column("/proc/sysvipc/msg", &["cbytes"])
+}
+
+/// Bytes of System V semaphores: each is a `struct sem` of the kernel's (ipc/sem.c), a line of its cache.
+fn semaphores() -> u64 {
+    column("/proc/sysvipc/sem", &["nsems"]).saturating_mul(64)
 }
 
 /// Bytes in System V shared memory, attached or not; its size where what is used of it is not told (proc_sysvipc(5)).

@@ -111,6 +111,20 @@ pub(crate) fn of_caller(which: u32) -> Vec<Case> {
     vec![Case { when: vec![is(0, which), is(1, 0)], verdict: Verdict::Allow }, otherwise()]
 }
 
+/// A thread with descriptors of its own: nobody who looks at a process would see what it holds (clone(2)).
+pub(crate) fn own_files() -> Case {
+    let (thread, files) = (libc::CLONE_THREAD as u32, libc::CLONE_FILES as u32);
+    bits(0, thread | files, thread, Verdict::Errno(libc::EINVAL as u16))
+}
+
+/// Namespaces of one's own, and everything that is not shared any more but descriptors, for the same reason (unshare(2)).
+pub(crate) fn unsharing() -> Vec<Case> {
+    let files = libc::CLONE_FILES as u32;
+    let mut cases = vec![bits(0, files, files, Verdict::Errno(libc::EINVAL as u16))];
+    cases.extend(always(Verdict::Allow));
+    cases
+}
+
 pub(crate) fn otherwise() -> Case {
     Case { when: vec![], verdict: TOLD }
 }
@@ -128,9 +142,7 @@ pub(crate) fn conditions(name: &str) -> Vec<Case> {
             let new = NEW_NAMESPACES.iter();
             let mut cases: Vec<_> =
                 new.map(|flag| bits(0, *flag as u32, *flag as u32, Verdict::Notify)).collect();
-            // Threads with descriptors of their own: nobody who looks at a process would see what they hold.
-            let (thread, files) = (libc::CLONE_THREAD as u32, libc::CLONE_FILES as u32);
-            cases.push(bits(0, thread | files, thread, Verdict::Errno(libc::EINVAL as u16)));
+            cases.push(own_files());
             cases
         }
         "close_range" => {

@@ -4,7 +4,8 @@
 
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
 use crate::conditions::{
-    ENOSYS, TOLD, alone, always, closer, conditions, mapping, protecting, sealed_memfd, writing,
+    ENOSYS, TOLD, alone, always, closer, conditions, mapping, own_files, protecting, sealed_memfd, unsharing,
+    writing,
 };
 use crate::gated;
 
@@ -80,8 +81,7 @@ impl Variant {
     fn grants(self, name: &str) -> bool {
         self.debug && DEBUG.contains(&name)
             || self.io_uring && IO_URING.contains(&name)
-            // Its flags are in memory: where these matter it is not there, and callers take clone(2).
-            || self.user_namespaces && (NAMESPACES.contains(&name) || name == "clone3" && !self.guarded)
+            || self.user_namespaces && NAMESPACES.contains(&name)
     }
 }
 
@@ -91,6 +91,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
     let entries = SYSCALLS.iter().map(|call| Entry {
         number: call.number,
         cases: match (call.answer, call.name) {
+            (_, "unshare") if variant.user_namespaces => unsharing(),
             (_, name) if variant.grants(name) => always(Verdict::Allow),
             (Answer::Refuse, _) => always(Verdict::Notify),
             (Answer::Absent, _) => always(ENOSYS),
@@ -104,11 +105,15 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
                 always(Verdict::Errno(libc::EOPNOTSUPP as u16))
             }
             (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
-            (Answer::Allow, "clone") if variant.user_namespaces => match variant {
-                Variant { directories: true, .. } => alone(false, always(Verdict::Allow)),
-                Variant { guarded: true, .. } => alone(true, always(Verdict::Allow)),
-                _ => always(Verdict::Allow),
-            },
+            (Answer::Allow, "clone") if variant.user_namespaces => {
+                let mut rest = vec![own_files()];
+                rest.extend(always(Verdict::Allow));
+                match variant {
+                    Variant { directories: true, .. } => alone(false, rest),
+                    Variant { guarded: true, .. } => alone(true, rest),
+                    _ => rest,
+                }
+            }
             (Answer::Allow, "clone") if variant.guarded => alone(false, conditions("clone")),
             (Answer::Allow, "mmap") if variant.mapped => mapping(),
             (Answer::Allow, "mprotect" | "pkey_mprotect") if variant.mapped => protecting(),
@@ -399,7 +404,7 @@ mod tests {
         assert_eq!(ring, ["io_uring_enter", "io_uring_register", "io_uring_setup"]);
         assert_eq!(opened(Variant { quota: true, ..USUAL }), ["fallocate"]);
         let namespaces = opened(Variant { user_namespaces: true, ..USUAL });
-        assert_eq!(namespaces.len(), NAMESPACES.len() + 1, "{namespaces:?}");
+        assert_eq!(namespaces.len(), NAMESPACES.len(), "{namespaces:?}");
         for never in ["bpf", "keyctl", "open_by_handle_at", "ptrace", "init_module", "setdomain", "reboot"] {
             assert!(!namespaces.contains(&never), "{never}");
         }
@@ -435,15 +440,24 @@ mod tests {
 
     #[test]
     fn threads_share_what_they_have_open() {
-        let answer = |name: &str, arguments: [u64; 6]| {
-            let number = SYSCALLS.iter().find(|call| call.name == name).unwrap().number;
-            interpret(&program(USUAL), ARCHITECTURE, number, arguments).unwrap()
-        };
+        let nested = Variant { user_namespaces: true, ..USUAL };
         let (thread, files) = (libc::CLONE_THREAD as u64, libc::CLONE_FILES as u64);
-        assert_ne!(answer("clone", [thread, 0, 0, 0, 0, 0]), ALLOW);
-        assert_eq!(answer("clone", [thread | files, 0, 0, 0, 0, 0]), ALLOW);
-        assert_ne!(answer("close_range", [3, 9, libc::CLOSE_RANGE_UNSHARE.into(), 0, 0, 0]), ALLOW);
-        assert_eq!(answer("close_range", [3, 9, libc::CLOSE_RANGE_CLOEXEC.into(), 0, 0, 0]), ALLOW);
+        for variant in [USUAL, nested, Variant { guarded: true, ..nested }] {
+            let answer = |name: &str, arguments: [u64; 6]| {
+                let number = SYSCALLS.iter().find(|call| call.name == name).unwrap().number;
+                interpret(&program(variant), ARCHITECTURE, number, arguments).unwrap()
+            };
+            assert_ne!(answer("clone", [thread, 0, 0, 0, 0, 0]), ALLOW);
+            assert_eq!(answer("clone", [thread | files, 0, 0, 0, 0, 0]), ALLOW);
+            assert_ne!(answer("clone3", [0; 6]), ALLOW);
+            assert_ne!(answer("unshare", [files, 0, 0, 0, 0, 0]), ALLOW);
+            assert_ne!(answer("unshare", [files | libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0]), ALLOW);
+            assert_ne!(answer("close_range", [3, 9, libc::CLOSE_RANGE_UNSHARE.into(), 0, 0, 0]), ALLOW);
+            assert_eq!(answer("close_range", [3, 9, libc::CLOSE_RANGE_CLOEXEC.into(), 0, 0, 0]), ALLOW);
+        }
+        let unshare = SYSCALLS.iter().find(|call| call.name == "unshare").unwrap().number;
+        let new = [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0];
+        assert_eq!(interpret(&program(nested), ARCHITECTURE, unshare, new).unwrap(), ALLOW);
     }
 
     #[test]

@@ -222,7 +222,7 @@ table! {
         file_size: At<String>,
         /// Size of the private /tmp.
         tmp: At<String>,
-        /// Bytes on stdout and stderr.
+        /// Bytes on stdout and stderr, of each command of a named sandbox.
         output: At<String>,
         /// Wall-clock time.
         time: At<String>,

@@ -116,18 +116,8 @@ impl Writer {
         }
         let head = Head { seq, hash: Sha256::digest(&line).into() };
         line.push(b'\n');
-        let written = loop {
-            match rustix::io::write(&self.file, &line) {
-                Err(Errno::INTR) => {}
-                other => break other,
-            }
-        };
-        let outcome = match written {
-            Ok(count) if count == line.len() => Ok(head),
-            // A part of an event is on a full disk. It stays: the next reader calls it torn.
-            Ok(_) => Err(Errno::NOSPC),
-            Err(errno) => Err(errno),
-        };
+        // A part of an event stays, where no more fits: the next reader calls it torn.
+        let outcome = write_whole(&self.file, &line).map(|()| head);
         self.buffer = line;
         match outcome {
             Ok(head) => {
@@ -229,4 +219,16 @@ fn check_ours(file: &OwnedFd, path: &Path) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::not_ours(path, what))
+}
+/// All of it, or why the rest could not be written.
+fn write_whole(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Err(Errno::INTR) => {}
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }

@@ -1,11 +1,18 @@
 //! What speaks against the lines that would allow something that was refused, or why there are none.
 
 use ringfence_plan::syscalls;
-use ringfence_policy::{Invalid, LOADER};
+use ringfence_policy::{Invalid, LOADER, MULTICALL};
 
 /// Of the dynamic loader.
 pub(crate) const STARTS_ANY: &str =
     "unwise: it starts whatever file it is given; the program itself is the entry to add";
+
+/// Whether a program is any other one by its arguments: a dynamic loader, or many programs in one file.
+pub(crate) fn is_any(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    ["ld-linux", "ld-musl", "ld.so"].iter().any(|loader| name.starts_with(loader))
+        || MULTICALL.iter().any(|(own, _)| name == *own)
+}
 
 /// In one sentence. Lines that would not help, or are other ones, are changed in `remedy`.
 pub(crate) fn caution(
@@ -48,6 +55,11 @@ pub(crate) fn caution(
         )
     } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.pin`") {
         Some("a new sandbox takes what the host has now".to_owned())
+    } else if kind == "command"
+        && rule.starts_with("the owner was asked")
+        && is_any(target.split(' ').next().unwrap_or_default())
+    {
+        Some(STARTS_ANY.to_owned())
     } else if kind == "command" && rule.starts_with("the owner was asked") {
         Some("it is asked again at the next start; `ringfence grant` allows it before".to_owned())
     } else if kind == "command" && remedy.is_empty() && rule.contains("call it by `") {

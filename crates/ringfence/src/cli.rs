@@ -163,6 +163,9 @@ fn shortly() -> Option<Verb> {
 }
 
 pub(crate) fn main() -> ExitCode {
+    if let Err(failure) = crate::environment::refuse_setuid() {
+        return failure.print();
+    }
     ringfence_sys::signals::ignore_file_size();
     // Started by a supervisor, under a name that nobody types.
     if std::env::args_os().next().is_some_and(|word| word.as_bytes() == NAME.to_bytes()) {

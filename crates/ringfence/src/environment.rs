@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
 use ringfence_policy::Context;
-use ringfence_record::{Error, State};
+use ringfence_record::State;
 use rustix::thread::{CapabilitySet, capabilities};
 use zeroize::Zeroize;
 
@@ -72,7 +72,9 @@ pub(crate) fn bare() -> Result<Invoker, Failure> {
 
 fn of(variables: &BTreeMap<OsString, OsString>) -> Result<Invoker, Failure> {
     let home = home(variables)?;
-    let cwd = std::env::current_dir().context("the current directory")?;
+    let cwd = std::env::current_dir()
+        .context("the current directory")
+        .map_err(|failure| failure.hint("change to one that is there, and that you may enter"))?;
     let state = state(variables, &home)?;
     recordable(&home, "the home directory")?;
     recordable(&state, "the state directory")?;
@@ -82,14 +84,8 @@ fn of(variables: &BTreeMap<OsString, OsString>) -> Result<Invoker, Failure> {
 /// The state directory, made if it is missing.
 pub(crate) fn open_state(invoker: &Invoker) -> Result<State, Failure> {
     State::open(&invoker.state).map_err(|error| {
-        let failure = Failure::new(format!("the state directory: {error}"));
-        match error {
-            Error::System { .. } => {
-                failure.hint("name another, which you can make: `export RINGFENCE_STATE=DIRECTORY`")
-            }
-            // What is wrong with it says what to do.
-            _ => failure,
-        }
+        Failure::new(format!("the state directory: {error}"))
+            .hint("or name another, which you can make: `export RINGFENCE_STATE=DIRECTORY`")
     })
 }
 

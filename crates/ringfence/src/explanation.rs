@@ -373,15 +373,17 @@ fn paragraph(one: &Explanation, run: &str) -> String {
 fn part_with_arguments(line: &str) -> Option<String> {
     let entry = line.strip_prefix("children = [\"")?.strip_suffix("\"]")?;
     let (program, arguments) = entry.split_once(' ')?;
-    // What is quoted, or called with no arguments, has no shorter form worth a line.
-    (!program.contains('\'') && arguments != "()").then(|| program.to_owned())
+    // What is quoted, or called with no arguments, has no shorter form worth a line; what starts or is anything has none.
+    let plain = !program.contains('\'') && arguments != "()";
+    (plain && !cautions::is_any(program)).then(|| program.to_owned())
 }
 
 /// Whether nothing speaks against its lines. Of a command that nobody answered for, they are only not the sole way.
 fn offered(one: &Explanation) -> bool {
     let unanswered = one.kind == "command"
         && one.rule.starts_with("the owner was asked")
-        && !one.rule.contains("the owner refused");
+        && !one.rule.contains("the owner refused")
+        && !cautions::is_any(one.target.split(' ').next().unwrap_or_default());
     one.caution.is_none() || unanswered
 }
 
@@ -460,7 +462,15 @@ mod tests {
         };
         let answers =
             ["the owner was asked: nobody answered in time", "the owner was asked: the owner refused it"];
-        let all = [told(answers[0], "allow"), told(answers[1], "children")];
+        let loader =
+            Explanation { target: "/lib64/ld-linux-x86-64.so.2 ls".into(), ..told(answers[0], "deny") };
+        let all = [told(answers[0], "allow"), told(answers[1], "children"), loader];
         assert_eq!(together(&all), "[commands]\nallow = [\"ls x\"]\n");
+        for (entry, shorter) in
+            [("git log", Some("git")), ("busybox sh", None), ("/lib/ld-linux.so.2 x", None)]
+        {
+            let line = format!("children = [\"{entry}\"]");
+            assert_eq!(part_with_arguments(&line).as_deref(), shorter);
+        }
     }
 }

@@ -356,6 +356,7 @@ fn is_doomed(layer: &Path) -> bool {
 /// The same as [`remove_unrecorded`], and once a day what is old goes. It looks at every run, so only verbs that do so anyway call it.
 pub(crate) fn sweep_unrecorded(state: &State) {
     remove_unrecorded(state);
+    sweep(state);
     crate::cleanup::daily(state);
 }
 

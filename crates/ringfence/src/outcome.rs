@@ -19,11 +19,13 @@ pub(crate) struct Outcome {
     pub(crate) signal: Option<i32>,
     /// Somebody asked for its end.
     pub(crate) stopped: bool,
+    /// Nothing of the task's ran.
+    pub(crate) idle: bool,
 }
 
 impl Outcome {
     pub(crate) fn new(result: Result<u8, Failure>, signal: Option<i32>) -> Self {
-        Self { result, signal, stopped: false }
+        Self { result, signal, stopped: false, idle: false }
     }
 }
 
@@ -32,7 +34,7 @@ pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &End
     let failed = |failure| Outcome::new(Err(failure), None);
     for message in &ended.messages {
         if let Some(failure) = unexecuted(policy, plan, invoker, message) {
-            return failed(failure);
+            return Outcome { idle: true, ..failed(failure) };
         }
     }
     match ended.messages.last() {

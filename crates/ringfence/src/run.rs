@@ -41,7 +41,6 @@ use crate::{
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let begun = Instant::now();
-    environment::refuse_setuid()?;
     let mut report = Report::default();
     // A place that cannot be written is found out before anything runs.
     let file = arguments.report.as_deref().map(ReportFile::create).transpose().context("the report")?;
@@ -541,7 +540,7 @@ impl Run {
         }
         report.refusals += refusals.totals().1;
         report.signal = outcome.signal;
-        let remove = self.fate == Fate::Remove;
+        let remove = self.fate == Fate::Remove || outcome.idle;
         let settled = layers::settle(plan, &self.state, &self.directory, &record, remove, start.as_ref());
         copies::clear(plan);
         snapshot::ended(self.directory.path(), &plan.workspace)?;

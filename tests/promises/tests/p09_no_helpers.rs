@@ -71,8 +71,14 @@ fn a_set_user_id_copy_refuses_to_run() {
     std::os::unix::fs::chown(&copy, Some(4242), Some(4242)).unwrap();
     std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o6755)).unwrap();
     std::fs::set_permissions(place.base.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let output =
-        Command::new(&copy).args(["run", "--", "true"]).current_dir(&place.workspace).output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(125) && text.contains("set-user-id"), "{text}");
+    // By whatever verb: each would read and write as somebody else.
+    for line in ["run -- true", "check /etc/shadow", "plan", "trust", "init", "ps -a", "explain", "--version"]
+    {
+        let line = line.split(' ');
+        let output = Command::new(&copy).args(line).current_dir(&place.workspace).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(125) && text.contains("set-user-id"), "{text}");
+        assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+    }
+    assert!(!place.workspace.join("ringfence.toml").exists());
 }

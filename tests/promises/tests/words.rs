@@ -266,3 +266,39 @@ fn a_hint_means_the_file_that_it_shows() {
     let read = |name: &str| place.read(format!("{name}/.envrc"));
     assert_eq!((read("x\u{1b}").as_deref(), read("x\\u{1b}")), (Some("innocent"), None), "{hint}");
 }
+
+/// Git's index is written anew by a look at the repository: `diff` shows no change there, and the end of the run counts none.
+#[test]
+fn the_end_of_a_run_counts_what_diff_shows() {
+    let place = Place::new();
+    place.write("f", "1\n");
+    place.host("git init -q .; git config user.email a@b; git config user.name a; git add f; git commit -qm x; touch -d '1 hour ago' f");
+    for (script, shown) in
+        [("git status --short >/dev/null; touch a", "1 change"), ("touch b; git add b", "4 changes")]
+    {
+        let outcome = place.ringfence(&["run", "--", "sh", "-c", script]);
+        assert!(outcome.err.contains(&format!("{shown} wait")), "{outcome:?}");
+        let diff = place.ringfence(&["diff", "--stat"]);
+        assert!(diff.out.contains(&format!(" {shown},")), "{diff:?}");
+        assert_eq!(place.ringfence(&["discard", "last"]).status, 0);
+    }
+}
+
+/// What did not begin leaves nothing that waits, and what a run leaves for the next one goes with the next look.
+#[test]
+fn nothing_waits_of_what_did_not_begin() {
+    let place = Place::new();
+    if !ringfence_promises::root() {
+        let closed = place.home.join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        let outcome = place.ringfence(&["run", "--workspace", "../closed", "--", "true"]);
+        assert!(outcome.status == 125 && !outcome.err.contains("wait"), "{outcome:?}");
+    }
+    assert_eq!(place.ringfence(&["run", "--", "nothing-of-that-name"]).status, 127);
+    assert_eq!(place.ringfence(&["run", "--", "true"]).status, 0);
+    let listed = place.ringfence(&["ps", "-a"]);
+    assert!(!listed.out.contains("waits"), "{listed:?}");
+    let aside = std::fs::read_dir(place.state.join("aside")).into_iter().flatten().count();
+    assert_eq!(aside, 0, "{:?}", place.listing());
+}

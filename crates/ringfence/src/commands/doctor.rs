@@ -23,7 +23,6 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    environment::refuse_setuid()?;
     let binary = std::env::current_exe().context("the path of this program")?;
     let report = match environment::invoker() {
         Ok(invoker) => ringfence_doctor::examine(&binary, &invoker),

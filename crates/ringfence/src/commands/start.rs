@@ -47,7 +47,6 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
-    environment::refuse_setuid()?;
     let (ready, begun) = pipe_with(PipeFlags::CLOEXEC).context("a pipe")?;
     match clone(0).context("fork")? {
         Forked::Child => {

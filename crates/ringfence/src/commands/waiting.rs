@@ -65,13 +65,13 @@ pub(crate) fn find(invoker: &Invoker, name: Option<&str>) -> Result<Waiting, Fai
         if layers.is_empty() && record.mode == DIRECT && record.status != Status::Undone {
             return Err(directly(&directory, &record));
         }
-        let state = match record.status {
-            Status::Applied => "have landed already",
-            Status::Undone => "had landed, and were undone",
-            Status::Discarded => "were thrown away",
-            _ => "are none",
-        };
-        let failure = Failure::new(format!("the changes of run {} {state}", record.id));
+        let changes = |state: &str| format!("the changes of run {} {state}", record.id);
+        let failure = Failure::new(match record.status {
+            Status::Applied => changes("have landed already"),
+            Status::Undone => changes("had landed, and were undone"),
+            Status::Discarded => changes("were thrown away"),
+            _ => format!("run {} left no changes", record.id),
+        });
         return Err(told(failure, kept_by_undo(&directory), &record.id));
     }
     let elsewhere = crate::found::elsewhere(&record, &invoker.cwd);
