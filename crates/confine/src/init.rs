@@ -48,6 +48,7 @@ const QUIET: Duration = Duration::from_millis(1);
 const QUIET_AFTER: Duration = Duration::from_micros(100);
 
 pub(crate) const CHILD: i32 = 17; // SIGCHLD
+const CONTINUE: i32 = 18; // SIGCONT
 /// What the warden's death sends, in tier `landlock`.
 pub(crate) const TERM: i32 = 15; // SIGTERM
 /// What the leader of a terminal's session hands on to its command.
@@ -542,7 +543,13 @@ pub(crate) fn lead(task: Pid, job: u32, report: &OwnedFd) -> ! {
     let set = signals::Set::of(&waited);
     loop {
         match signals::wait(&set) {
-            Ok(CHILD) => follow(task, job, report),
+            Ok(CHILD) => {
+                // Everything goes on: a task that is seen stopped has only not had its own signal yet.
+                if signals::pending(&[CONTINUE]) {
+                    let _ = process::kill_process_group(task, Signal::CONT);
+                }
+                follow(task, job, report);
+            }
             Ok(signal) => {
                 if let Some(signal) = Signal::from_named_raw(signal) {
                     // Going on concerns all whom the terminal stopped.

@@ -114,6 +114,7 @@ pub fn run<'a>(
         asked: None,
         until: None,
         blind: false,
+        paused: false,
         ended,
         rest,
     };
@@ -149,6 +150,8 @@ struct Watch<'a> {
     blind: bool,
     /// When the sandbox is ended, whatever its command does.
     until: Option<Instant>,
+    /// Everything is stopped: what the task's own terminal stopped goes on with the rest.
+    paused: bool,
     ended: Ended,
     rest: Rest,
 }
@@ -306,6 +309,7 @@ impl Watch<'_> {
                     screen.attach(master);
                 }
             }
+            Some((Message::Stopped { .. }, _)) if self.paused => {}
             Some((Message::Stopped { .. }, _)) => self.stopped_by_terminal(),
             Some((Message::Question(query), _)) => {
                 self.asked = query.filter(|_| self.boundary.asks()).map(Question::told);

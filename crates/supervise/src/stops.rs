@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use ringfence_sys::signals;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::{GRACE, JOB, Watch};
@@ -51,9 +52,12 @@ impl Watch<'_> {
                 }
             }
             TSTP => {
+                self.paused = true;
                 self.boundary.pause(true);
                 self.stop();
+                self.hear_out();
                 self.boundary.pause(false);
+                self.paused = false;
             }
             _ => {
                 self.boundary.signal(JOB, signal, !from_process);
@@ -62,6 +66,15 @@ impl Watch<'_> {
                 }
             }
         }
+    }
+
+    /// Takes the reports that are there: a Ctrl-Z typed before this one has stopped the task too, and is answered with it.
+    fn hear_out(&mut self) {
+        let waits = |reports| {
+            let mut polled = [PollFd::from_borrowed_fd(reports, PollFlags::IN)];
+            poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+        };
+        while waits(self.boundary.reports()) && self.report() {}
     }
 
     /// The terminal is closed, which the kernel tells only its session's leader.

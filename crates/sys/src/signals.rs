@@ -108,9 +108,10 @@ pub fn end_by(signal: i32) -> ! {
 /// Stops this process as its terminal would, until it is continued; `others` stay blocked
 /// meanwhile, and `taken` after that. A process that no shell could continue is not stopped (setpgid(2), orphaned groups).
 pub fn stop_self(others: &Set, taken: &Set) {
+    // Sent while it is blocked, and to the process as a terminal does, it is one with what a second Ctrl-Z left pending: two
+    // would stop again what its shell has just continued.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP);
     let _ = block_only(others);
-    // SAFETY: takes a number; a signal to oneself, whose default action is to stop.
-    unsafe { libc::raise(libc::SIGTSTP) };
     let _ = block_only(taken);
 }
 

@@ -183,8 +183,8 @@ fn keys_that_stop_and_end_reach_what_is_in_front() {
     tmux.line("echo status=$?");
     tmux.wait_line("status=130");
     // The whole stops, goes on in the background, comes back.
-    tmux.line("clear; $RF run --quiet --preset default -- sh -c 'echo up; read x; echo got $x; exit 5'");
-    tmux.wait_line("up");
+    tmux.line("clear; $RF run --quiet --preset default -- sh -c 'echo waits; read x; echo got $x; exit 5'");
+    tmux.wait_line("waits");
     tmux.insist("C-z", "Stopped");
     tmux.line("bg; sleep 0.3; jobs");
     tmux.wait_for("Running");
@@ -194,6 +194,23 @@ fn keys_that_stop_and_end_reach_what_is_in_front() {
     tmux.wait_line("got hello");
     tmux.line("echo status=$?");
     tmux.wait_line("status=5");
+}
+
+/// Wherever in the start each of them falls.
+#[test]
+fn stopped_by_many_keys_it_is_continued_once() {
+    let tmux = Tmux::new();
+    for round in 0..8 {
+        tmux.line(&format!("clear; $RF run --quiet --preset default -- sh -c 'read x; exit 5 # {round}'"));
+        std::thread::sleep(Duration::from_millis(4 * round));
+        tmux.press(&["C-z", "C-z", "C-z"]);
+        tmux.insist("C-z", "Stopped");
+        tmux.line("clear; bg; sleep 0.3; jobs; echo looked");
+        let screen = tmux.wait_line("looked");
+        assert!(screen.contains("Running") && !screen.contains("Stopped"), "round {round}: {screen}");
+        tmux.line("clear; kill %%; wait; echo ended");
+        tmux.wait_line("ended");
+    }
 }
 
 #[test]
