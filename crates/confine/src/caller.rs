@@ -20,13 +20,6 @@ const STEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
 const LONGEST: usize = 4096;
 const PAGE: u64 = 4096;
 
-/// What it runs; empty where that cannot be told.
-pub(crate) fn program(proc: &OwnedFd, thread: i32) -> OsString {
-    fs::readlinkat(proc, format!("{thread}/exe"), Vec::new())
-        .map(|name| OsString::from_vec(name.into_bytes()))
-        .unwrap_or_default()
-}
-
 /// The process that a thread belongs to, or the thread itself where that cannot be told.
 pub(crate) fn process(proc: &OwnedFd, thread: i32) -> i32 {
     let group = text(proc, &format!("{thread}/status")).ok().and_then(|status| {

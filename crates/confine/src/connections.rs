@@ -7,7 +7,7 @@
 mod lead;
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ use crate::proc::{group, holder};
 use crate::reach::{self, Reach};
 use crate::renames::{self, Renames};
 use crate::report::{Purpose, Refusal, Refused};
+use crate::script::Program;
 use crate::written;
 
 const AF_UNIX: u16 = 1;
@@ -85,7 +86,7 @@ enum Verdict {
     Done,
     Later,
     /// This error, as soon as it is written down.
-    Refuse(Refusal, Errno),
+    Refuse(Box<Refusal>, Errno),
 }
 
 impl Connections {
@@ -167,7 +168,7 @@ impl Connections {
             Ok(Verdict::Later) => return None,
             Ok(Verdict::Refuse(refusal, errno)) => {
                 self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
-                return Some(Refusal { number, ..refusal });
+                return Some(Refusal { number, ..*refusal });
             }
             Ok(Verdict::Done) => Ok(0),
             Err(errno) => Err(errno),
@@ -187,7 +188,7 @@ impl Connections {
             guard::Verdict::Refused(refusal) => {
                 self.unwritten.insert(number, (call.id, Fate::Fails(Errno::ACCESS)));
                 self.again.insert(number, *call);
-                Some(Refusal { number, ..refusal })
+                Some(Refusal { number, ..*refusal })
             }
         }
     }
@@ -211,8 +212,9 @@ impl Connections {
         calls: &mut Ledger,
     ) -> Option<Refusal> {
         let process = group(call.thread).unwrap_or(call.thread);
-        let program = program(process);
-        let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), program.as_bytes()];
+        let program = Program::of(process);
+        let [file, script] = program.key();
+        let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), file, script];
         if let First::New(number) = calls.note(&what) {
             let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
@@ -261,8 +263,9 @@ impl Connections {
         }
         if let Some(path) = written::refused(call) {
             let process = group(call.thread).unwrap_or(call.thread);
-            let program = program(process);
-            if let First::New(number) = calls.note(&[b"w", path.as_os_str().as_bytes(), program.as_bytes()]) {
+            let program = Program::of(process);
+            let [file, script] = program.key();
+            if let First::New(number) = calls.note(&[b"w", path.as_os_str().as_bytes(), file, script]) {
                 let what =
                     Refused::File { path: path.into_os_string(), asked: None, purpose: Purpose::Write };
                 self.unwritten.insert(number, (call.id, Fate::GoesOn));
@@ -279,9 +282,10 @@ impl Connections {
 
     fn refuse(&mut self, call: &Notification, calls: &mut Ledger) -> Option<Refusal> {
         let process = group(call.thread).unwrap_or(call.thread);
-        let program = program(process);
+        let program = Program::of(process);
         let errno = Errno::from_raw_os_error(syscalls::errno(call.number, &call.arguments));
-        if let First::New(number) = calls.note(&[&call.number.to_ne_bytes(), program.as_bytes()]) {
+        let [file, script] = program.key();
+        if let First::New(number) = calls.note(&[&call.number.to_ne_bytes(), file, script]) {
             let what = Refused::Syscall { number: call.number, arguments: call.arguments };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program, what });
@@ -377,7 +381,8 @@ impl Connections {
             let (found, path) = found?;
             let refuse = |errno| {
                 let what = Refused::Connect { path: path.clone().into_os_string() };
-                Ok(Verdict::Refuse(Refusal { number: 0, process, program: program(process), what }, errno))
+                let refusal = Refusal { number: 0, process, program: Program::of(process), what };
+                Ok(Verdict::Refuse(Box::new(refusal), errno))
             };
             let found = match found {
                 Found::Socket(found) => found,
@@ -399,14 +404,14 @@ impl Connections {
         if let Some(reach) = &reach
             && let Some(what) = reach.refuses(&socket, &bytes)
         {
-            let refusal = Refusal { number: 0, process, program: program(process), what };
-            return Ok(Verdict::Refuse(refusal, Errno::CONNREFUSED));
+            let refusal = Refusal { number: 0, process, program: Program::of(process), what };
+            return Ok(Verdict::Refuse(Box::new(refusal), Errno::CONNREFUSED));
         }
         let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
         let own_peer = held.is_some() && own.hosted.is_some();
         let outcome = attempt(&socket, &bytes).and_then(|()| check_peer(&socket, own_peer));
         if let Some(reach) = reach {
-            reach.note(&socket, process, || program(process));
+            reach.note(&socket, process, || Program::of(process));
             let under_way = outcome.is_ok() || blocking && outcome == Err(Errno::AGAIN);
             if let Some(sockets) =
                 reach.sockets.as_mut().filter(|_| under_way && family(&bytes) == Some(AF_UNIX))
@@ -508,12 +513,6 @@ fn find(process: i32, path: &Path) -> Result<(Found, PathBuf), Errno> {
 fn way(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
     let found = path.ancestors().skip(1).find_map(|above| open(root, above).ok());
     found.ok_or(Errno::NOENT)
-}
-
-/// What runs there, for the record; empty where that cannot be told.
-pub(crate) fn program(process: i32) -> OsString {
-    let name = fs::readlinkat(CWD, format!("/proc/{process}/exe"), Vec::new()).unwrap_or_default();
-    OsStr::from_bytes(name.as_bytes()).to_owned()
 }
 
 /// Connects without waiting, whatever the socket's own mode is. That mode is the task's to change at any moment, so sleep is

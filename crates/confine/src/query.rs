@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 
 use crate::report::{LONGEST, Purpose};
+use crate::script::Program;
 
 /// One question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct Query {
     /// Who waits.
     pub process: i32,
     /// What it runs.
-    pub program: OsString,
+    pub program: Program,
     /// What for.
     pub purpose: Purpose,
     /// It can be granted to later sandboxes too.
@@ -25,6 +26,6 @@ impl Query {
     /// Whether a message holds it; the owner answers a longer one from elsewhere.
     #[must_use]
     pub fn fits(&self) -> bool {
-        self.path.len() + self.program.len() + 64 <= LONGEST
+        self.path.len() + self.program.file.len() + self.program.script.len() + 64 <= LONGEST
     }
 }

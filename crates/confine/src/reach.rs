@@ -2,7 +2,6 @@
 //! since the gateway sees only ports.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -11,6 +10,7 @@ use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 
 use crate::hosted::Sockets;
 use crate::report::{Refusal, Refused};
+use crate::script::Program;
 
 /// Questions for names go to the gateway whatever their address.
 pub(crate) const DNS: u16 = 53;
@@ -24,7 +24,7 @@ pub(crate) struct Reach {
     rules: NetworkJudge,
     /// Names that the policy writes out, with their addresses.
     names: Names,
-    callers: HashMap<u16, (i32, OsString)>,
+    callers: HashMap<u16, (i32, Program)>,
     /// In tier `landlock`.
     pub(crate) sockets: Option<Sockets>,
 }
@@ -82,7 +82,7 @@ impl Reach {
     }
 
     /// Remembers who uses the socket's port.
-    pub(crate) fn note(&mut self, socket: &OwnedFd, process: i32, program: impl FnOnce() -> OsString) {
+    pub(crate) fn note(&mut self, socket: &OwnedFd, process: i32, program: impl FnOnce() -> Program) {
         let own = getsockname(socket).ok().and_then(|own| SocketAddr::try_from(own).ok());
         if let Some(port) = own.map(|own| own.port()).filter(|port| *port != 0) {
             self.callers.insert(port, (process, program()));
@@ -101,7 +101,7 @@ impl Reach {
     }
 
     /// Remembers who asks for names under a number that stands for a port.
-    pub(crate) fn meet(&mut self, number: u16, process: i32, program: OsString) {
+    pub(crate) fn meet(&mut self, number: u16, process: i32, program: Program) {
         self.callers.insert(number, (process, program));
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::interpreter::Unfit;
 use crate::query::Query;
+use crate::script::{self, Program};
 use crate::stage::Stage;
 
 /// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
@@ -32,7 +33,7 @@ pub struct Refusal {
     /// The process that asked, as the sandbox counts.
     pub process: i32,
     /// What it runs.
-    pub program: OsString,
+    pub program: Program,
     /// What it asked for.
     pub what: Refused,
 }
@@ -230,7 +231,7 @@ impl Purpose {
 }
 
 /// Bytes behind the numbers of a message: three names, or so many counts.
-pub(crate) const LONGEST: usize = 3 * NAME + 64;
+pub(crate) const LONGEST: usize = 3 * NAME + script::LONGEST + 64;
 
 /// What is said. `job` is the number a command was started under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -551,7 +552,7 @@ mod tests {
             Message::Refused(Refusal {
                 number: 7,
                 process: 1 << 20,
-                program: "/usr/bin/x".into(),
+                program: Program { file: "/usr/bin/node".into(), script: "x.js".into() },
                 what: Refused::Connect { path: "/run/y".into() },
             }),
             Message::Again { counts: vec![(1, 2)], others: 3 },
@@ -564,7 +565,7 @@ mod tests {
         let refused = Message::Refused(Refusal {
             number: 7,
             process: 1,
-            program: "/usr/bin/x".into(),
+            program: Program { file: "/usr/bin/node".into(), script: "x.js".into() },
             what: Refused::File { path: "/y".into(), asked: None, purpose: Purpose::Look },
         });
         let bytes = refused.encode();

@@ -4,7 +4,6 @@
 //! goes through the root itself, or it would wait for its own answer.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +28,7 @@ use crate::child::{self, Outcome, at};
 use crate::orders::{Tell, VoidOrders};
 use crate::report::{Message, Purpose, Refusal, Refused, send, send_with};
 use crate::rest::Rest;
+use crate::script::Program;
 use crate::stage::Stage;
 use crate::{caller, channel, init};
 
@@ -224,7 +224,7 @@ impl Void<'_> {
         if look.thread == INIT {
             return self.finish(&look);
         }
-        let program = caller::program(&self.proc, look.thread);
+        let program = Program::at(&self.proc, &look.thread.to_string());
         if look.act == Act::Asked {
             let number = QUESTIONS + self.questions % QUESTIONS;
             self.questions = self.questions.wrapping_add(1);
@@ -234,7 +234,10 @@ impl Void<'_> {
             return send(self.told.as_fd(), &Message::Refused(Refusal { number, process, program, what }));
         }
         let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
-        let noted = ledger.note(&[look.path.as_os_str().as_bytes(), program.as_bytes()]);
+        let noted = {
+            let [file, script] = program.key();
+            ledger.note(&[look.path.as_os_str().as_bytes(), file, script])
+        };
         match noted {
             First::New(number) => {
                 let refusal = self.describe(number, &look, program);
@@ -248,7 +251,7 @@ impl Void<'_> {
         }
     }
 
-    fn describe(&mut self, number: u32, look: &Look, program: OsString) -> Refusal {
+    fn describe(&mut self, number: u32, look: &Look, program: Program) -> Refusal {
         let process = caller::process(&self.proc, look.thread);
         let path = look.path.clone().into_os_string();
         if look.act == Act::Opened {

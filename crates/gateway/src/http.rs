@@ -2,22 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{Builder as Client, SendRequest};
-use hyper::client::conn::http2::{Builder as Client2, SendRequest as SendRequest2};
 use hyper::header::{self, HeaderValue};
 use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringfence_leaks::Scanner;
 use ringfence_policy::{HttpRequest, Leaks, Pass};
@@ -32,8 +29,8 @@ use crate::body::{self, Carried, Own, Seen};
 use crate::connection::{Target, reset};
 use crate::counted::{self, Cut};
 use crate::credentials::{self, Denied, Used};
+use crate::forward::Sender;
 use crate::guard;
-use crate::inspect;
 use crate::issued;
 use crate::late::{method, refuse_late, tell_late};
 use crate::overrides::overrides;
@@ -41,14 +38,14 @@ use crate::rewrite::{leave_connection, octets, rewritten};
 use crate::search::{Search, Stop};
 use crate::sigv4;
 use crate::unpack::Unpacked;
-use crate::upstream::{self, NoWay};
+use crate::upstream::NoWay;
 use crate::websocket::{self, Tunnel};
 
 /// Bytes of the head of one message, and fields in it.
-const HEAD: usize = 64 << 10;
-const FIELDS: usize = 200;
+pub(crate) const HEAD: usize = 64 << 10;
+pub(crate) const FIELDS: usize = 200;
 /// The same of HTTP/2, and requests at one time on one connection.
-const HEAD_LIST: u32 = 64 << 10;
+pub(crate) const HEAD_LIST: u32 = 64 << 10;
 const STREAMS: u32 = 128;
 /// How long a head may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,6 +68,7 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, target: Targe
     {
         let _ = rustix::net::sockopt::set_socket_linger(&own, Some(Duration::ZERO));
     }
+    way.leave();
     way.carry_tunnel().await;
 }
 
@@ -111,12 +109,13 @@ where
             way.no_http(&error).await;
         }
     }
+    way.leave();
     way.carry_tunnel().await;
 }
 
 /// Runs what hyper starts beside a connection.
 #[derive(Clone, Copy)]
-struct Local;
+pub(crate) struct Local;
 
 impl<F> Executor<F> for Local
 where
@@ -130,37 +129,36 @@ where
 
 /// How a client's connection is.
 #[derive(Clone, Copy)]
-struct Kind {
+pub(crate) struct Kind {
     /// Rules bound what requests may be.
-    judged: bool,
+    pub(crate) judged: bool,
     /// It is TLS, and so is what goes on.
-    secure: bool,
+    pub(crate) secure: bool,
     /// HTTP/2: several requests at once.
-    multiplexed: bool,
-}
-
-/// A connection to the server.
-enum Sender {
-    One(SendRequest<Carried>),
-    Two(SendRequest2<Carried>),
+    pub(crate) multiplexed: bool,
 }
 
 /// One connection of a client, and the one that its requests are sent on by.
-struct Way {
-    gateway: Rc<Gateway>,
-    target: Target,
-    kind: Kind,
-    sender: Mutex<Option<Sender>>,
+pub(crate) struct Way {
+    pub(crate) gateway: Rc<Gateway>,
+    pub(crate) target: Target,
+    pub(crate) kind: Kind,
+    pub(crate) sender: Mutex<Option<Sender>>,
     /// What the connection has become.
     tunnel: RefCell<Option<Tunnel>>,
     /// Something was asked.
     heard: Cell<bool>,
+    /// Another client may have the connection to the server after this one.
+    pub(crate) lasting: Cell<bool>,
 }
 
 impl Way {
     fn new(gateway: Rc<Gateway>, target: Target, kind: Kind) -> Self {
         let (sender, tunnel) = (Mutex::new(None), RefCell::default());
-        Self { gateway, target, kind, sender, tunnel, heard: Cell::default() }
+        let held = gateway.credentials.as_ref().filter(|_| kind.secure);
+        // One that was shown a certificate is its owner's.
+        let lasting = Cell::new(held.is_none_or(|held| held.certified(&target).is_none()));
+        Self { gateway, target, kind, sender, tunnel, heard: Cell::default(), lasting }
     }
 
     /// Tells of a client that has said nothing yet; those of HTTP's own port may only be early.
@@ -431,60 +429,6 @@ impl Way {
         Response::from_parts(head, body::masked(own, used.mask, packed))
     }
 
-    async fn send(&self, mut request: Request<Carried>) -> Result<Response<Incoming>, NoWay> {
-        let ended = |_| {
-            // By TLS 1.3 a client hears only now that its certificate is not taken (RFC 8446, section 4.4.2.4).
-            let shown = self.gateway.credentials.as_ref().filter(|_| self.kind.secure);
-            let shown = shown.is_some_and(|held| held.doubt(&self.target));
-            let why = "the server ended the connection without an answer";
-            NoWay::Failed(if shown {
-                format!("{why}: it may not take the certificate")
-            } else {
-                why.to_owned()
-            })
-        };
-        let alone = self.is_alone(&request);
-        let mut kept = self.sender.lock().await;
-        let open = match kept.as_mut() {
-            Some(Sender::One(open)) => open.ready().await.is_ok(),
-            Some(Sender::Two(open)) => open.ready().await.is_ok(),
-            None => false,
-        };
-        if !open {
-            *kept = Some(self.connect().await?);
-        }
-        match kept.take() {
-            Some(Sender::Two(open)) => {
-                let mut own = open.clone();
-                *kept = Some(Sender::Two(open));
-                drop(kept);
-                absolute(&mut request, &self.target);
-                own.send_request(request).await.map_err(ended)
-            }
-            // Others of the same client do not wait for its answer: they get connections of their own.
-            Some(Sender::One(mut open)) if self.kind.multiplexed || alone => {
-                drop(kept);
-                if alone {
-                    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                open.send_request(request).await.map_err(ended)
-            }
-            Some(Sender::One(mut open)) => {
-                let answer = open.send_request(request).await.map_err(ended)?;
-                *kept = Some(Sender::One(open));
-                Ok(answer)
-            }
-            None => Err(NoWay::Failed("the server cannot be reached".to_owned())),
-        }
-    }
-
-    /// Is this the last request on its connection? A server may take a body that it leaves unread for the next one, and a certificate
-    /// would say who asks for that. HTTP/2 says where each of them ends.
-    fn is_alone(&self, request: &Request<Carried>) -> bool {
-        let held = self.gateway.credentials.as_ref().filter(|_| self.kind.secure);
-        !request.body().is_end_stream() && held.is_some_and(|held| held.certified(&self.target).is_some())
-    }
-
     /// Holds a request against the rules of its host, and sends on the very path that was judged; with what bounds its body.
     fn judge(&self, mut request: Request<Asked>) -> Result<(Request<Asked>, Option<Pass>), String> {
         let websocket = websocket::wants(request.headers());
@@ -517,49 +461,6 @@ impl Way {
             .map_err(|_| "the target of the request cannot be read".to_owned())?;
         Ok((request, Some(pass)))
     }
-
-    async fn connect(&self) -> Result<Sender, NoWay> {
-        let failed = |_| NoWay::Failed("the server speaks no HTTP".to_owned());
-        let stream = upstream::connect(&self.gateway, &self.target.peer(), self.target.port).await?;
-        if !self.kind.secure {
-            let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
-            tokio::task::spawn_local(connection.with_upgrades());
-            return Ok(Sender::One(sender));
-        }
-        let (stream, http2) =
-            inspect::connect(&self.gateway, stream, &self.target, self.kind.multiplexed).await?;
-        if http2 {
-            let mut client = Client2::new(Local);
-            client.timer(TokioTimer::new()).max_header_list_size(HEAD_LIST);
-            let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(failed)?;
-            tokio::task::spawn_local(connection);
-            return Ok(Sender::Two(sender));
-        }
-        let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        tokio::task::spawn_local(connection.with_upgrades());
-        Ok(Sender::One(sender))
-    }
-}
-
-fn client() -> Client {
-    let mut client = Client::new();
-    client.max_buf_size(HEAD).max_headers(FIELDS).preserve_header_case(true);
-    client
-}
-
-/// For HTTP/2 the host is part of the target (RFC 9113, section 8.3.1).
-fn absolute(request: &mut Request<Carried>, target: &Target) {
-    let host = match (target.name.as_deref(), target.address) {
-        (Some(name), _) => name.to_owned(),
-        (None, IpAddr::V6(address)) => format!("[{address}]"),
-        (None, address) => address.to_string(),
-    };
-    let port = if target.port == 443 { String::new() } else { format!(":{}", target.port) };
-    request.headers_mut().remove(header::HOST);
-    if let Ok(uri) = format!("https://{host}{port}{}", request.uri()).parse() {
-        *request.uri_mut() = uri;
-    }
-    *request.version_mut() = Version::HTTP_2;
 }
 
 /// An answer of the gateway's own (RFC 9457).

@@ -20,11 +20,13 @@ mod credentials;
 mod dns;
 mod enclosure;
 mod engine;
+mod forward;
 mod git;
 mod guard;
 mod http;
 mod inspect;
 mod issued;
+mod kept;
 mod late;
 mod loose;
 mod mask;
@@ -77,6 +79,7 @@ use crate::authority::Authority;
 use crate::carried::Sessions;
 use crate::credentials::Credentials;
 use crate::guard::Guard;
+use crate::kept::Kept;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
@@ -109,6 +112,8 @@ struct Gateway {
     guard: Option<Rc<Guard>>,
     /// Sessions of ssh that last.
     sessions: Sessions,
+    /// Connections to servers that wait for another client.
+    kept: Kept,
     /// Room for sessions of git over ssh.
     git: Semaphore,
     /// Where connections go, if that is told.
@@ -143,6 +148,7 @@ impl Gateway {
             }
             GatewayTell::Unreach(number) => {
                 self.judge.borrow_mut().withdraw(number);
+                self.kept.forget();
                 if let Some(ends) = self.grants.borrow_mut().remove(&number) {
                     ends.notify_waiters();
                 }
@@ -251,6 +257,7 @@ fn prepare() -> Result<Ready, Errno> {
         credentials,
         guard,
         sessions: Sessions::default(),
+        kept: Kept::default(),
         git: Semaphore::new(git::MOST),
         ways: orders.told.then(Ways::default),
     };

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
@@ -10,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringfence_confine::gateway::{GatewayTell, NUMBERS};
-use ringfence_confine::{Message, Refusal, Refused, report};
+use ringfence_confine::{Message, Program, Refusal, Refused, report};
 use ringfence_leaks::Hit;
 use ringfence_policy::Leaks;
 use rustix::io::Errno;
@@ -128,7 +127,7 @@ impl Refusals {
         let Ok(_place) = self.room.acquire().await else { return Heard::Written };
         let number = NUMBERS + self.next.get() % NUMBERS;
         self.next.set(self.next.get().wrapping_add(1));
-        let refusal = Refusal { number, process: 0, program: OsString::new(), what };
+        let refusal = Refusal { number, process: 0, program: Program::default(), what };
         let (written, wait) = oneshot::channel();
         self.waiting.borrow_mut().insert(number, written);
         let message = Message::Refused(refusal);

@@ -181,6 +181,9 @@ pub enum Event {
         process: i32,
         /// What it runs.
         program: String,
+        /// The script that its command line names, if it is an interpreter.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        script: String,
         /// How often at least, beyond what other events tell.
         times: u64,
         /// The rule, or the lack of one.
@@ -201,6 +204,9 @@ pub enum Event {
         process: i32,
         /// What it runs.
         program: String,
+        /// The script that its command line names, if it is an interpreter.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        script: String,
         /// How often at least, beyond what other events tell.
         times: u64,
         /// Why it is refused.
@@ -214,6 +220,9 @@ pub enum Event {
         process: i32,
         /// What it runs.
         program: String,
+        /// The script that its command line names, if it is an interpreter.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        script: String,
         /// How often at least, beyond what other events tell.
         times: u64,
         /// The rule that put it there.
@@ -229,6 +238,9 @@ pub enum Event {
         process: i32,
         /// What it runs.
         program: String,
+        /// The script that its command line names, if it is an interpreter.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        script: String,
     },
     /// Its owner granted more while it runs.
     Grant {
@@ -266,6 +278,9 @@ pub enum Event {
         process: i32,
         /// What it runs.
         program: String,
+        /// The script that its command line names, if it is an interpreter.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        script: String,
         /// How often, beyond what other events tell.
         times: u64,
         /// The rule, or the lack of one.

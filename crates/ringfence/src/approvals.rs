@@ -139,13 +139,13 @@ impl<'a> Approvals<'a> {
             path: entry.clone(),
             purpose: "connect".into(),
             process: refusal.process,
-            program: refusal.program.to_string_lossy().into_owned(),
+            program: refusal.program.file.to_string_lossy().into_owned(),
+            script: refusal.program.script.to_string_lossy().into_owned(),
         };
         if self.silent {
             let text = format!(
                 "{} waits to connect to {entry}: `ringfence grant {} --host {entry}` within 60 seconds",
-                refusal.program.display(),
-                self.run
+                refusal.program, self.run
             );
             terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
         }
@@ -161,10 +161,11 @@ impl<'a> Approvals<'a> {
             path: shown.clone(),
             purpose: "start".into(),
             process: refusal.process,
-            program: refusal.program.to_string_lossy().into_owned(),
+            program: refusal.program.file.to_string_lossy().into_owned(),
+            script: refusal.program.script.to_string_lossy().into_owned(),
         };
         if self.silent {
-            let who = if command.first { "the task".into() } else { refusal.program.to_string_lossy() };
+            let who = if command.first { "the task".into() } else { refusal.program.to_string() };
             let text = waiting(&who, &shown, self.run, masked == words);
             terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
         }
@@ -235,12 +236,13 @@ impl Clerk for Approvals<'_> {
             path: path.to_string_lossy().into_owned(),
             purpose: purpose.word().into(),
             process: refusal.process,
-            program: refusal.program.to_string_lossy().into_owned(),
+            program: refusal.program.file.to_string_lossy().into_owned(),
+            script: refusal.program.script.to_string_lossy().into_owned(),
         };
         if self.silent {
             let text = format!(
                 "{} waits for {}: `ringfence grant {} --read {}` within 60 seconds",
-                refusal.program.display(),
+                refusal.program,
                 path.display(),
                 self.run,
                 terminal::word(&path.to_string_lossy())
@@ -253,7 +255,7 @@ impl Clerk for Approvals<'_> {
     fn declined(&mut self, refusal: &Refusal, why: &str) -> bool {
         if let Refused::Command(command) = &refusal.what {
             let command = Command { rule: format!("the owner was asked: {why}"), ..command.clone() };
-            let program = refusal.program.to_string_lossy().into_owned();
+            let program = refusal.program.file.to_string_lossy().into_owned();
             let names = executions::Names::of(self.policy, self.plan);
             let event = executions::event(&command, &names, refusal.process, program, |_| true);
             return self.log.borrow_mut().append(&event).is_ok();
@@ -264,7 +266,8 @@ impl Clerk for Approvals<'_> {
                 host: host.clone(),
                 port: *port,
                 process: refusal.process,
-                program: refusal.program.to_string_lossy().into_owned(),
+                program: refusal.program.file.to_string_lossy().into_owned(),
+                script: refusal.program.script.to_string_lossy().into_owned(),
                 times: 1,
                 rule: format!("the owner was asked: {why}"),
                 remedy: network_remedy(host, *port, rule),
@@ -278,7 +281,8 @@ impl Clerk for Approvals<'_> {
             asked: None,
             purpose: purpose.word().into(),
             process: refusal.process,
-            program: refusal.program.to_string_lossy().into_owned(),
+            program: refusal.program.file.to_string_lossy().into_owned(),
+            script: refusal.program.script.to_string_lossy().into_owned(),
             times: 1,
             rule: format!("the owner was asked: {why}"),
             remedy: judge.remedy(Path::new(path), Access::Read),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use ringfence_confine::Program;
 use ringfence_plan::VOID;
 use ringfence_policy::Context as PolicyContext;
 use ringfence_record::{RunDir, RunRecord};
@@ -35,6 +36,11 @@ pub(crate) struct Explanation {
     pub(crate) outcome: &'static str,
     /// Programs that asked.
     pub(crate) programs: Vec<String>,
+    /// The scripts that these ran, of interpreters.
+    pub(crate) scripts: Vec<String>,
+    /// Both, as they are told.
+    #[serde(skip)]
+    pub(crate) askers: Vec<String>,
     /// How often at least.
     pub(crate) times: u64,
     /// Whether the host has it; `null`: it was not looked for.
@@ -176,9 +182,16 @@ impl Explained {
         explanation.times += times(detail);
         explanation.grantable |= (explanation.on_host == Some(true) || kind == "exec.deny")
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
-        let program = text("program");
-        if !program.is_empty() && !explanation.programs.contains(&program) {
-            explanation.programs.push(program);
+        let program = Program { file: text("program").into(), script: text("script").into() };
+        let lists = [
+            (&mut explanation.programs, text("program")),
+            (&mut explanation.scripts, text("script")),
+            (&mut explanation.askers, program.to_string()),
+        ];
+        for (list, one) in lists {
+            if !one.is_empty() && !list.contains(&one) {
+                list.push(one);
+            }
         }
     }
 }
@@ -207,6 +220,8 @@ fn explain(
         purpose,
         outcome: "refused",
         programs: Vec::new(),
+        scripts: Vec::new(),
+        askers: Vec::new(),
         times: 0,
         on_host,
         rule,
@@ -255,7 +270,7 @@ pub(crate) fn totals(explained: &Explained) -> (u64, u64, Vec<(String, String)>)
         there || refused || one.kind == "command" && one.purpose == "deny"
     };
     let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
-    let decoys = decoys.map(|one| (one.target.clone(), one.programs.first().cloned().unwrap_or_default()));
+    let decoys = decoys.map(|one| (one.target.clone(), one.askers.first().cloned().unwrap_or_default()));
     let passed = explained.refusals.iter().filter(|one| one.outcome != "refused").count() as u64;
     (explained.refusals.iter().filter(counts).count() as u64, passed, decoys.collect())
 }
@@ -307,7 +322,7 @@ const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the 
 
 fn paragraph(one: &Explanation, run: &str) -> String {
     let line = |text: &str| escape(text.replace('\n', "\\n"));
-    let who = match one.programs.as_slice() {
+    let who = match one.askers.as_slice() {
         [] => "the task".to_owned(),
         [program] => line(program),
         [program, others @ ..] => format!("{} and {} more", line(program), others.len()),
@@ -456,6 +471,8 @@ mod tests {
             purpose: "deny".into(),
             outcome: "refused",
             programs: Vec::new(),
+            scripts: Vec::new(),
+            askers: Vec::new(),
             times: 1,
             on_host: None,
             grantable: false,

@@ -176,7 +176,7 @@ impl Refusals {
         let new = match &refusal.what {
             Refused::Connect { path } => self.connected(path.to_string_lossy().into_owned(), &event, 1),
             Refused::Network { host, port, rule, .. } => {
-                let key = format!("{port}\n{host}\n{rule}\n{}", refusal.program.display());
+                let key = format!("{port}\n{host}\n{rule}\n{}", refusal.program);
                 // Those of calls are counted by init, which tells how often.
                 if self.packets.len() < MOST && (NUMBERS / 2..NUMBERS).contains(&refusal.number) {
                     self.packets.insert(refusal.number, key.clone());
@@ -236,8 +236,8 @@ impl Refusals {
             | Refused::Decoy { .. }
             | Refused::Syscall { .. }
             | Refused::Asked { .. } => {
-                if let Event::DecoyOpen { path, program, .. } = &event {
-                    self.decoys.push((path.clone(), program.clone()));
+                if let Event::DecoyOpen { path, .. } = &event {
+                    self.decoys.push((path.clone(), refusal.program.to_string()));
                 } else if self.files.len() >= MOST {
                     self.others += 1;
                     return None;
@@ -265,7 +265,8 @@ impl Refusals {
     /// `None`: it is not refused, there only is nothing yet.
     fn event(&self, refusal: &Refusal) -> Option<Event> {
         let text = |name: &OsStr| name.to_string_lossy().into_owned();
-        let (process, program) = (refusal.process, text(&refusal.program));
+        let (process, program) = (refusal.process, text(&refusal.program.file));
+        let script = text(&refusal.program.script);
         match &refusal.what {
             Refused::Connect { path } => Some(Event::NetDeny {
                 unix: text(path),
@@ -273,6 +274,7 @@ impl Refusals {
                 port: 0,
                 process,
                 program,
+                script,
                 times: 1,
                 rule: "a socket of the host needs a grant of its own".into(),
                 remedy: Vec::new(),
@@ -283,6 +285,7 @@ impl Refusals {
                 port: *port,
                 process,
                 program,
+                script,
                 times: 1,
                 remedy: ringfence_policy::network_remedy(host, *port, rule),
                 rule: rule.clone(),
@@ -302,6 +305,7 @@ impl Refusals {
                     arguments: arguments.iter().map(|argument| format!("{argument:#x}")).collect(),
                     process,
                     program,
+                    script,
                     times: 1,
                     rule: format!("the list of system calls: {why}"),
                 })
@@ -311,7 +315,7 @@ impl Refusals {
             Refused::Decoy { path } => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
                 let rule = judge.file(Path::new(path), Access::Read).reason().to_string();
-                Some(Event::DecoyOpen { path: text(path), process, program, times: 1, rule })
+                Some(Event::DecoyOpen { path: text(path), process, program, script, times: 1, rule })
             }
             Refused::File { path, asked, purpose } => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
@@ -331,6 +335,7 @@ impl Refusals {
                     purpose: purpose.word().into(),
                     process,
                     program,
+                    script,
                     times: 1,
                     rule: if decision.is_allow() && *purpose == Purpose::Map {
                         match self.searched.iter().find(|path| whole.starts_with(path)) {
@@ -370,6 +375,7 @@ impl Refusals {
                 purpose: Purpose::Look.word().into(),
                 process: 0,
                 program: String::new(),
+                script: String::new(),
                 times: self.others,
                 rule: "too many to be told of one by one".into(),
                 remedy: Vec::new(),

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfence_confine::{Command, Job, Message, Query, Refused, Stream, report};
+use ringfence_confine::{Command, Job, Message, Program, Query, Refused, Stream, report};
 use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
 use rustix::io::Errno;
 
@@ -161,7 +161,7 @@ impl Server<'_> {
             ..Command::default()
         };
         let what = Refused::Command(command);
-        let refusal = Refusal { number: 0, process: 0, program: OsString::new(), what };
+        let refusal = Refusal { number: 0, process: 0, program: Program::default(), what };
         if (self.tell)(Happening::Noticed(Notice::Refusal(&refusal))) {
             let busy = Message::NotExecuted { job: 0, errno: Errno::BUSY, needs: None, unfit: None };
             let _ = report::tell(client.socket.as_fd(), &busy, None);

@@ -25,7 +25,7 @@ pub(crate) struct Prompt {
 
 /// The question, with how to answer it. Names are the task's: nothing of them acts on a terminal.
 pub(crate) fn text(question: &Question) -> String {
-    let program = question.refusal.program.to_string_lossy();
+    let program = question.refusal.program.to_string();
     if let Some((act, entry)) = entry_of(&question.path) {
         let (wants, lets) = match act {
             Act::Start => ("start:", "lets it start in this sandbox"),

@@ -161,3 +161,34 @@ keytool -list -cacerts -storepass changeit 2>/dev/null | grep -c 'trustedCertEnt
     // The store that is shown holds what the host trusts, which is one authority here, and the sandbox's own.
     assert!(outcome.out.ends_with("2\n"), "{outcome:?}");
 }
+
+/// For the next client, if nothing of the one before can stay on it.
+#[test]
+fn a_connection_to_a_server_is_kept_for_a_moment() {
+    let world = World::new();
+    let policy = world.policy(
+        "allow = [{ host = \"allowed.example\", port = 8443, protocol = \"tls\", methods = [\"GET\", \"POST\"], paths = [\"/repo/**\"] }]",
+    );
+    let script = r#"
+ask() { curl -sm9 --http1.1 "$@"; }
+ask $U/one; ask $U/two; ask -d x $U/three; ask $U/four
+ask -H 'Authorization: Negotiate x' $U/five; ask -H 'Authorization: Bearer x' $U/six
+ask $U/trap; ask $U/seven; ask $U/trap; ask -d x $U/eight; sleep 5; ask $U/nine"#;
+    let script = world.place.write("script.sh", script);
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; python3 {} $BASE & trap 'kill $!' EXIT; \
+         for i in $(seq 200); do test -e $BASE/kept.ready && break; sleep 0.05; done; \
+         \"$RF\" run --quiet --policy {policy} --workspace . -- env U=https://allowed.example:8443/repo bash {}",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/world/kept.py"),
+        script.display()
+    ));
+    let answers: Vec<&str> = outcome.out.lines().collect();
+    let expected = [
+        "GET 1.1", "GET 1.2", "POST 2.1", "GET 1.3", // One with a body has its own.
+        "GET 3.1", "GET 1.4", // So has one whose connection says who asks.
+        "GET 1.5", "GET 4.1", // What ended at this moment is asked again elsewhere,
+        "GET 4.2", "POST 5.1", // but never what may change something.
+        "GET 6.1",  // Not for long.
+    ];
+    assert_eq!(answers, expected, "{outcome:?}");
+}

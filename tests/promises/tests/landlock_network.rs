@@ -179,7 +179,7 @@ fn an_address_that_changes_meanwhile_is_the_one_that_was_judged() {
             "int main(int n, char **words) { struct sockaddr_in other = {AF_INET, htons(80)}; pthread_t thread; int got = 0;\n",
             " shared.address = other; inet_pton(AF_INET, words[1], &shared.address.sin_addr);\n",
             " inet_pton(AF_INET, words[2], &other.sin_addr); pthread_create(&thread, 0, change, &other);\n",
-            " for (int i = 0; i < 300; i++) { int s = socket(AF_INET, SOCK_STREAM, 0); char text[999];\n",
+            " for (int i = 0; i < 300 || !got && i < 100000; i++) { int s = socket(AF_INET, SOCK_STREAM, 0); char text[999];\n",
             "  if (!connect(s, (struct sockaddr *)&shared.address, 16)) { dprintf(s, \"GET / HTTP/1.0\\r\\nHost: allowed.example\\r\\n\\r\\n\");\n",
             "   int l = read(s, text, 998); if (l > 0) { text[l] = 0; got++; if (strstr(text, \"DENIED\")) puts(\"THROUGH\"); } } close(s); }\n",
             " stop = 1; pthread_join(thread, 0); puts(got ? \"some\" : \"none\"); }\n",

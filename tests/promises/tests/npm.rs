@@ -84,19 +84,28 @@ fn an_install_script_that_pries_finds_nothing_and_is_told_of() {
     }
     // A decoy is all that it found.
     assert!(got.len() == 1 && got[0].starts_with("GOT ~/.aws/credentials [default]"), "{got:?}");
-    assert!(said.contains("incident:") && said.contains("/node"), "{said}");
+    assert!(said.contains("incident:") && said.contains("/pry.js (node)"), "{said}");
 
     let explained = place.ringfence(&["explain", "last", "--json"]);
     let explained: Value = serde_json::from_str(&explained.out).unwrap();
     let text = explained.to_string();
+    let pry = place.workspace.join("node_modules/pry/pry.js");
+    let by_script = |path: &str| {
+        let mut told = explained["refusals"].as_array().unwrap().iter();
+        told.any(|one| {
+            let scripts = one["scripts"].as_array().unwrap();
+            one["target"].as_str().unwrap().contains(path)
+                && scripts.iter().any(|script| pry.as_os_str() == script.as_str().unwrap())
+        })
+    };
     for path in
         [".ssh", ".netrc", ".bash_history", "/etc/shadow", "docker.sock", "agent.sock", ".aws/credentials"]
     {
-        assert!(text.contains(path), "{path} is not explained: {text}");
+        assert!(by_script(path), "{path} is not explained, with the script that looked there: {text}");
     }
     let words = place.ringfence(&["explain", "last"]).out;
     let told = words.lines().find(|line| line.contains("/etc/shadow")).unwrap();
-    assert!(told.contains("node"), "{told}");
+    assert!(told.contains("/pry.js (node)"), "{told}");
 }
 
 /// There who looks is not seen; what it finds is the same.

@@ -1,18 +1,18 @@
 //! Calls about sockets of a network in tier `landlock`, where init makes and connects them (`hosted/sockets.rs`).
 
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 
 use ringfence_sys::seccomp::{self, Notification};
 use ringfence_void::{First, Ledger};
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
-use super::{Connections, Fate, MOST_WAITING, Verdict, Waiting, attempt, program, scarce, take};
+use super::{Connections, Fate, MOST_WAITING, Verdict, Waiting, attempt, scarce, take};
 use crate::hosted::{Held, Made};
 use crate::proc::group;
 use crate::reach::{self, Reach};
 use crate::report::{Refusal, Refused};
+use crate::script::Program;
 
 /// Why a packet is refused.
 const DATAGRAMS: &str = "UDP leaves a sandbox only as a question for a name";
@@ -32,7 +32,7 @@ impl Connections {
             None => Made::Refused,
         };
         if let Some(met) = met {
-            reach.meet(met, process, program(process));
+            reach.meet(met, process, Program::of(process));
         }
         let _ = match made {
             Made::Answered => Ok(()),
@@ -41,10 +41,11 @@ impl Connections {
             Made::Refused => return self.refuse(call, calls),
             Made::Unreachable(asked) => {
                 let (host, port) = (asked.ip().to_canonical().to_string(), asked.port());
-                let program = program(process);
+                let program = Program::of(process);
+                let [file, script] = program.key();
                 // A flood of them is counted.
                 if let First::New(number) =
-                    calls.note(&[b"u", host.as_bytes(), &port.to_ne_bytes(), program.as_bytes()])
+                    calls.note(&[b"u", host.as_bytes(), &port.to_ne_bytes(), file, script])
                 {
                     let what = Refused::Network { host, port, rule: DATAGRAMS.into(), source: 0 };
                     self.unwritten.insert(number, (call.id, Fate::Fails(Errno::CONNREFUSED)));
@@ -83,8 +84,8 @@ impl Connections {
             return Err(Errno::SRCH);
         }
         if let Some(what) = reach.refuses_here(asked) {
-            let refusal = Refusal { number: 0, process, program: program(process), what };
-            return Ok(Verdict::Refuse(refusal, Errno::CONNREFUSED));
+            let refusal = Refusal { number: 0, process, program: Program::of(process), what };
+            return Ok(Verdict::Refuse(Box::new(refusal), Errno::CONNREFUSED));
         }
         let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
         let outcome = attempt(&socket, &door);
@@ -95,7 +96,7 @@ impl Connections {
             let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
             return Err(errno);
         }
-        reach.note(&socket, process, || program(process));
+        reach.note(&socket, process, || Program::of(process));
         match outcome {
             Err(Errno::INPROGRESS) if blocking => {
                 if self.waiting.len() >= MOST_WAITING || scarce(&socket) {

@@ -25,10 +25,10 @@ use ringfence_sys::seccomp::{self, Notification};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
-use crate::connections::program;
 use crate::hosted::Trees;
 use crate::proc::group;
 use crate::report::{Command, Fate, Process, Refusal, Refused};
+use crate::script::Program;
 use case::Case;
 pub use case::{Why, foreseen};
 use file::{Chain, From};
@@ -83,7 +83,7 @@ pub(crate) enum Verdict {
     /// This error, at once: the kernel would say the same.
     Fails(Errno),
     /// EACCES, as soon as it is written down.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// What was asked for.
@@ -329,7 +329,7 @@ impl Guard {
                 Refusal {
                     number: 0,
                     process: thread,
-                    program: program(thread),
+                    program: Program::of(thread),
                     what: Refused::Command(command),
                 }
             });
@@ -342,7 +342,7 @@ impl Guard {
         command.rule = "what runs is not what was judged: somebody changed it in between".into();
         command.fate = Fate::Changed;
         let what = Refused::Command(command);
-        let refusal = Refusal { number: 0, process: thread, program: program(thread), what };
+        let refusal = Refusal { number: 0, process: thread, program: Program::of(thread), what };
         let _ = kill_process(pid, Signal::KILL);
         let _ = ptrace::detach(thread, 9);
         Some(refusal)
@@ -472,5 +472,5 @@ fn refuse(call: &Notification, mut command: Command, why: Why) -> Verdict {
     let process = group(call.thread).unwrap_or(call.thread);
     command.parent = processes::parent(process);
     let what = Refused::Command(command);
-    Verdict::Refused(Refusal { number: 0, process, program: program(process), what })
+    Verdict::Refused(Box::new(Refusal { number: 0, process, program: Program::of(process), what }))
 }

@@ -1,0 +1,190 @@
+//! What a process runs: its program, and the script that an interpreter was started for.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use rustix::fs::{self, CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+/// What a process runs; empty where that cannot be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its file.
+    pub file: OsString,
+    /// The script that its command line names, where the file is an interpreter: the process could have written another one there.
+    pub script: OsString,
+}
+
+impl Program {
+    /// Of a process, by the /proc that is mounted.
+    pub(crate) fn of(process: i32) -> Self {
+        Self::at(CWD, &format!("/proc/{process}"))
+    }
+
+    /// Of a process, by its directory in a /proc.
+    pub(crate) fn at(proc: impl AsFd, process: &str) -> Self {
+        let file = link(&proc, process, "exe");
+        let script = Kind::of(&file).and_then(|kind| script(&proc, process, kind)).unwrap_or_default();
+        Self { file, script }
+    }
+
+    /// Tells it from others.
+    pub(crate) fn key(&self) -> [&[u8]; 2] {
+        [self.file.as_bytes(), self.script.as_bytes()]
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = Path::new(&self.file);
+        if self.script.is_empty() {
+            return write!(f, "{}", file.display());
+        }
+        let name = Path::new(file.file_name().unwrap_or(&self.file));
+        write!(f, "{} ({})", Path::new(&self.script).display(), name.display())
+    }
+}
+
+/// Bytes of a script's name that are told.
+pub(crate) const LONGEST: usize = 1024;
+
+/// How an interpreter reads its command line.
+#[derive(Clone, Copy)]
+struct Kind {
+    names: &'static [&'static str],
+    /// Letters behind which stands code or the name of a module.
+    code: &'static str,
+    /// Letters that take the next argument.
+    value: &'static str,
+    /// Words that do one or the other.
+    words: &'static [&'static str],
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        names: &["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish"],
+        code: "c",
+        value: "oO",
+        words: &["--rcfile", "--init-file"],
+    },
+    Kind { names: &["python", "pypy"], code: "cm", value: "WX", words: &["--check-hash-based-pycs"] },
+    Kind {
+        names: &["node", "nodejs"],
+        code: "ep",
+        value: "rC",
+        words: &["--require", "--import", "--loader", "--conditions", "--eval", "--print"],
+    },
+    Kind { names: &["perl", "ruby", "lua", "luajit"], code: "eE", value: "Il", words: &[] },
+    Kind { names: &["php"], code: "rRBE", value: "cdz", words: &[] },
+];
+
+impl Kind {
+    /// By the name of its file, whatever version that ends with.
+    fn of(file: &OsStr) -> Option<Self> {
+        let name = file.as_bytes().rsplit(|byte| *byte == b'/').next()?;
+        let end = name.iter().rposition(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'-'))?;
+        let name = name.get(..=end)?;
+        KINDS.iter().copied().find(|kind| kind.names.iter().any(|own| own.as_bytes() == name))
+    }
+
+    /// The first argument that is no option, if no code comes first.
+    fn names<'a>(&self, mut words: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+        while let Some(word) = words.next() {
+            let letters = match word {
+                b"--" => return words.next(),
+                [b'-', b'-', ..] if !self.words.iter().any(|own| own.as_bytes() == word) => continue,
+                b"--eval" | b"--print" => return None,
+                [b'-', b'-', ..] => {
+                    words.next();
+                    continue;
+                }
+                [b'-' | b'+', letters @ ..] if !letters.is_empty() => letters,
+                [b'-'] | [] => return None,
+                script => return Some(script),
+            };
+            if letters.iter().any(|letter| self.code.as_bytes().contains(letter)) {
+                return None;
+            }
+            // A value may stand in the same word.
+            if letters.last().is_some_and(|letter| self.value.as_bytes().contains(letter)) {
+                words.next();
+            }
+        }
+        None
+    }
+}
+
+/// Of it what stands in the first page of the command line.
+fn script(proc: impl AsFd, process: &str, kind: Kind) -> Option<OsString> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = fs::openat(&proc, format!("{process}/cmdline"), flags, Mode::empty()).ok()?;
+    let mut line = [0; 4096];
+    let length = rustix::io::read(&file, &mut line).ok()?;
+    let line = line.get(..length)?;
+    // What is cut off names nothing.
+    let line = line.get(..line.iter().rposition(|byte| *byte == 0)?)?;
+    let name = kind.names(line.split(|byte| *byte == 0).skip(1))?;
+    let name = Path::new(OsStr::from_bytes(name));
+    let directory = if name.is_absolute() { OsString::new() } else { link(proc, process, "cwd") };
+    let script = Path::new(&directory).join(name);
+    (script.is_absolute() && script.as_os_str().len() <= LONGEST).then_some(script.into())
+}
+
+fn link(proc: impl AsFd, process: &str, name: &str) -> OsString {
+    fs::readlinkat(proc, format!("{process}/{name}"), Vec::new())
+        .map(|name| OsString::from_vec(name.into_bytes()))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(file: &str, words: &[&str]) -> Option<String> {
+        let words = words.iter().map(|word| word.as_bytes());
+        let name = Kind::of(OsStr::new(file))?.names(words)?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    #[test]
+    fn the_first_argument_that_is_no_option() {
+        for (file, words, script) in [
+            ("/usr/bin/node", &["install.js", "-e"][..], "install.js"),
+            ("/usr/bin/node", &["--require", "a.js", "--no-warnings", "b.js"], "b.js"),
+            ("/usr/bin/node", &["-r", "a.js", "--", "-b.js"], "-b.js"),
+            ("/usr/bin/python3.13", &["-W", "error", "-u", "setup.py"], "setup.py"),
+            ("/usr/bin/python3.13", &["-Werror", "setup.py"], "setup.py"),
+            ("/bin/bash", &["-eu", "-o", "pipefail", "x"], "x"),
+            ("/usr/bin/perl5.40.1", &["-w", "-I", "lib", "configure.pl"], "configure.pl"),
+        ] {
+            assert_eq!(named(file, words).as_deref(), Some(script), "{file} {words:?}");
+        }
+    }
+
+    #[test]
+    fn code_and_modules_are_no_scripts() {
+        for (file, words) in [
+            ("/usr/bin/node", &["-pe", "1", "x.js"][..]),
+            ("/usr/bin/node", &["--eval", "1", "x.js"]),
+            ("/usr/bin/python3", &["-m", "pip", "install"]),
+            ("/bin/sh", &["-ec", "node x.js"]),
+            ("/bin/sh", &["-"]),
+            ("/bin/sh", &[]),
+            ("/bin/cat", &["x"]),
+            ("", &["x"]),
+        ] {
+            assert_eq!(named(file, words), None, "{file} {words:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_with_its_interpreter() {
+        let told =
+            |file: &str, script: &str| Program { file: file.into(), script: script.into() }.to_string();
+        assert_eq!(told("/usr/bin/node", "/w/install.js"), "/w/install.js (node)");
+        assert_eq!(told("/usr/bin/cat", ""), "/usr/bin/cat");
+    }
+}
