@@ -30,7 +30,7 @@ pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// The least that any boundary of this kind has: a filter of one instruction, which allows everything (seccomp(2)), and a
 /// Landlock domain of six rules (landlock(7)).
-const LEAST: &str = "import ctypes, os, struct
+pub(crate) const LEAST: &str = "import ctypes, os, struct
 libc = ctypes.CDLL(None)
 every = (1 << 15) - 1
 ruleset = libc.syscall(444, struct.pack('Q', every), 8, 0)

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::bench::{Comparison, compare};
 use crate::command::{capture, cargo, run, target};
+use crate::speed::{LEAST, PYTHON};
 
 /// Starts this many programs, one after the other, and says how many milliseconds each took.
 const STARTS: &str = "import os, time
@@ -104,6 +105,12 @@ pub(crate) fn configure(binary: &Path, scratch: &Path, pairs: usize) -> Result<V
     };
     let guarded = inside(binary, scratch, "guarded", GUARD)?;
     let plain = inside(binary, scratch, "plain-starts", "")?;
+    let least = format!("{LEAST}\nimport sys\nos.execvp(sys.argv[1], sys.argv[1:])");
+    let bounded = || {
+        let mut command = Command::new(PYTHON);
+        command.args(["-c", &least]).args(words).current_dir(&workspace);
+        command
+    };
     Ok(vec![
         compare(
             "./configure with the guard, inside against outside",
@@ -115,6 +122,12 @@ pub(crate) fn configure(binary: &Path, scratch: &Path, pairs: usize) -> Result<V
             "./configure without it, inside against outside",
             || plain(&workspace, &words),
             outside,
+            pairs,
+        )?,
+        compare(
+            "./configure without it, inside against a filter of one instruction and a domain of six rules",
+            || plain(&workspace, &words),
+            bounded,
             pairs,
         )?,
     ])

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ringfence_plan::{Ids, Plan};
 use ringfence_policy::{Credential, GrantedHost, HostPattern, Leaks, NetworkRules};
@@ -15,6 +16,7 @@ use ringfence_sys::clone::{Forked, clone};
 use ringfence_sys::divert::Listeners;
 use ringfence_sys::exec::{self, Vectors};
 use ringfence_sys::{fds, signals};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
@@ -24,7 +26,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
 use crate::parent::{Failure, fail, reap};
-use crate::report::{self, Message};
+use crate::report::{self, Message, Refusal};
 use crate::{channel, keeper, nascent};
 
 /// The first word of its command line.
@@ -101,7 +103,12 @@ pub enum GatewayTell {
     },
     /// It may not any more, and is dropped.
     Unuse(u32),
+    /// The sandbox has ended: what is there to be told is told now, and then that there is no more.
+    Last,
 }
+
+/// How long a gateway may take for its last words.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// The gateway of one sandbox. Ends when this is dropped.
 #[derive(Debug)]
@@ -242,6 +249,28 @@ impl Gateway {
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
+    /// Has it say what it has not said yet: packets are told of after the fact. `told` writes each down.
+    pub(crate) fn last_words(&self, told: &mut dyn FnMut(&Refusal)) {
+        self.tell(&GatewayTell::Last);
+        let until = Instant::now() + LAST_WORDS;
+        loop {
+            let left =
+                Timespec::try_from(until.saturating_duration_since(Instant::now())).unwrap_or_default();
+            let mut polled = [PollFd::new(&self.socket, PollFlags::IN)];
+            if !poll(&mut polled, Some(&left)).is_ok_and(|ready| ready > 0) {
+                return;
+            }
+            match self.heard() {
+                Some(Message::Refused(refusal)) => {
+                    told(&refusal);
+                    self.tell(&GatewayTell::Written(refusal.number));
+                }
+                Some(Message::Quiet { .. }) | None => return,
+                Some(_) => {}
+            }
+        }
+    }
+
     pub(crate) fn tell(&self, tell: &GatewayTell) {
         if let Ok(bytes) = postcard::to_stdvec(tell) {
             let _ = rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL);
@@ -289,13 +318,14 @@ fn become_it(told: &OwnedFd, taking: &OwnedFd, exec: impl FnOnce() -> Errno) -> 
 /// For each socket of the host that is granted there is one without a name in the file system: where a connect to that
 /// path leads.
 pub(crate) fn divert(giving: &OwnedFd, unix: &[PathBuf]) -> Result<Vec<Led>, Errno> {
-    let listeners = Listeners::new()?;
+    let mut listeners = Listeners::new()?;
     listeners.divert()?;
     let led: Vec<(OwnedFd, Led)> = unix.iter().map(|path| lead(path)).collect::<Result<_, _>>()?;
     let all = [&listeners.streams, &listeners.questions, &listeners.long_questions];
-    let all = all.into_iter().flatten().chain(led.iter().map(|(listener, _)| listener));
+    let all = all.into_iter().flatten().chain(&listeners.refused);
+    let all = all.chain(led.iter().map(|(listener, _)| listener));
     let all: Vec<BorrowedFd<'_>> = all.map(AsFd::as_fd).collect();
-    channel::send(giving.as_fd(), &(), &all)?;
+    channel::send(giving.as_fd(), &listeners.refused.is_some(), &all)?;
     Ok(led.into_iter().map(|(_, led)| led).collect())
 }
 
@@ -330,8 +360,9 @@ pub fn gateway_first(told: BorrowedFd<'_>) -> Result<(GatewayFirst, Option<Owned
 /// Where everything that leaves the sandbox comes.
 #[derive(Debug)]
 pub enum Doors {
-    /// In the order of [`Listeners`]: two for connections, two for questions, two for questions over TCP.
-    Diverted([OwnedFd; 6]),
+    /// In the order of [`Listeners`]: two for connections, two for questions, two for questions over TCP; and what hears of
+    /// packets that are refused, where the kernel has that.
+    Diverted([OwnedFd; 6], Option<OwnedFd>),
     /// Tier `landlock`.
     Told {
         /// Connections.
@@ -380,15 +411,22 @@ pub fn next_way(ways: BorrowedFd<'_>) -> Result<(Way, Option<OwnedFd>), Errno> {
 /// # Errors
 /// EPIPE if there is no sandbox.
 pub fn gateway_listeners(taking: BorrowedFd<'_>, told: bool) -> Result<(Doors, Vec<OwnedFd>), Errno> {
-    let ((), mut descriptors) = channel::receive::<()>(taking)?;
-    let own = if told { 3 } else { 6 };
+    let (refused, mut descriptors) = channel::receive::<bool>(taking)?;
+    let own = if told { 3 } else { 6 + usize::from(refused) };
     let unix = if descriptors.len() >= own { descriptors.split_off(own) } else { Vec::new() };
     if !told {
-        return Ok((Doors::Diverted(descriptors.try_into().map_err(|_| Errno::BADMSG)?), unix));
+        let refused = if refused { descriptors.pop() } else { None };
+        return Ok((Doors::Diverted(descriptors.try_into().map_err(|_| Errno::BADMSG)?, refused), unix));
     }
     let [streams, long_questions, ways]: [OwnedFd; 3] = descriptors.try_into().map_err(|_| Errno::BADMSG)?;
     Ok((Doors::Told { streams, long_questions, ways }, unix))
 }
+
+/// What stands for the host in the one event about packets whose refusals nobody hears of.
+pub const UNSEEN: &str = "(packets of other protocols than TCP)";
+
+/// How the rule begins in events about packets.
+pub const PACKET: &str = "a packet of";
 
 /// In the gateway: whether a descriptor is a socket, as it is if the supervisor started it.
 #[must_use]

@@ -52,7 +52,7 @@ pub use interpreter::Unfit;
 pub use mounter::{Opening, RESTACKED};
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
-pub use parent::{Boundary, Failure};
+pub use parent::{Boundary, Failure, WayOut};
 pub use query::Query;
 pub use report::{Command, Fate, Life, Message, Process, Purpose, Refusal, Refused};
 pub use rest::Rest;

@@ -72,6 +72,17 @@ impl Server {
     }
 }
 
+/// What became of a gateway that had a report.
+#[derive(Debug)]
+pub enum WayOut {
+    /// It serves.
+    Open,
+    /// It refused something, and init could not tell who asked.
+    Refused(Box<Refusal>),
+    /// It is gone, and with it every way out.
+    Gone,
+}
+
 /// Why no sandbox was made.
 #[derive(Debug, thiserror::Error)]
 #[error("{part}: {errno}")]
@@ -286,22 +297,29 @@ impl Boundary {
         self.gateway.as_ref().map(|gateway| gateway.socket.as_fd())
     }
 
-    /// Takes its next report: what it refused is told by init, which knows who asked. `false`: it is gone, and with it
-    /// every way out.
+    /// Takes its next report: what it refused is told by init, which knows who asked.
     #[must_use]
-    pub fn way(&self) -> bool {
+    pub fn way(&self) -> WayOut {
         match self.gateway.as_ref().and_then(Gateway::heard) {
+            Some(Message::Refused(refusal)) if !refusal.can_be_identified() => {
+                WayOut::Refused(Box::new(refusal))
+            }
             Some(Message::Refused(refusal)) => {
                 drop(self.tell(&Request::Who(refusal), &[]));
-                true
+                WayOut::Open
             }
-            Some(_) => true,
+            Some(_) => WayOut::Open,
             // It may live, and say what nobody understands: then it carries nothing more.
             None => {
                 self.gateway.iter().for_each(Gateway::dismiss);
-                false
+                WayOut::Gone
             }
         }
+    }
+
+    /// What the gateway has still to tell of, once the sandbox has ended.
+    pub fn last_words(&self, told: &mut dyn FnMut(&Refusal)) {
+        self.gateway.iter().for_each(|gateway| gateway.last_words(told));
     }
 
     /// The maker stays, with what can be seen of the host now; `trees` are the idmapped ones of what is stacked.

@@ -38,6 +38,18 @@ pub struct Refusal {
     pub what: Refused,
 }
 
+impl Refusal {
+    /// Whether init knows who asked: by the port that it came from.
+    pub(crate) fn can_be_identified(&self) -> bool {
+        match &self.what {
+            Refused::Network { source, .. }
+            | Refused::Credential { source, .. }
+            | Refused::Leak { source, .. } => *source != 0,
+            _ => false,
+        }
+    }
+}
+
 /// What was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refused {

@@ -20,16 +20,23 @@ use crate::{inspect, upstream};
 
 /// A connection to the server.
 pub(crate) enum Sender {
-    One(SendRequest<Carried>),
-    Two(SendRequest2<Carried>),
+    One(SendRequest<Carried>, IpAddr),
+    Two(SendRequest2<Carried>, IpAddr),
 }
 
 impl Sender {
     /// Whether it takes a request, once it is done with the one before.
     pub(crate) async fn ready(&mut self) -> bool {
         match self {
-            Self::One(open) => open.ready().await.is_ok(),
-            Self::Two(open) => open.ready().await.is_ok(),
+            Self::One(open, _) => open.ready().await.is_ok(),
+            Self::Two(open, _) => open.ready().await.is_ok(),
+        }
+    }
+
+    /// Where it goes.
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::One(_, address) | Self::Two(_, address) => *address,
         }
     }
 }
@@ -47,10 +54,12 @@ impl Way {
         }
     }
 
-    /// One that another client has left.
+    /// One that another client has left, if it goes where a new one would.
     async fn left(&self) -> Option<Sender> {
         while let Some(mut sender) = self.gateway.kept.take(&self.place()) {
-            if sender.ready().await {
+            let fine =
+                upstream::addresses(&self.gateway, &self.target.peer(), self.target.port).await.ok()?;
+            if fine.contains(&sender.address()) && sender.ready().await {
                 return Some(sender);
             }
         }
@@ -99,24 +108,24 @@ impl Way {
     ) -> hyper::Result<Response<Incoming>> {
         let alone = self.is_alone(&request);
         match open {
-            Sender::Two(open) => {
+            Sender::Two(open, address) => {
                 let mut other = open.clone();
-                *own = Some(Sender::Two(open));
+                *own = Some(Sender::Two(open, address));
                 drop(own);
                 absolute(&mut request, &self.target);
                 other.send_request(request).await
             }
             // Others of the same client do not wait for its answer: they get connections of their own.
-            Sender::One(mut open) if self.kind.multiplexed || alone => {
+            Sender::One(mut open, _) if self.kind.multiplexed || alone => {
                 drop(own);
                 if alone {
                     request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 open.send_request(request).await
             }
-            Sender::One(mut open) => {
+            Sender::One(mut open, address) => {
                 let answer = open.send_request(request).await?;
-                *own = Some(Sender::One(open));
+                *own = Some(Sender::One(open, address));
                 Ok(answer)
             }
         }
@@ -132,10 +141,13 @@ impl Way {
     async fn connect(&self) -> Result<Sender, NoWay> {
         let failed = |_| NoWay::Failed("the server speaks no HTTP".to_owned());
         let stream = upstream::connect(&self.gateway, &self.target.peer(), self.target.port).await?;
+        let peer =
+            stream.peer_addr().map_err(|_| NoWay::Failed("the server cannot be reached".to_owned()))?;
+        let address = peer.ip();
         if !self.kind.secure {
             let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
             tokio::task::spawn_local(connection.with_upgrades());
-            return Ok(Sender::One(sender));
+            return Ok(Sender::One(sender, address));
         }
         let (stream, http2) =
             inspect::connect(&self.gateway, stream, &self.target, self.kind.multiplexed).await?;
@@ -144,11 +156,11 @@ impl Way {
             client.timer(TokioTimer::new()).max_header_list_size(HEAD_LIST);
             let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(failed)?;
             tokio::task::spawn_local(connection);
-            return Ok(Sender::Two(sender));
+            return Ok(Sender::Two(sender, address));
         }
         let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
         tokio::task::spawn_local(connection.with_upgrades());
-        Ok(Sender::One(sender))
+        Ok(Sender::One(sender, address))
     }
 }
 

@@ -33,6 +33,7 @@ mod mask;
 mod openpgp;
 mod overrides;
 mod packed;
+mod packets;
 mod place;
 mod publish;
 mod push;
@@ -116,6 +117,8 @@ struct Gateway {
     kept: Kept,
     /// Room for sessions of git over ssh.
     git: Semaphore,
+    /// The sandbox has ended.
+    last: Notify,
     /// Where connections go, if that is told.
     ways: Option<Ways>,
 }
@@ -159,6 +162,7 @@ impl Gateway {
             GatewayTell::Unuse(number) => {
                 self.credentials.iter().for_each(|credentials| credentials.take_back(number));
             }
+            GatewayTell::Last => self.last.notify_one(),
             GatewayTell::Written(_) | GatewayTell::Again(_) => {}
         }
     }
@@ -258,6 +262,7 @@ fn prepare() -> Result<Ready, Errno> {
         guard,
         sessions: Sessions::default(),
         kept: Kept::default(),
+        last: Notify::new(),
         git: Semaphore::new(git::MOST),
         ways: orders.told.then(Ways::default),
     };
@@ -272,10 +277,12 @@ impl Ready {
         LocalSet::new().block_on(&runtime, async move {
             let room = Arc::new(Semaphore::new(connections));
             let (streams, long, questions) = match doors {
-                Doors::Diverted([streams, streams6, questions, questions6, long, long6]) => {
+                Doors::Diverted([streams, streams6, questions, questions6, long, long6], refused) => {
+                    tokio::task::spawn_local(packets::listen(Rc::clone(&gateway), refused));
                     (vec![streams, streams6], vec![long, long6], vec![questions, questions6])
                 }
                 Doors::Told { streams, long_questions, ways } => {
+                    tokio::task::spawn_local(packets::quiet(Rc::clone(&gateway)));
                     tokio::task::spawn_local(ways::listen(Rc::clone(&gateway), ways));
                     (vec![streams], vec![long_questions], Vec::new())
                 }

@@ -87,6 +87,11 @@ impl Refusals {
         self.told(Refused::Network { host, port, rule, source }).await
     }
 
+    /// Says that nothing more is to be told.
+    pub(crate) fn end(&self) {
+        let _ = report::tell(self.told.as_fd(), &Message::Quiet { yes: true }, None);
+    }
+
     /// The same of a credential: that it was used, or, with a rule, that it was not.
     pub(crate) async fn credential(
         &self,

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use ringfence_confine::Program;
+use ringfence_confine::gateway::{PACKET, UNSEEN};
 use ringfence_plan::VOID;
 use ringfence_policy::Context as PolicyContext;
 use ringfence_record::{RunDir, RunRecord};
@@ -117,16 +118,11 @@ impl Explained {
             }
             "decoy.open" => ("decoy", text("path"), "open".to_owned()),
             "syscall.deny" => ("syscall", text("name"), "call".to_owned()),
-            "net.deny" if !text("host").is_empty() => {
-                let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
-                let purpose = match port {
-                    0 if text("host").starts_with("(a packet") => "packet",
-                    0 => "ask",
-                    _ => "connect",
-                };
-                let target = if port == 0 { text("host") } else { format!("{}:{port}", text("host")) };
-                ("host", target, purpose.to_owned())
+            "net.deny" if text("host") == UNSEEN => {
+                self.unseen.push(format!("{}: {}", text("host"), text("rule")));
+                return;
             }
+            "net.deny" if !text("host").is_empty() => network(detail, &text("host"), &text("rule")),
             "credential.deny" => {
                 let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
                 let (name, host) = (text("credential"), text("host"));
@@ -229,6 +225,19 @@ fn explain(
         grantable: false,
         caution,
     }
+}
+
+/// A refused connection, question or packet.
+fn network(detail: Option<&Value>, host: &str, rule: &str) -> (&'static str, String, String) {
+    let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
+    let purpose = match port {
+        0 if host.starts_with("(a packet") => "packet",
+        _ if rule.starts_with(PACKET) => "datagram",
+        0 => "ask",
+        _ => "connect",
+    };
+    let target = if port == 0 { host.to_owned() } else { format!("{host}:{port}") };
+    ("host", target, purpose.to_owned())
 }
 
 /// As one line.
@@ -342,6 +351,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "use" => "tried to use",
         "print" => "printed",
         "packet" => "sent",
+        "datagram" => "sent a packet to",
         "call" => "made the system call",
         "open" => "opened the decoy",
         "deny" => "tried to start",
@@ -432,9 +442,8 @@ fn together(refusals: &[Explanation]) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn many_reasons_are_summed_up_and_outcomes_are_told_apart() {
-        let context = PolicyContext {
+    fn context() -> PolicyContext {
+        PolicyContext {
             home: "/home/x".into(),
             listed_home: None,
             cwd: "/w".into(),
@@ -442,7 +451,33 @@ mod tests {
             config_dir: "/nonexistent".into(),
             state_dir: "/home/x/state".into(),
             step: None,
+        }
+    }
+
+    #[test]
+    fn packets_are_sent_and_those_that_nobody_hears_of_are_no_refusal() {
+        let (mut explained, mut places, host) = (Explained::default(), BTreeMap::new(), Host::new());
+        let mut deny = |name: &str, port: u16, rule: &str| {
+            let detail = serde_json::json!({ "host": name, "port": port, "rule": rule, "times": 1 });
+            let event = serde_json::json!({ "kind": "net.deny", "detail": detail });
+            explained.add(&event, &mut places, &host, &context());
         };
+        deny("192.0.2.1", 443, "a packet of UDP, and more");
+        deny("192.0.2.1", 0, "a packet of ICMP, and more");
+        deny("192.0.2.1", 443, "no rule");
+        deny(UNSEEN, 0, "the kernel has no nfnetlink_log");
+        let told: Vec<_> =
+            explained.refusals.iter().map(|one| (one.target.as_str(), one.purpose.as_str())).collect();
+        assert_eq!(
+            told,
+            [("192.0.2.1:443", "datagram"), ("192.0.2.1", "datagram"), ("192.0.2.1:443", "connect")]
+        );
+        assert_eq!(explained.unseen, [format!("{UNSEEN}: the kernel has no nfnetlink_log")]);
+    }
+
+    #[test]
+    fn many_reasons_are_summed_up_and_outcomes_are_told_apart() {
+        let context = context();
         let (mut explained, mut places, host) = (Explained::default(), BTreeMap::new(), Host::new());
         let mut leak = |action: &str, rule: String| {
             let detail = serde_json::json!({ "secret": "s", "host": "h", "port": 443, "action": action, "rule": rule });

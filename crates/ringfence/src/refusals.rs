@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_confine::gateway::NUMBERS;
+use ringfence_confine::gateway::{NUMBERS, UNSEEN};
 use ringfence_plan::{Plan, syscalls};
 use ringfence_policy::{Access, GitCommand, Judge, Policy};
 use ringfence_record::{Event, Writer};
@@ -461,7 +461,7 @@ fn count(
 
 /// Whether it is about the network.
 fn hosts(event: &Event) -> bool {
-    matches!(event, Event::NetDeny { host, .. } if !host.is_empty())
+    matches!(event, Event::NetDeny { host, .. } if !host.is_empty() && host != UNSEEN)
         || matches!(event, Event::CredentialDeny { .. } | Event::ContainerDeny { .. })
         || matches!(event, Event::Leak { .. }) && !passed(event)
 }

@@ -21,7 +21,7 @@ mod stops;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Message, Rest};
+use ringfence_confine::{Message, Rest, WayOut};
 use ringfence_leaks::Hit;
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
@@ -128,6 +128,9 @@ pub fn run<'a>(
         screen.drain();
     }
     watch.leaks();
+    boundary.last_words(&mut |refusal| {
+        let _ = (watch.tell)(Notice::Refusal(refusal));
+    });
     watch.ended.lost = watch.relays.iter().find_map(Relay::fault);
     if let Some(limiter) = &mut watch.limiter {
         limiter.look();
@@ -167,8 +170,12 @@ impl Watch<'_> {
             if ready.look {
                 self.look();
             }
-            if ready.way && !self.boundary.way() {
-                self.cut_off();
+            if ready.way {
+                match self.boundary.way() {
+                    WayOut::Open => {}
+                    WayOut::Refused(refusal) => self.refused(&refusal),
+                    WayOut::Gone => self.cut_off(),
+                }
             }
             if self.desk.as_mut().is_some_and(|desk| !desk.step(&ready.desk)) {
                 self.boundary.kill();

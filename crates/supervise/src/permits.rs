@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ringfence_confine::gateway::PACKET;
 use ringfence_confine::{Boundary, Refusal, Refused};
 use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,8 @@ impl Grants<'_> {
         let act = Act::of(refusal)?;
         let entry = match &refusal.what {
             Refused::Command(command) => self.clerk.offer_command(command),
+            // Of what no grant lets through nobody is asked.
+            Refused::Network { rule, .. } if rule.starts_with(PACKET) => None,
             Refused::Network { host, port, .. } => {
                 let entry = self.clerk.offer_host(host, *port);
                 // Reached already, and refused for what was said on it.

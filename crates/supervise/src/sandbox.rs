@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use ringfence_confine::{Boundary, Message, Refusal};
+use ringfence_confine::{Boundary, Message, Refusal, WayOut};
 
 use crate::Choice;
 
@@ -23,10 +23,12 @@ pub trait Sandbox {
     fn ways(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-    /// Takes that; `false` once the gateway is gone.
-    fn way(&self) -> bool {
-        false
+    /// Takes that.
+    fn way(&self) -> WayOut {
+        WayOut::Gone
     }
+    /// Once it has ended: what its gateway has still to tell of, if that is this process's.
+    fn last_words(&self, _told: &mut dyn FnMut(&Refusal)) {}
     /// Sends a signal to a command, or to its whole group as a terminal would.
     fn signal(&self, job: u32, signal: i32, group: bool);
     /// Stops what a Ctrl-Z outside of its own terminal concerns, or lets it go on.
@@ -68,12 +70,16 @@ impl Sandbox for Boundary {
         Self::ways(self)
     }
 
-    fn way(&self) -> bool {
+    fn way(&self) -> WayOut {
         Self::way(self)
     }
 
     fn signal(&self, job: u32, signal: i32, group: bool) {
         Self::signal(self, job, signal, group);
+    }
+
+    fn last_words(&self, told: &mut dyn FnMut(&Refusal)) {
+        Self::last_words(self, told);
     }
 
     fn pause(&self, pause: bool) {

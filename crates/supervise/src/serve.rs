@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Boundary, Failure, Job, Message, Rest};
+use ringfence_confine::{Boundary, Failure, Job, Message, Rest, WayOut};
 use ringfence_leaks::Hit;
 use ringfence_sys::signals;
 use rustix::event::{PollFd, PollFlags};
@@ -197,6 +197,10 @@ impl<'a> Server<'a> {
             relay.drain();
         }
         self.leaks();
+        let tell = &mut self.tell;
+        self.boundary.last_words(&mut |refusal| {
+            let _ = tell(Happening::Noticed(Notice::Refusal(refusal)));
+        });
         if let Some(limiter) = self.limiter {
             limiter.look();
         }
@@ -212,10 +216,16 @@ impl<'a> Server<'a> {
         if ready.look {
             self.look();
         }
-        if ready.way && !self.boundary.way() {
-            self.cut_off = true;
-            if !(self.tell)(Happening::Noticed(Notice::NoNetwork)) {
-                self.boundary.kill();
+        if ready.way {
+            match self.boundary.way() {
+                WayOut::Open => {}
+                WayOut::Refused(refusal) => self.refused(&refusal),
+                WayOut::Gone => {
+                    self.cut_off = true;
+                    if !(self.tell)(Happening::Noticed(Notice::NoNetwork)) {
+                        self.boundary.kill();
+                    }
+                }
             }
         }
         self.open_and_close(ready.opened);

@@ -12,6 +12,7 @@ use rustix::net::{bind, getsockname, listen};
 
 use crate::Errno;
 use crate::netlink::{ACK, APPEND, Attributes, CREATE, EXCLUSIVE, Messages};
+use crate::refused;
 
 const DNS: u16 = 53;
 const BACKLOG: i32 = 4096;
@@ -28,6 +29,8 @@ pub struct Listeners {
     pub questions: [OwnedFd; 2],
     /// TCP to port 53 of any address.
     pub long_questions: [OwnedFd; 2],
+    /// What hears of every packet that is refused ([`refused::packets`]), where the kernel has that.
+    pub refused: Option<OwnedFd>,
     ports: Ports,
     /// There is IPv6.
     six: bool,
@@ -52,7 +55,7 @@ impl Listeners {
         let (questions, second) = pair(SocketType::DGRAM, six)?;
         let (long_questions, third) = pair(SocketType::STREAM, six)?;
         let ports = Ports { streams: first, questions: second, long_questions: third };
-        Ok(Self { streams, questions, long_questions, ports, six })
+        Ok(Self { streams, questions, long_questions, refused: None, ports, six })
     }
 
     /// From here on the caller's namespace sends nothing anywhere but to these.
@@ -60,8 +63,15 @@ impl Listeners {
     /// # Errors
     /// EPERM without CAP_NET_ADMIN over the namespace; EOPNOTSUPP where the kernel has no nf_tables with NAT for both
     /// families; EEXIST if it was done before. The rules come as a whole or not at all, and before the routes.
-    pub fn divert(&self) -> Result<(), Errno> {
-        ruleset(self.ports).exchange(Some(netlink::NETFILTER))?;
+    pub fn divert(&mut self) -> Result<(), Errno> {
+        let mut refused = refused::watch().ok();
+        let told = ruleset(self.ports, refused.is_some()).exchange(Some(netlink::NETFILTER));
+        // The kernel may not know a rule that tells of packets: they are refused without.
+        if told.is_err() {
+            refused = None;
+            ruleset(self.ports, false).exchange(Some(netlink::NETFILTER))?;
+        }
+        self.refused = refused;
         own_address().exchange(None)?;
         routes(self.six).exchange(None)
     }
@@ -164,10 +174,11 @@ fn routes(six: bool) -> Messages {
 ///     ct state established,related accept
 ///     ip daddr 127.0.0.0/8 accept
 ///     ip6 daddr ::1 accept
+///     log group 1 snaplen 64 queue-threshold 1, if told
 ///     meta l4proto tcp reject with tcp reset
 ///     reject with icmpx port-unreachable } }
 /// ```
-fn ruleset(ports: Ports) -> Messages {
+fn ruleset(ports: Ports, told: bool) -> Messages {
     const BEGIN: u16 = 0x10;
     const END: u16 = 0x11;
     let mut messages = Messages::default();
@@ -195,6 +206,15 @@ fn ruleset(ports: Ports) -> Messages {
         verdict(list);
     });
     own_loopback(&mut messages, REFUSE);
+    if told {
+        rule(&mut messages, REFUSE, |list| {
+            expression(list, "log", |inner| {
+                inner.raw(1, &refused::GROUP.to_be_bytes());
+                inner.number(3, refused::BEGINNING);
+                inner.raw(4, &1_u16.to_be_bytes());
+            });
+        });
+    }
     let (unreachable, reset, either_family) = (1, 1, 2);
     rule(&mut messages, REFUSE, |list| {
         carried_by(list, TCP);

@@ -19,6 +19,7 @@ pub mod modes;
 pub mod mount;
 pub mod network;
 pub mod ptrace;
+pub mod refused;
 pub mod seccomp;
 pub mod secret;
 pub mod signals;

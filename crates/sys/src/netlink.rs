@@ -69,14 +69,19 @@ impl Messages {
     pub(crate) fn exchange(&self, protocol: Option<Protocol>) -> Result<(), Errno> {
         let flags = SocketFlags::CLOEXEC;
         let socket: OwnedFd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
-        if send(&socket, &self.bytes, SendFlags::empty())? != self.bytes.len() {
+        self.exchange_on(&socket)
+    }
+
+    /// The same by a socket that is there.
+    pub(crate) fn exchange_on(&self, socket: &OwnedFd) -> Result<(), Errno> {
+        if send(socket, &self.bytes, SendFlags::empty())? != self.bytes.len() {
             return Err(Errno::MSGSIZE);
         }
         let mut missing = self.acknowledged;
         // An error of one comes with a copy of its message.
         let mut buffer = vec![0; self.bytes.len() + 4096];
         while missing > 0 {
-            let (_, length) = recv(&socket, &mut buffer[..], RecvFlags::DONTWAIT)?;
+            let (_, length) = recv(socket, &mut buffer[..], RecvFlags::DONTWAIT)?;
             missing = missing.checked_sub(answers(&buffer[..length])?).ok_or(Errno::PROTO)?;
         }
         Ok(())
@@ -100,6 +105,17 @@ fn answers(mut bytes: &[u8]) -> Result<usize, Errno> {
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(count)
+}
+
+/// Reads messages one by one: the kind of each and what is behind its header, as far as they are whole.
+pub(crate) fn each(mut bytes: &[u8], mut found: impl FnMut(u16, &[u8])) {
+    let length = |bytes: &[u8]| Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize);
+    while let Some(length) = length(bytes) {
+        let Some(message) = bytes.get(HEADER..length) else { return };
+        let kind = bytes.get(4..6).and_then(|two| two.try_into().ok()).map_or(0, u16::from_ne_bytes);
+        found(kind, message);
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
 }
 
 /// Attributes of one message, or within one.

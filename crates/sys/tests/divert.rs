@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use ringfence_sys::Errno;
 use ringfence_sys::divert::{Listeners, original_destination};
-use rustix::net::{AddressFamily, SocketType, accept, recvfrom, sendto, socket};
+use ringfence_sys::refused::{packets, watch};
+use rustix::net::{AddressFamily, SocketType, accept, recv, recvfrom, sendto, socket};
 use rustix::net::{RecvFlags, SendFlags};
 
 const INSIDE: &str = "RINGFENCE_TEST_INSIDE";
@@ -32,7 +33,7 @@ fn inside(test: &str) -> bool {
 }
 
 fn diverted() -> Listeners {
-    let listeners = Listeners::new().unwrap();
+    let mut listeners = Listeners::new().unwrap();
     listeners.divert().unwrap();
     listeners
 }
@@ -104,7 +105,7 @@ fn what_nobody_serves_is_refused_at_once() {
     if !inside("what_nobody_serves_is_refused_at_once") {
         return;
     }
-    let _listeners = diverted();
+    let listeners = diverted();
     for (own, asked) in [
         ("0.0.0.0:0", "198.18.0.5:443"),
         ("0.0.0.0:0", "169.254.169.254:80"),
@@ -124,6 +125,19 @@ fn what_nobody_serves_is_refused_at_once() {
         assert!(usual.contains(&refused.kind()), "{asked}: {refused}");
         assert!(begun.elapsed() < Duration::from_secs(2), "{asked}: {:?}", begun.elapsed());
     }
+    // Each that was sent is told of.
+    let mut told = Vec::new();
+    let mut bytes = [0; 8192];
+    while let Ok((_, length)) = recv(listeners.refused.as_ref().unwrap(), &mut bytes[..], RecvFlags::DONTWAIT)
+    {
+        told.extend(
+            packets(&bytes[..length])
+                .into_iter()
+                .map(|one| (one.protocol, SocketAddr::new(one.to, one.port))),
+        );
+    }
+    let expected = ["198.18.0.5:443", "169.254.169.254:80", "[2001:db8::1]:443"];
+    assert_eq!(told, expected.map(|asked| (17, asked.parse().unwrap())));
 }
 
 #[test]
@@ -158,7 +172,7 @@ fn without_the_right_nothing_is_done_and_a_second_time_is_an_error() {
     if !inside("without_the_right_nothing_is_done_and_a_second_time_is_an_error") {
         return;
     }
-    let listeners = diverted();
+    let mut listeners = diverted();
     assert_eq!(listeners.divert(), Err(Errno::EXIST));
     let none = rustix::thread::CapabilitySets {
         effective: rustix::thread::CapabilitySet::empty(),
@@ -182,4 +196,22 @@ fn a_host_without_the_new_family_still_leads_the_old_one() {
     let limit = Duration::from_secs(5);
     assert!(TcpStream::connect_timeout(&"[2001:db8::1]:80".parse().unwrap(), limit).is_err());
     assert_eq!(accept(&listeners.streams[1]).unwrap_err(), Errno::AGAIN);
+}
+
+#[test]
+fn where_nobody_can_be_told_it_is_refused_all_the_same() {
+    if !inside("where_nobody_can_be_told_it_is_refused_all_the_same") {
+        return;
+    }
+    // The kernel's copies go to one socket alone.
+    let _other = watch().unwrap();
+    let listeners = diverted();
+    assert!(listeners.refused.is_none());
+    let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    client.connect("198.18.0.5:443").unwrap();
+    client.send(b"out").unwrap();
+    assert_eq!(client.recv(&mut [0; 64]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let (_client, served) = connected(&listeners.streams[0], "198.18.0.5:443");
+    assert_eq!(original_destination(served.as_fd()), Ok("198.18.0.5:443".parse().unwrap()));
 }

@@ -109,7 +109,7 @@ impl Sockets {
         let (streams, long_questions) = (door()?, door()?);
         let (ways, taken) = sockets()?;
         sockopt::set_socket_timeout(&ways, Timeout::Send, Some(PATIENCE))?;
-        channel::send(giving.as_fd(), &(), &[streams.0.as_fd(), long_questions.0.as_fd(), taken.as_fd()])?;
+        channel::send(giving.as_fd(), &false, &[streams.0.as_fd(), long_questions.0.as_fd(), taken.as_fd()])?;
         lock([streams.1, long_questions.1]).map_err(|_| Errno::PERM)?;
         let gateway = Some(Doors { ways, streams, long_questions });
         Ok(Self { gateway, known: HashMap::new(), most: FEW, askers: 0 })
