@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use ringfence_sys::clone::{Forked, clone};
-use ringfence_sys::{exec, signals};
+use ringfence_sys::{exec, heap, signals};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{self, Pid, Signal};
@@ -14,6 +14,9 @@ use crate::init;
 use crate::job::{self, Rules, Told};
 use crate::orders::Job;
 use crate::report::{Message, send};
+
+/// Bytes of the stack that becoming a command takes.
+const STACK: usize = 24 << 10;
 
 /// Its parent's side.
 #[derive(Debug)]
@@ -47,6 +50,13 @@ impl Spare {
     }
 }
 
+/// What it writes from now on is its own, and init's is init's: nobody waits for a copy.
+fn take_pages() {
+    heap::take_pages();
+    let mut stack = [0_u8; STACK];
+    std::hint::black_box(&mut stack);
+}
+
 /// Never returns. Without rights over init, and with nothing to say, it just ends where something fails: the next command
 /// is started without it, and says what is wrong.
 fn wait(rules: &Rules, number: u32, socket: &OwnedFd, told: Told<'_>) -> ! {
@@ -56,6 +66,7 @@ fn wait(rules: &Rules, number: u32, socket: &OwnedFd, told: Told<'_>) -> ! {
         exec::exit_now(125)
     }
     init::keep_only(&[socket, told.report]);
+    take_pages();
     let Ok((job, passed)) = channel::receive::<Job>(socket.as_fd()) else { exec::exit_now(0) };
     if job.terminal.is_some() {
         send(told.report.as_fd(), &Message::Exited { job: job.id, status: 125 });

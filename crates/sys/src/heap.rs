@@ -1,7 +1,7 @@
 //! The allocator of the static binary: musl's own is slow, and every page that is touched first costs a fault.
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dlmalloc::{Allocator, Dlmalloc};
@@ -10,6 +10,19 @@ use dlmalloc::{Allocator, Dlmalloc};
 const AT_FIRST: usize = 192 * 1024;
 /// More at once may be room that is never used: its pages come when they are touched.
 const SURE: usize = 1024 * 1024;
+
+/// Where the first of it lies.
+static FIRST: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+
+/// In a process that was forked: takes copies of the pages of the first of it now, not when somebody waits for what writes there. Its
+/// parent's are its own again, too.
+pub fn take_pages() {
+    let first = FIRST.load(Ordering::Relaxed);
+    if !first.is_null() {
+        // SAFETY: changes no byte, whatever is mapped there by now (madvise(2), MADV_POPULATE_WRITE).
+        let _ = unsafe { libc::madvise(first.cast(), AT_FIRST, libc::MADV_POPULATE_WRITE) };
+    }
+}
 
 /// dlmalloc behind a lock.
 #[expect(missing_debug_implementations, reason = "its inner state has none")]
@@ -72,14 +85,21 @@ struct Pages {
 // SAFETY: what is returned is mapped, of the size that is said, and nobody else's.
 unsafe impl Allocator for Pages {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
-        let size = if self.some.swap(true, Ordering::Relaxed) { size } else { size.max(AT_FIRST) };
+        let first = !self.some.swap(true, Ordering::Relaxed);
+        let size = if first { size.max(AT_FIRST) } else { size };
         let populate = if size <= SURE { libc::MAP_POPULATE } else { 0 };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | populate;
         // SAFETY: a new mapping at a place that the kernel chooses; nothing else is touched.
         let start = unsafe {
             libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
         };
-        if start == libc::MAP_FAILED { (std::ptr::null_mut(), 0, 0) } else { (start.cast(), size, 0) }
+        if start == libc::MAP_FAILED {
+            return (std::ptr::null_mut(), 0, 0);
+        }
+        if first {
+            FIRST.store(start.cast(), Ordering::Relaxed);
+        }
+        (start.cast(), size, 0)
     }
 
     fn remap(&self, start: *mut u8, from: usize, to: usize, can_move: bool) -> *mut u8 {
