@@ -146,7 +146,7 @@ pub(crate) fn program(entry: &At<String>, scope: &Scope<'_>) -> Result<String, P
 
 /// A program so that reading it back gives the same.
 fn spelled(program: &str) -> String {
-    let plain = |character: char| !character.is_whitespace() && !"'()|*?".contains(character);
+    let plain = |character: char| !character.is_whitespace() && !"'\"()|*?".contains(character);
     if program.chars().all(plain) { program.to_owned() } else { format!("'{}'", program.replace('\'', "''")) }
 }
 

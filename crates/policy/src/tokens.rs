@@ -7,6 +7,10 @@ pub(crate) const QUOTE: &str = "put single quotes around `(`, `|`, `)`, `*`, `?`
 /// It divides the options of a group, and nothing else.
 const BAR: &str = "write an entry for each of several commands (`git status`, `git log`); nothing is piped, for no shell reads this; quote a `|` that is meant as it is: '|'";
 
+/// To a shell it would.
+const DOUBLE: &str =
+    "single quotes do that: 'a b'; a double quote that is meant as it is stands in them: '\"'";
+
 /// A character of a word: as it is, or a wildcard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
@@ -51,6 +55,10 @@ impl Tokens {
                 '|' => {
                     let invalid = Invalid::new(format!("`|` in `{text}` is out of place"));
                     return Err(invalid.help(BAR));
+                }
+                '"' => {
+                    let invalid = Invalid::new(format!("`\"` in `{text}` holds no word together"));
+                    return Err(invalid.help(DOUBLE));
                 }
                 '(' | ')' => {
                     return Err(

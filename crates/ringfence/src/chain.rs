@@ -91,10 +91,18 @@ pub(crate) fn named(program: &str, invoker: &Invoker) -> Option<PathBuf> {
 
 /// What the `#!` line of a script names.
 fn interpreter(file: &Path) -> Option<PathBuf> {
+    first_line(file).map(|(interpreter, _)| interpreter)
+}
+
+/// The same, and the argument that it gives it (execve(2)).
+pub(crate) fn first_line(file: &Path) -> Option<(PathBuf, Option<String>)> {
     let mut head = [0; 256];
     let file = std::fs::File::open(file).ok()?;
     let read = std::os::unix::fs::FileExt::read_at(&file, &mut head, 0).ok()?;
     let line = head.get(..read)?.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let name = line.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next()?;
-    Some(Path::new(OsStr::from_bytes(name)).to_path_buf())
+    let line = line.trim_ascii();
+    let name = line.split(|byte| byte.is_ascii_whitespace()).next()?;
+    let argument = line.get(name.len()..).unwrap_or_default().trim_ascii();
+    let argument = (!argument.is_empty()).then(|| String::from_utf8_lossy(argument).into_owned());
+    Some((Path::new(OsStr::from_bytes(name)).to_path_buf(), argument))
 }

@@ -79,6 +79,9 @@ pub(crate) fn why(policy: &Policy, plan: &Plan, invoker: &Invoker, told: &Told<'
                 let failure = failure.with_status(Failure::REFUSED);
                 match path.as_deref().zip(told.needs) {
                     Some((path, needs)) if granted(plan, path) && !granted(plan, needs) && needs.exists() => {
+                        if policy.commands.is_some() {
+                            return failure.hint(unlisted(plan, needs));
+                        }
                         let text = format!(
                             "{} needs {}, which no rule of `files.exec` covers",
                             path.display(),
@@ -92,6 +95,16 @@ pub(crate) fn why(policy: &Policy, plan: &Plan, invoker: &Invoker, told: &Told<'
         },
         other => Failure::new(format!("{shown}: {other}")).with_status(Failure::REFUSED),
     }
+}
+
+/// What is not listed with its interpreter. Its first line is the workspace's, and not this process's to read.
+fn unlisted(plan: &Plan, needs: &Path) -> String {
+    let line = ringfence_policy::command_line(plan.command.iter().map(|word| word.to_string_lossy()));
+    format!(
+        "`[commands]` does not let {} run it; `ringfence explain --command {}` says which entry would",
+        needs.display(),
+        terminal::word(&line)
+    )
 }
 
 /// The grant that is missing.
@@ -171,6 +184,10 @@ fn forbidden(policy: &Policy, plan: &Plan, name: &OsStr, path: Option<&Path>) ->
             "it lies in the workspace; to allow it: commands.from_workspace = true".into()
         }
         (path, commands) => {
+            // What lies in the copy of the workspace has the name that the policy has for it.
+            let own = path.and_then(|path| path.strip_prefix(plan.inside()).ok());
+            let own = own.map(|below| plan.workspace.join(below));
+            let path = own.as_deref().or(path);
             let line = path.map_or(name.to_string_lossy(), |path| path.to_string_lossy());
             let arguments = plan.command.iter().skip(1).map(|word| word.to_string_lossy());
             let line = ringfence_policy::command_line(std::iter::once(line).chain(arguments));

@@ -113,6 +113,15 @@ impl Refusals {
         })
     }
 
+    /// Variables that programs ran without.
+    pub(crate) fn cleaned(&self) -> BTreeSet<String> {
+        let cleaned = self.commands.values().filter_map(|(event, _)| match event {
+            Event::ExecClean { variables, .. } => Some(variables.clone()),
+            _ => None,
+        });
+        cleaned.flatten().collect()
+    }
+
     /// Whether a command was refused with these words.
     pub(crate) fn told(&self, words: &[String]) -> bool {
         let same = |event: &Event| matches!(event, Event::ExecDeny { command, .. } if command == words);

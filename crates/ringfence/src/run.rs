@@ -434,7 +434,7 @@ impl Run {
         let outcome = outcome::leaked(outcome, ended.leaked.as_ref());
         let plan = open.plan;
         let ((refused, _), passed) = (open.refusals.totals(), open.refusals.passed());
-        let opened: Vec<_> = open.refusals.decoys().to_vec();
+        let (opened, cleaned) = (open.refusals.decoys().to_vec(), open.refusals.cleaned());
         let (mut result, changes) = self.end(open, outcome, report)?;
         // Where the boundary could not be built, that is the news.
         let cut_off = ended.cut_off && result.is_ok();
@@ -461,6 +461,7 @@ impl Run {
                 terminal::error(&format!("{} {}", terminal::label("note:"), terminal::escape(fails)));
             }
             summary::say(self.directory.id(), refused, passed, changes);
+            summary::cleaned(self.directory.id(), &cleaned);
         }
         summary::opened(self.directory.id(), &opened);
         result

@@ -1,5 +1,7 @@
 //! What an owner is told when a sandbox has ended: one line each, and only where there is something to say.
 
+use std::collections::BTreeSet;
+
 use crate::layers::Settled;
 use crate::terminal;
 
@@ -24,6 +26,18 @@ pub(crate) fn say(run: &str, refused: u64, passed: u64, changes: Settled) {
         );
         terminal::error(&format!("{} {text}", terminal::label("run:")));
     }
+}
+
+/// Variables that programs ran without: what they do instead may look like a fault of theirs.
+pub(crate) fn cleaned(run: &str, variables: &BTreeSet<String>) {
+    const MOST: usize = 5;
+    if variables.is_empty() {
+        return;
+    }
+    let mut names: Vec<&str> = variables.iter().map(String::as_str).take(MOST).collect();
+    names.extend((variables.len() > MOST).then_some(".."));
+    let text = format!("programs ran without the variables {}: `ringfence explain {run}`", names.join(", "));
+    terminal::error(&format!("{} {}", terminal::label("run:"), terminal::escape(text)));
 }
 
 /// Decoys, each with the program that opened it: an incident is told whatever was asked for.

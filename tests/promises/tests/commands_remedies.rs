@@ -38,6 +38,26 @@ fn a_script_of_the_workspace_needs_an_entry_of_its_interpreter() {
     }
 }
 
+/// Of a list of programs alone too, where nothing looks at starts.
+#[test]
+fn a_script_beside_a_plain_list_is_told_which_entry_it_needs() {
+    let place = new_place();
+    program(&place, "b.sh", "#!/bin/sh -e\necho built $1\n");
+    let policy = |more: &str| format!("[commands]\nallow = [\"ls\"{more}]\nfrom_workspace = true");
+    let outcome = start(&place, &policy(""), &["./b.sh", "c"]);
+    assert!(
+        outcome.err.contains("explain --command './b.sh c'") && !outcome.err.contains("files.exec"),
+        "{outcome:?}"
+    );
+    let written = place.policy(&policy(""));
+    let told =
+        place.ringfence(&["explain", "--policy", &written, "--workspace", ".", "--command", "./b.sh c"]).out;
+    assert!(told.contains("refused: `commands.allow` does not let `/bin/sh` run it"), "{told}");
+    assert!(told.contains("allow = [\"sh -e ./b.sh c\"]"), "{told}");
+    let outcome = start(&place, &policy(", \"sh -e ./b.sh c\""), &["./b.sh", "c"]);
+    assert_eq!(outcome.out, "built c\n", "{outcome:?}");
+}
+
 #[test]
 fn what_the_task_wrote_is_in_no_executable_tree_and_no_entry_is_offered() {
     let place = new_place();

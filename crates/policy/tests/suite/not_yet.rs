@@ -69,6 +69,7 @@ fn a_bad_value_gets_its_own_error_first() {
         ("[commands]\nallow = [\"..\"]", "neither a name"),
         ("[commands]\nallow = [\"python*\"]", "the program of `python*` is a pattern"),
         ("[commands]\ndeny = [\"git (a\"]", "leaves a group open"),
+        ("[commands]\nallow = ['git commit -m \"a b\"']", "holds no word together"),
         ("[commands]\nchildren = \"all\"", "expected one of"),
         ("[commands]\nchildren = [\"cc\"]", "needs `commands.allow`"),
         ("[commands]\nallow = [\"git push\"]\ndeny = [\"git push\"]", "can never start"),

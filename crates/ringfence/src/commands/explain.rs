@@ -1,10 +1,10 @@
 //! `ringfence explain`: what was refused in a run, why, and what would allow it; or what a policy says beforehand.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfence_confine::foreseen;
+use ringfence_confine::{Why, foreseen};
 use ringfence_plan::{Invoker, Plan, REFUSALS, Right};
 use ringfence_policy::{
     Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, LOADER, Policy, Reason,
@@ -165,6 +165,7 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     }
     if let Some(command) = &arguments.command {
         only_words(command)?;
+        let command = &at_home(command, &invoker.home.to_string_lossy());
         let (decision, remedy) = start(command, &policy, &judge, (&invoker, arguments));
         answers.push(answer("start", command, &decision, remedy));
         if policy.guard.children != Children::Same {
@@ -260,6 +261,22 @@ fn only_words(command: &str) -> Result<(), Failure> {
     ))
 }
 
+/// The same, with the home where a word begins with `~/`, as an entry has it.
+fn at_home(command: &str, home: &str) -> String {
+    let home = ringfence_policy::command_line(std::iter::once(home));
+    let (mut line, mut quoted, mut begins) = (String::new(), false, true);
+    let mut rest = command.chars().peekable();
+    while let Some(letter) = rest.next() {
+        match letter {
+            '~' if begins && rest.peek() == Some(&'/') => line.push_str(&home),
+            letter => line.push(letter),
+        }
+        quoted ^= letter == '\'';
+        begins = letter.is_whitespace() && !quoted;
+    }
+    line
+}
+
 /// What a run would say of a command: by the rules that its guard would have, where there is one and the host has the file; else by words.
 fn start(
     command: &str,
@@ -284,9 +301,17 @@ fn start(
         let plan = plan(policy, invoker, &arguments.policy, name)?;
         if plan.guard.is_none() && policy.commands.is_some() {
             // Landlock alone holds the list: by the file, whatever its name, and the dynamic loaders of what is listed.
-            let file = real(&file);
-            let mut rules = plan.landlock.iter().flat_map(|landlock| &landlock.rules);
-            return rules.any(|(right, path)| *right == Right::Execute && *path == file).then_some(Ok(()));
+            let listed = |file: &Path| {
+                let mut rules = plan.landlock.iter().flat_map(|landlock| &landlock.rules);
+                rules.any(|(right, path)| *right == Right::Execute && path == file)
+            };
+            if listed(&real(&file)) {
+                return Some(Ok(()));
+            }
+            // A script that may start needs its interpreter, which is listed by itself or with it.
+            let (interpreter, argument) = chain::first_line(&file).filter(|_| decision.is_allow())?;
+            return (!listed(&real(&interpreter)))
+                .then(|| Err(unlisted(&interpreter, argument, &words, invoker)));
         }
         let trees = policy.files.write.iter().map(|rule| rule.value.path.clone());
         let trees: Vec<PathBuf> = trees.chain([plan.workspace.clone()]).map(|path| real(&path)).collect();
@@ -308,6 +333,20 @@ fn start(
             (if said { decision } else { Decision::Refuse { by: Reason::BuiltIn(why.rule) } }, remedy)
         }
         _ => (decision, Vec::new()),
+    }
+}
+
+/// A script whose interpreter is not listed, and the entry that would list both.
+fn unlisted(interpreter: &Path, argument: Option<String>, words: &[String], invoker: &Invoker) -> Why {
+    let name = interpreter
+        .file_name()
+        .and_then(OsStr::to_str)
+        .filter(|name| chain::named(name, invoker).is_some_and(|found| real(&found) == real(interpreter)));
+    let name = name.map_or_else(|| interpreter.to_string_lossy().into_owned(), str::to_owned);
+    let wanted = std::iter::once(name).chain(argument).chain(words.iter().cloned());
+    Why {
+        rule: format!("`commands.allow` does not let `{}` run it", interpreter.display()),
+        wanted: wanted.map(String::into_bytes).collect(),
     }
 }
 
