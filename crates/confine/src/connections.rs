@@ -213,9 +213,8 @@ impl Connections {
     ) -> Option<Refusal> {
         let process = group(call.thread).unwrap_or(call.thread);
         let program = Program::of(process);
-        let [file, script] = program.key();
-        let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes(), file, script];
-        if let First::New(number) = calls.note(&what) {
+        let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes()];
+        if let First::New(number) = calls.note(&what, &program.key()) {
             let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program, what });
@@ -264,8 +263,7 @@ impl Connections {
         if let Some(path) = written::refused(call) {
             let process = group(call.thread).unwrap_or(call.thread);
             let program = Program::of(process);
-            let [file, script] = program.key();
-            if let First::New(number) = calls.note(&[b"w", path.as_os_str().as_bytes(), file, script]) {
+            if let First::New(number) = calls.note(&[b"w", path.as_os_str().as_bytes()], &program.key()) {
                 let what =
                     Refused::File { path: path.into_os_string(), asked: None, purpose: Purpose::Write };
                 self.unwritten.insert(number, (call.id, Fate::GoesOn));
@@ -284,8 +282,7 @@ impl Connections {
         let process = group(call.thread).unwrap_or(call.thread);
         let program = Program::of(process);
         let errno = Errno::from_raw_os_error(syscalls::errno(call.number, &call.arguments));
-        let [file, script] = program.key();
-        if let First::New(number) = calls.note(&[&call.number.to_ne_bytes(), file, script]) {
+        if let First::New(number) = calls.note(&[&call.number.to_ne_bytes()], &program.key()) {
             let what = Refused::Syscall { number: call.number, arguments: call.arguments };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program, what });

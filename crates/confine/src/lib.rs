@@ -38,6 +38,7 @@ mod rest;
 mod restack;
 mod root;
 mod script;
+mod shorten;
 mod spare;
 mod stage;
 pub mod survey;

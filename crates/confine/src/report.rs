@@ -414,8 +414,8 @@ impl Message {
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
             Self::Unnamed { mebibytes, whole } => ([21, u32::from(*whole), *mebibytes, 0], None),
-            Self::Refused(refusal) => ([12, 0, 0, 0], postcard::to_stdvec(refusal).ok()),
-            Self::Process(process) => ([18, 0, 0, 0], postcard::to_stdvec(process).ok()),
+            Self::Refused(refusal) => ([12, 0, 0, 0], fitting(refusal, Refusal::shorten)),
+            Self::Process(process) => ([18, 0, 0, 0], fitting(process, Process::shorten)),
             Self::Opened { number } => ([14, *number, 0, 0], None),
             Self::Closed { number } => ([15, *number, 0, 0], None),
             Self::Shown => ([16, 0, 0, 0], None),
@@ -474,6 +474,17 @@ impl Message {
             _ => return None,
         })
     }
+}
+
+/// As it is, or as much of it as a message holds.
+fn fitting<T: Serialize + Clone>(whole: &T, shorten: impl Fn(&mut T)) -> Option<Vec<u8>> {
+    let bytes = postcard::to_stdvec(whole).ok()?;
+    if bytes.len() <= LONGEST {
+        return Some(bytes);
+    }
+    let mut less = whole.clone();
+    shorten(&mut less);
+    postcard::to_stdvec(&less).ok().filter(|bytes| bytes.len() <= LONGEST)
 }
 
 /// Says it; a reader that is gone is no reason to go on.

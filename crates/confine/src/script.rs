@@ -44,7 +44,9 @@ impl fmt::Display for Program {
             return write!(f, "{}", file.display());
         }
         let name = Path::new(file.file_name().unwrap_or(&self.file));
-        write!(f, "{} ({})", Path::new(&self.script).display(), name.display())
+        // One line, whatever the process wrote there.
+        let script = Path::new(&self.script).display().to_string().replace(['\n', '\r'], "\u{fffd}");
+        write!(f, "{script} ({})", name.display())
     }
 }
 
@@ -186,5 +188,6 @@ mod tests {
             |file: &str, script: &str| Program { file: file.into(), script: script.into() }.to_string();
         assert_eq!(told("/usr/bin/node", "/w/install.js"), "/w/install.js (node)");
         assert_eq!(told("/usr/bin/cat", ""), "/usr/bin/cat");
+        assert_eq!(told("/usr/bin/node", "/a\nringfence: b"), "/a\u{fffd}ringfence: b (node)");
     }
 }

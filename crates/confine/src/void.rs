@@ -234,10 +234,7 @@ impl Void<'_> {
             return send(self.told.as_fd(), &Message::Refused(Refusal { number, process, program, what }));
         }
         let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
-        let noted = {
-            let [file, script] = program.key();
-            ledger.note(&[look.path.as_os_str().as_bytes(), file, script])
-        };
+        let noted = { ledger.note(&[look.path.as_os_str().as_bytes()], &program.key()) };
         match noted {
             First::New(number) => {
                 let refusal = self.describe(number, &look, program);

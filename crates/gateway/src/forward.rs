@@ -7,7 +7,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder as Client, SendRequest};
 use hyper::client::conn::http2::{Builder as Client2, SendRequest as SendRequest2};
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, Version};
+use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::MutexGuard;
 
@@ -131,11 +131,13 @@ impl Way {
         }
     }
 
-    /// Is this the last request on its connection? A server may take a body that it leaves unread for the next one, and a certificate
-    /// would say who asks for that. HTTP/2 says where each of them ends.
+    /// Is this the last request on its connection? A server may take a body that it leaves unread for the next one, as many do of a `GET`:
+    /// nobody would have judged that; and where a certificate says who asks, it would be asked with that. HTTP/2 says where each ends.
     fn is_alone(&self, request: &Request<Carried>) -> bool {
         let held = self.gateway.credentials.as_ref().filter(|_| self.kind.secure);
-        !request.body().is_end_stream() && held.is_some_and(|held| held.certified(&self.target).is_some())
+        let certified = held.is_some_and(|held| held.certified(&self.target).is_some());
+        let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+        !request.body().is_end_stream() && (certified || self.kind.judged && !usual)
     }
 
     async fn connect(&self) -> Result<Sender, NoWay> {

@@ -228,6 +228,10 @@ impl Way {
             gateway.refusals.leak(&hit, target, line.clone(), action).await;
         }
         let cut = Cut::default();
+        // What is sent twice would be counted once.
+        if pass.as_ref().is_some_and(|pass| pass.budget.is_some()) {
+            self.lasting.set(false);
+        }
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
         let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
         let late = (Rc::clone(gateway), target.clone());

@@ -166,6 +166,10 @@ impl Watch<'_> {
             let ready = self.poll(reporting)?;
             if ready.report && !self.report() {
                 reporting = false;
+                // Init is about to end, or says what nobody understands: nothing goes on that cannot be told of.
+                if self.boundary.ended().is_some() {
+                    self.until.get_or_insert(Instant::now() + BLIND);
+                }
             }
             if ready.look {
                 self.look();

@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 /// Refusals that are told of one by one; a task could ask for as many as it likes.
 const MOST: usize = 4096;
+/// The same of more askers than one, in a room of their own: a task can be whoever it likes, and crowds out nothing by that.
+const MOST_ASKERS: usize = 1024;
 
 /// Whether a refusal is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,36 +24,62 @@ pub enum First {
 pub struct Ledger {
     /// Two hashes with keys of their own: nobody who asks can make two refusals look like one.
     keys: (RandomState, RandomState),
-    known: HashMap<(u64, u64), u32>,
+    /// What was refused, with its number and who asked first.
+    known: HashMap<Key, (u32, Key)>,
+    /// That, and who else asked.
+    askers: HashMap<(Key, Key), u32>,
     /// How often each was asked again since that was told.
     again: HashMap<u32, u64>,
     others: u64,
-    /// The first one's number.
-    first: u32,
+    /// The next one's number.
+    next: u32,
 }
+
+type Key = (u64, u64);
 
 impl Ledger {
     /// One whose numbers begin there, for refusals that no others may crowd out.
     #[must_use]
     pub fn starting(first: u32) -> Self {
-        Self { first, ..Self::default() }
+        Self { next: first, ..Self::default() }
     }
 
-    /// Takes one down.
-    pub fn note(&mut self, refusal: &[&[u8]]) -> First {
-        let key = (self.keys.0.hash_one(refusal), self.keys.1.hash_one(refusal));
-        if let Some(number) = self.known.get(&key) {
-            let count = self.again.entry(*number).or_default();
-            *count = count.saturating_add(1);
-            return First::Again;
-        }
-        let count = u32::try_from(self.known.len()).ok().filter(|_| self.known.len() < MOST);
-        let Some(number) = count.and_then(|count| self.first.checked_add(count)) else {
-            self.others = self.others.saturating_add(1);
-            return First::Beyond;
+    /// Takes one down: what was refused, and to whom.
+    pub fn note(&mut self, refusal: &[&[u8]], asker: &[&[u8]]) -> First {
+        let key = |parts: &[&[u8]]| (self.keys.0.hash_one(parts), self.keys.1.hash_one(parts));
+        let (refusal, asker) = (key(refusal), key(asker));
+        let Some((number, first)) = self.known.get(&refusal) else {
+            let Some(number) = (self.known.len() < MOST).then(|| self.number()).flatten() else {
+                self.others = self.others.saturating_add(1);
+                return First::Beyond;
+            };
+            self.known.insert(refusal, (number, asker));
+            return First::New(number);
         };
-        self.known.insert(key, number);
-        First::New(number)
+        let known = if *first == asker { Some(number) } else { self.askers.get(&(refusal, asker)) };
+        let again = match known {
+            Some(number) => *number,
+            None if self.askers.len() < MOST_ASKERS => {
+                let first = *number;
+                let Some(number) = self.number() else { return self.count(first) };
+                self.askers.insert((refusal, asker), number);
+                return First::New(number);
+            }
+            None => *number,
+        };
+        self.count(again)
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        let number = self.next;
+        self.next = self.next.checked_add(1)?;
+        Some(number)
+    }
+
+    fn count(&mut self, number: u32) -> First {
+        let count = self.again.entry(number).or_default();
+        *count = count.saturating_add(1);
+        First::Again
     }
 
     /// Whether something was counted that is not told yet.
@@ -75,16 +103,34 @@ mod tests {
     #[test]
     fn each_once_then_counted_and_bounded() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.note(&[b"/a", b"x"]), First::New(0));
-        assert_eq!(ledger.note(&[b"/a", b"x"]), First::Again);
+        assert_eq!(ledger.note(&[b"/a", b"x"], &[]), First::New(0));
+        assert_eq!(ledger.note(&[b"/a", b"x"], &[]), First::Again);
         // Parts are not run together.
-        assert_eq!(ledger.note(&[b"/", b"ax"]), First::New(1));
+        assert_eq!(ledger.note(&[b"/", b"ax"], &[]), First::New(1));
         for index in 0..100_000u32 {
-            ledger.note(&[&index.to_ne_bytes()]);
+            ledger.note(&[&index.to_ne_bytes()], &[]);
         }
         assert_eq!(ledger.known.len(), MOST);
         let (counts, others) = ledger.counts(10);
         assert_eq!((counts, others), (vec![(0, 1)], 100_000 - (MOST as u64 - 2)));
         assert!(!ledger.dirty());
+    }
+
+    #[test]
+    fn whoever_asks_crowds_out_nothing() {
+        let mut ledger = Ledger::starting(7);
+        assert_eq!(ledger.note(&[b"/a"], &[b"x"]), First::New(7));
+        assert_eq!(ledger.note(&[b"/a"], &[b"y"]), First::New(8));
+        assert_eq!(ledger.note(&[b"/a"], &[b"y"]), First::Again);
+        for index in 0..100_000u32 {
+            ledger.note(&[b"/a"], &[&index.to_ne_bytes()]);
+        }
+        assert_eq!(ledger.askers.len(), MOST_ASKERS);
+        assert!(matches!(ledger.note(&[b"/b"], &[b"x"]), First::New(_)));
+        let (counts, others) = ledger.counts(10);
+        assert_eq!(
+            (counts.iter().map(|(_, count)| count).sum::<u64>(), others),
+            (1 + 100_000 - (MOST_ASKERS as u64 - 1), 0)
+        );
     }
 }

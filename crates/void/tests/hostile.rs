@@ -133,7 +133,7 @@ fn a_crawl_of_many_names_is_remembered_in_bounds() {
         let name = format!("name-{number}\0");
         let look = server.serve(&request(1, number, 1, 7, name.as_bytes()), &mut answer).unwrap();
         told += usize::from(matches!(
-            ledger.note(&[look.path.as_os_str().as_encoded_bytes(), b"find"]),
+            ledger.note(&[look.path.as_os_str().as_encoded_bytes()], &[b"find"]),
             ringfence_void::First::New(_)
         ));
         server.told.add(&look.path, "look", false);

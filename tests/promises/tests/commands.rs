@@ -543,3 +543,30 @@ fn an_entry_that_is_offered_allows_what_was_refused() {
     let told = place.ringfence(&["explain"]).out;
     assert!(told.contains("no entry can hold these words") && !told.contains("to allow it"), "{told}");
 }
+
+/// A message has an end, and names that a task chooses have none.
+#[test]
+fn whatever_is_named_starts_are_told_of() {
+    let place = new_place();
+    let script = r#"
+import os, subprocess
+subprocess.run(["true"], env={"BASH_FUNC_" + "x" * 15000: "1", "PATH": os.environ["PATH"]})
+for part in range(3): subprocess.run(["python3", "-c", "print(1)"])
+deep = os.getcwd()
+while len(deep) < 3900: deep += "/" + "d" * 200; os.mkdir(deep)
+os.chdir(deep)
+with open("/usr/bin/id", "rb") as f, open("id", "wb") as g: g.write(f.read())
+os.chmod("id", 0o755)
+try: subprocess.run(["./id"] + ["y" * 100] * 15)
+except OSError as error: print(error.errno)
+"#;
+    place.write("names.py", script);
+    let policy =
+        "[commands]\nallow = [\"python3 **\", \"true ()\"]\nfrom_workspace = false\n[limits]\ntime = \"60s\"";
+    let outcome = start(&place, policy, &["python3", "names.py"]);
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "1\n1\n1\n13\n"), "{}", outcome.err);
+    assert!(place.told("process.start").len() >= 5 && place.told("process.end").len() >= 5);
+    assert_eq!(place.told("exec.clean").len(), 1);
+    let denied = place.told("exec.deny");
+    assert!(denied.iter().any(|event| event.to_string().contains("/id")), "{denied:?}");
+}

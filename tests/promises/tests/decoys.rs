@@ -129,3 +129,25 @@ fn where_nobody_would_tell_there_is_none() {
     let told = String::from_utf8_lossy(&outcome.stderr).into_owned();
     assert!(told.contains("decoys that tell who opens them"), "{told}");
 }
+
+/// A task may be any program and any script, as often as it likes: each bait is told of all the same.
+#[test]
+fn whoever_opens_one_hides_no_other() {
+    let place = Place::in_home();
+    let script = r#"
+import ctypes, os
+begins = int(open("/proc/self/stat").read().rsplit(")", 1)[1].split()[45])
+home = os.environ["HOME"]
+for n in range(5000):
+    name = b"p\0f%06d\0" % n
+    ctypes.memmove(begins, name, len(name))
+    open(home + "/.aws/credentials").close()
+print(len(open(home + "/.ssh/id_ed25519").read()) > 99)
+"#;
+    place.write("many.py", script);
+    let outcome = place.run(POLICY, "/usr/bin/python3 many.py xxxxxxxxxxxxxxxx");
+    assert_eq!(outcome.out, "True\n", "{}", outcome.err);
+    let opened = opened(&place);
+    assert!(opened.len() > 500, "{}", opened.len());
+    assert!(opened.iter().any(|(path, ..)| path.ends_with("/.ssh/id_ed25519")), "{}", opened.len());
+}

@@ -192,3 +192,16 @@ ask $U/trap; ask $U/seven; ask $U/trap; ask -d x $U/eight; sleep 5; ask $U/nine"
     ];
     assert_eq!(answers, expected, "{outcome:?}");
 }
+
+/// A server that leaves the body of a GET unread takes it for the next request.
+#[test]
+fn no_body_is_a_request_of_its_own() {
+    let world = World::new();
+    let script = r#"
+printf 'POST /admin/x HTTP/1.1\r\nHost: allowed.example\r\nContent-Length: 0\r\n\r\n' > inner
+for v in --http1.1 --http2; do curl -sm9 $v -X GET --data-binary @inner https://allowed.example/repo/$v; curl -sm9 $v https://allowed.example/repo/after; done"#;
+    let outcome = run(&world, REPO, script);
+    assert!(outcome.out.matches("path=/repo/after").count() == 2, "{outcome:?}");
+    let hits = world.log("hits.log");
+    assert!(hits.contains("/repo/--http1.1") && !hits.contains("/admin"), "{hits}");
+}

@@ -42,10 +42,9 @@ impl Connections {
             Made::Unreachable(asked) => {
                 let (host, port) = (asked.ip().to_canonical().to_string(), asked.port());
                 let program = Program::of(process);
-                let [file, script] = program.key();
                 // A flood of them is counted.
                 if let First::New(number) =
-                    calls.note(&[b"u", host.as_bytes(), &port.to_ne_bytes(), file, script])
+                    calls.note(&[b"u", host.as_bytes(), &port.to_ne_bytes()], &program.key())
                 {
                     let what = Refused::Network { host, port, rule: DATAGRAMS.into(), source: 0 };
                     self.unwritten.insert(number, (call.id, Fate::Fails(Errno::CONNREFUSED)));
