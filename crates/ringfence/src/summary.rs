@@ -31,11 +31,13 @@ pub(crate) fn say(run: &str, refused: u64, passed: u64, changes: Settled) {
 /// Variables that programs ran without: what they do instead may look like a fault of theirs.
 pub(crate) fn cleaned(run: &str, variables: &BTreeSet<String>) {
     const MOST: usize = 5;
+    const LONGEST: usize = 40;
     if variables.is_empty() {
         return;
     }
-    let mut names: Vec<&str> = variables.iter().map(String::as_str).take(MOST).collect();
-    names.extend((variables.len() > MOST).then_some(".."));
+    let mut names: Vec<String> =
+        variables.iter().take(MOST).map(|name| name.chars().take(LONGEST).collect()).collect();
+    names.extend((variables.len() > MOST).then(|| "..".to_owned()));
     let text = format!("programs ran without the variables {}: `ringfence explain {run}`", names.join(", "));
     terminal::error(&format!("{} {}", terminal::label("run:"), terminal::escape(text)));
 }
