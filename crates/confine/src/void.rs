@@ -38,6 +38,8 @@ const INIT: i32 = 1;
 const INCIDENTS: u32 = 1 << 31;
 /// And those of questions here.
 const QUESTIONS: u32 = 3 << 30;
+/// How far it gives way to others.
+const NICE: i32 = 5;
 /// How soon what was counted is told.
 const SOON: Duration = Duration::from_millis(50);
 /// Counts in one message.
@@ -101,6 +103,8 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
     // All that does not need the orders first: init waits for what comes behind.
     rustix::thread::set_name(c"ringfence-void").map_err(failed())?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed())?;
+    // Whoever looks for names in vain takes no time from others.
+    let _ = process::nice(NICE);
     let proc = mount(c"proc", &[]).map_err(failed())?;
     init::keep_only(&[told, alive, root, &proc]);
     child::gain_no_privileges().map_err(failed())?;

@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
-use ringfence_policy::{Access, Decision, Endpoint, Judge, Need, Policy, decide_connect, needs};
+use ringfence_policy::{
+    Access, CommandPattern, Decision, Endpoint, Judge, Need, Policy, Rule, decide_connect, needs,
+};
 
 /// One link of it: what is done, to what, and what the policy says.
 pub(crate) struct Link {
@@ -44,9 +46,11 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
     let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
     for need in needs(name, word) {
         links.push(match need {
-            Need::Start(start) => {
-                Link { action: "start further", target: start.to_owned(), decision: judge.child(start) }
-            }
+            Need::Start(start) => Link {
+                action: "start further",
+                target: start.to_owned(),
+                decision: child(start, policy, judge, invoker),
+            },
             Need::Network(host) => {
                 // Where no host is named, the program is told by its arguments or its configuration: one that no policy names.
                 let unknown = || Endpoint::parse("unknown.invalid:443");
@@ -70,6 +74,22 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
         });
     }
     links
+}
+
+/// Whether a command may start this: by its name, or because an entry for it has another name of the same file.
+fn child(start: &str, policy: &Policy, judge: &Judge<'_>, invoker: &Invoker) -> Decision {
+    let decision = judge.child(start);
+    let Some(file) = found(start, invoker).filter(|_| !decision.is_allow()) else { return decision };
+    let same = |rule: &Rule<String>| {
+        let entry = CommandPattern::parse(&rule.value, &invoker.home.to_string_lossy()).ok()?;
+        (found(&entry.program, invoker)? == file).then_some(entry.program)
+    };
+    if policy.guard.deny.iter().any(|rule| same(rule).is_some()) {
+        return decision;
+    }
+    let listed = policy.commands.iter().flat_map(|commands| &commands.allow);
+    let listed = listed.chain(policy.guard.children.programs()).filter_map(same);
+    listed.map(|name| judge.child(&name)).find(Decision::is_allow).unwrap_or(decision)
 }
 
 /// The file that its name leads to on this host, without links.

@@ -478,6 +478,13 @@ fn explain_tells_the_rest_of_the_chain() {
     );
     let own = asked(&tool);
     assert!(own.contains(&format!("start {tool}: allowed")) && own.contains("  be run by /"), "{own}");
+    // A link to what is listed is that.
+    let dash = place.policy("[commands]\nallow = [\"make\", \"dash\"]");
+    let make = place.ringfence(&["explain", "--policy", &dash, "--command", "make all"]).out;
+    assert!(
+        make.contains("start further sh: allowed") && make.contains("start further cc: refused"),
+        "{make}"
+    );
 }
 
 /// What debuggers print of programs that the guard let start, and of one that it did not.
