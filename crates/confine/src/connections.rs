@@ -30,7 +30,7 @@ use crate::proc::{group, holder};
 use crate::reach::{self, Reach};
 use crate::renames::{self, Renames};
 use crate::report::{Purpose, Refusal, Refused};
-use crate::script::Program;
+use crate::script::{Program, file_of};
 use crate::written;
 
 const AF_UNIX: u16 = 1;
@@ -408,7 +408,7 @@ impl Connections {
         let own_peer = held.is_some() && own.hosted.is_some();
         let outcome = attempt(&socket, &bytes).and_then(|()| check_peer(&socket, own_peer));
         if let Some(reach) = reach {
-            reach.note(&socket, process, || Program::of(process));
+            reach.note(&socket, process, || file_of(process));
             let under_way = outcome.is_ok() || blocking && outcome == Err(Errno::AGAIN);
             if let Some(sockets) =
                 reach.sockets.as_mut().filter(|_| under_way && family(&bytes) == Some(AF_UNIX))

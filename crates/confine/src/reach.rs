@@ -2,6 +2,7 @@
 //! since the gateway sees only ports.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -24,7 +25,7 @@ pub(crate) struct Reach {
     rules: NetworkJudge,
     /// Names that the policy writes out, with their addresses.
     names: Names,
-    callers: HashMap<u16, (i32, Program)>,
+    callers: HashMap<u16, (i32, OsString)>,
     /// In tier `landlock`.
     pub(crate) sockets: Option<Sockets>,
 }
@@ -81,11 +82,11 @@ impl Reach {
         self.rules.withdraw(number);
     }
 
-    /// Remembers who uses the socket's port.
-    pub(crate) fn note(&mut self, socket: &OwnedFd, process: i32, program: impl FnOnce() -> Program) {
+    /// Remembers who uses the socket's port: of what is granted no more than must be.
+    pub(crate) fn note(&mut self, socket: &OwnedFd, process: i32, file: impl FnOnce() -> OsString) {
         let own = getsockname(socket).ok().and_then(|own| SocketAddr::try_from(own).ok());
         if let Some(port) = own.map(|own| own.port()).filter(|port| *port != 0) {
-            self.callers.insert(port, (process, program()));
+            self.callers.insert(port, (process, file()));
         }
     }
 
@@ -94,15 +95,15 @@ impl Reach {
         if let Refused::Network { source, .. }
         | Refused::Credential { source, .. }
         | Refused::Leak { source, .. } = &refusal.what
-            && let Some((process, program)) = self.callers.get(source)
+            && let Some((process, file)) = self.callers.get(source)
         {
-            (refusal.process, refusal.program) = (*process, program.clone());
+            (refusal.process, refusal.program) = (*process, Program::still(*process, file));
         }
     }
 
     /// Remembers who asks for names under a number that stands for a port.
-    pub(crate) fn meet(&mut self, number: u16, process: i32, program: Program) {
-        self.callers.insert(number, (process, program));
+    pub(crate) fn meet(&mut self, number: u16, process: i32, file: OsString) {
+        self.callers.insert(number, (process, file));
     }
 }
 

@@ -31,6 +31,12 @@ impl Program {
         Self { file, script }
     }
 
+    /// The same, where it still runs the file that it ran before.
+    pub(crate) fn still(process: i32, file: &OsStr) -> Self {
+        let own = Self::of(process);
+        if own.file == file { own } else { Self { file: file.to_owned(), script: OsString::new() } }
+    }
+
     /// Tells it from others.
     pub(crate) fn key(&self) -> [&[u8]; 2] {
         [self.file.as_bytes(), self.script.as_bytes()]
@@ -133,6 +139,11 @@ fn script(proc: impl AsFd, process: &str, kind: Kind) -> Option<OsString> {
     let directory = if name.is_absolute() { OsString::new() } else { link(proc, process, "cwd") };
     let script = Path::new(&directory).join(name);
     (script.is_absolute() && script.as_os_str().len() <= LONGEST).then_some(script.into())
+}
+
+/// What a process runs, without its script; empty where that cannot be told.
+pub(crate) fn file_of(process: i32) -> OsString {
+    link(CWD, &format!("/proc/{process}"), "exe")
 }
 
 fn link(proc: impl AsFd, process: &str, name: &str) -> OsString {

@@ -1,7 +1,7 @@
 //! Connections to servers that are kept for a moment, for the next client of the sandbox that asks the same server: a handshake
 //! costs more than all that is done here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Place {
 #[derive(Default)]
 pub(crate) struct Kept {
     idle: RefCell<Vec<(u64, Place, Sender)>>,
-    number: RefCell<u64>,
+    number: Cell<u64>,
 }
 
 impl Kept {
@@ -64,7 +64,7 @@ impl Kept {
         if idle.len() >= MOST {
             idle.remove(0);
         }
-        let number = self.number.replace_with(|number| *number + 1);
+        let number = self.number.replace(self.number.get() + 1);
         idle.push((number, place, sender));
         number
     }

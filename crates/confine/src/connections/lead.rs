@@ -12,7 +12,7 @@ use crate::hosted::{Held, Made};
 use crate::proc::group;
 use crate::reach::{self, Reach};
 use crate::report::{Refusal, Refused};
-use crate::script::Program;
+use crate::script::{Program, file_of};
 
 /// Why a packet is refused.
 const DATAGRAMS: &str = "UDP leaves a sandbox only as a question for a name";
@@ -32,7 +32,7 @@ impl Connections {
             None => Made::Refused,
         };
         if let Some(met) = met {
-            reach.meet(met, process, Program::of(process));
+            reach.meet(met, process, file_of(process));
         }
         let _ = match made {
             Made::Answered => Ok(()),
@@ -95,7 +95,7 @@ impl Connections {
             let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
             return Err(errno);
         }
-        reach.note(&socket, process, || Program::of(process));
+        reach.note(&socket, process, || file_of(process));
         match outcome {
             Err(Errno::INPROGRESS) if blocking => {
                 if self.waiting.len() >= MOST_WAITING || scarce(&socket) {
