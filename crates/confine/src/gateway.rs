@@ -3,7 +3,8 @@
 //! It is this very program, started anew with an empty environment: it parses hostile bytes, and holds nothing of the
 //! supervisor's memory or descriptors.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -119,6 +120,8 @@ pub struct Gateway {
     giving: Option<OwnedFd>,
     /// It said that it serves.
     ready: Cell<bool>,
+    /// What init was asked about, and has not answered.
+    asked: RefCell<BTreeMap<u32, Refusal>>,
 }
 
 impl Gateway {
@@ -140,7 +143,14 @@ impl Gateway {
             Forked::Parent(pid, pidfd) => (pid, pidfd),
         };
         drop((told, taking));
-        Ok(Self { pid, pidfd, socket, giving: Some(giving), ready: Cell::new(false) })
+        Ok(Self {
+            pid,
+            pidfd,
+            socket,
+            giving: Some(giving),
+            ready: Cell::new(false),
+            asked: RefCell::default(),
+        })
     }
 
     /// Has it make an authority for these rules, where TLS is looked into: the certificate, as PEM. `roots`: whom it trusts
@@ -249,8 +259,23 @@ impl Gateway {
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Has it say what it has not said yet: packets are told of after the fact. `told` writes each down.
+    /// Init is asked who was refused.
+    pub(crate) fn await_who(&self, refusal: &Refusal) {
+        self.asked.borrow_mut().insert(refusal.number, refusal.clone());
+    }
+
+    /// Init has said it.
+    pub(crate) fn heard_who(&self, refusal: &Refusal) {
+        self.asked.borrow_mut().remove(&refusal.number);
+    }
+
+    /// Has it say what it has not said yet: packets are told of after the fact, and init may have ended before it could say who was
+    /// refused. `told` writes each down.
     pub(crate) fn last_words(&self, told: &mut dyn FnMut(&Refusal)) {
+        for refusal in std::mem::take(&mut *self.asked.borrow_mut()).values() {
+            told(refusal);
+            self.tell(&GatewayTell::Written(refusal.number));
+        }
         self.tell(&GatewayTell::Last);
         let until = Instant::now() + LAST_WORDS;
         loop {

@@ -305,6 +305,7 @@ impl Boundary {
                 WayOut::Refused(Box::new(refusal))
             }
             Some(Message::Refused(refusal)) => {
+                self.gateway.iter().for_each(|gateway| gateway.await_who(&refusal));
                 drop(self.tell(&Request::Who(refusal), &[]));
                 WayOut::Open
             }
@@ -435,7 +436,11 @@ impl Boundary {
     /// The next report, with the descriptor that came along; waits for it. `None` once nobody is left to report.
     #[must_use]
     pub fn report(&self) -> Option<(Message, Option<OwnedFd>)> {
-        report::receive(self.report.as_fd())
+        let heard = report::receive(self.report.as_fd());
+        if let (Some((Message::Refused(refusal), _)), Some(gateway)) = (&heard, &self.gateway) {
+            gateway.heard_who(refusal);
+        }
+        heard
     }
 }
 

@@ -137,7 +137,7 @@ impl Way {
         let held = self.gateway.credentials.as_ref().filter(|_| self.kind.secure);
         let certified = held.is_some_and(|held| held.certified(&self.target).is_some());
         let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-        !request.body().is_end_stream() && (certified || self.kind.judged && !usual)
+        !request.body().is_end_stream() && (certified || !usual)
     }
 
     async fn connect(&self) -> Result<Sender, NoWay> {

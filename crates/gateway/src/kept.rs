@@ -83,14 +83,14 @@ pub(crate) fn keep(gateway: Rc<Gateway>, place: Place, mut sender: Sender) {
 }
 
 /// Whether nothing of a request stays behind on its connection, and it may be sent twice: a server that leaves a body unread takes that for
-/// the next request, and some remember by their connection who asked (RFC 4559; RFC 9110, section 9.2.2).
+/// the next request, and some remember by their connection who asked (RFC 4559; RFC 9110, section 9.2.2). Some answer HEAD with a body, too.
 pub(crate) fn leaves_nothing(request: &Request<Carried>) -> bool {
     let known = |headers: &HeaderMap, name| headers.contains_key(name);
     let other = request.headers().get_all(header::AUTHORIZATION).iter().any(|value| {
         let word = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
         !SCHEMES.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
     });
-    matches!(*request.method(), Method::GET | Method::HEAD)
+    *request.method() == Method::GET
         && hyper::body::Body::is_end_stream(request.body())
         && !known(request.headers(), header::CONTENT_LENGTH)
         && !known(request.headers(), header::TRANSFER_ENCODING)

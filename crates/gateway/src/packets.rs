@@ -56,12 +56,21 @@ pub(crate) async fn listen(gateway: Rc<Gateway>, socket: Option<OwnedFd>) {
             tell(&gateway, &packet).await;
         }
     }
-    gateway.refusals.end();
+    last(&gateway).await;
 }
 
 /// Has nothing to tell, and says so at the end.
 pub(crate) async fn quiet(gateway: Rc<Gateway>) {
     gateway.last.notified().await;
+    last(&gateway).await;
+}
+
+/// What else is still to be told.
+async fn last(gateway: &Gateway) {
+    gateway.refusals.settled().await;
+    if let Some(credentials) = &gateway.credentials {
+        credentials.count(gateway).await;
+    }
     gateway.refusals.end();
 }
 

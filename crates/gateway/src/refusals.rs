@@ -87,6 +87,20 @@ impl Refusals {
         self.told(Refused::Network { host, port, rule, source }).await
     }
 
+    /// Waits until all that has come already was judged, and is written down: the task is gone, so that nothing of it still comes.
+    /// What waits for a server or a name goes no further with its client gone.
+    pub(crate) async fn settled(&self) {
+        const ROUNDS: u32 = 64;
+        let (mut quiet, mut seen) = (0, self.next.get());
+        while quiet < ROUNDS {
+            // The runtime looks at its sockets in between.
+            tokio::task::yield_now().await;
+            let same = seen == self.next.get() && self.waiting.borrow().is_empty();
+            quiet = if same { quiet + 1 } else { 0 };
+            seen = self.next.get();
+        }
+    }
+
     /// Says that nothing more is to be told.
     pub(crate) fn end(&self) {
         let _ = report::tell(self.told.as_fd(), &Message::Quiet { yes: true }, None);

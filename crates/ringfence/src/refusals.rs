@@ -346,7 +346,9 @@ impl Refusals {
                     program,
                     script,
                     times: 1,
-                    rule: if decision.is_allow() && *purpose == Purpose::Map {
+                    rule: if path.is_empty() {
+                        "its path is longer than any that can be judged".into()
+                    } else if decision.is_allow() && *purpose == Purpose::Map {
                         match self.searched.iter().find(|path| whole.starts_with(path)) {
                             Some(path) => format!(
                                 "`[commands]` lets only listed programs be loaded as code from {}, a directory of PATH",
@@ -360,6 +362,7 @@ impl Refusals {
                         decision.reason().to_string()
                     },
                     remedy: match decision.is_allow() {
+                        _ if path.is_empty() => Vec::new(),
                         true if *purpose == Purpose::Map => Vec::new(),
                         true => vec!["[files]".into(), format!("write = [{:?}]", text(path))],
                         false => judge.remedy(whole, access),

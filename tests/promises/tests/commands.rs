@@ -566,14 +566,19 @@ with open("/usr/bin/id", "rb") as f, open("id", "wb") as g: g.write(f.read())
 os.chmod("id", 0o755)
 try: subprocess.run(["./id"] + ["y" * 100] * 15)
 except OSError as error: print(error.errno)
+for part in range(3): os.mkdir("e" * 200); os.chdir("e" * 200)
+try: subprocess.run(["/usr/bin/true"])
+except OSError as error: print(error.errno)
 "#;
     place.write("names.py", script);
     let policy =
         "[commands]\nallow = [\"python3 **\", \"true ()\"]\nfrom_workspace = false\n[limits]\ntime = \"60s\"";
     let outcome = start(&place, policy, &["python3", "names.py"]);
-    assert_eq!((outcome.status, outcome.out.as_str()), (0, "1\n1\n1\n13\n"), "{}", outcome.err);
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "1\n1\n1\n13\n13\n"), "{}", outcome.err);
     assert!(place.told("process.start").len() >= 5 && place.told("process.end").len() >= 5);
     assert_eq!(place.told("exec.clean").len(), 1);
     let denied = place.told("exec.deny");
-    assert!(denied.iter().any(|event| event.to_string().contains("/id")), "{denied:?}");
+    for words in ["/id", "longer than any that can be judged"] {
+        assert!(denied.iter().any(|event| event.to_string().contains(words)), "{words}: {denied:?}");
+    }
 }

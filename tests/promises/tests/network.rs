@@ -528,3 +528,21 @@ fn a_name_is_asked_for_once_while_the_answer_lasts() {
     assert_eq!(refused, 2, "{:#?}", world.events());
     assert!(!world.log("hits.log").contains("LOOPBACK"));
 }
+
+/// However fast the program is gone.
+#[test]
+fn what_is_under_way_when_the_command_ends_is_told_of() {
+    let world = World::new();
+    let script = r#"
+import os, socket
+held = []
+for number in range(20):
+    s = socket.create_connection(("allowed.example", 80)); held.append(s)
+    s.sendall(b"GET / HTTP/1.1\r\nHost: denied%d.example\r\n\r\n" % number)
+os._exit(0)"#;
+    world.place.write("gone.py", script);
+    let outcome = world.run("allow = [\"allowed.example:80\"]", "exec /usr/bin/python3 gone.py");
+    let told =
+        (0..20).filter(|number| world.refused("allowed.example", 80, &format!("`denied{number}.example`")));
+    assert_eq!(told.count(), 20, "{outcome:?} {:#?}", world.events());
+}

@@ -26,6 +26,9 @@ const MOST_LINKS: usize = 40;
 const MOST_SEEN: usize = 4096;
 const OLD: i64 = 2;
 
+/// What is told of a directory whose path the kernel does not say.
+const TOO_LONG: &[u8] = b"(longer than any path)";
+
 /// Where a path begins: the caller's directory, or a descriptor of it.
 #[derive(Debug)]
 pub(super) struct From {
@@ -46,7 +49,11 @@ impl From {
         let root = if nested { Root::of(thread)? } else { None };
         let path = format!("/proc/{thread}/cwd");
         if told {
-            let path = fs::readlinkat(CWD, path, Vec::new())?.into_bytes();
+            let path = match fs::readlinkat(CWD, path, Vec::new()) {
+                // It decides nothing.
+                Err(Errno::NAMETOOLONG) => TOO_LONG.to_vec(),
+                path => path?.into_bytes(),
+            };
             let directory_path = root.as_ref().and_then(|root| root.inside(&path)).unwrap_or(path);
             return Ok(Self { thread, nested, root, directory: None, directory_path });
         }
@@ -61,7 +68,10 @@ impl From {
     }
 
     fn at(thread: i32, nested: bool, root: Option<Root>, directory: OwnedFd) -> Result<Self, Errno> {
-        let path = path_of(&directory)?;
+        let path = path_of(&directory).map_err(|errno| match errno {
+            Errno::NAMETOOLONG => Errno::OVERFLOW,
+            errno => errno,
+        })?;
         let directory_path = match &root {
             None => path,
             Some(root) => root.inside(&path).ok_or(Errno::XDEV)?,

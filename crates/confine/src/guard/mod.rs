@@ -171,6 +171,10 @@ impl Guard {
                 let why = "its directory, or a descriptor, is not what its root has by that path";
                 return refuse(call, Command::default(), why.to_owned().into());
             }
+            Err(Errno::OVERFLOW) => {
+                let why = "the path of its directory is longer than any that can be judged";
+                return refuse(call, Command::default(), why.to_owned().into());
+            }
             Err(errno) => return Verdict::Fails(errno),
         };
         // Only now is it sure that all of this was the caller's, and not a successor's with the same number.
