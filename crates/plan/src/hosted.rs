@@ -265,7 +265,7 @@ pub(crate) fn plan(
             quota: limits.quota.or(limits.temporary).is_some(),
             gated: network.is_some(),
             guarded: guard.is_some(),
-            mapped_ids: false,
+            listed: guard.is_none() && policy.commands.is_some(),
             directories: guard.as_ref().is_some_and(CommandRules::asks_for_directories),
             // No mount keeps a loader from starting what it can read.
             mapped: guard.is_some() || policy.commands.is_some(),
@@ -456,7 +456,7 @@ impl Place {
                 directory: base.join(mounts::WORKSPACE),
                 device: place.device,
                 inode: place.inode,
-                protect: workspace::protect(policy, survey),
+                protect: protect(policy, survey),
                 outputs: workspace::outputs(policy),
                 obeyed: survey.obeyed.clone(),
                 leaks: policy.leaks.workspace.as_ref().map(|rule| rule.value),
@@ -464,6 +464,13 @@ impl Place {
             })
             .collect()
     }
+}
+
+/// What `apply` holds back: what is denied is not in the copy either, and a name of the task's there is not what the host has by it.
+fn protect(policy: &Policy, survey: &Survey) -> Vec<String> {
+    let below = |path: PathBuf| workspace::as_pattern(path.strip_prefix(&survey.workspace.real).ok()?);
+    let denied = survey.denied_paths().into_iter().filter_map(below);
+    workspace::protect(policy, survey).into_iter().chain(denied).collect()
 }
 
 fn rules(

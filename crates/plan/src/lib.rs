@@ -56,6 +56,7 @@ pub use survey::{
 };
 pub use told::REFUSALS;
 pub use void::{Content, Node};
+pub use workspace::as_pattern;
 
 /// What one run asks for, beside the policy.
 #[derive(Clone, Debug)]
@@ -351,6 +352,7 @@ pub fn plan(
             gated: false,
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
+            listed: guard.is_none() && policy.commands.is_some(),
             mapped_ids: invoker.root,
             directories: guard.as_ref().is_some_and(CommandRules::asks_for_directories),
             mapped: false,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ringfence_policy::{Mode, Policy};
+use ringfence_policy::{Access, Judge, Mode, Policy};
 
 use crate::survey::{Kind, Survey};
 use crate::{Ids, Invoker, Refused, grants};
@@ -32,6 +32,13 @@ pub(crate) fn check(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &I
     if system.iter().any(|path| place.real == Path::new(path)) && place.real != invoker.home {
         return Err(Refused::workspace(
             format!("{shown} is a directory of the system"),
+            "change to the project's directory, or name it with `--workspace`",
+        ));
+    }
+    let decision = Judge::new(policy, &place.real).file(&place.real, Access::Read);
+    if !decision.is_allow() {
+        return Err(Refused::workspace(
+            format!("{shown} cannot be a workspace: {}", decision.reason()),
             "change to the project's directory, or name it with `--workspace`",
         ));
     }
@@ -71,4 +78,17 @@ pub(crate) fn outputs(policy: &Policy) -> Option<Vec<String>> {
 pub(crate) fn protect(policy: &Policy, survey: &Survey) -> Vec<String> {
     let protect = policy.workspace.protect.iter().map(|rule| rule.value.text().to_owned());
     protect.chain(survey.led_to.iter().cloned()).collect()
+}
+
+/// The pattern of `workspace.protect` that means this path of the workspace only; `None` where it is not UTF-8.
+#[must_use]
+pub fn as_pattern(path: &Path) -> Option<String> {
+    let mut pattern = String::from("/");
+    for character in path.to_str()?.chars() {
+        match character {
+            '*' | '?' | '[' | ']' | '{' | '}' | '\\' => pattern.extend(['[', character, ']']),
+            plain => pattern.push(plain),
+        }
+    }
+    Some(pattern)
 }

@@ -306,3 +306,33 @@ fn grants_below_a_grant_add_nothing() {
         assert!(plan.out.contains(part), "{part} is missing in {}", plan.out);
     }
 }
+
+/// `deny` wins, whatever the workspace is.
+#[test]
+fn what_is_denied_or_secret_is_no_workspace() {
+    let place = Place::in_home();
+    place.write(place.home.join(".ssh/sub/key"), "CANARY");
+    place.write(place.home.join("w/priv/in/key"), "CANARY");
+    for hosted in [false, true] {
+        for mode in ["review", "direct", "read", "discard"] {
+            let policy =
+                place.policy(&format!("[files]\ndeny = [\"~/w/priv\"]\n[workspace]\nmode = \"{mode}\""));
+            for directory in [".ssh", ".ssh/sub", "w/priv", "w/priv/in"] {
+                let at = place.home.join(directory).display().to_string();
+                let mut words = vec!["run", "-q", "--policy", &policy, "--workspace", &at];
+                if hosted && ringfence_promises::root() {
+                    words.extend(["--allow-degraded", "root-uid"]);
+                }
+                words.extend(["--", "sh", "-c", "cat key sub/key in/key"]);
+                let mut command = place.command(&words);
+                if hosted {
+                    command.env("RINGFENCE_TEST_HOST", "no-userns");
+                }
+                let done = command.output().unwrap();
+                let said = String::from_utf8_lossy(&done.stderr);
+                assert!(done.status.code() == Some(125) && done.stdout.is_empty(), "{mode} {at}: {said}");
+                assert!(said.contains("cannot be a workspace"), "{mode} {at}: {said}");
+            }
+        }
+    }
+}

@@ -145,7 +145,7 @@ fn obeyed_by_git(
                 );
             } else if let Ok(inside) = path.strip_prefix(&workspace)
                 && !path.starts_with(&own)
-                && let Some(pattern) = as_pattern(inside)
+                && let Some(pattern) = ringfence_plan::as_pattern(inside)
                 && !survey.obeyed.contains(&pattern)
                 && !survey.led_to.contains(&pattern)
             {
@@ -158,18 +158,6 @@ fn obeyed_by_git(
             }
         }
     }
-}
-
-/// The pattern that means this path only.
-fn as_pattern(path: &Path) -> Option<String> {
-    let mut pattern = String::from("/");
-    for character in path.to_str()?.chars() {
-        match character {
-            '*' | '?' | '[' | ']' | '{' | '}' | '\\' => pattern.extend(['[', character, ']']),
-            plain => pattern.push(plain),
-        }
-    }
-    Some(pattern)
 }
 
 /// Those files of a repository, and of the worktrees and submodules it keeps.
@@ -247,7 +235,7 @@ fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, t
     // What links lead to is what counts in the end, there already or not; they themselves are held back by their names.
     for at in &trail {
         if let Ok(inside) = at.strip_prefix(&survey.workspace.real)
-            && let Some(pattern) = as_pattern(inside).filter(|_| *at != survey.workspace.real)
+            && let Some(pattern) = ringfence_plan::as_pattern(inside).filter(|_| *at != survey.workspace.real)
             && !survey.led_to.contains(&pattern)
         {
             survey.led_to.push(pattern);
