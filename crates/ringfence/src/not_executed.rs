@@ -58,7 +58,10 @@ pub(crate) fn why(policy: &Policy, plan: &Plan, invoker: &Invoker, told: &Told<'
         return failure;
     }
     let shown = name.to_string_lossy().into_owned();
-    let on_host = host_path(&name, plan, invoker).filter(|path| path.exists());
+    let on_host = host_path(&name, plan, invoker);
+    // The copy of a workspace may be gone with the task.
+    let on_host = on_host.map(|path| if path.exists() { path } else { in_workspace(plan, path) });
+    let on_host = on_host.filter(|path| path.exists());
     match told.errno {
         Errno::NOENT | Errno::NOTDIR => {
             let failure = Failure::new(format!("{shown}: command not found")).with_status(Failure::NOT_FOUND);
@@ -184,11 +187,8 @@ fn forbidden(policy: &Policy, plan: &Plan, name: &OsStr, path: Option<&Path>) ->
             "it lies in the workspace; to allow it: commands.from_workspace = true".into()
         }
         (path, commands) => {
-            // What lies in the copy of the workspace has the name that the policy has for it.
-            let own = path.and_then(|path| path.strip_prefix(plan.inside()).ok());
-            let own = own.map(|below| plan.workspace.join(below));
-            let path = own.as_deref().or(path);
-            let line = path.map_or(name.to_string_lossy(), |path| path.to_string_lossy());
+            let path = path.map(|path| in_workspace(plan, path.to_owned()));
+            let line = path.as_deref().map_or(name.to_string_lossy(), |path| path.to_string_lossy());
             let arguments = plan.command.iter().skip(1).map(|word| word.to_string_lossy());
             let line = ringfence_policy::command_line(std::iter::once(line).chain(arguments));
             let decision = Judge::new(policy, &plan.workspace).run(&line);
@@ -215,9 +215,17 @@ pub(crate) fn nowhere(plan: &Plan) -> bool {
 fn granted(plan: &Plan, path: &Path) -> bool {
     let rules = plan.landlock.iter().flat_map(|landlock| &landlock.rules);
     let real = path.canonicalize().unwrap_or(path.to_path_buf());
+    let inside =
+        path.strip_prefix(&plan.workspace).map_or(path.to_path_buf(), |below| plan.inside().join(below));
     rules
         .filter(|(right, _)| *right == Right::Execute)
-        .any(|(_, tree)| real.starts_with(tree) || path.starts_with(tree))
+        .any(|(_, tree)| [&real, &inside].into_iter().any(|path| path.starts_with(tree)))
+}
+
+/// What lies in the copy of the workspace, by the name that the policy has for it.
+fn in_workspace(plan: &Plan, path: PathBuf) -> PathBuf {
+    let below = path.strip_prefix(plan.inside()).ok().map(|below| plan.workspace.join(below));
+    below.unwrap_or(path)
 }
 
 /// The directories of $PATH inside.

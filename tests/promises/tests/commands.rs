@@ -571,8 +571,7 @@ try: subprocess.run(["/usr/bin/true"])
 except OSError as error: print(error.errno)
 "#;
     place.write("names.py", script);
-    let policy =
-        "[commands]\nallow = [\"python3 **\", \"true ()\"]\nfrom_workspace = false\n[limits]\ntime = \"60s\"";
+    let policy = "[commands]\nallow = [\"python3 **\", \"true ()\", \"sh ./x\"]\nfrom_workspace = false\n[limits]\ntime = \"60s\"";
     let outcome = start(&place, policy, &["python3", "names.py"]);
     assert_eq!((outcome.status, outcome.out.as_str()), (0, "1\n1\n1\n13\n13\n"), "{}", outcome.err);
     assert!(place.told("process.start").len() >= 5 && place.told("process.end").len() >= 5);
