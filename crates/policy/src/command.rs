@@ -188,7 +188,7 @@ pub fn command_line(words: impl Iterator<Item = impl AsRef<str>>) -> String {
 
 fn quoted(word: &str) -> String {
     let plain = |character: char| {
-        !character.is_whitespace() && !character.is_control() && !"'\"()|*?".contains(character)
+        !character.is_whitespace() && !character.is_control() && !"'\"()|*?;&<>$`\\".contains(character)
     };
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),

@@ -185,11 +185,8 @@ fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Opti
 
 /// Whether a command did not start for what its file is, and not for a rule.
 fn of_its_file(command: &str, rule: &str) -> bool {
-    command
-        .split(' ')
-        .next()
-        .and_then(|name| rule.strip_prefix(name))
-        .is_some_and(|rest| rest.starts_with(": "))
+    let words = ringfence_policy::command_words(command);
+    words.first().and_then(|name| rule.strip_prefix(name.as_str())).is_some_and(|rest| rest.starts_with(": "))
 }
 
 #[cfg(test)]

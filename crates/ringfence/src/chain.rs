@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
 use ringfence_policy::{
-    Access, CommandPattern, Decision, Endpoint, Judge, Need, Policy, Rule, decide_connect, needs,
+    Access, CommandPattern, Decision, Endpoint, Judge, Need, Policy, Reason, Rule, decide_connect, needs,
 };
 
 /// One link of it: what is done, to what, and what the policy says.
@@ -20,8 +20,8 @@ pub(crate) struct Link {
 
 /// All of them, in the order in which they are needed. Empty: the host has no such program, and nothing is known of it.
 pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &Invoker) -> Vec<Link> {
-    let words = ringfence_policy::command_words(command);
-    let mut words = words.iter().map(String::as_str);
+    let all = ringfence_policy::command_words(command);
+    let mut words = all.iter().map(String::as_str);
     let program = words.next().unwrap_or_default();
     let word = words.find(|word| !word.starts_with('-'));
     let mut links = Vec::new();
@@ -42,6 +42,15 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
                 links.push(Link { action: "be run by", decision: judge.child(&target), target });
             }
         }
+        // Who calls `env` has two programs started, each by an entry of its own.
+        let script: Option<Vec<String>> = first_line(&file).map(|(interpreter, argument)| {
+            let given = argument.into_iter().chain(all.iter().cloned());
+            std::iter::once(interpreter.to_string_lossy().into_owned()).chain(given).collect()
+        });
+        if let Some(behind) = behind_env(script.as_deref().unwrap_or(&all)) {
+            let target = ringfence_policy::command_line(behind.iter());
+            links.push(Link { action: "start further", decision: judge.child(&target), target });
+        }
     }
     let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
     for need in needs(name, word) {
@@ -53,13 +62,18 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
             },
             Need::Network(host) => {
                 // Where no host is named, the program is told by its arguments or its configuration: one that no policy names.
-                let unknown = || Endpoint::parse("unknown.invalid:443");
-                let Ok(endpoint) = Endpoint::parse(host).or_else(|_| unknown()) else { continue };
-                Link {
-                    action: "connect to",
-                    target: host.to_owned(),
-                    decision: decide_connect(policy, &endpoint),
-                }
+                const UNNAMED: &str = "unknown.invalid:443";
+                let Ok(endpoint) = Endpoint::parse(host).or_else(|_| Endpoint::parse(UNNAMED)) else {
+                    continue;
+                };
+                let decision = match decide_connect(policy, &endpoint) {
+                    Decision::Refuse { by } => {
+                        let by = by.to_string().replace(&format!("`{UNNAMED}`"), host);
+                        Decision::Refuse { by: Reason::BuiltIn(by) }
+                    }
+                    decision => decision,
+                };
+                Link { action: "connect to", target: host.to_owned(), decision }
             }
             Need::Read(path) => {
                 let path = path
@@ -74,6 +88,20 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
         });
     }
     links
+}
+
+/// What `env` starts, where it is called with a program first (env(1)), or with its words in one, as `#!` lines do.
+pub(crate) fn behind_env(words: &[String]) -> Option<Vec<String>> {
+    let (program, rest) = words.split_first()?;
+    Path::new(program).file_name().filter(|name| *name == "env")?;
+    let (first, rest) = rest.split_first()?;
+    let first: Vec<&str> = match first.strip_prefix("-S") {
+        Some(line) => line.split_ascii_whitespace().collect(),
+        None => vec![first],
+    };
+    let plain = |word: &&str| !word.starts_with('-') && !word.contains(['=', '\'', '"', '\\', '$']);
+    first.first().filter(|word| plain(word))?;
+    Some(first.into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect())
 }
 
 /// Whether a command may start this: by its name, or because an entry for it has another name of the same file.

@@ -9,6 +9,7 @@ use ringfence_policy::{Children, CommandPattern, Policy, command_line};
 use ringfence_record::Event;
 use ringfence_supervise::{Command, Fate, Life, Process};
 
+use crate::chain::behind_env;
 use crate::masks::masked;
 
 /// The event of one; `grantable` says whether its owner may grant a command.
@@ -139,7 +140,18 @@ impl Written<'_> {
             return Vec::new();
         }
         let key = if self.child { "children" } else { "allow" };
-        vec!["[commands]".into(), format!("{key} = [\"{}\"]", quoted(&entry))]
+        let mut entries = format!("\"{}\"", quoted(&entry));
+        // It would be refused next.
+        let behind = behind_env(wanted).map(|behind| self.remedy(&behind));
+        let behind = behind
+            .iter()
+            .flatten()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = [")?.strip_suffix(']'));
+        if let Some(behind) = behind {
+            entries.push_str(", ");
+            entries.push_str(behind);
+        }
+        vec!["[commands]".into(), format!("{key} = [{entries}]")]
     }
 
     fn word(&self, word: &str) -> String {

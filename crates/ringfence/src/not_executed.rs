@@ -104,7 +104,7 @@ pub(crate) fn why(policy: &Policy, plan: &Plan, invoker: &Invoker, told: &Told<'
 fn unlisted(plan: &Plan, needs: &Path) -> String {
     let line = ringfence_policy::command_line(plan.command.iter().map(|word| word.to_string_lossy()));
     format!(
-        "`[commands]` does not let {} run it; `ringfence explain --command {}` says which entry would",
+        "`[commands]` does not let {} run it; `ringfence explain --command {}`, asked with the same policy, says which entry would",
         needs.display(),
         terminal::word(&line)
     )

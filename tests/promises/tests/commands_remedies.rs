@@ -268,3 +268,44 @@ fn the_loader_has_an_entry_that_works_and_is_called_unwise() {
     let outcome = start(&place, &list(&format!(", \"{entry}\", \"basename\"")), &words);
     assert_eq!(outcome.out, "a\n", "{outcome:?}");
 }
+
+/// `env` starts a second program, which would be refused next.
+#[test]
+fn behind_env_two_entries_are_offered_and_do_together() {
+    let place = new_place();
+    program(&place, "x.sh", "#!/usr/bin/env -S sh -e\necho built $1\n");
+    program(&place, "y.sh", "#!/usr/bin/env sh\necho built $1\n");
+    let policy = |more: &str| format!("[commands]\nallow = [\"bash -c *\"{more}]\nfrom_workspace = true");
+    for (script, first, second) in [
+        ("./x.sh c", "env '-S sh -e' ./x.sh c", "sh -e ./x.sh c"),
+        ("./y.sh c", "env sh ./y.sh c", "sh ./y.sh c"),
+        ("env sh ./y.sh c", "env sh ./y.sh c", "sh ./y.sh c"),
+    ] {
+        assert_eq!(start(&place, &policy(""), &["bash", "-c", script]).out, "", "{script}");
+        let (lines, told) = offered(&place);
+        assert_eq!(lines, [format!("allow = [\"{first}\", \"{second}\"]")], "{told}");
+        let one = place.policy(&policy(&format!(", \"{first}\"")));
+        let beforehand =
+            place.ringfence(&["explain", "--policy", &one, "--workspace", ".", "--command", script]).out;
+        assert!(beforehand.contains(&format!("start further {second}: refused")), "{script}: {beforehand}");
+        let both = policy(&format!(", \"{first}\", \"{second}\""));
+        assert_eq!(start(&place, &both, &["bash", "-c", script]).out, "built c\n", "{script}");
+    }
+}
+
+/// Whatever its words are, the command that a hint names is one to paste.
+#[test]
+fn what_a_hint_says_to_ask_can_be_asked() {
+    let place = new_place();
+    program(&place, "a b.sh", "#!/bin/sh\necho $1\n");
+    let written = "[commands]\nallow = [\"ls\"]\nfrom_workspace = true";
+    let outcome = start(&place, written, &["./a b.sh", "x;y", "$z"]);
+    let asked = outcome.err.split("explain --command ").nth(1).and_then(|rest| rest.split("`, asked").next());
+    let asked = asked.unwrap_or_else(|| panic!("{outcome:?}"));
+    let (told, policy) = (place.ringfence(&["explain"]).out, place.policy(written));
+    assert!(told.contains("may not be executed") && !told.contains("only its removal"), "{told}");
+    let binary = ringfence_promises::binary();
+    let done = place
+        .host(&format!("{} explain --policy {policy} --workspace . --command {asked}", binary.display()));
+    assert!(done.contains("allow = [\"sh './a b.sh' 'x;y' '$z'\"]"), "{done}");
+}
