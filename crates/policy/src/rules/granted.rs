@@ -62,7 +62,7 @@ impl CommandRules {
             let program: &[u8] = wanted.program.as_bytes();
             let all: Vec<&[u8]> = std::iter::once(program).chain(words.iter().flatten().copied()).collect();
             let execution = Execution { file, arguments: &all, directory: &self.workspace, first: true };
-            self.stands(&execution).map_err(|told| format!("{told} stands above every grant"))?;
+            self.stands(&execution).map_err(|told| format!("{told}; that stands above every grant"))?;
             if words.is_some() && self.judge(&execution, |path| Some(path.to_vec())).is_ok() {
                 return Err(format!("`{shown}` is allowed already"));
             }
