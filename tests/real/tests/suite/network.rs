@@ -72,15 +72,18 @@ impl Net {
     }
 }
 
-/// A binary that needs no library of the system.
+/// A binary that needs no library of the system: of musl where the toolchain has that target, else of glibc.
 fn static_binary(into: &Path) {
+    const MUSL: &str = "x86_64-unknown-linux-musl";
     std::fs::create_dir_all(into).expect("a directory");
     let source = format!("{SERVERS}/static.rs");
-    let mut rustc = Command::new(inputs::toolchain().join("bin/rustc"));
-    rustc
-        .args(["--edition=2021", "--target=x86_64-unknown-linux-musl", "-o"])
-        .arg(into.join("static"))
-        .arg(source);
+    let toolchain = inputs::toolchain();
+    let mut rustc = Command::new(toolchain.join("bin/rustc"));
+    match toolchain.join("lib/rustlib").join(MUSL).is_dir() {
+        true => rustc.arg(format!("--target={MUSL}")),
+        false => rustc.arg("-Ctarget-feature=+crt-static"),
+    };
+    rustc.args(["--edition=2021", "-o"]).arg(into.join("static")).arg(source);
     let built = rustc.output().expect("rustc");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 }
