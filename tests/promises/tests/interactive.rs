@@ -201,7 +201,14 @@ fn keys_that_stop_and_end_reach_what_is_in_front() {
 fn stopped_by_many_keys_it_is_continued_once() {
     let tmux = Tmux::new();
     for round in 0..8 {
-        tmux.line(&format!("clear; $RF run --quiet --preset default -- sh -c 'read x; exit 5 # {round}'"));
+        // What is pressed is for the run: before the shell has read its line, it would take the line away.
+        tmux.line("clear");
+        tmux.wait("a clear screen", |screen| screen.trim_end() == "outside>");
+        tmux.line(&format!("$RF run --quiet --preset default -- sh -c 'read x; exit 5 # {round}'"));
+        let begun = Instant::now();
+        while tmux.tmux(&["display-message", "-p", "#{cursor_y}"]).trim() == "0" {
+            assert!(begun.elapsed() < PATIENCE, "the line was not read: {}", tmux.screen());
+        }
         std::thread::sleep(Duration::from_millis(4 * round));
         tmux.press(&["C-z", "C-z", "C-z"]);
         tmux.insist("C-z", "Stopped");
