@@ -103,12 +103,16 @@ pub(crate) fn string(thread: i32, address: u64) -> Option<OsString> {
     None
 }
 
-/// What the task meant, where its way ended at `path`: the rest of the path that it named, if that leads through there.
+/// What the task meant, where its way ended at `path`: the rest of the path that it named, if that leads through there. What leads up again
+/// from what is not there leads nowhere, and is left out.
 pub(crate) fn whole(path: &Path, named: &OsStr) -> Option<PathBuf> {
     let end = path.file_name()?;
     let mut names = Path::new(named).components();
-    names.by_ref().find(|component| *component == Component::Normal(end))?;
-    let rest = names.as_path();
+    match Path::new(named).strip_prefix(path) {
+        Ok(rest) => names = rest.components(),
+        Err(_) => drop(names.by_ref().find(|component| *component == Component::Normal(end))?),
+    }
+    let rest: PathBuf = names.take_while(|component| *component != Component::ParentDir).collect();
     (!rest.as_os_str().is_empty()).then(|| path.join(rest))
 }
 
@@ -129,6 +133,9 @@ mod tests {
         let whole = |path: &str, named: &str| whole(Path::new(path), OsStr::new(named));
         assert_eq!(whole("/h/.aws", "/h/.aws/credentials"), Some("/h/.aws/credentials".into()));
         assert_eq!(whole("/h/.aws", ".aws/credentials"), Some("/h/.aws/credentials".into()));
+        assert_eq!(whole("/h/.aws", "//h/.aws//sso///x/"), Some("/h/.aws/sso/x".into()));
+        assert_eq!(whole("/h/a/a", "/h/a/a/x"), Some("/h/a/a/x".into()));
+        assert_eq!(whole("/h/.aws", "/h/.aws/../.ssh"), None);
         assert_eq!(whole("/h/.aws", "/h/.aws"), None);
         assert_eq!(whole("/h/.aws", "/elsewhere"), None);
     }

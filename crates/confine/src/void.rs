@@ -145,6 +145,15 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
     Ok(Some(void))
 }
 
+/// What the task is going to do, and with what below the name that is not there. Of a bait its opening says all.
+fn intent(proc: &OwnedFd, look: &Look) -> (Purpose, Option<PathBuf>) {
+    if look.act == Act::Opened {
+        return (Purpose::Read, None);
+    }
+    let (purpose, named) = caller::intent(proc, look.thread);
+    (purpose, named.and_then(|named| caller::whole(&look.path, &named)))
+}
+
 /// A detached mount (mount(8), fuse.txt).
 fn mount_fuse(fuse: &OwnedFd, ids: &Ids) -> Result<OwnedFd, Errno> {
     let (descriptor, uid, gid) =
@@ -224,8 +233,9 @@ impl Void<'_> {
         }
     }
 
-    fn judge(&mut self, look: Look) {
+    fn judge(&mut self, mut look: Look) {
         if look.thread == INIT {
+            look.known = true;
             return self.finish(&look);
         }
         let program = Program::at(&self.proc, &look.thread.to_string());
@@ -238,28 +248,38 @@ impl Void<'_> {
             return send(self.told.as_fd(), &Message::Refused(Refusal { number, process, program, what }));
         }
         let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
-        let noted = { ledger.note(&[look.path.as_os_str().as_bytes()], &program.key()) };
-        match noted {
+        let path = [look.path.as_os_str().as_bytes()];
+        // What lies below a name that is not there is told apart, as far as there is room: the way ends at the same name.
+        let intent = ledger.wants(&path).then(|| intent(&self.proc, &look));
+        let below = intent.as_ref().and_then(|(_, asked)| asked.as_deref());
+        let below = below.map(|below| below.as_os_str().as_bytes()).unwrap_or_default();
+        let [file, script] = program.key();
+        match ledger.note(&path, &[file, script, below]) {
             First::New(number) => {
-                let refusal = self.describe(number, &look, program);
+                let refusal = self.describe(number, &look, program, intent.unwrap_or((Purpose::Look, None)));
                 self.unwritten.insert(number, look);
                 send(self.told.as_fd(), &Message::Refused(refusal));
             }
             First::Again | First::Beyond => {
                 self.due.get_or_insert_with(|| Instant::now() + SOON);
+                look.known = true;
                 self.finish(&look);
             }
         }
     }
 
-    fn describe(&mut self, number: u32, look: &Look, program: Program) -> Refusal {
+    fn describe(
+        &mut self,
+        number: u32,
+        look: &Look,
+        program: Program,
+        (purpose, asked): (Purpose, Option<PathBuf>),
+    ) -> Refusal {
         let process = caller::process(&self.proc, look.thread);
         let path = look.path.clone().into_os_string();
         if look.act == Act::Opened {
             return Refusal { number, process, program, what: Refused::Decoy { path } };
         }
-        let (purpose, named) = caller::intent(&self.proc, look.thread);
-        let asked = named.and_then(|named| caller::whole(&look.path, &named));
         let whole = asked.as_deref().unwrap_or(&look.path);
         self.server.told.add(whole, purpose.word(), look.act == Act::Hidden);
         let asked = asked.map(PathBuf::into_os_string);

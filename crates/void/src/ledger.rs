@@ -70,6 +70,17 @@ impl Ledger {
         self.count(again)
     }
 
+    /// Whether one of this could be new, whoever asks: else nothing about who asks need be known.
+    #[must_use]
+    pub fn wants(&self, refusal: &[&[u8]]) -> bool {
+        let key = (self.keys.0.hash_one(refusal), self.keys.1.hash_one(refusal));
+        let (room, most) = match self.known.contains_key(&key) {
+            true => (self.askers.len(), MOST_ASKERS),
+            false => (self.known.len(), MOST),
+        };
+        room < most
+    }
+
     fn number(&mut self) -> Option<u32> {
         let number = self.next;
         self.next = self.next.checked_add(1)?;
@@ -111,6 +122,7 @@ mod tests {
             ledger.note(&[&index.to_ne_bytes()], &[]);
         }
         assert_eq!(ledger.known.len(), MOST);
+        assert!(ledger.wants(&[b"/a", b"x"]) && !ledger.wants(&[b"/b"]));
         let (counts, others) = ledger.counts(10);
         assert_eq!((counts, others), (vec![(0, 1)], 100_000 - (MOST as u64 - 2)));
         assert!(!ledger.dirty());
@@ -126,6 +138,7 @@ mod tests {
             ledger.note(&[b"/a"], &[&index.to_ne_bytes()]);
         }
         assert_eq!(ledger.askers.len(), MOST_ASKERS);
+        assert!(!ledger.wants(&[b"/a"]) && ledger.wants(&[b"/b"]));
         assert!(matches!(ledger.note(&[b"/b"], &[b"x"]), First::New(_)));
         let (counts, others) = ledger.counts(10);
         assert_eq!(

@@ -31,6 +31,9 @@ pub struct Look {
     pub path: PathBuf,
     /// What it came upon.
     pub act: Act,
+    /// It was told before: the kernel may answer the next one by itself for a while. Whoever did not say yet all that it wants there
+    /// would be heard no more.
+    pub known: bool,
 }
 
 /// What was met.
@@ -165,7 +168,7 @@ impl Server {
     /// Says that a name is not there; or that it is nobody's to read; or that the bait is open.
     pub fn finish(&self, look: &Look, answer: &mut Vec<u8>) {
         match look.act {
-            Act::Absent => absent(answer, look.unique, self.absent_for),
+            Act::Absent => absent(answer, look.unique, if look.known { self.absent_for } else { 0 }),
             Act::Asked => fail(answer, look.unique, libc::ENOENT),
             Act::Hidden => fail(answer, look.unique, libc::EACCES),
             Act::Opened => {
@@ -178,7 +181,7 @@ impl Server {
 
     fn look(&self, request: &Request<'_>, act: Act) -> Option<Look> {
         let path = self.tree.get(request.node)?.path.clone();
-        Some(Look { unique: request.unique, thread: request.thread, path, act })
+        Some(Look { unique: request.unique, thread: request.thread, path, act, known: false })
     }
 
     fn ask(&mut self, request: &Request<'_>, answer: &mut Vec<u8>) -> Option<Look> {
@@ -212,13 +215,13 @@ impl Server {
             return None;
         }
         if parent.is_hidden() {
-            return Some(Look { unique, thread: request.thread, path, act: Act::Hidden });
+            return Some(Look { unique, thread: request.thread, path, act: Act::Hidden, known: false });
         }
         if ALWAYS_ASKED.iter().any(|asked| path.as_os_str() == *asked) {
             absent(answer, unique, FOR_EVER);
             return None;
         }
-        Some(Look { unique, thread: request.thread, path, act: Act::Absent })
+        Some(Look { unique, thread: request.thread, path, act: Act::Absent, known: false })
     }
 
     /// struct fuse_entry_out.

@@ -126,6 +126,31 @@ fn what_is_asked_again_is_counted() {
     }
 }
 
+/// Where the way ends at the same name that is not there, what lies below it is told of each, at once and without bound on neither side.
+#[test]
+fn what_lies_below_a_name_that_is_not_there_is_told_apart() {
+    let place = Place::new();
+    let outcome = python(
+        &place,
+        "for name in ('x', 'y', '/z//q', 'y', '../up', 'x/../up'): met(lambda: open('/lost/' + name))\n\
+         print(sum(met(lambda: os.stat('/deep/%d' % i)) == 'ENOENT' for i in range(3000)))",
+    );
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "3000\n"), "{}", outcome.err);
+    if !watched() {
+        return;
+    }
+    let told = of(&place, "/lost");
+    // What is counted at the end has no process.
+    let first = told.iter().filter(|event| event["process"] != 0);
+    let asked: Vec<&str> = first.filter_map(|event| event["asked"].as_str()).collect();
+    assert_eq!(asked, ["/lost/x", "/lost/y", "/lost/z/q"], "{told:?}");
+    let deep = of(&place, "/deep").iter().filter(|event| event["process"] != 0).count();
+    assert!((500..1100).contains(&deep), "{deep}");
+    let explained = place.ringfence(&["explain", "--all"]).out;
+    assert!(["/lost/x", "/lost/y", "/lost/z/q"].iter().all(|path| explained.contains(path)), "{explained}");
+    assert!(!explained.contains("//") && !explained.contains(".."), "{explained}");
+}
+
 #[test]
 fn a_flood_of_names_is_bounded_and_none_is_dropped_unsaid() {
     let place = Place::new();
