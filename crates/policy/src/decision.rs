@@ -137,6 +137,15 @@ impl<'a> Judge<'a> {
         if let Some(by) = self.deny.matching(&path).or_else(|| self.denied_in_grant(&path)) {
             return Decision::Refuse { by };
         }
+        self.undenied(&path, access)
+    }
+
+    /// The same, where nothing is there that `files.deny` could hide.
+    pub fn undenied(&self, path: &Path, access: Access) -> Decision {
+        let path = match normal(path) {
+            Ok(path) => path,
+            Err(invalid) => return refuse(invalid.message),
+        };
         if let Some(rule) = self.policy.files.decoy.iter().find(|rule| rule.value == path) {
             let (text, origin) = (rule.value.display().to_string(), rule.origin.clone());
             return Decision::Refuse { by: Reason::Rule { key: "files.decoy", text, origin } };

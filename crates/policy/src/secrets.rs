@@ -2,6 +2,7 @@
 //! the file or directory itself, or something in it, opens it.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use crate::context::Context;
 use crate::model::{Grant, Policy, Rule};
@@ -120,6 +121,21 @@ pub fn known_secrets_in(home: &Path, has: impl Fn(&str) -> bool) -> Vec<PathPatt
     KNOWN.iter().filter(|(text, _)| begins(text)).filter_map(|(text, _)| pattern(text, home)).collect()
 }
 
+/// Why it is where a secret lies in whatever home, or root of a system, is above it; if so.
+#[must_use]
+pub fn secret_of_others(path: &Path) -> Option<&'static str> {
+    static SECRETS: LazyLock<(Vec<PathPattern>, Option<PatternSet>)> = LazyLock::new(|| {
+        let secrets = known_secrets(Path::new("/"));
+        let set = PatternSet::new(&secrets, Path::new("/")).ok();
+        (secrets, set)
+    });
+    let (secrets, set) = &*SECRETS;
+    let below = path.ancestors().skip(1).filter_map(|home| path.strip_prefix(home).ok());
+    let number =
+        below.map(|rest| Path::new("/").join(rest)).find_map(|rest| set.as_ref()?.matching(&rest))?;
+    secrets.get(number).map(why_secret)
+}
+
 /// Why a place is among the known secrets, by the text of its pattern.
 pub fn why_secret(pattern: &PathPattern) -> &'static str {
     KNOWN.iter().find(|(text, _)| *text == pattern.text()).map_or("a known secret", |(_, why)| why)
@@ -163,6 +179,18 @@ mod tests {
             assert!(secret.base(Path::new("relative")).is_absolute(), "{secret}");
             assert_ne!(why_secret(&secret), "a known secret");
         }
+    }
+
+    #[test]
+    fn secrets_of_others_are_known_by_their_names() {
+        let why = |path: &str| secret_of_others(Path::new(path));
+        assert!(why("/root/.ssh/id_rsa").is_some_and(|why| why.contains("SSH")));
+        for path in
+            ["/home/other/.aws/credentials", "/srv/x/.aws", "/mnt/disk/etc/shadow", "/home/o/.bash_history"]
+        {
+            assert!(why(path).is_some(), "{path}");
+        }
+        assert!(["/root/notes", "/home/o", "/", "/usr/share/ssh"].iter().all(|path| why(path).is_none()));
     }
 
     #[test]

@@ -1,11 +1,24 @@
 //! What speaks against the lines that would allow something that was refused, or why there are none.
 
 use ringfence_plan::syscalls;
-use ringfence_policy::{Invalid, LOADER, MULTICALL};
+use ringfence_policy::{LOADER, MULTICALL};
 
 /// Of the dynamic loader.
 pub(crate) const STARTS_ANY: &str =
     "unwise: it starts whatever file it is given; the program itself is the entry to add";
+
+/// Of a known secret.
+pub(crate) const SECRET: &str = "unwise: whatever reads it can use it elsewhere";
+/// Of what is not there.
+pub(crate) const NOTHING: &str = "the host has nothing of that name, so there is nothing to grant";
+/// Of what a policy cannot grant beside what it grants already, or at all.
+pub(crate) const NO_LINE: &str = "no line that a policy takes allows it: what may be executed may not be written, nor the other way round, and a grant is no pattern";
+
+/// Of what is another user's, or of another system, by its name.
+pub(crate) fn secret_of_others(target: &str) -> Option<String> {
+    let why = ringfence_policy::secret_of_others(std::path::Path::new(target))?;
+    Some(format!("{SECRET}: by its name it holds {why}"))
+}
 
 /// Whether a program is any other one by its arguments: a dynamic loader, or many programs in one file.
 pub(crate) fn is_any(program: &str) -> bool {
@@ -22,7 +35,7 @@ pub(crate) fn caution(
     rule: &str,
     remedy: &mut Vec<String>,
     on_host: Option<bool>,
-    forbidden: Option<Invalid>,
+    forbidden: Option<String>,
 ) -> Option<String> {
     if kind == "command" && rule.ends_with(LOADER) {
         Some(STARTS_ANY.to_owned())
@@ -70,14 +83,19 @@ pub(crate) fn caution(
         Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
     } else if kind == "decoy" {
         Some("an incident: nothing but a search for secrets opens it".to_owned())
-    } else if let Some(invalid) = forbidden {
+    } else if let Some(why) = forbidden {
         remedy.clear();
-        Some(invalid.message)
+        Some(why)
     } else if on_host == Some(false) {
         remedy.clear();
-        Some("the host has nothing of that name, so there is nothing to grant".to_owned())
+        Some(NOTHING.to_owned())
     } else if rule.contains("is a known secret") {
-        Some("unwise: whatever reads it can use it elsewhere".to_owned())
+        Some(SECRET.to_owned())
+    } else if kind == "file"
+        && !remedy.is_empty()
+        && let Some(secret) = secret_of_others(target)
+    {
+        Some(secret)
     } else if kind == "socket" && target.starts_with('/') {
         *remedy = ringfence_policy::socket_remedy(target);
         Some("whoever reaches it can do what its server does for its clients".to_owned())
@@ -103,6 +121,8 @@ pub(crate) fn caution(
         Some("raise the limit only if the task needs more".to_owned())
     } else if remedy.is_empty() && purpose == "map" && rule.ends_with("a directory of PATH") {
         Some("libraries are loaded from other directories of executable trees; a program there starts by its own entry in `commands.allow`".to_owned())
+    } else if remedy.is_empty() && rule.starts_with("no rule of `files") {
+        Some(NO_LINE.to_owned())
     } else if remedy.is_empty() {
         Some("this rule stands above every grant: only its removal would allow it".to_owned())
     } else {

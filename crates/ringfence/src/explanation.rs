@@ -206,9 +206,8 @@ fn explain(
         "limit" | "syscall" | "command" | "host" | "network" | "credential" | "leak" | "containers"
     );
     let on_host = if nowhere { None } else { host.could_have(Path::new(&target), &purpose) };
-    let forbidden = (!nowhere)
-        .then(|| ringfence_policy::check_grant(Path::new(&target), purpose == "write", context))
-        .flatten();
+    let forbidden =
+        (!nowhere).then(|| no_grant(Path::new(&target), purpose == "write", host, context)).flatten();
     let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);
     Explanation {
         kind,
@@ -225,6 +224,16 @@ fn explain(
         grantable: false,
         caution,
     }
+}
+
+/// Why no line grants a file, if none does: what it would open, or whose it is.
+pub(crate) fn no_grant(path: &Path, write: bool, host: &Host, context: &PolicyContext) -> Option<String> {
+    let named = host.named(path, write);
+    if let Some(invalid) = ringfence_policy::check_grant(named, write, context) {
+        return Some(invalid.message);
+    }
+    let barred = host.barred(named, write);
+    barred.then(|| "no line allows it: its permissions on the host keep it from this user".to_owned())
 }
 
 /// A refused connection, question or packet.

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use ringfence_confine::mountinfo::unescaped;
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat, statx};
 use rustix::io::Errno;
 
 /// File systems whose answers come from elsewhere, or make something happen.
@@ -45,10 +45,29 @@ impl Host {
         }
     }
 
+    /// What a grant has to name: a name that is not there is its directory's to make.
+    pub(crate) fn named<'a>(&self, path: &'a Path, write: bool) -> &'a Path {
+        let above = path.parent().filter(|_| write && self.has(path) == Some(false));
+        above.filter(|above| self.has(above) == Some(true)).unwrap_or(path)
+    }
+
+    /// Whether its own permissions keep it from this user, whom no grant gives more.
+    pub(crate) fn barred(&self, path: &Path, write: bool) -> bool {
+        let access = if write { Access::WRITE_OK } else { Access::READ_OK };
+        !self.is_elsewhere(path)
+            && matches!(
+                accessat(CWD, path, access, AtFlags::EACCESS),
+                Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)
+            )
+    }
+
+    fn is_elsewhere(&self, path: &Path) -> bool {
+        self.elsewhere.get_or_init(elsewhere).iter().any(|mount| path.starts_with(mount))
+    }
+
     /// Whether there is anything of that name; `None` if it is not looked for, or this user may not see it.
     pub(crate) fn has(&self, path: &Path) -> Option<bool> {
-        let elsewhere = self.elsewhere.get_or_init(elsewhere);
-        if elsewhere.iter().any(|mount| path.starts_with(mount)) {
+        if self.is_elsewhere(path) {
             return None;
         }
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;

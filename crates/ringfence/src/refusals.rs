@@ -36,6 +36,7 @@ pub(crate) struct Refusals {
     /// Programs that were changed while they were judged.
     tampered: usize,
     names: commands::Names,
+    host: Host,
     /// Made at the first refusal.
     judge: OnceCell<Judge<'static>>,
     /// How often each connect was repeated, by its event.
@@ -73,6 +74,7 @@ impl Refusals {
             inside: plan.inside(),
             tampered: 0,
             names: commands::Names::of(policy, plan),
+            host: Host::new(),
             judge: OnceCell::new(),
             connects: BTreeMap::new(),
             credentials: BTreeMap::new(),
@@ -98,7 +100,7 @@ impl Refusals {
     /// How many different things were refused, and how often, for now. Most names that programs look for are
     /// nowhere: those do not count.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        let host = Host::new();
+        let host = &self.host;
         let there = |event: &Event| {
             let purpose = if let Event::FileDeny { purpose, .. } = event { purpose } else { "" };
             let there = |path| !Host::habit(path, purpose) && host.could_have(path, purpose) != Some(false);
@@ -364,8 +366,8 @@ impl Refusals {
                     remedy: match decision.is_allow() {
                         _ if path.is_empty() => Vec::new(),
                         true if *purpose == Purpose::Map => Vec::new(),
-                        true => vec!["[files]".into(), format!("write = [{:?}]", text(path))],
-                        false => judge.remedy(whole, access),
+                        true => judge.lines(Path::new(path), Access::Write),
+                        false => judge.remedy(self.host.named(whole, access == Access::Write), access),
                     },
                     grantable: access != Access::Exec
                         && access != Access::Write

@@ -17,9 +17,12 @@ const TRY: &str = "import os, sys\n\
     def works(act):\n  \
       try: act(); return 1\n  \
       except OSError: return 0\n\
+    def make(path):\n  \
+      os.makedirs(os.path.dirname(path), exist_ok=True)\n  \
+      os.close(os.open(path, os.O_WRONLY | os.O_CREAT))\n\
     for path in open('paths').read().splitlines():\n  \
       read = works(lambda: open(path, 'rb').read(1))\n  \
-      write = works(lambda: open(path, 'r+b').close())\n  \
+      write = works(lambda: make(path))\n  \
       run = works(lambda: os.waitpid(os.posix_spawn(path, [path], {}), 0))\n  \
       print(read, write, run, path)\n";
 
@@ -158,6 +161,72 @@ fn what_is_foretold_is_what_happens() {
     }
     println!("{tried} policies of {cases} were run, {allowed} actions allowed");
     assert!(tried * 3 >= cases && allowed > 100, "{tried} policies of {cases}, {allowed} actions allowed");
+}
+
+/// Tries to read and to make each path; what is made in the workspace is there to be read.
+const TRY_LATE: &str = "import os\n\
+    def works(act):\n  \
+      try: act(); return 1\n  \
+      except OSError: return 0\n\
+    def read(path): os.listdir(path) if os.path.isdir(path) else open(path, 'rb').read(1)\n\
+    def make(path):\n  \
+      if os.path.isdir(path): os.mkdir(path + '/rf-new'); os.rmdir(path + '/rf-new'); return\n  \
+      os.makedirs(os.path.dirname(path), exist_ok=True)\n  \
+      os.close(os.open(path, os.O_WRONLY | os.O_CREAT))\n\
+    for path in open('paths').read().splitlines():\n  \
+      path = os.path.abspath(path)\n  \
+      before, write = works(lambda: read(path)), works(lambda: make(path))\n  \
+      own = write and path.startswith(os.getcwd()) and 'there' not in path\n  \
+      print(works(lambda: read(path)) if own else before, write)\n";
+
+/// Rules that hold for what is there when a run starts, baits, and the home that is the sandbox's own.
+#[test]
+fn what_is_not_there_yet_and_what_stands_in_the_home_is_foretold_in_both_tiers() {
+    for tier in ["namespace", "landlock"] {
+        let place = Place::in_home().in_tier(tier);
+        let home = |name: &str| place.home.join(name).display().to_string();
+        for name in ["there.env", "keys/there", "kept/file"] {
+            place.write(name, "x");
+        }
+        for name in ["projects/p/file", "projects/file", "denied"] {
+            place.write(place.home.join(name), "x");
+        }
+        let decoy = if tier == "namespace" && std::fs::File::open("/dev/fuse").is_ok() {
+            "decoy = [\"~/.aws/credentials\"]"
+        } else {
+            ""
+        };
+        let policy = format!(
+            "[workspace]\nmode = \"review\"\nprotect = [\"kept\", \"later\"]\n[files]\nread = [\"~/projects/p\"]\n\
+             deny = [\"**/*.env\", \"keys\", \"absent\", \"~/denied\"]\n{decoy}\n"
+        );
+        let mut paths: Vec<String> =
+            ["there.env", "late.env", "keys/there", "keys/new", "absent", "later", "kept/file", "kept/new"]
+                .map(str::to_owned)
+                .into();
+        paths.extend(
+            ["projects", "projects/file", "projects/new", "projects/p/new", "denied", ".netrc"].map(home),
+        );
+        paths.extend(["/", "/home", "/nowhere/x"].map(str::to_owned));
+        paths.extend((!decoy.is_empty()).then(|| home(".aws/credentials")));
+        place.write("try.py", TRY_LATE);
+        place.write("paths", &paths.join("\n"));
+        let done = place.run(&policy, "exec python3 -I -S try.py");
+        assert_eq!(done.status, 0, "{done:?}");
+        let (policy, mut wrong) = (place.policy(&policy), String::new());
+        for (path, line) in paths.iter().zip(done.out.lines()) {
+            let foretold = foretold(&place, &policy, Path::new(path));
+            for (action, happened) in ACTIONS.iter().zip(line.split(' ')) {
+                let (may, rule) = &foretold[*action];
+                // What may be read need not be there.
+                let nothing = *action == "read" && !place.workspace.join(path).exists();
+                if *may != (happened == "1") && !(*may && nothing) {
+                    writeln!(wrong, "{tier}: {action} {path}: foretold {may} ({rule})").unwrap();
+                }
+            }
+        }
+        assert!(wrong.is_empty() && done.out.lines().count() == paths.len(), "{wrong}");
+    }
 }
 
 /// Tries to read and to write each path, whatever kind of file it is.

@@ -154,3 +154,87 @@ fn a_policy_answers_beforehand() {
     assert!(shown.out.contains("refused: no network"), "{shown:?}");
     assert!(place.ringfence(&["explain", "--command", "ls"]).out.contains("start ls: allowed"));
 }
+
+/// A line that is offered loads, and allows what was refused; where none does, that is said.
+#[test]
+fn offered_lines_load_and_work() {
+    let place = Place::in_home();
+    let data = place.base.path().join("data");
+    let tools = place.base.path().join("tools");
+    place.write(data.join("file"), "x");
+    place.write(tools.join("bin/tool"), "x");
+    place.write(data.join("od[d"), "x");
+    place.write(data.join(".aws/credentials"), "CANARY");
+    let (data, tools) = (data.display(), tools.display());
+    let lines = format!("[files]\nexec = [\"{tools}/bin\"]");
+    let explain = |path: &str| -> Vec<serde_json::Value> {
+        let policy = place.policy(&lines);
+        let said = place.ringfence(&["explain", "--policy", &policy, "--json", "--path", path]);
+        let said: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        said.as_array().unwrap().clone()
+    };
+    let remedy = |answer: &serde_json::Value| {
+        let lines = answer["remedy"].as_array().unwrap().iter();
+        lines.map(|line| line.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // A new name is its directory's to make; where that is not there either, nothing is.
+    for (path, write) in [
+        (format!("{data}/file"), true),
+        (format!("{data}//new"), true),
+        (format!("{data}/none/new"), false),
+        (format!("{data}/od[d"), false),
+        (format!("{tools}/bin/tool"), false),
+        (format!("{tools}/new"), false),
+        ("/newroot".to_owned(), false),
+        ("/usr/lib/new".to_owned(), false),
+    ] {
+        let answer = &explain(&path)[1];
+        assert!(answer["action"] == "write" && answer["allowed"] == false, "{answer}");
+        let offered = remedy(answer);
+        assert_eq!(offered.is_empty(), !write, "{path}: {answer}");
+        assert_eq!(answer["caution"].is_string(), !write, "{path}: {answer}");
+        if write {
+            let both = place.policy(&format!("{lines}\n{}", offered[1]));
+            let done = place.ringfence(&[
+                "run",
+                "-q",
+                "--policy",
+                &both,
+                "--",
+                "sh",
+                "-c",
+                "echo y > \"$1\"",
+                "sh",
+                &path,
+            ]);
+            assert_eq!(done.status, 0, "{path}: {offered:?} {done:?}");
+        }
+    }
+    let secret = &explain(&format!("{data}/.aws/credentials"))[0];
+    assert!(secret["caution"].as_str().unwrap().starts_with("unwise"), "{secret}");
+}
+
+/// Secrets of other homes are no lines to paste, and what nobody can grant is not offered.
+#[test]
+fn secrets_of_others_are_called_unwise() {
+    let place = Place::in_home();
+    place.write(place.base.path().join("other/.aws/credentials"), "CANARY");
+    place.write(place.base.path().join("other/notes"), "n");
+    let script = "cat \"$0\"/other/.aws/credentials \"$0\"//other/notes; mkdir /newroot /usr/../newroot";
+    let base = place.base.path().display().to_string();
+    let policy = place.policy("");
+    place.ringfence(&["run", "--policy", &policy, "--", "sh", "-c", script, &base]);
+    if std::fs::File::open("/dev/fuse").is_err() {
+        return;
+    }
+    let shown = place.ringfence(&["explain"]).out;
+    let told = shown.split("To allow all").next().unwrap();
+    assert!(told.contains("/.aws/credentials\"]\n    unwise") && told.contains("/other/notes\"]"), "{shown}");
+    let paragraph = told.split_once("tried to write /newroot").unwrap().1;
+    assert!(paragraph.split("to allow it").next().unwrap().contains("cannot be granted"), "{shown}");
+    let offered = shown.strip_prefix(told).unwrap();
+    assert!(
+        !offered.contains("credentials") && !shown.contains("//") && !shown.contains("write = ["),
+        "{shown}"
+    );
+}

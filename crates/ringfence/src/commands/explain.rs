@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::PolicyArguments;
 use crate::executions::Written;
-use crate::explanation::{Explained, render};
+use crate::explanation::{Explained, no_grant, render};
 use crate::failure::{Context, Failure};
-use crate::{cautions, chain, environment, found, own_files, run, source, terminal};
+use crate::host::Host;
+use crate::own_files::Asked;
+use crate::{cautions, chain, environment, found, run, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -67,6 +69,9 @@ struct Answer {
     allowed: bool,
     rule: String,
     remedy: Vec<String>,
+    /// What speaks against these lines, or why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caution: Option<String>,
     /// Not asked for: the rest of the chain, which the command needs as well.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     further: bool,
@@ -185,11 +190,14 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         super::print_json(&answers)?;
         return Ok(0);
     }
-    if arguments.path.as_ref().is_some_and(|path| judge.scratch(&real(&whole(path, &invoker)))) {
-        terminal::print("(what is written there stays in the sandbox's own home, and is gone afterwards)");
-    }
+    show(&answers);
+    Ok(0)
+}
+
+/// For people.
+fn show(answers: &[Answer]) {
     let mut led = false;
-    for one in &answers {
+    for one in answers {
         if one.further && !led {
             terminal::print("what it needs further:");
             led = true;
@@ -198,14 +206,17 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
         let indent = if one.further { "  " } else { "" };
         let mut text = format!("{indent}{} {}: {word}: {}", one.action, one.target, one.rule);
         if !one.remedy.is_empty() {
-            text.push_str(&format!("\n    to allow it: {}", one.remedy.join(" ")));
+            let what = if one.allowed { "for the host's own" } else { "to allow it" };
+            text.push_str(&format!("\n    {what}: {}", one.remedy.join(" ")));
             if one.rule.ends_with(LOADER) {
                 text.push_str(&format!("\n    {}", cautions::STARTS_ANY));
             }
         }
+        if let Some(caution) = &one.caution {
+            text.push_str(&format!("\n    {caution}"));
+        }
         terminal::print(&terminal::escape(&text));
     }
-    Ok(0)
 }
 
 /// What a run would let be done with a file.
@@ -218,28 +229,66 @@ fn file(
     let named = whole(path, invoker);
     // What links in /proc lead to is another process's matter there.
     let path = Some(real(&named)).filter(|real| !real.starts_with("/proc")).unwrap_or(named);
-    let (target, context) = (path.display().to_string(), environment::context(invoker));
-    let asked = || plan(policy, invoker, &arguments.policy, vec!["true".into()]);
-    let plan = own_files::depends(&path).then(asked).flatten();
+    let (target, context, host) = (path.display().to_string(), environment::context(invoker), Host::new());
+    let plan = planned(policy, invoker, &arguments.policy, vec!["true".into()]);
+    if let Err(refused) = &plan {
+        let why = terminal::escape(refused.text());
+        terminal::error(&format!("{} no run starts with this policy here: {why}", terminal::label("note:")));
+    }
     let one = |(action, access)| {
-        let (mut decision, mut remedy) = (judge.file(&path, access), judge.remedy(&path, access));
-        if let Some(plan) = &plan {
-            let allowed = decision.is_allow();
-            decision = own_files::in_tier(plan, &path, access, decision);
-            remedy.retain(|_| !decision.is_allow());
-            if allowed && !decision.is_allow() && access == Access::Read {
-                remedy = ringfence_policy::read_remedy(&path);
-            }
-        }
-        // Some are no policy's to grant.
-        let forbidden = || ringfence_policy::check_grant(&path, access == Access::Write, &context).is_some();
-        let grant = remedy.first().is_some_and(|table| table == "[files]");
-        if grant && (path == Path::new(REFUSALS) || forbidden()) {
+        let (foretold, mut remedy) = (judge.file(&path, access), remedy(judge, &host, &path, access));
+        let (write, allow) = (access == Access::Write, foretold.is_allow());
+        let decision = match &plan {
+            Ok(plan) => Asked { plan, judge, host: &host, path: &path, access }.decide(foretold),
+            Err(_) => foretold,
+        };
+        if decision.is_allow() && !(write && judge.scratch(&path)) {
             remedy.clear();
+        } else if allow && !decision.is_allow() && access == Access::Read {
+            remedy = ringfence_policy::read_remedy(&path);
         }
-        answer(action, &target, &decision, remedy)
+        let mut answer = answer(action, &target, &decision, remedy);
+        if path == Path::new(REFUSALS) {
+            answer.remedy.clear();
+        }
+        answer.caution = caution(&mut answer, &path, write, (&host, &context));
+        answer
     };
     [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)].map(one).into()
+}
+
+/// The lines that would allow it, where there are any; a new name is its directory's to make.
+fn remedy(judge: &Judge<'_>, host: &Host, path: &Path, access: Access) -> Vec<String> {
+    if judge.file(path, access).is_allow() {
+        return Vec::new();
+    }
+    judge.remedy(host.named(path, access == Access::Write), access)
+}
+
+/// What speaks against an answer's lines. Some are taken away: they are no policy's to grant.
+fn caution(
+    answer: &mut Answer,
+    path: &Path,
+    write: bool,
+    (host, context): (&Host, &ringfence_policy::Context),
+) -> Option<String> {
+    if answer.remedy.first().is_none_or(|table| table != "[files]") {
+        let refused =
+            !answer.allowed && answer.remedy.is_empty() && answer.rule.starts_with("no rule of `files");
+        return refused.then(|| cautions::NO_LINE.to_owned());
+    }
+    if let Some(why) = no_grant(path, write, host, context) {
+        answer.remedy.clear();
+        return (!answer.allowed).then_some(why);
+    }
+    if host.has(host.named(path, write)) == Some(false) {
+        answer.remedy.clear();
+        return (!answer.allowed).then(|| cautions::NOTHING.to_owned());
+    }
+    if answer.rule.contains("is a known secret") {
+        return Some(cautions::SECRET.to_owned());
+    }
+    cautions::secret_of_others(&answer.target)
 }
 
 /// No shell reads the command: what would mean something to one is refused, not taken for a letter.
@@ -357,19 +406,37 @@ fn plan(
     arguments: &PolicyArguments,
     words: Vec<OsString>,
 ) -> Option<Plan> {
+    planned(policy, invoker, arguments, words).ok()
+}
+
+/// The same, or why none starts.
+fn planned(
+    policy: &Policy,
+    invoker: &Invoker,
+    arguments: &PolicyArguments,
+    words: Vec<OsString>,
+) -> Result<Plan, Failure> {
     let state = invoker.state.join("runs/RUN");
     let make =
         |arguments: &PolicyArguments| run::make_plan(policy, invoker, arguments, words.clone(), &state);
-    make(arguments).ok().or_else(|| {
+    make(arguments).or_else(|_| {
         let mut arguments = arguments.clone();
         arguments.allow_degraded.push("root-uid".to_owned());
-        make(&arguments).ok()
+        make(&arguments)
     })
 }
 
 fn answer(action: &str, target: &str, decision: &Decision, remedy: Vec<String>) -> Answer {
     let (allowed, rule) = (decision.is_allow(), decision.reason().to_string());
-    Answer { action: action.to_owned(), target: target.to_owned(), allowed, rule, remedy, further: false }
+    Answer {
+        action: action.to_owned(),
+        target: target.to_owned(),
+        allowed,
+        rule,
+        remedy,
+        caution: None,
+        further: false,
+    }
 }
 
 /// Host and port of a URL, and what is asked for there.
