@@ -82,6 +82,8 @@ pub(crate) struct VoidOrders<'a> {
 pub(crate) enum Tell {
     /// A refusal is written down: it takes effect.
     Written(u32),
+    /// This system call was refused: the task may read so.
+    Call(String),
     /// Show one more name.
     Show(Node),
     /// This look came upon something that the owner may be asked about.

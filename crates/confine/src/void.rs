@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ringfence_plan::{Ids, enforcer};
 use ringfence_sys::seccomp::{self, Instruction};
 use ringfence_sys::{exec, signals};
-use ringfence_void::{Act, Decision, First, LONGEST_REQUEST, Ledger, Look, Server};
+use ringfence_void::{Act, By, Decision, First, LONGEST_REQUEST, Ledger, Look, Server};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -281,7 +281,8 @@ impl Void<'_> {
             return Refusal { number, process, program, what: Refused::Decoy { path } };
         }
         let whole = asked.as_deref().unwrap_or(&look.path);
-        self.server.told.add(whole, purpose.word(), look.act == Act::Hidden);
+        let by = if look.act == Act::Hidden { By::Rule } else { By::Nothing };
+        self.server.told.add(whole, purpose.word(), by);
         let asked = asked.map(PathBuf::into_os_string);
         Refusal { number, process, program, what: Refused::File { path, asked, purpose } }
     }
@@ -316,6 +317,7 @@ impl Void<'_> {
                     self.finish(&look);
                 }
             }
+            Tell::Call(name) => self.server.told.add(Path::new(&name), "call", By::Calls),
             Tell::Show(node) => {
                 self.server.add(&node);
                 send(self.told.as_fd(), &Message::Shown);
@@ -329,7 +331,7 @@ impl Void<'_> {
             Tell::Decide { path, decision } => {
                 let path = Path::new(&path);
                 if decision == Decision::Refused {
-                    self.server.told.add(path, Purpose::Read.word(), false);
+                    self.server.told.add(path, Purpose::Read.word(), By::Nothing);
                 }
                 let (waiting, error) = self.server.decide(path, decision);
                 for unique in waiting {

@@ -11,6 +11,7 @@ mod decoys;
 pub mod enforcer;
 mod environment;
 mod exposed;
+pub mod families;
 mod gated;
 mod git;
 mod grants;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ringfence_confine::Program;
 use ringfence_confine::gateway::{PACKET, UNSEEN};
-use ringfence_plan::VOID;
+use ringfence_plan::{VOID, families};
 use ringfence_policy::Context as PolicyContext;
 use ringfence_record::{RunDir, RunRecord};
 use serde::Serialize;
@@ -117,7 +117,7 @@ impl Explained {
                 ("command", command(detail), kind.trim_start_matches("exec.").to_owned())
             }
             "decoy.open" => ("decoy", text("path"), "open".to_owned()),
-            "syscall.deny" => ("syscall", text("name"), "call".to_owned()),
+            "syscall.deny" => ("syscall", call(detail, text("name")), "call".to_owned()),
             "net.deny" if text("host") == UNSEEN => {
                 self.unseen.push(format!("{}: {}", text("host"), text("rule")));
                 return;
@@ -249,6 +249,16 @@ fn network(detail: Option<&Value>, host: &str, rule: &str) -> (&'static str, Str
     ("host", target, purpose.to_owned())
 }
 
+/// A system call, with the family of the socket that it wanted.
+fn call(detail: Option<&Value>, name: String) -> String {
+    let first = detail.and_then(|detail| detail.get("arguments")?.get(0)?.as_str()?.strip_prefix("0x"));
+    let first = first.and_then(|first| u64::from_str_radix(first, 16).ok());
+    match first.filter(|_| matches!(name.as_str(), "socket" | "socketpair")) {
+        Some(family) => families::with(&name, families::known(family)),
+        None => name,
+    }
+}
+
 /// As one line.
 fn command(detail: Option<&Value>) -> String {
     let words = detail.and_then(|detail| detail.get("command")?.as_array());
@@ -285,7 +295,7 @@ pub(crate) fn totals(explained: &Explained) -> (u64, u64, Vec<(String, String)>)
         let there = matches!(one.kind, "file" | "socket") && one.on_host != Some(false) && !habit(one);
         let refused =
             matches!(one.kind, "host" | "credential" | "leak" | "containers") && one.outcome == "refused";
-        there || refused || one.kind == "command" && one.purpose == "deny"
+        there || refused || one.kind == "syscall" || one.kind == "command" && one.purpose == "deny"
     };
     let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
     let decoys = decoys.map(|one| (one.target.clone(), one.askers.first().cloned().unwrap_or_default()));

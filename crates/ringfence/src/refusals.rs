@@ -104,7 +104,9 @@ impl Refusals {
         let there = |event: &Event| {
             let purpose = if let Event::FileDeny { purpose, .. } = event { purpose } else { "" };
             let there = |path| !Host::habit(path, purpose) && host.could_have(path, purpose) != Some(false);
-            hosts(event) || target(event).map(Path::new).is_some_and(there)
+            matches!(event, Event::SyscallDeny { .. })
+                || hosts(event)
+                || target(event).map(Path::new).is_some_and(there)
         };
         let events = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
         let events = events.chain(self.files.values()).filter(|(event, _)| there(event));

@@ -13,5 +13,5 @@ mod wire;
 pub use asked::Decision;
 pub use ledger::{First, Ledger};
 pub use serve::{Act, Look, Server};
-pub use told::Told;
+pub use told::{By, Told};
 pub use wire::LONGEST_REQUEST;

@@ -18,6 +18,17 @@ pub struct Told {
     full: bool,
 }
 
+/// What refused something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A rule that names it.
+    Rule,
+    /// That no rule does.
+    Nothing,
+    /// The list of system calls.
+    Calls,
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     refused: &'a str,
@@ -27,18 +38,20 @@ struct Line<'a> {
 }
 
 impl Told {
-    /// One more, unless it is there already. `named`: a rule names it; else nothing grants it. The task named the path itself, so
-    /// nothing is told here that it does not know.
-    pub fn add(&mut self, path: &Path, purpose: &'static str, named: bool) {
+    /// One more, unless it is there already, and what refused it. The task named it itself, so nothing is told here that it does not know.
+    pub fn add(&mut self, path: &Path, purpose: &'static str, by: By) {
         if self.full || self.known.contains(&(path.to_path_buf(), purpose)) {
             return;
         }
-        let by = if named { "the policy hides it" } else { "nothing grants it" };
         let refused = path.to_string_lossy();
         let line = Line {
             refused: &refused,
             to: purpose,
-            by,
+            by: match by {
+                By::Rule => "the policy hides it",
+                By::Nothing => "nothing grants it",
+                By::Calls => "the list of system calls has it not",
+            },
             again: "useless, unless the owner of this sandbox changes that",
         };
         let Ok(mut line) = serde_json::to_string(&line) else { return };
@@ -64,7 +77,7 @@ mod tests {
     fn each_once_and_never_past_the_bound() {
         let mut told = Told::default();
         for number in 0..100_000 {
-            told.add(&PathBuf::from(format!("/x\n{}", number / 2)), "read", false);
+            told.add(&PathBuf::from(format!("/x\n{}", number / 2)), "read", By::Nothing);
         }
         assert!(told.text.len() <= MOST, "{}", told.text.len());
         let lines: Vec<&str> = told.text.lines().collect();

@@ -136,7 +136,7 @@ fn a_crawl_of_many_names_is_remembered_in_bounds() {
             ledger.note(&[look.path.as_os_str().as_encoded_bytes()], &[b"find"]),
             ringfence_void::First::New(_)
         ));
-        server.told.add(&look.path, "look", false);
+        server.told.add(&look.path, "look", ringfence_void::By::Nothing);
         server.finish(&look, &mut answer);
         listing = listing.max(answer.len());
     }

@@ -175,3 +175,38 @@ fn calls_refused_for_an_argument_are_told_with_the_answer_that_is_usual() {
     assert!(told.iter().any(|name| name == "socket"), "{told:?}");
     assert!(told.iter().any(|name| name.ends_with("chmod") || name.starts_with("fchmodat")), "{told:?}");
 }
+
+/// They count where `explain` lists them, each family of sockets is one, and the task may read of them as well.
+#[test]
+fn refused_calls_count_and_the_task_may_know_of_them() {
+    for tier in ["namespace", "landlock"] {
+        let place = Place::new().in_tier(tier);
+        let script = "import socket\n\
+            call(321, 0, 0, 0); call(321, 0, 0, 0)\n\
+            for family in (40, 38, 40, 99, 100):\n  \
+              try: socket.socket(family, socket.SOCK_DGRAM)\n  \
+              except OSError: pass\n\
+            try: print(open('/run/ringfence/refusals').read())\n\
+            except OSError: print('none')\n";
+        place.write("try.py", &format!("{CALL}{script}\n"));
+        let policy = place.policy("");
+        let report = place.base.path().join("report.json").display().to_string();
+        let arguments =
+            ["run", "--policy", &policy, "--report", &report, "--", "python3", "-I", "-S", "try.py"];
+        let done = place.ringfence(&arguments);
+        assert_eq!(done.status, 0, "{tier}: {done:?}");
+        let names = ["bpf", "socket (AF_VSOCK)", "socket (AF_ALG)", "socket (an unknown family)"];
+        if tier == "namespace" && std::fs::File::open("/dev/fuse").is_ok() {
+            let line = |name: &str| {
+                format!("{{\"refused\":\"{name}\",\"to\":\"call\",\"by\":\"the list of system calls")
+            };
+            assert!(names.iter().all(|name| done.out.matches(&line(name)).count() == 1), "{done:?}");
+        }
+        assert!(done.err.contains("4 things refused: `ringfence explain"), "{tier}: {done:?}");
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+        // Repeated ones as well: two of the first, and five.
+        assert_eq!(report["refusals"], 7, "{tier}: {report}");
+        let shown = place.ringfence(&["explain"]).out;
+        assert!(names.iter().all(|name| shown.contains(&format!("system call {name}"))), "{tier}: {shown}");
+    }
+}
