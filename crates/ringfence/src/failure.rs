@@ -49,6 +49,11 @@ impl Failure {
         &self.text
     }
 
+    /// The same without colours, for a line in another text.
+    pub(crate) fn plain(&self) -> String {
+        anstream::adapter::strip_str(&self.text).to_string()
+    }
+
     pub(crate) fn hints(&self) -> &[String] {
         &self.hints
     }

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
     let outcome = prepare_and_run(&arguments, &mut report);
     report.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report.exit = i32::from(outcome.as_ref().map_or_else(Failure::status, |status| *status));
-    report.error = outcome.as_ref().err().map(|failure| failure.text().to_owned());
+    report.error = outcome.as_ref().err().map(|failure| failure.plain());
     if let Some(file) = file {
         file.write(&report).context("the report")?;
     }

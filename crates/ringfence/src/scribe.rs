@@ -72,7 +72,8 @@ fn serve(socket: &OwnedFd, policy: &Policy, workspace: &Path, file: &Path, invok
             Err(why) => format!("not written to {}: {why}", file.display()),
         };
         // The terminal may be raw.
-        terminal::error(&format!("\r\nringfence: {}\r", terminal::escape(told)));
+        let told = terminal::escape(told).replace('\n', "\r\n");
+        terminal::error(&format!("\r\nringfence: {told}\r"));
     }
 }
 
@@ -94,7 +95,7 @@ fn write(
             tree.display()
         ));
     }
-    let added = lasting::add(file, path, invoker).map_err(|failure| failure.text().to_owned())?;
+    let added = lasting::add(file, path, invoker).map_err(|failure| failure.plain())?;
     let did = if added { "grants it to later sandboxes too" } else { "had that grant already" };
     Ok(format!("{} {did}: {}", file.display(), path.display()))
 }

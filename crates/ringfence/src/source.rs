@@ -46,11 +46,26 @@ pub(crate) fn load(arguments: &PolicyArguments, invoker: &Invoker) -> Result<Pol
 pub(crate) fn file(arguments: &PolicyArguments, invoker: &Invoker) -> Option<PathBuf> {
     let named = named(arguments, invoker);
     let mut files = named.iter().filter_map(|source| match source {
-        Source::File(path) => Some(invoker.cwd.join(path)),
+        Source::File(path) => Some(absolute(path, invoker)),
         Source::Preset(_) => None,
     });
     let file = if named.is_empty() { find(invoker) } else { files.next() };
     file.filter(|_| files.next().is_none())
+}
+
+/// The file that a name on the command line means, as a policy is read there: `..` at its beginning leads up from where this was called.
+pub(crate) fn absolute(path: &Path, invoker: &Invoker) -> PathBuf {
+    let (mut absolute, mut rest) = (invoker.cwd.clone(), path);
+    loop {
+        rest = match (rest.strip_prefix(".."), rest.strip_prefix(".")) {
+            (Ok(below), _) => {
+                absolute.pop();
+                below
+            }
+            (_, Ok(below)) => below,
+            _ => return absolute.join(rest),
+        };
+    }
 }
 
 fn named(arguments: &PolicyArguments, invoker: &Invoker) -> Vec<Source> {

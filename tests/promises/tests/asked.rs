@@ -202,6 +202,29 @@ end()
     assert!(policy.contains("three") && !policy.contains("one"), "{policy}");
 }
 
+/// The policy file may be named from where the run starts; what cannot be written is told in words.
+#[test]
+fn always_writes_to_the_file_that_was_named_from_below() {
+    let asking = Asking::new();
+    let name = asking.policy.rsplit_once('/').unwrap().1;
+    let below = asking.place.workspace.join("below");
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::copy(&asking.policy, asking.place.workspace.join(name)).unwrap();
+    let inside =
+        format!("stty -echo; echo READY; cat {}/one; cat {}/two; sleep 0.3", asking.data, asking.data);
+    let steps = "find(b\"READY\", 0)\nquestion(); asked = answer(b\"a\\r\", b\"sandboxes too: \")\n\
+                 open(sys.argv[-5], 'a').write('[files]\\nnone = 1\\n')\n\
+                 question(); answer(b\"a\\r\", b\"not written to\"); end()\n\
+                 if b'u{1b}' in seen: print('codes', seen)\n";
+    let named = format!("../{name}");
+    let arguments = ["run", "--quiet", "--workspace", ".", "--policy", &named, "--", "sh", "-c", &inside];
+    let mut command = asking.under_terminal(&arguments, steps);
+    let done = command.current_dir(&below).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "status 0\n", "{done:?}");
+    let written = std::fs::read_to_string(asking.place.workspace.join(name)).unwrap();
+    assert!(written.contains(&format!("{}/one", asking.data)), "{written}");
+}
+
 /// The owner's terminal is a client's, and the sandbox is another process's.
 #[test]
 fn a_command_of_a_named_sandbox_asks_at_its_own_terminal() {

@@ -10,7 +10,7 @@ use ringfence_supervise::{Act, Ask, Sandbox};
 use serde::Serialize;
 
 use crate::failure::{Context, Failure};
-use crate::{environment, found, lasting, named, terminal};
+use crate::{environment, found, lasting, named, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let status = tell(&arguments.run, &Ask::Grant { path: path.clone(), seconds, why }, arguments.json)?;
     if let Some(file) = arguments.always.as_deref().filter(|_| status == 0) {
         let invoker = environment::invoker()?;
-        let file = std::path::absolute(file).context(file.display().to_string())?;
+        let file = source::absolute(file, &invoker);
         let added = lasting::add(&file, Path::new(&path), &invoker)?;
         if !arguments.json {
             let did = if added { "grants it to later sandboxes too" } else { "had that grant already" };
