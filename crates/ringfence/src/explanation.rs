@@ -12,11 +12,11 @@ use ringfence_record::{RunDir, RunRecord};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cautions;
 use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::terminal::escape;
+use crate::{cautions, named};
 
 /// How many reasons are told apart of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
@@ -67,6 +67,8 @@ pub(crate) struct Explained {
     pub(crate) unseen: Vec<String>,
     /// How it ended; `null`: it still runs, or its record does not say.
     pub(crate) ended: Option<Ended>,
+    /// Who waits for the owner now.
+    pub(crate) waiting: Vec<String>,
 }
 
 impl Explained {
@@ -78,7 +80,8 @@ impl Explained {
         let path = run.events();
         let file = std::fs::File::open(&path).context(format!("reading {}", path.display()))?;
         let (host, mut places) = (Host::new(), BTreeMap::new());
-        let mut explained = Self { ended: ended::of(run, record), ..Self::default() };
+        let waiting = if record.running() { named::waiting(run) } else { Vec::new() };
+        let mut explained = Self { ended: ended::of(run, record), waiting, ..Self::default() };
         for line in BufReader::new(file).lines() {
             let line = line.context(format!("reading {}", path.display()))?;
             let event: Value =
@@ -332,6 +335,12 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
         let granted = together(&explained.refusals);
         out.push_str(&format!(
             "\nTo allow all of these that are not unwise, add to the policy:\n\n{granted}"
+        ));
+    }
+    for line in &explained.waiting {
+        out.push_str(&format!(
+            "{}\n    `ringfence grant {run}` lets it (--read, --command or --host), `ringfence revoke {run}` refuses it and ends what was granted\n",
+            escape(line)
         ));
     }
     if out.is_empty() {

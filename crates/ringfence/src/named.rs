@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use ringfence_confine::Message;
 use ringfence_record::{RunDir, RunRecord, State, like_id};
-use ringfence_supervise::Remote;
+use ringfence_supervise::{Ask, Remote, Sandbox as _};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -124,6 +126,26 @@ pub(crate) fn call(run: &RunDir) -> Result<Remote, Failure> {
     at(run.path(), |address| connect(&socket, address))?;
     Ok(Remote::new(socket))
 }
+
+/// Who waits for the owner in a run that lives, a line each. One that grants nothing, or does not answer soon, has nobody.
+pub(crate) fn waiting(run: &RunDir) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Ok(remote) = call(run) else { return lines };
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    if remote.ask(&Ask::Waiting, &[]).is_err() {
+        return lines;
+    }
+    while lines.len() < MOST_LINES
+        && poll(&mut [PollFd::from_borrowed_fd(remote.reports(), PollFlags::IN)], Some(&patience)) == Ok(1)
+        && let Some((Message::Answer { done: false, text }, _)) = remote.report()
+    {
+        lines.push(text);
+    }
+    lines
+}
+
+/// Those that may wait at a time.
+const MOST_LINES: usize = 64;
 
 /// An address takes 107 bytes (unix(7)); a directory's descriptor keeps it short.
 fn at(

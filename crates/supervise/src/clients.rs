@@ -104,7 +104,11 @@ impl Server<'_> {
                 true
             }
             Ok((
-                ask @ (Ask::Grant { .. } | Ask::Revoke { .. } | Ask::Permit { .. } | Ask::Withdraw { .. }),
+                ask @ (Ask::Grant { .. }
+                | Ask::Waiting
+                | Ask::Revoke { .. }
+                | Ask::Permit { .. }
+                | Ask::Withdraw { .. }),
                 _,
             )) => match &mut self.grants {
                 Some(grants) => grants.answer(self.boundary, ask, &client.socket),

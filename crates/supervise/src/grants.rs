@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
 
 use crate::permits::{Permit, entry_of};
+use crate::prompt;
 use crate::questions::{Choice, Question, Questions};
 use crate::remote::{Ask, LONGEST, asked};
 
@@ -506,6 +507,10 @@ impl Grants<'_> {
             }
             Ask::Permit { act, entry, seconds, why } => {
                 self.permit(boundary, (act, &entry, &why), seconds, Some(client));
+            }
+            Ask::Waiting => {
+                self.questions.open().for_each(|question| answer(client, false, &prompt::waits(question)));
+                answer(client, true, "");
             }
             Ask::Withdraw { act, entry } => self.revoke_entry(boundary, act, &entry, client),
             Ask::Revoke { path: wanted } => self.revoke(boundary, wanted.map(path).as_deref(), client),

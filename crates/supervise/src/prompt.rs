@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ringfence_confine::Refused;
+use ringfence_confine::{Refusal, Refused};
 
 use crate::permits::{Act, entry_of};
 use crate::questions::{Choice, Question};
@@ -53,6 +53,30 @@ pub(crate) fn text(question: &Question) -> String {
         if question.lasting { "`a` to later ones too, " } else { "" },
     )
 }
+
+/// Who waits and for what, in one line for whoever looks at the sandbox from elsewhere.
+pub(crate) fn waits(question: &Question) -> String {
+    let act = match (entry_of(&question.path), &question.refusal.what) {
+        (Some((Act::Start, entry)), _) => format!("start {}", plain(entry)),
+        (Some((Act::Reach, entry)), _) => format!("connect to {}", plain(entry)),
+        (Some((Act::Use, entry)), _) => format!("use {}", plain(entry)),
+        (None, Refused::Asked { purpose, .. }) => {
+            format!("{} {}", purpose.word(), plain(&question.path.to_string_lossy()))
+        }
+        (None, _) => format!("use {}", plain(&question.path.to_string_lossy())),
+    };
+    let Refusal { program, process, .. } = &question.refusal;
+    let left = question.until.saturating_duration_since(Instant::now()).as_secs();
+    let program = plain(&program.to_string());
+    // A message holds about two paths.
+    let line = format!(
+        "{program} (process {process}) waits {left} more seconds at most for its owner to let it {act}"
+    );
+    line.chars().take(LONGEST_LINE).collect()
+}
+
+/// Letters of that.
+const LONGEST_LINE: usize = 1024;
 
 /// However the task left the terminal: no alternate screen, no region of its own for scrolling or origin, characters that replace and
 /// wrap, letters as they are; then the last line, so that what follows is on it and nothing below it.

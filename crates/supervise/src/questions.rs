@@ -102,12 +102,17 @@ impl Questions {
     }
 
     pub(crate) fn first(&self) -> Option<&Question> {
-        self.0.iter().find(|question| !question.answered)
+        self.open().next()
+    }
+
+    /// Those that nobody has answered.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Question> {
+        self.0.iter().filter(|question| !question.answered)
     }
 
     /// What is being waited for.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().filter(|question| !question.answered).map(|question| question.path.as_path())
+        self.open().map(|question| question.path.as_path())
     }
 
     pub(crate) fn answered(&mut self, path: &Path) {

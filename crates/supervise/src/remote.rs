@@ -57,6 +57,8 @@ pub enum Ask {
         /// Which.
         path: Option<OsString>,
     },
+    /// Who waits for the owner: an answer for each that is not done, and one that is.
+    Waiting,
     /// Let a command start, or a destination be reached.
     Permit {
         /// Which of the two.

@@ -70,6 +70,35 @@ fn who_waits_goes_on_as_soon_as_it_is_granted() {
     assert!(asked["program"].as_str().unwrap().ends_with("/cat") && asked["purpose"] == "read", "{asked}");
 }
 
+/// Whoever looks at the run from elsewhere sees that it waits, and on what, until it is answered.
+#[test]
+fn who_waits_is_seen_from_elsewhere() {
+    let asking = Asking::new();
+    let path = format!("{}/one", asking.data);
+    let child = asking.start(&format!("cat {path}; echo over; sleep 2"));
+    asking.place.wait_for(&path);
+    let waits = format!("for its owner to let it read {path}");
+    let explained = asking.place.ringfence(&["explain", "last"]);
+    assert!(explained.out.contains(&waits) && explained.out.contains("/cat (process "), "{explained:?}");
+    assert!(
+        explained.out.contains("`ringfence grant ") && !explained.out.contains("nothing that is seen"),
+        "{explained:?}"
+    );
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&asking.place.ringfence(arguments).out).unwrap()
+    };
+    let waiting = json(&["explain", "last", "--json"])["waiting"].clone();
+    assert!(waiting[0].as_str().unwrap().contains(&waits) && waiting[1].is_null(), "{waiting}");
+    let listed = asking.place.ringfence(&["ps"]);
+    assert!(listed.out.contains(&waits[..40]), "{listed:?}");
+    assert!(json(&["ps", "--json"])[0]["waiting"][0].as_str().unwrap().contains(&waits));
+    assert_eq!(asking.grant(&path, &[]).status, 0);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(json(&["explain", "last", "--json"])["waiting"], Value::Array(Vec::new()));
+    assert!(!asking.place.ringfence(&["ps"]).out.contains("waits"));
+    assert_eq!(text(child).0, "granted\nover\n");
+}
+
 /// In the directory that somebody waits in, and elsewhere.
 #[test]
 fn nobody_else_waits_and_a_caller_can_be_killed() {

@@ -10,7 +10,7 @@ use crate::cleanup::size;
 use crate::commands::print_json;
 use crate::failure::{Context, Failure};
 use crate::terminal::escape;
-use crate::{ended, environment, found, lived, terminal};
+use crate::{ended, environment, found, lived, named, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -49,6 +49,9 @@ struct Shown {
     /// The status of that command, where it has ended and the sandbox lives on.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<i64>,
+    /// Who waits for the owner, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<String>,
     processes: Vec<Process>,
 }
 
@@ -205,6 +208,7 @@ fn describe(run: &RunDir, record: RunRecord, children: &BTreeMap<i32, Vec<(i32, 
     }
     Some(Shown {
         exit: ended::first(run, &record),
+        waiting: named::waiting(run),
         run: record.id,
         name: record.name,
         supervisor,
@@ -273,6 +277,9 @@ fn table(shown: &[Shown], tree: bool) -> String {
                 None => line(&one.command.join(" ")),
             }
         ));
+        for waits in &one.waiting {
+            out.push_str(&format!("    {}: `ringfence explain {}`\n", line(waits), one.run));
+        }
         for process in one.processes.iter().filter(|_| tree) {
             let indent = "  ".repeat(process.depth + 1);
             out.push_str(&format!("{indent}{} {}\n", process.pid, line(&process.command)));
