@@ -1,6 +1,6 @@
 //! `runtime.watch_writes`: calls that change a file where the mount is read-only. The kernel refuses those by itself, and nobody
-//! hears of it; here they are told of first. Nothing is decided: the call goes on, so whoever lies about its path deceives the
-//! record of its own words alone.
+//! hears of it; here they are told of first, and so are those that take away what is hidden or protected, which is a mount of its own.
+//! Nothing is decided: the call goes on, so whoever lies about its path deceives the record of its own words alone.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use ringfence_sys::memory;
 use ringfence_sys::seccomp::Notification;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 
-use crate::caller;
+use crate::{caller, mountinfo};
 
 /// FUSE_SUPER_MAGIC (linux/magic.h): there, the root's server tells.
 const FUSE: u64 = 0x6573_5546;
@@ -25,7 +25,7 @@ pub(crate) fn refused(call: &Notification) -> Option<PathBuf> {
         let directory = directory.and_then(argument);
         let whole = if named.is_absolute() { named } else { begin(call.thread, directory)?.join(named) };
         match intent(call)? {
-            Intent::Name => in_parent(&whole),
+            Intent::Name => in_parent(&whole).or_else(|| mounted(call, &whole)),
             Intent::Open { flags } => opened(&whole, flags),
         }
     })
@@ -87,6 +87,20 @@ fn opened(path: &Path, flags: OFlags) -> Option<PathBuf> {
 fn in_parent(path: &Path) -> Option<PathBuf> {
     let parent = find(path.parent()?)?;
     read_only(&parent).then(|| real(&parent)).flatten().and_then(|real| Some(real.join(path.file_name()?)))
+}
+
+/// What its directory does not let go, since something is mounted there: what is hidden or protected is (EBUSY; rename(2), unlink(2)).
+/// By the list of mounts: a look for the name would be init's, and the task's own not be told.
+fn mounted(call: &Notification, path: &Path) -> Option<PathBuf> {
+    let removes = match i64::from(call.number) {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_unlink | libc::SYS_rmdir => true,
+        libc::SYS_unlinkat => true,
+        _ => syscalls::renames(call.number).is_some(),
+    };
+    let parent = find(path.parent().filter(|_| removes)?)?;
+    let whole = real(&parent)?.join(path.file_name()?);
+    mountinfo::points().ok()?.contains(&whole).then_some(whole)
 }
 
 fn find(path: &Path) -> Option<OwnedFd> {

@@ -58,6 +58,42 @@ for work in (lambda: os.open(\"by-descriptor\", os.O_CREAT | os.O_RDWR, dir_fd=d
     assert_eq!(place.read("keep/file").as_deref(), Some("kept\n"));
 }
 
+/// What is hidden or protected is a mount of its own, which its directory does not let go.
+#[test]
+fn removals_and_renames_of_what_is_denied_or_protected_are_told() {
+    for mode in ["direct", "review"] {
+        let place = place();
+        for name in ["hidden", "secrets/one", "secrets/two", "also", "more/x"] {
+            place.write(name, "CANARY\n");
+        }
+        let policy = format!(
+            "[workspace]\nmode = \"{mode}\"\nprotect = [\"keep\", \"also\"]\n\
+             [files]\ndeny = [\"hidden\", \"secrets\", \"more/x\"]\n[runtime]\nwatch_writes = true\n"
+        );
+        let script = "exec 2>&1\nrm -f hidden; mv also moved; mv keep moved; rmdir secrets; echo x > fresh; mv fresh more/x; rm fresh\n\
+                      python3 -I -S -c 'import os\ntry: os.rename(\"fine\", \"also\")\nexcept OSError: pass'; touch own; mv own other; rm other";
+        let outcome = place.run(&policy, script);
+        let told = told(&place);
+        let base = place.workspace.to_string_lossy().into_owned();
+        for (name, rule) in [
+            ("hidden", "deny"),
+            ("secrets", "deny"),
+            ("more/x", "deny"),
+            ("also", "protect"),
+            ("keep", "protect"),
+        ] {
+            let has = told.iter().any(|(purpose, target, why)| {
+                purpose == "write" && *target == format!("{base}/{name}") && why.contains(rule)
+            });
+            assert!(has, "{mode} {name}: {told:?}\n{outcome:?}");
+        }
+        assert!(
+            !told.iter().any(|(_, path, _)| path.ends_with("own") || path.ends_with("other")),
+            "{told:?}"
+        );
+    }
+}
+
 /// The same answers with and without, and no word of what is allowed.
 #[test]
 fn the_kernel_answers_as_before() {
