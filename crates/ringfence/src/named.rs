@@ -119,6 +119,11 @@ pub(crate) fn listener(run: &RunDir) -> Result<OwnedFd, Failure> {
     Ok(socket)
 }
 
+/// At the end: its name would lead nowhere.
+pub(crate) fn close(run: &RunDir) {
+    let _ = std::fs::remove_file(run.path().join(SOCKET));
+}
+
 /// Calls the sandbox of a run.
 pub(crate) fn call(run: &RunDir) -> Result<Remote, Failure> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)

@@ -383,8 +383,9 @@ impl Run {
         points::write_stack(self.directory.path(), &fork.lay(plan)?)
     }
 
-    /// Where nothing ran, nothing is left behind.
+    /// Nobody can be reached any more; where nothing ran, nothing is left behind.
     pub(crate) fn clear(&self) {
+        named::close(&self.directory);
         if !self.started {
             // The overlay leaves a directory in it that has no permission at all, where its file system was mounted already.
             let _ = ringfence_workspace::remove_tree(self.directory.path());

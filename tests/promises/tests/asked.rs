@@ -97,6 +97,14 @@ fn who_waits_is_seen_from_elsewhere() {
     assert_eq!(json(&["explain", "last", "--json"])["waiting"], Value::Array(Vec::new()));
     assert!(!asking.place.ringfence(&["ps"]).out.contains("waits"));
     assert_eq!(text(child).0, "granted\nover\n");
+    // And what led there is gone with it, of a sandbox with a name as well.
+    let sockets =
+        || asking.place.listing().into_iter().filter(|(path, _)| path.ends_with("control.sock")).count();
+    assert_eq!(sockets(), 0);
+    assert_eq!(asking.place.ringfence(&["start", "dev", "--policy", &asking.policy]).status, 0);
+    assert_eq!(sockets(), 1);
+    assert_eq!(asking.place.ringfence(&["stop", "dev"]).status, 0);
+    assert_eq!(sockets(), 0);
 }
 
 /// In the directory that somebody waits in, and elsewhere.

@@ -178,6 +178,7 @@ fn serve(
     let leaked = served.as_ref().and_then(|served| served.leaked.as_ref());
     let outcome = outcome::leaked(outcome, leaked);
     let (result, _) = run.end(open, outcome, &mut report)?;
+    named::close(&run.directory);
     // Whoever waits for the end finds the name free.
     drop(claim);
     drop(served);
