@@ -223,7 +223,8 @@ fn secrets_of_others_are_called_unwise() {
     let script = "cat \"$0\"/other/.aws/credentials \"$0\"//other/notes; mkdir /newroot /usr/../newroot";
     let base = place.base.path().display().to_string();
     let policy = place.policy("");
-    place.ringfence(&["run", "--policy", &policy, "--", "sh", "-c", script, &base]);
+    let ran = place.ringfence(&["run", "--policy", &policy, "--", "sh", "-c", script, &base]);
+    assert_eq!(ran.status, 1, "{ran:?}");
     if std::fs::File::open("/dev/fuse").is_err() {
         return;
     }
