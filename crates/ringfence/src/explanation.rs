@@ -7,7 +7,7 @@ use std::path::Path;
 use ringfence_confine::Program;
 use ringfence_confine::gateway::{PACKET, UNSEEN};
 use ringfence_plan::{VOID, families};
-use ringfence_policy::Context as PolicyContext;
+use ringfence_policy::{Access, Context as PolicyContext};
 use ringfence_record::{RunDir, RunRecord};
 use serde::Serialize;
 use serde_json::Value;
@@ -210,7 +210,7 @@ fn explain(
     );
     let on_host = if nowhere { None } else { host.could_have(Path::new(&target), &purpose) };
     let forbidden =
-        (!nowhere).then(|| no_grant(Path::new(&target), purpose == "write", host, context)).flatten();
+        (!nowhere).then(|| no_grant(Path::new(&target), access(&purpose), host, context)).flatten();
     let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);
     Explanation {
         kind,
@@ -230,13 +230,22 @@ fn explain(
 }
 
 /// Why no line grants a file, if none does: what it would open, or whose it is.
-pub(crate) fn no_grant(path: &Path, write: bool, host: &Host, context: &PolicyContext) -> Option<String> {
+pub(crate) fn no_grant(path: &Path, access: Access, host: &Host, context: &PolicyContext) -> Option<String> {
+    let write = access == Access::Write;
     let named = host.named(path, write);
     if let Some(invalid) = ringfence_policy::check_grant(named, write, context) {
         return Some(invalid.message);
     }
-    let barred = host.barred(named, write);
+    let barred = host.barred(named, access);
     barred.then(|| "no line allows it: its permissions on the host keep it from this user".to_owned())
+}
+
+fn access(purpose: &str) -> Access {
+    match purpose {
+        "write" => Access::Write,
+        "execute" => Access::Exec,
+        _ => Access::Read,
+    }
 }
 
 /// A refused connection, question or packet.

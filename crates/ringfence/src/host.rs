@@ -52,8 +52,12 @@ impl Host {
     }
 
     /// Whether its own permissions keep it from this user, whom no grant gives more.
-    pub(crate) fn barred(&self, path: &Path, write: bool) -> bool {
-        let access = if write { Access::WRITE_OK } else { Access::READ_OK };
+    pub(crate) fn barred(&self, path: &Path, access: ringfence_policy::Access) -> bool {
+        let access = match access {
+            ringfence_policy::Access::Read => Access::READ_OK,
+            ringfence_policy::Access::Write => Access::WRITE_OK,
+            ringfence_policy::Access::Exec => Access::EXEC_OK,
+        };
         !self.is_elsewhere(path)
             && matches!(
                 accessat(CWD, path, access, AtFlags::EACCESS),

@@ -251,7 +251,7 @@ fn file(
         if path == Path::new(REFUSALS) {
             answer.remedy.clear();
         }
-        answer.caution = caution(&mut answer, &path, write, (&host, &context));
+        answer.caution = caution(&mut answer, &path, access, (&host, &context));
         answer
     };
     [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)].map(one).into()
@@ -269,19 +269,20 @@ fn remedy(judge: &Judge<'_>, host: &Host, path: &Path, access: Access) -> Vec<St
 fn caution(
     answer: &mut Answer,
     path: &Path,
-    write: bool,
+    access: Access,
     (host, context): (&Host, &ringfence_policy::Context),
 ) -> Option<String> {
     if answer.remedy.first().is_none_or(|table| table != "[files]") {
         let refused =
             !answer.allowed && answer.remedy.is_empty() && answer.rule.starts_with("no rule of `files");
-        return refused.then(|| cautions::NO_LINE.to_owned());
+        let why = || no_grant(path, access, host, context);
+        return refused.then(|| why().unwrap_or_else(|| cautions::NO_LINE.to_owned()));
     }
-    if let Some(why) = no_grant(path, write, host, context) {
+    if let Some(why) = no_grant(path, access, host, context) {
         answer.remedy.clear();
         return (!answer.allowed).then_some(why);
     }
-    if host.has(host.named(path, write)) == Some(false) {
+    if host.has(host.named(path, access == Access::Write)) == Some(false) {
         answer.remedy.clear();
         return (!answer.allowed).then(|| cautions::NOTHING.to_owned());
     }
