@@ -81,6 +81,7 @@ table! {
         /// The directory; relative to this file.
         path: At<String>,
         /// `review`, `discard`, `direct`, `read` or `temporary`.
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = words(&crate::model::Mode::WORDS))))]
         mode: At<String>,
         /// The most that the task may write there.
         quota: At<String>,
@@ -163,6 +164,7 @@ table! {
         /// Ports of the task that are reachable on the host's loopback.
         publish: List<i64>,
         /// `auto`, `all` or `none`.
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = words(&INSPECT))))]
         inspect: At<String>,
     }
 }
@@ -203,6 +205,7 @@ table! {
         /// `egress`, `workspace`, `output`.
         scan: List<String>,
         /// `block`, `mask` or `warn`.
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = words(&ACTION))))]
         action: At<String>,
     }
 }
@@ -245,6 +248,7 @@ table! {
         /// May programs in /tmp be executed?
         tmp_exec: At<bool>,
         /// `filtered` or `raw`.
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = words(&TERMINAL))))]
         terminal: At<String>,
     }
 }
@@ -269,6 +273,7 @@ table! {
     /// What happens on a refusal.
     ApprovalsTable {
         /// `fail` or `ask`.
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = words(&ON_REFUSAL))))]
         on_refusal: At<String>,
         /// The most that may be granted while running.
         grantable: GrantableTable,
@@ -454,6 +459,20 @@ fn check_version(version: &At<i64>, report: &mut Report) {
         let problem = Problem::new(version.place, title).label("this build reads version 1");
         report.push(problem.help("write `version = 1`".to_owned()));
     }
+}
+
+/// `runtime.terminal`: is it raw?
+pub(crate) const TERMINAL: [(&str, bool); 2] = [("filtered", false), ("raw", true)];
+/// `approvals.on_refusal`: is somebody asked?
+pub(crate) const ON_REFUSAL: [(&str, bool); 2] = [("fail", false), ("ask", true)];
+/// `network.inspect`, each with whether it holds already.
+pub(crate) const INSPECT: [(&str, bool); 3] = [("auto", true), ("all", true), ("none", true)];
+/// `leaks.action`, likewise.
+pub(crate) const ACTION: [(&str, bool); 3] = [("block", true), ("mask", true), ("warn", true)];
+
+#[cfg(feature = "schema")]
+fn words<T>(options: &[(&'static str, T)]) -> Vec<&'static str> {
+    options.iter().map(|(word, _)| *word).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::decision::{Access, Decision, Judge};
 use crate::destination::Destination;
 use crate::diagnostic::{Invalid, Report};
-use crate::document::{ApprovalsTable, GrantableTable, NetworkRule};
+use crate::document::{ApprovalsTable, GrantableTable, NetworkRule, ON_REFUSAL};
 use crate::guarded;
 use crate::merge::{Merged, replace_by, valid};
 use crate::model::{Policy, Rule};
@@ -17,8 +17,8 @@ use crate::secrets::{known_secrets, why_secret};
 impl Merged {
     pub(crate) fn add_approvals(&mut self, table: &ApprovalsTable, scope: &Scope<'_>, report: &mut Report) {
         if let Some(written) = &table.on_refusal {
-            let options = [("fail", false), ("ask", true)];
-            let read = choice("approvals.on_refusal", written, &options, report).map(|ask| written.with(ask));
+            let read =
+                choice("approvals.on_refusal", written, &ON_REFUSAL, report).map(|ask| written.with(ask));
             replace_by(&mut self.ask, read.as_ref());
         }
         if let Some(grantable) = &table.grantable {

@@ -2,7 +2,7 @@
 //! A value that asks for nothing more than what already holds is accepted. Nothing is ever ignored.
 
 use crate::diagnostic::{Invalid, Place, Problem, Report};
-use crate::document::{ApprovalsTable, Document, NetworkRule, NetworkTable, StepTable};
+use crate::document::{self, ApprovalsTable, Document, NetworkRule, NetworkTable, StepTable};
 use crate::identity;
 use crate::path::Scope;
 use crate::pattern::PathPattern;
@@ -26,8 +26,7 @@ pub(crate) fn check(document: &Document, scope: &Scope<'_>, report: &mut Report)
         for word in leaks.scan.iter().flat_map(|list| &list.value) {
             check.word("leaks.scan", Some(word), &places);
         }
-        let actions = [("block", true), ("mask", true), ("warn", true)];
-        check.word("leaks.action", leaks.action.as_ref(), &actions);
+        check.word("leaks.action", leaks.action.as_ref(), &document::ACTION);
     }
     for (name, step) in document.step.iter().flat_map(|Named(entries)| entries) {
         check.step(name, step);
@@ -84,8 +83,7 @@ impl Check<'_> {
         for entry in network.allow.iter().flat_map(|list| &list.value).filter(|entry| !now(&entry.value)) {
             self.network_rule(entry);
         }
-        let options = [("auto", true), ("none", true), ("all", true)];
-        self.word("network.inspect", network.inspect.as_ref(), &options);
+        self.word("network.inspect", network.inspect.as_ref(), &document::INSPECT);
     }
 
     /// A rule needs one target: without it, nothing else of it can be read.

@@ -10,8 +10,8 @@ use crate::credential::{self, Credential};
 use crate::destination::{self, Denied, Destination, Registry};
 use crate::diagnostic::{Invalid, Place, Problem, Report};
 use crate::document::{
-    Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, NetworkRule, NetworkTable, SetValue,
-    WorkspaceTable,
+    self, Document, EnvironmentTable, FilesTable, IdentityTable, LimitsTable, NetworkRule, NetworkTable,
+    SetValue, WorkspaceTable,
 };
 use crate::environment::{pass_name, set_name, set_value};
 use crate::guarded;
@@ -148,8 +148,8 @@ impl Merged {
                 replace_by(&mut self.debug, read.as_ref());
             }
             if let Some(written) = &runtime.terminal {
-                let options = [("raw", true), ("filtered", false)];
-                let read = choice("runtime.terminal", written, &options, report).map(|raw| written.with(raw));
+                let read = choice("runtime.terminal", written, &document::TERMINAL, report)
+                    .map(|raw| written.with(raw));
                 replace_by(&mut self.terminal_raw, read.as_ref());
             }
         }
@@ -221,14 +221,7 @@ impl Merged {
             replace_by(&mut self.path, read.as_ref());
         }
         if let Some(mode) = &written.mode {
-            let options = [
-                ("review", Mode::Review),
-                ("discard", Mode::Discard),
-                ("direct", Mode::Direct),
-                ("read", Mode::Read),
-                ("temporary", Mode::Temporary),
-            ];
-            let read = choice("workspace.mode", mode, &options, report).map(|value| mode.with(value));
+            let read = choice("workspace.mode", mode, &Mode::WORDS, report).map(|value| mode.with(value));
             replace_by(&mut self.mode, read.as_ref());
         }
         replace_by(&mut self.git, written.git.as_ref());

@@ -97,6 +97,16 @@ pub enum Mode {
     Temporary,
 }
 
+impl Mode {
+    pub(crate) const WORDS: [(&str, Self); 5] = [
+        ("review", Self::Review),
+        ("discard", Self::Discard),
+        ("direct", Self::Direct),
+        ("read", Self::Read),
+        ("temporary", Self::Temporary),
+    ];
+}
+
 /// `[workspace]`.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Workspace {
