@@ -7,6 +7,23 @@ use ringfence_policy::{Access, Judge, Mode, Policy};
 use crate::survey::{Kind, Survey};
 use crate::{Ids, Invoker, Refused, grants};
 
+/// Trees of what the host itself runs and obeys.
+const SYSTEM: [&str; 13] = [
+    "/bin",
+    "/boot",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/sbin",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/sbin",
+];
+
 /// Refuses it.
 pub(crate) fn check(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &Ids) -> Result<(), Refused> {
     let place = &survey.workspace;
@@ -33,6 +50,13 @@ pub(crate) fn check(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &I
         return Err(Refused::workspace(
             format!("{shown} is a directory of the system"),
             "change to the project's directory, or name it with `--workspace`",
+        ));
+    }
+    let tree = SYSTEM.iter().find(|tree| place.real.starts_with(tree));
+    if let (Mode::Direct, Some(tree)) = (mode, tree) {
+        return Err(Refused::workspace(
+            format!("{shown} is part of the system below {tree}, and what a task writes there holds at once"),
+            "choose `workspace.mode = \"review\"`, or grant what it is to write there: `files.write`",
         ));
     }
     let decision = Judge::new(policy, &place.real).file(&place.real, Access::Read);

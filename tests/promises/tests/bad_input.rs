@@ -87,6 +87,16 @@ fn workspaces() {
             refused(&place, &arguments, 125, "`/` cannot be the workspace");
         }
     }
+    // What the host runs and obeys is written by no task at once; looked at before it lands, it may be.
+    let policy = place.policy("[workspace]\nmode = \"direct\"");
+    for path in ["/usr/bin", "/etc/ssl", "/usr/lib/"] {
+        for verb in ["run", "plan"] {
+            let arguments = [verb, "--policy", &policy, "--workspace", path, "--", "echo", "started"];
+            refused(&place, &arguments, 125, "is part of the system below /");
+        }
+    }
+    let policy = place.policy("[workspace]\nmode = \"review\"");
+    assert_eq!(place.ringfence(&["plan", "--policy", &policy, "--workspace", "/etc/ssl"]).status, 0);
     // Root enters all the same, where its ids are the files'.
     if !ringfence_promises::root() {
         let closed = place.home.join("closed");
