@@ -86,6 +86,12 @@ impl From<Refused> for Failure {
     }
 }
 
+impl From<&ringfence_workspace::Refused> for Failure {
+    fn from(refused: &ringfence_workspace::Refused) -> Self {
+        refused.hints().into_iter().fold(Self::new(refused.to_string().trim_end()), Self::hint)
+    }
+}
+
 /// Names what was being done when something failed.
 pub(crate) trait Context<T> {
     /// `what` reads like "reading /x".

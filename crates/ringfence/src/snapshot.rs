@@ -100,8 +100,7 @@ pub(crate) fn reverse(run: &RunDir, record: &RunRecord) -> Result<Option<Reverse
     let Some(place) = place(run.path()) else { return Ok(None) };
     let times = read(&place)?;
     if let Some(root) = times.root {
-        let refused =
-            |refused: Refused| Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED);
+        let refused = |refused: Refused| Failure::from(&refused).with_status(Failure::REFUSED);
         root.must_be_at(&record.workspace).map_err(refused)?;
     }
     let started = times.ended.unwrap_or_else(|| {

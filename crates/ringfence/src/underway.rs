@@ -129,6 +129,9 @@ fn tell(run: &RunDir, journal: &Path) -> bool {
                 "{note} an apply or undo of run {id} stands half done; {}",
                 refused.to_string().trim_end()
             ));
+            for hint in refused.hints() {
+                terminal::error(&format!("{} {}", terminal::label("hint:"), terminal::escape(&hint)));
+            }
             return false;
         }
     }

@@ -25,17 +25,6 @@ impl fmt::Display for Refused {
             let path = if path.is_empty() { "the workspace" } else { &path };
             writeln!(out, "  {path}: {}", refusal.text)?;
         }
-        let mut remedies: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for refusal in &self.refusals {
-            remedies.entry(refusal.remedy).or_default().push(escape(&refusal.path));
-        }
-        let several = remedies.len() > 1;
-        for (remedy, paths) in remedies {
-            match several && !paths.contains(&String::new()) {
-                true => writeln!(out, "hint: for {}: {remedy}", few(&paths))?,
-                false => writeln!(out, "hint: {remedy}")?,
-            }
-        }
         Ok(())
     }
 }
@@ -51,6 +40,21 @@ fn few(paths: &[String]) -> String {
 }
 
 impl Refused {
+    /// What can be done, one sentence a line to print.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        let mut remedies: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for refusal in &self.refusals {
+            remedies.entry(refusal.remedy).or_default().push(escape(&refusal.path));
+        }
+        let several = remedies.len() > 1;
+        let hint = |(remedy, paths): (&str, Vec<String>)| match several && !paths.contains(&String::new()) {
+            true => format!("for {}: {remedy}", few(&paths)),
+            false => remedy.to_owned(),
+        };
+        remedies.into_iter().map(hint).collect()
+    }
+
     pub(crate) fn one(layer: &str, path: &Path, reason: Reason) -> Self {
         Self { refusals: vec![Refusal::new(layer, path, reason)] }
     }

@@ -486,3 +486,17 @@ fn a_discard_takes_nothing_away_under_an_apply() {
     }
     assert!(refused > 0, "none met the apply at work");
 }
+
+#[test]
+fn each_hint_of_a_refusal_is_marked_as_ours() {
+    let place = Place::new();
+    place.host("echo a > a; echo b > b");
+    assert_eq!(place.run("", "echo x >> a; rm b; mkfifo pipe").status, 0);
+    place.host("echo y >> a; echo y >> b");
+    let refused = place.ringfence(&["apply"]);
+    assert_eq!(refused.status, 126, "{}", refused.err);
+    let hints: Vec<_> = refused.err.lines().filter(|line| line.contains("hint: ")).collect();
+    assert!(hints.len() >= 2, "{}", refused.err);
+    assert!(hints.iter().all(|line| line.starts_with("ringfence: hint: ")), "{}", refused.err);
+    assert!(!refused.err.lines().any(str::is_empty), "{}", refused.err);
+}

@@ -375,5 +375,5 @@ fn refusal(refused: &Refused, json: bool) -> Failure {
     // What the host could not do is no refusal.
     let broken = refused.refusals.iter().all(|refusal| matches!(refusal.reason, Reason::Failed { .. }));
     let status = if broken { Failure::OURS } else { Failure::REFUSED };
-    Failure::new(refused.to_string().trim_end()).with_status(status)
+    Failure::from(refused).with_status(status)
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         directory.write_record(record, true).context("the run's record")?;
         let broken = refused.refusals.iter().all(|refusal| matches!(refusal.reason, Reason::Failed { .. }));
         let status = if broken { Failure::OURS } else { Failure::REFUSED };
-        Err(Failure::new(refused.to_string().trim_end()).with_status(status))
+        Err(Failure::from(refused).with_status(status))
     };
     let others = others(&invoker, &record)?;
     let undo = match ringfence_workspace::plan_undo(&journal, &later, &others) {
@@ -165,7 +165,7 @@ fn reversed(directory: &RunDir, record: &mut RunRecord, journal: &Path) -> Resul
     };
     let refused = |refused: Refused| {
         let refused = refused.of_undo("the run ended");
-        Failure::new(refused.to_string().trim_end()).with_status(Failure::REFUSED).hint(
+        Failure::from(&refused).with_status(Failure::REFUSED).hint(
             "what was changed since the run is not overwritten: put that aside first; what was there is in the run's `snapshot`",
         )
     };

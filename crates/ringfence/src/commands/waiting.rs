@@ -124,7 +124,7 @@ fn recover(directory: &RunDir, next: &Path) -> Result<(), Refused> {
 }
 
 fn not_recovered(refused: &Refused) -> Failure {
-    Failure::new(refused.to_string().trim_end())
+    Failure::from(refused)
 }
 
 /// Where what had landed is kept since it was undone, the last of it.
