@@ -142,10 +142,12 @@ pub(crate) fn check_host(host: &Host, cause: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The task is the invoker, or where that is root the owner of the workspace.
-fn ids(survey: &Survey, invoker: &Invoker, request: &Request) -> Result<Ids, Refused> {
+/// The task is the invoker, or where that is root the owner of the workspace. Root without capabilities could not write another's files
+/// in place, so there no task is root, whatever is allowed.
+fn ids(policy: &Policy, survey: &Survey, invoker: &Invoker, request: &Request) -> Result<Ids, Refused> {
+    let theirs = policy.workspace.mode == Mode::Direct && survey.workspace.uid != 0;
     let (uid, gid) = match invoker.uid {
-        0 if request.allow_degraded.contains(ROOT) => (0, invoker.gid),
+        0 if request.allow_degraded.contains(ROOT) && !theirs => (0, invoker.gid),
         0 => (survey.workspace.uid, survey.workspace.gid),
         uid => (uid, invoker.gid),
     };
@@ -186,7 +188,7 @@ pub(crate) fn plan(
     mut degraded: Vec<Degraded>,
 ) -> Result<Plan, Refused> {
     let cause = cause(host).unwrap_or_default();
-    let ids = ids(survey, invoker, request)?;
+    let ids = ids(policy, survey, invoker, request)?;
     cannot(policy, survey)?;
     workspace::check(policy, survey, invoker, &ids)?;
     let grants = grants::collect(policy, survey, &ids)?;

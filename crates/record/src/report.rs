@@ -38,6 +38,9 @@ pub struct Report {
     pub mode: Option<String>,
     /// Paths changed in the workspace, where that is known.
     pub changes: Option<u64>,
+    /// Changes may wait: why they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<String>,
     /// Why nothing ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::Invoker;
-use ringfence_policy::Context;
+use ringfence_plan::{Invoker, Plan};
+use ringfence_policy::{Context, Mode};
 use ringfence_record::State;
 use rustix::thread::{CapabilitySet, capabilities};
 use zeroize::Zeroize;
@@ -41,11 +41,43 @@ pub(crate) fn powerless_root(invoker: &Invoker) -> Result<Option<String>, Failur
     if !invoker.root {
         return Ok(None);
     }
-    let have = capabilities(None).context("looking at the capabilities")?.effective;
-    let missing: Vec<&str> =
-        NEEDED.iter().filter(|(one, _)| !have.contains(*one)).map(|(_, name)| *name).collect();
+    let missing = missing(NEEDED)?;
     Ok((!missing.is_empty())
         .then(|| format!("started by root without {}, as in a container", missing.join(", "))))
+}
+
+/// Root of a container may not be able to start a task as the workspace's owner: that is found out before anything is made for it.
+pub(crate) fn may_become(plan: &Plan, invoker: &Invoker) -> Result<(), Failure> {
+    const NEEDED: &[(CapabilitySet, &str)] = &[
+        (CapabilitySet::CHOWN, "CAP_CHOWN"),
+        (CapabilitySet::SETGID, "CAP_SETGID"),
+        (CapabilitySet::SETUID, "CAP_SETUID"),
+    ];
+    let (task, me) = (plan.ids.outside_uid, invoker.uid);
+    if plan.hosted.is_none() || me != 0 || task == me {
+        return Ok(());
+    }
+    let missing = missing(NEEDED)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(format!(
+        "the task would be uid {task}, the owner of {}, and root without {} cannot start it",
+        plan.workspace.display(),
+        missing.join(", ")
+    ))
+    .hint(format!("start ringfence as uid {task}, or grant these capabilities"));
+    Err(match plan.mode {
+        Mode::Direct => {
+            failure.hint("or choose `workspace.mode = \"review\"` with `--allow-degraded root-uid`")
+        }
+        _ => failure.hint("or accept a task that is root within its grants: `--allow-degraded root-uid`"),
+    })
+}
+
+fn missing(needed: &'static [(CapabilitySet, &'static str)]) -> Result<Vec<&'static str>, Failure> {
+    let have = capabilities(None).context("looking at the capabilities")?.effective;
+    Ok(needed.iter().filter(|(one, _)| !have.contains(*one)).map(|(_, name)| *name).collect())
 }
 
 /// The invoker of this process.

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{MASKS, Plan};
+use ringfence_plan::{Invoker, MASKS, Plan};
 use ringfence_policy::{Leaks, Mode};
 use ringfence_record::{RunDir, RunRecord, State};
 use ringfence_workspace::{Began, Layer, Root, Scan, Start, Timestamp};
@@ -213,6 +213,18 @@ pub(crate) enum Settled {
     Changes(u64),
     /// Some do.
     Uncounted,
+}
+
+/// Why that is not known, and what tells it.
+pub(crate) fn uncounted(plan: &Plan, invoker: &Invoker, run: &str) -> String {
+    let why = match plan.hosted.is_some() && plan.ids.outside_uid != invoker.uid {
+        true => format!(
+            "what changed is kept as uid {}, whom the supervisor may not become any more",
+            plan.ids.outside_uid
+        ),
+        false => "what changed is put together by who looks at it".into(),
+    };
+    format!("{why}: `ringfence diff {run} --stat`")
 }
 
 /// After the run: what is empty or thrown away goes; the rest waits for review.

@@ -336,6 +336,7 @@ impl Run {
                 leaks::begin(self.policy, &self.invoker, given.decoys, &plan.denied, gateway)?;
             }
             let (single, watched) = (self.name.is_none(), groups::watched(plan));
+            environment::may_become(plan, &self.invoker)?;
             if plan.ids.mapped || plan.hosted.is_some() && plan.ids.outside_uid != self.invoker.uid {
                 ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)
                     .context("the standard streams")?;
@@ -567,6 +568,8 @@ impl Run {
             _ => None,
         };
         Ok((outcome.result, settled))
+        report.uncounted = (settled == Settled::Uncounted)
+            .then(|| layers::uncounted(plan, &self.invoker, self.directory.id()));
     }
 }
 

@@ -54,6 +54,7 @@ mod kills;
 mod landing;
 mod landlock;
 mod landlock_network;
+mod landlock_root;
 mod leaks;
 mod leaks_known;
 mod leaks_landing;

@@ -160,6 +160,7 @@ fn a_report_is_one_object_and_follows_no_link() {
         policy: Some("ab".into()),
         mode: Some("review".into()),
         changes: Some(3),
+        uncounted: None,
         error: None,
     };
     let path = home.path().join("report.json");
