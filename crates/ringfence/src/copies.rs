@@ -14,10 +14,14 @@ use ringfence_workspace::{Copied, Layer};
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure};
-use crate::layers;
+use crate::{layers, terminal};
 
 /// Where another user than the invoker comes by the directories of root's runs; root's own.
 pub(crate) const ASIDE: &str = "/var/tmp/ringfence-root";
+
+/// Where changes can be kept.
+pub(crate) const HOLDS: &str =
+    "set RINGFENCE_STATE to a directory on ext4, xfs, btrfs or tmpfs, in a container on a volume";
 
 /// A copy that takes longer is told of.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -101,21 +105,7 @@ pub(crate) fn make(
         for path in [&copy, &upper] {
             create(path)?;
         }
-        let mut told = Told::new("copying the workspace");
-        let copied =
-            ringfence_workspace::copy(&layer.host, &layer.directory, &hosted.hidden, foreign, &mut |done| {
-                told.tell(done)
-            });
-        told.end();
-        copied.map_err(|failure| {
-            let closed = failure.errno == Errno::ACCESS;
-            let told = Failure::new(format!("the copy of the workspace: {failure}"));
-            let told = match closed {
-                true => told.hint("open it to yourself (`chmod u+r`, `u+rx` for a directory), or hide it from the task: `files.deny`"),
-                false => told,
-            };
-            told.hint("choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`, which need none")
-        })?;
+        fill(layer, &hosted.hidden, foreign)?;
         held.push(ringfence_workspace::hold(&layer.directory).context("the lock of the workspace's copy")?);
         // The manifest is the task's user's too: who captures is that.
         for path in [&copy, &upper, &layer.directory.join("manifest"), &layer.directory] {
@@ -123,6 +113,42 @@ pub(crate) fn make(
         }
     }
     Ok(held)
+}
+
+/// Copies what is worked on. `foreign`: the task is another user.
+fn fill(layer: &ringfence_plan::Layer, hidden: &[PathBuf], foreign: bool) -> Result<(), Failure> {
+    ringfence_workspace::holds_removals(&layer.directory).map_err(|errno| {
+        let place = if foreign { ASIDE } else { "the state directory" };
+        let told = format!("{place}: its file system cannot hold what a task removes: {errno}");
+        let told = Failure::new(told);
+        let told = if foreign { told } else { told.hint(HOLDS) };
+        told.hint("choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`, which keep nothing")
+    })?;
+    let mut told = Told::new("copying the workspace");
+    let copied = ringfence_workspace::copy(&layer.host, &layer.directory, hidden, foreign, &mut |done| {
+        told.tell(done)
+    });
+    told.end();
+    let copied = copied.map_err(|failure| {
+        let closed = failure.errno == Errno::ACCESS;
+        let told = Failure::new(format!("the copy of the workspace: {failure}"));
+        let told = match closed {
+            true => told.hint("open it to yourself (`chmod u+r`, `u+rx` for a directory), or hide it from the task: `files.deny`"),
+            false => told,
+        };
+        told.hint("choose `workspace.mode = \"direct\"`, `\"read\"` or `\"temporary\"`, which need none")
+    })?;
+    if copied.left_out > 0 {
+        let one = copied.left_out == 1;
+        terminal::error(&format!(
+            "{} {} of {} (FIFOs, sockets, devices) {} not in the copy that the task works on",
+            terminal::label("note:"),
+            if one { "1 entry".to_owned() } else { format!("{} entries", copied.left_out) },
+            terminal::escape(&layer.host),
+            if one { "is" } else { "are" },
+        ));
+    }
+    Ok(())
 }
 
 /// In a directory of its own; certificates are no secret, and the task may be another user.

@@ -19,7 +19,7 @@ use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
 use ringfence_policy::{Leaks, Policy};
 use ringfence_record::{Event, Report, ReportFile, RunDir, RunRecord, State, Status, Writer};
 use ringfence_supervise::{Desk, Limiter, Notice, Relay, Screen, Standard};
-use ringfence_workspace::Start;
+use ringfence_workspace::{Root, Start};
 use rustix::io::Errno;
 
 use crate::approvals::{self, Approvals};
@@ -312,6 +312,7 @@ impl Run {
     }
 
     fn border(&self, plan: &Plan) -> clock::Border {
+        plan.layers.iter().for_each(|layer| Root::settle(&layer.host));
         clock::border(self.directory.path(), plan.layers.iter().map(|layer| &*layer.host))
     }
 
@@ -335,8 +336,8 @@ impl Run {
             if let Some(gateway) = gateway.as_ref().filter(|_| !std::mem::replace(&mut told, true)) {
                 leaks::begin(self.policy, &self.invoker, given.decoys, &plan.denied, gateway)?;
             }
-            let (single, watched) = (self.name.is_none(), groups::watched(plan));
             environment::may_become(plan, &self.invoker)?;
+            let (single, watched) = (self.name.is_none(), groups::watched(plan));
             if plan.ids.mapped || plan.hosted.is_some() && plan.ids.outside_uid != self.invoker.uid {
                 ringfence_supervise::give(relays, plan.ids.outside_uid, plan.ids.outside_gid)
                     .context("the standard streams")?;
@@ -567,9 +568,9 @@ impl Run {
             Settled::Changes(count) => Some(count),
             _ => None,
         };
-        Ok((outcome.result, settled))
         report.uncounted = (settled == Settled::Uncounted)
             .then(|| layers::uncounted(plan, &self.invoker, self.directory.id()));
+        Ok((outcome.result, settled))
     }
 }
 

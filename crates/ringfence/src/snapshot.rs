@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::copies::Told;
+use crate::copies::{self, Told};
 use crate::failure::{Context, Failure};
 use crate::terminal;
 
@@ -45,6 +45,12 @@ pub(crate) fn take(policy: &Policy, plan: &Plan, invoker: &Invoker, run: &Path) 
     }
     let (begun, place) = (Instant::now(), run.join(PLACE));
     std::fs::create_dir(&place).context("the snapshot's directory")?;
+    ringfence_workspace::holds_removals(&place).map_err(|errno| {
+        Failure::new(format!("the state directory: its file system cannot hold what a task makes: {errno}"))
+            .hint(copies::HOLDS)
+            .hint("choose `snapshot = false`")
+    })?;
+    Root::settle(&plan.workspace);
     let free = |path: &Path| rustix::fs::statvfs(path).map_or(0, |found| found.f_bfree * found.f_frsize);
     let before = free(&place);
     let mut told = Told::new("keeping the workspace as it is");

@@ -28,6 +28,7 @@ use crate::pieces::Chosen;
 use crate::recover::{Parents, Sites, changed_inside, only_left, parent};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::restored::Restored;
+use crate::root::is_overlay;
 use crate::shift::{Spot, shift, swap};
 use crate::stage::{self, Site};
 use crate::unsynced::Unsynced;
@@ -346,7 +347,10 @@ impl Work<'_> {
             Action::Remove => shift(target, built),
             Action::Create | Action::Mode => shift(built, target),
         }
-        .map_err(failed("move the new version to its place"))?;
+        .map_err(|errno| match errno {
+            Errno::XDEV if is_overlay(parent.as_fd()) => refused(Reason::LowerLayer),
+            errno => failed("move the new version to its place")(errno),
+        })?;
         (self.watch)(Progress::Moved(operation.number));
         let Some(old) = operation.old else { return Ok(()) };
         moved.insert((old.device, old.inode));

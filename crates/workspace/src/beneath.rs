@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::layer::Identity;
+use crate::root::is_overlay;
 
 /// A longer path is not walked further: with one more name it must stay below PATH_MAX.
 pub(crate) const MAX_PATH: usize = 3800;
@@ -72,6 +73,15 @@ impl Tree {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Whether what was found at a path is of another mount or subvolume. An overlay of several file systems shows files with device
+    /// numbers of theirs (Documentation/filesystems/overlayfs.rst, "Inode properties"): there the kernel is asked.
+    pub(crate) fn is_foreign(&self, path: &Path, found: &Identity) -> bool {
+        found.device != self.identity.device
+            && !(is_overlay(self.root())
+                && FileType::from_raw_mode(found.mode) != FileType::Directory
+                && self.handle(path).is_ok())
     }
 
     fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {

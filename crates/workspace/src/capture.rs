@@ -17,6 +17,7 @@ use crate::change::FileType;
 use crate::copy::{COPY, MANIFEST, UPPER};
 use crate::layer::{Identity, Timestamp};
 use crate::noted::{self, Noted};
+use crate::overlay::whiteout;
 use crate::refuse::Failure;
 
 /// Whether a layer holds a copy that is not captured yet.
@@ -49,6 +50,7 @@ pub fn capture(layer: &Path) -> Result<(), Failure> {
     let (known, border) = read_manifest(&manifest).map_err(Failure::of("read", &manifest))?;
     let upper = layer.join(UPPER);
     let mut capture = Capture {
+        own: Tree::own(layer).map_err(Failure::of("open", layer))?,
         copy: unlocked(&root).map_err(Failure::of("open", &root))?,
         upper: Tree::own(&upper).map_err(Failure::of("open", &upper))?,
         border,
@@ -106,6 +108,8 @@ fn read_manifest(path: &Path) -> Result<(BTreeMap<PathBuf, Known>, Timestamp), E
 }
 
 struct Capture {
+    /// The layer's directory.
+    own: Tree,
     copy: Tree,
     upper: Tree,
     border: Timestamp,
@@ -174,7 +178,7 @@ impl Capture {
             let parent = self.place(path)?;
             let name = child.file_name().unwrap_or_default();
             match look_at(&parent, name)? {
-                None => whiteout(&parent, name)?,
+                None => whiteout(&self.own, &parent, name)?,
                 // It was taken before a crash.
                 Some(taken) if FileType::of(taken.mode) == FileType::Directory => self.hide_below(&child)?,
                 Some(_) => {}
@@ -213,7 +217,7 @@ impl Capture {
                 && let Ok(parent) = self.upper.directory(parent)
                 && look_at(&parent, name)?.is_none()
             {
-                whiteout(&parent, name)?;
+                whiteout(&self.own, &parent, name)?;
             }
         }
         Ok(())
@@ -235,11 +239,6 @@ impl Capture {
         let _ = kernel::fsetxattr(&made, c"user.overlay.origin", b"", kernel::XattrFlags::empty());
         Ok(made)
     }
-}
-
-/// Stands for what is not there any more.
-fn whiteout(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
-    kernel::mknodat(parent, name, kernel::FileType::CharacterDevice, Mode::empty(), 0)
 }
 
 /// Opens the copy, which its task may have closed to everybody.

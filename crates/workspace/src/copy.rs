@@ -35,6 +35,8 @@ pub struct Copied {
     pub entries: u64,
     /// Bytes in files.
     pub bytes: u64,
+    /// Sockets, FIFOs and devices, which are left out.
+    pub left_out: u64,
 }
 
 /// Copies a directory of the host to `copy` below `layer`, all but what lies at or below `hidden`. Blocks are shared where the file
@@ -149,7 +151,10 @@ impl Copier<'_> {
                     kernel::symlinkat(target.as_os_str(), &to, &name).map_err(&failed)?;
                     self.own(&to, &name, &found).map_err(&failed)?;
                 }
-                _ => continue,
+                _ => {
+                    self.done.left_out += 1;
+                    continue;
+                }
             }
             self.done.entries += 1;
             let made = look_at(&to, &name).map_err(&failed)?.ok_or(Errno::NOENT).map_err(&failed)?;

@@ -77,6 +77,7 @@ pub use escape::escape;
 pub use layer::{Layer, Timestamp, WORKSPACE};
 pub use opened::{close_again, opened_for_good};
 pub use options::{Named, Options};
+pub use overlay::holds_removals;
 pub use patch::{Entry, Missing, git_path};
 pub use pieces::{Chosen, Pieces};
 pub use recover::{Recovered, begun, kept, landed, recover, recover_leaving, unfinished, written};

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::attributes;
@@ -18,6 +18,9 @@ use crate::beneath::{Tree, by_descriptor, change_mode};
 use crate::change::FileType;
 use crate::layer::Identity;
 use crate::operation::enterable;
+
+/// Where a whiteout that is a file is made.
+const MARKED: &str = "marked";
 
 /// An upper directory. Directories and files that their owner may not read are opened to him and closed again when this
 /// is dropped.
@@ -178,6 +181,40 @@ pub(crate) struct Marks {
     pub(crate) whiteout: bool,
     /// A mark that this mount never sets.
     pub(crate) strange: bool,
+}
+
+/// Stands for what is not there any more: a device, or where nobody may make that one, which is on an overlay, a file with a mark
+/// (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories"). `own` is a directory of ours on the same file system:
+/// without the mark it would be an empty file of the task's, so it gets its place last.
+pub(crate) fn whiteout(own: &Tree, parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+    let device = rustix::fs::FileType::CharacterDevice;
+    match rustix::fs::mknodat(parent, name, device, Mode::empty(), 0) {
+        Err(Errno::PERM) => {}
+        made => return made,
+    }
+    match rustix::fs::unlinkat(own.root(), MARKED, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(own.root(), MARKED, flags, Mode::RUSR | Mode::WUSR)?;
+    let marked = rustix::fs::fsetxattr(&made, c"user.overlay.whiteout", b"y", XattrFlags::empty())
+        .and_then(|()| rustix::fs::renameat_with(own.root(), MARKED, parent, name, RenameFlags::NOREPLACE));
+    if marked.is_err() {
+        let _ = rustix::fs::unlinkat(own.root(), MARKED, AtFlags::empty());
+    }
+    marked
+}
+
+/// Whether the file system of a directory of ours can hold what was removed.
+///
+/// # Errors
+/// Why not.
+pub fn holds_removals(directory: &Path) -> Result<(), Errno> {
+    let own = Tree::own(directory)?;
+    let name = OsStr::new("removed");
+    whiteout(&own, &own.directory(Path::new(""))?, name)?;
+    rustix::fs::unlinkat(own.root(), name, AtFlags::empty())
 }
 
 /// A whiteout made of a device file.

@@ -20,7 +20,7 @@ use crate::operation::{Action, Operation};
 use crate::refuse::{Reason, Refusal, Refused};
 use crate::remove::remove_at;
 use crate::restored::Restored;
-use crate::root::Root;
+use crate::root::{Root, is_overlay};
 use crate::shift::{Spot, shift, swap};
 use crate::stage;
 
@@ -340,7 +340,15 @@ impl Story {
     /// Gives what was written down, which is all on the devices of the workspace, the numbers that those have now.
     pub(crate) fn mounted_anew(&mut self, sites: &Sites) {
         for (layer, (then, now)) in self.layers.iter_mut().zip(&sites.places).enumerate() {
-            let renumber = |identity: &mut Identity| identity.device = now.root.device;
+            let before = then.root.device;
+            let overlay = sites.hosts.get(layer).is_some_and(|host| is_overlay(host.root()));
+            // An overlay may show files with numbers of their own, which nobody else's replaces.
+            let renumber = |identity: &mut Identity| {
+                let directory = FileType::of(identity.mode) == FileType::Directory;
+                if !overlay || directory || identity.device == before {
+                    identity.device = now.root.device;
+                }
+            };
             for operation in self.operations.iter_mut().filter(|operation| operation.layer == layer) {
                 renumber(&mut operation.parent);
                 operation.old.as_mut().map(renumber);

@@ -138,6 +138,8 @@ pub enum Reason {
     OtherOwner,
     /// Something is mounted there.
     OtherMount,
+    /// A directory of a lower layer of the overlay that the host has there.
+    LowerLayer,
     /// The layer changed after it was judged.
     LayerChanged,
     /// Another apply is at work in this workspace.
@@ -194,6 +196,9 @@ impl Reason {
             Self::ClockSetBack => format!("the clock was set back since {since}"),
             Self::OtherOwner => "does not belong to the owner of the workspace".into(),
             Self::OtherMount => "something is mounted there on the host".into(),
+            Self::LowerLayer => {
+                "a directory from a lower layer of the overlay it is on, such as a container's image: overlayfs moves none (EXDEV)".into()
+            }
             Self::LayerChanged => "changed after it was judged".into(),
             Self::Busy => "another apply is at work here".into(),
             Self::Interrupted => "an earlier apply was interrupted here".into(),
@@ -227,6 +232,9 @@ impl Reason {
             Self::ClockSetBack => "set the clock right, then apply",
             Self::OtherOwner => "apply as the user who owns the file, or give it to the workspace's owner",
             Self::OtherMount => "unmount it, or take the wanted parts by hand",
+            Self::LowerLayer => {
+                "make it one of the upper layer (`cp -a DIR COPY && rm -r DIR && mv COPY DIR`) and run again, or land the rest and move or remove it by hand"
+            }
             Self::LayerChanged => "wait until nothing of the run is alive, then look at the diff again",
             Self::Busy => "wait for it to end",
             Self::Interrupted => {

@@ -7,14 +7,15 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::beneath::named;
+use crate::beneath::{change_mode, named};
 use crate::layer::Timestamp;
 use crate::refuse::{Reason, Refused};
 
 /// What tells a directory of the host from another one at its path.
 ///
 /// Device numbers are given out at each mount (loop devices, device-mapper, btrfs, overlays), and the numbers of removed inodes are used
-/// again: a birth time survives the first and tells the second.
+/// again: a birth time survives the first and tells the second. On an overlay it is that of the upper layer's directory: what lies in a
+/// lower one is copied up before it is looked at, see [`Root::settle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     /// Device number, as long as the file system stays mounted.
@@ -41,7 +42,22 @@ pub struct FileSystem {
 /// EXT4_SUPER_MAGIC and BTRFS_SUPER_MAGIC (linux/magic.h): `f_fsid` is made of the UUID, on btrfs of the subvolume too.
 const LASTING: [u64; 2] = [0xef53, 0x9123_683e];
 
+/// OVERLAYFS_SUPER_MAGIC (linux/magic.h).
+const OVERLAY: u64 = 0x794c_7630;
+
 impl Root {
+    /// Has an overlay copy a directory up now, which gives it another birth time: later that would tell that it was replaced. Its mode
+    /// is set to what it is; who may not do that is told nothing of its birth by [`Root::of`] either.
+    pub fn settle(path: &Path) {
+        if let Ok(directory) = named(path)
+            && is_overlay(directory.as_fd())
+            && let Ok(found) = rustix::fs::fstat(&directory)
+        {
+            // One that cannot be written has no upper layer.
+            let _ = change_mode(directory.as_fd(), found.st_mode);
+        }
+    }
+
     /// What stands at a path.
     pub fn of(path: &Path) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -49,10 +65,12 @@ impl Root {
     }
 
     pub(crate) fn look(directory: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let wanted = StatxFlags::INO | StatxFlags::BTIME;
+        let wanted = StatxFlags::INO | StatxFlags::UID | StatxFlags::BTIME;
         let found = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, wanted)?;
         let keeps = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
-        let born = keeps
+        let me = rustix::process::geteuid();
+        let settled = || me.is_root() || me.as_raw() == found.stx_uid || !is_overlay(directory);
+        let born = (keeps && settled())
             .then(|| Timestamp { sec: found.stx_btime.tv_sec, nsec: i64::from(found.stx_btime.tv_nsec) });
         Ok(Self {
             device: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
@@ -94,6 +112,11 @@ impl Root {
             false => Err(Reason::DeviceChanged),
         }
     }
+}
+
+/// Is it on an overlay?
+pub(crate) fn is_overlay(directory: BorrowedFd<'_>) -> bool {
+    file_system(directory).is_some_and(|found| found.kind == OVERLAY)
 }
 
 #[expect(clippy::cast_sign_loss, reason = "bits, not a number")]

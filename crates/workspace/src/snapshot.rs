@@ -18,6 +18,7 @@ use crate::copy::{Copied, copy};
 use crate::layer::{Identity, Timestamp};
 use crate::opened::{Opened, close_again, closed_again, is_closed};
 use crate::operation::enterable;
+use crate::overlay::whiteout;
 use crate::refuse::Failure;
 use crate::restored::Restored;
 
@@ -98,6 +99,7 @@ fn compare(host: &Path, place: &Path, started: Timestamp, ended: Timestamp) -> R
     // The mode of the host's own directory is no entry of it: closed, nothing in it could be looked at or put back.
     reopen(host, copy.identity.mode).map_err(Failure::of("open", host))?;
     let mut reverse = Reverse {
+        own: open(place)?,
         host: Tree::host(host).map_err(Failure::of("open", host))?,
         copy,
         upper: open(&upper)?,
@@ -138,6 +140,8 @@ fn read_inodes(path: &Path) -> Result<BTreeMap<PathBuf, u64>, Errno> {
 }
 
 struct Reverse {
+    /// The snapshot's directory.
+    own: Tree,
     host: Tree,
     copy: Tree,
     upper: Tree,
@@ -203,7 +207,7 @@ impl Reverse {
             let old = self.inodes.get(&path) == Some(&now.inode) && !copied;
             if kept.binary_search(&name).is_err() && !old {
                 let to = self.place(path.parent().unwrap_or(Path::new("")))?;
-                kernel::mknodat(&to, &name, kernel::FileType::CharacterDevice, Mode::empty(), 0)?;
+                whiteout(&self.own, &to, &name)?;
                 self.open_below(&path, Some(now))?;
             }
         }

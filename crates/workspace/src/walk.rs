@@ -168,7 +168,7 @@ impl Walk<'_> {
             self.gone(entry.path, entry.old, entry.parent);
             return Ok(());
         }
-        if entry.old.is_some_and(|old| old.device != self.host.identity.device) {
+        if entry.old.is_some_and(|old| self.host.is_foreign(&entry.path, &old)) {
             self.obstacle(&entry.path, Reason::OtherMount);
             return Ok(());
         }
@@ -305,7 +305,7 @@ impl Walk<'_> {
     fn gone(&mut self, path: PathBuf, old: Option<Identity>, parent: Option<Identity>) {
         // Removed on both sides: nothing is left to do.
         let Some(old) = old else { return };
-        if old.device != self.host.identity.device {
+        if self.host.is_foreign(&path, &old) {
             self.obstacle(&path, Reason::OtherMount);
             return;
         }

@@ -505,3 +505,18 @@ fn root_hands_over_to_the_owner_of_the_workspace() {
     assert_eq!(verb(&place, &words).status, 0);
     assert_eq!(left(), before, "something is left");
 }
+
+#[test]
+fn what_a_copy_leaves_out_is_said() {
+    let place = Place::new().in_tier("landlock");
+    place.host("mkfifo pipe; echo a > a");
+    let done = run(&place, "", "ls");
+    assert_eq!((done.status, done.out.as_str()), (0, "a\n"), "{done:?}");
+    assert!(done.err.contains("1 entry of ") && done.err.contains("is not in the copy"), "{}", done.err);
+    place.host("mkfifo second; rm a");
+    let done = run(&place, "", "echo b > b");
+    assert!(done.err.contains("2 entries of "), "{}", done.err);
+    let applied = verb(&place, &["apply"]);
+    assert_eq!(applied.status, 0, "{}", applied.err);
+    assert_eq!(place.host("ls"), "b\npipe\nsecond\n");
+}

@@ -73,6 +73,10 @@ mod network_bounds;
 mod network_granted;
 mod npm;
 mod oauth;
+mod overlays;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "overlays.rs"]
+mod overlays_landlock;
 mod p01_fail_closed;
 mod p02_no_path_out;
 mod p03_no_secrets_in;

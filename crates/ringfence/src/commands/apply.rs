@@ -139,7 +139,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Err(refused) => {
             run.record.head = Some(refuse(&mut log, &refused)?);
             run.write()?;
-            Err(refusal(&refused, arguments.json))
+            let failure = refusal(&refused, arguments.json);
+            match refused.refusals.iter().all(|refusal| refusal.reason == Reason::LowerLayer) {
+                true => Err(hints::way_out(failure, &run, &refused, arguments)),
+                false => Err(failure),
+            }
         }
     }
 }
