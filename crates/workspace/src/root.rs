@@ -1,13 +1,14 @@
 //! Which directory a task worked on: told again when its file system was mounted anew, and its device number is another.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::beneath::{change_mode, named};
+use crate::beneath::{by_descriptor, named};
 use crate::layer::Timestamp;
 use crate::refuse::{Reason, Refused};
 
@@ -46,15 +47,26 @@ const LASTING: [u64; 2] = [0xef53, 0x9123_683e];
 const OVERLAY: u64 = 0x794c_7630;
 
 impl Root {
-    /// Has an overlay copy a directory up now, which gives it another birth time: later that would tell that it was replaced. Its mode
-    /// is set to what it is; who may not do that is told nothing of its birth by [`Root::of`] either.
+    /// Has an overlay copy a directory up now, which gives it another birth time: later that would tell that it was replaced. Its time of
+    /// access is set to what it is (a mode would lose its set-group-id bit by that); who may not do that is told nothing of its birth by
+    /// [`Root::of`] either.
     pub fn settle(path: &Path) {
         if let Ok(directory) = named(path)
             && is_overlay(directory.as_fd())
             && let Ok(found) = rustix::fs::fstat(&directory)
         {
+            let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+            let same = Timestamps {
+                last_access: time(found.st_atime, found.st_atime_nsec as _),
+                last_modification: time(0, UTIME_OMIT),
+            };
             // One that cannot be written has no upper layer.
-            let _ = change_mode(directory.as_fd(), found.st_mode);
+            let _ = rustix::fs::utimensat(
+                CWD,
+                by_descriptor(directory.as_fd(), OsStr::new("")),
+                &same,
+                AtFlags::empty(),
+            );
         }
     }
 
