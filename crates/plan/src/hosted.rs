@@ -14,7 +14,7 @@ use ringfence_policy::{CommandRules, Ground, Mode, NetworkRules, Policy, written
 use crate::grants::{self, Access, Grants};
 use crate::landlock::{Landlock, Right};
 use crate::loose;
-use crate::survey::Survey;
+use crate::survey::{Marked, Survey};
 use crate::{
     Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, exposed, git,
     guard, mounts, syscalls, tracing, workspace,
@@ -468,11 +468,14 @@ impl Place {
     }
 }
 
-/// What `apply` holds back: what is denied is not in the copy either, and a name of the task's there is not what the host has by it.
+/// What `apply` holds back: what is hidden is not in the copy either, and a name of the task's there is not what the host has by it.
 fn protect(policy: &Policy, survey: &Survey) -> Vec<String> {
-    let below = |path: PathBuf| workspace::as_pattern(path.strip_prefix(&survey.workspace.real).ok()?);
-    let denied = survey.denied_paths().into_iter().filter_map(below);
-    workspace::protect(policy, survey).into_iter().chain(denied).collect()
+    let below = |marked: &Marked| {
+        let path = marked.path.strip_prefix(&survey.workspace.real).ok()?;
+        Some(workspace::as_pattern(path))
+    };
+    let hidden = survey.hidden.iter().filter_map(below);
+    workspace::protect(policy, survey).into_iter().chain(hidden).collect()
 }
 
 fn rules(

@@ -169,6 +169,8 @@ pub struct Survey {
     pub search_path: Vec<(PathBuf, PathBuf)>,
     /// `files.deny`, known secrets, sockets of the host, the state directory: what exists of them inside grants.
     pub hidden: Vec<Marked>,
+    /// What is denied or a known secret and leads to the workspace, in words.
+    pub barred: Option<String>,
     /// `workspace.protect`: what exists of it.
     pub protected: Vec<Marked>,
     /// `workspace.protect` literals that do not exist.

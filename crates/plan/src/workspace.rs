@@ -1,5 +1,6 @@
 //! Workspaces that cannot be one.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_policy::{Access, Judge, Mode, Policy};
@@ -66,6 +67,12 @@ pub(crate) fn check(policy: &Policy, survey: &Survey, invoker: &Invoker, ids: &I
             "change to the project's directory, or name it with `--workspace`",
         ));
     }
+    if let Some(barred) = &survey.barred {
+        return Err(Refused::workspace(
+            format!("{shown} cannot be a workspace: {barred} leads there"),
+            "change to the project's directory, or name it with `--workspace`",
+        ));
+    }
     let copy_on_write = matches!(mode, Mode::Review | Mode::Discard);
     if survey.known_homes.iter().any(|home| home.starts_with(&place.real)) {
         return Err(Refused::workspace(
@@ -104,15 +111,18 @@ pub(crate) fn protect(policy: &Policy, survey: &Survey) -> Vec<String> {
     protect.chain(survey.led_to.iter().cloned()).collect()
 }
 
-/// The pattern of `workspace.protect` that means this path of the workspace only; `None` where it is not UTF-8.
+/// The pattern of `workspace.protect` that means this path of the workspace; any byte is meant where one is no UTF-8.
 #[must_use]
-pub fn as_pattern(path: &Path) -> Option<String> {
+pub fn as_pattern(path: &Path) -> String {
     let mut pattern = String::from("/");
-    for character in path.to_str()?.chars() {
-        match character {
-            '*' | '?' | '[' | ']' | '{' | '}' | '\\' => pattern.extend(['[', character, ']']),
-            plain => pattern.push(plain),
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '*' | '?' | '[' | ']' | '{' | '}' | '\\' => pattern.extend(['[', character, ']']),
+                plain => pattern.push(plain),
+            }
         }
+        pattern.extend(chunk.invalid().iter().map(|_| '?'));
     }
-    Some(pattern)
+    pattern
 }

@@ -67,6 +67,7 @@ impl Case {
                 denied: vec![],
                 search_path: vec![("/usr/bin".into(), "/usr/bin".into())],
                 hidden: vec![],
+                barred: None,
                 protected: vec![],
                 absent_protected: vec![],
                 led_to: vec![],

@@ -323,11 +323,18 @@ fn what_is_denied_or_secret_is_no_workspace() {
     let place = Place::in_home();
     place.write(place.home.join(".ssh/sub/key"), "CANARY");
     place.write(place.home.join("w/priv/in/key"), "CANARY");
+    // What it is called does not count where a link leads there.
+    place.write(place.home.join("dot/.aws/sub/key"), "CANARY");
+    place.write(place.home.join("real/in/key"), "CANARY");
+    place.host("cd; ln -s dot/.aws .aws; ln -s real lnk; ln -s real below");
     for hosted in [false, true] {
         for mode in ["review", "direct", "read", "discard"] {
-            let policy =
-                place.policy(&format!("[files]\ndeny = [\"~/w/priv\"]\n[workspace]\nmode = \"{mode}\""));
-            for directory in [".ssh", ".ssh/sub", "w/priv", "w/priv/in"] {
+            let policy = place.policy(&format!(
+                "[files]\ndeny = [\"~/w/priv\", \"~/lnk/**\"]\n[workspace]\nmode = \"{mode}\""
+            ));
+            for directory in
+                [".ssh", ".ssh/sub", "w/priv", "w/priv/in", "dot/.aws", "dot/.aws/sub", "real/in"]
+            {
                 let at = place.home.join(directory).display().to_string();
                 let mut words = vec!["run", "-q", "--policy", &policy, "--workspace", &at];
                 if hosted && ringfence_promises::root() {
@@ -344,5 +351,35 @@ fn what_is_denied_or_secret_is_no_workspace() {
                 assert!(said.contains("cannot be a workspace"), "{mode} {at}: {said}");
             }
         }
+    }
+}
+
+/// In tier `landlock` the copy has nothing of what is hidden: what a task makes in its place is not what the host has there.
+#[test]
+fn nothing_lands_over_what_was_hidden_in_the_workspace() {
+    let place = Place::in_home();
+    let workspace = place.home.join("dot");
+    place.write(workspace.join(".ssh/authorized_keys"), "OLD");
+    place.write(workspace.join(".kube/config"), "OLD");
+    place.host("cd; ln -s dot/.ssh .ssh; ln -s dot/.kube .kube; cd dot; echo OLD > $'secret\\xff'; mkdir $'caf\\xe9'; echo OLD > $'caf\\xe9/.env'");
+    let policy = place.policy("[files]\ndeny = [\"./secret*\", \"**/.env\"]");
+    let script = "mkdir -p .ssh .kube caf\\xe9; echo NEW > .ssh/authorized_keys; echo NEW > .kube/config; echo NEW > fine; \
+        echo NEW > $'secret\\xff'; mkdir -p $'caf\\xe9'; echo NEW > $'caf\\xe9/.env'; true";
+    for hosted in [false, true] {
+        let at = workspace.display().to_string();
+        let mut words = vec!["run", "-q", "--policy", &policy, "--workspace", &at];
+        if hosted && ringfence_promises::root() {
+            words.extend(["--allow-degraded", "root-uid"]);
+        }
+        words.extend(["--", "bash", "-c", script]);
+        for verb in [words, vec!["apply", "last"]] {
+            let mut command = place.command(&verb);
+            if hosted {
+                command.env("RINGFENCE_TEST_HOST", "no-userns");
+            }
+            let _ = command.output().unwrap();
+        }
+        let left = place.host("cd ~/dot; cat .ssh/* .kube/* secret* caf*/.env");
+        assert_eq!(left, "OLD\n".repeat(4).replacen("OLD\nOLD\n", "OLDOLD", 1), "{hosted}");
     }
 }

@@ -223,8 +223,9 @@ fn in_the_middle_of_a_command_it_is_a_copy_and_the_command_goes_on() {
     done(&dev.rollback(&["middle"]));
     let seen: u32 = dev.exec("ls n | wc -l; test ! -e end").trim().parse().unwrap();
     assert!((1..400).contains(&seen), "{seen}");
-    // Each is whole: nobody wrote while it was copied.
-    assert_eq!(dev.exec("find n -type f -empty | wc -l").trim(), "0");
+    // Nobody wrote while it was copied: all are whole but the one that the command may have opened just before.
+    let empty: u32 = dev.exec("find n -type f -empty | wc -l").trim().parse().unwrap();
+    assert!(empty <= 1, "{empty}");
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
             }
         }
     }
+    survey.barred = barred(policy, survey);
     survey.hidden = hidden.into_values().collect();
     survey.protected = protected;
     if policy.files.deny.iter().any(|rule| rule.value.literal().is_none()) {
@@ -145,10 +146,11 @@ fn obeyed_by_git(
                 );
             } else if let Ok(inside) = path.strip_prefix(&workspace)
                 && !path.starts_with(&own)
-                && let Some(pattern) = ringfence_plan::as_pattern(inside)
-                && !survey.obeyed.contains(&pattern)
-                && !survey.led_to.contains(&pattern)
             {
+                let pattern = ringfence_plan::as_pattern(inside);
+                if survey.obeyed.contains(&pattern) || survey.led_to.contains(&pattern) {
+                    continue;
+                }
                 if asked {
                     protect_path(survey, protected, path, why);
                     survey.led_to.push(pattern);
@@ -200,6 +202,39 @@ fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut B
     }
 }
 
+/// What is denied, or known to hold secrets, and leads to the workspace or above it through links; what it is called itself is judged by
+/// the policy alone.
+fn barred(policy: &Policy, survey: &Survey) -> Option<String> {
+    let workspace = &survey.workspace.real;
+    let leads = |path: &Path| {
+        resolve(path, false).is_ok_and(|place| !place.links.is_empty() && workspace.starts_with(&place.real))
+    };
+    let all_of = |pattern: &PathPattern, base: &Path| {
+        pattern.literal().is_some() || pattern.matches(workspace, &base.join("\u{1}"))
+    };
+    let mut denied = policy.files.deny.iter().map(|rule| &rule.value);
+    let found = denied.find(|pattern| {
+        let base = pattern.base(workspace);
+        all_of(pattern, &base) && leads(&base)
+    });
+    if let Some(pattern) = found {
+        return Some(format!("{DENIED}`{}`", pattern.text()));
+    }
+    let homes = survey.known_homes.iter().filter_map(|home| {
+        let names = Names::of(home)?;
+        Some(known_secrets_in(home, |name| names.has(name)))
+    });
+    let mut known = known_secrets_of_host().into_iter().chain(homes.flatten());
+    let found = known.find(|pattern| {
+        let base = pattern.base(Path::new("/"));
+        if pattern.literal().is_some() {
+            return leads(&base);
+        }
+        entries(&base).iter().any(|(path, _)| pattern.matches(Path::new("/"), path) && leads(path))
+    });
+    found.map(|pattern| format!("known secret location {}", pattern.text()))
+}
+
 /// Whether the path, or what it leads to, lies in a shown tree.
 pub(super) fn inside(shown: &Shown, path: &Path) -> bool {
     shown.covers(path)
@@ -235,9 +270,12 @@ fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, t
     // What links lead to is what counts in the end, there already or not; they themselves are held back by their names.
     for at in &trail {
         if let Ok(inside) = at.strip_prefix(&survey.workspace.real)
-            && let Some(pattern) = ringfence_plan::as_pattern(inside).filter(|_| *at != survey.workspace.real)
-            && !survey.led_to.contains(&pattern)
+            && *at != survey.workspace.real
         {
+            let pattern = ringfence_plan::as_pattern(inside);
+            if survey.led_to.contains(&pattern) {
+                continue;
+            }
             survey.led_to.push(pattern);
             if let Some(kind) = kind(at) {
                 let because = format!("workspace.protect `{text}`, which leads here");

@@ -62,6 +62,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         denied: Vec::new(),
         many: Vec::new(),
         hidden: Vec::new(),
+        barred: None,
         protected: Vec::new(),
         absent_protected: Vec::new(),
         led_to: Vec::new(),
