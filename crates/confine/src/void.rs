@@ -3,7 +3,7 @@
 //! It alone holds the FUSE descriptor: when it dies, every caller is told so at once instead of waiting for ever. It never
 //! goes through the root itself, or it would wait for its own answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -88,6 +88,8 @@ struct Void<'a> {
     unwritten: BTreeMap<u32, Look>,
     /// Questions so far.
     questions: u32,
+    /// Names that are looked for so often that the kernel may answer by itself.
+    often: Often,
     /// When what was counted is told.
     due: Option<Instant>,
     rest: Rest,
@@ -136,6 +138,7 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
         incidents: Ledger::starting(INCIDENTS),
         unwritten: BTreeMap::new(),
         questions: 0,
+        often: Often::new(),
         due: None,
         rest: Rest::default(),
         request: vec![0; LONGEST_REQUEST],
@@ -152,6 +155,38 @@ fn intent(proc: &OwnedFd, look: &Look) -> (Purpose, Option<PathBuf>) {
     }
     let (purpose, named) = caller::intent(proc, look.thread);
     (purpose, named.and_then(|named| caller::whole(&look.path, &named)))
+}
+
+/// What is looked for again and again. In a program's usual way to many files nothing is remembered, so that each is told.
+struct Often {
+    since: Instant,
+    times: HashMap<PathBuf, u32>,
+}
+
+impl Often {
+    /// Looks for one name in a second before the kernel remembers it for another.
+    const TIMES: u32 = 32;
+    /// Names that are counted; of more, nothing is remembered.
+    const NAMES: usize = 1024;
+
+    fn new() -> Self {
+        Self { since: Instant::now(), times: HashMap::new() }
+    }
+
+    /// One more; whether that is often.
+    fn again(&mut self, path: &Path) -> bool {
+        if self.since.elapsed() > Duration::from_secs(1) {
+            *self = Self::new();
+        }
+        if let Some(times) = self.times.get_mut(path) {
+            *times = times.saturating_add(1);
+            return *times > Self::TIMES;
+        }
+        if self.times.len() < Self::NAMES {
+            self.times.insert(path.to_path_buf(), 1);
+        }
+        false
+    }
 }
 
 /// A detached mount (mount(8), fuse.txt).
@@ -234,8 +269,8 @@ impl Void<'_> {
     }
 
     fn judge(&mut self, mut look: Look) {
+        // What init comes upon the task has said: told elsewhere, and not remembered, or its own look would be heard by nobody.
         if look.thread == INIT {
-            look.known = true;
             return self.finish(&look);
         }
         let program = Program::at(&self.proc, &look.thread.to_string());
@@ -262,7 +297,7 @@ impl Void<'_> {
             }
             First::Again | First::Beyond => {
                 self.due.get_or_insert_with(|| Instant::now() + SOON);
-                look.known = true;
+                look.known = self.often.again(&look.path);
                 self.finish(&look);
             }
         }

@@ -9,7 +9,21 @@ use crate::mounts::Builder;
 use crate::void::{Content, Node};
 use crate::{Host, Refused, Request};
 
+/// Directories that homes have, of whatever program: what lies over the void there remembers names that are not there, and below a name
+/// that is remembered nothing is seen.
+const USUAL: [&str; 4] = [".cache", ".config", ".local", ".local/share"];
+
 impl Builder {
+    /// Shows those of the sandbox's own home.
+    pub(crate) fn usual_directories(&mut self) {
+        let Some(home) = self.over.clone() else { return };
+        for path in USUAL.map(|name| home.join(name)) {
+            if self.free(&path) {
+                self.directory(&path, 0o700);
+            }
+        }
+    }
+
     /// Shows each decoy of the policy. Only the void tells who opens a file, so nowhere else can one stand.
     pub(crate) fn decoys(&mut self, policy: &Policy, request: &Request, host: &Host) -> Result<(), Refused> {
         for rule in &policy.files.decoy {

@@ -124,6 +124,7 @@ pub(crate) fn layout(
         }
     }
     builder.stores(request);
+    builder.usual_directories();
     builder.decoys(policy, request, host)?;
     builder.exposed(policy, request)?;
     builder.refusals();
@@ -174,7 +175,7 @@ pub(crate) struct Builder {
     /// What the root itself shows, if it is no tmpfs.
     void: Option<Vec<Node>>,
     /// The directory through which that is seen too.
-    over: Option<PathBuf>,
+    pub(crate) over: Option<PathBuf>,
     /// Directories of it that lie over what lies over it.
     windows: BTreeSet<PathBuf>,
     layers: Vec<Layer>,

@@ -102,7 +102,8 @@ pub use crate::rules::{
     digest, needed as guard_needed, runs_alone,
 };
 pub use crate::secrets::{
-    known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_of_others, why_secret,
+    known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_of_others,
+    secrets_on_the_way, why_secret,
 };
 pub use crate::shells::runs_code;
 pub use crate::trail::trail;

@@ -1,7 +1,7 @@
 //! Where secrets are known to lie (promise 3). They stay hidden below a granted directory; only a grant that names
 //! the file or directory itself, or something in it, opens it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::context::Context;
@@ -134,6 +134,19 @@ pub fn secret_of_others(path: &Path) -> Option<&'static str> {
     let number =
         below.map(|rest| Path::new("/").join(rest)).find_map(|rest| set.as_ref()?.matching(&rest))?;
     secrets.get(number).map(why_secret)
+}
+
+/// Where secrets would lie at, above or below a path of a home, whosever that is: who comes to the path may be on the way there.
+#[must_use]
+pub fn secrets_on_the_way(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for home in path.ancestors().skip(1) {
+        let Ok(rest) = path.strip_prefix(home) else { continue };
+        let known = KNOWN.iter().filter_map(|(text, _)| text.strip_prefix("~/").map(Path::new));
+        let known = known.filter(|known| known.starts_with(rest) || rest.starts_with(known));
+        found.extend(known.map(|known| home.join(known)));
+    }
+    found
 }
 
 /// Why a place is among the known secrets, by the text of its pattern.

@@ -172,7 +172,9 @@ impl Explained {
             own = ways.nth(WAYS - 1).cloned().unwrap_or(own);
         }
         let place = *places.entry(own).or_insert_with(|| {
-            let mut told = explain(shown, target, purpose, text("rule"), lines(detail), host, context);
+            let ended = if shown == "file" { text("path") } else { target.clone() };
+            let mut told =
+                explain(shown, target, purpose, text("rule"), lines(detail), (&ended, host), context);
             told.outcome = outcome;
             self.refusals.push(told);
             self.refusals.len() - 1
@@ -201,14 +203,15 @@ fn explain(
     purpose: String,
     rule: String,
     mut remedy: Vec<String>,
-    host: &Host,
+    (ended, host): (&str, &Host),
     context: &PolicyContext,
 ) -> Explanation {
     let nowhere = matches!(
         kind,
         "limit" | "syscall" | "command" | "host" | "network" | "credential" | "leak" | "containers"
     );
-    let on_host = if nowhere { None } else { host.could_have(Path::new(&target), &purpose) };
+    let on_host =
+        if nowhere { None } else { host.could_have_below(Path::new(ended), Path::new(&target), &purpose) };
     let forbidden =
         (!nowhere).then(|| no_grant(Path::new(&target), access(&purpose), host, context)).flatten();
     let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);

@@ -45,6 +45,17 @@ impl Host {
         }
     }
 
+    /// The same of a path below a name where the way ended, of which nothing more may be heard: as if it were there where a secret is on
+    /// that way.
+    pub(crate) fn could_have_below(&self, ended: &Path, path: &Path, purpose: &str) -> Option<bool> {
+        let has = self.could_have(path, purpose);
+        let secret = || {
+            let secrets = ringfence_policy::secrets_on_the_way(ended);
+            secrets.iter().any(|secret| self.has(secret) == Some(true))
+        };
+        if has == Some(false) && ended != path && secret() { Some(true) } else { has }
+    }
+
     /// What a grant has to name: a name that is not there is its directory's to make.
     pub(crate) fn named<'a>(&self, path: &'a Path, write: bool) -> &'a Path {
         let above = path.parent().filter(|_| write && self.has(path) == Some(false));

@@ -103,7 +103,11 @@ impl Refusals {
         let host = &self.host;
         let there = |event: &Event| {
             let purpose = if let Event::FileDeny { purpose, .. } = event { purpose } else { "" };
-            let there = |path| !Host::habit(path, purpose) && host.could_have(path, purpose) != Some(false);
+            let ended = |path| if let Event::FileDeny { path, .. } = event { Path::new(path) } else { path };
+            let there = |path| {
+                !Host::habit(path, purpose)
+                    && host.could_have_below(ended(path), path, purpose) != Some(false)
+            };
             matches!(event, Event::SyscallDeny { .. })
                 || hosts(event)
                 || target(event).map(Path::new).is_some_and(there)

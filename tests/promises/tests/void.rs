@@ -151,6 +151,48 @@ fn what_lies_below_a_name_that_is_not_there_is_told_apart() {
     assert!(!explained.contains("//") && !explained.contains(".."), "{explained}");
 }
 
+/// Whoever came to the name before, again and again, or made init look for it.
+#[test]
+fn a_name_that_was_asked_for_hides_nothing_below_it() {
+    let place = Place::new();
+    let again = "for i in range(20): met(lambda: os.stat('/lost'))";
+    let watched_write = "met(lambda: os.rmdir('/lost/x'))";
+    let started = "met(lambda: os.execv('/lost/tool', ['tool']))";
+    for (policy, before) in [
+        ("", again),
+        ("[runtime]\nwatch_writes = true", watched_write),
+        ("[commands]\nallow = [\"python3 **\", \"sh -c *\"]", started),
+    ] {
+        place.write("try.py", &format!("{TRY}{before}\nmet(lambda: open('/lost/after'))\n"));
+        place.run(policy, "exec python3 -I -S try.py");
+        if watched() {
+            let told = place.ringfence(&["explain", "--all"]).out;
+            assert!(told.contains("/lost/after"), "{policy}: {told}");
+        }
+    }
+}
+
+/// An overlay over the void remembers missing names by itself: what leads to a secret that the host has is told by the first.
+#[test]
+fn who_comes_near_a_secret_of_the_home_is_told_of() {
+    let place = Place::in_home();
+    for secret in [".ssh/id", ".config/gh/hosts.yml", ".docker/config.json"] {
+        place.write(place.home.join(secret), "SECRET");
+    }
+    let outcome = place.run(
+        "",
+        "cat ~/.ssh/no ~/.ssh/id ~/.config/none/x ~/.config/gh/hosts.yml ~/.docker/x; ls -a ~/.config",
+    );
+    assert!(!outcome.out.contains("SECRET") && !outcome.out.contains("gh"), "{outcome:?}");
+    if watched() {
+        let told = place.ringfence(&["explain"]).out;
+        for path in ["/.ssh/no", "/.config/gh/hosts.yml", "/.docker/x"] {
+            assert!(told.contains(path), "{path}: {told}");
+        }
+        assert!(!told.contains("/none"), "{told}");
+    }
+}
+
 #[test]
 fn a_flood_of_names_is_bounded_and_none_is_dropped_unsaid() {
     let place = Place::new();
