@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
@@ -107,6 +107,20 @@ pub struct Job {
     pub streams: [Stream; 3],
     /// A pseudo-terminal of its own, as the controlling one.
     pub terminal: Option<Size>,
+}
+
+impl Job {
+    /// The same, started from the copy of the workspace where its command is named by a path in that.
+    #[must_use]
+    pub fn in_copy(mut self, workspace: &Path, inside: &Path) -> Self {
+        if let Some(first) = self.command.first_mut()
+            && let Ok(below) = Path::new(first).strip_prefix(workspace)
+            && !below.components().any(|part| part == Component::ParentDir)
+        {
+            *first = inside.join(below).into_os_string();
+        }
+        self
+    }
 }
 
 /// One of a command's descriptors 0 to 2.

@@ -45,9 +45,14 @@ impl Keys {
                     .map(|free| if free { Listed::Free } else { Listed::Same })
             }
             Written::List(list) => {
-                let mut programs = Vec::new();
+                // Lists add up over what is extended; a word takes the place of one.
+                let mut programs = match self.children.as_ref().map(|at| &at.value) {
+                    Some(Listed::Programs(before)) => before.clone(),
+                    _ => Vec::new(),
+                };
                 for entry in list {
                     match program(entry, scope) {
+                        Ok(read) if programs.iter().any(|known| known.value == read) => {}
                         Ok(read) => programs.push(entry.with(read)),
                         Err(problem) => report.push(problem),
                     }
@@ -56,6 +61,13 @@ impl Keys {
             }
         };
         replace_by(&mut self.children, read.map(|read| children.with(read)).as_ref());
+    }
+
+    /// A list of children starts anew.
+    pub(crate) fn forget_children(&mut self) {
+        if let Some(At { value: Listed::Programs(programs), .. }) = &mut self.children {
+            programs.clear();
+        }
     }
 
     /// Where the key was written.

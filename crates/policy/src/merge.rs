@@ -89,6 +89,7 @@ const REPLACEABLE: &[&str] = &[
     "files.write",
     "environment.pass",
     "commands.allow",
+    "commands.children",
     "network.allow",
     "network.registries",
 ];
@@ -171,6 +172,7 @@ impl Merged {
                 "environment.pass" => self.pass = Collected::default(),
                 // The list still exists: an empty one allows nothing, an absent one anything.
                 "commands.allow" => self.commands = self.commands.as_ref().map(|_| Collected::default()),
+                "commands.children" => self.guard.forget_children(),
                 "network.allow" => (self.reach, self.unix) = (Vec::new(), Vec::new()),
                 "network.registries" => self.registries = Vec::new(),
                 text if TIGHTEN_ONLY.contains(&text) => {

@@ -7,6 +7,10 @@ pub(crate) const QUOTE: &str = "put single quotes around `(`, `|`, `)`, `*`, `?`
 /// It divides the options of a group, and nothing else.
 const BAR: &str = "write an entry for each of several commands (`git status`, `git log`); nothing is piped, for no shell reads this; quote a `|` that is meant as it is: '|'";
 
+/// Where a shell would end a command or send its streams elsewhere: a denial of that would hold for nothing.
+const OPERATORS: &str = ";&<>";
+const OPERATOR: &str = "write an entry for each of several commands; where they go is no part of an entry; quote one that is meant as it is: ';'";
+
 /// To a shell it would.
 const DOUBLE: &str =
     "single quotes do that: 'a b'; a double quote that is meant as it is stands in them: '\"'";
@@ -55,6 +59,14 @@ impl Tokens {
                 '|' => {
                     let invalid = Invalid::new(format!("`|` in `{text}` is out of place"));
                     return Err(invalid.help(BAR));
+                }
+                operator
+                    if OPERATORS.contains(operator)
+                        && (word.is_none() || characters.peek().is_none_or(|next| next.is_whitespace())) =>
+                {
+                    let invalid =
+                        Invalid::new(format!("`{operator}` in `{text}` means something to a shell alone"));
+                    return Err(invalid.help(OPERATOR));
                 }
                 '"' => {
                     let invalid = Invalid::new(format!("`\"` in `{text}` holds no word together"));

@@ -129,7 +129,8 @@ impl Written<'_> {
         let found = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
         let known = file.parent().is_some_and(|parent| found.iter().any(|path| parent == Path::new(path)));
         let name = file.file_name().filter(|_| known).map_or(file, Path::new);
-        let program = command_line([name.to_string_lossy()].iter());
+        // As a path has it, where that begins a variable (`$$`).
+        let program = command_line([name.to_string_lossy()].iter()).replace('$', "$$");
         let mut entry = vec![program];
         entry.extend(arguments.iter().map(|word| self.word(word)));
         // A program alone would be any arguments.

@@ -584,4 +584,5 @@ fn job(plan: &Plan, standard: &Standard) -> Job {
         streams: standard.streams,
         terminal: standard.screen.as_ref().map(Screen::size),
     }
+    .in_copy(&plan.workspace, &plan.inside())
 }

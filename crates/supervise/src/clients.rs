@@ -92,7 +92,8 @@ impl Server<'_> {
                     directory: self.directory_for(Path::new(&directory)),
                     streams,
                     terminal,
-                };
+                }
+                .in_copy(&self.template.workspace, &self.template.inside);
                 client.job = Some(self.next);
                 client.terminal = terminal.is_some();
                 self.start(job, &passed, Vec::new()).is_ok()

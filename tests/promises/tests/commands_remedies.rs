@@ -309,3 +309,16 @@ fn what_a_hint_says_to_ask_can_be_asked() {
         .host(&format!("{} explain --policy {policy} --workspace . --command {asked}", binary.display()));
     assert!(done.contains("allow = [\"sh './a b.sh' 'x;y' '$z'\"]"), "{done}");
 }
+
+/// In tier `landlock` the workspace is a copy: its script is started there, by whatever path it is named.
+#[test]
+fn a_script_of_the_workspace_starts_by_its_whole_path() {
+    let place = new_place();
+    program(&place, "b.sh", "#!/bin/sh\necho built $1\n");
+    let whole = place.workspace.join("b.sh").display().to_string();
+    for list in ["", "allow = [\"sh ./b.sh **\", \"sleep 600\"]\n"] {
+        let policy = format!("[commands]\n{list}from_workspace = true");
+        let outcome = start(&place, &policy, &[&whole, "c"]);
+        assert_eq!(outcome.out, "built c\n", "{list}: {outcome:?}");
+    }
+}

@@ -190,7 +190,7 @@ fn lists_start_anew_where_they_allow() {
         2 | lists.replace = ["files.deny", "file.read", "workspace.protect", "limits"]
           |                                                                  ^^^^^^^^ no such list
           |
-          = help: the lists are `files.read`, `files.exec`, `files.write`, `environment.pass`, `commands.allow`, `network.allow`, `network.registries`
+          = help: the lists are `files.read`, `files.exec`, `files.write`, `environment.pass`, `commands.allow`, `commands.children`, `network.allow`, `network.registries`
         "#,
     );
 }
@@ -303,4 +303,21 @@ fn limits_are_only_tightened_and_nonsense_is_none() {
         let found = bad(&format!("[limits]\n{text}\n"));
         assert!(found.contains(why), "{text}\n{found}");
     }
+}
+
+#[test]
+fn lists_of_children_add_up_and_a_word_takes_their_place() {
+    let children = |first: &str, second: &str| {
+        let document = |children: &str| format!("[commands]\nallow = [\"make\"]\nchildren = {children}\n");
+        let policy = two(&document(first), &document(second));
+        policy.guard.children.programs().iter().map(|rule| rule.value.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(children("[\"cc\", \"ld\"]", "[\"as -o *\", \"cc\"]"), ["cc", "ld", "as -o *"]);
+    assert_eq!(children("[\"cc\"]", "[]"), ["cc"]);
+    assert!(children("[\"cc\"]", "\"same\"").is_empty() && children("\"free\"", "[]").is_empty());
+    let replaced = two(
+        "[commands]\nallow = [\"make\"]\nchildren = [\"cc\"]\n",
+        "lists.replace = [\"commands.children\"]\n[commands]\nchildren = [\"as\"]\n",
+    );
+    assert_eq!(replaced.guard.children.programs().len(), 1);
 }

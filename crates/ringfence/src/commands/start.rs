@@ -143,7 +143,8 @@ fn serve(
             directory: plan.directory.clone().into_os_string(),
             streams: standard.streams,
             terminal: None,
-        };
+        }
+        .in_copy(&plan.workspace, &plan.inside());
         let mut tell = |happening: Happening<'_>| match happening {
             Happening::Noticed(notice) => refusals.note(&notice, &mut log.borrow_mut()),
             Happening::Started { job, command } => log.borrow_mut().append(&started(job, command)).is_ok(),
