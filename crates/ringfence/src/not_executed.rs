@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ringfence_confine::Unfit;
 use ringfence_plan::{Invoker, Plan, Right};
@@ -147,6 +147,14 @@ fn not_found(
     needs: Option<&Path>,
 ) -> Failure {
     if !granted(plan, path) {
+        if let Some(above) = plan.workspace.parent().filter(|_| goes_up(path))
+            && path
+                .canonicalize()
+                .is_ok_and(|real| real.starts_with(above) && !real.starts_with(&plan.workspace))
+        {
+            let text = format!("it lies outside of the workspace {}", plan.workspace.display());
+            return failure.hint(text).hint("`--workspace DIR` takes a directory that holds it");
+        }
         let text = format!("{} exists on this host, but no rule makes it visible", path.display());
         return failure.hint(text).hint(to_allow(path));
     }
@@ -219,7 +227,12 @@ fn granted(plan: &Plan, path: &Path) -> bool {
         path.strip_prefix(&plan.workspace).map_or(path.to_path_buf(), |below| plan.inside().join(below));
     rules
         .filter(|(right, _)| *right == Right::Execute)
-        .any(|(_, tree)| [&real, &inside].into_iter().any(|path| path.starts_with(tree)))
+        .any(|(_, tree)| real.starts_with(tree) || !goes_up(path) && inside.starts_with(tree))
+}
+
+/// By its letters such a path is below where it is not.
+fn goes_up(path: &Path) -> bool {
+    path.components().any(|part| part == Component::ParentDir)
 }
 
 /// What lies in the copy of the workspace, by the name that the policy has for it.

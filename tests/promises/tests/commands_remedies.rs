@@ -322,3 +322,14 @@ fn a_script_of_the_workspace_starts_by_its_whole_path() {
         assert_eq!(outcome.out, "built c\n", "{list}: {outcome:?}");
     }
 }
+
+#[test]
+fn what_lies_above_the_workspace_is_said_to() {
+    let place = new_place();
+    std::fs::create_dir(place.workspace.join("src")).unwrap();
+    program(&place, "b.sh", "#!/bin/sh\necho built\n");
+    let mut command = place.command(&["run", "-q", "--preset", "default", "--", "../b.sh"]);
+    let done = command.current_dir(place.workspace.join("src")).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("outside of the workspace") && said.contains("--workspace"), "{said}");
+}

@@ -164,10 +164,10 @@ fn a_name_that_was_asked_for_hides_nothing_below_it() {
         ("[commands]\nallow = [\"python3 **\", \"sh -c *\"]", started),
     ] {
         place.write("try.py", &format!("{TRY}{before}\nmet(lambda: open('/lost/after'))\n"));
-        place.run(policy, "exec python3 -I -S try.py");
+        let outcome = place.run(policy, "exec python3 -I -S try.py");
         if watched() {
             let told = place.ringfence(&["explain", "--all"]).out;
-            assert!(told.contains("/lost/after"), "{policy}: {told}");
+            assert!(told.contains("/lost/after"), "{policy}: {told} {outcome:?}");
         }
     }
 }
