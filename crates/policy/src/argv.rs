@@ -247,7 +247,23 @@ impl CommandPattern {
     /// Whether all that `other` means is meant, as far as can be told from their text.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self.program == other.program && (self.items == other.items || self.any_arguments())
+        self.program == other.program
+            && (self.items == other.items || self.any_arguments() || self.means(other))
+    }
+
+    /// Whether another pattern's words, all of them literal, are meant wherever the process stands.
+    fn means(&self, other: &Self) -> bool {
+        let word = |item: &Item| match item {
+            Item::Word(Word::Literal(word)) => Some(word.clone()),
+            _ => None,
+        };
+        let words: Option<Vec<_>> = other.items.iter().flatten().map(word).collect();
+        let Some(words) = words.filter(|_| other.items.is_some() && !self.names_paths()) else {
+            return false;
+        };
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let nowhere = Place { workspace: b"/", copy: None, directory: b"/" };
+        self.matches(&words, nowhere, As::Allow)
     }
 }
 

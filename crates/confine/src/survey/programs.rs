@@ -88,6 +88,13 @@ pub(super) fn missing<'a>(
 
 fn not_there(rule: &Rule<String>) -> Refused {
     let name = program_of(rule).0;
+    if name.starts_with('/') {
+        return Refused::rule(
+            &rule.origin,
+            format!("there is no program `{name}` on this host"),
+            "install it, write `?` behind it to leave it out where it is missing, or remove it",
+        );
+    }
     Refused::rule(
         &rule.origin,
         format!("`{name}` is not a program in any directory of PATH"),

@@ -161,6 +161,12 @@ fn programs_and_variables_where_the_ceiling_has_a_list() {
     let ceiling = "[commands]\nallow = [\"git\", \"cargo build **\"]\n";
     accepted(ceiling, "[commands]\nallow = [\"git status **\", \"cargo build **\"]\n");
     assert!(refused(ceiling, "[commands]\nallow = [\"cargo\"]\n").contains("`cargo` in `commands.allow`"));
+    // So does a pattern the words that it means, but for paths, which depend on the directory.
+    let ceiling = "[commands]\nallow = [\"git status **\", \"sh -c *\", \"cat ./**\", \"ls (-l|-a)\"]\n";
+    accepted(ceiling, "[commands]\nallow = [\"git status\", \"git status -s\", \"sh -c ls\", \"ls -a\"]\n");
+    for wider in ["git statuses", "sh -c -x", "cat x", "cat ./x", "ls -R", "git *", "sh -c ls x", "sh"] {
+        refused(ceiling, &format!("[commands]\nallow = [\"{wider}\"]\n"));
+    }
     let children = "[commands]\nallow = [\"git\"]\nchildren = \"free\"\n";
     assert!(refused(ceiling, children).contains("`commands.children` is above the ceiling"));
     accepted("[commands]\nallow = [\"git\"]\nchildren = \"free\"\n", children);
