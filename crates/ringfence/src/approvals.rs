@@ -51,9 +51,13 @@ pub(crate) fn any(policy: &Policy) -> bool {
 }
 
 /// Who waits to start what, and what the owner may do; `whole`: nothing of it is masked. An entry with a mask in it would mean another
-/// command, since `*` stands for anything.
+/// command, since `*` stands for anything; so would one that is shown in another way than it is.
 fn waiting(who: &str, shown: &str, run: &str, whole: bool) -> String {
-    let how = if whole {
+    let how = if whole && terminal::line(shown) != shown {
+        format!(
+            "no line that grants it is shown, for no entry holds all its letters: `ringfence revoke {run}` refuses it"
+        )
+    } else if whole {
         format!("`ringfence grant {run} --command {}`", terminal::word(shown))
     } else {
         format!(
@@ -147,7 +151,7 @@ impl<'a> Approvals<'a> {
                 "{} waits to connect to {entry}: `ringfence grant {} --host {entry}` within 60 seconds",
                 refusal.program, self.run
             );
-            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
+            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::line(text)));
         }
         self.log.borrow_mut().append(&event).is_ok()
     }
@@ -167,7 +171,7 @@ impl<'a> Approvals<'a> {
         if self.silent {
             let who = if command.first { "the task".into() } else { refusal.program.to_string() };
             let text = waiting(&who, &shown, self.run, masked == words);
-            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
+            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::line(text)));
         }
         self.log.borrow_mut().append(&event).is_ok()
     }
@@ -245,9 +249,9 @@ impl Clerk for Approvals<'_> {
                 refusal.program,
                 path.display(),
                 self.run,
-                terminal::word(&path.to_string_lossy())
+                terminal::path(path)
             );
-            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::escape(text)));
+            terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::line(text)));
         }
         self.log.borrow_mut().append(&event).is_ok()
     }
@@ -397,5 +401,7 @@ mod tests {
         assert!(whole.contains("`ringfence grant r1 --command 'id -u'` within"), "{whole}");
         let masked = waiting("sh", "id '--token=***'", "r1", false);
         assert!(!masked.contains("--command '") && masked.contains("a secret is among"), "{masked}");
+        let hidden = waiting("sh", "id 'a\nb'", "r1", true);
+        assert!(!hidden.contains("--command") && hidden.contains("no entry holds"), "{hidden}");
     }
 }

@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
 use crate::host::Host;
-use crate::terminal::escape;
-use crate::{cautions, named};
+use crate::terminal::{escape, line};
+use crate::{cautions, named, offered};
 
 /// How many reasons are told apart of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
@@ -332,7 +332,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
         out.push_str(&paragraph(one, run));
     }
     for unseen in &explained.unseen {
-        out.push_str(&format!("not seen in this run: {}\n", escape(unseen)));
+        out.push_str(&format!("not seen in this run: {}\n", line(unseen)));
     }
     if hidden > 0 {
         let plural = if hidden == 1 { "name" } else { "names" };
@@ -349,10 +349,10 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
             "\nTo allow all of these that are not unwise, add to the policy:\n\n{granted}"
         ));
     }
-    for line in &explained.waiting {
+    for waits in &explained.waiting {
         out.push_str(&format!(
             "{}\n    `ringfence grant {run}` lets it (--read, --command or --host), `ringfence revoke {run}` refuses it and ends what was granted\n",
-            escape(line)
+            line(waits)
         ));
     }
     if out.is_empty() {
@@ -370,7 +370,6 @@ const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the 
                      `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
 
 fn paragraph(one: &Explanation, run: &str) -> String {
-    let line = |text: &str| escape(text.replace('\n', "\\n"));
     let who = match one.askers.as_slice() {
         [] => "the task".to_owned(),
         [program] => line(program),
@@ -409,7 +408,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         _ => format!("{who} {did} {}{times}\n    {}: {}\n", line(&one.target), one.outcome, line(&one.rule)),
     };
     if !one.remedy.is_empty() {
-        let lines: Vec<String> = one.remedy.iter().map(|text| line(text)).collect();
+        let lines: Vec<String> = one.remedy.iter().map(line).collect();
         out.push_str(&format!("    to allow it: {}\n", lines.join(" ")));
         if let Some(program) = one.remedy.last().and_then(|line| part_with_arguments(line)) {
             out.push_str(&format!(

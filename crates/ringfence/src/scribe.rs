@@ -72,8 +72,7 @@ fn serve(socket: &OwnedFd, policy: &Policy, workspace: &Path, file: &Path, invok
             Err(why) => format!("not written to {}: {why}", file.display()),
         };
         // The terminal may be raw.
-        let told = terminal::escape(told).replace('\n', "\r\n");
-        terminal::error(&format!("\r\nringfence: {told}\r"));
+        terminal::error(&format!("\r\nringfence: {}\r", terminal::line(told)));
     }
 }
 

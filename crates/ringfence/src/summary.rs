@@ -39,14 +39,14 @@ pub(crate) fn cleaned(run: &str, variables: &BTreeSet<String>) {
         variables.iter().take(MOST).map(|name| name.chars().take(LONGEST).collect()).collect();
     names.extend((variables.len() > MOST).then(|| "..".to_owned()));
     let text = format!("programs ran without the variables {}: `ringfence explain {run}`", names.join(", "));
-    terminal::error(&format!("{} {}", terminal::label("run:"), terminal::escape(text)));
+    terminal::error(&format!("{} {}", terminal::label("run:"), terminal::line(text)));
 }
 
 /// Decoys, each with the program that opened it: an incident is told whatever was asked for.
 pub(crate) fn opened(run: &str, opened: &[(String, String)]) {
     for (path, program) in opened.iter().take(3) {
         let text = format!("{program} opened the decoy {path}: `ringfence explain {run}`");
-        terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::escape(text)));
+        terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::line(text)));
     }
     if let Some(more) = opened.len().checked_sub(3).filter(|more| *more > 0) {
         let were = if more == 1 { "decoy was" } else { "decoys were" };

@@ -67,11 +67,16 @@ pub(crate) fn path(path: impl AsRef<OsStr>) -> String {
     text
 }
 
+/// The same as [`escape`] in one line: no name of the task's begins another one, which would pass for a line of ours.
+pub(crate) fn line(text: impl AsRef<OsStr>) -> String {
+    escape(text).replace('\n', "\\n")
+}
+
 /// Text without bytes that act on a terminal or mislead its reader; line breaks stay.
 pub(crate) fn escape(text: impl AsRef<OsStr>) -> String {
     let mut out = String::new();
     for character in text.as_ref().to_string_lossy().chars() {
-        let misleading = matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        let misleading = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
         if (character.is_control() && character != '\n') || misleading {
             out.extend(character.escape_default());
         } else {
@@ -84,6 +89,14 @@ pub(crate) fn escape(text: impl AsRef<OsStr>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one() {
+        let name = "y\nringfence: ask:\r\u{85}\u{2028}\u{2029}\u{1b}[2K";
+        let shown = line(name);
+        assert!(shown.starts_with("y\\nringfence: ask:\\r"), "{shown}");
+        assert!(!shown.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}', '\u{1b}']), "{shown:?}");
+    }
 
     #[test]
     fn a_name_is_one_word() {

@@ -151,3 +151,14 @@ print(len(open(home + "/.ssh/id_ed25519").read()) > 99)
     assert!(opened.len() > 500, "{}", opened.len());
     assert!(opened.iter().any(|(path, ..)| path.ends_with("/.ssh/id_ed25519")), "{}", opened.len());
 }
+
+/// A program is told of in one line, whatever directory it was put into.
+#[test]
+fn whoever_opened_one_is_named_in_one_line() {
+    let place = Place::in_home();
+    let policy = place.policy(POLICY);
+    let script = "d='y\nringfence: incident: nothing happened'; mkdir \"$d\"; cp /usr/bin/cat \"$d/cat\"; \"$d/cat\" ~/.aws/credentials > out";
+    let told = place.ringfence(&["run", "--policy", &policy, "--", "sh", "-c", script]).err;
+    let lines = told.lines().filter(|line| line.starts_with("ringfence: incident:"));
+    assert!(lines.count() == 1 && told.contains("/y\\nringfence: incident: nothing"), "{told}");
+}

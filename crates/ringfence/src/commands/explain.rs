@@ -124,8 +124,7 @@ fn own(json: bool) -> Result<u8, Failure> {
     for line in text.lines() {
         let line: Line = serde_json::from_str(line).context(REFUSALS)?;
         let Line { refused, to, by, again } = line;
-        let refused = refused.replace('\n', "\\n");
-        terminal::print(&terminal::escape(format!("{to} {refused}: refused, {by}; to ask again is {again}")));
+        terminal::print(&terminal::line(format!("{to} {refused}: refused, {by}; to ask again is {again}")));
     }
     if text.is_empty() {
         terminal::print("nothing was refused so far");
@@ -204,18 +203,19 @@ fn show(answers: &[Answer]) {
         }
         let word = if one.allowed { "allowed" } else { "refused" };
         let indent = if one.further { "  " } else { "" };
-        let mut text = format!("{indent}{} {}: {word}: {}", one.action, one.target, one.rule);
+        let [action, target, rule] = [&one.action, &one.target, &one.rule].map(terminal::line);
+        let mut text = format!("{indent}{action} {target}: {word}: {rule}");
         if !one.remedy.is_empty() {
             let what = if one.allowed { "for the host's own" } else { "to allow it" };
-            text.push_str(&format!("\n    {what}: {}", one.remedy.join(" ")));
+            text.push_str(&format!("\n    {what}: {}", terminal::line(one.remedy.join(" "))));
             if one.rule.ends_with(LOADER) {
                 text.push_str(&format!("\n    {}", cautions::STARTS_ANY));
             }
         }
         if let Some(caution) = &one.caution {
-            text.push_str(&format!("\n    {caution}"));
+            text.push_str(&format!("\n    {}", terminal::line(caution)));
         }
-        terminal::print(&terminal::escape(&text));
+        terminal::print(&text);
     }
 }
 
@@ -232,7 +232,7 @@ fn file(
     let (target, context, host) = (path.display().to_string(), environment::context(invoker), Host::new());
     let plan = planned(policy, invoker, &arguments.policy, vec!["true".into()]);
     if let Err(refused) = &plan {
-        let why = terminal::escape(refused.text());
+        let why = terminal::line(refused.text());
         terminal::error(&format!("{} no run starts with this policy here: {why}", terminal::label("note:")));
     }
     let one = |(action, access)| {

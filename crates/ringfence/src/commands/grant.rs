@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let added = lasting::add(&file, Path::new(&path), &invoker)?;
         if !arguments.json {
             let did = if added { "grants it to later sandboxes too" } else { "had that grant already" };
-            terminal::print(&terminal::escape(format!("{} {did}", file.display())));
+            terminal::print(&terminal::line(format!("{} {did}", file.display())));
         }
     }
     Ok(status)
