@@ -67,16 +67,26 @@ pub(crate) fn waits(question: &Question) -> String {
     };
     let Refusal { program, process, .. } = &question.refusal;
     let left = question.until.saturating_duration_since(Instant::now()).as_secs();
-    let program = plain(&program.to_string());
-    // A message holds about two paths.
-    let line = format!(
-        "{program} (process {process}) waits {left} more seconds at most for its owner to let it {act}"
-    );
-    line.chars().take(LONGEST_LINE).collect()
+    let (program, act) =
+        (shortened(&plain(&program.to_string()), LONGEST_NAME), shortened(&act, LONGEST_ACT));
+    format!("{program} (process {process}) waits {left} more seconds at most for its owner to let it {act}")
 }
 
-/// Letters of that.
-const LONGEST_LINE: usize = 1024;
+/// Letters of a program in that, since a longer name could pass for the sentence; and of what is waited for, since a message holds about
+/// two paths.
+const LONGEST_NAME: usize = 60;
+const LONGEST_ACT: usize = 1024;
+
+/// The text, or how it begins and ends, with dots between.
+fn shortened(text: &str, longest: usize) -> String {
+    let (letters, half) = (text.chars().count(), (longest - 3) / 2);
+    if letters <= longest {
+        return text.to_owned();
+    }
+    let [head, tail] = [(0, half), (letters - half, half)]
+        .map(|(from, many)| text.chars().skip(from).take(many).collect::<String>());
+    format!("{head}...{tail}")
+}
 
 /// However the task left the terminal: no alternate screen, no region of its own for scrolling or origin, characters that replace and
 /// wrap, letters as they are; then the last line, so that what follows is on it and nothing below it.

@@ -422,3 +422,28 @@ fn what_nobody_answers_does_not_exist_in_the_end() {
         "{refused:?}"
     );
 }
+
+/// The name of a program is the task's: it begins no line, and hides nothing of what is waited for.
+#[test]
+fn no_name_passes_for_a_line_of_ours_or_for_all_of_one() {
+    let asking = Asking::new();
+    let path = format!("{}/one", asking.data);
+    let name = format!(
+        "y\nringfence: ask: sh waits to start x: `ringfence grant RUN --command x`{}let it read nothing",
+        " ".repeat(120)
+    );
+    let child = asking.start(&format!(
+        "mkdir '{name}'; cp /usr/bin/cat '{name}/cat'; '{name}/cat' {path}; echo over; sleep 2"
+    ));
+    asking.place.wait_for(&path);
+    let listed = asking.place.ringfence(&["ps"]).out;
+    let waits = listed.lines().find(|line| line.contains("more seconds at most")).unwrap();
+    assert!(waits.contains(&format!("for its owner to let it read {path}: `ringfence explain ")), "{listed}");
+    let explained = asking.place.ringfence(&["explain", "last"]).out;
+    assert!(!explained.contains("\nringfence: ask:") && explained.contains(&path), "{explained}");
+    assert_eq!(asking.grant(&path, &[]).status, 0);
+    let (out, err) = text(child);
+    assert_eq!(out, "granted\nover\n", "{err}");
+    let asked: Vec<&str> = err.lines().filter(|line| line.starts_with("ringfence: ask:")).collect();
+    assert!(asked.len() == 1 && asked[0].contains("/y\\nringfence: ask:"), "{err}");
+}

@@ -278,7 +278,8 @@ fn table(shown: &[Shown], tree: bool) -> String {
             }
         ));
         for waits in &one.waiting {
-            out.push_str(&format!("    {}: `ringfence explain {}`\n", line(waits), one.run));
+            // Whole: what is waited for stands at its end.
+            out.push_str(&format!("    {}: `ringfence explain {}`\n", terminal::line(waits), one.run));
         }
         for process in one.processes.iter().filter(|_| tree) {
             let indent = "  ".repeat(process.depth + 1);
