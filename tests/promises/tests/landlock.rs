@@ -520,3 +520,16 @@ fn what_a_copy_leaves_out_is_said() {
     assert_eq!(applied.status, 0, "{}", applied.err);
     assert_eq!(place.host("ls"), "b\npipe\nsecond\n");
 }
+
+/// What is not in the copy goes with the directory that held it: seen before it lands.
+#[test]
+fn what_a_copy_leaves_out_goes_with_its_directory() {
+    let place = Place::new().in_tier("landlock");
+    place.host("mkdir dir; mkfifo dir/pipe; echo a > dir/a");
+    let done = run(&place, "", "rm -rf dir");
+    assert_eq!(done.status, 0, "{done:?}");
+    let shown = verb(&place, &["diff"]);
+    assert!(shown.out.contains("dir/pipe"), "{shown:?}");
+    assert_eq!(verb(&place, &["apply"]).status, 0);
+    assert_eq!(place.host("ls"), "");
+}
