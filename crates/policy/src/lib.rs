@@ -96,7 +96,6 @@ pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
 pub use crate::ranges::{opens, unusual};
-pub use crate::remedy::read_remedy;
 pub use crate::rules::{
     CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, LOADER, Lists, MULTICALL, Named,
     digest, needed as guard_needed, runs_alone,

@@ -2,15 +2,23 @@
 
 use std::path::Path;
 
+use crate::context::Context;
 use crate::decision::{Access, Judge};
 use crate::model::{Grant, Mode, Rule};
-use crate::path::{check_characters, first_wildcard, normal};
+use crate::path::{Scope, grant, normal};
 use crate::print::{quoted, spelled};
 
-/// The lines that grant a file for reading.
-#[must_use]
-pub fn read_remedy(path: &Path) -> Vec<String> {
-    vec!["[files]".to_owned(), format!("read = [{}]", quoted(&spelled(path)))]
+/// How a policy spells this path, from the home if it lies there; `None`: what can be written would be read as something else, as a name
+/// that ends in `?` would, or not at all.
+pub(crate) fn written(path: &Path, home: Option<&Path>) -> Option<String> {
+    let written = match home.and_then(|home| path.strip_prefix(home).ok()) {
+        Some(rest) if !rest.as_os_str().is_empty() => format!("~/{}", spelled(rest)),
+        _ => spelled(path),
+    };
+    let context = Context { home: home.unwrap_or_else(|| Path::new("/")).to_owned(), ..Context::default() };
+    let scope = Scope { context: &context, base: Path::new("/"), preset: false, ceiling: false };
+    let read = grant(written.clone(), &scope).ok()?;
+    (read == Grant { path: path.to_owned(), optional: false }).then_some(written)
 }
 
 impl Judge<'_> {
@@ -34,17 +42,22 @@ impl Judge<'_> {
             }
             Access::Exec if workspace => ("[commands]", "from_workspace = true".to_owned()),
             _ if !self.takes(path, access) => return Vec::new(),
-            Access::Read => ("[files]", format!("read = [{}]", self.quoted(path))),
-            Access::Write => ("[files]", format!("write = [{}]", self.quoted(path))),
-            Access::Exec => ("[files]", format!("exec = [{}]", self.quoted(path))),
+            _ => {
+                let Some(written) = written(path, Some(&self.policy.home)) else { return Vec::new() };
+                let key = match access {
+                    Access::Read => "read",
+                    Access::Write => "write",
+                    Access::Exec => "exec",
+                };
+                ("[files]", format!("{key} = [{}]", quoted(&written)))
+            }
         };
         vec![table.to_owned(), line]
     }
 
-    /// Whether a grant can name it beside the others: it is no pattern, and nothing may be written and executed.
+    /// Whether a grant of it can stand beside the others: it is not all there is, and nothing may be written and executed.
     fn takes(&self, path: &Path, access: Access) -> bool {
-        let written = path.to_str().filter(|written| check_characters(written).is_ok());
-        if written.is_none_or(|written| first_wildcard(written).is_some()) || path.components().count() < 2 {
+        if path.components().count() < 2 {
             return false;
         }
         let meets = |rule: &Rule<Grant>| {
@@ -58,12 +71,30 @@ impl Judge<'_> {
             Access::Exec => !self.policy.files.write.iter().any(meets),
         }
     }
+}
 
-    /// A path as a TOML string, from the home if it lies there.
-    fn quoted(&self, path: &Path) -> String {
-        match path.strip_prefix(&self.policy.home) {
-            Ok(rest) if !rest.as_os_str().is_empty() => quoted(&format!("~/{}", spelled(rest))),
-            _ => quoted(&spelled(path)),
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_spelled_is_read_as_the_same_path_or_not_offered() {
+        let spelled = |path: &[u8]| written(Path::new(OsStr::from_bytes(path)), Some(Path::new("/home/u")));
+        for (path, known) in [
+            ("/a/b", "/a/b"),
+            ("/home/u/x", "~/x"),
+            ("/home/u", "/home/u"),
+            ("/a/$HOME", "/a/$$HOME"),
+            ("/\u{e9}", "/\u{e9}"),
+        ] {
+            assert_eq!(spelled(path.as_bytes()).as_deref(), Some(known), "{path}");
         }
+        for path in ["/h/x?", "/h/x*", "/h/[x]", "/h/x\ty", "/h/x\u{ad}", "/h/x\u{7f}", "/a/../b", "x"] {
+            assert_eq!(spelled(path.as_bytes()), None, "{path:?}");
+        }
+        assert_eq!(spelled(b"/h/\xff"), None);
     }
 }

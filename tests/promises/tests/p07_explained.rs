@@ -239,3 +239,20 @@ fn secrets_of_others_are_called_unwise() {
         "{shown}"
     );
 }
+
+/// In tier `landlock` too, where what the other tier shows a copy of is refused.
+#[test]
+fn a_line_means_the_path_that_was_asked_for_or_is_not_there() {
+    let place = Place::new();
+    let policy = place.policy("");
+    for name in ["x", "x?", "x\ty", "x\u{ad}", "x\u{7f}", "x*"] {
+        let path = place.write(place.base.path().join("h").join(name), "x");
+        let mut command = place.command(&["explain", "--policy", &policy, "--json", "--path"]);
+        let done = command.arg(path).env("RINGFENCE_TEST_HOST", "no-userns").output().unwrap();
+        let answers: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(answers[0]["allowed"], false, "{answers}");
+        let lines = answers[0]["remedy"].as_array().unwrap();
+        assert_eq!(lines.is_empty(), name != "x", "{name:?}: {answers}");
+        assert_eq!(answers[0]["caution"].is_string(), name != "x", "{name:?}: {answers}");
+    }
+}

@@ -9,7 +9,8 @@ use crate::destination::{Destination, HOST, covers};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRequest;
 use crate::model::{Policy, Rule};
-use crate::print::{quoted, spelled};
+use crate::print::quoted;
+use crate::remedy::written;
 
 /// Decides about one request: the connection it needs, then what rules say of it.
 pub fn decide_request(policy: &Policy, endpoint: &Endpoint, request: &HttpRequest<'_>) -> Decision {
@@ -57,10 +58,10 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
 }
 
-/// The lines of policy that grant a socket of the host at this path.
+/// The lines of policy that grant a socket of the host at this path; none if no policy can name it.
 pub fn socket_remedy(path: &str) -> Vec<String> {
-    let path = quoted(&spelled(Path::new(path)));
-    vec!["[network]".to_owned(), format!("allow = [{{ unix = {path} }}]")]
+    let line = |path: String| format!("allow = [{{ unix = {} }}]", quoted(&path));
+    written(Path::new(path), None).map_or_else(Vec::new, |path| vec!["[network]".to_owned(), line(path)])
 }
 
 /// Decides about one connection, so far as that can be known before a name is looked up.

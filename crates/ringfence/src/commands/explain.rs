@@ -245,7 +245,7 @@ fn file(
         if decision.is_allow() && !(write && judge.scratch(&path)) {
             remedy.clear();
         } else if allow && !decision.is_allow() && access == Access::Read {
-            remedy = ringfence_policy::read_remedy(&path);
+            remedy = judge.lines(&path, Access::Read);
         }
         let mut answer = answer(action, &target, &decision, remedy);
         if path == Path::new(REFUSALS) {
@@ -273,8 +273,9 @@ fn caution(
     (host, context): (&Host, &ringfence_policy::Context),
 ) -> Option<String> {
     if answer.remedy.first().is_none_or(|table| table != "[files]") {
-        let refused =
-            !answer.allowed && answer.remedy.is_empty() && answer.rule.starts_with("no rule of `files");
+        let granted = answer.rule.starts_with("no rule of `files")
+            || access == Access::Read && answer.rule.contains("no rule of `files` covers it");
+        let refused = !answer.allowed && answer.remedy.is_empty() && granted;
         let why = || no_grant(path, access, host, context);
         return refused.then(|| why().unwrap_or_else(|| cautions::NO_LINE.to_owned()));
     }
