@@ -23,8 +23,13 @@ pub(crate) fn secret_of_others(target: &str) -> Option<String> {
 /// Whether a program is any other one by its arguments: a dynamic loader, or many programs in one file.
 pub(crate) fn is_any(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default();
-    ["ld-linux", "ld-musl", "ld.so"].iter().any(|loader| name.starts_with(loader))
-        || MULTICALL.iter().any(|(own, _)| name == *own)
+    is_loader(program) || MULTICALL.iter().any(|(own, _)| name == *own)
+}
+
+/// Whether its name is a dynamic loader's.
+pub(crate) fn is_loader(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    ["ld-linux", "ld-musl", "ld.so", "ld64.so"].iter().any(|loader| name.starts_with(loader))
 }
 
 /// In one sentence. Lines that would not help, or are other ones, are changed in `remedy`.

@@ -11,6 +11,8 @@ use ringfence_policy::{
     Access, CommandPattern, Decision, Endpoint, Judge, Need, Policy, Reason, Rule, decide_connect, needs,
 };
 
+use crate::cautions::{is_any, is_loader};
+
 /// One link of it: what is done, to what, and what the policy says.
 pub(crate) struct Link {
     pub(crate) action: &'static str,
@@ -104,6 +106,24 @@ pub(crate) fn behind_env(words: &[String]) -> Option<Vec<String>> {
     Some(first.into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect())
 }
 
+/// Whether an entry that begins with this program lets start what it names: a plain name that a directory of PATH has, or an absolute
+/// path, in an executable tree, and neither a dynamic loader nor many programs in one file.
+pub(crate) fn starts(program: &str, search: Option<&OsStr>, trees: &[PathBuf]) -> bool {
+    let whole = Path::new(program).is_absolute();
+    if program.contains('/') && !whole || program.starts_with('~') || is_any(program) {
+        return false;
+    }
+    let trees: Vec<PathBuf> = trees.iter().filter_map(|tree| tree.canonicalize().ok()).collect();
+    let fits = |path: PathBuf| {
+        let Some(real) = path.canonicalize().ok().filter(|real| runs(real)) else { return false };
+        !is_loader(&real.to_string_lossy()) && trees.iter().any(|tree| real.starts_with(tree))
+    };
+    match search.filter(|_| !whole) {
+        Some(search) => std::env::split_paths(search).any(|directory| fits(directory.join(program))),
+        None => whole && fits(PathBuf::from(program)),
+    }
+}
+
 /// Whether a command may start this: by its name, or because an entry for it has another name of the same file.
 fn child(start: &str, policy: &Policy, judge: &Judge<'_>, invoker: &Invoker) -> Decision {
     let decision = judge.child(start);
@@ -127,14 +147,16 @@ fn found(program: &str, invoker: &Invoker) -> Option<PathBuf> {
 
 /// The same, as it is named.
 pub(crate) fn named(program: &str, invoker: &Invoker) -> Option<PathBuf> {
-    let runs = |path: &PathBuf| {
-        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
     if program.contains('/') {
-        return Some(invoker.cwd.join(program)).filter(runs);
+        return Some(invoker.cwd.join(program)).filter(|path| runs(path));
     }
     let path = invoker.variables.get(OsStr::new("PATH"))?;
-    std::env::split_paths(path).map(|directory| directory.join(program)).find(runs)
+    std::env::split_paths(path).map(|directory| directory.join(program)).find(|path| runs(path))
+}
+
+/// Whether it is a program.
+fn runs(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// What the `#!` line of a script names.

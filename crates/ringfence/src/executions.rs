@@ -9,7 +9,7 @@ use ringfence_policy::{Children, CommandPattern, Policy, command_line};
 use ringfence_record::Event;
 use ringfence_supervise::{Command, Fate, Life, Process};
 
-use crate::chain::behind_env;
+use crate::chain::{behind_env, starts};
 use crate::masks::masked;
 
 /// The event of one; `grantable` says whether its owner may grant a command.
@@ -38,7 +38,8 @@ pub(crate) fn event(
     let directory = names.outside(&command.directory.to_string_lossy());
     let wanted: Vec<String> = command.wanted.iter().map(|word| names.outside(&lettered(word))).collect();
     let child = names.children && !command.first;
-    let written = Written { directory: &directory, workspace: &names.workspace, child };
+    let starts = |program: &str| starts(program, names.search.as_deref(), &names.trees);
+    let written = Written { directory: &directory, workspace: &names.workspace, child, starts: &starts };
     // A line of policy with a secret in it, or without, helps nobody.
     let plain = shown == words && masked(&wanted) == wanted;
     Event::ExecDeny {
@@ -115,6 +116,8 @@ pub(crate) struct Written<'a> {
     pub(crate) workspace: &'a Path,
     /// It is a part that a command starts, and the policy has a list of those (`commands.children`).
     pub(crate) child: bool,
+    /// Whether an entry of this program lets start what it names, and nothing else: see [`starts`].
+    pub(crate) starts: &'a dyn Fn(&str) -> bool,
 }
 
 impl Written<'_> {
@@ -129,21 +132,25 @@ impl Written<'_> {
         let found = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
         let known = file.parent().is_some_and(|parent| found.iter().any(|path| parent == Path::new(path)));
         let name = file.file_name().filter(|_| known).map_or(file, Path::new);
+        let name = name.to_string_lossy();
         // As a path has it, where that begins a variable (`$$`).
-        let program = command_line([name.to_string_lossy()].iter()).replace('$', "$$");
+        let program = command_line([&name].iter()).replace('$', "$$");
         let mut entry = vec![program];
         entry.extend(arguments.iter().map(|word| self.word(word)));
         // A program alone would be any arguments.
         entry.extend((entry.len() == 1).then(|| "()".to_owned()));
         let entry = spelled(&entry.join(" "));
-        // Some can be named by no entry, such as absolute paths with `..`.
-        if CommandPattern::parse(&entry, "/").is_err() {
+        // Some can be named by no entry, such as absolute paths with `..`, or would be read as another program: from the home, or optional.
+        let same = |read: CommandPattern| read.program == *name && !read.optional && !name.starts_with('~');
+        if !CommandPattern::parse(&entry, "/").is_ok_and(same) {
             return Vec::new();
         }
         let key = if self.child { "children" } else { "allow" };
         let mut entries = format!("\"{}\"", quoted(&entry));
-        // It would be refused next.
-        let behind = behind_env(wanted).map(|behind| self.remedy(&behind));
+        // It would be refused next. Its words are the task's: what no entry starts would only break the policy, or allow something else.
+        let behind =
+            behind_env(wanted).filter(|words| words.first().is_some_and(|first| (self.starts)(first)));
+        let behind = behind.map(|behind| self.remedy(&behind));
         let behind = behind
             .iter()
             .flatten()
@@ -203,6 +210,9 @@ pub(crate) struct Names {
     workspace: PathBuf,
     /// The policy has a list of what commands start.
     children: bool,
+    /// The task's PATH, and where programs may be.
+    search: Option<OsString>,
+    trees: Vec<PathBuf>,
 }
 
 impl Names {
@@ -217,6 +227,8 @@ impl Names {
             pairs: pairs.map(|(inside, host)| (text(inside), text(host))).collect(),
             workspace: plan.workspace.clone(),
             children: policy.commands.is_some() && matches!(policy.guard.children, Children::Programs(_)),
+            search: plan.environment.get(OsStr::new("PATH")).cloned(),
+            trees: policy.files.exec.iter().map(|rule| rule.value.path.clone()).collect(),
         }
     }
 

@@ -293,6 +293,37 @@ fn behind_env_two_entries_are_offered_and_do_together() {
     }
 }
 
+/// The words behind `env` are the task's: of those that no entry starts, or that would mean something else, only the first is offered.
+#[test]
+fn behind_env_only_what_an_entry_starts_is_offered() {
+    let place = new_place();
+    for name in ["sub/tool", "up"] {
+        program(&place, name, "#!/bin/sh\necho ran\n");
+    }
+    let loader = std::fs::read_dir("/lib64").unwrap().map(|entry| entry.unwrap().path());
+    let loader = loader.into_iter().find(|path| path.to_string_lossy().contains("ld-linux")).unwrap();
+    let policy = |more: &str| format!("[commands]\nallow = [\"bash -c *\"{more}]\nfrom_workspace = true");
+    for script in [
+        format!("env {} /usr/bin/id", loader.display()),
+        "env '~/bin/evil' a".to_owned(),
+        "cd sub; env ./tool arg".to_owned(),
+        "cd sub; env ../up".to_owned(),
+        "env 'git?' a".to_owned(),
+        "env /nowhere/tool a".to_owned(),
+        "env env 'git?' a".to_owned(),
+    ] {
+        start(&place, &policy(""), &["bash", "-c", &script]);
+        let (lines, told) = offered(&place);
+        let [line] = lines.as_slice() else { panic!("{script}: {told}") };
+        let entries = line.strip_prefix("allow = [").and_then(|rest| rest.strip_suffix(']')).unwrap();
+        let many = if script.starts_with("env env") { 2 } else { 1 };
+        assert!(entries.split("\", \"").all(|one| one.trim_start_matches('"').starts_with("env ")), "{told}");
+        assert_eq!(entries.matches("\", \"").count() + 1, many, "{script}: {told}");
+        let outcome = start(&place, &policy(&format!(", {entries}")), &["bash", "-c", "echo fine"]);
+        assert_eq!(outcome.out, "fine\n", "{script}: {outcome:?}");
+    }
+}
+
 /// Whatever its words are, the command that a hint names is one to paste.
 #[test]
 fn what_a_hint_says_to_ask_can_be_asked() {

@@ -377,7 +377,11 @@ fn start(
             let wanted: Vec<String> =
                 why.wanted.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
             let directory = invoker.cwd.to_string_lossy();
-            let written = Written { directory: &directory, workspace: &workspace, child: false };
+            let trees: Vec<PathBuf> = policy.files.exec.iter().map(|rule| rule.value.path.clone()).collect();
+            let path = invoker.variables.get(OsStr::new("PATH")).map(OsString::as_os_str);
+            let starts = |program: &str| chain::starts(program, path, &trees);
+            let written =
+                Written { directory: &directory, workspace: &workspace, child: false, starts: &starts };
             let remedy = written.remedy(&wanted);
             // By words alone it may be known which line of the policy it is.
             let said = !decision.is_allow() && remedy.is_empty();
