@@ -103,7 +103,9 @@ pub(crate) fn caution(
         Some(secret)
     } else if kind == "socket" && target.starts_with('/') {
         *remedy = ringfence_policy::socket_remedy(target);
-        Some("whoever reaches it can do what its server does for its clients".to_owned())
+        let none = "no line allows it: no policy can hold its name as it is";
+        let price = "whoever reaches it can do what its server does for its clients";
+        Some(if remedy.is_empty() { none } else { price }.to_owned())
     } else if kind == "socket" {
         Some("no policy grants a socket of the host that has no path".to_owned())
     } else if kind == "syscall" && syscalls::DEBUG.contains(&target) {

@@ -215,6 +215,7 @@ fn explain(
     let forbidden =
         (!nowhere).then(|| no_grant(Path::new(&target), access(&purpose), host, context)).flatten();
     let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);
+    let caution = caution.or_else(|| offered::caution(&mut remedy, host, context));
     Explanation {
         kind,
         target,
@@ -343,7 +344,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if explained.others > 0 {
         out.push_str(&format!("{} more refusals, too many to be told of one by one\n", explained.others));
     }
-    if explained.refusals.iter().filter(|one| offered(one)).count() > 1 {
+    if explained.refusals.iter().filter(|one| is_offered(one)).count() > 1 {
         let granted = together(&explained.refusals);
         out.push_str(&format!(
             "\nTo allow all of these that are not unwise, add to the policy:\n\n{granted}"
@@ -443,7 +444,7 @@ fn part_with_arguments(line: &str) -> Option<String> {
 }
 
 /// Whether nothing speaks against its lines. Of a command that nobody answered for, they are only not the sole way.
-fn offered(one: &Explanation) -> bool {
+fn is_offered(one: &Explanation) -> bool {
     let unanswered = one.kind == "command"
         && one.rule.starts_with("the owner was asked")
         && !one.rule.contains("the owner refused")
@@ -454,7 +455,7 @@ fn offered(one: &Explanation) -> bool {
 /// The lines of all that is not cautioned against, by table and key.
 fn together(refusals: &[Explanation]) -> String {
     let mut tables: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    for one in refusals.iter().filter(|one| offered(one)) {
+    for one in refusals.iter().filter(|one| is_offered(one)) {
         let [table, line] = one.remedy.as_slice() else { continue };
         let Some((key, value)) = line.split_once(" = ") else { continue };
         let values = tables.entry(table).or_default().entry(key).or_default();

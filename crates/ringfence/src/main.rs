@@ -43,6 +43,7 @@ mod masks;
 mod named;
 mod not_executed;
 mod oauth;
+mod offered;
 mod outcome;
 mod own_files;
 mod points;

@@ -192,7 +192,12 @@ fn offered_lines_load_and_work() {
         assert!(answer["action"] == "write" && answer["allowed"] == false, "{answer}");
         let offered = remedy(answer);
         assert_eq!(offered.is_empty(), !write, "{path}: {answer}");
-        assert_eq!(answer["caution"].is_string(), !write, "{path}: {answer}");
+        let caution = answer["caution"].as_str().unwrap();
+        assert_eq!(
+            caution.starts_with("`check` says medium of it (written-directly)"),
+            write,
+            "{path}: {answer}"
+        );
         if write {
             let both = place.policy(&format!("{lines}\n{}", offered[1]));
             let done = place.ringfence(&[
@@ -238,6 +243,45 @@ fn secrets_of_others_are_called_unwise() {
         !offered.contains("credentials") && !shown.contains("//") && !shown.contains("write = ["),
         "{shown}"
     );
+}
+
+/// The task picks the names: a line that would give a home, a whole tree or what the system obeys is called unwise, and whatever `check` warns
+/// of is in no summary.
+#[test]
+fn what_check_warns_of_is_no_line_to_paste() {
+    let place = Place::in_home();
+    place.write(place.home.join("notes"), "n");
+    place.write(place.home.join("more"), "m");
+    let own = [".config/autostart", ".config/systemd/user", "plain"];
+    for directory in own {
+        std::fs::create_dir_all(place.home.join(directory)).unwrap();
+    }
+    let mut directories: Vec<String> = own.iter().map(|own| format!("~/{own}")).collect();
+    std::fs::create_dir(place.base.path().join("plain")).unwrap();
+    directories.push(place.base.path().join("plain").display().to_string());
+    if ringfence_promises::root() {
+        directories.extend(["/var/lib", "/etc/cron.d", "/boot"].map(str::to_owned));
+    }
+    let policy = place.policy("");
+    for directory in &directories {
+        let told =
+            place.ringfence(&["explain", "--policy", &policy, "--path", &format!("{directory}/x")]).out;
+        let line = format!(": [files] write = [\"{directory}\"]\n    ");
+        let caution = told.split(&line).nth(1).unwrap_or_else(|| panic!("{directory}: {told}"));
+        let high = !directory.ends_with("plain");
+        assert!(caution.starts_with(if high { "unwise: " } else { "`check` says medium" }), "{told}");
+    }
+    let told = place.ringfence(&["explain", "--policy", &policy, "--path", "/home"]).out;
+    let read = told.split("\nwrite ").next().unwrap();
+    assert!(!read.contains("to allow it") || read.contains("unwise: `/home` is a whole tree"), "{told}");
+    let files: Vec<String> = directories.iter().map(|directory| format!("{directory}/x")).collect();
+    let script = format!("cat ~/notes ~/more; ls /home; for f in {}; do : > $f; done", files.join(" "));
+    let _ = place.ringfence(&["run", "-q", "--policy", &policy, "--", "bash", "-c", &script]);
+    let shown = place.ringfence(&["explain"]).out;
+    if std::fs::File::open("/dev/fuse").is_ok() {
+        let (_, offered) = shown.split_once("To allow all").unwrap();
+        assert!(offered.contains("[\"~/notes\", \"~/more\"]") && !offered.contains("write = ["), "{shown}");
+    }
 }
 
 /// In tier `landlock` too, where what the other tier shows a copy of is refused.

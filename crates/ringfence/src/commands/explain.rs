@@ -18,7 +18,7 @@ use crate::explanation::{Explained, no_grant, render};
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::own_files::Asked;
-use crate::{cautions, chain, environment, found, run, source, terminal};
+use crate::{cautions, chain, environment, found, offered, run, source, terminal};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -290,7 +290,7 @@ fn caution(
     if answer.rule.contains("is a known secret") {
         return Some(cautions::SECRET.to_owned());
     }
-    cautions::secret_of_others(&answer.target)
+    cautions::secret_of_others(&answer.target).or_else(|| offered::caution(&mut answer.remedy, host, context))
 }
 
 /// No shell reads the command: what would mean something to one is refused, not taken for a letter.
