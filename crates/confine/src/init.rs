@@ -19,6 +19,7 @@ use crate::guard::Guard;
 use crate::hosted::{self, Sockets};
 use crate::job::{self, Rules, Told};
 use crate::landlock::Found;
+use crate::leader;
 use crate::orders::{Job, Request};
 use crate::rare::{rare, watched};
 use crate::reach::Reach;
@@ -48,11 +49,10 @@ const QUIET: Duration = Duration::from_millis(1);
 const QUIET_AFTER: Duration = Duration::from_micros(100);
 
 pub(crate) const CHILD: i32 = 17; // SIGCHLD
-const CONTINUE: i32 = 18; // SIGCONT
 /// What the warden's death sends, in tier `landlock`.
 pub(crate) const TERM: i32 = 15; // SIGTERM
-/// What the leader of a terminal's session hands on to its command.
-const HANDED_ON: &[i32] = &[1, 2, 3, 10, 12, 15, 18]; // HUP INT QUIT USR1 USR2 TERM CONT
+/// The root's server, which the maker forks after init.
+const SERVER: i32 = 2;
 
 struct Init {
     /// Has something to read when any of those has that are rare.
@@ -85,6 +85,8 @@ struct Init {
     wanted: Option<Duration>,
     /// How many there were.
     spares: u32,
+    /// Everything is stopped.
+    paused: bool,
 }
 
 struct Running {
@@ -149,6 +151,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         spare: None,
         wanted: None,
         spares: 0,
+        paused: false,
     };
     loop {
         init.turn(&children);
@@ -373,8 +376,8 @@ impl Init {
                 self.reach.iter_mut().for_each(|reach| reach.withdraw(number));
             }
             Ok((Request::Retry { number }, _)) => self.judge_again(number),
-            Ok((Request::Pause, _)) => self.all(Signal::STOP),
-            Ok((Request::Resume, _)) => self.all(Signal::CONT),
+            Ok((Request::Pause, _)) => self.pause(true),
+            Ok((Request::Resume, _)) => self.pause(false),
             Ok((Request::Quiet { end }, _)) => {
                 let yes = self.quiet(end);
                 send(self.report.as_fd(), &Message::Quiet { yes });
@@ -442,9 +445,11 @@ impl Init {
 
     fn signal(&self, job: u32, signal: i32, group: bool) {
         let Some(signal) = Signal::from_named_raw(signal) else { return };
-        for (pid, _) in self.jobs.iter().filter(|(_, running)| running.job == job) {
+        for (pid, running) in self.jobs.iter().filter(|(_, running)| running.job == job) {
             // The process that stands for a command leads its group, or hands on what it gets.
-            let _ = if group {
+            let _ = if running.led && signal == Signal::STOP {
+                process::kill_process(*pid, leader::HOLD)
+            } else if group {
                 process::kill_process_group(*pid, signal)
             } else {
                 process::kill_process(*pid, signal)
@@ -467,8 +472,8 @@ impl Init {
                 self.guard.iter_mut().for_each(|guard| guard.reaped(pid, status));
             }
             if status.stopped() {
-                // A task may stop the leader of its session, which must see it end.
-                if self.jobs.get(&pid).is_some_and(|running| running.led) {
+                // A task may stop the leader of its session, which must see it end. One that goes on hands that on.
+                if !self.paused && self.jobs.get(&pid).is_some_and(|running| running.led) {
                     let _ = process::kill_process(pid, Signal::CONT);
                 }
                 // Nobody who means well stops what is no command yet.
@@ -500,6 +505,18 @@ impl Init {
 }
 
 impl Init {
+    fn pause(&mut self, pause: bool) {
+        self.paused = pause;
+        self.all(if pause { Signal::STOP } else { Signal::CONT });
+        // Init may be judging what waits already: it would wait for names without end, and never hear that all goes on.
+        if pause
+            && self.rules.served
+            && let Some(server) = Pid::from_raw(SERVER)
+        {
+            let _ = process::kill_process(server, Signal::CONT);
+        }
+    }
+
     fn all(&self, signal: Signal) {
         match &self.own.only {
             Some(only) => hosted::signal_all(only, signal),
@@ -531,51 +548,6 @@ fn message(job: u32, status: process::WaitStatus) -> Message {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(status), _) => Message::Exited { job, status: status.unsigned_abs() },
         (_, signal) => Message::Signalled { job, signal: signal.unwrap_or(9).unsigned_abs() },
-    }
-}
-
-/// The leader of a terminal's session: waits for its command, hands signals on, says when the terminal stopped it. Ends as
-/// the command did. Never returns.
-pub(crate) fn lead(task: Pid, job: u32, report: &OwnedFd) -> ! {
-    keep_only(&[report]);
-    let mut waited = HANDED_ON.to_vec();
-    waited.push(CHILD);
-    let set = signals::Set::of(&waited);
-    loop {
-        match signals::wait(&set) {
-            Ok(CHILD) => {
-                // Everything goes on: a task that is seen stopped has only not had its own signal yet.
-                if signals::pending(&[CONTINUE]) {
-                    let _ = process::kill_process_group(task, Signal::CONT);
-                }
-                follow(task, job, report);
-            }
-            Ok(signal) => {
-                if let Some(signal) = Signal::from_named_raw(signal) {
-                    // Going on concerns all whom the terminal stopped.
-                    let _ = if signal == Signal::CONT {
-                        process::kill_process_group(task, signal)
-                    } else {
-                        process::kill_process(task, signal)
-                    };
-                }
-            }
-            Err(_) => {}
-        }
-    }
-}
-
-fn follow(task: Pid, job: u32, report: &OwnedFd) {
-    while let Ok(Some((_, status))) =
-        process::waitpid(Some(task), WaitOptions::NOHANG | WaitOptions::UNTRACED)
-    {
-        if status.stopped() {
-            send(report.as_fd(), &Message::Stopped { job });
-        } else if let Some(status) = status.exit_status() {
-            exec::exit_now(status)
-        } else if let Some(signal) = status.terminating_signal() {
-            signals::end_by(signal)
-        }
     }
 }
 

@@ -21,9 +21,9 @@ use rustix::{pty, termios};
 
 use crate::child::{Outcome, at, keep_capabilities, set_aside};
 use crate::hosted;
-use crate::init;
 use crate::interpreter::{interpreter, unfit};
 use crate::landlock::{Domain, Found};
+use crate::leader;
 use crate::orders::{Job, Orders, Size, Stream};
 use crate::report::{Message, send, send_with};
 use crate::stage::Stage;
@@ -59,7 +59,7 @@ pub(crate) struct Rules {
     /// Memory and processes are looked at.
     pub(crate) watched: bool,
     /// The root has a server.
-    served: bool,
+    pub(crate) served: bool,
     /// What programs are judged by; init takes it.
     pub(crate) guard: Option<CommandRules>,
     /// What connections are judged by; init takes it.
@@ -172,7 +172,7 @@ pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<P
         Ok(Forked::Child) => task(rules, job, passed, Some(slave), told),
         Ok(Forked::Parent(pid, _)) => {
             drop((slave, passed));
-            init::lead(pid, job.id, report)
+            leader::lead(pid, job.id, report)
         }
         Err(errno) => fail(report, job.id, (Stage::Terminal as u32, errno)),
     }

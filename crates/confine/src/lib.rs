@@ -21,6 +21,7 @@ mod intruder;
 mod job;
 pub mod keeper;
 mod landlock;
+mod leader;
 mod mounter;
 pub mod mountinfo;
 mod nascent;

@@ -283,10 +283,12 @@ pub enum Message {
         /// Its number.
         signal: u32,
     },
-    /// The command was stopped by its terminal.
+    /// The command was stopped by its terminal, or was told to go on.
     Stopped {
         /// Whose.
         job: u32,
+        /// Which of the two.
+        yes: bool,
     },
     /// The command's system call filter is in place; its listener comes along. Init alone hears this.
     Listening {
@@ -374,7 +376,7 @@ impl Message {
             }
             Self::Exited { status, .. } => Self::Exited { job: id, status },
             Self::Signalled { signal, .. } => Self::Signalled { job: id, signal },
-            Self::Stopped { .. } => Self::Stopped { job: id },
+            Self::Stopped { yes, .. } => Self::Stopped { job: id, yes },
             Self::Listening { .. } => Self::Listening { job: id },
             Self::Terminal { .. } => Self::Terminal { job: id },
             other => other,
@@ -409,7 +411,7 @@ impl Message {
             Self::Listening { job } => ([5, *job, 0, 0], None),
             Self::Made(pid) => ([6, *pid, 0, 0], None),
             Self::Ready => ([7, 0, 0, 0], None),
-            Self::Stopped { job } => ([8, *job, 0, 0], None),
+            Self::Stopped { job, yes } => ([8, *job, u32::from(*yes), 0], None),
             Self::Terminal { job } => ([9, *job, 0, 0], None),
             Self::MuchMemory => ([10, 0, 0, 0], None),
             Self::ManyProcesses => ([11, 0, 0, 0], None),
@@ -453,7 +455,7 @@ impl Message {
             5 => Self::Listening { job },
             6 => Self::Made(job),
             7 => Self::Ready,
-            8 => Self::Stopped { job },
+            8 => Self::Stopped { job, yes: value != 0 },
             9 => Self::Terminal { job },
             10 => Self::MuchMemory,
             11 => Self::ManyProcesses,
@@ -558,7 +560,7 @@ mod tests {
             Message::NotExecuted { job: 8, errno: Errno::NOENT, needs: Some("/lib/ld".into()), unfit: None },
             Message::Exited { job: 1, status: 3 },
             Message::Signalled { job: 2, signal: 9 },
-            Message::Stopped { job: 3 },
+            Message::Stopped { job: 3, yes: true },
             Message::Listening { job: 4 },
             Message::Terminal { job: 5 },
             Message::Made(70_000),

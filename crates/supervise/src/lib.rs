@@ -43,6 +43,8 @@ pub use screen::Screen;
 pub use serve::{Happening, Served, Server, Template};
 pub use stops::{asked_to_end, take_signals};
 
+use stops::Told;
+
 /// What is to be written down.
 #[derive(Debug)]
 pub enum Notice<'a> {
@@ -114,7 +116,8 @@ pub fn run<'a>(
         asked: None,
         until: None,
         blind: false,
-        paused: false,
+        told: Told::default(),
+        stopped: false,
         ended,
         rest,
     };
@@ -153,8 +156,10 @@ struct Watch<'a> {
     blind: bool,
     /// When the sandbox is ended, whatever its command does.
     until: Option<Instant>,
-    /// Everything is stopped: what the task's own terminal stopped goes on with the rest.
-    paused: bool,
+    /// What is believed of the task's own stops.
+    told: Told,
+    /// This process was stopped since what is waited for was looked at.
+    stopped: bool,
     ended: Ended,
     rest: Rest,
 }
@@ -163,6 +168,7 @@ impl Watch<'_> {
     fn run(&mut self) -> Result<(), Errno> {
         let mut reporting = true;
         loop {
+            self.stopped = false;
             let ready = self.poll(reporting)?;
             if ready.report && !self.report() {
                 reporting = false;
@@ -170,6 +176,10 @@ impl Watch<'_> {
                 if self.boundary.ended().is_some() {
                     self.until.get_or_insert(Instant::now() + BLIND);
                 }
+            }
+            // Keys that were there before are the shell's now, and a read would wait, or stop this process in the background.
+            if self.stopped {
+                continue;
             }
             if ready.look {
                 self.look();
@@ -320,8 +330,7 @@ impl Watch<'_> {
                     screen.attach(master);
                 }
             }
-            Some((Message::Stopped { .. }, _)) if self.paused => {}
-            Some((Message::Stopped { .. }, _)) => self.stopped_by_terminal(),
+            Some((Message::Stopped { yes, .. }, _)) => self.stopped_by_terminal(yes),
             Some((Message::Question(query), _)) => {
                 self.asked = query.filter(|_| self.boundary.asks()).map(Question::told);
             }

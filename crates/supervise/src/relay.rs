@@ -8,7 +8,7 @@ use ringfence_policy::Leaks;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{self, Errno, ioctl_fionbio};
-use rustix::termios::isatty;
+use rustix::termios::{isatty, tcgetpgrp};
 
 use crate::outlet::{Found, Outlet};
 use crate::screen::in_front;
@@ -169,6 +169,8 @@ impl Relay {
                 return true;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
+            // Its shell took the terminal.
+            Err(Errno::IO) if self.keys && tcgetpgrp(from).is_ok() && !in_front(from) => {}
             Err(_) => return self.close(),
         }
         false

@@ -146,7 +146,10 @@ impl Screen {
 
     /// The terminal as it was before.
     pub fn suspend(&mut self) {
-        if let (Some(keys), Some(saved)) = (&self.keys, self.saved.take()) {
+        // In the background it is the shell's, and setting it would stop this process.
+        if let (Some(keys), Some(saved)) = (&self.keys, self.saved.take())
+            && in_front(keys)
+        {
             let _ = tcsetattr(keys, OptionalActions::Now, &saved);
         }
         self.raw = false;
@@ -306,6 +309,11 @@ impl Screen {
             match io::read(keys, &mut buffer) {
                 Ok(length @ 1..) => self.typed.extend_from_slice(buffer.get(..length).unwrap_or_default()),
                 Err(Errno::AGAIN | Errno::INTR) => return,
+                // Its shell took it; closed, it is nobody's, which is seen by looking.
+                Err(Errno::IO) if !in_front(keys) => {
+                    (self.raw, self.saved) = (false, None);
+                    return;
+                }
                 // Without line editing no key makes an end of file.
                 _ => {
                     self.gone = true;

@@ -378,7 +378,9 @@ impl<'a> Server<'a> {
                 }
                 self.pass_on(*job, message, descriptor);
             }
-            Message::Stopped { job } | Message::Terminal { job } => self.pass_on(*job, message, descriptor),
+            Message::Stopped { job, .. } | Message::Terminal { job } => {
+                self.pass_on(*job, message, descriptor);
+            }
         }
     }
 

@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use ringfence_sys::signals;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::{GRACE, JOB, Watch};
@@ -15,15 +14,58 @@ const TSTP: i32 = 20;
 const WINCH: i32 = 28;
 /// Taken by descriptor while a sandbox runs: these, and INT QUIT USR1 USR2 TERM.
 const TAKEN: &[i32] = &[HUP, 2, 3, 10, 12, 15, CONT, TSTP, WINCH];
+/// Those, and TTIN: to read keys that are the shell's by now fails, instead of stopping what the shell has just continued.
+const BLOCKED: &[i32] = &[HUP, 2, 3, 10, 12, 15, CONT, TSTP, 21, WINCH];
+
+/// Whether the task was told to go on and has not said that it does: until then, it says that it is stopped of the time before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Told {
+    #[default]
+    Nothing,
+    Once,
+    Again,
+}
+
+/// What is to be done about a word of the task's.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Everything stops.
+    Stop,
+    /// It is told to go on.
+    GoOn,
+}
+
+impl Told {
+    fn go_on(&mut self) {
+        *self = if *self == Self::Nothing { Self::Once } else { Self::Again };
+    }
+
+    /// It says that it is stopped, or that it goes on.
+    fn hears(&mut self, stopped: bool) -> Due {
+        match (stopped, *self) {
+            (true, Self::Nothing) => Due::Stop,
+            (true, Self::Once | Self::Again) => Due::Nothing,
+            // One answer may be for both: what answers is asked for once more.
+            (false, Self::Again) => {
+                *self = Self::Once;
+                Due::GoOn
+            }
+            (false, Self::Nothing | Self::Once) => {
+                *self = Self::Nothing;
+                Due::Nothing
+            }
+        }
+    }
+}
 
 /// Takes them from now on.
 ///
 /// # Errors
 /// The kernel's.
 pub fn take_signals() -> Result<OwnedFd, Errno> {
-    let set = signals::Set::of(TAKEN);
-    signals::block_only(&set)?;
-    signals::descriptor(&set)
+    signals::block_only(&signals::Set::of(BLOCKED))?;
+    signals::descriptor(&signals::Set::of(TAKEN))
 }
 
 /// Whether somebody wants an end, before there is a sandbox whose command could be told.
@@ -52,12 +94,10 @@ impl Watch<'_> {
                 }
             }
             TSTP => {
-                self.paused = true;
                 self.boundary.pause(true);
                 self.stop();
-                self.hear_out();
                 self.boundary.pause(false);
-                self.paused = false;
+                self.told.go_on();
             }
             _ => {
                 self.boundary.signal(JOB, signal, !from_process);
@@ -68,15 +108,6 @@ impl Watch<'_> {
         }
     }
 
-    /// Takes the reports that are there: a Ctrl-Z typed before this one has stopped the task too, and is answered with it.
-    fn hear_out(&mut self) {
-        let waits = |reports| {
-            let mut polled = [PollFd::from_borrowed_fd(reports, PollFlags::IN)];
-            poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-        };
-        while waits(self.boundary.reports()) && self.report() {}
-    }
-
     /// The terminal is closed, which the kernel tells only its session's leader.
     pub(crate) fn hang_up(&mut self) {
         if self.until.is_none() && !signals::ignored(HUP) {
@@ -85,20 +116,49 @@ impl Watch<'_> {
         }
     }
 
-    /// The task's own terminal stopped it, as Ctrl-Z does: so stops the whole thing, until its shell continues it.
-    pub(crate) fn stopped_by_terminal(&mut self) {
-        self.stop();
-        self.boundary.signal(JOB, CONT, false);
+    /// The task's own terminal stopped it, as Ctrl-Z does: so stops the whole thing, until its shell continues it. Or it goes on.
+    pub(crate) fn stopped_by_terminal(&mut self, yes: bool) {
+        match self.told.hears(yes) {
+            Due::Nothing => {}
+            Due::GoOn => self.boundary.signal(JOB, CONT, false),
+            Due::Stop => {
+                self.stop();
+                self.boundary.signal(JOB, CONT, false);
+                self.told.go_on();
+            }
+        }
     }
 
     fn stop(&mut self) {
         if let Some(screen) = &mut self.screen {
             screen.suspend();
         }
-        let others: Vec<i32> = TAKEN.iter().copied().filter(|signal| *signal != TSTP).collect();
-        signals::stop_self(&signals::Set::of(&others), &signals::Set::of(TAKEN));
+        let others: Vec<i32> = BLOCKED.iter().copied().filter(|signal| *signal != TSTP).collect();
+        signals::stop_self(&signals::Set::of(&others), &signals::Set::of(BLOCKED));
+        self.stopped = true;
         if let Some(screen) = &mut self.screen {
             screen.resume();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_from_before_the_task_was_told_to_go_on_is_not_believed() {
+        let mut told = Told::default();
+        assert_eq!(told.hears(true), Due::Stop);
+        told.go_on();
+        // Its leader was slow, and says so of the stop that is over.
+        assert_eq!(told.hears(true), Due::Nothing);
+        assert_eq!((told.hears(false), told.hears(true)), (Due::Nothing, Due::Stop));
+        told.go_on();
+        told.go_on();
+        assert_eq!((told.hears(false), told.hears(true)), (Due::GoOn, Due::Nothing));
+        assert_eq!((told.hears(false), told.hears(true)), (Due::Nothing, Due::Stop));
+        // A task that is continued by somebody inside.
+        assert_eq!((told.hears(false), told.hears(true)), (Due::Nothing, Due::Stop));
     }
 }

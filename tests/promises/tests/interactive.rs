@@ -1,10 +1,12 @@
 //! A person at a terminal, which is tmux: full-screen programs, job control, prompts, and the terminal going away.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ringfence_promises::{Place, binary};
+use ringfence_promises::{Place, binary, root};
+use rustix::termios::{QueueSelector, tcflush};
 
 /// Generous: what is waited for comes, or never does.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -242,6 +244,156 @@ fn stopped_by_many_keys_it_is_continued_once() {
         assert!(screen.contains("Running") && !screen.contains("Stopped"), "round {round}: {screen}");
         tmux.line("clear; kill %%; wait; echo ended");
         tmux.wait_line("ended");
+    }
+}
+
+/// A process of this name, with this word in its command line.
+#[track_caller]
+fn process(name: &str, word: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let of = |file| std::fs::read(process.path().join(file)).unwrap_or_default();
+            let (found, words) = (of("comm"), of("cmdline"));
+            let worded = String::from_utf8_lossy(&words).split('\0').any(|one| one == word);
+            if String::from_utf8_lossy(&found).trim_end() == name && worded {
+                return process.file_name().into_string().unwrap();
+            }
+        }
+        assert!(begun.elapsed() < PATIENCE, "no {name} with {word}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn send(signal: &str, process: &str) {
+    assert!(Command::new("kill").args([signal, process]).status().unwrap().success());
+}
+
+/// The state of a process, as a letter (proc(5)).
+fn state(process: &str) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('X')
+}
+
+#[track_caller]
+fn comes_to(process: &str, wanted: char) {
+    let begun = Instant::now();
+    while state(process) != wanted {
+        assert!(begun.elapsed() < PATIENCE, "{process} is {}, not {wanted}", state(process));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What was typed and not read when a run stops is its shell's.
+#[test]
+fn a_key_beside_the_one_that_stops_is_not_waited_for() {
+    let tmux = Tmux::new();
+    let task = format!("keys.{}", std::process::id());
+    tmux.place.write(&task, "trap 'echo went on' CONT\necho up\nwhile :; do sleep 0.1; done\n");
+    // Its parent does not look whether it is stopped, so that it can be held while both come.
+    tmux.line(&format!("clear; sh -c '$RF run --quiet --preset default -- bash {task}; echo over'"));
+    tmux.wait_line("up");
+    let (run, inside) = (process("ringfence", &task), process("bash", &task));
+    send("-STOP", &run);
+    comes_to(&run, 'T');
+    send("-STOP", &inside);
+    comes_to(&inside, 'T');
+    tmux.press(&["x"]);
+    std::thread::sleep(Duration::from_millis(300));
+    send("-CONT", &run);
+    std::thread::sleep(Duration::from_millis(300));
+    comes_to(&run, 'T');
+    let terminal = tmux.tmux(&["display-message", "-p", "#{pane_tty}"]);
+    let terminal = std::fs::OpenOptions::new().read(true).open(terminal.trim()).unwrap();
+    tcflush(&terminal, QueueSelector::IFlush).unwrap();
+    send("-CONT", &run);
+    tmux.wait_line("went on");
+    tmux.press(&["C-c"]);
+    tmux.wait_for("over");
+}
+
+/// By whom it is stopped makes no difference: the command stops with it, in a sandbox of many commands too, which goes on.
+#[test]
+fn what_somebody_stops_does_nothing_until_it_is_continued() {
+    for (tier, verb) in [("", "run"), ("", "exec"), ("no-userns", "run"), ("no-userns", "exec")] {
+        let tmux = Tmux::new();
+        let policy = tmux.place.policy("[workspace]\nmode = \"direct\"");
+        let task = format!("beats.{}.{verb}.{tier}", std::process::id());
+        tmux.place.write(&task, "while :; do echo >> beats; sleep 0.05; done\n");
+        let degraded = if root() && !tier.is_empty() { " --allow-degraded root-uid" } else { "" };
+        let which = format!("--policy {policy} --workspace .{degraded}");
+        if !tier.is_empty() {
+            tmux.line(&format!("export RINGFENCE_TEST_HOST={tier}"));
+        }
+        let begin = if verb == "run" {
+            format!("$RF run --quiet {which} --")
+        } else {
+            tmux.line(&format!("$RF start beating {which} && echo began"));
+            tmux.wait_line("began");
+            "$RF exec beating --".to_owned()
+        };
+        tmux.line(&format!("clear; {begin} bash {task}"));
+        let run = process("ringfence", &task);
+        let beats = || tmux.place.read("beats").unwrap_or_default().len();
+        let grows = || {
+            let (begun, before) = (Instant::now(), beats());
+            while begun.elapsed() < PATIENCE && beats() == before {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            beats() > before
+        };
+        assert!(grows(), "{tier} {verb}");
+        send("-TSTP", &run);
+        let begun = Instant::now();
+        while !tmux.stopped() {
+            assert!(begun.elapsed() < PATIENCE, "{tier} {verb}: {}", tmux.screen());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let before = beats();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(beats(), before, "{tier} {verb}: it goes on");
+        tmux.line("clear; bg");
+        assert!(grows(), "{tier} {verb}: it does not go on");
+        tmux.line("clear; sleep 0.3; jobs; echo looked");
+        let screen = tmux.wait_line("looked");
+        assert!(screen.contains("Running") && !screen.contains("Stopped"), "{tier} {verb}: {screen}");
+        tmux.line("clear; kill %%; wait; $RF stop beating; echo ended");
+        tmux.wait_line("ended");
+    }
+}
+
+/// Where init judges programs, it looks at them: what it looks with is not stopped.
+#[test]
+fn what_stops_while_a_program_is_judged_goes_on() {
+    let place = Place::new();
+    for round in 0..5 {
+        let script = format!("read x; /not-there-{round}/tool 2> /dev/null; echo went on");
+        let mut command = place.to_run("[commands]\ndeny = [\"frobnicate\"]", &script);
+        let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        process("sh", &script);
+        let number = run.id().to_string();
+        let below = Command::new("pgrep").args(["-P", &number, "-x", "ringfence-init"]).output().unwrap();
+        let init = String::from_utf8(below.stdout).unwrap().trim().to_owned();
+        // The program and the stop wait for init, both at once.
+        send("-STOP", &init);
+        comes_to(&init, 'T');
+        run.stdin.take().unwrap().write_all(b"\n").unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        send("-TSTP", &number);
+        std::thread::sleep(Duration::from_millis(100));
+        send("-CONT", &init);
+        std::thread::sleep(Duration::from_millis(100));
+        send("-CONT", &number);
+        let begun = Instant::now();
+        while run.try_wait().unwrap().is_none() {
+            if begun.elapsed() > PATIENCE {
+                run.kill().unwrap();
+                panic!("round {round}: it never goes on");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(ringfence_promises::text(run).0.contains("went on"), "round {round}");
     }
 }
 
