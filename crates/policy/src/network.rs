@@ -2,6 +2,7 @@
 
 mod decide;
 mod granted;
+mod names;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -29,7 +30,9 @@ pub const GIT_SSH: &str = "/run/ringfence-ssh";
 /// What it asks the agent for: host, port, user, command and `GIT_PROTOCOL`; from then on the connection is a session of git.
 pub const SPEAK_GIT: &[u8] = b"speak-git@ringfence";
 
-pub use decide::{decide_connect, decide_request, network_remedy, socket_remedy, written_endpoint};
+pub use decide::{
+    decide_connect, decide_request, grantable_host, network_remedy, socket_remedy, written_endpoint,
+};
 pub use granted::GrantedHost;
 
 /// Who is asked for.
@@ -344,23 +347,6 @@ impl NetworkJudge {
         self.secret.iter().any(|endpoint| endpoint.is(peer, port))
     }
 
-    /// May the name be asked for: is there a port at which it can be reached?
-    ///
-    /// # Errors
-    /// Why not, in words.
-    pub fn knows(&self, name: &str) -> Result<(), String> {
-        let mut denied = None;
-        let lines = self.naming().flat_map(|index| index.about(name).filter_map(|number| index.line(number)));
-        for port in lines.filter_map(|line| line.port) {
-            match self.deny.find(&Peer::Name(name), port, false) {
-                None => return Ok(()),
-                Some(number) => denied = self.deny.line(number),
-            }
-        }
-        Err(denied
-            .map_or_else(|| format!("no rule of `network.allow` covers `{name}`"), |line| line.by.clone()))
-    }
-
     /// May a connection go there, and what must be spoken on it?
     ///
     /// # Errors
@@ -420,25 +406,6 @@ impl NetworkJudge {
         let size = rules.get(index).and_then(|rule| rule.request_size);
         let budget = lines.get(index).and_then(|(number, line)| line.budget(*number));
         Ok(Pass { path, size, budget })
-    }
-
-    /// May a name that is allowed lead to this address?
-    ///
-    /// # Errors
-    /// Why not, in words.
-    pub fn vet(&self, name: &str, address: IpAddr, port: u16) -> Result<(), String> {
-        let peer = Peer::Address(address);
-        if let Some(line) = self.deny.find(&peer, port, false).and_then(|number| self.deny.line(number)) {
-            return Err(format!("`{name}` leads to `{address}`: {}", line.by));
-        }
-        match why(address) {
-            Some(what)
-                if self.allow.find(&peer, port, true).is_none() && self.by_grant(&peer, port).is_none() =>
-            {
-                Err(format!("`{name}` leads to `{address}`, {what}"))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -288,6 +288,9 @@ pub enum Event {
         /// Lines of policy that would allow it; none if a rule has to go first.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         remedy: Vec<String>,
+        /// Whether its owner may grant it while the sandbox runs.
+        #[serde(skip_serializing_if = "is_false")]
+        grantable: bool,
     },
     /// A credential was put on a request: the first time for each host before that is sent.
     CredentialUse {

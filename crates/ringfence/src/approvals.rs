@@ -275,6 +275,7 @@ impl Clerk for Approvals<'_> {
                 times: 1,
                 rule: format!("the owner was asked: {why}"),
                 remedy: network_remedy(host, *port, rule),
+                grantable: true,
             };
             return self.log.borrow_mut().append(&event).is_ok();
         }

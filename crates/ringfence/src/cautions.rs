@@ -16,6 +16,14 @@ pub(crate) const NO_LINE: &str = "no line that a policy takes allows it: what ma
 
 /// Of what is another user's, or of another system, by its name.
 pub(crate) fn secret_of_others(target: &str) -> Option<String> {
+/// Of a socket of the host.
+pub(crate) const SOCKET: &str = "whoever reaches it can do what its server does for its clients";
+/// Of a line for a name that was asked for.
+pub(crate) const NO_PORT: &str =
+    "only its name was asked for, which says no port: 443 is the usual one, `http://` has 80";
+/// Of what has bytes in its name that are no text.
+pub(crate) const NO_TEXT: &str = "no line allows it: its name is not UTF-8, which a policy cannot hold";
+
     let why = ringfence_policy::secret_of_others(std::path::Path::new(target))?;
     Some(format!("{SECRET}: by its name it holds {why}"))
 }
@@ -182,6 +190,8 @@ fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Opti
     {
         Some("of TLS that is looked into only since a secret could leave by it, `inspect = false` in its rule leaves the host alone".to_owned())
     } else if kind == "host" && none {
+    } else if kind == "host" && purpose == "ask" && !none {
+        Some(NO_PORT.to_owned())
         Some("no line of `network.allow` would change that".to_owned())
     } else if purpose == "print" {
         Some("what it prints it has read: find the grant, or the variable, from which it has it".to_owned())

@@ -181,7 +181,8 @@ impl Explained {
         });
         let Some(explanation) = self.refusals.get_mut(place) else { return };
         explanation.times += times(detail);
-        explanation.grantable |= (explanation.on_host == Some(true) || kind == "exec.deny")
+        let elsewhere = matches!(kind, "exec.deny" | "net.deny");
+        explanation.grantable |= (explanation.on_host == Some(true) || elsewhere)
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
         let program = Program { file: text("program").into(), script: text("script").into() };
         let lists = [
@@ -261,7 +262,8 @@ fn network(detail: Option<&Value>, host: &str, rule: &str) -> (&'static str, Str
         0 => "ask",
         _ => "connect",
     };
-    let target = if port == 0 { host.to_owned() } else { format!("{host}:{port}") };
+    let port = u16::try_from(port).unwrap_or(0);
+    let target = if port == 0 { host.to_owned() } else { ringfence_policy::written_endpoint(host, port) };
     ("host", target, purpose.to_owned())
 }
 
@@ -423,7 +425,11 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         let what = crate::terminal::word(&line(&one.target));
         // What is shown in another way would be another name.
         let pasted = line(&one.target) == one.target;
-        let option = if one.kind == "command" { "command" } else { "read" };
+        let option = match one.kind {
+            "command" => "command",
+            "host" => "host",
+            _ => "read",
+        };
         if pasted {
             out.push_str(&format!("    while it runs: ringfence grant {run} --{option} {what} --for 10m\n"));
         }
@@ -449,7 +455,7 @@ fn is_offered(one: &Explanation) -> bool {
         && one.rule.starts_with("the owner was asked")
         && !one.rule.contains("the owner refused")
         && !cautions::is_any(one.target.split(' ').next().unwrap_or_default());
-    one.caution.is_none() || unanswered
+    one.caution.is_none() || unanswered || one.caution.as_deref() == Some(cautions::NO_PORT)
 }
 
 /// The lines of all that is not cautioned against, by table and key.

@@ -295,6 +295,7 @@ impl Refusals {
                 times: 1,
                 rule: "a socket of the host needs a grant of its own".into(),
                 remedy: Vec::new(),
+                grantable: false,
             }),
             Refused::Network { host, port, rule, .. } => Some(Event::NetDeny {
                 unix: String::new(),
@@ -305,6 +306,7 @@ impl Refusals {
                 script,
                 times: 1,
                 remedy: ringfence_policy::network_remedy(host, *port, rule),
+                grantable: ringfence_policy::grantable_host(self.policy, host, *port, rule),
                 rule: rule.clone(),
             }),
             Refused::Credential { .. } | Refused::Engine { .. } | Refused::Leak { .. } => {

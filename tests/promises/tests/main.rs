@@ -73,6 +73,10 @@ mod network_bounds;
 mod network_granted;
 mod npm;
 mod oauth;
+mod offered;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "offered.rs"]
+mod offered_landlock;
 mod overlays;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "overlays.rs"]

@@ -10,7 +10,11 @@ use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRequest;
 use crate::model::{Policy, Rule};
 use crate::print::quoted;
+use crate::ranges::{closed, inner};
 use crate::remedy::written;
+
+/// The port that a line names where only a name was asked for.
+pub(super) const USUAL: u16 = 443;
 
 /// Decides about one request: the connection it needs, then what rules say of it.
 pub fn decide_request(policy: &Policy, endpoint: &Endpoint, request: &HttpRequest<'_>) -> Decision {
@@ -42,7 +46,7 @@ pub fn written_endpoint(host: &str, port: u16) -> String {
 /// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
 /// stands for the usual one.
 pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
-    let port = if port == 0 { 443 } else { port };
+    let port = if port == 0 { USUAL } else { port };
     // The name is allowed already, and the address that it leads to is not.
     let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
     let host = leads.unwrap_or(host);
@@ -55,7 +59,20 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
         return Vec::new();
     }
+    // What no rule opens, whatever it says.
+    if host.parse().is_ok_and(|address: IpAddr| closed(inner(address), u8::MAX).is_some()) {
+        return Vec::new();
+    }
     vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
+}
+
+/// Whether a destination that was refused for this reason may be granted while the sandbox runs. A port of 0 stands for the usual one.
+pub fn grantable_host(policy: &Policy, host: &str, port: u16, rule: &str) -> bool {
+    // What is refused for something else stays so beside a grant.
+    let missing = rule.starts_with("no rule of `network.allow`")
+        || rule.contains("only a rule of `network.allow`") && !rule.contains(" leads to `");
+    let written = written_endpoint(host, if port == 0 { USUAL } else { port });
+    missing && Endpoint::parse(&written).is_ok_and(|endpoint| policy.grant_host(&endpoint).is_ok())
 }
 
 /// The lines of policy that grant a socket of the host at this path; none if no policy can name it.
@@ -112,5 +129,15 @@ mod tests {
         let line = |host| network_remedy(host, 80, "no rule of `network.allow` covers it").join(" ");
         assert_eq!(line(HOST), "[network] allow = [{ host_loopback = 80 }]");
         assert_eq!(line("a.example"), "[network] allow = [\"a.example:80\"]");
+    }
+
+    #[test]
+    fn no_line_is_offered_for_addresses_that_no_rule_opens() {
+        let line = |host| network_remedy(host, 22, "no network: nothing can reach it").join(" ");
+        for host in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "224.0.0.1", "198.18.0.1"] {
+            assert_eq!(line(host), "", "{host}");
+        }
+        assert_eq!(line("10.0.0.1"), "[network] allow = [\"10.0.0.1:22\"]");
+        assert_eq!(line("fd00::1"), "[network] allow = [\"[fd00::1]:22\"]");
     }
 }

@@ -1,0 +1,94 @@
+//! What `explain` says of a refusal is its cause, and what it offers loads and helps.
+
+use std::os::unix::ffi::OsStringExt;
+
+use ringfence_promises::{Place, text};
+use serde_json::Value;
+
+/// One that both tiers can show to a task.
+fn new_place() -> Place {
+    Place::in_home().in_tier(module_path!())
+}
+
+/// Of a run: for people, and each refusal.
+fn explained(place: &Place) -> (String, Vec<Value>) {
+    let json = place.ringfence(&["explain", "--json"]);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    (place.ringfence(&["explain"]).out, json["refusals"].as_array().unwrap().clone())
+}
+
+#[track_caller]
+fn find<'a>(all: &'a [Value], target: &str) -> &'a Value {
+    let found = all.iter().find(|one| one["target"] == target);
+    assert!(found.is_some(), "{target} in {all:#?}");
+    found.unwrap()
+}
+
+#[test]
+fn a_name_that_is_denied_is_told_with_its_rule_and_nothing_is_offered() {
+    let place = new_place();
+    let policy = "[network]\nallow = [\"known.example.org\"]\ndeny = [\"upload.example.org\", \"*.put.example.org:443\", \"mail.example.org:25\"]";
+    let script = "for host in upload a.put mail; do curl -sm5 https://$host.example.org; done; true";
+    assert_eq!(place.run(policy, script).status, 0);
+    let (shown, all) = explained(&place);
+    for (name, rule) in
+        [("upload.example.org", "upload.example.org"), ("a.put.example.org", "*.put.example.org:443")]
+    {
+        let told = find(&all, name);
+        let said = told["rule"].as_str().unwrap();
+        assert!(said.starts_with(&format!("`{rule}` in `network.deny`")), "{shown}");
+        assert_eq!(told["remedy"], serde_json::json!([]), "{shown}");
+    }
+    // Denied at another port than the line names.
+    let mail = find(&all, "mail.example.org");
+    assert_eq!(mail["remedy"][1], "allow = [\"mail.example.org:443\"]", "{shown}");
+}
+
+#[test]
+fn a_line_for_a_name_alone_says_that_its_port_is_the_usual_one() {
+    let place = new_place();
+    let script = "curl -sm5 http://one.example.org; curl -sm5 http://two.example.org; true";
+    assert_eq!(place.run("[network]\nallow = [\"known.example.org\"]", script).status, 0);
+    let (shown, _) = explained(&place);
+    let part = "allow = [\"one.example.org:443\"]\n    only its name was asked for, which says no port: 443 is the usual one, `http://` has 80\n";
+    assert!(shown.contains(part), "{shown}");
+    let all = "\n[network]\nallow = [\"one.example.org:443\", \"two.example.org:443\"]\n";
+    assert!(shown.contains(all), "{shown}");
+}
+
+#[test]
+fn a_host_that_may_be_granted_says_how() {
+    let place = new_place();
+    let policy = "[network]\nallow = [\"known.example.org:80\", \"known.example.org:443\"]\ndeny = [\"no.example.org\"]\n\
+                  [approvals]\ngrantable = { hosts = [\"*.example.org\", \"[2001:db8::/32]:9\"] }";
+    let script = "curl -sm5 https://foo.example.org; curl -sm5 https://no.example.org; curl -sm5 https://foo.example.com\n\
+                  curl -gsm5 'http://[2001:db8::7]:9/'; curl -gsm5 'http://[2001:db8::7]:10/'; true";
+    assert_eq!(place.run(policy, script).status, 0);
+    let (shown, all) = explained(&place);
+    for (target, grantable) in [
+        ("foo.example.org", true),
+        ("no.example.org", false),
+        ("foo.example.com", false),
+        ("[2001:db8::7]:9", true),
+        ("[2001:db8::7]:10", false),
+    ] {
+        assert_eq!(find(&all, target)["grantable"], grantable, "{target}: {shown}");
+    }
+    assert!(shown.contains(" --host foo.example.org --for 10m\n"), "{shown}");
+    assert!(shown.contains(" --host '[2001:db8::7]:9' --for 10m\n"), "{shown}");
+    assert_eq!(shown.matches("while it runs: ringfence grant").count(), 2, "{shown}");
+}
+
+#[test]
+fn no_line_is_offered_for_an_address_that_no_rule_opens() {
+    let place = new_place();
+    for lines in ["", "[network]\nallow = [\"known.example.org\"]"] {
+        let policy = place.policy(lines);
+        let asked = |host: &str| place.ringfence(&["explain", "--policy", &policy, "--host", host]).out;
+        for host in ["127.0.0.1:22", "[::1]:22", "0.0.0.0:22", "224.0.0.1:22"] {
+            let told = asked(host);
+            assert!(told.contains("refused") && !told.contains("to allow it"), "{told}");
+        }
+        assert!(asked("10.0.0.1:22").contains("allow = [\"10.0.0.1:22\"]"), "{}", asked("10.0.0.1:22"));
+    }
+}
