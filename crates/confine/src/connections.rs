@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfence_plan::{families, syscalls};
+use ringfence_plan::{asked, syscalls};
 use ringfence_sys::seccomp::{self, Notification};
 use ringfence_sys::{memory, signals, socket};
 use ringfence_void::{First, Ledger};
@@ -282,9 +282,9 @@ impl Connections {
         let process = group(call.thread).unwrap_or(call.thread);
         let program = Program::of(process);
         let errno = Errno::from_raw_os_error(syscalls::errno(call.number, &call.arguments));
-        let family = families::asked(call.number, &call.arguments);
+        let detail = asked::detail(call.number, &call.arguments).unwrap_or_default();
         if let First::New(number) =
-            calls.note(&[&call.number.to_ne_bytes(), family.as_slice()], &program.key())
+            calls.note(&[&call.number.to_ne_bytes(), detail.as_bytes()], &program.key())
         {
             let what = Refused::Syscall { number: call.number, arguments: call.arguments };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use ringfence_plan::{Content, Ids, Node, Plan, Stacked, Tree, families, syscalls};
+use ringfence_plan::{Content, Ids, Node, Plan, Stacked, Tree, asked, syscalls};
 use ringfence_policy::{GrantedCommand, GrantedHost};
 use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
@@ -198,9 +198,7 @@ impl Boundary {
             // Before the call fails: whoever reads then what was refused finds it there.
             Refused::Syscall { number: call, arguments } => {
                 if let Some((name, _)) = syscalls::refused(*call).filter(|_| self.server.is_some()) {
-                    let family = families::asked(*call, arguments);
-                    let name = family.map_or_else(|| name.to_owned(), |family| families::with(name, family));
-                    let _ = self.tell_server(&Tell::Call(name));
+                    let _ = self.tell_server(&Tell::Call(asked::with(name, arguments)));
                 }
                 drop(self.tell(&Request::Written { number }, &[]));
             }

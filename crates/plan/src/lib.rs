@@ -5,13 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod asked;
 pub mod bpf;
 mod conditions;
 mod decoys;
 pub mod enforcer;
 mod environment;
 mod exposed;
-pub mod families;
 mod gated;
 mod git;
 mod grants;

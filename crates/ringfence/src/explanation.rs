@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ringfence_confine::Program;
 use ringfence_confine::gateway::{PACKET, UNSEEN};
-use ringfence_plan::{VOID, families};
+use ringfence_plan::{VOID, asked};
 use ringfence_policy::{Access, Context as PolicyContext};
 use ringfence_record::{RunDir, RunRecord};
 use serde::Serialize;
@@ -31,6 +31,9 @@ pub(crate) struct Explanation {
     pub(crate) kind: &'static str,
     /// The path, the call's name, or the key in `[limits]`.
     pub(crate) target: String,
+    /// Of a system call, in hexadecimal: those with which it was refused first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) arguments: Vec<String>,
     /// `look`, `read`, `write`, `execute`, `connect`, `call`, `open`, `send`, `sign`, ..; for a limit, what happened.
     pub(crate) purpose: String,
     /// `refused`, `masked` or `let through`.
@@ -176,6 +179,7 @@ impl Explained {
             let mut told =
                 explain(shown, target, purpose, text("rule"), lines(detail), (&ended, host), context);
             told.outcome = outcome;
+            told.arguments = arguments(detail);
             self.refusals.push(told);
             self.refusals.len() - 1
         });
@@ -220,6 +224,7 @@ fn explain(
     Explanation {
         kind,
         target,
+        arguments: Vec::new(),
         purpose,
         outcome: "refused",
         programs: Vec::new(),
@@ -267,14 +272,16 @@ fn network(detail: Option<&Value>, host: &str, rule: &str) -> (&'static str, Str
     ("host", target, purpose.to_owned())
 }
 
-/// A system call, with the family of the socket that it wanted.
-fn call(detail: Option<&Value>, name: String) -> String {
-    let first = detail.and_then(|detail| detail.get("arguments")?.get(0)?.as_str()?.strip_prefix("0x"));
-    let first = first.and_then(|first| u64::from_str_radix(first, 16).ok());
-    match first.filter(|_| matches!(name.as_str(), "socket" | "socketpair")) {
-        Some(family) => families::with(&name, families::known(family)),
-        None => name,
-    }
+/// A system call, with what it asked for.
+fn call(detail: Option<&Value>, name: &str) -> String {
+    let number = |word: String| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
+    let arguments: Option<Vec<u64>> = arguments(detail).into_iter().map(number).collect();
+    asked::with(name, &arguments.unwrap_or_default())
+}
+
+/// Those of a system call.
+fn arguments(detail: Option<&Value>) -> Vec<String> {
+    words(detail, "arguments")
 }
 
 /// As one line.
@@ -294,8 +301,12 @@ fn times(detail: Option<&Value>) -> u64 {
 }
 
 fn lines(detail: Option<&Value>) -> Vec<String> {
-    let lines = detail.and_then(|detail| detail.get("remedy")?.as_array());
-    lines.into_iter().flatten().filter_map(|line| Some(line.as_str()?.to_owned())).collect()
+    words(detail, "remedy")
+}
+
+fn words(detail: Option<&Value>, key: &str) -> Vec<String> {
+    let words = detail.and_then(|detail| detail.get(key)?.as_array());
+    words.into_iter().flatten().filter_map(|word| Some(word.as_str()?.to_owned())).collect()
 }
 
 /// What a start event says of the root's server: without it no refusal of a file was seen.
@@ -549,6 +560,7 @@ mod tests {
             caution: Some("it is asked again".into()),
             kind: "command",
             target: "ls x".into(),
+            arguments: Vec::new(),
             purpose: "deny".into(),
             outcome: "refused",
             programs: Vec::new(),

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_confine::gateway::{NUMBERS, UNSEEN};
-use ringfence_plan::{Plan, syscalls};
+use ringfence_plan::{Plan, asked, syscalls};
 use ringfence_policy::{Access, GitCommand, Judge, Policy};
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused};
@@ -315,6 +315,7 @@ impl Refusals {
             Refused::Command(command) => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
                 let grantable = |line: &str| judge.grantable_command(line).is_some();
+                let why = asked::why(name, arguments).unwrap_or_else(|| why.to_owned());
                 Some(commands::event(command, &self.names, process, program, grantable))
             }
             Refused::Syscall { number, arguments } => {

@@ -92,3 +92,37 @@ fn no_line_is_offered_for_an_address_that_no_rule_opens() {
         assert!(asked("10.0.0.1:22").contains("allow = [\"10.0.0.1:22\"]"), "{}", asked("10.0.0.1:22"));
     }
 }
+
+#[test]
+fn a_refused_call_names_what_it_asked_for() {
+    let place = new_place();
+    let script = "import socket, fcntl\n\
+        for asked in ((2, 3, 1), (2, 1, 262), (10, 1, 132), (1, 2, 0), (16, 3, 12)):\n  \
+          try: socket.socket(*asked)\n  \
+          except OSError: pass\n\
+        for request in (0x5412, 0x541C):\n  \
+          try: fcntl.ioctl(0, request, b'x')\n  \
+          except OSError: pass\n";
+    place.write("try.py", script);
+    for network in ["", "[network]\nallow = [\"known.example.org\"]"] {
+        assert_eq!(place.run(network, "python3 -I -S try.py").status, 0);
+        calls_are_told(&explained(&place));
+    }
+}
+
+fn calls_are_told((shown, all): &(String, Vec<Value>)) {
+    for (target, rule) in [
+        ("socket (AF_INET, SOCK_RAW)", "those of TCP and UDP; SOCK_RAW is refused"),
+        ("socket (AF_INET, IPPROTO_MPTCP)", "those of TCP and UDP; IPPROTO_MPTCP is refused"),
+        ("socket (AF_INET6, IPPROTO_SCTP)", "IPPROTO_SCTP is refused"),
+        ("socket (AF_UNIX, SOCK_DGRAM)", "unix sockets are streams and sequenced packets; SOCK_DGRAM is"),
+        ("socket (AF_NETLINK, NETLINK_NETFILTER)", "NETLINK_NETFILTER is refused"),
+        ("ioctl (TIOCSTI)", "injecting input"),
+        ("ioctl (TIOCLINUX)", "injecting input"),
+    ] {
+        let told = find(all, target);
+        assert!(told["rule"].as_str().unwrap().contains(rule), "{target}: {shown}");
+        assert_eq!(told["arguments"].as_array().unwrap().len(), 6, "{target}: {told}");
+    }
+    assert_eq!(find(all, "socket (AF_INET, IPPROTO_MPTCP)")["arguments"][2], "0x106");
+}
