@@ -312,12 +312,7 @@ impl Refusals {
             Refused::Credential { .. } | Refused::Engine { .. } | Refused::Leak { .. } => {
                 secret(&refusal.what, process, program)
             }
-            Refused::Command(command) => {
-                let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
-                let grantable = |line: &str| judge.grantable_command(line).is_some();
-                let why = asked::why(name, arguments).unwrap_or_else(|| why.to_owned());
-                Some(commands::event(command, &self.names, process, program, grantable))
-            }
+            Refused::Command(command) => Some(self.command(command, process, program)),
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
                 Some(Event::SyscallDeny {
@@ -387,6 +382,16 @@ impl Refusals {
     }
 
     /// At the end: how often each was repeated, and what had no event of its own.
+    fn command(&self, command: &Command, process: i32, program: String) -> Event {
+        let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
+        let grantable = |line: &str| judge.grantable_command(line).is_some();
+        let mut event = commands::event(command, &self.names, process, program, grantable);
+        if !command.wanted.is_empty() {
+            misplaced(judge, &self.host, &mut event);
+        }
+        event
+    }
+
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.uses.values());
         let known = known.chain(self.leaks.values()).chain(self.commands.values()).chain(self.files.values());
@@ -413,6 +418,19 @@ impl Refusals {
 }
 
 /// What is told of credentials, of a container engine, and of secrets in what leaves.
+/// What lies where nothing starts is told with that: no entry of `[commands]` lets it start.
+fn misplaced(judge: &Judge<'_>, host: &Host, event: &mut Event) {
+    let Event::ExecDeny { file, rule, remedy, grantable, .. } = event else { return };
+    let path = Path::new(file.as_str());
+    let decision = judge.file(path, Access::Exec);
+    let lies = |real: PathBuf| judge.file(&real, Access::Exec).is_allow();
+    // Policies may name it by links of the host's.
+    if decision.is_allow() || host.has(path) == Some(true) && path.canonicalize().is_ok_and(lies) {
+        return;
+    }
+    (*rule, *remedy, *grantable) = (decision.reason().to_string(), judge.remedy(path, Access::Exec), false);
+}
+
 fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
     match what {
         Refused::Credential { name, host, port, request, rule, .. } if rule.is_empty() => {

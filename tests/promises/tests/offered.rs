@@ -94,6 +94,27 @@ fn no_line_is_offered_for_an_address_that_no_rule_opens() {
 }
 
 #[test]
+fn what_lies_where_nothing_starts_is_no_matter_of_commands() {
+    let place = new_place();
+    let tool = place.write(place.base.path().join("tools/tool"), "#!/bin/sh\necho started\n");
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (tool, tools) = (tool.display().to_string(), tool.parent().unwrap().display().to_string());
+    let lines = |files: &str| format!("[files]\n{files} = [\"{tools}\"]\n[commands]\nallow = [\"sh -c *\"]");
+    let script = format!("{tool} x");
+    assert_ne!(place.run(&lines("read"), &script).status, 0);
+    let (shown, all) = explained(&place);
+    let told = find(&all, &script);
+    let policy = place.policy(&lines("read"));
+    let foretold = place.ringfence(&["explain", "--policy", &policy, "--command", &tool]).out;
+    assert!(foretold.contains(told["rule"].as_str().unwrap()), "{foretold}{shown}");
+    assert_eq!(told["remedy"], serde_json::json!(["[files]", format!("exec = [\"{tool}\"]")]), "{shown}");
+    // Where it could start, it is a matter of those.
+    assert_ne!(place.run(&lines("exec"), &script).status, 0);
+    let (shown, all) = explained(&place);
+    assert_eq!(find(&all, &script)["remedy"][0], "[commands]", "{shown}");
+}
+
+#[test]
 fn a_refused_call_names_what_it_asked_for() {
     let place = new_place();
     let script = "import socket, fcntl\n\
