@@ -1,5 +1,7 @@
 //! What speaks against the lines that would allow something that was refused, or why there are none.
 
+use std::path::Path;
+
 use ringfence_plan::syscalls;
 use ringfence_policy::{LOADER, MULTICALL};
 
@@ -14,17 +16,15 @@ pub(crate) const NOTHING: &str = "the host has nothing of that name, so there is
 /// Of what a policy cannot grant beside what it grants already, or at all.
 pub(crate) const NO_LINE: &str = "no line that a policy takes allows it: what may be executed may not be written, nor the other way round, and a grant is no pattern";
 
-/// Of what is another user's, or of another system, by its name.
-pub(crate) fn secret_of_others(target: &str) -> Option<String> {
-/// Of a socket of the host.
-pub(crate) const SOCKET: &str = "whoever reaches it can do what its server does for its clients";
 /// Of a line for a name that was asked for.
 pub(crate) const NO_PORT: &str =
     "only its name was asked for, which says no port: 443 is the usual one, `http://` has 80";
 /// Of what has bytes in its name that are no text.
 pub(crate) const NO_TEXT: &str = "no line allows it: its name is not UTF-8, which a policy cannot hold";
 
-    let why = ringfence_policy::secret_of_others(std::path::Path::new(target))?;
+/// Of what is another user's, or of another system, by its name.
+pub(crate) fn secret_of_others(target: &str) -> Option<String> {
+    let why = ringfence_policy::secret_of_others(Path::new(target))?;
     Some(format!("{SECRET}: by its name it holds {why}"))
 }
 
@@ -111,9 +111,7 @@ pub(crate) fn caution(
         Some(secret)
     } else if kind == "socket" && target.starts_with('/') {
         *remedy = ringfence_policy::socket_remedy(target);
-        let none = "no line allows it: no policy can hold its name as it is";
-        let price = "whoever reaches it can do what its server does for its clients";
-        Some(if remedy.is_empty() { none } else { price }.to_owned())
+        Some(socket(remedy).to_owned())
     } else if kind == "socket" {
         Some("no policy grants a socket of the host that has no path".to_owned())
     } else if kind == "syscall" && syscalls::DEBUG.contains(&target) {
@@ -136,13 +134,43 @@ pub(crate) fn caution(
         Some("raise the limit only if the task needs more".to_owned())
     } else if remedy.is_empty() && purpose == "map" && rule.ends_with("a directory of PATH") {
         Some("libraries are loaded from other directories of executable trees; a program there starts by its own entry in `commands.allow`".to_owned())
-    } else if remedy.is_empty() && rule.starts_with("no rule of `files") {
-        Some(NO_LINE.to_owned())
+    } else if remedy.is_empty()
+        && (rule.starts_with("no rule of `files")
+            || kind == "file" && rule.starts_with("the owner was asked"))
+    {
+        Some(no_line(target, rule))
     } else if remedy.is_empty() {
         Some("this rule stands above every grant: only its removal would allow it".to_owned())
     } else {
         None
     }
+}
+
+/// Of a socket of the host, with its lines.
+pub(crate) fn socket(remedy: &[String]) -> &'static str {
+    match remedy {
+        [] => "no line allows it: no policy can hold its name as it is",
+        _ => "whoever reaches it can do what its server does for its clients",
+    }
+}
+
+/// Why a file has no line that would allow it, and what allows it all the same.
+pub(crate) fn no_line(target: &str, rule: &str) -> String {
+    let again = "; it is asked again the next time, and `ringfence grant` allows it before";
+    let above = Path::new(target).parent().filter(|above| above.parent().is_some());
+    let why = if target.contains(char::REPLACEMENT_CHARACTER) {
+        NO_TEXT.to_owned()
+    } else if target.contains(['*', '?', '[']) && above.is_some_and(|above| !pattern(above)) {
+        let above = above.unwrap_or(Path::new("/")).display();
+        format!("no line can name it, since a grant is no pattern: one of its directory, {above}, allows it")
+    } else {
+        NO_LINE.to_owned()
+    };
+    if rule.starts_with("the owner was asked") { why + again } else { why }
+}
+
+fn pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '[', char::REPLACEMENT_CHARACTER])
 }
 
 /// What is special about the address of a refused destination.
@@ -166,6 +194,8 @@ fn bound(rule: &str) -> Option<&'static str> {
 fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Option<String> {
     if let Some(what) = (kind == "host" && !none).then(|| special(target)).flatten() {
         Some(format!("unwise, unless the task needs exactly that: it is {what}"))
+    } else if kind == "host" && purpose == "ask" && !none {
+        Some(NO_PORT.to_owned())
     } else if let Some(key) = (kind == "host" && none).then(|| bound(rule)).flatten() {
         Some(format!("`{key}` in the host's rule in `network.allow` bounds that: docs/network.md"))
     } else if kind == "host" && rule.contains("no HTTP") {
@@ -190,8 +220,6 @@ fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Opti
     {
         Some("of TLS that is looked into only since a secret could leave by it, `inspect = false` in its rule leaves the host alone".to_owned())
     } else if kind == "host" && none {
-    } else if kind == "host" && purpose == "ask" && !none {
-        Some(NO_PORT.to_owned())
         Some("no line of `network.allow` would change that".to_owned())
     } else if purpose == "print" {
         Some("what it prints it has read: find the grant, or the variable, from which it has it".to_owned())

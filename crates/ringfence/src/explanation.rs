@@ -123,7 +123,7 @@ impl Explained {
                 ("command", command(detail), kind.trim_start_matches("exec.").to_owned())
             }
             "decoy.open" => ("decoy", text("path"), "open".to_owned()),
-            "syscall.deny" => ("syscall", call(detail, text("name")), "call".to_owned()),
+            "syscall.deny" => ("syscall", call(detail, &text("name")), "call".to_owned()),
             "net.deny" if text("host") == UNSEEN => {
                 self.unseen.push(format!("{}: {}", text("host"), text("rule")));
                 return;

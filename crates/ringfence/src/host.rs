@@ -88,6 +88,8 @@ impl Host {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
         match statx(CWD, path, flags, StatxFlags::TYPE) {
             Ok(_) => Some(true),
+            // Bytes of its name were lost where it was written down.
+            Err(_) if path.to_str().is_some_and(|path| path.contains(char::REPLACEMENT_CHARACTER)) => None,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL) => Some(false),
             Err(_) => None,
         }

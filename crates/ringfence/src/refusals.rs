@@ -315,6 +315,7 @@ impl Refusals {
             Refused::Command(command) => Some(self.command(command, process, program)),
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
+                let why = asked::why(name, arguments).unwrap_or_else(|| why.to_owned());
                 Some(Event::SyscallDeny {
                     name: name.into(),
                     arguments: arguments.iter().map(|argument| format!("{argument:#x}")).collect(),
@@ -381,7 +382,6 @@ impl Refusals {
         }
     }
 
-    /// At the end: how often each was repeated, and what had no event of its own.
     fn command(&self, command: &Command, process: i32, program: String) -> Event {
         let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
         let grantable = |line: &str| judge.grantable_command(line).is_some();
@@ -392,6 +392,7 @@ impl Refusals {
         event
     }
 
+    /// At the end: how often each was repeated, and what had no event of its own.
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.uses.values());
         let known = known.chain(self.leaks.values()).chain(self.commands.values()).chain(self.files.values());
@@ -417,7 +418,6 @@ impl Refusals {
     }
 }
 
-/// What is told of credentials, of a container engine, and of secrets in what leaves.
 /// What lies where nothing starts is told with that: no entry of `[commands]` lets it start.
 fn misplaced(judge: &Judge<'_>, host: &Host, event: &mut Event) {
     let Event::ExecDeny { file, rule, remedy, grantable, .. } = event else { return };
@@ -431,6 +431,7 @@ fn misplaced(judge: &Judge<'_>, host: &Host, event: &mut Event) {
     (*rule, *remedy, *grantable) = (decision.reason().to_string(), judge.remedy(path, Access::Exec), false);
 }
 
+/// What is told of credentials, of a container engine, and of secrets in what leaves.
 fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
     match what {
         Refused::Credential { name, host, port, request, rule, .. } if rule.is_empty() => {

@@ -44,6 +44,7 @@ fn a_name_that_is_denied_is_told_with_its_rule_and_nothing_is_offered() {
     assert_eq!(mail["remedy"][1], "allow = [\"mail.example.org:443\"]", "{shown}");
 }
 
+/// A question for a name says no port.
 #[test]
 fn a_line_for_a_name_alone_says_that_its_port_is_the_usual_one() {
     let place = new_place();
@@ -115,6 +116,35 @@ fn what_lies_where_nothing_starts_is_no_matter_of_commands() {
 }
 
 #[test]
+fn a_socket_of_the_host_is_offered_as_one() {
+    let place = new_place();
+    let directory = place.base.path().join("sockets");
+    std::fs::create_dir(&directory).unwrap();
+    let socket = directory.join("agent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let (directory, socket) = (directory.display().to_string(), socket.display().to_string());
+    let line = format!("allow = [{{ unix = \"{socket}\" }}]");
+    for files in ["".to_owned(), format!("[files]\nread = [\"{directory}\"]\n")] {
+        let policy = place.policy(&files);
+        let asked = || place.ringfence(&["explain", "--policy", &policy, "--path", &socket]).out;
+        let told = asked();
+        assert!(!told.contains("to allow it: [files]"), "{told}");
+        if module_path!().contains("landlock") {
+            assert!(
+                !told.contains("to allow it") && told.contains("leads to no socket of the host"),
+                "{told}"
+            );
+            continue;
+        }
+        assert!(told.contains(&format!("to allow it: [network] {line}")), "{told}");
+        let outcome = place.run(&format!("{files}[network]\n{line}"), "true");
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        let told = asked();
+        assert!(!told.contains("to allow it") && told.contains("lets it be connected to"), "{told}");
+    }
+}
+
+#[test]
 fn a_refused_call_names_what_it_asked_for() {
     let place = new_place();
     let script = "import socket, fcntl\n\
@@ -146,4 +176,55 @@ fn calls_are_told((shown, all): &(String, Vec<Value>)) {
         assert_eq!(told["arguments"].as_array().unwrap().len(), 6, "{target}: {told}");
     }
     assert_eq!(find(all, "socket (AF_INET, IPPROTO_MPTCP)")["arguments"][2], "0x106");
+}
+
+/// Tier `landlock` hears of no file, and asks about none; so it is where the device cannot be opened.
+#[test]
+fn names_that_no_policy_can_hold_are_told_as_that() {
+    let place = new_place();
+    if module_path!().contains("landlock") || std::fs::File::open("/dev/fuse").is_err() {
+        return;
+    }
+    let docs = place.base.path().join("docs");
+    std::fs::create_dir(&docs).unwrap();
+    for name in [&b"bad\xff"[..], b"odd*name"] {
+        std::fs::write(docs.join(std::ffi::OsString::from_vec(name.to_vec())), "x").unwrap();
+    }
+    let docs = docs.display();
+    let _ = place.run("", &format!("cat \"$(printf '{docs}/bad\\377')\" '{docs}/odd*name'"));
+    let (shown, all) = explained(&place);
+    let told = find(&all, &format!("{docs}/bad\u{fffd}"));
+    assert_eq!(
+        told["caution"], "no line allows it: its name is not UTF-8, which a policy cannot hold",
+        "{shown}"
+    );
+    assert!(shown.contains("its name is not UTF-8"), "{shown}");
+    let odd = find(&all, &format!("{docs}/odd*name"))["caution"].to_string();
+    assert!(odd.contains(&format!("one of its directory, {docs}, allows it")), "{shown}");
+    let ran = place.run(&format!("[files]\nread = [\"{docs}\"]"), &format!("cat '{docs}/odd*name'"));
+    assert_eq!(ran.out, "x", "{ran:?}");
+}
+
+#[test]
+fn what_the_owner_refused_can_be_asked_again_whatever_its_name() {
+    let place = new_place();
+    if module_path!().contains("landlock") || std::fs::File::open("/dev/fuse").is_err() {
+        return;
+    }
+    let file = place.write(place.base.path().join("docs/odd?name"), "x");
+    let (docs, file) = (file.parent().unwrap().display().to_string(), file.display().to_string());
+    let policy = format!("[approvals]\non_refusal = \"ask\"\ngrantable = {{ read = [\"{docs}/**\"] }}");
+    let mut command = place.to_run(&policy, &format!("cat '{file}'"));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    place.wait_for(&file);
+    let refused = place.ringfence(&["revoke", "last", "--read", &file]);
+    assert_eq!(refused.status, 0, "{refused:?}");
+    let _ = text(child);
+    let (shown, all) = explained(&place);
+    let told = find(&all, &file);
+    assert!(told["rule"].as_str().unwrap().contains("the owner refused it"), "{shown}");
+    let caution = told["caution"].as_str().unwrap();
+    assert!(caution.contains("asked again") && caution.contains("directory"), "{shown}");
+    assert!(!caution.contains("above every grant"), "{shown}");
 }

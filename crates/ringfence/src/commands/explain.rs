@@ -1,6 +1,7 @@
 //! `ringfence explain`: what was refused in a run, why, and what would allow it; or what a policy says beforehand.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -252,9 +253,35 @@ fn file(
             answer.remedy.clear();
         }
         answer.caution = caution(&mut answer, &path, access, (&host, &context));
+        if is_socket(&host, &path) {
+            let hosted = plan.as_ref().is_ok_and(|plan| plan.hosted.is_some());
+            as_socket(&mut answer, &path, access, (policy, hosted));
+        }
         answer
     };
     [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)].map(one).into()
+}
+
+fn is_socket(host: &Host, path: &Path) -> bool {
+    host.has(path) == Some(true) && path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
+}
+
+/// A socket is reached by a line of `[network]`: a run refuses those of `[files]` for one.
+fn as_socket(answer: &mut Answer, path: &Path, access: Access, (policy, hosted): (&Policy, bool)) {
+    if answer.remedy.first().is_none_or(|table| table != "[files]") {
+        return;
+    }
+    let granted = policy.network.unix.iter().any(|rule| rule.value == path);
+    (answer.remedy, answer.caution) = match access {
+        _ if granted => (Vec::new(), Some("`network.allow` lets it be connected to".to_owned())),
+        Access::Exec => (Vec::new(), Some("it is a socket, and no program".to_owned())),
+        _ if hosted => (Vec::new(), Some("tier `landlock` leads to no socket of the host".to_owned())),
+        _ => {
+            let remedy = ringfence_policy::socket_remedy(&answer.target);
+            let caution = cautions::socket(&remedy).to_owned();
+            (remedy, Some(caution))
+        }
+    };
 }
 
 /// The lines that would allow it, where there are any; a new name is its directory's to make.
@@ -277,7 +304,7 @@ fn caution(
             || access == Access::Read && answer.rule.contains("no rule of `files` covers it");
         let refused = !answer.allowed && answer.remedy.is_empty() && granted;
         let why = || no_grant(path, access, host, context);
-        return refused.then(|| why().unwrap_or_else(|| cautions::NO_LINE.to_owned()));
+        return refused.then(|| why().unwrap_or_else(|| cautions::no_line(&answer.target, &answer.rule)));
     }
     if let Some(why) = no_grant(path, access, host, context) {
         answer.remedy.clear();
