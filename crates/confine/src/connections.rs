@@ -260,7 +260,7 @@ impl Connections {
         if syscalls::sets_id(call.number, &call.arguments) {
             return self.refuse(call, calls);
         }
-        if let Some(path) = written::refused(call) {
+        if let Some(path) = written::refused(call, &own.void) {
             let process = group(call.thread).unwrap_or(call.thread);
             let program = Program::of(process);
             if let First::New(number) = calls.note(&[b"w", path.as_os_str().as_bytes()], &program.key()) {
@@ -567,7 +567,7 @@ fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
     fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-fn mount_of(file: &OwnedFd) -> Result<u64, Errno> {
+pub(crate) fn mount_of(file: &OwnedFd) -> Result<u64, Errno> {
     let stat = fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 { Err(Errno::OPNOTSUPP) } else { Ok(stat.stx_mnt_id) }
 }

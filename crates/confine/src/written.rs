@@ -10,23 +10,24 @@ use std::path::{Path, PathBuf};
 use ringfence_plan::syscalls;
 use ringfence_sys::memory;
 use ringfence_sys::seccomp::Notification;
-use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 
+use crate::connections::mount_of;
 use crate::{caller, mountinfo};
 
 /// FUSE_SUPER_MAGIC (linux/magic.h): there, the root's server tells.
 const FUSE: u64 = 0x6573_5546;
 
 /// The path that such a call will be refused, as far as can be told.
-pub(crate) fn refused(call: &Notification) -> Option<PathBuf> {
+pub(crate) fn refused(call: &Notification, void: &[u64]) -> Option<PathBuf> {
     syscalls::written(call.number)?.iter().find_map(|(directory, path)| {
         let argument = |number: u8| call.arguments.get(usize::from(number)).copied();
         let named = PathBuf::from(caller::string(call.thread, argument(*path)?)?);
         let directory = directory.and_then(argument);
         let whole = if named.is_absolute() { named } else { begin(call.thread, directory)?.join(named) };
         match intent(call)? {
-            Intent::Name => in_parent(&whole).or_else(|| mounted(call, &whole)),
-            Intent::Open { flags } => opened(&whole, flags),
+            Intent::Name => in_parent(&whole).or_else(|| kept(call, &whole, void)),
+            Intent::Open { flags } => opened(&whole, flags, void),
         }
     })
 }
@@ -70,14 +71,14 @@ fn begin(thread: i32, directory: Option<u64>) -> Option<PathBuf> {
     Some(OsString::from_vec(path.into_bytes()).into())
 }
 
-fn opened(path: &Path, flags: OFlags) -> Option<PathBuf> {
+fn opened(path: &Path, flags: OFlags, void: &[u64]) -> Option<PathBuf> {
     let unnamed = flags.contains(OFlags::TMPFILE);
     let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::TRUNC);
     match find(path) {
         Some(found) if writes || unnamed => {
             let kind = FileType::from_raw_mode(fs::fstat(&found).ok()?.st_mode);
             let meant = if unnamed { FileType::Directory } else { FileType::RegularFile };
-            (kind == meant && read_only(&found)).then(|| real(&found)).flatten()
+            (kind == meant && (is_shown(&found, void) || read_only(&found))).then(|| real(&found)).flatten()
         }
         None if flags.contains(OFlags::CREATE) => in_parent(path),
         _ => None,
@@ -89,9 +90,9 @@ fn in_parent(path: &Path) -> Option<PathBuf> {
     read_only(&parent).then(|| real(&parent)).flatten().and_then(|real| Some(real.join(path.file_name()?)))
 }
 
-/// What its directory does not let go, since something is mounted there: what is hidden or protected is (EBUSY; rename(2), unlink(2)).
-/// By the list of mounts: a look for the name would be init's, and the task's own not be told.
-fn mounted(call: &Notification, path: &Path) -> Option<PathBuf> {
+/// What its directory does not let go: where something is mounted, as what is hidden or protected is (EBUSY; rename(2), unlink(2)), and what
+/// the root's server shows.
+fn kept(call: &Notification, path: &Path, void: &[u64]) -> Option<PathBuf> {
     let removes = match i64::from(call.number) {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_unlink | libc::SYS_rmdir => true,
@@ -99,14 +100,21 @@ fn mounted(call: &Notification, path: &Path) -> Option<PathBuf> {
         _ => syscalls::renames(call.number).is_some(),
     };
     let parent = find(path.parent().filter(|_| removes)?)?;
-    let whole = real(&parent)?.join(path.file_name()?);
-    mountinfo::points().ok()?.contains(&whole).then_some(whole)
+    let name = path.file_name()?;
+    let whole = real(&parent)?.join(name);
+    let shown = || is_shown(&parent, void) && fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    (mountinfo::points().ok()?.contains(&whole) || shown()).then_some(whole)
 }
 
 fn find(path: &Path) -> Option<OwnedFd> {
     // Devices and FIFOs are not opened by this, only found.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).ok()
+}
+
+/// Whether the root's server shows it, who hears only of names that are not there. A workspace may be a FUSE file system as well.
+fn is_shown(file: &OwnedFd, void: &[u64]) -> bool {
+    mount_of(file).is_ok_and(|mount| void.contains(&mount))
 }
 
 fn read_only(file: &OwnedFd) -> bool {

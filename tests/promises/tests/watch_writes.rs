@@ -94,6 +94,39 @@ fn removals_and_renames_of_what_is_denied_or_protected_are_told() {
     }
 }
 
+/// The root's server tells of names that are not there, and init of what it shows: with the switch nothing is told less, and each once.
+#[test]
+fn what_the_sandbox_has_of_its_own_is_told_once() {
+    if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+        return;
+    }
+    let script = "exec 2> /dev/null; echo x > /etc/foo; touch /etc/foo2; echo x > /opt2; mkdir /etc/fresh
+        echo x >> /etc/passwd; echo x > /etc/hosts; rm -f /etc/group; python3 -I -S -c 'import os; os.rename(\"/etc/nsswitch.conf\", \"/tmp/x\")'; cat /etc/passwd > /tmp/copy; echo x > /tmp/own; rm /tmp/own";
+    let place = place();
+    let outcome = place.run(WATCH, script);
+    let explained = place.ringfence(&["explain", "--json"]);
+    let value: Value = serde_json::from_str(&explained.out).unwrap();
+    let files = value["refusals"].as_array().unwrap().iter().filter(|one| one["purpose"] == "write");
+    let told: Vec<_> =
+        files.map(|one| (one["target"].as_str().unwrap(), one["times"].as_u64().unwrap())).collect();
+    for name in [
+        "/etc/foo",
+        "/etc/foo2",
+        "/opt2",
+        "/etc/fresh",
+        "/etc/passwd",
+        "/etc/hosts",
+        "/etc/group",
+        "/etc/nsswitch.conf",
+    ] {
+        let times: Vec<u64> =
+            told.iter().filter(|(path, _)| *path == name).map(|(_, times)| *times).collect();
+        // touch(1) asks for the name again to set its times.
+        assert!(times == [1] || name == "/etc/foo2" && times == [2], "{name}: {told:?}\n{outcome:?}");
+    }
+    assert!(!told.iter().any(|(path, _)| path.starts_with("/tmp")), "{told:?}");
+}
+
 /// The same answers with and without, and no word of what is allowed.
 #[test]
 fn the_kernel_answers_as_before() {
