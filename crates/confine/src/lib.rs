@@ -37,6 +37,7 @@ mod renames;
 pub mod report;
 mod rest;
 mod restack;
+mod retold;
 mod root;
 mod script;
 mod shorten;

@@ -12,6 +12,7 @@ use ringfence_void::Decision;
 use serde::{Deserialize, Serialize};
 
 use crate::report::Refusal;
+use crate::retold::Tried;
 
 /// The fields of [`Plan`] of the same names.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,8 +83,8 @@ pub(crate) struct VoidOrders<'a> {
 pub(crate) enum Tell {
     /// A refusal is written down: it takes effect.
     Written(u32),
-    /// This system call was refused: the task may read so.
-    Call(String),
+    /// This was refused elsewhere: the task may read so.
+    Refused(Tried, String),
     /// Show one more name.
     Show(Node),
     /// This look came upon something that the owner may be asked about.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use ringfence_plan::{Content, Ids, Node, Plan, Stacked, Tree, asked, syscalls};
+use ringfence_plan::{Content, Ids, Node, Plan, Stacked, Tree};
 use ringfence_policy::{GrantedCommand, GrantedHost};
 use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
@@ -25,6 +25,7 @@ use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, Tell, VoidOrders};
 use crate::report::{self, Message, Refusal, Refused};
 use crate::restack::Stack;
+use crate::retold;
 use crate::root;
 use crate::stage::Stage;
 
@@ -169,6 +170,12 @@ impl Boundary {
     /// A refusal is written down: it may take effect.
     pub fn written(&self, refusal: &Refusal) {
         let number = refusal.number;
+        // Before it takes effect: whoever reads then what was refused finds it there.
+        if self.server.is_some()
+            && let Some((tried, words)) = retold::of(refusal)
+        {
+            let _ = self.tell_server(&Tell::Refused(tried, words));
+        }
         match &refusal.what {
             // Where the root has no server, init alone refuses; and what it tells of has numbers of its own.
             Refused::File { .. } if self.server.is_none() || number >= CALLS => {
@@ -192,14 +199,8 @@ impl Boundary {
             | Refused::Credential { .. }
             | Refused::Engine { .. }
             | Refused::Leak { .. }
+            | Refused::Syscall { .. }
             | Refused::Command(_) => {
-                drop(self.tell(&Request::Written { number }, &[]));
-            }
-            // Before the call fails: whoever reads then what was refused finds it there.
-            Refused::Syscall { number: call, arguments } => {
-                if let Some((name, _)) = syscalls::refused(*call).filter(|_| self.server.is_some()) {
-                    let _ = self.tell_server(&Tell::Call(asked::with(name, arguments)));
-                }
                 drop(self.tell(&Request::Written { number }, &[]));
             }
         }
@@ -262,7 +263,10 @@ impl Boundary {
     fn tell_server(&self, tell: &Tell) -> Result<(), Errno> {
         let socket = self.looks().ok_or(Errno::NOTCONN)?;
         let bytes = postcard::to_stdvec(tell).map_err(|_| Errno::INVAL)?;
-        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL).map(drop)
+        // What a task may read is not waited for: nobody's refusal hangs on it.
+        let patience =
+            if matches!(tell, Tell::Refused(..)) { SendFlags::DONTWAIT } else { SendFlags::empty() };
+        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL | patience).map(drop)
     }
 
     /// What was looked for is something that the owner may be asked about: instead of [`Self::written`].

@@ -352,7 +352,10 @@ impl Void<'_> {
                     self.finish(&look);
                 }
             }
-            Tell::Call(name) => self.server.told.add(Path::new(&name), "call", By::Calls),
+            Tell::Refused(tried, words) => {
+                let (purpose, by) = tried.told();
+                self.server.told.add(Path::new(&words), purpose, by);
+            }
             Tell::Show(node) => {
                 self.server.add(&node);
                 send(self.told.as_fd(), &Message::Shown);

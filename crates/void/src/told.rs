@@ -27,6 +27,8 @@ pub enum By {
     Nothing,
     /// The list of system calls.
     Calls,
+    /// A rule, or that there is none: which of both is not told.
+    Policy,
 }
 
 #[derive(Serialize)]
@@ -51,6 +53,7 @@ impl Told {
                 By::Rule => "the policy hides it",
                 By::Nothing => "nothing grants it",
                 By::Calls => "the list of system calls has it not",
+                By::Policy => "the policy does not allow it",
             },
             again: "useless, unless the owner of this sandbox changes that",
         };

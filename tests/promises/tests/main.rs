@@ -63,6 +63,10 @@ mod leaks_printed;
 #[path = "leaks_printed.rs"]
 mod leaks_printed_landlock;
 mod limits;
+mod listed;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "listed.rs"]
+mod listed_landlock;
 mod many;
 mod merges;
 mod modes;

@@ -115,7 +115,7 @@ struct Line {
 fn own(json: bool) -> Result<u8, Failure> {
     let text = std::fs::read_to_string(REFUSALS).map_err(|error| {
         Failure::new(format!("{REFUSALS}: {error}")).hint(
-            "it is there inside of a sandbox whose host has /dev/fuse; outside, `ringfence explain` tells of the last run",
+            "it is there inside of a sandbox, but for tier `landlock` and hosts without /dev/fuse; outside, `ringfence explain` tells of the last run",
         )
     })?;
     if json {
