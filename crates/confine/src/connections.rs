@@ -5,6 +5,7 @@
 //! what needs judging are path names of unix sockets, which know no namespace but the mounts.
 
 mod lead;
+mod unreached;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdGetfdFlags, pidfd_getfd};
 
+use self::unreached::Nowhere;
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
@@ -87,6 +89,8 @@ enum Verdict {
     Later,
     /// This error, as soon as it is written down.
     Refuse(Box<Refusal>, Errno),
+    /// The kernel's own error, there is no network.
+    Nowhere(Nowhere),
 }
 
 impl Connections {
@@ -170,6 +174,7 @@ impl Connections {
                 self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
                 return Some(Refusal { number, ..*refusal });
             }
+            Ok(Verdict::Nowhere(to)) => return self.unreached(&call, to, calls),
             Ok(Verdict::Done) => Ok(0),
             Err(errno) => Err(errno),
         };
@@ -418,6 +423,8 @@ impl Connections {
             {
                 sockets.done(&socket, None)?;
             }
+        } else if let Some(to) = Nowhere::of(&bytes, outcome) {
+            return Ok(Verdict::Nowhere(to));
         }
         match outcome {
             Err(errno @ (Errno::INPROGRESS | Errno::AGAIN)) if blocking => {

@@ -105,6 +105,13 @@ pub fn with(call: &str, arguments: &[u64]) -> String {
     of(call, arguments).map_or_else(|| call.to_owned(), |detail| format!("{call} ({detail})"))
 }
 
+/// Whether a call asks for a socket of TCP or UDP, which a network has.
+#[must_use]
+pub fn of_network(number: i32, arguments: &[u64; 6]) -> bool {
+    let inet = matches!(detail(number, arguments).as_deref(), Some("AF_INET" | "AF_INET6"));
+    inet && i64::from(number) == libc::SYS_socket
+}
+
 /// Why a socket is refused whose family is allowed.
 #[must_use]
 pub fn why(call: &str, arguments: &[u64]) -> Option<String> {

@@ -24,6 +24,8 @@ pub enum Event {
         mode: String,
         /// What this host cannot do, and was allowed to be missing or is done another way.
         degraded: Vec<Degraded>,
+        /// Whether the policy grants any network.
+        network: bool,
     },
     /// A sandbox ended and nothing of it runs any more.
     SandboxEnd {

@@ -141,7 +141,9 @@ impl Written<'_> {
         entry.extend((entry.len() == 1).then(|| "()".to_owned()));
         let entry = spelled(&entry.join(" "));
         // Some can be named by no entry, such as absolute paths with `..`, or would be read as another program: from the home, or optional.
-        let same = |read: CommandPattern| read.program == name.replace('$', "$$") && !read.optional && !name.starts_with('~');
+        let same = |read: CommandPattern| {
+            read.program == name.replace('$', "$$") && !read.optional && !name.starts_with('~')
+        };
         if !CommandPattern::parse(&entry, "/").is_ok_and(same) {
             return Vec::new();
         }

@@ -309,12 +309,14 @@ fn words(detail: Option<&Value>, key: &str) -> Vec<String> {
     words.into_iter().flatten().filter_map(|word| Some(word.as_str()?.to_owned())).collect()
 }
 
-/// What a start event says of the root's server: without it no refusal of a file was seen.
+/// What a start event says of the root's server, without which no refusal of a file was seen, and of the network.
 fn unseen(detail: Option<&Value>) -> Vec<String> {
     let degraded = detail.and_then(|detail| detail.get("degraded")?.as_array());
     let effect =
         |one: &Value| (one.get("name")? == VOID).then(|| Some(one.get("effect")?.as_str()?.to_owned()))?;
-    degraded.into_iter().flatten().filter_map(effect).collect()
+    let closed = detail.and_then(|detail| detail.get("network")?.as_bool()) == Some(false);
+    let names = closed.then(|| NO_NAMES.to_owned());
+    degraded.into_iter().flatten().filter_map(effect).chain(names).collect()
 }
 
 /// How many different things were refused, how many secrets left all the same (masked, or let through), and decoys with the first program
@@ -345,9 +347,6 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     for one in explained.refusals.iter().filter(|one| !nowhere(one)) {
         out.push_str(&paragraph(one, run));
     }
-    for unseen in &explained.unseen {
-        out.push_str(&format!("not seen in this run: {}\n", line(unseen)));
-    }
     if hidden > 0 {
         let plural = if hidden == 1 { "name" } else { "names" };
         out.push_str(&format!(
@@ -372,12 +371,18 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if out.is_empty() {
         out = format!("run {run}: nothing that is seen was refused\n");
     }
+    for unseen in &explained.unseen {
+        out.push_str(&format!("not seen in this run: {}\n", line(unseen)));
+    }
     if let Some(ended) = &explained.ended {
         out.push_str(&format!("\n{}\n", escape(ended.sentence(run))));
     }
     out.push_str(PLAIN);
     out
 }
+
+/// Without a network nobody in the sandbox answers questions for names, so nobody hears them.
+const NO_NAMES: &str = "names of hosts that programs asked for, and packets sent without a connection: the policy grants no network";
 
 /// What no part of the boundary sees, since the kernel answers by itself: mount flags and Landlock.
 const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the policy has `runtime.watch_writes`; programs that no list names, where who would start them asks first (make, `command -v`) or where nothing looks at starts. \

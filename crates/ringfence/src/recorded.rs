@@ -61,6 +61,7 @@ impl Run {
             workspace: plan.workspace.display().to_string(),
             mode: outcome::mode(plan),
             degraded: outcome::degraded(plan),
+            network: plan.network.is_some(),
         }
     }
 }

@@ -15,7 +15,7 @@ use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused
 use crate::executions as commands;
 use crate::failure::{Context, Failure};
 use crate::host::Host;
-use crate::leaks;
+use crate::{cautions, leaks};
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
 const MOST: usize = 4096;
@@ -29,6 +29,8 @@ pub(crate) struct Refusals {
     workspace: &'static Path,
     /// Nothing lies over the host's own files.
     hosted: bool,
+    /// The policy grants one.
+    network: bool,
     /// Directories of PATH, of which only listed programs are code there.
     searched: &'static [PathBuf],
     /// Where the task finds its workspace.
@@ -70,6 +72,7 @@ impl Refusals {
             policy,
             workspace: &plan.workspace,
             hosted: plan.hosted.is_some(),
+            network: plan.network.is_some(),
             searched: plan.hosted.as_ref().map(|hosted| hosted.searched.as_slice()).unwrap_or_default(),
             inside: plan.inside(),
             tampered: 0,
@@ -316,6 +319,10 @@ impl Refusals {
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
                 let why = asked::why(name, arguments).unwrap_or_else(|| why.to_owned());
+                let rule = match self.hosted && !self.network && asked::of_network(*number, arguments) {
+                    true => cautions::NO_SOCKETS.to_owned(),
+                    false => format!("the list of system calls: {why}"),
+                };
                 Some(Event::SyscallDeny {
                     name: name.into(),
                     arguments: arguments.iter().map(|argument| format!("{argument:#x}")).collect(),
@@ -323,7 +330,7 @@ impl Refusals {
                     program,
                     script,
                     times: 1,
-                    rule: format!("the list of system calls: {why}"),
+                    rule,
                 })
             }
             // Its owner decides, and that is written down.

@@ -11,6 +11,57 @@ fn hosted() -> bool {
     module_path!().contains("landlock")
 }
 
+fn explained(place: &Place) -> Value {
+    let explained = place.ringfence(&["explain", "--json"]);
+    assert_eq!(explained.status, 0, "{explained:?}");
+    serde_json::from_str(&explained.out).unwrap()
+}
+
+fn of<'a>(explained: &'a Value, target: &str) -> Vec<&'a Value> {
+    explained["refusals"].as_array().unwrap().iter().filter(|one| one["target"] == target).collect()
+}
+
+/// Where no network is granted the kernel refuses by itself, and who connects is told of all the same, each destination once.
+#[test]
+fn connections_without_a_network_are_told() {
+    let place = place();
+    place.write(
+        "try.py",
+        "import errno, socket\n\
+         for family, kind, to in ((2, 1, ('203.0.113.5', 80)), (10, 1, ('2001:db8::5', 443)), (2, 2, ('203.0.113.6', 9)), (2, 1, ('127.0.0.1', 9))) * 40:\n \
+          try: s = socket.socket(family, kind); print(errno.errorcode[s.connect_ex(to)])\n \
+          except OSError as error: print(errno.errorcode[error.errno])\n",
+    );
+    let policy = place.policy("");
+    let done = place.ringfence(&["run", "--policy", &policy, "--", "/usr/bin/python3", "-I", "-S", "try.py"]);
+    let told = explained(&place);
+    assert!(told["unseen"].to_string().contains("names of hosts"), "{told}");
+    let shown = place.ringfence(&["explain"]).out;
+    assert!(shown.contains("not seen in this run: names of hosts"), "{shown}");
+    if hosted() {
+        for name in ["socket (AF_INET)", "socket (AF_INET6)"] {
+            let [one] = of(&told, name)[..] else { panic!("{name}: {told}") };
+            assert!(one["caution"].as_str().unwrap().contains("`allow` in `[network]`"), "{one}");
+        }
+        return;
+    }
+    let once = "ENETUNREACH\nENETUNREACH\nENETUNREACH\nECONNREFUSED\n";
+    assert_eq!(done.out, once.repeat(40), "{done:?}");
+    assert!(done.err.contains("3 things refused"), "{done:?}");
+    for (target, line) in [
+        ("203.0.113.5:80", "allow = [\"203.0.113.5:80\"]"),
+        ("[2001:db8::5]:443", "allow = [\"[2001:db8::5]:443\"]"),
+        ("203.0.113.6:9", "allow = [\"203.0.113.6:9\"]"),
+    ] {
+        let [one] = of(&told, target)[..] else { panic!("{target}: {told}") };
+        assert_eq!((one["kind"].as_str(), one["times"].as_u64()), (Some("host"), Some(40)), "{one}");
+        assert!(one["rule"].as_str().unwrap().starts_with("no network"), "{one}");
+        assert!(one["programs"][0].as_str().unwrap().contains("python3"), "{one}");
+        assert_eq!(one["remedy"][1], line, "{one}");
+    }
+    assert!(!shown.contains("127.0.0.1"), "{shown}");
+}
+
 /// Starts, connections and watched writes as well as what was looked for: the task's own words, and none of the policy's.
 #[test]
 fn a_task_reads_which_starts_and_connections_it_was_refused() {

@@ -3,19 +3,17 @@
 use std::os::fd::AsFd;
 
 use ringfence_sys::seccomp::{self, Notification};
-use ringfence_void::{First, Ledger};
+use ringfence_void::Ledger;
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
-use super::{Connections, Fate, MOST_WAITING, Verdict, Waiting, attempt, scarce, take};
+use super::unreached::Nowhere;
+use super::{Connections, MOST_WAITING, Verdict, Waiting, attempt, scarce, take};
 use crate::hosted::{Held, Made};
 use crate::proc::group;
 use crate::reach::{self, Reach};
-use crate::report::{Refusal, Refused};
+use crate::report::Refusal;
 use crate::script::{Program, file_of};
-
-/// Why a packet is refused.
-const DATAGRAMS: &str = "UDP leaves a sandbox only as a question for a name";
 
 impl Connections {
     /// A call about a socket of a network, in tier `landlock`.
@@ -40,17 +38,7 @@ impl Connections {
             Made::Answer(outcome) => seccomp::answer(self.listener.as_fd(), call.id, outcome),
             Made::Refused => return self.refuse(call, calls),
             Made::Unreachable(asked) => {
-                let (host, port) = (asked.ip().to_canonical().to_string(), asked.port());
-                let program = Program::of(process);
-                // A flood of them is counted.
-                if let First::New(number) =
-                    calls.note(&[b"u", host.as_bytes(), &port.to_ne_bytes()], &program.key())
-                {
-                    let what = Refused::Network { host, port, rule: DATAGRAMS.into(), source: 0 };
-                    self.unwritten.insert(number, (call.id, Fate::Fails(Errno::CONNREFUSED)));
-                    return Some(Refusal { number, process, program, what });
-                }
-                seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::CONNREFUSED))
+                return self.unreached(call, Nowhere::packet(asked), calls);
             }
         };
         None

@@ -18,6 +18,7 @@ fn start() -> Event {
         workspace: "/w".into(),
         mode: "review".into(),
         degraded: vec![Degraded { name: "landlock".into(), effect: "mounts alone".into() }],
+        network: false,
     }
 }
 
