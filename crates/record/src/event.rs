@@ -42,7 +42,7 @@ pub enum Event {
         stopped: bool,
         /// How long it ran.
         duration_ms: u64,
-        /// Refusals known so far.
+        /// Different things that were refused, as `ringfence explain` lists them.
         refusals: u64,
     },
     /// A policy could not be loaded.

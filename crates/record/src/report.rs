@@ -24,7 +24,7 @@ pub struct Report {
     pub signal: Option<i32>,
     /// The limit that ended it.
     pub limit: Option<String>,
-    /// Refusals known so far.
+    /// Different things that were refused, as `ringfence explain` lists them.
     pub refusals: u64,
     /// How long it took, start-up included.
     pub duration_ms: u64,

@@ -16,13 +16,13 @@ use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::terminal::{escape, line};
-use crate::{cautions, named, offered};
+use crate::{cautions, counted, named, offered};
 
 /// How many reasons are told apart of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
 
 /// Target, purpose, and what tells apart what has both in common.
-type Key = (String, String, String);
+pub(crate) type Key = (String, String, String);
 
 /// One thing that was refused, by whichever programs.
 #[derive(Debug, Serialize)]
@@ -45,6 +45,8 @@ pub(crate) struct Explanation {
     /// Both, as they are told.
     #[serde(skip)]
     pub(crate) askers: Vec<String>,
+    /// Whether it is listed without `--all`.
+    pub(crate) listed: bool,
     /// How often at least.
     pub(crate) times: u64,
     /// Whether the host has it; `null`: it was not looked for.
@@ -89,17 +91,18 @@ impl Explained {
             let line = line.context(format!("reading {}", path.display()))?;
             let event: Value =
                 serde_json::from_str(&line).context(format!("the events of run {}", run.id()))?;
-            explained.add(&event, &mut places, &host, context);
+            explained.add(&event, &mut places, &host, Some(context));
         }
         Ok(explained)
     }
 
-    fn add(
+    /// One event more. Without `context` it is not looked whether a grant could be.
+    pub(crate) fn add(
         &mut self,
         event: &Value,
         places: &mut BTreeMap<Key, usize>,
         host: &Host,
-        context: &PolicyContext,
+        context: Option<&PolicyContext>,
     ) {
         let (kind, detail) =
             (event.get("kind").and_then(Value::as_str).unwrap_or_default(), event.get("detail"));
@@ -209,7 +212,7 @@ fn explain(
     rule: String,
     mut remedy: Vec<String>,
     (ended, host): (&str, &Host),
-    context: &PolicyContext,
+    context: Option<&PolicyContext>,
 ) -> Explanation {
     let nowhere = matches!(
         kind,
@@ -217,10 +220,12 @@ fn explain(
     );
     let on_host =
         if nowhere { None } else { host.could_have_below(Path::new(ended), Path::new(&target), &purpose) };
-    let forbidden =
-        (!nowhere).then(|| no_grant(Path::new(&target), access(&purpose), host, context)).flatten();
+    let no_grant = |context| no_grant(Path::new(&target), access(&purpose), host, context);
+    let forbidden = context.filter(|_| !nowhere).and_then(no_grant);
+    let listed = counted::is_listed(kind, &target, &purpose, on_host);
     let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);
-    let caution = caution.or_else(|| offered::caution(&mut remedy, host, context));
+    let caution =
+        caution.or_else(|| context.and_then(|context| offered::caution(&mut remedy, host, context)));
     Explanation {
         kind,
         target,
@@ -230,6 +235,7 @@ fn explain(
         programs: Vec::new(),
         scripts: Vec::new(),
         askers: Vec::new(),
+        listed,
         times: 0,
         on_host,
         rule,
@@ -319,34 +325,12 @@ fn unseen(detail: Option<&Value>) -> Vec<String> {
     degraded.into_iter().flatten().filter_map(effect).chain(names).collect()
 }
 
-/// How many different things were refused, how many secrets left all the same (masked, or let through), and decoys with the first program
-/// that opened each.
-pub(crate) fn totals(explained: &Explained) -> (u64, u64, Vec<(String, String)>) {
-    let counts = |one: &&Explanation| {
-        let there = matches!(one.kind, "file" | "socket") && one.on_host != Some(false) && !habit(one);
-        let refused =
-            matches!(one.kind, "host" | "credential" | "leak" | "containers") && one.outcome == "refused";
-        there || refused || one.kind == "syscall" || one.kind == "command" && one.purpose == "deny"
-    };
-    let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
-    let decoys = decoys.map(|one| (one.target.clone(), one.askers.first().cloned().unwrap_or_default()));
-    let passed = explained.refusals.iter().filter(|one| one.outcome != "refused").count() as u64;
-    (explained.refusals.iter().filter(counts).count() as u64, passed, decoys.collect())
-}
-
-fn habit(one: &Explanation) -> bool {
-    one.kind == "file" && Host::habit(Path::new(&one.target), &one.purpose)
-}
-
 /// For people. `all`: also what the host does not have either.
 pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
-    let nowhere =
-        |one: &&Explanation| one.kind != "decoy" && (one.on_host == Some(false) || habit(one)) && !all;
-    let hidden = explained.refusals.iter().filter(nowhere).count();
-    for one in explained.refusals.iter().filter(|one| !nowhere(one)) {
-        out.push_str(&paragraph(one, run));
-    }
+    let (shown, hidden): (Vec<_>, Vec<_>) = explained.refusals.iter().partition(|one| one.listed || all);
+    let hidden = hidden.len();
+    shown.into_iter().for_each(|one| out.push_str(&paragraph(one, run)));
     if hidden > 0 {
         let plural = if hidden == 1 { "name" } else { "names" };
         out.push_str(&format!(
@@ -504,25 +488,13 @@ fn together(refusals: &[Explanation]) -> String {
 mod tests {
     use super::*;
 
-    fn context() -> PolicyContext {
-        PolicyContext {
-            home: "/home/x".into(),
-            listed_home: None,
-            cwd: "/w".into(),
-            variables: BTreeMap::new(),
-            config_dir: "/nonexistent".into(),
-            state_dir: "/home/x/state".into(),
-            step: None,
-        }
-    }
-
     #[test]
     fn packets_are_sent_and_those_that_nobody_hears_of_are_no_refusal() {
         let (mut explained, mut places, host) = (Explained::default(), BTreeMap::new(), Host::new());
         let mut deny = |name: &str, port: u16, rule: &str| {
             let detail = serde_json::json!({ "host": name, "port": port, "rule": rule, "times": 1 });
             let event = serde_json::json!({ "kind": "net.deny", "detail": detail });
-            explained.add(&event, &mut places, &host, &context());
+            explained.add(&event, &mut places, &host, None);
         };
         deny("192.0.2.1", 443, "a packet of UDP, and more");
         deny("192.0.2.1", 0, "a packet of ICMP, and more");
@@ -539,12 +511,11 @@ mod tests {
 
     #[test]
     fn many_reasons_are_summed_up_and_outcomes_are_told_apart() {
-        let context = context();
         let (mut explained, mut places, host) = (Explained::default(), BTreeMap::new(), Host::new());
         let mut leak = |action: &str, rule: String| {
             let detail = serde_json::json!({ "secret": "s", "host": "h", "port": 443, "action": action, "rule": rule });
             let event = serde_json::json!({ "kind": "leak", "detail": detail });
-            explained.add(&event, &mut places, &host, &context);
+            explained.add(&event, &mut places, &host, None);
         };
         (0..20).for_each(|number| leak("warn", format!("reason {number}")));
         leak("block", "another".into());
@@ -571,6 +542,7 @@ mod tests {
             programs: Vec::new(),
             scripts: Vec::new(),
             askers: Vec::new(),
+            listed: true,
             times: 1,
             on_host: None,
             grantable: false,

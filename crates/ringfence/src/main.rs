@@ -14,6 +14,7 @@ mod cli;
 mod clock;
 mod commands;
 mod copies;
+mod counted;
 mod credentials;
 mod custody;
 mod decoys;

@@ -6,16 +6,15 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_confine::gateway::{NUMBERS, UNSEEN};
+use ringfence_confine::gateway::NUMBERS;
 use ringfence_plan::{Plan, asked, syscalls};
 use ringfence_policy::{Access, GitCommand, Judge, Policy};
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused};
 
-use crate::executions as commands;
 use crate::failure::{Context, Failure};
 use crate::host::Host;
-use crate::{cautions, leaks};
+use crate::{cautions, counted, executions as commands, leaks};
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
 const MOST: usize = 4096;
@@ -100,28 +99,12 @@ impl Refusals {
         self.leaks.values().filter(|(event, _)| passed(event)).count() as u64 + self.passed
     }
 
-    /// How many different things were refused, and how often, for now. Most names that programs look for are
-    /// nowhere: those do not count.
-    pub(crate) fn totals(&self) -> (u64, u64) {
-        let host = &self.host;
-        let there = |event: &Event| {
-            let purpose = if let Event::FileDeny { purpose, .. } = event { purpose } else { "" };
-            let ended = |path| if let Event::FileDeny { path, .. } = event { Path::new(path) } else { path };
-            let there = |path| {
-                !Host::habit(path, purpose)
-                    && host.could_have_below(ended(path), path, purpose) != Some(false)
-            };
-            matches!(event, Event::SyscallDeny { .. })
-                || hosts(event)
-                || target(event).map(Path::new).is_some_and(there)
-        };
-        let events = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
-        let events = events.chain(self.files.values()).filter(|(event, _)| there(event));
-        let refused = |(event, _): &&(Event, u64)| matches!(event, Event::ExecDeny { .. });
-        let commands = self.commands.values().filter(refused);
-        events.chain(commands).fold((0, self.others), |(things, times), (_, again)| {
-            (things + 1, times.saturating_add(again + 1))
-        })
+    /// How many different things were refused, as [`crate::explanation`] lists them; most names that programs look for are nowhere, and do
+    /// not count.
+    pub(crate) fn total(&self) -> u64 {
+        let known = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
+        let known = known.chain(self.files.values()).chain(self.commands.values());
+        counted::refused(known.map(|(event, _)| event), &self.host)
     }
 
     /// Variables that programs ran without.
@@ -225,8 +208,8 @@ impl Refusals {
             }
             Refused::Command(Command { fate: Fate::Changed, .. }) => {
                 self.tampered += 1;
-                self.others += u64::from(self.tampered > MOST);
-                self.tampered <= MOST
+                let key = format!("tampered {}", self.tampered);
+                count(&mut self.commands, &mut self.others, key, &event, 1)
             }
             Refused::Command(command) => {
                 let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();
@@ -508,26 +491,9 @@ fn count(
     true
 }
 
-/// Whether it is about the network.
-fn hosts(event: &Event) -> bool {
-    matches!(event, Event::NetDeny { host, .. } if !host.is_empty() && host != UNSEEN)
-        || matches!(event, Event::CredentialDeny { .. } | Event::ContainerDeny { .. })
-        || matches!(event, Event::Leak { .. }) && !passed(event)
-}
-
 /// Whether it was no refusal.
 fn passed(event: &Event) -> bool {
     matches!(event, Event::Leak { action, .. } if action != "block")
-}
-
-/// What it was about.
-fn target(event: &Event) -> Option<&str> {
-    match event {
-        Event::FileDeny { path, asked, .. } => Some(asked.as_ref().unwrap_or(path)),
-        Event::NetDeny { unix, .. } => Some(unix),
-        Event::DecoyOpen { path, .. } => Some(path),
-        _ => None,
-    }
 }
 
 /// What is said of one that was asked for again.

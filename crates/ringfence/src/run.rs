@@ -436,7 +436,7 @@ impl Run {
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
         let outcome = outcome::leaked(outcome, ended.leaked.as_ref());
         let plan = open.plan;
-        let ((refused, _), passed) = (open.refusals.totals(), open.refusals.passed());
+        let passed = open.refusals.passed();
         let (opened, cleaned) = (open.refusals.decoys().to_vec(), open.refusals.cleaned());
         let (mut result, changes) = self.end(open, outcome, report)?;
         // Where the boundary could not be built, that is the news.
@@ -463,7 +463,7 @@ impl Run {
             if let Some(fails) = plan.git_fails.as_ref().filter(|_| !matches!(result, Ok(0))) {
                 terminal::error(&format!("{} {}", terminal::label("note:"), terminal::escape(fails)));
             }
-            summary::say(self.directory.id(), refused, passed, changes);
+            summary::say(self.directory.id(), report.refusals, passed, changes);
             summary::cleaned(self.directory.id(), &cleaned);
         }
         summary::opened(self.directory.id(), &opened);
@@ -542,7 +542,7 @@ impl Run {
             let event = Event::LimitHit { limit: limit.clone(), what: failure.text().to_owned() };
             log.append(&event).context("the run's log")?;
         }
-        report.refusals += refusals.totals().1;
+        report.refusals += refusals.total();
         report.signal = outcome.signal;
         let remove = self.fate == Fate::Remove || outcome.idle;
         let settled = layers::settle(plan, &self.state, &self.directory, &record, remove, start.as_ref());

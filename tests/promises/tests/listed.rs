@@ -96,3 +96,38 @@ fn a_task_reads_which_starts_and_connections_it_was_refused() {
         assert!(!done.out.contains(word), "{word}: {}", done.out);
     }
 }
+
+/// One number, whoever says it: different things, by whichever programs and how often.
+#[test]
+fn every_count_is_of_what_is_listed() {
+    let place = place();
+    let report = place.base.path().join("report.json").display().to_string();
+    let policy = place
+        .policy("[commands]\nallow = [\"sh\", \"cat\", \"head\", \"python3 *\", \"/usr/bin/python3 -c **\"]");
+    let script = "exec 2> /dev/null; cat /etc/shadow /etc/shadow; head /etc/shadow; cat /no-such-name; git push; git push
+        /usr/bin/python3 -c 'import socket\nfor path in (\"/var/run/made-up.sock\", \"/var/run/nscd/socket\"):\n try: socket.socket(1).connect(path)\n except OSError: pass'; true";
+    let done = place.ringfence(&["run", "--policy", &policy, "--report", &report, "--", "sh", "-c", script]);
+    assert_eq!(done.status, 0, "{done:?}");
+    let told = explained(&place);
+    let all = told["refusals"].as_array().unwrap();
+    let listed = all.iter().filter(|one| one["listed"] == true).count();
+    let shown = place.ringfence(&["explain"]).out;
+    assert_eq!(shown.matches("\n    refused: ").count(), listed, "{shown}\n{told}");
+    let things = if listed == 1 { "thing" } else { "things" };
+    assert!(done.err.contains(&format!("run: {listed} {things} refused")), "{listed}: {done:?}\n{shown}");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!(report["refusals"], listed, "{report}");
+    assert_eq!(of(&told, "git push").len(), 1, "{told}");
+    if !hosted() && std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok() {
+        assert!(shown.contains("tried to connect to /var/run/made-up.sock"), "{shown}");
+        for (name, is) in [("/etc/shadow", true), ("/var/run/made-up.sock", true), ("/no-such-name", false)] {
+            let [one] = of(&told, name)[..] else { panic!("{name}: {told}") };
+            assert_eq!(one["listed"], is, "{one}");
+        }
+        assert!(
+            of(&told, "/var/run/nscd/socket")
+                .iter()
+                .all(|one| one["on_host"] != false || one["listed"] == false)
+        );
+    }
+}

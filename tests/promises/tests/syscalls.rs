@@ -204,8 +204,7 @@ fn refused_calls_count_and_the_task_may_know_of_them() {
         }
         assert!(done.err.contains("4 things refused: `ringfence explain"), "{tier}: {done:?}");
         let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
-        // Repeated ones as well: two of the first, and five.
-        assert_eq!(report["refusals"], 7, "{tier}: {report}");
+        assert_eq!(report["refusals"], 4, "{tier}: {report}");
         let shown = place.ringfence(&["explain"]).out;
         assert!(names.iter().all(|name| shown.contains(&format!("system call {name}"))), "{tier}: {shown}");
     }

@@ -4,7 +4,8 @@ use clap::Args;
 use ringfence_supervise::{Ask, Sandbox};
 
 use super::waiting;
-use crate::explanation::{Explained, totals};
+use crate::counted::totals;
+use crate::explanation::Explained;
 use crate::failure::{Context, Failure};
 use crate::layers::Settled;
 use crate::{environment, named, summary, terminal};
