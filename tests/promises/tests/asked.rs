@@ -249,7 +249,7 @@ fn always_writes_to_the_file_that_was_named_from_below() {
     std::fs::copy(&asking.policy, asking.place.workspace.join(name)).unwrap();
     let inside =
         format!("stty -echo; echo READY; cat {}/one; cat {}/two; sleep 0.3", asking.data, asking.data);
-    let steps = "find(b\"READY\", 0)\nquestion(); asked = answer(b\"a\\r\", b\"sandboxes too: \")\n\
+    let steps = "find(b\"READY\", 0)\nquestion(); answer(b\"a\\r\", b\"sandboxes too: \")\n\
                  open(sys.argv[-5], 'a').write('[files]\\nnone = 1\\n')\n\
                  question(); answer(b\"a\\r\", b\"not written to\"); end()\n\
                  if b'u{1b}' in seen: print('codes', seen)\n";
