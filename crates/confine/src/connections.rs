@@ -23,11 +23,12 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdGetfdFlags, pidfd_getfd};
 
+use self::lead::check_peer;
 use self::unreached::Nowhere;
 use crate::child::Own;
 use crate::gateway::Led;
 use crate::guard::{self, Guard};
-use crate::hosted::{self, Held, Judge, Judged, Sockets, Trees, traced};
+use crate::hosted::{Held, Judge, Judged, Sockets, Trees, traced};
 use crate::proc::{group, holder};
 use crate::reach::{self, Reach};
 use crate::renames::{self, Renames};
@@ -57,6 +58,8 @@ pub(crate) struct Connections {
     /// Of those, the calls that may be judged again.
     again: BTreeMap<u32, Notification>,
     pub(crate) renames: Renames,
+    /// Connections that lead nowhere, told of one by one.
+    nowhere: usize,
     /// What the guard knows it by.
     own: u32,
 }
@@ -101,6 +104,7 @@ impl Connections {
             unwritten: BTreeMap::new(),
             again: BTreeMap::new(),
             renames: Renames::default(),
+            nowhere: 0,
             own,
         }
     }
@@ -456,15 +460,6 @@ fn take_of(process: &OwnedFd, call: &Notification) -> Result<OwnedFd, Errno> {
     let [descriptor, ..] = call.arguments;
     let descriptor = i32::try_from(descriptor & 0xffff_ffff).map_err(|_| Errno::BADF)?;
     pidfd_getfd(process, descriptor, PidfdGetfdFlags::empty())
-}
-
-/// A name in the task's own directory may have been moved there from one that others write to, too.
-fn check_peer(socket: &OwnedFd, own: bool) -> Result<(), Errno> {
-    if own && !hosted::is_descendant(sockopt::socket_peercred(socket)?.pid) {
-        let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
-        return Err(Errno::CONNREFUSED);
-    }
-    Ok(())
 }
 
 /// The granted socket of the host that a path names, in the words of the rule: nothing of it is in the sandbox's files.

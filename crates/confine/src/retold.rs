@@ -55,6 +55,8 @@ pub(crate) fn of(refusal: &Refusal) -> Option<(Tried, String)> {
             // Whoever counts through the sandbox's own addresses would read the names that the policy has there.
             (Err(_), _) => (Tried::Connect, format!("port {port} of a name")),
         },
+        // The owner's own words are none of the task's.
+        Refused::Command(command) if command.first => return None,
         Refused::Command(command) if !matches!(command.fate, Fate::Cleaned(_) | Fate::Changed) => {
             let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();
             (Tried::Start, command_line(words.iter().map(AsRef::as_ref)))

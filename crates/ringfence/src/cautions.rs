@@ -180,8 +180,12 @@ fn pattern(path: &Path) -> bool {
 
 /// What is special about the address of a refused destination.
 fn special(target: &str) -> Option<&'static str> {
-    let (host, _) = target.rsplit_once(':')?;
-    ringfence_policy::unusual(host.trim_matches(['[', ']']).parse().ok()?)
+    // A name that was asked for has no port.
+    let host = target.parse().or_else(|_| {
+        let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+        host.trim_matches(['[', ']']).parse()
+    });
+    ringfence_policy::unusual(host.ok()?)
 }
 
 /// The key of a host's rule that a request went beyond.
@@ -272,6 +276,8 @@ mod tests {
         let line = ["[network]", "allow = [..]"];
         assert!(said("169.254.169.254:80", "only a rule", &line).starts_with("unwise"));
         assert!(said("[fd00::1]:443", "only a rule", &line).starts_with("unwise"));
+        assert!(said("169.254.169.254", "no rule", &line).starts_with("unwise"));
+        assert!(said("10.0.0.1", "no rule", &line).starts_with("unwise"));
         assert_eq!(said("93.184.215.14:80", "no rule of `network.allow`", &line), "");
         assert!(said("a.example:443", "no rule for this host allows the path", &[]).starts_with("`paths`"));
         assert!(

@@ -34,8 +34,8 @@ pub(crate) struct Refusals {
     searched: &'static [PathBuf],
     /// Where the task finds its workspace.
     inside: PathBuf,
-    /// Programs that were changed while they were judged.
-    tampered: usize,
+    /// Programs that were changed while they were judged, each by its number: no flood of refusals takes their room.
+    tampered: BTreeMap<String, (Event, u64)>,
     names: commands::Names,
     host: Host,
     /// Made at the first refusal.
@@ -74,7 +74,7 @@ impl Refusals {
             network: plan.network.is_some(),
             searched: plan.hosted.as_ref().map(|hosted| hosted.searched.as_slice()).unwrap_or_default(),
             inside: plan.inside(),
-            tampered: 0,
+            tampered: BTreeMap::new(),
             names: commands::Names::of(policy, plan),
             host: Host::new(),
             judge: OnceCell::new(),
@@ -103,7 +103,8 @@ impl Refusals {
     /// not count.
     pub(crate) fn total(&self) -> u64 {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
-        let known = known.chain(self.files.values()).chain(self.commands.values());
+        let known =
+            known.chain(self.files.values()).chain(self.commands.values()).chain(self.tampered.values());
         counted::refused(known.map(|(event, _)| event), &self.host)
     }
 
@@ -207,9 +208,8 @@ impl Refusals {
                 self.leaked(key, &event)
             }
             Refused::Command(Command { fate: Fate::Changed, .. }) => {
-                self.tampered += 1;
-                let key = format!("tampered {}", self.tampered);
-                count(&mut self.commands, &mut self.others, key, &event, 1)
+                let key = self.tampered.len().to_string();
+                count(&mut self.tampered, &mut self.others, key, &event, 1)
             }
             Refused::Command(command) => {
                 let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();

@@ -8,10 +8,10 @@ use ringfence_policy::Leaks;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{self, Errno, ioctl_fionbio};
-use rustix::termios::{isatty, tcgetpgrp};
+use rustix::termios::isatty;
 
 use crate::outlet::{Found, Outlet};
-use crate::screen::in_front;
+use crate::screen::{in_front, is_closed};
 
 /// What is moved at a time.
 const BUFFER: usize = 64 * 1024;
@@ -170,7 +170,7 @@ impl Relay {
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // Its shell took the terminal.
-            Err(Errno::IO) if self.keys && tcgetpgrp(from).is_ok() && !in_front(from) => {}
+            Err(Errno::IO) if self.keys && isatty(from) && !is_closed(from) => {}
             Err(_) => return self.close(),
         }
         false

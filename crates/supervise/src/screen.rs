@@ -294,6 +294,10 @@ impl Screen {
                 self.say(&echo);
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
+            // Asked again when the terminal is ours again.
+            Err(Errno::IO) if !is_closed(keys) => {
+                (self.raw, self.saved, self.prompt) = (false, None, None);
+            }
             _ => {
                 self.gone = true;
                 self.keys = None;
@@ -309,8 +313,8 @@ impl Screen {
             match io::read(keys, &mut buffer) {
                 Ok(length @ 1..) => self.typed.extend_from_slice(buffer.get(..length).unwrap_or_default()),
                 Err(Errno::AGAIN | Errno::INTR) => return,
-                // Its shell took it; closed, it is nobody's, which is seen by looking.
-                Err(Errno::IO) if !in_front(keys) => {
+                // Its shell took it.
+                Err(Errno::IO) if !is_closed(keys) => {
                     (self.raw, self.saved) = (false, None);
                     return;
                 }
@@ -337,6 +341,11 @@ impl Drop for Screen {
 }
 
 /// Whether a terminal is this process group's. One that controls nobody, or not this session, has no foreground to wait for.
+/// Whether it is nobody's any more; a read in the background fails in the same way (EIO).
+pub(crate) fn is_closed(terminal: &OwnedFd) -> bool {
+    tcgetpgrp(terminal) == Err(Errno::IO)
+}
+
 pub(crate) fn in_front(terminal: &OwnedFd) -> bool {
     match tcgetpgrp(terminal) {
         Ok(group) => group == getpgrp(),

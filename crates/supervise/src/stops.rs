@@ -94,10 +94,7 @@ impl Watch<'_> {
                 }
             }
             TSTP => {
-                self.boundary.pause(true);
-                self.stop();
-                self.boundary.pause(false);
-                self.told.go_on();
+                self.stop_all();
             }
             _ => {
                 self.boundary.signal(JOB, signal, !from_process);
@@ -122,11 +119,17 @@ impl Watch<'_> {
             Due::Nothing => {}
             Due::GoOn => self.boundary.signal(JOB, CONT, false),
             Due::Stop => {
-                self.stop();
-                self.boundary.signal(JOB, CONT, false);
-                self.told.go_on();
+                self.stop_all();
             }
         }
+    }
+
+    /// Nothing of it goes on meanwhile, whatever it is that stopped: nobody would hold its limits.
+    fn stop_all(&mut self) {
+        self.boundary.pause(true);
+        self.stop();
+        self.boundary.pause(false);
+        self.told.go_on();
     }
 
     fn stop(&mut self) {

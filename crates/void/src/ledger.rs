@@ -50,8 +50,7 @@ impl Ledger {
         let (refusal, asker) = (key(refusal), key(asker));
         let Some((number, first)) = self.known.get(&refusal) else {
             let Some(number) = (self.known.len() < MOST).then(|| self.number()).flatten() else {
-                self.others = self.others.saturating_add(1);
-                return First::Beyond;
+                return self.beyond();
             };
             self.known.insert(refusal, (number, asker));
             return First::New(number);
@@ -68,6 +67,18 @@ impl Ledger {
             None => *number,
         };
         self.count(again)
+    }
+
+    /// Counts one that there is no room for.
+    pub fn beyond(&mut self) -> First {
+        self.others = self.others.saturating_add(1);
+        First::Beyond
+    }
+
+    /// Whether this was told of.
+    #[must_use]
+    pub fn knows(&self, refusal: &[&[u8]]) -> bool {
+        self.known.contains_key(&(self.keys.0.hash_one(refusal), self.keys.1.hash_one(refusal)))
     }
 
     /// Whether one of this could be new, whoever asks: else nothing about who asks need be known.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::attributes::{Attribute, Setting};
 use crate::danger::Danger;
+use crate::escape::escape;
 use crate::layer::Identity;
 use crate::name;
 use crate::refuse::Reason;
@@ -226,7 +227,7 @@ impl HoldReason {
     /// In one sentence.
     pub fn text(&self) -> String {
         match self {
-            Self::Protected { pattern } => format!("protected by `{pattern}`"),
+            Self::Protected { pattern } => format!("protected by `{}`", escape(pattern)),
             Self::RunsOnHost { kind, reason } => format!("{kind}: {reason}"),
             Self::LeftOut => "left out".into(),
         }

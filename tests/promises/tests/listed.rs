@@ -131,3 +131,52 @@ fn every_count_is_of_what_is_listed() {
         );
     }
 }
+
+/// A task has all addresses to name: what else is refused is told beside a flood of them.
+#[test]
+fn connections_without_a_network_crowd_out_nothing() {
+    let place = place();
+    place.write(
+        "flood.py",
+        "import socket\n\
+         def met(act):\n \
+          try: act()\n \
+          except OSError: pass\n\
+         for n in range(5000): met(lambda: socket.socket(2, 2).connect(('10.1.%d.%d' % (n >> 8, n & 255), 9)))\n\
+         met(lambda: socket.socket(40, 1, 0)); met(lambda: socket.socket(1, 1).connect('/run/no-such/socket'))\n",
+    );
+    let policy = place.policy("");
+    let _ = place.ringfence(&[
+        "run",
+        "-q",
+        "--policy",
+        &policy,
+        "--",
+        "/usr/bin/python3",
+        "-I",
+        "-S",
+        "flood.py",
+    ]);
+    let told = place.ringfence(&["explain", "--all"]).out;
+    // In tier `landlock` the kernel says by itself that there is no such socket.
+    for what in ["AF_VSOCK", "/run/no-such/socket"].into_iter().take(if hosted() { 1 } else { 2 }) {
+        assert!(told.contains(what), "{what}: {}", told.lines().take(30).collect::<String>());
+    }
+}
+
+/// What the owner starts in a sandbox is no word of the task's.
+#[test]
+fn what_the_owner_was_refused_is_not_told_to_the_task() {
+    let place = place();
+    let policy = place.policy("[commands]\nallow = [\"cat\", \"sleep 60\", \"sh -c *\"]");
+    let started = place.ringfence(&["start", "box", "--policy", &policy, "--", "sleep", "60"]);
+    assert_eq!(started.status, 0, "{started:?}");
+    assert_eq!(place.ringfence(&["exec", "box", "--", "git", "--token=OWNERS"]).status, 126);
+    let own = "git own; cat /run/ringfence/refusals";
+    let told = place.ringfence(&["exec", "box", "--", "sh", "-c", own]).out;
+    assert!(!told.contains("OWNERS"), "{told}");
+    assert_eq!(place.ringfence(&["stop", "box", "--grace", "0"]).status, 0);
+    if !hosted() && std::fs::File::open("/dev/fuse").is_ok() {
+        assert!(told.contains("git own"), "{told}");
+    }
+}

@@ -1,19 +1,29 @@
 //! Calls about sockets of a network in tier `landlock`, where init makes and connects them (`hosted/sockets.rs`).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use ringfence_sys::seccomp::{self, Notification};
 use ringfence_void::Ledger;
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
+use rustix::net::sockopt;
 
 use super::unreached::Nowhere;
 use super::{Connections, MOST_WAITING, Verdict, Waiting, attempt, scarce, take};
-use crate::hosted::{Held, Made};
+use crate::hosted::{self, Held, Made};
 use crate::proc::group;
 use crate::reach::{self, Reach};
 use crate::report::Refusal;
 use crate::script::{Program, file_of};
+
+/// A name in the task's own directory may have been moved there from one that others write to, too.
+pub(super) fn check_peer(socket: &OwnedFd, own: bool) -> Result<(), Errno> {
+    if own && !hosted::is_descendant(sockopt::socket_peercred(socket)?.pid) {
+        let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+        return Err(Errno::CONNREFUSED);
+    }
+    Ok(())
+}
 
 impl Connections {
     /// A call about a socket of a network, in tier `landlock`.

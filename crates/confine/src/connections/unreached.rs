@@ -19,6 +19,9 @@ const DATAGRAMS: &str = "UDP leaves a sandbox only as a question for a name";
 const NO_NETWORK: &str =
     "no network: nothing of `network.allow` is there, and the name that led to this address was not seen";
 
+/// Of these that are told of one by one: a task has all addresses to name, and what else is refused needs room.
+const MOST: usize = 1024;
+
 /// Where such a connection was to go, why it does not, and with which error.
 pub(super) struct Nowhere {
     asked: SocketAddr,
@@ -53,8 +56,11 @@ impl Connections {
         let process = group(call.thread).unwrap_or(call.thread);
         let program = Program::of(process);
         let (host, port) = (asked.ip().to_canonical().to_string(), asked.port());
-        if let First::New(number) = calls.note(&[b"u", host.as_bytes(), &port.to_ne_bytes()], &program.key())
-        {
+        let place: &[&[u8]] = &[b"u", host.as_bytes(), &port.to_ne_bytes()];
+        let room = self.nowhere < MOST || calls.knows(place);
+        let noted = if room { calls.note(place, &program.key()) } else { calls.beyond() };
+        if let First::New(number) = noted {
+            self.nowhere += 1;
             let what = Refused::Network { host, port, rule: rule.into(), source: 0 };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program, what });

@@ -46,14 +46,16 @@ pub fn written_endpoint(host: &str, port: u16) -> String {
 /// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
 /// stands for the usual one.
 pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
-    let port = if port == 0 { USUAL } else { port };
     // The name is allowed already, and the address that it leads to is not.
     let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
     let host = leads.unwrap_or(host);
-    // In tier `landlock` the task has no loopback of its own, which the rule says then.
-    if rule.contains("`host_loopback`") || host == HOST {
-        return vec!["[network]".to_owned(), format!("allow = [{{ host_loopback = {port} }}]")];
+    // In tier `landlock` the task has no loopback of its own, which the rule says then. A question for the name says no service.
+    let own = rule.starts_with("tier `landlock`: the loopback");
+    if own || host == HOST {
+        let line = format!("allow = [{{ host_loopback = {port} }}]");
+        return if port == 0 { Vec::new() } else { vec!["[network]".to_owned(), line] };
     }
+    let port = if port == 0 { USUAL } else { port };
     let written = written_endpoint(host, port);
     let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
     if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
@@ -129,6 +131,10 @@ mod tests {
         let line = |host| network_remedy(host, 80, "no rule of `network.allow` covers it").join(" ");
         assert_eq!(line(HOST), "[network] allow = [{ host_loopback = 80 }]");
         assert_eq!(line("a.example"), "[network] allow = [\"a.example:80\"]");
+        // The task picks the names that it asks for.
+        let rule = "no rule of `network.allow` covers `host_loopback`";
+        assert_eq!(network_remedy("host_loopback", 0, rule).concat().matches("{").count(), 0);
+        assert!(network_remedy(HOST, 0, rule).is_empty());
     }
 
     #[test]
