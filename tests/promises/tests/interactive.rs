@@ -156,9 +156,14 @@ fn vim_opens_resizes_and_saves() {
     tmux.press(&["Enter"]);
     tmux.wait_for("size 24 x 80");
     tmux.tmux(&["resize-window", "-x", "100", "-y", "30"]);
-    tmux.text(":echo 'size' &lines 'x' &columns");
-    tmux.press(&["Enter"]);
-    tmux.wait_for("size 30 x 100");
+    // It may be told of the new size only after the first question.
+    let begun = Instant::now();
+    while !tmux.screen().contains("size 30 x 100") {
+        assert!(begun.elapsed() < PATIENCE, "{}", tmux.screen());
+        tmux.text(":echo 'size' &lines 'x' &columns");
+        tmux.press(&["Enter"]);
+        std::thread::sleep(Duration::from_millis(200));
+    }
     tmux.text("Gosecond line");
     tmux.press(&["Escape"]);
     tmux.line(":wq");
