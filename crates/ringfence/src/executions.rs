@@ -41,7 +41,8 @@ pub(crate) fn event(
     let starts = |program: &str| starts(program, names.search.as_deref(), &names.trees);
     let written = Written { directory: &directory, workspace: &names.workspace, child, starts: &starts };
     // A line of policy with a secret in it, or without, helps nobody.
-    let plain = shown == words && masked(&wanted) == wanted;
+    let plain =
+        shown == words && masked(&wanted) == wanted && !wanted.iter().any(|word| names.is_of_run(word));
     Event::ExecDeny {
         remedy: if plain { written.remedy(&wanted) } else { Vec::new() },
         grantable: plain && !words.is_empty() && grantable(&command_line(words.iter())),
@@ -209,6 +210,8 @@ fn quoted(entry: &str) -> String {
 /// What the task names otherwise than the policy does, in tier `landlock`: its copy of the workspace, and its home.
 pub(crate) struct Names {
     pairs: Vec<(String, String)>,
+    /// What holds the rest of a run's own directories, in tier `landlock`.
+    base: Option<String>,
     workspace: PathBuf,
     /// The policy has a list of what commands start.
     children: bool,
@@ -227,11 +230,17 @@ impl Names {
         let pairs = pairs.into_iter().filter(|(inside, host)| inside != host);
         Self {
             pairs: pairs.map(|(inside, host)| (text(inside), text(host))).collect(),
+            base: plan.hosted.as_ref().map(|hosted| text(hosted.base.clone())),
             workspace: plan.workspace.clone(),
             children: policy.commands.is_some() && matches!(policy.guard.children, Children::Programs(_)),
             search: plan.environment.get(OsStr::new("PATH")).cloned(),
             trees: policy.files.exec.iter().map(|rule| rule.value.path.clone()).collect(),
         }
+    }
+
+    /// Whether a word names what this run alone has (`$TMPDIR`): an entry with it would hold for no other.
+    fn is_of_run(&self, word: &str) -> bool {
+        self.base.as_ref().is_some_and(|base| word.contains(base.as_str()))
     }
 
     /// The same in the policy's names.

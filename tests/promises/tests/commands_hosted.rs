@@ -165,3 +165,16 @@ fn a_link_that_the_host_turns_leads_where_it_leads() {
         assert_eq!(out, "ran\n126\n", "{tier}: {err}");
     }
 }
+
+/// A line with a directory of this run in it would hold for no other.
+#[test]
+fn no_entry_is_offered_for_what_this_run_alone_has() {
+    let place = place();
+    start(&place, "[commands]\nallow = [\"sh -c *\"]", &["sh", "-c", "cat \"$TMPDIR/q\"; cat ./q"]);
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(
+        explained.contains("allow = [\"cat ./q\"]") && !explained.contains("allow = [\"cat /"),
+        "{explained}"
+    );
+    assert!(explained.contains("one with `*` or `**` in their place"), "{explained}");
+}
