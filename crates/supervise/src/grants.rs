@@ -382,6 +382,13 @@ impl<'a> Grants<'a> {
         self.end(&live, false, &why) && declined
     }
 
+    /// The sandbox has ended: what was being taken away went with it.
+    pub(crate) fn finish(&mut self) {
+        for live in std::mem::take(&mut self.live).iter().filter(|live| live.state == State::Closing) {
+            self.end(live, true, "the sandbox has ended, and with it what was granted");
+        }
+    }
+
     fn end(&mut self, live: &Live, done: bool, text: &str) -> bool {
         for client in &live.clients {
             answer(client, done, &format!("`{}`: {text}", live.opening.path.display()));
@@ -481,6 +488,11 @@ impl<'a> Desk<'a> {
 
     pub(crate) fn told(&mut self, message: &Message) -> bool {
         self.grants.told(self.boundary, message)
+    }
+
+    /// As [`Grants::finish`].
+    pub(crate) fn finish(&mut self) {
+        self.grants.finish();
     }
 
     pub(crate) fn patience(&self) -> Option<Duration> {

@@ -131,6 +131,7 @@ pub fn run<'a>(
         screen.drain();
     }
     watch.leaks();
+    watch.desk.iter_mut().for_each(Desk::finish);
     boundary.last_words(&mut |refusal| {
         let _ = (watch.tell)(Notice::Refusal(refusal));
     });

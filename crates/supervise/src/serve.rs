@@ -197,6 +197,7 @@ impl<'a> Server<'a> {
             relay.drain();
         }
         self.leaks();
+        self.grants.iter_mut().for_each(Grants::finish);
         let tell = &mut self.tell;
         self.boundary.last_words(&mut |refusal| {
             let _ = tell(Happening::Noticed(Notice::Refusal(refusal)));

@@ -155,8 +155,13 @@ fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
         .hint("`approvals.grantable = { read = [...], commands = [...], hosts = [...] }` in its policy says what may be granted while it runs")
     })?;
     remote.ask(ask, &[]).context("asking the sandbox")?;
-    let Some((Message::Answer { done, text }, _)) = remote.report() else {
-        return Err(Failure::new("the sandbox ended before it answered"));
+    let (done, text) = match remote.report() {
+        Some((Message::Answer { done, text }, _)) => (done, text),
+        // A task may end of what it misses.
+        _ if matches!(ask, Ask::Revoke { .. } | Ask::Withdraw { .. }) => {
+            (true, "the sandbox has ended, and with it what was granted".to_owned())
+        }
+        _ => return Err(Failure::new("the sandbox ended before it answered")),
     };
     if json {
         super::print_json(&Told { done, run: run.id(), text: &text })?;
