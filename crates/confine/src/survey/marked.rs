@@ -19,10 +19,46 @@ use super::{Shown, homes, settings};
 const GIT_OBEYS: &[&str] =
     &["hooks", "config", "config.worktree", "info/attributes", "objects/info/alternates"];
 
+/// What is hidden, and what of that leads to the workspace or above it through links: what that is called itself is judged by the policy.
+struct Hidden {
+    marked: BTreeMap<PathBuf, Marked>,
+    workspace: PathBuf,
+    barred: Option<String>,
+}
+
+impl Hidden {
+    /// Whether the path, or what it leads to, lies in a shown tree.
+    fn inside(&mut self, shown: &Shown, path: &Path, because: &str) -> bool {
+        shown.covers(path)
+            || resolve(path, false).is_ok_and(|place| {
+                self.bar(&place, because);
+                !place.links.is_empty() && shown.covers(&place.real)
+            })
+    }
+
+    fn bar(&mut self, place: &Place, because: &str) {
+        if self.barred.is_none() && !place.links.is_empty() && self.workspace.starts_with(&place.real) {
+            self.barred = Some(because.to_owned());
+        }
+    }
+
+    /// A link is followed: what it leads to is hidden, by whichever name it is reached.
+    fn hide(&mut self, path: &Path, because: &str) {
+        let Ok(place) = resolve(path, false) else { return };
+        self.bar(&place, because);
+        let kind = if place.kind == Kind::Directory { Kind::Directory } else { Kind::File };
+        self.marked.entry(place.real.clone()).or_insert(Marked {
+            path: place.real,
+            kind,
+            because: because.into(),
+        });
+    }
+}
+
 pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> Result<(), Refused> {
     let shown = Shown::of(policy, survey);
     let workspace = survey.workspace.real.clone();
-    let mut hidden: BTreeMap<PathBuf, Marked> = BTreeMap::new();
+    let mut hidden = Hidden { marked: BTreeMap::new(), workspace: workspace.clone(), barred: None };
     secrets(policy, &known_secrets_of_host(), &shown, &mut hidden);
     for home in &survey.known_homes {
         let Some(names) = Names::of(home) else { continue };
@@ -32,17 +68,17 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
                 "{} is hidden: line {line} holds a password or token; a rule of the policy's own that names the file shows it",
                 path.display()
             ));
-            hide(&mut hidden, &path, SETTINGS);
+            hidden.hide(&path, SETTINGS);
         }
     }
     if shown.covers(&invoker.state) {
-        hide(&mut hidden, &invoker.state, "ringfence's own state");
+        hidden.hide(&invoker.state, "ringfence's own state");
     }
     let protect: Vec<&PathPattern> = policy.workspace.protect.iter().map(|rule| &rule.value).collect();
     let of_host = policy.workspace.mode != Mode::Temporary;
     for rule in &policy.files.deny {
         if rule.value.literal().is_some() {
-            hide(&mut hidden, &rule.value.base(&workspace), &format!("{DENIED}`{}`", rule.value.text()));
+            hidden.hide(&rule.value.base(&workspace), &format!("{DENIED}`{}`", rule.value.text()));
         }
     }
     let mut protected = Vec::new();
@@ -72,8 +108,16 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
             }
         }
     }
-    survey.barred = barred(policy, survey);
-    survey.hidden = hidden.into_values().collect();
+    for rule in policy.files.deny.iter().filter(|rule| rule.value.literal().is_none()) {
+        let base = rule.value.base(&workspace);
+        if rule.value.matches(&workspace, &base.join("\u{1}"))
+            && let Ok(place) = resolve(&base, false)
+        {
+            hidden.bar(&place, &format!("{DENIED}`{}`", rule.value.text()));
+        }
+    }
+    survey.barred = hidden.barred;
+    survey.hidden = hidden.marked.into_values().collect();
     survey.protected = protected;
     if policy.files.deny.iter().any(|rule| rule.value.literal().is_none()) {
         survey.notes.push(
@@ -175,7 +219,7 @@ fn git_obeys(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Known secret locations inside a grant. A grant that names the very path opens it.
-fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut BTreeMap<PathBuf, Marked>) {
+fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut Hidden) {
     let files = &policy.files;
     // As text: policies hold paths in one form. Asked only of what a grant shows, so no index is made.
     let named = |path: &Path| {
@@ -188,69 +232,27 @@ fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut B
         if pattern.literal().is_some() {
             // A directory full of secrets is not opened by its name; a file in it is, by its own.
             let opened = || named(&base) && !base.is_dir();
-            if inside(shown, &base) && !opened() {
-                hide(hidden, &base, &because);
+            if hidden.inside(shown, &base, &because) && !opened() {
+                hidden.hide(&base, &because);
             }
             continue;
         }
         // A wildcard within one directory: looked up there, since a link may lead into a grant from anywhere.
         for (path, _) in entries(&base) {
-            if pattern.matches(Path::new("/"), &path) && inside(shown, &path) && !named(&path) {
-                hide(hidden, &path, &because);
+            if pattern.matches(Path::new("/"), &path)
+                && hidden.inside(shown, &path, &because)
+                && !named(&path)
+            {
+                hidden.hide(&path, &because);
             }
         }
     }
-}
-
-/// What is denied, or known to hold secrets, and leads to the workspace or above it through links; what it is called itself is judged by
-/// the policy alone.
-fn barred(policy: &Policy, survey: &Survey) -> Option<String> {
-    let workspace = &survey.workspace.real;
-    let leads = |path: &Path| {
-        resolve(path, false).is_ok_and(|place| !place.links.is_empty() && workspace.starts_with(&place.real))
-    };
-    let all_of = |pattern: &PathPattern, base: &Path| {
-        pattern.literal().is_some() || pattern.matches(workspace, &base.join("\u{1}"))
-    };
-    let mut denied = policy.files.deny.iter().map(|rule| &rule.value);
-    let found = denied.find(|pattern| {
-        let base = pattern.base(workspace);
-        all_of(pattern, &base) && leads(&base)
-    });
-    if let Some(pattern) = found {
-        return Some(format!("{DENIED}`{}`", pattern.text()));
-    }
-    let homes = survey.known_homes.iter().filter_map(|home| {
-        let names = Names::of(home)?;
-        Some(known_secrets_in(home, |name| names.has(name)))
-    });
-    let mut known = known_secrets_of_host().into_iter().chain(homes.flatten());
-    let found = known.find(|pattern| {
-        let base = pattern.base(Path::new("/"));
-        if pattern.literal().is_some() {
-            return leads(&base);
-        }
-        entries(&base).iter().any(|(path, _)| pattern.matches(Path::new("/"), path) && leads(path))
-    });
-    found.map(|pattern| format!("known secret location {}", pattern.text()))
 }
 
 /// Whether the path, or what it leads to, lies in a shown tree.
 pub(super) fn inside(shown: &Shown, path: &Path) -> bool {
     shown.covers(path)
         || resolve(path, false).is_ok_and(|place| !place.links.is_empty() && shown.covers(&place.real))
-}
-
-fn hide(hidden: &mut BTreeMap<PathBuf, Marked>, path: &Path, because: &str) {
-    // A link is followed: what it leads to is hidden, by whichever name it is reached.
-    if let Ok(place) = resolve(path, false) {
-        let kind = if place.kind == Kind::Directory { Kind::Directory } else { Kind::File };
-        hidden.entry(place.real.clone()).or_insert(Marked {
-            path: place.real,
-            kind,
-            because: because.into(),
-        });
-    }
 }
 
 fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, text: &str) {
@@ -300,7 +302,7 @@ fn walk_patterns(
     policy: &Policy,
     shown: &Shown,
     workspace: &Path,
-    hidden: &mut BTreeMap<PathBuf, Marked>,
+    hidden: &mut Hidden,
     protected: &mut Vec<Marked>,
     store: &Path,
 ) -> Result<(), Refused> {
@@ -328,7 +330,7 @@ fn walk_patterns(
         // A file that is granted by its own name is denied by a pattern all the same.
         let at = place.real.parent().unwrap_or(Path::new("/"));
         if let Some(pattern) = of(*own).iter().find(|pattern| pattern.matches(at, &place.real)) {
-            hide(hidden, &place.real, &format!("{DENIED}`{}`", pattern.text()));
+            hidden.hide(&place.real, &format!("{DENIED}`{}`", pattern.text()));
         }
     }
     let meets = |root: &Path| {
@@ -357,7 +359,7 @@ fn walk_patterns(
         for pattern in deny {
             let base = pattern.base(&root);
             if base != root && base.is_dir() && pattern.matches(&root, &base.join("\u{1}")) {
-                hide(hidden, &base, &format!("{DENIED}`{}`", pattern.text()));
+                hidden.hide(&base, &format!("{DENIED}`{}`", pattern.text()));
             }
         }
         let wanted: Vec<String> = [(deny, "hide"), (&protect, "protect")]
@@ -374,7 +376,7 @@ fn walk_patterns(
                 deny_set.matching_itself(path).or_else(|| if directory { all_below() } else { None })
             {
                 let text = deny.get(number).map_or("", PathPattern::text);
-                hide(hidden, path, &format!("{DENIED}`{text}`"));
+                hidden.hide(path, &format!("{DENIED}`{text}`"));
                 return Seen::Marked;
             }
             if is_workspace
