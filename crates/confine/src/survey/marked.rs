@@ -30,9 +30,9 @@ impl Hidden {
     /// Whether the path, or what it leads to, lies in a shown tree.
     fn inside(&mut self, shown: &Shown, path: &Path, because: &str) -> bool {
         shown.covers(path)
-            || resolve(path, false).is_ok_and(|place| {
+            || by_links(path).is_some_and(|place| {
                 self.bar(&place, because);
-                !place.links.is_empty() && shown.covers(&place.real)
+                shown.covers(&place.real)
             })
     }
 
@@ -251,8 +251,12 @@ fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut H
 
 /// Whether the path, or what it leads to, lies in a shown tree.
 pub(super) fn inside(shown: &Shown, path: &Path) -> bool {
-    shown.covers(path)
-        || resolve(path, false).is_ok_and(|place| !place.links.is_empty() && shown.covers(&place.real))
+    shown.covers(path) || by_links(path).is_some_and(|place| shown.covers(&place.real))
+}
+
+/// What a path leads to by links, if it does.
+fn by_links(path: &Path) -> Option<Place> {
+    resolve(path, false).ok().filter(|place| !place.links.is_empty())
 }
 
 fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, text: &str) {
