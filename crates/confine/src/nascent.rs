@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ringfence_plan::{Ids, Plan};
+use ringfence_plan::{Ids, Plan, Step};
 use ringfence_sys::clone::{Forked, SANDBOX_NAMESPACES, clone, clone_sibling, unshare};
 use ringfence_sys::exec;
 use rustix::io::Errno;
@@ -170,7 +170,12 @@ impl Nascent {
             boundary.mounter = None;
         }
         if let Some(nodes) = &plan.void {
-            boundary.serve_root(&VoidOrders { ids: plan.ids, nodes: nodes.into(), asks: plan.asks })?;
+            let over = plan.steps.iter().filter_map(|step| match step {
+                Step::Tmpfs { path, over: true, .. } => Some(path.clone()),
+                _ => None,
+            });
+            let (ids, nodes, over) = (plan.ids, nodes.into(), over.collect());
+            boundary.serve_root(&VoidOrders { ids, nodes, asks: plan.asks, over })?;
         } else {
             boundary.server.take().iter().for_each(Server::dismiss);
         }

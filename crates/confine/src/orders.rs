@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{Ids, Landlock, Limits, Node, Plan, Step, Tree};
@@ -76,6 +76,8 @@ pub(crate) struct VoidOrders<'a> {
     pub(crate) nodes: Cow<'a, [Node]>,
     /// The owner is asked about some of what is not there.
     pub(crate) asks: bool,
+    /// What lies over it and shows it too, and remembers by itself which names are not there.
+    pub(crate) over: Vec<PathBuf>,
 }
 
 /// What the root's server is told afterwards.

@@ -84,6 +84,8 @@ struct Void<'a> {
     ledger: Ledger,
     /// Decoys that were opened: no flood of refusals takes their room.
     incidents: Ledger,
+    /// What lies over the void.
+    over: Vec<PathBuf>,
     /// Looks that are being written down.
     unwritten: BTreeMap<u32, Look>,
     /// Questions so far.
@@ -136,6 +138,7 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
         // Its keys are random: they are drawn before that is forbidden.
         ledger: Ledger::default(),
         incidents: Ledger::starting(INCIDENTS),
+        over: orders.over,
         unwritten: BTreeMap::new(),
         questions: 0,
         often: Often::new(),
@@ -269,8 +272,9 @@ impl Void<'_> {
     }
 
     fn judge(&mut self, mut look: Look) {
-        // What init comes upon the task has said: told elsewhere, and not remembered, or its own look would be heard by nobody.
+        // What init comes upon for the task is not remembered, so that the task's own look is heard.
         if look.thread == INIT {
+            self.init_came_by(&look);
             return self.finish(&look);
         }
         let program = Program::at(&self.proc, &look.thread.to_string());
@@ -303,6 +307,22 @@ impl Void<'_> {
         }
     }
 
+    /// Over the void that is remembered all the same, and nothing more is heard of the name: so this is told, without waiting, for init
+    /// must not. Whom it was for only init knows.
+    fn init_came_by(&mut self, look: &Look) {
+        let remembered = self.over.iter().any(|over| look.path.starts_with(over));
+        if look.act != Act::Absent || !remembered {
+            return;
+        }
+        match self.ledger.note(&[look.path.as_os_str().as_bytes()], &[]) {
+            First::New(number) => {
+                let refusal = self.refusal(number, look, (0, Program::default()), (Purpose::Look, None));
+                send(self.told.as_fd(), &Message::Refused(refusal));
+            }
+            First::Again | First::Beyond => drop(self.due.get_or_insert_with(|| Instant::now() + SOON)),
+        }
+    }
+
     fn describe(
         &mut self,
         number: u32,
@@ -311,10 +331,22 @@ impl Void<'_> {
         (purpose, asked): (Purpose, Option<PathBuf>),
     ) -> Refusal {
         let process = caller::process(&self.proc, look.thread);
-        let path = look.path.clone().into_os_string();
         if look.act == Act::Opened {
+            let path = look.path.clone().into_os_string();
             return Refusal { number, process, program, what: Refused::Decoy { path } };
         }
+        self.refusal(number, look, (process, program), (purpose, asked))
+    }
+
+    /// Of a name; the task may read of it.
+    fn refusal(
+        &mut self,
+        number: u32,
+        look: &Look,
+        (process, program): (i32, Program),
+        (purpose, asked): (Purpose, Option<PathBuf>),
+    ) -> Refusal {
+        let path = look.path.clone().into_os_string();
         let whole = asked.as_deref().unwrap_or(&look.path);
         let by = if look.act == Act::Hidden { By::Rule } else { By::Nothing };
         self.server.told.add(whole, purpose.word(), by);

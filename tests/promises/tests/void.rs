@@ -193,6 +193,24 @@ fn who_comes_near_a_secret_of_the_home_is_told_of() {
     }
 }
 
+/// Where init looks for the task first, too: what it is going to change, and what it starts.
+#[test]
+fn who_has_init_look_for_a_secret_of_the_home_is_told_of() {
+    let place = Place::in_home();
+    place.write(place.home.join(".ssh/id"), "SECRET");
+    for (policy, script) in [
+        ("[runtime]\nwatch_writes = true", "rmdir ~/.ssh/x; cat ~/.ssh/id"),
+        ("[commands]\nallow = [\"sh -c *\", \"cat **\"]", "~/.ssh/x; cat ~/.ssh/id"),
+    ] {
+        let outcome = place.run(policy, script);
+        assert!(!outcome.out.contains("SECRET"), "{outcome:?}");
+        if watched() {
+            let told = place.ringfence(&["explain"]).out;
+            assert!(told.contains("home/.ssh") && told.contains("is a known secret"), "{policy}: {told}");
+        }
+    }
+}
+
 #[test]
 fn a_flood_of_names_is_bounded_and_none_is_dropped_unsaid() {
     let place = Place::new();
