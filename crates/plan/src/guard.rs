@@ -16,6 +16,12 @@ pub(crate) fn listed(policy: &Policy) -> bool {
     policy.commands.is_some() && policy.guard.children != Children::Free
 }
 
+/// Whether there is no memfd_create: it makes files that no mount and no rule about paths keeps a loader from. What the task writes runs with
+/// `commands.from_workspace` alone, and beside a list that only Landlock holds not even then.
+pub(crate) fn no_memfd(policy: &Policy, guarded: bool) -> bool {
+    !policy.from_workspace || policy.commands.is_some() && !guarded
+}
+
 /// In tier `namespace`: everything is where the host has it, and mounts forbid what no list names.
 pub(crate) fn mounted(survey: &Survey) -> Ground<'_> {
     let temporary = ["/tmp", VAR_TMP].map(Path::new).to_vec();

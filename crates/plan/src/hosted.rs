@@ -267,7 +267,7 @@ pub(crate) fn plan(
             quota: limits.quota.or(limits.temporary).is_some(),
             gated: network.is_some(),
             guarded: guard.is_some(),
-            listed: guard.is_none() && policy.commands.is_some(),
+            no_memfd: guard::no_memfd(policy, guard.is_some()),
             directories: guard.as_ref().is_some_and(CommandRules::asks_for_directories),
             // No mount keeps a loader from starting what it can read.
             mapped: guard.is_some() || policy.commands.is_some(),

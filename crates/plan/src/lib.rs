@@ -327,7 +327,8 @@ pub fn plan(
     }
     // The sysctl belongs to root even in a pid namespace of one's own (tried on 6.18).
     let memfd_noexec = host.memfd_noexec && invoker.root;
-    if !memfd_noexec {
+    let no_memfd = guard::no_memfd(policy, guard.is_some());
+    if !memfd_noexec && !no_memfd {
         notes.push("vm.memfd_noexec cannot be set here: memfd_create works only with MFD_NOEXEC_SEAL".into());
     }
     notes.extend(prices(policy));
@@ -353,7 +354,7 @@ pub fn plan(
             gated: false,
             quota: limits.quota.is_some(),
             guarded: guard.is_some(),
-            listed: guard.is_none() && policy.commands.is_some(),
+            no_memfd,
             mapped_ids: invoker.root,
             directories: guard.as_ref().is_some_and(CommandRules::asks_for_directories),
             mapped: false,

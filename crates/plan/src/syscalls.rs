@@ -58,8 +58,9 @@ pub struct Variant {
     pub io_uring: bool,
     /// Init judges what is executed.
     pub guarded: bool,
-    /// Landlock alone holds a list of programs: a dynamic loader would start any other one from memory that has a descriptor.
-    pub listed: bool,
+    /// No memory has a descriptor (memfd_create(2)): a dynamic loader would start any program from it, and every program load it as
+    /// code, whatever may not be executed where the task writes.
+    pub no_memfd: bool,
     /// Files that the task writes lie on mounts that turn its ids into others: what a capability in a namespace of its own lets it set on them
     /// (`security.capability`) would be the host's.
     pub mapped_ids: bool,
@@ -135,7 +136,7 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
             }
             // Init opens what debuggers read of a process in /proc.
             (Answer::Allow, "open" | "openat") if variant.hosted && variant.debug => always(Verdict::Notify),
-            (Answer::Allow, "memfd_create") if variant.listed => always(ENOSYS),
+            (Answer::Allow, "memfd_create") if variant.no_memfd => always(ENOSYS),
             (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
             (Answer::Allow, name) => conditions(name),
         },
@@ -352,7 +353,7 @@ mod tests {
         user_namespaces: false,
         io_uring: false,
         guarded: false,
-        listed: false,
+        no_memfd: false,
         directories: false,
         mapped_ids: false,
         mapped: false,
@@ -369,13 +370,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_list_leaves_no_memory_that_a_loader_could_be_handed() {
+    fn memory_that_a_loader_could_be_handed_is_left_out() {
         let number = SYSCALLS.iter().find(|call| call.name == "memfd_create").unwrap().number;
         let answer =
             |variant| interpret(&program(variant), ARCHITECTURE, number, [0, 8, 0, 0, 0, 0]).unwrap();
         assert_eq!(answer(USUAL), ALLOW);
         assert_eq!(answer(Variant { guarded: true, ..USUAL }), ALLOW);
-        assert_eq!(answer(Variant { listed: true, ..USUAL }), 0x0005_0000 | libc::ENOSYS as u32);
+        assert_eq!(answer(Variant { no_memfd: true, ..USUAL }), 0x0005_0000 | libc::ENOSYS as u32);
     }
 
     #[test]
