@@ -85,10 +85,24 @@ mod tests {
             "GIT_CONFIG_KEY_0",
             "Npm_Config-Script_shell",
             "CARGO_ALIAS_P",
+            "LESSKEYIN",
+            "BC_ENV_ARGS",
+            "PIP_PYTHON",
         ] {
             assert!(why(name.as_bytes()).is_some(), "{name}");
         }
-        for name in ["PATH", "HOME", "LANG", "MAKEFLAGS", "CC", "CARGO_HOME", "LDFLAGS", ""] {
+        for name in [
+            "PATH",
+            "HOME",
+            "LANG",
+            "MAKEFLAGS",
+            "CC",
+            "CARGO_HOME",
+            "LDFLAGS",
+            "XZ_OPT",
+            "PIP_INDEX_URL",
+            "",
+        ] {
             assert!(why(name.as_bytes()).is_none(), "{name}");
         }
         for variable in ["PATH=/a:/b%func", "MAKEFLAGS=--eval=$(info x)", "MAKEFLAGS=kE x:;y", "MFLAGS=-kE x"]

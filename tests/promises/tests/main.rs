@@ -32,6 +32,10 @@ mod commands_scripts;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_scripts.rs"]
 mod commands_scripts_landlock;
+mod commands_variables;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_variables.rs"]
+mod commands_variables_landlock;
 mod container;
 mod containers;
 mod credentials;
