@@ -25,7 +25,7 @@ pub(crate) fn no_memfd(policy: &Policy, guarded: bool) -> bool {
 /// In tier `namespace`: everything is where the host has it, and mounts forbid what no list names.
 pub(crate) fn mounted(survey: &Survey) -> Ground<'_> {
     let temporary = ["/tmp", VAR_TMP].map(Path::new).to_vec();
-    Ground { workspace: &survey.workspace.real, copy: None, temporary }
+    Ground { workspace: &survey.workspace.real, copy: None, home: None, temporary }
 }
 
 pub(crate) fn rules(

@@ -199,7 +199,8 @@ pub(crate) fn plan(
     let inside = place.inside(&survey.workspace.real, survey);
     let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
     let workspace = &survey.workspace.real;
-    let ground = Ground { workspace, copy: (inside != *workspace).then_some(&inside), temporary };
+    let home = own.first().map(PathBuf::as_path);
+    let ground = Ground { workspace, copy: (inside != *workspace).then_some(&inside), home, temporary };
     let guard = guard::rules(policy, survey, &request.exposed, ground);
     let mut landlock = rules(policy, survey, host, &grants, &own, &place);
     if request.trust.is_some() {

@@ -59,6 +59,8 @@ pub struct Place<'a> {
     pub workspace: &'a [u8],
     /// Where the task finds it, if that is elsewhere.
     pub copy: Option<&'a [u8]>,
+    /// The home as the policy names it, and where the task's own lies, if that is elsewhere.
+    pub home: Option<(&'a [u8], &'a [u8])>,
     /// The directory of the process.
     pub directory: &'a [u8],
 }
@@ -262,7 +264,7 @@ impl CommandPattern {
             return false;
         };
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let nowhere = Place { workspace: b"/", copy: None, directory: b"/" };
+        let nowhere = Place { workspace: b"/", copy: None, home: None, directory: b"/" };
         self.matches(&words, nowhere, As::Allow)
     }
 }
@@ -309,15 +311,21 @@ impl Word {
             }
             Self::Path { absolute, pieces } => {
                 let Some(path) = normal(argument, place, how) else { return false };
-                if *absolute {
-                    return fits(pieces, &path);
-                }
-                let Some(below) = path.strip_prefix(place.workspace) else { return false };
-                match below.strip_prefix(b"/") {
-                    Some(below) => fits(pieces, below),
-                    // The workspace itself.
-                    None => below.is_empty() && fits(pieces, b""),
-                }
+                let means = |path: &[u8]| {
+                    if *absolute {
+                        return fits(pieces, path);
+                    }
+                    let Some(below) = path.strip_prefix(place.workspace) else { return false };
+                    match below.strip_prefix(b"/") {
+                        Some(below) => fits(pieces, below),
+                        // The workspace itself.
+                        None => below.is_empty() && fits(pieces, b""),
+                    }
+                };
+                // What links in the task's own home lead to is its own choice: no name in there is one that an entry permits.
+                let homely = place.home.filter(|_| how == As::Deny);
+                means(&path)
+                    || homely.and_then(|(home, own)| moved(&path, own, home)).is_some_and(|path| means(&path))
             }
         }
     }
@@ -350,11 +358,13 @@ fn normal(argument: &[u8], place: Place<'_>, how: As) -> Option<Vec<u8>> {
     if path.is_empty() {
         path.push(b'/');
     }
-    let in_copy = place.copy.and_then(|copy| path.strip_prefix(copy));
-    match in_copy.filter(|below| matches!(below, [] | [b'/', ..])) {
-        Some(below) => Some([place.workspace, below].concat()),
-        None => Some(path),
-    }
+    place.copy.and_then(|copy| moved(&path, copy, place.workspace)).or(Some(path))
+}
+
+/// A path in one directory as the one of that name in another.
+fn moved(path: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let below = path.strip_prefix(from).filter(|below| matches!(below, [] | [b'/', ..]))?;
+    Some([to, below].concat())
 }
 
 fn fits(pieces: &[Piece], text: &[u8]) -> bool {

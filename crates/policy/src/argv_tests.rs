@@ -2,7 +2,12 @@
 
 use super::*;
 
-const PLACE: Place<'_> = Place { workspace: b"/w", copy: Some(b"/copy"), directory: b"/w/sub" };
+const PLACE: Place<'_> = Place {
+    workspace: b"/w",
+    copy: Some(b"/copy"),
+    home: Some((b"/home/u", b"/run/home")),
+    directory: b"/w/sub",
+};
 
 fn says(pattern: &str, line: &str, how: As) -> bool {
     let pattern = CommandPattern::parse(pattern, "/home/u").unwrap();
@@ -77,6 +82,16 @@ fn a_copy_of_the_workspace_is_the_workspace() {
             assert!(says(pattern, &format!("cat {path}"), As::Deny), "{pattern}: {path}");
         }
     }
+}
+
+#[test]
+fn a_home_of_the_tasks_own_is_denied_as_the_home_and_permits_nothing() {
+    for path in ["/home/u/no/x", "/run/home/no/x", "/run/home/../home//no/x"] {
+        assert!(says("cat ~/no/*", &format!("cat {path}"), As::Deny), "{path}");
+    }
+    assert!(says("cat /run/home/**", "cat /run/home/x", As::Deny));
+    assert!(!says("cat ~/no/*", "cat /run/home2/no/x", As::Deny));
+    assert!(allows("cat ~/a/*", "cat /home/u/a/x") && !allows("cat ~/a/*", "cat /run/home/a/x"));
 }
 
 #[test]

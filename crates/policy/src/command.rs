@@ -132,7 +132,7 @@ impl Judge<'_> {
         how: As,
     ) -> Option<Decision> {
         let workspace = self.root().as_os_str().as_encoded_bytes();
-        let place = Place { workspace, copy: None, directory: workspace };
+        let place = Place { workspace, copy: None, home: None, directory: workspace };
         let home = self.policy.home.to_string_lossy();
         let found = list.iter().find(|entry| {
             self.names(entry, line.program)

@@ -52,6 +52,8 @@ pub struct CommandRules {
     workspace: Vec<u8>,
     /// Where the task finds that, if it is elsewhere.
     copy: Option<Vec<u8>>,
+    /// The home that the policy means, and the task's own, if that is another.
+    home: Option<(Vec<u8>, Vec<u8>)>,
     /// `commands.allow`, for messages.
     listed_at: String,
     /// `None`: no `commands.allow`.
@@ -155,6 +157,7 @@ impl CommandRules {
             listed_at: list_at(policy),
             workspace: bytes(workspace).to_vec(),
             copy: ground.copy.map(|path| bytes(path).to_vec()),
+            home: ground.home.map(|own| (bytes(&policy.home).to_vec(), bytes(own).to_vec())),
             allow: policy.commands.as_ref().map(|list| table(&list.allow, "commands.allow", allow, false)),
             children: listed,
             free: keys.children == Children::Free,
@@ -189,7 +192,8 @@ impl CommandRules {
     }
 
     fn place<'a>(&'a self, directory: &'a [u8]) -> Place<'a> {
-        Place { workspace: &self.workspace, copy: self.copy.as_deref(), directory }
+        let home = self.home.as_ref().map(|(home, own)| (home.as_slice(), own.as_slice()));
+        Place { workspace: &self.workspace, copy: self.copy.as_deref(), home, directory }
     }
 
     /// What is looked for, in words: one line a list.
@@ -471,7 +475,7 @@ mod tests {
             let allow = self.policy.commands.iter().flat_map(|commands| &commands.allow);
             let allow = self.found(allow.chain(self.policy.guard.children.programs()));
             let deny = self.found(&self.policy.guard.deny);
-            let ground = Ground { workspace: Path::new("/w"), copy: None, temporary: Vec::new() };
+            let ground = Ground { workspace: Path::new("/w"), copy: None, home: None, temporary: Vec::new() };
             let lists = Lists { allow: &allow, deny: &deny, many: BTreeMap::new(), assigned: Vec::new() };
             CommandRules::of(&self.policy, ground, lists, &[Path::new("/lib/ld.so")]).unwrap()
         }

@@ -5,10 +5,14 @@ use std::path::Path;
 use ringfence_plan::syscalls;
 use ringfence_policy::{LOADER, MULTICALL};
 
+use crate::executions::HOMELY;
+
 /// Of the dynamic loader.
 pub(crate) const STARTS_ANY: &str =
     "unwise: it starts whatever file it is given; the program itself is the entry to add";
 
+/// Of arguments in the home that an entry permits.
+pub(crate) const BY_THIS_PATH: &str = "in tier `landlock` by this path alone: what a task's own `~` leads to is another directory there, of which no entry permits anything";
 /// Of a known secret.
 pub(crate) const SECRET: &str = "unwise: whatever reads it can use it elsewhere";
 /// Of what is not there.
@@ -77,6 +81,11 @@ pub(crate) fn caution(
     } else if kind == "command" && target.contains(crate::masks::MASK) && rule.starts_with("`commands.allow`")
     {
         Some("a secret is among its words: no entry is written for those".to_owned())
+    } else if kind == "command" && rule.contains(HOMELY) {
+        Some(
+            "no entry means a file there, which the task may replace: call it by the path below that home"
+                .to_owned(),
+        )
     } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.allow`") {
         Some(
             "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"

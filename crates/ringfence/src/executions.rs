@@ -25,7 +25,7 @@ pub(crate) fn event(
     };
     let words = texts(&command.arguments);
     let file = names.outside(&command.file.to_string_lossy());
-    let rule = names.outside(&command.rule);
+    let mut rule = names.outside(&command.rule);
     match &command.fate {
         Fate::Refused => {}
         Fate::Changed => return Event::ExecTamper { command: masked(&words), file, process, program, rule },
@@ -36,7 +36,11 @@ pub(crate) fn event(
     }
     let shown = masked(&words);
     let directory = names.outside(&command.directory.to_string_lossy());
-    let wanted: Vec<String> = command.wanted.iter().map(|word| names.outside(&lettered(word))).collect();
+    let wanted: Vec<String> =
+        command.wanted.iter().enumerate().map(|(at, word)| names.wanted(at, &lettered(word))).collect();
+    if let Some(home) = names.home_of(&words).filter(|_| rule.ends_with(ARGUMENTS)) {
+        rule.push_str(&format!("{HOMELY} {home}"));
+    }
     let child = names.children && !command.first;
     let starts = |program: &str| starts(program, names.search.as_deref(), &names.trees);
     let written = Written { directory: &directory, workspace: &names.workspace, child, starts: &starts };
@@ -57,6 +61,10 @@ pub(crate) fn event(
         times: 1,
     }
 }
+
+/// With these words ends the reason for which a program is refused for its arguments, and another one begins.
+const ARGUMENTS: &str = "but not with these arguments";
+pub(crate) const HOMELY: &str = "; the home is the run's own here, and entries mean";
 
 /// A word in letters: for each byte that makes none, one of a byte that no policy may hold either.
 fn lettered(word: &OsStr) -> String {
@@ -210,6 +218,8 @@ fn quoted(entry: &str) -> String {
 /// What the task names otherwise than the policy does, in tier `landlock`: its copy of the workspace, and its home.
 pub(crate) struct Names {
     pairs: Vec<(String, String)>,
+    /// Of these, the home.
+    home: Option<(String, String)>,
     /// What holds the rest of a run's own directories, in tier `landlock`.
     base: Option<String>,
     workspace: PathBuf,
@@ -225,11 +235,13 @@ impl Names {
         let mut pairs = vec![(plan.inside(), plan.workspace.clone())];
         let home =
             plan.hosted.as_ref().and_then(|hosted| hosted.own.iter().find(|own| own.ends_with("home")));
-        pairs.extend(home.map(|home| (home.clone(), policy.home.clone())));
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let own = home.map(|home| (text(home.clone()), text(policy.home.clone())));
+        pairs.extend(home.map(|home| (home.clone(), policy.home.clone())));
         let pairs = pairs.into_iter().filter(|(inside, host)| inside != host);
         Self {
             pairs: pairs.map(|(inside, host)| (text(inside), text(host))).collect(),
+            home: own,
             base: plan.hosted.as_ref().map(|hosted| text(hosted.base.clone())),
             workspace: plan.workspace.clone(),
             children: policy.commands.is_some() && matches!(policy.guard.children, Children::Programs(_)),
@@ -241,6 +253,18 @@ impl Names {
     /// Whether a word names what this run alone has (`$TMPDIR`): an entry with it would hold for no other.
     fn is_of_run(&self, word: &str) -> bool {
         self.base.as_ref().is_some_and(|base| word.contains(base.as_str()))
+    }
+
+    /// A word of an entry that is missing. No entry means what lies in the run's own home, where the task may put anything.
+    fn wanted(&self, at: usize, word: &str) -> String {
+        let own = self.home.as_ref().is_some_and(|(own, _)| word.contains(own.as_str()));
+        if at > 0 && own { word.to_owned() } else { self.outside(word) }
+    }
+
+    /// The home that entries mean, where arguments name the run's own.
+    fn home_of(&self, words: &[String]) -> Option<&str> {
+        let (own, home) = self.home.as_ref()?;
+        words.iter().skip(1).any(|word| Path::new(word).starts_with(own)).then_some(home)
     }
 
     /// The same in the policy's names.

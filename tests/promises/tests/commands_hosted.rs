@@ -178,3 +178,32 @@ fn no_entry_is_offered_for_what_this_run_alone_has() {
     );
     assert!(explained.contains("one with `*` or `**` in their place"), "{explained}");
 }
+
+#[test]
+fn the_home_of_a_run_is_denied_as_the_home_and_permits_nothing() {
+    let place = place();
+    for (name, text) in [("data/x", "content"), ("data/no", "SECRET")] {
+        let path = place.home.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let files = "[files]\nread = [\"~/data\"]\n[commands]\n";
+    let script = "cat ~/data/no; cd ~; cat data/no; cat ./data/x";
+    let denies = format!("{files}deny = [\"cat ~/data/no\"]");
+    let outcome = start(&place, &denies, &["bash", "-c", script]);
+    assert_eq!(outcome.out, "content", "{outcome:?}");
+    // A link in there is the task's: what an entry names could be any file.
+    let lists = format!("{files}allow = [\"bash -c *\", \"cat ~/data/*\"]");
+    let outcome = start(&place, &lists, &["bash", "-c", "cat ~/data/x"]);
+    assert!(outcome.status == 126 && outcome.out.is_empty(), "{outcome:?}");
+    let explained = place.ringfence(&["explain"]).out;
+    let told = format!("the home is the run's own here, and entries mean {}", place.home.display());
+    assert!(explained.contains(&told) && explained.contains("by the path below that home"), "{explained}");
+    assert!(!explained.contains("to allow it"), "{explained}");
+    let whole = format!("cat {}/data/x", place.home.display());
+    assert_eq!(start(&place, &lists, &["bash", "-c", &whole]).out, "content");
+    let policy = place.policy(&lists);
+    let said = place.ringfence(&["explain", "--policy", &policy, "--command", "cat ~/data/x"]).out;
+    assert!(said.contains(&format!("start {whole}: allowed")), "{said}");
+    assert!(said.contains("in tier `landlock` by this path alone"), "{said}");
+}

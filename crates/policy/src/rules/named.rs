@@ -63,6 +63,8 @@ pub struct Ground<'a> {
     pub workspace: &'a Path,
     /// Where the task finds it, if that is elsewhere.
     pub copy: Option<&'a Path>,
+    /// Where the task's home lies, if that is not the policy's.
+    pub home: Option<&'a Path>,
     /// Where it finds directories for what is temporary.
     pub temporary: Vec<&'a Path>,
 }

@@ -170,9 +170,13 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     }
     if let Some(command) = &arguments.command {
         only_words(command)?;
+        let written = command;
         let command = &at_home(command, &invoker.home.to_string_lossy());
         let (decision, remedy) = start(command, &policy, &judge, (&invoker, arguments));
-        answers.push(answer("start", command, &decision, remedy));
+        let mut start = answer("start", command, &decision, remedy);
+        let homely = command != written && start.allowed && start.rule.contains("`commands.allow`");
+        start.caution = homely.then(|| cautions::BY_THIS_PATH.to_owned());
+        answers.push(start);
         if policy.guard.children != Children::Same {
             answers.push(answer("be started by a command", command, &judge.child(command), Vec::new()));
         }
