@@ -30,7 +30,7 @@ impl Judge<'_> {
         let first = words(line);
         let listed = matches!(decision.reason(), Reason::BuiltIn(_)) && !decision.is_allow();
         match (&self.policy.guard.children, first.split_first()) {
-            (Children::Free, Some((program, _))) if listed && !self.shell_refuses(line) => self.any(program),
+            (Children::Free, Some((program, _))) if listed && !self.shell_refuses(line) => self.free(program),
             (Children::Programs(list), Some((program, arguments))) if listed && !self.shell_refuses(line) => {
                 let arguments = arguments.iter().map(String::as_bytes).collect();
                 self.listed(list, "commands.children", &Line { program, arguments }).unwrap_or(decision)
@@ -90,6 +90,16 @@ impl Judge<'_> {
             true => format!("{list} names `{}`, but not with these arguments", line.program),
             false => format!("{list} does not name `{}`", line.program),
         })
+    }
+
+    /// Any program, for a command starts it.
+    fn free(&self, program: &str) -> Decision {
+        if program.contains('/') || self.policy.files.exec.is_empty() {
+            return self.any(program);
+        }
+        let origin = self.policy.origins.get("commands.children");
+        let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
+        allow(&format!("`commands.children = \"free\"`{origin}: any program in an executable tree may start"))
     }
 
     fn any(&self, program: &str) -> Decision {

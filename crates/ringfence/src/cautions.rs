@@ -86,6 +86,15 @@ pub(crate) fn caution(
             "no entry means a file there, which the task may replace: call it by the path below that home"
                 .to_owned(),
         )
+    } else if kind == "command"
+        && remedy.is_empty()
+        && rule.starts_with("`commands.allow`")
+        && target.ends_with(" ...")
+    {
+        Some(
+            "its words are too long for an entry to be written of them: one with `*` or `**` in their place would allow it"
+                .to_owned(),
+        )
     } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.allow`") {
         Some(
             "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"

@@ -364,3 +364,24 @@ fn what_lies_above_the_workspace_is_said_to() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(said.contains("outside of the workspace") && said.contains("--workspace"), "{said}");
 }
+
+#[test]
+fn no_entry_is_written_of_words_that_are_too_long() {
+    let place = new_place();
+    let policy = "[commands]\nallow = [\"bash -c **\", \"sh -c 'echo *'\", \"id -u\"]";
+    let script = "id $(printf 'x%.0s' {1..5000}); sh -c \"$(printf 'x%.0s' {1..2500})\"; true";
+    start(&place, policy, &["bash", "-c", script]);
+    let (lines, told) = offered(&place);
+    assert!(lines.is_empty() && !told.contains("To allow"), "{told}");
+    assert_eq!(told.matches("its words are too long for an entry").count(), 2, "{told}");
+}
+
+#[test]
+fn what_a_command_may_start_freely_is_told_by_that_rule() {
+    let place = new_place();
+    let policy = place.policy("[commands]\nallow = [\"sh **\"]\nchildren = \"free\"");
+    let told = place.ringfence(&["explain", "--policy", &policy, "--command", "id -u"]).out;
+    let line = told.lines().find(|line| line.starts_with("be started by a command id -u: allowed")).unwrap();
+    assert!(line.contains("`commands.children = \"free\"` ("), "{told}");
+    assert!(!told.contains("no `commands.allow`"), "{told}");
+}

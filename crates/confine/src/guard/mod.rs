@@ -450,17 +450,20 @@ fn ask(
 
 /// So many of them as fit a report.
 fn shortened(arguments: &[Vec<u8>]) -> Vec<OsString> {
+    let fit = fitting(arguments);
+    let told = arguments.iter().take(fit).map(|argument| OsStr::from_bytes(argument).to_owned());
+    told.chain((fit < arguments.len()).then(|| "...".into())).collect()
+}
+
+/// How many that are.
+fn fitting(arguments: &[Vec<u8>]) -> usize {
     let mut left = TOLD;
-    let mut told = Vec::new();
-    for argument in arguments {
-        let Some(rest) = left.checked_sub(argument.len() + 8) else {
-            told.push("...".into());
-            break;
-        };
-        left = rest;
-        told.push(OsStr::from_bytes(argument).to_owned());
-    }
-    told
+    let fits = |argument: &&Vec<u8>| {
+        let rest = left.checked_sub(argument.len() + 8);
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    arguments.iter().take_while(fits).count()
 }
 
 fn unreadable(call: &Notification, errno: Errno) -> Verdict {
@@ -470,9 +473,9 @@ fn unreadable(call: &Notification, errno: Errno) -> Verdict {
 
 fn refuse(call: &Notification, mut command: Command, why: Why) -> Verdict {
     command.rule = why.rule;
-    let wanted = shortened(&why.wanted);
     // Half of an entry is none.
-    command.wanted = if wanted.len() == why.wanted.len() { wanted } else { Vec::new() };
+    let whole = fitting(&why.wanted) == why.wanted.len();
+    command.wanted = if whole { shortened(&why.wanted) } else { Vec::new() };
     let process = group(call.thread).unwrap_or(call.thread);
     command.parent = processes::parent(process);
     let what = Refused::Command(command);
