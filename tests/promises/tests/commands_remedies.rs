@@ -385,3 +385,20 @@ fn what_a_command_may_start_freely_is_told_by_that_rule() {
     assert!(line.contains("`commands.children = \"free\"` ("), "{told}");
     assert!(!told.contains("no `commands.allow`"), "{told}");
 }
+
+#[test]
+fn a_directory_is_no_program() {
+    let place = new_place();
+    for list in ["allow = [\"/usr/bin\"]", "allow = [\"ls\", \"/usr/bin? -l\"]", "deny = [\"/usr/bin\"]"] {
+        let list = format!("[commands]\n{list}");
+        let outcome = start(&place, &list, &["ls"]);
+        assert!(
+            outcome.status == 125 && outcome.err.contains("`/usr/bin` is a directory"),
+            "{list}: {outcome:?}"
+        );
+        assert!(outcome.err.contains("policy.toml:4"), "{outcome:?}");
+        let checked = place.ringfence(&["check", &place.policy(&list)]);
+        let said = format!("{}{}", checked.out, checked.err);
+        assert!(checked.status != 0 && said.contains("`/usr/bin` is a directory"), "{list}: {said}");
+    }
+}

@@ -29,16 +29,20 @@ pub fn missing(policy: &Policy, invoker: &Invoker, workspace: &Path) -> Vec<(Opt
             }
         });
     }
-    let without = Policy { commands: None, ..rest.clone() };
+    let mut without = Policy { commands: None, ..rest.clone() };
+    without.guard.deny.clear();
     match survey(&without, invoker, workspace, Look::Needed) {
         Ok(looked) => {
             let lists = [
-                rest.commands.as_ref().map_or(&[][..], |commands| &commands.allow),
-                rest.guard.children.programs(),
-                &rest.approvals.commands,
+                (rest.commands.as_ref().map_or(&[][..], |commands| &commands.allow), true),
+                (rest.guard.children.programs(), true),
+                (&rest.approvals.commands, true),
+                (&rest.guard.deny, false),
             ];
-            for (rule, refused) in lists.iter().flat_map(|list| programs::missing(list, &looked, invoker)) {
-                found.push((Some(rule.origin.clone()), refused));
+            for (list, needed) in lists {
+                for (rule, refused) in programs::missing(list, needed, &looked, invoker) {
+                    found.push((Some(rule.origin.clone()), refused));
+                }
             }
         }
         Err(refused) => found.push((None, refused)),

@@ -85,7 +85,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
             programs::pin(&mut survey.programs)?;
         }
     }
-    survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker);
+    survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker)?;
     survey.many = programs::many(policy, &survey);
     if policy.workspace.mode != Mode::Temporary {
         git::look(&mut survey, invoker, policy.workspace.git);

@@ -39,12 +39,30 @@ pub(super) fn find(
 ) -> Result<Vec<Program>, Refused> {
     let mut programs = Vec::new();
     for (rule, optional, found) in each(entries, survey, invoker) {
-        if found.is_empty() && !optional {
-            return Err(not_there(rule));
+        if let Some(refused) = wrong(rule, optional, &found) {
+            return Err(refused);
         }
         programs.extend(found);
     }
     Ok(programs)
+}
+
+/// What is wrong with an entry, by what there is of it.
+fn wrong(rule: &Rule<String>, optional: bool, found: &[Program]) -> Option<Refused> {
+    match found.iter().find(|program| program.place.kind != Kind::File) {
+        Some(program) => Some(no_file(rule, &program.place)),
+        None => (found.is_empty() && !optional).then(|| not_there(rule)),
+    }
+}
+
+/// An entry of all in a directory would be one of nothing: programs are known by their files.
+fn no_file(rule: &Rule<String>, place: &Place) -> Refused {
+    let what = if place.kind == Kind::Directory { "a directory" } else { "no regular file" };
+    Refused::rule(
+        &rule.origin,
+        format!("`{}` is {what}, and an entry of `[commands]` begins with a program", program_of(rule).0),
+        "name the programs one by one; `files.exec` has trees, which a policy without `commands.allow` lets start whole",
+    )
 }
 
 /// A program that is named by its path lies where programs may start, or its entry is none.
@@ -75,15 +93,16 @@ pub(super) fn startable(policy: &Policy, survey: &Survey) -> Result<(), Refused>
     })
 }
 
-/// Of these entries, those whose program is not there, although it must be.
+/// Of these entries, those whose program is not there, although it must be, or is none.
 pub(super) fn missing<'a>(
     entries: &'a [Rule<String>],
+    needed: bool,
     survey: &Survey,
     invoker: &Invoker,
 ) -> Vec<(&'a Rule<String>, Refused)> {
     let all = each(entries, survey, invoker).into_iter();
-    let missing = all.filter(|(_, optional, found)| found.is_empty() && !optional);
-    missing.map(|(rule, ..)| (rule, not_there(rule))).collect()
+    all.filter_map(|(rule, optional, found)| Some((rule, wrong(rule, optional || !needed, &found)?)))
+        .collect()
 }
 
 fn not_there(rule: &Rule<String>) -> Refused {
@@ -146,8 +165,19 @@ pub(super) fn pin(programs: &mut [Program]) -> Result<(), Refused> {
 }
 
 /// What is there of programs that are denied: they need not be.
-pub(super) fn find_denied(entries: &[Rule<String>], survey: &Survey, invoker: &Invoker) -> Vec<Program> {
-    each(entries, survey, invoker).into_iter().flat_map(|(.., found)| found).collect()
+pub(super) fn find_denied(
+    entries: &[Rule<String>],
+    survey: &Survey,
+    invoker: &Invoker,
+) -> Result<Vec<Program>, Refused> {
+    let mut programs = Vec::new();
+    for (rule, _, found) in each(entries, survey, invoker) {
+        if let Some(refused) = wrong(rule, true, &found) {
+            return Err(refused);
+        }
+        programs.extend(found);
+    }
+    Ok(programs)
 }
 
 /// Files of many programs: where somebody looks at each start, or a file that a list names may be a hard link of one.
