@@ -33,6 +33,9 @@ fn each_form_means_what_the_grammar_says() {
         ("x -o*", &["x -o", "x -ofile"], &["x -p"]),
         ("x --to=**", &["x --to=a/b"], &["x --t=a"]),
         ("x a?c", &["x abc"], &["x ac", "x a/c", "x abbc"]),
+        // A letter beyond ASCII is several bytes, and a lone `*` whatever is no option.
+        ("x a??", &["x aé", "x abc"], &["x aéb", "x ab"]),
+        ("x *", &["x a/b", "x é"], &["x -a", "x", "x a b"]),
         ("x '*' 'a b'", &[], &["x * a b"]),
         (
             "git log (--oneline|-n *|--stat) *",
@@ -53,6 +56,8 @@ fn each_form_means_what_the_grammar_says() {
     }
     let quoted = CommandPattern::parse("x '*' 'a b' ''", "/h").unwrap();
     assert!(quoted.matches(&[b"*", b"a b", b""], PLACE, As::Allow));
+    let lone = CommandPattern::parse("x *", "/h").unwrap();
+    assert!(lone.matches(&[b""], PLACE, As::Allow));
     let optional = CommandPattern::parse("clang? -c *", "/h").unwrap();
     assert!(optional.optional && optional.program == "clang" && !optional.any_arguments());
     let named = CommandPattern::parse("'x?'", "/h").unwrap();
@@ -111,6 +116,9 @@ fn what_is_malformed_is_refused() {
         "git (status|log) **",
         "git (-n|st*)",
         "git status|log",
+        "ls ()x",
+        "ls (-a)(-b)",
+        "ls (-a)'x'",
     ] {
         assert!(CommandPattern::parse(text, "/h").is_err(), "{text:?}");
     }

@@ -15,6 +15,8 @@ const OPERATOR: &str = "write an entry for each of several commands; where they 
 const DOUBLE: &str =
     "single quotes do that: 'a b'; a double quote that is meant as it is stands in them: '\"'";
 
+const APART: &str = "put a blank behind `)`; a `)` that is meant as it is stands in single quotes: ')'";
+
 /// A character of a word: as it is, or a wildcard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
@@ -97,6 +99,11 @@ impl Tokens {
             tokens.extend(word.take().map(Token::Word));
             match token {
                 Token::Open => depth += 1,
+                // What is written as one would be read as two.
+                Token::Close if characters.peek().is_some_and(|next| !next.is_whitespace()) => {
+                    let invalid = Invalid::new(format!("a group of `{text}` goes on behind its `)`"));
+                    return Err(invalid.help(APART));
+                }
                 Token::Close => depth -= 1,
                 _ => {}
             }
