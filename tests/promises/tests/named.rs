@@ -271,6 +271,21 @@ fn ready(place: &Place) -> i64 {
 }
 
 #[test]
+fn the_last_run_is_shown_as_it_lives() {
+    let place = Place::new();
+    let dev = Named::start(&place, "dev", &[]);
+    assert_eq!(dev.exec("exit 3").status, 3);
+    let pid = ready(&place);
+    let shown: serde_json::Value = serde_json::from_str(&place.ringfence(&["ps", "--json"]).out).unwrap();
+    let id = shown[0]["run"].as_str().unwrap();
+    for word in ["last", "dev", id, &id[..id.len() - 1]] {
+        let told = place.ringfence(&["ps", "--tree", word]);
+        let line = format!("  {pid} [ringfence-ready] (the next `ringfence exec` becomes it)");
+        assert!(told.status == 0 && told.out.contains(&line), "{word}: {told:?}");
+    }
+}
+
+#[test]
 fn the_process_that_waits_for_a_command_is_within_the_boundary_and_can_be_lost() {
     let place = Place::new();
     let dev = Named::start(&place, "dev", &[]);

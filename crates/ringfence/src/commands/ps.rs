@@ -12,13 +12,16 @@ use crate::failure::{Context, Failure};
 use crate::terminal::escape;
 use crate::{ended, environment, found, lived, named, terminal};
 
+/// How init calls the process that waits for the next command.
+const READY: &str = "[ringfence-ready]";
+
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ringfence ps
   ringfence ps --all
   ringfence ps --tree
   ringfence ps --tree dev
-  ringfence ps --tree last          of a run that has ended: which program started which, how long, and how it ended
+  ringfence ps --tree last          what runs in it; of one that has ended, which program started which, how long, and how it ended
 
 What a run's programs were is known where each start was judged (docs/commands.md).
 `[ringfence-ready]` is the process that the next `ringfence exec` becomes.")]
@@ -80,7 +83,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         .collect();
     shown.sort_by(|one, other| one.run.cmp(&other.run));
     if let Some(wanted) = &arguments.run {
-        shown.retain(|one| one.run == *wanted || one.name.as_ref() == Some(wanted));
+        let named = |one: &Shown| one.run == *wanted || one.name.as_ref() == Some(wanted);
+        // `last`, and the beginning of an id, may mean one that lives.
+        let meant = if shown.iter().any(named) { None } else { found::find(&state, &invoker, wanted).ok() };
+        shown.retain(|one| named(one) || meant.as_ref().is_some_and(|(run, _)| run.id() == one.run));
         if shown.is_empty() && !arguments.all {
             if arguments.tree {
                 return of_record(&found::find(&state, &invoker, wanted)?.0, arguments.json);
@@ -283,7 +289,8 @@ fn table(shown: &[Shown], tree: bool) -> String {
         }
         for process in one.processes.iter().filter(|_| tree) {
             let indent = "  ".repeat(process.depth + 1);
-            out.push_str(&format!("{indent}{} {}\n", process.pid, line(&process.command)));
+            let waits = if process.command == READY { " (the next `ringfence exec` becomes it)" } else { "" };
+            out.push_str(&format!("{indent}{} {}{waits}\n", process.pid, line(&process.command)));
         }
     }
     out
