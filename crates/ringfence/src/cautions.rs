@@ -59,6 +59,14 @@ pub(crate) fn caution(
 ) -> Option<String> {
     if kind == "command" && rule.ends_with(LOADER) {
         Some(STARTS_ANY.to_owned())
+    } else if kind == "command"
+        && purpose == "deny"
+        && remedy.last().is_some_and(|line| is_of_all(line, target))
+    {
+        Some(
+            "no entry can hold its words as they are: this one lets it start with any, which is unwise for what does much by them (git, shells, interpreters)"
+                .to_owned(),
+        )
     } else if kind == "command" && purpose == "deny" && !remedy.is_empty() && !rule.starts_with("the owner") {
         // Whatever else the sentence holds are words of the task.
         None
@@ -108,7 +116,10 @@ pub(crate) fn caution(
     {
         Some(STARTS_ANY.to_owned())
     } else if kind == "command" && rule.starts_with("the owner was asked") {
-        Some("it is asked again at the next start; `ringfence grant` allows it before".to_owned())
+        Some(format!(
+            "it is asked again {}; `ringfence grant` allows it before",
+            asked_again(rule, "at the next start")
+        ))
     } else if kind == "command" && remedy.is_empty() && rule.contains("call it by `") {
         Some("no entry is missing".to_owned())
     } else if kind == "command" && remedy.is_empty() && of_its_file(target, rule) {
@@ -179,7 +190,8 @@ pub(crate) fn socket(remedy: &[String]) -> &'static str {
 
 /// Why a file has no line that would allow it, and what allows it all the same.
 pub(crate) fn no_line(target: &str, rule: &str) -> String {
-    let again = "; it is asked again the next time, and `ringfence grant` allows it before";
+    let when = asked_again(rule, "the next time");
+    let again = format!("; it is asked again {when}, and `ringfence grant` allows it before");
     let above = Path::new(target).parent().filter(|above| above.parent().is_some());
     let why = if target.contains(char::REPLACEMENT_CHARACTER) {
         NO_TEXT.to_owned()
@@ -189,7 +201,22 @@ pub(crate) fn no_line(target: &str, rule: &str) -> String {
     } else {
         NO_LINE.to_owned()
     };
-    if rule.starts_with("the owner was asked") { why + again } else { why }
+    if rule.starts_with("the owner was asked") { why + &again } else { why }
+}
+
+/// Whether a line lets a part start with whatever words, which was refused with some.
+fn is_of_all(line: &str, target: &str) -> bool {
+    let entry = line.strip_prefix("children = [\"").and_then(|rest| rest.strip_suffix("\"]"));
+    entry.is_some_and(|entry| !entry.contains([' ', ',', '\''])) && target.contains(' ')
+}
+
+/// When whoever refused it is asked about it again: `x` ends all questions of a sandbox.
+fn asked_again(rule: &str, next: &'static str) -> &'static str {
+    if rule.ends_with("the owner refused all that could be asked about") {
+        "in the next sandbox alone"
+    } else {
+        next
+    }
 }
 
 fn pattern(path: &Path) -> bool {

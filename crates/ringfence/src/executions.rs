@@ -9,6 +9,7 @@ use ringfence_policy::{Children, CommandPattern, Policy, command_line};
 use ringfence_record::Event;
 use ringfence_supervise::{Command, Fate, Life, Process};
 
+use crate::cautions::is_any;
 use crate::chain::{behind_env, starts};
 use crate::masks::masked;
 
@@ -144,6 +145,7 @@ impl Written<'_> {
         let name = name.to_string_lossy();
         // As a path has it, where that begins a variable (`$$`).
         let program = command_line([&name].iter()).replace('$', "$$");
+        let alone = spelled(&program);
         let mut entry = vec![program];
         entry.extend(arguments.iter().map(|word| self.word(word)));
         // A program alone would be any arguments.
@@ -153,9 +155,13 @@ impl Written<'_> {
         let same = |read: CommandPattern| {
             read.program == name.replace('$', "$$") && !read.optional && !name.starts_with('~')
         };
-        if !CommandPattern::parse(&entry, "/").is_ok_and(same) {
-            return Vec::new();
-        }
+        let reads = |entry: &str| CommandPattern::parse(entry, "/").is_ok_and(same);
+        // A part has words of its own making, with paths that no entry can hold (`crt1.o` of gcc's by `..`): all there is is the part itself.
+        let entry = match reads(&entry) {
+            true => entry,
+            false if self.child && !is_any(&name) && reads(&alone) => alone,
+            false => return Vec::new(),
+        };
         let key = if self.child { "children" } else { "allow" };
         let mut entries = format!("\"{}\"", quoted(&entry));
         // It would be refused next. Its words are the task's: what no entry starts would only break the policy, or allow something else.

@@ -207,6 +207,26 @@ impl Asking {
 }
 
 #[test]
+fn who_refuses_all_is_not_asked_again_and_explain_says_so() {
+    let asking = Asking::new();
+    let place = &asking.place;
+    let policy = place.policy(
+        "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\ngrantable = { commands = [\"id **\"] }",
+    );
+    for (word, asked, told) in [
+        ("n", 2, "it is asked again at the next start"),
+        ("x", 1, "it is asked again in the next sandbox alone"),
+    ] {
+        let steps = format!("for n in range({asked}): question(); answer(b'{word}\\r', b'denied')\nend()\n");
+        let words = ["run", "--quiet", "--policy", &policy, "--", "sh", "-c", "id -u; id -u; true"];
+        let done = asking.under_terminal(&words, &steps).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout), "status 0\n", "{word}: {done:?}");
+        let explained = place.ringfence(&["explain"]).out;
+        assert!(explained.contains(told), "{word}: {explained}");
+    }
+}
+
+#[test]
 fn the_terminal_asks_and_takes_words_only() {
     let asking = Asking::new();
     let (data, projects) = (&asking.data, &asking.projects);

@@ -402,3 +402,23 @@ fn a_directory_is_no_program() {
         assert!(checked.status != 0 && said.contains("`/usr/bin` is a directory"), "{list}: {said}");
     }
 }
+
+#[test]
+fn a_part_whose_words_no_entry_can_hold_is_offered_alone() {
+    let place = new_place();
+    place.write("x", "content\n");
+    let policy = |more: &str| format!("[commands]\nallow = [\"bash -c *\"]\nchildren = [\"id\"{more}]");
+    let script = "cat $PWD/../${PWD##*/}/x; true";
+    start(&place, &policy(""), &["bash", "-c", script]);
+    let (lines, told) = offered(&place);
+    assert_eq!(lines, ["children = [\"cat\"]"], "{told}");
+    assert!(
+        told.contains("no entry can hold its words as they are: this one") && !told.contains("To allow"),
+        "{told}"
+    );
+    let outcome = start(&place, &policy(", \"cat\""), &["bash", "-c", script]);
+    assert_eq!(outcome.out, "content\n", "{outcome:?}");
+    // What is anything by its words is not.
+    start(&place, &policy(""), &["bash", "-c", "busybox ls $PWD/../x; true"]);
+    assert!(offered(&place).0.iter().all(|line| !line.contains("busybox\"")), "{}", offered(&place).1);
+}
