@@ -27,6 +27,9 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
     let program = words.next().unwrap_or_default();
     let word = words.find(|word| !word.starts_with('-'));
     let mut links = Vec::new();
+    let decision = judge.run(command);
+    // By an entry of its own, not as what the workspace holds.
+    let own = matches!(decision.reason(), Reason::Rule { key: "commands.allow", .. });
     if let Some(file) = found(program, invoker) {
         let exec = |action, path: &Path| Link {
             action,
@@ -36,19 +39,19 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
         links.push(exec("execute", &file));
         if let Some(interpreter) = interpreter(&file) {
             // What is listed brings its interpreter along, for itself alone; else that must be allowed with this file.
-            let listed = policy.commands.is_none() || judge.run(command).is_allow();
             let target = format!("{} {}", interpreter.display(), file.display());
-            if listed {
+            if policy.commands.is_none() || decision.is_allow() {
                 links.push(exec("be run by", &interpreter.canonicalize().unwrap_or(interpreter)));
             } else {
                 links.push(Link { action: "be run by", decision: judge.child(&target), target });
             }
         }
-        // Who calls `env` has two programs started, each by an entry of its own.
-        let script: Option<Vec<String>> = first_line(&file).map(|(interpreter, argument)| {
-            let given = argument.into_iter().chain(all.iter().cloned());
-            std::iter::once(interpreter.to_string_lossy().into_owned()).chain(given).collect()
-        });
+        // Who calls `env` has two programs started, each by an entry of its own; a script that is listed brings both along.
+        let script: Option<Vec<String>> =
+            first_line(&file).filter(|_| !own).map(|(interpreter, argument)| {
+                let given = argument.into_iter().chain(all.iter().cloned());
+                std::iter::once(interpreter.to_string_lossy().into_owned()).chain(given).collect()
+            });
         if let Some(behind) = behind_env(script.as_deref().unwrap_or(&all)) {
             let target = ringfence_policy::command_line(behind.iter());
             links.push(Link { action: "start further", decision: judge.child(&target), target });

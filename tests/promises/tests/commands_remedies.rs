@@ -422,3 +422,28 @@ fn a_part_whose_words_no_entry_can_hold_is_offered_alone() {
     start(&place, &policy(""), &["bash", "-c", "busybox ls $PWD/../x; true"]);
     assert!(offered(&place).0.iter().all(|line| !line.contains("busybox\"")), "{}", offered(&place).1);
 }
+
+#[test]
+fn a_script_brings_its_interpreter_along_by_the_entry_that_is_offered() {
+    let place = new_place();
+    let tools = Place::new();
+    for (name, line) in [
+        ("plain", "#!/usr/bin/python3"),
+        ("by-env", "#!/usr/bin/env python3"),
+        ("other", "#!/usr/bin/make -f"),
+    ] {
+        program(&tools, name, &format!("{line}\n"));
+    }
+    let tools = tools.workspace.display();
+    let policy = place.policy(&format!(
+        "[files]\nexec = [\"{tools}\"]\n[commands]\nallow = [\"true\", \"{tools}/plain one\", \"{tools}/by-env one\"]"
+    ));
+    for name in ["plain", "by-env", "other"] {
+        for word in ["one", "two"] {
+            let command = format!("{tools}/{name} {word}");
+            let told = place.ringfence(&["explain", "--policy", &policy, "--command", &command]).out;
+            let further = told.split_once("what it needs further:").unwrap().1;
+            assert_eq!(further.contains("refused"), name == "other", "{command}: {told}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use clap::Args;
 use ringfence_confine::{Why, foreseen};
 use ringfence_plan::{Invoker, Plan, REFUSALS, Right};
 use ringfence_policy::{
-    Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, LOADER, Policy, Reason,
+    Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, LOADER, Policy, Reason, Rule,
     network_remedy,
 };
 use serde::{Deserialize, Serialize};
@@ -170,25 +170,7 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     }
     if let Some(command) = &arguments.command {
         only_words(command)?;
-        let written = command;
-        let command = &at_home(command, &invoker.home.to_string_lossy());
-        let (decision, remedy) = start(command, &policy, &judge, (&invoker, arguments));
-        let mut start = answer("start", command, &decision, remedy);
-        let homely = command != written && start.allowed && start.rule.contains("`commands.allow`");
-        start.caution = homely.then(|| cautions::BY_THIS_PATH.to_owned());
-        answers.push(start);
-        if policy.guard.children != Children::Same {
-            answers.push(answer("be started by a command", command, &judge.child(command), Vec::new()));
-        }
-        if let Some(entry) = judge.grantable_command(command) {
-            let by = Decision::Allow { by: entry };
-            answers.push(answer("be granted while it runs", command, &by, Vec::new()));
-        }
-        let further = chain::of(command, &policy, &judge, &invoker).into_iter().map(|link| Answer {
-            further: true,
-            ..answer(link.action, &link.target, &link.decision, Vec::new())
-        });
-        answers.extend(further);
+        answers.extend(of_command(command, &policy, (&judge, &workspace), (&invoker, arguments)));
     }
     if arguments.json {
         super::print_json(&answers)?;
@@ -196,6 +178,55 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     }
     show(&answers);
     Ok(0)
+}
+
+/// What a run would say of a command, and of what it needs beside.
+fn of_command(
+    written: &str,
+    policy: &Policy,
+    (judge, workspace): (&Judge<'_>, &Path),
+    (invoker, arguments): (&Invoker, &Arguments),
+) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    let command = &at_home(written, &invoker.home.to_string_lossy());
+    let (decision, remedy) = start(command, policy, judge, (invoker, arguments));
+    let mut begun = answer("start", command, &decision, remedy);
+    let homely = command != written && begun.allowed && begun.rule.contains("`commands.allow`");
+    begun.caution = homely.then(|| cautions::BY_THIS_PATH.to_owned());
+    // Of a script that is refused, what it needs beside the entry that is offered.
+    let offered = script_with(command, policy, &begun, invoker);
+    let with = offered.as_ref().map(|policy| (policy, Judge::new(policy, workspace)));
+    let with =
+        with.filter(|(policy, judge)| start(command, policy, judge, (invoker, arguments)).0.is_allow());
+    answers.push(begun);
+    if policy.guard.children != Children::Same {
+        answers.push(answer("be started by a command", command, &judge.child(command), Vec::new()));
+    }
+    if let Some(entry) = judge.grantable_command(command) {
+        let by = Decision::Allow { by: entry };
+        answers.push(answer("be granted while it runs", command, &by, Vec::new()));
+    }
+    let (policy, judge) = with.as_ref().map_or((policy, judge), |(policy, judge)| (*policy, judge));
+    let further = chain::of(command, policy, judge, invoker).into_iter().map(|link| Answer {
+        further: true,
+        ..answer(link.action, &link.target, &link.decision, Vec::new())
+    });
+    answers.extend(further);
+    answers
+}
+
+/// The policy with the entry by which a script is offered to be allowed.
+fn script_with(command: &str, policy: &Policy, begun: &Answer, invoker: &Invoker) -> Option<Policy> {
+    let words = ringfence_policy::command_words(command);
+    chain::first_line(&chain::named(words.first()?, invoker)?)?;
+    let line =
+        begun.remedy.iter().filter(|_| !begun.allowed).find_map(|line| line.strip_prefix("allow = "))?;
+    let entries: Vec<String> = serde_json::from_str(line).ok()?;
+    let mut with = policy.clone();
+    let commands = with.commands.as_mut()?;
+    let origin = commands.allow.first()?.origin.clone();
+    commands.allow.extend(entries.into_iter().map(|value| Rule { value, origin: origin.clone() }));
+    Some(with)
 }
 
 /// For people.
