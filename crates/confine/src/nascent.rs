@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_plan::{Ids, Plan, Step};
-use ringfence_sys::clone::{Forked, SANDBOX_NAMESPACES, clone, clone_sibling, unshare};
+use ringfence_sys::clone::{Forked, SANDBOX_NAMESPACES, USER_NAMESPACE, clone, clone_sibling, unshare};
 use ringfence_sys::exec;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -37,6 +37,8 @@ struct Waiting {
     void: OwnedFd,
     mounter: OwnedFd,
     alive: OwnedFd,
+    /// A namespace comes along for the mapping of ids.
+    maps: bool,
 }
 
 /// What the maker's children get, and how they are told apart.
@@ -78,6 +80,7 @@ pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
                     void: void_in,
                     mounter: mounter_in,
                     alive: alive_out,
+                    maps: own.is_none(),
                 }),
             })
         }
@@ -99,6 +102,16 @@ pub(crate) fn sockets() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// The maker. Never returns.
 fn make(own: Option<Ids>, ends: Ends) -> ! {
     let by_root = own.is_none();
+    // Before it leaves the namespaces that root's authority comes from.
+    let map = match by_root.then(|| clone_sibling(USER_NAMESPACE)).transpose() {
+        Ok(Some(Forked::Child)) => {
+            drop((ends.report, ends.void, ends.mounter));
+            parent::hold_namespace(&ends.alive)
+        }
+        Ok(Some(Forked::Parent(pid, pidfd))) => Some((pid, pidfd)),
+        Ok(None) => None,
+        Err(errno) => fault(&ends.report, errno),
+    };
     let entered = child::die_with_parent(&ends.alive)
         .and_then(|()| unshare(SANDBOX_NAMESPACES))
         .and_then(|()| own.map_or(Ok(()), |ids| child::write_own_maps(&ids)))
@@ -107,23 +120,23 @@ fn make(own: Option<Ids>, ends: Ends) -> ! {
         Ok(pair) => pair,
         Err(errno) => fault(&ends.report, errno),
     };
-    let (init, init_pidfd) = match clone_sibling() {
+    let (init, init_pidfd) = match clone_sibling(0) {
         Ok(Forked::Child) => {
-            drop((ends.void, ends.mounter, root_out));
+            drop((ends.void, ends.mounter, root_out, map));
             child::run(Inherited { report: ends.report, alive: ends.alive, root: root_in, by_root })
         }
         Ok(Forked::Parent(init, pidfd)) => (init, pidfd),
         Err(errno) => fault(&ends.report, errno),
     };
-    let (server, server_pidfd) = match clone_sibling() {
+    let (server, server_pidfd) = match clone_sibling(0) {
         Ok(Forked::Child) => {
-            drop((ends.report, ends.mounter, root_in, init_pidfd));
+            drop((ends.report, ends.mounter, root_in, init_pidfd, map));
             void::run(&void::Inherited { told: ends.void, alive: ends.alive, root: root_out })
         }
         Ok(Forked::Parent(server, pidfd)) => (server, pidfd),
         Err(errno) => fault(&ends.report, errno),
     };
-    for (pid, pidfd) in [(init, init_pidfd), (server, server_pidfd)] {
+    for (pid, pidfd) in [(init, init_pidfd), (server, server_pidfd)].into_iter().chain(map) {
         let made = Message::Made(pid.as_raw_nonzero().get().unsigned_abs());
         if let Err(errno) = send_with(ends.report.as_fd(), &made, &pidfd) {
             fault(&ends.report, errno)
@@ -154,12 +167,12 @@ impl Nascent {
         grants: bool,
         gateway: &mut Option<Gateway>,
     ) -> Result<Boundary, Failure> {
-        let mut boundary = self.born()?;
+        let (mut boundary, map) = self.born()?;
         // A sandbox of many commands can have checkpoints.
         let stacked = if single { Vec::new() } else { plan.stacked() };
         let (trees, own) = if plan.ids.mapped {
             parent::write_maps(plan, boundary.init).map_err(parent::no_namespaces)?;
-            parent::map_trees(plan, &stacked)?
+            parent::map_trees(plan, &stacked, map.as_ref().and_then(|map| map.0.pid.get()))?
         } else {
             (Vec::new(), Vec::new())
         };
@@ -176,9 +189,9 @@ impl Nascent {
             });
             let (ids, nodes, over) = (plan.ids, nodes.into(), over.collect());
             boundary.serve_root(&VoidOrders { ids, nodes, asks: plan.asks, over })?;
-        } else {
-            boundary.server.take().iter().for_each(Server::dismiss);
         }
+        // Nobody waits for its end before init works.
+        let idle = if plan.void.is_none() { boundary.server.take().map(Passing) } else { None };
         let giving = match &plan.network {
             Some(rules) => {
                 let mut gateway = match gateway.take() {
@@ -193,6 +206,7 @@ impl Nascent {
         };
         let passed: Vec<BorrowedFd<'_>> = giving.iter().chain(&trees).map(AsFd::as_fd).collect();
         boundary.tell(&Orders::of(plan, single, watched), &passed)?;
+        drop((idle, map));
         Ok(boundary)
     }
 
@@ -205,8 +219,8 @@ impl Nascent {
     }
 
     /// Waits for init and the root's server. Their maker is ending, which nobody waits for yet.
-    fn born(&mut self) -> Result<Boundary, Failure> {
-        let Waiting { maker, report, void, mounter, alive } =
+    fn born(&mut self) -> Result<(Boundary, Option<Passing>), Failure> {
+        let Waiting { maker, report, void, mounter, alive, maps } =
             self.waiting.take().ok_or_else(|| fail("making the sandbox")(Errno::INVAL))?;
         let next = || match report::receive(report.as_fd()) {
             Some((Message::Made(pid), Some(pidfd))) => i32::try_from(pid)
@@ -220,18 +234,15 @@ impl Nascent {
             Some((Message::Failed { stage, errno, .. }, _)) => Err(fail(stage_of_job(stage))(errno)),
             _ => Err(parent::no_namespaces(Errno::CHILD)),
         };
-        let born = next().and_then(|init| match next() {
-            Ok(server) => Ok((init, server)),
-            Err(failure) => {
-                let _ = rustix::process::pidfd_send_signal(&init.1, rustix::process::Signal::KILL);
-                reap(init.0);
-                Err(failure)
-            }
-        });
-        match born {
-            Ok(((init, pidfd), (server, server_pidfd))) => {
+        let mut made = Vec::new();
+        let all = (0..2 + usize::from(maps)).try_for_each(|_| next().map(|one| made.push(one)));
+        // Init is the first, and cannot end before those in its pid namespace are reaped.
+        let last = (made.len() > 2).then(|| made.pop()).flatten().map(Passing::of);
+        let server = (made.len() > 1).then(|| made.pop()).flatten();
+        match (all, made.pop(), server) {
+            (Ok(()), Some((init, pidfd)), Some((server, server_pidfd))) => {
                 let server = Server { pid: Cell::new(Some(server)), pidfd: server_pidfd, socket: Some(void) };
-                Ok(Boundary {
+                let boundary = Boundary {
                     init,
                     maker: Some(maker),
                     hosted: false,
@@ -243,14 +254,31 @@ impl Nascent {
                     mounter: Some(mounter),
                     gateway: None,
                     _alive: alive,
-                })
+                };
+                Ok((boundary, last))
             }
-            Err(failure) => {
+            (all, init, server) => {
                 drop(mounter);
+                [last, server.map(Passing::of), init.map(Passing::of)].into_iter().for_each(drop);
                 reap(maker);
-                Err(failure)
+                Err(all.err().unwrap_or_else(|| parent::no_namespaces(Errno::CHILD)))
             }
         }
+    }
+}
+
+/// A process that nobody needs once the boundary is being built.
+struct Passing(Server);
+
+impl Passing {
+    fn of((pid, pidfd): (Pid, OwnedFd)) -> Self {
+        Self(Server { pid: Cell::new(Some(pid)), pidfd, socket: None })
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.dismiss();
     }
 }
 

@@ -7,18 +7,17 @@ use std::path::Path;
 
 use ringfence_plan::{Content, Ids, Node, Plan, Stacked, Tree};
 use ringfence_policy::{GrantedCommand, GrantedHost};
-use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
 use ringfence_void::Decision;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde::Serialize;
 
 use crate::channel;
+use crate::child;
 use crate::gateway::{self, Gateway, GatewayTell};
 use crate::init::CALLS;
 use crate::mounter::{Opening, Order};
@@ -506,8 +505,13 @@ pub(crate) fn no_namespaces(errno: Errno) -> Failure {
 }
 
 /// Root takes hold of the trees that are idmapped while it still may; the rest is left to init.
-pub(crate) fn map_trees(plan: &Plan, stacked: &[Stacked]) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
-    let map = user_namespace(plan).map_err(|errno| Failure {
+/// `map` holds the namespace that describes how.
+pub(crate) fn map_trees(
+    plan: &Plan,
+    stacked: &[Stacked],
+    map: Option<Pid>,
+) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Failure> {
+    let map = map.ok_or(Errno::SRCH).and_then(|map| user_namespace(plan, map)).map_err(|errno| Failure {
         part: "making the user namespace that describes the id mapping".into(),
         errno,
         remedy: None,
@@ -541,34 +545,22 @@ fn map_tree(tree: &Tree, map: &OwnedFd) -> Result<OwnedFd, Failure> {
     Ok(detached)
 }
 
-/// A user namespace in which the owner on disk is the task's kernel id: what mount_setattr(2) calls a mapping.
-fn user_namespace(plan: &Plan) -> Result<OwnedFd, Errno> {
-    let (hold_in, hold_out) = pipe_with(PipeFlags::CLOEXEC)?;
-    match clone(USER_NAMESPACE)? {
-        Forked::Child => {
-            drop(hold_out);
-            let _ = rustix::io::read(&hold_in, &mut [0; 1]);
-            exec::exit_now(0)
-        }
-        Forked::Parent(pid, _pidfd) => {
-            let ids = &plan.ids;
-            let number = pid.as_raw_nonzero();
-            let made = write(
-                &format!("/proc/{number}/uid_map"),
-                &format!("{} {} 1", ids.owner_uid, ids.outside_uid),
-            )
-            .and_then(|()| {
-                write(&format!("/proc/{number}/gid_map"), &format!("{} {} 1", ids.owner_gid, ids.outside_gid))
-            })
-            .and_then(|()| {
-                let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-                rustix::fs::open(format!("/proc/{number}/ns/user"), flags, Mode::empty())
-            });
-            drop(hold_out);
-            reap(pid);
-            made
-        }
+/// Lives until it is ended, or its parent is: a namespace can be described while somebody is in it.
+pub(crate) fn hold_namespace(alive: &OwnedFd) -> ! {
+    if child::die_with_parent(alive).is_ok() {
+        let _ = rustix::io::read(alive, &mut [0; 1]);
     }
+    exec::exit_now(0)
+}
+
+/// Makes the namespace that `holder` is in one in which the owner on disk is the task's kernel id: what mount_setattr(2) calls a
+/// mapping.
+fn user_namespace(plan: &Plan, holder: Pid) -> Result<OwnedFd, Errno> {
+    let (ids, number) = (&plan.ids, holder.as_raw_nonzero());
+    write(&format!("/proc/{number}/uid_map"), &format!("{} {} 1", ids.owner_uid, ids.outside_uid))?;
+    write(&format!("/proc/{number}/gid_map"), &format!("{} {} 1", ids.owner_gid, ids.outside_gid))?;
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open(format!("/proc/{number}/ns/user"), flags, Mode::empty())
 }
 
 pub(crate) fn write_maps(plan: &Plan, init: Pid) -> Result<(), Errno> {

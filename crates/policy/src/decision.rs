@@ -103,7 +103,7 @@ pub struct Judge<'a> {
     deny: Patterns<'a>,
     protect: Patterns<'a>,
     secrets: Vec<PathPattern>,
-    secret_set: Option<PatternSet>,
+    secret_set: PatternSet,
 }
 
 type Index<'a> = HashMap<&'a Path, &'a Rule<Grant>>;
@@ -114,7 +114,7 @@ impl<'a> Judge<'a> {
         let index =
             |rules: &'a [Rule<Grant>]| rules.iter().map(|rule| (rule.value.path.as_path(), rule)).collect();
         let secrets = known_secrets(&policy.home);
-        let secret_set = PatternSet::new(&secrets, workspace).ok();
+        let secret_set = PatternSet::when_asked(&secrets, workspace);
         Self {
             policy,
             workspace,
@@ -227,11 +227,9 @@ impl<'a> Judge<'a> {
 
     /// A known secret stays hidden unless a grant, or the workspace, names it or something in it.
     fn secret(&self, path: &Path) -> Option<Decision> {
-        let Some(set) = &self.secret_set else {
-            return Some(refuse("the known secrets could not be compiled".to_owned()));
-        };
-        let (secret, number) =
-            path.ancestors().find_map(|path| set.matching_itself(path).map(|number| (path, number)))?;
+        let (secret, number) = path
+            .ancestors()
+            .find_map(|path| self.secret_set.matching_itself(path).map(|number| (path, number)))?;
         let named = |index: &Index<'_>| {
             path.ancestors()
                 .take_while(|above| above.starts_with(secret))
@@ -297,22 +295,16 @@ impl<'a> Judge<'a> {
 struct Patterns<'a> {
     key: &'static str,
     rules: &'a [Rule<PathPattern>],
-    workspace: &'a Path,
-    /// `None`: too large to be compiled together; then each is asked.
-    set: Option<PatternSet>,
+    set: PatternSet,
 }
 
 impl<'a> Patterns<'a> {
     fn new(key: &'static str, rules: &'a [Rule<PathPattern>], workspace: &'a Path) -> Self {
-        let set = PatternSet::new(rules.iter().map(|rule| &rule.value), workspace).ok();
-        Self { key, rules, workspace, set }
+        Self { key, rules, set: PatternSet::when_asked(rules.iter().map(|rule| &rule.value), workspace) }
     }
 
     fn matching(&self, path: &Path) -> Option<Reason> {
-        let rule = match &self.set {
-            Some(set) => self.rules.get(set.matching(path)?),
-            None => self.rules.iter().find(|rule| rule.value.matches(self.workspace, path)),
-        }?;
+        let rule = self.rules.get(self.set.matching(path)?)?;
         let text = rule.value.text().to_owned();
         Some(Reason::Rule { key: self.key, text, origin: rule.origin.clone() })
     }

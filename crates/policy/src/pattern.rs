@@ -193,35 +193,72 @@ impl serde::Serialize for PathPattern {
 pub struct PatternSet {
     /// Plain paths, each with the number of its pattern.
     literals: BTreeMap<PathBuf, usize>,
-    /// Patterns with wildcards by the directory they start from, each with the numbers of its patterns.
-    globs: BTreeMap<PathBuf, (GlobSet, Vec<usize>)>,
+    /// Patterns with wildcards by the directory they start from.
+    globs: BTreeMap<PathBuf, Globs>,
+}
+
+/// What starts from one directory.
+#[derive(Clone, Debug, Default)]
+struct Globs {
+    /// Each with the number of its pattern.
+    texts: Vec<(String, usize)>,
+    /// `None`: too large to be compiled together.
+    compiled: OnceLock<Option<GlobSet>>,
+}
+
+impl Globs {
+    fn compile(&self) -> Result<GlobSet, globset::Error> {
+        let mut set = GlobSetBuilder::new();
+        for (glob, _) in &self.texts {
+            set.add(builder(glob).build()?);
+        }
+        set.build()
+    }
+
+    /// The number of the first pattern that matches.
+    fn matching(&self, rest: &Path) -> Option<usize> {
+        let index = match self.compiled.get_or_init(|| self.compile().ok()) {
+            Some(set) => set.matches(rest).first().copied()?,
+            // One that is too large by itself matches everything: a denial must not vanish.
+            None => self
+                .texts
+                .iter()
+                .position(|(glob, _)| compile(glob).map_or(true, |matcher| matcher.is_match(rest)))?,
+        };
+        self.texts.get(index).map(|(_, number)| *number)
+    }
 }
 
 impl PatternSet {
     /// Compiles the patterns for one workspace.
+    ///
+    /// # Errors
+    /// They are too large together.
     pub fn new<'a>(
         patterns: impl IntoIterator<Item = &'a PathPattern>,
         workspace: &Path,
     ) -> Result<Self, Invalid> {
-        let mut set = Self::default();
-        let mut builders: BTreeMap<PathBuf, (GlobSetBuilder, Vec<usize>)> = BTreeMap::new();
-        let shown =
-            |error: globset::Error| Invalid::new(format!("the patterns are too large together: {error}"));
-        for (number, pattern) in patterns.into_iter().enumerate() {
-            let base = pattern.base(workspace);
-            let Some(glob) = &pattern.glob else {
-                set.literals.entry(base).or_insert(number);
-                continue;
-            };
-            let (globs, numbers) =
-                builders.entry(base).or_insert_with(|| (GlobSetBuilder::new(), Vec::new()));
-            globs.add(builder(glob).build().map_err(shown)?);
-            numbers.push(number);
-        }
-        for (base, (globs, numbers)) in builders {
-            set.globs.insert(base, (globs.build().map_err(shown)?, numbers));
+        let set = Self::when_asked(patterns, workspace);
+        for globs in set.globs.values() {
+            let compiled = globs
+                .compile()
+                .map_err(|error| Invalid::new(format!("the patterns are too large together: {error}")))?;
+            let _ = globs.compiled.set(Some(compiled));
         }
         Ok(set)
+    }
+
+    /// The same, compiled when a path is asked for that they can match: for few questions.
+    pub fn when_asked<'a>(patterns: impl IntoIterator<Item = &'a PathPattern>, workspace: &Path) -> Self {
+        let mut set = Self::default();
+        for (number, pattern) in patterns.into_iter().enumerate() {
+            let base = pattern.base(workspace);
+            match &pattern.glob {
+                None => _ = set.literals.entry(base).or_insert(number),
+                Some(glob) => set.globs.entry(base).or_default().texts.push((glob.clone(), number)),
+            }
+        }
+        set
     }
 
     /// Are there no patterns?
@@ -248,9 +285,8 @@ impl PatternSet {
             return None;
         }
         path.ancestors().skip(1).find_map(|base| {
-            let (globs, numbers) = self.globs.get(base)?;
-            let rest = path.strip_prefix(base).ok()?;
-            globs.matches(rest).first().and_then(|index| numbers.get(*index)).copied()
+            let globs = self.globs.get(base)?;
+            globs.matching(path.strip_prefix(base).ok()?)
         })
     }
 }

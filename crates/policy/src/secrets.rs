@@ -124,15 +124,14 @@ pub fn known_secrets_in(home: &Path, has: impl Fn(&str) -> bool) -> Vec<PathPatt
 /// Why it is where a secret lies in whatever home, or root of a system, is above it; if so.
 #[must_use]
 pub fn secret_of_others(path: &Path) -> Option<&'static str> {
-    static SECRETS: LazyLock<(Vec<PathPattern>, Option<PatternSet>)> = LazyLock::new(|| {
+    static SECRETS: LazyLock<(Vec<PathPattern>, PatternSet)> = LazyLock::new(|| {
         let secrets = known_secrets(Path::new("/"));
-        let set = PatternSet::new(&secrets, Path::new("/")).ok();
+        let set = PatternSet::when_asked(&secrets, Path::new("/"));
         (secrets, set)
     });
     let (secrets, set) = &*SECRETS;
     let below = path.ancestors().skip(1).filter_map(|home| path.strip_prefix(home).ok());
-    let number =
-        below.map(|rest| Path::new("/").join(rest)).find_map(|rest| set.as_ref()?.matching(&rest))?;
+    let number = below.map(|rest| Path::new("/").join(rest)).find_map(|rest| set.matching(&rest))?;
     secrets.get(number).map(why_secret)
 }
 
@@ -157,7 +156,7 @@ pub fn why_secret(pattern: &PathPattern) -> &'static str {
 /// The known secrets that a grant opens on purpose, each with that grant.
 pub fn opened_secrets(policy: &Policy) -> Vec<(&Rule<Grant>, PathPattern)> {
     let secrets = known_secrets(&policy.home);
-    let Ok(set) = PatternSet::new(&secrets, Path::new("/")) else { return Vec::new() };
+    let set = PatternSet::when_asked(&secrets, Path::new("/"));
     let grants = policy.files.read.iter().chain(&policy.files.exec).chain(&policy.files.write);
     grants
         .filter_map(|grant| {

@@ -128,7 +128,7 @@ fn reuse(state: &State, layer: &Path) -> bool {
     for path in entries.map(|entry| entry.path()).filter(|path| !is_doomed(path)).take(4) {
         // Each name is that of one run and one layer: what was looked at is what is taken, by one run alone.
         if as_made(&path).unwrap_or(false) && std::fs::rename(&path, layer).is_ok() {
-            clear_work(layer);
+            set_work_aside(&path, layer);
             let (upper, now) = (layer.join("upper"), Timespec { tv_sec: 0, tv_nsec: UTIME_NOW });
             let times = Timestamps { last_access: now, last_modification: now };
             return utimensat(CWD, upper, &times, AtFlags::SYMLINK_NOFOLLOW).is_ok();
@@ -376,6 +376,18 @@ pub(crate) fn sweep_unrecorded(state: &State) {
 pub(crate) fn remove_unrecorded(state: &State) {
     for path in state.unrecorded().unwrap_or_default() {
         let _ = ringfence_workspace::remove_tree(&path);
+    }
+}
+
+/// What overlayfs made for itself in a layer goes into a doomed directory's name, for [`sweep`]: removing it takes a journal longer than
+/// the rest of a start takes, and nobody waits for that one.
+fn set_work_aside(earlier: &Path, layer: &Path) {
+    let (work, mut name) = (layer.join("work/work"), std::ffi::OsString::from("."));
+    name.push(earlier.file_name().unwrap_or_default());
+    // A directory that is moved is written to: it names where it is.
+    let _ = std::fs::set_permissions(&work, std::fs::Permissions::from_mode(0o700));
+    if std::fs::rename(&work, earlier.with_file_name(name)).is_err() || layer.join("work/index").exists() {
+        clear_work(layer);
     }
 }
 

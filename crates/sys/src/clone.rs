@@ -42,9 +42,9 @@ pub fn clone(namespaces: u64) -> Result<Forked, Errno> {
 ///
 /// # Errors
 /// EINVAL in pid 1.
-pub fn clone_sibling() -> Result<Forked, Errno> {
+pub fn clone_sibling(namespaces: u64) -> Result<Forked, Errno> {
     // The kernel gives it the caller's own exit signal, and takes no other.
-    fork(libc::CLONE_PARENT as u64, 0)
+    fork(libc::CLONE_PARENT as u64 | namespaces, 0)
 }
 
 /// unshare(2): new namespaces for the caller; a new pid namespace for its next child.
