@@ -1,6 +1,7 @@
 //! What is mounted where, as the kernel lists it: proc_pid_mountinfo(5).
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use rustix::io::Errno;
 
 /// Where this process has mounts.
 pub(crate) fn points() -> std::io::Result<Vec<PathBuf>> {
-    let table = std::fs::read("/proc/self/mountinfo")?;
+    // It has no size, and each read of it walks the whole table: so with room for all of it.
+    let mut table = Vec::with_capacity(64 << 10);
+    std::fs::File::open("/proc/self/mountinfo")?.read_to_end(&mut table)?;
     let fields = table.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b' '));
     Ok(fields.filter_map(|mut fields| fields.nth(4)).map(unescaped).collect())
 }

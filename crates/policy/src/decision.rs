@@ -1,6 +1,6 @@
 //! What the merged policy says about one action, and by which rule. Pure: it looks at names, not at the host's files.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
 use std::fmt;
 use std::path::Path;
 
@@ -97,35 +97,66 @@ pub fn decide_run(policy: &Policy, workspace: &Path, program: &str) -> Decision 
 pub struct Judge<'a> {
     pub(crate) policy: &'a Policy,
     workspace: &'a Path,
-    read: Index<'a>,
-    exec: Index<'a>,
-    write: Index<'a>,
+    /// Made when a grant is looked for.
+    indexes: [OnceCell<Index>; 3],
     deny: Patterns<'a>,
     protect: Patterns<'a>,
     secrets: Vec<PathPattern>,
     secret_set: PatternSet,
 }
 
-type Index<'a> = HashMap<&'a Path, &'a Rule<Grant>>;
+/// The rules of one list of `files`, sorted by their paths.
+struct Index(Vec<usize>);
+
+impl Index {
+    fn of(rules: &[Rule<Grant>]) -> Self {
+        let mut order: Vec<usize> = (0..rules.len()).collect();
+        order.sort_by_key(|number| rules.get(*number).map(|rule| rule.value.path.as_os_str()));
+        Self(order)
+    }
+
+    /// The last rule with this path.
+    fn get<'a>(&self, rules: &'a [Rule<Grant>], path: &Path) -> Option<&'a Rule<Grant>> {
+        let of = |number: &usize| rules.get(*number);
+        let after = self.0.partition_point(|number| {
+            of(number).is_some_and(|rule| rule.value.path.as_os_str() <= path.as_os_str())
+        });
+        let found = self.0.get(after.checked_sub(1)?).and_then(of)?;
+        (found.value.path.as_os_str() == path.as_os_str()).then_some(found)
+    }
+}
 
 impl<'a> Judge<'a> {
     /// Indexes a policy for one workspace.
     pub fn new(policy: &'a Policy, workspace: &'a Path) -> Self {
-        let index =
-            |rules: &'a [Rule<Grant>]| rules.iter().map(|rule| (rule.value.path.as_path(), rule)).collect();
         let secrets = known_secrets(&policy.home);
         let secret_set = PatternSet::when_asked(&secrets, workspace);
         Self {
             policy,
             workspace,
-            read: index(&policy.files.read),
-            exec: index(&policy.files.exec),
-            write: index(&policy.files.write),
+            indexes: Default::default(),
             deny: Patterns::new("files.deny", &policy.files.deny, workspace),
             protect: Patterns::new("workspace.protect", &policy.workspace.protect, workspace),
             secrets,
             secret_set,
         }
+    }
+
+    /// The rule of `files.read`, `exec` or `write` with this path.
+    fn rule(&self, kind: Access, path: &Path) -> Option<&'a Rule<Grant>> {
+        let files = &self.policy.files;
+        let [read, exec, write] = &self.indexes;
+        let (index, rules) = match kind {
+            Access::Read => (read, &files.read),
+            Access::Exec => (exec, &files.exec),
+            Access::Write => (write, &files.write),
+        };
+        index.get_or_init(|| Index::of(rules)).get(rules, path)
+    }
+
+    /// Those of all three lists.
+    fn rules(&self, path: &Path) -> impl Iterator<Item = &'a Rule<Grant>> {
+        [Access::Read, Access::Exec, Access::Write].into_iter().filter_map(move |kind| self.rule(kind, path))
     }
 
     /// Decides about one file by its absolute path.
@@ -177,9 +208,7 @@ impl<'a> Judge<'a> {
         let wild = || files.deny.iter().filter(|rule| rule.value.literal().is_none());
         wild().next()?;
         for at in path.ancestors() {
-            let mut granted =
-                [&self.read, &self.exec, &self.write].into_iter().filter_map(|index| index.get(at));
-            if !granted.any(|rule| !rule.origin.source.starts_with("preset ")) {
+            if !self.rules(at).any(|rule| !rule.origin.source.starts_with("preset ")) {
                 continue;
             }
             // A file that is granted by its own name is one of those in its directory.
@@ -230,15 +259,12 @@ impl<'a> Judge<'a> {
         let (secret, number) = path
             .ancestors()
             .find_map(|path| self.secret_set.matching_itself(path).map(|number| (path, number)))?;
-        let named = |index: &Index<'_>| {
-            path.ancestors()
-                .take_while(|above| above.starts_with(secret))
-                .any(|above| index.contains_key(above))
-        };
+        let inside = || path.ancestors().take_while(|above| above.starts_with(secret));
+        let named = || inside().any(|above| self.rules(above).next().is_some());
         let workspace = self.policy.workspace.path.as_ref().is_some_and(|rule| {
             rule.value.starts_with(secret) && path.starts_with(&rule.value) && rule.value == self.workspace
         });
-        if workspace || [&self.read, &self.exec, &self.write].into_iter().any(named) {
+        if workspace || named() {
             return None;
         }
         let pattern = self.secrets.get(number)?;
@@ -266,17 +292,16 @@ impl<'a> Judge<'a> {
     }
 
     fn grant(&self, path: &Path, access: Access) -> Option<(&'static str, &'a Rule<Grant>)> {
-        let find = |key: &'static str, index: &Index<'a>| {
-            path.ancestors().find_map(|path| index.get(path).map(|rule| (key, *rule)))
-        };
         let (read, exec, write) =
-            (("files.read", &self.read), ("files.exec", &self.exec), ("files.write", &self.write));
-        let lists: &[(&'static str, &Index<'a>)] = match access {
+            (("files.read", Access::Read), ("files.exec", Access::Exec), ("files.write", Access::Write));
+        let lists: &[(&'static str, Access)] = match access {
             Access::Read => &[read, exec, write],
             Access::Write => &[write],
             Access::Exec => &[exec],
         };
-        lists.iter().find_map(|(key, index)| find(key, index))
+        lists.iter().find_map(|(key, kind)| {
+            path.ancestors().find_map(|path| self.rule(*kind, path).map(|rule| (*key, rule)))
+        })
     }
 
     fn ungranted(&self, path: &Path, access: Access, in_workspace: bool) -> Decision {

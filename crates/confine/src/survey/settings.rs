@@ -13,7 +13,10 @@ pub(super) fn secrets(policy: &Policy, home: &Path, names: &Names, shown: &Shown
     let files = &policy.files;
     let own = |path: &Path| {
         let mut rules = files.read.iter().chain(&files.exec).chain(&files.write);
-        rules.any(|rule| rule.value.path == path && !rule.origin.source.starts_with("preset "))
+        // Both are normal; as bytes, since there may be ten thousand.
+        rules.any(|rule| {
+            rule.value.path.as_os_str() == path.as_os_str() && !rule.origin.source.starts_with("preset ")
+        })
     };
     SETTINGS
         .iter()
