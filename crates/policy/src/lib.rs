@@ -99,7 +99,7 @@ pub use crate::print::print_merged;
 pub use crate::ranges::{opens, unusual};
 pub use crate::rules::{
     CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, LOADER, Lists, MULTICALL, Named,
-    digest, needed as guard_needed, runs_alone,
+    digest, is_multicall, needed as guard_needed, runs_alone,
 };
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_of_others,

@@ -28,7 +28,7 @@ pub use digest::{Digest, digest};
 pub use granted::GrantedCommand;
 pub use interpreters::runs_alone;
 pub use named::{Ground, Interpreted, Lists, Named};
-pub use program::MULTICALL;
+pub use program::{MULTICALL, is_multicall};
 
 /// With these words ends the reason for which a dynamic loader is refused.
 pub const LOADER: &str = "the dynamic loader, which starts any program";
@@ -537,6 +537,32 @@ mod tests {
         assert_eq!(ask(&rules, "/bin/busybox", "busybox ls -l", true), Ok(()));
         assert!(ask(&rules, "/bin/busybox", "sh -c ls", true).is_err());
         assert!(ask(&rules, "/bin/busybox", "busybox sh ls", true).is_err());
+    }
+
+    #[test]
+    fn what_one_program_of_many_starts_by_itself_is_one_too() {
+        let rules = world(&["ls", "git"], &["head", "curl"], Children::Free).rules();
+        let (many, machine) = ("/usr/bin/busybox-static", "/usr/bin/busybox-x86_64");
+        for line in ["busybox find x -exec head {}", "busybox sh -c x", "xargs -n1 head", "env env head x"] {
+            assert!(ask(&rules, many, line, false).is_err(), "{line}");
+            assert!(ask(&rules, machine, line, false).is_err(), "{line}");
+        }
+        let words = vec!["x"; 100].join(" ");
+        assert!(ask(&rules, many, &format!("busybox env {words}"), false).is_err());
+        assert_eq!(ask(&rules, many, "busybox find x", false), Ok(()));
+        assert_eq!(ask(&rules, "/bin/busybox", "busybox env x", false), Ok(()));
+        let none = world(&["ls"], &["curl"], Children::Free).rules();
+        assert_eq!(ask(&none, many, "busybox sh -c x", false), Ok(()));
+    }
+
+    #[test]
+    fn a_word_that_comes_again_is_not_judged_again() {
+        let rules = world(&["git", "ls"], &["git -m pip"], Children::Free).rules();
+        let again = vec!["-m"; 200_000].join(" ");
+        assert_eq!(ask(&rules, "/usr/bin/git", &format!("git {again}"), false), Ok(()));
+        assert!(ask(&rules, "/usr/bin/git", &format!("git {again} pip"), false).is_err());
+        let further = vec!["a"; 200_000].join(" ");
+        assert_eq!(ask(&rules, "/w/toybox", &format!("toybox env {further}"), false), Ok(()));
     }
 
     #[test]

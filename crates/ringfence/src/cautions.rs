@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringfence_plan::syscalls;
-use ringfence_policy::{LOADER, MULTICALL};
+use ringfence_policy::{LOADER, is_multicall};
 
 use crate::executions::HOMELY;
 
@@ -38,7 +38,7 @@ pub(crate) fn secret_of_others(target: &str) -> Option<String> {
 /// Whether a program is any other one by its arguments: a dynamic loader, or many programs in one file.
 pub(crate) fn is_any(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default();
-    is_loader(program) || MULTICALL.iter().any(|(own, _)| name == *own)
+    is_loader(program) || is_multicall(name)
 }
 
 /// Whether its name is a dynamic loader's.

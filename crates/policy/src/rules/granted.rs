@@ -102,8 +102,15 @@ impl CommandRules {
     pub fn stands(&self, execution: &Execution<'_>) -> Result<(), String> {
         self.denied(execution)?;
         let Some(shells) = &self.shells else { return Ok(()) };
-        meanings(execution).iter().try_for_each(|(called, arguments)| {
-            shells.judge(called, arguments, execution.directory)?;
+        let meant = meanings(execution);
+        if meant.any {
+            return Err(
+                "`commands.shell` is false, and it may start any other program of its file".to_owned()
+            );
+        }
+        meant.all.iter().try_for_each(|one| {
+            let arguments = one.arguments();
+            shells.judge(one.called, arguments, execution.directory)?;
             if many(execution.file) {
                 return Ok(());
             }

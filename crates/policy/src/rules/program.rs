@@ -1,5 +1,7 @@
 //! Which program an execution means, where one file is many.
 
+use std::rc::Rc;
+
 use super::{CommandRules, Execution, last};
 
 /// One file that holds many programs: what it is called says which. An entry for one of them is none for the others. With each, whether
@@ -21,7 +23,7 @@ pub const MULTICALL: &[(&str, bool)] = &[
     ("rustup-init", false),
 ];
 
-/// Programs of toybox that start others of it without an execve(2), which nobody would see.
+/// Programs that start others of their file without an execve(2), which nobody would see.
 const STARTS: [&[u8]; 23] = [
     b"chroot",
     b"chrt",
@@ -48,47 +50,112 @@ const STARTS: [&[u8]; 23] = [
     b"xargs",
 ];
 
+/// Shells of busybox: where their own programs come first, what a line of theirs runs is seen by nobody.
+const SHELLS: [&[u8]; 5] = [b"ash", b"hush", b"lash", b"msh", b"sh"];
+
+/// What busybox and toybox have, by `busybox --list` and `toybox` of Debian 12 and of the default configurations of 1.36 and 0.8.
+const APPLETS: &str = include_str!("applets.txt");
+
+/// Whether a file of many may have a program of this name.
+pub(super) fn is_applet(name: &[u8]) -> bool {
+    APPLETS.split_ascii_whitespace().any(|own| own.as_bytes() == name)
+}
+
+/// How many words behind such a program are taken for names of others.
+const FURTHER: usize = 64;
+
+/// One of many programs, and whether it is one of them by its first argument; by the name of their file. Builds of busybox and toybox
+/// have names that go on with a version or a machine.
+fn multicall(file: &[u8]) -> Option<bool> {
+    let name = last(file);
+    let known = MULTICALL.iter().find(|(own, _)| own.as_bytes() == name).map(|(_, by_word)| *by_word);
+    known.or_else(|| (name.starts_with(b"busybox") || name.starts_with(b"toybox")).then_some(true))
+}
+
 pub(super) fn many(file: &[u8]) -> bool {
-    MULTICALL.iter().any(|(name, _)| name.as_bytes() == last(file))
+    multicall(file).is_some()
 }
 
 /// Whether the first argument is the name of a program.
 pub(super) fn by_word(file: &[u8]) -> bool {
-    MULTICALL.iter().any(|(name, by_word)| *by_word && name.as_bytes() == last(file))
+    multicall(file) == Some(true)
 }
 
-/// What an execution may mean: each a name, and arguments. The first is what it means, as far as can be told.
-pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Vec<(&'a [u8], Vec<&'a [u8]>)> {
+/// Whether a program of this name is many in one file.
+#[must_use]
+pub fn is_multicall(name: &str) -> bool {
+    many(name.as_bytes())
+}
+
+/// Whether programs in this file may run others of it without an execve(2): all of toybox, and of busybox what is built to
+/// prefer its own (busybox's `FEATURE_PREFER_APPLETS`), as distributions' static ones are; their plain one is not.
+fn prefers_own(file: &[u8]) -> bool {
+    let name = last(file);
+    name.starts_with(b"toybox") || name.starts_with(b"busybox") && name != b"busybox"
+}
+
+/// One thing that an execution may mean: a name, and the arguments of that program.
+#[derive(Clone)]
+pub(super) struct Meaning<'a> {
+    pub(super) called: &'a [u8],
+    words: Rc<[&'a [u8]]>,
+    from: usize,
+}
+
+impl<'a> Meaning<'a> {
+    fn of(called: &'a [u8], words: Vec<&'a [u8]>) -> Self {
+        Self { called, words: words.into(), from: 0 }
+    }
+
+    pub(super) fn arguments(&self) -> &[&'a [u8]] {
+        self.words.get(self.from..).unwrap_or_default()
+    }
+}
+
+/// What an execution may mean. The first is what it means, as far as can be told.
+pub(super) struct Meanings<'a> {
+    pub(super) all: Vec<Meaning<'a>>,
+    /// It may be any other program of its file as well.
+    pub(super) any: bool,
+}
+
+pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Meanings<'a> {
     let rest = execution.arguments.get(1..).unwrap_or_default();
     let (file, name) = (last(execution.file), last(execution.arguments.first().copied().unwrap_or_default()));
     if many(execution.file) {
-        let mut meant: Vec<_> = part(file, name, rest).collect();
-        if file == b"toybox"
-            && let Some((_, words)) = meant.first().filter(|(name, _)| STARTS.contains(name)).cloned()
+        let mut all: Vec<_> = part(file, name, rest).map(|(name, words)| Meaning::of(name, words)).collect();
+        let mut any = false;
+        if prefers_own(file)
+            && let Some(first) = all.first().filter(|first| STARTS.contains(&first.called)).cloned()
         {
             // Each further word may be another of its programs.
-            let tails = (0..words.len()).filter_map(|at| words.get(at..)?.split_first());
-            let tails = tails.filter(|(name, _)| !name.starts_with(b"-"));
-            meant.extend(tails.map(|(name, rest)| (last(name), rest.to_vec())));
+            let words = first.words.iter().enumerate().filter(|(_, word)| !word.starts_with(b"-"));
+            let mut others = words.map(|(at, word)| Meaning {
+                called: last(word),
+                words: Rc::clone(&first.words),
+                from: at + 1,
+            });
+            all.extend(others.by_ref().take(FURTHER));
+            any = others.next().is_some() || SHELLS.contains(&first.called);
         }
-        return meant;
+        return Meanings { all, any };
     }
+    let one = |all| Meanings { all, any: false };
     // git does by its name what it does by its first argument, whatever its file is called; and keeps programs under such names.
     let dashed = |name: &'a [u8]| name.strip_prefix(b"git-");
     if file != b"git" && dashed(file).is_none() {
-        return vec![(file, rest.to_vec())];
+        return one(vec![Meaning::of(file, rest.to_vec())]);
     }
-    let git =
-        |command: Option<&'a [u8]>| (&b"git"[..], command.into_iter().chain(rest.iter().copied()).collect());
-    let by_name: (&[u8], Vec<_>) = git(dashed(name));
-    let by_file = git(dashed(file));
-    if dashed(file).is_none() || by_name == by_file { vec![by_name] } else { vec![by_file, by_name] }
+    let git = |command: Option<&'a [u8]>| command.into_iter().chain(rest.iter().copied()).collect::<Vec<_>>();
+    let (by_name, by_file) = (git(dashed(name)), git(dashed(file)));
+    let meant =
+        if dashed(file).is_none() || by_name == by_file { vec![by_name] } else { vec![by_file, by_name] };
+    one(meant.into_iter().map(|words| Meaning::of(b"git", words)).collect())
 }
 
 /// Which program of a file of many it means, as far as can be told.
 pub(super) fn part_of<'a>(execution: &Execution<'a>) -> Option<&'a [u8]> {
-    let meant = || meanings(execution).into_iter().next();
-    many(execution.file).then(meant).flatten().map(|(name, _)| name)
+    many(execution.file).then(|| Some(meanings(execution).all.first()?.called)).flatten()
 }
 
 impl CommandRules {
@@ -100,21 +167,21 @@ impl CommandRules {
         let entry = |program: &[u8], words: &[&[u8]]| {
             std::iter::once(program).chain(words.iter().copied()).map(<[u8]>::to_vec).collect()
         };
-        let Some((called, words)) = meanings(execution).into_iter().next().filter(|_| many(execution.file))
-        else {
+        let Some(meant) = meanings(execution).all.into_iter().next().filter(|_| many(execution.file)) else {
             return entry(real, rest);
         };
+        let (called, words) = (meant.called, meant.arguments());
         // An entry means one of many by the name in it.
         let by_name = words.len() == rest.len() && named.starts_with(b"/") && last(named) == called;
         if by_word(execution.file) && !by_name {
-            let applet: Vec<&[u8]> = std::iter::once(called).chain(words).collect();
+            let applet: Vec<&[u8]> = std::iter::once(called).chain(words.iter().copied()).collect();
             return entry(execution.file, &applet);
         }
         // As a list spells it, if one does: what stands there for an applet is no name that PATH has.
         let lists = self.allow.iter().chain(&self.children).filter(|_| !by_word(execution.file));
         let spelled = lists.filter_map(|list| list.program_of(execution.file, called)).next();
         match spelled.map(str::as_bytes).or_else(|| by_name.then_some(named)) {
-            Some(program) => entry(program, &words),
+            Some(program) => entry(program, words),
             None => Vec::new(),
         }
     }
@@ -130,10 +197,7 @@ fn part<'a>(
     const WORDS: [&[u8]; 2] = [b"--coreutils-prog=", b"--coreutils-prog-shebang="];
     let mut name = name.strip_prefix(b"-").unwrap_or(name);
     let mut rest = arguments;
-    let whole = |name: &[u8]| {
-        let own = MULTICALL.iter().any(|(own, by_word)| *by_word && name == own.as_bytes());
-        own || name.starts_with(b"busybox")
-    };
+    let whole = |name: &[u8]| by_word(name);
     while whole(name) {
         let [word, more @ ..] = rest else { break };
         name = WORDS.iter().find_map(|option| word.strip_prefix(*option)).unwrap_or_else(|| last(word));

@@ -1,11 +1,11 @@
 //! Entries of a list, found by the file and the first argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::program::{by_word, many, meanings};
+use super::program::{by_word, is_applet, many, meanings};
 use super::{Execution, bytes, last, told};
 use crate::argv::{As, CommandPattern, Place, options};
 use crate::model::Rule;
@@ -25,6 +25,12 @@ pub(super) struct Table {
 pub(super) struct Index {
     pub(super) words: BTreeMap<Vec<u8>, Vec<u32>>,
     pub(super) others: Vec<u32>,
+}
+
+impl Index {
+    fn numbers(&self) -> impl Iterator<Item = &u32> {
+        self.words.values().flatten().chain(&self.others)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,22 +73,33 @@ impl Table {
     /// The first entry that means this; or, if some name the program, that they do.
     pub(super) fn find(&self, execution: &Execution<'_>, place: Place<'_>, how: As) -> Result<&Entry, bool> {
         // A denial of one of what it may mean is one of all; a permission has to be one of all.
+        let meant = meanings(execution);
         let mut found = Err(false);
-        for (called, arguments) in meanings(execution) {
-            found = self.find_as(execution, (called, &arguments), place, how);
+        for one in &meant.all {
+            found = self.find_as(execution, (one.called, one.arguments()), place, how);
             if found.is_ok() == (how == As::Deny) {
-                break;
+                return found;
             }
         }
-        found
+        if !meant.any {
+            return found;
+        }
+        let of_file = self.files.get(execution.file).into_iter();
+        let applets = self.names.iter().filter(|(name, _)| is_applet(name)).map(|(_, index)| index);
+        let mut any = of_file.chain(applets.filter(|_| how == As::Deny)).flat_map(Index::numbers);
+        let whole =
+            |entry: &&Entry| by_word(entry.pattern.program.as_bytes()) && entry.pattern.any_arguments();
+        let entry = any.find_map(|number| {
+            self.entries.get(*number as usize).filter(|entry| how == As::Deny || whole(entry))
+        });
+        entry.ok_or(how == As::Allow)
     }
 
     /// What an entry calls the program of this name in a file of many.
     pub(super) fn program_of(&self, file: &[u8], called: &[u8]) -> Option<&str> {
         let index = self.files.get(file)?;
-        let numbers = index.words.values().flatten().chain(&index.others);
         let programs =
-            numbers.filter_map(|at| Some(self.entries.get(*at as usize)?.pattern.program.as_str()));
+            index.numbers().filter_map(|at| Some(self.entries.get(*at as usize)?.pattern.program.as_str()));
         programs.into_iter().find(|program| last(program.as_bytes()) == called)
     }
 
@@ -102,7 +119,9 @@ impl Table {
                 As::Deny => options(arguments),
             };
             let words = at.iter().filter_map(|at| index.words.get(*arguments.get(*at)?)).flatten();
-            for number in words.chain(&index.others) {
+            // Each once: as many options as arguments may be the same word.
+            let mut tried = BTreeSet::new();
+            for number in words.chain(&index.others).filter(|number| tried.insert(**number)) {
                 let Some(entry) = self.entries.get(*number as usize) else { continue };
                 let program = last(entry.pattern.program.as_bytes());
                 // An entry of the file itself is one of all that it is.
