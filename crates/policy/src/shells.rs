@@ -61,6 +61,9 @@ struct Program {
     except: Vec<String>,
     #[serde(default)]
     bare: bool,
+    /// Which options take the next argument is not known well.
+    #[serde(default)]
+    loose: bool,
     #[serde(default)]
     script: bool,
     why: String,
@@ -175,12 +178,7 @@ impl Program {
             },
             Kind::Interpreter => self.interpreter(&words, directory),
             Kind::Option => self.option(&words),
-            Kind::Word => {
-                let first = words.iter().find(|word| !word.starts_with('-'));
-                first
-                    .filter(|word| self.code.iter().any(|code| code == **word))
-                    .map(|word| (*word).to_owned())
-            }
+            Kind::Word => self.word(&words),
             // With its program in a file it is that file's, which the policy allowed; `system` in it starts what is judged.
             Kind::Awk => awk(&options::AWK.parts(&words), directory),
             Kind::Sed => sed(&options::SED.parts(&words), directory),
@@ -189,6 +187,23 @@ impl Program {
                 readings.find_map(|reading| make(&reading.parts(&words), directory))
             }
         }
+    }
+
+    fn word(&self, words: &[&str]) -> Option<String> {
+        let options = words.iter().take_while(|word| word.starts_with('-')).count();
+        // Behind an option the first may be its value.
+        let looked = if self.loose && options > 0 { 2 } else { 1 };
+        let named = || words.iter().filter(|word| !word.starts_with('-'));
+        if self.bare
+            && named().next().is_none()
+            && !words.iter().any(|word| self.info.iter().any(|own| own == word))
+        {
+            return Some("code from its input".into());
+        }
+        named()
+            .take(looked)
+            .find(|word| self.code.iter().any(|code| code == **word))
+            .map(|word| (*word).to_owned())
     }
 
     fn option(&self, words: &[&str]) -> Option<String> {
@@ -243,17 +258,26 @@ impl Program {
 
     fn interpreter(&self, words: &[&str], directory: &str) -> Option<String> {
         let mut words = words.iter();
-        let mut info = false;
+        let (mut info, mut named, mut behind) = (false, false, false);
         while let Some(word) = words.next() {
+            let after = std::mem::replace(&mut behind, false);
             if *word == "-" {
                 return Some("code from its input".into());
             }
             if *word == "--" {
                 return self.file(words.next(), info, directory);
             }
+            if !word.starts_with('-') && self.loose && after {
+                if let Some(code) = self.file(Some(word), info, directory) {
+                    return Some(code);
+                }
+                named = true;
+                continue;
+            }
             if !word.starts_with('-') {
                 return self.file(Some(word), info, directory);
             }
+            behind = true;
             if self.info.iter().any(|own| fits(own, word)) {
                 info = true;
                 continue;
@@ -270,9 +294,11 @@ impl Program {
                 if self.code.iter().any(|code| code.len() > 1 && fits(code, long)) {
                     return Some((*word).to_owned());
                 }
+                let left = words.len();
                 if let Some(verdict) = self.cluster(rest, &mut words, directory) {
                     return verdict;
                 }
+                behind = words.len() == left;
             } else if self.code.iter().any(|code| fits(code, long) || cut(&same, code)) {
                 return Some((*word).to_owned());
             } else if value.is_some() || self.takes(long) {
@@ -280,9 +306,10 @@ impl Program {
                 if let Some(code) = self.loaded(long, value, directory) {
                     return Some(code);
                 }
+                behind = false;
             }
         }
-        self.file(None, info, directory)
+        if named { None } else { self.file(None, info, directory) }
     }
 
     fn takes(&self, option: &str) -> bool {

@@ -104,6 +104,21 @@ fn code_on_a_command_line_is_seen() {
 #[test]
 fn code_from_an_input_or_behind_another_option_is_seen() {
     for line in [
+        "php8.2 -n -t . -r 1",
+        "php -n -Q x -r 1",
+        "php-cgi8.2 -d auto_prepend_file=/dev/stdin",
+        "luajit -j on -e 1",
+        "ruby3.1 -X . -e 1",
+        "ruby3.1 -x -e 1",
+        "sbcl --core F --eval 1",
+        "julia --startup-file no -e 1",
+        "swipl -f none -g 1",
+        "racket -I x -e 1",
+        "octave-cli --path x --eval 1",
+        "deno -L info eval 1",
+        "deno",
+        "node-20 -e 1",
+        "tcc -run -",
         "python3 -- -",
         "python3 -I -- -",
         "perl -- -",
@@ -180,6 +195,16 @@ fn code_from_an_input_or_behind_another_option_is_seen() {
 #[test]
 fn files_and_questions_are_not_code() {
     for line in [
+        "php -t . x.php -r 1",
+        "php -n x.php",
+        "lua x.lua -e 1",
+        "ruby -x x.rb -e 1",
+        "deno run x.ts",
+        "deno --version",
+        "jstack -l 1",
+        "json_verify x",
+        "scalar -c x",
+        "Rscript x.R -e 1",
         "find . -xdev -xtype l",
         "git switch -c b",
         "git -C d log -c",
