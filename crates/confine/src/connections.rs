@@ -5,9 +5,10 @@
 //! what needs judging are path names of unix sockets, which know no namespace but the mounts.
 
 mod lead;
+mod starts;
 mod unreached;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -27,7 +28,7 @@ use self::lead::check_peer;
 use self::unreached::Nowhere;
 use crate::child::Own;
 use crate::gateway::Led;
-use crate::guard::{self, Guard};
+use crate::guard::Guard;
 use crate::hosted::{Held, Judge, Judged, Sockets, Trees, traced};
 use crate::proc::{group, holder};
 use crate::reach::{self, Reach};
@@ -53,6 +54,8 @@ const PATIENCE: Duration = Duration::from_millis(5);
 pub(crate) struct Connections {
     listener: OwnedFd,
     waiting: Vec<Waiting>,
+    /// Starts that wait until the guard has room.
+    starts: VecDeque<Notification>,
     /// Refusals that are being written down, by their number; and what their callers are told.
     unwritten: BTreeMap<u32, (u64, Fate)>,
     /// Of those, the calls that may be judged again.
@@ -101,6 +104,7 @@ impl Connections {
         Self {
             listener,
             waiting: Vec::new(),
+            starts: VecDeque::new(),
             unwritten: BTreeMap::new(),
             again: BTreeMap::new(),
             renames: Renames::default(),
@@ -115,7 +119,7 @@ impl Connections {
 
     /// Whether somebody waits, so that [`Self::retry`] is due every few milliseconds.
     pub(crate) fn busy(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.starts.is_empty()
     }
 
     pub(crate) fn renamed(&mut self, pid: Pid, own: &Own) {
@@ -143,7 +147,7 @@ impl Connections {
                 return None;
             }
             if Guard::judges(&call) {
-                return self.execute(&call, number, guard);
+                return self.start(call, number, guard);
             }
         }
         if let Some(judge) = own.hosted.as_ref().filter(|_| Trees::maps(&call)) {
@@ -185,21 +189,6 @@ impl Connections {
         // A caller that is gone needs no answer.
         let _ = seccomp::answer(self.listener.as_fd(), call.id, outcome);
         None
-    }
-
-    fn execute(&mut self, call: &Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
-        match guard.judge(self.listener.as_fd(), self.own, call) {
-            guard::Verdict::Gone => None,
-            guard::Verdict::Fails(errno) => {
-                let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
-                None
-            }
-            guard::Verdict::Refused(refusal) => {
-                self.unwritten.insert(number, (call.id, Fate::Fails(Errno::ACCESS)));
-                self.again.insert(number, *call);
-                Some(Refusal { number, ..*refusal })
-            }
-        }
     }
 
     /// A call that makes a file code: it goes on, or fails as on a mount that is noexec (mmap(2), mprotect(2)).

@@ -308,6 +308,12 @@ impl Init {
                 return false;
             }
             connections.retry();
+            while let Some(refused) = guard.as_mut().and_then(|guard| connections.resume(*refusal, guard)) {
+                if let Some(refused) = refused {
+                    *refusal = refusal.wrapping_add(1) % CALLS;
+                    send(report.as_fd(), &Message::Refused(refused));
+                }
+            }
             true
         });
     }

@@ -581,3 +581,11 @@ except OSError as error: print(error.errno)
         assert!(denied.iter().any(|event| event.to_string().contains(words)), "{words}: {denied:?}");
     }
 }
+
+/// More than init holds at one time: none fails.
+#[test]
+fn starts_that_come_at_once_wait_for_each_other() {
+    let script = "for n in $(seq 300); do /bin/true || echo failed & done; wait; echo all";
+    let outcome = start(&new_place(), "[commands]\ndeny = [\"curl\"]", &["bash", "-c", script]);
+    assert!(outcome.status == 0 && outcome.out == "all\n", "{outcome:?}");
+}

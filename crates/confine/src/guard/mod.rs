@@ -33,7 +33,7 @@ use case::Case;
 pub use case::{Why, foreseen};
 use file::{Chain, From};
 
-/// Threads held at one time; more are told to try again.
+/// Threads held at one time; more wait.
 const MOST_HELD: usize = 64;
 /// How long a thread is held that does not come to the end of its execve: it failed, or it reads from a slow disk.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -161,6 +161,11 @@ impl Guard {
         self.processes.take()
     }
 
+    /// Whether another thread can be held.
+    pub(crate) fn room(&self) -> bool {
+        self.held.len() < MOST_HELD
+    }
+
     /// Judges a call that waits.
     pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
         let mut asked = match ask(call, self.trees.as_ref(), !self.rules.holds_directories(), &mut self.seen)
@@ -214,7 +219,7 @@ impl Guard {
             };
         }
         // Each keeps a few descriptors until its execve has come to an end, which a task can keep it from.
-        if self.held.len() >= MOST_HELD {
+        if !self.room() {
             let _ = ptrace::detach(call.thread, 0);
             return Verdict::Fails(Errno::AGAIN);
         }

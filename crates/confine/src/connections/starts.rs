@@ -1,0 +1,52 @@
+//! Starts of programs: judged one after the other, as far as the guard can hold their threads.
+
+use std::os::fd::AsFd;
+
+use ringfence_sys::seccomp::{self, Notification};
+use rustix::io::Errno;
+
+use super::{Connections, Fate};
+use crate::guard::{self, Guard};
+use crate::report::Refusal;
+
+/// Calls that wait until the guard has room; what comes then is told to try again.
+const MOST_STARTS: usize = 4096;
+
+impl Connections {
+    /// Judges a start, now or when there is room.
+    pub(super) fn start(&mut self, call: Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
+        if guard.room() {
+            return self.execute(&call, number, guard);
+        }
+        if self.starts.len() < MOST_STARTS {
+            self.starts.push_back(call);
+        } else {
+            let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::AGAIN));
+        }
+        None
+    }
+
+    /// Judges one that waited, if there is room again; a refusal is to be written down under this number. `None` where nothing is due.
+    pub(crate) fn resume(&mut self, number: u32, guard: &mut Guard) -> Option<Option<Refusal>> {
+        if !guard.room() || !self.room() {
+            return None;
+        }
+        let call = self.starts.pop_front()?;
+        Some(self.execute(&call, number, guard))
+    }
+
+    pub(super) fn execute(&mut self, call: &Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
+        match guard.judge(self.listener.as_fd(), self.own, call) {
+            guard::Verdict::Gone => None,
+            guard::Verdict::Fails(errno) => {
+                let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
+                None
+            }
+            guard::Verdict::Refused(refusal) => {
+                self.unwritten.insert(number, (call.id, Fate::Fails(Errno::ACCESS)));
+                self.again.insert(number, *call);
+                Some(Refusal { number, ..*refusal })
+            }
+        }
+    }
+}
