@@ -473,6 +473,12 @@ fn literal(word: &[Mark]) -> Option<String> {
 }
 
 fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
+    if let Some(name) = ["$HOME", "${HOME}"].into_iter().find(|name| begins(word, name)) {
+        return Err(Invalid::new(format!("`{name}` in `{text}` means something to a shell alone"))
+            .help("write `~/` for the home"));
+    }
+    let slashes = normal_slashes(word);
+    let word = slashes.as_slice();
     let plain = |at: usize| match word.get(at) {
         Some(Mark::Plain(character)) => Some(*character),
         _ => None,
@@ -480,6 +486,7 @@ fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
     let (path, skipped) = match (plain(0), plain(1)) {
         (Some('/'), _) => (Some(true), 0),
         (Some('~'), Some('/')) => (Some(true), 1),
+        (Some('~'), None) if word.len() == 1 => (Some(true), 1),
         (Some('.'), Some('/')) => (Some(false), 2),
         _ => (None, 0),
     };
@@ -500,6 +507,8 @@ fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
     match path {
         Some(absolute) => {
             if skipped == 1 {
+                // A home that is the root has its slash from what follows.
+                let home = if home == "/" && !pieces.is_empty() { "" } else { home };
                 pieces.insert(0, Piece::Text(home.as_bytes().to_vec()));
             }
             Ok(Word::Path { absolute, pieces })
@@ -513,6 +522,30 @@ fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
             },
         }),
     }
+}
+
+fn begins(word: &[Mark], with: &str) -> bool {
+    let mut marks = word.iter();
+    with.chars().all(|character| marks.next() == Some(&Mark::Plain(character)))
+        && matches!(marks.next(), None | Some(Mark::Plain('/')))
+}
+
+/// A path as arguments are brought into form: one slash for many, and none at its end.
+fn normal_slashes(word: &[Mark]) -> Vec<Mark> {
+    const SLASH: Mark = Mark::Plain('/');
+    let plain = |text: &str| begins(word, text);
+    if !(word.first() == Some(&SLASH) || plain("~") || plain(".")) {
+        return word.to_vec();
+    }
+    let mut marks = word.to_vec();
+    marks.dedup_by(|one, other| *one == SLASH && *other == SLASH);
+    // `./` and `/` are what is left of the workspace and the root; behind `*`, a slash at the end asks for a directory.
+    if marks.len() > if marks.first() == Some(&Mark::Plain('.')) { 2 } else { 1 }
+        && marks.last() == Some(&SLASH)
+    {
+        marks.pop();
+    }
+    marks
 }
 
 fn pieces(word: &[Mark]) -> Vec<Piece> {

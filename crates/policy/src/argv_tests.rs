@@ -50,6 +50,15 @@ fn each_form_means_what_the_grammar_says() {
         ("cat ./*.txt", &["cat /w/a.txt"], &["cat a.txt", "cat /w/sub/a.txt"]),
         ("cat /etc/*", &["cat /etc/hosts", "cat //etc/./hosts"], &["cat /etc/a/b", "cat /etc/../etc/hosts"]),
         ("cat ~/x", &["cat /home/u/x"], &["cat ~/x"]),
+        ("ls /etc/", &["ls /etc", "ls /etc/"], &["ls /etc/x"]),
+        ("ls /usr//**", &["ls /usr/bin/x", "ls /usr//bin"], &["ls /usr"]),
+        ("head ./docs//a.txt", &["head /w/docs/a.txt", "head /w/docs//a.txt"], &[]),
+        ("ls ./docs/", &["ls /w/docs/", "ls /w/docs"], &["ls docs"]),
+        ("ls ~", &["ls /home/u", "ls /home/u/"], &["ls ~"]),
+        ("ls ~/", &["ls /home/u"], &["ls /home/u/x"]),
+        ("ls /", &["ls /", "ls //"], &["ls /x"]),
+        ("ls ./", &["ls /w", "ls /w/"], &["ls /w/x"]),
+        ("pip install x>=1.0&y", &["pip install x>=1.0&y"], &[]),
     ] {
         yes.iter().for_each(|line| assert!(allows(pattern, line), "{pattern}: {line}"));
         no.iter().for_each(|line| assert!(!allows(pattern, line), "{pattern}: {line}"));
@@ -119,9 +128,23 @@ fn what_is_malformed_is_refused() {
         "ls ()x",
         "ls (-a)(-b)",
         "ls (-a)'x'",
+        "git status;ls",
+        "rm -rf /*&&ls",
+        "make>log",
+        "make 2>&1",
+        "cat<x",
+        "git {push,fetch}",
+        "cat $HOME/notes/*",
+        "ls ${HOME}",
     ] {
         assert!(CommandPattern::parse(text, "/h").is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn a_home_that_is_the_root_has_one_slash() {
+    let pattern = CommandPattern::parse("cat ~/secret*", "/").unwrap();
+    assert!(pattern.matches(&[b"/secrets"], PLACE, As::Deny));
 }
 
 #[test]

@@ -33,6 +33,24 @@ pub(crate) enum Token {
     Close,
 }
 
+/// Whether a shell would read it as more than a character of the word: `&` stands in addresses, `>=` in versions.
+fn ends(operator: char, within: bool, next: Option<&char>) -> bool {
+    let alone = !within || next.is_none_or(|next| next.is_whitespace());
+    alone
+        || match operator {
+            '&' => next == Some(&'&'),
+            '<' | '>' => next != Some(&'='),
+            _ => true,
+        }
+}
+
+/// Whether braces hold a list, as `{push,fetch}` does.
+fn listed(word: Option<&[Mark]>) -> bool {
+    let word = word.unwrap_or_default();
+    let open = word.iter().rposition(|mark| *mark == Mark::Plain('{'));
+    open.is_some_and(|open| word.iter().skip(open).any(|mark| *mark == Mark::Plain(',')))
+}
+
 pub(crate) struct Tokens;
 
 impl Tokens {
@@ -63,11 +81,14 @@ impl Tokens {
                     return Err(invalid.help(BAR));
                 }
                 operator
-                    if OPERATORS.contains(operator)
-                        && (word.is_none() || characters.peek().is_none_or(|next| next.is_whitespace())) =>
+                    if OPERATORS.contains(operator) && ends(operator, word.is_some(), characters.peek()) =>
                 {
                     let invalid =
                         Invalid::new(format!("`{operator}` in `{text}` means something to a shell alone"));
+                    return Err(invalid.help(OPERATOR));
+                }
+                '}' if listed(word.as_deref()) => {
+                    let invalid = Invalid::new(format!("braces in `{text}` list words for a shell alone"));
                     return Err(invalid.help(OPERATOR));
                 }
                 '"' => {
