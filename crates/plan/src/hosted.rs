@@ -240,8 +240,7 @@ pub(crate) fn plan(
     let mut limits = crate::limits(policy, host, &mut degraded)?;
     limits.temporary = policy.limits.tmp.as_ref().map(|rule| rule.value);
     degraded.extend(said(&cause, &ids));
-    let trust = base.join(TRUST);
-    let trusted = TRUSTED.map(|name| trust.join(name));
+    let trusted = TRUSTED.map(|name| base.join(TRUST).join(name));
     let [first, second] = &trusted;
     let mut variables = environment::build(policy, survey, invoker, &grants, request, [first, second]);
     let home = grants.covering(&invoker.home).is_some();

@@ -352,6 +352,14 @@ fn check_unreachable(merged: &Merged, report: &mut Report) {
         );
     }
     if merged.commands.is_none()
+        && let Some(entry) = merged.grantable_commands.items.first()
+    {
+        let problem = Problem::new(entry.place, "`approvals.grantable.commands` needs `commands.allow`");
+        report.push(
+            problem.help("without it, any program may start: list what may, or remove this".to_owned()),
+        );
+    }
+    if merged.commands.is_none()
         && let Some(pin) = merged.guard.pin.as_ref().filter(|at| at.value)
     {
         let problem = Problem::new(pin.place, "`commands.pin` needs `commands.allow`");

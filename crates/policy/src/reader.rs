@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Place, Problem, Report};
+use crate::document::Document;
 use crate::lists::Lists;
 use crate::suggest::nearest;
 
@@ -61,6 +62,11 @@ impl Input<'_> {
 
     /// Reports that the value has another type than it must.
     pub(crate) fn wrong<T>(&self, expected: &str, report: &mut Report) -> Option<T> {
+        report.push(self.mistaken(expected));
+        None
+    }
+
+    fn mistaken(&self, expected: &str) -> Problem {
         let found = match self.value.get_ref() {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -71,7 +77,17 @@ impl Input<'_> {
             DeValue::Table(_) => "a table",
         };
         let title = format!("`{}` must be {expected}", self.key);
-        report.push(Problem::new(self.place(), title).label(format!("this is {found}")));
+        Problem::new(self.place(), title).label(format!("this is {found}"))
+    }
+
+    /// A table of these keys.
+    pub(crate) fn table_of(&self, keys: &[&str], report: &mut Report) -> Option<&DeTable<'_>> {
+        if let DeValue::Table(table) = self.value.get_ref() {
+            return Some(table);
+        }
+        let first = keys.first().copied().unwrap_or_default();
+        let help = format!("its keys are {}: `{{ {first} = .. }}`", quoted(keys));
+        report.push(self.mistaken("a table").help(help));
         None
     }
 
@@ -202,6 +218,10 @@ pub(crate) fn unknown(
     let written = name.get_ref().as_ref();
     let key = Key { parent: Some(input.key), name: written };
     let help = match nearest(written, keys.iter().copied()) {
+        _ if !input.key.name.is_empty() && Document::KEYS.contains(&written) => match written {
+            "version" | "extends" => format!("`{written}` stands above the first table"),
+            _ => format!("`{written}` is no part of a table: it stands above the first, or as `[{written}]`"),
+        },
         Some(near) => format!("did you mean `{}`?", Key { parent: Some(input.key), name: near }),
         None => format!("the keys here are {}", quoted(keys)),
     };
@@ -242,15 +262,20 @@ macro_rules! table {
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
         pub(crate) struct $name { $($(#[$field_meta])* pub(crate) $field: Option<$kind>,)* }
 
+        impl $name {
+            /// The keys that it may have.
+            pub(crate) const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+        }
+
         impl crate::reader::Read for $name {
             fn read(input: &crate::reader::Input<'_>, report: &mut crate::diagnostic::Report) -> Option<Self> {
                 let mut read = Self::default();
-                for (name, value) in input.table(report)? {
+                for (name, value) in input.table_of(Self::KEYS, report)? {
                     let key = crate::reader::Key { parent: Some(input.key), name: name.get_ref() };
                     let field = crate::reader::Input { value, key: &key, ..*input };
                     match name.get_ref().as_ref() {
                         $(stringify!($field) => read.$field = crate::reader::Read::read(&field, report),)*
-                        _ => crate::reader::unknown(input, name, &[$(stringify!($field)),*], report),
+                        _ => crate::reader::unknown(input, name, Self::KEYS, report),
                     }
                 }
                 Some(read)

@@ -57,75 +57,8 @@ pub(crate) fn caution(
     on_host: Option<bool>,
     forbidden: Option<String>,
 ) -> Option<String> {
-    if kind == "command" && rule.ends_with(LOADER) {
-        Some(STARTS_ANY.to_owned())
-    } else if kind == "command"
-        && purpose == "deny"
-        && remedy.last().is_some_and(|line| is_of_all(line, target))
-    {
-        Some(
-            "no entry can hold its words as they are: this one lets it start with any, which is unwise for what does much by them (git, shells, interpreters)"
-                .to_owned(),
-        )
-    } else if kind == "command" && purpose == "deny" && !remedy.is_empty() && !rule.starts_with("the owner") {
-        // Whatever else the sentence holds are words of the task.
-        None
-    } else if purpose == "clean" {
-        Some("to keep them, name them in `environment.pass` or `environment.set`".to_owned())
-    } else if purpose == "tamper" {
-        Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
-    } else if kind == "command" && rule.contains("is in no executable tree") {
-        remedy.clear();
-        Some(
-            "no list of commands allows more. What the task writes to its workspace starts with `[commands] from_workspace = true`, all of it; a script there also by its interpreter (`sh ./x`)"
-                .to_owned(),
-        )
-    } else if kind == "command" && rule.contains("(`runtime.user_namespaces`)") {
-        remedy.clear();
-        Some(
-            "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
-                .to_owned(),
-        )
-    } else if kind == "command" && target.contains(crate::masks::MASK) && rule.starts_with("`commands.allow`")
-    {
-        Some("a secret is among its words: no entry is written for those".to_owned())
-    } else if kind == "command" && rule.contains(HOMELY) {
-        Some(
-            "no entry means a file there, which the task may replace: call it by the path below that home"
-                .to_owned(),
-        )
-    } else if kind == "command"
-        && remedy.is_empty()
-        && rule.starts_with("`commands.allow`")
-        && target.ends_with(" ...")
-    {
-        Some(
-            "its words are too long for an entry to be written of them: one with `*` or `**` in their place would allow it"
-                .to_owned(),
-        )
-    } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.allow`") {
-        Some(
-            "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"
-                .to_owned(),
-        )
-    } else if kind == "command" && remedy.is_empty() && rule.starts_with("`commands.pin`") {
-        Some("a new sandbox takes what the host has now".to_owned())
-    } else if kind == "command"
-        && rule.starts_with("the owner was asked")
-        && is_any(target.split(' ').next().unwrap_or_default())
-    {
-        Some(STARTS_ANY.to_owned())
-    } else if kind == "command" && rule.starts_with("the owner was asked") {
-        Some(format!(
-            "it is asked again {}; `ringfence grant` allows it before",
-            asked_again(rule, "at the next start")
-        ))
-    } else if kind == "command" && remedy.is_empty() && rule.contains("call it by `") {
-        Some("no entry is missing".to_owned())
-    } else if kind == "command" && remedy.is_empty() && of_its_file(target, rule) {
-        None
-    } else if kind == "command" && remedy.is_empty() {
-        Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
+    if kind == "command" {
+        of_command(target, purpose, rule, remedy)
     } else if kind == "decoy" {
         Some("an incident: nothing but a search for secrets opens it".to_owned())
     } else if let Some(why) = forbidden {
@@ -175,6 +108,72 @@ pub(crate) fn caution(
         Some(no_line(target, rule))
     } else if remedy.is_empty() {
         Some("this rule stands above every grant: only its removal would allow it".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Of a program that was refused, changed, or started without variables.
+fn of_command(target: &str, purpose: &str, rule: &str, remedy: &mut Vec<String>) -> Option<String> {
+    if rule.ends_with(LOADER) {
+        Some(STARTS_ANY.to_owned())
+    } else if purpose == "deny" && remedy.last().is_some_and(|line| is_of_all(line, target)) {
+        Some(
+            "no entry can hold its words as they are: this one lets it start with any, which is unwise for what does much by them (git, shells, interpreters)"
+                .to_owned(),
+        )
+    } else if purpose == "deny" && !remedy.is_empty() && !rule.starts_with("the owner") {
+        // Whatever else the sentence holds are words of the task.
+        None
+    } else if purpose == "clean" {
+        Some("to keep them, name them in `environment.pass` or `environment.set`".to_owned())
+    } else if purpose == "tamper" {
+        Some("an incident: it was changed while it was judged, and its process was ended".to_owned())
+    } else if rule.contains("is in no executable tree") {
+        remedy.clear();
+        Some(
+            "no list of commands allows more. What the task writes to its workspace starts with `[commands] from_workspace = true`, all of it; a script there also by its interpreter (`sh ./x`)"
+                .to_owned(),
+        )
+    } else if rule.contains("(`runtime.user_namespaces`)") {
+        remedy.clear();
+        Some(
+            "no list of commands allows it: there, too, a program starts where the sandbox itself has it"
+                .to_owned(),
+        )
+    } else if target.contains(crate::masks::MASK) && rule.starts_with("`commands.allow`") {
+        Some("a secret is among its words: no entry is written for those".to_owned())
+    } else if rule.contains(HOMELY) {
+        Some(
+            "no entry means a file there, which the task may replace: call it by the path below that home"
+                .to_owned(),
+        )
+    } else if remedy.is_empty() && rule.starts_with("`commands.allow`") && target.ends_with(" ...") {
+        Some(
+            "its words are too long for an entry to be written of them: one with `*` or `**` in their place would allow it"
+                .to_owned(),
+        )
+    } else if remedy.is_empty() && rule.starts_with("`commands.allow`") {
+        Some(
+            "no entry can hold these words as they are: one with `*` or `**` in their place would allow it"
+                .to_owned(),
+        )
+    } else if remedy.is_empty() && rule.starts_with("`commands.pin`") {
+        Some("a new sandbox takes what the host has now".to_owned())
+    } else if rule.starts_with("the owner was asked") && is_any(target.split(' ').next().unwrap_or_default())
+    {
+        Some(STARTS_ANY.to_owned())
+    } else if rule.starts_with("the owner was asked") {
+        Some(format!(
+            "it is asked again {}; `ringfence grant` allows it before",
+            asked_again(rule, "at the next start")
+        ))
+    } else if remedy.is_empty() && rule.contains("call it by `") {
+        Some("no entry is missing".to_owned())
+    } else if remedy.is_empty() && of_its_file(target, rule) {
+        None
+    } else if remedy.is_empty() {
+        Some("this rule stands above `commands.allow`: only its removal would allow it".to_owned())
     } else {
         None
     }

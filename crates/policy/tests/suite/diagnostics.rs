@@ -281,7 +281,22 @@ fn po20_identities() {
         assert!(found.contains(expected), "{found}");
     }
     assert!(bad("identity = {}\n").contains("neither is here"));
-    assert!(bad("identity = \"x\"\n").contains("`identity` must be a table"));
+    let found = bad("identity = \"x\"\n");
+    assert!(found.contains("`identity` must be a table"), "{found}");
+    assert!(found.contains("help: its keys are `name`, `spiffe`: `{ name = .. }`"), "{found}");
+}
+
+#[test]
+fn what_stands_in_the_wrong_table_is_told_where_it_belongs() {
+    let found =
+        bad("[commands]\nallow = [\"ls\"]\nlists.replace = [\"commands.allow\"]\nextends = [\"default\"]\n");
+    assert!(
+        found.contains("`lists` is no part of a table: it stands above the first, or as `[lists]`"),
+        "{found}"
+    );
+    assert!(found.contains("`extends` stands above the first table"), "{found}");
+    let found = bad("[approvals.grantable]\ncommands = [\"ls\"]\n");
+    assert!(found.contains("`approvals.grantable.commands` needs `commands.allow`"), "{found}");
 }
 
 #[test]
