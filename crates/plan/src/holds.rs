@@ -19,7 +19,9 @@ impl Builder {
         let roots: Vec<&PathBuf> = written.map(|granted| &granted.place.real).chain(direct).collect();
         let mut held: BTreeSet<PathBuf> = BTreeSet::new();
         for marked in &survey.hidden {
-            let Some(root) = roots.iter().find(|root| marked.path.starts_with(root)) else { continue };
+            // What is written by itself is a mount, and keeps its place.
+            let above = |root: &&&PathBuf| marked.path != ***root && marked.path.starts_with(root);
+            let Some(root) = roots.iter().find(above) else { continue };
             let above = marked.path.ancestors().skip(1).take_while(|ancestor| ancestor != root);
             held.extend(above.map(Path::to_path_buf));
         }

@@ -114,7 +114,12 @@ pub(crate) fn layout(
         if builder.shows_host_file(&marked.path) {
             if let Some(void) = &mut builder.void {
                 let content = Content::Hidden { directory: marked.kind == Kind::Directory };
-                void.push(Node { path: marked.path.clone(), content });
+                // What is granted by itself has its mount point there.
+                let point = builder.made.contains(marked.path.as_os_str());
+                match void.iter_mut().find(|node| point && node.path == marked.path) {
+                    Some(node) => node.content = content,
+                    None => void.push(Node { path: marked.path.clone(), content }),
+                }
             }
             builder.steps.push(Step::Hide {
                 path: marked.path.clone(),

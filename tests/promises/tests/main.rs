@@ -44,6 +44,10 @@ mod credentials_kept;
 mod dangers;
 mod decoys;
 mod descriptors;
+mod denied;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "denied.rs"]
+mod denied_landlock;
 mod doctor;
 mod git_over_ssh;
 mod gpg;
