@@ -184,3 +184,29 @@ curl -sm30 http://allowed.example/late; echo "connect $?"; touch x; echo "start 
     let refused = world.events().iter().filter(|event| event.to_string().contains(late)).count();
     assert_eq!(refused, 2, "{:#?}", world.events());
 }
+
+/// A name of `grantable.hosts` leads somewhere once it is granted, though nothing else of the network is there.
+#[test]
+fn what_is_granted_by_its_name_is_reached_without_any_other_network() {
+    let world = World::new();
+    for (more, asked) in [("", false), ("on_refusal = \"ask\"\n", true)] {
+        let policy = world
+            .place
+            .policy(&format!("[approvals]\n{more}grantable = {{ hosts = [\"allowed.example:80\"] }}"));
+        let before = if asked { "true" } else { "inside curl -sm5 http://allowed.example/before" };
+        let outcome = world.host(&format!(
+            r#"
+"$RF" start dev --policy {policy} --workspace . >/dev/null
+inside() {{ "$RF" exec dev -- "$@"; }}
+{before}; echo "before $?"
+"$RF" grant dev --host allowed.example:80; echo "grant $?"
+inside curl -sm5 http://allowed.example/alone; echo "get $?"
+"$RF" stop dev --grace 0 >/dev/null"#
+        ));
+        let before = if asked { "before 0" } else { "before 6" };
+        for line in [before, "grant 0", "path=/alone", "get 0"] {
+            assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+        }
+    }
+    assert!(!world.log("hits.log").contains("/before"));
+}
