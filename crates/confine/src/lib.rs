@@ -64,3 +64,4 @@ pub use ringfence_policy::{GrantedCommand, GrantedHost};
 pub use ringfence_void::Decision;
 pub use script::Program;
 pub use stage::{stage, stage_of_job};
+pub use void::BEYOND;

@@ -84,7 +84,12 @@ pub(crate) struct VoidOrders<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Tell {
     /// A refusal is written down: it takes effect.
-    Written(u32),
+    Written {
+        /// Its number.
+        number: u32,
+        /// The host has a directory there.
+        leads: bool,
+    },
     /// This was refused elsewhere: the task may read so.
     Refused(Tried, String),
     /// Show one more name.

@@ -10,7 +10,7 @@ use ringfence_policy::{GrantedCommand, GrantedHost};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
 use ringfence_void::Decision;
-use rustix::fs::Mode;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -180,7 +180,10 @@ impl Boundary {
             Refused::File { .. } if self.server.is_none() || number >= CALLS => {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
-            Refused::File { .. } | Refused::Decoy { .. } => drop(self.tell_server(&Tell::Written(number))),
+            Refused::File { path, .. } | Refused::Decoy { path } => {
+                let leads = leads(Path::new(path));
+                let _ = self.tell_server(&Tell::Written { number, leads });
+            }
             Refused::Network { .. }
             | Refused::Credential { .. }
             | Refused::Engine { .. }
@@ -559,7 +562,7 @@ fn user_namespace(plan: &Plan, holder: Pid) -> Result<OwnedFd, Errno> {
     let (ids, number) = (&plan.ids, holder.as_raw_nonzero());
     write(&format!("/proc/{number}/uid_map"), &format!("{} {} 1", ids.owner_uid, ids.outside_uid))?;
     write(&format!("/proc/{number}/gid_map"), &format!("{} {} 1", ids.owner_gid, ids.outside_gid))?;
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(format!("/proc/{number}/ns/user"), flags, Mode::empty())
 }
 
@@ -571,7 +574,16 @@ pub(crate) fn write_maps(plan: &Plan, init: Pid) -> Result<(), Errno> {
 }
 
 fn write(path: &str, text: &str) -> Result<(), Errno> {
-    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty())?;
     rustix::io::write(&file, text.as_bytes()).map(drop)
+}
+
+/// Whether the host may have a directory of that name: nothing is waited for, and what is not known may be one.
+fn leads(path: &Path) -> bool {
+    let (flags, resolve) = (OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, ResolveFlags::CACHED);
+    !matches!(
+        rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve),
+        Err(Errno::NOENT | Errno::NOTDIR)
+    )
 }

@@ -3,7 +3,7 @@
 //! It alone holds the FUSE descriptor: when it dies, every caller is told so at once instead of waiting for ever. It never
 //! goes through the root itself, or it would wait for its own answer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,9 @@ use crate::{caller, channel, init};
 
 /// Init asks for nothing of its own: it looks for what a task connects to, and tells of that itself.
 const INIT: i32 = 1;
-/// Their numbers begin here, far from those of refusals.
+/// Looks that the ledger has no room for have these numbers, between its own and init's: who sees the host's files says which are told of.
+pub const BEYOND: std::ops::Range<u32> = 1 << 29..1 << 30;
+/// The numbers of incidents begin here.
 const INCIDENTS: u32 = 1 << 31;
 /// And those of questions here.
 const QUESTIONS: u32 = 3 << 30;
@@ -88,8 +90,12 @@ struct Void<'a> {
     over: Vec<PathBuf>,
     /// Looks that are being written down.
     unwritten: BTreeMap<u32, Look>,
-    /// Questions so far.
+    /// Questions so far, and looks beyond the ledger's room.
     questions: u32,
+    beyond: u32,
+    /// Names that are directories of the host: whoever looks for one again may want something else there, so the kernel never answers by
+    /// itself.
+    ways: HashSet<PathBuf>,
     /// Names that are looked for so often that the kernel may answer by itself.
     often: Often,
     /// When what was counted is told.
@@ -141,6 +147,8 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
         over: orders.over,
         unwritten: BTreeMap::new(),
         questions: 0,
+        beyond: 0,
+        ways: HashSet::new(),
         often: Often::new(),
         due: None,
         rest: Rest::default(),
@@ -288,23 +296,31 @@ impl Void<'_> {
         }
         let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
         let path = [look.path.as_os_str().as_bytes()];
-        // What lies below a name that is not there is told apart, as far as there is room: the way ends at the same name.
-        let intent = ledger.wants(&path).then(|| intent(&self.proc, &look));
-        let below = intent.as_ref().and_then(|(_, asked)| asked.as_deref());
-        let below = below.map(|below| below.as_os_str().as_bytes()).unwrap_or_default();
+        // What lies below a name that is not there is told apart: the way ends at the same name.
+        let intent = intent(&self.proc, &look);
+        let below = intent.1.as_deref().map(|below| below.as_os_str().as_bytes()).unwrap_or_default();
         let [file, script] = program.key();
-        match ledger.note(&path, &[file, script, below]) {
-            First::New(number) => {
-                let refusal = self.describe(number, &look, program, intent.unwrap_or((Purpose::Look, None)));
-                self.unwritten.insert(number, look);
-                send(self.told.as_fd(), &Message::Refused(refusal));
+        let number = match ledger.note(&path, &[file, script, below]) {
+            First::New(number) => number,
+            First::Beyond if look.act != Act::Opened => {
+                ledger.passed_on();
+                self.next_beyond()
             }
             First::Again | First::Beyond => {
                 self.due.get_or_insert_with(|| Instant::now() + SOON);
-                look.known = self.often.again(&look.path);
-                self.finish(&look);
+                look.known = !self.ways.contains(&look.path) && self.often.again(&look.path);
+                return self.finish(&look);
             }
-        }
+        };
+        let refusal = self.describe(number, &look, program, intent);
+        self.unwritten.insert(number, look);
+        send(self.told.as_fd(), &Message::Refused(refusal));
+    }
+
+    fn next_beyond(&mut self) -> u32 {
+        let number = BEYOND.start + self.beyond % BEYOND.start;
+        self.beyond = self.beyond.wrapping_add(1);
+        number
     }
 
     /// Over the void that is remembered all the same, and nothing more is heard of the name: so this is told, without waiting, for init
@@ -314,13 +330,19 @@ impl Void<'_> {
         if look.act != Act::Absent || !remembered {
             return;
         }
-        match self.ledger.note(&[look.path.as_os_str().as_bytes()], &[]) {
-            First::New(number) => {
-                let refusal = self.refusal(number, look, (0, Program::default()), (Purpose::Look, None));
-                send(self.told.as_fd(), &Message::Refused(refusal));
+        let number = match self.ledger.note(&[look.path.as_os_str().as_bytes()], &[]) {
+            First::New(number) => number,
+            First::Beyond => {
+                self.ledger.passed_on();
+                self.next_beyond()
             }
-            First::Again | First::Beyond => drop(self.due.get_or_insert_with(|| Instant::now() + SOON)),
-        }
+            First::Again => {
+                self.due.get_or_insert_with(|| Instant::now() + SOON);
+                return;
+            }
+        };
+        let refusal = self.refusal(number, look, (0, Program::default()), (Purpose::Look, None));
+        send(self.told.as_fd(), &Message::Refused(refusal));
     }
 
     fn describe(
@@ -379,9 +401,13 @@ impl Void<'_> {
 
     fn obey(&mut self, tell: Tell) {
         match tell {
-            Tell::Written(number) => {
+            Tell::Written { number, leads } => {
                 if let Some(look) = self.unwritten.remove(&number) {
                     self.finish(&look);
+                    // As many as the ledger has numbers.
+                    if leads && number < BEYOND.start {
+                        self.ways.insert(look.path);
+                    }
                 }
             }
             Tell::Refused(tried, words) => {

@@ -26,6 +26,9 @@ pub struct Report {
     pub limit: Option<String>,
     /// Different things that were refused, as `ringfence explain` lists them.
     pub refusals: u64,
+    /// Refusals beyond those, which are told of only as a number.
+    #[serde(default)]
+    pub others: u64,
     /// How long it took, start-up included.
     pub duration_ms: u64,
     /// `namespace` or `landlock`; `None` if nothing ran.

@@ -52,6 +52,7 @@ mod quota;
 mod recorded;
 mod refusals;
 mod registries;
+mod rooms;
 mod run;
 mod scribe;
 mod secret_files;

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ringfence_confine::BEYOND;
 use ringfence_confine::gateway::NUMBERS;
 use ringfence_plan::{Plan, asked, syscalls};
 use ringfence_policy::{Access, GitCommand, Judge, Policy};
@@ -14,6 +15,7 @@ use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused
 
 use crate::failure::{Context, Failure};
 use crate::host::Host;
+use crate::rooms::Rooms;
 use crate::{cautions, counted, executions as commands, leaks};
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
@@ -54,6 +56,8 @@ pub(crate) struct Refusals {
     commands: BTreeMap<String, (Event, u64)>,
     /// The same of files, by the number that the root's server gave it.
     files: BTreeMap<u32, (Event, u64)>,
+    /// Files for which that has no room.
+    rooms: Rooms,
     /// Decoys that were opened, and by what, in their order.
     decoys: Vec<(String, String)>,
     /// Those beyond [`MOST`].
@@ -86,6 +90,7 @@ impl Refusals {
             packets: BTreeMap::new(),
             commands: BTreeMap::new(),
             files: BTreeMap::new(),
+            rooms: Rooms::default(),
             decoys: Vec::new(),
             others: 0,
             started: 0,
@@ -105,7 +110,13 @@ impl Refusals {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
         let known =
             known.chain(self.files.values()).chain(self.commands.values()).chain(self.tampered.values());
+        let known = known.chain(self.rooms.known());
         counted::refused(known.map(|(event, _)| event), &self.host)
+    }
+
+    /// Refusals that are told of only as a number.
+    pub(crate) fn others(&self) -> u64 {
+        self.others
     }
 
     /// Variables that programs ran without.
@@ -241,9 +252,10 @@ impl Refusals {
             | Refused::Asked { .. } => {
                 if let Event::DecoyOpen { path, .. } = &event {
                     self.decoys.push((path.clone(), refusal.program.to_string()));
-                } else if self.files.len() >= MOST {
-                    self.others += 1;
-                    return None;
+                } else if self.files.len() >= MOST || BEYOND.contains(&refusal.number) {
+                    let noted = self.rooms.note(&event, &self.host);
+                    self.others += u64::from(noted.is_none());
+                    return noted.unwrap_or(false).then_some(event);
                 }
                 self.files.insert(refusal.number, (event.clone(), 0));
                 true
@@ -386,6 +398,7 @@ impl Refusals {
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.uses.values());
         let known = known.chain(self.leaks.values()).chain(self.commands.values()).chain(self.files.values());
+        let known = known.chain(self.rooms.known());
         let mut events: Vec<Event> = known.filter_map(|(event, again)| repeated(event, *again)).collect();
         if self.others > 0 {
             events.push(Event::FileDeny {

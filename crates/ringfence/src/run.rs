@@ -543,6 +543,7 @@ impl Run {
             log.append(&event).context("the run's log")?;
         }
         report.refusals += refusals.total();
+        report.others = refusals.others();
         report.signal = outcome.signal;
         let remove = self.fate == Fate::Remove || outcome.idle;
         let settled = layers::settle(plan, &self.state, &self.directory, &record, remove, start.as_ref());

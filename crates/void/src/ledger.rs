@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 /// Refusals that are told of one by one; a task could ask for as many as it likes.
 const MOST: usize = 4096;
-/// The same of more askers than one, in a room of their own: a task can be whoever it likes, and crowds out nothing by that.
+/// The same of more askers than one, in a room of their own: a task can be whoever it likes.
 const MOST_ASKERS: usize = 1024;
 
 /// Whether a refusal is new.
@@ -59,12 +59,11 @@ impl Ledger {
         let again = match known {
             Some(number) => *number,
             None if self.askers.len() < MOST_ASKERS => {
-                let first = *number;
-                let Some(number) = self.number() else { return self.count(first) };
+                let Some(number) = self.number() else { return self.beyond() };
                 self.askers.insert((refusal, asker), number);
                 return First::New(number);
             }
-            None => *number,
+            None => return self.beyond(),
         };
         self.count(again)
     }
@@ -75,21 +74,15 @@ impl Ledger {
         First::Beyond
     }
 
+    /// One that [`Self::note`] had no room for is told of all the same: it is not counted here.
+    pub fn passed_on(&mut self) {
+        self.others = self.others.saturating_sub(1);
+    }
+
     /// Whether this was told of.
     #[must_use]
     pub fn knows(&self, refusal: &[&[u8]]) -> bool {
         self.known.contains_key(&(self.keys.0.hash_one(refusal), self.keys.1.hash_one(refusal)))
-    }
-
-    /// Whether one of this could be new, whoever asks: else nothing about who asks need be known.
-    #[must_use]
-    pub fn wants(&self, refusal: &[&[u8]]) -> bool {
-        let key = (self.keys.0.hash_one(refusal), self.keys.1.hash_one(refusal));
-        let (room, most) = match self.known.contains_key(&key) {
-            true => (self.askers.len(), MOST_ASKERS),
-            false => (self.known.len(), MOST),
-        };
-        room < most
     }
 
     fn number(&mut self) -> Option<u32> {
@@ -133,7 +126,6 @@ mod tests {
             ledger.note(&[&index.to_ne_bytes()], &[]);
         }
         assert_eq!(ledger.known.len(), MOST);
-        assert!(ledger.wants(&[b"/a", b"x"]) && !ledger.wants(&[b"/b"]));
         let (counts, others) = ledger.counts(10);
         assert_eq!((counts, others), (vec![(0, 1)], 100_000 - (MOST as u64 - 2)));
         assert!(!ledger.dirty());
@@ -149,12 +141,11 @@ mod tests {
             ledger.note(&[b"/a"], &[&index.to_ne_bytes()]);
         }
         assert_eq!(ledger.askers.len(), MOST_ASKERS);
-        assert!(!ledger.wants(&[b"/a"]) && ledger.wants(&[b"/b"]));
         assert!(matches!(ledger.note(&[b"/b"], &[b"x"]), First::New(_)));
         let (counts, others) = ledger.counts(10);
         assert_eq!(
             (counts.iter().map(|(_, count)| count).sum::<u64>(), others),
-            (1 + 100_000 - (MOST_ASKERS as u64 - 1), 0)
+            (1, 100_000 - (MOST_ASKERS as u64 - 1))
         );
     }
 }

@@ -41,13 +41,14 @@ mod containers;
 mod credentials;
 mod credentials_granted;
 mod credentials_kept;
+mod crowded;
 mod dangers;
 mod decoys;
-mod descriptors;
 mod denied;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "denied.rs"]
 mod denied_landlock;
+mod descriptors;
 mod doctor;
 mod git_over_ssh;
 mod gpg;

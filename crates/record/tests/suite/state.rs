@@ -154,6 +154,7 @@ fn a_report_is_one_object_and_follows_no_link() {
         signal: Some(9),
         limit: Some("memory".into()),
         refusals: 2,
+        others: 0,
         duration_ms: 7,
         tier: Some("namespace".into()),
         degraded: Vec::new(),

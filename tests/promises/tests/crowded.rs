@@ -1,0 +1,114 @@
+//! No flood of made-up names hides that a task looks for what is there, and how many had no room is told.
+
+use ringfence_promises::Place;
+use serde_json::Value;
+
+/// Whether the root is one that sees who looks.
+fn watched() -> bool {
+    std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok()
+}
+
+fn asked<'a>(told: &'a [Value], name: &str) -> Vec<&'a Value> {
+    let whole = |event: &&Value| event["asked"].as_str().or(event["path"].as_str()) == Some(name);
+    told.iter().filter(whole).collect()
+}
+
+/// Below one name that the sandbox has not, and beside many; the last look is the last that the task does.
+#[test]
+fn what_the_host_has_is_told_after_any_flood() {
+    let place = Place::in_home();
+    let hidden = place.base.path().join("hidden");
+    for number in 0..3 {
+        place.write(hidden.join(format!("real{number}")), "SECRET");
+    }
+    let hidden = hidden.display();
+    place.write(
+        "try.py",
+        &format!(
+            "import os\n\
+             for number in range(1500): os.path.lexists('{hidden}/absent%d' % number)\n\
+             for number in range(5000): os.path.lexists('/etc/absent%d' % number)\n\
+             for number in range(1500): os.path.lexists('/root/.ssh/absent%d' % number)\n\
+             for name in ('{hidden}/real0', '{hidden}/real0', '/etc/shadow', '{hidden}/real1', '/etc/fstab', '{hidden}/real2'):\n  \
+               try: print(open(name).read())\n  \
+               except OSError: pass\n"
+        ),
+    );
+    let report = place.base.path().join("report.json");
+    let policy = place.policy("");
+    let outcome = place.ringfence(&[
+        "run",
+        "--quiet",
+        "--policy",
+        &policy,
+        "--workspace",
+        ".",
+        "--report",
+        report.to_str().unwrap(),
+        "--",
+        "python3",
+        "-I",
+        "-S",
+        "try.py",
+    ]);
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, ""), "{outcome:?}");
+    if !watched() {
+        return;
+    }
+    let told = place.told("file.deny");
+    assert!(told.len() < 4096 + 4 * 1024, "{}", told.len());
+    for name in [
+        format!("{hidden}/real0"),
+        format!("{hidden}/real1"),
+        format!("{hidden}/real2"),
+        "/etc/shadow".into(),
+    ] {
+        let events = asked(&told, &name);
+        assert!(events.first().is_some_and(|event| event["purpose"] == "read"), "{name}: {events:?}");
+    }
+    assert!(!asked(&told, "/etc/fstab").is_empty() || !std::path::Path::new("/etc/fstab").exists());
+    let times: u64 =
+        asked(&told, &format!("{hidden}/real0")).iter().map(|one| one["times"].as_u64().unwrap()).sum();
+    assert_eq!(times, 2, "repeated ones are counted");
+    let others = asked(&told, "(others)");
+    let counted = others.first().map(|one| one["times"].as_u64().unwrap()).unwrap_or(0);
+    let single = |beginning: &str| {
+        told.iter()
+            .filter(|one| one["asked"].as_str().or(one["path"].as_str()).unwrap().starts_with(beginning))
+            .count()
+    };
+    let absent = ["/etc/absent".to_owned(), format!("{hidden}/absent"), "/root/.ssh/absent".into()];
+    let single: usize = absent.iter().map(|beginning| single(beginning)).sum();
+    assert!(single as u64 + counted >= 8000 && counted > 2000, "{single} told, {counted} counted");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!(report["others"], counted, "{report}");
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(explained.contains(&format!("{counted} more refusals, too many")), "{}", explained.len());
+    for name in ["/etc/shadow", &format!("{hidden}/real2")] {
+        assert!(explained.contains(name), "{name}: {}", explained.len());
+    }
+}
+
+/// The kernel answers by itself for a name that is asked for again and again, but not where it leads to something.
+#[test]
+fn a_directory_that_is_asked_for_again_and_again_hides_nothing_below() {
+    let place = Place::in_home();
+    let hidden = place.base.path().join("hidden");
+    place.write(hidden.join("real"), "SECRET");
+    let hidden = hidden.display();
+    place.write(
+        "try.py",
+        &format!(
+            "import os\n\
+             for number in range(100): os.path.lexists('{hidden}')\n\
+             for number in range(100): os.path.lexists('{hidden}/absent')\n\
+             os.path.lexists('{hidden}/real')\n"
+        ),
+    );
+    let outcome = place.run("", "python3 -I -S try.py");
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    if watched() {
+        let told = place.told("file.deny");
+        assert!(!asked(&told, &format!("{hidden}/real")).is_empty(), "{told:?}");
+    }
+}
