@@ -11,7 +11,7 @@ use rustix::event::{Timespec, poll};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::report::Purpose;
+use crate::purpose::Purpose;
 
 /// How long a thread may take from its request to its waiting for the answer: 5 ms.
 const SETTLING: u32 = 50;

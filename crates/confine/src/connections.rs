@@ -31,9 +31,10 @@ use crate::gateway::Led;
 use crate::guard::Guard;
 use crate::hosted::{Held, Judge, Judged, Sockets, Trees, traced};
 use crate::proc::{group, holder};
+use crate::purpose::Purpose;
 use crate::reach::{self, Reach};
 use crate::renames::{self, Renames};
-use crate::report::{Purpose, Refusal, Refused};
+use crate::report::{Refusal, Refused};
 use crate::script::{Program, file_of};
 use crate::written;
 

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{LONGEST, Purpose};
+use crate::purpose::Purpose;
+use crate::report::LONGEST;
 use crate::script::Program;
 
 /// One question.

@@ -16,6 +16,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use crate::interpreter::Unfit;
+use crate::purpose::Purpose;
 use crate::query::Query;
 use crate::script::{self, Program};
 use crate::stage::Stage;
@@ -213,35 +214,6 @@ pub enum Fate {
     Cleaned(Vec<OsString>),
 }
 
-/// What a task was going to do with a file, as far as its system call tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Purpose {
-    /// Ask about it, or go through it.
-    Look,
-    /// Read it.
-    Read,
-    /// Change, make or remove it.
-    Write,
-    /// Start it.
-    Execute,
-    /// Map it as code.
-    Map,
-}
-
-impl Purpose {
-    /// `look`, `read`, `write`, `execute` or `map`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Look => "look",
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Execute => "execute",
-            Self::Map => "map",
-        }
-    }
-}
-
 /// Bytes behind the numbers of a message: three names, or so many counts.
 pub(crate) const LONGEST: usize = 3 * NAME + script::LONGEST + 64;
 
@@ -336,6 +308,8 @@ pub enum Message {
     },
     /// The root shows one more name.
     Shown,
+    /// Nobody waits any more for what the owner was asked about.
+    Left(PathBuf),
     /// What a client asked for is done, or is not; in words.
     Answer {
         /// Done.
@@ -421,6 +395,7 @@ impl Message {
             Self::Opened { number } => ([14, *number, 0, 0], None),
             Self::Closed { number } => ([15, *number, 0, 0], None),
             Self::Shown => ([16, 0, 0, 0], None),
+            Self::Left(path) => ([23, 0, 0, 0], Some(bytes(path))),
             Self::Quiet { yes } => ([19, u32::from(*yes), 0, 0], None),
             Self::Renewed => ([20, 0, 0, 0], None),
             Self::Question(query) => ([22, 0, 0, 0], postcard::to_stdvec(query).ok()),
@@ -467,6 +442,7 @@ impl Message {
             14 => Self::Opened { number: job },
             15 => Self::Closed { number: job },
             16 => Self::Shown,
+            23 => Self::Left(name(behind)),
             17 => Self::Answer { done: job != 0, text: String::from_utf8_lossy(behind).into_owned() },
             18 => Self::Process(postcard::from_bytes(behind).ok()?),
             19 => Self::Quiet { yes: job != 0 },
@@ -570,6 +546,7 @@ mod tests {
             Message::Opened { number: 9 },
             Message::Closed { number: 10 },
             Message::Shown,
+            Message::Left("/x".into()),
             Message::Quiet { yes: true },
             Message::Renewed,
             Message::Question(None),

@@ -8,7 +8,8 @@ use ringfence_void::By;
 use serde::{Deserialize, Serialize};
 
 use crate::init::CALLS;
-use crate::report::{Fate, Purpose, Refusal, Refused};
+use crate::purpose::Purpose;
+use crate::report::{Fate, Refusal, Refused};
 
 /// Letters of one line: a command may have very many.
 const LONGEST: usize = 1000;

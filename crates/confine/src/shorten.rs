@@ -104,7 +104,7 @@ mod tests {
     fn whatever_a_task_names_is_told() {
         let long = || OsString::from("x".repeat(200_000));
         let program = || Program { file: long(), script: long() };
-        let purpose = crate::report::Purpose::Look;
+        let purpose = crate::Purpose::Look;
         for what in [
             Refused::Command(longest()),
             Refused::File { path: long(), asked: Some(long()), purpose },

@@ -26,7 +26,8 @@ use rustix::thread::CapabilitySet;
 
 use crate::child::{self, Outcome, at};
 use crate::orders::{Tell, VoidOrders};
-use crate::report::{Message, Purpose, Refusal, Refused, send, send_with};
+use crate::purpose::Purpose;
+use crate::report::{Message, Refusal, Refused, send, send_with};
 use crate::rest::Rest;
 use crate::script::Program;
 use crate::stage::Stage;
@@ -268,6 +269,9 @@ impl Void<'_> {
         match self.server.serve(request, &mut self.answer) {
             Some(look) => self.judge(look),
             None => self.reply(),
+        }
+        if let Some(path) = self.server.left() {
+            send(self.told.as_fd(), &Message::Left(path));
         }
         Ok(true)
     }

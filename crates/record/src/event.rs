@@ -255,6 +255,8 @@ pub enum Event {
         seconds: Option<u64>,
         /// The owner's words.
         why: String,
+        /// Who granted it: the user, and the process or the terminal by which they did.
+        who: String,
         /// The rule that lets it be granted.
         rule: String,
     },

@@ -14,7 +14,7 @@ use ringfence_policy::{
 };
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{
-    Clerk, Command, Fate, GrantedCommand, GrantedHost, Opening, Refusal, Refused, Wish,
+    Clerk, Command, Fate, GrantedCommand, GrantedHost, Opening, Refusal, Refused, Terms, Wish,
 };
 
 /// Decides for one run. The log is also others' to write.
@@ -209,8 +209,9 @@ impl Clerk for Approvals<'_> {
         let event = Event::Grant {
             path: wish.path.to_string_lossy().into_owned(),
             access: "read".into(),
-            seconds: wish.seconds,
-            why: wish.why.clone(),
+            seconds: wish.terms.seconds,
+            why: wish.terms.why.clone(),
+            who: wish.terms.who.clone(),
             rule: format!("`{}` in `approvals.grantable.read` ({})", rule.value.text(), rule.origin),
         };
         match self.log.borrow_mut().append(&event) {
@@ -296,7 +297,7 @@ impl Clerk for Approvals<'_> {
         self.log.borrow_mut().append(&event).is_ok()
     }
 
-    fn permit(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedCommand, String> {
+    fn permit(&mut self, entry: &str, terms: &Terms) -> Result<GrantedCommand, String> {
         let none = || "no entry of `approvals.grantable.commands` covers it".to_owned();
         let guard = self.plan.guard.as_ref().ok_or_else(none)?;
         let origin = Origin { source: "granted".into(), line: 0 };
@@ -305,8 +306,9 @@ impl Clerk for Approvals<'_> {
         let event = Event::Grant {
             path: entry.to_owned(),
             access: "start".into(),
-            seconds,
-            why: why.to_owned(),
+            seconds: terms.seconds,
+            why: terms.why.clone(),
+            who: terms.who.clone(),
             rule: by.to_owned(),
         };
         match self.log.borrow_mut().append(&event) {
@@ -325,14 +327,15 @@ impl Clerk for Approvals<'_> {
         }
     }
 
-    fn reach(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedHost, String> {
+    fn reach(&mut self, entry: &str, terms: &Terms) -> Result<GrantedHost, String> {
         let endpoint = Endpoint::parse(entry).map_err(|invalid| invalid.to_string())?;
         let (granted, by) = self.policy.grant_host(&endpoint)?;
         let event = Event::Grant {
             path: endpoint.to_string(),
             access: "connect".into(),
-            seconds,
-            why: why.to_owned(),
+            seconds: terms.seconds,
+            why: terms.why.clone(),
+            who: terms.who.clone(),
             rule: by,
         };
         match self.log.borrow_mut().append(&event) {
@@ -341,7 +344,7 @@ impl Clerk for Approvals<'_> {
         }
     }
 
-    fn lend(&mut self, name: &str, seconds: Option<u64>, why: &str) -> Result<(), String> {
+    fn lend(&mut self, name: &str, terms: &Terms) -> Result<(), String> {
         let grantable = &self.policy.approvals.credentials;
         let rule = grantable.iter().find(|rule| rule.value == name).ok_or_else(|| {
             format!(
@@ -351,8 +354,9 @@ impl Clerk for Approvals<'_> {
         let event = Event::Grant {
             path: name.to_owned(),
             access: "credential".into(),
-            seconds,
-            why: why.to_owned(),
+            seconds: terms.seconds,
+            why: terms.why.clone(),
+            who: terms.who.clone(),
             rule: format!("`approvals.grantable.credentials` ({})", rule.origin),
         };
         match self.log.borrow_mut().append(&event) {

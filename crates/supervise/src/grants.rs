@@ -40,19 +40,19 @@ pub trait Clerk {
     ///
     /// # Errors
     /// Why it is not, in words.
-    fn permit(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedCommand, String>;
+    fn permit(&mut self, entry: &str, terms: &Terms) -> Result<GrantedCommand, String>;
 
     /// What is granted of this destination, `NAME:PORT`.
     ///
     /// # Errors
     /// Why it is not, in words.
-    fn reach(&mut self, entry: &str, seconds: Option<u64>, why: &str) -> Result<GrantedHost, String>;
+    fn reach(&mut self, entry: &str, terms: &Terms) -> Result<GrantedHost, String>;
 
     /// Whether this credential may be granted.
     ///
     /// # Errors
     /// Why it may not, in words.
-    fn lend(&mut self, name: &str, seconds: Option<u64>, why: &str) -> Result<(), String>;
+    fn lend(&mut self, name: &str, terms: &Terms) -> Result<(), String>;
 
     /// The entry that the owner may be asked about for a connection to this host.
     fn offer_host(&self, host: &str, port: u16) -> Option<String>;
@@ -81,10 +81,31 @@ pub trait Clerk {
 pub struct Wish {
     /// On the host and in the sandbox.
     pub path: PathBuf,
+    /// For how long, and why.
+    pub terms: Terms,
+}
+
+/// How something is granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
     /// Seconds; `None` until the sandbox ends.
     pub seconds: Option<u64>,
     /// In the owner's words.
     pub why: String,
+    /// The user, and the process that said so, or the terminal.
+    pub who: String,
+}
+
+impl Terms {
+    /// `None`: the owner answered a question on a terminal.
+    fn new(seconds: Option<u64>, why: String, client: Option<&OwnedFd>) -> Self {
+        let peer = client.and_then(|client| sockopt::socket_peercred(client).ok());
+        let who = match peer {
+            Some(peer) => format!("uid {}, process {}", peer.uid.as_raw(), peer.pid.as_raw_nonzero()),
+            None => format!("uid {}, at a terminal", rustix::process::geteuid().as_raw()),
+        };
+        Self { seconds, why, who }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,12 +193,12 @@ impl<'a> Grants<'a> {
                 })
             }
             Choice::Grant(seconds) => {
-                let why = "asked while somebody waited for it";
+                let terms = Terms::new(seconds, "asked while somebody waited for it".to_owned(), None);
                 if let Some((act, entry)) = entry_of(path) {
-                    return self.permit(boundary, (act, entry, why), seconds, None);
+                    return self.permit(boundary, (act, entry), &terms, None);
                 }
                 self.questions.answered(path);
-                self.ask(boundary, &Wish { path: path.to_path_buf(), seconds, why: why.to_owned() }, None)
+                self.ask(boundary, &Wish { path: path.to_path_buf(), terms }, None)
             }
             Choice::Always => {
                 let granted = self.decide(boundary, path, Choice::Grant(None));
@@ -188,6 +209,13 @@ impl<'a> Grants<'a> {
                 granted
             }
         }
+    }
+
+    /// Whoever waited for it is gone; `false`: that could not be written down.
+    pub(crate) fn left(&mut self, path: &Path) -> bool {
+        let gone = self.questions.open().find(|question| question.path == path).is_some();
+        let question = gone.then(|| self.questions.take(path)).flatten();
+        question.is_none_or(|question| self.clerk.declined(&question.refusal, "whoever waited is gone"))
     }
 
     /// The owner has not refused all that could be asked about.
@@ -236,7 +264,7 @@ impl<'a> Grants<'a> {
             }
         };
         self.next += 1;
-        let until = wish.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let until = wish.terms.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let (state, sent) = if opening.own {
             (State::Opening, boundary.open(&opening))
         } else {
@@ -287,6 +315,7 @@ impl<'a> Grants<'a> {
     /// A report about one; `false`: something cannot be taken away, and the sandbox must not go on.
     pub(crate) fn told(&mut self, boundary: &Boundary, message: &Message) -> bool {
         match message {
+            Message::Left(path) => self.left(path),
             Message::Shown => {
                 let Some(at) = self.live.iter().position(|live| live.state == State::Showing) else {
                     return true;
@@ -382,8 +411,11 @@ impl<'a> Grants<'a> {
         self.end(&live, false, &why) && declined
     }
 
-    /// The sandbox has ended: what was being taken away went with it.
+    /// The sandbox has ended: what was being taken away went with it, and nobody waits any more.
     pub(crate) fn finish(&mut self) {
+        for question in self.questions.all() {
+            self.clerk.declined(&question.refusal, "the sandbox ended before there was an answer");
+        }
         for live in std::mem::take(&mut self.live).iter().filter(|live| live.state == State::Closing) {
             self.end(live, true, "the sandbox has ended, and with it what was granted");
         }
@@ -515,10 +547,12 @@ impl Grants<'_> {
         let path = |path: OsString| PathBuf::from(path);
         match ask {
             Ask::Grant { path: wanted, seconds, why } => {
-                self.ask(boundary, &Wish { path: path(wanted), seconds, why }, Some(client));
+                let terms = Terms::new(seconds, why, Some(client));
+                self.ask(boundary, &Wish { path: path(wanted), terms }, Some(client));
             }
             Ask::Permit { act, entry, seconds, why } => {
-                self.permit(boundary, (act, &entry, &why), seconds, Some(client));
+                let terms = Terms::new(seconds, why, Some(client));
+                self.permit(boundary, (act, &entry), &terms, Some(client));
             }
             Ask::Waiting => {
                 self.questions.open().for_each(|question| answer(client, false, &prompt::waits(question)));

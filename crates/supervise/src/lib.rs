@@ -28,7 +28,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 pub use descriptors::{Standard, Unfit, give, standard};
-pub use grants::{Clerk, Desk, Grants, Wish};
+pub use grants::{Clerk, Desk, Grants, Terms, Wish};
 pub use limiter::{Disk, Limiter};
 pub use outlet::{Found, Outlet};
 pub use permits::Act;
@@ -304,7 +304,8 @@ impl Watch<'_> {
         let waits = self.screen.as_ref().is_some_and(Screen::waits) || self.relays.iter().any(Relay::waits);
         let terminal = waits.then_some(LOOK);
         let grants = self.desk.as_ref().and_then(Desk::patience);
-        left.into_iter().chain(limit).chain(terminal).chain(grants).min()
+        let held = self.screen.as_ref().and_then(Screen::patience);
+        left.into_iter().chain(held).chain(limit).chain(terminal).chain(grants).min()
     }
 
     /// Takes one report; `false` once there will be no more.
@@ -366,7 +367,7 @@ impl Watch<'_> {
                     self.boundary.kill();
                 }
             }
-            Some(message @ Message::Shown) => {
+            Some(message @ (Message::Shown | Message::Left(_))) => {
                 if self.desk.as_mut().is_some_and(|desk| !desk.told(&message)) {
                     self.boundary.kill();
                 }

@@ -8,7 +8,7 @@ use ringfence_confine::{Boundary, Refusal, Refused};
 use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
-use crate::grants::{Grants, answer};
+use crate::grants::{Grants, Terms, answer};
 
 /// Those of one kind that may wait at a time: each holds a place that refusals of its kind need, too.
 const MOST_WAITING: usize = 16;
@@ -121,8 +121,8 @@ impl Grants<'_> {
     pub(crate) fn permit(
         &mut self,
         boundary: &Boundary,
-        (act, entry, why): (Act, &str, &str),
-        seconds: Option<u64>,
+        (act, entry): (Act, &str),
+        terms: &Terms,
         client: Option<&OwnedFd>,
     ) -> bool {
         let number = self.next;
@@ -135,15 +135,15 @@ impl Grants<'_> {
             match act {
                 Act::Start => self
                     .clerk
-                    .permit(entry, seconds, why)
+                    .permit(entry, terms)
                     .and_then(|granted| boundary.permit(number, granted).map_err(gone)),
                 Act::Reach => self
                     .clerk
-                    .reach(entry, seconds, why)
+                    .reach(entry, terms)
                     .and_then(|granted| boundary.reach(number, granted).map_err(gone)),
                 Act::Use => self
                     .clerk
-                    .lend(entry, seconds, why)
+                    .lend(entry, terms)
                     .and_then(|()| boundary.lend(number, entry.to_owned()).map_err(gone)),
             }
         };
@@ -161,7 +161,7 @@ impl Grants<'_> {
             }
             Ok(()) => {
                 self.next += 1;
-                let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+                let until = terms.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
                 self.permits.push(Permit { number, act, entry: entry.to_owned(), until });
                 if let Some(client) = client {
                     answer(client, true, &act.granted(entry));

@@ -16,6 +16,8 @@ const MINUTES: u64 = 10;
 #[derive(Debug)]
 pub(crate) struct Prompt {
     pub(crate) path: PathBuf,
+    /// The question as it is drawn.
+    text: String,
     since: Instant,
     word: String,
     /// Whether `a` is an answer.
@@ -100,8 +102,13 @@ fn plain(text: &str) -> String {
 }
 
 impl Prompt {
-    pub(crate) fn new(path: PathBuf, lasting: bool) -> Self {
-        Self { path, since: Instant::now(), word: String::new(), lasting, choice: None }
+    pub(crate) fn new(path: PathBuf, text: String, lasting: bool) -> Self {
+        Self { path, text, since: Instant::now(), word: String::new(), lasting, choice: None }
+    }
+
+    /// All of it, with what is typed so far.
+    pub(crate) fn again(&self) -> String {
+        format!("{}{}", self.text, self.word)
     }
 
     /// Takes keys; what is to be drawn of them.
@@ -156,7 +163,7 @@ mod tests {
     use super::*;
 
     fn after(keys: &[&[u8]]) -> Option<Choice> {
-        let mut prompt = Prompt::new("/x".into(), true);
+        let mut prompt = Prompt::new("/x".into(), String::new(), true);
         prompt.typed(b"y\r");
         assert_eq!(prompt.choice, None, "keys that were on their way");
         prompt.since -= DEAF;

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use ringfence_confine::Size;
 use ringfence_leaks::Scanner;
@@ -22,6 +23,11 @@ use crate::relay::{never_waiting, wait_for_room};
 /// What is read at a time: little enough that a slow terminal is not written to for long.
 const BUFFER: usize = 16 * 1024;
 
+/// Bytes that are held back while a question stands; then they are let out above it, and it is drawn anew.
+const HELD: usize = 1 << 20;
+/// For so long a question stays where it was drawn.
+const STANDS: Duration = Duration::from_secs(1);
+
 /// Both sides of it.
 pub struct Screen {
     /// Keys; `None` if there is no terminal to read from.
@@ -40,8 +46,12 @@ pub struct Screen {
     /// Bytes that the task wrote.
     written: u64,
     outlet: Outlet,
-    /// A question that is on it: nothing is drawn, and keys are the owner's words to us.
+    /// A question that is on it: what is drawn meanwhile is held back, and keys are the owner's words to us.
     prompt: Option<Prompt>,
+    /// That, as the outlet lets it pass.
+    held: Vec<u8>,
+    /// When the question was drawn; `None`: what was held is drawn now, and the question after it.
+    stands: Option<Instant>,
 }
 
 impl std::fmt::Debug for Screen {
@@ -72,6 +82,8 @@ impl Screen {
             written: 0,
             outlet: Outlet::new(true),
             prompt: None,
+            held: Vec::new(),
+            stands: None,
         })
     }
 
@@ -170,20 +182,36 @@ impl Screen {
     /// Puts a question to the owner, or takes it back.
     pub(crate) fn ask(&mut self, question: Option<&Question>) {
         if self.prompt.as_ref().is_some_and(|prompt| Some(&prompt.path) != question.map(|one| &one.path)) {
-            self.prompt = None;
-            self.say("\r\n");
+            if self.stands.is_some() {
+                self.say("\r\n");
+            }
+            self.close();
         }
         let able = self.raw && self.keys.is_some() && self.drawn.is_empty();
         if let Some(question) = question.filter(|_| able && self.prompt.is_none()) {
-            self.say(&prompt::text(question));
-            self.prompt = Some(Prompt::new(question.path.clone(), question.lasting));
+            let text = prompt::text(question);
+            self.say(&text);
+            self.stands = Some(Instant::now());
+            self.prompt = Some(Prompt::new(question.path.clone(), text, question.lasting));
         }
+    }
+
+    /// No question is on it any more: what was held back is drawn.
+    fn close(&mut self) {
+        (self.prompt, self.stands) = (None, None);
+        self.drawn.append(&mut self.held);
+    }
+
+    /// How long until what is held back is let out above the question.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let stands = self.stands.filter(|_| self.held.len() >= HELD)?;
+        Some(STANDS.saturating_sub(stands.elapsed()))
     }
 
     /// What the owner said to the question that is on the screen.
     pub(crate) fn answer(&mut self) -> Option<Choice> {
         let choice = self.prompt.as_mut()?.choice.take()?;
-        self.prompt = None;
+        self.close();
         Some(choice)
     }
 
@@ -205,7 +233,13 @@ impl Screen {
     pub(crate) fn wants(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         let Some(master) = &self.master else { return Vec::new() };
         if let (Some(_), Some(keys)) = (&self.prompt, &self.keys) {
-            return vec![(keys.as_fd(), PollFlags::IN)];
+            let mut wants = vec![(keys.as_fd(), PollFlags::IN)];
+            match self.stands {
+                None => wants.push((self.output.as_fd(), PollFlags::OUT)),
+                Some(_) if self.held.len() < HELD => wants.push((master.as_fd(), PollFlags::IN)),
+                Some(_) => {}
+            }
+            return wants;
         }
         let mut wants = Vec::with_capacity(3);
         if self.drawn.is_empty() {
@@ -227,6 +261,9 @@ impl Screen {
             if ready.first() == Some(&true) {
                 self.take_words();
             }
+            if self.prompt.is_some() {
+                self.hold_back(ready.get(1) == Some(&true));
+            }
             return;
         }
         if ready.first() == Some(&true) {
@@ -239,12 +276,13 @@ impl Screen {
 
     /// After the task's end: everything that is still in its terminal, and what its leftovers need.
     pub(crate) fn drain(&mut self) {
+        self.close();
         loop {
-            let before = self.written;
+            let (before, pending) = (self.written, !self.drawn.is_empty());
             self.draw();
             if !self.drawn.is_empty() {
                 wait_for_room(&self.output);
-            } else if self.master.is_none() || self.written == before {
+            } else if !pending && (self.master.is_none() || self.written == before) {
                 break;
             }
         }
@@ -256,21 +294,8 @@ impl Screen {
 
     fn draw(&mut self) {
         if self.drawn.is_empty() {
-            let Some(master) = &self.master else { return };
-            let mut buffer = vec![0; BUFFER];
-            match io::read(master, &mut buffer) {
-                Ok(length @ 1..) => {
-                    buffer.truncate(length);
-                    self.written += length as u64;
-                    self.drawn = self.outlet.push(buffer);
-                }
-                Err(Errno::AGAIN | Errno::INTR) => return,
-                // EIO: nobody holds the task's side any more.
-                _ => {
-                    self.master = None;
-                    return;
-                }
-            }
+            let Some(read) = self.read() else { return };
+            self.drawn = read;
         }
         let part = self.drawn.get(..self.most).unwrap_or(&self.drawn);
         match io::write(&self.output, part) {
@@ -284,6 +309,47 @@ impl Screen {
         }
     }
 
+    /// What the task has drawn, as it may pass; `None`: nothing, for now or for ever.
+    fn read(&mut self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; BUFFER];
+        match io::read(self.master.as_ref()?, &mut buffer) {
+            Ok(length @ 1..) => {
+                buffer.truncate(length);
+                self.written += length as u64;
+                return Some(self.outlet.push(buffer));
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // EIO: nobody holds the task's side any more.
+            _ => self.master = None,
+        }
+        None
+    }
+
+    /// While a question stands whoever draws goes on, as far as there is room; and is let out now and then, the question below it.
+    fn hold_back(&mut self, ready: bool) {
+        match self.stands {
+            Some(_) if ready && self.held.len() < HELD => {
+                let read = self.read().unwrap_or_default();
+                self.held.extend(read);
+            }
+            Some(since) if self.held.len() >= HELD && since.elapsed() >= STANDS => {
+                self.stands = None;
+                self.drawn.append(&mut self.held);
+            }
+            None => {
+                if ready && !self.drawn.is_empty() {
+                    self.draw();
+                }
+                if self.drawn.is_empty() {
+                    let again = self.prompt.as_ref().map(Prompt::again).unwrap_or_default();
+                    self.say(&again);
+                    self.stands = Some(Instant::now());
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
     fn take_words(&mut self) {
         let Some(keys) = &self.keys else { return };
         let mut buffer = [0; 64];
@@ -291,17 +357,21 @@ impl Screen {
             Ok(length @ 1..) => {
                 let typed = buffer.get(..length).unwrap_or_default();
                 let echo = self.prompt.as_mut().map(|prompt| prompt.typed(typed)).unwrap_or_default();
-                self.say(&echo);
+                // In the midst of what is let out; the question comes with the word so far.
+                if self.stands.is_some() {
+                    self.say(&echo);
+                }
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // Asked again when the terminal is ours again.
             Err(Errno::IO) if !is_closed(keys) => {
-                (self.raw, self.saved, self.prompt) = (false, None, None);
+                (self.raw, self.saved) = (false, None);
+                self.close();
             }
             _ => {
                 self.gone = true;
                 self.keys = None;
-                self.prompt = None;
+                self.close();
             }
         }
     }

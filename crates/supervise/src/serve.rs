@@ -363,6 +363,7 @@ impl<'a> Server<'a> {
             | Message::Opened { .. }
             | Message::Closed { .. }
             | Message::Shown
+            | Message::Left(_)
             | Message::Quiet { .. }
             | Message::Question(_)
             | Message::Renewed
@@ -416,7 +417,7 @@ impl<'a> Server<'a> {
                 self.refused(&refusal);
                 true
             }
-            Some(message @ Message::Shown) => {
+            Some(message @ (Message::Shown | Message::Left(_))) => {
                 self.grants.as_mut().is_none_or(|grants| grants.told(self.boundary, &message))
             }
             Some(Message::Again { counts, others }) => {

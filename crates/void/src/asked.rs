@@ -106,11 +106,13 @@ impl Asked {
         self.states.retain(|other, state| *other != node || *state != State::Refused);
     }
 
-    /// A caller was interrupted, perhaps killed: it must not wait any longer (FUSE_INTERRUPT).
-    pub(crate) fn interrupt(&mut self, unique: u64, answer: &mut Vec<u8>) {
-        if self.waiting.remove(&unique).is_some() {
-            fail(answer, unique, libc::EINTR);
-        }
+    /// A caller was interrupted, perhaps killed: it must not wait any longer (FUSE_INTERRUPT). The node for which nobody waits any more:
+    /// the next one asks again.
+    pub(crate) fn interrupt(&mut self, unique: u64, answer: &mut Vec<u8>) -> Option<u64> {
+        let node = self.waiting.remove(&unique)?;
+        fail(answer, unique, libc::EINTR);
+        let left = self.waiting.values().all(|waits| *waits != node);
+        left.then(|| self.states.remove(&node)).map(|_| node)
     }
 }
 
@@ -125,8 +127,12 @@ mod tests {
         assert!(matches!(asked.used(7, 2), Turn::Wait));
         assert!(matches!(asked.used(8, 3), Turn::Ask));
         let mut answer = Vec::new();
-        asked.interrupt(2, &mut answer);
+        assert_eq!(asked.interrupt(2, &mut answer), None);
         assert!(!answer.is_empty());
+        assert!(matches!(asked.used(10, 20), Turn::Ask));
+        assert_eq!(asked.interrupt(20, &mut answer), Some(10));
+        assert_eq!(asked.interrupt(20, &mut answer), None);
+        assert!(matches!(asked.used(10, 21), Turn::Ask));
         assert_eq!(asked.decide(7, Decision::Granted), (vec![1], libc::ESTALE));
         assert!(matches!(asked.used(7, 4), Turn::Fail(libc::ESTALE)));
         assert_eq!(asked.decide(8, Decision::Refused), (vec![3], libc::ENOENT));

@@ -61,6 +61,8 @@ pub struct Server {
     /// Seconds for which the kernel answers by itself that a name is not there.
     absent_for: u64,
     asked: Asked,
+    /// What nobody waits for any more, since the last request.
+    left: Option<PathBuf>,
 }
 
 impl Server {
@@ -70,7 +72,12 @@ impl Server {
     pub fn new(nodes: &[ringfence_plan::Node], owner: (u32, u32), asks: bool) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
         let (told, absent_for, asked) = (Told::default(), u64::from(!asks), Asked::default());
-        Self { tree: Tree::new(nodes), owner, since, told, absent_for, asked }
+        Self { tree: Tree::new(nodes), owner, since, told, absent_for, asked, left: None }
+    }
+
+    /// What the owner was asked about, and nobody waits for any more since the last request.
+    pub fn left(&mut self) -> Option<PathBuf> {
+        self.left.take()
     }
 
     /// Shows one more name, for what the owner grants: nothing that leads there or lies below is refused any more, or the kernel would
@@ -130,11 +137,9 @@ impl Server {
             // A look that is interrupted is answered as soon as it is written down, and not before.
             Operation::Forget | Operation::Destroy => {}
             Operation::Interrupt => {
-                if let Some(unique) = long(request.body, 0) {
-                    self.asked.interrupt(unique, answer);
-                }
+                let node = long(request.body, 0).and_then(|unique| self.asked.interrupt(unique, answer));
+                self.left = node.and_then(|node| Some(self.tree.get(node)?.path.clone()));
             }
-
             Operation::Init => init(&request, answer),
             Operation::Release => Answer::new(answer, request.unique).finish(0),
             Operation::Statistics => self.statistics(&request, answer),

@@ -65,7 +65,11 @@ fn who_waits_goes_on_as_soon_as_it_is_granted() {
     assert_eq!(out, "granted\ngranted\none\ngranted\n", "{err}");
     assert!(err.contains("Read-only file system"), "{err}");
     assert!(err.contains("waits for") && err.contains("ringfence grant"), "the owner is told: {err}");
-    assert_eq!(asking.place.told("grant").len(), 3);
+    let grants = asking.place.told("grant");
+    assert_eq!(grants.len(), 3);
+    let uid = std::fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap();
+    let who = grants[0]["who"].as_str().unwrap_or_default();
+    assert!(who.starts_with(&format!("uid {uid}, process ")), "{grants:?}");
     let asked = &asking.place.told("ask")[0];
     assert!(asked["program"].as_str().unwrap().ends_with("/cat") && asked["purpose"] == "read", "{asked}");
 }
@@ -179,7 +183,7 @@ def find(text, start):
             try: seen += os.read(terminal, 4096)
             except OSError: break
     at = seen.find(text, start)
-    if at < 0: print("never came:", text, "in", seen)
+    if at < 0: print("never came:", text, "in", seen[:600], "..", seen[-600:])
     return max(at, 0) + len(text)
 def question():
     global asked
@@ -254,6 +258,9 @@ end()
     let grants = asking.place.told("grant");
     let seconds: Vec<_> = grants.iter().map(|grant| grant["seconds"].as_u64()).collect();
     assert_eq!(seconds, [None, Some(600), None], "{grants:?}");
+    assert!(
+        grants.iter().all(|grant| grant["who"].as_str().is_some_and(|who| who.ends_with("at a terminal")))
+    );
     // Only what was to last.
     let policy = std::fs::read_to_string(&asking.policy).unwrap();
     assert!(policy.contains("three") && !policy.contains("one"), "{policy}");
@@ -466,4 +473,90 @@ fn no_name_passes_for_a_line_of_ours_or_for_all_of_one() {
     assert_eq!(out, "granted\nover\n", "{err}");
     let asked: Vec<&str> = err.lines().filter(|line| line.starts_with("ringfence: ask:")).collect();
     assert!(asked.len() == 1 && asked[0].contains("/y\\nringfence: ask:"), "{err}");
+}
+
+/// What others draw while a question stands is held back, as far as there is room, and then let out above it: they go on.
+#[test]
+fn nobody_is_held_up_by_a_question_on_the_terminal() {
+    let asking = Asking::new();
+    let data = &asking.data;
+    let inside = format!(
+        "stty -echo -opost; echo READY; (sleep 1; head -c 200000 /dev/zero | tr '\\0' a; : > first; \
+         head -c 4000000 /dev/zero | tr '\\0' b; : > second) & cat {data}/one; wait; echo 'ALL\\nDONE'"
+    );
+    let steps = r#"
+find(b"READY", 0)
+question(); since, workspace = time.time(), os.environ["AT"]
+def come(name):
+    while not any(name in files for _, _, files in os.walk(workspace)):
+        if time.time() - since > 15: return print("never came:", name)
+        if select.select([terminal], [], [], 0.05)[0]: globals()["seen"] += os.read(terminal, 65536)
+come("first")
+if b"a" * 100 in seen: print("drawn over the question")
+come("second")
+if seen.count(b"wants to") < 2: print("the question is not drawn anew")
+os.write(terminal, b"y\r")
+parts = [seen]
+while select.select([terminal], [], [], 20)[0]:
+    try: parts.append(os.read(terminal, 65536))
+    except OSError: break
+seen = b"".join(parts)
+print(seen[-40:].replace(b"b", b"").strip())
+end()
+if seen.count(b"a" * 1000) < 100: print("lost", len(seen))
+print(seen.count(b"b") >= 4000000)
+"#;
+    let arguments = ["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &inside];
+    let mut command = asking.under_terminal(&arguments, steps);
+    let done = command.env("AT", asking.place.state.parent().unwrap()).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&done.stdout),
+        "b'granted\\nALL\\nDONE'\nstatus 0\nTrue\n",
+        "{:.900}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+/// Who was killed waits for nothing: the question ends at once, and the next one who looks there asks anew.
+#[test]
+fn a_question_ends_with_who_waited() {
+    let asking = Asking::new();
+    let path = format!("{}/one", asking.data);
+    let child = asking.start(&format!(
+        "cat {path} & sleep 0.7; kill -9 $!; wait $! 2>/dev/null; sleep 1.5; : > mark; cat {path}"
+    ));
+    asking.place.wait_for(&path);
+    let since = Instant::now();
+    while asking.place.told("file.deny").is_empty() {
+        assert!(since.elapsed() < Duration::from_secs(20), "the question stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let explained = asking.place.ringfence(&["explain", "last", "--json"]);
+    let json: Value = serde_json::from_str(&explained.out).unwrap();
+    assert_eq!(json["waiting"], Value::Array(Vec::new()), "{json}");
+    while asking.place.told("ask").len() < 2 {
+        assert!(since.elapsed() < Duration::from_secs(20), "nobody asks anew");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(asking.grant(&path, &[]).status, 0);
+    assert_eq!(text(child).0, "granted\n");
+    let denied = &asking.place.told("file.deny")[0];
+    assert!(denied["rule"].as_str().unwrap().contains("whoever waited is gone"), "{denied}");
+}
+
+/// Each question has an outcome in the record, that of a run which ends while it asks as well.
+#[test]
+fn a_question_ends_with_its_run() {
+    let asking = Asking::new();
+    let path = format!("{}/one", asking.data);
+    let mut child = asking.start(&format!("cat {path}"));
+    asking.place.wait_for(&path);
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    child.wait().unwrap();
+    let denied = asking.place.told("file.deny");
+    let told = denied.iter().any(|event| {
+        event["path"] == path.as_str()
+            && event["rule"].as_str().is_some_and(|rule| rule.contains("the sandbox ended before"))
+    });
+    assert!(told, "{denied:?}");
 }
