@@ -193,6 +193,8 @@ pub(crate) struct Own {
     pub(crate) mounts: Vec<u64>,
     /// Those that show the void: a name that is not there was refused.
     pub(crate) void: Vec<u64>,
+    /// The device of the void, whatever it is mounted on: what is hidden shows it.
+    pub(crate) root: Option<(u32, u32)>,
     /// Where they are, their ids, and whether they are copy-on-write: those may be made anew.
     pub(crate) made: Vec<(PathBuf, Option<u64>, bool)>,
     /// Those in memory, where that is looked at.
@@ -219,6 +221,16 @@ pub(crate) struct Own {
 fn mount_id(path: &Path) -> Result<Option<u64>, Errno> {
     let stat = fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
     Ok((stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id))
+}
+
+/// The number of a file's device; its server, if it has one, is not asked.
+pub(crate) fn device(
+    at: impl AsFd,
+    path: impl rustix::path::Arg,
+    flags: AtFlags,
+) -> Result<(u32, u32), Errno> {
+    let stat = fs::statx(at, path, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty())?;
+    Ok((stat.stx_dev_major, stat.stx_dev_minor))
 }
 
 impl Own {
@@ -257,6 +269,7 @@ fn own_mounts(orders: &Orders<'_>) -> Result<Own, Errno> {
     let mut own = Own::default();
     if orders.void.is_some() {
         own.void.extend(mount_id(Path::new("/"))?);
+        own.root = Some(device(CWD, "/", AtFlags::empty())?);
     }
     for step in orders.steps.iter() {
         let (Step::Tmpfs { path, .. } | Step::Overlay { path, .. }) = step else { continue };

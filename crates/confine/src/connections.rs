@@ -259,7 +259,7 @@ impl Connections {
         if syscalls::sets_id(call.number, &call.arguments) {
             return self.refuse(call, calls);
         }
-        if let Some(path) = written::refused(call, &own.void) {
+        if let Some(path) = written::refused(call, own) {
             let process = group(call.thread).unwrap_or(call.thread);
             let program = Program::of(process);
             if let First::New(number) = calls.note(&[b"w", path.as_os_str().as_bytes()], &program.key()) {

@@ -12,6 +12,7 @@ use ringfence_sys::memory;
 use ringfence_sys::seccomp::Notification;
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 
+use crate::child::{self, Own};
 use crate::connections::mount_of;
 use crate::{caller, mountinfo};
 
@@ -19,15 +20,25 @@ use crate::{caller, mountinfo};
 const FUSE: u64 = 0x6573_5546;
 
 /// The path that such a call will be refused, as far as can be told.
-pub(crate) fn refused(call: &Notification, void: &[u64]) -> Option<PathBuf> {
+pub(crate) fn refused(call: &Notification, own: &Own) -> Option<PathBuf> {
     syscalls::written(call.number)?.iter().find_map(|(directory, path)| {
         let argument = |number: u8| call.arguments.get(usize::from(number)).copied();
-        let named = PathBuf::from(caller::string(call.thread, argument(*path)?)?);
+        let named = argument(*path).and_then(|address| caller::string(call.thread, address));
         let directory = directory.and_then(argument);
-        let whole = if named.is_absolute() { named } else { begin(call.thread, directory)?.join(named) };
-        match intent(call)? {
-            Intent::Name => in_parent(&whole).or_else(|| kept(call, &whole, void)),
-            Intent::Open { flags } => opened(&whole, flags, void),
+        let intent = intent(call)?;
+        let whole = match named.map(PathBuf::from).filter(|named| !named.as_os_str().is_empty()) {
+            Some(named) if named.is_absolute() => named,
+            Some(named) => begin(call.thread, directory)?.join(named),
+            None if matches!(intent, Intent::Attributes { .. }) => begin(call.thread, Some(directory?))?,
+            None => return None,
+        };
+        match intent {
+            Intent::Name => in_parent(&whole).or_else(|| kept(call, &whole, own)),
+            Intent::Attributes { more } => {
+                let found = find(&whole, more)?;
+                (is_shown(&found, own) || read_only(&found)).then(|| real(&found)).flatten()
+            }
+            Intent::Open { flags } => opened(&whole, flags, own),
         }
     })
 }
@@ -36,6 +47,8 @@ pub(crate) fn refused(call: &Notification, void: &[u64]) -> Option<PathBuf> {
 enum Intent {
     /// A name in a directory.
     Name,
+    /// What a file has beside its bytes.
+    Attributes { more: OFlags },
     /// A file, or its name where there is none.
     Open { flags: OFlags },
 }
@@ -54,6 +67,9 @@ fn intent(call: &Notification) -> Option<Intent> {
         }
         _ => {}
     }
+    if let Some(follows) = syscalls::attributes(call.number, &call.arguments) {
+        return Some(Intent::Attributes { more: if follows { OFlags::empty() } else { OFlags::NOFOLLOW } });
+    }
     match syscalls::opened(call.number) {
         Some((at, _)) => flags(*call.arguments.get(at)?),
         None => Some(Intent::Name),
@@ -71,14 +87,14 @@ fn begin(thread: i32, directory: Option<u64>) -> Option<PathBuf> {
     Some(OsString::from_vec(path.into_bytes()).into())
 }
 
-fn opened(path: &Path, flags: OFlags, void: &[u64]) -> Option<PathBuf> {
+fn opened(path: &Path, flags: OFlags, own: &Own) -> Option<PathBuf> {
     let unnamed = flags.contains(OFlags::TMPFILE);
     let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::TRUNC);
-    match find(path) {
+    match find(path, OFlags::empty()) {
         Some(found) if writes || unnamed => {
             let kind = FileType::from_raw_mode(fs::fstat(&found).ok()?.st_mode);
             let meant = if unnamed { FileType::Directory } else { FileType::RegularFile };
-            (kind == meant && (is_shown(&found, void) || read_only(&found))).then(|| real(&found)).flatten()
+            (kind == meant && (is_shown(&found, own) || read_only(&found))).then(|| real(&found)).flatten()
         }
         None if flags.contains(OFlags::CREATE) => in_parent(path),
         _ => None,
@@ -86,35 +102,37 @@ fn opened(path: &Path, flags: OFlags, void: &[u64]) -> Option<PathBuf> {
 }
 
 fn in_parent(path: &Path) -> Option<PathBuf> {
-    let parent = find(path.parent()?)?;
+    let parent = find(path.parent()?, OFlags::empty())?;
     read_only(&parent).then(|| real(&parent)).flatten().and_then(|real| Some(real.join(path.file_name()?)))
 }
 
 /// What its directory does not let go: where something is mounted, as what is hidden or protected is (EBUSY; rename(2), unlink(2)), and what
 /// the root's server shows.
-fn kept(call: &Notification, path: &Path, void: &[u64]) -> Option<PathBuf> {
+fn kept(call: &Notification, path: &Path, own: &Own) -> Option<PathBuf> {
     let removes = match i64::from(call.number) {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_unlink | libc::SYS_rmdir => true,
         libc::SYS_unlinkat => true,
         _ => syscalls::renames(call.number).is_some(),
     };
-    let parent = find(path.parent().filter(|_| removes)?)?;
+    let parent = find(path.parent().filter(|_| removes)?, OFlags::empty())?;
     let name = path.file_name()?;
     let whole = real(&parent)?.join(name);
-    let shown = || is_shown(&parent, void) && fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    let shown = || is_shown(&parent, own) && fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     (mountinfo::points().ok()?.contains(&whole) || shown()).then_some(whole)
 }
 
-fn find(path: &Path) -> Option<OwnedFd> {
+fn find(path: &Path, more: OFlags) -> Option<OwnedFd> {
     // Devices and FIFOs are not opened by this, only found.
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::CLOEXEC | more;
     fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).ok()
 }
 
-/// Whether the root's server shows it, who hears only of names that are not there. A workspace may be a FUSE file system as well.
-fn is_shown(file: &OwnedFd, void: &[u64]) -> bool {
-    mount_of(file).is_ok_and(|mount| void.contains(&mount))
+/// Whether the root's server shows it, who hears only of names that are not there and of what is hidden, where that is read. A workspace
+/// may be a FUSE file system as well.
+fn is_shown(file: &OwnedFd, own: &Own) -> bool {
+    let masked = || own.root.is_some_and(|root| child::device(file, c"", AtFlags::EMPTY_PATH) == Ok(root));
+    mount_of(file).is_ok_and(|mount| own.void.contains(&mount)) || masked()
 }
 
 fn read_only(file: &OwnedFd) -> bool {

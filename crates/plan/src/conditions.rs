@@ -150,8 +150,10 @@ pub(crate) fn conditions(name: &str) -> Vec<Case> {
             vec![bits(2, own, own, Verdict::Errno(libc::EINVAL as u16))]
         }
         "chmod" | "fchmod" => set_id(1),
-        "fchmodat" | "fchmodat2" | "mknodat" => set_id(2),
-        "mknod" | "creat" => set_id(1),
+        "fchmodat" | "fchmodat2" => set_id(2),
+        "mknodat" => set_id(2).into_iter().chain(devices(2)).collect(),
+        "mknod" => set_id(1).into_iter().chain(devices(1)).collect(),
+        "creat" => set_id(1),
         "open" => creating(1, 2),
         "openat" => creating(2, 3),
         "memfd_create" => vec![bits(1, 0x10, 0x10, TOLD)], // MFD_EXEC
@@ -175,6 +177,17 @@ pub(crate) fn conditions(name: &str) -> Vec<Case> {
     };
     cases.extend(always(Verdict::Allow));
     cases
+}
+
+/// The mode, and behind it the device. A character device 0 is no device: overlays keep what was removed so (mknod(2)).
+fn devices(mode: u8) -> Vec<Case> {
+    let kind = |kind: u32| Match { argument: mode, upper: false, mask: libc::S_IFMT, value: kind };
+    let none = Match { argument: mode + 1, upper: false, mask: u32::MAX, value: 0 };
+    vec![
+        Case { when: vec![kind(libc::S_IFCHR), none], verdict: Verdict::Allow },
+        Case { when: vec![kind(libc::S_IFCHR)], verdict: TOLD },
+        Case { when: vec![kind(libc::S_IFBLK)], verdict: TOLD },
+    ]
 }
 
 pub(crate) fn fast_open(flags: u8) -> Case {

@@ -7,6 +7,7 @@
 
 pub mod asked;
 pub mod bpf;
+mod changes;
 mod conditions;
 mod decoys;
 pub mod enforcer;

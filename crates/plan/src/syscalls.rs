@@ -2,6 +2,8 @@
 //!
 //! The answers are data (`syscalls.toml`), the conditions stand in `conditions.rs`.
 
+pub use crate::changes::{NO_PATH, Paths, attributes, opened, renames, written};
+
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
 use crate::conditions::{
     ENOSYS, TOLD, alone, always, closer, conditions, mapping, own_files, protecting, sealed_memfd, unsharing,
@@ -288,57 +290,14 @@ pub fn errno(number: i32, arguments: &[u64; 6]) -> i32 {
     }
 }
 
-/// Where a call that changes a directory or a file holds its paths: the number of the argument with the directory to begin at,
-/// if any, and of the one with the path.
-pub type Paths = &'static [(Option<u8>, u8)];
-
-/// The paths of a call that changes files, for `runtime.watch_writes`.
-#[must_use]
-pub fn written(number: i32) -> Option<Paths> {
-    if let Some(both) = renames(number) {
-        return Some(both);
-    }
-    let call = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number))?;
-    Some(match call.name {
-        "open" | "creat" | "truncate" | "mkdir" | "rmdir" | "unlink" | "mknod" => &[(None, 0)],
-        "openat" | "openat2" | "mkdirat" | "unlinkat" | "mknodat" => &[(Some(0), 1)],
-        "link" | "symlink" => &[(None, 1)],
-        "linkat" => &[(Some(2), 3)],
-        "symlinkat" => &[(Some(1), 2)],
-        _ => return None,
-    })
-}
-
-/// Of those, the renames: what is renamed, and to what.
-#[must_use]
-pub fn renames(number: i32) -> Option<&'static [(Option<u8>, u8); 2]> {
-    match i64::from(number) {
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_rename => Some(&[(None, 0), (None, 1)]),
-        libc::SYS_renameat | libc::SYS_renameat2 => Some(&[(Some(0), 1), (Some(2), 3)]),
-        _ => None,
-    }
-}
-
-/// Of those, the opens: where their flags and their mode stand.
-#[must_use]
-pub fn opened(number: i32) -> Option<(usize, usize)> {
-    match i64::from(number) {
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_open => Some((1, 2)),
-        libc::SYS_openat => Some((2, 3)),
-        _ => None,
-    }
-}
-
-/// Whether a call that is watched would be told of all the same, for a set-id bit in its mode.
+/// Whether a call that is watched would be told of all the same, for a set-id bit in its mode, or a device that it makes.
 #[must_use]
 pub fn sets_id(number: i32, arguments: &[u64; 6]) -> bool {
     let Some(call) = SYSCALLS.iter().find(|call| i64::from(call.number) == i64::from(number)) else {
         return false;
     };
-    let told = |case: &Case| case.verdict == TOLD && case.when.iter().all(|when| when.holds(arguments));
-    conditions(call.name).iter().any(told)
+    let holds = |case: &&Case| case.when.iter().all(|when| when.holds(arguments));
+    conditions(call.name).iter().find(holds).is_some_and(|case| case.verdict == TOLD)
 }
 
 #[cfg(test)]
@@ -537,6 +496,12 @@ mod tests {
         assert_eq!(judge("openat", [0, 0, libc::O_DIRECTORY as u64, 0o2755, 0, 0]), ALLOW);
         assert_eq!(judge("fchmod", [0, 0o1755, 0, 0, 0, 0]), ALLOW);
         assert_ne!(judge("mknodat", [0, 0, 0o104_755, 0, 0, 0]), ALLOW);
+        for (mode, device, allowed) in
+            [(0o020_666, 0x103, false), (0o060_660, 0, false), (0o020_000, 0, true), (0o010_644, 0, true)]
+        {
+            assert_eq!(judge("mknodat", [0, 0, mode, device, 0, 0]) == ALLOW, allowed, "{mode:o}");
+            assert_eq!(sets_id(libc::SYS_mknodat as i32, &[0, 0, mode, device, 0, 0]), !allowed, "{mode:o}");
+        }
     }
 
     #[test]

@@ -209,3 +209,24 @@ fn refused_calls_count_and_the_task_may_know_of_them() {
         assert!(names.iter().all(|name| shown.contains(&format!("system call {name}"))), "{tier}: {shown}");
     }
 }
+
+/// The kernel lets nobody in a sandbox make one, and tells nobody.
+#[test]
+fn devices_that_nobody_may_make_are_told() {
+    let place = Place::new();
+    let script = "import os, stat\n\
+                  for mode, device in ((stat.S_IFCHR, 0x103), (stat.S_IFBLK, 0x800), (stat.S_IFIFO, 0), (stat.S_IFREG, 0)):\n  \
+                    try: os.mknod('made%d' % mode, mode | 0o600, device); print('made')\n  \
+                    except OSError as error: print(error.errno)";
+    let outcome = python(&place, script);
+    assert_eq!(outcome.out, "1\n1\nmade\nmade\n", "{}", outcome.err);
+    let told = told(&place);
+    let devices = told.iter().filter(|(name, ..)| name.starts_with("mknod"));
+    let times: u64 = devices.map(|(.., times)| times).sum();
+    assert_eq!(times, 2, "{told:?}");
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(
+        explained.contains("mknod") && explained.contains("devices and set-id bits are refused"),
+        "{explained}"
+    );
+}

@@ -175,3 +175,59 @@ print(\"done\")'";
     let told = told(&place);
     assert!((1000..5000).contains(&told.len()), "{}", told.len());
 }
+
+/// Permissions, owners, times and attributes of what may only be read, by each way to name it, and of what may be written nothing.
+#[test]
+fn changed_attributes_are_told() {
+    let place = place();
+    place.write("keep/other", "kept\n");
+    place.write("own", "mine\n");
+    let base = place.workspace.to_string_lossy().into_owned();
+    let script = "exec 2>&1; ln -s keep/file way; ln -s keep/other link; ln -s /tmp/t keep/out 2>/dev/null; echo x > /tmp/t
+        chmod 600 own way; chmod 600 /usr; touch -h link; touch own; chmod 600 /tmp/t
+        python3 -I -S -c '
+import os
+file, directory = os.open(\"keep/other\", os.O_RDONLY), os.open(\"keep\", os.O_RDONLY)
+for work in (lambda: os.fchmod(file, 0o600), lambda: os.chown(\"..\", 0, 0, dir_fd=directory) and None, lambda: os.utime(directory),
+             lambda: os.setxattr(\"/etc/passwd\", \"user.x\", b\"y\"), lambda: os.chmod(\"keep/no-such\", 0o600)):
+    try: print(\"DONE\", work())
+    except OSError as error: print(error.errno)'";
+    let outcome = place.run(WATCH, script);
+    let told = told(&place);
+    let mut written: Vec<_> =
+        told.iter().filter(|(purpose, ..)| purpose == "write").map(|(_, path, _)| path.as_str()).collect();
+    written.sort_unstable();
+    let (file, other, keep) =
+        (format!("{base}/keep/file"), format!("{base}/keep/other"), format!("{base}/keep"));
+    let out = format!("{base}/keep/out");
+    let mut expected = vec!["/etc/passwd", "/usr", &file, &other, &keep, &out];
+    expected.sort_unstable();
+    assert_eq!(written, expected, "{outcome:?}");
+}
+
+/// What is denied is a mount of its own, which refuses writes before anybody is asked.
+#[test]
+fn writes_to_what_is_denied_are_told() {
+    for mode in ["direct", "review"] {
+        let place = Place::in_home();
+        place.write(".envz", "CANARY\n");
+        place.write(place.home.join("data/.envz"), "CANARY\n");
+        let policy = format!(
+            "[workspace]\nmode = \"{mode}\"\n[files]\ndeny = [\"**/.envz\"]\nread = [\"~/data\"]\n[runtime]\nwatch_writes = true\n"
+        );
+        let outcome = place.run(
+            &policy,
+            "exec 2>&1; echo x > .envz; chmod 600 .envz; : >> ~/data/.envz; echo x > fine; true",
+        );
+        let told = told(&place);
+        for path in [place.workspace.join(".envz"), place.home.join("data/.envz")] {
+            let has = told.iter().any(|(purpose, target, why)| {
+                purpose == "write"
+                    && *target == path.to_string_lossy()
+                    && why.contains("`**/.envz` in `files.deny`")
+            });
+            assert!(has, "{mode} {}: {told:?}\n{outcome:?}", path.display());
+        }
+        assert!(!told.iter().any(|(_, target, _)| target.ends_with("fine")), "{told:?}");
+    }
+}
