@@ -67,9 +67,8 @@ fn purpose(number: i64, arguments: &[u64]) -> (Purpose, Option<usize>) {
         libc::SYS_stat | libc::SYS_lstat | libc::SYS_access | libc::SYS_readlink | libc::SYS_chdir => {
             return (Purpose::Look, Some(0));
         }
-        libc::SYS_creat | libc::SYS_mkdir | libc::SYS_rmdir | libc::SYS_unlink | libc::SYS_rename => {
-            return (Purpose::Write, Some(0));
-        }
+        libc::SYS_creat | libc::SYS_mkdir => return (Purpose::Write, Some(0)),
+        libc::SYS_rmdir | libc::SYS_unlink | libc::SYS_rename => return (Purpose::Remove, Some(0)),
         _ => {}
     }
     match number {
@@ -82,7 +81,8 @@ fn purpose(number: i64, arguments: &[u64]) -> (Purpose, Option<usize>) {
         | libc::SYS_faccessat
         | libc::SYS_faccessat2
         | libc::SYS_readlinkat => (Purpose::Look, Some(1)),
-        libc::SYS_mkdirat | libc::SYS_unlinkat | libc::SYS_mknodat => (Purpose::Write, Some(1)),
+        libc::SYS_mkdirat | libc::SYS_mknodat => (Purpose::Write, Some(1)),
+        libc::SYS_unlinkat | libc::SYS_renameat | libc::SYS_renameat2 => (Purpose::Remove, Some(1)),
         _ => (Purpose::Look, None),
     }
 }

@@ -259,12 +259,13 @@ impl Connections {
         if syscalls::sets_id(call.number, &call.arguments) {
             return self.refuse(call, calls);
         }
-        if let Some(path) = written::refused(call, own) {
+        if let Some((path, purpose)) = written::refused(call, own) {
             let process = group(call.thread).unwrap_or(call.thread);
             let program = Program::of(process);
-            if let First::New(number) = calls.note(&[b"w", path.as_os_str().as_bytes()], &program.key()) {
-                let what =
-                    Refused::File { path: path.into_os_string(), asked: None, purpose: Purpose::Write };
+            if let First::New(number) =
+                calls.note(&[purpose.word().as_bytes(), path.as_os_str().as_bytes()], &program.key())
+            {
+                let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
                 self.unwritten.insert(number, (call.id, Fate::GoesOn));
                 return Some(Refusal { number, process, program, what });
             }

@@ -1,4 +1,4 @@
-//! What a task is going to do with a file.
+//! What a task was going to do with a file.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +9,10 @@ pub enum Purpose {
     Look,
     /// Read it.
     Read,
-    /// Change, make or remove it.
+    /// Change or make it.
     Write,
+    /// Remove or rename it, which its directory has to let happen.
+    Remove,
     /// Start it.
     Execute,
     /// Map it as code.
@@ -18,13 +20,14 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// `look`, `read`, `write`, `execute` or `map`.
+    /// `look`, `read`, `write`, `remove`, `execute` or `map`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Look => "look",
             Self::Read => "read",
             Self::Write => "write",
+            Self::Remove => "remove",
             Self::Execute => "execute",
             Self::Map => "map",
         }

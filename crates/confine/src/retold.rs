@@ -23,6 +23,7 @@ pub(crate) enum Tried {
     Ask,
     Start,
     Write,
+    Remove,
 }
 
 impl Tried {
@@ -34,6 +35,7 @@ impl Tried {
             Self::Ask => ("ask", By::Policy),
             Self::Start => (Purpose::Execute.word(), By::Policy),
             Self::Write => (Purpose::Write.word(), By::Policy),
+            Self::Remove => (Purpose::Remove.word(), By::Policy),
         }
     }
 }
@@ -64,6 +66,9 @@ pub(crate) fn of(refusal: &Refusal) -> Option<(Tried, String)> {
         }
         Refused::File { path, purpose: Purpose::Write, .. } if refusal.number >= CALLS => {
             (Tried::Write, path.to_string_lossy().into_owned())
+        }
+        Refused::File { path, purpose: Purpose::Remove, .. } if refusal.number >= CALLS => {
+            (Tried::Remove, path.to_string_lossy().into_owned())
         }
         _ => return None,
     };

@@ -14,13 +14,14 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatV
 
 use crate::child::{self, Own};
 use crate::connections::mount_of;
+use crate::purpose::Purpose;
 use crate::{caller, mountinfo};
 
 /// FUSE_SUPER_MAGIC (linux/magic.h): there, the root's server tells.
 const FUSE: u64 = 0x6573_5546;
 
-/// The path that such a call will be refused, as far as can be told.
-pub(crate) fn refused(call: &Notification, own: &Own) -> Option<PathBuf> {
+/// The path that such a call will be refused and what for, as far as can be told.
+pub(crate) fn refused(call: &Notification, own: &Own) -> Option<(PathBuf, Purpose)> {
     syscalls::written(call.number)?.iter().find_map(|(directory, path)| {
         let argument = |number: u8| call.arguments.get(usize::from(number)).copied();
         let named = argument(*path).and_then(|address| caller::string(call.thread, address));
@@ -40,7 +41,21 @@ pub(crate) fn refused(call: &Notification, own: &Own) -> Option<PathBuf> {
             }
             Intent::Open { flags } => opened(&whole, flags, own),
         }
+        .map(|path| {
+            let there = || fs::statat(CWD, &whole, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            (path, if removes(call) && there() { Purpose::Remove } else { Purpose::Write })
+        })
     })
+}
+
+/// Whether it takes a name away.
+fn removes(call: &Notification) -> bool {
+    match i64::from(call.number) {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_unlink | libc::SYS_rmdir => true,
+        libc::SYS_unlinkat => true,
+        _ => syscalls::renames(call.number).is_some(),
+    }
 }
 
 /// What a call is going to change.
@@ -109,13 +124,7 @@ fn in_parent(path: &Path) -> Option<PathBuf> {
 /// What its directory does not let go: where something is mounted, as what is hidden or protected is (EBUSY; rename(2), unlink(2)), and what
 /// the root's server shows.
 fn kept(call: &Notification, path: &Path, own: &Own) -> Option<PathBuf> {
-    let removes = match i64::from(call.number) {
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_unlink | libc::SYS_rmdir => true,
-        libc::SYS_unlinkat => true,
-        _ => syscalls::renames(call.number).is_some(),
-    };
-    let parent = find(path.parent().filter(|_| removes)?, OFlags::empty())?;
+    let parent = find(path.parent().filter(|_| removes(call))?, OFlags::empty())?;
     let name = path.file_name()?;
     let whole = real(&parent)?.join(name);
     let shown = || is_shown(&parent, own) && fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();

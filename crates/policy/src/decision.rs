@@ -202,23 +202,35 @@ impl<'a> Judge<'a> {
         self.own(&path, access).unwrap_or_else(|| self.ungranted(&path, access, in_workspace))
     }
 
+    /// The pattern that would hold a file beside a grant of its own: what is offered would not open it.
+    pub fn denied_if_granted(&self, path: &Path) -> Option<Reason> {
+        let path = normal(path).ok().filter(|path| !self.holds(path))?;
+        self.wild(&path, &path)
+    }
+
     /// Patterns with wildcards count from each tree that the policy's own author grants, too.
     fn denied_in_grant(&self, path: &Path) -> Option<Reason> {
         let files = &self.policy.files;
-        let wild = || files.deny.iter().filter(|rule| rule.value.literal().is_none());
-        wild().next()?;
+        files.deny.iter().find(|rule| rule.value.literal().is_none())?;
         for at in path.ancestors() {
             if !self.rules(at).any(|rule| !rule.origin.source.starts_with("preset ")) {
                 continue;
             }
-            // A file that is granted by its own name is one of those in its directory.
-            let root = if at == path && !at.is_dir() { at.parent().unwrap_or(at) } else { at };
-            if let Some(rule) = wild().find(|rule| rule.value.matches(root, path)) {
-                let text = rule.value.text().to_owned();
-                return Some(Reason::Rule { key: "files.deny", text, origin: rule.origin.clone() });
+            if let Some(by) = self.wild(at, path) {
+                return Some(by);
             }
         }
         None
+    }
+
+    /// The pattern that holds `path` from the tree `at`.
+    fn wild(&self, at: &Path, path: &Path) -> Option<Reason> {
+        // A file that is granted by its own name is one of those in its directory.
+        let root = if at == path && !at.is_dir() { at.parent().unwrap_or(at) } else { at };
+        let mut wild = self.policy.files.deny.iter().filter(|rule| rule.value.literal().is_none());
+        let rule = wild.find(|rule| rule.value.matches(root, path))?;
+        let text = rule.value.text().to_owned();
+        Some(Reason::Rule { key: "files.deny", text, origin: rule.origin.clone() })
     }
 
     /// Whether a path lies in the workspace.

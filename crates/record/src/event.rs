@@ -177,7 +177,7 @@ pub enum Event {
         /// The whole path as the task named it, where that is longer.
         #[serde(skip_serializing_if = "Option::is_none")]
         asked: Option<String>,
-        /// `look`, `read`, `write` or `execute`: what the task was going to do, as far as can be told.
+        /// `look`, `read`, `write`, `remove` (rename and replace, too), `execute` or `map`: what the task was going to do, as far as can be told.
         purpose: String,
         /// The process that asked, as the sandbox counts; 0 for many.
         process: i32,

@@ -47,6 +47,12 @@ pub(crate) fn is_loader(program: &str) -> bool {
     ["ld-linux", "ld-musl", "ld.so", "ld64.so"].iter().any(|loader| name.starts_with(loader))
 }
 
+/// Whether these lines are those of a key that only tier `namespace` has.
+pub(crate) fn grants_kernel(lines: &[String]) -> bool {
+    lines.first().is_some_and(|table| table == "[runtime]")
+        && lines.get(1).is_some_and(|line| line.ends_with(" = true"))
+}
+
 /// In one sentence. Lines that would not help, or are other ones, are changed in `remedy`.
 pub(crate) fn caution(
     kind: &str,

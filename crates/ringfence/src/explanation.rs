@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ringfence_confine::Program;
 use ringfence_confine::gateway::{PACKET, UNSEEN};
-use ringfence_plan::{VOID, asked};
+use ringfence_plan::{Invoker, VOID, asked};
 use ringfence_policy::{Access, Context as PolicyContext};
 use ringfence_record::{RunDir, RunRecord};
 use serde::Serialize;
@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
-use crate::host::Host;
+use crate::host::{Host, Task};
 use crate::terminal::{escape, line};
-use crate::{cautions, counted, named, offered};
+use crate::{cautions, counted, environment, named, offered};
 
 /// How many reasons are told apart of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
@@ -34,7 +34,7 @@ pub(crate) struct Explanation {
     /// Of a system call, in hexadecimal: those with which it was refused first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) arguments: Vec<String>,
-    /// `look`, `read`, `write`, `execute`, `connect`, `call`, `open`, `send`, `sign`, ..; for a limit, what happened.
+    /// `look`, `read`, `write`, `remove`, `execute`, `connect`, `call`, `open`, `send`, `sign`, ..; for a limit, what happened.
     pub(crate) purpose: String,
     /// `refused`, `masked` or `let through`.
     pub(crate) outcome: &'static str,
@@ -74,6 +74,9 @@ pub(crate) struct Explained {
     pub(crate) ended: Option<Ended>,
     /// Who waits for the owner now.
     pub(crate) waiting: Vec<String>,
+    /// It was in tier `landlock`.
+    #[serde(skip)]
+    hosted: bool,
 }
 
 impl Explained {
@@ -81,10 +84,11 @@ impl Explained {
     ///
     /// # Errors
     /// They cannot be read, or are no events.
-    pub(crate) fn of(run: &RunDir, record: &RunRecord, context: &PolicyContext) -> Result<Self, Failure> {
+    pub(crate) fn of(run: &RunDir, record: &RunRecord, invoker: &Invoker) -> Result<Self, Failure> {
         let path = run.events();
         let file = std::fs::File::open(&path).context(format!("reading {}", path.display()))?;
-        let (host, mut places) = (Host::new(), BTreeMap::new());
+        let context = &environment::context(invoker);
+        let (mut host, mut places) = (Host::of_task(Task::of(invoker, &record.workspace)), BTreeMap::new());
         let waiting = if record.running() { named::waiting(run) } else { Vec::new() };
         let mut explained = Self { ended: ended::of(run, record), waiting, ..Self::default() };
         for line in BufReader::new(file).lines() {
@@ -92,6 +96,9 @@ impl Explained {
             let event: Value =
                 serde_json::from_str(&line).context(format!("the events of run {}", run.id()))?;
             explained.add(&event, &mut places, &host, Some(context));
+            if explained.hosted {
+                host = Host::new();
+            }
         }
         Ok(explained)
     }
@@ -155,7 +162,10 @@ impl Explained {
             "net.down" => ("network", text("what"), "down".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
             "limit.hit" => ("limit", text("limit"), text("what")),
-            "sandbox.start" => return self.unseen = unseen(detail),
+            "sandbox.start" => {
+                self.hosted = text("tier") == "landlock";
+                return self.unseen = unseen(detail);
+            }
             _ => return,
         };
         let outcome = match text("action").as_str() {
@@ -179,8 +189,15 @@ impl Explained {
         }
         let place = *places.entry(own).or_insert_with(|| {
             let ended = if shown == "file" { text("path") } else { target.clone() };
-            let mut told =
-                explain(shown, target, purpose, text("rule"), lines(detail), (&ended, host), context);
+            let mut told = explain(
+                shown,
+                target,
+                purpose,
+                text("rule"),
+                lines(detail),
+                (&ended, host, self.hosted),
+                context,
+            );
             told.outcome = outcome;
             told.arguments = arguments(detail);
             self.refusals.push(told);
@@ -211,7 +228,7 @@ fn explain(
     purpose: String,
     rule: String,
     mut remedy: Vec<String>,
-    (ended, host): (&str, &Host),
+    (ended, host, hosted): (&str, &Host, bool),
     context: Option<&PolicyContext>,
 ) -> Explanation {
     let nowhere = matches!(
@@ -220,12 +237,19 @@ fn explain(
     );
     let on_host =
         if nowhere { None } else { host.could_have_below(Path::new(ended), Path::new(&target), &purpose) };
-    let no_grant = |context| no_grant(Path::new(&target), access(&purpose), host, context);
+    let path = Path::new(&target);
+    let granted = path.parent().filter(|_| purpose == "remove").unwrap_or(path);
+    let no_grant = |context| no_grant(granted, access(&purpose), host, context);
     let forbidden = context.filter(|_| !nowhere).and_then(no_grant);
     let listed = counted::is_listed(kind, &target, &purpose, on_host);
     let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);
-    let caution =
+    let mut caution =
         caution.or_else(|| context.and_then(|context| offered::caution(&mut remedy, host, context)));
+    if hosted && kind == "syscall" && cautions::grants_kernel(&remedy) {
+        let key = remedy.pop().unwrap_or_default();
+        caution = Some(format!("tier `landlock` refuses the key that would allow it: `runtime.{key}`"));
+        remedy.clear();
+    }
     Explanation {
         kind,
         target,
@@ -249,7 +273,10 @@ fn explain(
 pub(crate) fn no_grant(path: &Path, access: Access, host: &Host, context: &PolicyContext) -> Option<String> {
     let write = access == Access::Write;
     let named = host.named(path, write);
-    if let Some(invalid) = ringfence_policy::check_grant(named, write, context) {
+    let real =
+        Some(named).filter(|named| host.has(named) == Some(true)).and_then(|named| named.canonicalize().ok());
+    let mut ends = std::iter::once(named).chain(real.as_deref());
+    if let Some(invalid) = ends.find_map(|end| ringfence_policy::check_grant(end, write, context)) {
         return Some(invalid.message);
     }
     let barred = host.barred(named, access);
@@ -258,7 +285,7 @@ pub(crate) fn no_grant(path: &Path, access: Access, host: &Host, context: &Polic
 
 fn access(purpose: &str) -> Access {
     match purpose {
-        "write" => Access::Write,
+        "write" | "remove" => Access::Write,
         "execute" => Access::Exec,
         _ => Access::Read,
     }
@@ -330,7 +357,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
     let (shown, hidden): (Vec<_>, Vec<_>) = explained.refusals.iter().partition(|one| one.listed || all);
     let hidden = hidden.len();
-    shown.into_iter().for_each(|one| out.push_str(&paragraph(one, run)));
+    shown.iter().for_each(|one| out.push_str(&paragraph(one, run)));
     if hidden > 0 {
         let plural = if hidden == 1 { "name" } else { "names" };
         out.push_str(&format!(
@@ -340,8 +367,9 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if explained.others > 0 {
         out.push_str(&format!("{} more refusals, too many to be told of one by one\n", explained.others));
     }
-    if explained.refusals.iter().filter(|one| is_offered(one)).count() > 1 {
-        let granted = together(&explained.refusals);
+    let offered: Vec<_> = shown.into_iter().filter(|one| is_offered(one)).collect();
+    if offered.len() > 1 {
+        let granted = together(&offered);
         out.push_str(&format!(
             "\nTo allow all of these that are not unwise, add to the policy:\n\n{granted}"
         ));
@@ -382,6 +410,7 @@ fn paragraph(one: &Explanation, run: &str) -> String {
         "look" => "looked for",
         "read" => "tried to read",
         "write" => "tried to write",
+        "remove" => "tried to remove, rename or replace",
         "execute" => "tried to start",
         "map" => "tried to load as code",
         "connect" => "tried to connect to",
@@ -459,9 +488,9 @@ fn is_offered(one: &Explanation) -> bool {
 }
 
 /// The lines of all that is not cautioned against, by table and key.
-fn together(refusals: &[Explanation]) -> String {
+fn together(offered: &[&Explanation]) -> String {
     let mut tables: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    for one in refusals.iter().filter(|one| is_offered(one)) {
+    for one in offered {
         let [table, line] = one.remedy.as_slice() else { continue };
         let Some((key, value)) = line.split_once(" = ") else { continue };
         let values = tables.entry(table).or_default().entry(key).or_default();
@@ -552,7 +581,8 @@ mod tests {
         let loader =
             Explanation { target: "/lib64/ld-linux-x86-64.so.2 ls".into(), ..told(answers[0], "deny") };
         let all = [told(answers[0], "allow"), told(answers[1], "children"), loader];
-        assert_eq!(together(&all), "[commands]\nallow = [\"ls x\"]\n");
+        let offered: Vec<_> = all.iter().filter(|one| is_offered(one)).collect();
+        assert_eq!(together(&offered), "[commands]\nallow = [\"ls x\"]\n");
         for (entry, shorter) in
             [("git log", Some("git")), ("busybox sh", None), ("/lib/ld-linux.so.2 x", None)]
         {

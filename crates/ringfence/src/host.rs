@@ -1,9 +1,11 @@
 //! What the host has, without waking what is not there: a look must not mount a file system or wait for a server.
 
 use std::cell::OnceCell;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_confine::mountinfo::unescaped;
+use ringfence_plan::Invoker;
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat, statx};
 use rustix::io::Errno;
 
@@ -17,11 +19,51 @@ const HABITS: [&str; 3] = ["/sys", "/sys/fs/selinux", "/selinux"];
 pub(crate) struct Host {
     /// Mount points of such file systems.
     elsewhere: OnceCell<Vec<PathBuf>>,
+    task: Option<Task>,
+}
+
+/// Whom a task of root's is to the host's files: its id in the kernel owns none, and only some mounts give it those of the workspace's
+/// owner (mount_setattr(2), MOUNT_ATTR_IDMAP).
+pub(crate) struct Task {
+    uid: u32,
+    gid: u32,
+    home: PathBuf,
+}
+
+impl Task {
+    /// In tier `namespace`; `None`: it has its owner's own id.
+    pub(crate) fn of(invoker: &Invoker, workspace: &Path) -> Option<Self> {
+        let owner = workspace.metadata().ok().filter(|_| invoker.root)?;
+        Some(Self { uid: owner.uid(), gid: owner.gid(), home: invoker.home.clone() })
+    }
+
+    /// Whether the mode keeps it from whoever it is there.
+    fn barred(&self, path: &Path, access: ringfence_policy::Access) -> bool {
+        let (Ok(real), Ok(found)) = (path.canonicalize(), path.metadata()) else { return false };
+        let (bit, writes) = match access {
+            ringfence_policy::Access::Read => (4, false),
+            ringfence_policy::Access::Write => (2, true),
+            ringfence_policy::Access::Exec => (1, false),
+        };
+        let own = found.uid() == self.uid;
+        let mapped = writes || own && self.uid != 0 || real.starts_with(&self.home);
+        let class = match mapped {
+            true if own => 6,
+            true if found.gid() == self.gid => 3,
+            _ => 0,
+        };
+        found.mode() >> class & bit == 0
+    }
 }
 
 impl Host {
     pub(crate) fn new() -> Self {
-        Self { elsewhere: OnceCell::new() }
+        Self { elsewhere: OnceCell::new(), task: None }
+    }
+
+    /// As such a task has it.
+    pub(crate) fn of_task(task: Option<Task>) -> Self {
+        Self { task, ..Self::new() }
     }
 
     /// Whether libraries look for it by habit, as libselinux does in every `cp`: that says nothing about a program.
@@ -64,16 +106,17 @@ impl Host {
 
     /// Whether its own permissions keep it from this user, whom no grant gives more.
     pub(crate) fn barred(&self, path: &Path, access: ringfence_policy::Access) -> bool {
-        let access = match access {
+        let flag = match access {
             ringfence_policy::Access::Read => Access::READ_OK,
             ringfence_policy::Access::Write => Access::WRITE_OK,
             ringfence_policy::Access::Exec => Access::EXEC_OK,
         };
+        let kept = || {
+            let asked = accessat(CWD, path, flag, AtFlags::EACCESS);
+            matches!(asked, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+        };
         !self.is_elsewhere(path)
-            && matches!(
-                accessat(CWD, path, access, AtFlags::EACCESS),
-                Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)
-            )
+            && (kept() || self.task.as_ref().is_some_and(|task| task.barred(path, access)))
     }
 
     fn is_elsewhere(&self, path: &Path) -> bool {
@@ -119,7 +162,7 @@ mod tests {
         assert_eq!(host.has(Path::new("/proc/self")), Some(true));
         assert_eq!(host.has(Path::new("/no-such-name")), Some(false));
         assert_eq!(host.has(Path::new("/proc/version/x")), Some(false));
-        let never = Host { elsewhere: OnceCell::from(vec![PathBuf::from("/proc")]) };
+        let never = Host { elsewhere: OnceCell::from(vec![PathBuf::from("/proc")]), task: None };
         assert_eq!(never.has(Path::new("/proc/self")), None);
     }
 }

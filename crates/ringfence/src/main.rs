@@ -53,6 +53,7 @@ mod recorded;
 mod refusals;
 mod registries;
 mod rooms;
+mod remedies;
 mod run;
 mod scribe;
 mod secret_files;

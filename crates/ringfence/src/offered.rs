@@ -67,7 +67,7 @@ fn whole(path: &Path, write: bool, (host, context): (&Host, &Context)) -> Option
     if path == Path::new("/root") || above == Path::new("/home") || path == context.home || is_home(path) {
         return Some(format!("`{shown}` is a whole home"));
     }
-    if above == Path::new("/") || write && above == Path::new("/var") {
+    if above == Path::new("/") || above == Path::new("/var") {
         return Some(format!("`{shown}` is a whole tree of this system"));
     }
     let obeyed = write && OBEYED.iter().any(|tree| path.starts_with(tree));

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ringfence_plan::{Plan, REFUSALS, Right, Step};
+use ringfence_plan::{Content, Node, Plan, REFUSALS, Right, Step};
 use ringfence_policy::{Access, Decision, Judge, Reason};
 
 use crate::host::Host;
@@ -80,8 +80,13 @@ impl Asked<'_> {
             return decision;
         }
         if plan.hosted.is_none() {
-            let leads = |step: &Step| step.path().starts_with(path) && step.path() != path;
-            if access == Access::Read && !decision.is_allow() && plan.steps.iter().any(leads) {
+            // What is asked about is not there yet.
+            let there =
+                |node: &&Node| !matches!(node.content, Content::Asked { .. } | Content::Hidden { .. });
+            let nodes = plan.void.iter().flatten().filter(there).map(|node| node.path.as_path());
+            let mut shown = plan.steps.iter().map(Step::path).chain(nodes);
+            let leads = |below: &Path| below.starts_with(path) && below != path;
+            if access == Access::Read && !decision.is_allow() && shown.any(leads) {
                 return allowed(
                     "it leads to what the sandbox shows below it, and shows nothing else of the host",
                 );

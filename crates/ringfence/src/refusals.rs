@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use ringfence_confine::BEYOND;
 use ringfence_confine::gateway::NUMBERS;
 use ringfence_plan::{Plan, asked, syscalls};
-use ringfence_policy::{Access, GitCommand, Judge, Policy};
+use ringfence_policy::{Access, GitCommand, Judge, Policy, Reason};
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused};
 
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::rooms::Rooms;
-use crate::{cautions, counted, executions as commands, leaks};
+use crate::{cautions, counted, executions as commands, leaks, remedies};
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
 const MOST: usize = 4096;
@@ -343,7 +343,11 @@ impl Refusals {
                 let path = &below.map_or_else(|_| path.clone(), PathBuf::into_os_string);
                 let whole = Path::new(asked.as_ref().unwrap_or(path));
                 let access = access(*purpose);
-                let decision = judge.file(whole, access);
+                let removed = whole.parent().filter(|_| *purpose == Purpose::Remove);
+                let decision = match removed {
+                    Some(_) => remedies::decide_removal(judge, &self.host, whole),
+                    None => remedies::decide(judge, &self.host, whole, access),
+                };
                 // A name that is made in the sandbox's own home; where the way to it is missing, it is not.
                 let own = !self.hosted && access == Access::Write && judge.scratch(whole) && asked.is_none();
                 // There, attributes of what the other tier shows a copy of are refused too.
@@ -374,7 +378,11 @@ impl Refusals {
                         _ if path.is_empty() => Vec::new(),
                         true if *purpose == Purpose::Map => Vec::new(),
                         true => judge.lines(Path::new(path), Access::Write),
-                        false => judge.remedy(self.host.named(whole, access == Access::Write), access),
+                        false if matches!(decision.reason(), Reason::Rule { .. }) => Vec::new(),
+                        false => {
+                            let named = removed.unwrap_or_else(|| self.host.named(whole, access == Access::Write));
+                            remedies::lines(judge, (&self.host, &self.policy.home), named, access)
+                        }
                     },
                     grantable: access != Access::Exec
                         && access != Access::Write
@@ -532,7 +540,7 @@ fn repeated(event: &Event, again: u64) -> Option<Event> {
 fn access(purpose: Purpose) -> Access {
     match purpose {
         Purpose::Look | Purpose::Read => Access::Read,
-        Purpose::Write => Access::Write,
+        Purpose::Write | Purpose::Remove => Access::Write,
         Purpose::Execute | Purpose::Map => Access::Exec,
     }
 }

@@ -87,6 +87,7 @@ mod network_granted;
 mod npm;
 mod oauth;
 mod offered;
+mod offered_files;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "offered.rs"]
 mod offered_landlock;

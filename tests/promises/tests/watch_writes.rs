@@ -83,7 +83,7 @@ fn removals_and_renames_of_what_is_denied_or_protected_are_told() {
             ("keep", "protect"),
         ] {
             let has = told.iter().any(|(purpose, target, why)| {
-                purpose == "write" && *target == format!("{base}/{name}") && why.contains(rule)
+                purpose == "remove" && *target == format!("{base}/{name}") && why.contains(rule)
             });
             assert!(has, "{mode} {name}: {told:?}\n{outcome:?}");
         }
@@ -106,7 +106,8 @@ fn what_the_sandbox_has_of_its_own_is_told_once() {
     let outcome = place.run(WATCH, script);
     let explained = place.ringfence(&["explain", "--json"]);
     let value: Value = serde_json::from_str(&explained.out).unwrap();
-    let files = value["refusals"].as_array().unwrap().iter().filter(|one| one["purpose"] == "write");
+    let written = |one: &&Value| ["write", "remove"].contains(&one["purpose"].as_str().unwrap());
+    let files = value["refusals"].as_array().unwrap().iter().filter(written);
     let told: Vec<_> =
         files.map(|one| (one["target"].as_str().unwrap(), one["times"].as_u64().unwrap())).collect();
     for name in [

@@ -17,8 +17,9 @@ use crate::cli::PolicyArguments;
 use crate::executions::Written;
 use crate::explanation::{Explained, no_grant, render};
 use crate::failure::{Context, Failure};
-use crate::host::Host;
+use crate::host::{Host, Task};
 use crate::own_files::Asked;
+use crate::remedies::{decide, hidden_link, lines};
 use crate::{cautions, chain, environment, found, offered, run, source, terminal};
 
 #[derive(Args, Debug)]
@@ -93,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let state = environment::open_state(&invoker)?;
     let name = arguments.run.as_deref().unwrap_or("last");
     let (run, record) = found::find(&state, &invoker, name)?;
-    let explained = Explained::of(&run, &record, &environment::context(&invoker))?;
+    let explained = Explained::of(&run, &record, &invoker)?;
     if arguments.json {
         super::print_json(&explained)?;
     } else {
@@ -264,23 +265,39 @@ fn file(
 ) -> Vec<Answer> {
     let named = whole(path, invoker);
     // What links in /proc lead to is another process's matter there.
-    let path = Some(real(&named)).filter(|real| !real.starts_with("/proc")).unwrap_or(named);
-    let (target, context, host) = (path.display().to_string(), environment::context(invoker), Host::new());
+    let path = Some(real(&named)).filter(|real| !real.starts_with("/proc")).unwrap_or_else(|| named.clone());
+    let (target, context) = (path.display().to_string(), environment::context(invoker));
     let plan = planned(policy, invoker, &arguments.policy, vec!["true".into()]);
+    let task = plan.as_ref().ok().filter(|plan| plan.hosted.is_none());
+    let host = Host::of_task(task.and_then(|plan| Task::of(invoker, &plan.workspace)));
+    let hidden =
+        plan.as_ref().ok().filter(|_| path != named).and_then(|plan| hidden_link(plan, judge, &named));
     if let Err(refused) = &plan {
         let why = terminal::line(refused.text());
         terminal::error(&format!("{} no run starts with this policy here: {why}", terminal::label("note:")));
     }
     let one = |(action, access)| {
-        let (foretold, mut remedy) = (judge.file(&path, access), remedy(judge, &host, &path, access));
-        let (write, allow) = (access == Access::Write, foretold.is_allow());
+        let (write, foretold) = (access == Access::Write, decide(judge, &host, &path, access));
+        let mut remedy = lines(judge, (&host, &policy.home), host.named(&named, write), access);
+        let allow = foretold.is_allow();
         let decision = match &plan {
             Ok(plan) => Asked { plan, judge, host: &host, path: &path, access }.decide(foretold),
             Err(_) => foretold,
         };
-        if decision.is_allow() && !(write && judge.scratch(&path)) {
+        let own = write && judge.scratch(&path);
+        let decision = match &hidden {
+            Some(link) if decision.is_allow() && !own => {
+                let by = format!(
+                    "it is allowed by another name: no rule of `files` covers `{}`, a link",
+                    link.display()
+                );
+                Decision::Refuse { by: Reason::BuiltIn(by) }
+            }
+            _ => decision,
+        };
+        if decision.is_allow() && !own {
             remedy.clear();
-        } else if allow && !decision.is_allow() && access == Access::Read {
+        } else if allow && !decision.is_allow() && access == Access::Read && hidden.is_none() {
             remedy = judge.lines(&path, Access::Read);
         }
         let mut answer = answer(action, &target, &decision, remedy);
@@ -317,14 +334,6 @@ fn as_socket(answer: &mut Answer, path: &Path, access: Access, (policy, hosted):
             (remedy, Some(caution))
         }
     };
-}
-
-/// The lines that would allow it, where there are any; a new name is its directory's to make.
-fn remedy(judge: &Judge<'_>, host: &Host, path: &Path, access: Access) -> Vec<String> {
-    if judge.file(path, access).is_allow() {
-        return Vec::new();
-    }
-    judge.remedy(host.named(path, access == Access::Write), access)
 }
 
 /// What speaks against an answer's lines. Some are taken away: they are no policy's to grant.

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     // The connection ends with its keeper.
     while remote.report().is_some() {}
     terminal::print(&format!("sandbox `{}` has ended, run {}", arguments.name, run.id()));
-    let (refused, passed, opened) = totals(&Explained::of(&run, &record, &environment::context(&invoker))?);
+    let (refused, passed, opened) = totals(&Explained::of(&run, &record, &invoker)?);
     let waiting = waiting::find(&invoker, Some(run.id())).ok();
     let changes = waiting.map_or(Settled::None, |waiting| {
         ringfence_workspace::count(&waiting.layers).map_or(Settled::Uncounted, Settled::Changes)

@@ -1,0 +1,97 @@
+//! What would allow a file, as this host has it: links on the way are granted beside what they lead to, a pattern may hold it all the same,
+//! and who removes a name needs its directory.
+
+use std::path::{Path, PathBuf};
+
+use ringfence_confine::survey::resolve;
+use ringfence_plan::{Content, Link, Node, Plan, Step};
+use ringfence_policy::{Access, Decision, Judge, Reason};
+
+use crate::host::Host;
+
+/// What is said of a file: with the rule that would hold it beside a grant, and with what stands above its links' target.
+pub(crate) fn decide(judge: &Judge<'_>, host: &Host, path: &Path, access: Access) -> Decision {
+    let decision = judge.file(path, access);
+    let missing = !decision.is_allow() && matches!(decision.reason(), Reason::BuiltIn(_));
+    if !missing || host.has(path) != Some(true) {
+        return decision;
+    }
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if let Some(by) = [path, &real].iter().find_map(|path| judge.denied_if_granted(path)) {
+        return Decision::Refuse { by };
+    }
+    if real == path {
+        return decision;
+    }
+    let behind = judge.file(&real, access);
+    let stands = match behind.reason() {
+        Reason::Rule { .. } => !behind.is_allow(),
+        Reason::BuiltIn(why) => why.contains("is a known secret"),
+    };
+    if stands { behind } else { decision }
+}
+
+/// The same of a name that is to go.
+pub(crate) fn decide_removal(judge: &Judge<'_>, host: &Host, path: &Path) -> Decision {
+    let decision = decide(judge, host, path, Access::Write);
+    match path.parent() {
+        Some(directory) if decision.is_allow() => decide(judge, host, directory, Access::Write),
+        _ => decision,
+    }
+}
+
+/// The lines that would allow it, if any do: both names of what links lead to, since a run refuses a grant of one alone.
+pub(crate) fn lines(
+    judge: &Judge<'_>,
+    (host, home): (&Host, &Path),
+    path: &Path,
+    access: Access,
+) -> Vec<String> {
+    if matches!(decide(judge, host, path, access).reason(), Reason::Rule { .. }) {
+        return Vec::new();
+    }
+    let own = judge.remedy(path, access);
+    let Some(real) = chosen(host, home, path) else { return own };
+    let behind = judge.remedy(&real, access);
+    match (own.as_slice(), behind.as_slice()) {
+        (_, []) if judge.file(&real, access).is_allow() => own,
+        ([], behind) if judge.file(path, access).is_allow() => behind.to_vec(),
+        ([table, own], [same, behind]) if table == same => {
+            let list = |line: &str| {
+                let (key, value) = line.split_once(" = ")?;
+                Some((key.to_owned(), value.strip_prefix('[')?.strip_suffix(']')?.to_owned()))
+            };
+            match (list(own), list(behind)) {
+                (Some((key, own)), Some((_, behind))) => {
+                    vec![table.clone(), format!("{key} = [{own}, {behind}]")]
+                }
+                _ => vec![table.clone(), behind.clone()],
+            }
+        }
+        ([_, _], behind) => behind.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// What a path leads to by links of somebody's choosing, if that is there: the system's own are granted with what they lead to.
+fn chosen(host: &Host, home: &Path, path: &Path) -> Option<PathBuf> {
+    if host.has(path) != Some(true) {
+        return None;
+    }
+    let place = resolve(path, false).ok()?;
+    let any = place.links.iter().any(|link| !link.system || link.path.starts_with(home));
+    any.then_some(place.real)
+}
+
+/// The first link on the way that the sandbox does not show.
+pub(crate) fn hidden_link(plan: &Plan, judge: &Judge<'_>, path: &Path) -> Option<PathBuf> {
+    let place = path.ancestors().find_map(|above| resolve(above, false).ok())?;
+    let shown = |link: &Link| {
+        let made = |step: &Step| matches!(step, Step::Symlink { path, .. } if *path == link.path);
+        let node = |node: &Node| matches!(node.content, Content::Link { .. }) && node.path == link.path;
+        judge.file(&link.path, Access::Read).is_allow()
+            || plan.steps.iter().any(made)
+            || plan.void.iter().flatten().any(node)
+    };
+    place.links.into_iter().find(|link| plan.hosted.is_none() && !shown(link)).map(|link| link.path)
+}
