@@ -216,7 +216,7 @@ impl Connections {
         if let First::New(number) = calls.note(&what, &program.key()) {
             let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
-            return Some(Refusal { number, process, program, what });
+            return Some(Refusal { number, process, program: program.started(process), what });
         }
         let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
         None
@@ -267,7 +267,7 @@ impl Connections {
             {
                 let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
                 self.unwritten.insert(number, (call.id, Fate::GoesOn));
-                return Some(Refusal { number, process, program, what });
+                return Some(Refusal { number, process, program: program.started(process), what });
             }
         }
         if renames::is(own, call) {
@@ -288,7 +288,7 @@ impl Connections {
         {
             let what = Refused::Syscall { number: call.number, arguments: call.arguments };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
-            return Some(Refusal { number, process, program, what });
+            return Some(Refusal { number, process, program: program.started(process), what });
         }
         let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
         None
@@ -381,7 +381,8 @@ impl Connections {
             let (found, path) = found?;
             let refuse = |errno| {
                 let what = Refused::Connect { path: path.clone().into_os_string() };
-                let refusal = Refusal { number: 0, process, program: Program::of(process), what };
+                let refusal =
+                    Refusal { number: 0, process, program: Program::of(process).started(process), what };
                 Ok(Verdict::Refuse(Box::new(refusal), errno))
             };
             let found = match found {
@@ -404,7 +405,8 @@ impl Connections {
         if let Some(reach) = &reach
             && let Some(what) = reach.refuses(&socket, &bytes)
         {
-            let refusal = Refusal { number: 0, process, program: Program::of(process), what };
+            let refusal =
+                Refusal { number: 0, process, program: Program::of(process).started(process), what };
             return Ok(Verdict::Refuse(Box::new(refusal), Errno::CONNREFUSED));
         }
         let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);

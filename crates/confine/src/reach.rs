@@ -97,7 +97,7 @@ impl Reach {
         | Refused::Leak { source, .. } = &refusal.what
             && let Some((process, file)) = self.callers.get(source)
         {
-            (refusal.process, refusal.program) = (*process, Program::still(*process, file));
+            (refusal.process, refusal.program) = (*process, Program::still(*process, file).started(*process));
         }
     }
 

@@ -215,7 +215,7 @@ pub enum Fate {
 }
 
 /// Bytes behind the numbers of a message: three names, or so many counts.
-pub(crate) const LONGEST: usize = 3 * NAME + script::LONGEST + 64;
+pub(crate) const LONGEST: usize = 3 * NAME + 2 * script::LONGEST + 64;
 
 /// What is said. `job` is the number a command was started under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -554,7 +554,7 @@ mod tests {
             Message::Refused(Refusal {
                 number: 7,
                 process: 1 << 20,
-                program: Program { file: "/usr/bin/node".into(), script: "x.js".into() },
+                program: Program { file: "/usr/bin/node".into(), script: "x.js".into(), starter: "y".into() },
                 what: Refused::Connect { path: "/run/y".into() },
             }),
             Message::Again { counts: vec![(1, 2)], others: 3 },
@@ -567,7 +567,7 @@ mod tests {
         let refused = Message::Refused(Refusal {
             number: 7,
             process: 1,
-            program: Program { file: "/usr/bin/node".into(), script: "x.js".into() },
+            program: Program { file: "/usr/bin/node".into(), script: "x.js".into(), starter: "y".into() },
             what: Refused::File { path: "/y".into(), asked: None, purpose: Purpose::Look },
         });
         let bytes = refused.encode();

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub struct Program {
     pub file: OsString,
     /// The script that its command line names, where the file is an interpreter: the process could have written another one there.
     pub script: OsString,
+    /// Where itself runs none: the script of the nearest process above it that does, in the sandbox.
+    pub starter: OsString,
 }
 
 impl Program {
@@ -28,13 +30,38 @@ impl Program {
     pub(crate) fn at(proc: impl AsFd, process: &str) -> Self {
         let file = link(&proc, process, "exe");
         let script = Kind::of(&file).and_then(|kind| script(&proc, process, kind)).unwrap_or_default();
-        Self { file, script }
+        Self { file, script, starter: OsString::new() }
+    }
+
+    /// With the script that started it, where it is told of: looking is too much for what is only counted.
+    pub(crate) fn started(self, process: i32) -> Self {
+        self.started_by((CWD, "/proc/"), process)
+    }
+
+    /// The same by a /proc.
+    pub(crate) fn started_at(self, proc: impl AsFd, process: i32) -> Self {
+        self.started_by((proc, ""), process)
+    }
+
+    fn started_by(mut self, (proc, place): (impl AsFd, &str), process: i32) -> Self {
+        let (own, mut child) = (std::process::id().cast_signed(), process);
+        for _ in 0..MOST_ABOVE {
+            if !self.script.is_empty() || !self.starter.is_empty() {
+                break;
+            }
+            // Above init is nothing of the sandbox's; in tier `landlock` that is this very process.
+            let above = parent(&proc, &format!("{place}{child}")).filter(|above| *above > 1 && *above != own);
+            let Some(above) = above else { break };
+            self.starter = Self::at(&proc, &format!("{place}{above}")).script;
+            child = above;
+        }
+        self
     }
 
     /// The same, where it still runs the file that it ran before.
     pub(crate) fn still(process: i32, file: &OsStr) -> Self {
         let own = Self::of(process);
-        if own.file == file { own } else { Self { file: file.to_owned(), script: OsString::new() } }
+        if own.file == file { own } else { Self { file: file.to_owned(), ..Self::default() } }
     }
 
     /// Tells it from others.
@@ -46,15 +73,19 @@ impl Program {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = Path::new(&self.file);
-        if self.script.is_empty() {
-            return write!(f, "{}", file.display());
-        }
-        let name = Path::new(file.file_name().unwrap_or(&self.file));
         // One line, whatever the process wrote there.
-        let script = Path::new(&self.script).display().to_string().replace(['\n', '\r'], "\u{fffd}");
-        write!(f, "{script} ({})", name.display())
+        let line = |script: &OsStr| Path::new(script).display().to_string().replace(['\n', '\r'], "\u{fffd}");
+        if !self.script.is_empty() {
+            let name = Path::new(file.file_name().unwrap_or(&self.file));
+            return write!(f, "{} ({})", line(&self.script), name.display());
+        }
+        write!(f, "{}", file.display())?;
+        if self.starter.is_empty() { Ok(()) } else { write!(f, ", started by {}", line(&self.starter)) }
     }
 }
+
+/// Processes above one that are looked at.
+const MOST_ABOVE: usize = 16;
 
 /// Bytes of a script's name that are told.
 pub(crate) const LONGEST: usize = 1024;
@@ -137,8 +168,20 @@ fn script(proc: impl AsFd, process: &str, kind: Kind) -> Option<OsString> {
     let name = kind.names(line.split(|byte| *byte == 0).skip(1))?;
     let name = Path::new(OsStr::from_bytes(name));
     let directory = if name.is_absolute() { OsString::new() } else { link(proc, process, "cwd") };
-    let script = Path::new(&directory).join(name);
+    // Without `.` in it.
+    let script: PathBuf = Path::new(&directory).join(name).components().collect();
     (script.is_absolute() && script.as_os_str().len() <= LONGEST).then_some(script.into())
+}
+
+/// The process that started one, or took it over since (proc_pid_status(5)).
+fn parent(proc: impl AsFd, process: &str) -> Option<i32> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = fs::openat(proc, format!("{process}/status"), flags, Mode::empty()).ok()?;
+    let mut text = [0; 1024];
+    let length = rustix::io::read(&file, &mut text).ok()?;
+    let mut lines = text.get(..length)?.split(|byte| *byte == b'\n');
+    let line = lines.find_map(|line| line.strip_prefix(b"PPid:"))?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok()
 }
 
 /// What a process runs, without its script; empty where that cannot be told.
@@ -195,10 +238,13 @@ mod tests {
 
     #[test]
     fn it_is_told_with_its_interpreter() {
-        let told =
-            |file: &str, script: &str| Program { file: file.into(), script: script.into() }.to_string();
+        let told = |file: &str, script: &str| {
+            Program { file: file.into(), script: script.into(), ..Program::default() }.to_string()
+        };
         assert_eq!(told("/usr/bin/node", "/w/install.js"), "/w/install.js (node)");
         assert_eq!(told("/usr/bin/cat", ""), "/usr/bin/cat");
+        let cat = Program { file: "/usr/bin/cat".into(), starter: "/w/a\nb.sh".into(), ..Program::default() };
+        assert_eq!(cat.to_string(), "/usr/bin/cat, started by /w/a\u{fffd}b.sh");
         assert_eq!(told("/usr/bin/node", "/a\nringfence: b"), "/a\u{fffd}ringfence: b (node)");
     }
 }

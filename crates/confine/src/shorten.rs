@@ -15,6 +15,7 @@ impl Refusal {
     pub(crate) fn shorten(&mut self) {
         cut(&mut self.program.file, PATH);
         self.program.script.clear();
+        self.program.starter.clear();
         match &mut self.what {
             Refused::Command(command) => command.shorten(),
             Refused::File { path, asked, .. } => {
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn whatever_a_task_names_is_told() {
         let long = || OsString::from("x".repeat(200_000));
-        let program = || Program { file: long(), script: long() };
+        let program = || Program { file: long(), script: long(), starter: long() };
         let purpose = crate::Purpose::Look;
         for what in [
             Refused::Command(longest()),

@@ -296,6 +296,7 @@ impl Void<'_> {
             let (purpose, _) = caller::intent(&self.proc, look.thread);
             let what = Refused::Asked { path: look.path.into_os_string(), purpose };
             let process = caller::process(&self.proc, look.thread);
+            let program = program.started_at(&self.proc, process);
             return send(self.told.as_fd(), &Message::Refused(Refusal { number, process, program, what }));
         }
         let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
@@ -357,6 +358,7 @@ impl Void<'_> {
         (purpose, asked): (Purpose, Option<PathBuf>),
     ) -> Refusal {
         let process = caller::process(&self.proc, look.thread);
+        let program = program.started_at(&self.proc, process);
         if look.act == Act::Opened {
             let path = look.path.clone().into_os_string();
             return Refusal { number, process, program, what: Refused::Decoy { path } };

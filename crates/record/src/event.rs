@@ -186,6 +186,9 @@ pub enum Event {
         /// The script that its command line names, if it is an interpreter.
         #[serde(skip_serializing_if = "String::is_empty")]
         script: String,
+        /// Where it runs none, the script of the nearest process above it that does.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        started_by: String,
         /// How often at least, beyond what other events tell.
         times: u64,
         /// The rule, or the lack of one.
@@ -209,6 +212,9 @@ pub enum Event {
         /// The script that its command line names, if it is an interpreter.
         #[serde(skip_serializing_if = "String::is_empty")]
         script: String,
+        /// Where it runs none, the script of the nearest process above it that does.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        started_by: String,
         /// How often at least, beyond what other events tell.
         times: u64,
         /// Why it is refused.
@@ -225,6 +231,9 @@ pub enum Event {
         /// The script that its command line names, if it is an interpreter.
         #[serde(skip_serializing_if = "String::is_empty")]
         script: String,
+        /// Where it runs none, the script of the nearest process above it that does.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        started_by: String,
         /// How often at least, beyond what other events tell.
         times: u64,
         /// The rule that put it there.
@@ -285,6 +294,9 @@ pub enum Event {
         /// The script that its command line names, if it is an interpreter.
         #[serde(skip_serializing_if = "String::is_empty")]
         script: String,
+        /// Where it runs none, the script of the nearest process above it that does.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        started_by: String,
         /// How often, beyond what other events tell.
         times: u64,
         /// The rule, or the lack of one.

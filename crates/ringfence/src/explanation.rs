@@ -40,7 +40,7 @@ pub(crate) struct Explanation {
     pub(crate) outcome: &'static str,
     /// Programs that asked.
     pub(crate) programs: Vec<String>,
-    /// The scripts that these ran, of interpreters.
+    /// The scripts that these ran, of interpreters, or that started them.
     pub(crate) scripts: Vec<String>,
     /// Both, as they are told.
     #[serde(skip)]
@@ -208,10 +208,12 @@ impl Explained {
         let elsewhere = matches!(kind, "exec.deny" | "net.deny");
         explanation.grantable |= (explanation.on_host == Some(true) || elsewhere)
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
-        let program = Program { file: text("program").into(), script: text("script").into() };
+        let (script, starter) = (text("script"), text("started_by"));
+        let program =
+            Program { file: text("program").into(), script: script.into(), starter: starter.into() };
         let lists = [
             (&mut explanation.programs, text("program")),
-            (&mut explanation.scripts, text("script")),
+            (&mut explanation.scripts, text(if text("script").is_empty() { "started_by" } else { "script" })),
             (&mut explanation.askers, program.to_string()),
         ];
         for (list, one) in lists {

@@ -281,7 +281,7 @@ impl Refusals {
     fn event(&self, refusal: &Refusal) -> Option<Event> {
         let text = |name: &OsStr| name.to_string_lossy().into_owned();
         let (process, program) = (refusal.process, text(&refusal.program.file));
-        let script = text(&refusal.program.script);
+        let (script, started_by) = (text(&refusal.program.script), text(&refusal.program.starter));
         match &refusal.what {
             Refused::Connect { path } => Some(Event::NetDeny {
                 unix: text(path),
@@ -290,6 +290,7 @@ impl Refusals {
                 process,
                 program,
                 script,
+                started_by,
                 times: 1,
                 rule: "a socket of the host needs a grant of its own".into(),
                 remedy: Vec::new(),
@@ -302,6 +303,7 @@ impl Refusals {
                 process,
                 program,
                 script,
+                started_by,
                 times: 1,
                 remedy: ringfence_policy::network_remedy(host, *port, rule),
                 grantable: ringfence_policy::grantable_host(self.policy, host, *port, rule),
@@ -324,6 +326,7 @@ impl Refusals {
                     process,
                     program,
                     script,
+                    started_by,
                     times: 1,
                     rule,
                 })
@@ -333,7 +336,15 @@ impl Refusals {
             Refused::Decoy { path } => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
                 let rule = judge.file(Path::new(path), Access::Read).reason().to_string();
-                Some(Event::DecoyOpen { path: text(path), process, program, script, times: 1, rule })
+                Some(Event::DecoyOpen {
+                    path: text(path),
+                    process,
+                    program,
+                    script,
+                    started_by,
+                    times: 1,
+                    rule,
+                })
             }
             Refused::File { path, asked, purpose } => {
                 let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
@@ -358,6 +369,7 @@ impl Refusals {
                     process,
                     program,
                     script,
+                    started_by,
                     times: 1,
                     rule: if path.is_empty() {
                         "its path is longer than any that can be judged".into()
@@ -416,6 +428,7 @@ impl Refusals {
                 process: 0,
                 program: String::new(),
                 script: String::new(),
+                started_by: String::new(),
                 times: self.others,
                 rule: "too many to be told of one by one".into(),
                 remedy: Vec::new(),

@@ -115,6 +115,10 @@ mod ssh;
 mod switches;
 mod syscalls;
 mod terminal;
+mod told_scripts;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "told_scripts.rs"]
+mod told_scripts_landlock;
 mod undone;
 mod void;
 mod watch_writes;

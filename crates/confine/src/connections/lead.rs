@@ -81,7 +81,8 @@ impl Connections {
             return Err(Errno::SRCH);
         }
         if let Some(what) = reach.refuses_here(asked) {
-            let refusal = Refusal { number: 0, process, program: Program::of(process), what };
+            let refusal =
+                Refusal { number: 0, process, program: Program::of(process).started(process), what };
             return Ok(Verdict::Refuse(Box::new(refusal), Errno::CONNREFUSED));
         }
         let blocking = !fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);

@@ -63,7 +63,7 @@ impl Connections {
             self.nowhere += 1;
             let what = Refused::Network { host, port, rule: rule.into(), source: 0 };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
-            return Some(Refusal { number, process, program, what });
+            return Some(Refusal { number, process, program: program.started(process), what });
         }
         let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
         None
