@@ -22,6 +22,20 @@ impl Timestamp {
         Self { sec: now.tv_sec, nsec: u32::try_from(now.tv_nsec).unwrap_or(0) }
     }
 
+    /// So many seconds after it.
+    #[must_use]
+    pub fn later(self, seconds: u64) -> Self {
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        Self { sec: self.sec.saturating_add(seconds), ..self }
+    }
+
+    /// Without parts of a second, for people.
+    #[must_use]
+    pub fn to_seconds(self) -> String {
+        let text = self.to_string();
+        text.split_once('.').map_or(text.clone(), |(whole, _)| format!("{whole}Z"))
+    }
+
     /// Milliseconds since 1970, as OCSF has it.
     pub fn milliseconds(self) -> i64 {
         self.sec.saturating_mul(1000).saturating_add(i64::from(self.nsec / 1_000_000))

@@ -200,6 +200,15 @@ pub(crate) fn no_line(target: &str, rule: &str) -> String {
     let above = Path::new(target).parent().filter(|above| above.parent().is_some());
     let why = if target.contains(char::REPLACEMENT_CHARACTER) {
         NO_TEXT.to_owned()
+    } else if let Some(letter) = target.chars().find(|letter| ringfence_policy::is_hostile(*letter)) {
+        let code = letter as u32;
+        let below = match above.filter(|above| !pattern(above)) {
+            Some(above) => format!(": one of its directory, {}, allows it", above.display()),
+            None => String::new(),
+        };
+        format!(
+            "no line can name it: the character U+{code:04X} in its name is none that a policy takes{below}"
+        )
     } else if target.contains(['*', '?', '[']) && above.is_some_and(|above| !pattern(above)) {
         let above = above.unwrap_or(Path::new("/")).display();
         format!("no line can name it, since a grant is no pattern: one of its directory, {above}, allows it")
@@ -225,7 +234,13 @@ fn asked_again(rule: &str, next: &'static str) -> &'static str {
 }
 
 fn pattern(path: &Path) -> bool {
-    path.to_string_lossy().contains(['*', '?', '[', char::REPLACEMENT_CHARACTER])
+    let text = path.to_string_lossy();
+    text.contains(['*', '?', '[', char::REPLACEMENT_CHARACTER]) || text.contains(ringfence_policy::is_hostile)
+}
+
+/// What speaks against a line for this destination.
+pub(crate) fn of_host(target: &str) -> Option<String> {
+    special(target).map(|what| format!("unwise, unless the task needs exactly that: it is {what}"))
 }
 
 /// What is special about the address of a refused destination.
@@ -251,8 +266,8 @@ fn bound(rule: &str) -> Option<&'static str> {
 
 /// Of what was sent, asked for or printed; `none`: no line would allow it.
 fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Option<String> {
-    if let Some(what) = (kind == "host" && !none).then(|| special(target)).flatten() {
-        Some(format!("unwise, unless the task needs exactly that: it is {what}"))
+    if let Some(unwise) = (kind == "host" && !none).then(|| of_host(target)).flatten() {
+        Some(unwise)
     } else if kind == "host" && purpose == "ask" && !none {
         Some(NO_PORT.to_owned())
     } else if let Some(key) = (kind == "host" && none).then(|| bound(rule)).flatten() {

@@ -41,7 +41,9 @@ fn is_refused(one: &Explanation) -> bool {
 pub(crate) fn totals(explained: &Explained) -> (u64, u64, Vec<(String, String)>) {
     let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
     let decoys = decoys.map(|one| (one.target.clone(), one.askers.first().cloned().unwrap_or_default()));
-    let passed = explained.refusals.iter().filter(|one| one.outcome != "refused").count() as u64;
+    let passed =
+        explained.refusals.iter().filter(|one| ["masked", "let through"].contains(&one.outcome)).count()
+            as u64;
     (explained.refusals.iter().filter(|one| is_refused(one)).count() as u64, passed, decoys.collect())
 }
 

@@ -5,13 +5,14 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use ringfence_confine::Program;
-use ringfence_confine::gateway::{PACKET, UNSEEN};
-use ringfence_plan::{Invoker, VOID, asked};
+use ringfence_confine::gateway::UNSEEN;
+use ringfence_plan::{Invoker, VOID};
 use ringfence_policy::{Access, Context as PolicyContext};
 use ringfence_record::{RunDir, RunRecord};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::detail::{arguments, call, command, is_http, lines, network, times};
 use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
 use crate::host::{Host, Task};
@@ -36,7 +37,7 @@ pub(crate) struct Explanation {
     pub(crate) arguments: Vec<String>,
     /// `look`, `read`, `write`, `remove`, `execute`, `connect`, `call`, `open`, `send`, `sign`, ..; for a limit, what happened.
     pub(crate) purpose: String,
-    /// `refused`, `masked` or `let through`.
+    /// `refused`, `masked`, `let through`, or `opened` of a decoy.
     pub(crate) outcome: &'static str,
     /// Programs that asked.
     pub(crate) programs: Vec<String>,
@@ -77,6 +78,9 @@ pub(crate) struct Explained {
     /// It was in tier `landlock`.
     #[serde(skip)]
     hosted: bool,
+    /// It still runs.
+    #[serde(skip)]
+    runs: bool,
 }
 
 impl Explained {
@@ -90,7 +94,8 @@ impl Explained {
         let context = &environment::context(invoker);
         let (mut host, mut places) = (Host::of_task(Task::of(invoker, &record.workspace)), BTreeMap::new());
         let waiting = if record.running() { named::waiting(run) } else { Vec::new() };
-        let mut explained = Self { ended: ended::of(run, record), waiting, ..Self::default() };
+        let mut explained =
+            Self { ended: ended::of(run, record), waiting, runs: record.running(), ..Self::default() };
         for line in BufReader::new(file).lines() {
             let line = line.context(format!("reading {}", path.display()))?;
             let event: Value =
@@ -171,6 +176,7 @@ impl Explained {
         let outcome = match text("action").as_str() {
             "mask" => "masked",
             "warn" => "let through",
+            _ if kind == "decoy.open" => "opened",
             _ => "refused",
         };
         // The same words may need another line elsewhere, and what is sent be wrong in several ways.
@@ -208,13 +214,20 @@ impl Explained {
         let elsewhere = matches!(kind, "exec.deny" | "net.deny");
         explanation.grantable |= (explanation.on_host == Some(true) || elsewhere)
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
+        explanation.asked_by(text);
+    }
+}
+
+impl Explanation {
+    /// One who asked more.
+    fn asked_by(&mut self, text: impl Fn(&str) -> String) {
         let (script, starter) = (text("script"), text("started_by"));
         let program =
             Program { file: text("program").into(), script: script.into(), starter: starter.into() };
         let lists = [
-            (&mut explanation.programs, text("program")),
-            (&mut explanation.scripts, text(if text("script").is_empty() { "started_by" } else { "script" })),
-            (&mut explanation.askers, program.to_string()),
+            (&mut self.programs, text("program")),
+            (&mut self.scripts, text(if text("script").is_empty() { "started_by" } else { "script" })),
+            (&mut self.askers, program.to_string()),
         ];
         for (list, one) in lists {
             if !one.is_empty() && !list.contains(&one) {
@@ -293,57 +306,6 @@ fn access(purpose: &str) -> Access {
     }
 }
 
-/// A refused connection, question or packet.
-fn network(detail: Option<&Value>, host: &str, rule: &str) -> (&'static str, String, String) {
-    let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
-    let purpose = match port {
-        0 if host.starts_with("(a packet") => "packet",
-        _ if rule.starts_with(PACKET) => "datagram",
-        0 => "ask",
-        _ => "connect",
-    };
-    let port = u16::try_from(port).unwrap_or(0);
-    let target = if port == 0 { host.to_owned() } else { ringfence_policy::written_endpoint(host, port) };
-    ("host", target, purpose.to_owned())
-}
-
-/// A system call, with what it asked for.
-fn call(detail: Option<&Value>, name: &str) -> String {
-    let number = |word: String| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
-    let arguments: Option<Vec<u64>> = arguments(detail).into_iter().map(number).collect();
-    asked::with(name, &arguments.unwrap_or_default())
-}
-
-/// Those of a system call.
-fn arguments(detail: Option<&Value>) -> Vec<String> {
-    words(detail, "arguments")
-}
-
-/// As one line.
-fn command(detail: Option<&Value>) -> String {
-    let words = detail.and_then(|detail| detail.get("command")?.as_array());
-    ringfence_policy::command_line(words.into_iter().flatten().filter_map(Value::as_str))
-}
-
-/// Whether a request is one of HTTP, in which something could stand for a secret.
-fn is_http(request: &str) -> bool {
-    let method = request.split(' ').next().unwrap_or_default();
-    request.is_empty() || !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase())
-}
-
-fn times(detail: Option<&Value>) -> u64 {
-    detail.and_then(|detail| detail.get("times")?.as_u64()).unwrap_or(1)
-}
-
-fn lines(detail: Option<&Value>) -> Vec<String> {
-    words(detail, "remedy")
-}
-
-fn words(detail: Option<&Value>, key: &str) -> Vec<String> {
-    let words = detail.and_then(|detail| detail.get(key)?.as_array());
-    words.into_iter().flatten().filter_map(|word| Some(word.as_str()?.to_owned())).collect()
-}
-
 /// What a start event says of the root's server, without which no refusal of a file was seen, and of the network.
 fn unseen(detail: Option<&Value>) -> Vec<String> {
     let degraded = detail.and_then(|detail| detail.get("degraded")?.as_array());
@@ -359,7 +321,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
     let (shown, hidden): (Vec<_>, Vec<_>) = explained.refusals.iter().partition(|one| one.listed || all);
     let hidden = hidden.len();
-    shown.iter().for_each(|one| out.push_str(&paragraph(one, run)));
+    shown.iter().for_each(|one| out.push_str(&paragraph(one, (run, explained.runs))));
     if hidden > 0 {
         let plural = if hidden == 1 { "name" } else { "names" };
         out.push_str(&format!(
@@ -402,7 +364,7 @@ const NO_NAMES: &str = "names of hosts that programs asked for, and packets sent
 const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the policy has `runtime.watch_writes`; programs that no list names, where who would start them asks first (make, `command -v`) or where nothing looks at starts. \
                      `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
 
-fn paragraph(one: &Explanation, run: &str) -> String {
+fn paragraph(one: &Explanation, (run, runs): (&str, bool)) -> String {
     let who = match one.askers.as_slice() {
         [] => "the task".to_owned(),
         [program] => line(program),
@@ -462,7 +424,8 @@ fn paragraph(one: &Explanation, run: &str) -> String {
             _ => "read",
         };
         if pasted {
-            out.push_str(&format!("    while it runs: ringfence grant {run} --{option} {what} --for 10m\n"));
+            let (when, run) = if runs { ("it runs", run) } else { ("the next one runs", "last") };
+            out.push_str(&format!("    while {when}: ringfence grant {run} --{option} {what} --for 10m\n"));
         }
     }
     if let Some(caution) = &one.caution {

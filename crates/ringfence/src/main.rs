@@ -18,6 +18,7 @@ mod counted;
 mod credentials;
 mod custody;
 mod decoys;
+mod detail;
 mod ended;
 mod engine;
 mod environment;

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -346,62 +346,69 @@ impl Refusals {
                     rule,
                 })
             }
-            Refused::File { path, asked, purpose } => {
-                let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
-                // What lies in the copy of the workspace is told of by the name that the policy has for it.
-                let below =
-                    Path::new(path).strip_prefix(&self.inside).map(|below| self.workspace.join(below));
-                let path = &below.map_or_else(|_| path.clone(), PathBuf::into_os_string);
-                let whole = Path::new(asked.as_ref().unwrap_or(path));
-                let access = access(*purpose);
-                let removed = whole.parent().filter(|_| *purpose == Purpose::Remove);
-                let decision = match removed {
-                    Some(_) => remedies::decide_removal(judge, &self.host, whole),
-                    None => remedies::decide(judge, &self.host, whole, access),
-                };
-                // A name that is made in the sandbox's own home; where the way to it is missing, it is not.
-                let own = !self.hosted && access == Access::Write && judge.scratch(whole) && asked.is_none();
-                // There, attributes of what the other tier shows a copy of are refused too.
-                (self.hosted || !decision.is_allow() && !own).then(|| Event::FileDeny {
-                    path: text(path),
-                    asked: asked.as_deref().map(text),
-                    purpose: purpose.word().into(),
-                    process,
-                    program,
-                    script,
-                    started_by,
-                    times: 1,
-                    rule: if path.is_empty() {
-                        "its path is longer than any that can be judged".into()
-                    } else if decision.is_allow() && *purpose == Purpose::Map {
-                        match self.searched.iter().find(|path| whole.starts_with(path)) {
-                            Some(path) => format!(
-                                "`[commands]` lets only listed programs be loaded as code from {}, a directory of PATH",
-                                path.display()
-                            ),
-                            None => "`[commands]` lets no other code of this tree be loaded".into(),
-                        }
-                    } else if decision.is_allow() {
-                        "tier `landlock`: only `files.write` and the workspace are the task's own".into()
-                    } else {
-                        decision.reason().to_string()
-                    },
-                    remedy: match decision.is_allow() {
-                        _ if path.is_empty() => Vec::new(),
-                        true if *purpose == Purpose::Map => Vec::new(),
-                        true => judge.lines(Path::new(path), Access::Write),
-                        false if matches!(decision.reason(), Reason::Rule { .. }) => Vec::new(),
-                        false => {
-                            let named = removed.unwrap_or_else(|| self.host.named(whole, access == Access::Write));
-                            remedies::lines(judge, (&self.host, &self.policy.home), named, access)
-                        }
-                    },
-                    grantable: access != Access::Exec
-                        && access != Access::Write
-                        && judge.grantable(whole).is_ok(),
-                })
-            }
+            Refused::File { path, asked, purpose } => self.file(refusal, (path, asked.as_ref()), *purpose),
         }
+    }
+
+    fn file(
+        &self,
+        refusal: &Refusal,
+        (path, asked): (&OsString, Option<&OsString>),
+        purpose: Purpose,
+    ) -> Option<Event> {
+        let text = |name: &OsStr| name.to_string_lossy().into_owned();
+        let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
+        // What lies in the copy of the workspace is told of by the name that the policy has for it.
+        let below = Path::new(path).strip_prefix(&self.inside).map(|below| self.workspace.join(below));
+        let path = &below.map_or_else(|_| path.clone(), PathBuf::into_os_string);
+        let whole = Path::new(asked.unwrap_or(path));
+        let access = access(purpose);
+        let removed = whole.parent().filter(|_| purpose == Purpose::Remove);
+        let decision = match removed {
+            Some(_) => remedies::decide_removal(judge, &self.host, whole),
+            None => remedies::decide(judge, &self.host, whole, access),
+        };
+        // A name that is made in the sandbox's own home; where the way to it is missing, it is not.
+        let own = !self.hosted && access == Access::Write && judge.scratch(whole) && asked.is_none();
+        // There, attributes of what the other tier shows a copy of are refused too.
+        (self.hosted || !decision.is_allow() && !own).then(|| Event::FileDeny {
+            path: text(path),
+            asked: asked.map(|asked| text(asked)),
+            purpose: purpose.word().into(),
+            process: refusal.process,
+            program: text(&refusal.program.file),
+            script: text(&refusal.program.script),
+            started_by: text(&refusal.program.starter),
+            times: 1,
+            rule: if path.is_empty() {
+                "its path is longer than any that can be judged".into()
+            } else if decision.is_allow() && purpose == Purpose::Map {
+                match self.searched.iter().find(|path| whole.starts_with(path)) {
+                    Some(path) => format!(
+                        "`[commands]` lets only listed programs be loaded as code from {}, a directory of PATH",
+                        path.display()
+                    ),
+                    None => "`[commands]` lets no other code of this tree be loaded".into(),
+                }
+            } else if decision.is_allow() {
+                "tier `landlock`: only `files.write` and the workspace are the task's own".into()
+            } else {
+                decision.reason().to_string()
+            },
+            remedy: match decision.is_allow() {
+                _ if path.is_empty() => Vec::new(),
+                true if purpose == Purpose::Map => Vec::new(),
+                true => judge.lines(Path::new(path), Access::Write),
+                false if matches!(decision.reason(), Reason::Rule { .. }) => Vec::new(),
+                false => {
+                    let named = removed.unwrap_or_else(|| self.host.named(whole, access == Access::Write));
+                    remedies::lines(judge, (&self.host, &self.policy.home), named, access)
+                }
+            },
+            grantable: access != Access::Exec
+                && access != Access::Write
+                && judge.grantable(whole).is_ok(),
+        })
     }
 
     fn command(&self, command: &Command, process: i32, program: String) -> Event {

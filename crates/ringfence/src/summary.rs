@@ -44,11 +44,17 @@ pub(crate) fn cleaned(run: &str, variables: &BTreeSet<String>) {
 
 /// Decoys, each with the program that opened it: an incident is told whatever was asked for.
 pub(crate) fn opened(run: &str, opened: &[(String, String)]) {
-    for (path, program) in opened.iter().take(3) {
+    let mut first: Vec<&(String, String)> = Vec::new();
+    for one in opened {
+        if !first.iter().any(|(path, _)| *path == one.0) {
+            first.push(one);
+        }
+    }
+    for (path, program) in first.iter().take(3) {
         let text = format!("{program} opened the decoy {path}: `ringfence explain {run}`");
         terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::line(text)));
     }
-    if let Some(more) = opened.len().checked_sub(3).filter(|more| *more > 0) {
+    if let Some(more) = first.len().checked_sub(3).filter(|more| *more > 0) {
         let were = if more == 1 { "decoy was" } else { "decoys were" };
         terminal::error(&format!("{} {more} more {were} opened", terminal::label("incident:")));
     }

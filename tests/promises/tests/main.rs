@@ -7,6 +7,7 @@ mod agreement;
 mod asked;
 mod aws;
 mod bad_input;
+mod beforehand;
 mod branches;
 mod ceiling;
 mod certificates;
@@ -119,6 +120,7 @@ mod told_scripts;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "told_scripts.rs"]
 mod told_scripts_landlock;
+mod told_small;
 mod undone;
 mod void;
 mod watch_writes;

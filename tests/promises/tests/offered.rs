@@ -77,7 +77,7 @@ fn a_host_that_may_be_granted_says_how() {
     }
     assert!(shown.contains(" --host foo.example.org --for 10m\n"), "{shown}");
     assert!(shown.contains(" --host '[2001:db8::7]:9' --for 10m\n"), "{shown}");
-    assert_eq!(shown.matches("while it runs: ringfence grant").count(), 2, "{shown}");
+    assert_eq!(shown.matches("while the next one runs: ringfence grant last").count(), 2, "{shown}");
 }
 
 #[test]

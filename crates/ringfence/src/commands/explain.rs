@@ -155,7 +155,8 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
             ),
             _ => Vec::new(),
         };
-        answers.push(answer("connect", &endpoint.to_string(), &decision, remedy));
+        let caution = (!remedy.is_empty()).then(|| cautions::of_host(&endpoint.to_string())).flatten();
+        answers.push(Answer { caution, ..answer("connect", &endpoint.to_string(), &decision, remedy) });
         if let Ok((_, by)) = policy.grant_host(&endpoint) {
             let by = Decision::Allow { by: Reason::BuiltIn(by) };
             answers.push(answer("be granted while it runs", &endpoint.to_string(), &by, Vec::new()));
@@ -276,6 +277,10 @@ fn file(
         let why = terminal::line(refused.text());
         terminal::error(&format!("{} no run starts with this policy here: {why}", terminal::label("note:")));
     }
+    let whole = |path: &Path| path.is_absolute() || path.starts_with("~");
+    let by_path = arguments.path.as_deref().is_some_and(whole);
+    let elsewhere =
+        |plan: &Plan| by_path && plan.inside() != plan.workspace && path.starts_with(&plan.workspace);
     let one = |(action, access)| {
         let (write, foretold) = (access == Access::Write, decide(judge, &host, &path, access));
         let mut remedy = lines(judge, (&host, &policy.home), host.named(&named, write), access);
@@ -292,6 +297,10 @@ fn file(
                     link.display()
                 );
                 Decision::Refuse { by: Reason::BuiltIn(by) }
+            }
+            None if decision.is_allow() && access != Access::Exec && plan.as_ref().is_ok_and(elsewhere) => {
+                let by = "it lies in the workspace, of which the task has a copy elsewhere in tier `landlock`: by its name from there it is allowed, by its whole path it is not";
+                Decision::Refuse { by: Reason::BuiltIn(by.to_owned()) }
             }
             _ => decision,
         };
@@ -311,7 +320,14 @@ fn file(
         }
         answer
     };
-    [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)].map(one).into()
+    let mut answers: Vec<Answer> =
+        [("read", Access::Read), ("write", Access::Write), ("execute", Access::Exec)].map(one).into();
+    if let Ok(rule) = judge.grantable(&path) {
+        let (text, origin) = (rule.value.text().to_owned(), rule.origin.clone());
+        let by = Decision::Allow { by: Reason::Rule { key: "approvals.grantable.read", text, origin } };
+        answers.push(answer("be granted while it runs, for reading", &target, &by, Vec::new()));
+    }
+    answers
 }
 
 fn is_socket(host: &Host, path: &Path) -> bool {
@@ -369,9 +385,12 @@ fn only_words(command: &str) -> Result<(), Failure> {
     let mut quoted = false;
     let operator = command.chars().find(|letter| {
         quoted ^= *letter == '\'';
-        !quoted && "\"\\`|&;<>$".contains(*letter)
+        !quoted && "\"\\`|&;<>$\n".contains(*letter)
     });
     let failure = match operator {
+        Some('\n') => {
+            Failure::new("`--command`: a line break ends a command for a shell, and none reads this")
+        }
         Some(letter) => Failure::new(format!(
             "`--command`: `{letter}` means something to a shell alone, and none reads this"
         )),

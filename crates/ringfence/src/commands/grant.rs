@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use ringfence_confine::Message;
 use ringfence_policy::Endpoint;
+use ringfence_record::Timestamp;
 use ringfence_supervise::{Act, Ask, Sandbox};
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::failure::{Context, Failure};
 use crate::{environment, found, lasting, named, source, terminal};
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(group = ArgGroup::new("what").required(true), after_help = "Examples:
   ringfence grant dev --read ~/projects/other --for 10m
   ringfence grant last --read /srv/data/x.csv --why 'the quarterly report'
   ringfence grant dev --read ~/projects/other --always ringfence.toml
@@ -28,16 +29,16 @@ pub(crate) struct Arguments {
     /// A sandbox's name, a run, or `last`
     run: String,
     /// The file or directory, with all that is below it and not hidden by `files.deny`
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["command", "host", "credential"])]
+    #[arg(long, value_name = "PATH", group = "what")]
     read: Option<PathBuf>,
     /// A command that may start, as an entry of `commands.allow`
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["read", "always"])]
+    #[arg(long, value_name = "COMMAND", group = "what", conflicts_with_all = ["read", "always"])]
     command: Option<String>,
     /// A destination that may be reached, as an entry of `network.allow`
-    #[arg(long, value_name = "NAME[:PORT]", conflicts_with_all = ["read", "command", "always"])]
+    #[arg(long, value_name = "NAME[:PORT]", group = "what", conflicts_with_all = ["read", "command", "always"])]
     host: Option<String>,
     /// A credential of the policy that may be used
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["read", "command", "host", "always"])]
+    #[arg(long, value_name = "NAME", group = "what", conflicts_with_all = ["read", "command", "host", "always"])]
     credential: Option<String>,
     /// How long: `90s`, `10m`, `2h`; without it, until the sandbox ends
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
@@ -84,6 +85,9 @@ struct Told<'a> {
     done: bool,
     run: &'a str,
     text: &'a str,
+    /// When it ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -163,14 +167,20 @@ fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
         }
         _ => return Err(Failure::new("the sandbox ended before it answered")),
     };
+    let seconds = match ask {
+        Ask::Grant { seconds, .. } | Ask::Permit { seconds, .. } if done => *seconds,
+        _ => None,
+    };
+    let until = seconds.map(|seconds| Timestamp::now().later(seconds));
     if json {
-        super::print_json(&Told { done, run: run.id(), text: &text })?;
+        super::print_json(&Told { done, run: run.id(), text: &text, until })?;
         return Ok(if done { 0 } else { Failure::REFUSED });
     }
     if !done {
         return Err(Failure::new(text).with_status(Failure::REFUSED));
     }
-    terminal::print(&terminal::escape(text));
+    let until = until.map(|until| format!(", until {}", until.to_seconds())).unwrap_or_default();
+    terminal::print(&terminal::escape(text + &until));
     Ok(0)
 }
 

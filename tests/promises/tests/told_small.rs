@@ -1,0 +1,78 @@
+//! What is said of decoys, of odd names and of grants, to the letter.
+
+use ringfence_promises::Place;
+use serde_json::Value;
+
+fn explained(place: &Place) -> Vec<Value> {
+    let json: Value = serde_json::from_str(&place.ringfence(&["explain", "--json"]).out).unwrap();
+    json["refusals"].as_array().unwrap().clone()
+}
+
+fn heard() -> bool {
+    std::fs::File::open("/dev/fuse").is_ok()
+}
+
+#[test]
+fn a_decoy_is_opened_and_counted_once() {
+    if !heard() {
+        return;
+    }
+    let place = Place::in_home();
+    let names = ["a", "b", "c", "d"].map(|name| format!("~/{name}"));
+    let policy = place.policy(&format!("[files]\ndecoy = {names:?}"));
+    // Each by two programs.
+    let script = "for name in a b c d; do cat ~/$name; head -c1 ~/$name; done";
+    let ran = place.ringfence(&["run", "--policy", &policy, "--", "sh", "-c", script]);
+    assert_eq!(ran.err.matches(" opened the decoy ").count(), 3, "{ran:?}");
+    assert!(ran.err.contains("1 more decoy was opened"), "{ran:?}");
+    for told in explained(&place).iter().filter(|one| one["kind"] == "decoy") {
+        assert_eq!(told["outcome"], "opened", "{told}");
+    }
+    // None of them is a refusal, nor a secret that left.
+    let (count, shown) = (place.told("sandbox.end")[0]["refusals"].clone(), explained(&place));
+    let refused = shown.iter().filter(|one| one["outcome"] == "refused" && one["listed"] == true).count();
+    assert_eq!(count, refused, "{shown:?}");
+}
+
+#[test]
+fn a_name_with_a_line_break_is_told_as_one_that_no_policy_holds() {
+    let place = Place::in_home();
+    let file = place.write(place.base.path().join("docs/two\nlines"), "x");
+    let docs = file.parent().unwrap().display().to_string();
+    let policy = place.policy("");
+    let path = file.display().to_string();
+    let told = place.ringfence(&["explain", "--policy", &policy, "--json", "--path", &path]);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    let said = told[0]["caution"].as_str().unwrap();
+    assert!(said.contains("U+000A") && said.contains(&format!("one of its directory, {docs}")), "{told}");
+    assert!(!said.contains("executed"), "{told}");
+}
+
+#[test]
+fn a_grant_names_its_ways_and_its_end() {
+    let place = Place::in_home();
+    let file = place.write(place.base.path().join("other/file"), "x").display().to_string();
+    let base = place.base.path().display();
+    let policy = place.policy(&format!("[approvals]\ngrantable = {{ read = [\"{base}/other/**\"] }}"));
+    let none = place.ringfence(&["grant", "dev"]);
+    for way in ["--read", "--command", "--host", "--credential"] {
+        assert!(none.status != 0 && none.err.contains(way), "{way}: {none:?}");
+    }
+    let started = place.ringfence(&["start", "--policy", &policy, "dev"]);
+    assert_eq!(started.status, 0, "{started:?}");
+    let missing = place.ringfence(&["exec", "dev", "--", "cat", &file]);
+    let while_it_runs = place.ringfence(&["explain", "dev"]).out;
+    let granted = place.ringfence(&["grant", "dev", "--read", &file, "--for", "10m"]);
+    let lasting = place.ringfence(&["grant", "dev", "--json", "--read", &file]);
+    let stopped = place.ringfence(&["stop", "dev"]);
+    assert!(stopped.status == 0 && missing.status != 0, "{stopped:?} {missing:?}");
+    let until = granted.out.trim_end().rsplit_once(", until ").map(|(_, until)| until);
+    assert!(until.is_some_and(|until| until.len() == 20 && until.ends_with('Z')), "{granted:?}");
+    assert!(!lasting.out.contains("until"), "{lasting:?}");
+    if heard() {
+        assert!(while_it_runs.contains("while it runs: ringfence grant "), "{while_it_runs}");
+        let afterwards = place.ringfence(&["explain"]).out;
+        assert!(afterwards.contains("while the next one runs: ringfence grant last --read"), "{afterwards}");
+        assert!(!afterwards.contains("while it runs"), "{afterwards}");
+    }
+}
