@@ -59,6 +59,7 @@ mod tests {
                 process: 1,
                 program: String::new(),
                 script: String::new(),
+                started_by: String::new(),
                 times: 1,
                 rule: String::new(),
                 remedy: Vec::new(),
