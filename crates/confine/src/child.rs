@@ -19,7 +19,7 @@ use crate::orders::Orders;
 use crate::report::{self, Message, send};
 use crate::root::{self, Root};
 use crate::stage::{STEPS, Stage, TREES};
-use crate::{channel, gateway, init};
+use crate::{channel, gateway, init, spare};
 
 /// What init got from its parent, beside its orders.
 pub(crate) struct Inherited {
@@ -50,6 +50,7 @@ fn build(inherited: &Inherited) -> Outcome<(Rules, Own)> {
     die_with_parent(&inherited.alive).map_err(at(Stage::Guard))?;
     raise_loopback().map_err(at(Stage::Network))?;
     let filters = Filters::new(inherited.by_root);
+    spare::take_pages();
     let (orders, descriptors) =
         channel::receive::<Orders<'_>>(inherited.report.as_fd()).map_err(at(Stage::Orders))?;
     let rules = Rules::of(&orders, &filters);

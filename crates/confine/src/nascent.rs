@@ -21,7 +21,7 @@ use crate::orders::{Orders, VoidOrders};
 use crate::parent::{self, Boundary, Failure, Server, fail, reap};
 use crate::report::{self, Message, send, send_with};
 use crate::stage::{Stage, stage_of_job};
-use crate::{mounter, void};
+use crate::{mounter, probe, void};
 
 /// Init, waiting for its orders. Dropped, it ends without having done anything.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ struct Waiting {
     void: OwnedFd,
     mounter: OwnedFd,
     alive: OwnedFd,
+    /// The root can have a server.
+    serves: bool,
     /// A namespace comes along for the mapping of ids.
     maps: bool,
 }
@@ -60,6 +62,7 @@ pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
     let (mounter_in, mounter_out) = sockets().map_err(fail("socketpair"))?;
     let (alive_in, alive_out) = pipe_with(PipeFlags::CLOEXEC).map_err(fail("pipe"))?;
     let processors = sched_getaffinity(None);
+    let serves = probe::no_fuse().is_none();
     match clone(0).map_err(parent::no_namespaces)? {
         Forked::Child => {
             // The child's copy would keep the pipe open after the parent's death.
@@ -67,7 +70,8 @@ pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
             if let Ok(processors) = &processors {
                 let _ = sched_setaffinity(None, processors);
             }
-            make(own, Ends { report: report_out, void: void_out, mounter: mounter_out, alive: alive_in })
+            let ends = Ends { report: report_out, void: void_out, mounter: mounter_out, alive: alive_in };
+            make(own, serves, ends)
         }
         Forked::Parent(maker, _) => {
             if let Ok(processors) = processors {
@@ -80,6 +84,7 @@ pub fn begin(own: Option<Ids>) -> Result<Nascent, Failure> {
                     void: void_in,
                     mounter: mounter_in,
                     alive: alive_out,
+                    serves,
                     maps: own.is_none(),
                 }),
             })
@@ -100,7 +105,7 @@ pub(crate) fn sockets() -> Result<(OwnedFd, OwnedFd), Errno> {
 }
 
 /// The maker. Never returns.
-fn make(own: Option<Ids>, ends: Ends) -> ! {
+fn make(own: Option<Ids>, serves: bool, ends: Ends) -> ! {
     let by_root = own.is_none();
     // Before it leaves the namespaces that root's authority comes from.
     let map = match by_root.then(|| clone_sibling(USER_NAMESPACE)).transpose() {
@@ -128,15 +133,16 @@ fn make(own: Option<Ids>, ends: Ends) -> ! {
         Ok(Forked::Parent(init, pidfd)) => (init, pidfd),
         Err(errno) => fault(&ends.report, errno),
     };
-    let (server, server_pidfd) = match clone_sibling(0) {
-        Ok(Forked::Child) => {
+    let server = match serves.then(|| clone_sibling(0)).transpose() {
+        Ok(Some(Forked::Child)) => {
             drop((ends.report, ends.mounter, root_in, init_pidfd, map));
             void::run(&void::Inherited { told: ends.void, alive: ends.alive, root: root_out })
         }
-        Ok(Forked::Parent(server, pidfd)) => (server, pidfd),
+        Ok(Some(Forked::Parent(server, pidfd))) => Some((server, pidfd)),
+        Ok(None) => None,
         Err(errno) => fault(&ends.report, errno),
     };
-    for (pid, pidfd) in [(init, init_pidfd), (server, server_pidfd)].into_iter().chain(map) {
+    for (pid, pidfd) in [(init, init_pidfd)].into_iter().chain(server).chain(map) {
         let made = Message::Made(pid.as_raw_nonzero().get().unsigned_abs());
         if let Err(errno) = send_with(ends.report.as_fd(), &made, &pidfd) {
             fault(&ends.report, errno)
@@ -172,7 +178,7 @@ impl Nascent {
         let stacked = if single { Vec::new() } else { plan.stacked() };
         let (trees, own) = if plan.ids.mapped {
             parent::write_maps(plan, boundary.init).map_err(parent::no_namespaces)?;
-            parent::map_trees(plan, &stacked, map.as_ref().and_then(|map| map.0.pid.get()))?
+            parent::map_trees(plan, &stacked, map.as_ref().and_then(Passing::pid))?
         } else {
             (Vec::new(), Vec::new())
         };
@@ -183,6 +189,9 @@ impl Nascent {
             boundary.mounter = None;
         }
         if let Some(nodes) = &plan.void {
+            if boundary.server.is_none() {
+                return Err(fail("starting the root's server")(Errno::NOENT));
+            }
             let over = plan.steps.iter().filter_map(|step| match step {
                 Step::Tmpfs { path, over: true, .. } => Some(path.clone()),
                 _ => None,
@@ -191,7 +200,7 @@ impl Nascent {
             boundary.serve_root(&VoidOrders { ids, nodes, asks: plan.asks, over })?;
         }
         // Nobody waits for its end before init works.
-        let idle = if plan.void.is_none() { boundary.server.take().map(Passing) } else { None };
+        let idle = if plan.void.is_none() { Passing(boundary.server.take()) } else { Passing(None) };
         let giving = match &plan.network {
             Some(rules) => {
                 let mut gateway = match gateway.take() {
@@ -220,7 +229,7 @@ impl Nascent {
 
     /// Waits for init and the root's server. Their maker is ending, which nobody waits for yet.
     fn born(&mut self) -> Result<(Boundary, Option<Passing>), Failure> {
-        let Waiting { maker, report, void, mounter, alive, maps } =
+        let Waiting { maker, report, void, mounter, alive, serves, maps } =
             self.waiting.take().ok_or_else(|| fail("making the sandbox")(Errno::INVAL))?;
         let next = || match report::receive(report.as_fd()) {
             Some((Message::Made(pid), Some(pidfd))) => i32::try_from(pid)
@@ -234,15 +243,17 @@ impl Nascent {
             Some((Message::Failed { stage, errno, .. }, _)) => Err(fail(stage_of_job(stage))(errno)),
             _ => Err(parent::no_namespaces(Errno::CHILD)),
         };
-        let mut made = Vec::new();
-        let all = (0..2 + usize::from(maps)).try_for_each(|_| next().map(|one| made.push(one)));
-        // Init is the first, and cannot end before those in its pid namespace are reaped.
-        let last = (made.len() > 2).then(|| made.pop()).flatten().map(Passing::of);
-        let server = (made.len() > 1).then(|| made.pop()).flatten();
-        match (all, made.pop(), server) {
-            (Ok(()), Some((init, pidfd)), Some((server, server_pidfd))) => {
-                let server = Server { pid: Cell::new(Some(server)), pidfd: server_pidfd, socket: Some(void) };
-                let boundary = Boundary {
+        let passing = || next().map(Passing::of);
+        // Dropped the other way round: init cannot end before those in its pid namespace are reaped.
+        let born = passing().and_then(|init| {
+            let server = serves.then(passing).transpose()?;
+            let map = maps.then(passing).transpose()?;
+            Ok((init, server, map))
+        });
+        let born = born.map(|(init, server, map)| (init.keep(), server.and_then(Passing::keep), map));
+        match born {
+            Ok((Some(Server { pid, pidfd, .. }), server, map)) if let Some(init) = pid.get() => Ok((
+                Boundary {
                     init,
                     maker: Some(maker),
                     hosted: false,
@@ -250,35 +261,42 @@ impl Nascent {
                     pidfd,
                     report,
                     stood: Cell::new(false),
-                    server: Some(server),
+                    server: server.map(|server| Server { socket: Some(void), ..server }),
                     mounter: Some(mounter),
                     gateway: None,
                     _alive: alive,
-                };
-                Ok((boundary, last))
-            }
-            (all, init, server) => {
+                },
+                map,
+            )),
+            born => {
                 drop(mounter);
-                [last, server.map(Passing::of), init.map(Passing::of)].into_iter().for_each(drop);
                 reap(maker);
-                Err(all.err().unwrap_or_else(|| parent::no_namespaces(Errno::CHILD)))
+                Err(born.err().unwrap_or_else(|| parent::no_namespaces(Errno::CHILD)))
             }
         }
     }
 }
 
-/// A process that nobody needs once the boundary is being built.
-struct Passing(Server);
+/// A process that nobody needs once the boundary is being built, unless it is kept.
+struct Passing(Option<Server>);
 
 impl Passing {
     fn of((pid, pidfd): (Pid, OwnedFd)) -> Self {
-        Self(Server { pid: Cell::new(Some(pid)), pidfd, socket: None })
+        Self(Some(Server { pid: Cell::new(Some(pid)), pidfd, socket: None }))
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        self.0.as_ref()?.pid.get()
+    }
+
+    fn keep(mut self) -> Option<Server> {
+        self.0.take()
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        self.0.dismiss();
+        self.0.iter().for_each(Server::dismiss);
     }
 }
 

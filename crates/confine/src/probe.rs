@@ -86,7 +86,7 @@ fn lower(host: &mut Host, what: &str) {
 }
 
 /// Whether the device opens; what is opened is nothing until it is mounted.
-fn no_fuse() -> Option<String> {
+pub(crate) fn no_fuse() -> Option<String> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
     let errno = open("/dev/fuse", flags, Mode::empty()).err()?;
     Some(format!("/dev/fuse: {errno}"))

@@ -50,8 +50,8 @@ impl Spare {
     }
 }
 
-/// What it writes from now on is its own, and init's is init's: nobody waits for a copy.
-fn take_pages() {
+/// In a process that was forked, and has time: what it writes from now on is its own, and its parent's is its parent's; nobody waits for a copy.
+pub(crate) fn take_pages() {
     heap::take_pages();
     let mut stack = [0_u8; STACK];
     std::hint::black_box(&mut stack);

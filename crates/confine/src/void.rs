@@ -31,7 +31,7 @@ use crate::report::{Message, Refusal, Refused, send, send_with};
 use crate::rest::Rest;
 use crate::script::Program;
 use crate::stage::Stage;
-use crate::{caller, channel, init};
+use crate::{caller, channel, init, spare};
 
 /// Init asks for nothing of its own: it looks for what a task connects to, and tells of that itself.
 const INIT: i32 = 1;
@@ -124,6 +124,7 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
         .iter()
         .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })
         .collect();
+    spare::take_pages();
     let Ok((orders, _)) = channel::receive::<VoidOrders<'_>>(told.as_fd()) else { return Ok(None) };
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     // Before the ids are taken: for root, only kernel uid 0 may.
