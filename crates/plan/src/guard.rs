@@ -86,7 +86,10 @@ pub(crate) fn rules(
     loaders.dedup();
     let many = survey.many.iter().map(|(identity, file)| (*identity, file.as_path())).collect();
     let assigned = exposed.variables.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
-    let assigned = assigned.collect();
+    // git sets it for what it starts, whoever began it.
+    let git = survey.git_core.iter();
+    let git = git.map(|path| [b"GIT_EXEC_PATH=", path.as_os_str().as_encoded_bytes()].concat());
+    let assigned = assigned.chain(git).collect();
     CommandRules::of(policy, ground, Lists { allow: &allow, deny: &deny, many, assigned }, &loaders)
 }
 

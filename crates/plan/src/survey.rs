@@ -165,6 +165,8 @@ pub struct Survey {
     pub denied: Vec<Program>,
     /// Files of many programs (busybox) where programs are: device and inode, and the path. They have other names by hard links.
     pub many: Vec<((u64, u64), PathBuf)>,
+    /// Where git has its own programs, where the task cannot write: it hands that on in `GIT_EXEC_PATH`.
+    pub git_core: Vec<PathBuf>,
     /// Directories of the invoker's PATH and the usual ones that exist, each with its resolved form.
     pub search_path: Vec<(PathBuf, PathBuf)>,
     /// `files.deny`, known secrets, sockets of the host, the state directory: what exists of them inside grants.

@@ -64,6 +64,7 @@ impl Case {
                 write: vec![],
                 programs: vec![],
                 many: vec![],
+                git_core: vec![],
                 denied: vec![],
                 search_path: vec![("/usr/bin".into(), "/usr/bin".into())],
                 hidden: vec![],

@@ -22,6 +22,10 @@ struct Chain {
     reads: Vec<String>,
 }
 
+/// Where Debian has PostgreSQL's clients, in a directory for each version; those in PATH are a script that starts the right one
+/// (pg_wrapper(1)).
+pub const POSTGRESQL: &str = "/usr/lib/postgresql";
+
 /// What a command needs further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need<'a> {

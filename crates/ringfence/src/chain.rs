@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::Invoker;
 use ringfence_policy::{
-    Access, CommandPattern, Decision, Endpoint, Judge, Need, Policy, Reason, Rule, decide_connect, needs,
+    Access, CommandPattern, Decision, Endpoint, Judge, Need, POSTGRESQL, Policy, Reason, Rule,
+    decide_connect, needs,
 };
 
 use crate::cautions::{is_any, is_loader};
@@ -56,6 +57,11 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
             let target = ringfence_policy::command_line(behind.iter());
             links.push(Link { action: "start further", decision: judge.child(&target), target });
         }
+        if let Some(behind) = wrapped(&file, program) {
+            let given = all.iter().skip(1).cloned();
+            let target = ringfence_policy::command_line(std::iter::once(behind).chain(given));
+            links.push(Link { action: "start further", decision: judge.child(&target), target });
+        }
     }
     let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
     for need in needs(name, word) {
@@ -93,6 +99,20 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
         });
     }
     links
+}
+
+/// What Debian's wrapper of PostgreSQL's clients starts, which has their names: that of the newest version.
+fn wrapped(file: &Path, program: &str) -> Option<String> {
+    file.file_name().filter(|name| *name == "pg_wrapper")?;
+    let name = Path::new(program).file_name()?;
+    let versions = std::fs::read_dir(POSTGRESQL).ok()?.flatten();
+    let found = versions.filter_map(|version| {
+        let numbers =
+            version.file_name().to_str()?.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>();
+        Some((numbers.ok()?, version.path().join("bin").join(name)))
+    });
+    let (_, newest) = found.filter(|(_, path)| runs(path)).max()?;
+    Some(newest.to_string_lossy().into_owned())
 }
 
 /// What `env` starts, where it is called with a program first (env(1)), or with its words in one, as `#!` lines do.

@@ -36,3 +36,38 @@ fn make_hands_its_own_options_on() {
     let cleaned = place.told("exec.clean");
     assert!(cleaned.iter().all(|event| !event.to_string().contains("MAKEFLAGS")), "{cleaned:?}");
 }
+
+/// git hands on where its own programs are, and what a commit ends with is the whole of git's housekeeping.
+#[test]
+fn a_commit_ends_as_it_does_outside() {
+    let place = place();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/coding-agent.toml");
+    let example = std::fs::read_to_string(example).unwrap();
+    // What builds is not everywhere.
+    let git = example.lines().filter_map(|line| Some(line.trim().strip_prefix("\"git ")?.split_once('"')?.0));
+    let git: Vec<_> = git.map(|entry| format!("\"git {entry}\"")).collect();
+    let git = git.join(", ");
+    let text = format!(
+        "version = 1\nextends = [\"coding-agent\"]\n[commands]\nallow = [\"bash -c *\", \"git status **\", \"git commit **\"]\nchildren = [{git}]\n"
+    );
+    let policy = place.base.path().join("agent.toml");
+    std::fs::write(&policy, text).unwrap();
+    place.host(
+        "git init -q -b main .; git config user.name n; git config user.email n@example.org; git config gc.auto 1
+         git config gc.autoDetach false; git config gc.writeCommitGraph true
+         for one in 1 2 3; do date >f$one; git add f$one; git commit -qm $one; git gc -q; done
+         for one in $(seq 600); do echo $one >g$one; done; git add -A",
+    );
+    let policy = policy.display().to_string();
+    let run = |words: &[&str]| {
+        let run = ["run", "--quiet", "--policy", &policy, "--workspace", ".", "--"];
+        place.ringfence(&[&run, words].concat())
+    };
+    let outcome = run(&["git", "commit", "-qm", "all"]);
+    assert!(outcome.status == 0 && !outcome.err.contains("fatal"), "{outcome:?}");
+    assert!(place.told("exec.deny").is_empty(), "{:?}", place.told("exec.deny"));
+    assert!(place.told("exec.clean").is_empty(), "{:?}", place.told("exec.clean"));
+    // Another one is the task's.
+    run(&["bash", "-c", "GIT_EXEC_PATH=/usr/bin git status; true"]);
+    assert!(place.told("exec.clean").iter().any(|event| event.to_string().contains("GIT_EXEC_PATH")));
+}

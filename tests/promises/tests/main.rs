@@ -17,6 +17,10 @@ mod checkpoints;
 mod cleanup;
 mod closed;
 mod commands;
+mod commands_foretold;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_foretold.rs"]
+mod commands_foretold_landlock;
 mod commands_granted;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_granted.rs"]

@@ -61,6 +61,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         programs: Vec::new(),
         denied: Vec::new(),
         many: Vec::new(),
+        git_core: Vec::new(),
         hidden: Vec::new(),
         barred: None,
         protected: Vec::new(),
@@ -87,6 +88,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
     }
     survey.denied = programs::find_denied(&policy.guard.deny, &survey, invoker)?;
     survey.many = programs::many(policy, &survey);
+    survey.git_core = programs::git_core(policy, &survey);
     if policy.workspace.mode != Mode::Temporary {
         git::look(&mut survey, invoker, policy.workspace.git);
     }

@@ -208,7 +208,8 @@ fn program_of(rule: &Rule<String>) -> (String, bool) {
         .map_or_else(|_| (rule.value.clone(), false), |pattern| (pattern.program, pattern.optional))
 }
 
-/// Where programs lie that others start and no PATH leads to: the parts of compilers, and what rustup's names stand for.
+/// Where programs lie that others start and no PATH leads to: the parts of compilers, what rustup's names stand for, and PostgreSQL's
+/// clients, whose names in PATH are Debian's wrapper (pg_wrapper(1)).
 /// Sorted, so that two surveys agree.
 fn parts(survey: &Survey, invoker: &Invoker) -> Vec<PathBuf> {
     let below = |directory: &Path| -> Vec<PathBuf> {
@@ -228,15 +229,18 @@ fn parts(survey: &Survey, invoker: &Invoker) -> Vec<PathBuf> {
     let linkers = rust.filter_map(|bin| Some(bin.parent()?.join("lib/rustlib"))).flat_map(|lib| below(&lib));
     found.extend(linkers.flat_map(|target| [target.join("bin"), target.join("bin/gcc-ld")]));
     found.extend(toolchains);
+    found.extend(below(Path::new(ringfence_policy::POSTGRESQL)).iter().map(|version| version.join("bin")));
     found.sort();
     found
 }
 
+/// The same, where starts may be looked at.
+pub(super) fn git_core(policy: &Policy, survey: &Survey) -> Vec<PathBuf> {
+    if guard_needed(policy) || !survey.programs.is_empty() { beside_git(survey) } else { Vec::new() }
+}
+
 /// Where git has its own programs, from which it starts itself (git(1), `--exec-path`): beside each git of PATH, where the task cannot write.
-fn git(name: &str, survey: &Survey) -> Vec<PathBuf> {
-    if name != "git" && !name.starts_with("git-") {
-        return Vec::new();
-    }
+fn beside_git(survey: &Survey) -> Vec<PathBuf> {
     let own = survey.write.iter().filter_map(|found| found.place.as_ref()).chain([&survey.workspace]);
     let own: Vec<_> = own.map(|place| &place.real).collect();
     let theirs = |found: &PathBuf| own.iter().any(|own| found.starts_with(own) || own.starts_with(found));
@@ -267,7 +271,8 @@ fn named(
     let places: Vec<Place> = if name.starts_with('/') {
         resolve(Path::new(name), invoker.root).into_iter().collect()
     } else {
-        let git = git(name, survey);
+        let git = name == "git" || name.starts_with("git-");
+        let git = if git { beside_git(survey) } else { Vec::new() };
         let path = survey.search_path.iter().map(|(_, directory)| directory).chain(parts).chain(&git);
         path.filter_map(|directory| resolve(&directory.join(name), invoker.root).ok())
             .filter(is_program)
