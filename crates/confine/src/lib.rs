@@ -50,7 +50,7 @@ mod void;
 mod written;
 
 pub use enclosure::{Enclosure, enclose};
-pub use guard::{Why, foreseen};
+pub use guard::{Why, foreseen, is_program};
 pub use hosted::{Settle, begin as begin_hosted};
 pub use interpreter::Unfit;
 pub use mounter::{Opening, RESTACKED};

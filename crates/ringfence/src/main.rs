@@ -25,6 +25,7 @@ mod environment;
 mod executions;
 mod explanation;
 mod failure;
+mod foretold;
 mod found;
 mod git;
 mod git_session;

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_policy::{CommandRules, Execution};
+use rustix::io::Errno;
 
 use super::file::{self, Chain, From, Seen};
 
@@ -134,6 +135,17 @@ pub fn foreseen(
         !written.iter().any(|tree| whole.starts_with(tree))
     };
     let directory = directory.as_os_str().as_bytes();
+    let rules = &rules.uncopied();
     let case = Case { rules, directory, nested: false, first: true, settled: &settled };
     Some(case.decide(&chain, words.iter().map(|word| word.clone().into_bytes()).collect()))
+}
+
+/// Whether a file is a program of this machine or a script, as far as it can be looked at.
+#[must_use]
+pub fn is_program(file: &Path) -> bool {
+    let thread = rustix::process::getpid().as_raw_nonzero().get();
+    let followed = From::of(thread, false, false).and_then(|mut from| {
+        Chain::follow(&mut from, file.as_os_str().as_bytes(), None, &mut Seen::new(false))
+    });
+    followed.err() != Some(Errno::NOEXEC)
 }

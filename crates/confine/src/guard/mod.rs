@@ -30,7 +30,7 @@ use crate::proc::group;
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use crate::script::Program;
 use case::Case;
-pub use case::{Why, foreseen};
+pub use case::{Why, foreseen, is_program};
 use file::{Chain, From};
 
 /// Threads held at one time; more wait.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::Digest;
+use super::{CommandRules, Digest};
 use crate::model::Rule;
 
 /// A file that an entry names, as it was found.
@@ -67,4 +67,18 @@ pub struct Ground<'a> {
     pub home: Option<&'a Path>,
     /// Where it finds directories for what is temporary.
     pub temporary: Vec<&'a Path>,
+}
+
+impl CommandRules {
+    /// The same beforehand: what lies in the workspace is what its copy will hold.
+    #[must_use]
+    pub fn uncopied(&self) -> Self {
+        let mut rules = self.clone();
+        if let Some(copy) = rules.copy.take() {
+            for own in rules.own.iter_mut().filter(|own| **own == copy) {
+                own.clone_from(&rules.workspace);
+            }
+        }
+        rules
+    }
 }

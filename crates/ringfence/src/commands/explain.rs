@@ -1,12 +1,11 @@
 //! `ringfence explain`: what was refused in a run, why, and what would allow it; or what a policy says beforehand.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfence_confine::{Why, foreseen};
-use ringfence_plan::{Invoker, Plan, REFUSALS, Right};
+use ringfence_plan::{Invoker, Plan, REFUSALS};
 use ringfence_policy::{
     Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, LOADER, Policy, Reason, Rule,
     network_remedy,
@@ -14,9 +13,9 @@ use ringfence_policy::{
 use serde::{Deserialize, Serialize};
 
 use crate::cli::PolicyArguments;
-use crate::executions::Written;
 use crate::explanation::{Explained, no_grant, render};
 use crate::failure::{Context, Failure};
+use crate::foretold::{meant, start};
 use crate::host::{Host, Task};
 use crate::own_files::Asked;
 use crate::remedies::{decide, hidden_link, lines};
@@ -138,6 +137,7 @@ fn beforehand(arguments: &Arguments) -> Result<u8, Failure> {
     let invoker = environment::invoker()?;
     let policy = source::load(&arguments.policy, &invoker)?;
     let workspace = crate::chosen::workspace(&policy, &invoker, arguments.policy.workspace.as_deref());
+    let workspace = real(&workspace);
     let judge = Judge::new(&policy, &workspace);
     let mut answers = Vec::new();
     if let Some(path) = &arguments.path {
@@ -191,25 +191,26 @@ fn of_command(
 ) -> Vec<Answer> {
     let mut answers = Vec::new();
     let command = &at_home(written, &invoker.home.to_string_lossy());
-    let (decision, remedy) = start(command, policy, judge, (invoker, arguments));
+    let from = (invoker, &arguments.policy);
+    let (decision, remedy) = start(command, policy, (judge, workspace), from);
     let mut begun = answer("start", command, &decision, remedy);
     let homely = command != written && begun.allowed && begun.rule.contains("`commands.allow`");
     begun.caution = homely.then(|| cautions::BY_THIS_PATH.to_owned());
     // Of a script that is refused, what it needs beside the entry that is offered.
     let offered = script_with(command, policy, &begun, invoker);
     let with = offered.as_ref().map(|policy| (policy, Judge::new(policy, workspace)));
-    let with =
-        with.filter(|(policy, judge)| start(command, policy, judge, (invoker, arguments)).0.is_allow());
+    let with = with.filter(|(policy, judge)| start(command, policy, (judge, workspace), from).0.is_allow());
+    let meant = &meant(command, workspace, invoker);
     answers.push(begun);
     if policy.guard.children != Children::Same {
-        answers.push(answer("be started by a command", command, &judge.child(command), Vec::new()));
+        answers.push(answer("be started by a command", command, &judge.child(meant), Vec::new()));
     }
-    if let Some(entry) = judge.grantable_command(command) {
+    if let Some(entry) = judge.grantable_command(meant) {
         let by = Decision::Allow { by: entry };
         answers.push(answer("be granted while it runs", command, &by, Vec::new()));
     }
     let (policy, judge) = with.as_ref().map_or((policy, judge), |(policy, judge)| (*policy, judge));
-    let further = chain::of(command, policy, judge, invoker).into_iter().map(|link| Answer {
+    let further = chain::of(meant, policy, judge, invoker).into_iter().map(|link| Answer {
         further: true,
         ..answer(link.action, &link.target, &link.decision, Vec::new())
     });
@@ -418,85 +419,8 @@ fn at_home(command: &str, home: &str) -> String {
     line
 }
 
-/// What a run would say of a command: by the rules that its guard would have, where there is one and the host has the file; else by words.
-fn start(
-    command: &str,
-    policy: &Policy,
-    judge: &Judge<'_>,
-    (invoker, arguments): (&Invoker, &Arguments),
-) -> (Decision, Vec<String>) {
-    let workspace = crate::chosen::workspace(policy, invoker, arguments.policy.workspace.as_deref());
-    let decision = judge.run(command);
-    let words = ringfence_policy::command_words(command);
-    let Some(program) = words.first() else { return (decision, Vec::new()) };
-    let Some(file) = chain::named(program, invoker) else {
-        let lost = decision.is_allow() && !program.contains('/');
-        let why = Reason::BuiltIn(format!("no directory of PATH has `{program}` here"));
-        return (if lost { Decision::Refuse { by: why } } else { decision }, Vec::new());
-    };
-    if program.contains('/') && !judge.file(&real(&file), Access::Exec).is_allow() {
-        return (decision, Vec::new());
-    }
-    let seen = || {
-        let name = words.iter().map(OsString::from).collect();
-        let plan = plan(policy, invoker, &arguments.policy, name)?;
-        if plan.guard.is_none() && policy.commands.is_some() {
-            // Landlock alone holds the list: by the file, whatever its name, and the dynamic loaders of what is listed.
-            let listed = |file: &Path| {
-                let mut rules = plan.landlock.iter().flat_map(|landlock| &landlock.rules);
-                rules.any(|(right, path)| *right == Right::Execute && path == file)
-            };
-            if listed(&real(&file)) {
-                return Some(Ok(()));
-            }
-            // A script that may start needs its interpreter, which is listed by itself or with it.
-            let (interpreter, argument) = chain::first_line(&file).filter(|_| decision.is_allow())?;
-            return (!listed(&real(&interpreter)))
-                .then(|| Err(unlisted(&interpreter, argument, &words, invoker)));
-        }
-        let trees = policy.files.write.iter().map(|rule| rule.value.path.clone());
-        let trees: Vec<PathBuf> = trees.chain([plan.workspace.clone()]).map(|path| real(&path)).collect();
-        foreseen(plan.guard.as_ref()?, &file, &words, &invoker.cwd, &trees)
-    };
-    match seen() {
-        Some(Ok(())) if !decision.is_allow() => {
-            let by = "`[commands]` lets start what it leads to on this host".to_owned();
-            (Decision::Allow { by: Reason::BuiltIn(by) }, Vec::new())
-        }
-        Some(Err(why)) => {
-            let wanted: Vec<String> =
-                why.wanted.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-            let directory = invoker.cwd.to_string_lossy();
-            let trees: Vec<PathBuf> = policy.files.exec.iter().map(|rule| rule.value.path.clone()).collect();
-            let path = invoker.variables.get(OsStr::new("PATH")).map(OsString::as_os_str);
-            let starts = |program: &str| chain::starts(program, path, &trees);
-            let written =
-                Written { directory: &directory, workspace: &workspace, child: false, starts: &starts };
-            let remedy = written.remedy(&wanted);
-            // By words alone it may be known which line of the policy it is.
-            let said = !decision.is_allow() && remedy.is_empty();
-            (if said { decision } else { Decision::Refuse { by: Reason::BuiltIn(why.rule) } }, remedy)
-        }
-        _ => (decision, Vec::new()),
-    }
-}
-
-/// A script whose interpreter is not listed, and the entry that would list both.
-fn unlisted(interpreter: &Path, argument: Option<String>, words: &[String], invoker: &Invoker) -> Why {
-    let name = interpreter
-        .file_name()
-        .and_then(OsStr::to_str)
-        .filter(|name| chain::named(name, invoker).is_some_and(|found| real(&found) == real(interpreter)));
-    let name = name.map_or_else(|| interpreter.to_string_lossy().into_owned(), str::to_owned);
-    let wanted = std::iter::once(name).chain(argument).chain(words.iter().cloned());
-    Why {
-        rule: format!("`commands.allow` does not let `{}` run it", interpreter.display()),
-        wanted: wanted.map(String::into_bytes).collect(),
-    }
-}
-
 /// What a run would be, also where it is refused for the sake of its user.
-fn plan(
+pub(crate) fn plan(
     policy: &Policy,
     invoker: &Invoker,
     arguments: &PolicyArguments,
@@ -566,7 +490,7 @@ fn whole(path: &Path, invoker: &Invoker) -> PathBuf {
 }
 
 /// What a path leads to, as far as it is there: that is what a boundary holds.
-fn real(path: &Path) -> PathBuf {
+pub(crate) fn real(path: &Path) -> PathBuf {
     let found = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
     match found {
         Some((above, real)) => match path.strip_prefix(above) {
