@@ -91,6 +91,29 @@ fn a_command_is_granted_for_a_time_and_taken_away() {
     assert_eq!(causes, ["expired", "revoked"]);
 }
 
+/// `busybox ls` is the program `ls` of that file, in what is granted as in what is grantable.
+#[test]
+fn one_program_of_many_is_granted_as_it_is_called() {
+    let owned = Owned::new(
+        "[commands]\nallow = [\"git status **\"]\n[approvals]\n\
+         grantable = { commands = [\"ls -t\", \"busybox ls **\"] }",
+    );
+    let place = &owned.place;
+    let start = ["start", "dev", "--policy", &owned.policy, "--workspace", "."];
+    assert_eq!(place.ringfence(&start).status, 0);
+    let list = |option: &str| place.ringfence(&["exec", "dev", "--", "busybox", "ls", option, "."]).status;
+    let before = list("-d");
+    let granted = owned.grant("dev", "busybox ls -d .", &[]);
+    let (during, other) = (list("-d"), list("-a"));
+    let wide = owned.grant("dev", "busybox ls **", &[]);
+    let all = list("-a");
+    let none = ["busybox cat x", "busybox **", "busybox sh"].map(|wish| owned.grant("dev", wish, &[]));
+    let _ = place.ringfence(&["stop", "dev", "--grace", "0"]);
+    assert!(granted.status == 0 && wide.status == 0, "{granted:?} {wide:?}");
+    assert_eq!((before, during, other, all), (126, 0, 126, 0));
+    assert!(none.iter().all(|outcome| outcome.status == 126), "{none:?}");
+}
+
 #[test]
 fn who_waits_to_start_goes_on_as_soon_as_it_is_granted_and_nobody_else_waits() {
     let owned = Owned::new(

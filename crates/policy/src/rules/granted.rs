@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::program::by_word;
+use super::table::Entry;
 use super::{CommandRules, Execution, Table, last, many, meanings};
 use crate::argv::{As, CommandPattern};
 use crate::model::Rule;
@@ -39,25 +41,32 @@ impl CommandRules {
         let words: Option<Vec<&[u8]>> =
             arguments.as_ref().map(|words| words.iter().map(Vec::as_slice).collect());
         let place = self.place(&self.workspace);
-        let covers = |most: &CommandPattern| {
+        let means = |most: &CommandPattern, wanted: &CommandPattern| {
+            let words = wanted.literal_arguments();
+            let words: Option<Vec<&[u8]>> =
+                words.as_ref().map(|words| words.iter().map(Vec::as_slice).collect());
             most.program == wanted.program
-                && (most.covers(&wanted)
-                    || words.as_ref().is_some_and(|words| most.matches(words, place, As::Allow)))
+                && (most.covers(wanted) || words.is_some_and(|words| most.matches(&words, place, As::Allow)))
         };
-        let found = self.grantable.entries.iter().position(|most| covers(&most.pattern));
+        let files_of = |at: usize| -> Vec<&[u8]> {
+            let number = u32::try_from(at).unwrap_or(u32::MAX);
+            let all = self.grantable.files.iter().filter(|(_, index)| {
+                index.others.contains(&number) || index.words.values().flatten().any(|one| *one == number)
+            });
+            all.map(|(file, _)| file.as_slice()).collect()
+        };
+        // As the lists have it: `busybox cat FILE` is `cat FILE`, of that file.
+        let applet = by_word(wanted.program.as_bytes()).then(|| wanted.clone().of_applet());
+        let covers = |(at, most): (usize, &Entry)| {
+            means(&most.pattern, &wanted)
+                || applet.as_ref().is_some_and(|applet| means(&most.pattern, applet))
+                    && files_of(at).iter().any(|file| by_word(file))
+        };
+        let found = self.grantable.entries.iter().enumerate().position(covers);
         let rule = found.and_then(|at| Some((at, self.grantable.entries.get(at)?)));
         let (at, rule) =
             rule.ok_or_else(|| format!("no entry of `approvals.grantable.commands` covers `{shown}`"))?;
-        let number = u32::try_from(at).unwrap_or(u32::MAX);
-        let files: Vec<&[u8]> = self
-            .grantable
-            .files
-            .iter()
-            .filter(|(_, index)| {
-                index.others.contains(&number) || index.words.values().flatten().any(|one| *one == number)
-            })
-            .map(|(file, _)| file.as_slice())
-            .collect();
+        let files = files_of(at);
         for file in &files {
             let program: &[u8] = wanted.program.as_bytes();
             let all: Vec<&[u8]> = std::iter::once(program).chain(words.iter().flatten().copied()).collect();
