@@ -54,7 +54,7 @@ pub(crate) fn apply(policy: &mut Merged, loader: &mut Loader<'_>, report: &mut R
             policy.leaks_action = ceiling.leaks_action.clone();
         }
     }
-    policy.guard.bound(&ceiling.guard, start, ceiling.commands.is_some(), report);
+    policy.guard.bound(&ceiling.guard, start, ceiling.commands.as_ref(), report);
     for pattern in &ceiling.deny.items {
         policy.deny.add(pattern.clone());
     }

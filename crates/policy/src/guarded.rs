@@ -63,10 +63,11 @@ impl Keys {
         replace_by(&mut self.children, read.map(|read| children.with(read)).as_ref());
     }
 
-    /// A list of children starts anew.
+    /// A list of children starts anew; begun over `"free"`, too.
     pub(crate) fn forget_children(&mut self) {
-        if let Some(At { value: Listed::Programs(programs), .. }) = &mut self.children {
-            programs.clear();
+        match &mut self.children {
+            Some(At { value: Listed::Programs(programs), .. }) => programs.clear(),
+            _ => self.children = None,
         }
     }
 
@@ -95,8 +96,14 @@ impl Keys {
         }
     }
 
-    /// What the ceiling denies holds for all; what it does not leave to children, no policy may.
-    pub(crate) fn bound(&mut self, ceiling: &Self, start: Place, listed: bool, report: &mut Report) {
+    /// What the ceiling denies holds for all; what it does not leave to children, by its list of them or by `allow`, no policy may.
+    pub(crate) fn bound(
+        &mut self,
+        ceiling: &Self,
+        start: Place,
+        allow: Option<&Collected<String>>,
+        report: &mut Report,
+    ) {
         for entry in &ceiling.deny.items {
             self.deny.add(entry.clone());
         }
@@ -110,14 +117,18 @@ impl Keys {
             self.pin.clone_from(&ceiling.pin);
         }
         // A ceiling without a list of programs bounds none of them.
-        let Some(children) = self.children.as_ref().filter(|_| listed) else { return };
+        let Some((children, allow)) = self.children.as_ref().zip(allow) else { return };
         let most = ceiling.children.as_ref();
+        let listed = match most.map(|at| &at.value) {
+            Some(Listed::Programs(most)) => most.as_slice(),
+            _ => &[],
+        };
+        let within =
+            |wanted: &At<String>| [listed, &allow.items].iter().any(|most| covered(&wanted.value, most));
         let above = match (&children.value, most.map(|at| &at.value)) {
             (Listed::Same, _) | (_, Some(Listed::Free)) => false,
-            (Listed::Programs(wanted), Some(Listed::Programs(most))) => {
-                wanted.iter().any(|wanted| !most.iter().any(|most| most.value == wanted.value))
-            }
-            _ => true,
+            (Listed::Programs(wanted), _) => !wanted.iter().all(within),
+            (Listed::Free, _) => true,
         };
         if above {
             let problem = Problem::new(children.place, "`commands.children` is above the ceiling");

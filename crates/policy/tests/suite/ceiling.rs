@@ -170,6 +170,14 @@ fn programs_and_variables_where_the_ceiling_has_a_list() {
     let children = "[commands]\nallow = [\"git\"]\nchildren = \"free\"\n";
     assert!(refused(ceiling, children).contains("`commands.children` is above the ceiling"));
     accepted("[commands]\nallow = [\"git\"]\nchildren = \"free\"\n", children);
+    // By what it means, and beside what `allow` lets start anyway.
+    let most = "[commands]\nallow = [\"git\", \"cc\"]\nchildren = [\"ls **\", \"as -o *\"]\n";
+    let with = |children: &str| format!("[commands]\nallow = [\"git\"]\nchildren = [{children}]\n");
+    accepted(most, &with("\"ls -l\", \"cc\", \"cc -c\", \"as -o *\", \"as? -o x\""));
+    accepted("[commands]\nallow = [\"git\", \"cc\"]\n", &with("\"cc\""));
+    for wider in ["\"as\"", "\"as -o **\"", "\"ld\"", "\"ls\", \"ld\""] {
+        assert!(refused(most, &with(wider)).contains("`commands.children` is above the ceiling"), "{wider}");
+    }
     let held = accepted("[commands]\ndeny = [\"git push\"]\nshell = false\n", "[commands]\nshell = true\n");
     assert!(held.guard.deny.len() == 1 && !held.guard.shell());
     accepted("", "[commands]\nallow = [\"curl\"]\n[environment]\npass = [\"TERM\"]\n");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ringfence_policy::{EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule, load};
+use ringfence_policy::{Children, EnvironmentValue, Grant, Identity, Mode, Origin, Policy, Rule, load};
 
 use super::support::{bad, context, file, good, memory, one, preset, same, trimmed};
 
@@ -320,4 +320,9 @@ fn lists_of_children_add_up_and_a_word_takes_their_place() {
         "lists.replace = [\"commands.children\"]\n[commands]\nchildren = [\"as\"]\n",
     );
     assert_eq!(replaced.guard.children.programs().len(), 1);
+    let anew = two(
+        "[commands]\nallow = [\"make\"]\nchildren = \"free\"\n",
+        "lists.replace = [\"commands.children\"]\n",
+    );
+    assert_eq!(anew.guard.children, Children::Same);
 }
