@@ -138,40 +138,6 @@ fn no_shell_and_no_code_on_a_command_line() {
 }
 
 #[test]
-fn no_command_reads_what_another_writes() {
-    let place = new_place();
-    place.write(
-        "p.py",
-        "import os, subprocess, sys\n\
-        given = subprocess.run(['cat'], capture_output=True, text=True).stdout\n\
-        print('given', given.strip(), flush=True)\n\
-        a = subprocess.Popen(['echo', 'through'], stdout=subprocess.PIPE)\n\
-        subprocess.Popen(['cat'], stdin=a.stdout).wait()\n\
-        read, write = os.pipe()\n\
-        os.write(write, b'through'); os.close(write)\n\
-        subprocess.Popen(['cat', f'/dev/fd/{read}'], pass_fds=[read]).wait()\n",
-    );
-    for (pipes, through) in [("false", 0), ("true", 1)] {
-        let path = place.policy(&format!("[commands]\npipes = {pipes}"));
-        let run = ["run", "--quiet", "--policy", &path, "--workspace", ".", "--"];
-        let mut command = place.command(&[&run[..], &["python3", "p.py"]].concat());
-        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-        let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"hello\n").unwrap();
-        let done = child.wait_with_output().unwrap();
-        let out = String::from_utf8_lossy(&done.stdout).into_owned();
-        let err = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(out.starts_with("given hello\n"), "{out} {err}");
-        assert_eq!(out.contains("through"), through == 1, "{pipes}: {out} {err}");
-        assert_eq!(err.contains("PermissionError"), through == 0, "{pipes}: {err}");
-    }
-    let path = place.policy("[commands]\npipes = false");
-    let words = ["run", "--quiet", "--policy", &path, "--workspace", ".", "--", "echo a | cat"];
-    let outcome = place.ringfence(&words);
-    assert!(outcome.status == 127 && outcome.err.contains("an argument each"), "{outcome:?}");
-}
-
-#[test]
 fn variables_make_no_other_program_of_it() {
     let place = new_place();
     place.write("start.py", "print('got in')");

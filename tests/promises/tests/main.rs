@@ -29,6 +29,10 @@ mod commands_hosted;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands.rs"]
 mod commands_landlock;
+mod commands_pipes;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_pipes.rs"]
+mod commands_pipes_landlock;
 mod commands_remedies;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_remedies.rs"]

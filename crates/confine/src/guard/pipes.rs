@@ -1,8 +1,8 @@
-//! Pipes that a program would begin with, for `commands.pipes = false`.
+//! Pipes that a program would begin with, and terminals of the task's own making, for `commands.pipes = false`.
 
 use std::collections::BTreeSet;
 
-use rustix::fs::{CWD, readlinkat};
+use rustix::fs::{CWD, FileType, major, readlinkat, stat};
 use rustix::io::Errno;
 
 /// O_CLOEXEC and the two bits of O_ACCMODE (open(2)), as fdinfo shows them.
@@ -10,10 +10,13 @@ const CLOSED: u32 = 0o2_000_000;
 const ACCESS: u32 = 0o3;
 const WRITE_ONLY: u32 = 0o1;
 
+/// Devices that hand on what another process writes (devices.txt): /dev/tty and /dev/ptmx, and both ends of pseudo-terminals.
+const TERMINALS: [std::ops::RangeInclusive<u32>; 2] = [5..=5, 128..=143];
+
 /// By the names that the kernel has for them.
 pub(super) type Pipes = BTreeSet<Vec<u8>>;
 
-/// What can be read from of the pipes and sockets that stay open over an execve.
+/// What can be read from of the pipes, sockets and terminals that stay open over an execve.
 ///
 /// # Errors
 /// EACCES where that cannot be told.
@@ -25,9 +28,15 @@ pub(super) fn kept(thread: i32) -> Result<Pipes, Errno> {
         let number = number.to_str().ok_or(Errno::ACCESS)?;
         // One that is closed meanwhile is none.
         let Ok(name) = readlinkat(CWD, format!("/proc/{thread}/fd/{number}"), Vec::new()) else { continue };
-        let name = name.into_bytes();
+        let mut name = name.into_bytes();
         if !name.starts_with(b"pipe:") && !name.starts_with(b"socket:") {
-            continue;
+            let Ok(found) = stat(format!("/proc/{thread}/fd/{number}")) else { continue };
+            let device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+            if !device || !TERMINALS.iter().any(|numbers| numbers.contains(&major(found.st_rdev))) {
+                continue;
+            }
+            // Each mount of devpts has numbers of its own.
+            name = format!("terminal:{}:{}", found.st_dev, found.st_rdev).into_bytes();
         }
         let Ok(info) = std::fs::read_to_string(format!("/proc/{thread}/fdinfo/{number}")) else { continue };
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
