@@ -88,6 +88,14 @@ mod tests {
             "LESSKEYIN",
             "BC_ENV_ARGS",
             "PIP_PYTHON",
+            "JDK_JAVAC_OPTIONS",
+            "BUN_OPTIONS",
+            "PLTCOLLECTS",
+            "OCTAVE_PATH",
+            "MONO_PATH",
+            "LIBMYSQL_PLUGIN_DIR",
+            "GST_PLUGIN_SYSTEM_PATH_1_0",
+            "autom4te_perllibdir",
         ] {
             assert!(why(name.as_bytes()).is_some(), "{name}");
         }
