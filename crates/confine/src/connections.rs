@@ -314,7 +314,11 @@ impl Connections {
     ) -> Option<Option<Refusal>> {
         let call = self.again.remove(&number)?;
         self.unwritten.remove(&number);
-        Some(self.execute(&call, new, guard))
+        if guard.room() {
+            return Some(self.execute(&call, new, guard));
+        }
+        self.starts.push_front(call);
+        Some(None)
     }
 
     /// Looks again at everybody who waits.

@@ -80,6 +80,8 @@ struct Init {
     guard: Option<Guard>,
     /// Where there is a network.
     reach: Option<Reach>,
+    /// Whose start that had to wait was judged last.
+    turn: u32,
     spare: Option<Spare>,
     /// One is to be made after so long: for each command one, so that a task that kills them causes no more.
     wanted: Option<Duration>,
@@ -148,6 +150,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         rest: Rest::default(),
         guard,
         reach,
+        turn: 0,
         spare: None,
         wanted: None,
         spares: 0,
@@ -308,14 +311,28 @@ impl Init {
                 return false;
             }
             connections.retry();
-            while let Some(refused) = guard.as_mut().and_then(|guard| connections.resume(*refusal, guard)) {
-                if let Some(refused) = refused {
-                    *refusal = refusal.wrapping_add(1) % CALLS;
-                    send(report.as_fd(), &Message::Refused(refused));
-                }
-            }
             true
         });
+        self.resume();
+    }
+
+    /// Starts that waited are judged, those of each command in its turn: none holds up another's.
+    fn resume(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
+        loop {
+            let due = |connections: &Connections| connections.starts_wait();
+            let later = self.connections.range(self.turn.saturating_add(1)..);
+            let mut waiting = later.chain(self.connections.range(..=self.turn)).filter(|(_, one)| due(one));
+            let Some(number) = waiting.next().map(|(number, _)| *number).filter(|_| guard.room()) else {
+                return;
+            };
+            self.turn = number;
+            let Some(connections) = self.connections.get_mut(&number) else { return };
+            if let Some(refused) = connections.resume(self.refusal, guard) {
+                self.refusal = self.refusal.wrapping_add(1) % CALLS;
+                send(self.report.as_fd(), &Message::Refused(refused));
+            }
+        }
     }
 
     fn look_at_unnamed(&mut self) {

@@ -25,6 +25,9 @@ mod commands_granted;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_granted.rs"]
 mod commands_granted_landlock;
+mod commands_held;
+#[path = "commands_held.rs"]
+mod commands_held_landlock;
 mod commands_hosted;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands.rs"]

@@ -13,9 +13,9 @@ use crate::report::Refusal;
 const MOST_STARTS: usize = 4096;
 
 impl Connections {
-    /// Judges a start, now or when there is room.
+    /// Judges a start, now or when there is room; what waits already comes first.
     pub(super) fn start(&mut self, call: Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
-        if guard.room() {
+        if guard.room() && self.starts.is_empty() {
             return self.execute(&call, number, guard);
         }
         if self.starts.len() < MOST_STARTS {
@@ -26,13 +26,15 @@ impl Connections {
         None
     }
 
-    /// Judges one that waited, if there is room again; a refusal is to be written down under this number. `None` where nothing is due.
-    pub(crate) fn resume(&mut self, number: u32, guard: &mut Guard) -> Option<Option<Refusal>> {
-        if !guard.room() || !self.room() {
-            return None;
-        }
+    /// Whether a start waits that can be judged as soon as the guard has room.
+    pub(crate) fn starts_wait(&self) -> bool {
+        !self.starts.is_empty() && self.room()
+    }
+
+    /// Judges the first that waited; a refusal is to be written down under this number.
+    pub(crate) fn resume(&mut self, number: u32, guard: &mut Guard) -> Option<Refusal> {
         let call = self.starts.pop_front()?;
-        Some(self.execute(&call, number, guard))
+        self.execute(&call, number, guard)
     }
 
     pub(super) fn execute(&mut self, call: &Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::hosted::Trees;
-use crate::proc::group;
+use crate::proc::{group, lives};
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use crate::script::Program;
 use case::Case;
@@ -364,12 +364,15 @@ impl Guard {
             return;
         }
         let now = Instant::now();
-        for (thread, held) in &mut self.held {
+        // The first thread of a process may end, and nobody is told while others of it live.
+        let full = !self.room();
+        self.held.retain(|thread, held| {
             if held.until <= now && !held.interrupted {
                 held.interrupted = true;
-                let _ = ptrace::interrupt(*thread);
+                return ptrace::interrupt(*thread).is_ok();
             }
-        }
+            !full || lives(*thread)
+        });
     }
 
     /// How long until then.

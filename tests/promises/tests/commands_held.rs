@@ -1,0 +1,37 @@
+//! Threads that are held at the end of their execve: whoever never comes there holds up nobody.
+
+use ringfence_promises::Place;
+
+/// Processes whose first thread fails to execve and ends while another lives: no wait tells of that.
+const ZOMBIES: &str = r#"
+import ctypes, os, threading, time
+libc = ctypes.CDLL(None)
+def one():
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    words = (ctypes.c_char_p * 2)(b"true", None)
+    libc.syscall(59 if os.uname().machine == "x86_64" else 221, b"/usr/bin/true", words, ctypes.c_void_p(1))
+    libc.syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+for n in range(70):
+    if os.fork() == 0:
+        one()
+time.sleep(1)
+child = os.fork()
+if child == 0:
+    os.execv("/usr/bin/true", ["true"])
+for n in range(200):
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        break
+    time.sleep(0.1)
+print("started", status) if done else print("held up")
+os.killpg(0, 9)
+"#;
+
+#[test]
+fn who_never_comes_to_the_end_of_an_execve_holds_up_nobody() {
+    let place = Place::new().in_tier(module_path!());
+    place.write("zombies.py", ZOMBIES);
+    let policy = "[commands]\ndeny = [\"curl\"]";
+    let outcome = crate::commands::start(&place, policy, &["/usr/bin/python3", "-u", "zombies.py"]);
+    assert_eq!(outcome.out, "started 0\n", "{outcome:?}");
+}
