@@ -473,10 +473,6 @@ fn literal(word: &[Mark]) -> Option<String> {
 }
 
 fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
-    if let Some(name) = ["$HOME", "${HOME}"].into_iter().find(|name| begins(word, name)) {
-        return Err(Invalid::new(format!("`{name}` in `{text}` means something to a shell alone"))
-            .help("write `~/` for the home"));
-    }
     let slashes = normal_slashes(word);
     let word = slashes.as_slice();
     let plain = |at: usize| match word.get(at) {
@@ -486,7 +482,6 @@ fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
     let (path, skipped) = match (plain(0), plain(1)) {
         (Some('/'), _) => (Some(true), 0),
         (Some('~'), Some('/')) => (Some(true), 1),
-        (Some('~'), None) if word.len() == 1 => (Some(true), 1),
         (Some('.'), Some('/')) => (Some(false), 2),
         _ => (None, 0),
     };
@@ -507,6 +502,9 @@ fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
     match path {
         Some(absolute) => {
             if skipped == 1 {
+                if pieces == [Piece::Text(b"/".to_vec())] {
+                    pieces.clear();
+                }
                 // A home that is the root has its slash from what follows.
                 let home = if home == "/" && !pieces.is_empty() { "" } else { home };
                 pieces.insert(0, Piece::Text(home.as_bytes().to_vec()));
@@ -539,10 +537,9 @@ fn normal_slashes(word: &[Mark]) -> Vec<Mark> {
     }
     let mut marks = word.to_vec();
     marks.dedup_by(|one, other| *one == SLASH && *other == SLASH);
-    // `./` and `/` are what is left of the workspace and the root; behind `*`, a slash at the end asks for a directory.
-    if marks.len() > if marks.first() == Some(&Mark::Plain('.')) { 2 } else { 1 }
-        && marks.last() == Some(&SLASH)
-    {
+    // `./`, `~/` and `/` are what is left of the workspace, the home and the root.
+    let least = if marks.first() == Some(&SLASH) { 1 } else { 2 };
+    if marks.len() > least && marks.last() == Some(&SLASH) {
         marks.pop();
     }
     marks

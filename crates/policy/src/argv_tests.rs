@@ -65,6 +65,8 @@ fn each_form_means_what_the_grammar_says() {
     }
     let quoted = CommandPattern::parse("x '*' 'a b' ''", "/h").unwrap();
     assert!(quoted.matches(&[b"*", b"a b", b""], PLACE, As::Allow));
+    let plain = CommandPattern::parse("cat '~' '$HOME/x'", "/h").unwrap();
+    assert!(plain.matches(&[b"~", b"$HOME/x"], PLACE, As::Allow));
     let lone = CommandPattern::parse("x *", "/h").unwrap();
     assert!(lone.matches(&[b""], PLACE, As::Allow));
     let optional = CommandPattern::parse("clang? -c *", "/h").unwrap();

@@ -283,6 +283,7 @@ impl Program {
                 continue;
             }
             if self.is_plain(word) {
+                behind = false;
                 continue;
             }
             // node takes one for the other.

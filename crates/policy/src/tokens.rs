@@ -1,5 +1,8 @@
 //! The words, groups and quotes of an entry of `commands.allow` or `commands.deny`.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 use crate::diagnostic::Invalid;
 
 pub(crate) const QUOTE: &str = "put single quotes around `(`, `|`, `)`, `*`, `?` and blanks that are meant as they are; within them '' is one quote";
@@ -42,6 +45,12 @@ fn ends(operator: char, within: bool, next: Option<&char>) -> bool {
             '<' | '>' => next != Some(&'='),
             _ => true,
         }
+}
+
+/// Whether behind a `$` comes the variable of the home.
+fn is_home(rest: &Peekable<Chars<'_>>) -> bool {
+    let rest: String = rest.clone().take_while(|next| !next.is_whitespace() && *next != '/').collect();
+    rest == "HOME" || rest == "{HOME}"
 }
 
 /// Whether braces hold a list, as `{push,fetch}` does.
@@ -99,6 +108,16 @@ impl Tokens {
                     return Err(
                         Invalid::new(format!("`{character}` in `{text}` is out of place")).help(QUOTE)
                     );
+                }
+                '$' if word.is_none() && is_home(&characters) => {
+                    let invalid =
+                        Invalid::new(format!("`$HOME` in `{text}` means something to a shell alone"));
+                    return Err(invalid.help("write `~/` for the home"));
+                }
+                // As a shell reads it: the home itself.
+                '~' if word.is_none() && characters.peek().is_none_or(|next| next.is_whitespace()) => {
+                    word = Some(vec![Mark::Plain('~'), Mark::Plain('/')]);
+                    continue;
                 }
                 character if character.is_whitespace() => {
                     tokens.extend(word.take().map(Token::Word));

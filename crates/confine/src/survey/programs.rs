@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -194,12 +195,32 @@ pub(super) fn many(policy: &Policy, survey: &Survey) -> Vec<((u64, u64), PathBuf
     let names = directories.into_iter().flat_map(|at| MULTICALL.iter().map(|(name, _)| at.join(name)));
     let found = names.filter_map(|path| {
         let stat = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        let path =
+            if path.ends_with("busybox") && !is_dynamic(&path) { path.with_file_name(STATIC) } else { path };
         Some(((stat.dev(), stat.ino()), path))
     });
     let mut found: Vec<_> = found.collect();
     found.sort();
     found.dedup_by_key(|(identity, _)| *identity);
     found
+}
+
+/// What Debian calls the build of busybox that runs its own programs by itself; its package installs it as `busybox`.
+const STATIC: &str = "busybox-static";
+
+/// Whether the kernel starts it by an interpreter (elf(5), PT_INTERP); not, where that cannot be told.
+fn is_dynamic(path: &Path) -> bool {
+    let mut head = [0; 4096];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut head)).unwrap_or(0);
+    let head = head.get(..read).unwrap_or_default();
+    let number = |at: usize, size: usize| -> usize {
+        let bytes = head.get(at..at + size).unwrap_or_default();
+        bytes.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    // Of 64 bits, as all that is built here.
+    let (table, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    head.starts_with(b"\x7fELF\x02\x01")
+        && (0..count.min(64)).any(|entry| table < read && number(table + entry * size, 4) == 3)
 }
 
 /// Its name, and whether it may be missing. Every entry was read when the policy was.

@@ -24,34 +24,59 @@ pub const MULTICALL: &[(&str, bool)] = &[
 ];
 
 /// Programs that start others of their file without an execve(2), which nobody would see.
-const STARTS: [&[u8]; 23] = [
-    b"chroot",
-    b"chrt",
-    b"env",
-    b"find",
-    b"inotifyd",
-    b"ionice",
-    b"nc",
-    b"netcat",
-    b"nice",
-    b"nohup",
-    b"nsenter",
-    b"oneit",
-    b"setsid",
-    b"sh",
-    b"su",
-    b"sudo",
-    b"taskset",
-    b"tcpsvd",
-    b"time",
-    b"timeout",
-    b"unshare",
-    b"watch",
-    b"xargs",
+const STARTS: [&str; 48] = [
+    "chpst",
+    "chroot",
+    "chrt",
+    "cpulimit",
+    "crond",
+    "env",
+    "envdir",
+    "envuidgid",
+    "fakeidentd",
+    "find",
+    "flock",
+    "httpd",
+    "inetd",
+    "init",
+    "inotifyd",
+    "ionice",
+    "linux32",
+    "linux64",
+    "logwrapper",
+    "nbd-server",
+    "nc",
+    "netcat",
+    "nice",
+    "nohup",
+    "nsenter",
+    "oneit",
+    "prlimit",
+    "rtcwake",
+    "runsv",
+    "script",
+    "setarch",
+    "setpriv",
+    "setsid",
+    "setuidgid",
+    "softlimit",
+    "start-stop-daemon",
+    "strace",
+    "su",
+    "sudo",
+    "taskset",
+    "tcpsvd",
+    "time",
+    "timeout",
+    "uclampset",
+    "udpsvd",
+    "unshare",
+    "watch",
+    "xargs",
 ];
 
 /// Shells of busybox: where their own programs come first, what a line of theirs runs is seen by nobody.
-const SHELLS: [&[u8]; 5] = [b"ash", b"hush", b"lash", b"msh", b"sh"];
+const SHELLS: [&str; 7] = ["ash", "bash", "hush", "lash", "msh", "sh", "toysh"];
 
 /// What busybox and toybox have, by `busybox --list` and `toybox` of Debian 12 and of the default configurations of 1.36 and 0.8.
 const APPLETS: &str = include_str!("applets.txt");
@@ -88,7 +113,8 @@ pub fn is_multicall(name: &str) -> bool {
 }
 
 /// Whether programs in this file may run others of it without an execve(2): all of toybox, and of busybox what is built to
-/// prefer its own (busybox's `FEATURE_PREFER_APPLETS`), as distributions' static ones are; their plain one is not.
+/// prefer its own (busybox's `FEATURE_PREFER_APPLETS`), as distributions' static ones are, by whatever name they are known here; their
+/// dynamic one is not.
 fn prefers_own(file: &[u8]) -> bool {
     let name = last(file);
     name.starts_with(b"toybox") || name.starts_with(b"busybox") && name != b"busybox"
@@ -125,18 +151,21 @@ pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Meanings<'a> {
     if many(execution.file) {
         let mut all: Vec<_> = part(file, name, rest).map(|(name, words)| Meaning::of(name, words)).collect();
         let mut any = false;
-        if prefers_own(file)
-            && let Some(first) = all.first().filter(|first| STARTS.contains(&first.called)).cloned()
-        {
-            // Each further word may be another of its programs.
-            let words = first.words.iter().enumerate().filter(|(_, word)| !word.starts_with(b"-"));
-            let mut others = words.map(|(at, word)| Meaning {
-                called: last(word),
-                words: Rc::clone(&first.words),
-                from: at + 1,
-            });
-            all.extend(others.by_ref().take(FURTHER));
-            any = others.next().is_some() || SHELLS.contains(&first.called);
+        let is = |list: &[&str], called: &[u8]| list.iter().any(|name| name.as_bytes() == called);
+        if let Some(first) = all.first().filter(|_| prefers_own(file)).cloned() {
+            // What a shell runs is in its line, and what xargs does in its input.
+            any = is(&SHELLS, first.called) || first.called == b"xargs";
+            if is(&STARTS, first.called) {
+                // Each further word may be another of its programs.
+                let words = first.words.iter().enumerate().filter(|(_, word)| !word.starts_with(b"-"));
+                let mut others = words.map(|(at, word)| Meaning {
+                    called: last(word),
+                    words: Rc::clone(&first.words),
+                    from: at + 1,
+                });
+                all.extend(others.by_ref().take(FURTHER));
+                any |= others.next().is_some();
+            }
         }
         return Meanings { all, any };
     }

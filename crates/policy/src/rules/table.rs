@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::program::{by_word, is_applet, many, meanings};
+use super::program::{Meaning, by_word, is_applet, many, meanings};
 use super::{Execution, bytes, last, told};
 use crate::argv::{As, CommandPattern, Place, options};
 use crate::model::Rule;
@@ -75,7 +75,9 @@ impl Table {
         // A denial of one of what it may mean is one of all; a permission has to be one of all.
         let meant = meanings(execution);
         let mut found = Err(false);
-        for one in &meant.all {
+        // A word that is no program's name needs no permission.
+        let words = |(at, one): &(usize, &Meaning<'_>)| *at == 0 || how == As::Deny || is_applet(one.called);
+        for (_, one) in meant.all.iter().enumerate().filter(words) {
             found = self.find_as(execution, (one.called, one.arguments()), place, how);
             if found.is_ok() == (how == As::Deny) {
                 return found;

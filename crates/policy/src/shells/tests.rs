@@ -104,6 +104,9 @@ fn code_on_a_command_line_is_seen() {
 #[test]
 fn code_from_an_input_or_behind_another_option_is_seen() {
     for line in [
+        "js140 -e 1",
+        "node20 -e 1",
+        "ghc Main.hs -e main",
         "php8.2 -n -t . -r 1",
         "php -n -Q x -r 1",
         "php-cgi8.2 -d auto_prepend_file=/dev/stdin",
@@ -195,6 +198,12 @@ fn code_from_an_input_or_behind_another_option_is_seen() {
 #[test]
 fn files_and_questions_are_not_code() {
     for line in [
+        "Rscript --vanilla plot.R -i in.csv",
+        "julia --project run.jl -c conf.toml",
+        "lua -W x.lua -e prod",
+        "guile -s x.scm -l",
+        "php -n x.php -r",
+        "sbcl --script x.lisp --eval 1",
         "php -t . x.php -r 1",
         "php -n x.php",
         "lua x.lua -e 1",
