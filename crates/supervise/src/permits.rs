@@ -29,7 +29,7 @@ pub enum Act {
 
 impl Act {
     /// What stands before the entry in a question's name: no path begins so.
-    fn start(self) -> &'static str {
+    pub(crate) fn start(self) -> &'static str {
         match self {
             Self::Start => "start: ",
             Self::Reach => "reach: ",

@@ -1,6 +1,6 @@
 //! A question on the owner's terminal: a line of words, ended by a key that no program waits for by accident.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfence_confine::{Refusal, Refused};
@@ -27,32 +27,34 @@ pub(crate) struct Prompt {
 
 /// The question, with how to answer it. Names are the task's: nothing of them acts on a terminal.
 pub(crate) fn text(question: &Question) -> String {
-    let program = question.refusal.program.to_string();
-    if let Some((act, entry)) = entry_of(&question.path) {
+    drawn(&question.path, &question.refusal, question.lasting)
+}
+
+fn drawn(path: &Path, refusal: &Refusal, lasting: bool) -> String {
+    let program = named(refusal);
+    if let Some((act, entry)) = entry_of(path) {
         let (wants, lets) = match act {
             Act::Start => ("start:", "lets it start in this sandbox"),
             Act::Reach => ("connect to", "lets this sandbox reach it"),
             Act::Use => ("use", "lets this sandbox use it"),
         };
         return format!(
-            "\r\n\x0f\x1b(B\x1b[0mringfence: {} (process {}) wants to {wants} {}\r\n\
+            "{PLAIN}\r\n\x1b[Kringfence: {program} (process {}) wants to {wants} {}\r\n\x1b[K\
              ringfence: `y` {lets}, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
-            plain(&program),
-            question.refusal.process,
+            refusal.process,
             plain(entry),
         );
     }
-    let does = match &question.refusal.what {
+    let does = match &refusal.what {
         Refused::Asked { purpose, .. } => purpose.word(),
         _ => "use",
     };
     format!(
-        "{PLAIN}\r\n\x1b[Kringfence: {} (process {}) wants to {does} {}\r\n\x1b[K\
+        "{PLAIN}\r\n\x1b[Kringfence: {program} (process {}) wants to {does} {}\r\n\x1b[K\
          ringfence: `y` grants reading it to this sandbox, `t` for {MINUTES} minutes, {}`n` refuses, `x` refuses all such; then Enter: ",
-        plain(&program),
-        question.refusal.process,
-        plain(&question.path.to_string_lossy()),
-        if question.lasting { "`a` to later ones too, " } else { "" },
+        refusal.process,
+        plain(&path.to_string_lossy()),
+        if lasting { "`a` to later ones too, " } else { "" },
     )
 }
 
@@ -67,10 +69,9 @@ pub(crate) fn waits(question: &Question) -> String {
         }
         (None, _) => format!("use {}", plain(&question.path.to_string_lossy())),
     };
-    let Refusal { program, process, .. } = &question.refusal;
+    let process = question.refusal.process;
     let left = question.until.saturating_duration_since(Instant::now()).as_secs();
-    let (program, act) =
-        (shortened(&plain(&program.to_string()), LONGEST_NAME), shortened(&act, LONGEST_ACT));
+    let (program, act) = (named(&question.refusal), shortened(&act, LONGEST_ACT));
     format!("{program} (process {process}) waits {left} more seconds at most for its owner to let it {act}")
 }
 
@@ -78,6 +79,12 @@ pub(crate) fn waits(question: &Question) -> String {
 /// two paths.
 const LONGEST_NAME: usize = 60;
 const LONGEST_ACT: usize = 1024;
+
+/// The program that waits: without brackets, since a process is told of in some, and no longer than a name is.
+fn named(refusal: &Refusal) -> String {
+    let name = plain(&refusal.program.to_string()).replace(['(', ')'], "?");
+    shortened(&name.split(' ').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "), LONGEST_NAME)
+}
 
 /// The text, or how it begins and ends, with dots between.
 fn shortened(text: &str, longest: usize) -> String {
@@ -182,6 +189,23 @@ mod tests {
         assert_eq!(after(&[b"\x1b[A\r"]), None);
         assert_eq!(after(&[b"x\r"]), Some(Choice::RefuseAll));
         assert_eq!(after(&[b"a\r"]), Some(Choice::Always));
+    }
+
+    #[test]
+    fn every_question_begins_on_a_plain_last_line_and_no_name_is_the_sentence() {
+        let name = format!("x (process 3) wants to read /x{}", " ".repeat(200));
+        for path in ["/x".to_owned(), format!("{}git push", Act::Start.start())] {
+            let program = ringfence_confine::Program { file: name.clone().into(), ..Default::default() };
+            let what =
+                Refused::File { path: "/x".into(), asked: None, purpose: ringfence_confine::Purpose::Read };
+            let refusal = Refusal { number: 1, process: 7, program, what };
+            let drawn = drawn(Path::new(&path), &refusal, false);
+            assert!(drawn.starts_with(&format!("{PLAIN}\r\n\x1b[K")), "{drawn:?}");
+            assert!(
+                drawn.contains("ringfence: x ?process 3? wants to read /x (process 7) wants"),
+                "{drawn:?}"
+            );
+        }
     }
 
     #[test]
