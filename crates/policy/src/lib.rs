@@ -103,7 +103,7 @@ pub use crate::rules::{
 };
 pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_of_others,
-    secrets_on_the_way, why_secret,
+    secret_on_the_way, why_secret,
 };
 pub use crate::shells::runs_code;
 pub use crate::trail::trail;

@@ -107,7 +107,7 @@ fn names(path: &Path) -> impl Iterator<Item = &Path> {
 
 /// Whether a name matches a pattern with no wildcards but `*`: at every start of a sandbox some are asked, and none is worth the
 /// compilation of a regular expression.
-fn stars(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn stars(pattern: &[u8], name: &[u8]) -> bool {
     let mut parts = pattern.split(|byte| *byte == b'*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
     let mut parts: Vec<&[u8]> = parts.collect();

@@ -1,12 +1,16 @@
 //! Where secrets are known to lie (promise 3). They stay hidden below a granted directory; only a grant that names
 //! the file or directory itself, or something in it, opens it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::context::Context;
 use crate::model::{Grant, Policy, Rule};
-use crate::pattern::{PathPattern, PatternSet};
+use crate::pattern::{PathPattern, PatternSet, stars};
 
 /// Each place and why it is one. `~` is the invoker's home.
 const KNOWN: &[(&str, &str)] = &[
@@ -121,31 +125,83 @@ pub fn known_secrets_in(home: &Path, has: impl Fn(&str) -> bool) -> Vec<PathPatt
     KNOWN.iter().filter(|(text, _)| begins(text)).filter_map(|(text, _)| pattern(text, home)).collect()
 }
 
+/// A place by its names from the home, or root of a system, that it is in.
+struct Names {
+    home: bool,
+    names: Vec<String>,
+    why: &'static str,
+}
+
+impl Names {
+    /// Whether the place is there, or above it.
+    fn above(&self, rest: &[&OsStr]) -> bool {
+        self.names.len() <= rest.len() && self.along(rest)
+    }
+
+    /// Whether one of them leads to the other.
+    fn along(&self, rest: &[&OsStr]) -> bool {
+        self.names.iter().zip(rest).all(|(own, name)| stars(own.as_bytes(), name.as_bytes()))
+    }
+}
+
+/// The places by their first names, none where that is a wildcard: paths of tasks are as deep as they like, and each name of one is to
+/// cost little. Longer places first, plain ones before wildcards.
+static BY_FIRST: LazyLock<BTreeMap<String, Vec<Names>>> = LazyLock::new(|| {
+    let mut known: BTreeMap<_, Vec<Names>> = BTreeMap::new();
+    for (text, why) in KNOWN {
+        let (home, rest) =
+            text.strip_prefix("~/").map_or((false, text.trim_start_matches('/')), |rest| (true, rest));
+        let first = rest.split('/').next().filter(|first| !first.contains('*')).unwrap_or_default();
+        let names = rest.split('/').map(str::to_owned).collect();
+        known.entry(first.to_owned()).or_default().push(Names { home, names, why });
+    }
+    for places in known.values_mut() {
+        let wild = |place: &Names| place.names.iter().any(|name| name.contains('*'));
+        places.sort_by_key(|place| (Reverse(place.names.len()), wild(place)));
+    }
+    known
+});
+
+/// Those that begin with the first of these names, and those that may.
+fn beginning(rest: &[&OsStr]) -> impl Iterator<Item = &'static Names> + use<> {
+    let first = rest.first().and_then(|first| first.to_str());
+    let plain = first.and_then(|first| BY_FIRST.get(first));
+    plain.into_iter().chain(BY_FIRST.get("")).flatten()
+}
+
+/// The names of a path, without its root.
+fn names(path: &Path) -> Vec<&OsStr> {
+    path.iter().filter(|name| *name != "/").collect()
+}
+
 /// Why it is where a secret lies in whatever home, or root of a system, is above it; if so.
 #[must_use]
 pub fn secret_of_others(path: &Path) -> Option<&'static str> {
-    static SECRETS: LazyLock<(Vec<PathPattern>, PatternSet)> = LazyLock::new(|| {
-        let secrets = known_secrets(Path::new("/"));
-        let set = PatternSet::when_asked(&secrets, Path::new("/"));
-        (secrets, set)
-    });
-    let (secrets, set) = &*SECRETS;
-    let below = path.ancestors().skip(1).filter_map(|home| path.strip_prefix(home).ok());
-    let number = below.map(|rest| Path::new("/").join(rest)).find_map(|rest| set.matching(&rest))?;
-    secrets.get(number).map(why_secret)
+    let names = names(path);
+    let below = (0..names.len()).rev().filter_map(|home| names.get(home..));
+    below.into_iter().find_map(|rest| beginning(rest).find(|known| known.above(rest))).map(|known| known.why)
 }
 
-/// Where secrets would lie at, above or below a path of a home, whosever that is: who comes to the path may be on the way there.
-#[must_use]
-pub fn secrets_on_the_way(path: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for home in path.ancestors().skip(1) {
-        let Ok(rest) = path.strip_prefix(home) else { continue };
-        let known = KNOWN.iter().filter_map(|(text, _)| text.strip_prefix("~/").map(Path::new));
-        let known = known.filter(|known| known.starts_with(rest) || rest.starts_with(known));
-        found.extend(known.map(|known| home.join(known)));
+/// A secret that is there, in whatever home, at, above or below a path: who comes to the path may be on the way to it. `has` says what is
+/// there, and is asked of what lies below a directory only where that is.
+pub fn secret_on_the_way(path: &Path, has: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let names = names(path);
+    let mut home = if path.is_absolute() { PathBuf::from("/") } else { PathBuf::new() };
+    for at in 0..names.len() {
+        let rest = names.get(at..).unwrap_or_default();
+        let mut known = beginning(rest).filter(|known| known.home && known.along(rest)).peekable();
+        if known.peek().is_some() {
+            if !has(&home) {
+                return None;
+            }
+            if let Some(found) = known.map(|known| home.join(known.names.join("/"))).find(|known| has(known))
+            {
+                return Some(found);
+            }
+        }
+        home.push(names.get(at).unwrap_or(&OsStr::new("")));
     }
-    found
+    None
 }
 
 /// Why a place is among the known secrets, by the text of its pattern.
@@ -203,6 +259,33 @@ mod tests {
             assert!(why(path).is_some(), "{path}");
         }
         assert!(["/root/notes", "/home/o", "/", "/usr/share/ssh"].iter().all(|path| why(path).is_none()));
+        assert!(why("/home/o/.docker/run/x").is_some_and(|why| why.contains("socket")));
+        assert!(why("/home/o/.docker").is_none() && why("/etc/ssh/x_key").is_some());
+    }
+
+    /// The supervisor asks for each name that a task looks for.
+    #[test]
+    fn a_deep_path_costs_little() {
+        let began = std::time::Instant::now();
+        for name in ["a", ".ssx", ".config", "etc"] {
+            let deep = format!("/{}", vec![name; 1000].join("/"));
+            assert!(secret_of_others(Path::new(&deep)).is_none(), "{name}");
+            assert!(secret_on_the_way(Path::new(&deep), |_| false).is_none(), "{name}");
+            assert!(secret_of_others(Path::new(&format!("{deep}/.ssh/x"))).is_some(), "{name}");
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_secret_on_the_way_is_one_that_is_there() {
+        let there = ["/home/o", "/home/o/.ssh", "/home/o/.config", "/home/o/.config/gh"].map(Path::new);
+        let way = |path: &str| secret_on_the_way(Path::new(path), |path| there.contains(&path));
+        let ssh = Some(PathBuf::from("/home/o/.ssh"));
+        assert_eq!((way("/home/o/.ssh"), way("/home/o/.ssh/x/y")), (ssh.clone(), ssh));
+        assert_eq!(way("/home/o/.config"), Some(PathBuf::from("/home/o/.config/gh")));
+        for path in ["/home/o", "/home/o/.aws/x", "/home/p/.ssh/x", "/home/o/.config/x", "/", ""] {
+            assert_eq!(way(path), None, "{path}");
+        }
     }
 
     #[test]

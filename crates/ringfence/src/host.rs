@@ -91,11 +91,13 @@ impl Host {
     /// that way.
     pub(crate) fn could_have_below(&self, ended: &Path, path: &Path, purpose: &str) -> Option<bool> {
         let has = self.could_have(path, purpose);
-        let secret = || {
-            let secrets = ringfence_policy::secrets_on_the_way(ended);
-            secrets.iter().any(|secret| self.has(secret) == Some(true))
-        };
+        let secret = || self.secret_on_the_way(ended).is_some();
         if has == Some(false) && ended != path && secret() { Some(true) } else { has }
+    }
+
+    /// A secret that it has, in whatever home, at, above or below a path.
+    pub(crate) fn secret_on_the_way(&self, path: &Path) -> Option<PathBuf> {
+        ringfence_policy::secret_on_the_way(path, |path| self.has(path) == Some(true))
     }
 
     /// What a grant has to name: a name that is not there is its directory's to make.
