@@ -29,6 +29,13 @@ pub(crate) fn process(proc: &OwnedFd, thread: i32) -> i32 {
     group.unwrap_or(thread)
 }
 
+/// Whether a thread lives; one that was killed may be there until its parent has heard of it (proc_pid_status(5)).
+pub(crate) fn lives(proc: &OwnedFd, thread: i32) -> bool {
+    let status = text(proc, &format!("{thread}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+}
+
 /// What it is going to do, and with what, as its system call says.
 pub(crate) fn intent(proc: &OwnedFd, thread: i32) -> (Purpose, Option<OsString>) {
     let mut waits = 0..SETTLING;

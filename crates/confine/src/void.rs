@@ -43,7 +43,7 @@ const INCIDENTS: u32 = 1 << 31;
 const QUESTIONS: u32 = 3 << 30;
 /// How far it gives way to others.
 const NICE: i32 = 5;
-/// How soon what was counted is told.
+/// How soon what was counted is told, and how soon after who waited has ended its question ends.
 const SOON: Duration = Duration::from_millis(50);
 /// Counts in one message.
 const MOST_COUNTS: usize = 256;
@@ -240,7 +240,8 @@ impl Void<'_> {
     /// Errors end it.
     fn turn(&mut self) -> Result<(), Errno> {
         let mut polled = [PollFd::new(&self.fuse, PollFlags::IN), PollFd::new(self.told, PollFlags::IN)];
-        let patience = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+        let due = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+        let patience = due.into_iter().chain(self.server.leaves().then_some(SOON)).min();
         self.rest.poll(&mut polled, patience)?;
         let [asked, told] = polled.map(|polled| !polled.revents().is_empty());
         if told {
@@ -252,6 +253,9 @@ impl Void<'_> {
                     break;
                 }
             }
+        }
+        for path in self.server.left(|thread| caller::lives(&self.proc, thread)) {
+            send(self.told.as_fd(), &Message::Left(path));
         }
         self.tell_counts();
         Ok(())
@@ -270,9 +274,6 @@ impl Void<'_> {
         match self.server.serve(request, &mut self.answer) {
             Some(look) => self.judge(look),
             None => self.reply(),
-        }
-        if let Some(path) = self.server.left() {
-            send(self.told.as_fd(), &Message::Left(path));
         }
         Ok(true)
     }

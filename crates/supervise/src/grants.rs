@@ -161,13 +161,14 @@ impl<'a> Grants<'a> {
                 return Some(false);
             }
             let full = !self.questions.add(path, refusal, self.clerk.lasts());
-            return Some(!full || self.decline(boundary, refusal, path, "too many questions wait"));
+            return Some(!full || self.decline(boundary, refusal, path, "there are too many questions"));
         }
         if let Some(taken) = self.take_up_entry(boundary, refusal) {
             return Some(taken);
         }
         let path = Questions::could_be_about(refusal)?;
-        let directory = self.clerk.offer(path).filter(|_| self.offers < MOST_OFFERS)?;
+        let directory =
+            self.clerk.offer(path).filter(|_| self.offers < MOST_OFFERS && !self.questions.spent())?;
         self.offers += 1;
         Some(boundary.offer(refusal, path, directory).is_ok())
     }
@@ -211,11 +212,11 @@ impl<'a> Grants<'a> {
         }
     }
 
-    /// Whoever waited for it is gone; `false`: that could not be written down.
+    /// Nobody waits for it any more; `false`: that could not be written down.
     pub(crate) fn left(&mut self, path: &Path) -> bool {
         let gone = self.questions.open().find(|question| question.path == path).is_some();
         let question = gone.then(|| self.questions.take(path)).flatten();
-        question.is_none_or(|question| self.clerk.declined(&question.refusal, "whoever waited is gone"))
+        question.is_none_or(|question| self.clerk.declined(&question.refusal, "nobody waits for it any more"))
     }
 
     /// The owner has not refused all that could be asked about.

@@ -101,7 +101,7 @@ impl Grants<'_> {
             }
             _ => None,
         };
-        let entry = entry.filter(|_| self.asks())?;
+        let entry = entry.filter(|_| self.asks() && !self.questions.spent())?;
         let name = name(act, &entry);
         // Most programs look along PATH, or try each address, and would ask once for each.
         self.declined.retain(|(_, _, since)| since.elapsed() < SAME);
@@ -114,7 +114,7 @@ impl Grants<'_> {
         let of_it = |name: &&Path| entry_of(name).is_some_and(|(own, _)| own == act);
         let full = self.questions.waiting().filter(of_it).count() >= MOST_WAITING
             || !self.questions.add(&name, refusal, false);
-        Some(!full || self.decline(boundary, refusal, &name, "too many questions wait"))
+        Some(!full || self.decline(boundary, refusal, &name, "there are too many questions"))
     }
 
     /// The owner wants to grant one; `false`: what became of it could not be written down.

@@ -12,6 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TEST_VARIABLE: &str = "RINGFENCE_TEST_PATIENCE";
 /// Questions at one time.
 const MOST: usize = 64;
+/// Questions of one run, each of which is written down: whoever waits can be ended and come again.
+const MOST_ASKED: usize = 1024;
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -69,7 +71,11 @@ fn patience() -> Duration {
 
 /// All of them, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Questions(Vec<Question>);
+pub(crate) struct Questions {
+    open: Vec<Question>,
+    /// How many there were.
+    asked: usize,
+}
 
 impl Questions {
     /// What it is a question about, if it is one.
@@ -90,13 +96,19 @@ impl Questions {
         }
     }
 
+    /// Whether no more are asked in this run.
+    pub(crate) fn spent(&self) -> bool {
+        self.asked >= MOST_ASKED
+    }
+
     /// `false`: there are too many.
     pub(crate) fn add(&mut self, path: &Path, refusal: &Refusal, lasting: bool) -> bool {
-        let room = self.0.len() < MOST;
+        let room = self.open.len() < MOST && !self.spent();
         if room {
+            self.asked += 1;
             let until = Instant::now() + patience();
             let refusal = refusal.clone();
-            self.0.push(Question { path: path.to_path_buf(), refusal, until, lasting, answered: false });
+            self.open.push(Question { path: path.to_path_buf(), refusal, until, lasting, answered: false });
         }
         room
     }
@@ -107,7 +119,7 @@ impl Questions {
 
     /// Those that nobody has answered.
     pub(crate) fn open(&self) -> impl Iterator<Item = &Question> {
-        self.0.iter().filter(|question| !question.answered)
+        self.open.iter().filter(|question| !question.answered)
     }
 
     /// What is being waited for.
@@ -116,38 +128,56 @@ impl Questions {
     }
 
     pub(crate) fn answered(&mut self, path: &Path) {
-        self.0.iter_mut().filter(|question| question.path == path).for_each(|one| one.answered = true);
+        self.open.iter_mut().filter(|question| question.path == path).for_each(|one| one.answered = true);
     }
 
     pub(crate) fn has(&self, path: &Path) -> bool {
-        self.0.iter().any(|question| question.path == path)
+        self.open.iter().any(|question| question.path == path)
     }
 
     pub(crate) fn take(&mut self, path: &Path) -> Option<Question> {
-        let at = self.0.iter().position(|question| question.path == path)?;
-        Some(self.0.remove(at))
+        let at = self.open.iter().position(|question| question.path == path)?;
+        Some(self.open.remove(at))
     }
 
     /// Those that are meant, which are taken away: each is judged anew.
     pub(crate) fn of(&mut self, meant: impl Fn(&Refusal) -> bool) -> Vec<Question> {
-        self.0.extract_if(.., |question| meant(&question.refusal)).collect()
+        self.open.extract_if(.., |question| meant(&question.refusal)).collect()
     }
 
     /// Those that something which is open now answers.
     pub(crate) fn below(&mut self, path: &Path) -> Vec<Question> {
-        self.0.extract_if(.., |question| question.path.starts_with(path)).collect()
+        self.open.extract_if(.., |question| question.path.starts_with(path)).collect()
     }
 
     pub(crate) fn late(&mut self) -> Vec<Question> {
         let now = Instant::now();
-        self.0.extract_if(.., |question| !question.answered && question.until <= now).collect()
+        self.open.extract_if(.., |question| !question.answered && question.until <= now).collect()
     }
 
     pub(crate) fn all(&mut self) -> Vec<Question> {
-        self.0.extract_if(.., |question| !question.answered).collect()
+        self.open.extract_if(.., |question| !question.answered).collect()
     }
 
     pub(crate) fn until(&self) -> Option<Instant> {
-        self.0.iter().filter(|question| !question.answered).map(|question| question.until).min()
+        self.open.iter().filter(|question| !question.answered).map(|question| question.until).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_of_one_run_are_bounded() {
+        let path = Path::new("/x");
+        let what = Refused::Asked { path: path.into(), purpose: Purpose::Look };
+        let refusal = Refusal { number: 0, process: 1, program: Default::default(), what };
+        let mut questions = Questions::default();
+        let asked =
+            (0..5000).filter(|_| questions.add(path, &refusal, false) && questions.take(path).is_some());
+        assert_eq!(asked.count(), MOST_ASKED);
+        let mut questions = Questions::default();
+        assert_eq!((0..5000).filter(|_| questions.add(path, &refusal, false)).count(), MOST);
     }
 }

@@ -61,8 +61,6 @@ pub struct Server {
     /// Seconds for which the kernel answers by itself that a name is not there.
     absent_for: u64,
     asked: Asked,
-    /// What nobody waits for any more, since the last request.
-    left: Option<PathBuf>,
 }
 
 impl Server {
@@ -72,12 +70,19 @@ impl Server {
     pub fn new(nodes: &[ringfence_plan::Node], owner: (u32, u32), asks: bool) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
         let (told, absent_for, asked) = (Told::default(), u64::from(!asks), Asked::default());
-        Self { tree: Tree::new(nodes), owner, since, told, absent_for, asked, left: None }
+        Self { tree: Tree::new(nodes), owner, since, told, absent_for, asked }
     }
 
-    /// What the owner was asked about, and nobody waits for any more since the last request.
-    pub fn left(&mut self) -> Option<PathBuf> {
-        self.left.take()
+    /// Whether the owner is asked about something for which nobody waits now.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        self.asked.leaves()
+    }
+
+    /// What the owner was asked about, and nobody will wait for again: those who did are no threads that live, or do not come back.
+    pub fn left(&mut self, lives: impl Fn(i32) -> bool) -> Vec<PathBuf> {
+        let gone = self.asked.gone(lives);
+        gone.into_iter().filter_map(|node| Some(self.tree.get(node)?.path.clone())).collect()
     }
 
     /// Shows one more name, for what the owner grants: nothing that leads there or lies below is refused any more, or the kernel would
@@ -137,8 +142,9 @@ impl Server {
             // A look that is interrupted is answered as soon as it is written down, and not before.
             Operation::Forget | Operation::Destroy => {}
             Operation::Interrupt => {
-                let node = long(request.body, 0).and_then(|unique| self.asked.interrupt(unique, answer));
-                self.left = node.and_then(|node| Some(self.tree.get(node)?.path.clone()));
+                if let Some(unique) = long(request.body, 0) {
+                    self.asked.interrupt(unique, answer);
+                }
             }
             Operation::Init => init(&request, answer),
             Operation::Release => Answer::new(answer, request.unique).finish(0),
@@ -190,7 +196,7 @@ impl Server {
     }
 
     fn ask(&mut self, request: &Request<'_>, answer: &mut Vec<u8>) -> Option<Look> {
-        match self.asked.used(request.node, request.unique) {
+        match self.asked.used(request.node, request.unique, request.thread) {
             Turn::Ask => return self.look(request, Act::Asked),
             Turn::Wait => {}
             Turn::Fail(error) => fail(answer, request.unique, error),

@@ -541,7 +541,26 @@ fn a_question_ends_with_who_waited() {
     assert_eq!(asking.grant(&path, &[]).status, 0);
     assert_eq!(text(child).0, "granted\n");
     let denied = &asking.place.told("file.deny")[0];
-    assert!(denied["rule"].as_str().unwrap().contains("whoever waited is gone"), "{denied}");
+    assert!(denied["rule"].as_str().unwrap().contains("nobody waits for it any more"), "{denied}");
+}
+
+/// A signal ends the call of who waits, who tries again: that is one question, which stands.
+#[test]
+fn a_question_stands_while_who_waits_is_only_interrupted() {
+    let asking = Asking::new();
+    let path = format!("{}/one", asking.data);
+    let child = asking.start(&format!(
+        "python3 -I -S -c 'import signal\n\
+         signal.signal(signal.SIGALRM, lambda *_: None)\n\
+         signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)\n\
+         print(open(\"{path}\").read(), end=\"\")'"
+    ));
+    asking.place.wait_for(&path);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(asking.place.told("ask").len(), 1, "{:?}", asking.place.told("file.deny").first());
+    assert_eq!(asking.grant(&path, &[]).status, 0);
+    assert_eq!(text(child).0, "granted\n");
+    assert_eq!((asking.place.told("ask").len(), asking.place.told("file.deny").len()), (1, 0));
 }
 
 /// Each question has an outcome in the record, that of a run which ends while it asks as well.
