@@ -64,6 +64,8 @@ pub(crate) struct Connections {
     pub(crate) renames: Renames,
     /// Connections that lead nowhere, told of one by one.
     nowhere: usize,
+    /// Files, of which the same holds.
+    files: usize,
     /// What the guard knows it by.
     own: u32,
 }
@@ -110,6 +112,7 @@ impl Connections {
             again: BTreeMap::new(),
             renames: Renames::default(),
             nowhere: 0,
+            files: 0,
             own,
         }
     }
@@ -213,7 +216,7 @@ impl Connections {
         let process = group(call.thread).unwrap_or(call.thread);
         let program = Program::of(process);
         let what = [&call.number.to_ne_bytes()[..], path.as_os_str().as_bytes()];
-        if let First::New(number) = calls.note(&what, &program.key()) {
+        if let First::New(number) = self.note_file(&what, &program, calls) {
             let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program: program.started(process), what });
@@ -262,9 +265,8 @@ impl Connections {
         if let Some((path, purpose)) = written::refused(call, own) {
             let process = group(call.thread).unwrap_or(call.thread);
             let program = Program::of(process);
-            if let First::New(number) =
-                calls.note(&[purpose.word().as_bytes(), path.as_os_str().as_bytes()], &program.key())
-            {
+            let what = [purpose.word().as_bytes(), path.as_os_str().as_bytes()];
+            if let First::New(number) = self.note_file(&what, &program, calls) {
                 let what = Refused::File { path: path.into_os_string(), asked: None, purpose };
                 self.unwritten.insert(number, (call.id, Fate::GoesOn));
                 return Some(Refusal { number, process, program: program.started(process), what });

@@ -56,6 +56,8 @@ pub(crate) struct Refusals {
     commands: BTreeMap<String, (Event, u64)>,
     /// The same of files, by the number that the root's server gave it.
     files: BTreeMap<u32, (Event, u64)>,
+    /// The same of system calls: no flood of names takes their room.
+    calls: BTreeMap<u32, (Event, u64)>,
     /// Files for which that has no room.
     rooms: Rooms,
     /// Decoys that were opened, and by what, in their order.
@@ -90,6 +92,7 @@ impl Refusals {
             packets: BTreeMap::new(),
             commands: BTreeMap::new(),
             files: BTreeMap::new(),
+            calls: BTreeMap::new(),
             rooms: Rooms::default(),
             decoys: Vec::new(),
             others: 0,
@@ -110,7 +113,7 @@ impl Refusals {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
         let known =
             known.chain(self.files.values()).chain(self.commands.values()).chain(self.tampered.values());
-        let known = known.chain(self.rooms.known());
+        let known = known.chain(self.calls.values()).chain(self.rooms.known());
         counted::refused(known.map(|(event, _)| event), &self.host)
     }
 
@@ -165,10 +168,8 @@ impl Refusals {
             Notice::Again { counts, others } => {
                 self.others = self.others.saturating_add(*others);
                 for (number, times) in *counts {
-                    let packets = self.packets.get(number).and_then(|key| self.connects.get_mut(key));
-                    if let Some((_, again)) = self.files.get_mut(number).or(packets) {
-                        *again = again.saturating_add(*times);
-                    }
+                    let again = self.again(*number, *times);
+                    self.others = self.others.saturating_add(again);
                 }
                 true
             }
@@ -185,6 +186,17 @@ impl Refusals {
         }
     }
 
+    /// One was repeated so often: how many of that are told only as a number.
+    fn again(&mut self, number: u32, times: u64) -> u64 {
+        let known = match self.packets.get(&number) {
+            Some(key) => self.connects.get_mut(key),
+            None => self.files.get_mut(&number).or_else(|| self.calls.get_mut(&number)),
+        };
+        let Some((_, again)) = known else { return self.rooms.again(number, times) };
+        *again = again.saturating_add(times);
+        0
+    }
+
     /// The event of one that was not told before.
     fn first(&mut self, refusal: &Refusal) -> Option<Event> {
         let event = self.event(refusal)?;
@@ -195,6 +207,10 @@ impl Refusals {
                 // Those of calls are counted by init, which tells how often.
                 if self.packets.len() < MOST && (NUMBERS / 2..NUMBERS).contains(&refusal.number) {
                     self.packets.insert(refusal.number, key.clone());
+                }
+                if !self.connects.contains_key(&key) && self.connects.len() >= MOST {
+                    self.packets.remove(&refusal.number);
+                    self.rooms.only_counted(refusal.number);
                 }
                 self.connected(key, &event, 1)
             }
@@ -246,14 +262,20 @@ impl Refusals {
                 }
                 count(&mut self.commands, &mut self.others, key, &event, 1)
             }
-            Refused::File { .. }
-            | Refused::Decoy { .. }
-            | Refused::Syscall { .. }
-            | Refused::Asked { .. } => {
+            Refused::Syscall { .. } => {
+                if self.calls.len() >= MOST {
+                    self.others += 1;
+                    self.rooms.only_counted(refusal.number);
+                    return None;
+                }
+                self.calls.insert(refusal.number, (event.clone(), 0));
+                true
+            }
+            Refused::File { .. } | Refused::Decoy { .. } | Refused::Asked { .. } => {
                 if let Event::DecoyOpen { path, .. } = &event {
                     self.decoys.push((path.clone(), refusal.program.to_string()));
                 } else if self.files.len() >= MOST || BEYOND.contains(&refusal.number) {
-                    let noted = self.rooms.note(&event, &self.host);
+                    let noted = self.rooms.note(&event, refusal.number, &self.host);
                     self.others += u64::from(noted.is_none());
                     return noted.unwrap_or(false).then_some(event);
                 }
@@ -425,7 +447,7 @@ impl Refusals {
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.uses.values());
         let known = known.chain(self.leaks.values()).chain(self.commands.values()).chain(self.files.values());
-        let known = known.chain(self.rooms.known());
+        let known = known.chain(self.calls.values()).chain(self.rooms.known());
         let mut events: Vec<Event> = known.filter_map(|(event, again)| repeated(event, *again)).collect();
         if self.others > 0 {
             events.push(Event::FileDeny {

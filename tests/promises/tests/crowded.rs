@@ -89,6 +89,41 @@ fn what_the_host_has_is_told_after_any_flood() {
     }
 }
 
+/// System calls have a room of their own, and repeats of what is only counted are counted.
+#[test]
+fn what_is_called_and_repeated_is_told_after_any_flood() {
+    let place = Place::in_home();
+    place.write(
+        "try.py",
+        "import ctypes, os, subprocess, sys\n\
+         libc = ctypes.CDLL(None)\n\
+         if len(sys.argv) == 1:\n  \
+           for number in range(4300): os.path.lexists('/etc/absent%d' % number)\n  \
+           subprocess.run([sys.executable, '-I', '-S', './try.py', 'again'])\n  \
+           for number in range(300):\n    \
+             for call in (101, 321, 250): libc.syscall(call, 16, 0, 0, 0, 0)\n\
+         else:\n  \
+           for number in range(2000): os.path.lexists('/etc/absent%d' % (number % 100))\n",
+    );
+    let outcome = place.run("", "python3 -I -S try.py");
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let told = place.told("syscall.deny");
+    for name in ["ptrace", "bpf", "keyctl"] {
+        let times =
+            told.iter().filter(|event| event["name"] == name).map(|one| one["times"].as_u64().unwrap());
+        assert_eq!(times.sum::<u64>(), 300, "{name}: {told:?}");
+    }
+    if watched() {
+        let told = place.told("file.deny");
+        let made_up = |one: &&Value| {
+            let name = one["asked"].as_str().or(one["path"].as_str()).unwrap();
+            name.starts_with("/etc/absent") || name == "(others)"
+        };
+        let times: u64 = told.iter().filter(made_up).map(|one| one["times"].as_u64().unwrap()).sum();
+        assert!((6300..6400).contains(&times), "{times}");
+    }
+}
+
 /// The kernel answers by itself for a name that is asked for again and again, but not where it leads to something.
 #[test]
 fn a_directory_that_is_asked_for_again_and_again_hides_nothing_below() {

@@ -1,4 +1,4 @@
-//! Connections that lead nowhere, and are told of like every other one that is refused.
+//! Connections that lead nowhere, and are told of like every other one that is refused; and how many files are.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -21,6 +21,8 @@ const NO_NETWORK: &str =
 
 /// Of these that are told of one by one: a task has all addresses to name, and what else is refused needs room.
 const MOST: usize = 1024;
+/// Refused files that are told of one by one: half the ledger's room, the rest is for calls and connections.
+const MOST_FILES: usize = 2048;
 
 /// Where such a connection was to go, why it does not, and with which error.
 pub(super) struct Nowhere {
@@ -46,6 +48,16 @@ impl Nowhere {
 }
 
 impl Connections {
+    /// A file that is refused.
+    pub(super) fn note_file(&mut self, what: &[&[u8]], program: &Program, calls: &mut Ledger) -> First {
+        if self.files >= MOST_FILES && !calls.knows(what) {
+            return calls.beyond();
+        }
+        let noted = calls.note(what, &program.key());
+        self.files += usize::from(matches!(noted, First::New(_)));
+        noted
+    }
+
     /// It fails once it is told of; a flood of them is counted.
     pub(super) fn unreached(
         &mut self,
