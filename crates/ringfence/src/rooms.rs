@@ -2,7 +2,7 @@
 //! made-up names hides them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringfence_confine::BEYOND;
 use ringfence_record::Event;
@@ -18,13 +18,19 @@ const NUMBERS: usize = 16 * MOST;
 const KEPT: usize = 0;
 const FOUND: usize = 1;
 const SOUGHT: usize = 2;
+const NEAR: usize = 3;
+/// Names in that by each secret that they are near: a search of one hides none of another.
+const MOST_NEAR: u32 = 16;
 
 type Room = BTreeMap<String, (Event, u64)>;
 
-/// The rooms: secrets that the host has, what else it has, and secrets that it has not.
+/// The rooms: secrets that the host has and what leads there, what else it has, secrets that it has not, and made-up names near those that it
+/// has: what lies over the root remembers a directory that was looked for, and then no look but those for names in it is heard.
 #[derive(Debug, Default)]
 pub(crate) struct Rooms {
-    rooms: [Room; 3],
+    rooms: [Room; 4],
+    /// How many made-up names are near each.
+    near: BTreeMap<PathBuf, u32>,
     /// What is repeated by these numbers: what is in a room, by its key, or what is only counted.
     numbers: BTreeMap<u32, Option<(usize, String)>>,
 }
@@ -33,8 +39,8 @@ impl Rooms {
     /// Takes one down: whether it is new. `None`: it has no room, and is only counted. Who asked makes no difference, since a task can be
     /// whoever it likes.
     pub(crate) fn note(&mut self, event: &Event, number: u32, host: &Host) -> Option<bool> {
-        let place = place(event, host);
-        let noted = place.as_ref().and_then(|place| self.put(event, place));
+        let (place, near) = place(event, host).unzip();
+        let noted = place.as_ref().and_then(|place| self.put(event, place, near.flatten()));
         self.number(number, place.filter(|_| noted.is_some()));
         noted
     }
@@ -60,13 +66,23 @@ impl Rooms {
         0
     }
 
-    fn put(&mut self, event: &Event, (room, key): &(usize, String)) -> Option<bool> {
+    fn put(&mut self, event: &Event, (room, key): &(usize, String), near: Option<PathBuf>) -> Option<bool> {
         let room = self.rooms.get_mut(*room)?;
         if let Some((_, again)) = room.get_mut(key) {
             *again = again.saturating_add(1);
             return Some(false);
         }
-        (room.len() < MOST).then(|| room.insert(key.clone(), (event.clone(), 0)).is_none())
+        if room.len() >= MOST {
+            return None;
+        }
+        if let Some(secret) = near {
+            let names = self.near.entry(secret).or_default();
+            if *names >= MOST_NEAR {
+                return None;
+            }
+            *names += 1;
+        }
+        Some(room.insert(key.clone(), (event.clone(), 0)).is_none())
     }
 
     /// All of them, and how often each was repeated.
@@ -75,19 +91,21 @@ impl Rooms {
     }
 }
 
-/// Which room, and under which name.
-fn place(event: &Event, host: &Host) -> Option<(usize, String)> {
+/// Which room, and under which name; and the secret of the host's that the name is near, if it is not there itself.
+fn place(event: &Event, host: &Host) -> Option<((usize, String), Option<PathBuf>)> {
     let Event::FileDeny { path, asked, purpose, .. } = event else { return None };
     let whole = asked.as_ref().unwrap_or(path);
     let has = host.has(Path::new(whole)) == Some(true);
     let secret = ringfence_policy::secret_of_others(Path::new(whole)).is_some();
-    let room = match (has, secret) {
-        (true, true) => KEPT,
-        (true, false) => FOUND,
-        (false, true) => SOUGHT,
-        (false, false) => return None,
+    let near = host.secret_on_the_way(Path::new(whole));
+    let room = match (has, secret, &near) {
+        (true, true, _) | (true, _, Some(_)) => KEPT,
+        (true, false, None) => FOUND,
+        (false, _, Some(_)) => NEAR,
+        (false, true, None) => SOUGHT,
+        (false, false, None) => return None,
     };
-    Some((room, format!("{purpose}\n{whole}")))
+    Some(((room, format!("{purpose}\n{whole}")), near.filter(|_| room == NEAR)))
 }
 
 #[cfg(test)]

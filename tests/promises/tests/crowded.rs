@@ -89,6 +89,47 @@ fn what_the_host_has_is_told_after_any_flood() {
     }
 }
 
+/// What lies over the root remembers `.ssh` once it was looked for: a search of it is heard by the names in it, made-up ones first.
+#[test]
+fn a_search_of_a_secret_directory_is_told_after_any_flood() {
+    let place = Place::in_home();
+    let other = place.base.path().join("other");
+    let (home, other) = (place.home.display().to_string(), other.display().to_string());
+    for directory in [format!("{home}/.ssh"), format!("{home}/.aws"), format!("{other}/.gnupg")] {
+        place.write(format!("{directory}/there"), "SECRET");
+    }
+    place.write(
+        "try.py",
+        &format!(
+            "import os\n\
+             for number in range(4150): os.path.lexists('/etc/absent%d' % number)\n\
+             for number in range(1100): os.path.lexists('/root/.kube/absent%d' % number)\n\
+             for number in range(1100): os.path.lexists('{other}/.gnupg/absent%d' % number)\n\
+             for name in ('.ssh/zzz', '.ssh/id', '.ssh/there', '.aws/zzz'):\n  \
+               try: print(open('{home}/' + name).read())\n  \
+               except OSError: pass\n"
+        ),
+    );
+    let outcome = place.run("", "python3 -I -S try.py");
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, ""), "{outcome:?}");
+    if watched() {
+        let explained = place.ringfence(&["explain"]).out;
+        let told = place.told("file.deny");
+        for directory in [format!("{home}/.ssh"), format!("{home}/.aws")] {
+            let below = |one: &&Value| {
+                one["asked"].as_str().or(one["path"].as_str()).unwrap().starts_with(&directory)
+            };
+            assert!(told.iter().any(|one| below(&one)), "{directory}");
+            assert!(explained.contains(&directory), "{directory}: {}", explained.len());
+        }
+        let searched = format!("{other}/.gnupg/absent");
+        let searched = told
+            .iter()
+            .filter(|one| one["asked"].as_str().or(one["path"].as_str()).unwrap().starts_with(&searched));
+        assert!(searched.count() < 20, "one search takes no room of another");
+    }
+}
+
 /// System calls have a room of their own, and repeats of what is only counted are counted.
 #[test]
 fn what_is_called_and_repeated_is_told_after_any_flood() {
