@@ -113,8 +113,9 @@ impl Prompt {
         Self { path, text, since: Instant::now(), word: String::new(), lasting, choice: None }
     }
 
-    /// All of it, with what is typed so far.
-    pub(crate) fn again(&self) -> String {
+    /// All of it, with what is typed so far, to be drawn anew: keys that come at once were typed at what was there before.
+    pub(crate) fn again(&mut self) -> String {
+        self.since = Instant::now();
         format!("{}{}", self.text, self.word)
     }
 
@@ -206,6 +207,14 @@ mod tests {
                 "{drawn:?}"
             );
         }
+    }
+
+    #[test]
+    fn keys_do_not_count_just_after_it_is_drawn_anew() {
+        let mut prompt = Prompt::new("/x".into(), "Q".into(), true);
+        prompt.since -= DEAF;
+        prompt.typed(b"y");
+        assert_eq!((prompt.again().as_str(), prompt.typed(b"\r").as_str(), prompt.choice), ("Qy", "", None));
     }
 
     #[test]

@@ -26,7 +26,7 @@ const BUFFER: usize = 16 * 1024;
 /// Bytes that are held back while a question stands; then they are let out above it, and it is drawn anew.
 const HELD: usize = 1 << 20;
 /// For so long a question stays where it was drawn.
-const STANDS: Duration = Duration::from_secs(1);
+const STANDS: Duration = Duration::from_secs(2);
 
 /// Both sides of it.
 pub struct Screen {
@@ -341,7 +341,7 @@ impl Screen {
                     self.draw();
                 }
                 if self.drawn.is_empty() {
-                    let again = self.prompt.as_ref().map(Prompt::again).unwrap_or_default();
+                    let again = self.prompt.as_mut().map(Prompt::again).unwrap_or_default();
                     self.say(&again);
                     self.stands = Some(Instant::now());
                 }
@@ -355,12 +355,13 @@ impl Screen {
         let mut buffer = [0; 64];
         match io::read(keys, &mut buffer) {
             Ok(length @ 1..) => {
+                // What is let out now may look like a question, and is not the one that would be answered.
+                if self.stands.is_none() {
+                    return;
+                }
                 let typed = buffer.get(..length).unwrap_or_default();
                 let echo = self.prompt.as_mut().map(|prompt| prompt.typed(typed)).unwrap_or_default();
-                // In the midst of what is let out; the question comes with the word so far.
-                if self.stands.is_some() {
-                    self.say(&echo);
-                }
+                self.say(&echo);
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // Asked again when the terminal is ours again.

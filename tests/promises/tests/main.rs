@@ -5,6 +5,7 @@
 mod abi;
 mod agreement;
 mod asked;
+mod asked_anew;
 mod aws;
 mod bad_input;
 mod beforehand;

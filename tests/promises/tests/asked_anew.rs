@@ -1,0 +1,57 @@
+//! Questions that stand: who waits is interrupted, or the terminal shows something else.
+
+use std::time::Duration;
+
+use ringfence_promises::text;
+
+use crate::asked::Asking;
+
+/// A signal ends the call of who waits, who tries again: that is one question, which stands.
+#[test]
+fn a_question_stands_while_who_waits_is_only_interrupted() {
+    let asking = Asking::new();
+    let path = format!("{}/one", asking.data);
+    let child = asking.start(&format!(
+        "python3 -I -S -c 'import signal\n\
+         signal.signal(signal.SIGALRM, lambda *_: None)\n\
+         signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)\n\
+         print(open(\"{path}\").read(), end=\"\")'"
+    ));
+    asking.place.wait_for(&path);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(asking.place.told("ask").len(), 1, "{:?}", asking.place.told("file.deny").first());
+    assert_eq!(asking.grant(&path, &[]).status, 0);
+    assert_eq!(text(child).0, "granted\n");
+    assert_eq!((asking.place.told("ask").len(), asking.place.told("file.deny").len()), (1, 0));
+}
+
+/// What is let out above a question may look like one: no key counts until the question is drawn again, and for a moment then.
+#[test]
+fn no_key_counts_while_the_question_is_not_on_the_terminal() {
+    let asking = Asking::new();
+    let data = &asking.data;
+    let inside = format!(
+        "stty -echo -opost; (sleep 1; head -c 3000000 /dev/zero | tr '\\0' b) & cat {data}/one || echo denied; kill $! 2>/dev/null; wait"
+    );
+    let steps = r#"
+question()
+find(b"b" * 1000, asked)         # it is being let out, as far as this is read
+os.write(terminal, b"n\r")
+time.sleep(0.5)
+question()
+os.write(terminal, b"n\r")
+try:
+    end = time.time() + 1
+    while time.time() < end:
+        if select.select([terminal], [], [], 0.1)[0]: seen += os.read(terminal, 65536)
+    while True:
+        os.write(terminal, b"y\r")
+        time.sleep(0.2)
+        while select.select([terminal], [], [], 0.1)[0]: seen += os.read(terminal, 65536)
+except OSError: pass
+print(b"granted" in seen, b"denied" in seen)
+"#;
+    let arguments = ["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &inside];
+    let done = asking.under_terminal(&arguments, steps).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "True False\n", "{done:?}");
+}
