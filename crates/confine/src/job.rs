@@ -171,8 +171,8 @@ pub(crate) fn run(rules: &Rules, job: &Job, passed: Vec<OwnedFd>, pair: Option<P
     match process::ioctl_tiocsctty(&slave).and_then(|()| clone(0)) {
         Ok(Forked::Child) => task(rules, job, passed, Some(slave), told),
         Ok(Forked::Parent(pid, _)) => {
-            drop((slave, passed));
-            leader::lead(pid, job.id, report)
+            drop(passed);
+            leader::lead(pid, job.id, report, &slave)
         }
         Err(errno) => fail(report, job.id, (Stage::Terminal as u32, errno)),
     }

@@ -17,9 +17,9 @@ const CONTINUE: i32 = 18; // SIGCONT
 /// command is.
 pub(crate) const HOLD: Signal = Signal::TSTP;
 
-/// Never returns.
-pub(crate) fn lead(task: Pid, job: u32, report: &OwnedFd) -> ! {
-    keep_only(&[report]);
+/// Never returns. It holds the terminal: a command that closes its own descriptors of it goes on without, and is not hung up.
+pub(crate) fn lead(task: Pid, job: u32, report: &OwnedFd, terminal: &OwnedFd) -> ! {
+    keep_only(&[report, terminal]);
     let hold = HOLD.as_raw();
     let set = signals::Set::of(&[HANDED_ON, &[CHILD, CONTINUE, hold]].concat());
     loop {

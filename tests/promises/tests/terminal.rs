@@ -52,6 +52,14 @@ fn it_is_a_terminal_of_its_own_and_follows_the_size() {
     assert_eq!((shown.status, shown.same), (Some(7), true), "{shown:?}");
 }
 
+/// As at every other terminal, whose other end its owner holds.
+#[test]
+fn a_command_that_leaves_its_terminal_is_not_hung_up() {
+    let place = Place::new();
+    let shown = inside(&place, "", &["sh", "-c", "exec sleep 1 >got 2>&1 </dev/null"], json!([]));
+    assert_eq!((shown.status, shown.same), (Some(0), true), "{shown:?}");
+}
+
 #[test]
 fn control_c_ends_what_is_in_front() {
     let place = Place::new();
