@@ -97,8 +97,10 @@ impl Asked {
         };
         self.states.insert(node, state);
         self.left.remove(&node);
-        let answered = self.waiting.extract_if(.., |_, (waits, _)| *waits == node).map(|(unique, _)| unique);
-        (answered.collect(), error)
+        let waits = self.waiting.iter().filter(|(_, (waits, _))| *waits == node);
+        let answered = waits.map(|(unique, _)| *unique).collect();
+        self.waiting.retain(|_, (waits, _)| *waits != node);
+        (answered, error)
     }
 
     /// Who used it once it was not granted any more waits already, and goes on waiting.
@@ -128,7 +130,8 @@ impl Asked {
     /// Those for which nobody will wait again: the next one asks anew. `lives` says whether a thread does.
     pub(crate) fn gone(&mut self, lives: impl Fn(i32) -> bool) -> Vec<u64> {
         let over = |(since, thread): &(Instant, i32)| since.elapsed() >= RETRIES || !lives(*thread);
-        let gone: Vec<u64> = self.left.extract_if(.., |_, last| over(last)).map(|(node, _)| node).collect();
+        let gone: Vec<u64> = self.left.iter().filter(|(_, last)| over(last)).map(|(node, _)| *node).collect();
+        self.left.retain(|node, _| !gone.contains(node));
         self.states.retain(|node, _| !gone.contains(node));
         gone
     }
