@@ -260,6 +260,14 @@ fn explain(
     let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);
     let mut caution =
         caution.or_else(|| context.and_then(|context| offered::caution(&mut remedy, host, context)));
+    // No policy loads with such a line.
+    let write = access(&purpose) == Access::Write;
+    if remedy.first().is_some_and(|table| table == "[files]")
+        && host.leads_nowhere(host.named(granted, write))
+    {
+        remedy.clear();
+        caution = caution.or_else(|| Some(cautions::NOTHING.to_owned()));
+    }
     if hosted && kind == "syscall" && cautions::grants_kernel(&remedy) {
         let key = remedy.pop().unwrap_or_default();
         caution = Some(format!("tier `landlock` refuses the key that would allow it: `runtime.{key}`"));

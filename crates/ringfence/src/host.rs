@@ -121,6 +121,17 @@ impl Host {
             && (kept() || self.task.as_ref().is_some_and(|task| task.barred(path, access)))
     }
 
+    /// Whether a grant of it is none: it is not there, or a link to what is not.
+    pub(crate) fn leads_nowhere(&self, path: &Path) -> bool {
+        let gone = || {
+            matches!(
+                accessat(CWD, path, Access::EXISTS, AtFlags::EACCESS),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+            )
+        };
+        self.has(path) == Some(false) || self.has(path) == Some(true) && gone()
+    }
+
     fn is_elsewhere(&self, path: &Path) -> bool {
         self.elsewhere.get_or_init(elsewhere).iter().any(|mount| path.starts_with(mount))
     }

@@ -188,3 +188,22 @@ fn a_directory_that_is_asked_for_again_and_again_hides_nothing_below() {
         assert!(!asked(&told, &format!("{hidden}/real")).is_empty(), "{told:?}");
     }
 }
+
+/// A policy with a line for what is not there does not load.
+#[test]
+fn no_line_is_offered_for_what_is_not_there() {
+    let place = Place::in_home();
+    let home = place.home.display().to_string();
+    place.write(format!("{home}/.ssh/there"), "SECRET");
+    std::os::unix::fs::symlink(format!("{home}/.ssh/id_rsa"), format!("{home}/key")).unwrap();
+    let outcome = place.run("", &format!("cat {home}/key {home}/.ssh/zzz; true"));
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let explained = place.ringfence(&["explain"]).out;
+    assert!(explained.contains(&format!("{home}/key")) || !watched(), "{explained}");
+    assert!(!explained.contains("read = ["), "{explained}");
+    let policy = place.policy("");
+    for path in ["key", ".ssh/zzz"] {
+        let foretold = place.ringfence(&["explain", "--policy", &policy, &format!("{home}/{path}")]).out;
+        assert!(!foretold.contains("read = ["), "{foretold}");
+    }
+}

@@ -371,7 +371,7 @@ fn caution(
         answer.remedy.clear();
         return (!answer.allowed).then_some(why);
     }
-    if host.has(host.named(path, access == Access::Write)) == Some(false) {
+    if host.leads_nowhere(host.named(path, access == Access::Write)) {
         answer.remedy.clear();
         return (!answer.allowed).then(|| cautions::NOTHING.to_owned());
     }
