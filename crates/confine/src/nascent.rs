@@ -250,9 +250,12 @@ impl Nascent {
             let map = maps.then(passing).transpose()?;
             Ok((init, server, map))
         });
-        let born = born.map(|(init, server, map)| (init.keep(), server.and_then(Passing::keep), map));
+        let born = born.map(|(init, server, map)| {
+            let init = init.keep().and_then(|own| Some((own.pid.get()?, own.pidfd)));
+            (init, server.and_then(Passing::keep), map)
+        });
         match born {
-            Ok((Some(Server { pid, pidfd, .. }), server, map)) if let Some(init) = pid.get() => Ok((
+            Ok((Some((init, pidfd)), server, map)) => Ok((
                 Boundary {
                     init,
                     maker: Some(maker),
