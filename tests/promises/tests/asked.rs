@@ -504,7 +504,7 @@ while select.select([terminal], [], [], 20)[0]:
     try: parts.append(os.read(terminal, 65536))
     except OSError: break
 seen = b"".join(parts)
-print(seen[-40:].replace(b"b", b"").strip())
+print(seen[-17:].strip())
 end()
 if seen.count(b"a" * 1000) < 100: print("lost", len(seen))
 print(seen.count(b"b") >= 4000000)
