@@ -260,9 +260,10 @@ fn explain(
     let caution = cautions::caution(kind, &target, &purpose, &rule, &mut remedy, on_host, forbidden);
     let mut caution =
         caution.or_else(|| context.and_then(|context| offered::caution(&mut remedy, host, context)));
-    // No policy loads with such a line.
+    // No policy loads with such a line; a program that was started is there.
     let write = access(&purpose) == Access::Write;
-    if remedy.first().is_some_and(|table| table == "[files]")
+    if kind != "command"
+        && remedy.first().is_some_and(|table| table == "[files]")
         && host.leads_nowhere(host.named(granted, write))
     {
         remedy.clear();
