@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use ringfence_plan::{Host, Invoker};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, open, statx};
@@ -85,11 +86,15 @@ fn lower(host: &mut Host, what: &str) {
     }
 }
 
-/// Whether the device opens; what is opened is nothing until it is mounted.
+/// Whether the device opens; what is opened is nothing until it is mounted. Asked once: what is planned has to be what was begun.
 pub(crate) fn no_fuse() -> Option<String> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let errno = open("/dev/fuse", flags, Mode::empty()).err()?;
-    Some(format!("/dev/fuse: {errno}"))
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let ask = || {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let errno = open("/dev/fuse", flags, Mode::empty()).err()?;
+        Some(format!("/dev/fuse: {errno}"))
+    };
+    FOUND.get_or_init(ask).clone()
 }
 
 fn yama() -> u8 {
