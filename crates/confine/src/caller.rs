@@ -30,7 +30,7 @@ pub(crate) fn process(proc: &OwnedFd, thread: i32) -> i32 {
 }
 
 /// Whether a thread lives; one that was killed may be there until its parent has heard of it (proc_pid_status(5)).
-pub(crate) fn lives(proc: &OwnedFd, thread: i32) -> bool {
+pub(crate) fn lives(proc: impl AsFd, thread: &str) -> bool {
     let status = text(proc, &format!("{thread}/status")).unwrap_or_default();
     let state = status.lines().find_map(|line| line.strip_prefix("State:"));
     state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
@@ -123,8 +123,8 @@ pub(crate) fn whole(path: &Path, named: &OsStr) -> Option<PathBuf> {
     (!rest.as_os_str().is_empty()).then(|| path.join(rest))
 }
 
-fn text(proc: &OwnedFd, name: &str) -> Result<String, Errno> {
-    let file = fs::openat(proc.as_fd(), name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+pub(crate) fn text(proc: impl AsFd, name: &str) -> Result<String, Errno> {
+    let file = fs::openat(proc, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = vec![0; 4096];
     let length = rustix::io::read(&file, &mut bytes)?;
     bytes.truncate(length);

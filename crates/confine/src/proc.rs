@@ -51,13 +51,6 @@ pub(crate) fn by_descriptor(file: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Whether a thread can still do anything: the first one of a process stays as a zombie while others live.
-pub(crate) fn lives(thread: i32) -> bool {
-    let stat = read(&format!("/proc/{thread}/stat")).unwrap_or_default();
-    let state = stat.iter().rposition(|byte| *byte == b')').and_then(|at| stat.get(at + 2));
-    state.is_some_and(|state| !b"ZX".contains(state))
-}
-
 /// The process a thread belongs to.
 pub(crate) fn group(thread: i32) -> Result<i32, Errno> {
     holder(thread).map(|(process, _)| process)

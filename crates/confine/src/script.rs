@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::caller;
+
 /// What a process runs; empty where that cannot be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
@@ -175,13 +177,8 @@ fn script(proc: impl AsFd, process: &str, kind: Kind) -> Option<OsString> {
 
 /// The process that started one, or took it over since (proc_pid_status(5)).
 fn parent(proc: impl AsFd, process: &str) -> Option<i32> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = fs::openat(proc, format!("{process}/status"), flags, Mode::empty()).ok()?;
-    let mut text = [0; 1024];
-    let length = rustix::io::read(&file, &mut text).ok()?;
-    let mut lines = text.get(..length)?.split(|byte| *byte == b'\n');
-    let line = lines.find_map(|line| line.strip_prefix(b"PPid:"))?;
-    std::str::from_utf8(line).ok()?.trim().parse().ok()
+    let status = caller::text(proc, &format!("{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 /// What a process runs, without its script; empty where that cannot be told.

@@ -254,7 +254,7 @@ impl Void<'_> {
                 }
             }
         }
-        for path in self.server.left(|thread| caller::lives(&self.proc, thread)) {
+        for path in self.server.left(|thread| caller::lives(&self.proc, &thread.to_string())) {
             send(self.told.as_fd(), &Message::Left(path));
         }
         self.tell_counts();

@@ -22,11 +22,13 @@ use std::time::{Duration, Instant};
 use ringfence_policy::{CommandRules, Digest, GrantedCommand};
 use ringfence_sys::ptrace;
 use ringfence_sys::seccomp::{self, Notification};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
+use crate::caller;
 use crate::hosted::Trees;
-use crate::proc::{group, lives};
+use crate::proc::group;
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use crate::script::Program;
 use case::Case;
@@ -37,6 +39,8 @@ use file::{Chain, From};
 const MOST_HELD: usize = 64;
 /// How long a thread is held that does not come to the end of its execve: it failed, or it reads from a slow disk.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How soon those that are held are looked at again while others wait.
+const SOON: Duration = Duration::from_millis(10);
 /// Bytes of arguments in one report.
 const TOLD: usize = 2048;
 
@@ -50,6 +54,8 @@ pub(crate) struct Guard {
     debug: bool,
     /// By thread.
     held: HashMap<i32, Held>,
+    /// When they were looked at for who has ended.
+    looked: Option<Instant>,
     /// Listeners whose first program has started.
     begun: HashSet<u32>,
     /// What the first program of each was given to read from, where the policy asks.
@@ -107,6 +113,7 @@ impl Guard {
             trees,
             debug,
             held: HashMap::new(),
+            looked: None,
             begun: HashSet::new(),
             given: HashMap::new(),
             known: file::Known::new(),
@@ -365,13 +372,14 @@ impl Guard {
         }
         let now = Instant::now();
         // The first thread of a process may end, and nobody is told while others of it live.
-        let full = !self.room();
+        let full = !self.room() && self.looked.is_none_or(|looked| now.duration_since(looked) >= SOON);
+        self.looked = if full { Some(now) } else { self.looked };
         self.held.retain(|thread, held| {
             if held.until <= now && !held.interrupted {
                 held.interrupted = true;
                 return ptrace::interrupt(*thread).is_ok();
             }
-            !full || lives(*thread)
+            !full || caller::lives(CWD, &format!("/proc/{thread}"))
         });
     }
 
