@@ -1,5 +1,6 @@
 //! `commands.allow`: the named programs start, nothing else does.
 
+use crate::races;
 use ringfence_promises::Place;
 
 fn new_place() -> Place {
@@ -314,29 +315,14 @@ fn what_a_descriptor_names_starts() {
     }
 }
 
-/// Rounds of each kind of race; `RINGFENCE_RACES` asks for more: `cargo xtask races` for ten thousand in all.
-const ROUNDS: u32 = 150;
-
 #[test]
 fn races_let_nothing_through() {
-    let more = std::env::var("RINGFENCE_RACES").ok().and_then(|text| text.parse().ok());
-    let rounds: u32 = more.unwrap_or(ROUNDS);
-    let place = new_place();
-    place.write("race.c", include_str!("race.c"));
-    let mut cc = std::process::Command::new("cc");
-    cc.args(["-O1", "-pthread", "-o", "race", "race.c"]).current_dir(&place.workspace);
-    assert!(cc.status().unwrap().success());
+    let (place, rounds) = (new_place(), races::rounds());
+    races::build(&place);
     // Landlock lets all of them run: what holds is the guard alone.
     let policy = "[commands]\ndeny = [\"id\", \"echo through\"]\nfrom_workspace = true";
     for kind in ["argument", "path", "link", "file"] {
-        let outcome = start(&place, policy, &["./race", kind, &rounds.to_string()]);
-        let count = |word: &str| outcome.out.lines().filter(|line| *line == word).count();
-        println!("{kind}: {} started, {}", count("fine"), outcome.out.lines().last().unwrap_or_default());
-        assert_eq!((outcome.status, count("through")), (0, 0), "{kind}: {}", outcome.err);
-        let last = outcome.out.lines().last().unwrap_or_default();
-        assert!(last.starts_with(&format!("{rounds} rounds")), "{kind}: {last}");
-        // Some were caught, and some innocent rounds went on.
-        assert!(!last.contains(" 0 ran") && !last.contains(" 0 refused, 0 ended"), "{kind}: {last}");
+        races::held(kind, &start(&place, policy, &["./race", kind, &rounds.to_string()]), rounds);
     }
 }
 

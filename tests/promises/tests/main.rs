@@ -122,6 +122,7 @@ mod p10_enforcer_confined;
 mod probe;
 mod publishing;
 mod quota;
+mod races;
 mod renames;
 mod snapshot;
 mod spiffe;
