@@ -80,6 +80,9 @@ impl Judge<'_> {
         let covering =
             || self.policy.approvals.read.iter().filter(|rule| rule.value.matches(Path::new("/"), &path));
         let rule = covering().next().ok_or_else(none)?;
+        if let Some(decoy) = self.policy.files.decoy.iter().find(|decoy| decoy.value.starts_with(&path)) {
+            return Err(format!("a decoy stands at `{}`: grant what is beside it", decoy.value.display()));
+        }
         if self.policy.approvals.read.iter().all(|rule| rule.value.literal() != Some(&path)) {
             // As a grant of the policy does, only the very path opens a known secret.
             let secrets = known_secrets(&self.policy.home);

@@ -69,6 +69,7 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
     check_unreachable(merged, report);
     check_outputs(merged, report);
     check_snapshot(merged, report);
+    check_grants_end(merged, report);
     credential::check(merged, report);
     containers::check(merged, report);
     if let Some(ask) = merged.ask.as_ref().filter(|ask| {
@@ -80,6 +81,18 @@ pub(crate) fn check(merged: &Merged, context: &Context, report: &mut Report) {
         let problem = Problem::new(ask.place, "there is nothing that the owner could be asked about");
         let help = "name it: `grantable = { read = [\"~/projects/**\"] }`";
         report.push(problem.label("no `approvals.grantable.read`").help(help.to_owned()));
+    }
+}
+
+/// What the task has mounted for itself nobody takes away from it.
+fn check_grants_end(merged: &Merged, report: &mut Report) {
+    if merged.user_namespaces.as_ref().is_some_and(|on| on.value)
+        && let Some(pattern) = merged.grantable.items.first()
+    {
+        let title = "`approvals.grantable.read` does not go with `runtime.user_namespaces`";
+        let label = "a grant of this would not end: the task may have mounts of its own";
+        let help = "remove one of the two; what is needed from the start is named in `files.read`";
+        report.push(Problem::new(pattern.place, title.to_owned()).label(label).help(help.to_owned()));
     }
 }
 

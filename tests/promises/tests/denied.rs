@@ -39,3 +39,55 @@ fn a_file_that_is_granted_by_itself_and_denied_is_refused_as_that() {
         }
     }
 }
+
+/// What cannot be listed can be opened by who guesses its name, or gives itself the right to.
+#[test]
+fn what_patterns_deny_is_hidden_in_what_cannot_be_looked_through_too() {
+    for mode in ["review", "direct"] {
+        let place = Place::new().in_tier(module_path!());
+        let granted = place.base.path().join("granted");
+        let mut deep = place.workspace.join("deep");
+        for _ in 0..14 {
+            deep = deep.join("d".repeat(250));
+        }
+        for directory in [&granted, &place.workspace] {
+            for rights in ["311", "000", "600"] {
+                place.write(directory.join(format!("x{rights}/.envz")), "SECRET\n");
+            }
+        }
+        place.write(deep.join(".envz"), "SECRET\n");
+        // Below, no path is left that a name fits into.
+        let script =
+            "cd '$DEEP' && for n in 1 2 3; do mkdir $L && cd $L || exit 1; done && echo SECRET > .envz"
+                .replace("$DEEP", deep.to_str().unwrap())
+                .replace("$L", &"e".repeat(250));
+        let script = script.replace(" mkdir ", " mkdir -m 755 ");
+        place.host(&script);
+        let rights = |directory: &std::path::Path| {
+            for rights in ["311", "000", "600"] {
+                let at = directory.join(format!("x{rights}"));
+                let mode = u32::from_str_radix(rights, 8).unwrap();
+                std::fs::set_permissions(at, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            }
+        };
+        rights(&granted);
+        rights(&place.workspace);
+        let policy = format!(
+            "[workspace]\nmode = \"{mode}\"\n[files]\ndeny = [\"**/.envz\"]\nread = [\"{}\"]",
+            granted.display()
+        );
+        let script = format!(
+            "for at in {} .; do chmod 700 $at/x*; for one in 311 000 600; do cat $at/x$one/.envz; done; done; \
+             cd deep; while cd *; do :; done; cat .envz; echo over",
+            granted.display()
+        );
+        let outcome = place.run(&policy, &script);
+        let hosted = module_path!().contains("landlock") && mode == "direct";
+        assert_eq!(outcome.out, if hosted { "" } else { "over\n" }, "{mode}: {outcome:?}");
+        assert_eq!(outcome.status, if hosted { 125 } else { 0 }, "{mode}: {outcome:?}");
+        for directory in [&granted, &place.workspace] {
+            let script = format!("chmod 700 {}/x*", directory.display());
+            place.host(&script);
+        }
+    }
+}

@@ -151,6 +151,36 @@ fn nothing_else_can_be_granted() {
     assert!(granting.grant(data, &[]).err.contains("takes no grants"));
 }
 
+/// Both would be there in place of the decoy, or after the end of the grant.
+#[test]
+fn no_grant_takes_a_decoys_place_or_outlives_its_time() {
+    let place = Place::in_home();
+    let projects = place.home.join("projects");
+    place.write(projects.join("a/key"), "REAL\n");
+    let policy = |more: &str| {
+        place.policy(&format!(
+            "{more}\n[approvals]\ngrantable = {{ read = [\"~/projects/**\", \"~/projects\"] }}"
+        ))
+    };
+    let refused =
+        place.ringfence(&["run", "--policy", &policy("[runtime]\nuser_namespaces = true"), "--", "true"]);
+    assert!(refused.status == 125 && refused.err.contains("would not end"), "{refused:?}");
+    if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+        return;
+    }
+    let policy = policy("[files]\ndecoy = [\"~/projects/a/key\"]");
+    assert_eq!(place.ringfence(&["start", "decoyed", "--policy", &policy]).status, 0);
+    let grant =
+        |path: &std::path::Path| place.ringfence(&["grant", "decoyed", "--read", path.to_str().unwrap()]);
+    let given = [grant(&projects), grant(&projects.join("a")), grant(&projects.join("a/key"))];
+    let read = place.ringfence(&["exec", "decoyed", "--", "cat", projects.join("a/key").to_str().unwrap()]);
+    let _ = place.ringfence(&["stop", "decoyed", "--grace", "0"]);
+    for given in given {
+        assert!(given.status == 126 && given.err.contains("a decoy stands at"), "{given:?}");
+    }
+    assert!(read.status == 0 && !read.out.contains("REAL"), "{read:?}");
+}
+
 #[test]
 fn a_task_cannot_keep_what_it_was_granted_by_moving_it() {
     let granting = Granting::new();

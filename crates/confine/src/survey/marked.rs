@@ -12,7 +12,7 @@ use rustix::fs::{self, AtFlags, CWD, FileType};
 use super::gitconfig::{self, Obeyed};
 use super::homes::Names;
 use super::place::resolve;
-use super::walk::{Seen, entries, walk};
+use super::walk::{Seen, entries, read, walk};
 use super::{Shown, homes, settings};
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
@@ -39,6 +39,14 @@ impl Hidden {
     fn bar(&mut self, place: &Place, because: &str) {
         if self.barred.is_none() && !place.links.is_empty() && self.workspace.starts_with(&place.real) {
             self.barred = Some(because.to_owned());
+        }
+    }
+
+    /// A file that is granted by its own name is denied by a pattern all the same.
+    fn hide_file(&mut self, place: &Place, deny: &[PathPattern]) {
+        let at = place.real.parent().unwrap_or(Path::new("/"));
+        if let Some(pattern) = deny.iter().find(|pattern| pattern.matches(at, &place.real)) {
+            self.hide(&place.real, &format!("{DENIED}`{}`", pattern.text()));
         }
     }
 
@@ -91,7 +99,8 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
         obeyed_by_git(invoker, survey, &mut protected, &protect);
     }
     let store = invoker.state.join("walks");
-    walk_patterns(policy, &shown, &workspace, &mut hidden, &mut protected, &store)?;
+    let shut = walk_patterns(policy, &shown, &workspace, &mut hidden, &mut protected, &store)?;
+    survey.notes.extend(not_looked_through(&shut));
     let direct = policy.workspace.mode == Mode::Direct;
     if direct {
         patterns_in_direct(policy, survey, &protected);
@@ -126,6 +135,15 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
         );
     }
     Ok(())
+}
+
+/// What a reader would not expect to be hidden.
+fn not_looked_through(shut: &[PathBuf]) -> Option<String> {
+    let first = shut.first()?.display();
+    let others = if shut.len() > 1 { format!(" and {} more", shut.len() - 1) } else { String::new() };
+    Some(format!(
+        "{first}{others}: hidden, for what lies there cannot be listed, nor, therefore, held against `files.deny`: give yourself the right to read and search it"
+    ))
 }
 
 /// In a direct workspace mounts hold what is there; a pattern that finds nothing holds nothing.
@@ -238,7 +256,13 @@ fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut H
             continue;
         }
         // A wildcard within one directory: looked up there, since a link may lead into a grant from anywhere.
-        for (path, _) in entries(&base) {
+        let Some((_, listed)) = read(&base) else {
+            if shown.covers(&base) {
+                hidden.hide(&base, &because);
+            }
+            continue;
+        };
+        for (path, _) in listed {
             if pattern.matches(Path::new("/"), &path)
                 && hidden.inside(shown, &path, &because)
                 && !named(&path)
@@ -301,7 +325,13 @@ fn kind(path: &Path) -> Option<Kind> {
     }
 }
 
-/// One walk of the workspace, and of trees that the policy's own author granted, for all patterns with wildcards.
+/// Those with wildcards.
+fn wild(list: &[Rule<PathPattern>]) -> Vec<PathPattern> {
+    list.iter().map(|rule| &rule.value).filter(|pattern| pattern.literal().is_none()).cloned().collect()
+}
+
+/// One walk of the workspace, and of trees that the policy's own author granted, for all patterns with wildcards. Returns the
+/// directories that are hidden because nobody can say what lies in them.
 fn walk_patterns(
     policy: &Policy,
     shown: &Shown,
@@ -309,17 +339,11 @@ fn walk_patterns(
     hidden: &mut Hidden,
     protected: &mut Vec<Marked>,
     store: &Path,
-) -> Result<(), Refused> {
-    let wild = |list: &[Rule<PathPattern>]| {
-        list.iter()
-            .map(|rule| &rule.value)
-            .filter(|pattern| pattern.literal().is_none())
-            .cloned()
-            .collect::<Vec<_>>()
-    };
+) -> Result<Vec<PathBuf>, Refused> {
     let (deny, protect) = (wild(&policy.files.deny), wild(&policy.workspace.protect));
+    let mut shut = Vec::new();
     if deny.is_empty() && protect.is_empty() {
-        return Ok(());
+        return Ok(shut);
     }
     // What a preset grants is walked for patterns that say where they begin: those count everywhere.
     let anchored = |pattern: &&PathPattern| pattern.base(Path::new("")).is_absolute();
@@ -331,11 +355,7 @@ fn walk_patterns(
         files.filter_map(|rule| Some((resolve(&rule.value.path, false).ok()?, own(&rule)))).collect();
     let of = |own: bool| if own { &deny } else { &everywhere };
     for (place, own) in found.iter().filter(|(place, _)| place.kind != Kind::Directory) {
-        // A file that is granted by its own name is denied by a pattern all the same.
-        let at = place.real.parent().unwrap_or(Path::new("/"));
-        if let Some(pattern) = of(*own).iter().find(|pattern| pattern.matches(at, &place.real)) {
-            hidden.hide(&place.real, &format!("{DENIED}`{}`", pattern.text()));
-        }
+        hidden.hide_file(place, of(*own));
     }
     let meets = |root: &Path| {
         let bases = everywhere.iter().map(|pattern| pattern.base(root));
@@ -372,7 +392,7 @@ fn walk_patterns(
             .filter(|(_, why)| is_workspace || *why == "hide")
             .map(|(pattern, why)| format!("{why} {} {}", pattern.base(&root).display(), pattern.text()))
             .collect();
-        walk(&root, &wanted, Some(store), &mut |path, file_type| {
+        let unread = walk(&root, &wanted, Some(store), &mut |path, file_type| {
             // A directory whose every child is denied is hidden itself, or an empty one would take new files.
             let all_below = || deny_set.matching_itself(&path.join("\u{1}"));
             let directory = file_type == FileType::Directory;
@@ -397,6 +417,19 @@ fn walk_patterns(
             }
             if directory { Seen::Below } else { Seen::Nothing }
         });
+        let reaches = |path: &Path, pattern: &PathPattern| {
+            let base = pattern.base(&root);
+            base.starts_with(path) || path.starts_with(&base)
+        };
+        for path in unread {
+            if let Some(pattern) = deny.iter().find(|pattern| reaches(&path, pattern)) {
+                hidden.hide(&path, &format!("{DENIED}`{}`", pattern.text()));
+                shut.push(path);
+            } else if is_workspace && let Some(pattern) = protect.iter().find(|one| reaches(&path, one)) {
+                let because = format!("workspace.protect `{}`", pattern.text());
+                protected.push(Marked { path, kind: Kind::Directory, because });
+            }
+        }
     }
-    Ok(())
+    Ok(shut)
 }

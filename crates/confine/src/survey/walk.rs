@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,8 @@ const EXACT: [i64; 5] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2
 
 /// Trees that are remembered, each with what was looked for.
 const MOST_TREES: usize = 64;
+/// Bytes of the longest path that is looked through: names below it are still paths that the kernel takes (PATH_MAX).
+const LONGEST: usize = 3500;
 /// Threads, and the directories that are worth one.
 const MOST_WORKERS: usize = 8;
 const SHARE: usize = 256;
@@ -64,7 +67,7 @@ struct Known {
 
 /// What changes when an entry of a directory does.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     device: u64,
     inode: u64,
     changed: (i64, u64),
@@ -91,12 +94,13 @@ impl Stamp {
 }
 
 /// Visits everything below `root`, links not followed. `wanted` is all that `visit` goes by; `store` is where it is remembered.
+/// Returns the directories that could not be looked through, though a task might find something in them.
 pub(super) fn walk(
     root: &Path,
     wanted: &[String],
     store: Option<&Path>,
     visit: &mut dyn FnMut(&Path, FileType) -> Seen,
-) {
+) -> Vec<PathBuf> {
     let store = store.filter(|_| exact(root));
     let file = store.map(|store| store.join(name(root, wanted)));
     let known = file.as_deref().and_then(|file| recall(file, root, wanted)).unwrap_or_default();
@@ -104,6 +108,7 @@ pub(super) fn walk(
     let device = fs::stat(root).map(|stat| Stamp::of(&stat).device).ok();
     let (mut seen, mut fresh) = (HashSet::new(), BTreeMap::new());
     let mut level = vec![root.to_path_buf()];
+    let mut unread = Vec::new();
     while !level.is_empty() {
         let mut next = Vec::new();
         let mut changed = Vec::new();
@@ -120,7 +125,11 @@ pub(super) fn walk(
             seen.insert(key.to_vec());
         }
         let lists = in_parallel(&changed, |directory| read(directory));
-        for (directory, (stamp, listed)) in changed.iter().zip(lists) {
+        for (directory, listing) in changed.iter().zip(lists) {
+            let Some((stamp, listed)) = listing else {
+                unread.push(directory.clone());
+                continue;
+            };
             let mut kept = Known { stamp: stamp.unwrap_or_default(), below: Vec::new(), marked: Vec::new() };
             for (path, file_type) in listed {
                 let name = || path.file_name().unwrap_or_default().as_bytes().to_vec();
@@ -152,6 +161,7 @@ pub(super) fn walk(
         };
         let _ = remember(&file, &memory);
     }
+    unread
 }
 
 /// Which directories are as they were.
@@ -185,23 +195,37 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> 
     })
 }
 
-/// A directory's entries, and its stamp where that will tell of every later change. One that cannot be read has none: the task
-/// cannot read it either.
-fn read(directory: &Path) -> (Option<Stamp>, Vec<(PathBuf, FileType)>) {
+/// A directory's stamp where that will tell of every later change, and its entries.
+type Listing = (Option<Stamp>, Vec<(PathBuf, FileType)>);
+
+/// Looks into a directory. None where it cannot be looked through and a task may open what lies in it all the same.
+pub(super) fn read(directory: &Path) -> Option<Listing> {
+    match listing(directory) {
+        Ok(found) => Some(found),
+        Err(errno) if out_of_reach(directory, errno) => Some((None, Vec::new())),
+        Err(_) => None,
+    }
+}
+
+fn listing(directory: &Path) -> Result<Listing, Errno> {
+    if directory.as_os_str().len() > LONGEST {
+        return Err(Errno::NAMETOOLONG);
+    }
     let now = clock_gettime(ClockId::Realtime);
     let now = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(file) = fs::openat(CWD, directory, flags, Mode::empty()) else { return (None, Vec::new()) };
-    // Before it is read: a change while it is read is a later one.
-    let stamp = fs::fstat(&file).ok().map(|stat| Stamp::of(&stat)).filter(|stamp| stamp.settled(now));
-    let Ok(listing) = Dir::read_from(&file) else { return (None, Vec::new()) };
-    let mut whole = true;
+    let file = fs::openat(CWD, directory, flags, Mode::empty())?;
+    // Before it is read: a change while it is read is a later one. By its name in itself, which must be searched, too: names that
+    // can only be listed cannot be hidden, and their owner can change that.
+    let stat = fs::statat(&file, ".", AtFlags::empty())?;
+    // Root is asked for nothing; what builds its sandbox has no such rights.
+    if rustix::process::geteuid().is_root() && stat.st_mode & 0o500 != 0o500 {
+        return Err(Errno::ACCESS);
+    }
+    let stamp = Some(Stamp::of(&stat)).filter(|stamp| stamp.settled(now));
     let mut listed = Vec::new();
-    for entry in listing {
-        let Ok(entry) = entry else {
-            whole = false;
-            continue;
-        };
+    for entry in Dir::read_from(&file)? {
+        let entry = entry?;
         if matches!(entry.file_name().to_bytes(), b"." | b"..") {
             continue;
         }
@@ -214,12 +238,27 @@ fn read(directory: &Path) -> (Option<Stamp>, Vec<(PathBuf, FileType)>) {
         };
         listed.push((path, file_type));
     }
-    (stamp.filter(|_| whole), listed)
+    Ok((stamp, listed))
+}
+
+/// Whether nothing in a directory that cannot be listed can be reached by a task of the same user: it is gone, or may neither be
+/// passed through nor be changed so that it may.
+fn out_of_reach(directory: &Path, errno: Errno) -> bool {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => true,
+        Errno::ACCESS | Errno::PERM => {
+            let passed = fs::statat(CWD, directory.join("."), AtFlags::empty()).is_ok();
+            let own = fs::statat(CWD, directory, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
+            !passed && !own
+        }
+        _ => false,
+    }
 }
 
 /// A directory's entries.
 pub(super) fn entries(directory: &Path) -> Vec<(PathBuf, FileType)> {
-    read(directory).1
+    read(directory).map(|(_, listed)| listed).unwrap_or_default()
 }
 
 /// Whether its file system tells of every change by a directory's times.
@@ -257,7 +296,7 @@ fn remember(path: &Path, memory: &Memory) -> std::io::Result<()> {
     let bytes = postcard::to_stdvec(memory).map_err(std::io::Error::other)?;
     let directory = path.parent().unwrap_or(path);
     match fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o700)) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno.into()),
     }
     // Trees and policies come and go: now and then all is forgotten.
