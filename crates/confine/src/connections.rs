@@ -316,7 +316,7 @@ impl Connections {
     ) -> Option<Option<Refusal>> {
         let call = self.again.remove(&number)?;
         self.unwritten.remove(&number);
-        if guard.room() {
+        if guard.takes(call.thread) {
             return Some(self.execute(&call, new, guard));
         }
         self.starts.push_front(call);

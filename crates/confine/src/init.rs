@@ -319,16 +319,18 @@ impl Init {
     /// Starts that waited are judged, those of each command in its turn: none holds up another's.
     fn resume(&mut self) {
         let Some(guard) = &mut self.guard else { return };
-        loop {
-            let due = |connections: &Connections| connections.starts_wait();
-            let later = self.connections.range(self.turn.saturating_add(1)..);
-            let mut waiting = later.chain(self.connections.range(..=self.turn)).filter(|(_, one)| due(one));
-            let Some(number) = waiting.next().map(|(number, _)| *number).filter(|_| guard.room()) else {
-                return;
-            };
+        let mut without = 0;
+        while guard.room() && without < self.connections.len() {
+            let later = self.connections.range(self.turn.saturating_add(1)..).next();
+            let Some((&number, _)) = later.or_else(|| self.connections.first_key_value()) else { return };
             self.turn = number;
             let Some(connections) = self.connections.get_mut(&number) else { return };
-            if let Some(refused) = connections.resume(self.refusal, guard) {
+            let Some(resumed) = connections.resume(self.refusal, guard) else {
+                without += 1;
+                continue;
+            };
+            without = 0;
+            if let Some(refused) = resumed {
                 self.refusal = self.refusal.wrapping_add(1) % CALLS;
                 send(self.report.as_fd(), &Message::Refused(refused));
             }

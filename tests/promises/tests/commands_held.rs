@@ -35,3 +35,17 @@ fn who_never_comes_to_the_end_of_an_execve_holds_up_nobody() {
     let outcome = crate::commands::start(&place, policy, &["/usr/bin/python3", "-u", "zombies.py"]);
     assert_eq!(outcome.out, "started 0\n", "{outcome:?}");
 }
+
+/// One of them ends the others at the end of its execve; nothing that judges those may wait for that.
+#[test]
+fn threads_that_start_programs_at_once_hang_nobody_and_innocent_ones_live() {
+    let place = Place::new().in_tier(module_path!());
+    place.write("threads.c", include_str!("threads.c"));
+    place.host("cc -O1 -pthread -o threads threads.c");
+    let policy = "[commands]\ndeny = [\"curl\"]\nfrom_workspace = true\n[limits]\ntime = \"50s\"";
+    for (rounds, threads, others) in [("60", "6", "0"), ("60", "1", "90")] {
+        let command = ["./threads", rounds, threads, others];
+        let outcome = crate::commands::start(&place, policy, &command);
+        assert_eq!(outcome.out, format!("{rounds} well\n"), "{threads} beside {others}: {outcome:?}");
+    }
+}

@@ -13,9 +13,9 @@ use crate::report::Refusal;
 const MOST_STARTS: usize = 4096;
 
 impl Connections {
-    /// Judges a start, now or when there is room; what waits already comes first.
+    /// Judges a start, now or when the guard can take it; what waits already comes first.
     pub(super) fn start(&mut self, call: Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
-        if guard.room() && self.starts.is_empty() {
+        if self.starts.is_empty() && guard.takes(call.thread) {
             return self.execute(&call, number, guard);
         }
         if self.starts.len() < MOST_STARTS {
@@ -26,15 +26,16 @@ impl Connections {
         None
     }
 
-    /// Whether a start waits that can be judged as soon as the guard has room.
-    pub(crate) fn starts_wait(&self) -> bool {
-        !self.starts.is_empty() && self.room()
-    }
-
-    /// Judges the first that waited; a refusal is to be written down under this number.
-    pub(crate) fn resume(&mut self, number: u32, guard: &mut Guard) -> Option<Refusal> {
-        let call = self.starts.pop_front()?;
-        self.execute(&call, number, guard)
+    /// Judges the first that waited and can be taken; `None`: there is none. A refusal is to be written down under this number.
+    pub(crate) fn resume(&mut self, number: u32, guard: &mut Guard) -> Option<Option<Refusal>> {
+        for _ in 0..if self.room() { self.starts.len() } else { 0 } {
+            let call = self.starts.pop_front()?;
+            if guard.takes(call.thread) {
+                return Some(self.execute(&call, number, guard));
+            }
+            self.starts.push_back(call);
+        }
+        None
     }
 
     pub(super) fn execute(&mut self, call: &Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {

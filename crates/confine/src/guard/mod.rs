@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use ringfence_policy::{CommandRules, Digest, GrantedCommand};
 use ringfence_sys::ptrace;
 use ringfence_sys::seccomp::{self, Notification};
+use ringfence_sys::signals;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
@@ -69,6 +70,7 @@ pub(crate) struct Guard {
 /// A thread whose execve was let go.
 #[derive(Debug)]
 struct Held {
+    process: i32,
     chain: Chain,
     /// Where paths among its arguments begin, if a rule asks for those.
     place: Option<(u64, u64)>,
@@ -173,6 +175,13 @@ impl Guard {
         self.held.len() < MOST_HELD
     }
 
+    /// Whether this one can be, now. To seize a thread waits for an execve of its process that is under way (ptrace(2), the
+    /// kernel's cred_guard_mutex), and that for the end of each thread which is traced: of a process one is held at a time.
+    pub(crate) fn takes(&self, thread: i32) -> bool {
+        let of_same = |held: (&i32, &Held)| *held.0 != thread && signals::belongs(thread, held.1.process);
+        self.room() && !self.held.iter().any(of_same)
+    }
+
     /// Judges a call that waits.
     pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
         let mut asked = match ask(call, self.trees.as_ref(), !self.rules.holds_directories(), &mut self.seen)
@@ -205,24 +214,25 @@ impl Guard {
         if let Err(why) = verdict.and_then(|()| Ok(self.unpiped(call.thread, number)?)) {
             return refuse(call, asked.command, why);
         }
+        let leads = signals::leads(call.thread);
+        let process = if leads { call.thread } else { group(call.thread).unwrap_or(call.thread) };
         if !self.held.contains_key(&call.thread)
             && let Err(errno) = ptrace::seize(call.thread)
         {
             return match errno {
                 Errno::SRCH => Verdict::Gone,
-                // Who may trace it could change it at any time after, too.
-                Errno::PERM if self.debug => {
+                Errno::PERM if !seccomp::still_waits(listener, call.id) => Verdict::Gone,
+                // Who may trace it could change it at any time after, too. Its execve waits for no other thread.
+                Errno::PERM if self.debug && processes::is_alone(process) => {
                     let digest = self.digest(&asked.chain);
-                    let process = group(call.thread).unwrap_or(call.thread);
                     self.processes.began(process, asked.command, digest);
                     let _ = seccomp::proceed(listener, call.id);
                     Verdict::Gone
                 }
-                _ => refuse(
-                    call,
-                    asked.command,
-                    "it is traced, so that its arguments cannot be confirmed".to_owned().into(),
-                ),
+                _ => {
+                    let why = "it is traced, so that its arguments cannot be confirmed";
+                    refuse(call, asked.command, why.to_owned().into())
+                }
             };
         }
         // Each keeps a few descriptors until its execve has come to an end, which a task can keep it from.
@@ -236,8 +246,18 @@ impl Guard {
         let count = words.len();
         let line = words.into_iter().flat_map(|word| [word, vec![0]].concat()).collect();
         let until = Instant::now() + PATIENCE;
-        let held =
-            Held { chain, place, line, count, command, digest, listener: number, until, interrupted: false };
+        let held = Held {
+            process,
+            chain,
+            place,
+            line,
+            count,
+            command,
+            digest,
+            listener: number,
+            until,
+            interrupted: false,
+        };
         self.held.insert(call.thread, held);
         let _ = seccomp::proceed(listener, call.id);
         Verdict::Gone
@@ -300,7 +320,7 @@ impl Guard {
     pub(crate) fn told(&mut self, pid: Pid, status: WaitStatus) -> Option<Option<Refusal>> {
         let thread = pid.as_raw_nonzero().get();
         if !status.stopped() {
-            self.held.remove(&thread);
+            self.held.retain(|held, one| *held != thread && one.process != thread);
             return None;
         }
         let raw = status.as_raw();
@@ -375,11 +395,13 @@ impl Guard {
         let full = !self.room() && self.looked.is_none_or(|looked| now.duration_since(looked) >= SOON);
         self.looked = if full { Some(now) } else { self.looked };
         self.held.retain(|thread, held| {
+            // Another one's end is told; until then its number may have become its process's, late in its execve (execve(2)).
+            let first = *thread == held.process;
             if held.until <= now && !held.interrupted {
                 held.interrupted = true;
-                return ptrace::interrupt(*thread).is_ok();
+                return ptrace::interrupt(*thread).is_ok() || !first;
             }
-            !full || caller::lives(CWD, &format!("/proc/{thread}"))
+            !full || !first || caller::lives(CWD, &format!("/proc/{thread}"))
         });
     }
 

@@ -57,9 +57,15 @@ pub(super) fn parent(process: i32) -> i32 {
     Stat::of(process).map_or(0, |stat| stat.parent)
 }
 
+/// Whether a process has one thread.
+pub(super) fn is_alone(process: i32) -> bool {
+    Stat::of(process).is_some_and(|stat| stat.threads == 1)
+}
+
 /// What proc_pid_stat(5) has, in ticks.
 struct Stat {
     parent: i32,
+    threads: u64,
     user: u64,
     system: u64,
     started: u64,
@@ -77,7 +83,13 @@ impl Stat {
         let (threads, started) = (number(4)?, number(1)?);
         let parent = i32::try_from(parent).ok()?;
         // Where the first thread alone has ended, the others go on.
-        (!matches!(state, "Z" | "X") || threads > 1).then_some(Self { parent, user, system, started })
+        (!matches!(state, "Z" | "X") || threads > 1).then_some(Self {
+            parent,
+            threads,
+            user,
+            system,
+            started,
+        })
     }
 }
 
