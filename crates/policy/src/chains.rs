@@ -17,6 +17,7 @@ struct Chain {
     words: Vec<String>,
     #[serde(default)]
     starts: Vec<String>,
+    pager: Option<String>,
     network: Option<String>,
     #[serde(default)]
     reads: Vec<String>,
@@ -31,6 +32,8 @@ pub const POSTGRESQL: &str = "/usr/lib/postgresql";
 pub enum Need<'a> {
     /// It starts this command.
     Start(&'a str),
+    /// It starts this command where it writes to a terminal.
+    Pager(&'a str),
     /// It talks to this host, in words.
     Network(&'a str),
     /// It reads this, if it is there; `~` is the invoker's home.
@@ -55,6 +58,7 @@ pub fn needs(name: &str, word: Option<&str>) -> Vec<Need<'static>> {
     let mut found = Vec::new();
     for chain in list().iter().filter(meant) {
         found.extend(chain.starts.iter().map(|start| Need::Start(start)));
+        found.extend(chain.pager.iter().map(|pager| Need::Pager(pager)));
         found.extend(chain.network.iter().map(|host| Need::Network(host)));
         found.extend(chain.reads.iter().map(|path| Need::Read(path)));
     }
@@ -68,6 +72,7 @@ mod tests {
     #[test]
     fn what_is_known_is_found_by_program_and_word() {
         assert!(needs("git", Some("push")).contains(&Need::Start("ssh")));
+        assert_eq!(needs("git", Some("log")), [Need::Pager("less")]);
         assert!(needs("git", Some("status")).is_empty() && needs("git", None).is_empty());
         assert_eq!(needs("make", None), [Need::Start("sh"), Need::Start("cc")]);
     }

@@ -332,7 +332,7 @@ impl CommandRules {
             let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
             let own = self.variables.iter().any(|own| own == name)
                 || self.assigned.iter().any(|own| own == variable);
-            if (variables::why(name).is_some() || variables::loads(variable)) && !own {
+            if variables::is_taken(variable) && !own {
                 found.push((at, name.to_vec()));
             }
             at += variable.len() + 1;

@@ -9,6 +9,15 @@ use crate::shells::{fits, flags_hold_code};
 #[derive(Debug, Deserialize)]
 struct List {
     variable: Vec<Variable>,
+    idle: Vec<Idle>,
+}
+
+/// Values of which a program becomes no other.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Idle {
+    names: Vec<String>,
+    values: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -18,21 +27,38 @@ struct Variable {
     why: String,
 }
 
-fn list() -> &'static [Variable] {
-    static LIST: OnceLock<Vec<Variable>> = OnceLock::new();
+fn list() -> &'static List {
+    static LIST: OnceLock<List> = OnceLock::new();
     LIST.get_or_init(|| {
-        toml::from_str::<List>(include_str!("variables.toml")).map(|list| list.variable).unwrap_or_default()
+        let none = List { variable: Vec::new(), idle: Vec::new() };
+        toml::from_str(include_str!("variables.toml")).unwrap_or(none)
     })
 }
 
-/// Why a variable is taken out, if it is.
+/// Whether a variable (`NAME=VALUE`) is taken out.
+pub(crate) fn is_taken(variable: &[u8]) -> bool {
+    let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
+    why(name).is_some() && !is_idle(variable) || loads(variable)
+}
+
+fn is_idle(variable: &[u8]) -> bool {
+    let Some((name, value)) = std::str::from_utf8(variable).ok().and_then(|text| text.split_once('=')) else {
+        return false;
+    };
+    let holds = |idle: &&Idle| {
+        idle.names.iter().any(|own| fits(own, name)) && idle.values.iter().any(|own| own == value)
+    };
+    list().idle.iter().any(|idle| holds(&idle))
+}
+
+/// Why variables of a name are taken out, if they are.
 pub(crate) fn why(name: &[u8]) -> Option<&'static str> {
     let name = std::str::from_utf8(name).ok()?;
     let of = |variable: &&Variable| variable.names.iter().any(|own| fits(own, name));
     if npm(name) {
         return Some("npm takes programs, options and settings of code from it");
     }
-    list().iter().find(of).map(|variable| variable.why.as_str())
+    list().variable.iter().find(of).map(|variable| variable.why.as_str())
 }
 
 /// Settings of npm are read in any case, and with `-` for `_`.
@@ -57,7 +83,7 @@ fn npm(name: &str) -> bool {
 
 /// Whether what it holds is code: rules among make's options, which it hands on by a variable, or a search path by which a shell finds
 /// functions in files: dash and ash take them from parts that end in `%func` (dash(1), PATH EXPANSION). It is set aside as a whole.
-pub(crate) fn loads(variable: &[u8]) -> bool {
+fn loads(variable: &[u8]) -> bool {
     let Some(equal) = variable.iter().position(|byte| *byte == b'=') else { return false };
     let (name, value) =
         (variable.get(..equal).unwrap_or_default(), variable.get(equal + 1..).unwrap_or_default());
@@ -112,6 +138,12 @@ mod tests {
             "",
         ] {
             assert!(why(name.as_bytes()).is_none(), "{name}");
+        }
+        for variable in ["GIT_EDITOR=vi", "GIT_EDITOR=true;id", "GIT_TRACE=/x", "LESS=k x", "PAGER=cat -"] {
+            assert!(is_taken(variable.as_bytes()), "{variable}");
+        }
+        for variable in ["GIT_EDITOR=true", "GIT_SEQUENCE_EDITOR=:", "GIT_PAGER=cat", "PAGER=", "LESS=FRX"] {
+            assert!(!is_taken(variable.as_bytes()), "{variable}");
         }
         for variable in ["PATH=/a:/b%func", "MAKEFLAGS=--eval=$(info x)", "MAKEFLAGS=kE x:;y", "MFLAGS=-kE x"]
         {

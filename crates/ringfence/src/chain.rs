@@ -66,8 +66,8 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
     let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
     for need in needs(name, word) {
         links.push(match need {
-            Need::Start(start) => Link {
-                action: "start further",
+            Need::Start(start) | Need::Pager(start) => Link {
+                action: if need == Need::Start(start) { "start further" } else { "at a terminal, start" },
                 target: start.to_owned(),
                 decision: child(start, policy, judge, invoker),
             },

@@ -196,9 +196,30 @@ impl Written<'_> {
                 command_line([format!("./{}", below.display())].iter())
             }
             _ if word.starts_with("./") => command_line([whole.to_string_lossy()].iter()),
-            _ => command_line([word].iter()),
+            _ => made_up(word).unwrap_or_else(|| command_line([word].iter())),
         }
     }
+}
+
+/// For a word that leads to a file of a name that no second run has (mkstemp(3)), a pattern of its kind.
+fn made_up(word: &str) -> Option<String> {
+    const DIRECTORY: &str = "/tmp/";
+    let at = word.find(DIRECTORY)?;
+    let (before, rest) = word.split_at(at + DIRECTORY.len());
+    // Options and lists of options are put before a path: `@/tmp/..`, `-o/tmp/..`, `--out=/tmp/..`.
+    if before.trim_end_matches(DIRECTORY).contains('/') {
+        return None;
+    }
+    let (name, below) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let plain = |ending: &&str| ending.len() <= 4 && ending.bytes().all(|byte| byte.is_ascii_lowercase());
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending).filter(plain);
+    let ending = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
+    let stem = name.strip_suffix(&ending)?;
+    let drawn = stem.get(stem.len().checked_sub(6)?..)?;
+    let all = drawn.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let some = drawn.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    let text = |part: &str| if part.is_empty() { String::new() } else { command_line([part].iter()) };
+    (all && some).then(|| format!("{}*{}", text(before), text(&format!("{ending}{below}"))))
 }
 
 /// An entry without what no policy may hold, in whose place any bytes may be: outside of quotes.
@@ -288,5 +309,26 @@ impl Names {
             }
             out + rest
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_drawn_become_patterns() {
+        for (word, pattern) in [
+            ("/tmp/ccMgP3Rh.s", "/tmp/*.s"),
+            ("@/tmp/cclPLWs9", "@/tmp/*"),
+            ("--out=/tmp/tmp.XyZ12abcde/a b", "--out=/tmp/*'/a b'"),
+            ("/var/tmp/x1y2z3a4", ""),
+            ("/tmp/report.txt", ""),
+            ("/tmp/configuration", ""),
+            ("/home/a/tmp/ccMgP3Rh.s", ""),
+            ("~/x", ""),
+        ] {
+            assert_eq!(made_up(word).unwrap_or_default(), pattern, "{word}");
+        }
     }
 }

@@ -71,3 +71,25 @@ fn a_commit_ends_as_it_does_outside() {
     run(&["bash", "-c", "GIT_EXEC_PATH=/usr/bin git status; true"]);
     assert!(place.told("exec.clean").iter().any(|event| event.to_string().contains("GIT_EXEC_PATH")));
 }
+
+/// Agents say so that no editor and no pager is to be waited for.
+#[test]
+fn an_editor_that_does_nothing_is_nobodys_choice_of_program() {
+    let place = place();
+    place.host(
+        "git init -q -b main .; git config user.name n; git config user.email n@example.org
+         echo one > f; git add f; git commit -qm one",
+    );
+    let policy = allow("\"bash -c *\", \"git **\", \"true\"");
+    let script = |editor: &str| {
+        format!("GIT_TRACE=0 GIT_PAGER=cat GIT_EDITOR={editor} git commit -q --amend && git log --format=%s")
+    };
+    for editor in ["true", ":"] {
+        let outcome = start(&place, &policy, &["bash", "-c", &script(editor)]);
+        assert_eq!((outcome.out.as_str(), outcome.status), ("one\n", 0), "{editor}: {outcome:?}");
+        assert!(place.told("exec.clean").is_empty(), "{:?}", place.told("exec.clean"));
+    }
+    let outcome = start(&place, &policy, &["bash", "-c", &script("'echo x >'")]);
+    assert!(outcome.status != 0, "{outcome:?}");
+    assert!(place.told("exec.clean").iter().any(|event| event.to_string().contains("GIT_EDITOR")));
+}
