@@ -64,7 +64,7 @@ pub(crate) fn as_caller(all: bool) -> Result<Count, String> {
 
 /// What takes long and asks the kernel for nothing that root has more of: where the suite is run as root and as an ordinary user,
 /// its short form runs it as the latter alone.
-const ONCE: [&str; 14] = [
+const ONCE: [&str; 19] = [
     "configure_make_and_make_check",
     "configure_and_make_are_not_disturbed",
     "everything_once_more_as_an_unprivileged_user",
@@ -79,6 +79,11 @@ const ONCE: [&str; 14] = [
     "each_way_that_is_promised_is_stopped",
     "official_clients_stream_with_placeholders",
     "no_tunnel_comes_up",
+    "a_listed_script_is_all_that_its_interpreter_runs",
+    "cargo_is_not_disturbed",
+    "what_is_no_http_is_told_how_it_is_left_alone",
+    "clients_need_no_change_whether_looked_into_or_not",
+    "nobody_is_held_up_by_a_question_on_the_terminal",
 ];
 
 /// What runs alike whoever runs it.
