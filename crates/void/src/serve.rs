@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use ringfence_plan::Content;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::asked::{Asked, Decision, Turn};
@@ -248,11 +249,13 @@ impl Server {
     fn attr(&self, number: u64, entry: &Entry, answer: &mut Answer<'_>) {
         let size = entry.bytes().len() as u64;
         let links = if entry.children.is_empty() { 1 } else { 2 };
-        let since = self.since;
+        // What is bait is as old as its like.
+        let (age, part) = if entry.is_decoy() { age(entry.bytes()) } else { (0, 0) };
+        let since = self.since.saturating_sub(age);
         answer.longs(&[number, size, size.div_ceil(512), since, since, since]).words(&[
-            0,
-            0,
-            0,
+            part,
+            part,
+            part,
             entry.mode(),
             links,
             self.owner.0,
@@ -337,6 +340,14 @@ impl Server {
         answer.longs(&[0, 0, 0, self.tree.len(), 0]).words(&[BLOCK, 255, BLOCK, 0, 0, 0, 0, 0, 0, 0]);
         answer.finish(0);
     }
+}
+
+/// Seconds between three weeks and a year, and nanoseconds: drawn by what a decoy holds, which is drawn itself.
+fn age(bytes: &[u8]) -> (u64, u32) {
+    const DAY: u64 = 24 * 60 * 60;
+    let drawn = BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes);
+    let part = u32::try_from((drawn >> 32) % 1_000_000_000).unwrap_or(0);
+    (21 * DAY + drawn % (344 * DAY), part)
 }
 
 /// An entry without a number: the kernel remembers so long that there is none.

@@ -58,6 +58,15 @@ fn opening_one_is_an_incident_with_who_did_it() {
 }
 
 #[test]
+fn by_their_times_they_are_nothing_new() {
+    let place = Place::in_home();
+    let script = "find ~/.aws/credentials ~/.ssh/id_ed25519 -mtime +20 -printf '%P%T@\n' | sort -u";
+    let outcome = place.run(POLICY, script);
+    let whole = |line: &str| line.ends_with(".0000000000");
+    assert!(outcome.out.lines().count() == 2 && !outcome.out.lines().any(whole), "{outcome:?}");
+}
+
+#[test]
 fn whoever_only_lists_opens_nothing() {
     let place = Place::in_home();
     let script = "ls -laR ~/.aws ~/.ssh /srv/made-up; test -f ~/.ssh/id_ed25519 && echo there";
