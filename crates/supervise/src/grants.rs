@@ -18,6 +18,7 @@ use crate::prompt;
 use crate::questions::{Choice, Question, Questions};
 use crate::remote::{Ask, LONGEST, asked};
 
+const UNANSWERED: &str = "the sandbox ended before there was an answer";
 /// Names that questions may be about, in all: each stays a name of the root.
 const MOST_OFFERS: usize = 4096;
 /// Grants at one time.
@@ -412,10 +413,18 @@ impl<'a> Grants<'a> {
         self.end(&live, false, &why) && declined
     }
 
+    /// It is to end: nobody waits for an answer any more. `false`: that could not be written down.
+    pub(crate) fn leave(&mut self, boundary: &Boundary) -> bool {
+        self.questions.all().into_iter().all(|question| {
+            let why = UNANSWERED;
+            self.decline(boundary, &question.refusal, &question.path, why)
+        })
+    }
+
     /// The sandbox has ended: what was being taken away went with it, and nobody waits any more.
     pub(crate) fn finish(&mut self) {
         for question in self.questions.all() {
-            self.clerk.declined(&question.refusal, "the sandbox ended before there was an answer");
+            self.clerk.declined(&question.refusal, UNANSWERED);
         }
         for live in std::mem::take(&mut self.live).iter().filter(|live| live.state == State::Closing) {
             self.end(live, true, "the sandbox has ended, and with it what was granted");
@@ -521,6 +530,11 @@ impl<'a> Desk<'a> {
 
     pub(crate) fn told(&mut self, message: &Message) -> bool {
         self.grants.told(self.boundary, message)
+    }
+
+    /// As [`Grants::leave`].
+    pub(crate) fn leave(&mut self) -> bool {
+        self.grants.leave(self.boundary)
     }
 
     /// As [`Grants::finish`].

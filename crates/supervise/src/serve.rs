@@ -460,6 +460,9 @@ impl<'a> Server<'a> {
         for job in 0..self.next {
             self.boundary.signal(job, TERM, true);
         }
+        if self.grants.as_mut().is_some_and(|grants| !grants.leave(self.boundary)) {
+            self.boundary.kill();
+        }
         self.until.get_or_insert(Instant::now() + grace);
         self.stopped = true;
     }

@@ -9,13 +9,16 @@ use rustix::io::Errno;
 use crate::{GRACE, JOB, Watch};
 
 const HUP: i32 = 1;
+const INT: i32 = 2;
+const QUIT: i32 = 3;
+const TERM: i32 = 15;
 const CONT: i32 = 18;
 const TSTP: i32 = 20;
 const WINCH: i32 = 28;
-/// Taken by descriptor while a sandbox runs: these, and INT QUIT USR1 USR2 TERM.
-const TAKEN: &[i32] = &[HUP, 2, 3, 10, 12, 15, CONT, TSTP, WINCH];
+/// Taken by descriptor while a sandbox runs: these, and USR1 USR2.
+const TAKEN: &[i32] = &[HUP, INT, QUIT, 10, 12, TERM, CONT, TSTP, WINCH];
 /// Those, and TTIN: to read keys that are the shell's by now fails, instead of stopping what the shell has just continued.
-const BLOCKED: &[i32] = &[HUP, 2, 3, 10, 12, 15, CONT, TSTP, 21, WINCH];
+const BLOCKED: &[i32] = &[HUP, INT, QUIT, 10, 12, TERM, CONT, TSTP, 21, WINCH];
 
 /// Whether the task was told to go on and has not said that it does: until then, it says that it is stopped of the time before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,9 +74,6 @@ pub fn take_signals() -> Result<OwnedFd, Errno> {
 /// Whether somebody wants an end, before there is a sandbox whose command could be told.
 #[must_use]
 pub fn asked_to_end() -> bool {
-    const INT: i32 = 2;
-    const QUIT: i32 = 3;
-    const TERM: i32 = 15;
     signals::pending(&[HUP, INT, QUIT, TERM])
 }
 
@@ -98,6 +98,11 @@ impl Watch<'_> {
             }
             _ => {
                 self.boundary.signal(JOB, signal, !from_process);
+                // Whoever waits for an answer, or for who does (vfork(2)), hears of no signal until it is there.
+                let ends = matches!(signal, HUP | INT | QUIT | TERM);
+                if ends && self.desk.as_mut().is_some_and(|desk| !desk.leave()) {
+                    self.boundary.kill();
+                }
                 if signal == HUP && !from_process {
                     self.until.get_or_insert(Instant::now() + GRACE);
                 }

@@ -55,3 +55,30 @@ print(b"granted" in seen, b"denied" in seen)
     let done = asking.under_terminal(&arguments, steps).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&done.stdout), "True False\n", "{done:?}");
 }
+
+/// A shell that waits for what it starts (vfork(2)) hears of no signal until that has its answer.
+#[test]
+fn whoever_ends_a_run_ends_its_questions() {
+    let asking = Asking::new();
+    let policy = asking.place.policy(
+        "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\ngrantable = { commands = [\"wc **\"] }",
+    );
+    let script = "wc -l /etc/passwd; echo over";
+    let child = asking
+        .place
+        .command(&["run", "--quiet", "--policy", &policy, "--", "sh", "-c", script])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    asking.place.wait_for("wc -l /etc/passwd");
+    let since = std::time::Instant::now();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let (out, err) = text(child);
+    assert!(since.elapsed() < Duration::from_secs(20) && !out.contains("over"), "{out} {err}");
+    let told = asking.place.told("exec.deny");
+    let unanswered =
+        |event: &serde_json::Value| event["rule"].as_str().unwrap().contains("ended before there");
+    assert!(told.iter().any(unanswered), "{told:?}");
+}
