@@ -53,6 +53,12 @@ impl Filter {
         self.ledger.leftovers.undo(output);
     }
 
+    /// What makes the terminal fit for somebody else's words, between two pushes, and for keys that answer them; and what puts it back as
+    /// the task had it, as far as that is known.
+    pub fn interlude(&self) -> (Vec<u8>, Vec<u8>) {
+        self.ledger.leftovers.interlude()
+    }
+
     /// What was removed so far, and how many of it.
     pub fn removed(&self) -> impl Iterator<Item = (Kind, u64)> {
         self.ledger.counts.iter()

@@ -17,6 +17,10 @@ pub(crate) struct Leftovers {
     keyboards: [Keyboard; 2],
     /// A scrolling region.
     region: bool,
+    /// The last letter of the sequence that set G0.
+    letters: u8,
+    /// The value of modifyOtherKeys.
+    modified: u16,
 }
 
 /// Flags of kitty's keyboard protocol on one screen.
@@ -75,7 +79,10 @@ impl Leftovers {
             ([], b'=') => self.set(Setting::Keypad, true),
             ([], b'>') => self.set(Setting::Keypad, false),
             ([], b'H') => self.set(Setting::Tabs, true),
-            (b"(", last) => self.set(Setting::G0, last != b'B'),
+            (b"(", last) => {
+                self.letters = last;
+                self.set(Setting::G0, last != b'B');
+            }
             (b")", last) => self.set(Setting::G1, last != b'B'),
             (b"*", last) => self.set(Setting::G2, last != b'B'),
             (b"+", last) => self.set(Setting::G3, last != b'B'),
@@ -97,7 +104,10 @@ impl Leftovers {
             (b"?", 'W') => self.set(Setting::Tabs, false),
             (b"?", 'c') => self.set(Setting::ConsoleCursor, first != 0),
             (b" ", 'q') => self.set(Setting::CursorStyle, first != 0),
-            (b">", 'm') => self.set(Setting::ModifiedKeys, second.is_some()),
+            (b">", 'm') => {
+                self.modified = second.unwrap_or_default();
+                self.set(Setting::ModifiedKeys, second.is_some());
+            }
             (b">" | b"<" | b"=", 'u') => return self.keyboard(intermediates, first),
             _ => {}
         }
@@ -118,11 +128,41 @@ impl Leftovers {
             output.extend_from_slice(b"\x1b7\x1b[r\x1b8");
         }
         for (setting, undo) in SETTINGS {
-            if self.settings >> (*setting as u32) & 1 == 1 {
+            if self.has(*setting) {
                 output.extend_from_slice(undo);
             }
         }
         *self = Self::default();
+    }
+
+    /// What makes the terminal fit for somebody else's words and for keys that answer them, and what puts it back. Colours, regions and
+    /// the cursor's place are not put back: of those it is known only that they were set. What was drawn on an alternate screen is gone.
+    pub(crate) fn interlude(&self) -> (Vec<u8>, Vec<u8>) {
+        let (mut aside, mut back) = (Vec::new(), Vec::new());
+        self.modes.undo(&mut aside);
+        if self.keyboards.iter().any(|keyboard| keyboard.depth > 0 || keyboard.changed) {
+            // No flags at all, above whatever the task has there.
+            aside.extend_from_slice(b"\x1b[>0u");
+            back.extend_from_slice(b"\x1b[<1u");
+        }
+        self.modes.redo(&mut back);
+        let modified = format!("\x1b[>4;{}m", self.modified);
+        let g0 = [0x1b, b'(', self.letters];
+        let known: [(Setting, &[u8], &[u8]); 4] = [
+            (Setting::ModifiedKeys, b"\x1b[>4m", modified.as_bytes()),
+            (Setting::Keypad, b"\x1b>", b"\x1b="),
+            (Setting::G0, b"\x1b(B", &g0),
+            (Setting::Shifted, b"\x0f", b"\x0e"),
+        ];
+        for (_, undo, redo) in known.into_iter().filter(|(setting, ..)| self.has(*setting)) {
+            aside.extend_from_slice(undo);
+            back.extend_from_slice(redo);
+        }
+        (aside, back)
+    }
+
+    fn has(&self, setting: Setting) -> bool {
+        self.settings >> (setting as u32) & 1 == 1
     }
 
     fn set(&mut self, setting: Setting, on: bool) {

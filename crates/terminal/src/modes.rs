@@ -102,14 +102,33 @@ impl Changed {
 
     /// Writes what makes them as usual.
     pub(crate) fn undo(&self, output: &mut Vec<u8>) {
-        for (table, bits, mark) in [(PRIVATE, self.private, "?"), (STANDARD, self.standard, "")] {
-            for (index, (number, usual)) in table.iter().enumerate() {
-                if bits >> index & 1 == 1 {
-                    let action = if *usual == On { 'h' } else { 'l' };
-                    output.extend_from_slice(format!("\x1b[{mark}{number}{action}").as_bytes());
-                }
+        for (number, mark, usual) in self.all() {
+            let action = if usual == On { 'h' } else { 'l' };
+            output.extend_from_slice(format!("\x1b[{mark}{number}{action}").as_bytes());
+        }
+    }
+
+    /// Writes what makes them from usual as they are: that output is held back last, as it was undone first.
+    pub(crate) fn redo(&self, output: &mut Vec<u8>) {
+        let (held, others): (Vec<_>, Vec<_>) = self.all().partition(|(number, ..)| *number == 2026);
+        for (number, mark, usual) in others.into_iter().chain(held) {
+            let action = if usual == On { 'l' } else { 'h' };
+            output.extend_from_slice(format!("\x1b[{mark}{number}{action}").as_bytes());
+            if (number, mark) == (6, "?") {
+                // The origin mode moves the cursor to the top.
+                output.extend_from_slice(b"\x1b[9999H");
             }
         }
+    }
+
+    /// Those, each with what stands before its number and how it usually is.
+    fn all(&self) -> impl Iterator<Item = (u16, &'static str, Usual)> {
+        [(PRIVATE, self.private, "?"), (STANDARD, self.standard, "")].into_iter().flat_map(
+            |(table, bits, mark)| {
+                let changed = table.iter().enumerate().filter(move |(index, _)| bits >> index & 1 == 1);
+                changed.map(move |(_, (number, usual))| (*number, mark, *usual))
+            },
+        )
     }
 }
 

@@ -90,3 +90,32 @@ fn others_keyboard_flags_are_not_popped() {
     let flood = "\x1b[>1u".repeat(1000);
     assert_eq!(filtered(flood.as_bytes()).len(), 32 * 5 + "\x1b[<32u".len());
 }
+
+/// The words of somebody else between two parts of a stream need a plain terminal, and the task its own again.
+#[test]
+fn what_was_set_is_set_aside_and_put_back() {
+    let both = |input: &str| {
+        let (mut filter, mut output) = (Filter::new(), Vec::new());
+        filter.push(input.as_bytes(), &mut output);
+        let (aside, back) = filter.interlude();
+        [aside, back].map(|bytes| shown(&bytes).replace("\\x1b", "^"))
+    };
+    for (input, aside, back) in [
+        ("text\x1b[31m\x1b[1;5r", "", ""),
+        ("\x1b[?2026h\x1b[?5h", "^[?2026l^[?5l", "^[?5h^[?2026h"),
+        (
+            "\x1b[?1003;1006;1004;2004h",
+            "^[?1003l^[?1004l^[?1006l^[?2004l",
+            "^[?1003h^[?1004h^[?1006h^[?2004h",
+        ),
+        ("\x1b[?1049h\x1b[?25l\x1b[4h", "^[?1049l^[?25h^[4l", "^[?1049h^[?25l^[4h"),
+        ("\x1b[?1000h\x1b[?1000l", "", ""),
+        ("\x1b[>31u", "^[>0u", "^[<1u"),
+        ("\x1b[=5u", "^[>0u", "^[<1u"),
+        ("\x1b[?1049h\x1b[>1u", "^[?1049l^[>0u", "^[<1u^[?1049h"),
+        ("\x1b[>4;2m\x1b=\x1b(0", "^[>4m^>^(B", "^[>4;2m^=^(0"),
+        ("\x1b[?6h", "^[?6l", "^[?6h^[9999H"),
+    ] {
+        assert_eq!(both(input), [aside, back], "{input:?}");
+    }
+}
