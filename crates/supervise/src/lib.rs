@@ -5,6 +5,7 @@
 mod clients;
 mod descriptors;
 mod grants;
+mod keys;
 mod limiter;
 mod outlet;
 mod permits;
@@ -17,6 +18,7 @@ mod sandbox;
 mod screen;
 mod serve;
 mod stops;
+mod view;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};

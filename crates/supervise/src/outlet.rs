@@ -10,6 +10,8 @@ use ringfence_terminal::Filter;
 #[derive(Default)]
 pub struct Outlet {
     filter: Option<Filter>,
+    /// All of it goes out: the filter only notes what is set.
+    whole: bool,
     sieve: Option<Sieve>,
     /// Nothing goes out any more.
     ended: bool,
@@ -30,7 +32,12 @@ impl Outlet {
 
     /// Lets what acts on a terminal pass.
     pub(crate) fn unfiltered(&mut self) {
-        self.filter = None;
+        self.whole = true;
+    }
+
+    /// As [`Filter::interlude`].
+    pub(crate) fn interlude(&self) -> (Vec<u8>, Vec<u8>) {
+        self.filter.as_ref().map(Filter::interlude).unwrap_or_default()
     }
 
     /// Looks for secrets.
@@ -46,7 +53,9 @@ impl Outlet {
         if let Some(filter) = &mut self.filter {
             let mut plain = Vec::new();
             filter.push(&part, &mut plain);
-            part = plain;
+            if !self.whole {
+                part = plain;
+            }
         }
         match &mut self.sieve {
             Some(sieve) => sieve.push(part),
@@ -61,7 +70,7 @@ impl Outlet {
         if std::mem::replace(&mut self.ended, true) {
             return rest;
         }
-        if let Some(filter) = &mut self.filter {
+        if let Some(filter) = self.filter.as_mut().filter(|_| !self.whole) {
             filter.finish(&mut rest);
         }
         if let Some(sieve) = &mut self.sieve {

@@ -1,61 +1,52 @@
 //! A question on the owner's terminal: a line of words, ended by a key that no program waits for by accident.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfence_confine::{Refusal, Refused};
+use ringfence_confine::{Refusal, Refused, Size};
 
+use crate::keys::Keys;
 use crate::permits::{Act, entry_of};
 use crate::questions::{Choice, Question};
+use crate::view::{cells, plain};
 
 /// Keys that come sooner were meant for the task.
 const DEAF: Duration = Duration::from_millis(500);
 const MINUTES: u64 = 10;
 
+/// Letters of an answer.
+const WORD: usize = 16;
+
 /// What is being typed.
 #[derive(Debug)]
 pub(crate) struct Prompt {
-    pub(crate) path: PathBuf,
-    /// The question as it is drawn.
-    text: String,
+    pub(crate) question: Question,
     since: Instant,
+    keys: Keys,
     word: String,
-    /// Whether `a` is an answer.
-    lasting: bool,
     pub(crate) choice: Option<Choice>,
 }
 
-/// The question, with how to answer it. Names are the task's: nothing of them acts on a terminal.
-pub(crate) fn text(question: &Question) -> String {
-    drawn(&question.path, &question.refusal, question.lasting)
-}
-
-fn drawn(path: &Path, refusal: &Refusal, lasting: bool) -> String {
-    let program = named(refusal);
-    if let Some((act, entry)) = entry_of(path) {
-        let (wants, lets) = match act {
-            Act::Start => ("start:", "lets it start in this sandbox"),
-            Act::Reach => ("connect to", "lets this sandbox reach it"),
-            Act::Use => ("use", "lets this sandbox use it"),
-        };
-        return format!(
-            "{PLAIN}\r\n\x1b[Kringfence: {program} (process {}) wants to {wants} {}\r\n\x1b[K\
-             ringfence: `y` {lets}, `t` for {MINUTES} minutes, `n` refuses, `x` refuses all such; then Enter: ",
-            refusal.process,
-            plain(entry),
-        );
-    }
-    let does = match &refusal.what {
-        Refused::Asked { purpose, .. } => purpose.word(),
-        _ => "use",
+/// The question, with how to answer it, so that all of it is in view on a terminal of that size. Names are the task's: nothing of them
+/// acts on a terminal, and all of it that is drawn is underlined.
+fn text(question: &Question, size: Size) -> String {
+    let refusal = &question.refusal;
+    let path = question.path.to_string_lossy();
+    let (does, what, yes) = match (entry_of(&question.path), &refusal.what) {
+        (Some((Act::Start, entry)), _) => ("start:", entry, "lets it start in this sandbox"),
+        (Some((Act::Reach, entry)), _) => ("connect to", entry, "lets this sandbox reach it"),
+        (Some((Act::Use, entry)), _) => ("use", entry, "lets this sandbox use it"),
+        (None, Refused::Asked { purpose, .. }) => {
+            (purpose.word(), &*path, "grants reading it to this sandbox")
+        }
+        (None, _) => ("use", &*path, "grants reading it to this sandbox"),
     };
-    format!(
-        "{PLAIN}\r\n\x1b[Kringfence: {program} (process {}) wants to {does} {}\r\n\x1b[K\
-         ringfence: `y` grants reading it to this sandbox, `t` for {MINUTES} minutes, {}`n` refuses, `x` refuses all such; then Enter: ",
-        refusal.process,
-        plain(&path.to_string_lossy()),
-        if lasting { "`a` to later ones too, " } else { "" },
-    )
+    let who = format!("ringfence: {} (process {}) wants to {does} ", named(refusal), refusal.process);
+    let later = if question.lasting { "`a` to later ones too, " } else { "" };
+    let how = format!(
+        "ringfence: `y` {yes}, `t` for {MINUTES} minutes, {later}`n` refuses, `x` refuses all such; then Enter: "
+    );
+    let around = cells(&who) + cells(&how) + WORD;
+    format!("{PLAIN}\r\n\x1b[K{who}{}\r\n\x1b[K{how}", crate::view::within(what, around, size))
 }
 
 /// Who waits and for what, in one line for whoever looks at the sandbox from elsewhere.
@@ -102,25 +93,20 @@ fn shortened(text: &str, longest: usize) -> String {
 const PLAIN: &str =
     "\x1b[?1049l\x1b[?47l\x1b[?6l\x1b[r\x1b[?69l\x1b[?7h\x1b[4l\x0f\x1b(B\x1b[0m\x1b[?25h\x1b[999;1H";
 
-/// The whole of it, in letters that stand for themselves: what is granted must be what is read.
-fn plain(text: &str) -> String {
-    let shown = |one: char| one.is_ascii_graphic() || one == ' ' || one.is_alphanumeric();
-    text.chars().map(|one| if shown(one) { one } else { '?' }).collect()
-}
-
 impl Prompt {
-    pub(crate) fn new(path: PathBuf, text: String, lasting: bool) -> Self {
-        Self { path, text, since: Instant::now(), word: String::new(), lasting, choice: None }
+    pub(crate) fn new(question: Question) -> Self {
+        Self { question, since: Instant::now(), keys: Keys::default(), word: String::new(), choice: None }
     }
 
-    /// All of it, with what is typed so far, to be drawn anew: keys that come at once were typed at what was there before.
-    pub(crate) fn again(&mut self) -> String {
+    /// All of it, with what is typed so far: keys that come at once were typed at what was there before.
+    pub(crate) fn drawn(&mut self, size: Size) -> String {
         self.since = Instant::now();
-        format!("{}{}", self.text, self.word)
+        format!("{}{}", text(&self.question, size), self.word)
     }
 
     /// Takes keys; what is to be drawn of them.
-    pub(crate) fn typed(&mut self, keys: &[u8]) -> String {
+    pub(crate) fn typed(&mut self, bytes: &[u8]) -> String {
+        let keys: Vec<u8> = bytes.iter().filter_map(|byte| self.keys.key(*byte)).collect();
         if self.since.elapsed() < DEAF {
             return String::new();
         }
@@ -131,9 +117,9 @@ impl Prompt {
                 3 | 4 => self.choice = Some(Choice::Refuse),
                 b'\r' | b'\n' => self.choice = self.chosen(),
                 8 | 127 if self.word.pop().is_some() => echo.push_str("\x08 \x08"),
-                b' '..=b'~' if self.word.len() < 16 => {
-                    self.word.push(char::from(*key));
-                    echo.push(char::from(*key));
+                b' '..=b'~' if self.word.len() < WORD => {
+                    self.word.push(char::from(key));
+                    echo.push(char::from(key));
                 }
                 _ => {}
             }
@@ -143,22 +129,21 @@ impl Prompt {
             }
             if matches!(key, b'\r' | b'\n') {
                 self.word.clear();
-                let path = plain(&self.path.to_string_lossy());
-                echo.push_str(&format!("\r\nringfence: {path}: {}: ", self.keys()));
+                echo.push_str(&format!("\r\nringfence: {}: ", self.answers()));
             }
         }
         echo
     }
 
-    fn keys(&self) -> &'static str {
-        if self.lasting { "`y`, `t`, `a`, `n` or `x`" } else { "`y`, `t`, `n` or `x`" }
+    fn answers(&self) -> &'static str {
+        if self.question.lasting { "`y`, `t`, `a`, `n` or `x`" } else { "`y`, `t`, `n` or `x`" }
     }
 
     fn chosen(&self) -> Option<Choice> {
         match self.word.trim() {
             "y" | "yes" => Some(Choice::Grant(None)),
             "t" => Some(Choice::Grant(Some(MINUTES * 60))),
-            "a" if self.lasting => Some(Choice::Always),
+            "a" if self.question.lasting => Some(Choice::Always),
             "x" => Some(Choice::RefuseAll),
             "n" | "no" => Some(Choice::Refuse),
             _ => None,
@@ -170,8 +155,20 @@ impl Prompt {
 mod tests {
     use super::*;
 
+    const SIZE: Size = Size { rows: 24, columns: 80 };
+
+    fn question(path: &str, program: &str) -> Question {
+        Question::told(ringfence_confine::Query {
+            path: path.into(),
+            process: 7,
+            program: ringfence_confine::Program { file: program.into(), ..Default::default() },
+            purpose: ringfence_confine::Purpose::Read,
+            lasting: true,
+        })
+    }
+
     fn after(keys: &[&[u8]]) -> Option<Choice> {
-        let mut prompt = Prompt::new("/x".into(), String::new(), true);
+        let mut prompt = Prompt::new(question("/x", "cat"));
         prompt.typed(b"y\r");
         assert_eq!(prompt.choice, None, "keys that were on their way");
         prompt.since -= DEAF;
@@ -188,6 +185,7 @@ mod tests {
         assert_eq!(after(&[b"y\x7fn\r"]), Some(Choice::Refuse));
         assert_eq!(after(&[b"y\x03"]), Some(Choice::Refuse));
         assert_eq!(after(&[b"\x1b[A\r"]), None);
+        assert_eq!(after(&[b"\x1b[<3", b"5;10;5My\r"]), Some(Choice::Grant(None)));
         assert_eq!(after(&[b"x\r"]), Some(Choice::RefuseAll));
         assert_eq!(after(&[b"a\r"]), Some(Choice::Always));
     }
@@ -196,11 +194,7 @@ mod tests {
     fn every_question_begins_on_a_plain_last_line_and_no_name_is_the_sentence() {
         let name = format!("x (process 3) wants to read /x{}", " ".repeat(200));
         for path in ["/x".to_owned(), format!("{}git push", Act::Start.start())] {
-            let program = ringfence_confine::Program { file: name.clone().into(), ..Default::default() };
-            let what =
-                Refused::File { path: "/x".into(), asked: None, purpose: ringfence_confine::Purpose::Read };
-            let refusal = Refusal { number: 1, process: 7, program, what };
-            let drawn = drawn(Path::new(&path), &refusal, false);
+            let drawn = text(&question(&path, &name), SIZE);
             assert!(drawn.starts_with(&format!("{PLAIN}\r\n\x1b[K")), "{drawn:?}");
             assert!(
                 drawn.contains("ringfence: x ?process 3? wants to read /x (process 7) wants"),
@@ -211,14 +205,10 @@ mod tests {
 
     #[test]
     fn keys_do_not_count_just_after_it_is_drawn_anew() {
-        let mut prompt = Prompt::new("/x".into(), "Q".into(), true);
+        let mut prompt = Prompt::new(question("/x", "cat"));
         prompt.since -= DEAF;
         prompt.typed(b"y");
-        assert_eq!((prompt.again().as_str(), prompt.typed(b"\r").as_str(), prompt.choice), ("Qy", "", None));
-    }
-
-    #[test]
-    fn names_do_not_act_or_turn_around() {
-        assert_eq!(plain("/a b/\u{202e}gpj.é\x1b]52;c;x\x07"), "/a b/?gpj.é?]52;c;x?");
+        assert!(prompt.drawn(SIZE).ends_with("Enter: y"));
+        assert_eq!((prompt.typed(b"\r").as_str(), prompt.choice), ("", None));
     }
 }

@@ -16,7 +16,7 @@ use rustix::termios::{
 };
 
 use crate::outlet::{Found, Outlet};
-use crate::prompt::{self, Prompt};
+use crate::prompt::Prompt;
 use crate::questions::{Choice, Question};
 use crate::relay::{never_waiting, wait_for_room};
 
@@ -50,6 +50,8 @@ pub struct Screen {
     prompt: Option<Prompt>,
     /// That, as the outlet lets it pass.
     held: Vec<u8>,
+    /// What makes the terminal as the task had it, once the question is not on it.
+    back: Vec<u8>,
     /// When the question was drawn; `None`: what was held is drawn now, and the question after it.
     stands: Option<Instant>,
 }
@@ -83,6 +85,7 @@ impl Screen {
             outlet: Outlet::new(true),
             prompt: None,
             held: Vec::new(),
+            back: Vec::new(),
             stands: None,
         })
     }
@@ -181,7 +184,11 @@ impl Screen {
 
     /// Puts a question to the owner, or takes it back.
     pub(crate) fn ask(&mut self, question: Option<&Question>) {
-        if self.prompt.as_ref().is_some_and(|prompt| Some(&prompt.path) != question.map(|one| &one.path)) {
+        if self
+            .prompt
+            .as_ref()
+            .is_some_and(|prompt| Some(&prompt.question.path) != question.map(|one| &one.path))
+        {
             if self.stands.is_some() {
                 self.say("\r\n");
             }
@@ -189,16 +196,31 @@ impl Screen {
         }
         let able = self.raw && self.keys.is_some() && self.drawn.is_empty();
         if let Some(question) = question.filter(|_| able && self.prompt.is_none()) {
-            let text = prompt::text(question);
-            self.say(&text);
-            self.stands = Some(Instant::now());
-            self.prompt = Some(Prompt::new(question.path.clone(), text, question.lasting));
+            self.prompt = Some(Prompt::new(question.clone()));
+            self.put_question();
         }
+    }
+
+    /// Draws it on a terminal that is as its owner had it, and not as the task did.
+    fn put_question(&mut self) {
+        let size = self.size();
+        let (aside, back) = self.outlet.interlude();
+        let text = self.prompt.as_mut().map(|prompt| prompt.drawn(size)).unwrap_or_default();
+        self.put(&aside);
+        self.say(&text);
+        (self.back, self.stands) = (back, Some(Instant::now()));
     }
 
     /// No question is on it any more: what was held back is drawn.
     fn close(&mut self) {
-        (self.prompt, self.stands) = (None, None);
+        self.prompt = None;
+        self.let_out();
+    }
+
+    /// The terminal is the task's again, and what was held back comes next.
+    fn let_out(&mut self) {
+        self.stands = None;
+        self.drawn.append(&mut self.back);
         self.drawn.append(&mut self.held);
     }
 
@@ -333,17 +355,14 @@ impl Screen {
                 self.held.extend(read);
             }
             Some(since) if self.held.len() >= HELD && since.elapsed() >= STANDS => {
-                self.stands = None;
-                self.drawn.append(&mut self.held);
+                self.let_out();
             }
             None => {
                 if ready && !self.drawn.is_empty() {
                     self.draw();
                 }
                 if self.drawn.is_empty() {
-                    let again = self.prompt.as_mut().map(Prompt::again).unwrap_or_default();
-                    self.say(&again);
-                    self.stands = Some(Instant::now());
+                    self.put_question();
                 }
             }
             Some(_) => {}
