@@ -39,6 +39,11 @@ enum Word {
         absolute: bool,
         pieces: Vec<Piece>,
     },
+    /// `~/` in quotes, as it stands; a denial means the home as well.
+    Tilde {
+        pieces: Vec<Piece>,
+        home: Option<Box<Self>>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +173,7 @@ impl CommandPattern {
         };
         let word = |item: &Item| match item {
             Item::Word(Word::Literal(word)) => Some(word.clone()),
-            Item::Word(Word::Path { absolute: true, pieces }) => text(pieces),
+            Item::Word(Word::Path { absolute: true, pieces } | Word::Tilde { pieces, .. }) => text(pieces),
             Item::Word(Word::Path { absolute: false, pieces }) => {
                 Some([b"./".to_vec(), text(pieces)?].concat())
             }
@@ -238,7 +243,7 @@ impl CommandPattern {
     /// Whether it depends on the directory that a command runs in.
     #[must_use]
     pub fn names_paths(&self) -> bool {
-        let path = |word: &Word| matches!(word, Word::Path { .. });
+        let path = |word: &Word| matches!(word, Word::Path { .. } | Word::Tilde { .. });
         self.items.iter().flatten().any(|item| match item {
             Item::Word(word) => path(word),
             Item::Rest => false,
@@ -296,7 +301,7 @@ impl Word {
                 Some(Piece::Text(text)) => text,
                 _ => return None,
             },
-            Self::Path { .. } => return None,
+            Self::Path { .. } | Self::Tilde { .. } => return None,
         };
         (!text.starts_with(b"-") && !text.starts_with(b"+") && !text.contains(&b'=')).then_some(text)
     }
@@ -308,6 +313,10 @@ impl Word {
                 // No wildcard turns a name into an option.
                 let leads = matches!(pieces.first(), Some(Piece::Text(_)));
                 (leads || !argument.starts_with(b"-")) && fits(pieces, argument)
+            }
+            Self::Tilde { pieces, home } => {
+                let home = home.as_ref().filter(|_| how == As::Deny);
+                fits(pieces, argument) || home.is_some_and(|home| home.matches(argument, place, how))
             }
             Self::Path { absolute, pieces } => {
                 let Some(path) = normal(argument, place, how) else { return false };
@@ -467,22 +476,26 @@ fn literal(word: &[Mark]) -> Option<String> {
     word.iter()
         .map(|mark| match mark {
             Mark::Plain(character) => Some(*character),
+            Mark::Home => Some('~'),
             Mark::Star | Mark::Question => None,
         })
         .collect()
 }
 
 fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
+    if let [Mark::Plain('~'), rest @ ..] = word
+        && rest.first() == Some(&Mark::Plain('/'))
+    {
+        let of_home = [&[Mark::Home], rest].concat();
+        let home = read_word(&of_home, home, text).ok().map(Box::new);
+        return Ok(Word::Tilde { pieces: pieces(word), home });
+    }
     let slashes = normal_slashes(word);
     let word = slashes.as_slice();
-    let plain = |at: usize| match word.get(at) {
-        Some(Mark::Plain(character)) => Some(*character),
-        _ => None,
-    };
-    let (path, skipped) = match (plain(0), plain(1)) {
-        (Some('/'), _) => (Some(true), 0),
-        (Some('~'), Some('/')) => (Some(true), 1),
-        (Some('.'), Some('/')) => (Some(false), 2),
+    let (path, skipped) = match word {
+        [Mark::Plain('/'), ..] => (Some(true), 0),
+        [Mark::Home, ..] => (Some(true), 1),
+        [Mark::Plain('.'), Mark::Plain('/'), ..] => (Some(false), 2),
         _ => (None, 0),
     };
     let mut pieces = pieces(word.get(skipped..).unwrap_or_default());
@@ -522,17 +535,10 @@ fn read_word(word: &[Mark], home: &str, text: &str) -> Result<Word, Invalid> {
     }
 }
 
-fn begins(word: &[Mark], with: &str) -> bool {
-    let mut marks = word.iter();
-    with.chars().all(|character| marks.next() == Some(&Mark::Plain(character)))
-        && matches!(marks.next(), None | Some(Mark::Plain('/')))
-}
-
 /// A path as arguments are brought into form: one slash for many, and none at its end.
 fn normal_slashes(word: &[Mark]) -> Vec<Mark> {
     const SLASH: Mark = Mark::Plain('/');
-    let plain = |text: &str| begins(word, text);
-    if !(word.first() == Some(&SLASH) || plain("~") || plain(".")) {
+    if !matches!(word, [SLASH, ..] | [Mark::Home, ..] | [Mark::Plain('.'), SLASH, ..] | [Mark::Plain('.')]) {
         return word.to_vec();
     }
     let mut marks = word.to_vec();
@@ -558,6 +564,7 @@ fn pieces(word: &[Mark]) -> Vec<Piece> {
                     _ => pieces.push(Piece::Text(bytes.to_vec())),
                 }
             }
+            Mark::Home => pieces.push(Piece::Text(b"~".to_vec())),
             Mark::Question => pieces.push(Piece::One),
             Mark::Star if marks.next_if(|mark| **mark == Mark::Star).is_some() => pieces.push(Piece::Any),
             Mark::Star => pieces.push(Piece::Name),

@@ -67,6 +67,30 @@ fn each_form_means_what_the_grammar_says() {
     assert!(quoted.matches(&[b"*", b"a b", b""], PLACE, As::Allow));
     let plain = CommandPattern::parse("cat '~' '$HOME/x'", "/h").unwrap();
     assert!(plain.matches(&[b"~", b"$HOME/x"], PLACE, As::Allow));
+    let tilde = CommandPattern::parse("cat '~/x y'", "/home/u").unwrap();
+    assert!(tilde.matches(&[b"~/x y"], PLACE, As::Allow) && tilde.matches(&[b"~/x y"], PLACE, As::Deny));
+    assert!(!tilde.matches(&[b"/home/u/x y"], PLACE, As::Allow));
+    assert!(tilde.matches(&[b"/home/u/x y"], PLACE, As::Deny), "as before it was plain");
+    let part = CommandPattern::parse("cat ~/'x y'", "/home/u").unwrap();
+    assert!(
+        part.matches(&[b"/home/u/x y"], PLACE, As::Allow) && !part.matches(&[b"~/x y"], PLACE, As::Allow)
+    );
+    for words in [
+        ["cat", "~"],
+        ["cat", "~/x"],
+        ["cat", "~/../x"],
+        ["cat", "~u"],
+        ["cat", "{x,y}"],
+        ["cat", "--={a,b}c"],
+        ["cat", "{}"],
+        ["cat", "a~"],
+    ] {
+        let line = crate::command_line(words.iter());
+        let entry = CommandPattern::parse(&line, "/home/u").unwrap_or_else(|_| panic!("{line}"));
+        assert!(entry.matches(&[words[1].as_bytes()], PLACE, As::Allow), "{line}");
+        assert!(!entry.matches(&[b"/home/u"], PLACE, As::Allow), "{line}");
+        assert_eq!(crate::command_words(&line), words);
+    }
     let lone = CommandPattern::parse("x *", "/h").unwrap();
     assert!(lone.matches(&[b""], PLACE, As::Allow));
     let optional = CommandPattern::parse("clang? -c *", "/h").unwrap();

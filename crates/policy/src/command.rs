@@ -196,11 +196,18 @@ pub fn command_line(words: impl Iterator<Item = impl AsRef<str>>) -> String {
     words.map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
+/// A line of words as an entry that means them alone: a program by itself would be any arguments.
+pub fn command_entry(line: &str) -> String {
+    if words(line).len() == 1 { format!("{line} ()") } else { line.to_owned() }
+}
+
 fn quoted(word: &str) -> String {
     let plain = |character: char| {
         !character.is_whitespace() && !character.is_control() && !"'\"()|*?;&<>$`\\".contains(character)
     };
-    match !word.is_empty() && word.chars().all(plain) {
+    // A home, and a list of words.
+    let means_more = word.starts_with('~') || word.contains('{') && word.contains(',');
+    match !word.is_empty() && !means_more && word.chars().all(plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "''")),
     }

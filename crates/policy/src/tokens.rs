@@ -24,6 +24,8 @@ const APART: &str = "put a blank behind `)`; a `)` that is meant as it is stands
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     Plain(char),
+    /// A `~` at its beginning, outside of quotes: a slash follows.
+    Home,
     Star,
     Question,
 }
@@ -116,7 +118,11 @@ impl Tokens {
                 }
                 // As a shell reads it: the home itself.
                 '~' if word.is_none() && characters.peek().is_none_or(|next| next.is_whitespace()) => {
-                    word = Some(vec![Mark::Plain('~'), Mark::Plain('/')]);
+                    word = Some(vec![Mark::Home, Mark::Plain('/')]);
+                    continue;
+                }
+                '~' if word.is_none() && characters.peek() == Some(&'/') => {
+                    word = Some(vec![Mark::Home]);
                     continue;
                 }
                 character if character.is_whitespace() => {

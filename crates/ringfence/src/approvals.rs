@@ -58,7 +58,8 @@ fn waiting(who: &str, shown: &str, run: &str, whole: bool) -> String {
             "no line that grants it is shown, for no entry holds all its letters: `ringfence revoke {run}` refuses it"
         )
     } else if whole {
-        format!("`ringfence grant {run} --command {}`", terminal::word(shown))
+        let entry = ringfence_policy::command_entry(shown);
+        format!("`ringfence grant {run} --command {}`", terminal::word(&entry))
     } else {
         format!(
             "no line that grants it is shown, for a secret is among its words and `***` in an entry is any words: `--command` of `ringfence grant {run}` takes the words themselves,"
@@ -389,7 +390,11 @@ impl Clerk for Approvals<'_> {
         };
         let (program, _) = guard.offered(&execution)?;
         let words: Option<Vec<&str>> = command.arguments.iter().skip(1).map(|word| word.to_str()).collect();
-        Some(ringfence_policy::command_line(std::iter::once(program).chain(words?)))
+        let words = ringfence_policy::command_line(words?.into_iter());
+        // As the policy has it: of the home.
+        let (home, name) = program.strip_prefix("~/").map_or(("", program), |below| ("~/", below));
+        let program = ringfence_policy::command_line([name].iter());
+        Some(ringfence_policy::command_entry(format!("{home}{program} {words}").trim_end()))
     }
 
     fn ended(&mut self, _: u32, path: &Path, cause: &str) -> bool {
@@ -406,6 +411,8 @@ mod tests {
     fn no_line_is_offered_that_grants_a_mask() {
         let whole = waiting("sh", "id -u", "r1", true);
         assert!(whole.contains("`ringfence grant r1 --command 'id -u'` within"), "{whole}");
+        let alone = waiting("sh", "id", "r1", true);
+        assert!(alone.contains("`ringfence grant r1 --command 'id ()'` within"), "{alone}");
         let masked = waiting("sh", "id '--token=***'", "r1", false);
         assert!(!masked.contains("--command '") && masked.contains("a secret is among"), "{masked}");
         let hidden = waiting("sh", "id 'a\nb'", "r1", true);

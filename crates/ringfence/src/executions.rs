@@ -180,10 +180,6 @@ impl Written<'_> {
     }
 
     fn word(&self, word: &str) -> String {
-        // A home is none, in quotes neither: any one byte and what follows.
-        if let Some(rest) = word.strip_prefix('~').filter(|rest| rest.starts_with('/')) {
-            return format!("?{}", command_line([rest].iter()));
-        }
         // A path is one from the workspace, wherever its process stands.
         let whole = match word.strip_prefix("./") {
             Some(rest) => Path::new(self.directory).join(rest.trim_start_matches('/')),

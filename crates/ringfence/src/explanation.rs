@@ -424,7 +424,9 @@ fn paragraph(one: &Explanation, (run, runs): (&str, bool)) -> String {
     }
     if one.grantable {
         // To be pasted: no name of a file may end the quotes.
-        let what = crate::terminal::word(&line(&one.target));
+        let target = line(&one.target);
+        let target = if one.kind == "command" { ringfence_policy::command_entry(&target) } else { target };
+        let what = crate::terminal::word(&target);
         // What is shown in another way would be another name.
         let pasted = line(&one.target) == one.target;
         let option = match one.kind {

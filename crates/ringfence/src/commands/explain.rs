@@ -403,14 +403,16 @@ fn only_words(command: &str) -> Result<(), Failure> {
     ))
 }
 
-/// The same, with the home where a word begins with `~/`, as an entry has it.
+/// The same, with the home where a word begins with `~/` or is `~`, as an entry has it.
 fn at_home(command: &str, home: &str) -> String {
     let home = ringfence_policy::command_line(std::iter::once(home));
     let (mut line, mut quoted, mut begins) = (String::new(), false, true);
     let mut rest = command.chars().peekable();
     while let Some(letter) = rest.next() {
         match letter {
-            '~' if begins && rest.peek() == Some(&'/') => line.push_str(&home),
+            '~' if begins && rest.peek().is_none_or(|next| *next == '/' || next.is_whitespace()) => {
+                line.push_str(&home);
+            }
             letter => line.push(letter),
         }
         quoted ^= letter == '\'';
