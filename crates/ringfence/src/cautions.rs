@@ -195,7 +195,9 @@ pub(crate) fn socket(remedy: &[String]) -> &'static str {
 
 /// Why a file has no line that would allow it, and what allows it all the same.
 pub(crate) fn no_line(target: &str, rule: &str) -> String {
-    let when = asked_again(rule, "the next time");
+    // Of files each answer lasts, that of the clock too.
+    let left = rule.ends_with("nobody waits for it any more");
+    let when = if left { "the next time" } else { "in the next sandbox alone" };
     let again = format!("; it is asked again {when}, and `ringfence grant` allows it before");
     let above = Path::new(target).parent().filter(|above| above.parent().is_some());
     let why = if target.contains(char::REPLACEMENT_CHARACTER) {
@@ -224,9 +226,11 @@ fn is_of_all(line: &str, target: &str) -> bool {
     entry.is_some_and(|entry| !entry.contains([' ', ',', '\''])) && target.contains(' ')
 }
 
-/// When whoever refused it is asked about it again: `x` ends all questions of a sandbox.
+/// When whoever refused it is asked about it again: `n` lasts as long as a sandbox, and `x` ends all its questions.
 fn asked_again(rule: &str, next: &'static str) -> &'static str {
-    if rule.ends_with("the owner refused all that could be asked about") {
+    if rule.ends_with("the owner refused all that could be asked about")
+        || rule.ends_with("the owner refused it")
+    {
         "in the next sandbox alone"
     } else {
         next

@@ -1,6 +1,7 @@
 //! What is granted while a sandbox runs: asked by its owner's clients, decided and written down by a clerk, opened and taken away
 //! by the boundary.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -135,6 +136,8 @@ pub struct Grants<'a> {
     pub(crate) permits: Vec<Permit>,
     /// Commands that were not granted a moment ago, by who wanted them.
     pub(crate) declined: Vec<(i32, PathBuf, Instant)>,
+    /// Those that the owner refused, by the names of their questions: no more than were asked.
+    pub(crate) refused: BTreeSet<PathBuf>,
     pub(crate) next: u32,
     pub(crate) questions: Questions,
     offers: usize,
@@ -148,6 +151,7 @@ impl<'a> Grants<'a> {
             live: Vec::new(),
             permits: Vec::new(),
             declined: Vec::new(),
+            refused: BTreeSet::new(),
             next: 0,
             questions: Questions::default(),
             offers: 0,
@@ -183,10 +187,13 @@ impl<'a> Grants<'a> {
     pub(crate) fn decide(&mut self, boundary: &Boundary, path: &Path, choice: Choice) -> bool {
         match choice {
             // Several connections may wait for one answer.
-            Choice::Refuse => std::iter::from_fn(|| self.questions.take(path))
-                .collect::<Vec<_>>()
-                .into_iter()
-                .all(|question| self.decline(boundary, &question.refusal, path, "the owner refused it")),
+            Choice::Refuse => {
+                self.refused.extend(entry_of(path).map(|_| path.to_owned()));
+                std::iter::from_fn(|| self.questions.take(path))
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .all(|question| self.decline(boundary, &question.refusal, path, "the owner refused it"))
+            }
             Choice::RefuseAll => {
                 self.offers = MOST_OFFERS;
                 self.questions.all().into_iter().all(|question| {

@@ -9,6 +9,7 @@ use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 use crate::grants::{Grants, Terms, answer};
+use crate::questions::Choice;
 
 /// Those of one kind that may wait at a time: each holds a place that refusals of its kind need, too.
 const MOST_WAITING: usize = 16;
@@ -103,6 +104,10 @@ impl Grants<'_> {
         };
         let entry = entry.filter(|_| self.asks() && !self.questions.spent())?;
         let name = name(act, &entry);
+        // What the owner refused stays so.
+        if self.refused.contains(&name) {
+            return None;
+        }
         // Most programs look along PATH, or try each address, and would ask once for each.
         self.declined.retain(|(_, _, since)| since.elapsed() < SAME);
         if self.declined.iter().any(|(process, own, _)| *process == refusal.process && *own == name) {
@@ -162,6 +167,7 @@ impl Grants<'_> {
             Ok(()) => {
                 self.next += 1;
                 let until = terms.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+                self.refused.remove(&name);
                 self.permits.push(Permit { number, act, entry: entry.to_owned(), until });
                 if let Some(client) = client {
                     answer(client, true, &act.granted(entry));
@@ -204,14 +210,14 @@ impl Grants<'_> {
     pub(crate) fn revoke_entry(&mut self, boundary: &Boundary, act: Act, entry: &str, client: &OwnedFd) {
         let (found, _) =
             self.withdraw(boundary, "revoked", |permit| permit.act == act && permit.entry == entry);
-        let mut waiting = 0;
-        while let Some(question) = self.questions.take(&name(act, entry)) {
-            waiting += 1;
-            self.decline(boundary, &question.refusal, &question.path, "the owner refused it");
+        let name = name(act, entry);
+        let waits = self.questions.has(&name);
+        if waits {
+            self.decide(boundary, &name, Choice::Refuse);
         }
-        match (found, waiting) {
-            (0, 0) => answer(client, false, &format!("`{entry}` is not granted")),
-            (0, _) => answer(client, true, &format!("`{entry}` is refused to whoever waits for it")),
+        match (found, waits) {
+            (0, false) => answer(client, false, &format!("`{entry}` is not granted")),
+            (0, true) => answer(client, true, &format!("`{entry}` is refused to whoever waits for it")),
             _ => answer(client, true, &act.withdrawn(entry)),
         }
     }

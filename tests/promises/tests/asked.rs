@@ -218,7 +218,7 @@ fn who_refuses_all_is_not_asked_again_and_explain_says_so() {
         "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\ngrantable = { commands = [\"id **\"] }",
     );
     for (word, asked, told) in [
-        ("n", 2, "it is asked again at the next start"),
+        ("n", 1, "it is asked again in the next sandbox alone"),
         ("x", 1, "it is asked again in the next sandbox alone"),
     ] {
         let steps = format!("for n in range({asked}): question(); answer(b'{word}\\r', b'denied')\nend()\n");

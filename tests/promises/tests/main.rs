@@ -6,6 +6,7 @@ mod abi;
 mod agreement;
 mod asked;
 mod asked_anew;
+mod asked_at_terminal;
 mod aws;
 mod bad_input;
 mod beforehand;

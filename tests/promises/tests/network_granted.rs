@@ -141,7 +141,7 @@ fn the_terminal_asks_about_a_connection() {
 import os, pty, select, sys, time
 pid, terminal = pty.fork()
 if pid == 0: os.execvp(sys.argv[1], sys.argv[1:])
-seen, answers, end = b"", [(b"connect to allowed.example:80", b"t\r"), (b"connect to alias.example:80", b"n\r")], time.monotonic() + 25
+seen, answers, end = b"", [(b"allowed.example:80", b"t\r"), (b"alias.example:80", b"n\r")], time.monotonic() + 25
 while time.monotonic() < end:
     if answers and answers[0][0] in seen:
         time.sleep(0.8); os.write(terminal, answers.pop(0)[1])
