@@ -84,13 +84,14 @@ pub(crate) fn rules(
     }
     loaders.sort_unstable();
     loaders.dedup();
-    let many = survey.many.iter().map(|(identity, file)| (*identity, file.as_path())).collect();
+    let many = survey.many.iter().map(|many| (many.identity, many.file.as_path())).collect();
+    let starting = survey.many.iter().filter(|many| many.dynamic).map(|many| many.file.as_path()).collect();
     let assigned = exposed.variables.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
     // git sets it for what it starts, whoever began it.
     let git = survey.git_core.iter();
     let git = git.map(|path| [b"GIT_EXEC_PATH=", path.as_os_str().as_encoded_bytes()].concat());
     let assigned = assigned.chain(git).collect();
-    CommandRules::of(policy, ground, Lists { allow: &allow, deny: &deny, many, assigned }, &loaders)
+    CommandRules::of(policy, ground, Lists { allow: &allow, deny: &deny, many, starting, assigned }, &loaders)
 }
 
 fn pinned(program: &Program) -> Vec<(&Path, Digest)> {

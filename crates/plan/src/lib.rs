@@ -53,8 +53,8 @@ pub use refused::Refused;
 pub use restack::Stacked;
 pub use steps::{Flags, Step, Tree};
 pub use survey::{
-    DENIED, Found, GitApart, GitDirectory, Interpreter, Kind, Link, Loader, Marked, Place, Program, SETTINGS,
-    Survey,
+    DENIED, Found, GitApart, GitDirectory, Interpreter, Kind, Link, Loader, Many, Marked, Place, Program,
+    SETTINGS, Survey,
 };
 pub use told::REFUSALS;
 pub use void::{Content, Node};

@@ -148,6 +148,17 @@ pub struct GitApart {
     pub submodule: bool,
 }
 
+/// A file of many programs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Many {
+    /// Device and inode: it has other names by hard links.
+    pub identity: (u64, u64),
+    /// Its path, without links.
+    pub file: PathBuf,
+    /// A loader of the system starts it.
+    pub dynamic: bool,
+}
+
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -163,8 +174,8 @@ pub struct Survey {
     pub programs: Vec<Program>,
     /// What is there of `commands.deny`.
     pub denied: Vec<Program>,
-    /// Files of many programs (busybox) where programs are: device and inode, and the path. They have other names by hard links.
-    pub many: Vec<((u64, u64), PathBuf)>,
+    /// Files of many programs (busybox) where programs are.
+    pub many: Vec<Many>,
     /// Where git has its own programs, where the task cannot write: it hands that on in `GIT_EXEC_PATH`.
     pub git_core: Vec<PathBuf>,
     /// Directories of the invoker's PATH and the usual ones that exist, each with its resolved form.

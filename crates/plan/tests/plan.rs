@@ -371,7 +371,8 @@ fn named_programs_alone_may_be_executed() {
     let ask = |file: &str, words: &[&str]| {
         let arguments: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let file = file.as_bytes();
-        let execution = Execution { file, arguments: &arguments, directory: b"/", first: false };
+        let execution =
+            Execution { file, arguments: &arguments, directory: b"/", first: false, within: false };
         (rules.script(&execution).is_ok(), rules.judge(&execution, |path| Some(path.to_vec())).is_ok())
     };
     assert_eq!(ask("/usr/bin/make", &["make", "x"]), (true, true));

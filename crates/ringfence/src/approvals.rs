@@ -387,12 +387,14 @@ impl Clerk for Approvals<'_> {
             arguments: &words,
             directory: command.directory.as_bytes(),
             first: false,
+            within: guard.runs_own(command.file.as_bytes()),
         };
-        let (program, _) = guard.offered(&execution)?;
-        let words: Option<Vec<&str>> = command.arguments.iter().skip(1).map(|word| word.to_str()).collect();
-        let words = ringfence_policy::command_line(words?.into_iter());
+        let words = guard.offered(&execution)?.into_iter().map(|word| std::str::from_utf8(word).ok());
+        let words = words.collect::<Option<Vec<_>>>()?;
+        let (program, words) = words.split_first()?;
+        let words = ringfence_policy::command_line(words.iter());
         // As the policy has it: of the home.
-        let (home, name) = program.strip_prefix("~/").map_or(("", program), |below| ("~/", below));
+        let (home, name) = program.strip_prefix("~/").map_or(("", *program), |below| ("~/", below));
         let program = ringfence_policy::command_line([name].iter());
         Some(ringfence_policy::command_entry(format!("{home}{program} {words}").trim_end()))
     }

@@ -114,6 +114,50 @@ fn one_program_of_many_is_granted_as_it_is_called() {
     assert!(none.iter().all(|outcome| outcome.status == 126), "{none:?}");
 }
 
+/// A grant opens the file that it names, and no other one that has a program of that name.
+#[test]
+fn a_grant_of_one_of_many_programs_is_of_the_file_that_it_names() {
+    let owned = Owned::new(
+        "[files]\nexec = [\"/usr\", \"~/tools\"]\n[commands]\nallow = [\"git status **\"]\n[approvals]\n\
+         grantable = { commands = [\"~/tools/busybox ls **\"] }",
+    );
+    let place = &owned.place;
+    let tools = place.home.join("tools");
+    place.host(&format!("mkdir {0} && cp /bin/busybox {0} && cp /bin/busybox {0}/toybox", tools.display()));
+    let tools = tools.canonicalize().unwrap();
+    let tools = tools.display();
+    let start = ["start", "dev", "--policy", &owned.policy, "--workspace", "."];
+    assert_eq!(place.ringfence(&start).status, 0);
+    let others = [
+        format!("{tools}/toybox ls **"),
+        "/nowhere/busybox ls **".to_owned(),
+        "busybox ls **".to_owned(),
+        "/usr/bin/busybox ls -d .".to_owned(),
+        "ls -d .".to_owned(),
+    ];
+    let others = others.map(|wish| owned.grant("dev", &wish, &[]));
+    let own = owned.grant("dev", &format!("{tools}/busybox ls -d ."), &[]);
+    let list = |file: &str| place.ringfence(&["exec", "dev", "--", file, "ls", "-d", "."]).status;
+    let listed = (list(&format!("{tools}/busybox")), list("/usr/bin/busybox"));
+    let _ = place.ringfence(&["stop", "dev", "--grace", "0"]);
+    assert!(others.iter().all(|outcome| outcome.status == 126), "{others:?}");
+    assert_eq!((own.status, listed), (0, (0, 126)), "{own:?}");
+}
+
+/// What is offered to an owner is what can be granted, in words that name the file.
+#[test]
+fn one_program_of_many_is_asked_about_as_it_is_listed() {
+    let owned = Owned::new(
+        "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\n\
+         grantable = { commands = [\"busybox dirname **\"] }",
+    );
+    let child = owned.run("busybox dirname /a/b; true");
+    owned.place.wait_for("busybox dirname /a/b");
+    let granted = owned.grant("last", "busybox dirname /a/b", &[]);
+    let (out, err) = text(child);
+    assert!(granted.status == 0 && out == "/a\n", "{granted:?} {out} {err}");
+}
+
 #[test]
 fn who_waits_to_start_goes_on_as_soon_as_it_is_granted_and_nobody_else_waits() {
     let owned = Owned::new(

@@ -32,6 +32,10 @@ mod commands_held;
 #[path = "commands_held.rs"]
 mod commands_held_landlock;
 mod commands_hosted;
+mod commands_inner;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_inner.rs"]
+mod commands_inner_landlock;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands.rs"]
 mod commands_landlock;

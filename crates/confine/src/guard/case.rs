@@ -55,7 +55,8 @@ impl Case<'_> {
             let last = number + 1 == chain.links.len();
             let arguments: Vec<&[u8]> = given.iter().map(Vec::as_slice).collect();
             let file = self.rules.whole(link.identity()).unwrap_or(&link.real);
-            let execution = Execution { file, arguments: &arguments, directory, first: self.first };
+            let within = self.rules.runs_own(file);
+            let execution = Execution { file, arguments: &arguments, directory, first: self.first, within };
             for file in self.rules.other_names(link.identity(), file) {
                 self.rules.denied(&Execution { file, ..execution })?;
             }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Interpreter, Invoker, Kind, Loader, Place, Program, Refused, Survey};
+use ringfence_plan::{Interpreter, Invoker, Kind, Loader, Many, Place, Program, Refused, Survey};
 use ringfence_policy::{CommandPattern, Digest, MULTICALL, Policy, Rule, digest, guard_needed};
 
 use super::place::resolve;
@@ -182,7 +182,7 @@ pub(super) fn find_denied(
 }
 
 /// Files of many programs: where somebody looks at each start, or a file that a list names may be a hard link of one.
-pub(super) fn many(policy: &Policy, survey: &Survey) -> Vec<((u64, u64), PathBuf)> {
+pub(super) fn many(policy: &Policy, survey: &Survey) -> Vec<Many> {
     let programs = || survey.programs.iter().chain(&survey.denied);
     if !guard_needed(policy) && programs().all(|program| program.place.names < 2) {
         return Vec::new();
@@ -195,18 +195,13 @@ pub(super) fn many(policy: &Policy, survey: &Survey) -> Vec<((u64, u64), PathBuf
     let names = directories.into_iter().flat_map(|at| MULTICALL.iter().map(|(name, _)| at.join(name)));
     let found = names.filter_map(|path| {
         let stat = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
-        let path =
-            if path.ends_with("busybox") && !is_dynamic(&path) { path.with_file_name(STATIC) } else { path };
-        Some(((stat.dev(), stat.ino()), path))
+        Some(Many { identity: (stat.dev(), stat.ino()), dynamic: is_dynamic(&path), file: path })
     });
     let mut found: Vec<_> = found.collect();
     found.sort();
-    found.dedup_by_key(|(identity, _)| *identity);
+    found.dedup_by_key(|many| many.identity);
     found
 }
-
-/// What Debian calls the build of busybox that runs its own programs by itself; its package installs it as `busybox`.
-const STATIC: &str = "busybox-static";
 
 /// Whether the kernel starts it by an interpreter (elf(5), PT_INTERP); not, where that cannot be told.
 fn is_dynamic(path: &Path) -> bool {

@@ -15,16 +15,22 @@ pub struct GrantedCommand {
 }
 
 impl CommandRules {
-    /// The name of the program that the owner may be asked about where this was refused, and the rule that lets that be.
+    /// The words of the grant that the owner may be asked for where this was refused.
     #[must_use]
-    pub fn offered(&self, execution: &Execution<'_>) -> Option<(&str, &str)> {
+    pub fn offered<'a>(&'a self, execution: &Execution<'a>) -> Option<Vec<&'a [u8]>> {
         self.allow.as_ref()?;
         self.stands(execution).ok()?;
         if self.judge(execution, |path| Some(path.to_vec())).is_ok() {
             return None;
         }
         let entry = self.grantable.find(execution, self.place(execution.directory), As::Allow).ok()?;
-        Some((&entry.pattern.program, &entry.told))
+        let meant = meanings(execution).all.into_iter().next()?;
+        let part = by_word(entry.written.as_bytes()).then_some(meant.called);
+        let arguments = match many(execution.file) {
+            true => meant.arguments(),
+            false => execution.arguments.get(1..).unwrap_or_default(),
+        };
+        Some(std::iter::once(entry.written.as_bytes()).chain(part).chain(arguments.iter().copied()).collect())
     }
 
     /// What an entry opens when it is granted, and the rule that lets it be.
@@ -55,22 +61,31 @@ impl CommandRules {
             });
             all.map(|(file, _)| file.as_slice()).collect()
         };
-        // As the lists have it: `busybox cat FILE` is `cat FILE`, of that file.
-        let applet = by_word(wanted.program.as_bytes()).then(|| wanted.clone().of_applet());
+        // A file of many programs may be named by its path as well; and no entry of one is one of another.
+        let asked = wanted.program.as_bytes();
         let covers = |(at, most): (usize, &Entry)| {
-            means(&most.pattern, &wanted)
-                || applet.as_ref().is_some_and(|applet| means(&most.pattern, applet))
-                    && files_of(at).iter().any(|file| by_word(file))
+            let (applets, named) = (by_word(most.written.as_bytes()), wanted.program == most.written);
+            if !named && !(applets && by_word(asked) && files_of(at).contains(&asked)) {
+                return false;
+            }
+            let wanted = wanted.clone().of_program(most.written.clone());
+            // As the lists have it: `busybox cat FILE` is `cat FILE`, of that file.
+            means(&most.pattern, &wanted) || applets && means(&most.pattern, &wanted.of_applet())
         };
         let found = self.grantable.entries.iter().enumerate().position(covers);
         let rule = found.and_then(|at| Some((at, self.grantable.entries.get(at)?)));
         let (at, rule) =
             rule.ok_or_else(|| format!("no entry of `approvals.grantable.commands` covers `{shown}`"))?;
-        let files = files_of(at);
+        let mut files = files_of(at);
+        if wanted.program != rule.written {
+            files.retain(|file| *file == asked);
+        }
         for file in &files {
             let program: &[u8] = wanted.program.as_bytes();
             let all: Vec<&[u8]> = std::iter::once(program).chain(words.iter().flatten().copied()).collect();
-            let execution = Execution { file, arguments: &all, directory: &self.workspace, first: true };
+            let within = self.runs_own(file);
+            let execution =
+                Execution { file, arguments: &all, directory: &self.workspace, first: true, within };
             self.stands(&execution).map_err(|told| format!("{told}; that stands above every grant"))?;
             if words.is_some() && self.judge(&execution, |path| Some(path.to_vec())).is_ok() {
                 return Err(format!("`{shown}` is allowed already"));

@@ -45,6 +45,8 @@ pub struct Lists<'a> {
     pub deny: &'a [Named<'a>],
     /// Files of many programs: which they are, and a path by whose name that is known.
     pub many: BTreeMap<(u64, u64), &'a Path>,
+    /// Those of them that are known to start what they run of their own, as they start everything else.
+    pub starting: Vec<&'a Path>,
     /// Variables that the sandbox itself sets, as `NAME=VALUE`.
     pub assigned: Vec<Vec<u8>>,
 }

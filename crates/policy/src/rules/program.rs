@@ -1,8 +1,9 @@
 //! Which program an execution means, where one file is many.
 
+use std::ops::Range;
 use std::rc::Rc;
 
-use super::{CommandRules, Execution, last};
+use super::{CommandRules, Execution, inner, last};
 
 /// One file that holds many programs: what it is called says which. An entry for one of them is none for the others. With each, whether
 /// it is one of them by its first argument as well.
@@ -22,72 +23,6 @@ pub const MULTICALL: &[(&str, bool)] = &[
     ("rustup", false),
     ("rustup-init", false),
 ];
-
-/// Programs that start others of their file without an execve(2), which nobody would see.
-const STARTS: [&str; 48] = [
-    "chpst",
-    "chroot",
-    "chrt",
-    "cpulimit",
-    "crond",
-    "env",
-    "envdir",
-    "envuidgid",
-    "fakeidentd",
-    "find",
-    "flock",
-    "httpd",
-    "inetd",
-    "init",
-    "inotifyd",
-    "ionice",
-    "linux32",
-    "linux64",
-    "logwrapper",
-    "nbd-server",
-    "nc",
-    "netcat",
-    "nice",
-    "nohup",
-    "nsenter",
-    "oneit",
-    "prlimit",
-    "rtcwake",
-    "runsv",
-    "script",
-    "setarch",
-    "setpriv",
-    "setsid",
-    "setuidgid",
-    "softlimit",
-    "start-stop-daemon",
-    "strace",
-    "su",
-    "sudo",
-    "taskset",
-    "tcpsvd",
-    "time",
-    "timeout",
-    "uclampset",
-    "udpsvd",
-    "unshare",
-    "watch",
-    "xargs",
-];
-
-/// Shells of busybox: where their own programs come first, what a line of theirs runs is seen by nobody.
-const SHELLS: [&str; 7] = ["ash", "bash", "hush", "lash", "msh", "sh", "toysh"];
-
-/// What busybox and toybox have, by `busybox --list` and `toybox` of Debian 12 and of the default configurations of 1.36 and 0.8.
-const APPLETS: &str = include_str!("applets.txt");
-
-/// Whether a file of many may have a program of this name.
-pub(super) fn is_applet(name: &[u8]) -> bool {
-    APPLETS.split_ascii_whitespace().any(|own| own.as_bytes() == name)
-}
-
-/// How many words behind such a program are taken for names of others.
-const FURTHER: usize = 64;
 
 /// One of many programs, and whether it is one of them by its first argument; by the name of their file. Builds of busybox and toybox
 /// have names that go on with a version or a machine.
@@ -112,12 +47,15 @@ pub fn is_multicall(name: &str) -> bool {
     many(name.as_bytes())
 }
 
-/// Whether programs in this file may run others of it without an execve(2): all of toybox, and of busybox what is built to
-/// prefer its own (busybox's `FEATURE_PREFER_APPLETS`), as distributions' static ones are, by whatever name they are known here; their
-/// dynamic one is not.
-fn prefers_own(file: &[u8]) -> bool {
+/// Whether programs in this file may run others of it without an execve(2), as far as its name says: all of toybox, and of busybox what is
+/// built to prefer its own (busybox's `FEATURE_PREFER_APPLETS`). Distributions' dynamic ones are not; of a file that is called `busybox`
+/// alone nothing is known by that.
+pub(super) fn prefers_own(file: &[u8]) -> Option<bool> {
     let name = last(file);
-    name.starts_with(b"toybox") || name.starts_with(b"busybox") && name != b"busybox"
+    if name == b"busybox" {
+        return None;
+    }
+    Some(name.starts_with(b"toybox") || name.starts_with(b"busybox"))
 }
 
 /// One thing that an execution may mean: a name, and the arguments of that program.
@@ -126,15 +64,31 @@ pub(super) struct Meaning<'a> {
     pub(super) called: &'a [u8],
     words: Rc<[&'a [u8]]>,
     from: usize,
+    to: usize,
+    /// What stands for a file's name (`{}`) is among its arguments, or more follow on them.
+    pub(super) open: bool,
 }
 
 impl<'a> Meaning<'a> {
     fn of(called: &'a [u8], words: Vec<&'a [u8]>) -> Self {
-        Self { called, words: words.into(), from: 0 }
+        Self { called, from: 0, to: words.len(), words: words.into(), open: false }
     }
 
     pub(super) fn arguments(&self) -> &[&'a [u8]] {
-        self.words.get(self.from..).unwrap_or_default()
+        self.words.get(self.from..self.to).unwrap_or_default()
+    }
+
+    /// The program that some of its own arguments name, and what is left of them for that one.
+    pub(super) fn within(&self, at: Range<usize>, open: bool) -> Option<Self> {
+        let to = self.from + at.end;
+        let mut from = self.from + at.start;
+        let mut called = last(self.words.get(from..to)?.first()?);
+        from += 1;
+        while by_word(called) && from < to {
+            called = last(self.words.get(from)?);
+            from += 1;
+        }
+        Some(Self { called, words: Rc::clone(&self.words), from, to, open })
     }
 }
 
@@ -150,23 +104,7 @@ pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Meanings<'a> {
     let (file, name) = (last(execution.file), last(execution.arguments.first().copied().unwrap_or_default()));
     if many(execution.file) {
         let mut all: Vec<_> = part(file, name, rest).map(|(name, words)| Meaning::of(name, words)).collect();
-        let mut any = false;
-        let is = |list: &[&str], called: &[u8]| list.iter().any(|name| name.as_bytes() == called);
-        if let Some(first) = all.first().filter(|_| prefers_own(file)).cloned() {
-            // What a shell runs is in its line, and what xargs does in its input.
-            any = is(&SHELLS, first.called) || first.called == b"xargs";
-            if is(&STARTS, first.called) {
-                // Each further word may be another of its programs.
-                let words = first.words.iter().enumerate().filter(|(_, word)| !word.starts_with(b"-"));
-                let mut others = words.map(|(at, word)| Meaning {
-                    called: last(word),
-                    words: Rc::clone(&first.words),
-                    from: at + 1,
-                });
-                all.extend(others.by_ref().take(FURTHER));
-                any |= others.next().is_some();
-            }
-        }
+        let any = execution.within && inner::follow(file, &mut all);
         return Meanings { all, any };
     }
     let one = |all| Meanings { all, any: false };
@@ -188,6 +126,12 @@ pub(super) fn part_of<'a>(execution: &Execution<'a>) -> Option<&'a [u8]> {
 }
 
 impl CommandRules {
+    /// Whether a file may run other programs of its own without an execve(2): not, where its name or the survey says so.
+    #[must_use]
+    pub fn runs_own(&self, file: &[u8]) -> bool {
+        many(file) && prefers_own(file).unwrap_or_else(|| !self.starting.contains(file))
+    }
+
     /// What an entry has to hold that means this: a program and its arguments. `named` is the path that was called, `real` the file without
     /// links. Nothing where no entry could name it by what it was called.
     #[must_use]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::program::{Meaning, by_word, is_applet, many, meanings};
+use super::inner::may_be_theirs;
+use super::program::{Meaning, by_word, many, meanings};
 use super::{Execution, bytes, last, told};
 use crate::argv::{As, CommandPattern, Place, options};
 use crate::model::Rule;
@@ -36,6 +37,8 @@ impl Index {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) pattern: CommandPattern,
+    /// The program as it is written: of `busybox cat FILE`, whose pattern is one of `cat`, the file.
+    pub(super) written: String,
     /// For messages.
     pub(super) told: String,
 }
@@ -51,6 +54,7 @@ impl Table {
     ) {
         // Every entry was read when the policy was.
         let Ok(pattern) = CommandPattern::parse(&entry.value, home) else { return };
+        let written = pattern.program.clone();
         // `busybox cat FILE` is `cat FILE`.
         let pattern = if by_word(pattern.program.as_bytes()) { pattern.of_applet() } else { pattern };
         let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
@@ -67,7 +71,7 @@ impl Table {
             index(self.names.entry(name).or_default());
         }
         self.paths |= pattern.names_paths();
-        self.entries.push(Entry { pattern, told: told(&entry.value, key, &entry.origin) });
+        self.entries.push(Entry { pattern, written, told: told(&entry.value, key, &entry.origin) });
     }
 
     /// The first entry that means this; or, if some name the program, that they do.
@@ -75,10 +79,12 @@ impl Table {
         // A denial of one of what it may mean is one of all; a permission has to be one of all.
         let meant = meanings(execution);
         let mut found = Err(false);
-        // A word that is no program's name needs no permission.
-        let words = |(at, one): &(usize, &Meaning<'_>)| *at == 0 || how == As::Deny || is_applet(one.called);
-        for (_, one) in meant.all.iter().enumerate().filter(words) {
-            found = self.find_as(execution, (one.called, one.arguments()), place, how);
+        // What is known to be no program of theirs starts where it is seen.
+        let judged = |(at, one): &(usize, &Meaning<'_>)| {
+            *at == 0 || how == As::Deny || may_be_theirs(execution.file, one.called)
+        };
+        for (_, one) in meant.all.iter().enumerate().filter(judged) {
+            found = self.find_as(execution, one, place, how);
             if found.is_ok() == (how == As::Deny) {
                 return found;
             }
@@ -87,7 +93,8 @@ impl Table {
             return found;
         }
         let of_file = self.files.get(execution.file).into_iter();
-        let applets = self.names.iter().filter(|(name, _)| is_applet(name)).map(|(_, index)| index);
+        let file = execution.file;
+        let applets = self.names.iter().filter(|(name, _)| may_be_theirs(file, name)).map(|(_, index)| index);
         let mut any = of_file.chain(applets.filter(|_| how == As::Deny)).flat_map(Index::numbers);
         let whole =
             |entry: &&Entry| by_word(entry.pattern.program.as_bytes()) && entry.pattern.any_arguments();
@@ -108,10 +115,11 @@ impl Table {
     fn find_as(
         &self,
         execution: &Execution<'_>,
-        (called, arguments): (&[u8], &[&[u8]]),
+        meaning: &Meaning<'_>,
         place: Place<'_>,
         how: As,
     ) -> Result<&Entry, bool> {
+        let (called, arguments) = (meaning.called, meaning.arguments());
         let indices =
             [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
         let mut named = false;
@@ -123,7 +131,9 @@ impl Table {
             let words = at.iter().filter_map(|at| index.words.get(*arguments.get(*at)?)).flatten();
             // Each once: as many options as arguments may be the same word.
             let mut tried = BTreeSet::new();
-            for number in words.chain(&index.others).filter(|number| tried.insert(**number)) {
+            // Any word may stand for `{}`.
+            let all = index.words.values().flatten().filter(|_| meaning.open && how == As::Deny);
+            for number in words.chain(all).chain(&index.others).filter(|number| tried.insert(**number)) {
                 let Some(entry) = self.entries.get(*number as usize) else { continue };
                 let program = last(entry.pattern.program.as_bytes());
                 // An entry of the file itself is one of all that it is.
@@ -133,7 +143,11 @@ impl Table {
                 if whole {
                     return Ok(entry);
                 }
-                if own && entry.pattern.matches(arguments, place, how) {
+                let fits = match meaning.open {
+                    true => how == As::Deny || entry.pattern.any_arguments(),
+                    false => entry.pattern.matches(arguments, place, how),
+                };
+                if own && fits {
                     return Ok(entry);
                 }
             }
