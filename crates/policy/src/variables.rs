@@ -122,6 +122,12 @@ mod tests {
             "LIBMYSQL_PLUGIN_DIR",
             "GST_PLUGIN_SYSTEM_PATH_1_0",
             "autom4te_perllibdir",
+            "PLTCOMPILEDROOTS",
+            "MONO_GAC_PREFIX",
+            "GST_REGISTRY_1_0",
+            "ANSIBLE_CALLBACK_PLUGINS",
+            "ANSIBLE_VAULT_PASSWORD_FILE",
+            "AWS_CONFIG_FILE",
         ] {
             assert!(why(name.as_bytes()).is_some(), "{name}");
         }
@@ -135,6 +141,8 @@ mod tests {
             "LDFLAGS",
             "XZ_OPT",
             "PIP_INDEX_URL",
+            "AWS_PROFILE",
+            "ANSIBLE_HOST_KEY_CHECKING",
             "",
         ] {
             assert!(why(name.as_bytes()).is_none(), "{name}");

@@ -82,3 +82,17 @@ fn whoever_ends_a_run_ends_its_questions() {
         |event: &serde_json::Value| event["rule"].as_str().unwrap().contains("ended before there");
     assert!(told.iter().any(unanswered), "{told:?}");
 }
+
+/// What the terminal asks about can be granted: one of many programs, by the file that its entry names.
+#[test]
+fn one_program_of_many_is_asked_about_as_it_is_listed() {
+    let asking = Asking::new();
+    let policy = asking.place.policy(
+        "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\n\
+         grantable = { commands = [\"busybox dirname **\"] }",
+    );
+    let steps = "question(); find(b'busybox dirname /a/b', 0); answer(b'y\\r', b'/a\\r')\nend()\n";
+    let arguments = ["run", "--quiet", "--policy", &policy, "--", "sh", "-c", "busybox dirname /a/b; true"];
+    let done = asking.under_terminal(&arguments, steps).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "status 0\n", "{done:?}");
+}

@@ -107,6 +107,21 @@ fn children_have_the_rules_that_are_written_for_them() {
     }
 }
 
+/// What reads code whatever it is given, by a program of that name.
+#[test]
+fn what_goes_on_reading_code_is_a_shell() {
+    let place = new_place();
+    let far = place.base.path().join("far");
+    let far = far.display();
+    place.host(&format!("mkdir {far} && cp /bin/echo {far}/phpdbg8.2 && cp /bin/echo {far}/newlisp"));
+    let policy = format!("[files]\nexec = [\"{far}\", \"/usr\"]\n[commands]\nshell = false");
+    for line in ["phpdbg8.2 -s", "phpdbg8.2 -qrr x.php", "newlisp -s 4000 -e 1", "newlisp x.lsp -e 1"] {
+        let path = format!("{far}/{line}");
+        let outcome = start(&place, &policy, &path.split(' ').collect::<Vec<_>>());
+        assert!(outcome.status == 126 && outcome.out.is_empty(), "{line}: {outcome:?}");
+    }
+}
+
 #[test]
 fn no_shell_and_no_code_on_a_command_line() {
     let place = new_place();

@@ -144,20 +144,6 @@ fn a_grant_of_one_of_many_programs_is_of_the_file_that_it_names() {
     assert_eq!((own.status, listed), (0, (0, 126)), "{own:?}");
 }
 
-/// What is offered to an owner is what can be granted, in words that name the file.
-#[test]
-fn one_program_of_many_is_asked_about_as_it_is_listed() {
-    let owned = Owned::new(
-        "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\n\
-         grantable = { commands = [\"busybox dirname **\"] }",
-    );
-    let child = owned.run("busybox dirname /a/b; true");
-    owned.place.wait_for("busybox dirname /a/b");
-    let granted = owned.grant("last", "busybox dirname /a/b", &[]);
-    let (out, err) = text(child);
-    assert!(granted.status == 0 && out == "/a\n", "{granted:?} {out} {err}");
-}
-
 #[test]
 fn who_waits_to_start_goes_on_as_soon_as_it_is_granted_and_nobody_else_waits() {
     let owned = Owned::new(

@@ -11,12 +11,14 @@ fn place() -> Place {
 #[test]
 fn options_in_variables_are_none_of_a_command_line() {
     let place = place();
-    let lines = "LESSKEYIN=k ZIPOPT=-T BC_ENV_ARGS=f MANOPT=-P PIP_PYTHON=p XZ_OPT=-1 env";
+    let lines = "LESSKEYIN=k ZIPOPT=-T BC_ENV_ARGS=f MANOPT=-P PIP_PYTHON=p AWS_CONFIG_FILE=a ANSIBLE_CONFIG=a PLTCONFIGDIR=p GST_REGISTRY=g XZ_OPT=-1 env";
     let script = format!("{lines} | sort");
     let policy = allow("\"sh -c *\", \"env ()\", \"sort ()\"");
     let outcome = start(&place, &policy, &["sh", "-c", &script]);
     assert!(outcome.status == 0 && outcome.out.contains("XZ_OPT=-1"), "{outcome:?}");
-    for name in ["LESSKEYIN", "ZIPOPT", "BC_ENV_ARGS", "MANOPT", "PIP_PYTHON"] {
+    for name in
+        ["LESSKEYIN", "ZIPOPT", "BC_ENV_ARGS", "MANOPT", "PIP_PYTHON", "AWS_CONFIG", "ANSIBLE", "PLT", "GST"]
+    {
         assert!(!outcome.out.contains(name), "{name}: {}", outcome.out);
     }
 }

@@ -65,7 +65,8 @@ impl CommandRules {
         let asked = wanted.program.as_bytes();
         let covers = |(at, most): (usize, &Entry)| {
             let (applets, named) = (by_word(most.written.as_bytes()), wanted.program == most.written);
-            if !named && !(applets && by_word(asked) && files_of(at).contains(&asked)) {
+            let by_path = applets && by_word(asked) && files_of(at).contains(&asked);
+            if !named && !by_path {
                 return false;
             }
             let wanted = wanted.clone().of_program(most.written.clone());
