@@ -404,6 +404,9 @@ impl CommandRules {
             shown = format!("{part}` of `{shown}").into();
         }
         match named {
+            _ if meanings(execution).any => {
+                format!("{list} holds not all of `{shown}`, which may start any program of it")
+            }
             true => format!("{list} names `{shown}`, but not with these arguments"),
             false => format!("{list} does not name `{shown}`"),
         }

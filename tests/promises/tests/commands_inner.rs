@@ -126,4 +126,11 @@ fn an_entry_that_is_offered_for_a_static_file_names_it_as_it_is() {
     let inner = [path.as_str(), "sh", "-c", "x"];
     let shell = start(&place, &policy(&format!(", \"{path} sh **\"")), &inner);
     assert_eq!(shell.status, 126, "{shell:?}");
+    // No entry of the program helps there.
+    let told = place.ringfence(&["explain"]).out;
+    assert!(told.contains("which may start any program of it") && !told.contains("allow = ["), "{told}");
+    let inner = [path.as_str(), "env", "head", "x"];
+    start(&place, &policy(&format!(", \"{path} env **\"")), &inner);
+    let told = place.ringfence(&["explain"]).out;
+    assert!(told.contains(&format!("allow = [\"{path} head x\"]")), "{told}");
 }

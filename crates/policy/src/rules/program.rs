@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::argv::As;
+
 use super::{CommandRules, Execution, inner, last};
 
 /// One file that holds many programs: what it is called says which. An entry for one of them is none for the others. With each, whether
@@ -140,8 +142,17 @@ impl CommandRules {
         let entry = |program: &[u8], words: &[&[u8]]| {
             std::iter::once(program).chain(words.iter().copied()).map(<[u8]>::to_vec).collect()
         };
-        let Some(meant) = meanings(execution).all.into_iter().next().filter(|_| many(execution.file)) else {
+        if !many(execution.file) {
             return entry(real, rest);
+        }
+        let Meanings { all, any } = meanings(execution);
+        let place = self.place(execution.directory);
+        let lists = || self.allow.iter().chain(self.children.iter().filter(|_| !execution.first));
+        // What it starts by itself needs an entry too, once it has its own; and none will do where that may be anything.
+        let missing =
+            |one: &Meaning<'_>| lists().all(|list| list.find_as(execution, one, place, As::Allow).is_err());
+        let Some(meant) = all.into_iter().find(missing).filter(|meant| !any && !meant.open) else {
+            return Vec::new();
         };
         let (called, words) = (meant.called, meant.arguments());
         // An entry means one of many by the name in it.

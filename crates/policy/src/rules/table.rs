@@ -112,7 +112,7 @@ impl Table {
         programs.into_iter().find(|program| last(program.as_bytes()) == called)
     }
 
-    fn find_as(
+    pub(super) fn find_as(
         &self,
         execution: &Execution<'_>,
         meaning: &Meaning<'_>,
