@@ -1,6 +1,6 @@
 //! Commands, switches and questions that are wider than they look.
 
-use ringfence_policy::{Children, CommandPattern, Origin, PathPattern, Policy, Rule, runs_code};
+use ringfence_policy::{Children, CommandPattern, Origin, PathPattern, Policy, Rule, dead_entry, runs_code};
 
 use crate::finding::{Found, Level};
 use crate::rules;
@@ -71,6 +71,9 @@ pub(crate) fn look(policy: &Policy, found: &mut Found) {
             for entry in &commands.allow {
                 listed(entry, policy, found);
             }
+            for entry in commands.allow.iter().chain(policy.guard.children.programs()) {
+                dead(entry, policy, found);
+            }
             if policy.from_workspace && !commands.allow.is_empty() {
                 found.add(
                     &rules::COMMAND_BROUGHT,
@@ -126,6 +129,21 @@ fn listed(entry: &Rule<String>, policy: &Policy, found: &mut Found) {
             format!("`{name}` may be started with any arguments, and there is a network"),
             "it sends any file that the task reads to any host that is allowed",
             format!("say which arguments: `{name} (-s|-f) https://HOST/**`"),
+        );
+    }
+}
+
+/// An entry that `commands.shell = false` makes void.
+fn dead(entry: &Rule<String>, policy: &Policy, found: &mut Found) {
+    let shell = policy.guard.shell.as_ref().map(|rule| &rule.origin);
+    let pattern = CommandPattern::parse(&entry.value, "/").ok().filter(|_| !policy.guard.shell());
+    if let Some(why) = pattern.and_then(|pattern| dead_entry(&pattern, shell)) {
+        found.add(
+            &rules::COMMAND_DEAD,
+            Some(&entry.origin),
+            format!("the entry `{}` lets nothing start", entry.value),
+            why,
+            "remove the entry, or name what is meant without it: the programs that it would start",
         );
     }
 }

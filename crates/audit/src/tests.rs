@@ -149,6 +149,22 @@ fn commands_credentials_and_switches_are_ranked() {
         &commands("allow = [\"bash -c *\"]"),
         &commands("allow = [\"bash\"]\nshell = false"),
     );
+    for entry in ["xargs", "gdb **", "/usr/bin/ed", "tmux", "python3 -c 'x'"] {
+        tells(
+            "command-dead",
+            Level::Note,
+            &commands(&format!("allow = [\"{entry}\"]\nshell = false")),
+            &commands(&format!("allow = [\"{entry}\", \"cat\"]")),
+        );
+    }
+    tells(
+        "command-dead",
+        Level::Note,
+        &commands("allow = [\"make\"]\nchildren = [\"sh\"]\nshell = false"),
+        &commands(
+            "allow = [\"python3\", \"gdb --version\", \"/usr/own/xargs\", \"find\", \"git **\"]\nshell = false",
+        ),
+    );
     tells("command-children", Level::Medium, &commands("allow = [\"make\"]\nchildren = \"free\""), &none);
     tells("command-brought", Level::Note, &commands("allow = [\"cat\"]\nfrom_workspace = true"), &none);
     let network = "\n[network]\nallow = [\"a.example.org\"]";

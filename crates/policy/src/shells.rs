@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use self::lines::{awk, descriptor, input, make, sed};
+use crate::argv::CommandPattern;
 use crate::model::Origin;
 
 pub(crate) use self::options::flags_hold_code;
@@ -66,6 +67,23 @@ struct Program {
     loose: bool,
     #[serde(default)]
     script: bool,
+    /// An option that takes a setting, and those that name no program.
+    #[serde(default)]
+    setting: String,
+    #[serde(default)]
+    settings: Vec<String>,
+    /// What is behind `=` may have blanks, and signs of any kind.
+    #[serde(default)]
+    blanks: bool,
+    /// Options that are no code with this value behind them.
+    #[serde(default)]
+    pairs: Vec<String>,
+    /// Places in a file, `+42` or `+/word`, are no code.
+    #[serde(default)]
+    lines: bool,
+    /// How the same is done without.
+    #[serde(default)]
+    instead: String,
     why: String,
 }
 
@@ -110,7 +128,11 @@ impl Shells {
     fn refusal(&self, name: &str, form: &str, program: &Program) -> String {
         let (origin, why) = (&self.origin, &program.why);
         let form = if form.is_empty() { String::new() } else { format!(" ({form})") };
-        format!("`commands.shell = false` ({origin}) refuses `{name}`{form}: {why}")
+        let instead = match program.instead.as_str() {
+            "" => String::new(),
+            instead => format!("; instead: {instead}"),
+        };
+        format!("`commands.shell = false` ({origin}) refuses `{name}`{form}: {why}{instead}")
     }
 
     /// Judges a program by its name, without a directory, and its arguments without the name, where it starts.
@@ -154,6 +176,28 @@ pub fn runs_code(name: &str) -> Option<bool> {
     })
 }
 
+/// Why `commands.shell = false` lets nothing start that this entry means, if so, as far as its words say.
+pub fn dead_entry(pattern: &CommandPattern, origin: Option<&Origin>) -> Option<String> {
+    const SYSTEM: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+    let (directory, name) = pattern.program.rsplit_once('/').unwrap_or(("", &pattern.program));
+    // Elsewhere it may be a script, which is not judged by these names.
+    if !directory.is_empty() && !SYSTEM.contains(&directory) {
+        return None;
+    }
+    let shells = Shells::new(origin);
+    if let Some(words) = pattern.literal_arguments() {
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        return shells.judge(name.as_bytes(), &words, b"/").err();
+    }
+    let named = |program: &&Program| program.names.iter().any(|own| fits(own, name));
+    let program = list().iter().filter(named).find(|program| program.kind == Kind::Shell)?;
+    let but = match program.info.as_slice() {
+        [] => String::new(),
+        info => format!(" (but for `{name} {}`)", info.join("`, `")),
+    };
+    Some(format!("{}{but}", shells.refusal(name, "", program)))
+}
+
 /// Whether a name fits one of the list, in which `*` stands for any characters.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
@@ -173,13 +217,14 @@ impl Program {
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
         match self.kind {
             Kind::Shell => match words.as_slice() {
-                [only] if self.info.iter().any(|own| own == only) => None,
+                [only] if self.is_info(only) => None,
                 _ => Some(String::new()),
             },
             Kind::Interpreter => self.interpreter(&words, directory),
             Kind::Option => self.option(&words),
             Kind::Word => self.word(&words),
             // With its program in a file it is that file's, which the policy allowed; `system` in it starts what is judged.
+            Kind::Awk if matches!(words.as_slice(), [only] if self.is_info(only)) => None,
             Kind::Awk => awk(&options::AWK.parts(&words), directory),
             Kind::Sed => sed(&options::SED.parts(&words), directory),
             Kind::Make => {
@@ -187,6 +232,10 @@ impl Program {
                 readings.find_map(|reading| make(&reading.parts(&words), directory))
             }
         }
+    }
+
+    fn is_info(&self, word: &str) -> bool {
+        self.info.iter().any(|own| own == word)
     }
 
     fn word(&self, words: &[&str]) -> Option<String> {
@@ -216,8 +265,39 @@ impl Program {
             return Some((*word).to_owned());
         }
         let is_code =
-            |word: &&&str| !self.is_plain(word) && self.code.iter().any(|code| self.names(word, code));
-        words.iter().take(self.reach(words)).find(is_code).map(|word| (*word).to_owned())
+            |word: &str| !self.is_plain(word) && self.code.iter().any(|code| self.names(word, code));
+        let code = |(at, word): (usize, &&str)| {
+            let next = words.get(at + 1).copied();
+            (is_code(word) && !self.is_harmless(word, next)).then(|| match next {
+                Some(value) if *word == self.setting => format!("{word} {value}"),
+                _ => (*word).to_owned(),
+            })
+        };
+        words.iter().take(self.reach(words)).enumerate().find_map(code)
+    }
+
+    /// Whether an option is no code for its value, which may be the next word.
+    fn is_harmless(&self, word: &str, next: Option<&str>) -> bool {
+        let glued = word.strip_prefix(&self.setting).filter(|_| !self.setting.is_empty());
+        let value = glued.and_then(|rest| if rest.is_empty() { next } else { Some(rest) });
+        self.lines && is_place(word)
+            || next.is_some_and(|next| self.pairs.contains(&format!("{word} {next}")))
+            || value.is_some_and(|value| self.is_setting(value))
+    }
+
+    /// Whether a setting names no program. A blank or a sign in its value may begin another one.
+    fn is_setting(&self, text: &str) -> bool {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        let plain = |letter: char| match self.blanks {
+            true => !letter.is_control(),
+            false => letter.is_ascii_alphanumeric() || "_.,:/@+-~^*".contains(letter),
+        };
+        let of_name = |letter: char| letter.is_ascii_alphanumeric() || ".-".contains(letter);
+        let own = |own: &String| match own.split_once('=') {
+            Some(_) => own.eq_ignore_ascii_case(text),
+            None => fits(&own.to_ascii_lowercase(), &name.to_ascii_lowercase()),
+        };
+        name.chars().all(of_name) && value.chars().all(plain) && self.settings.iter().any(own)
     }
 
     fn is_plain(&self, word: &str) -> bool {
@@ -362,6 +442,15 @@ impl Program {
             Some(file) => input(file, directory).then(|| format!("code from {file}")),
         }
     }
+}
+
+/// Whether a word of an editor's is a line, or a word to look for: what stands behind `|` would be a command.
+fn is_place(word: &str) -> bool {
+    let of_word = |letter: char| letter.is_ascii_alphanumeric() || "_-. ".contains(letter);
+    word.strip_prefix('+').is_some_and(|place| {
+        place.bytes().all(|byte| byte.is_ascii_digit())
+            || place.strip_prefix('/').is_some_and(|word| !word.is_empty() && word.chars().all(of_word))
+    })
 }
 
 /// Whether a word is the beginning of a long option, or that with a value: GNU programs take it for it.

@@ -3,10 +3,16 @@
 //! Any word may be a script, and whoever reads it may be about to allow it. So a mask lies on letters alone that no shell acts upon, and
 //! directly behind a name that is shown; a secret that holds others is shown from there on.
 
+mod programs;
+mod shell;
+
 use std::sync::OnceLock;
 
 use ringfence_leaks::{Scanner, looks_random};
 use ringfence_policy::runs_code;
+
+use self::programs::{base, secrets};
+use self::shell::{Place, places};
 
 /// Names behind which a secret stands, in options and variables.
 const SECRET: &[&str] = &[
@@ -53,59 +59,29 @@ pub(crate) const MASK: &str = "***";
 
 /// Without what stands behind an option or a name that says so, in the authority of a URL, and in a well-known form.
 pub(crate) fn masked(words: &[String]) -> Vec<String> {
-    let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
-    let curl = words.iter().any(|word| base(word) == "curl");
+    let own: Vec<&str> = words.iter().map(String::as_str).collect();
+    let told = secrets(&own);
     let asks = words.iter().any(|word| ASKING.iter().any(|own| base(word).starts_with(own)));
     let (mut next, mut code) = (false, false);
     let before = std::iter::once("").chain(words.iter().map(String::as_str));
-    let one = |(option, word): (&str, &String)| {
+    let one = |(number, (option, word)): (usize, (&str, &String))| {
         // What stands behind letters of a shell's, such as `csh --secret`, may be what it runs.
-        code = runs_code(&base(option)).is_some() || code && option.starts_with('-');
+        code = runs_code(base(option)).is_some() || code && option.starts_with('-');
         if std::mem::take(&mut next) && is_value(word, 0, option.starts_with("--") && !code && !asks) {
             return hidden(word, 0, true);
         }
-        if let Some(masked) = curl.then(|| client(option, word)).flatten() {
-            return masked;
+        if let Some(secret) = told.iter().find(|secret| secret.word == number) {
+            let head = word.get(..secret.at).unwrap_or_default();
+            let rest = match secret.cookies {
+                true => scan(word, secret.at, Some(true)),
+                false => hidden(word, secret.at, false),
+            };
+            return format!("{head}{rest}");
         }
         next = is_option(word);
-        scan(word, 0, None)
+        script(word)
     };
-    before.zip(words).map(one).collect()
-}
-
-/// What an option of curl(1) says: who asks, and cookies.
-fn client(option: &str, word: &str) -> Option<String> {
-    const WHO: [&str; 2] = ["--user", "--proxy-user"];
-    let long = |word: &str, names: &[&str]| {
-        let name = word.split_once('=').map_or(word, |(name, _)| name);
-        name.len() > 3 && names.iter().any(|own| own.starts_with(name))
-    };
-    // Letters before it take nothing, as far as they are usual.
-    let letter = |word: &str, ends: &[char]| {
-        let rest = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
-        let behind = rest.trim_start_matches(|letter| "sSLkfgivIGNOR0123456#".contains(letter));
-        behind.strip_prefix(ends).map(|value| word.len() - value.len())
-    };
-    let masked = |at: usize, cookies: bool| {
-        let (head, value) = word.split_at(at);
-        let (name, _) = value.split_once(if cookies { '=' } else { ':' })?;
-        Some(match cookies {
-            true => format!("{head}{}", scan(value, 0, Some(true))),
-            false => format!("{head}{name}:{}", hidden(value, name.len() + 1, false)),
-        })
-    };
-    for (ends, names, cookies) in [(&['u', 'U'][..], &WHO[..], false), (&['b'], &["--cookie"], true)] {
-        if letter(option, ends) == Some(option.len()) || long(option, names) && !option.contains('=') {
-            return masked(0, cookies);
-        }
-        if let Some(at) = letter(word, ends).filter(|at| *at < word.len()) {
-            return masked(at, cookies);
-        }
-        if let Some((name, _)) = word.split_once('=').filter(|(name, _)| long(name, names)) {
-            return masked(name.len() + 1, cookies);
-        }
-    }
-    None
+    before.zip(words).enumerate().map(one).collect()
 }
 
 fn is_secret(name: &str) -> bool {
@@ -130,11 +106,38 @@ fn is_value(text: &str, at: usize, sure: bool) -> bool {
     looks_random(value.as_bytes()) || sure && !value.starts_with('-')
 }
 
+/// A word that may be a script, with what options of its commands hold.
+fn script(text: &str) -> String {
+    let mut places = places(text);
+    if is_chosen(text) {
+        // A word of it may be run, and which one is not known.
+        places.retain(|place| is_value(text, place.at, false));
+    }
+    scan_at(text, 0, None, &places)
+}
+
+fn scan(text: &str, from: usize, cookies: Option<bool>) -> String {
+    scan_at(text, from, cookies, &[])
+}
+
 /// A word, or a script, from here on; `cookies`: the values of cookies stand there, and whether the first one does.
-fn scan(text: &str, from: usize, mut cookies: Option<bool>) -> String {
+fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, places: &[Place]) -> String {
     let (mut out, mut begins, mut at) = (String::new(), true, from);
+    let mut places = places.iter().peekable();
     while let Some(letter) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        while places.next_if(|place| place.at < at).is_some() {}
+        if let Some(place) = places.next_if(|place| place.at == at) {
+            cookies = place.cookies.then_some(true).or(cookies);
+            if !place.cookies {
+                let word = text.get(..place.end).unwrap_or_default();
+                at = cover(word, at, true, &mut out);
+            }
+            begins = place.cookies;
+            continue;
+        }
+        let left = places.peek().map_or(usize::MAX, |place| place.at - at);
         let name = if begins { name_at(text, at) } else { "" };
+        let name = name.get(..left).unwrap_or(name);
         let behind = at + name.len();
         let lower = name.to_ascii_lowercase();
         let session = cookies.is_some_and(|first| first || SESSIONS.iter().any(|own| lower.contains(own)));
@@ -178,16 +181,20 @@ fn scan(text: &str, from: usize, mut cookies: Option<bool>) -> String {
 
 /// Whether what is said there to have this value may be started: as an alias, or since a command of the script is a variable.
 fn is_run(text: &str, at: usize) -> bool {
+    let before = text.get(..at).unwrap_or_default();
+    let command = before.rsplit([';', '&', '|', '(', '`', '\n']).next().unwrap_or_default();
+    command.trim_start().trim_start_matches(['\'', '"']).starts_with("alias") || is_chosen(text)
+}
+
+/// Whether a command of a script is what a variable holds.
+fn is_chosen(text: &str) -> bool {
     const BEFORE: [&str; 10] = ["do", "then", "else", "exec", "eval", "sudo", "env", "time", "nohup", "!"];
     let starts = |before: &str| {
         let before = before.trim_end_matches([' ', '\t', '"', '\'', '{']);
         let word = before.rsplit(|letter: char| letter.is_whitespace()).next().unwrap_or_default();
         before.is_empty() || before.ends_with([';', '&', '|', '(', '`', '\n']) || BEFORE.contains(&word)
     };
-    let before = text.get(..at).unwrap_or_default();
-    let command = before.rsplit([';', '&', '|', '(', '`', '\n']).next().unwrap_or_default();
-    command.trim_start().trim_start_matches(['\'', '"']).starts_with("alias")
-        || text.match_indices('$').any(|(at, _)| starts(text.get(..at).unwrap_or_default()))
+    text.match_indices('$').any(|(at, _)| starts(text.get(..at).unwrap_or_default()))
 }
 
 /// Where the secret of a header begins that has this name, if there may be one, and whether blanks are part of it.
@@ -345,198 +352,4 @@ fn without_password(word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_not_written_down() {
-        let line = "x --token abc --password=hunter2 -H Authorization:Bearer API_TOKEN=q https://u:p@h/x?y a=b --auth";
-        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let expected =
-            "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
-        assert_eq!(masked(&words).join(" "), expected);
-        let line = "timeout 5 /usr/bin/curl -su me:pw --user=me:pw --us me:pw -Ume:pw --proxy-user=me:pw -b session=x -bs=x --cookie=s=x https://h/x?a=b&api_key=q&Key=x&key=$(id)#access_token=q -d u:p";
-        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let expected = "timeout 5 /usr/bin/curl -su me:*** --user=me:*** --us me:*** -Ume:*** --proxy-user=me:*** -b session=*** -bs=*** --cookie=s=*** https://h/x?a=b&api_key=***&Key=***&key=$(id)#access_token=*** -d u:p";
-        assert_eq!(masked(&words).join(" "), expected);
-        let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
-        let script = format!("curl {token} 'x={token}' https://{token}@host/x y");
-        let shown = masked(&["sh".into(), "-c".into(), script, token.into()]);
-        assert!(shown.iter().all(|word| !word.contains("aB3dE5fG7")), "{shown:?}");
-        assert!(shown[2].starts_with("curl xxxx") && shown[2].ends_with(" y"), "{shown:?}");
-    }
-
-    #[test]
-    fn of_a_script_secrets_are_hidden_and_what_it_runs_is_not() {
-        for (script, expected) in [
-            ("API_TOKEN=abc make deploy && git push", "API_TOKEN=*** make deploy && git push"),
-            ("alias auth=poweroff\nauth -f", "alias auth=poweroff\nauth -f"),
-            ("TOKEN=rm B_TOKEN=-rf; $TOKEN $B_TOKEN src", "TOKEN=rm B_TOKEN=-rf; $TOKEN $B_TOKEN src"),
-            ("TOKEN=rm; if true; then \"${TOKEN}\" x; fi", "TOKEN=rm; if true; then \"${TOKEN}\" x; fi"),
-            ("TOKEN=6f1ed002ab5595859014ebf0951522d9; $CURL -H $TOKEN", "TOKEN=***; $CURL -H $TOKEN"),
-            ("TOKEN=abc; curl -H \"$TOKEN\" h", "TOKEN=***; curl -H \"$TOKEN\" h"),
-            ("npm pkg set scripts.auth=evil", "npm pkg set scripts.auth=evil"),
-            (
-                "AWS_SECRET_ACCESS_KEY=a DB_PASS=b MYSQL_PWD=c x",
-                "AWS_SECRET_ACCESS_KEY=*** DB_PASS=*** MYSQL_PWD=*** x",
-            ),
-            ("curl --anyauth https://x.example/up", "curl --anyauth https://x.example/up"),
-            ("id --token /abc+Zx81kQp0aLw93RtYbn47Vd/def", "id --token ***"),
-            ("id --token /usr/bin/id", "id --token /usr/bin/id"),
-            ("x --token \\ abc; y", "x --token \\ ***; y"),
-            ("API_TOKEN=$(cat t) make deploy", "API_TOKEN=$(cat t) make deploy"),
-            ("DB_PASSWORD=abc${X:-} make", "DB_PASSWORD=***${X:-} make"),
-            ("x; export SECRET=abc; y", "x; export SECRET=***; y"),
-            ("X_TOKEN=a;./evil;: && make", "X_TOKEN=***;./evil;: && make"),
-            ("x_token=$(touch${IFS}y)\nx", "x_token=$(touch${IFS}y)\nx"),
-            (
-                "curl -H 'Authorization: Bearer abc' --token x y",
-                "curl -H 'Authorization: Bearer ***' --token *** y",
-            ),
-            (
-                "curl -H \"Authorization: Bearer $(./evil)\" y",
-                "curl -H \"Authorization: Bearer $(./evil)\" y",
-            ),
-            ("curl -d 'password=a b' h", "curl -d 'password=*** b' h"),
-            (
-                "curl -d \"user=x&password=hunter2&t=$(date)\" h",
-                "curl -d \"user=x&password=***&t=$(date)\" h",
-            ),
-            ("PASSWORD='a;b c' make", "PASSWORD='***;b c' make"),
-            ("PASSWORD=a\\ b make", "PASSWORD=***\\ b make"),
-            ("x --token \\\n  abc y", "x --token \\\n  *** y"),
-            ("x --token \"a b\" y", "x --token \"*** b\" y"),
-            ("x --token; ./evil it", "x --token; ./evil it"),
-            ("x --no-auth y", "x --no-auth y"),
-            ("Fix the auth: it fails with no-auth", "Fix the auth: it fails with no-auth"),
-            ("echo auth: >/dev/null|./evil it", "echo auth: >/dev/null|./evil it"),
-            (": auth:\ntouch x\n: --token\n./run it", ": auth:\ntouch x\n: --token\n./run it"),
-            ("Authorization: Basic abc", "Authorization: Basic ***"),
-            ("auth: x; ./evil it", "auth: ***; ./evil it"),
-            ("X-Api-Key: ä ö ü", "X-Api-Key: ***"),
-            ("passwort=ü token=äö ß", "passwort=ü token=*** ß"),
-            ("PASSWORD=\\ä x \\", "PASSWORD=\\ä x \\"),
-            ("token=", "token="),
-            ("token='", "token='"),
-            ("curl -H 'Cookie: a=b; PHPSESSID=c; PATH=d'", "curl -H 'Cookie: a=***; PHPSESSID=***; PATH=d'"),
-            ("curl -H 'X-Auth-Token: 6f1ed002ab5595859014ebf0951522d9' h", "curl -H 'X-Auth-Token: ***' h"),
-            ("npm --//x.example/:_authToken=abc i", "npm --//x.example/:_authToken=*** i"),
-            ("x -secret 6f1ed002ab5595859014ebf0951522d9", "x -secret ***"),
-            ("TOKEN=a'b'\"c\" x", "TOKEN=***'***'\"***\" x"),
-        ] {
-            assert_eq!(scan(script, 0, None), expected, "{script}");
-        }
-    }
-
-    #[test]
-    fn what_a_shell_would_run_is_shown_in_every_word() {
-        let token = "6f1ed002ab5595859014ebf0951522d9";
-        for (words, expected) in [
-            ("sh·-c·x-token=a;./evil", "sh·-c·x-token=***;./evil"),
-            ("sh·-c·X_TOKEN=$(id)", "sh·-c·X_TOKEN=$(id)"),
-            ("sh·-c·TOKEN:a|b", "sh·-c·TOKEN:***|b"),
-            ("bash·-c·-auth·evil it", "bash·-c·-auth·evil it"),
-            ("bash·-secret·evil", "bash·-secret·evil"),
-            ("csh·--secret·evil it", "csh·--secret·evil it"),
-            ("csh·-x·--secret·evil it", "csh·-x·--secret·evil it"),
-            ("python3·-I·x.py·--token·abc", "python3·-I·x.py·--token·***"),
-            ("env·-uauth·evil", "env·-uauth·evil"),
-            ("sudo·-password·evil", "sudo·-password·evil"),
-            ("x·--auth·a; evil", "x·--auth·***; evil"),
-            ("x·--auth·$(evil)", "x·--auth·$(evil)"),
-            ("x·--auth·./evil it", "x·--auth·./evil it"),
-            ("x·--auth·-c·evil", "x·--auth·-c·evil"),
-            ("gpg·--passphrase·correct horse battery", "gpg·--passphrase·***"),
-            ("bash·-c·-b·x=1;./evil·curl", "bash·-c·-b·x=***;./evil·curl"),
-            ("bash·-c·-b·./evil=x·curl", "bash·-c·-b·./evil=x·curl"),
-            ("bash·-c·-u·x:$(evil)·curl", "bash·-c·-u·x:$(evil)·curl"),
-            ("git·-c·alias.auth=!evil·auth", "git·-c·alias.auth=!evil·auth"),
-            ("x://u:$(evil)@h", "x://u:$(evil)@h"),
-            ("x://u:a`evil`@h", "x://u:***`evil`@h"),
-            ("x://u:a;evil&b|c@h", "x://u:***;evil&b|c@h"),
-            ("https://h/?key=a;evil&sig=b", "https://h/?key=***;evil&sig=***"),
-            ("X_TOKEN=<(evil)", "X_TOKEN=<(evil)"),
-            ("API_TOKEN=a>~/.x", "API_TOKEN=***>~/.x"),
-        ] {
-            let words: Vec<String> = words.split('·').map(str::to_owned).collect();
-            assert_eq!(masked(&words).join("·"), expected);
-        }
-        let shown = masked(&["bash".into(), "-token".into(), token.into(), format!("x --auth {token}")]);
-        assert_eq!(shown.join(" "), "bash -token *** x --auth ***");
-        // Quotes that are none, and such as end where one might think that they begin.
-        for script in [
-            "true \\' TOKEN='; ./evil; '",
-            "true $'\\' TOKEN='; ./evil; '",
-            "# don't\n: 'TOKEN='; ./evil; ''",
-            "echo 'a\\' TOKEN=x; ./evil '",
-            "env 'a= 'auth: ./evil ''",
-            "env 'a'auth:x=$y ./evil",
-            "env A='--token' ./evil",
-            "env A=x\\ --token evil",
-            "sh -c 'auth: $x; ./evil it'",
-            "sh -c \"sh -c 'auth: ;./evil it'\"",
-            "eval TOKEN=\\;./evil",
-            "${X_TOKEN:-./evil}",
-            "${X_TOKEN:=evil}",
-            "env {TOKEN=,evil}",
-            "env {\"TOKEN=\",evil}",
-        ] {
-            assert!(masked(&[script.into()]).concat().contains("evil"), "{script}");
-        }
-    }
-
-    #[test]
-    fn no_mask_lies_on_what_a_shell_acts_upon() {
-        let parts = [
-            "TOKEN",
-            "=",
-            ":",
-            " ",
-            "'",
-            "\"",
-            "\\",
-            "$",
-            "(",
-            ")",
-            "{",
-            "}",
-            ";",
-            "|",
-            "&",
-            "<",
-            ">",
-            "`",
-            "\n",
-            "a",
-            "/",
-            "--token",
-            "-auth",
-            "auth: ",
-            "Authorization: Bearer ",
-            "cookie: a=b; sid=",
-            "https://u:",
-            "@",
-            "?key=",
-            "#",
-            ",",
-        ];
-        let acts = |text: &str| -> String {
-            text.chars().filter(|letter| "'\"\\$(){};|&<>`\n".contains(*letter)).collect()
-        };
-        let mut state = 7_u64;
-        let mut pick = |most: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            usize::try_from(state >> 40).unwrap() % most
-        };
-        for _ in 0..20_000 {
-            let word = |pick: &mut dyn FnMut(usize) -> usize| -> String {
-                (0..pick(14)).map(|_| parts[pick(parts.len())]).collect()
-            };
-            let first = ["curl", "sh", "-b", "-u", "--token", "-auth", "x"][pick(7)].to_owned();
-            let words = vec!["curl".to_owned(), first, word(&mut pick), word(&mut pick)];
-            for (word, shown) in words.iter().zip(masked(&words)) {
-                assert_eq!(acts(word), acts(&shown), "{word:?} {shown:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -51,6 +51,10 @@ mod commands_scripts;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_scripts.rs"]
 mod commands_scripts_landlock;
+mod commands_shells;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_shells.rs"]
+mod commands_shells_landlock;
 mod commands_variables;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_variables.rs"]

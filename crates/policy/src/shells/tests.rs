@@ -286,3 +286,108 @@ fn files_and_questions_are_not_code() {
         assert!(!refused(line), "{line}");
     }
 }
+
+/// As `refused`, of words with blanks in them.
+fn refused_words(words: &[&str]) -> bool {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    Shells::new(None).judge(words[0], &words[1..], b"/w").is_err()
+}
+
+#[test]
+fn settings_that_name_no_program_are_no_code() {
+    for line in [
+        "ssh -oBatchMode=yes h",
+        "ssh -o ConnectTimeout=5 -o stricthostkeychecking=no h",
+        "scp -o BatchMode=yes a h:b",
+        "sftp -oUserKnownHostsFile=/dev/null h",
+        "ssh -vNT h",
+        "vim +42 f1",
+        "vim + f1",
+        "vim +/foo f1",
+        "vim -u NONE f1",
+        "nvim -u NORC -i NONE f1",
+        "git -c user.name=x -c User.Email=x@y commit -m x",
+        "git -c color.ui=always -C d diff",
+        "git -c user.name=x commit -c HEAD",
+        "git -c commit.gpgsign=false commit",
+        "perl -MList::Util x.pl",
+        "awk --version",
+        "gawk -V",
+    ] {
+        assert!(!refused(line), "{line}");
+    }
+    assert!(!refused_words(&["git", "-c", "user.name=A B (x) <y>", "commit"]));
+    for line in [
+        "ssh -oProxyCommand=id h",
+        "ssh -oproxycommand=id h",
+        "ssh -o LocalCommand=id -oBatchMode=yes h",
+        "ssh -oBatchMode=yes -o KnownHostsCommand=id h",
+        "ssh -vo ProxyCommand=id h",
+        "ssh -NvoProxyCommand=id h",
+        "ssh -o -oBatchMode=yes h",
+        "ssh -o",
+        "ssh -oInclude=x h",
+        "ssh -oPKCS11Provider=x h",
+        "ssh -oSecurityKeyProvider=x h",
+        "ssh -oXAuthLocation=x h",
+        "ssh -oPermitLocalCommand=yes h",
+        "ssh -oMatch=exec h",
+        "ssh -oControlPath=x h",
+        "ssh -vF x h",
+        "scp -rS x a b",
+        "sftp -oBatchModeX=1 h",
+        "vim +42|!id f1",
+        "vim +/foo/|!id f1",
+        "vim +/foo|!id f1",
+        "vim +!id f1",
+        "vim -u x f1",
+        "vim -u NONE -c !id f1",
+        "vim -u NONE -u x f1",
+        "emacs -u NONE",
+        "emacs +42",
+        "git -c core.pager=id log",
+        "git -c core.pager log",
+        "git -c user.name=x -c core.pager=id log",
+        "git -c user.namex=y log",
+        "git -c commit.gpgsign=true commit",
+        "git -c core.fsmonitor=id status",
+        "git -c pager.color.x=id log",
+        "git -c gpg.program=id commit",
+        "git -c",
+        "perl -MList::Util;system x.pl",
+        "perl -MList::Util=x x.pl",
+        "perl -MList::Util",
+        "perl -MEvil x.pl",
+        "awk --version BEGIN{system(\"id\")}",
+        "awk -V -f -",
+        "gawk --version=x",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+    for words in [
+        ["ssh", "-o", "BatchMode=yes ProxyCommand=x", "h"],
+        ["ssh", "-o", "BatchMode=yes\nProxyCommand=x", "h"],
+        ["ssh", "-o", "BatchMode yes", "h"],
+        ["ssh", "-o", " ProxyCommand=x", "h"],
+        ["ssh", "-o", "BatchMode\tProxyCommand=x", "h"],
+        ["ssh", "-oBatchMode=yes\nProxyCommand=x", "-v", "h"],
+        ["ssh", "-o", "User=\"a\" ProxyCommand=x", "h"],
+        ["git", "-c", "user.name=x\n[core]pager=id", "log"],
+        ["git", "-c", "user.name\ncore.pager=id", "log"],
+        ["vim", "+42\n!id", "x", "y"],
+        ["vim", "+/a\n!id", "x", "y"],
+        ["vim", "+\u{0664}", "x", "y"],
+    ] {
+        assert!(refused_words(&words), "{words:?}");
+    }
+}
+
+#[test]
+fn a_refusal_says_how_the_same_is_done() {
+    let refusal = |line: &str| {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        Shells::new(None).judge(words[0], &words[1..], b"/w").unwrap_err()
+    };
+    assert!(refusal("awk {print}").ends_with("; instead: awk -f FILE"));
+    assert!(refusal("ssh -o Include=x h").contains("(-o Include=x)"));
+}

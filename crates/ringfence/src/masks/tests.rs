@@ -1,0 +1,291 @@
+use super::*;
+
+#[test]
+fn secrets_are_not_written_down() {
+    let line =
+        "x --token abc --password=hunter2 -H Authorization:Bearer API_TOKEN=q https://u:p@h/x?y a=b --auth";
+    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let expected =
+        "x --token *** --password=*** -H Authorization:*** API_TOKEN=*** https://u:***@h/x?y a=b --auth";
+    assert_eq!(masked(&words).join(" "), expected);
+    let line = "timeout 5 /usr/bin/curl -su me:pw --user=me:pw --us me:pw -Ume:pw --proxy-user=me:pw -b session=x -bs=x --cookie=s=x https://h/x?a=b&api_key=q&Key=x&key=$(id)#access_token=q -d u:p";
+    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let expected = "timeout 5 /usr/bin/curl -su me:*** --user=me:*** --us me:*** -Ume:*** --proxy-user=me:*** -b session=*** -bs=*** --cookie=s=*** https://h/x?a=b&api_key=***&Key=***&key=$(id)#access_token=*** -d u:p";
+    assert_eq!(masked(&words).join(" "), expected);
+    let token = "ghp_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2";
+    let script = format!("curl {token} 'x={token}' https://{token}@host/x y");
+    let shown = masked(&["sh".into(), "-c".into(), script, token.into()]);
+    assert!(shown.iter().all(|word| !word.contains("aB3dE5fG7")), "{shown:?}");
+    assert!(shown[2].starts_with("curl xxxx") && shown[2].ends_with(" y"), "{shown:?}");
+}
+
+#[test]
+fn of_a_script_secrets_are_hidden_and_what_it_runs_is_not() {
+    for (script, expected) in [
+        ("API_TOKEN=abc make deploy && git push", "API_TOKEN=*** make deploy && git push"),
+        ("alias auth=poweroff\nauth -f", "alias auth=poweroff\nauth -f"),
+        ("TOKEN=rm B_TOKEN=-rf; $TOKEN $B_TOKEN src", "TOKEN=rm B_TOKEN=-rf; $TOKEN $B_TOKEN src"),
+        ("TOKEN=rm; if true; then \"${TOKEN}\" x; fi", "TOKEN=rm; if true; then \"${TOKEN}\" x; fi"),
+        ("TOKEN=6f1ed002ab5595859014ebf0951522d9; $CURL -H $TOKEN", "TOKEN=***; $CURL -H $TOKEN"),
+        ("TOKEN=abc; curl -H \"$TOKEN\" h", "TOKEN=***; curl -H \"$TOKEN\" h"),
+        ("npm pkg set scripts.auth=evil", "npm pkg set scripts.auth=evil"),
+        (
+            "AWS_SECRET_ACCESS_KEY=a DB_PASS=b MYSQL_PWD=c x",
+            "AWS_SECRET_ACCESS_KEY=*** DB_PASS=*** MYSQL_PWD=*** x",
+        ),
+        ("curl --anyauth https://x.example/up", "curl --anyauth https://x.example/up"),
+        ("id --token /abc+Zx81kQp0aLw93RtYbn47Vd/def", "id --token ***"),
+        ("id --token /usr/bin/id", "id --token /usr/bin/id"),
+        ("x --token \\ abc; y", "x --token \\ ***; y"),
+        ("API_TOKEN=$(cat t) make deploy", "API_TOKEN=$(cat t) make deploy"),
+        ("DB_PASSWORD=abc${X:-} make", "DB_PASSWORD=***${X:-} make"),
+        ("x; export SECRET=abc; y", "x; export SECRET=***; y"),
+        ("X_TOKEN=a;./evil;: && make", "X_TOKEN=***;./evil;: && make"),
+        ("x_token=$(touch${IFS}y)\nx", "x_token=$(touch${IFS}y)\nx"),
+        (
+            "curl -H 'Authorization: Bearer abc' --token x y",
+            "curl -H 'Authorization: Bearer ***' --token *** y",
+        ),
+        ("curl -H \"Authorization: Bearer $(./evil)\" y", "curl -H \"Authorization: Bearer $(./evil)\" y"),
+        ("curl -d 'password=a b' h", "curl -d 'password=*** b' h"),
+        ("curl -d \"user=x&password=hunter2&t=$(date)\" h", "curl -d \"user=x&password=***&t=$(date)\" h"),
+        ("PASSWORD='a;b c' make", "PASSWORD='***;b c' make"),
+        ("PASSWORD=a\\ b make", "PASSWORD=***\\ b make"),
+        ("x --token \\\n  abc y", "x --token \\\n  *** y"),
+        ("x --token \"a b\" y", "x --token \"*** b\" y"),
+        ("x --token; ./evil it", "x --token; ./evil it"),
+        ("x --no-auth y", "x --no-auth y"),
+        ("Fix the auth: it fails with no-auth", "Fix the auth: it fails with no-auth"),
+        ("echo auth: >/dev/null|./evil it", "echo auth: >/dev/null|./evil it"),
+        (": auth:\ntouch x\n: --token\n./run it", ": auth:\ntouch x\n: --token\n./run it"),
+        ("Authorization: Basic abc", "Authorization: Basic ***"),
+        ("auth: x; ./evil it", "auth: ***; ./evil it"),
+        ("X-Api-Key: ä ö ü", "X-Api-Key: ***"),
+        ("passwort=ü token=äö ß", "passwort=ü token=*** ß"),
+        ("PASSWORD=\\ä x \\", "PASSWORD=\\ä x \\"),
+        ("token=", "token="),
+        ("token='", "token='"),
+        ("curl -H 'Cookie: a=b; PHPSESSID=c; PATH=d'", "curl -H 'Cookie: a=***; PHPSESSID=***; PATH=d'"),
+        ("curl -H 'X-Auth-Token: 6f1ed002ab5595859014ebf0951522d9' h", "curl -H 'X-Auth-Token: ***' h"),
+        ("npm --//x.example/:_authToken=abc i", "npm --//x.example/:_authToken=*** i"),
+        ("x -secret 6f1ed002ab5595859014ebf0951522d9", "x -secret ***"),
+        ("TOKEN=a'b'\"c\" x", "TOKEN=***'***'\"***\" x"),
+    ] {
+        assert_eq!(scan(script, 0, None), expected, "{script}");
+    }
+}
+
+#[test]
+fn what_a_shell_would_run_is_shown_in_every_word() {
+    let token = "6f1ed002ab5595859014ebf0951522d9";
+    for (words, expected) in [
+        ("sh·-c·x-token=a;./evil", "sh·-c·x-token=***;./evil"),
+        ("sh·-c·X_TOKEN=$(id)", "sh·-c·X_TOKEN=$(id)"),
+        ("sh·-c·TOKEN:a|b", "sh·-c·TOKEN:***|b"),
+        ("bash·-c·-auth·evil it", "bash·-c·-auth·evil it"),
+        ("bash·-secret·evil", "bash·-secret·evil"),
+        ("csh·--secret·evil it", "csh·--secret·evil it"),
+        ("csh·-x·--secret·evil it", "csh·-x·--secret·evil it"),
+        ("python3·-I·x.py·--token·abc", "python3·-I·x.py·--token·***"),
+        ("env·-uauth·evil", "env·-uauth·evil"),
+        ("sudo·-password·evil", "sudo·-password·evil"),
+        ("x·--auth·a; evil", "x·--auth·***; evil"),
+        ("x·--auth·$(evil)", "x·--auth·$(evil)"),
+        ("x·--auth·./evil it", "x·--auth·./evil it"),
+        ("x·--auth·-c·evil", "x·--auth·-c·evil"),
+        ("gpg·--passphrase·correct horse battery", "gpg·--passphrase·***"),
+        ("bash·-c·-b·x=1;./evil·curl", "bash·-c·-b·x=***;./evil·curl"),
+        ("bash·-c·-b·./evil=x·curl", "bash·-c·-b·./evil=x·curl"),
+        ("bash·-c·-u·x:$(evil)·curl", "bash·-c·-u·x:$(evil)·curl"),
+        ("git·-c·alias.auth=!evil·auth", "git·-c·alias.auth=!evil·auth"),
+        ("x://u:$(evil)@h", "x://u:$(evil)@h"),
+        ("x://u:a`evil`@h", "x://u:***`evil`@h"),
+        ("x://u:a;evil&b|c@h", "x://u:***;evil&b|c@h"),
+        ("https://h/?key=a;evil&sig=b", "https://h/?key=***;evil&sig=***"),
+        ("X_TOKEN=<(evil)", "X_TOKEN=<(evil)"),
+        ("API_TOKEN=a>~/.x", "API_TOKEN=***>~/.x"),
+    ] {
+        let words: Vec<String> = words.split('·').map(str::to_owned).collect();
+        assert_eq!(masked(&words).join("·"), expected);
+    }
+    let shown = masked(&["bash".into(), "-token".into(), token.into(), format!("x --auth {token}")]);
+    assert_eq!(shown.join(" "), "bash -token *** x --auth ***");
+    // Quotes that are none, and such as end where one might think that they begin.
+    for script in [
+        "true \\' TOKEN='; ./evil; '",
+        "true $'\\' TOKEN='; ./evil; '",
+        "# don't\n: 'TOKEN='; ./evil; ''",
+        "echo 'a\\' TOKEN=x; ./evil '",
+        "env 'a= 'auth: ./evil ''",
+        "env 'a'auth:x=$y ./evil",
+        "env A='--token' ./evil",
+        "env A=x\\ --token evil",
+        "sh -c 'auth: $x; ./evil it'",
+        "sh -c \"sh -c 'auth: ;./evil it'\"",
+        "eval TOKEN=\\;./evil",
+        "${X_TOKEN:-./evil}",
+        "${X_TOKEN:=evil}",
+        "env {TOKEN=,evil}",
+        "env {\"TOKEN=\",evil}",
+    ] {
+        assert!(masked(&[script.into()]).concat().contains("evil"), "{script}");
+    }
+}
+
+#[test]
+fn no_mask_lies_on_what_a_shell_acts_upon() {
+    let parts = [
+        "TOKEN",
+        "=",
+        ":",
+        " ",
+        "'",
+        "\"",
+        "\\",
+        "$",
+        "(",
+        ")",
+        "{",
+        "}",
+        ";",
+        "|",
+        "&",
+        "<",
+        ">",
+        "`",
+        "\n",
+        "a",
+        "/",
+        "--token",
+        "-auth",
+        "auth: ",
+        "Authorization: Bearer ",
+        "cookie: a=b; sid=",
+        "https://u:",
+        "mysql -p",
+        "curl -u a:",
+        "-H 'X-Api-Key: ",
+        "<<E\n",
+        "#",
+        "@",
+        "?key=",
+        "#",
+        ",",
+    ];
+    let acts = |text: &str| -> String {
+        text.chars().filter(|letter| "'\"\\$(){};|&<>`\n".contains(*letter)).collect()
+    };
+    let mut state = 7_u64;
+    let mut pick = |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(state >> 40).unwrap() % most
+    };
+    for _ in 0..20_000 {
+        let word = |pick: &mut dyn FnMut(usize) -> usize| -> String {
+            (0..pick(14)).map(|_| parts[pick(parts.len())]).collect()
+        };
+        let first = ["curl", "sh", "-b", "-u", "--token", "-auth", "x"][pick(7)].to_owned();
+        let words = vec!["curl".to_owned(), first, word(&mut pick), word(&mut pick)];
+        for (word, shown) in words.iter().zip(masked(&words)) {
+            assert_eq!(acts(word), acts(&shown), "{word:?} {shown:?}");
+        }
+    }
+}
+
+#[test]
+fn options_of_commands_in_a_script_are_masked_as_those_of_a_command() {
+    for (script, expected) in [
+        ("curl -u me:secretpw https://h", "curl -u me:*** https://h"),
+        ("cd x && curl -sume:secretpw h | sh", "cd x && curl -sume:*** h | sh"),
+        ("mysql -psecretpw db; ls", "mysql -p*** db; ls"),
+        ("mysql -p'secret pw' db", "mysql -p'***' db"),
+        ("A=b mysql -u x '-psecretpw' db", "A=b mysql -u x '-p***' db"),
+        ("mysql -u x -p db", "mysql -u x -p db"),
+        ("sshpass -p secretpw ssh -p 22 h", "sshpass -p *** ssh -p 22 h"),
+        ("curl -H 'X-Api-Key: secretpw' h", "curl -H 'X-Api-Key: ***' h"),
+        ("curl -H 'X-Api-Key: secret pw' h", "curl -H 'X-Api-Key: ***' h"),
+        ("curl -H\"X-Api-Key: secretpw\" h", "curl -H\"X-Api-Key: ***\" h"),
+        ("curl -H \"X-Api-Key: $KEY\" h", "curl -H \"X-Api-Key: $KEY\" h"),
+        ("curl -sb 'a=secretpw; b=c' h x", "curl -sb 'a=***; b=c' h x"),
+        ("curl --header 'Cookie: a=secretpw' h x", "curl --header 'Cookie: a=***' h x"),
+        ("redis-cli -a secretpw get k", "redis-cli -a *** get k"),
+        (
+            "docker login -u me -p secretpw r; docker run -p 80:80 x",
+            "docker login -u me -p *** r; docker run -p 80:80 x",
+        ),
+        ("ssh h \"mysql -psecretpw -e 'show'\"", "ssh h \"mysql -p*** -e 'show'\""),
+        ("ssh h 'sh -c \"mysql -psecretpw\" x'", "ssh h 'sh -c \"mysql -p***\" x'"),
+        ("x=$(curl -u me:secretpw h) y", "x=$(curl -u me:*** h) y"),
+        ("echo \"$(curl -u me:secretpw h)\" y", "echo \"$(curl -u me:*** h)\" y"),
+        ("ssh h <<'E'\nmysql -psecretpw\nE\nls", "ssh h <<'E'\nmysql -p***\nE\nls"),
+        ("cat <<E\ndon't\nE\nmysql -psecretpw", "cat <<E\ndon't\nE\nmysql -p***"),
+        ("# don't\nmysql -psecretpw", "# don't\nmysql -p***"),
+        (
+            "curl -u me:secretpw 2>&1 >f h; mysql 2>/dev/null -psecretpw",
+            "curl -u me:*** 2>&1 >f h; mysql 2>/dev/null -p***",
+        ),
+        ("openssl rsa -passin pass:secretpw -in k", "openssl rsa -passin pass:*** -in k"),
+        ("curl -u me:a;./evil it", "curl -u me:***;./evil it"),
+        ("curl -u me:\\\nsecret h", "curl -u me:\\\n*** h"),
+    ] {
+        assert_eq!(masked(&["bash".into(), "-c".into(), script.into()])[2], expected, "{script}");
+    }
+    let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+    for (line, expected) in [
+        ("mysql -psecretpw db", "mysql -p*** db"),
+        ("timeout 5 sshpass -psecretpw ssh h -pevil", "timeout 5 sshpass -p*** ssh h -pevil"),
+        ("unzip -P secretpw x.zip", "unzip -P *** x.zip"),
+    ] {
+        assert_eq!(masked(&words(line)).join(" "), expected);
+    }
+}
+
+#[test]
+fn what_a_script_runs_is_no_option_of_another_command() {
+    for script in [
+        "mysql() { \"${1#-p}\"; }; mysql -pevil",
+        "mysql ( ) { :; } ; mysql -pevil",
+        "alias mysql='exec'; mysql -pevil",
+        "set -- mysql -pevil; ${2#-p}",
+        "x $'a\\' mysql -p'; evil it'",
+        "echo 'mysql -p'; evil it",
+        "echo mysql \\\n; sh -pevil x",
+        ": mysql\nsh -pevil x",
+        ": mysql # \nsh -pevil x",
+        "curl -u a:$(evil it) h",
+        "mysql -p`evil it`",
+        "mysql -p;evil it",
+        "mysql -p <(evil it)",
+        "cat <<E\n'\nE\nevil mysql '-p'",
+        "echo \"${x:-\"}\" mysql -p\"; evil it\"",
+        "echo $((1<<2)) mysql\nevil -p",
+    ] {
+        assert!(masked(&["sh".into(), "-c".into(), script.into()]).concat().contains("evil"), "{script}");
+    }
+}
+
+#[test]
+fn hostile_scripts_are_read_in_little_time() {
+    let begun = std::time::Instant::now();
+    for part in [
+        "$(",
+        "\"$(",
+        "'",
+        "\"",
+        "`a",
+        "<<E\n",
+        "mysql -p ",
+        "${",
+        "a;",
+        "( ",
+        "sh -c \"",
+        "\\\"",
+        "$((",
+        "curl -H a: ",
+        "mysql ",
+    ] {
+        let script = part.repeat((64 << 10) / part.len());
+        assert!(!masked(&["sh".into(), "-c".into(), script]).is_empty());
+    }
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}

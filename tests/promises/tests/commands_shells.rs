@@ -1,0 +1,70 @@
+//! `commands.shell = false`, and what is told of command lines: secrets in scripts, entries that let nothing start.
+
+use ringfence_promises::Place;
+use serde_json::Value;
+
+use crate::commands::start;
+
+fn new_place() -> Place {
+    Place::new().in_tier(module_path!())
+}
+
+/// Agents put nearly all that they do in the string of a shell.
+#[test]
+fn secrets_in_a_script_are_not_in_the_record() {
+    let place = new_place();
+    let script = "true || { curl -u me:secretpw1 h; mysql -psecretpw2 db; sshpass -p secretpw3 ssh h; \
+                  curl -H 'X-Api-Key: secretpw4' h; ssh h \"mysql -p'secretpw5'\"; }";
+    let outcome = start(&place, "[commands]\ndeny = [\"su\"]", &["bash", "-c", script]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let told: Vec<Value> = place.told("process.start");
+    let told = told.iter().map(Value::to_string).find(|told| told.contains("sshpass")).unwrap();
+    assert!(!told.contains("secretpw"), "{told}");
+    for shown in ["curl -u me:***", "mysql -p*** db", "sshpass -p *** ssh h", "X-Api-Key: ***"] {
+        assert!(told.contains(shown), "{shown}: {told}");
+    }
+}
+
+#[test]
+fn settings_that_name_no_program_start() {
+    let place = new_place();
+    place.write("x.pl", "print 'ran'");
+    let policy =
+        "[commands]\nallow = [\"git\", \"perl\", \"awk\", \"ssh?\"]\nshell = false\nfrom_workspace = false";
+    let run = |command: &[&str]| start(&place, policy, command);
+    let outcome = run(&["git", "-c", "user.name=A B", "-c", "color.ui=never", "version"]);
+    assert!(outcome.status == 0 && outcome.out.starts_with("git version"), "{outcome:?}");
+    let outcome = run(&["perl", "-MList::Util", "-MPOSIX", "x.pl"]);
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, "ran"), "{outcome:?}");
+    for word in ["--version", "-V"] {
+        assert_ne!(run(&["awk", word]).status, 126, "{word}");
+    }
+    if std::path::Path::new("/usr/bin/ssh").exists() {
+        assert_eq!(run(&["ssh", "-o", "BatchMode=yes", "-oConnectTimeout=5", "-V"]).status, 0);
+        for setting in ["-oBatchMode=yes\nProxyCommand=id", "-vo", "-oKnownHostsCommand=/bin/true"] {
+            let outcome = run(&["ssh", setting, "ProxyCommand=id", "-V"]);
+            assert!(outcome.status == 126 && outcome.err.contains("commands.shell"), "{outcome:?}");
+        }
+    }
+    for words in [
+        ["-c", "core.pager=id", "-p", "log"],
+        ["-c", "user.name=x\n[core]pager=id", "-p", "log"],
+        ["-c", "user.name=x", "-c", "alias.version=!id"],
+    ] {
+        let outcome = run(&[&["git"], &words[..]].concat());
+        assert!(outcome.status == 126 && outcome.err.contains("commands.shell"), "{outcome:?}");
+    }
+    let outcome = run(&["awk", "BEGIN { print 1 }"]);
+    assert!(outcome.status == 126 && outcome.err.contains("instead: awk -f FILE"), "{outcome:?}");
+    assert_eq!(run(&["perl", "-MList::Util;print 1", "x.pl"]).status, 126);
+}
+
+#[test]
+fn entries_that_no_shell_makes_void_are_named() {
+    let place = Place::new();
+    let policy = place.policy("[commands]\nallow = [\"xargs?\", \"cat\", \"script -c ls\"]\nshell = false");
+    let text = place.ringfence(&["check", &policy]).out;
+    assert!(text.contains("the entry `xargs?` lets nothing start"), "{text}");
+    assert!(text.contains("the entry `script -c ls` lets nothing start"), "{text}");
+    assert_eq!(text.matches("lets nothing start").count(), 2, "{text}");
+}
