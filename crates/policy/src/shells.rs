@@ -198,6 +198,23 @@ pub fn dead_entry(pattern: &CommandPattern, origin: Option<&Origin>) -> Option<S
     Some(format!("{}{but}", shells.refusal(name, "", program)))
 }
 
+/// Whether code stands among a command's words, or a setting that may be some. What awk, sed and make are given is their work.
+pub fn holds_code(program: &str, arguments: &[&[u8]]) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    let named = |program: &&Program| program.names.iter().any(|own| fits(own, name));
+    list().iter().filter(named).any(|program| match program.kind {
+        // A shell: what starts others by its words says which.
+        Kind::Shell => {
+            let mut options = arguments.iter().take_while(|word| word.starts_with(b"-"));
+            program.info.is_empty() && options.any(|word| !word.starts_with(b"--") && word.contains(&b'c'))
+        }
+        Kind::Interpreter | Kind::Option => {
+            program.form(arguments, "/").is_some_and(|form| !form.starts_with("code from"))
+        }
+        Kind::Word | Kind::Awk | Kind::Sed | Kind::Make => false,
+    })
+}
+
 /// Whether a name fits one of the list, in which `*` stands for any characters.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {

@@ -6,6 +6,7 @@ use ringfence_plan::syscalls;
 use ringfence_policy::{LOADER, is_multicall};
 
 use crate::executions::HOMELY;
+use crate::unwise;
 
 /// Of the dynamic loader.
 pub(crate) const STARTS_ANY: &str =
@@ -130,7 +131,7 @@ fn of_command(target: &str, purpose: &str, rule: &str, remedy: &mut Vec<String>)
         )
     } else if purpose == "deny" && !remedy.is_empty() && !rule.starts_with("the owner") {
         // Whatever else the sentence holds are words of the task.
-        None
+        unwise::command(target)
     } else if purpose == "clean" {
         Some("to keep them, name them in `environment.pass` or `environment.set`".to_owned())
     } else if purpose == "tamper" {

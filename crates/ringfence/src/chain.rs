@@ -21,16 +21,24 @@ pub(crate) struct Link {
     pub(crate) decision: Decision,
 }
 
-/// All of them, in the order in which they are needed. Empty: the host has no such program, and nothing is known of it.
-pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &Invoker) -> Vec<Link> {
+/// All of them, in the order in which they are needed. Empty: the host has no such program, and nothing is known of it. `started`: a run
+/// starts the command itself.
+pub(crate) fn of(
+    command: &str,
+    started: bool,
+    policy: &Policy,
+    judge: &Judge<'_>,
+    invoker: &Invoker,
+) -> Vec<Link> {
     let all = ringfence_policy::command_words(command);
     let mut words = all.iter().map(String::as_str);
     let program = words.next().unwrap_or_default();
     let word = words.find(|word| !word.starts_with('-'));
     let mut links = Vec::new();
     let decision = judge.run(command);
-    // By an entry of its own, not as what the workspace holds.
-    let own = matches!(decision.reason(), Reason::Rule { key: "commands.allow", .. });
+    // By an entry of its own or of what it leads to, not as what the workspace holds.
+    let own = matches!(decision.reason(), Reason::Rule { key: "commands.allow", .. })
+        || started && !decision.is_allow();
     if let Some(file) = found(program, invoker) {
         let exec = |action, path: &Path| Link {
             action,
@@ -41,7 +49,7 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
         if let Some(interpreter) = interpreter(&file) {
             // What is listed brings its interpreter along, for itself alone; else that must be allowed with this file.
             let target = format!("{} {}", interpreter.display(), file.display());
-            if policy.commands.is_none() || decision.is_allow() {
+            if policy.commands.is_none() || decision.is_allow() || started {
                 links.push(exec("be run by", &interpreter.canonicalize().unwrap_or(interpreter)));
             } else {
                 links.push(Link { action: "be run by", decision: judge.child(&target), target });
@@ -53,9 +61,11 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
                 let given = argument.into_iter().chain(all.iter().cloned());
                 std::iter::once(interpreter.to_string_lossy().into_owned()).chain(given).collect()
             });
-        if let Some(behind) = behind_env(script.as_deref().unwrap_or(&all)) {
-            let target = ringfence_policy::command_line(behind.iter());
+        let mut behind = behind(script.as_deref().unwrap_or(&all));
+        while let Some(words) = behind {
+            let target = ringfence_policy::command_line(words.iter());
             links.push(Link { action: "start further", decision: judge.child(&target), target });
+            behind = self::behind(&words);
         }
         if let Some(behind) = wrapped(&file, program) {
             let given = all.iter().skip(1).cloned();
@@ -64,13 +74,19 @@ pub(crate) fn of(command: &str, policy: &Policy, judge: &Judge<'_>, invoker: &In
         }
     }
     let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let start = |start: &str| Link {
+        action: "start further",
+        target: start.to_owned(),
+        decision: child(start, policy, judge, invoker),
+    };
+    if let Some(packer) = packer(name, &all) {
+        links.extend([&format!("/bin/sh -c {packer}"), packer].map(start));
+    }
     for need in needs(name, word) {
         links.push(match need {
-            Need::Start(start) | Need::Pager(start) => Link {
-                action: if need == Need::Start(start) { "start further" } else { "at a terminal, start" },
-                target: start.to_owned(),
-                decision: child(start, policy, judge, invoker),
-            },
+            Need::Start(command) if command.starts_with('/') && !is_here(command) => continue,
+            Need::Start(command) => start(command),
+            Need::Pager(command) => Link { action: "at a terminal, start", ..start(command) },
             Need::Network(host) => {
                 // Where no host is named, the program is told by its arguments or its configuration: one that no policy names.
                 const UNNAMED: &str = "unknown.invalid:443";
@@ -127,6 +143,82 @@ pub(crate) fn behind_env(words: &[String]) -> Option<Vec<String>> {
     let plain = |word: &&str| !word.starts_with('-') && !word.contains(['=', '\'', '"', '\\', '$']);
     first.first().filter(|word| plain(word))?;
     Some(first.into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect())
+}
+
+/// Whether the host has the program that this command begins with, a path.
+fn is_here(command: &str) -> bool {
+    command.split(' ').next().is_some_and(|program| runs(Path::new(program)))
+}
+
+/// Programs that start what stands behind their options, with the options that take the next word, and how many words come before.
+const LEADERS: &[(&str, &[&str], usize)] = &[
+    ("timeout", &["-k", "-s", "--kill-after", "--signal"], 1),
+    ("nice", &["-n", "--adjustment"], 0),
+    ("nohup", &[], 0),
+    ("setsid", &[], 0),
+    ("stdbuf", &["-i", "-o", "-e", "--input", "--output", "--error"], 0),
+    ("ionice", &["-c", "-n", "--class", "--classdata"], 0),
+    ("time", &["-f", "-o", "--format", "--output"], 0),
+    ("xargs", &["-a", "-d", "-E", "-I", "-L", "-n", "-P", "-s"], 0),
+];
+
+/// What a command starts that stands among its words: behind `env`, or such as run another.
+fn behind(words: &[String]) -> Option<Vec<String>> {
+    let (program, rest) = words.split_first()?;
+    let name = Path::new(program).file_name()?.to_str()?;
+    let Some((_, valued, before)) = LEADERS.iter().find(|(own, ..)| *own == name) else {
+        return behind_env(words);
+    };
+    let mut rest = rest.iter();
+    let mut left = *before;
+    while let Some(word) = rest.as_slice().first() {
+        if word.starts_with('-') && word.len() > 1 && left == *before {
+            rest.next();
+            if word == "--" {
+                break;
+            }
+            if valued.contains(&word.as_str()) {
+                rest.next();
+            }
+        } else if left > 0 {
+            left -= 1;
+            rest.next();
+        } else {
+            break;
+        }
+    }
+    let found = rest.as_slice();
+    (!found.is_empty()).then(|| found.to_vec())
+}
+
+/// What tar packs or unpacks with, by its options or an archive's name; it starts that through a shell.
+fn packer(name: &str, words: &[String]) -> Option<&'static str> {
+    const PACKERS: [(&str, char, &[&str]); 4] = [
+        ("gzip", 'z', &[".tar.gz", ".tgz"]),
+        ("bzip2", 'j', &[".tar.bz2", ".tbz2"]),
+        ("xz", 'J', &[".tar.xz", ".txz"]),
+        ("zstd", '\0', &[".tar.zst"]),
+    ];
+    let rest = words.get(1..).filter(|_| matches!(name, "tar" | "gtar"))?;
+    let letters = |at: usize, word: &str| {
+        let letters = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+        letters.or((at == 0).then_some(word)).unwrap_or_default().to_owned()
+    };
+    let all: Vec<String> = rest.iter().enumerate().map(|(at, word)| letters(at, word)).collect();
+    // The value of one that takes it stands behind it.
+    let has = |letter: char| {
+        all.iter()
+            .any(|word| word.chars().take_while(|own| !"CTXbgHIKLNV".contains(*own)).any(|own| own == letter))
+    };
+    let told =
+        PACKERS.iter().find(|(packer, letter, _)| has(*letter) || rest.contains(&format!("--{packer}")));
+    // Only where it reads or is told to, the name says it.
+    let named = || {
+        let by_name = !has('c') && !has('r') || has('a');
+        let ends = |word: &String, endings: &[&str]| endings.iter().any(|end| word.ends_with(end));
+        PACKERS.iter().find(|(.., endings)| by_name && rest.iter().any(|word| ends(word, endings)))
+    };
+    told.or_else(named).map(|(packer, ..)| *packer)
 }
 
 /// Whether an entry that begins with this program lets start what it names: a plain name that a directory of PATH has, or an absolute

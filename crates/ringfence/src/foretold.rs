@@ -24,9 +24,13 @@ pub(crate) fn start(
     let words = ringfence_policy::command_words(command);
     let Some(program) = words.first() else { return (decision, Vec::new()) };
     let Some(file) = chain::named(program, invoker) else {
-        let lost = decision.is_allow() && !program.contains('/');
-        let why = Reason::BuiltIn(format!("no directory of PATH has `{program}` here"));
-        return (if lost { Decision::Refuse { by: why } } else { decision }, Vec::new());
+        let here = format!("no directory of PATH has `{program}` here");
+        let why = match decision.is_allow() {
+            _ if program.contains('/') => return (decision, Vec::new()),
+            true => here,
+            false => format!("{}; and {here}: a run would not find it", decision.reason()),
+        };
+        return (Decision::Refuse { by: Reason::BuiltIn(why) }, Vec::new());
     };
     if program.contains('/') && !judge.file(&real(&file), Access::Exec).is_allow() {
         return (decision, Vec::new());
@@ -49,7 +53,12 @@ pub(crate) fn start(
                 return Some(Ok(()));
             }
             // A script that may start needs its interpreter, which is listed by itself or with it.
-            let (interpreter, argument) = chain::first_line(&file).filter(|_| decision.is_allow())?;
+            let script = chain::first_line(&file);
+            if script.is_none() && !decision.is_allow() {
+                let wanted = words.iter().map(|word| word.clone().into_bytes()).collect();
+                return Some(Err(Why { rule: decision.reason().to_string(), wanted }));
+            }
+            let (interpreter, argument) = script.filter(|_| decision.is_allow())?;
             return (!listed(&real(&interpreter)))
                 .then(|| Err(unlisted(&interpreter, argument, &words, invoker)));
         }

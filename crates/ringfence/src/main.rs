@@ -68,6 +68,7 @@ mod summary;
 mod terminal;
 mod trust;
 mod underway;
+mod unwise;
 
 use std::process::ExitCode;
 

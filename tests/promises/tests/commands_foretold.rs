@@ -84,3 +84,93 @@ fn a_client_behind_its_wrapper_is_that_client() {
     let told = explained(&list("\"/usr/bin/psql **\""));
     assert!(told.contains("start further /usr/lib/postgresql/") && !further(&told), "{told}");
 }
+
+fn told(place: &Place, policy: &str, command: &str) -> ringfence_promises::Outcome {
+    let policy = place.policy(policy);
+    place.ringfence(&["explain", "--policy", &policy, "--workspace", ".", "--command", command])
+}
+
+#[test]
+fn the_chain_says_what_the_policy_has_and_what_starts() {
+    let place = new_place();
+    program(&place, "p.py", "#!/usr/bin/env python3\nprint(1)\n");
+    // An entry of the offer is not in the file.
+    let scripts = "[commands]\nallow = [\"sh ./build.sh **\"]\nfrom_workspace = true";
+    let text = told(&place, scripts, "./p.py").out;
+    assert!(text.contains("start ./p.py: refused"), "{text}");
+    let further = "start further python3 ./p.py: allowed: `python3 ./p.py` of the lines above, once";
+    assert!(text.contains(further), "{text}");
+    // A link to a listed script is that script.
+    let far = place.base.path().join("tools");
+    let script = place.write(far.join("rel.sh"), "#!/bin/sh\necho ran\n");
+    std::fs::set_permissions(script, PermissionsExt::from_mode(0o755)).unwrap();
+    symlink("rel.sh", far.join("link")).unwrap();
+    let (far, link) = (far.display(), far.join("link").display().to_string());
+    let listed = format!("[files]\nexec = [\"{far}\"]\n[commands]\nallow = [\"{far}/rel.sh **\"]");
+    assert_eq!(start(&place, &listed, &[&link, "x"]).out, "ran\n");
+    let text = told(&place, &listed, &format!("{link} x")).out;
+    assert!(text.contains("x: allowed") && !text.contains("refused"), "{text}");
+    // What stands among the words, and what tar packs with.
+    let guard =
+        "[commands]\nallow = [\"bash -c *\", \"ls **\", \"timeout **\", \"tar **\"]\nfrom_workspace = false";
+    for (command, further) in [
+        ("timeout 5 sh -c id", "start further sh -c id: refused"),
+        ("timeout -k 1 5 env sh -c id", "start further sh -c id: refused"),
+        ("tar -czf x.tgz .", "start further gzip: refused"),
+        ("tar xf x.tar.xz", "start further /bin/sh -c xz: refused"),
+    ] {
+        let text = told(&place, guard, command).out;
+        assert!(text.contains(further), "{command}: {text}");
+    }
+    assert!(!told(&place, guard, "tar -cf z.tgz zj").out.contains("further gzip"));
+    let text = told(&place, "[commands]\nallow = [\"ldd\"]\nfrom_workspace = false", "ldd x").out;
+    assert!(text.contains("start further /lib") && text.contains("--verify FILE: refused"), "{text}");
+    let npm = "[commands]\nallow = [\"npm?\", \"node? **\"]\nshell = false";
+    let text = told(&place, npm, "npm test").out;
+    assert!(!text.contains("(code from its input)"), "{text}");
+}
+
+#[test]
+fn a_refusal_beforehand_has_its_line_and_its_cause() {
+    let place = new_place();
+    place.write("al", "text");
+    // A list of plain programs, which no guard looks at.
+    let plain = "[commands]\nallow = [\"bash\", \"ls\"]\nfrom_workspace = false";
+    let text = told(&place, plain, "cat al").out;
+    assert!(text.contains("to allow it: [commands] allow = [\"cat al\"]"), "{text}");
+    let with = plain.replace("\"ls\"", "\"ls\", \"cat al\"");
+    assert_eq!(start(&place, &with, &["cat", "al"]).out, "text");
+    let text = told(&place, plain, "nosuchprog").out;
+    assert!(text.contains("does not name `nosuchprog`; and no directory of PATH has"), "{text}");
+    assert_eq!(start(&place, plain, &["nosuchprog"]).status, 127);
+    // A list with a program that is not there starts nothing.
+    let missing = plain.replace("\"ls\"", "\"ls\", \"nosuchprog\"");
+    let outcome = told(&place, &missing, "ls");
+    assert!(outcome.err.contains("no run starts with this policy here"), "{outcome:?}");
+    assert_eq!(start(&place, &missing, &["ls"]).status, 125);
+}
+
+#[test]
+fn what_publishes_and_code_are_called_unwise() {
+    let place = new_place();
+    let policy = "[commands]\nallow = [\"sh ./x.sh\", \"ls\"]\nfrom_workspace = false";
+    place.write("x.sh", "git push; dash -c 'echo hi'; git -c core.pager=id log; basename /a; dirname /a/b\n");
+    assert_ne!(start(&place, policy, &["sh", "./x.sh"]).status, 125);
+    let text = place.ringfence(&["explain"]).out;
+    assert_eq!(text.matches("    unwise").count(), 3, "{text}");
+    let (_, offered) = text.split_once("To allow all of these that are not unwise").unwrap();
+    assert!(offered.contains("basename") && !offered.contains("git") && !offered.contains("dash"), "{text}");
+    let text = told(&place, policy, "git push").out;
+    assert!(text.contains("unwise"), "{text}");
+}
+
+#[test]
+fn a_refused_exec_names_the_rule() {
+    let place = new_place();
+    let policy = place.policy("[commands]\nallow = [\"sh -c *\"]\nfrom_workspace = false");
+    let started = place.ringfence(&["start", "--policy", &policy, "dev"]);
+    assert_eq!(started.status, 0, "{started:?}");
+    let refused = place.ringfence(&["exec", "dev", "--", "cat", "x"]);
+    assert_eq!(place.ringfence(&["stop", "dev"]).status, 0);
+    assert!(refused.status == 126 && refused.err.contains("does not name `/usr/bin/cat`"), "{refused:?}");
+}

@@ -9,8 +9,10 @@ use ringfence_confine::{Enclosure, Message};
 use ringfence_record::RunDir;
 use ringfence_supervise::{Ask, Found, Limiter, Note, Notice, Remote, Sandbox, Screen};
 use rustix::io::Errno;
+use serde_json::Value;
 
 use crate::failure::{Context, Failure};
+use crate::masks::masked;
 use crate::not_executed::{self, Told};
 use crate::run::not_confined;
 use crate::{environment, leaks, named, outcome};
@@ -38,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let remote = named::call(&run)?;
     let signals = ringfence_supervise::take_signals().context("signals")?;
     let mut standard = ringfence_supervise::standard().context("the standard streams")?;
-    let limits = Limits::of(&run);
+    let written = Written::of(&run);
     let looked_for = leaks::recorded(&record, run.path(), &invoker)?;
     // What is found is told over a connection of its own: the other one is the command's.
     let mut limiter = record.most_output.map(Limiter::of_output);
@@ -94,31 +96,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return Err(Failure::new(exceeded.to_string()).with_status(outcome::LIMITED));
     }
     // The connection ends when its keeper has written down why.
-    if !matches!(ended.messages.last(), Some(Message::Exited { .. }))
-        && let Some(what) = limits.and_then(Limits::hit)
-    {
+    let exited = matches!(ended.messages.last(), Some(Message::Exited { .. }));
+    let refused = ended.messages.iter().any(|message| matches!(message, Message::NotExecuted { .. }));
+    let events = written.filter(|_| !exited || refused).map(Written::read).unwrap_or_default();
+    if let Some(what) = hit(&events).filter(|_| !exited) {
         return Err(Failure::new(what).with_status(outcome::LIMITED));
     }
-    status(&ended.messages, arguments, run.id())
+    status(&ended.messages, arguments, (run.id(), refusal(&events, &arguments.command)))
 }
 
 /// The events that are written from now on: opened before the files of the host are closed to this process.
-struct Limits(File);
+struct Written(File);
 
-impl Limits {
+impl Written {
     fn of(run: &RunDir) -> Option<Self> {
         let mut events = File::open(run.events()).ok()?;
         events.seek(SeekFrom::End(0)).ok()?;
         Some(Self(events))
     }
 
-    /// The limit that ended the sandbox meanwhile, as a sentence.
-    fn hit(self) -> Option<String> {
-        let events = BufReader::new(self.0).lines().map_while(Result::ok);
-        let mut events = events.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok());
-        let hit = events.find(|event| event["kind"] == "limit.hit")?;
-        hit["detail"]["what"].as_str().map(str::to_owned)
+    /// Those that say why a command did not start, or ended.
+    fn read(self) -> Vec<Value> {
+        let lines = BufReader::new(self.0).lines().map_while(Result::ok);
+        let events = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        events.filter(|event| event["kind"] == "limit.hit" || event["kind"] == "exec.deny").collect()
     }
+}
+
+/// The limit that ended the sandbox meanwhile, as a sentence.
+fn hit(events: &[Value]) -> Option<String> {
+    let hit = events.iter().find(|event| event["kind"] == "limit.hit")?;
+    hit["detail"]["what"].as_str().map(str::to_owned)
 }
 
 /// Has it written down; `false` if that failed.
@@ -132,7 +140,24 @@ fn tell(log: &Remote, found: &Found) -> bool {
         && matches!(log.report(), Some((Message::Answer { done: true, .. }, _)))
 }
 
-fn status(messages: &[Message], arguments: &Arguments, run: &str) -> Result<u8, Failure> {
+/// By which rule the command was refused, if one did.
+fn refusal(events: &[Value], words: &[OsString]) -> Option<String> {
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let own = Value::from(masked(&words));
+    let is = |event: &&Value| {
+        // Of who asks there is no name before the first program.
+        let first = event["detail"]["program"].as_str().unwrap_or_default().is_empty();
+        event["kind"] == "exec.deny" && event["detail"]["command"] == own && first
+    };
+    let rule = events.iter().rfind(is)?["detail"]["rule"].as_str()?.to_owned();
+    (!rule.is_empty()).then_some(rule)
+}
+
+fn status(
+    messages: &[Message],
+    arguments: &Arguments,
+    (run, rule): (&str, Option<String>),
+) -> Result<u8, Failure> {
     let name = arguments.command.first().cloned().unwrap_or_default();
     let command = name.to_string_lossy();
     for message in messages {
@@ -168,9 +193,13 @@ fn status(messages: &[Message], arguments: &Arguments, run: &str) -> Result<u8, 
                 .hint("wait for that to end, or start a sandbox of its own (`commands.pipes = false`)"));
             }
             Message::NotExecuted { errno: Errno::ACCESS | Errno::PERM, .. } => {
-                return Err(Failure::new(format!("{command}: may not be executed"))
-                    .with_status(Failure::REFUSED)
-                    .hint(format!("`ringfence explain {run}` names the rule, if it was one")));
+                let failure =
+                    Failure::new(format!("{command}: may not be executed")).with_status(Failure::REFUSED);
+                let explain = format!("`ringfence explain {run}` names the rule, if it was one");
+                return Err(match rule {
+                    Some(rule) => failure.hint(rule).hint(format!("`ringfence explain {run}` tells more")),
+                    None => failure.hint(explain),
+                });
             }
             Message::NotExecuted { errno, .. } => {
                 return Err(Failure::new(format!("{command}: {errno}")).with_status(Failure::REFUSED));

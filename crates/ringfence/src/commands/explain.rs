@@ -19,7 +19,7 @@ use crate::foretold::{meant, start};
 use crate::host::{Host, Task};
 use crate::own_files::Asked;
 use crate::remedies::{decide, hidden_link, lines};
-use crate::{cautions, chain, environment, found, offered, run, source, terminal};
+use crate::{cautions, chain, environment, found, offered, run, source, terminal, unwise};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -192,15 +192,22 @@ fn of_command(
     let mut answers = Vec::new();
     let command = &at_home(written, &invoker.home.to_string_lossy());
     let from = (invoker, &arguments.policy);
+    if let Err(refused) = planned(policy, invoker, &arguments.policy, vec!["true".into()]) {
+        none_starts(&refused);
+    }
     let (decision, remedy) = start(command, policy, (judge, workspace), from);
     let mut begun = answer("start", command, &decision, remedy);
     let homely = command != written && begun.allowed && begun.rule.contains("`commands.allow`");
     begun.caution = homely.then(|| cautions::BY_THIS_PATH.to_owned());
+    if !begun.allowed && !begun.remedy.is_empty() {
+        begun.caution = unwise::command(command);
+    }
     // Of a script that is refused, what it needs beside the entry that is offered.
     let offered = script_with(command, policy, &begun, invoker);
     let with = offered.as_ref().map(|policy| (policy, Judge::new(policy, workspace)));
     let with = with.filter(|(policy, judge)| start(command, policy, (judge, workspace), from).0.is_allow());
     let meant = &meant(command, workspace, invoker);
+    let started = begun.allowed || with.is_some();
     answers.push(begun);
     if policy.guard.children != Children::Same {
         answers.push(answer("be started by a command", command, &judge.child(meant), Vec::new()));
@@ -209,13 +216,37 @@ fn of_command(
         let by = Decision::Allow { by: entry };
         answers.push(answer("be granted while it runs", command, &by, Vec::new()));
     }
+    let own = policy;
     let (policy, judge) = with.as_ref().map_or((policy, judge), |(policy, judge)| (*policy, judge));
-    let further = chain::of(meant, policy, judge, invoker).into_iter().map(|link| Answer {
+    let further = chain::of(meant, started, policy, judge, invoker).into_iter().map(|link| Answer {
         further: true,
-        ..answer(link.action, &link.target, &link.decision, Vec::new())
+        ..answer(link.action, &link.target, &of_offer(link.decision, own), Vec::new())
     });
     answers.extend(further);
     answers
+}
+
+/// What an entry allows that stands in the lines which are offered, and not in the policy.
+fn of_offer(decision: Decision, policy: &Policy) -> Decision {
+    match decision {
+        Decision::Allow { by: Reason::Rule { key: "commands.allow", text, .. } }
+            if !policy
+                .commands
+                .iter()
+                .flat_map(|commands| &commands.allow)
+                .any(|rule| rule.value == text) =>
+        {
+            let by = format!("`{text}` of the lines above, once the policy has them");
+            Decision::Allow { by: Reason::BuiltIn(by) }
+        }
+        decision => decision,
+    }
+}
+
+/// Says that a policy starts nothing on this host, whatever it allows.
+fn none_starts(refused: &Failure) {
+    let why = terminal::line(refused.text());
+    terminal::error(&format!("{} no run starts with this policy here: {why}", terminal::label("note:")));
 }
 
 /// The policy with the entry by which a script is offered to be allowed.
@@ -275,8 +306,7 @@ fn file(
     let hidden =
         plan.as_ref().ok().filter(|_| path != named).and_then(|plan| hidden_link(plan, judge, &named));
     if let Err(refused) = &plan {
-        let why = terminal::line(refused.text());
-        terminal::error(&format!("{} no run starts with this policy here: {why}", terminal::label("note:")));
+        none_starts(refused);
     }
     let whole = |path: &Path| path.is_absolute() || path.starts_with("~");
     let by_path = arguments.path.as_deref().is_some_and(whole);
