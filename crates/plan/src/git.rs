@@ -36,3 +36,21 @@ pub(crate) fn fails(policy: &Policy, survey: &Survey, hosted: bool) -> Option<St
         ),
     })
 }
+
+/// What `apply` holds back of a git directory outside the workspace: what git executes or obeys there
+/// (gitrepository-layout(5), git-config(1), gitattributes(5)).
+pub(crate) fn protect() -> Vec<String> {
+    let names = [
+        "hooks",
+        "config",
+        "config.worktree",
+        "info/attributes",
+        "objects/info/alternates",
+        "worktrees/*/commondir",
+        "worktrees/*/gitdir",
+        "worktrees/*/config.worktree",
+        "modules/**/hooks",
+        "modules/**/config",
+    ];
+    names.map(str::to_owned).to_vec()
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ringfence_policy::{Origin, Policy};
 
 use crate::survey::{Found, Kind, Place, Survey};
-use crate::{Ids, Refused};
+use crate::{Ids, Refused, opened};
 
 /// More distinct trees than this are an error: a common parent is meant.
 pub(crate) const MOST_TREES: usize = 1000;
@@ -133,11 +133,18 @@ fn collapse(
 ) -> Result<Vec<Granted>, Refused> {
     let mut mounts: Vec<Granted> = Vec::new();
     let mut above: Vec<(PathBuf, Access)> = Vec::new();
+    let shut: Vec<&Path> = survey.shut().map(|marked| marked.path.as_path()).collect();
     for (path, (place, access, origin)) in wanted {
         while above.last().is_some_and(|(ancestor, _)| !path.starts_with(ancestor)) {
             above.pop();
         }
-        if above.last().is_some_and(|(_, have)| *have == access || access == Access::Read) {
+        // What covers it shows nothing of a directory of secrets.
+        let apart =
+            |tree: &Path| shut.iter().any(|shut| opened::below(&path, shut) && shut.starts_with(tree));
+        if above
+            .last()
+            .is_some_and(|(tree, have)| (*have == access || access == Access::Read) && !apart(tree))
+        {
             continue;
         }
         if workspace.is_some_and(|workspace| {

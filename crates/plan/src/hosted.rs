@@ -17,7 +17,7 @@ use crate::loose;
 use crate::survey::{Marked, Survey};
 use crate::{
     Degraded, Host, Ids, Invoker, Layer, Plan, Refused, Request, TIER, VOID, environment, exposed, git,
-    guard, mounts, syscalls, tracing, workspace,
+    guard, mounts, opened, syscalls, tracing, workspace,
 };
 
 /// The Landlock ABI whose scopes keep signals and abstract sockets inside (Linux 6.12).
@@ -195,6 +195,7 @@ pub(crate) fn plan(
     let base = if ids.outside_uid == invoker.uid { &request.layers } else { &request.aside };
     let place = Place::of(policy, survey, base);
     whole::check(policy, survey, &grants, &place)?;
+    opened::directories(policy, survey)?;
     let own: Vec<PathBuf> = OWN.iter().map(|name| base.join(name)).collect();
     let inside = place.inside(&survey.workspace.real, survey);
     let temporary = own.get(1).map(PathBuf::as_path).into_iter().collect();
@@ -510,7 +511,7 @@ fn rules(
     rules.extend(programs.map(|path| (Right::Execute, path.clone())));
     rules.extend(survey.git.iter().map(|git| (Right::Read, git.place.real.clone())));
     // A rule of the policy's is none for what is hidden; the run's own directories lie in ringfence's state, which is.
-    rules.retain(|(_, path)| !denied(path));
+    rules.retain(|(_, path)| !denied(path) || opened::named(survey, path));
     for path in own {
         rules.insert((Right::Own, path.clone()));
     }

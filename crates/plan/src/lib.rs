@@ -23,6 +23,7 @@ mod hosted;
 mod landlock;
 mod loose;
 mod mounts;
+mod opened;
 mod print;
 mod refused;
 mod restack;
@@ -53,8 +54,8 @@ pub use refused::Refused;
 pub use restack::Stacked;
 pub use steps::{Flags, Step, Tree};
 pub use survey::{
-    DENIED, Found, GitApart, GitDirectory, Interpreter, Kind, Link, Loader, Many, Marked, Place, Program,
-    SETTINGS, Survey,
+    DENIED, Found, GitApart, GitDirectory, Interpreter, KNOWN, Kind, Link, Loader, Many, Marked, Place,
+    Program, SETTINGS, Survey,
 };
 pub use told::REFUSALS;
 pub use void::{Content, Node};

@@ -14,7 +14,7 @@ use crate::synthetic::synthetic;
 use crate::temporary::{VAR_TMP, shows_var_tmp};
 use crate::void::{Content, Node};
 use crate::windows::windows;
-use crate::{Host, Ids, Invoker, Layer, Refused, Request, workspace};
+use crate::{Host, Ids, Invoker, Layer, Refused, Request, git, opened, workspace};
 
 /// Room for directories, links and synthetic files of the void.
 const ROOT_SIZE: u64 = 16 << 20;
@@ -101,6 +101,8 @@ pub(crate) fn layout(
     }
     builder.commands(policy, survey, grants, &mut wanted);
     builder.workspace(policy, survey, ids, &mut wanted);
+    let opened = opened::directories(policy, survey)?;
+    builder.open(&opened, &mut wanted);
     for (path, what) in wanted {
         builder.place(&path, what, &request.layers, ids);
     }
@@ -133,6 +135,7 @@ pub(crate) fn layout(
     builder.decoys(policy, request, host)?;
     builder.exposed(policy, request)?;
     builder.refusals();
+    builder.seal(opened);
     builder.steps.push(Step::Seal { path: "/dev".into(), flags: READ });
     builder.steps.push(Step::Seal { path: "/".into(), flags: READ });
     let Builder { trees, steps, void, layers, notes, .. } = builder;
@@ -307,6 +310,28 @@ impl Builder {
         }
     }
 
+    /// Directories of secrets of which something is shown have a directory of the sandbox's own in their place.
+    fn open(&mut self, opened: &[PathBuf], wanted: &mut BTreeMap<PathBuf, Wanted>) {
+        for path in opened {
+            let what = match &mut self.void {
+                Some(void) => {
+                    let content = Content::Directory { mode: 0o755 };
+                    void.push(Node { path: path.clone(), content });
+                    Wanted::Window
+                }
+                None => Wanted::Private { size: ROOT_SIZE, no_exec: true, mode: 0o755, over: false },
+            };
+            wanted.insert(path.clone(), what);
+        }
+    }
+
+    /// Nothing is made in those either.
+    fn seal(&mut self, opened: Vec<PathBuf>) {
+        if self.void.is_none() {
+            self.steps.extend(opened.into_iter().map(|path| Step::Seal { path, flags: READ }));
+        }
+    }
+
     fn place(&mut self, path: &Path, what: Wanted, layers: &Path, ids: &Ids) {
         let kind = match &what {
             Wanted::Host { place, .. } => place.kind,
@@ -360,7 +385,7 @@ impl Builder {
                 });
                 let (protect, obeyed) = match &*name {
                     WORKSPACE => (self.protect.clone(), self.obeyed.clone()),
-                    _ => (git_protect(), Vec::new()),
+                    _ => (git::protect(), Vec::new()),
                 };
                 let outputs = match &*name {
                     WORKSPACE => self.outputs.clone(),
@@ -555,22 +580,4 @@ impl Builder {
         (on == Path::new("/") || self.over.as_deref() == Some(on) || self.windows.contains(on))
             .then_some(void)
     }
-}
-
-/// What `apply` holds back of a git directory outside the workspace: what git executes or obeys there
-/// (gitrepository-layout(5), git-config(1), gitattributes(5)).
-fn git_protect() -> Vec<String> {
-    let names = [
-        "hooks",
-        "config",
-        "config.worktree",
-        "info/attributes",
-        "objects/info/alternates",
-        "worktrees/*/commondir",
-        "worktrees/*/gitdir",
-        "worktrees/*/config.worktree",
-        "modules/**/hooks",
-        "modules/**/config",
-    ];
-    names.map(str::to_owned).to_vec()
 }

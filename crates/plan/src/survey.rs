@@ -117,6 +117,8 @@ pub struct Marked {
     pub because: String,
 }
 
+/// What the reason begins with where it is a known secret.
+pub const KNOWN: &str = "known secret location ";
 /// What the reason begins with where the policy denies it.
 pub const DENIED: &str = "files.deny ";
 /// The reason where settings that tools need hold a secret.
@@ -211,6 +213,13 @@ impl Survey {
     /// What the policy denies.
     pub(crate) fn denied_paths(&self) -> Vec<PathBuf> {
         self.hidden.iter().filter(|marked| marked.denied()).map(|marked| marked.path.clone()).collect()
+    }
+
+    /// Directories of known secrets that are hidden in a wider grant.
+    pub(crate) fn shut(&self) -> impl Iterator<Item = &Marked> {
+        self.hidden
+            .iter()
+            .filter(|marked| marked.kind == Kind::Directory && marked.because.starts_with(KNOWN))
     }
 
     /// The resolved form of a directory of PATH.

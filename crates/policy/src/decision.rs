@@ -271,19 +271,31 @@ impl<'a> Judge<'a> {
         let (secret, number) = path
             .ancestors()
             .find_map(|path| self.secret_set.matching_itself(path).map(|number| (path, number)))?;
+        let pattern = self.secrets.get(number)?;
         let inside = || path.ancestors().take_while(|above| above.starts_with(secret));
-        let named = || inside().any(|above| self.rules(above).next().is_some());
+        // A directory full of secrets is opened by no name of its own.
+        let whole = || pattern.literal().is_some() && secret.is_dir();
+        let opens = |above: &Path| self.rules(above).next().is_some() && (above != secret || !whole());
+        let named = || inside().any(opens);
         let workspace = self.policy.workspace.path.as_ref().is_some_and(|rule| {
             rule.value.starts_with(secret) && path.starts_with(&rule.value) && rule.value == self.workspace
         });
         if workspace || named() {
             return None;
         }
-        let pattern = self.secrets.get(number)?;
-        Some(refuse(format!(
-            "`{pattern}` is a known secret ({}); only a grant that names it opens it",
-            why_secret(pattern)
-        )))
+        let opens = match whole() {
+            true => "no grant opens it as a whole, only one that names a file in it opens that",
+            false => "only a grant that names it opens it",
+        };
+        Some(refuse(format!("`{pattern}` is a known secret ({}); {opens}", why_secret(pattern))))
+    }
+
+    /// Whether it is a directory of secrets.
+    pub(crate) fn of_secrets(&self, path: &Path) -> bool {
+        self.secret_set
+            .matching_itself(path)
+            .and_then(|number| self.secrets.get(number))
+            .is_some_and(|pattern| pattern.literal().is_some() && path.is_dir())
     }
 
     fn in_workspace(&self, access: Access) -> Option<Decision> {

@@ -97,12 +97,13 @@ pub use crate::pattern::{PathPattern, PatternSet};
 pub use crate::presets::presets;
 pub use crate::print::print_merged;
 pub use crate::ranges::{opens, unusual};
+pub use crate::remedy::spelled_grant;
 pub use crate::rules::{
     CommandRules, Digest, Execution, GrantedCommand, Ground, Interpreted, LOADER, Lists, MULTICALL, Named,
     digest, is_multicall, needed as guard_needed, runs_alone,
 };
 pub use crate::secrets::{
-    known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_of_others,
+    known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_above, secret_of_others,
     secret_on_the_way, why_secret,
 };
 pub use crate::shells::{dead_entry, holds_code, runs_code};

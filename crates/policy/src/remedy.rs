@@ -21,6 +21,12 @@ pub(crate) fn written(path: &Path, home: Option<&Path>) -> Option<String> {
     (read == Grant { path: path.to_owned(), optional: false }).then_some(written)
 }
 
+/// The same, as a list of `[files]` has it.
+#[must_use]
+pub fn spelled_grant(path: &Path, home: &Path) -> Option<String> {
+    written(path, Some(home)).map(|written| quoted(&written))
+}
+
 impl Judge<'_> {
     /// The fewest lines of policy, as TOML, that allow this; none if it is allowed, if a rule has to go first, or if no policy with these
     /// lines would load.
@@ -57,7 +63,7 @@ impl Judge<'_> {
 
     /// Whether a grant of it can stand beside the others: it is not all there is, and nothing may be written and executed.
     fn takes(&self, path: &Path, access: Access) -> bool {
-        if path.components().count() < 2 {
+        if path.components().count() < 2 || self.of_secrets(path) {
             return false;
         }
         let meets = |rule: &Rule<Grant>| {

@@ -1,5 +1,5 @@
 //! Where secrets are known to lie (promise 3). They stay hidden below a granted directory; only a grant that names
-//! the file or directory itself, or something in it, opens it.
+//! the file itself, or something in the directory, opens that. A directory of secrets is opened by no name of its own.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -180,6 +180,15 @@ pub fn secret_of_others(path: &Path) -> Option<&'static str> {
     let names = names(path);
     let below = (0..names.len()).rev().filter_map(|home| names.get(home..));
     below.into_iter().find_map(|rest| beginning(rest).find(|known| known.above(rest))).map(|known| known.why)
+}
+
+/// Whether it lies below where secrets lie, in whatever home. Cheap for most paths: policies have thousands.
+#[must_use]
+pub fn secret_above(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    let may = bytes.windows(2).any(|two| two == b"/.")
+        || ["/etc/", "/run/", "/var/"].iter().any(|tree| bytes.starts_with(tree.as_bytes()));
+    may && path.parent().is_some_and(|above| secret_of_others(above).is_some())
 }
 
 /// A secret that is there, in whatever home, at, above or below a path: who comes to the path may be on the way to it. `has` says what is

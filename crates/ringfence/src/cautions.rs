@@ -16,6 +16,9 @@ pub(crate) const STARTS_ANY: &str =
 pub(crate) const BY_THIS_PATH: &str = "in tier `landlock` by this path alone: what a task's own `~` leads to is another directory there, of which no entry permits anything";
 /// Of a known secret.
 pub(crate) const SECRET: &str = "unwise: whatever reads it can use it elsewhere";
+/// Of a directory of known secrets.
+pub(crate) const WHOLE: &str =
+    "no line opens it as a whole: `explain --path` says of a file in it which line does";
 /// Of what is not there.
 pub(crate) const NOTHING: &str = "the host has nothing of that name, so there is nothing to grant";
 /// Of what a policy cannot grant beside what it grants already, or at all.
@@ -75,7 +78,7 @@ pub(crate) fn caution(
         remedy.clear();
         Some(NOTHING.to_owned())
     } else if rule.contains("is a known secret") {
-        Some(SECRET.to_owned())
+        Some(if remedy.is_empty() { WHOLE } else { SECRET }.to_owned())
     } else if kind == "file"
         && !remedy.is_empty()
         && let Some(secret) = secret_of_others(target)

@@ -48,7 +48,20 @@ impl Asked<'_> {
                 "{}: a bait is read there, never the host's file, and whoever opens it is told of",
                 decision.reason()
             )),
-            _ => self.in_tier(decision),
+            _ if copied && *access == Access::Write => self.in_tier(decision),
+            _ => self.hidden(self.in_tier(decision)),
+        }
+    }
+
+    /// What a wider grant covers and the plan hides in it, for another reason than that it is denied.
+    fn hidden(&self, decision: Decision) -> Decision {
+        let by = self.plan.hides(self.path).filter(|_| decision.is_allow());
+        match by {
+            Some(by) => {
+                let by = format!("{by}: it is hidden in what is granted above it");
+                Decision::Refuse { by: Reason::BuiltIn(by) }
+            }
+            None => decision,
         }
     }
 

@@ -133,6 +133,10 @@ mod publishing;
 mod quota;
 mod races;
 mod renames;
+mod secret_directories;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "secret_directories.rs"]
+mod secret_directories_landlock;
 mod snapshot;
 mod spiffe;
 mod ssh;

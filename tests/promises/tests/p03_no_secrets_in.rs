@@ -22,8 +22,9 @@ fn known_secrets_are_hidden_below_a_grant() {
     let place = Place::new();
     place.write(place.home.join("tools/x"), "fine");
     place.write(place.home.join(".config/gh/hosts.yml"), "canary");
+    place.write(place.home.join(".config/gh/own.yml"), "canary");
     place.write(place.home.join(".aws/credentials"), "canary");
-    let policy = "[files]\nread = [\"~/.config\", \"~/.aws\", \"~/tools\"]";
+    let policy = "[files]\nread = [\"~/.config\", \"~/tools\"]";
     let outcome = place.run(policy, "cat ~/tools/x ~/.config/gh/hosts.yml ~/.aws/credentials");
     assert!(outcome.out == "fine" && outcome.status != 0, "{outcome:?}");
     // The very file, by its name.

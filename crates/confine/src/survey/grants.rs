@@ -6,11 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_plan::{Found, Invoker, Kind, Place, Refused};
-use ringfence_policy::{Grant, Mode, Policy, Rule};
+use ringfence_policy::{Grant, Mode, PathPattern, Policy, Rule, secret_above, why_secret};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::Shown;
 use super::place::resolve;
+use super::walk::entries;
 
 /// The three lists of `files`, as far as they were looked at; what is below a granted directory is left out.
 #[derive(Default)]
@@ -47,11 +49,15 @@ pub(super) fn look<'a>(
     for key in order {
         let (kind, number) = (2 - (key >> 32 & 3) as usize, (key & u64::from(u32::MAX)) as usize);
         let Some(rule) = lists.get(kind).and_then(|list| list.get(number)) else { continue };
-        if trees.hold(&rule.value.path, kind) {
+        let held = trees.hold(&rule.value.path, kind);
+        let outcome = match held && !secret_above(&rule.value.path) {
+            true => None,
+            false => Some(find(rule, invoker, workspace)).filter(|found| !held || found.is_ok()),
+        };
+        let Some(outcome) = outcome else {
             looked.covered.push(rule);
             continue;
-        }
-        let outcome = find(rule, invoker, workspace);
+        };
         if let Ok(Found { place: Some(place), .. }) = &outcome
             && place.links.is_empty()
             && place.kind == Kind::Directory
@@ -115,6 +121,30 @@ pub(super) fn note(rule: &Rule<Grant>, shown: &Shown) -> Option<String> {
         Err(errno) => format!("is granted with a directory above it, but {}", cause(errno)),
     };
     Some(format!("{}: {path} {what}", rule.origin))
+}
+
+/// Of a directory of secrets: its name opens none of them, and what is meant is in it.
+pub(super) fn whole(rule: &Rule<Grant>, secret: &PathPattern, home: &Path) -> Refused {
+    let path = &rule.value.path;
+    let mut files: Vec<String> = entries(path)
+        .into_iter()
+        .filter(|(_, kind)| matches!(kind, FileType::RegularFile | FileType::Symlink))
+        .filter_map(|(path, _)| ringfence_policy::spelled_grant(&path, home))
+        .collect();
+    files.sort_unstable();
+    let such = match files.first() {
+        Some(first) => format!(", such as {first}"),
+        None => String::new(),
+    };
+    Refused::rule(
+        &rule.origin,
+        format!(
+            "{} is a directory of secrets ({}), which no grant opens as a whole",
+            path.display(),
+            why_secret(secret)
+        ),
+        format!("name the files in it that the task needs{such}"),
+    )
 }
 
 /// Looks at one.

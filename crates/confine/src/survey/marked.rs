@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{DENIED, Invoker, Kind, Marked, Place, Refused, SETTINGS, Survey};
+use ringfence_plan::{DENIED, Invoker, KNOWN, Kind, Marked, Place, Refused, SETTINGS, Survey};
 use ringfence_policy::{
     Grant, Mode, PathPattern, PatternSet, Policy, Rule, known_secrets_in, known_secrets_of_host, trail,
 };
@@ -13,7 +13,7 @@ use super::gitconfig::{self, Obeyed};
 use super::homes::Names;
 use super::place::resolve;
 use super::walk::{Seen, entries, read, walk};
-use super::{Shown, homes, settings};
+use super::{Shown, grants, homes, settings};
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
 const GIT_OBEYS: &[&str] =
@@ -67,10 +67,10 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
     let shown = Shown::of(policy, survey);
     let workspace = survey.workspace.real.clone();
     let mut hidden = Hidden { marked: BTreeMap::new(), workspace: workspace.clone(), barred: None };
-    secrets(policy, &known_secrets_of_host(), &shown, &mut hidden);
+    secrets(policy, &known_secrets_of_host(), &shown, &mut hidden)?;
     for home in &survey.known_homes {
         let Some(names) = Names::of(home) else { continue };
-        secrets(policy, &known_secrets_in(home, |name| names.has(name)), &shown, &mut hidden);
+        secrets(policy, &known_secrets_in(home, |name| names.has(name)), &shown, &mut hidden)?;
         for (path, line) in settings::secrets(policy, home, &names, &shown) {
             survey.notes.push(format!(
                 "{} is hidden: line {line} holds a password or token; a rule of the policy's own that names the file shows it",
@@ -236,22 +236,29 @@ fn git_obeys(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Known secret locations inside a grant. A grant that names the very path opens it.
-fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut Hidden) {
+/// Known secret locations inside a grant. A grant that names the very file opens it; one that names a directory of them is refused.
+fn secrets(
+    policy: &Policy,
+    known: &[PathPattern],
+    shown: &Shown,
+    hidden: &mut Hidden,
+) -> Result<(), Refused> {
     let files = &policy.files;
     // As text: policies hold paths in one form. Asked only of what a grant shows, so no index is made.
-    let named = |path: &Path| {
+    let rule = |path: &Path| {
         let mut rules = files.read.iter().chain(&files.exec).chain(&files.write);
-        rules.any(|rule| rule.value.path.as_os_str() == path.as_os_str())
+        rules.find(|rule| rule.value.path.as_os_str() == path.as_os_str())
     };
     for pattern in known {
         let base = pattern.base(Path::new("/"));
-        let because = format!("known secret location {}", pattern.text());
+        let because = format!("{KNOWN}{}", pattern.text());
         if pattern.literal().is_some() {
-            // A directory full of secrets is not opened by its name; a file in it is, by its own.
-            let opened = || named(&base) && !base.is_dir();
-            if hidden.inside(shown, &base, &because) && !opened() {
-                hidden.hide(&base, &because);
+            if hidden.inside(shown, &base, &because) {
+                match rule(&base) {
+                    Some(rule) if base.is_dir() => return Err(grants::whole(rule, pattern, &policy.home)),
+                    Some(_) => {}
+                    None => hidden.hide(&base, &because),
+                }
             }
             continue;
         }
@@ -265,12 +272,13 @@ fn secrets(policy: &Policy, known: &[PathPattern], shown: &Shown, hidden: &mut H
         for (path, _) in listed {
             if pattern.matches(Path::new("/"), &path)
                 && hidden.inside(shown, &path, &because)
-                && !named(&path)
+                && rule(&path).is_none()
             {
                 hidden.hide(&path, &because);
             }
         }
     }
+    Ok(())
 }
 
 /// Whether the path, or what it leads to, lies in a shown tree.

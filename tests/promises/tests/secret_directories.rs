@@ -1,0 +1,81 @@
+//! Directories of known secrets: no grant opens one as a whole, and all verbs say the same of it.
+
+use ringfence_promises::Place;
+
+fn place() -> Place {
+    Place::in_home().in_tier(module_path!())
+}
+
+#[test]
+fn a_directory_of_secrets_is_refused_by_its_name() {
+    let place = place();
+    for (directory, file) in
+        [(".ssh", "config"), (".aws", "config"), (".kube", "config"), (".config/gh", "hosts.yml")]
+    {
+        place.write(place.home.join(directory).join(file), "canary");
+        for list in ["read", "write"] {
+            let policy = place.policy(&format!("[files]\n{list} = [\"~/{directory}\"]"));
+            let offered = format!("such as \"~/{directory}/{file}\"");
+            for verb in [
+                &["run", "--policy", &policy, "--workspace", ".", "--", "true"][..],
+                &["plan", "--policy", &policy, "--", "true"],
+                &["check", &policy],
+            ] {
+                let told = place.ringfence(verb);
+                let both = format!("{}{}", told.out, told.err);
+                assert!(told.status != 0 && both.contains("is a directory of secrets"), "{told:?}");
+                assert!(both.contains(&offered), "{told:?}");
+            }
+            let path = format!("~/{directory}/{file}");
+            let told = place.ringfence(&["explain", "--policy", &policy, "--path", &path]);
+            assert!(told.err.contains("no run starts") && told.out.contains("refused: `~/"), "{told:?}");
+            assert!(told.out.contains(&format!("{list} = [\"{path}\"]")), "{told:?}");
+        }
+        let policy = format!("[files]\nread = [\"~/{directory}/{file}\"]");
+        let granted = place.run(&policy, &format!("cat {}/{directory}/{file}", place.home.display()));
+        assert_eq!(granted.out, "canary", "{}", granted.err);
+    }
+}
+
+/// Of the directory itself nothing is offered.
+#[test]
+fn no_line_is_offered_for_a_directory_of_secrets() {
+    let place = Place::in_home();
+    place.write(place.home.join(".ssh/config"), "canary");
+    assert_ne!(place.run("", "ls ~/.ssh").status, 0);
+    let told = place.ringfence(&["explain"]);
+    assert!(told.out.contains(".ssh") && !told.out.contains("[\"~/.ssh\"]"), "{}", told.out);
+    let told = place.ringfence(&["explain", "--path", "~/.ssh"]);
+    assert!(told.out.contains("no grant opens it as a whole"), "{}", told.out);
+    assert!(!told.out.contains("to allow it"), "{}", told.out);
+}
+
+#[test]
+fn a_file_of_one_is_opened_below_a_wider_grant_too() {
+    let place = place();
+    place.write(place.home.join(".config/gh/hosts.yml"), "canary");
+    place.write(place.home.join(".config/gh/own/x"), "own");
+    place.write(place.home.join(".config/gh/own.yml"), "wanted");
+    place.write(place.home.join(".config/plain"), "plain");
+    let policy = "[files]\nread = [\"~/.config\", \"~/.config/gh/own.yml\", \"~/.config/gh/own\"]";
+    let home = place.home.display();
+    let script = format!(
+        "cd {home}/.config; cat plain gh/own.yml gh/own/x; cat gh/hosts.yml; touch gh/x; echo > gh/own.yml; ls gh; true"
+    );
+    let seen = place.run(policy, &script);
+    assert!(seen.out.starts_with("plainwantedown") && !seen.out.contains("canary"), "{seen:?}");
+    assert!(!place.home.join(".config/gh/x").exists());
+    assert_eq!(place.read(place.home.join(".config/gh/own.yml")).as_deref(), Some("wanted"));
+    let named = place.policy(policy);
+    for (file, said) in [("own", "allowed"), ("hosts", "refused")] {
+        let path = format!("~/.config/gh/{file}.yml");
+        let said = format!("{file}.yml: {said}");
+        let told = place.ringfence(&["explain", "--policy", &named, "--path", &path]);
+        assert!(told.out.lines().next().is_some_and(|line| line.contains(&said)), "{}", told.out);
+    }
+    // Where nothing can be shown in it, nothing starts.
+    let policy = "[workspace]\npath = \"~/.config\"\n[files]\nread = [\"~/.config/gh/own.yml\"]";
+    let named = place.policy(policy);
+    let told = place.ringfence(&["run", "--policy", &named, "--", "true"]);
+    assert!(told.status == 125 && told.err.contains("known secret location"), "{told:?}");
+}
