@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfence_confine::{
-    Boundary, Command, Decision, GrantedCommand, GrantedHost, Message, Opening, Refusal, Refused, report,
+    Boundary, Command, Decision, GrantedCommand, GrantedHost, Message, Opening, Purpose, Refusal, Refused,
+    report,
 };
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -161,6 +162,10 @@ impl<'a> Grants<'a> {
     /// Takes a refusal that the owner may be asked about instead. `None`: it is none of those; `Some(false)`: it could not be
     /// written down.
     pub(crate) fn take_up(&mut self, boundary: &Boundary, refusal: &Refusal) -> Option<bool> {
+        if self.leads(refusal) {
+            boundary.written(refusal);
+            return Some(true);
+        }
         if let Some(path) = Questions::about(refusal) {
             if !self.clerk.asked(refusal) {
                 return Some(false);
@@ -176,6 +181,14 @@ impl<'a> Grants<'a> {
             self.clerk.offer(path).filter(|_| self.offers < MOST_OFFERS && !self.questions.spent())?;
         self.offers += 1;
         Some(boundary.offer(refusal, path, directory).is_ok())
+    }
+
+    /// Whether it is the mounter that makes the way to what is being granted: no program of the task's looks for that.
+    fn leads(&self, refusal: &Refusal) -> bool {
+        let Refused::File { path, asked: None, purpose: Purpose::Look } = &refusal.what else { return false };
+        let making = |live: &&Live| live.state == State::Opening && live.opening.own;
+        refusal.program.file.is_empty()
+            && self.live.iter().filter(making).any(|live| live.opening.path.starts_with(path))
     }
 
     /// What the owner is to be asked next.

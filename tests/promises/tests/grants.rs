@@ -237,3 +237,35 @@ fn who_opens_ends_with_the_supervisor() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Ringfence makes the way to what is granted, and a connect goes it: nobody looked for the directories on it.
+#[test]
+fn the_way_to_what_is_granted_is_no_refusal() {
+    let granting = Granting::new();
+    let mut child = granting.start("sleep 60");
+    let given = granting.grant(&format!("{}/a", granting.projects), &[]);
+    assert_eq!(given.status, 0, "{given:?}");
+    std::thread::sleep(Duration::from_millis(300));
+    let told = granting.place.told("file.deny");
+    assert!(!told.iter().any(|event| event["path"] == granting.projects.as_str()), "{told:?}");
+    child.kill().unwrap();
+    let _ = child.wait();
+
+    let place = Place::in_home();
+    std::fs::create_dir(place.home.join(".sock")).unwrap();
+    let socket = place.home.join(".sock/agent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let policy = format!("[network]\nallow = [{{ unix = \"{}\" }}]", socket.display());
+    let connect = "python3 -ISc 'import os, socket; socket.socket(socket.AF_UNIX).connect(os.path.expanduser(\"~/.sock/agent.sock\"))'";
+    let done = place.run(&policy, &format!("{connect}; cat ~/.sock/other; ls ~/.other"));
+    assert!(!done.err.contains("Error"), "{done:?}");
+    let told = place.told("file.deny");
+    let heard =
+        |end: &str| told.iter().any(|event| event["path"].as_str().is_some_and(|path| path.ends_with(end)));
+    assert!(
+        !told.iter().any(|event| event["path"].as_str().is_some_and(|path| path.ends_with("/.sock"))
+            && event["asked"].is_null()),
+        "{told:?}"
+    );
+    assert!(heard("/.other"), "{told:?}");
+}
