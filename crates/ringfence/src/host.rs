@@ -1,11 +1,12 @@
 //! What the host has, without waking what is not there: a look must not mount a file system or wait for a server.
 
 use std::cell::OnceCell;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_confine::mountinfo::unescaped;
-use ringfence_plan::Invoker;
+use ringfence_plan::{Invoker, Plan};
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat, statx};
 use rustix::io::Errno;
 
@@ -28,13 +29,24 @@ pub(crate) struct Task {
     uid: u32,
     gid: u32,
     home: PathBuf,
+    /// It has the host's own files, through the host's own directories.
+    hosted: bool,
 }
 
 impl Task {
     /// In tier `namespace`; `None`: it has its owner's own id.
     pub(crate) fn of(invoker: &Invoker, workspace: &Path) -> Option<Self> {
         let owner = workspace.metadata().ok().filter(|_| invoker.root)?;
-        Some(Self { uid: owner.uid(), gid: owner.gid(), home: invoker.home.clone() })
+        Some(Self { uid: owner.uid(), gid: owner.gid(), home: invoker.home.clone(), hosted: false })
+    }
+
+    /// The same of a plan: in tier `landlock` it has an id of the host's, and none of root's capabilities.
+    pub(crate) fn planned(invoker: &Invoker, plan: &Plan) -> Option<Self> {
+        if plan.hosted.is_none() {
+            return Self::of(invoker, &plan.workspace);
+        }
+        let (uid, gid) = (plan.ids.outside_uid, plan.ids.outside_gid);
+        invoker.root.then(|| Self { uid, gid, home: invoker.home.clone(), hosted: true })
     }
 
     /// Whether the mode keeps it from whoever it is there.
@@ -46,13 +58,19 @@ impl Task {
             ringfence_policy::Access::Exec => (1, false),
         };
         let own = found.uid() == self.uid;
-        let mapped = writes || own && self.uid != 0 || real.starts_with(&self.home);
+        let mapped = self.hosted || writes || own && self.uid != 0 || real.starts_with(&self.home);
+        let shut = |above: &Path| above.metadata().is_ok_and(|found| !self.may(&found, 1, true));
+        !self.may(&found, bit, mapped) || self.hosted && real.ancestors().skip(1).any(shut)
+    }
+
+    /// Whether the mode has this bit for it.
+    fn may(&self, found: &Metadata, bit: u32, mapped: bool) -> bool {
         let class = match mapped {
-            true if own => 6,
+            true if found.uid() == self.uid => 6,
             true if found.gid() == self.gid => 3,
             _ => 0,
         };
-        found.mode() >> class & bit == 0
+        found.mode() >> class & bit != 0
     }
 }
 

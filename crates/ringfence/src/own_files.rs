@@ -49,8 +49,25 @@ impl Asked<'_> {
                 decision.reason()
             )),
             _ if copied && *access == Access::Write => self.in_tier(decision),
-            _ => self.hidden(self.in_tier(decision)),
+            _ => self.kept(self.hidden(self.in_tier(decision))),
         }
+    }
+
+    /// What a rule grants and its permissions on the host keep from the task all the same.
+    fn kept(&self, decision: Decision) -> Decision {
+        let granted = matches!(
+            decision.reason(),
+            Reason::Rule { key: "files.read" | "files.write" | "files.exec", .. }
+        );
+        let kept = granted && decision.is_allow() && self.access != Access::Exec;
+        if !kept || self.host.has(self.path) != Some(true) || !self.host.barred(self.path, self.access) {
+            return decision;
+        }
+        let by = format!(
+            "{} grants it, and its permissions on the host keep it from this user",
+            decision.reason()
+        );
+        Decision::Refuse { by: Reason::BuiltIn(by) }
     }
 
     /// What a wider grant covers and the plan hides in it, for another reason than that it is denied.

@@ -69,3 +69,32 @@ fn a_line_break_is_no_blank() {
     assert!(told.status != 0 && told.err.contains("a line break"), "{told:?}");
     assert_eq!(ask("echo 'a\nrm'").status, 0);
 }
+
+/// The policy gives nobody more than the host does.
+#[test]
+fn what_the_host_keeps_from_the_task_is_not_called_allowed() {
+    for tier in ["namespace", "landlock"] {
+        let place = Place::in_home().in_tier(tier);
+        let (open, shut) = (place.home.join("notes/open"), place.home.join("notes/shut"));
+        place.write(&open, "seen");
+        place.write(&shut, "never");
+        std::fs::set_permissions(&shut, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        let policy = "[files]\nread = [\"~/notes\"]";
+        let ran = place.run(policy, &format!("cat {}; cat {}", open.display(), shut.display()));
+        assert!(ran.out == "seen" && ran.err.contains("Permission denied"), "{ran:?}");
+        let policy = place.policy(policy);
+        for (path, said) in [(&open, "open: allowed"), (&shut, "shut: refused: `")] {
+            let told =
+                place.ringfence(&["explain", "--policy", &policy, "--path", &path.display().to_string()]);
+            let first = told.out.lines().next().unwrap_or_default();
+            assert!(first.contains(said), "{tier}: {told:?}");
+            assert_eq!(first.contains("its permissions on the host"), path == &shut, "{told:?}");
+        }
+        assert!(
+            !place
+                .ringfence(&["explain", "--policy", &policy, "--path", &shut.display().to_string()])
+                .out
+                .contains("to allow it: [files] read")
+        );
+    }
+}

@@ -301,8 +301,7 @@ fn file(
     let path = Some(real(&named)).filter(|real| !real.starts_with("/proc")).unwrap_or_else(|| named.clone());
     let (target, context) = (path.display().to_string(), environment::context(invoker));
     let plan = planned(policy, invoker, &arguments.policy, vec!["true".into()]);
-    let task = plan.as_ref().ok().filter(|plan| plan.hosted.is_none());
-    let host = Host::of_task(task.and_then(|plan| Task::of(invoker, &plan.workspace)));
+    let host = Host::of_task(plan.as_ref().ok().and_then(|plan| Task::planned(invoker, plan)));
     let hidden =
         plan.as_ref().ok().filter(|_| path != named).and_then(|plan| hidden_link(plan, judge, &named));
     if let Err(refused) = &plan {
