@@ -18,6 +18,7 @@ rules! {
     SECRET_IN_WORKSPACE, "secret-in-workspace", Medium, "A file of the workspace that is not denied is, or holds, a secret.";
     SECRET_IN_HISTORY, "secret-in-history", Medium, "A denied file is tracked by git: its content is in the object store too.";
     SECRET_IN_POLICY, "secret-in-policy", High, "The policy itself holds a secret in the clear, and gives it to the task.";
+    DECOY_COMMON, "decoy-common", Low, "A decoy at a file that ordinary tools open by themselves: each start of one is an incident.";
     RUNS_LATER, "runs-later", High, "What the task may write is run by something on the host later.";
     WRITTEN_DIRECTLY, "written-directly", Medium, "The task changes files of the host outside of the workspace, without review.";
     DIRECT_UNPROTECTED, "direct-unprotected", High, "In `direct` mode, the task may write what the host runs later, without review.";

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ringfence_policy::{
-    Access, Context, EnvironmentValue, Judge, Mode, Origin, PathPattern, PatternSet, Policy, opened_secrets,
-    presets, why_secret,
+    Access, Context, EnvironmentValue, Judge, Mode, Origin, PathPattern, PatternSet, Policy, opened_by_habit,
+    opened_secrets, presets, why_secret,
 };
 
 use crate::finding::{Found, Level, Rule};
@@ -44,6 +44,7 @@ pub(crate) fn look(subject: &Subject<'_>, found: &mut Found) {
         );
     }
     in_policy(policy, found);
+    decoys(policy, found);
     if !subject.look {
         return;
     }
@@ -64,6 +65,20 @@ pub(crate) fn look(subject: &Subject<'_>, found: &mut Found) {
         }
         let kinds = Kinds { rule: &rules::SECRET_IN_GRANT, named: Level::Medium, held: Level::High };
         tree(path, Some(&grant.origin), &kinds, &judge, found);
+    }
+}
+
+/// Those that tell of every start of a tool.
+fn decoys(policy: &Policy, found: &mut Found) {
+    for rule in &policy.files.decoy {
+        let Some(tools) = opened_by_habit(&rule.value) else { continue };
+        found.add(
+            &rules::DECOY_COMMON,
+            Some(&rule.origin),
+            format!("`{}` is a decoy, and opened by {tools} whenever one starts", rule.value.display()),
+            "incidents that are none hide one that is",
+            "name a file that nothing opens unasked, such as `~/.aws/credentials`, if the task uses those tools",
+        );
     }
 }
 

@@ -70,7 +70,12 @@ pub(crate) fn caution(
     if kind == "command" {
         of_command(target, purpose, rule, remedy)
     } else if kind == "decoy" {
-        Some("an incident: nothing but a search for secrets opens it".to_owned())
+        Some(match ringfence_policy::opened_by_habit(Path::new(target)) {
+            Some(tools) => {
+                format!("an incident, unless this is one of those that open it by themselves: {tools}")
+            }
+            None => "an incident: nothing but a search for secrets opens it".to_owned(),
+        })
     } else if let Some(why) = forbidden {
         remedy.clear();
         Some(why)

@@ -21,6 +21,8 @@ use crate::{cautions, counted, environment, named, offered};
 
 /// How many reasons are told apart of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
+/// The same of programs that open one decoy.
+const OPENERS: usize = 64;
 
 /// Target, purpose, and what tells apart what has both in common.
 pub(crate) type Key = (String, String, String);
@@ -180,8 +182,13 @@ impl Explained {
             _ => "refused",
         };
         // The same words may need another line elsewhere, and what is sent be wrong in several ways.
-        let many = matches!(shown, "host" | "credential" | "leak" | "containers");
+        let many = matches!(shown, "host" | "credential" | "leak" | "containers" | "decoy");
+        let most = if shown == "decoy" { OPENERS } else { WAYS };
         let key = match purpose.as_str() {
+            // What opens it by habit is not to stand for what does not.
+            _ if shown == "decoy" => {
+                format!("{outcome}\n{}\n{}\n{}", text("program"), text("script"), text("started_by"))
+            }
             _ if many => format!("{outcome}\n{}", text("rule")),
             "deny" => lines(detail).join("\n"),
             _ => String::new(),
@@ -191,7 +198,7 @@ impl Explained {
             let same = |known: &&Key| known.0 == target && known.1 == purpose && known.2.starts_with(outcome);
             let from = (target.clone(), purpose.clone(), outcome.to_owned());
             let mut ways = places.range(from..).map(|(known, _)| known).take_while(same);
-            own = ways.nth(WAYS - 1).cloned().unwrap_or(own);
+            own = ways.nth(most - 1).cloned().unwrap_or(own);
         }
         let place = *places.entry(own).or_insert_with(|| {
             let ended = if shown == "file" { text("path") } else { target.clone() };

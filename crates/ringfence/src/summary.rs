@@ -44,14 +44,19 @@ pub(crate) fn cleaned(run: &str, variables: &BTreeSet<String>) {
 
 /// Decoys, each with the program that opened it: an incident is told whatever was asked for.
 pub(crate) fn opened(run: &str, opened: &[(String, String)]) {
-    let mut first: Vec<&(String, String)> = Vec::new();
-    for one in opened {
-        if !first.iter().any(|(path, _)| *path == one.0) {
-            first.push(one);
+    let mut first: Vec<(&String, Vec<&String>)> = Vec::new();
+    for (path, program) in opened {
+        match first.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, programs)) if programs.contains(&program) => {}
+            Some((_, programs)) => programs.push(program),
+            None => first.push((path, vec![program])),
         }
     }
-    for (path, program) in first.iter().take(3) {
-        let text = format!("{program} opened the decoy {path}: `ringfence explain {run}`");
+    for (path, programs) in first.iter().take(3) {
+        // What opens it by habit may come before what does not.
+        let mut who: Vec<String> = programs.iter().take(3).map(|program| (*program).clone()).collect();
+        who.extend(programs.len().checked_sub(3).filter(|more| *more > 0).map(|more| format!("{more} more")));
+        let text = format!("{} opened the decoy {path}: `ringfence explain {run}`", who.join(", "));
         terminal::error(&format!("{} {}", terminal::label("incident:"), terminal::line(text)));
     }
     if let Some(more) = first.len().checked_sub(3).filter(|more| *more > 0) {

@@ -171,3 +171,30 @@ fn whoever_opened_one_is_named_in_one_line() {
     let lines = told.lines().filter(|line| line.starts_with("ringfence: incident:"));
     assert!(lines.count() == 1 && told.contains("/y\\nringfence: incident: nothing"), "{told}");
 }
+
+/// A tool that opens a file by habit is not to stand for what searches it.
+#[test]
+fn each_opener_of_a_decoy_is_told_of_by_itself() {
+    let place = Place::in_home();
+    let policy = "[files]\ndecoy = [\"~/.npmrc\", \"~/.aws/credentials\"]";
+    let ran = place.run(
+        policy,
+        "cat ~/.npmrc ~/.npmrc; head -c1 ~/.npmrc; cat ~/.npmrc; head -c1 ~/.aws/credentials; sleep 0.3",
+    );
+    let said = ran.err.lines().find(|line| line.contains(".npmrc")).unwrap_or_default();
+    assert!(said.contains("/cat") && said.contains("/head"), "{ran:?}");
+    let explained: Value = serde_json::from_str(&place.ringfence(&["explain", "--json"]).out).unwrap();
+    let decoys = explained["refusals"].as_array().unwrap().iter().filter(|one| one["kind"] == "decoy");
+    let told: Vec<_> = decoys
+        .map(|one| {
+            let program = one["programs"][0].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+            assert_eq!(one["programs"].as_array().unwrap().len(), 1, "{one}");
+            (program, one["times"].as_u64().unwrap(), one["caution"].as_str().unwrap().contains("npm, npx"))
+        })
+        .collect();
+    let known = [("cat", 3, true), ("head", 1, true), ("head", 1, false)];
+    assert_eq!(told, known.map(|(program, times, habit)| (program.to_owned(), times, habit)));
+    let checked = place.ringfence(&["check", &place.policy(policy), "--no-host"]);
+    assert!(checked.out.contains("decoy-common") && checked.out.contains("npm, npx"), "{checked:?}");
+    assert_eq!(checked.out.matches("decoy-common").count(), 1, "{checked:?}");
+}
