@@ -112,6 +112,12 @@ pub fn of_network(number: i32, arguments: &[u64; 6]) -> bool {
     inet && i64::from(number) == libc::SYS_socket
 }
 
+/// Whether a call asks for a socket of netlink's that tells of routes.
+#[must_use]
+pub fn of_routes(number: i32, arguments: &[u64; 6]) -> bool {
+    i64::from(number) == libc::SYS_socket && detail(number, arguments).as_deref() == Some("AF_NETLINK")
+}
+
 /// Why a socket is refused whose family is allowed.
 #[must_use]
 pub fn why(call: &str, arguments: &[u64]) -> Option<String> {

@@ -26,12 +26,16 @@ pub(crate) const NO_LINE: &str = "no line that a policy takes allows it: what ma
 
 /// Of a line for a name that was asked for.
 pub(crate) const NO_PORT: &str =
-    "only its name was asked for, which says no port: 443 is the usual one, `http://` has 80";
+    "only its name was asked for, which says no port: choose it (`https://` has 443, `http://` 80, ssh 22)";
 /// Of what has bytes in its name that are no text.
 pub(crate) const NO_TEXT: &str = "no line allows it: its name is not UTF-8, which a policy cannot hold";
 /// Why tier `landlock` makes no socket of a network.
 pub(crate) const NO_SOCKETS: &str =
     "no network: tier `landlock` has its sockets only where the policy grants one";
+
+/// Why it makes none that tells of routes and addresses.
+pub(crate) const NO_ROUTES: &str =
+    "tier `landlock` has no netlink: it would tell of the host's own interfaces and routes";
 
 /// Of what is another user's, or of another system, by its name.
 pub(crate) fn secret_of_others(target: &str) -> Option<String> {
@@ -106,6 +110,8 @@ pub(crate) fn caution(
         Some("for programs that make a sandbox of their own first; the price: Landlock's rights on files, the masks of /proc, and more of the kernel to attack (SECURITY.md); tier `landlock` has no such key".to_owned())
     } else if kind == "syscall" && rule == NO_SOCKETS {
         Some("`allow` in `[network]` names what may be reached, and makes them; which host was meant was not seen".to_owned())
+    } else if kind == "syscall" && rule == NO_ROUTES {
+        Some("no policy allows it there; in tier `namespace` it tells of the sandbox's own".to_owned())
     } else if kind == "syscall" {
         Some("no policy of this version allows it".to_owned())
     } else if kind == "network" {

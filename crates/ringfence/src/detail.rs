@@ -1,5 +1,8 @@
 //! What stands in the detail of an event, read back.
 
+use std::path::Path;
+
+use ringfence_confine::Program;
 use ringfence_confine::gateway::PACKET;
 use ringfence_plan::asked;
 use serde_json::Value;
@@ -16,6 +19,13 @@ pub(crate) fn network(detail: Option<&Value>, host: &str, rule: &str) -> (&'stat
     let port = u16::try_from(port).unwrap_or(0);
     let target = if port == 0 { host.to_owned() } else { ringfence_policy::written_endpoint(host, port) };
     ("host", target, purpose.to_owned())
+}
+
+/// The port of a question for a name, which says none: that of who asks, if it has one of its own.
+pub(crate) fn meant(port: u16, program: &Program) -> u16 {
+    const SSH: u16 = 22;
+    let ssh = || Path::new(&program.file).file_name().is_some_and(|name| name == "ssh");
+    if port == 0 && ssh() { SSH } else { port }
 }
 
 /// A system call, with what it asked for.

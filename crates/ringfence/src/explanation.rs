@@ -67,6 +67,8 @@ pub(crate) struct Explanation {
 /// All of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Explained {
+    /// Its id.
+    pub(crate) run: String,
     /// In the order they first happened.
     pub(crate) refusals: Vec<Explanation>,
     /// Refusals of the run that are told of only as a number.
@@ -96,8 +98,13 @@ impl Explained {
         let context = &environment::context(invoker);
         let (mut host, mut places) = (Host::of_task(Task::of(invoker, &record.workspace)), BTreeMap::new());
         let waiting = if record.running() { named::waiting(run) } else { Vec::new() };
-        let mut explained =
-            Self { ended: ended::of(run, record), waiting, runs: record.running(), ..Self::default() };
+        let mut explained = Self {
+            run: run.id().to_owned(),
+            ended: ended::of(run, record),
+            waiting,
+            runs: record.running(),
+            ..Self::default()
+        };
         for line in BufReader::new(file).lines() {
             let line = line.context(format!("reading {}", path.display()))?;
             let event: Value =
@@ -351,7 +358,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if offered.len() > 1 {
         let granted = together(&offered);
         out.push_str(&format!(
-            "\nTo allow all of these that are not unwise, add to the policy:\n\n{granted}"
+            "\nTo allow all of these that are not unwise, put these lines into the policy, below tables that are there already and into lists that are:\n\n{granted}"
         ));
     }
     for waits in &explained.waiting {

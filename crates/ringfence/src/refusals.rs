@@ -16,7 +16,7 @@ use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::rooms::Rooms;
-use crate::{cautions, counted, executions as commands, leaks, remedies};
+use crate::{cautions, counted, detail, executions as commands, leaks, remedies};
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
 const MOST: usize = 4096;
@@ -242,6 +242,11 @@ impl Refusals {
                 let words: Vec<_> = command.arguments.iter().map(|word| word.to_string_lossy()).collect();
                 let key = match &command.fate {
                     Fate::Cleaned(names) => format!("{names:?}\n{}", command.file.display()),
+                    // Each place in PATH is tried of it.
+                    _ if command.first => {
+                        let rule = command.rule.replace(&*command.file.to_string_lossy(), "");
+                        format!("{rule}\n{}\nfirst", words.join(" "))
+                    }
                     _ => {
                         let file = command.file.display();
                         // A name from there means another file elsewhere.
@@ -256,7 +261,6 @@ impl Refusals {
                         )
                     }
                 };
-                // Of the sandbox's own command each place in PATH is tried.
                 if command.first && self.commands.contains_key(&key) {
                     return None;
                 }
@@ -327,8 +331,13 @@ impl Refusals {
                 script,
                 started_by,
                 times: 1,
-                remedy: ringfence_policy::network_remedy(host, *port, rule),
-                grantable: ringfence_policy::grantable_host(self.policy, host, *port, rule),
+                remedy: ringfence_policy::network_remedy(host, detail::meant(*port, &refusal.program), rule),
+                grantable: ringfence_policy::grantable_host(
+                    self.policy,
+                    host,
+                    detail::meant(*port, &refusal.program),
+                    rule,
+                ),
                 rule: rule.clone(),
             }),
             Refused::Credential { .. } | Refused::Engine { .. } | Refused::Leak { .. } => {
@@ -340,6 +349,9 @@ impl Refusals {
                 let why = asked::why(name, arguments).unwrap_or_else(|| why.to_owned());
                 let rule = match self.hosted && !self.network && asked::of_network(*number, arguments) {
                     true => cautions::NO_SOCKETS.to_owned(),
+                    false if self.hosted && asked::of_routes(*number, arguments) => {
+                        cautions::NO_ROUTES.to_owned()
+                    }
                     false => format!("the list of system calls: {why}"),
                 };
                 Some(Event::SyscallDeny {

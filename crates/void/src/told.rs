@@ -55,7 +55,7 @@ impl Told {
                 By::Calls => "the list of system calls has it not",
                 By::Policy => "the policy does not allow it",
             },
-            again: "useless, unless the owner of this sandbox changes that",
+            again: "useless, unless the owner of this sandbox changes that, or is asked anew and grants it",
         };
         let Ok(mut line) = serde_json::to_string(&line) else { return };
         line.push('\n');

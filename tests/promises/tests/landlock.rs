@@ -533,3 +533,14 @@ fn what_a_copy_leaves_out_goes_with_its_directory() {
     assert_eq!(verb(&place, &["apply"]).status, 0);
     assert_eq!(place.host("ls"), "");
 }
+
+/// The list of system calls lets it through: what keeps it is the tier.
+#[test]
+fn netlink_of_routes_is_refused_by_the_tier() {
+    let place = Place::in_home().in_tier("landlock");
+    let script = "python3 -ISc 'import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)'";
+    assert_ne!(place.run("", script).status, 0);
+    let told = place.told("syscall.deny");
+    let rules: Vec<_> = told.iter().map(|event| event["rule"].as_str().unwrap()).collect();
+    assert!(rules.iter().any(|rule| rule.starts_with("tier `landlock` has no netlink")), "{rules:?}");
+}

@@ -51,7 +51,7 @@ fn a_line_for_a_name_alone_says_that_its_port_is_the_usual_one() {
     let script = "curl -sm5 http://one.example.org; curl -sm5 http://two.example.org; true";
     assert_eq!(place.run("[network]\nallow = [\"known.example.org\"]", script).status, 0);
     let (shown, _) = explained(&place);
-    let part = "allow = [\"one.example.org:443\"]\n    only its name was asked for, which says no port: 443 is the usual one, `http://` has 80\n";
+    let part = "allow = [\"one.example.org:443\"]\n    only its name was asked for, which says no port: choose it (`https://` has 443, `http://` 80, ssh 22)\n";
     assert!(shown.contains(part), "{shown}");
     let all = "\n[network]\nallow = [\"one.example.org:443\", \"two.example.org:443\"]\n";
     assert!(shown.contains(all), "{shown}");

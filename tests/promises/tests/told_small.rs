@@ -76,3 +76,45 @@ fn a_grant_names_its_ways_and_its_end() {
         assert!(!afterwards.contains("while it runs"), "{afterwards}");
     }
 }
+
+/// By whatever reads them.
+#[test]
+fn what_is_told_as_json_says_of_what_it_is() {
+    let place = Place::in_home();
+    let file = place.write(place.base.path().join("other/file"), "x").display().to_string();
+    let base = place.base.path().display();
+    let policy = place.policy(&format!("[approvals]\ngrantable = {{ read = [\"{base}/other/**\"] }}"));
+    assert_eq!(place.ringfence(&["start", "--policy", &policy, "dev"]).status, 0);
+    let told =
+        |arguments: &[&str]| -> Value { serde_json::from_str(&place.ringfence(arguments).out).unwrap() };
+    let granted = told(&["grant", "dev", "--json", "--read", &file]);
+    assert_eq!((&granted["access"], &granted["target"]), (&Value::from("read"), &Value::from(file.as_str())));
+    assert_eq!(told(&["explain", "dev", "--json"])["run"], granted["run"]);
+    assert_eq!(place.ringfence(&["stop", "dev"]).status, 0);
+}
+
+/// Each place in PATH is tried.
+#[test]
+fn a_command_of_the_owners_that_is_refused_counts_once() {
+    let place = Place::in_home();
+    let policy = place.policy("[commands]\nallow = [\"cat\", \"git status\"]");
+    assert_eq!(place.ringfence(&["start", "--policy", &policy, "dev"]).status, 0);
+    assert_eq!(place.ringfence(&["exec", "dev", "--", "git", "push"]).status, 126);
+    let stopped = place.ringfence(&["stop", "dev"]);
+    assert_eq!(stopped.status, 0);
+    let told = place.told("exec.deny");
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+/// Its port is known where its name alone was asked for.
+#[test]
+fn ssh_is_offered_its_own_port() {
+    if !std::path::Path::new("/usr/bin/ssh").exists() {
+        return;
+    }
+    let place = Place::in_home();
+    let _ =
+        place.run("[network]\nallow = [\"other.example:443\"]", "ssh -o BatchMode=yes git.example.org true");
+    let told = place.ringfence(&["explain"]).out;
+    assert!(told.contains("allow = [\"git.example.org:22\"]"), "{told}");
+}

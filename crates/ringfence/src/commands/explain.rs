@@ -29,7 +29,7 @@ use crate::{cautions, chain, environment, found, offered, run, source, terminal,
   ringfence explain --path ~/.ssh/config      what the policy here says of a file
   ringfence explain --preset coding-agent --command git
 
-The lines under `to allow it` can be put into the policy as they are.")]
+The lines under `to allow it` can be put into the policy: below a table that is there already, and into a list that is.")]
 pub(crate) struct Arguments {
     /// The run, by the beginning of its id, or a sandbox's name; without it, the last one here, else the last of all
     #[arg(conflicts_with_all = ["path", "host", "command"])]

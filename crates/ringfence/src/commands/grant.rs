@@ -84,6 +84,12 @@ pub(crate) struct Revocation {
 struct Told<'a> {
     done: bool,
     run: &'a str,
+    /// `read`, `start`, `reach` or `use`; with `target` left out of a revocation of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<&'static str>,
+    /// The path, or the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
     text: &'a str,
     /// When it ends by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,7 +179,8 @@ fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
     };
     let until = seconds.map(|seconds| Timestamp::now().later(seconds));
     if json {
-        super::print_json(&Told { done, run: run.id(), text: &text, until })?;
+        let (access, target) = wanted(ask).unzip();
+        super::print_json(&Told { done, run: run.id(), access, target, text: &text, until })?;
         return Ok(if done { 0 } else { Failure::REFUSED });
     }
     if !done {
@@ -182,6 +189,24 @@ fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
     let until = until.map(|until| format!(", until {}", until.to_seconds())).unwrap_or_default();
     terminal::print(&terminal::escape(text + &until));
     Ok(0)
+}
+
+/// What an answer is about.
+fn wanted(ask: &Ask) -> Option<(&'static str, String)> {
+    match ask {
+        Ask::Grant { path, .. } | Ask::Revoke { path: Some(path) } => {
+            Some(("read", path.to_string_lossy().into_owned()))
+        }
+        Ask::Permit { act, entry, .. } | Ask::Withdraw { act, entry } => {
+            let access = match act {
+                Act::Start => "start",
+                Act::Reach => "reach",
+                Act::Use => "use",
+            };
+            Some((access, entry.clone()))
+        }
+        _ => None,
+    }
 }
 
 /// `90s`, `10m`, `2h`, `1d`.
