@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 
 use ringfence_record::{RunDir, RunRecord, Status};
+use rustix::process::Signal;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -71,6 +72,10 @@ impl Ended {
         if let Some(first) = self.first_exit {
             text.push_str(&format!("; its first command ended with status {first}"));
         }
+        let status = 128 + i64::from(Signal::SYS.as_raw());
+        if self.exit == Some(status) || self.first_exit == Some(status) {
+            text.push_str(FOREIGN);
+        }
         text
     }
 }
@@ -82,6 +87,9 @@ pub(crate) fn first(run: &RunDir, record: &RunRecord) -> Option<i64> {
     }
     events(run, &[FIRST]).find_map(|(_, detail)| exit_of_first(&detail))
 }
+
+/// Of SIGSYS, which the filter alone sends (seccomp(2)).
+const FOREIGN: &str = " (SIGSYS: a system call of another ABI, `int $0x80` of a 32-bit program or one of x32, ends who makes it; no policy allows one, and no event tells of it)";
 
 /// The end of a command, and of the whole.
 const FIRST: &str = "exec.end";

@@ -230,3 +230,19 @@ fn devices_that_nobody_may_make_are_told() {
         "{explained}"
     );
 }
+
+/// The kernel ends who makes it, and tells nobody.
+#[test]
+fn what_a_call_of_another_abi_means_is_said() {
+    if cfg!(not(target_arch = "x86_64")) {
+        return;
+    }
+    let place = Place::new();
+    // __X32_SYSCALL_BIT (asm/unistd.h), and getpid.
+    let ended = python(&place, "call(0x40000000 | 39)");
+    assert_eq!(ended.status, 159, "{ended:?}");
+    let told = place.ringfence(&["explain"]).out;
+    assert!(told.contains("a system call of another ABI, `int $0x80`"), "{told}");
+    assert_eq!(python(&place, "sys.exit(3)").status, 3);
+    assert!(!place.ringfence(&["explain"]).out.contains("`int $0x80`"));
+}
