@@ -20,6 +20,16 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// How much it says: of one who did several things with a file, the most is told.
+    pub(crate) fn strength(self) -> u8 {
+        match self {
+            Self::Look => 0,
+            Self::Read => 1,
+            Self::Execute | Self::Map => 2,
+            Self::Write | Self::Remove => 3,
+        }
+    }
+
     /// `look`, `read`, `write`, `remove`, `execute` or `map`.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -307,7 +307,7 @@ impl Void<'_> {
         let intent = intent(&self.proc, &look);
         let below = intent.1.as_deref().map(|below| below.as_os_str().as_bytes()).unwrap_or_default();
         let [file, script] = program.key();
-        let number = match ledger.note(&path, &[file, script, below]) {
+        let number = match ledger.note_for(&path, &[file, script, below], intent.0.strength()) {
             First::New(number) => number,
             First::Beyond if look.act != Act::Opened => {
                 ledger.passed_on();

@@ -7,6 +7,7 @@ use ringfence_record::Event;
 
 use crate::explanation::{Explained, Explanation};
 use crate::host::Host;
+use crate::strongest::settle;
 
 /// Where libraries connect by habit, whatever a program does (nscd(8), nss-systemd(8), syslog(3)).
 const HABITS: [&str; 6] = [
@@ -36,8 +37,8 @@ fn is_refused(one: &Explanation) -> bool {
         && !["decoy", "limit", "network"].contains(&one.kind)
 }
 
-/// How many different things were refused, how many secrets left all the same (masked, or let through), and decoys with the first program
-/// that opened each.
+/// How many different things were refused, how many secrets left all the same (masked, or let through), and decoys with
+/// each program that opened one.
 pub(crate) fn totals(explained: &Explained) -> (u64, u64, Vec<(String, String)>) {
     let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
     let decoys = decoys.map(|one| (one.target.clone(), one.askers.first().cloned().unwrap_or_default()));
@@ -55,5 +56,6 @@ pub(crate) fn refused<'a>(events: impl Iterator<Item = &'a Event>, host: &Host) 
         let detail = serde_json::to_value(event).unwrap_or_default();
         explained.add(&serde_json::json!({ "kind": kind, "detail": detail }), &mut places, host, None);
     }
+    settle(&mut explained.refusals);
     totals(&explained).0
 }

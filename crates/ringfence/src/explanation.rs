@@ -17,7 +17,7 @@ use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
 use crate::host::{Host, Task};
 use crate::terminal::{escape, line};
-use crate::{cautions, counted, environment, named, offered};
+use crate::{cautions, counted, environment, named, offered, strongest};
 
 /// How many reasons are told apart of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
@@ -114,6 +114,7 @@ impl Explained {
                 host = Host::new();
             }
         }
+        strongest::settle(&mut explained.refusals);
         Ok(explained)
     }
 
@@ -190,12 +191,9 @@ impl Explained {
         };
         // The same words may need another line elsewhere, and what is sent be wrong in several ways.
         let many = matches!(shown, "host" | "credential" | "leak" | "containers" | "decoy");
-        let most = if shown == "decoy" { OPENERS } else { WAYS };
         let key = match purpose.as_str() {
             // What opens it by habit is not to stand for what does not.
-            _ if shown == "decoy" => {
-                format!("{outcome}\n{}\n{}\n{}", text("program"), text("script"), text("started_by"))
-            }
+            _ if shown == "decoy" => opener(outcome, text),
             _ if many => format!("{outcome}\n{}", text("rule")),
             "deny" => lines(detail).join("\n"),
             _ => String::new(),
@@ -205,7 +203,7 @@ impl Explained {
             let same = |known: &&Key| known.0 == target && known.1 == purpose && known.2.starts_with(outcome);
             let from = (target.clone(), purpose.clone(), outcome.to_owned());
             let mut ways = places.range(from..).map(|(known, _)| known).take_while(same);
-            own = ways.nth(most - 1).cloned().unwrap_or(own);
+            own = ways.nth(if shown == "decoy" { OPENERS } else { WAYS } - 1).cloned().unwrap_or(own);
         }
         let place = *places.entry(own).or_insert_with(|| {
             let ended = if shown == "file" { text("path") } else { target.clone() };
@@ -319,6 +317,11 @@ pub(crate) fn no_grant(path: &Path, access: Access, host: &Host, context: &Polic
     }
     let barred = host.barred(named, access);
     barred.then(|| "no line allows it: its permissions on the host keep it from this user".to_owned())
+}
+
+/// What tells apart who opened a decoy.
+fn opener(outcome: &str, text: impl Fn(&str) -> String) -> String {
+    ["program", "script", "started_by"].iter().fold(outcome.to_owned(), |key, one| key + "\n" + &text(one))
 }
 
 fn access(purpose: &str) -> Access {

@@ -64,6 +64,7 @@ mod snapshot;
 mod source;
 mod spiffe;
 mod ssh;
+mod strongest;
 mod summary;
 mod terminal;
 mod trust;

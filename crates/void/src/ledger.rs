@@ -28,6 +28,8 @@ pub struct Ledger {
     known: HashMap<Key, (u32, Key)>,
     /// That, and who else asked.
     askers: HashMap<(Key, Key), u32>,
+    /// The strongest purpose that was told of each, where it is more than the least.
+    strengths: HashMap<u32, u8>,
     /// How often each was asked again since that was told.
     again: HashMap<u32, u64>,
     others: u64,
@@ -46,6 +48,11 @@ impl Ledger {
 
     /// Takes one down: what was refused, and to whom.
     pub fn note(&mut self, refusal: &[&[u8]], asker: &[&[u8]]) -> First {
+        self.note_for(refusal, asker, 0)
+    }
+
+    /// The same with a purpose: one that is stronger than those told of is told, too, with a number of its own.
+    pub fn note_for(&mut self, refusal: &[&[u8]], asker: &[&[u8]], strength: u8) -> First {
         let key = |parts: &[&[u8]]| (self.keys.0.hash_one(parts), self.keys.1.hash_one(parts));
         let (refusal, asker) = (key(refusal), key(asker));
         let Some((number, first)) = self.known.get(&refusal) else {
@@ -53,7 +60,7 @@ impl Ledger {
                 return self.beyond();
             };
             self.known.insert(refusal, (number, asker));
-            return First::New(number);
+            return self.new_for(number, number, strength);
         };
         let known = if *first == asker { Some(number) } else { self.askers.get(&(refusal, asker)) };
         let again = match known {
@@ -61,11 +68,22 @@ impl Ledger {
             None if self.askers.len() < MOST_ASKERS => {
                 let Some(number) = self.number() else { return self.beyond() };
                 self.askers.insert((refusal, asker), number);
-                return First::New(number);
+                return self.new_for(number, number, strength);
             }
             None => return self.beyond(),
         };
+        if strength > self.strengths.get(&again).copied().unwrap_or(0) {
+            let Some(number) = self.number() else { return self.beyond() };
+            return self.new_for(again, number, strength);
+        }
         self.count(again)
+    }
+
+    fn new_for(&mut self, known: u32, number: u32, strength: u8) -> First {
+        if strength > 0 {
+            self.strengths.insert(known, strength);
+        }
+        First::New(number)
     }
 
     /// Counts one that there is no room for.
@@ -129,6 +147,19 @@ mod tests {
         let (counts, others) = ledger.counts(10);
         assert_eq!((counts, others), (vec![(0, 1)], 100_000 - (MOST as u64 - 2)));
         assert!(!ledger.dirty());
+    }
+
+    #[test]
+    fn a_stronger_purpose_is_told_of_what_is_known() {
+        let mut ledger = Ledger::default();
+        let mut note = |strength| ledger.note_for(&[b"/a"], &[b"x"], strength);
+        assert_eq!([note(0), note(0), note(1)], [First::New(0), First::Again, First::New(1)]);
+        assert_eq!(
+            [note(0), note(1), note(3), note(2)],
+            [First::Again, First::Again, First::New(2), First::Again]
+        );
+        assert_eq!(ledger.note_for(&[b"/a"], &[b"y"], 2), First::New(3));
+        assert_eq!(ledger.note_for(&[b"/a"], &[b"y"], 2), First::Again);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::wire::{
 };
 
 /// Names that every start of a program looks for and nothing grants: never told, and remembered by the kernel for ever.
-const ALWAYS_ASKED: &[&str] = &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug"];
+pub const ALWAYS_ASKED: &[&str] = &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug"];
 /// Bytes of one answer to a listing.
 const LISTING: usize = 64 << 10;
 const BLOCK: u32 = 4096;

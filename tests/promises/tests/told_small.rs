@@ -118,3 +118,26 @@ fn ssh_is_offered_its_own_port() {
     let told = place.ringfence(&["explain"]).out;
     assert!(told.contains("allow = [\"git.example.org:22\"]"), "{told}");
 }
+
+/// A program looks whether a file is there, reads it, then writes it: one thing was refused, the most of these.
+#[test]
+fn the_most_of_what_a_program_did_with_a_file_is_told() {
+    if !heard() {
+        return;
+    }
+    let place = Place::in_home();
+    let path = place.write(place.base.path().join("other/plain"), "x").display().to_string();
+    let script = format!(
+        "python3 -ISc '\nimport os\npath = \"{path}\"\n\
+         def tried(what):\n  try: what()\n  except OSError: pass\n\
+         tried(lambda: os.stat(path)); tried(lambda: open(path)); tried(lambda: open(path, \"r+\"))\n'"
+    );
+    assert_eq!(place.run("", &script).status, 0);
+    let shown = explained(&place);
+    let of: Vec<_> = shown.iter().filter(|one| one["target"] == path.as_str()).collect();
+    let [one] = &of[..] else { panic!("{of:?}") };
+    assert_eq!(one["purpose"], "write", "{one}");
+    let (count, shown) = (place.told("sandbox.end")[0]["refusals"].clone(), explained(&place));
+    let refused = shown.iter().filter(|one| one["outcome"] == "refused" && one["listed"] == true).count();
+    assert_eq!(count, refused, "{shown:?}");
+}

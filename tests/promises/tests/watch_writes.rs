@@ -232,3 +232,13 @@ fn writes_to_what_is_denied_are_told() {
         assert!(!told.iter().any(|(_, target, _)| target.ends_with("fine")), "{told:?}");
     }
 }
+
+/// The kernel remembers for ever that the name is not there, and who writes to it is told of all the same.
+#[test]
+fn a_write_to_what_every_start_looks_for_is_told() {
+    let place = place();
+    assert_ne!(place.run(WATCH, "echo x > /etc/ld.so.preload").status, 0);
+    let written = place.told("file.deny");
+    let told = |event: &Value| event["path"] == "/etc/ld.so.preload" && event["purpose"] == "write";
+    assert!(written.iter().any(told), "{written:?}");
+}

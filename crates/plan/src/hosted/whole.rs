@@ -7,7 +7,7 @@ use ringfence_policy::{Mode, Policy};
 use super::Place;
 use crate::grants::{Access, Grants};
 use crate::survey::{Marked, Survey};
-use crate::{Refused, guard};
+use crate::{Refused, guard, opened};
 
 /// Landlock adds up: what lies below a wider grant has that one's rights too. Where mounts would say less, it is refused.
 pub(super) fn check(policy: &Policy, survey: &Survey, grants: &Grants, place: &Place) -> Result<(), Refused> {
@@ -79,5 +79,5 @@ pub(super) fn check(policy: &Policy, survey: &Survey, grants: &Grants, place: &P
             "choose `workspace.mode = \"review\"`, whose copy leaves it out, or grant a smaller tree",
         );
     }
-    Ok(())
+    opened::directories(policy, survey).map(drop)
 }
