@@ -15,7 +15,7 @@ use crate::questions::{Choice, Question};
 use crate::remote::{Ask, asked};
 use crate::restack::{self, Wish};
 use crate::serve::{Happening, Server};
-use crate::{Notice, Refusal, grants};
+use crate::{Notice, Refusal, desk, grants};
 
 const KILL: i32 = 9;
 
@@ -41,7 +41,7 @@ impl Server<'_> {
     }
 
     pub(crate) fn accept(&mut self) {
-        self.clients.extend(grants::accept(&self.socket).map(|socket| Client {
+        self.clients.extend(desk::accept(&self.socket).map(|socket| Client {
             socket,
             job: None,
             terminal: false,

@@ -4,6 +4,7 @@
 
 mod clients;
 mod descriptors;
+mod desk;
 mod grants;
 mod keys;
 mod limiter;
@@ -30,7 +31,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 pub use descriptors::{Standard, Unfit, give, standard};
-pub use grants::{Clerk, Desk, Grants, Terms, Wish};
+pub use desk::Desk;
+pub use grants::{Clerk, Grants, Terms, Wish};
 pub use limiter::{Disk, Limiter};
 pub use outlet::{Found, Outlet};
 pub use permits::Act;
