@@ -361,7 +361,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if offered.len() > 1 {
         let granted = together(&offered);
         out.push_str(&format!(
-            "\nTo allow all of these that are not unwise, put these lines into the policy, below tables that are there already and into lists that are:\n\n{granted}"
+            "\nTo allow all of these that are not unwise, add to the policy (a table or a list that it has already takes what is for it):\n\n{granted}"
         ));
     }
     for waits in &explained.waiting {
