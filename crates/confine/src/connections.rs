@@ -28,7 +28,7 @@ use self::lead::check_peer;
 use self::unreached::Nowhere;
 use crate::child::Own;
 use crate::gateway::Led;
-use crate::guard::Guard;
+use crate::guard::{Guard, Start};
 use crate::hosted::{Held, Judge, Judged, Sockets, Trees, traced};
 use crate::proc::{group, holder};
 use crate::purpose::Purpose;
@@ -56,7 +56,7 @@ pub(crate) struct Connections {
     listener: OwnedFd,
     waiting: Vec<Waiting>,
     /// Starts that wait until the guard has room.
-    starts: VecDeque<Notification>,
+    starts: VecDeque<Start>,
     /// Refusals that are being written down, by their number; and what their callers are told.
     unwritten: BTreeMap<u32, (u64, Fate)>,
     /// Of those, the calls that may be judged again.
@@ -316,11 +316,7 @@ impl Connections {
     ) -> Option<Option<Refusal>> {
         let call = self.again.remove(&number)?;
         self.unwritten.remove(&number);
-        if guard.takes(call.thread) {
-            return Some(self.execute(&call, new, guard));
-        }
-        self.starts.push_front(call);
-        Some(None)
+        Some(self.restart(call, new, guard))
     }
 
     /// Looks again at everybody who waits.

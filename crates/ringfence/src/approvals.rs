@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::executions::{Names, Written};
 use crate::scribe::Scribe;
 use crate::{executions, masks, terminal};
 use ringfence_confine::survey;
@@ -161,7 +162,8 @@ impl<'a> Approvals<'a> {
         let words: Vec<String> =
             command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let masked = masks::masked(&words);
-        let shown = ringfence_policy::command_line(masked.iter());
+        let whole = self.line_of(command).filter(|_| masked == words);
+        let shown = whole.unwrap_or_else(|| ringfence_policy::command_line(masked.iter()));
         let event = Event::Ask {
             path: shown.clone(),
             purpose: "start".into(),
@@ -175,6 +177,37 @@ impl<'a> Approvals<'a> {
             terminal::error(&format!("{} {}", terminal::label("ask:"), terminal::line(text)));
         }
         self.log.borrow_mut().append(&event).is_ok()
+    }
+
+    /// A command that may be granted, as the policy has its words.
+    fn line_of(&self, command: &Command) -> Option<String> {
+        let guard = self.plan.guard.as_ref()?;
+        let words: Vec<&[u8]> = command.arguments.iter().map(|word| word.as_bytes()).collect();
+        let execution = Execution {
+            file: command.file.as_bytes(),
+            arguments: &words,
+            directory: command.directory.as_bytes(),
+            first: false,
+            within: guard.runs_own(command.file.as_bytes()),
+        };
+        let words = guard.offered(&execution)?.into_iter().map(|word| std::str::from_utf8(word).ok());
+        let words = words.collect::<Option<Vec<_>>>()?;
+        let (program, words) = words.split_first()?;
+        // What is named from a directory would be another file from the next one.
+        let names = Names::of(self.policy, self.plan);
+        let directory = names.outside(&command.directory.to_string_lossy());
+        let written = Written {
+            directory: &directory,
+            workspace: &self.plan.workspace,
+            child: false,
+            starts: &|_| false,
+        };
+        let words: Vec<String> = words.iter().map(|word| written.word(word)).collect();
+        let words = words.join(" ");
+        // As the policy has it: of the home.
+        let (home, name) = program.strip_prefix("~/").map_or(("", *program), |below| ("~/", below));
+        let program = ringfence_policy::command_line([name].iter());
+        Some(format!("{home}{program} {words}").trim_end().to_owned())
     }
 
     /// Mounts other than the root.
@@ -262,7 +295,7 @@ impl Clerk for Approvals<'_> {
         if let Refused::Command(command) = &refusal.what {
             let command = Command { rule: format!("the owner was asked: {why}"), ..command.clone() };
             let program = refusal.program.file.to_string_lossy().into_owned();
-            let names = executions::Names::of(self.policy, self.plan);
+            let names = Names::of(self.policy, self.plan);
             let event = executions::event(&command, &names, refusal.process, program, |_| true);
             return self.log.borrow_mut().append(&event).is_ok();
         }
@@ -380,23 +413,7 @@ impl Clerk for Approvals<'_> {
         if !self.policy.approvals.ask || command.fate != Fate::Refused || command.file.is_empty() {
             return None;
         }
-        let guard = self.plan.guard.as_ref()?;
-        let words: Vec<&[u8]> = command.arguments.iter().map(|word| word.as_bytes()).collect();
-        let execution = Execution {
-            file: command.file.as_bytes(),
-            arguments: &words,
-            directory: command.directory.as_bytes(),
-            first: false,
-            within: guard.runs_own(command.file.as_bytes()),
-        };
-        let words = guard.offered(&execution)?.into_iter().map(|word| std::str::from_utf8(word).ok());
-        let words = words.collect::<Option<Vec<_>>>()?;
-        let (program, words) = words.split_first()?;
-        let words = ringfence_policy::command_line(words.iter());
-        // As the policy has it: of the home.
-        let (home, name) = program.strip_prefix("~/").map_or(("", *program), |below| ("~/", below));
-        let program = ringfence_policy::command_line([name].iter());
-        Some(ringfence_policy::command_entry(format!("{home}{program} {words}").trim_end()))
+        self.line_of(command).map(|line| ringfence_policy::command_entry(&line))
     }
 
     fn ended(&mut self, _: u32, path: &Path, cause: &str) -> bool {

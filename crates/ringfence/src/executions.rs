@@ -179,7 +179,8 @@ impl Written<'_> {
         vec!["[commands]".into(), format!("{key} = [{entries}]")]
     }
 
-    fn word(&self, word: &str) -> String {
+    /// A word of an entry.
+    pub(crate) fn word(&self, word: &str) -> String {
         // A path is one from the workspace, wherever its process stands.
         let whole = match word.strip_prefix("./") {
             Some(rest) => Path::new(self.directory).join(rest.trim_start_matches('/')),
@@ -291,7 +292,7 @@ impl Names {
     }
 
     /// The same in the policy's names.
-    fn outside(&self, text: &str) -> String {
+    pub(crate) fn outside(&self, text: &str) -> String {
         self.pairs.iter().fold(text.to_owned(), |text, (inside, host)| {
             let mut out = String::new();
             let mut rest = text.as_str();

@@ -206,11 +206,3 @@ pub fn leads(thread: i32) -> bool {
     // SAFETY: takes numbers; signal 0 is never sent.
     unsafe { libc::syscall(libc::SYS_tgkill, thread, thread, 0) == 0 }
 }
-
-/// Whether this thread is one of that process; also where that may not be asked.
-#[must_use]
-pub fn belongs(thread: i32, process: i32) -> bool {
-    // SAFETY: takes numbers; signal 0 is never sent.
-    let answer = check(unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) });
-    !matches!(answer, Err(Errno::SRCH | Errno::INVAL))
-}

@@ -96,3 +96,39 @@ fn one_program_of_many_is_asked_about_as_it_is_listed() {
     let done = asking.under_terminal(&arguments, steps).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&done.stdout), "status 0\n", "{done:?}");
 }
+
+/// What is named from a directory is asked about as what it is there, and nothing else is granted by that name.
+#[test]
+fn a_path_is_asked_about_as_the_file_that_it_is_there() {
+    let asking = Asking::new();
+    for name in ["secret", "sub/secret"] {
+        asking.place.write(name, &format!("{name}\n"));
+    }
+    let policy = asking.place.policy(
+        "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\ngrantable = { commands = [\"cat **\"] }",
+    );
+    let child = asking
+        .place
+        .command(&[
+            "run",
+            "--quiet",
+            "--policy",
+            &policy,
+            "--",
+            "sh",
+            "-c",
+            "cd sub; cat ./secret; cd ..; cat ./secret",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    asking.place.wait_for("cat ./sub/secret");
+    let granted = asking.place.ringfence(&["grant", "last", "--command", "cat ./sub/secret"]);
+    assert_eq!(granted.status, 0, "{granted:?}");
+    asking.place.wait_for("cat ./secret");
+    let refused = asking.place.ringfence(&["revoke", "last", "--command", "cat ./secret"]);
+    assert_eq!(refused.status, 0, "{refused:?}");
+    let (out, err) = text(child);
+    assert_eq!(out, "sub/secret\n", "{err}");
+}

@@ -1,4 +1,5 @@
-/* In each round a process whose threads start a program at once. So many others keep an execve under way meanwhile, which fails. */
+/* In each round a process whose threads start a program at once. So many others keep an execve under way meanwhile, which fails; or,
+   with a fourth argument, wait for a child behind it that does not end (vfork(2)), which no signal but SIGKILL breaks off. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,7 +27,13 @@ int main(int count, char **given) {
     for (int n = 0; n < others; n++) {
         if ((crowd[n] = fork()) == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
-            for (;; usleep(150000)) execve("/usr/bin/true", words, (char **)8);
+            for (;; usleep(150000)) {
+                execve("/usr/bin/true", words, (char **)8);
+                if (count > 4 && vfork() == 0) {
+                    sleep(40);
+                    _exit(0);
+                }
+            }
         }
     }
     if (others) sleep(1);

@@ -6,7 +6,7 @@ use ringfence_sys::seccomp::{self, Notification};
 use rustix::io::Errno;
 
 use super::{Connections, Fate};
-use crate::guard::{self, Guard};
+use crate::guard::{self, Guard, Start};
 use crate::report::Refusal;
 
 /// Calls that wait until the guard has room; what comes then is told to try again.
@@ -15,11 +15,12 @@ const MOST_STARTS: usize = 4096;
 impl Connections {
     /// Judges a start, now or when the guard can take it; what waits already comes first.
     pub(super) fn start(&mut self, call: Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
-        if self.starts.is_empty() && guard.takes(call.thread) {
-            return self.execute(&call, number, guard);
+        let start = Start::of(call);
+        if self.starts.is_empty() && guard.takes(start, self.own) {
+            return self.execute(start, number, guard);
         }
         if self.starts.len() < MOST_STARTS {
-            self.starts.push_back(call);
+            self.starts.push_back(start);
         } else {
             let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(Errno::AGAIN));
         }
@@ -29,17 +30,28 @@ impl Connections {
     /// Judges the first that waited and can be taken; `None`: there is none. A refusal is to be written down under this number.
     pub(crate) fn resume(&mut self, number: u32, guard: &mut Guard) -> Option<Option<Refusal>> {
         for _ in 0..if self.room() { self.starts.len() } else { 0 } {
-            let call = self.starts.pop_front()?;
-            if guard.takes(call.thread) {
-                return Some(self.execute(&call, number, guard));
+            let start = self.starts.pop_front()?;
+            if guard.takes(start, self.own) {
+                return Some(self.execute(start, number, guard));
             }
-            self.starts.push_back(call);
+            self.starts.push_back(start);
         }
         None
     }
 
-    pub(super) fn execute(&mut self, call: &Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
-        match guard.judge(self.listener.as_fd(), self.own, call) {
+    /// The same for one that was refused, first of all.
+    pub(super) fn restart(&mut self, call: Notification, number: u32, guard: &mut Guard) -> Option<Refusal> {
+        let start = Start::of(call);
+        if guard.takes(start, self.own) {
+            return self.execute(start, number, guard);
+        }
+        self.starts.push_front(start);
+        None
+    }
+
+    fn execute(&mut self, start: Start, number: u32, guard: &mut Guard) -> Option<Refusal> {
+        let call = start.call;
+        match guard.judge(self.listener.as_fd(), self.own, start) {
             guard::Verdict::Gone => None,
             guard::Verdict::Fails(errno) => {
                 let _ = seccomp::answer(self.listener.as_fd(), call.id, Err(errno));
@@ -47,7 +59,7 @@ impl Connections {
             }
             guard::Verdict::Refused(refusal) => {
                 self.unwritten.insert(number, (call.id, Fate::Fails(Errno::ACCESS)));
-                self.again.insert(number, *call);
+                self.again.insert(number, call);
                 Some(Refusal { number, ..*refusal })
             }
         }

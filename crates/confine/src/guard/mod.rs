@@ -29,15 +29,16 @@ use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::caller;
 use crate::hosted::Trees;
-use crate::proc::group;
+use crate::proc::{self, group};
 use crate::report::{Command, Fate, Process, Refusal, Refused};
 use crate::script::Program;
 use case::Case;
 pub use case::{Why, foreseen, is_program};
 use file::{Chain, From};
 
-/// Threads held at one time; more wait.
-const MOST_HELD: usize = 64;
+/// Threads held at one time, and of those each command's; more wait.
+const MOST_HELD: usize = 96;
+const MOST_OF_ONE: usize = 32;
 /// How long a thread is held that does not come to the end of its execve: it failed, or it reads from a slow disk.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How soon those that are held are looked at again while others wait.
@@ -55,6 +56,9 @@ pub(crate) struct Guard {
     debug: bool,
     /// By thread.
     held: HashMap<i32, Held>,
+    /// Threads whose execve has failed and that have not stopped yet to be let go, and their processes: who waits for a vfork(2) does
+    /// not for as long as that takes.
+    loose: HashMap<i32, i32>,
     /// When they were looked at for who has ended.
     looked: Option<Instant>,
     /// Listeners whose first program has started.
@@ -94,6 +98,21 @@ pub(crate) enum Verdict {
     Refused(Box<Refusal>),
 }
 
+/// A call that waits, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) call: Notification,
+    process: i32,
+}
+
+impl Start {
+    pub(crate) fn of(call: Notification) -> Self {
+        let leads = signals::leads(call.thread);
+        let process = if leads { call.thread } else { group(call.thread).unwrap_or(call.thread) };
+        Self { call, process }
+    }
+}
+
 /// What was asked for.
 struct Asked {
     command: Command,
@@ -115,6 +134,7 @@ impl Guard {
             trees,
             debug,
             held: HashMap::new(),
+            loose: HashMap::new(),
             looked: None,
             begun: HashSet::new(),
             given: HashMap::new(),
@@ -175,15 +195,18 @@ impl Guard {
         self.held.len() < MOST_HELD
     }
 
-    /// Whether this one can be, now. To seize a thread waits for an execve of its process that is under way (ptrace(2), the
-    /// kernel's cred_guard_mutex), and that for the end of each thread which is traced: of a process one is held at a time.
-    pub(crate) fn takes(&self, thread: i32) -> bool {
-        let of_same = |held: (&i32, &Held)| *held.0 != thread && signals::belongs(thread, held.1.process);
-        self.room() && !self.held.iter().any(of_same)
+    /// Whether one of this process, and of this listener's command, can be now. To seize a thread waits for an execve of its process
+    /// that is under way (ptrace(2), the kernel's cred_guard_mutex), and that for the end of each thread which is traced: of a process
+    /// one is held at a time.
+    pub(crate) fn takes(&self, start: Start, listener: u32) -> bool {
+        let of_same = |held: (&i32, &Held)| *held.0 != start.call.thread && held.1.process == start.process;
+        let of_one = self.held.values().filter(|held| held.listener == listener).count();
+        self.room() && of_one < MOST_OF_ONE && !self.held.iter().any(of_same)
     }
 
     /// Judges a call that waits.
-    pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, call: &Notification) -> Verdict {
+    pub(crate) fn judge(&mut self, listener: BorrowedFd<'_>, number: u32, start: Start) -> Verdict {
+        let Start { call, process } = &start;
         let mut asked = match ask(call, self.trees.as_ref(), !self.rules.holds_directories(), &mut self.seen)
         {
             Ok(asked) => asked,
@@ -214,9 +237,9 @@ impl Guard {
         if let Err(why) = verdict.and_then(|()| Ok(self.unpiped(call.thread, number)?)) {
             return refuse(call, asked.command, why);
         }
-        let leads = signals::leads(call.thread);
-        let process = if leads { call.thread } else { group(call.thread).unwrap_or(call.thread) };
+        let process = *process;
         if !self.held.contains_key(&call.thread)
+            && self.loose.remove(&call.thread).is_none()
             && let Err(errno) = ptrace::seize(call.thread)
         {
             return match errno {
@@ -321,6 +344,7 @@ impl Guard {
         let thread = pid.as_raw_nonzero().get();
         if !status.stopped() {
             self.held.retain(|held, one| *held != thread && one.process != thread);
+            self.loose.retain(|held, process| *held != thread && *process != thread);
             return None;
         }
         let raw = status.as_raw();
@@ -328,8 +352,8 @@ impl Guard {
         if event == ptrace::EXEC {
             return Some(self.confirm(pid, thread));
         }
-        let held = self.held.remove(&thread);
-        if held.is_none() && event == 0 {
+        let held = self.held.remove(&thread).is_some() | self.loose.remove(&thread).is_some();
+        if !held && event == 0 {
             return None;
         }
         // Its execve failed. A stop that is no signal's goes on as what it is.
@@ -391,9 +415,10 @@ impl Guard {
             return;
         }
         let now = Instant::now();
-        // The first thread of a process may end, and nobody is told while others of it live.
-        let full = !self.room() && self.looked.is_none_or(|looked| now.duration_since(looked) >= SOON);
+        let full = |held: &HashMap<i32, Held>| held.len() >= MOST_OF_ONE;
+        let full = full(&self.held) && self.looked.is_none_or(|looked| now.duration_since(looked) >= SOON);
         self.looked = if full { Some(now) } else { self.looked };
+        let loose = &mut self.loose;
         self.held.retain(|thread, held| {
             // Another one's end is told; until then its number may have become its process's, late in its execve (execve(2)).
             let first = *thread == held.process;
@@ -401,7 +426,15 @@ impl Guard {
                 held.interrupted = true;
                 return ptrace::interrupt(*thread).is_ok() || !first;
             }
-            !full || !first || caller::lives(CWD, &format!("/proc/{thread}"))
+            // The first thread of a process may end, and nobody is told while others of it live.
+            if full && first && !caller::lives(CWD, &format!("/proc/{thread}")) {
+                return false;
+            }
+            let failed = full && held.interrupted && has_failed(*thread);
+            if failed {
+                loose.insert(*thread, held.process);
+            }
+            !failed
         });
     }
 
@@ -417,6 +450,14 @@ impl Guard {
         self.begun.remove(&listener);
         self.given.remove(&listener);
     }
+}
+
+/// Whether a thread whose execve was let go waits in another call by now (proc_pid_syscall(5)).
+fn has_failed(thread: i32) -> bool {
+    let text = proc::read(&format!("/proc/{thread}/syscall")).unwrap_or_default();
+    let number = text.split(|byte| *byte == b' ').next().and_then(|word| std::str::from_utf8(word).ok());
+    let number = number.and_then(|word| word.parse::<i64>().ok());
+    number.is_some_and(|number| ![libc::SYS_execve, libc::SYS_execveat, -1].contains(&number))
 }
 
 /// Whether all of it lies where programs may start: the kernel would say no without a word to anybody. What only a sandbox of the task's
