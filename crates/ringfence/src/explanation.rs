@@ -442,7 +442,8 @@ fn paragraph(one: &Explanation, (run, runs): (&str, bool)) -> String {
     if one.grantable {
         // To be pasted: no name of a file may end the quotes.
         let target = line(&one.target);
-        let target = if one.kind == "command" { ringfence_policy::command_entry(&target) } else { target };
+        let entry = || entry_of(&one.remedy).unwrap_or_else(|| ringfence_policy::command_entry(&target));
+        let target = if one.kind == "command" { entry() } else { target };
         let what = crate::terminal::word(&target);
         // What is shown in another way would be another name.
         let pasted = line(&one.target) == one.target;
@@ -478,6 +479,13 @@ fn is_offered(one: &Explanation) -> bool {
         && !one.rule.contains("the owner refused")
         && !cautions::is_any(one.target.split(' ').next().unwrap_or_default());
     one.caution.is_none() || unanswered || one.caution.as_deref() == Some(cautions::NO_PORT)
+}
+
+/// The entry that a refused command lacks, if that means it alone: its paths are the policy's, wherever it was started.
+fn entry_of(remedy: &[String]) -> Option<String> {
+    let table: toml_edit::DocumentMut = remedy.last()?.parse().ok()?;
+    let list = table.get("allow")?.as_array().filter(|list| list.len() == 1)?;
+    list.get(0)?.as_str().filter(|entry| !entry.contains(['*', '?'])).map(str::to_owned)
 }
 
 /// The lines of all that is not cautioned against, by table and key.

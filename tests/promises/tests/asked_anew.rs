@@ -117,7 +117,7 @@ fn a_path_is_asked_about_as_the_file_that_it_is_there() {
             "--",
             "sh",
             "-c",
-            "cd sub; cat ./secret; cd ..; cat ./secret",
+            "cd sub; cat ./secret; cat ./other; cd ..; cat ./secret",
         ])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -126,9 +126,13 @@ fn a_path_is_asked_about_as_the_file_that_it_is_there() {
     asking.place.wait_for("cat ./sub/secret");
     let granted = asking.place.ringfence(&["grant", "last", "--command", "cat ./sub/secret"]);
     assert_eq!(granted.status, 0, "{granted:?}");
+    asking.place.wait_for("cat ./sub/other");
+    assert_eq!(asking.place.ringfence(&["revoke", "last", "--command", "cat ./sub/other"]).status, 0);
     asking.place.wait_for("cat ./secret");
     let refused = asking.place.ringfence(&["revoke", "last", "--command", "cat ./secret"]);
     assert_eq!(refused.status, 0, "{refused:?}");
     let (out, err) = text(child);
     assert_eq!(out, "sub/secret\n", "{err}");
+    let explained = asking.place.ringfence(&["explain"]).out;
+    assert!(explained.contains(" --command 'cat ./sub/other'"), "{explained}");
 }
