@@ -6,6 +6,7 @@
 mod programs;
 mod shell;
 
+use std::cell::OnceCell;
 use std::sync::OnceLock;
 
 use ringfence_leaks::{Scanner, looks_random};
@@ -124,6 +125,8 @@ fn scan(text: &str, from: usize, cookies: Option<bool>) -> String {
 fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, places: &[Place]) -> String {
     let (mut out, mut begins, mut at) = (String::new(), true, from);
     let mut places = places.iter().peekable();
+    // Of a long script each is looked for once.
+    let (mut command, chosen) = (Command::default(), OnceCell::new());
     while let Some(letter) = text.get(at..).and_then(|rest| rest.chars().next()) {
         while places.next_if(|place| place.at < at).is_some() {}
         if let Some(place) = places.next_if(|place| place.at == at) {
@@ -141,8 +144,11 @@ fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, places: &[Place])
         let behind = at + name.len();
         let lower = name.to_ascii_lowercase();
         let session = cookies.is_some_and(|first| first || SESSIONS.iter().any(|own| lower.contains(own)));
+        // Whether what is said there to have a value may be started: as an alias, or since a command of the script is a variable.
+        let mut is_run =
+            || command.at(text, at).starts_with("alias") || *chosen.get_or_init(|| is_chosen(text));
         let value = match text.as_bytes().get(behind) {
-            Some(b'=') if is_secret(name) && is_run(text, at) && !is_value(text, behind + 1, false) => None,
+            Some(b'=') if is_secret(name) && is_run() && !is_value(text, behind + 1, false) => None,
             Some(b'=') if is_secret(name) || session && !name.is_empty() => Some((behind + 1, false)),
             Some(b':') if lower.ends_with("cookie") => {
                 cookies = Some(true);
@@ -179,22 +185,42 @@ fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, places: &[Place])
     out.split_inclusive(char::is_whitespace).map(plain).collect()
 }
 
-/// Whether what is said there to have this value may be started: as an alias, or since a command of the script is a variable.
-fn is_run(text: &str, at: usize) -> bool {
-    let before = text.get(..at).unwrap_or_default();
-    let command = before.rsplit([';', '&', '|', '(', '`', '\n']).next().unwrap_or_default();
-    command.trim_start().trim_start_matches(['\'', '"']).starts_with("alias") || is_chosen(text)
+/// Where a command of a script begins.
+#[derive(Default)]
+struct Command {
+    begins: usize,
+    /// So far it was looked for.
+    until: usize,
+}
+
+impl Command {
+    /// What stands before this place in the command that it is in; places come in their order.
+    fn at<'a>(&mut self, text: &'a str, place: usize) -> &'a str {
+        let new = text.as_bytes().get(self.until..place).unwrap_or_default();
+        let ends = |byte: &u8| b";&|(`\n".contains(byte);
+        if let Some(last) = new.iter().rposition(ends) {
+            self.begins = self.until + last + 1;
+        }
+        self.until = place;
+        let command = text.get(self.begins..place).unwrap_or_default();
+        command.trim_start().trim_start_matches(['\'', '"'])
+    }
 }
 
 /// Whether a command of a script is what a variable holds.
 fn is_chosen(text: &str) -> bool {
+    /// Bytes before it that tell; where they are blanks alone, it may be one.
+    const NEAR: usize = 64;
     const BEFORE: [&str; 10] = ["do", "then", "else", "exec", "eval", "sudo", "env", "time", "nohup", "!"];
     let starts = |before: &str| {
         let before = before.trim_end_matches([' ', '\t', '"', '\'', '{']);
         let word = before.rsplit(|letter: char| letter.is_whitespace()).next().unwrap_or_default();
         before.is_empty() || before.ends_with([';', '&', '|', '(', '`', '\n']) || BEFORE.contains(&word)
     };
-    text.match_indices('$').any(|(at, _)| starts(text.get(..at).unwrap_or_default()))
+    text.match_indices('$').any(|(at, _)| {
+        let from = (at.saturating_sub(NEAR)..=at).find(|from| text.is_char_boundary(*from)).unwrap_or(at);
+        starts(text.get(from..at).unwrap_or_default())
+    })
 }
 
 /// Where the secret of a header begins that has this name, if there may be one, and whether blanks are part of it.
