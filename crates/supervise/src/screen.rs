@@ -177,6 +177,17 @@ impl Screen {
         }
     }
 
+    /// The same, when the window has changed: a question that stands is drawn anew, as another part of it is in view.
+    pub(crate) fn resized(&mut self) {
+        self.resize();
+        if self.prompt.is_some() && self.stands.is_some() {
+            let back = std::mem::take(&mut self.back);
+            self.put(&back);
+            self.say("\r\n");
+            self.put_question();
+        }
+    }
+
     /// Bytes that the task wrote.
     pub(crate) fn written(&self) -> u64 {
         self.written

@@ -84,8 +84,8 @@ impl Watch<'_> {
             // As nohup(1), and a shell for what it starts in the background, want it.
             _ if signals::ignored(signal) => {}
             WINCH => {
-                if let Some(screen) = &self.screen {
-                    screen.resize();
+                if let Some(screen) = &mut self.screen {
+                    screen.resized();
                 }
             }
             CONT => {

@@ -57,6 +57,28 @@ end()
     assert_eq!(place.told("ask").len(), 3);
 }
 
+/// On a window that becomes smaller another part of it would be in view: it is drawn anew, and no key counts for a moment.
+#[test]
+fn a_question_is_drawn_anew_when_the_window_changes() {
+    let place = Place::new();
+    let script = "id \"$(printf '%600s' '' | tr ' ' x)\" 2>/dev/null; echo END";
+    let steps = r#"
+question()
+time.sleep(0.7)
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 50, 0, 0))
+question()
+os.write(terminal, b"n\r")
+text = re.sub(rb"\x1b\[[?0-9;]*[A-Za-z]", b"", drawn()).decode()
+rows = sum(max(1, -(-len(line) // 50)) for line in text.split("\r\n"))
+if rows > 12 or "wants to start: id xxx" not in text: print(rows, text)
+time.sleep(0.7); os.write(terminal, b"y\r")
+find(b"END", asked)
+end()
+"#;
+    assert_eq!(answered(&place, &place.policy(POLICY), script, steps), "status 0\n");
+    assert_eq!(granted(&place).len(), 1);
+}
+
 /// The name of a file likewise.
 #[test]
 fn no_name_pushes_its_question_out_of_view() {
