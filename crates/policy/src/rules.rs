@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use program::{many, meanings};
 use scripts::Script;
-use table::Table;
+use table::{Table, permitted};
 
-use crate::argv::{As, CommandPattern, Place};
+use crate::argv::{CommandPattern, Place};
 use crate::command::list_at;
 use crate::model::{Children, EnvironmentValue, Origin, Policy, Rule};
 use crate::shells::Shells;
@@ -351,24 +351,23 @@ impl CommandRules {
     /// # Errors
     /// Which.
     pub fn denied(&self, execution: &Execution<'_>) -> Result<(), String> {
-        match self.deny.find(execution, self.place(execution.directory), As::Deny) {
-            Ok(entry) => Err(entry.told.clone()),
-            Err(_) => Ok(()),
+        match self.deny.denial(execution, self.place(execution.directory)) {
+            Some(entry) => Err(entry.told.clone()),
+            None => Ok(()),
         }
     }
 
-    /// Whether a list names it; if not, whether one names its program at least.
-    fn named(&self, execution: &Execution<'_>) -> Result<(), bool> {
-        let mut named = false;
-        let lists = [self.allow.as_ref(), self.children.as_ref().filter(|_| !execution.first)];
+    /// The lists that permit now, together.
+    fn in_force(&self, execution: &Execution<'_>) -> Vec<&Table> {
+        let children = self.children.as_ref().filter(|_| !execution.first);
         let granted = self.granted.iter().map(|(_, table)| table);
-        for list in lists.into_iter().flatten().chain(granted) {
-            match list.find(execution, self.place(execution.directory), As::Allow) {
-                Ok(_) => return Ok(()),
-                Err(some) => named |= some,
-            }
-        }
-        Err(named)
+        self.allow.iter().chain(children).chain(granted).collect()
+    }
+
+    /// Whether the lists name it; if not, whether one names its program at least.
+    fn named(&self, execution: &Execution<'_>) -> Result<(), bool> {
+        let (lists, meant) = (self.in_force(execution), meanings(execution));
+        permitted(&lists, execution, &meant, self.place(execution.directory))
     }
 
     fn listed(&self, execution: &Execution<'_>) -> Result<(), String> {

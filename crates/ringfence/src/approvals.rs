@@ -10,8 +10,8 @@ use crate::{executions, masks, terminal};
 use ringfence_confine::survey;
 use ringfence_plan::{Plan, Step};
 use ringfence_policy::{
-    Access, Context as PolicyContext, Endpoint, Execution, Judge, Origin, Policy, Rule, check_grant,
-    network_remedy, written_endpoint,
+    Access, CommandRules, Context as PolicyContext, Endpoint, Execution, Judge, Origin, Policy, Rule,
+    check_grant, network_remedy, written_endpoint,
 };
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{
@@ -22,6 +22,8 @@ use ringfence_supervise::{
 pub(crate) struct Approvals<'a> {
     policy: &'a Policy,
     plan: &'a Plan,
+    /// With what is granted now.
+    guard: Option<CommandRules>,
     context: PolicyContext,
     log: &'a RefCell<&'a mut Writer>,
     /// The run's id, for whoever answers from elsewhere.
@@ -83,7 +85,7 @@ impl<'a> Approvals<'a> {
         log: &'a RefCell<&'a mut Writer>,
         (run, silent): (&'a str, bool),
     ) -> Self {
-        Self { policy, plan, context, log, run, silent, scribe: None }
+        Self { policy, plan, guard: plan.guard.clone(), context, log, run, silent, scribe: None }
     }
 
     /// With somebody who can grant things to later sandboxes too.
@@ -181,7 +183,7 @@ impl<'a> Approvals<'a> {
 
     /// A command that may be granted, as the policy has its words.
     fn line_of(&self, command: &Command) -> Option<String> {
-        let guard = self.plan.guard.as_ref()?;
+        let guard = self.guard.as_ref()?;
         let words: Vec<&[u8]> = command.arguments.iter().map(|word| word.as_bytes()).collect();
         let execution = Execution {
             file: command.file.as_bytes(),
@@ -333,9 +335,9 @@ impl Clerk for Approvals<'_> {
         self.log.borrow_mut().append(&event).is_ok()
     }
 
-    fn permit(&mut self, entry: &str, terms: &Terms) -> Result<GrantedCommand, String> {
+    fn permit(&mut self, number: u32, entry: &str, terms: &Terms) -> Result<GrantedCommand, String> {
         let none = || "no entry of `approvals.grantable.commands` covers it".to_owned();
-        let guard = self.plan.guard.as_ref().ok_or_else(none)?;
+        let guard = self.guard.as_mut().ok_or_else(none)?;
         let origin = Origin { source: "granted".into(), line: 0 };
         let rule = Rule { value: entry.to_owned(), origin };
         let (granted, by) = guard.grant(&rule, &self.policy.home.to_string_lossy())?;
@@ -348,7 +350,10 @@ impl Clerk for Approvals<'_> {
             rule: by.to_owned(),
         };
         match self.log.borrow_mut().append(&event) {
-            Ok(_) => Ok(granted),
+            Ok(_) => {
+                guard.permit(number, granted.clone());
+                Ok(granted)
+            }
             Err(error) => Err(format!("it could not be written down: {error}")),
         }
     }
@@ -416,7 +421,8 @@ impl Clerk for Approvals<'_> {
         self.line_of(command).map(|line| ringfence_policy::command_entry(&line))
     }
 
-    fn ended(&mut self, _: u32, path: &Path, cause: &str) -> bool {
+    fn ended(&mut self, number: u32, path: &Path, cause: &str) -> bool {
+        self.guard.iter_mut().for_each(|guard| guard.withdraw(number));
         let event = Event::Revoke { path: path.to_string_lossy().into_owned(), cause: cause.to_owned() };
         self.log.borrow_mut().append(&event).is_ok()
     }

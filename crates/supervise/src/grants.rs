@@ -36,11 +36,11 @@ pub trait Clerk {
     /// A grant has ended; `false` if that could not be written down.
     fn ended(&mut self, number: u32, path: &Path, cause: &str) -> bool;
 
-    /// What is granted of this entry for commands.
+    /// What is granted of this entry for commands, by this number.
     ///
     /// # Errors
     /// Why it is not, in words.
-    fn permit(&mut self, entry: &str, terms: &Terms) -> Result<GrantedCommand, String>;
+    fn permit(&mut self, number: u32, entry: &str, terms: &Terms) -> Result<GrantedCommand, String>;
 
     /// What is granted of this destination, `NAME:PORT`.
     ///

@@ -140,7 +140,7 @@ impl Grants<'_> {
             match act {
                 Act::Start => self
                     .clerk
-                    .permit(entry, terms)
+                    .permit(number, entry, terms)
                     .and_then(|granted| boundary.permit(number, granted).map_err(gone)),
                 Act::Reach => self
                     .clerk

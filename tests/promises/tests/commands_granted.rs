@@ -144,6 +144,42 @@ fn a_grant_of_one_of_many_programs_is_of_the_file_that_it_names() {
     assert_eq!((own.status, listed), (0, (0, 126)), "{own:?}");
 }
 
+/// What one program of many starts by itself may be listed, or granted on its own.
+#[test]
+fn lists_and_grants_together_hold_what_one_of_many_programs_starts_by_itself() {
+    let owned = Owned::new(
+        "[files]\nexec = [\"/usr\", \"~/tools\"]\n[commands]\nallow = [\"git status **\", \"~/tools/toybox cat **\"]\n\
+         deny = [\"~/tools/toybox head x\"]\n\
+         [approvals]\ngrantable = { commands = [\"~/tools/toybox env **\", \"~/tools/toybox tac **\"] }",
+    );
+    let place = &owned.place;
+    let tools = place.home.join("tools");
+    // As in the other places: each of its programs is the script of that name.
+    place.host(&format!("mkdir {0} && cp /usr/bin/perl {0}/toybox", tools.display()));
+    place.write("env", "print \"ran\";\n");
+    let tools = tools.canonicalize().unwrap();
+    let tools = tools.display();
+    let start = ["start", "dev", "--policy", &owned.policy, "--workspace", "."];
+    assert_eq!(place.ringfence(&start).status, 0);
+    let toybox = format!("{tools}/toybox");
+    let env = |applet: &str| place.ringfence(&["exec", "dev", "--", &toybox, "env", applet, "x"]).out;
+    let grant = |words: &str| owned.grant("dev", &format!("{toybox} {words} x"), &[]);
+    let before = env("cat");
+    let listed = grant("env cat");
+    let with_list = env("cat");
+    let (early, of_tac, late) = (grant("env tac"), grant("tac"), grant("env tac"));
+    let with_grants = env("tac");
+    let others = [grant("env rm"), grant("env sh"), grant("env head")];
+    let ended = owned.revoke("dev", &format!("{toybox} tac x"));
+    let after = env("tac");
+    let _ = place.ringfence(&["stop", "dev", "--grace", "0"]);
+    assert_eq!((listed.status, before.as_str(), with_list.as_str()), (0, "", "ran"), "{listed:?}");
+    assert!(early.status == 126 && early.err.contains("may start `tac` of its file"), "{early:?}");
+    assert_eq!((of_tac.status, late.status, with_grants.as_str()), (0, 0, "ran"), "{of_tac:?} {late:?}");
+    assert!(others.iter().all(|outcome| outcome.status == 126), "{others:?}");
+    assert_eq!((ended.status, after.as_str()), (0, ""), "{ended:?}");
+}
+
 #[test]
 fn who_waits_to_start_goes_on_as_soon_as_it_is_granted_and_nobody_else_waits() {
     let owned = Owned::new(

@@ -93,6 +93,53 @@ fn what_a_list_does_not_name_is_started_by_none_that_it_names() {
     assert_eq!(ran(&place, &far, &whole, &HIDDEN), HIDDEN);
 }
 
+/// What toybox does not know it looks up as a link, and is what that names: here as Perl, which follows links to its scripts.
+#[test]
+fn toybox_is_by_no_link_what_is_denied_or_not_listed() {
+    let (place, far) = world();
+    place.write("head", "$| = 1; print \"ran\";\n");
+    place.write("-cat", "$| = 1; print \"ran\";\n");
+    for link in ["toybox-x", "toybox", "busybox", "coreutils", "awk", "curl", "dd", "go"] {
+        std::os::unix::fs::symlink("head", place.workspace.join(link)).unwrap();
+    }
+    let links = [
+        "toybox ./toybox-x cat x",
+        "toybox toybox-x cat x",
+        "toybox toybox cat x",
+        "toybox ./busybox cat x",
+        "toybox ./coreutils cat x",
+        "toybox coreutils cat x",
+        "toybox ./cat x",
+        "toybox ./awk x",
+        "toybox awk x",
+        "toybox dd x",
+        "toybox curl x",
+        "toybox ./go x",
+    ];
+    let ordinary = ["toybox cat x", "toybox env curl x"];
+    let none: [&str; 0] = [];
+    let listed = format!("allow = [\"{far}/toybox cat **\", \"bash -c *\"]");
+    let denied = format!("deny = [\"{far}/toybox head\"]");
+    for policy in [&listed, &denied, "shell = false"] {
+        assert_eq!(ran(&place, &far, policy, &links), none, "{policy}");
+    }
+    assert_eq!(ran(&place, &far, &listed, &ordinary), ordinary[..1]);
+    assert_eq!(ran(&place, &far, &denied, &ordinary), ordinary);
+    // Nor by what it is called.
+    let policy = |list: &str| {
+        format!("[files]\nexec = [\"{far}\", \"/usr\"]\n[commands]\nfrom_workspace = false\n{list}")
+    };
+    for called in ["./-cat", "-cat", "./awk", "./curl", "toybox-x", "./coreutils"] {
+        let script = format!("exec -a {called} {far}/toybox cat x");
+        for list in [&listed, &denied] {
+            let outcome = start(&place, &policy(list), &["bash", "-c", &script]);
+            assert!(outcome.status == 126 && outcome.out.is_empty(), "{called}, {list}: {outcome:?}");
+        }
+    }
+    let script = format!("exec -a /anywhere/toybox {far}/toybox cat x");
+    assert_eq!(start(&place, &policy(&listed), &["bash", "-c", &script]).out, "ran");
+}
+
 /// A static `busybox` runs its own programs by itself, and is called what it is called.
 #[test]
 fn an_entry_that_is_offered_for_a_static_file_names_it_as_it_is() {

@@ -2,16 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::program::by_word;
-use super::table::Entry;
+use super::program::{Meaning, Meanings, by_word};
+use super::table::{Entry, permitted};
 use super::{CommandRules, Execution, Table, last, many, meanings};
-use crate::argv::{As, CommandPattern};
+use crate::argv::{As, CommandPattern, Place};
 use crate::model::Rule;
 
 /// An entry that holds for as long as it is granted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantedCommand {
     table: Table,
+}
+
+/// Which of what it means no entry of these permits.
+fn missing<'a>(
+    lists: &[&Table],
+    execution: &Execution<'a>,
+    meant: &Meanings<'a>,
+    place: Place<'_>,
+) -> Vec<Meaning<'a>> {
+    let listed =
+        |one: &Meaning<'_>| lists.iter().any(|list| list.find_as(execution, one, place, As::Allow).is_ok());
+    meant.judged(execution.file).filter(|one| !listed(one)).cloned().collect()
 }
 
 impl CommandRules {
@@ -23,8 +35,18 @@ impl CommandRules {
         if self.judge(execution, |path| Some(path.to_vec())).is_ok() {
             return None;
         }
-        let entry = self.grantable.find(execution, self.place(execution.directory), As::Allow).ok()?;
-        let meant = meanings(execution).all.into_iter().next()?;
+        let (place, all) = (self.place(execution.directory), meanings(execution));
+        let mut lists = self.in_force(execution);
+        let missing = missing(&lists, execution, &all, place);
+        // What is started before that which starts it: each grant opens what it says.
+        let meant = missing.last()?;
+        // A grant of these words opens no others, and what may be anything needs more than words.
+        if all.any || missing.iter().any(|one| one.open) {
+            return None;
+        }
+        lists.push(&self.grantable);
+        permitted(&lists, execution, &all, place).ok()?;
+        let entry = self.grantable.find_as(execution, meant, place, As::Allow).ok()?;
         let part = by_word(entry.written.as_bytes()).then_some(meant.called);
         let arguments = match many(execution.file) {
             true => meant.arguments(),
@@ -81,6 +103,9 @@ impl CommandRules {
         if wanted.program != rule.written {
             files.retain(|file| *file == asked);
         }
+        // What is granted for a time may be granted for another.
+        let mut lasting = self.clone();
+        lasting.granted.clear();
         for file in &files {
             let program: &[u8] = wanted.program.as_bytes();
             let all: Vec<&[u8]> = std::iter::once(program).chain(words.iter().flatten().copied()).collect();
@@ -88,14 +113,48 @@ impl CommandRules {
             let execution =
                 Execution { file, arguments: &all, directory: &self.workspace, first: true, within };
             self.stands(&execution).map_err(|told| format!("{told}; that stands above every grant"))?;
-            if words.is_some() && self.judge(&execution, |path| Some(path.to_vec())).is_ok() {
+            if words.is_some() && lasting.judge(&execution, |path| Some(path.to_vec())).is_ok() {
                 return Err(format!("`{shown}` is allowed already"));
             }
         }
         let mut table = Table::default();
-        let files: Vec<_> = files.iter().map(|file| super::path(file)).collect();
-        table.add(entry, "granted", home, &files, false);
+        let paths: Vec<_> = files.iter().map(|file| super::path(file)).collect();
+        table.add(entry, "granted", home, &paths, false);
+        if let Some(words) = words {
+            self.starts_with(&table, shown, &wanted, &words, &files)?;
+        }
         Ok((GrantedCommand { table }, &rule.told))
+    }
+
+    /// Whether one line of a file of many may start with this grant: it may start others of its file, which have to be listed or granted.
+    fn starts_with(
+        &self,
+        table: &Table,
+        shown: &str,
+        wanted: &CommandPattern,
+        words: &[&[u8]],
+        files: &[&[u8]],
+    ) -> Result<(), String> {
+        let all: Vec<&[u8]> =
+            std::iter::once(wanted.program.as_bytes()).chain(words.iter().copied()).collect();
+        for file in files.iter().filter(|file| many(file)) {
+            let within = self.runs_own(file);
+            let execution =
+                Execution { file, arguments: &all, directory: &self.workspace, first: false, within };
+            let (meant, place) = (meanings(&execution), self.place(&self.workspace));
+            let mut lists = self.in_force(&execution);
+            lists.push(table);
+            if permitted(&lists, &execution, &meant, place).is_err() {
+                let what = match missing(&lists, &execution, &meant, place).last() {
+                    Some(one) if !meant.any => format!("`{}`", String::from_utf8_lossy(one.called)),
+                    _ => "any program".to_owned(),
+                };
+                return Err(format!(
+                    "`{shown}` may start {what} of its file, which is neither listed nor granted yet"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// From now on it holds.

@@ -4,9 +4,10 @@
 use std::ops::Range;
 
 use super::last;
-use super::program::{Meaning, by_word};
+use super::program::{Meaning, by_word, may_be_toybox};
 
-/// Programs of busybox 1.36 and toybox 0.8 that start no other, by whatever words. Not: `tar` (`-I`, compressors), `install` (strip), editors.
+/// Programs of busybox 1.36 and toybox 0.8 that start no other, by whatever words; behind the empty line those that every toybox 0.8 has.
+/// Not: `tar` (`-I`, compressors), `install` (strip), editors.
 const QUIET: &str = include_str!("quiet.txt");
 
 /// Of those, the ones whose words may be code that starts programs, by an execve(2): where anything may be among the words, so may code.
@@ -68,14 +69,34 @@ pub(super) fn may_be_theirs(file: &[u8], name: &[u8]) -> bool {
     own || !is(FOREIGN, name)
 }
 
+/// Whether this may be a link for toybox, to any other of its programs.
+pub(super) fn is_link(file: &[u8], word: &[u8]) -> bool {
+    may_be_toybox(file) && !surely(word, &[])
+}
+
+/// Whether toybox surely has what it looks up itself: of a word that it does not know it reads the link of that name, and is what that names.
+fn surely(word: &[u8], words: &[&[u8]]) -> bool {
+    let (_, own) = QUIET.split_once("\n\n").unwrap_or_default();
+    let launches = word == b"find" || LAUNCHERS.iter().any(|launcher| launcher.name.as_bytes() == word);
+    launches || is(own, word) || words.is_empty() && [&b"--help"[..], b"--version"].contains(&word)
+}
+
 fn is(list: &str, name: &[u8]) -> bool {
     list.split_ascii_whitespace().any(|own| own.as_bytes() == name)
 }
 
 fn started<'a>(file: &[u8], one: &Meaning<'a>) -> Result<Vec<Meaning<'a>>, Any> {
     let (called, words) = (one.called, one.arguments());
-    // By its own name alone the file says what it holds.
-    if is(QUIET, called) || !may_be_theirs(file, called) || by_word(called) && words.is_empty() {
+    if one.sought.is_some_and(|word| !surely(word, words)) {
+        return Err(Any);
+    }
+    // By its own name alone the file says what it holds, and by options of its own.
+    let options = [&b"--help"[..], b"--list", b"--list-full", b"--version"];
+    if is(QUIET, called)
+        || one.option && options.contains(&called)
+        || !may_be_theirs(file, called)
+        || by_word(called) && words.is_empty()
+    {
         let code = one.open && CODE.iter().any(|name| name.as_bytes() == called);
         return if code { Err(Any) } else { Ok(Vec::new()) };
     }
@@ -88,7 +109,7 @@ fn started<'a>(file: &[u8], one: &Meaning<'a>) -> Result<Vec<Meaning<'a>>, Any> 
         None if called == b"find" => executed(words)?,
         None => return Err(Any),
     };
-    Ok(ranges.into_iter().filter_map(|(range, open)| one.within(range, open)).collect())
+    Ok(ranges.into_iter().filter_map(|(range, open)| one.within(file, range, open)).collect())
 }
 
 impl Launcher {
@@ -189,7 +210,11 @@ mod tests {
         for (line, programs) in [
             ("cat head", &[][..]),
             ("toybox", &[]),
-            ("toybox --list", &[]),
+            ("toybox --help", &[]),
+            ("toybox --version", &[]),
+            ("/usr/bin/cat x", &[]),
+            ("env toybox", &["toybox"]),
+            ("env dd x", &["dd x"]),
             ("find . -name head -type f", &[]),
             ("env -i A=head", &[]),
             ("env", &[]),
@@ -214,6 +239,33 @@ mod tests {
         let words = vec!["env"; 100].join(" ");
         for line in [
             "sh -c x",
+            "",
+            "toybox --list",
+            "toybox --version x",
+            "toybox ./cat x",
+            "toybox ./x cat x",
+            "toybox cat/ x",
+            "toybox awk x",
+            "toybox dd x",
+            "toybox curl x",
+            "toybox toybox",
+            "toybox toybox cat x",
+            "toybox toybox-x cat x",
+            "toybox busybox cat x",
+            "toybox coreutils cat x",
+            "toybox-x cat x",
+            "busybox cat x",
+            "./awk x",
+            "./curl x",
+            "-cat x",
+            "./-toybox cat x",
+            "--version",
+            "env toybox curl x",
+            "env toybox toybox",
+            "env toybox ./cat x",
+            "env toybox-x cat x",
+            "env coreutils cat x",
+            "env --list",
             "xargs",
             "tar -c -I base64 x",
             "udhcpc -s head",

@@ -1,5 +1,6 @@
 //! Interpreters that run a script and nothing else.
 
+use super::inner::is_link;
 use super::last;
 use super::program::many;
 
@@ -112,6 +113,9 @@ pub fn runs_alone(
         _ if many(file) => (last(called), before),
         _ => (plain(last(file)), before),
     };
+    if is_link(file, name) {
+        return Err("may be another program by a link");
+    }
     // What it starts is judged, with the script for an argument.
     if name == b"env" {
         return Ok(());

@@ -38,6 +38,11 @@ pub(super) fn many(file: &[u8]) -> bool {
     multicall(file).is_some()
 }
 
+/// Whether it may be toybox, which knows its programs otherwise than busybox does.
+pub(super) fn may_be_toybox(file: &[u8]) -> bool {
+    last(file).starts_with(b"toybox")
+}
+
 /// Whether the first argument is the name of a program.
 pub(super) fn by_word(file: &[u8]) -> bool {
     multicall(file) == Some(true)
@@ -69,11 +74,16 @@ pub(super) struct Meaning<'a> {
     to: usize,
     /// What stands for a file's name (`{}`) is among its arguments, or more follow on them.
     pub(super) open: bool,
+    /// The whole word that toybox itself takes for a program.
+    pub(super) sought: Option<&'a [u8]>,
+    /// It stands where the file has options of its own.
+    pub(super) option: bool,
 }
 
 impl<'a> Meaning<'a> {
     fn of(called: &'a [u8], words: Vec<&'a [u8]>) -> Self {
-        Self { called, from: 0, to: words.len(), words: words.into(), open: false }
+        let (to, words) = (words.len(), words.into());
+        Self { called, words, from: 0, to, open: false, sought: None, option: false }
     }
 
     pub(super) fn arguments(&self) -> &[&'a [u8]] {
@@ -81,16 +91,22 @@ impl<'a> Meaning<'a> {
     }
 
     /// The program that some of its own arguments name, and what is left of them for that one.
-    pub(super) fn within(&self, at: Range<usize>, open: bool) -> Option<Self> {
+    pub(super) fn within(&self, file: &[u8], at: Range<usize>, open: bool) -> Option<Self> {
         let to = self.from + at.end;
         let mut from = self.from + at.start;
-        let mut called = last(self.words.get(from..to)?.first()?);
+        let mut word = *self.words.get(from..to)?.first()?;
         from += 1;
-        while by_word(called) && from < to {
-            called = last(self.words.get(from)?);
+        let toybox = may_be_toybox(file);
+        let own: &[u8] = if toybox { b"toybox" } else { b"busybox" };
+        let (mut sought, mut option) = (None, false);
+        // toybox is in no list of its own: what stands behind it may be a link.
+        while last(word) == own && from < to && sought.is_none() {
+            word = self.words.get(from)?;
+            (sought, option) = (toybox.then_some(word), true);
             from += 1;
         }
-        Some(Self { called, words: Rc::clone(&self.words), from, to, open })
+        let words = Rc::clone(&self.words);
+        Some(Self { called: last(word), words, from, to, open, sought, option })
     }
 }
 
@@ -101,11 +117,20 @@ pub(super) struct Meanings<'a> {
     pub(super) any: bool,
 }
 
+impl<'a> Meanings<'a> {
+    /// What a list has to permit: what is known to be no program of the file starts where it is seen.
+    pub(super) fn judged(&self, file: &[u8]) -> impl Iterator<Item = &Meaning<'a>> {
+        let judged = |(at, one): &(usize, &Meaning<'_>)| *at == 0 || inner::may_be_theirs(file, one.called);
+        self.all.iter().enumerate().filter(judged).map(|(_, one)| one)
+    }
+}
+
 pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Meanings<'a> {
     let rest = execution.arguments.get(1..).unwrap_or_default();
     let (file, name) = (last(execution.file), last(execution.arguments.first().copied().unwrap_or_default()));
     if many(execution.file) {
-        let mut all: Vec<_> = part(file, name, rest).map(|(name, words)| Meaning::of(name, words)).collect();
+        let mut all =
+            if may_be_toybox(file) { vec![of_toybox(file, name, rest)] } else { part(file, name, rest) };
         let any = execution.within && inner::follow(file, &mut all);
         return Meanings { all, any };
     }
@@ -147,10 +172,11 @@ impl CommandRules {
         }
         let Meanings { all, any } = meanings(execution);
         let place = self.place(execution.directory);
-        let lists = || self.allow.iter().chain(self.children.iter().filter(|_| !execution.first));
+        let lists = self.in_force(execution);
         // What it starts by itself needs an entry too, once it has its own; and none will do where that may be anything.
-        let missing =
-            |one: &Meaning<'_>| lists().all(|list| list.find_as(execution, one, place, As::Allow).is_err());
+        let missing = |one: &Meaning<'_>| {
+            lists.iter().all(|list| list.find_as(execution, one, place, As::Allow).is_err())
+        };
         let Some(meant) = all.into_iter().find(missing).filter(|meant| !any && !meant.open) else {
             return Vec::new();
         };
@@ -171,25 +197,34 @@ impl CommandRules {
     }
 }
 
-/// Which part of a file of many programs runs. One that is called as the file is the part that the next word names, and so on: by busybox's
-/// main(), every name that begins so, and a `-` before it says nothing; coreutils has an option for it.
-fn part<'a>(
-    file: &[u8],
-    name: &'a [u8],
-    arguments: &[&'a [u8]],
-) -> impl Iterator<Item = (&'a [u8], Vec<&'a [u8]>)> + use<'a> {
+/// Which part of toybox runs, by its main(): what it is called, or the one word behind its own name. Of all else it reads links.
+fn of_toybox<'a>(file: &[u8], name: &'a [u8], arguments: &[&'a [u8]]) -> Meaning<'a> {
+    let itself = name == b"toybox" || name == file;
+    let (word, rest, option) = match arguments {
+        // Nothing is looked up.
+        [] if itself => return Meaning::of(name, Vec::new()),
+        [word, rest @ ..] if itself => (*word, rest, true),
+        _ => (name, arguments, false),
+    };
+    Meaning { sought: Some(word), option, ..Meaning::of(last(word), rest.to_vec()) }
+}
+
+/// Which part of another file of many programs runs. One that is called as the file is the part that the next word names, and so on: by
+/// busybox's main(), every name that begins so, and a `-` before it says nothing; coreutils has an option for it.
+fn part<'a>(file: &[u8], name: &'a [u8], arguments: &[&'a [u8]]) -> Vec<Meaning<'a>> {
     const WORDS: [&[u8]; 2] = [b"--coreutils-prog=", b"--coreutils-prog-shebang="];
-    let mut name = name.strip_prefix(b"-").unwrap_or(name);
-    let mut rest = arguments;
-    let whole = |name: &[u8]| by_word(name);
+    let busybox = file.starts_with(b"busybox");
+    let whole = |name: &[u8]| if busybox { name.starts_with(b"busybox") } else { by_word(name) };
+    let mut name = name.strip_prefix(b"-").filter(|_| busybox).unwrap_or(name);
+    let (mut rest, mut option) = (arguments, false);
     while whole(name) {
         let [word, more @ ..] = rest else { break };
         name = WORDS.iter().find_map(|option| word.strip_prefix(*option)).unwrap_or_else(|| last(word));
-        rest = more;
+        (rest, option) = (more, true);
     }
+    let own = Meaning { option, ..Meaning::of(name, rest.to_vec()) };
     // uutils takes `any-ls` for `ls`.
     let end = name.iter().rposition(|byte| !byte.is_ascii_alphanumeric()).filter(|_| file == b"coreutils");
     let tail = end.and_then(|at| name.get(at + 1..)).filter(|tail| !tail.is_empty());
-    let (rest, own) = (rest.to_vec(), (name, rest.to_vec()));
-    std::iter::once(own).chain(tail.map(|tail| (tail, rest)))
+    std::iter::once(own).chain(tail.map(|tail| Meaning::of(tail, rest.to_vec()))).collect()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::inner::may_be_theirs;
-use super::program::{Meaning, by_word, many, meanings};
+use super::program::{Meaning, Meanings, by_word, many, meanings};
 use super::{Execution, bytes, last, told};
 use crate::argv::{As, CommandPattern, Place, options};
 use crate::model::Rule;
@@ -26,6 +26,26 @@ pub(super) struct Table {
 pub(super) struct Index {
     pub(super) words: BTreeMap<Vec<u8>, Vec<u32>>,
     pub(super) others: Vec<u32>,
+}
+
+/// Whether these permit all that it means, each by some entry; if not, whether one names the program at least.
+pub(super) fn permitted(
+    tables: &[&Table],
+    execution: &Execution<'_>,
+    meant: &Meanings<'_>,
+    place: Place<'_>,
+) -> Result<(), bool> {
+    for one in meant.judged(execution.file) {
+        let mut named = false;
+        let mut fits = tables.iter().map(|table| table.find_as(execution, one, place, As::Allow));
+        if !fits.any(|found| found.map_err(|some| named |= some).is_ok()) {
+            return Err(named);
+        }
+    }
+    match meant.any && !tables.iter().any(|table| table.holds_all(execution.file)) {
+        true => Err(true),
+        false => Ok(()),
+    }
 }
 
 impl Index {
@@ -74,34 +94,26 @@ impl Table {
         self.entries.push(Entry { pattern, written, told: told(&entry.value, key, &entry.origin) });
     }
 
-    /// The first entry that means this; or, if some name the program, that they do.
-    pub(super) fn find(&self, execution: &Execution<'_>, place: Place<'_>, how: As) -> Result<&Entry, bool> {
-        // A denial of one of what it may mean is one of all; a permission has to be one of all.
-        let meant = meanings(execution);
-        let mut found = Err(false);
-        // What is known to be no program of theirs starts where it is seen.
-        let judged = |(at, one): &(usize, &Meaning<'_>)| {
-            *at == 0 || how == As::Deny || may_be_theirs(execution.file, one.called)
-        };
-        for (_, one) in meant.all.iter().enumerate().filter(judged) {
-            found = self.find_as(execution, one, place, how);
-            if found.is_ok() == (how == As::Deny) {
-                return found;
-            }
-        }
-        if !meant.any {
+    /// The first entry that denies this: a denial of one of what it may mean is one of all.
+    pub(super) fn denial(&self, execution: &Execution<'_>, place: Place<'_>) -> Option<&Entry> {
+        let (meant, file) = (meanings(execution), execution.file);
+        let found = meant.all.iter().find_map(|one| self.find_as(execution, one, place, As::Deny).ok());
+        if found.is_some() || !meant.any {
             return found;
         }
-        let of_file = self.files.get(execution.file).into_iter();
-        let file = execution.file;
         let applets = self.names.iter().filter(|(name, _)| may_be_theirs(file, name)).map(|(_, index)| index);
-        let mut any = of_file.chain(applets.filter(|_| how == As::Deny)).flat_map(Index::numbers);
-        let whole =
-            |entry: &&Entry| by_word(entry.pattern.program.as_bytes()) && entry.pattern.any_arguments();
-        let entry = any.find_map(|number| {
-            self.entries.get(*number as usize).filter(|entry| how == As::Deny || whole(entry))
-        });
-        entry.ok_or(how == As::Allow)
+        let mut any = self.files.get(file).into_iter().chain(applets).flat_map(Index::numbers);
+        any.find_map(|number| self.entries.get(*number as usize))
+    }
+
+    /// Whether an entry is one of all that this file is.
+    pub(super) fn holds_all(&self, file: &[u8]) -> bool {
+        let mut entries = self.files.get(file).into_iter().flat_map(Index::numbers);
+        entries.any(|number| {
+            self.entries.get(*number as usize).is_some_and(|entry| {
+                by_word(entry.pattern.program.as_bytes()) && entry.pattern.any_arguments()
+            })
+        })
     }
 
     /// What an entry calls the program of this name in a file of many.
