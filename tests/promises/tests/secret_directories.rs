@@ -79,3 +79,35 @@ fn a_file_of_one_is_opened_below_a_wider_grant_too() {
     let told = place.ringfence(&["run", "--policy", &named, "--", "true"]);
     assert!(told.status == 125 && told.err.contains("known secret location"), "{told:?}");
 }
+
+/// A link is no name of a secret: who writes in one directory of them opens none of another by a rule's path.
+#[test]
+fn a_link_from_one_to_another_opens_nothing() {
+    let place = place();
+    place.write(place.home.join(".config/gh/hosts.yml"), "canary");
+    place.write(place.home.join(".config/gh/own/x"), "own");
+    place.write(place.home.join(".config/gcloud/plain"), "plain");
+    let link = |name: &str, to: &str| {
+        std::os::unix::fs::symlink(to, place.home.join(".config/gcloud").join(name)).unwrap();
+    };
+    link("lnk", "../gh/hosts.yml");
+    link("own", "../gh/own/x");
+    let script =
+        format!("cd {}/.config; cat gcloud/lnk; cat gh/hosts.yml; cat gh/own/x", place.home.display());
+    let policy = "[files]\nread = [\"~/.config\", \"~/.config/gcloud/lnk\"]";
+    let seen = place.run(policy, &script);
+    assert!(seen.status == 125 && !seen.out.contains("canary"), "{seen:?}");
+    assert!(
+        seen.err.contains("in a directory of secrets, where a rule opens only what it names"),
+        "{seen:?}"
+    );
+    let named = place.policy(policy);
+    let told = place.ringfence(&["explain", "--policy", &named, "--path", "~/.config/gh/hosts.yml"]);
+    assert!(told.err.contains("no run starts"), "{told:?}");
+    let seen = place.run("[files]\nread = [\"~/.config\", \"~/.config/gcloud/lnk?\"]", &script);
+    assert!(seen.out.is_empty(), "{seen:?}");
+    // What is named there is opened by links, too.
+    let policy = "[files]\nread = [\"~/.config\", \"~/.config/gcloud/own\", \"~/.config/gh/own\"]";
+    let seen = place.run(policy, &script);
+    assert_eq!(seen.out, "own", "{seen:?}");
+}

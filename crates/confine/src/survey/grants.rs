@@ -1,11 +1,11 @@
 //! Which grants are looked at. What lies below a granted directory is granted with it: looking again would add nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Found, Invoker, Kind, Place, Refused};
+use ringfence_plan::{Found, Invoker, Kind, Place, Refused, Survey};
 use ringfence_policy::{Grant, Mode, PathPattern, Policy, Rule, secret_above, why_secret};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -145,6 +145,45 @@ pub(super) fn whole(rule: &Rule<Grant>, secret: &PathPattern, home: &Path) -> Re
         ),
         format!("name the files in it that the task needs{such}"),
     )
+}
+
+/// A rule whose path leads through somebody's link into a directory of secrets that a wider grant holds opens nothing there: that
+/// takes a rule that names what is meant in it, or a directory below. `shut`: those directories.
+pub(super) fn through_links(survey: &mut Survey, shut: &[PathBuf]) -> Result<(), Refused> {
+    let chosen = |place: &Place| place.links.iter().any(|link| !link.system);
+    let all = survey.read.iter().chain(&survey.exec).chain(&survey.write);
+    let named: HashSet<PathBuf> = all
+        .filter_map(|found| found.place.as_ref())
+        .filter(|place| !chosen(place))
+        .map(|place| place.real.clone())
+        .collect();
+    for found in survey.read.iter_mut().chain(&mut survey.exec).chain(&mut survey.write) {
+        let Some(place) = found.place.as_ref().filter(|place| chosen(place)) else { continue };
+        let Some(secrets) = shut.iter().find(|shut| place.real.starts_with(shut)) else { continue };
+        let mut within = place.real.ancestors().take_while(|at| at != secrets);
+        if within.any(|at| named.contains(at)) {
+            continue;
+        }
+        if !found.grant.value.optional {
+            let real = place.real.display();
+            return Err(Refused::rule(
+                &found.grant.origin,
+                format!(
+                    "{} leads through a symbolic link to {real}, in a directory of secrets, where a rule opens only what it names",
+                    found.grant.value.path.display()
+                ),
+                format!("grant {real} itself if that is meant"),
+            ));
+        }
+        let path = found.grant.value.path.display();
+        let real = place.real.display();
+        survey.notes.push(format!(
+            "{}: {path} leads through a symbolic link to {real}, in a directory of secrets: grant that itself if it is meant",
+            found.grant.origin
+        ));
+        found.place = None;
+    }
+    Ok(())
 }
 
 /// Looks at one.

@@ -42,6 +42,12 @@ impl Hidden {
         }
     }
 
+    /// Directories of known secrets that are hidden in a wider grant.
+    fn shut(&self) -> Vec<PathBuf> {
+        let known = |marked: &&Marked| marked.kind == Kind::Directory && marked.because.starts_with(KNOWN);
+        self.marked.values().filter(known).map(|marked| marked.path.clone()).collect()
+    }
+
     /// A file that is granted by its own name is denied by a pattern all the same.
     fn hide_file(&mut self, place: &Place, deny: &[PathPattern]) {
         let at = place.real.parent().unwrap_or(Path::new("/"));
@@ -79,6 +85,7 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
             hidden.hide(&path, SETTINGS);
         }
     }
+    grants::through_links(survey, &hidden.shut())?;
     if shown.covers(&invoker.state) {
         hidden.hide(&invoker.state, "ringfence's own state");
     }
