@@ -1,5 +1,7 @@
 //! Landlock on the task (landlock(7)): rules from the plan, every right the kernel knows handled.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,8 +12,11 @@ use landlock::{
 };
 use ringfence_plan::{Landlock, Right};
 use ringfence_sys::landlock::allow_beneath;
-use rustix::fs::{self, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+
+/// Entries of hidden directories that are looked through for files with names elsewhere.
+const MOST_HIDDEN: usize = 100_000;
 
 /// The rules, bound to what their paths were when the sandbox began: no command can put something else there for the next.
 #[derive(Debug)]
@@ -33,10 +38,11 @@ impl Found {
     /// Looks for all of them.
     pub(crate) fn of(plan: &Landlock) -> Self {
         let mut found = Vec::with_capacity(plan.rules.len());
+        let names = OnceCell::new();
         for (rule, (right, path)) in plan.rules.iter().enumerate() {
             let at = (rule, *right, abi(plan));
             if plan.except.iter().any(|hidden| hidden.starts_with(path)) {
-                beside(&mut found, at, path, &plan.except);
+                beside(&mut found, at, path, (&plan.except, &names));
             // What is not there needs no right: an optional grant's mount point may be hidden by a deny.
             } else if let Some(file) = look(plan, path) {
                 let directory = fs::fstat(&file)
@@ -152,10 +158,57 @@ fn look(plan: &Landlock, path: &Path) -> Option<OwnedFd> {
     fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
 }
 
+/// Files that are hidden and have other names as well, by device and inode; `None`: too many to say, or where nobody can list them.
+struct Names(Option<HashSet<(u64, u64)>>);
+
+impl Names {
+    fn of(except: &[PathBuf]) -> Self {
+        let (mut found, mut left, mut entries) = (HashSet::new(), except.to_vec(), 0);
+        while let Some(path) = left.pop() {
+            let stat = match fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                Err(_) => return Self(None),
+            };
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                if stat.st_nlink > 1 {
+                    found.insert((stat.st_dev, stat.st_ino));
+                }
+                continue;
+            }
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let list = fs::openat(CWD, &path, flags, Mode::empty()).and_then(Dir::new);
+            let Ok(list) = list else { return Self(None) };
+            for entry in list {
+                let Ok(entry) = entry else { return Self(None) };
+                let name = entry.file_name().to_bytes();
+                if ![&b"."[..], b".."].contains(&name) {
+                    left.push(path.join(OsStr::from_bytes(name)));
+                    entries += 1;
+                }
+            }
+            if entries > MOST_HIDDEN {
+                return Self(None);
+            }
+        }
+        Self(Some(found))
+    }
+
+    fn hold(&self, stat: &Stat) -> bool {
+        self.0.as_ref().is_none_or(|known| known.contains(&(stat.st_dev, stat.st_ino)))
+    }
+}
+
 /// Finds everything in a directory that does not lead to what is hidden; names can be listed everywhere. What appears there later has
 /// no right.
-fn beside(found: &mut Vec<Object>, at: (usize, Right, ABI), path: &Path, except: &[PathBuf]) {
+fn beside(
+    found: &mut Vec<Object>,
+    at: (usize, Right, ABI),
+    path: &Path,
+    hidden: (&[PathBuf], &OnceCell<Names>),
+) {
     let (rule, right, abi) = at;
+    let (except, names) = hidden;
     // It was found without links, and what is hidden below it as well.
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(directory) = fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) else {
@@ -168,15 +221,19 @@ fn beside(found: &mut Vec<Object>, at: (usize, Right, ABI), path: &Path, except:
             continue;
         }
         if except.iter().any(|hidden| hidden.starts_with(&child)) {
-            beside(found, at, &child, except);
+            beside(found, at, &child, hidden);
             continue;
         }
         let Ok(file) = open(directory.as_fd(), name, OFlags::PATH) else { continue };
-        let kind = fs::fstat(&file).map(|found| FileType::from_raw_mode(found.st_mode));
+        let Ok(stat) = fs::fstat(&file) else { continue };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        // A right on a file holds by all of its names, a hidden one among them.
+        let other = kind != FileType::Directory && stat.st_nlink > 1;
+        if other && names.get_or_init(|| Names::of(except)).hold(&stat) {
+            continue;
+        }
         // A link is nothing by itself, and what it leads to has a rule of its own or none.
-        if let Ok(kind) = kind
-            && kind != FileType::Symlink
-        {
+        if kind != FileType::Symlink {
             let access = rights(right, abi, kind == FileType::Directory);
             found.push(Object { rule, access, file });
         }

@@ -91,3 +91,42 @@ fn what_patterns_deny_is_hidden_in_what_cannot_be_looked_through_too() {
         }
     }
 }
+
+/// Landlock's rights are a file's, by whichever name: a name beside the denied one must not open it.
+#[test]
+fn a_denied_file_is_not_opened_by_its_name_where_it_has_another() {
+    let place = Place::in_home().in_tier(module_path!());
+    let [tree, other] = ["tree", "other"].map(|name| place.base.path().join(name));
+    for name in ["ok/x.key", "ok/shut/inner"] {
+        place.write(tree.join(name), "SECRET\n");
+    }
+    for name in ["ok/plain", "ok/many"] {
+        place.write(tree.join(name), "plain\n");
+    }
+    std::fs::create_dir(&other).unwrap();
+    let link = |from: &str, to: std::path::PathBuf| std::fs::hard_link(tree.join(from), to).unwrap();
+    link("ok/x.key", tree.join("ok/x.bak"));
+    link("ok/x.key", tree.join("top.bak"));
+    link("ok/x.key", place.base.path().join("named.bak"));
+    link("ok/x.key", other.join("elsewhere.bak"));
+    link("ok/shut/inner", tree.join("ok/inner.bak"));
+    link("ok/many", tree.join("ok/many.too"));
+    let (base, tree) = (place.base.path().display(), tree.display());
+    let policy = format!(
+        "[workspace]\nmode = \"temporary\"\n[files]\nread = [\"{tree}\", \"{base}/other\", \"{base}/named.bak\"]\n\
+         deny = [\"**/*.key\", \"**/shut\"]"
+    );
+    let script = format!(
+        "cd {tree}; cat ok/plain ok/many ok/many.too; cat ok/x.key; cat ok/x.bak; cat top.bak; cat ../named.bak; \
+         cat ok/shut/inner; echo over"
+    );
+    let outcome = place.run(&policy, &script);
+    assert_eq!(outcome.out, "plain\nplain\nplain\nover\n", "{outcome:?}");
+    let named = place.policy(&policy);
+    for name in ["tree/ok/x.key", "tree/ok/x.bak", "tree/top.bak", "named.bak"] {
+        let told = place.ringfence(&["explain", "--policy", &named, "--path", &format!("{base}/{name}")]);
+        assert!(told.out.contains(&format!("{name}: refused")), "{told:?}");
+    }
+    let told = place.ringfence(&["plan", "--policy", &named, "--", "true"]);
+    assert!(told.out.contains("it has others (hard links), by which a grant elsewhere shows it"), "{told:?}");
+}

@@ -1,6 +1,6 @@
 //! What exists of the paths that are to be hidden or protected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{DENIED, Invoker, KNOWN, Kind, Marked, Place, Refused, SETTINGS, Survey};
@@ -24,6 +24,8 @@ struct Hidden {
     marked: BTreeMap<PathBuf, Marked>,
     workspace: PathBuf,
     barred: Option<String>,
+    /// Files that have other names as well, by device and inode: why they are hidden, and by which name.
+    linked: HashMap<(u64, u64), (String, PathBuf)>,
 }
 
 impl Hidden {
@@ -61,6 +63,10 @@ impl Hidden {
         let Ok(place) = resolve(path, false) else { return };
         self.bar(&place, because);
         let kind = if place.kind == Kind::Directory { Kind::Directory } else { Kind::File };
+        if kind == Kind::File && place.names > 1 {
+            let why = || (because.to_owned(), place.real.clone());
+            self.linked.entry((place.device, place.inode)).or_insert_with(why);
+        }
         self.marked.entry(place.real.clone()).or_insert(Marked {
             path: place.real,
             kind,
@@ -69,10 +75,59 @@ impl Hidden {
     }
 }
 
+impl Hidden {
+    /// Of a file with several names (link(2)) those are hidden that stand beside the way to a hidden one, where a right of Landlock's
+    /// on the file would open it by each, and those that a rule names. Others are another grant's to show, which is said.
+    fn hide_other_names(&mut self, shown: &Shown, survey: &Survey) -> Option<String> {
+        let (_, first) = self.linked.values().min_by_key(|(_, path)| path)?;
+        let said = format!(
+            "{}{}: hidden by this name; it has others (hard links), by which a grant elsewhere shows it",
+            first.display(),
+            if self.linked.len() > 1 {
+                format!(" and {} more", self.linked.len() - 1)
+            } else {
+                String::new()
+            }
+        );
+        let way = |path: &PathBuf| {
+            let above = path.ancestors().skip(1).take_while(|at| shown.covers(at));
+            above.map(Path::to_path_buf).collect::<Vec<_>>()
+        };
+        let directories: BTreeSet<PathBuf> = self.marked.keys().flat_map(way).collect();
+        let mut others = Vec::new();
+        for (path, kind) in directories.iter().flat_map(|directory| entries(directory)) {
+            if kind == FileType::RegularFile
+                && let Ok(stat) = fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
+                && let Some((because, _)) = self.linked.get(&(stat.st_dev, stat.st_ino))
+            {
+                others.push((path, because.clone()));
+            }
+        }
+        let granted = survey.read.iter().chain(&survey.exec).chain(&survey.write);
+        for place in granted.filter_map(|found| found.place.as_ref()).filter(|place| place.names > 1) {
+            // A secret that a rule names by another name is meant.
+            if let Some((because, _)) = self.linked.get(&(place.device, place.inode))
+                && because.starts_with(DENIED)
+            {
+                others.push((place.real.clone(), because.clone()));
+            }
+        }
+        for (path, because) in others {
+            self.hide(&path, &because);
+        }
+        Some(said)
+    }
+}
+
 pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> Result<(), Refused> {
     let shown = Shown::of(policy, survey);
     let workspace = survey.workspace.real.clone();
-    let mut hidden = Hidden { marked: BTreeMap::new(), workspace: workspace.clone(), barred: None };
+    let mut hidden = Hidden {
+        marked: BTreeMap::new(),
+        workspace: workspace.clone(),
+        barred: None,
+        linked: HashMap::new(),
+    };
     secrets(policy, &known_secrets_of_host(), &shown, &mut hidden)?;
     for home in &survey.known_homes {
         let Some(names) = Names::of(home) else { continue };
@@ -132,6 +187,7 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
             hidden.bar(&place, &format!("{DENIED}`{}`", rule.value.text()));
         }
     }
+    survey.notes.extend(hidden.hide_other_names(&shown, survey));
     survey.barred = hidden.barred;
     survey.hidden = hidden.marked.into_values().collect();
     survey.protected = protected;
