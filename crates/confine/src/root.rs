@@ -40,6 +40,8 @@ pub(crate) struct Root {
     made: RefCell<Option<(PathBuf, OwnedFd)>>,
     /// What was mounted since the first view that is loose, in its order, and whether it is that.
     mounted: RefCell<Vec<(PathBuf, bool)>>,
+    /// Directories that are hidden since something in them was to be, and could not be reached.
+    shut: RefCell<Vec<PathBuf>>,
 }
 
 /// Takes hold of a tree of the host as a detached mount.
@@ -85,6 +87,7 @@ impl Root {
             masks,
             made: RefCell::new(None),
             mounted: RefCell::default(),
+            shut: RefCell::default(),
         })
     }
 
@@ -170,18 +173,7 @@ impl Root {
                 mount::set_attributes(own.as_fd(), EMPTY, false, attributes, None)?;
                 attach(own.as_fd(), self.find(path)?.as_fd())
             }
-            Step::Hide { path, kind, .. } => {
-                let at = self.find(path)?;
-                // What a task put there has a kind of its own.
-                let directory =
-                    if self.is_loose(path) { is_directory(&at)? } else { *kind == Kind::Directory };
-                let mask = if self.watched && directory == (*kind == Kind::Directory) {
-                    clone(self.watched_at(path)?.as_fd(), false)?
-                } else {
-                    self.masks.one(directory)?
-                };
-                attach(mask.as_fd(), at.as_fd())
-            }
+            Step::Hide { path, kind, .. } => self.hide(path, *kind),
             Step::Pin { path, flags } => {
                 let at = self.find(path)?;
                 let own = clone(at.as_fd(), true)?;
@@ -200,6 +192,40 @@ impl Root {
                 mount::set_attributes(at.as_fd(), EMPTY, false, attributes, None)
             }
         }
+    }
+
+    fn hide(&self, path: &Path, kind: Kind) -> Result<(), Errno> {
+        if self.shut.borrow().iter().any(|shut| path.starts_with(shut)) {
+            return Ok(());
+        }
+        let at = match self.find(path) {
+            Err(Errno::ACCESS) => return self.shut_above(path),
+            at => at?,
+        };
+        // What a task put there has a kind of its own.
+        let directory = if self.is_loose(path) { is_directory(&at)? } else { kind == Kind::Directory };
+        let mask = if self.watched && directory == (kind == Kind::Directory) {
+            clone(self.watched_at(path)?.as_fd(), false)?
+        } else {
+            self.masks.one(directory)?
+        };
+        attach(mask.as_fd(), at.as_fd())
+    }
+
+    /// Hides the directory that cannot be passed on the way to a path: whoever builds root's sandbox is another user on the host, with no
+    /// right over what is private there. What lies in such a one is closed to the task as well, while its mode stays.
+    fn shut_above(&self, path: &Path) -> Result<(), Errno> {
+        for above in path.ancestors().skip(1).take_while(|above| *above != Path::new("/")) {
+            match self.find(above) {
+                Err(Errno::ACCESS) => {}
+                at => {
+                    attach(self.masks.one(true)?.as_fd(), at?.as_fd())?;
+                    self.shut.borrow_mut().push(above.to_owned());
+                    return Ok(());
+                }
+            }
+        }
+        Err(Errno::ACCESS)
     }
 
     /// Whether it lies in a view where something else may be than was surveyed.

@@ -130,3 +130,28 @@ fn a_denied_file_is_not_opened_by_its_name_where_it_has_another() {
     let told = place.ringfence(&["plan", "--policy", &named, "--", "true"]);
     assert!(told.out.contains("it has others (hard links), by which a grant elsewhere shows it"), "{told:?}");
 }
+
+/// The user that builds root's sandbox has no right of root's over private directories: those are hidden as a whole.
+#[test]
+fn what_is_denied_in_a_directory_of_roots_own_stops_no_start() {
+    for owner in ["0", "65532"] {
+        let place = Place::new().in_tier(module_path!());
+        let tree = place.base.path().join("tree");
+        for name in ["ok/x.key", "ok/plain", "ok/deep/in/y.key", "open/z.key", "open/plain"] {
+            place.write(tree.join(name), "text\n");
+        }
+        let script = format!("chmod 700 {0}/ok {0}/ok/deep/in; chmod 755 {0}/ok/deep", tree.display());
+        place.host(&script);
+        if ringfence_promises::root() {
+            place.host(&format!("chown -R {owner} {}/ok", tree.display()));
+        }
+        let tree = tree.display();
+        let policy =
+            format!("[workspace]\nmode = \"temporary\"\n[files]\nread = [\"{tree}\"]\ndeny = [\"**/*.key\"]");
+        let script = format!(
+            "cd {tree}; cat ok/x.key ok/deep/in/y.key open/z.key; cat ok/plain >&2; cat open/plain; ls -d ok"
+        );
+        let outcome = place.run(&policy, &script);
+        assert_eq!(outcome.out, "text\nok\n", "{owner}: {outcome:?}");
+    }
+}
