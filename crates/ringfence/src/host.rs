@@ -31,22 +31,26 @@ pub(crate) struct Task {
     home: PathBuf,
     /// It has the host's own files, through the host's own directories.
     hosted: bool,
+    /// What it is shown of the host's, and whether it has its owner's id there: above those, directories are the sandbox's own.
+    trees: Vec<(PathBuf, bool)>,
 }
 
 impl Task {
     /// In tier `namespace`; `None`: it has its owner's own id.
     pub(crate) fn of(invoker: &Invoker, workspace: &Path) -> Option<Self> {
         let owner = workspace.metadata().ok().filter(|_| invoker.root)?;
-        Some(Self { uid: owner.uid(), gid: owner.gid(), home: invoker.home.clone(), hosted: false })
+        let home = invoker.home.clone();
+        Some(Self { uid: owner.uid(), gid: owner.gid(), home, hosted: false, trees: Vec::new() })
     }
 
     /// The same of a plan: in tier `landlock` it has an id of the host's, and none of root's capabilities.
     pub(crate) fn planned(invoker: &Invoker, plan: &Plan) -> Option<Self> {
         if plan.hosted.is_none() {
-            return Self::of(invoker, &plan.workspace);
+            let trees = plan.trees.iter().map(|tree| (tree.host.clone(), tree.mapped)).collect();
+            return Self::of(invoker, &plan.workspace).map(|task| Self { trees, ..task });
         }
         let (uid, gid) = (plan.ids.outside_uid, plan.ids.outside_gid);
-        invoker.root.then(|| Self { uid, gid, home: invoker.home.clone(), hosted: true })
+        invoker.root.then(|| Self { uid, gid, home: invoker.home.clone(), hosted: true, trees: Vec::new() })
     }
 
     /// Whether the mode keeps it from whoever it is there.
@@ -59,8 +63,16 @@ impl Task {
         };
         let own = found.uid() == self.uid;
         let mapped = self.hosted || writes || own && self.uid != 0 || real.starts_with(&self.home);
-        let shut = |above: &Path| above.metadata().is_ok_and(|found| !self.may(&found, 1, true));
-        !self.may(&found, bit, mapped) || self.hosted && real.ancestors().skip(1).any(shut)
+        let tree = self.trees.iter().filter(|(tree, _)| real.starts_with(tree));
+        let tree = tree.max_by_key(|(tree, _)| tree.as_os_str().len());
+        let (root, as_owner) = match tree {
+            Some((tree, mapped)) => (Some(tree.as_path()), *mapped),
+            None => (self.hosted.then_some(Path::new("/")), true),
+        };
+        let shut = |above: &Path| above.metadata().is_ok_and(|found| !self.may(&found, 1, as_owner));
+        let way =
+            real.ancestors().skip(1).take_while(|above| root.is_some_and(|root| above.starts_with(root)));
+        !self.may(&found, bit, mapped) || way.into_iter().any(shut)
     }
 
     /// Whether the mode has this bit for it.

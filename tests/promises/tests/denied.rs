@@ -153,5 +153,12 @@ fn what_is_denied_in_a_directory_of_roots_own_stops_no_start() {
         );
         let outcome = place.run(&policy, &script);
         assert_eq!(outcome.out, "text\nok\n", "{owner}: {outcome:?}");
+        let named = place.policy(&policy);
+        let path = format!("{tree}/ok/plain");
+        let told = place.ringfence(&["explain", "--policy", &named, "--path", &path]);
+        let opened = outcome.err.contains("text");
+        let said = if opened { "plain: allowed" } else { "plain: refused" };
+        let first = told.out.lines().next().unwrap_or_default();
+        assert!(first.contains(said), "{owner} {told:?} {outcome:?}");
     }
 }
