@@ -44,7 +44,9 @@ fn no_line_is_offered_for_a_directory_of_secrets() {
     place.write(place.home.join(".ssh/config"), "canary");
     assert_ne!(place.run("", "ls ~/.ssh").status, 0);
     let told = place.ringfence(&["explain"]);
-    assert!(told.out.contains(".ssh") && !told.out.contains("[\"~/.ssh\"]"), "{}", told.out);
+    // Without /dev/fuse nobody hears of it.
+    let heard = std::fs::File::open("/dev/fuse").is_ok();
+    assert!(told.out.contains(".ssh") == heard && !told.out.contains("[\"~/.ssh\"]"), "{}", told.out);
     let told = place.ringfence(&["explain", "--path", "~/.ssh"]);
     assert!(told.out.contains("no grant opens it as a whole"), "{}", told.out);
     assert!(!told.out.contains("to allow it"), "{}", told.out);
