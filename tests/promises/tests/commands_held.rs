@@ -51,3 +51,20 @@ fn threads_that_start_programs_at_once_hang_nobody_and_innocent_ones_live() {
         assert!(since.elapsed() < std::time::Duration::from_secs(30), "{command:?}: {:?}", since.elapsed());
     }
 }
+
+/// Who was let go and who has its number since are two: the second is looked at when it starts something.
+#[test]
+fn a_number_that_was_let_go_is_no_leave_for_who_has_it_next() {
+    let place = Place::new().in_tier(module_path!());
+    place.write("loose.c", include_str!("loose.c"));
+    place.host("cc -O1 -pthread -o loose loose.c");
+    let policy = "[commands]\nallow = [\"sh -c *\", \"printenv *\"]\nfrom_workspace = true";
+    for others in ["40", "0"] {
+        let since = std::time::Instant::now();
+        let outcome = crate::commands::start(&place, policy, &["./loose", others]);
+        assert_eq!(outcome.out, "", "beside {others}: {outcome:?}");
+        assert!(since.elapsed() < std::time::Duration::from_secs(15), "{others}: {:?}", since.elapsed());
+        let cleaned = place.told("exec.clean");
+        assert!(cleaned.iter().any(|event| event.to_string().contains("PYTHONPATH")), "{cleaned:?}");
+    }
+}

@@ -41,7 +41,7 @@ const MOST_HELD: usize = 96;
 const MOST_OF_ONE: usize = 32;
 /// How long a thread is held that does not come to the end of its execve: it failed, or it reads from a slow disk.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How soon those that are held are looked at again while others wait.
+/// How soon those that do not are looked at again.
 const SOON: Duration = Duration::from_millis(10);
 /// Bytes of arguments in one report.
 const TOLD: usize = 2048;
@@ -59,7 +59,7 @@ pub(crate) struct Guard {
     /// Threads whose execve has failed and that have not stopped yet to be let go, and their processes: who waits for a vfork(2) does
     /// not for as long as that takes.
     loose: HashMap<i32, i32>,
-    /// When they were looked at for who has ended.
+    /// When those that do not come to an end were looked at.
     looked: Option<Instant>,
     /// Listeners whose first program has started.
     begun: HashSet<u32>,
@@ -238,9 +238,10 @@ impl Guard {
             return refuse(call, asked.command, why);
         }
         let process = *process;
-        if !self.held.contains_key(&call.thread)
-            && self.loose.remove(&call.thread).is_none()
-            && let Err(errno) = ptrace::seize(call.thread)
+        let own = self.held.contains_key(&call.thread) | self.loose.remove(&call.thread).is_some();
+        // Asked for each time: what is remembered of a number may be of who had it before.
+        if let Err(errno) = ptrace::seize(call.thread)
+            && !(own && errno == Errno::PERM)
         {
             return match errno {
                 Errno::SRCH => Verdict::Gone,
@@ -366,6 +367,8 @@ impl Guard {
         // Another thread may have had the number that the process has, and is gone.
         let leader = self.held.remove(&thread);
         let held = if former == thread { leader } else { self.held.remove(&former) };
+        // Nobody is told of those that it was not.
+        self.loose.retain(|_, process| *process != thread);
         let same = held.as_ref().is_some_and(|held| {
             words::are(thread, held.count, &held.line) == Ok(true)
                 && held.chain.runs(thread)
@@ -415,22 +418,21 @@ impl Guard {
             return;
         }
         let now = Instant::now();
-        let full = |held: &HashMap<i32, Held>| held.len() >= MOST_OF_ONE;
-        let full = full(&self.held) && self.looked.is_none_or(|looked| now.duration_since(looked) >= SOON);
-        self.looked = if full { Some(now) } else { self.looked };
+        let again = self.looked.is_none_or(|looked| now.duration_since(looked) >= SOON);
+        self.looked = if again { Some(now) } else { self.looked };
         let loose = &mut self.loose;
         self.held.retain(|thread, held| {
             // Another one's end is told; until then its number may have become its process's, late in its execve (execve(2)).
             let first = *thread == held.process;
-            if held.until <= now && !held.interrupted {
-                held.interrupted = true;
-                return ptrace::interrupt(*thread).is_ok() || !first;
+            if !held.interrupted {
+                held.interrupted = held.until <= now;
+                return !held.interrupted || ptrace::interrupt(*thread).is_ok() || !first;
             }
             // The first thread of a process may end, and nobody is told while others of it live.
-            if full && first && !caller::lives(CWD, &format!("/proc/{thread}")) {
+            if again && first && !caller::lives(CWD, &format!("/proc/{thread}")) {
                 return false;
             }
-            let failed = full && held.interrupted && has_failed(*thread);
+            let failed = again && has_failed(*thread);
             if failed {
                 loose.insert(*thread, held.process);
             }
