@@ -201,13 +201,15 @@ type Listing = (Option<Stamp>, Vec<(PathBuf, FileType)>);
 /// Looks into a directory. None where it cannot be looked through and a task may open what lies in it all the same.
 pub(super) fn read(directory: &Path) -> Option<Listing> {
     match listing(directory) {
-        Ok(found) => Some(found),
+        // Root is asked for nothing; what builds its sandbox has no such rights.
+        Ok((stat, _)) if rustix::process::geteuid().is_root() && stat.st_mode & 0o500 != 0o500 => None,
+        Ok((_, found)) => Some(found),
         Err(errno) if out_of_reach(directory, errno) => Some((None, Vec::new())),
         Err(_) => None,
     }
 }
 
-fn listing(directory: &Path) -> Result<Listing, Errno> {
+fn listing(directory: &Path) -> Result<(Stat, Listing), Errno> {
     if directory.as_os_str().len() > LONGEST {
         return Err(Errno::NAMETOOLONG);
     }
@@ -218,10 +220,6 @@ fn listing(directory: &Path) -> Result<Listing, Errno> {
     // Before it is read: a change while it is read is a later one. By its name in itself, which must be searched, too: names that
     // can only be listed cannot be hidden, and their owner can change that.
     let stat = fs::statat(&file, ".", AtFlags::empty())?;
-    // Root is asked for nothing; what builds its sandbox has no such rights.
-    if rustix::process::geteuid().is_root() && stat.st_mode & 0o500 != 0o500 {
-        return Err(Errno::ACCESS);
-    }
     let stamp = Some(Stamp::of(&stat)).filter(|stamp| stamp.settled(now));
     let mut listed = Vec::new();
     for entry in Dir::read_from(&file)? {
@@ -238,7 +236,7 @@ fn listing(directory: &Path) -> Result<Listing, Errno> {
         };
         listed.push((path, file_type));
     }
-    Ok((stamp, listed))
+    Ok((stat, (stamp, listed)))
 }
 
 /// Whether nothing in a directory that cannot be listed can be reached by a task of the same user: it is gone, or may neither be
@@ -256,9 +254,9 @@ fn out_of_reach(directory: &Path, errno: Errno) -> bool {
     }
 }
 
-/// A directory's entries.
+/// A directory's entries, as far as whoever asks may list them.
 pub(super) fn entries(directory: &Path) -> Vec<(PathBuf, FileType)> {
-    read(directory).map(|(_, listed)| listed).unwrap_or_default()
+    listing(directory).map(|(_, (_, listed))| listed).unwrap_or_default()
 }
 
 /// Whether its file system tells of every change by a directory's times.
