@@ -432,10 +432,10 @@ impl<'a> Grants<'a> {
 
     /// It is to end: nobody waits for an answer any more. `false`: that could not be written down.
     pub(crate) fn leave(&mut self, boundary: &Boundary) -> bool {
-        self.questions.all().into_iter().all(|question| {
-            let why = UNANSWERED;
-            self.decline(boundary, &question.refusal, &question.path, why)
-        })
+        self.questions
+            .all()
+            .into_iter()
+            .all(|question| self.decline(boundary, &question.refusal, &question.path, UNANSWERED))
     }
 
     /// The sandbox has ended: what was being taken away went with it, and nobody waits any more.
