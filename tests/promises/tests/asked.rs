@@ -170,9 +170,10 @@ fn a_policy_that_asks_about_nothing_or_cannot_ask_is_an_error() {
 
 /// Runs a program under a terminal of its own (script(1) is not always there; python is), and says what it is to be seen there.
 const TERMINAL: &str = r#"
-import os, pty, select, sys, time
+import fcntl, os, pty, select, struct, sys, termios, time
 pid, terminal = pty.fork()
 if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     os.execv(sys.argv[1], sys.argv[1:])
 seen, asked = b"", 0
 def find(text, start):

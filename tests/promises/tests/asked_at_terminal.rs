@@ -6,13 +6,12 @@ use crate::asked::Asking;
 
 const POLICY: &str = "[commands]\nallow = [\"sh -c *\", \"sleep *\", \"tr **\", \"sed **\"]\n[approvals]\non_refusal = \"ask\"\ngrantable = { commands = [\"id **\"] }";
 
-/// Answers at a terminal of 24 rows and 80 columns; whatever is not as `steps` say it prints.
+/// Answers; whatever is not as `steps` say it prints.
 fn answered(place: &Place, policy: &str, script: &str, steps: &str) -> String {
     let asking = Asking::new();
     let arguments = ["run", "--quiet", "--policy", policy, "--workspace", ".", "--", "sh", "-c", script];
     let begin = r#"
-import fcntl, re, struct, termios
-fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+import re
 def drawn():
     return seen[seen.rindex(b"\x1b[999;1H\r\n", 0, asked):asked]
 "#;

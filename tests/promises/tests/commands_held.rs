@@ -65,6 +65,9 @@ fn a_number_that_was_let_go_is_no_leave_for_who_has_it_next() {
         assert_eq!(outcome.out, "", "beside {others}: {outcome:?}");
         assert!(since.elapsed() < std::time::Duration::from_secs(15), "{others}: {:?}", since.elapsed());
         let cleaned = place.told("exec.clean");
-        assert!(cleaned.iter().any(|event| event.to_string().contains("PYTHONPATH")), "{cleaned:?} {outcome:?}");
+        assert!(
+            cleaned.iter().any(|event| event.to_string().contains("PYTHONPATH")),
+            "{cleaned:?} {outcome:?}"
+        );
     }
 }

@@ -224,7 +224,7 @@ fn a_flood_of_names_is_bounded_and_none_is_dropped_unsaid() {
          import time; time.sleep(0.3)",
     );
     assert_eq!((outcome.status, outcome.out.as_str()), (0, "20000\ndone\n"), "{}", outcome.err);
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(75), "{:?}", begun.elapsed());
     if !watched() {
         return;
     }

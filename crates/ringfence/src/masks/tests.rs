@@ -292,5 +292,5 @@ fn hostile_scripts_are_read_in_little_time() {
         let _ = masked(&["sh".to_owned(), "-c".to_owned(), part.repeat(200_000 / part.len())]);
         println!("{part}: {:?}", begun.elapsed());
     }
-    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
 }
