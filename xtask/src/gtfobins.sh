@@ -22,4 +22,4 @@ for package in "$@"; do
 done
 apt-get install -y -qq --no-install-recommends $known >"$scratch/log" 2>&1 || { tail -5 "$scratch/log"; exit 1; }
 cd "$tree"
-RINGFENCE_LONG=1 cargo test --locked -q -p ringfence-real --test main -- --nocapture no_entry_gets_a_shell a_listed_script_is_all
+RINGFENCE_LONG=1 cargo test --locked -q -p ringfence-real --test main -- --nocapture no_entry_gets_a_shell interpreters::
