@@ -23,7 +23,7 @@ use crate::leader;
 use crate::orders::{Job, Request};
 use crate::rare::{rare, watched};
 use crate::reach::Reach;
-use crate::report::{self, Message, send};
+use crate::report::{self, Message, send, send_processes};
 use crate::rest::Rest;
 use crate::spare::Spare;
 use crate::stage::Stage;
@@ -186,7 +186,7 @@ impl Init {
         }
         self.watch();
         self.guard.iter_mut().for_each(Guard::look);
-        self.tell_processes();
+        tell_processes(&mut self.guard, &self.report, false);
         self.tell_counts();
     }
 
@@ -205,6 +205,7 @@ impl Init {
             let _ = rustix::io::read(children, &mut record);
             if signals::number(&record) == Some(TERM) {
                 self.end_all();
+                tell_processes(&mut self.guard, &self.report, true);
                 exec::exit_now(125)
             }
             self.reap();
@@ -223,11 +224,10 @@ impl Init {
         !told.is_empty()
     }
 
-    /// Programs that have started and ended.
-    fn tell_processes(&mut self) {
-        for process in self.guard.iter_mut().flat_map(Guard::processes) {
-            send(self.report.as_fd(), &Message::Process(process));
-        }
+    /// Behind what happened before.
+    fn say(&mut self, message: &Message) {
+        tell_processes(&mut self.guard, &self.report, true);
+        send(self.report.as_fd(), message);
     }
 
     /// Now and then: a flood is told of in a few messages.
@@ -244,7 +244,7 @@ impl Init {
 
     fn tell_some_counts(&mut self) {
         let (counts, others) = self.calls.counts(MOST_COUNTS);
-        send(self.report.as_fd(), &Message::Again { counts, others });
+        self.say(&Message::Again { counts, others });
     }
 
     /// How long to wait at most.
@@ -302,6 +302,7 @@ impl Init {
                 if let Some(refused) = connections.serve(own, *refusal, calls, guard.as_mut(), reach.as_mut())
                 {
                     *refusal = refusal.wrapping_add(1) % CALLS;
+                    tell_processes(guard, report, true);
                     send(report.as_fd(), &Message::Refused(refused));
                 }
             } else if events.contains(PollFlags::HUP) {
@@ -332,6 +333,7 @@ impl Init {
             without = 0;
             if let Some(refused) = resumed {
                 self.refusal = self.refusal.wrapping_add(1) % CALLS;
+                send_processes(self.report.as_fd(), &guard.processes(true));
                 send(self.report.as_fd(), &Message::Refused(refused));
             }
         }
@@ -345,7 +347,7 @@ impl Init {
         let skip: Vec<Pid> =
             leaders.chain(self.spare.iter().map(|spare| spare.pid)).chain(renaming).collect();
         if let Some(message) = unnamed.look(&skip) {
-            send(self.report.as_fd(), &message);
+            self.say(&message);
         }
     }
 
@@ -363,7 +365,7 @@ impl Init {
             "processes" => Message::ManyProcesses,
             _ => Message::MuchMemory,
         };
-        send(self.report.as_fd(), &message);
+        self.say(&message);
         self.end_all();
     }
 
@@ -374,7 +376,7 @@ impl Init {
                     self.jobs.insert(pid, Running { job: job.id, led: job.terminal.is_some() });
                 }
                 Err((stage, errno)) => {
-                    send(self.report.as_fd(), &Message::Failed { stage, errno, job: job.id });
+                    self.say(&Message::Failed { stage, errno, job: job.id });
                     self.ended(&Message::Exited { job: job.id, status: 125 });
                 }
             },
@@ -386,7 +388,7 @@ impl Init {
                 if let Some(reach) = &self.reach {
                     reach.identify(&mut refusal);
                 }
-                send(self.report.as_fd(), &Message::Refused(refusal));
+                self.say(&Message::Refused(refusal));
             }
             Ok((Request::Permit { number, granted }, _)) => {
                 self.guard.iter_mut().for_each(|guard| guard.permit(number, granted.clone()));
@@ -405,7 +407,7 @@ impl Init {
             Ok((Request::Resume, _)) => self.pause(false),
             Ok((Request::Quiet { end }, _)) => {
                 let yes = self.quiet(end);
-                send(self.report.as_fd(), &Message::Quiet { yes });
+                self.say(&Message::Quiet { yes });
             }
             Ok((Request::Renew, _)) => {
                 let renewed = self.own.renew().and_then(|paths| self.rules.renew(&paths));
@@ -421,6 +423,7 @@ impl Init {
             }
             Ok((Request::End, _)) => {
                 self.end_all();
+                tell_processes(&mut self.guard, &self.report, true);
                 exec::exit_now(0)
             }
             // The supervisor is gone, or speaks no more of ours.
@@ -464,7 +467,7 @@ impl Init {
         };
         if let Some(refusal) = judged {
             self.refusal = self.refusal.wrapping_add(1) % CALLS;
-            send(self.report.as_fd(), &Message::Refused(refusal));
+            self.say(&Message::Refused(refusal));
         }
     }
 
@@ -487,7 +490,7 @@ impl Init {
         while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             if let Some(late) = self.guard.as_mut().and_then(|guard| guard.told(pid, status)) {
                 if let Some(refusal) = late {
-                    send(self.report.as_fd(), &Message::Refused(refusal));
+                    self.say(&Message::Refused(refusal));
                 }
                 continue;
             }
@@ -521,8 +524,7 @@ impl Init {
         while self.calls.dirty() {
             self.tell_some_counts();
         }
-        self.tell_processes();
-        send(self.report.as_fd(), message);
+        self.say(message);
         if self.rules.single {
             exec::exit_now(0);
         }
@@ -561,6 +563,11 @@ impl Init {
             while process::wait(WaitOptions::empty()).is_ok() {}
         }
     }
+}
+
+/// Programs that have started and ended.
+fn tell_processes(guard: &mut Option<Guard>, report: &OwnedFd, all: bool) {
+    guard.iter_mut().for_each(|guard| send_processes(report.as_fd(), &guard.processes(all)));
 }
 
 /// Nobody who is alive, and nobody who has ended and was not seen.

@@ -217,6 +217,9 @@ pub enum Fate {
 /// Bytes behind the numbers of a message: three names, or so many counts.
 pub(crate) const LONGEST: usize = 3 * NAME + 2 * script::LONGEST + 64;
 
+/// The kind of a message of [`Message::Processes`].
+const PROCESSES: u32 = 18;
+
 /// What is said. `job` is the number a command was started under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -269,8 +272,8 @@ pub enum Message {
     },
     /// Something is refused as soon as that is written down.
     Refused(Refusal),
-    /// A program has started, or ended.
-    Process(Process),
+    /// Programs have started, or ended.
+    Processes(Vec<Process>),
     /// Refusals of the root's server were repeated.
     Again {
         /// Which, and how often.
@@ -391,7 +394,7 @@ impl Message {
             Self::ManyProcesses => ([11, 0, 0, 0], None),
             Self::Unnamed { mebibytes, whole } => ([21, u32::from(*whole), *mebibytes, 0], None),
             Self::Refused(refusal) => ([12, 0, 0, 0], fitting(refusal, Refusal::shorten)),
-            Self::Process(process) => ([18, 0, 0, 0], fitting(process, Process::shorten)),
+            Self::Processes(processes) => ([PROCESSES, 0, 0, 0], parts(processes).next()),
             Self::Opened { number } => ([14, *number, 0, 0], None),
             Self::Closed { number } => ([15, *number, 0, 0], None),
             Self::Shown => ([16, 0, 0, 0], None),
@@ -444,7 +447,16 @@ impl Message {
             16 => Self::Shown,
             23 => Self::Left(name(behind)),
             17 => Self::Answer { done: job != 0, text: String::from_utf8_lossy(behind).into_owned() },
-            18 => Self::Process(postcard::from_bytes(behind).ok()?),
+            PROCESSES => {
+                let mut processes = Vec::new();
+                let mut rest = behind;
+                while !rest.is_empty() {
+                    let (process, behind) = postcard::take_from_bytes(rest).ok()?;
+                    processes.push(process);
+                    rest = behind;
+                }
+                Self::Processes(processes)
+            }
             19 => Self::Quiet { yes: job != 0 },
             20 => Self::Renewed,
             21 => Self::Unnamed { mebibytes: value, whole: job != 0 },
@@ -463,6 +475,26 @@ fn fitting<T: Serialize + Clone>(whole: &T, shorten: impl Fn(&mut T)) -> Option<
     let mut less = whole.clone();
     shorten(&mut less);
     postcard::to_stdvec(&less).ok().filter(|bytes| bytes.len() <= LONGEST)
+}
+
+/// As many of them at a time as a message holds.
+fn parts(processes: &[Process]) -> impl Iterator<Item = Vec<u8>> {
+    let mut all = processes.iter().filter_map(|process| fitting(process, Process::shorten)).peekable();
+    std::iter::from_fn(move || {
+        let mut part = all.next()?;
+        while let Some(next) = all.next_if(|next| part.len() + next.len() <= LONGEST) {
+            part.extend(next);
+        }
+        Some(part)
+    })
+}
+
+/// Tells of programs, in as few messages as hold them.
+pub(crate) fn send_processes(socket: BorrowedFd<'_>, processes: &[Process]) {
+    for part in parts(processes) {
+        let kind = [PROCESSES, 0, 0, 0].into_iter().flat_map(u32::to_ne_bytes);
+        let _ = rustix::net::send(socket, &kind.chain(part).collect::<Vec<u8>>(), SendFlags::NOSIGNAL);
+    }
 }
 
 /// Says it; a reader that is gone is no reason to go on.
@@ -520,57 +552,4 @@ pub fn receive(socket: BorrowedFd<'_>) -> Option<(Message, Option<OwnedFd>)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_survive_the_pipe() {
-        for message in [
-            Message::Failed { stage: 107, errno: Errno::PERM, job: 6 },
-            Message::NotExecuted {
-                job: 7,
-                errno: Errno::ACCESS,
-                needs: None,
-                unfit: Some(Unfit::NotRegular),
-            },
-            Message::NotExecuted { job: 8, errno: Errno::NOENT, needs: Some("/lib/ld".into()), unfit: None },
-            Message::Exited { job: 1, status: 3 },
-            Message::Signalled { job: 2, signal: 9 },
-            Message::Stopped { job: 3, yes: true },
-            Message::Listening { job: 4 },
-            Message::Terminal { job: 5 },
-            Message::Made(70_000),
-            Message::MuchMemory,
-            Message::ManyProcesses,
-            Message::Unnamed { mebibytes: 7, whole: false },
-            Message::Opened { number: 9 },
-            Message::Closed { number: 10 },
-            Message::Shown,
-            Message::Left("/x".into()),
-            Message::Quiet { yes: true },
-            Message::Renewed,
-            Message::Question(None),
-            Message::Answer { done: true, text: "so it is".into() },
-            Message::Refused(Refusal {
-                number: 7,
-                process: 1 << 20,
-                program: Program { file: "/usr/bin/node".into(), script: "x.js".into(), starter: "y".into() },
-                what: Refused::Connect { path: "/run/y".into() },
-            }),
-            Message::Again { counts: vec![(1, 2)], others: 3 },
-            Message::Ready,
-        ] {
-            assert_eq!(Message::decode(&message.encode()), Some(message));
-        }
-        assert_eq!(Message::decode(&[9; SIZE]), None);
-        // Cut short.
-        let refused = Message::Refused(Refusal {
-            number: 7,
-            process: 1,
-            program: Program { file: "/usr/bin/node".into(), script: "x.js".into(), starter: "y".into() },
-            what: Refused::File { path: "/y".into(), asked: None, purpose: Purpose::Look },
-        });
-        let bytes = refused.encode();
-        assert_eq!(Message::decode(&bytes[..bytes.len() - 1]), None);
-    }
-}
+mod tests;

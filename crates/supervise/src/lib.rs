@@ -321,8 +321,8 @@ impl Watch<'_> {
                     self.boundary.kill();
                 }
             }
-            Some((Message::Process(process), _)) => {
-                if !(self.tell)(Notice::Process(&process)) {
+            Some((Message::Processes(processes), _)) => {
+                if !processes.iter().all(|process| (self.tell)(Notice::Process(process))) {
                     self.boundary.kill();
                 }
             }

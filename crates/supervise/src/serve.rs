@@ -347,8 +347,9 @@ impl<'a> Server<'a> {
                     self.boundary.kill();
                 }
             }
-            Message::Process(process) => {
-                if !(self.tell)(Happening::Noticed(Notice::Process(process))) {
+            Message::Processes(processes) => {
+                let told = |process| (self.tell)(Happening::Noticed(Notice::Process(process)));
+                if !processes.iter().all(told) {
                     self.boundary.kill();
                 }
             }

@@ -71,3 +71,28 @@ fn a_number_that_was_let_go_is_no_leave_for_who_has_it_next() {
         );
     }
 }
+
+/// Programs are told of a few at a time: in their order, before what is refused after them, and soon where nothing follows.
+#[test]
+fn what_starts_is_told_in_order_and_soon() {
+    let place = Place::new().in_tier(module_path!());
+    let script = "/usr/bin/true; /usr/bin/curl 2>/dev/null; /usr/bin/uname >/dev/null; sleep 4; /usr/bin/id >/dev/null";
+    let policy = place.policy("[commands]\ndeny = [\"curl\"]");
+    let arguments = ["run", "--quiet", "--policy", &policy, "--workspace", ".", "--", "sh", "-c", script];
+    let mut run = place.command(&arguments).spawn().unwrap();
+    let files = || -> Vec<String> {
+        let kinds = ["process.start", "exec.deny"];
+        let told =
+            place.events().into_iter().filter(|event| kinds.contains(&event["kind"].as_str().unwrap()));
+        told.map(|event| event["detail"]["file"].as_str().unwrap().rsplit('/').next().unwrap().to_owned())
+            .collect()
+    };
+    let since = std::time::Instant::now();
+    while !files().contains(&"sleep".to_owned()) {
+        assert!(since.elapsed() < std::time::Duration::from_secs(20), "{:?}", files());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(!files().contains(&"id".to_owned()), "{:?}", files());
+    assert!(run.wait().unwrap().success());
+    assert_eq!(files(), ["dash", "true", "curl", "uname", "sleep", "id"]);
+}
