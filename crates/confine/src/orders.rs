@@ -87,8 +87,6 @@ pub(crate) enum Tell {
     Written {
         /// Its number.
         number: u32,
-        /// The host has a directory there.
-        leads: bool,
     },
     /// This was refused elsewhere: the task may read so.
     Refused(Tried, String),

@@ -10,7 +10,7 @@ use ringfence_policy::{GrantedCommand, GrantedHost};
 use ringfence_sys::exec;
 use ringfence_sys::mount::{self, Attributes};
 use ringfence_void::Decision;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -180,9 +180,8 @@ impl Boundary {
             Refused::File { .. } if self.server.is_none() || number >= CALLS => {
                 drop(self.tell(&Request::Written { number }, &[]));
             }
-            Refused::File { path, .. } | Refused::Decoy { path } => {
-                let leads = leads(Path::new(path));
-                let _ = self.tell_server(&Tell::Written { number, leads });
+            Refused::File { .. } | Refused::Decoy { .. } => {
+                let _ = self.tell_server(&Tell::Written { number });
             }
             Refused::Network { .. }
             | Refused::Credential { .. }
@@ -577,13 +576,4 @@ fn write(path: &str, text: &str) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty())?;
     rustix::io::write(&file, text.as_bytes()).map(drop)
-}
-
-/// Whether the host may have a directory of that name: nothing is waited for, and what is not known may be one.
-fn leads(path: &Path) -> bool {
-    let (flags, resolve) = (OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, ResolveFlags::CACHED);
-    !matches!(
-        rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve),
-        Err(Errno::NOENT | Errno::NOTDIR)
-    )
 }

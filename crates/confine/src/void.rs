@@ -3,7 +3,7 @@
 //! It alone holds the FUSE descriptor: when it dies, every caller is told so at once instead of waiting for ever. It never
 //! goes through the root itself, or it would wait for its own answer.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -94,11 +94,6 @@ struct Void<'a> {
     /// Questions so far, and looks beyond the ledger's room.
     questions: u32,
     beyond: u32,
-    /// Names that are directories of the host: whoever looks for one again may want something else there, so the kernel never answers by
-    /// itself.
-    ways: HashSet<PathBuf>,
-    /// Names that are looked for so often that the kernel may answer by itself.
-    often: Often,
     /// When what was counted is told.
     due: Option<Instant>,
     rest: Rest,
@@ -150,8 +145,6 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
         unwritten: BTreeMap::new(),
         questions: 0,
         beyond: 0,
-        ways: HashSet::new(),
-        often: Often::new(),
         due: None,
         rest: Rest::default(),
         request: vec![0; LONGEST_REQUEST],
@@ -168,38 +161,6 @@ fn intent(proc: &OwnedFd, look: &Look) -> (Purpose, Option<PathBuf>) {
     }
     let (purpose, named) = caller::intent(proc, look.thread);
     (purpose, named.and_then(|named| caller::whole(&look.path, &named)))
-}
-
-/// What is looked for again and again. In a program's usual way to many files nothing is remembered, so that each is told.
-struct Often {
-    since: Instant,
-    times: HashMap<PathBuf, u32>,
-}
-
-impl Often {
-    /// Looks for one name in a second before the kernel remembers it for another.
-    const TIMES: u32 = 32;
-    /// Names that are counted; of more, nothing is remembered.
-    const NAMES: usize = 1024;
-
-    fn new() -> Self {
-        Self { since: Instant::now(), times: HashMap::new() }
-    }
-
-    /// One more; whether that is often.
-    fn again(&mut self, path: &Path) -> bool {
-        if self.since.elapsed() > Duration::from_secs(1) {
-            *self = Self::new();
-        }
-        if let Some(times) = self.times.get_mut(path) {
-            *times = times.saturating_add(1);
-            return *times > Self::TIMES;
-        }
-        if self.times.len() < Self::NAMES {
-            self.times.insert(path.to_path_buf(), 1);
-        }
-        false
-    }
 }
 
 /// A detached mount (mount(8), fuse.txt).
@@ -285,8 +246,7 @@ impl Void<'_> {
         }
     }
 
-    fn judge(&mut self, mut look: Look) {
-        // What init comes upon for the task is not remembered, so that the task's own look is heard.
+    fn judge(&mut self, look: Look) {
         if look.thread == INIT {
             self.init_came_by(&look);
             return self.finish(&look);
@@ -315,7 +275,6 @@ impl Void<'_> {
             }
             First::Again | First::Beyond => {
                 self.due.get_or_insert_with(|| Instant::now() + SOON);
-                look.known = !self.ways.contains(&look.path) && self.often.again(&look.path);
                 return self.finish(&look);
             }
         };
@@ -409,13 +368,9 @@ impl Void<'_> {
 
     fn obey(&mut self, tell: Tell) {
         match tell {
-            Tell::Written { number, leads } => {
+            Tell::Written { number } => {
                 if let Some(look) = self.unwritten.remove(&number) {
                     self.finish(&look);
-                    // As many as the ledger has numbers.
-                    if leads && number < BEYOND.start {
-                        self.ways.insert(look.path);
-                    }
                 }
             }
             Tell::Refused(tried, words) => {

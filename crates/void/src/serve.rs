@@ -32,9 +32,6 @@ pub struct Look {
     pub path: PathBuf,
     /// What it came upon.
     pub act: Act,
-    /// It was told before: the kernel may answer the next one by itself for a while. Whoever did not say yet all that it wants there
-    /// would be heard no more.
-    pub known: bool,
 }
 
 /// What was met.
@@ -59,19 +56,18 @@ pub struct Server {
     since: u64,
     /// What the task may know of what was refused.
     pub told: Told,
-    /// Seconds for which the kernel answers by itself that a name is not there.
-    absent_for: u64,
+    /// The owner is asked.
+    asks: bool,
     asked: Asked,
 }
 
 impl Server {
-    /// `owner` are the user and group ids that all of it belongs to, as the sandbox counts. Where the owner is asked, the kernel does not
-    /// remember that a name is not there.
+    /// `owner` are the user and group ids that all of it belongs to, as the sandbox counts; `asks`: who looks may have the owner asked.
     #[must_use]
     pub fn new(nodes: &[ringfence_plan::Node], owner: (u32, u32), asks: bool) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-        let (told, absent_for, asked) = (Told::default(), u64::from(!asks), Asked::default());
-        Self { tree: Tree::new(nodes), owner, since, told, absent_for, asked }
+        let (told, asked) = (Told::default(), Asked::default());
+        Self { tree: Tree::new(nodes), owner, since, told, asks, asked }
     }
 
     /// Whether the owner is asked about something for which nobody waits now.
@@ -90,7 +86,7 @@ impl Server {
     /// be told that it is gone, and take away what is mounted there. Where the owner is asked, so is whoever comes once it is taken away.
     pub fn add(&mut self, node: &ringfence_plan::Node) {
         let content = match node.content {
-            Content::Hidden { directory } if self.absent_for == 0 => Content::Asked { directory },
+            Content::Hidden { directory } if self.asks => Content::Asked { directory },
             _ => node.content.clone(),
         };
         self.tree.add(&node.path, &content);
@@ -180,7 +176,7 @@ impl Server {
     /// Says that a name is not there; or that it is nobody's to read; or that the bait is open.
     pub fn finish(&self, look: &Look, answer: &mut Vec<u8>) {
         match look.act {
-            Act::Absent => absent(answer, look.unique, if look.known { self.absent_for } else { 0 }),
+            Act::Absent => absent(answer, look.unique, 0),
             Act::Asked => fail(answer, look.unique, libc::ENOENT),
             Act::Hidden => fail(answer, look.unique, libc::EACCES),
             Act::Opened => {
@@ -193,7 +189,7 @@ impl Server {
 
     fn look(&self, request: &Request<'_>, act: Act) -> Option<Look> {
         let path = self.tree.get(request.node)?.path.clone();
-        Some(Look { unique: request.unique, thread: request.thread, path, act, known: false })
+        Some(Look { unique: request.unique, thread: request.thread, path, act })
     }
 
     fn ask(&mut self, request: &Request<'_>, answer: &mut Vec<u8>) -> Option<Look> {
@@ -227,13 +223,13 @@ impl Server {
             return None;
         }
         if parent.is_hidden() {
-            return Some(Look { unique, thread: request.thread, path, act: Act::Hidden, known: false });
+            return Some(Look { unique, thread: request.thread, path, act: Act::Hidden });
         }
         if ALWAYS_ASKED.iter().any(|asked| path.as_os_str() == *asked) {
             absent(answer, unique, FOR_EVER);
             return None;
         }
-        Some(Look { unique, thread: request.thread, path, act: Act::Absent, known: false })
+        Some(Look { unique, thread: request.thread, path, act: Act::Absent })
     }
 
     /// struct fuse_entry_out.
@@ -252,7 +248,7 @@ impl Server {
         // What is bait is as old as its like.
         let (age, part) = if entry.is_decoy() { age(entry.bytes()) } else { (0, 0) };
         let since = self.since.saturating_sub(age);
-        answer.longs(&[number, size, size.div_ceil(512), since, since, since]).words(&[
+        answer.longs(&[number, size, size.div_ceil(BLOCK.into()) * 8, since, since, since]).words(&[
             part,
             part,
             part,
