@@ -372,8 +372,9 @@ impl Root {
         flags: Flags,
     ) -> Result<(), Errno> {
         let at = self.find(path)?;
-        let attached = [(c"lower", lower), (c"layer", layer)];
-        let made = self.while_attached(&attached, || overlay_of(lower, layer, between, ("upper", "work")))?;
+        self.attach_layer(c"lower", lower)?;
+        self.attach_layer(c"layer", layer)?;
+        let made = overlay_of(lower, layer, between, ("upper", "work"))?;
         set(made.as_fd(), flags, false)?;
         attach(made.as_fd(), at.as_fd())
     }
@@ -384,28 +385,17 @@ impl Root {
         for name in [c"upper", c"work"] {
             fs::mkdirat(made, name, Mode::from_raw_mode(mode))?;
         }
-        let overlay = self
-            .while_attached(&[(c"layer", made)], || overlay_of(at.as_fd(), made, &[], ("upper", "work")))?;
+        self.attach_layer(c"layer", made)?;
+        let overlay = overlay_of(at.as_fd(), made, &[], ("upper", "work"))?;
         set(overlay.as_fd(), flags, false)?;
         attach(overlay.as_fd(), at.as_fd())
     }
 
-    /// Layers are attached for a moment, since older kernels make no overlay over a detached mount.
-    fn while_attached<T>(
-        &self,
-        layers: &[(&CStr, BorrowedFd<'_>)],
-        make: impl FnOnce() -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        for (name, layer) in layers {
-            let at = fs::openat(&self.scratch, *name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-            attach(*layer, at.as_fd())?;
-        }
-        let made = make();
-        rustix::process::fchdir(&self.scratch)?;
-        for (name, _) in layers {
-            unmount(*name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
-        }
-        made
+    /// Older kernels make no overlay over a detached mount. What is attached here goes with the scratch, all at once: the kernel waits for
+    /// all processors each time that something is unmounted.
+    fn attach_layer(&self, name: &CStr, layer: BorrowedFd<'_>) -> Result<(), Errno> {
+        let at = fs::openat(&self.scratch, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        attach(layer, at.as_fd())
     }
 }
 
