@@ -147,7 +147,7 @@ impl Written<'_> {
         let program = command_line([&name].iter()).replace('$', "$$");
         let alone = spelled(&program);
         let mut entry = vec![program];
-        entry.extend(arguments.iter().map(|word| self.word(word)));
+        entry.extend(arguments.iter().map(|word| self.kind(word)));
         // A program alone would be any arguments.
         entry.extend((entry.len() == 1).then(|| "()".to_owned()));
         let entry = spelled(&entry.join(" "));
@@ -179,7 +179,13 @@ impl Written<'_> {
         vec!["[commands]".into(), format!("{key} = [{entries}]")]
     }
 
-    /// A word of an entry.
+    /// A word of a line of policy, which is to hold in later runs too.
+    fn kind(&self, word: &str) -> String {
+        let (own, plain) = (self.word(word), command_line([word].iter()));
+        made_up(word).filter(|_| own == plain).unwrap_or(own)
+    }
+
+    /// A word of an entry, which means that word alone.
     pub(crate) fn word(&self, word: &str) -> String {
         // A path is one from the workspace, wherever its process stands.
         let whole = match word.strip_prefix("./") {
@@ -193,7 +199,7 @@ impl Written<'_> {
                 command_line([format!("./{}", below.display())].iter())
             }
             _ if word.starts_with("./") => command_line([whole.to_string_lossy()].iter()),
-            _ => made_up(word).unwrap_or_else(|| command_line([word].iter())),
+            _ => command_line([word].iter()),
         }
     }
 }

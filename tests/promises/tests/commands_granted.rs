@@ -246,3 +246,25 @@ fn what_is_asked_about_is_judged_again_when_it_is_granted() {
     let (out, err) = text(child);
     assert_eq!(out, "refused\n", "{err}");
 }
+
+/// The files of the task may have other names at each start, and a grant is of those words all the same.
+#[test]
+fn a_question_about_a_file_of_a_drawn_name_is_about_that_file_alone() {
+    let owned = Owned::new(
+        "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\ngrantable = { commands = [\"basename **\"] }",
+    );
+    let words =
+        ["basename /tmp/abcde1.sql x", "basename --suffix=/tmp/abcde1 x", "basename '/tmp/a b c --zero'"];
+    let child = owned.run(&words.map(|line| format!("{line} 2>&1; ")).concat());
+    let mut granted = Vec::new();
+    for line in words {
+        owned.place.wait_for(line);
+        granted.push(owned.grant("last", line, &[]).status);
+    }
+    let (out, err) = text(child);
+    assert_eq!((granted.as_slice(), out.as_str()), (&[0; 3][..], "abcde1.sql\nx\na b c --zero\n"), "{err}");
+    let asked: Vec<_> = owned.place.told("ask").iter().map(|event| event["path"].clone()).collect();
+    assert_eq!(asked, words);
+    let offered = "--command 'basename /tmp/abcde1.sql x'";
+    assert!(err.contains(offered) && !err.contains('*'), "{err}");
+}
