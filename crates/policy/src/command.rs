@@ -191,6 +191,16 @@ pub fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// The same words as they are written, quotes and all.
+pub fn written_words(line: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let parts = line.split(|character: char| {
+        quoted ^= character == '\'';
+        character.is_whitespace() && !quoted
+    });
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
 /// Words as one line, of which patterns and [`words`] make the same words.
 pub fn command_line(words: impl Iterator<Item = impl AsRef<str>>) -> String {
     words.map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")

@@ -1,6 +1,7 @@
 //! What an owner grants while a sandbox runs: judged by the policy, written down, then opened.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -30,6 +31,8 @@ pub(crate) struct Approvals<'a> {
     run: &'a str,
     /// No terminal shows the owner a question.
     silent: bool,
+    /// Commands that are granted, as they were written down.
+    started: BTreeMap<u32, String>,
     /// Writes down what is granted to later sandboxes too.
     scribe: Option<Scribe>,
 }
@@ -71,6 +74,21 @@ fn waiting(who: &str, shown: &str, run: &str, whole: bool) -> String {
     format!("{who} waits to start {shown}: {how} within 60 seconds")
 }
 
+/// An entry as it is written down: its patterns stay, and masks are words.
+fn without_secrets(entry: &str) -> String {
+    let words = ringfence_policy::command_words(entry);
+    let masked = masks::masked(&words);
+    let written = ringfence_policy::written_words(entry);
+    if written.len() != words.len() {
+        return ringfence_policy::command_line(masked.iter());
+    }
+    let one = |((written, word), masked): ((&str, &String), &String)| match word == masked {
+        true => written.to_owned(),
+        false => ringfence_policy::command_line([masked].iter()),
+    };
+    written.into_iter().zip(&words).zip(&masked).map(one).collect::<Vec<_>>().join(" ")
+}
+
 /// Whether files may be.
 pub(crate) fn files(policy: &Policy) -> bool {
     !policy.approvals.read.is_empty()
@@ -85,7 +103,8 @@ impl<'a> Approvals<'a> {
         log: &'a RefCell<&'a mut Writer>,
         (run, silent): (&'a str, bool),
     ) -> Self {
-        Self { policy, plan, guard: plan.guard.clone(), context, log, run, silent, scribe: None }
+        let (guard, started) = (plan.guard.clone(), BTreeMap::new());
+        Self { policy, plan, guard, context, log, run, silent, started, scribe: None }
     }
 
     /// With somebody who can grant things to later sandboxes too.
@@ -341,8 +360,9 @@ impl Clerk for Approvals<'_> {
         let origin = Origin { source: "granted".into(), line: 0 };
         let rule = Rule { value: entry.to_owned(), origin };
         let (granted, by) = guard.grant(&rule, &self.policy.home.to_string_lossy())?;
+        let shown = without_secrets(entry);
         let event = Event::Grant {
-            path: entry.to_owned(),
+            path: shown.clone(),
             access: "start".into(),
             seconds: terms.seconds,
             why: terms.why.clone(),
@@ -352,6 +372,7 @@ impl Clerk for Approvals<'_> {
         match self.log.borrow_mut().append(&event) {
             Ok(_) => {
                 guard.permit(number, granted.clone());
+                self.started.insert(number, shown);
                 Ok(granted)
             }
             Err(error) => Err(format!("it could not be written down: {error}")),
@@ -423,7 +444,9 @@ impl Clerk for Approvals<'_> {
 
     fn ended(&mut self, number: u32, path: &Path, cause: &str) -> bool {
         self.guard.iter_mut().for_each(|guard| guard.withdraw(number));
-        let event = Event::Revoke { path: path.to_string_lossy().into_owned(), cause: cause.to_owned() };
+        let started = self.started.remove(&number);
+        let path = started.unwrap_or_else(|| path.to_string_lossy().into_owned());
+        let event = Event::Revoke { path, cause: cause.to_owned() };
         self.log.borrow_mut().append(&event).is_ok()
     }
 }

@@ -268,3 +268,36 @@ fn a_question_about_a_file_of_a_drawn_name_is_about_that_file_alone() {
     let offered = "--command 'basename /tmp/abcde1.sql x'";
     assert!(err.contains(offered) && !err.contains('*'), "{err}");
 }
+
+/// Whoever grants has the words in clear; what is written down of it has not.
+#[test]
+fn of_a_granted_command_secrets_are_not_written_down() {
+    let owned = Owned::new(
+        "[commands]\nallow = [\"sh -c *\"]\n[approvals]\non_refusal = \"ask\"\ngrantable = { commands = [\"basename **\"] }",
+    );
+    let token = format!("ghp_{}", "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vW1xY2");
+    let line = format!("basename --suffix={token} --password=hunter2hunter2 ./a '' x");
+    let pattern = "basename --password=hunter2hunter2 *";
+    let child = owned.run("basename wait; true");
+    owned.place.wait_for("basename wait");
+    let statuses = [
+        owned.grant("last", &line, &[]).status,
+        owned.grant("last", pattern, &[]).status,
+        owned.revoke("last", &line).status,
+        owned.revoke("last", "basename wait").status,
+    ];
+    let _ = text(child);
+    assert_eq!(statuses, [0; 4]);
+    let [granted, revoked] = ["grant", "revoke"].map(|kind| {
+        owned
+            .place
+            .told(kind)
+            .iter()
+            .map(|event| event["path"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    });
+    assert!(granted.iter().chain(&revoked).all(|path| !path.contains("hunter2") && !path.contains(&token)));
+    assert_eq!(granted[1], "basename '--password=***' *");
+    assert!(granted[0].ends_with(" '--password=***' ./a '' x"), "{granted:?}");
+    assert_eq!(revoked[0], granted[0]);
+}
