@@ -177,14 +177,13 @@ impl Screen {
         }
     }
 
-    /// The same, when the window has changed: a question that stands is drawn anew, as another part of it is in view.
+    /// The same, when the window has changed: a question that stands is drawn anew, as another part of it is in view. The terminal is fit
+    /// for it already, and how the task has it now is held back.
     pub(crate) fn resized(&mut self) {
         self.resize();
         if self.prompt.is_some() && self.stands.is_some() {
-            let back = std::mem::take(&mut self.back);
-            self.put(&back);
             self.say("\r\n");
-            self.put_question();
+            self.draw_question();
         }
     }
 
@@ -214,12 +213,17 @@ impl Screen {
 
     /// Draws it on a terminal that is as its owner had it, and not as the task did.
     fn put_question(&mut self) {
-        let size = self.size();
         let (aside, back) = self.outlet.interlude();
-        let text = self.prompt.as_mut().map(|prompt| prompt.drawn(size)).unwrap_or_default();
         self.put(&aside);
+        self.back = back;
+        self.draw_question();
+    }
+
+    fn draw_question(&mut self) {
+        let size = self.size();
+        let text = self.prompt.as_mut().map(|prompt| prompt.drawn(size)).unwrap_or_default();
         self.say(&text);
-        (self.back, self.stands) = (back, Some(Instant::now()));
+        self.stands = Some(Instant::now());
     }
 
     /// No question is on it any more: what was held back is drawn.

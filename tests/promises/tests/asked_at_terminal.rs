@@ -78,6 +78,31 @@ end()
     assert_eq!(granted(&place).len(), 1);
 }
 
+/// Modes that the task has reset since are held back with what it drew: the question that is drawn anew is not in them.
+#[test]
+fn a_question_that_is_drawn_anew_is_as_plain_as_the_first() {
+    let place = Place::new();
+    let script = "printf '\\033[?1047;5;2026hSET'; id -u & sleep 1.5; printf '\\033[?2026;5;1047lRESET'; wait; echo END";
+    let steps = r#"
+find(b"SET", 0)
+question()
+time.sleep(2.5)
+first = asked
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 70, 0, 0))
+question()
+for mode in (2026, 5, 1047):
+    on, off = (seen.rfind(b"\x1b[?%d%s" % (mode, end), 0, asked) for end in (b"h", b"l"))
+    if on > off: print("left on", mode, seen[first:asked])
+time.sleep(0.7); os.write(terminal, b"y\r")
+end_of_it = find(b"END", asked)
+behind = seen[asked:end_of_it]
+on = [behind.find(b"\x1b[?%dh" % mode) for mode in (2026, 5, 1047)]
+if min(on) < 0 or max(on) > behind.find(b"RESET"): print("behind", behind)
+end()
+"#;
+    assert_eq!(answered(&place, &place.policy(POLICY), script, steps), "status 0\n");
+}
+
 /// The name of a file likewise.
 #[test]
 fn no_name_pushes_its_question_out_of_view() {
