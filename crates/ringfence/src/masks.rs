@@ -4,6 +4,7 @@
 //! directly behind a name that is shown; a secret that holds others is shown from there on.
 
 mod programs;
+mod reader;
 mod shell;
 
 use std::cell::OnceCell;
@@ -217,7 +218,15 @@ fn is_chosen(text: &str) -> bool {
         let word = before.rsplit(|letter: char| letter.is_whitespace()).next().unwrap_or_default();
         before.is_empty() || before.ends_with([';', '&', '|', '(', '`', '\n']) || BEFORE.contains(&word)
     };
-    text.match_indices('$').any(|(at, _)| {
+    // `$(($x + 1))` runs nothing.
+    let counted = |at: usize| {
+        let before = text.get(..at).unwrap_or_default();
+        let inner = text.get(at..).filter(|_| before.trim_end_matches([' ', '{']).ends_with("$(("));
+        let count = |letter: &u8| letter.is_ascii_alphanumeric() || b"$_ {}+-*/%".contains(letter);
+        let length = inner.map_or(0, |inner| inner.bytes().take(NEAR).take_while(count).count());
+        inner.and_then(|inner| inner.get(length..)).is_some_and(|rest| rest.starts_with("))"))
+    };
+    text.match_indices('$').filter(|(at, _)| !counted(*at)).any(|(at, _)| {
         let from = (at.saturating_sub(NEAR)..=at).find(|from| text.is_char_boundary(*from)).unwrap_or(at);
         starts(text.get(from..at).unwrap_or_default())
     })

@@ -241,6 +241,46 @@ fn options_of_commands_in_a_script_are_masked_as_those_of_a_command() {
 }
 
 #[test]
+fn what_follows_an_everyday_construct_is_masked() {
+    for begin in [
+        "x=1; (( x++ ));",
+        "for ((i=0; i<3; i++)); do true; done;",
+        "if (( x > (2 + ${#y}) )); then",
+        "f() { true; };",
+        "function f { echo \"$1\"; };",
+        "alias ll='ls -l';",
+        "a=(); b=(x 'y z');",
+        "echo $((1<<2));",
+        "echo $((1 + $((2*3)) + $x)) $(($x + 1)) \"$(( (1+2) * 3 ))\";",
+        "x=$((ls; true) | wc -l);",
+        "echo ${x:-\"a\"} ${y%\\}*} ${z:-'}'} \"${x:-a b}\" ${x:-$(id -u \"a\")};",
+        "echo $'a\\n' \"it's $'\" $'\\\\';",
+        "echo `basename \"$x\" '.c'`;",
+        "cat <<'END-1.x'\ndon't\nEND-1.x\n",
+        "cat <<\\E\ndon't\nE\n",
+        "case $x in a|b) true;; *) echo \"no\";; esac;",
+        "[[ $x =~ ^(a|b)$ && ! -e f ]] || exit;",
+        "set -euo pipefail; trap 'rm -f x' EXIT;",
+        "while read -r line; do echo \"$line\"; done < <(ls);",
+    ] {
+        let script = format!("{begin} mysql -uroot -phunter2 db");
+        let expected = format!("{begin} mysql -uroot -p*** db");
+        assert_eq!(masked(&["bash".into(), "-c".into(), script])[2], expected);
+    }
+    // In what is run within, too; and of what cannot be told, what looks like a secret.
+    for (script, expected) in [
+        ("deploy() { mysql -phunter2; }; deploy x", "deploy() { mysql -p***; }; deploy x"),
+        ("x=`mysql -phunter2 -e q`; ls", "x=`mysql -p*** -e q`; ls"),
+        (
+            "echo \"${x:-\"a\"}\"; mysql -p6f1ed002ab5595859014ebf0951522d9",
+            "echo \"${x:-\"a\"}\"; mysql -p***",
+        ),
+    ] {
+        assert_eq!(masked(&["bash".into(), "-c".into(), script.into()])[2], expected);
+    }
+}
+
+#[test]
 fn what_a_script_runs_is_no_option_of_another_command() {
     for script in [
         "mysql() { \"${1#-p}\"; }; mysql -pevil",
@@ -259,6 +299,24 @@ fn what_a_script_runs_is_no_option_of_another_command() {
         "cat <<E\n'\nE\nevil mysql '-p'",
         "echo \"${x:-\"}\" mysql -p\"; evil it\"",
         "echo $((1<<2)) mysql\nevil -p",
+        "run() { \"${@#-p}\"; }; run mysql -pevil",
+        "function run { \"${@#-p}\"; }; run mysql -pevil",
+        "run() { \"${@#-p}\"; }; bash -c 'run mysql -pevil'",
+        "run() { \"${@#-p}\"; }; x=`run mysql -pevil`",
+        "a() { :; } ; b () ( \"${@#-p}\" ); a; b mysql -pevil",
+        "alias q=\"echo '\"; q mysql -p'; evil it",
+        "alias run='exec '; run mysql -pevil",
+        "alias fn=function\nfn run { \"${@#-p}\"; }\nrun mysql -pevil",
+        "a/run() { \"${@#-p}\"; }; a/run mysql -pevil",
+        "cat <<\"E F\"\n'\nE\nmysql -p'\nE F\nevil it",
+        "alias q='echo #'; q mysql \\\n-p; evil it",
+        "x $'a\\\\\\' mysql -p'; evil it'",
+        "((x<<2)) mysql -p\nevil it\n2))\n",
+        "echo $((a) ; mysql -p ; evil it)",
+        "x=mysql; echo $(($x -pevil) )",
+        "echo `x ' mysql -p`; evil it'",
+        "echo \"${x#'\"'} mysql -p\"; evil it'",
+        "${ x; } mysql -p; evil it",
     ] {
         assert!(masked(&["sh".into(), "-c".into(), script.into()]).concat().contains("evil"), "{script}");
     }
@@ -283,6 +341,18 @@ fn hostile_scripts_are_read_in_little_time() {
         "$((",
         "curl -H a: ",
         "mysql ",
+        "((",
+        "$((1)",
+        "${x:-",
+        "f() {",
+        "f(){ a b; };",
+        "$'",
+        "`",
+        "echo \"${x:-\"a\"}\";",
+        "alias a=b;",
+        "{\"a\":",
+        "[{\"token\":\"a\"},",
+        "x=header=",
     ] {
         let script = part.repeat((64 << 10) / part.len());
         assert!(!masked(&["sh".into(), "-c".into(), script]).is_empty());
