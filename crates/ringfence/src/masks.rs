@@ -3,6 +3,7 @@
 //! Any word may be a script, and whoever reads it may be about to allow it. So a mask lies on letters alone that no shell acts upon, and
 //! directly behind a name that is shown; a secret that holds others is shown from there on.
 
+mod json;
 mod programs;
 mod reader;
 mod shell;
@@ -13,7 +14,7 @@ use std::sync::OnceLock;
 use ringfence_leaks::{Scanner, looks_random};
 use ringfence_policy::runs_code;
 
-use self::programs::{base, secrets};
+use self::programs::{Secret, base, secrets};
 use self::shell::{Place, places};
 
 /// Names behind which a secret stands, in options and variables.
@@ -73,17 +74,27 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
             return hidden(word, 0, true);
         }
         if let Some(secret) = told.iter().find(|secret| secret.word == number) {
-            let head = word.get(..secret.at).unwrap_or_default();
-            let rest = match secret.cookies {
-                true => scan(word, secret.at, Some(true)),
-                false => hidden(word, secret.at, false),
-            };
-            return format!("{head}{rest}");
+            return told_of(word, secret);
         }
         next = is_option(word);
         script(word)
     };
     before.zip(words).enumerate().map(one).collect()
+}
+
+/// A word in which an option's value is a secret.
+fn told_of(word: &str, secret: &Secret) -> String {
+    let head = word.get(..secret.at).unwrap_or_default();
+    let rest = match (secret.cookies, secret.end) {
+        (true, _) => scan(word, secret.at, Some(true)),
+        (false, Some(end)) => {
+            let mut out = String::new();
+            let at = cover(word.get(..end).unwrap_or(word), secret.at, secret.blanks, &mut out);
+            out + &scan(word, at, None)
+        }
+        (false, None) => hidden(word, secret.at, secret.blanks),
+    };
+    format!("{head}{rest}")
 }
 
 fn is_secret(name: &str) -> bool {
@@ -115,6 +126,9 @@ fn script(text: &str) -> String {
         // A word of it may be run, and which one is not known.
         places.retain(|place| is_value(text, place.at, false));
     }
+    let values = json::secrets(text).into_iter();
+    places.extend(values.map(|(at, end)| Place { at, end, cookies: false, commas: true }));
+    places.sort_by_key(|place| place.at);
     scan_at(text, 0, None, &places)
 }
 
@@ -133,8 +147,10 @@ fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, places: &[Place])
         if let Some(place) = places.next_if(|place| place.at == at) {
             cookies = place.cookies.then_some(true).or(cookies);
             if !place.cookies {
-                let word = text.get(..place.end).unwrap_or_default();
-                at = cover(word, at, true, &mut out);
+                // Braces before it are those of its document.
+                let begin = if place.commas { at } else { 0 };
+                let word = text.get(begin..place.end).unwrap_or_default();
+                at = begin + cover(word, at - begin, true, &mut out);
             }
             begins = place.cookies;
             continue;
@@ -150,7 +166,10 @@ fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, places: &[Place])
             || command.at(text, at).starts_with("alias") || *chosen.get_or_init(|| is_chosen(text));
         let value = match text.as_bytes().get(behind) {
             Some(b'=') if is_secret(name) && is_run() && !is_value(text, behind + 1, false) => None,
-            Some(b'=') if is_secret(name) || session && !name.is_empty() => Some((behind + 1, false)),
+            Some(b'=') if is_secret(name) || is_pass(name) || session && !name.is_empty() => {
+                Some((behind + 1, false))
+            }
+            Some(b'"' | b'\\') if is_secret(name) => quoted(text, at, behind).map(|from| (from, false)),
             Some(b':') if lower.ends_with("cookie") => {
                 cookies = Some(true);
                 let from = behind + 1 + blanks(text, behind + 1);
@@ -244,8 +263,26 @@ fn header(text: &str, at: usize, behind: usize) -> Option<(usize, bool)> {
     }
     // Behind a blank the next command may stand, as in `env 'A='auth: ./it`.
     let string = text.get(..at).is_some_and(|before| before.ends_with(['"', '\'']));
-    let fine = at == 0 || from == behind + 1 || string && (told || is_value(text, from, false));
+    let setting = text.get(..at).is_some_and(|before| before.ends_with('='));
+    let looks = |allowed: bool| allowed && is_value(text, from, false);
+    let fine = at == 0 || from == behind + 1 || string && (told || looks(true)) || looks(setting && told);
     fine.then_some((from, at == 0))
+}
+
+/// Options that are called so with a value; with such names others take nothing.
+fn is_pass(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    name.starts_with("--")
+        && lower.ends_with("pass")
+        && !["bypass", "compass"].iter().any(|own| lower.ends_with(own))
+}
+
+/// Where the value begins of a name in JSON within a text: quotes are around both, and no blank is between.
+fn quoted(text: &str, at: usize, behind: usize) -> Option<usize> {
+    let (before, rest) = (text.get(..at)?, text.get(behind..)?);
+    let between = ["\":\"", "\\\":\\\""].into_iter().find(|own| rest.starts_with(own))?;
+    let quote = if between.starts_with('\\') { "\\\"" } else { "\"" };
+    before.strip_suffix(quote)?.ends_with(['{', ',']).then_some(behind + between.len())
 }
 
 /// Whether a shell's word begins here.

@@ -1,10 +1,15 @@
 //! Programs whose options hold secrets under names that do not say so.
 
+use super::is_secret;
+use super::shell::headed;
+
 /// Options of one program, or of those whose names begin so (`*`).
 struct Client {
     names: &'static [&'static str],
     /// Letters, and long options, behind which the secret is.
     options: &'static [&'static str],
+    /// Letters that take nothing and may stand before one of those in one word.
+    flags: &'static str,
     /// A letter's value may be the next word, or stands in the same one only.
     next: bool,
     /// What stands before the secret in the value: a user's name, with this behind it.
@@ -14,28 +19,82 @@ struct Client {
 }
 
 const fn client(names: &'static [&'static str], options: &'static [&'static str]) -> Client {
-    Client { names, options, next: true, behind: None, with: None }
+    Client { names, options, flags: "", next: true, behind: None, with: None }
 }
 
+const LDAP: &[&str] = &["ldapsearch", "ldapmodify", "ldapadd", "ldapdelete", "ldapwhoami", "ldappasswd"];
+
 const CLIENTS: &[Client] = &[
-    Client { next: false, ..client(&["mysql*", "mariadb*"], &["-p"]) },
-    client(&["sshpass"], &["-p"]),
-    client(&["redis-cli", "valkey-cli"], &["-a"]),
-    client(&["ldapsearch", "ldapmodify", "ldapadd", "ldapdelete", "ldapwhoami", "ldappasswd"], &["-w"]),
-    client(&["zip", "unzip"], &["-P"]),
-    Client { next: false, ..client(&["7z", "7za", "7zr", "7zz", "rar", "unrar"], &["-p"]) },
+    Client { next: false, flags: "BCEGHnNsv", ..client(&["mysql*", "mariadb*"], &["-p"]) },
+    Client { flags: "ve", ..client(&["sshpass"], &["-p"]) },
+    client(&["redis-cli", "valkey-cli"], &["-a", "--pass"]),
+    Client { flags: "xZvLn", ..client(LDAP, &["-w"]) },
+    Client { flags: "rqvjmuyTeX0123456789", ..client(&["zip"], &["-P"]) },
+    Client { flags: "onqpcltvjaLCfuz", ..client(&["unzip"], &["-P"]) },
+    Client { next: false, ..client(&["7z", "7za", "7zr", "7zz", "rar", "unrar"], &["-p", "-hp"]) },
     client(&["mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport"], &["-p"]),
-    client(&["sqlcmd", "bcp"], &["-P"]),
+    client(&["sqlcmd", "bcp", "mosquitto_*", "ipmitool"], &["-P"]),
+    client(&["cqlsh", "rabbitmqadmin", "ncftp*", "twine", "useradd", "usermod"], &["-p"]),
+    client(&["plink", "pscp", "psftp"], &["-pw"]),
+    client(&["kadmin", "kadmin.local"], &["-w"]),
+    client(&["ssh-keygen"], &["-N", "-P"]),
+    client(&["snmp*"], &["-A", "-X"]),
+    client(
+        &["keytool", "jarsigner"],
+        &["-storepass", "-keypass", "-srcstorepass", "-deststorepass", "-srckeypass", "-destkeypass"],
+    ),
+    client(&["aws"], &["--secret-string"]),
+    Client { with: Some("secret"), ..client(&["gh"], &["-b", "--body"]) },
+    Client { behind: Some('='), with: Some("secret"), ..client(&["kubectl", "oc"], &["--from-literal"]) },
+    Client { behind: Some(':'), ..client(&["etcdctl"], &["--user"]) },
+    Client { behind: Some(':'), ..client(&["dig", "nsupdate"], &["-y"]) },
     Client { behind: Some('%'), ..client(&["smbclient", "rpcclient"], &["-U", "--user"]) },
     Client { behind: Some(','), ..client(&["lftp"], &["-u", "--user"]) },
     Client { behind: Some(':'), ..client(&["http", "https", "xh", "xhs"], &["-a"]) },
     Client {
         with: Some("login"),
-        ..client(&["docker", "podman", "buildah", "nerdctl", "skopeo", "helm", "oras"], &["-p"])
+        ..client(&["docker", "podman", "buildah", "nerdctl", "skopeo", "helm", "oras", "az"], &["-p"])
     },
-    Client { behind: Some(':'), ..client(&["openssl"], &["-passin", "-passout", "-pass", "-password"]) },
-    client(&["openssl"], &["-k", "-K"]),
+    Client {
+        behind: Some(':'),
+        ..client(&["openssl"], &["-passin", "-passout", "-pass", "-password", "-macopt", "-kdfopt"])
+    },
+    client(&["openssl"], &["-k", "-K", "-hmac"]),
 ];
+
+/// Programs that take a secret as a word without an option.
+struct Operand {
+    names: &'static [&'static str],
+    /// A word that has to be there, one that begins so (`*`), or a letter among options (`-b`).
+    with: &'static [&'static str],
+    /// It is the last one, or else the one behind that.
+    last: bool,
+}
+
+const OPERANDS: &[Operand] = &[
+    Operand { names: &["htpasswd", "htdbm"], with: &["-b"], last: true },
+    Operand { names: &["rabbitmqctl"], with: &["add_user", "change_password"], last: true },
+    Operand { names: &["mysqladmin", "mariadb-admin"], with: &["password"], last: false },
+    Operand { names: &["nmcli"], with: &["password", "psk", "wifi-sec.psk"], last: false },
+    Operand { names: &["cargo", "vault"], with: &["login"], last: true },
+    Operand {
+        names: &["composer", "poetry"],
+        with: &[
+            "http-basic.*",
+            "bearer.*",
+            "pypi-token.*",
+            "github-oauth.*",
+            "gitlab-token.*",
+            "gitlab-oauth.*",
+        ],
+        last: true,
+    },
+];
+
+/// Programs that have settings, each with its value behind it; and the words that say that one is set.
+const SETTERS: &[&str] =
+    &["npm", "pnpm", "yarn", "bun", "pip*", "git", "poetry", "aws", "gcloud", "conda", "gem", "gh", "glab"];
+const SETS: &[&str] = &["set", "config", "configure"];
 
 /// Programs that are looked for in one command: what is long is nobody's intent.
 const MOST: usize = 16;
@@ -45,38 +104,95 @@ const MOST: usize = 16;
 pub(super) struct Secret {
     pub(super) word: usize,
     pub(super) at: usize,
+    /// Where it ends, if not with its word.
+    pub(super) end: Option<usize>,
     /// Cookies stand there, each with its name.
     pub(super) cookies: bool,
+    /// Blanks are part of it, however the word is read.
+    pub(super) blanks: bool,
+}
+
+impl Secret {
+    fn new(word: usize, at: usize) -> Self {
+        Self { word, at, end: None, cookies: false, blanks: false }
+    }
 }
 
 /// All that options of these words' programs hold.
 pub(super) fn secrets(words: &[&str]) -> Vec<Secret> {
     let mut found = Vec::new();
     let programs = words.iter().enumerate().flat_map(|(first, word)| {
-        CLIENTS.iter().filter(|client| client.is(base(word))).map(move |client| (first, client))
+        CLIENTS.iter().filter(|client| named(client.names, word)).map(move |client| (first, client))
     });
     for (first, client) in programs.take(MOST) {
         client.find(words, first, &mut found);
     }
-    if words.iter().any(|word| base(word) == "curl") {
+    let is = |names: &[&str]| words.iter().position(|word| named(names, word));
+    for operand in OPERANDS {
+        found.extend(is(operand.names).and_then(|first| operand.find(words, first)));
+    }
+    if let Some(first) = is(SETTERS) {
+        set(words, first, &mut found);
+    }
+    if is(&["curl"]).is_some() {
         let before = std::iter::once(&"").chain(words);
         found.extend(before.zip(words).enumerate().filter_map(|(at, (option, word))| curl(at, option, word)));
     }
+    found.extend(words.iter().enumerate().filter_map(|(number, word)| {
+        let (at, cookies) = headed(word)?;
+        Some(Secret { cookies, blanks: true, ..Secret::new(number, at) })
+    }));
     found
+}
+
+fn named(names: &[&str], word: &str) -> bool {
+    let name = base(word);
+    names.iter().any(|own| match own.strip_suffix('*') {
+        Some(own) => name.starts_with(own),
+        None => *own == name,
+    })
+}
+
+/// Values behind names of settings that say so.
+fn set(words: &[&str], program: usize, found: &mut Vec<Secret>) {
+    let mut sets = false;
+    for (at, word) in words.iter().enumerate().skip(program + 1) {
+        let value = words.get(at + 1).filter(|value| !value.starts_with('-'));
+        if sets && !word.starts_with('-') && is_secret(word) && value.is_some() {
+            found.push(Secret::new(at + 1, 0));
+        }
+        // What an alias is called says nothing of what it runs.
+        if *word == "alias" {
+            return;
+        }
+        sets |= SETS.contains(word);
+    }
 }
 
 pub(super) fn base(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or_default()
 }
 
-impl Client {
-    fn is(&self, name: &str) -> bool {
-        self.names.iter().any(|own| match own.strip_suffix('*') {
-            Some(own) => name.starts_with(own),
-            None => *own == name,
-        })
+impl Operand {
+    fn find(&self, words: &[&str], program: usize) -> Option<Secret> {
+        let is = |word: &str| {
+            self.with.iter().any(|own| match (own.strip_suffix('*'), own.strip_prefix('-')) {
+                (Some(own), _) => word.starts_with(own),
+                (_, Some(letter)) => {
+                    word.starts_with('-') && !word.starts_with("--") && word.contains(letter)
+                }
+                _ => *own == word,
+            })
+        };
+        let with = words.iter().skip(program + 1).position(|word| is(word))? + program + 1;
+        let at = if self.last { words.len() - 1 } else { with + 1 };
+        let value = words.get(at).filter(|word| at > with && !word.starts_with('-'))?;
+        // Some take `name=value` there, which says of itself what it is.
+        (!value.contains('=')).then(|| Secret::new(at, 0))
     }
+}
 
+impl Client {
     /// What the words behind the program say.
     fn find(&self, words: &[&str], program: usize, found: &mut Vec<Secret>) {
         let behind = words.get(program + 1..).unwrap_or_default();
@@ -85,26 +201,31 @@ impl Client {
         }
         let mut value = false;
         for (at, word) in behind.iter().enumerate() {
-            let secret = if std::mem::take(&mut value) { Some(0) } else { self.glued(word) };
-            value = secret.is_none() && self.next && self.options.contains(word);
+            let own = if std::mem::take(&mut value) { Some(0) } else { self.value(word) };
+            value = self.next && own == Some(word.len()) && !word.is_empty();
+            let secret = own.filter(|from| *from < word.len());
             if let Some(from) = secret.and_then(|from| self.within(word, from)) {
-                found.push(Secret { word: program + 1 + at, at: from, cookies: false });
+                found.push(Secret::new(program + 1 + at, from));
             }
             // What it starts has options of its own.
-            if self.is("sshpass") && !value && secret != Some(0) && !word.starts_with('-') {
+            if self.names == ["sshpass"] && !value && own != Some(0) && !word.starts_with('-') {
                 return;
             }
         }
     }
 
-    /// Where the value begins that stands in the same word as its option.
-    fn glued(&self, word: &str) -> Option<usize> {
+    /// Where the value of an option begins: at the word's end, if that is the option alone.
+    fn value(&self, word: &str) -> Option<usize> {
         self.options.iter().find_map(|own| {
-            let rest = word.strip_prefix(own).filter(|rest| !rest.is_empty())?;
-            match own.len() {
-                2 => Some(2),
-                _ => rest.starts_with('=').then_some(own.len() + 1),
-            }
+            let letter = own.strip_prefix('-').filter(|_| own.len() == 2);
+            let Some(letter) = letter else {
+                let rest = word.strip_prefix(own)?;
+                let glued = own.len() < 4 && !self.next || rest.starts_with('=');
+                return (rest.is_empty() || glued).then(|| own.len() + usize::from(rest.starts_with('=')));
+            };
+            let rest = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
+            let rest = rest.trim_start_matches(|flag| self.flags.contains(flag));
+            rest.strip_prefix(letter).map(|value| word.len() - value.len())
         })
     }
 
@@ -116,12 +237,37 @@ impl Client {
     }
 }
 
-/// What an option of curl(1) says: who asks, and cookies.
+/// What an option of curl(1) has for its value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    /// A user's name and a password, or a file's name and one.
+    Pair,
+    Cookies,
+    Secret,
+    /// A host, before which a pair may stand.
+    Proxy,
+}
+
+/// Letters, long options, and what is behind these. A long one that is another's beginning comes first.
+const CURL: [(&[char], &[&str], Value); 5] = [
+    (
+        &['x'],
+        &["--proxy", "--preproxy", "--socks4", "--socks4a", "--socks5", "--socks5-hostname"],
+        Value::Proxy,
+    ),
+    (&[], &["--pass", "--proxy-pass"], Value::Secret),
+    (&['u', 'U'], &["--user", "--proxy-user"], Value::Pair),
+    (&['E'], &["--cert", "--proxy-cert"], Value::Pair),
+    (&['b'], &["--cookie"], Value::Cookies),
+];
+
+/// Who asks curl(1), by which proxy, and with which cookies.
 fn curl(index: usize, option: &str, word: &str) -> Option<Secret> {
-    const WHO: [&str; 2] = ["--user", "--proxy-user"];
+    let exact = |name: &str| CURL.iter().any(|(_, names, _)| names.contains(&name));
     let long = |word: &str, names: &[&str]| {
         let name = word.split_once('=').map_or(word, |(name, _)| name);
-        name.len() > 3 && names.iter().any(|own| own.starts_with(name))
+        names.contains(&name)
+            || name.len() > 3 && !exact(name) && names.iter().any(|own| own.starts_with(name))
     };
     // Letters before it take nothing, as far as they are usual.
     let letter = |word: &str, ends: &[char]| {
@@ -129,19 +275,30 @@ fn curl(index: usize, option: &str, word: &str) -> Option<Secret> {
         let behind = rest.trim_start_matches(|letter| "sSLkfgivIGNOR0123456#".contains(letter));
         behind.strip_prefix(ends).map(|value| word.len() - value.len())
     };
-    let secret = |at: usize, cookies: bool| {
-        let (name, _) = word.get(at..)?.split_once(if cookies { '=' } else { ':' })?;
-        Some(Secret { word: index, at: if cookies { at } else { at + name.len() + 1 }, cookies })
+    let secret = |at: usize, value: Value| {
+        let rest = word.get(at..)?;
+        let whole = Secret::new(index, at);
+        match value {
+            Value::Secret => Some(whole),
+            Value::Cookies => rest.contains('=').then_some(Secret { cookies: true, ..whole }),
+            Value::Pair => Some(Secret { at: at + rest.find(':')? + 1, ..whole }),
+            Value::Proxy => {
+                let end = rest.rfind('@')?;
+                let from = rest.find("://").map_or(0, |at| at + "://".len());
+                let name = rest.get(from..end)?.find(':')?;
+                Some(Secret { at: at + from + name + 1, end: Some(at + end), ..whole })
+            }
+        }
     };
-    for (ends, names, cookies) in [(&['u', 'U'][..], &WHO[..], false), (&['b'], &["--cookie"], true)] {
+    for (ends, names, value) in CURL {
         if letter(option, ends) == Some(option.len()) || long(option, names) && !option.contains('=') {
-            return secret(0, cookies);
+            return secret(0, value);
         }
         if let Some(at) = letter(word, ends).filter(|at| *at < word.len()) {
-            return secret(at, cookies);
+            return secret(at, value);
         }
         if let Some((name, _)) = word.split_once('=').filter(|(name, _)| long(name, names)) {
-            return secret(name.len() + 1, cookies);
+            return secret(name.len() + 1, value);
         }
     }
     None

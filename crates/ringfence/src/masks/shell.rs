@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::programs::{base, secrets};
 use super::reader::{Reader, Word};
-use super::{header, is_secret, is_value, name_at};
+use super::{header, is_secret, is_value, json, name_at};
 
 /// Bytes that are read of one script, how deep scripts and substitutions are, and commands that are held against the list.
 const LONGEST: usize = 64 << 10;
@@ -19,6 +19,8 @@ pub(super) struct Place {
     pub(super) at: usize,
     pub(super) end: usize,
     pub(super) cookies: bool,
+    /// A comma is part of it, whatever braces are around.
+    pub(super) commas: bool,
 }
 
 /// Where options of its commands hold secrets, in order.
@@ -68,16 +70,19 @@ fn of_command(command: &[Word], depth: usize, made: &HashSet<String>, found: &mu
     if !made.is_empty() && words.iter().any(|word| made.contains(*word) || made.contains(base(word))) {
         return;
     }
-    let place = |word: usize, at: usize, cookies| {
+    let place = |word: usize, at: usize, end: Option<usize>, cookies, commas| {
         let word = command.get(word)?;
-        Some(Place { at: *word.from.get(at)?, end: word.end, cookies })
+        let end = end.map_or(Some(word.end), |end| Some(word.from.get(end.checked_sub(1)?)? + 1))?;
+        Some(Place { at: *word.from.get(at)?, end, cookies, commas })
     };
     let told = secrets(&words);
-    found.extend(told.iter().filter_map(|one| place(one.word, one.at, one.cookies)));
+    found.extend(told.iter().filter_map(|one| place(one.word, one.at, one.end, one.cookies, false)));
     for (number, word) in words.iter().enumerate() {
         let option = number.checked_sub(1).and_then(|before| words.get(before)).copied().unwrap_or("");
-        let header = headed(option, word);
-        found.extend(header.and_then(|(at, cookies)| place(number, at, cookies)));
+        let header = takes_header(option).then(|| header_at(word, 0)).flatten();
+        found.extend(header.and_then(|(at, cookies)| place(number, at, None, cookies, false)));
+        let values = json::secrets(word).into_iter();
+        found.extend(values.filter_map(|(at, end)| place(number, at, Some(end), false, true)));
     }
     for word in command.iter().filter(|word| word.text.contains(char::is_whitespace)) {
         let mut inner = Vec::new();
@@ -90,15 +95,30 @@ fn of_command(command: &[Word], depth: usize, made: &HashSet<String>, found: &mu
     }
 }
 
-/// Where the secret begins of a header that an option has for its value.
-fn headed(option: &str, word: &str) -> Option<(usize, bool)> {
-    let from = match word.split_once('=') {
-        Some(("--header" | "--proxy-header", _)) => word.find('=')? + 1,
-        _ if word.starts_with("-H") => 2,
-        _ if option.starts_with('-') && !option.starts_with("--") && option.ends_with('H') => 0,
-        _ if matches!(option, "--header" | "--proxy-header") => 0,
-        _ => return None,
-    };
+fn takes_header(option: &str) -> bool {
+    let letters = option.starts_with('-') && !option.starts_with("--") && option.ends_with('H');
+    letters || matches!(option, "--header" | "--proxy-header")
+}
+
+/// Where the secret begins of a header that stands in one word with what takes it: an option, or a setting (`http.extraHeader=`). What may
+/// be a variable is none, since a command may be behind it.
+pub(super) fn headed(word: &str) -> Option<(usize, bool)> {
+    if word.starts_with("-H") {
+        return header_at(word, 2);
+    }
+    let part = |letter: char| letter.is_ascii_alphanumeric() || "_-.:/@".contains(letter);
+    let at = word
+        .find(|letter| !part(letter))
+        .filter(|at| word.get(*at..).is_some_and(|rest| rest.starts_with('=')))?;
+    let name = word.get(..at)?;
+    if !name.to_ascii_lowercase().ends_with("header") {
+        return None;
+    }
+    let variable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (!variable).then(|| header_at(word, at + 1)).flatten()
+}
+
+fn header_at(word: &str, from: usize) -> Option<(usize, bool)> {
     let name = name_at(word, from);
     let behind = from + name.len();
     if word.as_bytes().get(behind) != Some(&b':') {

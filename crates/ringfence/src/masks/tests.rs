@@ -241,6 +241,111 @@ fn options_of_commands_in_a_script_are_masked_as_those_of_a_command() {
 }
 
 #[test]
+fn headers_and_json_are_masked_wherever_a_word_has_them() {
+    for (line, expected) in [
+        (
+            "git·-c·http.extraHeader=Authorization: Basic dXNlcjpw·push",
+            "git·-c·http.extraHeader=Authorization: Basic ***·push",
+        ),
+        (
+            "git·-c·http.https://github.com/.extraheader=AUTHORIZATION: basic dXNlcjpw·fetch",
+            "git·-c·http.https://github.com/.extraheader=AUTHORIZATION: basic ***·fetch",
+        ),
+        ("wget·--header=Authorization: Bearer secretpw·h", "wget·--header=Authorization: Bearer ***·h"),
+        ("wget·--header=X-Api-Key: secret pw·h", "wget·--header=X-Api-Key: ***·h"),
+        ("wget·--header=Cookie: a=secretpw; b=c·h", "wget·--header=Cookie: a=***; b=c·h"),
+        ("wget·--header=Accept: text/html·h", "wget·--header=Accept: text/html·h"),
+        (
+            "env·GIT_CONFIG_VALUE_0=Authorization: Basic 6f1ed002ab5595859014ebf0951522d9·git",
+            "env·GIT_CONFIG_VALUE_0=Authorization: Basic ***·git",
+        ),
+        ("curl·-d·{\"password\":\"secretpw\"}·h", "curl·-d·{\"password\":\"***\"}·h"),
+        (
+            "curl·-d·{\"a\": [1, {\"Pwd\": \"x,y z\"}], \"b\":\"c\"}",
+            "curl·-d·{\"a\": [1, {\"Pwd\": \"***\"}], \"b\":\"c\"}",
+        ),
+        ("curl·-d·{\"a\\\"b\":1,\"pin_token\": 1234}", "curl·-d·{\"a\\\"b\":1,\"pin_token\": ***}"),
+        ("curl·--json·{\"apiKey\":\"secretpw\"}", "curl·--json·{\"apiKey\":\"***\"}"),
+        ("curl·--json={\"apiKey\": \"secretpw\"}", "curl·--json={\"apiKey\": \"***\"}"),
+        (
+            "curl·-d{\n  \"a\": true,\n  \"token\": \"secretpw\"\n}",
+            "curl·-d{\n  \"a\": true,\n  \"token\": \"***\"\n}",
+        ),
+        ("ansible·-e·{'ansible_password': 'secretpw'}", "ansible·-e·{'ansible_password': '***'}"),
+        ("ansible·-e·{ansible_password: secretpw, a: b}", "ansible·-e·{ansible_password: ***, a: b}"),
+        ("x·[{\"token\":\"a\"},{\"token\":\"b\"}]", "x·[{\"token\":\"***\"},{\"token\":\"***\"}]"),
+        ("bash·-c·curl -d '{\"password\": \"secret,pw\"}' h", "bash·-c·curl -d '{\"password\": \"***\"}' h"),
+        (
+            "bash·-c·curl -d \"{\\\"password\\\": \\\"secretpw\\\"}\" h",
+            "bash·-c·curl -d \"{\\\"password\\\": \\\"***\\\"}\" h",
+        ),
+        (
+            "bash·-c·git -c 'http.extraHeader=X-Api-Key: secretpw' push",
+            "bash·-c·git -c 'http.extraHeader=X-Api-Key: ***' push",
+        ),
+        ("bash·-c·((; curl -d '{\"token\":\"secretpw\"}'", "bash·-c·((; curl -d '{\"token\":\"***\"}'"),
+        (
+            "x·{\"max_tokens\":5,\"auth\":true,\"user\":\"a\"}",
+            "x·{\"max_tokens\":5,\"auth\":true,\"user\":\"a\"}",
+        ),
+        // What may be a script for whoever reads it.
+        ("sh·-c·A={\"auth\": \"evil\"", "sh·-c·A={\"auth\": \"evil\""),
+        ("sh·-c·{ env -u auth: evil it; }", "sh·-c·{ env -u auth: evil it; }"),
+        ("sh·-c·{ \"env\" \"-u\" \"auth\": \"evil\"; }", "sh·-c·{ \"env\" \"-u\" \"auth\": \"evil\"; }"),
+        ("sh·-c·{\"a\": 1\nenv -u auth: evil it", "sh·-c·{\"a\": 1\nenv -u auth: evil it"),
+        ("sh·-c·sh -c 'A={\"auth\": \"evil\"'", "sh·-c·sh -c 'A={\"auth\": \"evil\"'"),
+        ("gh·alias·set·auth·evil", "gh·alias·set·auth·evil"),
+        ("sh·-c·A_header=auth: evil it", "sh·-c·A_header=auth: evil it"),
+        ("sh·-c·env A=\"auth\": \"evil\"", "sh·-c·env A=\"auth\": \"evil\""),
+        ("sh·-c·env {A=1\"b,\"auth\":\"x,evil,it}", "sh·-c·env {A=1\"b,\"auth\":\"***,evil,it}"),
+        ("sh·-c·{\"auth\":\n\"evil\"; }", "sh·-c·{\"auth\":\n\"evil\"; }"),
+        ("sh·-c·{\"auth\":\"$(evil)\"}", "sh·-c·{\"auth\":\"$(evil)\"}"),
+    ] {
+        let words: Vec<String> = line.split('·').map(str::to_owned).collect();
+        assert_eq!(masked(&words).join("·"), expected);
+    }
+}
+
+#[test]
+fn what_programs_take_for_a_secret_is_masked_in_words_and_in_scripts() {
+    for (line, expected) in [
+        ("curl --pass secretpw --cert c", "curl --pass *** --cert c"),
+        ("curl -E c.pem:secretpw -sx me:secretpw@host:80 h", "curl -E c.pem:*** -sx me:***@host:80 h"),
+        ("curl --proxy http://me:secretpw@host:80 h", "curl --proxy http://me:***@host:80 h"),
+        ("curl --proxy http://host:80 h", "curl --proxy http://host:80 h"),
+        ("npm config set //r/:_authToken secretpw", "npm config set //r/:_authToken ***"),
+        ("aws configure set aws_secret_access_key secretpw", "aws configure set aws_secret_access_key ***"),
+        ("git config alias.auth evil", "git config alias.auth evil"),
+        ("poetry config http-basic.x me secretpw", "poetry config http-basic.x me ***"),
+        ("htpasswd -b f u secretpw", "htpasswd -b f u ***"),
+        ("htpasswd -nbB u secretpw", "htpasswd -nbB u ***"),
+        ("htpasswd -c f u", "htpasswd -c f u"),
+        ("mosquitto_pub -h h -P secretpw -t t", "mosquitto_pub -h h -P *** -t t"),
+        ("zip -rPsecretpw x y", "zip -rP*** x y"),
+        ("zip -rP secretpw x y", "zip -rP *** x y"),
+        ("zip -r xP y", "zip -r xP y"),
+        ("az login -u me -p secretpw", "az login -u me -p ***"),
+        ("openssl dgst -hmac secretpw f", "openssl dgst -hmac *** f"),
+        ("openssl mac -macopt hexkey:secretpw f", "openssl mac -macopt hexkey:*** f"),
+        ("ldapsearch -xw secretpw -b dc=x", "ldapsearch -xw *** -b dc=x"),
+        ("keytool -list -storepass secretpw", "keytool -list -storepass ***"),
+        ("rabbitmqctl add_user me secretpw", "rabbitmqctl add_user me ***"),
+        ("mysqladmin -u root password secretpw", "mysqladmin -u root password ***"),
+        (
+            "kubectl create secret generic n --from-literal=k=secretpw",
+            "kubectl create secret generic n --from-literal=k=***",
+        ),
+        ("wp config create --dbpass=secretpw --bypass=x", "wp config create --dbpass=*** --bypass=x"),
+    ] {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        assert_eq!(masked(&words).join(" "), expected);
+        let script = format!("true && {line}; ls");
+        let shown = masked(&["sh".into(), "-c".into(), script]);
+        assert_eq!(shown[2], format!("true && {expected}; ls"));
+    }
+}
+
+#[test]
 fn what_follows_an_everyday_construct_is_masked() {
     for begin in [
         "x=1; (( x++ ));",
