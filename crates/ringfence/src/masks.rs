@@ -65,12 +65,22 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
     let own: Vec<&str> = words.iter().map(String::as_str).collect();
     let told = secrets(&own);
     let asks = words.iter().any(|word| ASKING.iter().any(|own| base(word).starts_with(own)));
-    let (mut next, mut code) = (false, false);
+    let mut next = false;
+    // What stands behind letters of a shell's, such as `csh --secret`, may be what it runs. Asked only where it matters: who knows shells
+    // has a long list to read first.
+    let (mut code, mut read) = (false, 0);
+    let mut is_code = |end: usize| {
+        for word in words.get(read..end).unwrap_or_default() {
+            code = runs_code(base(word)).is_some() || code && word.starts_with('-');
+        }
+        read = end;
+        code
+    };
     let before = std::iter::once("").chain(words.iter().map(String::as_str));
     let one = |(number, (option, word)): (usize, (&str, &String))| {
-        // What stands behind letters of a shell's, such as `csh --secret`, may be what it runs.
-        code = runs_code(base(option)).is_some() || code && option.starts_with('-');
-        if std::mem::take(&mut next) && is_value(word, 0, option.starts_with("--") && !code && !asks) {
+        if std::mem::take(&mut next)
+            && is_value(word, 0, option.starts_with("--") && !is_code(number) && !asks)
+        {
             return hidden(word, 0, true);
         }
         if let Some(secret) = told.iter().find(|secret| secret.word == number) {
