@@ -89,7 +89,10 @@ fn restrict(enclosure: &Enclosure, abi: ABI) -> Result<RestrictionStatus, Rulese
     ];
     for (paths, access) in rules {
         for path in paths {
-            if let Ok(file) = PathFd::new(path) {
+            // What is to be looked through may be a file by now: that needs no look, and the rights are those of directories.
+            if path.is_dir()
+                && let Ok(file) = PathFd::new(path)
+            {
                 created = created.add_rule(PathBeneath::new(file, access))?;
             }
         }

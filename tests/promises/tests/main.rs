@@ -75,6 +75,10 @@ mod descriptors;
 mod doctor;
 mod git_over_ssh;
 mod gpg;
+mod grantable;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "grantable.rs"]
+mod grantable_landlock;
 mod grants;
 mod homes;
 mod in_part;
