@@ -251,7 +251,6 @@ pub(crate) fn plan(
         }
     }
     let directory = place.inside(&crate::directory(policy, survey, invoker, request)?, survey);
-    let notes = survey.notes.iter().cloned().chain(place.notes(policy)).collect();
     Ok(Plan {
         tier: "landlock",
         groups: if invoker.uid == 0 { Vec::new() } else { invoker.groups.clone() },
@@ -285,7 +284,8 @@ pub(crate) fn plan(
         git_fails: git::fails(policy, survey, true),
         denied: survey.denied_paths(),
         degraded,
-        notes,
+        notes: survey.notes.iter().cloned().chain(place.notes(policy)).collect(),
+        secrets: survey.secrets.clone(),
         ids,
         hosted: Some(hosted),
     })

@@ -55,7 +55,7 @@ pub use restack::Stacked;
 pub use steps::{Flags, Step, Tree};
 pub use survey::{
     DENIED, Found, GitApart, GitDirectory, Interpreter, KNOWN, Kind, Link, Loader, Many, Marked, Place,
-    Program, SETTINGS, Survey,
+    Program, SETTINGS, Secret, Secrets, Survey,
 };
 pub use told::REFUSALS;
 pub use void::{Content, Node};
@@ -257,6 +257,9 @@ pub struct Plan {
     pub degraded: Vec<Degraded>,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// What no later grant opens.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 /// Whom the task trusts where TLS is looked into.
@@ -385,6 +388,7 @@ pub fn plan(
         denied: survey.denied_paths(),
         degraded,
         notes,
+        secrets: survey.secrets.clone(),
         ids,
     })
 }

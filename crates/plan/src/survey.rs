@@ -117,6 +117,60 @@ pub struct Marked {
     pub because: String,
 }
 
+/// Where secrets are known to lie on this host, in what is shown or not, and what literal rules of `files.deny` lead to: found when a run
+/// begins, for what is granted later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// Home directories whose known secrets these are.
+    pub homes: Vec<PathBuf>,
+    /// Those that are there.
+    pub found: Vec<Secret>,
+    /// Where ringfence keeps what it knows of runs.
+    pub state: PathBuf,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    /// Where it lies.
+    pub marked: Marked,
+    /// The name that leads there, where that is a link.
+    pub by: Option<PathBuf>,
+}
+
+impl Secret {
+    /// Why it may not be granted while a sandbox runs, though a rule covers it; `named`: a rule names just that.
+    #[must_use]
+    pub fn refuses(&self, path: &Path, named: bool) -> Option<String> {
+        let Marked { path: own, kind, because } = &self.marked;
+        if !path.starts_with(own) {
+            return None;
+        }
+        // As of a grant of the policy: the very name opens a file, and something in a directory of them.
+        let opens = path != own || self.by.is_none() && *kind != Kind::Directory;
+        if named && opens && !because.starts_with(DENIED) {
+            return None;
+        }
+        let shown = path.display();
+        Some(match &self.by {
+            Some(by) => format!(
+                "`{shown}` is a known secret by another name: `{}` leads to `{}` ({because})",
+                by.display(),
+                own.display()
+            ),
+            None => format!("`{shown}` is hidden: `{}` ({because})", own.display()),
+        })
+    }
+}
+
+impl Secrets {
+    /// The same of all of them.
+    #[must_use]
+    pub fn refuse(&self, path: &Path, named: bool) -> Option<String> {
+        self.found.iter().find_map(|secret| secret.refuses(path, named))
+    }
+}
+
 /// What the reason begins with where it is a known secret.
 pub const KNOWN: &str = "known secret location ";
 /// What the reason begins with where the policy denies it.
@@ -184,6 +238,8 @@ pub struct Survey {
     pub search_path: Vec<(PathBuf, PathBuf)>,
     /// `files.deny`, known secrets, sockets of the host, the state directory: what exists of them inside grants.
     pub hidden: Vec<Marked>,
+    /// Where secrets are known to lie; none where nothing may be granted later and nobody wants to be told.
+    pub secrets: Secrets,
     /// What is denied or a known secret and leads to the workspace, in words.
     pub barred: Option<String>,
     /// `workspace.protect`: what exists of it.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_plan::{
     Found, Host, Interpreter, Invoker, Kind, Link, Loader, Marked, Place, Plan, Program, Refused, Request,
-    Right, Step, Survey, plan,
+    Right, Secrets, Step, Survey, plan,
 };
 use ringfence_policy::{Commands, Execution, Grant, Mode, Origin, Policy, Rule};
 
@@ -69,6 +69,7 @@ impl Case {
                 search_path: vec![("/usr/bin".into(), "/usr/bin".into())],
                 hidden: vec![],
                 barred: None,
+                secrets: Secrets::default(),
                 protected: vec![],
                 absent_protected: vec![],
                 led_to: vec![],

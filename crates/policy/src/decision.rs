@@ -2,14 +2,14 @@
 
 use std::cell::OnceCell;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::caches::package_cache;
 use crate::diagnostic::escape;
 use crate::model::{Grant, Mode, Origin, Policy, Rule};
 use crate::path::normal;
 use crate::pattern::{PathPattern, PatternSet};
-use crate::secrets::{known_secrets, why_secret};
+use crate::secrets::{known_secrets, led_to, why_secret};
 
 /// What is done with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,8 @@ pub struct Judge<'a> {
     protect: Patterns<'a>,
     secrets: Vec<PathPattern>,
     secret_set: PatternSet,
+    /// What secrets lead to by links, each with its number; looked for when first asked.
+    led: OnceCell<Vec<(PathBuf, usize)>>,
 }
 
 /// The rules of one list of `files`, sorted by their paths.
@@ -139,6 +141,7 @@ impl<'a> Judge<'a> {
             protect: Patterns::new("workspace.protect", &policy.workspace.protect, workspace),
             secrets,
             secret_set,
+            led: OnceCell::new(),
         }
     }
 
@@ -181,7 +184,7 @@ impl<'a> Judge<'a> {
             let (text, origin) = (rule.value.display().to_string(), rule.origin.clone());
             return Decision::Refuse { by: Reason::Rule { key: "files.decoy", text, origin } };
         }
-        if let Some(decision) = self.secret(&path) {
+        if let Some(decision) = self.secret(&path).or_else(|| self.secret_by_link(&path)) {
             return decision;
         }
         let in_workspace = path.starts_with(self.workspace);
@@ -290,12 +293,46 @@ impl<'a> Judge<'a> {
         Some(refuse(format!("`{pattern}` is a known secret ({}); {opens}", why_secret(pattern))))
     }
 
+    /// What leads to the path, or to a directory above it, of what is known to be secret: the place, and the secret's own name.
+    pub(crate) fn led(&self, path: &Path) -> Option<(&Path, &PathPattern)> {
+        let led = self.led.get_or_init(|| led_to(&self.secrets));
+        let (place, number) = led.iter().find(|(place, _)| path.starts_with(place))?;
+        Some((place, self.secrets.get(*number)?))
+    }
+
+    /// The same of what a known secret leads to by a link; something in a directory of them is also named by the names there.
+    fn secret_by_link(&self, path: &Path) -> Option<Decision> {
+        let (place, pattern) = self.led(path)?;
+        let (name, whole) = (pattern.literal()?, place.is_dir());
+        let alias = match path.strip_prefix(place).ok()? {
+            rest if rest.as_os_str().is_empty() => name.to_path_buf(),
+            rest => name.join(rest),
+        };
+        let below = |path: &Path, top: &Path| {
+            let mut inside = path.ancestors().take_while(|above| above.starts_with(top) && *above != top);
+            inside.any(|above| self.rules(above).next().is_some())
+        };
+        let named = below(&alias, name) || below(path, place) || !whole && self.rules(name).next().is_some();
+        let workspace = self.workspace.starts_with(place) && path.starts_with(self.workspace);
+        if named || workspace {
+            return None;
+        }
+        let opens = match whole {
+            true => "no grant opens it as a whole, only one that names a file in it opens that",
+            false => "only a grant that names that opens it",
+        };
+        let why = why_secret(pattern);
+        Some(refuse(format!("`{pattern}` is a known secret ({why}), and leads here by a link; {opens}")))
+    }
+
     /// Whether it is a directory of secrets.
     pub(crate) fn of_secrets(&self, path: &Path) -> bool {
-        self.secret_set
-            .matching_itself(path)
-            .and_then(|number| self.secrets.get(number))
-            .is_some_and(|pattern| pattern.literal().is_some() && path.is_dir())
+        self.led(path).is_some_and(|(place, _)| place == path && path.is_dir())
+            || self
+                .secret_set
+                .matching_itself(path)
+                .and_then(|number| self.secrets.get(number))
+                .is_some_and(|pattern| pattern.literal().is_some() && path.is_dir())
     }
 
     fn in_workspace(&self, access: Access) -> Option<Decision> {

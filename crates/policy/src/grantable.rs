@@ -103,6 +103,16 @@ impl Judge<'_> {
                 ));
             }
         }
+        if self.of_secrets(&path) {
+            return Err(format!("`{shown}` is a directory of secrets, which no grant opens as a whole"));
+        }
+        let named = || self.policy.approvals.read.iter().any(|rule| rule.value.literal() == Some(&path));
+        if let Some((place, secret)) = self.led(&path).filter(|(place, _)| *place == path || !named()) {
+            let (place, why) = (place.display(), why_secret(secret));
+            return Err(format!(
+                "`{shown}` is a known secret by another name: `{secret}` ({why}) leads to `{place}`"
+            ));
+        }
         // It would be a tree of its own, from which relative patterns count as well.
         let wild = self.policy.files.deny.iter().filter(|rule| rule.value.literal().is_none());
         let denies =

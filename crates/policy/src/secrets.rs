@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use crate::context::Context;
 use crate::model::{Grant, Policy, Rule};
 use crate::pattern::{PathPattern, PatternSet, stars};
+use crate::trail::trail;
 
 /// Each place and why it is one. `~` is the invoker's home.
 const KNOWN: &[(&str, &str)] = &[
@@ -216,6 +217,19 @@ pub fn secret_on_the_way(path: &Path, has: impl Fn(&Path) -> bool) -> Option<Pat
 /// Why a place is among the known secrets, by the text of its pattern.
 pub fn why_secret(pattern: &PathPattern) -> &'static str {
     KNOWN.iter().find(|(text, _)| *text == pattern.text()).map_or("a known secret", |(_, why)| why)
+}
+
+/// What secrets lead to by links, each with the number of the secret.
+pub(crate) fn led_to(secrets: &[PathPattern]) -> Vec<(PathBuf, usize)> {
+    let mut found = Vec::new();
+    let literal = |(number, secret): (usize, &PathPattern)| Some((number, secret.literal()?.to_path_buf()));
+    for (number, path) in secrets.iter().enumerate().filter_map(literal) {
+        let Some(real) = trail(&path).and_then(|mut trail| trail.pop()) else { continue };
+        if real != path && real.symlink_metadata().is_ok() {
+            found.push((real, number));
+        }
+    }
+    found
 }
 
 /// The known secrets that a grant opens on purpose, each with that grant.

@@ -147,13 +147,24 @@ impl<'a> Approvals<'a> {
         Ok((directory, own))
     }
 
+    /// Why it stays hidden though a rule covers it: it is where a secret lies, by whatever name and in whosever home.
+    fn secret(&self, path: &Path) -> Option<String> {
+        let named = self.policy.approvals.read.iter().any(|rule| rule.value.literal() == Some(path));
+        self.plan.secrets.refuse(path, named)
+    }
+
     /// How it would be shown.
     fn opening(&self, number: u32, path: &Path) -> Result<Opening, String> {
         let (directory, own) = self.place(path)?;
+        if let Some(why) = self.secret(path) {
+            return Err(why);
+        }
         let hidden = if directory {
-            survey::denied_below(self.policy, path).map_err(|error| {
-                format!("`{}` cannot be searched for what `files.deny` hides in it: {error}", path.display())
-            })?
+            survey::hidden_below(self.policy, &self.plan.secrets, &self.plan.workspace, path).map_err(
+                |error| {
+                    format!("`{}` cannot be searched for what stays hidden in it: {error}", path.display())
+                },
+            )?
         } else {
             Vec::new()
         };
@@ -280,6 +291,9 @@ impl Clerk for Approvals<'_> {
             return None;
         }
         Judge::new(self.policy, &self.plan.workspace).grantable(path).ok()?;
+        if self.secret(path).is_some() {
+            return None;
+        }
         // What lies over the root looks names up in a way that must not be held.
         self.place(path).ok().filter(|(_, own)| !own).map(|(directory, _)| directory)
     }

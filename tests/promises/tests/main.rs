@@ -80,6 +80,7 @@ mod grantable;
 #[path = "grantable.rs"]
 mod grantable_landlock;
 mod grants;
+mod grants_secrets;
 mod homes;
 mod in_part;
 mod init;

@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Found, Invoker, Kind, Place, Refused, Survey};
-use ringfence_policy::{Grant, Mode, PathPattern, Policy, Rule, secret_above, why_secret};
+use ringfence_plan::{Found, Invoker, KNOWN, Kind, Place, Refused, Secret, Secrets, Survey};
+use ringfence_policy::{Grant, Mode, Origin, Policy, Rule, secret_above};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -124,9 +124,19 @@ pub(super) fn note(rule: &Rule<Grant>, shown: &Shown) -> Option<String> {
 }
 
 /// Of a directory of secrets: its name opens none of them, and what is meant is in it.
-pub(super) fn whole(rule: &Rule<Grant>, secret: &PathPattern, home: &Path) -> Refused {
-    let path = &rule.value.path;
-    let mut files: Vec<String> = entries(path)
+pub(super) fn whole(origin: &Origin, path: &Path, why: &str, home: &Path) -> Refused {
+    Refused::rule(
+        origin,
+        format!("{} is a directory of secrets ({why}), which no grant opens as a whole", path.display()),
+        files_of(path, home),
+    )
+}
+
+/// The lines that work instead.
+fn files_of(path: &Path, home: &Path) -> String {
+    // By the names of what a link leads to, which a rule opens by itself.
+    let real = resolve(path, false).map_or_else(|_| path.to_path_buf(), |place| place.real);
+    let mut files: Vec<String> = entries(&real)
         .into_iter()
         .filter(|(_, kind)| matches!(kind, FileType::RegularFile | FileType::Symlink))
         .filter_map(|(path, _)| ringfence_policy::spelled_grant(&path, home))
@@ -136,20 +146,26 @@ pub(super) fn whole(rule: &Rule<Grant>, secret: &PathPattern, home: &Path) -> Re
         Some(first) => format!(", such as {first}"),
         None => String::new(),
     };
-    Refused::rule(
-        &rule.origin,
-        format!(
-            "{} is a directory of secrets ({}), which no grant opens as a whole",
-            path.display(),
-            why_secret(secret)
-        ),
-        format!("name the files in it that the task needs{such}"),
-    )
+    format!("name the files in it that the task needs{such}")
+}
+
+/// The same of what may be granted while a sandbox runs, by whatever name.
+pub(super) fn grantable_whole(policy: &Policy, secrets: &Secrets) -> Result<(), Refused> {
+    for rule in &policy.approvals.read {
+        let Some(path) = rule.value.literal() else { continue };
+        let Ok(place) = resolve(path, false) else { continue };
+        let is = |secret: &&Secret| secret.marked.path == place.real;
+        let Some(secret) = secrets.found.iter().find(is) else { continue };
+        if place.kind == Kind::Directory && secret.marked.because.starts_with(KNOWN) {
+            return Err(whole(&rule.origin, path, &secret.marked.because, &policy.home));
+        }
+    }
+    Ok(())
 }
 
 /// A rule whose path leads through somebody's link into a directory of secrets that a wider grant holds opens nothing there: that
 /// takes a rule that names what is meant in it, or a directory below. `shut`: those directories.
-pub(super) fn through_links(survey: &mut Survey, shut: &[PathBuf]) -> Result<(), Refused> {
+pub(super) fn through_links(survey: &mut Survey, shut: &[PathBuf], home: &Path) -> Result<(), Refused> {
     let chosen = |place: &Place| place.links.iter().any(|link| !link.system);
     let all = survey.read.iter().chain(&survey.exec).chain(&survey.write);
     let named: HashSet<PathBuf> = all
@@ -172,7 +188,11 @@ pub(super) fn through_links(survey: &mut Survey, shut: &[PathBuf]) -> Result<(),
                     "{} leads through a symbolic link to {real}, in a directory of secrets, where a rule opens only what it names",
                     found.grant.value.path.display()
                 ),
-                format!("grant {real} itself if that is meant"),
+                // The directory itself no rule opens.
+                match place.real == *secrets {
+                    true => files_of(secrets, home),
+                    false => format!("grant {real} itself if that is meant"),
+                },
             ));
         }
         let path = found.grant.value.path.display();

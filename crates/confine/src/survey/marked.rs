@@ -1,156 +1,43 @@
 //! What exists of the paths that are to be hidden or protected.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{DENIED, Invoker, KNOWN, Kind, Marked, Place, Refused, SETTINGS, Survey};
-use ringfence_policy::{
-    Grant, Mode, PathPattern, PatternSet, Policy, Rule, known_secrets_in, known_secrets_of_host, trail,
-};
+use ringfence_plan::{DENIED, Invoker, Kind, Marked, Place, Refused, Survey};
+use ringfence_policy::{Grant, Mode, PathPattern, PatternSet, Policy, Rule, trail};
 use rustix::fs::{self, AtFlags, CWD, FileType};
 
 use super::gitconfig::{self, Obeyed};
-use super::homes::Names;
+use super::hidden::{Hidden, everywhere, known};
 use super::place::resolve;
-use super::walk::{Seen, entries, read, walk};
-use super::{Shown, grants, homes, settings};
+use super::walk::{Seen, entries, walk};
+use super::{Look, Shown, grants, homes};
 
 /// Files of a repository that git executes or obeys, below its directory (githooks(5), gitrepository-layout(5)).
 const GIT_OBEYS: &[&str] =
     &["hooks", "config", "config.worktree", "info/attributes", "objects/info/alternates"];
 
-/// What is hidden, and what of that leads to the workspace or above it through links: what that is called itself is judged by the policy.
-struct Hidden {
-    marked: BTreeMap<PathBuf, Marked>,
-    workspace: PathBuf,
-    barred: Option<String>,
-    /// Files that have other names as well, by device and inode: why they are hidden, and by which name.
-    linked: HashMap<(u64, u64), (String, PathBuf)>,
-}
-
-impl Hidden {
-    /// Whether the path, or what it leads to, lies in a shown tree.
-    fn inside(&mut self, shown: &Shown, path: &Path, because: &str) -> bool {
-        shown.covers(path)
-            || by_links(path).is_some_and(|place| {
-                self.bar(&place, because);
-                shown.covers(&place.real)
-            })
-    }
-
-    fn bar(&mut self, place: &Place, because: &str) {
-        if self.barred.is_none() && !place.links.is_empty() && self.workspace.starts_with(&place.real) {
-            self.barred = Some(because.to_owned());
-        }
-    }
-
-    /// Directories of known secrets that are hidden in a wider grant.
-    fn shut(&self) -> Vec<PathBuf> {
-        let known = |marked: &&Marked| marked.kind == Kind::Directory && marked.because.starts_with(KNOWN);
-        self.marked.values().filter(known).map(|marked| marked.path.clone()).collect()
-    }
-
-    /// A file that is granted by its own name is denied by a pattern all the same.
-    fn hide_file(&mut self, place: &Place, deny: &[PathPattern]) {
-        let at = place.real.parent().unwrap_or(Path::new("/"));
-        if let Some(pattern) = deny.iter().find(|pattern| pattern.matches(at, &place.real)) {
-            self.hide(&place.real, &format!("{DENIED}`{}`", pattern.text()));
-        }
-    }
-
-    /// A link is followed: what it leads to is hidden, by whichever name it is reached.
-    fn hide(&mut self, path: &Path, because: &str) {
-        let Ok(place) = resolve(path, false) else { return };
-        self.bar(&place, because);
-        let kind = if place.kind == Kind::Directory { Kind::Directory } else { Kind::File };
-        if kind == Kind::File && place.names > 1 {
-            let why = || (because.to_owned(), place.real.clone());
-            self.linked.entry((place.device, place.inode)).or_insert_with(why);
-        }
-        self.marked.entry(place.real.clone()).or_insert(Marked {
-            path: place.real,
-            kind,
-            because: because.into(),
-        });
-    }
-}
-
-impl Hidden {
-    /// Of a file with several names (link(2)) those are hidden that stand beside the way to a hidden one, where a right of Landlock's
-    /// on the file would open it by each, and those that a rule names. Others are another grant's to show, which is said.
-    fn hide_other_names(&mut self, shown: &Shown, survey: &Survey) -> Option<String> {
-        let (_, first) = self.linked.values().min_by_key(|(_, path)| path)?;
-        let said = format!(
-            "{}{}: hidden by this name; it has others (hard links), by which a grant elsewhere shows it",
-            first.display(),
-            if self.linked.len() > 1 {
-                format!(" and {} more", self.linked.len() - 1)
-            } else {
-                String::new()
-            }
-        );
-        let way = |path: &PathBuf| {
-            let above = path.ancestors().skip(1).take_while(|at| shown.covers(at));
-            above.map(Path::to_path_buf).collect::<Vec<_>>()
-        };
-        let directories: BTreeSet<PathBuf> = self.marked.keys().flat_map(way).collect();
-        let mut others = Vec::new();
-        for (path, kind) in directories.iter().flat_map(|directory| entries(directory)) {
-            if kind == FileType::RegularFile
-                && let Ok(stat) = fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
-                && let Some((because, _)) = self.linked.get(&(stat.st_dev, stat.st_ino))
-            {
-                others.push((path, because.clone()));
-            }
-        }
-        let granted = survey.read.iter().chain(&survey.exec).chain(&survey.write);
-        for place in granted.filter_map(|found| found.place.as_ref()).filter(|place| place.names > 1) {
-            // A secret that a rule names by another name is meant.
-            if let Some((because, _)) = self.linked.get(&(place.device, place.inode))
-                && because.starts_with(DENIED)
-            {
-                others.push((place.real.clone(), because.clone()));
-            }
-        }
-        for (path, because) in others {
-            self.hide(&path, &because);
-        }
-        Some(said)
-    }
-}
-
-pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> Result<(), Refused> {
+pub(super) fn mark(
+    policy: &Policy,
+    invoker: &Invoker,
+    survey: &mut Survey,
+    look: Look,
+) -> Result<(), Refused> {
     let shown = Shown::of(policy, survey);
     let workspace = survey.workspace.real.clone();
-    let mut hidden = Hidden {
-        marked: BTreeMap::new(),
-        workspace: workspace.clone(),
-        barred: None,
-        linked: HashMap::new(),
-    };
-    secrets(policy, &known_secrets_of_host(), &shown, &mut hidden)?;
-    for home in &survey.known_homes {
-        let Some(names) = Names::of(home) else { continue };
-        secrets(policy, &known_secrets_in(home, |name| names.has(name)), &shown, &mut hidden)?;
-        for (path, line) in settings::secrets(policy, home, &names, &shown) {
-            survey.notes.push(format!(
-                "{} is hidden: line {line} holds a password or token; a rule of the policy's own that names the file shows it",
-                path.display()
-            ));
-            hidden.hide(&path, SETTINGS);
-        }
+    let mut hidden = Hidden::new(&workspace);
+    survey.notes.extend(known(policy, &survey.known_homes, &shown, &mut hidden)?);
+    // Only who grants something later, or wants to be told, needs those that nothing shows.
+    if look == Look::Everything || !policy.approvals.read.is_empty() {
+        survey.secrets = everywhere(policy, invoker, survey)?;
+        grants::grantable_whole(policy, &survey.secrets)?;
     }
-    grants::through_links(survey, &hidden.shut())?;
+    grants::through_links(survey, &hidden.shut(), &policy.home)?;
     if shown.covers(&invoker.state) {
         hidden.hide(&invoker.state, "ringfence's own state");
     }
     let protect: Vec<&PathPattern> = policy.workspace.protect.iter().map(|rule| &rule.value).collect();
     let of_host = policy.workspace.mode != Mode::Temporary;
-    for rule in &policy.files.deny {
-        if rule.value.literal().is_some() {
-            hidden.hide(&rule.value.base(&workspace), &format!("{DENIED}`{}`", rule.value.text()));
-        }
-    }
+    hidden.hide_literal(policy);
     let mut protected = Vec::new();
     if of_host {
         for rule in &policy.workspace.protect {
@@ -187,7 +74,9 @@ pub(super) fn mark(policy: &Policy, invoker: &Invoker, survey: &mut Survey) -> R
             hidden.bar(&place, &format!("{DENIED}`{}`", rule.value.text()));
         }
     }
-    survey.notes.extend(hidden.hide_other_names(&shown, survey));
+    let granted = survey.read.iter().chain(&survey.exec).chain(&survey.write);
+    let others = hidden.hide_other_names(&shown, granted.filter_map(|found| found.place.as_ref()));
+    survey.notes.extend(others);
     survey.barred = hidden.barred;
     survey.hidden = hidden.marked.into_values().collect();
     survey.protected = protected;
@@ -297,61 +186,6 @@ fn git_obeys(directory: &Path) -> Vec<PathBuf> {
         paths.extend(["hooks", "config"].map(|name| module.join(name)));
     }
     paths
-}
-
-/// Known secret locations inside a grant. A grant that names the very file opens it; one that names a directory of them is refused.
-fn secrets(
-    policy: &Policy,
-    known: &[PathPattern],
-    shown: &Shown,
-    hidden: &mut Hidden,
-) -> Result<(), Refused> {
-    let files = &policy.files;
-    // As text: policies hold paths in one form. Asked only of what a grant shows, so no index is made.
-    let rule = |path: &Path| {
-        let mut rules = files.read.iter().chain(&files.exec).chain(&files.write);
-        rules.find(|rule| rule.value.path.as_os_str() == path.as_os_str())
-    };
-    for pattern in known {
-        let base = pattern.base(Path::new("/"));
-        let because = format!("{KNOWN}{}", pattern.text());
-        if pattern.literal().is_some() {
-            if hidden.inside(shown, &base, &because) {
-                match rule(&base) {
-                    Some(rule) if base.is_dir() => return Err(grants::whole(rule, pattern, &policy.home)),
-                    Some(_) => {}
-                    None => hidden.hide(&base, &because),
-                }
-            }
-            continue;
-        }
-        // A wildcard within one directory: looked up there, since a link may lead into a grant from anywhere.
-        let Some((_, listed)) = read(&base) else {
-            if shown.covers(&base) {
-                hidden.hide(&base, &because);
-            }
-            continue;
-        };
-        for (path, _) in listed {
-            if pattern.matches(Path::new("/"), &path)
-                && hidden.inside(shown, &path, &because)
-                && rule(&path).is_none()
-            {
-                hidden.hide(&path, &because);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether the path, or what it leads to, lies in a shown tree.
-pub(super) fn inside(shown: &Shown, path: &Path) -> bool {
-    shown.covers(path) || by_links(path).is_some_and(|place| shown.covers(&place.real))
-}
-
-/// What a path leads to by links, if it does.
-fn by_links(path: &Path) -> Option<Place> {
-    resolve(path, false).ok().filter(|place| !place.links.is_empty())
 }
 
 fn protect_path(survey: &mut Survey, protected: &mut Vec<Marked>, path: &Path, text: &str) {

@@ -6,6 +6,7 @@ mod below;
 mod git;
 mod gitconfig;
 mod grants;
+mod hidden;
 mod homes;
 mod marked;
 mod missing;
@@ -19,13 +20,13 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use ringfence_plan::{Invoker, Place, Program, Refused, Survey};
+use ringfence_plan::{Invoker, Place, Program, Refused, Secrets, Survey};
 use ringfence_policy::{Mode, Policy};
 use rustix::io::Errno;
 
 use crate::mountinfo;
 
-pub use below::denied_below;
+pub use below::hidden_below;
 use grants::Looked;
 pub use missing::missing;
 pub use place::resolve;
@@ -64,6 +65,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         git_core: Vec::new(),
         hidden: Vec::new(),
         barred: None,
+        secrets: Secrets::default(),
         protected: Vec::new(),
         absent_protected: Vec::new(),
         led_to: Vec::new(),
@@ -102,7 +104,7 @@ pub fn survey(policy: &Policy, invoker: &Invoker, workspace: &Path, look: Look) 
         survey.mounts = points.into_iter().filter(below).collect();
     }
     sockets::check(policy, &survey)?;
-    marked::mark(policy, invoker, &mut survey)?;
+    marked::mark(policy, invoker, &mut survey, look)?;
     if look == Look::Everything {
         let shown = Shown::of(policy, &survey);
         survey.notes.extend(covered.into_iter().filter_map(|rule| grants::note(rule, &shown)));
@@ -160,6 +162,15 @@ impl Shown {
         let workspace = (policy.workspace.mode != Mode::Temporary).then_some(&survey.workspace);
         let git = survey.git.iter().map(|git| &git.place);
         Self(granted.chain(workspace).chain(git).map(|place| place.real.clone().into_os_string()).collect())
+    }
+
+    /// This tree alone.
+    fn only(root: &Path) -> Self {
+        Self(HashSet::from([root.as_os_str().to_owned()]))
+    }
+
+    fn everything() -> Self {
+        Self::only(Path::new("/"))
     }
 
     /// Whether the path is one of them or lies below one.

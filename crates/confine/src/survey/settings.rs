@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use ringfence_policy::Policy;
 
 use super::Shown;
+use super::hidden::inside;
 use super::homes::Names;
-use super::marked::inside;
 
 /// Settings that tools need and presets grant, in which some people keep a secret all the same: each that does, and where.
 pub(super) fn secrets(policy: &Policy, home: &Path, names: &Names, shown: &Shown) -> Vec<(PathBuf, usize)> {

@@ -1,0 +1,240 @@
+//! What is hidden in what is shown, by whichever name it is reached; and where secrets are known to lie, for what is shown at the start
+//! and for what is granted later.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use ringfence_plan::{
+    DENIED, Invoker, KNOWN, Kind, Marked, Place, Refused, SETTINGS, Secret, Secrets, Survey,
+};
+use ringfence_policy::{PathPattern, Policy, known_secrets_in, known_secrets_of_host, why_secret};
+use rustix::fs::{self, AtFlags, CWD, FileType};
+
+use super::homes::Names;
+use super::place::resolve;
+use super::walk::{entries, read};
+use super::{Shown, grants, settings};
+
+/// What is hidden, and what of that leads to the workspace or above it through links: what that is called itself is judged by the policy.
+pub(super) struct Hidden {
+    pub(super) marked: BTreeMap<PathBuf, Marked>,
+    workspace: PathBuf,
+    pub(super) barred: Option<String>,
+    /// Files that have other names as well, by device and inode: why they are hidden, and by which name.
+    linked: HashMap<(u64, u64), (String, PathBuf)>,
+    /// What known secrets lead to by links, each with the name that leads there.
+    led: BTreeMap<PathBuf, PathBuf>,
+}
+
+impl Hidden {
+    pub(super) fn new(workspace: &Path) -> Self {
+        Self {
+            marked: BTreeMap::new(),
+            workspace: workspace.to_path_buf(),
+            barred: None,
+            linked: HashMap::new(),
+            led: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the path, or what it leads to, lies in a shown tree.
+    fn inside(&mut self, shown: &Shown, path: &Path, because: &str) -> bool {
+        shown.covers(path)
+            || by_links(path).is_some_and(|place| {
+                self.bar(&place, because);
+                shown.covers(&place.real)
+            })
+    }
+
+    pub(super) fn bar(&mut self, place: &Place, because: &str) {
+        if self.barred.is_none() && !place.links.is_empty() && self.workspace.starts_with(&place.real) {
+            self.barred = Some(because.to_owned());
+        }
+    }
+
+    /// Directories of known secrets that are hidden in a wider grant.
+    pub(super) fn shut(&self) -> Vec<PathBuf> {
+        let known = |marked: &&Marked| marked.kind == Kind::Directory && marked.because.starts_with(KNOWN);
+        self.marked.values().filter(known).map(|marked| marked.path.clone()).collect()
+    }
+
+    /// What `files.deny` names without wildcards.
+    pub(super) fn hide_literal(&mut self, policy: &Policy) {
+        let workspace = self.workspace.clone();
+        for rule in policy.files.deny.iter().filter(|rule| rule.value.literal().is_some()) {
+            self.hide(&rule.value.base(&workspace), &format!("{DENIED}`{}`", rule.value.text()));
+        }
+    }
+
+    /// All of it, each with the link that leads there.
+    pub(super) fn found(self) -> Vec<Secret> {
+        let Self { marked, led, .. } = self;
+        let found = marked.into_values().map(|marked| {
+            let by = led.get(&marked.path).cloned();
+            Secret { marked, by }
+        });
+        found.collect()
+    }
+
+    /// A file that is granted by its own name is denied by a pattern all the same.
+    pub(super) fn hide_file(&mut self, place: &Place, deny: &[PathPattern]) {
+        let at = place.real.parent().unwrap_or(Path::new("/"));
+        if let Some(pattern) = deny.iter().find(|pattern| pattern.matches(at, &place.real)) {
+            self.hide(&place.real, &format!("{DENIED}`{}`", pattern.text()));
+        }
+    }
+
+    /// A link is followed: what it leads to is hidden, by whichever name it is reached.
+    pub(super) fn hide(&mut self, path: &Path, because: &str) {
+        let Ok(place) = resolve(path, false) else { return };
+        self.bar(&place, because);
+        if !place.links.is_empty() && because.starts_with(KNOWN) {
+            self.led.entry(place.real.clone()).or_insert_with(|| path.to_path_buf());
+        }
+        let kind = if place.kind == Kind::Directory { Kind::Directory } else { Kind::File };
+        if kind == Kind::File && place.names > 1 {
+            let why = || (because.to_owned(), place.real.clone());
+            self.linked.entry((place.device, place.inode)).or_insert_with(why);
+        }
+        self.marked.entry(place.real.clone()).or_insert(Marked {
+            path: place.real,
+            kind,
+            because: because.into(),
+        });
+    }
+}
+
+impl Hidden {
+    /// Of a file with several names (link(2)) those are hidden that stand beside the way to a hidden one, where a right of Landlock's
+    /// on the file would open it by each, and those that a rule names. Others are another grant's to show, which is said.
+    pub(super) fn hide_other_names<'a>(
+        &mut self,
+        shown: &Shown,
+        granted: impl Iterator<Item = &'a Place>,
+    ) -> Option<String> {
+        let (_, first) = self.linked.values().min_by_key(|(_, path)| path)?;
+        let said = format!(
+            "{}{}: hidden by this name; it has others (hard links), by which a grant elsewhere shows it",
+            first.display(),
+            if self.linked.len() > 1 {
+                format!(" and {} more", self.linked.len() - 1)
+            } else {
+                String::new()
+            }
+        );
+        let way = |path: &PathBuf| {
+            let above = path.ancestors().skip(1).take_while(|at| shown.covers(at));
+            above.map(Path::to_path_buf).collect::<Vec<_>>()
+        };
+        let directories: BTreeSet<PathBuf> = self.marked.keys().flat_map(way).collect();
+        let mut others = Vec::new();
+        for (path, kind) in directories.iter().flat_map(|directory| entries(directory)) {
+            if kind == FileType::RegularFile
+                && let Ok(stat) = fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
+                && let Some((because, _)) = self.linked.get(&(stat.st_dev, stat.st_ino))
+            {
+                others.push((path, because.clone()));
+            }
+        }
+        for place in granted.filter(|place| place.names > 1) {
+            // A secret that a rule names by another name is meant.
+            if let Some((because, _)) = self.linked.get(&(place.device, place.inode))
+                && because.starts_with(DENIED)
+            {
+                others.push((place.real.clone(), because.clone()));
+            }
+        }
+        for (path, because) in others {
+            self.hide(&path, &because);
+        }
+        Some(said)
+    }
+}
+
+/// Hides the known secrets, of the host and of these homes, that lie in what is shown or lead there. Returns what else is to be said.
+pub(super) fn known(
+    policy: &Policy,
+    homes: &[PathBuf],
+    shown: &Shown,
+    hidden: &mut Hidden,
+) -> Result<Vec<String>, Refused> {
+    let mut notes = Vec::new();
+    secrets(policy, &known_secrets_of_host(), shown, hidden)?;
+    for home in homes {
+        let Some(names) = Names::of(home) else { continue };
+        secrets(policy, &known_secrets_in(home, |name| names.has(name)), shown, hidden)?;
+        for (path, line) in settings::secrets(policy, home, &names, shown) {
+            notes.push(format!(
+                "{} is hidden: line {line} holds a password or token; a rule of the policy's own that names the file shows it",
+                path.display()
+            ));
+            hidden.hide(&path, SETTINGS);
+        }
+    }
+    Ok(notes)
+}
+
+/// All of them, wherever they are: who grants something later can list and read less than who looks now.
+pub(super) fn everywhere(policy: &Policy, invoker: &Invoker, survey: &Survey) -> Result<Secrets, Refused> {
+    let mut hidden = Hidden::new(&survey.workspace.real);
+    known(policy, &survey.known_homes, &Shown::everything(), &mut hidden)?;
+    hidden.hide_literal(policy);
+    Ok(Secrets { homes: survey.known_homes.clone(), found: hidden.found(), state: invoker.state.clone() })
+}
+
+/// Known secret locations inside a grant. A grant that names the very file opens it; one that names a directory of them is refused.
+fn secrets(
+    policy: &Policy,
+    known: &[PathPattern],
+    shown: &Shown,
+    hidden: &mut Hidden,
+) -> Result<(), Refused> {
+    let files = &policy.files;
+    // As text: policies hold paths in one form. Asked only of what a grant shows, so no index is made.
+    let rule = |path: &Path| {
+        let mut rules = files.read.iter().chain(&files.exec).chain(&files.write);
+        rules.find(|rule| rule.value.path.as_os_str() == path.as_os_str())
+    };
+    for pattern in known {
+        let base = pattern.base(Path::new("/"));
+        let because = format!("{KNOWN}{}", pattern.text());
+        if pattern.literal().is_some() {
+            if hidden.inside(shown, &base, &because) {
+                match rule(&base) {
+                    Some(rule) if base.is_dir() => {
+                        return Err(grants::whole(&rule.origin, &base, why_secret(pattern), &policy.home));
+                    }
+                    Some(_) => {}
+                    None => hidden.hide(&base, &because),
+                }
+            }
+            continue;
+        }
+        // A wildcard within one directory: looked up there, since a link may lead into a grant from anywhere.
+        let Some((_, listed)) = read(&base) else {
+            if shown.covers(&base) {
+                hidden.hide(&base, &because);
+            }
+            continue;
+        };
+        for (path, _) in listed {
+            if pattern.matches(Path::new("/"), &path)
+                && hidden.inside(shown, &path, &because)
+                && rule(&path).is_none()
+            {
+                hidden.hide(&path, &because);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the path, or what it leads to, lies in a shown tree.
+pub(super) fn inside(shown: &Shown, path: &Path) -> bool {
+    shown.covers(path) || by_links(path).is_some_and(|place| shown.covers(&place.real))
+}
+
+/// What a path leads to by links, if it does.
+fn by_links(path: &Path) -> Option<Place> {
+    resolve(path, false).ok().filter(|place| !place.links.is_empty())
+}
