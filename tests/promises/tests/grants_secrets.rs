@@ -16,6 +16,7 @@ fn place() -> Place {
         "dotfiles/netrc",
         "dotfiles/gh/hosts.yml",
         "dotfiles/envfile",
+        "dotfiles/aws",
         "dotfiles/history",
         ".config/hub/tok",
         ".config/hub/deep/tok",
@@ -31,6 +32,7 @@ fn place() -> Place {
         ("dotfiles/netrc", ".netrc"),
         ("../dotfiles/gh", ".config/gh"),
         ("dotfiles/envfile", "mylink"),
+        ("../dotfiles/aws", ".aws/credentials"),
         ("dotfiles/history", ".bash_history"),
         ("dotfiles/gitconfig", ".gitconfig"),
     ] {
@@ -63,7 +65,7 @@ fn secrets_stay_hidden_in_a_directory_that_is_granted_later() {
     let script = format!(
         "for i in $(seq 200); do cat {home}/.composer/plain {home}/dotfiles/plain >/dev/null 2>&1 && break; sleep 0.1; done; \
          cd {home}; cat .composer/plain dotfiles/plain .composer/auth.json dotfiles/netrc dotfiles/gh/hosts.yml \
-         dotfiles/envfile dotfiles/history dotfiles/gitconfig"
+         dotfiles/envfile dotfiles/aws dotfiles/history dotfiles/gitconfig"
     );
     let policy = "[files]\ndeny = [\"~/mylink\"]\n[approvals]\ngrantable = { read = [\"~/.composer\", \"~/dotfiles\"] }";
     let (told, out) = granted(&place, policy, &script, &[".composer", "dotfiles"]);
@@ -76,7 +78,7 @@ fn what_a_secret_leads_to_is_granted_by_no_other_name() {
     let place = place();
     let policy = "[files]\ndeny = [\"~/mylink\"]\n[approvals]\ngrantable = { read = [\"~/dotfiles/**\"] }";
     let paths =
-        ["dotfiles/netrc", "dotfiles/gh", "dotfiles/gh/hosts.yml", "dotfiles/envfile"];
+        ["dotfiles/netrc", "dotfiles/gh", "dotfiles/gh/hosts.yml", "dotfiles/envfile", "dotfiles/aws"];
     let (told, _) = granted(&place, policy, "sleep 5", &paths);
     for (path, told) in paths.iter().zip(told) {
         assert_eq!(told.status, 126, "{path}: {told:?}");

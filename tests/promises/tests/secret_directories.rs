@@ -113,3 +113,42 @@ fn a_link_from_one_to_another_opens_nothing() {
     let seen = place.run(policy, &script);
     assert_eq!(seen.out, "own", "{seen:?}");
 }
+
+/// A home whose secrets lie elsewhere, as those who keep them in a repository have it.
+fn kept_elsewhere() -> Place {
+    let place = place();
+    for (name, text) in [("aws/credentials", "canary"), ("netrc", "canary"), ("gh/hosts.yml", "canary")] {
+        place.write(place.home.join("dotfiles").join(name), text);
+    }
+    place.write(place.home.join("dotfiles/plain"), "plain");
+    place.write(place.home.join(".ssh/config"), "canary");
+    for directory in [".aws", ".config"] {
+        std::fs::create_dir(place.home.join(directory)).unwrap();
+    }
+    for (to, link) in [
+        ("../dotfiles/aws/credentials", ".aws/credentials"),
+        ("dotfiles/netrc", ".netrc"),
+        ("../dotfiles/gh", ".config/gh"),
+        (".ssh", "sshlink"),
+    ] {
+        std::os::unix::fs::symlink(to, place.home.join(link)).unwrap();
+    }
+    place
+}
+
+#[test]
+fn what_links_in_a_directory_of_secrets_lead_to_is_hidden() {
+    let place = kept_elsewhere();
+    let home = place.home.display();
+    let policy = "[files]\nread = [\"~/dotfiles\"]";
+    let script = format!("cd {home}/dotfiles; cat plain aws/credentials netrc gh/hosts.yml");
+    let outcome = place.run(policy, &script);
+    assert_eq!(outcome.out, "plain", "{}", outcome.err);
+    let named = place.policy(policy);
+    let told = place.ringfence(&["explain", "--policy", &named, "--path", "~/dotfiles/aws/credentials"]);
+    assert!(told.out.contains("credentials: refused"), "{told:?}");
+    // By either name it is meant.
+    let policy = "[files]\nread = [\"~/dotfiles\", \"~/dotfiles/aws/credentials\"]";
+    let outcome = place.run(policy, &script);
+    assert_eq!(outcome.out, "plaincanary", "{}", outcome.err);
+}

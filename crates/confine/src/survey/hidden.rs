@@ -15,6 +15,9 @@ use super::place::resolve;
 use super::walk::{entries, read};
 use super::{Shown, grants, settings};
 
+/// Entries of a directory of secrets that are looked through for links, the nearest first.
+const MOST_ENTRIES: usize = 1000;
+
 /// What is hidden, and what of that leads to the workspace or above it through links: what that is called itself is judged by the policy.
 pub(super) struct Hidden {
     pub(super) marked: BTreeMap<PathBuf, Marked>,
@@ -208,6 +211,7 @@ fn secrets(
                     None => hidden.hide(&base, &because),
                 }
             }
+            links_within(policy, &base, &because, shown, hidden);
             continue;
         }
         // A wildcard within one directory: looked up there, since a link may lead into a grant from anywhere.
@@ -227,6 +231,45 @@ fn secrets(
         }
     }
     Ok(())
+}
+
+/// What links in a directory of secrets lead to is one as well, unless a rule names just that; a link to what holds the workspace, or to
+/// the system's own, says nothing of what lies there. Directories of sockets are left out: they are in no home and not in /etc.
+fn links_within(policy: &Policy, base: &Path, because: &str, shown: &Shown, hidden: &mut Hidden) {
+    let plain = base.starts_with("/run") || base.starts_with("/var");
+    let Ok(place) = resolve(base, false) else { return };
+    if plain || place.kind != Kind::Directory {
+        return;
+    }
+    let mut pending = std::collections::VecDeque::from([place.real.clone()]);
+    let mut left = MOST_ENTRIES;
+    while let Some(directory) = pending.pop_front() {
+        for (path, kind) in entries(&directory) {
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return;
+            }
+            if kind == FileType::Directory {
+                pending.push_back(path);
+                continue;
+            }
+            let Some(led) = (kind == FileType::Symlink).then(|| by_links(&path)).flatten() else { continue };
+            let holds = hidden.workspace.starts_with(&led.real);
+            if holds || led.real.starts_with("/usr") || led.real.starts_with(&place.real) {
+                continue;
+            }
+            if shown.covers(&led.real) && !named(policy, shown, &led.real) {
+                hidden.hide(&path, because);
+            }
+        }
+    }
+}
+
+/// Whether a rule shows just this.
+fn named(policy: &Policy, shown: &Shown, real: &Path) -> bool {
+    let files = &policy.files;
+    let mut rules = files.read.iter().chain(&files.exec).chain(&files.write);
+    shown.is(real) || rules.any(|rule| rule.value.path.as_os_str() == real.as_os_str())
 }
 
 /// Whether the path, or what it leads to, lies in a shown tree.
