@@ -158,8 +158,51 @@ fn look(plan: &Landlock, path: &Path) -> Option<OwnedFd> {
     fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
 }
 
-/// Files that are hidden and have other names as well, by device and inode; `None`: too many to say, or where nobody can list them.
-struct Names(Option<HashSet<(u64, u64)>>);
+/// Why a file gets no right though a rule covers it, if that is so: it stands beside what is hidden, and has another name, which is hidden
+/// or may be.
+#[must_use]
+pub fn hidden_by_names(plan: &Landlock, path: &Path) -> Option<String> {
+    let stat = fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let other = FileType::from_raw_mode(stat.st_mode) != FileType::Directory && stat.st_nlink > 1;
+    let directory = path.parent()?;
+    let beside = plan.except.iter().any(|hidden| hidden.starts_with(directory));
+    let itself = plan.rules.iter().any(|(_, rule)| rule == path);
+    if !other || !beside || itself {
+        return None;
+    }
+    const RIGHTS: &str = "and a right of tier `landlock` on a file holds by all of its names";
+    match Names::of(&plan.except).0 {
+        Ok(known) if !known.contains(&(stat.st_dev, stat.st_ino)) => None,
+        Ok(_) => Some(format!("it has another name (hard link), by which it is hidden, {RIGHTS}")),
+        Err(unknown) => Some(format!(
+            "it has another name (hard link), which may lie in {}, hidden and not to be looked through, {RIGHTS}",
+            unknown.display()
+        )),
+    }
+}
+
+/// What a reader of the plan would not expect of such files.
+#[must_use]
+pub fn told_of_names(plan: &Landlock) -> Option<String> {
+    if plan.except.is_empty() {
+        return None;
+    }
+    match Names::of(&plan.except).0 {
+        Ok(known) if known.is_empty() => None,
+        Ok(known) => Some(format!(
+            "hidden files with other names (hard links), {}: tier `landlock` hides those names that stand beside the way to what is hidden",
+            known.len()
+        )),
+        Err(unknown) => Some(format!(
+            "{} is hidden and cannot be looked through: tier `landlock` hides every file with more than one name (hard links) beside the way to what is hidden, since one may lie there",
+            unknown.display()
+        )),
+    }
+}
+
+/// Files that are hidden and have other names as well, by device and inode; an error: where there are too many to say, or nobody can list
+/// them.
+struct Names(Result<HashSet<(u64, u64)>, PathBuf>);
 
 impl Names {
     fn of(except: &[PathBuf]) -> Self {
@@ -168,7 +211,7 @@ impl Names {
             let stat = match fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 Err(Errno::NOENT) => continue,
-                Err(_) => return Self(None),
+                Err(_) => return Self(Err(path)),
             };
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 if stat.st_nlink > 1 {
@@ -178,9 +221,9 @@ impl Names {
             }
             let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let list = fs::openat(CWD, &path, flags, Mode::empty()).and_then(Dir::new);
-            let Ok(list) = list else { return Self(None) };
+            let Ok(list) = list else { return Self(Err(path)) };
             for entry in list {
-                let Ok(entry) = entry else { return Self(None) };
+                let Ok(entry) = entry else { return Self(Err(path)) };
                 let name = entry.file_name().to_bytes();
                 if ![&b"."[..], b".."].contains(&name) {
                     left.push(path.join(OsStr::from_bytes(name)));
@@ -188,14 +231,14 @@ impl Names {
                 }
             }
             if entries > MOST_HIDDEN {
-                return Self(None);
+                return Self(Err(path));
             }
         }
-        Self(Some(found))
+        Self(Ok(found))
     }
 
     fn hold(&self, stat: &Stat) -> bool {
-        self.0.as_ref().is_none_or(|known| known.contains(&(stat.st_dev, stat.st_ino)))
+        self.0.as_ref().map_or(true, |known| known.contains(&(stat.st_dev, stat.st_ino)))
     }
 }
 

@@ -53,6 +53,7 @@ pub use enclosure::{Enclosure, enclose};
 pub use guard::{Why, foreseen, is_program};
 pub use hosted::{Settle, begin as begin_hosted};
 pub use interpreter::Unfit;
+pub use landlock::{hidden_by_names, told_of_names};
 pub use mounter::{Opening, RESTACKED};
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};

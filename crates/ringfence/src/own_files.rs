@@ -72,6 +72,9 @@ impl Asked<'_> {
 
     /// What a wider grant covers and the plan hides in it, for another reason than that it is denied.
     fn hidden(&self, decision: Decision) -> Decision {
+        if let Some(by) = self.by_its_names().filter(|_| decision.is_allow()) {
+            return Decision::Refuse { by: Reason::BuiltIn(by) };
+        }
         let by = self.plan.hides(self.path).filter(|_| decision.is_allow());
         match by {
             Some(by) => {
@@ -80,6 +83,14 @@ impl Asked<'_> {
             }
             None => decision,
         }
+    }
+
+    /// In tier `landlock` a file may be hidden for another name of its own.
+    fn by_its_names(&self) -> Option<String> {
+        self.plan.hosted.as_ref()?;
+        let copied = self.plan.inside() != self.plan.workspace && self.path.starts_with(&self.plan.workspace);
+        let landlock = self.plan.landlock.as_ref().filter(|_| !copied)?;
+        ringfence_confine::hidden_by_names(landlock, self.path)
     }
 
     /// Whether nothing is there now, nor a directory above it, that a rule of this list could hold.

@@ -168,7 +168,11 @@ fn make_plan_as(
         exposed: given.exposed.clone(),
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
-    Ok(ringfence_plan::plan(policy, &survey, &host, invoker, &request)?)
+    let mut plan = ringfence_plan::plan(policy, &survey, &host, invoker, &request)?;
+    if given.look == Look::Everything && plan.hosted.is_some() {
+        plan.notes.extend(plan.landlock.as_ref().and_then(ringfence_confine::told_of_names));
+    }
+    Ok(plan)
 }
 
 /// One hash covers them all.

@@ -162,3 +162,38 @@ fn what_is_denied_in_a_directory_of_roots_own_stops_no_start() {
         assert!(first.contains(said), "{owner} {told:?} {outcome:?}");
     }
 }
+
+/// In tier `landlock` a right on a file holds by all of its names: what is hidden for another one is told of.
+#[test]
+fn a_file_that_is_hidden_for_another_name_is_foretold() {
+    let place = Place::in_home().in_tier(module_path!());
+    let tree = place.base.path().join("tree");
+    for name in ["a/b/secret.key", "plain", "alone"] {
+        place.write(tree.join(name), "text");
+    }
+    std::fs::hard_link(tree.join("a/b/secret.key"), tree.join("top")).unwrap();
+    std::fs::hard_link(tree.join("plain"), tree.join("plain.too")).unwrap();
+    let root = tree.display().to_string();
+    let policy =
+        format!("[workspace]\nmode = \"temporary\"\n[files]\nread = [\"{root}\"]\ndeny = [\"{root}/a\"]");
+    let agree = |note: &str| {
+        let named = place.policy(&policy);
+        for name in ["top", "plain", "alone"] {
+            let read = place.run(&policy, &format!("cat {root}/{name}")).out == "text";
+            let path = format!("{root}/{name}");
+            let told = place.ringfence(&["explain", "--policy", &named, "--path", &path]);
+            let allowed = told.out.lines().next().is_some_and(|line| line.contains(": allowed"));
+            assert_eq!(read, allowed, "{name}: {told:?}");
+        }
+        let told = place.ringfence(&["plan", "--policy", &named, "--", "true"]);
+        assert!(told.out.contains(note) || !module_path!().contains("landlock"), "{told:?}");
+    };
+    agree("hidden files with other names (hard links), 1");
+    if !ringfence_promises::root() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |bits| std::fs::set_permissions(tree.join("a"), PermissionsExt::from_mode(bits)).unwrap();
+        mode(0);
+        agree("cannot be looked through");
+        mode(0o755);
+    }
+}
