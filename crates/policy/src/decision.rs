@@ -295,9 +295,16 @@ impl<'a> Judge<'a> {
 
     /// What leads to the path, or to a directory above it, of what is known to be secret: the place, and the secret's own name.
     pub(crate) fn led(&self, path: &Path) -> Option<(&Path, &PathPattern)> {
-        let led = self.led.get_or_init(|| led_to(&self.secrets));
+        let led = self.led.get_or_init(|| led_to(&self.secrets, false));
         let (place, number) = led.iter().find(|(place, _)| path.starts_with(place))?;
         Some((place, self.secrets.get(*number)?))
+    }
+
+    /// The name of the known secret that leads to just this file by a link: a grant has to name that.
+    #[must_use]
+    pub fn secret_name_of(&self, path: &Path) -> Option<PathBuf> {
+        let (place, secret) = self.led(path).filter(|(place, _)| *place == path && !path.is_dir())?;
+        secret.literal().filter(|name| *name != place).map(Path::to_path_buf)
     }
 
     /// The same of what a known secret leads to by a link; something in a directory of them is also named by the names there.

@@ -219,12 +219,20 @@ pub fn why_secret(pattern: &PathPattern) -> &'static str {
     KNOWN.iter().find(|(text, _)| *text == pattern.text()).map_or("a known secret", |(_, why)| why)
 }
 
-/// What secrets lead to by links, each with the number of the secret.
-pub(crate) fn led_to(secrets: &[PathPattern]) -> Vec<(PathBuf, usize)> {
+/// What secrets lead to by links, each with the number of the secret; `within`: also what links in directories of them do.
+pub(crate) fn led_to(secrets: &[PathPattern], within: bool) -> Vec<(PathBuf, usize)> {
     let mut found = Vec::new();
     let literal = |(number, secret): (usize, &PathPattern)| Some((number, secret.literal()?.to_path_buf()));
     for (number, path) in secrets.iter().enumerate().filter_map(literal) {
         let Some(real) = trail(&path).and_then(|mut trail| trail.pop()) else { continue };
+        if within {
+            let entries = std::fs::read_dir(&real).into_iter().flatten().flatten();
+            let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+            let led = links.filter_map(|link| link.path().canonicalize().ok());
+            // A link to a file of the system's own says nothing of it.
+            let meant = |led: &PathBuf| led.is_file() && !led.starts_with("/usr");
+            found.extend(led.filter(meant).map(|led| (led, number)));
+        }
         if real != path && real.symlink_metadata().is_ok() {
             found.push((real, number));
         }
@@ -232,14 +240,18 @@ pub(crate) fn led_to(secrets: &[PathPattern]) -> Vec<(PathBuf, usize)> {
     found
 }
 
-/// The known secrets that a grant opens on purpose, each with that grant.
+/// The known secrets that a grant opens on purpose, by whatever name, each with that grant.
 pub fn opened_secrets(policy: &Policy) -> Vec<(&Rule<Grant>, PathPattern)> {
     let secrets = known_secrets(&policy.home);
     let set = PatternSet::when_asked(&secrets, Path::new("/"));
+    let led = led_to(&secrets, true);
+    let by_link =
+        |path: &Path| led.iter().find(|(real, _)| path.starts_with(real)).map(|(_, number)| *number);
     let grants = policy.files.read.iter().chain(&policy.files.exec).chain(&policy.files.write);
     grants
         .filter_map(|grant| {
-            let secret = secrets.get(set.matching(&grant.value.path)?)?;
+            let path = &grant.value.path;
+            let secret = secrets.get(set.matching(path).or_else(|| by_link(path))?)?;
             Some((grant, secret.clone()))
         })
         .collect()

@@ -50,6 +50,9 @@ pub(crate) fn lines(
     if matches!(decide(judge, host, path, access).reason(), Reason::Rule { .. }) {
         return Vec::new();
     }
+    if let Some(name) = judge.secret_name_of(path) {
+        return lines(judge, (host, home), &name, access);
+    }
     let own = judge.remedy(path, access);
     let Some(real) = chosen(host, home, path) else { return own };
     let behind = judge.remedy(&real, access);

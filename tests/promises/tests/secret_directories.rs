@@ -152,3 +152,33 @@ fn what_links_in_a_directory_of_secrets_lead_to_is_hidden() {
     let outcome = place.run(policy, &script);
     assert_eq!(outcome.out, "plaincanary", "{}", outcome.err);
 }
+
+#[test]
+fn lines_for_what_a_secret_leads_to_work_and_are_called_unwise() {
+    let place = kept_elsewhere();
+    let home = place.home.display().to_string();
+    let explain = |policy: &str, path: &str| {
+        let policy = place.policy(policy);
+        place.ringfence(&["explain", "--policy", &policy, "--path", path]).out
+    };
+    for (path, lines) in [
+        ("~/dotfiles/netrc", "read = [\"~/.netrc\", \"~/dotfiles/netrc\"]"),
+        ("~/dotfiles/gh/hosts.yml", "read = [\"~/dotfiles/gh/hosts.yml\"]"),
+        ("~/dotfiles/aws/credentials", "read = [\"~/dotfiles/aws/credentials\"]"),
+    ] {
+        for policy in ["", "[files]\nread = [\"~/dotfiles\"]"] {
+            let told = explain(policy, path);
+            assert!(told.contains(lines) && told.contains("unwise"), "{path}: {told}");
+        }
+        let policy = format!("[files]\n{lines}");
+        let real = path.replace('~', &home);
+        let outcome = place.run(&policy, &format!("cat {real}"));
+        assert_eq!(outcome.out, "canary", "{path}: {}", outcome.err);
+        let told = place.ringfence(&["check", &place.policy(&policy)]);
+        assert!(format!("{}{}", told.out, told.err).contains("secret"), "{path}: {told:?}");
+    }
+    let told = explain("", "~/dotfiles/gh");
+    assert!(told.contains("no grant opens it as a whole") && !told.contains("to allow it"), "{told}");
+    let told = place.run("[files]\nread = [\"~/sshlink\"]", "true");
+    assert!(told.status != 0 && told.err.contains("such as \"~/.ssh/config\""), "{told:?}");
+}

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfence_plan::{Invoker, Plan, REFUSALS};
+use ringfence_plan::{Invoker, KNOWN, Plan, REFUSALS};
 use ringfence_policy::{
     Access, Children, Decision, Endpoint, HostPattern, HttpRequest, Judge, LOADER, Policy, Reason, Rule,
     network_remedy,
@@ -404,7 +404,7 @@ fn caution(
         answer.remedy.clear();
         return (!answer.allowed).then(|| cautions::NOTHING.to_owned());
     }
-    if answer.rule.contains("is a known secret") {
+    if answer.rule.contains("is a known secret") || answer.rule.contains(KNOWN) {
         return Some(cautions::SECRET.to_owned());
     }
     cautions::secret_of_others(&answer.target).or_else(|| offered::caution(&mut answer.remedy, host, context))
