@@ -66,7 +66,8 @@ fn denied(policy: &Policy, root: &Path, hidden: &mut Hidden) -> io::Result<()> {
             if directory == root {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
-            hidden.hide(&directory, &format!("{DENIED}it cannot be looked through"));
+            let because = format!("{DENIED}it cannot be looked through");
+            hidden.hide_found(&directory, FileType::Directory, &because);
             continue;
         };
         for (path, file_type) in entries {
@@ -74,7 +75,7 @@ fn denied(policy: &Policy, root: &Path, hidden: &mut Hidden) -> io::Result<()> {
             // A directory whose every child is denied is hidden itself.
             let below = || set.matching_itself(&path.join("\u{1}")).filter(|_| directory);
             match set.matching_itself(&path).or_else(below) {
-                Some(number) => hidden.hide(&path, &because(number)),
+                Some(number) => hidden.hide_found(&path, file_type, &because(number)),
                 None if directory => pending.push(path),
                 None => {}
             }

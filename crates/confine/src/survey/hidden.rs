@@ -87,6 +87,16 @@ impl Hidden {
         }
     }
 
+    /// What was found in a directory, by no link: hidden also where nobody can look at it.
+    pub(super) fn hide_found(&mut self, path: &Path, file_type: FileType, because: &str) {
+        self.hide(path, because);
+        if file_type != FileType::Symlink {
+            let kind = if file_type == FileType::Directory { Kind::Directory } else { Kind::File };
+            let marked = Marked { path: path.to_path_buf(), kind, because: because.into() };
+            self.marked.entry(path.to_path_buf()).or_insert(marked);
+        }
+    }
+
     /// A link is followed: what it leads to is hidden, by whichever name it is reached.
     pub(super) fn hide(&mut self, path: &Path, because: &str) {
         let Ok(place) = resolve(path, false) else { return };
