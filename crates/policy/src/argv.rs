@@ -28,6 +28,8 @@ enum Item {
     Rest,
     /// `(a|b *)`: any of these, in any order, any number of times.
     Group(Vec<Vec<Word>>),
+    /// No argument; a denial looks past options here, with a value each.
+    Options,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +149,20 @@ impl CommandPattern {
         }
     }
 
+    /// The same of git, where the program is called `git-NAME`: that is `git NAME`.
+    pub(crate) fn of_git(&self) -> Option<Self> {
+        let name = self.program.rsplit('/').next()?.strip_prefix("git-")?;
+        Some(self.of_command(name.as_bytes()))
+    }
+
+    /// The same arguments of this command of git's.
+    pub(crate) fn of_command(&self, name: &[u8]) -> Self {
+        let command = [Item::Word(Word::Literal(name.to_vec())), Item::Options];
+        let behind = self.items.clone().unwrap_or_else(|| vec![Item::Rest]);
+        let items = Some(command.into_iter().chain(behind).collect());
+        Self { items, optional: self.optional, program: "git".to_owned() }
+    }
+
     /// Whether every argument list is meant.
     #[must_use]
     pub fn any_arguments(&self) -> bool {
@@ -216,6 +232,12 @@ impl CommandPattern {
                         (at..width).for_each(|at| set(&mut reached, number + 1, at));
                         break;
                     }
+                    Item::Options => {
+                        set(&mut reached, number + 1, at);
+                        if how == As::Deny && arguments.get(at).is_some_and(|word| word.starts_with(b"-")) {
+                            (at + 1..=at + 2).for_each(|at| set(&mut reached, number, at));
+                        }
+                    }
                     Item::Group(alternatives) => {
                         set(&mut reached, number + 1, at);
                         for words in alternatives {
@@ -246,7 +268,7 @@ impl CommandPattern {
         let path = |word: &Word| matches!(word, Word::Path { .. } | Word::Tilde { .. });
         self.items.iter().flatten().any(|item| match item {
             Item::Word(word) => path(word),
-            Item::Rest => false,
+            Item::Rest | Item::Options => false,
             Item::Group(group) => group.iter().flatten().any(path),
         })
     }

@@ -13,6 +13,22 @@ struct Line<'a> {
     arguments: Vec<&'a [u8]>,
 }
 
+impl<'a> Line<'a> {
+    /// The arguments of git that it means: `git-NAME` is `git NAME`.
+    fn of_git(&self) -> Option<Vec<&'a [u8]>> {
+        let name = self.program.rsplit('/').next()?.strip_prefix("git")?;
+        let command = if name.is_empty() { None } else { Some(name.strip_prefix('-')?.as_bytes()) };
+        Some(command.into_iter().chain(self.arguments.iter().copied()).collect())
+    }
+}
+
+/// Whether an entry denies these words of git's, however it spells them.
+fn denies_of_git(pattern: CommandPattern, words: &[&[u8]], place: Place<'_>) -> bool {
+    let own = Path::new(&pattern.program).file_name() == Some("git".as_ref());
+    let git = if own { Some(pattern) } else { pattern.of_git() };
+    git.is_some_and(|git| git.matches(words, place, As::Deny))
+}
+
 impl Judge<'_> {
     /// Decides about a program and its arguments: the program is a name that is looked up, or a path.
     pub fn run(&self, line: &str) -> Decision {
@@ -144,10 +160,11 @@ impl Judge<'_> {
         let workspace = self.root().as_os_str().as_encoded_bytes();
         let place = Place { workspace, copy: None, home: None, directory: workspace };
         let home = self.policy.home.to_string_lossy();
+        let as_git = (how == As::Deny).then(|| line.of_git()).flatten();
         let found = list.iter().find(|entry| {
-            self.names(entry, line.program)
-                && CommandPattern::parse(&entry.value, &home)
-                    .is_ok_and(|pattern| pattern.matches(&line.arguments, place, how))
+            let Ok(pattern) = CommandPattern::parse(&entry.value, &home) else { return false };
+            self.names(entry, line.program) && pattern.matches(&line.arguments, place, how)
+                || as_git.as_ref().is_some_and(|words| denies_of_git(pattern, words, place))
         })?;
         let (text, origin) = (found.value.clone(), found.origin.clone());
         Some(Decision::Allow { by: Reason::Rule { key, text, origin } })

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use program::{many, meanings};
+use program::{is_git, many, meanings};
 use scripts::Script;
 use table::{Table, permitted};
 
@@ -109,7 +109,8 @@ impl CommandRules {
                 && !CommandPattern::parse(&named.entry.value, "/")
                     .is_ok_and(|own| many(own.program.as_bytes()) && own.any_arguments())
         };
-        let looked = allow.iter().any(|named| !named.interpreted.is_empty() || part(named));
+        let judged = |named: &Named<'_>| part(named) || named.is_part_of_git();
+        let looked = allow.iter().any(|named| !named.interpreted.is_empty() || judged(named));
         if !needed(policy) && !looked {
             return None;
         }
@@ -300,8 +301,9 @@ impl CommandRules {
         let first = self.denied.partition_point(|(own, _)| *own < identity);
         let names = self.denied.iter().skip(first).take_while(move |(own, _)| *own == identity);
         // A file of git's is the command that it is called.
-        let git = |name: &[u8]| last(name) == b"git" || last(name).starts_with(b"git-");
-        names.map(|(_, name)| name.as_slice()).filter(move |name| *name != file && !(git(name) && git(file)))
+        names
+            .map(|(_, name)| name.as_slice())
+            .filter(move |name| *name != file && !(is_git(name) && is_git(file)))
     }
 
     /// Whether what is started has to be in the directory where it was judged: a rule names paths, or a script may have a relative name.

@@ -23,6 +23,10 @@ mod commands_foretold;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_foretold.rs"]
 mod commands_foretold_landlock;
+mod commands_git;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_git.rs"]
+mod commands_git_landlock;
 mod commands_granted;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_granted.rs"]

@@ -50,6 +50,10 @@ impl CommandRules {
         let part = by_word(entry.written.as_bytes()).then_some(meant.called);
         let arguments = match many(execution.file) {
             true => meant.arguments(),
+            // In git's words the name of an entry for `git-NAME` is the first.
+            false if last(execution.file) == b"git" => {
+                meant.arguments().get(usize::from(entry.is_of_git())..).unwrap_or_default()
+            }
             false => execution.arguments.get(1..).unwrap_or_default(),
         };
         Some(std::iter::once(entry.written.as_bytes()).chain(part).chain(arguments.iter().copied()).collect())

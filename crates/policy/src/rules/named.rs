@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{CommandRules, Digest};
+use super::program::is_git;
+use super::{CommandRules, Digest, bytes};
+use crate::argv::CommandPattern;
 use crate::model::Rule;
 
 /// A file that an entry names, as it was found.
@@ -49,6 +51,14 @@ pub struct Lists<'a> {
     pub starting: Vec<&'a Path>,
     /// Variables that the sandbox itself sets, as `NAME=VALUE`.
     pub assigned: Vec<Vec<u8>>,
+}
+
+impl Named<'_> {
+    /// Whether it is one command of git's, whose file may be all of them: by a link, or another name.
+    pub(super) fn is_part_of_git(&self) -> bool {
+        let of_git = |own: CommandPattern| own.of_git().is_some();
+        is_git(bytes(self.file)) && CommandPattern::parse(&self.entry.value, "/").is_ok_and(of_git)
+    }
 }
 
 impl Lists<'_> {

@@ -137,7 +137,7 @@ pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Meanings<'a> {
     let one = |all| Meanings { all, any: false };
     // git does by its name what it does by its first argument, whatever its file is called; and keeps programs under such names.
     let dashed = |name: &'a [u8]| name.strip_prefix(b"git-");
-    if file != b"git" && dashed(file).is_none() {
+    if !is_git(file) {
         return one(vec![Meaning::of(file, rest.to_vec())]);
     }
     let git = |command: Option<&'a [u8]>| command.into_iter().chain(rest.iter().copied()).collect::<Vec<_>>();
@@ -145,6 +145,11 @@ pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Meanings<'a> {
     let meant =
         if dashed(file).is_none() || by_name == by_file { vec![by_name] } else { vec![by_file, by_name] };
     one(meant.into_iter().map(|words| Meaning::of(b"git", words)).collect())
+}
+
+/// Whether a file is git, or a program that is a command of git's, as far as its name says.
+pub(super) fn is_git(file: &[u8]) -> bool {
+    last(file) == b"git" || last(file).starts_with(b"git-")
 }
 
 /// Which program of a file of many it means, as far as can be told.
@@ -167,10 +172,21 @@ impl CommandRules {
         let entry = |program: &[u8], words: &[&[u8]]| {
             std::iter::once(program).chain(words.iter().copied()).map(<[u8]>::to_vec).collect()
         };
-        if !many(execution.file) {
-            return entry(real, rest);
-        }
         let Meanings { all, any } = meanings(execution);
+        if !many(execution.file) {
+            let git = all.first().filter(|_| last(execution.file) == b"git");
+            return match git {
+                Some(git) => entry(real, git.arguments()),
+                // By its name another command of git's than by its file: an entry by that name means both.
+                None if all.len() > 1
+                    && execution.arguments.first().copied().map(last) != Some(last(named)) =>
+                {
+                    Vec::new()
+                }
+                None if all.len() > 1 => entry(named, rest),
+                None => entry(real, rest),
+            };
+        }
         let place = self.place(execution.directory);
         let lists = self.in_force(execution);
         // What it starts by itself needs an entry too, once it has its own; and none will do where that may be anything.

@@ -1,12 +1,13 @@
 //! Entries of a list, found by the file and the first argument.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::inner::may_be_theirs;
-use super::program::{Meaning, Meanings, by_word, many, meanings};
+use super::program::{Meaning, Meanings, by_word, is_git, many, meanings};
 use super::{Execution, bytes, last, told};
 use crate::argv::{As, CommandPattern, Place, options};
 use crate::model::Rule;
@@ -57,10 +58,32 @@ impl Index {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) pattern: CommandPattern,
+    /// The same in git's words, of a program that is called `git-NAME`.
+    of_git: Option<CommandPattern>,
     /// The program as it is written: of `busybox cat FILE`, whose pattern is one of `cat`, the file.
     pub(super) written: String,
     /// For messages.
     pub(super) told: String,
+}
+
+impl Entry {
+    /// What it says of a program that is called so in this file: of git in git's words, by the name of the file as well. A file that is
+    /// not all of git is meant whole where its arguments are any.
+    fn meant(&self, file: &[u8], called: &[u8]) -> Vec<Cow<'_, CommandPattern>> {
+        let own = last(file).strip_prefix(b"git-");
+        let whole = own.is_some() && self.pattern.any_arguments();
+        let Some(git) = self.of_git.as_ref().filter(|_| called == b"git" && !whole) else {
+            return vec![Cow::Borrowed(&self.pattern)];
+        };
+        let other = own.filter(|own| git.first_word() != Some(own));
+        let other = other.map(|own| Cow::Owned(self.pattern.of_command(own)));
+        std::iter::once(Cow::Borrowed(git)).chain(other).collect()
+    }
+
+    /// Whether it is one for `git-NAME`.
+    pub(super) fn is_of_git(&self) -> bool {
+        self.of_git.is_some()
+    }
 }
 
 impl Table {
@@ -78,20 +101,28 @@ impl Table {
         // `busybox cat FILE` is `cat FILE`.
         let pattern = if by_word(pattern.program.as_bytes()) { pattern.of_applet() } else { pattern };
         let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        let word = pattern.first_word().map(<[u8]>::to_vec);
-        let name = last(pattern.program.as_bytes()).to_vec();
-        let index = |index: &mut Index| match &word {
-            Some(word) => index.words.entry(word.clone()).or_default().push(number),
+        let index = |index: &mut Index, pattern: &CommandPattern| match pattern.first_word() {
+            Some(word) => index.words.entry(word.to_vec()).or_default().push(number),
             None => index.others.push(number),
         };
+        let told = told(&entry.value, key, &entry.origin);
+        let entry = Entry { of_git: pattern.of_git(), pattern, written, told };
         for file in files {
-            index(self.files.entry(bytes(file).to_vec()).or_default());
+            let file = bytes(file);
+            let called = if is_git(file) { b"git" } else { last(file) };
+            for pattern in entry.meant(file, called) {
+                index(self.files.entry(file.to_vec()).or_default(), &pattern);
+            }
         }
         if by_name {
-            index(self.names.entry(name).or_default());
+            let name = last(entry.pattern.program.as_bytes()).to_vec();
+            index(self.names.entry(name).or_default(), &entry.pattern);
+            if let Some(of_git) = &entry.of_git {
+                index(self.names.entry(b"git".to_vec()).or_default(), of_git);
+            }
         }
-        self.paths |= pattern.names_paths();
-        self.entries.push(Entry { pattern, written, told: told(&entry.value, key, &entry.origin) });
+        self.paths |= entry.pattern.names_paths();
+        self.entries.push(entry);
     }
 
     /// The first entry that denies this: a denial of one of what it may mean is one of all.
@@ -150,15 +181,16 @@ impl Table {
                 let program = last(entry.pattern.program.as_bytes());
                 // An entry of the file itself is one of all that it is.
                 let whole = by_word(program) && (how == As::Deny || entry.pattern.any_arguments());
-                let own = program == called || whole || !many(execution.file);
+                let of_git = how == As::Deny && called == b"git" && entry.is_of_git();
+                let own = program == called || whole || of_git || !many(execution.file);
                 named |= own;
                 if whole {
                     return Ok(entry);
                 }
-                let fits = match meaning.open {
-                    true => how == As::Deny || entry.pattern.any_arguments(),
-                    false => entry.pattern.matches(arguments, place, how),
-                };
+                let fits = entry.meant(execution.file, called).iter().any(|pattern| match meaning.open {
+                    true => how == As::Deny || pattern.any_arguments(),
+                    false => pattern.matches(arguments, place, how),
+                });
                 if own && fits {
                     return Ok(entry);
                 }
