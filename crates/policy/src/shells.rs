@@ -2,6 +2,7 @@
 //! (`shells.toml`); what is here is how its kinds are read.
 
 mod lines;
+mod names;
 mod options;
 mod sed;
 
@@ -13,7 +14,8 @@ use self::lines::{awk, descriptor, input, make, sed};
 use crate::argv::CommandPattern;
 use crate::model::Origin;
 
-pub(crate) use self::options::flags_hold_code;
+pub(crate) use self::names::plain;
+pub(crate) use self::options::{Taken, Takes, flags_hold_code, letters};
 
 /// Where the key was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,12 @@ struct Program {
     /// The same, of what is run, or says what is.
     #[serde(default)]
     loads: Vec<String>,
+    /// Letters that take the rest of their word, if there is one; with what that has to begin with.
+    #[serde(default)]
+    glued: Vec<String>,
+    /// Letters that take the one behind them.
+    #[serde(default)]
+    one: String,
     #[serde(default)]
     info: Vec<String>,
     #[serde(default)]
@@ -156,8 +164,7 @@ impl Shells {
         directory: &[u8],
         counts: impl Fn(&Program) -> bool,
     ) -> Result<(), String> {
-        let named = |program: &&Program| program.names.iter().any(|own| fits(own, name));
-        for program in list().iter().filter(named).filter(|program| counts(program)) {
+        for program in list().iter().filter(|program| program.is_called(name) && counts(program)) {
             if let Some(form) = program.form(arguments, &String::from_utf8_lossy(directory)) {
                 return Err(self.refusal(name, &form, program));
             }
@@ -168,7 +175,7 @@ impl Shells {
 
 /// Whether a program of this name runs code that somebody hands it, and which kind it is: a shell or a prompt (`true`), an interpreter.
 pub fn runs_code(name: &str) -> Option<bool> {
-    let named = |program: &&Program| program.names.iter().any(|own| fits(own, name));
+    let named = |program: &&Program| program.is_called(name);
     list().iter().filter(named).find_map(|program| match program.kind {
         Kind::Shell | Kind::Word => Some(true),
         Kind::Interpreter => Some(false),
@@ -189,7 +196,7 @@ pub fn dead_entry(pattern: &CommandPattern, origin: Option<&Origin>) -> Option<S
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         return shells.judge(name.as_bytes(), &words, b"/").err();
     }
-    let named = |program: &&Program| program.names.iter().any(|own| fits(own, name));
+    let named = |program: &&Program| program.is_called(name);
     let program = list().iter().filter(named).find(|program| program.kind == Kind::Shell)?;
     let but = match program.info.as_slice() {
         [] => String::new(),
@@ -201,7 +208,7 @@ pub fn dead_entry(pattern: &CommandPattern, origin: Option<&Origin>) -> Option<S
 /// Whether code stands among a command's words, or a setting that may be some. What awk, sed and make are given is their work.
 pub fn holds_code(program: &str, arguments: &[&[u8]]) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default();
-    let named = |program: &&Program| program.names.iter().any(|own| fits(own, name));
+    let named = |program: &&Program| program.is_called(name);
     list().iter().filter(named).any(|program| match program.kind {
         // A shell: what starts others by its words says which.
         Kind::Shell => {
@@ -228,6 +235,10 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
 }
 
 impl Program {
+    fn is_called(&self, name: &str) -> bool {
+        self.names.iter().any(|own| fits(own, name) || fits(own, plain(name)))
+    }
+
     /// What is refused of it, in words; empty for all.
     fn form(&self, arguments: &[&[u8]], directory: &str) -> Option<String> {
         let words: Vec<_> = arguments.iter().map(|argument| String::from_utf8_lossy(argument)).collect();
@@ -396,11 +407,12 @@ impl Program {
                 if let Some(verdict) = self.cluster(rest, &mut words, directory) {
                     return verdict;
                 }
-                behind = words.len() == left;
+                let own = |glued: &String| glued.len() == 1 && rest.starts_with(glued.as_str());
+                behind = words.len() == left && !self.glued.iter().any(own);
             } else if self.code.iter().any(|code| fits(code, long) || cut(&same, code)) {
                 return Some((*word).to_owned());
             } else if value.is_some() || self.takes(long) {
-                let value = value.or_else(|| words.next().copied());
+                let value = value.or_else(|| next_value(&mut words));
                 if let Some(code) = self.loaded(long, value, directory) {
                     return Some(code);
                 }
@@ -421,20 +433,38 @@ impl Program {
     }
 
     /// A word of single letters. `Some`: the verdict is known.
-    fn cluster<'a>(
-        &self,
-        rest: &str,
-        words: &mut impl Iterator<Item = &'a &'a str>,
-        directory: &str,
-    ) -> Option<Option<String>> {
+    fn cluster(&self, rest: &str, words: &mut Words<'_, '_>, directory: &str) -> Option<Option<String>> {
         let has = |list: &[String], letter: char| list.iter().any(|own| own.chars().eq([letter]));
-        for (at, letter) in rest.char_indices() {
-            let behind = rest.get(at + letter.len_utf8()..).unwrap_or_default();
+        let module = |letter: char| self.module.chars().eq([letter]);
+        let takes = |letter: char, behind: &str| {
+            let glued =
+                |own: &String| own.strip_prefix(letter).is_some_and(|begin| behind.starts_with(begin));
+            if self.one.contains(letter) {
+                Takes::Letter
+            } else if self.glued.iter().any(glued) {
+                Takes::ToBlank
+            } else if self.takes(letter.encode_utf8(&mut [0; 4])) || module(letter) || has(&self.code, letter)
+            {
+                Takes::Value
+            } else {
+                Takes::Nothing
+            }
+        };
+        for (letter, taken) in letters(rest, takes) {
+            let value = match taken {
+                Taken::Nothing => None,
+                Taken::Glued(value) => Some(value),
+                Taken::NextWord => next_value(words),
+            };
             if has(&self.code, letter) {
+                let harmless = value.is_some_and(|value| self.pairs.contains(&format!("-{letter} {value}")));
+                if harmless {
+                    continue;
+                }
                 return Some(Some(format!("-{rest}")));
             }
-            if self.module.chars().eq([letter]) {
-                let module = if behind.is_empty() { words.next().map_or("", |word| word) } else { behind };
+            if module(letter) {
+                let module = value.unwrap_or_default();
                 let top = module.split('.').next().unwrap_or_default();
                 if self.modules.iter().any(|own| own == top) {
                     return Some(Some(format!("-m {module}")));
@@ -443,10 +473,9 @@ impl Program {
                 let from = words.find(|word| runs && descriptor(word, directory));
                 return Some(from.map(|from| format!("-m {module}, code from {from}")));
             }
-            let option = letter.encode_utf8(&mut [0; 4]).to_owned();
-            if self.takes(&option) {
-                let value = if behind.is_empty() { words.next().copied() } else { Some(behind) };
-                return self.loaded(&option, value, directory).map(Some);
+            let loaded = self.loaded(letter.encode_utf8(&mut [0; 4]), value, directory);
+            if loaded.is_some() {
+                return Some(loaded);
             }
         }
         None
@@ -459,6 +488,15 @@ impl Program {
             Some(file) => input(file, directory).then(|| format!("code from {file}")),
         }
     }
+}
+
+type Words<'a, 'b> = std::slice::Iter<'a, &'b str>;
+
+/// The value of an option in the next word. What may be an option is looked at as one, whoever takes it.
+fn next_value<'a>(words: &mut Words<'_, 'a>) -> Option<&'a str> {
+    let word = words.as_slice().first().filter(|word| !word.starts_with('-'))?;
+    words.next();
+    Some(word)
 }
 
 /// Whether a word of an editor's is a line, or a word to look for: what stands behind `|` would be a command.

@@ -59,6 +59,43 @@ fn settings_that_name_no_program_start() {
     assert_eq!(run(&["perl", "-MList::Util;print 1", "x.pl"]).status, 126);
 }
 
+/// Perl takes the rest of a word for these, and never the next one.
+#[test]
+fn no_option_of_an_interpreter_hides_code_behind_it() {
+    let place = new_place();
+    place.write("x.pl", "print 'ran'");
+    let policy = "[commands]\nallow = [\"perl\"]\nshell = false\nfrom_workspace = false";
+    for word in ["-iI", "-CI", "-DI", "-i.old", "-iI -w"] {
+        let outcome = start(&place, policy, &["perl", word, "-e", "print STDOUT 'hit'"]);
+        assert!(outcome.status == 126 && outcome.err.contains("commands.shell"), "{word}: {outcome:?}");
+    }
+    let outcome = start(&place, policy, &["perl", "-iI -e", "print STDOUT 'hit'"]);
+    assert!(outcome.status == 126 && outcome.err.contains("commands.shell"), "{outcome:?}");
+    for word in ["-CI", "-CSE", "-i.old"] {
+        assert_eq!(start(&place, policy, &["perl", word, "x.pl"]).out, "ran", "{word}");
+    }
+}
+
+#[test]
+fn a_shell_of_another_build_is_one() {
+    let place = new_place();
+    let far = place.base.path().join("far");
+    let far = far.display();
+    place.host(&format!(
+        "mkdir {far} && cd {far} && cp /usr/bin/bash bash-static && cp bash-static mksh-static && \
+         cp bash-static bash-5.2 && cp /usr/bin/perl ruby-mri && cp bash-static ex1"
+    ));
+    let policy =
+        format!("[files]\nexec = [\"/usr\", \"{far}\"]\n[commands]\nshell = false\nfrom_workspace = false");
+    for (name, option) in
+        [("bash-static", "-c"), ("mksh-static", "-c"), ("bash-5.2", "-c"), ("ruby-mri", "-e")]
+    {
+        let outcome = start(&place, &policy, &[&format!("{far}/{name}"), option, "print 1"]);
+        assert!(outcome.status == 126 && outcome.err.contains("commands.shell"), "{name}: {outcome:?}");
+    }
+    assert_eq!(start(&place, &policy, &[&format!("{far}/ex1"), "-c", "echo other"]).out, "other\n");
+}
+
 #[test]
 fn entries_that_no_shell_makes_void_are_named() {
     let place = Place::new();

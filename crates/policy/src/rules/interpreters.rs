@@ -3,6 +3,7 @@
 use super::inner::is_link;
 use super::last;
 use super::program::many;
+use crate::shells::{Taken, Takes, letters, plain};
 
 /// An interpreter that runs one file, hands it all that stands behind that, and reads no code of anybody else's on its own.
 struct Interpreter {
@@ -80,6 +81,8 @@ const INTERPRETERS: &[Interpreter] = &[
     Interpreter { names: &["sed", "gsed"], flags: "nErsuz", valued: "f", goes_on: true, ..PLAIN },
 ];
 
+const OTHER: &str = "may do more than run its script with these options";
+
 /// What `-o` of shells may say, and change nothing of that (sh(1), set): not `stdin`, `rc` or `login`.
 const SETTINGS: [&[u8]; 13] = [
     b"errexit",
@@ -111,7 +114,7 @@ pub fn runs_alone(
     let (name, before) = match before {
         [applet, before @ ..] if many(file) && last(called) == last(file) => (last(applet), before),
         _ if many(file) => (last(called), before),
-        _ => (plain(last(file)), before),
+        _ => (known(last(file)), before),
     };
     if is_link(file, name) {
         return Err("may be another program by a link");
@@ -139,17 +142,15 @@ pub fn runs_alone(
 impl Interpreter {
     /// Whether it reads these, and then the script, as getopt(3) does.
     fn takes(&self, before: &[&[u8]]) -> Result<(), &'static str> {
-        const OTHER: Result<(), &str> = Err("may do more than run its script with these options");
-        let has = |letters: &str, letter: u8| letters.as_bytes().contains(&letter);
         let mut words = before.iter();
         let mut needed = self.needs.is_empty();
         // What stands behind the last option is the script: of these it is meant to be.
         let mut value = self.goes_on;
         while let Some(word) = words.next() {
-            let Some(rest) = word.strip_prefix(b"-") else { return OTHER };
+            let Some(rest) = word.strip_prefix(b"-") else { return Err(OTHER) };
             match rest {
                 // The end of options; for others than shells, code from their input.
-                b"" if has(self.valued, b'o') && words.as_slice().is_empty() => break,
+                b"" if self.valued.contains('o') && words.as_slice().is_empty() => break,
                 b"-" if words.as_slice().is_empty() && !self.goes_on => break,
                 [b'-', ..] => {
                     let fits = |own: &&str| match own.strip_suffix('*') {
@@ -157,43 +158,10 @@ impl Interpreter {
                         None => own.as_bytes() == *word,
                     };
                     if !self.long.iter().any(fits) {
-                        return OTHER;
+                        return Err(OTHER);
                     }
                 }
-                mut letters => {
-                    if letters.is_empty() {
-                        return OTHER;
-                    }
-                    while let [letter, more @ ..] = letters {
-                        needed |= has(self.needs, *letter);
-                        if has(self.glued, *letter) {
-                            break;
-                        }
-                        if has(self.valued, *letter) {
-                            if !more.is_empty() {
-                                // Shells read such a word in more than one way.
-                                if *letter == b'o' {
-                                    return OTHER;
-                                }
-                                break;
-                            }
-                            match words.next() {
-                                Some(setting) if *letter == b'o' && !SETTINGS.contains(setting) => {
-                                    return OTHER;
-                                }
-                                None if self.goes_on && *letter == b'f' => value = false,
-                                None => return Err("takes its script for the value of an option"),
-                                Some(_) if *letter == b'f' => return OTHER,
-                                Some(_) => {}
-                            }
-                            break;
-                        }
-                        if !has(self.flags, *letter) {
-                            return OTHER;
-                        }
-                        letters = more;
-                    }
-                }
+                letters => needed |= self.takes_letters(letters, &mut words, &mut value)?,
             }
         }
         if value {
@@ -201,14 +169,51 @@ impl Interpreter {
         }
         if needed { Ok(()) } else { Err("reads a file of its user's first, without `-f`") }
     }
+
+    /// The same of one word of letters: whether what is needed is among them. `value`: whether the script is to be the last one's value.
+    fn takes_letters(
+        &self,
+        word: &[u8],
+        words: &mut std::slice::Iter<'_, &[u8]>,
+        value: &mut bool,
+    ) -> Result<bool, &'static str> {
+        let word = String::from_utf8_lossy(word);
+        let takes = |letter, _: &str| match letter {
+            letter if self.glued.contains(letter) => Takes::ToBlank,
+            letter if self.valued.contains(letter) => Takes::Value,
+            _ => Takes::Nothing,
+        };
+        let mut needed = false;
+        let all = letters(&word, takes);
+        if all.is_empty() {
+            return Err(OTHER);
+        }
+        for (letter, taken) in all {
+            needed |= self.needs.contains(letter);
+            match taken {
+                Taken::Nothing if self.glued.contains(letter) || self.flags.contains(letter) => {}
+                Taken::Nothing => return Err(OTHER),
+                // Shells read such a word in more than one way.
+                Taken::Glued(_) if letter == 'o' => return Err(OTHER),
+                Taken::Glued(_) => {}
+                Taken::NextWord => match words.next() {
+                    Some(setting) if letter == 'o' && !SETTINGS.contains(setting) => return Err(OTHER),
+                    None if self.goes_on && letter == 'f' => *value = false,
+                    None => return Err("takes its script for the value of an option"),
+                    Some(_) if letter == 'f' => return Err(OTHER),
+                    Some(_) => {}
+                },
+            }
+        }
+        Ok(needed)
+    }
 }
 
-/// A name without its version, and how it was linked.
-fn plain(name: &[u8]) -> &[u8] {
-    let end = name.iter().position(u8::is_ascii_digit).unwrap_or(name.len());
-    let name = name.get(..end).unwrap_or(name);
-    let name = name.strip_suffix(b"-static").or_else(|| name.strip_suffix(b".static")).unwrap_or(name);
-    name.strip_suffix(b"-").unwrap_or(name)
+/// A name as the list has it: of builds, and of versions by a number alone.
+fn known(name: &[u8]) -> &[u8] {
+    let Ok(name) = std::str::from_utf8(name) else { return name };
+    let name = plain(name).trim_end_matches(|letter: char| letter.is_ascii_digit());
+    name.strip_suffix('-').unwrap_or(name).as_bytes()
 }
 
 #[cfg(test)]

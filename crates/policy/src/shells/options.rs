@@ -1,5 +1,50 @@
 //! Command lines as programs read them, for the few whose options have to be told from their values.
 
+/// What a letter takes, in a word of options (getopt(3)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    Nothing,
+    /// The letter behind it, whichever.
+    Letter,
+    /// The rest of its word, if there is one.
+    Rest,
+    /// The same up to a blank, behind which are options again (perl(1)).
+    ToBlank,
+    /// The rest of its word, or the next word.
+    Value,
+}
+
+/// What it has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken<'a> {
+    Nothing,
+    Glued(&'a str),
+    NextWord,
+}
+
+/// The options in a word, which stands here without its dash; `takes` is asked with what stands behind a letter.
+pub(crate) fn letters<'a>(word: &'a str, takes: impl Fn(char, &str) -> Takes) -> Vec<(char, Taken<'a>)> {
+    let mut found = Vec::new();
+    let mut rest = word;
+    while let Some(letter) = rest.chars().next() {
+        let behind = rest.get(letter.len_utf8()..).unwrap_or_default();
+        let end = match takes(letter, behind) {
+            Takes::Nothing => 0,
+            Takes::Letter => behind.chars().next().map_or(0, char::len_utf8),
+            Takes::ToBlank => behind.find(char::is_whitespace).unwrap_or(behind.len()),
+            Takes::Value if behind.is_empty() => {
+                found.push((letter, Taken::NextWord));
+                break;
+            }
+            Takes::Rest | Takes::Value => behind.len(),
+        };
+        let (value, more) = behind.split_at_checked(end).unwrap_or((behind, ""));
+        found.push((letter, if value.is_empty() { Taken::Nothing } else { Taken::Glued(value) }));
+        rest = more;
+    }
+    found
+}
+
 /// Which options take values (getopt_long(3)).
 pub(super) struct Grammar {
     /// Letters that take the rest of their word, or the next one.
@@ -92,17 +137,18 @@ impl Grammar {
                 parts.push(Part::Long(name, value));
                 continue;
             }
-            for (at, letter) in rest.char_indices() {
-                let behind = rest.get(at + letter.len_utf8()..).unwrap_or_default();
-                let valued = self.valued.contains(letter);
-                if valued && behind.is_empty() {
-                    parts.push(Part::Short(letter, words.next().copied().unwrap_or_default()));
-                } else if valued || self.glued.contains(letter) {
-                    parts.push(Part::Short(letter, behind));
-                    break;
-                } else {
-                    parts.push(Part::Short(letter, ""));
-                }
+            let takes = |letter, _: &str| match letter {
+                letter if self.valued.contains(letter) => Takes::Value,
+                letter if self.glued.contains(letter) => Takes::Rest,
+                _ => Takes::Nothing,
+            };
+            for (letter, taken) in letters(rest, takes) {
+                let value = match taken {
+                    Taken::Nothing => "",
+                    Taken::Glued(value) => value,
+                    Taken::NextWord => words.next().copied().unwrap_or_default(),
+                };
+                parts.push(Part::Short(letter, value));
             }
         }
         parts.extend(words.map(|word| Part::Word(word)));

@@ -199,6 +199,100 @@ fn code_from_an_input_or_behind_another_option_is_seen() {
     }
 }
 
+/// What an option takes ends where the program ends it, or an option behind it would be its value.
+#[test]
+fn no_option_hides_code_behind_it() {
+    for line in [
+        "perl -iI -e 1",
+        "perl -CI -e 1",
+        "perl -DI -e 1",
+        "perl -xI -e 1",
+        "perl -I -e 1",
+        "perl -pi.old -e 1 f",
+        "ruby -iI -e 1",
+        "ruby -FI -e 1",
+        "ruby -W:I -e 1",
+        "ruby -KI -e 1",
+        "ruby -KIe 1",
+        "ruby -I -e 1",
+        "luajit -O -e 1",
+        "luajit -O3 -e 1",
+        "octave -H --eval 1",
+        "clisp -C -x 1",
+        "racket -C -e 1",
+        "csi -p 1 f.scm",
+        "chibi-scheme -p 1 f.scm",
+        "swipl -t 1 f.pl",
+        "swipl -tgoal f.pl",
+        "julia -L /dev/stdin x.jl",
+        "python3 -W -c 1",
+        "node --title -e 1",
+        "bun exec ls",
+        "bun repl",
+        "bun --cwd . exec ls",
+        "gnuplot -e 1",
+        "gnuplot x.gp -e 1",
+        "gnuplot x.gp -",
+        "gnuplot",
+        "micropython -c 1",
+        "slsh -e 1",
+        "slsh",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+    // Of one word, which Perl reads on behind a blank.
+    for word in ["-iI -e", "-CI -e", "-iI e"] {
+        assert!(Shells::new(None).judge(b"perl", &[word.as_bytes(), b"1"], b"/w").is_err(), "{word}");
+    }
+    for line in [
+        "perl -CI x.pl",
+        "perl -CSE x.pl",
+        "perl -pi.old x.pl f",
+        "perl -I lib x.pl -e",
+        "perl -Ilib/encode x.pl",
+        "ruby -W:no-deprecated x.rb",
+        "ruby -Ke x.rb",
+        "ruby -i.bake x.rb",
+        "luajit -O x.lua -e",
+        "luajit -O3 -jon x.lua",
+        "octave -H x.m -e",
+        "racket -C x.rkt",
+        "swipl -q -t halt -s x.pl",
+        "bun run exec",
+        "bun x.ts",
+        "gnuplot -persist x.gp",
+        "gnuplot -c x.gp a b",
+        "slsh x.sl -e",
+        "micropython x.py -c",
+        "raku x.raku -e",
+    ] {
+        assert!(!refused(line), "{line}");
+    }
+}
+
+#[test]
+fn shells_and_interpreters_of_other_builds_are_seen() {
+    for line in [
+        "bash-static -c id",
+        "mksh-static -c id",
+        "bash-5.2 -c id",
+        "dash.static x",
+        "ruby-mri -e 1",
+        "lua-5.4 -e 1",
+        "perl-static -e 1",
+        "vim-9.1 -c x",
+        "mawk-static 1",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+    for line in
+        ["ex1 -c", "es6-lint x", "ed25519 x", "sh-lint x", "ruby-mri x.rb", "watch1 x", "bash-completion x"]
+    {
+        assert!(!refused(line), "{line}");
+    }
+    assert_eq!((runs_code("bash-static"), runs_code("ruby-mri")), (Some(true), Some(false)));
+}
+
 #[test]
 fn files_and_questions_are_not_code() {
     for line in [
