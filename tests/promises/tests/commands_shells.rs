@@ -76,6 +76,25 @@ fn no_option_of_an_interpreter_hides_code_behind_it() {
     }
 }
 
+/// In tier `landlock` `/proc/self` is not there.
+#[test]
+fn code_from_a_descriptor_by_a_directory_is_refused() {
+    let place = Place::new();
+    place.write("x.pl", "print 'ran'");
+    let policy = place.policy("[commands]\nallow = [\"perl **\", \"env **\"]\nshell = false");
+    let run = |policy: &str, command: &str| {
+        let arguments = format!("run --quiet --policy {policy} --workspace . -- {command}");
+        let words: Vec<&str> = arguments.split(' ').collect();
+        let mut child = place.command(&words);
+        child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = child.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"print 'hit'").ok();
+        ringfence_promises::text(child).0
+    };
+    assert_eq!(run(&policy, "env -C /proc/self perl /proc/self/cwd/fd/0"), "");
+    assert_eq!(run(&policy, "perl /proc/self/cwd/x.pl"), "ran");
+}
+
 #[test]
 fn a_shell_of_another_build_is_one() {
     let place = new_place();

@@ -10,20 +10,38 @@ pub(super) fn input(file: &str, directory: &str) -> bool {
 
 /// What is no file of its own: a pipe, a terminal, or what some process has open; as far as its name says.
 pub(super) fn descriptor(file: &str, directory: &str) -> bool {
-    let whole = if file.starts_with('/') { file.to_owned() } else { format!("{directory}/{file}") };
-    let mut names: Vec<&str> = Vec::new();
-    for name in whole.split('/') {
+    let below = |file: &str| format!("{directory}/{file}");
+    let mut whole = if file.starts_with('/') { file.to_owned() } else { below(file) };
+    // Its own directory is known.
+    if let ["proc", "self" | "thread-self", "cwd", rest @ ..] = names(&whole).as_slice() {
+        whole = below(&rest.join("/"));
+    }
+    match names(&whole).as_slice() {
+        // That of another may be one of devices or descriptors.
+        ["proc", _, "cwd", rest @ ..] => {
+            let device = |name: &&str| {
+                name.bytes().all(|byte| byte.is_ascii_digit())
+                    || ["stdin", "tty", "console", "ptmx"].iter().any(|own| name.starts_with(own))
+            };
+            rest.first().is_some_and(|first| ["dev", "proc"].contains(first))
+                || rest.last().is_some_and(device)
+        }
+        ["dev", "null" | "zero" | "full" | "shm", ..] => false,
+        ["dev" | "proc", ..] => true,
+        _ => false,
+    }
+}
+
+fn names(path: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    for name in path.split('/') {
         match name {
             "" | "." => {}
             ".." => drop(names.pop()),
             name => names.push(name),
         }
     }
-    match names.as_slice() {
-        ["dev", "null" | "zero" | "full" | "shm", ..] | ["proc", _, "cwd", ..] => false,
-        ["dev" | "proc", ..] => true,
-        _ => false,
-    }
+    names
 }
 
 pub(super) fn awk(parts: &[Part<'_>], directory: &str) -> Option<String> {

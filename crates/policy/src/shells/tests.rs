@@ -270,6 +270,37 @@ fn no_option_hides_code_behind_it() {
     }
 }
 
+/// By a name that leads through a directory of processes.
+#[test]
+fn a_descriptor_by_a_directory_is_one() {
+    let judged = |file: &str, directory: &str| {
+        Shells::new(None).judge(b"python3", &[file.as_bytes()], directory.as_bytes()).is_err()
+    };
+    for (file, directory) in [
+        ("/proc/self/cwd/fd/0", "/proc/77"),
+        ("/proc/thread-self/cwd/0", "/proc/77/fd"),
+        ("/proc/self/cwd/stdin", "/dev"),
+        ("/proc/self/cwd/dev/stdin", "/"),
+        ("/proc/self/cwd/cwd/fd/0", "/proc/77"),
+        ("/proc/self/cwd/self/fd/0", "/proc"),
+        ("/proc/7/cwd/fd/0", "/w"),
+        ("/proc/7/cwd/0", "/w"),
+        ("/proc/7/cwd/stdin", "/w"),
+        ("/proc/7/cwd/dev/fd/0", "/w"),
+        ("0", "/proc/77/fd"),
+    ] {
+        assert!(judged(file, directory), "{file} in {directory}");
+    }
+    for (file, directory) in [
+        ("/proc/self/cwd/x.py", "/w"),
+        ("/proc/self/cwd/fd/0", "/w"),
+        ("/proc/7/cwd/x.py", "/w"),
+        ("/dev/shm/x.py", "/w"),
+    ] {
+        assert!(!judged(file, directory), "{file} in {directory}");
+    }
+}
+
 #[test]
 fn shells_and_interpreters_of_other_builds_are_seen() {
     for line in [
