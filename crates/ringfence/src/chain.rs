@@ -163,7 +163,7 @@ const LEADERS: &[(&str, &[&str], usize)] = &[
 ];
 
 /// What a command starts that stands among its words: behind `env`, or such as run another.
-fn behind(words: &[String]) -> Option<Vec<String>> {
+pub(crate) fn behind(words: &[String]) -> Option<Vec<String>> {
     let (program, rest) = words.split_first()?;
     let name = Path::new(program).file_name()?.to_str()?;
     let Some((_, valued, before)) = LEADERS.iter().find(|(own, ..)| *own == name) else {

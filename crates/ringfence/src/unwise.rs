@@ -2,6 +2,8 @@
 
 use ringfence_policy::{command_words, holds_code};
 
+use crate::chain;
+
 /// Clients, and what they do that others see and nobody takes back.
 const PUBLISHING: &[(&[&str], &[&str])] = &[
     (&["cargo"], &["publish", "yank", "owner", "login"]),
@@ -22,7 +24,10 @@ const PUBLISHING: &[(&[&str], &[&str])] = &[
 
 /// Why an entry for this command would be unwise, if it would.
 pub(crate) fn command(line: &str) -> Option<String> {
-    let words = command_words(line);
+    of_words(&command_words(line))
+}
+
+fn of_words(words: &[String]) -> Option<String> {
     let (program, rest) = words.split_first()?;
     let name = program.rsplit('/').next().unwrap_or_default();
     let arguments: Vec<&[u8]> = rest.iter().map(String::as_bytes).collect();
@@ -31,15 +36,62 @@ pub(crate) fn command(line: &str) -> Option<String> {
             "unwise: what it does is code, or a setting that may be some, among its words".to_owned(),
         );
     }
-    // The first behind an option may be its value.
-    let behind = rest.first().is_some_and(|word| word.starts_with('-'));
-    let mut verbs = rest.iter().filter(|word| !word.starts_with('-')).take(if behind { 2 } else { 1 });
+    // What it starts does the same there, and has fewer words.
+    let inner = chain::behind(words).or_else(|| behind_variables(name, rest)).or_else(|| module(name, rest));
+    if let Some(inner) = inner.filter(|inner| inner.len() <= rest.len()) {
+        return of_words(&inner);
+    }
+    let own = rest.first().is_some_and(|word| match name {
+        "cargo" => word.starts_with('+'),
+        "yarn" => word == "npm",
+        _ => false,
+    });
     let of = |(clients, _): &&(&[&str], &[&str])| clients.contains(&name);
     let (_, published) = PUBLISHING.iter().find(of)?;
-    let verb = verbs.find(|verb| published.contains(&verb.as_str()))?;
+    let verbs = verbs(rest.get(usize::from(own)..).unwrap_or_default());
+    let verb = verbs.into_iter().find(|verb| published.contains(verb))?;
     Some(format!(
         "unwise, unless the task is to do just that: `{name} {verb}` acts on what others see or use"
     ))
+}
+
+/// What may be its command: the first word behind options, each of which may have a value.
+fn verbs(words: &[String]) -> Vec<&str> {
+    let mut found = Vec::new();
+    // Whether a command may stand here, and behind this word.
+    let (mut here, mut next) = (true, false);
+    for word in words {
+        let option = here && word.starts_with('-');
+        if here && !option {
+            found.push(word.as_str());
+        }
+        (here, next) = (next || option, option);
+    }
+    found
+}
+
+/// What env(1) starts, behind options and variables.
+fn behind_variables(name: &str, rest: &[String]) -> Option<Vec<String>> {
+    let mut words = rest.iter();
+    while let Some(word) = words.as_slice().first().filter(|word| word.starts_with('-') || word.contains('='))
+    {
+        words.next();
+        if ["-u", "-C", "--unset", "--chdir"].contains(&word.as_str()) {
+            words.next();
+        }
+    }
+    (name == "env" && !words.as_slice().is_empty()).then(|| words.as_slice().to_vec())
+}
+
+/// The module that Python runs, which is a client as a rule that has its name.
+fn module(name: &str, rest: &[String]) -> Option<Vec<String>> {
+    let at = rest.iter().position(|word| !word.starts_with('-') || word.starts_with("-m"))?;
+    let module = rest.get(at).filter(|_| name.starts_with("python") || name.starts_with("pypy"))?;
+    let behind = rest.get(at + 1..)?;
+    match module.strip_prefix("-m")? {
+        "" => Some(behind.to_vec()),
+        module => Some(std::iter::once(module.to_owned()).chain(behind.iter().cloned()).collect()),
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +111,19 @@ mod tests {
             "python3 -c 1",
             "perl -ne 1 f",
             "ssh -oProxyCommand=x h",
+            "perl -iI -e 1",
+            "bash-static -c ls",
+            "nice python3 -c 1",
+            "timeout 5 sh -c ls",
+            "timeout 5 nice -n 3 git push",
+            "env A=1 git push",
+            "env -C d -u B npm publish",
+            "git -c user.name=x -C d push origin",
+            "python3 -m twine upload x",
+            "python3 -I -mtwine upload x",
+            "cargo +nightly publish",
+            "yarn npm publish",
+            "npm --registry U --otp 1 publish",
         ] {
             assert!(command(line).is_some_and(|why| why.starts_with("unwise")), "{line}");
         }
@@ -73,6 +138,14 @@ mod tests {
             "python3 x.py -c",
             "python3",
             "env sh ./y.sh",
+            "env",
+            "env A=1",
+            "timeout 5 make",
+            "nice git commit -m push",
+            "python3 -m http.server upload",
+            "cargo +nightly build",
+            "yarn npm audit",
+            "git -C d log --grep push",
         ] {
             assert_eq!(command(line), None, "{line}");
         }

@@ -160,8 +160,16 @@ fn what_publishes_and_code_are_called_unwise() {
     assert_eq!(text.matches("    unwise").count(), 3, "{text}");
     let (_, offered) = text.split_once("To allow all of these that are not unwise").unwrap();
     assert!(offered.contains("basename") && !offered.contains("git") && !offered.contains("dash"), "{text}");
-    let text = told(&place, policy, "git push").out;
-    assert!(text.contains("unwise"), "{text}");
+    for line in [
+        "git push",
+        "nice python3 -c 1",
+        "timeout 5 sh -c ls",
+        "git -c user.name=x -C d push origin",
+        "python3 -m twine upload x",
+    ] {
+        let text = told(&place, policy, line).out;
+        assert!(text.contains("unwise"), "{text}");
+    }
 }
 
 #[test]
