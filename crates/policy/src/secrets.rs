@@ -223,7 +223,10 @@ pub fn why_secret(pattern: &PathPattern) -> &'static str {
 pub(crate) fn led_to(secrets: &[PathPattern], within: bool) -> Vec<(PathBuf, usize)> {
     let mut found = Vec::new();
     let literal = |(number, secret): (usize, &PathPattern)| Some((number, secret.literal()?.to_path_buf()));
-    for (number, path) in secrets.iter().enumerate().filter_map(literal) {
+    // Most are not there: one question of the kernel instead of one for each part of the way.
+    let there =
+        |path: &Path| !path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    for (number, path) in secrets.iter().enumerate().filter_map(literal).filter(|(_, path)| there(path)) {
         let Some(real) = trail(&path).and_then(|mut trail| trail.pop()) else { continue };
         if within {
             let entries = std::fs::read_dir(&real).into_iter().flatten().flatten();
