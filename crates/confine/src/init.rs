@@ -2,7 +2,7 @@
 //! kernel ends the rest. It sees what the task sees and holds no right that it lacks but to read its memory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use ringfence_limits::Watcher;
@@ -58,6 +58,8 @@ struct Init {
     /// Has something to read when any of those has that are rare.
     rare: OwnedFd,
     report: OwnedFd,
+    /// Where processes are told of.
+    lives: Option<OwnedFd>,
     /// Both ends of where new processes hand over the listeners of their filters.
     inbox: (OwnedFd, OwnedFd),
     rules: Rules,
@@ -117,7 +119,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
         memory.iter().chain(&own.way).chain(&own.turn).chain(sockets.iter().flat_map(Sockets::descriptors)),
     );
     kept.extend(rules.found.iter().flat_map(Found::descriptors));
-    keep_only(&kept);
+    fds::keep_only(&kept);
     send(report.as_fd(), &Message::Ready);
     rules.prepare();
     let trees = own.hosted.as_ref().map(|judge| judge.code().clone());
@@ -135,6 +137,7 @@ pub(crate) fn run(report: OwnedFd, mut rules: Rules, mut own: Own) -> ! {
     let mut init = Init {
         rare: watched,
         report,
+        lives: None,
         inbox,
         rules,
         own,
@@ -179,6 +182,7 @@ impl Init {
             self.make_spare();
         }
         let told = rare && self.turn_to_others(children);
+        self.tell_processes();
         self.connect(&calls);
         // One listener more: only now, since each has its event by its place.
         if told {
@@ -186,7 +190,7 @@ impl Init {
         }
         self.watch();
         self.guard.iter_mut().for_each(Guard::look);
-        tell_processes(&mut self.guard, &self.report, false);
+        self.tell_processes();
         self.tell_counts();
     }
 
@@ -205,7 +209,6 @@ impl Init {
             let _ = rustix::io::read(children, &mut record);
             if signals::number(&record) == Some(TERM) {
                 self.end_all();
-                tell_processes(&mut self.guard, &self.report, true);
                 exec::exit_now(125)
             }
             self.reap();
@@ -224,9 +227,17 @@ impl Init {
         !told.is_empty()
     }
 
-    /// Behind what happened before.
-    fn say(&mut self, message: &Message) {
-        tell_processes(&mut self.guard, &self.report, true);
+    /// Programs that have started and ended: where nobody is woken by it, and is told now and then to read.
+    fn tell_processes(&mut self) {
+        let (Some(guard), Some(lives)) = (&mut self.guard, &self.lives) else { return };
+        let (processes, due) = guard.processes();
+        send_processes(lives.as_fd(), &processes);
+        if due {
+            self.say(&Message::Processes(Vec::new()));
+        }
+    }
+
+    fn say(&self, message: &Message) {
         send(self.report.as_fd(), message);
     }
 
@@ -302,7 +313,6 @@ impl Init {
                 if let Some(refused) = connections.serve(own, *refusal, calls, guard.as_mut(), reach.as_mut())
                 {
                     *refusal = refusal.wrapping_add(1) % CALLS;
-                    tell_processes(guard, report, true);
                     send(report.as_fd(), &Message::Refused(refused));
                 }
             } else if events.contains(PollFlags::HUP) {
@@ -333,7 +343,6 @@ impl Init {
             without = 0;
             if let Some(refused) = resumed {
                 self.refusal = self.refusal.wrapping_add(1) % CALLS;
-                send_processes(self.report.as_fd(), &guard.processes(true));
                 send(self.report.as_fd(), &Message::Refused(refused));
             }
         }
@@ -371,6 +380,7 @@ impl Init {
 
     fn answer(&mut self) {
         match channel::receive::<Request>(self.report.as_fd()) {
+            Ok((Request::Lives, passed)) => self.lives = passed.into_iter().next(),
             Ok((Request::Start(job), passed)) => match self.start(&job, passed) {
                 Ok(pid) => {
                     self.jobs.insert(pid, Running { job: job.id, led: job.terminal.is_some() });
@@ -423,7 +433,6 @@ impl Init {
             }
             Ok((Request::End, _)) => {
                 self.end_all();
-                tell_processes(&mut self.guard, &self.report, true);
                 exec::exit_now(0)
             }
             // The supervisor is gone, or speaks no more of ours.
@@ -524,6 +533,7 @@ impl Init {
         while self.calls.dirty() {
             self.tell_some_counts();
         }
+        self.tell_processes();
         self.say(message);
         if self.rules.single {
             exec::exit_now(0);
@@ -565,11 +575,6 @@ impl Init {
     }
 }
 
-/// Programs that have started and ended.
-fn tell_processes(guard: &mut Option<Guard>, report: &OwnedFd, all: bool) {
-    guard.iter_mut().for_each(|guard| send_processes(report.as_fd(), &guard.processes(all)));
-}
-
 /// Nobody who is alive, and nobody who has ended and was not seen.
 fn childless() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -581,18 +586,4 @@ fn message(job: u32, status: process::WaitStatus) -> Message {
         (Some(status), _) => Message::Exited { job, status: status.unsigned_abs() },
         (_, signal) => Message::Signalled { job, signal: signal.unwrap_or(9).unsigned_abs() },
     }
-}
-
-/// Closes the streams too, or their other ends would never see an end of file.
-pub(crate) fn keep_only(kept: &[&OwnedFd]) {
-    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
-    kept.sort_unstable();
-    let mut from = 0;
-    for fd in kept {
-        if fd > from {
-            let _ = fds::close_range(from, fd - 1);
-        }
-        from = fd + 1;
-    }
-    let _ = fds::close_range(from, u32::MAX);
 }

@@ -3,11 +3,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use ringfence_sys::{exec, signals};
+use ringfence_sys::{exec, fds, signals};
 use rustix::io::Errno;
 use rustix::process::{self, Pid, Signal, WaitOptions};
 
-use crate::init::{CHILD, keep_only};
+use crate::init::CHILD;
 use crate::report::{Message, send};
 
 /// Handed on as they are.
@@ -19,7 +19,7 @@ pub(crate) const HOLD: Signal = Signal::TSTP;
 
 /// Never returns. It holds the terminal: a command that closes its own descriptors of it goes on without, and is not hung up.
 pub(crate) fn lead(task: Pid, job: u32, report: &OwnedFd, terminal: &OwnedFd) -> ! {
-    keep_only(&[report, terminal]);
+    fds::keep_only(&[report, terminal]);
     let hold = HOLD.as_raw();
     let set = signals::Set::of(&[HANDED_ON, &[CHILD, CONTINUE, hold]].concat());
     loop {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ringfence_plan::{Flags, Ids, Kind, Stacked, Tree, enforcer};
 use ringfence_sys::clone::{Forked, clone, unshare};
-use ringfence_sys::exec;
 use ringfence_sys::seccomp::{self, Instruction};
+use ringfence_sys::{exec, fds};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ use crate::report::{self, Message, send, send_with};
 use crate::restack::{Stack, Stacks};
 use crate::root::{self, Masks};
 use crate::stage::Stage;
-use crate::{channel, child, init, nascent};
+use crate::{channel, child, nascent};
 
 /// How long the mount point may take to appear: the kernel remembers for a second that a name is not there.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -111,7 +111,7 @@ fn park(
             // The caller's streams among the rest: whoever reads those waits for all who hold them.
             let mut kept = vec![&socket, &sandbox, file, directory];
             kept.extend(stacks.descriptors());
-            init::keep_only(&kept);
+            fds::keep_only(&kept);
             let program: Vec<Instruction> = enforcer::mounter()
                 .iter()
                 .map(|op| Instruction { code: op.code, jt: op.jt, jf: op.jf, k: op.k })

@@ -174,6 +174,7 @@ impl Nascent {
         gateway: &mut Option<Gateway>,
     ) -> Result<Boundary, Failure> {
         let (mut boundary, map) = self.born()?;
+        (boundary.lives, boundary.lives_of_init) = parent::lives(plan)?;
         // A sandbox of many commands can have checkpoints.
         let stacked = if single { Vec::new() } else { plan.stacked() };
         let (trees, own) = if plan.ids.mapped {
@@ -263,6 +264,8 @@ impl Nascent {
                     warden: None,
                     pidfd,
                     report,
+                    lives: None,
+                    lives_of_init: None,
                     stood: Cell::new(false),
                     server: server.map(|server| Server { socket: Some(void), ..server }),
                     mounter: Some(mounter),

@@ -153,6 +153,8 @@ pub struct Size {
 /// What init is asked while the sandbox lives.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
+    /// Tell of processes through the socket that comes along.
+    Lives,
     /// Start a command.
     Start(Job),
     /// Send a signal to a command: to its process, or to its whole group as a terminal would.

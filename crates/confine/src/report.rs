@@ -272,7 +272,7 @@ pub enum Message {
     },
     /// Something is refused as soon as that is written down.
     Refused(Refusal),
-    /// Programs have started, or ended.
+    /// Programs have started, or ended; none: what was told of them elsewhere is to be read.
     Processes(Vec<Process>),
     /// Refusals of the root's server were repeated.
     Again {
@@ -495,6 +495,21 @@ pub(crate) fn send_processes(socket: BorrowedFd<'_>, processes: &[Process]) {
         let kind = [PROCESSES, 0, 0, 0].into_iter().flat_map(u32::to_ne_bytes);
         let _ = rustix::net::send(socket, &kind.chain(part).collect::<Vec<u8>>(), SendFlags::NOSIGNAL);
     }
+}
+
+/// What was told so and not read yet, some hundreds at a time.
+pub(crate) fn waiting(socket: BorrowedFd<'_>) -> Vec<Process> {
+    let mut bytes = [0; SIZE + LONGEST];
+    let mut all = Vec::new();
+    while all.len() < 256 {
+        let Ok((_, length @ 1..)) = rustix::net::recv(socket, &mut bytes[..], RecvFlags::DONTWAIT) else {
+            break;
+        };
+        if let Some(Message::Processes(processes)) = bytes.get(..length).and_then(Message::decode) {
+            all.extend(processes);
+        }
+    }
+    all
 }
 
 /// Says it; a reader that is gone is no reason to go on.

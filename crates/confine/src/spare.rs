@@ -4,13 +4,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use ringfence_sys::clone::{Forked, clone};
-use ringfence_sys::{exec, heap, signals};
+use ringfence_sys::{exec, fds, heap, signals};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{self, Pid, Signal};
 
 use crate::channel;
-use crate::init;
 use crate::job::{self, Rules, Told};
 use crate::orders::Job;
 use crate::report::{Message, send};
@@ -65,7 +64,7 @@ fn wait(rules: &Rules, number: u32, socket: &OwnedFd, told: Told<'_>) -> ! {
     if job::enclose(rules, number, told).is_err() {
         exec::exit_now(125)
     }
-    init::keep_only(&[socket, told.report]);
+    fds::keep_only(&[socket, told.report]);
     take_pages();
     let Ok((job, passed)) = channel::receive::<Job>(socket.as_fd()) else { exec::exit_now(0) };
     if job.terminal.is_some() {

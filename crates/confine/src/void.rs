@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_plan::{Ids, enforcer};
 use ringfence_sys::seccomp::{self, Instruction};
-use ringfence_sys::{exec, signals};
+use ringfence_sys::{exec, fds, signals};
 use ringfence_void::{Act, By, Decision, First, LONGEST_REQUEST, Ledger, Look, Server};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -31,7 +31,7 @@ use crate::report::{Message, Refusal, Refused, send, send_with};
 use crate::rest::Rest;
 use crate::script::Program;
 use crate::stage::Stage;
-use crate::{caller, channel, init, spare};
+use crate::{caller, channel, spare};
 
 /// Init asks for nothing of its own: it looks for what a task connects to, and tells of that itself.
 const INIT: i32 = 1;
@@ -112,7 +112,7 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
     // Whoever looks for names in vain takes no time from others.
     let _ = process::nice(NICE);
     let proc = mount(c"proc", &[]).map_err(failed())?;
-    init::keep_only(&[told, alive, root, &proc]);
+    fds::keep_only(&[told, alive, root, &proc]);
     child::gain_no_privileges().map_err(failed())?;
     exec::wipe_start();
     let program: Vec<Instruction> = enforcer::server()
@@ -132,7 +132,7 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
     send_with(root.as_fd(), &Message::Ready, &made).map_err(failed())?;
     drop(made);
     child::keep_capabilities(CapabilitySet::SYS_PTRACE).map_err(failed())?;
-    init::keep_only(&[told, &fuse, &proc]);
+    fds::keep_only(&[told, &fuse, &proc]);
     let void = Void {
         told,
         fuse,

@@ -96,3 +96,19 @@ fn what_starts_is_told_in_order_and_soon() {
     assert!(run.wait().unwrap().success());
     assert_eq!(files(), ["dash", "true", "curl", "uname", "sleep", "id"]);
 }
+
+/// What started before the supervisor ended all of it is written down, whatever init had no time for.
+#[test]
+fn no_start_is_lost_when_a_limit_ends_the_run() {
+    let place = Place::new().in_tier(module_path!());
+    let script = "i=0; while :; do i=$((i+1)); /usr/bin/true $i; echo $i; done";
+    let policy = "[commands]\ndeny = [\"nosuchprogram-x?\"]\n[limits]\ntime = \"1s\"";
+    let mut printed = 0;
+    for _ in 0..6 {
+        let outcome = crate::commands::start(&place, policy, &["bash", "-c", script]);
+        printed += outcome.out.lines().last().unwrap().parse::<usize>().unwrap();
+    }
+    let starts = place.told("process.start");
+    let starts = starts.iter().filter(|event| event["file"].as_str().unwrap().ends_with("/true")).count();
+    assert!(starts >= printed && printed > 30, "{printed} were printed, {starts} are written down");
+}

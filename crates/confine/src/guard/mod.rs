@@ -185,9 +185,9 @@ impl Guard {
         self.processes.reaped(pid.as_raw_nonzero().get(), status);
     }
 
-    /// What has started and ended, where it is time to tell of it; `all`: at once.
-    pub(crate) fn processes(&mut self, all: bool) -> Vec<Process> {
-        self.processes.take(all)
+    /// What has started and ended since it was asked last, and whether it is time to read that.
+    pub(crate) fn processes(&mut self) -> (Vec<Process>, bool) {
+        (self.processes.take(), self.processes.due())
     }
 
     /// Whether another thread can be held.

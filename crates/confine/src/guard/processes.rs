@@ -22,16 +22,18 @@ const TICK: u64 = 10;
 /// not go round so fast.
 const SHORT: Duration = Duration::from_millis(TICK);
 
-/// How long what is to be told may wait for more of it, and how much is not kept back: telling wakes the supervisor, which takes a
-/// processor from those who start.
+/// How long what is told may wait until it is read, and how much may wait: the supervisor takes a processor from those who start when
+/// it is woken.
 const TOGETHER: Duration = Duration::from_millis(10);
 const MANY: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     running: HashMap<i32, Running>,
-    /// What is to be told, and when.
+    /// What is to be told.
     told: Vec<Process>,
+    /// What was told since the supervisor was woken, and when it is.
+    unread: usize,
     due: Option<Instant>,
     next: Option<Instant>,
 }
@@ -117,7 +119,7 @@ impl Processes {
         // What was there before has become this one.
         self.running.insert(process, running);
         command.parent = stat.map_or(0, |stat| stat.parent);
-        self.tell(Process { process, life: Life::Began { command, digest } });
+        self.told.push(Process { process, life: Life::Began { command, digest } });
     }
 
     /// How a thread ends its process with this status, as far as it can be seen while the call waits; `None`: it is none that is told of.
@@ -167,12 +169,7 @@ impl Processes {
             system: ticks.map(|(_, system)| milliseconds(system)),
             memory,
         };
-        self.tell(Process { process, life });
-    }
-
-    fn tell(&mut self, process: Process) {
-        self.due.get_or_insert_with(|| Instant::now() + TOGETHER);
-        self.told.push(process);
+        self.told.push(Process { process, life });
     }
 
     /// Who is gone without having said so, now and then.
@@ -198,19 +195,28 @@ impl Processes {
         gone.into_iter().for_each(|process| self.ended(End { process, ..End::default() }));
     }
 
-    /// How long until then, or until something is to be told.
+    /// How long until then, or until somebody is to read.
     pub(super) fn patience(&self) -> Option<Duration> {
         let now = Instant::now();
         self.next.into_iter().chain(self.due).min().map(|next| next.saturating_duration_since(now))
     }
 
-    /// What is to be told by now; `all`: at once.
-    pub(super) fn take(&mut self, all: bool) -> Vec<Process> {
-        let due = |due: Instant| all || self.told.len() >= MANY || due <= Instant::now();
-        if !self.due.is_some_and(due) {
-            return Vec::new();
+    /// What is to be told since it was asked last.
+    pub(super) fn take(&mut self) -> Vec<Process> {
+        let told = std::mem::take(&mut self.told);
+        self.unread += told.len();
+        if self.unread > 0 {
+            self.due.get_or_insert_with(|| Instant::now() + TOGETHER);
         }
-        self.due = None;
-        std::mem::take(&mut self.told)
+        told
+    }
+
+    /// Whether it is time to read what was told.
+    pub(super) fn due(&mut self) -> bool {
+        let due = self.due.is_some_and(|due| self.unread >= MANY || due <= Instant::now());
+        if due {
+            (self.unread, self.due) = (0, None);
+        }
+        due
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_plan::{Landlock, Plan, Right};
 use ringfence_sys::clone::{Forked, clone};
-use ringfence_sys::{exec, signals};
+use ringfence_sys::{exec, fds, signals};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -83,6 +83,7 @@ pub fn begin(
         reap(warden);
         failure
     };
+    let (lives, lives_of_init) = crate::parent::lives(plan).map_err(&failed)?;
     let stood = Cell::new(false);
     let init = loop {
         match report::receive(report_in.as_fd()) {
@@ -105,6 +106,8 @@ pub fn begin(
         warden: Some(warden),
         pidfd,
         report: report_in,
+        lives,
+        lives_of_init,
         stood,
         server: None,
         mounter: None,
@@ -155,7 +158,7 @@ fn warden(plan: &Plan, single: bool, watched: bool, ends: Ends, settle: Settle<'
     std::mem::forget(found);
     // Nothing else of the caller's is held: neither its streams nor its locks.
     let kept: Vec<&OwnedFd> = settle.held.iter().chain([&waited, &alive]).collect();
-    init::keep_only(&kept);
+    fds::keep_only(&kept);
     if told.is_err() || !ended(init, &waited, &alive) {
         dismiss(init);
     }
