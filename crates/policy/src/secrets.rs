@@ -232,11 +232,12 @@ pub(crate) fn led_to(secrets: &[PathPattern], within: bool) -> Vec<(PathBuf, usi
             let entries = std::fs::read_dir(&real).into_iter().flatten().flatten();
             let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
             let led = links.filter_map(|link| link.path().canonicalize().ok());
-            // A link to a file of the system's own says nothing of it.
-            let meant = |led: &PathBuf| led.is_file() && !led.starts_with("/usr");
+            // A link to a file of the system's own says nothing of it, nor does one to what holds the secrets.
+            let meant = |led: &PathBuf| !led.starts_with("/usr") && !real.starts_with(led);
             found.extend(led.filter(meant).map(|led| (led, number)));
         }
-        if real != path && real.symlink_metadata().is_ok() {
+        // History that goes to /dev/null makes no secret of that.
+        if real != path && real.symlink_metadata().is_ok_and(|there| there.is_file() || there.is_dir()) {
             found.push((real, number));
         }
     }

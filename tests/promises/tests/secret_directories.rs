@@ -182,3 +182,45 @@ fn lines_for_what_a_secret_leads_to_work_and_are_called_unwise() {
     let told = place.run("[files]\nread = [\"~/sshlink\"]", "true");
     assert!(told.status != 0 && told.err.contains("such as \"~/.ssh/config\""), "{told:?}");
 }
+
+/// Links are followed to directories, and from those, wherever the home lies; devices and what everybody may read are no secrets.
+#[test]
+fn what_links_lead_to_further_on_is_hidden_and_public_things_are_not() {
+    let hosted = place().hosted;
+    for mut place in [place(), Place::in_var_tmp()] {
+        place.hosted = hosted;
+        for (name, text) in [
+            ("vault/one", "canary"),
+            ("vault/two", "canary"),
+            ("vault/plain", "plain"),
+            ("keys/deep/k", "key"),
+        ] {
+            place.write(place.home.join(name), text);
+        }
+        for directory in [".ssh", ".aws"] {
+            std::fs::create_dir(place.home.join(directory)).unwrap();
+        }
+        for (to, link) in [
+            ("../vault/one", ".ssh/id"),
+            ("../keys/deep", ".ssh/kd"),
+            ("../../vault/two", "keys/deep/two"),
+            ("/etc/ssl/openssl.cnf", ".aws/ca"),
+            ("/dev/null", ".lesshst"),
+        ] {
+            std::os::unix::fs::symlink(to, place.home.join(link)).unwrap();
+        }
+        let home = place.home.display();
+        let seen = place
+            .run("[files]\nread = [\"~/vault\", \"~/keys\"]", &format!("cd {home}; cat vault/* keys/deep/k"));
+        assert_eq!(seen.out, "plain", "{seen:?}");
+        let policy = "[files]\nread = [\"~/keys\", \"~/keys/deep/k\", \"/etc/ssl/openssl.cnf\"]";
+        let seen = place
+            .run(policy, &format!("cd {home}; cat keys/deep/k; test -s /etc/ssl/openssl.cnf && echo -n +"));
+        assert_eq!(seen.out, "key+", "{seen:?}");
+        let named = place.policy("[files]\nread = [\"~/keys/deep\"]");
+        let told = place.ringfence(&["check", &named]);
+        assert!(format!("{}{}", told.out, told.err).contains("secret-granted"), "{told:?}");
+        let told = place.ringfence(&["explain", "--policy", &named, "--path", "/dev/null"]);
+        assert!(told.out.contains("read /dev/null: allowed"), "{told:?}");
+    }
+}

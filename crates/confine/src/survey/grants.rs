@@ -163,6 +163,31 @@ pub(super) fn grantable_whole(policy: &Policy, secrets: &Secrets) -> Result<(), 
     Ok(())
 }
 
+/// What rules name in a directory that is one of secrets by a link alone: a wider grant covered it, and shows nothing of it.
+pub(super) fn named_within(
+    policy: &Policy,
+    invoker: &Invoker,
+    survey: &mut Survey,
+    shut: &[PathBuf],
+) -> Result<(), Refused> {
+    let by_link: Vec<&PathBuf> = shut.iter().filter(|shut| !secret_above(&shut.join("it"))).collect();
+    if by_link.is_empty() {
+        return Ok(());
+    }
+    let Survey { read, exec, write, workspace, .. } = survey;
+    for (list, rules) in
+        [(read, &policy.files.read), (exec, &policy.files.exec), (write, &policy.files.write)]
+    {
+        let within = |path: &Path| by_link.iter().any(|shut| path.starts_with(shut) && path != *shut);
+        for rule in rules.iter().filter(|rule| within(&rule.value.path)) {
+            if list.iter().all(|found| found.grant.value.path != rule.value.path) {
+                list.push(find(rule, invoker, workspace)?);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A rule whose path leads through somebody's link into a directory of secrets that a wider grant holds opens nothing there: that
 /// takes a rule that names what is meant in it, or a directory below. `shut`: those directories.
 pub(super) fn through_links(survey: &mut Survey, shut: &[PathBuf], home: &Path) -> Result<(), Refused> {

@@ -1,7 +1,7 @@
 //! What is hidden in what is shown, by whichever name it is reached; and where secrets are known to lie, for what is shown at the start
 //! and for what is granted later.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{
@@ -12,7 +12,7 @@ use rustix::fs::{self, AtFlags, CWD, FileType};
 
 use super::homes::Names;
 use super::place::resolve;
-use super::walk::{entries, read};
+use super::walk::{entries, read, some_entries};
 use super::{Shown, grants, settings};
 
 /// Entries of a directory of secrets that are looked through for links, the nearest first.
@@ -100,6 +100,10 @@ impl Hidden {
     /// A link is followed: what it leads to is hidden, by whichever name it is reached.
     pub(super) fn hide(&mut self, path: &Path, because: &str) {
         let Ok(place) = resolve(path, false) else { return };
+        // History that goes to /dev/null.
+        if place.kind == Kind::Special && !place.links.is_empty() && because.starts_with(KNOWN) {
+            return;
+        }
         self.bar(&place, because);
         if !place.links.is_empty() && because.starts_with(KNOWN) {
             self.led.entry(place.real.clone()).or_insert_with(|| path.to_path_buf());
@@ -172,10 +176,10 @@ pub(super) fn known(
     hidden: &mut Hidden,
 ) -> Result<Vec<String>, Refused> {
     let mut notes = Vec::new();
-    secrets(policy, &known_secrets_of_host(), shown, hidden)?;
+    secrets(policy, (None, &known_secrets_of_host()), shown, hidden)?;
     for home in homes {
         let Some(names) = Names::of(home) else { continue };
-        secrets(policy, &known_secrets_in(home, |name| names.has(name)), shown, hidden)?;
+        secrets(policy, (Some(home), &known_secrets_in(home, |name| names.has(name))), shown, hidden)?;
         for (path, line) in settings::secrets(policy, home, &names, shown) {
             notes.push(format!(
                 "{} is hidden: line {line} holds a password or token; a rule of the policy's own that names the file shows it",
@@ -195,10 +199,11 @@ pub(super) fn everywhere(policy: &Policy, invoker: &Invoker, survey: &Survey) ->
     Ok(Secrets { homes: survey.known_homes.clone(), found: hidden.found(), state: invoker.state.clone() })
 }
 
-/// Known secret locations inside a grant. A grant that names the very file opens it; one that names a directory of them is refused.
+/// Known secret locations inside a grant, of a home or of the host. A grant that names the very file opens it; one that names a
+/// directory of them is refused.
 fn secrets(
     policy: &Policy,
-    known: &[PathPattern],
+    (home, known): (Option<&Path>, &[PathPattern]),
     shown: &Shown,
     hidden: &mut Hidden,
 ) -> Result<(), Refused> {
@@ -221,12 +226,12 @@ fn secrets(
                     None => hidden.hide(&base, &because),
                 }
             }
-            links_within(policy, &base, &because, shown, hidden);
+            links_within(policy, (home, &base), &because, shown, hidden);
             continue;
         }
         // A wildcard within one directory: looked up there, since a link may lead into a grant from anywhere.
         let Some((_, listed)) = read(&base) else {
-            if shown.covers(&base) {
+            if shown.covers(&base) && !shown.is_everything() {
                 hidden.hide(&base, &because);
             }
             continue;
@@ -243,36 +248,55 @@ fn secrets(
     Ok(())
 }
 
-/// What links in a directory of secrets lead to is one as well, unless a rule names just that; a link to what holds the workspace, or to
-/// the system's own, says nothing of what lies there. Directories of sockets are left out: they are in no home and not in /etc.
-fn links_within(policy: &Policy, base: &Path, because: &str, shown: &Shown, hidden: &mut Hidden) {
-    let plain = base.starts_with("/run") || base.starts_with("/var");
-    let Ok(place) = resolve(base, false) else { return };
-    if plain || place.kind != Kind::Directory {
+/// What links in a directory of secrets lead to is one as well, and links in what they lead to, unless a rule names just that. Directories
+/// of the host's that hold sockets are left out.
+fn links_within(
+    policy: &Policy,
+    (home, base): (Option<&Path>, &Path),
+    because: &str,
+    shown: &Shown,
+    hidden: &mut Hidden,
+) {
+    let sockets = home.is_none() && (base.starts_with("/run") || base.starts_with("/var"));
+    let Ok(secret) = resolve(base, false) else { return };
+    if sockets || secret.kind != Kind::Directory {
         return;
     }
-    let mut pending = std::collections::VecDeque::from([place.real.clone()]);
+    let mut pending = VecDeque::from([secret.real.clone()]);
+    let mut seen = BTreeSet::new();
     let mut left = MOST_ENTRIES;
     while let Some(directory) = pending.pop_front() {
-        for (path, kind) in entries(&directory) {
+        if !seen.insert(directory.clone()) {
+            continue;
+        }
+        for (path, kind) in some_entries(&directory, left) {
             left = left.saturating_sub(1);
-            if left == 0 {
-                return;
-            }
             if kind == FileType::Directory {
                 pending.push_back(path);
                 continue;
             }
             let Some(led) = (kind == FileType::Symlink).then(|| by_links(&path)).flatten() else { continue };
             let holds = hidden.workspace.starts_with(&led.real);
-            if holds || led.real.starts_with("/usr") || led.real.starts_with(&place.real) {
+            if holds || led.real.starts_with(&secret.real) || says_nothing(policy, home, &secret, &led) {
                 continue;
+            }
+            if led.kind == Kind::Directory {
+                pending.push_back(led.real.clone());
             }
             if shown.covers(&led.real) && !named(policy, shown, &led.real) {
                 hidden.hide(&path, because);
             }
         }
     }
+}
+
+/// What is the system's own for everybody to read, devices, and, in another user's home, what is not that user's: whoever could link
+/// there could take anything away from others.
+fn says_nothing(policy: &Policy, home: Option<&Path>, secret: &Place, led: &Place) -> bool {
+    let own = home.is_some_and(|home| led.real.starts_with(home));
+    let public = led.uid == 0 && led.mode & 0o004 != 0 && !own;
+    let foreign = home.is_some_and(|home| home != policy.home) && led.uid != secret.uid;
+    public || foreign || led.kind == Kind::Special || led.real.starts_with("/usr")
 }
 
 /// Whether a rule shows just this.

@@ -31,7 +31,9 @@ pub(super) fn mark(
         survey.secrets = everywhere(policy, invoker, survey)?;
         grants::grantable_whole(policy, &survey.secrets)?;
     }
-    grants::through_links(survey, &hidden.shut(), &policy.home)?;
+    let shut = hidden.shut();
+    grants::named_within(policy, invoker, survey, &shut)?;
+    grants::through_links(survey, &shut, &policy.home)?;
     if shown.covers(&invoker.state) {
         hidden.hide(&invoker.state, "ringfence's own state");
     }

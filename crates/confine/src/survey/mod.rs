@@ -173,6 +173,10 @@ impl Shown {
         Self::only(Path::new("/"))
     }
 
+    fn is_everything(&self) -> bool {
+        self.is(Path::new("/"))
+    }
+
     /// Whether the path is one of them or lies below one.
     fn covers(&self, path: &Path) -> bool {
         path.ancestors().any(|ancestor| self.0.contains(ancestor.as_os_str()))

@@ -259,6 +259,17 @@ pub(super) fn entries(directory: &Path) -> Vec<(PathBuf, FileType)> {
     listing(directory).map(|(_, (_, listed))| listed).unwrap_or_default()
 }
 
+/// As many of them: each is a directory, a link or neither.
+pub(super) fn some_entries(directory: &Path, most: usize) -> Vec<(PathBuf, FileType)> {
+    let kind = |entry: &std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => FileType::Directory,
+        Ok(kind) if kind.is_symlink() => FileType::Symlink,
+        _ => FileType::RegularFile,
+    };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().take(most);
+    entries.map(|entry| (entry.path(), kind(&entry))).collect()
+}
+
 /// Whether its file system tells of every change by a directory's times.
 fn exact(root: &Path) -> bool {
     #[expect(clippy::unnecessary_cast, reason = "the types differ between architectures")]
