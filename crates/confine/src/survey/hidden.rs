@@ -2,6 +2,7 @@
 //! and for what is granted later.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{
@@ -217,7 +218,8 @@ fn secrets(
         let base = pattern.base(Path::new("/"));
         let because = format!("{KNOWN}{}", pattern.text());
         if pattern.literal().is_some() {
-            if hidden.inside(shown, &base, &because) {
+            let another = || by_links(&base).is_some_and(|led| of_another(policy, home, &led));
+            if hidden.inside(shown, &base, &because) && !another() {
                 match rule(&base) {
                     Some(rule) if base.is_dir() => {
                         return Err(grants::whole(&rule.origin, &base, why_secret(pattern), &policy.home));
@@ -277,7 +279,7 @@ fn links_within(
             }
             let Some(led) = (kind == FileType::Symlink).then(|| by_links(&path)).flatten() else { continue };
             let holds = hidden.workspace.starts_with(&led.real);
-            if holds || led.real.starts_with(&secret.real) || says_nothing(policy, home, &secret, &led) {
+            if holds || led.real.starts_with(&secret.real) || says_nothing(policy, home, &led) {
                 continue;
             }
             if led.kind == Kind::Directory {
@@ -292,11 +294,16 @@ fn links_within(
 
 /// What is the system's own for everybody to read, devices, and, in another user's home, what is not that user's: whoever could link
 /// there could take anything away from others.
-fn says_nothing(policy: &Policy, home: Option<&Path>, secret: &Place, led: &Place) -> bool {
+fn says_nothing(policy: &Policy, home: Option<&Path>, led: &Place) -> bool {
     let own = home.is_some_and(|home| led.real.starts_with(home));
     let public = led.uid == 0 && led.mode & 0o004 != 0 && !own;
-    let foreign = home.is_some_and(|home| home != policy.home) && led.uid != secret.uid;
-    public || foreign || led.kind == Kind::Special || led.real.starts_with("/usr")
+    public || of_another(policy, home, led) || led.kind == Kind::Special || led.real.starts_with("/usr")
+}
+
+/// Whether another user's home leads to what is not that user's.
+fn of_another(policy: &Policy, home: Option<&Path>, led: &Place) -> bool {
+    let foreign = home.filter(|home| **home != *policy.home);
+    foreign.is_some_and(|home| home.metadata().is_ok_and(|home| home.uid() != led.uid))
 }
 
 /// Whether a rule shows just this.
