@@ -23,6 +23,13 @@ impl Word {
     }
 }
 
+/// A command that is read; whether it makes aliases is noted as its words come.
+#[derive(Default)]
+struct Command {
+    words: Vec<Word>,
+    aliases: bool,
+}
+
 pub(super) struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -73,7 +80,7 @@ impl<'a> Reader<'a> {
 
     /// Commands up to the `)` of a substitution, or to the end. `None`: it cannot be told what follows.
     pub(super) fn commands(&mut self, depth: usize) -> Option<()> {
-        let (mut command, mut word) = (Vec::new(), Word::default());
+        let (mut command, mut word) = (Command::default(), Word::default());
         let (mut target, mut open, mut documents) = (false, 0_usize, Vec::new());
         let done = loop {
             let at = self.at;
@@ -105,7 +112,7 @@ impl<'a> Reader<'a> {
                     self.close(&mut command)?;
                 }
                 '(' => {
-                    self.function(&command);
+                    self.function(&command.words);
                     open += 1;
                     self.close(&mut command)?;
                 }
@@ -137,23 +144,24 @@ impl<'a> Reader<'a> {
         word: &mut Word,
         end: usize,
         target: &mut bool,
-        command: &mut Vec<Word>,
+        command: &mut Command,
         depth: usize,
     ) -> Option<()> {
         let word = std::mem::take(word);
         if !word.begun || std::mem::take(target) {
             return Some(());
         }
-        match command.last().map(|last| last.text.as_str()) {
+        match command.words.last().map(|last| last.text.as_str()) {
             Some("function") => self.made.push(word.text.clone()),
-            _ if command.iter().any(|word| word.text == "alias") => self.alias(&word.text),
+            _ if command.aliases => self.alias(&word.text),
             _ => {}
         }
         // In a substitution its `)` looks like the end.
         if depth > 0 && word.text == "case" {
             return None;
         }
-        command.push(Word { end, ..word });
+        command.aliases |= word.text == "alias";
+        command.words.push(Word { end, ..word });
         Some(())
     }
 
@@ -199,10 +207,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn close(&mut self, command: &mut Vec<Word>) -> Option<()> {
-        let command = std::mem::take(command);
-        if !command.is_empty() {
-            self.commands.push(command);
+    fn close(&mut self, command: &mut Command) -> Option<()> {
+        let Command { words, .. } = std::mem::take(command);
+        if !words.is_empty() {
+            self.commands.push(words);
         }
         (self.commands.len() < MOST).then_some(())
     }
