@@ -3,6 +3,7 @@
 //! Any word may be a script, and whoever reads it may be about to allow it. So a mask lies on letters alone that no shell acts upon, and
 //! directly behind a name that is shown; a secret that holds others is shown from there on.
 
+mod called;
 mod json;
 mod programs;
 mod reader;

@@ -1,5 +1,6 @@
 //! Programs whose options hold secrets under names that do not say so.
 
+use super::called::{called, command};
 use super::is_secret;
 use super::shell::headed;
 
@@ -14,9 +15,12 @@ struct Client {
     next: bool,
     /// What stands before the secret in the value: a user's name, with this behind it.
     behind: Option<char>,
-    /// A word that has to be there, too.
+    /// The command it has to do, by itself or in one of [`GROUPS`].
     with: Option<&'static str>,
 }
+
+/// Commands with others behind them.
+const GROUPS: &[&str] = &["registry", "acr", "create"];
 
 const fn client(names: &'static [&'static str], options: &'static [&'static str]) -> Client {
     Client { names, options, flags: "", next: true, behind: None, with: None }
@@ -65,6 +69,8 @@ const CLIENTS: &[Client] = &[
 /// Programs that take a secret as a word without an option.
 struct Operand {
     names: &'static [&'static str],
+    /// What it has to do; nothing: whatever it does.
+    command: &'static str,
     /// A word that has to be there, one that begins so (`*`), or a letter among options (`-b`).
     with: &'static [&'static str],
     /// It is the last one, or else the one behind that.
@@ -72,13 +78,15 @@ struct Operand {
 }
 
 const OPERANDS: &[Operand] = &[
-    Operand { names: &["htpasswd", "htdbm"], with: &["-b"], last: true },
-    Operand { names: &["rabbitmqctl"], with: &["add_user", "change_password"], last: true },
-    Operand { names: &["mysqladmin", "mariadb-admin"], with: &["password"], last: false },
-    Operand { names: &["nmcli"], with: &["password", "psk", "wifi-sec.psk"], last: false },
-    Operand { names: &["cargo", "vault"], with: &["login"], last: true },
+    Operand { names: &["htpasswd", "htdbm"], command: "", with: &["-b"], last: true },
+    Operand { names: &["rabbitmqctl"], command: "add_user", with: &["add_user"], last: true },
+    Operand { names: &["rabbitmqctl"], command: "change_password", with: &["change_password"], last: true },
+    Operand { names: &["mysqladmin", "mariadb-admin"], command: "", with: &["password"], last: false },
+    Operand { names: &["nmcli"], command: "", with: &["password", "psk", "wifi-sec.psk"], last: false },
+    Operand { names: &["cargo", "vault"], command: "login", with: &["login"], last: true },
     Operand {
         names: &["composer", "poetry"],
+        command: "config",
         with: &[
             "http-basic.*",
             "bearer.*",
@@ -91,13 +99,10 @@ const OPERANDS: &[Operand] = &[
     },
 ];
 
-/// Programs that have settings, each with its value behind it; and the words that say that one is set.
+/// Programs that have settings, each with its value behind it; and their commands that set one.
 const SETTERS: &[&str] =
     &["npm", "pnpm", "yarn", "bun", "pip*", "git", "poetry", "aws", "gcloud", "conda", "gem", "gh", "glab"];
 const SETS: &[&str] = &["set", "config", "configure"];
-
-/// Programs that are looked for in one command: what is long is nobody's intent.
-const MOST: usize = 16;
 
 /// Where a secret begins in a word of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,25 +123,27 @@ impl Secret {
     }
 }
 
-/// All that options of these words' programs hold.
+/// All that options of the programs hold that these words call.
 pub(super) fn secrets(words: &[&str]) -> Vec<Secret> {
     let mut found = Vec::new();
-    let programs = words.iter().enumerate().flat_map(|(first, word)| {
-        CLIENTS.iter().filter(|client| named(client.names, word)).map(move |client| (first, client))
-    });
-    for (first, client) in programs.take(MOST) {
-        client.find(words, first, &mut found);
-    }
-    let is = |names: &[&str]| words.iter().position(|word| named(names, word));
-    for operand in OPERANDS {
-        found.extend(is(operand.names).and_then(|first| operand.find(words, first)));
-    }
-    if let Some(first) = is(SETTERS) {
-        set(words, first, &mut found);
-    }
-    if is(&["curl"]).is_some() {
-        let before = std::iter::once(&"").chain(words);
-        found.extend(before.zip(words).enumerate().filter_map(|(at, (option, word))| curl(at, option, word)));
+    let programs = called(words);
+    for (index, first) in programs.iter().copied().enumerate() {
+        // What it starts has options of its own.
+        let own = words.get(..programs.get(index + 1).copied().unwrap_or(words.len())).unwrap_or(words);
+        let is = |names: &[&str]| own.get(first).is_some_and(|word| named(names, word));
+        for client in CLIENTS.iter().filter(|client| is(client.names)) {
+            client.find(own, first, &mut found);
+        }
+        for operand in OPERANDS.iter().filter(|operand| is(operand.names)) {
+            found.extend(operand.find(own, first));
+        }
+        if is(SETTERS) {
+            set(own, first, &mut found);
+        }
+        if is(&["curl"]) {
+            let pairs = own.iter().zip(own.iter().skip(1)).enumerate().skip(first);
+            found.extend(pairs.filter_map(|(at, (option, word))| curl(at + 1, option, word)));
+        }
     }
     found.extend(words.iter().enumerate().filter_map(|(number, word)| {
         let (at, cookies) = headed(word)?;
@@ -155,18 +162,22 @@ fn named(names: &[&str], word: &str) -> bool {
 
 /// Values behind names of settings that say so.
 fn set(words: &[&str], program: usize, found: &mut Vec<Secret>) {
-    let mut sets = false;
-    for (at, word) in words.iter().enumerate().skip(program + 1) {
+    let does = command(words, program);
+    let Some(does) = does.filter(|at| words.get(*at).is_some_and(|word| SETS.contains(word))) else { return };
+    for (at, word) in words.iter().enumerate().skip(does + 1) {
         let value = words.get(at + 1).filter(|value| !value.starts_with('-'));
-        if sets && !word.starts_with('-') && is_secret(word) && value.is_some() {
+        if !word.starts_with('-') && is_secret(word) && value.is_some() {
             found.push(Secret::new(at + 1, 0));
         }
         // What an alias is called says nothing of what it runs.
         if *word == "alias" {
             return;
         }
-        sets |= SETS.contains(word);
     }
+}
+
+fn does<'a>(words: &[&'a str], program: usize) -> Option<&'a str> {
+    words.get(command(words, program)?).copied()
 }
 
 pub(super) fn base(word: &str) -> &str {
@@ -184,6 +195,9 @@ impl Operand {
                 _ => *own == word,
             })
         };
+        if !self.command.is_empty() && does(words, program) != Some(self.command) {
+            return None;
+        }
         let with = words.iter().skip(program + 1).position(|word| is(word))? + program + 1;
         let at = if self.last { words.len() - 1 } else { with + 1 };
         let value = words.get(at).filter(|word| at > with && !word.starts_with('-'))?;
@@ -196,7 +210,11 @@ impl Client {
     /// What the words behind the program say.
     fn find(&self, words: &[&str], program: usize, found: &mut Vec<Secret>) {
         let behind = words.get(program + 1..).unwrap_or_default();
-        if self.with.is_some_and(|with| !behind.contains(&with)) {
+        let does = |with: &str| {
+            let mut from = words.iter().skip(command(words, program).unwrap_or(words.len()));
+            from.find(|word| !GROUPS.contains(word)) == Some(&with)
+        };
+        if self.with.is_some_and(|with| !does(with)) {
             return;
         }
         let mut value = false;

@@ -94,7 +94,7 @@ fn what_a_shell_would_run_is_shown_in_every_word() {
         ("x·--auth·./evil it", "x·--auth·./evil it"),
         ("x·--auth·-c·evil", "x·--auth·-c·evil"),
         ("gpg·--passphrase·correct horse battery", "gpg·--passphrase·***"),
-        ("bash·-c·-b·x=1;./evil·curl", "bash·-c·-b·x=***;./evil·curl"),
+        ("bash·-c·-b·x=1;./evil·curl", "bash·-c·-b·x=1;./evil·curl"),
         ("bash·-c·-b·./evil=x·curl", "bash·-c·-b·./evil=x·curl"),
         ("bash·-c·-u·x:$(evil)·curl", "bash·-c·-u·x:$(evil)·curl"),
         ("git·-c·alias.auth=!evil·auth", "git·-c·alias.auth=!evil·auth"),
@@ -478,4 +478,61 @@ fn a_command_of_many_words_is_read_in_time_that_grows_with_it() {
         assert!(!masked(&["/usr/bin/true".into(), script]).is_empty());
     }
     assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_program_is_one_where_it_is_called_and_what_it_does_where_that_stands() {
+    for line in [
+        "env -C htpasswd bash -b evil.sh",
+        "xargs -a useradd -p evil",
+        "ssh vault login evil",
+        "env -C mongo bash -p evil",
+        "time -o mongo -p evil",
+        "cargo test -p login smoke",
+        "cargo run --bin login serve",
+        "npm run config auth dev",
+        "npm -w config run auth dev",
+        "docker run -p 80:80 login",
+        "poetry run http-basic.x evil",
+        "bash x mysql -pevil",
+        "nobody-knows mysql -pevil",
+        "timeout --nobody-knows mysql 5 sh -pevil",
+        "sudo -u mysql bash -pevil",
+        "bash -u a:evil curl",
+    ] {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        assert_eq!(masked(&words).join(" "), line);
+        let script = format!("true && {line}; ls");
+        assert_eq!(masked(&["sh".into(), "-c".into(), script.clone()])[2], script);
+    }
+    for line in [
+        "env -i -- A=b mysql -pSECRET",
+        "env -uX -C d A=b mysql -pSECRET",
+        "timeout -k 2 --signal=KILL 3s nice -n 5 nohup mysql -pSECRET",
+        "sudo -nu root stdbuf -oL mysql -pSECRET",
+        "xargs -0 -n 1 redis-cli -a SECRET",
+        "sshpass -p SECRET ssh -p 22 h mysql -pSECRET",
+        "ssh -i k u@h -p 22 mysql -pSECRET -e q",
+        "docker exec -it db mysql -pSECRET",
+        "docker --context c exec -u root -e A=b db mysql -pSECRET",
+        "kubectl -n x exec -it pod -c db -- mysql -pSECRET",
+        "cargo +nightly -q login SECRET",
+        "vault login -method=token SECRET",
+        "npm --prefix d config set //r/:_authToken SECRET",
+        "python3 -m pip config set global.token SECRET",
+        "git -C d --no-pager config x.token SECRET",
+        "helm registry login -u me -p SECRET r",
+        "rabbitmqctl -n node change_password me SECRET",
+        "kubectl -n x create secret generic n --from-literal=k=SECRET",
+        "gh secret set N -b SECRET",
+    ] {
+        let words: Vec<String> = line.split(' ').map(|word| word.replace("SECRET", "secretpw")).collect();
+        let expected = line.replace("SECRET", "***");
+        assert_eq!(masked(&words).join(" "), expected);
+        for begin in ["true &&", "A=b", "if x; then", "while ! ", "f() {", "exec"] {
+            let script = format!("{begin} {}; ls", words.join(" "));
+            let shown = masked(&["sh".into(), "-c".into(), script]);
+            assert_eq!(shown[2], format!("{begin} {expected}; ls"));
+        }
+    }
 }
