@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use ringfence_leaks::{Scanner, looks_random};
 use ringfence_policy::runs_code;
 
+use self::json::{Readers, Reads};
 use self::programs::{Secret, base, secrets};
 use self::shell::{Place, places};
 
@@ -64,7 +65,7 @@ pub(crate) const MASK: &str = "***";
 /// Without what stands behind an option or a name that says so, in the authority of a URL, and in a well-known form.
 pub(crate) fn masked(words: &[String]) -> Vec<String> {
     let own: Vec<&str> = words.iter().map(String::as_str).collect();
-    let told = secrets(&own);
+    let (told, readers) = (secrets(&own), Readers::new(&own));
     let asks = words.iter().any(|word| ASKING.iter().any(|own| base(word).starts_with(own)));
     let mut next = false;
     // What stands behind letters of a shell's, such as `csh --secret`, may be what it runs. Asked only where it matters: who knows shells
@@ -88,7 +89,7 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
             return told_of(word, secret);
         }
         next = is_option(word);
-        script(word)
+        script(word, readers.of(number))
     };
     before.zip(words).enumerate().map(one).collect()
 }
@@ -131,24 +132,24 @@ fn is_value(text: &str, at: usize, sure: bool) -> bool {
 }
 
 /// A word that may be a script, with what options of its commands hold.
-fn script(text: &str) -> String {
+fn script(text: &str, reads: Reads) -> String {
     let mut places = places(text);
     if is_chosen(text) {
         // A word of it may be run, and which one is not known.
         places.retain(|place| is_value(text, place.at, false));
     }
-    let values = json::secrets(text).into_iter();
+    let values = json::secrets(text, reads).into_iter();
     places.extend(values.map(|(at, end)| Place { at, end, cookies: false, commas: true }));
     places.sort_by_key(|place| place.at);
-    scan_at(text, 0, None, &places)
+    scan_at(text, 0, None, (&places, reads))
 }
 
 fn scan(text: &str, from: usize, cookies: Option<bool>) -> String {
-    scan_at(text, from, cookies, &[])
+    scan_at(text, from, cookies, (&[], Reads::Unknown))
 }
 
 /// A word, or a script, from here on; `cookies`: the values of cookies stand there, and whether the first one does.
-fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, places: &[Place]) -> String {
+fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, (places, reads): (&[Place], Reads)) -> String {
     let (mut out, mut begins, mut at) = (String::new(), true, from);
     let mut places = places.iter().peekable();
     // Of a long script each is looked for once.
@@ -180,7 +181,12 @@ fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, places: &[Place])
             Some(b'=') if is_secret(name) || is_pass(name) || session && !name.is_empty() => {
                 Some((behind + 1, false))
             }
-            Some(b'"' | b'\\') if is_secret(name) => quoted(text, at, behind).map(|from| (from, false)),
+            Some(b'"' | b'\\') if is_secret(name) => {
+                // A document that stands where a program does is run.
+                let mut runs = || reads == Reads::Code && command.at(text, at).starts_with(['{', '[']);
+                let from = quoted(text, at, behind);
+                from.filter(|from| is_value(text, *from, false) || !runs()).map(|from| (from, false))
+            }
             Some(b':') if lower.ends_with("cookie") => {
                 cookies = Some(true);
                 let from = behind + 1 + blanks(text, behind + 1);

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use super::json::{self, Readers};
 use super::programs::{base, secrets};
 use super::reader::{Reader, Word};
-use super::{header, is_secret, is_value, json, name_at};
+use super::{header, is_secret, is_value, name_at};
 
 /// Bytes that are read of one script, how deep scripts and substitutions are, and commands that are held against the list.
 const LONGEST: usize = 64 << 10;
@@ -77,11 +78,12 @@ fn of_command(command: &[Word], depth: usize, made: &HashSet<String>, found: &mu
     };
     let told = secrets(&words);
     found.extend(told.iter().filter_map(|one| place(one.word, one.at, one.end, one.cookies, false)));
+    let readers = Readers::new(&words);
     for (number, word) in words.iter().enumerate() {
         let option = number.checked_sub(1).and_then(|before| words.get(before)).copied().unwrap_or("");
         let header = takes_header(option).then(|| header_at(word, 0)).flatten();
         found.extend(header.and_then(|(at, cookies)| place(number, at, None, cookies, false)));
-        let values = json::secrets(word).into_iter();
+        let values = json::secrets(word, readers.of(number)).into_iter();
         found.extend(values.filter_map(|(at, end)| place(number, at, Some(end), false, true)));
     }
     for word in command.iter().filter(|word| word.text.contains(char::is_whitespace)) {

@@ -536,3 +536,46 @@ fn a_program_is_one_where_it_is_called_and_what_it_does_where_that_stands() {
         }
     }
 }
+
+#[test]
+fn no_value_of_a_document_is_masked_that_somebody_may_run() {
+    for line in [
+        "bash·-c·PATH=.; {token:evil,-rf}",
+        "bash·-c·PATH=.; {\"token\":\"evil\",\"-rf\":\"x\"}",
+        "bash·-c·{\"token\":\"evil\",-rf}",
+        "bash·-x·-c·--·{'token':'evil',-rf}",
+        "python3·-c·{'token':os.system('rm -rf x')}",
+        "python3·-c·[{'token':exec}['token']('x')]",
+        "python3·-c·[{'token': exec}['token']('x')]",
+        "python3·-W·ignore·-c·{'token':'evil'}",
+        "python3·-c{'token':'evil'}",
+        "nobody-knows·{'token':os.system('rm -rf x')}",
+        "nobody-knows·[{'token': exec}['token']('x')]",
+        "nobody-knows·{'token': 'x'.evil(it)}",
+        "nobody-knows·{token:1234,-rf}",
+        "nobody-knows·bash·-c·{'token':'evil',-rf}",
+        "ssh·h·{\"token\":\"evil\",-rf}",
+        "bash·-c·true && eval '{token:evil,-rf}'",
+        "ssh·h·[{'token': exec}['token']('x')]",
+        "nobody-knows·-e·{ansible_password: evil}",
+        "bash·-c·true && python3 -c \"{'token':'evil'}\"; ls",
+    ] {
+        let words: Vec<String> = line.split('·').map(str::to_owned).collect();
+        assert_eq!(masked(&words).join("·"), line);
+    }
+    for (line, expected) in [
+        ("curl·-d·{'token': 6f1ed002ab5595859014ebf0951522d9}", "curl·-d·{'token': ***}"),
+        ("python3·-c·{'token':'6f1ed002ab5595859014ebf0951522d9'}", "python3·-c·{'token':'***'}"),
+        ("python3·x.py·-d·{'token':'secretpw', 'a': b}", "python3·x.py·-d·{'token':'***', 'a': b}"),
+        ("sudo·curl·--json={\"token\":\"secretpw\"}·h", "sudo·curl·--json={\"token\":\"***\"}·h"),
+        ("env·A=b·curl·-d{'token':'secretpw'}·h", "env·A=b·curl·-d{'token':'***'}·h"),
+        (
+            "sudo·ansible-playbook·x·-e·{a_password: pw, a: b}",
+            "sudo·ansible-playbook·x·-e·{a_password: ***, a: b}",
+        ),
+        ("bash·-c·curl -d {\"token\":\"secretpw\"} h", "bash·-c·curl -d {\"token\":\"***\"} h"),
+    ] {
+        let words: Vec<String> = line.split('·').map(str::to_owned).collect();
+        assert_eq!(masked(&words).join("·"), expected);
+    }
+}
