@@ -1,6 +1,7 @@
 //! Programs and forms that run code from a command line or an input, for `commands.shell = false`. The list is data
 //! (`shells.toml`); what is here is how its kinds are read.
 
+mod interpreter;
 mod lines;
 mod names;
 mod options;
@@ -10,7 +11,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use self::lines::{awk, descriptor, input, make, sed};
+use self::lines::{awk, make, sed};
 use crate::argv::CommandPattern;
 use crate::model::Origin;
 
@@ -248,7 +249,7 @@ impl Program {
                 [only] if self.is_info(only) => None,
                 _ => Some(String::new()),
             },
-            Kind::Interpreter => self.interpreter(&words, directory),
+            Kind::Interpreter => interpreter::code(self, &words, directory),
             Kind::Option => self.option(&words),
             Kind::Word => self.word(&words),
             // With its program in a file it is that file's, which the policy allowed; `system` in it starts what is judged.
@@ -363,140 +364,6 @@ impl Program {
         let mut rest = letters.chars().skip_while(|letter| self.flags.contains(*letter));
         wanted.len() == 1 && !letters.starts_with('-') && rest.next() == wanted.chars().next()
     }
-
-    fn interpreter(&self, words: &[&str], directory: &str) -> Option<String> {
-        let mut words = words.iter();
-        let (mut info, mut named, mut behind) = (false, false, false);
-        while let Some(word) = words.next() {
-            let after = std::mem::replace(&mut behind, false);
-            if *word == "-" {
-                return Some("code from its input".into());
-            }
-            if *word == "--" {
-                return self.file(words.next(), info, directory);
-            }
-            if !word.starts_with('-') && self.loose && after {
-                if let Some(code) = self.file(Some(word), info, directory) {
-                    return Some(code);
-                }
-                named = true;
-                continue;
-            }
-            if !word.starts_with('-') {
-                return self.file(Some(word), info, directory);
-            }
-            behind = true;
-            if self.info.iter().any(|own| fits(own, word)) {
-                info = true;
-                continue;
-            }
-            if self.is_plain(word) {
-                behind = false;
-                continue;
-            }
-            // node takes one for the other.
-            let same = word.replace('_', "-");
-            let (long, value) = same.split_once('=').map_or((same.as_str(), None), |(name, _)| {
-                (name, word.split_once('=').map(|(_, value)| value))
-            });
-            if let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.starts_with('-')) {
-                if self.code.iter().any(|code| code.len() > 1 && fits(code, long)) {
-                    return Some((*word).to_owned());
-                }
-                let left = words.len();
-                if let Some(verdict) = self.cluster(rest, &mut words, directory) {
-                    return verdict;
-                }
-                let own = |glued: &String| glued.len() == 1 && rest.starts_with(glued.as_str());
-                behind = words.len() == left && !self.glued.iter().any(own);
-            } else if self.code.iter().any(|code| fits(code, long) || cut(&same, code)) {
-                return Some((*word).to_owned());
-            } else if value.is_some() || self.takes(long) {
-                let value = value.or_else(|| next_value(&mut words));
-                if let Some(code) = self.loaded(long, value, directory) {
-                    return Some(code);
-                }
-                behind = false;
-            }
-        }
-        if named { None } else { self.file(None, info, directory) }
-    }
-
-    fn takes(&self, option: &str) -> bool {
-        self.value.iter().chain(&self.loads).any(|own| own == option)
-    }
-
-    /// What an option is given to run from where no file is.
-    fn loaded(&self, option: &str, value: Option<&str>, directory: &str) -> Option<String> {
-        let value = value.filter(|value| input(value, directory) || value.starts_with("data:"))?;
-        self.loads.iter().any(|own| own == option).then(|| format!("{option} {value}"))
-    }
-
-    /// A word of single letters. `Some`: the verdict is known.
-    fn cluster(&self, rest: &str, words: &mut Words<'_, '_>, directory: &str) -> Option<Option<String>> {
-        let has = |list: &[String], letter: char| list.iter().any(|own| own.chars().eq([letter]));
-        let module = |letter: char| self.module.chars().eq([letter]);
-        let takes = |letter: char, behind: &str| {
-            let glued =
-                |own: &String| own.strip_prefix(letter).is_some_and(|begin| behind.starts_with(begin));
-            if self.one.contains(letter) {
-                Takes::Letter
-            } else if self.glued.iter().any(glued) {
-                Takes::ToBlank
-            } else if self.takes(letter.encode_utf8(&mut [0; 4])) || module(letter) || has(&self.code, letter)
-            {
-                Takes::Value
-            } else {
-                Takes::Nothing
-            }
-        };
-        for (letter, taken) in letters(rest, takes) {
-            let value = match taken {
-                Taken::Nothing => None,
-                Taken::Glued(value) => Some(value),
-                Taken::NextWord => next_value(words),
-            };
-            if has(&self.code, letter) {
-                let harmless = value.is_some_and(|value| self.pairs.contains(&format!("-{letter} {value}")));
-                if harmless {
-                    continue;
-                }
-                return Some(Some(format!("-{rest}")));
-            }
-            if module(letter) {
-                let module = value.unwrap_or_default();
-                let top = module.split('.').next().unwrap_or_default();
-                if self.modules.iter().any(|own| own == top) {
-                    return Some(Some(format!("-m {module}")));
-                }
-                let runs = self.files.iter().any(|own| own == top);
-                let from = words.find(|word| runs && descriptor(word, directory));
-                return Some(from.map(|from| format!("-m {module}, code from {from}")));
-            }
-            let loaded = self.loaded(letter.encode_utf8(&mut [0; 4]), value, directory);
-            if loaded.is_some() {
-                return Some(loaded);
-            }
-        }
-        None
-    }
-
-    fn file(&self, file: Option<&&str>, info: bool, directory: &str) -> Option<String> {
-        match file {
-            None if self.bare && !info => Some("code from its input".into()),
-            None => None,
-            Some(file) => input(file, directory).then(|| format!("code from {file}")),
-        }
-    }
-}
-
-type Words<'a, 'b> = std::slice::Iter<'a, &'b str>;
-
-/// The value of an option in the next word. What may be an option is looked at as one, whoever takes it.
-fn next_value<'a>(words: &mut Words<'_, 'a>) -> Option<&'a str> {
-    let word = words.as_slice().first().filter(|word| !word.starts_with('-'))?;
-    words.next();
-    Some(word)
 }
 
 /// Whether a word of an editor's is a line, or a word to look for: what stands behind `|` would be a command.

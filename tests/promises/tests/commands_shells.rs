@@ -76,6 +76,27 @@ fn no_option_of_an_interpreter_hides_code_behind_it() {
     }
 }
 
+/// Python and Perl take what begins like an option for a value, where others do not.
+#[test]
+fn no_value_that_looks_like_an_option_hides_code() {
+    let place = new_place();
+    place.write("x.pl", "print 'ran'");
+    let policy = "[commands]\nallow = [\"perl\", \"python3\"]\nshell = false\nfrom_workspace = false";
+    for words in [
+        &["python3", "-W", "--", "-c", "print('hit')"][..],
+        &["python3", "-W", "-mjson.tool", "-c", "print('hit')"],
+        &["python3", "-X", "-mjson.tool", "-c", "print('hit')"],
+        &["python3", "-W", "-V"],
+        &["perl", "-I", "--", "-e", "print 'hit'"],
+        &["perl", "-I", "-v"],
+    ] {
+        let outcome = start(&place, policy, words);
+        assert!(outcome.status == 126 && outcome.err.contains("commands.shell"), "{words:?}: {outcome:?}");
+    }
+    assert_eq!(start(&place, policy, &["perl", "-I", "lib", "--", "x.pl", "-e"]).out, "ran");
+    assert_eq!(start(&place, policy, &["perl", "-I", "--", "x.pl"]).out, "ran");
+}
+
 /// In tier `landlock` `/proc/self` is not there.
 #[test]
 fn code_from_a_descriptor_by_a_directory_is_refused() {

@@ -274,6 +274,67 @@ fn no_option_hides_code_behind_it() {
     }
 }
 
+/// Some programs take a word that begins like an option for a value, and some do not.
+#[test]
+fn no_value_that_looks_like_an_option_hides_code() {
+    for line in [
+        "python3 -W -- -c 1",
+        "python3 -X -- -c 1",
+        "python3 -W -mjson.tool -c 1",
+        "python3 -X -mjson.tool -c 1",
+        "python3 -BW -V -c 1",
+        "python3 -W -V",
+        "python3 -W --version -",
+        "python3 --check-hash-based-pycs -- -c 1",
+        "python3 --check-hash-based-pycs -V",
+        "python3 -W -- -W -V",
+        "python3 -W -W -W -- -c 1",
+        "python3 -W -c x.py",
+        "python3 -W -- /dev/stdin",
+        "python3 -W -- -mdoctest /dev/stdin",
+        "perl -I -- -e 1",
+        "perl -I -v",
+        "perl -wI -V:x",
+        "perl -I -Mstrict -e 1",
+        "ruby -I -- -e 1",
+        "ruby -C -- -e 1",
+        "ruby -I -v",
+        "ruby -r -- -e 1",
+        "ruby --encoding -- -e 1",
+        "bun -r -- -e 1",
+        "php -c -- -r 1",
+        "php -c -v",
+        "julia --output-o -- -e 1",
+        "racket -I -- -e 1",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+    for line in [
+        "python3 -W -- x.py",
+        "python3 -W -mjson.tool x.py -c",
+        "python3 -W error -- x.py -c",
+        "python3 -W error -mjson.tool x",
+        "python3 -W error -V",
+        "python3 -X dev --version",
+        "perl -I lib -- x.pl -e",
+        "perl -I lib -v",
+        "ruby -I lib -- x.rb -e",
+        "ruby -C d --version",
+        "node -r ./x.js --test",
+        "php -c x.ini -v",
+        "php -f x.php -- -r",
+        "julia -O3 -- x.jl -e 1",
+        "julia -O3 --version",
+        "julia -O3 x.jl -- -e 1",
+    ] {
+        assert!(!refused(line), "{line}");
+    }
+    // Every word is a fork, and every module is one that looks at all behind it.
+    let mut words: Vec<&[u8]> = [&b"-W"[..], b"-mdoctest"].repeat(50_000);
+    words.push(b"x.py");
+    assert!(Shells::new(None).judge(b"python3", &words, b"/w").is_ok());
+}
+
 /// By a name that leads through a directory of processes.
 #[test]
 fn a_descriptor_by_a_directory_is_one() {

@@ -1,0 +1,230 @@
+//! Command lines of interpreters, for `kind = "interpreter"`.
+
+use std::cell::OnceCell;
+
+use super::lines::{descriptor, input};
+use super::options::{Taken, Takes, letters};
+use super::{Program, cut, fits};
+
+/// How far a line is read, and what stood before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    at: usize,
+    /// It answers and ends.
+    info: bool,
+    /// What may be a file was there.
+    named: bool,
+    /// The word before may take this one.
+    behind: bool,
+}
+
+impl Reading {
+    fn flags(self) -> u8 {
+        u8::from(self.info) | u8::from(self.named) << 1 | u8::from(self.behind) << 2
+    }
+
+    fn to(self, at: usize, behind: bool) -> Self {
+        Self { at, behind, ..self }
+    }
+}
+
+/// Where a reading leads.
+enum Step {
+    Code(String),
+    Ends,
+    Goes(Reading),
+    /// Programs differ: some take a word that begins like an option for a value.
+    Both(Reading, Reading),
+}
+
+/// What a word of options leads to.
+enum Options<'a> {
+    Code(String),
+    Ends,
+    Read,
+    /// The last one takes the next word.
+    Takes(&'a str),
+}
+
+struct Line<'a> {
+    program: &'a Program,
+    words: &'a [&'a str],
+    directory: &'a str,
+    /// The last word that is a descriptor.
+    descriptor: OnceCell<Option<usize>>,
+}
+
+/// The code that is handed to an interpreter, in whichever reading of its line.
+pub(super) fn code(program: &Program, words: &[&str], directory: &str) -> Option<String> {
+    let line = Line { program, words, directory, descriptor: OnceCell::new() };
+    // Each place is read once for each of what may stand before it: a long line of forks takes no longer than its words.
+    let mut seen = vec![0_u8; words.len() + 1];
+    let mut readings = vec![Reading::default()];
+    while let Some(reading) = readings.pop() {
+        let bit = 1_u8 << reading.flags();
+        match seen.get_mut(reading.at) {
+            Some(seen) if *seen & bit == 0 => *seen |= bit,
+            _ => continue,
+        }
+        match line.step(reading) {
+            Step::Code(code) => return Some(code),
+            Step::Ends => {}
+            Step::Goes(next) => readings.push(next),
+            Step::Both(one, other) => readings.extend([other, one]),
+        }
+    }
+    None
+}
+
+impl Line<'_> {
+    fn step(&self, reading: Reading) -> Step {
+        let (program, at) = (self.program, reading.at);
+        let Some(&word) = self.words.get(at) else {
+            return if reading.named { Step::Ends } else { self.ends(None, reading.info) };
+        };
+        let next = reading.to(at + 1, true);
+        if word == "-" {
+            return Step::Code("code from its input".into());
+        }
+        if word == "--" {
+            return match self.ends(self.words.get(at + 1).copied(), reading.info) {
+                Step::Ends if program.loose && reading.behind => Step::Goes(reading.to(at + 1, false)),
+                ends => ends,
+            };
+        }
+        if !word.starts_with('-') {
+            return match self.ends(Some(word), reading.info) {
+                Step::Ends if program.loose && reading.behind => {
+                    Step::Goes(Reading { named: true, behind: false, ..next })
+                }
+                ends => ends,
+            };
+        }
+        if program.info.iter().any(|own| fits(own, word)) {
+            return Step::Goes(Reading { info: true, ..next });
+        }
+        if program.is_plain(word) {
+            return Step::Goes(next.to(at + 1, false));
+        }
+        // node takes one for the other.
+        let same = word.replace('_', "-");
+        let (long, value) = same
+            .split_once('=')
+            .map_or((same.as_str(), None), |(name, _)| (name, word.split_once('=').map(|(_, value)| value)));
+        if let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.starts_with('-')) {
+            if program.code.iter().any(|code| code.len() > 1 && fits(code, long)) {
+                return Step::Code(word.to_owned());
+            }
+            let own = |glued: &String| glued.len() == 1 && rest.starts_with(glued.as_str());
+            return match self.cluster(rest, at + 1) {
+                Options::Code(code) => Step::Code(code),
+                Options::Ends => Step::Ends,
+                Options::Takes(letter) => self.value(letter, next),
+                Options::Read => Step::Goes(next.to(at + 1, !program.glued.iter().any(own))),
+            };
+        }
+        if program.code.iter().any(|code| fits(code, long) || cut(&same, code)) {
+            return Step::Code(word.to_owned());
+        }
+        match value {
+            Some(value) => {
+                self.loaded(long, value).map_or_else(|| Step::Goes(next.to(at + 1, false)), Step::Code)
+            }
+            None if self.takes(long) => self.value(long, next.to(at + 1, false)),
+            None => Step::Goes(next),
+        }
+    }
+
+    /// Behind an option that takes the next word: if that may be an option itself, it is read as a value and as an option.
+    fn value(&self, option: &str, next: Reading) -> Step {
+        let Some(&value) = self.words.get(next.at) else { return Step::Goes(next) };
+        if let Some(code) = self.loaded(option, value) {
+            return Step::Code(code);
+        }
+        let taken = next.to(next.at + 1, false);
+        if value.starts_with('-') { Step::Both(next, taken) } else { Step::Goes(taken) }
+    }
+
+    fn takes(&self, option: &str) -> bool {
+        self.program.value.iter().chain(&self.program.loads).any(|own| own == option)
+    }
+
+    /// What an option is given to run from where no file is.
+    fn loaded(&self, option: &str, value: &str) -> Option<String> {
+        let from = input(value, self.directory) || value.starts_with("data:");
+        let loads = from && self.program.loads.iter().any(|own| own == option);
+        loads.then(|| format!("{option} {value}"))
+    }
+
+    /// A word of single letters; the next word is at `at`.
+    fn cluster<'b>(&self, rest: &'b str, at: usize) -> Options<'b> {
+        let program = self.program;
+        let has = |list: &[String], letter: char| list.iter().any(|own| own.chars().eq([letter]));
+        let module = |letter: char| program.module.chars().eq([letter]);
+        let takes = |letter: char, behind: &str| {
+            let glued =
+                |own: &String| own.strip_prefix(letter).is_some_and(|begin| behind.starts_with(begin));
+            if program.one.contains(letter) {
+                Takes::Letter
+            } else if program.glued.iter().any(glued) {
+                Takes::ToBlank
+            } else if self.takes(letter.encode_utf8(&mut [0; 4]))
+                || module(letter)
+                || has(&program.code, letter)
+            {
+                Takes::Value
+            } else {
+                Takes::Nothing
+            }
+        };
+        for (letter, taken) in letters(rest, takes) {
+            let value = match taken {
+                Taken::Nothing => None,
+                Taken::Glued(value) => Some(value),
+                Taken::NextWord => self.words.get(at).copied(),
+            };
+            let next = taken == Taken::NextWord;
+            if has(&program.code, letter) {
+                let harmless = |value| program.pairs.contains(&format!("-{letter} {value}"));
+                if !value.is_some_and(harmless) {
+                    return Options::Code(format!("-{rest}"));
+                }
+            } else if module(letter) {
+                return self.module(value.unwrap_or_default(), at + usize::from(next));
+            }
+            if next {
+                return Options::Takes(rest.get(rest.len() - letter.len_utf8()..).unwrap_or_default());
+            }
+            if let Some(code) = value.and_then(|value| self.loaded(letter.encode_utf8(&mut [0; 4]), value)) {
+                return Options::Code(code);
+            }
+        }
+        Options::Read
+    }
+
+    /// What is run of modules, with its arguments from `at` on.
+    fn module<'b>(&self, module: &str, at: usize) -> Options<'b> {
+        let top = module.split('.').next().unwrap_or_default();
+        if self.program.modules.iter().any(|own| own == top) {
+            return Options::Code(format!("-m {module}"));
+        }
+        if !self.program.files.iter().any(|own| own == top) {
+            return Options::Ends;
+        }
+        let last = || self.words.iter().rposition(|word| descriptor(word, self.directory));
+        let from = self.descriptor.get_or_init(last).filter(|last| *last >= at);
+        match from.and_then(|from| self.words.get(from)) {
+            Some(from) => Options::Code(format!("-m {module}, code from {from}")),
+            None => Options::Ends,
+        }
+    }
+
+    /// The options end, with a file or without.
+    fn ends(&self, file: Option<&str>, info: bool) -> Step {
+        match file {
+            None if self.program.bare && !info => Step::Code("code from its input".into()),
+            Some(file) if input(file, self.directory) => Step::Code(format!("code from {file}")),
+            _ => Step::Ends,
+        }
+    }
+}
