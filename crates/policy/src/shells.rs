@@ -307,7 +307,11 @@ impl Program {
 
     /// Whether an option is no code for its value, which may be the next word.
     fn is_harmless(&self, word: &str, next: Option<&str>) -> bool {
-        let glued = word.strip_prefix(&self.setting).filter(|_| !self.setting.is_empty());
+        // Behind letters that take nothing, in one word (`-6oNAME=VALUE`).
+        let (letter, letters) = (self.setting.strip_prefix('-'), word.strip_prefix('-'));
+        let glued = letter.zip(letters).and_then(|(letter, letters)| {
+            letters.trim_start_matches(|flag| self.flags.contains(flag)).strip_prefix(letter)
+        });
         let value = glued.and_then(|rest| if rest.is_empty() { next } else { Some(rest) });
         self.lines && is_place(word)
             || next.is_some_and(|next| self.pairs.contains(&format!("{word} {next}")))

@@ -41,6 +41,7 @@ fn settings_that_name_no_program_start() {
     }
     if std::path::Path::new("/usr/bin/ssh").exists() {
         assert_eq!(run(&["ssh", "-o", "BatchMode=yes", "-oConnectTimeout=5", "-V"]).status, 0);
+        assert_eq!(run(&["ssh", "-6oStrictHostKeyChecking=accept-new", "-4oBatchMode=yes", "-V"]).status, 0);
         for setting in ["-oBatchMode=yes\nProxyCommand=id", "-vo", "-oKnownHostsCommand=/bin/true"] {
             let outcome = run(&["ssh", setting, "ProxyCommand=id", "-V"]);
             assert!(outcome.status == 126 && outcome.err.contains("commands.shell"), "{outcome:?}");
