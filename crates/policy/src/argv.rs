@@ -28,8 +28,6 @@ enum Item {
     Rest,
     /// `(a|b *)`: any of these, in any order, any number of times.
     Group(Vec<Vec<Word>>),
-    /// No argument; a denial looks past options here, with a value each.
-    Options,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,9 +155,9 @@ impl CommandPattern {
 
     /// The same arguments of this command of git's.
     pub(crate) fn of_command(&self, name: &[u8]) -> Self {
-        let command = [Item::Word(Word::Literal(name.to_vec())), Item::Options];
+        let command = Item::Word(Word::Literal(name.to_vec()));
         let behind = self.items.clone().unwrap_or_else(|| vec![Item::Rest]);
-        let items = Some(command.into_iter().chain(behind).collect());
+        let items = Some(std::iter::once(command).chain(behind).collect());
         Self { items, optional: self.optional, program: "git".to_owned() }
     }
 
@@ -216,10 +214,16 @@ impl CommandPattern {
                 set(&mut reached, 0, at);
             }
         }
+        // Behind a command of git's a denial looks past options too: `git-lfs push` and `git lfs push` are one.
+        let git = how == As::Deny && self.program.rsplit('/').next() == Some("git");
+        let past = (git && self.first_word().is_some()).then_some(1);
         for (number, item) in items.iter().enumerate() {
             for at in 0..width {
                 if !reached.get(number).and_then(|row| row.get(at)).is_some_and(|cell| *cell) {
                     continue;
+                }
+                if past == Some(number) && arguments.get(at).is_some_and(|word| word.starts_with(b"-")) {
+                    (at + 1..=at + 2).for_each(|at| set(&mut reached, number, at));
                 }
                 match item {
                     Item::Word(word) => {
@@ -231,12 +235,6 @@ impl CommandPattern {
                     Item::Rest => {
                         (at..width).for_each(|at| set(&mut reached, number + 1, at));
                         break;
-                    }
-                    Item::Options => {
-                        set(&mut reached, number + 1, at);
-                        if how == As::Deny && arguments.get(at).is_some_and(|word| word.starts_with(b"-")) {
-                            (at + 1..=at + 2).for_each(|at| set(&mut reached, number, at));
-                        }
                     }
                     Item::Group(alternatives) => {
                         set(&mut reached, number + 1, at);
@@ -268,7 +266,7 @@ impl CommandPattern {
         let path = |word: &Word| matches!(word, Word::Path { .. } | Word::Tilde { .. });
         self.items.iter().flatten().any(|item| match item {
             Item::Word(word) => path(word),
-            Item::Rest | Item::Options => false,
+            Item::Rest => false,
             Item::Group(group) => group.iter().flatten().any(path),
         })
     }

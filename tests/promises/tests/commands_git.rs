@@ -31,6 +31,14 @@ fn a_denial_of_a_command_of_git_holds_in_both_spellings() {
             assert_eq!(start(&place, &policy, &[&own, "pull", "push"]).out, "pull push\n", "{entry}");
         }
     }
+    for entry in ["git own push", "git-own push"] {
+        let policy = policy(&far, &format!("deny = [\"{entry}\"]"));
+        for command in [&[&own, "-v", "x", "push"][..], &["git", "own", "-v", "x", "push"]] {
+            let outcome = start(&place, &policy, command);
+            assert!(outcome.status == 126 && outcome.err.contains("commands.deny"), "{entry}: {outcome:?}");
+        }
+        assert_eq!(start(&place, &policy, &[&own, "pull", "-v", "push"]).out, "pull -v push\n", "{entry}");
+    }
     let denied = policy(&far, "deny = [\"git-own push\", \"git-receive-pack ./**\"]");
     // git would start what is denied itself.
     for command in [
