@@ -80,6 +80,22 @@ fn an_entry_for_a_command_of_git_opens_that_alone() {
     place.host(&format!("cp /usr/bin/git {far}/git && ln {far}/git {far}/git-upload-archive"));
     let one = policy(&far, &format!("allow = [\"{far}/git-upload-archive\"]"));
     assert_eq!(start(&place, &one, &[&format!("{far}/git"), "--version"]).status, 126);
+    let held = policy(&far, &format!("allow = [\"{far}/git-upload-archive\", \"{own}\", \"bash\", \"ln\"]"));
+    let shell = |script: &str| start(&place, &held, &["bash", "-c", script]);
+    for script in [
+        format!("exec -a git {far}/git-upload-archive --version"),
+        format!("exec -a git-version {far}/git-upload-archive"),
+        format!("exec -a other {far}/git-upload-archive --version"),
+        format!("ln -sf {far}/git-upload-archive git-version; exec ./git-version"),
+        format!("exec -a git {own} version"),
+        format!("exec -a git-version {own} a"),
+    ] {
+        let outcome = shell(&script);
+        assert!(outcome.status == 126 && outcome.out.is_empty(), "{script}: {outcome:?}");
+    }
+    assert_eq!(shell(&format!("exec {far}/git-upload-archive ./x")).status, 128);
+    // A program that is no link to git is one by any other name.
+    assert_eq!(shell(&format!("exec -a other {own} a")).out, "a\n");
     for command in [&[own.as_str(), "pull", "a"][..], &[&own, "track"], &["git", "--version"]] {
         let outcome = start(&place, &listed, command);
         assert!(outcome.status == 126 && outcome.out.is_empty(), "{command:?}: {outcome:?}");

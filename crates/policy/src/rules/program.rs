@@ -78,12 +78,14 @@ pub(super) struct Meaning<'a> {
     pub(super) sought: Option<&'a [u8]>,
     /// It stands where the file has options of its own.
     pub(super) option: bool,
+    /// By a name that is none of git's, of a file that is no link to git as far as is known.
+    pub(super) foreign: bool,
 }
 
 impl<'a> Meaning<'a> {
     fn of(called: &'a [u8], words: Vec<&'a [u8]>) -> Self {
         let (to, words) = (words.len(), words.into());
-        Self { called, words, from: 0, to, open: false, sought: None, option: false }
+        Self { called, words, from: 0, to, open: false, sought: None, option: false, foreign: false }
     }
 
     pub(super) fn arguments(&self) -> &[&'a [u8]] {
@@ -106,7 +108,7 @@ impl<'a> Meaning<'a> {
             from += 1;
         }
         let words = Rc::clone(&self.words);
-        Some(Self { called: last(word), words, from, to, open, sought, option })
+        Some(Self { called: last(word), words, from, to, open, sought, option, foreign: false })
     }
 }
 
@@ -142,9 +144,32 @@ pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Meanings<'a> {
     }
     let git = |command: Option<&'a [u8]>| command.into_iter().chain(rest.iter().copied()).collect::<Vec<_>>();
     let (by_name, by_file) = (git(dashed(name)), git(dashed(file)));
-    let meant =
-        if dashed(file).is_none() || by_name == by_file { vec![by_name] } else { vec![by_file, by_name] };
-    one(meant.into_iter().map(|words| Meaning::of(b"git", words)).collect())
+    let of_git = |words| Meaning::of(b"git", words);
+    if dashed(file).is_none() || by_name == by_file {
+        return one(vec![of_git(by_name)]);
+    }
+    let foreign = !is_git(name) && !dashed(file).is_some_and(is_built_in);
+    one(vec![of_git(by_file), Meaning { foreign, ..of_git(by_name) }])
+}
+
+/// Commands that are git itself, `git --list-cmds=builtins`, with those of older ones: a file of such a name is a link to it, and by a name
+/// that is none of git's it is all of git.
+const BUILT_IN: &str = "add add--interactive am annotate apply archive backfill bisect bisect--helper blame branch bugreport bundle
+    cat-file check-attr check-ignore check-mailmap check-ref-format checkout checkout--worker checkout-index cherry cherry-pick clean
+    clone column commit commit-graph commit-tree config count-objects credential credential-cache credential-cache--daemon
+    credential-store describe diagnose diff diff-files diff-index diff-pairs diff-tree difftool env--helper fast-export fast-import fetch
+    fetch-pack fmt-merge-msg for-each-ref for-each-repo format-patch fsck fsck-objects fsmonitor--daemon gc get-tar-commit-id grep
+    hash-object help hook index-pack init init-db interpret-trailers last-modified log ls-files ls-remote ls-tree mailinfo mailsplit
+    maintenance merge merge-base merge-file merge-index merge-ours merge-recursive merge-recursive-ours merge-recursive-theirs
+    merge-subtree merge-tree mktag mktree multi-pack-index mv name-rev notes pack-objects pack-redundant pack-refs patch-id pickaxe prune
+    prune-packed pull push range-diff read-tree rebase rebase--helper rebase--interactive receive-pack reflog refs remote remote-ext
+    remote-fd repack replace replay repo rerere reset restore rev-list rev-parse revert rm send-pack serve shortlog show show-branch
+    show-index show-ref sparse-checkout stage stash status stripspace submodule--helper switch symbolic-ref tag unpack-file
+    unpack-objects update-index update-ref update-server-info upload-archive upload-archive--writer upload-pack var verify-commit
+    verify-pack verify-tag version whatchanged worktree write-tree";
+
+fn is_built_in(command: &[u8]) -> bool {
+    BUILT_IN.split_whitespace().any(|own| own.as_bytes() == command)
 }
 
 /// Whether a file is git, or a program that is a command of git's, as far as its name says.

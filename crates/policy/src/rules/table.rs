@@ -67,11 +67,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What it says of a program that is called so in this file: of git in git's words, by the name of the file as well. A file that is
-    /// not all of git is meant whole where its arguments are any.
-    fn meant(&self, file: &[u8], called: &[u8]) -> Vec<Cow<'_, CommandPattern>> {
+    /// What it says of a program that is called so in this file: of git in git's words, by the name of the file as well. A file by a
+    /// `foreign` name is meant whole where its arguments are any; by one of git's it may be a link to git, and another command.
+    fn meant(&self, file: &[u8], called: &[u8], foreign: bool) -> Vec<Cow<'_, CommandPattern>> {
         let own = last(file).strip_prefix(b"git-");
-        let whole = own.is_some() && self.pattern.any_arguments();
+        let whole = foreign && self.pattern.any_arguments();
         let Some(git) = self.of_git.as_ref().filter(|_| called == b"git" && !whole) else {
             return vec![Cow::Borrowed(&self.pattern)];
         };
@@ -110,7 +110,10 @@ impl Table {
         for file in files {
             let file = bytes(file);
             let called = if is_git(file) { b"git" } else { last(file) };
-            for pattern in entry.meant(file, called) {
+            // Of one that is called otherwise than git too.
+            let foreign = called == b"git" && last(file) != called;
+            let all = [false, foreign].into_iter().flat_map(|foreign| entry.meant(file, called, foreign));
+            for pattern in all {
                 index(self.files.entry(file.to_vec()).or_default(), &pattern);
             }
         }
@@ -187,10 +190,13 @@ impl Table {
                 if whole {
                     return Ok(entry);
                 }
-                let fits = entry.meant(execution.file, called).iter().any(|pattern| match meaning.open {
-                    true => how == As::Deny || pattern.any_arguments(),
-                    false => pattern.matches(arguments, place, how),
-                });
+                let fits =
+                    entry.meant(execution.file, called, meaning.foreign).iter().any(|pattern| match meaning
+                        .open
+                    {
+                        true => how == As::Deny || pattern.any_arguments(),
+                        false => pattern.matches(arguments, place, how),
+                    });
                 if own && fits {
                     return Ok(entry);
                 }
