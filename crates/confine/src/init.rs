@@ -23,12 +23,12 @@ use crate::leader;
 use crate::orders::{Job, Request};
 use crate::rare::{rare, watched};
 use crate::reach::Reach;
-use crate::report::{self, Message, send, send_processes};
+use crate::report::{self, Message, send};
 use crate::rest::Rest;
 use crate::spare::Spare;
 use crate::stage::Stage;
 use crate::unnamed::Unnamed;
-use crate::{channel, publish};
+use crate::{channel, lives, publish};
 
 /// How often those who wait for a peer are looked at again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -231,9 +231,10 @@ impl Init {
     fn tell_processes(&mut self) {
         let (Some(guard), Some(lives)) = (&mut self.guard, &self.lives) else { return };
         let (processes, due) = guard.processes();
-        send_processes(lives.as_fd(), &processes);
+        let wake = || send(self.report.as_fd(), &Message::Processes(Vec::new()));
+        lives::tell(lives.as_fd(), &processes, wake);
         if due {
-            self.say(&Message::Processes(Vec::new()));
+            wake();
         }
     }
 

@@ -22,6 +22,7 @@ mod job;
 pub mod keeper;
 mod landlock;
 mod leader;
+mod lives;
 mod mounter;
 pub mod mountinfo;
 mod nascent;

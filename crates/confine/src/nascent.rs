@@ -17,6 +17,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 
 use crate::child::{self, Inherited};
 use crate::gateway::Gateway;
+use crate::lives::Lives;
 use crate::orders::{Orders, VoidOrders};
 use crate::parent::{self, Boundary, Failure, Server, fail, reap};
 use crate::report::{self, Message, send, send_with};
@@ -174,7 +175,9 @@ impl Nascent {
         gateway: &mut Option<Gateway>,
     ) -> Result<Boundary, Failure> {
         let (mut boundary, map) = self.born()?;
-        (boundary.lives, boundary.lives_of_init) = parent::lives(plan)?;
+        if plan.guard.is_some() {
+            boundary.lives = Some(Lives::new().map_err(fail("socketpair"))?);
+        }
         // A sandbox of many commands can have checkpoints.
         let stacked = if single { Vec::new() } else { plan.stacked() };
         let (trees, own) = if plan.ids.mapped {
@@ -265,7 +268,6 @@ impl Nascent {
                     pidfd,
                     report,
                     lives: None,
-                    lives_of_init: None,
                     stood: Cell::new(false),
                     server: server.map(|server| Server { socket: Some(void), ..server }),
                     mounter: Some(mounter),

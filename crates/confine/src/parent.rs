@@ -12,7 +12,7 @@ use ringfence_sys::mount::{self, Attributes};
 use ringfence_void::Decision;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
+use rustix::net::SendFlags;
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde::Serialize;
 
@@ -20,6 +20,7 @@ use crate::channel;
 use crate::child;
 use crate::gateway::{self, Gateway, GatewayTell};
 use crate::init::CALLS;
+use crate::lives::Lives;
 use crate::mounter::{Opening, Order};
 use crate::orders::{Job, Request, Tell, VoidOrders};
 use crate::report::{self, Message, Refusal, Refused};
@@ -42,9 +43,8 @@ pub struct Boundary {
     pub pidfd: OwnedFd,
     /// Where init and task report.
     pub report: OwnedFd,
-    /// Where init tells of processes, if it does; and its end, until it has that.
-    pub(crate) lives: Option<OwnedFd>,
-    pub(crate) lives_of_init: Option<OwnedFd>,
+    /// Where init tells of processes, if starts are judged.
+    pub(crate) lives: Option<Lives>,
     /// Init has said that the boundary stands, and was heard.
     pub(crate) stood: Cell<bool>,
     pub(crate) server: Option<Server>,
@@ -134,7 +134,7 @@ impl Boundary {
             reap(maker);
         }
         check(job)?;
-        if let Some(end) = self.lives_of_init.take() {
+        if let Some(end) = self.lives.as_mut().and_then(Lives::end) {
             self.tell(&Request::Lives, &[end.as_fd()])?;
         }
         if let Some(gateway) = &self.gateway {
@@ -453,27 +453,15 @@ impl Boundary {
     /// The next report, with the descriptor that came along; waits for it. `None` once nobody is left to report.
     #[must_use]
     pub fn report(&self) -> Option<(Message, Option<OwnedFd>)> {
-        // They were told before, and wait there whatever has become of init.
-        let lives = self.lives.iter().flat_map(|lives| report::waiting(lives.as_fd()));
-        let lives: Vec<_> = lives.collect();
-        if !lives.is_empty() {
-            return Some((Message::Processes(lives), None));
+        if let Some(told) = self.lives.as_ref().and_then(Lives::turn) {
+            return Some((told, None));
         }
         let heard = report::receive(self.report.as_fd());
         if let (Some((Message::Refused(refusal), _)), Some(gateway)) = (&heard, &self.gateway) {
             gateway.heard_who(refusal);
         }
-        heard
+        heard.or_else(|| Some((self.lives.as_ref()?.waiting()?, None)))
     }
-}
-
-/// Both ends of where init tells of processes, if starts are judged. Nobody is woken by what lies there, and it stays when init ends.
-pub(crate) fn lives(plan: &Plan) -> Result<(Option<OwnedFd>, Option<OwnedFd>), Failure> {
-    if plan.guard.is_none() {
-        return Ok((None, None));
-    }
-    let ends = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
-    ends.map(|(own, init)| (Some(own), Some(init))).map_err(fail("socketpair"))
 }
 
 impl Drop for Boundary {

@@ -22,7 +22,7 @@ use crate::script::{self, Program};
 use crate::stage::Stage;
 
 /// Bytes of a message; the socket keeps them apart (unix(7), SOCK_SEQPACKET).
-const SIZE: usize = 16;
+pub(crate) const SIZE: usize = 16;
 /// Bytes of a name behind one: a whole path (PATH_MAX), or a path below a working directory.
 const NAME: usize = 4096 + 128;
 
@@ -411,7 +411,7 @@ impl Message {
         words.into_iter().flat_map(u32::to_ne_bytes).chain(names.into_iter().flatten()).collect()
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let word =
             |at: usize| bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_ne_bytes);
         let (kind, job, value, last) = (word(0)?, word(4)?, word(8)?, word(12)?);
@@ -490,26 +490,9 @@ fn parts(processes: &[Process]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// Tells of programs, in as few messages as hold them.
-pub(crate) fn send_processes(socket: BorrowedFd<'_>, processes: &[Process]) {
-    for part in parts(processes) {
-        let kind = [PROCESSES, 0, 0, 0].into_iter().flat_map(u32::to_ne_bytes);
-        let _ = rustix::net::send(socket, &kind.chain(part).collect::<Vec<u8>>(), SendFlags::NOSIGNAL);
-    }
-}
-
-/// What was told so and not read yet, some hundreds at a time.
-pub(crate) fn waiting(socket: BorrowedFd<'_>) -> Vec<Process> {
-    let mut bytes = [0; SIZE + LONGEST];
-    let mut all = Vec::new();
-    while all.len() < 256 {
-        let Ok((_, length @ 1..)) = rustix::net::recv(socket, &mut bytes[..], RecvFlags::DONTWAIT) else {
-            break;
-        };
-        if let Some(Message::Processes(processes)) = bytes.get(..length).and_then(Message::decode) {
-            all.extend(processes);
-        }
-    }
-    all
+pub(crate) fn of_processes(processes: &[Process]) -> impl Iterator<Item = Vec<u8>> {
+    let kind = || [PROCESSES, 0, 0, 0].into_iter().flat_map(u32::to_ne_bytes);
+    parts(processes).map(move |part| kind().chain(part).collect())
 }
 
 /// Says it; a reader that is gone is no reason to go on.

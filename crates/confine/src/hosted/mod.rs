@@ -27,6 +27,7 @@ use crate::gateway::Gateway;
 use crate::init::{self, CHILD, TERM};
 use crate::job::{Filters, Rules};
 use crate::landlock::{Domain, Found, Scoped};
+use crate::lives::Lives;
 use crate::nascent::sockets;
 use crate::orders::Orders;
 use crate::parent::{Boundary, Failure, fail, reap};
@@ -83,7 +84,8 @@ pub fn begin(
         reap(warden);
         failure
     };
-    let (lives, lives_of_init) = crate::parent::lives(plan).map_err(&failed)?;
+    let lives = plan.guard.is_some().then(Lives::new).transpose();
+    let lives = lives.map_err(|errno| failed(fail("socketpair")(errno)))?;
     let stood = Cell::new(false);
     let init = loop {
         match report::receive(report_in.as_fd()) {
@@ -107,7 +109,6 @@ pub fn begin(
         pidfd,
         report: report_in,
         lives,
-        lives_of_init,
         stood,
         server: None,
         mounter: None,

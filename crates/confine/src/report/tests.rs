@@ -61,7 +61,9 @@ fn programs_are_told_of_in_as_few_messages_as_hold_them() {
     let (here, there) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .unwrap();
-    send_processes(here.as_fd(), &all);
+    for message in of_processes(&all) {
+        rustix::net::send(&here, &message, SendFlags::NOSIGNAL).unwrap();
+    }
     drop(here);
     let (mut heard, mut messages) = (Vec::new(), 0);
     while let Some((message, _)) = receive(there.as_fd()) {
