@@ -100,6 +100,9 @@ impl Line<'_> {
                 ends => ends,
             };
         }
+        // node takes back what was said before.
+        let next =
+            Reading { info: next.info && !word.starts_with("--no-") && !word.starts_with("--no_"), ..next };
         if program.info.iter().any(|own| fits(own, word)) {
             return Step::Goes(Reading { info: true, ..next });
         }

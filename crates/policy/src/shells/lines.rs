@@ -3,9 +3,9 @@
 use super::options::{Part, assigns_code};
 use super::sed::executes;
 
-/// What stands for its input, or for what some process has open.
+/// What stands for its input (of Perl and Node an empty name does), or for what some process has open.
 pub(super) fn input(file: &str, directory: &str) -> bool {
-    file == "-" || descriptor(file, directory)
+    file.is_empty() || file == "-" || descriptor(file, directory)
 }
 
 /// What is no file of its own: a pipe, a terminal, or what some process has open; as far as its name says.

@@ -279,6 +279,11 @@ fn no_option_hides_code_behind_it() {
 fn no_value_that_looks_like_an_option_hides_code() {
     for line in [
         "python3 -W -- -c 1",
+        "node --test --no-test",
+        "node --version --no_version",
+        "vim -o2c x",
+        "vim -p1c x",
+        "vim -w9c x",
         "python3 -X -- -c 1",
         "python3 -W -mjson.tool -c 1",
         "python3 -X -mjson.tool -c 1",
@@ -328,6 +333,10 @@ fn no_value_that_looks_like_an_option_hides_code() {
         "julia -O3 x.jl -- -e 1",
     ] {
         assert!(!refused(line), "{line}");
+    }
+    // An empty name is the input.
+    for (program, words) in [("perl", &[&b""[..]][..]), ("perl", &[b"-w", b""]), ("node", &[b""])] {
+        assert!(Shells::new(None).judge(program.as_bytes(), words, b"/w").is_err(), "{program} {words:?}");
     }
     // Every word is a fork, and every module is one that looks at all behind it.
     let mut words: Vec<&[u8]> = [&b"-W"[..], b"-mdoctest"].repeat(50_000);
