@@ -64,7 +64,7 @@ pub(crate) fn as_caller(all: bool) -> Result<Count, String> {
 
 /// What takes long and asks the kernel for nothing that root has more of: where the suite is run as root and as an ordinary user,
 /// its short form runs it as the latter alone.
-const ONCE: [&str; 20] = [
+const ONCE: [&str; 22] = [
     "configure_make_and_make_check",
     "configure_and_make_are_not_disturbed",
     "everything_once_more_as_an_unprivileged_user",
@@ -81,6 +81,8 @@ const ONCE: [&str; 20] = [
     "no_tunnel_comes_up",
     "a_listed_script_is_all_that_its_interpreter_runs",
     "no_listed_script_is_run_where_its_interpreter_would_go_on",
+    "no_start_is_lost_when_a_limit_ends_the_run",
+    "what_starts_is_told_in_order_and_soon",
     "cargo_is_not_disturbed",
     "what_is_no_http_is_told_how_it_is_left_alone",
     "clients_need_no_change_whether_looked_into_or_not",
