@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -237,7 +238,7 @@ pub(crate) fn led_to(secrets: &[PathPattern], within: bool) -> Vec<(PathBuf, usi
             found.extend(led.filter(meant).map(|led| (led, number)));
         }
         // History that goes to /dev/null makes no secret of that.
-        if real != path && real.symlink_metadata().is_ok_and(|there| there.is_file() || there.is_dir()) {
+        if real != path && real.symlink_metadata().is_ok_and(|there| !there.file_type().is_char_device()) {
             found.push((real, number));
         }
     }

@@ -224,3 +224,16 @@ fn what_links_lead_to_further_on_is_hidden_and_public_things_are_not() {
         assert!(told.out.contains("read /dev/null: allowed"), "{told:?}");
     }
 }
+
+/// A pipe with a name hands out a secret as a file does.
+#[test]
+fn a_secret_that_leads_to_a_pipe_is_hidden() {
+    let place = place();
+    place.write(place.home.join("dotfiles/plain"), "plain");
+    place.host(&format!("mkfifo {0}/dotfiles/pass && ln -s dotfiles/pass {0}/.pgpass", place.home.display()));
+    let policy = "[files]\nread = [\"~/dotfiles\"]";
+    let script = format!("cd {}/dotfiles; cat plain; timeout 3 cat pass; echo $?", place.home.display());
+    let seen = place.run(policy, &script);
+    // Who may open it waits for somebody who writes.
+    assert_eq!(seen.out, "plain1\n", "{seen:?}");
+}

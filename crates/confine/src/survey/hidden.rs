@@ -102,7 +102,7 @@ impl Hidden {
     pub(super) fn hide(&mut self, path: &Path, because: &str) {
         let Ok(place) = resolve(path, false) else { return };
         // History that goes to /dev/null.
-        if place.kind == Kind::Special && !place.links.is_empty() && because.starts_with(KNOWN) {
+        if is_device(&place) && !place.links.is_empty() && because.starts_with(KNOWN) {
             return;
         }
         self.bar(&place, because);
@@ -218,8 +218,7 @@ fn secrets(
         let base = pattern.base(Path::new("/"));
         let because = format!("{KNOWN}{}", pattern.text());
         if pattern.literal().is_some() {
-            let another = || by_links(&base).is_some_and(|led| of_another(policy, home, &led));
-            if hidden.inside(shown, &base, &because) && !another() {
+            if hidden.inside(shown, &base, &because) {
                 match rule(&base) {
                     Some(rule) if base.is_dir() => {
                         return Err(grants::whole(&rule.origin, &base, why_secret(pattern), &policy.home));
@@ -292,18 +291,21 @@ fn links_within(
     }
 }
 
-/// What is the system's own for everybody to read, devices, and, in another user's home, what is not that user's: whoever could link
-/// there could take anything away from others.
+/// Whether what a link in a directory of secrets leads to is none for that: files of the system's for everybody to read, devices, and, in
+/// another user's home, what is not that user's, who could take anything away from others by links.
 fn says_nothing(policy: &Policy, home: Option<&Path>, led: &Place) -> bool {
     let own = home.is_some_and(|home| led.real.starts_with(home));
-    let public = led.uid == 0 && led.mode & 0o004 != 0 && !own;
-    public || of_another(policy, home, led) || led.kind == Kind::Special || led.real.starts_with("/usr")
+    let system = led.kind != Kind::Directory || led.real.starts_with("/etc");
+    let public = led.uid == 0 && led.mode & 0o004 != 0 && system && !own;
+    // Where a group may read what others may not, that user may be one of it.
+    let foreign = home.filter(|home| **home != *policy.home && led.mode & 0o044 != 0o040);
+    let foreign = foreign.is_some_and(|home| home.metadata().is_ok_and(|home| home.uid() != led.uid));
+    public || foreign || is_device(led) || led.real.starts_with("/usr")
 }
 
-/// Whether another user's home leads to what is not that user's.
-fn of_another(policy: &Policy, home: Option<&Path>, led: &Place) -> bool {
-    let foreign = home.filter(|home| **home != *policy.home);
-    foreign.is_some_and(|home| home.metadata().is_ok_and(|home| home.uid() != led.uid))
+/// Pipes with names are none: they hand out secrets, too.
+fn is_device(place: &Place) -> bool {
+    place.kind == Kind::Special && place.real.starts_with("/dev")
 }
 
 /// Whether a rule shows just this.
