@@ -24,7 +24,7 @@ use crate::root::{self, Masks};
 use crate::stage::Stage;
 use crate::{channel, child, nascent};
 
-/// How long the mount point may take to appear: the kernel remembers for a second that a name is not there.
+/// How long the mount point may take to appear.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const STEP: Duration = Duration::from_millis(10);
 /// How long one opening may take in all.

@@ -309,6 +309,10 @@ impl<'a> Judge<'a> {
 
     /// The same of what a known secret leads to by a link; something in a directory of them is also named by the names there.
     fn secret_by_link(&self, path: &Path) -> Option<Decision> {
+        // What leads to the workspace is asked of the host once, with all else that is hidden.
+        if path == self.workspace {
+            return None;
+        }
         let (place, pattern) = self.led(path)?;
         let (name, whole) = (pattern.literal()?, place.is_dir());
         let alias = match path.strip_prefix(place).ok()? {
