@@ -13,6 +13,7 @@ use ringfence_policy::{
 };
 
 use crate::cautions::{is_any, is_loader};
+use crate::wrappers;
 
 /// One link of it: what is done, to what, and what the policy says.
 pub(crate) struct Link {
@@ -150,45 +151,10 @@ fn is_here(command: &str) -> bool {
     command.split(' ').next().is_some_and(|program| runs(Path::new(program)))
 }
 
-/// Programs that start what stands behind their options, with the options that take the next word, and how many words come before.
-const LEADERS: &[(&str, &[&str], usize)] = &[
-    ("timeout", &["-k", "-s", "--kill-after", "--signal"], 1),
-    ("nice", &["-n", "--adjustment"], 0),
-    ("nohup", &[], 0),
-    ("setsid", &[], 0),
-    ("stdbuf", &["-i", "-o", "-e", "--input", "--output", "--error"], 0),
-    ("ionice", &["-c", "-n", "--class", "--classdata"], 0),
-    ("time", &["-f", "-o", "--format", "--output"], 0),
-    ("xargs", &["-a", "-d", "-E", "-I", "-L", "-n", "-P", "-s"], 0),
-];
-
 /// What a command starts that stands among its words: behind `env`, or such as run another.
 pub(crate) fn behind(words: &[String]) -> Option<Vec<String>> {
-    let (program, rest) = words.split_first()?;
-    let name = Path::new(program).file_name()?.to_str()?;
-    let Some((_, valued, before)) = LEADERS.iter().find(|(own, ..)| *own == name) else {
-        return behind_env(words);
-    };
-    let mut rest = rest.iter();
-    let mut left = *before;
-    while let Some(word) = rest.as_slice().first() {
-        if word.starts_with('-') && word.len() > 1 && left == *before {
-            rest.next();
-            if word == "--" {
-                break;
-            }
-            if valued.contains(&word.as_str()) {
-                rest.next();
-            }
-        } else if left > 0 {
-            left -= 1;
-            rest.next();
-        } else {
-            break;
-        }
-    }
-    let found = rest.as_slice();
-    (!found.is_empty()).then(|| found.to_vec())
+    let env = Path::new(words.first()?).file_name()? == "env";
+    if env { behind_env(words) } else { wrappers::behind(words).map(<[String]>::to_vec) }
 }
 
 /// What tar packs or unpacks with, by its options or an archive's name; it starts that through a shell.

@@ -70,6 +70,7 @@ mod terminal;
 mod trust;
 mod underway;
 mod unwise;
+mod wrappers;
 
 use std::process::ExitCode;
 

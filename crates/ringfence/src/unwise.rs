@@ -2,7 +2,7 @@
 
 use ringfence_policy::{command_words, holds_code};
 
-use crate::chain;
+use crate::{chain, wrappers};
 
 /// Clients, and what they do that others see and nobody takes back.
 const PUBLISHING: &[(&[&str], &[&str])] = &[
@@ -37,7 +37,9 @@ fn of_words(words: &[String]) -> Option<String> {
         );
     }
     // What it starts does the same there, and has fewer words.
-    let inner = chain::behind(words).or_else(|| behind_variables(name, rest)).or_else(|| module(name, rest));
+    let inner = chain::behind(words)
+        .or_else(|| wrappers::behind(words).map(<[String]>::to_vec))
+        .or_else(|| module(name, rest));
     if let Some(inner) = inner.filter(|inner| inner.len() <= rest.len()) {
         return of_words(&inner);
     }
@@ -68,19 +70,6 @@ fn verbs(words: &[String]) -> Vec<&str> {
         (here, next) = (next || option, option);
     }
     found
-}
-
-/// What env(1) starts, behind options and variables.
-fn behind_variables(name: &str, rest: &[String]) -> Option<Vec<String>> {
-    let mut words = rest.iter();
-    while let Some(word) = words.as_slice().first().filter(|word| word.starts_with('-') || word.contains('='))
-    {
-        words.next();
-        if ["-u", "-C", "--unset", "--chdir"].contains(&word.as_str()) {
-            words.next();
-        }
-    }
-    (name == "env" && !words.as_slice().is_empty()).then(|| words.as_slice().to_vec())
 }
 
 /// The module that Python runs, which is a client as a rule that has its name.
