@@ -10,6 +10,7 @@ mod reader;
 mod shell;
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use ringfence_leaks::{Scanner, looks_random};
@@ -65,7 +66,12 @@ pub(crate) const MASK: &str = "***";
 /// Without what stands behind an option or a name that says so, in the authority of a URL, and in a well-known form.
 pub(crate) fn masked(words: &[String]) -> Vec<String> {
     let own: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (told, readers) = (secrets(&own), Readers::new(&own));
+    let readers = Readers::new(&own);
+    // The first that is told of a word.
+    let mut told = BTreeMap::new();
+    for secret in secrets(&own) {
+        told.entry(secret.word).or_insert(secret);
+    }
     let asks = words.iter().any(|word| ASKING.iter().any(|own| base(word).starts_with(own)));
     let mut next = false;
     // What stands behind letters of a shell's, such as `csh --secret`, may be what it runs. Asked only where it matters: who knows shells
@@ -85,7 +91,7 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
         {
             return hidden(word, 0, true);
         }
-        if let Some(secret) = told.iter().find(|secret| secret.word == number) {
+        if let Some(secret) = told.get(&number) {
             return told_of(word, secret);
         }
         next = is_option(word);

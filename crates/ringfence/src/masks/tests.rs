@@ -462,6 +462,10 @@ fn hostile_scripts_are_read_in_little_time() {
         let script = part.repeat((64 << 10) / part.len());
         assert!(!masked(&["sh".into(), "-c".into(), script]).is_empty());
     }
+    // As many words with secrets as a command can have.
+    let words: Vec<String> =
+        ["curl"].into_iter().chain(["-u", "a:b"].repeat(100_000)).map(str::to_owned).collect();
+    assert!(masked(&words).iter().all(|word| word != "a:b"));
     // As many variables as letters, and as many names of secrets; commands without an end.
     for part in ["a$", "token=b ", "token=$", ": token=b a$ ", "-p x ", "{token=b,", "Cookie: a=b; "] {
         let _ = masked(&["sh".to_owned(), "-c".to_owned(), part.repeat(200_000 / part.len())]);
