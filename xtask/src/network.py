@@ -1,9 +1,7 @@
-"""What the gateway costs: one server and one client, with nothing, a bare relay, ringfence, sandlock, Squid or mitmproxy between them.
+"""What the gateway costs: one server and one client, with nothing, HAProxy, ringfence, sandlock, Squid or mitmproxy between them.
 
-`serve` outside, which relays at BARE too; `measure PORT [PROXY]` prints a line of JSON, PROXY is a port of CONNECT or `bare`;
-`compare` runs the ways in turns and prints them all.
+`serve` outside; `measure PORT [PROXY]` prints a line of JSON, PROXY is a port of CONNECT, or one that relays at once; `compare` runs the ways in turns and prints them all.
 """
-import fcntl
 import json
 import os
 import shutil
@@ -16,7 +14,7 @@ import threading
 import time
 
 HOST, NAME = "203.0.113.10", "allowed.example"
-PLAIN, TLS, BARE = 7200, 7443, 7300
+PLAIN, TLS, RELAYED = 7200, 7443, {7200: 7300, 7443: 7301}
 BULK, SENT, CONNECTIONS, REQUESTS = 256 << 20, 64 << 20, 100, 400
 SECRET = "ghp_Zq8mT4vKx2LwP9nRb7JdYc5HsGf3AeUi1Qo6"
 
@@ -56,39 +54,7 @@ def serve():
             threading.Thread(target=talk, args=(server.accept()[0], secure), daemon=True).start()
 
     threading.Thread(target=listen, args=(PLAIN, False), daemon=True).start()
-    threading.Thread(target=bare, daemon=True).start()
     listen(TLS, True)
-
-
-def bare():
-    """What any process between two others costs here: it decides nothing, and the kernel moves the bytes."""
-
-    def move(one, other):
-        read, write = os.pipe()
-        try:
-            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 1 << 20)
-            while left := os.splice(one.fileno(), write, 1 << 20):
-                while left:
-                    left -= os.splice(read, other.fileno(), left)
-            other.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-        finally:
-            os.close(read)
-            os.close(write)
-
-    def talk(stream):
-        with stream, socket.create_connection((HOST, PLAIN)) as up:
-            for one in (stream, up):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            back = threading.Thread(target=move, args=(up, stream), daemon=True)
-            back.start()
-            move(stream, up)
-            back.join()
-
-    server = socket.create_server(("127.0.0.1", BARE), backlog=512)
-    while True:
-        threading.Thread(target=talk, args=(server.accept()[0],), daemon=True).start()
 
 
 def measure(port, proxy):
@@ -102,7 +68,7 @@ def measure(port, proxy):
     def connect():
         stream = socket.create_connection(address[:2], 20)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if proxy and proxy[1] != BARE:
+        if proxy and proxy[1] not in RELAYED.values():
             stream.sendall(f"CONNECT {NAME}:{port} HTTP/1.1\r\nHost: {NAME}:{port}\r\n\r\n".encode())
             said = b""
             while b"\r\n\r\n" not in said:
@@ -174,7 +140,6 @@ def ways(base):
 
     found = [
         ("plain: nothing between", *outside(PLAIN)),
-        ("plain: bare relay", *outside(PLAIN, f"127.0.0.1:{BARE}")),
         ("plain: ringfence", *inside(PLAIN, "plain", f'"{NAME}:{PLAIN}"')),
         ("TLS: nothing between", *outside(TLS)),
         ("TLS: ringfence", *inside(TLS, "spliced", f'{{ host = "{NAME}", port = {TLS}, protocol = "tls" }}')),
@@ -184,6 +149,10 @@ def ways(base):
     secret = f'[credentials.own]\nsource = {{ env = "MY_TOKEN" }}\nhosts = ["{NAME}:{TLS}"]\nexpose = {{ env = "TOK" }}\n'
     found.append(("TLS, a secret put on: ringfence", *inside(TLS, "injected", rule, secret)))
     found.append(("TLS, looked through for secrets: ringfence", *inside(TLS, "leaks", rule, '[leaks]\nscan = ["egress"]\n')))
+    if os.environ.get("HAPROXY"):
+        # The least that a process between two others costs: it decides nothing, but for the name in a ClientHello.
+        found.insert(1, ("plain: HAProxy", *outside(PLAIN, f"127.0.0.1:{RELAYED[PLAIN]}")))
+        found.insert(4, ("TLS: HAProxy", *outside(TLS, f"127.0.0.1:{RELAYED[TLS]}")))
     if os.environ.get("SANDLOCK"):
         bundle = f"{base}/sandlock-ca.pem"
         shutil.copy(f"{base}/ca.pem", bundle)
@@ -203,8 +172,18 @@ def ways(base):
 
 
 def proxies(base, running):
-    """Squid and mitmproxy, where they are."""
+    """HAProxy, Squid and mitmproxy, where they are."""
     started = []
+    if os.environ.get("HAPROXY"):
+        tree = os.environ["HAPROXY"]
+        named = f"tcp-request inspect-delay 5s\n tcp-request content accept if {{ req.ssl_sni -m str {NAME} }}\n tcp-request content reject\n"
+        with open(f"{base}/haproxy.cfg", "w", encoding="ascii") as f:
+            f.write("global\n nbthread 1\ndefaults\n mode tcp\n option splice-auto\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n")
+            for port, rule in ((PLAIN, ""), (TLS, named)):
+                f.write(f"listen l{port}\n bind 127.0.0.1:{RELAYED[port]}\n {rule}\n server s {HOST}:{port}\n")
+        libraries = f"{tree}/usr/lib/x86_64-linux-gnu"
+        line = [f"{tree}/usr/sbin/haproxy", "-db", "-f", f"{base}/haproxy.cfg"]
+        started.append((line, {**os.environ, "LD_LIBRARY_PATH": libraries}, RELAYED[TLS]))
     if os.environ.get("SQUID"):
         tree = os.environ["SQUID"]
         with open(f"{base}/squid.conf", "w", encoding="ascii") as f:

@@ -1,4 +1,4 @@
-//! `cargo xtask bench --network`: what the gateway costs, beside a bare relay, Squid, mitmproxy and sandlock, each doing the same job in the same world.
+//! `cargo xtask bench --network`: what the gateway costs, beside HAProxy, Squid, mitmproxy and sandlock, each doing the same job in the same world.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::hosted::peer;
 
 const SCRIPT: &str = "xtask/src/network.py";
 const WORLD: &str = "tests/promises/world/world.py";
-/// Debian's packages of Squid, with what it needs to start; none is installed.
+/// Debian's packages of Squid with what it needs to start; none is installed.
 const SQUID: [&str; 8] = [
     "squid",
     "squid-common",
@@ -23,16 +23,22 @@ const SQUID: [&str; 8] = [
     "libltdl7",
 ];
 
+/// HAProxy, the same.
+const HAPROXY: [&str; 4] = ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"];
+
 /// What is promised: one way against another, of the rate at least, or of the microseconds added at most.
-const TARGETS: [(&str, &str, &str, f64); 10] = [
+const TARGETS: [(&str, &str, &str, f64); 13] = [
     ("plain: ringfence", "plain: nothing between", "rate", 0.9),
-    // What no process in between can go below.
-    ("plain: ringfence", "plain: bare relay", "rate", 0.9),
-    ("plain: ringfence", "plain: bare relay", "new", 100.0),
-    ("plain: ringfence", "plain: bare relay", "kept", 50.0),
+    // What no process in between goes below on this machine.
+    ("plain: ringfence", "plain: HAProxy", "rate", 0.9),
+    ("plain: ringfence", "plain: HAProxy", "new", 100.0),
+    ("plain: ringfence", "plain: HAProxy", "kept", 50.0),
+    ("TLS: ringfence", "TLS: HAProxy", "rate", 0.9),
+    ("TLS: ringfence", "TLS: HAProxy", "new", 100.0),
     ("TLS: ringfence", "TLS: nothing between", "rate", 0.9),
     ("TLS, looked into: ringfence", "TLS: ringfence", "rate", 0.6),
     ("plain: ringfence", "plain: nothing between", "new", 100.0),
+    ("TLS: ringfence", "TLS: nothing between", "new", 100.0),
     ("TLS, looked into: ringfence", "TLS: nothing between", "new", 300.0),
     ("TLS, looked into: ringfence", "TLS: nothing between", "kept", 50.0),
     ("TLS, a secret put on: ringfence", "TLS: nothing between", "kept", 100.0),
@@ -53,7 +59,12 @@ pub(crate) fn network(binary: &Path, scratch: &Path, rounds: usize, json: bool) 
     command.arg("/usr/bin/python3").arg(root().join(SCRIPT)).arg("compare").arg(rounds.to_string());
     command.current_dir(base.join("workspace")).env("BASE", &base).env("RF", binary);
     command.env("RINGFENCE_STATE", scratch.join("state"));
-    for (name, found) in [("SQUID", squid()), ("MITMPROXY", mitmproxy()), ("SANDLOCK", peer())] {
+    for (name, found) in [
+        ("SQUID", extracted("squid", &SQUID)),
+        ("HAPROXY", extracted("haproxy", &HAPROXY)),
+        ("MITMPROXY", mitmproxy()),
+        ("SANDLOCK", peer()),
+    ] {
         match found {
             Ok(path) => {
                 command.env(name, path);
@@ -97,13 +108,13 @@ pub(crate) fn network(binary: &Path, scratch: &Path, rounds: usize, json: bool) 
     Ok(())
 }
 
-/// Squid's files, below the target directory.
-fn squid() -> Result<PathBuf, String> {
-    let place = target().join("bench/squid");
+/// The files of Debian's packages, below the target directory.
+fn extracted(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let place = target().join("bench").join(name);
     if !place.is_dir() {
-        let fetch = target().join("bench/fetch");
+        let fetch = target().join("bench/fetch").join(name);
         fs::create_dir_all(&fetch).map_err(|e| e.to_string())?;
-        run(Command::new("apt-get").args(["download", "--quiet"]).args(SQUID).current_dir(&fetch))?;
+        run(Command::new("apt-get").args(["download", "--quiet"]).args(packages).current_dir(&fetch))?;
         for archive in fs::read_dir(&fetch).map_err(|e| e.to_string())?.flatten() {
             run(Command::new("dpkg-deb").arg("--extract").arg(archive.path()).arg(&place))?;
         }
