@@ -530,6 +530,7 @@ impl Init {
     fn ended(&mut self, message: &Message) {
         if self.rules.single {
             self.end_all();
+            self.guard.iter_mut().for_each(Guard::gone);
         }
         while self.calls.dirty() {
             self.tell_some_counts();
@@ -566,12 +567,16 @@ impl Init {
     }
 
     /// Ends everything else, so that the report finds nobody who could still change something.
-    fn end_all(&self) {
+    fn end_all(&mut self) {
         if let Some(only) = &self.own.only {
             hosted::end_all(only);
         } else {
             self.all(Signal::KILL);
-            while process::wait(WaitOptions::empty()).is_ok() {}
+            while let Ok(ended) = process::wait(WaitOptions::empty()) {
+                if let (Some((pid, status)), Some(guard)) = (ended, &mut self.guard) {
+                    guard.reaped(pid, status);
+                }
+            }
         }
     }
 }

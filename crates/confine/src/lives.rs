@@ -4,12 +4,16 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 
 use crate::report::{self, LONGEST, Message, Process, SIZE};
 
-/// Processes that are read at one time.
+/// Messages that are read at one time.
 const MANY: usize = 256;
+/// Bytes of the kernel's that wait at most, and no fewer messages than these can be: each takes 256 for itself (sk_buff, unix(7)).
+const ROOM: usize = 208 << 10;
+const MOST: usize = ROOM / 256;
 
 /// The supervisor's end.
 #[derive(Debug)]
@@ -17,42 +21,49 @@ pub(crate) struct Lives {
     own: OwnedFd,
     /// Init's, until that has it.
     end: Option<OwnedFd>,
-    /// It was read last.
-    read: Cell<bool>,
+    /// Messages that were read since something else was heard.
+    read: Cell<usize>,
 }
 
 impl Lives {
     pub(crate) fn new() -> Result<Self, Errno> {
         let ends = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok(Self { own: ends.0, end: Some(ends.1), read: Cell::new(false) })
+        // The kernel doubles it (socket(7)).
+        sockopt::set_socket_send_buffer_size(&ends.1, ROOM / 2)?;
+        Ok(Self { own: ends.0, end: Some(ends.1), read: Cell::new(0) })
     }
 
     pub(crate) fn end(&mut self) -> Option<OwnedFd> {
         self.end.take()
     }
 
-    /// What was told before what is to be heard next: every other time, or a storm of it would keep all else from being heard.
+    /// What was told before what is to be heard next, which is told once all of that is: as much as there is room for. What is more came
+    /// later, and a storm of it would keep all else from being heard.
     pub(crate) fn turn(&self) -> Option<Message> {
-        if self.read.replace(false) {
-            return None;
-        }
-        let told = self.waiting();
-        self.read.set(told.is_some());
-        told
+        let before = self.read.get();
+        let told = self.read(MOST.saturating_sub(before).min(MANY));
+        self.read.set(told.as_ref().map_or(0, |(messages, _)| before + messages));
+        told.map(|(_, told)| told)
     }
 
-    /// What was told and not read yet.
+    /// What was told and not read yet, or the first of it.
     pub(crate) fn waiting(&self) -> Option<Message> {
+        self.read(MANY).map(|(_, told)| told)
+    }
+
+    /// At most so many messages, as one, and how many these were.
+    fn read(&self, most: usize) -> Option<(usize, Message)> {
         let mut bytes = [0; SIZE + LONGEST];
-        let mut all = Vec::new();
-        while all.len() < MANY {
+        let (mut messages, mut all) = (0, Vec::new());
+        while messages < most {
             let received = rustix::net::recv(&self.own, &mut bytes[..], RecvFlags::DONTWAIT);
             let Ok((_, length @ 1..)) = received else { break };
+            messages += 1;
             if let Some(Message::Processes(processes)) = bytes.get(..length).and_then(Message::decode) {
                 all.extend(processes);
             }
         }
-        (!all.is_empty()).then_some(Message::Processes(all))
+        (messages > 0).then_some((messages, Message::Processes(all)))
     }
 }
 
@@ -92,10 +103,12 @@ mod tests {
         });
         let mut heard = Vec::new();
         while wakes.recv().is_ok() {
-            // Or it was read with what the one before was about.
-            if let Some(Message::Processes(processes)) = lives.turn() {
+            // As much as fits, and what is told meanwhile, but not without end.
+            let mut turns = 0;
+            while let Some(Message::Processes(processes)) = lives.turn() {
                 heard.extend(processes);
-                assert_eq!(lives.turn(), None);
+                turns += 1;
+                assert!(turns <= MOST);
             }
         }
         told.join().unwrap();
@@ -103,5 +116,34 @@ mod tests {
             heard.extend(processes);
         }
         assert_eq!(heard, (0..2000).map(began).collect::<Vec<_>>());
+    }
+
+    /// What fits at one time is read before what is heard next: that came behind it. More is not.
+    #[test]
+    fn all_that_was_told_before_is_read_first() {
+        let mut lives = Lives::new().unwrap();
+        let end = lives.end().unwrap();
+        let ended = |process| {
+            let file = "/true".into();
+            let (exit, signal, user, system, memory) = (Some(0), None, None, None, None);
+            let life = Life::Ended { file, exit, signal, milliseconds: 0, user, system, memory };
+            Process { process, life }
+        };
+        let mut number = 0;
+        loop {
+            let message = report::of_processes(&[ended(number)]).next().unwrap();
+            if rustix::net::send(&end, &message, SendFlags::DONTWAIT).is_err() {
+                break;
+            }
+            number += 1;
+        }
+        assert!((100..i32::try_from(MOST).unwrap()).contains(&number), "{number}");
+        let mut heard = 0;
+        while let Some(Message::Processes(processes)) = lives.turn() {
+            heard += processes.len();
+            // Somebody goes on telling.
+            tell(end.as_fd(), &[ended(0)], || ());
+        }
+        assert!((usize::try_from(number).unwrap()..=MOST).contains(&heard), "{heard} of {number}");
     }
 }

@@ -112,3 +112,15 @@ fn no_start_is_lost_when_a_limit_ends_the_run() {
     let starts = starts.iter().filter(|event| event["file"].as_str().unwrap().ends_with("/true")).count();
     assert!(starts >= printed && printed > 30, "{printed} were printed, {starts} are written down");
 }
+
+/// Nor is an end: of what somebody killed just before the command ended, and of what that left.
+#[test]
+fn each_start_has_its_end() {
+    let place = Place::new().in_tier(module_path!());
+    let script = "for i in $(seq 300); do /bin/sleep 100 & done; sleep 1; kill -9 $(jobs -p); /bin/sleep 100 & sleep 1; exit 0";
+    let outcome =
+        crate::commands::start(&place, "[commands]\ndeny = [\"nosuchprogram-x?\"]", &["bash", "-c", script]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let [starts, ends] = ["process.start", "process.end"].map(|kind| place.told(kind).len());
+    assert!(starts == ends && starts > 200, "{starts} starts, {ends} ends");
+}

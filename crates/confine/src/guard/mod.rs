@@ -185,6 +185,11 @@ impl Guard {
         self.processes.reaped(pid.as_raw_nonzero().get(), status);
     }
 
+    /// All of them have ended.
+    pub(crate) fn gone(&mut self) {
+        self.processes.gone();
+    }
+
     /// What has started and ended since it was asked last, and whether it is time to read that.
     pub(crate) fn processes(&mut self) -> (Vec<Process>, bool) {
         (self.processes.take(), self.processes.due())

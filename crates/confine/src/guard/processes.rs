@@ -195,6 +195,12 @@ impl Processes {
         gone.into_iter().for_each(|process| self.ended(End { process, ..End::default() }));
     }
 
+    /// Nobody is left; how those ended that did not say so was not seen.
+    pub(super) fn gone(&mut self) {
+        let all: Vec<i32> = self.running.keys().copied().collect();
+        all.into_iter().for_each(|process| self.ended(End { process, ..End::default() }));
+    }
+
     /// How long until then, or until somebody is to read.
     pub(super) fn patience(&self) -> Option<Duration> {
         let now = Instant::now();
