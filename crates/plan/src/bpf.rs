@@ -3,6 +3,8 @@
 //! The instruction set is that of `linux/filter.h`; the data is `struct seccomp_data` (seccomp(2)): number at 0,
 //! architecture at 4, arguments from 16, eight bytes each.
 
+use std::borrow::Cow;
+
 /// One instruction, laid out as `struct sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Instruction {
@@ -67,7 +69,7 @@ pub struct Entry {
     /// System call number.
     pub number: u32,
     /// Tried in order.
-    pub cases: Vec<Case>,
+    pub cases: Cow<'static, [Case]>,
 }
 
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
@@ -98,20 +100,20 @@ pub fn compile(mut entries: Vec<Entry>, otherwise: Verdict) -> Vec<Instruction> 
         jump(AT_LEAST, 0x4000_0000, 0, 1), // __X32_SYSCALL_BIT
         op(RETURN, code(Verdict::Kill)),
     ];
-    program.extend(search(&ranges(entries, otherwise)));
+    search(&ranges(entries, otherwise), &mut program);
     program
 }
 
 /// From this number up to the next range's, the same cases apply.
 struct Range {
     from: u32,
-    cases: Vec<Case>,
+    cases: Cow<'static, [Case]>,
 }
 
 fn ranges(entries: Vec<Entry>, otherwise: Verdict) -> Vec<Range> {
-    let gap = || vec![Case { when: Vec::new(), verdict: otherwise }];
-    let mut ranges: Vec<Range> = Vec::new();
-    let mut push = |from: u32, cases: Vec<Case>| {
+    let gap = || Cow::Owned(vec![Case { when: Vec::new(), verdict: otherwise }]);
+    let mut ranges: Vec<Range> = Vec::with_capacity(entries.len());
+    let mut push = |from: u32, cases: Cow<'static, [Case]>| {
         if ranges.last().is_none_or(|last| last.cases != cases) {
             ranges.push(Range { from, cases });
         }
@@ -129,47 +131,44 @@ fn ranges(entries: Vec<Entry>, otherwise: Verdict) -> Vec<Range> {
 }
 
 /// A balanced search: `if nr >= pivot goto right; left...; right...`. The long way uses `JA`, whose offset has 32 bits.
-fn search(ranges: &[Range]) -> Vec<Instruction> {
+fn search(ranges: &[Range], program: &mut Vec<Instruction>) {
     match ranges {
-        [] => vec![op(RETURN, code(Verdict::Kill))],
-        [only] => leaf(&only.cases),
+        [] => program.push(op(RETURN, code(Verdict::Kill))),
+        [only] => leaf(&only.cases, program),
         _ => {
             let (low, high) = ranges.split_at(ranges.len() / 2);
             let pivot = high.first().map_or(0, |range| range.from);
-            let left = search(low);
-            let mut program = vec![jump(AT_LEAST, pivot, 0, 1), op(JUMP, length(&left))];
-            program.extend(left);
-            program.extend(search(high));
-            program
+            program.extend([jump(AT_LEAST, pivot, 0, 1), op(JUMP, 0)]);
+            let before = program.len();
+            search(low, program);
+            let left = u32::try_from(program.len() - before).unwrap_or(u32::MAX);
+            if let Some(over) = program.get_mut(before - 1) {
+                over.k = left;
+            }
+            search(high, program);
         }
     }
 }
 
-fn leaf(cases: &[Case]) -> Vec<Instruction> {
-    let mut program = Vec::new();
+fn leaf(cases: &[Case], program: &mut Vec<Instruction>) {
     for case in cases {
-        let end = op(RETURN, code(case.verdict));
-        let mut block = vec![end];
-        for condition in case.when.iter().rev() {
+        for (number, condition) in case.when.iter().enumerate() {
             // A condition that fails jumps over the rest of its case; cases are short, so eight bits are enough.
-            let skip = u8::try_from(block.len()).unwrap_or(u8::MAX);
-            block.splice(
-                0..0,
-                [
-                    op(LOAD, offset(*condition)),
-                    op(AND, condition.mask),
-                    jump(EQUAL, condition.value, 0, skip),
-                ],
-            );
+            let rest = (case.when.len() - number - 1) * 3 + 1;
+            let skip = u8::try_from(rest).unwrap_or(u8::MAX);
+            program.extend([
+                op(LOAD, offset(*condition)),
+                op(AND, condition.mask),
+                jump(EQUAL, condition.value, 0, skip),
+            ]);
         }
-        program.extend(block);
+        program.push(op(RETURN, code(case.verdict)));
         if case.when.is_empty() {
-            return program;
+            return;
         }
     }
     // No unconditional case: fail closed.
     program.push(op(RETURN, code(Verdict::Kill)));
-    program
 }
 
 fn offset(condition: Match) -> u32 {
@@ -184,10 +183,6 @@ fn code(verdict: Verdict) -> u32 {
         Verdict::Notify => RET_USER_NOTIF,
         Verdict::Kill => RET_KILL_PROCESS,
     }
-}
-
-fn length(program: &[Instruction]) -> u32 {
-    u32::try_from(program.len()).unwrap_or(u32::MAX)
 }
 
 fn op(code: u16, k: u32) -> Instruction {
@@ -242,7 +237,7 @@ mod tests {
         let entries = [3u32, 4, 5, 9, 200, 451]
             .map(|number| Entry {
                 number,
-                cases: vec![Case { when: vec![], verdict: Verdict::Errno(number as u16) }],
+                cases: vec![Case { when: vec![], verdict: Verdict::Errno(number as u16) }].into(),
             })
             .to_vec();
         let program = compile(entries.clone(), Verdict::Errno(38));
@@ -268,7 +263,7 @@ mod tests {
     fn cases_without_a_last_word_fail_closed() {
         let when = vec![Match { argument: 1, upper: false, mask: u32::MAX, value: 7 }];
         let program = compile(
-            vec![Entry { number: 1, cases: vec![Case { when, verdict: Verdict::Allow }] }],
+            vec![Entry { number: 1, cases: vec![Case { when, verdict: Verdict::Allow }].into() }],
             Verdict::Allow,
         );
         assert_eq!(interpret(&program, ARCHITECTURE, 1, [0, 7, 0, 0, 0, 0]), Some(RET_ALLOW));

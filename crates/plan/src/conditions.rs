@@ -1,6 +1,8 @@
 //! Conditions on the arguments of system calls, which a table cannot say. Arguments that the kernel reads as 32 bits are compared as
 //! 32 bits, or garbage in the upper half would slip past (CVE-2019-10063).
 
+use std::borrow::Cow;
+
 use crate::bpf::{Case, Match, Verdict};
 
 /// An open asks only if it can change something; how openat2(2) opens stands in memory, where no filter looks.
@@ -13,7 +15,7 @@ pub(crate) fn writing(name: &str) -> Vec<Case> {
     let asks = [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC];
     let mut cases: Vec<Case> =
         asks.iter().map(|flag| bits(flags, *flag as u32, *flag as u32, Verdict::Notify)).collect();
-    cases.extend(conditions(name));
+    cases.extend(conditions(name).into_owned());
     cases
 }
 
@@ -72,6 +74,17 @@ pub(crate) fn always(verdict: Verdict) -> Vec<Case> {
     vec![Case { when: vec![], verdict }]
 }
 
+/// The same where nothing else is asked before: what most calls have takes no memory at a start.
+pub(crate) fn only(verdict: Verdict) -> Cow<'static, [Case]> {
+    static ALLOWED: [Case; 1] = [Case { when: Vec::new(), verdict: Verdict::Allow }];
+    static TAKEN: [Case; 1] = [Case { when: Vec::new(), verdict: Verdict::Notify }];
+    match verdict {
+        Verdict::Allow => Cow::Borrowed(&ALLOWED),
+        Verdict::Notify => Cow::Borrowed(&TAKEN),
+        other => Cow::Owned(always(other)),
+    }
+}
+
 /// Conditions of tier `landlock` that differ: processes, sockets and inode flags of others are within reach there.
 pub(crate) fn closer(name: &str) -> Option<Vec<Case>> {
     let own = |argument| vec![bits(argument, u32::MAX, 0, Verdict::Allow), otherwise()];
@@ -102,7 +115,7 @@ pub(crate) fn closer(name: &str) -> Option<Vec<Case>> {
         }
         _ => return None,
     };
-    cases.extend(conditions(name));
+    cases.extend(conditions(name).into_owned());
     Some(cases)
 }
 
@@ -136,7 +149,7 @@ pub(crate) fn sealed_memfd() -> Vec<Case> {
     cases
 }
 
-pub(crate) fn conditions(name: &str) -> Vec<Case> {
+pub(crate) fn conditions(name: &str) -> Cow<'static, [Case]> {
     let mut cases = match name {
         "clone" => {
             let new = NEW_NAMESPACES.iter();
@@ -157,26 +170,26 @@ pub(crate) fn conditions(name: &str) -> Vec<Case> {
         "open" => creating(1, 2),
         "openat" => creating(2, 3),
         "memfd_create" => vec![bits(1, 0x10, 0x10, TOLD)], // MFD_EXEC
-        "ioctl" => return requests(),
+        "ioctl" => return requests().into(),
         // A path leads to sockets of the host below a grant, which neither mounts nor Landlock before ABI 9 refuse.
-        "connect" => return always(Verdict::Notify),
-        "socket" => return socket(),
-        "socketpair" => return socket_pair(),
+        "connect" => return only(Verdict::Notify),
+        "socket" => return socket().into(),
+        "socketpair" => return socket_pair().into(),
         // A connection that is made without connect(2): nobody would know whose it is. Callers connect then (tcp(7)).
         "sendto" | "sendmmsg" => vec![fast_open(3)],
         "sendmsg" => vec![fast_open(2)],
         // A lease holds up whoever opens the file on the host.
         "fcntl" => vec![bits(1, u32::MAX, libc::F_SETLEASE as u32, TOLD)],
-        "personality" => return personality(),
-        "prlimit64" => return limits(),
+        "personality" => return personality().into(),
+        "prlimit64" => return limits().into(),
         "prctl" => vec![
             // PR_SET_MM rewrites what /proc shows of a process; PR_SET_DUMPABLE and the rest stay.
             bits(0, u32::MAX, libc::PR_SET_MM as u32, TOLD),
         ],
-        _ => vec![],
+        _ => return only(Verdict::Allow),
     };
     cases.extend(always(Verdict::Allow));
-    cases
+    cases.into()
 }
 
 /// The mode, and behind it the device. A character device 0 is no device: overlays keep what was removed so (mknod(2)).

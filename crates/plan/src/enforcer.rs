@@ -12,14 +12,14 @@ const EPERM: Verdict = Verdict::Errno(libc::EPERM as u16);
 /// The program for the root's server.
 #[must_use]
 pub fn server() -> Vec<Instruction> {
-    let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, 0, None) };
+    let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, 0, None).into() };
     bpf::compile(SERVER.iter().map(entry).collect(), EPERM)
 }
 
 /// The program for the mounter.
 #[must_use]
 pub fn mounter() -> Vec<Instruction> {
-    let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, 0, None) };
+    let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, 0, None).into() };
     bpf::compile(MOUNTER.iter().map(entry).collect(), EPERM)
 }
 
@@ -37,7 +37,7 @@ pub fn gateway(process: u32, unix: bool) -> Vec<Instruction> {
             "ioctl" => one_of(1, &[libc::FIONBIO as u32]),
             name => cases(name, process, None),
         };
-        Entry { number: *number, cases }
+        Entry { number: *number, cases: cases.into() }
     };
     bpf::compile(GATEWAY.iter().map(entry).collect(), EPERM)
 }
@@ -55,7 +55,8 @@ fn one_of(argument: u8, values: &[u32]) -> Vec<Case> {
 /// has another than the invoker's.
 #[must_use]
 pub fn program(process: u32, task: Option<u32>) -> Vec<Instruction> {
-    let entry = |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, process, task) };
+    let entry =
+        |(number, name): &(u32, &str)| Entry { number: *number, cases: cases(name, process, task).into() };
     bpf::compile(ENFORCER.iter().map(entry).collect(), EPERM)
 }
 

@@ -6,8 +6,8 @@ pub use crate::changes::{NO_PATH, Paths, attributes, opened, renames, written};
 
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
 use crate::conditions::{
-    ENOSYS, TOLD, alone, always, closer, conditions, mapping, own_files, protecting, sealed_memfd, unsharing,
-    writing,
+    ENOSYS, TOLD, alone, always, closer, conditions, mapping, only, own_files, protecting, sealed_memfd,
+    unsharing, writing,
 };
 use crate::gated;
 
@@ -96,50 +96,50 @@ pub fn program(variant: Variant) -> Vec<Instruction> {
     let entries = SYSCALLS.iter().map(|call| Entry {
         number: call.number,
         cases: match (call.answer, call.name) {
-            (_, "unshare") if variant.user_namespaces => unsharing(),
-            (_, name) if variant.grants(name) => always(Verdict::Allow),
-            (Answer::Refuse, _) => always(Verdict::Notify),
-            (Answer::Absent, _) => always(ENOSYS),
-            (Answer::Allow, "execve" | "execveat" | "exit_group") if variant.guarded => {
-                always(Verdict::Notify)
-            }
+            (_, "unshare") if variant.user_namespaces => unsharing().into(),
+            (_, name) if variant.grants(name) => only(Verdict::Allow),
+            (Answer::Refuse, _) => only(Verdict::Notify),
+            (Answer::Absent, _) => only(ENOSYS),
+            (Answer::Allow, "execve" | "execveat" | "exit_group") if variant.guarded => only(Verdict::Notify),
             // The name of an attribute is in memory. Programs that keep attributes take that for a file system without.
             (Answer::Allow, name)
                 if variant.user_namespaces && variant.mapped_ids && SET_ATTRIBUTES.contains(&name) =>
             {
-                always(Verdict::Errno(libc::EOPNOTSUPP as u16))
+                only(Verdict::Errno(libc::EOPNOTSUPP as u16))
             }
-            (Answer::Allow, "fallocate") if variant.quota => always(Verdict::Errno(libc::EOPNOTSUPP as u16)),
+            (Answer::Allow, "fallocate") if variant.quota => only(Verdict::Errno(libc::EOPNOTSUPP as u16)),
             (Answer::Allow, "clone") if variant.user_namespaces => {
                 let mut rest = vec![own_files()];
                 rest.extend(always(Verdict::Allow));
                 match variant {
-                    Variant { directories: true, .. } => alone(false, rest),
-                    Variant { guarded: true, .. } => alone(true, rest),
-                    _ => rest,
+                    Variant { directories: true, .. } => alone(false, rest).into(),
+                    Variant { guarded: true, .. } => alone(true, rest).into(),
+                    _ => rest.into(),
                 }
             }
-            (Answer::Allow, "clone") if variant.guarded => alone(false, conditions("clone")),
-            (Answer::Allow, "mmap") if variant.mapped => mapping(),
-            (Answer::Allow, "mprotect" | "pkey_mprotect") if variant.mapped => protecting(),
-            (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => always(Verdict::Notify),
-            (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => always(TOLD),
+            (Answer::Allow, "clone") if variant.guarded => {
+                alone(false, conditions("clone").into_owned()).into()
+            }
+            (Answer::Allow, "mmap") if variant.mapped => mapping().into(),
+            (Answer::Allow, "mprotect" | "pkey_mprotect") if variant.mapped => protecting().into(),
+            (Answer::Allow, name) if variant.hosted && HOSTED.contains(&name) => only(Verdict::Notify),
+            (Answer::Allow, name) if variant.hosted && SHARED.contains(&name) => only(TOLD),
             (Answer::Allow, name) if variant.gated && gated::conditions(name).is_some() => {
-                gated::conditions(name).unwrap_or_default()
+                gated::conditions(name).unwrap_or_default().into()
             }
             (Answer::Allow, name) if variant.hosted && closer(name).is_some() => {
-                closer(name).unwrap_or_default()
+                closer(name).unwrap_or_default().into()
             }
             (Answer::Allow, name) if variant.watch_writes && written(call.number as i32).is_some() => {
-                writing(name)
+                writing(name).into()
             }
             (Answer::Allow, _) if variant.renames && renames(call.number as i32).is_some() => {
-                always(Verdict::Notify)
+                only(Verdict::Notify)
             }
             // Init opens what debuggers read of a process in /proc.
-            (Answer::Allow, "open" | "openat") if variant.hosted && variant.debug => always(Verdict::Notify),
-            (Answer::Allow, "memfd_create") if variant.no_memfd => always(ENOSYS),
-            (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd(),
+            (Answer::Allow, "open" | "openat") if variant.hosted && variant.debug => only(Verdict::Notify),
+            (Answer::Allow, "memfd_create") if variant.no_memfd => only(ENOSYS),
+            (Answer::Allow, "memfd_create") if !variant.memfd_noexec => sealed_memfd().into(),
             (Answer::Allow, name) => conditions(name),
         },
     });
