@@ -53,6 +53,11 @@ impl PathPattern {
         Some(Self { text, base: path.to_path_buf(), glob: None, compiled: OnceLock::new() })
     }
 
+    /// This path, without wildcards, `.` and `..`.
+    pub(crate) fn plain(base: PathBuf, text: &str) -> Self {
+        Self { text: text.to_owned(), base, glob: None, compiled: OnceLock::new() }
+    }
+
     /// The same relative pattern below `root` instead of the workspace.
     pub(crate) fn below(self, root: &Path, text: String) -> Self {
         Self { base: root.join(&self.base), text, ..self }
