@@ -1,8 +1,9 @@
 //! The allocator of the static binary: musl's own is slow, and every page that is touched first costs a fault.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use dlmalloc::{Allocator, Dlmalloc};
 
@@ -24,20 +25,67 @@ pub fn take_pages() {
     }
 }
 
-/// dlmalloc behind a lock.
+/// Whether there ever was a thread besides the first. Until then nothing is locked: that would take as long as all else of the allocator.
+static SEVERAL: AtomicBool = AtomicBool::new(!cfg!(target_env = "musl"));
+
+/// All threads of the static binary begin here, also those of libraries: musl's own function of that name is weak (pthread_create.c),
+/// and no other one is in the program.
+#[cfg(target_env = "musl")]
+mod threads {
+    use std::ffi::{c_int, c_void};
+
+    use super::{Ordering, SEVERAL};
+
+    type Start = extern "C" fn(*mut c_void) -> *mut c_void;
+
+    unsafe extern "C" {
+        fn __pthread_create(
+            thread: *mut libc::pthread_t,
+            attributes: *const libc::pthread_attr_t,
+            start: Start,
+            value: *mut c_void,
+        ) -> c_int;
+    }
+
+    // SAFETY: pthread_create(3), which this stands for.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn pthread_create(
+        thread: *mut libc::pthread_t,
+        attributes: *const libc::pthread_attr_t,
+        start: Start,
+        value: *mut c_void,
+    ) -> c_int {
+        // Who calls this asks the allocator for nothing now, and sees its own store; the new thread sees what came before it.
+        SEVERAL.store(true, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { __pthread_create(thread, attributes, start, value) }
+    }
+}
+
+/// dlmalloc, behind a lock as soon as there is a second thread.
 #[expect(missing_debug_implementations, reason = "its inner state has none")]
-pub struct Heap(Mutex<Dlmalloc<Pages>>);
+pub struct Heap {
+    inner: UnsafeCell<Dlmalloc<Pages>>,
+    lock: Mutex<()>,
+}
+
+// SAFETY: the inner state is reached through `with` alone: by the only thread that there is, or under the lock.
+unsafe impl Sync for Heap {}
 
 impl Heap {
     /// Takes nothing of the kernel until something is asked of it.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Mutex::new(Dlmalloc::new_with_allocator(Pages { some: AtomicBool::new(false) })))
+        let inner = Dlmalloc::new_with_allocator(Pages { some: AtomicBool::new(false) });
+        Self { inner: UnsafeCell::new(inner), lock: Mutex::new(()) }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Dlmalloc<Pages>> {
+    fn with<R>(&self, ask: impl FnOnce(&mut Dlmalloc<Pages>) -> R) -> R {
         // A panic ends the process; none of ours can stand between the lines of the allocator.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let several = SEVERAL.load(Ordering::Relaxed);
+        let _held = several.then(|| self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        // SAFETY: nobody else has it: there is no other thread, or the lock is held; and `ask` asks for nothing here itself.
+        ask(unsafe { &mut *self.inner.get() })
     }
 }
 
@@ -53,25 +101,25 @@ unsafe impl GlobalAlloc for Heap {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
-        unsafe { self.inner().malloc(layout.size(), layout.align()) }
+        self.with(|heap| unsafe { heap.malloc(layout.size(), layout.align()) })
     }
 
     #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
-        unsafe { self.inner().calloc(layout.size(), layout.align()) }
+        self.with(|heap| unsafe { heap.calloc(layout.size(), layout.align()) })
     }
 
     #[inline(never)]
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         // SAFETY: as the caller promises.
-        unsafe { self.inner().free(start, layout.size(), layout.align()) }
+        self.with(|heap| unsafe { heap.free(start, layout.size(), layout.align()) });
     }
 
     #[inline(never)]
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as the caller promises.
-        unsafe { self.inner().realloc(start, layout.size(), layout.align(), size) }
+        self.with(|heap| unsafe { heap.realloc(start, layout.size(), layout.align(), size) })
     }
 }
 
