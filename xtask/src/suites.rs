@@ -51,7 +51,8 @@ pub(crate) fn as_caller(all: bool) -> Result<Count, String> {
     if exists("cargo-nextest") {
         command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--color=never"]);
         let pure = PURE.iter().filter(|_| !all).map(|package| format!("not package({package})"));
-        let words = WORDS.iter().filter(|_| !all).map(|module| format!("not test(/^{module}(_landlock)?::/)"));
+        let words =
+            WORDS.iter().filter(|_| !all).map(|module| format!("not test(/^{module}(_landlock)?::/)"));
         let left: Vec<String> =
             leaves().map(|name| format!("not test(/{name}$/)")).chain(pure).chain(words).collect();
         if !left.is_empty() {
