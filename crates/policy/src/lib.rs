@@ -108,7 +108,7 @@ pub use crate::secrets::{
     known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_above, secret_of_others,
     secret_on_the_way, why_secret,
 };
-pub use crate::shells::{dead_entry, holds_code, runs_code};
+pub use crate::shells::{dead_entry, holds_code, is_loader, runs_code};
 pub use crate::trail::trail;
 
 /// The JSON Schema of policy files, from the same definition that reads them.

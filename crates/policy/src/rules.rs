@@ -4,6 +4,7 @@ mod digest;
 mod granted;
 mod inner;
 mod interpreters;
+mod listed;
 mod named;
 mod program;
 mod scripts;
@@ -31,8 +32,8 @@ pub use interpreters::runs_alone;
 pub use named::{Ground, Interpreted, Lists, Named};
 pub use program::{MULTICALL, is_multicall};
 
-/// With these words ends the reason for which a dynamic loader is refused.
-pub const LOADER: &str = "the dynamic loader, which starts any program";
+/// With these words ends the reason for which a program is refused that loads others itself.
+pub const LOADER: &str = "a loader, which starts any program";
 
 /// An execution that is asked for, or one that has taken place.
 #[derive(Clone, Copy, Debug)]
@@ -370,47 +371,6 @@ impl CommandRules {
     fn named(&self, execution: &Execution<'_>) -> Result<(), bool> {
         let (lists, meant) = (self.in_force(execution), meanings(execution));
         permitted(&lists, execution, &meant, self.place(execution.directory))
-    }
-
-    fn listed(&self, execution: &Execution<'_>) -> Result<(), String> {
-        let Err(named) = self.named(execution) else { return Ok(()) };
-        if self.loaders.iter().any(|loader| loader == execution.file) {
-            let shown = String::from_utf8_lossy(execution.file);
-            return Err(match self.allow {
-                Some(_) => format!("{} does not allow `{shown}`, {LOADER}", self.listed_at),
-                None => format!("`{shown}` is {LOADER}: only a `commands.allow` that names it lets it start"),
-            });
-        }
-        if self.allow.is_none() || self.free && !execution.first {
-            return Ok(());
-        }
-        if self.own.iter().any(|own| below(execution.file, own)) {
-            return Ok(());
-        }
-        Err(self.unlisted(execution, named))
-    }
-
-    /// Whether a verdict is that no entry names it.
-    #[must_use]
-    pub fn unnamed(&self, rule: &str) -> bool {
-        rule.starts_with(&self.listed_at)
-    }
-
-    fn unlisted(&self, execution: &Execution<'_>, named: bool) -> String {
-        let (list, mut shown) = (&self.listed_at, String::from_utf8_lossy(execution.file));
-        // Which of many programs it is, where that name could be no sentence.
-        let part = program::part_of(execution).and_then(|part| std::str::from_utf8(part).ok());
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+[".contains(&byte);
-        if let Some(part) = part.filter(|part| !part.is_empty() && part.bytes().all(plain)) {
-            shown = format!("{part}` of `{shown}").into();
-        }
-        match named {
-            _ if meanings(execution).any => {
-                format!("{list} holds not all of `{shown}`, which may start any program of it")
-            }
-            true => format!("{list} names `{shown}`, but not with these arguments"),
-            false => format!("{list} does not name `{shown}`"),
-        }
     }
 }
 

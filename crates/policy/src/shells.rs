@@ -90,6 +90,9 @@ struct Program {
     /// Places in a file, `+42` or `+/word`, are no code.
     #[serde(default)]
     lines: bool,
+    /// It loads programs itself.
+    #[serde(default)]
+    loader: bool,
     /// How the same is done without.
     #[serde(default)]
     instead: String,
@@ -182,6 +185,11 @@ pub fn runs_code(name: &str) -> Option<bool> {
         Kind::Interpreter => Some(false),
         Kind::Option | Kind::Awk | Kind::Sed | Kind::Make => None,
     })
+}
+
+/// Whether a program of this name loads others itself: a dynamic loader, valgrind, an emulator.
+pub fn is_loader(name: &str) -> bool {
+    list().iter().filter(|program| program.loader).any(|program| program.is_called(name))
 }
 
 /// Why `commands.shell = false` lets nothing start that this entry means, if so, as far as its words say.

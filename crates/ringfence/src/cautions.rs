@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use ringfence_plan::syscalls;
-use ringfence_policy::{LOADER, is_multicall};
+use ringfence_policy::{LOADER, is_loader, is_multicall};
 
 use crate::executions::HOMELY;
 use crate::unwise;
 
-/// Of the dynamic loader.
+/// Of what loads programs itself.
 pub(crate) const STARTS_ANY: &str =
     "unwise: it starts whatever file it is given; the program itself is the entry to add";
 
@@ -43,16 +43,10 @@ pub(crate) fn secret_of_others(target: &str) -> Option<String> {
     Some(format!("{SECRET}: by its name it holds {why}"))
 }
 
-/// Whether a program is any other one by its arguments: a dynamic loader, or many programs in one file.
+/// Whether a program is any other one by its arguments: a loader, or many programs in one file.
 pub(crate) fn is_any(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default();
-    is_loader(program) || is_multicall(name)
-}
-
-/// Whether its name is a dynamic loader's.
-pub(crate) fn is_loader(program: &str) -> bool {
-    let name = program.rsplit('/').next().unwrap_or_default();
-    ["ld-linux", "ld-musl", "ld.so", "ld64.so"].iter().any(|loader| name.starts_with(loader))
+    is_loader(name) || is_multicall(name)
 }
 
 /// Whether these lines are those of a key that only tier `namespace` has.

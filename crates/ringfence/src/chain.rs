@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use ringfence_plan::Invoker;
 use ringfence_policy::{
     Access, CommandPattern, Decision, Endpoint, Judge, Need, POSTGRESQL, Policy, Reason, Rule,
-    decide_connect, needs,
+    decide_connect, is_loader, needs,
 };
 
-use crate::cautions::{is_any, is_loader};
+use crate::cautions::is_any;
 use crate::wrappers;
 
 /// One link of it: what is done, to what, and what the policy says.
@@ -188,7 +188,7 @@ fn packer(name: &str, words: &[String]) -> Option<&'static str> {
 }
 
 /// Whether an entry that begins with this program lets start what it names: a plain name that a directory of PATH has, or an absolute
-/// path, in an executable tree, and neither a dynamic loader nor many programs in one file.
+/// path, in an executable tree, and neither a loader nor many programs in one file.
 pub(crate) fn starts(program: &str, search: Option<&OsStr>, trees: &[PathBuf]) -> bool {
     let whole = Path::new(program).is_absolute();
     if program.contains('/') && !whole || program.starts_with('~') || is_any(program) {
@@ -197,7 +197,8 @@ pub(crate) fn starts(program: &str, search: Option<&OsStr>, trees: &[PathBuf]) -
     let trees: Vec<PathBuf> = trees.iter().filter_map(|tree| tree.canonicalize().ok()).collect();
     let fits = |path: PathBuf| {
         let Some(real) = path.canonicalize().ok().filter(|real| runs(real)) else { return false };
-        !is_loader(&real.to_string_lossy()) && trees.iter().any(|tree| real.starts_with(tree))
+        let name = real.file_name().unwrap_or_default().to_string_lossy();
+        !is_loader(&name) && trees.iter().any(|tree| real.starts_with(tree))
     };
     match search.filter(|_| !whole) {
         Some(search) => std::env::split_paths(search).any(|directory| fits(directory.join(program))),

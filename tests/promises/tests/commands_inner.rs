@@ -181,3 +181,33 @@ fn an_entry_that_is_offered_for_a_static_file_names_it_as_it_is() {
     let told = place.ringfence(&["explain"]).out;
     assert!(told.contains(&format!("allow = [\"{path} head x\"]")), "{told}");
 }
+
+/// A program that reads another one itself starts it unseen: valgrind, an emulator, another C library's loader.
+#[test]
+fn what_loads_programs_itself_is_refused_where_one_is_denied() {
+    let place = Place::new().in_tier(module_path!());
+    let far = place.base.path().join("far");
+    std::fs::create_dir(&far).unwrap();
+    let names = ["valgrind.bin", "none-amd64-linux", "qemu-x86_64-static", "ld-musl-x86_64.so.1"];
+    for name in names.iter().chain(&["qemu-img"]) {
+        std::fs::copy("/usr/bin/echo", far.join(name)).unwrap();
+    }
+    let far = far.canonicalize().unwrap().display().to_string();
+    let run = |rules: &str, program: &str| {
+        let policy = format!("[files]\nexec = [\"{far}\", \"/usr\"]\n[commands]\n{rules}");
+        start(&place, &policy, &[program, "ran"])
+    };
+    for name in names {
+        let program = format!("{far}/{name}");
+        let refused = run("deny = [\"curl?\"]", &program);
+        let told = place.ringfence(&["explain"]).out;
+        assert!(refused.status == 126 && told.contains("is a loader"), "{name}: {refused:?}: {told}");
+        assert_eq!(run("shell = false", &program).status, 126, "{name}");
+        assert_eq!(run("pipes = false", &program).out, "ran\n", "{name}");
+        let named = format!("allow = [\"{program}\"]\ndeny = [\"curl?\"]");
+        assert_eq!(run(&named, &program).out, "ran\n", "{name}");
+    }
+    assert_eq!(run("deny = [\"curl?\"]", &format!("{far}/qemu-img")).out, "ran\n");
+    std::fs::copy("/usr/bin/echo", place.workspace.join("linker")).unwrap();
+    assert_eq!(run("deny = [\"curl?\"]\nfrom_workspace = true", "./linker").out, "ran\n");
+}
