@@ -69,6 +69,9 @@ struct Program {
     /// Commands of its own behind which `code` means something else.
     #[serde(default)]
     except: Vec<String>,
+    /// So many words of its own that are no options may stand before the command that it is given for another program.
+    #[serde(default)]
+    operands: Option<usize>,
     #[serde(default)]
     bare: bool,
     /// Which options take the next argument is not known well.
@@ -356,16 +359,37 @@ impl Program {
             || cut(word, code)
     }
 
-    /// How many of the words `code` is looked for in: up to a command of `except`, or all.
+    /// How many of the words `code` is looked for in: up to a command of `except`, up to what stands behind `operands`, or all.
     fn reach(&self, words: &[&str]) -> usize {
-        let mut at = 0;
+        let (mut at, mut left) = (0, self.operands.unwrap_or(0));
         while let Some(word) = words.get(at) {
-            if !word.starts_with('-') {
-                return if self.except.iter().any(|own| own == word) { at } else { words.len() };
+            let takes = word.starts_with('-') && self.takes_next(word);
+            if takes && words.get(at + 1).is_some_and(|value| value.starts_with('-')) {
+                // An option, where this one takes nothing after all.
+                return words.len();
             }
-            at += 1 + usize::from(self.value.iter().any(|own| own == word));
+            // `-` is one for some.
+            if word.starts_with('-') || self.operands.is_some() && word.contains('=') {
+                at += 1 + usize::from(takes);
+            } else if left > 0 {
+                (at, left) = (at + 1, left - 1);
+            } else {
+                let ends = self.operands.is_some() || self.except.iter().any(|own| own == word);
+                return if ends { at } else { words.len() };
+            }
         }
         words.len()
+    }
+
+    /// Whether an option may take the next word: to take one too many is to look further.
+    fn takes_next(&self, word: &str) -> bool {
+        let letter = word.chars().next_back().filter(|_| !word.starts_with("--"));
+        self.value.iter().any(|own| {
+            own == word
+                || letter
+                    .is_some_and(|letter| own.strip_prefix('-').is_some_and(|own| own.chars().eq([letter])))
+                || !word.contains('=') && cut(word, own)
+        })
     }
 
     /// Whether a letter of `code` stands behind others in a word.
@@ -394,5 +418,7 @@ fn cut(word: &str, code: &str) -> bool {
     code.starts_with("--") && name.len() > 2 && name.starts_with("--") && code.starts_with(name)
 }
 
+#[cfg(test)]
+mod harmless_tests;
 #[cfg(test)]
 mod tests;

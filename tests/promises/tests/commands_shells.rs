@@ -146,3 +146,22 @@ fn entries_that_no_shell_makes_void_are_named() {
     assert!(text.contains("the entry `script -c ls` lets nothing start"), "{text}");
     assert_eq!(text.matches("lets nothing start").count(), 2, "{text}");
 }
+
+/// What a program hands on is judged where it starts, and what only looks like code is none.
+#[test]
+fn what_is_no_code_starts() {
+    let place = new_place();
+    place.write("f", "b\na\n");
+    let policy = "[commands]\nallow = [\"env\", \"sort\", \"node\"]\nshell = false\nfrom_workspace = false";
+    let refused = |outcome: &ringfence_promises::Outcome| {
+        outcome.status == 126 && outcome.err.contains("commands.shell")
+    };
+    assert_eq!(start(&place, policy, &["env", "-u", "X", "LC_ALL=C", "sort", "-S", "1M", "f"]).out, "a\nb\n");
+    for words in [&["env", "LC_ALL=C", "-S", "sort f"][..], &["env", "-u", "sort", "-S", "sort f"]] {
+        let outcome = start(&place, policy, words);
+        assert!(refused(&outcome), "{words:?}: {outcome:?}");
+    }
+    let outcome = start(&place, policy, &["node", "--version", "--no-warnings"]);
+    assert!(outcome.out.starts_with('v'), "{outcome:?}");
+    assert!(refused(&start(&place, policy, &["node", "--version", "--no-version"])));
+}

@@ -100,9 +100,7 @@ impl Line<'_> {
                 ends => ends,
             };
         }
-        // node takes back what was said before.
-        let next =
-            Reading { info: next.info && !word.starts_with("--no-") && !word.starts_with("--no_"), ..next };
+        let next = Reading { info: next.info && !self.takes_back(word), ..next };
         if program.info.iter().any(|own| fits(own, word)) {
             return Step::Goes(Reading { info: true, ..next });
         }
@@ -136,6 +134,13 @@ impl Line<'_> {
             None if self.takes(long) => self.value(long, next.to(at + 1, false)),
             None => Step::Goes(next),
         }
+    }
+
+    /// Whether what was asked before is not asked any more (node's `--no-version`, also as `--no_version`).
+    fn takes_back(&self, word: &str) -> bool {
+        let word = word.replace('_', "-");
+        let name = word.split('=').next().and_then(|name| name.strip_prefix("--no-"));
+        name.is_some_and(|name| self.program.info.iter().any(|own| own.strip_prefix("--") == Some(name)))
     }
 
     /// Behind an option that takes the next word: if that may be an option itself, it is read as a value and as an option.
