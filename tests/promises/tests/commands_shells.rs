@@ -165,3 +165,18 @@ fn what_is_no_code_starts() {
     assert!(outcome.out.starts_with('v'), "{outcome:?}");
     assert!(refused(&start(&place, policy, &["node", "--version", "--no-version"])));
 }
+
+/// A script is judged by its name: this one reads Perl from its input.
+#[test]
+fn a_prompt_that_is_a_script_is_refused() {
+    if !std::path::Path::new("/usr/bin/cpan").exists() {
+        return;
+    }
+    let place = new_place();
+    for command in [&["cpan"][..], &["env", "PERL_MM_USE_DEFAULT=1", "cpan", "-w"]] {
+        let outcome = start(&place, "[commands]\nshell = false\nfrom_workspace = false", command);
+        assert_eq!(outcome.status, 126, "{outcome:?}");
+    }
+    let told = place.ringfence(&["explain"]).out;
+    assert!(told.contains("refuses `cpan`"), "{told}");
+}

@@ -105,6 +105,54 @@ fn code_on_a_command_line_is_seen() {
     }
 }
 
+/// Most of these are scripts, and judged by the script's name.
+#[test]
+fn code_that_a_script_is_handed_is_seen() {
+    let judged = |line: &str| {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        Shells::new(None).judge_script(words[0], &words[1..], b"/w").is_err()
+    };
+    for line in [
+        "cpan",
+        "cpan -w",
+        "cpan -f",
+        "cpan -j /dev/stdin X",
+        "cpan5.36-x86_64-linux-gnu",
+        "gem exec irb",
+        "gem --config-file x ex irb",
+        "bundle exec irb",
+        "bundle e irb",
+        "bundle console",
+        "rails runner 1",
+        "rails c",
+        "rake -e 1",
+        "rake x -p 1",
+        "rake -qe 1",
+        "rake --exec 1",
+        "rake -f /dev/stdin",
+        "rake -f/dev/stdin",
+        "iex -S mix",
+    ] {
+        assert!(judged(line), "{line}");
+    }
+    for line in [
+        "cpan -v",
+        "cpan -l",
+        "cpan App::x",
+        "cpan -fi App::x",
+        "cpan -j ./x.pm -l",
+        "gem install exec",
+        "bundle install",
+        "rails test",
+        "rake test",
+        "rake -f x.rake -j 4 e",
+        "pip install exec",
+        "python3 -c 1",
+    ] {
+        assert!(!judged(line), "{line}");
+    }
+}
+
 #[test]
 fn code_from_an_input_or_behind_another_option_is_seen() {
     for line in [
