@@ -51,6 +51,9 @@ struct Program {
     /// Letters that take the one behind them.
     #[serde(default)]
     one: String,
+    /// Letters by which it goes to a directory before it reads its files.
+    #[serde(default)]
+    chdir: String,
     #[serde(default)]
     info: Vec<String>,
     #[serde(default)]

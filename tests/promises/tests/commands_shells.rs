@@ -105,16 +105,21 @@ fn code_from_a_descriptor_by_a_directory_is_refused() {
     place.write("x.pl", "print 'ran'");
     let policy = place.policy("[commands]\nallow = [\"perl **\", \"env **\"]\nshell = false");
     let run = |policy: &str, command: &str| {
+        let code: &[u8] = if command.starts_with("make") { b"$(info hit)x:;" } else { b"print 'hit'" };
         let arguments = format!("run --quiet --policy {policy} --workspace . -- {command}");
         let words: Vec<&str> = arguments.split(' ').collect();
         let mut child = place.command(&words);
         child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         let mut child = child.stderr(std::process::Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"print 'hit'").ok();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), code).ok();
         ringfence_promises::text(child).0
     };
     assert_eq!(run(&policy, "env -C /proc/self perl /proc/self/cwd/fd/0"), "");
     assert_eq!(run(&policy, "perl /proc/self/cwd/x.pl"), "ran");
+    place.write("x.mk", "$(info ran)x:;");
+    let policy = place.policy("[commands]\nallow = [\"make **\"]\nshell = false");
+    assert_eq!(run(&policy, "make -C /dev -f stdin"), "");
+    assert_eq!(run(&policy, "make -sC . -f x.mk x"), "ran\n");
 }
 
 #[test]

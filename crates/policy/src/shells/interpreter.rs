@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use super::lines::{descriptor, input};
+use super::lines::{descriptor, directories, input};
 use super::options::{Taken, Takes, letters};
 use super::{Program, cut, fits};
 
@@ -49,14 +49,16 @@ enum Options<'a> {
 struct Line<'a> {
     program: &'a Program,
     words: &'a [&'a str],
-    directory: &'a str,
+    /// Where it may be when it reads its files.
+    directories: Vec<String>,
     /// The last word that is a descriptor.
     descriptor: OnceCell<Option<usize>>,
 }
 
 /// The code that is handed to an interpreter, in whichever reading of its line.
 pub(super) fn code(program: &Program, words: &[&str], directory: &str) -> Option<String> {
-    let line = Line { program, words, directory, descriptor: OnceCell::new() };
+    let directories = directories(directory, gone(program, words).into_iter());
+    let line = Line { program, words, directories, descriptor: OnceCell::new() };
     // Each place is read once for each of what may stand before it: a long line of forks takes no longer than its words.
     let mut seen = vec![0_u8; words.len() + 1];
     let mut readings = vec![Reading::default()];
@@ -76,7 +78,29 @@ pub(super) fn code(program: &Program, words: &[&str], directory: &str) -> Option
     None
 }
 
+/// The directory that an option has it go to before it reads a file; one that is not known, if there may be several.
+fn gone<'a>(program: &Program, words: &[&'a str]) -> Option<&'a str> {
+    let mut found = words.iter().enumerate().flat_map(|(at, word)| {
+        let letters = word.strip_prefix('-').filter(|letters| !letters.starts_with('-')).unwrap_or_default();
+        let gone = letters.match_indices(|letter| program.chdir.contains(letter));
+        gone.filter_map(move |(letter, _)| match letters.get(letter + 1..) {
+            None | Some("") => words.get(at + 1).copied(),
+            glued => glued,
+        })
+    });
+    let first = found.next()?;
+    Some(if found.next().is_some() { "/proc/1/cwd" } else { first })
+}
+
 impl Line<'_> {
+    fn input(&self, file: &str) -> bool {
+        self.directories.iter().any(|directory| input(file, directory))
+    }
+
+    fn descriptor(&self, file: &str) -> bool {
+        self.directories.iter().any(|directory| descriptor(file, directory))
+    }
+
     fn step(&self, reading: Reading) -> Step {
         let (program, at) = (self.program, reading.at);
         let Some(&word) = self.words.get(at) else {
@@ -159,7 +183,7 @@ impl Line<'_> {
 
     /// What an option is given to run from where no file is.
     fn loaded(&self, option: &str, value: &str) -> Option<String> {
-        let from = input(value, self.directory) || value.starts_with("data:");
+        let from = self.input(value) || value.starts_with("data:");
         let loads = from && self.program.loads.iter().any(|own| own == option);
         loads.then(|| format!("{option} {value}"))
     }
@@ -219,7 +243,7 @@ impl Line<'_> {
         if !self.program.files.iter().any(|own| own == top) {
             return Options::Ends;
         }
-        let last = || self.words.iter().rposition(|word| descriptor(word, self.directory));
+        let last = || self.words.iter().rposition(|word| self.descriptor(word));
         let from = self.descriptor.get_or_init(last).filter(|last| *last >= at);
         match from.and_then(|from| self.words.get(from)) {
             Some(from) => Options::Code(format!("-m {module}, code from {from}")),
@@ -231,7 +255,7 @@ impl Line<'_> {
     fn ends(&self, file: Option<&str>, info: bool) -> Step {
         match file {
             None if self.program.bare && !info => Step::Code("code from its input".into()),
-            Some(file) if input(file, self.directory) => Step::Code(format!("code from {file}")),
+            Some(file) if self.input(file) => Step::Code(format!("code from {file}")),
             _ => Step::Ends,
         }
     }

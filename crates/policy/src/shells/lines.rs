@@ -44,6 +44,16 @@ fn names(path: &str) -> Vec<&str> {
     names
 }
 
+/// Where a program may be when it reads its files: it goes to each of these directories in turn.
+pub(super) fn directories<'a>(directory: &str, gone: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut all = vec![directory.to_owned()];
+    for to in gone {
+        let from = all.last().filter(|_| !to.starts_with('/'));
+        all.push(from.map_or_else(|| to.to_owned(), |from| format!("{from}/{to}")));
+    }
+    all
+}
+
 pub(super) fn awk(parts: &[Part<'_>], directory: &str) -> Option<String> {
     let code = [('e', "source"), ('E', "exec"), ('i', "include"), ('l', "load"), ('D', "debug")];
     // Another way to write a long option (POSIX, Utility Syntax Guidelines, 1), and mawk's way.
@@ -68,8 +78,11 @@ pub(super) fn awk(parts: &[Part<'_>], directory: &str) -> Option<String> {
 }
 
 pub(super) fn make(parts: &[Part<'_>], directory: &str) -> Option<String> {
+    let gone = parts.iter().filter(|part| part.is('C', &["directory"])).map(Part::value);
+    let directories = directories(directory, gone);
+    let input = |file: &str| directories.iter().any(|directory| input(file, directory));
     parts.iter().find_map(|part| {
-        if part.is('f', &["file", "makefile"]) && input(part.value(), directory) {
+        if part.is('f', &["file", "makefile"]) && input(part.value()) {
             return Some("code from its input".to_owned());
         }
         // What stands in a variable, or in a target, is expanded.

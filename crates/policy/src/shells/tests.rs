@@ -426,6 +426,43 @@ fn a_descriptor_by_a_directory_is_one() {
     }
 }
 
+/// An option may say in which directory a file is looked for.
+#[test]
+fn a_descriptor_in_the_directory_of_an_option_is_one() {
+    for line in [
+        "make -C /dev -f stdin",
+        "make -f stdin -C /dev",
+        "make -kC/dev -ffd/0",
+        "make -C / -C dev -f stdin",
+        "make --directory=/ -f dev/stdin",
+        "make -C .. -f dev/stdin",
+        "make -C /proc/self -f fd/0",
+        "ruby -C /dev stdin",
+        "ruby -C/dev stdin",
+        "ruby -wC /dev stdin",
+        "ruby -KCC /dev stdin",
+        "ruby -X /dev stdin",
+        "ruby -C / -C dev stdin",
+        "ruby -C / -I -Cx -C dev stdin",
+        "ruby -C /dev -r ./stdin x.rb",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+    for line in [
+        "make -C d -f stdin",
+        "make -C d -f dev/x.mk -k",
+        "make -C /dev all",
+        "make -C /dev -f /w/x.mk",
+        "ruby -C d dev/x.rb",
+        "ruby -C d stdin",
+        "ruby -C d -C e x.rb",
+        "ruby -rCSV x.rb",
+        "ruby -C /dev /w/x.rb",
+    ] {
+        assert!(!refused(line), "{line}");
+    }
+}
+
 #[test]
 fn shells_and_interpreters_of_other_builds_are_seen() {
     for line in [
