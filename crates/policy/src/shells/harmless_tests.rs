@@ -94,6 +94,16 @@ fn files_and_questions_are_not_code() {
     }
 }
 
+#[test]
+fn what_says_more_and_starts_is_no_question() {
+    for line in ["ed -v", "red -v", "ex -v", "phpdbg -v", "clisp -v"] {
+        assert!(refused(line), "{line}");
+    }
+    for line in ["ed --version", "ex --help", "gdb -v", "lldb -v", "clisp --version", "racket -v"] {
+        assert!(!refused(line), "{line}");
+    }
+}
+
 /// What a program starts is looked at when it starts: an option of its is none of the program's own.
 #[test]
 fn options_of_a_command_for_another_program_are_its_own() {
