@@ -7,6 +7,7 @@ mod names;
 mod options;
 mod sed;
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ struct Program {
     /// The same, of what is run, or says what is.
     #[serde(default)]
     loads: Vec<String>,
+    /// Options whose value is run, or stands for what is.
+    #[serde(default)]
+    given: Vec<String>,
     /// Letters that take the rest of their word, if there is one; with what that has to begin with.
     #[serde(default)]
     glued: Vec<String>,
@@ -328,8 +332,18 @@ impl Program {
         });
         let value = glued.and_then(|rest| if rest.is_empty() { next } else { Some(rest) });
         self.lines && is_place(word)
-            || next.is_some_and(|next| self.pairs.contains(&format!("{word} {next}")))
+            || next.is_some_and(|next| self.pairs.contains(&format!("{} {next}", self.alone(word))))
             || value.is_some_and(|value| self.is_setting(value))
+    }
+
+    /// An option of one letter without those that may stand before it.
+    fn alone<'a>(&self, word: &'a str) -> Cow<'a, str> {
+        let letters = word.strip_prefix('-').unwrap_or_default();
+        let mut last = letters.chars().skip_while(|letter| self.flags.contains(*letter));
+        match (last.next(), last.next()) {
+            (Some(letter), None) => Cow::Owned(format!("-{letter}")),
+            _ => Cow::Borrowed(word),
+        }
     }
 
     /// Whether a setting names no program. A blank or a sign in its value may begin another one.
@@ -339,8 +353,9 @@ impl Program {
             true => !letter.is_control(),
             false => letter.is_ascii_alphanumeric() || "_.,:/@+-~^*".contains(letter),
         };
-        let of_name = |letter: char| letter.is_ascii_alphanumeric() || ".-".contains(letter);
+        let of_name = |letter: char| letter.is_ascii_alphanumeric() || ".-_".contains(letter);
         let own = |own: &String| match own.split_once('=') {
+            Some((_, path)) if path.starts_with('/') && path != value => false,
             Some(_) => own.eq_ignore_ascii_case(text),
             None => fits(&own.to_ascii_lowercase(), &name.to_ascii_lowercase()),
         };

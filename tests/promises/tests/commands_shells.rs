@@ -169,6 +169,15 @@ fn what_is_no_code_starts() {
     let outcome = start(&place, policy, &["node", "--version", "--no-warnings"]);
     assert!(outcome.out.starts_with('v'), "{outcome:?}");
     assert!(refused(&start(&place, policy, &["node", "--version", "--no-version"])));
+    let policy = "[commands]\nallow = [\"git\", \"vim?\"]\nshell = false\nfrom_workspace = false";
+    let hooks = |path: &str| format!("core.hooksPath={path}");
+    let git =
+        |path: &str| start(&place, policy, &["git", "-c", &hooks(path), "-c", "safe.directory=*", "version"]);
+    assert!(git("/dev/null").out.starts_with("git version") && refused(&git("/dev/null/../x")));
+    if std::path::Path::new("/usr/bin/vim").exists() {
+        assert_eq!(start(&place, policy, &["vim", "-Nu", "NONE", "--version"]).status, 0);
+        assert!(refused(&start(&place, policy, &["vim", "-Nu", "f", "--version"])));
+    }
 }
 
 /// A script is judged by its name: this one reads Perl from its input.

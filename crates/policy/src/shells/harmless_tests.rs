@@ -1,5 +1,6 @@
 //! What is no code, beside what is.
 
+use super::Shells;
 use super::tests::refused;
 
 #[test]
@@ -101,6 +102,100 @@ fn what_says_more_and_starts_is_no_question() {
     }
     for line in ["ed --version", "ex --help", "gdb -v", "lldb -v", "clisp --version", "racket -v"] {
         assert!(!refused(line), "{line}");
+    }
+}
+
+/// What options take differs from program to program.
+#[test]
+fn each_program_has_options_of_its_own() {
+    for line in [
+        "ghc -c Main.hs",
+        "ghc -Wall -XOverloadedStrings -isrc Main.hs -o main",
+        "ghc --numeric-version",
+        "ghc --info",
+        "ghc --make Main.hs -package x -outputdir d",
+        "php -f x.php",
+        "php -fx.php",
+        "php --file=x.php",
+        "php --file x.php",
+        "php -S localhost:8000 -t public",
+        "php -t public -S localhost:8000 router.php",
+        "php -d memory_limit=-1 composer.phar install -r",
+        "php -dmemory_limit=-1 -d display_errors=1 x.php",
+        "emacs +42 x",
+        "vim -Nu NONE x",
+        "vim -Nu NONE -ni NONE +42 x",
+        "scala -cp . Main",
+        "scala -classpath a:b Main -e x",
+        "scala -deprecation -encoding utf8 x.scala",
+        "scala -version",
+        "ocaml -version",
+        "ocaml -vnum",
+        "ocaml x.ml",
+        "git stripspace -c",
+        "git -c safe.directory=/w status",
+        "git -c core.hooksPath=/dev/null commit -m x",
+        "git -c CORE.HOOKSPATH=/dev/null commit",
+    ] {
+        assert!(!refused(line), "{line}");
+    }
+    for line in [
+        "ghc -e main Main.hs",
+        "ghc -emain",
+        "ghc --interactive",
+        "ghc --run Main.hs",
+        "ghc -",
+        "ghc -x hs /dev/stdin",
+        "ghc ../dev/stdin",
+        "ghc @/dev/stdin",
+        "php -f /dev/stdin",
+        "php -f x.php -r 1",
+        "php -f",
+        "php -S localhost:8000 -r 1",
+        "php -S localhost:8000 -",
+        "php -S localhost:8000 /dev/stdin",
+        "php -t public",
+        "php -d memory_limit=-1",
+        "php -d memory_limit=-1 -r 1",
+        "php -d auto_prepend_file=x x.php",
+        "php -dauto_prepend_file=x x.php",
+        "php -d memory_limit=1 -d extension=x x.php",
+        "php -d xdebug.mode=debug x.php",
+        "php -d",
+        "php -nd include_path=x x.php",
+        "emacs +42 --eval 1",
+        "emacs -Q +x",
+        "vim -Nu x x",
+        "vim -Nuc NONE x",
+        "vim -Nc NONE x",
+        "vim -Nu NONE -c !id x",
+        "scala",
+        "scala -cp .",
+        "scala -e 1",
+        "scala -cp . -e 1",
+        "scala -i x.scala",
+        "scala -",
+        "scala -.sc",
+        "scala _.sc",
+        "scala -cp -e 1",
+        "scala /dev/stdin",
+        "scala repl",
+        "ocaml -e 1",
+        "ocaml -stdin",
+        "ocaml",
+        "git -c core.hooksPath=x commit",
+        "git -c core.hooksPath=/DEV/null commit",
+        "git -c core.hooksPath=/dev/null/../x commit",
+        "git -c core.hooksPath commit",
+        "git -c x.y=z stripspace -c",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+    for word in ["memory_limit=1\nauto_prepend_file=x", "memory_limit=1;x", "memory_limit=${x}"] {
+        assert!(
+            Shells::new(None).judge(b"php", &[b"-d", word.as_bytes(), b"x.php"], b"/w").is_err(),
+            "{word}"
+        );
     }
 }
 

@@ -41,7 +41,8 @@ enum Step {
 enum Options<'a> {
     Code(String),
     Ends,
-    Read,
+    /// Whether what it runs was among them.
+    Read(bool),
     /// The last one takes the next word.
     Takes(&'a str),
 }
@@ -140,21 +141,30 @@ impl Line<'_> {
             if program.code.iter().any(|code| code.len() > 1 && fits(code, long)) {
                 return Step::Code(word.to_owned());
             }
+            if self.takes(word) {
+                return self.value(word, next.to(at + 1, false));
+            }
             let own = |glued: &String| glued.len() == 1 && rest.starts_with(glued.as_str());
             return match self.cluster(rest, at + 1) {
                 Options::Code(code) => Step::Code(code),
                 Options::Ends => Step::Ends,
                 Options::Takes(letter) => self.value(letter, next),
-                Options::Read => Step::Goes(next.to(at + 1, !program.glued.iter().any(own))),
+                Options::Read(given) => Step::Goes(Reading {
+                    named: next.named || given,
+                    ..next.to(at + 1, !program.glued.iter().any(own))
+                }),
             };
         }
         if program.code.iter().any(|code| fits(code, long) || cut(&same, code)) {
             return Step::Code(word.to_owned());
         }
         match value {
-            Some(value) => {
-                self.loaded(long, value).map_or_else(|| Step::Goes(next.to(at + 1, false)), Step::Code)
-            }
+            Some(value) => match self.loaded(long, value) {
+                Some(code) => Step::Code(code),
+                None => {
+                    Step::Goes(Reading { named: next.named || self.gives(long), ..next.to(at + 1, false) })
+                }
+            },
             None if self.takes(long) => self.value(long, next.to(at + 1, false)),
             None => Step::Goes(next),
         }
@@ -173,12 +183,16 @@ impl Line<'_> {
         if let Some(code) = self.loaded(option, value) {
             return Step::Code(code);
         }
-        let taken = next.to(next.at + 1, false);
+        let taken = Reading { named: next.named || self.gives(option), ..next.to(next.at + 1, false) };
         if value.starts_with('-') { Step::Both(next, taken) } else { Step::Goes(taken) }
     }
 
     fn takes(&self, option: &str) -> bool {
         self.program.value.iter().chain(&self.program.loads).any(|own| own == option)
+    }
+
+    fn gives(&self, option: &str) -> bool {
+        self.program.given.iter().any(|own| own == option)
     }
 
     /// What an option is given to run from where no file is.
@@ -209,6 +223,7 @@ impl Line<'_> {
                 Takes::Nothing
             }
         };
+        let mut given = false;
         for (letter, taken) in letters(rest, takes) {
             let value = match taken {
                 Taken::Nothing => None,
@@ -217,7 +232,10 @@ impl Line<'_> {
             };
             let next = taken == Taken::NextWord;
             if has(&program.code, letter) {
-                let harmless = |value| program.pairs.contains(&format!("-{letter} {value}"));
+                let harmless = |value| {
+                    program.pairs.contains(&format!("-{letter} {value}"))
+                        || program.setting == format!("-{letter}") && program.is_setting(value)
+                };
                 if !value.is_some_and(harmless) {
                     return Options::Code(format!("-{rest}"));
                 }
@@ -227,11 +245,14 @@ impl Line<'_> {
             if next {
                 return Options::Takes(rest.get(rest.len() - letter.len_utf8()..).unwrap_or_default());
             }
-            if let Some(code) = value.and_then(|value| self.loaded(letter.encode_utf8(&mut [0; 4]), value)) {
+            let mut buffer = [0; 4];
+            let letter: &str = letter.encode_utf8(&mut buffer);
+            if let Some(code) = value.and_then(|value| self.loaded(letter, value)) {
                 return Options::Code(code);
             }
+            given |= value.is_some() && self.gives(letter);
         }
-        Options::Read
+        Options::Read(given)
     }
 
     /// What is run of modules, with its arguments from `at` on.

@@ -550,7 +550,7 @@ fn settings_that_name_no_program_are_no_code() {
         "vim -u NONE -c !id f1",
         "vim -u NONE -u x f1",
         "emacs -u NONE",
-        "emacs +42",
+        "emacs +eval",
         "git -c core.pager=id log",
         "git -c core.pager log",
         "git -c user.name=x -c core.pager=id log",
