@@ -84,6 +84,9 @@ struct Program {
     /// Which options take the next argument is not known well.
     #[serde(default)]
     loose: bool,
+    /// Nothing that may be an option's value is taken for the file that it runs.
+    #[serde(default)]
+    sure: bool,
     #[serde(default)]
     script: bool,
     /// An option that takes a setting, and those that name no program.
@@ -191,7 +194,8 @@ impl Shells {
 pub fn runs_code(name: &str) -> Option<bool> {
     let named = |program: &&Program| program.is_called(name);
     list().iter().filter(named).find_map(|program| match program.kind {
-        Kind::Shell | Kind::Word => Some(true),
+        // What a loader starts is judged by nobody.
+        Kind::Shell | Kind::Word => Some(!program.loader),
         Kind::Interpreter => Some(false),
         Kind::Option | Kind::Awk | Kind::Sed | Kind::Make => None,
     })

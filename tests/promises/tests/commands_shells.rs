@@ -194,3 +194,18 @@ fn a_prompt_that_is_a_script_is_refused() {
     let told = place.ringfence(&["explain"]).out;
     assert!(told.contains("refuses `cpan`"), "{told}");
 }
+
+/// A class of Java's own is one, too.
+#[test]
+fn a_prompt_that_is_a_class_is_refused() {
+    if !std::path::Path::new("/usr/bin/java").exists() {
+        return;
+    }
+    let place = new_place();
+    let policy = "[commands]\nshell = false\nfrom_workspace = false";
+    for words in [&["com.sun.tools.example.debug.tty.TTY"][..], &["-m", "jdk.jshell/x.Y"], &["@/dev/stdin"]] {
+        let outcome = start(&place, policy, &[&["java"], words].concat());
+        assert!(outcome.status == 126 && outcome.err.contains("commands.shell"), "{words:?}: {outcome:?}");
+    }
+    assert_ne!(start(&place, policy, &["java", "-version"]).status, 126);
+}

@@ -1,7 +1,7 @@
 //! What is no code, beside what is.
 
-use super::Shells;
 use super::tests::refused;
+use super::{Shells, runs_code};
 
 #[test]
 fn files_and_questions_are_not_code() {
@@ -197,6 +197,71 @@ fn each_program_has_options_of_its_own() {
             "{word}"
         );
     }
+}
+
+#[test]
+fn what_is_compiled_or_is_a_class_is_read_as_code_is() {
+    for line in [
+        "lli x.ll -",
+        "lli -O2 -mattr=+avx x.ll a",
+        "lli -entry-function main x.ll",
+        "lli --extra-module=y.ll x.ll",
+        "lli --version",
+        "java X.java -s -",
+        "java -cp a:b Main /dev/stdin",
+        "java -Xmx1g -jar x.jar jdk.jshell/x",
+        "java -version",
+        "java @args Main",
+        "gforth x.fs --evaluate",
+        "julia --load x.jl y.jl",
+        "bun --preload ./x.js y.js",
+        "node --test --test-global-setup=./x.js",
+        "elixir x.exs a -e",
+        "elixir -r x.ex y.exs",
+    ] {
+        assert!(!refused(line), "{line}");
+    }
+    for line in [
+        "lli",
+        "lli -",
+        "lli /dev/stdin",
+        "lli -entry-function main",
+        "lli -entry-function main -",
+        "lli -O2",
+        "lli -jit-kind=mcjit",
+        "lli-14 ../dev/stdin",
+        "lli -extra-module /dev/stdin x.ll",
+        "lli -extra-module=/dev/stdin x.ll",
+        "lli --extra-module=/dev/stdin x.ll",
+        "java -m jdk.jshell/jdk.internal.jshell.tool.JShellToolProvider -s -",
+        "java --module=jdk.jshell/jdk.internal.jshell.tool.JShellToolProvider",
+        "java -cp x jdk.internal.jshell.tool.JShellToolProvider",
+        "java -p x jdk/internal/jshell/tool/JShellToolProvider",
+        "java com.sun.tools.example.debug.tty.TTY",
+        "java -m jdk.jdi/com.sun.tools.example.debug.tty.TTY",
+        "java --source 21 /dev/stdin",
+        "java -source 21 ../dev/stdin",
+        "java @/dev/stdin",
+        "java -jar /dev/fd/0",
+        "jdb Main",
+        "gforth --evaluate 1",
+        "gforth --eval 1",
+        "gprolog --init-goal 1",
+        "gprolog --query-goal 1",
+        "gprolog --entry-goal 1",
+        "gprolog --consult-file /dev/stdin x",
+        "julia --load=/dev/stdin x.jl",
+        "julia --load /dev/stdin x.jl",
+        "elixir --rpc-eval n 1",
+        "elixir --name n --rpc-eval n 1",
+        "elixir -e 1",
+        "bun --preload=/dev/stdin x.js",
+        "bun --preload data:text/javascript,1 x.js",
+        "node --test --test-global-setup=data:text/javascript,1",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+    assert_eq!((runs_code("valgrind"), runs_code("bash")), (Some(false), Some(true)));
 }
 
 /// What a program starts is looked at when it starts: an option of its is none of the program's own.

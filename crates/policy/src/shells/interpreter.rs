@@ -120,7 +120,7 @@ impl Line<'_> {
         if !word.starts_with('-') {
             return match self.ends(Some(word), reading.info) {
                 Step::Ends if program.loose && reading.behind => {
-                    Step::Goes(Reading { named: true, behind: false, ..next })
+                    Step::Goes(Reading { named: reading.named || !program.sure, behind: false, ..next })
                 }
                 ends => ends,
             };
@@ -141,8 +141,13 @@ impl Line<'_> {
             if program.code.iter().any(|code| code.len() > 1 && fits(code, long)) {
                 return Step::Code(word.to_owned());
             }
-            if self.takes(word) {
-                return self.value(word, next.to(at + 1, false));
+            if self.takes(long) {
+                return match value {
+                    None => self.value(long, next.to(at + 1, false)),
+                    Some(value) => self
+                        .loaded(long, value)
+                        .map_or_else(|| Step::Goes(next.to(at + 1, false)), Step::Code),
+                };
             }
             let own = |glued: &String| glued.len() == 1 && rest.starts_with(glued.as_str());
             return match self.cluster(rest, at + 1) {
@@ -151,7 +156,7 @@ impl Line<'_> {
                 Options::Takes(letter) => self.value(letter, next),
                 Options::Read(given) => Step::Goes(Reading {
                     named: next.named || given,
-                    ..next.to(at + 1, !program.glued.iter().any(own))
+                    ..next.to(at + 1, !program.glued.iter().any(own) && !(program.sure && value.is_some()))
                 }),
             };
         }
