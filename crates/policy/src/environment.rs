@@ -43,6 +43,7 @@ const NAMES: &[&str] = &[
     "STY",
     "NETRC",
     "PGPASSFILE",
+    "SSHPASS",
 ];
 
 /// Reads a name that is set: any valid one.
@@ -109,6 +110,7 @@ mod tests {
             "XDG_RUNTIME_DIR",
             "DOCKER_HOST",
             "KUBECONFIG",
+            "SSHPASS",
             "SENTRY_DSN",
         ] {
             let error = pass_name(name).unwrap_err();

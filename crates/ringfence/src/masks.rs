@@ -40,6 +40,7 @@ const SECRET: &[&str] = &[
     "access-key",
     "access_key",
     "_pass",
+    "sshpass",
     "_pwd",
     "cookie",
 ];

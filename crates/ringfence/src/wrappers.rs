@@ -122,6 +122,53 @@ const WRAPPERS: &[Wrapper] = &[
         ..PLAIN
     },
     Wrapper {
+        names: COMPOSE,
+        with: &["exec", "run"],
+        flags: "diPtT",
+        valued: "euvwpl",
+        long: &[
+            "--rm",
+            "--interactive",
+            "--no-TTY",
+            "--no-tty",
+            "--detach",
+            "--privileged",
+            "--build",
+            "--no-deps",
+        ],
+        long_valued: &[
+            "--env",
+            "--user",
+            "--volume",
+            "--workdir",
+            "--name",
+            "--index",
+            "--publish",
+            "--label",
+        ],
+        operands: 1,
+        here: false,
+        ..PLAIN
+    },
+    Wrapper {
+        names: &["flock"],
+        flags: "sxenuoFv",
+        valued: "wE",
+        long: &[
+            "--shared",
+            "--exclusive",
+            "--unlock",
+            "--nonblock",
+            "--nb",
+            "--close",
+            "--no-fork",
+            "--verbose",
+        ],
+        long_valued: &["--timeout", "--wait", "--conflict-exit-code"],
+        operands: 1,
+        ..PLAIN
+    },
+    Wrapper {
         names: &["kubectl", "oc"],
         with: &["exec", "run"],
         flags: "itq",
@@ -135,6 +182,9 @@ const WRAPPERS: &[Wrapper] = &[
         ..PLAIN
     },
 ];
+
+/// Programs with containers in groups: the first one is a command of others, too.
+pub(crate) const COMPOSE: &[&str] = &["compose", "docker-compose", "podman-compose"];
 
 /// Whether a word sets a variable for what is started.
 pub(crate) fn is_variable(word: &str) -> bool {
@@ -185,7 +235,8 @@ pub(crate) fn behind(words: &[String]) -> Option<&[String]> {
         } else if left > 0 {
             (at, left) = (at + 1, left - 1);
         } else {
-            return rest.get(at..);
+            // An option for all that (`flock FILE -c`) is no program.
+            return rest.get(at..).filter(|_| !word.starts_with('-'));
         }
     }
 }

@@ -14,7 +14,8 @@ fn new_place() -> Place {
 fn secrets_in_a_script_are_not_in_the_record() {
     let place = new_place();
     let script = "true || { curl -u me:secretpw1 h; mysql -psecretpw2 db; sshpass -p secretpw3 ssh h; \
-                  curl -H 'X-Api-Key: secretpw4' h; ssh h \"mysql -p'secretpw5'\"; }";
+                  curl -H 'X-Api-Key: secretpw4' h; ssh h \"mysql -p'secretpw5'\"; flock l mysql -psecretpw6; \
+                  docker compose -f x exec db mysql -psecretpw7; SSHPASS=secretpw8 sshpass -e ssh h; }";
     let outcome = start(&place, "[commands]\ndeny = [\"su\"]", &["bash", "-c", script]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let told: Vec<Value> = place.told("process.start");

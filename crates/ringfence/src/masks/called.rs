@@ -1,7 +1,7 @@
 //! Which words of a command are programs that it calls: the first one, and what a known program starts that stands behind its options.
 
 use super::programs::base;
-use crate::wrappers::{Wrapper, is_variable};
+use crate::wrappers::{COMPOSE, Wrapper, is_variable};
 
 /// Programs that are looked for in one command: what is long is nobody's intent.
 const MOST: usize = 16;
@@ -17,6 +17,9 @@ pub(super) fn called(words: &[&str]) -> Vec<usize> {
         found.push(at);
         let name = words.get(at).map_or("", |word| base(word));
         next = Wrapper::of(name).and_then(|wrapper| starts(wrapper, words, at));
+        if next.is_none() && ["docker", "podman", "nerdctl"].contains(&name) {
+            next = command(words, at).filter(|at| words.get(*at).is_some_and(|word| *word == "compose"));
+        }
     }
     found
 }
@@ -107,19 +110,24 @@ const NOTHING: &[&str] = &[
     "--longnames",
     "--isolated",
 ];
+/// Of what COMPOSE names, these too.
+const COMPOSED: &[&str] =
+    &["-f", "-p", "--file", "--project-name", "--project-directory", "--env-file", "--ansi", "--parallel"];
 /// Of these, `-n` takes the next word.
 const NAMESPACED: &[&str] = &["kubectl", "oc", "helm", "rabbitmqctl"];
 
 /// Where the name of the command stands that this program has to do, if all options before it are understood.
 pub(super) fn command(words: &[&str], program: usize) -> Option<usize> {
-    let namespaced = NAMESPACED.contains(&base(words.get(program)?));
+    let name = base(words.get(program)?);
+    let (namespaced, composed) = (NAMESPACED.contains(&name), COMPOSE.contains(&name));
     let mut at = program + 1;
     loop {
         let word = words.get(at)?;
         // Of rustup, which of its toolchains.
         if word.starts_with('+') || NOTHING.contains(word) || word.starts_with("--") && word.contains('=') {
             at += 1;
-        } else if VALUED.contains(word) || namespaced && *word == "-n" {
+        } else if VALUED.contains(word) || namespaced && *word == "-n" || composed && COMPOSED.contains(word)
+        {
             at += 2;
         } else {
             return (!word.starts_with('-') || *word == "-m").then_some(at);
