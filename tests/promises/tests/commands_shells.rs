@@ -170,6 +170,9 @@ fn what_is_no_code_starts() {
     let outcome = start(&place, policy, &["node", "--version", "--no-warnings"]);
     assert!(outcome.out.starts_with('v'), "{outcome:?}");
     assert!(refused(&start(&place, policy, &["node", "--version", "--no-version"])));
+    let policy = "[commands]\nallow = [\"sed\", \"echo\"]\nshell = false\nfrom_workspace = false";
+    assert_eq!(start(&place, policy, &["sed", "-ne", "a\\", "-e", "e echo", "f"]).out, "e echo\ne echo\n");
+    assert!(refused(&start(&place, policy, &["sed", "-e", "a\\", "-f", "f", "-e", "e echo hit", "f"])));
     let policy = "[commands]\nallow = [\"git\", \"vim?\"]\nshell = false\nfrom_workspace = false";
     let hooks = |path: &str| format!("core.hooksPath={path}");
     let git =

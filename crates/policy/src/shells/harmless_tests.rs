@@ -264,6 +264,21 @@ fn what_is_compiled_or_is_a_class_is_read_as_code_is() {
     assert_eq!((runs_code("valgrind"), runs_code("bash")), (Some(false), Some(true)));
 }
 
+/// What a file ends is begun no more.
+#[test]
+fn a_file_between_two_scripts_of_sed_may_end_the_first() {
+    let judged = |words: &[&str]| {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        Shells::new(None).judge(b"sed", &words, b"/w").is_err()
+    };
+    assert!(judged(&["-e", "a\\", "-f", "F", "-e", "e id"]));
+    assert!(judged(&["-e", "a\\", "--file=F", "-e", "p", "-f", "G", "-e", "1e id"]));
+    assert!(judged(&["-e", "e id", "-f", "F"]) && judged(&["-f", "F", "-e", "a\\", "-e", "x", "-e", "e id"]));
+    assert!(!judged(&["-e", "a\\", "-e", "e id", "-f", "F"]));
+    assert!(!judged(&["-f", "F", "-e", "a\\", "-e", "e id"]));
+    assert!(!judged(&["-e", "/x/{", "-f", "F", "-e", "p", "-e", "}", "x"]) && !judged(&["-f", "F", "e id"]));
+}
+
 /// What a program starts is looked at when it starts: an option of its is none of the program's own.
 #[test]
 fn options_of_a_command_for_another_program_are_its_own() {

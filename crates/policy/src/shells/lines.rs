@@ -108,10 +108,19 @@ pub(super) fn sed(parts: &[Part<'_>], directory: &str) -> Option<String> {
     if files.any(|part| input(part.value(), directory)) {
         return Some("code from its input".into());
     }
-    let mut scripts: Vec<&str> = parts.iter().filter(is('e', "expression")).map(Part::value).collect();
+    // A file between two may end what the first one begins (`a\`), or not.
+    let mut runs = vec![Vec::new()];
+    for part in parts {
+        if is('f', "file")(&part) {
+            runs.push(Vec::new());
+        } else if is('e', "expression")(&part) {
+            runs.last_mut().into_iter().for_each(|run| run.push(part.value()));
+        }
+    }
+    let mut scripts = runs.concat();
     if scripts.is_empty() && !given {
         scripts.extend(parts.iter().find(|part| matches!(part, Part::Word(_))).map(Part::value));
     }
-    let script = scripts.join("\n");
-    executes(&script).then_some(script)
+    let alone = runs.iter().skip(1).map(|run| run.join("\n"));
+    std::iter::once(scripts.join("\n")).chain(alone).find(|script| executes(script))
 }
