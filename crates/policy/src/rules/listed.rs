@@ -9,7 +9,7 @@ impl CommandRules {
     /// writes may have any name.
     fn is_loader(&self, execution: &Execution<'_>) -> bool {
         let bounded =
-            !self.deny.entries.is_empty() || self.allow.is_some() && !(self.free && !execution.first);
+            !self.deny.entries.is_empty() || self.allow.is_some() && (execution.first || !self.free);
         let named = || std::str::from_utf8(last(execution.file)).is_ok_and(shells::is_loader);
         self.loaders.iter().any(|loader| loader == execution.file)
             || bounded && !self.is_own(execution.file) && named()

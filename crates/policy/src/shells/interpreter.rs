@@ -127,7 +127,11 @@ impl Line<'_> {
         }
         let next = Reading { info: next.info && !self.takes_back(word), ..next };
         if program.info.iter().any(|own| fits(own, word)) {
-            return Step::Goes(Reading { info: true, ..next });
+            let asked = Reading { info: true, ..next };
+            return match program.sure && reading.behind {
+                true => Step::Both(asked, next.to(at + 1, false)),
+                false => Step::Goes(asked),
+            };
         }
         if program.is_plain(word) {
             return Step::Goes(next.to(at + 1, false));
@@ -156,7 +160,7 @@ impl Line<'_> {
                 Options::Takes(letter) => self.value(letter, next),
                 Options::Read(given) => Step::Goes(Reading {
                     named: next.named || given,
-                    ..next.to(at + 1, !program.glued.iter().any(own) && !(program.sure && value.is_some()))
+                    ..next.to(at + 1, !(program.glued.iter().any(own) || program.sure && value.is_some()))
                 }),
             };
         }
