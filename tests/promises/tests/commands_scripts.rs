@@ -58,7 +58,7 @@ fn a_script_that_the_task_can_write_is_its_interpreter() {
 /// The names of shells are names of programs: a script of such a name is what runs it.
 #[test]
 fn a_script_is_no_shell_by_its_name() {
-    for (name, runs) in [("bundle", true), ("js-yaml", true), ("python3-config", true), ("pdb.py", false)] {
+    for (name, runs) in [("pipx", true), ("js-yaml", true), ("python3-config", true), ("pdb.py", false)] {
         let place = Place::in_home().in_tier(module_path!());
         let tool =
             place.write(place.base.path().join("bin").join(name), "#!/usr/bin/python3\nprint('ran')\n");
