@@ -190,6 +190,7 @@ impl Boundary {
                 let _ = self.tell_server(&Tell::Written { number });
             }
             Refused::Network { .. }
+            | Refused::Failed { .. }
             | Refused::Credential { .. }
             | Refused::Engine { .. }
             | Refused::Leak { .. }
@@ -203,6 +204,7 @@ impl Boundary {
             Refused::Asked { .. } => {}
             Refused::Connect { .. }
             | Refused::Network { .. }
+            | Refused::Failed { .. }
             | Refused::Credential { .. }
             | Refused::Engine { .. }
             | Refused::Leak { .. }

@@ -93,6 +93,7 @@ impl Reach {
     /// Adds who asked to what the gateway refused.
     pub(crate) fn identify(&self, refusal: &mut Refusal) {
         if let Refused::Network { source, .. }
+        | Refused::Failed { source, .. }
         | Refused::Credential { source, .. }
         | Refused::Leak { source, .. } = &refusal.what
             && let Some((process, file)) = self.callers.get(source)

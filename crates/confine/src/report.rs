@@ -44,6 +44,7 @@ impl Refusal {
     pub(crate) fn can_be_identified(&self) -> bool {
         match &self.what {
             Refused::Network { source, .. }
+            | Refused::Failed { source, .. }
             | Refused::Credential { source, .. }
             | Refused::Leak { source, .. } => *source != 0,
             _ => false,
@@ -67,6 +68,17 @@ pub enum Refused {
         port: u16,
         /// Why.
         rule: String,
+        /// The port it came from, in the sandbox; 0: not known.
+        source: u16,
+    },
+    /// A connection that is granted, and came to nothing: no refusal.
+    Failed {
+        /// The name, or an address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        why: String,
         /// The port it came from, in the sandbox; 0: not known.
         source: u16,
     },

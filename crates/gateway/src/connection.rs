@@ -172,7 +172,10 @@ async fn carry(
             refuse(gateway, &stream, target, why).await;
         }
         Err(NoWay::Refused(why)) => refuse(gateway, &stream, target, why).await,
-        Err(NoWay::Failed(_)) => reset(&stream),
+        Err(NoWay::Failed(why)) => {
+            gateway.refusals.failed(target, why).await;
+            reset(&stream);
+        }
     }
 }
 

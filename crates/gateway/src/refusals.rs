@@ -87,6 +87,12 @@ impl Refusals {
         self.told(Refused::Network { host, port, rule, source }).await
     }
 
+    /// The same of a connection that is granted and came to nothing.
+    pub(crate) async fn failed(&self, target: &Target, why: String) {
+        let (host, why) = (self.host(target.host()), self.rule(why));
+        self.told(Refused::Failed { host, port: target.port, why, source: target.source }).await;
+    }
+
     /// Waits until all that has come already was judged, and is written down: the task is gone, so that nothing of it still comes.
     /// What waits for a server or a name goes no further with its client gone.
     pub(crate) async fn settled(&self) {

@@ -25,15 +25,20 @@ pub(crate) enum NoWay {
 pub(crate) async fn connect(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Result<TcpStream, NoWay> {
     let addresses = addresses(gateway, peer, port).await?;
     let last = addresses.len();
+    let mut why = "it has no address".to_owned();
     for (number, address) in addresses.into_iter().enumerate() {
         let patience = if number + 1 == last { PATIENCE.1 } else { PATIENCE.0 };
-        if let Ok(Ok(stream)) = timeout(patience, TcpStream::connect(SocketAddr::new(address, port))).await {
-            let _ = stream.set_nodelay(true);
-            let _ = sockopt::set_socket_keepalive(&stream, true);
-            return Ok(stream);
+        match timeout(patience, TcpStream::connect(SocketAddr::new(address, port))).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                let _ = sockopt::set_socket_keepalive(&stream, true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => why = error.to_string(),
+            Err(_) => why = format!("no answer for {} seconds", patience.as_secs()),
         }
     }
-    Err(NoWay::Failed("the server cannot be reached".to_owned()))
+    Err(NoWay::Failed(format!("the server cannot be reached: {why}")))
 }
 
 /// Where a peer that the rules allow at this port is.

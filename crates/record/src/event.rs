@@ -276,6 +276,21 @@ pub enum Event {
         /// `revoked`, `expired`, or why it never came to be.
         cause: String,
     },
+    /// A connection that is granted came to nothing: the policy did not refuse it.
+    NetFail {
+        /// The name, or address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        why: String,
+        /// The process that asked, as the sandbox counts; 0 for many.
+        process: i32,
+        /// What it runs.
+        program: String,
+        /// How often, beyond what other events tell.
+        times: u64,
+    },
     /// A connection was refused.
     NetDeny {
         /// Path of the unix socket, for one to such.
@@ -542,6 +557,7 @@ impl Event {
             Self::Grant { .. } => Kind::Grant,
             Self::Revoke { .. } => Kind::Revoke,
             Self::NetDeny { .. } => Kind::NetDeny,
+            Self::NetFail { .. } => Kind::NetFail,
             Self::CredentialUse { .. } => Kind::CredentialUse,
             Self::CredentialDeny { .. } => Kind::CredentialDeny,
             Self::ContainerUse { .. } => Kind::ContainerUse,

@@ -42,6 +42,8 @@ pub enum Kind {
     Revoke,
     /// `net.deny`
     NetDeny,
+    /// `net.fail`
+    NetFail,
     /// `credential.use`
     CredentialUse,
     /// `credential.deny`
@@ -76,7 +78,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::SandboxStart,
         Self::SandboxEnd,
         Self::PolicyError,
@@ -95,6 +97,7 @@ impl Kind {
         Self::Grant,
         Self::Revoke,
         Self::NetDeny,
+        Self::NetFail,
         Self::CredentialUse,
         Self::CredentialDeny,
         Self::ContainerUse,
@@ -133,6 +136,7 @@ impl Kind {
             Self::Grant => "grant",
             Self::Revoke => "revoke",
             Self::NetDeny => "net.deny",
+            Self::NetFail => "net.fail",
             Self::CredentialUse => "credential.use",
             Self::CredentialDeny => "credential.deny",
             Self::ContainerUse => "container.use",
@@ -164,6 +168,7 @@ impl Kind {
             | Self::Ask
             | Self::CredentialUse
             | Self::ContainerUse
+            | Self::NetFail
             | Self::Revoke
             | Self::WorkspaceUndo
             | Self::WorkspaceDiscard

@@ -47,6 +47,7 @@ pub fn class_of(kind: Kind) -> Class {
         Kind::Grant => (3005, 1),            // User Access Management: Assign Privileges
         Kind::Revoke => (3005, 2),           // User Access Management: Revoke Privileges
         Kind::NetDeny => (4001, 5),          // Network Activity: Refuse
+        Kind::NetFail => (4001, 4),          // Network Activity: Fail
         Kind::CredentialUse => (3003, 99),   // Authorize Session: Other
         Kind::CredentialDeny => (2004, 1),   // Detection Finding: Create
         Kind::ContainerUse => (6003, 99),    // API Activity: Other

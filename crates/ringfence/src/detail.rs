@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ringfence_confine::Program;
 use ringfence_confine::gateway::PACKET;
-use ringfence_plan::asked;
+use ringfence_plan::{VOID, asked};
 use serde_json::Value;
 
 /// A refused connection, question or packet.
@@ -26,6 +26,19 @@ pub(crate) fn meant(port: u16, program: &Program) -> u16 {
     const SSH: u16 = 22;
     let ssh = || Path::new(&program.file).file_name().is_some_and(|name| name == "ssh");
     if port == 0 && ssh() { SSH } else { port }
+}
+
+/// Without a network nobody in the sandbox answers questions for names, so nobody hears them.
+const NO_NAMES: &str = "names of hosts that programs asked for, and packets sent without a connection: the policy grants no network";
+
+/// What a start event says of the root's server, without which no refusal of a file was seen, and of the network.
+pub(crate) fn unseen(detail: Option<&Value>) -> Vec<String> {
+    let degraded = detail.and_then(|detail| detail.get("degraded")?.as_array());
+    let effect =
+        |one: &Value| (one.get("name")? == VOID).then(|| Some(one.get("effect")?.as_str()?.to_owned()))?;
+    let closed = detail.and_then(|detail| detail.get("network")?.as_bool()) == Some(false);
+    let names = closed.then(|| NO_NAMES.to_owned());
+    degraded.into_iter().flatten().filter_map(effect).chain(names).collect()
 }
 
 /// A system call, with what it asked for.

@@ -1,18 +1,18 @@
 //! The refusals of a run, as its events tell them: each once, with what would allow it and what speaks against that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use ringfence_confine::Program;
 use ringfence_confine::gateway::UNSEEN;
-use ringfence_plan::{Invoker, VOID};
+use ringfence_plan::Invoker;
 use ringfence_policy::{Access, Context as PolicyContext};
 use ringfence_record::{RunDir, RunRecord};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::detail::{arguments, call, command, is_http, lines, network, times};
+use crate::detail::{arguments, call, command, is_http, lines, network, times, unseen};
 use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
 use crate::host::{Host, Task};
@@ -75,6 +75,8 @@ pub(crate) struct Explained {
     pub(crate) others: u64,
     /// What could not be seen on this host.
     pub(crate) unseen: Vec<String>,
+    /// Granted connections that came to nothing.
+    pub(crate) failed: BTreeSet<String>,
     /// How it ended; `null`: it still runs, or its record does not say.
     pub(crate) ended: Option<Ended>,
     /// Who waits for the owner now.
@@ -130,11 +132,10 @@ impl Explained {
             (event.get("kind").and_then(Value::as_str).unwrap_or_default(), event.get("detail"));
         let text =
             |name: &str| detail.and_then(|detail| detail.get(name)?.as_str()).unwrap_or_default().to_owned();
+        if self.noted(kind, detail, text) {
+            return;
+        }
         let (shown, target, purpose) = match kind {
-            "file.deny" if text("path") == "(others)" => {
-                self.others += times(detail);
-                return;
-            }
             "file.deny" => {
                 let asked = text("asked");
                 ("file", if asked.is_empty() { text("path") } else { asked }, text("purpose"))
@@ -149,10 +150,6 @@ impl Explained {
             }
             "decoy.open" => ("decoy", text("path"), "open".to_owned()),
             "syscall.deny" => ("syscall", call(detail, &text("name")), "call".to_owned()),
-            "net.deny" if text("host") == UNSEEN => {
-                self.unseen.push(format!("{}: {}", text("host"), text("rule")));
-                return;
-            }
             "net.deny" if !text("host").is_empty() => network(detail, &text("host"), &text("rule")),
             "credential.deny" => {
                 let port = detail.and_then(|detail| detail.get("port")?.as_u64()).unwrap_or(0);
@@ -177,10 +174,6 @@ impl Explained {
             "net.down" => ("network", text("what"), "down".to_owned()),
             "net.deny" => ("socket", text("unix"), "connect".to_owned()),
             "limit.hit" => ("limit", text("limit"), text("what")),
-            "sandbox.start" => {
-                self.hosted = text("tier") == "landlock";
-                return self.unseen = unseen(detail);
-            }
             _ => return,
         };
         let outcome = match text("action").as_str() {
@@ -227,6 +220,28 @@ impl Explained {
         explanation.grantable |= (explanation.on_host == Some(true) || elsewhere)
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
         explanation.asked_by(text);
+    }
+}
+
+impl Explained {
+    /// What is said once, beside the refusals.
+    fn noted(&mut self, kind: &str, detail: Option<&Value>, text: impl Fn(&str) -> String) -> bool {
+        match kind {
+            "file.deny" if text("path") == "(others)" => self.others += times(detail),
+            "net.deny" if text("host") == UNSEEN => {
+                self.unseen.push(format!("{}: {}", text("host"), text("rule")));
+            }
+            "net.fail" => {
+                let (_, host, _) = network(detail, &text("host"), "");
+                self.failed.insert(format!("{host}: {}", text("why")));
+            }
+            "sandbox.start" => {
+                self.hosted = text("tier") == "landlock";
+                self.unseen = unseen(detail);
+            }
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -332,16 +347,6 @@ fn access(purpose: &str) -> Access {
     }
 }
 
-/// What a start event says of the root's server, without which no refusal of a file was seen, and of the network.
-fn unseen(detail: Option<&Value>) -> Vec<String> {
-    let degraded = detail.and_then(|detail| detail.get("degraded")?.as_array());
-    let effect =
-        |one: &Value| (one.get("name")? == VOID).then(|| Some(one.get("effect")?.as_str()?.to_owned()))?;
-    let closed = detail.and_then(|detail| detail.get("network")?.as_bool()) == Some(false);
-    let names = closed.then(|| NO_NAMES.to_owned());
-    degraded.into_iter().flatten().filter_map(effect).chain(names).collect()
-}
-
 /// For people. `all`: also what the host does not have either.
 pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     let mut out = String::new();
@@ -373,6 +378,9 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     if out.is_empty() {
         out = format!("run {run}: nothing that is seen was refused\n");
     }
+    for failed in &explained.failed {
+        out.push_str(&format!("granted, but it failed: {}\n", line(failed)));
+    }
     for unseen in &explained.unseen {
         out.push_str(&format!("not seen in this run: {}\n", line(unseen)));
     }
@@ -382,9 +390,6 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
     out.push_str(PLAIN);
     out
 }
-
-/// Without a network nobody in the sandbox answers questions for names, so nobody hears them.
-const NO_NAMES: &str = "names of hosts that programs asked for, and packets sent without a connection: the policy grants no network";
 
 /// What no part of the boundary sees, since the kernel answers by itself: mount flags and Landlock.
 const PLAIN: &str = "\n(Not listed: writes to what may only be read, unless the policy has `runtime.watch_writes`; programs that no list names, where who would start them asks first (make, `command -v`) or where nothing looks at starts; system calls of another ABI, which end who makes them (SIGSYS, exit status 159). \

@@ -48,6 +48,7 @@ mod not_executed;
 mod oauth;
 mod offered;
 mod outcome;
+mod outgoing;
 mod own_files;
 mod points;
 mod quota;

@@ -15,6 +15,7 @@ use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused
 
 use crate::failure::{Context, Failure};
 use crate::host::Host;
+use crate::outgoing;
 use crate::rooms::Rooms;
 use crate::{cautions, counted, detail, executions as commands, leaks, remedies};
 
@@ -226,6 +227,10 @@ impl Refusals {
                 let known = if used { &mut self.uses } else { &mut self.credentials };
                 count(known, &mut self.others, key, &event, *times)
             }
+            Refused::Failed { host, port, why, .. } => {
+                let key = format!("{port}\n{host}\n{why}\nfailed");
+                count(&mut self.uses, &mut self.others, key, &event, 1)
+            }
             Refused::Engine { request, rule } => {
                 let key = format!("{request}\n{rule}\nengine");
                 count(&mut self.credentials, &mut self.others, key, &event, 1)
@@ -340,9 +345,10 @@ impl Refusals {
                 ),
                 rule: rule.clone(),
             }),
-            Refused::Credential { .. } | Refused::Engine { .. } | Refused::Leak { .. } => {
-                secret(&refusal.what, process, program)
-            }
+            Refused::Credential { .. }
+            | Refused::Engine { .. }
+            | Refused::Leak { .. }
+            | Refused::Failed { .. } => outgoing::event(&refusal.what, process, program),
             Refused::Command(command) => Some(self.command(command, process, program)),
             Refused::Syscall { number, arguments } => {
                 let (name, why) = syscalls::refused(*number).unwrap_or(("unknown", "not on the list"));
@@ -496,56 +502,6 @@ fn misplaced(judge: &Judge<'_>, host: &Host, event: &mut Event) {
     (*rule, *remedy, *grantable) = (decision.reason().to_string(), judge.remedy(path, Access::Exec), false);
 }
 
-/// What is told of credentials, of a container engine, and of secrets in what leaves.
-fn secret(what: &Refused, process: i32, program: String) -> Option<Event> {
-    match what {
-        Refused::Credential { name, host, port, request, rule, .. } if rule.is_empty() => {
-            Some(Event::CredentialUse {
-                credential: name.clone(),
-                host: host.clone(),
-                port: *port,
-                request: request.clone(),
-                process,
-                program,
-                times: 1,
-            })
-        }
-        Refused::Credential { name, host, port, request, rule, .. } => Some(Event::CredentialDeny {
-            credential: name.clone(),
-            host: host.clone(),
-            port: *port,
-            request: request.clone(),
-            process,
-            program,
-            times: 1,
-            rule: rule.clone(),
-        }),
-        Refused::Engine { request, rule } if rule.is_empty() => {
-            Some(Event::ContainerUse { request: request.clone(), process, program, times: 1 })
-        }
-        Refused::Engine { request, rule } => Some(Event::ContainerDeny {
-            request: request.clone(),
-            process,
-            program,
-            times: 1,
-            rule: rule.clone(),
-        }),
-        Refused::Leak { name, way, host, port, request, action, .. } => Some(Event::Leak {
-            secret: name.clone(),
-            way: way.clone(),
-            host: host.clone(),
-            port: *port,
-            request: request.clone(),
-            action: action.word().to_owned(),
-            process,
-            program,
-            times: 1,
-            rule: format!("{name}, {way}, was in what was to leave: `[leaks]`"),
-        }),
-        _ => None,
-    }
-}
-
 /// Whether it is new: what was told of before is only counted, and what is too much is in `others`.
 fn count(
     known: &mut BTreeMap<String, (Event, u64)>,
@@ -578,6 +534,7 @@ fn repeated(event: &Event, again: u64) -> Option<Event> {
     | Event::ExecDeny { process, times, .. }
     | Event::ExecClean { process, times, .. }
     | Event::NetDeny { process, times, .. }
+    | Event::NetFail { process, times, .. }
     | Event::CredentialUse { process, times, .. }
     | Event::CredentialDeny { process, times, .. }
     | Event::ContainerUse { process, times, .. }

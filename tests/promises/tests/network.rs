@@ -546,3 +546,24 @@ os._exit(0)"#;
         (0..20).filter(|number| world.refused("allowed.example", 80, &format!("`denied{number}.example`")));
     assert_eq!(told.count(), 20, "{outcome:?} {:#?}", world.events());
 }
+
+/// A connection that is granted and comes to nothing is no refusal, and its owner learns why.
+#[test]
+fn what_is_granted_and_fails_is_said() {
+    let world = World::new();
+    let policy =
+        world.policy("allow = [\"allowed.example:7999\", \"nowhere.example:443\", \"nowhere.example:80\"]");
+    let inner = "cat < /dev/tcp/allowed.example/7999; curl -sm9 https://nowhere.example/; curl -sm9 http://nowhere.example/";
+    let script = format!(
+        "\"$RF\" run --quiet --policy {policy} --workspace . -- bash -c '{inner}'; \"$RF\" explain last; \"$RF\" explain --json last"
+    );
+    let outcome = world.host(&script);
+    for line in [
+        "granted, but it failed: allowed.example:7999: the server cannot be reached: Connection refused",
+        "granted, but it failed: nowhere.example:443: ",
+        "granted, but it failed: nowhere.example:80: ",
+        "\"failed\": [",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+}
