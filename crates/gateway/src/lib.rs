@@ -275,7 +275,9 @@ impl Ready {
         let Self { runtime, gateway, told, doors, unix, connections, published, inside, engine } = self;
         let gateway = Rc::new(gateway);
         LocalSet::new().block_on(&runtime, async move {
-            let room = Arc::new(Semaphore::new(connections));
+            // Whoever may connect to the host's loopback takes no place of the task's.
+            let lent = if published.is_empty() { 0 } else { connections / 4 };
+            let room = Arc::new(Semaphore::new(connections - lent));
             let (streams, long, questions) = match doors {
                 Doors::Diverted([streams, streams6, questions, questions6, long, long6], refused) => {
                     tokio::task::spawn_local(packets::listen(Rc::clone(&gateway), refused));
@@ -325,6 +327,7 @@ impl Ready {
             if !published.is_empty() {
                 let Ok(inside) = publish::Inside::new(inside) else { return };
                 let inside = Rc::new(inside);
+                let room = Arc::new(Semaphore::new(lent));
                 for (port, listener) in published {
                     let (gateway, inside, room) =
                         (Rc::clone(&gateway), Rc::clone(&inside), Arc::clone(&room));

@@ -24,6 +24,10 @@ const MOST_ASKERS: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What nobody has taken for so long was given up before it came: its number may come again, from elsewhere on the host.
 const KEPT: Duration = Duration::from_secs(60);
+/// So many connections that nothing is said of may take that long, and the others no longer than this: whoever else may connect to the
+/// host's loopback is not to take the places of the task's, of which each is told of at once.
+const MOST_STRANGERS: usize = 12;
+const HASTE: Duration = Duration::from_millis(250);
 /// How many are known when it is looked which of them are old.
 const FEW: usize = 256;
 
@@ -34,6 +38,8 @@ pub(crate) struct Ways {
     /// How many are known when it is looked next.
     most: Cell<usize>,
     news: Notify,
+    /// How many there are of which nothing is known.
+    strangers: Cell<usize>,
 }
 
 impl Ways {
@@ -49,7 +55,11 @@ impl Ways {
                 news.await;
             }
         };
-        timeout(PATIENCE, told).await.ok()
+        let before = self.strangers.get();
+        self.strangers.set(before + 1);
+        let asked = timeout(if before < MOST_STRANGERS { PATIENCE } else { HASTE }, told).await.ok();
+        self.strangers.set(self.strangers.get().saturating_sub(1));
+        asked
     }
 
     fn tell(&self, from: SocketAddr, asked: SocketAddr) {
@@ -127,5 +137,29 @@ mod tests {
         ways.asked.borrow_mut().extend((10..1000).map(|port| (address(port), (address(443), old))));
         ways.tell(address(3), address(443));
         assert_eq!(ways.asked.borrow().len(), 1);
+    }
+
+    #[test]
+    fn strangers_take_no_place_of_what_is_told_of() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let begun = Instant::now();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let ways = Rc::new(Ways::default());
+            let own = Rc::clone(&ways);
+            let task = tokio::task::spawn_local(async move { own.asked(address(1)).await });
+            tokio::task::yield_now().await;
+            let strangers: Vec<_> = (2..100)
+                .map(|port| {
+                    let ways = Rc::clone(&ways);
+                    tokio::task::spawn_local(async move { ways.asked(address(port)).await })
+                })
+                .collect();
+            ways.tell(address(1), address(443));
+            assert_eq!(task.await.unwrap(), Some(address(443)));
+            tokio::task::yield_now().await;
+            tokio::time::sleep(2 * HASTE).await;
+            let ended = strangers.iter().filter(|stranger| stranger.is_finished()).count();
+            assert!(ended >= strangers.len() - MOST_STRANGERS && begun.elapsed() < PATIENCE, "{ended} ended");
+        });
     }
 }
