@@ -405,13 +405,18 @@ impl Program {
 
     /// Whether an option may take the next word: to take one too many is to look further.
     fn takes_next(&self, word: &str) -> bool {
-        let letter = word.chars().next_back().filter(|_| !word.starts_with("--"));
-        self.value.iter().any(|own| {
-            own == word
-                || letter
-                    .is_some_and(|letter| own.strip_prefix('-').is_some_and(|own| own.chars().eq([letter])))
-                || !word.contains('=') && cut(word, own)
-        })
+        let valued = |letter: char| {
+            self.value.iter().any(|own| own.strip_prefix('-').is_some_and(|own| own.chars().eq([letter])))
+        };
+        let short = word.strip_prefix('-').filter(|letters| !letters.starts_with('-')).unwrap_or_default();
+        let first = short.trim_start_matches(|letter| self.flags.contains(letter));
+        // With its value in the same word.
+        if first.len() > 1 && first.chars().next().is_some_and(valued) {
+            return false;
+        }
+        let letter = short.chars().next_back();
+        self.value.iter().any(|own| own == word || !word.contains('=') && cut(word, own))
+            || letter.is_some_and(valued)
     }
 
     /// Whether a letter of `code` stands behind others in a word.

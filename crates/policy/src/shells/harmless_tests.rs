@@ -342,3 +342,37 @@ fn options_of_a_command_for_another_program_are_its_own() {
         assert!(refused(line), "{line}");
     }
 }
+
+/// What stands next to them.
+#[test]
+fn neighbours_of_what_is_refused() {
+    for line in [
+        "java jdk/internal.jshell.tool.JShellToolProvider -s -",
+        "java com.sun/tools.example.debug.tty.TTY",
+        "java -m jdk.hotspot.agent/sun.jvm.hotspot.CLHSDB",
+        "java jdk.nashorn.tools.Shell",
+        "java @//dev/stdin",
+        "java @/./dev/stdin",
+        "ghc @//dev/stdin",
+        "cpan -s x",
+        "cpan -P -s",
+        "rake -f //dev/stdin",
+        "rake --rakefile=/./dev/stdin",
+        "sftp -s a -s b -o ProxyCommand=x host",
+        "scp -doProxyCommand=x a b",
+        "ssh -PS x host -oProxyCommand=y",
+        "erl",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+    for line in [
+        "ssh -oStrictHostKeyChecking=no host ls -S",
+        "ssh -lbob host sort -S 1G",
+        "env -uLC_NUMERIC sort -S 1G",
+        "rake --rakefile=R",
+        "java com.sun.tools.xjc.Driver a",
+        "java com.sun.tools.javac.Main x.java",
+    ] {
+        assert!(!refused(line), "{line}");
+    }
+}
